@@ -1,0 +1,33 @@
+# Every target does its own set-up; nothing needs to be installed first but Python 3.11, Go and make.
+PYTHON ?= python3.11
+BIN := .venv/bin
+SHELL := /bin/bash
+
+.PHONY: test lint types layers lock setup
+.DELETE_ON_ERROR:
+
+setup: .venv/.ready
+
+.venv/.ready: requirements.lock requirements-bootstrap.lock pyproject.toml
+	@echo "• setting up .venv (locked, hash-checked)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bootstrap.lock
+	@$(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --no-deps --editable .
+	@touch $@
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+layers: setup
+	$(BIN)/lint-imports
+
+test: lint types layers
+	$(BIN)/pytest
+
+lock: setup
+	$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --extra local --extra flights --extra dev pyproject.toml -o requirements.lock

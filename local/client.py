@@ -1,0 +1,216 @@
+"""Start, find and stop the daemon of a state folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+REGION = "eu-west-1"
+
+_HEALTH = "/_local/health"
+
+#: How long a daemon may take to start, and to stop, in seconds.
+_START = 30.0
+_STOP = 15.0
+
+
+#: A proxy of the user's has no way to this machine's loopback.
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class ClientError(RuntimeError):
+    """The daemon could not be started, stopped or used as asked."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A daemon that answers."""
+
+    pid: int
+    port: int
+    endpoint_url: str
+    provider_port: int | None
+    scale: float
+    images: Mapping[str, str]
+    started: float
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> Running:
+        """From what ``daemon.json`` and the health check say."""
+        return cls(**{name: facts[name] for name in cls.__dataclass_fields__})
+
+
+def start(state: Path, *, port: int = 0, scale: float = 1.0, images: Mapping[str, Path] | None = None) -> Running:
+    """The daemon of this state folder: the one that runs, or a new one, detached from this process.
+
+    Raises:
+        ClientError: When it does not come up, or one runs with another scale, port or other images.
+    """
+    state = state.resolve()
+    folders = {name: str(Path(folder).resolve()) for name, folder in (images or {}).items()}
+    if running := status(state):
+        return _same(running, state, port, scale, folders)
+    _write_profile(state / "aws")
+    command = [sys.executable, "-m", "local", "--state", str(state), "--port", str(port), "--scale", str(scale)]
+    for name, folder in folders.items():
+        command += ["--image", f"{name}={folder}"]
+    with (state / "daemon.out").open("wb") as out:
+        process = subprocess.Popen(
+            command,
+            cwd=Path(__file__).resolve().parents[1],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + _START
+    while time.monotonic() < deadline:
+        if running := status(state):
+            # Two starts at once: the other one's daemon may be the one that holds the folder.
+            return running if running.pid == process.pid else _same(running, state, port, scale, folders)
+        code = process.poll()
+        if code not in (None, 3):
+            raise ClientError(f"The local cloud of {state} did not start (exit code {code}):\n{_tail(state)}")
+        time.sleep(0.02)
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    raise ClientError(f"The local cloud of {state} did not answer within {_START:.0f} s:\n{_tail(state)}")
+
+
+def status(state: Path) -> Running | None:
+    """The daemon that answers for this state folder, or None."""
+    try:
+        facts = json.loads((state / "daemon.json").read_text())
+    except FileNotFoundError:
+        return None
+    try:
+        with _DIRECT.open(f"{facts['endpoint_url']}{_HEALTH}", timeout=5) as answer:
+            live = json.loads(answer.read())
+    except (urllib.error.URLError, OSError, ValueError):
+        return None
+    # After a kill -9 the file stays, and another process may have the port by now.
+    return Running.of(live) if live.get("pid") == facts["pid"] else None
+
+
+def stop(state: Path) -> bool:
+    """Stop the daemon of this state folder, even one that no longer answers; whether there was one.
+
+    Raises:
+        ClientError: When it does not stop.
+    """
+    state = state.resolve()
+    process = _daemon(state)
+    if process is None:
+        (state / "daemon.json").unlink(missing_ok=True)
+        return False
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.terminate()
+    deadline = time.monotonic() + _STOP
+    while time.monotonic() < deadline:
+        if not _alive(process):
+            return True
+        time.sleep(0.02)
+    raise ClientError(
+        f"The local cloud of {state} (pid {process.pid}) did not stop within {_STOP:.0f} s: "
+        f"see {state / 'daemon.log'}, or end it with: kill -9 {process.pid}"
+    )
+
+
+def reset(state: Path) -> None:
+    """Stop the daemon and delete everything the cloud holds."""
+    stop(state)
+    if state.exists():
+        shutil.rmtree(state)
+
+
+def environment(running: Running, state: Path) -> dict[str, str]:
+    """The environment variables with which any AWS SDK, the AWS CLI and Pulumi use this cloud and no other.
+
+    A user's own profiles, credentials and endpoints are overruled, not touched.
+    """
+    folder = state.resolve() / "aws"
+    return {
+        "AWS_ENDPOINT_URL": running.endpoint_url,
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_SESSION_TOKEN": "",
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        # An empty name of a profile is an error for some SDKs, so there is one.
+        "AWS_PROFILE": "default",
+        "AWS_CONFIG_FILE": str(folder / "config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(folder / "credentials"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
+        **without_proxy(os.environ),
+        # An endpoint for one service goes before the one for all.
+        **{name: running.endpoint_url for name in os.environ if name.startswith("AWS_ENDPOINT_URL_")},
+    }
+
+
+def without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
+    """``NO_PROXY`` with this machine's loopback in it, in both spellings."""
+    given = environment.get("NO_PROXY") or environment.get("no_proxy") or ""
+    names = [name for name in given.split(",") if name]
+    names += [name for name in ("127.0.0.1", "localhost") if name not in names]
+    return dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(names))
+
+
+def _same(running: Running, state: Path, port: int, scale: float, images: Mapping[str, str]) -> Running:
+    asked = {"scale": scale, "images": dict(images), "port": port or running.port}
+    found = {"scale": running.scale, "images": dict(running.images), "port": running.port}
+    for name, value in asked.items():
+        if found[name] != value:
+            raise ClientError(
+                f"The local cloud of {state} (pid {running.pid}) runs with {name} {found[name]!r}, asked for {value!r}:"
+                " stop it first, then start it again; its state is kept."
+            )
+    return running
+
+
+def _write_profile(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config").write_text(f"[default]\nregion = {REGION}\n")
+    (folder / "credentials").write_text("[default]\naws_access_key_id = local\naws_secret_access_key = local\n")
+
+
+def _daemon(state: Path) -> psutil.Process | None:
+    """The process that last took the lock of this state folder, when it still has it open."""
+    lock = state / "daemon.lock"
+    try:
+        process = psutil.Process(int(lock.read_text()))
+        mine = any(file.path == str(lock) for file in process.open_files())
+    except (FileNotFoundError, ValueError, psutil.NoSuchProcess, psutil.AccessDenied):
+        return None
+    return process if mine and _alive(process) else None
+
+
+def _alive(process: psutil.Process) -> bool:
+    # A child of this process stays a zombie until it is waited for, and of some containers' init for ever.
+    with contextlib.suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
+        process.wait(timeout=0)
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _tail(state: Path, lines: int = 20) -> str:
+    text = ""
+    for name in ("daemon.log", "daemon.out"):
+        if (path := state / name).exists():
+            text += "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) + "\n"
+    return text.strip() or "(it said nothing)"

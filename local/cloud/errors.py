@@ -1,0 +1,40 @@
+"""The errors that handlers raise, in AWS's own words.
+
+A handler refuses a request by raising :class:`AwsError`; the gateway writes it in the wire format of the
+service's protocol. Anything else that escapes a handler is a bug and becomes a logged ``InternalFailure``.
+"""
+
+from __future__ import annotations
+
+
+class AwsError(Exception):
+    """A refusal that a client sees.
+
+    Args:
+        code: The error code as AWS spells it, e.g. ``ValidationException``.
+        message: The message as AWS words it.
+        status: The HTTP status.
+        fields: Further members of a modelled error shape, e.g. ``OriginalStatusCode`` of ``ModelError``.
+    """
+
+    def __init__(self, code: str, message: str, status: int = 400, **fields: object) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.status = status
+        self.fields = fields
+
+
+def validation_error(message: str) -> AwsError:
+    """The ``ValidationException`` that most of SageMaker's refusals are, not-found included."""
+    return AwsError("ValidationException", message)
+
+
+def not_found(message: str) -> AwsError:
+    """``ResourceNotFound``: pipelines, executions, feature groups and tuning jobs use it, endpoints do not."""
+    return AwsError("ResourceNotFound", message)
+
+
+def in_use(message: str) -> AwsError:
+    """``ResourceInUse``: a taken name of a job or feature group."""
+    return AwsError("ResourceInUse", message)

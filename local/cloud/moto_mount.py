@@ -1,0 +1,149 @@
+"""The services that moto answers, mounted in this process, under one account and without a network.
+
+Owns: which of moto's services this cloud has, their WSGI applications, and the lock that keeps requests and
+snapshots apart. It refuses a service that is not in the table, and an operation that moto lacks, by name.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from local.cloud.errors import AwsError
+from local.cloud.protocol import Response
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication, WSGIEnvironment
+
+log = logging.getLogger(__name__)
+
+# moto reads its settings when it is imported: buckets only by path, since an IP address has no sub-domains.
+os.environ.setdefault("MOTO_DISABLE_GLOBAL_CORS", "1")
+os.environ.setdefault("S3_IGNORE_SUBDOMAIN_BUCKETNAME", "1")
+
+
+@dataclass(frozen=True)
+class MotoService:
+    """One service of moto.
+
+    Attributes:
+        model: botocore's name for it.
+        backend: moto's name for it.
+        invalid: The error code by which it refuses a broken parameter.
+        delivers: Backends of moto that it writes to within its own requests.
+    """
+
+    model: str
+    backend: str
+    invalid: str = "ValidationException"
+    delivers: tuple[str, ...] = ()
+
+
+#: By the service's name in a signature's credential scope.
+SERVICES: Mapping[str, MotoService] = {
+    "application-autoscaling": MotoService("application-autoscaling", "applicationautoscaling"),
+    "budgets": MotoService("budgets", "budgets", "InvalidParameterException"),
+    "codebuild": MotoService("codebuild", "codebuild", "InvalidInputException"),
+    "ecr": MotoService("ecr", "ecr", "InvalidParameterException"),
+    "events": MotoService("events", "events", delivers=("logs", "sns", "sqs")),
+    "iam": MotoService("iam", "iam", "ValidationError"),
+    "kms": MotoService("kms", "kms"),
+    "logs": MotoService("logs", "logs", "InvalidParameterException"),
+    "monitoring": MotoService("cloudwatch", "cloudwatch", "ValidationError", ("sns", "sqs")),
+    "s3": MotoService("s3", "s3", delivers=("sns", "sqs")),
+    "scheduler": MotoService("scheduler", "scheduler"),
+    "sns": MotoService("sns", "sns", "InvalidParameter", ("sqs",)),
+    "sqs": MotoService("sqs", "sqs", "InvalidParameterValue"),
+    "ssm": MotoService("ssm", "ssm"),
+    "sts": MotoService("sts", "sts", "ValidationError"),
+}
+
+#: Operations that leave nothing behind start with one of these; all others make a snapshot due.
+_READS = ("Get", "List", "Describe", "Head", "Filter", "Lookup", "Encrypt", "Decrypt", "GenerateDataKey", "Simulate")
+
+#: How often a waiting ReceiveMessage looks again, in seconds.
+_POLL = 0.1
+
+
+def is_read(operation: str) -> bool:
+    """Whether an operation changes nothing."""
+    return operation.startswith(_READS)
+
+
+class MotoMount:
+    """moto's applications, made when first asked for.
+
+    Attributes:
+        lock: Held while moto works. Whoever reads moto's backends directly holds it too.
+        changed: Names of moto's backends that changed since they were last taken by a snapshot.
+    """
+
+    def __init__(self, stopping: threading.Event) -> None:
+        self.lock = threading.RLock()
+        self.changed: set[str] = set()
+        self._stopping = stopping
+        self._apps: dict[str, WSGIApplication] = {}
+
+    def call(self, service: MotoService, environ: WSGIEnvironment, operation: str, *, read: bool) -> Response:
+        """Let moto answer one request.
+
+        Raises:
+            AwsError: When moto does not have the operation.
+        """
+        if service.model == "sqs" and operation == "ReceiveMessage":
+            return self._receive(service, environ)
+        return self._call(service, environ, operation, read)
+
+    def _call(self, service: MotoService, environ: WSGIEnvironment, operation: str, read: bool) -> Response:
+        started: list[tuple[str, list[tuple[str, str]]]] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], _exc: object = None) -> Callable[[bytes], None]:
+            started.append((status, headers))
+            return lambda _data: None
+
+        with self.lock:
+            if not read:
+                self.changed.update({service.backend, *service.delivers})
+            try:
+                chunks = self._app(service)(environ, cast(Any, start_response))
+                body = b"".join(chunks)
+            except NotImplementedError as error:
+                raise AwsError(
+                    "UnknownOperationException",
+                    f"{service.model}: {operation} is not available in the local cloud ({error}).",
+                    501,
+                ) from error
+        status, headers = started[-1]
+        return Response(int(status.split()[0]), dict(headers), body)
+
+    def _app(self, service: MotoService) -> WSGIApplication:
+        app = self._apps.get(service.backend)
+        if app is None:
+            from moto.moto_server.werkzeug_app import create_backend_app
+
+            app = cast("WSGIApplication", create_backend_app(cast(Any, service.backend)))
+            self._apps[service.backend] = app
+        return app
+
+    def _receive(self, service: MotoService, environ: WSGIEnvironment) -> Response:
+        """ReceiveMessage, which may wait up to 20 s: waits here, so that moto's lock is free meanwhile."""
+        body = environ["wsgi.input"].read()
+        wait = 0.0
+        if environ.get("HTTP_X_AMZ_TARGET"):
+            params = json.loads(body)
+            wait = float(params.get("WaitTimeSeconds", 0))
+            body = json.dumps({**params, "WaitTimeSeconds": 0}).encode()
+        deadline = time.monotonic() + wait
+        while True:
+            once = {**environ, "wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
+            response = self._call(service, once, "ReceiveMessage", False)
+            empty = response.status == 200 and b'"Messages"' not in cast(bytes, response.body)
+            if not empty or time.monotonic() + _POLL > deadline or self._stopping.wait(_POLL):
+                return response

@@ -1,0 +1,78 @@
+"""The HTTP server: waitress on loopback, with the header names that S3's metadata needs."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import waitress
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, get_header_lines
+from waitress.task import WSGITask
+
+#: A handler may call this cloud again, and an invocation may last a minute: more threads than clients call at once.
+THREADS = 96
+
+#: Every client keeps its connections open; waitress would take no new ones above its own default of 100.
+_CONNECTIONS = 4000
+
+#: Above S3's largest part.
+_MAX_BODY = 6 * 2**30
+
+#: Where the parser leaves the names of preserved headers, for :func:`preserved_names`.
+_NAMES = "X_PRESERVED_NAMES"
+
+
+class _Parser(HTTPRequestParser):  # type: ignore[misc]
+    """Keeps ``x-amz-meta-my_key``: waitress drops every header with an underscore in its name."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        super().parse_header(header_plus)
+        self.headers.pop(_NAMES, None)
+        names = []
+        for line in get_header_lines(header_plus.partition(b"\r\n")[2]):
+            name, _, value = line.decode("latin-1").partition(":")
+            if "_" in name and name.lower().startswith("x-amz-meta-"):
+                names.append(name)
+                self.headers[name.upper().replace("-", "_")] = value.strip(" \t")
+        if names:
+            self.headers[_NAMES] = ",".join(names)
+
+
+class _Task(WSGITask):  # type: ignore[misc]
+    """Leaves the names of metadata in lower case, as S3 does: waitress capitalises every header's name."""
+
+    def build_response_header(self) -> bytes:
+        head: bytes = super().build_response_header()
+        return re.sub(rb"\r\nX-Amz-Meta-[^:]*", lambda name: name[0].lower(), head)
+
+
+class _Channel(HTTPChannel):  # type: ignore[misc]
+    parser_class = _Parser
+    task_class = _Task
+
+
+def preserved_names(environ: dict[str, Any]) -> dict[str, str]:
+    """The headers with an underscore in their name: their name as sent, by their key in ``environ``."""
+    names = environ.pop(f"HTTP_{_NAMES}", "")
+    return {f"HTTP_{name.upper().replace('-', '_')}": name for name in names.split(",") if name}
+
+
+def create_server(application: Callable[..., Any], listening: socket.socket) -> Any:
+    """A server of the application on a socket that already listens; its ``run`` serves until the process ends."""
+    server = waitress.create_server(
+        application,
+        sockets=[listening],
+        threads=THREADS,
+        ident=None,
+        max_request_body_size=_MAX_BODY,
+        connection_limit=_CONNECTIONS,
+        # select() ends at 1024 descriptors.
+        asyncore_use_poll=True,
+        channel_timeout=600,
+        clear_untrusted_proxy_headers=True,
+    )
+    server.channel_class = _Channel
+    return server

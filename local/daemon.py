@@ -1,0 +1,230 @@
+"""The daemon: one process that is the cloud, started with ``python -m local``.
+
+Owns the order of start and stop. One daemon per state folder, held by a lock on ``daemon.lock``; ``daemon.json``
+is written when everything answers and removed when it stops.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import importlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import IO, Any
+
+from local import sagemaker
+from local.client import without_proxy
+from local.cloud.clock import Clock
+from local.cloud.context import Cloud
+from local.cloud.gateway import Gateway
+from local.cloud.moto_mount import MotoMount
+from local.cloud.server import create_server
+from local.cloud.snapshot import Snapshots
+from local.cloud.store import Store
+from local.runtime.images import Images
+
+log = logging.getLogger("local.daemon")
+
+VERSION = "1"
+
+#: The exit code of a daemon whose state folder another one holds.
+TAKEN = 3
+
+_LOG_LIMIT = 10_000_000
+
+#: How long background work may take to wind up, in seconds.
+_GRACE = 3.0
+
+_WATCHERS = ("local.watch.rules", "local.watch.schedules", "local.watch.alarms")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a daemon until SIGTERM or SIGINT; the exit code."""
+    options = _parser().parse_args(arguments)
+    state: Path = options.state.resolve()
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / "daemon.lock").open("a+") as lock:
+        if not _hold(lock):
+            print(f"{state}: {_holder(lock)} serves this state folder already.", file=sys.stderr)  # noqa: T201
+            return TAKEN
+        _log_to(state / "daemon.log")
+        _forget_the_user()
+        return Daemon(state, options.port, Clock(options.scale), Images(dict(options.image))).run()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m local", description="AWS on this machine.")
+    parser.add_argument("--state", type=Path, required=True, help="the folder that holds all of the cloud's state")
+    parser.add_argument("--port", type=int, default=0, help="the port to listen on; 0 takes a free one")
+    parser.add_argument("--scale", type=float, default=1.0, help="seconds of the cloud's time per real second")
+    parser.add_argument(
+        "--image",
+        type=_image,
+        action="append",
+        default=[],
+        metavar="REPOSITORY=FOLDER",
+        help="an unpacked container image: a folder with bin/serve or bin/train",
+    )
+    return parser
+
+
+def _image(text: str) -> tuple[str, Path]:
+    name, separator, folder = text.partition("=")
+    if not (name and separator and folder):
+        raise argparse.ArgumentTypeError(f"'{text}': expected REPOSITORY=FOLDER")
+    return name, Path(folder)
+
+
+def _hold(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return True
+
+
+def _holder(lock: IO[str]) -> str:
+    lock.seek(0)
+    return f"the daemon with pid {lock.read().strip() or 'unknown'}"
+
+
+def _forget_the_user() -> None:
+    """What the user's environment says of AWS and of proxies is not for this cloud's calls to itself."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ.update(without_proxy(os.environ))
+    os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
+
+
+def _log_to(path: Path) -> None:
+    if path.exists() and path.stat().st_size > _LOG_LIMIT:
+        path.rename(path.with_suffix(".log.1"))
+    logging.basicConfig(
+        filename=path, level=logging.INFO, format="%(asctime)s %(levelname)s %(threadName)s %(name)s: %(message)s"
+    )
+    for chatty in ("botocore", "boto3", "urllib3", "waitress.queue", "werkzeug", "moto"):
+        logging.getLogger(chatty).setLevel(logging.WARNING if chatty != "waitress.queue" else logging.ERROR)
+
+
+class Daemon:
+    """One run of the cloud."""
+
+    def __init__(self, state: Path, port: int, clock: Clock, images: Images) -> None:
+        self._state = state
+        self._started = time.time()
+        self._socket = socket.create_server(("127.0.0.1", port))
+        self._port = self._socket.getsockname()[1]
+        self._store = Store(state / "sagemaker.sqlite")
+        self.cloud = Cloud(state, f"http://127.0.0.1:{self._port}", self._store, clock, images)
+        self._moto = MotoMount(self.cloud.stopping)
+        self._snapshots = Snapshots(state, self._moto)
+        self._provider: Any = None
+
+    def run(self) -> int:
+        """Start everything, wait for a signal, stop everything."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.cloud.stopping.set())
+        try:
+            self._start()
+        except Exception:
+            log.exception("did not start")
+            raise
+        _write_json(self._state / "daemon.json", self._facts())
+        log.info("up after %.2f s at %s", time.time() - self._started, self.cloud.endpoint_url)
+        self.cloud.stopping.wait()
+        self._stop()
+        # Not through the interpreter's own end: threads of libraries may still hold it up.
+        logging.shutdown()
+        os._exit(0)
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "version": VERSION,
+            "pid": os.getpid(),
+            "port": self._port,
+            "endpoint_url": self.cloud.endpoint_url,
+            "provider_port": getattr(self._provider, "port", None),
+            "scale": self.cloud.clock.scale,
+            "images": {name: str(folder) for name, folder in self.cloud.images.folders.items()},
+            "started": self._started,
+        }
+
+    def _start(self) -> None:
+        self._snapshots.load()
+        gateway = Gateway(self.cloud, self._moto, sagemaker.operations(), self._facts)
+        server = create_server(gateway, self._socket)
+        self.cloud.spawn("http", server.run)
+        self.cloud.spawn("snapshots", self._snapshots.keep, self.cloud.stopping)
+        sagemaker.recover_all(self.cloud)
+        for name in _WATCHERS:
+            if watcher := _optional(name):
+                watcher.start(self.cloud)
+        if provider := _optional("local.provider.server"):
+            self._provider = provider.start(self.cloud.endpoint_url)
+
+    def _stop(self) -> None:
+        """Background work first, while the cloud still answers it; then the last snapshot."""
+        log.info("stopping")
+        (self._state / "daemon.json").unlink(missing_ok=True)
+        deadline = time.monotonic() + _GRACE
+        if self._provider is not None:
+            _logged(self._provider.stop)
+        for thread in threading.enumerate():
+            if thread.daemon and thread.name != "http" and not thread.name.startswith("waitress"):
+                thread.join(max(0.0, deadline - time.monotonic()))
+        _end_children()
+        # From here on nobody changes anything: the locks are never given back.
+        self._moto.lock.acquire()
+        _logged(self._snapshots.save)
+        _logged(self._store.close)
+        log.info("stopped")
+
+
+def _optional(name: str) -> ModuleType | None:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        log.warning("%s is not there", name)
+        return None
+
+
+def _logged(action: Callable[[], object]) -> None:
+    """One step of the stop: its failure is logged and does not keep the next ones from running."""
+    try:
+        action()
+    except Exception:
+        log.exception("while stopping")
+
+
+def _end_children() -> None:
+    """What the parts did not end themselves by now."""
+    import psutil
+
+    left = psutil.Process().children(recursive=True)
+    for child in left:
+        log.warning("killing what is left: pid %d, %s", child.pid, child.name())
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
+    psutil.wait_procs(left, timeout=1.0)
+
+
+def _write_json(path: Path, facts: dict[str, Any]) -> None:
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(json.dumps(facts, indent=2) + "\n")
+    new.replace(path)

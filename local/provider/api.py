@@ -1,0 +1,95 @@
+"""Calls of the API, and what a resource is given to do its work with."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore import xform_name
+from botocore.config import Config
+
+from local.provider.errors import ProviderError, api_errors
+from local.provider.shapes import service_model, trim
+
+#: Anyone may sign with these; whoever runs the cloud behind the endpoint lets them.
+_CREDENTIALS = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
+_POLL_FIRST, _POLL_LAST = 0.02, 1.0
+
+
+class Api:
+    """The API at one endpoint: a client per service and region, made on first use and shared by all threads."""
+
+    def __init__(self, endpoint_url: str) -> None:
+        self.endpoint_url = endpoint_url
+        self._session = boto3.session.Session()
+        self._lock = threading.Lock()
+        self._client = lru_cache(maxsize=None)(self._new_client)
+
+    def _new_client(self, service: str, region: str) -> Any:
+        # Sessions are not safe to build clients from in several threads; clients are safe to use in several.
+        with self._lock:
+            return self._session.client(
+                service,
+                region_name=region,
+                endpoint_url=self.endpoint_url,
+                config=Config(max_pool_connections=32, s3={"addressing_style": "path"}, parameter_validation=True),
+                **_CREDENTIALS,
+            )
+
+    def call(self, service: str, region: str, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer of one operation.
+
+        Raises:
+            ApiError: The API refused.
+        """
+        with api_errors(service, operation):
+            answer = getattr(self._client(service, region), xform_name(operation))(**params)
+        answer.pop("ResponseMetadata", None)
+        return dict(answer)
+
+
+@dataclass
+class Context:
+    """One request of the engine: where it goes, which tags everything gets, and what ends it early.
+
+    Attributes:
+        directory: What relative paths of assets are relative to.
+        timeout: Seconds that the user allows for it; 0 for the resource's own limit.
+    """
+
+    api: Api
+    region: str
+    directory: Path
+    default_tags: dict[str, str] = field(default_factory=dict)
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    timeout: float = 0.0
+
+    def call(self, service: str, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer of one operation in this request's region."""
+        return self.api.call(service, self.region, operation, params)
+
+    def accepted(self, service: str, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Of ``params``, those that the operation takes."""
+        shape = service_model(service).operation_model(operation).input_shape
+        return trim(params, shape) if shape is not None else {}
+
+    def wait(self, what: str, done: Callable[[], bool], seconds: float) -> None:
+        """Poll until ``done``.
+
+        Raises:
+            ProviderError: The time was up, or the engine cancelled.
+        """
+        limit = self.timeout or seconds
+        deadline, pause = time.monotonic() + limit, _POLL_FIRST
+        while not done():
+            if time.monotonic() > deadline:
+                raise ProviderError(f"{what}: not reached in {limit:.0f} s")
+            if self.cancelled.wait(pause):
+                raise ProviderError(f"{what}: cancelled while waiting")
+            pause = min(pause * 1.5, _POLL_LAST)

@@ -1,0 +1,240 @@
+"""Checking the inputs of a resource before anything is made: names, defaults, types, constraints.
+
+Every failure says which property, what value it has and what is expected; all of them are found at once.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from local.provider.documents import same_json, same_policy
+from local.provider.errors import ProviderError
+from local.provider.naming import make_name, unique
+from local.provider.resources import Resource
+from local.provider.shapes import Kind, Property
+from local.provider.values import UNKNOWN, Asset, Values, known
+
+#: The member of checked inputs that lists the properties which the program left out.
+DEFAULTS = "__defaults"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What is wrong with one property."""
+
+    property: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Naming:
+    """What the engine says about the name of the resource being checked."""
+
+    resource: str
+    seed: bytes = b""
+    proposed: str = ""
+    mode: Literal["propose", "enforce", "disable"] = "propose"
+
+
+def check(resource: Resource, old: Values, new: Values, naming: Naming) -> tuple[Values, list[Failure]]:
+    """The inputs with names and defaults filled in, and what is wrong with them.
+
+    Args:
+        resource: The type.
+        old: The checked inputs of the last run: a name made then is kept.
+        new: What the program declares.
+        naming: How the resource is called.
+    """
+    declared = {name: value for name, value in new.items() if not name.startswith("__")}
+    failures = list(_unknown_names(resource.token, resource.properties, declared))
+    inputs = {name: value for name, value in declared.items() if name in resource.properties}
+    inputs = {name: coerce(resource.properties[name], value) for name, value in inputs.items()}
+    made = with_defaults(resource.properties, inputs)
+    try:
+        made |= _name(resource, old, inputs, naming)
+    except ProviderError as error:
+        assert resource.auto_name is not None
+        failures.append(Failure(resource.auto_name[0], str(error)))
+        made[resource.auto_name[0]] = UNKNOWN
+    failures += _constraints(resource.properties, {**inputs, **made}, "")
+    failures += _groups(resource, {**inputs, **made})
+    return {**inputs, **made, DEFAULTS: sorted(made)}, failures
+
+
+def _unknown_names(
+    token: str, properties: Mapping[str, Property], values: Values, prefix: str = ""
+) -> Iterator[Failure]:
+    for name in values:
+        if name not in properties:
+            names = ", ".join(sorted(properties)) or "none"
+            yield Failure(prefix + name, f"{token} has no such property on this machine; it has: {names}")
+
+
+def coerce(declared: Property, value: Any) -> Any:
+    """A value as the property's type has it, where the text or number given can be nothing else."""
+    if declared.kind is Kind.OBJECT and isinstance(value, Mapping):
+        inner = declared.properties
+        return {name: coerce(inner[name], item) if name in inner else item for name, item in value.items()}
+    if declared.kind is Kind.LIST and declared.element is not None and isinstance(value, list):
+        return [coerce(declared.element, item) for item in value]
+    if declared.kind is Kind.MAP and declared.element is not None and isinstance(value, Mapping):
+        return {name: coerce(declared.element, item) for name, item in value.items()}
+    if declared.same in (same_json, same_policy) and isinstance(value, (dict, list)):
+        return json.dumps(value, separators=(",", ":")) if known(value) else UNKNOWN
+    if declared.kind is Kind.STRING and isinstance(value, (bool, int, float)):
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    if declared.kind is Kind.INTEGER and isinstance(value, str) and re.fullmatch(r"-?\d+", value):
+        return int(value)
+    if declared.kind is Kind.NUMBER and isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?", value):
+        return float(value)
+    if declared.kind is Kind.BOOLEAN and value in ("true", "false"):
+        return value == "true"
+    return value
+
+
+def with_defaults(properties: Mapping[str, Property], values: Values) -> Values:
+    """The top-level defaults; those inside objects are set in place, in the copies that ``coerce`` made."""
+    for name, value in values.items():
+        _set_inner_defaults(properties[name], value)
+    return {
+        name: declared.default
+        for name, declared in properties.items()
+        if declared.default is not None and values.get(name) is None
+    }
+
+
+def _set_inner_defaults(declared: Property, value: Any) -> None:
+    if declared.kind is Kind.OBJECT and isinstance(value, dict):
+        for name, inner in declared.properties.items():
+            if inner.default is not None and value.get(name) is None:
+                value[name] = inner.default
+            elif name in value:
+                _set_inner_defaults(inner, value[name])
+    elif declared.kind is Kind.LIST and declared.element is not None and isinstance(value, list):
+        for item in value:
+            _set_inner_defaults(declared.element, item)
+
+
+def _name(resource: Resource, old: Values, inputs: Values, naming: Naming) -> Values:
+    if resource.auto_name is None:
+        return {}
+    name, rule = resource.auto_name
+    if inputs.get(name) is not None:
+        return {}
+    if (
+        name in old.get(DEFAULTS, ())
+        and old.get(name) is not None
+        and old.get("namePrefix") == inputs.get("namePrefix")
+    ):
+        return {name: old[name]}
+    prefix = inputs.get("namePrefix")
+    if prefix is UNKNOWN:
+        return {name: UNKNOWN}
+    if prefix is not None:
+        return {name: prefix + unique(26, naming.seed)}
+    if naming.mode == "disable":
+        raise ProviderError("names are not made automatically in this project: give one")
+    if naming.proposed:
+        return {name: naming.proposed}
+    suffix = ".fifo" if rule.fifo and inputs.get(rule.fifo) is True else ""
+    return {name: make_name(rule, naming.resource, naming.seed, suffix)}
+
+
+def _constraints(properties: Mapping[str, Property], values: Values, prefix: str) -> Iterator[Failure]:
+    for name, declared in properties.items():
+        path, value = prefix + name, values.get(name)
+        if value is not None:
+            yield from _value(declared, value, path)
+        elif declared.required and not declared.computed:
+            yield Failure(path, f"required: give {declared.kind.value}{_allowed(declared)}")
+
+
+def _value(declared: Property, value: Any, path: str) -> Iterator[Failure]:
+    if value is UNKNOWN:
+        return
+    if not _fits(declared.kind, value):
+        yield Failure(path, f"{_shown(value)} is not {declared.kind.value}")
+        return
+    size = value if declared.kind in (Kind.INTEGER, Kind.NUMBER) else len(value) if hasattr(value, "__len__") else None
+    what = "value" if size is value else "length"
+    if size is not None and declared.minimum is not None and size < declared.minimum:
+        yield Failure(path, f"{_shown(value)}: its {what} {size} is below the least allowed, {declared.minimum}")
+    if size is not None and declared.maximum is not None and size > declared.maximum:
+        yield Failure(path, f"{_shown(value)}: its {what} {size} is above the most allowed, {declared.maximum}")
+    if declared.kind is Kind.STRING:
+        if declared.enum and value not in declared.enum:
+            yield Failure(path, f"{_shown(value)} is not allowed{_allowed(declared)}")
+        if declared.pattern is not None and not declared.pattern.fullmatch(value):
+            yield Failure(path, f"{_shown(value)} does not match {declared.pattern.pattern}")
+    elif declared.kind is Kind.OBJECT:
+        yield from _unknown_names(path, declared.properties, value, f"{path}.")
+        yield from _constraints(declared.properties, value, f"{path}.")
+    elif declared.element is not None:
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, item in items:
+            yield from _value(declared.element, item, f"{path}[{key!r}]".replace("'", '"'))
+
+
+def _fits(kind: Kind, value: Any) -> bool:
+    if kind is Kind.STRING:
+        return isinstance(value, str)
+    if kind is Kind.BOOLEAN:
+        return isinstance(value, bool)
+    if kind is Kind.INTEGER:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if kind is Kind.NUMBER:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind is Kind.LIST:
+        return isinstance(value, list)
+    if kind is Kind.ASSET:
+        return isinstance(value, Asset)
+    return isinstance(value, Mapping)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+def _allowed(declared: Property) -> str:
+    if not declared.enum:
+        return ""
+    shown = ", ".join(declared.enum[:12])
+    return f"; expected one of {shown}" + (f" and {len(declared.enum) - 12} more" if len(declared.enum) > 12 else "")
+
+
+def _groups(resource: Resource, values: Values) -> Iterator[Failure]:
+    for group in resource.conflicts:
+        given = _given(values, group)
+        if len(given) > 1:
+            yield Failure(given[0], f"conflicts with {', '.join(given[1:])}: give only one of them")
+    for group in resource.exactly_one:
+        if _parent(values, group[0]) and len(given := _given(values, group)) != 1:
+            yield Failure(group[0], f"exactly one of {', '.join(group)} is needed; given: {', '.join(given) or 'none'}")
+    for group in resource.at_least_one:
+        if not _given(values, group):
+            yield Failure(group[0], f"at least one of {', '.join(group)} is needed")
+    for path, needed in resource.requires.items():
+        if _given(values, (path,)) and not _given(values, (needed,)):
+            yield Failure(path, f"needs {needed} too")
+
+
+def _given(values: Values, group: tuple[str, ...]) -> list[str]:
+    return [path for path in group if _at(values, path) is not None]
+
+
+def _parent(values: Values, path: str) -> bool:
+    parent = path.rpartition(".")[0]
+    return not parent or isinstance(_at(values, parent), Mapping)
+
+
+def _at(values: Any, path: str) -> Any:
+    for name in path.split("."):
+        if not isinstance(values, Mapping):
+            return None
+        values = values.get(name)
+    return values

@@ -1,0 +1,42 @@
+"""When two texts mean the same: JSON documents, IAM policies, references to KMS keys."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Any
+
+
+def same_json(old: Any, new: Any) -> bool:
+    """Whether two JSON texts hold the same document."""
+    return bool(old == new) or _canonical(old, policy=False) == _canonical(new, policy=False)
+
+
+def same_policy(old: Any, new: Any) -> bool:
+    """Whether two policies allow and deny the same: order, and single values in lists, mean nothing."""
+    return bool(old == new) or _canonical(old, policy=True) == _canonical(new, policy=True)
+
+
+def same_key(old: Any, new: Any) -> bool:
+    """Whether a key's id and an ARN name the same key."""
+    return str(old).rsplit("/", 1)[-1] == str(new).rsplit("/", 1)[-1]
+
+
+@lru_cache(maxsize=256)
+def _canonical(text: str, policy: bool) -> str:
+    try:
+        document = json.loads(text)
+    except (TypeError, ValueError):
+        return str(text)
+    return json.dumps(_unordered(document) if policy else document, sort_keys=True)
+
+
+def _unordered(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _unordered(item) for name, item in value.items()}
+    if isinstance(value, list):
+        items = sorted((_unordered(item) for item in value), key=lambda item: json.dumps(item, sort_keys=True))
+        return items[0] if len(items) == 1 else items
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value

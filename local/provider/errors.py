@@ -1,0 +1,43 @@
+"""The provider's errors, and how a refusal of the API becomes one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+
+class ProviderError(Exception):
+    """A failure that the user of the engine sees."""
+
+
+class UnknownType(ProviderError):
+    """A resource type or function that this provider does not have."""
+
+
+class ApiError(ProviderError):
+    """A refusal of the API.
+
+    Attributes:
+        code: The API's error code, e.g. ``ValidationException``.
+        message: The API's message.
+    """
+
+    def __init__(self, service: str, operation: str, code: str, message: str) -> None:
+        super().__init__(f"{service} {operation}: {code}: {message}")
+        self.code = code
+        self.message = message
+
+
+@contextmanager
+def api_errors(service: str, operation: str) -> Iterator[None]:
+    """Turn botocore's exceptions into :class:`ApiError`."""
+    try:
+        yield
+    except ClientError as error:
+        detail = error.response.get("Error", {})
+        code, message = str(detail.get("Code", "Unknown")), str(detail.get("Message", ""))
+        raise ApiError(service, operation, code, message) from error
+    except BotoCoreError as error:
+        raise ApiError(service, operation, type(error).__name__, str(error)) from error

@@ -1,0 +1,421 @@
+"""A resource type: what its table entry says, and how that is turned into API calls.
+
+Each type is a subclass of :class:`Resource` whose class attributes are its table entry. Where one call per verb is
+enough nothing else is needed; types that AWS spreads over several calls override a method.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+from local.provider.api import Context
+from local.provider.diff import settle
+from local.provider.errors import ApiError, ProviderError
+from local.provider.naming import AutoName
+from local.provider.shapes import (
+    Builder,
+    Property,
+    Same,
+    dig,
+    from_api,
+    plain,
+    service_model,
+    string,
+    strings,
+    to_api,
+)
+from local.provider.values import Values
+
+#: Stands for every property in :attr:`Resource.replaces`.
+ALL = "*"
+
+#: Error codes that say that a resource is not there.
+_GONE = frozenset(
+    {
+        "404",
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "NoSuchBucket",
+        "NoSuchBucketPolicy",
+        "NoSuchEntity",
+        "NoSuchKey",
+        "NoSuchLifecycleConfiguration",
+        "NoSuchPublicAccessBlockConfiguration",
+        "NotFound",
+        "NotFoundException",
+        "ObjectNotFoundException",
+        "OwnershipControlsNotFoundError",
+        "ParameterNotFound",
+        "QueueDoesNotExist",
+        "RepositoryNotFoundException",
+        "ResourceNotFound",
+        "ResourceNotFoundException",
+        "ServerSideEncryptionConfigurationNotFoundError",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Tagging:
+    """How a service's resources are tagged after they are made.
+
+    Attributes:
+        add, remove, show: The operations.
+        resource: The member that names the resource in all three.
+        by: The property or output whose value that is.
+    """
+
+    add: str
+    remove: str
+    show: str
+    resource: str
+    by: str = "arn"
+
+
+@dataclass(frozen=True)
+class Wait:
+    """A status that a resource passes through: where it is read, and when it is done.
+
+    Attributes:
+        status, reason: Paths in the read operation's answer.
+        pending: What is waited out; any status but these and ``target`` is a failure.
+        seconds: The longest wait.
+    """
+
+    status: str
+    target: str
+    pending: tuple[str, ...]
+    reason: str = "FailureReason"
+    seconds: float = 600.0
+
+
+class Resource:
+    """One resource type. Paths below are property paths without list indices, e.g. ``target.roleArn``.
+
+    Attributes:
+        token: The Pulumi type, e.g. ``aws:sagemaker/model:Model``.
+        service: The botocore service.
+        create_by, read_by, update_by, delete_by: Operations; empty where the type has its own way or none.
+        shape: A path in the create operation's input whose structure declares the properties; empty for the input.
+        answer: The path in the read operation's answer under which the resource lies.
+        id: The template of the id over properties and outputs, e.g. ``{role}:{name}``.
+        members: Member expressions of the properties that are not called as their API member is (see ``shapes``).
+        places: Where the read operation's answer has a property elsewhere than the parameters have it.
+        own: Properties that the create operation does not declare.
+        omit: Properties of the operation that Pulumi's type does not have; ``only``, those it has, where they are few.
+        outputs: Paths in the read operation's answer of what the service computes; empty where code finds it.
+        created: Paths in the create operation's answer of what the id is made of.
+        identity: Members that name the resource in other operations, and the property or output they hold.
+        auto_name: The property that is named when the program does not, and how.
+        name_prefix: Whether there is a property ``namePrefix`` beside it.
+        replaces: Paths whose change needs another resource (``ALL`` for every one, ``path!`` for the path alone
+            without what is inside it), but for those in ``in_place``.
+        volatile: Outputs that an update changes.
+        secret: Outputs that are secret whatever they come from.
+        conflicts, exactly_one, at_least_one: Groups of paths; a group counts where its parent is given.
+        waits: What a create waits for; ``forgotten_if_unready`` says that a resource which does not get there is left
+            behind without a trace in the state.
+    """
+
+    token: ClassVar[str]
+    service: ClassVar[str]
+    create_by: ClassVar[str] = ""
+    read_by: ClassVar[str] = ""
+    update_by: ClassVar[str] = ""
+    delete_by: ClassVar[str] = ""
+    shape: ClassVar[str] = ""
+    answer: ClassVar[str] = ""
+    id: ClassVar[str] = "{name}"
+    members: ClassVar[Mapping[str, str]] = {}
+    places: ClassVar[Mapping[str, str]] = {}
+    own: ClassVar[Mapping[str, Property]] = {}
+    omit: ClassVar[frozenset[str]] = frozenset()
+    only: ClassVar[frozenset[str]] = frozenset()
+    outputs: ClassVar[Mapping[str, str]] = {}
+    created: ClassVar[Mapping[str, str]] = {}
+    identity: ClassVar[Mapping[str, str]] = {}
+    auto_name: ClassVar[tuple[str, AutoName] | None] = None
+    name_prefix: ClassVar[bool] = False
+    delete_before_replace: ClassVar[bool] = False
+    replaces: ClassVar[frozenset[str]] = frozenset()
+    in_place: ClassVar[frozenset[str]] = frozenset()
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    required: ClassVar[frozenset[str]] = frozenset()
+    computed: ClassVar[frozenset[str]] = frozenset()
+    unread: ClassVar[frozenset[str]] = frozenset()
+    unordered: ClassVar[frozenset[str]] = frozenset()
+    same: ClassVar[Mapping[str, Same]] = {}
+    volatile: ClassVar[frozenset[str]] = frozenset()
+    secret: ClassVar[frozenset[str]] = frozenset()
+    conflicts: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    exactly_one: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    at_least_one: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    requires: ClassVar[Mapping[str, str]] = {}
+    tagging: ClassVar[Tagging | None] = None
+    regional: ClassVar[bool] = True
+    waits: ClassVar[Wait | None] = None
+    forgotten_if_unready: ClassVar[bool] = False
+
+    # ---- what the table entry amounts to
+
+    @cached_property
+    def properties(self) -> dict[str, Property]:
+        """The inputs of the type, by name."""
+        found: dict[str, Property] = {}
+        if self.create_by:
+            found = Builder(self.members, self.omit).properties(self._input_shape(), within=())
+            found = {name: kind for name, kind in found.items() if name.lower() != "tags"}
+            found = {name: kind for name, kind in found.items() if not self.only or name in self.only}
+        found |= self.own
+        if self.tagging is not None:
+            found["tags"] = strings()
+        if self.regional:
+            found["region"] = string(replaces=True, computed=True)
+        if self.name_prefix:
+            found["namePrefix"] = string(replaces=True, unread=True)
+        self._mark(found, "", inherited=ALL in self.replaces)
+        if self.auto_name is not None:
+            found[self.auto_name[0]].required = True
+        return found
+
+    def _input_shape(self) -> Any:
+        shape = service_model(self.service).operation_model(self.create_by).input_shape
+        for step in self.shape.split(".") if self.shape else ():
+            shape = shape.members[step]
+        return shape.member if shape.type_name == "list" else shape
+
+    def _mark(self, properties: Mapping[str, Property], prefix: str, inherited: bool) -> None:
+        for name, kind in properties.items():
+            path = prefix + name
+            deep = path in self.replaces or (inherited and path not in self.in_place)
+            if name == "tags" and not prefix:
+                deep = False
+            self._mark_one(kind, path, deep)
+            # A list's items carry what is said of the list, at the same path.
+            inner: Property | None = kind
+            while inner is not None:
+                if inner is not kind:
+                    self._mark_one(inner, path, deep)
+                    inner.same, inner.default, inner.unordered = self.same.get(path), None, False
+                self._mark(inner.properties, f"{path}.", deep)
+                inner = inner.element
+
+    def _mark_one(self, kind: Property, path: str, replaces: bool) -> None:
+        kind.replaces = kind.replaces or replaces or f"{path}!" in self.replaces
+        kind.required = kind.required or path in self.required
+        kind.computed = kind.computed or path in self.computed
+        kind.unread = kind.unread or path in self.unread
+        kind.unordered = kind.unordered or path in self.unordered
+        kind.default = self.defaults.get(path, kind.default)
+        kind.same = self.same.get(path, kind.same)
+
+    def identify(self, known: Mapping[str, Any]) -> str:
+        """The id, from properties and outputs."""
+        return self.id.format(**known)
+
+    def parse(self, id: str) -> Values:
+        """The properties and outputs that an id holds.
+
+        Raises:
+            ProviderError: It is not of the type's form.
+        """
+        names = self.id_names()
+        *literals, last = re.split(r"\{\w+\}", self.id)
+        pattern = "".join(f"{re.escape(literal)}(.+?)" for literal in literals) + re.escape(last)
+        parsed = re.fullmatch(pattern, id)
+        if parsed is None:
+            raise ProviderError(f"{self.token}: id {id!r} is not of the form {self.id!r}")
+        return dict(zip(names, parsed.groups(), strict=True))
+
+    def id_names(self) -> list[str]:
+        """The properties and outputs that the id is made of."""
+        return re.findall(r"\{(\w+)\}", self.id)
+
+    # ---- the verbs
+
+    def create(self, context: Context, inputs: Values, tags: dict[str, str]) -> Values:
+        """Make the resource; the outputs that its id is made of."""
+        params = self.params(context, self.create_by, inputs)
+        answer = self.call(context, self.create_by, {**params, **self._tags_on_create(tags)})
+        return {name: dig(answer, path.split(".")) for name, path in self.created.items()}
+
+    def complete(self, context: Context, known: Values, tags: dict[str, str]) -> None:
+        """What is left to do once the resource is there: settings with calls of their own, tags, waiting."""
+        if tags and self.tagging is not None and not self._tags_on_create(tags):
+            self.add_tags(context, known, tags)
+        self.await_ready(context, known)
+
+    def read(self, context: Context, known: Values) -> Values | None:
+        """Properties and outputs as they are now, ``tagsAll`` among them; None when the resource is gone."""
+        try:
+            root = self.live(context, known)
+            if root is None:
+                return None
+            # Operations need not repeat what they were asked for.
+            asked = {name: known[name] for name in self.id_names() if name in self.properties}
+            values = asked | from_api(self.properties, root, self.places)
+            values |= self.computed_outputs(context, {**known, **values}, root)
+            if self.tagging is not None:
+                values["tagsAll"] = self.show_tags(context, {**known, **values})
+        except ApiError as error:
+            if self.gone(error):
+                return None
+            raise
+        if self.regional:
+            values["region"] = context.region
+        return values
+
+    def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+        """The API's description of the resource, or None."""
+        answer = self.call(context, self.read_by, self.params(context, self.read_by, known))
+        found = dig(answer, self.answer.split(".")) if self.answer else answer
+        return found if found is None else dict(found)
+
+    def computed_outputs(self, context: Context, known: Values, root: dict[str, Any]) -> Values:  # noqa: ARG002
+        """The outputs that are no inputs."""
+        found = {name: dig(root, path.split(".")) for name, path in self.outputs.items() if path}
+        return {name: plain(value) for name, value in found.items() if value is not None}
+
+    def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:  # noqa: ARG002
+        """Bring the resource to ``known``, which differs from what is there in the properties ``changed``."""
+        if self.update_by:
+            self.call(context, self.update_by, self.params(context, self.update_by, known))
+
+    def delete(self, context: Context, known: Values) -> None:
+        """Remove the resource; one that is gone already is no error."""
+        if self.delete_by:
+            self.ignore_gone(lambda: self.call(context, self.delete_by, self.params(context, self.delete_by, known)))
+
+    # ---- the means
+
+    def params(self, context: Context, operation: str, values: Values) -> dict[str, Any]:
+        """The parameters of an operation, as far as it takes them."""
+        params = to_api(self.properties, values)
+        params |= {member: values[name] for member, name in self.identity.items() if values.get(name) is not None}
+        return context.accepted(self.service, operation, params)
+
+    def call(self, context: Context, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer of an operation of the type's service."""
+        return context.call(self.service, operation, params)
+
+    def gone(self, error: ApiError) -> bool:
+        """Whether a refusal says that the resource is not there."""
+        return error.code in _GONE
+
+    def ignore_gone(self, act: Callable[[], object]) -> None:
+        """Do it; that the resource is not there is no error."""
+        try:
+            act()
+        except ApiError as error:
+            if not self.gone(error):
+                raise
+
+    def await_ready(self, context: Context, known: Values) -> None:
+        """Wait for :attr:`waits`.
+
+        Raises:
+            ProviderError: It came to another status, or not to this one in time.
+        """
+        wait = self.waits
+        if wait is None:
+            return
+        name = f"{self.token.rsplit(':', 1)[-1]} {self.identify(known)}"
+
+        def ready() -> bool:
+            root = self.live(context, known) or {}
+            status = dig(root, wait.status.split("."))
+            if status not in (wait.target, *wait.pending):
+                reason = dig(root, wait.reason.split(".")) or "the API gives no reason"
+                raise ProviderError(f"{name} is {status}, not {wait.target}: {reason}")
+            return bool(status == wait.target)
+
+        context.wait(f"{name} becoming {wait.target}", ready, wait.seconds)
+
+    def await_gone(self, context: Context, known: Values, seconds: float) -> None:
+        """Wait until the API no longer knows the resource."""
+
+        def gone() -> bool:
+            try:
+                return self.live(context, known) is None
+            except ApiError as error:
+                if self.gone(error):
+                    return True
+                raise
+
+        context.wait(f"{self.token.rsplit(':', 1)[-1]} {self.identify(known)} being deleted", gone, seconds)
+
+    # ---- tags
+
+    def _tags_on_create(self, tags: dict[str, str]) -> dict[str, Any]:
+        return self._tag_params(self.create_by, tags) if tags and self.create_by and self.tagging is not None else {}
+
+    def _tag_params(self, operation: str, tags: dict[str, str]) -> dict[str, Any]:
+        """The tags as an operation takes them: a map, or a list of pairs whose member names are the service's own."""
+        shape = service_model(self.service).operation_model(operation).input_shape
+        for member, inner in shape.members.items():
+            if member.lower() == "tags" and inner.type_name == "map":
+                return {member: tags}
+            if member.lower() == "tags":
+                key, value = sorted(inner.member.members, key=lambda name: not name.lower().endswith("key"))[:2]
+                return {member: [{key: name, value: item} for name, item in tags.items()]}
+        return {}
+
+    def add_tags(self, context: Context, known: Values, tags: dict[str, str]) -> None:
+        """Set these tags."""
+        assert self.tagging is not None
+        operation = self.tagging.add
+        self.call(context, operation, {**self._tagged(known), **self._tag_params(operation, tags)})
+
+    def remove_tags(self, context: Context, known: Values, names: list[str]) -> None:
+        """Remove the tags of these names."""
+        assert self.tagging is not None
+        shape = service_model(self.service).operation_model(self.tagging.remove).input_shape
+        member = next(name for name in shape.members if name.lower() == "tagkeys")
+        self.call(context, self.tagging.remove, {**self._tagged(known), member: names})
+
+    def show_tags(self, context: Context, known: Values) -> dict[str, str]:
+        """The tags that the resource has."""
+        assert self.tagging is not None
+        answer = self.call(context, self.tagging.show, self._tagged(known))
+        found: Any = next((value for name, value in answer.items() if name.lower().startswith("tag")), {})
+        if isinstance(found, Mapping):
+            return dict(found)
+        pairs = [{member.lower().removeprefix("tag"): value for member, value in item.items()} for item in found]
+        return {pair["key"]: pair["value"] for pair in pairs if not pair["key"].startswith("aws:")}
+
+    def _tagged(self, known: Values) -> dict[str, str]:
+        assert self.tagging is not None
+        return {self.tagging.resource: known[self.tagging.by]}
+
+    # ---- state
+
+    def state(self, inputs: Values, live: Values, default_tags: Mapping[str, str]) -> Values:
+        """The outputs that the engine keeps: the live values, spelled as declared where both mean the same."""
+        state = settle(self.properties, inputs, live)
+        state |= {name: value for name, value in live.items() if name not in self.properties}
+        if self.tagging is not None:
+            declared, every = inputs.get("tags", {}), live.get("tagsAll", {})
+            own = {k: v for k, v in every.items() if k in declared or default_tags.get(k) != v}
+            state["tags"] = {
+                k: own[k] for k in [*(k for k in declared if k in own), *(k for k in own if k not in declared)]
+            }
+        return state
+
+    def tags_all(self, inputs: Values, default_tags: Mapping[str, str]) -> Any:
+        """All tags that a resource with these inputs gets."""
+        tags = inputs.get("tags", {})
+        return {**default_tags, **tags} if isinstance(tags, Mapping) else tags
+
+    def importable(self, live: Values) -> Values:
+        """The inputs of a program that declares a resource as it is: what the service did not fill in itself."""
+        return {
+            name: value
+            for name, value in live.items()
+            if name in self.properties
+            and name != "region"
+            and not self.properties[name].computed
+            and value not in ("", [], {}, None)
+        }

@@ -1,0 +1,322 @@
+"""The provider's gRPC server: the engine's requests in, the resource types' answers out.
+
+The engine finds one server for every provider of every run. Each of its connections is a provider of its own, so
+configuration belongs to the connection that sent it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf import empty_pb2
+from pulumi.runtime.proto import plugin_pb2, provider_pb2, status_pb2
+from pulumi.runtime.proto.provider_pb2_grpc import ResourceProviderServicer, add_ResourceProviderServicer_to_server
+
+from local.provider import checks, config, functions, lifecycle
+from local.provider.api import Api, Context
+from local.provider.errors import ProviderError
+from local.provider.resources import Resource
+from local.provider.types import resource_type
+from local.provider.values import known, marshal, unmarshal
+
+log = logging.getLogger(__name__)
+
+#: The version that the provider answers with: of ``pulumi_aws``, whose types it has.
+VERSION = "7.51.1"
+_THREADS = 64
+_SESSIONS = 64
+_MESSAGE_SIZE = 400 * 1024 * 1024
+
+_KINDS = {
+    ("add", False): provider_pb2.PropertyDiff.ADD,
+    ("add", True): provider_pb2.PropertyDiff.ADD_REPLACE,
+    ("delete", False): provider_pb2.PropertyDiff.DELETE,
+    ("delete", True): provider_pb2.PropertyDiff.DELETE_REPLACE,
+    ("update", False): provider_pb2.PropertyDiff.UPDATE,
+    ("update", True): provider_pb2.PropertyDiff.UPDATE_REPLACE,
+}
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Running:
+    """A running server."""
+
+    port: int
+    server: Any
+
+    def stop(self) -> None:
+        """End it: requests under way have a second to finish."""
+        self.server.stop(grace=1.0).wait()
+
+
+def start(endpoint_url: str, *, directory: Path | None = None, port: int = 0) -> Running:
+    """Serve the provider on loopback.
+
+    Args:
+        endpoint_url: Where the API is, e.g. ``http://127.0.0.1:4566``.
+        directory: What relative paths of assets are relative to; the working directory by default.
+        port: The port, or 0 for any that is free.
+    """
+    server = grpc.server(
+        ThreadPoolExecutor(_THREADS, thread_name_prefix="provider"),
+        options=[
+            ("grpc.max_receive_message_length", _MESSAGE_SIZE),
+            ("grpc.max_send_message_length", _MESSAGE_SIZE),
+            ("grpc.so_reuseport", 0),
+        ],
+    )
+    add_ResourceProviderServicer_to_server(Provider(Api(endpoint_url), directory or Path.cwd()), server)
+    bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    server.start()
+    return Running(bound, server)
+
+
+def _reported(method: Method) -> Method:
+    """Answer a failure as the engine shows it best: the resource type and what went wrong, no stack trace."""
+
+    @wraps(method)
+    def answer(self: Provider, request: Any, context: Any) -> Any:
+        token = getattr(request, "type", "") or getattr(request, "tok", "")
+        try:
+            return method(self, request, context)
+        except lifecycle.Unfinished as error:
+            _abort_unfinished(context, f"{token}: {error}", error)
+        except ProviderError as error:
+            context.abort(grpc.StatusCode.UNKNOWN, f"{token}: {error}" if token else str(error))
+        except Exception as error:
+            log.exception("%s of %s failed", method.__name__, token or "the provider")
+            context.abort(grpc.StatusCode.INTERNAL, f"{token}: {type(error).__name__}: {error} (a bug: see the log)")
+
+    return answer  # type: ignore[return-value]
+
+
+def _abort_unfinished(context: Any, message: str, error: lifecycle.Unfinished) -> None:
+    detail = provider_pb2.ErrorResourceInitFailed(
+        id=error.id, properties=marshal(error.state), inputs=marshal(error.inputs), reasons=[message]
+    )
+    status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=message)
+    status.details.add().Pack(detail)
+    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+    context.abort(grpc.StatusCode.UNKNOWN, message)
+
+
+def _type_of(request: Any) -> Resource:
+    token = request.type or request.urn.split("::")[2].rsplit("$", 1)[-1]
+    return resource_type(token)
+
+
+class Provider(ResourceProviderServicer):
+    """The service that the engine speaks to; stateless but for the configuration of each connection."""
+
+    def __init__(self, api: Api, directory: Path) -> None:
+        self._api = api
+        self._directory = directory
+        self._sessions: dict[str, config.Session] = {}
+
+    # ---- the plugin
+
+    def GetPluginInfo(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        return plugin_pb2.PluginInfo(version=VERSION)
+
+    def Attach(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        return empty_pb2.Empty()
+
+    def Handshake(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        return provider_pb2.ProviderHandshakeResponse(
+            accept_secrets=True,
+            accept_resources=False,
+            accept_outputs=False,
+            supports_autonaming_configuration=True,
+        )
+
+    def GetSchema(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        return provider_pb2.GetSchemaResponse(schema=f'{{"name": "aws", "version": "{VERSION}"}}')
+
+    def GetMapping(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        return provider_pb2.GetMappingResponse()
+
+    def GetMappings(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        return provider_pb2.GetMappingsResponse()
+
+    def Cancel(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        session = self._sessions.get(context.peer())
+        if session is not None:
+            session.cancelled.set()
+        return empty_pb2.Empty()
+
+    # ---- configuration
+
+    @_reported
+    def CheckConfig(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        news, secrets = unmarshal(request.news)
+        failures = [
+            provider_pb2.CheckFailure(property=failure.property, reason=failure.reason)
+            for failure in config.check(news)
+        ]
+        return provider_pb2.CheckResponse(inputs=marshal(news, secrets), failures=failures)
+
+    @_reported
+    def DiffConfig(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        olds, _ = unmarshal(request.old_inputs if request.HasField("old_inputs") else request.olds)
+        news, _ = unmarshal(request.news)
+        changed = sorted(name for name in {*olds, *news} - {"version"} if olds.get(name) != news.get(name))
+        moved = [name for name in changed if name == "region" and known(olds.get(name)) and known(news.get(name))]
+        return provider_pb2.DiffResponse(
+            changes=provider_pb2.DiffResponse.DIFF_SOME if changed else provider_pb2.DiffResponse.DIFF_NONE,
+            diffs=changed,
+            replaces=moved,
+        )
+
+    @_reported
+    def Configure(self, request: Any, context: Any) -> Any:
+        args, _ = unmarshal(request.args)
+        values = {name.removeprefix("aws:config:"): value for name, value in request.variables.items()} | args
+        session = config.session(values)
+        self._verify_account(session)
+        self._sessions[context.peer()] = session
+        # An engine's run leaves its sessions behind; a few are kept for connections that come again.
+        while len(self._sessions) > _SESSIONS:
+            self._sessions.pop(next(iter(self._sessions)))
+        return provider_pb2.ConfigureResponse(
+            acceptSecrets=True, supportsPreview=True, supports_autonaming_configuration=True
+        )
+
+    def _verify_account(self, session: config.Session) -> None:
+        if session.accounts or session.refused_accounts:
+            account = self._api.call("sts", session.region, "GetCallerIdentity", {})["Account"]
+            if account in session.refused_accounts or (session.accounts and account not in session.accounts):
+                raise ProviderError(
+                    f"account {account} is not one that this program may change (aws:allowedAccountIds)"
+                )
+
+    def _context(self, rpc: Any, inputs: Mapping[str, Any], timeout: float = 0.0) -> Context:
+        session = self._session(rpc.peer())
+        region = inputs.get("region")
+        return Context(
+            api=self._api,
+            region=region if isinstance(region, str) else session.region,
+            directory=self._directory,
+            default_tags=session.default_tags,
+            cancelled=session.cancelled,
+            timeout=timeout,
+        )
+
+    def _session(self, peer: str) -> config.Session:
+        known_here = self._sessions.get(peer)
+        if known_here is not None:
+            return known_here
+        # A connection that was idle for long is made anew, and its configuration is not sent again.
+        sessions = list(self._sessions.values())
+        if sessions and all(session.settings == sessions[0].settings for session in sessions):
+            return sessions[-1]
+        raise ProviderError("this connection of the engine is not configured: run the command again")
+
+    # ---- resources
+
+    @_reported
+    def Check(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        resource = _type_of(request)
+        olds, _ = unmarshal(request.olds)
+        news, secrets = unmarshal(request.news)
+        modes = provider_pb2.CheckRequest.AutonamingOptions
+        mode = {modes.ENFORCE: "enforce", modes.DISABLE: "disable"}.get(request.autonaming.mode, "propose")
+        naming = checks.Naming(
+            resource=request.name or request.urn.rsplit("::", 1)[-1],
+            seed=request.randomSeed,
+            proposed=request.autonaming.proposed_name,
+            mode=mode,  # type: ignore[arg-type]
+        )
+        inputs, failures = checks.check(resource, olds, news, naming)
+        wrong = [provider_pb2.CheckFailure(property=failure.property, reason=failure.reason) for failure in failures]
+        return provider_pb2.CheckResponse(inputs=marshal(inputs, secrets), failures=wrong)
+
+    @_reported
+    def Diff(self, request: Any, context: Any) -> Any:
+        resource = _type_of(request)
+        state, _ = unmarshal(request.olds)
+        old = unmarshal(request.old_inputs)[0] if request.HasField("old_inputs") else state
+        new, _ = unmarshal(request.news)
+        found = lifecycle.difference(resource, self._context(context, new), state, old, new)
+        response = provider_pb2.DiffResponse(
+            changes=provider_pb2.DiffResponse.DIFF_SOME if found.changes else provider_pb2.DiffResponse.DIFF_NONE,
+            deleteBeforeReplace=found.delete_before_replace,
+            hasDetailedDiff=True,
+            diffs=sorted({change.property for change in found.changes}),
+            replaces=sorted({change.property for change in found.changes if change.replaces}),
+        )
+        for change in found.changes:
+            detail = response.detailedDiff[change.path]
+            detail.kind = _KINDS[change.kind, change.replaces]
+            detail.inputDiff = change.property != "tagsAll"
+        return response
+
+    @_reported
+    def Create(self, request: Any, context: Any) -> Any:
+        resource = _type_of(request)
+        inputs, secrets = unmarshal(request.properties)
+        work = self._context(context, inputs, request.timeout)
+        secret = secrets | resource.secret
+        if request.preview:
+            return provider_pb2.CreateResponse(properties=marshal(lifecycle.planned(resource, work, inputs), secret))
+        id, state = lifecycle.create(resource, work, inputs)
+        return provider_pb2.CreateResponse(id=id, properties=marshal({**state, "id": id}, secret))
+
+    @_reported
+    def Read(self, request: Any, context: Any) -> Any:
+        resource = _type_of(request)
+        state, secrets = unmarshal(request.properties)
+        inputs, secret_inputs = unmarshal(request.inputs)
+        work = self._context(context, {**state, **inputs}, request.timeout)
+        found = lifecycle.read(resource, work, request.id, state, inputs)
+        if found is None:
+            return provider_pb2.ReadResponse()
+        current, refreshed = found
+        secret = secrets | secret_inputs | resource.secret
+        return provider_pb2.ReadResponse(
+            id=request.id, properties=marshal(current, secret), inputs=marshal(refreshed, secret & refreshed.keys())
+        )
+
+    @_reported
+    def Update(self, request: Any, context: Any) -> Any:
+        resource = _type_of(request)
+        state, old_secrets = unmarshal(request.olds)
+        old = unmarshal(request.old_inputs)[0] if request.HasField("old_inputs") else state
+        new, secrets = unmarshal(request.news)
+        work = self._context(context, new, request.timeout)
+        secret = secrets | resource.secret | (old_secrets - new.keys())
+        if request.preview:
+            outputs = lifecycle.planned(resource, work, new, state)
+        else:
+            outputs = lifecycle.update(resource, work, request.id, state, old, new)
+        return provider_pb2.UpdateResponse(properties=marshal({**outputs, "id": request.id}, secret))
+
+    @_reported
+    def Delete(self, request: Any, context: Any) -> Any:
+        state, _ = unmarshal(request.properties)
+        work = self._context(context, state, request.timeout)
+        lifecycle.delete(_type_of(request), work, request.id, state)
+        return empty_pb2.Empty()
+
+    @_reported
+    def Invoke(self, request: Any, context: Any) -> Any:
+        args, secrets = unmarshal(request.args)
+        result = functions.call(request.tok, self._context(context, args), args)
+        struct = marshal(result, result.keys() if secrets else ())
+        response = provider_pb2.InvokeResponse()
+        getattr(response, "return").CopyFrom(struct)
+        return response
+
+    def Construct(self, request: Any, context: Any) -> Any:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{request.type}: this provider has no components")
+
+    def Call(self, request: Any, context: Any) -> Any:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{request.tok}: this provider has no methods")

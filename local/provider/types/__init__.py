@@ -1,0 +1,38 @@
+"""The table of resource types: every type of ``pulumi_aws`` that this provider has, by token."""
+
+from __future__ import annotations
+
+from local.provider.errors import UnknownType
+from local.provider.resources import Resource
+from local.provider.types import (
+    cloudwatch,
+    ecr,
+    events,
+    iam,
+    kms,
+    logs,
+    s3,
+    s3_objects,
+    sagemaker,
+    scaling,
+    scheduler,
+    sns,
+    sqs,
+    ssm,
+)
+
+_MODULES = (s3, s3_objects, kms, iam, sagemaker, cloudwatch, logs, events, scheduler, sns, sqs, scaling, ssm, ecr)
+
+TYPES: dict[str, Resource] = {kind.token: kind() for module in _MODULES for kind in module.TYPES}
+
+
+def resource_type(token: str) -> Resource:
+    """The type of this token.
+
+    Raises:
+        UnknownType: There is none.
+    """
+    found = TYPES.get(token)
+    if found is None:
+        raise UnknownType(f"{token} cannot be made on this machine; these types can: {', '.join(sorted(TYPES))}")
+    return found

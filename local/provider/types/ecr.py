@@ -1,0 +1,51 @@
+"""ECR: repositories."""
+
+# ruff: noqa: RUF012 -- the class attributes are table entries; Resource declares them as ClassVar.
+
+from __future__ import annotations
+
+from local.provider.api import Context
+from local.provider.documents import same_key
+from local.provider.naming import AutoName
+from local.provider.resources import Resource, Tagging
+from local.provider.shapes import boolean
+from local.provider.values import Values
+
+
+class Repository(Resource):
+    """``aws:ecr/repository:Repository``: one with images is not deleted unless ``forceDelete`` says so."""
+
+    token = "aws:ecr/repository:Repository"
+    service = "ecr"
+    create_by, read_by, delete_by = "CreateRepository", "DescribeRepositories", "DeleteRepository"
+    answer = "repositories.0"
+    members = {"name": "repositoryName", "encryptionConfigurations": "encryptionConfiguration[]"}
+    omit = frozenset({"registryId"})
+    own = {"forceDelete": boolean(unread=True)}
+    outputs = {"arn": "repositoryArn", "registryId": "registryId", "repositoryUrl": "repositoryUri"}
+    auto_name = ("name", AutoName(255))
+    replaces = frozenset({"name", "encryptionConfigurations"})
+    defaults = {"imageTagMutability": "MUTABLE", "encryptionConfigurations.encryptionType": "AES256"}
+    computed = frozenset({"encryptionConfigurations", "imageScanningConfiguration"})
+    same = {"encryptionConfigurations.kmsKey": same_key}
+    tagging = Tagging("TagResource", "UntagResource", "ListTagsForResource", "resourceArn")
+
+    def params(self, context: Context, operation: str, values: Values) -> dict[str, object]:
+        if operation == self.read_by:
+            return {"repositoryNames": [values["name"]]}
+        return super().params(context, operation, values)
+
+    def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:
+        if changed & {"imageTagMutability", "imageTagMutabilityExclusionFilters"}:
+            self.call(context, "PutImageTagMutability", self.params(context, "PutImageTagMutability", known))
+        if "imageScanningConfiguration" in changed:
+            params = {"repositoryName": known["name"], "imageScanningConfiguration": {"scanOnPush": False}}
+            params |= self.params(context, "PutImageScanningConfiguration", known)
+            self.call(context, "PutImageScanningConfiguration", params)
+
+    def delete(self, context: Context, known: Values) -> None:
+        repository = {"repositoryName": known["name"], "force": bool(known.get("forceDelete"))}
+        self.ignore_gone(lambda: self.call(context, self.delete_by, repository))
+
+
+TYPES = (Repository,)

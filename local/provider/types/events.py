@@ -1,0 +1,133 @@
+"""EventBridge: rules and their targets."""
+
+# ruff: noqa: RUF012 -- the class attributes are table entries; Resource declares them as ClassVar.
+
+from __future__ import annotations
+
+from typing import Any
+
+from local.provider.api import Context
+from local.provider.documents import same_json
+from local.provider.errors import ProviderError
+from local.provider.naming import AutoName
+from local.provider.resources import Resource, Tagging
+from local.provider.shapes import boolean, string, to_api
+from local.provider.values import Values
+
+_DEFAULT_BUS = "default"
+
+
+class EventRule(Resource):
+    """``aws:cloudwatch/eventRule:EventRule``: by pattern, by schedule or by both."""
+
+    token = "aws:cloudwatch/eventRule:EventRule"
+    service = "events"
+    create_by = update_by = "PutRule"
+    read_by, delete_by = "DescribeRule", "DeleteRule"
+    own = {"forceDestroy": boolean(unread=True)}
+    outputs = {"arn": "Arn"}
+    auto_name = ("name", AutoName(64))
+    name_prefix = True
+    replaces = frozenset({"name", "eventBusName"})
+    defaults = {"eventBusName": _DEFAULT_BUS, "forceDestroy": False}
+    computed = frozenset({"state"})
+    at_least_one = (("scheduleExpression", "eventPattern"),)
+    same = {"eventPattern": same_json}
+    tagging = Tagging("TagResource", "UntagResource", "ListTagsForResource", "ResourceARN")
+
+    def identify(self, known: Any) -> str:
+        bus = known.get("eventBusName", _DEFAULT_BUS)
+        return str(known["name"]) if bus == _DEFAULT_BUS else f"{bus}/{known['name']}"
+
+    def parse(self, id: str) -> Values:
+        bus, _, name = id.rpartition("/")
+        return {"eventBusName": bus or _DEFAULT_BUS, "name": name}
+
+    def delete(self, context: Context, known: Values) -> None:
+        rule = {"Name": known["name"], "EventBusName": known["eventBusName"], "Force": bool(known.get("forceDestroy"))}
+        self.ignore_gone(lambda: self.call(context, self.delete_by, rule))
+
+
+class EventTarget(Resource):
+    """``aws:cloudwatch/eventTarget:EventTarget``: where a rule sends its events."""
+
+    token = "aws:cloudwatch/eventTarget:EventTarget"
+    service = "events"
+    create_by = "PutTargets"
+    shape = "Targets"
+    members = {
+        "targetId": "Id",
+        "batchTarget": "BatchParameters",
+        "batchTarget.arraySize": "ArrayProperties.Size",
+        "batchTarget.jobAttempts": "RetryStrategy.Attempts",
+        "httpTarget": "HttpParameters",
+        "inputTransformer.inputPaths": "InputPathsMap",
+        "kinesisTarget": "KinesisParameters",
+        "redshiftTarget": "RedshiftDataParameters",
+        "redshiftTarget.secretsManagerArn": "SecretManagerArn",
+        "runCommandTargets": "RunCommandParameters.RunCommandTargets",
+        "sagemakerPipelineTarget": "SageMakerPipelineParameters",
+        "sagemakerPipelineTarget.pipelineParameterLists": "PipelineParameterList",
+        "sqsTarget": "SqsParameters",
+    }
+    omit = frozenset({"ecsParameters", "appSyncParameters", "redshiftTarget.sqls"})
+    own = {
+        "rule": string(required=True, pattern=None, minimum=1, maximum=64),
+        "eventBusName": string(),
+        "forceDestroy": boolean(unread=True),
+    }
+    auto_name = ("targetId", AutoName(255))
+    replaces = frozenset({"rule", "eventBusName", "targetId"})
+    defaults = {"eventBusName": _DEFAULT_BUS, "forceDestroy": False}
+    unordered = frozenset({"sagemakerPipelineTarget.pipelineParameterLists"})
+    conflicts = (("input", "inputPath", "inputTransformer"),)
+    same = {"input": same_json}
+
+    def identify(self, known: Any) -> str:
+        bus = known.get("eventBusName", _DEFAULT_BUS)
+        ours = f"{known['rule']}-{known['targetId']}"
+        return ours if bus == _DEFAULT_BUS else f"{bus}-{ours}"
+
+    def id_names(self) -> list[str]:
+        return ["rule", "targetId", "eventBusName"]
+
+    def parse(self, id: str) -> Values:
+        bus, _, rest = id.partition("/") if id.count("/") == 2 else (_DEFAULT_BUS, "", id)
+        rule, slash, target = rest.partition("/")
+        if not slash:
+            raise ProviderError(f"{self.token}: id {id!r} cannot be taken apart; import it as <rule>/<target id>")
+        return {"eventBusName": bus, "rule": rule, "targetId": target}
+
+    def create(self, context: Context, inputs: Values, tags: dict[str, str]) -> Values:  # noqa: ARG002
+        target = to_api(self.properties, inputs)
+        answer = self.call(context, "PutTargets", {**self._rule(inputs), "Targets": [target]})
+        self._refuse(answer, "PutTargets")
+        return {}
+
+    def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:  # noqa: ARG002
+        self.create(context, known, {})
+
+    def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+        page = self._rule(known)
+        while True:
+            answer = self.call(context, "ListTargetsByRule", page)
+            for target in answer["Targets"]:
+                if target["Id"] == known["targetId"]:
+                    return dict(target)
+            if not answer.get("NextToken"):
+                return None
+            page["NextToken"] = answer["NextToken"]
+
+    def delete(self, context: Context, known: Values) -> None:
+        target = {**self._rule(known), "Ids": [known["targetId"]], "Force": bool(known.get("forceDestroy"))}
+        self.ignore_gone(lambda: self._refuse(self.call(context, "RemoveTargets", target), "RemoveTargets"))
+
+    def _rule(self, known: Values) -> dict[str, Any]:
+        return {"Rule": known["rule"], "EventBusName": known.get("eventBusName", _DEFAULT_BUS)}
+
+    def _refuse(self, answer: dict[str, Any], operation: str) -> None:
+        for entry in answer.get("FailedEntries", ()):
+            raise ProviderError(f"events {operation}: {entry.get('ErrorCode')}: {entry.get('ErrorMessage')}")
+
+
+TYPES = (EventRule, EventTarget)

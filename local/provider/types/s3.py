@@ -1,0 +1,228 @@
+"""S3 buckets and their settings, which are resources of their own; a bucket's inline settings are not taken."""
+
+# ruff: noqa: RUF012 -- the class attributes are table entries; Resource declares them as ClassVar.
+
+from __future__ import annotations
+
+from typing import Any
+
+from local.provider.api import Context
+from local.provider.documents import same_key, same_policy
+from local.provider.errors import ApiError, ProviderError
+from local.provider.naming import AutoName
+from local.provider.resources import Resource, Tagging
+from local.provider.shapes import boolean
+from local.provider.values import Values
+
+
+class S3(Resource):
+    """What S3's types share: tags are one set that is read and written whole."""
+
+    service = "s3"
+
+    def tagged(self, known: Values) -> dict[str, str]:
+        """The members that name the tagged thing."""
+        return {"Bucket": known["bucket"]}
+
+    def add_tags(self, context: Context, known: Values, tags: dict[str, str]) -> None:
+        self._put_tags(context, known, {**self.show_tags(context, known), **tags})
+
+    def remove_tags(self, context: Context, known: Values, names: list[str]) -> None:
+        left = {name: value for name, value in self.show_tags(context, known).items() if name not in names}
+        assert self.tagging is not None
+        if left:
+            self._put_tags(context, known, left)
+        else:
+            self.call(context, self.tagging.remove, self.tagged(known))
+
+    def show_tags(self, context: Context, known: Values) -> dict[str, str]:
+        assert self.tagging is not None
+        try:
+            answer = self.call(context, self.tagging.show, self.tagged(known))
+        except ApiError as error:
+            if error.code == "NoSuchTagSet":
+                return {}
+            raise
+        return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
+
+    def _put_tags(self, context: Context, known: Values, tags: dict[str, str]) -> None:
+        assert self.tagging is not None
+        tag_set = [{"Key": name, "Value": value} for name, value in tags.items()]
+        self.call(context, self.tagging.add, {**self.tagged(known), "Tagging": {"TagSet": tag_set}})
+
+
+class Bucket(S3):
+    """``aws:s3/bucket:Bucket``: a full one is not deleted unless ``forceDestroy`` says so."""
+
+    token = "aws:s3/bucket:Bucket"
+    create_by, delete_by = "CreateBucket", "DeleteBucket"
+    id = "{bucket}"
+    members = {"objectLockEnabled": "ObjectLockEnabledForBucket"}
+    only = frozenset({"bucket", "objectLockEnabled"})
+    own = {"forceDestroy": boolean(unread=True)}
+    auto_name = ("bucket", AutoName(63, lowercase=True))
+    replaces = frozenset({"bucket", "objectLockEnabled"})
+    defaults = {"forceDestroy": False}
+    unread = frozenset({"objectLockEnabled"})
+    outputs = {"arn": "", "bucketDomainName": "", "bucketRegion": "", "bucketRegionalDomainName": ""}
+    tagging = Tagging("PutBucketTagging", "DeleteBucketTagging", "GetBucketTagging", "Bucket", by="bucket")
+
+    def create(self, context: Context, inputs: Values, tags: dict[str, str]) -> Values:  # noqa: ARG002
+        bucket = {"Bucket": inputs["bucket"]}
+        try:
+            self.call(context, "HeadBucket", bucket)
+        except ApiError as error:
+            if not self.gone(error):
+                raise
+        else:
+            raise ProviderError(f"s3 CreateBucket: BucketAlreadyExists: bucket {inputs['bucket']!r} exists; import it")
+        params = self.params(context, self.create_by, inputs)
+        if context.region != "us-east-1":
+            params["CreateBucketConfiguration"] = {"LocationConstraint": context.region}
+        self.call(context, self.create_by, params)
+        return {}
+
+    def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+        return {"Bucket": known["bucket"], **self.call(context, "HeadBucket", {"Bucket": known["bucket"]})}
+
+    def computed_outputs(self, context: Context, known: Values, root: dict[str, Any]) -> Values:
+        name, region = known["bucket"], root.get("BucketRegion") or context.region
+        return {
+            "arn": f"arn:aws:s3:::{name}",
+            "bucketDomainName": f"{name}.s3.amazonaws.com",
+            "bucketRegion": region,
+            "bucketRegionalDomainName": f"{name}.s3.{region}.amazonaws.com",
+        }
+
+    def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:
+        """Nothing but tags is the bucket's own."""
+
+    def delete(self, context: Context, known: Values) -> None:
+        def remove() -> None:
+            if known.get("forceDestroy"):
+                delete_objects(context, known["bucket"], "")
+            self.call(context, self.delete_by, {"Bucket": known["bucket"]})
+
+        self.ignore_gone(remove)
+
+
+def delete_objects(context: Context, bucket: str, key: str) -> None:
+    """Delete all versions of one object, or of every object when ``key`` is empty."""
+    while True:
+        page = context.call("s3", "ListObjectVersions", {"Bucket": bucket, "Prefix": key})
+        versions = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
+        doomed = [{"Key": v["Key"], "VersionId": v["VersionId"]} for v in versions if key in ("", v["Key"])]
+        if not doomed:
+            return
+        answer = context.call("s3", "DeleteObjects", {"Bucket": bucket, "Delete": {"Objects": doomed, "Quiet": True}})
+        if answer.get("Errors"):
+            first = answer["Errors"][0]
+            raise ProviderError(f"s3 DeleteObjects: {first['Code']}: {first['Key']} in {bucket}: {first['Message']}")
+
+
+class BucketSetting(S3):
+    """One setting of a bucket, put and deleted as a whole."""
+
+    id = "{bucket}"
+    omit = frozenset({"contentMd5", "checksumAlgorithm", "expectedBucketOwner"})
+    replaces = frozenset({"bucket"})
+
+
+class BucketVersioning(BucketSetting):
+    """``aws:s3/bucketVersioning:BucketVersioning``: a delete suspends it."""
+
+    token = "aws:s3/bucketVersioning:BucketVersioning"
+    create_by = update_by = "PutBucketVersioning"
+    required = frozenset({"versioningConfiguration.status"})
+    unread = frozenset({"mfa"})
+    members = {"mfa": "MFA"}
+
+    def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+        found = self.call(context, "GetBucketVersioning", {"Bucket": known["bucket"]})
+        return {"VersioningConfiguration": found} if found.get("Status") else None
+
+    def delete(self, context: Context, known: Values) -> None:
+        suspended = {"Bucket": known["bucket"], "VersioningConfiguration": {"Status": "Suspended"}}
+        self.ignore_gone(lambda: self.call(context, "PutBucketVersioning", suspended))
+
+
+class BucketPolicy(BucketSetting):
+    """``aws:s3/bucketPolicy:BucketPolicy``."""
+
+    token = "aws:s3/bucketPolicy:BucketPolicy"
+    create_by = update_by = "PutBucketPolicy"
+    read_by, delete_by = "GetBucketPolicy", "DeleteBucketPolicy"
+    omit = BucketSetting.omit | {"confirmRemoveSelfBucketAccess"}
+    same = {"policy": same_policy}
+
+
+class BucketPublicAccessBlock(BucketSetting):
+    """``aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock``."""
+
+    token = "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock"
+    create_by = update_by = "PutPublicAccessBlock"
+    read_by, delete_by = "GetPublicAccessBlock", "DeletePublicAccessBlock"
+    members = {
+        name[0].lower() + name[1:]: f"PublicAccessBlockConfiguration.{name}"
+        for name in ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
+    }
+    own = {"skipDestroy": boolean(unread=True)}
+    defaults = dict.fromkeys(members, False)
+
+    def delete(self, context: Context, known: Values) -> None:
+        if not known.get("skipDestroy"):
+            super().delete(context, known)
+
+
+class BucketServerSideEncryptionConfiguration(BucketSetting):
+    """``aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration``."""
+
+    token = "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
+    create_by = update_by = "PutBucketEncryption"
+    read_by, delete_by = "GetBucketEncryption", "DeleteBucketEncryption"
+    members = {
+        "rules": "ServerSideEncryptionConfiguration.Rules",
+        "rules.blockedEncryptionTypes": "BlockedEncryptionTypes.EncryptionType",
+    }
+    computed = frozenset(
+        {
+            "rules.bucketKeyEnabled",
+            "rules.blockedEncryptionTypes",
+            "rules.applyServerSideEncryptionByDefault.kmsMasterKeyId",
+        }
+    )
+    unordered = frozenset({"rules"})
+    same = {"rules.applyServerSideEncryptionByDefault.kmsMasterKeyId": same_key}
+
+
+class BucketLifecycleConfiguration(BucketSetting):
+    """``aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration``."""
+
+    token = "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration"
+    create_by = update_by = "PutBucketLifecycleConfiguration"
+    read_by, delete_by = "GetBucketLifecycleConfiguration", "DeleteBucketLifecycle"
+    members = {"rules": "LifecycleConfiguration.Rules", "rules.filter.and.tags": "Tags{Key:Value}"}
+    places = {"rules": "Rules"}
+    required = frozenset({"rules", "rules.id"})
+    computed = frozenset({"transitionDefaultMinimumObjectSize", "rules.prefix"})
+    unordered = frozenset({"rules.transitions", "rules.noncurrentVersionTransitions"})
+
+
+class BucketOwnershipControls(BucketSetting):
+    """``aws:s3/bucketOwnershipControls:BucketOwnershipControls``."""
+
+    token = "aws:s3/bucketOwnershipControls:BucketOwnershipControls"
+    create_by = update_by = "PutBucketOwnershipControls"
+    read_by, delete_by = "GetBucketOwnershipControls", "DeleteBucketOwnershipControls"
+    members = {"rule": "OwnershipControls.Rules[0]"}
+
+
+TYPES = (
+    Bucket,
+    BucketVersioning,
+    BucketPolicy,
+    BucketPublicAccessBlock,
+    BucketServerSideEncryptionConfiguration,
+    BucketLifecycleConfiguration,
+    BucketOwnershipControls,
+)

@@ -1,0 +1,163 @@
+"""SNS: topics, topic policies, subscriptions."""
+
+# ruff: noqa: RUF012 -- the class attributes are table entries; Resource declares them as ClassVar.
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from local.provider.api import Context
+from local.provider.documents import same_json, same_key, same_policy
+from local.provider.naming import AutoName
+from local.provider.resources import Resource, Tagging
+from local.provider.shapes import boolean, dig, integer, string, to_api
+from local.provider.values import Values
+
+
+class Topic(Resource):
+    """``aws:sns/topic:Topic``: attributes are set one by one."""
+
+    token = "aws:sns/topic:Topic"
+    service = "sns"
+    create_by, read_by, delete_by = "CreateTopic", "GetTopicAttributes", "DeleteTopic"
+    id = "{arn}"
+    only = frozenset({"name"})
+    own = {
+        "contentBasedDeduplication": boolean("Attributes.ContentBasedDeduplication", text=True),
+        "deliveryPolicy": string("Attributes.DeliveryPolicy"),
+        "displayName": string("Attributes.DisplayName"),
+        "fifoTopic": boolean("Attributes.FifoTopic", text=True),
+        "kmsMasterKeyId": string("Attributes.KmsMasterKeyId"),
+        "policy": string("Attributes.Policy"),
+        "signatureVersion": integer("Attributes.SignatureVersion", text=True, minimum=1, maximum=2),
+        "tracingConfig": string("Attributes.TracingConfig", enum=("Active", "PassThrough")),
+    }
+    created = {"arn": "TopicArn"}
+    identity = {"TopicArn": "arn"}
+    outputs = {"arn": "Attributes.TopicArn", "owner": "Attributes.Owner"}
+    auto_name = ("name", AutoName(80, fifo="fifoTopic"))
+    name_prefix = True
+    replaces = frozenset({"name", "fifoTopic"})
+    defaults = {"contentBasedDeduplication": False, "fifoTopic": False}
+    computed = frozenset({"policy", "signatureVersion", "tracingConfig"})
+    unread = frozenset({"tracingConfig", "signatureVersion"})
+    same = {"policy": same_policy, "deliveryPolicy": same_json, "kmsMasterKeyId": same_key}
+    tagging = Tagging("TagResource", "UntagResource", "ListTagsForResource", "ResourceArn")
+
+    def create(self, context: Context, inputs: Values, tags: dict[str, str]) -> Values:
+        # A topic that is not FIFO must not say so.
+        return super().create(context, {k: v for k, v in inputs.items() if v is not False}, tags)
+
+    def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+        found = super().live(context, known)
+        return None if found is None else {**found, "Name": known["arn"].rsplit(":", 1)[-1]}
+
+    def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:
+        _set_attributes(self, context, "SetTopicAttributes", {"TopicArn": known["arn"]}, known, changed)
+
+
+def _set_attributes(
+    resource: Resource, context: Context, operation: str, thing: dict[str, str], known: Values, changed: frozenset[str]
+) -> None:
+    """Set the changed attributes one by one; one that left the program is emptied."""
+    for name in sorted(changed):
+        kind = resource.properties.get(name)
+        if kind is not None and kind.member[:1] == ("Attributes",):
+            value = dig(to_api({name: kind}, known), kind.member)
+            resource.call(context, operation, {**thing, "AttributeName": kind.member[1], "AttributeValue": value or ""})
+
+
+class TopicPolicy(Resource):
+    """``aws:sns/topicPolicy:TopicPolicy``: a delete puts the default policy back."""
+
+    token = "aws:sns/topicPolicy:TopicPolicy"
+    service = "sns"
+    id = "{arn}"
+    own = {
+        "arn": string("TopicArn", required=True, replaces=True),
+        "policy": string("Attributes.Policy", required=True, same=same_policy),
+    }
+    outputs = {"owner": "Attributes.Owner"}
+
+    def create(self, context: Context, inputs: Values, tags: dict[str, str]) -> Values:  # noqa: ARG002
+        self._put(context, inputs["arn"], inputs["policy"])
+        return {}
+
+    def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+        return self.call(context, "GetTopicAttributes", {"TopicArn": known["arn"]})
+
+    def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:  # noqa: ARG002
+        self._put(context, known["arn"], known["policy"])
+
+    def delete(self, context: Context, known: Values) -> None:
+        owner = known["arn"].split(":")[4]
+        actions = ["GetTopicAttributes", "SetTopicAttributes", "AddPermission", "RemovePermission", "DeleteTopic"]
+        actions += ["Subscribe", "ListSubscriptionsByTopic", "Publish"]
+        statement = {
+            "Sid": "__default_statement_ID",
+            "Effect": "Allow",
+            "Principal": {"AWS": "*"},
+            "Action": [f"SNS:{action}" for action in actions],
+            "Resource": known["arn"],
+            "Condition": {"StringEquals": {"AWS:SourceOwner": owner}},
+        }
+        policy = json.dumps({"Version": "2008-10-17", "Id": "__default_policy_ID", "Statement": [statement]})
+        self.ignore_gone(lambda: self._put(context, known["arn"], policy))
+
+    def _put(self, context: Context, arn: str, policy: str) -> None:
+        attribute = {"TopicArn": arn, "AttributeName": "Policy", "AttributeValue": policy}
+        self.call(context, "SetTopicAttributes", attribute)
+
+
+class TopicSubscription(Resource):
+    """``aws:sns/topicSubscription:TopicSubscription``."""
+
+    token = "aws:sns/topicSubscription:TopicSubscription"
+    service = "sns"
+    create_by, read_by, delete_by = "Subscribe", "GetSubscriptionAttributes", "Unsubscribe"
+    id = "{arn}"
+    members = {"topic": "TopicArn"}
+    only = frozenset({"topic", "protocol", "endpoint"})
+    places = {"topic": "Attributes.TopicArn", "protocol": "Attributes.Protocol", "endpoint": "Attributes.Endpoint"}
+    own = {
+        "confirmationTimeoutInMinutes": integer(unread=True),
+        "deliveryPolicy": string("Attributes.DeliveryPolicy"),
+        "endpointAutoConfirms": boolean(unread=True),
+        "filterPolicy": string("Attributes.FilterPolicy"),
+        "filterPolicyScope": string("Attributes.FilterPolicyScope", enum=("MessageAttributes", "MessageBody")),
+        "rawMessageDelivery": boolean("Attributes.RawMessageDelivery", text=True),
+        "redrivePolicy": string("Attributes.RedrivePolicy"),
+        "subscriptionRoleArn": string("Attributes.SubscriptionRoleArn"),
+    }
+    created = {"arn": "SubscriptionArn"}
+    identity = {"SubscriptionArn": "arn"}
+    outputs = {"arn": "Attributes.SubscriptionArn", "ownerId": "Attributes.Owner"} | {
+        "pendingConfirmation": "",
+        "confirmationWasAuthenticated": "",
+    }
+    replaces = frozenset({"topic", "protocol", "endpoint"})
+    required = frozenset({"endpoint"})
+    defaults = {"confirmationTimeoutInMinutes": 1, "endpointAutoConfirms": False, "rawMessageDelivery": False}
+    computed = frozenset({"filterPolicyScope"})
+    requires = {"filterPolicyScope": "filterPolicy"}
+    same = {"filterPolicy": same_json, "redrivePolicy": same_json, "deliveryPolicy": same_json}
+
+    def params(self, context: Context, operation: str, values: Values) -> dict[str, Any]:
+        params = super().params(context, operation, values)
+        return {**params, "ReturnSubscriptionArn": True} if operation == "Subscribe" else params
+
+    def computed_outputs(self, context: Context, known: Values, root: dict[str, Any]) -> Values:
+        attributes = root["Attributes"]
+        return {
+            **super().computed_outputs(context, known, root),
+            "pendingConfirmation": attributes.get("PendingConfirmation") == "true",
+            "confirmationWasAuthenticated": attributes.get("ConfirmationWasAuthenticated") == "true",
+        }
+
+    def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:
+        thing = {"SubscriptionArn": known["arn"]}
+        _set_attributes(self, context, "SetSubscriptionAttributes", thing, known, changed)
+
+
+TYPES = (Topic, TopicPolicy, TopicSubscription)

@@ -1,0 +1,137 @@
+"""SQS: queues and queue policies."""
+
+# ruff: noqa: RUF012 -- the class attributes are table entries; Resource declares them as ClassVar.
+
+from __future__ import annotations
+
+from typing import Any
+
+from local.provider.api import Context
+from local.provider.documents import same_json, same_key, same_policy
+from local.provider.naming import AutoName
+from local.provider.resources import Resource, Tagging
+from local.provider.shapes import Property, boolean, integer, string, to_api
+from local.provider.values import Values
+
+
+def _whole(attribute: str, minimum: int, maximum: int) -> Property:
+    return integer(f"Attributes.{attribute}", text=True, minimum=minimum, maximum=maximum)
+
+
+def _switch(attribute: str) -> Property:
+    return boolean(f"Attributes.{attribute}", text=True)
+
+
+class Queue(Resource):
+    """``aws:sqs/queue:Queue``."""
+
+    token = "aws:sqs/queue:Queue"
+    service = "sqs"
+    create_by, read_by, delete_by = "CreateQueue", "GetQueueAttributes", "DeleteQueue"
+    id = "{url}"
+    members = {"name": "QueueName"}
+    only = frozenset({"name"})
+    own = {
+        "contentBasedDeduplication": _switch("ContentBasedDeduplication"),
+        "deduplicationScope": string("Attributes.DeduplicationScope", enum=("messageGroup", "queue")),
+        "delaySeconds": _whole("DelaySeconds", 0, 900),
+        "fifoQueue": _switch("FifoQueue"),
+        "fifoThroughputLimit": string("Attributes.FifoThroughputLimit", enum=("perMessageGroupId", "perQueue")),
+        "kmsDataKeyReusePeriodSeconds": _whole("KmsDataKeyReusePeriodSeconds", 60, 86400),
+        "kmsMasterKeyId": string("Attributes.KmsMasterKeyId"),
+        "maxMessageSize": _whole("MaximumMessageSize", 1024, 1048576),
+        "messageRetentionSeconds": _whole("MessageRetentionPeriod", 60, 1209600),
+        "policy": string("Attributes.Policy"),
+        "receiveWaitTimeSeconds": _whole("ReceiveMessageWaitTimeSeconds", 0, 20),
+        "redriveAllowPolicy": string("Attributes.RedriveAllowPolicy"),
+        "redrivePolicy": string("Attributes.RedrivePolicy"),
+        "sqsManagedSseEnabled": _switch("SqsManagedSseEnabled"),
+        "visibilityTimeoutSeconds": _whole("VisibilityTimeout", 0, 43200),
+    }
+    created = {"url": "QueueUrl"}
+    identity = {"QueueUrl": "url"}
+    outputs = {"arn": "Attributes.QueueArn"}
+    auto_name = ("name", AutoName(80, fifo="fifoQueue"))
+    name_prefix = True
+    replaces = frozenset({"name", "fifoQueue"})
+    defaults = {
+        "contentBasedDeduplication": False,
+        "delaySeconds": 0,
+        "fifoQueue": False,
+        "maxMessageSize": 262144,
+        "messageRetentionSeconds": 345600,
+        "receiveWaitTimeSeconds": 0,
+        "visibilityTimeoutSeconds": 30,
+    }
+    computed = frozenset(
+        {
+            "deduplicationScope",
+            "fifoThroughputLimit",
+            "kmsDataKeyReusePeriodSeconds",
+            "policy",
+            "redriveAllowPolicy",
+            "redrivePolicy",
+            "sqsManagedSseEnabled",
+        }
+    )
+    unread = frozenset({"kmsDataKeyReusePeriodSeconds", "sqsManagedSseEnabled"})
+    conflicts = (("kmsMasterKeyId", "sqsManagedSseEnabled"),)
+    same = {
+        "policy": same_policy,
+        "redrivePolicy": same_json,
+        "redriveAllowPolicy": same_json,
+        "kmsMasterKeyId": same_key,
+    }
+    tagging = Tagging("TagQueue", "UntagQueue", "ListQueueTags", "QueueUrl", by="url")
+
+    def create(self, context: Context, inputs: Values, tags: dict[str, str]) -> Values:
+        # A queue that is not FIFO must not say so.
+        return super().create(context, {k: v for k, v in inputs.items() if v is not False}, tags)
+
+    def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+        queue = {"QueueUrl": known["url"]}
+        attributes = self.call(context, "GetQueueAttributes", {**queue, "AttributeNames": ["All"]})["Attributes"]
+        return {**queue, "QueueName": known["url"].rsplit("/", 1)[-1], "Attributes": attributes}
+
+    def computed_outputs(self, context: Context, known: Values, root: dict[str, Any]) -> Values:
+        return {**super().computed_outputs(context, known, root), "url": root["QueueUrl"]}
+
+    def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:
+        touched = {name: kind for name, kind in self.properties.items() if name in changed and len(kind.member) == 2}
+        if touched:
+            attributes = {kind.member[1]: "" for kind in touched.values()}
+            attributes |= to_api(touched, known).get("Attributes", {})
+            self.call(context, "SetQueueAttributes", {"QueueUrl": known["url"], "Attributes": attributes})
+
+
+class QueuePolicy(Resource):
+    """``aws:sqs/queuePolicy:QueuePolicy``: a delete empties the policy."""
+
+    token = "aws:sqs/queuePolicy:QueuePolicy"
+    service = "sqs"
+    id = "{queueUrl}"
+    own = {
+        "queueUrl": string("QueueUrl", required=True, replaces=True),
+        "policy": string("Attributes.Policy", required=True, same=same_policy),
+    }
+
+    def create(self, context: Context, inputs: Values, tags: dict[str, str]) -> Values:  # noqa: ARG002
+        self._put(context, inputs["queueUrl"], inputs["policy"])
+        return {}
+
+    def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+        queue = {"QueueUrl": known["queueUrl"]}
+        answer = self.call(context, "GetQueueAttributes", {**queue, "AttributeNames": ["Policy"]})
+        return {**queue, **answer} if answer.get("Attributes", {}).get("Policy") else None
+
+    def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:  # noqa: ARG002
+        self._put(context, known["queueUrl"], known["policy"])
+
+    def delete(self, context: Context, known: Values) -> None:
+        self.ignore_gone(lambda: self._put(context, known["queueUrl"], ""))
+
+    def _put(self, context: Context, url: str, policy: str) -> None:
+        self.call(context, "SetQueueAttributes", {"QueueUrl": url, "Attributes": {"Policy": policy}})
+
+
+TYPES = (Queue, QueuePolicy)

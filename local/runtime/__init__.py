@@ -1,0 +1,1 @@
+"""What really runs: containers as processes, endpoints, jobs, pipelines, the offline store."""

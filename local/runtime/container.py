@@ -1,0 +1,194 @@
+"""``docker run``'s stand-in: one process group with a clean environment and a folder for ``/opt/ml``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from local.cloud.context import CREDENTIALS
+from local.runtime.guard import GUARD
+from local.runtime.logs import LogStream
+
+if TYPE_CHECKING:
+    from local.cloud.context import Cloud
+
+log = logging.getLogger(__name__)
+
+#: Where SageMaker mounts everything in a real container.
+MOUNT = "/opt/ml"
+
+
+class ContainerError(RuntimeError):
+    """A container that could not be started; the message says why."""
+
+
+class Container:
+    """A running process group; made by :meth:`start`.
+
+    Its output goes line by line to CloudWatch Logs. When the first process ends, the rest of its group is
+    killed, as a container ends with its first process. When the daemon dies, the group is killed too.
+    """
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], stream: LogStream, on_line: Callable[[str], None] | None
+    ) -> None:
+        self.pid = process.pid
+        self._process = process
+        self._stream = stream
+        self._on_line = on_line
+        #: Set when the process has ended; its last lines may still be on their way to the logs.
+        self.ended = threading.Event()
+        self._finished = threading.Event()
+
+    @classmethod
+    def start(
+        cls,
+        cloud: Cloud,
+        *,
+        image: Path,
+        command: Sequence[str],
+        root: Path,
+        environment: Mapping[str, str],
+        region: str,
+        log_group: str,
+        log_stream: str,
+        on_line: Callable[[str], None] | None = None,
+        isolated: bool = False,
+    ) -> Container:
+        """Start ``command`` of ``image``.
+
+        Args:
+            image: The unpacked image; its ``bin/`` comes first on the PATH.
+            command: Executable and arguments; what starts with ``/opt/ml`` is moved to ``root``.
+            root: The folder that stands for ``/opt/ml``; must exist.
+            environment: The container's own variables; values are moved like the command.
+            region: The region of the container and of its logs.
+            isolated: Whether it gets no way to the cloud's API, as with EnableNetworkIsolation.
+            on_line: Called with every line of output, in order, all before :meth:`wait` returns a code.
+
+        Raises:
+            ContainerError: When the executable is not there or cannot be run.
+        """
+        path = os.pathsep.join([str(image / "bin"), str(Path(sys.executable).parent), "/usr/bin", "/bin"])
+        executable = shutil.which(command[0] if "/" not in command[0] else _moved(command[0], root), path=path)
+        if executable is None:
+            have = ", ".join(sorted(file.name for file in (image / "bin").iterdir())) or "nothing"
+            raise ContainerError(f"executable {command[0]!r} is not in image {image.name}, which has: {have}")
+        try:
+            process = subprocess.Popen(
+                [executable, *(_moved(item, root) for item in command[1:])],
+                cwd=root,
+                env={
+                    "PATH": path,
+                    "HOME": str(root),
+                    "LANG": "C.UTF-8",
+                    # Lines reach the logs when they are printed, not when a buffer is full.
+                    "PYTHONUNBUFFERED": "1",
+                    **({} if isolated else _access(cloud, region)),
+                    **{name: _moved(value, root) for name, value in environment.items()},
+                    "SAGEMAKER_BASE_DIR": str(root),
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+            )
+        except OSError as error:
+            raise ContainerError(f"executable {executable} cannot be run: {error.strerror}") from error
+        GUARD.add(process.pid)
+        container = cls(process, LogStream(cloud, region, log_group, log_stream), on_line)
+        cloud.spawn(f"container-{process.pid}", container._reap)
+        cloud.spawn(f"output-{process.pid}", container._read)
+        return container
+
+    def poll(self) -> int | None:
+        """The exit code (negative: the signal that ended it), or None while it runs."""
+        return self._process.returncode if self._finished.is_set() else None
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Wait for the end, at most ``timeout`` seconds; the exit code, or None when it still runs."""
+        self._finished.wait(timeout)
+        return self.poll()
+
+    def stop(self, first: signal.Signals = signal.SIGTERM, grace: float = 30.0) -> int | None:
+        """Send ``first`` to the whole group, SIGKILL after ``grace`` seconds; the exit code."""
+        self._signal(first)
+        if self.wait(grace) is None:
+            self.kill()
+            self.wait(10.0)
+        return self.poll()
+
+    def kill(self) -> None:
+        """Send SIGKILL to the whole group and do not wait."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError:
+            log.debug("process group %d is gone already", self.pid)
+
+    def _reap(self) -> None:
+        self._process.wait()
+        # The rest of the group goes with it; it would also hold the output open.
+        self.kill()
+        GUARD.remove(self.pid)
+        self.ended.set()
+
+    def _read(self) -> None:
+        output = self._process.stdout
+        assert output is not None
+        try:
+            for line in _lines(output, self._stream):
+                self._stream.write(line)
+                if self._on_line is not None:
+                    self._on_line(line)
+        finally:
+            output.close()
+            self.ended.wait()
+            self._stream.flush()
+            self._finished.set()
+
+
+def _access(cloud: Cloud, region: str) -> dict[str, str]:
+    """The variables by which any AWS SDK in the container finds this cloud."""
+    return {
+        "AWS_ENDPOINT_URL": cloud.endpoint_url,
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_ACCESS_KEY_ID": CREDENTIALS["aws_access_key_id"],
+        "AWS_SECRET_ACCESS_KEY": CREDENTIALS["aws_secret_access_key"],
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def _moved(value: str, root: Path) -> str:
+    """``value`` with a leading ``/opt/ml`` replaced by the folder that stands for it."""
+    return f"{root}{value[len(MOUNT) :]}" if value == MOUNT or value.startswith(MOUNT + "/") else value
+
+
+def _lines(output: IO[bytes], stream: LogStream) -> Iterator[str]:
+    """Lines of a pipe as they come; flushes the stream whenever the pipe is quiet for long enough."""
+    rest = b""
+    while True:
+        due = stream.due()
+        if due == 0.0 or (due is not None and not select.select([output], [], [], due)[0]):
+            stream.flush()
+            continue
+        chunk = os.read(output.fileno(), 65536)
+        if not chunk:
+            break
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line.decode("utf-8", "replace").rstrip("\r")
+    if rest:
+        yield rest.decode("utf-8", "replace")

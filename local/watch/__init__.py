@@ -1,0 +1,1 @@
+"""What watches the cloud: events and their rules, schedules, and CloudWatch alarms."""

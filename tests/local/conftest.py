@@ -1,0 +1,86 @@
+"""A started cloud for the tests of ``local``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from local import client
+
+IMAGES = Path(__file__).parent / "images"
+
+
+def images_of_tests() -> dict[str, Path]:
+    """The images that tests may run: every folder of ``tests/local/images`` under its own name."""
+    if not IMAGES.is_dir():
+        return {}
+    return {path.name: path for path in sorted(IMAGES.iterdir()) if (path / "bin").is_dir()}
+
+
+@dataclass
+class CloudDaemon:
+    """A daemon in a process of its own, and clients for it."""
+
+    state: Path
+    scale: float = 60.0
+    images: Mapping[str, Path] = field(default_factory=images_of_tests)
+
+    def start(self) -> client.Running:
+        """Start it, or find it running; a new port each time it is started."""
+        self.running = client.start(self.state, scale=self.scale, images=self.images)
+        return self.running
+
+    def stop(self) -> None:
+        """Stop it as a user would."""
+        client.stop(self.state)
+
+    @property
+    def endpoint_url(self) -> str:
+        return self.running.endpoint_url
+
+    @cached_property
+    def session(self) -> boto3.session.Session:
+        return boto3.session.Session(
+            aws_access_key_id="local", aws_secret_access_key="local", region_name=client.REGION
+        )
+
+    def client(self, service: str, region: str = client.REGION, **config: Any) -> Any:
+        """A boto3 client of the daemon that runs now; retries are off, so that a test sees every failure."""
+        return self.session.client(
+            service,
+            region_name=region,
+            endpoint_url=self.endpoint_url,
+            config=Config(retries={"total_max_attempts": 1}, **config),
+        )
+
+
+def _started(state: Path) -> Iterator[CloudDaemon]:
+    daemon = CloudDaemon(state)
+    daemon.start()
+    try:
+        yield daemon
+    finally:
+        daemon.stop()
+        log = state / "daemon.log"
+        if log.exists() and "Traceback" in (text := log.read_text()):
+            sys.stderr.write(f"--- {log}\n{text[-8000:]}\n")
+
+
+@pytest.fixture(scope="session")
+def cloud_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudDaemon]:
+    """One daemon for all tests of a run; use names of your own in it."""
+    yield from _started(tmp_path_factory.mktemp("cloud") / "state")
+
+
+@pytest.fixture
+def fresh_daemon(tmp_path: Path) -> Iterator[CloudDaemon]:
+    """A daemon of this test alone, to be stopped, killed and started again at will."""
+    yield from _started(tmp_path / "state")

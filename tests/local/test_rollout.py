@@ -1,0 +1,328 @@
+"""UpdateEndpoint: traffic moves to the new fleet without a failed request, and back when something goes wrong."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from local.runtime.deployment import instances, steps
+from tests.local.hosted import HostedCloud, eventually, failures, hosted, moto_url, variant
+from tests.local.test_endpoints import refused, servers
+
+__all__ = ["hosted", "moto_url"]
+
+
+def percent(value: int) -> dict[str, Any]:
+    return {"Type": "CAPACITY_PERCENT", "Value": value}
+
+
+def blue_green(kind: str = "ALL_AT_ONCE", *, wait: int = 0, end: int = 0, **more: Any) -> dict[str, Any]:
+    size: dict[str, Any] = {name: more.pop(name) for name in ("CanarySize", "LinearStepSize") if name in more}
+    routing: dict[str, Any] = {"Type": kind, "WaitIntervalInSeconds": wait, **size}
+    policy: dict[str, Any] = {"TrafficRoutingConfiguration": routing, "TerminationWaitInSeconds": end, **more}
+    return {"BlueGreenUpdatePolicy": policy}
+
+
+def rolling(size: dict[str, Any], wait: int = 0, **more: Any) -> dict[str, Any]:
+    return {"RollingUpdatePolicy": {"MaximumBatchSize": size, "WaitIntervalInSeconds": wait, **more}}
+
+
+def watched(*alarms: str) -> dict[str, Any]:
+    return {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name} for name in alarms]}}
+
+
+@pytest.fixture
+def alarm(hosted: HostedCloud) -> Iterator[str]:
+    """An alarm of its own, in state OK."""
+    client = hosted.aws("cloudwatch")
+    client.put_metric_alarm(
+        AlarmName="shop-5xx", Namespace="AWS/SageMaker", MetricName="Invocation5XXErrors", Statistic="Sum",
+        Period=60, EvaluationPeriods=1, Threshold=1.0, ComparisonOperator="GreaterThanThreshold",
+    )  # fmt: skip
+    client.set_alarm_state(AlarmName="shop-5xx", StateValue="OK", StateReason="test")
+    yield "shop-5xx"
+    with contextlib.suppress(ClientError):
+        client.delete_alarms(AlarmNames=["shop-5xx"])
+
+
+def stage(hosted: HostedCloud, name: str = "shop") -> dict[str, Any]:
+    """The pending variant of a deployment that is going on, else nothing."""
+    pending = hosted.describe_endpoint(EndpointName=name).get("PendingDeploymentSummary")
+    return pending["ProductionVariants"][0] if pending else {}
+
+
+def baking(hosted: HostedCloud) -> dict[str, Any]:
+    def found() -> dict[str, Any]:
+        pending = stage(hosted)
+        return pending if pending and pending["VariantStatus"][0]["Status"] == "Baking" else {}
+
+    return dict(eventually(found))
+
+
+@pytest.mark.parametrize(
+    ("count", "deployment"),
+    [
+        pytest.param(1, None, id="none"),
+        pytest.param(1, blue_green(end=90), id="all-at-once"),
+        pytest.param(1, blue_green("CANARY", wait=90, end=90, CanarySize=percent(30)), id="canary"),
+        pytest.param(2, blue_green("LINEAR", wait=60, LinearStepSize=percent(50)), id="linear"),
+        pytest.param(2, rolling(percent(50), wait=60), id="rolling"),
+    ],
+)
+def test_an_update_under_load_fails_no_request(hosted: HostedCloud, count: int, deployment: Any) -> None:
+    hosted.endpoint("shop", hosted.config("shop-1", count=count))
+    hosted.config("shop-2", count=count)
+    with hosted.load("shop") as answers:
+        eventually(lambda: answers["shop-1"] > 20)
+        more = {"DeploymentConfig": deployment} if deployment else {}
+        hosted.update_endpoint(EndpointName="shop", EndpointConfigName="shop-2", **more)
+        described = hosted.settled("shop")
+        seen = answers["shop-1"]
+        green = answers["shop-2"]
+        eventually(lambda: answers["shop-2"] > green + 20)
+    assert failures(answers) == []
+    assert answers["shop-1"] == seen
+    assert described["EndpointConfigName"] == "shop-2"
+    assert "FailureReason" not in described
+    assert described.get("LastDeploymentConfig") == deployment
+    assert len(servers(hosted, "shop")) == count
+
+
+def test_a_canary_takes_its_share_and_every_stage_is_told(hosted: HostedCloud) -> None:
+    hosted.endpoint("shop", hosted.config("shop-1", count=2))
+    hosted.config("shop-2", count=2)
+    deployment = blue_green("CANARY", wait=180, end=60, CanarySize=percent(30))
+    hosted.update_endpoint(EndpointName="shop", EndpointConfigName="shop-2", DeploymentConfig=deployment)
+    pending = baking(hosted)
+    answers = [hosted.ask("shop") for _ in range(200)]
+    assert stage(hosted)["VariantStatus"] == pending["VariantStatus"], "the bake ended before the count"
+    assert 0.15 < answers.count(b"shop-2") / len(answers) < 0.45
+    assert pending["CurrentInstanceCount"] == 1
+    assert pending["DesiredInstanceCount"] == 2
+    described = hosted.describe_endpoint(EndpointName="shop")
+    assert described["EndpointConfigName"] == "shop-1"
+    assert described["EndpointStatus"] == "Updating"
+    assert described["PendingDeploymentSummary"]["EndpointConfigName"] == "shop-2"
+    hosted.settled("shop")
+    eventually(lambda: any(e["detail"]["EndpointConfigName"] == "shop-2" for e in hosted.drain_events()))
+    stages = [
+        event["detail"]["PendingDeploymentSummary"]["ProductionVariants"][0]["VariantStatus"][0]
+        for event in hosted.drain_events()
+        if event["detail-type"] == "SageMaker Endpoint Deployment State Change"
+    ]
+    canary = "canary capacity of 1 instance(s)"
+    assert [(one["Status"], one["StatusMessage"]) for one in stages] == [
+        ("Creating", "Launching 2 instance(s)."),
+        ("ActivatingTraffic", f"Activating traffic on {canary}."),
+        ("Baking", f"Baking for 180 seconds (WaitIntervalInSeconds) with traffic enabled on {canary}."),
+        ("ActivatingTraffic", "Activating traffic on 2 instance(s)."),
+        ("Baking", "Baking for 60 seconds (TerminationWaitInSeconds) with traffic enabled on 2 instance(s)."),
+        ("Deleting", "Terminating 2 instance(s)."),
+    ]
+    statuses = [
+        e["detail"]["EndpointStatus"] for e in hosted.events if e["detail-type"].endswith("Endpoint State Change")
+    ]
+    assert statuses == ["CREATING", "IN_SERVICE", "UPDATING", "IN_SERVICE"]
+
+
+@pytest.mark.parametrize(
+    ("count", "deployment"),
+    [
+        pytest.param(1, blue_green(end=3600), id="all-at-once"),
+        pytest.param(1, blue_green("CANARY", wait=3600, CanarySize=percent(30)), id="canary"),
+        pytest.param(2, rolling(percent(50), wait=3600), id="rolling"),
+    ],
+)
+def test_an_alarm_during_the_bake_brings_all_traffic_back(
+    hosted: HostedCloud, alarm: str, count: int, deployment: dict[str, Any]
+) -> None:
+    hosted.endpoint("shop", hosted.config("shop-1", count=count))
+    hosted.config("shop-2", count=count)
+    with hosted.load("shop") as answers:
+        hosted.update_endpoint(
+            EndpointName="shop", EndpointConfigName="shop-2", DeploymentConfig={**deployment, **watched(alarm)}
+        )
+        baking(hosted)
+        eventually(lambda: answers["shop-2"] > 5)
+        hosted.aws("cloudwatch").set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="test")
+        described = hosted.settled("shop")
+        seen = answers["shop-2"]
+        blue = answers["shop-1"]
+        eventually(lambda: answers["shop-1"] > blue + 20)
+    assert failures(answers) == []
+    assert answers["shop-2"] == seen
+    assert described["EndpointStatus"] == "InService"
+    assert described["EndpointConfigName"] == "shop-1"
+    assert alarm in described["FailureReason"]
+    assert "PendingDeploymentSummary" not in described
+    assert len(servers(hosted, "shop")) == count
+
+
+def test_a_rolled_back_rolling_update_has_all_its_old_servers_again(hosted: HostedCloud, alarm: str) -> None:
+    hosted.endpoint("shop", hosted.config("shop-1", count=2))
+    hosted.config("shop-2", count=2)
+    before = servers(hosted, "shop")
+    deployment = {**rolling(percent(50), wait=300), **watched(alarm)}
+    hosted.update_endpoint(EndpointName="shop", EndpointConfigName="shop-2", DeploymentConfig=deployment)
+    with hosted.load("shop") as answers:
+        eventually(lambda: stage(hosted).get("CurrentInstanceCount") == 2)
+        assert len(set(before) & set(servers(hosted, "shop"))) == 1
+        hosted.aws("cloudwatch").set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="test")
+        assert hosted.settled("shop")["EndpointConfigName"] == "shop-1"
+    assert failures(answers) == []
+    assert len(servers(hosted, "shop")) == 2
+    assert {hosted.ask("shop") for _ in range(20)} == {b"shop-1"}
+
+
+def test_an_alarm_that_fires_already_ends_the_deployment(hosted: HostedCloud, alarm: str) -> None:
+    hosted.aws("cloudwatch").set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="test")
+    hosted.endpoint("shop", hosted.config("shop-1"))
+    hosted.config("shop-2")
+    deployment = {**blue_green(), **watched(alarm)}
+    hosted.update_endpoint(EndpointName="shop", EndpointConfigName="shop-2", DeploymentConfig=deployment)
+    described = hosted.settled("shop")
+    assert (described["EndpointConfigName"], alarm in described["FailureReason"]) == ("shop-1", True)
+
+
+def test_an_alarm_that_is_not_there_ends_the_deployment_by_name(hosted: HostedCloud) -> None:
+    hosted.endpoint("shop", hosted.config("shop-1"))
+    hosted.config("shop-2")
+    deployment = {**blue_green(), **watched("nowhere")}
+    hosted.update_endpoint(EndpointName="shop", EndpointConfigName="shop-2", DeploymentConfig=deployment)
+    assert hosted.settled("shop")["FailureReason"] == "Alarm(s) of AutoRollbackConfiguration not found: nowhere."
+
+
+def test_a_new_model_that_does_not_come_up_never_gets_traffic(hosted: HostedCloud) -> None:
+    hosted.endpoint("shop", hosted.config("shop-1"))
+    hosted.config("shop-2", environment={"FAIL": "1"})
+    hosted.config("shop-3")
+    with hosted.load("shop") as answers:
+        hosted.update_endpoint(EndpointName="shop", EndpointConfigName="shop-2")
+        described = hosted.settled("shop")
+    assert set(answers) == {"shop-1"}
+    assert described["EndpointStatus"] == "InService"
+    assert described["EndpointConfigName"] == "shop-1"
+    assert "variant main did not pass the ping health check" in described["FailureReason"]
+    assert len(servers(hosted, "shop")) == 1
+
+    hosted.update_endpoint(EndpointName="shop", EndpointConfigName="shop-3")
+    described = hosted.settled("shop")
+    assert described["EndpointConfigName"] == "shop-3"
+    assert "FailureReason" not in described
+
+
+def test_a_deployment_that_takes_too_long_is_rolled_back(hosted: HostedCloud) -> None:
+    hosted.endpoint("shop", hosted.config("shop-1"))
+    hosted.config("shop-2", environment={"PING": "503"})
+    # Less than the API takes, so that the test need not wait.
+    deployment = blue_green(MaximumExecutionTimeoutInSeconds=1)
+    hosted.update_endpoint(EndpointName="shop", EndpointConfigName="shop-2", DeploymentConfig=deployment)
+    described = hosted.settled("shop")
+    assert described["EndpointConfigName"] == "shop-1"
+    assert described["FailureReason"] == (
+        "The deployment took longer than 1 seconds (MaximumExecutionTimeoutInSeconds)."
+    )
+    assert len(servers(hosted, "shop")) == 1
+
+
+def test_a_limit_below_the_waits_is_refused(hosted: HostedCloud) -> None:
+    hosted.endpoint("shop", hosted.config("shop-1"))
+    deployment = blue_green(end=700, MaximumExecutionTimeoutInSeconds=600)
+    message = refused(
+        hosted.update_endpoint, EndpointName="shop", EndpointConfigName="shop-1", DeploymentConfig=deployment
+    )[1]
+    assert message == "MaximumExecutionTimeoutInSeconds 600 is not above the 700 seconds that the deployment waits."
+
+
+def test_live_weights_and_counts_are_kept_when_asked(hosted: HostedCloud) -> None:
+    hosted.endpoint("shop", hosted.config("shop-1"))
+    hosted.config("shop-2")
+    hosted.update_endpoint_weights_and_capacities(
+        EndpointName="shop", DesiredWeightsAndCapacities=[{"VariantName": "main", "DesiredInstanceCount": 2}]
+    )
+    assert hosted.settled("shop")["ProductionVariants"][0]["CurrentInstanceCount"] == 2
+    hosted.update_endpoint(EndpointName="shop", EndpointConfigName="shop-2", RetainAllVariantProperties=True)
+    described = hosted.settled("shop")
+    assert described["EndpointConfigName"] == "shop-2"
+    assert described["ProductionVariants"][0]["CurrentInstanceCount"] == 2
+    assert len(servers(hosted, "shop")) == 2
+    hosted.update_endpoint(EndpointName="shop", EndpointConfigName="shop-1")
+    assert hosted.settled("shop")["ProductionVariants"][0]["CurrentInstanceCount"] == 1
+
+
+def test_the_last_deployment_config_is_reused_when_asked(hosted: HostedCloud) -> None:
+    deployment = blue_green(end=60)
+    hosted.config("shop-1")
+    hosted.config("shop-2")
+    hosted.create_endpoint(EndpointName="shop", EndpointConfigName="shop-1", DeploymentConfig=deployment)
+    hosted.settled("shop")
+    hosted.update_endpoint(EndpointName="shop", EndpointConfigName="shop-2", RetainDeploymentConfig=True)
+    assert "60 seconds (TerminationWaitInSeconds)" in baking(hosted)["VariantStatus"][0]["StatusMessage"]
+    assert hosted.settled("shop")["LastDeploymentConfig"] == deployment
+
+
+def test_an_update_needs_the_old_configuration(hosted: HostedCloud) -> None:
+    hosted.endpoint("shop", hosted.config("shop-1"))
+    hosted.config("shop-2")
+    hosted.delete_endpoint_config(EndpointConfigName="shop-1")
+    message = refused(hosted.update_endpoint, EndpointName="shop", EndpointConfigName="shop-2")[1]
+    assert message.startswith("Could not find endpoint configuration")
+    assert message.endswith('endpoint-config/shop-1".')
+    assert hosted.ask("shop") == b"shop-1"
+
+
+@pytest.mark.parametrize(
+    ("deployment", "words"),
+    [
+        ({}, "exactly one of"),
+        ({**blue_green(), **rolling(percent(50))}, "exactly one of"),
+        (blue_green("CANARY"), "needs CanarySize"),
+        (blue_green(CanarySize=percent(10)), "cannot have CanarySize"),
+        (blue_green("CANARY", CanarySize=percent(60)), "CanarySize is 60 percent; expected 1 to 50"),
+        (blue_green("LINEAR", LinearStepSize=percent(5)), "LinearStepSize is 5 percent; expected 10 to 50"),
+        (blue_green("CANARY", CanarySize={"Type": "INSTANCE_COUNT", "Value": 1}), "more than one instance; it has 1"),
+        (rolling(percent(60)), "MaximumBatchSize is 60 percent; expected 5 to 50"),
+    ],
+)
+def test_deployments_that_could_not_run_are_refused(hosted: HostedCloud, deployment: Any, words: str) -> None:
+    hosted.config("shop-1")
+    create = {"EndpointName": "shop", "EndpointConfigName": "shop-1", "DeploymentConfig": deployment}
+    assert words in refused(hosted.create_endpoint, **create)[1]
+
+
+def test_guardrails_need_the_same_variants(hosted: HostedCloud) -> None:
+    hosted.endpoint("shop", hosted.config("shop-1"))
+    hosted.create_endpoint_config(EndpointConfigName="other", ProductionVariants=[variant("shop-1", name="blue")])
+    update = {"EndpointName": "shop", "EndpointConfigName": "other"}
+    message = refused(hosted.update_endpoint, **update, DeploymentConfig=blue_green())[1]
+    assert "the endpoint has main, endpoint configuration other has blue" in message
+    hosted.update_endpoint(**update)
+    assert hosted.settled("shop")["ProductionVariants"][0]["VariantName"] == "blue"
+
+
+def shape(config: dict[str, Any], count: int) -> list[tuple[int, float, float]]:
+    return [(step.servers["v"], round(step.share, 3), step.bake) for step in steps(config, {"v": count})]
+
+
+def test_each_policy_is_a_list_of_steps() -> None:
+    assert shape({}, 3) == [(3, 1.0, 0)]
+    assert shape(blue_green(end=5), 3) == [(3, 1.0, 5)]
+    assert shape(blue_green("CANARY", wait=7, end=5, CanarySize=percent(30)), 1) == [(1, 0.3, 7), (1, 1.0, 5)]
+    count = {"Type": "INSTANCE_COUNT", "Value": 1}
+    assert shape(blue_green("CANARY", wait=7, CanarySize=count), 4) == [(4, 0.25, 7), (4, 1.0, 0)]
+    linear = blue_green("LINEAR", wait=7, end=5, LinearStepSize=percent(40))
+    assert shape(linear, 2) == [(2, 0.4, 7), (2, 0.8, 7), (2, 1.0, 5)]
+    assert shape(blue_green("LINEAR", wait=7, LinearStepSize=percent(50)), 2) == [(2, 0.5, 7), (2, 1.0, 0)]
+    assert shape(rolling(percent(33), wait=7), 3) == [(1, 0.333, 7), (2, 0.667, 7), (3, 1.0, 7)]
+    assert shape(rolling({"Type": "INSTANCE_COUNT", "Value": 2}, wait=7), 3) == [(2, 0.667, 7), (3, 1.0, 7)]
+
+
+def test_percentages_become_whole_instances() -> None:
+    assert instances(percent(33), 3) == 1
+    assert instances(percent(10), 3) == 1
+    assert instances(percent(50), 5) == 2
+    assert instances({"Type": "INSTANCE_COUNT", "Value": 2}, 5) == 2
