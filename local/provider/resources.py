@@ -113,9 +113,13 @@ class Resource:
         name_prefix: Whether there is a property ``namePrefix`` beside it.
         replaces: Paths whose change needs another resource (``ALL`` for every one, ``path!`` for the path alone
             without what is inside it), but for those in ``in_place``.
+        defaults, required, computed, unread, unordered, same: By path, what ``Property`` says of them.
         volatile: Outputs that an update changes.
         secret: Outputs that are secret whatever they come from.
         conflicts, exactly_one, at_least_one: Groups of paths; a group counts where its parent is given.
+        requires: Paths that are no good without another.
+        tagging: How its resources are tagged; None for a type without tags.
+        regional: Whether it lies in a region.
         waits: What a create waits for; ``forgotten_if_unready`` says that a resource which does not get there is left
             behind without a trace in the state.
     """

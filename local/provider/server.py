@@ -215,7 +215,7 @@ class Provider(ResourceProviderServicer):
         if known_here is not None:
             return known_here
         # A connection that was idle for long is made anew, and its configuration is not sent again.
-        sessions = list(self._sessions.values())
+        sessions = [session for session in list(self._sessions.values()) if not session.cancelled.is_set()]
         if sessions and all(session.settings == sessions[0].settings for session in sessions):
             return sessions[-1]
         raise ProviderError("this connection of the engine is not configured: run the command again")

@@ -1,0 +1,249 @@
+"""The declaration of a use case: what is predicted, from what, how good is good enough, what is watched.
+
+Everything else is derived from it. Each default is what a careful team would choose; the reason stands beside it.
+"""
+
+from __future__ import annotations
+
+import keyword
+import math
+import re
+from datetime import timedelta
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from millrace.errors import DeclarationError
+from millrace.metrics import CHAMPION_METRIC, METRICS, Problem
+
+#: SageMaker Feature Store adds these to every record.
+RESERVED_COLUMNS = frozenset({"is_deleted", "write_time", "api_invocation_time"})
+
+Column = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=28)]
+TableName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=20)]
+
+
+class Part(BaseModel):
+    """Frozen, and strict about names: an unknown field is an error, never ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class FeatureTable(Part):
+    """Values that are known about an entity over time, joined as they were known when a prediction is made.
+
+    A function of the same name beside the declaration gives the rows: `weather(since, until) -> Columns`.
+    """
+
+    name: TableName
+    entity: Column
+    """The column that both the events and the table hold, e.g. `origin`."""
+    event_time: Column = "event_time"
+    """When a row was **known**, which may be later than the time it is about."""
+    max_age: timedelta | None = None
+    """A value older than this counts as missing, in training and serving alike."""
+    columns: dict[Column, Literal["number", "text"]] = Field(default_factory=dict)
+    """The feature columns and their types; adding one later is an update in place, removing one is refused."""
+
+    def __init__(self, name: str | None = None, /, **fields: Any) -> None:
+        super().__init__(**fields if name is None else {"name": name, **fields})
+
+    @field_validator("columns")
+    @classmethod
+    def _no_reserved_columns(cls, columns: dict[str, str]) -> dict[str, str]:
+        if taken := RESERVED_COLUMNS.intersection(columns):
+            raise ValueError(f"{sorted(taken)} belong to the feature store; rename them")
+        return columns
+
+
+class Gate(Part):
+    """A bound that a model must meet on rows it has not seen, or it is not registered."""
+
+    metric: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def __init__(self, metric: str | None = None, /, **fields: Any) -> None:
+        super().__init__(**fields if metric is None else {"metric": metric, **fields})
+
+    @model_validator(mode="after")
+    def _has_one_finite_bound(self) -> Gate:
+        bounds = [bound for bound in (self.at_least, self.at_most) if bound is not None]
+        if len(bounds) != 1:
+            raise ValueError(f"Gate({self.metric!r}) needs at_least or at_most, one of the two")
+        if not math.isfinite(bounds[0]):
+            raise ValueError(f"Gate({self.metric!r}): {bounds[0]} is not a finite number")
+        return self
+
+
+class Slice(Part):
+    """A grouping whose groups are audited one by one; a gap above its bound fails the gate."""
+
+    column: Column
+    max_tpr_gap: float | None = Field(default=None, gt=0, le=1)
+    """Largest allowed difference of true positive rates between two groups; None only reports it."""
+    max_fpr_gap: float | None = Field(default=None, gt=0, le=1)
+    """The same for false positive rates."""
+    min_rows: int = Field(default=500, ge=30)
+    """Smaller groups are reported but not judged: their gap is mostly noise."""
+
+    def __init__(self, column: str | None = None, /, **fields: Any) -> None:
+        super().__init__(**fields if column is None else {"column": column, **fields})
+
+
+class Champion(Part):
+    """When a challenger takes the champion's place: judged on the newest rows, which neither has seen."""
+
+    metric: str | None = None
+    """`brier` for binary problems, `mae` for regression: they see calibration as well as order."""
+    better_by: float = Field(default=5e-4, ge=0)
+    """A margin keeps two equal models from changing places on noise."""
+    judged_on: timedelta = timedelta(days=30)
+    """The newest span of data, kept out of the challenger's training."""
+
+
+class Expect(Part):
+    """A rule for one column of the events, of the labels or of a table; a batch that breaks it is quarantined."""
+
+    column: Column
+    table: TableName = "events"
+    at_least: float | None = None
+    at_most: float | None = None
+    one_of: tuple[str, ...] = ()
+    max_missing: float = Field(default=1.0, ge=0, le=1)
+    """Largest allowed share of missing values."""
+    max_bad: float = Field(default=0.0, ge=0, lt=1)
+    """Share of rows that may break the rule: they are set aside, one by one, and the batch goes on without them."""
+
+    def __init__(self, column: str | None = None, /, **fields: Any) -> None:
+        super().__init__(**fields if column is None else {"column": column, **fields})
+
+
+class Monitoring(Part):
+    """What is watched once the model serves."""
+
+    every: timedelta = timedelta(days=1)
+    """How often the monitor runs."""
+    window: timedelta = timedelta(days=28)
+    """How far back it looks: whole weeks, or calendar columns drift by themselves."""
+    psi_alarm: float = Field(default=0.25, gt=0)
+    """Population stability index of a feature or of the score from which the drift alarm fires."""
+    informational: tuple[Column, ...] = ()
+    """Columns whose drift is reported but never alarms, such as seasons."""
+    calibration_alarm: float | None = Field(default=None, gt=0, le=1)
+    """Expected calibration error against arrived labels from which the calibration alarm fires."""
+    min_labels: int = Field(default=500, ge=50)
+    """With fewer labelled predictions, quality is not published: it would be noise."""
+
+
+class Retraining(Part):
+    """What starts the training pipeline besides a person."""
+
+    on: tuple[Literal["drift", "calibration"], ...] = ()
+    """Alarms whose change to ALARM starts it."""
+    every: timedelta | None = None
+    """The backstop: an alarm that never leaves ALARM starts nothing again."""
+
+
+class UseCase(Part):
+    """One use case, whole."""
+
+    name: Name
+    target: Column
+    key: Column
+    event_time: Column
+    problem: Problem = Problem.BINARY
+    lead_time: timedelta = timedelta(0)
+    """How long before `event_time` the prediction is made; features are taken as they were known then."""
+    tables: tuple[FeatureTable, ...] = ()
+    expectations: tuple[Expect, ...] = ()
+    history: timedelta = timedelta(days=365)
+    """How far back training data reaches from the time the pipeline runs."""
+    holdout: float = Field(default=0.2, gt=0, lt=0.9)
+    """The newest share of the training rows, by time, on which gates are measured before the final fit."""
+    gates: tuple[Gate, ...] = ()
+    slices: tuple[Slice, ...] = ()
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+    """The probability from which a prediction counts as positive in audits and answers."""
+    champion: Champion = Champion()
+    monitoring: Monitoring = Monitoring()
+    retraining: Retraining = Retraining()
+    parameters: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    """Hyperparameters, handed to `model(params)`."""
+    seed: int = 0
+    """Every random choice of a training run comes from it."""
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise DeclarationError(f"use case {fields.get('name', '?')!r}", _sentences(error, type(self))) from error
+
+    @property
+    def package(self) -> str:
+        """The Python package under `stacks/` that holds the declaration and its functions."""
+        return self.name.replace("-", "_")
+
+    @property
+    def champion_metric(self) -> str:
+        """The metric that decides between champion and challenger."""
+        return self.champion.metric or CHAMPION_METRIC[self.problem]
+
+    @model_validator(mode="after")
+    def _names_fit_together(self) -> UseCase:
+        if keyword.iskeyword(self.package):
+            raise ValueError(f"name={self.name!r} is a Python keyword; its folder could not be imported: rename it")
+        names = [table.name for table in self.tables]
+        if double := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"tables: {sorted(double)} stand there twice; every table has a name of its own")
+        known = {"events", "labels", *names}
+        for rule in self.expectations:
+            if rule.table not in known:
+                raise ValueError(
+                    f"expectations: Expect({rule.column!r}) names table {rule.table!r}; known: {sorted(known)}"
+                )
+        taken = {self.target, self.key, self.event_time}
+        if len(taken) < 3:
+            raise ValueError("target, key and event_time must be three different columns")
+        return self
+
+    @model_validator(mode="after")
+    def _metrics_belong_to_the_problem(self) -> UseCase:
+        known = METRICS[self.problem]
+        for where, metric in [
+            *(("gates", gate.metric) for gate in self.gates),
+            *([("champion.metric", self.champion.metric)] if self.champion.metric else []),
+        ]:
+            if metric not in known:
+                hint = get_close_matches(metric, known, n=1)
+                mend = (
+                    f"did you mean {hint[0]!r}?" if hint else f"{self.problem.value} problems have: {', '.join(known)}"
+                )
+                raise ValueError(f"{where}: a {self.problem.value} problem has no metric {metric!r}; {mend}")
+        if self.problem is not Problem.BINARY and self.monitoring.calibration_alarm is not None:
+            raise ValueError(
+                "monitoring.calibration_alarm needs probabilities: only binary problems have it; remove it"
+            )
+        if "calibration" in self.retraining.on and self.monitoring.calibration_alarm is None:
+            raise ValueError("retraining.on names 'calibration' but monitoring.calibration_alarm is not set; set it")
+        return self
+
+
+def _sentences(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """Each of pydantic's findings as field, value, expectation, mend."""
+    sentences = []
+    for finding in error.errors(include_url=False):
+        where = ".".join(str(part) for part in finding["loc"]) or "declaration"
+        if finding["type"] == "extra_forbidden":
+            hint = get_close_matches(str(finding["loc"][-1]), model.model_fields, n=1)
+            mend = f"did you mean {hint[0]!r}?" if hint else "remove it"
+            sentences.append(f"{where} = {finding['input']!r}: there is no such field; {mend}")
+        elif finding["type"] == "missing":
+            sentences.append(f"{where}: is missing; every use case needs it")
+        elif finding["type"] == "value_error":
+            sentences.append(re.sub(r"^Value error, ", "", finding["msg"]))
+        else:
+            sentences.append(f"{where} = {finding['input']!r}: {finding['msg']}")
+    return sentences

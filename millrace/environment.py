@@ -1,0 +1,94 @@
+"""Where a use case runs: one Environment per stack, read from the stack's configuration."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=12)]
+
+
+class Promotion(StrEnum):
+    """Who lets a registered model serve."""
+
+    MANUAL = "manual"
+    AUTOMATIC = "automatic"
+
+
+class Traffic(StrEnum):
+    """How a new model takes over the endpoint's traffic."""
+
+    ALL_AT_ONCE = "all_at_once"
+    CANARY = "canary"
+    LINEAR = "linear"
+
+
+class Model(BaseModel):
+    """Frozen, and strict about names: an unknown field is an error, never ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Rollout(Model):
+    """The blue/green update of the endpoint."""
+
+    traffic: Traffic = Traffic.ALL_AT_ONCE
+    """Canary and linear need a second instance before their shares mean anything."""
+    step_percent: int = Field(default=10, ge=5, le=50)
+    """Share of capacity per step of a canary or linear roll-out, percent."""
+    bake_seconds: int = Field(default=300, ge=0, le=3600)
+    """How long alarms are watched after each step, seconds."""
+    max_seconds: int = Field(default=3000, ge=600, le=3300)
+    """When an unfinished roll-out is undone; the Pulumi provider waits at most an hour."""
+
+    @model_validator(mode="after")
+    def _fits_the_time_limit(self) -> Rollout:
+        steps = {Traffic.ALL_AT_ONCE: 1, Traffic.CANARY: 2, Traffic.LINEAR: -(-100 // self.step_percent)}[self.traffic]
+        total = steps * self.bake_seconds
+        if total >= self.max_seconds:
+            raise ValueError(
+                f"{steps} step(s) of bake_seconds={self.bake_seconds} take {total} s, expected less than "
+                f"max_seconds={self.max_seconds}; shorten the bake or take larger steps"
+            )
+        return self
+
+
+class Environment(Model):
+    """One place to run a use case: an account and region with its sizes and rules."""
+
+    name: Name
+    """`local`, `dev`, `staging`, `prod`, or a name of the team's own."""
+    region: str = Field(default="eu-west-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
+    image: str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/millrace:local"
+    """The runtime image of jobs and endpoints; outside `local`, pinned by digest."""
+    promotion: Promotion = Promotion.MANUAL
+    """Manual unless said otherwise: a person looks before a model decides about people."""
+    job_instance: str = "ml.m5.large"
+    endpoint_instance: str = "ml.m5.large"
+    endpoint_count: int = Field(default=1, ge=1, le=100)
+    rollout: Rollout = Rollout()
+    capture_percent: int = Field(default=100, ge=0, le=100)
+    """Share of requests captured for the monitor; drift cannot be told from what is not kept."""
+    retention_days: int = Field(default=365, ge=1)
+    """Noncurrent object versions and captured data are kept this long, days."""
+    replay_from: datetime | None = None
+    """Data time starts here and is moved by replays, instead of following the wall clock. For demos and tests."""
+    force_destroy: bool = False
+    """Whether `pulumi destroy` may delete buckets that hold data. Only `local` may say yes."""
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> Environment:
+        if self.name != "local":
+            if self.force_destroy:
+                raise ValueError("force_destroy=True deletes data; only the environment 'local' may set it: remove it")
+            if "@sha256:" not in self.image:
+                raise ValueError(
+                    f"image={self.image!r} can move under a running model; expected a digest "
+                    "(<repository>@sha256:…): set `environment.image` in the stack's configuration"
+                )
+        if self.replay_from is not None and self.replay_from.tzinfo is None:
+            raise ValueError(f"replay_from={self.replay_from.isoformat()!r} has no time zone; add 'Z' for UTC")
+        return self

@@ -1,0 +1,45 @@
+"""The metrics that a gate, a champion rule or an alarm may name, by problem type.
+
+What each means is said once, here; `training/evaluate.py` computes them.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final, Literal
+
+
+class Problem(StrEnum):
+    """What kind of answer the model gives."""
+
+    BINARY = "binary"
+    REGRESSION = "regression"
+
+
+Direction = Literal["higher", "lower"]
+
+#: Metric → whether a higher or a lower value is better, by problem type.
+METRICS: Final[dict[Problem, dict[str, Direction]]] = {
+    Problem.BINARY: {
+        "roc_auc": "higher",  # probability that a random positive scores above a random negative
+        "average_precision": "higher",  # area under precision over recall, as a step function
+        "brier": "lower",  # mean squared error of the probability
+        "brier_skill": "higher",  # 1 - brier / (base rate * (1 - base rate))
+        "ece": "lower",  # expected calibration error over ten bins of equal mass
+        "log_loss": "lower",  # mean negative log-likelihood, nats
+    },
+    Problem.REGRESSION: {
+        "mae": "lower",  # mean absolute error, in the target's unit
+        "rmse": "lower",  # root of the mean squared error, in the target's unit
+        "r2": "higher",  # share of the target's variance that is explained
+        "bias": "lower",  # absolute mean error, in the target's unit
+    },
+}
+
+#: The metric that decides between champion and challenger unless the use case names another.
+CHAMPION_METRIC: Final[dict[Problem, str]] = {Problem.BINARY: "brier", Problem.REGRESSION: "mae"}
+
+
+def better(problem: Problem, metric: str) -> Direction:
+    """Whether a higher or a lower value of ``metric`` is better."""
+    return METRICS[problem][metric]

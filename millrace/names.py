@@ -1,0 +1,77 @@
+"""The names that two resources or a resource and a job must both know.
+
+They are computed, never looked up, so that a preview shows real values. SageMaker allows 63 characters; with the
+longest suffix added by an automatic name, 41 are left for `<use case>-<environment>`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: The one production variant of every endpoint; it stays the same across configurations, as guardrails demand.
+VARIANT = "main"
+
+#: The data channel's folder names inside the lake bucket.
+SNAPSHOTS, DATASETS, MODELS, EVALUATIONS, CAPTURE, MONITOR, QUARANTINE, OFFLINE, CODE = (
+    "snapshots",
+    "datasets",
+    "models",
+    "evaluations",
+    "capture",
+    "monitor",
+    "quarantine",
+    "offline",
+    "code",
+)
+
+#: Data time of an environment that replays: one JSON object `{"now": "2013-04-01T00:00:00Z"}`.
+CLOCK_KEY = "clock.json"
+
+
+@dataclass(frozen=True)
+class Names:
+    """All computed names of one use case in one environment."""
+
+    use_case: str
+    environment: str
+    account: str
+    region: str
+
+    @property
+    def stack(self) -> str:
+        """`<use case>-<environment>`: the Pulumi stack, and the start of every other name."""
+        return f"{self.use_case}-{self.environment}"
+
+    @property
+    def lake(self) -> str:
+        """The bucket; the account makes it unique in the world."""
+        return f"{self.stack}-lake-{self.account}"
+
+    @property
+    def endpoint(self) -> str:
+        return self.stack
+
+    @property
+    def model_package_group(self) -> str:
+        return self.stack
+
+    @property
+    def training_pipeline(self) -> str:
+        return f"{self.stack}-training"
+
+    @property
+    def monitor_pipeline(self) -> str:
+        return f"{self.stack}-monitor"
+
+    @property
+    def metric_namespace(self) -> str:
+        """The CloudWatch namespace of what the monitor publishes."""
+        return f"Millrace/{self.stack}"
+
+    def feature_group(self, table: str) -> str:
+        """The feature group of one table; underscores become hyphens, as its name may hold none."""
+        return f"{self.stack}-{table.replace('_', '-')}"
+
+    def alarm(self, kind: str) -> str:
+        """`<stack>-<kind>`, e.g. `flights-local-calibration`."""
+        return f"{self.stack}-{kind}"
