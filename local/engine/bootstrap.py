@@ -1,0 +1,166 @@
+"""Find, install or build the official Pulumi CLI.
+
+Three ways, tried in this order: the CLI that is there already, Pulumi's own installer, and a build of Pulumi's own
+published Go modules, pinned by ``go.mod`` and ``go.sum`` beside this file. The second and third end in Pulumi's own
+version folder outside the checkout, so that every checkout shares them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+#: The engine that `go.mod` pins.
+VERSION = "3.255.0"
+
+#: The oldest CLI found on PATH that is used: it knows resource hooks and configuration objects.
+OLDEST = (3, 200, 0)
+
+INSTALLER = "https://get.pulumi.com/"
+
+_TIMEOUT = 10.0
+
+Say = Callable[[str], None]
+
+_LANGUAGE_HOST = """#!/bin/sh
+# Written by millrace beside the CLI that it built: the Python language host that the Go modules lack.
+exec python3 -P -m local.engine.language_host "$@"
+"""
+
+
+class EngineError(RuntimeError):
+    """No Pulumi CLI could be had; the message says what was tried and the ways out."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A Pulumi CLI that works.
+
+    Attributes:
+        folder: What belongs on PATH.
+        origin: `found`, `installed` or `built`.
+    """
+
+    folder: Path
+    origin: str
+
+    @property
+    def cli(self) -> Path:
+        return self.folder / "pulumi"
+
+
+def version_folder() -> Path:
+    """Where the pinned version lives: Pulumi's own folder, outside any checkout."""
+    return Path.home() / ".pulumi" / "versions" / VERSION / "bin"
+
+
+def ensure(say: Say = lambda _: None) -> Engine:
+    """The Pulumi CLI, made available if it is not.
+
+    Args:
+        say: Told, a line at a time, what is being tried.
+
+    Raises:
+        EngineError: When all three ways fail.
+    """
+    folder = version_folder()
+    if (folder / "pulumi").exists():
+        return Engine(folder, "built" if _is_ours(folder / "pulumi-language-python") else "installed")
+    tried = []
+    for attempt in (_found, _installed, _built):
+        try:
+            return attempt(say)
+        except EngineError as error:
+            tried.append(f"  - {error}")
+            say(str(error))
+    raise EngineError(
+        "No Pulumi CLI could be had. Tried:\n"
+        + "\n".join(tried)
+        + "\nThree ways out, any one of them:\n"
+        + "  1. install the Pulumi CLI yourself and put it on PATH;\n"
+        + f"  2. let this machine reach {INSTALLER};\n"
+        + "  3. install Go 1.24 or newer and let it reach a Go module proxy."
+    )
+
+
+def _is_ours(host: Path) -> bool:
+    return host.exists() and host.read_bytes() == _LANGUAGE_HOST.encode()
+
+
+def _found(say: Say) -> Engine:
+    path = shutil.which("pulumi")
+    if path is None:
+        raise EngineError("no `pulumi` on PATH")
+    version = _version(Path(path))
+    if version < OLDEST:
+        raise EngineError(f"{path} is version {'.'.join(map(str, version))}, older than {'.'.join(map(str, OLDEST))}")
+    if shutil.which("pulumi-language-python") is None and not Path(path).with_name("pulumi-language-python").exists():
+        raise EngineError(f"{path} has no `pulumi-language-python` beside it")
+    say(f"using {path}")
+    return Engine(Path(path).parent, "found")
+
+
+def _version(cli: Path) -> tuple[int, ...]:
+    try:
+        answer = subprocess.run([cli, "version"], capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise EngineError(f"{cli} does not run: {error}") from error
+    match = re.match(r"v?(\d+)\.(\d+)\.(\d+)", answer.stdout.strip())
+    if match is None:
+        raise EngineError(f"{cli} version answered {answer.stdout.strip()!r}, expected a version like v{VERSION}")
+    return tuple(int(part) for part in match.groups())
+
+
+def _installed(say: Say) -> Engine:
+    folder = version_folder()
+    say(f"asking {INSTALLER} for Pulumi {VERSION}")
+    try:
+        with urllib.request.urlopen(INSTALLER, timeout=_TIMEOUT) as answer:
+            script = answer.read()
+    except (urllib.error.URLError, OSError) as error:
+        raise EngineError(f"{INSTALLER} cannot be reached: {getattr(error, 'reason', error)}") from error
+    options = ["--version", VERSION, "--no-edit-path", "--install-root", str(folder.parent)]
+    done = subprocess.run(["sh", "-s", "--", *options], input=script, capture_output=True, timeout=600, check=False)
+    if done.returncode != 0 or not (folder / "pulumi").exists():
+        raise EngineError(f"the installer of {INSTALLER} failed: {_last_line(done.stderr or done.stdout)}")
+    return Engine(folder, "installed")
+
+
+def _built(say: Say) -> Engine:
+    folder = version_folder()
+    go = shutil.which("go")
+    if go is None:
+        raise EngineError("no `go` on PATH to build it with")
+    folder.mkdir(parents=True, exist_ok=True)
+    say(f"building Pulumi {VERSION} from its Go modules (some minutes, once for this machine)")
+    flags = f"-w -s -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v{VERSION}"
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        target = Path(scratch) / "pulumi"
+        command = [go, "build", "-trimpath", "-mod=readonly", "-tags", "osusergo,grpcnotrace", "-ldflags", flags]
+        command += ["-o", str(target), "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"]
+        environment = {**os.environ, "GOFLAGS": "", "GOWORK": "off", "CGO_ENABLED": "0"}
+        done = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, check=False)
+        if done.returncode != 0:
+            raise EngineError(f"`go build` in {HERE} failed: {_last_line(done.stderr)}")
+        host = Path(scratch) / "pulumi-language-python"
+        host.write_text(_LANGUAGE_HOST)
+        host.chmod(0o755)
+        # The CLI last: its presence is what says that the folder is complete.
+        host.replace(folder / host.name)
+        target.replace(folder / target.name)
+    return Engine(folder, "built")
+
+
+def _last_line(output: bytes) -> str:
+    lines = output.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"

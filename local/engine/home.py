@@ -1,0 +1,47 @@
+"""What local stacks need of Pulumi: a home, a file backend and the provider, all under the cloud's state folder.
+
+A user's own Pulumi login is never touched, and nothing leaves the machine.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+#: Local stacks keep no secret worth keeping; the passphrase is public so that anyone can open them.
+PASSPHRASE = "local"
+
+_PROVIDER = """#!/bin/sh
+# Written by millrace: attaches the engine to the provider inside the local cloud's daemon.
+port=$(sed -n 's/.*"provider_port": *\\([0-9][0-9]*\\).*/\\1/p' '{facts}' 2>/dev/null)
+if [ -z "$port" ]; then
+    echo "the local cloud is not running: start it with \\`millrace local start\\`" >&2
+    exit 1
+fi
+echo "$port"
+exec tail -f /dev/null
+"""
+
+
+def prepare(state: Path) -> dict[str, str]:
+    """Write what the engine looks for; the environment that makes it look here.
+
+    Args:
+        state: The cloud's state folder, e.g. `.millrace`.
+    """
+    state = state.resolve()
+    home, backend = state / "pulumi", state / "stacks"
+    plugin = home / "plugins" / f"resource-aws-v{version('pulumi-aws')}" / "pulumi-resource-aws"
+    plugin.parent.mkdir(parents=True, exist_ok=True)
+    backend.mkdir(parents=True, exist_ok=True)
+    script = _PROVIDER.format(facts=state / "daemon.json")
+    if not plugin.exists() or plugin.read_text() != script:
+        plugin.write_text(script)
+        plugin.chmod(0o755)
+    return {
+        "PULUMI_HOME": str(home),
+        "PULUMI_BACKEND_URL": f"file://{backend}",
+        "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
+        "PULUMI_SKIP_UPDATE_CHECK": "1",
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+    }

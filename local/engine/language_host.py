@@ -1,0 +1,81 @@
+"""The Python language host for a CLI that was built from modules: Pulumi's own server for inline programs, on a file.
+
+The engine starts it as ``pulumi-language-python``, reads a port from its first line of output and speaks
+``LanguageRuntime`` to it. It ends when the engine closes its standard input or interrupts it.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import signal
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf import empty_pb2
+from pulumi.automation._server import LanguageServer
+from pulumi.runtime.proto import language_pb2, language_pb2_grpc
+
+#: gRPC's own limit of 4 MB is less than a large stack's inputs; the engine's is this.
+_LARGEST_MESSAGE = 400 * 1024 * 1024
+
+
+class Host(LanguageServer):
+    """Runs the program that a request names, one at a time."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: None)
+
+    def Handshake(self, request: Any, context: Any) -> Any:
+        return language_pb2.LanguageHandshakeResponse()
+
+    def InstallDependencies(self, request: Any, context: Any) -> Any:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "dependencies are installed by `make setup`, not by the engine")
+
+    def GetProgramDependencies(self, request: Any, context: Any) -> Any:
+        return language_pb2.GetProgramDependenciesResponse()
+
+    def RuntimeOptionsPrompts(self, request: Any, context: Any) -> Any:
+        return language_pb2.RuntimeOptionsResponse()
+
+    def Cancel(self, request: Any, context: Any) -> Any:
+        return empty_pb2.Empty()
+
+    def Run(self, request: Any, context: Any) -> Any:
+        folder = Path(request.info.program_directory or request.pwd)
+        entry = folder / (request.info.entry_point or ".")
+        program = entry / "__main__.py" if entry.is_dir() else entry
+        os.chdir(folder)
+        sys.path.insert(0, str(program.parent))
+
+        def run() -> None:
+            runpy.run_path(str(program), run_name="__main__")
+
+        self.program = run
+        return super().Run(request, context)  # type: ignore[no-untyped-call]
+
+
+def main() -> None:
+    """Serve until interrupted."""
+    options = [("grpc.max_receive_message_length", _LARGEST_MESSAGE), ("grpc.max_send_message_length", -1)]
+    server = grpc.server(ThreadPoolExecutor(max_workers=4), options=options)
+    language_pb2_grpc.add_LanguageRuntimeServicer_to_server(Host(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    sys.stdout.write(f"{port}\n")
+    sys.stdout.flush()
+    ended.wait()
+    server.stop(grace=None).wait(2)
+    # Threads of a program that never ended must not keep the engine waiting.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""The real Pulumi engine against the local cloud: the unchanged `pulumi_aws` program."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local import client
+from local.engine import bootstrap, home
+
+from .conftest import CloudDaemon
+
+PROGRAM = """
+import pulumi
+import pulumi_aws as aws
+
+size = pulumi.Config().get_int("copies") or 1
+key = aws.kms.Key("key", description="for the test")
+bucket = aws.s3.Bucket("lake", bucket="engine-test-lake", tags={"copies": str(size)})
+aws.s3.BucketVersioning("lake", bucket=bucket.id, versioning_configuration={"status": "Enabled"})
+pulumi.export("arn", bucket.arn)
+pulumi.export("region", aws.get_region().region)
+pulumi.export("password", pulumi.Output.secret("hidden"))
+"""
+
+SETTINGS = "name: engine-test\nruntime: python\nstackConfigDir: config\n"
+
+
+class Pulumi:
+    """The stock CLI in a project folder."""
+
+    def __init__(self, folder: Path, cloud: CloudDaemon) -> None:
+        self.folder = folder
+        engine = bootstrap.ensure()
+        path = [str(engine.folder), str(Path(sys.executable).parent), os.environ["PATH"]]
+        self.environment = {
+            **os.environ,
+            **client.environment(cloud.running, cloud.state),
+            **home.prepare(cloud.state),
+            "PATH": os.pathsep.join(path),
+        }
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        done = subprocess.run(
+            ["pulumi", *arguments, "--non-interactive"],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout
+
+    def steps(self) -> dict[str, int]:
+        """What a preview would do, by kind of step."""
+        summary: dict[str, int] = json.loads(self("preview", "--json"))["changeSummary"]
+        return summary
+
+    def outputs(self) -> dict[str, Any]:
+        values: dict[str, Any] = json.loads(self("stack", "output", "--json"))
+        return values
+
+
+@pytest.fixture
+def pulumi(tmp_path: Path, fresh_daemon: CloudDaemon) -> Pulumi:
+    folder = tmp_path / "project"
+    (folder / "config").mkdir(parents=True)
+    (folder / "Pulumi.yaml").write_text(SETTINGS)
+    (folder / "__main__.py").write_text(PROGRAM)
+    pulumi = Pulumi(folder, fresh_daemon)
+    pulumi("stack", "init", "test")
+    pulumi("config", "set", "aws:region", client.REGION)
+    return pulumi
+
+
+def test_the_stock_cli_provisions_changes_and_destroys(pulumi: Pulumi, fresh_daemon: CloudDaemon) -> None:
+    s3 = fresh_daemon.client("s3")
+    assert pulumi.steps() == {"create": 4}
+    assert s3.list_buckets()["Buckets"] == []
+
+    pulumi("up", "--yes")
+    assert pulumi.outputs() == {
+        "arn": "arn:aws:s3:::engine-test-lake",
+        "region": client.REGION,
+        "password": "[secret]",
+    }
+    assert s3.get_bucket_versioning(Bucket="engine-test-lake")["Status"] == "Enabled"
+    assert pulumi.steps() == {"same": 4}
+
+    pulumi("config", "set", "copies", "2")
+    assert pulumi.steps() == {"same": 3, "update": 1}
+    pulumi("up", "--yes")
+    assert s3.get_bucket_tagging(Bucket="engine-test-lake")["TagSet"] == [{"Key": "copies", "Value": "2"}]
+
+    s3.put_bucket_tagging(Bucket="engine-test-lake", Tagging={"TagSet": [{"Key": "copies", "Value": "by hand"}]})
+    assert pulumi("refresh", "--yes", "--json").strip()
+    pulumi("up", "--yes")
+    assert s3.get_bucket_tagging(Bucket="engine-test-lake")["TagSet"] == [{"Key": "copies", "Value": "2"}]
+
+    pulumi("destroy", "--yes")
+    assert s3.list_buckets()["Buckets"] == []
+
+
+def test_a_program_that_fails_fails_the_command(pulumi: Pulumi) -> None:
+    (pulumi.folder / "__main__.py").write_text("raise ValueError('no use case of that name')\n")
+    assert "no use case of that name" in pulumi("preview", code=1)
+
+
+def test_a_second_look_for_the_engine_costs_nothing() -> None:
+    first = bootstrap.ensure()
+    said: list[str] = []
+    assert bootstrap.ensure(said.append) == first
+    assert said == []
