@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from local.cloud import bucket_policy
 from local.cloud.errors import AwsError
 from local.cloud.protocol import Response
 
@@ -129,6 +130,8 @@ class MotoMount:
             from moto.moto_server.werkzeug_app import create_backend_app
 
             app = cast("WSGIApplication", create_backend_app(cast(Any, service.backend)))
+            if service.backend == "s3":
+                bucket_policy.install()
             self._apps[service.backend] = app
         return app
 

@@ -1,0 +1,48 @@
+"""Conditions of bucket policies, which moto leaves out of account.
+
+A request never leaves this machine, so it counts as encrypted in transit: a statement that denies plain HTTP denies
+nothing here. A statement with a condition that cannot be judged here is taken as if it applied, and logged.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+_FACTS = {"aws:SecureTransport": "true"}
+
+
+def install() -> None:
+    """Make moto's buckets heed the conditions of their policies."""
+    from moto.iam.access_control import IAMPolicy, PermissionResult
+    from moto.s3.models import FakeBucket
+
+    def get_permission(self: Any, action: str, resource: str) -> Any:
+        if self.policy is None:
+            return PermissionResult.NEUTRAL
+        return IAMPolicy(json.dumps(applicable(json.loads(self.policy)))).is_action_permitted(action, resource)
+
+    FakeBucket.get_permission = get_permission  # type: ignore[method-assign]
+
+
+def applicable(policy: dict[str, Any]) -> dict[str, Any]:
+    """The policy with those statements only whose conditions hold for a request on this machine."""
+    statements = policy.get("Statement", [])
+    if isinstance(statements, dict):
+        statements = [statements]
+    return {**policy, "Statement": [statement for statement in statements if _holds(statement.get("Condition", {}))]}
+
+
+def _holds(condition: dict[str, dict[str, Any]]) -> bool:
+    for operator, tests in condition.items():
+        for key, wanted in tests.items():
+            if operator == "Bool" and key in _FACTS:
+                values = wanted if isinstance(wanted, list) else [wanted]
+                if _FACTS[key] not in (str(value).lower() for value in values):
+                    return False
+            else:
+                log.warning("bucket policy: the condition %s of %s is not judged here, taken as met", operator, key)
+    return True
