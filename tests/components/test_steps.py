@@ -1,0 +1,113 @@
+"""Pipeline definitions: the JSON they make, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from components.steps import (
+    Condition,
+    Definition,
+    Parameter,
+    Step,
+    check,
+    equals,
+    execution,
+    fail,
+    join,
+    json_get,
+    parameter,
+    result,
+)
+
+EVALUATE = Step("Evaluate", "Processing", {"RoleArn": "r"}, property_files={"Report": ("evaluation", "report.json")})
+
+
+def test_the_same_steps_give_the_same_text_and_nothing_else() -> None:
+    pipeline = Definition(
+        [Parameter("AsOf", "now"), Parameter("Rows", 3), Parameter("Mode", "full", ("full", "quick"))],
+        [
+            Step("Train", "Training", {"Path": join("s3:/", "b", execution("PipelineExecutionId"))}),
+            Step("Check", "Processing", {"Data": result("Train", "ModelArtifacts.S3ModelArtifacts")}, ("Train",)),
+        ],
+    )
+    assert json.loads(pipeline.definition()) == {
+        "Version": "2020-12-01",
+        "Metadata": {},
+        "Parameters": [
+            {"Name": "AsOf", "Type": "String", "DefaultValue": "now"},
+            {"Name": "Rows", "Type": "Integer", "DefaultValue": 3},
+            {"Name": "Mode", "Type": "String", "DefaultValue": "full", "EnumValues": ["full", "quick"]},
+        ],
+        "Steps": [
+            {
+                "Name": "Train",
+                "Type": "Training",
+                "Arguments": {
+                    "Path": {"Std:Join": {"On": "/", "Values": ["s3:/", "b", {"Get": "Execution.PipelineExecutionId"}]}}
+                },
+            },
+            {
+                "Name": "Check",
+                "Type": "Processing",
+                "Arguments": {"Data": {"Get": "Steps.Train.ModelArtifacts.S3ModelArtifacts"}},
+                "DependsOn": ["Train"],
+            },
+        ],
+    }
+    assert pipeline.definition() == pipeline.definition()
+
+
+def test_a_fork_declares_its_branches() -> None:
+    gate = Condition(
+        "Gate",
+        [equals(json_get("Evaluate", "Report", "passed"), 1)],
+        then=[Step("Register", "RegisterModel", {})],
+        otherwise=[fail("Refuse", "too weak")],
+    )
+    steps = json.loads(Definition([], [EVALUATE, gate]).definition())["Steps"]
+    assert steps[0]["PropertyFiles"] == [
+        {"PropertyFileName": "Report", "OutputName": "evaluation", "FilePath": "report.json"}
+    ]
+    assert [step["Name"] for step in steps[1]["Arguments"]["IfSteps"]] == ["Register"]
+    assert steps[1]["Arguments"]["ElseSteps"][0]["Arguments"] == {"ErrorMessage": "too weak"}
+
+
+def _condition(**more: Any) -> Condition:
+    return Condition("Gate", [equals(1, 1)], **more)
+
+
+@pytest.mark.parametrize(
+    ("steps", "finding"),
+    [
+        ([Step("A b", "Processing", {})], "'A b': the name must match"),
+        ([Step("A", "Processing", {}), _condition(then=[Step("A", "Processing", {})])], "stands there twice"),
+        ([Step("A", "CreateModel", {})], "no step type 'CreateModel'"),
+        ([Step("A", "Processing", {"x": parameter("Nope")})], "names no parameter"),
+        ([Step("A", "Processing", {"x": execution("Nope")})], "no fact of an execution"),
+        ([Step("A", "Processing", {"x": result("B", "Arn")})], "'B', which is no step"),
+        ([Step("A", "Processing", {}, ("B",))], "DependsOn names 'B'"),
+        ([fail("F", "m"), Step("A", "Processing", {}, ("F",))], "depends on the Fail step"),
+        ([Step("A", "Processing", {"x": json_get("B", "R", "p")})], "names no property file"),
+        ([EVALUATE, Step("A", "Processing", {"x": json_get("Evaluate", "R", "p")})], "does not declare"),
+        (
+            [Step("A", "Processing", {"x": result("B", "Arn")}), Step("B", "Processing", {}, ("A",))],
+            "in a circle",
+        ),
+        ([_condition(then=[Condition("Inner", [], then=[])])], "may not stand inside another"),  # type: ignore[list-item]
+    ],
+)
+def test_what_sagemaker_would_refuse_is_refused(steps: list[Step | Condition], finding: str) -> None:
+    with pytest.raises(ValueError, match="pipeline definition") as refused:
+        Definition([], steps).definition()
+    assert finding in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "finding"), [("{", "not JSON"), ("{}", "at least one step"), ("x" * 1_048_577, "1048577")]
+)
+def test_text_that_is_no_definition_is_refused(text: str, finding: str) -> None:
+    with pytest.raises(ValueError, match=finding):
+        check(text)
