@@ -1,0 +1,55 @@
+"""The check after every deployment: does the endpoint really run the configuration that was asked for?
+
+SageMaker undoes a deployment whose alarm fires, and the provider reports success all the same.
+"""
+
+from typing import Any
+
+import pulumi
+
+
+class RolledBack(Exception):
+    """The endpoint went back to its old configuration."""
+
+
+def verified(name: str, region: str) -> pulumi.ResourceHookBinding:
+    """Hooks that fail the `up` when the endpoint does not run what was asked for.
+
+    Args:
+        name: The component's name; hooks are told apart by it.
+        region: Where the endpoint is.
+    """
+
+    def check(args: pulumi.ResourceHookArgs) -> None:
+        wanted: Any = args.new_inputs or {}
+        found: Any = args.new_outputs or {}
+        compare(region, found["name"], wanted["endpointConfigName"])
+
+    hook = pulumi.ResourceHook(f"{name}-verified-rollout", check)
+    return pulumi.ResourceHookBinding(after_create=[hook], after_update=[hook])
+
+
+def compare(region: str, endpoint: str, wanted: str) -> None:
+    """Refuse an endpoint that does not run the configuration `wanted`.
+
+    Raises:
+        RolledBack: With SageMaker's reason and the alarms that are firing.
+    """
+    import boto3
+
+    sagemaker = boto3.client("sagemaker", region_name=region)
+    live = sagemaker.describe_endpoint(EndpointName=endpoint)
+    if live["EndpointConfigName"] == wanted and live["EndpointStatus"] == "InService":
+        return
+    deployment = live.get("LastDeploymentConfig", {}).get("AutoRollbackConfiguration", {})
+    names = [alarm["AlarmName"] for alarm in deployment.get("Alarms", [])]
+    firing = []
+    if names:
+        alarms = boto3.client("cloudwatch", region_name=region).describe_alarms(AlarmNames=names, StateValue="ALARM")
+        firing = [alarm["AlarmName"] for alarm in alarms["MetricAlarms"]]
+    raise RolledBack(
+        f"endpoint {endpoint!r} is {live['EndpointStatus']} on {live['EndpointConfigName']!r}, expected {wanted!r}: "
+        f"the deployment was rolled back. Reason: {live.get('FailureReason') or 'none given'}. "
+        f"Alarms firing now: {', '.join(firing) or 'none'}. "
+        "The old model still serves. Reject the package, or clear the alarm, and run `pulumi up` again."
+    )
