@@ -1,0 +1,171 @@
+"""Feature groups whose features only ever grow.
+
+The provider would replace a group, and wipe its online store, for an added feature. So the group's own definition is
+frozen at its creation, and the schema that is wanted now stands in an SSM parameter beside it: its change is shown in
+the preview as an update in place, and a hook on that update adds the new features with UpdateFeatureGroup. A feature
+that is gone or has another type is refused at preview.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import pulumi
+import pulumi_aws as aws
+
+FeatureType = Literal["String", "Fractional", "Integral"]
+
+#: How long UpdateFeatureGroup may take, seconds, and how many features it takes at once.
+_UPDATE_TIMEOUT = 600
+_ADDITIONS_AT_ONCE = 100
+
+
+class FeatureRemoved(ValueError):
+    """A declaration takes a feature away, or changes its type, which a feature group cannot follow."""
+
+
+@dataclass
+class FeatureStoreArgs:
+    """Inputs of :class:`FeatureStore`.
+
+    Attributes:
+        group_name: Known before the group exists, at most 64 characters.
+        record_identifier: The feature that tells entities apart.
+        event_time: The feature that says when a record was known.
+        features: Feature → type, the two above included.
+        offline_uri: Where the offline store is, `s3://…`.
+        kms_key_arn: Encrypts both stores.
+        role_arn: Writes the offline store.
+        region: Where the group is.
+        parameter_name: The SSM parameter that holds the wanted schema.
+        protect: Whether `pulumi destroy` refuses to delete the group: its online store would be wiped.
+    """
+
+    group_name: str
+    record_identifier: str
+    event_time: str
+    features: Mapping[str, FeatureType]
+    offline_uri: str
+    kms_key_arn: pulumi.Input[str]
+    role_arn: pulumi.Input[str]
+    region: str
+    parameter_name: str
+    protect: bool = True
+
+    def __post_init__(self) -> None:
+        for needed in (self.record_identifier, self.event_time):
+            if needed not in self.features:
+                raise ValueError(f"FeatureStore {self.group_name!r}: features lack {needed!r}; add it with its type")
+        if len(self.group_name) > 64:
+            raise ValueError(
+                f"FeatureStore: group_name={self.group_name!r} has {len(self.group_name)} characters, expected at most "
+                "64: shorten the table's name"
+            )
+
+
+class FeatureStore(pulumi.ComponentResource):
+    """One feature group, online and offline. Makes a FeatureGroup and an SSM Parameter with its wanted schema."""
+
+    group_name: pulumi.Output[str]
+    group_arn: pulumi.Output[str]
+
+    def __init__(self, name: str, args: FeatureStoreArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("millrace:index:FeatureStore", name, None, opts)
+        group = aws.sagemaker.FeatureGroup(
+            f"{name}-group",
+            feature_group_name=args.group_name,
+            record_identifier_feature_name=args.record_identifier,
+            event_time_feature_name=args.event_time,
+            feature_definitions=[
+                {"feature_name": feature, "feature_type": kind} for feature, kind in args.features.items()
+            ],
+            role_arn=args.role_arn,
+            online_store_config={"enable_online_store": True, "security_config": {"kms_key_id": args.kms_key_arn}},
+            offline_store_config={
+                "s3_storage_config": {"s3_uri": args.offline_uri, "kms_key_id": args.kms_key_arn},
+                "table_format": "Glue",
+            },
+            opts=pulumi.ResourceOptions(parent=self, protect=args.protect, ignore_changes=["featureDefinitions"]),
+        )
+        aws.ssm.Parameter(
+            f"{name}-schema",
+            name=args.parameter_name,
+            type="String",
+            value=json.dumps(dict(args.features), sort_keys=True),
+            description=f"The features of {args.group_name}; they only grow",
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[group], hooks=_growing(name, args)),
+        )
+        self.group_name = group.feature_group_name
+        self.group_arn = group.arn
+        self.register_outputs({"groupName": self.group_name, "groupArn": group.arn})
+
+
+def _growing(name: str, args: FeatureStoreArgs) -> pulumi.ResourceHookBinding:
+    def refuse_removals(hook: pulumi.ResourceHookArgs) -> None:
+        old, new = hook.old_inputs or {}, hook.new_inputs or {}
+        additions(args.group_name, json.loads(old["value"]), json.loads(new["value"]))
+
+    def add(hook: pulumi.ResourceHookArgs) -> None:
+        old, new = hook.old_inputs or {}, hook.new_inputs or {}
+        grow(
+            args.region, args.group_name, additions(args.group_name, json.loads(old["value"]), json.loads(new["value"]))
+        )
+
+    at_preview = pulumi.ResourceHookOptions(on_dry_run=True)
+    before = pulumi.ResourceHook(f"{name}-features-only-grow", refuse_removals, at_preview)
+    # Before the parameter changes, so that a failure leaves the change to be tried again.
+    update = pulumi.ResourceHook(f"{name}-add-features", add)
+    return pulumi.ResourceHookBinding(before_update=[before, update])
+
+
+def additions(group: str, old: Mapping[str, FeatureType], new: Mapping[str, FeatureType]) -> dict[str, FeatureType]:
+    """The features that `new` has and `old` lacks.
+
+    Raises:
+        FeatureRemoved: When a feature of `old` is gone or has another type.
+    """
+    problems = [
+        f"{feature!r} is gone" if feature not in new else f"{feature!r} was {kind} and is now {new[feature]}"
+        for feature, kind in old.items()
+        if new.get(feature) != kind
+    ]
+    if problems:
+        raise FeatureRemoved(
+            f"feature group {group!r}: {'; '.join(problems)}. Features only grow: a group cannot lose or retype one. "
+            "Declare it as before and stop using it in `features()`, or declare a new table under a new name."
+        )
+    return {feature: kind for feature, kind in new.items() if feature not in old}
+
+
+def grow(region: str, group: str, wanted: Mapping[str, FeatureType]) -> None:
+    """Add features to a live group and wait until they are there.
+
+    Raises:
+        RuntimeError: When SageMaker does not add them.
+    """
+    import boto3
+
+    sagemaker = boto3.client("sagemaker", region_name=region)
+    live = {
+        feature["FeatureName"]
+        for feature in sagemaker.describe_feature_group(FeatureGroupName=group)["FeatureDefinitions"]
+    }
+    missing = [{"FeatureName": name, "FeatureType": kind} for name, kind in wanted.items() if name not in live]
+    for start in range(0, len(missing), _ADDITIONS_AT_ONCE):
+        batch = missing[start : start + _ADDITIONS_AT_ONCE]
+        sagemaker.update_feature_group(FeatureGroupName=group, FeatureAdditions=batch)
+        _wait_until_updated(sagemaker, group)
+
+
+def _wait_until_updated(sagemaker: "object", group: str) -> None:
+    deadline = time.monotonic() + _UPDATE_TIMEOUT
+    while time.monotonic() < deadline:
+        update = sagemaker.describe_feature_group(FeatureGroupName=group)["LastUpdateStatus"]  # type: ignore[attr-defined]
+        if update["Status"] == "Successful":
+            return
+        if update["Status"] == "Failed":
+            raise RuntimeError(f"feature group {group!r}: UpdateFeatureGroup failed: {update.get('FailureReason')}")
+        time.sleep(0.5)
+    raise RuntimeError(f"feature group {group!r}: UpdateFeatureGroup took more than {_UPDATE_TIMEOUT} s; run up again")
