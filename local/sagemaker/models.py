@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ParamValidationError
 
 from local.cloud.context import Call, Handler
 from local.cloud.errors import validation_error
@@ -75,12 +75,12 @@ def _resolve(call: Call, container: dict[str, Any]) -> dict[str, Any]:
 
 
 def _package(call: Call, name: str) -> dict[str, Any]:
-    arn = name if name.startswith("arn:") else call.arn(f"model-package/{name}")
+    arn = name if name.startswith("arn:") else call.arn(f"model-package/{name.lower()}")
     package = call.store.get("model-package", call.region, arn)
     if package is None:
         raise validation_error(f"ModelPackage {arn} does not exist.")
     approval = package.get("ModelApprovalStatus")
-    if approval not in (None, "Approved"):
+    if approval != "Approved":
         raise validation_error(
             f'Model package "{arn}" has ModelApprovalStatus {approval}; only an Approved one can be deployed.'
         )
@@ -94,10 +94,12 @@ def _package(call: Call, name: str) -> dict[str, Any]:
 
 def require_object(call: Call, url: str) -> None:
     """Refuse model data that is not there."""
+    if not url.startswith("s3://"):
+        raise validation_error(f"Model data at {url}: only s3://<bucket>/<key> is available in the local cloud.")
     bucket, _, key = url.removeprefix("s3://").partition("/")
     try:
         call.cloud.client("s3", call.region).head_object(Bucket=bucket, Key=key)
-    except ClientError as error:
+    except (ClientError, ParamValidationError) as error:
         raise validation_error(f"Could not find model data at {url}.") from error
 
 

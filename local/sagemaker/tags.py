@@ -18,7 +18,6 @@ _RESOURCES = {
     "endpoint-config": "EndpointConfigArn",
     "endpoint": "EndpointArn",
     "model-package-group": "ModelPackageGroupArn",
-    "model-package": "ModelPackageArn",
     "feature-group": "FeatureGroupArn",
     "pipeline": "PipelineArn",
     "training-job": "TrainingJobArn",

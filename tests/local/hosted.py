@@ -24,6 +24,7 @@ from local.cloud.store import Store
 from local.runtime.hosting import Hosting
 from local.runtime.images import Images
 from local.sagemaker import endpoint_configs, endpoints, invocations, models, tags
+from local.watch.events import EVENTS
 
 REGION = "eu-west-1"
 IMAGE = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/echo:1"
@@ -112,9 +113,10 @@ class HostedCloud:
 
     def drain_events(self) -> list[dict[str, Any]]:
         """All events so far."""
-        pending = self.cloud.events.pending
-        while not pending.empty():
-            self.events.append(pending.get())
+        for queued in self.store.list(EVENTS):
+            event = queued["event"]
+            self.store.delete(EVENTS, event["region"], event["id"])
+            self.events.append(event)
         return self.events
 
     def go_down(self) -> None:

@@ -1,0 +1,280 @@
+"""The values of a pipeline definition: ``Get``, ``Std:Join``, ``Std:JsonGet`` and conditions, found and resolved.
+
+A path is a list of names and indices: ``Steps.S.ProcessingOutputConfig.Outputs['o'].S3Output.S3Uri`` has seven parts.
+A list of things with names, such as outputs and channels, can be indexed by name.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+#: Functions that may stand in the place of any value.
+FUNCTIONS = ("Get", "Std:Join", "Std:JsonGet")
+
+Path = list[str | int]
+
+_PART = re.compile(r"\.?(?P<name>[^.\[\]'\"]+)|\[(?P<index>\d+)\]|\[(?P<quote>['\"])(?P<key>.*?)(?P=quote)\]")
+
+
+class ResolveError(RuntimeError):
+    """A value that cannot be had when the pipeline runs; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One ``Get`` in a definition.
+
+    Attributes:
+        file: Whether it names a property file, inside ``Std:JsonGet``.
+    """
+
+    text: str
+    path: tuple[str | int, ...]
+    file: bool = False
+
+    @property
+    def step(self) -> str | None:
+        """The step whose property it is."""
+        return str(self.path[1]) if self.path[0] == "Steps" and len(self.path) > 1 else None
+
+
+class Scope(Protocol):
+    """Where references point while a pipeline runs; each raises :class:`ResolveError`."""
+
+    def parameter(self, name: str) -> Any: ...
+
+    def execution(self, name: str) -> Any: ...
+
+    def step(self, name: str) -> Any:
+        """The description of what the step ran."""
+
+    def property_file(self, step: str, name: str) -> tuple[str, Any]:
+        """Where the file is and what its JSON holds."""
+
+    def json_object(self, url: str) -> Any:
+        """The JSON of an S3 object."""
+
+
+def function(value: Any) -> str | None:
+    """The name of the function that the value is a call of."""
+    if isinstance(value, dict) and len(value) == 1:
+        (name,) = value
+        return name if name in FUNCTIONS else None
+    return None
+
+
+def parse_path(text: str) -> Path:
+    """The parts of a path.
+
+    Raises:
+        ValueError: When it is not one.
+    """
+    parts: Path = []
+    position = 0
+    while position < len(text):
+        match = _PART.match(text, position)
+        if match is None:
+            raise ValueError(f"'{text}' is not a path: unexpected '{text[position:]}'")
+        if match["index"] is not None:
+            parts.append(int(match["index"]))
+        else:
+            parts.append(match["name"] if match["name"] is not None else match["key"])
+        position = match.end()
+    if not parts:
+        raise ValueError("the path is empty")
+    return parts
+
+
+def references(value: Any) -> Iterator[Reference]:
+    """All references within a value.
+
+    Raises:
+        ValueError: When a function is not called as it should be.
+    """
+    name = function(value)
+    if name == "Get":
+        yield _reference(value["Get"])
+    elif name == "Std:Join":
+        _check_join(value[name])
+        for part in value[name]["Values"]:
+            yield from references(part)
+    elif name == "Std:JsonGet":
+        call = value[name]
+        _check_json_get(call)
+        if "PropertyFile" in call:
+            yield _reference(call["PropertyFile"]["Get"], file=True)
+        yield from references(call.get("S3Uri"))
+        yield from references(call["Path"])
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from references(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from references(item)
+
+
+def _reference(text: Any, *, file: bool = False) -> Reference:
+    if not isinstance(text, str):
+        raise ValueError(f"Get {text!r}: expected a path such as 'Parameters.Name'")
+    return Reference(text, tuple(parse_path(text)), file)
+
+
+def _check_join(call: Any) -> None:
+    if (
+        not isinstance(call, dict)
+        or set(call) != {"On", "Values"}
+        or not isinstance(call["On"], str)
+        or not isinstance(call["Values"], list)
+    ):
+        raise ValueError(f"Std:Join {call!r}: expected {{'On': text, 'Values': list}}")
+
+
+def _check_json_get(call: Any) -> None:
+    if not isinstance(call, dict) or set(call) not in ({"PropertyFile", "Path"}, {"S3Uri", "Path"}):
+        raise ValueError(f"Std:JsonGet {call!r}: expected Path with either PropertyFile or S3Uri")
+    if "PropertyFile" in call and function(call["PropertyFile"]) != "Get":
+        raise ValueError(f"PropertyFile {call['PropertyFile']!r}: expected {{'Get': 'Steps.Name.PropertyFiles.File'}}")
+
+
+# -- while a pipeline runs -------------------------------------------------------------------------------------------
+
+
+def resolve(value: Any, scope: Scope) -> Any:
+    """The value with every function replaced by what it gives.
+
+    Raises:
+        ResolveError: When something it refers to is not there.
+    """
+    name = function(value)
+    if name == "Get":
+        return _get(value["Get"], scope)
+    if name == "Std:Join":
+        call = value[name]
+        return call["On"].join(as_text(resolve(part, scope)) for part in call["Values"])
+    if name == "Std:JsonGet":
+        return _json_get(value[name], scope)
+    if isinstance(value, dict):
+        return {key: resolve(item, scope) for key, item in value.items()}
+    if isinstance(value, list):
+        return [resolve(item, scope) for item in value]
+    return value
+
+
+def as_text(value: Any) -> str:
+    """A value as ``Std:Join`` writes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _get(text: str, scope: Scope) -> Any:
+    head, *rest = parse_path(text)
+    if head == "Parameters":
+        return scope.parameter(str(rest[0]))
+    if head == "Execution":
+        return scope.execution(str(rest[0]))
+    return walk(scope.step(str(rest[0])), rest[1:], text)
+
+
+def _json_get(call: dict[str, Any], scope: Scope) -> Any:
+    if "PropertyFile" in call:
+        text = call["PropertyFile"]["Get"]
+        _, step, _, name = parse_path(text)
+        url, content = scope.property_file(str(step), str(name))
+    else:
+        url = as_text(resolve(call["S3Uri"], scope))
+        content = scope.json_object(url)
+    path = as_text(resolve(call["Path"], scope))
+    try:
+        parts = parse_path(path.removeprefix("$"))
+    except ValueError as error:
+        raise ResolveError(f"Std:JsonGet: {error}") from error
+    return walk(content, parts, f"{path} of {url}")
+
+
+def walk(value: Any, path: Path, where: str) -> Any:
+    """What a path leads to.
+
+    Raises:
+        ResolveError: When it leads nowhere.
+    """
+    for part in path:
+        found = _enter(value, part)
+        if not found:
+            has = f"; there is {', '.join(map(str, value))}" if isinstance(value, dict) and value else ""
+            raise ResolveError(f"{where}: nothing at '{part}'{has}")
+        (value,) = found
+    return value
+
+
+def _enter(value: Any, part: str | int) -> list[Any]:
+    if isinstance(value, dict):
+        return [value[part]] if part in value else []
+    if isinstance(value, list):
+        if isinstance(part, int):
+            return value[part : part + 1]
+        return [item for item in value if isinstance(item, dict) and part in named(item)][:1]
+    return []
+
+
+def named(item: dict[str, Any]) -> list[Any]:
+    """What an entry of a list is called: its ``OutputName``, ``ChannelName``, ``MetricName``, …"""
+    return [text for key, text in item.items() if key.endswith("Name")]
+
+
+# -- conditions ------------------------------------------------------------------------------------------------------
+
+_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "Equals": operator.eq,
+    "GreaterThan": operator.gt,
+    "GreaterThanOrEqualTo": operator.ge,
+    "LessThan": operator.lt,
+    "LessThanOrEqualTo": operator.le,
+}
+
+#: The members of each type of condition, besides ``Type``.
+CONDITIONS: dict[str, set[str]] = {
+    **{name: {"LeftValue", "RightValue"} for name in _COMPARISONS},
+    "In": {"QueryValue", "Values"},
+    "Not": {"Condition"},
+    "Or": {"Conditions"},
+}
+
+
+def holds(condition: dict[str, Any], scope: Scope) -> bool:
+    """Whether a condition is met.
+
+    Raises:
+        ResolveError: When a value is not there, or two of different types are compared.
+    """
+    kind = condition["Type"]
+    if kind == "Not":
+        return not holds(condition["Condition"], scope)
+    if kind == "Or":
+        # Every part is evaluated, so that a value that is missing never goes unnoticed.
+        met = [holds(part, scope) for part in condition["Conditions"]]
+        return any(met)
+    if kind == "In":
+        query = resolve(condition["QueryValue"], scope)
+        equal = [_compare("Equals", query, resolve(item, scope)) for item in condition["Values"]]
+        return any(equal)
+    return _compare(kind, resolve(condition["LeftValue"], scope), resolve(condition["RightValue"], scope))
+
+
+def _compare(kind: str, left: Any, right: Any) -> bool:
+    if _type(left) != _type(right) or (kind != "Equals" and _type(left) not in ("number", "text")):
+        raise ResolveError(
+            f"Condition {kind} compares {left!r} ({_type(left)}) with {right!r} ({_type(right)}); expected two values "
+            "of one type"
+        )
+    return _COMPARISONS[kind](left, right)
+
+
+def _type(value: Any) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int | float):
+        return "number"
+    return "text" if isinstance(value, str) else type(value).__name__
