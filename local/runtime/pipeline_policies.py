@@ -1,0 +1,82 @@
+"""Whether a step's work is done anew: its cache key, and the retry policies of its failures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+#: The exceptions that a retry policy can name.
+EXCEPTIONS = (
+    "Step.SERVICE_FAULT", "Step.THROTTLING", "SageMaker.JOB_INTERNAL_ERROR", "SageMaker.CAPACITY_ERROR",
+    "SageMaker.RESOURCE_LIMIT",
+)  # fmt: skip
+
+#: The members of a request that make two runs of a step the same one: neither outputs, nor role, nor resources.
+_KEYS = {
+    "Processing": ("AppSpecification", "Environment", "ProcessingInputs"),
+    "Training": (
+        "AlgorithmSpecification", "CheckpointConfig", "DebugHookConfig", "DebugRuleConfigurations", "Environment",
+        "HyperParameters", "InputDataConfig",
+    ),
+}  # fmt: skip
+
+_DURATION = re.compile(
+    r"P(?=.)(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?=.)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?"
+)
+_UNITS = (365 * 86400, 30 * 86400, 7 * 86400, 86400, 3600, 60, 1)
+
+
+def seconds(duration: Any) -> float:
+    """The length of an ISO 8601 duration such as ``P30D``; a month has 30 days, a year 365.
+
+    Raises:
+        ValueError: When it is none.
+    """
+    match = _DURATION.fullmatch(duration) if isinstance(duration, str) else None
+    if match is None:
+        raise ValueError(f"{duration!r} is not an ISO 8601 duration such as P30D or PT12H")
+    return sum(float(count) * unit for count, unit in zip(match.groups(), _UNITS, strict=True) if count)
+
+
+def cache_key(kind: str, request: Mapping[str, Any]) -> str:
+    """What two requests of a step have to share for the second to be a cache hit."""
+    chosen = {member: request.get(member) for member in _KEYS[kind]}
+    return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
+
+
+def job_exception(reason: str) -> str | None:
+    """The exception that a job's FailureReason stands for, if a retry policy can name it."""
+    if reason.startswith("InternalServerError"):
+        return "SageMaker.JOB_INTERNAL_ERROR"
+    return "SageMaker.CAPACITY_ERROR" if reason.startswith("CapacityError") else None
+
+
+def service_exception(code: str, status: int) -> str | None:
+    """The exception that a refused request stands for."""
+    if code in ("ThrottlingException", "Throttling"):
+        return "Step.THROTTLING"
+    if code == "ResourceLimitExceeded":
+        return "SageMaker.RESOURCE_LIMIT"
+    return "Step.SERVICE_FAULT" if status >= 500 else None
+
+
+def pause(policies: Sequence[Mapping[str, Any]], exception: str | None, retries: int, elapsed: float) -> float | None:
+    """Seconds to wait before the next attempt, or None when there is to be none.
+
+    Args:
+        retries: How often the policy's exceptions were retried already.
+        elapsed: Seconds since the first attempt.
+    """
+    for policy in policies:
+        if exception not in policy["ExceptionType"]:
+            continue
+        if "ExpireAfterMin" in policy:
+            allowed = elapsed < policy["ExpireAfterMin"] * 60
+        else:
+            allowed = retries < policy.get("MaxAttempts", 5)
+        wait = policy.get("IntervalSeconds", 1) * policy.get("BackoffRate", 2.0) ** retries
+        return float(wait) if allowed else None
+    return None

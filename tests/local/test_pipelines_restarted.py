@@ -1,0 +1,239 @@
+"""Executions of pipelines across stops, kills and failures that policies retry."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from local.cloud.context import Call
+from local.runtime.pipeline_policies import job_exception, pause, seconds, service_exception
+from local.sagemaker import pipelines
+from tests.local.conftest import CloudDaemon
+from tests.local.hosted import REGION, HostedCloud, eventually, hosted, moto_url
+from tests.local.jobs import ROLE, bucket
+from tests.local.pipelines import (
+    compare,
+    create,
+    definition,
+    fork,
+    job_of,
+    over,
+    process,
+    report,
+    start,
+    statuses,
+    steps_of,
+    train,
+    until,
+)
+
+__all__ = ["hosted", "moto_url"]
+
+
+def kill(daemon: CloudDaemon) -> None:
+    """End the daemon without a warning, and wait until nobody holds its state."""
+    pid = daemon.running.pid
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not Path(f"/proc/{pid}").exists() or "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text())
+
+
+@pytest.mark.parametrize("end", ["kill", "stop"])
+def test_an_execution_goes_on_after_a_restart(fresh_daemon: CloudDaemon, tmp_path: Path, end: str) -> None:
+    client = fresh_daemon.client("sagemaker")
+    bucket(fresh_daemon, "restarted")
+    go = tmp_path / "go"
+    create(
+        client,
+        "Restarted",
+        process("Before"),
+        process("Job", until(go), after=("Before",)),
+        train("Fit", until(go), "s3://restarted/m", after=("Before",)),
+        fork("If", compare("Equals", 1, 1), then=[process("After", after=("Job", "Fit"))]),
+    )
+    arn = start(client, "Restarted")
+    eventually(lambda: sum(step["StepStatus"] == "Executing" for step in steps_of(client, arn).values()) == 2)
+    eventually((tmp_path / "go.running").exists)
+    before = steps_of(client, arn)
+    if end == "kill":
+        kill(fresh_daemon)
+    else:
+        fresh_daemon.stop()
+    go.touch()
+    fresh_daemon.start()
+    client = fresh_daemon.client("sagemaker")
+    assert over(client, arn)["PipelineExecutionStatus"] == "Succeeded", steps_of(client, arn)
+    after = steps_of(client, arn)
+    assert statuses(after) == dict.fromkeys(("Before", "Job", "Fit", "If", "After"), "Succeeded")
+    assert after["Before"] == before["Before"]
+    for name in ("Job", "Fit"):
+        assert after[name]["Metadata"] != before[name]["Metadata"]
+        assert after[name]["AttemptCount"] == 2
+    again = job_of(client, after["Job"])["ProcessingJobName"]
+    lost = client.describe_processing_job(ProcessingJobName=again.removesuffix("-1"))
+    assert again.endswith("-1")
+    assert lost["FailureReason"] == "InternalServerError: the local cloud was restarted while the job ran"
+
+
+def test_outputs_that_are_lost_are_made_again(fresh_daemon: CloudDaemon, tmp_path: Path) -> None:
+    client, s3 = fresh_daemon.client("sagemaker"), bucket(fresh_daemon, "lost")
+    go = tmp_path / "go"
+    create(
+        client,
+        "Lost",
+        process("Other", report({"n": 1}), outputs={"out": "s3://lost/other"}),
+        process("Make", report({"n": 1}), outputs={"out": "s3://lost/made"}),
+        process("Between", after=("Make",)),
+        process("Use", until(go), inputs={"in": "s3://lost/made"}, after=("Other", "Between")),
+    )
+    arn = start(client, "Lost")
+    eventually((tmp_path / "go.running").exists)
+    before = steps_of(client, arn)
+    s3.delete_object(Bucket="lost", Key="made/r.json")
+    # Unlike a kill, a stop is sure to have saved that.
+    fresh_daemon.stop()
+    go.touch()
+    fresh_daemon.start()
+    client = fresh_daemon.client("sagemaker")
+    assert over(client, arn)["PipelineExecutionStatus"] == "Succeeded", steps_of(client, arn)
+    after = steps_of(client, arn)
+    again = {name for name in after if after[name]["Metadata"] != before[name]["Metadata"]}
+    assert again == {"Make", "Between", "Use"}
+    body = fresh_daemon.client("s3").get_object(Bucket="lost", Key="made/r.json")["Body"].read()
+    assert json.loads(body) == {"n": 1}
+
+
+def test_a_stop_that_a_kill_interrupts_is_finished(fresh_daemon: CloudDaemon, tmp_path: Path) -> None:
+    client = fresh_daemon.client("sagemaker")
+    ignoring = f"""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    {until(tmp_path / "never").strip()}
+    """
+    create(client, "Stopping", process("Job", ignoring), process("Next", after=("Job",)))
+    arn = start(client, "Stopping")
+    eventually((tmp_path / "never.running").exists)
+    client.stop_pipeline_execution(PipelineExecutionArn=arn)
+    eventually(lambda: statuses(steps_of(client, arn)) == {"Job": "Stopping"})
+    kill(fresh_daemon)
+    fresh_daemon.start()
+    client = fresh_daemon.client("sagemaker")
+    assert over(client, arn)["PipelineExecutionStatus"] == "Stopped"
+    assert statuses(steps_of(client, arn)) == {"Job": "Stopped"}
+
+
+def test_a_finished_execution_stays_as_it_was(fresh_daemon: CloudDaemon) -> None:
+    client = fresh_daemon.client("sagemaker")
+    create(client, "Done", process("Job"))
+    arn = start(client, "Done")
+    described, steps = over(client, arn), steps_of(client, arn)
+    kill(fresh_daemon)
+    fresh_daemon.start()
+    client = fresh_daemon.client("sagemaker")
+    assert over(client, arn)["LastModifiedTime"] == described["LastModifiedTime"]
+    assert steps_of(client, arn) == steps
+    assert len(client.list_processing_jobs()["ProcessingJobSummaries"]) == 1
+
+
+# -- policies --------------------------------------------------------------------------------------------------------
+
+
+class Flaky:
+    """SageMaker as a step sees it when requests and jobs fail in turn, before they do not."""
+
+    def __init__(self, *outcomes: str) -> None:
+        self.outcomes = list(outcomes)
+        self.names: list[str] = []
+
+    def create_processing_job(self, **request: Any) -> dict[str, Any]:
+        self.names.append(request["ProcessingJobName"])
+        if self.outcomes[0].endswith("Exception"):
+            error = {"Error": {"Code": self.outcomes.pop(0), "Message": "Rate exceeded"}}
+            raise ClientError({**error, "ResponseMetadata": {"HTTPStatusCode": 400}}, "CreateProcessingJob")
+        return {"ProcessingJobArn": "arn:aws:sagemaker:eu-west-1:123456789012:processing-job/p"}
+
+    def describe_processing_job(self, **request: Any) -> dict[str, Any]:
+        outcome = self.outcomes.pop(0)
+        failed = {"ProcessingJobStatus": "Failed", "FailureReason": outcome}
+        return {"ProcessingJobStatus": "Completed"} if outcome == "Completed" else failed
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "attempts", "status"),
+    [
+        (["ThrottlingException", "InternalServerError: x", "ThrottlingException", "Completed"], 4, "Succeeded"),
+        (["ThrottlingException", "ThrottlingException", "ThrottlingException"], 3, "Failed"),
+        (["InternalServerError: x", "AlgorithmError: y"], 2, "Failed"),
+        (["AlgorithmError: y"], 1, "Failed"),
+    ],
+)
+def test_a_step_is_retried_as_its_policies_say(
+    hosted: HostedCloud, outcomes: list[str], attempts: int, status: str
+) -> None:
+    flaky = Flaky(*outcomes)
+    hosted.cloud.client = lambda *_: flaky  # type: ignore[assignment]
+
+    def call(name: str, **params: Any) -> dict[str, Any]:
+        return pipelines.OPERATIONS[name](Call(hosted.cloud, "sagemaker", name, REGION, "request"), params)
+
+    policies = [
+        {"ExceptionType": ["Step.THROTTLING"], "MaxAttempts": 2, "IntervalSeconds": 0.5},
+        {"ExceptionType": ["SageMaker.JOB_INTERNAL_ERROR"], "ExpireAfterMin": 100},
+    ]
+    text = definition(process("Job", RetryPolicies=policies))
+    call("CreatePipeline", PipelineName="flaky", PipelineDefinition=text, RoleArn=ROLE)
+    arn = call("StartPipelineExecution", PipelineName="flaky")["PipelineExecutionArn"]
+
+    def described() -> str:
+        return str(call("DescribePipelineExecution", PipelineExecutionArn=arn)["PipelineExecutionStatus"])
+
+    eventually(lambda: described() != "Executing")
+    assert described() == status
+    base = flaky.names[0]
+    assert flaky.names == [base, *(f"{base}-{number}" for number in range(1, attempts))]
+    (step,) = call("ListPipelineExecutionSteps", PipelineExecutionArn=arn)["PipelineExecutionSteps"]
+    if status == "Failed":
+        assert ("Rate exceeded" if attempts == 3 else "AlgorithmError: y") in step["FailureReason"]
+
+
+def test_pauses_grow_until_the_attempts_are_used_up() -> None:
+    policies = [
+        {"ExceptionType": ["Step.THROTTLING"], "IntervalSeconds": 2, "BackoffRate": 3.0, "MaxAttempts": 3},
+        {"ExceptionType": ["SageMaker.JOB_INTERNAL_ERROR"], "ExpireAfterMin": 10},
+    ]
+    assert [pause(policies, "Step.THROTTLING", n, 0) for n in range(4)] == [2.0, 6.0, 18.0, None]
+    internal = "SageMaker.JOB_INTERNAL_ERROR"
+    assert [pause(policies, internal, 1, elapsed) for elapsed in (0, 599, 600)] == [2.0, 2.0, None]
+    assert pause(policies, "SageMaker.CAPACITY_ERROR", 0, 0) is None
+    assert pause([], None, 0, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "exception"),
+    [
+        ("ThrottlingException", 400, "Step.THROTTLING"),
+        ("ResourceLimitExceeded", 400, "SageMaker.RESOURCE_LIMIT"),
+        ("InternalFailure", 500, "Step.SERVICE_FAULT"),
+        ("ValidationException", 400, None),
+    ],
+)
+def test_refusals_are_told_apart(code: str, status: int, exception: str | None) -> None:
+    assert service_exception(code, status) == exception
+
+
+def test_failures_of_jobs_are_told_apart() -> None:
+    assert job_exception("InternalServerError: x") == "SageMaker.JOB_INTERNAL_ERROR"
+    assert job_exception("CapacityError: x") == "SageMaker.CAPACITY_ERROR"
+    assert job_exception("AlgorithmError: x") is None
+
+
+def test_durations() -> None:
+    texts = {"P30D": 2592000, "PT12H": 43200, "P1DT1M1.5S": 86461.5, "P1Y2M": 425 * 86400, "P2W": 1209600}
+    assert {text: seconds(text) for text in texts} == texts
+    for text in ("P", "30D", "PT", "P1H", "", 5):
+        with pytest.raises(ValueError, match="ISO 8601"):
+            seconds(text)
