@@ -46,6 +46,9 @@ _LOG_LIMIT = 10_000_000
 #: How long background work may take to wind up, in seconds.
 _GRACE = 3.0
 
+#: Seconds between two looks whether to stop.
+_LOOK = 0.2
+
 _WATCHERS = ("local.watch.rules", "local.watch.schedules", "local.watch.alarms")
 
 
@@ -136,8 +139,10 @@ class Daemon:
 
     def run(self) -> int:
         """Start everything, wait for a signal, stop everything."""
+        asked: list[int] = []
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self.cloud.stopping.set())
+            # No more than this in a handler: it may interrupt whoever holds the event's own lock.
+            signal.signal(number, lambda number, _frame: asked.append(number))
         try:
             self._start()
         except Exception:
@@ -145,7 +150,10 @@ class Daemon:
             raise
         _write_json(self._state / "daemon.json", self._facts())
         log.info("up after %.2f s at %s", time.time() - self._started, self.cloud.endpoint_url)
-        self.cloud.stopping.wait()
+        # Looked at now and then: a signal that another thread happens to take does not wake this one.
+        while not asked and not self.cloud.stopping.wait(_LOOK):
+            pass
+        self.cloud.stopping.set()
         self._stop()
         # Not through the interpreter's own end: threads of libraries may still hold it up.
         logging.shutdown()

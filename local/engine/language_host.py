@@ -56,7 +56,11 @@ class Host(LanguageServer):
             runpy.run_path(str(program), run_name="__main__")
 
         self.program = run
-        return super().Run(request, context)  # type: ignore[no-untyped-call]
+        response = super().Run(request, context)  # type: ignore[no-untyped-call]
+        if response.error:
+            # The error was logged as a diagnostic; the engine need not say it again.
+            return language_pb2.RunResponse(bail=True)
+        return response
 
 
 def main() -> None:

@@ -1,23 +1,48 @@
-"""The event bus: every event of this cloud becomes an EventBridge envelope and goes to the rules that match it."""
+"""The event bus: what happens in this cloud as EventBridge envelopes, kept until they are delivered.
+
+Owns the envelope and the two queues, both documents in the store: events that no rule has seen yet, and
+deliveries to one target each. An event that is emitted within a store transaction becomes part of it, and what
+is queued survives the daemon. :mod:`local.watch.rules` empties both queues.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
-import queue
+import json
+import threading
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from local.cloud.context import ACCOUNT
+
 if TYPE_CHECKING:
     from local.cloud.context import Cloud
 
+Event = dict[str, Any]
+
+#: The store's kinds of the two queues.
+EVENTS = "event"
+DELIVERIES = "delivery"
+
+DEFAULT_BUS = "default"
+
+
+def stamp(seconds: float) -> str:
+    """A time as envelopes write it, e.g. ``2026-11-02T09:00:00Z``."""
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
 
 class EventBus:
-    """Takes events from anywhere in the cloud; a worker of :mod:`local.watch.rules` delivers them."""
+    """Takes events from anywhere in the cloud.
+
+    Attributes:
+        wake: Set when something was queued.
+    """
 
     def __init__(self, cloud: Cloud) -> None:
-        self.cloud = cloud
-        self.pending: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._cloud = cloud
+        self.wake = threading.Event()
 
     def emit(
         self,
@@ -28,17 +53,89 @@ class EventBus:
         region: str,
         source: str = "aws.sagemaker",
     ) -> None:
-        """Queue one event of an AWS service; returns at once."""
-        self.pending.put(
-            {
-                "version": "0",
-                "id": str(uuid.uuid4()),
-                "detail-type": detail_type,
-                "source": source,
-                "account": "123456789012",
-                "time": dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-                "region": region,
-                "resources": list(resources),
-                "detail": dict(detail),
-            }
-        )
+        """Queue one event of an AWS service on the default bus; returns at once.
+
+        Args:
+            detail: JSON values only, in the words of the service's documentation.
+        """
+        self._queue(new_event(source, detail_type, resources, detail, region, self._cloud.clock.now()), DEFAULT_BUS)
+
+    def publish(self, entries: Sequence[Mapping[str, Any]], region: str) -> None:
+        """Queue what a client put by ``PutEvents``.
+
+        Args:
+            entries: Entries that were accepted, as the request spells them.
+        """
+        for entry in entries:
+            time = entry.get("Time")
+            event = new_event(
+                entry["Source"],
+                entry["DetailType"],
+                entry.get("Resources", []),
+                json.loads(entry["Detail"]),
+                region,
+                self._cloud.clock.now() if time is None else _seconds(time),
+            )
+            bus = str(entry.get("EventBusName") or DEFAULT_BUS).rpartition("/")[2]
+            self._queue(event, bus)
+
+    def deliver(
+        self,
+        *,
+        region: str,
+        sender: str,
+        target: Mapping[str, Any],
+        payload: Any,
+        principal: str = "events.amazonaws.com",
+        subject: str | None = None,
+    ) -> None:
+        """Queue one delivery.
+
+        Args:
+            sender: ARN of the rule, schedule or alarm that it comes from.
+            target: As ``PutTargets`` and ``CreateSchedule`` spell it.
+            payload: The event, or for a schedule or alarm the text of the message.
+            principal: The service that assumes the target's role or that the target's policy must allow.
+            subject: Of a message to an SNS topic.
+        """
+        name = str(uuid.uuid4())
+        now = self._cloud.clock.now()
+        document = {
+            "id": name,
+            "region": region,
+            "sender": sender,
+            "principal": principal,
+            "target": dict(target),
+            "payload": payload,
+            "subject": subject,
+            "attempts": 0,
+            "created": now,
+            "due": now,
+        }
+        self._cloud.store.put(DELIVERIES, region, name, document)
+        self.wake.set()
+
+    def _queue(self, event: Event, bus: str) -> None:
+        self._cloud.store.put(EVENTS, event["region"], event["id"], {"event": event, "bus": bus})
+        self.wake.set()
+
+
+def new_event(
+    source: str, detail_type: str, resources: Sequence[str], detail: Mapping[str, Any], region: str, time: float
+) -> Event:
+    """EventBridge's envelope of one event."""
+    return {
+        "version": "0",
+        "id": str(uuid.uuid4()),
+        "detail-type": detail_type,
+        "source": source,
+        "account": ACCOUNT,
+        "time": stamp(time),
+        "region": region,
+        "resources": list(resources),
+        "detail": dict(detail),
+    }
+
+
+def _seconds(time: Any) -> float:
+    return time.timestamp() if isinstance(time, dt.datetime) else float(time)

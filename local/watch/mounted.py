@@ -1,0 +1,173 @@
+"""What watching needs of the services that moto answers.
+
+Rules, schedules and alarms are looked at several times a second, so they are read in this process; everything
+that changes something goes through the API. Owns the places where this cloud departs from moto: a new alarm has no
+data yet, a changed one keeps its state, and there are composite ones; alarms, patterns and schedule expressions that
+AWS would refuse are refused; and events are delivered by this cloud's own rules.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from local.cloud.context import ACCOUNT
+from local.watch import definitions, expressions, patterns
+
+
+@functools.cache
+def correct() -> None:
+    """Put the departures in place, once in a process."""
+    from moto.cloudwatch.models import CloudWatchBackend
+    from moto.cloudwatch.responses import CloudWatchResponse
+    from moto.events.models import EventsBackend, Rule
+    from moto.scheduler.models import EventBridgeSchedulerBackend
+
+    for owner, name, change in (
+        (CloudWatchBackend, "put_metric_alarm", _keeping_state),
+        (EventsBackend, "put_rule", _checking_rule),
+        (Rule, "send_to_targets", _only_to_archives),
+        (EventBridgeSchedulerBackend, "create_schedule", _checking_schedule),
+        (EventBridgeSchedulerBackend, "update_schedule", _checking_schedule),
+    ):
+        setattr(owner, name, change(getattr(owner, name)))
+    CloudWatchResponse.put_composite_alarm = _put_composite_alarm  # type: ignore[attr-defined]
+
+
+def _put_composite_alarm(self: Any) -> Any:
+    """What moto's responses lack though its alarms have rules."""
+    from moto.cloudwatch.exceptions import ValidationError
+
+    suppressing = ("ActionsSuppressor", "ActionsSuppressorWaitPeriod", "ActionsSuppressorExtensionPeriod")
+    if given := [name for name in suppressing if self._get_param(name) is not None]:
+        raise ValidationError(f"{', '.join(given)} of a composite alarm is not available in the local cloud.")
+    return self.put_metric_alarm()
+
+
+def _checking_rule(put: Callable[..., Any]) -> Callable[..., Any]:
+    from moto.events.exceptions import InvalidEventPatternException, ValidationException
+
+    @functools.wraps(put)
+    def put_rule(self: Any, *args: Any, **params: Any) -> Any:
+        if params.get("scheduled_expression"):
+            try:
+                expressions.parse(params["scheduled_expression"])
+            except expressions.ExpressionError as error:
+                raise ValidationException(f"Parameter ScheduleExpression is not valid: {error}.") from error
+        if params.get("event_pattern"):
+            try:
+                patterns.check(json.loads(params["event_pattern"]))
+            except patterns.PatternError as error:
+                raise InvalidEventPatternException(reason=str(error)) from error
+            except json.JSONDecodeError as error:
+                raise InvalidEventPatternException(reason=f"Invalid JSON: {error}") from error
+        return put(self, *args, **params)
+
+    return put_rule
+
+
+def _checking_schedule(change: Callable[..., Any]) -> Callable[..., Any]:
+    from moto.scheduler.exceptions import ValidationException
+
+    @functools.wraps(change)
+    def checked(self: Any, **params: Any) -> Any:
+        try:
+            expressions.parse(
+                params["schedule_expression"], params.get("schedule_expression_timezone") or "UTC", once=True
+            )
+        except expressions.ExpressionError as error:
+            raise ValidationException(f"Invalid Schedule Expression {error}.") from error
+        window = params["flexible_time_window"]
+        if (window.get("Mode") == "FLEXIBLE") is not ("MaximumWindowInMinutes" in window):
+            raise ValidationException("MaximumWindowInMinutes belongs to FlexibleTimeWindow when its Mode is FLEXIBLE.")
+        # An update says everything anew, and what it leaves out is the default again.
+        return change(self, **{**params, "state": params.get("state") or "ENABLED"})
+
+    return checked
+
+
+#: What an alarm keeps when it is put again; the last one tells it from a later alarm of the same name.
+_KEPT = ("state_value", "state_reason", "state_reason_data", "state_updated_timestamp", "history", "incarnation")
+
+
+def _keeping_state(put: Callable[..., Any]) -> Callable[..., Any]:
+    from moto.cloudwatch.exceptions import ValidationError
+
+    @functools.wraps(put)
+    def put_metric_alarm(self: Any, **params: Any) -> Any:
+        before = self.alarms.get(params["name"])
+        try:
+            definitions.check(params, self.alarms.keys())
+        except definitions.DefinitionError as error:
+            raise ValidationError(f"Alarm {params['name']}: {error}") from error
+        alarm = put(self, **params)
+        if before is None:
+            alarm.state_value = "INSUFFICIENT_DATA"
+            alarm.incarnation = str(uuid.uuid4())
+        else:
+            for member in _KEPT:
+                setattr(alarm, member, getattr(before, member))
+        return alarm
+
+    return put_metric_alarm
+
+
+def _only_to_archives(send: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(send)
+    def send_to_targets(self: Any, original_event: Any, transform_input: bool = True) -> None:
+        # An archive is a target whose ARN names a bus' region alone; moto makes it itself.
+        if any(target["Arn"].split(":")[2] == "events" and "/" not in target["Arn"] for target in self.targets):
+            send(self, original_event, transform_input)
+
+    return send_to_targets
+
+
+def _each(backends: Any) -> Iterator[tuple[str, Any]]:
+    yield from list(dict.items(backends[ACCOUNT]))
+
+
+def alarms() -> Iterator[tuple[str, Any]]:
+    """Every alarm, metric and composite, with its region."""
+    from moto.cloudwatch.models import cloudwatch_backends
+
+    for region, backend in _each(cloudwatch_backends):
+        for alarm in list(backend.alarms.values()):
+            yield region, alarm
+
+
+def scheduled_rules() -> Iterator[tuple[str, Any]]:
+    """Every enabled rule that has a schedule, with its region."""
+    from moto.events.models import events_backends
+
+    for region, backend in _each(events_backends):
+        for bus in list(backend.event_buses.values()):
+            for rule in list(bus.rules.values()):
+                if rule.scheduled_expression and rule.state != "DISABLED":
+                    yield region, rule
+
+
+def rules(region: str, bus: str) -> list[Any]:
+    """The enabled rules of a bus that have an event pattern."""
+    from moto.events.models import events_backends
+
+    found = events_backends[ACCOUNT][region].event_buses.get(bus)
+    every = [] if found is None else list(found.rules.values())
+    return [
+        rule
+        for rule in every
+        if rule.state != "DISABLED" and rule.event_pattern.get_pattern() and not rule.name.startswith("Events-Archive-")
+    ]
+
+
+def schedules() -> Iterator[tuple[str, Any]]:
+    """Every enabled schedule, with its region."""
+    from moto.scheduler.models import scheduler_backends
+
+    for region, backend in _each(scheduler_backends):
+        for group in list(backend.schedule_groups.values()):
+            for schedule in list(group.schedules.values()):
+                if schedule.state == "ENABLED":
+                    yield region, schedule
