@@ -1,0 +1,100 @@
+"""The bundle: one file that runs, the same bytes for the same sources."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from millrace import MillraceError
+from tests.training import synthetic
+from training import bundle
+
+
+def test_equal_sources_give_equal_bytes_whatever_the_files_times_and_modes(tmp_path: Path) -> None:
+    case = synthetic.use_case()
+    one = synthetic.build(tmp_path / "one", case)
+    two = synthetic.build(tmp_path / "two", case)
+    source = tmp_path / "two/repository/stacks/toy_orders/data.py"
+    os.utime(source, (0, 0))
+    source.chmod(0o755)
+    again = bundle.build(case, tmp_path / "two/repository", tmp_path / "three")
+    assert one.read_bytes() == two.read_bytes() == again.read_bytes()
+    assert one.name == f"millrace-toy-orders-{hashlib.sha256(one.read_bytes()).hexdigest()[:16]}.pyz"
+
+
+def test_it_holds_the_code_and_the_declaration_and_nothing_else(tmp_path: Path) -> None:
+    case = synthetic.use_case()
+    synthetic.build(tmp_path, case)
+    package = tmp_path / "repository/stacks/toy_orders"
+    (package / "notes.ipynb").write_text("{}")
+    (package / ".secret.json").write_text("{}")
+    (package / "__pycache__").mkdir()
+    (package / "__pycache__/old.py").write_text("")
+    (package / "rules.sql").write_text("SELECT 1")
+    other = tmp_path / "repository/stacks/other"
+    other.mkdir()
+    (other / "__init__.py").write_text("")
+    pyz = bundle.build(case, tmp_path / "repository", tmp_path / "out")
+    with zipfile.ZipFile(pyz) as archive:
+        names = archive.namelist()
+        assert bundle.read_contract(archive.read("contract.json")) == case
+    assert names == sorted(names)
+    stacks = [name for name in names if name.startswith("stacks/")]
+    assert stacks == [
+        "stacks/__init__.py", "stacks/toy_orders/__init__.py", "stacks/toy_orders/data.py",
+        "stacks/toy_orders/rules.sql",
+    ]  # fmt: skip
+    assert {"__main__.py", "training/__main__.py", "training/join.py", "millrace/declaration.py"} < set(names)
+    assert not [name for name in names if name.startswith(("tests", "local", "components"))]
+
+
+def test_the_declaration_is_part_of_the_code(tmp_path: Path) -> None:
+    first = synthetic.build(tmp_path / "one", synthetic.use_case())
+    second = synthetic.build(tmp_path / "two", synthetic.use_case(seed=1))
+    assert first.name != second.name
+
+
+def test_it_runs_by_itself_and_knows_its_steps(tmp_path: Path) -> None:
+    pyz = synthetic.build(tmp_path, synthetic.use_case())
+    done = synthetic.run_step(pyz, tmp_path / "job", "--help")
+    for step in ("ingest", "validate", "features", "train", "evaluate", "publish", "monitor", "serve", "replay"):
+        assert step in done.stdout
+    unknown = synthetic.run_step(pyz, tmp_path / "job", "dance", check=False)
+    assert unknown.returncode == 2
+    assert "invalid choice: 'dance'" in unknown.stderr
+
+
+def test_a_step_that_fails_says_why_in_one_line_to_the_job(tmp_path: Path) -> None:
+    pyz = synthetic.build(tmp_path, synthetic.use_case())
+    done = synthetic.run_step(pyz, tmp_path / "job", "validate", check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    message = (tmp_path / "job/output/message").read_text()
+    assert message.endswith("manifest.json is not there; expected what the step before writes")
+    assert done.stderr == f"error: validate: {message}\n"
+
+
+def test_an_error_of_the_use_cases_own_code_is_told_with_its_traceback(tmp_path: Path) -> None:
+    case = synthetic.use_case()
+    source = synthetic.data(case) + "\n\ndef queues(since, until):\n    raise OSError('the disk is gone')\n"
+    pyz = synthetic.build(tmp_path, case, source)
+    done = synthetic.run_step(pyz, tmp_path / "job", "ingest", "--as-of", synthetic.AS_OF, check=False)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert (tmp_path / "job/output/message").read_text() == "OSError: the disk is gone"
+
+
+def test_a_use_case_without_a_package_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MillraceError, match=r"there is no stacks/toy_orders/__init__.py; expected its package there"):
+        bundle.build(synthetic.use_case(), tmp_path, tmp_path)
+
+
+def test_a_contract_of_another_version_is_refused() -> None:
+    document = json.loads(bundle.contract(synthetic.use_case()))
+    with pytest.raises(MillraceError, match=r"version=2; expected 1: build the bundle anew"):
+        bundle.read_contract(json.dumps({**document, "version": 2}).encode())

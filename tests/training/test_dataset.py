@@ -1,0 +1,116 @@
+"""The training set: only rows with an outcome, split by time, the judge out of the challenger's sight."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from millrace import Champion, MillraceError
+from tests.training import synthetic
+from training import columns as c
+from training.dataset import FIT, HOLDOUT, JUDGE, Dataset, folds, labelled
+from training.ingest import collect
+from training.snapshot import Snapshot
+
+AS_OF = np.datetime64("2024-04-01T00:00", "us")
+HOUR = np.timedelta64(1, "h")
+CASE = synthetic.use_case(champion=Champion(judged_on=timedelta(days=7)), holdout=0.25)
+
+
+def hourly(days: int) -> np.ndarray:
+    return np.arange(AS_OF - np.timedelta64(days, "D"), AS_OF, HOUR).astype("datetime64[us]")
+
+
+def test_without_a_champion_the_newest_share_is_held_out() -> None:
+    times = hourly(10)
+    fold = folds(CASE, times, AS_OF, None)
+    assert fold.tolist() == [FIT] * 180 + [HOLDOUT] * 60
+
+
+def test_with_a_champion_the_newest_days_judge_and_the_rest_is_split() -> None:
+    times = hourly(12)
+    fold = folds(CASE, times, AS_OF, AS_OF - np.timedelta64(30, "D"))
+    assert fold.tolist() == [FIT] * 90 + [HOLDOUT] * 30 + [JUDGE] * 168
+
+
+def test_rows_that_the_champion_was_fitted_on_do_not_judge() -> None:
+    times = hourly(10)
+    unseen = AS_OF - np.timedelta64(3, "D")
+    fold = folds(CASE, times, AS_OF, unseen)
+    assert set(fold[times <= unseen]) == {FIT, HOLDOUT}
+    assert set(fold[times > unseen]) == {JUDGE}
+
+
+def test_too_few_new_rows_judge_nobody() -> None:
+    times = hourly(10)
+    fold = folds(CASE, times, AS_OF, AS_OF - 30 * HOUR)
+    assert np.sum(fold == JUDGE) == 0
+    assert np.sum(folds(CASE, times, AS_OF, AS_OF - 31 * HOUR) == JUDGE) == 30
+
+
+def test_rows_of_one_instant_stay_together() -> None:
+    times = np.repeat(hourly(4), 7)
+    fold = folds(CASE, times, AS_OF, None)
+    for time in np.unique(times):
+        assert len(set(fold[times == time])) == 1
+    assert list(fold) == sorted(fold)
+
+
+def test_too_few_rows_are_refused_with_what_to_do() -> None:
+    text = r"100 rows with labels leave 75 to fit and 25 to hold out; expected at least 30 of each: widen history"
+    with pytest.raises(MillraceError, match=text):
+        folds(CASE, hourly(5)[-100:], AS_OF, None)
+
+
+def test_only_events_with_an_outcome_are_rows() -> None:
+    case = synthetic.use_case()
+    snapshot = collect(synthetic.functions(case), AS_OF)
+    rows = labelled(case, snapshot)
+    events, labels = snapshot.data["events"], snapshot.data["labels"]
+    # An outcome is known two hours later; the orders of half past ten, eleven and half past eleven have none yet.
+    assert c.rows_of(rows) == c.rows_of(events) - 3
+    assert rows["order_id"].tolist() == events["order_id"][:-3].tolist()
+    late = dict(zip(labels["order_id"], labels["late"], strict=True))
+    assert rows["late"].tolist() == [late[key] for key in rows["order_id"]]
+    assert {"station_reports_wind", "station_reports_sky", "queues_queue"} < set(rows)
+
+
+def test_the_step_writes_rows_and_says_how_many(tmp_path: Path) -> None:
+    case = synthetic.use_case()
+    pyz = synthetic.build(tmp_path, case)
+    snapshot = collect(synthetic.functions(case), AS_OF)
+    manifest = snapshot.write(tmp_path / "job/processing/input/snapshot")
+    done = synthetic.run_step(pyz, tmp_path / "job", "features", "--champion", "none", "--no-publish")
+    dataset = Dataset.read(tmp_path / "job/processing/output/dataset")
+    assert dataset.manifest["snapshot"] == manifest["sha256"]
+    assert dataset.manifest["folds"] == {"fit": 2302, "holdout": 575, "judge": 0}
+    assert dataset.manifest["unlabelled"] == 3
+    assert dataset.manifest["sha256"] == c.digest(dataset.rows)
+    assert "training set as of 2024-04-01T00:00:00Z: 2302 fit, 575 holdout, 0 judge" in done.stdout
+    assert np.max(dataset.of(FIT)["placed_at"]) < np.min(dataset.of(HOLDOUT)["placed_at"])
+
+
+def test_a_snapshot_of_an_instant_knows_nothing_of_later() -> None:
+    case = synthetic.use_case()
+    functions = synthetic.functions(case)
+    snapshot = collect(functions, AS_OF)
+    for name, column in [("events", "placed_at"), ("labels", "known_at"), ("station_reports", "known_at"),
+                         ("queues", "counted_at")]:  # fmt: skip
+        times = snapshot.data[name][column]
+        assert times.max() <= AS_OF
+        assert times.max() > AS_OF - np.timedelta64(5, "h")
+    assert snapshot.data["events"]["placed_at"].min() == AS_OF - np.timedelta64(60, "D")
+    assert "late" not in snapshot.data["events"]
+
+
+def test_a_snapshot_read_back_is_the_same(tmp_path: Path) -> None:
+    snapshot = collect(synthetic.functions(synthetic.use_case()), AS_OF)
+    written = snapshot.write(tmp_path)
+    again, manifest = Snapshot.read(tmp_path)
+    assert manifest == written
+    assert (again.as_of, again.since) == (snapshot.as_of, snapshot.since)
+    for name, rows in snapshot.data.items():
+        assert c.digest(again.data[name]) == c.digest(rows)

@@ -1,0 +1,255 @@
+"""The evaluation: gate, audit, comparison with the champion, decision."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import brier_score_loss, roc_auc_score
+
+from millrace import Gate, Slice
+from millrace.environment import Promotion
+from tests.local.conftest import CloudDaemon
+from tests.local.hosted import IMAGE
+from tests.training import synthetic
+from training import columns as c
+from training.dataset import JUDGE, Dataset
+from training.evaluate import APPROVED, PENDING, REJECTED, Comparison, audit, compare, decide, gate
+from training.model import Model
+from training.registry import Package
+
+PACKAGE = Package("arn:aws:sagemaker:eu-west-1:123456789012:model-package/toy/3", 3, "s3://b/k", Path("/nowhere"))
+MANUAL, AUTOMATIC = Promotion.MANUAL, Promotion.AUTOMATIC
+BETTER, WORSE, UNCLEAR = (
+    Comparison(text, 500, is_better=better) for text, better in (("better", True), ("worse", False), ("unclear", None))
+)
+
+
+@pytest.mark.parametrize(("failed", "package", "comparison", "mode", "status", "reason"), [
+    ([], None, UNCLEAR, MANUAL, PENDING, "the gate is passed and there is no champion"),
+    ([], None, UNCLEAR, AUTOMATIC, APPROVED, "the gate is passed and there is no champion"),
+    (["a", "b"], None, UNCLEAR, AUTOMATIC, REJECTED, "a; b"),
+    (["a"], PACKAGE, BETTER, AUTOMATIC, REJECTED, "a"),
+    ([], PACKAGE, BETTER, MANUAL, PENDING, "better"),
+    ([], PACKAGE, BETTER, AUTOMATIC, APPROVED, "better"),
+    ([], PACKAGE, WORSE, MANUAL, REJECTED, "worse"),
+    ([], PACKAGE, WORSE, AUTOMATIC, REJECTED, "worse"),
+    ([], PACKAGE, UNCLEAR, MANUAL, PENDING, "unclear"),
+    # Without rows to judge by, nothing is approved unseen.
+    ([], PACKAGE, UNCLEAR, AUTOMATIC, PENDING, "unclear"),
+])  # fmt: skip
+def test_the_decision(
+    failed: list[str], package: Package | None, comparison: Comparison, mode: Promotion, status: str, reason: str
+) -> None:
+    assert decide(failed, package, comparison, mode) == (status, reason)
+
+
+@pytest.mark.parametrize(("bound", "metrics", "failed"), [
+    (Gate("roc_auc", at_least=0.7), {"roc_auc": 0.7}, []),
+    (Gate("roc_auc", at_least=0.7), {"roc_auc": 0.6999}, ["roc_auc is 0.6999; expected at least 0.7"]),
+    (Gate("ece", at_most=0.05), {"ece": 0.05}, []),
+    (Gate("ece", at_most=0.05), {"ece": 0.0501}, ["ece is 0.0501; expected at most 0.05"]),
+    (Gate("roc_auc", at_least=0.7), {}, ["roc_auc is undefined on the holdout, which holds one outcome only"]),
+])  # fmt: skip
+def test_the_gate(bound: Gate, metrics: dict[str, float], failed: list[str]) -> None:
+    assert gate(synthetic.use_case(gates=[bound]), metrics, {}) == failed
+
+
+def held_out(seed: int = 0) -> dict[str, Any]:
+    """Three groups: of `a` half the positives are found, of `b` nearly all; `c` is too small to judge."""
+    rng = np.random.default_rng(seed)
+    band = np.array(["a"] * 400 + ["b"] * 400 + ["c"] * 20, dtype=object)
+    y = np.tile([1.0, 0.0], 410)
+    p = np.where(y == 1, 0.9, 0.1)
+    p[:400][(y[:400] == 1) & (np.arange(400) % 4 == 0)] = 0.1
+    p[800:] = 0.1
+    return {"y": y, "p": p, "band": band, "size": rng.random(820).astype(np.float32)}
+
+
+def test_gaps_between_groups_with_enough_rows_are_gated() -> None:
+    case = synthetic.use_case(slices=[Slice("band", max_tpr_gap=0.4, max_fpr_gap=0.1, min_rows=100)], gates=[])
+    found = audit(case, held_out())
+    rates = {name: group["tpr"] for name, group in found["band"]["groups"].items()}
+    assert rates == {"a": 0.5, "b": 1.0, "c": 0.0}
+    assert (found["band"]["tpr_gap"], found["band"]["fpr_gap"]) == (0.5, 0.0)
+    assert gate(case, {}, found) == ["TPR gap between groups of band is 0.500; expected at most 0.4"]
+    only_told = synthetic.use_case(slices=[Slice("band", min_rows=100)], gates=[])
+    assert gate(only_told, {}, audit(only_told, held_out())) == []
+
+
+def test_a_number_is_audited_in_quarters() -> None:
+    case = synthetic.use_case(slices=[Slice("size", min_rows=30)])
+    groups = audit(case, held_out())["size"]["groups"]
+    assert len(groups) == 4
+    assert [group["rows"] for group in groups.values()] == [205] * 4
+
+
+@pytest.mark.parametrize(("gain", "better"), [(6e-4, True), (4e-4, False), (-1e-2, False)])
+def test_better_by_less_than_the_margin_is_not_better(tmp_path: Path, gain: float, better: bool) -> None:
+    """On rows that both held out; always saying one half has a Brier score of a quarter."""
+    y = np.tile([0.0, 1.0], 50)
+    keys = np.array([f"k{row}" for row in range(100)], dtype=object)
+    nearer = 0.5 - np.sqrt(0.25 - gain)
+    for name, p in (("champion", np.full(100, 0.5)), ("challenger", np.where(y == 1, 0.5 + nearer, 0.5 - nearer))):
+        # The champion held out ten rows more.
+        kept = slice(0, 100 if name == "champion" else 90)
+        c.write({"order_id": keys[kept], "y": y[kept], "p": p[kept]}, tmp_path / name / "holdout.parquet")
+        (tmp_path / name / "model.json").write_text(json.dumps({"identity": {"model": name}}))
+    case = synthetic.use_case()
+    package = Package(PACKAGE.arn, 3, PACKAGE.model_data, tmp_path / "champion")
+    challenger = Model(synthetic.functions(case), {"identity": {"model": "challenger"}, "categories": {}}, None)
+    empty = Dataset({"order_id": keys[:0], "fold": keys[:0]}, {})
+    found = compare(case, challenger, tmp_path / "challenger", empty, package, tmp_path)
+    assert found.is_better is better
+    assert (found.rows, found.champion, found.challenger) == (90, 0.25, pytest.approx(0.25 - gain))
+    assert "of champion version 3 on 90 rows that both held out" in found.text
+
+
+def test_without_common_rows_nothing_is_decided(tmp_path: Path) -> None:
+    for name in ("champion", "challenger"):
+        keys = np.array([f"{name}{row}" for row in range(100)], dtype=object)
+        c.write({"order_id": keys, "y": np.zeros(100), "p": np.zeros(100)}, tmp_path / name / "holdout.parquet")
+        (tmp_path / name / "model.json").write_text(json.dumps({"identity": {"model": name}}))
+    case = synthetic.use_case()
+    package = Package(PACKAGE.arn, 3, PACKAGE.model_data, tmp_path / "champion")
+    challenger = Model(synthetic.functions(case), {"identity": {"model": "challenger"}, "categories": {}}, None)
+    empty = Dataset({"order_id": keys[:0], "fold": keys[:0]}, {})
+    found = compare(case, challenger, tmp_path / "challenger", empty, package, tmp_path)
+    assert found.is_better is None
+    assert found.text.startswith("there are no rows that champion version 3 has not been fitted on")
+
+
+# -- the step ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Loop:
+    """A registered champion as of March and a challenger as of April."""
+
+    daemon: CloudDaemon
+    pyz: Path
+    folder: Path
+    champion: Path
+    challenger: Path
+    arn: str
+
+    def evaluate(self, base: Path, *arguments: str, promotion: str = "automatic") -> tuple[str, dict[str, Any]]:
+        """Evaluate the challenger."""
+        archive(self.challenger / "model", base / "processing/input/model/model.tar.gz")
+        synthetic.hand_over(self.challenger / "dataset", base / "processing/input/dataset")
+        env = {"AWS_ENDPOINT_URL": self.daemon.endpoint_url, "MILLRACE_PROMOTION": promotion}
+        done = synthetic.run_step(self.pyz, base, "evaluate", *arguments, env=env)
+        return done.stdout, json.loads((base / "processing/output/evaluation/evaluation.json").read_text())
+
+
+def archive(model: Path, target: Path) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for path in sorted(model.iterdir()):
+            tar.add(path, path.name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(buffer.getvalue())
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def loop(cloud_daemon: CloudDaemon, tmp_path_factory: pytest.TempPathFactory) -> Loop:
+    folder = tmp_path_factory.mktemp("evaluate")
+    case = synthetic.use_case(name="toy-judged")
+    pyz = synthetic.build(folder, case)
+    champion = synthetic.trained(pyz, folder / "champion", "2024-03-01T00:00:00Z")
+    s3, sagemaker = cloud_daemon.client("s3"), cloud_daemon.client("sagemaker")
+    s3.create_bucket(Bucket="toy-judged", CreateBucketConfiguration={"LocationConstraint": synthetic.REGION})
+    s3.put_object(Bucket="toy-judged", Key="m.tar.gz", Body=archive(champion / "model", folder / "m.tar.gz"))
+    sagemaker.create_model_package_group(ModelPackageGroupName="toy-judged-local")
+    arn = sagemaker.create_model_package(
+        ModelPackageGroupName="toy-judged-local",
+        ModelApprovalStatus="Approved",
+        InferenceSpecification={
+            "Containers": [{"Image": IMAGE, "ModelDataUrl": "s3://toy-judged/m.tar.gz"}],
+            "SupportedContentTypes": ["application/json"],
+            "SupportedResponseMIMETypes": ["application/json"],
+        },
+    )["ModelPackageArn"]  # fmt: skip
+    base = folder / "challenger"
+    env = {"AWS_ENDPOINT_URL": cloud_daemon.endpoint_url}
+    synthetic.run_step(pyz, base / "job", "ingest", "--as-of", synthetic.AS_OF)
+    synthetic.hand_over(base / "job/processing/output/snapshot", base / "job/processing/input/snapshot")
+    synthetic.run_step(pyz, base / "job", "features", "--champion", "approved", "--no-publish", env=env)
+    synthetic.hand_over(base / "job/processing/output/dataset", base / "training/input/data/dataset")
+    synthetic.hand_over(base / "job/processing/output/dataset", base / "training/dataset")
+    synthetic.run_step(pyz, base / "training", "train")
+    return Loop(cloud_daemon, pyz, folder, champion, base / "training", arn)
+
+
+def test_the_challenger_is_judged_on_days_that_neither_has_seen(loop: Loop, tmp_path: Path) -> None:
+    log, evaluation = loop.evaluate(tmp_path, "--champion", "approved")
+    dataset = Dataset.read(loop.challenger / "dataset")
+    judge = dataset.of(JUDGE)
+    assert dataset.manifest["champion"] == loop.arn
+    # Seven days, less the three newest orders, whose outcome is not known yet.
+    assert c.rows_of(judge) == 7 * 48 - 3
+    functions = synthetic.functions(synthetic.use_case(name="toy-judged"))
+    scores = {
+        name: brier_score_loss(judge["late"], Model.load(base / "model", functions).predict(judge))
+        for name, base in (("champion", loop.champion), ("challenger", loop.challenger))
+    }
+    found = evaluation["champion"]
+    assert found["package"] == loop.arn
+    assert found["rows"] == 333
+    assert {name: found[name] for name in scores} == pytest.approx(scores, abs=1e-6)
+    gain = scores["champion"] - scores["challenger"]
+    assert found["is_better"] == (gain >= 5e-4)
+    word = "better" if gain >= 0 else "worse"
+    assert f"{word} by {abs(gain):.5f}, needed 0.0005" in found["text"]
+    assert "on the 333 newest rows" in found["text"]
+    assert evaluation["approval"]["status"] == (APPROVED if found["is_better"] else REJECTED)
+    held = c.read(loop.challenger / "model/holdout.parquet")
+    assert evaluation["metrics"]["roc_auc"] == pytest.approx(roc_auc_score(held["y"], held["p"]), abs=1e-6)
+    metadata = evaluation["metadata"]
+    assert metadata["as_of"] == "2024-04-01T00:00:00Z"
+    assert set(metadata) == {
+        "as_of", "brier", "code", "comparison", "model", "parameters", "roc_auc", "snapshot"
+    }  # fmt: skip
+    assert all(isinstance(value, str) and 0 < len(value) <= 256 for value in metadata.values())
+    assert f"roc_auc={evaluation['metrics']['roc_auc']:.6f};" in log
+
+
+def test_a_failed_gate_rejects_but_the_report_is_written(loop: Loop, tmp_path: Path) -> None:
+    case = synthetic.use_case(name="toy-judged", gates=[Gate("roc_auc", at_least=0.99)])
+    pyz = synthetic.build(tmp_path, case)
+    base = tmp_path / "training"
+    shutil.copytree(loop.challenger / "dataset", base / "input/data/dataset")
+    synthetic.run_step(pyz, base, "train")
+    shutil.copytree(loop.challenger / "dataset", base / "dataset")
+    strict = Loop(loop.daemon, pyz, tmp_path, loop.champion, base, loop.arn)
+    _, evaluation = strict.evaluate(tmp_path / "job", "--champion", "none")
+    assert evaluation["gate"]["passed"] == 0
+    assert evaluation["approval"]["status"] == REJECTED
+    assert "expected at least 0.99" in evaluation["gate"]["failed"]
+    assert evaluation["champion"]["package"] == ""
+
+
+def test_the_champions_own_twin_is_not_promoted(loop: Loop, tmp_path: Path) -> None:
+    shutil.copytree(loop.champion, tmp_path / "twin")
+    twin = Loop(loop.daemon, loop.pyz, tmp_path, loop.champion, tmp_path / "twin", loop.arn)
+    _, evaluation = twin.evaluate(tmp_path / "job", "--champion", loop.arn)
+    assert evaluation["champion"]["text"] == "champion version 1 is the same model: same data, code and parameters"
+    assert evaluation["approval"]["status"] == REJECTED
+
+
+def test_a_model_of_other_code_is_not_evaluated(loop: Loop, tmp_path: Path) -> None:
+    case = synthetic.use_case(name="toy-judged")
+    pyz = synthetic.build(tmp_path, case, synthetic.data(case) + "\n# Other code.\n")
+    archive(loop.challenger / "model", tmp_path / "job/processing/input/model/model.tar.gz")
+    synthetic.hand_over(loop.challenger / "dataset", tmp_path / "job/processing/input/dataset")
+    done = synthetic.run_step(pyz, tmp_path / "job", "evaluate", "--champion", "none", check=False)
+    assert done.returncode == 1
+    assert "the model was trained by another bundle than the one that evaluates it; train it anew" in done.stderr

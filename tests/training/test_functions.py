@@ -1,0 +1,133 @@
+"""What a use case's functions return is checked by name, and brought to one type and order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from millrace import MillraceError
+from tests.training import synthetic
+from training import columns as c
+from training.functions import Functions
+
+SINCE, UNTIL = np.datetime64("2024-03-01", "us"), np.datetime64("2024-03-02", "us")
+
+
+def functions(name: str = "", value: Any = None, *, without: str = "") -> Functions:
+    """The use case's functions with one of them replaced or removed."""
+    found = synthetic.functions(synthetic.use_case())
+    module = vars(found._modules[0])
+    if without:
+        del module[without]
+    if name:
+        module[name] = value
+    return Functions(found.use_case, found._modules)
+
+
+def changed(name: str, **columns: Any) -> Functions:
+    """One function whose result has some columns replaced; None removes one."""
+    original = vars(functions()._modules[0])[name]
+
+    def other(since: Any, until: Any) -> dict[str, Any]:
+        rows = original(since, until) | columns
+        return {column: values for column, values in rows.items() if values is not None}
+
+    return functions(name, other)
+
+
+@pytest.mark.parametrize(("without", "text"), [
+    ("events", r"there is no function events\(since, until\); .*data.py: what is predicted"),
+    ("queues", r"there is no function queues\(since, until\); .*: the rows of the table: shop, counted_at and values"),
+])  # fmt: skip
+def test_a_function_that_is_missing_is_named_with_its_file(without: str, text: str) -> None:
+    with pytest.raises(MillraceError, match=text):
+        functions(without=without)
+
+
+DAY = 48
+ROWS = np.arange(DAY)
+
+
+@pytest.mark.parametrize(("name", "columns", "text"), [
+    ("events", {"order_id": None}, r"events\(\) has no column 'order_id'; it returned \["),
+    ("events", {"placed_at": ROWS.astype(str)}, r"events\(\) column 'placed_at' holds text \(object\); expected time"),
+    ("events", {"order_id": ROWS + 0.5}, r"events\(\) column 'order_id' holds number \(float32\); expected text"),
+    ("events", {"shop": None}, r"events\(\) has no column 'shop'"),
+    ("events", {"size": np.zeros(3)}, r"events\(\) returned columns of unequal lengths: \{.*'size': 3"),
+    ("events", {"late": ROWS}, r"events\(\) holds the target 'late' and labels\(\) gives it too"),
+])  # fmt: skip
+def test_events_that_cannot_be_meant_are_refused(name: str, columns: dict[str, Any], text: str) -> None:
+    with pytest.raises(MillraceError, match=text):
+        changed(name, **columns).events(SINCE, UNTIL)
+
+
+def test_tables_must_hold_what_the_declaration_says() -> None:
+    found = functions()
+    table = next(table for table in found.use_case.tables if table.name == "queues")
+    n = c.rows_of(found.table(table, SINCE, UNTIL))
+    more = r"queues\(\) returned the values \['extra', 'queue'\]; the declaration of the table says \['queue'\]"
+    with pytest.raises(MillraceError, match=more):
+        changed("queues", extra=np.zeros(n)).table(table, SINCE, UNTIL)
+    with pytest.raises(MillraceError, match=r"queues\(\) column 'queue' holds text \(object\); expected number"):
+        changed("queues", queue=np.array(["a"] * n)).table(table, SINCE, UNTIL)
+    with pytest.raises(MillraceError, match=r"queues\(\) returned list; expected a mapping of column name to array"):
+        functions("queues", lambda since, until: []).table(table, SINCE, UNTIL)
+
+
+def test_rows_come_sorted_within_the_span_whatever_the_function_gives() -> None:
+    original = vars(functions()._modules[0])["events"]
+    rng = np.random.default_rng(0)
+
+    def shuffled(since: Any, until: Any) -> dict[str, Any]:
+        rows = original(since - np.timedelta64(1, "D"), until + np.timedelta64(1, "D"))
+        order = rng.permutation(len(rows["order_id"]))
+        return {name: values[order] for name, values in rows.items()}
+
+    found = functions("events", shuffled).events(SINCE, UNTIL)
+    assert c.digest(found) == c.digest(functions().events(SINCE, UNTIL))
+    assert c.rows_of(found) == DAY
+    assert (np.diff(found["placed_at"]) >= np.timedelta64(0)).all()
+
+
+def test_whole_numbers_may_be_keys_and_entities() -> None:
+    found = changed("events", order_id=ROWS, shop=ROWS % 4).events(SINCE, UNTIL)
+    assert sorted(found["order_id"].tolist(), key=int) == [str(row) for row in range(DAY)]
+    assert set(found["shop"]) == {"0", "1", "2", "3"}
+
+
+def test_without_labels_the_events_carry_the_target() -> None:
+    late = np.where(ROWS % 5 == 0, np.nan, ROWS % 2).astype(float)
+    found = changed("events", late=late)
+    del vars(found._modules[0])["labels"]
+    found = Functions(found.use_case, found._modules)
+    events = found.events(SINCE, UNTIL)
+    labels = found.labels(SINCE, UNTIL, events)
+    # Known from the event's own time on; a missing target is no outcome.
+    assert c.rows_of(labels) == int(np.sum(~np.isnan(late)))
+    at = dict(zip(events["order_id"], events["placed_at"], strict=True))
+    assert all(at[key] == known for key, known in zip(labels["order_id"], labels["known_at"], strict=True))
+    without = functions(without="labels")
+    with pytest.raises(MillraceError, match=r"events\(\) has no column 'late' and there is no function labels\(\)"):
+        without.events(SINCE, UNTIL)
+
+
+def test_features_that_ask_for_what_is_not_there_say_what_there_is() -> None:
+    found = functions("features", lambda columns: {"x": columns["colour"]})
+    with pytest.raises(MillraceError, match=r"features\(\) asks for the column 'colour'; there are \['size'\]"):
+        found.features({"size": np.zeros(1, np.float32)})
+    times = functions("features", lambda columns: {"at": columns["placed_at"]})
+    with pytest.raises(MillraceError, match=r"features\(\) returned times for 'at'; expected numbers or text"):
+        times.features({"placed_at": np.array([SINCE])})
+
+
+def test_without_a_transform_all_but_key_time_and_target_are_features() -> None:
+    found = functions(without="features")
+    events = dict(found.events(SINCE, UNTIL)) | {"late": np.zeros(DAY)}
+    assert set(found.features(events)) == {"station", "shop", "size", "kind", "band"}
+
+
+def test_the_default_model_names_the_parameter_it_does_not_have() -> None:
+    with pytest.raises(MillraceError, match=r"the default model has no 'max_depht'; it has: .*max_depth"):
+        functions().model({"max_depht": 3})

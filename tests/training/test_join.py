@@ -1,0 +1,177 @@
+"""The point-in-time join against a loop that looks at every row, and against a rewritten future."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from millrace import FeatureTable, MillraceError, UseCase
+from tests.training import synthetic
+from training import columns as c
+from training.columns import Columns
+from training.ingest import tables_of
+from training.join import feature_name, join, prediction_times, visible
+
+LEAD, AGE = timedelta(minutes=30), timedelta(hours=2)
+DAY = np.datetime64("2024-03-01T00:00", "us")
+SECOND = np.timedelta64(1, "s").astype("timedelta64[us]")
+
+
+def use_case() -> UseCase:
+    return synthetic.use_case(
+        tables=[
+            FeatureTable("aged", entity="station", event_time="known_at", max_age=AGE,
+                         columns={"wind": "number", "sky": "text"}),
+            FeatureTable("ageless", entity="shop", event_time="known_at", columns={"queue": "number"}),
+        ],
+        lead_time=LEAD,
+    )  # fmt: skip
+
+
+def made_up(seed: int) -> tuple[Columns, dict[str, Columns]]:
+    """Events and rows on a coarse grid of times, so that many coincide; some entities have no row or are missing."""
+    rng = np.random.default_rng(seed)
+
+    def times(n: int) -> Any:
+        return DAY + rng.integers(0, 24 * 4, n) * 900 * SECOND
+
+    def texts(n: int, *names: str | None) -> Any:
+        return np.array(names, dtype=object)[rng.integers(0, len(names), n)]
+
+    n = 400
+    events = {
+        "order_id": np.array([f"o{i}" for i in range(n)], dtype=object),
+        "placed_at": np.sort(times(n)),
+        "station": texts(n, "a", "b", "nobody", None),
+        "shop": texts(n, "1", "2"),
+    }
+    aged = {"station": texts(150, "a", "b", None), "known_at": times(150), "sky": texts(150, "clear", "rain", None)}
+    aged["wind"] = np.where(rng.random(150) < 0.2, np.nan, rng.random(150)).astype(np.float32)
+    ageless = {"shop": texts(60, "1", "2"), "known_at": times(60), "queue": rng.random(60).astype(np.float32)}
+    return events, {"aged": aged, "ageless": ageless}
+
+
+def by_hand(case: UseCase, events: Columns, tables: dict[str, Columns]) -> dict[str, list[Any]]:
+    """What each event may see, by looking at every row of every table."""
+    found: dict[str, list[Any]] = {}
+    for table in case.tables:
+        rows = tables[table.name]
+        for column in table.columns:
+            values: list[Any] = []
+            for moment, entity in zip(events["placed_at"].tolist(), events[table.entity], strict=True):
+                at = moment - case.lead_time
+                newest, value = None, math.nan if table.columns[column] == "number" else None
+                for row, known_at in enumerate(rows["known_at"].tolist()):
+                    old = table.max_age is not None and known_at < at - table.max_age
+                    if entity is None or rows[table.entity][row] != entity or known_at > at or old:
+                        continue
+                    if newest is None or known_at >= newest:
+                        newest, value = known_at, rows[column][row]
+                values.append(value)
+            found[feature_name(table.name, column)] = values
+    return found
+
+
+def same(left: Any, right: Any) -> bool:
+    return left == right or (isinstance(left, float | np.floating) and math.isnan(left) and math.isnan(right))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_event_sees_the_newest_row_that_was_known_and_not_too_old(seed: int) -> None:
+    case = use_case()
+    events, tables = made_up(seed)
+    joined = join(case, events, tables)
+    expected = by_hand(case, events, tables)
+    assert list(joined) == [*events, *expected]
+    for name, values in expected.items():
+        wrong = [row for row, value in enumerate(values) if not same(joined[name][row], value)]
+        assert not wrong, f"{name}: rows {wrong[:5]}"
+    # The data make every rule matter.
+    missing = np.isnan(joined["aged_wind"])
+    assert 0.05 < missing.mean() < 0.95
+    for name in events:
+        assert joined[name].tolist() == events[name].tolist()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "seen"),
+    [(0, True), (-1, True), (1, False), (-7200, True), (-7201, False)],
+    ids=["known at that instant", "a second before", "a second after", "as old as may be", "a second too old"],
+)
+def test_the_edges_of_what_counts(seconds: int, seen: bool) -> None:
+    case = use_case()
+    at = DAY - np.timedelta64(LEAD)
+    events = {"order_id": np.array(["o"], dtype=object), "placed_at": np.array([DAY]),
+              "station": np.array(["a"], dtype=object), "shop": np.array(["1"], dtype=object)}  # fmt: skip
+    known_at = np.array([at + seconds * SECOND])
+    aged = {"station": np.array(["a"], dtype=object), "known_at": known_at, "wind": np.array([7], dtype=np.float32),
+            "sky": np.array(["rain"], dtype=object)}  # fmt: skip
+    ageless = {"shop": np.array([], dtype=object), "known_at": known_at[:0], "queue": np.array([], dtype=np.float32)}
+    joined = join(case, events, {"aged": aged, "ageless": ageless})
+    assert joined["aged_sky"].tolist() == (["rain"] if seen else [None])
+    assert np.isnan(joined["ageless_queue"]).all()
+    # The endpoint's rule for a row that it looked up is the same.
+    assert visible(case.tables[0], known_at, prediction_times(case, events["placed_at"])).tolist() == [seen]
+
+
+def test_of_rows_known_at_one_instant_the_last_counts() -> None:
+    case = use_case()
+    events, tables = made_up(0)
+    double = {name: np.concatenate([values, values]) for name, values in tables["ageless"].items()}
+    n = len(tables["ageless"]["queue"])
+    double["queue"][:n] = -1.0
+    joined = join(case, events, tables | {"ageless": double})
+    assert np.array_equal(joined["ageless_queue"], join(case, events, tables)["ageless_queue"], equal_nan=True)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rewriting_all_that_comes_after_moves_nothing_before(seed: int) -> None:
+    case = synthetic.use_case()
+    functions = synthetic.functions(case)
+    since, until = np.datetime64("2024-03-01", "us"), np.datetime64("2024-03-08", "us")
+    rng = np.random.default_rng(seed)
+    now = since + rng.integers(86_400, 6 * 86_400) * SECOND
+    events, tables = functions.events(since, until), tables_of(functions, since, until)
+    before = join(case, events, tables)
+    rewritten: dict[str, Columns] = {}
+    for table in case.tables:
+        rows = tables[table.name]
+        past, future = rows[table.event_time] <= now, rows[table.event_time] > now
+        # Later rows: half of them gone, the others of other entities at other times, with other values.
+        later = c.take(rows, np.flatnonzero(future)[rng.random(future.sum()) < 0.5])
+        later = {name: rng.permutation(values) for name, values in later.items()}
+        later[table.event_time] = now + rng.integers(1, 86_400, c.rows_of(later)) * SECOND
+        rewritten[table.name] = c.concatenate([c.take(rows, past), later])
+    after = join(case, events, rewritten)
+    known = prediction_times(case, events["placed_at"]) <= now
+    assert 40 < known.sum() < len(known) - 40
+    assert c.digest(c.take(after, known)) == c.digest(c.take(before, known))
+    # The future did change, so that the comparison says something.
+    assert c.digest(c.take(after, ~known)) != c.digest(c.take(before, ~known))
+
+
+def test_the_first_event_of_a_span_sees_as_far_back_as_any() -> None:
+    case = synthetic.use_case()
+    functions = synthetic.functions(case)
+    since, until = np.datetime64("2024-03-01", "us"), np.datetime64("2024-03-02", "us")
+    # One report, as old as may be when the prediction for the first event is made.
+    vars(functions._modules[0])["station_reports"] = lambda *_: {
+        "station": np.array(["north", "south", "east"]), "wind": np.arange(3), "sky": np.array(["clear"] * 3),
+        "known_at": np.repeat(since - np.timedelta64(LEAD + AGE), 3),
+    }  # fmt: skip
+    events = functions.events(since, until)
+    narrow = join(case, events, tables_of(functions, since, until))
+    wide = join(case, events, tables_of(functions, since - np.timedelta64(7, "D"), until))
+    assert c.digest(narrow) == c.digest(wide)
+    assert np.flatnonzero(~np.isnan(wide["station_reports_wind"])).tolist() == [0]
+
+
+def test_an_event_column_named_as_a_joined_one_is_refused() -> None:
+    case = use_case()
+    events, tables = made_up(0)
+    with pytest.raises(MillraceError, match=r"events\(\) has the columns \['aged_sky'\].*rename them"):
+        join(case, dict(events) | {"aged_sky": events["shop"]}, tables)

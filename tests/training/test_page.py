@@ -1,0 +1,63 @@
+"""The monitor's page: well-formed, by itself, and harmless whatever stands in the report."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from millrace import Monitoring
+from training.page import page
+
+REPORT: dict[str, Any] = {
+    "endpoint": "toy-local", "as_of": "2024-04-15T00:00:00Z", "since": "2024-04-01T00:00:00Z", "rows": 672,
+    "labelled": 669, "notes": ["<b>odd</b> & ends"], "model": {"version": 3},
+    "psi_max": 0.3, "psi_max_of": "size", "skew": {"rows": 5, "columns": {"wind": 5}},
+    "quality": {"ece": 0.0123456, "brier": 0.2},
+    "calibration": [{"rows": 60, "predicted": p / 10, "observed": p / 11} for p in range(1, 11)],
+    "scores": {"edges": [0.1, 0.2, 0.3], "then": [0.25] * 4 + [0.0, 0.0], "now": [0.1, 0.2, 0.3, 0.4, 0.0, 0.0]},
+    "features": {
+        "size": {"rows": 672, "psi": 0.3, "missing": 0.04, "missing_then": 0.05, "informational": False},
+        "<season>": {"rows": 672, "psi": 8.0, "missing": 0.0, "missing_then": 0.0, "informational": True},
+    },
+}  # fmt: skip
+
+
+def plots(html: str) -> list[ElementTree.Element]:
+    return [ElementTree.fromstring(text) for text in re.findall(r"<svg.*?</svg>", html, re.S)]
+
+
+def test_a_whole_report_has_three_plots_with_a_mark_for_each_figure() -> None:
+    drift, calibration, scores = plots(page(REPORT, Monitoring(calibration_alarm=0.04)))
+    tag = "{http://www.w3.org/2000/svg}"
+    bars = drift.findall(f"{tag}rect")
+    # The longest bar is cut at twice the alarm; the other keeps its proportion to it.
+    assert [float(bar.get("width", 0)) for bar in bars] == pytest.approx([420, 0.3 / 0.5 * 420])
+    assert [text.text for text in drift.findall(f"{tag}text")] == ["<season>", "8.000", "size", "0.300"]
+    assert len(calibration.findall(f"{tag}circle")) == 10
+    # Four bins, then and now; the two empty ones at the end are left out.
+    heights = [float(bar.get("height", 0)) for bar in scores.findall(f"{tag}rect")]
+    assert heights == pytest.approx([137.5, 55, 137.5, 110, 137.5, 165, 137.5, 220])
+
+
+def test_nothing_comes_from_elsewhere_and_nothing_is_taken_for_markup() -> None:
+    html = page(REPORT, Monitoring())
+    assert "&lt;b&gt;odd&lt;/b&gt; &amp; ends" in html
+    assert "<season>" not in html
+    assert not re.search(r"<(script|link|img|iframe)|src=|url\(|@import", html)
+
+
+@pytest.mark.parametrize("absent", ["quality", "calibration", "scores", "features", "skew", "psi_max"])
+def test_a_report_may_lack_a_part(absent: str) -> None:
+    html = page({name: value for name, value in REPORT.items() if name != absent}, Monitoring())
+    assert html.endswith("</body></html>\n")
+    assert "672" in html
+
+
+def test_a_report_without_rows_says_why() -> None:
+    report = {name: REPORT[name] for name in ("endpoint", "as_of", "since")} | {"rows": 0, "notes": ["nothing served"]}
+    html = page(report, Monitoring())
+    assert "nothing served" in html
+    assert plots(html) == []

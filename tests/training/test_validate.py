@@ -1,0 +1,192 @@
+"""Each rule of the validation refuses, warns or sets aside, and names table, rule, count and rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from millrace import Expect, UseCase
+from tests.training import synthetic
+from training import columns as c
+from training.ingest import collect
+from training.snapshot import Snapshot
+from training.validate import check
+
+AS_OF = np.datetime64("2024-04-01T00:00", "us")
+Data = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def whole() -> Snapshot:
+    return collect(synthetic.functions(synthetic.use_case()), AS_OF)
+
+
+def changed(snapshot: Snapshot, change: Callable[[Data], None]) -> Snapshot:
+    """A copy of the snapshot with one thing changed."""
+    data: Data = {
+        name: {column: values.copy() for column, values in rows.items()} for name, rows in snapshot.data.items()
+    }
+    change(data)
+    return Snapshot(snapshot.as_of, snapshot.since, data)
+
+
+def put(table: str, column: str, value: Any, *rows: int) -> Callable[[Data], None]:
+    def change(data: Data) -> None:
+        data[table][column][list(rows)] = value
+
+    return change
+
+
+def sentences(case: UseCase, snapshot: Snapshot, level: str = "refuse") -> list[str]:
+    _, findings, _ = check(case, snapshot)
+    return [finding["rule"] for finding in findings.all if finding["level"] == level]
+
+
+def test_good_data_pass_whole(whole: Snapshot) -> None:
+    accepted, findings, aside = check(synthetic.use_case(), whole)
+    assert findings.refused == []
+    assert aside == {}
+    assert {name: c.digest(rows) for name, rows in accepted.data.items()} == {
+        name: c.digest(rows) for name, rows in whole.data.items()
+    }
+
+
+NAT = np.datetime64("NaT")
+
+
+@pytest.mark.parametrize(("change", "refusal"), [
+    (put("events", "order_id", None, 3),
+     "events: order_id is missing; expected it in every row in 1 row(s): order_id=None"),
+    (put("events", "placed_at", NAT, 3),
+     "events: placed_at is missing; expected it in every row in 1 row(s): order_id=o1491, placed_at=None"),
+    (put("events", "order_id", "o1488", 5),
+     "events: order_id stands in several rows; expected it once in 1 row(s): order_id=o1488"),
+    (put("labels", "order_id", "o1488", 5),
+     "labels: order_id stands in several rows; expected it once in "),
+    (put("labels", "late", np.nan, 7), "labels: late is missing; expected it in every row in 1 row(s)"),
+    (put("labels", "known_at", NAT, 7), "labels: known_at is missing; expected it in every row in 1 row(s)"),
+    (put("labels", "late", 2.0, 7), "labels: late is neither 0 nor 1 in 1 row(s): order_id="),
+    (lambda data: data["labels"]["late"].fill(1.0), "labels: every late is 1; a model needs both outcomes"),
+    (put("station_reports", "station", None, 2), "station_reports: station is missing; expected it in every row"),
+    (put("queues", "counted_at", NAT, 0, 1), "queues: counted_at is missing; expected it in every row in 2 row(s)"),
+    (lambda data: data.pop("queues"), "queues: the table is missing from the snapshot"),
+    (lambda data: data["queues"].pop("queue"), "queues: there is no column 'queue'; there are ['counted_at', 'shop']"),
+    (lambda data: data["queues"].update(queue=data["queues"]["shop"]),
+     "queues: column 'queue' holds text; expected number"),
+    (lambda data: data.update(labels=c.take(data["labels"], np.arange(0))),
+     "labels: there is no row; expected at least one"),
+    (lambda data: data["labels"].update(order_id="x" + data["labels"]["order_id"]),
+     "labels: no label's order_id is that of an event; compare the two"),
+    (lambda data: data.update(
+        events=c.take(data["events"], data["events"]["placed_at"] < AS_OF - np.timedelta64(15, "D"))),
+     "events: the newest placed_at is 2024-03-16T23:30:00Z; expected one within 336 h of as_of"),
+])  # fmt: skip
+def test_a_batch_that_must_not_be_trained_on_is_refused(
+    whole: Snapshot, change: Callable[[Data], None], refusal: str
+) -> None:
+    _, findings, _ = check(synthetic.use_case(), changed(whole, change))
+    assert len([text for text in findings.refused if text.startswith(refusal)]) == 1, findings.refused
+
+
+@pytest.mark.parametrize(("change", "warning"), [
+    (lambda data: data.update(queues=c.concatenate([data["queues"], c.take(data["queues"], np.arange(2))])),
+     "several rows of one shop became known at the same time; the last one counts"),
+    (put("labels", "order_id", "stranger", 5), "the order_id is that of no event"),
+    (lambda data: data.update(station_reports=c.take(
+        data["station_reports"], data["station_reports"]["known_at"] < AS_OF - np.timedelta64(5, "h"))),
+     "expected one within 2 h of as_of"),
+])  # fmt: skip
+def test_what_is_odd_but_harmless_is_a_warning(whole: Snapshot, change: Callable[[Data], None], warning: str) -> None:
+    snapshot = changed(whole, change)
+    assert sentences(synthetic.use_case(), snapshot) == []
+    assert [text for text in sentences(synthetic.use_case(), snapshot, "warn") if warning in text]
+
+
+@pytest.mark.parametrize(("rule", "refusal"), [
+    (Expect("size", at_least=0), "events: size breaks the rule: at least 0 (at most 0.00% of rows may) in 2 row(s): "
+     "order_id=o1491, size=-1.0; order_id=o1492, size=-1.0"),
+    (Expect("size", at_most=-5), "events: size breaks the rule: at most -5"),
+    (Expect("wind", table="station_reports", at_most=0.001),
+     "station_reports: wind breaks the rule: at most 0.001 (at most 0.00% of rows may) in "),
+    (Expect("kind", one_of=("a", "b")), "events: kind breaks the rule: one of a, b (at most 0.00% of rows may)"),
+    (Expect("size", max_missing=0.01), "events: 4.4% of size is missing; expected at most 1.0% in 127 row(s): "),
+    (Expect("kind", at_least=0), "events: kind holds text; a bound needs numbers"),
+    (Expect("colour", at_least=0), "events: there is no column 'colour'"),
+])  # fmt: skip
+def test_an_expectation_names_rule_and_rows(whole: Snapshot, rule: Expect, refusal: str) -> None:
+    case = synthetic.use_case(expectations=[rule])
+    _, findings, aside = check(case, changed(whole, put("events", "size", -1.0, 3, 4)))
+    assert len(findings.refused) == 1
+    assert findings.refused[0].startswith(refusal)
+    assert aside == {}
+
+
+def test_few_bad_rows_are_set_aside_with_their_labels(whole: Snapshot) -> None:
+    case = synthetic.use_case(expectations=[Expect("size", at_least=0, max_bad=0.001)])
+    snapshot = changed(whole, put("events", "size", -1.0, 3, 4))
+    gone = snapshot.data["events"]["order_id"][[3, 4]].tolist()
+    accepted, findings, aside = check(case, snapshot)
+    assert findings.refused == []
+    assert aside["events"]["order_id"].tolist() == gone
+    for name in ("events", "labels"):
+        kept = accepted.data[name]["order_id"].tolist()
+        assert not set(gone) & set(kept)
+        assert len(kept) == c.rows_of(snapshot.data[name]) - 2
+    more = changed(whole, put("events", "size", -1.0, *range(4)))
+    assert sentences(case, more) == ["size breaks the rule: at least 0 (at most 0.10% of rows may)"]
+
+
+def test_missing_values_break_no_bound(whole: Snapshot) -> None:
+    assert np.isnan(whole.data["events"]["size"]).any()
+    assert sentences(synthetic.use_case(expectations=[Expect("size", at_least=0)]), whole) == []
+
+
+@pytest.mark.parametrize(("strength", "level"), [(9.0, "refuse"), (1.0, "warn"), (0.0, None)])
+def test_a_column_that_tells_the_outcome_is_a_leak(whole: Snapshot, strength: float, level: str | None) -> None:
+    late = dict(zip(whole.data["labels"]["order_id"], whole.data["labels"]["late"], strict=True))
+    outcome = np.array([late.get(key, 0.0) for key in whole.data["events"]["order_id"]])
+    noise = np.random.default_rng(0).normal(size=len(outcome))
+
+    def leak(data: Data) -> None:
+        data["events"]["arrived_after"] = (strength * outcome + noise).astype(np.float32)
+
+    _, findings, _ = check(synthetic.use_case(), changed(whole, leak))
+    found = [finding for finding in findings.all if "arrived_after" in finding["rule"]]
+    assert [finding["level"] for finding in found] == ([level] if level else [])
+    if level:
+        assert "arrived_after alone tells late with an AUC of" in found[0]["rule"]
+
+
+def test_the_step_writes_report_and_accepted_snapshot_or_ends(whole: Snapshot, tmp_path: Path) -> None:
+    pyz = synthetic.build(tmp_path, synthetic.use_case(expectations=[Expect("size", at_least=0, max_bad=0.001)]))
+    base = tmp_path / "good"
+    changed(whole, put("events", "size", -1.0, 3)).write(base / "processing/input/snapshot")
+    done = synthetic.run_step(pyz, base, "validate")
+    output = base / "processing/output"
+    assert "set aside 1 row(s) of events" in done.stdout
+    assert json.loads((output / "report/validation.json").read_text())["passed"] == 1
+    assert c.read(output / "report/set_aside_events.parquet")["size"].tolist() == [-1.0]
+    accepted, _ = Snapshot.read(output / "accepted")
+    assert c.rows_of(accepted.data["events"]) == c.rows_of(whole.data["events"]) - 1
+    base = tmp_path / "bad"
+    changed(whole, put("events", "size", -1.0, *range(50))).write(base / "processing/input/snapshot")
+    refused = synthetic.run_step(pyz, base, "validate", check=False)
+    assert refused.returncode == 1
+    message = (base / "output/message").read_text()
+    assert "events: size breaks the rule: at least 0" in message
+    assert "the report could not be copied to the quarantine" in message
+    assert not (base / "processing/output/accepted").exists()
+    assert json.loads((base / "processing/output/report/validation.json").read_text())["passed"] == 0
+
+
+def test_a_file_that_is_not_what_the_manifest_says_is_refused(whole: Snapshot, tmp_path: Path) -> None:
+    whole.write(tmp_path)
+    other = changed(whole, put("events", "size", 1.0, 0))
+    c.write(other.data["events"], tmp_path / "events.parquet")
+    with pytest.raises(ValueError, match=r"events.parquet has 2880 rows and is not what manifest.json says"):
+        Snapshot.read(tmp_path)

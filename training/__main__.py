@@ -1,0 +1,139 @@
+"""The one entry point of jobs and endpoints: `python3 <bundle>.pyz <step>`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from millrace.errors import MillraceError
+
+#: SageMaker shows this much of a processing job's message and of a training job's failure.
+SHOWN = 1024
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one step; exit 1 with one clear line when it cannot be done."""
+    options = _parser().parse_args(arguments)
+    # One thread: a fitted model's bytes must not depend on the machine's cores, and a server has threads of its own.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    try:
+        _run(options)
+    except MillraceError as error:
+        _fail(options.step, str(error))
+    except Exception as error:  # noqa: BLE001 - whatever it is, SageMaker must be told before the process ends
+        traceback.print_exc()
+        _fail(options.step, f"{type(error).__name__}: {error}")
+
+
+def _run(options: argparse.Namespace) -> None:
+    """Only the step that runs is imported."""
+    from training.job import Job
+
+    job = Job.here()
+    if options.step == "ingest":
+        from training import ingest
+
+        ingest.run(job, options.as_of, options.trigger, options.execution)
+    elif options.step == "validate":
+        from training import validate
+
+        validate.run(job)
+    elif options.step == "features":
+        from training import dataset
+
+        dataset.run(job, options.champion, not options.no_publish, options.backfill)
+    elif options.step == "train":
+        from training import train
+
+        train.run(job)
+    elif options.step == "evaluate":
+        from training import evaluate
+
+        evaluate.run(job, options.champion)
+    elif options.step == "score":
+        from training import score
+
+        score.run(job, options.rows, options.out)
+    elif options.step == "publish":
+        from training import publish
+
+        publish.run(job, options.as_of)
+    elif options.step == "monitor":
+        from training import monitor
+
+        monitor.run(job, options.as_of)
+    elif options.step == "sample":
+        from training import sample
+
+        sample.run(job, options.as_of)
+    elif options.step == "serve":
+        from training import serve
+
+        serve.run(job)
+    else:
+        from training import replay
+
+        replay.run(job, options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="millrace bundle", description=__doc__)
+    steps = parser.add_subparsers(dest="step", required=True, metavar="step")
+
+    def step(name: str, text: str) -> argparse.ArgumentParser:
+        return steps.add_parser(name, help=text, description=text)
+
+    def as_of(name: str, text: str) -> argparse.ArgumentParser:
+        sub = step(name, text)
+        sub.add_argument("--as-of", default="now", help="ISO time, or 'now' (default)")
+        return sub
+
+    def champion(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument(
+            "--champion", default="approved", help="package ARN; 'approved' (default): the newest one; 'none'"
+        )
+
+    ingest = as_of("ingest", "take a snapshot of events, labels and tables")
+    ingest.add_argument("--trigger", default="manual", help="what started the pipeline; 'manual' passes the guard")
+    ingest.add_argument("--execution", default="", help="ARN of the pipeline's execution, for the guard")
+    step("validate", "check the snapshot; set bad rows aside or refuse it")
+    features = step("features", "join, split, publish the tables to the feature store")
+    champion(features)
+    features.add_argument("--no-publish", action="store_true", help="leave the feature store alone")
+    features.add_argument("--backfill", action="store_true", help="publish all history, not only the newest days")
+    step("train", "fit the model")
+    champion(step("evaluate", "measure, audit, compare with the champion, decide"))
+    score = step("score", "score joined rows with the model beside this bundle")
+    score.add_argument("--rows", required=True, help="Parquet file of joined rows")
+    score.add_argument("--out", required=True, help="Parquet file to write: key and score")
+    as_of("publish", "bring the feature store up to date")
+    as_of("monitor", "measure drift and quality of what was served")
+    as_of("sample", "print a request for an event that is still to come")
+    step("serve", "serve the model beside this bundle")
+    replay = step("replay", "send past events to an endpoint as if they happened now")
+    replay.add_argument("--since", required=True, help="ISO time")
+    replay.add_argument("--until", required=True, help="ISO time")
+    replay.add_argument("--endpoint", default="", help="default: the use case's own")
+    replay.add_argument("--step-hours", type=float, default=24.0, dest="step_hours", help="data time per step")
+    replay.add_argument("--batch", type=int, default=500, help="rows per request")
+    return parser
+
+
+def _fail(step: str, text: str) -> None:
+    """Tell the reader of the log and, in a job, SageMaker; then end."""
+    from training.job import BASE
+
+    sys.stderr.write(f"error: {step}: {text}\n")
+    name = "failure" if step == "train" else "message"
+    output = BASE / "output"
+    if BASE.is_dir():
+        output.mkdir(exist_ok=True)
+        (output / name).write_bytes(text.encode()[:SHOWN].decode(errors="ignore").encode())
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""The bundle: one zip that `python3` runs, with the code of jobs and endpoints and the use case's declaration.
+
+Its name carries the hash of its content, and equal sources give equal bytes: order, times, modes and compression are
+fixed. A bundle is what a model's `code` identity means.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from millrace import UseCase
+from millrace.errors import DeclarationError
+
+CONTRACT = "contract.json"
+#: What may lie in a use case's folder and belongs to it; the rest (notebooks, data, caches) stays out.
+SUFFIXES = frozenset({".py", ".json", ".sql", ".txt", ".csv", ".toml", ".html", ".j2"})
+
+_MAIN = "from training.__main__ import main\n\nmain()\n"
+
+
+def build(use_case: UseCase, repository: Path, folder: Path) -> Path:
+    """Write the bundle of a use case.
+
+    Args:
+        use_case: The declaration; it goes into the bundle as `contract.json`.
+        repository: The folder that holds `training/`, `millrace/` and `stacks/`.
+        folder: Where to write it; made when it is not there.
+
+    Returns:
+        The bundle, `<folder>/millrace-<use case>-<first 16 of its SHA-256>.pyz`.
+
+    Raises:
+        DeclarationError: When the use case has no package under `stacks/`.
+    """
+    package = repository / "stacks" / use_case.package
+    if not (package / "__init__.py").is_file():
+        raise DeclarationError(
+            f"use case {use_case.name!r}",
+            [f"name={use_case.name!r}: there is no stacks/{use_case.package}/__init__.py; expected its package there"],
+        )
+    contents = {CONTRACT: contract(use_case), "__main__.py": _MAIN.encode()}
+    for path in _sources(repository, package):
+        contents[path.relative_to(repository).as_posix()] = path.read_bytes()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in sorted(contents):
+            # Stored, not deflated: compressed bytes differ between zlib builds. Python zips need no execute bit.
+            entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            entry.create_system, entry.external_attr = 3, 0o100644 << 16
+            archive.writestr(entry, contents[name])
+    data = buffer.getvalue()
+    bundle = folder / f"millrace-{use_case.name}-{hashlib.sha256(data).hexdigest()[:16]}.pyz"
+    if not bundle.is_file() or bundle.read_bytes() != data:
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = bundle.with_suffix(".part")
+        draft.write_bytes(data)
+        draft.replace(bundle)
+    return bundle
+
+
+def contract(use_case: UseCase) -> bytes:
+    """The declaration as canonical JSON."""
+    document = {"version": 1, "use_case": use_case.model_dump(mode="json")}
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+
+
+def read_contract(data: bytes) -> UseCase:
+    """The declaration that :func:`contract` wrote.
+
+    Raises:
+        DeclarationError: When the contract is of another version or cannot be what was meant.
+    """
+    document = json.loads(data)
+    if document.get("version") != 1:
+        raise DeclarationError(CONTRACT, [f"version={document.get('version')!r}; expected 1: build the bundle anew"])
+    return UseCase(**document["use_case"])
+
+
+def _sources(repository: Path, package: Path) -> Iterator[Path]:
+    for folder in (repository / "training", repository / "millrace"):
+        yield from folder.glob("*.py")
+    yield repository / "stacks" / "__init__.py"
+    for path in package.rglob("*"):
+        relative = path.relative_to(package)
+        hidden = any(part.startswith((".", "__pycache__")) for part in relative.parts)
+        if path.is_file() and path.suffix in SUFFIXES and not hidden:
+            yield path

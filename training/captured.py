@@ -1,0 +1,237 @@
+"""What an endpoint was asked and answered, read back from its data capture.
+
+A line of a capture file holds one request and its answer as text. Each row of a request is paired with the prediction
+in the same place; what cannot be read is counted and named, row by row where that is possible.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from millrace.names import CAPTURE, VARIANT
+from training import requests
+from training.columns import Array
+from training.job import Job, parse_time
+from training.requests import Refusal
+from training.train import SCORE
+
+#: Files that are fetched at once.
+AT_ONCE = 16
+
+Record = Mapping[str, Any]
+
+
+class UnreadableError(ValueError):
+    """Why a line, or a row of it, cannot be read."""
+
+
+@dataclass
+class Served:
+    """The served rows, each key once: the last answer counts."""
+
+    rows: dict[str, Array]
+    """Key, event time, the model's inputs and `score`."""
+    complete: Array
+    """Whether every input of a row is known: an answer in CSV does not say what was looked up."""
+    requests: int
+    duplicates: int
+    unreadable: dict[str, dict[str, Any]]
+    """Reason → `count` and the `example` that was met first."""
+
+
+@dataclass
+class Reader:
+    """Collects rows from capture files.
+
+    ``kinds`` are the model's inputs and their kinds; key and event time are read besides.
+    """
+
+    key: str
+    event_time: str
+    kinds: Mapping[str, str]
+    requests: int = 0
+    unreadable: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _rows: list[tuple[str, list[Any], bool]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._kinds = {self.key: "text", self.event_time: "time"}
+        self._kinds |= {name: kind for name, kind in self.kinds.items() if name not in self._kinds}
+
+    def add(self, file: str, body: bytes) -> None:
+        """Read one capture file."""
+        for number, line in enumerate(body.split(b"\n"), start=1):
+            if line.strip():
+                self._line(f"{file} line {number}", line)
+
+    def served(self) -> Served:
+        """All rows so far; of those with one key, the one that was answered last."""
+        self._rows.sort(key=lambda row: row[0])
+        last = {values[0]: (values, complete) for _, values, complete in self._rows}
+        names = [*self._kinds, SCORE]
+        kinds = [*self._kinds.values(), "score"]
+        found = [values for values, _ in last.values()]
+        rows = {
+            name: _column([values[place] for values in found], kind)
+            for place, (name, kind) in enumerate(zip(names, kinds, strict=True))
+        }
+        complete = np.array([complete for _, complete in last.values()], dtype=bool)
+        return Served(rows, complete, self.requests, len(self._rows) - len(last), self.unreadable)
+
+    def _line(self, where: str, line: bytes) -> None:
+        self.requests += 1
+        try:
+            document = _object(line, "the line")
+            captured = document.get("captureData", {})
+            asked = requests.read(*_payload(captured, "endpointInput")).records
+            answered = predictions(*_payload(captured, "endpointOutput"))
+            answered_at = str(document.get("eventMetadata", {}).get("inferenceTime", ""))
+            if len(asked) != len(answered):
+                raise UnreadableError("the answer does not hold as many predictions as the request has rows")
+        except Refusal as error:
+            self._count("the payload is not what its type says", f"{where}: {error}")
+            return
+        except UnreadableError as error:
+            self._count(str(error), where)
+            return
+        for place, (record, prediction) in enumerate(zip(asked, answered, strict=True), start=1):
+            try:
+                self._rows.append((answered_at, *self._row(record, prediction)))
+            except UnreadableError as error:
+                self._count(str(error), f"{where} row {place}")
+
+    def _row(self, record: Record, prediction: Record) -> tuple[list[Any], bool]:
+        """The values of a row in the order of the kinds, the score behind them, and whether all are known."""
+        looked_up = prediction.get("columns") or {}
+        values: list[Any] = []
+        complete = True
+        for name, kind in self._kinds.items():
+            if name in record:
+                value = record[name]
+            else:
+                complete &= name in looked_up
+                value = looked_up.get(name)
+            values.append(_value(name, kind, value))
+        if values[0] is None or values[1] is None:
+            raise UnreadableError(f"the row has no {self.key if values[0] is None else self.event_time}")
+        if _key(prediction.get(self.key)) != values[0]:
+            raise UnreadableError(f"the prediction is for another {self.key} than the row")
+        score = _value("score", "number", prediction.get("score"))
+        if math.isnan(score):
+            raise UnreadableError("the prediction has no score")
+        return [*values, score], complete
+
+    def _count(self, reason: str, where: str) -> None:
+        found = self.unreadable.setdefault(reason, {"count": 0, "example": where})
+        found["count"] += 1
+
+
+def read(job: Job, kinds: Mapping[str, str], since: np.datetime64) -> Served:
+    """What the endpoint has captured since a wall-clock time, to the hour."""
+    reader = Reader(job.use_case.key, job.use_case.event_time, kinds)
+    s3, bucket = job.client("s3"), job.names.lake
+
+    def fetch(key: str) -> bytes:
+        return bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        keys = list(_keys(s3, bucket, f"{CAPTURE}/{job.names.endpoint}/{VARIANT}/", since))
+        for key, body in zip(keys, pool.map(fetch, keys), strict=True):
+            reader.add(key, body)
+    return reader.served()
+
+
+def _keys(s3: Any, bucket: str, prefix: str, since: np.datetime64) -> Iterator[str]:
+    """The capture files since an hour: their names rise with time, yyyy/mm/dd/hh/…"""
+    hour = str(since.astype("datetime64[h]")).replace("-", "/").replace("T", "/")
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, StartAfter=f"{prefix}{hour}")
+    for page in pages:
+        for found in page.get("Contents", []):
+            if found["Key"].endswith(".jsonl"):
+                yield str(found["Key"])
+
+
+def predictions(body: bytes, content_type: str) -> Sequence[Record]:
+    """The predictions of an answer."""
+    if content_type.split(";")[0].strip().lower() != requests.JSON:
+        return requests.read(body, content_type).records
+    document = _object(body, "the answer")
+    if "error" in document:
+        raise UnreadableError("the request was answered with an error")
+    if "predictions" not in document:
+        return [document]
+    if not isinstance(document["predictions"], list):
+        raise UnreadableError("the answer's predictions are no list")
+    return [_is_object(prediction, "a prediction") for prediction in document["predictions"]]
+
+
+def _payload(captured: Mapping[str, Any], side: str) -> tuple[bytes, str]:
+    """Bytes and content type of one side."""
+    if side not in captured:
+        raise UnreadableError(f"there is no {side}: the endpoint captures one side only")
+    payload = captured[side]
+    content_type, data = str(payload.get("observedContentType") or requests.JSON), str(payload.get("data", ""))
+    if payload.get("encoding") == "BASE64":
+        try:
+            return base64.b64decode(data, validate=True), content_type
+        except ValueError as error:
+            raise UnreadableError(f"{side} is not in base 64, as it says") from error
+    # What was captured as text is no longer in the charset that its type names.
+    return data.encode(), content_type.split(";")[0]
+
+
+def _object(text: bytes, what: str) -> Record:
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise UnreadableError(f"{what} is no JSON") from error
+    return _is_object(document, what)
+
+
+def _is_object(value: Any, what: str) -> Record:
+    if not isinstance(value, dict):
+        raise UnreadableError(f"{what} is no JSON object")
+    return value
+
+
+def _value(name: str, kind: str, value: Any) -> Any:
+    """A value in its kind; null and an empty text are missing, which is NaN for a number and else None."""
+    if value is None or value == "":
+        return math.nan if kind == "number" else None
+    try:
+        if kind == "number":
+            return float(value)
+        if kind == "time":
+            return parse_time(value, name)
+    except (TypeError, ValueError) as error:
+        raise UnreadableError(f"{name} holds no {kind}") from error
+    text = _key(value)
+    if text is None:
+        raise UnreadableError(f"{name} holds no text")
+    return text
+
+
+def _key(value: Any) -> str | None:
+    """A text; whole numbers count as texts, as they do in keys that a use case gives."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _column(values: list[Any], kind: str) -> Array:
+    if kind == "time":
+        return np.array([np.datetime64("NaT") if value is None else value for value in values], dtype="datetime64[us]")
+    if kind == "text":
+        column = np.empty(len(values), dtype=object)
+        column[:] = values
+        return column
+    return np.array(values, dtype=np.float64 if kind == "score" else np.float32)

@@ -1,0 +1,165 @@
+"""Columns: data as a mapping of name to one-dimensional array, in four kinds, in memory and as Parquet.
+
+| kind   | in memory        | missing | in Parquet   |
+|--------|------------------|---------|--------------|
+| number | float32          | NaN     | float        |
+| text   | object of `str`  | None    | string       |
+| time   | datetime64[us]   | NaT     | timestamp us |
+| target | float64          | NaN     | double       |
+
+Numbers are float32 from the start: what a model was fitted on, what an endpoint gets and what a compiled model sees
+are then the same numbers. Only the target keeps double precision.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from millrace.errors import DataError
+
+Array = npt.NDArray[Any]
+Columns = Mapping[str, Array]
+Kind = Literal["number", "text", "time"]
+
+#: What stands for a missing text.
+_NOTHING: Any = None
+
+
+def kind_of(values: Array) -> Kind:
+    """The kind of a normalised column."""
+    return {"f": "number", "O": "text", "M": "time"}[values.dtype.kind]  # type: ignore[return-value]
+
+
+def normalise(values: Any, where: str) -> Array:
+    """A column in its kind's own type.
+
+    Args:
+        values: What a function of the use case returned for the column.
+        where: Function and column, for the error's message.
+
+    Raises:
+        DataError: When it is not one-dimensional, or its type is none of the kinds.
+    """
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise DataError(f"{where} has {array.ndim} dimensions {array.shape}; expected a one-dimensional array")
+    if array.dtype.kind in "fiub":
+        return array.astype(np.float32)
+    if array.dtype.kind == "M":
+        return array.astype("datetime64[us]")
+    if array.dtype.kind == "U":
+        return array.astype(object)
+    if array.dtype.kind == "O":
+        return _texts(array, where)
+    raise DataError(f"{where} has dtype {array.dtype}; expected numbers, text or datetime64")
+
+
+def _texts(array: Array, where: str) -> Array:
+    bad = [
+        row
+        for row, value in enumerate(array)
+        if not isinstance(value, str) and value is not None and value == value  # NaN is the one that differs
+    ]
+    if bad:
+        value = array[bad[0]]
+        raise DataError(
+            f"{where} row {bad[0]} is {value!r} ({type(value).__name__}); expected text or None in every row, "
+            "or one numeric dtype for the whole column"
+        )
+    missing = np.array([not isinstance(value, str) for value in array], dtype=bool)
+    if missing.any():
+        array = array.copy()
+        array[missing] = None
+    return array
+
+
+def is_missing(values: Array) -> npt.NDArray[np.bool_]:
+    """Which values are missing."""
+    if values.dtype.kind == "O":
+        return np.asarray(np.equal(values, _NOTHING), dtype=bool)
+    return np.asarray(np.isnat(values) if values.dtype.kind == "M" else np.isnan(values))
+
+
+def rows_of(columns: Columns) -> int:
+    """The number of rows."""
+    return len(next(iter(columns.values()))) if columns else 0
+
+
+def take(columns: Columns, index: Array) -> dict[str, Array]:
+    """The chosen rows: a mask or positions."""
+    return {name: values[index] for name, values in columns.items()}
+
+
+def concatenate(parts: Sequence[Columns]) -> dict[str, Array]:
+    """All rows of parts that have the same columns."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def to_table(columns: Columns) -> pa.Table:
+    """An Arrow table; missing numbers stay NaN."""
+    return pa.table({name: pa.array(values, _TYPES.get(values.dtype.kind)) for name, values in columns.items()})
+
+
+_TYPES = {"O": pa.string(), "M": pa.timestamp("us")}
+
+
+def from_table(table: pa.Table) -> dict[str, Array]:
+    """What :func:`to_table` was given; nulls of any writer become missing values."""
+    columns = {}
+    for name in table.column_names:
+        column = table[name]
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            columns[name] = np.asarray(column.to_numpy(), dtype=object)
+        elif pa.types.is_timestamp(column.type):
+            columns[name] = np.asarray(column.cast(pa.timestamp("us")).to_numpy(), dtype="datetime64[us]")
+        else:
+            columns[name] = np.asarray(column.to_numpy())
+    return columns
+
+
+def write(columns: Columns, path: Path) -> None:
+    """Write a Parquet file; the same rows give the same bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(to_table(columns), path, compression="zstd")
+
+
+def read(path: Path) -> dict[str, Array]:
+    """Read a Parquet file.
+
+    Raises:
+        DataError: When it is not there or is not Parquet.
+    """
+    try:
+        return from_table(pq.read_table(path, memory_map=False))
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is not there; expected the Parquet file that the step before writes") from error
+    except pa.ArrowException as error:
+        raise DataError(f"{path} is no readable Parquet file: {error}") from error
+
+
+def digest(columns: Columns) -> str:
+    """SHA-256 over names, kinds and values, whatever the file format; the order of columns does not count."""
+    sha = hashlib.sha256()
+    for name in sorted(columns):
+        values = columns[name]
+        sha.update(f"{name}\0{values.dtype.str}\0{len(values)}\0".encode())
+        if values.dtype.kind == "O":
+            missing = is_missing(values)
+            sha.update(np.packbits(missing).tobytes())
+            parts = [value.encode() for value in values[~missing]]
+            sha.update(np.array([len(part) for part in parts], dtype=np.int64).tobytes())
+            sha.update(b"".join(parts))
+        elif values.dtype.kind == "f":
+            # One NaN stands for all of them.
+            sha.update(np.where(np.isnan(values), values.dtype.type("nan"), values).tobytes())
+        else:
+            sha.update(np.ascontiguousarray(values).tobytes())
+    return sha.hexdigest()

@@ -1,0 +1,113 @@
+"""Step 3: the training set, each row as it was known when its prediction would have been made, split by time.
+
+The newest rows that a champion has not seen are the `judge` of champion and challenger; of the rest, the newest share
+is the `holdout` on which gates are measured; what remains is `fit`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from millrace import UseCase
+from millrace.errors import DataError
+from training import columns as c
+from training.columns import Array, Columns
+from training.job import Job, format_time, read_json, say, write_json
+from training.join import join
+from training.registry import champion
+from training.snapshot import EVENTS, LABELS, MANIFEST, Snapshot
+
+ROWS = "rows.parquet"
+FOLD = "fold"
+FIT, HOLDOUT, JUDGE = "fit", "holdout", "judge"
+#: With fewer rows a fold says nothing.
+FEWEST = 30
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Joined rows with target and fold, sorted by time and key."""
+
+    rows: Columns
+    manifest: dict[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path) -> Dataset:
+        return cls(c.read(folder / ROWS), read_json(folder / MANIFEST))
+
+    def of(self, *folds: str) -> dict[str, Array]:
+        """The rows of some folds."""
+        return c.take(self.rows, np.isin(self.rows[FOLD].astype(str), folds))
+
+
+def run(job: Job, wanted_champion: str, publish: bool, backfill: bool) -> None:
+    """Write the training set; publish the tables to the feature store."""
+    snapshot, manifest = Snapshot.read(job.input("snapshot"))
+    with tempfile.TemporaryDirectory() as scratch:
+        package = champion(job, wanted_champion, Path(scratch))
+        unseen_since = package.trained_until if package else None
+    rows = labelled(job.use_case, snapshot)
+    rows[FOLD] = folds(job.use_case, rows[job.use_case.event_time], snapshot.as_of, unseen_since)
+    folder = job.output("dataset")
+    c.write(rows, folder / ROWS)
+    counts = {fold: int(np.sum(rows[FOLD] == fold)) for fold in (FIT, HOLDOUT, JUDGE)}
+    write_json(
+        folder / MANIFEST,
+        {
+            "version": 1,
+            "snapshot": manifest["sha256"],
+            "as_of": manifest["as_of"],
+            "champion": package.arn if package else None,
+            "folds": counts,
+            "unlabelled": c.rows_of(snapshot.data[EVENTS]) - c.rows_of(rows),
+            "sha256": c.digest(rows),
+        },
+    )
+    say(f"training set as of {format_time(snapshot.as_of)}: " + ", ".join(f"{n} {fold}" for fold, n in counts.items()))
+    if publish and job.use_case.tables:
+        from training.publish import publish_tables
+
+        publish_tables(job, snapshot, backfill=backfill)
+
+
+def labelled(use_case: UseCase, snapshot: Snapshot) -> dict[str, Array]:
+    """The joined rows of the events whose label is known, with the target."""
+    events, labels = snapshot.data[EVENTS], snapshot.data[LABELS]
+    outcome = dict(zip(labels[use_case.key].tolist(), labels[use_case.target].tolist(), strict=True))
+    target = np.array([outcome.get(key, np.nan) for key in events[use_case.key].tolist()], dtype=np.float64)
+    known = ~np.isnan(target)
+    rows = join(use_case, c.take(events, known), {table.name: snapshot.data[table.name] for table in use_case.tables})
+    return rows | {use_case.target: target[known]}
+
+
+def folds(use_case: UseCase, times: Array, as_of: np.datetime64, unseen_since: np.datetime64 | None) -> Array:
+    """The fold of each row.
+
+    Args:
+        times: Event times, rising.
+        unseen_since: The newest row of the champion's training; None without a champion.
+
+    Raises:
+        DataError: When too few rows are left to fit or to hold out.
+    """
+    fold = np.full(len(times), FIT, dtype=object)
+    if unseen_since is not None:
+        judge = (times >= as_of - np.timedelta64(use_case.champion.judged_on, "us")) & (times > unseen_since)
+        # Too few new rows judge nobody: then the challenger may learn from them.
+        if judge.sum() >= FEWEST:
+            fold[judge] = JUDGE
+    rest = np.flatnonzero(fold == FIT)
+    cut = len(rest) - round(use_case.holdout * len(rest))
+    if min(cut, len(rest) - cut) < FEWEST:
+        raise DataError(
+            f"{len(rest)} rows with labels leave {cut} to fit and {len(rest) - cut} to hold out; expected at least "
+            f"{FEWEST} of each: widen history (now {use_case.history}) or wait for labels"
+        )
+    # Rows of one instant stay in one fold.
+    fold[rest[times[rest] >= times[rest[cut]]]] = HOLDOUT
+    return fold

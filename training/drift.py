@@ -1,0 +1,80 @@
+"""Baselines and drift: what a model's inputs and scores looked like in training, and how far they have moved.
+
+The measure is the population stability index, Σ (now - then) · ln(now / then) over bins of the baseline. It grows with
+the shift and, unlike a test's p-value, not with the number of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from training.columns import Array, Columns, is_missing, kind_of
+
+#: Quantile bins of a number.
+BINS = 10
+#: From this share on the most frequent value is a bin of its own and quintiles share the rest: precipitation is
+#: nearly always 0, and quantiles alone would put all of it into one bin.
+MODE_SHARE = 0.2
+#: Categories with a bin of their own; the rarer ones share one.
+CATEGORIES = 50
+#: Shares are at least this, so that a bin that was empty does not make the index infinite.
+FLOOR = 1e-4
+
+
+def baseline(columns: Columns) -> dict[str, dict[str, Any]]:
+    """Bins, their shares and the missing rate of each column."""
+    return {name: _bins_of(values) for name, values in columns.items()}
+
+
+def _bins_of(values: Array) -> dict[str, Any]:
+    missing = is_missing(values)
+    bins: dict[str, Any]
+    if kind_of(values) == "text":
+        names, counts = np.unique(values[~missing].astype(str), return_counts=True)
+        frequent = names[np.argsort(-counts, kind="stable")[:CATEGORIES]]
+        bins = {"kind": "text", "categories": sorted(frequent.tolist())}
+    else:
+        bins = {"kind": "number", **_edges(values[~missing].astype(np.float64))}
+    return {**bins, "missing": float(np.mean(missing)) if len(values) else 0.0, "shares": shares(bins, values)}
+
+
+def _edges(values: Array) -> dict[str, Any]:
+    if not len(values):
+        return {"mode": None, "edges": []}
+    distinct, counts = np.unique(values, return_counts=True)
+    top = int(np.argmax(counts))
+    mode = float(distinct[top]) if counts[top] / len(values) >= MODE_SHARE else None
+    rest, bins = (values, BINS) if mode is None else (values[values != mode], BINS // 2)
+    edges = np.quantile(rest, np.linspace(0, 1, bins + 1)[1:-1]) if len(rest) else np.array([])
+    return {"mode": mode, "edges": np.unique(edges).tolist()}
+
+
+def shares(bins: Mapping[str, Any], values: Array) -> list[float]:
+    """The share of rows in each bin; the last bin is that of missing values."""
+    missing = is_missing(values)
+    present = values[~missing]
+    if bins["kind"] == "text":
+        categories = np.array(bins["categories"], dtype=str)
+        texts = present.astype(str)
+        index = np.searchsorted(categories, texts)
+        known = np.isin(texts, categories)
+        counts = np.bincount(np.where(known, index, len(categories)), minlength=len(categories) + 1)
+    else:
+        numbers = present.astype(np.float64)
+        is_mode = numbers == bins["mode"] if bins["mode"] is not None else np.zeros(len(numbers), dtype=bool)
+        counts = np.bincount(
+            np.searchsorted(np.array(bins["edges"]), numbers[~is_mode], side="right"),
+            minlength=len(bins["edges"]) + 1,
+        )
+        counts = np.append(counts, is_mode.sum())
+    return [float(count) / max(len(values), 1) for count in (*counts.tolist(), int(missing.sum()))]
+
+
+def psi(then: Mapping[str, Any], values: Array) -> float:
+    """The population stability index of ``values`` against a column's baseline."""
+    expected = np.maximum(np.array(then["shares"]), FLOOR)
+    actual = np.maximum(np.array(shares(then, values)), FLOOR)
+    return float(np.sum((actual - expected) * np.log(actual / expected)))

@@ -1,0 +1,228 @@
+"""Step 5: measure the model on rows it has not seen, audit its groups, compare it with the champion, decide.
+
+The gate looks at the holdout alone. The comparison looks at rows that neither model was fitted on: the newest ones,
+else those that both held out. Without such rows a person decides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tempfile
+import time
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from millrace import DeclarationError, UseCase
+from millrace.environment import Promotion
+from millrace.errors import DataError
+from millrace.metrics import better
+from training import columns as c
+from training.columns import Array, Columns, is_missing, kind_of
+from training.dataset import FEWEST, FOLD, JUDGE, Dataset
+from training.job import Job, say, write_json
+from training.metrics import calibration, measure, rates, rounded
+from training.model import HOLDOUT, Model
+from training.registry import Package, champion, unpack
+from training.score import score_with
+
+#: One-row predictions that are timed.
+TIMED = 100
+APPROVED, PENDING, REJECTED = "Approved", "PendingManualApproval", "Rejected"
+
+
+#: What the registry does not take in a property's value.
+_UNTAKEN = re.compile(r"[^\w\s.:/=+\-@]")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Champion and challenger on the same rows; ``text`` says which and how they did."""
+
+    text: str
+    rows: int = 0
+    champion: float | None = None
+    challenger: float | None = None
+    is_better: bool | None = None
+    """None when they could not be compared."""
+
+
+def run(job: Job, wanted_champion: str) -> None:
+    """Write `evaluation.json`."""
+    case = job.use_case
+    archive = job.input("model") / "model.tar.gz"
+    dataset = Dataset.read(job.input("dataset"))
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = unpack(archive, Path(scratch) / "challenger")
+        model = Model.load(folder, job.functions)
+        if model.document["identity"]["code"] != job.code_sha256:
+            raise DataError("the model was trained by another bundle than the one that evaluates it; train it anew")
+        holdout = c.read(folder / HOLDOUT)
+        metrics = measure(case.problem, holdout["y"], holdout["p"])
+        slices = audit(case, holdout)
+        failed = gate(case, metrics, slices)
+        package = champion(job, wanted_champion, Path(scratch) / "champion")
+        comparison = compare(case, model, folder, dataset, package, Path(scratch))
+        latency = timed(model, dataset.rows)
+    identity = {**model.document["identity"], "model": hashlib.sha256(archive.read_bytes()).hexdigest()}
+    status, reason = decide(failed, package, comparison, _promotion(job))
+    evaluation = {
+        "gate": {"passed": 0 if failed else 1, "failed": "; ".join(failed)},
+        "approval": {"status": status, "description": reason[:1024]},
+        "metrics": {"rows": len(holdout["y"]), **metrics, **latency},
+        "champion": {"package": package.arn if package else "", **vars(comparison)},
+        "slices": slices,
+        "calibration": calibration(holdout["y"], holdout["p"]),
+        "identity": identity,
+        "metadata": _metadata(case, metrics, identity, dataset.manifest["as_of"], reason),
+    }
+    write_json(job.output("evaluation") / "evaluation.json", rounded(evaluation))
+    for name, value in metrics.items():
+        say(f"{name}={value:.6f};")
+    say(f"gate {'failed: ' + '; '.join(failed) if failed else 'passed'}")
+    say(f"{status}: {reason}")
+
+
+def gate(case: UseCase, metrics: dict[str, float], slices: dict[str, Any]) -> list[str]:
+    """What fails, a sentence each."""
+    failed = []
+    for bound in case.gates:
+        value = metrics.get(bound.metric)
+        if value is None:
+            failed.append(f"{bound.metric} is undefined on the holdout, which holds one outcome only")
+        elif bound.at_least is not None and value < bound.at_least:
+            failed.append(f"{bound.metric} is {value:.4f}; expected at least {bound.at_least:g}")
+        elif bound.at_most is not None and value > bound.at_most:
+            failed.append(f"{bound.metric} is {value:.4f}; expected at most {bound.at_most:g}")
+    for name, found in slices.items():
+        for gap, bound in (("tpr", found["max_tpr_gap"]), ("fpr", found["max_fpr_gap"])):
+            value = found[f"{gap}_gap"]
+            if bound is not None and value is not None and value > bound:
+                failed.append(f"{gap.upper()} gap between groups of {name} is {value:.3f}; expected at most {bound:g}")
+    return failed
+
+
+def audit(case: UseCase, holdout: Columns) -> dict[str, Any]:
+    """The groups of each slice one by one, and the gaps between those with enough rows."""
+    found: dict[str, Any] = {}
+    for part in case.slices:
+        groups = _groups(holdout[part.column])
+        by_group = {
+            name: rates(holdout["y"][groups == name], holdout["p"][groups == name], case.threshold)
+            for name in np.unique(groups)
+        }
+        judged = [group for group in by_group.values() if int(group["rows"] or 0) >= part.min_rows]
+        found[part.column] = {
+            "groups": by_group,
+            "max_tpr_gap": part.max_tpr_gap,
+            "max_fpr_gap": part.max_fpr_gap,
+            **{f"{rate}_gap": _gap([group[rate] for group in judged]) for rate in ("tpr", "fpr")},
+        }
+    return found
+
+
+def _groups(values: Array) -> Array:
+    """Texts are their own groups; numbers fall into quarters of equal mass."""
+    if kind_of(values) == "text":
+        return np.where(is_missing(values), "(missing)", values).astype(str)
+    edges = np.nanquantile(values, [0.25, 0.5, 0.75])
+    names = np.array([f"<{edges[0]:g}", *(f"{a:g}..{b:g}" for a, b in pairwise(edges)),
+                      f">={edges[-1]:g}"])  # fmt: skip
+    return np.where(np.isnan(values), "(missing)", names[np.searchsorted(edges, values, side="right").clip(0, 3)])
+
+
+def _gap(found: list[float | int | None]) -> float | None:
+    known = [value for value in found if value is not None]
+    return max(known) - min(known) if len(known) > 1 else None
+
+
+def compare(
+    case: UseCase, model: Model, folder: Path, dataset: Dataset, package: Package | None, scratch: Path
+) -> Comparison:
+    """Champion and challenger on rows that neither was fitted on."""
+    if package is None:
+        return Comparison("there is no champion")
+    version = f"champion version {package.version}"
+    if package.document["identity"] == model.document["identity"]:
+        return Comparison(f"{version} is the same model: same data, code and parameters", is_better=False)
+    judge = dataset.of(JUDGE)
+    if c.rows_of(judge):
+        rows = {name: values for name, values in judge.items() if name not in (case.target, FOLD)}
+        y, mine = judge[case.target], model.predict(rows)
+        try:
+            theirs, _ = score_with(package.folder, rows, scratch)
+        except DataError as error:
+            return Comparison(f"{version} could not be judged: {error}")
+        which = f"the {len(y)} newest rows"
+    else:
+        ours, other = c.read(folder / HOLDOUT), c.read(package.folder / HOLDOUT)
+        _, left, right = np.intersect1d(ours[case.key].astype(str), other[case.key].astype(str), return_indices=True)
+        if len(left) < FEWEST:
+            return Comparison(f"there are no rows that {version} has not been fitted on: nothing to compare on")
+        y, mine, theirs = ours["y"][left], ours["p"][left], other["p"][right]
+        which = f"{len(y)} rows that both held out"
+    return _judged(case, version, which, y, mine, theirs)
+
+
+def _judged(case: UseCase, version: str, which: str, y: Array, mine: Array, theirs: Array) -> Comparison:
+    metric = case.champion_metric
+    challenger, champion_ = (measure(case.problem, y, p).get(metric) for p in (mine, theirs))
+    if challenger is None or champion_ is None:
+        return Comparison(f"{metric} is undefined on {which}, which hold one outcome only", rows=len(y))
+    gain = challenger - champion_ if better(case.problem, metric) == "higher" else champion_ - challenger
+    is_better = gain >= case.champion.better_by
+    text = (
+        f"{metric} {challenger:.5f} against {champion_:.5f} of {version} on {which}: "
+        f"{'better' if gain >= 0 else 'worse'} by {abs(gain):.5f}, needed {case.champion.better_by:g}"
+    )
+    return Comparison(text, len(y), champion_, challenger, bool(is_better))
+
+
+def decide(failed: list[str], package: Package | None, comparison: Comparison, mode: Promotion) -> tuple[str, str]:
+    """The approval status of the model and its reason."""
+    passed = APPROVED if mode is Promotion.AUTOMATIC else PENDING
+    if failed:
+        return REJECTED, "; ".join(failed)
+    if package is None:
+        return passed, "the gate is passed and there is no champion"
+    if comparison.is_better is None:
+        return PENDING, comparison.text
+    return (passed if comparison.is_better else REJECTED), comparison.text
+
+
+def timed(model: Model, rows: Columns) -> dict[str, float]:
+    """Milliseconds of one row from joined columns to score: median and 99th percentile."""
+    seconds = []
+    for row in np.linspace(0, c.rows_of(rows) - 1, TIMED).astype(int):
+        one = {name: rows[name][row : row + 1] for name in model.document["inputs"]}
+        began = time.perf_counter()
+        model.predict(one)
+        seconds.append(time.perf_counter() - began)
+    return {
+        "latency_ms_p50": float(np.quantile(seconds, 0.5) * 1e3),
+        "latency_ms_p99": float(np.quantile(seconds, 0.99) * 1e3),
+    }
+
+
+def _metadata(
+    case: UseCase, metrics: dict[str, float], identity: dict[str, str], as_of: str, reason: str
+) -> dict[str, str]:
+    """What the registry's package carries: texts of at most 256 characters, the same names for every model."""
+    names = dict.fromkeys([*(bound.metric for bound in case.gates), case.champion_metric])
+    figures = {name: f"{metrics[name]:.5f}" if name in metrics else "undefined" for name in names}
+    return {**identity, **figures, "as_of": as_of, "comparison": _UNTAKEN.sub("", reason)[:256]}
+
+
+def _promotion(job: Job) -> Promotion:
+    text = job.environment.get("MILLRACE_PROMOTION") or Promotion.MANUAL.value
+    try:
+        return Promotion(text)
+    except ValueError as error:
+        known = ", ".join(mode.value for mode in Promotion)
+        raise DeclarationError(
+            "environment variables", [f"MILLRACE_PROMOTION={text!r}; expected one of {known}"]
+        ) from error

@@ -1,0 +1,203 @@
+"""The functions of a use case, found by name in its package, with what they return checked and brought to one type."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from millrace import FeatureTable, UseCase
+from millrace.errors import DataError, DeclarationError
+from millrace.metrics import Problem
+from training.columns import Array, Columns, is_missing, kind_of, normalise, take
+
+#: Where a function is looked for, in this order; the first one is the package itself.
+MODULES = ("", "data", "features", "model")
+#: When a label became known; the column that `labels` returns beside key and target.
+KNOWN_AT = "known_at"
+#: How far before the first event the rows of a table without `max_age` are asked for.
+REACH = np.timedelta64(30, "D")
+
+
+class Functions:
+    """What a use case can do. Spans are half open, [since, until), in UTC."""
+
+    def __init__(self, use_case: UseCase, modules: Sequence[ModuleType]) -> None:
+        self.use_case = use_case
+        self._modules = modules
+        if self._find("events") is None:
+            self._refuse("events", "what is predicted, with key, event time, entities and request-time columns")
+        for table in use_case.tables:
+            if self._find(table.name) is None:
+                self._refuse(table.name, f"the rows of the table: {table.entity}, {table.event_time} and values")
+
+    @classmethod
+    def load(cls, use_case: UseCase) -> Functions:
+        """Import the use case's package and those of its modules that there are."""
+        package = f"stacks.{use_case.package}"
+        names = [package, *(f"{package}.{name}" for name in MODULES[1:])]
+        return cls(use_case, [importlib.import_module(name) for name in names if importlib.util.find_spec(name)])
+
+    def events(self, since: np.datetime64, until: np.datetime64) -> dict[str, Array]:
+        """The events of the span, with the target when no function `labels` gives it, sorted by time and key."""
+        case = self.use_case
+        columns = self._call("events", since, until)
+        self._need(columns, "events", [case.key, *{table.entity: None for table in case.tables}], "text", exact=False)
+        self._need(columns, "events", [case.event_time], "time")
+        if self._find("labels") is None:
+            if case.target not in columns:
+                raise DataError(
+                    f"events() has no column {case.target!r} and there is no function labels(); "
+                    f"return the target in events, or write labels(since, until) in stacks/{case.package}/data.py"
+                )
+        elif case.target in columns:
+            raise DataError(
+                f"events() holds the target {case.target!r} and labels() gives it too; return it in one of them"
+            )
+        columns = _within(columns, case.event_time, since, until)
+        return take(columns, np.lexsort((columns[case.key].astype(str), columns[case.event_time])))
+
+    def labels(self, since: np.datetime64, until: np.datetime64, events: Columns) -> dict[str, Array]:
+        """Key, target and `known_at` of the span's events; without a function of that name, from ``events``."""
+        case = self.use_case
+        if self._find("labels") is None:
+            known = ~is_missing(events[case.target])
+            columns = {case.key: events[case.key], case.target: events[case.target], KNOWN_AT: events[case.event_time]}
+            return take(columns, known)
+        columns = self._call("labels", since, until)
+        self._need(columns, "labels", [case.key], "text", exact=False)
+        self._need(columns, "labels", [case.target], "number")
+        self._need(columns, "labels", [KNOWN_AT], "time")
+        columns = {name: columns[name] for name in (case.key, case.target, KNOWN_AT)}
+        return take(columns, np.argsort(columns[case.key].astype(str), kind="stable"))
+
+    def table(self, table: FeatureTable, since: np.datetime64, until: np.datetime64) -> dict[str, Array]:
+        """The rows of a table that became known in the span, sorted by time and entity."""
+        columns = self._call(table.name, since, until)
+        self._need(columns, table.name, [table.entity], "text", exact=False)
+        self._need(columns, table.name, [table.event_time], "time")
+        values = {name for name in columns if name not in (table.entity, table.event_time)}
+        if table.columns and values != set(table.columns):
+            raise DataError(
+                f"{table.name}() returned the values {sorted(values)}; the declaration of the table says "
+                f"{sorted(table.columns)}: make the two agree"
+            )
+        for name, kind in table.columns.items():
+            self._need(columns, table.name, [name], kind)
+        known = columns[table.event_time]
+        # The feature store keeps milliseconds; rounding up never lets a row be known too soon.
+        columns[table.event_time] = _ceil_to_milliseconds(known)
+        columns = _within(columns, table.event_time, since, until)
+        return take(columns, np.lexsort((columns[table.entity].astype(str), columns[table.event_time])))
+
+    def features(self, columns: Columns) -> dict[str, Array]:
+        """The request-time transform; without a function of that name, all columns but key, event time and target."""
+        case = self.use_case
+        transform = self._find("features")
+        if transform is None:
+            return {name: columns[name] for name in columns if name not in (case.key, case.event_time, case.target)}
+        try:
+            result = transform(columns)
+        except KeyError as error:
+            raise DataError(f"features() asks for the column {error.args[0]!r}; there are {sorted(columns)}") from error
+        checked = self._checked(result, "features")
+        for name, values in checked.items():
+            if kind_of(values) == "time":
+                raise DataError(f"features() returned times for {name!r}; expected numbers or text: derive them")
+        return checked
+
+    def model(self, params: Mapping[str, Any]) -> Any:
+        """The unfitted estimator; without a function of that name, gradient boosting.
+
+        It gets one float32 matrix: the features sorted by name, texts as codes of the categories, NaN for missing.
+        """
+        build = self._find("model")
+        if build is not None:
+            return build(dict(params))
+        from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+        binary = self.use_case.problem is Problem.BINARY
+        kind = HistGradientBoostingClassifier if binary else HistGradientBoostingRegressor
+        known = kind().get_params()
+        if unknown := sorted(set(params) - set(known)):
+            raise DeclarationError(
+                f"use case {self.use_case.name!r}",
+                [
+                    f"parameters: the default model has no {name!r}; it has: {', '.join(sorted(known))}"
+                    for name in unknown
+                ],
+            )
+        # Off: a random split of rows in time order would stop training by what it must not know.
+        return kind(**{"early_stopping": False, **params})
+
+    def _find(self, name: str) -> Callable[..., Any] | None:
+        for module in self._modules:
+            found = vars(module).get(name)
+            if callable(found):
+                return found  # type: ignore[no-any-return]
+        return None
+
+    def _refuse(self, function: str, purpose: str) -> None:
+        raise DeclarationError(
+            f"use case {self.use_case.name!r}",
+            [
+                f"there is no function {function}(since, until); "
+                f"write it in stacks/{self.use_case.package}/data.py: {purpose}"
+            ],
+        )
+
+    def _call(self, name: str, since: np.datetime64, until: np.datetime64) -> dict[str, Array]:
+        function = self._find(name)
+        assert function is not None
+        return self._checked(function(since, until), name)
+
+    def _checked(self, result: Any, function: str) -> dict[str, Array]:
+        if not isinstance(result, Mapping):
+            raise DataError(
+                f"{function}() returned {type(result).__name__}; expected a mapping of column name to array"
+            )
+        columns = {
+            name: np.asarray(values, dtype=np.float64)
+            if name == self.use_case.target and np.asarray(values).dtype.kind in "fiub"
+            else normalise(values, f"{function}() column {name!r}")
+            for name, values in result.items()
+        }
+        lengths = {name: len(values) for name, values in columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise DataError(f"{function}() returned columns of unequal lengths: {lengths}")
+        return columns
+
+    def _need(
+        self, columns: dict[str, Array], function: str, names: Sequence[str], kind: str, *, exact: bool = True
+    ) -> None:
+        """Check that columns are there in a kind; keys and entities (not ``exact``) may come as whole numbers."""
+        for name in names:
+            if name not in columns:
+                raise DataError(f"{function}() has no column {name!r}; it returned {sorted(columns)}")
+            found = kind_of(columns[name])
+            if found == kind:
+                continue
+            if not exact and found == "number" and np.array_equal(columns[name], np.floor(columns[name])):
+                columns[name] = columns[name].astype(np.int64).astype(str).astype(object)
+                continue
+            raise DataError(f"{function}() column {name!r} holds {found} ({columns[name].dtype}); expected {kind}")
+
+
+def _within(columns: Columns, time: str, since: np.datetime64, until: np.datetime64) -> dict[str, Array]:
+    """Rows outside the span are dropped; rows without a time are kept for the validator to find."""
+    times = columns[time]
+    return take(columns, np.isnat(times) | ((times >= since) & (times < until)))
+
+
+def reach(table: FeatureTable) -> np.timedelta64:
+    """How far before an event a row of the table may have become known and still count."""
+    return REACH if table.max_age is None else np.timedelta64(table.max_age, "us")
+
+
+def _ceil_to_milliseconds(times: Array) -> Array:
+    down = times.astype("datetime64[ms]").astype("datetime64[us]")
+    return np.where(times > down, down + np.timedelta64(1, "ms"), down)

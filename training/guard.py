@@ -1,0 +1,86 @@
+"""Whether a training that nobody asked for may run: one at a time, and not too soon after the last.
+
+An alarm that comes and goes, or two triggers of one cause, would else train the same model again and again.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from millrace.errors import MillraceError
+from training.job import Job, format_time, parse_time, say
+from training.registry import newest
+
+#: A training with this trigger was asked for by a person, and no guard stops it.
+MANUAL = "manual"
+#: The statuses of an execution that still runs.
+RUNNING = "Executing"
+
+
+def check(job: Job, as_of: np.datetime64, trigger: str, execution: str) -> None:
+    """Let the training go on, or refuse it.
+
+    Args:
+        job: Its names say which pipeline and which group of models.
+        as_of: The time of the data that would be trained on.
+        trigger: What started the pipeline; a person is never refused.
+        execution: The ARN of the pipeline's execution; empty when it is not known.
+
+    Raises:
+        MillraceError: When another execution runs or the newest model is too young.
+    """
+    if trigger == MANUAL:
+        return
+    if other := _runs_already(job, execution):
+        raise MillraceError(
+            f"not retrained: trigger {trigger!r}: execution {other} of {job.names.training_pipeline} was started "
+            "before and still runs; it trains on the same data: wait for it, or start the pipeline with Trigger=manual"
+        )
+    _cooled_down(job, as_of, trigger)
+
+
+def _runs_already(job: Job, execution: str) -> str | None:
+    """The ARN of another execution that runs and was started earlier; of two started at once one is the earlier."""
+    pages = job.client("sagemaker").get_paginator("list_pipeline_executions")
+    found: list[dict[str, Any]] = [
+        summary
+        for page in pages.paginate(PipelineName=job.names.training_pipeline)
+        for summary in page["PipelineExecutionSummaries"]
+    ]
+    mine = next((_order(summary) for summary in found if summary["PipelineExecutionArn"] == execution), None)
+    others = [
+        summary
+        for summary in found
+        if summary["PipelineExecutionStatus"] == RUNNING and summary["PipelineExecutionArn"] != execution
+    ]
+    earlier = sorted(_order(summary) for summary in others if mine is None or _order(summary) < mine)
+    return earlier[0][1] if earlier else None
+
+
+def _order(summary: dict[str, Any]) -> tuple[datetime, str]:
+    return summary["StartTime"], summary["PipelineExecutionArn"]
+
+
+def _cooled_down(job: Job, as_of: np.datetime64, trigger: str) -> None:
+    """Refuse when the newest model, whatever became of it, knows data that are nearly as new."""
+    cooldown = np.timedelta64(job.use_case.retraining.cooldown, "us")
+    arn = newest(job)
+    if arn is None:
+        return
+    described = job.client("sagemaker").describe_model_package(ModelPackageName=arn)
+    text = described.get("CustomerMetadataProperties", {}).get("as_of", "")
+    if not text:
+        say(f"guard: {arn} does not say as of when it was trained; no cooldown is kept")
+        return
+    trained = parse_time(text, f"as_of of {arn}")
+    if as_of - trained < cooldown:
+        version = f"version {described.get('ModelPackageVersion')} of {job.names.model_package_group}"
+        raise MillraceError(
+            f"not retrained: trigger {trigger!r}: {version} was trained on data as of {format_time(trained)}, this "
+            f"would be as of {format_time(as_of)}; expected at least "
+            f"{job.use_case.retraining.cooldown} between them (retraining.cooldown): wait, or start the pipeline with "
+            "Trigger=manual"
+        )

@@ -1,0 +1,44 @@
+"""Step 1: take the snapshot of what is known at one instant."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from training import guard
+from training.columns import Array, Columns, rows_of, take
+from training.functions import KNOWN_AT, Functions, reach
+from training.job import Job, say
+from training.snapshot import EVENTS, LABELS, Snapshot
+
+
+def run(job: Job, as_of: str, trigger: str = guard.MANUAL, execution: str = "") -> None:
+    """Write the snapshot of ``as_of`` (ISO 8601, or ``now``), unless the guard stops what ``trigger`` began."""
+    time = job.time(as_of)
+    guard.check(job, time, trigger, execution)
+    snapshot = collect(job.functions, time)
+    manifest = snapshot.write(job.output("snapshot"))
+    counts = ", ".join(f"{name} {rows_of(data)}" for name, data in snapshot.data.items())
+    say(f"snapshot of {manifest['as_of']} since {manifest['since']}: {counts}; sha256 {manifest['sha256'][:16]}")
+
+
+def collect(functions: Functions, as_of: np.datetime64) -> Snapshot:
+    """What is known at ``as_of``: labels that have arrived, rows that have become known; nothing of later."""
+    case = functions.use_case
+    since = as_of - np.timedelta64(case.history, "us")
+    events = functions.events(since, as_of)
+    labels = known_labels(functions, since, as_of, events)
+    events = {name: values for name, values in events.items() if name != case.target}
+    return Snapshot(as_of, since, {EVENTS: events, LABELS: labels, **tables_of(functions, since, as_of)})
+
+
+def known_labels(functions: Functions, since: np.datetime64, as_of: np.datetime64, events: Columns) -> dict[str, Array]:
+    """The labels of the events of [since, as_of) that have arrived by ``as_of``."""
+    labels = functions.labels(since, as_of, events)
+    # A label without a time stays for the validator to find.
+    return take(labels, ~(labels[KNOWN_AT] > as_of))
+
+
+def tables_of(functions: Functions, since: np.datetime64, until: np.datetime64) -> dict[str, dict[str, Array]]:
+    """The rows of each table that an event of [since, until) may see."""
+    first = since - np.timedelta64(functions.use_case.lead_time, "us")
+    return {table.name: functions.table(table, first - reach(table), until) for table in functions.use_case.tables}

@@ -1,0 +1,182 @@
+"""The online feature store: the newest record of each entity, in SageMaker's texts and as typed columns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from millrace import FeatureTable, UseCase
+from millrace.errors import MillraceError
+from millrace.names import Names
+from training.columns import Array
+from training.job import parse_time
+from training.join import feature_name, prediction_times, visible
+from training.requests import DTYPES
+
+#: Identifiers that one BatchGetRecord takes.
+AT_ONCE = 100
+#: How often what was left unprocessed is asked for again, and the first pause, seconds.
+TRIES, PAUSE = 4, 0.05
+
+#: A record as the store keeps it, without its group: feature name → text.
+Record = Mapping[str, str]
+
+
+class StoreError(MillraceError):
+    """The feature store does not answer, or not for this group: nothing may be predicted without its values."""
+
+
+def fetch(client: Any, wanted: Mapping[str, Iterable[str]]) -> dict[tuple[str, str], Record]:
+    """The records of feature groups.
+
+    Args:
+        client: For `sagemaker-featurestore-runtime`.
+        wanted: Feature group → identifiers.
+
+    Returns:
+        (Group, identifier) → record; what has no record is left out.
+
+    Raises:
+        StoreError: When the store did not answer for every identifier.
+    """
+    found: dict[tuple[str, str], Record] = {}
+    pairs = [(group, name) for group, names in wanted.items() for name in names]
+    for start in range(0, len(pairs), AT_ONCE):
+        left = pairs[start : start + AT_ONCE]
+        for attempt in range(TRIES):
+            if attempt:
+                time.sleep(PAUSE * 2**attempt)
+            left = _ask(client, left, found)
+            if not left:
+                break
+        else:
+            group, name = left[0]
+            raise StoreError(
+                f"feature group {group}: {len(left)} record(s) such as {name!r} were still unprocessed after "
+                f"{TRIES} tries; the store is overloaded: try again"
+            )
+    return found
+
+
+def _ask(client: Any, pairs: list[tuple[str, str]], found: dict[tuple[str, str], Record]) -> list[tuple[str, str]]:
+    """One BatchGetRecord; what it left unprocessed."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    groups: dict[str, list[str]] = {}
+    for group, name in pairs:
+        groups.setdefault(group, []).append(name)
+    identifiers = [
+        {"FeatureGroupName": group, "RecordIdentifiersValueAsString": names} for group, names in groups.items()
+    ]
+    try:
+        answer = client.batch_get_record(Identifiers=identifiers)
+    except (BotoCoreError, ClientError) as error:
+        raise StoreError(f"the feature store cannot be read ({', '.join(groups)}): {error}") from error
+    if errors := answer.get("Errors"):
+        first = errors[0]
+        raise StoreError(
+            f"feature group {first['FeatureGroupName']} cannot be read: {first['ErrorCode']}: {first['ErrorMessage']} "
+            f"(identifier {first['RecordIdentifierValueAsString']!r})"
+        )
+    for each in answer["Records"]:
+        values = {feature["FeatureName"]: feature["ValueAsString"] for feature in each["Record"]}
+        found[_name_of(each["FeatureGroupName"]), each["RecordIdentifierValueAsString"]] = values
+    return [
+        (_name_of(each["FeatureGroupName"]), name)
+        for each in answer.get("UnprocessedIdentifiers", [])
+        for name in each["RecordIdentifiersValueAsString"]
+    ]
+
+
+def _name_of(group: str) -> str:
+    """A group's name, which may come back as its ARN."""
+    return group.rpartition("/")[2]
+
+
+class OnlineTables:
+    """What the tables' newest rows say, as the point-in-time join would give it."""
+
+    def __init__(self, use_case: UseCase, names: Names, client: Any) -> None:
+        self._use_case = use_case
+        self._names = names
+        self._client = client
+
+    def columns(
+        self, tables: Collection[FeatureTable], columns: Mapping[str, Array], wanted: Mapping[str, Array]
+    ) -> dict[str, Array]:
+        """The joined columns of some tables for a batch.
+
+        Args:
+            columns: The batch: event time and entities.
+            wanted: Table → the rows that want it; the values of all others are missing.
+
+        Raises:
+            StoreError: When the store cannot say.
+        """
+        groups = {
+            self._names.feature_group(table.name): sorted(set(columns[table.entity][wanted[table.name]].tolist()))
+            for table in tables
+            if wanted[table.name].any()
+        }
+        records = fetch(self._client, groups) if groups else {}
+        at = prediction_times(self._use_case, columns[self._use_case.event_time])
+        joined: dict[str, Array] = {}
+        for table in tables:
+            joined |= self._joined(table, columns.get(table.entity), wanted[table.name], at, records)
+        return joined
+
+    def _joined(
+        self,
+        table: FeatureTable,
+        entities: Array | None,
+        wanted: Array,
+        at: Array,
+        records: Mapping[tuple[str, str], Record],
+    ) -> dict[str, Array]:
+        group = self._names.feature_group(table.name)
+        newest = {entity: record for (of, entity), record in records.items() if of == group}
+        times = {entity: known_at(table, group, record) for entity, record in newest.items()}
+        never = np.datetime64("NaT", "us")
+        # No entity is the empty text.
+        rows = ["" if entities is None or not wants else str(entities[row]) for row, wants in enumerate(wanted)]
+        known = np.asarray([times.get(entity, never) for entity in rows], dtype=DTYPES["time"])
+        seen = visible(table, known, at)
+        joined = {}
+        for name, kind in table.columns.items():
+            values = {entity: value_of(kind, record.get(name)) for entity, record in newest.items()}
+            missing = value_of(kind, None)
+            chosen = [values[entity] if sees else missing for entity, sees in zip(rows, seen, strict=True)]
+            joined[feature_name(table.name, name)] = np.asarray(chosen, dtype=DTYPES[kind])
+        return joined
+
+
+def known_at(table: FeatureTable, group: str, record: Record) -> np.datetime64:
+    """When a record of a group became known.
+
+    Raises:
+        StoreError: When it does not say.
+    """
+    if table.event_time not in record:
+        raise StoreError(f"feature group {group}: a record has no {table.event_time!r}; it has {sorted(record)}")
+    return parse_time(record[table.event_time], f"{table.event_time} in feature group {group}")
+
+
+def value_of(kind: str, text: str | None) -> Any:
+    """A value from its text in the store, where a missing one is left out."""
+    if kind == "number":
+        return np.float32(np.nan) if text is None else np.float32(float(text))
+    return text
+
+
+def text_of(value: Any) -> str | None:
+    """The text from which :func:`value_of` makes exactly the same value; None for a missing one."""
+    if value is None or value != value:  # NaN is the one that differs from itself
+        return None
+    if isinstance(value, str):
+        return value
+    shortest = str(value)
+    # A reader goes through a double; the few shortest decimals that it would round differently are written in full.
+    return shortest if np.float32(float(shortest)) == value else repr(float(value))

@@ -1,0 +1,144 @@
+"""The metrics that `millrace/metrics.py` names, and what audits need; `y` is the outcome, `p` the prediction.
+
+NumPy alone: a monitor of a few thousand rows should not wait for larger libraries.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from millrace.metrics import Problem
+from training.columns import Array, is_missing
+
+#: Bins of equal mass in the expected calibration error.
+BINS = 10
+#: Probabilities are kept this far from 0 and 1 in the log loss, as scikit-learn does in double precision.
+EPSILON = float(np.finfo(np.float64).eps)
+
+
+def measure(problem: Problem, y: Array, p: Array) -> dict[str, float]:
+    """All metrics of a problem type; one that is undefined on these rows (a single class) is left out."""
+    if problem is Problem.BINARY:
+        found = {
+            "roc_auc": roc_auc(y, p),
+            "average_precision": average_precision(y, p),
+            "brier": brier(y, p),
+            "brier_skill": brier_skill(y, p),
+            "ece": ece(y, p),
+            "log_loss": log_loss(y, p),
+        }
+    else:
+        error = np.asarray(p, float) - y
+        spread = float(np.sum((y - np.mean(y)) ** 2))
+        found = {
+            "mae": float(np.mean(np.abs(error))),
+            "rmse": math.sqrt(float(np.mean(error**2))),
+            "r2": 1.0 - float(np.sum(error**2)) / spread if spread else math.nan,
+            "bias": abs(float(np.mean(error))),
+        }
+    return {name: value for name, value in found.items() if not math.isnan(value)}
+
+
+def roc_auc(y: Array, p: Array) -> float:
+    """Probability that a random positive scores above a random negative, ties counting half (Mann-Whitney)."""
+    positives = int(np.sum(y == 1))
+    negatives = len(y) - positives
+    if not positives or not negatives:
+        return math.nan
+    _, index, counts = np.unique(p, return_inverse=True, return_counts=True)
+    ranks = np.cumsum(counts) - (counts - 1) / 2
+    return float((np.sum(ranks[index][y == 1]) - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def average_precision(y: Array, p: Array) -> float:
+    """Sum over thresholds of the gain in recall times the precision."""
+    positives = float(np.sum(y == 1))
+    if not positives:
+        return math.nan
+    order = np.argsort(-np.asarray(p), kind="stable")
+    scores, hits = np.asarray(p)[order], np.cumsum(np.asarray(y)[order] == 1)
+    last = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
+    precision, recall = hits[last] / (last + 1), hits[last] / positives
+    return float(np.sum(np.diff(recall, prepend=0.0) * precision))
+
+
+def brier(y: Array, p: Array) -> float:
+    """Mean squared error of the probability."""
+    return float(np.mean((np.asarray(p, float) - y) ** 2))
+
+
+def brier_skill(y: Array, p: Array) -> float:
+    """1 - Brier / (base rate · (1 - base rate)): what the model adds to always saying the base rate."""
+    base = float(np.mean(y))
+    return 1.0 - brier(y, p) / (base * (1.0 - base)) if 0.0 < base < 1.0 else math.nan
+
+
+def log_loss(y: Array, p: Array) -> float:
+    """Mean negative log-likelihood, nats."""
+    q = np.clip(np.asarray(p, float), EPSILON, 1.0 - EPSILON)
+    return float(-np.mean(y * np.log(q) + (1.0 - y) * np.log1p(-q)))
+
+
+def calibration(y: Array, p: Array, bins: int = BINS) -> list[dict[str, float]]:
+    """Rows, mean prediction and observed rate of bins of equal mass, by rising prediction."""
+    order = np.argsort(p, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    return [
+        {"rows": len(part), "predicted": float(np.mean(p[part])), "observed": float(np.mean(y[part]))} for part in parts
+    ]
+
+
+def ece(y: Array, p: Array, bins: int = BINS) -> float:
+    """Expected calibration error: the mean gap of prediction and outcome over bins of equal mass."""
+    table = calibration(y, p, bins)
+    return sum(row["rows"] * abs(row["predicted"] - row["observed"]) for row in table) / len(y)
+
+
+def rates(y: Array, p: Array, threshold: float) -> dict[str, float | int | None]:
+    """Rows, base rate, true and false positive rate at a threshold, and AUC; None where undefined."""
+    positive = p >= threshold
+    late, on_time = y == 1, y != 1
+    auc = roc_auc(y, p)
+    return {
+        "rows": len(y),
+        "base_rate": float(np.mean(y)) if len(y) else None,
+        "tpr": float(np.mean(positive[late])) if late.any() else None,
+        "fpr": float(np.mean(positive[on_time])) if on_time.any() else None,
+        "roc_auc": None if math.isnan(auc) else auc,
+    }
+
+
+def single_feature_auc(y: Array, values: Array) -> float:
+    """How well one column alone tells the outcome, whichever way round; texts by their rate of the outcome.
+
+    Rates are taken on one half of the rows and used on the other: many rare values would else look like a leak.
+    """
+    if values.dtype.kind != "O":
+        known = ~np.isnan(values)
+        filled = np.where(known, values, np.nanmin(values) - 1.0 if known.any() else 0.0)
+        auc = roc_auc(y, filled)
+    else:
+        _, index = np.unique(np.where(is_missing(values), "", values).astype(str), return_inverse=True)
+        scores = np.empty(len(y))
+        half = np.arange(len(y)) % 2 == 0
+        for fit, use in ((half, ~half), (~half, half)):
+            base = float(np.mean(y[fit])) if fit.any() else 0.5
+            hits = np.bincount(index[fit], weights=y[fit], minlength=index.max() + 1)
+            counts = np.bincount(index[fit], minlength=index.max() + 1)
+            scores[use] = ((hits + base) / (counts + 1.0))[index[use]]
+        auc = roc_auc(y, scores)
+    return math.nan if math.isnan(auc) else max(auc, 1.0 - auc)
+
+
+def rounded(document: Any, digits: int = 6) -> Any:
+    """A JSON document with its floats rounded and what is no number as None."""
+    if isinstance(document, dict):
+        return {key: rounded(value, digits) for key, value in document.items()}
+    if isinstance(document, (list, tuple)):
+        return [rounded(value, digits) for value in document]
+    if isinstance(document, (float, np.floating)):
+        return round(float(document), digits) if math.isfinite(document) else None
+    return document.item() if isinstance(document, np.generic) else document

@@ -1,0 +1,170 @@
+"""The model as it is stored and used: the same path from joined rows to a score in training, audits and the endpoint.
+
+Its folder holds `model.joblib` (the estimator), `model.json` (what it needs, how texts are coded, where it comes from),
+`baseline.json` (for drift), `holdout.parquet` (scores of rows it had not seen) and `code/bundle.pyz` (the code itself).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from millrace.errors import DataError
+from millrace.metrics import Problem
+from training.columns import Array, Columns, is_missing, kind_of
+from training.functions import Functions
+from training.job import read_json, write_json
+
+MODEL, DOCUMENT, BASELINE, HOLDOUT, BUNDLE = (
+    "model.joblib",
+    "model.json",
+    "baseline.json",
+    "holdout.parquet",
+    "code/bundle.pyz",
+)
+#: The code of a category that training did not see.
+UNSEEN = -1.0
+
+
+class Used(Mapping[str, Array]):
+    """Columns that remember which of them were asked for."""
+
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
+        self.names: set[str] = set()
+
+    def __getitem__(self, name: str) -> Array:
+        values = self._columns[name]
+        self.names.add(name)
+        return values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+
+@dataclass
+class Model:
+    """A fitted estimator with the description of its inputs.
+
+    ``document`` is `model.json`: `inputs` and `features` map names to kinds, `categories` lists the known texts of
+    each text feature in the order of their codes.
+    """
+
+    functions: Functions
+    document: dict[str, Any]
+    estimator: Any
+    _codes: dict[str, dict[str, int]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._codes = {
+            name: {text: code for code, text in enumerate(texts)} for name, texts in self.document["categories"].items()
+        }
+
+    @classmethod
+    def load(cls, folder: Path, functions: Functions) -> Model:
+        """The model of a folder."""
+        import joblib
+
+        document = read_json(folder / DOCUMENT)
+        return cls(functions, document, joblib.load(folder / MODEL))
+
+    def save(self, folder: Path) -> None:
+        """Write estimator and document; equal models give equal bytes."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MODEL).write_bytes(stable_pickle(self.estimator))
+        write_json(folder / DOCUMENT, self.document)
+
+    def features(self, rows: Columns) -> dict[str, Array]:
+        """The features of joined rows.
+
+        Raises:
+            DataError: When they are not those that the model was fitted on.
+        """
+        found = self.functions.features({name: rows[name] for name in self.document["inputs"]})
+        if (kinds := {name: kind_of(values) for name, values in found.items()}) != self.document["features"]:
+            raise DataError(
+                f"features() gives {kinds}; the model was fitted on {self.document['features']}: train anew"
+            )
+        return found
+
+    def score(self, features: Columns) -> Array:
+        """The probability of a late outcome, or the predicted value: float64, one a row."""
+        matrix = encode(features, self.document["features"], self._codes)
+        if self.functions.use_case.problem is Problem.BINARY:
+            return np.asarray(self.estimator.predict_proba(matrix)[:, 1], dtype=np.float64)
+        return np.asarray(self.estimator.predict(matrix), dtype=np.float64)
+
+    def predict(self, rows: Columns) -> Array:
+        """The scores of joined rows."""
+        return self.score(self.features(rows))
+
+
+def encode(features: Columns, kinds: Mapping[str, str], codes: Mapping[str, Mapping[str, int]]) -> Array:
+    """One float32 matrix, a column a feature: texts as codes, unseen ones as -1, missing ones as NaN."""
+    matrix = np.empty((len(next(iter(features.values()))), len(kinds)), dtype=np.float32)
+    for column, name in enumerate(kinds):
+        if name in codes:
+            known = codes[name]
+            matrix[:, column] = [np.nan if text is None else known.get(text, UNSEEN) for text in features[name]]
+        else:
+            matrix[:, column] = features[name]
+    return matrix
+
+
+def categories(features: Columns) -> dict[str, list[str]]:
+    """The texts of each text feature, sorted; their positions are their codes."""
+    return {
+        name: sorted(set(values[~is_missing(values)].tolist()))
+        for name, values in features.items()
+        if kind_of(values) == "text"
+    }
+
+
+def fit(functions: Functions, parameters: Mapping[str, Any], rows: Columns, y: Array) -> Model:
+    """Fit the use case's estimator on joined rows.
+
+    Args:
+        rows: Joined rows without key and target.
+        y: The outcome of each row.
+    """
+    used = Used(rows)
+    features = functions.features(used)
+    if not features:
+        raise DataError("features() returned no column; a model needs at least one")
+    document: dict[str, Any] = {
+        "inputs": {name: kind_of(rows[name]) for name in rows if name in used.names},
+        # Sorted, as the document is when it is read again: the matrix has its columns in this order.
+        "features": {name: kind_of(features[name]) for name in sorted(features)},
+        "categories": categories(features),
+    }
+    estimator = functions.model(parameters)
+    unset = {name: value for name, value in estimator.get_params().items() if name.split("__")[-1] == "random_state"}
+    estimator.set_params(**{name: functions.use_case.seed for name, value in unset.items() if value is None})
+    model = Model(functions, document, estimator)
+    binary = functions.use_case.problem is Problem.BINARY
+    estimator.fit(encode(features, document["features"], model._codes), y.astype(np.int8) if binary else y)
+    return model
+
+
+def stable_pickle(estimator: Any) -> bytes:
+    """A joblib pickle that depends on values alone.
+
+    A fresh object shares strings and arrays in its own way, which a pickle shows; one that was pickled and loaded
+    before shares them as the pickle says.
+    """
+    import joblib
+
+    first = io.BytesIO()
+    joblib.dump(estimator, first)
+    first.seek(0)
+    second = io.BytesIO()
+    joblib.dump(joblib.load(first), second)
+    return second.getvalue()

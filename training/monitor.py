@@ -1,0 +1,329 @@
+"""The monitor: what was served in the last window, measured against training, against the join and against outcomes.
+
+It reads the endpoint's data capture, takes the labels that have arrived, publishes figures to CloudWatch and writes a
+report for people. The baseline is that of the model that serves now.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from millrace.declaration import UseCase
+from millrace.metrics import Problem
+from training import captured, registry
+from training import columns as c
+from training.captured import Served
+from training.columns import Array, Columns, is_missing
+from training.drift import psi, shares
+from training.functions import Functions
+from training.ingest import known_labels, tables_of
+from training.job import Job, format_time, read_json, say, write_json
+from training.join import feature_name, join
+from training.metrics import calibration, measure, rounded
+from training.model import BASELINE
+from training.page import page
+from training.registry import Package
+from training.score import score_with
+from training.train import SCORE
+
+#: With fewer rows no drift is published: the index of n rows of an unchanged population exceeds 16.9 / n once in
+#: twenty times (chi-square of ten bins), and an alarm must not fire on that.
+MIN_ROWS = 200
+#: Requests are made around the time that the prediction is for; how much earlier they may have been, besides the lead.
+EARLY = np.timedelta64(1, "D")
+#: Data points of one PutMetricData call.
+AT_ONCE = 1000
+#: A served score is the current model's when it differs by no more: an answer in CSV is rounded.
+SAME_SCORE = 1e-6
+#: Differing rows that the report shows.
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Window:
+    """The served rows of the window, with what is known about them now."""
+
+    rows: Columns
+    complete: Array
+    """Whether all inputs of a row are known."""
+    y: Array
+    """The outcome of each row; NaN where none has arrived."""
+
+
+def run(job: Job, as_of: str) -> None:
+    """Publish the figures as of a data time; write `monitor.json` and `report.html`."""
+    now = job.time(as_of)
+    since = now - np.timedelta64(job.use_case.monitoring.window, "us")
+    report: dict[str, Any] = {
+        "version": 1,
+        "use_case": job.use_case.name,
+        "endpoint": job.names.endpoint,
+        "as_of": format_time(now),
+        "since": format_time(since),
+        "rows": 0,
+        "notes": [],
+    }
+    if endpoint := registry.endpoint(job):
+        with tempfile.TemporaryDirectory() as scratch:
+            package = registry.serving(job, endpoint["EndpointConfigName"], Path(scratch) / "serving")
+            kinds = package.document["inputs"]
+            served = captured.read(job, kinds, _captured_since(job, since, endpoint["CreationTime"]))
+            report |= _examined(job, package, served, since, now, Path(scratch))
+            report["model"]["config"] = endpoint["EndpointConfigName"]
+    else:
+        report["notes"].append("the endpoint is not there: it is pending its first approved model")
+    data = data_points(job.names.endpoint, report)
+    publish(job, data)
+    report["published"] = len(data)
+    folder = job.output("report")
+    report = rounded(report)
+    write_json(folder / "monitor.json", report)
+    (folder / "report.html").write_text(page(report, job.use_case.monitoring))
+    _tell(report)
+
+
+def _captured_since(job: Job, since: np.datetime64, created: datetime) -> np.datetime64:
+    """The first wall-clock hour whose capture can matter.
+
+    Where data time follows the wall clock, a request lies near the time that its prediction is for; a replay may have
+    been at any time, but not before there was an endpoint.
+    """
+    if job.environment.get("MILLRACE_CLOCK"):
+        return np.datetime64(created.astimezone(UTC).replace(tzinfo=None), "us") - np.timedelta64(1, "h")
+    return since - np.timedelta64(job.use_case.lead_time, "us") - EARLY
+
+
+def _examined(
+    job: Job, package: Package, served: Served, since: np.datetime64, now: np.datetime64, scratch: Path
+) -> dict[str, Any]:
+    """Everything that the report says about the served rows."""
+    case = job.use_case
+    notes = [f"the baseline is that of {_named(package)}, whichever versions served in the window"]
+    times = served.rows[case.event_time]
+    chosen = (times >= since) & (times < now)
+    rows = c.take(served.rows, chosen)
+    report: dict[str, Any] = {
+        "model": {
+            "package": package.arn,
+            "version": package.version,
+            "trained_until": package.document["trained_until"],
+            "identity": package.document["identity"],
+        },
+        "captured": {
+            "requests": served.requests,
+            "rows": len(times),
+            "repeated": served.duplicates,
+            "outside": int(np.sum(~chosen)),
+            "unreadable": served.unreadable,
+        },
+        "rows": c.rows_of(rows),
+        "notes": notes,
+    }
+    for reason, found in served.unreadable.items():
+        notes.append(f"{found['count']} not read: {reason} (first: {found['example']})")
+    if not report["rows"]:
+        notes.append("nothing was served in the window")
+        return report
+    events = job.functions.events(since, now)
+    window = Window(rows, served.complete[chosen], _outcomes(job.functions, rows, events, since, now))
+    if left_out := int(np.sum(~window.complete)):
+        notes.append(f"{left_out} row(s) count for the score alone: an answer in CSV does not say what was looked up")
+    report |= _drift(case, package, window, scratch, notes)
+    report |= _quality(case, window, notes)
+    report |= _skew(job.functions, window, events, since, now, notes)
+    return report
+
+
+def _outcomes(functions: Functions, rows: Columns, events: Columns, since: np.datetime64, now: np.datetime64) -> Array:
+    """The outcome of each row as far as it has arrived."""
+    case = functions.use_case
+    labels = known_labels(functions, since, now, events)
+    known = dict(zip(labels[case.key].tolist(), labels[case.target].tolist(), strict=True))
+    return np.array([known.get(key, np.nan) for key in rows[case.key].tolist()], dtype=np.float64)
+
+
+# -- drift -------------------------------------------------------------------------------------------------------------
+
+
+def _drift(case: UseCase, package: Package, window: Window, scratch: Path, notes: list[str]) -> dict[str, Any]:
+    """Each feature, as the model's own code makes it, and the score against the model's baseline."""
+    baseline: dict[str, Any] = read_json(package.folder / BASELINE)
+    values: dict[str, Array] = {}
+    report: dict[str, Any] = {}
+    if window.complete.any():
+        complete = c.take(window.rows, window.complete)
+        inputs = {name: column for name, column in complete.items() if name != SCORE}
+        mine, values = score_with(package.folder, inputs, scratch)
+        report["by_current_model"] = int(np.sum(np.abs(mine - complete[SCORE]) <= SAME_SCORE))
+    values = {**values, SCORE: window.rows[SCORE]}
+    features = {
+        name: {
+            "rows": len(column),
+            "psi": psi(baseline[name], column) if len(column) >= MIN_ROWS else None,
+            "missing": float(np.mean(is_missing(column))),
+            "missing_then": baseline[name]["missing"],
+            "informational": name in case.monitoring.informational,
+        }
+        for name, column in values.items()
+    }
+    judged = {
+        name: found["psi"]
+        for name, found in features.items()
+        if found["psi"] is not None and not found["informational"]
+    }
+    if len(window.rows[SCORE]) < MIN_ROWS:
+        notes.append(
+            f"no drift: {len(window.rows[SCORE])} row(s), expected at least {MIN_ROWS}: fewer are mostly noise"
+        )
+    return report | {
+        "features": features,
+        "psi_max": max(judged.values(), default=None),
+        "psi_max_of": max(judged, key=judged.__getitem__, default=None),
+        "scores": {
+            "edges": baseline[SCORE]["edges"],
+            "then": baseline[SCORE]["shares"],
+            "now": shares(baseline[SCORE], window.rows[SCORE]),
+        },
+    }
+
+
+# -- quality -----------------------------------------------------------------------------------------------------------
+
+
+def _quality(case: UseCase, window: Window, notes: list[str]) -> dict[str, Any]:
+    """All metrics of the problem over the rows whose outcome has arrived, if they are enough."""
+    known = ~np.isnan(window.y)
+    labelled = int(known.sum())
+    report: dict[str, Any] = {"labelled": labelled, "label_coverage": labelled / len(known), "quality": {}}
+    if labelled < case.monitoring.min_labels:
+        notes.append(
+            f"no quality: {labelled} labelled row(s), expected at least {case.monitoring.min_labels} "
+            "(monitoring.min_labels)"
+        )
+        return report
+    y, p = window.y[known], window.rows[SCORE][known]
+    report["quality"] = measure(case.problem, y, p)
+    if case.problem is Problem.BINARY:
+        report["calibration"] = calibration(y, p)
+    return report
+
+
+# -- skew --------------------------------------------------------------------------------------------------------------
+
+
+def _skew(
+    functions: Functions, window: Window, events: Columns, since: np.datetime64, now: np.datetime64, notes: list[str]
+) -> dict[str, Any]:
+    """The table columns as served against those that the point-in-time join gives the same keys."""
+    case = functions.use_case
+    names = [feature_name(table.name, column) for table in case.tables for column in table.columns]
+    served = c.take(window.rows, window.complete)
+    if not (names := [name for name in names if name in served]):
+        return {}
+    place = {key: row for row, key in enumerate(events[case.key].tolist())}
+    at = np.array([place.get(key, -1) for key in served[case.key].tolist()], dtype=np.int64)
+    if strangers := int(np.sum(at < 0)):
+        notes.append(
+            f"{strangers} served row(s) are not compared with the join: events() does not know their {case.key}"
+        )
+    served = c.take(served, at >= 0)
+    if not (compared := c.rows_of(served)):
+        return {}
+    joined = join(case, c.take(events, at[at >= 0]), tables_of(functions, since, now))
+    differs = {name: ~_same(served[name], joined[name]) for name in names}
+    rows = np.any(list(differs.values()), axis=0)
+    examples = [
+        {
+            "key": served[case.key][row],
+            "columns": {
+                name: {"served": _plain(served[name][row]), "joined": _plain(joined[name][row])}
+                for name in names
+                if differs[name][row]
+            },
+        }
+        for row in np.flatnonzero(rows)[:SHOWN]
+    ]
+    return {
+        "skew": {
+            "share": float(np.mean(rows)),
+            "rows": int(rows.sum()),
+            "compared": compared,
+            "columns": {name: int(wrong.sum()) for name, wrong in differs.items() if wrong.any()},
+            "examples": examples,
+        }
+    }
+
+
+def _same(left: Array, right: Array) -> Array:
+    """Whether values are equal; two missing ones are."""
+    return np.asarray((left == right) | (is_missing(left) & is_missing(right)))
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+# -- publishing --------------------------------------------------------------------------------------------------------
+
+
+def data_points(endpoint: str, report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What is published of a report; a figure that is not known is left out, never sent as a zero."""
+    figures = {
+        "heartbeat": 1,
+        "rows": report["rows"],
+        "psi_max": report.get("psi_max"),
+        "label_coverage": report.get("label_coverage"),
+        "skew": report.get("skew", {}).get("share"),
+        **report.get("quality", {}),
+    }
+    of_endpoint = [{"Name": "Endpoint", "Value": endpoint}]
+    points = [(name, value, of_endpoint) for name, value in figures.items()]
+    for feature, found in report.get("features", {}).items():
+        of_feature = [*of_endpoint, {"Name": "Feature", "Value": feature}]
+        points += [("psi", found["psi"], of_feature), ("missing_rate", found["missing"], of_feature)]
+    return [
+        {"MetricName": name, "Value": float(value), "Dimensions": dimensions}
+        for name, value, dimensions in points
+        if value is not None and np.isfinite(value)
+    ]
+
+
+def publish(job: Job, data: list[dict[str, Any]]) -> None:
+    """Send data points to CloudWatch, stamped with the wall clock, which is what alarms go by."""
+    cloudwatch = job.client("cloudwatch")
+    stamp = datetime.now(UTC)
+    for first in range(0, len(data), AT_ONCE):
+        batch = [{**point, "Timestamp": stamp} for point in data[first : first + AT_ONCE]]
+        cloudwatch.put_metric_data(Namespace=job.names.metric_namespace, MetricData=batch)
+
+
+def _tell(report: Mapping[str, Any]) -> None:
+    """The report's main figures, for the log."""
+    for note in report["notes"]:
+        say(f"note: {note}")
+    if report.get("features"):
+        drift = ", ".join(
+            f"{name} {found['psi']:.3f}"
+            for name, found in sorted(report["features"].items(), key=lambda item: -(item[1]["psi"] or 0.0))
+            if found["psi"] is not None
+        )
+        say(f"psi: {drift or 'not measured'}")
+    for name, value in report.get("quality", {}).items():
+        say(f"{name}={value:.6f};")
+    if skew := report.get("skew"):
+        say(f"skew: {skew['rows']} of {skew['compared']} rows differ from the join")
+    say(
+        f"{report['endpoint']} as of {report['as_of']} since {report['since']}: {report['rows']} rows served, "
+        f"{report.get('labelled', 0)} with an outcome; {report['published']} data points published"
+    )
+
+
+def _named(package: Package) -> str:
+    return f"model version {package.version}" if package.version else package.arn

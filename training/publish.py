@@ -1,0 +1,188 @@
+"""Bring the feature store up to date with the tables.
+
+For each entity the endpoint needs one row, the newest: it goes to the online store and, like every record there, to
+the offline store. Rows before it that are new too go to the offline store alone, where the table has a `max_age` those
+of that last span; with a backfill all rows, also those that a run before has written: the offline store only grows,
+and its readers take the newest write of a row.
+
+What is new is decided by the online store: rows known later than an entity's record there, or another content of the
+same time, as after a column was added. So a second run writes nothing, and a run as of an earlier time takes nothing
+back. The newest row is written last: a run that was cut off is made up for by the next.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from millrace import FeatureTable
+from millrace.errors import DataError, MillraceError
+from training import columns as c
+from training.columns import Array, Columns, is_missing
+from training.functions import reach
+from training.job import Job, format_time, say
+from training.lookup import Record, StoreError, fetch, known_at, text_of
+from training.snapshot import Snapshot
+from training.validate import Findings, broken_by
+
+#: Records on their way at once, and seconds between two lines of progress.
+THREADS, PROGRESS = 16, 5.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table that is to be written."""
+
+    table: str
+    entity: str
+    record: Record
+    online: bool
+    """Whether it goes to both stores, or to the offline store alone."""
+
+
+def run(job: Job, as_of: str) -> None:
+    """Publish what became known until ``as_of`` (ISO 8601, or ``now``), looking as far back as a row may count."""
+    now = job.time(as_of)
+    # A row that is known at the very instant counts.
+    until = now + np.timedelta64(1, "us")
+    data = {table.name: job.functions.table(table, now - reach(table), until) for table in job.use_case.tables}
+    publish_tables(job, _accepted(job, Snapshot(now, now, data)), backfill=False)
+
+
+def publish_tables(job: Job, snapshot: Snapshot, *, backfill: bool) -> None:
+    """Publish the tables of a snapshot that was validated.
+
+    Args:
+        backfill: Whether all its rows go to the offline store.
+
+    Raises:
+        MillraceError: When a feature group is missing or a record is refused.
+    """
+    client = job.client("sagemaker-featurestore-runtime")
+    for table in job.use_case.tables:
+        began = time.monotonic()
+        older, newest = _new_rows(job, client, table, snapshot.data[table.name], backfill)
+        group = job.names.feature_group(table.name)
+        for rows in (older, newest):
+            _put_all(client, group, rows)
+        say(
+            f"published {table.name} as of {format_time(snapshot.as_of)}: {len(newest)} row(s) online, "
+            f"{len(older)} more offline, {time.monotonic() - began:.1f} s"
+        )
+
+
+def _accepted(job: Job, snapshot: Snapshot) -> Snapshot:
+    """The rows that the validator would not set aside: what training does not see, the endpoint must not see either."""
+    findings = Findings(job.use_case, snapshot)
+    data: dict[str, Columns] = {}
+    for table in job.use_case.tables:
+        rows = snapshot.data[table.name]
+        for column in (table.entity, table.event_time):
+            if (missing := is_missing(rows[column])).any():
+                raise DataError(
+                    f"{table.name}: {column} is missing in {missing.sum()} row(s); expected it in every row"
+                )
+        bad = np.zeros(c.rows_of(rows), dtype=bool)
+        for rule in job.use_case.expectations:
+            if rule.table == table.name:
+                # However many there are: a few rows are no sample that a share could be judged on.
+                always = rule.model_copy(update={"max_bad": 1.0, "max_missing": 1.0})
+                bad |= broken_by(always, rows, findings)
+        if bad.any():
+            say(f"{table.name}: left out {bad.sum()} row(s) that break a rule")
+        data[table.name] = c.take(rows, ~bad)
+    return Snapshot(snapshot.as_of, snapshot.since, data)
+
+
+def _new_rows(job: Job, client: Any, table: FeatureTable, rows: Columns, backfill: bool) -> tuple[list[Row], list[Row]]:
+    """The rows for the offline store alone, and those for both."""
+    entities, known = rows[table.entity], rows[table.event_time]
+    # Of rows known at the same time the last one counts, as in the join.
+    order = np.lexsort((known, entities.astype(str)))
+    is_newest = np.ones(len(order), dtype=bool)
+    is_newest[:-1] = entities[order][1:] != entities[order][:-1]
+    group = job.names.feature_group(table.name)
+    there = _there(client, group, entities[order][is_newest])
+    newest, bound = [], {}
+    for index in order[is_newest].tolist():
+        row = _row(table, rows, index, online=True)
+        record = there.get(row.entity)
+        # NaT is before and after nothing.
+        bound[row.entity] = known_at(table, group, record) if record else np.datetime64("NaT", "us")
+        if record != row.record and not known[index] < bound[row.entity]:
+            newest.append(row)
+    older = []
+    for index in _candidates(table, known, order, is_newest, backfill):
+        if backfill or not known[index] <= bound[entities[index]]:
+            older.append(_row(table, rows, index, online=False))
+    return older, newest
+
+
+def _candidates(table: FeatureTable, known: Array, order: Array, is_newest: Array, backfill: bool) -> Iterator[int]:
+    """Rows that are not the newest of their entity and yet may be published, in order."""
+    if not backfill and table.max_age is None:
+        return
+    newest = np.flatnonzero(is_newest)
+    position = np.searchsorted(newest, np.arange(len(order)))
+    ages = known[order[newest[position]]] - known[order]
+    within = np.ones(len(order), dtype=bool)
+    if not backfill and table.max_age is not None:
+        within = ages <= np.timedelta64(table.max_age, "us")
+    yield from order[~is_newest & within].tolist()
+
+
+def _there(client: Any, group: str, entities: Array) -> dict[str, Record]:
+    try:
+        found = fetch(client, {group: [str(entity) for entity in entities]})
+    except StoreError as error:
+        raise StoreError(f"{error}; the features pipeline needs the group that `pulumi up` makes") from error
+    return {entity: record for (_, entity), record in found.items()}
+
+
+def _row(table: FeatureTable, rows: Columns, index: int, *, online: bool) -> Row:
+    entity = str(rows[table.entity][index])
+    record = {
+        table.entity: entity,
+        table.event_time: f"{np.datetime_as_string(rows[table.event_time][index], unit='ms')}Z",
+    }
+    for name in table.columns:
+        value = rows[name][index]
+        text = text_of(value)
+        if text is None:
+            continue
+        if not isinstance(value, str) and np.isinf(value):
+            where = f"{table.name}: {name} of {entity!r} at {record[table.event_time]}"
+            raise DataError(f"{where} is {text}; the feature store takes finite numbers")
+        record[name] = text
+    return Row(table.name, entity, record, online)
+
+
+def _put_all(client: Any, group: str, rows: list[Row]) -> None:
+    """Write rows with several threads; the first failure ends it."""
+    said = time.monotonic()
+    pool = ThreadPoolExecutor(THREADS)
+    try:
+        for done, _ in enumerate(pool.map(lambda row: _put(client, group, row), rows), 1):
+            if time.monotonic() - said >= PROGRESS:
+                said = time.monotonic()
+                say(f"{group}: {done} of {len(rows)} records")
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _put(client: Any, group: str, row: Row) -> None:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    stores: Mapping[str, Any] = {} if row.online else {"TargetStores": ["OfflineStore"]}
+    record = [{"FeatureName": name, "ValueAsString": text} for name, text in row.record.items()]
+    try:
+        client.put_record(FeatureGroupName=group, Record=record, **stores)
+    except (BotoCoreError, ClientError) as error:
+        raise MillraceError(
+            f"table {row.table}, entity {row.entity!r}: PutRecord to {group} failed: {error}"
+        ) from error

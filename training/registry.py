@@ -1,0 +1,130 @@
+"""The champion, which is the newest approved package of the use case's group, and the model that serves."""
+
+from __future__ import annotations
+
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from millrace.errors import DataError
+from training.job import Job, parse_time, read_json, split_uri
+from training.model import DOCUMENT
+
+#: `--champion` with these values: there is none, whatever the registry says; look it up, as with no value at all.
+NONE, LOOK_UP = "none", "approved"
+
+
+@dataclass(frozen=True)
+class Package:
+    """A registered model."""
+
+    arn: str
+    version: int
+    model_data: str
+    """The S3 URI of its model.tar.gz."""
+    folder: Path
+    """Where the archive is unpacked."""
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Its `model.json`."""
+        return dict(read_json(self.folder / DOCUMENT))
+
+    @property
+    def trained_until(self) -> np.datetime64:
+        """The event time of the newest row it was fitted on."""
+        return parse_time(self.document["trained_until"], f"trained_until of {self.arn}")
+
+
+def champion(job: Job, wanted: str, folder: Path) -> Package | None:
+    """The champion, unpacked into ``folder``.
+
+    Args:
+        wanted: Its ARN; ``approved`` or empty to look it up; ``none`` for no champion.
+    """
+    if wanted == NONE:
+        return None
+    arn = newest(job, ModelApprovalStatus="Approved") if wanted in ("", LOOK_UP) else wanted
+    return None if arn is None else fetch(job, arn, folder)
+
+
+def newest(job: Job, **conditions: str) -> str | None:
+    """The ARN of the newest package that meets the conditions; None when there is none, or no group yet.
+
+    Args:
+        conditions: Of ListModelPackages, such as ``ModelApprovalStatus``.
+    """
+    from botocore.exceptions import ClientError
+
+    sagemaker = job.client("sagemaker")
+    try:
+        found = sagemaker.list_model_packages(
+            ModelPackageGroupName=job.names.model_package_group,
+            SortBy="CreationTime",
+            SortOrder="Descending",
+            MaxResults=1,
+            **conditions,
+        )["ModelPackageSummaryList"]
+    except ClientError as error:
+        if "does not exist" in error.response["Error"]["Message"]:
+            return None
+        raise
+    return str(found[0]["ModelPackageArn"]) if found else None
+
+
+def endpoint(job: Job) -> dict[str, Any] | None:
+    """What SageMaker says of the use case's endpoint; None when it is not there."""
+    from botocore.exceptions import ClientError
+
+    try:
+        return dict(job.client("sagemaker").describe_endpoint(EndpointName=job.names.endpoint))
+    except ClientError as error:
+        if "Could not find endpoint" in error.response["Error"]["Message"]:
+            return None
+        raise
+
+
+def serving(job: Job, config: str, folder: Path) -> Package:
+    """The model of an endpoint's configuration, unpacked into ``folder``; version 0 without a package behind it."""
+    sagemaker = job.client("sagemaker")
+    described = sagemaker.describe_endpoint_config(EndpointConfigName=config)
+    name = described["ProductionVariants"][0]["ModelName"]
+    model = sagemaker.describe_model(ModelName=name)
+    container: dict[str, Any] = model.get("PrimaryContainer") or next(iter(model.get("Containers", [])), {})
+    if arn := container.get("ModelPackageName"):
+        return fetch(job, arn, folder)
+    if url := container.get("ModelDataUrl"):
+        return Package(model["ModelArn"], 0, url, _unpacked(job, url, folder))
+    raise DataError(f"model {name} of endpoint configuration {config} has neither a package nor model data")
+
+
+def fetch(job: Job, arn: str, folder: Path) -> Package:
+    """A package with its archive unpacked."""
+    described = job.client("sagemaker").describe_model_package(ModelPackageName=arn)
+    url = described["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
+    return Package(arn, int(described.get("ModelPackageVersion", 0)), url, _unpacked(job, url, folder))
+
+
+def _unpacked(job: Job, url: str, folder: Path) -> Path:
+    bucket, key = split_uri(url)
+    archive = folder / "model.tar.gz"
+    folder.mkdir(parents=True, exist_ok=True)
+    job.client("s3").download_file(bucket, key, str(archive))
+    return unpack(archive, folder / "model")
+
+
+def unpack(archive: Path, folder: Path) -> Path:
+    """Unpack a model archive.
+
+    Raises:
+        DataError: When it is not there or is no archive.
+    """
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(folder, filter="data")
+    except (FileNotFoundError, tarfile.TarError) as error:
+        raise DataError(f"{archive} cannot be unpacked ({error}); expected a training job's model.tar.gz") from error
+    return folder

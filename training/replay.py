@@ -1,0 +1,194 @@
+"""Send past events to an endpoint as if they happened now, in steps of data time.
+
+Each row carries its table columns as they were known when its prediction would have been made, so that a replay needs
+no feature store. Where the environment replays, its clock moves along: before the events of a step are sent it stands
+at the step's end, and it never goes back.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from argparse import Namespace
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from millrace.errors import DataError, DeclarationError, MillraceError
+from training import columns as c
+from training.columns import Array, Columns, is_missing
+from training.ingest import tables_of
+from training.job import Job, format_time, parse_time, say, split_uri
+from training.join import join
+
+#: SageMaker refuses larger bodies; a little below its six megabytes.
+LARGEST = 5_000_000
+#: Bounds of the options: rows of a request, hours of a step, and the span of a replay.
+MOST_ROWS = 10_000
+MOST_HOURS = 24.0 * 31
+LONGEST = np.timedelta64(3 * 366, "D")
+#: About how much data time is joined at once.
+BLOCK = np.timedelta64(31, "D")
+
+
+def run(job: Job, options: Namespace) -> None:
+    """Send the events of [since, until); afterwards the clock stands at ``until``."""
+    since, until = _span(options)
+    clock = _clock(job, options, until)
+    endpoint = options.endpoint or job.names.endpoint
+    runtime = job.client("sagemaker-runtime")
+    step = np.timedelta64(round(options.step_hours * 3600e6), "us")
+    rows = requests = 0
+    began = time.monotonic()
+    for end, joined in _steps(job, since, until, step):
+        if clock is not None:
+            clock.move(end)
+        step_began = time.monotonic()
+        sent = 0
+        for body, size in _bodies(joined, options.batch):
+            _send(runtime, endpoint, body, size)
+            sent, requests = sent + size, requests + 1
+        rows += sent
+        seconds = max(time.monotonic() - step_began, 1e-9)
+        say(f"until {format_time(end)}: {sent} rows, {sent / seconds:.0f} rows/s; {rows} so far")
+    seconds = time.monotonic() - began
+    say(f"replayed {format_time(since)} to {format_time(until)}: {rows} rows in {requests} requests, {seconds:.1f} s")
+
+
+def _span(options: Namespace) -> tuple[np.datetime64, np.datetime64]:
+    """The span, when it and the other options are such as can be meant."""
+    since, until = parse_time(options.since, "--since"), parse_time(options.until, "--until")
+    problems = []
+    if not since < until:
+        problems.append(f"--since is {format_time(since)} and --until {format_time(until)}; expected --since earlier")
+    elif until - since > LONGEST:
+        problems.append(f"--since to --until is {until - since}; expected at most {LONGEST}: replay it in parts")
+    if until > np.datetime64("now", "us"):
+        problems.append(f"--until is {format_time(until)}; expected a time in the past: a replay sends what happened")
+    if not 0 < options.step_hours <= MOST_HOURS:
+        problems.append(f"--step-hours is {options.step_hours:g}; expected more than 0 and at most {MOST_HOURS:g}")
+    if not 1 <= options.batch <= MOST_ROWS:
+        problems.append(f"--batch is {options.batch}; expected 1 to {MOST_ROWS} rows")
+    if problems:
+        raise DeclarationError("replay", problems)
+    return since, until
+
+
+class _Clock:
+    """The data time of an environment that replays."""
+
+    def __init__(self, job: Job, uri: str) -> None:
+        self.now = job.time("now")
+        self._bucket, self._key = split_uri(uri)
+        self._s3 = job.client("s3")
+
+    def move(self, to: np.datetime64) -> None:
+        """Set it, unless it is further already: a replay that was broken off is begun again."""
+        if self.now >= to:
+            return
+        body = json.dumps({"now": format_time(to)}).encode()
+        self._s3.put_object(Bucket=self._bucket, Key=self._key, Body=body, ContentType="application/json")
+        self.now = to
+
+
+def _clock(job: Job, options: Namespace, until: np.datetime64) -> _Clock | None:
+    """The environment's clock; refuses what would mix replayed events with real ones, and a clock that goes back."""
+    uri = job.environment.get("MILLRACE_CLOCK", "")
+    if not uri:
+        if not options.endpoint:
+            raise DeclarationError(
+                "replay",
+                [
+                    "MILLRACE_CLOCK is not set: this environment follows the wall clock, and replayed events would be "
+                    "taken for real ones; name the endpoint with --endpoint if that is meant"
+                ],
+            )
+        return None
+    clock = _Clock(job, uri)
+    if until < clock.now:
+        raise DeclarationError(
+            "replay",
+            [f"--until is {format_time(until)}, but data time stands at {format_time(clock.now)}; it never goes back"],
+        )
+    return clock
+
+
+def _steps(
+    job: Job, since: np.datetime64, until: np.datetime64, step: np.timedelta64
+) -> Iterator[tuple[np.datetime64, Columns]]:
+    """The end and the rows of each step; whole blocks of steps are joined at once, which costs as much as one."""
+    block = max(1, int(BLOCK / step)) * step
+    start = since
+    while start < until:
+        rows = _joined(job, start, min(start + block, until))
+        times = rows[job.use_case.event_time]
+        last = min(start + block, until)
+        while start < last:
+            end = min(start + step, last)
+            yield end, c.take(rows, (times >= start) & (times < end))
+            start = end
+
+
+def _joined(job: Job, start: np.datetime64, end: np.datetime64) -> Columns:
+    """The events of a span with what each may know."""
+    case = job.use_case
+    events = {name: values for name, values in job.functions.events(start, end).items() if name != case.target}
+    return join(case, events, tables_of(job.functions, start, end)) if c.rows_of(events) else events
+
+
+def _bodies(rows: Columns, batch: int) -> Iterator[tuple[bytes, int]]:
+    """Requests of at most ``batch`` rows, and fewer where their text would be too long, each with its row count."""
+    names = list(rows)
+    values = [plain(column) for column in rows.values()]
+    records = [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
+    waiting = [records[first : first + batch] for first in range(0, len(records), batch)]
+    while waiting:
+        part = waiting.pop(0)
+        body = json.dumps({"instances": part}, separators=(",", ":"), allow_nan=False).encode()
+        if len(body) <= LARGEST:
+            yield body, len(part)
+        elif len(part) == 1:
+            raise DataError(
+                f"a row makes a request of {len(body)} bytes; expected at most {LARGEST}: {str(part)[:200]}"
+            )
+        else:
+            waiting[:0] = [part[: len(part) // 2], part[len(part) // 2 :]]
+
+
+def plain(column: Array) -> list[Any]:
+    """Values as JSON has them; what is missing is null."""
+    if column.dtype.kind == "M":
+        return [None if np.isnat(value) else format_time(value) for value in column]
+    missing = is_missing(column)
+    return [None if gone else value for value, gone in zip(column.tolist(), missing.tolist(), strict=True)]
+
+
+def _send(runtime: Any, endpoint: str, body: bytes, size: int) -> None:
+    """Send one request and see that each row got a prediction."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    inference = str(uuid.uuid4())
+    try:
+        reply = runtime.invoke_endpoint(
+            EndpointName=endpoint,
+            Body=body,
+            ContentType="application/json",
+            Accept="application/json",
+            InferenceId=inference,
+        )
+        answer = json.loads(reply["Body"].read())
+    except ClientError as error:
+        said = error.response.get("OriginalMessage") or error.response["Error"]["Message"]
+        raise MillraceError(f"endpoint {endpoint} refused request {inference} of {size} rows: {said}") from error
+    except (BotoCoreError, ValueError) as error:
+        raise MillraceError(
+            f"endpoint {endpoint} did not answer request {inference} of {size} rows: {error}"
+        ) from error
+    found = len(answer["predictions"]) if isinstance(answer, dict) and "predictions" in answer else 0
+    if found != size:
+        raise MillraceError(
+            f"endpoint {endpoint} answered request {inference} of {size} rows with {found} predictions; expected "
+            f"as many as rows: {str(answer)[:200]}"
+        )

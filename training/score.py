@@ -1,0 +1,45 @@
+"""Score joined rows with the model that lies around this bundle: each model is judged and watched by its own code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from millrace.errors import DataError
+from training import columns as c
+from training.columns import Array, Columns
+from training.job import Job
+from training.model import BUNDLE, Model
+
+#: The column of the scores, and the start of the names of the features beside it; no declared column has a colon.
+SCORE, FEATURE = "p", "feature:"
+
+
+def run(job: Job, rows: str, out: str) -> None:
+    """Read joined rows, write key, score and features."""
+    columns = c.read(Path(rows))
+    model = Model.load(job.bundle.parent.parent, job.functions)
+    if absent := sorted(set(model.document["inputs"]) - set(columns)):
+        raise DataError(f"{rows} has no column {absent}; the model needs {sorted(model.document['inputs'])}")
+    features = model.features(columns)
+    shown = {f"{FEATURE}{name}": values for name, values in features.items()}
+    c.write({job.use_case.key: columns[job.use_case.key], SCORE: model.score(features), **shown}, Path(out))
+
+
+def score_with(folder: Path, rows: Columns, scratch: Path) -> tuple[Array, dict[str, Array]]:
+    """The scores that the model in ``folder`` gives the rows, and their features, by the code in its own bundle.
+
+    Raises:
+        DataError: When its code cannot score them.
+    """
+    given, answer = scratch / "rows.parquet", scratch / "scores.parquet"
+    c.write(rows, given)
+    command = [sys.executable, str(folder / BUNDLE), "score", "--rows", str(given), "--out", str(answer)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise DataError(f"the model's own code cannot score these rows: {last}")
+    found = c.read(answer)
+    features = {name.removeprefix(FEATURE): values for name, values in found.items() if name.startswith(FEATURE)}
+    return found[SCORE], features

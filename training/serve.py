@@ -1,0 +1,304 @@
+"""The model server: SageMaker's `/ping` and `/invocations` on top of the code that trained the model.
+
+A record goes the way of a training row: typed columns, the tables' values as they are known when the prediction is
+made (given in the request or looked up), features, score. No request ends the server; it serves until SIGTERM, answers
+what has arrived, and goes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from millrace import DeclarationError, MillraceError
+from millrace.errors import DataError
+from millrace.metrics import Problem
+from training.columns import Array, kind_of
+from training.job import Job, say
+from training.lookup import OnlineTables, StoreError
+from training.model import MODEL, Model
+from training.requests import CSV, JSON, JSON_LINES, TYPES, Batch, Payload, Refusal, Schema, read
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+#: Requests that are worked on at once; more would only share the same interpreter.
+THREADS = 4
+#: SageMaker's bound for real-time requests, MB.
+MAX_MB = 6
+#: Seconds that requests get to finish after SIGTERM; SageMaker kills after 30.
+DRAIN = 25.0
+
+_PHRASES = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 406: "Not Acceptable",
+            413: "Content Too Large", 415: "Unsupported Media Type", 500: "Internal Server Error"}  # fmt: skip
+
+
+def run(job: Job) -> None:
+    """Serve the model that lies around the bundle until SIGTERM.
+
+    Raises:
+        MillraceError: When model, environment or port are not what they must be.
+    """
+    began = time.monotonic()
+    port = _port(job)
+    folder = job.bundle.parent.parent
+    model = _load(job, folder)
+    predictor = Predictor(job, model)
+    _serve(
+        Server(predictor),
+        port,
+        f"serving {job.use_case.name}, trained until {model.document['trained_until']}, on port {port}",
+        began,
+    )
+
+
+def _port(job: Job) -> int:
+    text = job.environment.get("SAGEMAKER_BIND_TO_PORT") or "8080"
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise DeclarationError(
+            "environment variables", [f"SAGEMAKER_BIND_TO_PORT={text!r}; expected a port from 1 to 65535"]
+        )
+    return int(text)
+
+
+def _load(job: Job, folder: Path) -> Model:
+    try:
+        model = Model.load(folder, job.functions)
+    except MillraceError:
+        raise
+    except Exception as error:
+        # Unpickling runs code that we do not know: whatever it raises, the reader of the log needs the file's name.
+        raise DataError(
+            f"the model {folder / MODEL} cannot be loaded ({type(error).__name__}: {error}); expected what "
+            "a training job of this bundle wrote"
+        ) from error
+    trained, here = model.document["libraries"]["scikit-learn"], _version()
+    if trained != here:
+        raise DataError(
+            f"the model was trained with scikit-learn {trained} and here is {here}, which may read it wrongly; "
+            "train it anew or serve it in the image that trained it"
+        )
+    return model
+
+
+def _version() -> str:
+    import sklearn
+
+    return str(sklearn.__version__)
+
+
+def _client(job: Job) -> Any:
+    """The online store's client: short waits, since the caller's request waits too."""
+    import boto3
+    from botocore.config import Config
+
+    config = Config(
+        connect_timeout=2,
+        read_timeout=5,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        max_pool_connections=THREADS,
+    )
+    return boto3.client("sagemaker-featurestore-runtime", region_name=job.names.region, config=config)
+
+
+class Predictor:
+    """From a request's body to its answers."""
+
+    def __init__(self, job: Job, model: Model) -> None:
+        self._case = job.use_case
+        self._model = model
+        self._schema = Schema(job.use_case, model.document)
+        self._tables = OnlineTables(job.use_case, job.names, _client(job)) if self._schema.tables else None
+
+    @property
+    def fields(self) -> list[str]:
+        """The names in an answer that CSV has, in order."""
+        return [self._case.key, "score", *(["label"] if self._case.problem is Problem.BINARY else [])]
+
+    def predict(self, payload: Payload) -> list[dict[str, Any]]:
+        """One answer a record, in order.
+
+        Raises:
+            Refusal: When a record is not what the model needs.
+            StoreError: When values cannot be looked up.
+        """
+        batch = self._schema.batch(payload)
+        columns, looked_up = self._with_tables(batch)
+        scores = self._model.predict(columns)
+        if not np.isfinite(scores).all():
+            row = int(np.flatnonzero(~np.isfinite(scores))[0])
+            raise DataError(f"row {row}: the model's score is {scores[row]}; expected a finite number")
+        answers: list[dict[str, Any]] = [
+            {self._case.key: key, "score": score} for key, score in zip(batch.keys, scores.tolist(), strict=True)
+        ]
+        if self._case.problem is Problem.BINARY:
+            for answer in answers:
+                answer["label"] = int(answer["score"] >= self._case.threshold)
+        for rows, values in looked_up:
+            for row in np.flatnonzero(rows).tolist():
+                answers[row].setdefault("columns", {}).update({name: shown[row] for name, shown in values.items()})
+        return answers
+
+    def _with_tables(self, batch: Batch) -> tuple[dict[str, Array], list[tuple[Array, dict[str, list[Any]]]]]:
+        """All columns; and, for each table that was looked up, for which rows and what, as JSON has it."""
+        columns, looked_up = dict(batch.columns), []
+        wanted = {name: ~given for name, given in batch.given.items()}
+        tables = [(table, names) for table, names in self._schema.tables if wanted[table.name].any()]
+        if tables:
+            assert self._tables is not None
+            found = self._tables.columns([table for table, _ in tables], columns, wanted)
+            for table, names in tables:
+                rows = wanted[table.name]
+                for name in names:
+                    given = columns.get(name)
+                    columns[name] = found[name] if given is None else np.where(rows, found[name], given)
+                looked_up.append((rows, {name: _shown(found[name]) for name in names}))
+        return columns, looked_up
+
+
+def _shown(values: Array) -> list[Any]:
+    """Values for JSON: a missing one is None, a number the shortest that is the same float32."""
+    if kind_of(values) == "text":
+        return list(values)
+    return [None if text == "nan" else float(text) for text in values.astype("U32").tolist()]
+
+
+class Server:
+    """The WSGI application."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self._routes: dict[str, tuple[str, Callable[[WSGIEnvironment], tuple[bytes, str]]]] = {
+            "/ping": ("GET", lambda _: (b"", JSON)),
+            "/invocations": ("POST", self._invoke),
+            "/execution-parameters": ("GET", lambda _: (_json(_BATCH), JSON)),
+        }
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        status, body, kind = self._answer(environ)
+        headers = [("Content-Type", kind), ("Content-Length", str(len(body)))]
+        start_response(f"{status} {_PHRASES[status]}", headers)
+        return [body]
+
+    def _answer(self, environ: WSGIEnvironment) -> tuple[int, bytes, str]:
+        path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
+        try:
+            if path not in self._routes:
+                known = ", ".join(self._routes)
+                raise Refusal(f"there is nothing at {path[:100]!r}; known: {known}", status=404)
+            wanted, handle = self._routes[path]
+            if method != wanted:
+                raise Refusal(f"{path} takes {wanted}, not {method}", status=405)
+            return (200, *handle(environ))
+        except Refusal as refusal:
+            return refusal.status, _json(refusal.document), JSON
+        except (StoreError, DataError) as error:
+            sys.stderr.write(f"error: {path}: {error}\n")
+            return 500, _json({"error": str(error)}), JSON
+        except Exception as error:  # noqa: BLE001 - the server outlives what the use case's own code may raise
+            traceback.print_exc()
+            return 500, _json({"error": f"the model failed: {type(error).__name__}: {error}"}), JSON
+
+    def _invoke(self, environ: WSGIEnvironment) -> tuple[bytes, str]:
+        accept = _accepted(environ.get("HTTP_ACCEPT", ""))
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        if length > MAX_MB * 2**20:
+            raise Refusal(f"the body has {length} bytes; expected at most {MAX_MB} MB: send fewer records", status=413)
+        payload = read(environ["wsgi.input"].read(length), environ.get("CONTENT_TYPE", ""))
+        answers = self._predictor.predict(payload)
+        if accept == CSV:
+            return _csv(self._predictor.fields, answers), CSV
+        if accept == JSON_LINES:
+            return b"\n".join(map(_json, answers)) + b"\n", JSON_LINES
+        return _json(answers[0] if payload.single else {"predictions": answers}), JSON
+
+
+#: What batch transform asks for.
+_BATCH = {"MaxConcurrentTransforms": THREADS, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": MAX_MB}
+
+
+def _accepted(header: str) -> str:
+    """The type of the answer: of those that the caller takes, the one it likes best."""
+    wanted = []
+    for place, part in enumerate(header.split(",")):
+        kind, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        quality = next((_quality(text[2:]) for text in parameters if text.startswith("q=")), 1.0)
+        if kind and quality > 0:
+            wanted.append((-quality, place, kind))
+    if not header.strip():
+        return JSON
+    for _, _, kind in sorted(wanted):
+        for known in TYPES:
+            if kind in (known, "*/*", known.partition("/")[0] + "/*"):
+                return known
+    raise Refusal(f"Accept is {header[:100]!r}; expected one of {', '.join(TYPES)}", status=406)
+
+
+def _quality(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
+
+
+def _json(document: Any) -> bytes:
+    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _csv(fields: Sequence[str], answers: Sequence[Mapping[str, Any]]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(fields)
+    writer.writerows([answer[name] for name in fields] for answer in answers)
+    return text.getvalue().encode()
+
+
+def _serve(application: Server, port: int, text: str, began: float) -> None:
+    """Serve until SIGTERM or SIGINT, then until no request is left."""
+    import waitress
+
+    try:
+        server: Any = waitress.create_server(
+            application,
+            host="0.0.0.0",
+            port=port,
+            threads=THREADS,
+            ident=None,
+            # Larger bodies than ours are read and refused in our own words, unless they are beyond reason.
+            max_request_body_size=16 * MAX_MB * 2**20,
+            asyncore_use_poll=True,
+        )
+    except OSError as error:
+        raise MillraceError(f"port {port} cannot be bound: {error.strerror}; set SAGEMAKER_BIND_TO_PORT") from error
+    deadline: list[float] = []
+
+    def stop(*_: object) -> None:
+        deadline.append(time.monotonic() + DRAIN)
+        server.pull_trigger()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    say(f"{text}, ready after {time.monotonic() - began:.1f} s")
+    while not deadline or (_is_busy(server) and time.monotonic() < deadline[0]):
+        server.asyncore.loop(timeout=0.05 if deadline else 1.0, map=server._map, use_poll=True, count=1)
+    say("stopped")
+    sys.stdout.flush()
+    # Threads and libraries have nothing to finish; SageMaker waits for the end.
+    os._exit(0)
+
+
+def _is_busy(server: Any) -> bool:
+    """Whether a request is being received, worked on or answered."""
+    channels = list(server.active_channels.values())
+    return any(each.request is not None or each.requests or each.total_outbufs_len for each in channels)

@@ -1,0 +1,62 @@
+"""A snapshot: the events, labels and tables of one instant, as Parquet files with a manifest that hashes contents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from millrace.errors import DataError
+from training import columns as c
+from training.columns import Columns
+from training.job import format_time, parse_time, read_json, sha256_of, write_json
+
+MANIFEST = "manifest.json"
+EVENTS, LABELS = "events", "labels"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What was known at ``as_of`` about the events since ``since``."""
+
+    as_of: np.datetime64
+    since: np.datetime64
+    data: Mapping[str, Columns]
+    """`events`, `labels` and each table by its name."""
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """Write the files; the manifest that now lies beside them."""
+        tables = {name: {"rows": c.rows_of(data), "sha256": c.digest(data)} for name, data in self.data.items()}
+        for name, data in self.data.items():
+            c.write(data, folder / f"{name}.parquet")
+        manifest = {
+            "version": 1,
+            "as_of": format_time(self.as_of),
+            "since": format_time(self.since),
+            "tables": tables,
+            "sha256": sha256_of({name: table["sha256"] for name, table in tables.items()}),
+        }
+        write_json(folder / MANIFEST, manifest)
+        return manifest
+
+    @classmethod
+    def read(cls, folder: Path) -> tuple[Snapshot, dict[str, Any]]:
+        """The snapshot of a folder and its manifest, contents checked against the hashes.
+
+        Raises:
+            DataError: When a file is missing, unreadable or not what the manifest says.
+        """
+        manifest = read_json(folder / MANIFEST)
+        data = {}
+        for name, table in manifest["tables"].items():
+            data[name] = c.read(folder / f"{name}.parquet")
+            if c.digest(data[name]) != table["sha256"]:
+                raise DataError(
+                    f"{name}.parquet has {c.rows_of(data[name])} rows and is not what {MANIFEST} says "
+                    f"({table['rows']} rows, sha256 {table['sha256'][:16]}…); ingest again"
+                )
+        as_of, since = (parse_time(manifest[name], MANIFEST) for name in ("as_of", "since"))
+        return cls(as_of, since, data), manifest

@@ -1,0 +1,110 @@
+"""Step 4, a training job: fit, score the holdout, refit with it, write the model.
+
+Nothing of the run itself goes into the model: no time, no name. The same data, code and parameters give the same
+bytes, which is why fitting uses one thread: sums of floats depend on how they are split.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from millrace.errors import DataError, DeclarationError
+from training import columns as c
+from training.columns import Array, Columns
+from training.dataset import FIT, FOLD, HOLDOUT, Dataset
+from training.drift import baseline
+from training.job import Job, format_time, read_json, say, sha256_of, write_json
+from training.metrics import measure
+from training.model import BASELINE, BUNDLE, Model, fit
+from training.model import HOLDOUT as HOLDOUT_FILE
+
+LIBRARIES = ("numpy", "scikit-learn")
+#: The name under which the scores stand beside the features in baselines and drift metrics.
+SCORE = "score"
+
+
+def run(job: Job) -> None:
+    """Write the model folder."""
+    case = job.use_case
+    dataset = Dataset.read(job.base / "input" / "data" / "dataset")
+    parameters = merged_parameters(case.parameters, job)
+    train, holdout = dataset.of(FIT), dataset.of(HOLDOUT)
+    first = fit(job.functions, parameters, *_split(job, train))
+    rows, y = _split(job, holdout)
+    p = first.predict(rows)
+    for name, value in measure(case.problem, y, p).items():
+        say(f"holdout_{name}={value:.6f};")
+    everything = dataset.of(FIT, HOLDOUT)
+    rows, outcome = _split(job, everything)
+    final = fit(job.functions, parameters, rows, outcome)
+    folder = job.base / "model"
+    final.document |= _description(job, dataset, everything, parameters)
+    final.save(folder)
+    features = final.features(rows)
+    scores = final.score(features)
+    if not np.array_equal(Model.load(folder, job.functions).score(features), scores):
+        raise DataError("the stored model scores its own training rows otherwise than the fitted one; do not serve it")
+    write_json(folder / BASELINE, baseline(features | {SCORE: scores}))
+    c.write(_scored(job, holdout, y, p), folder / HOLDOUT_FILE)
+    (folder / BUNDLE).parent.mkdir(exist_ok=True)
+    shutil.copyfile(job.bundle, folder / BUNDLE)
+    count, until = len(final.document["features"]), final.document["trained_until"]
+    say(f"model of {len(outcome)} rows, {count} features, until {until}")
+
+
+def merged_parameters(declared: dict[str, Any], job: Job) -> dict[str, Any]:
+    """The declared parameters, overridden by the job's hyperparameters, which are JSON in strings."""
+    path = job.base / "input" / "config" / "hyperparameters.json"
+    given: dict[str, Any] = {}
+    for name, text in (read_json(path) if path.is_file() else {}).items():
+        try:
+            given[name] = json.loads(text)
+        except ValueError:
+            given[name] = text
+        if not isinstance(given[name], (bool, int, float, str)):
+            raise DeclarationError("hyperparameters", [f"{name} = {text!r}; expected a number, a truth value or text"])
+    return {**declared, **given}
+
+
+def _split(job: Job, rows: Columns) -> tuple[dict[str, Array], Array]:
+    """The rows as an endpoint would get them, and their outcomes."""
+    case = job.use_case
+    inputs = {name: values for name, values in rows.items() if name not in (case.key, case.target, FOLD)}
+    return inputs, rows[case.target]
+
+
+def _scored(job: Job, rows: Columns, y: Array, p: Array) -> dict[str, Array]:
+    """The holdout: key, outcome and score, and the columns that slices group by."""
+    case = job.use_case
+    groups = {slice_.column: rows[slice_.column] for slice_ in case.slices if slice_.column in rows}
+    return {case.key: rows[case.key], "y": y, "p": p, **groups}
+
+
+def _description(job: Job, dataset: Dataset, rows: Columns, parameters: dict[str, Any]) -> dict[str, Any]:
+    case = job.use_case
+    times = rows[case.event_time]
+    return {
+        "version": 1,
+        "use_case": case.name,
+        "problem": case.problem.value,
+        "target": case.target,
+        "threshold": case.threshold,
+        "rows": len(times),
+        "trained_from": format_time(np.min(times)),
+        "trained_until": format_time(np.max(times)),
+        "columns": {
+            name: c.kind_of(values) for name, values in rows.items() if name not in (case.key, case.target, FOLD)
+        },
+        "parameters": parameters,
+        "identity": {
+            "snapshot": dataset.manifest["snapshot"],
+            "code": job.code_sha256,
+            "parameters": sha256_of({"parameters": parameters, "seed": case.seed}),
+        },
+        "libraries": {name: metadata.version(name) for name in LIBRARIES},
+    }
