@@ -3,18 +3,15 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 SHELL := /bin/bash
 
-.PHONY: test lint types layers lock setup
+.PHONY: up test lint types layers bench lock setup
 .DELETE_ON_ERROR:
 
-setup: .venv/.ready
+# The whole loop of the first use case on this machine, up to a real prediction.
+up: setup
+	@$(BIN)/millrace up
 
-.venv/.ready: requirements.lock requirements-bootstrap.lock pyproject.toml
-	@echo "• setting up .venv (locked, hash-checked)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bootstrap.lock
-	@$(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock
-	@$(BIN)/uv pip install --quiet --no-deps --editable .
-	@touch $@
+test: lint types layers
+	$(BIN)/pytest
 
 lint: setup
 	$(BIN)/ruff check .
@@ -26,8 +23,20 @@ types: setup
 layers: setup
 	$(BIN)/lint-imports
 
-test: lint types layers
-	$(BIN)/pytest
+# The time of every stage, of previews and invocations, and the daemon's memory.
+bench: setup
+	$(BIN)/python -m benchmarks
+
+setup: .venv/.ready
+
+.venv/.ready: requirements.lock requirements-bootstrap.lock pyproject.toml
+	@echo "• setting up .venv (locked, hash-checked)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bootstrap.lock
+	@$(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --no-deps --editable .
+	@touch $@
 
 lock: setup
 	$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --extra local --extra flights --extra dev pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 -c requirements.lock training/image/requirements.in -o requirements-runtime.lock

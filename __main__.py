@@ -21,6 +21,7 @@ try:
         environment,
         account=aws.get_caller_identity().account_id,
         bundle=bundle.build(use_case, HERE, HERE / ".millrace" / "bundles"),
+        partition=aws.get_partition().partition,
     )
     args.approved_package = newest_approved(environment.region, args.names.model_package_group)
     stack = MlopsStack(use_case.name, args)

@@ -1,1 +1,1 @@
-"""Pulumi components: one noun a file, each usable alone by someone who never heard of a use case."""
+"""Pulumi components of the whole MLOps loop, one noun a file; `MlopsStack` wires them, each is of use alone."""

@@ -24,6 +24,7 @@ class AccessArgs:
         model_package_group: The registry group's name.
         feature_groups: Names of the feature groups.
         metric_namespace: Where the monitor publishes.
+        dead_letter_queue: Name of the queue that takes what a schedule could not start.
     """
 
     account: str
@@ -35,6 +36,7 @@ class AccessArgs:
     model_package_group: str
     feature_groups: Sequence[str] = ()
     metric_namespace: str = ""
+    dead_letter_queue: str = ""
     partition: str = "aws"
 
     def arn(self, service: str, resource: str) -> str:
@@ -62,23 +64,31 @@ class Access(pulumi.ComponentResource):
         pipelines = [args.arn("sagemaker", f"pipeline/{pipeline}") for pipeline in args.pipelines]
         job = self._role(name, "job", args, "sagemaker.amazonaws.com", sagemaker, _job_statements(args))
         endpoint = self._role(name, "endpoint", args, "sagemaker.amazonaws.com", sagemaker, _endpoint_statements(args))
+        executions = [f"{each}/*" for each in pipelines]
         pipeline = self._role(
-            name, "pipeline", args, "sagemaker.amazonaws.com", sagemaker, _pipeline_statements(args), passes=job.arn
+            name, "pipeline", args, "sagemaker.amazonaws.com", executions, _pipeline_statements(args), passes=job
         )
-        start = _allow(["sagemaker:StartPipelineExecution"], pipelines)
+        start = [_allow(["sagemaker:StartPipelineExecution"], pipelines)]
+        if args.dead_letter_queue:
+            start.append(_allow(["sqs:SendMessage"], [args.arn("sqs", args.dead_letter_queue)]))
+        # Of a schedule, a trust policy sees the group.
+        triggers = [
+            *(args.arn("events", f"rule/{pipeline}-*") for pipeline in args.pipelines),
+            args.arn("scheduler", "schedule-group/default"),
+        ]
         trigger = self._role(
-            name, "trigger", args, ["events.amazonaws.com", "scheduler.amazonaws.com"], None, lambda *_: [start]
+            name, "trigger", args, ["events.amazonaws.com", "scheduler.amazonaws.com"], triggers, lambda *_: start
         )
-        self.pipeline_role_arn = pipeline.arn
-        self.job_role_arn = job.arn
-        self.endpoint_role_arn = endpoint.arn
-        self.trigger_role_arn = trigger.arn
+        self.pipeline_role_arn = pipeline
+        self.job_role_arn = job
+        self.endpoint_role_arn = endpoint
+        self.trigger_role_arn = trigger
         self.register_outputs(
             {
-                "pipelineRoleArn": pipeline.arn,
-                "jobRoleArn": job.arn,
-                "endpointRoleArn": endpoint.arn,
-                "triggerRoleArn": trigger.arn,
+                "pipelineRoleArn": pipeline,
+                "jobRoleArn": job,
+                "endpointRoleArn": endpoint,
+                "triggerRoleArn": trigger,
             }
         )
 
@@ -88,22 +98,23 @@ class Access(pulumi.ComponentResource):
         use: str,
         args: AccessArgs,
         services: str | list[str],
-        source: str | None,
+        source: str | list[str],
         statements: Any,
         passes: pulumi.Output[str] | None = None,
-    ) -> aws.iam.Role:
+    ) -> pulumi.Output[str]:
+        """A role with its policy; its ARN, known only once it may do what it is for."""
         role = aws.iam.Role(
-            f"{name}-{use}",
+            f"{name}-{use}-role",
             assume_role_policy=_trust(services, args.account, source),
             opts=pulumi.ResourceOptions(parent=self),
         )
         policy = pulumi.Output.all(args.bucket_arn, args.key_arn, passes or "").apply(
             lambda known: _policy([*statements(known[0], known[1]), *([_pass(known[2])] if known[2] else [])])
         )
-        aws.iam.RolePolicy(
+        attached = aws.iam.RolePolicy(
             f"{name}-{use}-policy", role=role.id, policy=policy, opts=pulumi.ResourceOptions(parent=self)
         )
-        return role
+        return pulumi.Output.all(role.arn, attached.id).apply(lambda known: str(known[0]))
 
 
 def _policy(statements: list[Statement]) -> str:
@@ -120,10 +131,8 @@ def _pass(role_arn: str) -> Statement:
     )
 
 
-def _trust(services: str | list[str], account: str, source: str | None) -> str:
-    condition: dict[str, Any] = {"StringEquals": {"aws:SourceAccount": account}}
-    if source is not None:
-        condition["ArnLike"] = {"aws:SourceArn": source}
+def _trust(services: str | list[str], account: str, source: str | list[str]) -> str:
+    condition = {"StringEquals": {"aws:SourceAccount": account}, "ArnLike": {"aws:SourceArn": source}}
     statement = {
         "Effect": "Allow",
         "Principal": {"Service": services},
@@ -148,10 +157,21 @@ def _logs(args: AccessArgs, kinds: Sequence[str]) -> Statement:
     return _allow(actions, [args.arn("logs", f"log-group:/aws/sagemaker/{kind}*") for kind in kinds])
 
 
-def _images() -> list[Statement]:
-    # GetAuthorizationToken knows no resources.
+def _images(args: AccessArgs) -> list[Statement]:
+    # GetAuthorizationToken knows no resources; images may lie in a registry of another account.
     pull = ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:BatchCheckLayerAvailability"]
-    return [_allow(["ecr:GetAuthorizationToken"], ["*"]), _allow(pull, ["arn:aws:ecr:*:*:repository/*"])]
+    repositories = f"arn:{args.partition}:ecr:*:*:repository/*"
+    return [_allow(["ecr:GetAuthorizationToken"], ["*"]), _allow(pull, [repositories])]
+
+
+def _volumes(key_arn: str) -> Statement:
+    """A job's encrypted volume is attached by a grant, which AWS alone may be given."""
+    return _allow(["kms:CreateGrant"], [key_arn], Condition={"Bool": {"kms:GrantIsForAWSResource": "true"}})
+
+
+def _offline_store(bucket_arn: str) -> list[Statement]:
+    """What the feature store asks of the role that writes its offline store, besides the objects."""
+    return [_allow(["s3:GetBucketAcl"], [bucket_arn]), _allow(["s3:PutObjectAcl"], [f"{bucket_arn}/*"])]
 
 
 def _feature_groups(args: AccessArgs, actions: list[str]) -> list[Statement]:
@@ -179,13 +199,19 @@ def _job_statements(args: AccessArgs) -> Any:
         )
         return [
             *_lake(bucket_arn, key_arn, write=True),
+            _volumes(key_arn),
+            *(_offline_store(bucket_arn) if args.feature_groups else []),
             _logs(args, ["TrainingJobs", "ProcessingJobs"]),
-            *_images(),
+            *_images(args),
             *_feature_groups(
                 args,
                 ["sagemaker:DescribeFeatureGroup", "sagemaker:PutRecord", "sagemaker:GetRecord"],
             ),
             _allow(["sagemaker:ListModelPackages", "sagemaker:DescribeModelPackage"], registry),
+            _allow(
+                ["sagemaker:ListPipelineExecutions"],
+                [args.arn("sagemaker", f"pipeline/{pipeline}") for pipeline in args.pipelines],
+            ),
             _allow(
                 ["sagemaker:DescribeEndpoint", "sagemaker:DescribeEndpointConfig", "sagemaker:DescribeModel"], serving
             ),
@@ -200,7 +226,7 @@ def _endpoint_statements(args: AccessArgs) -> Any:
         return [
             *_lake(bucket_arn, key_arn, write=True),
             _logs(args, ["Endpoints"]),
-            *_images(),
+            *_images(args),
             *_feature_groups(args, ["sagemaker:GetRecord", "sagemaker:BatchGetRecord"]),
             # The deployment asks for alarms under the endpoint's role.
             _allow(["cloudwatch:DescribeAlarms"], [args.arn("cloudwatch", f"alarm:{args.endpoint}-*")]),
@@ -222,6 +248,7 @@ def _pipeline_statements(args: AccessArgs) -> Any:
         register = ["sagemaker:CreateModelPackage", "sagemaker:DescribeModelPackage", "sagemaker:AddTags"]
         return [
             *_lake(bucket_arn, key_arn, write=False),
+            _volumes(key_arn),
             _allow([f"sagemaker:{verb}" for verb in verbs], jobs),
             _allow([*register, "sagemaker:DescribeModelPackageGroup"], registry),
         ]

@@ -48,6 +48,21 @@ _EXECUTION = frozenset(
 )
 
 
+_SIDES = ("LeftValue", "RightValue")
+
+#: Condition → what it needs.
+_CONDITIONS = {
+    "Equals": _SIDES,
+    "GreaterThan": _SIDES,
+    "GreaterThanOrEqualTo": _SIDES,
+    "LessThan": _SIDES,
+    "LessThanOrEqualTo": _SIDES,
+    "In": ("QueryValue", "Values"),
+    "Not": ("Condition",),
+    "Or": ("Conditions",),
+}
+
+
 def findings(text: str) -> list[str]:
     """All that is wrong with a definition, a sentence each; none when it is right."""
     if len(text) > LONGEST:
@@ -95,14 +110,29 @@ def _findings(document: dict[str, Any], steps: list[tuple[dict[str, Any], str | 
                 yield f"step {name!r}: DependsOn names {other!r}, which is no step"
             elif by_name[other].get("Type") == "Fail":
                 yield f"step {name!r}: depends on the Fail step {other!r}, after which nothing runs"
+        if step.get("Type") == "Condition":
+            yield from _check_conditions(name, step.get("Arguments", {}).get("Conditions", []))
         for reference in _references(_own_arguments(step)):
             yield from _check_reference(name, reference, by_name, parameters, order)
         for property_file, path in _property_files(_own_arguments(step)):
-            yield from _check_property_file(name, property_file, path, by_name)
+            yield from _check_property_file(name, property_file, path, by_name, order)
     try:
         TopologicalSorter({name: before & by_name.keys() for name, before in order.items()}).prepare()
     except CycleError as error:
         yield f"steps wait for each other in a circle: {' → '.join(error.args[1])}"
+
+
+def _check_conditions(name: str, conditions: list[dict[str, Any]]) -> Iterator[str]:
+    for condition in conditions:
+        kind = condition.get("Type")
+        if kind not in _CONDITIONS:
+            yield f"step {name!r}: there is no condition {kind!r}; known: {', '.join(_CONDITIONS)}"
+        elif not set(_CONDITIONS[kind]) <= condition.keys():
+            needed = " and ".join(map(repr, _CONDITIONS[kind]))
+            yield f"step {name!r}: a condition of type {kind!r} needs {needed}"
+        else:
+            inner = condition["Conditions"] if kind == "Or" else [condition["Condition"]] if kind == "Not" else []
+            yield from _check_conditions(name, inner)
 
 
 def _own_arguments(step: dict[str, Any]) -> Any:
@@ -153,11 +183,14 @@ def _check_reference(
         yield f"step {name!r}: {reference!r} begins with none of Parameters, Execution, Steps"
 
 
-def _check_property_file(name: str, reference: str, path: str, by_name: dict[str, Any]) -> Iterator[str]:
+def _check_property_file(
+    name: str, reference: str, path: str, by_name: dict[str, Any], order: dict[str, set[str]]
+) -> Iterator[str]:
     match = re.match(r"^Steps\.([^.]+)\.PropertyFiles\.(.+)$", reference)
     if match is None or match[1] not in by_name:
         yield f"step {name!r}: JsonGet of {path!r} names no property file of a step: {reference!r}"
         return
+    order[name].add(match[1])
     declared = {each.get("PropertyFileName") for each in by_name[match[1]].get("PropertyFiles", [])}
     if match[2] not in declared:
         yield f"step {name!r}: JsonGet wants the property file {match[2]!r}, which step {match[1]!r} does not declare"

@@ -21,6 +21,9 @@ FeatureType = Literal["String", "Fractional", "Integral"]
 _UPDATE_TIMEOUT = 600
 _ADDITIONS_AT_ONCE = 100
 
+#: SageMaker adds these to every record of the offline store.
+_RESERVED = frozenset({"is_deleted", "write_time", "api_invocation_time"})
+
 
 class FeatureRemoved(ValueError):
     """A declaration takes a feature away, or changes its type, which a feature group cannot follow."""
@@ -58,6 +61,21 @@ class FeatureStoreArgs:
         for needed in (self.record_identifier, self.event_time):
             if needed not in self.features:
                 raise ValueError(f"FeatureStore {self.group_name!r}: features lack {needed!r}; add it with its type")
+        if self.features[self.event_time] not in ("String", "Fractional"):
+            raise ValueError(
+                f"FeatureStore {self.group_name!r}: event_time={self.event_time!r} is "
+                f"{self.features[self.event_time]}, expected String or Fractional; change its type"
+            )
+        if taken := _RESERVED.intersection(self.features):
+            raise ValueError(
+                f"FeatureStore {self.group_name!r}: features name {sorted(taken)}, SageMaker's own; rename them"
+            )
+        for feature in self.features:
+            if len(feature) > 64:
+                raise ValueError(
+                    f"FeatureStore {self.group_name!r}: feature {feature!r} has {len(feature)} characters, expected at "
+                    "most 64; shorten it"
+                )
         if len(self.group_name) > 64:
             raise ValueError(
                 f"FeatureStore: group_name={self.group_name!r} has {len(self.group_name)} characters, expected at most "
@@ -93,7 +111,8 @@ class FeatureStore(pulumi.ComponentResource):
             f"{name}-schema",
             name=args.parameter_name,
             type="String",
-            value=json.dumps(dict(args.features), sort_keys=True),
+            # `value` would be a secret, which neither a preview shows nor a hook can read.
+            insecure_value=json.dumps(dict(args.features), sort_keys=True),
             description=f"The features of {args.group_name}; they only grow",
             opts=pulumi.ResourceOptions(parent=self, depends_on=[group], hooks=_growing(name, args)),
         )
@@ -103,15 +122,15 @@ class FeatureStore(pulumi.ComponentResource):
 
 
 def _growing(name: str, args: FeatureStoreArgs) -> pulumi.ResourceHookBinding:
-    def refuse_removals(hook: pulumi.ResourceHookArgs) -> None:
+    def added(hook: pulumi.ResourceHookArgs) -> dict[str, FeatureType]:
         old, new = hook.old_inputs or {}, hook.new_inputs or {}
-        additions(args.group_name, json.loads(old["value"]), json.loads(new["value"]))
+        return additions(args.group_name, json.loads(old["insecureValue"]), json.loads(new["insecureValue"]))
+
+    def refuse_removals(hook: pulumi.ResourceHookArgs) -> None:
+        added(hook)
 
     def add(hook: pulumi.ResourceHookArgs) -> None:
-        old, new = hook.old_inputs or {}, hook.new_inputs or {}
-        grow(
-            args.region, args.group_name, additions(args.group_name, json.loads(old["value"]), json.loads(new["value"]))
-        )
+        grow(args.region, args.group_name, added(hook))
 
     at_preview = pulumi.ResourceHookOptions(on_dry_run=True)
     before = pulumi.ResourceHook(f"{name}-features-only-grow", refuse_removals, at_preview)

@@ -1,4 +1,4 @@
-"""The registry group whose approved packages are what serves."""
+"""The registry group whose newest approved package is what serves."""
 
 from dataclasses import dataclass
 
@@ -13,11 +13,14 @@ class ModelRegistryArgs:
     Attributes:
         group_name: Known before the group exists.
         description: Changing it replaces the group: it is set once.
-        protect: Whether `pulumi destroy` refuses to delete the group and with it all history.
+        region: Where the group is.
+        protect: Whether `pulumi destroy` refuses to delete the group and with it all history. Of a group that is not
+            protected the models are deleted first, by a hook: such a stack is destroyed with `--run-program`.
     """
 
     group_name: str
     description: str
+    region: str
     protect: bool = True
 
 
@@ -33,8 +36,45 @@ class ModelRegistry(pulumi.ComponentResource):
             f"{name}-group",
             model_package_group_name=args.group_name,
             model_package_group_description=args.description,
-            opts=pulumi.ResourceOptions(parent=self, protect=args.protect),
+            opts=pulumi.ResourceOptions(
+                parent=self, protect=args.protect, hooks=None if args.protect else _emptied(name, args)
+            ),
         )
         self.group_name = group.model_package_group_name
         self.group_arn = group.arn
         self.register_outputs({"groupName": self.group_name, "groupArn": group.arn})
+
+
+def _emptied(name: str, args: ModelRegistryArgs) -> pulumi.ResourceHookBinding:
+    def empty(_: pulumi.ResourceHookArgs) -> None:
+        import boto3
+
+        sagemaker = boto3.client("sagemaker", region_name=args.region)
+        pages = sagemaker.get_paginator("list_model_packages").paginate(ModelPackageGroupName=args.group_name)
+        for arn in [package["ModelPackageArn"] for page in pages for package in page["ModelPackageSummaryList"]]:
+            sagemaker.delete_model_package(ModelPackageName=arn)
+
+    return pulumi.ResourceHookBinding(before_delete=[pulumi.ResourceHook(f"{name}-emptied-group", empty)])
+
+
+def newest_approved(region: str, group_name: str) -> str | None:
+    """The ARN of the package that should serve: the newest approved one; None when there is none, or no group yet.
+
+    A program calls it and hands the answer to the endpoint: what serves is decided by the registry alone.
+    """
+    import boto3
+    from botocore.exceptions import ClientError
+
+    sagemaker = boto3.client("sagemaker", region_name=region)
+    try:
+        found = sagemaker.list_model_packages(
+            ModelPackageGroupName=group_name,
+            ModelApprovalStatus="Approved",
+            SortBy="CreationTime",
+            SortOrder="Descending",
+        )["ModelPackageSummaryList"]
+    except ClientError as error:
+        if "does not exist" in error.response["Error"]["Message"]:
+            return None
+        raise
+    return str(found[0]["ModelPackageArn"]) if found else None

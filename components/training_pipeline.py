@@ -44,21 +44,26 @@ class TrainingPipeline(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: TrainingPipelineArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("millrace:index:TrainingPipeline", name, None, opts)
-        given = args.definition
-        text = given if isinstance(given, str | pulumi.Output) else given.definition()
-        pipeline = aws.sagemaker.Pipeline(
-            f"{name}-pipeline",
-            pipeline_name=args.pipeline_name,
-            pipeline_display_name=args.pipeline_name,
-            pipeline_description=args.description or None,
-            pipeline_definition=pulumi.Output.from_input(text).apply(_checked),
-            role_arn=args.role_arn,
-            parallelism_configuration={"max_parallel_execution_steps": args.max_parallel_steps},
-            opts=pulumi.ResourceOptions(parent=self),
-        )
+        pipeline = make_pipeline(f"{name}-pipeline", args, pulumi.ResourceOptions(parent=self))
         self.pipeline_name = pipeline.pipeline_name
         self.pipeline_arn = pipeline.arn
         self.register_outputs({"pipelineName": self.pipeline_name, "pipelineArn": pipeline.arn})
+
+
+def make_pipeline(name: str, args: TrainingPipelineArgs, opts: pulumi.ResourceOptions) -> aws.sagemaker.Pipeline:
+    """The Pipeline resource of a component that owns one."""
+    given = args.definition
+    text = given if isinstance(given, str | pulumi.Output) else given.definition()
+    return aws.sagemaker.Pipeline(
+        name,
+        pipeline_name=args.pipeline_name,
+        pipeline_display_name=args.pipeline_name,
+        pipeline_description=args.description or None,
+        pipeline_definition=pulumi.Output.from_input(text).apply(_checked),
+        role_arn=args.role_arn,
+        parallelism_configuration={"max_parallel_execution_steps": args.max_parallel_steps},
+        opts=opts,
+    )
 
 
 def _checked(text: str) -> str:

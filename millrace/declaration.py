@@ -7,28 +7,53 @@ from __future__ import annotations
 
 import keyword
 import math
-import re
 from datetime import timedelta
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from millrace.errors import DeclarationError
+from millrace.errors import DeclarationError, sentences
 from millrace.metrics import CHAMPION_METRIC, METRICS, Problem
 
 #: SageMaker Feature Store adds these to every record.
 RESERVED_COLUMNS = frozenset({"is_deleted", "write_time", "api_invocation_time"})
 
+#: Functions of a use case that are found by name, so that no table's function may have it.
+_FUNCTIONS = frozenset({"events", "labels", "features", "model"})
+
+_NOTHING = timedelta(0)
+
+
+def _whole_minutes(every: timedelta) -> timedelta:
+    if every < timedelta(minutes=1) or every % timedelta(minutes=1):
+        raise ValueError(f"{every} is not in whole minutes, expected at least one: schedules know no less; round it")
+    return every
+
+
 Column = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=28)]
-TableName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=20)]
+# No underscore at its end: the feature group's name, made of it, may not end with a hyphen.
+TableName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(_+[a-z0-9]+)*$", max_length=20)]
+Interval = Annotated[timedelta, AfterValidator(_whole_minutes)]
 
 
 class Part(BaseModel):
     """Frozen, and strict about names: an unknown field is an error, never ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise DeclarationError(self._named(fields), sentences(error, type(self))) from error
+
+    @classmethod
+    def _named(cls, fields: dict[str, Any]) -> str:
+        """What an error calls it, e.g. `Gate('roc_auc')`."""
+        first = next((repr(fields[name]) for name in ("name", "metric", "column") if name in fields), "…")
+        return f"{cls.__name__}({first})"
 
 
 class FeatureTable(Part):
@@ -42,20 +67,32 @@ class FeatureTable(Part):
     """The column that both the events and the table hold, e.g. `origin`."""
     event_time: Column = "event_time"
     """When a row was **known**, which may be later than the time it is about."""
-    max_age: timedelta | None = None
+    max_age: timedelta | None = Field(default=None, gt=_NOTHING)
     """A value older than this counts as missing, in training and serving alike."""
-    columns: dict[Column, Literal["number", "text"]] = Field(default_factory=dict)
+    columns: dict[Column, Literal["number", "text"]] = Field(min_length=1)
     """The feature columns and their types; adding one later is an update in place, removing one is refused."""
 
     def __init__(self, name: str | None = None, /, **fields: Any) -> None:
         super().__init__(**fields if name is None else {"name": name, **fields})
 
-    @field_validator("columns")
+    @field_validator("name")
     @classmethod
-    def _no_reserved_columns(cls, columns: dict[str, str]) -> dict[str, str]:
-        if taken := RESERVED_COLUMNS.intersection(columns):
-            raise ValueError(f"{sorted(taken)} belong to the feature store; rename them")
-        return columns
+    def _names_a_function(cls, name: str) -> str:
+        if name in _FUNCTIONS or keyword.iskeyword(name):
+            raise ValueError(f"{name!r} cannot be the name of a function that gives the rows of a table; rename it")
+        return name
+
+    @model_validator(mode="after")
+    def _columns_are_its_own(self) -> FeatureTable:
+        if taken := RESERVED_COLUMNS.intersection({self.entity, self.event_time, *self.columns}):
+            raise ValueError(f"columns {sorted(taken)} belong to the feature store; rename them")
+        if self.entity == self.event_time:
+            raise ValueError(f"entity and event_time are both {self.entity!r}; they must be two columns")
+        if double := {self.entity, self.event_time}.intersection(self.columns):
+            raise ValueError(
+                f"columns name {sorted(double)}, already its entity or event_time; name feature columns only"
+            )
+        return self
 
 
 class Gate(Part):
@@ -72,9 +109,12 @@ class Gate(Part):
     def _has_one_finite_bound(self) -> Gate:
         bounds = [bound for bound in (self.at_least, self.at_most) if bound is not None]
         if len(bounds) != 1:
-            raise ValueError(f"Gate({self.metric!r}) needs at_least or at_most, one of the two")
+            raise ValueError(
+                f"at_least={self.at_least} and at_most={self.at_most}: expected one of the two; "
+                "two bounds are two gates"
+            )
         if not math.isfinite(bounds[0]):
-            raise ValueError(f"Gate({self.metric!r}): {bounds[0]} is not a finite number")
+            raise ValueError(f"the bound of {self.metric!r} is {bounds[0]}, expected a finite number; change it")
         return self
 
 
@@ -100,7 +140,7 @@ class Champion(Part):
     """`brier` for binary problems, `mae` for regression: they see calibration as well as order."""
     better_by: float = Field(default=5e-4, ge=0)
     """A margin keeps two equal models from changing places on noise."""
-    judged_on: timedelta = timedelta(days=30)
+    judged_on: timedelta = Field(default=timedelta(days=30), gt=_NOTHING)
     """The newest span of data, kept out of the challenger's training."""
 
 
@@ -120,13 +160,20 @@ class Expect(Part):
     def __init__(self, column: str | None = None, /, **fields: Any) -> None:
         super().__init__(**fields if column is None else {"column": column, **fields})
 
+    @model_validator(mode="after")
+    def _can_be_met(self) -> Expect:
+        if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
+            raise ValueError(f"no value is at_least={self.at_least:g} and at_most={self.at_most:g}; change one")
+        return self
+
 
 class Monitoring(Part):
     """What is watched once the model serves."""
 
-    every: timedelta = timedelta(days=1)
+    # An alarm looks back at most seven days, and the heartbeat's looks at two late runs.
+    every: Interval = Field(default=timedelta(days=1), le=timedelta(days=2, hours=19))
     """How often the monitor runs."""
-    window: timedelta = timedelta(days=28)
+    window: timedelta = Field(default=timedelta(days=28), gt=_NOTHING)
     """How far back it looks: whole weeks, or calendar columns drift by themselves."""
     psi_alarm: float = Field(default=0.25, gt=0)
     """Population stability index of a feature or of the score from which the drift alarm fires."""
@@ -143,8 +190,10 @@ class Retraining(Part):
 
     on: tuple[Literal["drift", "calibration"], ...] = ()
     """Alarms whose change to ALARM starts it."""
-    every: timedelta | None = None
+    every: Interval | None = None
     """The backstop: an alarm that never leaves ALARM starts nothing again."""
+    cooldown: timedelta = Field(default=timedelta(days=1), ge=_NOTHING)
+    """Least data time between two trainings that nobody asked for: an alarm that comes and goes would train all day."""
 
 
 class UseCase(Part):
@@ -155,11 +204,13 @@ class UseCase(Part):
     key: Column
     event_time: Column
     problem: Problem = Problem.BINARY
-    lead_time: timedelta = timedelta(0)
+    lead_time: timedelta = Field(default=_NOTHING, ge=_NOTHING)
     """How long before `event_time` the prediction is made; features are taken as they were known then."""
     tables: tuple[FeatureTable, ...] = ()
+    publish_every: Interval = timedelta(hours=1)
+    """How often new rows of the tables go to the feature store, from which the endpoint reads."""
     expectations: tuple[Expect, ...] = ()
-    history: timedelta = timedelta(days=365)
+    history: timedelta = Field(default=timedelta(days=365), gt=_NOTHING)
     """How far back training data reaches from the time the pipeline runs."""
     holdout: float = Field(default=0.2, gt=0, lt=0.9)
     """The newest share of the training rows, by time, on which gates are measured before the final fit."""
@@ -176,10 +227,11 @@ class UseCase(Part):
     """Every random choice of a training run comes from it."""
 
     def __init__(self, **fields: Any) -> None:
-        try:
-            super().__init__(**fields)
-        except ValidationError as error:
-            raise DeclarationError(f"use case {fields.get('name', '?')!r}", _sentences(error, type(self))) from error
+        super().__init__(**fields)
+
+    @classmethod
+    def _named(cls, fields: dict[str, Any]) -> str:
+        return f"use case {fields.get('name', '?')!r}"
 
     @property
     def package(self) -> str:
@@ -198,6 +250,9 @@ class UseCase(Part):
         names = [table.name for table in self.tables]
         if double := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"tables: {sorted(double)} stand there twice; every table has a name of its own")
+        joined = [f"{table.name}_{column}" for table in self.tables for column in table.columns]
+        if double := {name for name in joined if joined.count(name) > 1}:
+            raise ValueError(f"tables: two columns would both be joined as {sorted(double)}; rename one")
         known = {"events", "labels", *names}
         for rule in self.expectations:
             if rule.table not in known:
@@ -222,6 +277,15 @@ class UseCase(Part):
                     f"did you mean {hint[0]!r}?" if hint else f"{self.problem.value} problems have: {', '.join(known)}"
                 )
                 raise ValueError(f"{where}: a {self.problem.value} problem has no metric {metric!r}; {mend}")
+        audited = [part.column for part in self.slices]
+        if double := {column for column in audited if audited.count(column) > 1}:
+            raise ValueError(f"slices: {sorted(double)} stand there twice; join their bounds in one")
+        for part in self.slices:
+            if self.problem is not Problem.BINARY and (part.max_tpr_gap or part.max_fpr_gap):
+                raise ValueError(
+                    f"slices: Slice({part.column!r}) bounds a gap of true or false positive rates, which only binary "
+                    "problems have; remove the bound"
+                )
         if self.problem is not Problem.BINARY and self.monitoring.calibration_alarm is not None:
             raise ValueError(
                 "monitoring.calibration_alarm needs probabilities: only binary problems have it; remove it"
@@ -229,21 +293,3 @@ class UseCase(Part):
         if "calibration" in self.retraining.on and self.monitoring.calibration_alarm is None:
             raise ValueError("retraining.on names 'calibration' but monitoring.calibration_alarm is not set; set it")
         return self
-
-
-def _sentences(error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """Each of pydantic's findings as field, value, expectation, mend."""
-    sentences = []
-    for finding in error.errors(include_url=False):
-        where = ".".join(str(part) for part in finding["loc"]) or "declaration"
-        if finding["type"] == "extra_forbidden":
-            hint = get_close_matches(str(finding["loc"][-1]), model.model_fields, n=1)
-            mend = f"did you mean {hint[0]!r}?" if hint else "remove it"
-            sentences.append(f"{where} = {finding['input']!r}: there is no such field; {mend}")
-        elif finding["type"] == "missing":
-            sentences.append(f"{where}: is missing; every use case needs it")
-        elif finding["type"] == "value_error":
-            sentences.append(re.sub(r"^Value error, ", "", finding["msg"]))
-        else:
-            sentences.append(f"{where} = {finding['input']!r}: {finding['msg']}")
-    return sentences

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from millrace.errors import DeclarationError, sentences
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=12)]
 
@@ -36,22 +38,28 @@ class Rollout(Model):
     """The blue/green update of the endpoint."""
 
     traffic: Traffic = Traffic.ALL_AT_ONCE
-    """Canary and linear need a second instance before their shares mean anything."""
+    """Canary and linear need a second instance: one instance has no shares."""
     step_percent: int = Field(default=10, ge=5, le=50)
-    """Share of capacity per step of a canary or linear roll-out, percent."""
+    """Share of capacity of a canary (5 to 50) or of each step of a linear roll-out (10 to 50), percent."""
     bake_seconds: int = Field(default=300, ge=0, le=3600)
-    """How long alarms are watched after each step, seconds."""
+    """How long alarms are watched after each step, and again before the old fleet ends, seconds."""
     max_seconds: int = Field(default=3000, ge=600, le=3300)
     """When an unfinished roll-out is undone; the Pulumi provider waits at most an hour."""
 
     @model_validator(mode="after")
     def _fits_the_time_limit(self) -> Rollout:
+        if self.traffic is Traffic.LINEAR and self.step_percent < 10:
+            raise ValueError(
+                f"step_percent={self.step_percent} is too small for traffic 'linear', expected 10 to 50; "
+                "take larger steps"
+            )
         steps = {Traffic.ALL_AT_ONCE: 1, Traffic.CANARY: 2, Traffic.LINEAR: -(-100 // self.step_percent)}[self.traffic]
-        total = steps * self.bake_seconds
+        total = (steps + 1) * self.bake_seconds
         if total >= self.max_seconds:
             raise ValueError(
-                f"{steps} step(s) of bake_seconds={self.bake_seconds} take {total} s, expected less than "
-                f"max_seconds={self.max_seconds}; shorten the bake or take larger steps"
+                f"bake_seconds={self.bake_seconds} after each of {steps} step(s) and before the old fleet ends "
+                f"takes {total} s, expected less than max_seconds={self.max_seconds}; "
+                "shorten the bake or take larger steps"
             )
         return self
 
@@ -74,6 +82,8 @@ class Environment(Model):
     """Share of requests captured for the monitor; drift cannot be told from what is not kept."""
     retention_days: int = Field(default=365, ge=1)
     """Noncurrent object versions and captured data are kept this long, days."""
+    notify: tuple[Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")], ...] = ()
+    """E-mail addresses that are told of every alarm; each must confirm its subscription once."""
     replay_from: datetime | None = None
     """Data time starts here and is moved by replays, instead of following the wall clock. For demos and tests."""
     force_destroy: bool = False
@@ -89,6 +99,36 @@ class Environment(Model):
                     f"image={self.image!r} can move under a running model; expected a digest "
                     "(<repository>@sha256:…): set `environment.image` in the stack's configuration"
                 )
+        if self.rollout.traffic is not Traffic.ALL_AT_ONCE and self.endpoint_count < 2:
+            raise ValueError(
+                f"endpoint_count={self.endpoint_count} has no shares for traffic '{self.rollout.traffic.value}', "
+                "expected at least 2; add an instance or shift all at once"
+            )
         if self.replay_from is not None and self.replay_from.tzinfo is None:
             raise ValueError(f"replay_from={self.replay_from.isoformat()!r} has no time zone; add 'Z' for UTC")
         return self
+
+    @classmethod
+    def of_stack(cls, stack: str, configured: Any) -> Self:
+        """The environment that a stack's configuration describes.
+
+        Args:
+            stack: `<use case>-<environment>`.
+            configured: The object under `millrace:environment`.
+
+        Raises:
+            DeclarationError: When it cannot be what was meant.
+        """
+        where = f"stack {stack!r}, millrace:environment"
+        if not isinstance(configured, dict):
+            raise DeclarationError(where, [f"is {configured!r}; expected an object with at least `name`"])
+        try:
+            environment = cls(**configured)
+        except ValidationError as error:
+            raise DeclarationError(where, sentences(error, cls)) from error
+        if not stack.endswith(f"-{environment.name}"):
+            raise DeclarationError(
+                where,
+                [f"name={environment.name!r}, but the stack is {stack!r}; expected <use case>-{environment.name}"],
+            )
+        return environment

@@ -10,6 +10,12 @@ MillraceError
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from pydantic import BaseModel, ValidationError
+
 
 class MillraceError(Exception):
     """The root of all errors that Millrace raises on purpose."""
@@ -35,3 +41,47 @@ class DataError(MillraceError, ValueError):
 
 class RequestError(MillraceError, ValueError):
     """A request that the model cannot take; the message names the field."""
+
+
+#: The next step after a finding of pydantic's, by its type.
+_MENDS = {
+    "string_too_long": "shorten it",
+    "string_pattern_mismatch": "spell it so",
+    "enum": "choose one of them",
+    "literal_error": "choose one of them",
+    "too_short": "add what is missing",
+}
+
+
+def sentences(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """Each of pydantic's findings as field, value, expectation, mend."""
+    sentences = []
+    for finding in error.errors(include_url=False):
+        where = ".".join(str(part) for part in finding["loc"])
+        cause = finding.get("ctx", {}).get("error")
+        if isinstance(cause, DeclarationError):
+            sentences += [f"{where}: {problem}" for problem in cause.problems]
+        elif finding["type"] == "extra_forbidden":
+            hint = get_close_matches(str(finding["loc"][-1]), _fields(model, finding["loc"][:-1]), n=1)
+            mend = f"did you mean {hint[0]!r}?" if hint else "remove it"
+            sentences.append(f"{where} = {finding['input']!r}: there is no such field; {mend}")
+        elif finding["type"] == "missing":
+            sentences.append(f"{where}: is missing; add it")
+        elif finding["type"] == "value_error":
+            message = re.sub(r"^Value error, ", "", finding["msg"])
+            sentences.append(f"{where}: {message}" if where else message)
+        else:
+            mend = _MENDS.get(finding["type"], "change it")
+            sentences.append(f"{where or 'declaration'} = {finding['input']!r}: {finding['msg']}; {mend}")
+    return sentences
+
+
+def _fields(model: type[BaseModel], path: Sequence[int | str]) -> list[str]:
+    """The names that a model, or a part of it, knows."""
+    for part in path:
+        field = model.model_fields.get(str(part))
+        inner = field.annotation if field else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        model = inner
+    return list(model.model_fields)

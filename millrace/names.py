@@ -64,6 +64,19 @@ class Names:
         return f"{self.stack}-monitor"
 
     @property
+    def features_pipeline(self) -> str:
+        return f"{self.stack}-features"
+
+    @property
+    def dead_letters(self) -> str:
+        """The queue of triggers that started nothing."""
+        return f"{self.stack}-dead-letters"
+
+    def feature_schema(self, table: str) -> str:
+        """The SSM parameter that holds the wanted schema of a table's feature group."""
+        return f"/millrace/{self.stack}/{table}/schema"
+
+    @property
     def metric_namespace(self) -> str:
         """The CloudWatch namespace of what the monitor publishes."""
         return f"Millrace/{self.stack}"

@@ -36,7 +36,7 @@ APPROVED, PENDING, REJECTED = "Approved", "PendingManualApproval", "Rejected"
 
 
 #: What the registry does not take in a property's value.
-_UNTAKEN = re.compile(r"[^\w\s.:/=+\-@]")
+_UNTAKEN = re.compile(r"[^\w .:/=+\-@]")
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,9 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]
 
     def parse_header(self, header_plus: bytes) -> None:
         super().parse_header(header_plus)
+        if not self.content_length and not self.chunked:
+            # Nothing to wait for: asking for it would leave the request unfinished for ever.
+            self.expect_continue = False
         self.headers.pop(_NAMES, None)
         names = []
         for line in get_header_lines(header_plus.partition(b"\r\n")[2]):

@@ -43,5 +43,7 @@ def prepare(state: Path) -> dict[str, str]:
         "PULUMI_BACKEND_URL": f"file://{backend}",
         "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
         "PULUMI_SKIP_UPDATE_CHECK": "1",
+        # Hooks before a delete are the program's; without it `pulumi destroy` could not call them.
+        "PULUMI_RUN_PROGRAM": "true",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
     }

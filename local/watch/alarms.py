@@ -233,8 +233,7 @@ def _period(alarm: Any) -> float:
 def _interval(alarm: Any) -> float:
     if alarm.rule is not None:
         return _EVERY
-    period = _period(alarm)
-    if period < 60:
+    if _period(alarm) < 60:
         return _EVERY_HIGH_RESOLUTION
     # AWS looks once an hour at alarms whose range is over a day; nobody at this machine should wait for that.
     return _EVERY

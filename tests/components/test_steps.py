@@ -96,7 +96,7 @@ def _condition(**more: Any) -> Condition:
             [Step("A", "Processing", {"x": result("B", "Arn")}), Step("B", "Processing", {}, ("A",))],
             "in a circle",
         ),
-        ([_condition(then=[Condition("Inner", [], then=[])])], "may not stand inside another"),  # type: ignore[list-item]
+        ([_condition(then=[Condition("Inner", [], then=[])])], "may not stand inside another"),
     ],
 )
 def test_what_sagemaker_would_refuse_is_refused(steps: list[Step | Condition], finding: str) -> None:

@@ -318,6 +318,13 @@ def test_s3_checksum_of_a_streamed_body(cloud_daemon: CloudDaemon) -> None:
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"stream" * 1000
 
 
+def test_s3_empty_object(cloud_daemon: CloudDaemon) -> None:
+    _, bucket = new_bucket(cloud_daemon)
+    s3 = cloud_daemon.client("s3", read_timeout=10)
+    s3.put_object(Bucket=bucket, Key="empty", Body=b"")
+    assert s3.head_object(Bucket=bucket, Key="empty")["ContentLength"] == 0
+
+
 def test_s3_presigned(cloud_daemon: CloudDaemon) -> None:
     s3, bucket = new_bucket(cloud_daemon)
     s3 = cloud_daemon.client("s3", signature_version="s3v4")

@@ -1,0 +1,347 @@
+"""The whole loop of one use case in one environment: every component, wired.
+
+This is the one component that knows the vocabulary; each of the others can be used alone.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pulumi
+import pulumi_aws as aws
+
+from components import workflow
+from components.access import Access, AccessArgs
+from components.blue_green_endpoint import BlueGreenEndpoint, BlueGreenEndpointArgs, RolloutArgs, Traffic
+from components.data_lake import DataLake, DataLakeArgs
+from components.dead_letters import DeadLetters, DeadLettersArgs
+from components.drift_alarms import DriftAlarms, DriftAlarmsArgs
+from components.feature_publishing import FeaturePublishing, FeaturePublishingArgs
+from components.feature_store import FeatureStore, FeatureStoreArgs, FeatureType
+from components.model_registry import ModelRegistry, ModelRegistryArgs
+from components.notifications import Notifications, NotificationsArgs
+from components.retraining import Retraining, RetrainingArgs
+from components.schedule import ScheduleArgs
+from components.steps import Definition
+from components.training_pipeline import TrainingPipeline, TrainingPipelineArgs
+from millrace import Environment, FeatureTable, UseCase
+from millrace.names import CAPTURE, CLOCK_KEY, CODE, OFFLINE, VARIANT, Names
+
+_FEATURE_TYPES: dict[str, FeatureType] = {"number": "Fractional", "text": "String"}
+
+#: What `alarm()` of the names is asked for.
+DRIFT, CALIBRATION, HEARTBEAT, UNDELIVERED = "drift", "calibration", "heartbeat", "undelivered"
+
+
+@dataclass
+class MlopsStackArgs:
+    """Inputs of :class:`MlopsStack`.
+
+    Attributes:
+        use_case: What is declared.
+        environment: Where it runs.
+        account: The AWS account, twelve digits.
+        bundle: The file with the code of jobs and endpoints, named by its content.
+        approved_package: ARN of the package that serves; None before the first approval.
+        partition: `aws`, `aws-cn` or `aws-us-gov`.
+    """
+
+    use_case: UseCase
+    environment: Environment
+    account: str
+    bundle: Path
+    approved_package: str | None = None
+    partition: str = "aws"
+
+    @property
+    def names(self) -> Names:
+        """All computed names."""
+        return Names(self.use_case.name, self.environment.name, self.account, self.environment.region)
+
+
+class MlopsStack(pulumi.ComponentResource):
+    """From the declaration of a use case to its whole loop.
+
+    Makes: Notifications, DataLake with the code in it, Access, FeatureStore for each table, ModelRegistry,
+    FeaturePublishing, TrainingPipeline, DriftAlarms, Retraining, DeadLetters, and a BlueGreenEndpoint once a package
+    is approved; until then the endpoint is pending, which is no failure.
+    """
+
+    endpoint_name: pulumi.Output[str]
+    endpoint_status: str
+    next_step: str
+    lake: pulumi.Output[str]
+    training_pipeline: pulumi.Output[str]
+    monitor_pipeline: pulumi.Output[str]
+    features_pipeline: "pulumi.Output[str] | None"
+    model_package_group: pulumi.Output[str]
+    alarms: list[str]
+
+    def __init__(self, name: str, args: MlopsStackArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("millrace:index:MlopsStack", name, None, opts)
+        self._args, self._names, self._child = args, args.names, pulumi.ResourceOptions(parent=self)
+        names, environment = self._names, args.environment
+        self._keep = not environment.force_destroy
+
+        topic = Notifications(
+            f"{names.stack}-notifications", NotificationsArgs(names.stack, environment.notify), self._child
+        )
+        self._tell: list[pulumi.Input[str]] = [topic.topic_arn]
+        self._lake = DataLake(
+            f"{names.stack}-lake",
+            DataLakeArgs(names.lake, args.account, environment.retention_days, environment.force_destroy),
+            self._child,
+        )
+        self._access = self._make_access()
+        letters = DeadLetters(
+            f"{names.stack}-dead-letters",
+            DeadLettersArgs(names.dead_letters, args.account, names.alarm(UNDELIVERED), self._tell),
+            self._child,
+        )
+        self._dead_letter_arn = letters.queue_arn
+        code = self._upload_code()
+        for table in args.use_case.tables:
+            self._make_feature_group(table)
+        registry = ModelRegistry(
+            names.stack,
+            ModelRegistryArgs(
+                names.model_package_group, f"Models of {args.use_case.name}", environment.region, self._keep
+            ),
+            self._child,
+        )
+        publishing = self._make_publishing(code) if args.use_case.tables else None
+        training = TrainingPipeline(
+            names.training_pipeline,
+            self._pipeline(names.training_pipeline, workflow.training, code, f"Trains {args.use_case.name}"),
+            self._child,
+        )
+        monitor = self._make_monitor(code)
+        self._make_retraining(training)
+        endpoint = self._make_endpoint(registry) if args.approved_package else None
+
+        self.endpoint_name = endpoint.endpoint_name if endpoint else pulumi.Output.from_input(names.endpoint)
+        self.endpoint_status, self.next_step = self._status()
+        self.lake = self._lake.bucket_name
+        self.training_pipeline = training.pipeline_name
+        self.monitor_pipeline = pulumi.Output.from_input(names.monitor_pipeline)
+        self.features_pipeline = pulumi.Output.from_input(names.features_pipeline) if publishing else None
+        self.model_package_group = registry.group_name
+        self.alarms = [*monitor.alarm_arns, names.alarm(UNDELIVERED), *(endpoint.alarm_names if endpoint else [])]
+        self.register_outputs({"endpointName": self.endpoint_name, "endpointStatus": self.endpoint_status})
+
+    def outputs(self) -> "dict[str, pulumi.Input[object]]":
+        """What a program exports."""
+        return {
+            "endpointName": self.endpoint_name,
+            "endpointStatus": self.endpoint_status,
+            "nextStep": self.next_step,
+            "lake": self.lake,
+            "trainingPipeline": self.training_pipeline,
+            "monitorPipeline": self.monitor_pipeline,
+            "featuresPipeline": self.features_pipeline,
+            "modelPackageGroup": self.model_package_group,
+            "alarms": self.alarms,
+        }
+
+    def _status(self) -> tuple[str, str]:
+        name = self._args.use_case.name
+        if self._args.approved_package is None:
+            return "pending its first approved model", f"millrace run {name}, millrace approve {name}, pulumi up"
+        version = self._args.approved_package.rpartition("/")[2]
+        return f"in service: version {version}", f"millrace invoke {name} --sample"
+
+    # -- data ----------------------------------------------------------------------------------------------------------
+
+    def _make_access(self) -> Access:
+        args, names = self._args, self._names
+        return Access(
+            names.stack,
+            AccessArgs(
+                account=args.account,
+                region=args.environment.region,
+                bucket_arn=self._lake.bucket_arn,
+                key_arn=self._lake.key_arn,
+                pipelines=[names.training_pipeline, names.monitor_pipeline, names.features_pipeline],
+                endpoint=names.endpoint,
+                model_package_group=names.model_package_group,
+                feature_groups=[names.feature_group(table.name) for table in args.use_case.tables],
+                metric_namespace=names.metric_namespace,
+                dead_letter_queue=names.dead_letters,
+                partition=args.partition,
+            ),
+            self._child,
+        )
+
+    def _upload_code(self) -> pulumi.Output[str]:
+        """The bundle in the lake; its file name, known once it is there."""
+        bundle, names = self._args.bundle, self._names
+        # Old code is what old models are reproduced with.
+        kept = pulumi.ResourceOptions(parent=self, retain_on_delete=True)
+        uploaded = aws.s3.BucketObjectv2(
+            f"{names.stack}-code",
+            bucket=self._lake.bucket_name,
+            key=f"{CODE}/{bundle.name}",
+            source=pulumi.FileAsset(str(bundle)),
+            opts=kept,
+        )
+        if self._args.environment.replay_from is not None:
+            # Only where data time begins; replays move it.
+            moved = pulumi.ResourceOptions(parent=self, ignore_changes=["content"])
+            aws.s3.BucketObjectv2(
+                f"{names.stack}-clock",
+                bucket=self._lake.bucket_name,
+                key=CLOCK_KEY,
+                content=json.dumps({"now": self._args.environment.replay_from.isoformat()}),
+                content_type="application/json",
+                opts=moved,
+            )
+        return uploaded.key.apply(lambda key: key.rpartition("/")[2])
+
+    def _make_feature_group(self, table: FeatureTable) -> None:
+        names = self._names
+        FeatureStore(
+            f"{names.stack}-{table.name}",
+            FeatureStoreArgs(
+                group_name=names.feature_group(table.name),
+                record_identifier=table.entity,
+                event_time=table.event_time,
+                features={
+                    table.entity: "String",
+                    table.event_time: "String",
+                    **{column: _FEATURE_TYPES[kind] for column, kind in table.columns.items()},
+                },
+                offline_uri=f"s3://{names.lake}/{OFFLINE}",
+                kms_key_arn=self._lake.key_arn,
+                role_arn=self._access.job_role_arn,
+                region=self._args.environment.region,
+                parameter_name=names.feature_schema(table.name),
+                protect=self._keep,
+            ),
+            pulumi.ResourceOptions(parent=self, depends_on=[self._lake]),
+        )
+
+    # -- pipelines -----------------------------------------------------------------------------------------------------
+
+    def _job_environment(self) -> dict[str, str]:
+        environment = self._args.environment
+        variables = {
+            "MILLRACE_ENVIRONMENT": environment.name,
+            "MILLRACE_ACCOUNT": self._args.account,
+            "MILLRACE_PROMOTION": environment.promotion.value,
+        }
+        if environment.replay_from is not None:
+            variables["MILLRACE_CLOCK"] = f"s3://{self._names.lake}/{CLOCK_KEY}"
+        return variables
+
+    def _pipeline(
+        self,
+        name: str,
+        build: "Callable[[workflow.WorkflowArgs], Definition]",
+        code: pulumi.Output[str],
+        description: str,
+    ) -> TrainingPipelineArgs:
+        args, names = self._args, self._names
+
+        def definition(known: "list[str]") -> str:
+            bundle, job_role_arn, key_arn = known
+            return build(
+                workflow.WorkflowArgs(
+                    use_case=args.use_case,
+                    lake=names.lake,
+                    bundle=bundle,
+                    image=args.environment.image,
+                    job_role_arn=job_role_arn,
+                    key_arn=key_arn,
+                    instance_type=args.environment.job_instance,
+                    model_package_group=names.model_package_group,
+                    serving_instance_types=[args.environment.endpoint_instance],
+                    environment=self._job_environment(),
+                )
+            ).definition()
+
+        text = pulumi.Output.all(code, self._access.job_role_arn, self._lake.key_arn).apply(definition)
+        return TrainingPipelineArgs(name, text, self._access.pipeline_role_arn, description)
+
+    def _schedule(self, pipeline: str, every: timedelta) -> ScheduleArgs:
+        # Where data time is moved by replays, whoever moves it starts the pipelines too.
+        enabled = self._args.environment.replay_from is None
+        return ScheduleArgs(pipeline, self._access.trigger_role_arn, self._dead_letter_arn, every, enabled)
+
+    def _make_publishing(self, code: pulumi.Output[str]) -> FeaturePublishing:
+        name, use_case = self._names.features_pipeline, self._args.use_case
+        pipeline = self._pipeline(name, workflow.features, code, f"Publishes the feature tables of {use_case.name}")
+        schedule = self._schedule(name, use_case.publish_every)
+        return FeaturePublishing(name, FeaturePublishingArgs(pipeline, schedule), self._child)
+
+    def _make_monitor(self, code: pulumi.Output[str]) -> DriftAlarms:
+        name, names, watched = self._names.monitor_pipeline, self._names, self._args.use_case.monitoring
+        calibrated = watched.calibration_alarm is not None
+        return DriftAlarms(
+            name,
+            DriftAlarmsArgs(
+                pipeline=self._pipeline(name, workflow.monitor, code, f"Watches {names.endpoint}"),
+                schedule=self._schedule(name, watched.every),
+                every=watched.every,
+                namespace=names.metric_namespace,
+                endpoint_name=names.endpoint,
+                variant_name=VARIANT,
+                region=self._args.environment.region,
+                drift_alarm=names.alarm(DRIFT),
+                heartbeat_alarm=names.alarm(HEARTBEAT),
+                psi_threshold=watched.psi_alarm,
+                calibration_alarm=names.alarm(CALIBRATION) if calibrated else None,
+                ece_threshold=watched.calibration_alarm or 0.0,
+                alarm_actions=self._tell,
+            ),
+            self._child,
+        )
+
+    def _make_retraining(self, training: TrainingPipeline) -> None:
+        names, retraining = self._names, self._args.use_case.retraining
+        Retraining(
+            f"{names.stack}-retraining",
+            RetrainingArgs(
+                pipeline_name=names.training_pipeline,
+                pipeline_arn=training.pipeline_arn,
+                role_arn=self._access.trigger_role_arn,
+                dead_letter_arn=self._dead_letter_arn,
+                alarm_names=[names.alarm(kind) for kind in retraining.on],
+                every=retraining.every,
+                enabled=self._args.environment.replay_from is None,
+            ),
+            self._child,
+        )
+
+    # -- serving -------------------------------------------------------------------------------------------------------
+
+    def _make_endpoint(self, registry: ModelRegistry) -> BlueGreenEndpoint:
+        args, names, environment = self._args, self._names, self._args.environment
+        assert args.approved_package is not None
+        rollout = environment.rollout
+        return BlueGreenEndpoint(
+            names.endpoint,
+            BlueGreenEndpointArgs(
+                endpoint_name=names.endpoint,
+                variant_name=VARIANT,
+                model_package_arn=args.approved_package,
+                role_arn=self._access.endpoint_role_arn,
+                region=environment.region,
+                instance_type=environment.endpoint_instance,
+                instance_count=environment.endpoint_count,
+                capture_uri=f"s3://{names.lake}/{CAPTURE}",
+                capture_percent=environment.capture_percent,
+                kms_key_arn=self._lake.key_arn,
+                alarm_actions=self._tell,
+                environment=self._job_environment(),
+                rollout=RolloutArgs(
+                    traffic=Traffic(rollout.traffic.value.upper()),
+                    step_percent=rollout.step_percent,
+                    bake_seconds=rollout.bake_seconds,
+                    max_seconds=rollout.max_seconds,
+                ),
+                protect=self._keep,
+            ),
+            pulumi.ResourceOptions(parent=self, depends_on=[registry]),
+        )

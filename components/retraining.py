@@ -1,0 +1,88 @@
+"""What starts the training pipeline besides a person: alarms, by a rule, and a schedule as the backstop.
+
+An alarm that stays in ALARM starts nothing again, which is why there is a schedule; a storm of triggers trains once,
+because the pipeline's first step refuses a start while another execution runs or within the cooldown.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pulumi
+import pulumi_aws as aws
+
+from components.schedule import ScheduleArgs, make_schedule
+
+
+@dataclass
+class RetrainingArgs:
+    """Inputs of :class:`Retraining`.
+
+    Attributes:
+        pipeline_name: The training pipeline; its parameter `Trigger` is told what started it.
+        pipeline_arn: Its ARN.
+        role_arn: May start it and send to the dead-letter queue.
+        dead_letter_arn: Takes what could not be started.
+        alarm_names: Alarms whose change to ALARM starts it.
+        every: The backstop; None starts nothing by time.
+        enabled: Whether the schedule runs.
+    """
+
+    pipeline_name: str
+    pipeline_arn: pulumi.Input[str]
+    role_arn: pulumi.Input[str]
+    dead_letter_arn: pulumi.Input[str]
+    alarm_names: Sequence[str] = field(default_factory=list)
+    every: timedelta | None = None
+    enabled: bool = True
+
+
+class Retraining(pulumi.ComponentResource):
+    """Makes an EventRule with its EventTarget when alarms are named, and a Schedule when there is a backstop."""
+
+    def __init__(self, name: str, args: RetrainingArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("millrace:index:Retraining", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        if args.alarm_names:
+            rule = aws.cloudwatch.EventRule(
+                f"{name}-on-alarm",
+                name=f"{args.pipeline_name}-on-alarm",
+                description=f"Starts {args.pipeline_name} when one of its alarms fires",
+                event_pattern=_alarm_pattern(args.alarm_names),
+                opts=child,
+            )
+            aws.cloudwatch.EventTarget(
+                f"{name}-on-alarm-target",
+                rule=rule.name,
+                target_id="training-pipeline",
+                arn=args.pipeline_arn,
+                role_arn=args.role_arn,
+                sagemaker_pipeline_target={
+                    "pipeline_parameter_lists": [{"name": "Trigger", "value": "$.detail.alarmName"}]
+                },
+                dead_letter_config={"arn": args.dead_letter_arn},
+                opts=child,
+            )
+        if args.every is not None:
+            schedule = ScheduleArgs(
+                schedule_name=f"{args.pipeline_name}-backstop",
+                role_arn=args.role_arn,
+                dead_letter_arn=args.dead_letter_arn,
+                every=args.every,
+                enabled=args.enabled,
+                parameters={"Trigger": "schedule"},
+            )
+            make_schedule(f"{name}-backstop", schedule, args.pipeline_arn, child)
+        self.register_outputs({})
+
+
+def _alarm_pattern(names: Sequence[str]) -> str:
+    return json.dumps(
+        {
+            "source": ["aws.cloudwatch"],
+            "detail-type": ["CloudWatch Alarm State Change"],
+            "detail": {"alarmName": list(names), "state": {"value": ["ALARM"]}},
+        },
+        sort_keys=True,
+    )

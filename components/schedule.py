@@ -1,0 +1,71 @@
+"""A schedule that starts a pipeline."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pulumi
+import pulumi_aws as aws
+
+#: A start that could not be made is tried again this often, for this long (seconds), before it is a dead letter.
+_RETRIES, _AGE = 10, 3600
+
+
+@dataclass
+class ScheduleArgs:
+    """Inputs of :func:`make_schedule`.
+
+    Attributes:
+        schedule_name: Of the schedule.
+        role_arn: May start it and send to the dead-letter queue.
+        dead_letter_arn: Takes what could not be started.
+        every: At least a minute.
+        enabled: Whether it runs.
+        parameters: Of the pipeline.
+    """
+
+    schedule_name: str
+    role_arn: pulumi.Input[str]
+    dead_letter_arn: pulumi.Input[str]
+    every: timedelta
+    enabled: bool = True
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+def make_schedule(
+    name: str, args: ScheduleArgs, pipeline_arn: pulumi.Input[str], opts: pulumi.ResourceOptions
+) -> aws.scheduler.Schedule:
+    """The Schedule resource of a component that owns one; it starts the pipeline."""
+    return aws.scheduler.Schedule(
+        name,
+        name=args.schedule_name,
+        schedule_expression=rate(args.every),
+        flexible_time_window={"mode": "OFF"},
+        state="ENABLED" if args.enabled else "DISABLED",
+        target={
+            "arn": pipeline_arn,
+            "role_arn": args.role_arn,
+            "dead_letter_config": {"arn": args.dead_letter_arn},
+            "retry_policy": {"maximum_retry_attempts": _RETRIES, "maximum_event_age_in_seconds": _AGE},
+            "sagemaker_pipeline_parameters": {
+                "pipeline_parameters": [{"name": key, "value": value} for key, value in args.parameters.items()]
+            },
+        },
+        opts=opts,
+    )
+
+
+def rate(every: timedelta) -> str:
+    """EventBridge's words for an interval: whole days, hours or minutes, singular for one.
+
+    Raises:
+        ValueError: When it is not a whole number of minutes.
+    """
+    minutes, rest = divmod(every, timedelta(minutes=1))
+    if rest or minutes < 1:
+        raise ValueError(f"every={every}: expected whole minutes, at least one")
+    for unit, length in (("day", 1440), ("hour", 60), ("minute", 1)):
+        if minutes % length == 0:
+            number = minutes // length
+            return f"rate({number} {unit}{'' if number == 1 else 's'})"
+    raise AssertionError("every whole number of minutes is a multiple of one")

@@ -1,0 +1,272 @@
+"""The three pipelines of a use case, as steps that all run the same bundle: features, training, monitor.
+
+Every step is `python3 <bundle> <step> …` in one image. What a step hands to the next lies in the lake under the
+execution's own prefix, so that nothing is ever written over and every model's data can be found again.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from components.steps import (
+    Condition,
+    Definition,
+    Parameter,
+    Step,
+    Value,
+    equals,
+    execution,
+    fail,
+    join,
+    json_get,
+    output_uri,
+    parameter,
+    result,
+)
+from millrace import UseCase
+from millrace.names import CODE, DATASETS, EVALUATIONS, MODELS, MONITOR, SNAPSHOTS
+
+_PROCESSING = "/opt/ml/processing"
+_TRAINING = "/opt/ml/input/data"
+_HOUR = 3600
+_VOLUME_GB = 30
+
+#: What the evaluation says of every model, beside the metrics that its gates name: where it comes from.
+_IDENTITY = ("snapshot", "code", "parameters", "model", "as_of", "comparison")
+
+
+@dataclass(frozen=True)
+class WorkflowArgs:
+    """What the jobs of a use case have in common.
+
+    Attributes:
+        use_case: The declaration.
+        lake: The bucket that holds everything.
+        bundle: The bundle's file name under `code/` in the lake.
+        image: The runtime image.
+        job_role_arn: The role of the jobs.
+        key_arn: Encrypts volumes and outputs.
+        instance_type: Of every job.
+        model_package_group: Where models are registered.
+        serving_instance_types: Instance types that the registry lists as fit for serving.
+        environment: The jobs' environment variables.
+    """
+
+    use_case: UseCase
+    lake: str
+    bundle: str
+    image: str
+    job_role_arn: str
+    key_arn: str
+    instance_type: str
+    model_package_group: str
+    serving_instance_types: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def features(args: WorkflowArgs) -> Definition:
+    """Publish: the tables' new rows go to the feature store."""
+    publish = _processing(args, "Publish", ["publish", "--as-of", parameter("AsOf")])
+    return Definition([Parameter("AsOf", "now")], [publish])
+
+
+def monitor(args: WorkflowArgs) -> Definition:
+    """Monitor: what was served is held against the training data and the outcomes; metrics go to CloudWatch."""
+    step = _processing(
+        args, "Monitor", ["monitor", "--as-of", parameter("AsOf")], outputs={"report": _place(args, MONITOR)}
+    )
+    return Definition([Parameter("AsOf", "now")], [step])
+
+
+def training(args: WorkflowArgs) -> Definition:
+    """Ingest → Validate → Features → Train → Evaluate → Gate → Register, or a failure that says why."""
+    ingest = _processing(
+        args,
+        "Ingest",
+        [
+            "ingest",
+            *("--as-of", parameter("AsOf")),
+            *("--trigger", parameter("Trigger")),
+            *("--execution", execution("PipelineExecutionArn")),
+        ],
+        outputs={"snapshot": _place(args, SNAPSHOTS, "raw")},
+    )
+    validate = _processing(
+        args,
+        "Validate",
+        ["validate"],
+        inputs={"snapshot": output_uri("Ingest", "snapshot")},
+        outputs={"accepted": _place(args, SNAPSHOTS, "accepted"), "report": _place(args, SNAPSHOTS, "report")},
+    )
+    dataset = _processing(
+        args,
+        "Features",
+        ["features", "--champion", parameter("Champion")],
+        inputs={"snapshot": output_uri("Validate", "accepted")},
+        outputs={"dataset": _place(args, DATASETS)},
+    )
+    evaluate = _processing(
+        args,
+        "Evaluate",
+        ["evaluate", "--champion", parameter("Champion")],
+        inputs={
+            "dataset": output_uri("Features", "dataset"),
+            "model": result("Train", "ModelArtifacts.S3ModelArtifacts"),
+        },
+        outputs={"evaluation": _place(args, EVALUATIONS)},
+        property_files={"Evaluation": ("evaluation", "evaluation.json")},
+    )
+    gate = Condition(
+        "Gate",
+        [equals(_evaluation("gate.passed"), 1)],
+        then=[_register(args)],
+        otherwise=[fail("Refused", join("not registered:", _evaluation("gate.failed"), on=" "))],
+    )
+    parameters = [Parameter("AsOf", "now"), Parameter("Champion", "approved"), Parameter("Trigger", "manual")]
+    return Definition(parameters, [ingest, validate, dataset, _train(args), evaluate, gate])
+
+
+def _place(args: WorkflowArgs, prefix: str, *below: str) -> Value:
+    """A folder in the lake that belongs to this execution alone."""
+    return join("s3:/", args.lake, prefix, execution("PipelineExecutionId"), *below)
+
+
+def _code(args: WorkflowArgs) -> str:
+    return f"s3://{args.lake}/{CODE}/{args.bundle}"
+
+
+def _evaluation(path: str) -> Value:
+    return json_get("Evaluate", "Evaluation", path)
+
+
+def _processing(
+    args: WorkflowArgs,
+    name: str,
+    arguments: Sequence[Value],
+    *,
+    inputs: Mapping[str, Value] | None = None,
+    outputs: Mapping[str, Value] | None = None,
+    property_files: Mapping[str, tuple[str, str]] | None = None,
+) -> Step:
+    """A processing job that runs one step of the bundle.
+
+    Args:
+        inputs: Folder name → S3 URI.
+        outputs: Folder name → S3 URI.
+    """
+    request: dict[str, Any] = {
+        "AppSpecification": {
+            "ImageUri": args.image,
+            "ContainerEntrypoint": ["python3", f"{_PROCESSING}/input/code/{args.bundle}"],
+            "ContainerArguments": list(arguments),
+        },
+        "ProcessingResources": {
+            "ClusterConfig": {
+                "InstanceCount": 1,
+                "InstanceType": args.instance_type,
+                "VolumeSizeInGB": _VOLUME_GB,
+                "VolumeKmsKeyId": args.key_arn,
+            }
+        },
+        "ProcessingInputs": [
+            _processing_input(folder, uri) for folder, uri in {"code": _code(args), **(inputs or {})}.items()
+        ],
+        "ProcessingOutputConfig": {
+            "KmsKeyId": args.key_arn,
+            "Outputs": [_processing_output(folder, uri) for folder, uri in (outputs or {}).items()],
+        },
+        "Environment": dict(args.environment),
+        "StoppingCondition": {"MaxRuntimeInSeconds": _HOUR},
+        "RoleArn": args.job_role_arn,
+    }
+    if not outputs:
+        del request["ProcessingOutputConfig"]
+    return Step(name, "Processing", request, property_files=property_files or {})
+
+
+def _processing_input(name: str, uri: Value) -> dict[str, Any]:
+    return {
+        "InputName": name,
+        "S3Input": {
+            "S3Uri": uri,
+            "LocalPath": f"{_PROCESSING}/input/{name}",
+            "S3DataType": "S3Prefix",
+            "S3InputMode": "File",
+        },
+    }
+
+
+def _processing_output(name: str, uri: Value) -> dict[str, Any]:
+    return {
+        "OutputName": name,
+        "S3Output": {"S3Uri": uri, "LocalPath": f"{_PROCESSING}/output/{name}", "S3UploadMode": "EndOfJob"},
+    }
+
+
+def _train(args: WorkflowArgs) -> Step:
+    request = {
+        "AlgorithmSpecification": {
+            "TrainingImage": args.image,
+            "TrainingInputMode": "File",
+            "ContainerEntrypoint": ["python3", f"{_TRAINING}/code/{args.bundle}"],
+            "ContainerArguments": ["train"],
+            "MetricDefinitions": [
+                {"Name": f"holdout_{name}", "Regex": f"holdout_{name}=([-0-9.e+]+);"} for name in _judged(args.use_case)
+            ],
+        },
+        # Hyperparameters are texts; JSON keeps their types.
+        "HyperParameters": {name: json.dumps(value) for name, value in args.use_case.parameters.items()},
+        "InputDataConfig": [
+            _channel("code", _code(args)),
+            _channel("dataset", output_uri("Features", "dataset")),
+        ],
+        "OutputDataConfig": {"S3OutputPath": _place(args, MODELS), "KmsKeyId": args.key_arn},
+        "ResourceConfig": {
+            "InstanceCount": 1,
+            "InstanceType": args.instance_type,
+            "VolumeSizeInGB": _VOLUME_GB,
+            "VolumeKmsKeyId": args.key_arn,
+        },
+        "Environment": dict(args.environment),
+        "StoppingCondition": {"MaxRuntimeInSeconds": _HOUR},
+        "RoleArn": args.job_role_arn,
+    }
+    if not request["HyperParameters"]:
+        del request["HyperParameters"]
+    return Step("Train", "Training", request)
+
+
+def _channel(name: str, uri: Value) -> dict[str, Any]:
+    source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
+    return {"ChannelName": name, "DataSource": {"S3DataSource": source}}
+
+
+def _judged(use_case: UseCase) -> list[str]:
+    """The metrics that decide about a model, each once."""
+    return list(dict.fromkeys([*(gate.metric for gate in use_case.gates), use_case.champion_metric]))
+
+
+def _register(args: WorkflowArgs) -> Step:
+    evaluation = join(output_uri("Evaluate", "evaluation"), "evaluation.json")
+    lineage = {name: _evaluation(f"metadata.{name}") for name in (*_IDENTITY, *_judged(args.use_case))}
+    request = {
+        "ModelPackageGroupName": args.model_package_group,
+        "InferenceSpecification": {
+            "Containers": [{"Image": args.image, "ModelDataUrl": result("Train", "ModelArtifacts.S3ModelArtifacts")}],
+            "SupportedContentTypes": ["application/json", "application/jsonlines", "text/csv"],
+            "SupportedResponseMIMETypes": ["application/json", "application/jsonlines", "text/csv"],
+            "SupportedRealtimeInferenceInstanceTypes": list(args.serving_instance_types),
+        },
+        "ModelApprovalStatus": _evaluation("approval.status"),
+        "ModelPackageDescription": _evaluation("approval.description"),
+        "ModelMetrics": {"ModelQuality": {"Statistics": {"ContentType": "application/json", "S3Uri": evaluation}}},
+        "CustomerMetadataProperties": {
+            **lineage,
+            "data_uri": output_uri("Validate", "accepted"),
+            "code_uri": _code(args),
+            "execution": execution("PipelineExecutionArn"),
+            "trigger": parameter("Trigger"),
+        },
+    }
+    return Step("Register", "RegisterModel", request)

@@ -1,0 +1,40 @@
+"""The stacks of flights as their configuration files describe them, under mocks."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+import stacks
+from components.mlops_stack import MlopsStack, MlopsStackArgs
+from millrace import Environment, UseCase
+from tests.components import mocked
+
+REPOSITORY = Path(__file__).parents[2]
+BUNDLE = "millrace-flights-0123456789abcdef.pyz"
+REGION = "eu-west-1"
+
+
+def environment(name: str) -> Environment:
+    """As the stack's configuration says it."""
+    document = yaml.safe_load((REPOSITORY / "stacks" / f"Pulumi.flights-{name}.yaml").read_text())
+    return Environment.of_stack(f"flights-{name}", document["config"]["millrace:environment"])
+
+
+def package(name: str, version: int = 3) -> str:
+    """The ARN of a model package."""
+    return f"arn:aws:sagemaker:{REGION}:{mocked.ACCOUNT}:model-package/flights-{name}/{version}"
+
+
+def made(use_case: UseCase, where: Environment, approved: str | None = None) -> dict[str, mocked.Registered]:
+    """Everything that the stack registers."""
+    args = MlopsStackArgs(use_case, where, mocked.ACCOUNT, Path("bundles") / BUNDLE, approved)
+    return mocked.run(lambda: MlopsStack(use_case.name, args))
+
+
+@cache
+def flights(name: str, approved: bool = True) -> dict[str, mocked.Registered]:
+    """The stack of flights in an environment, with version 3 approved or none."""
+    return made(stacks.load("flights"), environment(name), package(name) if approved else None)

@@ -1,0 +1,287 @@
+"""BlueGreenEndpoint: a deployment that can be undone and cannot be an outage, and the roll-outs that are refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from botocore.session import get_session
+
+from components.blue_green_endpoint import BlueGreenEndpoint, BlueGreenEndpointArgs, RolloutArgs, Traffic
+from millrace.environment import Rollout
+from tests.components import mocked
+from tests.components.flights_stack import environment, flights
+
+PACKAGE = "arn:aws:sagemaker:eu-west-1:123456789012:model-package/x/3"
+
+
+def endpoint_args(**changes: Any) -> BlueGreenEndpointArgs:
+    """Of an endpoint `x`."""
+    args = {
+        "endpoint_name": "x",
+        "variant_name": "main",
+        "model_package_arn": PACKAGE,
+        "role_arn": "arn:role",
+        "region": "eu-west-1",
+        **changes,
+    }
+    return BlueGreenEndpointArgs(**args)
+
+
+def endpoint(**changes: Any) -> dict[str, mocked.Registered]:
+    """A component called `e`."""
+    args = endpoint_args(**changes)
+    return mocked.run(lambda: BlueGreenEndpoint("e", args))
+
+
+def policy(found: dict[str, mocked.Registered]) -> dict[str, Any]:
+    """How the endpoint is updated."""
+    update: dict[str, Any] = found["e-endpoint"].inputs["deploymentConfig"]["blueGreenUpdatePolicy"]
+    return update
+
+
+def test_children_and_outputs() -> None:
+    found = endpoint()
+    parent = "BlueGreenEndpoint:e"
+    assert mocked.tree(found) == {
+        ("e", "BlueGreenEndpoint", None),
+        ("e-errors", "MetricAlarm", parent),
+        ("e-latency", "MetricAlarm", parent),
+        ("e-model", "Model", parent),
+        ("e-config", "EndpointConfiguration", parent),
+        ("e-endpoint", "Endpoint", parent),
+    }
+    assert found[parent].outputs == {
+        "endpointName": "x",
+        "endpointArn": "arn:of:Endpoint:e-endpoint",
+        "configName": "e-config-1a2b3c4",
+    }
+
+
+def test_model_and_configuration_are_named_anew_for_each_change() -> None:
+    # A fixed name makes the provider delete the one in use first, or change nothing at all.
+    found = endpoint()
+    assert "name" not in found["e-model"].inputs
+    assert "name" not in found["e-config"].inputs
+    assert "namePrefix" not in found["e-config"].inputs
+    assert found["e-config"].inputs["productionVariants"][0]["modelName"] == "e-model-1a2b3c4"
+    assert found["e-endpoint"].inputs["endpointConfigName"] == "e-config-1a2b3c4"
+
+
+@pytest.mark.parametrize("protect", [True, False])
+def test_model_and_configuration_are_kept_and_not_protected_the_endpoint_the_other_way_round(protect: bool) -> None:
+    found = endpoint(protect=protect)
+    assert found["e-model"].options == found["e-config"].options == {"protect": False, "retainOnDelete": True}
+    assert found["e-endpoint"].options == {"protect": protect, "retainOnDelete": False}
+    assert endpoint()["e-endpoint"].options["protect"] is True
+
+
+def test_the_model_is_the_package_and_no_url() -> None:
+    assert endpoint(environment={"A": "b"})["e-model"].inputs == {
+        "executionRoleArn": "arn:role",
+        "primaryContainer": {"modelPackageName": PACKAGE, "environment": {"A": "b"}},
+    }
+
+
+def test_one_variant_of_a_constant_name_with_its_instances() -> None:
+    inputs = endpoint(instance_type="ml.c5.large", instance_count=3)["e-config"].inputs
+    assert inputs == {
+        "productionVariants": [
+            {
+                "variantName": "main",
+                "modelName": "e-model-1a2b3c4",
+                "instanceType": "ml.c5.large",
+                "initialInstanceCount": 3,
+                "initialVariantWeight": 1,
+            }
+        ]
+    }
+    assert "serverlessConfig" not in inputs["productionVariants"][0]
+
+
+def test_requests_and_answers_are_captured_and_encrypted() -> None:
+    found = endpoint(capture_uri="s3://lake/capture", capture_percent=40, kms_key_arn="arn:key")
+    assert found["e-config"].inputs["dataCaptureConfig"] == {
+        "enableCapture": True,
+        "destinationS3Uri": "s3://lake/capture",
+        "initialSamplingPercentage": 40,
+        "kmsKeyId": "arn:key",
+        "captureOptions": [{"captureMode": "Input"}, {"captureMode": "Output"}],
+        "captureContentTypeHeader": {
+            "csvContentTypes": ["text/csv"],
+            "jsonContentTypes": ["application/json", "application/jsonlines"],
+        },
+    }
+
+
+def test_deployments_can_be_rolled_back_from_day_one() -> None:
+    # Adding the rollback later would replace the endpoint.
+    alarms = endpoint(alarm_names=["more"])["e-endpoint"].inputs["deploymentConfig"]["autoRollbackConfiguration"]
+    assert alarms == {"alarms": [{"alarmName": name} for name in ("x-errors", "x-latency", "more")]}
+
+
+def test_alarms_are_there_before_the_endpoint_that_they_guard() -> None:
+    assert {"e-errors", "e-latency", "e-config"} <= set(endpoint()["e-endpoint"].dependencies)
+
+
+def test_every_create_and_update_is_checked() -> None:
+    assert endpoint()["e-endpoint"].hooks == {
+        "after_create": ["e-verified-rollout"],
+        "after_update": ["e-verified-rollout"],
+    }
+
+
+def test_the_errors_alarm() -> None:
+    assert endpoint(error_rate=0.02, alarm_actions=["arn:topic"])["e-errors"].inputs == {
+        "name": "x-errors",
+        "alarmDescription": "More than 2% of the requests to x fail.",
+        "namespace": "AWS/SageMaker",
+        "metricName": "Invocation5XXErrors",
+        "dimensions": {"EndpointName": "x", "VariantName": "main"},
+        "statistic": "Average",
+        "period": 60,
+        "evaluationPeriods": 1,
+        "threshold": 0.02,
+        "comparisonOperator": "GreaterThanThreshold",
+        "treatMissingData": "notBreaching",
+        "alarmActions": ["arn:topic"],
+    }
+
+
+def test_the_latency_alarm_is_in_microseconds() -> None:
+    inputs = endpoint(latency_ms=250)["e-latency"].inputs
+    assert (inputs["metricName"], inputs["extendedStatistic"], inputs["threshold"]) == ("ModelLatency", "p99", 250_000)
+    assert inputs["dimensions"] == {"EndpointName": "x", "VariantName": "main"}
+    assert inputs["treatMissingData"] == "notBreaching"
+    assert "statistic" not in inputs
+
+
+@pytest.mark.parametrize(
+    ("rollout", "routing"),
+    [
+        (RolloutArgs(bake_seconds=600), {"type": "ALL_AT_ONCE", "waitIntervalInSeconds": 600}),
+        (
+            RolloutArgs(Traffic.CANARY, 25, 120),
+            {
+                "type": "CANARY",
+                "waitIntervalInSeconds": 120,
+                "canarySize": {"type": "CAPACITY_PERCENT", "value": 25},
+            },
+        ),
+        (
+            RolloutArgs(Traffic.LINEAR, 30, 120),
+            {
+                "type": "LINEAR",
+                "waitIntervalInSeconds": 120,
+                "linearStepSize": {"type": "CAPACITY_PERCENT", "value": 30},
+            },
+        ),
+    ],
+)
+def test_exactly_one_policy_with_its_own_step(rollout: RolloutArgs, routing: dict[str, Any]) -> None:
+    found = endpoint(rollout=rollout)
+    assert set(found["e-endpoint"].inputs["deploymentConfig"]) == {
+        "blueGreenUpdatePolicy",
+        "autoRollbackConfiguration",
+    }
+    assert policy(found) == {
+        "trafficRoutingConfiguration": routing,
+        "terminationWaitInSeconds": rollout.bake_seconds,
+        "maximumExecutionTimeoutInSeconds": 3000,
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"traffic": Traffic.CANARY, "step_percent": 51}, "step_percent=51, expected 1 to 50 for CANARY"),
+        ({"traffic": Traffic.CANARY, "step_percent": 0}, "step_percent=0, expected 1 to 50 for CANARY"),
+        ({"traffic": Traffic.LINEAR, "step_percent": 9}, "step_percent=9, expected 10 to 50 for LINEAR"),
+        ({"traffic": Traffic.LINEAR, "step_percent": 51}, "step_percent=51, expected 10 to 50 for LINEAR"),
+        ({"bake_seconds": -1}, "bake_seconds=-1, expected 0 to 3600"),
+        ({"bake_seconds": 3601}, "bake_seconds=3601, expected 0 to 3600"),
+        ({"max_seconds": 599}, "max_seconds=599, expected 600 to 3300"),
+        ({"max_seconds": 3301}, "max_seconds=3301, expected 600 to 3300: the provider stops waiting after an hour"),
+        # Two waits: the bake, and the one before the old fleet ends.
+        ({"bake_seconds": 1500}, "take 3000 s, expected less than max_seconds=3000: shorten bake_seconds"),
+        ({"traffic": Traffic.CANARY, "bake_seconds": 1000}, "take 3000 s, expected less than max_seconds=3000"),
+        ({"traffic": Traffic.LINEAR, "step_percent": 30, "bake_seconds": 600}, "take 3000 s, expected less than"),
+    ],
+)
+def test_a_roll_out_that_cannot_end_well_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=r"^rollout: ") as refused:
+        RolloutArgs(**changes)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("traffic", list(Traffic))
+@pytest.mark.parametrize("step", [10, 33, 50])
+@pytest.mark.parametrize("bake", [0, 60, 299, 750, 1200, 1650, 3299])
+def test_what_an_environment_allows_the_endpoint_takes_and_it_ends_within_the_hour(
+    traffic: Traffic, step: int, bake: int
+) -> None:
+    """Counted by hand: one share, canary and rest, or as many steps as make a hundred; then one wait more."""
+    shifts = {"ALL_AT_ONCE": 1, "CANARY": 2, "LINEAR": {10: 10, 33: 4, 50: 2}[step]}[traffic.value]
+    fits = (shifts + 1) * bake < 3300
+    given = {"step_percent": step, "bake_seconds": bake, "max_seconds": 3300}
+    for make, kind in ((RolloutArgs, traffic), (Rollout, traffic.value.lower())):
+        if fits:
+            made: Any = make(traffic=kind, **given)  # type: ignore[arg-type]
+            assert made.bake_seconds == bake
+        else:
+            with pytest.raises(ValueError, match="shorten"):
+                make(traffic=kind, **given)  # type: ignore[arg-type]
+
+
+def test_at_most_ten_alarms() -> None:
+    endpoint_args(alarm_names=["a"] * 8)
+    with pytest.raises(ValueError, match=r"'x': 9 alarm_names, expected at most 8: .* composite alarm"):
+        endpoint_args(alarm_names=["a"] * 9)
+
+
+@pytest.mark.parametrize("rate", [0, 1, 5.0])
+def test_an_error_rate_is_a_share(rate: float) -> None:
+    with pytest.raises(ValueError, match=f"error_rate={rate}, expected a share of requests between 0 and 1"):
+        endpoint_args(error_rate=rate)
+
+
+def test_the_limits_are_those_of_the_service_s_own_model() -> None:
+    model = get_session().get_service_model("sagemaker")
+    limits = {
+        name: (model.shape_for(name).metadata["min"], model.shape_for(name).metadata["max"])
+        for name in (
+            "WaitIntervalInSeconds",
+            "TerminationWaitInSeconds",
+            "MaximumExecutionTimeoutInSeconds",
+            "AlarmList",
+        )
+    }
+    assert limits == {
+        "WaitIntervalInSeconds": (0, 3600),
+        "TerminationWaitInSeconds": (0, 3600),
+        "MaximumExecutionTimeoutInSeconds": (600, 28800),
+        "AlarmList": (1, 10),
+    }
+
+
+def test_the_stack_s_endpoint_is_as_its_environment_says() -> None:
+    found, where = flights("dev"), environment("dev")
+    endpoint_ = found["flights-dev-endpoint"].inputs
+    assert endpoint_["name"] == "flights-dev"
+    routing = endpoint_["deploymentConfig"]["blueGreenUpdatePolicy"]["trafficRoutingConfiguration"]
+    assert routing["type"] == "CANARY"
+    assert routing["canarySize"] == {"type": "CAPACITY_PERCENT", "value": 50}
+    assert routing["waitIntervalInSeconds"] == where.rollout.bake_seconds == 300
+    config = found["flights-dev-config"].inputs
+    (variant,) = config["productionVariants"]
+    assert (variant["variantName"], variant["initialInstanceCount"]) == ("main", where.endpoint_count)
+    capture = config["dataCaptureConfig"]
+    assert capture["destinationS3Uri"] == f"s3://flights-dev-lake-{mocked.ACCOUNT}/capture"
+    assert capture["kmsKeyId"] == "arn:of:Key:flights-dev-lake-key"
+    container = found["flights-dev-model"].inputs["primaryContainer"]
+    assert container["environment"] == {
+        "MILLRACE_ENVIRONMENT": "dev",
+        "MILLRACE_ACCOUNT": mocked.ACCOUNT,
+        "MILLRACE_PROMOTION": "manual",
+        "MILLRACE_CLOCK": f"s3://flights-dev-lake-{mocked.ACCOUNT}/clock.json",
+    }

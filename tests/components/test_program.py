@@ -1,0 +1,48 @@
+"""The program itself: what it says when it cannot be what was meant. What it makes is test_mlops_stack's."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+from pulumi.runtime.mocks import MockMonitor
+
+PROGRAM = Path(__file__).parents[2] / "__main__.py"
+IMAGE = "repository@sha256:0123"
+
+
+class Silent(pulumi.runtime.Mocks):
+    """Nothing may be asked or made before the declaration is known to be right."""
+
+    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
+        raise AssertionError(f"{args.name} was made")
+
+    def call(self, args: pulumi.runtime.MockCallArgs) -> Any:
+        raise AssertionError(f"{args.token} was called")
+
+
+def run(stack: str, configured: Any) -> None:
+    """Run the program as the engine would for a stack."""
+    mocks = Silent()
+    pulumi.runtime.set_mocks(mocks, "millrace", stack, preview=True, monitor=MockMonitor(mocks))
+    pulumi.runtime.set_all_config({"millrace:environment": json.dumps(configured)})
+    runpy.run_path(str(PROGRAM))
+
+
+def test_an_environment_that_cannot_be_ends_the_run_with_its_sentence() -> None:
+    with pytest.raises(pulumi.RunError) as ended:
+        run("flights-dev", {"name": "dev"})
+    assert str(ended.value).startswith("stack 'flights-dev', millrace:environment:\n  - image=")
+
+
+def test_a_use_case_that_is_not_there_ends_the_run_with_its_sentence() -> None:
+    with pytest.raises(pulumi.RunError) as ended:
+        run("flihgts-dev", {"name": "dev", "image": IMAGE})
+    assert str(ended.value) == (
+        "use case 'flihgts':\n  - there is no package stacks/flihgts; there are: "
+        + ", ".join(sorted(path.parent.name.replace("_", "-") for path in PROGRAM.parent.glob("stacks/*/__init__.py")))
+    )

@@ -1,0 +1,68 @@
+"""The check after a deployment, against an endpoint of the local cloud that really rolled back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from components.verified_rollout import RolledBack, compare
+from local import client
+from tests.local.conftest import CloudDaemon, cloud_daemon
+from tests.local.hosted import eventually
+from tests.local.test_endpoints_over_http import prepare
+
+__all__ = ["cloud_daemon"]
+
+ALARM = "verified-errors"
+
+
+@pytest.fixture
+def sagemaker(cloud_daemon: CloudDaemon, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A client; this process's own boto3 speaks to the same cloud."""
+    for name, value in client.environment(cloud_daemon.running, cloud_daemon.state).items():
+        monkeypatch.setenv(name, value)
+    return prepare(cloud_daemon, "verified-1", "verified-2")
+
+
+def settled(sagemaker: Any) -> dict[str, Any]:
+    """The endpoint once it rests."""
+
+    def done() -> dict[str, Any] | None:
+        described: dict[str, Any] = sagemaker.describe_endpoint(EndpointName="verified")
+        return described if described["EndpointStatus"] not in ("Creating", "Updating") else None
+
+    return dict(eventually(done))
+
+
+def test_a_deployment_that_was_rolled_back_is_told_with_its_alarm(sagemaker: Any, cloud_daemon: CloudDaemon) -> None:
+    sagemaker.create_endpoint(EndpointName="verified", EndpointConfigName="verified-1")
+    settled(sagemaker)
+    compare(client.REGION, "verified", "verified-1")
+
+    cloudwatch = cloud_daemon.client("cloudwatch")
+    cloudwatch.put_metric_alarm(
+        AlarmName=ALARM, Namespace="test", MetricName="errors", Statistic="Sum", Period=60, EvaluationPeriods=1,
+        Threshold=1.0, ComparisonOperator="GreaterThanThreshold", TreatMissingData="breaching",
+    )  # fmt: skip
+    eventually(lambda: cloudwatch.describe_alarms(AlarmNames=[ALARM], StateValue="ALARM")["MetricAlarms"])
+    routing = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
+    sagemaker.update_endpoint(
+        EndpointName="verified",
+        EndpointConfigName="verified-2",
+        DeploymentConfig={
+            "BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": routing, "TerminationWaitInSeconds": 600},
+            "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": ALARM}]},
+        },
+    )
+    after = settled(sagemaker)
+    # What makes the check necessary: all looks well.
+    assert (after["EndpointStatus"], after["EndpointConfigName"]) == ("InService", "verified-1")
+
+    with pytest.raises(RolledBack) as told:
+        compare(client.REGION, "verified", "verified-2")
+    message = str(told.value)
+    assert message.startswith("endpoint 'verified' is InService on 'verified-1', expected 'verified-2': ")
+    assert f"Alarms firing now: {ALARM}." in message
+    assert "run `pulumi up` again" in message
+    compare(client.REGION, "verified", "verified-1")

@@ -1,0 +1,34 @@
+"""One stand for the tests of a module, provisioned by `millrace up`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local import client
+
+from .stand import Stand
+
+
+def _stand(folder: Path, scale: float) -> Iterator[Stand]:
+    folder.mkdir()
+    stand = Stand(folder, scale)
+    stand.start()
+    try:
+        yield stand
+    finally:
+        client.stop(stand.state)
+
+
+@pytest.fixture(scope="module")
+def hurried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    """A day takes five seconds, so that alarms on days come and go."""
+    yield from _stand(tmp_path_factory.mktemp("hurried") / "millrace", 17_280.0)
+
+
+@pytest.fixture(scope="module")
+def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    """An hour takes a minute, as for a newcomer."""
+    yield from _stand(tmp_path_factory.mktemp("stand") / "millrace", 60.0)

@@ -1,0 +1,168 @@
+"""A checkout of its own with a cloud of its own, driven by the command line as a user would."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import boto3
+from botocore.config import Config
+
+from local import client
+from local.engine import bootstrap, home
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+STACK = "flights-local"
+REGION = client.REGION
+
+T = TypeVar("T")
+
+
+class Stand:
+    """The tracked files of this repository in another folder, and the local cloud that belongs to it.
+
+    Args:
+        folder: Where; it must be empty.
+        scale: Seconds of the cloud's time in a second: at 17,280 a day takes five.
+    """
+
+    def __init__(self, folder: Path, scale: float) -> None:
+        self.folder, self.scale = folder, scale
+        listed = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+            cwd=REPOSITORY, capture_output=True, text=True, check=True,
+        ).stdout.splitlines()  # fmt: skip
+        for name in listed:
+            if (REPOSITORY / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(REPOSITORY / name, folder / name)
+        (folder / ".venv").symlink_to(Path(sys.prefix))
+        for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "start"]):
+            self.git(*command)
+        self.engine = bootstrap.ensure()
+
+    @property
+    def state(self) -> Path:
+        return self.folder / ".millrace"
+
+    def git(self, *arguments: str) -> str:
+        identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+        done = subprocess.run(
+            ["git", *identity, *arguments], cwd=self.folder, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    def start(self) -> client.Running:
+        """The cloud, at this stand's own pace."""
+        return client.start(self.state, scale=self.scale, images={"millrace": self.folder / "training" / "image"})
+
+    @property
+    def environment(self) -> dict[str, str]:
+        running = client.status(self.state)
+        assert running is not None, "the cloud of this stand does not run"
+        path = [str(self.engine.folder), str(Path(sys.executable).parent), os.environ["PATH"]]
+        mine = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PULUMI_"))}
+        return {
+            **mine,
+            **client.environment(running, self.state),
+            **home.prepare(self.state),
+            "PATH": os.pathsep.join(path),
+        }
+
+    def millrace(self, *arguments: str, code: int | None = 0, timeout: float = 280) -> subprocess.CompletedProcess[str]:
+        """Run the command line of this checkout; ``code`` None takes any exit code."""
+        command = [sys.executable, "-m", "cli.main", *arguments]
+        return self._run(command, code, timeout)
+
+    def pulumi(self, *arguments: str, code: int | None = 0, timeout: float = 280) -> str:
+        """Run the stock Pulumi CLI; what it printed."""
+        done = self._run(["pulumi", *arguments, "--stack", STACK, "--non-interactive"], code, timeout)
+        return done.stdout + done.stderr
+
+    def _run(self, command: list[str], code: int | None, timeout: float) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=timeout, check=False
+        )
+        if code is not None:
+            assert done.returncode == code, f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def up(self) -> str:
+        return self.pulumi("up", "--yes", "--skip-preview")
+
+    def changes(self) -> dict[str, int]:
+        """What a preview would do, by kind of step; nothing but `same` when there is nothing to do."""
+        summary: dict[str, int] = json.loads(self.pulumi("preview", "--json"))["changeSummary"]
+        return summary
+
+    def plan(self) -> dict[str, str]:
+        """What a preview would do with each resource that changes, by name."""
+        steps = json.loads(self.pulumi("preview", "--json"))["steps"]
+        return {step["urn"].rpartition("::")[2]: step["op"] for step in steps}
+
+    def client(self, service: str) -> Any:
+        environment = self.environment
+        return boto3.session.Session().client(
+            service,
+            region_name=REGION,
+            endpoint_url=environment["AWS_ENDPOINT_URL"],
+            aws_access_key_id="local",
+            aws_secret_access_key="local",
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+
+    def packages(self) -> list[dict[str, Any]]:
+        """Every registered model, oldest first, described."""
+        sagemaker = self.client("sagemaker")
+        listed = sagemaker.list_model_packages(
+            ModelPackageGroupName=STACK, SortBy="CreationTime", SortOrder="Ascending"
+        )
+        return [
+            sagemaker.describe_model_package(ModelPackageName=package["ModelPackageArn"])
+            for package in listed["ModelPackageSummaryList"]
+        ]
+
+    def executions(self, pipeline: str) -> list[dict[str, Any]]:
+        """Every execution of `<stack>-<pipeline>`, oldest first."""
+        found = self.client("sagemaker").list_pipeline_executions(
+            PipelineName=f"{STACK}-{pipeline}", SortBy="CreationTime", SortOrder="Ascending"
+        )
+        executions: list[dict[str, Any]] = found["PipelineExecutionSummaries"]
+        return executions
+
+    def failed_step(self, execution: str) -> tuple[str, str]:
+        """Name and reason of the step that failed."""
+        steps = self.client("sagemaker").list_pipeline_execution_steps(PipelineExecutionArn=execution)
+        [step] = [step for step in steps["PipelineExecutionSteps"] if step["StepStatus"] == "Failed"]
+        return step["StepName"], step["FailureReason"]
+
+    def settled(self, pipeline: str, count: int) -> list[dict[str, Any]]:
+        """The executions of a pipeline once there are ``count`` and none runs any more."""
+
+        def all_of_them() -> list[dict[str, Any]] | None:
+            found = self.executions(pipeline)
+            running = [each for each in found if each["PipelineExecutionStatus"] in ("Executing", "Stopping")]
+            return found if len(found) >= count and not running else None
+
+        return eventually(all_of_them, f"{count} settled executions of {pipeline}")
+
+    def alarm(self, kind: str) -> str:
+        [alarm] = self.client("cloudwatch").describe_alarms(AlarmNames=[f"{STACK}-{kind}"])["MetricAlarms"]
+        return str(alarm["StateValue"])
+
+
+def eventually(look: Callable[[], T | None], what: str, seconds: float = 120.0) -> T:
+    """What ``look`` finds, as soon as it finds something."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if (found := look()) is not None:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"waited {seconds:g} s for {what}")

@@ -1,0 +1,113 @@
+"""A deployment that an alarm undoes: no request fails, the old model serves on, and `pulumi up` says why."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from .stand import STACK, Stand, eventually
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _up(stand: Stand) -> None:
+    """One model serves and a second one waits; the bake is long enough to act in it."""
+    config = stand.folder / "stacks" / f"Pulumi.{STACK}.yaml"
+    config.write_text(config.read_text().replace("bake_seconds: 60", "bake_seconds: 600"))
+    stand.millrace("up", "--json", "--no-observe", timeout=500)
+    [first] = stand.packages()
+    # The same model again: only its version differs, which is all that a deployment needs.
+    stand.millrace("run", "flights", "--as-of", first["CustomerMetadataProperties"]["as_of"])
+    stand.millrace("approve", "flights", "2", "--yes")
+
+
+@dataclass
+class Load:
+    """Requests that went through while something else happened."""
+
+    answered: int = 0
+    failed: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def _load(stand: Stand) -> Iterator[Load]:
+    request = json.loads(stand.millrace("invoke", "flights", "--sample", "--json-output").stdout)["request"]
+    client, over, load = stand.client("sagemaker-runtime"), threading.Event(), Load()
+    body = json.dumps(request).encode()
+
+    def ask() -> None:
+        while not over.is_set():
+            try:
+                client.invoke_endpoint(EndpointName=STACK, ContentType="application/json", Body=body)["Body"].read()
+                load.answered += 1
+            except Exception as error:  # noqa: BLE001 - whatever it is, the test reports it
+                load.failed.append(repr(error))
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield load
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def _serving(stand: Stand) -> int:
+    sagemaker = stand.client("sagemaker")
+    config = sagemaker.describe_endpoint(EndpointName=STACK)["EndpointConfigName"]
+    model = sagemaker.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"][0]["ModelName"]
+    package = sagemaker.describe_model(ModelName=model)["PrimaryContainer"]["ModelPackageName"]
+    return int(package.rpartition("/")[2])
+
+
+def _alarm_in_the_bake(stand: Stand) -> None:
+    """Set the errors alarm once all traffic is on the new fleet."""
+    sagemaker, cloudwatch = stand.client("sagemaker"), stand.client("cloudwatch")
+
+    def bakes() -> bool | None:
+        pending = sagemaker.describe_endpoint(EndpointName=STACK).get("PendingDeploymentSummary", {})
+        statuses = [status for each in pending.get("ProductionVariants", []) for status in each["VariantStatus"]]
+        return True if any(status["Status"] == "Baking" for status in statuses) else None
+
+    eventually(bakes, "the bake", 60)
+    cloudwatch.set_alarm_state(AlarmName=f"{STACK}-errors", StateValue="ALARM", StateReason="set by the test")
+
+
+def test_an_alarm_in_the_bake_undoes_the_deployment_and_fails_the_up(stand: Stand) -> None:
+    assert _serving(stand) == 1
+    with _load(stand) as load:
+        watcher = threading.Thread(target=_alarm_in_the_bake, args=(stand,))
+        watcher.start()
+        said = stand.pulumi("up", "--yes", "--skip-preview", code=None)
+        watcher.join()
+    assert "rolled back" in said
+    assert f"{STACK}-errors" in said
+    assert _serving(stand) == 1
+    assert load.failed == []
+    assert load.answered > 20
+
+
+def test_the_next_up_deploys_what_is_approved_once_the_alarm_is_over(stand: Stand) -> None:
+    eventually(lambda: True if stand.alarm("errors") == "OK" else None, "the alarm to be over", 60)
+    with _load(stand) as load:
+        stand.up()
+    assert _serving(stand) == 2
+    assert load.failed == []
+    assert set(stand.changes()) == {"same"}
+
+
+def test_rejecting_what_serves_rolls_back_to_the_model_before(stand: Stand) -> None:
+    stand.millrace("reject", "flights", "2", "--yes", "--reason", "worse in use")
+    stand.up()
+    assert _serving(stand) == 1
+    rejected = stand.packages()[1]
+    assert rejected["ModelApprovalStatus"] == "Rejected"
+    assert rejected["ApprovalDescription"] == "worse in use"

@@ -1,0 +1,68 @@
+"""Spring and summer through a model of the winter: the alarm, the retraining, the challenger's judgement, the deploy.
+
+The expected decisions are those of a calculation on the same data outside this program: on the months of 2013 the
+calibration error passes .04 in April, June and July; challengers that are judged on the newest month by a margin of
+5e-4 win in June and July and lose in April.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from .stand import STACK, Stand, eventually
+
+pytestmark = pytest.mark.timeout(1500)
+
+#: Month's end → whether the alarm fires, and what becomes of the challenger.
+MONTHS = [
+    ("2013-04-01", "2013-05-01", True, "Rejected"),
+    ("2013-05-01", "2013-06-01", False, None),
+    ("2013-06-01", "2013-07-01", True, "Approved"),
+    ("2013-07-01", "2013-08-01", True, "Approved"),
+]
+
+
+def test_spring_and_summer(hurried: Stand) -> None:
+    hurried.millrace("up", "--json", "--no-observe", timeout=600)
+    for since, until, fires, decision in MONTHS:
+        _month(hurried, since, until, fires, decision)
+    versions = [(each["ModelPackageVersion"], each["ModelApprovalStatus"]) for each in hurried.packages()]
+    assert versions == [(1, "Approved"), (2, "Rejected"), (3, "Approved"), (4, "Approved")]
+
+
+def _month(stand: Stand, since: str, until: str, fires: bool, decision: str | None) -> None:
+    trained = len(stand.executions("training"))
+    packages = len(stand.packages())
+    eventually(lambda: True if stand.alarm("calibration") != "ALARM" else None, "the alarm to be over")
+    stand.millrace("replay", "flights", "--since", f"{since}T00:00:00Z", "--until", f"{until}T00:00:00Z")
+    stand.millrace("run", "flights", "--pipeline", "monitor")
+    report = _report(stand)
+    assert (report["quality"]["ece"] > 0.04) is fires, report["quality"]
+    assert report["skew"]["share"] == 0
+    if not fires:
+        assert len(stand.executions("training")) == trained
+        return
+    # Nobody starts it: the alarm's change does, through the rule.
+    stand.settled("training", trained + 1)
+    newest = stand.packages()[-1]
+    assert len(stand.packages()) == packages + 1
+    assert newest["ModelApprovalStatus"] == decision
+    assert newest["CustomerMetadataProperties"]["trigger"] == f"{STACK}-calibration"
+    assert newest["CustomerMetadataProperties"]["as_of"] == f"{until}T00:00:00Z"
+    before = stand.client("sagemaker").describe_endpoint(EndpointName=STACK)["EndpointConfigName"]
+    # The test's one act: what was approved is deployed.
+    stand.up()
+    after = stand.client("sagemaker").describe_endpoint(EndpointName=STACK)["EndpointConfigName"]
+    assert (after != before) is (decision == "Approved")
+
+
+def _report(stand: Stand) -> dict[str, Any]:
+    """What the newest run of the monitor wrote."""
+    newest = stand.executions("monitor")[-1]["PipelineExecutionArn"].rpartition("/")[2]
+    bucket = json.loads(stand.pulumi("stack", "output", "lake", "--json"))
+    key = f"monitor/{newest}/monitor.json"
+    document: dict[str, Any] = json.loads(stand.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
+    return document

@@ -1,0 +1,362 @@
+"""Declarations: the smallest one and its defaults, and every refusal with what it tells its reader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from millrace import (
+    Champion,
+    DeclarationError,
+    Expect,
+    FeatureTable,
+    Gate,
+    MillraceError,
+    Monitoring,
+    Retraining,
+    Slice,
+    UseCase,
+)
+from millrace.metrics import CHAMPION_METRIC, METRICS, Problem, better
+
+DAY = timedelta(days=1)
+
+
+def case(**changes: Any) -> UseCase:
+    """The smallest use case with changes."""
+    return UseCase(**{"name": "churn", "target": "left", "key": "id", "event_time": "at", **changes})
+
+
+def table(name: str = "visits", **changes: Any) -> FeatureTable:
+    """The smallest table with changes."""
+    return FeatureTable(name, **{"entity": "shop", "columns": {"count": "number"}, **changes})
+
+
+def test_the_smallest_declaration_and_its_defaults() -> None:
+    smallest = case()
+    assert smallest.model_dump() == {
+        "name": "churn",
+        "target": "left",
+        "key": "id",
+        "event_time": "at",
+        "problem": Problem.BINARY,
+        "lead_time": timedelta(0),
+        "tables": (),
+        "publish_every": timedelta(hours=1),
+        "expectations": (),
+        "history": 365 * DAY,
+        "holdout": 0.2,
+        "gates": (),
+        "slices": (),
+        "threshold": 0.5,
+        "champion": {"metric": None, "better_by": 5e-4, "judged_on": 30 * DAY},
+        "monitoring": {
+            "every": DAY,
+            "window": 28 * DAY,
+            "psi_alarm": 0.25,
+            "informational": (),
+            "calibration_alarm": None,
+            "min_labels": 500,
+        },
+        "retraining": {"on": (), "every": None, "cooldown": DAY},
+        "parameters": {},
+        "seed": 0,
+    }
+
+
+def test_parts_name_what_they_are_about_first() -> None:
+    assert Gate("ece", at_most=0.05) == Gate(metric="ece", at_most=0.05)
+    assert Slice("origin") == Slice(column="origin")
+    assert Expect("wind", table="weather") == Expect(column="wind", table="weather")
+    assert table("visits") == FeatureTable(name="visits", entity="shop", columns={"count": "number"})
+
+
+def test_a_declaration_survives_its_json_and_cannot_be_changed() -> None:
+    whole = case(
+        tables=[table(max_age=2 * DAY)],
+        gates=[Gate("roc_auc", at_least=0.6)],
+        slices=[Slice("region", max_tpr_gap=0.1)],
+        expectations=[Expect("count", table="visits", at_least=0)],
+        monitoring=Monitoring(calibration_alarm=0.05),
+        retraining=Retraining(on=("calibration",), every=7 * DAY),
+        parameters={"depth": 3, "rate": 0.5, "fast": True, "kind": "a"},
+    )
+    again = UseCase(**whole.model_dump(mode="json"))
+    assert again == whole
+    assert [type(value) for value in again.parameters.values()] == [int, float, bool, str]
+    with pytest.raises(ValueError, match="frozen"):
+        whole.name = "other"
+
+
+def test_the_package_is_the_name_as_python_spells_it() -> None:
+    assert case(name="churn-eu-2").package == "churn_eu_2"
+
+
+@pytest.mark.parametrize(("problem", "metric"), [("binary", "brier"), ("regression", "mae")])
+def test_the_champion_s_metric_sees_calibration_as_well_as_order(problem: str, metric: str) -> None:
+    assert case(problem=problem).champion_metric == metric
+    other = next(name for name in METRICS[Problem(problem)] if name != metric)
+    assert case(problem=problem, champion=Champion(metric=other)).champion_metric == other
+
+
+def test_which_way_each_metric_is_better() -> None:
+    higher = {
+        (problem.value, name) for problem in Problem for name in METRICS[problem] if better(problem, name) == "higher"
+    }
+    assert higher == {
+        ("binary", "roc_auc"),
+        ("binary", "average_precision"),
+        ("binary", "brier_skill"),
+        ("regression", "r2"),
+    }
+    assert all(CHAMPION_METRIC[problem] in METRICS[problem] for problem in Problem)
+
+
+#: What is declared, and the pieces that the error must hold: whose, field, value, expectation, mend.
+REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
+    ("unknown field", lambda: case(gate=1), ["use case 'churn'", "gate = 1", "no such field", "did you mean 'gates'?"]),
+    ("unknown field, no idea", lambda: case(qqq=1), ["use case 'churn'", "qqq = 1", "no such field", "remove it"]),
+    ("missing field", lambda: UseCase(name="churn", key="id"), ["use case 'churn'", "target: is missing; add it"]),
+    (
+        "long name",
+        lambda: case(name="c" * 29),
+        [f"use case '{'c' * 29}'", "name = 'ccc", "at most 28 characters", "shorten it"],
+    ),
+    (
+        "name that no AWS name may hold",
+        lambda: case(name="Churn_EU"),
+        ["use case 'Churn_EU'", "name = 'Churn_EU'", "should match pattern '^[a-z]", "spell it so"],
+    ),
+    (
+        "Python keyword",
+        lambda: case(name="class"),
+        ["use case 'class'", "name='class'", "Python keyword", "rename it"],
+    ),
+    (
+        "problem of no kind",
+        lambda: case(problem="ranking"),
+        ["use case 'churn'", "problem = 'ranking'", "'binary' or 'regression'", "choose one of them"],
+    ),
+    (
+        "three columns that are two",
+        lambda: case(key="left"),
+        ["use case 'churn'", "target, key and event_time", "three different columns"],
+    ),
+    (
+        "metric of the other problem",
+        lambda: case(problem="regression", gates=[Gate("roc_auc", at_least=0.6)]),
+        ["use case 'churn'", "gates", "no metric 'roc_auc'", "regression problems have: mae, rmse, r2, bias"],
+    ),
+    (
+        "metric misspelt",
+        lambda: case(gates=[Gate("roc_acu", at_least=0.6)]),
+        ["use case 'churn'", "gates", "no metric 'roc_acu'", "did you mean 'roc_auc'?"],
+    ),
+    (
+        "champion's metric",
+        lambda: case(champion=Champion(metric="mae")),
+        ["use case 'churn'", "champion.metric", "no metric 'mae'", "binary problems have: roc_auc"],
+    ),
+    (
+        "gate without a bound",
+        lambda: Gate("ece"),
+        ["Gate('ece')", "at_least=None and at_most=None", "expected one of the two"],
+    ),
+    (
+        "gate with two bounds",
+        lambda: Gate("ece", at_least=0.1, at_most=0.2),
+        ["Gate('ece')", "at_least=0.1 and at_most=0.2", "expected one of the two", "two bounds are two gates"],
+    ),
+    (
+        "gate that nothing can fail",
+        lambda: Gate("ece", at_most=float("nan")),
+        ["Gate('ece')", "nan", "expected a finite number", "change it"],
+    ),
+    (
+        "gate as plain JSON",
+        lambda: case(gates=[{"metric": "ece", "at_mots": 0.1}]),
+        ["use case 'churn'", "gates.0", "at_mots = 0.1", "no such field", "did you mean 'at_most'?"],
+    ),
+    (
+        "table without columns",
+        lambda: FeatureTable("visits", entity="shop"),
+        ["FeatureTable('visits')", "columns: is missing"],
+    ),
+    (
+        "table with no column",
+        lambda: table(columns={}),
+        ["FeatureTable('visits')", "columns = {}", "at least 1 item", "add what is missing"],
+    ),
+    (
+        "column of no type",
+        lambda: table(columns={"count": "int"}),
+        ["FeatureTable('visits')", "columns.count = 'int'", "'number' or 'text'", "choose one of them"],
+    ),
+    (
+        "reserved column",
+        lambda: table(columns={"is_deleted": "number"}),
+        ["FeatureTable('visits')", "['is_deleted']", "belong to the feature store", "rename"],
+    ),
+    (
+        "reserved event time",
+        lambda: table(event_time="write_time"),
+        ["FeatureTable('visits')", "['write_time']", "belong to the feature store", "rename"],
+    ),
+    (
+        "entity among the columns",
+        lambda: table(columns={"shop": "number"}),
+        ["FeatureTable('visits')", "['shop']", "already its entity or event_time", "name feature columns only"],
+    ),
+    (
+        "entity that is the time",
+        lambda: table(entity="event_time"),
+        ["FeatureTable('visits')", "'event_time'", "must be two columns"],
+    ),
+    (
+        "long table name",
+        lambda: table("v" * 21),
+        [f"FeatureTable('{'v' * 21}')", "name = 'vvv", "at most 20 characters", "shorten it"],
+    ),
+    (
+        "table name whose group would end with a hyphen",
+        lambda: table("visits_"),
+        ["FeatureTable('visits_')", "name = 'visits_'", "should match pattern", "spell it so"],
+    ),
+    (
+        "table named as a function of its own",
+        lambda: table("events"),
+        ["FeatureTable('events')", "name: 'events'", "cannot be the name of a function", "rename it"],
+    ),
+    (
+        "table that no function can be named after",
+        lambda: table("lambda"),
+        ["FeatureTable('lambda')", "name: 'lambda'", "cannot be the name of a function", "rename it"],
+    ),
+    (
+        "two tables of a name",
+        lambda: case(tables=[table(), table()]),
+        ["use case 'churn'", "tables", "['visits']", "twice", "a name of its own"],
+    ),
+    (
+        "two columns of a joined name",
+        lambda: case(tables=[table("a", columns={"b_c": "number"}), table("a_b", columns={"c": "number"})]),
+        ["use case 'churn'", "tables", "['a_b_c']", "rename one"],
+    ),
+    (
+        "age of nothing",
+        lambda: table(max_age=timedelta(0)),
+        ["FeatureTable('visits')", "max_age", "greater than 0", "change it"],
+    ),
+    (
+        "rule for a table that is not there",
+        lambda: case(tables=[table()], expectations=[Expect("count", table="visit")]),
+        ["use case 'churn'", "expectations", "Expect('count')", "'visit'", "known: ['events', 'labels', 'visits']"],
+    ),
+    (
+        "rule that nothing meets",
+        lambda: Expect("count", at_least=5, at_most=1),
+        ["Expect('count')", "at_least=5", "at_most=1", "change one"],
+    ),
+    (
+        "share that is none",
+        lambda: Expect("count", max_missing=3),
+        ["Expect('count')", "max_missing = 3", "less than or equal to 1", "change it"],
+    ),
+    (
+        "calibration of a regression",
+        lambda: case(problem="regression", monitoring=Monitoring(calibration_alarm=0.1)),
+        ["use case 'churn'", "monitoring.calibration_alarm", "needs probabilities", "only binary", "remove it"],
+    ),
+    (
+        "retraining on an alarm that is not set",
+        lambda: case(retraining=Retraining(on=("calibration",))),
+        ["use case 'churn'", "retraining.on", "'calibration'", "calibration_alarm is not set", "set it"],
+    ),
+    (
+        "retraining on no alarm",
+        lambda: Retraining(on=("errors",)),  # type: ignore[arg-type]
+        ["Retraining(", "on.0 = 'errors'", "'drift' or 'calibration'", "choose one of them"],
+    ),
+    (
+        "gap of rates in a regression",
+        lambda: case(problem="regression", slices=[Slice("region", max_tpr_gap=0.1)]),
+        ["use case 'churn'", "slices", "Slice('region')", "only binary", "remove the bound"],
+    ),
+    (
+        "slice twice",
+        lambda: case(slices=[Slice("region"), Slice("region", max_tpr_gap=0.1)]),
+        ["use case 'churn'", "slices", "['region']", "twice", "join their bounds"],
+    ),
+    (
+        "groups too small to judge",
+        lambda: Slice("region", min_rows=5),
+        ["Slice('region')", "min_rows = 5", "greater than or equal to 30", "change it"],
+    ),
+    (
+        "a look into the future",
+        lambda: case(lead_time=-DAY),
+        ["use case 'churn'", "lead_time", "greater than or equal to 0", "change it"],
+    ),
+    (
+        "no history",
+        lambda: case(history=timedelta(0)),
+        ["use case 'churn'", "history", "greater than 0", "change it"],
+    ),
+    (
+        "a monitor that runs all the time",
+        lambda: Monitoring(every=timedelta(seconds=90)),
+        ["Monitoring(", "every", "0:01:30 is not in whole minutes", "at least one", "round it"],
+    ),
+    (
+        "a monitor that no alarm can cover",
+        lambda: Monitoring(every=7 * DAY),
+        ["Monitoring(", "every = datetime.timedelta(days=7)", "less than or equal to 2 days", "change it"],
+    ),
+    (
+        "publishing without a pause",
+        lambda: case(publish_every=timedelta(0)),
+        ["use case 'churn'", "publish_every", "not in whole minutes", "round it"],
+    ),
+    (
+        "a backstop of half a minute",
+        lambda: Retraining(every=timedelta(seconds=30)),
+        ["Retraining(", "every", "0:00:30 is not in whole minutes", "round it"],
+    ),
+    (
+        "all rows held out",
+        lambda: case(holdout=0.9),
+        ["use case 'churn'", "holdout = 0.9", "less than 0.9", "change it"],
+    ),
+    (
+        "a threshold that is no probability between",
+        lambda: case(threshold=1),
+        ["use case 'churn'", "threshold = 1", "less than 1", "change it"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("declare", "pieces"), [each[1:] for each in REFUSED], ids=[each[0] for each in REFUSED])
+def test_what_cannot_be_meant_is_refused_in_whole_sentences(declare: Callable[[], object], pieces: list[str]) -> None:
+    with pytest.raises(DeclarationError) as refused:
+        declare()
+    message = str(refused.value)
+    assert [piece for piece in pieces if piece not in message] == [], message
+    assert message.startswith(pieces[0])
+    assert "pydantic" not in message
+    assert "type=" not in message
+
+
+def test_all_that_is_wrong_is_said_at_once_a_line_each() -> None:
+    with pytest.raises(DeclarationError) as refused:
+        case(gate=1, threshold=2, problem="x")
+    assert refused.value.where == "use case 'churn'"
+    assert len(refused.value.problems) == 3
+    assert str(refused.value).splitlines() == ["use case 'churn':", *(f"  - {each}" for each in refused.value.problems)]
+
+
+def test_a_program_may_catch_it_as_a_value_error_or_as_ours() -> None:
+    assert issubclass(DeclarationError, ValueError)
+    assert issubclass(DeclarationError, MillraceError)

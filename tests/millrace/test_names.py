@@ -1,0 +1,95 @@
+"""The computed names: each spelt out, each within what AWS takes for the longest use case and environment."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from millrace.names import (
+    CAPTURE,
+    CLOCK_KEY,
+    CODE,
+    DATASETS,
+    EVALUATIONS,
+    MODELS,
+    MONITOR,
+    OFFLINE,
+    QUARANTINE,
+    SNAPSHOTS,
+    VARIANT,
+    Names,
+)
+
+ACCOUNT = "123456789012"
+NAMES = Names("flights", "local", ACCOUNT, "eu-west-1")
+LONGEST = Names("u" * 28, "e" * 12, ACCOUNT, "eu-west-1")
+
+
+def test_the_names_of_flights() -> None:
+    assert {
+        "stack": NAMES.stack,
+        "lake": NAMES.lake,
+        "endpoint": NAMES.endpoint,
+        "group": NAMES.model_package_group,
+        "pipelines": (NAMES.features_pipeline, NAMES.training_pipeline, NAMES.monitor_pipeline),
+        "letters": NAMES.dead_letters,
+        "schema": NAMES.feature_schema("carrier_departures"),
+        "namespace": NAMES.metric_namespace,
+        "features": NAMES.feature_group("carrier_departures"),
+        "alarm": NAMES.alarm("calibration"),
+    } == {
+        "stack": "flights-local",
+        "lake": "flights-local-lake-123456789012",
+        "endpoint": "flights-local",
+        "group": "flights-local",
+        "pipelines": ("flights-local-features", "flights-local-training", "flights-local-monitor"),
+        "letters": "flights-local-dead-letters",
+        "schema": "/millrace/flights-local/carrier_departures/schema",
+        "namespace": "Millrace/flights-local",
+        "features": "flights-local-carrier-departures",
+        "alarm": "flights-local-calibration",
+    }
+
+
+def test_the_lake_s_folders_and_the_variant() -> None:
+    folders = (SNAPSHOTS, DATASETS, MODELS, EVALUATIONS, CAPTURE, MONITOR, QUARANTINE, OFFLINE, CODE)
+    assert folders == (
+        *("snapshots", "datasets", "models", "evaluations", "capture", "monitor", "quarantine", "offline", "code"),
+    )
+    assert (VARIANT, CLOCK_KEY) == ("main", "clock.json")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        LONGEST.endpoint,
+        LONGEST.model_package_group,
+        LONGEST.features_pipeline,
+        LONGEST.training_pipeline,
+        LONGEST.monitor_pipeline,
+        LONGEST.feature_group("t" * 20),
+        # With what Pulumi adds to the longest logical names of SageMaker's.
+        f"{LONGEST.endpoint}-config-1a2b3c4",
+        f"{LONGEST.endpoint}-model-1a2b3c4",
+    ],
+)
+def test_sagemaker_takes_the_longest(name: str) -> None:
+    assert len(name) <= 63
+    assert re.fullmatch(r"[A-Za-z0-9](-*[A-Za-z0-9])*", name)
+
+
+def test_s3_takes_the_longest() -> None:
+    assert len(LONGEST.lake) <= 63
+    assert re.fullmatch(r"[a-z0-9][a-z0-9-]*[a-z0-9]", LONGEST.lake)
+
+
+def test_iam_takes_the_longest_role_and_eventbridge_the_longest_rule() -> None:
+    assert len(f"{LONGEST.stack}-pipeline-role-1a2b3c4") <= 64
+    assert len(f"{LONGEST.training_pipeline}-on-alarm") <= 64
+    assert len(f"{LONGEST.training_pipeline}-backstop") <= 64
+
+
+def test_tables_whose_names_differ_have_groups_whose_names_differ() -> None:
+    tables = ["a", "a_b", "a__b", "ab", "a1", "a_1"]
+    assert len({NAMES.feature_group(table) for table in tables}) == len(tables)

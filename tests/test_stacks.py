@@ -1,0 +1,129 @@
+"""Loading use cases, what importing the vocabulary costs, and that the committed stacks can be what they say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+import stacks
+from millrace import DeclarationError, Environment, UseCase
+
+REPOSITORY = Path(__file__).parents[1]
+CONFIGURED = sorted((REPOSITORY / "stacks").glob("Pulumi.*.yaml"))
+
+
+@pytest.fixture
+def use_cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder in the place of `stacks/`."""
+    monkeypatch.setattr(stacks, "__path__", [str(tmp_path)])
+    yield tmp_path
+    for name in [name for name in sys.modules if name.startswith("stacks.") and "flights" not in name]:
+        del sys.modules[name]
+
+
+def write(folder: Path, package: str, source: str) -> None:
+    """A use case's package."""
+    (folder / package).mkdir()
+    (folder / package / "__init__.py").write_text(source)
+
+
+def declared(name: str) -> str:
+    return f'from millrace import UseCase\n\nUSE_CASE = UseCase(name="{name}", target="y", key="k", event_time="t")\n'
+
+
+def test_a_use_case_is_found_by_its_name(use_cases: Path) -> None:
+    write(use_cases, "churn_eu", declared("churn-eu"))
+    assert stacks.load("churn-eu") == UseCase(name="churn-eu", target="y", key="k", event_time="t")
+
+
+def test_flights_is_one() -> None:
+    assert stacks.load("flights").name == "flights"
+
+
+def test_one_that_is_not_there(use_cases: Path) -> None:
+    with pytest.raises(DeclarationError) as refused:
+        stacks.load("churn-eu")
+    assert str(refused.value) == "use case 'churn-eu':\n  - there is no package stacks/churn_eu; there are: none"
+    write(use_cases, "churn_us", declared("churn-us"))
+    (use_cases / "notes").mkdir()
+    (use_cases / "module.py").write_text("")
+    with pytest.raises(DeclarationError, match=r"there are: churn-us$"):
+        stacks.load("churn-eu")
+
+
+@pytest.mark.parametrize("source", ["", "USE_CASE = {'name': 'churn'}\n", "use_case = 1\n"])
+def test_a_package_without_a_declaration(use_cases: Path, source: str) -> None:
+    write(use_cases, "churn", source)
+    with pytest.raises(
+        DeclarationError, match=r"^use case 'churn':\n  - stacks/churn/__init__.py has no USE_CASE = UseC"
+    ):
+        stacks.load("churn")
+
+
+def test_a_declaration_of_another_name(use_cases: Path) -> None:
+    write(use_cases, "churn", declared("chum"))
+    with pytest.raises(DeclarationError) as refused:
+        stacks.load("churn")
+    assert str(refused.value) == (
+        "use case 'churn':\n  - stacks/churn declares name='chum'; make name and folder agree"
+    )
+
+
+def test_a_declaration_that_is_wrong_says_so_itself(use_cases: Path) -> None:
+    write(use_cases, "churn", declared("churn").replace('key="k"', 'kye="k"'))
+    with pytest.raises(DeclarationError, match=r"kye = 'k': there is no such field; did you mean 'key'\?"):
+        stacks.load("churn")
+
+
+@pytest.mark.parametrize("path", CONFIGURED, ids=lambda path: path.name)
+def test_every_committed_stack_is_of_a_use_case_and_an_environment(path: Path) -> None:
+    document = yaml.safe_load(path.read_text())
+    stack = path.name.removeprefix("Pulumi.").removesuffix(".yaml")
+    environment = Environment.of_stack(stack, document["config"]["millrace:environment"])
+    assert stacks.load(stack.removesuffix(f"-{environment.name}")).name
+    assert document["config"]["aws:region"] == environment.region
+    # A run must leave the work tree clean: the engine would write a salt of its own into a local stack's file.
+    assert ("encryptionsalt" in document) == (environment.name == "local")
+
+
+def test_there_are_committed_stacks() -> None:
+    assert {path.name for path in CONFIGURED} >= {"Pulumi.flights-local.yaml", "Pulumi.flights-dev.yaml"}
+
+
+_COST = """
+import json, sys, time
+before = set(sys.modules)
+began = time.process_time()
+import {module}
+print(json.dumps([time.process_time() - began, sorted(set(sys.modules) - before)]))
+"""
+
+
+def _imported(module: str) -> tuple[float, set[str]]:
+    """Seconds of CPU that an import takes in a fresh interpreter, and the top-level packages that it brings."""
+    done = subprocess.run(
+        [sys.executable, "-c", _COST.format(module=module)],
+        cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    seconds, names = json.loads(done.stdout)
+    return seconds, {name.partition(".")[0] for name in names}
+
+
+def test_the_vocabulary_is_cheap_and_brings_neither_aws_nor_pulumi_nor_numpy() -> None:
+    tries = [_imported("millrace") for _ in range(3)]
+    # CPU time, and the best of three: the machine may be busy with something else.
+    assert min(seconds for seconds, _ in tries) < 0.25
+    packages = tries[0][1]
+    assert "pydantic" in packages
+    assert packages.isdisjoint({"numpy", "boto3", "botocore", "pulumi", "pulumi_aws", "sklearn", "pandas", "duckdb"})
+
+
+def test_a_declaration_brings_no_more_than_the_vocabulary_does() -> None:
+    packages = _imported("stacks.flights")[1]
+    assert packages.isdisjoint({"numpy", "boto3", "botocore", "pulumi", "pulumi_aws", "sklearn"})
