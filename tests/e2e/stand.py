@@ -8,7 +8,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -80,6 +81,18 @@ class Stand:
         """Run the command line of this checkout; ``code`` None takes any exit code."""
         command = [sys.executable, "-m", "cli.main", *arguments]
         return self._run(command, code, timeout)
+
+    @contextmanager
+    def started(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """The command line, running; it is ended with the block."""
+        command = [sys.executable, "-m", "cli.main", *arguments]
+        with subprocess.Popen(
+            command, cwd=self.folder, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def pulumi(self, *arguments: str, code: int | None = 0, timeout: float = 280) -> str:
         """Run the stock Pulumi CLI; what it printed."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import psutil
 import pytest
 
 from .stand import STACK, Stand, eventually
@@ -25,8 +26,23 @@ MONTHS = [
 ]
 
 
-def test_spring_and_summer(hurried: Stand) -> None:
+def test_an_up_that_was_killed_goes_on(hurried: Stand) -> None:
+    with hurried.started("up", "--no-observe") as up:
+        s3 = hurried.client("s3")
+        eventually(lambda: True if f"{STACK}-lake-123456789012" in _buckets(s3) else None, "the first resources", 120)
+        # Pulumi itself first: nobody is left to end it in order.
+        for process in [*psutil.Process(up.pid).children(recursive=True), psutil.Process(up.pid)]:
+            process.kill()
     hurried.millrace("up", "--json", "--no-observe", timeout=600)
+    assert set(hurried.changes()) == {"same"}
+    assert hurried.client("sagemaker").describe_endpoint(EndpointName=STACK)["EndpointStatus"] == "InService"
+
+
+def _buckets(s3: Any) -> set[str]:
+    return {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
+
+
+def test_spring_and_summer(hurried: Stand) -> None:
     for since, until, fires, decision in MONTHS:
         _month(hurried, since, until, fires, decision)
     versions = [(each["ModelPackageVersion"], each["ModelApprovalStatus"]) for each in hurried.packages()]

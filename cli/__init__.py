@@ -1,0 +1,1 @@
+"""`millrace`: what `pulumi` does not do."""

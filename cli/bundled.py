@@ -1,0 +1,46 @@
+"""The steps of the use case's bundle that a person runs: here, with the environment that jobs have."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from cli import children, cloud
+from cli.errors import CliError
+from cli.target import Target
+from training import bundle
+
+
+def run(target: Target, arguments: Sequence[str], on_line: children.Line) -> None:
+    """Run a step.
+
+    Args:
+        arguments: The step and its options.
+        on_line: Told each line that it prints.
+
+    Raises:
+        CliError: With what it said, when it fails.
+    """
+    built = bundle.build(target.use_case, cloud.REPOSITORY, target.state.resolve() / "bundles")
+    command = [sys.executable, str(built), *arguments]
+    environment = {**os.environ, **target.job_environment()}
+    waiting = f"waiting for the {arguments[0]} to stop"
+    code, errors = children.run(command, on_line, folder=built.parent, environment=environment, waiting=waiting)
+    if code != 0:
+        _, marker, said = errors.strip().rpartition(f"error: {arguments[0]}: ")
+        raise CliError(said if marker else errors.strip() or f"{arguments[0]} ended with exit code {code}")
+
+
+def replay(target: Target, since: str, until: str, on_line: children.Line, options: Sequence[str] = ()) -> None:
+    """Send the events of [since, until) to the endpoint; data time stands at ``until`` afterwards."""
+    run(target, ["replay", "--since", since, "--until", until, *options], on_line)
+
+
+def sample(target: Target) -> dict[str, Any]:
+    """A real request: the first event that is predicted after the data clock, with what is known then."""
+    lines: list[str] = []
+    run(target, ["sample", "--as-of", "now"], lines.append)
+    return dict(json.loads(lines[-1]))

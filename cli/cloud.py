@@ -1,0 +1,117 @@
+"""Which AWS the commands speak to: the account of the user's own settings, or the cloud on this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from cli.errors import CliError
+from local import client
+from local.engine import bootstrap, home
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+#: The environment whose AWS is this machine.
+LOCAL = "local"
+#: The unpacked runtime image of jobs and endpoints, under the name that stacks give it.
+IMAGES = {"millrace": REPOSITORY / "training" / "image"}
+#: An hour of the cloud takes a minute: bakes of five minutes and daily schedules can be waited for.
+SCALE = 60.0
+
+#: What only a local cloud's folder holds, and what may lie there before a cloud has run.
+_STATE_FILES, _BEFORE = ("daemon.lock", "sagemaker.sqlite"), {"aws", "bundles", "pulumi", "stacks"}
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def state_option(function: Function) -> Function:
+    """The option ``--state`` of everything that may speak to the local cloud."""
+    return click.option(
+        "--state",
+        type=click.Path(file_okay=False, path_type=Path),
+        envvar="MILLRACE_STATE",
+        default=REPOSITORY / ".millrace",
+        show_default="the checkout's .millrace",
+        help="The local cloud's folder; also MILLRACE_STATE.",
+    )(function)
+
+
+def ensure(state: Path, *, scale: float | None = None, port: int = 0) -> client.Running:
+    """The local cloud of this folder, started when it is not running.
+
+    Args:
+        scale: Seconds of its time in one real second; None takes the running one's, or the default.
+        port: Where it listens; 0 takes the running one's, or a free one.
+    """
+    running = client.status(state)
+    if running is None:
+        return client.start(state, port=port, scale=scale or SCALE, images=IMAGES)
+    if (scale or running.scale) != running.scale or (port or running.port) != running.port:
+        # Says what differs and what to do.
+        return client.start(state, port=port, scale=scale or running.scale, images=dict(_folders(running)))
+    return running
+
+
+def require(state: Path) -> client.Running:
+    """The local cloud that runs.
+
+    Raises:
+        CliError: When it does not, with the ways out.
+    """
+    running = client.status(state)
+    if running is None:
+        raise CliError(
+            f"the local cloud of {state} is not running; three ways out: `millrace up` (the whole loop), "
+            "`millrace local start` (the cloud alone), or --env (also `eval` of `millrace local env`) for another one"
+        )
+    return running
+
+
+def is_state(folder: Path) -> bool:
+    """Whether a folder is a local cloud's and nothing else: what may be deleted."""
+    found = {path.name for path in folder.iterdir()}
+    return bool(found.intersection(_STATE_FILES)) or found <= _BEFORE
+
+
+def connect(environment: str, state: Path) -> None:
+    """From here on boto3, and every child of this process, use the AWS of this environment.
+
+    A command is a process of its own, so its environment variables are the one place that all of them read. An
+    endpoint that the user has set goes first.
+    """
+    if environment == LOCAL and not os.environ.get("AWS_ENDPOINT_URL"):
+        use(require(state), state)
+
+
+def use(running: client.Running, state: Path) -> None:
+    """From here on this local cloud is AWS."""
+    os.environ.update(variables(running, state))
+
+
+def variables(running: client.Running, state: Path) -> dict[str, str]:
+    """The environment variables for boto3, the AWS CLI and Pulumi."""
+    return {**client.environment(running, state), **home.prepare(state), "PATH": path()}
+
+
+def path() -> str:
+    """``PATH`` with the Pulumi CLI and this Python first, each once."""
+    first = [str(_engine_folder()), str(Path(sys.executable).parent)]
+    others = [folder for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if folder not in first]
+    return os.pathsep.join([*first, *others])
+
+
+def _engine_folder() -> Path:
+    """Where the Pulumi CLI is, or will be once `millrace up` has made it available."""
+    folder = bootstrap.version_folder()
+    if not (folder / "pulumi").exists() and (found := shutil.which("pulumi")):
+        return Path(found).parent
+    return folder
+
+
+def _folders(running: client.Running) -> list[tuple[str, Path]]:
+    return [(name, Path(folder)) for name, folder in running.images.items()]

@@ -1,0 +1,142 @@
+"""The command `millrace`: its groups, what an error looks like, and the exit codes.
+
+Exit codes: 0 done, 1 could not be done (one clear line says why), 2 used wrongly, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import traceback
+from types import FrameType
+
+import click
+
+#: Each command's module and its line in the help. Modules are imported when their command is run, so that the help
+#: costs neither boto3 nor the vocabulary.
+COMMANDS = {
+    "up": ("cli.up", "Bring up a use case: cloud, infrastructure, model, endpoint, monitor."),
+    "status": ("cli.status", "What serves, how good it is, and what needs attention."),
+    "run": ("cli.run", "Run a pipeline and show its steps."),
+    "approve": ("cli.approval", "Let a registered model serve at the next `pulumi up`."),
+    "reject": ("cli.approval", "Keep a model from serving, or take one back."),
+    "invoke": ("cli.invoke", "Ask the endpoint for a prediction."),
+    "logs": ("cli.logs", "What a job, a pipeline's step or an endpoint printed."),
+    "replay": ("cli.replay", "Send past events to the endpoint as if they happened now."),
+    "local": ("cli.local", "AWS on this machine: start, stop, look, reset."),
+}
+
+INTERRUPTED = 130
+
+
+class Group(click.Group):
+    """A group whose commands are imported when they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's own signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--verbose", is_flag=True, help="Show the whole trace of an error.")
+@click.version_option(package_name="millrace")
+def millrace(verbose: bool) -> None:
+    """One typed declaration, the whole MLOps loop: on AWS, and on this machine.
+
+    Start with `millrace up`. What changes infrastructure is `pulumi`; these commands do the rest.
+    """
+    del verbose  # read by run(), which must know it when a command ends in an error
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command and end the process with its exit code."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command; its exit code."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # The same way out as Ctrl-C: children are ended before this process is.
+        signal.signal(number, _interrupt)
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        result = millrace.main(arguments, prog_name="millrace", standalone_mode=False)
+        # Here, where a closed pipe can still be caught.
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort as error:
+        # Click raises the same for an interrupt and for a question that nobody answered.
+        if isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        return _failed("nobody answered: answer with y or n, or pass --yes")
+    except BrokenPipeError:
+        # Whoever read the output has enough; Python would try once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        verbose = "--verbose" in arguments[:1]
+        if not _is_clear(error):
+            raise
+        if verbose:
+            traceback.print_exc()
+        return _failed(str(error) + _hint(error))
+    return result if isinstance(result, int) else 0
+
+
+def _is_clear(error: Exception) -> bool:
+    """Whether the message alone tells a user what is wrong; anything else is a defect and shows its trace."""
+    from botocore.exceptions import BotoCoreError
+    from botocore.exceptions import ClientError as AwsError
+
+    from local.client import ClientError
+    from local.engine.bootstrap import EngineError
+    from millrace import MillraceError
+
+    return isinstance(error, MillraceError | ClientError | EngineError | AwsError | BotoCoreError)
+
+
+def _hint(error: Exception) -> str:
+    """The next step, where the message of a library does not say it."""
+    from botocore.exceptions import EndpointConnectionError
+
+    if isinstance(error, EndpointConnectionError) and os.environ.get("AWS_ENDPOINT_URL"):
+        return (
+            "; AWS_ENDPOINT_URL says so, perhaps of a local cloud that has stopped or moved: "
+            'eval "$(millrace local env)" once more, or unset it'
+        )
+    return ""
+
+
+def _failed(text: str) -> int:
+    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    click.echo(text, err=True)
+    return 1
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's signature
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

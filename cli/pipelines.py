@@ -1,0 +1,182 @@
+"""Pipelines: start one, follow its steps, say why one failed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from cli import cloudwatch
+from cli.errors import CliError
+from cli.output import say, seconds
+from cli.target import Target
+
+#: The kinds of pipeline, by the property of Names that computes the name.
+KINDS = {"training": "training_pipeline", "monitor": "monitor_pipeline", "features": "features_pipeline"}
+
+EXECUTING, SUCCEEDED = "Executing", "Succeeded"
+_RUNNING = (EXECUTING, "Stopping")
+#: Last lines of a failed job's log that are shown.
+_LOG_LINES = 15
+#: Seconds between two looks: an AWS account's calls are rationed, this machine's are not.
+_LOOK_LOCAL, _LOOK = 0.25, 5.0
+#: The job types of steps, by the key of a step's metadata.
+_JOBS = {"ProcessingJob": "Processing", "TrainingJob": "Training"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of an execution, as far as it has come."""
+
+    name: str
+    status: str
+    took: float
+    reason: str
+    metadata: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, described: Mapping[str, Any]) -> Step:
+        """From ListPipelineExecutionSteps."""
+        began = described.get("StartTime")
+        ended = described.get("EndTime") or datetime.now(UTC)
+        took = (ended - began).total_seconds() if began else 0.0
+        return cls(
+            described["StepName"],
+            described["StepStatus"],
+            max(took, 0.0),
+            described.get("FailureReason", ""),
+            described.get("Metadata", {}),
+        )
+
+    @property
+    def is_over(self) -> bool:
+        return self.status not in ("Starting", "Executing", "Stopping")
+
+    @property
+    def text(self) -> str:
+        return f"{self.name:<10} {self.status.lower():<10} {seconds(self.took)}"
+
+
+#: Told a few words.
+Note = Callable[[str], None]
+#: Told every change: the steps so far, in the order they were started.
+Watcher = Callable[[list[Step]], None]
+
+
+def name_of(target: Target, kind: str) -> str:
+    """The pipeline's name."""
+    return str(getattr(target.names, KINDS[kind]))
+
+
+def start(target: Target, kind: str, **parameters: str) -> str:
+    """Start a pipeline; the execution's ARN.
+
+    Raises:
+        CliError: When it is not there.
+    """
+    name = name_of(target, kind)
+    try:
+        started = target.sagemaker.start_pipeline_execution(
+            PipelineName=name,
+            PipelineParameters=[{"Name": key, "Value": value} for key, value in parameters.items()],
+        )
+    except ClientError as error:
+        if "does not exist" not in error.response["Error"]["Message"]:
+            raise
+        raise CliError(
+            f"there is no pipeline {name}; provision the stack first: `millrace up` or `pulumi up`"
+        ) from error
+    return str(started["PipelineExecutionArn"])
+
+
+def executions(target: Target, kind: str, count: int = 10) -> list[dict[str, Any]]:
+    """The newest executions, newest first; none when there is no such pipeline."""
+    try:
+        found = target.sagemaker.list_pipeline_executions(
+            PipelineName=name_of(target, kind), SortBy="CreationTime", SortOrder="Descending", MaxResults=count
+        )
+    except ClientError as error:
+        if "does not exist" in error.response["Error"]["Message"]:
+            return []
+        raise
+    return list(found["PipelineExecutionSummaries"])
+
+
+def running(target: Target, kind: str) -> str | None:
+    """The ARN of an execution that runs now."""
+    for execution in executions(target, kind):
+        if execution["PipelineExecutionStatus"] in _RUNNING:
+            return str(execution["PipelineExecutionArn"])
+    return None
+
+
+def steps(sagemaker: Any, execution: str) -> list[Step]:
+    """The steps that were started, in that order."""
+    pages = sagemaker.get_paginator("list_pipeline_execution_steps").paginate(
+        PipelineExecutionArn=execution, SortOrder="Ascending"
+    )
+    return [Step.of(step) for page in pages for step in page["PipelineExecutionSteps"]]
+
+
+def follow(target: Target, execution: str, watch: Watcher) -> str:
+    """Wait for the end of an execution; its status.
+
+    Ctrl-C ends the waiting, not the execution.
+    """
+    pause = _LOOK_LOCAL if target.is_local else _LOOK
+    sagemaker = target.sagemaker
+    try:
+        while True:
+            # The status first: the steps of an execution that is over are all there.
+            status = sagemaker.describe_pipeline_execution(PipelineExecutionArn=execution)["PipelineExecutionStatus"]
+            watch(steps(sagemaker, execution))
+            if status not in _RUNNING:
+                return str(status)
+            time.sleep(pause)
+    except KeyboardInterrupt:
+        say(f"{execution} goes on; `millrace status {target.use_case.name}` shows it", err=True)
+        raise
+
+
+def require_success(target: Target, execution: str, status: str) -> None:
+    """Raise when an execution did not succeed.
+
+    Raises:
+        CliError: With the failed step's reason and the last lines of its job's log.
+    """
+    if status == SUCCEEDED:
+        return
+    lines = [f"pipeline execution {execution} is {status}"]
+    failed = [step for step in steps(target.sagemaker, execution) if step.status == "Failed"]
+    for step in failed:
+        lines.append(f"step {step.name} failed: {step.reason or 'without a reason'}")
+        if job := job_of(target.sagemaker, step):
+            kind, name = job
+            lines += [f"  | {line}" for line in _tail(target, f"/aws/sagemaker/{kind}Jobs", f"{name}/")]
+            lines.append(f"the whole log: millrace logs {name}")
+    if not failed:
+        described = target.sagemaker.describe_pipeline_execution(PipelineExecutionArn=execution)
+        lines.append(described.get("FailureReason", "no step says why"))
+    raise CliError("\n".join(lines))
+
+
+def _tail(target: Target, group: str, prefix: str) -> list[str]:
+    logs = target.client("logs")
+    streams = cloudwatch.streams(logs, group, prefix)
+    return cloudwatch.last(logs, group, streams[-1], _LOG_LINES) if streams else []
+
+
+def job_of(sagemaker: Any, step: Step) -> tuple[str, str] | None:
+    """Kind and name of the job that a step ran: its ARN may have the name in lower case, its log has not."""
+    for key, kind in _JOBS.items():
+        if arn := step.metadata.get(key, {}).get("Arn"):
+            name = str(arn).rpartition("/")[2]
+            listing = getattr(sagemaker, f"list_{kind.lower()}_jobs")
+            found = listing(NameContains=name)[f"{kind}JobSummaries"]
+            exact = [each[f"{kind}JobName"] for each in found if each[f"{kind}JobName"].lower() == name.lower()]
+            return kind, str(exact[0] if exact else name)
+    return None

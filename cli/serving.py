@@ -1,0 +1,110 @@
+"""The endpoint: what it serves since when, and a request to it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from cli.errors import CliError
+from cli.target import Target
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An endpoint that is there."""
+
+    name: str
+    status: str
+    since: datetime
+    package: str | None
+    """ARN of the package whose model it serves."""
+    reason: str
+
+    @property
+    def version(self) -> int | None:
+        return int(self.package.rpartition("/")[2]) if self.package else None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an endpoint said."""
+
+    body: Any
+    variant: str
+    latency_ms: float
+
+
+def find(target: Target) -> Endpoint | None:
+    """The use case's endpoint; None when it is not there."""
+    name = target.names.endpoint
+    try:
+        described = target.sagemaker.describe_endpoint(EndpointName=name)
+    except ClientError as error:
+        if "Could not find endpoint" in error.response["Error"]["Message"]:
+            return None
+        raise
+    return Endpoint(
+        name,
+        described["EndpointStatus"],
+        described["LastModifiedTime"],
+        _package(target, described["EndpointConfigName"]),
+        described.get("FailureReason", ""),
+    )
+
+
+def _package(target: Target, config: str) -> str | None:
+    """The package behind an endpoint's configuration."""
+    variant = target.sagemaker.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"][0]
+    model = target.sagemaker.describe_model(ModelName=variant["ModelName"])
+    container: Mapping[str, Any] = model.get("PrimaryContainer") or next(iter(model.get("Containers", [])), {})
+    return container.get("ModelPackageName")
+
+
+def invoke(target: Target, body: bytes, content_type: str = "application/json") -> Answer:
+    """Ask the endpoint; latency as its caller sees it.
+
+    Raises:
+        CliError: When it is not there or refuses the request.
+    """
+    name = target.names.endpoint
+    runtime = target.client("sagemaker-runtime")
+    began = time.perf_counter()
+    try:
+        answered = runtime.invoke_endpoint(
+            EndpointName=name, Body=body, ContentType=content_type, Accept="application/json"
+        )
+        text = answered["Body"].read()
+    except ClientError as error:
+        raise CliError(_refusal(name, error)) from error
+    latency = (time.perf_counter() - began) * 1e3
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise CliError(
+            f"endpoint {name} answered what is not JSON: {text[:200]!r}; see `millrace logs {name}`"
+        ) from error
+    return Answer(document, answered.get("InvokedProductionVariant", ""), latency)
+
+
+def _refusal(name: str, error: ClientError) -> str:
+    """What a refused request's user needs: the model server's own words where it said any."""
+    said = error.response.get("OriginalMessage")
+    if not said:
+        message = error.response["Error"]["Message"]
+        if "not found" in message:
+            return f"there is no endpoint {name}: it is pending its first approved model; see `millrace status`"
+        return f"endpoint {name} did not answer: {message}; see `millrace logs {name}`"
+    try:
+        document = json.loads(said)
+        said = document["error"]
+        places = [f"{key} {document[key]!r}" for key in ("field", "row") if key in document]
+    except (ValueError, TypeError, KeyError):
+        places = []
+    status = error.response.get("OriginalStatusCode", "")
+    return f"endpoint {name} refused the request ({', '.join([f'status {status}', *places])}): {said}"

@@ -1,0 +1,82 @@
+"""What `millrace up` says at its end: a real prediction, the figures against the gates, the alarms, what to try."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from cli import bundled, invoke, registry, serving
+from cli.errors import CliError
+from cli.output import say, table
+from cli.status import alarms, endpoint_document, rows_of_alarms
+from cli.target import Target
+
+
+def of(target: Target, stages: Mapping[str, float]) -> dict[str, Any]:
+    """Everything, for programs."""
+    endpoint = serving.find(target)
+    package = registry.find(target, endpoint.package) if endpoint else None
+    waiting = registry.newest(target, registry.PENDING)
+    shown = package or waiting
+    return {
+        "stack": target.stack,
+        "stages": dict(stages),
+        "endpoint": endpoint_document(target, endpoint),
+        "version": endpoint.version if endpoint else None,
+        "pending_version": waiting.version if waiting and (not package or waiting.version > package.version) else None,
+        "gates": registry.gates(target.use_case, shown) if shown else [],
+        "evaluation": registry.evaluation(target, shown) if shown else {},
+        "sample": _sample(target) if endpoint else None,
+        "alarms": alarms(target),
+        "next": _next(target, served=endpoint is not None),
+    }
+
+
+def show(target: Target, found: Mapping[str, Any]) -> None:
+    """The same for people."""
+    say()
+    version = found["version"] or found["pending_version"]
+    serves = f", serves version {found['version']}" if found["version"] else ""
+    say(f"endpoint    {found['endpoint']['name']}: {found['endpoint']['status']}{serves}")
+    if asked := found["sample"]:
+        if "error" in asked:
+            say(f"prediction  none: {asked['error']}")
+        else:
+            say(f"request     {json.dumps(asked['request'])}")
+            say(f"prediction  {json.dumps(asked['answer'])}  ({asked['latency_ms']:.1f} ms)")
+    if version:
+        package = registry.of_version(target, version)
+        say(f"gates       of version {version}, on rows that it had not seen")
+        table(registry.rows_of_gates(target.use_case, package), indent=12)
+    say("alarms")
+    table(rows_of_alarms(found["alarms"]), indent=12)
+    say("next")
+    table(found["next"], indent=12)
+
+
+def _sample(target: Target) -> dict[str, Any]:
+    """A real prediction; where the use case has no event to ask about, the reason."""
+    try:
+        body = json.dumps(bundled.sample(target)).encode()
+    except CliError as error:
+        return {"error": str(error)}
+    return invoke.document(target, body, serving.invoke(target, body))
+
+
+def _next(target: Target, *, served: bool) -> list[list[str]]:
+    name = target.use_case.name
+    if not served:
+        return [
+            [f"millrace approve {name}", "look at the model and let it serve"],
+            [f"millrace up {name}" if target.is_local else f"millrace up --stack {target.stack}", "deploy it"],
+        ]
+    commands = [
+        [f"millrace status {name}", "what serves, alarms, executions"],
+        [f"millrace invoke {name} --sample", "one more prediction"],
+        [f"millrace run {name}", "train a challenger"],
+    ]
+    if target.is_local:
+        commands.append(['eval "$(millrace local env)"', "boto3, aws and pulumi on the local cloud"])
+        commands.append(["millrace local stop", "stop it; its state is kept"])
+    return commands

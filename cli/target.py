@@ -1,0 +1,136 @@
+"""What a command is about: one use case in one environment, as its stack file says, and its AWS clients."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property, wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+import stacks
+from cli import cloud
+from cli.errors import CliError
+from millrace import Environment, UseCase
+from millrace.names import CLOCK_KEY, Names
+
+STACKS = cloud.REPOSITORY / "stacks"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One use case in one environment."""
+
+    use_case: UseCase
+    environment: Environment
+    state: Path
+
+    @classmethod
+    def of(cls, use_case: str, environment: str, state: Path) -> Target:
+        """By the names of the use case and the environment."""
+        declared = stacks.load(use_case)
+        stack = f"{declared.name}-{environment}"
+        return cls(declared, Environment.of_stack(stack, _configured(stack)), state)
+
+    @classmethod
+    def of_stack(cls, stack: str, state: Path) -> Target:
+        """By the name of the stack, `<use case>-<environment>`."""
+        environment = Environment.of_stack(stack, _configured(stack))
+        return cls(stacks.load(stack.removesuffix(f"-{environment.name}")), environment, state)
+
+    @property
+    def stack(self) -> str:
+        return f"{self.use_case.name}-{self.environment.name}"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether its AWS is this machine."""
+        return self.environment.name == cloud.LOCAL
+
+    @cached_property
+    def names(self) -> Names:
+        account = self.client("sts").get_caller_identity()["Account"]
+        return Names(self.use_case.name, self.environment.name, account, self.environment.region)
+
+    @cached_property
+    def sagemaker(self) -> Any:
+        return self.client("sagemaker")
+
+    @property
+    def clock(self) -> str | None:
+        """Where data time is written down; None where it is the wall clock."""
+        return f"s3://{self.names.lake}/{CLOCK_KEY}" if self.environment.replay_from is not None else None
+
+    def data_time(self) -> datetime:
+        """What the data clock says, where there is one, else now."""
+        if self.clock is None:
+            return datetime.now(UTC)
+        body = self.client("s3").get_object(Bucket=self.names.lake, Key=CLOCK_KEY)["Body"].read()
+        return datetime.fromisoformat(json.loads(body)["now"])
+
+    def client(self, service: str) -> Any:
+        """A boto3 client in the environment's region."""
+        return aws_client(service, self.environment.region)
+
+    def job_environment(self) -> dict[str, str]:
+        """The variables that every step of the bundle reads."""
+        variables = {
+            "MILLRACE_ENVIRONMENT": self.environment.name,
+            "MILLRACE_ACCOUNT": self.names.account,
+            "MILLRACE_PROMOTION": self.environment.promotion.value,
+            "AWS_REGION": self.environment.region,
+        }
+        return variables | ({"MILLRACE_CLOCK": self.clock} if self.clock else {})
+
+
+def aws_client(service: str, region: str | None = None) -> Any:
+    """A boto3 client that tries again what may pass, and not for ever."""
+    import boto3
+    from botocore.config import Config
+
+    config = Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=10, read_timeout=70)
+    return boto3.client(service, region_name=region, config=config)
+
+
+def of_use_case(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The argument USE_CASE with ``--env`` and ``--state``: the function gets a connected :class:`Target` first."""
+
+    @click.argument("use_case", metavar="USE_CASE")
+    @env_option
+    @cloud.state_option
+    @wraps(function)
+    def command(use_case: str, environment: str, state: Path, **rest: Any) -> Any:
+        target = Target.of(use_case, environment, state)
+        cloud.connect(environment, state)
+        return function(target, **rest)
+
+    return command
+
+
+def env_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The option ``--env``."""
+    return click.option(
+        "--env", "environment", default=cloud.LOCAL, show_default=True, help="The stack's environment."
+    )(function)
+
+
+def _configured(stack: str) -> Any:
+    """The environment in a stack's file, as it stands there."""
+    import yaml
+
+    path = STACKS / f"Pulumi.{stack}.yaml"
+    try:
+        document = yaml.safe_load(path.read_text())
+    except FileNotFoundError as error:
+        known = sorted(file.name[len("Pulumi.") : -len(".yaml")] for file in STACKS.glob("Pulumi.*.yaml"))
+        raise CliError(
+            f"there is no stack {stack!r}: expected {path}; there are: {', '.join(known) or 'none'}"
+        ) from error
+    except yaml.YAMLError as error:
+        raise CliError(f"{path} is not YAML: {error}") from error
+    config = document.get("config") if isinstance(document, dict) else None
+    return config.get("millrace:environment") if isinstance(config, dict) else None

@@ -1,0 +1,165 @@
+"""The command line as a user runs it: a process of its own, against a cloud of its own."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local import client
+from tests.local.conftest import CloudDaemon
+from tests.local.hosted import IMAGE, eventually
+from tests.local.jobs import ROLE, bucket
+from tests.local.pipelines import create, get, process
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+STACK = "flights-local"
+MODEL = "s3://cli/model.tar.gz"
+
+
+@dataclass
+class Millrace:
+    """The command `millrace`, with a state folder and no AWS settings of the user's."""
+
+    state: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        mine = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PULUMI_"))}
+        return {**mine, "MILLRACE_STATE": str(self.state), "TERM": "dumb"}
+
+    @staticmethod
+    def command(*arguments: str) -> list[str]:
+        return [sys.executable, "-m", "cli.main", *arguments]
+
+    def __call__(
+        self, *arguments: str, code: int = 0, stdin: str = "", **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            self.command(*arguments),
+            cwd=REPOSITORY,
+            env={**self.environment, **variables},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == code, f"{arguments}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        if code:
+            assert "Traceback" not in done.stderr
+        return done
+
+    def json(self, *arguments: str) -> Any:
+        """What a command with ``--json`` says."""
+        return json.loads(self(*arguments, "--json").stdout)
+
+    def error(self, *arguments: str, code: int = 1, **variables: str) -> str:
+        """What a command that fails says."""
+        return self(*arguments, code=code, **variables).stderr
+
+
+@pytest.fixture
+def millrace(tmp_path: Path) -> Iterator[Millrace]:
+    """With a state folder where nothing runs yet; what a test starts there is stopped."""
+    millrace = Millrace(tmp_path / "state")
+    yield millrace
+    client.stop(millrace.state)
+
+
+class Loop:
+    """A cloud that holds what `pulumi up` of `flights-local` makes, made by hand, and the command for it."""
+
+    def __init__(self, daemon: CloudDaemon) -> None:
+        self.daemon = daemon
+        self.millrace = Millrace(daemon.state)
+        self.sagemaker = daemon.client("sagemaker")
+
+    def __call__(
+        self, *arguments: str, code: int = 0, stdin: str = "", **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        return self.millrace(*arguments, code=code, stdin=stdin, **variables)
+
+    def printed(self, name: str) -> str:
+        """What `millrace logs` shows; nothing where nothing was printed yet."""
+        done = subprocess.run(
+            self.millrace.command("logs", name),
+            cwd=REPOSITORY, env=self.millrace.environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return done.stdout
+
+    def register(self, approval: str, **figures: str) -> tuple[int, str]:
+        """Version and ARN of a new package."""
+        arn = self.sagemaker.create_model_package(
+            ModelPackageGroupName=STACK,
+            ModelApprovalStatus=approval,
+            ModelPackageDescription="better by 0.01 than its champion",
+            InferenceSpecification={
+                "Containers": [{"Image": IMAGE, "ModelDataUrl": MODEL}],
+                "SupportedContentTypes": ["application/json"],
+                "SupportedResponseMIMETypes": ["application/json"],
+            },
+            CustomerMetadataProperties={"roc_auc": "0.73", "brier_skill": "0.15", "ece": "0.01", **figures},
+        )["ModelPackageArn"]
+        return int(arn.rpartition("/")[2]), arn
+
+    def decided(self, arn: str) -> tuple[str, str]:
+        """Approval and its reason, as the registry has them."""
+        found = self.sagemaker.describe_model_package(ModelPackageName=arn)
+        return found["ModelApprovalStatus"], found.get("ApprovalDescription", "")
+
+    def forget_models(self) -> None:
+        """So that each test counts its own."""
+        for each in self.sagemaker.list_model_packages(ModelPackageGroupName=STACK)["ModelPackageSummaryList"]:
+            self.sagemaker.delete_model_package(ModelPackageName=each["ModelPackageArn"])
+
+    def pipeline(self, kind: str, source: str) -> None:
+        """One step, `Work`; parameters as the real pipelines have them."""
+        parameters = [{"Name": "AsOf", "Type": "String", "DefaultValue": "now"}]
+        step = process("Work", source, Environment={"AS_OF": get("Parameters.AsOf")})
+        create(self.sagemaker, f"{STACK}-{kind}", step, parameters=parameters)
+
+    def serve(self, arn: str) -> None:
+        """The endpoint, with the model of a package."""
+        self.sagemaker.create_model(ModelName=STACK, Containers=[{"ModelPackageName": arn}], ExecutionRoleArn=ROLE)
+        variant = {
+            "VariantName": "main", "ModelName": STACK, "InitialInstanceCount": 1, "InstanceType": "ml.m5.large",
+        }  # fmt: skip
+        self.sagemaker.create_endpoint_config(EndpointConfigName=STACK, ProductionVariants=[variant])
+        self.sagemaker.create_endpoint(EndpointName=STACK, EndpointConfigName=STACK)
+        eventually(
+            lambda: self.sagemaker.describe_endpoint(EndpointName=STACK)["EndpointStatus"] == "InService", seconds=30
+        )
+
+
+def _archive(answer: bytes) -> bytes:
+    """A model of the test image: what it answers."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
+        member = tarfile.TarInfo("answer.txt")
+        member.size = len(answer)
+        tar.addfile(member, io.BytesIO(answer))
+    return archive.getvalue()
+
+
+@pytest.fixture(scope="module")
+def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
+    """One for the tests of a module."""
+    daemon = CloudDaemon(tmp_path_factory.mktemp("cli") / "state")
+    daemon.start()
+    try:
+        loop = Loop(daemon)
+        bucket(daemon, "cli").put_object(Bucket="cli", Key="model.tar.gz", Body=_archive(b'{"score": 0.5}'))
+        loop.sagemaker.create_model_package_group(ModelPackageGroupName=STACK)
+        yield loop
+    finally:
+        daemon.stop()

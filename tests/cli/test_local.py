@@ -1,0 +1,130 @@
+"""`millrace local`: from nothing to a cloud and back to nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+
+from local import client
+from tests.local.hosted import eventually
+
+from .conftest import Millrace
+
+READS_THE_ENVIRONMENT = """
+import json, os, boto3
+print(json.dumps({
+    "buckets": [b["Name"] for b in boto3.client("s3").list_buckets()["Buckets"]],
+    "account": boto3.client("sts").get_caller_identity()["Account"],
+    "path": os.environ["PATH"], "backend": os.environ["PULUMI_BACKEND_URL"],
+}))
+"""
+
+
+def test_start_status_stop_reset(millrace: Millrace) -> None:
+    before = millrace.json("local", "status")
+    assert before["running"] is False
+    started = millrace.json("local", "start")
+    assert started["running"] is True
+    assert started["scale"] == 60
+    assert Path(started["images"]["millrace"]).name == "image"
+    # The second start finds the first one's.
+    assert millrace.json("local", "start")["pid"] == started["pid"]
+    found = millrace.json("local", "status")
+    assert set(found) == set(before)
+    assert {key: found[key] for key in ("pid", "port")} == {key: started[key] for key in ("pid", "port")}
+    assert psutil.pid_exists(started["pid"])
+
+    assert "runs with scale 60.0, asked for 1.0" in millrace.error("local", "start", "--scale", "1")
+    assert started["endpoint_url"] in millrace("local", "status").stdout
+    assert "up after" in millrace("local", "logs").stdout
+
+    assert "its state is kept" in millrace("local", "stop").stdout
+    assert client.status(millrace.state) is None
+    assert "is not running" in millrace("local", "stop").stdout
+    assert "nothing was deleted" in millrace("local", "reset", stdin="n\n", code=1).stderr
+    assert millrace.state.exists()
+    asked = millrace("local", "reset", stdin="y\n").stdout
+    assert str(millrace.state) in asked
+    assert "Pulumi's state" in asked
+    assert not millrace.state.exists()
+
+
+def test_reset_wants_an_answer_and_deletes_nothing_else(millrace: Millrace) -> None:
+    millrace.state.mkdir()
+    (millrace.state / "thesis.txt").write_text("years of work")
+    assert "is not a local cloud's folder" in millrace.error("local", "reset", "--yes")
+    assert (millrace.state / "thesis.txt").exists()
+    (millrace.state / "daemon.lock").write_text("")
+    assert "pass --yes" in millrace.error("local", "reset")
+    assert (millrace.state / "thesis.txt").exists()
+    # The folder of a checkout where only bundles were built.
+    fresh = Millrace(millrace.state.parent / "fresh")
+    (fresh.state / "bundles").mkdir(parents=True)
+    fresh("local", "reset", "--yes")
+    assert not fresh.state.exists()
+
+
+def test_a_given_pace_and_port_are_kept_to(millrace: Millrace) -> None:
+    started = millrace.json("local", "start", "--scale", "3600")
+    port = started["port"]
+    millrace("local", "stop")
+    again = millrace.json("local", "start", "--scale", "3600", "--port", str(port))
+    assert (again["scale"], again["port"]) == (3600, port)
+
+
+def test_env_starts_the_cloud_and_is_what_a_shell_evaluates(millrace: Millrace) -> None:
+    script = f'eval "$({" ".join(millrace.command("local", "env"))})" && python -c "$0"'
+    done = subprocess.run(
+        ["bash", "-euc", script, READS_THE_ENVIRONMENT],
+        env={**millrace.environment, "HOME": "/nowhere/it's mine"},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["buckets"] == []
+    assert found["account"] == "123456789012"
+    assert found["backend"] == f"file://{millrace.state}/stacks"
+    first, second = found["path"].split(":")[:2]
+    assert "pulumi" in first
+    assert Path(second, "python").exists()
+    assert "started the local cloud" in done.stderr
+
+
+def test_env_of_a_state_folder_with_a_quote_in_its_name(tmp_path: Path) -> None:
+    millrace = Millrace(tmp_path / "it's $HOME")
+    try:
+        printed = millrace("local", "env").stdout
+        done = subprocess.run(
+            ["bash", "-euc", f'{printed}\nprintf %s "$AWS_CONFIG_FILE"'], capture_output=True, text=True, check=True
+        )
+        assert done.stdout == f"{millrace.state}/aws/config"
+        fish = millrace("local", "env", "--shell", "fish").stdout
+        assert f"set -gx AWS_CONFIG_FILE '{tmp_path}/it\\'s $HOME/aws/config';" in fish
+        if shutil.which("fish"):
+            done = subprocess.run(
+                ["fish", "-c", f'{fish}\nprintf %s "$AWS_CONFIG_FILE"'], capture_output=True, text=True, check=True
+            )
+            assert done.stdout == f"{millrace.state}/aws/config"
+    finally:
+        client.stop(millrace.state)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_a_command_and_not_the_cloud(millrace: Millrace, number: signal.Signals) -> None:
+    millrace("local", "start")
+    following = subprocess.Popen(
+        millrace.command("local", "logs", "--follow"),
+        env=millrace.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert following.stdout is not None
+    assert following.stdout.readline()
+    following.send_signal(number)
+    _, said = following.communicate(timeout=10)
+    assert (following.returncode, said.strip()) == (130, "interrupted")
+    assert eventually(lambda: client.status(millrace.state))

@@ -1,0 +1,215 @@
+"""The commands about a use case, against resources made by hand under the names that `pulumi up` would give."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.local.hosted import eventually
+
+from .conftest import STACK, Loop, Millrace
+
+
+@pytest.fixture
+def registry(loop: Loop) -> Iterator[Loop]:
+    """Without models."""
+    yield loop
+    loop.forget_models()
+
+
+@pytest.fixture(scope="module")
+def pipelines(loop: Loop) -> Loop:
+    """A training that says its data time and succeeds; a monitor that fails; a features pipeline that waits."""
+    loop.pipeline("training", "print('as of', os.environ['AS_OF'])")
+    loop.pipeline("monitor", "print('looking'); sys.stdout.flush(); sys.exit('no figures in the capture')")
+    loop.pipeline("features", "print('first', flush=True); time.sleep(3); print('last', flush=True)")
+    return loop
+
+
+@pytest.fixture(scope="module")
+def served(loop: Loop) -> Loop:
+    """With an endpoint that serves version 1."""
+    _, arn = loop.register("Approved")
+    loop.serve(arn)
+    return loop
+
+
+# -- approve and reject ------------------------------------------------------------------------------------------------
+
+
+def test_the_newest_pending_model_is_shown_asked_about_and_approved(registry: Loop) -> None:
+    _, older = registry.register("PendingManualApproval")
+    version, newer = registry.register("PendingManualApproval", ece="0.09")
+    asked = registry("approve", "flights", "--reason", "looks sound", stdin="y\n")
+    assert f"{STACK} version {version}" in asked.stdout
+    assert "better by 0.01 than its champion" in asked.stdout
+    rows = [line.split() for line in asked.stdout.splitlines()]
+    assert ["roc_auc", "0.7300", "at", "least", "0.65", "passed"] in rows
+    assert ["ece", "0.0900", "at", "most", "0.05", "FAILED"] in rows
+    assert f"pulumi up --stack {STACK}" in asked.stdout
+    assert registry.decided(newer) == ("Approved", "looks sound")
+    assert registry.decided(older) == ("PendingManualApproval", "")
+
+
+def test_no_answer_or_no_changes_nothing(registry: Loop) -> None:
+    _, arn = registry.register("PendingManualApproval")
+    assert "nothing was changed" in registry("approve", "flights", stdin="n\n", code=1).stderr
+    assert "pass --yes" in registry("reject", "flights", code=1).stderr
+    assert registry.decided(arn) == ("PendingManualApproval", "")
+
+
+def test_reject_by_version_and_what_cannot_be_decided(registry: Loop) -> None:
+    first, arn = registry.register("Approved")
+    second, _ = registry.register("Approved")
+    registry("reject", "flights", str(first), "--yes", "--reason", "unfair to small carriers")
+    assert registry.decided(arn) == ("Rejected", "unfair to small carriers")
+    assert "rejected already" in registry("reject", "flights", str(first), "--yes", code=1).stderr
+    assert "approved already" in registry("approve", "flights", str(second), "--yes", code=1).stderr
+    # An older one would not serve, however approved it is.
+    assert f"millrace reject flights {second}" in registry("approve", "flights", str(first), "--yes", code=1).stderr
+    assert f"versions go up to {second}" in registry("approve", "flights", "999", code=1).stderr
+    assert f"the newest, version {second}, is Approved" in registry("approve", "flights", "--yes", code=1).stderr
+    assert "at most 1024" in registry("reject", "flights", str(second), "--reason", "x" * 1025, code=1).stderr
+
+
+# -- run and logs ------------------------------------------------------------------------------------------------------
+
+
+def test_run_follows_a_pipeline_to_its_end(pipelines: Loop) -> None:
+    found = pipelines.millrace.json("run", "flights", "--as-of", "2013-04-01T00:00:00Z")
+    assert set(found) == {"execution", "pipeline", "status", "steps"}
+    assert (found["pipeline"], found["status"]) == (f"{STACK}-training", "Succeeded")
+    assert [(step["name"], step["status"]) for step in found["steps"]] == [("Work", "Succeeded")]
+    parameters = pipelines.sagemaker.list_pipeline_parameters_for_execution(PipelineExecutionArn=found["execution"])
+    assert parameters["PipelineParameters"] == [{"Name": "AsOf", "Value": "2013-04-01T00:00:00Z"}]
+    for name in (f"{STACK}-training/Work", found["execution"], f"{found['execution']}/Work"):
+        assert "as of 2013-04-01T00:00:00Z" in pipelines("logs", name).stdout
+    [job] = pipelines.sagemaker.list_processing_jobs()["ProcessingJobSummaries"][:1]
+    assert "as of" in pipelines("logs", job["ProcessingJobName"][:-3]).stdout
+
+
+def test_a_failed_run_says_which_step_why_and_what_it_last_printed(pipelines: Loop) -> None:
+    done = pipelines("run", "flights", "--pipeline", "monitor", code=1)
+    assert "step Work failed: " in done.stderr
+    assert "| looking" in done.stderr
+    assert "| no figures in the capture" in done.stderr
+    assert "millrace logs " in done.stderr
+    assert "Work       failed" in done.stdout
+
+
+def test_no_wait_returns_and_ctrl_c_ends_the_waiting_alone(pipelines: Loop) -> None:
+    started = pipelines.millrace.json("run", "flights", "--pipeline", "features", "--no-wait")
+    assert (started["status"], started["steps"]) == ("Executing", [])
+    assert eventually(lambda: "first" in pipelines.printed(f"{STACK}-features/Work"))
+    waiting = subprocess.Popen(
+        pipelines.millrace.command("logs", f"{STACK}-features/Work", "--follow"),
+        env=pipelines.millrace.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert waiting.stdout is not None
+    lines = [waiting.stdout.readline().strip() for _ in range(2)]
+    waiting.send_signal(signal.SIGINT)
+    waiting.communicate(timeout=10)
+    assert lines == ["first", "last"]
+    assert waiting.returncode == 130
+    described = pipelines.sagemaker.describe_pipeline_execution(PipelineExecutionArn=started["execution"])
+    assert described["PipelineExecutionStatus"] in ("Executing", "Succeeded")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["logs", "nobody"], "nothing has logged under 'nobody'"),
+        (["logs", "no-such-pipeline/Work"], "there is no pipeline 'no-such-pipeline'"),
+        (["logs", f"{STACK}-training/Play"], "has run no step 'Play'; it has: Work"),
+    ],
+)
+def test_logs_of_what_is_not_there(pipelines: Loop, arguments: list[str], said: str) -> None:
+    pipelines.millrace.json("run", "flights")
+    assert said in pipelines(*arguments, code=1).stderr
+
+
+def test_a_pipeline_that_is_not_there(pipelines: Loop) -> None:
+    pipelines.sagemaker.delete_pipeline(PipelineName=f"{STACK}-training")
+    try:
+        assert "provision the stack first" in pipelines("run", "flights", code=1).stderr
+    finally:
+        pipelines.pipeline("training", "print('as of', os.environ['AS_OF'])")
+    assert "an ISO time" in pipelines("run", "flights", "--as-of", "yesterday", code=2).stderr
+
+
+# -- status and invoke -------------------------------------------------------------------------------------------------
+
+
+def test_status_says_what_serves_what_waits_and_what_fires(served: Loop, pipelines: Loop) -> None:
+    cloudwatch = served.daemon.client("cloudwatch")
+    cloudwatch.put_metric_alarm(
+        AlarmName=f"{STACK}-drift", AlarmDescription="drifts", Namespace="n", MetricName="m", Statistic="Maximum",
+        Period=60, EvaluationPeriods=1, Threshold=1, ComparisonOperator="GreaterThanThreshold",
+    )  # fmt: skip
+    cloudwatch.set_alarm_state(AlarmName=f"{STACK}-drift", StateValue="ALARM", StateReason="psi is 2")
+    waiting, _ = served.register("PendingManualApproval", ece="0.2")
+    serves = served.sagemaker.list_model_packages(ModelPackageGroupName=STACK, ModelApprovalStatus="Approved")
+    version = serves["ModelPackageSummaryList"][0]["ModelPackageVersion"]
+    found = served.millrace.json("status", "flights")
+    assert set(found) == {"stack", "endpoint", "model", "pending", "alarms", "executions"}
+    assert set(found["endpoint"]) == {"name", "status", "version", "since", "reason"}
+    assert (found["endpoint"]["status"], found["endpoint"]["version"]) == ("InService", version)
+    assert [gate["passed"] for gate in found["model"]["gates"]] == [True, True, True]
+    [pending] = found["pending"]
+    assert pending["version"] == waiting
+    assert {gate["metric"]: gate["passed"] for gate in pending["gates"]}["ece"] is False
+    [alarm] = found["alarms"]
+    assert alarm["name"] == f"{STACK}-drift"
+    assert set(found["executions"]) == {"training", "monitor", "features"}
+    shown = served("status", "flights").stdout
+    assert f"serves version {version} since" in shown
+    assert f"millrace approve flights {waiting}" in shown
+    # Rejecting what serves is a roll-back, which happens at the next `pulumi up`.
+    rejected = served("reject", "flights", str(version), "--yes").stdout
+    assert "it serves until: pulumi up" in rejected
+    assert "no version is approved" in rejected
+
+
+def test_status_of_a_cloud_with_nothing_in_it(millrace: Millrace) -> None:
+    millrace("local", "start")
+    found = millrace.json("status", "flights")
+    assert found["endpoint"]["status"] == "pending its first approved model"
+    assert (found["model"], found["pending"], found["alarms"]) == (None, [], [])
+    assert "pending its first approved model" in millrace("status", "flights").stdout
+    assert "pending its first approved model" in millrace.error("invoke", "flights", "--json", "{}")
+    assert "there is no model at all" in millrace.error("approve", "flights")
+    assert "provision the stack first" in millrace.error("run", "flights")
+
+
+def test_invoke_prints_the_answer(served: Loop) -> None:
+    said = served("invoke", "flights", "--json", "[1]").stdout
+    assert '{"score": 0.5}' in said
+    assert "variant main" in said
+    found = json.loads(served("invoke", "flights", "--json", "[1]", "--json-output").stdout)
+    assert set(found) == {"endpoint", "variant", "latency_ms", "request", "answer"}
+    assert (found["request"], found["answer"], found["variant"]) == ([1], {"score": 0.5}, "main")
+    assert found["latency_ms"] > 0
+    assert '{"score": 0.5}' in served("invoke", "flights", "--file", "-", stdin="[2]").stdout
+    assert "model loaded" in served("logs", STACK).stdout
+
+
+def test_invoke_says_why_a_request_is_refused(served: Loop, tmp_path: Path) -> None:
+    refused = tmp_path / "rows.csv"
+    refused.write_text("status 400")
+    text = served("invoke", "flights", "--file", str(refused), code=1).stderr
+    assert "refused the request (status 400): no good" in text
+    assert "--json is not JSON" in served("invoke", "flights", "--json", "{", code=1).stderr
+    assert ".json, .jsonl, .csv" in served("invoke", "flights", "--file", "rows.xls", code=1).stderr
+    assert "cannot be read: No such file" in served("invoke", "flights", "--file", "gone.csv", code=1).stderr
+    assert "exactly one of" in served("invoke", "flights", code=2).stderr
+    assert "exactly one of" in served("invoke", "flights", "--json", "1", "--sample", code=2).stderr
+
+
+def test_replay_says_what_the_bundle_says(served: Loop) -> None:
+    text = served("replay", "flights", "--since", "2013-04-02", "--until", "2013-04-01", code=1).stderr
+    assert "expected --since earlier" in text
