@@ -1,7 +1,7 @@
 """The Python language host for a CLI that was built from modules: Pulumi's own server for inline programs, on a file.
 
 The engine starts it as ``pulumi-language-python``, reads a port from its first line of output and speaks
-``LanguageRuntime`` to it. It ends when the engine closes its standard input or interrupts it.
+``LanguageRuntime`` to it. It ends when the engine interrupts it or is gone.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from pulumi.runtime.proto import language_pb2, language_pb2_grpc
 
 #: gRPC's own limit of 4 MB is less than a large stack's inputs; the engine's is this.
 _LARGEST_MESSAGE = 400 * 1024 * 1024
+
+#: Seconds between two looks whether the engine still lives.
+_LOOK = 0.5
 
 
 class Host(LanguageServer):
@@ -75,7 +78,10 @@ def main() -> None:
         signal.signal(number, lambda *_: ended.set())
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
-    ended.wait()
+    engine = os.getppid()
+    # An engine that was killed interrupts nobody; its host must not outlive it.
+    while not ended.wait(_LOOK) and os.getppid() == engine:
+        pass
     server.stop(grace=None).wait(2)
     # Threads of a program that never ended must not keep the engine waiting.
     os._exit(0)
