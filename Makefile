@@ -11,7 +11,7 @@ up: setup
 	@$(BIN)/millrace up
 
 test: lint types layers
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .
