@@ -77,6 +77,9 @@ def _next(target: Target, *, served: bool) -> list[list[str]]:
         [f"millrace run {name}", "train a challenger"],
     ]
     if target.is_local:
-        commands.append(['eval "$(millrace local env)"', "boto3, aws and pulumi on the local cloud"])
-        commands.append(["millrace local stop", "stop it; its state is kept"])
+        commands.insert(0, ['eval "$(.venv/bin/millrace local env)"', "millrace, pulumi, aws and boto3 work here"])
+        commands.insert(1, ["pulumi preview", "what would change: nothing"])
+        if target.clock:
+            commands.append([f"millrace replay {name} --since … --until …", "past events, as if they happened now"])
+        commands.append(["millrace local stop", "stop the cloud; its state is kept"])
     return commands
