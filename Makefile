@@ -11,7 +11,7 @@ up: setup
 	@$(BIN)/millrace up
 
 test: lint types layers
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	$(BIN)/ruff check .

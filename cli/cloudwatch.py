@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
 from botocore.exceptions import ClientError
+
+from cli import interrupts
 
 #: What GetLogEvents gives at most.
 MOST_LINES = 10_000
@@ -39,7 +40,7 @@ def follow(logs: Any, group: str, prefix: str, lines: int) -> Iterator[tuple[str
         messages, tokens[stream] = _page(logs, group, stream, limit=lines)
         yield from ((stream, message) for message in messages)
     while True:
-        time.sleep(_LOOK)
+        interrupts.pause(_LOOK)
         for stream in streams(logs, group, prefix):
             yield from ((stream, message) for message in _new(logs, group, stream, tokens))
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from cli import children, cloud
+from cli import children, cloud, interrupts
 from cli.errors import CliError
 from cli.target import Target
 
@@ -182,7 +182,7 @@ def _free(target: Target, note: Note) -> None:
                 f"stack {target.stack} is being updated by {who}; wait until it is done, "
                 f"or stop it and run `pulumi cancel --stack {target.stack}`"
             )
-        time.sleep(0.2)
+        interrupts.pause(0.2)
     if not _locks(target.stack):
         return
     if not target.is_local:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from cli import cloud
+from cli import cloud, interrupts
 from cli.errors import CliError
 from cli.output import json_option, say, seconds, write_json
 from local import client as daemon
@@ -105,7 +105,7 @@ def logs(state: Path, lines: int, follow: bool) -> None:
         while follow:
             sys.stdout.write(file.read())
             sys.stdout.flush()
-            time.sleep(0.2)
+            interrupts.pause(0.2)
 
 
 def _show(running: daemon.Running | None, state: Path, as_json: bool) -> None:

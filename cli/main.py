@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
 import sys
 import traceback
-from types import FrameType
 
 import click
+
+from cli import interrupts
 
 #: Each command's module and its line in the help. Modules are imported when their command is run, so that the help
 #: costs neither boto3 nor the vocabulary.
@@ -67,9 +67,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the command; its exit code."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        # The same way out as Ctrl-C: children are ended before this process is.
-        signal.signal(number, _interrupt)
+    # The same way out for all of them: children are ended before this process is.
+    interrupts.listen()
     try:
         return _run(arguments)
     except KeyboardInterrupt:
@@ -132,10 +131,6 @@ def _failed(text: str) -> int:
     click.secho("error: ", fg="red", bold=True, nl=False, err=True)
     click.echo(text, err=True)
     return 1
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's signature
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +9,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from cli import cloudwatch
+from cli import cloudwatch, interrupts
 from cli.errors import CliError
 from cli.output import say, seconds
 from cli.target import Target
@@ -136,7 +135,7 @@ def follow(target: Target, execution: str, watch: Watcher) -> str:
             watch(steps(sagemaker, execution))
             if status not in _RUNNING:
                 return str(status)
-            time.sleep(pause)
+            interrupts.pause(pause)
     except KeyboardInterrupt:
         say(f"{execution} goes on; `millrace status {target.use_case.name}` shows it", err=True)
         raise

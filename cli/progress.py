@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.text import Text
 
+from cli import interrupts
 from cli.output import DONE, FAILED, seconds
 
 _WIDTH = 10
@@ -53,7 +54,9 @@ class Progress:
             self.spin(name, "")
             self._status.start()
         try:
+            interrupts.check()
             yield stage
+            interrupts.check()
             mark, colour = DONE, "green"
         finally:
             took = self.took[name] = round(time.monotonic() - began, 3)

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from cli import bundled, cloud, engine, pipelines, registry, serving, summary
+from cli import bundled, cloud, engine, interrupts, pipelines, registry, serving, summary
 from cli.errors import CliError
 from cli.output import json_option, moment, seconds, write_json
 from cli.progress import Progress, Stage
@@ -186,7 +186,7 @@ def _settled(target: Target, stage: Stage) -> serving.Endpoint | None:
         stage.note(f"endpoint {found.name} is {found.status}")
         if time.monotonic() > deadline:
             break
-        time.sleep(0.5 if target.is_local else 10.0)
+        interrupts.pause(0.5 if target.is_local else 10.0)
     return found
 
 

@@ -15,6 +15,8 @@ from typing import Literal
 import pulumi
 import pulumi_aws as aws
 
+from components import api
+
 FeatureType = Literal["String", "Fractional", "Integral"]
 
 #: How long UpdateFeatureGroup may take, seconds, and how many features it takes at once.
@@ -164,9 +166,7 @@ def grow(region: str, group: str, wanted: Mapping[str, FeatureType]) -> None:
     Raises:
         RuntimeError: When SageMaker does not add them.
     """
-    import boto3
-
-    sagemaker = boto3.client("sagemaker", region_name=region)
+    sagemaker = api.client("sagemaker", region)
     live = {
         feature["FeatureName"]
         for feature in sagemaker.describe_feature_group(FeatureGroupName=group)["FeatureDefinitions"]

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
+from components import api
+
 
 @dataclass
 class ModelRegistryArgs:
@@ -47,9 +49,7 @@ class ModelRegistry(pulumi.ComponentResource):
 
 def _emptied(name: str, args: ModelRegistryArgs) -> pulumi.ResourceHookBinding:
     def empty(_: pulumi.ResourceHookArgs) -> None:
-        import boto3
-
-        sagemaker = boto3.client("sagemaker", region_name=args.region)
+        sagemaker = api.client("sagemaker", args.region)
         pages = sagemaker.get_paginator("list_model_packages").paginate(ModelPackageGroupName=args.group_name)
         for arn in [package["ModelPackageArn"] for page in pages for package in page["ModelPackageSummaryList"]]:
             sagemaker.delete_model_package(ModelPackageName=arn)
@@ -62,10 +62,9 @@ def newest_approved(region: str, group_name: str) -> str | None:
 
     A program calls it and hands the answer to the endpoint: what serves is decided by the registry alone.
     """
-    import boto3
     from botocore.exceptions import ClientError
 
-    sagemaker = boto3.client("sagemaker", region_name=region)
+    sagemaker = api.client("sagemaker", region)
     try:
         found = sagemaker.list_model_packages(
             ModelPackageGroupName=group_name,

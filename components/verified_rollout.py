@@ -7,6 +7,8 @@ from typing import Any
 
 import pulumi
 
+from components import api
+
 
 class RolledBack(Exception):
     """The endpoint went back to its old configuration."""
@@ -35,9 +37,7 @@ def compare(region: str, endpoint: str, wanted: str) -> None:
     Raises:
         RolledBack: With SageMaker's reason and the alarms that are firing.
     """
-    import boto3
-
-    sagemaker = boto3.client("sagemaker", region_name=region)
+    sagemaker = api.client("sagemaker", region)
     live = sagemaker.describe_endpoint(EndpointName=endpoint)
     if live["EndpointConfigName"] == wanted and live["EndpointStatus"] == "InService":
         return
@@ -45,7 +45,7 @@ def compare(region: str, endpoint: str, wanted: str) -> None:
     names = [alarm["AlarmName"] for alarm in deployment.get("Alarms", [])]
     firing = []
     if names:
-        alarms = boto3.client("cloudwatch", region_name=region).describe_alarms(AlarmNames=names, StateValue="ALARM")
+        alarms = api.client("cloudwatch", region).describe_alarms(AlarmNames=names, StateValue="ALARM")
         firing = [alarm["AlarmName"] for alarm in alarms["MetricAlarms"]]
     raise RolledBack(
         f"endpoint {endpoint!r} is {live['EndpointStatus']} on {live['EndpointConfigName']!r}, expected {wanted!r}: "

@@ -95,7 +95,7 @@ def test_an_update_under_load_fails_no_request(hosted: HostedCloud, count: int, 
 def test_a_canary_takes_its_share_and_every_stage_is_told(hosted: HostedCloud) -> None:
     hosted.endpoint("shop", hosted.config("shop-1", count=2))
     hosted.config("shop-2", count=2)
-    deployment = blue_green("CANARY", wait=180, end=60, CanarySize=percent(30))
+    deployment = blue_green("CANARY", wait=600, end=60, CanarySize=percent(30))
     hosted.update_endpoint(EndpointName="shop", EndpointConfigName="shop-2", DeploymentConfig=deployment)
     pending = baking(hosted)
     answers = [hosted.ask("shop") for _ in range(200)]
@@ -118,7 +118,7 @@ def test_a_canary_takes_its_share_and_every_stage_is_told(hosted: HostedCloud) -
     assert [(one["Status"], one["StatusMessage"]) for one in stages] == [
         ("Creating", "Launching 2 instance(s)."),
         ("ActivatingTraffic", f"Activating traffic on {canary}."),
-        ("Baking", f"Baking for 180 seconds (WaitIntervalInSeconds) with traffic enabled on {canary}."),
+        ("Baking", f"Baking for 600 seconds (WaitIntervalInSeconds) with traffic enabled on {canary}."),
         ("ActivatingTraffic", "Activating traffic on 2 instance(s)."),
         ("Baking", "Baking for 60 seconds (TerminationWaitInSeconds) with traffic enabled on 2 instance(s)."),
         ("Deleting", "Terminating 2 instance(s)."),
