@@ -79,6 +79,7 @@ class Target:
     def job_environment(self) -> dict[str, str]:
         """The variables that every step of the bundle reads."""
         variables = {
+            **self.environment.variables,
             "MILLRACE_ENVIRONMENT": self.environment.name,
             "MILLRACE_ACCOUNT": self.names.account,
             "MILLRACE_PROMOTION": self.environment.promotion.value,

@@ -227,6 +227,7 @@ class MlopsStack(pulumi.ComponentResource):
     def _job_environment(self) -> dict[str, str]:
         environment = self._args.environment
         variables = {
+            **environment.variables,
             "MILLRACE_ENVIRONMENT": environment.name,
             "MILLRACE_ACCOUNT": self._args.account,
             "MILLRACE_PROMOTION": environment.promotion.value,

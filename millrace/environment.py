@@ -13,6 +13,10 @@ from millrace.errors import DeclarationError, sentences
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=12)]
 
 
+#: Beginnings of variables that are set by SageMaker, the SDKs or Millrace itself.
+RESERVED = ("AWS_", "SAGEMAKER_", "SM_", "MILLRACE_")
+
+
 class Promotion(StrEnum):
     """Who lets a registered model serve."""
 
@@ -82,6 +86,10 @@ class Environment(Model):
     """Share of requests captured for the monitor; drift cannot be told from what is not kept."""
     retention_days: int = Field(default=365, ge=1)
     """Noncurrent object versions and captured data are kept this long, days."""
+    variables: dict[
+        Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], Annotated[str, Field(max_length=256)]
+    ] = Field(default_factory=dict, max_length=80)
+    """Environment variables of every job and of the endpoint, for the use case's own functions."""
     notify: tuple[Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")], ...] = ()
     """E-mail addresses that are told of every alarm; each must confirm its subscription once."""
     replay_from: datetime | None = None
@@ -99,6 +107,11 @@ class Environment(Model):
                     f"image={self.image!r} can move under a running model; expected a digest "
                     "(<repository>@sha256:…): set `environment.image` in the stack's configuration"
                 )
+        if taken := sorted(name for name in self.variables if name.startswith(RESERVED)):
+            raise ValueError(
+                f"variables: {', '.join(taken)} would be overwritten; names must not start with "
+                f"{', '.join(RESERVED)}: rename it"
+            )
         if self.rollout.traffic is not Traffic.ALL_AT_ONCE and self.endpoint_count < 2:
             raise ValueError(
                 f"endpoint_count={self.endpoint_count} has no shares for traffic '{self.rollout.traffic.value}', "

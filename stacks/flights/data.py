@@ -29,7 +29,7 @@ GRID = 30 * MINUTE
 RECENT = 2 * HOUR
 #: Delays are clipped to these bounds, minutes, so that one stuck flight does not decide a mean.
 DELAYS = (-30.0, 360.0)
-#: Events kept: every n-th flight, unless MILLRACE_FLIGHTS_ALL=1. Tables are always made from all flights.
+#: Events kept: every n-th flight, unless FLIGHTS_ALL=1. Tables are always made from all flights.
 EVERY = 4
 #: Carriers by their share of flights: at least 10 %, at least 3 %, the rest.
 LARGE, MEDIUM = ("UA", "B6", "EV", "DL"), ("AA", "MQ", "US", "9E", "WN")
@@ -142,7 +142,7 @@ class _Running:
 
 
 def _events_of(flights: Columns, since: np.datetime64, until: np.datetime64) -> Array:
-    every = 1 if os.environ.get("MILLRACE_FLIGHTS_ALL") == "1" else EVERY
+    every = 1 if os.environ.get("FLIGHTS_ALL") == "1" else EVERY
     chosen = np.arange(len(flights["flight_id"])) % every == 0
     return np.asarray(chosen & (flights["scheduled_at"] >= since) & (flights["scheduled_at"] < until))
 

@@ -351,3 +351,15 @@ def test_definitions_of_flights_are_far_from_the_limit_and_pipelines_have_displa
         assert pipeline.inputs["pipelineDisplayName"] == pipeline.inputs["pipelineName"]
         assert "pipelineDefinitionS3Location" not in pipeline.inputs
         assert len(pipeline.inputs["pipelineDefinition"]) < 1_048_576 / 10
+
+
+def test_variables_of_the_environment_reach_every_job_and_the_endpoint() -> None:
+    where = environment("local").model_copy(update={"variables": {"FLIGHTS_ALL": "1"}})
+    found = made(stacks.load("flights"), where, package("local"))
+    for pipeline in ("training", "monitor", "features"):
+        definition = json.loads(found[f"flights-local-{pipeline}-pipeline"].inputs["pipelineDefinition"])
+        jobs = [step for step in definition["Steps"] if step["Type"] in ("Processing", "Training")]
+        assert jobs
+        assert [job["Arguments"]["Environment"]["FLIGHTS_ALL"] for job in jobs] == ["1"] * len(jobs)
+    container = found["flights-local-model"].inputs["primaryContainer"]
+    assert container["environment"]["FLIGHTS_ALL"] == "1"

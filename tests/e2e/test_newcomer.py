@@ -167,6 +167,21 @@ def test_a_request_that_the_model_cannot_take_names_the_field_and_the_server_liv
     stand.millrace("invoke", "flights", "--sample")
 
 
+def test_a_killed_job_fails_its_execution_and_the_next_one_succeeds(stand: Stand) -> None:
+    stand.millrace("run", "flights", "--no-wait")
+
+    def job() -> psutil.Process | None:
+        running = [process for process in _children(stand) if "ingest" in process.cmdline()]
+        return running[0] if running else None
+
+    eventually(job, "the first job", 30).kill()
+    execution = stand.settled("training", 1)[-1]
+    assert execution["PipelineExecutionStatus"] == "Failed"
+    assert stand.failed_step(execution["PipelineExecutionArn"])[0] == "Ingest"
+    stand.millrace("run", "flights")
+    stand.millrace("invoke", "flights", "--sample")
+
+
 def test_a_killed_model_server_comes_back(stand: Stand) -> None:
     servers = [process for process in _children(stand) if "serve" in process.cmdline()]
     assert servers

@@ -43,7 +43,7 @@ def functions() -> Functions:
 
 @pytest.fixture
 def all_flights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MILLRACE_FLIGHTS_ALL", "1")
+    monkeypatch.setenv("FLIGHTS_ALL", "1")
 
 
 def test_every_flight_has_one_key_and_one_outcome(functions: Functions, all_flights: None) -> None:

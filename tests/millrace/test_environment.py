@@ -100,6 +100,11 @@ REFUSED: list[tuple[str, Any, list[str]]] = [
         ["rollout.step_percent = 60", "less than or equal to 50", "change it"],
     ),
     (
+        "a variable that is ours",
+        {"name": "local", "variables": {"MILLRACE_CLOCK": "1"}},
+        ["variables: MILLRACE_CLOCK would be overwritten", "must not start with", "rename it"],
+    ),
+    (
         "shares of one instance",
         {"name": "dev", "image": DIGEST, "rollout": {"traffic": "canary"}},
         ["endpoint_count=1", "traffic 'canary'", "expected at least 2", "add an instance"],
