@@ -3,14 +3,14 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 SHELL := /bin/bash
 
-.PHONY: up test lint types layers bench lock setup
+.PHONY: up test lint types layers engine bench lock setup
 .DELETE_ON_ERROR:
 
 # The whole loop of the first use case on this machine, up to a real prediction.
 up: setup
 	@$(BIN)/millrace up
 
-test: lint types layers
+test: lint types layers engine
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup
@@ -22,6 +22,10 @@ types: setup
 
 layers: setup
 	$(BIN)/lint-imports
+
+# Before the tests, because a first build takes longer than a test may.
+engine: setup
+	$(BIN)/python -m local.engine
 
 # The time of every stage, of previews and invocations, and the daemon's memory.
 bench: setup

@@ -7,6 +7,8 @@ version folder outside the checkout, so that every checkout shares them.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -14,7 +16,7 @@ import subprocess
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,11 +75,37 @@ def ensure(say: Say = lambda _: None) -> Engine:
     Raises:
         EngineError: When all three ways fail.
     """
+    if there := _there():
+        return there
+    with _alone(say):
+        return _there() or _first_of(say, (_found, _installed, _built))
+
+
+def _there() -> Engine | None:
+    """What an earlier call installed or built."""
     folder = version_folder()
-    if (folder / "pulumi").exists():
-        return Engine(folder, "built" if _is_ours(folder / "pulumi-language-python") else "installed")
+    if not (folder / "pulumi").exists():
+        return None
+    return Engine(folder, "built" if _is_ours(folder / "pulumi-language-python") else "installed")
+
+
+@contextlib.contextmanager
+def _alone(say: Say) -> Iterator[None]:
+    """One at a time on this machine: two builds at once would take twice as long and write the same file."""
+    folder = version_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / "millrace.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another process is making Pulumi available; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _first_of(say: Say, ways: Sequence[Callable[[Say], Engine]]) -> Engine:
     tried = []
-    for attempt in (_found, _installed, _built):
+    for attempt in ways:
         try:
             return attempt(say)
         except EngineError as error:
