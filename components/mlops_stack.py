@@ -85,9 +85,7 @@ class MlopsStack(pulumi.ComponentResource):
         names, environment = self._names, args.environment
         self._keep = not environment.force_destroy
 
-        topic = Notifications(
-            f"{names.stack}-notifications", NotificationsArgs(names.stack, environment.notify), self._child
-        )
+        topic = self._make_notifications()
         self._tell: list[pulumi.Input[str]] = [topic.topic_arn]
         self._lake = DataLake(
             f"{names.stack}-lake",
@@ -154,6 +152,26 @@ class MlopsStack(pulumi.ComponentResource):
 
     # -- data ----------------------------------------------------------------------------------------------------------
 
+    def _pipelines(self) -> list[str]:
+        names = self._names
+        published = [names.features_pipeline] if self._args.use_case.tables else []
+        return [names.training_pipeline, names.monitor_pipeline, *published]
+
+    def _make_notifications(self) -> Notifications:
+        args, names = self._args, self._names
+        place = f"{args.environment.region}:{args.account}"
+        return Notifications(
+            f"{names.stack}-notifications",
+            NotificationsArgs(
+                topic_name=names.stack,
+                account=args.account,
+                emails=args.environment.notify,
+                pipeline_arns=[f"arn:{args.partition}:sagemaker:{place}:pipeline/{each}" for each in self._pipelines()],
+                dead_letter_arn=f"arn:{args.partition}:sqs:{place}:{names.dead_letters}",
+            ),
+            self._child,
+        )
+
     def _make_access(self) -> Access:
         args, names = self._args, self._names
         return Access(
@@ -163,7 +181,7 @@ class MlopsStack(pulumi.ComponentResource):
                 region=args.environment.region,
                 bucket_arn=self._lake.bucket_arn,
                 key_arn=self._lake.key_arn,
-                pipelines=[names.training_pipeline, names.monitor_pipeline, names.features_pipeline],
+                pipelines=self._pipelines(),
                 endpoint=names.endpoint,
                 model_package_group=names.model_package_group,
                 feature_groups=[names.feature_group(table.name) for table in args.use_case.tables],

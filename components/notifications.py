@@ -1,5 +1,6 @@
-"""The topic that alarms speak to, and who hears it."""
+"""The topic that alarms and failed pipelines speak to, and who hears it."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -13,15 +14,25 @@ class NotificationsArgs:
 
     Attributes:
         topic_name: Of the topic.
+        account: The account whose alarms and rules may speak to it.
         emails: Addresses that are subscribed; each must confirm once.
+        pipeline_arns: Pipelines whose failed executions are told; computed, so that the topic can come first.
+        dead_letter_arn: Queue that takes what the topic did not; computed too, because its alarm speaks to the topic.
     """
 
     topic_name: str
+    account: str
     emails: Sequence[str] = field(default_factory=list)
+    pipeline_arns: Sequence[str] = field(default_factory=list)
+    dead_letter_arn: str | None = None
 
 
 class Notifications(pulumi.ComponentResource):
-    """Makes a Topic and a TopicSubscription for each address. The topic's own policy lets this account's alarms in."""
+    """Makes a Topic, its TopicPolicy and a TopicSubscription for each address.
+
+    Makes an EventRule and an EventTarget besides when pipelines are named: an execution that a rule or a schedule
+    started fails before nobody's eyes.
+    """
 
     topic_arn: pulumi.Output[str]
 
@@ -29,7 +40,53 @@ class Notifications(pulumi.ComponentResource):
         super().__init__("millrace:index:Notifications", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         topic = aws.sns.Topic(f"{name}-topic", name=args.topic_name, opts=child)
+        policy = aws.sns.TopicPolicy(
+            f"{name}-policy",
+            arn=topic.arn,
+            policy=topic.arn.apply(lambda arn: _speakers(args.account, arn)),
+            opts=child,
+        )
         for email in args.emails:
             aws.sns.TopicSubscription(f"{name}-{email}", topic=topic.arn, protocol="email", endpoint=email, opts=child)
-        self.topic_arn = topic.arn
-        self.register_outputs({"topicArn": topic.arn})
+        # Known only once it may be spoken to.
+        self.topic_arn = pulumi.Output.all(topic.arn, policy.id).apply(lambda known: str(known[0]))
+        if args.pipeline_arns:
+            rule = aws.cloudwatch.EventRule(
+                f"{name}-failures",
+                name=f"{args.topic_name}-failures",
+                description="Tells of executions that failed",
+                event_pattern=_failed(args.pipeline_arns),
+                opts=child,
+            )
+            letters = args.dead_letter_arn
+            aws.cloudwatch.EventTarget(
+                f"{name}-failures-target",
+                rule=rule.name,
+                target_id="topic",
+                arn=self.topic_arn,
+                dead_letter_config={"arn": letters} if letters else None,
+                opts=child,
+            )
+        self.register_outputs({"topicArn": self.topic_arn})
+
+
+def _speakers(account: str, topic_arn: str) -> str:
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": ["cloudwatch.amazonaws.com", "events.amazonaws.com"]},
+        "Action": "sns:Publish",
+        "Resource": topic_arn,
+        "Condition": {"StringEquals": {"aws:SourceAccount": account}},
+    }
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, sort_keys=True)
+
+
+def _failed(pipeline_arns: Sequence[str]) -> str:
+    return json.dumps(
+        {
+            "source": ["aws.sagemaker"],
+            "detail-type": ["SageMaker Model Building Pipeline Execution Status Change"],
+            "detail": {"pipelineArn": list(pipeline_arns), "currentPipelineExecutionStatus": ["Failed"]},
+        },
+        sort_keys=True,
+    )

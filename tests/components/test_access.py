@@ -95,8 +95,10 @@ def test_the_rules_and_schedules_of_the_stack_may_assume_the_trigger_role() -> N
     found = flights("local")
     (statement,) = mocked.document(found, "flights-local-trigger-role", "assumeRolePolicy")["Statement"]
     sources = statement["Condition"]["ArnLike"]["aws:SourceArn"]
-    for rule in mocked.of_kind(found, "EventRule"):
-        arn = f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{rule.inputs['name']}"
+    assuming = [target for target in mocked.of_kind(found, "EventTarget") if "roleArn" in target.inputs]
+    assert assuming
+    for target in assuming:
+        arn = f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{target.inputs['rule']}"
         assert any(arn.startswith(source.removesuffix("*")) for source in sources), arn
     for schedule in mocked.of_kind(found, "Schedule"):
         assert "groupName" not in schedule.inputs

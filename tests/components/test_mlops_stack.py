@@ -21,7 +21,15 @@ STACKS = [(name, approved) for name in ("local", "dev") for approved in (True, F
 
 #: Component below the stack → its name after `<stack>`, and its children: name after `<stack>` → kind.
 COMPONENTS: dict[str, tuple[str, dict[str, str]]] = {
-    "Notifications": ("-notifications", {"-notifications-topic": "Topic"}),
+    "Notifications": (
+        "-notifications",
+        {
+            "-notifications-topic": "Topic",
+            "-notifications-policy": "TopicPolicy",
+            "-notifications-failures": "EventRule",
+            "-notifications-failures-target": "EventTarget",
+        },
+    ),
     "DataLake": (
         "-lake",
         {
@@ -266,7 +274,8 @@ def test_where_replays_move_time_no_schedule_runs_by_itself() -> None:
 def test_a_use_case_without_tables_has_no_feature_store_and_no_publishing() -> None:
     found = made(_small(), _plain())
     kinds = {each.kind for each in found.values()}
-    assert kinds.isdisjoint({"FeatureStore", "FeatureGroup", "FeaturePublishing", "EventRule"})
+    assert kinds.isdisjoint({"FeatureStore", "FeatureGroup", "FeaturePublishing"})
+    assert [each.name for each in mocked.of_kind(found, "EventRule")] == ["small-local-notifications-failures"]
     assert {each.name for each in mocked.of_kind(found, "Pipeline")} == {
         "small-local-training-pipeline",
         "small-local-monitor-pipeline",

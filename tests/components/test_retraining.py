@@ -69,13 +69,12 @@ def test_nobody_asked_nothing_made() -> None:
 
 def test_every_rule_of_the_stack_is_filtered_and_its_target_has_a_role_and_a_dead_letter_queue() -> None:
     found = flights("dev")
-    (rule,) = mocked.of_kind(found, "EventRule")
-    pattern = json.loads(rule.inputs["eventPattern"])
+    pattern = mocked.document(found, "flights-dev-retraining-on-alarm", "eventPattern")
     # The pattern names alarms that the stack makes, by their exact names.
     made = {each.inputs["name"] for each in mocked.of_kind(found, "MetricAlarm")}
     assert pattern["detail"]["alarmName"] == ["flights-dev-calibration"]
     assert set(pattern["detail"]["alarmName"]) <= made
-    (target,) = mocked.of_kind(found, "EventTarget")
+    target = found["flights-dev-retraining-on-alarm-target"]
     assert target.inputs["roleArn"] == "arn:of:Role:flights-dev-trigger-role"
     assert target.inputs["deadLetterConfig"] == {"arn": "arn:of:Queue:flights-dev-dead-letters-queue"}
     assert target.inputs["arn"] == "arn:of:Pipeline:flights-dev-training-pipeline"
@@ -83,7 +82,7 @@ def test_every_rule_of_the_stack_is_filtered_and_its_target_has_a_role_and_a_dea
 
 def test_what_triggers_name_are_parameters_of_the_pipeline_and_whole_paths_or_constants() -> None:
     found = flights("dev")
-    (target,) = mocked.of_kind(found, "EventTarget")
+    target = found["flights-dev-retraining-on-alarm-target"]
     definition = mocked.document(found, "flights-dev-training-pipeline", "pipelineDefinition")
     parameters = {each["Name"] for each in definition["Parameters"]}
     given = target.inputs["sagemakerPipelineTarget"]["pipelineParameterLists"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import signal
+from collections.abc import Callable
+from typing import Any
 
 import psutil
 import pytest
@@ -143,6 +145,7 @@ def test_a_corrupt_batch_fails_at_validation_and_the_last_good_model_serves_on(s
     )
     assert broken != text
     served = stand.client("sagemaker").describe_endpoint(EndpointName=STACK)["EndpointConfigName"]
+    told = _subscribed(stand)
     try:
         data.write_text(broken)
         stand.up()
@@ -151,11 +154,25 @@ def test_a_corrupt_batch_fails_at_validation_and_the_last_good_model_serves_on(s
     finally:
         data.write_text(text)
         stand.up()
+    message = eventually(lambda: told().get("Messages"), "the message of the failure", 30)[0]["Body"]
+    assert "flights-local-training" in message
+    assert "Failed" in message
     assert name == "Validate"
     assert "distance breaks the rule: at least 1" in reason
     assert "flight_id=" in reason
     assert "distance" in done.stdout + done.stderr
     assert stand.client("sagemaker").describe_endpoint(EndpointName=STACK)["EndpointConfigName"] == served
+
+
+def _subscribed(stand: Stand) -> Callable[[], dict[str, Any]]:
+    """Reads what the stack's topic says from now on, as a person with a subscription would."""
+    queue = "arn:aws:sqs:eu-west-1:123456789012:reader"
+    sqs = stand.client("sqs")
+    url = sqs.create_queue(QueueName="reader")["QueueUrl"]
+    stand.client("sns").subscribe(
+        TopicArn=f"arn:aws:sns:eu-west-1:123456789012:{STACK}", Protocol="sqs", Endpoint=queue
+    )
+    return lambda: sqs.receive_message(QueueUrl=url)
 
 
 def test_a_request_that_the_model_cannot_take_names_the_field_and_the_server_lives(stand: Stand) -> None:
