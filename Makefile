@@ -33,13 +33,15 @@ bench: setup
 
 setup: .venv/.ready
 
+# One at a time where `flock` is there; what an interrupted run left half done is begun again.
 .venv/.ready: requirements.lock requirements-bootstrap.lock pyproject.toml
-	@echo "• setting up .venv (locked, hash-checked)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bootstrap.lock
-	@$(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock
-	@$(BIN)/uv pip install --quiet --no-deps --editable .
-	@touch $@
+	@exec 9>.setup.lock; if command -v flock >/dev/null; then flock 9; fi; set -e; \
+	echo "• setting up .venv (locked, hash-checked)"; \
+	$(BIN)/pip --version >/dev/null 2>&1 || { rm -rf .venv; $(PYTHON) -m venv .venv; }; \
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bootstrap.lock; \
+	$(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock; \
+	$(BIN)/uv pip install --quiet --no-deps --editable .; \
+	touch $@
 
 lock: setup
 	$(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --extra local --extra flights --extra dev pyproject.toml -o requirements.lock

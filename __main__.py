@@ -14,7 +14,8 @@ from training import bundle
 HERE = Path(__file__).parent
 
 try:
-    environment = Environment.of_stack(pulumi.get_stack(), pulumi.Config().require_object("environment"))
+    configured, region = pulumi.Config().get_object("environment"), pulumi.Config("aws").get("region")
+    environment = Environment.of_stack(pulumi.get_stack(), configured, region)
     use_case = stacks.load(pulumi.get_stack().removesuffix(f"-{environment.name}"))
     args = MlopsStackArgs(
         use_case,

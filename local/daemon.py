@@ -129,7 +129,7 @@ class Daemon:
     def __init__(self, state: Path, port: int, clock: Clock, images: Images) -> None:
         self._state = state
         self._started = time.time()
-        self._socket = socket.create_server(("127.0.0.1", port))
+        self._socket = _listening(state, port)
         self._port = self._socket.getsockname()[1]
         self._store = Store(state / "sagemaker.sqlite")
         self.cloud = Cloud(state, f"http://127.0.0.1:{self._port}", self._store, clock, images)
@@ -200,6 +200,18 @@ class Daemon:
         _logged(self._snapshots.save)
         _logged(self._store.close)
         log.info("stopped")
+
+
+def _listening(state: Path, port: int) -> socket.socket:
+    """A socket on the port asked for; for 0 on the last one, so that whoever knew the cloud finds it again."""
+    kept = state / "port"
+    if port == 0 and kept.exists():
+        with contextlib.suppress(OSError, ValueError):
+            # Taken by somebody else meanwhile, or not a number: then any free one.
+            return socket.create_server(("127.0.0.1", int(kept.read_text())))
+    listening = socket.create_server(("127.0.0.1", port))
+    kept.write_text(f"{listening.getsockname()[1]}\n")
+    return listening
 
 
 def _optional(name: str) -> ModuleType | None:

@@ -85,9 +85,10 @@ def test_a_declaration_that_is_wrong_says_so_itself(use_cases: Path) -> None:
 def test_every_committed_stack_is_of_a_use_case_and_an_environment(path: Path) -> None:
     document = yaml.safe_load(path.read_text())
     stack = path.name.removeprefix("Pulumi.").removesuffix(".yaml")
-    environment = Environment.of_stack(stack, document["config"]["millrace:environment"])
+    config = document["config"]
+    environment = Environment.of_stack(stack, config["millrace:environment"], config["aws:region"])
     assert stacks.load(stack.removesuffix(f"-{environment.name}")).name
-    assert document["config"]["aws:region"] == environment.region
+    assert config["aws:region"] == environment.region
     # A run must leave the work tree clean: the engine would write a salt of its own into a local stack's file.
     assert ("encryptionsalt" in document) == (environment.name == "local")
 

@@ -1,8 +1,8 @@
 """Send past events to an endpoint as if they happened now, in steps of data time.
 
 Each row carries its table columns as they were known when its prediction would have been made, so that a replay needs
-no feature store. Where the environment replays, its clock moves along: before the events of a step are sent it stands
-at the step's end, and it never goes back.
+no feature store. Where the environment replays, its clock moves along: it stands at a step's end once the events of
+the step have been answered. It never goes back, so it is never moved past what was not sent.
 """
 
 from __future__ import annotations
@@ -31,25 +31,27 @@ MOST_HOURS = 24.0 * 31
 LONGEST = np.timedelta64(3 * 366, "D")
 #: About how much data time is joined at once.
 BLOCK = np.timedelta64(31, "D")
+#: A span without any event that is no quiet day but a mistake.
+QUIET = np.timedelta64(7, "D")
 
 
 def run(job: Job, options: Namespace) -> None:
     """Send the events of [since, until); afterwards the clock stands at ``until``."""
     since, until = _span(options)
-    clock = _clock(job, options, until)
+    clock = _clock(job, options, since, until)
     endpoint = options.endpoint or job.names.endpoint
     runtime = job.client("sagemaker-runtime")
     step = np.timedelta64(round(options.step_hours * 3600e6), "us")
     rows = requests = 0
     began = time.monotonic()
     for end, joined in _steps(job, since, until, step):
-        if clock is not None:
-            clock.move(end)
         step_began = time.monotonic()
         sent = 0
         for body, size in _bodies(joined, options.batch):
             _send(runtime, endpoint, body, size)
             sent, requests = sent + size, requests + 1
+        if clock is not None:
+            clock.move(end)
         rows += sent
         seconds = max(time.monotonic() - step_began, 1e-9)
         say(f"until {format_time(end)}: {sent} rows, {sent / seconds:.0f} rows/s; {rows} so far")
@@ -64,7 +66,8 @@ def _span(options: Namespace) -> tuple[np.datetime64, np.datetime64]:
     if not since < until:
         problems.append(f"--since is {format_time(since)} and --until {format_time(until)}; expected --since earlier")
     elif until - since > LONGEST:
-        problems.append(f"--since to --until is {until - since}; expected at most {LONGEST}: replay it in parts")
+        days = (until - since) / np.timedelta64(1, "D")
+        problems.append(f"--since to --until is {days:.0f} days; expected at most 3 years: replay it in parts")
     if until > np.datetime64("now", "us"):
         problems.append(f"--until is {format_time(until)}; expected a time in the past: a replay sends what happened")
     if not 0 < options.step_hours <= MOST_HOURS:
@@ -72,7 +75,7 @@ def _span(options: Namespace) -> tuple[np.datetime64, np.datetime64]:
     if not 1 <= options.batch <= MOST_ROWS:
         problems.append(f"--batch is {options.batch}; expected 1 to {MOST_ROWS} rows")
     if problems:
-        raise DeclarationError("replay", problems)
+        raise DeclarationError("options", problems)
     return since, until
 
 
@@ -93,13 +96,14 @@ class _Clock:
         self.now = to
 
 
-def _clock(job: Job, options: Namespace, until: np.datetime64) -> _Clock | None:
-    """The environment's clock; refuses what would mix replayed events with real ones, and a clock that goes back."""
+def _clock(job: Job, options: Namespace, since: np.datetime64, until: np.datetime64) -> _Clock | None:
+    """The environment's clock; refuses what would mix replayed events with real ones, a clock that goes back
+    and one that leaves events out."""
     uri = job.environment.get("MILLRACE_CLOCK", "")
     if not uri:
         if not options.endpoint:
             raise DeclarationError(
-                "replay",
+                "options",
                 [
                     "MILLRACE_CLOCK is not set: this environment follows the wall clock, and replayed events would be "
                     "taken for real ones; name the endpoint with --endpoint if that is meant"
@@ -107,11 +111,17 @@ def _clock(job: Job, options: Namespace, until: np.datetime64) -> _Clock | None:
             )
         return None
     clock = _Clock(job, uri)
+    now = format_time(clock.now)
     if until < clock.now:
         raise DeclarationError(
-            "replay",
-            [f"--until is {format_time(until)}, but data time stands at {format_time(clock.now)}; it never goes back"],
+            "options", [f"--until is {format_time(until)}, but data time stands at {now}; it never goes back"]
         )
+    if since > clock.now:
+        raise DeclarationError(
+            "options",
+            [f"--since is {format_time(since)}, but data time stands at {now}; what lies between would be missed: "
+             f"begin at {now} or before"],
+        )  # fmt: skip
     return clock
 
 
@@ -122,9 +132,14 @@ def _steps(
     block = max(1, int(BLOCK / step)) * step
     start = since
     while start < until:
-        rows = _joined(job, start, min(start + block, until))
-        times = rows[job.use_case.event_time]
         last = min(start + block, until)
+        rows = _joined(job, start, last)
+        if not c.rows_of(rows) and last - start >= QUIET:
+            raise DataError(
+                f"events() has none from {format_time(start)} to {format_time(last)}; expected some. "
+                "Is the year right? Data time stands where it stood"
+            )
+        times = rows[job.use_case.event_time]
         while start < last:
             end = min(start + step, last)
             yield end, c.take(rows, (times >= start) & (times < end))

@@ -5,6 +5,7 @@ A user's own Pulumi login is never touched, and nothing leaves the machine.
 
 from __future__ import annotations
 
+import shlex
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,8 +14,10 @@ PASSPHRASE = "local"
 
 _PROVIDER = """#!/bin/sh
 # Written by millrace: attaches the engine to the provider inside the local cloud's daemon.
-port=$(sed -n 's/.*"provider_port": *\\([0-9][0-9]*\\).*/\\1/p' '{facts}' 2>/dev/null)
-if [ -z "$port" ]; then
+fact() {{ sed -n "s/.*\\"$1\\": *\\([0-9][0-9]*\\).*/\\1/p" {facts} 2>/dev/null; }}
+port=$(fact provider_port)
+# After a kill the facts stay; the process does not.
+if [ -z "$port" ] || ! kill -0 "$(fact pid)" 2>/dev/null; then
     echo "the local cloud is not running: start it with \\`millrace local start\\`" >&2
     exit 1
 fi
@@ -34,13 +37,13 @@ def prepare(state: Path) -> dict[str, str]:
     plugin = home / "plugins" / f"resource-aws-v{version('pulumi-aws')}" / "pulumi-resource-aws"
     plugin.parent.mkdir(parents=True, exist_ok=True)
     backend.mkdir(parents=True, exist_ok=True)
-    script = _PROVIDER.format(facts=state / "daemon.json")
+    script = _PROVIDER.format(facts=shlex.quote(str(state / "daemon.json")))
     if not plugin.exists() or plugin.read_text() != script:
         plugin.write_text(script)
         plugin.chmod(0o755)
     return {
         "PULUMI_HOME": str(home),
-        "PULUMI_BACKEND_URL": f"file://{backend}",
+        "PULUMI_BACKEND_URL": backend.as_uri(),
         "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
         "PULUMI_SKIP_UPDATE_CHECK": "1",
         # Hooks before a delete are the program's; without it `pulumi destroy` could not call them.

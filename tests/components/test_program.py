@@ -29,7 +29,7 @@ def run(stack: str, configured: Any) -> None:
     """Run the program as the engine would for a stack."""
     mocks = Silent()
     pulumi.runtime.set_mocks(mocks, "millrace", stack, preview=True, monitor=MockMonitor(mocks))
-    pulumi.runtime.set_all_config({"millrace:environment": json.dumps(configured)})
+    pulumi.runtime.set_all_config({"millrace:environment": json.dumps(configured), "aws:region": "eu-west-1"})
     runpy.run_path(str(PROGRAM))
 
 

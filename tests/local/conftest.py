@@ -34,7 +34,7 @@ class CloudDaemon:
     images: Mapping[str, Path] = field(default_factory=images_of_tests)
 
     def start(self) -> client.Running:
-        """Start it, or find it running; a new port each time it is started."""
+        """Start it, or find it running."""
         self.running = client.start(self.state, scale=self.scale, images=self.images)
         return self.running
 

@@ -185,3 +185,12 @@ def test_reset_leaves_nothing(fresh_daemon: CloudDaemon) -> None:
     client.reset(fresh_daemon.state)
     assert gone(pid)
     assert not fresh_daemon.state.exists()
+
+
+def test_a_restart_keeps_the_port_unless_somebody_has_it(fresh_daemon: CloudDaemon) -> None:
+    port = fresh_daemon.running.port
+    fresh_daemon.stop()
+    assert fresh_daemon.start().port == port
+    fresh_daemon.stop()
+    with socket.create_server(("127.0.0.1", port)):
+        assert fresh_daemon.start().port != port

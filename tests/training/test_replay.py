@@ -169,3 +169,15 @@ def test_an_endpoint_that_refuses_ends_the_replay_with_its_words(stage: Stage, t
     )
     assert done.returncode == 1
     assert "Endpoint nobody of account 123456789012 not found" in done.stderr
+
+
+def test_data_time_is_not_moved_past_what_was_not_sent(stage: Stage, tmp_path: Path) -> None:
+    before = stage.clock
+    gap = stage.replay(tmp_path / "gap", "2024-04-20T00:00:00Z", "2024-04-21T00:00:00Z", check=False)
+    assert f"but data time stands at {before}; what lies between would be missed" in gap.stderr
+    refused = stage.replay(tmp_path / "no", before, "2024-04-10T00:00:00Z", "--endpoint", "nobody", check=False)
+    assert "Endpoint nobody of account 123456789012 not found" in refused.stderr
+    # The made-up orders begin in 2024.
+    empty = stage.replay(tmp_path / "year", "2022-04-01T00:00:00Z", "2024-04-10T00:00:00Z", check=False)
+    assert "events() has none from 2022-04-01T00:00:00Z" in empty.stderr
+    assert stage.clock == before
