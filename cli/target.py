@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from botocore.exceptions import ClientError
 
 import stacks
 from cli import cloud
@@ -34,12 +35,12 @@ class Target:
         """By the names of the use case and the environment."""
         declared = stacks.load(use_case)
         stack = f"{declared.name}-{environment}"
-        return cls(declared, Environment.of_stack(stack, _configured(stack)), state)
+        return cls(declared, Environment.of_stack(stack, *_configured(stack)), state)
 
     @classmethod
     def of_stack(cls, stack: str, state: Path) -> Target:
         """By the name of the stack, `<use case>-<environment>`."""
-        environment = Environment.of_stack(stack, _configured(stack))
+        environment = Environment.of_stack(stack, *_configured(stack))
         return cls(stacks.load(stack.removesuffix(f"-{environment.name}")), environment, state)
 
     @property
@@ -69,8 +70,27 @@ class Target:
         """What the data clock says, where there is one, else now."""
         if self.clock is None:
             return datetime.now(UTC)
-        body = self.client("s3").get_object(Bucket=self.names.lake, Key=CLOCK_KEY)["Body"].read()
+        s3 = self.client("s3")
+        try:
+            body = s3.get_object(Bucket=self.names.lake, Key=CLOCK_KEY)["Body"].read()
+        except (s3.exceptions.NoSuchBucket, s3.exceptions.NoSuchKey) as error:
+            raise self.absent() from error
         return datetime.fromisoformat(json.loads(body)["now"])
+
+    def is_provisioned(self) -> bool:
+        """Whether the first of its resources is there, on which the others build."""
+        try:
+            self.client("s3").head_bucket(Bucket=self.names.lake)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("404", "NoSuchBucket"):
+                return False
+            raise
+        return True
+
+    def absent(self) -> CliError:
+        """What to say where the stack is not there, e.g. after `pulumi destroy`."""
+        how = f"millrace up {self.use_case.name}" if self.is_local else f"millrace up --stack {self.stack}"
+        return CliError(f"stack {self.stack} is not provisioned; run `{how}`")
 
     def client(self, service: str) -> Any:
         """A boto3 client in the environment's region."""
@@ -119,8 +139,8 @@ def env_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-def _configured(stack: str) -> Any:
-    """The environment in a stack's file, as it stands there."""
+def _configured(stack: str) -> tuple[Any, str | None]:
+    """The environment and the region in a stack's file, as they stand there."""
     import yaml
 
     path = STACKS / f"Pulumi.{stack}.yaml"
@@ -134,4 +154,5 @@ def _configured(stack: str) -> Any:
     except yaml.YAMLError as error:
         raise CliError(f"{path} is not YAML: {error}") from error
     config = document.get("config") if isinstance(document, dict) else None
-    return config.get("millrace:environment") if isinstance(config, dict) else None
+    values = config if isinstance(config, dict) else {}
+    return values.get("millrace:environment"), values.get("aws:region")

@@ -7,14 +7,24 @@ from __future__ import annotations
 
 import keyword
 import math
+from collections.abc import Sequence
 from datetime import timedelta
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from millrace.errors import DeclarationError, sentences
-from millrace.metrics import CHAMPION_METRIC, METRICS, Problem
+from millrace.metrics import CHAMPION_METRIC, METRICS, RANGES, Problem
 
 #: SageMaker Feature Store adds these to every record.
 RESERVED_COLUMNS = frozenset({"is_deleted", "write_time", "api_invocation_time"})
@@ -22,7 +32,22 @@ RESERVED_COLUMNS = frozenset({"is_deleted", "write_time", "api_invocation_time"}
 #: Functions of a use case that are found by name, so that no table's function may have it.
 _FUNCTIONS = frozenset({"events", "labels", "features", "model"})
 
+#: The column of the labels that says when one became known.
+_KNOWN_AT = "known_at"
+
+#: The largest number of hyperparameters that a SageMaker training job takes.
+_MOST_PARAMETERS = 100
+
 _NOTHING = timedelta(0)
+
+
+def _has_a_unit(given: Any) -> Any:
+    """Numbers would silently count as seconds."""
+    try:
+        number = float(given)
+    except (TypeError, ValueError):
+        return given
+    raise ValueError(f"{given!r} has no unit, expected a duration: write timedelta(minutes={number:g})")
 
 
 def _whole_minutes(every: timedelta) -> timedelta:
@@ -31,17 +56,30 @@ def _whole_minutes(every: timedelta) -> timedelta:
     return every
 
 
+def _is_plain(given: Any) -> bool | int | float | str:
+    if not isinstance(given, bool | int | float | str):
+        kind = type(given).__name__
+        raise ValueError(
+            f"{given!r} is a {kind}, expected a truth value, a number or a text: take it apart or write it as text"
+        )
+    if isinstance(given, float) and not math.isfinite(given):
+        raise ValueError(f"{given!r} is not finite, expected a finite number; change it")
+    return given
+
+
 Column = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=28)]
 # No underscore at its end: the feature group's name, made of it, may not end with a hyphen.
 TableName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(_+[a-z0-9]+)*$", max_length=20)]
-Interval = Annotated[timedelta, AfterValidator(_whole_minutes)]
+Duration = Annotated[timedelta, BeforeValidator(_has_a_unit)]
+Interval = Annotated[timedelta, BeforeValidator(_has_a_unit), AfterValidator(_whole_minutes)]
+Parameter = Annotated[bool | int | float | str, BeforeValidator(_is_plain)]
 
 
 class Part(BaseModel):
-    """Frozen, and strict about names: an unknown field is an error, never ignored."""
+    """Frozen, and strict about names: an unknown field is an error, never ignored. Numbers are finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     def __init__(self, **fields: Any) -> None:
         try:
@@ -56,6 +94,12 @@ class Part(BaseModel):
         return f"{cls.__name__}({first})"
 
 
+def _meant(name: str, known: Sequence[str]) -> str | None:
+    """The name that was perhaps meant, as a question."""
+    hint = get_close_matches(name, known, n=1)
+    return f"did you mean {hint[0]!r}?" if hint else None
+
+
 class FeatureTable(Part):
     """Values that are known about an entity over time, joined as they were known when a prediction is made.
 
@@ -67,7 +111,7 @@ class FeatureTable(Part):
     """The column that both the events and the table hold, e.g. `origin`."""
     event_time: Column = "event_time"
     """When a row was **known**, which may be later than the time it is about."""
-    max_age: timedelta | None = Field(default=None, gt=_NOTHING)
+    max_age: Annotated[timedelta, Field(gt=_NOTHING), BeforeValidator(_has_a_unit)] | None = None
     """A value older than this counts as missing, in training and serving alike."""
     columns: dict[Column, Literal["number", "text"]] = Field(min_length=1)
     """The feature columns and their types; adding one later is an update in place, removing one is refused."""
@@ -106,15 +150,20 @@ class Gate(Part):
         super().__init__(**fields if metric is None else {"metric": metric, **fields})
 
     @model_validator(mode="after")
-    def _has_one_finite_bound(self) -> Gate:
+    def _has_one_bound_that_can_be(self) -> Gate:
         bounds = [bound for bound in (self.at_least, self.at_most) if bound is not None]
         if len(bounds) != 1:
             raise ValueError(
                 f"at_least={self.at_least} and at_most={self.at_most}: expected one of the two; "
                 "two bounds are two gates"
             )
-        if not math.isfinite(bounds[0]):
-            raise ValueError(f"the bound of {self.metric!r} is {bounds[0]}, expected a finite number; change it")
+        side = "at_most" if self.at_least is None else "at_least"
+        low, high = RANGES.get(self.metric, (None, None))
+        if (low is not None and bounds[0] < low) or (high is not None and bounds[0] > high):
+            expected = f"at least {low}" if high is None else f"at most {high}" if low is None else f"{low} to {high}"
+            raise ValueError(
+                f"{side}={bounds[0]:g} is outside of what {self.metric!r} can be, expected {expected}; change it"
+            )
         return self
 
 
@@ -140,7 +189,7 @@ class Champion(Part):
     """`brier` for binary problems, `mae` for regression: they see calibration as well as order."""
     better_by: float = Field(default=5e-4, ge=0)
     """A margin keeps two equal models from changing places on noise."""
-    judged_on: timedelta = Field(default=timedelta(days=30), gt=_NOTHING)
+    judged_on: Duration = Field(default=timedelta(days=30), gt=_NOTHING)
     """The newest span of data, kept out of the challenger's training."""
 
 
@@ -161,7 +210,11 @@ class Expect(Part):
         super().__init__(**fields if column is None else {"column": column, **fields})
 
     @model_validator(mode="after")
-    def _can_be_met(self) -> Expect:
+    def _can_be_met_and_broken(self) -> Expect:
+        if self.at_least is None and self.at_most is None and not self.one_of and self.max_missing == 1:
+            raise ValueError(
+                "the rule says nothing, expected at_least, at_most, one_of or max_missing below 1; add one"
+            )
         if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
             raise ValueError(f"no value is at_least={self.at_least:g} and at_most={self.at_most:g}; change one")
         return self
@@ -173,7 +226,7 @@ class Monitoring(Part):
     # An alarm looks back at most seven days, and the heartbeat's looks at two late runs.
     every: Interval = Field(default=timedelta(days=1), le=timedelta(days=2, hours=19))
     """How often the monitor runs."""
-    window: timedelta = Field(default=timedelta(days=28), gt=_NOTHING)
+    window: Duration = Field(default=timedelta(days=28), gt=_NOTHING)
     """How far back it looks: whole weeks, or calendar columns drift by themselves."""
     psi_alarm: float = Field(default=0.25, gt=0)
     """Population stability index of a feature or of the score from which the drift alarm fires."""
@@ -192,7 +245,7 @@ class Retraining(Part):
     """Alarms whose change to ALARM starts it."""
     every: Interval | None = None
     """The backstop: an alarm that never leaves ALARM starts nothing again."""
-    cooldown: timedelta = Field(default=timedelta(days=1), ge=_NOTHING)
+    cooldown: Duration = Field(default=timedelta(days=1), ge=_NOTHING)
     """Least data time between two trainings that nobody asked for: an alarm that comes and goes would train all day."""
 
 
@@ -204,13 +257,15 @@ class UseCase(Part):
     key: Column
     event_time: Column
     problem: Problem = Problem.BINARY
-    lead_time: timedelta = Field(default=_NOTHING, ge=_NOTHING)
+    lead_time: Duration = Field(default=_NOTHING, ge=_NOTHING)
     """How long before `event_time` the prediction is made; features are taken as they were known then."""
     tables: tuple[FeatureTable, ...] = ()
     publish_every: Interval = timedelta(hours=1)
     """How often new rows of the tables go to the feature store, from which the endpoint reads."""
     expectations: tuple[Expect, ...] = ()
-    history: timedelta = Field(default=timedelta(days=365), gt=_NOTHING)
+    trusted: tuple[Column, ...] = ()
+    """Columns of the events that may tell the outcome by themselves; a person has looked that none comes from it."""
+    history: Duration = Field(default=timedelta(days=365), gt=_NOTHING, le=timedelta(days=36_525))
     """How far back training data reaches from the time the pipeline runs."""
     holdout: float = Field(default=0.2, gt=0, lt=0.9)
     """The newest share of the training rows, by time, on which gates are measured before the final fit."""
@@ -221,9 +276,9 @@ class UseCase(Part):
     champion: Champion = Champion()
     monitoring: Monitoring = Monitoring()
     retraining: Retraining = Retraining()
-    parameters: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    parameters: dict[str, Parameter] = Field(default_factory=dict)
     """Hyperparameters, handed to `model(params)`."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, le=2**32 - 1)
     """Every random choice of a training run comes from it."""
 
     def __init__(self, **fields: Any) -> None:
@@ -243,6 +298,16 @@ class UseCase(Part):
         """The metric that decides between champion and challenger."""
         return self.champion.metric or CHAMPION_METRIC[self.problem]
 
+    @field_validator("parameters")
+    @classmethod
+    def _fit_in_a_job(cls, parameters: dict[str, bool | int | float | str]) -> dict[str, bool | int | float | str]:
+        if len(parameters) > _MOST_PARAMETERS:
+            raise ValueError(
+                f"there are {len(parameters)}, expected at most {_MOST_PARAMETERS}: a training job takes no more; "
+                "join some in one text"
+            )
+        return parameters
+
     @model_validator(mode="after")
     def _names_fit_together(self) -> UseCase:
         if keyword.iskeyword(self.package):
@@ -253,15 +318,40 @@ class UseCase(Part):
         joined = [f"{table.name}_{column}" for table in self.tables for column in table.columns]
         if double := {name for name in joined if joined.count(name) > 1}:
             raise ValueError(f"tables: two columns would both be joined as {sorted(double)}; rename one")
-        known = {"events", "labels", *names}
-        for rule in self.expectations:
-            if rule.table not in known:
-                raise ValueError(
-                    f"expectations: Expect({rule.column!r}) names table {rule.table!r}; known: {sorted(known)}"
-                )
-        taken = {self.target, self.key, self.event_time}
+        taken = {self.target: "target", self.key: "key", self.event_time: "event_time"}
         if len(taken) < 3:
             raise ValueError("target, key and event_time must be three different columns")
+        for field in ("key", "target"):
+            if getattr(self, field) == _KNOWN_AT:
+                raise ValueError(f"{field}={_KNOWN_AT!r} is the column that says when a label became known; rename it")
+        for column in self.trusted:
+            if column in taken:
+                raise ValueError(f"trusted: {column!r} is the {taken[column]}, which is not looked at; remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _expectations_are_of_columns_that_there_are(self) -> UseCase:
+        known: dict[str, dict[str, str]] = {
+            "labels": {self.key: "text", self.target: "number", _KNOWN_AT: "time"},
+            **{table.name: {table.entity: "text", table.event_time: "time", **table.columns} for table in self.tables},
+        }
+        for rule in self.expectations:
+            # What else the events hold is not declared.
+            if rule.table == "events":
+                continue
+            if rule.table not in known:
+                names = sorted({"events", *known})
+                raise ValueError(f"expectations: Expect({rule.column!r}) names table {rule.table!r}; known: {names}")
+            columns = known[rule.table]
+            if rule.column not in columns:
+                mend = _meant(rule.column, list(columns)) or f"it has: {', '.join(columns)}"
+                raise ValueError(f"expectations: table {rule.table!r} has no column {rule.column!r}; {mend}")
+            kind = columns[rule.column]
+            if kind != "number" and (rule.at_least is not None or rule.at_most is not None):
+                raise ValueError(
+                    f"expectations: Expect({rule.column!r}) bounds a column of {rule.table!r} that holds {kind}; "
+                    "a bound needs numbers: remove it"
+                )
         return self
 
     @model_validator(mode="after")
@@ -272,11 +362,15 @@ class UseCase(Part):
             *([("champion.metric", self.champion.metric)] if self.champion.metric else []),
         ]:
             if metric not in known:
-                hint = get_close_matches(metric, known, n=1)
-                mend = (
-                    f"did you mean {hint[0]!r}?" if hint else f"{self.problem.value} problems have: {', '.join(known)}"
-                )
+                mend = _meant(metric, list(known)) or f"{self.problem.value} problems have: {', '.join(known)}"
                 raise ValueError(f"{where}: a {self.problem.value} problem has no metric {metric!r}; {mend}")
+        for metric in known:
+            lowest = [gate.at_least for gate in self.gates if gate.metric == metric and gate.at_least is not None]
+            highest = [gate.at_most for gate in self.gates if gate.metric == metric and gate.at_most is not None]
+            if lowest and highest and max(lowest) > min(highest):
+                raise ValueError(
+                    f"gates: no model has {metric!r} at_least={max(lowest):g} and at_most={min(highest):g}; change one"
+                )
         audited = [part.column for part in self.slices]
         if double := {column for column in audited if audited.count(column) > 1}:
             raise ValueError(f"slices: {sorted(double)} stand there twice; join their bounds in one")

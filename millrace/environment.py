@@ -2,16 +2,63 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import re
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from millrace.errors import DeclarationError, sentences
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=12)]
 
+_INSTANCE = re.compile(r"ml\.[a-z][a-z0-9-]*\.(medium|large|\d*xlarge)")
+#: Registry with its port, repository, then a tag, a digest or both. A first part without dot or port is no registry.
+_IMAGE = re.compile(
+    r"([a-z0-9-]+(\.[a-z0-9-]+)+(:\d+)?|[a-z0-9-]+:\d+)(/[a-z0-9]+([._-]+[a-z0-9]+)*)+"
+    r"(:\w[\w.-]{0,127}(@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})",
+    re.ASCII,
+)
+
+
+def _of_sagemaker(instance: str) -> str:
+    if not _INSTANCE.fullmatch(instance):
+        raise ValueError(
+            f"{instance!r} is no instance type of SageMaker, expected ml.<family>.<size>, e.g. ml.m5.large; correct it"
+        )
+    return instance
+
+
+def _of_a_registry(image: str) -> str:
+    if not _IMAGE.fullmatch(image):
+        raise ValueError(
+            f"{image!r} is no image of a registry, expected <registry>/<repository> with :<tag> or "
+            "@sha256:<64 digits>; correct it"
+        )
+    return image
+
+
+def _written_as_text(time: Any) -> datetime | None:
+    """Numbers would silently count as seconds since 1970."""
+    try:
+        return None if time is None else datetime.fromisoformat(time)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{time!r} is no time, expected a text such as '2013-04-01T00:00:00Z'; write it so, in quotes"
+        ) from error
+
+
+Instance = Annotated[str, AfterValidator(_of_sagemaker)]
 
 #: Beginnings of variables that are set by SageMaker, the SDKs or Millrace itself.
 RESERVED = ("AWS_", "SAGEMAKER_", "SM_", "MILLRACE_")
@@ -74,12 +121,14 @@ class Environment(Model):
     name: Name
     """`local`, `dev`, `staging`, `prod`, or a name of the team's own."""
     region: str = Field(default="eu-west-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
-    image: str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/millrace:local"
+    image: Annotated[str, AfterValidator(_of_a_registry)] = (
+        "123456789012.dkr.ecr.eu-west-1.amazonaws.com/millrace:local"
+    )
     """The runtime image of jobs and endpoints; outside `local`, pinned by digest."""
     promotion: Promotion = Promotion.MANUAL
     """Manual unless said otherwise: a person looks before a model decides about people."""
-    job_instance: str = "ml.m5.large"
-    endpoint_instance: str = "ml.m5.large"
+    job_instance: Instance = "ml.m5.large"
+    endpoint_instance: Instance = "ml.m5.large"
     endpoint_count: int = Field(default=1, ge=1, le=100)
     rollout: Rollout = Rollout()
     capture_percent: int = Field(default=100, ge=0, le=100)
@@ -92,10 +141,22 @@ class Environment(Model):
     """Environment variables of every job and of the endpoint, for the use case's own functions."""
     notify: tuple[Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")], ...] = ()
     """E-mail addresses that are told of every alarm; each must confirm its subscription once."""
-    replay_from: datetime | None = None
+    replay_from: Annotated[datetime | None, BeforeValidator(_written_as_text)] = None
     """Data time starts here and is moved by replays, instead of following the wall clock. For demos and tests."""
     force_destroy: bool = False
     """Whether `pulumi destroy` may delete buckets that hold data. Only `local` may say yes."""
+
+    @field_validator("notify")
+    @classmethod
+    def _each_is_told_once(cls, notify: tuple[str, ...]) -> tuple[str, ...]:
+        seen: set[str] = set()
+        for address in notify:
+            if address.lower() in seen:
+                raise ValueError(
+                    f"{address!r} stands there twice, expected each to be told of every alarm once; remove it"
+                )
+            seen.add(address.lower())
+        return notify
 
     @model_validator(mode="after")
     def _is_safe(self) -> Environment:
@@ -119,15 +180,21 @@ class Environment(Model):
             )
         if self.replay_from is not None and self.replay_from.tzinfo is None:
             raise ValueError(f"replay_from={self.replay_from.isoformat()!r} has no time zone; add 'Z' for UTC")
+        if self.replay_from is not None and self.replay_from > datetime.now(UTC):
+            raise ValueError(
+                f"replay_from={self.replay_from.isoformat()!r} is in the future, expected a time in the past, of which "
+                "there are data; correct it"
+            )
         return self
 
     @classmethod
-    def of_stack(cls, stack: str, configured: Any) -> Self:
+    def of_stack(cls, stack: str, configured: Any, region: str | None) -> Self:
         """The environment that a stack's configuration describes.
 
         Args:
             stack: `<use case>-<environment>`.
             configured: The object under `millrace:environment`.
+            region: What stands under `aws:region`: the provider goes by it, so everything does.
 
         Raises:
             DeclarationError: When it cannot be what was meant.
@@ -135,6 +202,14 @@ class Environment(Model):
         where = f"stack {stack!r}, millrace:environment"
         if not isinstance(configured, dict):
             raise DeclarationError(where, [f"is {configured!r}; expected an object with at least `name`"])
+        configured = dict(configured)
+        if region is None:
+            raise DeclarationError(f"stack {stack!r}", ["aws:region: is missing; expected a region: add it"])
+        if configured.setdefault("region", region) != region:
+            raise DeclarationError(
+                where,
+                [f"region = {configured['region']!r}: aws:region is {region!r}; expected it in one place: remove this"],
+            )
         try:
             environment = cls(**configured)
         except ValidationError as error:

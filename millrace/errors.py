@@ -43,6 +43,17 @@ class RequestError(MillraceError, ValueError):
     """A request that the model cannot take; the message names the field."""
 
 
+#: Where Python found the module, at the end of what it says of a failed import.
+_MODULE_FILE = re.compile(r" \((/[^()]*|unknown location)\)$")
+
+
+def fault(error: Exception, file: str, line: int | None) -> str:
+    """An error of a use case's source as file, line, message, mend."""
+    message = _MODULE_FILE.sub("", (error.msg if isinstance(error, SyntaxError) else str(error)))
+    place = file if line is None else f"{file}, line {line}"
+    return f"{place}: {type(error).__name__}{': ' if message else ''}{message}; correct it there"
+
+
 #: The next step after a finding of pydantic's, by its type.
 _MENDS = {
     "string_too_long": "shorten it",

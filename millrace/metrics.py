@@ -36,6 +36,20 @@ METRICS: Final[dict[Problem, dict[str, Direction]]] = {
     },
 }
 
+#: The lowest and the highest value that a metric can have; None where there is no end.
+RANGES: Final[dict[str, tuple[float | None, float | None]]] = {
+    "roc_auc": (0, 1),
+    "average_precision": (0, 1),
+    "brier": (0, 1),
+    "brier_skill": (None, 1),
+    "ece": (0, 1),
+    "log_loss": (0, None),
+    "mae": (0, None),
+    "rmse": (0, None),
+    "r2": (None, 1),
+    "bias": (0, None),
+}
+
 #: The metric that decides between champion and challenger unless the use case names another.
 CHAMPION_METRIC: Final[dict[Problem, str]] = {Problem.BINARY: "brier", Problem.REGRESSION: "mae"}
 

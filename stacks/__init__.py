@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import traceback
+from pathlib import Path
+from types import ModuleType
 
 from millrace import DeclarationError, UseCase
+from millrace.errors import fault
 
 
 def load(name: str) -> UseCase:
@@ -15,14 +19,14 @@ def load(name: str) -> UseCase:
         name: As declared, e.g. `churn-eu` for the package `stacks/churn_eu`.
 
     Raises:
-        DeclarationError: When there is none of that name, or it declares another one.
+        DeclarationError: When there is none of that name, it cannot be imported, or it declares another one.
     """
     package = name.replace("-", "_")
     known = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
     if package not in known:
         have = ", ".join(each.replace("_", "-") for each in known) or "none"
         raise DeclarationError(f"use case {name!r}", [f"there is no package stacks/{package}; there are: {have}"])
-    found = getattr(importlib.import_module(f"{__name__}.{package}"), "USE_CASE", None)
+    found = getattr(_imported(name, package), "USE_CASE", None)
     if not isinstance(found, UseCase):
         raise DeclarationError(f"use case {name!r}", [f"stacks/{package}/__init__.py has no USE_CASE = UseCase(…)"])
     if found.name != name:
@@ -30,3 +34,26 @@ def load(name: str) -> UseCase:
             f"use case {name!r}", [f"stacks/{package} declares name={found.name!r}; make name and folder agree"]
         )
     return found
+
+
+def _imported(name: str, package: str) -> ModuleType:
+    where = f"use case {name!r}, stacks/{package}"
+    try:
+        return importlib.import_module(f"{__name__}.{package}")
+    except DeclarationError as error:
+        part = "" if error.where == f"use case {name!r}" else f"{error.where}: "
+        raise DeclarationError(where, [part + problem for problem in error.problems]) from error
+    except Exception as error:
+        raise DeclarationError(where, [fault(error, *_place(error, package))]) from error
+
+
+def _place(error: Exception, package: str) -> tuple[str, int | None]:
+    """The file and line of the package that an error comes from: the innermost ones."""
+    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        places.append((error.filename, error.lineno))
+    for file, line in reversed(places):
+        for folder in map(Path, __path__):
+            if Path(file).is_relative_to(folder / package):
+                return f"stacks/{Path(file).relative_to(folder).as_posix()}", line
+    return f"stacks/{package}/__init__.py", None

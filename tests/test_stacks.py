@@ -81,6 +81,101 @@ def test_a_declaration_that_is_wrong_says_so_itself(use_cases: Path) -> None:
         stacks.load("churn")
 
 
+HEAD = "from millrace import Gate, Monitoring, UseCase\n\n"
+#: The source of a use case's package, and what is said of it, whole.
+BROKEN: list[tuple[str, str, str]] = [
+    (
+        "a part",
+        f"{HEAD}WATCHED = Monitoring(evry=3, min_labels=1)\n",
+        "use case 'churn', stacks/churn:\n"
+        "  - Monitoring(…): min_labels = 1: Input should be greater than or equal to 50; change it\n"
+        "  - Monitoring(…): evry = 3: there is no such field; did you mean 'every'?",
+    ),
+    (
+        "the whole",
+        declared("churn").replace('key="k"', 'kye="k"'),
+        "use case 'churn', stacks/churn:\n"
+        "  - key: is missing; add it\n"
+        "  - kye = 'k': there is no such field; did you mean 'key'?",
+    ),
+    (
+        "another's whole",
+        declared("chum").replace('key="k", ', ""),
+        "use case 'churn', stacks/churn:\n  - use case 'chum': key: is missing; add it",
+    ),
+    (
+        "its spelling",
+        "import json\n\nUSE_CASE = UseCase(name=\n",
+        "use case 'churn', stacks/churn:\n"
+        "  - stacks/churn/__init__.py, line 3: SyntaxError: '(' was never closed; correct it there",
+    ),
+    (
+        "its indentation",
+        "def f():\npass\n",
+        "use case 'churn', stacks/churn:\n"
+        "  - stacks/churn/__init__.py, line 2: IndentationError: expected an indented "
+        "block after function definition on line 1; correct it there",
+    ),
+    (
+        "an import of what is not there",
+        "import json\nimport pandsa.io\n",
+        "use case 'churn', stacks/churn:\n"
+        "  - stacks/churn/__init__.py, line 2: ModuleNotFoundError: No module named 'pandsa'; correct it there",
+    ),
+    (
+        "an import of a name that is not there",
+        "from millrace import Gates\n",
+        "use case 'churn', stacks/churn:\n"
+        "  - stacks/churn/__init__.py, line 1: ImportError: cannot import name 'Gates' "
+        "from 'millrace'; correct it there",
+    ),
+    (
+        "a bound without its side",
+        f'{HEAD}GATE = Gate("roc_auc", 0.65)\n',
+        "use case 'churn', stacks/churn:\n"
+        "  - stacks/churn/__init__.py, line 3: TypeError: Gate.__init__() takes from 1 "
+        "to 2 positional arguments but 3 were given; correct it there",
+    ),
+    (
+        "what a library says",
+        "import json\n\n\ndef read():\n    return json.loads('{')\n\n\nread()\n",
+        "use case 'churn', stacks/churn:\n"
+        "  - stacks/churn/__init__.py, line 5: JSONDecodeError: Expecting property name "
+        "enclosed in double quotes: line 1 column 2 (char 1); correct it there",
+    ),
+    (
+        "nothing said",
+        "assert 1 == 2\n",
+        "use case 'churn', stacks/churn:\n  - stacks/churn/__init__.py, line 1: AssertionError; correct it there",
+    ),
+]
+
+
+@pytest.mark.parametrize(("source", "said"), [each[1:] for each in BROKEN], ids=[each[0] for each in BROKEN])
+def test_a_package_that_cannot_be_imported_says_where_and_why(use_cases: Path, source: str, said: str) -> None:
+    write(use_cases, "churn", source)
+    with pytest.raises(DeclarationError) as refused:
+        stacks.load("churn")
+    assert str(refused.value) == said
+    assert "stacks.churn" not in sys.modules
+
+
+def test_the_file_is_named_in_which_the_mistake_is(use_cases: Path) -> None:
+    write(use_cases, "churn_eu", "from stacks.churn_eu.parts import gates\n")
+    (use_cases / "churn_eu" / "parts").mkdir()
+    parts = use_cases / "churn_eu" / "parts" / "__init__.py"
+    parts.write_text("import json\n\ngates = [1,\n")
+    with pytest.raises(DeclarationError) as refused:
+        stacks.load("churn-eu")
+    assert str(refused.value) == (
+        "use case 'churn-eu', stacks/churn_eu:\n"
+        "  - stacks/churn_eu/parts/__init__.py, line 3: SyntaxError: '[' was never closed; correct it there"
+    )
+    parts.write_text("import json\n\ngates = [1 / 0]\n")
+    with pytest.raises(DeclarationError, match=r"stacks/churn_eu/parts/__init__.py, line 3: ZeroDivisionError: div"):
+        stacks.load("churn-eu")
+
+
 @pytest.mark.parametrize("path", CONFIGURED, ids=lambda path: path.name)
 def test_every_committed_stack_is_of_a_use_case_and_an_environment(path: Path) -> None:
     document = yaml.safe_load(path.read_text())

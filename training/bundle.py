@@ -10,11 +10,11 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from millrace import UseCase
-from millrace.errors import DeclarationError
+from millrace.errors import DeclarationError, fault
 
 CONTRACT = "contract.json"
 #: What may lie in a use case's folder and belongs to it; the rest (notebooks, data, caches) stays out.
@@ -35,7 +35,7 @@ def build(use_case: UseCase, repository: Path, folder: Path) -> Path:
         The bundle, `<folder>/millrace-<use case>-<first 16 of its SHA-256>.pyz`.
 
     Raises:
-        DeclarationError: When the use case has no package under `stacks/`.
+        DeclarationError: When the use case has no package under `stacks/`, or a module there is no Python.
     """
     package = repository / "stacks" / use_case.package
     if not (package / "__init__.py").is_file():
@@ -46,6 +46,7 @@ def build(use_case: UseCase, repository: Path, folder: Path) -> Path:
     contents = {CONTRACT: contract(use_case), "__main__.py": _MAIN.encode()}
     for path in _sources(repository, package):
         contents[path.relative_to(repository).as_posix()] = path.read_bytes()
+    _compile(use_case, {name: contents[name] for name in sorted(contents) if name.startswith("stacks/")})
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name in sorted(contents):
@@ -79,6 +80,21 @@ def read_contract(data: bytes) -> UseCase:
     if document.get("version") != 1:
         raise DeclarationError(CONTRACT, [f"version={document.get('version')!r}; expected 1: build the bundle anew"])
     return UseCase(**document["use_case"])
+
+
+def _compile(use_case: UseCase, contents: Mapping[str, bytes]) -> None:
+    """Refuse here what no job could import. Nothing is run: what it needs may be in the image only."""
+    problems = []
+    for name, source in contents.items():
+        if not name.endswith(".py"):
+            continue
+        try:
+            compile(source, name, "exec", dont_inherit=True)
+        # ValueError: null bytes, in older releases.
+        except (SyntaxError, ValueError) as error:
+            problems.append(fault(error, name, error.lineno if isinstance(error, SyntaxError) else None))
+    if problems:
+        raise DeclarationError(f"use case {use_case.name!r}, stacks/{use_case.package}", problems)
 
 
 def _sources(repository: Path, package: Path) -> Iterator[Path]:

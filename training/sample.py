@@ -28,8 +28,8 @@ def run(job: Job, as_of: str) -> None:
     events = job.functions.events(first, first + AHEAD)
     if not rows_of(events):
         raise DataError(
-            f"events() has none in the 7 days after {format_time(first)}; expected one to make a sample request of: "
-            "give a request of your own with --json"
+            f"there is no event to send as a sample: events() gives none in the {AHEAD} after {format_time(first)}; "
+            "send a request of your own: `millrace invoke` with --json or --file"
         )
     one = {name: plain(values)[0] for name, values in take(events, np.array([0])).items() if name != case.target}
     sys.stdout.write(json.dumps(one) + "\n")

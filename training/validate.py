@@ -20,12 +20,14 @@ from training import columns as c
 from training.columns import Array, Columns, is_missing, kind_of
 from training.functions import KNOWN_AT
 from training.job import Job, format_time, say, write_json
+from training.join import feature_name
 from training.metrics import single_feature_auc
 from training.snapshot import EVENTS, LABELS, Snapshot
 
 #: How well one request-time column alone may tell the outcome: honest ones seldom reach the first bound, and what
-#: reaches the second has seen the outcome.
-LEAK_WARN, LEAK_REFUSE = 0.70, 0.80
+#: reaches the second has seen the outcome. In a regression one honest column may explain most of the target.
+LEAK_WARN = 0.70
+LEAK_REFUSE = {Problem.BINARY: 0.80, Problem.REGRESSION: 0.99}
 #: Rows of an example.
 SHOWN = 3
 
@@ -114,6 +116,9 @@ def _schema(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None:
         wanted[table.name] = {table.entity: "text", table.event_time: "time", **table.columns}
     for rule in use_case.expectations:
         wanted[rule.table].setdefault(rule.column, "")
+    joined = {feature_name(table.name, column) for table in use_case.tables for column in table.columns}
+    for column in (*(part.column for part in use_case.slices if part.column not in joined), *use_case.trusted):
+        wanted[EVENTS].setdefault(column, "")
     for name, columns in wanted.items():
         rows = snapshot.data.get(name)
         if rows is None:
@@ -126,6 +131,10 @@ def _schema(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None:
                 findings.add("refuse", name, f"there is no column {column!r}; there are {sorted(rows)}")
             elif kind and kind_of(rows[column]) != kind:
                 findings.add("refuse", name, f"column {column!r} holds {kind_of(rows[column])}; expected {kind}")
+    for part in use_case.slices:
+        values = snapshot.data.get(EVENTS, {}).get(part.column)
+        if values is not None and kind_of(values) == "time":
+            findings.add("refuse", EVENTS, f"column {part.column!r} holds time; a slice needs text or numbers")
 
 
 def _identity(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None:
@@ -231,7 +240,8 @@ def _freshness(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> Non
 
 
 def _leakage(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None:
-    """No request-time column tells the outcome by itself. Regression: whether it is above its median."""
+    """No request-time column tells the outcome by itself, unless trusted. Regression: whether above the median."""
+    refuse = LEAK_REFUSE[use_case.problem]
     events, labels = snapshot.data[EVENTS], snapshot.data[LABELS]
     outcome = dict(zip(labels[use_case.key].tolist(), labels[use_case.target].tolist(), strict=True))
     y = np.array([outcome.get(key, np.nan) for key in events[use_case.key].tolist()])
@@ -242,11 +252,17 @@ def _leakage(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None:
             continue
         auc = single_feature_auc(y, values[known])
         if not math.isnan(auc) and auc >= LEAK_WARN:
-            level, bound = ("refuse", LEAK_REFUSE) if auc >= LEAK_REFUSE else ("warn", LEAK_WARN)
-            rule = (
-                f"{name} alone tells {use_case.target} with an AUC of {auc:.3f} (bound {bound}): "
-                "is it known when the prediction is made? If not, leave it out of events()"
-            )
+            bound = refuse if auc >= refuse else LEAK_WARN
+            level, mend = "warn", "is it known when the prediction is made? If not, leave it out of events()"
+            if name in use_case.trusted:
+                mend = "it is trusted"
+            elif auc >= refuse:
+                level = "refuse"
+                mend = (
+                    "is it known when the prediction is made? If it is, say so in the use case: "
+                    f"trusted=({name!r},); if not, leave it out of events()"
+                )
+            rule = f"{name} alone tells {use_case.target} with an AUC of {auc:.3f} (bound {bound}): {mend}"
             findings.add(level, EVENTS, rule)
 
 

@@ -17,6 +17,9 @@ from millrace.names import Names
 from tests.components import mocked
 from tests.components.flights_stack import BUNDLE, environment, flights, made, package
 
+#: What an environment other than `local` must name.
+IMAGE = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/millrace@sha256:{'0' * 64}"
+
 STACKS = [(name, approved) for name in ("local", "dev") for approved in (True, False)]
 
 #: Component below the stack → its name after `<stack>`, and its children: name after `<stack>` → kind.
@@ -332,7 +335,7 @@ AUTOMATIC = {"Model": 63, "EndpointConfiguration": 63, "Role": 64, "RolePolicy":
 
 
 def test_the_longest_declaration_fits_all_names() -> None:
-    where = Environment(name="e" * 12, image="x@sha256:0")
+    where = Environment(name="e" * 12, image=IMAGE)
     found = made(LONGEST, where, package("x"))
     seen = set()
     for each in found.values():

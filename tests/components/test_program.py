@@ -12,7 +12,7 @@ import pytest
 from pulumi.runtime.mocks import MockMonitor
 
 PROGRAM = Path(__file__).parents[2] / "__main__.py"
-IMAGE = "repository@sha256:0123"
+IMAGE = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/millrace@sha256:{'0' * 64}"
 
 
 class Silent(pulumi.runtime.Mocks):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -47,6 +48,7 @@ def test_the_smallest_declaration_and_its_defaults() -> None:
         "tables": (),
         "publish_every": timedelta(hours=1),
         "expectations": (),
+        "trusted": (),
         "history": 365 * DAY,
         "holdout": 0.2,
         "gates": (),
@@ -70,7 +72,7 @@ def test_the_smallest_declaration_and_its_defaults() -> None:
 def test_parts_name_what_they_are_about_first() -> None:
     assert Gate("ece", at_most=0.05) == Gate(metric="ece", at_most=0.05)
     assert Slice("origin") == Slice(column="origin")
-    assert Expect("wind", table="weather") == Expect(column="wind", table="weather")
+    assert Expect("wind", at_least=0) == Expect(column="wind", at_least=0)
     assert table("visits") == FeatureTable(name="visits", entity="shop", columns={"count": "number"})
 
 
@@ -89,6 +91,27 @@ def test_a_declaration_survives_its_json_and_cannot_be_changed() -> None:
     assert [type(value) for value in again.parameters.values()] == [int, float, bool, str]
     with pytest.raises(ValueError, match="frozen"):
         whole.name = "other"
+
+
+def test_durations_survive_as_iso_texts() -> None:
+    written = case(lead_time=timedelta(minutes=60), tables=[table(max_age=2 * DAY)]).model_dump(mode="json")
+    assert (written["lead_time"], written["tables"][0]["max_age"]) == ("PT1H", "P2D")
+    assert case(lead_time="PT1H", retraining={"every": "P7D"}).lead_time == timedelta(hours=1)
+
+
+def test_bounds_at_the_end_of_their_range_and_names_of_other_columns_are_fine() -> None:
+    for metric in METRICS[Problem.BINARY]:
+        assert case(gates=[Gate(metric, at_most=1)])
+    assert case(gates=[Gate("brier_skill", at_least=-3), Gate("log_loss", at_most=40), Gate("ece", at_least=0)])
+    assert case(gates=[Gate("ece", at_least=0.1), Gate("ece", at_most=0.1)])
+    assert case(problem="regression", gates=[Gate("r2", at_least=-9), Gate("rmse", at_most=900)])
+    assert case(event_time="known_at", tables=[table(event_time="known_at")])
+    assert case(seed=2**32 - 1, history=36_525 * DAY, parameters={f"p{n}": n for n in range(100)})
+    rules = [Expect("count", table="visits", at_least=0), Expect("kind", table="visits", one_of=("a",))]
+    rules += [Expect(column, table="visits", max_missing=0) for column in ("shop", "event_time")]
+    rules += [Expect("left", table="labels", at_least=0), Expect("known_at", table="labels", max_missing=0)]
+    visits = table(columns={"count": "number", "kind": "text"})
+    assert case(tables=[visits], expectations=[*rules, Expect("anything", at_least=0)], trusted=["anything"])
 
 
 def test_the_package_is_the_name_as_python_spells_it() -> None:
@@ -173,7 +196,7 @@ REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
     (
         "gate that nothing can fail",
         lambda: Gate("ece", at_most=float("nan")),
-        ["Gate('ece')", "nan", "expected a finite number", "change it"],
+        ["Gate('ece')", "at_most = nan", "a finite number", "change it"],
     ),
     (
         "gate as plain JSON",
@@ -252,7 +275,7 @@ REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
     ),
     (
         "rule for a table that is not there",
-        lambda: case(tables=[table()], expectations=[Expect("count", table="visit")]),
+        lambda: case(tables=[table()], expectations=[Expect("count", table="visit", at_least=0)]),
         ["use case 'churn'", "expectations", "Expect('count')", "'visit'", "known: ['events', 'labels', 'visits']"],
     ),
     (
@@ -335,6 +358,145 @@ REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
         lambda: case(threshold=1),
         ["use case 'churn'", "threshold = 1", "less than 1", "change it"],
     ),
+    (
+        "rule of no rule",
+        lambda: Expect("count"),
+        ["Expect('count')", "says nothing", "expected at_least, at_most, one_of or max_missing", "add one"],
+    ),
+    (
+        "rule of no rule that only spares bad rows",
+        lambda: Expect("count", max_bad=0.1),
+        ["Expect('count')", "says nothing", "add one"],
+    ),
+    *(
+        (f"bound {bound} of {name}", declare, [whose, "Input should be a finite number", "change it"])
+        for bound in (math.nan, math.inf, -math.inf)
+        for name, declare, whose in (
+            ("a rule", lambda bound=bound: Expect("count", at_least=bound), "Expect('count')"),
+            ("the other side", lambda bound=bound: Expect("count", at_most=bound), "Expect('count')"),
+            ("the champion", lambda bound=bound: Champion(better_by=bound), "Champion("),
+            ("the drift alarm", lambda bound=bound: Monitoring(psi_alarm=bound), "Monitoring("),
+        )
+    ),
+    *(
+        (
+            f"{field} that is the labels' own column",
+            lambda field=field: case(**{field: "known_at"}),
+            ["use case 'churn'", f"{field}='known_at'", "when a label became known", "rename it"],
+        )
+        for field in ("key", "target")
+    ),
+    ("seed below all", lambda: case(seed=-1), ["use case 'churn'", "seed = -1", "greater than or equal to 0"]),
+    ("seed above all", lambda: case(seed=2**32), ["use case 'churn'", "seed = 4294967296", "equal to 4294967295"]),
+    *(
+        (
+            f"parameter {value}",
+            lambda value=value: case(parameters={"rate": value}),
+            ["use case 'churn'", f"parameters.rate: {value} is not finite", "expected a finite number", "change it"],
+        )
+        for value in (math.nan, math.inf)
+    ),
+    *(
+        (
+            f"parameter of {type(value).__name__}",
+            lambda value=value: case(parameters={"layers": value}),
+            [
+                "use case 'churn'",
+                f"parameters.layers: {value!r} is a {type(value).__name__}",
+                "a truth value, a number or a text",
+                "take it apart or write it as text",
+            ],
+        )
+        for value in ([64, 32], {"a": 1}, None, (1,))
+    ),
+    (
+        "more parameters than a job takes",
+        lambda: case(parameters={f"p{n}": n for n in range(101)}),
+        ["use case 'churn'", "parameters: there are 101", "at most 100", "join some in one text"],
+    ),
+    *(
+        (
+            f"{field} of a bare {given!r}",
+            declare,
+            [whose, f"{field}: {given!r} has no unit", f"write timedelta({unit}={float(given):g})"],
+        )
+        for field, given, declare, whose, unit in (
+            ("lead_time", 60, lambda: case(lead_time=60), "use case 'churn'", "minutes"),
+            ("lead_time", 1.5, lambda: case(lead_time=1.5), "use case 'churn'", "minutes"),
+            ("lead_time", "60", lambda: case(lead_time="60"), "use case 'churn'", "minutes"),
+            ("history", 365, lambda: case(history=365), "use case 'churn'", "minutes"),
+            ("publish_every", 60, lambda: case(publish_every=60), "use case 'churn'", "minutes"),
+            ("max_age", 3, lambda: table(max_age=3), "FeatureTable('visits')", "minutes"),
+            ("judged_on", 30, lambda: Champion(judged_on=30), "Champion(", "minutes"),  # type: ignore[arg-type]
+            ("every", 60, lambda: Monitoring(every=60), "Monitoring(", "minutes"),  # type: ignore[arg-type]
+            ("window", 28, lambda: Monitoring(window=28), "Monitoring(", "minutes"),  # type: ignore[arg-type]
+            ("every", 7, lambda: Retraining(every=7), "Retraining(", "minutes"),  # type: ignore[arg-type]
+            ("cooldown", 0, lambda: Retraining(cooldown=0), "Retraining(", "minutes"),  # type: ignore[arg-type]
+        )
+    ),
+    (
+        "more history than anybody has",
+        lambda: case(history=36_526 * DAY),
+        ["use case 'churn'", "history = ", "less than or equal to 36525 days", "change it"],
+    ),
+    (
+        "gates that contradict each other",
+        lambda: case(gates=[Gate("ece", at_least=0.2), Gate("roc_auc", at_least=0.6), Gate("ece", at_most=0.1)]),
+        ["use case 'churn'", "gates: no model has 'ece' at_least=0.2 and at_most=0.1", "change one"],
+    ),
+    *(
+        (
+            f"gate {metric} {side}={bound}",
+            lambda metric=metric, side=side, bound=bound: Gate(metric, **{side: bound}),
+            [f"Gate('{metric}')", f"{side}={bound} is outside of what {metric!r} can be", expected, "change it"],
+        )
+        for metric, side, bound, expected in (
+            ("roc_auc", "at_least", 5, "expected 0 to 1"),
+            ("roc_auc", "at_least", -1, "expected 0 to 1"),
+            ("average_precision", "at_least", 1.5, "expected 0 to 1"),
+            ("brier", "at_most", -0.1, "expected 0 to 1"),
+            ("ece", "at_most", 5, "expected 0 to 1"),
+            ("brier_skill", "at_least", 1.1, "expected at most 1"),
+            ("log_loss", "at_most", -1, "expected at least 0"),
+            ("r2", "at_least", 2, "expected at most 1"),
+            ("mae", "at_most", -1, "expected at least 0"),
+            ("rmse", "at_most", -1, "expected at least 0"),
+            ("bias", "at_most", -1, "expected at least 0"),
+        )
+    ),
+    (
+        "rule for a column that its table lacks",
+        lambda: case(tables=[table()], expectations=[Expect("cuont", table="visits", at_least=0)]),
+        ["use case 'churn'", "expectations: table 'visits' has no column 'cuont'", "did you mean 'count'?"],
+    ),
+    (
+        "rule for a column that its table lacks, no idea",
+        lambda: case(tables=[table()], expectations=[Expect("zzz", table="visits", at_least=0)]),
+        ["use case 'churn'", "table 'visits' has no column 'zzz'", "it has: shop, event_time, count"],
+    ),
+    (
+        "rule for a column that labels lack",
+        lambda: case(expectations=[Expect("lefft", table="labels", at_least=0)]),
+        ["use case 'churn'", "table 'labels' has no column 'lefft'", "did you mean 'left'?"],
+    ),
+    *(
+        (
+            f"bound of {kind}",
+            lambda column=column: case(
+                tables=[table(columns={"kind": "text"})], expectations=[Expect(column, table="visits", at_most=1)]
+            ),
+            ["use case 'churn'", f"expectations: Expect('{column}') bounds", f"holds {kind}", "a bound needs numbers"],
+        )
+        for column, kind in (("kind", "text"), ("shop", "text"), ("event_time", "time"))
+    ),
+    *(
+        (
+            f"trust in the {field}",
+            lambda name=name: case(trusted=["size", name]),
+            ["use case 'churn'", f"trusted: '{name}' is the {field}", "is not looked at", "remove it"],
+        )
+        for field, name in (("target", "left"), ("key", "id"), ("event_time", "at"))
+    ),
 ]
 
 
@@ -355,6 +517,13 @@ def test_all_that_is_wrong_is_said_at_once_a_line_each() -> None:
     assert refused.value.where == "use case 'churn'"
     assert len(refused.value.problems) == 3
     assert str(refused.value).splitlines() == ["use case 'churn':", *(f"  - {each}" for each in refused.value.problems)]
+
+
+@pytest.mark.parametrize("value", [[1, 2], None, float("nan")])
+def test_a_parameter_of_no_kind_is_one_sentence(value: object) -> None:
+    with pytest.raises(DeclarationError) as refused:
+        case(parameters={"rate": value, "depth": 3})
+    assert len(refused.value.problems) == 1
 
 
 def test_a_program_may_catch_it_as_a_value_error_or_as_ours() -> None:

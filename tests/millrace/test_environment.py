@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import botocore.session
 import pytest
 
 from millrace import DeclarationError, Environment
 from millrace.environment import Promotion, Rollout, Traffic
 
-DIGEST = "repository@sha256:0123"
+REGISTRY = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+DIGEST = f"{REGISTRY}/millrace@sha256:{'0' * 64}"
+REGION = "eu-west-1"
 
 
 def test_the_defaults_are_those_of_a_careful_team() -> None:
@@ -25,7 +28,6 @@ def test_the_defaults_are_those_of_a_careful_team() -> None:
 def test_a_configuration_is_read_whole() -> None:
     configured = {
         "name": "prod-eu",
-        "region": "eu-central-1",
         "image": DIGEST,
         "promotion": "automatic",
         "rollout": {"traffic": "linear", "step_percent": 25, "bake_seconds": 120},
@@ -33,7 +35,7 @@ def test_a_configuration_is_read_whole() -> None:
         "notify": ["team@example.org"],
         "replay_from": "2013-04-01T00:00:00Z",
     }
-    read = Environment.of_stack("churn-eu-prod-eu", configured)
+    read = Environment.of_stack("churn-eu-prod-eu", configured, REGION)
     assert read.name == "prod-eu"
     assert read.promotion is Promotion.AUTOMATIC
     assert read.rollout.traffic is Traffic.LINEAR
@@ -49,7 +51,7 @@ REFUSED: list[tuple[str, Any, list[str]]] = [
     (
         "unknown field",
         {"name": "dev", "imag": DIGEST},
-        ["imag = 'repository", "no such field", "did you mean 'image'?"],
+        ["imag = '123456789012.dkr", "no such field", "did you mean 'image'?"],
     ),
     (
         "unknown field of a part",
@@ -64,14 +66,14 @@ REFUSED: list[tuple[str, Any, list[str]]] = [
     ("long name", {"name": "d" * 13, "image": DIGEST}, ["name = 'ddd", "at most 12 characters", "shorten it"]),
     ("odd name", {"name": "Dev", "image": DIGEST}, ["name = 'Dev'", "should match pattern", "spell it so"]),
     (
-        "odd region",
-        {"name": "dev", "image": DIGEST, "region": "Ireland"},
-        ["region = 'Ireland'", "pattern", "spell it so"],
+        "two regions",
+        {"name": "dev", "image": DIGEST, "region": "us-east-1"},
+        ["region = 'us-east-1'", "aws:region is 'eu-west-1'", "expected it in one place", "remove this"],
     ),
     (
         "an image that can move",
-        {"name": "dev", "image": "repository:latest"},
-        ["image='repository:latest'", "can move", "expected a digest", "set `environment.image`"],
+        {"name": "dev", "image": f"{REGISTRY}/millrace:latest"},
+        [f"image='{REGISTRY}/millrace:latest'", "can move", "expected a digest", "set `environment.image`"],
     ),
     ("the default image", {"name": "dev"}, ["image='123456789012", "expected a digest", "set `environment.image`"]),
     (
@@ -129,13 +131,63 @@ REFUSED: list[tuple[str, Any, list[str]]] = [
         {"name": "dev", "image": DIGEST, "endpoint_count": 0},
         ["endpoint_count = 0", "greater than or equal to 1", "change it"],
     ),
+    *(
+        (
+            f"an image that is {name}",
+            {"name": "local", "image": image},
+            [f"image: {image!r} is no image of a registry", "expected <registry>/<repository>", "correct it"],
+        )
+        for name, image in (
+            ("a name alone", "millrace:local"),
+            ("of no registry", f"millrace@sha256:{'0' * 64}"),
+            ("of any version", f"{REGISTRY}/millrace"),
+            ("of an empty version", f"{REGISTRY}/millrace:"),
+            ("of a short digest", f"{REGISTRY}/millrace@sha256:0123"),
+            ("a web address", f"https://{REGISTRY}/millrace:1"),
+            ("spelt in capitals", f"{REGISTRY}/Millrace:1"),
+            ("spaced", f"{REGISTRY}/millrace:1 "),
+            ("nothing", ""),
+        )
+    ),
+    *(
+        (
+            f"{field} {instance!r}",
+            {"name": "local", field: instance},
+            [f"{field}: {instance!r} is no instance type of SageMaker", "ml.<family>.<size>", "ml.m5.large"],
+        )
+        for field in ("job_instance", "endpoint_instance")
+        for instance in ("m5.large", "ml.m5", "ml.m5.huge", "ML.m5.large", "ml.m5.large ", "")
+    ),
+    (
+        "an address twice",
+        {"name": "local", "notify": ["team@example.org", "b@example.org", "Team@example.org"]},
+        ["notify: 'Team@example.org' stands there twice", "every alarm once", "remove it"],
+    ),
+    *(
+        (
+            f"a start that is {value!r}",
+            {"name": "local", "replay_from": value},
+            [f"replay_from: {value!r} is no time", "a text such as '2013-04-01T00:00:00Z'"],
+        )
+        for value in (1364774400, 1364774400.5, True, "1364774400", "spring", datetime(2013, 4, 1, tzinfo=UTC))
+    ),
+    (
+        "a start on a day of nowhere",
+        {"name": "local", "replay_from": "2013-04-01"},
+        ["replay_from='2013-04-01T00:00:00'", "no time zone", "add 'Z'"],
+    ),
+    (
+        "a start in the future",
+        {"name": "local", "replay_from": "2999-01-01T00:00:00Z"},
+        ["replay_from='2999-01-01T00:00:00+00:00' is in the future", "expected a time in the past", "correct it"],
+    ),
 ]
 
 
 @pytest.mark.parametrize(("configured", "pieces"), [each[1:] for each in REFUSED], ids=[each[0] for each in REFUSED])
 def test_what_cannot_be_meant_is_refused_naming_the_stack(configured: Any, pieces: list[str]) -> None:
     with pytest.raises(DeclarationError) as refused:
-        Environment.of_stack("churn-dev", configured)
+        Environment.of_stack("churn-dev", configured, REGION)
     message = str(refused.value)
     assert message.startswith("stack 'churn-dev', millrace:environment:\n  - ")
     assert [piece for piece in pieces if piece not in message] == [], message
@@ -144,11 +196,41 @@ def test_what_cannot_be_meant_is_refused_naming_the_stack(configured: Any, piece
 @pytest.mark.parametrize("name", ["dev", "staging", "prod", "team-a"])
 def test_outside_local_images_are_pinned_and_data_is_kept(name: str) -> None:
     assert Environment(name=name, image=DIGEST).force_destroy is False
-    for wrong in ({"image": "repository:1"}, {"image": DIGEST, "force_destroy": True}):
+    for wrong in ({"image": f"{REGISTRY}/millrace:1"}, {"image": DIGEST, "force_destroy": True}):
         with pytest.raises(ValueError, match=r"digest|force_destroy"):
             Environment(name=name, **wrong)
 
 
 def test_local_may_use_a_tag_and_throw_its_data_away() -> None:
-    local = Environment(name="local", image="millrace:local", force_destroy=True)
+    local = Environment(name="local", image="localhost:5000/team/millrace:local", force_destroy=True)
     assert local.force_destroy
+
+
+@pytest.mark.parametrize(
+    ("region", "said"), [(None, "aws:region: is missing; expected a region"), ("Ireland", "region = 'Ireland'")]
+)
+def test_the_region_is_the_provider_s(region: str | None, said: str) -> None:
+    with pytest.raises(DeclarationError) as refused:
+        Environment.of_stack("churn-local", {"name": "local"}, region)
+    assert said in str(refused.value)
+    assert Environment.of_stack("churn-local", {"name": "local"}, "us-east-1").region == "us-east-1"
+
+
+@pytest.mark.parametrize(
+    "image",
+    [f"{REGISTRY}/millrace:1.2_b-3", f"{REGISTRY}/team/mill-race:1@sha256:{'a' * 64}", "registry.example.org:5000/m:1"],
+)
+def test_an_image_may_be_of_any_registry(image: str) -> None:
+    assert Environment(name="local", image=image).image == image
+
+
+@pytest.mark.parametrize(
+    ("field", "shape"),
+    [("job_instance", "TrainingInstanceType"), ("job_instance", "ProcessingInstanceType"),
+     ("endpoint_instance", "ProductionVariantInstanceType")],
+)  # fmt: skip
+def test_every_instance_that_sagemaker_has_is_one(field: str, shape: str) -> None:
+    known = botocore.session.get_session().get_service_model("sagemaker").shape_for(shape).enum
+    assert len(known) > 100
+    for instance in known:
+        assert Environment(name="local", **{field: instance})

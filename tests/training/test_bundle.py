@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from millrace import MillraceError
+from millrace import MillraceError, UseCase
 from tests.training import synthetic
 from training import bundle
 
@@ -92,6 +92,40 @@ def test_an_error_of_the_use_cases_own_code_is_told_with_its_traceback(tmp_path:
 def test_a_use_case_without_a_package_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MillraceError, match=r"there is no stacks/toy_orders/__init__.py; expected its package there"):
         bundle.build(synthetic.use_case(), tmp_path, tmp_path)
+
+
+def test_code_that_no_job_could_import_is_refused_before_it_is_packed(tmp_path: Path) -> None:
+    case = synthetic.use_case()
+    synthetic.build(tmp_path, case)
+    package = tmp_path / "repository/stacks/toy_orders"
+    (package / "model.py").write_text("import json\n\ndef model(params)\n    return None\n")
+    (package / "parts").mkdir()
+    (package / "parts/sql.py").write_bytes(b"x = 1\nname = '\xff'\n")
+    (package / "parts/zero.py").write_bytes(b"x = '\x00'\n")
+    (package / "parts/runs.py").write_text("raise SystemExit('it is compiled, not run')\n")
+    (package / "parts/notes.txt").write_text("def (")
+    with pytest.raises(MillraceError) as refused:
+        bundle.build(case, tmp_path / "repository", tmp_path / "out")
+    first, model, sql, zero = str(refused.value).splitlines()
+    assert first == "use case 'toy-orders', stacks/toy_orders:"
+    assert model == "  - stacks/toy_orders/model.py, line 3: SyntaxError: expected ':'; correct it there"
+    assert sql.startswith("  - stacks/toy_orders/parts/sql.py, line ")
+    assert "'utf-8' codec can't decode byte 0xff" in sql
+    assert zero.startswith("  - stacks/toy_orders/parts/zero.py")
+    assert "null bytes" in zero
+    assert not (tmp_path / "out").exists()
+    for name in ("model.py", "parts/sql.py", "parts/zero.py"):
+        (package / name).write_text("")
+    assert bundle.build(case, tmp_path / "repository", tmp_path / "out").is_file()
+
+
+def test_every_field_of_the_declaration_reaches_the_jobs(tmp_path: Path) -> None:
+    case = synthetic.use_case(trusted=["size"], seed=2**32 - 1)
+    with zipfile.ZipFile(synthetic.build(tmp_path, case)) as archive:
+        written = archive.read("contract.json")
+    assert set(json.loads(written)["use_case"]) == set(UseCase.model_fields)
+    assert json.loads(written)["use_case"]["trusted"] == ["size"]
+    assert bundle.read_contract(written) == case
 
 
 def test_a_contract_of_another_version_is_refused() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from millrace import Expect, UseCase
+from millrace import Expect, Slice, UseCase
 from tests.training import synthetic
 from training import columns as c
 from training.ingest import collect
@@ -126,6 +126,26 @@ def test_an_expectation_names_rule_and_rows(whole: Snapshot, rule: Expect, refus
     assert aside == {}
 
 
+@pytest.mark.parametrize(("changes", "refusal"), [
+    ({"slices": [Slice("bnad")]}, "there is no column 'bnad'; there are ['band', 'kind', "),
+    ({"slices": [Slice("station_reports_wnd")]}, "there is no column 'station_reports_wnd'; there are ["),
+    ({"slices": [Slice("late")]}, "there is no column 'late'; there are ["),
+    ({"slices": [Slice("placed_at")]}, "column 'placed_at' holds time; a slice needs text or numbers"),
+    ({"trusted": ["szie"]}, "there is no column 'szie'; there are ['band', 'kind', "),
+    ({"trusted": ["queues_queue"]}, "there is no column 'queues_queue'; there are ["),
+])  # fmt: skip
+def test_columns_of_slices_and_trust_are_those_of_the_data(
+    whole: Snapshot, changes: dict[str, Any], refusal: str
+) -> None:
+    (found,) = sentences(synthetic.use_case(**changes), whole)
+    assert found.startswith(refusal)
+
+
+def test_slices_may_group_by_request_time_and_joined_columns(whole: Snapshot) -> None:
+    slices = [Slice("band"), Slice("size"), Slice("station"), Slice("station_reports_sky"), Slice("queues_queue")]
+    assert sentences(synthetic.use_case(slices=slices), whole) == []
+
+
 def test_few_bad_rows_are_set_aside_with_their_labels(whole: Snapshot) -> None:
     case = synthetic.use_case(expectations=[Expect("size", at_least=0, max_bad=0.001)])
     snapshot = changed(whole, put("events", "size", -1.0, 3, 4))
@@ -160,6 +180,50 @@ def test_a_column_that_tells_the_outcome_is_a_leak(whole: Snapshot, strength: fl
     assert [finding["level"] for finding in found] == ([level] if level else [])
     if level:
         assert "arrived_after alone tells late with an AUC of" in found[0]["rule"]
+
+
+def leaking(snapshot: Snapshot, case: UseCase, noise: float) -> Snapshot:
+    """With a column of the events that is the outcome and some noise."""
+    labels = snapshot.data["labels"]
+    outcome = dict(zip(labels["order_id"], labels[case.target], strict=True))
+    known = np.array([outcome.get(key, 0.0) for key in snapshot.data["events"]["order_id"]])
+    spread = np.random.default_rng(0).normal(size=len(known)) * noise * np.std(known)
+
+    def leak(data: Data) -> None:
+        data["events"]["told"] = known + spread
+
+    return changed(snapshot, leak)
+
+
+def levels(case: UseCase, snapshot: Snapshot) -> list[tuple[str, str]]:
+    _, findings, _ = check(case, snapshot)
+    return [(each["level"], each["rule"]) for each in findings.all if "told alone tells" in each["rule"]]
+
+
+def test_a_person_who_has_looked_may_trust_a_column(whole: Snapshot) -> None:
+    ((level, rule),) = levels(synthetic.use_case(), leaking(whole, synthetic.use_case(), 0.3))
+    assert level == "refuse"
+    assert rule.endswith(
+        "is it known when the prediction is made? If it is, say so in the use case: trusted=('told',); "
+        "if not, leave it out of events()"
+    )
+    case = synthetic.use_case(trusted=["told"])
+    accepted, findings, _ = check(case, leaking(whole, case, 0.3))
+    assert findings.refused == []
+    assert "told" in accepted.data["events"]
+    ((level, rule),) = levels(case, leaking(whole, case, 0.3))
+    assert level == "warn"
+    assert rule.endswith("it is trusted")
+
+
+@pytest.mark.parametrize(("noise", "level"), [(1.0, "warn"), (0.3, "warn"), (0.0, "refuse"), (9.0, None)])
+def test_an_honest_column_may_explain_a_regression_well(noise: float, level: str | None) -> None:
+    case = synthetic.use_case("regression")
+    snapshot = leaking(collect(synthetic.functions(case), AS_OF), case, noise)
+    found = levels(case, snapshot)
+    assert [each[0] for each in found] == ([level] if level else [])
+    trusting = synthetic.use_case("regression", trusted=["told"])
+    assert [each[0] for each in levels(trusting, snapshot)] == (["warn"] if level else [])
 
 
 def test_the_step_writes_report_and_accepted_snapshot_or_ends(whole: Snapshot, tmp_path: Path) -> None:
