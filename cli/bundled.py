@@ -30,6 +30,8 @@ def run(target: Target, arguments: Sequence[str], on_line: children.Line) -> Non
     waiting = f"waiting for the {arguments[0]} to stop"
     code, errors = children.run(command, on_line, folder=built.parent, environment=environment, waiting=waiting)
     if code != 0:
+        if "NoSuchBucket" in errors and not target.is_provisioned():
+            raise target.absent()
         _, marker, said = errors.strip().rpartition(f"error: {arguments[0]}: ")
         raise CliError(said if marker else errors.strip() or f"{arguments[0]} ended with exit code {code}")
 

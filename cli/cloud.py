@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
@@ -26,6 +28,8 @@ SCALE = 60.0
 #: What only a local cloud's folder holds, and what may lie there before a cloud has run.
 _STATE_FILES, _BEFORE = ("daemon.lock", "sagemaker.sqlite"), {"aws", "bundles", "pulumi", "stacks"}
 
+_Source = click.core.ParameterSource
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -35,10 +39,22 @@ def state_option(function: Function) -> Function:
         "--state",
         type=click.Path(file_okay=False, path_type=Path),
         envvar="MILLRACE_STATE",
+        callback=_possible,
         default=REPOSITORY / ".millrace",
         show_default="the checkout's .millrace",
         help="The local cloud's folder; also MILLRACE_STATE.",
     )(function)
+
+
+def _possible(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
+    """A path that a folder may have, whether there is one or not."""
+    try:
+        value.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise click.BadParameter(f"{value}: {error.strerror}; expected a folder", ctx, param) from error
+    return value
 
 
 def ensure(state: Path, *, scale: float | None = None, port: int = 0) -> client.Running:
@@ -47,10 +63,20 @@ def ensure(state: Path, *, scale: float | None = None, port: int = 0) -> client.
     Args:
         scale: Seconds of its time in one real second; None takes the running one's, or the default.
         port: Where it listens; 0 takes the running one's, or a free one.
+
+    Raises:
+        CliError: When the folder cannot be made, or is held by a process that does not answer.
     """
     running = client.status(state)
     if running is None:
-        return client.start(state, port=port, scale=scale or SCALE, images=IMAGES)
+        _not_hung(state)
+        try:
+            return client.start(state, port=port, scale=scale or SCALE, images=IMAGES)
+        except OSError as error:
+            raise CliError(
+                f"the local cloud's folder {state} cannot be made or written to: {error.filename}: {error.strerror}; "
+                "name another one with --state"
+            ) from error
     if (scale or running.scale) != running.scale or (port or running.port) != running.port:
         # Says what differs and what to do.
         return client.start(state, port=port, scale=scale or running.scale, images=dict(_folders(running)))
@@ -65,11 +91,22 @@ def require(state: Path) -> client.Running:
     """
     running = client.status(state)
     if running is None:
+        _not_hung(state)
         raise CliError(
             f"the local cloud of {state} is not running; three ways out: `millrace up` (the whole loop), "
             "`millrace local start` (the cloud alone), or --env (also `eval` of `millrace local env`) for another one"
         )
     return running
+
+
+def hung(state: Path, pid: int) -> str:
+    """What to say of a process that has the folder and does not answer."""
+    return f"process {pid} holds {state} but does not answer: `millrace local stop`, then `kill -9 {pid}` if that fails"
+
+
+def _not_hung(state: Path) -> None:
+    if pid := client.hung(state):
+        raise CliError(hung(state, pid))
 
 
 def is_state(folder: Path) -> bool:
@@ -81,11 +118,39 @@ def is_state(folder: Path) -> bool:
 def connect(environment: str, state: Path) -> None:
     """From here on boto3, and every child of this process, use the AWS of this environment.
 
-    A command is a process of its own, so its environment variables are the one place that all of them read. An
-    endpoint that the user has set goes first.
+    A command is a process of its own, so its environment variables are the one place that all of them read. A state
+    folder that the user names goes first, then an endpoint that the user has set.
+
+    Raises:
+        CliError: When the local cloud does not run, or would be taken for an account.
     """
-    if environment == LOCAL and not os.environ.get("AWS_ENDPOINT_URL"):
+    if environment != LOCAL:
+        _not_this_machine(environment)
+    elif _is_named("state") or not os.environ.get("AWS_ENDPOINT_URL"):
         use(require(state), state)
+
+
+def _is_named(option: str) -> bool:
+    """Whether the user gave an option of this command, in whichever way."""
+    source = click.get_current_context().get_parameter_source(option)
+    return source in (_Source.COMMANDLINE, _Source.ENVIRONMENT)
+
+
+def _not_this_machine(environment: str) -> None:
+    for name in sorted(name for name in os.environ if name.startswith("AWS_ENDPOINT_URL")):
+        address = os.environ[name]
+        if _is_loopback(urlsplit(address).hostname or ""):
+            raise CliError(
+                f"{name} is the local cloud's, {address}, and environment {environment!r} is not local; unset it and "
+                "what else `millrace local env` has set, or use a new shell"
+            )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def use(running: client.Running, state: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -10,11 +11,11 @@ import socket
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
+from urllib.parse import unquote, urlparse
 
 from cli import children, cloud, interrupts
 from cli.errors import CliError
@@ -24,7 +25,7 @@ from cli.target import Target
 Note = Callable[[str], None]
 
 #: How long an update of somebody else's is waited for, seconds.
-_PATIENCE = 60.0
+_PATIENCE = 900.0
 _WAITING = "waiting for Pulumi to finish the step that it is in"
 #: The input that is also the id, of the types of resource that cannot be created twice.
 _IDS = {
@@ -41,6 +42,12 @@ _IDS = {
 }
 #: Pulumi marks colours in its messages so.
 _COLOUR = re.compile(r"<\{%.*?%\}>")
+#: Its words where another update holds the stack's lock.
+_LOCKED = "currently locked by"
+
+
+class _LockedError(CliError):
+    """Pulumi refused, because the stack is being updated."""
 
 
 @dataclass
@@ -67,6 +74,21 @@ def up(target: Target, note: Note) -> Update:
     Raises:
         CliError: With Pulumi's own diagnostics, when it fails.
     """
+    if not target.is_local:
+        return _up(target, note)
+    deadline = time.monotonic() + _PATIENCE
+    with _alone(target, note, deadline):
+        while True:
+            try:
+                return _up(target, note)
+            except _LockedError:
+                # Somebody else's began between our look and our update.
+                if time.monotonic() > deadline:
+                    raise
+                interrupts.pause(0.2)
+
+
+def _up(target: Target, note: Note) -> Update:
     _free(target, note)
     _plain(target, "stack", "select", "--create", target.stack)
     command = ["up", "--yes", "--skip-preview", "--json", "--stack", target.stack]
@@ -78,8 +100,12 @@ def up(target: Target, note: Note) -> Update:
     code, errors = _run(target, command, lambda line: _read(line, update, note))
     if code != 0 or update.result not in ("", "succeeded"):
         said = "\n".join([*update.errors, *_clean(errors)]) or _ending(code)
-        raise CliError(f"`pulumi up` of stack {target.stack} failed:\n{said}")
+        raise _failure(f"`pulumi up` of stack {target.stack} failed", said)
     return update
+
+
+def _failure(what: str, said: str) -> CliError:
+    return (_LockedError if _LOCKED in said else CliError)(f"{what}:\n{said}")
 
 
 def _ending(code: int) -> str:
@@ -89,7 +115,7 @@ def _ending(code: int) -> str:
 def _plain(target: Target, *arguments: str, on_line: children.Line = lambda _: None) -> None:
     code, errors = _run(target, list(arguments), on_line)
     if code != 0:
-        raise CliError(f"`pulumi {' '.join(arguments)}` failed:\n" + "\n".join(_clean(errors)))
+        raise _failure(f"`pulumi {' '.join(arguments)}` failed", "\n".join(_clean(errors)))
 
 
 def _run(target: Target, arguments: list[str], on_line: children.Line) -> tuple[int, str]:
@@ -171,6 +197,26 @@ def _id(resource: Mapping[str, Any]) -> str:
 # -- locks -------------------------------------------------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def _alone(target: Target, note: Note, deadline: float) -> Iterator[None]:
+    """One `millrace up` of a local stack at a time: what it does besides `pulumi up` no lock of Pulumi's guards."""
+    path = target.state / "stacks" / f"{target.stack}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                note("waiting for another `millrace up`, which updates the stack")
+                if time.monotonic() > deadline:
+                    raise CliError(
+                        f"stack {target.stack} is being updated by another `millrace up`; run it again afterwards"
+                    ) from error
+                interrupts.pause(0.2)
+        yield
+
+
 def _free(target: Target, note: Note) -> None:
     """Clear the lock of an update that was killed; wait for one that runs, and not for ever."""
     deadline = time.monotonic() + _PATIENCE
@@ -198,7 +244,7 @@ def _locks(stack: str) -> list[dict[str, Any]]:
     url = urlparse(os.environ.get("PULUMI_BACKEND_URL", ""))
     if url.scheme != "file":
         return []
-    folder = Path(url.path) / ".pulumi" / "locks"
+    folder = Path(unquote(url.path)) / ".pulumi" / "locks"
     found = []
     for path in folder.glob(f"*/*/{stack}/*.json"):
         # It may be given back while we look.

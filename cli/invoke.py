@@ -46,7 +46,7 @@ def document(target: Target, body: bytes, answer: serving.Answer) -> dict[str, A
     """For programs."""
     try:
         request: Any = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         request = body.decode(errors="replace")
     return {
         "endpoint": target.names.endpoint,
@@ -60,7 +60,8 @@ def document(target: Target, body: bytes, answer: serving.Answer) -> dict[str, A
 def _body(target: Target, text: str | None, file: str | None) -> tuple[bytes, str]:
     """The request and its content type."""
     if text is not None:
-        return _checked(text.encode(), "--json"), _TYPES[".json"]
+        # What a shell passes on that is not UTF-8 comes as surrogates.
+        return _checked(text.encode(errors="surrogateescape"), "--json"), _TYPES[".json"]
     if file is None:
         return json.dumps(bundled.sample(target)).encode(), _TYPES[".json"]
     if file == "-":
@@ -77,7 +78,11 @@ def _body(target: Target, text: str | None, file: str | None) -> tuple[bytes, st
 
 def _checked(body: bytes, where: str) -> bytes:
     try:
-        json.loads(body)
+        json.loads(body.decode())
+    except UnicodeDecodeError as error:
+        raise CliError(f"{where} is not UTF-8: {error}; expected JSON in UTF-8") from error
+    except RecursionError as error:
+        raise CliError(f"{where} is not JSON that can be read: it is nested too deeply; expected records") from error
     except ValueError as error:
         raise CliError(f'{where} is not JSON: {error}; expected one record or {{"instances": [record, …]}}') from error
     return body

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from pathlib import Path
@@ -14,6 +15,15 @@ from cli.output import json_option, say, seconds, write_json
 from local import client as daemon
 
 _LINES = 50
+#: Real time, and an hour in four milliseconds.
+_PACES = (1, 1_000_000)
+
+
+def _number(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """Not NaN, which is in every range."""
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("nan is not in the range {}<=x<={}.".format(*_PACES), ctx, param)
+    return value
 
 
 @click.group()
@@ -28,7 +38,8 @@ def local() -> None:
 @cloud.state_option
 @click.option(
     "--scale",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.FloatRange(*_PACES),
+    callback=_number,
     help="Seconds of the cloud's time in one real second (default 60): an hour takes a minute, so that bakes, "
     "schedules and alarm periods, which AWS counts in minutes and hours, can be waited for. Jobs and requests take "
     "the time they take. 1 is real time.",
@@ -111,6 +122,8 @@ def logs(state: Path, lines: int, follow: bool) -> None:
 def _show(running: daemon.Running | None, state: Path, as_json: bool) -> None:
     if as_json:
         write_json(_facts(running, state))
+    elif running is None and (pid := daemon.hung(state)):
+        say(cloud.hung(state, pid))
     elif running is None:
         say(f"the local cloud of {state} is not running; start it with `millrace local start`")
     else:
@@ -125,7 +138,8 @@ def _facts(running: daemon.Running | None, state: Path) -> dict[str, object]:
     return {
         "running": running is not None,
         "state": str(state),
-        "pid": running.pid if running else None,
+        # Of a process that does not answer, too.
+        "pid": running.pid if running else daemon.hung(state),
         "endpoint_url": running.endpoint_url if running else None,
         "port": running.port if running else None,
         "provider_port": running.provider_port if running else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from cli.target import aws_client, env_option
 _GROUPS = ("/aws/sagemaker/TrainingJobs", "/aws/sagemaker/ProcessingJobs")
 _ENDPOINTS = "/aws/sagemaker/Endpoints/"
 _LINES = 100
+_PIPELINE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{0,255}")
+_EXECUTION = re.compile(r"arn:[\w-]+:sagemaker:[\w-]+:\d+:pipeline/[^/]+/execution/[^/]+(/[^/]*)?", re.ASCII)
 
 
 @click.command()
@@ -32,6 +35,8 @@ def logs(name: str, follow: bool, lines: int, environment: str, state: Path) -> 
     NAME is an endpoint (flights-local), a training or processing job or the start of its name, a pipeline's step
     (flights-local-training/Evaluate: of the newest execution), or the ARN of an execution with or without a step.
     """
+    if not name:
+        raise click.UsageError("NAME is empty; expected an endpoint, a job or <pipeline>/<step>")
     cloud.connect(environment, state)
     client = aws_client("logs")
     places = _places(client, name)
@@ -66,6 +71,11 @@ def _of_execution(name: str) -> list[tuple[str, str]]:
     """The jobs of an execution, or of one step of it."""
     sagemaker = aws_client("sagemaker")
     if name.startswith("arn:"):
+        if not _EXECUTION.fullmatch(name):
+            raise CliError(
+                f"{name!r} is not the ARN of a pipeline's execution; expected "
+                "arn:aws:sagemaker:<region>:<account>:pipeline/<name>/execution/<id>, then /<step> if one is meant"
+            )
         parts = name.split("/")
         execution, wanted = "/".join(parts[:4]), "/".join(parts[4:])
     else:
@@ -80,6 +90,8 @@ def _of_execution(name: str) -> list[tuple[str, str]]:
 
 
 def _newest(sagemaker: Any, pipeline: str) -> str:
+    if not _PIPELINE.fullmatch(pipeline):
+        raise CliError(f"there is no pipeline {pipeline!r}; expected <pipeline>/<step>")
     try:
         found = sagemaker.list_pipeline_executions(
             PipelineName=pipeline, SortBy="CreationTime", SortOrder="Descending", MaxResults=1

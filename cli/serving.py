@@ -14,6 +14,9 @@ from botocore.exceptions import ClientError
 from cli.errors import CliError
 from cli.target import Target
 
+#: SageMaker takes no larger body of a request, bytes.
+LARGEST = 6_291_456
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -73,6 +76,10 @@ def invoke(target: Target, body: bytes, content_type: str = "application/json") 
         CliError: When it is not there or refuses the request.
     """
     name = target.names.endpoint
+    if len(body) > LARGEST:
+        raise CliError(
+            f"the request to endpoint {name} has {len(body)} bytes; expected at most {LARGEST}: send it in parts"
+        )
     runtime = target.client("sagemaker-runtime")
     began = time.perf_counter()
     try:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import click
 
 from cli import pipelines, registry, serving
+from cli.errors import CliError
 from cli.output import json_option, moment, say, table, write_json
 from cli.registry import Package
 from cli.serving import Endpoint
@@ -26,10 +28,12 @@ def status(target: Target, as_json: bool) -> None:
     waiting = registry.pending(target)
     ran = {kind: _executions(target, kind) for kind in pipelines.KINDS}
     found = alarms(target)
+    data_time = _data_time(target)
     if as_json:
         write_json(
             {
                 "stack": target.stack,
+                "data_time": data_time,
                 "endpoint": endpoint_document(target, endpoint),
                 "model": package.document(target.use_case) if package else None,
                 "pending": [each.document(target.use_case) for each in waiting],
@@ -40,6 +44,8 @@ def status(target: Target, as_json: bool) -> None:
         return
     _say_model(target, endpoint, package)
     _say_pending(target, waiting)
+    if data_time:
+        say(f"data time {moment(data_time)}")
     say("alarms" if found else "alarms: none; provision the stack with `millrace up` or `pulumi up`")
     table(rows_of_alarms(found))
     say("executions")
@@ -79,6 +85,16 @@ def endpoint_document(target: Target, endpoint: Endpoint | None) -> dict[str, An
         "since": endpoint.since if endpoint else None,
         "reason": endpoint.reason if endpoint else "",
     }
+
+
+def _data_time(target: Target) -> datetime | None:
+    """Where the environment replays, the time of its data clock; None before there is one."""
+    if target.clock is None:
+        return None
+    try:
+        return target.data_time()
+    except CliError:
+        return None
 
 
 def _executions(target: Target, kind: str) -> list[dict[str, Any]]:

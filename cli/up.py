@@ -54,6 +54,8 @@ def up(use_case: str, stack: str | None, yes: bool, no_observe: bool, state: Pat
     """
     target = Target.of_stack(stack or f"{use_case}-{cloud.LOCAL}", state)
     _agree(target, use_case)
+    if not target.is_local:
+        cloud.connect(target.environment.name, state)
     run = Run(target, Progress(err=as_json))
     _each(run, yes=yes, observe=not no_observe)
     found = summary.of(target, run.progress.took)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import shutil
@@ -92,17 +93,40 @@ def start(state: Path, *, port: int = 0, scale: float = 1.0, images: Mapping[str
 
 def status(state: Path) -> Running | None:
     """The daemon that answers for this state folder, or None."""
+    return _answer(_said(state), timeout=5)
+
+
+def hung(state: Path) -> int | None:
+    """The process that has this state folder, has said where it listens, and does not answer there; or None."""
+    facts, process = _said(state), _daemon(state.resolve())
+    if process is None or facts.get("pid") != process.pid or _answer(facts, timeout=2):
+        return None
+    return int(process.pid)
+
+
+def _said(state: Path) -> dict[str, Any]:
+    """What the folder's daemon has said of itself; nothing where it has not, or what is there is no sense."""
+    path = state / "daemon.json"
     try:
-        facts = json.loads((state / "daemon.json").read_text())
-    except FileNotFoundError:
+        facts = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    except OSError as error:
+        raise ClientError(f"{path} cannot be read: {error.strerror}; is the state folder another user's?") from error
+    return facts if isinstance(facts, dict) else {}
+
+
+def _answer(facts: Mapping[str, Any], timeout: float) -> Running | None:
+    """The daemon of these facts, when it answers."""
+    if not {"endpoint_url", "pid"} <= facts.keys():
         return None
     try:
-        with _DIRECT.open(f"{facts['endpoint_url']}{_HEALTH}", timeout=5) as answer:
+        with _DIRECT.open(f"{facts['endpoint_url']}{_HEALTH}", timeout=timeout) as answer:
             live = json.loads(answer.read())
-    except (urllib.error.URLError, OSError, ValueError):
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError):
         return None
     # After a kill -9 the file stays, and another process may have the port by now.
-    return Running.of(live) if live.get("pid") == facts["pid"] else None
+    return Running.of(live) if isinstance(live, dict) and live.get("pid") == facts["pid"] else None
 
 
 def stop(state: Path) -> bool:

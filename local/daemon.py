@@ -46,6 +46,9 @@ _LOG_LIMIT = 10_000_000
 #: How long background work may take to wind up, in seconds.
 _GRACE = 3.0
 
+#: How long the last port is waited for, in seconds.
+_PORT_WAIT = 1.5
+
 #: Seconds between two looks whether to stop.
 _LOOK = 0.2
 
@@ -205,10 +208,12 @@ class Daemon:
 def _listening(state: Path, port: int) -> socket.socket:
     """A socket on the port asked for; for 0 on the last one, so that whoever knew the cloud finds it again."""
     kept = state / "port"
-    if port == 0 and kept.exists():
+    deadline = time.monotonic() + _PORT_WAIT
+    while port == 0 and kept.exists() and time.monotonic() < deadline:
+        # Connections to the last daemon may hold it a moment longer; whoever else has it keeps it.
         with contextlib.suppress(OSError, ValueError):
-            # Taken by somebody else meanwhile, or not a number: then any free one.
             return socket.create_server(("127.0.0.1", int(kept.read_text())))
+        time.sleep(0.1)
     listening = socket.create_server(("127.0.0.1", port))
     kept.write_text(f"{listening.getsockname()[1]}\n")
     return listening

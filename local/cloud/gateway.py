@@ -10,10 +10,11 @@ import gzip
 import io
 import json
 import logging
+import math
 import re
 import uuid
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
@@ -111,6 +112,12 @@ class Gateway:
             raise _unknown(service, operation.name, self._tables[service])
         params = protocol.parse(operation, request, labels)
         validation.check(operation, params)
+        if where := next(_infinite(params, ""), None):
+            raise AwsError(
+                "ValidationException",
+                f"1 validation error detected: Value at '{where}' failed to satisfy constraint: "
+                "Member must be a finite number",
+            )
         call = Call(self._cloud, service, operation.name, scope.region, request_id, request.headers)
         return protocol.serialise(operation, handler(call, params))
 
@@ -153,8 +160,21 @@ class Gateway:
         if publish is None or not isinstance(response.body, bytes):
             return
         answers = json.loads(response.body)["Entries"]
-        taken = [entry for entry, answer in zip(params["Entries"], answers, strict=True) if "EventId" in answer]
+        asked = zip(params["Entries"], answers, strict=True)
+        taken = [{**entry, "EventId": answer["EventId"]} for entry, answer in asked if "EventId" in answer]
         publish(taken, region)
+
+
+def _infinite(value: Any, where: str) -> Iterator[str]:
+    """The places of numbers that are none, which nothing here could count or keep."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield where
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _infinite(item, f"{where}.{key[:1].lower()}{key[1:]}".lstrip("."))
+    elif isinstance(value, list):
+        for index, item in enumerate(value, 1):
+            yield from _infinite(item, f"{where}.{index}.member")
 
 
 def _scope(environ: WSGIEnvironment) -> Scope:
@@ -243,7 +263,11 @@ def _query(service: MotoService, request: Request) -> tuple[OperationModel, dict
     from moto.core.utils import get_service_model
     from werkzeug.datastructures import MultiDict
 
-    values = parse_qs(request.body.decode(), keep_blank_values=True) or dict(request.query)
+    try:
+        text = request.body.decode()
+    except UnicodeDecodeError as error:
+        raise AwsError("MalformedInput", f"{service.model}: the request's body is not UTF-8: {error}") from error
+    values = parse_qs(text, keep_blank_values=True) or dict(request.query)
     name = values.get("Action", [""])[0]
     model = get_service_model(service.model)
     if name not in model.operation_names:

@@ -27,6 +27,9 @@ from local.cloud.errors import AwsError
 
 JSON_PROTOCOLS = ("json", "rest-json")
 
+#: Lists and objects in each other that a body may have; no operation's input is nearly as deep.
+LEVELS = 200
+
 _loading = threading.Lock()
 
 
@@ -139,7 +142,7 @@ def parse(operation: OperationModel, request: Request, labels: Mapping[str, str]
         params |= _read_structure(shape, body, "", skip=located)
     elif members[payload].type_name in ("blob", "string"):
         text = members[payload].type_name == "string"
-        params[payload] = request.body.decode() if text else request.body
+        params[payload] = _text(request.body) if text else request.body
     elif request.body:
         params[payload] = _read(members[payload], _json_body(request.body), payload)
     return params
@@ -152,9 +155,35 @@ def _json_body(body: bytes) -> dict[str, Any]:
         parsed = json.loads(body)
     except ValueError as error:
         raise AwsError("SerializationException", f"The request's body is not JSON: {error}") from error
+    except RecursionError as error:
+        raise _too_deep() from error
+    if body.count(b"{") + body.count(b"[") > LEVELS and deeper(parsed, LEVELS):
+        raise _too_deep()
     if not isinstance(parsed, dict):
         raise AwsError("SerializationException", f"The request's body is {_kind(parsed)}, expected a JSON object")
     return parsed
+
+
+def _text(body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise AwsError("SerializationException", f"The request's body is not UTF-8: {error}") from error
+
+
+def _too_deep() -> AwsError:
+    return AwsError("SerializationException", f"The request's body is nested deeper than {LEVELS} levels.")
+
+
+def deeper(value: Any, levels: int) -> bool:
+    """Whether a value of JSON has more than so many lists and objects in each other."""
+    layer = [value]
+    for _ in range(levels + 1):
+        layer = [item for item in layer if isinstance(item, dict | list)]
+        if not layer:
+            return False
+        layer = [inner for item in layer for inner in (item.values() if isinstance(item, dict) else item)]
+    return True
 
 
 def _located(shape: Shape, name: str, request: Request, labels: Mapping[str, str]) -> Any:
@@ -234,14 +263,26 @@ def _read_number(shape: Shape, value: Any, where: str) -> Any:
     real = shape.type_name in ("float", "double")
     if real and value in ("NaN", "Infinity", "-Infinity"):
         return float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (real or float(value).is_integer()):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise _mismatch(shape, value, where)
-    return float(value) if real else int(value)
+    try:
+        number = float(value) if real else int(value)
+    except (ValueError, OverflowError):
+        raise _mismatch(shape, value, where) from None
+    if not real and (number != value or not -(2**63) <= number < 2**63):
+        raise _mismatch(shape, value, where)
+    return number
 
 
 def _read_plain(shape: Shape, value: Any, where: str) -> Any:
     if not isinstance(value, bool if shape.type_name == "boolean" else str):
         raise _mismatch(shape, value, where)
+    try:
+        # Half of a surrogate pair is possible in JSON, and no text.
+        if isinstance(value, str) and not value.isascii():
+            value.encode()
+    except UnicodeEncodeError:
+        raise _mismatch(shape, value, where) from None
     return value
 
 

@@ -235,6 +235,29 @@ def _install(service: str, backends: dict[str, dict[str, Any]]) -> None:
     for account, regions in backends.items():
         for region, backend in regions.items():
             live[account][region] = backend
+            if service == "s3":
+                _own_buckets(live, account, region, backend)
+            if service == "logs":
+                _count_on(backend)
+
+
+def _own_buckets(live: Any, account: str, partition: str, backend: Any) -> None:
+    """Tell moto whose the buckets are: it knows beside its backends, and lets one without an owner be made anew."""
+    for name in (*backend.buckets, *backend.table_buckets):
+        live.bucket_accounts[name] = (partition, account)
+
+
+def _count_on(backend: Any) -> None:
+    """Let moto number further log events after those that there are: its pages go on by these numbers."""
+    from moto.logs.models import LogEvent
+
+    numbers = (
+        event.event_id
+        for group in backend.groups.values()
+        for stream in group.streams.values()
+        for event in stream.events
+    )
+    LogEvent._event_id = max(LogEvent._event_id, max(numbers, default=-1) + 1)
 
 
 # -- pickling --------------------------------------------------------------------------------------------------------

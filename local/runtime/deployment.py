@@ -112,6 +112,13 @@ def _rolling(policy: dict[str, Any], counts: dict[str, int]) -> list[Step]:
     ]
 
 
+def _sick(variant: str, reason: str) -> str:
+    return (
+        f"The primary container for production variant {variant} did not pass the ping health check during the "
+        f"deployment: {reason}. Please check CloudWatch logs for this endpoint."
+    )
+
+
 class Deployment:
     """Runs the steps of one update; whoever starts it owns the endpoint until it returns.
 
@@ -201,9 +208,16 @@ class Deployment:
             self._check_green()
             begun = time.monotonic()
             if begun >= end:
-                return
+                break
             self._cloud.stopping.wait(min(POLL, end - begun))
             self._spend((time.monotonic() - begun) * clock.scale)
+        # A bake can be shorter than it takes to notice a server that is not well.
+        begun = time.monotonic()
+        for variant in self._green.variants.values():
+            for server in variant.ready():
+                if reason := server.unhealthy():
+                    raise RollBackError(_sick(variant.name, reason))
+        self._spend(time.monotonic() - begun)
 
     def _spend(self, seconds: float) -> None:
         """Count time against MaximumExecutionTimeoutInSeconds: building takes real time, baking the cloud's."""
@@ -219,6 +233,8 @@ class Deployment:
         for variant in self._green.variants.values():
             if reason := self._green.failure():
                 raise RollBackError(reason)
+            if sick := next((server.sick for server in variant.servers if server.sick), None):
+                raise RollBackError(_sick(variant.name, sick))
             if not variant.ready() and any(server.restarts >= RESTARTS for server in variant.servers):
                 raise RollBackError(
                     f"The primary container for production variant {variant.name} ended {RESTARTS} times during the "

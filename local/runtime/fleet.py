@@ -5,7 +5,10 @@ when the configuration, the model or the model package is gone::
 
     {"EndpointConfigName": "shop-2", "DataCaptureConfig": {…},
      "Variants": [{"VariantName": "blue", "Weight": 1.0, "Count": 2, "Image": "…", "ModelDataUrl": "s3://…",
-                   "Environment": {}, "Isolated": false, "StartupTimeout": 240, "Routing": "…"}]}
+                   "Environment": {}, "Isolated": false, "StartupTimeout": 240, "Routing": "…"}],
+     "Folder": "3f9a01bc"}
+
+``Folder`` is added by the first fleet of a plan: there its unpacked models are, also for the fleet after a restart.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,13 +45,25 @@ STARTUP_TIMEOUT = 240.0
 #: Seconds a ping may take, and between two of them.
 PING_TIMEOUT = 2.0
 PING_INTERVAL = 0.05
+#: Seconds between two pings of a server that has come up.
+HEALTH_INTERVAL = 2.0
+#: A server that fails so many pings in a row is replaced.
+FAILED_PINGS = 3
+#: Seconds that a server gets to end when it is replaced, before it is killed.
+REPLACE_GRACE = 5.0
 #: A server that ends this often before its first answer will not come up: nobody needs to wait for the window's end.
 CRASHES = 5
 #: Seconds a server that ended waits for its restart at most.
 BACKOFF = 30.0
 
+#: Seconds until the archive of a model that served before is looked for again.
+MODEL_INTERVAL = 3.0
+
 #: Seconds that requests get to finish before their server ends: more than a model may take.
 DRAIN = 65.0
+
+#: What the folders of unpacked models end in.
+MODEL_SUFFIX = ".model"
 
 _ports: set[int] = set()
 _ports_lock = threading.Lock()
@@ -71,6 +87,40 @@ def _free_port() -> Iterator[int]:
             _ports.discard(port)
 
 
+class _Pool(urllib3.HTTPConnectionPool):
+    """Kept-alive connections to one process.
+
+    Attributes:
+        answered: When it last answered anything, by the monotonic clock.
+    """
+
+    answered = 0.0
+
+    def urlopen(self, *args: Any, **kwargs: Any) -> urllib3.BaseHTTPResponse:
+        answer = super().urlopen(*args, **kwargs)
+        self.answered = time.monotonic()
+        return answer
+
+
+@dataclass(frozen=True)
+class _FailedPing:
+    """Why a ping failed; ``answered`` tells a server that says it is not well from one that says nothing."""
+
+    reason: str
+    answered: bool
+
+
+def _ping(pool: _Pool, since: float) -> _FailedPing | None:
+    """Ask a process how it is; one too busy for the ping that has answered anything ``since`` is well."""
+    try:
+        answer = pool.request("GET", "/ping", timeout=PING_TIMEOUT, retries=False)
+    except urllib3.exceptions.HTTPError as error:
+        if pool.answered > since:
+            return None
+        return _FailedPing(f"no answer to /ping: {type(error).__name__}, {PING_TIMEOUT:g} seconds allowed", False)
+    return None if answer.status == 200 else _FailedPing(f"/ping answers HTTP status {answer.status}", True)
+
+
 class Server:
     """One instance of a variant: a process that serves on a port of its own.
 
@@ -78,17 +128,19 @@ class Server:
         pool: Kept-alive connections to the process, None while it cannot take requests.
         outstanding: Requests on their way; guarded by the router's lock.
         failure: Why it will never come up, once that is known.
-        restarts: How often the process ended by itself and was started again.
+        restarts: How often the process ended by itself, or was not healthy, and was started again.
+        sick: Why it was last replaced, None while it has always been healthy.
     """
 
     def __init__(self, fleet: Fleet, variant: Variant) -> None:
         self.fleet = fleet
         self.variant = variant
         self.id = f"i-{secrets.token_hex(9)[:17]}"
-        self.pool: urllib3.HTTPConnectionPool | None = None
+        self.pool: _Pool | None = None
         self.outstanding = 0
         self.failure: str | None = None
         self.restarts = 0
+        self.sick: str | None = None
         self._container: Container | None = None
         self._stop = threading.Event()
         self._thread = fleet.cloud.spawn(f"server-{self.id}", self._run)
@@ -113,7 +165,22 @@ class Server:
         if self._container is not None:
             self._container.kill()
 
-    def _publish(self, pool: urllib3.HTTPConnectionPool | None) -> None:
+    def unhealthy(self) -> str | None:
+        """Ping it now: why it is not healthy, or None as soon as it answers or while it takes no requests at all."""
+        for number in range(FAILED_PINGS):
+            pool = self.pool
+            failed = _ping(pool, time.monotonic()) if pool is not None else None
+            if failed is None or self.pool is not pool:
+                return self.sick
+            if number < FAILED_PINGS - 1 and self._stop.wait(HEALTH_INTERVAL):
+                return None
+        assert failed is not None
+        self.sick = failed.reason
+        if not failed.answered:
+            self.refused()
+        return failed.reason
+
+    def _publish(self, pool: _Pool | None) -> None:
         with self.fleet.changed:
             self.pool = pool
             self.fleet.changed.notify_all()
@@ -129,13 +196,30 @@ class Server:
         try:
             image = self.fleet.cloud.images.resolve(self.variant.plan["Image"])
             root.mkdir(parents=True)
-            (root / "model").symlink_to(self.variant.model())
+            (root / "model").symlink_to(self._model())
             self._serve(image, root)
         except (AwsError, ContainerError, ModelDataError, OSError) as error:
             self._fail(error.message if isinstance(error, AwsError) else str(error))
         finally:
             self._publish(None)
             remove_tree(root)
+
+    def _model(self) -> Path:
+        """The unpacked model; where it has served before, it is waited for until its archive is there again."""
+        while True:
+            try:
+                found = self.variant.model()
+            except ModelDataError as error:
+                if not self.fleet.persistent:
+                    raise
+                if self.failure is None:
+                    self._fail(f"{error} Trying again every {MODEL_INTERVAL:g} seconds.")
+                if self._stop.wait(MODEL_INTERVAL) or self.fleet.cloud.stopping.is_set():
+                    raise
+                continue
+            with self.fleet.changed:
+                self.failure = None
+            return found
 
     def _serve(self, image: Path, root: Path) -> None:
         crashes, served = 0, self.fleet.persistent
@@ -146,11 +230,11 @@ class Server:
                 if self._stop.is_set():
                     container.stop()
                     return
-                pool = urllib3.HTTPConnectionPool("127.0.0.1", port, maxsize=64, retries=False)
+                pool = _Pool("127.0.0.1", port, maxsize=64, retries=False)
                 if self._answers(container, pool, deadline):
                     served, since = True, time.monotonic()
                     self._publish(pool)
-                    container.ended.wait()
+                    self._watch(container, pool)
                     self._publish(None)
                     crashes = 0 if time.monotonic() - since > 2 * BACKOFF else crashes + 1
                 else:
@@ -186,7 +270,39 @@ class Server:
             isolated=plan["Isolated"],
         )
 
-    def _answers(self, container: Container, pool: urllib3.HTTPConnectionPool, deadline: float) -> bool:
+    def _watch(self, container: Container, pool: _Pool) -> None:
+        """Ping the process until it ends, and end it when it is not healthy any more."""
+        failures, since = 0, time.monotonic()
+        while not container.ended.wait(HEALTH_INTERVAL):
+            failed = _ping(pool, since)
+            since = time.monotonic()
+            failures = failures + 1 if failed else 0
+            if failed is None or failures < FAILED_PINGS or container.ended.is_set() or self._stop.is_set():
+                continue
+            log.warning(
+                "server %s of endpoint %s failed %d pings in a row and is replaced: %s",
+                self.id, self.fleet.endpoint, failures, failed.reason,
+            )  # fmt: skip
+            self.sick = failed.reason
+            self._publish(None)
+            if failed.answered:
+                self._drain(container)
+                container.stop(grace=REPLACE_GRACE)
+            else:
+                # It would not see a polite request to end either.
+                container.kill()
+            container.ended.wait()
+
+    def _drain(self, container: Container) -> None:
+        """Wait for the requests that the process still works on."""
+        deadline = time.monotonic() + DRAIN
+        with self.fleet.changed:
+            while self.outstanding and time.monotonic() < deadline and not container.ended.is_set():
+                if self._stop.is_set() or self.fleet.cloud.stopping.is_set():
+                    return
+                self.fleet.changed.wait(0.2)
+
+    def _answers(self, container: Container, pool: _Pool, deadline: float) -> bool:
         while container.poll() is None and not self._stop.is_set():
             try:
                 answer = pool.request("GET", "/ping", timeout=PING_TIMEOUT, retries=False)
@@ -227,16 +343,23 @@ class Variant:
         """The folder of the unpacked model, which all servers of the variant share and none can change."""
         with self._unpacking:
             if self._model is None:
-                target = self.fleet.folder / f"{self.name}.model"
-                remove_tree(target)
-                target.mkdir(parents=True)
-                if url := self.plan["ModelDataUrl"]:
-                    self._unpack(url, target)
-                for path in (*target.rglob("*"), target):
-                    if not path.is_symlink():
-                        path.chmod(path.stat().st_mode & ~0o222)
+                target = self.fleet.folder / f"{self.name}{MODEL_SUFFIX}"
+                # One that is there under this name is whole, and what served before a restart.
+                if not target.is_dir():
+                    self._fetch(target)
                 self._model = target
             return self._model
+
+    def _fetch(self, target: Path) -> None:
+        new = target.with_name(f"{target.name}.new")
+        remove_tree(new)
+        new.mkdir(parents=True)
+        if url := self.plan["ModelDataUrl"]:
+            self._unpack(url, new)
+        for path in (*new.rglob("*"), new):
+            if not path.is_symlink():
+                path.chmod(path.stat().st_mode & ~0o222)
+        new.rename(target)
 
     def _unpack(self, url: str, target: Path) -> None:
         bucket, _, key = url.removeprefix("s3://").partition("/")
@@ -273,7 +396,7 @@ class Fleet:
         self.config: str = plan["EndpointConfigName"]
         self.changed = changed
         self.persistent = False
-        self.folder = cloud.state / "endpoints" / region / endpoint / secrets.token_hex(4)
+        self.folder = models_folder(cloud, region, endpoint, plan.setdefault("Folder", secrets.token_hex(4)))
         self.variants = {variant["VariantName"]: Variant(self, variant) for variant in plan["Variants"]}
 
     def resize(self, counts: dict[str, int] | None = None, *, grace: float = 30.0) -> None:
@@ -308,10 +431,12 @@ class Fleet:
             self.changed.wait_for(lambda: self.ready() or self.failure() is not None, seconds)
             return self.ready()
 
-    def stop(self, grace: float = 30.0) -> None:
-        """Drain and end all servers and remove their folders."""
+    def stop(self, grace: float = 30.0, *, keep: bool = False) -> None:
+        """Drain and end all servers and remove their folders; ``keep`` the models for the next run."""
         self.resize(dict.fromkeys(self.variants, 0), grace=grace)
-        remove_tree(self.folder)
+        if not keep and self.folder.is_dir():
+            # At once: half of a model must not be found after a kill.
+            remove_tree(self.folder.rename(self.folder.with_name(f"{self.folder.name}.gone")))
 
     def _end(self, servers: list[Server], grace: float) -> None:
         deadline = time.monotonic() + DRAIN
@@ -326,6 +451,11 @@ class Fleet:
             thread.start()
         for thread in threads:
             thread.join()
+
+
+def models_folder(cloud: Cloud, region: str, endpoint: str, name: str) -> Path:
+    """Where a fleet has its models and its servers their folders."""
+    return cloud.state / "endpoints" / region / endpoint / name
 
 
 def remove_tree(folder: Path) -> None:

@@ -17,7 +17,7 @@ from local.cloud.errors import AwsError
 from local.cloud.store import Document, public
 from local.runtime.capture import Capture
 from local.runtime.deployment import Deployment, GoingDownError, RollBackError
-from local.runtime.fleet import Fleet, Plan, remove_tree
+from local.runtime.fleet import MODEL_SUFFIX, Fleet, Plan, models_folder, remove_tree
 from local.runtime.router import Route, Router
 
 if TYPE_CHECKING:
@@ -37,8 +37,7 @@ class Hosting:
         self._lock = threading.Lock()
         self._stopped = False
         self._endpoints: dict[tuple[str, str], HostedEndpoint] = {}
-        # Unpacked models of the last run.
-        remove_tree(cloud.state / "endpoints")
+        _tidy(cloud)
         cloud.spawn("hosting", self._await_stop)
 
     def endpoint(self, region: str, name: str) -> HostedEndpoint:
@@ -111,6 +110,7 @@ class HostedEndpoint:
     def resume(self, plan: Plan, reason: str | None = None) -> None:
         """Serve again after a restart of the cloud, rolled back for ``reason``; requests wait for the servers."""
         fleet = self.router.fleet(plan)
+        self._save(lambda doc: doc["_plan"].update(Folder=plan["Folder"]))
         fleet.persistent = True
         self.router.set(Route(fleet, 1.0, self._capture(plan)))
         fleet.resize()
@@ -120,6 +120,17 @@ class HostedEndpoint:
         if failure := self._await(fleet):
             log.error("endpoint %s cannot serve since the restart: %s", self.name, failure)
             self._save(lambda doc: doc.update(FailureReason=failure))
+            self._await_return(fleet, failure)
+
+    def _await_return(self, fleet: Fleet, failure: str) -> None:
+        """Take the reason back as soon as the fleet serves, unless another one took its place."""
+        while any(route.fleet is fleet for route in self.router.routes):
+            if fleet.failure() is None and fleet.wait():
+                log.info("endpoint %s serves again", self.name)
+                self._save(lambda doc: doc.pop("FailureReason") if doc.get("FailureReason") == failure else None)
+                return
+            if self.cloud.stopping.wait(0.5):
+                raise GoingDownError
 
     def update(self, plan: Plan, config: dict[str, Any]) -> None:
         """Updating → InService on the new configuration, or on the old one after a roll-back."""
@@ -200,7 +211,7 @@ class HostedEndpoint:
         for route in self.router.routes:
             if route.capture is not None:
                 route.capture.close()
-            route.fleet.stop(SHUTDOWN_GRACE)
+            route.fleet.stop(SHUTDOWN_GRACE, keep=True)
 
     def _route(self) -> Route:
         """The one fleet that serves; just after a restart it is not there for a moment."""
@@ -309,6 +320,25 @@ def show(document: Document, plan: Plan) -> None:
             # Describe always has the member, empty when there is no key.
             "KmsKeyId": capture.get("KmsKeyId", ""),
         }
+
+
+def _tidy(cloud: Cloud) -> None:
+    """Remove what the last run left, but for the unpacked models of endpoints that will serve again.
+
+    As on AWS an endpoint then needs neither its model nor the archive any more.
+    """
+    kept = {
+        models_folder(cloud, document["EndpointArn"].split(":")[3], document["EndpointName"], folder)
+        for document in cloud.store.list("endpoint")
+        if document["EndpointStatus"] not in ("Creating", "Deleting", "Failed")
+        and (folder := document["_plan"].get("Folder"))
+    }
+    for fleet in (cloud.state / "endpoints").glob("*/*/*"):
+        for part in fleet.iterdir():
+            if fleet not in kept or part.suffix != MODEL_SUFFIX:
+                remove_tree(part)
+        if fleet not in kept:
+            remove_tree(fleet)
 
 
 def recover(cloud: Cloud) -> None:

@@ -37,6 +37,9 @@ _MANY = 50_000
 #: Real seconds between two looks at the buffer.
 _LOOK = 0.5
 
+#: Real seconds at most until what could not be written is tried again.
+_AGAIN = 60.0
+
 
 class OfflineStore:
     """Writes what :class:`~local.runtime.record_store.RecordStore` has waiting."""
@@ -45,33 +48,49 @@ class OfflineStore:
         self._cloud = cloud
         self._records = cloud.part(RecordStore)
         self._writing = threading.Lock()
+        self._told: set[str] = set()
 
     def run(self) -> None:
         """Write what is due until the cloud stops, then what is left.
 
         What cannot be written then, or after a kill, is written at the next start.
         """
-        self.flush()
+        self._guarded_flush()
         delay = max(_LEAST_DELAY, self._cloud.clock.real(_DELAY))
         while not self._cloud.stopping.wait(_LOOK):
-            count, oldest = self._records.waiting()
-            if count and (count >= _MANY or self._cloud.clock.now() - oldest >= delay):
-                self.flush()
-        self.flush()
+            try:
+                count, oldest = self._records.waiting()
+            except Exception:
+                log.exception("the rows that wait for the offline store cannot be counted; trying again")
+                continue
+            now = self._cloud.clock.now()
+            due = count and (count >= _MANY or now - oldest >= delay)
+            if due and not self._guarded_flush() and self._cloud.stopping.wait(min(delay, _AGAIN)):
+                break
+        self._guarded_flush()
 
-    def flush(self) -> None:
-        """Write every waiting row now.
+    def _guarded_flush(self) -> bool:
+        try:
+            return self.flush()
+        except Exception:
+            # The worker must outlive whatever it is that failed: every group's rows go through it.
+            log.exception("the offline store could not be written; trying again")
+            return False
 
-        A group whose rows cannot be written gets the OfflineStoreStatus Blocked, and keeps them.
+    def flush(self) -> bool:
+        """Write every waiting row now; whether none had to stay.
+
+        A group whose rows cannot be written gets the OfflineStoreStatus Blocked, and keeps them; the others go on.
         """
         with self._writing:
             batches = self._records.assign(uuid.uuid4().hex)
             # Read after the rows were taken, so that the groups have every feature that a row has.
             groups = {group["FeatureGroupArn"]: group for group in self._cloud.store.list("feature-group")}
             blocked: dict[str, str] = {}
+            away: set[str] = set()
             for batch in batches:
                 arn = batch.partition("|")[0]
-                if arn in blocked:
+                if arn in away:
                     continue
                 if arn not in groups:
                     log.error("%s is gone: %d rows of its offline store are lost", arn, len(self._records.rows(batch)))
@@ -81,8 +100,16 @@ class OfflineStore:
                     self._write(groups[arn], batch)
                 except (ClientError, BotoCoreError) as error:
                     blocked[arn] = str(error)
+                    away.add(arn)
+                except Exception as error:
+                    # It is in the rows of this batch; neither other groups nor other hours are to suffer.
+                    blocked[arn] = f"{len(self._records.rows(batch))} rows cannot be written: {error}"
+                    if batch not in self._told:
+                        self._told.add(batch)
+                        log.exception("rows of %s cannot be written to its offline store, and stay", arn)
             for arn, group in groups.items():
                 self._report(group, blocked.get(arn))
+            return not blocked
 
     def _write(self, group: Document, batch: str) -> None:
         rows = self._records.rows(batch)
@@ -113,9 +140,14 @@ class OfflineStore:
 
 
 def _key(first: Row, batch: str) -> str:
-    time = dt.datetime.fromtimestamp(first.event_time, dt.UTC)
+    try:
+        time = dt.datetime.fromtimestamp(first.event_time, dt.UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise ValueError(f"event time {first.event_time} is no date, expected Unix seconds: {error}") from error
     suffix = hashlib.sha256(batch.encode()).hexdigest()[:16].upper()
-    return f"{time:year=%Y/month=%m/day=%d/hour=%H}/{time:%Y%m%dT%H%M%SZ}_{suffix}.parquet"
+    # %Y does not fill years with zeros everywhere.
+    year = f"{time.year:04}"
+    return f"year={year}/{time:month=%m/day=%d/hour=%H}/{year}{time:%m%dT%H%M%SZ}_{suffix}.parquet"
 
 
 def schema(group: Mapping[str, Any]) -> pa.Schema:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -78,9 +79,9 @@ def coerce(kind: str, text: str) -> Any:
     Raises:
         ValueError: When it is none of the type.
     """
-    if kind == "Integer" and re.fullmatch(r"[+-]?\d+", text):
+    if kind == "Integer" and re.fullmatch(r"[+-]?\d{1,19}", text) and _fits(int(text)):
         return int(text)
-    if kind == "Float" and re.fullmatch(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", text):
+    if kind == "Float" and re.fullmatch(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", text) and _fits(float(text)):
         return float(text)
     if kind == "Boolean" and text.lower() in ("true", "false"):
         return text.lower() == "true"
@@ -89,6 +90,13 @@ def coerce(kind: str, text: str) -> Any:
     raise ValueError(f"'{text}' is not of type {kind}")
 
 
+def _fits(value: float) -> bool:
+    """Whether it is an integer of 64 bits or a finite number."""
+    return -(2**63) <= value < 2**63 if isinstance(value, int) else math.isfinite(value)
+
+
 def is_of(kind: str, value: Any) -> bool:
     """Whether a value of a definition is of a parameter's type."""
-    return isinstance(value, PARAMETERS[kind]) and (kind == "Boolean" or not isinstance(value, bool))
+    if not isinstance(value, PARAMETERS[kind]) or (kind != "Boolean" and isinstance(value, bool)):
+        return False
+    return not isinstance(value, int | float) or _fits(value)

@@ -39,6 +39,9 @@ CREATE TABLE IF NOT EXISTS buffer (
 CREATE INDEX IF NOT EXISTS buffer_by_batch ON buffer (batch);
 """
 
+#: The last second that has a date: no event time and no end of a record's life is after it.
+LATEST = 253402300799.0
+
 #: Newer or equal wins: of two records with one event time, the last one written stays. What has expired never wins.
 _UPSERT = """
 INSERT INTO online (feature_group, id, event_time, deleted, expires, body) VALUES (?, ?, ?, ?, ?, ?)

@@ -6,6 +6,7 @@ provisioned throughput. Features are only ever added. A group's records are in :
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,12 +21,15 @@ from local.cloud.store import Document, public
 from local.runtime import offline_store, record_store
 from local.sagemaker import paging, tags
 
+log = logging.getLogger(__name__)
+
 KIND = "feature-group"
 
 #: Columns of the offline store that the feature store itself writes.
 RESERVED = frozenset({"is_deleted", "write_time", "api_invocation_time"})
 
 _LIMIT = 2500
+_SECONDS = {"Seconds": 1, "Minutes": 60, "Hours": 3600, "Days": 86400, "Weeks": 604800}
 _BUSY = frozenset({"Creating", "Deleting"})
 
 
@@ -114,6 +118,16 @@ def _check_ttl(online: Mapping[str, Any]) -> None:
     ttl = online.get("TtlDuration")
     if ttl is not None and set(ttl) != {"Unit", "Value"}:
         raise validation_error(f"TtlDuration {ttl}: expected both Unit and Value.")
+    if ttl is not None and time.time() + lifetime(ttl) > record_store.LATEST:
+        raise validation_error(
+            f"TtlDuration of {ttl['Value']} {ttl['Unit']} ends after the year 9999: choose a shorter one, or none for "
+            "records that never expire."
+        )
+
+
+def lifetime(ttl: Mapping[str, Any]) -> float:
+    """A ``TtlDuration`` in seconds."""
+    return float(ttl["Value"] * _SECONDS[ttl["Unit"]])
 
 
 def _check_throughput(params: Mapping[str, Any]) -> None:
@@ -334,14 +348,22 @@ def _announce(cloud: Cloud, region: str, group: Document) -> None:
 def recover(cloud: Cloud) -> None:
     """Finish what was under way, and start the worker that writes the offline store."""
     for group in cloud.store.list(KIND):
-        name, region = group["FeatureGroupName"], group["FeatureGroupArn"].split(":")[3]
-        if group["FeatureGroupStatus"] == "Creating":
-            _finish_creation(cloud, region, name)
-        elif group["FeatureGroupStatus"] == "Deleting":
-            _finish_deletion(cloud, region, name)
-        elif "_update" in group:
-            _finish_update(cloud, region, name)
+        try:
+            _finish(cloud, group)
+        except Exception:
+            # The other groups, and their offline store, are of use without it.
+            log.exception("%s: what a stop interrupted could not be finished", group["FeatureGroupArn"])
     cloud.spawn("offline store", cloud.part(offline_store.OfflineStore).run)
+
+
+def _finish(cloud: Cloud, group: Document) -> None:
+    name, region = group["FeatureGroupName"], group["FeatureGroupArn"].split(":")[3]
+    if group["FeatureGroupStatus"] == "Creating":
+        _finish_creation(cloud, region, name)
+    elif group["FeatureGroupStatus"] == "Deleting":
+        _finish_deletion(cloud, region, name)
+    elif "_update" in group:
+        _finish_update(cloud, region, name)
 
 
 OPERATIONS: dict[str, Handler] = {

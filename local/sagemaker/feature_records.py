@@ -19,10 +19,11 @@ from typing import Any
 from local.cloud.context import Call, Handler
 from local.cloud.errors import AwsError
 from local.cloud.store import Document
-from local.runtime.record_store import Record, RecordStore, Row
+from local.runtime.record_store import LATEST, Record, RecordStore, Row
 from local.sagemaker import feature_groups
 
-_SECONDS = {"Seconds": 1, "Minutes": 60, "Hours": 3600, "Days": 86400, "Weeks": 604800}
+#: The first second that has a date.
+_EARLIEST = -62135596800.0
 _ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z")
 _INTEGER = re.compile(r"[+-]?\d{1,19}")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -96,7 +97,13 @@ def _parse(name: str, kind: str, text: str) -> Any:
 
 def _event_time(name: str, kind: str, text: str) -> float:
     if kind == "Fractional":
-        return float(_parse(name, kind, text))
+        seconds = float(_parse(name, kind, text))
+        if _EARLIEST <= seconds <= LATEST:
+            return seconds
+        raise _invalid(
+            f"The event time feature [{name}] has the value '{text[:100]}'; expected Unix seconds of a date in the "
+            f"years 1 to 9999, {_EARLIEST:.0f} to {LATEST:.0f}: are these milliseconds?"
+        )
     with contextlib.suppress(ValueError):
         if _ISO.fullmatch(text):
             return dt.datetime.fromisoformat(text).timestamp()
@@ -139,7 +146,15 @@ def _types(group: Document) -> dict[str, str]:
 
 def _expiry(group: Document, event_time: float, ttl: Mapping[str, Any] | None) -> float | None:
     duration = ttl or (group.get("OnlineStoreConfig") or {}).get("TtlDuration")
-    return None if duration is None else event_time + duration["Value"] * _SECONDS[duration["Unit"]]
+    if duration is None:
+        return None
+    expires = event_time + feature_groups.lifetime(duration)
+    if expires > LATEST:
+        raise _invalid(
+            f"A TtlDuration of {duration['Value']} {duration['Unit']} from the record's event time on ends after the "
+            "year 9999: choose a shorter one, or none for a record that never expires."
+        )
+    return expires
 
 
 # -- writing ---------------------------------------------------------------------------------------------------------
@@ -235,7 +250,8 @@ def _read(
     ]
     answer: dict[str, Any] = {"Record": features} if features else {}
     if expiration == "Enabled" and record.expires is not None:
-        answer["ExpiresAt"] = dt.datetime.fromtimestamp(record.expires, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        expires = dt.datetime.fromtimestamp(min(record.expires, LATEST), dt.UTC)
+        answer["ExpiresAt"] = expires.strftime("%Y-%m-%dT%H:%M:%SZ")
     return answer
 
 

@@ -7,12 +7,14 @@ step makes; what only a run can tell is left to the run.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from local.cloud.errors import AwsError, validation_error
+from local.cloud.protocol import deeper
 from local.runtime import arguments, values
 from local.runtime.pipeline_graph import BRANCHES, PARAMETERS, Document, graph, is_of, own, walk
 from local.runtime.pipeline_policies import EXCEPTIONS, seconds
@@ -22,6 +24,9 @@ VERSION = "2020-12-01"
 
 #: Most parameters a definition may have.
 _PARAMETERS = 200
+
+#: Lists and objects in each other that a definition may have.
+_LEVELS = 100
 
 #: What ``Execution.`` has.
 EXECUTION = (
@@ -48,6 +53,9 @@ _PYTHON = {"String": "string", "Integer": "integer", "Float": "double", "Boolean
 _SHOWN = 10
 
 
+_DEEP = f"it is nested deeper than {_LEVELS} levels"
+
+
 class _Broken(Exception):
     """Nothing more can be said about a definition that is this far from being one."""
 
@@ -59,9 +67,13 @@ def parse(text: str) -> Document:
         AwsError: ``ValidationException`` with everything that is wrong with it.
     """
     try:
-        definition = json.loads(text)
+        definition = json.loads(text, parse_constant=_no_number, parse_float=_finite)
     except ValueError as error:
         raise _refusal([f"it is not JSON: {error}"]) from error
+    except RecursionError as error:
+        raise _refusal([_DEEP]) from error
+    if deeper(definition, _LEVELS):
+        raise _refusal([_DEEP])
     try:
         found = list(_findings(definition))
     except _Broken as error:
@@ -69,6 +81,17 @@ def parse(text: str) -> Document:
     if found:
         raise _refusal(found)
     return dict(definition)
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is not a number of JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text[:100]} is too large; expected one of at most 1.8e308")
+    return number
 
 
 def _refusal(found: list[str]) -> AwsError:

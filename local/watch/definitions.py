@@ -1,14 +1,36 @@
-"""What an alarm may say: refused when it is put, rather than never heard of again."""
+"""What an alarm and a datum may say: refused when it is put, rather than never heard of again."""
 
 from __future__ import annotations
 
+import datetime as dt
+import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from local.watch.evaluation import COMPARISONS, INSUFFICIENT, UnsupportedError, calculate, compose, statistic
+from local.cloud.context import ACCOUNT
+from local.watch.evaluation import (
+    COMPARISONS,
+    INSUFFICIENT,
+    RefusedError,
+    UnsupportedError,
+    calculate,
+    compose,
+    statistic,
+)
 
 _HIGH_RESOLUTION = (10, 20, 30)
+_MISSING = ("breaching", "notBreaching", "ignore", "missing")
+_ACTIONS = {
+    "alarm_actions": "AlarmActions",
+    "ok_actions": "OKActions",
+    "insufficient_data_actions": "InsufficientDataActions",
+}
+
+#: CloudWatch takes no number beyond, no more values in one datum, and no time further back or ahead.
+_LARGEST = 2.0**360
+_VALUES = 150
+_BACK, _AHEAD = dt.timedelta(weeks=2), dt.timedelta(hours=2)
 
 
 class DefinitionError(ValueError):
@@ -26,12 +48,22 @@ def check(params: Mapping[str, Any], existing: Collection[str]) -> None:
         DefinitionError: Says what is wrong.
     """
     try:
+        _actions(params)
         if params.get("rule") is not None:
             _composite(params["rule"], existing)
         else:
             _metric(params)
     except UnsupportedError as error:
         raise DefinitionError(f"not available in the local cloud: {error}") from error
+
+
+def _actions(params: Mapping[str, Any]) -> None:
+    for member, name in _ACTIONS.items():
+        for action in params.get(member) or []:
+            if not re.fullmatch(r"arn:aws[a-z-]*:[a-z0-9-]+:[^:\s]*:[^:\s]*:\S+", action):
+                raise DefinitionError(f"{name} '{action}' is not an ARN")
+            if not re.fullmatch(rf"arn:aws[a-z-]*:sns:[a-z0-9-]+:{ACCOUNT}:[^:\s]+", action):
+                raise UnsupportedError(f"{name} '{action}'; available: SNS topics of the account {ACCOUNT}")
 
 
 def _composite(rule: str, existing: Collection[str]) -> None:
@@ -55,6 +87,11 @@ def _metric(params: Mapping[str, Any]) -> None:
         raise UnsupportedError(f"ComparisonOperator {operator}; available: {', '.join(COMPARISONS)}")
     if params.get("threshold") is None:
         raise DefinitionError("Threshold is required")
+    if not math.isfinite(float(params["threshold"])):
+        raise DefinitionError(f"Threshold {params['threshold']} must be a finite number")
+    treatment = params.get("treat_missing_data")
+    if treatment is not None and treatment not in _MISSING:
+        raise DefinitionError(f"TreatMissingData '{treatment}' must be one of {', '.join(_MISSING)}")
     if params.get("evaluate_low_sample_count_percentile") == "ignore":
         raise UnsupportedError("EvaluateLowSampleCountPercentile ignore; available: evaluate")
     periods, needed = params.get("evaluation_periods"), params.get("datapoints_to_alarm")
@@ -123,3 +160,67 @@ def _period(period: Any) -> None:
     seconds = int(period)
     if seconds not in _HIGH_RESOLUTION and (seconds < 60 or seconds % 60):
         raise DefinitionError(f"Period {seconds} must be 10, 20, 30 or a multiple of 60")
+
+
+# -- data ------------------------------------------------------------------------------------------------------------
+
+
+def check_data(namespace: str, data: Sequence[Mapping[str, Any]], *, ours: bool) -> None:
+    """Check what somebody puts.
+
+    Args:
+        data: MetricData, as the API has it.
+        ours: Whether it is the cloud itself who puts it, to whom AWS' own namespaces belong.
+
+    Raises:
+        RefusedError: Says what is wrong with the first that CloudWatch would refuse.
+    """
+    if namespace.startswith("AWS/") and not ours:
+        raise RefusedError("InvalidParameterValue", "The value AWS/ for parameter Namespace is invalid.")
+    now = dt.datetime.now(dt.UTC)
+    for number, datum in enumerate(data, 1):
+        _datum(f"MetricData.member.{number}", datum)
+        if datum.get("Timestamp") is not None:
+            _timestamp(f"MetricData.member.{number}.Timestamp", datum["Timestamp"], now)
+
+
+def _datum(place: str, datum: Mapping[str, Any]) -> None:
+    given = [name for name in ("Value", "Values", "StatisticValues") if datum.get(name) not in (None, [], {})]
+    if not given:
+        message = f"One of {place}.Value, {place}.Values and {place}.StatisticValues must be specified."
+        raise RefusedError("MissingParameter", message)
+    if len(given) > 1:
+        listed = " and ".join(f"{place}.{name}" for name in given)
+        message = f"The parameters {listed} are mutually exclusive and you have specified more than one."
+        raise RefusedError("InvalidParameterCombination", message)
+    if "Value" in given:
+        _number(f"{place}.Value", datum["Value"])
+    for name, value in (datum.get("StatisticValues") or {}).items():
+        _number(f"{place}.StatisticValues.{name}", value)
+    values, counts = datum.get("Values") or [], datum.get("Counts") or []
+    if len(values) > _VALUES:
+        message = f"The collection {place}.Values must not have a size greater than {_VALUES}, got {len(values)}."
+        raise RefusedError("InvalidParameterValue", message)
+    if counts and len(counts) != len(values):
+        message = f"The parameters {place}.Values and {place}.Counts must be of the same size."
+        raise RefusedError("InvalidParameterValue", message)
+    for value in values:
+        _number(f"{place}.Values", value)
+    for count in counts:
+        _number(f"{place}.Counts", count, least=0.0)
+
+
+def _number(place: str, value: Any, least: float = -_LARGEST) -> None:
+    if not math.isfinite(value) or not least <= value <= _LARGEST:
+        raise RefusedError("InvalidParameterValue", f"The value {value} for parameter {place} is invalid.")
+
+
+def _timestamp(place: str, given: dt.datetime, now: dt.datetime) -> None:
+    at = given if given.tzinfo else given.replace(tzinfo=dt.UTC)
+    if at < now - _BACK:
+        wanted = "a time within the past two weeks"
+    elif at > now + _AHEAD:
+        wanted = "a time no more than two hours in the future"
+    else:
+        return
+    raise RefusedError("InvalidParameterValue", f"The parameter {place} must specify {wanted}, got {at.isoformat()}.")

@@ -28,7 +28,19 @@ COMPARISONS: Mapping[str, tuple[Callable[[float, float], bool], str]] = {
 
 
 class UnsupportedError(ValueError):
-    """Something an alarm asks for that this cloud does not evaluate."""
+    """Something an alarm or a query asks for that this cloud does not evaluate."""
+
+
+class RefusedError(ValueError):
+    """A request for or with metric data that CloudWatch would refuse.
+
+    Attributes:
+        code: CloudWatch's code of the error.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 # -- state -----------------------------------------------------------------------------------------------------------
@@ -103,6 +115,16 @@ def aggregate(samples: Sequence[Sample], name: str, *, until: float, width: floa
     return [compute(window) if window else None for window in windows]
 
 
+def divide(samples: Sequence[Sample], *, start: float, width: float, number: int) -> list[list[Sample]]:
+    """The samples of each of ``number`` windows of ``width`` seconds, the first of which begins at ``start``."""
+    windows: list[list[Sample]] = [[] for _ in range(number)]
+    for sample in samples:
+        place = math.floor((sample.time - start) / width)
+        if 0 <= place < number:
+            windows[place].append(sample)
+    return windows
+
+
 def statistic(name: str) -> Callable[[list[Sample]], Point]:
     """What computes a statistic of the samples of one period.
 
@@ -148,6 +170,15 @@ _BINARY: Mapping[type[ast.AST], Callable[[float, float], float]] = {
     ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Lt: operator.lt, ast.LtE: operator.le,
     ast.Eq: operator.eq, ast.NotEq: operator.ne,
 }  # fmt: skip
+
+
+def operands(expression: str) -> set[str]:
+    """The ids that a metric math expression may use; of one that cannot be read, none."""
+    try:
+        tree = ast.parse(expression, mode="eval")
+    except SyntaxError:
+        return set()
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
 def calculate(expression: str, series: Mapping[str, Sequence[Point]], number: int) -> list[Point]:

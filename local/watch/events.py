@@ -64,7 +64,7 @@ class EventBus:
         """Queue what a client put by ``PutEvents``.
 
         Args:
-            entries: Entries that were accepted, as the request spells them.
+            entries: Entries that were accepted, as the request spells them, each with the ``EventId`` of its answer.
         """
         for entry in entries:
             time = entry.get("Time")
@@ -75,6 +75,7 @@ class EventBus:
                 json.loads(entry["Detail"]),
                 region,
                 self._cloud.clock.now() if time is None else _seconds(time),
+                entry.get("EventId"),
             )
             bus = str(entry.get("EventBusName") or DEFAULT_BUS).rpartition("/")[2]
             self._queue(event, bus)
@@ -121,12 +122,18 @@ class EventBus:
 
 
 def new_event(
-    source: str, detail_type: str, resources: Sequence[str], detail: Mapping[str, Any], region: str, time: float
+    source: str,
+    detail_type: str,
+    resources: Sequence[str],
+    detail: Mapping[str, Any],
+    region: str,
+    time: float,
+    name: str | None = None,
 ) -> Event:
-    """EventBridge's envelope of one event."""
+    """EventBridge's envelope of one event, under an id of its own where ``name`` gives none."""
     return {
         "version": "0",
-        "id": str(uuid.uuid4()),
+        "id": name or str(uuid.uuid4()),
         "detail-type": detail_type,
         "source": source,
         "account": ACCOUNT,

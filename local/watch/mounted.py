@@ -2,12 +2,14 @@
 
 Rules, schedules and alarms are looked at several times a second, so they are read in this process; everything
 that changes something goes through the API. Owns the places where this cloud departs from moto: a new alarm has no
-data yet, a changed one keeps its state, and there are composite ones; alarms, patterns and schedule expressions that
-AWS would refuse are refused; and events are delivered by this cloud's own rules.
+data yet, a changed one keeps its state, and there are composite ones; alarms, metric data, patterns and schedule
+expressions that AWS would refuse are refused; metric data are looked up by metric, with percentiles and metric math;
+and events are delivered by this cloud's own rules.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import uuid
@@ -15,7 +17,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from local.cloud.context import ACCOUNT
-from local.watch import definitions, expressions, patterns
+from local.watch import definitions, expressions, metrics, patterns
+from local.watch.evaluation import RefusedError, UnsupportedError
 
 
 @functools.cache
@@ -28,13 +31,110 @@ def correct() -> None:
 
     for owner, name, change in (
         (CloudWatchBackend, "put_metric_alarm", _keeping_state),
+        (CloudWatchResponse, "put_metric_data", _checking_data),
         (EventsBackend, "put_rule", _checking_rule),
         (Rule, "send_to_targets", _only_to_archives),
         (EventBridgeSchedulerBackend, "create_schedule", _checking_schedule),
         (EventBridgeSchedulerBackend, "update_schedule", _checking_schedule),
     ):
         setattr(owner, name, change(getattr(owner, name)))
-    CloudWatchResponse.put_composite_alarm = _put_composite_alarm  # type: ignore[attr-defined]
+    for owner, name, answer in (
+        (CloudWatchResponse, "list_metrics", _list_metrics),
+        (CloudWatchResponse, "get_metric_data", _get_metric_data),
+        (CloudWatchResponse, "get_metric_statistics", _get_metric_statistics),
+        (CloudWatchResponse, "put_composite_alarm", _put_composite_alarm),
+    ):
+        setattr(owner, name, answer)
+
+
+@contextlib.contextmanager
+def _refusing() -> Iterator[None]:
+    """Say in CloudWatch's way what a request for or with metric data is refused for."""
+    from moto.cloudwatch.exceptions import CloudWatchException, ValidationError
+
+    try:
+        yield
+    except UnsupportedError as error:
+        raise ValidationError(f"{error}: not available in the local cloud.") from error
+    except RefusedError as error:
+        raise CloudWatchException(error.code, str(error)) from error
+
+
+def _checking_data(put: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(put)
+    def put_metric_data(self: Any) -> Any:
+        namespace = self._get_param("Namespace")
+        with _refusing():
+            if self._get_param("EntityMetricData"):
+                raise UnsupportedError("EntityMetricData")
+            # Looked at only where it matters, since it takes a while.
+            ours = namespace.startswith("AWS/") and _from_here()
+            definitions.check_data(namespace, self._get_param("MetricData", []), ours=ours)
+        return put(self)
+
+    return put_metric_data
+
+
+def _from_here() -> bool:
+    """Whether the request came over a connection that this process opened, which only the cloud's own parts do."""
+    import flask
+    import psutil
+
+    port = int(flask.request.environ.get("REMOTE_PORT") or 0)
+    return any(each.laddr and each.laddr.port == port for each in psutil.Process().net_connections("tcp"))
+
+
+def _list_metrics(self: Any) -> Any:
+    from moto.core.responses import ActionResult
+
+    params, backend = self._get_params(), self.cloudwatch_backend
+    asked = params.get("MetricName"), params.get("Namespace"), params.get("Dimensions") or []
+    with _refusing():
+        if given := [name for name in ("IncludeLinkedAccounts", "OwningAccount") if params.get(name)]:
+            raise UnsupportedError(" and ".join(given))
+        if params.get("NextToken"):
+            # Goes on with what was found for the first page.
+            token, found = backend.list_metrics(params["NextToken"], *asked)
+        else:
+            recent = params.get("RecentlyActive") is not None
+            token, found = backend._get_paginated(metrics.listed(backend, *asked, recent=recent))
+    return ActionResult({"Metrics": found, "NextToken": token})
+
+
+def _get_metric_data(self: Any) -> Any:
+    from moto.core.responses import ActionResult
+
+    params = self._get_params()
+    with _refusing():
+        if params.get("NextToken"):
+            raise RefusedError("InvalidParameterValue", "The value of the parameter NextToken is invalid.")
+        results = metrics.data(
+            self.cloudwatch_backend,
+            params.get("MetricDataQueries", []),
+            start=params["StartTime"],
+            end=params["EndTime"],
+            ascending=params.get("ScanBy") == "TimestampAscending",
+            **({"most": int(params["MaxDatapoints"])} if params.get("MaxDatapoints") else {}),
+        )
+    return ActionResult({"MetricDataResults": results})
+
+
+def _get_metric_statistics(self: Any) -> Any:
+    from moto.core.responses import ActionResult
+
+    params = self._get_params()
+    with _refusing():
+        datapoints = metrics.statistics(
+            self.cloudwatch_backend,
+            params,
+            params.get("Statistics") or [],
+            params.get("ExtendedStatistics") or [],
+            unit=params.get("Unit"),
+            start=params["StartTime"],
+            end=params["EndTime"],
+            period=params["Period"],
+        )
+    return ActionResult({"Label": params["MetricName"], "Datapoints": datapoints})
 
 
 def _put_composite_alarm(self: Any) -> Any:

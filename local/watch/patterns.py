@@ -8,6 +8,7 @@ operator is refused by name: a rule that silently matches nothing, or everything
 from __future__ import annotations
 
 import ipaddress
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -46,6 +47,8 @@ def check(pattern: Any) -> None:
     """
     if not isinstance(pattern, Mapping):
         raise PatternError(f"{pattern!r} is not an object")
+    if not pattern:
+        raise PatternError("Empty objects are not allowed")
     for key, wanted in pattern.items():
         if key == "$or":
             if not isinstance(wanted, list) or len(wanted) < 2:
@@ -81,6 +84,8 @@ def _entry(wanted: Any, value: Any) -> bool:
 
 
 def _test(wanted: Any) -> Callable[[Any], bool]:
+    if isinstance(wanted, list) or (isinstance(wanted, float) and not math.isfinite(wanted)):
+        raise PatternError(f"{wanted!r} cannot be a value of an array in a pattern")
     if not isinstance(wanted, Mapping):
         return lambda value: _same(value, wanted)
     if len(wanted) != 1:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.watch import access, mounted, patterns, targets
+from local.watch import access, mounted, patterns, refusals, targets
 from local.watch.events import DELIVERIES, EVENTS
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ _LOOK = 0.5
 def start(cloud: Cloud) -> None:
     """Start the worker; what a former daemon left in the queues goes first."""
     mounted.correct()
+    refusals.correct()
     cloud.spawn("rules", _work, cloud)
 
 

@@ -1,7 +1,7 @@
 """Delivery to one target: a SageMaker pipeline, an SNS topic, an SQS queue or a CloudWatch log group.
 
 Owns what is sent and under whose permission. Other targets, and members of a target that this cloud does not
-honour, are refused when something is delivered, by name.
+honour, are refused by name: when they are put, and once more when something is delivered.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from local.watch import access
+from local.cloud.context import ACCOUNT
+from local.watch import access, templates
+from local.watch.events import stamp
 
 if TYPE_CHECKING:
     from local.cloud.context import Cloud
@@ -25,6 +27,7 @@ _HONOURED = {
     "RetryPolicy", "DeadLetterConfig",
 }  # fmt: skip
 _THROTTLED = frozenset({"Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded"})
+_ARN = re.compile(r"arn:aws[a-z-]*:(?P<service>[a-z0-9-]+):(?P<region>[a-z0-9-]*):(?P<account>\d*):\S+")
 _GONE = ("NotFound", "NonExistent", "DoesNotExist")
 
 
@@ -42,16 +45,17 @@ class DeliveryError(Exception):
         self.passing = passing
 
 
-def send(cloud: Cloud, delivery: Document) -> None:
-    """Make one delivery, as :meth:`local.watch.events.EventBus.deliver` has it.
+def check(target: Document) -> None:
+    """Refuse a target that nothing can ever be delivered to.
+
+    Args:
+        target: As ``PutTargets`` and ``CreateSchedule`` spell it.
 
     Raises:
-        DeliveryError: When it failed.
+        DeliveryError: Says why, and what is available.
     """
-    target = delivery["target"]
-    service, kind = _kind(target["Arn"])
-    sender = _SENDERS.get((service, kind))
-    if sender is None:
+    _check_arn(target["Arn"])
+    if _kind(target["Arn"]) not in _SENDERS:
         raise DeliveryError(
             "INVALID_PARAMETER",
             f"Target {target['Arn']} is not available in the local cloud; available: pipelines of SageMaker, "
@@ -60,8 +64,43 @@ def send(cloud: Cloud, delivery: Document) -> None:
     if others := sorted(set(target) - _HONOURED):
         message = f"{', '.join(others)} of a target is not available in the local cloud."
         raise DeliveryError("INVALID_PARAMETER", message)
+    if dead := target.get("DeadLetterConfig", {}).get("Arn"):
+        _check_arn(dead)
+        if _kind(dead) != ("sqs", ""):
+            raise DeliveryError("INVALID_PARAMETER", f"DeadLetterConfig: {dead} is not the ARN of an SQS queue.")
     try:
-        sender(cloud, delivery)
+        if "InputPath" in target:
+            templates.check_path(target["InputPath"])
+        if "InputTransformer" in target:
+            templates.check(target["InputTransformer"])
+    except templates.TemplateError as error:
+        raise DeliveryError("INVALID_PARAMETER", str(error)) from error
+
+
+def _check_arn(arn: str) -> None:
+    found = _ARN.fullmatch(arn)
+    if found is None:
+        raise DeliveryError(
+            "INVALID_PARAMETER",
+            f"Parameter {arn} is not valid. Reason: Provided Arn is not in correct format, "
+            f"such as arn:aws:sqs:eu-west-1:{ACCOUNT}:orders.",
+        )
+    if _kind(arn) in _SENDERS and (found["account"] != ACCOUNT or not found["region"]):
+        raise DeliveryError(
+            "INVALID_PARAMETER", f"Target {arn} is not in the local cloud, which has the account {ACCOUNT} alone."
+        )
+
+
+def send(cloud: Cloud, delivery: Document) -> None:
+    """Make one delivery, as :meth:`local.watch.events.EventBus.deliver` has it.
+
+    Raises:
+        DeliveryError: When it failed.
+    """
+    target = delivery["target"]
+    check(target)
+    try:
+        _SENDERS[_kind(target["Arn"])](cloud, delivery)
     except access.AccessError as error:
         raise DeliveryError(error.code, str(error)) from error
     except ClientError as error:
@@ -125,37 +164,20 @@ def _message(delivery: Document) -> str:
     if "InputPath" in target:
         payload = resolve(target["InputPath"], payload)
     elif transformer := target.get("InputTransformer"):
-        return _transformed(transformer, payload)
+        return templates.fill(transformer, payload, rule=delivery["sender"], received=stamp(delivery["created"]))
     return payload if isinstance(payload, str) else json.dumps(payload)
 
 
-def _transformed(transformer: Document, event: Any) -> str:
-    values = {name: resolve(path, event) for name, path in transformer.get("InputPathsMap", {}).items()}
-
-    def value(match: re.Match[str]) -> str:
-        name = match[1]
-        if name not in values:
-            raise DeliveryError("INVALID_PARAMETER", f"InputTemplate names <{name}>, which InputPathsMap lacks.")
-        return values[name] if isinstance(values[name], str) else json.dumps(values[name])
-
-    return re.sub(r"<([A-Za-z0-9_.\-]+)>", value, transformer["InputTemplate"])
-
-
 def resolve(path: str, event: Any) -> Any:
-    """The value at a JSON path of names and indexes, such as ``$.detail.items[0]``.
+    """The value at a JSON path of an event.
 
     Raises:
         DeliveryError: When the path is not one, or the event has nothing there.
     """
-    if not re.fullmatch(r"\$(\.[^.\[\]$\s]+|\[\d+\]|\['[^']+'\])*", path):
-        raise DeliveryError("INVALID_PARAMETER", f"'{path}' is not a JSON path such as $.detail.alarmName.")
-    value = event
-    for name, index, quoted in re.findall(r"\.([^.\[\]]+)|\[(\d+)\]|\['([^']+)'\]", path):
-        try:
-            value = value[int(index)] if index else value[name or quoted]
-        except (KeyError, IndexError, TypeError) as error:
-            raise DeliveryError("INVALID_PARAMETER", f"The event has nothing at '{path}'.") from error
-    return value
+    try:
+        return templates.resolve(path, event)
+    except (templates.TemplateError, templates.AbsentError) as error:
+        raise DeliveryError("INVALID_PARAMETER", str(error)) from error
 
 
 # -- where it goes ---------------------------------------------------------------------------------------------------

@@ -70,6 +70,29 @@ def test_reset_wants_an_answer_and_deletes_nothing_else(millrace: Millrace) -> N
     assert not fresh.state.exists()
 
 
+def test_a_daemon_that_hangs_is_named_with_its_end(millrace: Millrace) -> None:
+    pid = millrace.json("local", "start")["pid"]
+    psutil.Process(pid).suspend()
+    try:
+        words = f"process {pid} holds {millrace.state} but does not answer: `millrace local stop`, then `kill -9 {pid}`"
+        assert words in millrace("local", "status").stdout
+        found = millrace.json("local", "status")
+        assert (found["running"], found["pid"]) == (False, pid)
+        assert words in millrace.error("status", "flights")
+        assert words in millrace.error("local", "start")
+    finally:
+        psutil.Process(pid).resume()
+    assert eventually(lambda: client.status(millrace.state))
+
+
+@pytest.mark.parametrize("facts", ["{broken", "{}", "[]", '{"endpoint_url": 5, "pid": 1}', "\udcff"])
+def test_what_is_said_of_a_daemon_and_is_no_sense_is_of_none(millrace: Millrace, facts: str) -> None:
+    millrace.state.mkdir()
+    (millrace.state / "daemon.json").write_text(facts, errors="surrogateescape")
+    assert "is not running; start it" in millrace("local", "status").stdout
+    assert "is not running" in millrace.error("status", "flights")
+
+
 def test_a_given_pace_and_port_are_kept_to(millrace: Millrace) -> None:
     started = millrace.json("local", "start", "--scale", "3600")
     port = started["port"]

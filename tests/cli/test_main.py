@@ -48,7 +48,12 @@ def test_every_command_has_help_that_begins_as_the_list_says(name: str) -> None:
         (["run", "flights", "--pipeline", "nope"], "'nope' is not one of"),
         (["run", "flights", "--frobnicate"], "No such option '--frobnicate'"),
         (["up", "churn", "--stack", "flights-local"], "stack flights-local is of use case 'flights', not 'churn'"),
-        (["local", "start", "--scale", "0"], "0.0 is not in the range x>0"),
+        (["local", "start", "--scale", "0"], "0.0 is not in the range 1<=x<=1000000"),
+        (["local", "start", "--scale", "nan"], "nan is not in the range 1<=x<=1000000"),
+        (["local", "start", "--scale", "inf"], "inf is not in the range 1<=x<=1000000"),
+        (["local", "start", "--scale", "1e-300"], "is not in the range 1<=x<=1000000"),
+        (["local", "start", "--state", f"/tmp/{'x' * 300}"], "File name too long"),
+        (["logs", ""], "NAME is empty"),
     ],
 )
 def test_used_wrongly_is_exit_code_2(millrace: Millrace, arguments: list[str], said: str) -> None:
@@ -64,6 +69,7 @@ def test_used_wrongly_is_exit_code_2(millrace: Millrace, arguments: list[str], s
         (["up", "--stack", "flights-moon"], ["'flights-moon'", "flights-local"]),
         (["status", "flights"], ["not running", "millrace up", "millrace local start", "millrace local env"]),
         (["local", "logs"], ["daemon.log", "millrace local start"]),
+        (["local", "start", "--state", "/proc/foo"], ["/proc/foo", "cannot be", "--state"]),
     ],
 )
 def test_what_cannot_be_done_is_one_clear_error_and_exit_code_1(
@@ -85,10 +91,32 @@ def test_verbose_shows_the_trace(millrace: Millrace) -> None:
     assert "error: use case 'churn'" in done.stderr
 
 
+GONE = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+
+
 def test_a_cloud_that_is_gone_is_an_error_not_a_trace(millrace: Millrace) -> None:
-    text = millrace.error(
-        "status", "flights",
-        AWS_ENDPOINT_URL="http://127.0.0.1:1", AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="x",
-    )  # fmt: skip
+    text = millrace.error("status", "flights", MILLRACE_STATE="", **GONE)
     assert "http://127.0.0.1:1" in text
     assert "millrace local env" in text
+
+
+def test_a_folder_that_is_named_goes_before_an_endpoint_of_the_shell(millrace: Millrace) -> None:
+    named = millrace.state.parent / "named"
+    given = millrace.error("status", "flights", "--state", str(named), MILLRACE_STATE="", **GONE)
+    assert f"the local cloud of {named} is not running" in given
+    assert f"the local cloud of {millrace.state} is not running" in millrace.error("status", "flights", **GONE)
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1", "http://localhost:4566", "http://[::1]:4566"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status", "flights", "--env", "dev"],
+        ["logs", "flights-dev", "--env", "dev"],
+        ["up", "--stack", "flights-dev", "--yes"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_the_local_cloud_is_not_taken_for_an_account(millrace: Millrace, arguments: list[str], address: str) -> None:
+    text = millrace.error(*arguments, **{**GONE, "AWS_ENDPOINT_URL": address})
+    assert f"AWS_ENDPOINT_URL is the local cloud's, {address}, and environment 'dev' is not local; unset it" in text

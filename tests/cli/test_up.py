@@ -132,6 +132,25 @@ def test_after_a_kill_the_next_up_clears_the_lock_and_adopts_what_was_made(cloud
     assert eventually(lambda: not left(cloud, before))
 
 
+def test_of_two_at_once_the_second_waits(cloud: Millrace) -> None:
+    both = [Up(cloud), Up(cloud)]
+    for up in both:
+        up.once(lambda up=up: "✓ provision" in up.said)
+    assert [up.interrupt() for up in both] == [130, 130]
+    assert locks(cloud) == []
+
+
+def test_an_update_that_runs_is_waited_for(cloud: Millrace) -> None:
+    first = Up(cloud)
+    first.once(lambda: first.is_creating("iam/role"))
+    # As a bare `pulumi up` would be: without the command's own lock.
+    (cloud.state / "stacks" / f"{STACK}.lock").unlink()
+    second = Up(cloud)
+    second.once(lambda: "✓ provision" in second.said)
+    assert "✓ provision" in first.said
+    assert [up.interrupt() for up in (first, second)] == [130, 130]
+
+
 def test_pulumi_ends_when_the_command_is_killed(cloud: Millrace) -> None:
     before = set(psutil.pids())
     up = Up(cloud)

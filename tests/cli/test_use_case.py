@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.local.hosted import eventually
+from tests.local.jobs import bucket
 
 from .conftest import STACK, Loop, Millrace
 
@@ -123,6 +124,8 @@ def test_no_wait_returns_and_ctrl_c_ends_the_waiting_alone(pipelines: Loop) -> N
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["logs", "arn:foo"], "'arn:foo' is not the ARN of a pipeline's execution; expected arn:"),
+        (["logs", "/Work"], "there is no pipeline ''"),
         (["logs", "nobody"], "nothing has logged under 'nobody'"),
         (["logs", "no-such-pipeline/Work"], "there is no pipeline 'no-such-pipeline'"),
         (["logs", f"{STACK}-training/Play"], "has run no step 'Play'; it has: Work"),
@@ -156,7 +159,7 @@ def test_status_says_what_serves_what_waits_and_what_fires(served: Loop, pipelin
     serves = served.sagemaker.list_model_packages(ModelPackageGroupName=STACK, ModelApprovalStatus="Approved")
     version = serves["ModelPackageSummaryList"][0]["ModelPackageVersion"]
     found = served.millrace.json("status", "flights")
-    assert set(found) == {"stack", "endpoint", "model", "pending", "alarms", "executions"}
+    assert set(found) == {"stack", "data_time", "endpoint", "model", "pending", "alarms", "executions"}
     assert set(found["endpoint"]) == {"name", "status", "version", "since", "reason"}
     assert (found["endpoint"]["status"], found["endpoint"]["version"]) == ("InService", version)
     assert [gate["passed"] for gate in found["model"]["gates"]] == [True, True, True]
@@ -179,11 +182,15 @@ def test_status_of_a_cloud_with_nothing_in_it(millrace: Millrace) -> None:
     millrace("local", "start")
     found = millrace.json("status", "flights")
     assert found["endpoint"]["status"] == "pending its first approved model"
-    assert (found["model"], found["pending"], found["alarms"]) == (None, [], [])
+    assert (found["data_time"], found["model"], found["pending"], found["alarms"]) == (None, None, [], [])
     assert "pending its first approved model" in millrace("status", "flights").stdout
     assert "pending its first approved model" in millrace.error("invoke", "flights", "--json", "{}")
     assert "there is no model at all" in millrace.error("approve", "flights")
     assert "provision the stack first" in millrace.error("run", "flights")
+    # As after `pulumi destroy`.
+    absent = f"stack {STACK} is not provisioned; run `millrace up flights`"
+    assert absent in millrace.error("invoke", "flights", "--sample")
+    assert absent in millrace.error("replay", "flights", "--since", "2013-04-01", "--until", "2013-04-02")
 
 
 def test_invoke_prints_the_answer(served: Loop) -> None:
@@ -198,6 +205,10 @@ def test_invoke_prints_the_answer(served: Loop) -> None:
     assert "model loaded" in served("logs", STACK).stdout
 
 
+def refusal(served: Loop, *arguments: str) -> str:
+    return served("invoke", "flights", *arguments, code=1).stderr
+
+
 def test_invoke_says_why_a_request_is_refused(served: Loop, tmp_path: Path) -> None:
     refused = tmp_path / "rows.csv"
     refused.write_text("status 400")
@@ -206,8 +217,28 @@ def test_invoke_says_why_a_request_is_refused(served: Loop, tmp_path: Path) -> N
     assert "--json is not JSON" in served("invoke", "flights", "--json", "{", code=1).stderr
     assert ".json, .jsonl, .csv" in served("invoke", "flights", "--file", "rows.xls", code=1).stderr
     assert "cannot be read: No such file" in served("invoke", "flights", "--file", "gone.csv", code=1).stderr
+    deep = tmp_path / "deep.json"
+    deep.write_text("[" * 100_000)
+    assert f"{deep} is not JSON that can be read: it is nested too deeply" in refusal(served, "--file", str(deep))
+    assert "--json is not UTF-8" in refusal(served, "--json", '{"a": "\udce9"}')
+    large = tmp_path / "large.csv"
+    large.write_bytes(b"x" * 6_291_457)
+    assert "6291457 bytes; expected at most 6291456" in refusal(served, "--file", str(large))
     assert "exactly one of" in served("invoke", "flights", code=2).stderr
     assert "exactly one of" in served("invoke", "flights", "--json", "1", "--sample", code=2).stderr
+
+
+def test_status_says_the_data_time_and_at_its_end_there_is_no_sample(served: Loop) -> None:
+    lake = f"{STACK}-lake-123456789012"
+    clock = b'{"now": "2013-04-03T00:00:00Z"}'
+    bucket(served.daemon, lake).put_object(Bucket=lake, Key="clock.json", Body=clock)
+    assert "data time 2013-04-03 00:00:00Z" in served("status", "flights").stdout
+    assert served.millrace.json("status", "flights")["data_time"] == "2013-04-03T00:00:00.000Z"
+    # Past the last event that there is.
+    served.daemon.client("s3").put_object(Bucket=lake, Key="clock.json", Body=b'{"now": "2014-03-01T00:00:00Z"}')
+    said = refusal(served, "--sample")
+    assert "no event to send as a sample: events() gives none in the 7 days after 2014-03-01" in said
+    assert "send a request of your own" in said
 
 
 def test_replay_says_what_the_bundle_says(served: Loop) -> None:

@@ -16,7 +16,8 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from local.runtime import router
+from local.runtime import fleet, router
+from local.runtime.fleet import remove_tree
 from local.runtime.hosting import Hosting, recover
 from tests.local.hosted import (
     IMAGE,
@@ -428,6 +429,35 @@ class TestRestart:
         cloud = again()
         assert cloud.describe_endpoint(EndpointName="r")["EndpointStatus"] == "InService"
         assert cloud.ask("r") == b"r-1"
+
+    def test_the_model_s_archive_is_not_needed_again(self, hosted: HostedCloud, again: Any) -> None:
+        hosted.endpoint("r", hosted.config("r-1"))
+        hosted.config("r-2")
+        hosted.update_endpoint(EndpointName="r", EndpointConfigName="r-2")
+        hosted.settled("r")
+        hosted.aws("s3").delete_object(Bucket="models", Key="r-2.tar.gz")
+        cloud = again()
+        assert cloud.ask("r") == b"r-2"
+        assert "FailureReason" not in cloud.describe_endpoint(EndpointName="r")
+        folder = cloud.cloud.state / "endpoints" / REGION / "r"
+        assert len(list(folder.iterdir())) == 1, "what served before the update is removed"
+        cloud.delete_endpoint(EndpointName="r")
+        eventually(lambda: cloud.gone("r"))
+        assert list(folder.iterdir()) == []
+
+    def test_a_lost_model_is_waited_for(self, hosted: HostedCloud, again: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(fleet, "MODEL_INTERVAL", 0.2)
+        hosted.endpoint("r", hosted.config("r-1"))
+        archive = hosted.aws("s3").get_object(Bucket="models", Key="r-1.tar.gz")["Body"].read()
+        hosted.aws("s3").delete_object(Bucket="models", Key="r-1.tar.gz")
+        hosted.go_down()
+        remove_tree(hosted.cloud.state / "endpoints")
+        cloud = again()
+        reason = eventually(lambda: cloud.describe_endpoint(EndpointName="r").get("FailureReason"))
+        assert "Could not find model data at s3://models/r-1.tar.gz" in reason
+        cloud.aws("s3").put_object(Bucket="models", Key="r-1.tar.gz", Body=archive)
+        assert cloud.ask("r") == b"r-1"
+        eventually(lambda: "FailureReason" not in cloud.describe_endpoint(EndpointName="r"))
 
     def test_what_was_being_created_is_created(self, hosted: HostedCloud, again: Any) -> None:
         hosted.endpoint("r", hosted.config("r-1"))

@@ -6,8 +6,10 @@ import io
 import itertools
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,10 @@ def settled(daemon: CloudDaemon, name: str) -> dict[str, Any]:
         return None if busy else group
 
     return dict(until(done))
+
+
+def gone(daemon: CloudDaemon, name: str) -> bool:
+    return not daemon.client("sagemaker").list_feature_groups(NameContains=name)["FeatureGroupSummaries"]
 
 
 def record(**values: str) -> list[dict[str, str]]:
@@ -217,12 +223,7 @@ def test_a_deleted_group_loses_its_records_and_keeps_its_files(hurried: CloudDae
     name = group["FeatureGroupName"]
     put(hurried, group, "JFK", "2026-11-02T09:00:00Z")
     sagemaker.delete_feature_group(FeatureGroupName=name)
-
-    def gone() -> bool:
-        found = sagemaker.list_feature_groups(NameContains=name)["FeatureGroupSummaries"]
-        return not found
-
-    until(gone)
+    until(partial(gone, hurried, name))
     assert [row["station"] for row in rows(hurried, group)] == ["JFK"]
     again = create(hurried, FeatureGroupName=name)
     assert get(hurried, again, "JFK") is None
@@ -274,6 +275,31 @@ def test_a_bad_value_is_refused(hurried: CloudDaemon, values: dict[str, str], sa
         put(hurried, group, **{"station": "JFK", "known_at": "2026-11-02T09:00:00Z", **values})
     assert refusal.value.response["Error"]["Code"] == "ValidationError"
     assert get(hurried, group, "JFK") is None
+
+
+SECONDS = [
+    {"FeatureName": "station", "FeatureType": "String"},
+    {"FeatureName": "known_at", "FeatureType": "Fractional"},
+]
+
+
+@pytest.mark.parametrize("known_at", ["1793611677000", "1e18", "1e300", "-1e11", "253402300800"])
+def test_an_event_time_that_is_no_date_is_refused(hurried: CloudDaemon, known_at: str) -> None:
+    runtime = hurried.client("sagemaker-featurestore-runtime")
+    group = create(hurried, FeatureDefinitions=SECONDS, **offline())
+    name = group["FeatureGroupName"]
+    said = rf"\[known_at\] has the value '{known_at}'; expected Unix seconds"
+    with pytest.raises(ClientError, match=said) as refusal:
+        put(hurried, group, "JFK", known_at)
+    assert refusal.value.response["Error"]["Code"] == "ValidationError"
+    with pytest.raises(ClientError, match=said):
+        runtime.delete_record(FeatureGroupName=name, RecordIdentifierValueAsString="JFK", EventTime=known_at)
+    entry = {"FeatureGroupName": name, "Record": record(station="JFK", known_at=known_at)}
+    (error,) = runtime.batch_write_record(Entries=[entry])["Errors"]
+    assert error["ErrorCode"] == "ValidationError"
+    put(hurried, group, "JFK", "1793611677.5")
+    assert get(hurried, group, "JFK") == {"station": "JFK", "known_at": "1793611677.5"}
+    until(lambda: [row["known_at"] for row in rows(hurried, group)] == [1793611677.5])
 
 
 def test_an_unknown_group_is_404_to_a_reader_and_400_to_a_writer(hurried: CloudDaemon) -> None:
@@ -332,6 +358,26 @@ def test_time_to_live(hurried: CloudDaemon) -> None:
         TtlDuration={"Unit": "Seconds", "Value": 1},
     )
     assert get(hurried, group, "JFK") is None, "the record's own time to live is over"
+
+
+def test_a_time_to_live_beyond_all_dates_is_refused(hurried: CloudDaemon) -> None:
+    runtime = hurried.client("sagemaker-featurestore-runtime")
+    group, ever = create(hurried), {"Unit": "Weeks", "Value": 2**31 - 1}
+    name = group["FeatureGroupName"]
+    values = record(station="JFK", known_at="2026-11-02T09:00:00Z")
+    with pytest.raises(ClientError, match="TtlDuration of 2147483647 Weeks") as refusal:
+        runtime.put_record(FeatureGroupName=name, Record=values, TtlDuration=ever)
+    assert refusal.value.response["Error"]["Code"] == "ValidationError"
+    assert get(hurried, group, "JFK") is None
+    for change in (
+        lambda: create(hurried, OnlineStoreConfig={"EnableOnlineStore": True, "TtlDuration": ever}),
+        lambda: hurried.client("sagemaker").update_feature_group(
+            FeatureGroupName=name, OnlineStoreConfig={"TtlDuration": ever}
+        ),
+    ):
+        with pytest.raises(ClientError, match="TtlDuration of 2147483647 Weeks") as refusal:
+            change()
+        assert refusal.value.response["Error"]["Code"] == "ValidationException"
 
 
 def test_many_records_at_a_time(hurried: CloudDaemon) -> None:
@@ -455,3 +501,50 @@ def test_nothing_is_lost_when_the_cloud_is_killed(tmp_path: Path) -> None:
     finally:
         daemon.stop()
     assert running.pid != daemon.running.pid
+
+
+def test_one_group_that_cannot_be_written_does_not_stop_the_others(tmp_path: Path) -> None:
+    daemon = CloudDaemon(tmp_path / "state", scale=3600.0)
+    daemon.start()
+    try:
+        prepare(daemon)
+        bad = create(daemon, FeatureDefinitions=SECONDS, **offline())
+        good, last = create(daemon, **offline()), create(daemon, **offline())
+        daemon.stop()
+        # What a cloud has kept that did not look at event times.
+        with sqlite3.connect(daemon.state / "online.sqlite") as db:
+            db.execute(
+                "INSERT INTO buffer (feature_group, event_time, hour, written, body) VALUES (?, ?, ?, ?, ?)",
+                (bad["FeatureGroupArn"], 1.8e12, 5 * 10**8, time.time(), '{"station": "JFK", "known_at": 1.8e12}'),
+            )
+            db.execute(
+                "INSERT INTO online (feature_group, id, event_time, deleted, expires, body) VALUES (?, ?, ?, ?, ?, ?)",
+                (bad["FeatureGroupArn"], "EWR", 1.8e12, 0, 1e18, '{"station": "EWR"}'),
+            )
+        db.close()
+        daemon.start()
+        answer = daemon.client("sagemaker-featurestore-runtime").get_record(
+            FeatureGroupName=bad["FeatureGroupName"],
+            RecordIdentifierValueAsString="EWR",
+            ExpirationTimeResponse="Enabled",
+        )
+        assert answer["ExpiresAt"] == "9999-12-31T23:59:59Z"
+        put(daemon, good, "LGA", "2026-11-02T09:00:00Z")
+        put(daemon, bad, "LGA", "1793611677")
+        until(lambda: [row["station"] for row in rows(daemon, good)] == ["LGA"])
+        until(lambda: [row["station"] for row in rows(daemon, bad)] == ["LGA"])
+        sagemaker = daemon.client("sagemaker")
+        status = sagemaker.describe_feature_group(FeatureGroupName=bad["FeatureGroupName"])["OfflineStoreStatus"]
+        assert status["Status"] == "Blocked"
+        assert "1800000000000.0" in status["BlockedReason"]
+        for group in (last, bad):
+            name = group["FeatureGroupName"]
+            sagemaker.delete_feature_group(FeatureGroupName=name)
+            until(partial(gone, daemon, name))
+        put(daemon, good, "EWR", "2026-11-02T09:00:00Z")
+        until(lambda: len(rows(daemon, good)) == 2)
+        log = (daemon.state / "daemon.log").read_text()
+        assert "died" not in log
+        assert "could not be taken up again" not in log
+    finally:
+        daemon.stop()

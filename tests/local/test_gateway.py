@@ -189,6 +189,9 @@ def test_required_members_and_ranges(
     [
         (b"{", "The request's body is not JSON"),
         (b"[]", "The request's body is LIST, expected a JSON object"),
+        (b"[" * 100_000, "nested deeper than 200 levels"),
+        (b'{"PrimaryContainer":' * 300 + b"{}" + b"}" * 300, "nested deeper than 200 levels"),
+        (b'{"ModelName": "\\ud800"}', "STRING_VALUE can not be converted to string at 'ModelName'"),
         ({"ModelName": 1}, "NUMBER_VALUE can not be converted to string at 'ModelName': 1"),
         ({"ModelName": "m", "Colour": "red"}, "Unknown member 'Colour' at the top level"),
         ({"ModelName": "m", "PrimaryContainer": {"Img": ""}}, "Unknown member 'Img' in 'PrimaryContainer'"),
@@ -231,6 +234,46 @@ def test_other_services_are_checked_too(
     with pytest.raises(ClientError, match=message) as refused:
         getattr(cloud_daemon.client(service, parameter_validation=False), operation)(**params)
     assert refused.value.response["Error"]["Code"] == code
+
+
+@pytest.mark.parametrize("weight", ["NaN", "Infinity", '"NaN"', "1e999"])
+def test_a_number_that_is_none_is_refused(cloud_daemon: CloudDaemon, weight: str) -> None:
+    variant = (
+        '{"VariantName": "main", "ModelName": "none", "InitialInstanceCount": 1, "InstanceType": "ml.m5.large", '
+        f'"InitialVariantWeight": {weight}}}'
+    )
+    body = f'{{"EndpointConfigName": "weights", "ProductionVariants": [{variant}]}}'.encode()
+    status, answer = sagemaker(cloud_daemon, "CreateEndpointConfig", body)
+    assert (status, answer["__type"]) == (400, "ValidationException")
+    assert "at 'productionVariants.1.member.initialVariantWeight'" in answer["message"]
+    assert "Member must be a finite number" in answer["message"]
+
+
+@pytest.mark.parametrize("number", [10**400, 2**63, -(2**63) - 1])
+def test_an_integer_of_more_than_64_bits_is_refused(cloud_daemon: CloudDaemon, number: int) -> None:
+    status, answer = sagemaker(cloud_daemon, "ListModels", {"MaxResults": number})
+    assert (status, answer["__type"]) == (400, "SerializationException")
+    assert "NUMBER_VALUE can not be converted to integer at 'MaxResults'" in answer["message"]
+
+
+@pytest.mark.parametrize("body", [b"Action=ListRoles&PathPrefix=\xff\xfe", b"\xff"])
+def test_a_query_that_is_not_utf_8_is_refused(cloud_daemon: CloudDaemon, body: bytes) -> None:
+    answer = signed(cloud_daemon, "iam", body=body, Content_Type="application/x-www-form-urlencoded")
+    assert answer.status == 400
+    assert b"<Code>MalformedInput</Code>" in answer.data
+    assert b"not UTF-8" in answer.data
+
+
+def test_deep_nesting_is_refused_by_moto_s_services_too(cloud_daemon: CloudDaemon) -> None:
+    answer = signed(
+        cloud_daemon,
+        "logs",
+        body=b'{"logGroupName":' * 50_000,
+        X_Amz_Target="Logs_20140328.CreateLogGroup",
+        Content_Type="application/x-amz-json-1.1",
+    )
+    assert answer.status == 400
+    assert json.loads(answer.data)["__type"] == "SerializationException"
 
 
 def test_an_unknown_member_is_refused_by_moto_s_services_too(cloud_daemon: CloudDaemon) -> None:

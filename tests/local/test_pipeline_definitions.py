@@ -60,6 +60,13 @@ def register(**members: Any) -> Step:
     return {"Name": "Reg", "Type": "RegisterModel", "Arguments": {"ModelPackageGroupName": "g", **members}}
 
 
+def nested(levels: int, around: dict[str, Any] | None = None) -> Any:
+    value: Any = {}
+    for _ in range(levels):
+        value = {**around, "Condition": value} if around else {"Inner": value}
+    return value
+
+
 STEPS = [
     # names, types and members
     ([process("A b")], "step name 'A b'"),
@@ -158,6 +165,24 @@ def test_bad_steps_are_refused(cloud_daemon: CloudDaemon, steps: list[Any], expe
     [
         ("{", "it is not JSON"),
         ("[]", "expected a JSON object"),
+        ("[" * 5000, "nested deeper than 100 levels"),
+        (definition(EVAL, Metadata=nested(300)), "nested deeper than 100 levels"),
+        (
+            definition(EVAL, fork("If", nested(150, {"Type": "Not", "Condition": None}))),
+            "nested deeper than 100 levels",
+        ),
+        (
+            definition(EVAL, parameters=[{"Name": "P", "Type": "Float", "DefaultValue": float("nan")}]),
+            "NaN is not a number of JSON",
+        ),
+        (
+            definition(EVAL, fork("If", compare("GreaterThan", 1, 0.125))).replace("0.125", "1e999"),
+            "1e999 is too large",
+        ),
+        (
+            definition(EVAL, parameters=[{"Name": "P", "Type": "Float", "DefaultValue": 10**400}]),
+            "is not of type Float",
+        ),
         (json.dumps({"Version": "2019-01-01", "Steps": [EVAL]}), "Version is '2019-01-01'; expected '2020-12-01'"),
         (json.dumps({"Version": "2020-12-01"}), "Steps is None"),
         (definition(EVAL, MlflowConfig={}), "Unknown member 'MlflowConfig'"),
@@ -251,6 +276,9 @@ def test_a_pipeline_is_created_once_from_one_place(cloud_daemon: CloudDaemon) ->
         ({"Number": "1.5"}, "Value of pipeline parameter Number: '1.5' is not of type Integer"),
         ({"Number": "1", "Share": "much"}, "'much' is not of type Float"),
         ({"Number": "1", "Share": "nan"}, "'nan' is not of type Float"),
+        ({"Number": "1", "Share": "1e999"}, "'1e999' is not of type Float"),
+        ({"Number": "1", "Share": "-1e999"}, "'-1e999' is not of type Float"),
+        ({"Number": "9" * 1000}, "is not of type Integer"),
         ({"Number": "1", "Flag": "yes"}, "'yes' is not of type Boolean"),
         ({"Number": "1", "Text": "c"}, "Value 'c' of pipeline parameter Text is not among its EnumValues: [a, b]"),
     ],

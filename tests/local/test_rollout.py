@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from local.runtime import fleet
 from local.runtime.deployment import instances, steps
-from tests.local.hosted import HostedCloud, eventually, failures, hosted, moto_url, variant
+from local.runtime.hosting import Hosting
+from tests.local.hosted import REGION, HostedCloud, eventually, failures, hosted, moto_url, variant
 from tests.local.test_endpoints import refused, servers
 
 __all__ = ["hosted", "moto_url"]
@@ -213,6 +217,37 @@ def test_a_new_model_that_does_not_come_up_never_gets_traffic(hosted: HostedClou
     described = hosted.settled("shop")
     assert described["EndpointConfigName"] == "shop-3"
     assert "FailureReason" not in described
+
+
+@pytest.mark.parametrize("how", ["ping 500", "stopped"])
+@pytest.mark.parametrize("end", [3600, 30], ids=["in-the-bake", "at-its-end"])
+def test_a_new_model_that_gets_sick_brings_all_traffic_back(
+    hosted: HostedCloud, monkeypatch: pytest.MonkeyPatch, how: str, end: int
+) -> None:
+    if end == 3600:
+        monkeypatch.setattr(fleet, "HEALTH_INTERVAL", 0.1)
+    monkeypatch.setattr(fleet, "PING_TIMEOUT", 0.5)
+    hosted.endpoint("shop", hosted.config("shop-1"))
+    old = servers(hosted, "shop")
+    hosted.config("shop-2")
+    deployment = blue_green("CANARY", wait=90, end=end, CanarySize=percent(50))
+    hosted.update_endpoint(EndpointName="shop", EndpointConfigName="shop-2", DeploymentConfig=deployment)
+    baking(hosted)
+    (green,) = [server for server in servers(hosted, "shop") if server not in old]
+    if how == "stopped":
+        os.kill(green.pid, signal.SIGSTOP)
+    else:
+        endpoint = hosted.cloud.part(Hosting).endpoint(REGION, "shop")
+        (server,) = endpoint.router.routes[1].fleet.variants["main"].servers
+        assert server.pool is not None
+        server.pool.request("POST", "/invocations", body=how.encode())
+    described = hosted.settled("shop")
+    assert described["EndpointStatus"] == "InService"
+    assert described["EndpointConfigName"] == "shop-1"
+    assert "main did not pass the ping health check during the deployment" in described["FailureReason"]
+    assert ("HTTP status 500" if how == "ping 500" else "no answer") in described["FailureReason"]
+    assert servers(hosted, "shop") == old
+    assert hosted.ask("shop") == b"shop-1"
 
 
 def test_a_deployment_that_takes_too_long_is_rolled_back(hosted: HostedCloud) -> None:

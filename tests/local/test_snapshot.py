@@ -184,6 +184,56 @@ def test_a_message_that_another_service_delivered_survives(fresh_daemon: CloudDa
     assert "hello" in sqs.receive_message(QueueUrl=queue)["Messages"][0]["Body"]
 
 
+def test_a_bucket_of_before_the_restart_cannot_be_created_again(fresh_daemon: CloudDaemon) -> None:
+    def create(name: str) -> None:
+        where = {"LocationConstraint": client.REGION}
+        fresh_daemon.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration=where)
+
+    s3 = fresh_daemon.client("s3")
+    create("kept")
+    s3.put_bucket_versioning(Bucket="kept", VersioningConfiguration={"Status": "Enabled"})
+    s3.put_object(Bucket="kept", Key="small", Body=b"two")
+    create("gone")
+    s3.delete_bucket(Bucket="gone")
+    for _ in range(2):
+        fresh_daemon.stop()
+        fresh_daemon.start()
+        with pytest.raises(ClientError) as refused:
+            create("kept")
+        assert refused.value.response["Error"]["Code"] == "BucketAlreadyOwnedByYou"
+        assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 409
+        s3 = fresh_daemon.client("s3")
+        assert s3.get_object(Bucket="kept", Key="small")["Body"].read() == b"two"
+        assert s3.get_bucket_versioning(Bucket="kept")["Status"] == "Enabled"
+        # One that was removed may be made again.
+        create("gone")
+        s3.delete_bucket(Bucket="gone")
+
+
+def test_log_events_of_before_and_after_the_restart_are_told_apart(fresh_daemon: CloudDaemon) -> None:
+    where, now = {"logGroupName": "/group", "logStreamName": "stream"}, int(dt.datetime.now(dt.UTC).timestamp() * 1000)
+
+    def put(*messages: str) -> None:
+        events = [{"timestamp": now, "message": message} for message in messages]
+        fresh_daemon.client("logs").put_log_events(**where, logEvents=events)
+
+    fresh_daemon.client("logs").create_log_group(logGroupName="/group")
+    fresh_daemon.client("logs").create_log_stream(**where)
+    put("a", "b")
+    fresh_daemon.stop()
+    fresh_daemon.start()
+    put("c", "d")
+    pages = fresh_daemon.client("logs").get_paginator("filter_log_events")
+    # One on each page: what comes next is looked for by the last one's id.
+    found = [
+        event
+        for page in pages.paginate(logGroupName="/group", PaginationConfig={"PageSize": 1, "MaxItems": 9})
+        for event in page["events"]
+    ]
+    assert [event["message"] for event in found] == ["a", "b", "c", "d"]
+    assert len({event["eventId"] for event in found}) == 4
+
+
 def test_a_body_reads_like_the_file_it_replaces(tmp_path: Path) -> None:
     bodies = Bodies(tmp_path)
     body = Body(bodies)

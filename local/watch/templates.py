@@ -1,0 +1,130 @@
+"""Input transformers: from an event and a template to the text that a target gets.
+
+Owns JSON paths as EventBridge has them, too. In a template that is JSON, a value stands as JSON, or within quotes as
+part of the text; in any other template it stands as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+Transformer = Mapping[str, Any]
+
+#: Variables that every template knows.
+_PREDEFINED = frozenset(
+    f"aws.events.{name}" for name in ("rule-arn", "rule-name", "event.ingestion-time", "event", "event.json")
+)
+_VARIABLE = re.compile(r"<([A-Za-z0-9_.\-]+)>")
+#: What matters for telling whether a variable stands within quotes.
+_TOKEN = re.compile(rf'(?P<escape>\\.)|(?P<quote>")|{_VARIABLE.pattern}', re.DOTALL)
+_PATH = re.compile(r"\$(\.[^.\[\]$\s*]+|\[\d+\]|\['[^']+'\])*")
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\['([^']+)'\]")
+
+
+class TemplateError(ValueError):
+    """A template or path that can never be filled."""
+
+
+class AbsentError(LookupError):
+    """The event has nothing at a path."""
+
+
+def resolve(path: str, event: Any) -> Any:
+    """The value at a JSON path of names and indexes, such as ``$.detail.items[0]``.
+
+    Raises:
+        TemplateError: When the path is not one.
+        AbsentError: When the event has nothing there.
+    """
+    check_path(path)
+    value = event
+    for name, index, quoted in _STEP.findall(path):
+        try:
+            value = value[int(index)] if index else value[name or quoted]
+        except (KeyError, IndexError, TypeError) as error:
+            raise AbsentError(f"The event has nothing at '{path}'.") from error
+    return value
+
+
+def check_path(path: str) -> None:
+    """Refuse what is no JSON path.
+
+    Raises:
+        TemplateError: Says which.
+    """
+    if not _PATH.fullmatch(path):
+        raise TemplateError(f"'{path}' is not a JSON path such as $.detail.alarmName.")
+
+
+def check(transformer: Transformer) -> None:
+    """Refuse a transformer that can be filled from no event.
+
+    Raises:
+        TemplateError: Says which path or variable.
+    """
+    paths = transformer.get("InputPathsMap", {})
+    for name, path in paths.items():
+        if name.lower().startswith("aws."):
+            raise TemplateError(f"InputPathsMap names '{name}': names that start with 'AWS.' are reserved.")
+        check_path(path)
+    for name in _VARIABLE.findall(transformer["InputTemplate"]):
+        if name not in paths and name not in _PREDEFINED:
+            known = ", ".join(sorted({*paths, *_PREDEFINED}))
+            raise TemplateError(f"InputTemplate names <{name}>, which InputPathsMap lacks; known: {known}.")
+
+
+def fill(transformer: Transformer, event: Any, *, rule: str, received: str) -> str:
+    """Fill a template, which :func:`check` has let pass.
+
+    Args:
+        rule: The ARN of the rule that took the event.
+        received: When the event came in.
+    """
+    paths = transformer.get("InputPathsMap", {})
+    predefined = {
+        "aws.events.rule-arn": rule,
+        "aws.events.rule-name": rule.rpartition("/")[2],
+        "aws.events.event.ingestion-time": received,
+        "aws.events.event": {key: value for key, value in event.items() if key != "detail"},
+        "aws.events.event.json": event,
+    }
+
+    def value_of(name: str) -> Any:
+        try:
+            return predefined[name] if name in predefined else resolve(paths[name], event)
+        except AbsentError:
+            # AWS has no variable then, and delivers.
+            return ""
+
+    template = str(transformer["InputTemplate"])
+    if not _is_json(template):
+        return _VARIABLE.sub(lambda match: _text(value_of(match[1])), template)
+    quoted = False
+
+    def filled(match: re.Match[str]) -> str:
+        nonlocal quoted
+        if match["quote"]:
+            quoted = not quoted
+        if match["quote"] or match["escape"]:
+            return match[0]
+        value = value_of(match[3])
+        return json.dumps(_text(value))[1:-1] if quoted else json.dumps(value)
+
+    return _TOKEN.sub(filled, template)
+
+
+def _is_json(template: str) -> bool:
+    """Whether a template is a JSON object, array or text once its variables have values."""
+    if template.lstrip().startswith("{"):
+        return True
+    try:
+        return isinstance(json.loads(_VARIABLE.sub("0", template)), dict | list | str)
+    except json.JSONDecodeError:
+        return False
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
