@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import shutil
@@ -49,9 +50,9 @@ def state_option(function: Function) -> Function:
 def _possible(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
     """A path that a folder may have, whether there is one or not."""
     try:
-        value.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        pass
+        # What is not there yet may be made.
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            value.stat()
     except OSError as error:
         raise click.BadParameter(f"{value}: {error.strerror}; expected a folder", ctx, param) from error
     return value

@@ -65,18 +65,19 @@ def newest(target: Target, approval: str | None = None) -> Package | None:
     """The newest package, of one approval status or of any; None when there is none, or no group yet."""
     conditions = {"ModelApprovalStatus": approval} if approval else {}
     try:
-        found = target.sagemaker.list_model_packages(
+        pages = target.sagemaker.get_paginator("list_model_packages").paginate(
             ModelPackageGroupName=target.names.model_package_group,
             SortBy="CreationTime",
             SortOrder="Descending",
-            MaxResults=1,
             **conditions,
-        )["ModelPackageSummaryList"]
+        )
+        # A filtered page may be empty and yet not the last one.
+        found = next((package for page in pages for package in page["ModelPackageSummaryList"]), None)
     except ClientError as error:
         if "does not exist" in error.response["Error"]["Message"]:
             return None
         raise
-    return describe(target, found[0]["ModelPackageArn"]) if found else None
+    return describe(target, found["ModelPackageArn"]) if found else None
 
 
 def pending(target: Target) -> list[Package]:

@@ -66,14 +66,16 @@ def newest_approved(region: str, group_name: str) -> str | None:
 
     sagemaker = api.client("sagemaker", region)
     try:
-        found = sagemaker.list_model_packages(
+        pages = sagemaker.get_paginator("list_model_packages").paginate(
             ModelPackageGroupName=group_name,
             ModelApprovalStatus="Approved",
             SortBy="CreationTime",
             SortOrder="Descending",
-        )["ModelPackageSummaryList"]
+        )
+        # A filtered page may be empty and yet not the last one.
+        found = next((package for page in pages for package in page["ModelPackageSummaryList"]), None)
     except ClientError as error:
         if "does not exist" in error.response["Error"]["Message"]:
             return None
         raise
-    return str(found[0]["ModelPackageArn"]) if found else None
+    return str(found["ModelPackageArn"]) if found else None

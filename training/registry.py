@@ -61,18 +61,19 @@ def newest(job: Job, **conditions: str) -> str | None:
 
     sagemaker = job.client("sagemaker")
     try:
-        found = sagemaker.list_model_packages(
+        pages = sagemaker.get_paginator("list_model_packages").paginate(
             ModelPackageGroupName=job.names.model_package_group,
             SortBy="CreationTime",
             SortOrder="Descending",
-            MaxResults=1,
             **conditions,
-        )["ModelPackageSummaryList"]
+        )
+        # A filtered page may be empty and yet not the last one.
+        found = next((package for page in pages for package in page["ModelPackageSummaryList"]), None)
     except ClientError as error:
         if "does not exist" in error.response["Error"]["Message"]:
             return None
         raise
-    return str(found[0]["ModelPackageArn"]) if found else None
+    return str(found["ModelPackageArn"]) if found else None
 
 
 def endpoint(job: Job) -> dict[str, Any] | None:

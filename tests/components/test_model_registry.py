@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import boto3
 import pytest
+from botocore.stub import Stubber
 
 from components.model_registry import ModelRegistry, ModelRegistryArgs, newest_approved
 from local import client
@@ -84,3 +86,16 @@ def test_the_newest_approved_one_serves_and_rejecting_it_brings_the_one_before_b
     assert newest_approved(client.REGION, "somebody") == second
     sagemaker.update_model_package(ModelPackageArn=second, ModelApprovalStatus="Rejected")
     assert newest_approved(client.REGION, "somebody") == first
+
+
+def test_an_empty_page_is_not_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = boto3.session.Session(aws_access_key_id="a", aws_secret_access_key="b").client("sagemaker", "eu-west-1")
+    approved = "arn:aws:sagemaker:eu-west-1:123456789012:model-package/paged/1"
+    summary = {
+        "ModelPackageArn": approved, "ModelPackageVersion": 1, "CreationTime": 0, "ModelPackageStatus": "Completed",
+    }  # fmt: skip
+    monkeypatch.setattr("components.api.client", lambda service, region: real)
+    with Stubber(real) as stub:
+        stub.add_response("list_model_packages", {"ModelPackageSummaryList": [], "NextToken": "more"})
+        stub.add_response("list_model_packages", {"ModelPackageSummaryList": [summary]})
+        assert newest_approved("eu-west-1", "paged") == approved
