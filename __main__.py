@@ -8,24 +8,40 @@ import pulumi_aws as aws
 import stacks
 from components.mlops_stack import MlopsStack, MlopsStackArgs
 from components.model_registry import newest_approved
+from components.platform import Platform, PlatformArgs, shared_lake
 from millrace import Environment, MillraceError
+from millrace.names import PLATFORM
 from training import bundle
 
 HERE = Path(__file__).parent
 
+
+def platform() -> Platform:
+    """What the use cases of the environment share."""
+    declared = stacks.of_environment(environment.name)
+    return Platform(PLATFORM, PlatformArgs(environment, *account(), declared))
+
+
+def use_case(name: str) -> MlopsStack:
+    """The whole loop of a use case."""
+    declared = stacks.load(name)
+    built = bundle.build(declared, HERE, HERE / ".millrace" / "bundles")
+    args = MlopsStackArgs(declared, environment, *account(), built)
+    args.approved_package = newest_approved(environment.region, args.names.model_package_group)
+    args.shared_lake = shared_lake(args.names, args.partition)
+    return MlopsStack(name, args)
+
+
+def account() -> tuple[str, str]:
+    """The AWS account and its partition."""
+    return aws.get_caller_identity().account_id, aws.get_partition().partition
+
+
 try:
     configured, region = pulumi.Config().get_object("environment"), pulumi.Config("aws").get("region")
     environment = Environment.of_stack(pulumi.get_stack(), configured, region)
-    use_case = stacks.load(pulumi.get_stack().removesuffix(f"-{environment.name}"))
-    args = MlopsStackArgs(
-        use_case,
-        environment,
-        account=aws.get_caller_identity().account_id,
-        bundle=bundle.build(use_case, HERE, HERE / ".millrace" / "bundles"),
-        partition=aws.get_partition().partition,
-    )
-    args.approved_package = newest_approved(environment.region, args.names.model_package_group)
-    stack = MlopsStack(use_case.name, args)
+    what = pulumi.get_stack().removesuffix(f"-{environment.name}")
+    stack = platform() if what == PLATFORM else use_case(what)
 except MillraceError as error:
     raise pulumi.RunError(str(error)) from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, wraps
@@ -29,6 +29,8 @@ class Target:
     use_case: UseCase
     environment: Environment
     state: Path
+    clients: Callable[[str], Any] | None = None
+    """Gives the clients where several accounts are asked at once; None takes those of this process's settings."""
 
     @classmethod
     def of(cls, use_case: str, environment: str, state: Path) -> Target:
@@ -55,7 +57,7 @@ class Target:
     @cached_property
     def names(self) -> Names:
         account = self.client("sts").get_caller_identity()["Account"]
-        return Names(self.use_case.name, self.environment.name, account, self.environment.region)
+        return self.environment.names(self.use_case.name, account)
 
     @cached_property
     def sagemaker(self) -> Any:
@@ -64,7 +66,7 @@ class Target:
     @property
     def clock(self) -> str | None:
         """Where data time is written down; None where it is the wall clock."""
-        return f"s3://{self.names.lake}/{CLOCK_KEY}" if self.environment.replay_from is not None else None
+        return self.names.uri(CLOCK_KEY) if self.environment.replay_from is not None else None
 
     def data_time(self) -> datetime:
         """What the data clock says, where there is one, else now."""
@@ -72,7 +74,7 @@ class Target:
             return datetime.now(UTC)
         s3 = self.client("s3")
         try:
-            body = s3.get_object(Bucket=self.names.lake, Key=CLOCK_KEY)["Body"].read()
+            body = s3.get_object(Bucket=self.names.lake, Key=self.names.key(CLOCK_KEY))["Body"].read()
         except (s3.exceptions.NoSuchBucket, s3.exceptions.NoSuchKey) as error:
             raise self.absent() from error
         return datetime.fromisoformat(json.loads(body)["now"])
@@ -94,7 +96,14 @@ class Target:
 
     def client(self, service: str) -> Any:
         """A boto3 client in the environment's region."""
-        return aws_client(service, self.environment.region)
+        if self.clients is not None:
+            return self.clients(service)
+        return aws_client(service, self.environment.region, None if self.is_local else self.profile)
+
+    @cached_property
+    def profile(self) -> str | None:
+        """The profile of the account, where the stack's file names one."""
+        return profile_of(configuration(self.stack))
 
     def job_environment(self) -> dict[str, str]:
         """The variables that every step of the bundle reads."""
@@ -105,16 +114,19 @@ class Target:
             "MILLRACE_PROMOTION": self.environment.promotion.value,
             "AWS_REGION": self.environment.region,
         }
+        if self.names.shared_lake:
+            variables["MILLRACE_LAKE"] = "shared"
         return variables | ({"MILLRACE_CLOCK": self.clock} if self.clock else {})
 
 
-def aws_client(service: str, region: str | None = None) -> Any:
+def aws_client(service: str, region: str | None = None, profile: str | None = None) -> Any:
     """A boto3 client that tries again what may pass, and not for ever."""
     import boto3
     from botocore.config import Config
 
     config = Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=10, read_timeout=70)
-    return boto3.client(service, region_name=region, config=config)
+    session = boto3.session.Session(profile_name=profile) if profile else boto3
+    return session.client(service, region_name=region, config=config)
 
 
 def of_use_case(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -141,6 +153,22 @@ def env_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _configured(stack: str) -> tuple[Any, str | None]:
     """The environment and the region in a stack's file, as they stand there."""
+    values = configuration(stack)
+    return values.get("millrace:environment"), values.get("aws:region")
+
+
+def profile_of(values: Mapping[str, Any]) -> str | None:
+    """The profile of a stack's configuration: whose credentials its account is asked with."""
+    profile = values.get("aws:profile")
+    return str(profile) if profile else None
+
+
+def configuration(stack: str) -> dict[str, Any]:
+    """What stands under `config` in a stack's file.
+
+    Raises:
+        CliError: When there is no such file, or it cannot be read.
+    """
     import yaml
 
     path = STACKS / f"Pulumi.{stack}.yaml"
@@ -154,5 +182,4 @@ def _configured(stack: str) -> tuple[Any, str | None]:
     except yaml.YAMLError as error:
         raise CliError(f"{path} is not YAML: {error}") from error
     config = document.get("config") if isinstance(document, dict) else None
-    values = config if isinstance(config, dict) else {}
-    return values.get("millrace:environment"), values.get("aws:region")
+    return config if isinstance(config, dict) else {}

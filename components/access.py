@@ -19,6 +19,7 @@ class AccessArgs:
         partition: `aws`, `aws-cn` or `aws-us-gov`.
         bucket_arn: The lake.
         key_arn: The lake's key.
+        prefix: The folder of the lake that is all these roles may see; empty where the lake is the use case's own.
         pipelines: Names of the pipelines that run under these roles.
         endpoint: The endpoint's name.
         model_package_group: The registry group's name.
@@ -38,6 +39,7 @@ class AccessArgs:
     metric_namespace: str = ""
     dead_letter_queue: str = ""
     partition: str = "aws"
+    prefix: str = ""
 
     def arn(self, service: str, resource: str) -> str:
         """The ARN of a resource of this account and region."""
@@ -142,14 +144,21 @@ def _trust(services: str | list[str], account: str, source: str | list[str]) -> 
     return _policy([statement])
 
 
-def _lake(bucket_arn: str, key_arn: str, write: bool) -> list[Statement]:
+def _lake(args: AccessArgs, bucket_arn: str, key_arn: str, write: bool) -> list[Statement]:
     objects = ["s3:GetObject", *(["s3:PutObject", "s3:AbortMultipartUpload"] if write else [])]
     keys = ["kms:Decrypt", "kms:DescribeKey", *(["kms:GenerateDataKey*", "kms:Encrypt"] if write else [])]
-    return [
-        _allow(["s3:ListBucket", "s3:GetBucketLocation"], [bucket_arn]),
-        _allow(objects, [f"{bucket_arn}/*"]),
-        _allow(keys, [key_arn]),
-    ]
+    listing = [_allow(["s3:ListBucket", "s3:GetBucketLocation"], [bucket_arn])]
+    if args.prefix:
+        own = {"StringLike": {"s3:prefix": [args.prefix, f"{args.prefix}/*"]}}
+        listing = [
+            _allow(["s3:GetBucketLocation"], [bucket_arn]),
+            _allow(["s3:ListBucket"], [bucket_arn], Condition=own),
+        ]
+    return [*listing, _allow(objects, [_objects(args, bucket_arn)]), _allow(keys, [key_arn])]
+
+
+def _objects(args: AccessArgs, bucket_arn: str) -> str:
+    return f"{bucket_arn}/{args.prefix}/*" if args.prefix else f"{bucket_arn}/*"
 
 
 def _logs(args: AccessArgs, kinds: Sequence[str]) -> Statement:
@@ -169,9 +178,9 @@ def _volumes(key_arn: str) -> Statement:
     return _allow(["kms:CreateGrant"], [key_arn], Condition={"Bool": {"kms:GrantIsForAWSResource": "true"}})
 
 
-def _offline_store(bucket_arn: str) -> list[Statement]:
+def _offline_store(args: AccessArgs, bucket_arn: str) -> list[Statement]:
     """What the feature store asks of the role that writes its offline store, besides the objects."""
-    return [_allow(["s3:GetBucketAcl"], [bucket_arn]), _allow(["s3:PutObjectAcl"], [f"{bucket_arn}/*"])]
+    return [_allow(["s3:GetBucketAcl"], [bucket_arn]), _allow(["s3:PutObjectAcl"], [_objects(args, bucket_arn)])]
 
 
 def _feature_groups(args: AccessArgs, actions: list[str]) -> list[Statement]:
@@ -198,9 +207,9 @@ def _job_statements(args: AccessArgs) -> Any:
             Condition={"StringLike": {"cloudwatch:namespace": [args.metric_namespace, "/aws/sagemaker/*"]}},
         )
         return [
-            *_lake(bucket_arn, key_arn, write=True),
+            *_lake(args, bucket_arn, key_arn, write=True),
             _volumes(key_arn),
-            *(_offline_store(bucket_arn) if args.feature_groups else []),
+            *(_offline_store(args, bucket_arn) if args.feature_groups else []),
             _logs(args, ["TrainingJobs", "ProcessingJobs"]),
             *_images(args),
             *_feature_groups(
@@ -224,7 +233,7 @@ def _job_statements(args: AccessArgs) -> Any:
 def _endpoint_statements(args: AccessArgs) -> Any:
     def statements(bucket_arn: str, key_arn: str) -> list[Statement]:
         return [
-            *_lake(bucket_arn, key_arn, write=True),
+            *_lake(args, bucket_arn, key_arn, write=True),
             _logs(args, ["Endpoints"]),
             *_images(args),
             *_feature_groups(args, ["sagemaker:GetRecord", "sagemaker:BatchGetRecord"]),
@@ -247,7 +256,7 @@ def _pipeline_statements(args: AccessArgs) -> Any:
         ]
         register = ["sagemaker:CreateModelPackage", "sagemaker:DescribeModelPackage", "sagemaker:AddTags"]
         return [
-            *_lake(bucket_arn, key_arn, write=False),
+            *_lake(args, bucket_arn, key_arn, write=False),
             _volumes(key_arn),
             _allow([f"sagemaker:{verb}" for verb in verbs], jobs),
             _allow([*register, "sagemaker:DescribeModelPackageGroup"], registry),

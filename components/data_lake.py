@@ -1,6 +1,7 @@
 """The bucket that holds everything a use case reads and writes, and the key that encrypts it."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -31,6 +32,23 @@ class DataLakeArgs:
             )
 
 
+@dataclass(frozen=True)
+class Lake:
+    """A lake as those see it who use it, whichever stack has made it.
+
+    Attributes:
+        bucket_name: Of the bucket.
+        bucket_arn: Of the bucket.
+        key_arn: Of the key that encrypts it.
+        made_by: What must be there first; empty where another stack has made it.
+    """
+
+    bucket_name: pulumi.Input[str]
+    bucket_arn: pulumi.Input[str]
+    key_arn: pulumi.Input[str]
+    made_by: Sequence[pulumi.Resource] = ()
+
+
 class DataLake(pulumi.ComponentResource):
     """A private, versioned bucket encrypted with its own KMS key; plain HTTP is refused.
 
@@ -42,6 +60,7 @@ class DataLake(pulumi.ComponentResource):
     bucket_name: pulumi.Output[str]
     bucket_arn: pulumi.Output[str]
     key_arn: pulumi.Output[str]
+    lake: Lake
 
     def __init__(self, name: str, args: DataLakeArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("millrace:index:DataLake", name, None, opts)
@@ -110,6 +129,7 @@ class DataLake(pulumi.ComponentResource):
         self.bucket_name = bucket.id
         self.bucket_arn = bucket.arn
         self.key_arn = key.arn
+        self.lake = Lake(bucket.id, bucket.arn, key.arn, [self])
         self.register_outputs({"bucketName": bucket.id, "bucketArn": bucket.arn, "keyArn": key.arn})
 
 

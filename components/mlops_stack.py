@@ -15,7 +15,7 @@ import pulumi_aws as aws
 from components import workflow
 from components.access import Access, AccessArgs
 from components.blue_green_endpoint import BlueGreenEndpoint, BlueGreenEndpointArgs, RolloutArgs, Traffic
-from components.data_lake import DataLake, DataLakeArgs
+from components.data_lake import DataLake, DataLakeArgs, Lake
 from components.dead_letters import DeadLetters, DeadLettersArgs
 from components.drift_alarms import DriftAlarms, DriftAlarmsArgs
 from components.feature_publishing import FeaturePublishing, FeaturePublishingArgs
@@ -27,12 +27,20 @@ from components.schedule import ScheduleArgs
 from components.steps import Definition
 from components.training_pipeline import TrainingPipeline, TrainingPipelineArgs
 from millrace import Environment, FeatureTable, UseCase
-from millrace.names import CAPTURE, CLOCK_KEY, CODE, OFFLINE, VARIANT, Names
+from millrace.names import (
+    CALIBRATION,
+    CAPTURE,
+    CLOCK_KEY,
+    CODE,
+    DRIFT,
+    HEARTBEAT,
+    OFFLINE,
+    UNDELIVERED,
+    VARIANT,
+    Names,
+)
 
 _FEATURE_TYPES: dict[str, FeatureType] = {"number": "Fractional", "text": "String"}
-
-#: What `alarm()` of the names is asked for.
-DRIFT, CALIBRATION, HEARTBEAT, UNDELIVERED = "drift", "calibration", "heartbeat", "undelivered"
 
 
 @dataclass
@@ -43,30 +51,32 @@ class MlopsStackArgs:
         use_case: What is declared.
         environment: Where it runs.
         account: The AWS account, twelve digits.
+        partition: `aws`, `aws-cn` or `aws-us-gov`.
         bundle: The file with the code of jobs and endpoints, named by its content.
         approved_package: ARN of the package that serves; None before the first approval.
-        partition: `aws`, `aws-cn` or `aws-us-gov`.
+        shared_lake: The platform's lake, where the environment says that it is used; else the stack makes its own.
     """
 
     use_case: UseCase
     environment: Environment
     account: str
+    partition: str
     bundle: Path
     approved_package: str | None = None
-    partition: str = "aws"
+    shared_lake: Lake | None = None
 
     @property
     def names(self) -> Names:
         """All computed names."""
-        return Names(self.use_case.name, self.environment.name, self.account, self.environment.region)
+        return self.environment.names(self.use_case.name, self.account)
 
 
 class MlopsStack(pulumi.ComponentResource):
     """From the declaration of a use case to its whole loop.
 
-    Makes: Notifications, DataLake with the code in it, Access, FeatureStore for each table, ModelRegistry,
-    FeaturePublishing, TrainingPipeline, DriftAlarms, Retraining, DeadLetters, and a BlueGreenEndpoint once a package
-    is approved; until then the endpoint is pending, which is no failure.
+    Makes: Notifications, DataLake (unless it shares the platform's) with the code in it, Access, FeatureStore for each
+    table, ModelRegistry, FeaturePublishing, TrainingPipeline, DriftAlarms, Retraining, DeadLetters, and a
+    BlueGreenEndpoint once a package is approved; until then the endpoint is pending, which is no failure.
     """
 
     endpoint_name: pulumi.Output[str]
@@ -87,11 +97,7 @@ class MlopsStack(pulumi.ComponentResource):
 
         topic = self._make_notifications()
         self._tell: list[pulumi.Input[str]] = [topic.topic_arn]
-        self._lake = DataLake(
-            f"{names.stack}-lake",
-            DataLakeArgs(names.lake, args.account, environment.retention_days, environment.force_destroy),
-            self._child,
-        )
+        self._lake = args.shared_lake or self._make_lake()
         self._access = self._make_access()
         letters = DeadLetters(
             f"{names.stack}-dead-letters",
@@ -121,7 +127,7 @@ class MlopsStack(pulumi.ComponentResource):
 
         self.endpoint_name = endpoint.endpoint_name if endpoint else pulumi.Output.from_input(names.endpoint)
         self.endpoint_status, self.next_step = self._status()
-        self.lake = self._lake.bucket_name
+        self.lake = pulumi.Output.from_input(self._lake.bucket_name)
         self.training_pipeline = training.pipeline_name
         self.monitor_pipeline = pulumi.Output.from_input(names.monitor_pipeline)
         self.features_pipeline = pulumi.Output.from_input(names.features_pipeline) if publishing else None
@@ -152,6 +158,15 @@ class MlopsStack(pulumi.ComponentResource):
 
     # -- data ----------------------------------------------------------------------------------------------------------
 
+    def _make_lake(self) -> Lake:
+        names, environment = self._names, self._args.environment
+        made = DataLake(
+            f"{names.stack}-lake",
+            DataLakeArgs(names.lake, self._args.account, environment.retention_days, environment.force_destroy),
+            self._child,
+        )
+        return made.lake
+
     def _pipelines(self) -> list[str]:
         names = self._names
         published = [names.features_pipeline] if self._args.use_case.tables else []
@@ -181,6 +196,7 @@ class MlopsStack(pulumi.ComponentResource):
                 region=args.environment.region,
                 bucket_arn=self._lake.bucket_arn,
                 key_arn=self._lake.key_arn,
+                prefix=names.key() if names.shared_lake else "",
                 pipelines=self._pipelines(),
                 endpoint=names.endpoint,
                 model_package_group=names.model_package_group,
@@ -200,7 +216,7 @@ class MlopsStack(pulumi.ComponentResource):
         uploaded = aws.s3.BucketObjectv2(
             f"{names.stack}-code",
             bucket=self._lake.bucket_name,
-            key=f"{CODE}/{bundle.name}",
+            key=names.key(CODE, bundle.name),
             source=pulumi.FileAsset(str(bundle)),
             opts=kept,
         )
@@ -210,7 +226,7 @@ class MlopsStack(pulumi.ComponentResource):
             aws.s3.BucketObjectv2(
                 f"{names.stack}-clock",
                 bucket=self._lake.bucket_name,
-                key=CLOCK_KEY,
+                key=names.key(CLOCK_KEY),
                 content=json.dumps({"now": self._args.environment.replay_from.isoformat()}),
                 content_type="application/json",
                 opts=moved,
@@ -230,14 +246,14 @@ class MlopsStack(pulumi.ComponentResource):
                     table.event_time: "String",
                     **{column: _FEATURE_TYPES[kind] for column, kind in table.columns.items()},
                 },
-                offline_uri=f"s3://{names.lake}/{OFFLINE}",
+                offline_uri=names.uri(OFFLINE),
                 kms_key_arn=self._lake.key_arn,
                 role_arn=self._access.job_role_arn,
                 region=self._args.environment.region,
                 parameter_name=names.feature_schema(table.name),
                 protect=self._keep,
             ),
-            pulumi.ResourceOptions(parent=self, depends_on=[self._lake]),
+            pulumi.ResourceOptions(parent=self, depends_on=self._lake.made_by),
         )
 
     # -- pipelines -----------------------------------------------------------------------------------------------------
@@ -251,7 +267,9 @@ class MlopsStack(pulumi.ComponentResource):
             "MILLRACE_PROMOTION": environment.promotion.value,
         }
         if environment.replay_from is not None:
-            variables["MILLRACE_CLOCK"] = f"s3://{self._names.lake}/{CLOCK_KEY}"
+            variables["MILLRACE_CLOCK"] = self._names.uri(CLOCK_KEY)
+        if self._names.shared_lake:
+            variables["MILLRACE_LAKE"] = "shared"
         return variables
 
     def _pipeline(
@@ -268,7 +286,7 @@ class MlopsStack(pulumi.ComponentResource):
             return build(
                 workflow.WorkflowArgs(
                     use_case=args.use_case,
-                    lake=names.lake,
+                    lake=names.root,
                     bundle=bundle,
                     image=args.environment.image,
                     job_role_arn=job_role_arn,
@@ -349,7 +367,7 @@ class MlopsStack(pulumi.ComponentResource):
                 region=environment.region,
                 instance_type=environment.endpoint_instance,
                 instance_count=environment.endpoint_count,
-                capture_uri=f"s3://{names.lake}/{CAPTURE}",
+                capture_uri=names.uri(CAPTURE),
                 capture_percent=environment.capture_percent,
                 kms_key_arn=self._lake.key_arn,
                 alarm_actions=self._tell,

@@ -42,7 +42,7 @@ class WorkflowArgs:
 
     Attributes:
         use_case: The declaration.
-        lake: The bucket that holds everything.
+        lake: The bucket that holds everything, and the use case's folder in it where the bucket is shared.
         bundle: The bundle's file name under `code/` in the lake.
         image: The runtime image.
         job_role_arn: The role of the jobs.

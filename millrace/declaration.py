@@ -12,19 +12,11 @@ from datetime import timedelta
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from millrace.errors import DeclarationError, sentences
 from millrace.metrics import CHAMPION_METRIC, METRICS, RANGES, Problem
+from millrace.names import PLATFORM
+from millrace.part import Part
 
 #: SageMaker Feature Store adds these to every record.
 RESERVED_COLUMNS = frozenset({"is_deleted", "write_time", "api_invocation_time"})
@@ -74,24 +66,6 @@ TableName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(_+[a-z0-9]+)*$", max_
 Duration = Annotated[timedelta, BeforeValidator(_has_a_unit)]
 Interval = Annotated[timedelta, BeforeValidator(_has_a_unit), AfterValidator(_whole_minutes)]
 Parameter = Annotated[bool | int | float | str, BeforeValidator(_is_plain)]
-
-
-class Part(BaseModel):
-    """Frozen, and strict about names: an unknown field is an error, never ignored. Numbers are finite."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-
-    def __init__(self, **fields: Any) -> None:
-        try:
-            super().__init__(**fields)
-        except ValidationError as error:
-            raise DeclarationError(self._named(fields), sentences(error, type(self))) from error
-
-    @classmethod
-    def _named(cls, fields: dict[str, Any]) -> str:
-        """What an error calls it, e.g. `Gate('roc_auc')`."""
-        first = next((repr(fields[name]) for name in ("name", "metric", "column") if name in fields), "…")
-        return f"{cls.__name__}({first})"
 
 
 def _meant(name: str, known: Sequence[str]) -> str | None:
@@ -312,6 +286,8 @@ class UseCase(Part):
     def _names_fit_together(self) -> UseCase:
         if keyword.iskeyword(self.package):
             raise ValueError(f"name={self.name!r} is a Python keyword; its folder could not be imported: rename it")
+        if self.name == PLATFORM:
+            raise ValueError(f"name={self.name!r} is the name of what use cases share; choose another one")
         names = [table.name for table in self.tables]
         if double := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"tables: {sorted(double)} stand there twice; every table has a name of its own")

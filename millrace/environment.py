@@ -7,18 +7,12 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from millrace.errors import DeclarationError, sentences
+from millrace import deprecations
+from millrace.errors import DeclarationError
+from millrace.names import Names
+from millrace.part import Part
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=12)]
 
@@ -60,6 +54,9 @@ def _written_as_text(time: Any) -> datetime | None:
 
 Instance = Annotated[str, AfterValidator(_of_sagemaker)]
 
+#: How the names of environments begin that live as long as a pull request.
+REVIEW = "pr-"
+
 #: Beginnings of variables that are set by SageMaker, the SDKs or Millrace itself.
 RESERVED = ("AWS_", "SAGEMAKER_", "SM_", "MILLRACE_")
 
@@ -79,13 +76,14 @@ class Traffic(StrEnum):
     LINEAR = "linear"
 
 
-class Model(BaseModel):
-    """Frozen, and strict about names: an unknown field is an error, never ignored."""
+class Lake(StrEnum):
+    """Whose bucket holds the data of a use case."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    OWN = "own"
+    SHARED = "shared"
 
 
-class Rollout(Model):
+class Rollout(Part):
     """The blue/green update of the endpoint."""
 
     traffic: Traffic = Traffic.ALL_AT_ONCE
@@ -115,7 +113,7 @@ class Rollout(Model):
         return self
 
 
-class Environment(Model):
+class Environment(Part):
     """One place to run a use case: an account and region with its sizes and rules."""
 
     name: Name
@@ -133,6 +131,9 @@ class Environment(Model):
     rollout: Rollout = Rollout()
     capture_percent: int = Field(default=100, ge=0, le=100)
     """Share of requests captured for the monitor; drift cannot be told from what is not kept."""
+    lake: Lake = Lake.OWN
+    """Its own: whoever deletes a use case deletes its data and nobody else's. Shared: a folder in the bucket of the
+    stack `platform-<environment>`, under one key, for many small use cases in one account."""
     retention_days: int = Field(default=365, ge=1)
     """Noncurrent object versions and captured data are kept this long, days."""
     variables: dict[
@@ -144,7 +145,16 @@ class Environment(Model):
     replay_from: Annotated[datetime | None, BeforeValidator(_written_as_text)] = None
     """Data time starts here and is moved by replays, instead of following the wall clock. For demos and tests."""
     force_destroy: bool = False
-    """Whether `pulumi destroy` may delete buckets that hold data. Only `local` may say yes."""
+    """Whether `pulumi destroy` may delete buckets that hold data. Only `local` and `pr-…` may say yes."""
+
+    @property
+    def is_ephemeral(self) -> bool:
+        """Whether nothing in it needs to be kept: this machine's, and stacks that live as long as a pull request."""
+        return self.name == "local" or self.name.startswith(REVIEW)
+
+    def names(self, use_case: str, account: str) -> Names:
+        """All computed names of a use case here."""
+        return Names(use_case, self.name, account, self.region, shared_lake=self.lake is Lake.SHARED)
 
     @field_validator("notify")
     @classmethod
@@ -160,14 +170,15 @@ class Environment(Model):
 
     @model_validator(mode="after")
     def _is_safe(self) -> Environment:
-        if self.name != "local":
-            if self.force_destroy:
-                raise ValueError("force_destroy=True deletes data; only the environment 'local' may set it: remove it")
-            if "@sha256:" not in self.image:
-                raise ValueError(
-                    f"image={self.image!r} can move under a running model; expected a digest "
-                    "(<repository>@sha256:…): set `environment.image` in the stack's configuration"
-                )
+        if self.force_destroy and not self.is_ephemeral:
+            raise ValueError(
+                f"force_destroy=True deletes data; only the environments 'local' and '{REVIEW}…' may set it: remove it"
+            )
+        if self.name != "local" and "@sha256:" not in self.image:
+            raise ValueError(
+                f"image={self.image!r} can move under a running model; expected a digest "
+                "(<repository>@sha256:…): set `environment.image` in the stack's configuration"
+            )
         if taken := sorted(name for name in self.variables if name.startswith(RESERVED)):
             raise ValueError(
                 f"variables: {', '.join(taken)} would be overwritten; names must not start with "
@@ -211,9 +222,10 @@ class Environment(Model):
                 [f"region = {configured['region']!r}: aws:region is {region!r}; expected it in one place: remove this"],
             )
         try:
-            environment = cls(**configured)
-        except ValidationError as error:
-            raise DeclarationError(where, sentences(error, cls)) from error
+            with deprecations.within(where):
+                environment = cls(**configured)
+        except DeclarationError as error:
+            raise DeclarationError(where, error.problems) from error
         if not stack.endswith(f"-{environment.name}"):
             raise DeclarationError(
                 where,

@@ -71,7 +71,7 @@ def sentences(error: ValidationError, model: type[BaseModel]) -> list[str]:
         where = ".".join(str(part) for part in finding["loc"])
         cause = finding.get("ctx", {}).get("error")
         if isinstance(cause, DeclarationError):
-            sentences += [f"{where}: {problem}" for problem in cause.problems]
+            sentences += [_within(where, problem) for problem in cause.problems]
         elif finding["type"] == "extra_forbidden":
             hint = get_close_matches(str(finding["loc"][-1]), _fields(model, finding["loc"][:-1]), n=1)
             mend = f"did you mean {hint[0]!r}?" if hint else "remove it"
@@ -85,6 +85,15 @@ def sentences(error: ValidationError, model: type[BaseModel]) -> list[str]:
             mend = _MENDS.get(finding["type"], "change it")
             sentences.append(f"{where or 'declaration'} = {finding['input']!r}: {finding['msg']}; {mend}")
     return sentences
+
+
+#: A sentence that begins with the field it is about.
+_OF_A_FIELD = re.compile(r"[\w.]+(?: = |: )")
+
+
+def _within(where: str, problem: str) -> str:
+    """A part's problem as the whole's, e.g. `rollout.step_percent = 60: …`."""
+    return f"{where}.{problem}" if _OF_A_FIELD.match(problem) else f"{where}: {problem}"
 
 
 def _fields(model: type[BaseModel], path: Sequence[int | str]) -> list[str]:

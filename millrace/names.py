@@ -24,6 +24,19 @@ SNAPSHOTS, DATASETS, MODELS, EVALUATIONS, CAPTURE, MONITOR, QUARANTINE, OFFLINE,
     "code",
 )
 
+#: The stack of what the use cases of an environment share is `platform-<environment>`; no use case has this name.
+PLATFORM = "platform"
+
+#: The kinds of alarm of every stack, which `Names.alarm` makes names of.
+DRIFT, CALIBRATION, HEARTBEAT, UNDELIVERED, ERRORS, LATENCY = (
+    "drift",
+    "calibration",
+    "heartbeat",
+    "undelivered",
+    "errors",
+    "latency",
+)
+
 #: Data time of an environment that replays: one JSON object `{"now": "2013-04-01T00:00:00Z"}`.
 CLOCK_KEY = "clock.json"
 
@@ -36,6 +49,8 @@ class Names:
     environment: str
     account: str
     region: str
+    shared_lake: bool = False
+    """Whether its data lie in the platform's bucket, under its own name."""
 
     @property
     def stack(self) -> str:
@@ -45,7 +60,26 @@ class Names:
     @property
     def lake(self) -> str:
         """The bucket; the account makes it unique in the world."""
-        return f"{self.stack}-lake-{self.account}"
+        owner = f"{PLATFORM}-{self.environment}" if self.shared_lake else self.stack
+        return f"{owner}-lake-{self.account}"
+
+    @property
+    def root(self) -> str:
+        """The bucket, and the use case's folder in it where the bucket is shared."""
+        return f"{self.lake}/{self.use_case}" if self.shared_lake else self.lake
+
+    def key(self, *parts: str) -> str:
+        """The key of an object of the use case in the lake, e.g. `snapshots/a/raw`, or the beginning of keys."""
+        return "/".join([self.use_case, *parts] if self.shared_lake else parts)
+
+    def uri(self, *parts: str) -> str:
+        """Where an object or folder of the use case is, `s3://…`."""
+        return "/".join(["s3:/", self.root, *parts])
+
+    @property
+    def lake_alias(self) -> str:
+        """The alias of the key that encrypts the lake."""
+        return f"alias/{self.lake}"
 
     @property
     def endpoint(self) -> str:
@@ -71,6 +105,11 @@ class Names:
     def dead_letters(self) -> str:
         """The queue of triggers that started nothing."""
         return f"{self.stack}-dead-letters"
+
+    @property
+    def pause_parameter(self) -> str:
+        """The SSM parameter that is there while schedules and triggers are paused."""
+        return f"/millrace/{self.stack}/paused"
 
     def feature_schema(self, table: str) -> str:
         """The SSM parameter that holds the wanted schema of a table's feature group."""

@@ -12,6 +12,22 @@ from millrace import DeclarationError, UseCase
 from millrace.errors import fault
 
 
+def names() -> list[str]:
+    """The use cases that there are, as their folders say."""
+    packages = (module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
+    return sorted(package.replace("_", "-") for package in packages)
+
+
+def of_environment(environment: str) -> list[UseCase]:
+    """The declarations of all use cases that have a stack in an environment."""
+    folders = [Path(folder) for folder in __path__]
+    return [
+        load(name)
+        for name in names()
+        if any((folder / f"Pulumi.{name}-{environment}.yaml").is_file() for folder in folders)
+    ]
+
+
 def load(name: str) -> UseCase:
     """The declaration of a use case.
 
@@ -22,9 +38,9 @@ def load(name: str) -> UseCase:
         DeclarationError: When there is none of that name, it cannot be imported, or it declares another one.
     """
     package = name.replace("-", "_")
-    known = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
-    if package not in known:
-        have = ", ".join(each.replace("_", "-") for each in known) or "none"
+    known = names()
+    if package.replace("_", "-") not in known:
+        have = ", ".join(known) or "none"
         raise DeclarationError(f"use case {name!r}", [f"there is no package stacks/{package}; there are: {have}"])
     found = getattr(_imported(name, package), "USE_CASE", None)
     if not isinstance(found, UseCase):

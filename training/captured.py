@@ -142,7 +142,7 @@ def read(job: Job, kinds: Mapping[str, str], since: np.datetime64) -> Served:
         return bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        keys = list(_keys(s3, bucket, f"{CAPTURE}/{job.names.endpoint}/{VARIANT}/", since))
+        keys = list(_keys(s3, bucket, f"{job.names.key(CAPTURE, job.names.endpoint, VARIANT)}/", since))
         for key, body in zip(keys, pool.map(fetch, keys), strict=True):
             reader.add(key, body)
     return reader.served()

@@ -65,6 +65,7 @@ class Job:
             environment=self._variable("MILLRACE_ENVIRONMENT", "the environment's name, e.g. 'local'"),
             account=self._variable("MILLRACE_ACCOUNT", "the AWS account's twelve digits"),
             region=self._variable("AWS_REGION", "the AWS region"),
+            shared_lake=self.environment.get("MILLRACE_LAKE") == "shared",
         )
 
     @cached_property

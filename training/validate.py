@@ -272,7 +272,7 @@ def _quarantine(job: Job, folder: Path) -> str:
 
     try:
         s3 = job.client("s3")
-        prefix = f"{QUARANTINE}/{job.name}"
+        prefix = job.names.key(QUARANTINE, job.name)
         for path in sorted(folder.iterdir()):
             s3.upload_file(str(path), job.names.lake, f"{prefix}/{path.name}")
     except (BotoCoreError, ClientError, MillraceError) as error:

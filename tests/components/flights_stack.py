@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 import stacks
+from components.data_lake import Lake
 from components.mlops_stack import MlopsStack, MlopsStackArgs
 from millrace import Environment, UseCase
 from tests.components import mocked
@@ -28,9 +29,11 @@ def package(name: str, version: int = 3) -> str:
     return f"arn:aws:sagemaker:{REGION}:{mocked.ACCOUNT}:model-package/flights-{name}/{version}"
 
 
-def made(use_case: UseCase, where: Environment, approved: str | None = None) -> dict[str, mocked.Registered]:
+def made(
+    use_case: UseCase, where: Environment, approved: str | None = None, lake: Lake | None = None
+) -> dict[str, mocked.Registered]:
     """Everything that the stack registers."""
-    args = MlopsStackArgs(use_case, where, mocked.ACCOUNT, Path("bundles") / BUNDLE, approved)
+    args = MlopsStackArgs(use_case, where, mocked.ACCOUNT, "aws", Path("bundles") / BUNDLE, approved, lake)
     return mocked.run(lambda: MlopsStack(use_case.name, args))
 
 

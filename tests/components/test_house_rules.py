@@ -73,9 +73,9 @@ def test_sources_keep_to_what_a_component_host_and_other_programs_can_stand(path
     assert len(text.splitlines()) < 500
 
 
-def test_only_the_stack_and_its_workflow_know_the_vocabulary() -> None:
+def test_only_the_stack_its_workflow_and_the_platform_know_the_vocabulary() -> None:
     knowing = {path.stem for path in SOURCES if re.search(r"^(from|import) millrace", path.read_text(), re.MULTILINE)}
-    assert knowing == {"mlops_stack", "workflow"}
+    assert knowing == {"mlops_stack", "platform", "workflow"}
 
 
 def test_importing_all_components_brings_no_boto3_and_no_use_case() -> None:

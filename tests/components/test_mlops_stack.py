@@ -127,7 +127,7 @@ def _stack(name: str, approved: str | None) -> tuple[MlopsStack, dict[str, Any]]
     """The component and its outputs as known."""
     made_: list[MlopsStack] = []
     known: dict[str, Any] = {}
-    args = MlopsStackArgs(stacks.load("flights"), environment(name), mocked.ACCOUNT, Path(BUNDLE), approved)
+    args = MlopsStackArgs(stacks.load("flights"), environment(name), mocked.ACCOUNT, "aws", Path(BUNDLE), approved)
 
     def program() -> pulumi.Output[None]:
         made_.append(MlopsStack("flights", args))

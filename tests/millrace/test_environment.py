@@ -79,7 +79,7 @@ REFUSED: list[tuple[str, Any, list[str]]] = [
     (
         "data that may go",
         {"name": "dev", "image": DIGEST, "force_destroy": True},
-        ["force_destroy=True", "deletes data", "only the environment 'local'", "remove it"],
+        ["force_destroy=True", "deletes data", "only the environments 'local' and 'pr-…'", "remove it"],
     ),
     (
         "promotion by nobody",

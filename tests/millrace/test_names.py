@@ -52,6 +52,27 @@ def test_the_names_of_flights() -> None:
     }
 
 
+def test_what_lies_in_a_lake_of_its_own_and_in_a_shared_one() -> None:
+    shared = Names("flights", "dev", ACCOUNT, "eu-west-1", shared_lake=True)
+    assert {
+        "bucket": (NAMES.lake, shared.lake),
+        "alias": (NAMES.lake_alias, shared.lake_alias),
+        "root": (NAMES.root, shared.root),
+        "key": (NAMES.key(CAPTURE, "a"), shared.key(CAPTURE, "a")),
+        "all": (NAMES.key(), shared.key()),
+        "uri": (NAMES.uri(CAPTURE), shared.uri(CAPTURE)),
+        "endpoint": (NAMES.endpoint, shared.endpoint),
+    } == {
+        "bucket": ("flights-local-lake-123456789012", "platform-dev-lake-123456789012"),
+        "alias": ("alias/flights-local-lake-123456789012", "alias/platform-dev-lake-123456789012"),
+        "root": ("flights-local-lake-123456789012", "platform-dev-lake-123456789012/flights"),
+        "key": ("capture/a", "flights/capture/a"),
+        "all": ("", "flights"),
+        "uri": ("s3://flights-local-lake-123456789012/capture", "s3://platform-dev-lake-123456789012/flights/capture"),
+        "endpoint": ("flights-local", "flights-dev"),
+    }
+
+
 def test_the_lake_s_folders_and_the_variant() -> None:
     folders = (SNAPSHOTS, DATASETS, MODELS, EVALUATIONS, CAPTURE, MONITOR, QUARANTINE, OFFLINE, CODE)
     assert folders == (

@@ -1,0 +1,178 @@
+"""What the use cases of an environment share: one lake under one key, and a dashboard of all of them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+
+from components import api
+from components.data_lake import DataLake, DataLakeArgs, Lake
+from millrace import Environment, MillraceError, UseCase
+from millrace.names import CALIBRATION, DRIFT, ERRORS, HEARTBEAT, LATENCY, PLATFORM, UNDELIVERED, VARIANT, Names
+
+#: What a widget of CloudWatch's takes at most: alarms, and metrics.
+_ALARMS, _METRICS = 100, 500
+
+
+@dataclass
+class PlatformArgs:
+    """Inputs of :class:`Platform`.
+
+    Attributes:
+        environment: Where it is.
+        account: The AWS account, twelve digits.
+        partition: `aws`, `aws-cn` or `aws-us-gov`.
+        use_cases: Those that run in the environment; the dashboard shows them.
+    """
+
+    environment: Environment
+    account: str
+    partition: str
+    use_cases: Sequence[UseCase]
+
+    def __post_init__(self) -> None:
+        if len(self.use_cases) > _METRICS:
+            raise ValueError(
+                f"Platform {self.environment.name!r}: {len(self.use_cases)} use cases, expected at most {_METRICS}: a "
+                "widget of a dashboard takes no more; run the others in an environment of another name"
+            )
+
+    @property
+    def names(self) -> list[Names]:
+        """The computed names of each use case."""
+        return [self.environment.names(each.name, self.account) for each in self.use_cases]
+
+
+class Platform(pulumi.ComponentResource):
+    """What the use cases of an environment share.
+
+    Makes: a DataLake, in which each use case that says `lake: shared` has a folder that its roles alone may open, and
+    a Dashboard with the alarms, drift, quality and traffic of all use cases. Roles, registry groups, pipelines,
+    endpoints and alarms stay each use case's own.
+    """
+
+    lake: pulumi.Output[str]
+    dashboard: pulumi.Output[str]
+
+    def __init__(self, name: str, args: PlatformArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("millrace:index:Platform", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        environment = args.environment
+        stack = f"{PLATFORM}-{environment.name}"
+        lake = DataLake(
+            f"{stack}-lake",
+            DataLakeArgs(
+                _bucket(args), args.account, environment.retention_days, force_destroy=environment.force_destroy
+            ),
+            child,
+        )
+        dashboard = aws.cloudwatch.Dashboard(
+            f"{stack}-dashboard", dashboard_name=stack, dashboard_body=_dashboard(args), opts=child
+        )
+        self.lake = lake.bucket_name
+        self.dashboard = dashboard.dashboard_name
+        self.register_outputs({"lake": self.lake, "dashboard": self.dashboard})
+
+    def outputs(self) -> "dict[str, pulumi.Input[object]]":
+        """What a program exports."""
+        return {"lake": self.lake, "dashboard": self.dashboard}
+
+
+def shared_lake(names: Names, partition: str = "aws") -> Lake | None:
+    """The platform's lake, as a stack sees it that uses it; None where the use case has a lake of its own.
+
+    A program calls it and hands the answer to the stack: the key's ARN is known to AWS alone.
+
+    Raises:
+        MillraceError: When the platform of the environment is not deployed.
+    """
+    from botocore.exceptions import ClientError
+
+    if not names.shared_lake:
+        return None
+    kms = api.client("kms", names.region)
+    try:
+        key = kms.describe_key(KeyId=names.lake_alias)["KeyMetadata"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NotFoundException":
+            raise
+        platform = f"{PLATFORM}-{names.environment}"
+        raise MillraceError(
+            f"stack {names.stack}: millrace:environment: lake: shared, but there is no key {names.lake_alias} in "
+            f"account {names.account}, {names.region}; expected the stack {platform}, whose lake it is: deploy that "
+            f"first, `millrace deploy {PLATFORM} --env {names.environment} --create`, or say `lake: own`"
+        ) from error
+    return Lake(names.lake, f"arn:{partition}:s3:::{names.lake}", str(key["Arn"]))
+
+
+def _bucket(args: PlatformArgs) -> str:
+    environment = args.environment
+    return Names(PLATFORM, environment.name, args.account, environment.region, shared_lake=True).lake
+
+
+def _dashboard(args: PlatformArgs) -> str:
+    day = 86_400
+    served = [["AWS/SageMaker", "EndpointName", each.endpoint, "VariantName", VARIANT] for each in args.names]
+
+    def own(metric: str) -> list[list[Any]]:
+        return [[each.metric_namespace, metric, "Endpoint", each.endpoint] for each in args.names]
+
+    def runtime(metric: str) -> list[list[Any]]:
+        return [[namespace, metric, *dimensions] for namespace, *dimensions in served]
+
+    plots: list[tuple[str, list[list[Any]], str, int]] = [
+        ("Drift (PSI)", own("psi_max"), "Maximum", day),
+        ("Calibration error on outcomes", own("ece"), "Maximum", day),
+        ("Rows served", own("rows"), "Maximum", day),
+        ("Share of rows with outcomes", own("label_coverage"), "Maximum", day),
+        ("Requests", runtime("Invocations"), "Sum", 300),
+        ("Errors", runtime("Invocation5XXErrors"), "Sum", 300),
+        ("Latency, microseconds", runtime("ModelLatency"), "p99", 300),
+    ]
+    alarms = _alarms(args)
+    rows = [alarms[start : start + _ALARMS] for start in range(0, len(alarms), _ALARMS)]
+    widgets: list[dict[str, Any]] = [
+        {
+            "type": "alarm",
+            "x": 0,
+            "y": 6 * row,
+            "width": 24,
+            "height": 6,
+            "properties": {"title": "Alarms", "alarms": arns},
+        }
+        for row, arns in enumerate(rows)
+    ]
+    below = 6 * len(rows)
+    widgets += [
+        {
+            "type": "metric",
+            "x": 12 * (number % 2),
+            "y": below + 6 * (number // 2),
+            "width": 12,
+            "height": 6,
+            "properties": {
+                "title": title,
+                "metrics": metrics,
+                "stat": statistic,
+                "period": period,
+                "region": args.environment.region,
+                "view": "timeSeries",
+            },
+        }
+        for number, (title, metrics, statistic, period) in enumerate(plots)
+        if metrics
+    ]
+    return json.dumps({"widgets": widgets}, sort_keys=True)
+
+
+def _alarms(args: PlatformArgs) -> list[str]:
+    place = f"arn:{args.partition}:cloudwatch:{args.environment.region}:{args.account}:alarm"
+    found = []
+    for use_case, names in zip(args.use_cases, args.names, strict=True):
+        calibrated = use_case.monitoring.calibration_alarm is not None
+        kinds = [DRIFT, *([CALIBRATION] if calibrated else []), HEARTBEAT, UNDELIVERED, ERRORS, LATENCY]
+        found += [f"{place}:{names.alarm(kind)}" for kind in kinds]
+    return found

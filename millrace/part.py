@@ -1,0 +1,39 @@
+"""What every part of a declaration is: a frozen model that refuses what it does not know, in sentences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from millrace import deprecations
+from millrace.errors import DeclarationError, sentences
+
+
+class Part(BaseModel):
+    """Frozen, and strict about names: an unknown field is an error, never ignored. Numbers are finite.
+
+    A field's old name is taken for one minor version, with a warning: `millrace/deprecations.py` lists them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    def __init__(self, **fields: Any) -> None:
+        fields = deprecations.mended(type(self).__name__, self._named(fields), fields)
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise DeclarationError(self._named(fields), sentences(error, type(self))) from error
+
+    # Not for the type checker, which would then take any name for an attribute.
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            new = deprecations.read(type(self).__name__, self._named(self.__dict__), name)
+            return super().__getattr__(name) if new is None else getattr(self, new)
+
+    @classmethod
+    def _named(cls, fields: dict[str, Any]) -> str:
+        """What an error calls it, e.g. `Gate('roc_auc')`."""
+        first = next((repr(fields[name]) for name in ("name", "metric", "column") if name in fields), "…")
+        return f"{cls.__name__}({first})"

@@ -1,0 +1,141 @@
+"""What use cases share, and what a stack asks for that shares it. That the lake is one: tests/e2e/test_fleet.py."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+import stacks
+from components import api
+from components.data_lake import Lake
+from components.platform import Platform, PlatformArgs, shared_lake
+from millrace import Environment, MillraceError, UseCase
+from millrace.environment import Lake as Whose
+from millrace.names import Names
+from tests.components import flights_stack, mocked
+
+REGION, ACCOUNT = "eu-west-1", mocked.ACCOUNT
+BUCKET = f"platform-dev-lake-{ACCOUNT}"
+SHARED = Lake(BUCKET, f"arn:aws:s3:::{BUCKET}", f"arn:aws:kms:{REGION}:{ACCOUNT}:key/shared")
+
+
+def _case(name: str, **monitoring: Any) -> UseCase:
+    return UseCase(name=name, target="y", key="id", event_time="at", monitoring=monitoring)
+
+
+def _platform(*cases: UseCase) -> dict[str, mocked.Registered]:
+    dev = flights_stack.environment("dev")
+    return mocked.run(lambda: Platform("platform", PlatformArgs(dev, ACCOUNT, "aws", cases)))
+
+
+def test_it_makes_one_lake_and_one_dashboard() -> None:
+    found = _platform(_case("a"), _case("b"))
+    kinds = {each.kind for each in found.values()}
+    assert kinds == {
+        *("Platform", "DataLake", "Key", "Alias", "Bucket", "BucketOwnershipControls", "BucketPublicAccessBlock"),
+        *("BucketVersioning", "BucketServerSideEncryptionConfiguration", "BucketLifecycleConfiguration"),
+        *("BucketPolicy", "Dashboard"),
+    }
+    assert found["platform-dev-lake-bucket"].inputs["bucket"] == BUCKET
+    assert found["platform-dev-lake-bucket"].options["protect"] is True
+    assert found["platform-dev-lake-key-alias"].inputs["name"] == f"alias/{BUCKET}"
+
+
+def test_the_dashboard_shows_every_use_case_s_alarms_and_figures() -> None:
+    found = _platform(_case("a", calibration_alarm=0.05), _case("b"))
+    dashboard = found["platform-dev-dashboard"].inputs
+    assert dashboard["dashboardName"] == "platform-dev"
+    widgets = json.loads(dashboard["dashboardBody"])["widgets"]
+    alarms = [each["properties"]["alarms"] for each in widgets if each["type"] == "alarm"]
+    place = f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm"
+    everywhere = ("drift", "heartbeat", "undelivered", "errors", "latency")
+    assert len(alarms) == 1
+    assert sorted(alarms[0]) == sorted(
+        [f"{place}:a-dev-calibration", *(f"{place}:{each}-dev-{kind}" for each in "ab" for kind in everywhere)]
+    )
+    [drift] = [each["properties"] for each in widgets if each["properties"]["title"] == "Drift (PSI)"]
+    assert drift["metrics"] == [
+        ["Millrace/a-dev", "psi_max", "Endpoint", "a-dev"],
+        ["Millrace/b-dev", "psi_max", "Endpoint", "b-dev"],
+    ]
+    places = [(each["x"], each["y"]) for each in widgets]
+    assert len(places) == len(set(places))
+
+
+def test_a_widget_never_holds_more_alarms_than_cloudwatch_takes() -> None:
+    found = _platform(*(_case(f"case-{number}") for number in range(24)))
+    widgets = json.loads(found["platform-dev-dashboard"].inputs["dashboardBody"])["widgets"]
+    assert [len(each["properties"]["alarms"]) for each in widgets if each["type"] == "alarm"] == [100, 20]
+
+
+@pytest.fixture(scope="module")
+def shared() -> dict[str, mocked.Registered]:
+    where = flights_stack.environment("dev").model_copy(update={"lake": Whose.SHARED})
+    return flights_stack.made(stacks.load("flights"), where, flights_stack.package("dev"), SHARED)
+
+
+def test_a_stack_that_shares_the_lake_makes_none(shared: dict[str, mocked.Registered]) -> None:
+    assert not {"DataLake", "Bucket", "Key"}.intersection(each.kind for each in shared.values())
+
+
+def test_its_roles_open_its_own_folder_alone(shared: dict[str, mocked.Registered]) -> None:
+    for role in ("job", "endpoint", "pipeline"):
+        statements = json.loads(shared[f"flights-dev-{role}-policy"].inputs["policy"])["Statement"]
+        objects = [each for each in statements if "s3:GetObject" in each["Action"]]
+        assert [each["Resource"] for each in objects] == [[f"{SHARED.bucket_arn}/flights/*"]]
+        [listing] = [each for each in statements if "s3:ListBucket" in each["Action"]]
+        assert listing["Condition"] == {"StringLike": {"s3:prefix": ["flights", "flights/*"]}}
+        everything = {resource for each in statements for resource in each["Resource"]}
+        assert f"{SHARED.bucket_arn}/*" not in everything
+
+
+def test_all_that_it_reads_and_writes_lies_in_its_folder(shared: dict[str, mocked.Registered]) -> None:
+    texts = [json.dumps(each.inputs, default=repr) for each in shared.values()]
+    uris = {part.split('"')[0].split("\\")[0] for text in texts for part in text.split(f"s3://{BUCKET}")[1:]}
+    assert uris
+    assert all(uri.startswith("/flights/") for uri in uris)
+    assert shared["flights-dev-code"].inputs["key"].startswith("flights/code/")
+    assert shared["flights-dev-clock"].inputs["key"] == "flights/clock.json"
+    training = json.loads(shared["flights-dev-training-pipeline"].inputs["pipelineDefinition"])
+    ingest = next(step for step in training["Steps"] if step["Name"] == "Ingest")["Arguments"]
+    assert ingest["Environment"]["MILLRACE_LAKE"] == "shared"
+    [output] = ingest["ProcessingOutputConfig"]["Outputs"]
+    assert output["S3Output"]["S3Uri"]["Std:Join"]["Values"][:3] == ["s3:/", f"{BUCKET}/flights", "snapshots"]
+
+
+class _Kms:
+    """As KMS answers, of an account with this key under this alias, or with none."""
+
+    def __init__(self, alias: str | None) -> None:
+        self._alias = alias
+
+    def describe_key(self, *, KeyId: str) -> dict[str, Any]:
+        if KeyId != self._alias:
+            raise ClientError({"Error": {"Code": "NotFoundException", "Message": "no"}}, "DescribeKey")
+        return {"KeyMetadata": {"Arn": SHARED.key_arn}}
+
+
+def test_the_shared_lake_is_found_by_its_key_s_alias(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "client", lambda *_: _Kms(f"alias/{BUCKET}"))
+    assert shared_lake(Names("a", "dev", ACCOUNT, REGION, shared_lake=True)) == SHARED
+    assert shared_lake(Names("a", "dev", ACCOUNT, REGION)) is None
+
+
+def test_without_a_platform_the_error_says_what_to_deploy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "client", lambda *_: _Kms(None))
+    with pytest.raises(MillraceError, match="millrace deploy platform --env dev --create"):
+        shared_lake(Names("a", "dev", ACCOUNT, REGION, shared_lake=True))
+
+
+def test_no_use_case_is_called_like_the_platform() -> None:
+    with pytest.raises(ValueError, match="name='platform' is the name of what use cases share"):
+        _case("platform")
+
+
+def test_only_what_is_ephemeral_may_be_destroyed_with_its_data() -> None:
+    image = f"1.dkr.ecr.eu-west-1.amazonaws.com/m@sha256:{'0' * 64}"
+    assert Environment(name="pr-7", image=image, force_destroy=True).is_ephemeral
+    assert not Environment(name="prod", image=image).is_ephemeral
