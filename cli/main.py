@@ -9,6 +9,9 @@ import importlib
 import os
 import sys
 import traceback
+import warnings
+from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -84,11 +87,35 @@ def run(arguments: list[str]) -> int:
     """Run the command; its exit code."""
     # The same way out for all of them: children are ended before this process is.
     interrupts.listen()
+    warnings.showwarning = _warn
     try:
         return _run(arguments)
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
         return INTERRUPTED
+
+
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning about a declaration is one line for its author; any other is as Python shows it."""
+    if category.__name__ == "DeclarationWarning":
+        click.secho("warning: ", fg="yellow", bold=True, nl=False, err=True)
+        place = f"{_short(filename)}:{lineno}" if lineno else _short(filename)
+        click.echo(f"{place}: {message}", err=True)
+    else:
+        (file or sys.stderr).write(warnings.formatwarning(message, category, filename, lineno, line))
+
+
+def _short(filename: str) -> str:
+    """A file of this checkout as one sees it from its root."""
+    path, root = Path(filename), Path(__file__).resolve().parents[1]
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else filename
 
 
 def _run(arguments: list[str]) -> int:

@@ -113,7 +113,8 @@ class Table:
 
 _OWN = Table()
 _table: ContextVar[Table | None] = ContextVar("table", default=None)
-_place: ContextVar[str] = ContextVar("place", default="")
+#: What a warning is about and the file to look at, where that is no Python file.
+_place: ContextVar[tuple[str, str] | None] = ContextVar("place", default=None)
 #: What was warned of already: once in a process is enough.
 _warned: dict[Any, Any] = {}
 
@@ -135,9 +136,9 @@ def using(*entries: Entry, version: str = VERSION) -> Iterator[Table]:
 
 
 @contextmanager
-def within(place: str) -> Iterator[None]:
-    """Name this place in warnings: for what stands in no Python file, such as a stack's configuration."""
-    token = _place.set(place)
+def within(place: str, file: str) -> Iterator[None]:
+    """Name this place and file in warnings: for what no line of Python says, such as a stack's configuration."""
+    token = _place.set((place, file))
     try:
         yield
     finally:
@@ -217,10 +218,12 @@ def _mend(new: str | None) -> str:
 
 def _warn(message: str) -> None:
     """Once a process and place, at the line of the declaration that says it."""
-    place, frame = _place.get(), _outside()
-    file, line = (frame.f_code.co_filename, frame.f_lineno) if frame else ("declaration", 1)
-    text = f"{place}: {message}" if place else message
-    warnings.warn_explicit(text, DeclarationWarning, file, line, registry=_warned)
+    if place := _place.get():
+        warnings.warn_explicit(f"{place[0]}: {message}", DeclarationWarning, place[1], 0, registry=_warned)
+        return
+    frame = _outside()
+    file, line = (frame.f_code.co_filename, frame.f_lineno) if frame else ("declaration", 0)
+    warnings.warn_explicit(message, DeclarationWarning, file, line, registry=_warned)
 
 
 def _outside() -> FrameType | None:

@@ -222,7 +222,7 @@ class Environment(Part):
                 [f"region = {configured['region']!r}: aws:region is {region!r}; expected it in one place: remove this"],
             )
         try:
-            with deprecations.within(where):
+            with deprecations.within(where, f"Pulumi.{stack}.yaml"):
                 environment = cls(**configured)
         except DeclarationError as error:
             raise DeclarationError(where, error.problems) from error

@@ -37,6 +37,9 @@ DRIFT, CALIBRATION, HEARTBEAT, UNDELIVERED, ERRORS, LATENCY = (
     "latency",
 )
 
+#: What starts by itself and can be paused: training by alarms and the backstop, the monitor, publishing of features.
+PAUSABLE = ("retraining", "monitor", "features")
+
 #: Data time of an environment that replays: one JSON object `{"now": "2013-04-01T00:00:00Z"}`.
 CLOCK_KEY = "clock.json"
 
@@ -100,6 +103,16 @@ class Names:
     @property
     def features_pipeline(self) -> str:
         return f"{self.stack}-features"
+
+    @property
+    def retraining_rule(self) -> str:
+        """The rule that starts the training pipeline when an alarm fires."""
+        return f"{self.training_pipeline}-on-alarm"
+
+    @property
+    def retraining_backstop(self) -> str:
+        """The schedule that starts the training pipeline when no alarm does."""
+        return f"{self.training_pipeline}-backstop"
 
     @property
     def dead_letters(self) -> str:

@@ -1,0 +1,66 @@
+"""Taking arguments out of a call, or keys out of a literal dict, without touching what stands around them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TypeVar
+
+import libcst as cst
+
+Item = TypeVar("Item", cst.Arg, cst.BaseDictElement)
+
+_Space = cst.BaseParenthesizableWhitespace
+
+
+def without(items: Sequence[Item], dropped: Collection[int], before: _Space) -> tuple[list[Item], _Space]:
+    """The other items, and the whitespace before the first.
+
+    A comment on the line of what is taken out goes with it; comments on lines of their own stay.
+    """
+    kept: list[Item] = []
+    for place, item in enumerate(items):
+        if place not in dropped:
+            kept.append(item)
+            continue
+        comma = item.comma
+        if isinstance(comma, cst.Comma):
+            if kept:
+                kept[-1] = _followed_by(kept[-1], _joined(_after(kept[-1]), comma.whitespace_after))
+            else:
+                before = _joined(before, comma.whitespace_after)
+        elif kept:
+            kept[-1] = _ending_as(kept[-1], item)
+        elif isinstance(item, cst.Arg):
+            before = _joined(before, item.whitespace_after_arg)
+    return kept, before
+
+
+def _joined(before: _Space, after: _Space) -> _Space:
+    """The whitespace before and after what was taken out, as one."""
+    if isinstance(before, cst.ParenthesizedWhitespace) and isinstance(after, cst.ParenthesizedWhitespace):
+        return after.with_changes(first_line=before.first_line, empty_lines=[*before.empty_lines, *after.empty_lines])
+    return after if isinstance(after, cst.ParenthesizedWhitespace) else before
+
+
+def _after(item: cst.Arg | cst.BaseDictElement) -> _Space:
+    return item.comma.whitespace_after if isinstance(item.comma, cst.Comma) else cst.SimpleWhitespace("")
+
+
+def _followed_by(item: Item, space: _Space) -> Item:
+    comma = item.comma if isinstance(item.comma, cst.Comma) else cst.Comma()
+    return item.with_changes(comma=comma.with_changes(whitespace_after=space))
+
+
+def _ending_as(item: Item, last: Item) -> Item:
+    """The item as the last one, which has no comma behind it unless a comment needs it."""
+    space, tail = _after(item), last.whitespace_after_arg if isinstance(last, cst.Arg) else cst.SimpleWhitespace("")
+    if isinstance(space, cst.ParenthesizedWhitespace) and (space.first_line.comment or _has_comments(space)):
+        return _followed_by(item, _joined(space, tail) if isinstance(tail, cst.ParenthesizedWhitespace) else space)
+    if isinstance(tail, cst.ParenthesizedWhitespace):
+        tail = tail.with_changes(first_line=cst.TrailingWhitespace())
+    changed = item.with_changes(comma=cst.MaybeSentinel.DEFAULT)
+    return changed.with_changes(whitespace_after_arg=tail) if isinstance(changed, cst.Arg) else changed
+
+
+def _has_comments(space: cst.ParenthesizedWhitespace) -> bool:
+    return any(line.comment for line in space.empty_lines)

@@ -1,0 +1,183 @@
+"""A stack's configuration: keys are renamed and taken out where they stand, and nothing else moves.
+
+The parser says where every key and value begins and ends; the text between them, comments and `encryptionsalt`
+included, is never written anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from cli.upgrading import Finding, UnreadableError, Upgraded, by_hand, done, parts, twice, unit, why
+from millrace import Environment
+from millrace.deprecations import Entry, Table, newest
+from millrace.part import Part
+
+_ENVIRONMENT = "millrace:environment"
+#: The letter of a duration of whole units in ISO 8601.
+_LETTERS = {"seconds": "PT{}S", "minutes": "PT{}M", "hours": "PT{}H", "days": "P{}D"}
+
+#: Where a text is replaced: from, to, by what.
+_Edit = tuple[int, int, str]
+
+
+def upgraded(content: bytes, table: Table) -> Upgraded:
+    """A stack's file with the names of today.
+
+    Raises:
+        UnreadableError: When it is no YAML.
+    """
+    text = _decoded(content)
+    found = _Search(text, table)
+    environment = _value(_value(_composed(text), "config"), _ENVIRONMENT)
+    if environment is not None:
+        found.look(Environment, environment)
+    for start, end, new in sorted(set(found.edits), reverse=True):
+        text = text[:start] + new + text[end:]
+    return Upgraded(text.encode(), sorted(dict.fromkeys(found.findings), key=lambda each: each.line))
+
+
+def environment_of(content: bytes) -> str | None:
+    """The name of the environment that a stack's file describes, as far as it says one."""
+    name = _value(_value(_value(_composed(_decoded(content)), "config"), _ENVIRONMENT), "name")
+    return str(name.value) if name is not None and isinstance(name.value, str) else None
+
+
+def _decoded(content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise UnreadableError(content[: error.start].count(b"\n") + 1, "it is not UTF-8") from error
+
+
+def _composed(text: str) -> Any:
+    """The tree of nodes, with their places."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        return YAML(typ="rt", pure=True).compose(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise UnreadableError(mark.line + 1 if mark else None, str(error.problem or error.context)) from error
+    except YAMLError as error:
+        raise UnreadableError(None, str(error)) from error
+
+
+def _pairs(node: Any) -> list[tuple[Any, Any]]:
+    return list(node.value) if node is not None and node.id == "mapping" else []
+
+
+def _value(node: Any, key: str) -> Any:
+    return next((value for name, value in _pairs(node) if name.value == key), None)
+
+
+class _Search:
+    """What is to be changed in a text."""
+
+    def __init__(self, text: str, table: Table) -> None:
+        self.text, self.table = text, table
+        self.findings: list[Finding] = []
+        self.edits: list[_Edit] = []
+
+    def look(self, part: type[Part], node: Any) -> Literal["empty", "kept"]:
+        """Look at a mapping that describes a part; whether nothing of it is left."""
+        pairs = _pairs(node)
+        given = {key.value for key, _ in pairs}
+        gone = [place for place, (key, value) in enumerate(pairs) if self._is_gone(part, key, value, given)]
+        if pairs and len(gone) == len(pairs):
+            return "empty"
+        self.edits += _removals(self.text, node, gone)
+        return "kept"
+
+    def _is_gone(self, part: type[Part], key: Any, value: Any, given: set[str]) -> bool:
+        route = self.table.route(part.__name__, str(key.value))
+        if key.value == "<<":
+            # A mapping with an anchor, which may stand anywhere.
+            for merged in [value] if value.id == "mapping" else _items(value):
+                self.look(part, merged)
+            return False
+        name = (newest(route) if route else None) or str(key.value)
+        if route and self._mend(part, key, value, route, given):
+            return True
+        inner = parts.held(part, name)
+        left: list[str] = []
+        if inner is not None:
+            left = [self.look(inner, each) for each in ([value] if value.id == "mapping" else _items(value))]
+        return left == ["empty"] and value.id == "mapping"
+
+    def _mend(self, part: type[Part], key: Any, value: Any, route: list[Entry], given: set[str]) -> bool:
+        """Whether the key is to be taken out."""
+        new, line = newest(route), key.start_mark.line + 1
+        if new is None and value.anchor:
+            reason = f"{key.value} has no effect any more: {why(route)}; its value has an anchor, so remove it by hand"
+            self.findings.append(by_hand(line, part.__name__, key.value, route, reason))
+            return False
+        if new in given:
+            self.findings.append(twice(line, part.__name__, key.value, route))
+            return False
+        if new is not None and (of := unit(route)):
+            duration = _duration(value, of)
+            if duration is None:
+                reason = f"{key.value} is called {new} and is a duration; write e.g. {_LETTERS[of].format(5)} by hand"
+                self.findings.append(by_hand(line, part.__name__, key.value, route, reason))
+                return False
+            if value.value:
+                self.edits.append((value.start_mark.index, value.end_mark.index, duration))
+        self.findings.append(done(line, part.__name__, key.value, route))
+        if new is None:
+            return True
+        start, end = key.start_mark.index, key.end_mark.index
+        self.edits.append((start, end, self.text[start:end].replace(key.value, new)))
+        return False
+
+
+def _items(node: Any) -> list[Any]:
+    return list(node.value) if node.id == "sequence" else []
+
+
+def _duration(node: Any, of: str) -> str | None:
+    """A number of a unit as ISO 8601 has it; what is empty stays so."""
+    if node.id != "scalar":
+        return None
+    if node.value in ("", "~", "null"):
+        return str(node.value)
+    try:
+        number = float(node.value)
+    except ValueError:
+        return None
+    return _LETTERS[of].format(f"{number:g}") if number >= 0 and f"{number:g}".replace(".", "").isdigit() else None
+
+
+# -- taking keys out ---------------------------------------------------------------------------------------------------
+
+
+def _removals(text: str, mapping: Any, gone: list[int]) -> Iterator[_Edit]:
+    """The pieces of text of some of a mapping's keys; never all of them."""
+    pairs = mapping.value
+    for place in gone:
+        key, value = pairs[place]
+        if not mapping.flow_style:
+            # The whole lines, but the comments of the next key.
+            start = text.rfind("\n", 0, key.start_mark.index) + 1
+            end = text.find("\n", _end(text, key, value))
+            yield start, len(text) if end < 0 else end + 1, ""
+        elif all(each in gone for each in range(place, len(pairs))):
+            last = max(each for each in range(len(pairs)) if each not in gone)
+            if place == last + 1:
+                yield _end(text, *pairs[last]), _end(text, *pairs[-1]), ""
+        else:
+            yield key.start_mark.index, pairs[place + 1][0].start_mark.index, ""
+
+
+def _end(text: str, key: Any, value: Any) -> int:
+    """Where the text of a key and its value ends: a block's own mark stands where the next thing begins."""
+    start, end = int(value.start_mark.index), int(value.end_mark.index)
+    if value.id != "scalar" and not value.flow_style and value.value:
+        last = value.value[-1]
+        return _end(text, *(last if value.id == "mapping" else (last, last)))
+    if start == end:
+        # Nothing stands there, and its mark is anywhere.
+        return int(key.end_mark.index)
+    return start + len(text[start:end].rstrip())
