@@ -23,6 +23,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 LOCAL = "local"
 #: The unpacked runtime image of jobs and endpoints, under the name that stacks give it.
 IMAGES = {"millrace": REPOSITORY / "training" / "image"}
+#: The variable that says, when it is 1, that the local cloud is meant to stand in for the account of every environment:
+#: what a workflow would do there can be rehearsed here. Nothing reaches AWS then.
+STAND_IN = "MILLRACE_STAND_IN"
 #: An hour of the cloud takes a minute: bakes of five minutes and daily schedules can be waited for.
 SCALE = 60.0
 
@@ -125,10 +128,28 @@ def connect(environment: str, state: Path) -> None:
     Raises:
         CliError: When the local cloud does not run, or would be taken for an account.
     """
-    if environment != LOCAL:
+    if environment != LOCAL and not stands_in():
         _not_this_machine(environment)
-    elif _is_named("state") or not os.environ.get("AWS_ENDPOINT_URL"):
+    elif _is_named("state") or not _has_endpoint(environment):
         use(require(state), state)
+
+
+def stands_in() -> bool:
+    """Whether the local cloud is meant where an account would be.
+
+    Raises:
+        CliError: When the variable says neither yes nor no.
+    """
+    value = os.environ.get(STAND_IN, "")
+    if value not in ("", "0", "1"):
+        raise CliError(f"{STAND_IN}={value!r}; expected 1 (the local cloud stands in for every account), or unset it")
+    return value == "1"
+
+
+def _has_endpoint(environment: str) -> bool:
+    """Whether the user has set where AWS is; a stand-in is only ever on this machine."""
+    address = os.environ.get("AWS_ENDPOINT_URL", "")
+    return bool(address) and (environment == LOCAL or _is_loopback(urlsplit(address).hostname or ""))
 
 
 def _is_named(option: str) -> bool:
@@ -143,7 +164,8 @@ def _not_this_machine(environment: str) -> None:
         if _is_loopback(urlsplit(address).hostname or ""):
             raise CliError(
                 f"{name} is the local cloud's, {address}, and environment {environment!r} is not local; unset it and "
-                "what else `millrace local env` has set, or use a new shell"
+                f"what else `millrace local env` has set, or use a new shell; {STAND_IN}=1 says that it is meant to "
+                "stand in for the account"
             )
 
 

@@ -11,15 +11,16 @@ import socket
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote, urlparse
 
 from cli import children, cloud, interrupts
 from cli.errors import CliError
-from cli.target import Target
+from cli.target import configuration, profile_of
+from millrace import Environment
 
 #: Told what is happening: a few words.
 Note = Callable[[str], None]
@@ -44,43 +45,106 @@ _IDS = {
 _COLOUR = re.compile(r"<\{%.*?%\}>")
 #: Its words where another update holds the stack's lock.
 _LOCKED = "currently locked by"
+#: And where there is no such stack.
+_NO_STACK = "no stack named"
 
 
 class _LockedError(CliError):
     """Pulumi refused, because the stack is being updated."""
 
 
+class Deployed(Protocol):
+    """A stack that can be deployed: of a use case, or the platform's."""
+
+    @property
+    def stack(self) -> str: ...
+
+    @property
+    def environment(self) -> Environment: ...
+
+    @property
+    def state(self) -> Path: ...
+
+    @property
+    def is_local(self) -> bool: ...
+
+
+class NoStackError(CliError):
+    """The backend knows no stack of that name."""
+
+
 @dataclass
 class Update:
-    """What an update did."""
+    """What an update did.
+
+    Attributes:
+        changes: The counts, by kind of step.
+        errors: Pulumi's diagnostics.
+        trace: What the program wrote to standard error, which is all there is when it raised what it should not.
+        done: URN → kind of step, of each resource that a step was finished for.
+        failed: The URNs of those whose step failed.
+    """
 
     changes: dict[str, int] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
+    trace: list[str] = field(default_factory=list)
+    done: dict[str, str] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
     result: str = ""
     begun: int = 0
 
     @property
     def text(self) -> str:
         """The counts, e.g. `55 created`."""
-        words = {"create": "created", "update": "updated", "same": "unchanged", "delete": "deleted"}
+        words = {
+            "create": "created",
+            "update": "updated",
+            "same": "unchanged",
+            "delete": "deleted",
+            "replace": "replaced",
+        }
         counted = Counter({words.get(kind, kind.replace("-", " ")): count for kind, count in self.changes.items()})
         return ", ".join(f"{count} {kind}" for kind, count in counted.items()) or "nothing to do"
 
 
-def up(target: Target, note: Note) -> Update:
-    """`pulumi up` of the target's stack, which is made when it is not there.
+class UpdateError(CliError):
+    """An update that failed, perhaps in the middle.
+
+    Attributes:
+        update: What it did until then.
+    """
+
+    def __init__(self, message: str, update: Update) -> None:
+        super().__init__(message)
+        self.update = update
+
+
+def up(
+    target: Deployed, note: Note, *, create: bool = True, plan: Path | None = None, refresh: bool | None = None
+) -> Update:
+    """`pulumi up` of the target's stack.
+
+    Args:
+        create: Make the stack when it is not there.
+        plan: A saved plan, which the update may not exceed.
+        refresh: Look at first what is there; None does so where a killed cloud may have lost something.
 
     Raises:
-        CliError: With Pulumi's own diagnostics, when it fails.
+        UpdateError: With Pulumi's own diagnostics, when the update fails.
+        CliError: When it could not begin.
     """
+    options = ["--plan", str(plan.resolve())] if plan else []
+    # A cloud that was killed has lost its last seconds, which Pulumi does not know. A plan is of a state as it was.
+    if refresh if refresh is not None else target.is_local and plan is None:
+        options.append("--refresh")
     if not target.is_local:
-        return _up(target, note)
+        return _up(target, note, options, create=create)
     deadline = time.monotonic() + _PATIENCE
     with _alone(target, note, deadline):
         while True:
             try:
-                return _up(target, note)
+                return _up(target, note, options, create=create)
             except _LockedError:
                 # Somebody else's began between our look and our update.
                 if time.monotonic() > deadline:
@@ -88,42 +152,129 @@ def up(target: Target, note: Note) -> Update:
                 interrupts.pause(0.2)
 
 
-def _up(target: Target, note: Note) -> Update:
+def _up(target: Deployed, note: Note, options: list[str], *, create: bool) -> Update:
     _free(target, note)
-    _plain(target, "stack", "select", "--create", target.stack)
-    command = ["up", "--yes", "--skip-preview", "--json", "--stack", target.stack]
-    if target.is_local:
+    if create:
+        make(target)
+    if target.is_local and "--plan" not in options:
         _adopt(target)
-        # A cloud that was killed has lost its last seconds, which Pulumi does not know.
-        command.append("--refresh")
+    return updated(target.stack, options, note, cloud.REPOSITORY, _environment(target))
+
+
+def make(target: Deployed) -> None:
+    """Make the target's stack, empty, unless it is there."""
+    _plain(target, "stack", "select", "--create", target.stack)
+
+
+def updated(stack: str, options: Sequence[str], note: Note, folder: Path, environment: Mapping[str, str]) -> Update:
+    """`pulumi up` of the program in a folder.
+
+    Raises:
+        UpdateError: With Pulumi's own diagnostics, when it fails.
+    """
     update = Update()
-    code, errors = _run(target, command, lambda line: _read(line, update, note))
+    command = ["up", "--yes", "--skip-preview", "--json", "--stack", stack, *options]
+    code, errors = run(command, lambda line: _read(line, update, note), folder, environment)
     if code != 0 or update.result not in ("", "succeeded"):
-        said = "\n".join([*update.errors, *_clean(errors)]) or _ending(code)
-        raise _failure(f"`pulumi up` of stack {target.stack} failed", said)
+        said = "\n".join([*(update.errors or update.trace), *_clean(errors)]) or _ending(code)
+        what = f"`pulumi up` of stack {stack} failed:\n{said}"
+        raise _LockedError(what) if _LOCKED in said else UpdateError(what, update)
     return update
 
 
+def preview(target: Deployed, note: Note, *, refresh: bool = False, draft: Path | None = None) -> dict[str, Any]:
+    """The document of `pulumi preview --json` of the target's stack.
+
+    Args:
+        refresh: Look at first what is there.
+        draft: Where to write Pulumi's own plan; :func:`cli.plan.save` makes of it one that can be checked.
+
+    Raises:
+        NoStackError: When the stack was never made.
+        CliError: With Pulumi's own diagnostics, when it fails.
+    """
+    options = [*(["--save-plan", str(draft.resolve())] if draft else []), *(["--refresh"] if refresh else [])]
+    note("the program runs")
+    return previewed(target.stack, options, cloud.REPOSITORY, _environment(target))
+
+
+def previewed(stack: str, options: Sequence[str], folder: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+    """The document of `pulumi preview --json` of the program in a folder, with what stays as it is.
+
+    Raises:
+        NoStackError: When the stack was never made.
+        CliError: With Pulumi's own diagnostics, when it fails.
+    """
+    lines: list[str] = []
+    command = ["preview", "--json", "--show-sames", "--stack", stack, *options]
+    code, errors = run(command, lines.append, folder, environment)
+    text = "\n".join(lines)
+    try:
+        document = json.loads(text)
+    except ValueError:
+        document = {}
+    if code == 0 and document:
+        return dict(document)
+    found = Update()
+    for each in document.get("diagnostics") or []:
+        _note(each, found)
+    said = [*(found.errors or found.trace), *_clean(errors), *([] if document else _clean(text))]
+    raise _failure(f"`pulumi preview` of stack {stack} failed", "\n".join(said) or _ending(code))
+
+
+def state(target: Deployed) -> dict[str, Any]:
+    """The target's stack as Pulumi knows it: the document of `pulumi stack export`.
+
+    Raises:
+        NoStackError: When the stack was never made.
+    """
+    lines: list[str] = []
+    _plain(target, "stack", "export", "--stack", target.stack, on_line=lines.append)
+    return dict(json.loads("\n".join(lines)))
+
+
+def version(target: Deployed) -> str:
+    """The version of the Pulumi CLI that would be used, e.g. `v3.200.0`."""
+    lines: list[str] = []
+    _plain(target, "version", on_line=lines.append)
+    return "".join(lines).strip()
+
+
 def _failure(what: str, said: str) -> CliError:
-    return (_LockedError if _LOCKED in said else CliError)(f"{what}:\n{said}")
+    kind = _LockedError if _LOCKED in said else NoStackError if _NO_STACK in said else CliError
+    return kind(f"{what}:\n{said}")
 
 
 def _ending(code: int) -> str:
     return f"it was ended by signal {-code}" if code < 0 else f"it ended with exit code {code}"
 
 
-def _plain(target: Target, *arguments: str, on_line: children.Line = lambda _: None) -> None:
+def _plain(target: Deployed, *arguments: str, on_line: children.Line = lambda _: None) -> None:
     code, errors = _run(target, list(arguments), on_line)
     if code != 0:
         raise _failure(f"`pulumi {' '.join(arguments)}` failed", "\n".join(_clean(errors)))
 
 
-def _run(target: Target, arguments: list[str], on_line: children.Line) -> tuple[int, str]:
-    command = ["pulumi", *arguments, "--non-interactive", "--color", "never"]
+def _run(target: Deployed, arguments: list[str], on_line: children.Line) -> tuple[int, str]:
+    return run(arguments, on_line, cloud.REPOSITORY, _environment(target))
+
+
+def _environment(target: Deployed) -> dict[str, str]:
     environment = {**os.environ, "PATH": cloud.path(), "PULUMI_SKIP_UPDATE_CHECK": "1"}
     # AWS's own settings say nothing of the region that the stack's configuration names.
     environment.setdefault("AWS_REGION", target.environment.region)
-    return children.run(command, on_line, folder=cloud.REPOSITORY, environment=environment, waiting=_WAITING)
+    if not target.is_local and not cloud.stands_in() and (profile := profile_of(configuration(target.stack))):
+        # The provider goes by it; so must what the program itself asks AWS.
+        environment["AWS_PROFILE"] = profile
+    return environment
+
+
+def run(
+    arguments: Sequence[str], on_line: children.Line, folder: Path, environment: Mapping[str, str]
+) -> tuple[int, str]:
+    """Run the Pulumi CLI to its end: its exit code, and what it wrote to standard error."""
+    command = ["pulumi", *arguments, "--non-interactive", "--color", "never"]
+    return children.run(command, on_line, folder=folder, environment=environment, waiting=_WAITING)
 
 
 def _read(line: str, update: Update, note: Note) -> None:
@@ -141,16 +292,26 @@ def _read(line: str, update: Update, note: Note) -> None:
             kind, name = metadata["type"].rpartition(":")[2], metadata["urn"].rpartition("::")[2]
             note(f"{update.begun} resources: {metadata['op']} {kind} {name}")
     elif metadata := _metadata(event, "resOutputsEvent"):
+        # A replacement is made in several steps.
+        update.done[metadata["urn"]] = "replace" if "replace" in metadata["op"] else metadata["op"]
         if metadata["type"] == "pulumi:pulumi:Stack":
             update.outputs = dict((metadata.get("new") or {}).get("outputs") or {})
+    elif metadata := _metadata(event, "resOpFailedEvent"):
+        update.failed.append(metadata["urn"])
     elif diagnostic := event.get("diagnosticEvent"):
-        if diagnostic.get("severity") == "error":
-            where = str(diagnostic.get("urn", "")).rpartition("::")[2]
-            message = _COLOUR.sub("", diagnostic["message"]).strip()
-            update.errors.append(f"{where}: {message}" if where else message)
+        _note(diagnostic, update)
     elif summary := event.get("summaryEvent"):
         update.changes = dict(summary.get("resourceChanges") or {})
         update.result = str(summary.get("result", ""))
+
+
+def _note(diagnostic: Mapping[str, Any], update: Update) -> None:
+    where = str(diagnostic.get("urn", "")).rpartition("::")[2]
+    message = _COLOUR.sub("", diagnostic["message"])
+    if diagnostic.get("severity") == "error":
+        update.errors.append(f"{where}: {message.strip()}" if where else message.strip())
+    elif diagnostic.get("severity") == "info#err":
+        update.trace += _clean(message)
 
 
 def _metadata(event: Mapping[str, Any], kind: str) -> dict[str, Any]:
@@ -164,15 +325,13 @@ def _clean(text: str) -> list[str]:
 # -- what a broken-off update left behind ------------------------------------------------------------------------------
 
 
-def _adopt(target: Target) -> None:
+def _adopt(target: Deployed) -> None:
     """Take what was being created when an update was broken off for created: the refresh then finds out.
 
     Otherwise it would be created once more and refused, because it exists. On AWS that is for a person to decide.
     """
-    lines: list[str] = []
-    _plain(target, "stack", "export", "--stack", target.stack, on_line=lines.append)
-    state = json.loads("\n".join(lines))
-    deployment = state.get("deployment") or {}
+    found = state(target)
+    deployment = found.get("deployment") or {}
     pending = deployment.pop("pending_operations", None) or []
     if not pending:
         return
@@ -180,7 +339,7 @@ def _adopt(target: Target) -> None:
     known = {resource["urn"] for resource in deployment["resources"]}
     deployment["resources"] += [each for each in created if each["id"] and each["urn"] not in known]
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump(state, file)
+        json.dump(found, file)
         file.flush()
         _plain(target, "stack", "import", "--stack", target.stack, "--file", file.name)
 
@@ -198,7 +357,7 @@ def _id(resource: Mapping[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def _alone(target: Target, note: Note, deadline: float) -> Iterator[None]:
+def _alone(target: Deployed, note: Note, deadline: float) -> Iterator[None]:
     """One `millrace up` of a local stack at a time: what it does besides `pulumi up` no lock of Pulumi's guards."""
     path = target.state / "stacks" / f"{target.stack}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -217,7 +376,7 @@ def _alone(target: Target, note: Note, deadline: float) -> Iterator[None]:
         yield
 
 
-def _free(target: Target, note: Note) -> None:
+def _free(target: Deployed, note: Note) -> None:
     """Clear the lock of an update that was killed; wait for one that runs, and not for ever."""
     deadline = time.monotonic() + _PATIENCE
     while holder := next((lock for lock in _locks(target.stack) if _holds(lock)), None):

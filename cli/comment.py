@@ -1,0 +1,322 @@
+"""One comment for each stack of a pull or merge request, written anew in place: `python3 -m cli.comment`.
+
+It is a program of its own that needs nothing but Python's standard library, because it runs with the right to write
+comments: what holds that right installs nothing and runs nothing of the pull request. What it is given was made by the
+pull request's own code, perhaps a stranger's, and is taken for data: its size, names and number are checked, the number
+against what GitHub itself knows of the run, and a stranger's text is marked as such.
+
+    python3 -m cli.comment github --run ID                       after a run that left `comment-<stack>` artifacts
+    python3 -m cli.comment gitlab --stack STACK --file FILE      within a pipeline of a merge request
+
+Exit codes: 0 done, or nothing to do, 1 could not be done, 2 used wrongly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import re
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+#: Characters of a comment: what GitHub takes less some room for what is added.
+LONGEST = 60_000
+#: Bytes of an artifact, packed and of each file in it, and artifacts of a run.
+_LARGEST, _MOST = 1_000_000, 50
+#: What an artifact with a comment is named, and the stack in it.
+_ARTIFACT = re.compile(r"comment-([a-z][a-z0-9]*(?:-[a-z0-9]+)*)")
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+#: Who writes with the token of a workflow.
+_BOT = "github-actions[bot]"
+_TIMEOUT = 30.0
+_PER_PAGE = 100
+
+
+class CommentError(RuntimeError):
+    """What could not be done, and why; with the status of the answer, where there was one."""
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Api:
+    """A JSON API over HTTP.
+
+    Attributes:
+        url: Where it begins.
+        headers: What says who asks; never sent to where an answer redirects.
+    """
+
+    url: str
+    headers: Mapping[str, str]
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """The answer, as JSON.
+
+        Raises:
+            CommentError: When it is refused or there is none.
+        """
+        answer = self.read(method, path, None if body is None else json.dumps(body).encode())
+        return json.loads(answer) if answer else None
+
+    def read(self, method: str, path: str, data: bytes | None = None, most: int = 10_000_000) -> bytes:
+        """The answer, as it is."""
+        address = f"{self.url.rstrip('/')}/{path.lstrip('/')}"
+        request = urllib.request.Request(address, data=data, method=method)
+        request.add_header("User-Agent", "millrace")
+        if data is not None:
+            request.add_header("Content-Type", "application/json")
+        for name, value in self.headers.items():
+            # An artifact is answered with a redirect to a store, which must not be shown the token.
+            request.add_unredirected_header(name, value)
+        try:
+            with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
+                content: bytes = answer.read(most + 1)
+        except urllib.error.HTTPError as error:
+            said = error.read(2000).decode(errors="replace")
+            raise CommentError(f"{method} {address} was answered with {error.code}: {said}", error.code) from error
+        except OSError as error:
+            raise CommentError(f"{method} {address} was not answered: {error}") from error
+        if len(content) > most:
+            raise CommentError(f"{method} {address} answered with more than {most} bytes")
+        return content
+
+    def pages(self, path: str, key: str | None = None) -> list[Any]:
+        """What all pages of a list hold.
+
+        Args:
+            key: Under which the list stands in an answer; None where the answer is the list.
+        """
+        found: list[Any] = []
+        joint = "&" if "?" in path else "?"
+        for page in range(1, 101):
+            answer = self.call("GET", f"{path}{joint}per_page={_PER_PAGE}&page={page}")
+            listed = answer[key] if key else answer
+            found += listed
+            if len(listed) < _PER_PAGE:
+                return found
+        raise CommentError(f"GET {path} has more than {len(found)} entries")
+
+
+def github_api() -> Api:
+    """GitHub's, as its runners say."""
+    token = _variable("GITHUB_TOKEN")
+    return Api(
+        f"{_variable('GITHUB_API_URL')}/repos/{_variable('GITHUB_REPOSITORY')}",
+        {
+            "Authorization": f"Bearer {token}",
+            "Accept": "application/vnd.github+json",
+            "X-GitHub-Api-Version": "2022-11-28",
+        },
+    )
+
+
+def gitlab_api(token: str, header: str) -> Api:
+    """GitLab's, as its runners say."""
+    return Api(_variable("CI_API_V4_URL"), {header: _variable(token)})
+
+
+def gitlab_project() -> str:
+    """The path of this project in GitLab's API."""
+    return f"projects/{urllib.parse.quote(_variable('CI_PROJECT_ID'), safe='')}"
+
+
+def _variable(name: str) -> str:
+    value = os.environ.get(name, "")
+    if not value:
+        raise CommentError(f"the variable {name} is not set; this is meant to run within a workflow, which sets it")
+    return value
+
+
+# -- GitHub ------------------------------------------------------------------------------------------------------------
+
+
+def on_github(api: Api, run_id: int) -> list[str]:
+    """Write the comments that a run of the preview left.
+
+    Returns:
+        What was done, a line each.
+    """
+    run = api.call("GET", f"actions/runs/{run_id}")
+    texts, numbers = _left(api, run_id)
+    number = _pull_request(api, run, numbers)
+    if number is None:
+        return ["no open pull request has the commit of this run any more: nothing was written"]
+    is_foreign = (run.get("head_repository") or {}).get("id") != run["repository"]["id"]
+    ours = _ours(api.pages(f"issues/{number}/comments"))
+    done = []
+    for stack, text in sorted(texts.items()):
+        body = f"{_marker(stack)}\n{_foreign(text) if is_foreign else text}"
+        done += _github_write(api, number, stack, body, ours.pop(stack, []))
+    if run.get("conclusion") == "success":
+        for stack, ids in sorted(ours.items()):
+            body = f"{_marker(stack)}\n`{stack}`: the pull request does not concern this stack any more."
+            done += _github_write(api, number, stack, body, ids)
+    return done or ["the run left no comment: nothing was written"]
+
+
+def _left(api: Api, run_id: int) -> tuple[dict[str, str], set[str]]:
+    """The text for each stack in a run's artifacts, and the pull request that they say they are for."""
+    texts: dict[str, str] = {}
+    numbers: set[str] = set()
+    listed = api.pages(f"actions/runs/{run_id}/artifacts", "artifacts")
+    named = [(match[1], each) for each in listed if (match := _ARTIFACT.fullmatch(str(each["name"])))]
+    if len(named) > _MOST:
+        raise CommentError(f"run {run_id} left {len(named)} comments; expected at most {_MOST}")
+    for stack, artifact in named:
+        if artifact["expired"]:
+            continue
+        if artifact["size_in_bytes"] > _LARGEST:
+            raise CommentError(
+                f"artifact {artifact['name']} has {artifact['size_in_bytes']} bytes; expected at most {_LARGEST}"
+            )
+        packed = api.read("GET", f"actions/artifacts/{int(artifact['id'])}/zip", most=_LARGEST)
+        files = unpack(packed, ("comment.md", "number"), _LARGEST)
+        texts[stack] = shortened(files["comment.md"].decode(errors="replace"))
+        numbers.add(files["number"].decode(errors="replace").strip())
+    return texts, numbers
+
+
+def unpack(packed: bytes, names: Sequence[str], largest: int) -> dict[str, bytes]:
+    """The named files of an archive, read here and never laid into a folder.
+
+    Raises:
+        CommentError: When one is missing or larger than it may be, or it is no archive.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+            found = {}
+            for name in names:
+                with archive.open(name) as file:
+                    # What the archive says of its size is not to be believed.
+                    found[name] = file.read(largest + 1)
+                if len(found[name]) > largest:
+                    raise CommentError(f"{name} of an artifact has more than {largest} bytes")
+            return found
+    except (zipfile.BadZipFile, KeyError, NotImplementedError, EOFError) as error:
+        raise CommentError(f"an artifact cannot be read: {error}; expected a zip of {', '.join(names)}") from error
+
+
+def _pull_request(api: Api, run: Mapping[str, Any], numbers: set[str]) -> int | None:
+    """The pull request of the run: the one it says, if that is what GitHub knows of it; None when it has moved on."""
+    if not numbers:
+        # Of a branch of this repository GitHub says it itself; then there is still to be said that nothing is left.
+        numbers = {str(each["number"]) for each in run.get("pull_requests") or []}
+    if len(numbers) != 1:
+        return None
+    [number] = numbers
+    if not _NUMBER.fullmatch(number):
+        raise CommentError(f"{number[:40]!r} is no number of a pull request; nothing was written")
+    pull = api.call("GET", f"pulls/{number}")
+    head = pull["head"]
+    same = head["sha"] == run["head_sha"] and (head.get("repo") or {}).get("id") == run["head_repository"]["id"]
+    return int(number) if same and pull["state"] == "open" else None
+
+
+def _ours(comments: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
+    """The comments that this program wrote, by stack; anybody may write the marker, but not under its name."""
+    found: dict[str, list[int]] = {}
+    for comment in comments:
+        match = re.match(r"<!-- millrace: (\S+) -->", comment.get("body") or "")
+        if match and (comment.get("user") or {}).get("login") == _BOT:
+            found.setdefault(match[1], []).append(int(comment["id"]))
+    return found
+
+
+def _github_write(api: Api, number: int, stack: str, body: str, ids: Sequence[int]) -> list[str]:
+    if not ids:
+        api.call("POST", f"issues/{number}/comments", {"body": body})
+        return [f"{stack}: commented on pull request {number}"]
+    api.call("PATCH", f"issues/comments/{ids[0]}", {"body": body})
+    # Two runs at once may have written one each.
+    for extra in ids[1:]:
+        api.call("DELETE", f"issues/comments/{extra}")
+    return [f"{stack}: updated the comment on pull request {number}"]
+
+
+def _marker(stack: str) -> str:
+    return f"<!-- millrace: {stack} -->"
+
+
+def _foreign(text: str) -> str:
+    """A stranger's text: said to be one, and calling nobody."""
+    return (
+        "> Made without credentials by the code of the pull request itself, which comes from a fork: read it as you "
+        "read that code.\n\n" + text.replace("@", "@\u200b")
+    )
+
+
+def shortened(text: str) -> str:
+    """A text that fits into a comment."""
+    if len(text) <= LONGEST:
+        return text
+    return text[:LONGEST] + "\n\n… and more: the whole of it is among the artifacts of the run."
+
+
+# -- GitLab ------------------------------------------------------------------------------------------------------------
+
+
+def on_gitlab(api: Api, project: str, request: str, stack: str, text: str) -> str:
+    """Write the note of a stack on a merge request; what was done.
+
+    Args:
+        project: Its path in the API.
+        request: The merge request's number in the project.
+    """
+    if not _NUMBER.fullmatch(request):
+        raise CommentError(f"CI_MERGE_REQUEST_IID={request!r} is no number of a merge request")
+    me = api.call("GET", "user")["id"]
+    notes = f"{project}/merge_requests/{request}/notes"
+    body = f"{_marker(stack)}\n{shortened(text)}"
+    ids = [
+        int(note["id"])
+        for note in api.pages(notes)
+        if note["author"]["id"] == me and (note.get("body") or "").startswith(_marker(stack))
+    ]
+    if not ids:
+        api.call("POST", notes, {"body": body})
+        return f"{stack}: commented on merge request {request}"
+    api.call("PUT", f"{notes}/{ids[0]}", {"body": body})
+    return f"{stack}: updated the note on merge request {request}"
+
+
+# -- the command -------------------------------------------------------------------------------------------------------
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code."""
+    parser = argparse.ArgumentParser(prog="python3 -m cli.comment", description="One comment for each stack.")
+    hosts = parser.add_subparsers(dest="host", required=True)
+    github = hosts.add_parser("github", help="after a run that left comments as artifacts")
+    github.add_argument("--run", type=int, required=True, help="the run's number")
+    gitlab = hosts.add_parser("gitlab", help="within a pipeline of a merge request")
+    gitlab.add_argument("--stack", required=True)
+    gitlab.add_argument("--file", type=Path, required=True)
+    given = parser.parse_args(arguments)
+    try:
+        if given.host == "github":
+            for line in on_github(github_api(), given.run):
+                print(line)
+        else:
+            api = gitlab_api("MILLRACE_TOKEN", "PRIVATE-TOKEN")
+            request, text = _variable("CI_MERGE_REQUEST_IID"), given.file.read_text()
+            print(on_gitlab(api, gitlab_project(), request, given.stack, text))
+    except (CommentError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,326 @@
+"""What the workflows of a host say: their values, their files, and what may be written over."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli import changed, cloud
+from cli.changed import StackFile
+from cli.errors import CliError
+from cli.output import say
+from cli.templates import FOLDER, render
+
+GITHUB, GITLAB = Path(".github") / "workflows", Path()
+_WORKFLOWS = ("preview", "comment", "deploy", "drift", "review")
+_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/\S+")
+_DIGEST = re.compile(r"[0-9a-f]{40}")
+_BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/-]*")
+_EXPIRES = re.compile(r"[1-9]\d*[hd]")
+_BACKEND = re.compile(r"[a-z0-9]+://[^\s'\"{}$]+")
+#: The name under which a role of review stacks is given.
+_REVIEW = "review"
+#: The first line of what is written, with a digest of all that follows it, by which a change by hand is seen.
+_HEAD = re.compile(r"# Written by `(?P<command>[^`]*)`; digest of what follows: (?P<digest>[0-9a-f]{16})\n")
+
+#: Of a pull request: from a branch of this repository, by somebody whose runs are given a token for OIDC.
+_TRUSTED = (
+    "github.event.pull_request.head.repo.full_name == github.repository "
+    "&& github.event.pull_request.user.login != 'dependabot[bot]'"
+)
+_FOREIGN = (
+    "(github.event.pull_request.head.repo.full_name != github.repository "
+    "|| github.event.pull_request.user.login == 'dependabot[bot]')"
+)
+_MERGE_REQUEST = '$CI_PIPELINE_SOURCE == "merge_request_event"'
+_SAME = "$CI_MERGE_REQUEST_SOURCE_PROJECT_ID == $CI_MERGE_REQUEST_PROJECT_ID"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the workflows are asked to be: the options of the command, each by its name."""
+
+    command: str
+    environments: tuple[str, ...]
+    use_cases: tuple[str, ...]
+    roles: Mapping[str, str]
+    preview_roles: Mapping[str, str]
+    backend: str | None
+    branch: str
+    label: str
+    review_from: str | None
+    expires: str
+    pins: Mapping[str, str] | None = None
+    runner: str = ""
+    session: int = 0
+    image: str = ""
+    automatic: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for option, value, pattern, expected in (
+            ("--branch", self.branch, _BRANCH, "the name of a branch"),
+            ("--label", self.label, _LABEL, "letters, digits, spaces and . _ / -"),
+            ("--expires", self.expires, _EXPIRES, "e.g. 72h or 3d"),
+            ("--backend", self.backend, _BACKEND, "an address, e.g. s3://BUCKET"),
+        ):
+            if value is not None and not pattern.fullmatch(value):
+                raise click.UsageError(f"{option} {value!r}: expected {expected}")
+        for option, given in (("--role-arn", self.roles), ("--preview-role-arn", self.preview_roles)):
+            for name, arn in given.items():
+                if not _ARN.fullmatch(arn):
+                    raise click.UsageError(f"{option} {name}={arn}: expected arn:aws:iam::<account>:role/<name>")
+
+    def stacks(self) -> list[StackFile]:
+        """The stacks that there are, in the order of promotion."""
+        found = changed.found(self.environments, self.use_cases)
+        names = list(dict.fromkeys(each.environment for each in found))
+        if not found:
+            raise CliError(
+                "there is no stack of an account, only of this machine; add stacks/Pulumi.<use case>-<environment>.yaml"
+            )
+        for option, given in (
+            ("--role-arn", [name for name in self.roles if name != _REVIEW]),
+            ("--preview-role-arn", list(self.preview_roles)),
+            ("--review-from", [self.review_from] if self.review_from else []),
+            ("--automatic", list(self.automatic)),
+        ):
+            if unknown := [name for name in given if name not in names]:
+                raise click.UsageError(f"{option} {unknown[0]!r}: expected one of {', '.join(names)}")
+        return found
+
+
+def github(wanted: Wanted) -> dict[Path, str]:
+    """The files of GitHub Actions."""
+    stacks = wanted.stacks()
+    names = list(dict.fromkeys(each.environment for each in stacks))
+    review_from = wanted.review_from or names[0]
+    use_cases = "".join(f" --use-case {name}" for name in wanted.use_cases)
+
+    def role(given: Mapping[str, str], kind: str, name: str) -> str:
+        return given.get(name) or _gh(f"vars.{kind}_{_constant(name)}")
+
+    environments = [
+        {
+            "name": name,
+            "role": role(wanted.roles, "AWS_ROLE_ARN", name),
+            "preview_role": role(wanted.preview_roles, "AWS_PREVIEW_ROLE_ARN", name),
+        }
+        for name in names
+    ]
+    values: dict[str, Any] = {
+        "gh": _gh,
+        "pins": _pins(wanted.pins or {}),
+        "environments": environments,
+        "selection": "".join(f" --env {name}" for name in names) + use_cases,
+        "review_selection": f" --env {review_from}{use_cases} --without-platform",
+        "review_from": next(each for each in environments if each["name"] == review_from),
+        "review_role": role(wanted.roles, "AWS_ROLE_ARN", _REVIEW),
+        "review_region": next(each.region for each in stacks if each.environment == review_from),
+        "backend": _backend(wanted, lambda name: _gh(f"vars.{name}"), lambda name: _gh(f"secrets.{name}")),
+        "branch": wanted.branch,
+        "runner": wanted.runner,
+        "session": wanted.session,
+        "label": wanted.label,
+        "expires": wanted.expires,
+        "trusted": _TRUSTED,
+        "foreign": _FOREIGN,
+    }
+    return {
+        GITHUB / f"millrace-{name}.yml": _headed(wanted, render(f"ci/github/{name}.yml.j2", **values))
+        for name in _WORKFLOWS
+    }
+
+
+def gitlab(wanted: Wanted) -> dict[Path, str]:
+    """The files of GitLab."""
+    stacks = wanted.stacks()
+    names = list(dict.fromkeys(each.environment for each in stacks))
+    review_from = wanted.review_from or names[0]
+    roles = {
+        name: {
+            "deploy": wanted.roles.get(name) or f"$AWS_ROLE_ARN_{_constant(name)}",
+            "preview": wanted.preview_roles.get(name) or f"$AWS_PREVIEW_ROLE_ARN_{_constant(name)}",
+        }
+        for name in [*names, _REVIEW]
+    }
+
+    def before(stack: StackFile) -> StackFile | None:
+        """The same use case in the environment before."""
+        earlier = [each for each in stacks if each.use_case == stack.use_case]
+        place = earlier.index(stack)
+        return earlier[place - 1] if place else None
+
+    values: dict[str, Any] = {
+        "stacks": stacks,
+        "environments": [{"name": name} for name in names],
+        "reviewed": [each for each in stacks if each.environment == review_from and not each.is_platform],
+        "roles": roles,
+        "before": before,
+        "paths": lambda stack: [_glob(path) for path in [*stack.own, *changed.SHARED, "stacks/*.py"]],
+        "backend": [(name, value) for name, value in _backend(wanted, lambda n: f"${n}", lambda n: f"${n}")
+                    if value != f"${name}"],
+        "wanted": _variables(wanted, roles),
+        "automatic": wanted.automatic,
+        "branch": wanted.branch,
+        "image": wanted.image,
+        "label": wanted.label,
+        "expires": wanted.expires,
+        "expires_words": wanted.expires.replace("h", " hours").replace("d", " days"),
+        "merge_request": _MERGE_REQUEST,
+        "from_branch": f"{_MERGE_REQUEST} && {_SAME}",
+        "from_fork": f"{_MERGE_REQUEST} && {_SAME.replace('==', '!=')}",
+        "merged": f'$CI_PIPELINE_SOURCE == "push" && $CI_COMMIT_BRANCH == "{wanted.branch}"',
+        "labelled": f"$CI_MERGE_REQUEST_LABELS =~ /(^|,){re.escape(wanted.label)}(,|$)/".replace("\\ ", " "),
+    }  # fmt: skip
+    return {GITLAB / ".gitlab-ci.yml": _headed(wanted, render("ci/gitlab/gitlab-ci.yml.j2", **values))}
+
+
+def _gh(expression: str) -> str:
+    """An expression of GitHub Actions."""
+    return "${{ " + expression + " }}"
+
+
+def _constant(name: str) -> str:
+    return name.upper().replace("-", "_")
+
+
+def _glob(path: str) -> str:
+    return f"{path}**/*" if path.endswith("/") else path
+
+
+def _backend(wanted: Wanted, variable: Any, secret: Any) -> list[tuple[str, str]]:
+    """Where Pulumi keeps its state, and what opens it."""
+    opens = "PULUMI_ACCESS_TOKEN" if (wanted.backend or "").startswith("https://") else "PULUMI_CONFIG_PASSPHRASE"
+    return [("PULUMI_BACKEND_URL", wanted.backend or variable("PULUMI_BACKEND_URL")), (opens, secret(opens))]
+
+
+def _variables(wanted: Wanted, roles: Mapping[str, Mapping[str, str]]) -> list[tuple[str, str]]:
+    """The variables that a project of GitLab must have, and what they are."""
+    found = []
+    for name, of in roles.items():
+        what = "review stacks" if name == _REVIEW else name
+        if of["deploy"].startswith("$"):
+            found.append((of["deploy"][1:], f"the role that deploys {what}"))
+        if of["preview"].startswith("$") and name != _REVIEW:
+            found.append((of["preview"][1:], f"the role that previews {what}; it needs to read only"))
+    backend = dict(_backend(wanted, lambda name: f"${name}", lambda name: f"${name}"))
+    if wanted.backend is None:
+        found.append(("PULUMI_BACKEND_URL", "where Pulumi keeps its state, e.g. s3://<bucket>"))
+    found += [(name, "masked; opens that state") for name in backend if name != "PULUMI_BACKEND_URL"]
+    return [
+        *found,
+        ("MILLRACE_TOKEN", "masked; a project access token (role Reporter, scope api) that writes the notes"),
+    ]
+
+
+def _pins(given: Mapping[str, str]) -> dict[str, str]:
+    """Each action with its commit, and its version behind it."""
+    import tomllib
+
+    table = tomllib.loads((FOLDER / "ci" / "pins.toml").read_text())
+    known = {pin["action"] for pin in table.values()}
+    for action, digest in given.items():
+        if action not in known:
+            raise click.UsageError(f"--pin {action!r}: no workflow uses it; expected one of {', '.join(sorted(known))}")
+        if not _DIGEST.fullmatch(digest):
+            raise click.UsageError(
+                f"--pin {action}={digest}: expected a commit, 40 hexadecimal digits: a tag can be moved"
+            )
+    return {
+        name: f"{pin['action']}@{given[pin['action']]}"
+        if pin["action"] in given
+        else f"{pin['action']}@{pin['digest']} # {pin['version']}"
+        for name, pin in table.items()
+    }
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def _headed(wanted: Wanted, text: str) -> str:
+    text = re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+    return f"# Written by `{wanted.command}`; digest of what follows: {_digest(text)}\n{text}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def place(files: Mapping[Path, str], output: Path | None, *, force: bool, check: bool, dry_run: bool) -> None:
+    """Write the files, or say how they differ from what is there.
+
+    Args:
+        output: A folder that takes them all; None puts each where its host looks for it.
+
+    Raises:
+        CliError: When a file would be written over that was changed by hand; with ``check``, when one differs.
+    """
+    if sum((force, check, dry_run)) > 1:
+        raise click.UsageError("--force, --check and --dry-run exclude each other; give one of them")
+    places = {(output / name.name if output else cloud.REPOSITORY / name): text for name, text in files.items()}
+    differing = [path for path, text in places.items() if _there(path) != text]
+    if check:
+        if differing:
+            names = ", ".join(_short(path) for path in differing)
+            raise CliError(f"{len(differing)} of {len(places)} files are not what they would be: {names}; write them: "
+                           f"{_command_of(files)}")  # fmt: skip
+        say(f"{len(places)} files are what they would be")
+        return
+    if dry_run:
+        for path in differing:
+            say(_difference(path, places[path]))
+        say(f"{len(differing)} of {len(places)} files would be written")
+        return
+    kept = [path for path in differing if not force and not _may_be_replaced(path)]
+    if kept:
+        raise CliError(
+            f"{', '.join(_short(path) for path in kept)}: changed by hand, or not written by this command; nothing was "
+            "written: look with --dry-run, write over with --force, or write elsewhere with --output"
+        )
+    for path in differing:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(places[path])
+    for path in places:
+        say(f"{'wrote' if path in differing else 'unchanged'} {_short(path)}")
+
+
+def _command_of(files: Mapping[Path, str]) -> str:
+    match = _HEAD.match(next(iter(files.values())))
+    assert match is not None
+    return match["command"]
+
+
+def _there(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CliError(f"{path} cannot be read: {error}; name another folder with --output") from error
+
+
+def _may_be_replaced(path: Path) -> bool:
+    """Whether nothing of anybody's is lost: it is not there, or as it was written."""
+    text = _there(path)
+    if text is None:
+        return True
+    match = _HEAD.match(text)
+    return match is not None and _digest(text[match.end() :]) == match["digest"]
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(cloud.REPOSITORY)) if path.is_relative_to(cloud.REPOSITORY) else str(path)
+
+
+def _difference(path: Path, text: str) -> str:
+    old: Sequence[str] = (_there(path) or "").splitlines(keepends=True)
+    lines = difflib.unified_diff(old, text.splitlines(keepends=True), _short(path), _short(path))
+    return "".join(lines)

@@ -1,0 +1,142 @@
+"""What a month costs before and after, item by item; what is not known is named and never counted as nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from cli.diff import pipelines, traffic, watching
+from cli.diff.preview import Preview, Resource
+from cli.prices import Prices
+
+#: What is written beside the sum.
+EXCLUDED = "requests, storage, data transfer and the hours of jobs, which cost by use"
+
+
+def changes(preview: Preview, prices: Prices) -> dict[str, Any]:
+    """Sums and items; a sum is None when nothing of it is known."""
+    items, unknown, approximate = _items(preview, prices)
+    sides = {}
+    for side in ("before", "after"):
+        known = [each[side] for each in items if each[side] is not None]
+        sides[side] = round(sum(known), 2)
+    changed = [each for each in items if each["before"] != each["after"] or each["unknown"]]
+    return {
+        "currency": prices.currency,
+        **sides,
+        "difference": round(sides["after"] - sides["before"], 2),
+        "complete": preview.is_complete,
+        "items": changed,
+        "unchanged_items": len(items) - len(changed),
+        "unknown": unknown,
+        "approximate": approximate,
+        "hourly": _hourly(preview, prices),
+        "excluded": EXCLUDED,
+        "date": prices.date,
+        "source": prices.source_of(preview.region) or prices.source,
+    }
+
+
+def _items(preview: Preview, prices: Prices) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[str]]:
+    items, unknown, approximate = [], Counter[str](), set()
+    serving = _serving(preview)
+    for resource in preview.resources:
+        if not resource.type.startswith("aws:"):
+            continue
+        if resource.type == traffic.CONFIG and resource.urn not in serving:
+            # Kept for a roll-back: nothing of it runs.
+            continue
+        before, after = [_price(side, resource, preview, prices) for side in (resource.old, resource.new)]
+        old = None if resource.old is None else before
+        new = None if resource.new is None else after
+        lost = (resource.old is not None and before is None) or (resource.new is not None and after is None)
+        if lost:
+            unknown[_what(resource, preview, prices)] += 1
+        approximate |= _approximate(resource, preview, prices)
+        if lost or before or after:
+            items.append(
+                {
+                    "item": watching.called(resource) if resource.type != traffic.CONFIG else resource.name,
+                    "type": resource.type,
+                    "what": _fleet(resource) or resource.kind,
+                    "before": old if resource.old is not None else 0.0,
+                    "after": new if resource.new is not None else 0.0,
+                    "unknown": lost,
+                    "note": prices.note_of(resource.type),
+                }
+            )
+    said = [{"what": what, "count": count} for what, count in sorted(unknown.items())]
+    return (
+        sorted(items, key=lambda each: (each["type"] != traffic.CONFIG, each["type"], each["item"])),
+        said,
+        sorted(approximate),
+    )
+
+
+def _serving(preview: Preview) -> set[str]:
+    """The configurations that an endpoint runs, before or after."""
+    found = {config.urn for each in preview.of(traffic.ENDPOINT) if (config := traffic.config_of(preview, each))}
+    # Where nothing is said of what stays, a configuration that changes is one that serves.
+    return found or {each.urn for each in preview.of(traffic.CONFIG) if not preview.is_complete}
+
+
+def _price(side: Mapping[str, Any] | None, resource: Resource, preview: Preview, prices: Prices) -> float | None:
+    if side is None:
+        return 0.0
+    price = prices.monthly(resource.type, side, preview.region)
+    return None if price is None else round(price, 2)
+
+
+def _what(resource: Resource, preview: Preview, prices: Prices) -> str:
+    """What the table does not know."""
+    if resource.type != traffic.CONFIG:
+        return resource.type
+    unpriced = sorted(
+        {
+            str(each["instance"])
+            for side in (resource.before, resource.after)
+            for each in traffic.variants(side).values()
+            if each["instance"] == "serverless"
+            or prices.hourly("hosting", str(each["instance"]), preview.region) is None
+        }
+    )
+    return f"hosting on {', '.join(unpriced)} in {preview.region or 'an unknown region'}"
+
+
+def _approximate(resource: Resource, preview: Preview, prices: Prices) -> set[str]:
+    if resource.type != traffic.CONFIG:
+        return set()
+    instances = {
+        str(each["instance"]) for side in (resource.before, resource.after) for each in traffic.variants(side).values()
+    }
+    return {each for each in instances if prices.is_approximate("hosting", each, preview.region)}
+
+
+def _fleet(resource: Resource) -> str:
+    if resource.type != traffic.CONFIG:
+        return ""
+    sides = [
+        ", ".join(f"{each['count']} × {each['instance']}" for each in traffic.variants(side).values())
+        for side in (resource.before, resource.after)
+        if side
+    ]
+    return sides[0] if len(set(sides)) == 1 else " → ".join(sides)
+
+
+def _hourly(preview: Preview, prices: Prices) -> list[dict[str, Any]]:
+    """What an hour of jobs costs, where their instance changes."""
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for pipeline in preview.of(pipelines.PIPELINE):
+        before, after = pipelines.instances(pipeline.before), pipelines.instances(pipeline.after)
+        for kind in sorted({*before} & {*after}):
+            old, new = before[kind], after[kind]
+            if old == new:
+                continue
+            costs = [prices.hourly(kind, each, preview.region) for each in (old, new)]
+            found[kind, old, new] = {
+                "kind": kind,
+                "before": {"instance": old, "hourly": costs[0]},
+                "after": {"instance": new, "hourly": costs[1]},
+            }
+    return [found[key] for key in sorted(found)]

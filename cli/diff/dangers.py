@@ -1,0 +1,410 @@
+"""What of a change a person should look at twice: what is lost, what is no longer guarded, what is watched less."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cli.diff import declared, losses, model, permissions, pipelines, traffic, watching
+from cli.diff.preview import Preview, Resource
+from cli.diff.values import Mark
+
+_BUCKETS = ("aws:s3/bucket:Bucket", "aws:s3/bucketV2:BucketV2")
+_LIFECYCLE = "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration"
+_ENCRYPTION = "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
+_BLOCK = "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock"
+
+#: Numbers that say how long something is kept: type → property, its unit.
+_KEPT = {
+    "aws:cloudwatch/logGroup:LogGroup": ("retentionInDays", "days"),
+    "aws:sqs/queue:Queue": ("messageRetentionSeconds", "seconds"),
+    "aws:kms/key:Key": ("deletionWindowInDays", "days before it is gone"),
+}
+
+
+@dataclass(frozen=True)
+class Danger:
+    """One thing to look at.
+
+    Attributes:
+        kind: For programs, e.g. `replaced`; documented in `docs/reviewing.md`.
+        title: What happens.
+        name: To what.
+        consequence: What that means.
+        because: What forces or causes it.
+        way_out: What to do instead.
+    """
+
+    kind: str
+    title: str
+    name: str
+    type: str
+    consequence: str
+    because: str
+    way_out: str
+
+
+def of(
+    preview: Preview,
+    use_cases: tuple[declared.UseCase | None, declared.UseCase | None] = (None, None),
+    granted: Iterable[Mapping[str, Any]] = (),
+) -> list[dict[str, str]]:
+    """All dangers, the worst first. A stack that is made anew has none: nothing is there to be harmed."""
+    if preview.is_new:
+        return []
+    found = [*_lost(preview), *_unguarded(preview), *_kept_shorter(preview), *_watched_less(preview)]
+    found += [*_served_blindly(preview), *_weaker(preview), *_loosened(preview, use_cases), *_opened(granted)]
+    return [asdict(danger) for danger in found]
+
+
+# -- what is lost ------------------------------------------------------------------------------------------------------
+
+
+def _lost(preview: Preview) -> Iterator[Danger]:
+    gone = [each for each in preview.resources if each.operation in ("delete", "replace") and not each.is_kept]
+    for resource in sorted(gone, key=lambda each: (losses.rank(each), each.name)):
+        loss = losses.of(resource)
+        if loss is None:
+            continue
+        replaced = resource.operation == "replace"
+        why = _change(*resource.because) if resource.because else ""
+        yield Danger(
+            "replaced" if replaced else "deleted",
+            f"{'Replaces' if replaced else 'Deletes'} the {loss.noun}",
+            watching.called(resource) if resource.type.startswith("aws:sagemaker/endpoint:") else _called(resource),
+            resource.type,
+            loss.replaced if replaced else loss.deleted,
+            why or ("it forces a replacement" if replaced else "it is no longer declared"),
+            loss.way_out,
+        )
+
+
+def _change(*properties: str) -> str:
+    """Properties that change, as a cause."""
+    names = ", ".join(f"`{each}`" for each in properties)
+    return f"{names} change{'s' if len(properties) == 1 else ''}"
+
+
+def _called(resource: Resource) -> str:
+    """The name that AWS knows it by, where the preview says it."""
+    for key in ("bucket", "featureGroupName", "modelPackageGroupName", "pipelineName", "endpoint", "key", "name"):
+        value = resource.before.get(key) or resource.after.get(key)
+        if isinstance(value, str) and not isinstance(value, Mark):
+            return value
+    return resource.name
+
+
+# -- what is no longer guarded -----------------------------------------------------------------------------------------
+
+
+def _unguarded(preview: Preview) -> Iterator[Danger]:
+    for resource in preview.resources:
+        if resource.was_protected and not resource.is_protected and resource.new is not None:
+            yield Danger(
+                "unprotected",
+                "Takes away the protection of",
+                _called(resource),
+                resource.type,
+                "The engine no longer refuses to delete or replace it; the next change may.",
+                _change("protect"),
+                "Leave it protected, unless it is to be deleted on purpose.",
+            )
+        if resource.type in _BUCKETS and _turned_on(resource, "forceDestroy"):
+            yield Danger(
+                "force-destroy",
+                "Lets the bucket be deleted with all that is in it",
+                _called(resource),
+                resource.type,
+                "From then on `pulumi destroy` deletes the data without asking.",
+                _change("forceDestroy"),
+                "Leave `force_destroy` out of the stack's configuration.",
+            )
+
+
+def _turned_on(resource: Resource, key: str) -> bool:
+    return resource.old is not None and not resource.old.get(key) and bool(resource.after.get(key))
+
+
+def _turned_off(resource: Resource, key: str) -> bool:
+    return resource.new is not None and bool(resource.before.get(key)) and not resource.new.get(key)
+
+
+def _kept_shorter(preview: Preview) -> Iterator[Danger]:
+    for resource in preview.of(_LIFECYCLE):
+        if resource.new is None:
+            continue
+        before, after = _days(resource.before), _days(resource.new)
+        for what, days in sorted(after.items()):
+            if what in before and before[what] <= days:
+                continue
+            if resource.old is None or (what not in before and not what.endswith("expiration")):
+                continue
+            was = f"{before[what]:g} days" if what in before else "for ever"
+            yield _shorter(resource, "lifecycle rule", what, was, f"{days:g} days")
+    for token, (key, unit) in _KEPT.items():
+        for resource in preview.of(token):
+            old, new = resource.before.get(key), resource.after.get(key)
+            was_forever = resource.old is not None and not old and key == "retentionInDays"
+            if isinstance(new, int | float) and (was_forever or (isinstance(old, int | float) and 0 < new < old)):
+                was = "for ever" if was_forever else f"{old:g} {unit}"
+                yield _shorter(resource, resource.kind, key, was, f"{new:g} {unit}")
+
+
+def _shorter(resource: Resource, noun: str, what: str, was: str, now: str) -> Danger:
+    return Danger(
+        "kept-shorter",
+        f"Keeps data for a shorter time: {noun}",
+        _called(resource),
+        resource.type,
+        f"Kept {was} until now, from then on {now}: what is older is deleted soon after, and cannot be had back.",
+        _change(what),
+        "Keep the longer time, or copy what is older first.",
+    )
+
+
+def _days(inputs: Mapping[str, Any]) -> dict[str, float]:
+    """Rule and kind of expiry → days, of the rules that are on."""
+    found = {}
+    for place, rule in enumerate(inputs.get("rules") or []):
+        if rule.get("status") != "Enabled":
+            continue
+        name = str(rule.get("id", place))
+        for key, days in (("noncurrentVersionExpiration", "noncurrentDays"), ("expiration", "days")):
+            value = (rule.get(key) or {}).get(days)
+            if isinstance(value, int | float):
+                found[f"{name} {key}"] = float(value)
+    return found
+
+
+# -- what is watched less ----------------------------------------------------------------------------------------------
+
+
+def _watched_less(preview: Preview) -> Iterator[Danger]:
+    for alarm in preview.of(watching.ALARM, watching.COMPOSITE):
+        name = watching.called(alarm)
+        if alarm.operation == "delete":
+            yield Danger(
+                "alarm-removed", "Removes the alarm", name, alarm.type,
+                f"Nobody is told any more when {watching.rule_of(alarm.before)}.",
+                "it is no longer declared", "Keep it; to have peace for a while, `millrace pause`.",
+            )  # fmt: skip
+        for field, words in watching.loosened(alarm):
+            yield Danger(
+                "alarm-loosened", "Loosens the alarm", name, alarm.type,
+                f"It fires later, or for less: {words}.",
+                _change(field), "Say in the pull request why the old bound was wrong, or keep it.",
+            )  # fmt: skip
+    for resource in preview.of(watching.SCHEDULE, watching.RULE):
+        if watching.is_off(resource):
+            noun = "schedule" if resource.type == watching.SCHEDULE else "rule"
+            gone = resource.new is None
+            yield Danger(
+                "trigger-off", f"{'Removes' if gone else 'Turns off'} the {noun}",
+                watching.called(resource), resource.type,
+                "What it starts no longer starts by itself: retraining, monitoring or publishing.",
+                "it is no longer declared" if gone else _change("state"),
+                "Keep it; to stop it for a while, `millrace pause`, which is seen and undone by `millrace resume`.",
+            )  # fmt: skip
+
+
+def _served_blindly(preview: Preview) -> Iterator[Danger]:
+    for config in preview.of(traffic.CONFIG):
+        if config.old is None or config.new is None:
+            continue
+        before, after = _captured(config.old), _captured(config.new)
+        if after < before:
+            yield Danger(
+                "capture-off" if after == 0 else "capture-less",
+                "Stops capturing requests" if after == 0 else "Captures fewer requests",
+                config.name, config.type,
+                f"{before:g} % of the requests were kept, then {after:g} %. Drift and calibration are measured on them"
+                + (": the monitor has nothing to look at." if after == 0 else "."),
+                _change("dataCaptureConfig"), "Keep `capture_percent` as it is.",
+            )  # fmt: skip
+    for endpoint in preview.of(traffic.ENDPOINT):
+        if endpoint.old is None or endpoint.new is None:
+            continue
+        left = [name for name in traffic.alarms(endpoint.old) if name not in traffic.alarms(endpoint.new)]
+        if left:
+            none = not traffic.alarms(endpoint.new)
+            yield Danger(
+                "rollback-alarm-removed", f"A roll-out is no longer undone by {', '.join(left)}:",
+                watching.called(endpoint), endpoint.type,
+                "No alarm undoes a bad deployment any more." if none else "A bad deployment may go through unnoticed.",
+                _change("deploymentConfig.autoRollbackConfiguration"), "Keep the alarms of the endpoint's deployment.",
+            )  # fmt: skip
+
+
+def _captured(inputs: Mapping[str, Any]) -> float:
+    capture = inputs.get("dataCaptureConfig") or {}
+    if not capture.get("enableCapture"):
+        return 0.0
+    percent = capture.get("initialSamplingPercentage", 100)
+    return float(percent) if isinstance(percent, int | float) else 100.0
+
+
+# -- what is weaker ----------------------------------------------------------------------------------------------------
+
+
+def _weaker(preview: Preview) -> Iterator[Danger]:
+    for resource in preview.of(_ENCRYPTION):
+        if resource.old is None or resource.new is None:
+            continue
+        if _is_kms(resource.old) and not _is_kms(resource.new):
+            yield _weakened(
+                resource,
+                "Encrypts new objects with a weaker key",
+                "New objects no longer need the lake's own key to be read.",
+                "rules",
+            )
+    for token, key, title, text in (
+        ("aws:kms/key:Key", "enableKeyRotation", "Stops rotating the key", "One key for ever encrypts everything."),
+        ("aws:sqs/queue:Queue", "sqsManagedSseEnabled", "Stops encrypting the queue", "Its messages lie in the clear."),
+        ("aws:sns/topic:Topic", "kmsMasterKeyId", "Stops encrypting the topic", "Its messages lie in the clear."),
+        (traffic.CONFIG, "kmsKeyArn", "Stops encrypting the endpoint's disks", "Their key is no longer the lake's."),
+    ):
+        for resource in preview.of(token):
+            if _turned_off(resource, key):
+                yield _weakened(resource, title, text, key)
+    for resource in preview.of(_BLOCK):
+        for key in ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets"):
+            if _turned_off(resource, key):
+                yield _weakened(
+                    resource,
+                    "Lets the bucket be opened to the public",
+                    "A policy or an access list may open it to everybody.",
+                    key,
+                )
+    for resource in preview.of("aws:s3/bucketVersioning:BucketVersioning"):
+        status = [
+            (side.get("versioningConfiguration") or {}).get("status") for side in (resource.before, resource.after)
+        ]
+        if resource.new is not None and status[0] == "Enabled" and status[1] != "Enabled":
+            yield _weakened(
+                resource, "Stops keeping old versions of objects",
+                "What is overwritten or deleted from then on cannot be had back.", "versioningConfiguration",
+            )  # fmt: skip
+    yield from _in_the_clear(preview)
+    yield from _disks(preview)
+
+
+def _weakened(resource: Resource, title: str, consequence: str, key: str) -> Danger:
+    return Danger(
+        "weakened", f"{title}:", _called(resource), resource.type, consequence, _change(key), "Keep it as it is."
+    )
+
+
+def _is_kms(inputs: Mapping[str, Any]) -> bool:
+    rules = inputs.get("rules") or []
+    defaults = [rule.get("applyServerSideEncryptionByDefault") or {} for rule in rules]
+    return any(str(each.get("sseAlgorithm", "")).startswith("aws:kms") for each in defaults)
+
+
+def _in_the_clear(preview: Preview) -> Iterator[Danger]:
+    """Policies that refused plain HTTP and do so no more."""
+    for resource in preview.of(
+        "aws:s3/bucketPolicy:BucketPolicy", "aws:sqs/queuePolicy:QueuePolicy", "aws:sns/topicPolicy:TopicPolicy"
+    ):
+        before = permissions.of_policy(resource.before.get("policy")) or set()
+        after = permissions.of_policy(resource.after.get("policy")) if resource.new is not None else set()
+        if after is None:
+            continue
+        refused = {each for each in before if each.effect == "Deny" and "aws:SecureTransport" in each.condition}
+        lost = permissions.compare(refused, {each for each in after if each.effect == "Deny"})[1]
+        if lost:
+            yield Danger(
+                "weakened", "Lets data be read over plain HTTP:", _called(resource), resource.type,
+                "Requests without TLS are no longer refused.",
+                _change("policy") if resource.new is not None else "it is no longer declared",
+                "Keep the statement that denies requests without TLS.",
+            )  # fmt: skip
+
+
+def _disks(preview: Preview) -> Iterator[Danger]:
+    """Jobs whose disks or results were encrypted with the lake's key."""
+    for pipeline in preview.of(pipelines.PIPELINE):
+        before, after = pipelines.definition(pipeline.before), pipelines.definition(pipeline.after)
+        if before is None or after is None:
+            continue
+        old, new = pipelines.steps(before), pipelines.steps(after)
+        bare = sorted(name for name in old if name in new and len(_keys(new[name])) < len(_keys(old[name])))
+        if bare:
+            yield Danger(
+                "weakened", "Jobs no longer encrypt all they write:", _called(pipeline), pipeline.type,
+                f"Steps {', '.join(bare)} name fewer keys than before.", _change("pipelineDefinition"),
+                "Keep `VolumeKmsKeyId` and `KmsKeyId` in every step.",
+            )  # fmt: skip
+
+
+def _keys(value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        mine = [key for key in ("VolumeKmsKeyId", "KmsKeyId") if value.get(key)]
+        return [*mine, *(key for each in value.values() for key in _keys(each))]
+    return [key for each in value for key in _keys(each)] if isinstance(value, list) else []
+
+
+# -- who decides -------------------------------------------------------------------------------------------------------
+
+
+def _loosened(preview: Preview, use_cases: tuple[declared.UseCase | None, declared.UseCase | None]) -> Iterator[Danger]:
+    promotions = [_promotion(preview, after=after) for after in (False, True)]
+    if promotions[0] == {"manual"} and "automatic" in promotions[1]:
+        yield Danger(
+            "promotion-automatic", "A model serves without a person's approval:", preview.stack, "",
+            "The gate alone decides what serves; until now a person looked first.",
+            "`promotion` changes from manual to automatic",
+            "Keep `promotion: manual` where decisions are about people.",
+        )  # fmt: skip
+    for words in declared.loosened(*use_cases):
+        yield _gate(preview, words)
+    if use_cases == (None, None):
+        for pipeline in preview.of(pipelines.PIPELINE):
+            if pipelines.definition(pipeline.after) is None:
+                continue
+            for metric in sorted(pipelines.judged(pipeline.before) - pipelines.judged(pipeline.after)):
+                yield _gate(preview, f"models are no longer judged by {metric}")
+    for table in model.changes(preview, lambda _: None, (None, None))["features"]:
+        gone = [each["name"] for each in [*table["removed"], *table["retyped"]]]
+        if gone and table["operation"] == "update":
+            yield Danger(
+                "feature-removed", "Takes features away from the table", str(table["table"]), model.PARAMETER,
+                f"{', '.join(gone)}: a feature group cannot lose or retype one, so the deployment is refused.",
+                "the table's columns change", "Declare them as before and stop using them in `features()`.",
+            )  # fmt: skip
+
+
+def _gate(preview: Preview, words: str) -> Danger:
+    return Danger(
+        "gate-loosened", "Lets weaker models pass:", preview.stack, "",
+        f"{words[:1].upper()}{words[1:]}.", "the declaration changes",
+        "Say in the pull request why the old bound was wrong, or keep it.",
+    )  # fmt: skip
+
+
+def _promotion(preview: Preview, *, after: bool) -> set[str]:
+    found: set[str] = set()
+    for pipeline in preview.of(pipelines.PIPELINE):
+        found |= pipelines.variables(pipeline.after if after else pipeline.before, pipelines.PROMOTION)
+    for each in preview.of(model.MODEL):
+        side = each.after if after else each.before
+        value = ((side.get("primaryContainer") or {}).get("environment") or {}).get(pipelines.PROMOTION)
+        if isinstance(value, str):
+            found.add(value)
+    return found
+
+
+def _opened(granted: Iterable[Mapping[str, Any]]) -> Iterator[Danger]:
+    """Everything to somebody, or something to everybody."""
+    for entry in granted:
+        for each in entry["gained"]:
+            everybody = each["principal"] == "*" and each["effect"] == "Allow" and not each["condition"]
+            everything = each["effect"] == "Allow" and "*" in each["actions"]
+            if everybody or everything:
+                whom = "everybody" if everybody else f"{entry['of']} {entry['name']}"
+                what = "everything" if everything else ", ".join(each["actions"])
+                yield Danger(
+                    "opened", f"Allows {whom} to do {what}:", entry["name"], "",
+                    "That is more than any part of the loop needs, and what is done with it cannot be foreseen.",
+                    _change("policy"), "Name the actions, the resources and who may.",
+                )  # fmt: skip

@@ -1,0 +1,158 @@
+"""The whole difference as one document: what the comment is written from, and what `--format json` prints.
+
+Its form is described in `docs/reviewing.md`; `version` changes when a reader of the old form would be misled.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cli.diff import cost, dangers, declared, differences, model, permissions, pipelines, traffic, watching
+from cli.diff.preview import Preview, Resource
+from cli.prices import Prices
+
+VERSION = 1
+
+NOTHING, CHANGES, DANGEROUS = "no changes", "changes", "dangerous changes"
+
+#: Lines of a document's diff that are kept: more is no reading matter.
+_LINES = 400
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the preview itself does not say.
+
+    Attributes:
+        use_case: Its name, or `platform`.
+        environment: Its name.
+        source: What the comparison is of, for people.
+        region: The stack's.
+        prices: What resources cost.
+        figures: Asks the registry for the metrics of a package.
+        fetch: Gets a bundle out of the lake.
+        use_cases: The declarations before and after, where they are known without the bundles.
+        notes: What the reader has to know besides.
+    """
+
+    use_case: str
+    environment: str
+    source: str
+    region: str
+    prices: Prices
+    figures: model.Figures = lambda _: None
+    fetch: declared.Fetch | None = None
+    use_cases: tuple[declared.UseCase | None, declared.UseCase | None] = (None, None)
+    notes: Sequence[str] = field(default_factory=list)
+
+
+def of(preview: Preview, context: Context) -> dict[str, Any]:
+    """The document; equal previews give equal documents."""
+    known = None not in context.use_cases
+    use_cases = context.use_cases if known else declared.use_cases(preview, context.fetch)
+    granted = permissions.changes(preview)
+    found = dangers.of(preview, use_cases, granted)
+    resources = [_resource(each) for each in preview.resources if _is_shown(each)]
+    counts = Counter(each["operation"] for each in resources)
+    made = {
+        "version": VERSION,
+        "stack": preview.stack or f"{context.use_case}-{context.environment}",
+        "use_case": context.use_case,
+        "environment": context.environment,
+        "region": context.region,
+        "source": context.source,
+        "verdict": DANGEROUS if found else CHANGES if resources else NOTHING,
+        "new": preview.is_new,
+        "counts": {name: counts[name] for name in ("create", "update", "replace", "delete") if counts[name]},
+        "unchanged": sum(each.operation == "same" and _is_real(each) for each in preview.resources)
+        if preview.is_complete
+        else None,
+        "dangers": found,
+        "traffic": traffic.changes(preview),
+        "model": model.changes(preview, context.figures, use_cases),
+        "permissions": granted,
+        "watching": watching.changes(preview),
+        "pipelines": [each for each in pipelines.changes(preview) if _says_something(each)],
+        "cost": cost.changes(preview, context.prices),
+        "resources": resources,
+        "notes": [*context.notes, *_notes(preview), *preview.warnings],
+    }
+    shown: dict[str, Any] = _present(made)
+    return shown
+
+
+def _present(value: Any) -> Any:
+    """Nothing where nothing is."""
+    if isinstance(value, Mapping):
+        return {key: _present(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_present(each) for each in value]
+    return None if value is differences.ABSENT else value
+
+
+def _is_real(resource: Resource) -> bool:
+    """Whether it is a thing at AWS: components, providers and the stack itself are the program's own."""
+    return resource.type.startswith("aws:")
+
+
+def _is_shown(resource: Resource) -> bool:
+    if resource.operation == "same":
+        # Only the engine's promise not to delete it changes.
+        return _is_real(resource) and resource.was_protected and not resource.is_protected
+    own = resource.type.startswith(("pulumi:", "millrace:"))
+    return not own
+
+
+def _says_something(pipeline: Mapping[str, Any]) -> bool:
+    keys = ("steps_added", "steps_removed", "steps_changed", "parameters", "note")
+    return bool(pipeline["code_changed"]) or any(pipeline[key] for key in keys)
+
+
+def _notes(preview: Preview) -> Iterator[str]:
+    if preview.resources and not preview.is_complete:
+        yield (
+            "The preview names only what changes: costs are of these alone, and a protection that is taken away is not "
+            "seen. `pulumi preview --json --show-sames` names the rest."
+        )
+
+
+def _resource(resource: Resource) -> dict[str, Any]:
+    return {
+        "urn": resource.urn,
+        "name": resource.name,
+        "type": resource.type,
+        "operation": "unprotect" if resource.operation == "same" else resource.operation,
+        "kept": resource.is_kept and resource.operation in ("delete", "replace"),
+        "because": list(resource.because),
+        "properties": [_property(each, resource) for each in differences.of(resource)],
+        "inputs": _inputs(resource),
+    }
+
+
+def _inputs(resource: Resource) -> dict[str, Any]:
+    """Of what is made or goes: all that it is."""
+    if resource.operation == "create":
+        return dict(resource.after)
+    return dict(resource.before) if resource.operation == "delete" else {}
+
+
+def _property(difference: differences.Difference, resource: Resource) -> dict[str, Any]:
+    top = difference.path.partition(".")[0].partition("[")[0]
+    hidden = difference.before == difference.after
+    before, after = difference.before, difference.after
+    if resource.type == pipelines.PIPELINE:
+        # Its code is told once, with the model.
+        before, after = pipelines.without_code(before), pipelines.without_code(after)
+    lines = None if hidden else differences.lines(before, after)
+    made = {
+        "path": difference.path,
+        "replaces": any(each.partition(".")[0].partition("[")[0] == top for each in resource.because),
+        "hidden": hidden,
+    }
+    if lines is not None:
+        shown = lines[:_LINES]
+        return {**made, "diff": shown, "left_out": len(lines) - len(shown)}
+    return {**made, "before": difference.before, "after": difference.after}

@@ -1,0 +1,168 @@
+"""What serves and what trains, before and after: the model's version, the code, hyperparameters, features."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from cli.diff import declared, pipelines
+from cli.diff.differences import ABSENT
+from cli.diff.preview import Preview, Resource
+from cli.diff.values import Mark, document
+
+MODEL = "aws:sagemaker/model:Model"
+PARAMETER, GROUP = "aws:ssm/parameter:Parameter", "aws:sagemaker/featureGroup:FeatureGroup"
+
+#: What the registry says of a version; None when it cannot be asked.
+Figures = Callable[[str], Mapping[str, Any] | None]
+
+
+def changes(
+    preview: Preview, figures: Figures, use_cases: tuple[declared.UseCase | None, declared.UseCase | None]
+) -> dict[str, Any]:
+    """All of it; empty lists and None where nothing changes."""
+    before, after = use_cases
+    return {
+        "serves": _serves(preview, figures),
+        "image": _image(preview),
+        "code": _code(preview),
+        "hyperparameters": list(_hyperparameters(preview)),
+        "features": _features(preview),
+        "declaration": declared.changes(before, after),
+        "declaration_known": before is not None and after is not None,
+        "variables": list(_variables(preview)),
+    }
+
+
+def package(inputs: Mapping[str, Any]) -> str | None:
+    """The ARN of the package that a model is made of."""
+    containers = [inputs.get("primaryContainer"), *(inputs.get("containers") or [])]
+    for container in containers:
+        if isinstance(container, Mapping) and container.get("modelPackageName"):
+            return str(container["modelPackageName"])
+    return None
+
+
+def version(arn: str | None) -> int | None:
+    """The version at the end of a package's ARN."""
+    last = (arn or "").rpartition("/")[2]
+    return int(last) if last.isdecimal() else None
+
+
+def _serves(preview: Preview, figures: Figures) -> dict[str, Any] | None:
+    for model in preview.of(MODEL):
+        before, after = package(model.before), package(model.after)
+        if model.operation != "same" and before != after:
+            return {
+                "before": _package(before, figures) if model.old is not None else None,
+                "after": _package(after, figures) if model.new is not None else None,
+            }
+    return None
+
+
+def _package(arn: str | None, figures: Figures) -> dict[str, Any]:
+    if arn is None or version(arn) is None:
+        return {"package": arn, "version": None, "metrics": None}
+    return {"package": arn, "version": version(arn), "metrics": figures(arn)}
+
+
+def _image(preview: Preview) -> dict[str, Any] | None:
+    """The image of the jobs."""
+    for pipeline in preview.of(pipelines.PIPELINE):
+        if pipeline.operation == "update":
+            before, after = _images(pipeline.before), _images(pipeline.after)
+            if before and after and before != after:
+                return {"before": ", ".join(sorted(before)), "after": ", ".join(sorted(after))}
+    return None
+
+
+def _images(inputs: Mapping[str, Any]) -> set[str]:
+    found = set()
+    for step in pipelines.steps(pipelines.definition(inputs)).values():
+        arguments = step.get("Arguments") or {}
+        for where in ("AppSpecification", "AlgorithmSpecification"):
+            image = (arguments.get(where) or {}).get("ImageUri") or (arguments.get(where) or {}).get("TrainingImage")
+            if isinstance(image, str):
+                found.add(image)
+    return found
+
+
+def _code(preview: Preview) -> dict[str, Any] | None:
+    """The bundle that jobs run, by its hash."""
+    for pipeline in preview.of(pipelines.PIPELINE):
+        if pipeline.operation != "update":
+            continue
+        before, after = [
+            pipelines.bundles(str(side.get("pipelineDefinition", ""))) for side in (pipeline.before, pipeline.after)
+        ]
+        if before != after and before and after:
+            return {"before": ", ".join(sorted(before)), "after": ", ".join(sorted(after))}
+    return None
+
+
+def _hyperparameters(preview: Preview) -> Iterator[dict[str, Any]]:
+    for pipeline in preview.of(pipelines.PIPELINE):
+        if pipeline.operation != "update":
+            continue
+        before, after = pipelines.hyperparameters(pipeline.before), pipelines.hyperparameters(pipeline.after)
+        if not after and pipelines.definition(pipeline.after) is None:
+            continue
+        for name in sorted({*before, *after}):
+            old, new = before.get(name, ABSENT), after.get(name, ABSENT)
+            if old != new:
+                yield {"name": name, "before": old, "after": new}
+
+
+def _variables(preview: Preview) -> Iterator[dict[str, Any]]:
+    """Environment variables of the served model."""
+    for model in preview.of(MODEL):
+        if model.operation in ("same", "create", "delete"):
+            continue
+        before, after = [
+            (side.get("primaryContainer") or {}).get("environment") or {} for side in (model.before, model.after)
+        ]
+        for name in sorted({*before, *after}):
+            old, new = before.get(name, ABSENT), after.get(name, ABSENT)
+            if old != new:
+                yield {"name": name, "before": old, "after": new}
+
+
+# -- features ----------------------------------------------------------------------------------------------------------
+
+
+def _features(preview: Preview) -> list[dict[str, Any]]:
+    """Features added and removed, table by table; whole tables too."""
+    found = []
+    for parameter in preview.of(PARAMETER):
+        name = str(parameter.after.get("name") or parameter.before.get("name") or "")
+        if parameter.operation == "same" or not name.endswith("/schema"):
+            continue
+        before, after = _schema(parameter.before), _schema(parameter.after)
+        found.append(_table(name.split("/")[-2], parameter, before, after))
+    return sorted(found, key=lambda each: str(each["table"]))
+
+
+def _schema(inputs: Mapping[str, Any]) -> dict[str, str]:
+    parsed = document(inputs.get("insecureValue"))
+    return {str(name): str(kind) for name, kind in parsed.items()} if isinstance(parsed, dict) else {}
+
+
+def _table(name: str, parameter: Resource, before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, Any]:
+    unknown = isinstance(parameter.after.get("insecureValue"), Mark)
+    return {
+        "table": name,
+        "operation": parameter.operation,
+        "added": [{"name": each, "type": after[each]} for each in after if each not in before],
+        "removed": [] if unknown else [{"name": each, "type": before[each]} for each in before if each not in after],
+        "retyped": [
+            {"name": each, "before": before[each], "after": after[each]}
+            for each in after
+            if each in before and before[each] != after[each]
+        ],
+    }
+
+
+def as_text(value: Any) -> str:
+    """A value as one line: texts as they are, the rest as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)

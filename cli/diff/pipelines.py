@@ -1,0 +1,170 @@
+"""What pipelines do, before and after, from their definitions; and what that says of code, gates and promotion."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cli.diff import differences
+from cli.diff.differences import ABSENT
+from cli.diff.preview import Preview, Resource
+from cli.diff.values import Mark, document
+
+PIPELINE = "aws:sagemaker/pipeline:Pipeline"
+#: Bundles are named by their content.
+BUNDLE = re.compile(r"millrace-[a-z0-9-]+-(?P<hash>[0-9a-f]{16})\.pyz")
+PROMOTION = "MILLRACE_PROMOTION"
+
+_CODE = "(code)"
+
+Step = Mapping[str, Any]
+
+
+def changes(preview: Preview) -> list[dict[str, Any]]:
+    """Each pipeline whose steps or parameters change; one whose code alone does has no steps."""
+    found = []
+    for pipeline in preview.of(PIPELINE):
+        if pipeline.operation != "same" and (entry := _pipeline(pipeline)):
+            found.append(entry)
+    return found
+
+
+def _pipeline(pipeline: Resource) -> dict[str, Any] | None:
+    name = str(pipeline.after.get("pipelineName") or pipeline.before.get("pipelineName") or pipeline.name)
+    entry: dict[str, Any] = {
+        "pipeline": name,
+        "operation": pipeline.operation,
+        "steps_added": [],
+        "steps_removed": [],
+        "steps_changed": [],
+        "parameters": [],
+        "code_changed": False,
+        "note": "",
+    }
+    if pipeline.operation == "create":
+        entry["steps_added"] = list(steps(definition(pipeline.after)))
+        return entry
+    if pipeline.operation == "delete":
+        entry["steps_removed"] = list(steps(definition(pipeline.before)))
+        return entry
+    before, after = definition(pipeline.before), definition(pipeline.after)
+    if before is None or after is None:
+        entry["note"] = "its definition is known after deployment"
+        return entry
+    old, new = steps(before), steps(after)
+    entry["steps_added"] = [step for step in new if step not in old]
+    entry["steps_removed"] = [step for step in old if step not in new]
+    for step in new:
+        if step not in old or old[step] == new[step]:
+            continue
+        differing = list(differences.between(_bare(old[step]), _bare(new[step])))
+        if bundles(json.dumps(old[step])) != bundles(json.dumps(new[step])):
+            entry["code_changed"] = True
+        if differing:
+            changed = [{"path": each.path, "before": each.before, "after": each.after} for each in differing]
+            entry["steps_changed"].append({"step": step, "changes": changed})
+    entry["parameters"] = _parameters(before, after)
+    return entry
+
+
+def definition(inputs: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A pipeline's definition; None when it is only known after deployment."""
+    parsed = document(inputs.get("pipelineDefinition"))
+    return parsed if isinstance(parsed, dict) else None
+
+
+def steps(parsed: Mapping[str, Any] | None) -> dict[str, Step]:
+    """Name → step, those within conditions too, in the definition's order."""
+    return dict(_walk((parsed or {}).get("Steps") or []))
+
+
+def _walk(given: list[Any]) -> Iterator[tuple[str, Step]]:
+    for step in given:
+        if not isinstance(step, Mapping):
+            continue
+        arguments = step.get("Arguments") if isinstance(step.get("Arguments"), Mapping) else {}
+        assert isinstance(arguments, Mapping)
+        if step.get("Type") == "Condition":
+            outcome = {branch: [each.get("Name") for each in arguments.get(branch) or []] for branch in _BRANCHES}
+            yield str(step.get("Name")), {**step, "Arguments": {**arguments, **outcome}}
+            for branch in _BRANCHES:
+                yield from _walk(arguments.get(branch) or [])
+        else:
+            yield str(step.get("Name")), step
+
+
+_BRANCHES = ("IfSteps", "ElseSteps")
+
+
+def _bare(step: Step) -> Any:
+    """A step without the name of its code, which is told once for all."""
+    return json.loads(BUNDLE.sub(_CODE, json.dumps(step)))
+
+
+def without_code(text: Any) -> Any:
+    """A definition in which all code has the same name."""
+    return BUNDLE.sub(_CODE, text) if isinstance(text, str) and not isinstance(text, Mark) else text
+
+
+def bundles(text: str) -> set[str]:
+    """The hashes of the bundles that a text names."""
+    return {found["hash"] for found in BUNDLE.finditer(text)}
+
+
+def _parameters(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
+    sides = [
+        {str(each.get("Name")): each.get("DefaultValue", ABSENT) for each in side.get("Parameters") or []}
+        for side in (before, after)
+    ]
+    return [
+        {"name": name, "before": sides[0].get(name, ABSENT), "after": sides[1].get(name, ABSENT)}
+        for name in sorted({*sides[0], *sides[1]})
+        if (name in sides[0]) != (name in sides[1]) or sides[0].get(name) != sides[1].get(name)
+    ]
+
+
+# -- what definitions say of the loop ----------------------------------------------------------------------------------
+
+
+def variables(inputs: Mapping[str, Any], name: str) -> set[str]:
+    """The values of an environment variable in all steps of a pipeline."""
+    found = set()
+    for step in steps(definition(inputs)).values():
+        environment = (step.get("Arguments") or {}).get("Environment") or {}
+        if name in environment:
+            found.add(str(environment[name]))
+    return found
+
+
+def hyperparameters(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The hyperparameters of the training steps."""
+    found: dict[str, Any] = {}
+    for step in steps(definition(inputs)).values():
+        found.update((step.get("Arguments") or {}).get("HyperParameters") or {})
+    return found
+
+
+def judged(inputs: Mapping[str, Any]) -> set[str]:
+    """The metrics that a model is judged by: what the training job is asked to publish of the rows it has not seen."""
+    found: set[str] = set()
+    for step in steps(definition(inputs)).values():
+        algorithm = (step.get("Arguments") or {}).get("AlgorithmSpecification") or {}
+        found.update(
+            str(each.get("Name", "")).removeprefix("holdout_") for each in algorithm.get("MetricDefinitions") or []
+        )
+    return found
+
+
+def instances(inputs: Mapping[str, Any]) -> dict[str, str]:
+    """Kind of job → its instance type, as far as the steps agree."""
+    found: dict[str, str] = {}
+    for step in steps(definition(inputs)).values():
+        arguments = step.get("Arguments") or {}
+        training = arguments.get("ResourceConfig") or {}
+        processing = (arguments.get("ProcessingResources") or {}).get("ClusterConfig") or {}
+        for kind, where in (("training", training), ("processing", processing)):
+            if isinstance(where.get("InstanceType"), str):
+                found[kind] = where["InstanceType"]
+    return found

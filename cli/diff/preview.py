@@ -1,0 +1,299 @@
+"""Reading what `pulumi preview --json` says, whoever made it and whenever.
+
+It refuses what is no such document, and what is one of a preview that failed: half a preview shows half a change.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from cli.diff.values import clean, seen
+from cli.errors import CliError
+
+Operation = Literal["same", "create", "update", "replace", "delete"]
+
+#: What each kind of step comes down to; a resource with several steps has the first that stands here.
+_OPERATIONS: dict[str, Operation] = {
+    "replace": "replace",
+    "create-replacement": "replace",
+    "import-replacement": "replace",
+    "read-replacement": "same",
+    "create": "create",
+    "import": "create",
+    "update": "update",
+    "delete": "delete",
+    "same": "same",
+    "read": "same",
+    "refresh": "same",
+    "discard": "same",
+    # Of a replacement that was begun by an earlier update.
+    "delete-replaced": "delete",
+    "discard-replaced": "same",
+    "remove-pending-replace": "same",
+}
+_ORDER = list(_OPERATIONS)
+
+_URN = re.compile(r"^urn:pulumi:(?P<stack>[^:]+)::(?P<project>[^:]+)::(?P<types>.+?)::(?P<name>.+)$", re.DOTALL)
+_COLOUR = re.compile(r"<\{%.*?%\}>|\x1b\[[0-9;]*m")
+_HOW = "make one with `pulumi preview --json`, or leave --preview out"
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A resource and what happens to it.
+
+    Attributes:
+        type: Its token, e.g. `aws:kms/key:Key`.
+        old: Its inputs before; None when it is created.
+        new: Its inputs after; None when it is deleted.
+        because: The properties that force a replacement.
+        changed: The properties that differ, as the provider says it.
+        was_protected: Whether the engine refused to delete it.
+        is_kept: Whether AWS keeps it when it leaves the stack.
+        sources: Property → URNs of the resources that it comes from.
+    """
+
+    urn: str
+    name: str
+    type: str
+    operation: Operation
+    old: Mapping[str, Any] | None
+    new: Mapping[str, Any] | None
+    because: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    was_protected: bool = False
+    is_protected: bool = False
+    is_kept: bool = False
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """The last part of its type, e.g. `Key`."""
+        return self.type.rpartition(":")[2]
+
+    @property
+    def before(self) -> Mapping[str, Any]:
+        return self.old or {}
+
+    @property
+    def after(self) -> Mapping[str, Any]:
+        return self.new or {}
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A whole preview.
+
+    Attributes:
+        region: Where the stack is; empty when the preview does not say.
+        is_complete: Whether it names what stays as it is, too.
+        assets: URN → the files of a resource before and after: path and SHA-256.
+    """
+
+    stack: str
+    region: str
+    resources: tuple[Resource, ...]
+    warnings: tuple[str, ...] = ()
+    is_complete: bool = False
+    assets: Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]] = field(default_factory=dict)
+
+    def of(self, *types: str) -> list[Resource]:
+        """The resources of these types, in the order of their names."""
+        return [each for each in self.resources if each.type in types]
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the stack was never deployed."""
+        mine = [each for each in self.resources if not each.type.startswith("pulumi:")]
+        return bool(mine) and all(each.operation == "create" for each in mine)
+
+
+def read(data: bytes, where: str) -> Preview:
+    """A preview out of its JSON.
+
+    Args:
+        where: What an error calls it.
+
+    Raises:
+        CliError: When it is none, or one that failed.
+    """
+    return of(parsed(data, where), where)
+
+
+def parsed(data: bytes, where: str) -> dict[str, Any]:
+    """The JSON object that the bytes hold.
+
+    Raises:
+        CliError: When they hold none.
+    """
+    if not data.strip():
+        raise CliError(f"{where} is empty; expected the JSON of a preview: {_HOW}")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CliError(f"{where} is not UTF-8 (byte {error.start}); expected the JSON of a preview: {_HOW}") from error
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        cut = " It seems to be cut off." if text.lstrip()[:1] == "{" and text.rstrip()[-1:] != "}" else ""
+        raise CliError(f"{where} is not JSON: {error}.{cut} Expected the JSON of a preview: {_HOW}") from error
+    if not isinstance(document, dict):
+        raise CliError(f"{where} holds {type(document).__name__}; expected an object with `steps`: {_HOW}")
+    return document
+
+
+def of(document: Mapping[str, Any], where: str) -> Preview:
+    """A preview out of its parsed document.
+
+    Raises:
+        CliError: When it is none, or one that failed.
+    """
+    errors, warnings = _diagnostics(document, where)
+    if errors:
+        raise CliError(f"{where}: the preview failed, so what it would change is not known:\n" + "\n".join(errors))
+    steps = document.get("steps")
+    if steps is None and document.get("changeSummary") is not None:
+        steps = []
+    if not isinstance(steps, list):
+        known = ", ".join(sorted(map(str, document))[:8]) or "nothing"
+        raise CliError(f"{where} has no list `steps`, only {known}; expected the JSON of a preview: {_HOW}")
+    grouped: dict[str, list[Mapping[str, Any]]] = {}
+    for number, step in enumerate(steps):
+        grouped.setdefault(_urn(step, where, number), []).append(step)
+    renamed = dict(_drawn(grouped))
+    resources = sorted(
+        (_resource(urn, group, renamed) for urn, group in grouped.items()), key=lambda each: (each.type, each.name)
+    )
+    stacks = {_parts(urn)["stack"] for urn in grouped}
+    if len(stacks) > 1:
+        raise CliError(f"{where} is of several stacks, {', '.join(sorted(stacks))}; expected one: {_HOW}")
+    config = document.get("config")
+    return Preview(
+        stack=seen(next(iter(stacks), "")),
+        region=str(config.get("aws:region", "")) if isinstance(config, Mapping) else "",
+        resources=tuple(resources),
+        warnings=tuple(warnings),
+        is_complete=any(each.operation == "same" and not each.type.startswith("pulumi:") for each in resources)
+        or all(each.operation == "create" for each in resources if not each.type.startswith("pulumi:")),
+        assets=dict(_assets(grouped)),
+    )
+
+
+def _urn(step: Any, where: str, number: int) -> str:
+    if not isinstance(step, Mapping) or not isinstance(step.get("urn"), str) or not isinstance(step.get("op"), str):
+        raise CliError(f"{where}: steps[{number}] has no `op` and `urn`; expected the JSON of a preview: {_HOW}")
+    if step["op"] not in _OPERATIONS:
+        raise CliError(
+            f"{where}: steps[{number}].op is {step['op']!r}, which this version does not know; expected one of "
+            f"{', '.join(_ORDER)}: update Millrace, or make the preview with the Pulumi that it uses"
+        )
+    for state in ("oldState", "newState"):
+        if step.get(state) is not None and not isinstance(step[state], Mapping):
+            raise CliError(f"{where}: steps[{number}].{state} is no object; expected the JSON of a preview: {_HOW}")
+    if not _URN.match(step["urn"]):
+        raise CliError(f"{where}: steps[{number}].urn is {step['urn']!r}; expected urn:pulumi:<stack>::…: {_HOW}")
+    return str(step["urn"])
+
+
+def _parts(urn: str) -> dict[str, str]:
+    found = _URN.match(urn)
+    assert found is not None, "checked when the step was read"
+    return found.groupdict()
+
+
+def _diagnostics(document: Mapping[str, Any], where: str) -> tuple[list[str], list[str]]:
+    """Errors and warnings, each once."""
+    given = document.get("diagnostics") or []
+    if not isinstance(given, list):
+        raise CliError(f"{where}: `diagnostics` is no list; expected the JSON of a preview: {_HOW}")
+    said: dict[str, list[str]] = {"error": [], "warning": []}
+    for each in given:
+        if not isinstance(each, Mapping) or each.get("severity") not in said:
+            continue
+        message = _COLOUR.sub("", str(each.get("message", ""))).strip()
+        message = message.removeprefix(f"{each['severity']}: ").removeprefix("Preview failed: ")
+        name = str(each.get("urn", "")).rpartition("::")[2]
+        text = str(clean(f"{name}: {message}" if name else message, {}))
+        if text and text not in said[each["severity"]]:
+            said[each["severity"]].append(text)
+    if len(said["error"]) > 1:
+        # The engine's own last word, after what went wrong.
+        said["error"] = [each for each in said["error"] if each != "preview failed"]
+    return said["error"], said["warning"]
+
+
+def _drawn(grouped: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[tuple[str, str]]:
+    """Names that the engine has drawn for what does not exist yet; the next preview would draw others."""
+    for urn, steps in grouped.items():
+        for step in steps:
+            if _OPERATIONS[step["op"]] not in ("create", "replace"):
+                continue
+            inputs = (step.get("newState") or {}).get("inputs") or {}
+            before = (step.get("oldState") or {}).get("inputs") or {}
+            for key in inputs.get("__defaults") or []:
+                drawn, name = inputs.get(key), _parts(urn)["name"]
+                if isinstance(drawn, str) and drawn.startswith(f"{name}-") and drawn != before.get(key):
+                    yield drawn, f"{name}-(new)"
+
+
+def _resource(urn: str, steps: Sequence[Mapping[str, Any]], renamed: Mapping[str, str]) -> Resource:
+    first = min(steps, key=lambda step: _ORDER.index(step["op"]))
+    olds = [step["oldState"] for step in steps if step.get("oldState")]
+    news = [step["newState"] for step in steps if step.get("newState")]
+    old, new = (olds[0] if olds else {}), (news[-1] if news else {})
+    parts = _parts(urn)
+    operation = _OPERATIONS[first["op"]]
+    return Resource(
+        urn=seen(urn),
+        name=seen(parts["name"]),
+        type=seen(parts["types"].rpartition("$")[2]),
+        operation=operation,
+        old=_inputs(old, renamed) if old and operation != "create" else None,
+        new=_inputs(new, renamed) if new and operation != "delete" else None,
+        because=_because(first),
+        changed=_texts(first, "diffReasons"),
+        was_protected=bool(old.get("protect")),
+        is_protected=bool(new.get("protect")),
+        is_kept=bool(old.get("retainOnDelete")),
+        sources={
+            str(key): tuple(str(each) for each in urns or ())
+            for key, urns in ((new or old).get("propertyDependencies") or {}).items()
+        },
+    )
+
+
+def _inputs(state: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
+    given = state.get("inputs") or {}
+    shown: dict[str, Any] = clean({key: each for key, each in given.items() if key != "__defaults"}, renamed)
+    return shown
+
+
+def _because(step: Mapping[str, Any]) -> tuple[str, ...]:
+    """What forces a replacement, as exactly as the provider says it."""
+    detailed = step.get("detailedDiff") or {}
+    exact = {
+        str(path)
+        for path, each in detailed.items()
+        if isinstance(each, Mapping) and str(each.get("kind", "")).endswith("-replace")
+    }
+    return tuple(sorted(map(seen, exact))) or _texts(step, "replaceReasons")
+
+
+def _texts(step: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    return tuple(sorted({seen(str(each)) for each in step.get(key) or ()}))
+
+
+def _assets(
+    grouped: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> Iterator[tuple[str, tuple[Mapping[str, str], Mapping[str, str]]]]:
+    """The files behind resources: what the code of the jobs is."""
+    for urn, steps in grouped.items():
+        for step in steps:
+            found = [((step.get(state) or {}).get("inputs") or {}).get("source") for state in ("oldState", "newState")]
+            before, after = [each if isinstance(each, Mapping) else {} for each in found]
+            if before or after:
+                yield urn, (before, after)

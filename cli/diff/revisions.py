@@ -1,0 +1,60 @@
+"""The declaration as another revision has it: a comparison without credentials leaves no bundle to read it from."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cli import cloud
+from cli.diff.declared import UseCase
+from cli.diff.values import clean
+from cli.errors import CliError
+from cli.target import Target
+
+#: How long an import of a declaration may take, seconds.
+_TIMEOUT = 60.0
+#: What the code of a revision does not get to see.
+_USERS = ("AWS_", "PULUMI_", "PYTHONPATH", "MILLRACE_")
+_DECLARE = "import json, sys, stacks; print(json.dumps(stacks.load(sys.argv[1]).model_dump(mode='json')))"
+
+
+def use_cases(target: Target, compared: Mapping[str, Any]) -> tuple[UseCase | None, UseCase | None]:
+    """The declarations of the base and of the working tree; None where one cannot be read.
+
+    Args:
+        compared: What the comparison says of itself: `base` with `commit` and `found`.
+    """
+    base = compared.get("base") or {}
+    if not base.get("found") or not base.get("commit"):
+        return None, None
+    before = _of(target.use_case.name, str(base["commit"]))
+    after: UseCase = clean(target.use_case.model_dump(mode="json"), {})
+    return before, after
+
+
+def _of(name: str, commit: str) -> UseCase | None:
+    from cli.offline.checkout import Checkout
+
+    with tempfile.TemporaryDirectory(prefix="millrace-diff-") as folder:
+        try:
+            program = Checkout.of(cloud.REPOSITORY).write(commit, Path(folder) / "tree", lambda _: None)
+            done = subprocess.run(
+                [sys.executable, "-c", _DECLARE, name],
+                cwd=program,
+                env={key: value for key, value in os.environ.items() if not key.startswith(_USERS)},
+                capture_output=True,
+                text=True,
+                timeout=_TIMEOUT,
+                check=True,
+            )
+            declared: UseCase = clean(json.loads(done.stdout), {})
+        except (CliError, OSError, ValueError, subprocess.SubprocessError):
+            # The comment says that it could not be read.
+            return None
+    return declared

@@ -1,0 +1,190 @@
+"""How the endpoint's traffic moves: the stages of the roll-out, the fleet, and what undoes it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from cli.diff.preview import Preview, Resource
+from cli.diff.values import Mark
+
+ENDPOINT = "aws:sagemaker/endpoint:Endpoint"
+CONFIG = "aws:sagemaker/endpointConfiguration:EndpointConfiguration"
+
+Inputs = Mapping[str, Any]
+
+_ONLY_ROLLOUT = "the roll-out itself changes: AWS takes it with a deployment of what serves already"
+
+
+def changes(preview: Preview) -> list[dict[str, Any]]:
+    """What happens to each endpoint that changes, or whose configuration does."""
+    found = []
+    for endpoint in preview.of(ENDPOINT):
+        config = config_of(preview, endpoint)
+        if endpoint.operation == "same" and (config is None or config.operation == "same"):
+            continue
+        found.append(_endpoint(endpoint, config))
+    return found
+
+
+def config_of(preview: Preview, endpoint: Resource) -> Resource | None:
+    """The configuration that an endpoint runs."""
+    configs = preview.of(CONFIG)
+    sources = endpoint.sources.get("endpointConfigName", ())
+    by_urn = next((each for each in configs if each.urn in sources), None)
+    if by_urn is not None or len(configs) != 1:
+        return by_urn
+    return configs[0]
+
+
+def variants(inputs: Inputs) -> dict[str, dict[str, Any]]:
+    """Variant → instance type and count, or `serverless`."""
+    found = {}
+    for each in inputs.get("productionVariants") or []:
+        name = str(each.get("variantName", "variant"))
+        if each.get("serverlessConfig"):
+            found[name] = {"instance": "serverless", "count": None}
+        else:
+            found[name] = {"instance": each.get("instanceType"), "count": each.get("initialInstanceCount", 1)}
+    return found
+
+
+def alarms(inputs: Inputs) -> list[str]:
+    """The alarms that undo a deployment."""
+    rollback = (inputs.get("deploymentConfig") or {}).get("autoRollbackConfiguration") or {}
+    return [str(each.get("alarmName")) for each in rollback.get("alarms") or []]
+
+
+def plan(inputs: Inputs, instances: int | None) -> dict[str, Any]:
+    """The stages of a roll-out.
+
+    Args:
+        inputs: Of the endpoint.
+        instances: Of the new fleet; None when that is not known.
+
+    Returns:
+        Stages (percent of the traffic, minutes that the alarms are watched), minutes altogether and at most.
+    """
+    config = inputs.get("deploymentConfig") or {}
+    blue_green, rolling = config.get("blueGreenUpdatePolicy"), config.get("rollingUpdatePolicy")
+    if rolling:
+        stages, limit = _rolling(rolling, instances), rolling.get("maximumExecutionTimeoutInSeconds")
+        kind = "rolling"
+    else:
+        policy = blue_green or {}
+        routing = policy.get("trafficRoutingConfiguration") or {}
+        kind = str(routing.get("type", "ALL_AT_ONCE"))
+        stages = _blue_green(kind, routing, policy.get("terminationWaitInSeconds") or 0, instances)
+        limit = policy.get("maximumExecutionTimeoutInSeconds")
+        kind = {"ALL_AT_ONCE": "all at once", "CANARY": "canary", "LINEAR": "linear"}.get(kind, kind)
+    known = [stage["minutes"] for stage in stages]
+    total = None if any(each is None for each in known) or not stages else _round(sum(known))
+    return {
+        "kind": kind,
+        "stages": stages,
+        "minutes": total,
+        "limit_minutes": _minutes(limit),
+        "alarms": alarms(inputs),
+    }
+
+
+def _blue_green(kind: str, routing: Inputs, termination: Any, instances: int | None) -> list[dict[str, Any]]:
+    wait = _minutes(routing.get("waitIntervalInSeconds") or 0)
+    last = {"percent": 100, "minutes": _minutes(termination)}
+    if kind == "CANARY":
+        return [{"percent": _percent(routing.get("canarySize"), instances), "minutes": wait}, last]
+    if kind == "LINEAR":
+        step = _percent(routing.get("linearStepSize"), instances)
+        if not step:
+            return []
+        count = math.ceil(100 / step - 1e-9)
+        return [{"percent": _round(number * step), "minutes": wait} for number in range(1, count)] + [last]
+    return [last]
+
+
+def _rolling(policy: Inputs, instances: int | None) -> list[dict[str, Any]]:
+    batch, wait = _percent(policy.get("maximumBatchSize"), instances), _minutes(policy.get("waitIntervalInSeconds"))
+    if not batch:
+        return []
+    count = math.ceil(100 / batch - 1e-9)
+    return [{"percent": _round(min(100.0, number * batch)), "minutes": wait} for number in range(1, count + 1)]
+
+
+def _percent(size: Any, instances: int | None) -> float | None:
+    if not isinstance(size, Mapping) or not isinstance(size.get("value"), int | float):
+        return None
+    if size.get("type") == "INSTANCE_COUNT":
+        return _round(min(100.0, 100.0 * size["value"] / instances)) if instances else None
+    return _round(float(size["value"]))
+
+
+def _minutes(seconds: Any) -> float | None:
+    return _round(seconds / 60) if isinstance(seconds, int | float) else None
+
+
+def _round(value: float) -> float:
+    rounded = round(value, 1)
+    return int(rounded) if rounded == int(rounded) else rounded
+
+
+def _endpoint(endpoint: Resource, config: Resource | None) -> dict[str, Any]:
+    before, after = (variants(config.before), variants(config.after)) if config else ({}, {})
+    counts = [each["count"] for each in after.values()]
+    instances = sum(counts) if counts and all(isinstance(each, int) for each in counts) else None
+    rollout = plan(endpoint.after, instances) if endpoint.new is not None else None
+    old = plan(endpoint.before, None) if endpoint.old is not None else None
+    replaced = config is not None and config.operation in ("replace", "create")
+    named = endpoint.before.get("endpointConfigName") != endpoint.after.get("endpointConfigName")
+    # The provider asks for a deployment when the roll-out alone changes, too.
+    asked = endpoint.before.get("deploymentConfig") != endpoint.after.get("deploymentConfig")
+    moves = endpoint.operation == "update" and (replaced or named or asked)
+    fleet = [
+        {"variant": name, "before": before.get(name), "after": after.get(name)} for name in sorted({*before, *after})
+    ]
+    return {
+        "endpoint": str(endpoint.after.get("name") or endpoint.before.get("name") or endpoint.name),
+        "operation": endpoint.operation,
+        "moves_traffic": moves,
+        "why": (_why(config) if replaced or named else _ONLY_ROLLOUT) if moves else "",
+        "rollout": rollout,
+        "rollout_changed": bool(old and rollout and _bare(old) != _bare(rollout)),
+        "rollout_before": old,
+        "fleet": [each for each in fleet if each["before"] != each["after"] or endpoint.operation != "same"],
+        "fleet_changed": any(each["before"] != each["after"] for each in fleet),
+        "peak": _peak(rollout, before, after) if moves else None,
+    }
+
+
+def _bare(rollout: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: each for key, each in rollout.items() if key != "alarms"}
+
+
+def _why(config: Resource | None) -> str:
+    """What about its configuration is new."""
+    if config is None:
+        return "it gets another configuration"
+    if config.operation == "create":
+        return "its configuration is new"
+    old, new = config.before, config.after
+    reasons = []
+    models = [[each.get("modelName") for each in side.get("productionVariants") or []] for side in (old, new)]
+    if models[0] != models[1] or any(isinstance(name, Mark) for name in models[1]):
+        reasons.append("the model")
+    if variants(old) != variants(new):
+        reasons.append("the fleet")
+    if old.get("dataCaptureConfig") != new.get("dataCaptureConfig"):
+        reasons.append("the capture of requests")
+    return f"{' and '.join(reasons) or ', '.join(config.because) or 'its configuration'} changes"
+
+
+def _peak(rollout: Mapping[str, Any] | None, before: Inputs, after: Inputs) -> str | None:
+    """What runs at the same time while the traffic moves."""
+    if rollout is None or rollout["kind"] == "rolling":
+        return None
+    said = [_fleet(side) for side in (before, after)]
+    return " and ".join(said) if all(said) else None
+
+
+def _fleet(side: Inputs) -> str:
+    return ", ".join(f"{each['count']} × {each['instance']}" for each in side.values() if each["count"])

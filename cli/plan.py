@@ -1,0 +1,327 @@
+"""Saved plans: what a preview promised, bound to the code, the state and the model that it was made of.
+
+A plan is one file: Pulumi's own, which `pulumi up --plan FILE` takes too, with one part more, `millrace`. Pulumi holds
+an update to the operations of its plan; what the part adds is that a plan which is out of date is refused before
+anything is touched. Secrets in it are encrypted as in the stack's own state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cli import changed, cloud, deployable, engine, pause, registry
+from cli.deployable import Deployable, Platform
+from cli.errors import CliError
+from cli.offline.checkout import Checkout
+from cli.output import moment
+from cli.target import STACKS, Target
+
+#: How old a plan may be.
+MAX_AGE = timedelta(days=7)
+
+_PART, _FORMAT = "millrace", 1
+#: How many differences are named one by one.
+_NAMED = 5
+#: What changes in a resource's record when nothing of the resource does: where the program makes it, and the order of
+#: its dependencies. That a secret was changed, whose ciphertext says nothing, its time of modification tells.
+_PLACES = frozenset({"sourcePosition", "stackTrace"})
+_DEPENDENCIES = frozenset({"dependencies", "propertyDependencies"})
+#: How Pulumi marks what is no plain object: a secret, a file.
+_SPECIAL = "4dabf18193072939515e22adb298388d"
+#: A plan's steps that leave everything as it is, or only belong to a replacement that is counted once.
+_QUIET = frozenset({"same", "create-replacement", "delete-replaced"})
+
+
+class StalePlanError(CliError):
+    """A plan that is not of what is there now.
+
+    Attributes:
+        reasons: What differs, a sentence each.
+    """
+
+    def __init__(self, file: Path, reasons: list[str], again: str) -> None:
+        lines = [f"plan {file} is out of date; nothing was touched:", *(f"  - {reason}" for reason in reasons)]
+        super().__init__("\n".join([*lines, f"make a new one and look at it: {again}"]))
+        self.reasons = reasons
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan that may be deployed.
+
+    Attributes:
+        document: The whole file, parsed.
+    """
+
+    file: Path
+    document: Mapping[str, Any]
+
+    @property
+    def steps(self) -> dict[str, str]:
+        """URN → what will be done with it, without what stays as it is."""
+        found = {}
+        for urn, each in self.document["resourcePlans"].items():
+            steps = each.get("steps") or []
+            if "replace" in steps:
+                found[urn] = "replace"
+            elif kind := next((step for step in steps if step not in _QUIET), None):
+                found[urn] = kind
+        return found
+
+    @property
+    def changes(self) -> dict[str, int]:
+        """The counts of the steps."""
+        return dict(Counter(self.steps.values()))
+
+    @property
+    def created(self) -> datetime:
+        return datetime.fromisoformat(self.document[_PART]["created"])
+
+
+def save(target: Deployable, file: Path, note: engine.Note) -> dict[str, Any]:
+    """Preview and write the plan.
+
+    Returns:
+        The document of `pulumi preview --json`.
+
+    Raises:
+        NoStackError: When the stack was never made.
+        CliError: When the preview fails, the folder is no git checkout, or the file cannot
+            be written.
+    """
+    file = file.resolve()
+    if not file.parent.is_dir():
+        raise CliError(f"plan {file} cannot be written: there is no folder {file.parent}; make it first")
+    # Before the preview: what changes meanwhile makes the plan stale, never wrong.
+    facts = _facts(target, file, note)
+    with tempfile.TemporaryDirectory(prefix="millrace-plan-") as scratch:
+        draft = Path(scratch) / "plan.json"
+        document = engine.preview(target, note, draft=draft)
+        planned = json.loads(draft.read_text())
+    planned[_PART] = {**facts, "format": _FORMAT, "created": datetime.now(UTC).isoformat(timespec="seconds")}
+    planned[_PART]["digest"] = _digest(planned)
+    _write(file, planned)
+    return document
+
+
+def read(target: Deployable, file: Path, note: engine.Note, max_age: timedelta = MAX_AGE) -> Plan:
+    """A plan that is still of what is there.
+
+    Raises:
+        StalePlanError: With everything that differs.
+        CliError: When the file is none, was edited or cut off.
+    """
+    plan = Plan(file, _parsed(file, target))
+    then = plan.document[_PART]
+    again = _again(target, file)
+    if then["stack"] != target.stack:
+        reason = f"stack: made for {then['stack']}, asked to deploy {target.stack}"
+        raise StalePlanError(file, [reason], f"{again}, or deploy it where it belongs")
+    reasons = list(_age(plan, max_age))
+    reasons += _differences(then, _facts(target, file.resolve(), note))
+    version, mine = plan.document["manifest"]["version"], engine.version(target)
+    if version != mine:
+        reasons.append(f"Pulumi: made with {version}, this is {mine}")
+    if reasons:
+        raise StalePlanError(file, reasons, again)
+    return plan
+
+
+# -- what a plan is bound to -------------------------------------------------------------------------------------------
+
+
+def _facts(target: Deployable, file: Path, note: engine.Note) -> dict[str, Any]:
+    """What must be the same when the plan is deployed."""
+    note("reading the code")
+    checkout = Checkout.of(cloud.REPOSITORY)
+    tree, files = checkout.content([*changed.SHARED, STACKS.name], without=file)
+    note("reading the stack's state")
+    resources = dict(_resources(target))
+    approved, paused = None, []
+    if not isinstance(target, Platform):
+        note("looking for the approved model")
+        package = registry.newest(target, registry.APPROVED)
+        approved, paused = package.arn if package else None, _paused(target)
+    return {
+        "stack": target.stack,
+        "account": deployable.account(target),
+        "region": target.environment.region,
+        "commit": checkout.commit("HEAD"),
+        "tree": tree,
+        "files": {path: digest for path, digest in files.items() if path.startswith(_sources(target))},
+        "resources": resources,
+        "approved_package": approved,
+        "paused": paused,
+    }
+
+
+def _sources(target: Deployable) -> tuple[str, ...]:
+    """The beginnings of the paths that the stack is made of."""
+    if isinstance(target, Platform):
+        # Its dashboard shows every use case.
+        return (*changed.SHARED, f"{STACKS.name}/")
+    own = (
+        f"{STACKS.name}/{each}" for each in ("__init__.py", f"{target.use_case.package}/", f"Pulumi.{target.stack}.")
+    )
+    return (*changed.SHARED, *own)
+
+
+def _resources(target: Deployable) -> Iterator[tuple[str, str]]:
+    """Each resource in the stack's state with the digest of its record."""
+    try:
+        state = engine.state(target)
+    except engine.NoStackError as error:
+        raise not_made(target) from error
+    for resource in (state.get("deployment") or {}).get("resources") or []:
+        gone = f" ({resource.get('id')}, to be deleted)" if resource.get("delete") else ""
+        record = {
+            name: _sorted(value) if name in _DEPENDENCIES else _meant(value)
+            for name, value in resource.items()
+            if name not in _PLACES
+        }
+        yield resource["urn"] + gone, _hash(record)[:16]
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _sorted(each) for name, each in value.items()}
+    return sorted(value) if isinstance(value, list) else value
+
+
+def _meant(value: Any) -> Any:
+    """A value without what is another each time: how a secret is encrypted, and where a file of known content lies."""
+    if isinstance(value, Mapping):
+        passing = {"ciphertext", "path"} if "hash" in value else {"ciphertext"}
+        kept = value.items() if _SPECIAL not in value else [each for each in value.items() if each[0] not in passing]
+        return {name: _meant(each) for name, each in kept}
+    return [_meant(each) for each in value] if isinstance(value, list) else value
+
+
+def not_made(target: Deployable) -> engine.NoStackError:
+    """What to say where Pulumi has no such stack."""
+    how = f"millrace deploy {deployable.name(target)} --env {target.environment.name} --create"
+    return engine.NoStackError(
+        f"stack {target.stack} was never made in this backend ({_backend()}); `{how}` makes it, or log in to the one "
+        "that has it"
+    )
+
+
+def _backend() -> str:
+    return os.environ.get("PULUMI_BACKEND_URL") or "the one that `pulumi login` chose"
+
+
+def _paused(target: Target) -> list[str]:
+    """What is paused, which the program reads too."""
+    found = pause.read(target, strict=False)
+    return sorted(found.only) if found else []
+
+
+# -- what differs ------------------------------------------------------------------------------------------------------
+
+
+def _age(plan: Plan, max_age: timedelta) -> Iterator[str]:
+    age = datetime.now(UTC) - plan.created
+    if age > max_age:
+        yield f"age: made {moment(plan.created)}, {_span(age)} ago; expected at most {_span(max_age)} (--max-age)"
+
+
+def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    for name in ("account", "region"):
+        if then[name] != now[name]:
+            yield f"{name}: made in {then[name]}, this is {now[name]}"
+    if found := _changed(then["files"], now["files"]):
+        commits = f"commit {then['commit'][:10]}"
+        commits += " with other changes" if then["commit"] == now["commit"] else f" then, {now['commit'][:10]} now"
+        yield f"code: {commits}; {_listed(found, 'file')}"
+    if found := _changed(then["resources"], now["resources"]):
+        shown = {name.rpartition("::")[2]: what for name, what in found.items()}
+        yield f"state: somebody deployed or changed it since; {_listed(shown, 'resource')}"
+    if then["approved_package"] != now["approved_package"]:
+        models = [_model(facts["approved_package"]) for facts in (then, now)]
+        yield f"approved model: {models[0]} then, {models[1]} now"
+    if then["paused"] != now["paused"]:
+        words = [", ".join(facts["paused"]) or "nothing" for facts in (then, now)]
+        yield f"paused: {words[0]} then, {words[1]} now"
+
+
+def _changed(then: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    """Name → what happened to it."""
+    found = {name: "changed" if name in now else "gone" for name in then if now.get(name) != then[name]}
+    return found | {name: "new" for name in now if name not in then}
+
+
+def _listed(changed: Mapping[str, str], what: str) -> str:
+    named = [f"{name} is {how}" if how != "changed" else f"{name} changed" for name, how in changed.items()]
+    more = [f"{len(named) - _NAMED} more"] if len(named) > _NAMED else []
+    return f"{len(named)} {what}{'s' if len(named) > 1 else ''}: {', '.join([*named[:_NAMED], *more])}"
+
+
+def _model(arn: str | None) -> str:
+    return f"version {arn.rpartition('/')[2]}" if arn else "none"
+
+
+def _again(target: Deployable, file: Path) -> str:
+    return f"`millrace diff {deployable.name(target)} --env {target.environment.name} --save-plan {file}`"
+
+
+def _span(span: timedelta) -> str:
+    if span >= timedelta(days=2):
+        return f"{span / timedelta(days=1):.0f} days"
+    hours = span / timedelta(hours=1)
+    return f"{hours:.0f} hours" if hours >= 2 else f"{span / timedelta(minutes=1):.0f} minutes"
+
+
+# -- the file ----------------------------------------------------------------------------------------------------------
+
+
+def _parsed(file: Path, target: Deployable) -> dict[str, Any]:
+    again = _again(target, file)
+    try:
+        document = json.loads(file.read_text())
+    except OSError as error:
+        raise CliError(f"plan {file} cannot be read: {error.strerror}; expected a file of {again}") from error
+    except ValueError as error:
+        raise CliError(f"plan {file} is not JSON, perhaps cut off: {error}; make a new one: {again}") from error
+    part = document.get(_PART) if isinstance(document, dict) else None
+    if not isinstance(part, dict):
+        raise CliError(
+            f"plan {file} has no part {_PART!r} that says what it is of; expected a file of {again}, where "
+            "`pulumi preview --save-plan` writes none"
+        )
+    if part.get("format") != _FORMAT:
+        raise CliError(f"plan {file} is of format {part.get('format')!r}, expected {_FORMAT}; make a new one: {again}")
+    if part.get("digest") != _digest(document):
+        raise CliError(
+            f"plan {file} is not as it was written: its digest is {_digest(document)[:16]}, expected "
+            f"{str(part.get('digest'))[:16]}; a plan is not to be edited: make a new one: {again}"
+        )
+    return dict(document)
+
+
+def _write(file: Path, document: Mapping[str, Any]) -> None:
+    """Whole or not at all, and for its owner alone: it tells what a stack is made of."""
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}.", delete=False) as draft:
+            json.dump(document, draft, indent=1)
+        Path(draft.name).replace(file)
+    except OSError as error:
+        raise CliError(f"plan {file} cannot be written: {error.strerror}") from error
+
+
+def _digest(document: Mapping[str, Any]) -> str:
+    """Of everything but itself."""
+    part = {name: value for name, value in document[_PART].items() if name != "digest"}
+    return _hash({**document, _PART: part})
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,243 @@
+"""What AWS resources cost, from a table with its dates and sources; what the table does not know is unknown.
+
+It knows the fixed part of a month: what is paid while nobody uses the stack. Requests, storage, events and the hours
+of jobs come on top. `--prices FILE` and MILLRACE_PRICES lay a table of the user's own over it, entry by entry.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.errors import CliError
+
+#: The variable that names a table of the user's own.
+VARIABLE = "MILLRACE_PRICES"
+KINDS = ("hosting", "processing", "training")
+
+_TABLE = Path(__file__).with_suffix(".toml")
+#: A price that is quoted for another kind of instance hour.
+_ANY = "any"
+
+_CONFIG = "aws:sagemaker/endpointConfiguration:EndpointConfiguration"
+_GROUP = "aws:sagemaker/featureGroup:FeatureGroup"
+_ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
+_PARAMETER = "aws:ssm/parameter:Parameter"
+
+
+@dataclass(frozen=True)
+class Prices:
+    """The table, read and checked."""
+
+    document: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, override: Path | None = None) -> Prices:
+        """The table, with the user's own over it where there is one.
+
+        Args:
+            override: The user's; None takes what MILLRACE_PRICES names, if anything.
+
+        Raises:
+            CliError: When it cannot be read, or is no such table.
+        """
+        document = tomllib.loads(_TABLE.read_text())
+        named = os.environ.get(VARIABLE, "")
+        path = override or (Path(named) if named else None)
+        if path is not None:
+            where = f"prices {path}" if override else f"prices {path} (of {VARIABLE})"
+            mine = _read(path, where)
+            _check(mine, where)
+            document = _over(document, mine)
+        return cls(document)
+
+    @property
+    def date(self) -> str:
+        """When the table was put together."""
+        return str(self.document["date"])
+
+    @property
+    def source(self) -> str:
+        """Where its prices come from."""
+        return str(self.document["source"])
+
+    @property
+    def currency(self) -> str:
+        return str(self.document["currency"])
+
+    @property
+    def hours(self) -> float:
+        """Hours of a month."""
+        return float(self.document["hours_a_month"])
+
+    def source_of(self, region: str) -> str:
+        """Where a region's prices come from; empty when none is known."""
+        return str(self._region(region).get("source", ""))
+
+    def note_of(self, type_token: str) -> str:
+        """What has to be said beside the price of a type."""
+        return str(self.document["monthly"].get(type_token, {}).get("note", ""))
+
+    def hourly(self, kind: str, instance: str, region: str) -> float | None:
+        """An hour of an instance; None when it is not known.
+
+        Args:
+            kind: `hosting`, `processing` or `training`.
+        """
+        if kind not in KINDS:
+            raise ValueError(f"there is no kind {kind!r} of instance hours; expected one of {', '.join(KINDS)}")
+        found = self._region(region)
+        price = found.get(kind, {}).get(instance, found.get(_ANY, {}).get(instance))
+        return None if price is None else float(price)
+
+    def is_approximate(self, kind: str, instance: str, region: str) -> bool:
+        """Whether the price is quoted for another kind of hour on the same instance."""
+        found = self._region(region)
+        return instance not in found.get(kind, {}) and instance in found.get(_ANY, {})
+
+    def monthly(self, type_token: str, inputs: Mapping[str, Any], region: str) -> float | None:
+        """The fixed part of a month of a resource; None when it is not known, 0.0 when only use costs.
+
+        Args:
+            type_token: Of Pulumi, e.g. `aws:kms/key:Key`.
+            inputs: The resource's. Of an endpoint configuration, as of one that serves: of those that are only kept,
+                nothing runs.
+        """
+        if type_token == _CONFIG:
+            return self._fleet(inputs, region)
+        if type_token == _GROUP:
+            provisioned = (inputs.get("throughputConfig") or {}).get("throughputMode") == "Provisioned"
+            return None if provisioned else 0.0
+        if type_token == _PARAMETER:
+            return 0.0 if inputs.get("tier", "Standard") == "Standard" else None
+        if type_token == _ALARM:
+            return self._alarm(inputs)
+        if (known := self.document["monthly"].get(type_token)) is not None:
+            return float(known["price"])
+        return 0.0 if type_token in self.document["free"]["types"] else None
+
+    def _region(self, region: str) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.document["regions"].get(region, {})
+        return found
+
+    def _fleet(self, inputs: Mapping[str, Any], region: str) -> float | None:
+        total = 0.0
+        for variant in inputs.get("productionVariants") or []:
+            serverless = variant.get("serverlessConfig")
+            if serverless:
+                if serverless.get("provisionedConcurrency"):
+                    return None
+                continue
+            count = variant.get("initialInstanceCount", 1)
+            price = self.hourly("hosting", str(variant.get("instanceType")), region)
+            if price is None or not isinstance(count, int | float):
+                return None
+            total += price * count * self.hours
+        return total
+
+    def _alarm(self, inputs: Mapping[str, Any]) -> float | None:
+        known = self.document["monthly"].get(_ALARM)
+        if known is None:
+            return None
+        period = inputs.get("period", 60)
+        queries = inputs.get("metricQueries") or []
+        metrics = max(1, sum(1 for each in queries if each.get("metric")))
+        if any("ANOMALY_DETECTION_BAND" in str(each.get("expression", "")) for each in queries):
+            # The band counts as two more.
+            metrics += 2
+        if isinstance(period, int | float) and period < 60:
+            return float(known["high_resolution"]) * metrics if "high_resolution" in known else None
+        return float(known["price"]) * metrics
+
+
+def prices_option(function: Any) -> Any:
+    """The option `--prices`."""
+    return click.option(
+        "--prices",
+        type=click.Path(path_type=Path),
+        help=f"A price table of your own, laid over the one that is here; also {VARIABLE}.",
+    )(function)
+
+
+def _read(path: Path, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CliError(f"{where}: there is no such file; expected a TOML table in the form of {_TABLE.name}") from error
+    except OSError as error:
+        raise CliError(f"{where}: {error.strerror}; expected a TOML table in the form of {_TABLE.name}") from error
+    except UnicodeDecodeError as error:
+        raise CliError(f"{where} is not UTF-8 (byte {error.start}); expected a TOML table") from error
+    except tomllib.TOMLDecodeError as error:
+        raise CliError(f"{where} is not TOML: {error}; expected a table in the form of {_TABLE.name}") from error
+
+
+def _check(document: Mapping[str, Any], where: str) -> None:
+    problems = [*_problems(document)]
+    if problems:
+        raise CliError(f"{where}: {'; '.join(problems)}; expected the form of {_TABLE.name}")
+
+
+def _problems(document: Mapping[str, Any]) -> Iterator[str]:
+    texts = {"source": str, "currency": str, "date": datetime.date | str, "hours_a_month": int | float}
+    for key, value in document.items():
+        if key in texts:
+            if not isinstance(value, texts[key]):
+                yield f"{key} = {value!r} is of the wrong kind"
+        elif key == "free":
+            if not isinstance(value, Mapping) or not isinstance(value.get("types"), list):
+                yield "free needs a list `types`"
+        elif key not in ("regions", "monthly"):
+            yield f"{key} is unknown: there are date, source, currency, hours_a_month, regions, monthly and free"
+        elif not isinstance(value, Mapping):
+            yield f"{key} = {value!r} is no table"
+    if document.get("currency", "USD") != "USD":
+        yield f"currency = {document['currency']!r}, but the prices that it is laid over are in USD"
+    regions, monthly = document.get("regions"), document.get("monthly")
+    for region, blocks in regions.items() if isinstance(regions, Mapping) else ():
+        yield from _in_region(region, blocks)
+    for token, block in monthly.items() if isinstance(monthly, Mapping) else ():
+        if not isinstance(block, Mapping) or not _is_price(block.get("price")):
+            yield f"monthly.{token} needs a number `price` of 0 or more"
+
+
+def _in_region(region: str, blocks: Any) -> Iterator[str]:
+    if not isinstance(blocks, Mapping):
+        yield f"regions.{region} is no table"
+        return
+    for kind, block in blocks.items():
+        if kind in ("date", "source"):
+            continue
+        if kind not in (*KINDS, _ANY):
+            yield f"regions.{region}.{kind} is unknown: there are {', '.join((*KINDS, _ANY))}"
+        elif not isinstance(block, Mapping):
+            yield f"regions.{region}.{kind} is no table"
+        else:
+            for instance, price in block.items():
+                if not _is_price(price):
+                    yield f"regions.{region}.{kind}.{instance} = {price!r} is no number of 0 or more"
+
+
+def _is_price(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
+
+
+def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`above` laid over `below`: tables entry by entry, lists added, all else replaced."""
+    made = dict(below)
+    for key, value in above.items():
+        under = made.get(key)
+        if isinstance(under, Mapping) and isinstance(value, Mapping):
+            made[key] = _over(under, value)
+        elif isinstance(under, list) and isinstance(value, list):
+            made[key] = [*under, *value]
+        else:
+            made[key] = value
+    return made

@@ -1,0 +1,52 @@
+"""What opens a stack's secrets, in a checkout whose stack file does not say it.
+
+Pulumi writes it into the stack's file when it makes the stack, for people to commit. Where a workflow made the stack,
+or nobody did, each checkout would make up its own, and a plan of one could not be read in another. The stack's state
+has it too: it is public without the passphrase, or without the right to use the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cli import engine
+from cli.deployable import Deployable
+from cli.target import STACKS
+
+#: What a stack's file says of it, by the kind that the state names: each with its place in the state.
+_WORDS = {
+    "passphrase": {"encryptionsalt": "salt"},
+    "cloud": {"secretsprovider": "url", "encryptedkey": "encryptedkey"},
+}
+
+
+def restore(target: Deployable) -> str:
+    """Write it into the stack's file, where the file lacks it and the state has it.
+
+    Returns:
+        What was done, or why nothing.
+
+    Raises:
+        CliError: When the state cannot be read.
+    """
+    import yaml
+
+    path = STACKS / f"Pulumi.{target.stack}.yaml"
+    # Before Pulumi has looked at it, which may write a new one.
+    text = path.read_text()
+    document: Mapping[str, Any] = yaml.safe_load(text)
+    if any(word in document for words in _WORDS.values() for word in words):
+        return f"{path.name} says what opens the secrets of {target.stack}"
+    try:
+        deployment = engine.state(target).get("deployment") or {}
+    except engine.NoStackError:
+        return f"{target.stack} was never made: there is nothing to open"
+    provider = deployment.get("secrets_providers") or {}
+    told = provider.get("state") or {}
+    words = {word: told[part] for word, part in _WORDS.get(provider.get("type", ""), {}).items() if told.get(part)}
+    if not words:
+        return f"the backend itself opens the secrets of {target.stack}"
+    lines = "".join(f"{word}: {value}\n" for word, value in words.items())
+    path.write_text(f"{text.rstrip()}\n{lines}")
+    return f"wrote into {path.name} what opens the secrets of {target.stack}: commit it and nobody needs to look it up"

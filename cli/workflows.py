@@ -1,0 +1,223 @@
+"""`millrace workflows`: delivery by GitHub Actions or GitLab, and the few steps of it that are more than a command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from cli import cloud, delivery
+from cli.output import json_option, say, table, write_json
+from cli.target import env_option
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@click.group()
+def workflows() -> None:
+    """Write the workflows of GitHub Actions or GitLab for this repository.
+
+    A preview of every stack that a pull request concerns, as one comment each; deployment of what was merged, by a plan
+    that was shown and approved; a look for drift every night; review stacks. Accounts are reached by roles (OIDC),
+    never by keys, and a pull request from a fork reaches none.
+    """
+
+
+def _pair(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """`NAME=VALUE`, each name once."""
+    found: dict[str, str] = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not (name and equals and text):
+            raise click.BadParameter(f"{value!r}; expected {param.metavar}", ctx, param)
+        if name in found:
+            raise click.BadParameter(f"{name!r} is given twice; give it once", ctx, param)
+        found[name] = text
+    return found
+
+
+def _rendering(function: Function) -> Function:
+    """The options that both hosts have."""
+    options = [
+        click.option("--output", type=click.Path(file_okay=False, path_type=Path),
+                     help="A folder; default: where the host looks."),
+        click.option("--env", "environments", multiple=True, help="In the order of promotion; default: all there are."),
+        click.option("--use-case", "use_cases", multiple=True, help="Default: all there are."),
+        click.option("--role-arn", "roles", metavar="ENV=ARN", multiple=True, callback=_pair,
+                     help="The role that deploys to an environment, or `review=ARN`; default: a variable of the host."),
+        click.option("--preview-role-arn", "preview_roles", metavar="ENV=ARN", multiple=True, callback=_pair,
+                     help="The role that previews and needs to read only; default: a variable of the host."),
+        click.option("--backend", help="Pulumi's state, e.g. s3://BUCKET; default: a variable of the host."),
+        click.option("--branch", default="main", show_default=True, help="What is deployed."),
+        click.option("--label", default="review-stack", show_default=True, help="Gives a pull request a stack."),
+        click.option("--review-from", metavar="ENV", help="What review stacks are like; default: the first one."),
+        click.option("--expires", default="72h", show_default=True, help="How long a review stack lives."),
+        click.option("--force", is_flag=True, help="Write over files that were changed by hand or are others'."),
+        click.option("--check", is_flag=True, help="Write nothing; exit code 1 if a file is not what it would be."),
+        click.option("--dry-run", is_flag=True, help="Write nothing; show what would change."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@workflows.command()
+@_rendering
+@click.option("--pin", "pins", metavar="ACTION=DIGEST", multiple=True, callback=_pair,
+              help="The commit of an action, instead of the one in templates/ci/pins.toml.")  # fmt: skip
+@click.option("--runner", default="ubuntu-24.04", show_default=True, help="What the jobs run on.")
+@click.option("--session", type=click.IntRange(900, 43_200), default=3600, show_default=True,
+              help="Seconds for which a job holds its role, which must allow as many.")  # fmt: skip
+def github(**given: Any) -> None:
+    """Write the workflows of GitHub Actions into .github/workflows."""
+    _write(delivery.github, given)
+
+
+@workflows.command()
+@_rendering
+@click.option("--image", default="python:3.11-bookworm", show_default=True, help="What the jobs run in.")
+@click.option("--automatic", metavar="ENV", multiple=True, help="Deployed without anybody's click; default: none.")
+def gitlab(**given: Any) -> None:
+    """Write .gitlab-ci.yml for GitLab."""
+    _write(delivery.gitlab, given)
+
+
+def _write(render: Callable[[delivery.Wanted], dict[Path, str]], given: dict[str, Any]) -> None:
+    output, how = given.pop("output"), {name: given.pop(name) for name in ("force", "check", "dry_run")}
+    wanted = delivery.Wanted(command=_command(), **given)
+    files = render(wanted)
+    delivery.place(files, output, **how)
+
+
+def _command() -> str:
+    """What was typed, without what says only what to do with the result."""
+    import shlex
+
+    context = click.get_current_context()
+    words = ["millrace", "workflows", str(context.info_name)]
+    for param in context.command.params:
+        source = context.get_parameter_source(str(param.name))
+        if source is not click.core.ParameterSource.COMMANDLINE:
+            continue
+        if param.name in ("output", "force", "check", "dry_run"):
+            continue
+        value = context.params[str(param.name)]
+        values = [f"{key}={text}" for key, text in value.items()] if isinstance(value, dict) else value
+        for each in values if param.multiple else [values]:
+            words += [param.opts[0], str(each)]
+    return shlex.join(words)
+
+
+# -- steps of the workflows --------------------------------------------------------------------------------------------
+
+
+@workflows.command()
+@click.option("--changed-since", metavar="COMMIT", help="Only those that what was changed since then concerns.")
+@click.option("--env", "environments", multiple=True, help="In the order of promotion; default: all there are.")
+@click.option("--use-case", "use_cases", multiple=True, help="Default: all there are.")
+@click.option("--without-platform", is_flag=True, help="Leave out what the use cases of an environment share.")
+@click.option("--outputs", is_flag=True, help="Print lists as outputs of a step: one an environment, and `all_stacks`.")
+@json_option
+def stacks(
+    changed_since: str | None,
+    environments: tuple[str, ...],
+    use_cases: tuple[str, ...],
+    without_platform: bool,
+    outputs: bool,
+    as_json: bool,
+) -> None:
+    """The stacks that a change concerns.
+
+    A stack's own are its use case's folder and its configuration; what every stack is made of concerns all of them. An
+    empty commit, or one that is not in this clone, stands for everything.
+    """
+    from cli import changed
+
+    if outputs and as_json:
+        raise click.UsageError("--outputs and --json are two forms of one thing; give one of them")
+    known = changed.found(environments, use_cases)
+    found = [each for each in known if not (without_platform and each.is_platform)]
+    why = ""
+    if changed_since is not None:
+        found, why = changed.since(found, changed_since)
+    if why:
+        say(f"all stacks: {why}", err=True)
+    if as_json:
+        write_json([each.document for each in found])
+    elif outputs:
+        order = list(environments) or list(dict.fromkeys(each.environment for each in known))
+        for environment in order:
+            say(_output(environment, [each.document for each in found if each.environment == environment]))
+        # No environment can have a name with an underscore.
+        say(_output("all_stacks", [each.document for each in found]))
+    else:
+        table((each.stack, each.region) for each in found)
+        if not found:
+            say("no stack is concerned")
+
+
+def _output(name: str, document: Any) -> str:
+    return f"{name}={json.dumps(document, separators=(',', ':'))}"
+
+
+@workflows.command()
+@click.argument("use_case", metavar="USE_CASE")
+@env_option
+@cloud.state_option
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=Path(), help="Default: here.")
+def saved(use_case: str, environment: str, state: Path, output: Path) -> None:
+    """Fetch the plan that was saved for exactly these files.
+
+    Writes plan.json and comment.md; nothing where no preview of a branch of this repository saved a plan for the git
+    tree that is checked out, or the plan has grown stale since: then a new one is due.
+    """
+    from cli import deployable, saved_plan
+
+    target = deployable.of(use_case, environment, state)
+    files = saved_plan.fetch(target.stack)
+    if files is None:
+        say(f"no plan was saved for {target.stack} and these files")
+        return
+    cloud.connect(environment, state)
+    if reason := saved_plan.outdated(target, files["plan.json"]):
+        say(f"the plan that was saved for {target.stack} and these files cannot be deployed any more: {reason}")
+        return
+    output.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (output / name).write_bytes(content)
+    say(f"took the plan that was saved for {target.stack} and these files")
+
+
+@workflows.command()
+@click.argument("use_case", metavar="USE_CASE")
+@env_option
+@cloud.state_option
+def key(use_case: str, environment: str, state: Path) -> None:
+    """Write into a stack's file what opens its secrets, from its state.
+
+    Pulumi writes it when it makes a stack, for people to commit. Where that was not done, a plan made in one checkout
+    could not be deployed from another.
+    """
+    from cli import deployable, stack_key
+
+    target = deployable.of(use_case, environment, state)
+    cloud.connect(environment, state)
+    say(stack_key.restore(target))
+
+
+@workflows.command()
+@click.argument("stack")
+@click.argument("plan", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("comment", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def keep(stack: str, plan: Path, comment: Path) -> None:
+    """Save a plan for exactly these files, in GitLab's package registry.
+
+    On GitHub a step of the workflow uploads it as an artifact.
+    """
+    from cli import saved_plan
+
+    saved_plan.keep(stack, {"plan.json": plan.read_bytes(), "comment.md": comment.read_bytes()})
+    say(f"saved the plan for {stack} and these files")

@@ -1,0 +1,117 @@
+"""Previews made by hand, step by step, in the form of the recorded ones; and what is said of them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.diff import document, markdown, preview
+from cli.main import run
+from cli.prices import Prices
+
+PREVIEWS = Path(__file__).parent / "previews"
+UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+
+#: Types by the names that the tests use.
+TYPES = {
+    "Alarm": "aws:cloudwatch/metricAlarm:MetricAlarm",
+    "Bucket": "aws:s3/bucket:Bucket",
+    "BucketPolicy": "aws:s3/bucketPolicy:BucketPolicy",
+    "Config": "aws:sagemaker/endpointConfiguration:EndpointConfiguration",
+    "Encryption": "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration",
+    "Endpoint": "aws:sagemaker/endpoint:Endpoint",
+    "FeatureGroup": "aws:sagemaker/featureGroup:FeatureGroup",
+    "Key": "aws:kms/key:Key",
+    "Lifecycle": "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration",
+    "LogGroup": "aws:cloudwatch/logGroup:LogGroup",
+    "Model": "aws:sagemaker/model:Model",
+    "ModelGroup": "aws:sagemaker/modelPackageGroup:ModelPackageGroup",
+    "Pipeline": "aws:sagemaker/pipeline:Pipeline",
+    "PublicAccess": "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock",
+    "Queue": "aws:sqs/queue:Queue",
+    "Role": "aws:iam/role:Role",
+    "RolePolicy": "aws:iam/rolePolicy:RolePolicy",
+    "Rule": "aws:cloudwatch/eventRule:EventRule",
+    "Schedule": "aws:scheduler/schedule:Schedule",
+    "Parameter": "aws:ssm/parameter:Parameter",
+    "Topic": "aws:sns/topic:Topic",
+    "Versioning": "aws:s3/bucketVersioning:BucketVersioning",
+}
+
+
+def urn(kind: str, name: str) -> str:
+    return f"urn:pulumi:flights-local::millrace::millrace:index:MlopsStack${TYPES.get(kind, kind)}::{name}"
+
+
+def step(
+    op: str,
+    kind: str,
+    name: str,
+    old: Mapping[str, Any] | None = None,
+    new: Mapping[str, Any] | None = None,
+    *,
+    because: list[str] | None = None,
+    changed: list[str] | None = None,
+    **states: Mapping[str, Any],
+) -> dict[str, Any]:
+    """A step; ``before`` and ``after`` add to its states, e.g. ``before={"protect": True}``."""
+    made: dict[str, Any] = {"op": op, "urn": urn(kind, name)}
+    for key, inputs, more in (("oldState", old, "before"), ("newState", new, "after")):
+        if inputs is not None:
+            made[key] = {"urn": made["urn"], "custom": True, "inputs": dict(inputs), **states.get(more, {})}
+    if because:
+        made |= {"replaceReasons": because, "diffReasons": because}
+    elif changed:
+        made["diffReasons"] = changed
+    return made
+
+
+def whole(*steps: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """A preview with these steps, and one resource that stays."""
+    stays = step("same", "Topic", "stays", {"name": "stays"}, {"name": "stays"})
+    return {"config": {"aws:region": "eu-west-1"}, "steps": [stays, *steps], "changeSummary": {"same": 1}, **more}
+
+
+def told(*steps: Mapping[str, Any], notes: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
+    """The document that is made of these steps."""
+    return of(whole(*steps, **more), notes)
+
+
+def recorded(name: str) -> dict[str, Any]:
+    """The document that is made of a recorded preview."""
+    found: dict[str, Any] = json.loads((PREVIEWS / f"{name}.json").read_text())
+    return of(found)
+
+
+def of(given: Mapping[str, Any], notes: tuple[str, ...] = ()) -> dict[str, Any]:
+    read = preview.of(given, "preview")
+    return document.of(
+        read, document.Context("flights", "local", "A test.", "eu-west-1", Prices.load(), notes=list(notes))
+    )
+
+
+def comment(*steps: Mapping[str, Any], limit: int = markdown.LIMIT) -> str:
+    return markdown.comment(told(*steps), limit)
+
+
+def dangers(*steps: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Kind and name of each danger, in order."""
+    return [(each["kind"], each["name"]) for each in told(*steps)["dangers"]]
+
+
+def diff(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """The command, in this process: exit code, output, errors."""
+    code = run(["diff", "flights", *arguments])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def written(path: Path, given: Any) -> str:
+    """A preview in a file; its path."""
+    path.write_text(given if isinstance(given, str) else json.dumps(given))
+    return os.fspath(path)

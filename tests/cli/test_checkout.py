@@ -1,0 +1,156 @@
+"""The repository's content, read and written elsewhere: nothing of the repository itself is touched."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cli.errors import CliError
+from cli.offline.checkout import Checkout
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "protocol.file.allow=always"]
+    done = subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Two commits on main, and a program in a folder of it."""
+    folder = tmp_path / "repository"
+    (folder / "program").mkdir(parents=True)
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    (folder / "program" / "a.py").write_text("one\n")
+    (folder / "other.txt").write_text("other\n")
+    (folder / ".gitignore").write_text("*.log\n")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "first")
+    (folder / "program" / "a.py").write_text("two\n")
+    git(folder, "commit", "--quiet", "--all", "--message", "second")
+    return folder
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_text()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and ".git" not in path.relative_to(folder).parts
+    }
+
+
+def everything(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file, git's own included, with its time."""
+    return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
+
+
+def written(checkout: Checkout, revision: str | None, into: Path) -> tuple[dict[str, str], list[str]]:
+    said: list[str] = []
+    program = checkout.write(checkout.commit(revision) if revision else None, into, said.append)
+    return contents(program), said
+
+
+def test_a_revision_and_the_working_tree_are_written_as_they_are(repository: Path, tmp_path: Path) -> None:
+    (repository / "program" / "a.py").write_text("three\n")
+    (repository / "program" / "b.py").write_text("not known to git\n")
+    (repository / "program" / "c.log").write_text("ignored\n")
+    before = everything(repository)
+    checkout = Checkout.of(repository / "program")
+    assert written(checkout, "HEAD~1", tmp_path / "first") == ({"a.py": "one\n"}, [])
+    assert written(checkout, "main", tmp_path / "second") == ({"a.py": "two\n"}, [])
+    head, _ = written(checkout, None, tmp_path / "head")
+    assert head == {"a.py": "three\n", "b.py": "not known to git\n"}
+    assert checkout.changed() == 2
+    assert everything(repository) == before
+
+
+def test_the_environment_of_a_hook_leads_nowhere_else(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "no-repository"))
+    assert written(Checkout.of(repository), "HEAD", tmp_path / "head")[0]["program/a.py"] == "two\n"
+
+
+def test_the_content_is_named_as_git_names_it(repository: Path) -> None:
+    checkout = Checkout.of(repository)
+    tree, files = checkout.content(["program"])
+    assert tree == git(repository, "rev-parse", "HEAD^{tree}")
+    assert files["program/a.py"] == f"100644 {git(repository, 'rev-parse', 'HEAD:program/a.py')}"
+    (repository / "program" / "a.py").write_text("three\n")
+    (repository / "program" / "new.py").write_text("new\n")
+    (repository / "elsewhere.py").write_text("does not count\n")
+    (repository / "program" / "plan.json").write_text("{}")
+    changed, found = checkout.content(["program", "gone"], without=repository / "program" / "plan.json")
+    assert set(found) - set(files) == {"program/new.py"}
+    assert found["program/a.py"] != files["program/a.py"]
+    git(repository, "add", "program/a.py", "program/new.py")
+    git(repository, "commit", "--quiet", "--message", "third")
+    assert changed == git(repository, "rev-parse", "HEAD^{tree}")
+
+
+def test_in_a_folder_of_a_larger_repository_paths_are_the_programs(repository: Path) -> None:
+    tree, files = Checkout.of(repository / "program").content(["."])
+    assert tree == git(repository, "rev-parse", "HEAD:program")
+    assert list(files) == ["a.py"]
+
+
+def test_a_base_is_taken_where_the_head_left_it(repository: Path) -> None:
+    left = git(repository, "rev-parse", "HEAD")
+    git(repository, "switch", "--quiet", "--create", "mine")
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", "mine")
+    git(repository, "switch", "--quiet", "main")
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", "theirs")
+    checkout = Checkout.of(repository)
+    assert checkout.fork_point(checkout.commit("main"), checkout.commit("mine")) == left
+
+
+def test_what_a_shallow_clone_lacks_is_to_be_fetched(repository: Path, tmp_path: Path) -> None:
+    missing = git(repository, "rev-parse", "HEAD~1")
+    git(tmp_path, "clone", "--quiet", "--depth", "1", repository.as_uri(), "shallow")
+    checkout = Checkout.of(tmp_path / "shallow")
+    assert checkout.commit("origin/main") == git(repository, "rev-parse", "HEAD")
+    with pytest.raises(CliError, match=rf"'{missing}' .*shallow.*`git fetch origin {missing}`"):
+        checkout.commit(missing)
+    with pytest.raises(CliError, match="`git fetch origin release`"):
+        checkout.commit("origin/release")
+    with pytest.raises(CliError, match="no git checkout"):
+        Checkout.of(tmp_path)
+
+
+def test_a_revision_that_looks_like_an_option_is_none(repository: Path) -> None:
+    with pytest.raises(CliError, match="'--all'"):
+        Checkout.of(repository).commit("--all")
+
+
+def test_submodules_are_written_too_and_missed_aloud(repository: Path, tmp_path: Path) -> None:
+    library = tmp_path / "library"
+    library.mkdir()
+    git(library, "init", "--quiet")
+    (library / "lib.py").write_text("first\n")
+    git(library, "add", "--all")
+    git(library, "commit", "--quiet", "--message", "first")
+    git(repository, "submodule", "--quiet", "add", str(library), "program/lib")
+    git(repository, "commit", "--quiet", "--message", "with a library")
+    (repository / "program" / "lib" / "lib.py").write_text("changed\n")
+    checkout = Checkout.of(repository)
+    assert written(checkout, "HEAD", tmp_path / "base")[0]["program/lib/lib.py"] == "first\n"
+    assert written(checkout, None, tmp_path / "head")[0]["program/lib/lib.py"] == "changed\n"
+    git(tmp_path, "clone", "--quiet", str(repository), "without")
+    found, said = written(Checkout.of(tmp_path / "without"), "HEAD", tmp_path / "third")
+    assert "program/lib/lib.py" not in found
+    assert "submodule program/lib" in said[0]
+    assert "git submodule update --init program/lib" in said[0]
+
+
+def test_large_files_stay_pointers_on_both_sides(repository: Path, tmp_path: Path) -> None:
+    assert os.environ.get("GIT_LFS_SKIP_SMUDGE") is None
+    git(repository, "config", "filter.lfs.smudge", "sh -c 'test \"$GIT_LFS_SKIP_SMUDGE\" = 1 && cat'")
+    git(repository, "config", "filter.lfs.clean", "cat")
+    git(repository, "config", "filter.lfs.required", "true")
+    (repository / ".gitattributes").write_text("*.bin filter=lfs\n")
+    (repository / "model.bin").write_text("pointer\n")
+    assert written(Checkout.of(repository), None, tmp_path / "head")[0]["model.bin"] == "pointer\n"

@@ -1,0 +1,385 @@
+"""`millrace diff` over recorded previews: each section, the formats, the exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import stacks
+from cli.diff import markdown
+from tests.cli.conftest import REPOSITORY, Millrace
+from tests.cli.previewed import PREVIEWS, comment, diff, recorded, step, told, urn, whole, written
+
+
+def lines(text: str) -> list[str]:
+    return text.splitlines()
+
+
+# -- recorded with the real engine -------------------------------------------------------------------------------------
+
+
+def test_a_roll_out_that_changes_is_told_stage_by_stage() -> None:
+    [traffic] = recorded("rollout")["traffic"]
+
+    assert traffic["moves_traffic"]
+    # 30 percent a step: 30, 60, 90, 100; two minutes after each, the last before the old fleet ends.
+    assert [(each["percent"], each["minutes"]) for each in traffic["rollout"]["stages"]] == [
+        (30, 2), (60, 2), (90, 2), (100, 2),
+    ]  # fmt: skip
+    assert (traffic["rollout"]["minutes"], traffic["rollout"]["limit_minutes"]) == (8, 50)
+    assert traffic["rollout"]["alarms"] == ["flights-local-errors", "flights-local-latency"]
+    assert traffic["rollout_before"]["kind"] == "all at once"
+    assert traffic["peak"] == "2 × ml.m5.large and 2 × ml.m5.large"
+
+
+def test_a_feature_that_is_added_is_told_with_the_code_that_computes_it() -> None:
+    document = recorded("feature")
+
+    [table] = document["model"]["features"]
+    assert (table["table"], table["added"], table["removed"]) == (
+        "weather", [{"name": "pressure", "type": "Fractional"}], [],
+    )  # fmt: skip
+    code = document["model"]["code"]
+    assert code["before"] != code["after"]
+    assert len(code["before"]) == len(code["after"]) == 16
+    # The definitions of the pipelines name other code and are else the same: no step is said to change.
+    assert [each["steps_changed"] for each in document["pipelines"]] == [[], [], []]
+    assert all(each["code_changed"] for each in document["pipelines"])
+    assert document["dangers"] == []
+
+
+def test_a_role_that_may_do_other_things_is_told_action_by_action() -> None:
+    [entry] = recorded("role")["permissions"]
+
+    groups = [
+        f"arn:aws:sagemaker:eu-west-1:123456789012:feature-group/flights-local-{table}"
+        for table in ("carrier-departures", "departures", "weather")
+    ]
+    assert (entry["of"], entry["name"]) == ("role", "flights-local-job-role")
+    assert [(each["actions"], each["resources"], each["wildcard"]) for each in entry["gained"]] == [
+        (["sagemaker:DeleteRecord"], groups, False)
+    ]
+    assert [(each["actions"], each["resources"]) for each in entry["lost"]] == [(["sagemaker:GetRecord"], groups)]
+
+
+def test_another_instance_type_is_told_with_its_cost_and_its_jobs() -> None:
+    document = recorded("instance")
+
+    [traffic] = document["traffic"]
+    [fleet] = traffic["fleet"]
+    assert (fleet["before"]["instance"], fleet["after"]["instance"]) == ("ml.m5.large", "ml.m5.xlarge")
+    # Two servers for 730 hours, and eight alarms, dashboards and keys for 4.60.
+    assert document["cost"]["before"] == pytest.approx(2 * 730 * 0.128 + 4.60, abs=0.01)
+    assert document["cost"]["after"] == pytest.approx(2 * 730 * 0.257 + 4.60, abs=0.01)
+    # Nobody has told us what this one costs.
+    assert {each["kind"]: each["after"]["hourly"] for each in document["cost"]["hourly"]} == {
+        "processing": None, "training": None,
+    }  # fmt: skip
+    text = markdown.comment(document)
+    assert "`ml.m5.2xlarge` unknown" in text
+    assert "steps `Ingest`, `Validate`, `Features`, `Evaluate`:" in text
+
+
+def test_a_feature_group_that_is_replaced_is_the_first_thing_that_is_said() -> None:
+    document = recorded("group")
+    text = markdown.comment(document)
+
+    assert document["verdict"] == "dangerous changes"
+    assert [(each["kind"], each["name"]) for each in document["dangers"]] == [
+        ("replaced", f"flights-local-{table}") for table in ("carrier-departures", "departures", "weather")
+    ]
+    assert "online store is wiped" in text
+    assert "`offlineStoreConfig.tableFormat` changes" in text
+    assert text.index("Look at this first") < text.index("Not touched")
+
+
+def test_another_model_is_told_by_its_version() -> None:
+    document = recorded("model")
+
+    serves = document["model"]["serves"]
+    assert (serves["before"]["version"], serves["after"]["version"]) == (1, 2)
+    assert document["traffic"][0]["why"] == "the model changes"
+    # The old configuration and model stay at AWS, so nothing is lost with them.
+    assert document["dangers"] == []
+    assert "**Serves** version 1 → version 2" in markdown.comment(document)
+
+
+def test_a_stack_that_was_never_deployed_is_made_and_nothing_is_endangered() -> None:
+    document = recorded("new")
+
+    assert document["new"]
+    assert (document["verdict"], document["dangers"]) == ("changes", [])
+    assert set(document["counts"]) == {"create"}
+    # One key, one dashboard, four alarms.
+    assert (document["cost"]["before"], document["cost"]["after"]) == (0, pytest.approx(1.00 + 3.00 + 4 * 0.10))
+    assert "**Creates everything**" in markdown.comment(document)
+
+
+def test_nothing_is_said_in_two_lines() -> None:
+    document = recorded("same")
+
+    assert document["verdict"] == "no changes"
+    assert [line for line in lines(markdown.comment(document)) if line] == [
+        "## Millrace: what changes in `flights-local`", "**Nothing changes.**", "A test.",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["rollout", "feature", "role", "instance", "group", "model", "new", "same"])
+def test_the_same_preview_is_always_told_in_the_same_way(name: str) -> None:
+    first, second = recorded(name), recorded(name)
+
+    assert json.dumps(first) == json.dumps(second)
+    assert markdown.comment(first) == markdown.comment(second)
+    # Names that the engine draws are not told.
+    assert "-(new)" in markdown.comment(first) or name in ("rollout", "feature", "role", "group", "same", "new")
+
+
+# -- exit codes and formats --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "code"), [("same", 0), ("role", 2), ("new", 2), ("group", 3), ("failed", 1)])
+def test_exit_codes_tell_nothing_change_danger_and_failure_apart(
+    capsys: pytest.CaptureFixture[str], name: str, code: int
+) -> None:
+    assert diff(capsys, "--preview", str(PREVIEWS / f"{name}.json"))[0] == code
+
+
+def test_as_a_user_runs_it(tmp_path: Path) -> None:
+    millrace = Millrace(tmp_path / "state")
+    given = (PREVIEWS / "group.json").read_text()
+
+    told = millrace("diff", "flights", "--preview", "-", code=3, stdin=given)
+    wrong = millrace("diff", "flights", "--preview", "-", "--no-such-option", code=1)
+
+    assert told.stdout.startswith("## Millrace: what changes in `flights-local`")
+    assert told.stderr == ""
+    # 2 would say that something changes.
+    assert "No such option" in wrong.stderr
+    # Nothing was made of it.
+    assert not (tmp_path / "state").exists()
+
+
+def test_json_holds_what_the_comment_says(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = diff(capsys, "--preview", str(PREVIEWS / "instance.json"), "--json")
+
+    document = json.loads(out)
+    assert code == 2
+    assert document["version"] == 1
+    assert set(document) == {
+        "version", "stack", "use_case", "environment", "region", "source", "verdict", "new", "counts", "unchanged",
+        "dangers", "traffic", "model", "permissions", "watching", "pipelines", "cost", "resources", "notes",
+    }  # fmt: skip
+    assert document["cost"]["currency"] == "USD"
+
+
+def test_text_is_plain(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = diff(capsys, "--preview", str(PREVIEWS / "group.json"), "--format", "text")
+
+    assert code == 3
+    assert "Replaces the feature group flights-local-carrier-departures" in out
+    assert not {"`", "*", "<", "\x1b"} & set(out)
+
+
+def test_output_goes_to_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "comment.md"
+
+    code, out, err = diff(capsys, "--preview", str(PREVIEWS / "role.json"), "--output", str(file))
+
+    assert (code, out) == (2, "")
+    assert file.read_text().startswith("## Millrace")
+    assert f"written to {file}" in err
+
+
+def test_output_that_cannot_be_written_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "not" / "there.md"
+
+    code, _, err = diff(capsys, "--preview", str(PREVIEWS / "role.json"), "--output", str(file))
+
+    assert code == 1
+    assert str(file) in err
+
+
+# -- what cannot be read -----------------------------------------------------------------------------------------------
+
+WHOLE = (PREVIEWS / "role.json").read_text()
+UNSAYABLE = {
+    "empty": ("", "is empty"),
+    "blank": (" \n ", "is empty"),
+    "cut off": (WHOLE[: len(WHOLE) // 2], "seems to be cut off"),
+    "no JSON": ("error: no stack", "is not JSON"),
+    "a list": ("[]", "holds list"),
+    "another document": ('{"version": 3, "deployment": {}}', "has no list `steps`, only deployment, version"),
+    "steps of another shape": ('{"steps": {"a": 1}}', "has no list `steps`"),
+    "a step of another shape": ('{"steps": ["create"]}', "steps[0] has no `op` and `urn`"),
+    "an unknown operation": (json.dumps(whole(step("transmogrify", "Key", "k", {}, {}))), "'transmogrify'"),
+    "no URN": ('{"steps": [{"op": "create", "urn": "key"}]}', "steps[0].urn is 'key'"),
+    "a state of another shape": (
+        json.dumps({"steps": [{"op": "create", "urn": urn("Key", "k"), "newState": 3}]}),
+        "steps[0].newState is no object",
+    ),
+    "diagnostics of another shape": ('{"steps": [], "diagnostics": 3}', "`diagnostics` is no list"),
+    "nested without end": ("[" * 100_000, "is not JSON"),
+}
+
+
+@pytest.mark.parametrize("name", UNSAYABLE)
+def test_what_is_no_preview_is_refused_by_what_is_wrong_with_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str
+) -> None:
+    text, expected = UNSAYABLE[name]
+    path = written(tmp_path / "preview.json", text)
+
+    code, out, err = diff(capsys, "--preview", path)
+
+    assert (code, out) == (1, "")
+    assert path in err
+    assert expected in err
+    assert Path(path).read_text() == text
+
+
+def test_a_file_that_is_not_there_or_no_text_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    binary = tmp_path / "binary"
+    binary.write_bytes(b'{"steps": "\xff\xfe"}')
+
+    assert "there is no such file" in diff(capsys, "--preview", str(tmp_path / "none.json"))[2]
+    assert "not UTF-8 (byte 11)" in diff(capsys, "--preview", str(binary))[2]
+    assert "directory" in diff(capsys, "--preview", str(tmp_path))[2]
+
+
+def test_a_byte_order_mark_is_no_matter(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "preview.json"
+    path.write_bytes(b"\xef\xbb\xbf" + WHOLE.encode())
+
+    assert diff(capsys, "--preview", str(path))[0] == 2
+
+
+def test_a_preview_that_failed_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = diff(capsys, "--preview", str(PREVIEWS / "failed.json"))
+
+    assert (code, out) == (1, "")
+    assert "flights-local-weather-schema: before hook" in err
+    assert "'visib' is gone" in err
+    # The engine's own last word says nothing.
+    assert "preview failed\n" not in err.partition("not known:")[2]
+
+
+def test_warnings_are_told() -> None:
+    document = told(diagnostics=[{"severity": "warning", "message": "warning: <{%fg 1%}>soon gone<{%reset%}>\n"}])
+
+    assert document["notes"] == ["soon gone"]
+
+
+def test_a_preview_of_another_stack_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = written(tmp_path / "preview.json", WHOLE.replace("flights-local", "churn-prod"))
+
+    code, _, err = diff(capsys, "--preview", path)
+
+    assert code == 1
+    assert "is of stack churn-prod; expected flights-local" in err
+
+
+def test_a_preview_of_two_stacks_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    document = whole(step("create", "Key", "k", None, {}))
+    document["steps"][0]["urn"] = document["steps"][0]["urn"].replace("flights-local", "churn-prod")
+
+    code, _, err = diff(capsys, "--preview", written(tmp_path / "preview.json", document))
+
+    assert code == 1
+    assert "of several stacks, churn-prod, flights-local" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--preview", "x", "--base", "main"], "--preview and --base"),
+        (["--preview", "x", "--refresh"], "--refresh needs"),
+        (["--base", "main", "--save-plan", "plan.json"], "--save-plan needs"),
+        (["--json", "--format", "text"], "--json and --format text"),
+        (["--limit", "10"], "--limit"),
+        (["--format", "html"], "--format"),
+    ],
+)
+def test_options_that_contradict_each_other_are_used_wrongly(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str
+) -> None:
+    code, out, err = diff(capsys, *arguments)
+
+    assert (code, out) == (1, "")
+    assert expected in err
+
+
+def test_a_preview_without_what_stays_says_what_it_cannot_tell() -> None:
+    changed = step("update", "Key", "k", {"enableKeyRotation": False}, {"enableKeyRotation": True})
+    document = told(changed)
+    short = json.loads(json.dumps(whole(changed)))
+    short["steps"] = short["steps"][1:]
+
+    from tests.cli.previewed import of
+
+    assert document["notes"] == []
+    assert "names only what changes" in of(short)["notes"][0]
+    assert "of what changes" in markdown.comment(of(short))
+
+
+def test_what_is_not_touched_is_said() -> None:
+    text = comment(step("update", "Topic", "t", {"displayName": "a"}, {"displayName": "b"}))
+
+    assert "Not touched: traffic; the model and what trains it; permissions; alarms, schedules and pipelines." in text
+
+
+def test_every_kind_of_danger_is_explained() -> None:
+    sources = [path.read_text() for path in (REPOSITORY / "cli" / "diff").glob("dangers.py")]
+    kinds = set(re.findall(r'Danger\(\s*"([a-z-]+)"', sources[0]))
+    kinds |= {"replaced", "deleted", "capture-off", "capture-less"}
+    page = (REPOSITORY / "docs" / "reviewing.md").read_text()
+
+    assert len(kinds) > 12
+    assert {kind for kind in kinds if f"`{kind}`" not in page} == set()
+
+
+# -- two revisions -----------------------------------------------------------------------------------------------------
+
+
+def compared(monkeypatch: pytest.MonkeyPatch, found: bool) -> None:
+    """The comparison itself is tested elsewhere: it answers with a recorded preview."""
+    document = json.loads((PREVIEWS / "role.json").read_text())
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    document["compared"] = {
+        "base": {"revision": "origin/main", "commit": commit, "found": found},
+        "head": {"revision": "working tree", "commit": None},
+    }
+    monkeypatch.setattr("cli.offline.compare", lambda target, base, progress: document)
+
+
+def test_a_comparison_says_what_was_compared_with_what(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared(monkeypatch, found=False)
+
+    code, out, _ = diff(capsys, "--base", "origin/main")
+
+    assert code == 2
+    assert re.search(
+        r"^What is declared in working tree, against origin/main \([0-9a-f]{10}\); the deployed stack may differ",
+        out,
+        re.M,
+    )
+
+
+def test_a_gate_that_is_loosened_is_read_out_of_both_revisions(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared(monkeypatch, found=True)
+    loose = stacks.load("flights").model_copy(update={"gates": ()})
+    monkeypatch.setattr("stacks.load", lambda name: loose)
+
+    code, out, _ = diff(capsys, "--base", "origin/main", "--json")
+
+    assert code == 3
+    assert {each["consequence"] for each in json.loads(out)["dangers"]} >= {"The gate on roc_auc is gone."}

@@ -1,0 +1,460 @@
+"""Every danger that `millrace diff` knows: told when it is there, and not when it is not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.diff import document, preview
+from cli.prices import Prices
+from tests.cli.previewed import UNKNOWN, comment, dangers, step, told, whole
+
+# -- what is lost ------------------------------------------------------------------------------------------------------
+
+#: Kind, inputs, what the consequence must say.
+HOLDS = [
+    ("Bucket", {"bucket": "lake"}, "snapshots, training data, models"),
+    ("Key", {"deletionWindowInDays": 30}, "30 days"),
+    ("FeatureGroup", {"featureGroupName": "weather"}, "online store is wiped"),
+    ("ModelGroup", {"modelPackageGroupName": "flights"}, "history of all models"),
+    ("Endpoint", {"name": "flights"}, "Serving stops"),
+    ("Config", {"name": "flights-config-1"}, "roll"),
+    ("Model", {"name": "flights-model-1"}, "roll"),
+    ("Queue", {"name": "letters"}, "Undelivered triggers"),
+    ("Topic", {"name": "flights"}, ""),
+    ("Role", {"name": "job"}, ""),
+    ("Pipeline", {"pipelineName": "training"}, "history of its executions"),
+    ("LogGroup", {"name": "/aws/sagemaker/x"}, "logs are gone"),
+    ("Versioning", {"bucket": "lake"}, "cannot be had back"),
+    ("PublicAccess", {"bucket": "lake"}, "open the bucket"),
+]
+
+
+@pytest.mark.parametrize(("kind", "inputs", "consequence"), HOLDS, ids=[each[0] for each in HOLDS])
+@pytest.mark.parametrize("op", ["delete", "replace"])
+def test_the_end_of_what_holds_something_is_a_danger(
+    op: str, kind: str, inputs: dict[str, Any], consequence: str
+) -> None:
+    new = None if op == "delete" else {**inputs, "region": "elsewhere"}
+    document = told(step(op, kind, "it", inputs, new, because=["region"] if new else None))
+
+    [danger] = document["dangers"]
+    assert danger["kind"] == f"{op}d"
+    assert consequence in danger["consequence"]
+    assert danger["because"] == ("`region` changes" if new else "it is no longer declared")
+    assert danger["way_out"]
+    assert document["verdict"] == "dangerous changes"
+
+
+def test_what_aws_keeps_is_not_lost() -> None:
+    kept = {"retainOnDelete": True}
+
+    assert dangers(step("replace", "Config", "c", {}, {}, because=["productionVariants"], before=kept)) == []
+    assert dangers(step("delete", "Model", "m", {}, before=kept)) == []
+
+
+def test_what_holds_nothing_is_no_danger() -> None:
+    assert dangers(step("delete", "RolePolicy", "p", {"policy": "{}"}), step("delete", "Parameter", "p", {})) == []
+
+
+def test_a_type_that_nobody_knows_counts_as_one_that_holds_something() -> None:
+    gone = step("delete", "aws:dynamodb/table:Table", "orders", {"name": "orders"})
+
+    assert dangers(gone) == [("deleted", "orders")]
+
+
+def test_a_replacement_in_two_steps_is_one() -> None:
+    """As `--show-replacement-steps` tells it."""
+    old, new = {"featureGroupName": "weather", "description": "a"}, {"featureGroupName": "weather", "description": "b"}
+    steps = [
+        step("create-replacement", "FeatureGroup", "w", old, new, because=["description"]),
+        step("delete-replaced", "FeatureGroup", "w", old),
+        step("replace", "FeatureGroup", "w", old, new, because=["description"]),
+    ]
+
+    document = told(*steps)
+
+    assert [(each["kind"], each["name"]) for each in document["dangers"]] == [("replaced", "weather")]
+    assert document["counts"] == {"replace": 1}
+
+
+def test_the_worst_comes_first() -> None:
+    steps = [step("delete", kind, kind, {}) for kind in ("LogGroup", "Endpoint", "Key", "Bucket")]
+
+    assert [name for _, name in dangers(*steps)] == ["Bucket", "Key", "Endpoint", "LogGroup"]
+
+
+# -- what is no longer guarded -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("op", ["same", "update"])
+def test_a_protection_that_is_taken_away_is_a_danger_though_nothing_else_changes(op: str) -> None:
+    changed = {"policy": "b"} if op == "update" else {"policy": "a"}
+    taken = step(op, "Key", "key", {"policy": "a"}, changed, before={"protect": True})
+    document = told(taken)
+
+    assert [each["kind"] for each in document["dangers"]] == ["unprotected"]
+    assert document["resources"][0]["operation"] == ("unprotect" if op == "same" else "update")
+
+
+def test_a_protection_that_stays_is_none() -> None:
+    kept = {"protect": True}
+
+    assert dangers(step("update", "Key", "key", {"a": 1}, {"a": 2}, before=kept, after=kept)) == []
+
+
+def test_force_destroy_turned_on() -> None:
+    def turned(old: Any, new: Any) -> list[tuple[str, str]]:
+        return dangers(step("update", "Bucket", "b", {"forceDestroy": old, "bucket": "lake"}, {"forceDestroy": new}))
+
+    assert turned(False, True) == [("force-destroy", "lake")]
+    assert turned(None, True) == [("force-destroy", "lake")]
+    assert turned(True, False) == turned(True, True) == []
+
+
+def lifecycle(days: int, status: str = "Enabled", **more: Any) -> dict[str, Any]:
+    rule = {"id": "expire", "status": status, "noncurrentVersionExpiration": {"noncurrentDays": days}, **more}
+    return {"bucket": "lake", "rules": [rule]}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kinds"),
+    [
+        (lifecycle(365), lifecycle(30), ["kept-shorter"]),
+        (lifecycle(30), lifecycle(365), []),
+        (lifecycle(30), lifecycle(30), []),
+        # Data themselves expire, where they were kept for ever.
+        (lifecycle(30), lifecycle(30, expiration={"days": 10}), ["kept-shorter"]),
+        (lifecycle(365), lifecycle(30, status="Disabled"), []),
+    ],
+)
+def test_data_that_are_kept_for_a_shorter_time(old: dict[str, Any], new: dict[str, Any], kinds: list[str]) -> None:
+    found = told(step("update", "Lifecycle", "l", old, new))["dangers"]
+
+    assert [each["kind"] for each in found] == kinds
+
+
+def test_logs_messages_and_keys_that_are_kept_for_a_shorter_time() -> None:
+    steps = [
+        step("update", "LogGroup", "a", {"retentionInDays": 0}, {"retentionInDays": 7}),
+        step("update", "LogGroup", "b", {"retentionInDays": 7}, {"retentionInDays": 30}),
+        step("update", "Queue", "c", {"messageRetentionSeconds": 9}, {"messageRetentionSeconds": 3}),
+        step("update", "Key", "d", {"deletionWindowInDays": 30}, {"deletionWindowInDays": 7}),
+    ]
+
+    assert dangers(*steps) == [("kept-shorter", name) for name in ("a", "c", "d")]
+
+
+# -- what is watched less ----------------------------------------------------------------------------------------------
+
+ABOVE = {
+    "name": "drift", "metricName": "psi_max", "comparisonOperator": "GreaterThanThreshold", "threshold": 0.25,
+    "evaluationPeriods": 1, "treatMissingData": "breaching", "alarmActions": ["topic"],
+}  # fmt: skip
+BELOW = {**ABOVE, "comparisonOperator": "LessThanThreshold"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "loosened"),
+    [
+        (ABOVE, {"threshold": 0.5}, True),
+        (ABOVE, {"threshold": 0.1}, False),
+        (BELOW, {"threshold": 0.1}, True),
+        (BELOW, {"threshold": 0.5}, False),
+        (ABOVE, {"evaluationPeriods": 3}, True),
+        (ABOVE, {"datapointsToAlarm": 1}, False),
+        (ABOVE, {"treatMissingData": "notBreaching"}, True),
+        ({**ABOVE, "treatMissingData": "missing"}, {"treatMissingData": "breaching"}, False),
+        (ABOVE, {"actionsEnabled": False}, True),
+        (ABOVE, {"alarmActions": []}, True),
+        (ABOVE, {"metricName": "psi_mean"}, True),
+        (ABOVE, {"alarmDescription": "Another."}, False),
+    ],
+)
+def test_an_alarm_that_fires_later_or_less_often(old: dict[str, Any], new: dict[str, Any], loosened: bool) -> None:
+    found = dangers(step("update", "Alarm", "a", old, {**old, **new}))
+
+    assert found == ([("alarm-loosened", "drift")] if loosened else [])
+
+
+def test_an_alarm_that_goes() -> None:
+    document = told(step("delete", "Alarm", "a", ABOVE))
+
+    assert [(each["kind"], each["name"]) for each in document["dangers"]] == [("alarm-removed", "drift")]
+    assert "psi_max > 0.25" in document["dangers"][0]["consequence"]
+    assert document["watching"][0]["operation"] == "delete"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "is_danger"),
+    [
+        ({"state": "ENABLED"}, {"state": "DISABLED"}, True),
+        ({"state": "ENABLED"}, None, True),
+        ({"state": "DISABLED"}, None, False),
+        ({"state": "DISABLED"}, {"state": "ENABLED"}, False),
+        ({"state": "ENABLED", "scheduleExpression": "rate(1 hour)"}, {"scheduleExpression": "rate(1 day)"}, False),
+    ],
+)
+@pytest.mark.parametrize("kind", ["Schedule", "Rule"])
+def test_what_starts_nothing_any_more(
+    kind: str, old: dict[str, Any], new: dict[str, Any] | None, is_danger: bool
+) -> None:
+    found = dangers(step("update" if new else "delete", kind, "s", {"name": "monitor", **old}, new))
+
+    assert found == ([("trigger-off", "monitor")] if is_danger else [])
+
+
+def config(percent: int, enabled: bool = True) -> dict[str, Any]:
+    return {"dataCaptureConfig": {"enableCapture": enabled, "initialSamplingPercentage": percent}}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kinds"),
+    [
+        (config(100), config(100, enabled=False), ["capture-off"]),
+        (config(100), {}, ["capture-off"]),
+        (config(100), config(10), ["capture-less"]),
+        (config(10), config(100), []),
+        ({}, config(100), []),
+    ],
+)
+def test_requests_that_are_no_longer_captured(old: dict[str, Any], new: dict[str, Any], kinds: list[str]) -> None:
+    kept = {"retainOnDelete": True}
+    found = told(step("replace", "Config", "c", old, new, because=["dataCaptureConfig"], before=kept))["dangers"]
+
+    assert [each["kind"] for each in found] == kinds
+
+
+def endpoint(*alarms: str) -> dict[str, Any]:
+    named = [{"alarmName": alarm} for alarm in alarms]
+    return {"name": "flights", "deploymentConfig": {"autoRollbackConfiguration": {"alarms": named}}}
+
+
+def test_alarms_that_undo_a_roll_out_no_more() -> None:
+    some = told(step("update", "Endpoint", "e", endpoint("errors", "latency"), endpoint("errors")))["dangers"]
+    none = told(step("update", "Endpoint", "e", endpoint("errors"), {"name": "flights"}))["dangers"]
+
+    assert [each["kind"] for each in [*some, *none]] == ["rollback-alarm-removed"] * 2
+    assert "latency" in some[0]["title"]
+    assert "No alarm undoes" in none[0]["consequence"]
+    assert dangers(step("update", "Endpoint", "e", endpoint("errors"), endpoint("errors", "latency"))) == []
+
+
+# -- what is weaker ----------------------------------------------------------------------------------------------------
+
+
+def rules(algorithm: str) -> dict[str, Any]:
+    return {"bucket": "lake", "rules": [{"applyServerSideEncryptionByDefault": {"sseAlgorithm": algorithm}}]}
+
+
+def policy(*statements: dict[str, Any]) -> dict[str, Any]:
+    return {"bucket": "lake", "policy": json.dumps({"Version": "2012-10-17", "Statement": list(statements)})}
+
+
+TLS_ONLY = {
+    "Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": ["arn:aws:s3:::lake", "arn:aws:s3:::lake/*"],
+    "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+}  # fmt: skip
+SOME = {
+    "Effect": "Allow",
+    "Principal": {"Service": "logs"},
+    "Action": "s3:PutObject",
+    "Resource": "arn:aws:s3:::lake/*",
+}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        step("update", "Encryption", "x", rules("aws:kms"), rules("AES256")),
+        step("update", "Key", "x", {"enableKeyRotation": True}, {"enableKeyRotation": False}),
+        step("update", "Queue", "x", {"sqsManagedSseEnabled": True}, {"sqsManagedSseEnabled": False}),
+        step("update", "PublicAccess", "x", {"blockPublicPolicy": True}, {"blockPublicPolicy": False}),
+        step(
+            "update", "Versioning", "x",
+            {"versioningConfiguration": {"status": "Enabled"}}, {"versioningConfiguration": {"status": "Suspended"}},
+        ),
+        step("update", "BucketPolicy", "x", policy(TLS_ONLY, SOME), policy(SOME)),
+        step("delete", "BucketPolicy", "x", policy(TLS_ONLY)),
+    ],
+    ids=["encryption", "rotation", "queue", "public", "versioning", "tls", "policy"],
+)  # fmt: skip
+def test_what_is_weaker_than_before(changed: dict[str, Any]) -> None:
+    assert [kind for kind, _ in dangers(changed)] == ["weakened"]
+
+
+def test_what_is_as_strong_as_before() -> None:
+    steps = [
+        step("update", "Encryption", "a", rules("AES256"), rules("aws:kms")),
+        step("update", "BucketPolicy", "b", policy(TLS_ONLY), policy(TLS_ONLY, SOME)),
+        # Known only once the bucket is there.
+        step("update", "BucketPolicy", "c", policy(TLS_ONLY), {"policy": UNKNOWN}),
+        step("update", "PublicAccess", "d", {"blockPublicPolicy": False}, {"blockPublicPolicy": True}),
+    ]
+
+    assert dangers(*steps) == []
+
+
+def test_jobs_that_encrypt_less() -> None:
+    def pipeline(**cluster: str) -> dict[str, Any]:
+        arguments = {"ProcessingResources": {"ClusterConfig": {"InstanceType": "ml.m5.large", **cluster}}}
+        steps = [{"Name": "Ingest", "Type": "Processing", "Arguments": arguments}]
+        return {"pipelineName": "training", "pipelineDefinition": json.dumps({"Steps": steps})}
+
+    bare, encrypted = pipeline(), pipeline(VolumeKmsKeyId="arn:key")
+    assert dangers(step("update", "Pipeline", "p", encrypted, bare)) == [("weakened", "training")]
+    assert dangers(step("update", "Pipeline", "p", bare, encrypted)) == []
+
+
+# -- who decides -------------------------------------------------------------------------------------------------------
+
+
+def served(promotion: str) -> dict[str, Any]:
+    return {"primaryContainer": {"environment": {"MILLRACE_PROMOTION": promotion}}}
+
+
+def test_models_that_serve_without_a_person() -> None:
+    kept = {"retainOnDelete": True}
+
+    def promoted(old: str, new: str) -> list[tuple[str, str]]:
+        return dangers(step("replace", "Model", "m", served(old), served(new), because=["x"], before=kept))
+
+    assert promoted("manual", "automatic") == [("promotion-automatic", "flights-local")]
+    assert promoted("automatic", "manual") == promoted("manual", "manual") == []
+
+
+def test_a_metric_that_no_longer_judges_is_seen_in_the_pipeline() -> None:
+    def pipeline(*metrics: str) -> dict[str, Any]:
+        definitions = [{"Name": f"holdout_{metric}", "Regex": "x"} for metric in metrics]
+        arguments = {"AlgorithmSpecification": {"MetricDefinitions": definitions}}
+        steps = [{"Name": "Train", "Type": "Training", "Arguments": arguments}]
+        return {"pipelineName": "training", "pipelineDefinition": json.dumps({"Steps": steps})}
+
+    found = told(step("update", "Pipeline", "p", pipeline("roc_auc", "ece"), pipeline("ece")))["dangers"]
+
+    assert [(each["kind"], each["consequence"]) for each in found] == [
+        ("gate-loosened", "Models are no longer judged by roc_auc.")
+    ]
+    assert dangers(step("update", "Pipeline", "p", pipeline("ece"), pipeline("ece", "roc_auc"))) == []
+
+
+GATED = {
+    "name": "flights",
+    "gates": [{"metric": "roc_auc", "at_least": 0.65, "at_most": None}, {"metric": "ece", "at_most": 0.05}],
+    "slices": [{"column": "origin", "max_tpr_gap": None}, {"column": "carrier", "max_tpr_gap": 0.2}],
+    "champion": {"better_by": 0.0005},
+}
+
+
+def code(folder: Path, use_case: Any) -> dict[str, Any]:
+    """A bundle, as an asset of the preview."""
+    folder.mkdir(exist_ok=True)
+    draft = folder / "draft.pyz"
+    with zipfile.ZipFile(draft, "w") as archive:
+        archive.writestr("contract.json", json.dumps({"version": 1, "use_case": use_case}))
+    digest = hashlib.sha256(draft.read_bytes()).hexdigest()
+    bundle = draft.rename(folder / f"millrace-flights-{digest[:16]}.pyz")
+    signature = {"4dabf18193072939515e22adb298388d": "c44067f5952c0a294b673a41bacd8c17"}
+    return {"key": f"code/{bundle.name}", "source": {**signature, "hash": digest, "path": str(bundle)}}
+
+
+def uploaded(folder: Path, before: Any, after: Any) -> dict[str, Any]:
+    return step(
+        "replace", "aws:s3/bucketObjectv2:BucketObjectv2", "code", code(folder, before), code(folder, after),
+        because=["key"], before={"retainOnDelete": True},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"gates": GATED["gates"][1:]}, ["The gate on roc_auc is gone."]),
+        (
+            {"gates": [{"metric": "roc_auc", "at_least": 0.6}, {"metric": "ece", "at_most": 0.08}]},
+            [
+                "The gate on ece asked for at most 0.05, now for at most 0.08.",
+                "The gate on roc_auc asked for at least 0.65, now for at least 0.6.",
+            ],
+        ),
+        ({"gates": [{"metric": "roc_auc", "at_least": 0.7}, {"metric": "ece", "at_most": 0.01}]}, []),
+        ({"slices": GATED["slices"][:1]}, ["The audit of carrier is gone."]),
+        ({"slices": GATED["slices"][1:]}, []),
+        (
+            {"champion": {"better_by": 0.0}},
+            ["The champion rule asked for better by at least 0.0005, now for at least 0."],
+        ),
+        ({}, []),
+    ],
+)
+def test_a_gate_that_is_loosened_is_read_out_of_the_code(
+    tmp_path: Path, change: dict[str, Any], said: list[str]
+) -> None:
+    found = told(uploaded(tmp_path, GATED, {**GATED, **change, "threshold": 0.4}))
+
+    assert [each["consequence"] for each in found["dangers"] if each["kind"] == "gate-loosened"] == said
+    assert found["model"]["declaration_known"]
+    assert {"path": "threshold", "before": None, "after": 0.4} in found["model"]["declaration"]
+
+
+def test_code_is_read_only_when_it_is_what_the_preview_says(tmp_path: Path) -> None:
+    changed = uploaded(tmp_path, GATED, {**GATED, "gates": []})
+    Path(changed["newState"]["inputs"]["source"]["path"]).write_bytes(b"something else")
+
+    assert not told(changed)["model"]["declaration_known"]
+
+
+def test_code_that_runs_now_is_fetched_from_the_lake(tmp_path: Path) -> None:
+    changed = uploaded(tmp_path, GATED, {**GATED, "gates": []})
+    old = Path(changed["oldState"]["inputs"]["source"]["path"])
+    held = {old.name: old.read_bytes()}
+    old.unlink()
+    context = document.Context("flights", "local", "", "eu-west-1", Prices.load(), fetch=held.get)
+
+    found = document.of(preview.of(whole(changed), "preview"), context)
+
+    assert [each["kind"] for each in found["dangers"]] == ["gate-loosened", "gate-loosened"]
+
+
+def test_features_that_go_are_a_danger_where_no_hook_refuses_them() -> None:
+    def schema(*names: str) -> dict[str, Any]:
+        value = json.dumps(dict.fromkeys(names, "Fractional"))
+        return {"name": "/millrace/flights-local/weather/schema", "insecureValue": value}
+
+    assert dangers(step("update", "Parameter", "s", schema("temp", "wind"), schema("temp"))) == [
+        ("feature-removed", "weather")
+    ]
+    assert dangers(step("update", "Parameter", "s", schema("temp"), schema("temp", "wind"))) == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "is_danger"),
+    [
+        ({"Effect": "Allow", "Action": "*", "Resource": "*"}, True),
+        ({"Effect": "Allow", "Action": "s3:*", "Resource": "*"}, False),
+        ({"Effect": "Deny", "Action": "*", "Resource": "*"}, False),
+    ],
+)
+def test_everything_to_somebody(statement: dict[str, Any], is_danger: bool) -> None:
+    changed = step("update", "RolePolicy", "p", policy(), policy(statement))
+
+    assert [kind for kind, _ in dangers(changed)] == (["opened"] if is_danger else [])
+
+
+def test_something_to_everybody() -> None:
+    public = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::lake/*"}
+
+    assert [
+        kind for kind, _ in dangers(step("update", "BucketPolicy", "p", policy(TLS_ONLY), policy(TLS_ONLY, public)))
+    ] == ["opened"]
+
+
+def test_equal_dangers_are_told_together() -> None:
+    text = comment(*(step("delete", "LogGroup", name, {"name": name}) for name in ("one", "two")))
+
+    assert "1. **Deletes the log group** `one`, `two`" in text
+    assert "**⚠ 2 dangers**" in text

@@ -1,0 +1,163 @@
+"""Actions gained and lost, against expectations written by hand."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from cli.diff.permissions import Permission, compare, of_policy
+from tests.cli.previewed import UNKNOWN, comment, step, told
+
+
+def allow(action: Any, resource: Any = "arn:aws:s3:::lake/*", **more: Any) -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": action, "Resource": resource, **more}
+
+
+def document(*statements: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+def said(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
+    """What is gained and lost, as `effect action resource`."""
+    old, new = of_policy(document(*before)), of_policy(document(*after))
+    assert old is not None
+    assert new is not None
+    gained, lost = compare(old, new)
+    return tuple([f"{each.effect} {each.action} {each.resource}" for each in side] for side in (gained, lost))  # type: ignore[return-value]
+
+
+LAKE, OTHER = "arn:aws:s3:::lake/*", "arn:aws:s3:::other/*"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "gained", "lost"),
+    [
+        ([allow("s3:GetObject")], [allow(["s3:GetObject", "s3:PutObject"])], [f"Allow s3:PutObject {LAKE}"], []),
+        ([allow(["s3:GetObject", "s3:PutObject"])], [allow("s3:GetObject")], [], [f"Allow s3:PutObject {LAKE}"]),
+        # The same written in another way.
+        ([allow(["s3:GetObject", "s3:PutObject"])], [allow("s3:PutObject"), allow("s3:GetObject")], [], []),
+        # Narrower than before: something is lost and nothing gained.
+        ([allow("s3:*")], [allow("s3:GetObject")], [], [f"Allow s3:* {LAKE}"]),
+        ([allow("s3:GetObject")], [allow("s3:Get*")], [f"Allow s3:Get* {LAKE}"], []),
+        # Actions know no case.
+        ([allow("S3:getobject")], [allow("s3:GetObject")], [], []),
+        ([allow("s3:GetObject", LAKE)], [allow("s3:GetObject", [LAKE, OTHER])], [f"Allow s3:GetObject {OTHER}"], []),
+        # A condition that is taken away gives more, one that is added less.
+        (
+            [allow("s3:GetObject", Condition={"Bool": {"aws:SecureTransport": "true"}})],
+            [allow("s3:GetObject")],
+            [f"Allow s3:GetObject {LAKE}"],
+            [],
+        ),
+        (
+            [allow("s3:GetObject")],
+            [allow("s3:GetObject", Condition={"Bool": {"aws:SecureTransport": "true"}})],
+            [],
+            [f"Allow s3:GetObject {LAKE}"],
+        ),
+        (
+            [{"Effect": "Deny", "Action": "s3:*", "Resource": LAKE}],
+            [],
+            [],
+            [f"Deny s3:* {LAKE}"],
+        ),
+        (
+            [],
+            [{"Effect": "Allow", "NotAction": ["iam:*", "sts:*"], "Resource": "*"}],
+            ["Allow all but iam:*, sts:* *"],
+            [],
+        ),
+        # One statement may stand without its list.
+        ([], [allow("s3:GetObject")], [f"Allow s3:GetObject {LAKE}"], []),
+    ],
+)
+def test_gained_and_lost(
+    before: list[dict[str, Any]], after: list[dict[str, Any]], gained: list[str], lost: list[str]
+) -> None:
+    assert said(before, after) == (gained, lost)
+
+
+def test_a_single_statement_and_what_is_no_policy() -> None:
+    assert of_policy(json.dumps({"Statement": allow("s3:GetObject")})) == {Permission("Allow", "s3:GetObject", LAKE)}
+    assert of_policy("{}") == set()
+    assert of_policy("known later") is None
+    assert of_policy(None) is None
+
+
+@pytest.mark.parametrize(
+    ("statement", "is_wildcard"),
+    [
+        (allow("s3:GetObject"), False),
+        # What ends in a star is bounded by what stands before it.
+        (allow("kms:GenerateDataKey*", "arn:aws:kms:eu-west-1:1:key/2"), False),
+        (allow("s3:*"), True),
+        (allow("*"), True),
+        (allow("ecr:GetAuthorizationToken", "*"), True),
+        ({"Effect": "Allow", "NotAction": "iam:*", "Resource": LAKE}, True),
+        ({"Effect": "Allow", "Action": "s3:GetObject", "NotResource": LAKE}, True),
+        (allow("s3:GetObject", Principal="*"), True),
+        (allow("s3:GetObject", Principal={"AWS": "arn:aws:iam::1:root"}), False),
+        ({"Effect": "Deny", "Action": "*", "Resource": "*"}, False),
+    ],
+)
+def test_wildcards_are_marked(statement: dict[str, Any], is_wildcard: bool) -> None:
+    changed = step("update", "RolePolicy", "p", {"policy": document()}, {"policy": document(statement)})
+    [entry] = told(changed)["permissions"]
+
+    assert [each["wildcard"] for each in entry["gained"]] == [is_wildcard]
+    assert ("**wildcard**" in comment(changed)) == is_wildcard
+
+
+def test_roles_are_told_by_their_name_and_other_policies_by_what_they_guard() -> None:
+    role = step("same", "Role", "job-role", {"assumeRolePolicy": "{}"}, {"assumeRolePolicy": "{}"})
+    attached = step("update", "RolePolicy", "job-policy", {"policy": document(), "role": "job-12"},
+                    {"policy": document(allow("s3:GetObject")), "role": "job-12"},
+                    after={"propertyDependencies": {"role": [role["urn"]]}})  # fmt: skip
+    bare = step("create", "RolePolicy", "bare", None, {"policy": document(allow("s3:GetObject")), "role": "some-role"})
+    managed = step("create", "aws:iam/rolePolicyAttachment:RolePolicyAttachment", "m", None,
+                   {"policyArn": "arn:aws:iam::aws:policy/AdministratorAccess", "role": "some-role"})  # fmt: skip
+    guarded = step("update", "BucketPolicy", "lake-policy", {"policy": document(allow("s3:GetObject", Principal="*"))},
+                   {"policy": document()})  # fmt: skip
+
+    found = {(each["of"], each["name"]): each for each in told(role, attached, bare, managed, guarded)["permissions"]}
+
+    assert set(found) == {("role", "job-role"), ("role", "some-role"), ("resource", "lake-policy")}
+    assert {tuple(each["actions"]) for each in found["role", "some-role"]["gained"]} == {
+        ("s3:GetObject",), ("policy arn:aws:iam::aws:policy/AdministratorAccess",),
+    }  # fmt: skip
+    assert [each["principal"] for each in found["resource", "lake-policy"]["lost"]] == ["*"]
+
+
+def test_who_may_use_a_role() -> None:
+    def trust(*services: str) -> dict[str, Any]:
+        statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": list(services)},
+                     "Condition": {"StringEquals": {"aws:SourceAccount": "123456789012"}}}  # fmt: skip
+        return {"assumeRolePolicy": document(statement)}
+
+    changed = step("update", "Role", "r", trust("sagemaker.amazonaws.com"), trust("lambda.amazonaws.com"))
+    [entry] = told(changed)["permissions"]
+    text = comment(changed)
+
+    assert entry["of"] == "trust"
+    assert [each["principal"] for each in entry["gained"]] == ["lambda.amazonaws.com"]
+    assert [each["principal"] for each in entry["lost"]] == ["sagemaker.amazonaws.com"]
+    assert "Who may use the role `r`" in text
+    assert "gains `sts:AssumeRole` by `lambda.amazonaws.com` if `aws:SourceAccount is 123456789012`" in text
+
+
+def test_what_is_known_after_deployment_is_said() -> None:
+    changed = step("update", "RolePolicy", "p", {"policy": document()}, {"policy": UNKNOWN})
+
+    assert "Known after deployment: what `p` allows" in comment(changed)
+
+
+def test_actions_that_go_together_are_told_together() -> None:
+    policy = document(allow(["s3:PutObject", "s3:GetObject"]), allow("s3:ListBucket", OTHER))
+    changed = step("create", "RolePolicy", "p", None, {"policy": policy})
+    [entry] = told(changed)["permissions"]
+
+    assert [(each["actions"], each["resources"]) for each in entry["gained"]] == [
+        (["s3:GetObject", "s3:PutObject"], [LAKE]), (["s3:ListBucket"], [OTHER]),
+    ]  # fmt: skip

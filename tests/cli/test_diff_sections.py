@@ -1,0 +1,254 @@
+"""Traffic, model, alarms, pipelines and cost, from previews made by hand."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from cli.diff import document, markdown, preview, traffic
+from cli.prices import Prices
+from tests.cli.previewed import UNKNOWN, comment, step, told, whole
+
+KEPT = {"retainOnDelete": True}
+
+# -- traffic -----------------------------------------------------------------------------------------------------------
+
+
+def blue_green(kind: str, wait: int, termination: int, **size: Any) -> dict[str, Any]:
+    routing = {"type": kind, "waitIntervalInSeconds": wait, **size}
+    policy = {
+        "trafficRoutingConfiguration": routing, "terminationWaitInSeconds": termination,
+        "maximumExecutionTimeoutInSeconds": 3000,
+    }  # fmt: skip
+    return {"deploymentConfig": {"blueGreenUpdatePolicy": policy}}
+
+
+def percent(value: int) -> dict[str, Any]:
+    return {"type": "CAPACITY_PERCENT", "value": value}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "instances", "stages", "minutes"),
+    [
+        # As AWS describes them: the last wait is before the old fleet ends.
+        (blue_green("ALL_AT_ONCE", 300, 120), 1, [(100, 2)], 2),
+        (blue_green("CANARY", 300, 300, canarySize=percent(10)), 2, [(10, 5), (100, 5)], 10),
+        (
+            blue_green("CANARY", 90, 0, canarySize={"type": "INSTANCE_COUNT", "value": 1}), 4,
+            [(25, 1.5), (100, 0)], 1.5,
+        ),
+        (blue_green("LINEAR", 60, 60, linearStepSize=percent(25)), 4, [(25, 1), (50, 1), (75, 1), (100, 1)], 4),
+        (
+            blue_green("LINEAR", 60, 120, linearStepSize=percent(33)), 4,
+            [(33, 1), (66, 1), (99, 1), (100, 2)], 5,
+        ),
+        (
+            {"deploymentConfig": {"rollingUpdatePolicy": {
+                "maximumBatchSize": {"type": "INSTANCE_COUNT", "value": 2}, "waitIntervalInSeconds": 120}}}, 5,
+            [(40, 2), (80, 2), (100, 2)], 6,
+        ),
+        # A share of a fleet whose size nobody knows.
+        (
+            blue_green("CANARY", 60, 0, canarySize={"type": "INSTANCE_COUNT", "value": 1}), None,
+            [(None, 1), (100, 0)], 1,
+        ),
+        ({}, 1, [(100, 0)], 0),
+    ],
+)  # fmt: skip
+def test_stages(inputs: dict[str, Any], instances: int | None, stages: list[Any], minutes: float | None) -> None:
+    plan = traffic.plan(inputs, instances)
+
+    assert [(each["percent"], each["minutes"]) for each in plan["stages"]] == stages
+    assert plan["minutes"] == minutes
+
+
+def fleet(instance: str, count: int, **more: Any) -> dict[str, Any]:
+    variant = {"variantName": "main", "instanceType": instance, "initialInstanceCount": count, "modelName": "m", **more}
+    return {"productionVariants": [variant]}
+
+
+def served(config: dict[str, Any], op: str = "update") -> list[dict[str, Any]]:
+    """An endpoint with a configuration of its own, both changed."""
+    old = {"name": "flights", "endpointConfigName": "a", **blue_green("ALL_AT_ONCE", 0, 60)}
+    new = {**old, "endpointConfigName": "b"}
+    return [
+        step("replace", "Config", "c", fleet("ml.m5.large", 1), config, because=["productionVariants"], before=KEPT),
+        step(op, "Endpoint", "e", old, new, because=["name"] if op == "replace" else None),
+    ]
+
+
+def test_a_fleet_that_changes() -> None:
+    text = comment(*served(fleet("ml.m5.xlarge", 3)))
+
+    assert "because the fleet changes" in text
+    assert "| `main` | `1 × ml.m5.large` | `3 × ml.m5.xlarge` |" in text
+    assert "Both fleets run meanwhile: `1 × ml.m5.large and 3 × ml.m5.xlarge`" in text
+    assert "No alarm undoes it." in text
+
+
+def test_an_endpoint_that_is_replaced_has_no_roll_out() -> None:
+    document = told(*served(fleet("ml.m5.large", 1, modelName="n"), op="replace"))
+
+    assert not document["traffic"][0]["moves_traffic"]
+    assert "is replaced: serving stops until the new one is up, without a roll-out" in markdown.comment(document)
+
+
+def test_an_endpoint_that_is_made_or_goes() -> None:
+    made = comment(
+        step("create", "Endpoint", "e", None, {"name": "f"}), step("create", "Config", "c", None, fleet("x", 2))
+    )
+
+    assert "`f` is created with `2 × x`; there is no traffic to move yet" in made
+    assert "`f` is deleted: serving stops" in comment(step("delete", "Endpoint", "e", {"name": "f"}))
+
+
+def test_only_the_capture_of_requests_changes() -> None:
+    capture = {"dataCaptureConfig": {"enableCapture": True, "initialSamplingPercentage": 50}}
+    document = told(*served({**fleet("ml.m5.large", 1), **capture}))
+
+    assert document["traffic"][0]["why"] == "the capture of requests changes"
+
+
+# -- model and training ------------------------------------------------------------------------------------------------
+
+
+def package(version: int) -> dict[str, Any]:
+    arn = f"arn:aws:sagemaker:eu-west-1:123456789012:model-package/flights/{version}"
+    return {"primaryContainer": {"modelPackageName": arn}}
+
+
+def test_metrics_of_both_versions_where_the_registry_can_be_asked() -> None:
+    figures = {"1": {"roc_auc": 0.7}, "2": {"roc_auc": 0.72, "ece": 0.01}}
+    context = document.Context(
+        "flights", "local", "", "eu-west-1", Prices.load(), figures=lambda arn: figures.get(arn.rpartition("/")[2])
+    )
+    changed = step("replace", "Model", "m", package(1), package(2), because=["primaryContainer"], before=KEPT)
+    made = document.of(preview.of(whole(changed), "preview"), context)
+    text = markdown.comment(made)
+
+    assert made["model"]["serves"]["after"]["metrics"] == {"roc_auc": 0.72, "ece": 0.01}
+    assert "  - `ece` nothing → `0.01`" in text
+    assert "  - `roc_auc` `0.7` → `0.72`" in text
+
+
+def test_the_first_model_serves_where_nothing_did() -> None:
+    text = comment(step("create", "Model", "m", None, package(1)))
+
+    assert "**Serves** nothing → version 1" in text
+
+
+def test_a_version_that_is_known_later() -> None:
+    new = {"primaryContainer": {"modelPackageName": UNKNOWN}}
+    text = comment(step("replace", "Model", "m", package(1), new, because=["primaryContainer"], before=KEPT))
+
+    assert "version 1 → a version that is known after deployment" in text
+
+
+def pipeline(*steps: dict[str, Any], parameters: dict[str, Any] | None = None) -> dict[str, Any]:
+    given = [{"Name": name, "Type": "String", "DefaultValue": value} for name, value in (parameters or {}).items()]
+    return {"pipelineName": "training", "pipelineDefinition": json.dumps({"Parameters": given, "Steps": list(steps)})}
+
+
+def train(**arguments: Any) -> dict[str, Any]:
+    return {"Name": "Train", "Type": "Training", "Arguments": arguments}
+
+
+def test_hyperparameters() -> None:
+    old, new = {"max_iter": "100", "l2": "1.0"}, {"max_iter": "300", "leaves": "15"}
+    changed = step(
+        "update", "Pipeline", "p", pipeline(train(HyperParameters=old)), pipeline(train(HyperParameters=new))
+    )
+
+    assert told(changed)["model"]["hyperparameters"] == [
+        {"name": "l2", "before": "1.0", "after": None},
+        {"name": "leaves", "before": None, "after": "15"},
+        {"name": "max_iter", "before": "100", "after": "300"},
+    ]
+    assert "**Hyperparameter** `max_iter` `100` → `300`" in comment(changed)
+
+
+def test_the_image_and_the_variables_of_the_endpoint() -> None:
+    images = [pipeline({"Name": "A", "Arguments": {"AppSpecification": {"ImageUri": f"repo:{n}"}}}) for n in (1, 2)]
+    variables = [{"primaryContainer": {"environment": {"MODE": mode}}} for mode in ("a", "b")]
+    text = comment(
+        step("update", "Pipeline", "p", *images),
+        step("replace", "Model", "m", *variables, because=["primaryContainer"], before=KEPT),
+    )
+
+    assert "**Image of the jobs** `repo:1` → `repo:2`" in text
+    assert "**Variable of the endpoint** `MODE` `a` → `b`" in text
+
+
+# -- alarms, schedules, pipelines --------------------------------------------------------------------------------------
+
+
+def test_steps_that_come_and_go_those_in_branches_too() -> None:
+    gate = {
+        "Name": "Gate", "Type": "Condition",
+        "Arguments": {"Conditions": [], "IfSteps": [{"Name": "Register", "Type": "RegisterModel", "Arguments": {}}]},
+    }  # fmt: skip
+    more = {**gate, "Arguments": {**gate["Arguments"], "ElseSteps": [{"Name": "Refused", "Type": "Fail"}]}}
+    changed = step("update", "Pipeline", "p", pipeline(train(), gate), pipeline(more, parameters={"AsOf": "now"}))
+    [entry] = told(changed)["pipelines"]
+
+    assert (entry["steps_added"], entry["steps_removed"]) == (["Refused"], ["Train"])
+    assert entry["parameters"] == [{"name": "AsOf", "before": None, "after": "now"}]
+    # That the gate leads elsewhere is its own change.
+    assert [each["step"] for each in entry["steps_changed"]] == ["Gate"]
+
+
+def test_a_pipeline_that_is_made_names_its_steps() -> None:
+    text = comment(step("create", "Pipeline", "p", None, pipeline(train())))
+
+    assert "Pipeline `training` is new\n  - steps `Train`" in text
+
+
+def test_schedules_and_rules() -> None:
+    pattern = json.dumps({"detail": {"alarmName": ["drift", "calibration"]}})
+    text = comment(
+        step("update", "Schedule", "s", {"name": "monitor", "scheduleExpression": "rate(1 day)"},
+             {"name": "monitor", "scheduleExpression": "rate(1 hour)"}),
+        step("create", "Rule", "r", None, {"name": "on-alarm", "eventPattern": pattern}),
+        step("update", "Rule", "q", {"name": "other", "eventPattern": json.dumps({"detail": {"alarmName": ["drift"]}})},
+             {"name": "other", "eventPattern": pattern}),
+    )  # fmt: skip
+
+    assert "Schedule `monitor` changes\n  - `scheduleExpression` `rate(1 day)` → `rate(1 hour)`" in text
+    assert "Rule `on-alarm` is new: on drift, calibration" in text
+    assert "`eventPattern.detail.alarmName[1]` nothing → `calibration`" in text
+
+
+# -- cost --------------------------------------------------------------------------------------------------------------
+
+
+def test_what_nobody_knows_the_price_of_is_named_and_not_counted() -> None:
+    document = told(*served(fleet("ml.p5.48xlarge", 1)), step("create", "aws:mq/broker:Broker", "b", None, {}))
+    text = markdown.comment(document)
+
+    [config] = [each for each in document["cost"]["items"] if each["type"] == traffic.CONFIG]
+    assert (config["before"], config["after"]) == (pytest.approx(0.128 * 730, abs=0.01), None)
+    assert document["cost"]["unknown"] == [
+        {"what": "aws:mq/broker:Broker", "count": 1}, {"what": "hosting on ml.p5.48xlarge in eu-west-1", "count": 1},
+    ]  # fmt: skip
+    assert "| $93.44 | unknown |" in text
+    assert "Not known, and not in the sum: `aws:mq/broker:Broker`, `hosting on ml.p5.48xlarge in eu-west-1`." in text
+    assert "not all of it known" in text.splitlines()[2]
+
+
+def test_a_configuration_that_is_only_kept_costs_nothing() -> None:
+    serving = step("same", "Config", "now", fleet("ml.m5.xlarge", 1), fleet("ml.m5.xlarge", 1))
+    kept = step("delete", "Config", "old", fleet("ml.m5.xlarge", 9), before=KEPT)
+    runs = {"propertyDependencies": {"endpointConfigName": [serving["urn"]]}}
+    endpoint = step("same", "Endpoint", "e", {"name": "f"}, {"name": "f"}, before=runs, after=runs)
+
+    cost = told(serving, kept, endpoint)["cost"]
+
+    assert (cost["before"], cost["after"]) == (pytest.approx(0.257 * 730, abs=0.01),) * 2
+
+
+def test_what_goes_costs_no_more() -> None:
+    cost = told(step("delete", "Key", "k", {}), step("create", "Alarm", "a", None, {"period": 60}))["cost"]
+
+    assert (cost["before"], cost["after"], cost["difference"]) == (1.0, 0.1, -0.9)

@@ -1,0 +1,222 @@
+"""`millrace review` in a checkout of its own, with the local cloud in the place of the account."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from local import client
+from tests.e2e.stand import Stand
+
+pytestmark = pytest.mark.timeout(300)
+
+RECORDS = "/millrace/review"
+
+
+class Checkout(Stand):
+    """A stand whose cloud stands in for every account."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**super().environment, "MILLRACE_STAND_IN": "1"}
+
+    def file(self, stack: str) -> Path:
+        return self.folder / "stacks" / f"Pulumi.{stack}.yaml"
+
+    def listed(self) -> dict[str, dict[str, Any]]:
+        """What `millrace review list` says, by stack."""
+        return {each["stack"]: each for each in json.loads(self.millrace("review", "list", "--json").stdout)}
+
+    def recorded(self) -> set[str]:
+        """The stacks that have a record, as the account has them."""
+        found = self.client("ssm").get_parameters_by_path(Path=RECORDS)["Parameters"]
+        return {parameter["Name"].removeprefix(f"{RECORDS}/") for parameter in found}
+
+    def change(self, stack: str, **changes: Any) -> None:
+        """Change the record of a stack, as time or a mistake would."""
+        ssm, name = self.client("ssm"), f"{RECORDS}/{stack}"
+        record = json.loads(ssm.get_parameter(Name=name)["Parameter"]["Value"])
+        ssm.put_parameter(Name=name, Value=json.dumps({**record, **changes}), Type="String", Overwrite=True)
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    folder = tmp_path_factory.mktemp("review") / "millrace"
+    folder.mkdir()
+    checkout = Checkout(folder, 60.0)
+    checkout.start()
+    try:
+        yield checkout
+    finally:
+        client.stop(checkout.state)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(checkout: Checkout) -> Iterator[None]:
+    """Each test begins without review stacks."""
+    yield
+    for stack in checkout.recorded():
+        checkout.client("ssm").delete_parameter(Name=f"{RECORDS}/{stack}")
+        checkout.file(stack).unlink(missing_ok=True)
+
+
+def test_a_stack_is_like_the_environment_s_but_small_and_can_be_destroyed(checkout: Checkout) -> None:
+    began = datetime.now(UTC).replace(microsecond=0)
+    done = checkout.millrace("review", "create", "flights", "--pr", "7")
+    assert "stack flights-pr-7: like flights-dev" in done.stdout
+    assert "millrace up --stack flights-pr-7" in done.stdout
+    dev = yaml.safe_load(checkout.file("flights-dev").read_text())["config"]
+    text = checkout.file("flights-pr-7").read_text()
+    config = yaml.safe_load(text)["config"]
+    assert config == {
+        "aws:region": "eu-west-1",
+        "millrace:environment": {
+            "name": "pr-7",
+            "image": dev["millrace:environment"]["image"],
+            "promotion": "automatic",
+            "replay_from": "2013-04-01T00:00:00Z",
+            "rollout": {"bake_seconds": 300},
+            "force_destroy": True,
+        },
+    }
+    assert dev["millrace:environment"]["endpoint_count"] == 2
+    # What people wrote beside it is theirs to read there, too.
+    assert "# The team's own build of training/image" in text
+    assert text.startswith("# Made by `millrace review create`")
+    listed = checkout.listed()["flights-pr-7"]
+    assert (listed["pull_request"], listed["from"], listed["expired"], listed["recorded"]) == (7, "dev", False, True)
+    expires = datetime.fromisoformat(listed["expires"])
+    assert timedelta(hours=72) <= expires - began <= timedelta(hours=72, minutes=2)
+    assert checkout.git("status", "--porcelain").split() == ["??", "stacks/Pulumi.flights-pr-7.yaml"]
+
+
+def test_made_again_it_lives_longer_and_is_as_old(checkout: Checkout) -> None:
+    checkout.millrace("review", "create", "flights", "--pr", "7", "--expires", "1h")
+    born = datetime.now(UTC) - timedelta(days=2)
+    checkout.change("flights-pr-7", created=born.isoformat())
+    before = checkout.listed()["flights-pr-7"]
+    checkout.file("flights-pr-7").write_text("config: {}\n")
+    again = json.loads(
+        checkout.millrace("review", "create", "flights", "--pr", "7", "--expires", "3d", "--json").stdout
+    )
+    assert again["created"] == before["created"]
+    longer = datetime.fromisoformat(again["expires"]) - datetime.fromisoformat(before["expires"])
+    assert timedelta(hours=71) <= longer <= timedelta(hours=71, minutes=2)
+    assert yaml.safe_load(checkout.file("flights-pr-7").read_text())["config"]["millrace:environment"]["name"] == "pr-7"
+
+
+def test_a_stack_is_taken_down_from_a_checkout_that_never_had_its_file(checkout: Checkout) -> None:
+    checkout.millrace("review", "create", "flights", "--pr", "7")
+    checkout.millrace("review", "create", "flights", "--pr", "8")
+    checkout.file("flights-pr-7").unlink()
+    refused = _answered(checkout, "n\n", "review", "destroy", "--pr", "7")
+    assert refused.returncode == 1
+    assert "nothing was destroyed" in refused.stderr
+    assert checkout.recorded() == {"flights-pr-7", "flights-pr-8"}
+    done = checkout.millrace("review", "destroy", "--pr", "7", "--yes")
+    assert "flights-pr-7 is gone" in done.stdout
+    assert not checkout.file("flights-pr-7").exists()
+    assert checkout.recorded() == {"flights-pr-8"}
+    assert checkout.file("flights-pr-8").exists()
+    assert "nothing to destroy" in checkout.millrace("review", "destroy", "flights", "--pr", "7", "--yes").stdout
+
+
+def test_expire_takes_down_what_is_over_and_goes_on_after_a_failure(checkout: Checkout) -> None:
+    assert "there is no review stack" in checkout.millrace("review", "expire", "--yes").stdout
+    for number in ("1", "2", "3"):
+        checkout.millrace("review", "create", "flights", "--pr", number)
+    assert "none of 3 review stacks has expired" in checkout.millrace("review", "expire", "--yes").stdout
+    over = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
+    # Its configuration cannot be read any more, e.g. of a release before.
+    checkout.change("flights-pr-1", expires=over, configuration={"config": {"aws:region": "eu-west-1"}})
+    checkout.change("flights-pr-2", expires=over)
+    checkout.file("flights-pr-1").unlink()
+    assert "expired" in checkout.millrace("review", "list").stdout
+    done = checkout.millrace("review", "expire", "--yes", code=1)
+    assert "1 of 2 review stacks could not be destroyed: flights-pr-1" in done.stderr
+    assert "stack 'flights-pr-1', millrace:environment" in done.stderr
+    assert "flights-pr-2 is gone" in done.stdout
+    assert checkout.recorded() == {"flights-pr-1", "flights-pr-3"}
+
+
+def test_a_record_that_is_about_another_stack_destroys_nothing(checkout: Checkout) -> None:
+    for number in ("6", "7", "8"):
+        checkout.millrace("review", "create", "flights", "--pr", number)
+    over = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
+    checkout.change("flights-pr-6", expires=over)
+    checkout.change("flights-pr-7", expires=over, use_case="payments")
+    checkout.change("flights-pr-8", expires="some day")
+    done = checkout.millrace("review", "expire", "--yes", code=1)
+    assert "is about stack 'payments-pr-7'" in done.stderr
+    assert "flights-pr-8 in eu-west-1 is no record" in done.stderr
+    assert "2 records cannot be read" in done.stderr
+    assert checkout.recorded() == {"flights-pr-7", "flights-pr-8"}
+    assert checkout.file("flights-pr-7").exists()
+
+
+def test_a_file_without_a_record_is_listed(checkout: Checkout) -> None:
+    path = checkout.file("flights-pr-9")
+    path.write_text(checkout.file("flights-dev").read_text())
+    try:
+        assert "flights-pr-9  has a file and no record" in checkout.millrace("review", "list").stdout
+        assert checkout.listed()["flights-pr-9"]["recorded"] is False
+    finally:
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["create", "flights", "--pr", "0"], 2, "0 is not in the range"),
+        (["create", "flights", "--pr", "7", "--expires", "soon"], 2, "'soon'; expected hours or days, at most 30d"),
+        (["create", "flights", "--pr", "7", "--expires", "31d"], 2, "'31d'; expected hours or days, at most 30d"),
+        (["create", "flights", "--pr", "7", "--from", "local"], 2, "this machine's stack"),
+        (["create", "flights", "--pr", "7", "--from", "moon"], 1, "there is no stack 'flights-moon'"),
+        (["create", "churn", "--pr", "7"], 1, "there is no package stacks/churn"),
+        (["list", "--from", "moon"], 1, "there is no stack of environment 'moon'"),
+    ],
+)
+def test_what_cannot_be_meant_makes_nothing(checkout: Checkout, arguments: list[str], code: int, said: str) -> None:
+    assert said in checkout.millrace("review", *arguments, code=code).stderr
+    assert checkout.recorded() == set()
+    assert checkout.git("status", "--porcelain") == ""
+
+
+def test_the_local_cloud_stands_in_only_where_that_is_said(checkout: Checkout) -> None:
+    for value, said in [
+        ("", "MILLRACE_STAND_IN=1 says that it is meant"),
+        ("yes", "MILLRACE_STAND_IN='yes'; expected 1"),
+    ]:
+        done = subprocess.run(
+            [sys.executable, "-m", "cli.main", "review", "create", "flights", "--pr", "7"],
+            cwd=checkout.folder,
+            env={**checkout.environment, "MILLRACE_STAND_IN": value},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert said in done.stderr
+    assert checkout.recorded() == set()
+
+
+def _answered(checkout: Checkout, answer: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cli.main", *arguments],
+        cwd=checkout.folder,
+        env=checkout.environment,
+        input=answer,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )

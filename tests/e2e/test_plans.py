@@ -1,0 +1,301 @@
+"""`millrace deploy`, saved plans, and what an offline comparison says of a stack that is really there.
+
+The model is a stand-in that needs no training: an image of the tests, registered and approved.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from local import client
+
+from .stand import REPOSITORY, STACK, Stand, eventually
+from .test_rollback import _alarm_in_the_bake
+
+pytestmark = pytest.mark.timeout(600)
+
+ECHO = REPOSITORY / "tests" / "local" / "images" / "echo"
+IMAGE = f"123456789012.dkr.ecr.{client.REGION}.amazonaws.com/echo:1"
+LAKE = f"{STACK}-lake-123456789012"
+STACK_FILE = f"stacks/Pulumi.{STACK}.yaml"
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    """A checkout whose cloud knows the test image too; nothing is deployed."""
+    folder = tmp_path_factory.mktemp("planned") / "millrace"
+    folder.mkdir()
+    stand = Stand(folder, 60.0)
+    client.start(stand.state, scale=60.0, images={"millrace": folder / "training" / "image", "echo": ECHO})
+    try:
+        yield stand
+    finally:
+        client.stop(stand.state)
+
+
+def edit(stand: Stand, path: str, old: str, new: str) -> None:
+    file = stand.folder / path
+    text = file.read_text()
+    assert old in text, f"{path} has no {old!r}"
+    file.write_text(text.replace(old, new, 1))
+
+
+@contextmanager
+def edited(stand: Stand, path: str, old: str, new: str) -> Iterator[None]:
+    """One edit, taken back."""
+    edit(stand, path, old, new)
+    try:
+        yield
+    finally:
+        edit(stand, path, new, old)
+
+
+def register(stand: Stand) -> str:
+    """The ARN of one more model that may serve."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
+        member, answer = tarfile.TarInfo("answer.txt"), b'{"score": 0.5}'
+        member.size = len(answer)
+        tar.addfile(member, io.BytesIO(answer))
+    stand.client("s3").put_object(Bucket=LAKE, Key="models/echo.tar.gz", Body=archive.getvalue())
+    container = {"Image": IMAGE, "ModelDataUrl": f"s3://{LAKE}/models/echo.tar.gz"}
+    made = stand.client("sagemaker").create_model_package(
+        ModelPackageGroupName=STACK,
+        ModelApprovalStatus="Approved",
+        InferenceSpecification={
+            "Containers": [container],
+            "SupportedContentTypes": ["application/json"],
+            "SupportedResponseMIMETypes": ["application/json"],
+        },
+        CustomerMetadataProperties={"roc_auc": "0.73", "brier_skill": "0.15", "ece": "0.01"},
+    )
+    return str(made["ModelPackageArn"])
+
+
+def decide(stand: Stand, arn: str, approval: str) -> None:
+    stand.client("sagemaker").update_model_package(ModelPackageArn=arn, ModelApprovalStatus=approval)
+
+
+def deploy(stand: Stand, *arguments: str) -> Any:
+    """What `millrace deploy --json` says."""
+    return json.loads(stand.millrace("deploy", "flights", "--json", *arguments).stdout)
+
+
+def refused(stand: Stand, *arguments: str) -> str:
+    return stand.millrace("deploy", "flights", "--plan", "plan.json", *arguments, code=1).stderr
+
+
+def save(stand: Stand, code: int = 2) -> dict[str, Any]:
+    """A plan of what there is to do, in the checkout; its document."""
+    stand.millrace("diff", "flights", "--save-plan", "plan.json", code=code)
+    found: dict[str, Any] = json.loads((stand.folder / "plan.json").read_text())
+    return found
+
+
+def steps(document: dict[str, Any]) -> dict[str, Any]:
+    """Resource → what happens to it and why, but for what stays."""
+    return {
+        step["urn"].rpartition("::")[2]: (
+            step["op"],
+            sorted(step.get("replaceReasons") or []),
+            {path: detail["kind"] for path, detail in (step.get("detailedDiff") or {}).items()},
+        )
+        for step in document["steps"]
+        if step["op"] not in ("same", "create-replacement", "delete-replaced")
+    }
+
+
+def test_a_stack_is_made_only_when_asked_for(planned: Stand) -> None:
+    said = planned.millrace("deploy", "flights", code=1).stderr
+    assert f"stack {STACK} was never made" in said
+    assert "`millrace deploy flights --env local --create`" in said
+    made = deploy(planned, "--create")
+    assert made["result"] == "succeeded"
+    assert set(made["changes"]) == {"create"}
+    assert made["endpoint"]["status"] == "pending its first approved model"
+    register(planned)
+    served = deploy(planned)
+    assert served["endpoint"]["version"] == 1
+    assert served["done"][f"{STACK}-endpoint"] == "create"
+
+
+def test_what_is_not_local_is_changed_only_when_somebody_agrees(
+    planned: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MILLRACE_STAND_IN", "1")
+    command = [sys.executable, "-m", "cli.main", "deploy", "platform", "--env", "dev", "--create"]
+    platform = planned.folder / "stacks" / "Pulumi.platform-dev.yaml"
+    platform.write_text((planned.folder / "stacks" / "Pulumi.flights-dev.yaml").read_text())
+
+    def answered(answer: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            cwd=planned.folder,
+            env=planned.environment,
+            input=answer,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    refused = answered("n\n")
+    assert refused.returncode == 1
+    assert "to create" in refused.stdout
+    assert "This changes real resources in account 123456789012, eu-west-1." in refused.stderr
+    assert "nothing was changed" in refused.stderr
+    agreed = answered("y\n")
+    assert agreed.returncode == 0
+    assert "stack platform-dev: " in agreed.stdout
+    assert " created" in agreed.stdout
+    platform.unlink()
+
+
+def test_a_plan_is_deployed_and_nothing_else(planned: Stand) -> None:
+    planned.pulumi("config", "set", "--secret", "millrace:token", "known-to-nobody")
+    edit(planned, STACK_FILE, "force_destroy: true", "force_destroy: true\n    endpoint_instance: ml.m5.xlarge")
+    document = save(planned)
+    assert document["millrace"]["stack"] == STACK
+    assert document["millrace"]["approved_package"].endswith("/1")
+    text = (planned.folder / "plan.json").read_text()
+    assert "millrace:token" in text
+    assert "known-to-nobody" not in text
+    # Elsewhere, as in the job of a workflow that deploys what another one planned.
+    other = planned.folder.parent / "other"
+    shutil.copytree(planned.folder, other, symlinks=True, ignore=shutil.ignore_patterns(".millrace"))
+    command = [sys.executable, "-m", "cli.main", "deploy", "flights", "--plan", "plan.json", "--json"]
+    ran = subprocess.run(command, cwd=other, env=planned.environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    done = json.loads(ran.stdout)
+    assert done["changes"]["replace"] == 1
+    assert done["done"][f"{STACK}-config"] == "replace"
+
+
+def test_a_plan_that_is_out_of_date_is_refused_with_all_that_differs(
+    planned: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "millrace" in save(planned, code=0)
+    plan = planned.folder / "plan.json"
+    kept = plan.read_text()
+    with edited(planned, "components/access.py", '"s3:GetObject"', '"s3:GetObject", "s3:GetObjectTagging"'):
+        said = refused(planned)
+    assert "nothing was touched" in said
+    assert "code: " in said
+    assert "1 file: components/access.py changed" in said
+    assert "`millrace diff flights --env local --save-plan plan.json`" in said
+    # What no stack is made of does not count.
+    (planned.folder / "README.md").write_text("changed")
+    second = register(planned)
+    assert "approved model: version 1 then, version 2 now" in (said := refused(planned))
+    assert "code: " not in said
+    decide(planned, second, "Rejected")
+    pause = {"since": "2030-01-01T00:00:00+00:00", "by": "somebody", "only": ["monitor"]}
+    ssm, name = planned.client("ssm"), f"/millrace/{STACK}/paused"
+    ssm.put_parameter(Name=name, Type="String", Value=json.dumps(pause))
+    said = refused(planned, "--max-age", "0m")
+    ssm.delete_parameter(Name=name)
+    assert "age: made " in said
+    assert "paused: nothing then, monitor now" in said
+    with monkeypatch.context() as patched:
+        patched.setenv("MILLRACE_STAND_IN", "1")
+        said = refused(planned, "--env", "dev", "--yes")
+    assert f"stack: made for {STACK}, asked to deploy flights-dev" in said
+    plan.write_text(kept.replace(STACK_FILE, "stacks/another"))
+    assert "is not as it was written" in refused(planned)
+    plan.write_text(kept[:1000])
+    assert "is not JSON, perhaps cut off" in refused(planned)
+    plan.write_text(kept)
+    state = planned.folder / "state.json"
+    exported = planned.pulumi("stack", "export")
+    changed = json.loads(exported)
+    changed["deployment"]["resources"][-1]["outputs"]["arn"] = "changed by hand"
+    for text in (json.dumps(changed), exported):
+        state.write_text(text)
+        planned.pulumi("stack", "import", "--file", "state.json")
+        if text is not exported:
+            assert "state: somebody deployed or changed it since; 1 resource: " in refused(planned)
+    # A deployment in between that changes nothing leaves the plan as good as it was.
+    deploy(planned)
+    assert set(deploy(planned, "--plan", "plan.json")["changes"]) == {"same"}
+
+
+def test_where_the_program_exceeds_its_plan_it_stops_and_says_what_is_left(planned: Stand) -> None:
+    odd = """
+import time
+
+fine = aws.sns.Topic("fine", name="fine")
+aws.sns.Topic("odd", name="odd", display_name=str(time.time()), opts=pulumi.ResourceOptions(depends_on=[fine]))
+"""
+    program = planned.folder / "__main__.py"
+    text = program.read_text()
+    program.write_text(text + odd)
+    save(planned)
+    said = refused(planned)
+    assert "violates plan" in said
+    assert "done until then: fine (create)" in said
+    assert "left of the plan: odd" in said
+    assert "make a new plan of what is left" in said
+    program.write_text(text)
+    assert deploy(planned)["done"]["fine"] == "delete"
+
+
+def test_offline_says_of_a_change_what_the_real_stack_says(planned: Stand) -> None:
+    planned.git("commit", "--quiet", "--all", "--message", "as deployed")
+    edit(planned, STACK_FILE, "ml.m5.xlarge", "ml.m5.2xlarge")
+    edit(planned, STACK_FILE, "bake_seconds: 60", "bake_seconds: 600")
+    edit(planned, "stacks/flights/__init__.py", '"temp": "number"', '"temp": "number", "dewpoint": "number"')
+    edit(planned, "stacks/flights/__init__.py", "        calibration_alarm=0.04,\n", "")
+    edit(planned, "stacks/flights/__init__.py", 'on=("calibration",)', "on=()")
+    edit(planned, "components/access.py", '"s3:GetObject"', '"s3:GetObject", "s3:GetObjectTagging"')
+    real = steps(json.loads(planned.pulumi("preview", "--json")))
+    compare = (
+        "import json; from pathlib import Path; from cli import deployable, offline; from cli.progress import Progress;"
+        "target = deployable.of('flights', 'local', Path('.millrace'));"
+        "print(json.dumps(offline.compare(target, 'HEAD', Progress(err=True))))"
+    )
+    command = [sys.executable, "-c", compare]
+    done = subprocess.run(
+        command, cwd=planned.folder, env=planned.environment, capture_output=True, text=True, check=True
+    )
+    assert steps(json.loads(done.stdout)) == real
+    assert len(real) > 8
+
+
+def test_a_roll_out_that_an_alarm_undoes_fails_with_the_alarm(planned: Stand) -> None:
+    planned.git("checkout", "--quiet", "stacks", "components")
+    edit(planned, STACK_FILE, "bake_seconds: 60", "bake_seconds: 600")
+    register(planned)
+    watcher = threading.Thread(target=_alarm_in_the_bake, args=(planned,))
+    watcher.start()
+    done = planned.millrace("deploy", "flights", "--json", code=1)
+    watcher.join()
+    assert json.loads(done.stdout)["result"] == "failed"
+    assert json.loads(done.stdout)["endpoint"]["version"] == 1
+    assert "the roll-out was undone by its alarms" in done.stderr
+    assert f"{STACK}-errors" in done.stderr
+    assert "millrace reject flights" in done.stderr
+
+
+def test_an_interrupt_is_told_to_pulumi_and_the_next_deployment_goes_on(planned: Stand) -> None:
+    edit(planned, STACK_FILE, "bake_seconds: 600", "bake_seconds: 60")
+    edit(planned, STACK_FILE, "promotion: automatic", "promotion: automatic\n    notify: [somebody@example.org]")
+    decide(planned, f"arn:aws:sagemaker:{client.REGION}:123456789012:model-package/{STACK}/3", "Rejected")
+    with planned.started("deploy", "flights") as process:
+        lock = planned.state / "stacks" / ".pulumi" / "locks"
+        eventually(lambda: list(lock.rglob("*.json")) or None, "the update to hold the stack's lock", 60)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    assert list(lock.rglob("*.json")) == []
+    deploy(planned)
+    assert set(planned.changes()) == {"same"}

@@ -1,0 +1,256 @@
+"""The commands of the rendered workflows, run in a fresh clone as a runner would, the local cloud being the account."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from local import client
+from local.engine import home
+from tests.cli.hosts import FORK, GitHub, GitLab, served
+
+from .runner import Runner, expanded, fresh, plain, run_script, script, set_up
+from .stand import Stand
+
+pytestmark = pytest.mark.timeout(900)
+
+STACK = "flights-dev"
+#: How long the lake keeps what was replaced, as it stands in the stack's file after a change.
+KEPT = "    retention_days: {}\n"
+
+
+class Place:
+    """A repository with its fresh clone on a runner, and the account that is stood in for."""
+
+    def __init__(self, folder: Path, host: GitHub) -> None:
+        (folder / "origin").mkdir(parents=True)
+        self.origin = Stand(folder / "origin", 60.0)
+        # What the clone makes itself.
+        self.origin.git("rm", "--quiet", "--cached", ".venv")
+        self.origin.git("commit", "--quiet", "--amend", "--no-edit")
+        self.origin.git("branch", "--force", "--move", "main")
+        running = self.origin.start()
+        self.clone = folder / "clone"
+        self.git("clone", "--quiet", str(self.origin.folder), str(self.clone), folder=folder)
+        set_up(self.clone)
+        pulumi = home.prepare(self.origin.state)
+        role = "arn:aws:iam::123456789012:role/of-the-workflow"
+        self.account = {
+            **client.environment(running, self.origin.state),
+            "MILLRACE_STAND_IN": "1",
+            # Where the stand-in's provider is found; an account has Pulumi's own.
+            "PULUMI_HOME": pulumi["PULUMI_HOME"],
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        }
+        self.secrets = {name: pulumi[name] for name in ("PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE")}
+        values = {
+            "github.base_ref": "main",
+            "github.event.pull_request.number": "3",
+            "github.event.workflow_run.id": "1",
+            "github.event.repository.default_branch": "main",
+            "github.token": host.environment["GITHUB_TOKEN"],
+            "github.run_id": "1",
+            "!inputs.new-plans": True,
+            "vars.AWS_PREVIEW_ROLE_ARN_DEV": role,
+            "vars.AWS_ROLE_ARN_DEV": role,
+            "vars.PULUMI_BACKEND_URL": self.secrets["PULUMI_BACKEND_URL"],
+            "secrets.PULUMI_CONFIG_PASSPHRASE": self.secrets["PULUMI_CONFIG_PASSPHRASE"],
+        }
+        self.runner = Runner(self.clone, host, self.account, values)
+
+    def git(self, *arguments: str, folder: Path | None = None) -> str:
+        identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+        done = subprocess.run(
+            ["git", *identity, *arguments], cwd=folder or self.clone, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    def propose(self, branch: str, days: int) -> str:
+        """A change on a branch; the clone is at what it would be merged to, as on a pull request."""
+        fresh(self.clone)
+        self.git("checkout", "--quiet", "-B", branch, "origin/main")
+        path = self.clone / "stacks" / f"Pulumi.{STACK}.yaml"
+        lines = [line for line in path.read_text().splitlines() if "retention_days" not in line]
+        path.write_text("\n".join([*lines, KEPT.format(days)]))
+        self.git("commit", "--quiet", "--all", "--message", f"Keep what was replaced for {days} days")
+        head = self.git("rev-parse", "HEAD")
+        self.git("checkout", "--quiet", "-B", "merged", "origin/main")
+        self.git("merge", "--quiet", "--no-ff", "--no-edit", branch)
+        return head
+
+    def merge(self) -> str:
+        """What is checked out becomes the origin's main; the commit before."""
+        before = self.git("rev-parse", "origin/main")
+        self.origin.git("checkout", "--quiet", "--detach")
+        self.git("push", "--quiet", "origin", "HEAD:main")
+        self.git("fetch", "--quiet", "origin")
+        return before
+
+    def kept_days(self) -> int:
+        """For how long the deployed lake keeps what was replaced."""
+        rules = self.origin.client("s3").get_bucket_lifecycle_configuration(Bucket=f"{STACK}-lake-123456789012")
+        [days] = {
+            rule["NoncurrentVersionExpiration"]["NoncurrentDays"]
+            for rule in rules["Rules"]
+            if "NoncurrentVersionExpiration" in rule
+        }
+        return int(days)
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[GitHub]:
+    host = GitHub()
+    with served(host):
+        yield host
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, host: GitHub) -> Iterator[Place]:
+    place = Place(tmp_path_factory.mktemp("place"), host)
+    try:
+        for command in ("github", "gitlab"):
+            subprocess.run([".venv/bin/millrace", "workflows", command], cwd=place.clone, env=plain(), check=True)
+        place.git("add", "--all")
+        place.git("commit", "--quiet", "--message", "Deliver")
+        place.merge()
+        yield place
+    finally:
+        client.stop(place.origin.state)
+
+
+def test_a_stack_that_was_never_made_is_made_by_a_merge(place: Place, host: GitHub) -> None:
+    runner = place.runner
+    workflow = runner.workflow("deploy")
+    runner.values["github.event.before"] = "0" * 40
+    host.run(1, place.git("rev-parse", "HEAD"))
+    runner.stacks(workflow)
+    [entry] = runner.matrix(workflow, "plan-dev")
+    assert entry["stack"] == STACK
+    runner.job(workflow, "plan-dev", entry)
+    assert "flights-dev" in runner.summary
+    assert not (place.clone / "plan.json").exists()
+    runner.job(workflow, "deploy-dev", entry)
+    assert place.kept_days() == 365
+
+
+def test_a_pull_request_is_previewed_commented_and_deployed_as_it_was_shown(place: Place, host: GitHub) -> None:
+    runner = place.runner
+    head = place.propose("shorter", 30)
+    runner.run_id = 2
+    host.run(2, head)
+    host.pull(3, head)
+    preview = runner.workflow("preview")
+    runner.stacks(preview)
+    [entry] = runner.matrix(preview, "preview-dev")
+    runner.job(preview, "preview-dev", entry)
+    shown = (place.clone / "comment.md").read_text()
+    assert "flights-dev" in shown
+    assert place.kept_days() == 365
+
+    runner.values["github.event.workflow_run.id"] = "2"
+    runner.job(runner.workflow("comment"), "comment")
+    [body] = host.bodies(3)
+    assert body == f"<!-- millrace: {STACK} -->\n{shown}"
+
+    runner.values["github.event.before"] = place.merge()
+    runner.run_id, runner.summary, runner.log = 3, "", ""
+    host.run(3, place.git("rev-parse", "HEAD"))
+    deploy = runner.workflow("deploy")
+    runner.stacks(deploy)
+    [entry] = runner.matrix(deploy, "plan-dev")
+    runner.job(deploy, "plan-dev", entry)
+    assert "took the plan that was saved for flights-dev and these files" in runner.log
+    assert "millrace diff" not in runner.log
+    assert runner.summary == shown
+    runner.job(deploy, "deploy-dev", entry)
+    assert place.kept_days() == 30
+
+    # The same workflow once more: the plan has been used, and is not taken again.
+    runner.summary, runner.log = "", ""
+    runner.job(deploy, "plan-dev", entry)
+    assert "cannot be deployed any more: state: somebody deployed or changed it since" in runner.log
+    assert "millrace diff" in runner.log
+    assert runner.summary != shown
+
+
+def test_a_pull_request_from_a_fork_is_compared_without_any_credentials(place: Place, host: GitHub) -> None:
+    head = place.propose("theirs", 7)
+    # Whatever this asks for with a role fails, as there is none.
+    values = {
+        "github.base_ref": "main",
+        "github.event.pull_request.number": "4",
+        "github.event.repository.default_branch": "main",
+        "github.event.workflow_run.id": "4",
+        "github.token": host.environment["GITHUB_TOKEN"],
+    }
+    runner = Runner(place.clone, host, {}, values, run_id=4)
+    host.run(4, head, head=FORK)
+    host.pull(4, head, head=FORK)
+    preview = runner.workflow("preview")
+    runner.stacks(preview)
+    [entry] = runner.matrix(preview, "offline")
+    runner.job(preview, "offline", entry)
+    text = (place.clone / "comment.md").read_text()
+    assert "flights-dev" in text
+    assert "origin/main" in text
+    assert place.kept_days() == 30
+    runner.job(runner.workflow("comment"), "comment")
+    [body] = host.bodies(4)
+    assert "comes from a fork" in body
+
+
+def test_drift_fails_its_job_and_shows_what_it_is(place: Place) -> None:
+    place.git("checkout", "--quiet", "-B", "main", "origin/main")
+    runner = place.runner
+    runner.summary = ""
+    workflow = runner.workflow("drift")
+    runner.stacks(workflow)
+    [entry] = runner.matrix(workflow, "drift-dev")
+    runner.job(workflow, "drift-dev", entry)
+    assert runner.summary == ""
+    ssm, name = place.origin.client("ssm"), f"/millrace/{STACK}/weather/schema"
+    before = ssm.get_parameter(Name=name)["Parameter"]["Value"]
+    ssm.put_parameter(Name=name, Value="{}", Type="String", Overwrite=True)
+    try:
+        runner.job(workflow, "drift-dev", entry, code=2)
+    finally:
+        ssm.put_parameter(Name=name, Value=before, Type="String", Overwrite=True)
+    assert "schema" in runner.summary
+
+
+def test_on_gitlab_a_merge_request_is_previewed_and_deployed_as_it_was_shown(place: Place) -> None:
+    place.propose("longer", 90)
+    gitlab, log = GitLab(), []
+    with served(gitlab):
+        before = place.git("rev-parse", "origin/main")
+        _gitlab(place, gitlab, f"preview:{STACK}", log, CI_MERGE_REQUEST_DIFF_BASE_SHA=before)
+        shown = (place.clone / "comment.md").read_text()
+        _gitlab(place, gitlab, f"note:{STACK}", log)
+        assert [note["body"] for note in gitlab.notes.values()] == [f"<!-- millrace: {STACK} -->\n{shown}"]
+        place.merge()
+        fresh(place.clone)
+        _gitlab(place, gitlab, f"plan:{STACK}", log)
+        assert "took the plan that was saved for flights-dev and these files" in log[-1]
+        assert (place.clone / "comment.md").read_text() == shown
+        _gitlab(place, gitlab, f"deploy:{STACK}", log)
+    assert place.kept_days() == 90
+
+
+def _gitlab(place: Place, host: GitLab, name: str, log: list[str], **given: str) -> None:
+    """Run a job of the pipeline, where its identity would be exchanged for a role."""
+    every: dict[str, Any] = yaml.safe_load((place.clone / ".gitlab-ci.yml").read_text())
+    commands, variables = script(every[name], every)
+    known = {**host.environment, **given, "CI_PROJECT_DIR": str(place.clone), "CI_PIPELINE_ID": "1", **place.secrets}
+    known |= {"AWS_ID_TOKEN": "an-identity"} if every[name].get("extends") == ".account" else {}
+    # A home of its own has no engine; the runner's cache would.
+    variables.pop("HOME", None)
+    environment = {**known, **expanded(variables, known)}
+    if "AWS_ID_TOKEN" in known:
+        environment |= place.account
+    code = run_script(commands, place.clone, environment, log.append)
+    assert code == 0, log[-1]
