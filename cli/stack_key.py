@@ -21,11 +21,8 @@ _WORDS = {
 }
 
 
-def restore(target: Deployable) -> str:
+def restore(target: Deployable) -> None:
     """Write it into the stack's file, where the file lacks it and the state has it.
-
-    Returns:
-        What was done, or why nothing.
 
     Raises:
         CliError: When the state cannot be read.
@@ -37,16 +34,15 @@ def restore(target: Deployable) -> str:
     text = path.read_text()
     document: Mapping[str, Any] = yaml.safe_load(text)
     if any(word in document for words in _WORDS.values() for word in words):
-        return f"{path.name} says what opens the secrets of {target.stack}"
+        return
     try:
         deployment = engine.state(target).get("deployment") or {}
     except engine.NoStackError:
-        return f"{target.stack} was never made: there is nothing to open"
+        return
     provider = deployment.get("secrets_providers") or {}
     told = provider.get("state") or {}
     words = {word: told[part] for word, part in _WORDS.get(provider.get("type", ""), {}).items() if told.get(part)}
-    if not words:
-        return f"the backend itself opens the secrets of {target.stack}"
-    lines = "".join(f"{word}: {value}\n" for word, value in words.items())
-    path.write_text(f"{text.rstrip()}\n{lines}")
-    return f"wrote into {path.name} what opens the secrets of {target.stack}: commit it and nobody needs to look it up"
+    # Without words the backend itself keeps it.
+    if words:
+        lines = "".join(f"{word}: {value}\n" for word, value in words.items())
+        path.write_text(f"{text.rstrip()}\n{lines}")

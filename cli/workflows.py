@@ -192,23 +192,6 @@ def saved(use_case: str, environment: str, state: Path, output: Path) -> None:
 
 
 @workflows.command()
-@click.argument("use_case", metavar="USE_CASE")
-@env_option
-@cloud.state_option
-def key(use_case: str, environment: str, state: Path) -> None:
-    """Write into a stack's file what opens its secrets, from its state.
-
-    Pulumi writes it when it makes a stack, for people to commit. Where that was not done, a plan made in one checkout
-    could not be deployed from another.
-    """
-    from cli import deployable, stack_key
-
-    target = deployable.of(use_case, environment, state)
-    cloud.connect(environment, state)
-    say(stack_key.restore(target))
-
-
-@workflows.command()
 @click.argument("stack")
 @click.argument("plan", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("comment", type=click.Path(exists=True, dir_okay=False, path_type=Path))
