@@ -8,9 +8,10 @@ import pulumi_aws as aws
 import stacks
 from components.mlops_stack import MlopsStack, MlopsStackArgs
 from components.model_registry import newest_approved
+from components.pausing import paused
 from components.platform import Platform, PlatformArgs, shared_lake
 from millrace import Environment, MillraceError
-from millrace.names import PLATFORM
+from millrace.names import PAUSABLE, PLATFORM
 from training import bundle
 
 HERE = Path(__file__).parent
@@ -29,6 +30,7 @@ def use_case(name: str) -> MlopsStack:
     args = MlopsStackArgs(declared, environment, *account(), built)
     args.approved_package = newest_approved(environment.region, args.names.model_package_group)
     args.shared_lake = shared_lake(args.names, args.partition)
+    args.paused = paused(environment.region, args.names.pause_parameter, PAUSABLE)
     return MlopsStack(name, args)
 
 

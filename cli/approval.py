@@ -7,18 +7,35 @@ from typing import Any
 
 import click
 
-from cli import registry, serving
+from cli import registry, rollout, serving
 from cli.errors import CliError
-from cli.output import moment, say, table
+from cli.hints import named
+from cli.output import json_option, moment, say, table, write_json
 from cli.registry import APPROVED, PENDING, REJECTED, Package
 from cli.target import Target, of_use_case
 
 #: What the registry keeps of a reason.
-_LONGEST = 1024
+LONGEST = 1024
+
+
+def yes_with_json(*, yes: bool, as_json: bool) -> None:
+    """A question has no place in a document for a program."""
+    if as_json and not yes:
+        raise click.UsageError("--json does not ask: pass --yes with it")
+
+
+def check_reason(reason: str) -> None:
+    """Refuse a reason that the registry would not keep."""
+    if len(reason) > LONGEST:
+        raise CliError(f"--reason has {len(reason)} characters; the registry keeps at most {LONGEST}: shorten it")
+    if "\n" in reason:
+        raise CliError("--reason has several lines; the registry keeps one: join them")
 
 
 def _decision(function: Callable[..., Any]) -> Callable[..., Any]:
     """The arguments that both commands have."""
+    function = json_option(function)
+    function = click.option("--deploy", is_flag=True, help="Deploy afterwards, and wait until it serves.")(function)
     function = click.option("--reason", default="", help="Why; it is kept with the model.")(function)
     function = click.option("--yes", is_flag=True, help="Do not ask.")(function)
     function = click.argument("version", type=click.IntRange(min=1), required=False)(function)
@@ -27,46 +44,78 @@ def _decision(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @_decision
-def approve(target: Target, version: int | None, yes: bool, reason: str) -> None:
+def approve(target: Target, version: int | None, yes: bool, reason: str, deploy: bool, as_json: bool) -> None:
     """Let a registered model serve at the next `pulumi up`.
 
-    VERSION is the newest one that waits for approval, unless it is given.
+    VERSION is the newest one that waits for approval, unless it is given. A model that fails a gate is approved only
+    with a --reason, and one that is older than an approved one not at all: that is `millrace rollback`.
     """
+    yes_with_json(yes=yes, as_json=as_json)
+    check_reason(reason)
     package = _chosen(target, version)
     if package.approval == APPROVED:
-        raise CliError(f"version {package.version} of {target.names.model_package_group} is approved already")
-    newest = registry.newest(target, APPROVED)
-    if newest and newest.version > package.version:
         raise CliError(
-            f"version {package.version} would not serve: version {newest.version} is approved and newer, and the "
-            "newest approved one serves; to go back, reject that one: "
-            f"millrace reject {target.use_case.name} {newest.version}"
+            f"version {package.version} of {target.names.model_package_group} is approved already"
+            f"{f', since {package.change}' if package.changed else ''}; to let it serve: {_deployment(target)}"
         )
-    _decide(target, package, APPROVED, yes, reason)
-    say(f"approved version {package.version}; to let it serve: pulumi up --stack {target.stack}")
+    if because := registry.obstacle(target, package):
+        raise CliError(
+            f"version {package.version} of {target.names.model_package_group} cannot serve: {because}; "
+            f"train anew: millrace retrain {named(target)}"
+        )
+    endpoint = serving.find(target)
+    _require_newer(target, package)
+    _require_reason(target, package, reason)
+    warning = ""
+    if endpoint and endpoint.version and endpoint.version > package.version:
+        warning = f"version {endpoint.version} serves and is newer: the next deployment goes back to this one"
+    _decide(target, package, APPROVED, yes=yes, reason=reason, warning=warning, quiet=as_json)
+    _done(target, package, APPROVED, reason=reason, deploy=deploy, as_json=as_json)
 
 
 @click.command()
 @_decision
-def reject(target: Target, version: int | None, yes: bool, reason: str) -> None:
+def reject(target: Target, version: int | None, yes: bool, reason: str, deploy: bool, as_json: bool) -> None:
     """Keep a model from serving, or take one back.
 
     VERSION is the newest one that waits for approval, unless it is given. Rejecting the version that serves rolls
-    back: the next `pulumi up` deploys the newest one that is still approved.
+    back: the next deployment takes the newest one that is still approved. `millrace rollback` does both.
     """
+    yes_with_json(yes=yes, as_json=as_json)
+    check_reason(reason)
     package = _chosen(target, version)
     if package.approval == REJECTED:
-        raise CliError(f"version {package.version} of {target.names.model_package_group} is rejected already")
+        raise CliError(
+            f"version {package.version} of {target.names.model_package_group} is rejected already"
+            f"{f', since {package.change}' if package.changed else ''}"
+        )
     endpoint = serving.find(target)
-    _decide(target, package, REJECTED, yes, reason)
-    say(f"rejected version {package.version}")
-    if endpoint and endpoint.package == package.arn:
-        left = registry.newest(target, APPROVED)
-        goes_on = f"version {left.version} serves then" if left else "no version is approved: the endpoint goes then"
-        say(f"it serves until: pulumi up --stack {target.stack} ({goes_on})")
+    serves = endpoint is not None and endpoint.package == package.arn
+    left = _left(target, package)
+    warning = ""
+    if serves:
+        warning = (
+            f"it serves: the next deployment goes back to version {left.version}"
+            if left
+            else "it serves and no other version is approved: the next deployment would take the endpoint away"
+        )
+        if deploy and left is None:
+            raise CliError(
+                f"version {package.version} serves and no other version is approved: deploying would take the endpoint "
+                f"away; approve another one first, or leave out --deploy, or: millrace destroy {named(target)}"
+            )
+    _decide(target, package, REJECTED, yes=yes, reason=reason, warning=warning, quiet=as_json)
+    _done(target, package, REJECTED, reason=reason, deploy=deploy, as_json=as_json)
+
+
+def _left(target: Target, package: Package) -> Package | None:
+    """The newest approved one besides this."""
+    others = [each for each in registry.arns(target, APPROVED) if each != package.arn]
+    return registry.find(target, others[0]) if others else None
 
 
 def _chosen(target: Target, version: int | None) -> Package:
+    registry.require_group(target)
     if version is not None:
         return registry.of_version(target, version)
     package = registry.newest(target, PENDING)
@@ -75,20 +124,91 @@ def _chosen(target: Target, version: int | None) -> Package:
         have = f"the newest, version {newest.version}, is {newest.approval}" if newest else "there is no model at all"
         raise CliError(
             f"no model of {target.names.model_package_group} waits for approval: {have}; "
-            f"name a version, or train: millrace run {target.use_case.name}"
+            f"name a version, or train: millrace retrain {named(target)}"
         )
     return package
 
 
-def _decide(target: Target, package: Package, approval: str, yes: bool, reason: str) -> None:
+def _require_newer(target: Target, package: Package) -> None:
+    """The newest approved one serves, so that approving an older one would do nothing."""
+    newest = registry.newest(target, APPROVED)
+    if newest and (newest.created, newest.version) > (package.created, package.version):
+        raise CliError(
+            f"version {package.version} would not serve: version {newest.version} is approved and newer, and the "
+            f"newest approved one serves; to go back: millrace rollback {named(target)} --to {package.version}"
+        )
+
+
+def _require_reason(target: Target, package: Package, reason: str) -> None:
+    """Whoever overrules a gate says why: it is what the next person will ask."""
+    short = registry.shortfalls(target.use_case, package)
+    if short and not reason:
+        raise CliError(
+            f"version {package.version} does not meet its gates: {'; '.join(short)}; to approve it all the same say "
+            f"why: millrace approve {named(target)} {package.version} --reason …"
+        )
+
+
+def _decide(
+    target: Target, package: Package, approval: str, *, yes: bool, reason: str, warning: str, quiet: bool
+) -> None:
     """Show, ask, write down."""
-    if len(reason) > _LONGEST:
-        raise CliError(f"--reason has {len(reason)} characters; the registry keeps at most {_LONGEST}: shorten it")
-    show(target, package)
+    if not quiet:
+        show(target, package)
+        if warning:
+            say(f"  note: {warning}")
     verb = "Approve" if approval == APPROVED else "Reject"
     if not yes and not click.confirm(f"{verb} version {package.version}?"):
         raise CliError("nothing was changed")
     registry.decide(target, package, approval, reason)
+
+
+def _done(target: Target, package: Package, approval: str, *, reason: str, deploy: bool, as_json: bool) -> None:
+    """Say what was decided and what follows, or let it follow."""
+    word = "approved" if approval == APPROVED else "rejected"
+    # The registry alone says what should serve; somebody may have approved a newer one meanwhile.
+    wanted = registry.newest(target, APPROVED)
+    endpoint = serving.find(target)
+    behind = wanted is not None and (endpoint is None or endpoint.package != wanted.arn)
+    if not as_json:
+        say(f"{word} version {package.version}")
+    if deploy and wanted and behind:
+        endpoint = rollout.serve(target, wanted, quiet=as_json)
+        behind = False
+    following = _following(target, package, wanted, endpoint, behind=behind)
+    if as_json:
+        write_json(
+            {
+                "stack": target.stack,
+                "version": package.version,
+                "was": package.approval,
+                "approval": approval,
+                "reason": reason,
+                "deployed": endpoint.version if deploy and endpoint else None,
+                "next": following,
+            }
+        )
+    elif following:
+        say(following)
+    elif deploy:
+        say(f"endpoint {target.names.endpoint} serves version {endpoint.version if endpoint else None}")
+
+
+def _following(
+    target: Target, package: Package, wanted: Package | None, endpoint: serving.Endpoint | None, *, behind: bool
+) -> str:
+    if behind and wanted:
+        return f"to let version {wanted.version} serve: {_deployment(target)}"
+    if wanted is None and endpoint is not None and endpoint.package == package.arn:
+        return (
+            f"no version is approved: it serves until the next deployment, which takes the endpoint away; "
+            f"train: millrace retrain {named(target)}, or approve another one"
+        )
+    return ""
+
+
+def _deployment(target: Target) -> str:
+    return f"millrace deploy {named(target)}"
 
 
 def show(target: Target, package: Package) -> None:
@@ -97,4 +217,6 @@ def show(target: Target, package: Package) -> None:
     table(registry.rows_of_gates(target.use_case, package))
     facts = [("comparison", package.description), ("reason", package.reason)]
     facts += [(name, package.metadata.get(name, "")) for name in ("as_of", "snapshot", "code", "execution")]
+    if package.changed:
+        facts.append(("decided", package.change))
     table((name, text) for name, text in facts if text)

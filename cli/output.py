@@ -23,7 +23,12 @@ def json_option(function: Function) -> Function:
 
 def write_json(document: Any) -> None:
     """One document for a program, on standard output."""
-    print(json.dumps(document, indent=2, default=_plain))
+    print(json_text(document))
+
+
+def json_text(document: Any) -> str:
+    """A document for a program."""
+    return json.dumps(document, indent=2, default=_plain)
 
 
 def say(text: str = "", *, err: bool = False) -> None:
@@ -43,6 +48,15 @@ def table(rows: Iterable[Sequence[object]], *, indent: int = 2) -> None:
 def moment(time: datetime | None) -> str:
     """A time in UTC, to the second."""
     return "never" if time is None else time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def ago(time: datetime) -> str:
+    """How far away a time is, in one unit: what a table has room for."""
+    distance = abs((datetime.now(UTC) - time).total_seconds())
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if distance >= 2 * length or (unit == "d" and distance >= length):
+            return f"{distance // length:.0f} {unit}"
+    return f"{distance:.0f} s"
 
 
 def seconds(value: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,10 +13,14 @@ from urllib.parse import urlparse
 from botocore.exceptions import ClientError
 
 from cli.errors import CliError
+from cli.hints import named
+from cli.output import moment
 from cli.target import Target
 from millrace import UseCase
 
 APPROVED, PENDING, REJECTED = "Approved", "PendingManualApproval", "Rejected"
+#: The status of a package that is whole; any other one cannot serve.
+COMPLETED = "Completed"
 
 
 @dataclass(frozen=True)
@@ -32,21 +37,51 @@ class Package:
     """What a person said who approved or rejected it."""
     metadata: Mapping[str, str]
     evaluation_uri: str | None
+    status: str = COMPLETED
+    model_data: str | None = None
+    """Where its archive is, `s3://…`."""
+    code_uri: str | None = None
+    changed: datetime | None = None
+    """When its registration was changed; None where it never was, or where AWS does not say."""
+    changed_by: str = ""
 
     @classmethod
     def of(cls, described: Mapping[str, Any]) -> Package:
         """From DescribeModelPackage."""
         statistics = described.get("ModelMetrics", {}).get("ModelQuality", {}).get("Statistics", {})
+        containers = described.get("InferenceSpecification", {}).get("Containers", [])
+        metadata = described.get("CustomerMetadataProperties", {})
         return cls(
             described["ModelPackageArn"],
             int(described["ModelPackageVersion"]),
-            described["ModelApprovalStatus"],
+            described.get("ModelApprovalStatus", "without approval status"),
             described["CreationTime"],
             described.get("ModelPackageDescription", ""),
             described.get("ApprovalDescription", ""),
-            described.get("CustomerMetadataProperties", {}),
+            metadata,
             statistics.get("S3Uri"),
+            described.get("ModelPackageStatus", COMPLETED),
+            containers[0].get("ModelDataUrl") if containers else None,
+            metadata.get("code_uri"),
+            described.get("LastModifiedTime"),
+            _who(described.get("LastModifiedBy", {})),
         )
+
+    @property
+    def execution(self) -> str | None:
+        """The id of the pipeline's execution that made it: what its folders in the lake are called."""
+        arn = self.metadata.get("execution", "")
+        return arn.rpartition("/")[2] or None
+
+    def decided_like(self, other: Package) -> bool:
+        """Whether the other describes the same decision."""
+        return (self.approval, self.reason, self.changed) == (other.approval, other.reason, other.changed)
+
+    @property
+    def change(self) -> str:
+        """Who changed it last and when, as far as AWS says."""
+        by = f" by {self.changed_by}" if self.changed_by else ""
+        return f"{moment(self.changed)}{by}" if self.changed else "at a time that AWS does not say"
 
     def document(self, use_case: UseCase) -> dict[str, Any]:
         """For programs."""
@@ -82,19 +117,61 @@ def newest(target: Target, approval: str | None = None) -> Package | None:
 
 def pending(target: Target) -> list[Package]:
     """The packages that wait for a person, newest first."""
+    return every(target, PENDING)
+
+
+def every(target: Target, approval: str | None = None) -> list[Package]:
+    """All packages, of one approval status or of any, newest first; none when there is no group yet."""
+    return [package for arn in arns(target, approval) if (package := find(target, arn))]
+
+
+def arns(target: Target, approval: str | None = None) -> list[str]:
+    """The ARNs of the same."""
+    conditions = {"ModelApprovalStatus": approval} if approval else {}
     try:
         pages = target.sagemaker.get_paginator("list_model_packages").paginate(
             ModelPackageGroupName=target.names.model_package_group,
-            ModelApprovalStatus=PENDING,
             SortBy="CreationTime",
             SortOrder="Descending",
+            **conditions,
         )
-        arns = [each["ModelPackageArn"] for page in pages for each in page["ModelPackageSummaryList"]]
+        return [each["ModelPackageArn"] for page in pages for each in page["ModelPackageSummaryList"]]
     except ClientError as error:
         if "does not exist" in error.response["Error"]["Message"]:
             return []
         raise
-    return [describe(target, arn) for arn in arns]
+
+
+def made_by(target: Target, execution: str) -> Package | None:
+    """The package that an execution of the training pipeline registered; None when it registered none."""
+    # Somebody else's may have come after it.
+    for arn in arns(target)[:20]:
+        package = find(target, arn)
+        # An ARN may have the execution's id in lower case.
+        if package and package.metadata.get("execution", "").lower() == execution.lower():
+            return package
+    return None
+
+
+def require_group(target: Target) -> None:
+    """Raise when there is no group of models.
+
+    Raises:
+        CliError: Where the stack is not there, or lacks it.
+    """
+    group = target.names.model_package_group
+    try:
+        target.sagemaker.describe_model_package_group(ModelPackageGroupName=group)
+    except ClientError as error:
+        if "does not exist" not in error.response["Error"]["Message"]:
+            raise
+        # The platform's lake says nothing of this stack.
+        if target.names.shared_lake or not target.is_provisioned():
+            raise target.absent() from error
+        raise CliError(
+            f"model package group {group} is gone, though stack {target.stack} is there: somebody has deleted it; "
+            f"`pulumi up --refresh --stack {target.stack}` makes it anew, without its models"
+        ) from error
 
 
 def of_version(target: Target, version: int) -> Package:
@@ -114,7 +191,10 @@ def of_version(target: Target, version: int) -> Package:
         if "does not exist" not in error.response["Error"]["Message"]:
             raise
         have = newest(target)
-        known = f"versions go up to {have.version}" if have else "there is none yet: train with `millrace run`"
+        name = named(target)
+        known = f"versions go up to {have.version}" if have else f"there is none yet: train: millrace retrain {name}"
+        if have and version < have.version:
+            known += "; it has been deleted"
         raise CliError(f"{names.model_package_group} has no model version {version}; {known}") from error
 
 
@@ -133,17 +213,98 @@ def describe(target: Target, arn: str) -> Package:
     return Package.of(target.sagemaker.describe_model_package(ModelPackageName=arn))
 
 
-def decide(target: Target, package: Package, approval: str, reason: str) -> None:
-    """Approve or reject."""
-    described = {"ApprovalDescription": reason} if reason else {}
-    target.sagemaker.update_model_package(ModelPackageArn=package.arn, ModelApprovalStatus=approval, **described)
+def decide(target: Target, package: Package, approval: str, reason: str) -> Package:
+    """Approve or reject, if the package still is as it was shown.
+
+    AWS knows no conditional write: who writes between the look and the write is noticed by the look afterwards.
+
+    Returns:
+        The package as it is now.
+
+    Raises:
+        CliError: When somebody else has decided meanwhile; with who and when, as far as AWS says.
+    """
+    require_as_shown(target, package)
+    target.sagemaker.update_model_package(
+        ModelPackageArn=package.arn, ModelApprovalStatus=approval, ApprovalDescription=reason
+    )
+    written = describe(target, package.arn)
+    if (written.approval, written.reason) != (approval, reason):
+        raise CliError(
+            f"version {package.version} of {target.names.model_package_group} was set to {written.approval} "
+            f"{written.change} at the same moment as it was set to {approval} here, and theirs stands"
+            f"{_because(written)}; agree with them, then decide again"
+        )
+    return written
+
+
+def require_as_shown(target: Target, package: Package) -> None:
+    """Raise when a package is not what it was any more.
+
+    Raises:
+        CliError: With what it is now, who changed it and when, as far as AWS says.
+    """
+    now = find(target, package.arn)
+    which = f"version {package.version} of {target.names.model_package_group}"
+    if now is None:
+        raise CliError(f"{which} has been deleted meanwhile; nothing was changed")
+    if not now.decided_like(package):
+        was = "" if now.approval != package.approval else " again"
+        raise CliError(
+            f"{which} was set to {now.approval}{was} {now.change}{_because(now)}, after it was shown as "
+            f"{package.approval}; nothing was changed here: look at it and decide again"
+        )
+
+
+def _because(package: Package) -> str:
+    return f", because: {package.reason}" if package.reason else ""
+
+
+def _who(changed_by: Mapping[str, Any]) -> str:
+    """Whom AWS names as the author of a change: a user profile, else the last part of an ARN."""
+    identity = changed_by.get("IamIdentity", {})
+    arn = str(identity.get("Arn", ""))
+    return str(changed_by.get("UserProfileName") or arn.partition("/")[2] or arn or identity.get("PrincipalId", ""))
+
+
+def obstacle(target: Target, package: Package) -> str | None:
+    """Why a package cannot serve, whoever approves it; None when it can."""
+    if package.status != COMPLETED:
+        return f"its registration is {package.status}, not {COMPLETED}"
+    if not package.model_data:
+        return "it names no model archive, as if it was registered by hand"
+    url = urlparse(package.model_data)
+    try:
+        target.client("s3").head_object(Bucket=url.netloc, Key=url.path.lstrip("/"))
+    except ClientError as error:
+        # Who may not look cannot know; the deployment will.
+        if error.response["Error"]["Code"] not in ("404", "NoSuchKey", "NoSuchBucket"):
+            return None
+        return f"its archive {package.model_data} is gone"
+    return None
+
+
+def shortfalls(use_case: UseCase, package: Package) -> list[str]:
+    """What keeps a package from meeting its gates, a few words each."""
+    found = []
+    for gate in gates(use_case, package):
+        if gate["passed"]:
+            continue
+        value = "unknown" if gate["value"] is None else f"{gate['value']:.4f}"
+        found.append(f"{gate['metric']} is {value}, expected {bound_of(gate)}")
+    return found
 
 
 def gates(use_case: UseCase, package: Package) -> list[dict[str, Any]]:
     """Each gate with the model's figure; `passed` is None where the model does not say."""
+    return gates_of(use_case, package.metadata)
+
+
+def gates_of(use_case: UseCase, figures: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The same of any figures, by the name of their metric."""
     found = []
     for gate in use_case.gates:
-        value = _number(package.metadata.get(gate.metric))
+        value = _number(figures.get(gate.metric))
         low, high = gate.at_least, gate.at_most
         passed = None if value is None else (low is None or value >= low) and (high is None or value <= high)
         found.append(
@@ -154,13 +315,22 @@ def gates(use_case: UseCase, package: Package) -> list[dict[str, Any]]:
 
 def rows_of_gates(use_case: UseCase, package: Package) -> list[tuple[str, ...]]:
     """The gates as a table's rows."""
+    return rows_of(gates(use_case, package))
+
+
+def rows_of(found: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Gates with their figures as a table's rows."""
     rows: list[tuple[str, ...]] = []
-    for gate in gates(use_case, package):
-        bound = f"at least {gate['at_least']:g}" if gate["at_least"] is not None else f"at most {gate['at_most']:g}"
+    for gate in found:
         value = "unknown" if gate["value"] is None else f"{gate['value']:.4f}"
         mark = {True: "passed", False: "FAILED", None: ""}[gate["passed"]]
-        rows.append((gate["metric"], value, bound, mark))
+        rows.append((gate["metric"], value, bound_of(gate), mark))
     return rows
+
+
+def bound_of(gate: Mapping[str, Any]) -> str:
+    """What a gate asks for, in words."""
+    return f"at least {gate['at_least']:g}" if gate["at_least"] is not None else f"at most {gate['at_most']:g}"
 
 
 def evaluation(target: Target, package: Package) -> dict[str, Any]:
@@ -178,8 +348,10 @@ def evaluation(target: Target, package: Package) -> dict[str, Any]:
     return dict(json.loads(body))
 
 
-def _number(text: str | None) -> float | None:
+def _number(given: Any) -> float | None:
     try:
-        return None if text is None else float(text)
-    except ValueError:
+        number = float(given)
+    except (TypeError, ValueError):
         return None
+    # What is no number meets no bound, and says so as the unknown does.
+    return number if math.isfinite(number) else None

@@ -16,16 +16,17 @@ from cli.target import Target, of_use_case
 
 @click.command()
 @of_use_case
-@click.option("--pipeline", type=click.Choice(list(pipelines.KINDS)), default="training", show_default=True)
+@click.option("--pipeline", type=click.Choice(list(pipelines.KINDS)), required=True, help="Which one.")
 @click.option("--as-of", default="now", show_default=True, help="Data time, ISO 8601, e.g. 2013-04-01T00:00:00Z.")
 @click.option("--no-wait", is_flag=True, help="Start it and return.")
 @json_option
 def run(target: Target, pipeline: str, as_of: str, no_wait: bool, as_json: bool) -> None:
     """Run a pipeline and show its steps.
 
-    Ends with exit code 1 when the pipeline fails. Ctrl-C ends the waiting; the pipeline goes on.
+    Ends with exit code 1 when the pipeline fails. Ctrl-C ends the waiting; the pipeline goes on. To train, use
+    `millrace retrain`, which says what came of it.
     """
-    _check_time(as_of)
+    check_time(as_of)
     if pipeline == "features" and not target.use_case.tables:
         raise CliError(f"use case {target.use_case.name!r} has no feature tables, so it has no features pipeline")
     execution = pipelines.start(target, pipeline, AsOf=as_of)
@@ -41,8 +42,8 @@ def run(target: Target, pipeline: str, as_of: str, no_wait: bool, as_json: bool)
         write_json({"execution": execution, "pipeline": name, "status": status, "steps": found})
     elif no_wait:
         say(f"started {execution}")
-    elif pipeline == "training":
-        _say_registered(target, execution)
+    elif pipeline == "training" and (package := registry.made_by(target, execution)):
+        say(f"registered version {package.version}, {package.approval}: {package.description}")
 
 
 def follow(
@@ -63,19 +64,8 @@ def follow(
     return pipelines.follow(target, execution, watch)
 
 
-def _say_registered(target: Target, execution: str) -> None:
-    """The model that a training registered."""
-    package = registry.newest(target)
-    if package is None or package.metadata.get("execution", "").lower() != execution.lower():
-        return
-    say(f"registered version {package.version}, {package.approval}: {package.description}")
-    if package.approval == registry.PENDING:
-        say(f"next: millrace approve {target.use_case.name}")
-    elif package.approval == registry.APPROVED:
-        say(f"next: pulumi up --stack {target.stack}")
-
-
-def _check_time(as_of: str) -> None:
+def check_time(as_of: str) -> None:
+    """Refuse what is no time."""
     if as_of == "now":
         return
     try:

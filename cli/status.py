@@ -1,73 +1,84 @@
-"""`millrace status`: what serves, how good it is, and what needs attention."""
+"""`millrace status`: what serves, how good it is, and what needs attention, of all stacks or of one in depth.
+
+With ``--json`` the table is one document, described at `cli.fleet.ask`; one stack is what its row there is, described
+at `cli.fleet._row`, with what `cli.depth.add` adds.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import click
 
-from cli import pipelines, registry, serving
-from cli.errors import CliError
-from cli.output import json_option, moment, say, table, write_json
-from cli.registry import Package
+from cli import cloud, completion, depth, fleet, view
+from cli.accounts import Accounts
+from cli.output import json_option, say, write_json
 from cli.serving import Endpoint
-from cli.target import Target, of_use_case
+from cli.target import Target
 
-#: Executions of each pipeline that are shown.
-_EXECUTIONS = 3
+#: What `--fail-on` may name.
+ATTENTION, NOT_ASKED = "attention", "not-asked"
 
 
 @click.command()
-@of_use_case
+@click.argument("use_case", required=False, shell_complete=completion.use_cases)
+@click.option("--env", "environment", shell_complete=completion.environments, help="One environment alone.")
+@click.option(
+    "--fail-on",
+    "fail_on",
+    type=click.Choice([ATTENTION, NOT_ASKED]),
+    multiple=True,
+    help="End with exit code 1 when something needs attention, or when a stack could not be asked; for scripts.",
+)
+@cloud.state_option
 @json_option
-def status(target: Target, as_json: bool) -> None:
-    """What serves, how good it is, and what needs attention."""
-    endpoint = serving.find(target)
-    package = registry.find(target, endpoint.package) if endpoint else None
-    waiting = registry.pending(target)
-    ran = {kind: _executions(target, kind) for kind in pipelines.KINDS}
-    found = alarms(target)
-    data_time = _data_time(target)
+def status(use_case: str | None, environment: str | None, fail_on: tuple[str, ...], state: Path, as_json: bool) -> int:
+    """What serves, how good it is, and what needs attention.
+
+    Of every use case in every environment; of USE_CASE alone; with --env too, that stack in depth, as it is where
+    only one of USE_CASE's answers.
+    """
+    chosen = fleet.stacks_of(state, use_case, environment)
+    if use_case and environment:
+        target, row = fleet.ask_one(chosen[0], Accounts(state))
+        found = depth.add(target, row)
+        if as_json:
+            write_json(found)
+        else:
+            view.stack(found)
+        return int(bool((ATTENTION in fail_on and found["attention"]) or (NOT_ASKED in fail_on and found["unknown"])))
+    known = Accounts(state)
+    found = fleet.ask(chosen, known)
     if as_json:
-        write_json(
-            {
-                "stack": target.stack,
-                "data_time": data_time,
-                "endpoint": endpoint_document(target, endpoint),
-                "model": package.document(target.use_case) if package else None,
-                "pending": [each.document(target.use_case) for each in waiting],
-                "alarms": found,
-                "executions": ran,
-            }
-        )
-        return
-    _say_model(target, endpoint, package)
-    _say_pending(target, waiting)
-    if data_time:
-        say(f"data time {moment(data_time)}")
-    say("alarms" if found else "alarms: none; provision the stack with `millrace up` or `pulumi up`")
-    table(rows_of_alarms(found))
-    say("executions")
-    table((kind, run["status"], moment(run["started"]), run["reason"]) for kind, runs in ran.items() for run in runs)
+        write_json(found)
+    else:
+        view.table_of(found)
+        if use_case:
+            _closer(chosen, known, [row["stack"] for row in found["stacks"]])
+    silent = found["not_asked"] or any(row["unknown"] for row in found["stacks"])
+    return int(bool((ATTENTION in fail_on and found["attention"]) or (NOT_ASKED in fail_on and silent)))
+
+
+def _closer(chosen: list[fleet.Stack], known: Accounts, answered: list[str]) -> None:
+    """The only stack of a use case that answers, in depth; how to see more of one of several."""
+    if len(answered) == 1:
+        [stack] = [stack for stack in chosen if stack.name == answered[0]]
+        say()
+        view.stack(depth.add(*fleet.ask_one(stack, known)))
+    elif answered:
+        first = next(stack for stack in chosen if stack.name == answered[0])
+        say(f"in depth: millrace status {first.use_case} --env {first.environment}")
+
+
+# -- what other commands show of a stack -------------------------------------------------------------------------------
 
 
 def alarms(target: Target) -> list[dict[str, Any]]:
     """Every alarm of the stack and what it says."""
-    pages = (
-        target.client("cloudwatch").get_paginator("describe_alarms").paginate(AlarmNamePrefix=target.names.alarm(""))
-    )
-    return [
-        {
-            "name": alarm["AlarmName"],
-            "state": alarm["StateValue"],
-            "since": alarm.get("StateTransitionedTimestamp") or alarm.get("StateUpdatedTimestamp"),
-            "reason": alarm.get("StateReason", ""),
-            "description": alarm.get("AlarmDescription", ""),
-        }
-        for page in pages
-        for alarm in page["MetricAlarms"]
-    ]
+    names = [target.names.alarm(kind) for kind in fleet.ALARMS]
+    found = target.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
+    return fleet.alarms_of(target.names, {alarm["AlarmName"]: alarm for alarm in found})
 
 
 def rows_of_alarms(found: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
@@ -85,46 +96,3 @@ def endpoint_document(target: Target, endpoint: Endpoint | None) -> dict[str, An
         "since": endpoint.since if endpoint else None,
         "reason": endpoint.reason if endpoint else "",
     }
-
-
-def _data_time(target: Target) -> datetime | None:
-    """Where the environment replays, the time of its data clock; None before there is one."""
-    if target.clock is None:
-        return None
-    try:
-        return target.data_time()
-    except CliError:
-        return None
-
-
-def _executions(target: Target, kind: str) -> list[dict[str, Any]]:
-    return [
-        {
-            "execution": each["PipelineExecutionArn"],
-            "status": each["PipelineExecutionStatus"],
-            "started": each["StartTime"],
-            "reason": each.get("PipelineExecutionFailureReason", ""),
-        }
-        for each in pipelines.executions(target, kind, _EXECUTIONS)
-    ]
-
-
-def _say_model(target: Target, endpoint: Endpoint | None, package: Package | None) -> None:
-    if endpoint is None:
-        say(f"endpoint {target.names.endpoint}: pending its first approved model")
-        return
-    serves = f"serves version {endpoint.version} since {moment(endpoint.since)}" if endpoint.version else "no package"
-    say(f"endpoint {endpoint.name}: {endpoint.status}, {serves}")
-    if endpoint.reason:
-        say(f"  {endpoint.reason}")
-    if package:
-        table(registry.rows_of_gates(target.use_case, package))
-        newest = registry.newest(target, registry.APPROVED)
-        if newest and newest.arn != package.arn:
-            say(f"  version {newest.version} is approved and does not serve yet: pulumi up --stack {target.stack}")
-
-
-def _say_pending(target: Target, waiting: list[Package]) -> None:
-    for package in waiting:
-        say(f"version {package.version} waits for approval: millrace approve {target.use_case.name} {package.version}")
-        table(registry.rows_of_gates(target.use_case, package))

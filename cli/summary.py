@@ -66,15 +66,17 @@ def _sample(target: Target) -> dict[str, Any]:
 
 def _next(target: Target, *, served: bool) -> list[list[str]]:
     name = target.use_case.name
+    where = "" if target.is_local else f" --env {target.environment.name}"
     if not served:
         return [
-            [f"millrace approve {name}", "look at the model and let it serve"],
+            [f"millrace approve {name}{where}", "look at the model and let it serve"],
             [f"millrace up {name}" if target.is_local else f"millrace up --stack {target.stack}", "deploy it"],
         ]
     commands = [
-        [f"millrace status {name}", "what serves, alarms, executions"],
-        [f"millrace invoke {name} --sample", "one more prediction"],
-        [f"millrace run {name}", "train a challenger"],
+        [f"millrace status {name}{where}", "what serves, alarms, executions"],
+        [f"millrace invoke {name} --sample{where}", "one more prediction"],
+        [f"millrace retrain {name}{where}", "train a challenger"],
+        [f"millrace report {name}{where}", "a page for people who decide"],
     ]
     if target.is_local:
         commands.insert(0, ['eval "$(.venv/bin/millrace local env)"', "millrace, pulumi, aws and boto3 work here"])

@@ -14,7 +14,7 @@ import click
 from botocore.exceptions import ClientError
 
 import stacks
-from cli import cloud
+from cli import cloud, completion
 from cli.errors import CliError
 from millrace import Environment, UseCase
 from millrace.names import CLOCK_KEY, Names
@@ -132,7 +132,7 @@ def aws_client(service: str, region: str | None = None, profile: str | None = No
 def of_use_case(function: Callable[..., Any]) -> Callable[..., Any]:
     """The argument USE_CASE with ``--env`` and ``--state``: the function gets a connected :class:`Target` first."""
 
-    @click.argument("use_case", metavar="USE_CASE")
+    @click.argument("use_case", metavar="USE_CASE", shell_complete=completion.use_cases)
     @env_option
     @cloud.state_option
     @wraps(function)
@@ -147,7 +147,12 @@ def of_use_case(function: Callable[..., Any]) -> Callable[..., Any]:
 def env_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """The option ``--env``."""
     return click.option(
-        "--env", "environment", default=cloud.LOCAL, show_default=True, help="The stack's environment."
+        "--env",
+        "environment",
+        default=cloud.LOCAL,
+        show_default=True,
+        shell_complete=completion.environments,
+        help="The stack's environment.",
     )(function)
 
 
@@ -181,5 +186,7 @@ def configuration(stack: str) -> dict[str, Any]:
         ) from error
     except yaml.YAMLError as error:
         raise CliError(f"{path} is not YAML: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise CliError(f"{path} cannot be read: {error}") from error
     config = document.get("config") if isinstance(document, dict) else None
     return config if isinstance(config, dict) else {}

@@ -228,5 +228,7 @@ def _replay(target: Target, stage: Stage) -> None:
 
 def _captured(target: Target) -> bool:
     """Whether the endpoint has captured anything."""
-    found = target.client("s3").list_objects_v2(Bucket=target.names.lake, Prefix=f"{target.names.key(CAPTURE)}/", MaxKeys=1)
+    found = target.client("s3").list_objects_v2(
+        Bucket=target.names.lake, Prefix=f"{target.names.key(CAPTURE)}/", MaxKeys=1
+    )
     return bool(found.get("Contents"))

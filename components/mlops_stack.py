@@ -4,7 +4,7 @@ This is the one component that knows the vocabulary; each of the others can be u
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -55,6 +55,7 @@ class MlopsStackArgs:
         bundle: The file with the code of jobs and endpoints, named by its content.
         approved_package: ARN of the package that serves; None before the first approval.
         shared_lake: The platform's lake, where the environment says that it is used; else the stack makes its own.
+        paused: What starts nothing by itself, of `retraining`, `monitor` and `features`.
     """
 
     use_case: UseCase
@@ -64,6 +65,7 @@ class MlopsStackArgs:
     bundle: Path
     approved_package: str | None = None
     shared_lake: Lake | None = None
+    paused: Collection[str] = ()
 
     @property
     def names(self) -> Names:
@@ -152,7 +154,7 @@ class MlopsStack(pulumi.ComponentResource):
     def _status(self) -> tuple[str, str]:
         name = self._args.use_case.name
         if self._args.approved_package is None:
-            return "pending its first approved model", f"millrace run {name}, millrace approve {name}, pulumi up"
+            return "pending its first approved model", f"millrace retrain {name}, millrace approve {name}, pulumi up"
         version = self._args.approved_package.rpartition("/")[2]
         return f"in service: version {version}", f"millrace invoke {name} --sample"
 
@@ -301,15 +303,15 @@ class MlopsStack(pulumi.ComponentResource):
         text = pulumi.Output.all(code, self._access.job_role_arn, self._lake.key_arn).apply(definition)
         return TrainingPipelineArgs(name, text, self._access.pipeline_role_arn, description)
 
-    def _schedule(self, pipeline: str, every: timedelta) -> ScheduleArgs:
+    def _schedule(self, pipeline: str, every: timedelta, pausable: str) -> ScheduleArgs:
         # Where data time is moved by replays, whoever moves it starts the pipelines too.
-        enabled = self._args.environment.replay_from is None
+        enabled = self._args.environment.replay_from is None and pausable not in self._args.paused
         return ScheduleArgs(pipeline, self._access.trigger_role_arn, self._dead_letter_arn, every, enabled)
 
     def _make_publishing(self, code: pulumi.Output[str]) -> FeaturePublishing:
         name, use_case = self._names.features_pipeline, self._args.use_case
         pipeline = self._pipeline(name, workflow.features, code, f"Publishes the feature tables of {use_case.name}")
-        schedule = self._schedule(name, use_case.publish_every)
+        schedule = self._schedule(name, use_case.publish_every, "features")
         return FeaturePublishing(name, FeaturePublishingArgs(pipeline, schedule), self._child)
 
     def _make_monitor(self, code: pulumi.Output[str]) -> DriftAlarms:
@@ -319,7 +321,7 @@ class MlopsStack(pulumi.ComponentResource):
             name,
             DriftAlarmsArgs(
                 pipeline=self._pipeline(name, workflow.monitor, code, f"Watches {names.endpoint}"),
-                schedule=self._schedule(name, watched.every),
+                schedule=self._schedule(name, watched.every, "monitor"),
                 every=watched.every,
                 namespace=names.metric_namespace,
                 endpoint_name=names.endpoint,
@@ -347,6 +349,7 @@ class MlopsStack(pulumi.ComponentResource):
                 alarm_names=[names.alarm(kind) for kind in retraining.on],
                 every=retraining.every,
                 enabled=self._args.environment.replay_from is None,
+                paused="retraining" in self._args.paused,
             ),
             self._child,
         )

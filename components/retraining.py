@@ -27,6 +27,7 @@ class RetrainingArgs:
         alarm_names: Alarms whose change to ALARM starts it.
         every: The backstop; None starts nothing by time.
         enabled: Whether the schedule runs.
+        paused: Whether neither alarms nor the schedule start it: a person has said so.
     """
 
     pipeline_name: str
@@ -36,6 +37,7 @@ class RetrainingArgs:
     alarm_names: Sequence[str] = field(default_factory=list)
     every: timedelta | None = None
     enabled: bool = True
+    paused: bool = False
 
 
 class Retraining(pulumi.ComponentResource):
@@ -50,6 +52,7 @@ class Retraining(pulumi.ComponentResource):
                 name=f"{args.pipeline_name}-on-alarm",
                 description=f"Starts {args.pipeline_name} when one of its alarms fires",
                 event_pattern=_alarm_pattern(args.alarm_names),
+                state="DISABLED" if args.paused else "ENABLED",
                 opts=child,
             )
             aws.cloudwatch.EventTarget(
@@ -70,7 +73,7 @@ class Retraining(pulumi.ComponentResource):
                 role_arn=args.role_arn,
                 dead_letter_arn=args.dead_letter_arn,
                 every=args.every,
-                enabled=args.enabled,
+                enabled=args.enabled and not args.paused,
                 parameters={"Trigger": "schedule"},
             )
             make_schedule(f"{name}-backstop", schedule, args.pipeline_arn, child)

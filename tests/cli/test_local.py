@@ -78,7 +78,7 @@ def test_a_daemon_that_hangs_is_named_with_its_end(millrace: Millrace) -> None:
         assert words in millrace("local", "status").stdout
         found = millrace.json("local", "status")
         assert (found["running"], found["pid"]) == (False, pid)
-        assert words in millrace.error("status", "flights")
+        assert words in millrace.error("status", "flights", "--env", "local")
         assert words in millrace.error("local", "start")
     finally:
         psutil.Process(pid).resume()
@@ -90,7 +90,7 @@ def test_what_is_said_of_a_daemon_and_is_no_sense_is_of_none(millrace: Millrace,
     millrace.state.mkdir()
     (millrace.state / "daemon.json").write_text(facts, errors="surrogateescape")
     assert "is not running; start it" in millrace("local", "status").stdout
-    assert "is not running" in millrace.error("status", "flights")
+    assert "is not running" in millrace.error("status", "flights", "--env", "local")
 
 
 def test_a_given_pace_and_port_are_kept_to(millrace: Millrace) -> None:

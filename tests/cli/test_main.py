@@ -44,9 +44,10 @@ def test_every_command_has_help_that_begins_as_the_list_says(name: str) -> None:
     ("arguments", "said"),
     [
         (["fly"], "No such command 'fly'"),
-        (["status"], "Missing argument 'USE_CASE'"),
+        (["invoke"], "Missing argument 'USE_CASE'"),
         (["run", "flights", "--pipeline", "nope"], "'nope' is not one of"),
         (["run", "flights", "--frobnicate"], "No such option '--frobnicate'"),
+        (["run", "flights"], "Missing option '--pipeline'"),
         (["up", "churn", "--stack", "flights-local"], "stack flights-local is of use case 'flights', not 'churn'"),
         (["local", "start", "--scale", "0"], "0.0 is not in the range 1<=x<=1000000"),
         (["local", "start", "--scale", "nan"], "nan is not in the range 1<=x<=1000000"),
@@ -67,7 +68,10 @@ def test_used_wrongly_is_exit_code_2(millrace: Millrace, arguments: list[str], s
         (["status", "churn"], ["use case 'churn'", "stacks/churn", "there are: flights"]),
         (["status", "flights", "--env", "moon"], ["'flights-moon'", "Pulumi.flights-moon.yaml", "flights-local"]),
         (["up", "--stack", "flights-moon"], ["'flights-moon'", "flights-local"]),
-        (["status", "flights"], ["not running", "millrace up", "millrace local start", "millrace local env"]),
+        (
+            ["status", "flights", "--env", "local"],
+            ["not running", "millrace up", "millrace local start", "millrace local env"],
+        ),
         (["local", "logs"], ["daemon.log", "millrace local start"]),
         (["local", "start", "--state", "/proc/foo"], ["/proc/foo", "cannot be", "--state"]),
     ],
@@ -95,16 +99,18 @@ GONE = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ACCESS_KEY_ID": "x", "AWS
 
 
 def test_a_cloud_that_is_gone_is_an_error_not_a_trace(millrace: Millrace) -> None:
-    text = millrace.error("status", "flights", MILLRACE_STATE="", **GONE)
+    text = millrace.error("status", "flights", "--env", "local", MILLRACE_STATE="", **GONE)
     assert "http://127.0.0.1:1" in text
     assert "millrace local env" in text
 
 
 def test_a_folder_that_is_named_goes_before_an_endpoint_of_the_shell(millrace: Millrace) -> None:
     named = millrace.state.parent / "named"
-    given = millrace.error("status", "flights", "--state", str(named), MILLRACE_STATE="", **GONE)
+    given = millrace.error("status", "flights", "--env", "local", "--state", str(named), MILLRACE_STATE="", **GONE)
     assert f"the local cloud of {named} is not running" in given
-    assert f"the local cloud of {millrace.state} is not running" in millrace.error("status", "flights", **GONE)
+    assert f"the local cloud of {millrace.state} is not running" in millrace.error(
+        "status", "flights", "--env", "local", **GONE
+    )
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:1", "http://localhost:4566", "http://[::1]:4566"])

@@ -52,7 +52,7 @@ def test_the_newest_pending_model_is_shown_asked_about_and_approved(registry: Lo
     rows = [line.split() for line in asked.stdout.splitlines()]
     assert ["roc_auc", "0.7300", "at", "least", "0.65", "passed"] in rows
     assert ["ece", "0.0900", "at", "most", "0.05", "FAILED"] in rows
-    assert f"pulumi up --stack {STACK}" in asked.stdout
+    assert "millrace deploy flights" in asked.stdout
     assert registry.decided(newer) == ("Approved", "looks sound")
     assert registry.decided(older) == ("PendingManualApproval", "")
 
@@ -72,7 +72,8 @@ def test_reject_by_version_and_what_cannot_be_decided(registry: Loop) -> None:
     assert "rejected already" in registry("reject", "flights", str(first), "--yes", code=1).stderr
     assert "approved already" in registry("approve", "flights", str(second), "--yes", code=1).stderr
     # An older one would not serve, however approved it is.
-    assert f"millrace reject flights {second}" in registry("approve", "flights", str(first), "--yes", code=1).stderr
+    older = registry("approve", "flights", str(first), "--yes", code=1).stderr
+    assert f"millrace rollback flights --to {first}" in older
     assert f"versions go up to {second}" in registry("approve", "flights", "999", code=1).stderr
     assert f"the newest, version {second}, is Approved" in registry("approve", "flights", "--yes", code=1).stderr
     assert "at most 1024" in registry("reject", "flights", str(second), "--reason", "x" * 1025, code=1).stderr
@@ -82,7 +83,7 @@ def test_reject_by_version_and_what_cannot_be_decided(registry: Loop) -> None:
 
 
 def test_run_follows_a_pipeline_to_its_end(pipelines: Loop) -> None:
-    found = pipelines.millrace.json("run", "flights", "--as-of", "2013-04-01T00:00:00Z")
+    found = pipelines.millrace.json("run", "flights", "--pipeline", "training", "--as-of", "2013-04-01T00:00:00Z")
     assert set(found) == {"execution", "pipeline", "status", "steps"}
     assert (found["pipeline"], found["status"]) == (f"{STACK}-training", "Succeeded")
     assert [(step["name"], step["status"]) for step in found["steps"]] == [("Work", "Succeeded")]
@@ -132,63 +133,40 @@ def test_no_wait_returns_and_ctrl_c_ends_the_waiting_alone(pipelines: Loop) -> N
     ],
 )
 def test_logs_of_what_is_not_there(pipelines: Loop, arguments: list[str], said: str) -> None:
-    pipelines.millrace.json("run", "flights")
+    pipelines.millrace.json("run", "flights", "--pipeline", "training")
     assert said in pipelines(*arguments, code=1).stderr
 
 
 def test_a_pipeline_that_is_not_there(pipelines: Loop) -> None:
     pipelines.sagemaker.delete_pipeline(PipelineName=f"{STACK}-training")
     try:
-        assert "provision the stack first" in pipelines("run", "flights", code=1).stderr
+        for command in (["run", "flights", "--pipeline", "training"], ["retrain", "flights"]):
+            assert "provision the stack first" in pipelines(*command, code=1).stderr
     finally:
         pipelines.pipeline("training", "print('as of', os.environ['AS_OF'])")
-    assert "an ISO time" in pipelines("run", "flights", "--as-of", "yesterday", code=2).stderr
+    for command in (["run", "flights", "--pipeline", "training"], ["retrain", "flights"]):
+        assert "an ISO time" in pipelines(*command, "--as-of", "yesterday", code=2).stderr
 
 
-# -- status and invoke -------------------------------------------------------------------------------------------------
+# -- invoke and replay -------------------------------------------------------------------------------------------------
 
 
-def test_status_says_what_serves_what_waits_and_what_fires(served: Loop, pipelines: Loop) -> None:
-    cloudwatch = served.daemon.client("cloudwatch")
-    cloudwatch.put_metric_alarm(
-        AlarmName=f"{STACK}-drift", AlarmDescription="drifts", Namespace="n", MetricName="m", Statistic="Maximum",
-        Period=60, EvaluationPeriods=1, Threshold=1, ComparisonOperator="GreaterThanThreshold",
-    )  # fmt: skip
-    cloudwatch.set_alarm_state(AlarmName=f"{STACK}-drift", StateValue="ALARM", StateReason="psi is 2")
-    waiting, _ = served.register("PendingManualApproval", ece="0.2")
+def test_rejecting_what_serves_says_what_follows(served: Loop) -> None:
     serves = served.sagemaker.list_model_packages(ModelPackageGroupName=STACK, ModelApprovalStatus="Approved")
     version = serves["ModelPackageSummaryList"][0]["ModelPackageVersion"]
-    found = served.millrace.json("status", "flights")
-    assert set(found) == {"stack", "data_time", "endpoint", "model", "pending", "alarms", "executions"}
-    assert set(found["endpoint"]) == {"name", "status", "version", "since", "reason"}
-    assert (found["endpoint"]["status"], found["endpoint"]["version"]) == ("InService", version)
-    assert [gate["passed"] for gate in found["model"]["gates"]] == [True, True, True]
-    [pending] = found["pending"]
-    assert pending["version"] == waiting
-    assert {gate["metric"]: gate["passed"] for gate in pending["gates"]}["ece"] is False
-    [alarm] = found["alarms"]
-    assert alarm["name"] == f"{STACK}-drift"
-    assert set(found["executions"]) == {"training", "monitor", "features"}
-    shown = served("status", "flights").stdout
-    assert f"serves version {version} since" in shown
-    assert f"millrace approve flights {waiting}" in shown
-    # Rejecting what serves is a roll-back, which happens at the next `pulumi up`.
     rejected = served("reject", "flights", str(version), "--yes").stdout
-    assert "it serves until: pulumi up" in rejected
-    assert "no version is approved" in rejected
+    assert "no version is approved: it serves until the next deployment" in rejected
 
 
-def test_status_of_a_cloud_with_nothing_in_it(millrace: Millrace) -> None:
+def test_commands_in_a_cloud_with_nothing_in_it(millrace: Millrace) -> None:
     millrace("local", "start")
-    found = millrace.json("status", "flights")
-    assert found["endpoint"]["status"] == "pending its first approved model"
-    assert (found["data_time"], found["model"], found["pending"], found["alarms"]) == (None, None, [], [])
-    assert "pending its first approved model" in millrace("status", "flights").stdout
     assert "pending its first approved model" in millrace.error("invoke", "flights", "--json", "{}")
-    assert "there is no model at all" in millrace.error("approve", "flights")
-    assert "provision the stack first" in millrace.error("run", "flights")
+    assert "provision the stack first" in millrace.error("run", "flights", "--pipeline", "monitor")
     # As after `pulumi destroy`.
     absent = f"stack {STACK} is not provisioned; run `millrace up flights`"
+    for command in ("approve", "reject", "rollback", "pause", "resume", "gc"):
+        assert absent in millrace.error(command, "flights")
+    assert "never deployed" in millrace("destroy", "flights").stdout
     assert absent in millrace.error("invoke", "flights", "--sample")
     assert absent in millrace.error("replay", "flights", "--since", "2013-04-01", "--until", "2013-04-02")
 
@@ -228,14 +206,10 @@ def test_invoke_says_why_a_request_is_refused(served: Loop, tmp_path: Path) -> N
     assert "exactly one of" in served("invoke", "flights", "--json", "1", "--sample", code=2).stderr
 
 
-def test_status_says_the_data_time_and_at_its_end_there_is_no_sample(served: Loop) -> None:
+def test_at_the_end_of_the_data_there_is_no_sample(served: Loop) -> None:
     lake = f"{STACK}-lake-123456789012"
-    clock = b'{"now": "2013-04-03T00:00:00Z"}'
+    clock = b'{"now": "2014-03-01T00:00:00Z"}'
     bucket(served.daemon, lake).put_object(Bucket=lake, Key="clock.json", Body=clock)
-    assert "data time 2013-04-03 00:00:00Z" in served("status", "flights").stdout
-    assert served.millrace.json("status", "flights")["data_time"] == "2013-04-03T00:00:00.000Z"
-    # Past the last event that there is.
-    served.daemon.client("s3").put_object(Bucket=lake, Key="clock.json", Body=b'{"now": "2014-03-01T00:00:00Z"}')
     said = refusal(served, "--sample")
     assert "no event to send as a sample: events() gives none in the 7 days after 2014-03-01" in said
     assert "send a request of your own" in said

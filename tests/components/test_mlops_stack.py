@@ -140,11 +140,11 @@ def _stack(name: str, approved: str | None) -> tuple[MlopsStack, dict[str, Any]]
 def test_before_the_first_approval_the_endpoint_is_pending_and_the_next_step_is_said() -> None:
     stack, outputs = _stack("local", None)
     assert stack.endpoint_status == "pending its first approved model"
-    assert stack.next_step == "millrace run flights, millrace approve flights, pulumi up"
+    assert stack.next_step == "millrace retrain flights, millrace approve flights, pulumi up"
     assert outputs == {
         "endpointName": "flights-local",
         "endpointStatus": "pending its first approved model",
-        "nextStep": "millrace run flights, millrace approve flights, pulumi up",
+        "nextStep": "millrace retrain flights, millrace approve flights, pulumi up",
         "lake": "id-of-flights-local-lake-bucket",
         "trainingPipeline": "flights-local-training",
         "monitorPipeline": "flights-local-monitor",

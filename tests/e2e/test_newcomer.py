@@ -66,7 +66,7 @@ def test_any_boto3_program_works_with_nothing_but_the_environment(stand: Stand) 
 def test_training_again_on_the_same_snapshot_gives_the_same_model(stand: Stand) -> None:
     [first] = stand.packages()
     as_of = first["CustomerMetadataProperties"]["as_of"]
-    stand.millrace("run", "flights", "--as-of", as_of)
+    stand.millrace("retrain", "flights", "--as-of", as_of, code=4)
     second = stand.packages()[-1]
     assert second["ModelPackageVersion"] == 2
     for name in ("snapshot", "code", "parameters", "model"):
@@ -149,7 +149,7 @@ def test_a_corrupt_batch_fails_at_validation_and_the_last_good_model_serves_on(s
     try:
         data.write_text(broken)
         stand.up()
-        done = stand.millrace("run", "flights", code=1)
+        done = stand.millrace("retrain", "flights", code=1)
         name, reason = stand.failed_step(stand.executions("training")[-1]["PipelineExecutionArn"])
     finally:
         data.write_text(text)
@@ -185,7 +185,7 @@ def test_a_request_that_the_model_cannot_take_names_the_field_and_the_server_liv
 
 
 def test_a_killed_job_fails_its_execution_and_the_next_one_succeeds(stand: Stand) -> None:
-    stand.millrace("run", "flights", "--no-wait")
+    stand.millrace("retrain", "flights", "--no-wait")
 
     def job() -> psutil.Process | None:
         running = [process for process in _children(stand) if "ingest" in process.cmdline()]
@@ -195,7 +195,7 @@ def test_a_killed_job_fails_its_execution_and_the_next_one_succeeds(stand: Stand
     execution = stand.settled("training", 1)[-1]
     assert execution["PipelineExecutionStatus"] == "Failed"
     assert stand.failed_step(execution["PipelineExecutionArn"])[0] == "Ingest"
-    stand.millrace("run", "flights")
+    stand.millrace("run", "flights", "--pipeline", "training")
     stand.millrace("invoke", "flights", "--sample")
 
 
@@ -213,7 +213,7 @@ def test_a_killed_model_server_comes_back(stand: Stand) -> None:
 
 def test_a_killed_cloud_converges_with_nothing_lost(stand: Stand) -> None:
     packages = [package["ModelPackageArn"] for package in stand.packages()]
-    stand.millrace("run", "flights", "--no-wait")
+    stand.millrace("retrain", "flights", "--no-wait")
     running = client.status(stand.state)
     assert running is not None
     psutil.Process(running.pid).send_signal(signal.SIGKILL)
@@ -227,7 +227,7 @@ def test_a_killed_cloud_converges_with_nothing_lost(stand: Stand) -> None:
 
 
 def test_zz_destroy_leaves_no_process_and_up_works_again(stand: Stand) -> None:
-    stand.pulumi("destroy", "--yes")
+    stand.millrace("destroy", "flights", "--yes")
     left = stand.client("sagemaker").list_endpoints()["Endpoints"]
     assert left == []
     assert [process.cmdline() for process in _children(stand) if "serve" in process.cmdline()] == []

@@ -23,7 +23,7 @@ def _up(stand: Stand) -> None:
     stand.millrace("up", "--json", "--no-observe", timeout=500)
     [first] = stand.packages()
     # The same model again: only its version differs, which is all that a deployment needs.
-    stand.millrace("run", "flights", "--as-of", first["CustomerMetadataProperties"]["as_of"])
+    stand.millrace("retrain", "flights", "--as-of", first["CustomerMetadataProperties"]["as_of"], code=4)
     stand.millrace("approve", "flights", "2", "--yes")
 
 

@@ -1,0 +1,91 @@
+"""What a stack costs a month while it stands: its parts with their prices, and what no price can be told of.
+
+A part without a price is named and never counted as nothing; a sum beside such parts is a lower bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from cli.target import Target
+
+if TYPE_CHECKING:
+    from cli.prices import Prices
+
+#: What is paid by use: how much that is, is not known beforehand.
+_BY_USE = ("jobs of the pipelines", "storage and requests")
+
+
+def of(target: Target, document: Mapping[str, Any], alarms_known: bool) -> dict[str, Any]:
+    """The cost of a stack.
+
+    Keys: ``billed`` (False on this machine, where it is what it would cost on AWS), ``monthly_usd`` (the sum of the
+    prices that are known; None when none is), ``items`` (item, detail, monthly_usd or None), ``unknown`` (names of what
+    the sum does not hold) and ``prices_of``.
+    """
+    prices, items = _prices(), list[dict[str, Any]]()
+    region = target.environment.region
+    if document["endpoint"]["config"]:
+        count, instance = document["endpoint"]["instances"], document["endpoint"]["instance_type"]
+        hourly = prices.hourly("hosting", instance, region)
+        about = ", about" if prices.is_approximate("hosting", instance, region) else ""
+        total = None if hourly is None else hourly * prices.hours * count
+        items.append(_item("endpoint", f"{count} × {instance}{about}", total))
+    if alarms_known:
+        count = len(document["alarms"])
+        each = prices.monthly("aws:cloudwatch/metricAlarm:MetricAlarm", {}, region)
+        items.append(_item("alarms", str(count), None if each is None else each * count))
+    else:
+        items.append(_item("alarms", "not known", None))
+    for name, kind in (("dashboard", "aws:cloudwatch/dashboard:Dashboard"), ("key", "aws:kms/key:Key")):
+        if name == "key" and target.environment.lake == "shared":
+            continue
+        items.append(_item(name, "1", prices.monthly(kind, {}, region)))
+    items += [_item(name, "by use", None) for name in _BY_USE]
+    known = [each["monthly_usd"] for each in items if each["monthly_usd"] is not None]
+    return {
+        "billed": not target.is_local,
+        "monthly_usd": round(sum(known), 2) if known else None,
+        "items": items,
+        "unknown": [each["item"] for each in items if each["monthly_usd"] is None],
+        "prices_of": prices.date,
+    }
+
+
+def text(cost: Mapping[str, Any]) -> str:
+    """The sum as a person reads it: what it does not hold makes it a lower bound."""
+    if not cost["billed"]:
+        return "local"
+    return amount(cost)
+
+
+def amount(cost: Mapping[str, Any]) -> str:
+    """The sum alone."""
+    if cost["monthly_usd"] is None:
+        return "unknown"
+    return f"{'≥ ' if cost['unknown'] else ''}${cost['monthly_usd']:,.2f}"
+
+
+def sum_of(costs: list[Mapping[str, Any]]) -> str:
+    """The sum of stacks that are billed; empty when there is none."""
+    billed = [cost for cost in costs if cost["billed"]]
+    if not billed:
+        return ""
+    known = [cost["monthly_usd"] for cost in billed if cost["monthly_usd"] is not None]
+    if not known:
+        return "unknown"
+    return f"{'≥ ' if any(cost['unknown'] for cost in billed) else ''}${sum(known):,.2f}"
+
+
+def _item(item: str, detail: str, usd: float | None) -> dict[str, Any]:
+    return {"item": item, "detail": detail, "monthly_usd": None if usd is None else round(usd, 2)}
+
+
+@cache
+def _prices() -> Prices:
+    """The prices that come with Millrace."""
+    from cli.prices import Prices
+
+    return Prices.load()

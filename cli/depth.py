@@ -1,0 +1,227 @@
+"""One stack in depth: what the table shows, and everything else that a person asks who looks closer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from cli import accounts, fleet, pipelines, registry
+from cli.accounts import tried
+from cli.errors import CliError
+from cli.registry import APPROVED, Package
+from cli.target import Target
+from millrace.names import VARIANT
+
+Document = dict[str, Any]
+
+#: Executions of each pipeline, and packages, that are shown.
+EXECUTIONS, PACKAGES = 3, 8
+#: What the monitor publishes about an endpoint as a whole.
+FIGURES = (
+    "psi_max", "ece", "brier", "roc_auc", "mae", "rows", "label_coverage", "skew", "heartbeat",
+)  # fmt: skip
+#: How far back its newest figures are looked for: longer than the longest interval and a late run.
+_BACK = timedelta(days=7)
+
+
+def add(target: Target, row: Document) -> Document:
+    """The row, and besides it:
+
+    ``data_time``, ``executions`` (the newest by pipeline), ``figures`` (at, age_seconds and the monitor's newest
+    figures), ``traffic`` (requests and errors of the last hour, latency), ``registry`` (the newest packages: version,
+    approval, created, reason, description, changed, changed_by, trigger, gates), ``schedules`` (name, expression,
+    state, expected), ``dead_letters`` (queue, waiting); ``pending`` has the gates of each package too.
+    """
+    unknown: dict[str, str] = row["unknown"]
+    questions = {
+        "data_time": lambda: _data_time(target),
+        "executions": lambda: {
+            kind: fleet.executions(target.sagemaker, pipelines.name_of(target, kind), EXECUTIONS)
+            for kind in pipelines.KINDS
+        },
+        "figures": lambda: figures(target),
+        "traffic": lambda: _traffic(target),
+        "registry": lambda: history(target, PACKAGES),
+        "schedules": lambda: _schedules(target, row["next"]),
+        "dead_letters": lambda: _dead_letters(target),
+    }
+    with ThreadPoolExecutor(accounts.AT_ONCE) as pool:
+        asked = {fact: pool.submit(tried, question, unknown, fact) for fact, question in questions.items()}
+        found = {fact: answer.result() for fact, answer in asked.items()}
+    known = {each["version"]: each for each in found["registry"] or []}
+    pending = [{**each, "gates": known.get(each["version"], {}).get("gates", [])} for each in row["pending"]]
+    row["warnings"] += _late_approvals(found["registry"] or [])
+    return {**row, "pending": pending, **found}
+
+
+def history(target: Target, count: int) -> list[Document]:
+    """The newest packages, newest first."""
+    found = [registry.find(target, arn) for arn in registry.arns(target)[:count]]
+    return [_package(target, package) for package in found if package]
+
+
+def _package(target: Target, package: Package) -> Document:
+    return {
+        "version": package.version,
+        "approval": package.approval,
+        "created": package.created,
+        "description": package.description,
+        "reason": package.reason,
+        "changed": package.changed,
+        "changed_by": package.changed_by,
+        "trigger": package.metadata.get("trigger", ""),
+        "gates": registry.gates(target.use_case, package),
+    }
+
+
+def _late_approvals(known: list[Document]) -> list[str]:
+    """Versions that were approved by hand after a newer one and so do not serve."""
+    approved = [each for each in known if each["approval"] == APPROVED]
+    if not approved:
+        return []
+    newest = approved[0]
+    since = newest["changed"] or newest["created"]
+    return [
+        f"version {each['version']} was approved after version {newest['version']} and does not serve: the newest "
+        "approved one does"
+        for each in approved[1:]
+        if each["changed"] and each["changed"] > since
+    ]
+
+
+def _data_time(target: Target) -> datetime | None:
+    """Where the environment replays, the time of its data clock; None before there is one."""
+    if target.clock is None:
+        return None
+    try:
+        return target.data_time()
+    except CliError:
+        return None
+
+
+# -- CloudWatch --------------------------------------------------------------------------------------------------------
+
+
+def figures(target: Target) -> Document | None:
+    """The monitor's newest figures and when they were published; None when there are none."""
+    names = target.names
+    of_endpoint = [{"Name": "Endpoint", "Value": names.endpoint}]
+    queries = [
+        query(f"m{place}", names.metric_namespace, name, of_endpoint, "Maximum", 60)
+        for place, name in enumerate(FIGURES)
+    ]
+    now = datetime.now(UTC)
+    answer = target.client("cloudwatch").get_metric_data(
+        MetricDataQueries=queries, StartTime=now - _BACK, EndTime=now + timedelta(minutes=1),
+        ScanBy="TimestampDescending",
+    )  # fmt: skip
+    newest: Document = {}
+    at: datetime | None = None
+    for result in answer["MetricDataResults"]:
+        if result["Values"]:
+            name = FIGURES[int(result["Id"][1:])]
+            newest[name] = (result["Timestamps"][0], result["Values"][0])
+            at = max(at, result["Timestamps"][0]) if at else result["Timestamps"][0]
+    if at is None:
+        return None
+    # A figure of an older run is not the newest run's: that one had too few rows or labels for it.
+    known = {name: value for name, (time, value) in newest.items() if name != "heartbeat" and time == at}
+    return {"at": at, "age_seconds": round((now - at).total_seconds()), **known}
+
+
+def query(
+    key: str, namespace: str, metric: str, dimensions: list[dict[str, str]], statistic: str, period: int
+) -> Document:
+    """One question of GetMetricData."""
+    stat = {
+        "Metric": {"Namespace": namespace, "MetricName": metric, "Dimensions": dimensions},
+        "Period": period,
+        "Stat": statistic,
+    }
+    return {"Id": key, "MetricStat": stat}
+
+
+def _traffic(target: Target) -> Document:
+    """The last hour's requests, errors and latency; None where no point was published."""
+    served = [{"Name": "EndpointName", "Value": target.names.endpoint}, {"Name": "VariantName", "Value": VARIANT}]
+    asked = {
+        "requests": ("Invocations", "Sum"),
+        "errors_5xx": ("Invocation5XXErrors", "Sum"),
+        "errors_4xx": ("Invocation4XXErrors", "Sum"),
+        "latency_ms_p50": ("ModelLatency", "p50"),
+        "latency_ms_p99": ("ModelLatency", "p99"),
+    }
+    now = datetime.now(UTC)
+    answer = target.client("cloudwatch").get_metric_data(
+        MetricDataQueries=[
+            query(key, "AWS/SageMaker", metric, served, statistic, 3600) for key, (metric, statistic) in asked.items()
+        ],
+        StartTime=now - timedelta(hours=1),
+        EndTime=now,
+    )
+    values = {result["Id"]: result["Values"] for result in answer["MetricDataResults"]}
+    found = {key: (sum(values[key]) if values.get(key) else None) for key in ("requests", "errors_5xx", "errors_4xx")}
+    # The metric is in microseconds.
+    latency = {key: max(values[key]) / 1000 if values.get(key) else None for key in asked if key.startswith("latency")}
+    return {**found, **latency}
+
+
+# -- schedules and dead letters ----------------------------------------------------------------------------------------
+
+
+def _schedules(target: Target, following: Mapping[str, Document]) -> list[Document]:
+    """Each schedule as it is, and what the declaration expects where that differs."""
+    names = {
+        "training": f"{target.names.training_pipeline}-backstop",
+        "monitor": target.names.monitor_pipeline,
+        "features": target.names.features_pipeline,
+    }
+    scheduler, found = target.client("scheduler"), []
+    for kind, name in names.items():
+        try:
+            schedule = scheduler.get_schedule(Name=name)
+        except ClientError as error:
+            if accounts.is_gone(error):
+                continue
+            raise
+        expected = _rate(following[kind]["every_seconds"])
+        found.append(
+            {
+                "pipeline": kind,
+                "name": name,
+                "state": schedule["State"],
+                "expression": schedule["ScheduleExpression"],
+                "expected": expected if expected != schedule["ScheduleExpression"] else None,
+                "next": following[kind]["at"],
+            }
+        )
+    return found
+
+
+def _rate(seconds: float | None) -> str | None:
+    """EventBridge's words for an interval."""
+    if seconds is None:
+        return None
+    minutes = round(seconds / 60)
+    for unit, length in (("day", 1440), ("hour", 60), ("minute", 1)):
+        if minutes % length == 0:
+            number = minutes // length
+            return f"rate({number} {unit}{'' if number == 1 else 's'})"
+    return None
+
+
+def _dead_letters(target: Target) -> Document | None:
+    """The queue of triggers that started nothing; None when it is not there."""
+    sqs = target.client("sqs")
+    try:
+        url = sqs.get_queue_url(QueueName=target.names.dead_letters)["QueueUrl"]
+        waiting = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
+    except ClientError as error:
+        if accounts.is_gone(error):
+            return None
+        raise
+    return {"queue": url, "waiting": int(waiting["Attributes"]["ApproximateNumberOfMessages"])}

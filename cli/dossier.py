@@ -1,0 +1,375 @@
+"""Everything that a report says about a stack, read from where it is; what is not there is said, never made up."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from cli import accounts, depth, fleet, registry
+from cli.registry import Package
+from cli.target import Target
+from millrace.names import MONITOR, VARIANT
+
+Document = dict[str, Any]
+
+#: What is looked at, the newest ones first: packages, and executions of a pipeline.
+PACKAGES, RUNS = 20, 50
+#: How far back traffic and alarms are told.
+_BACK = timedelta(days=30)
+#: A bundle is smaller; what is larger is none.
+_LARGEST = 64 * 2**20
+
+
+def of(target: Target, row: Document) -> Document:
+    """The report, for programs.
+
+    Keys: ``report`` ("millrace"), ``version`` (1), ``made``, those of `millrace status` of one stack, and ``quality``
+    (a document a version, oldest first: version, approval, created, description, reason, changed_by, trigger, gates,
+    metrics, champion), ``calibration`` (holdout and outcomes, each with as_of and bins), ``slices`` of the version that
+    serves, ``drift`` (a document a run of the monitor, oldest first), ``traffic_history``, ``alarm_history``,
+    ``trainings``, ``lineage`` and ``missing``: why a part is not there, by its key.
+    """
+    missing: dict[str, str] = {}
+    with ThreadPoolExecutor(accounts.AT_ONCE) as pool:
+        packages = _packages(target, missing)
+        evaluations = dict(
+            zip(
+                [package.version for package in packages],
+                pool.map(lambda package: _evaluation(target, package), packages),
+                strict=True,
+            )
+        )
+        asked: dict[str, Callable[[], Any]] = {
+            "drift": lambda: _monitored(target, missing),
+            "traffic_history": lambda: _traffic(target),
+            "alarm_history": lambda: _alarm_history(target, missing),
+            "trainings": lambda: _trainings(target, packages),
+            "lineage": lambda: _lineage(target, packages, row["endpoint"]["package"], missing),
+        }
+        answers = {key: pool.submit(accounts.tried, question, missing, key) for key, question in asked.items()}
+        deep = depth.add(target, row)
+        found = {key: answer.result() for key, answer in answers.items()}
+    serving = next((package for package in packages if package.arn == row["endpoint"]["package"]), None)
+    evaluation = evaluations.get(serving.version) if serving else None
+    document = {
+        "report": "millrace",
+        "version": 1,
+        "made": datetime.now(UTC),
+        **deep,
+        "quality": [_quality(target, package, evaluations[package.version]) for package in reversed(packages)],
+        "calibration": _calibration(evaluation, serving, found["drift"] or [], missing),
+        "slices": _slices(evaluation or {}),
+        **found,
+        "missing": missing,
+    }
+    _say_missing(document, serving, evaluation)
+    return document
+
+
+def _say_missing(document: Document, serving: Package | None, evaluation: Document | None) -> None:
+    missing: dict[str, str] = document["missing"]
+    if serving is None:
+        why = "no version serves" if document["endpoint"]["package"] is None else "the package that serves was deleted"
+        missing.setdefault("slices", why)
+        missing.setdefault("lineage", why)
+    elif evaluation is None:
+        missing.setdefault("slices", f"the evaluation of version {serving.version} is not there any more")
+    elif not document["slices"]:
+        missing.setdefault("slices", "the declaration names no slices: no groups are audited")
+    if not document["quality"]:
+        missing.setdefault("quality", "no model has been registered")
+    if not document["drift"]:
+        missing.setdefault("drift", "the monitor has not written a report yet")
+    if not document["traffic_history"]:
+        missing.setdefault("traffic_history", "no request has been counted in the last 30 days")
+    if not document["trainings"]:
+        missing.setdefault("trainings", "the training pipeline has not run")
+
+
+def _packages(target: Target, missing: dict[str, str]) -> list[Package]:
+    """The newest packages, newest first."""
+
+    def read() -> list[Package]:
+        arns = registry.arns(target)
+        if (older := len(arns) - PACKAGES) > 0:
+            missing["quality_partly"] = f"the figures of {older} older version(s), which are not read"
+        return [package for arn in arns[:PACKAGES] if (package := registry.find(target, arn))]
+
+    return accounts.tried(read, missing, "quality") or []
+
+
+def _evaluation(target: Target, package: Package) -> Document | None:
+    """The evaluation of a package; None when it is not there, or may not be read."""
+    try:
+        return registry.evaluation(target, package) or None
+    except (ClientError, BotoCoreError, ValueError, TypeError):
+        return None
+
+
+def _quality(target: Target, package: Package, evaluation: Document | None) -> Document:
+    return {
+        "version": package.version,
+        "approval": package.approval,
+        "created": package.created,
+        "description": package.description,
+        "reason": package.reason,
+        "changed": package.changed,
+        "changed_by": package.changed_by,
+        "trigger": package.metadata.get("trigger", ""),
+        "gates": registry.gates(target.use_case, package),
+        "metrics": (evaluation or {}).get("metrics"),
+        "champion": (evaluation or {}).get("champion"),
+    }
+
+
+def _calibration(
+    evaluation: Document | None, serving: Package | None, drift: list[Document], missing: dict[str, str]
+) -> dict[str, Document | None]:
+    """On the holdout, when it was trained, and on outcomes that have arrived since."""
+    holdout = _bins((evaluation or {}).get("calibration"))
+    measured = [run for run in drift if run["calibration"]]
+    if not measured:
+        missing["calibration_outcomes"] = "no run of the monitor has had outcomes enough"
+    if not holdout:
+        missing["calibration_holdout"] = "the evaluation of the version that serves is not there"
+    return {
+        "holdout": {"as_of": serving.metadata.get("as_of"), "bins": holdout} if holdout and serving else None,
+        "outcomes": {"as_of": measured[-1]["as_of"], "bins": measured[-1]["calibration"]} if measured else None,
+    }
+
+
+# -- monitor -----------------------------------------------------------------------------------------------------------
+
+
+def _monitored(target: Target, missing: dict[str, str]) -> list[Document]:
+    """What each of the newest runs of the monitor wrote, oldest first."""
+    s3 = target.client("s3")
+    runs = fleet.executions(target.sagemaker, target.names.monitor_pipeline, RUNS)
+    done = [run["execution"].rpartition("/")[2] for run in runs if run["status"] == "Succeeded"]
+    keys = [target.names.key(MONITOR, run, "monitor.json") for run in reversed(done)]
+    found = [(key, _json(s3, target.names.lake, key)) for key in keys]
+    if gone := [key for key, document in found if document is None]:
+        missing["drift_partly"] = f"{len(gone)} of {len(keys)} reports of the monitor are not there any more"
+    return [_run(document) for _, document in found if document is not None]
+
+
+def _run(document: Mapping[str, Any]) -> Document:
+    """What a report of the monitor says, as far as it says it."""
+    return {
+        "as_of": document.get("as_of"),
+        "since": document.get("since"),
+        "model_version": _mapping(document.get("model")).get("version"),
+        "rows": document.get("rows"),
+        "labelled": document.get("labelled"),
+        "psi_max": document.get("psi_max"),
+        "psi_max_of": document.get("psi_max_of"),
+        "features": {
+            name: {"psi": each.get("psi"), "informational": each.get("informational", False)}
+            for name, each in _mapping(document.get("features")).items()
+            if isinstance(each, dict)
+        },
+        "quality": _mapping(document.get("quality")),
+        "calibration": _bins(document.get("calibration")),
+        "skew": _mapping(document.get("skew")).get("share"),
+        "notes": document.get("notes") or [],
+    }
+
+
+def _mapping(value: Any) -> Document:
+    """What should be a mapping; nothing where it is not: a file may have been written by hand."""
+    return value if isinstance(value, dict) else {}
+
+
+def _bins(value: Any) -> list[Document] | None:
+    """The bins of a calibration, where they are such."""
+    keys = ("rows", "predicted", "observed")
+    bins = value if isinstance(value, list) else []
+    whole = [each for each in bins if all(isinstance(_mapping(each).get(key), int | float) for key in keys)]
+    return whole or None
+
+
+def _slices(evaluation: Document) -> Document:
+    """The audited groups, each with all its rates."""
+    rates, gaps = ("rows", "base_rate", "tpr", "fpr", "roc_auc"), ("tpr_gap", "fpr_gap", "max_tpr_gap", "max_fpr_gap")
+    return {
+        column: {
+            "groups": {
+                name: {rate: _mapping(group).get(rate) for rate in rates}
+                for name, group in _mapping(_mapping(audited).get("groups")).items()
+            },
+            **{gap: _mapping(audited).get(gap) for gap in gaps},
+        }
+        for column, audited in _mapping(evaluation.get("slices")).items()
+    }
+
+
+def _json(s3: Any, bucket: str, key: str) -> Document | None:
+    try:
+        document = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    except ClientError as error:
+        if accounts.is_gone(error):
+            return None
+        raise
+    except ValueError:
+        # What is there and is no JSON was not written by the monitor.
+        return None
+    return document if isinstance(document, dict) else None
+
+
+# -- CloudWatch --------------------------------------------------------------------------------------------------------
+
+
+def _traffic(target: Target) -> list[Document]:
+    """Requests, errors and latency, hour by hour, as far as there were any."""
+    served = [{"Name": "EndpointName", "Value": target.names.endpoint}, {"Name": "VariantName", "Value": VARIANT}]
+    asked = {
+        "requests": ("Invocations", "Sum"),
+        "errors_5xx": ("Invocation5XXErrors", "Sum"),
+        "errors_4xx": ("Invocation4XXErrors", "Sum"),
+        "latency_ms_p50": ("ModelLatency", "p50"),
+        "latency_ms_p99": ("ModelLatency", "p99"),
+    }
+    now = datetime.now(UTC)
+    answer = target.client("cloudwatch").get_metric_data(
+        MetricDataQueries=[
+            depth.query(key, "AWS/SageMaker", metric, served, statistic, 3600)
+            for key, (metric, statistic) in asked.items()
+        ],
+        StartTime=now - _BACK,
+        EndTime=now + timedelta(minutes=1),
+        ScanBy="TimestampAscending",
+    )
+    hours: dict[datetime, Document] = {}
+    for result in answer["MetricDataResults"]:
+        for at, value in zip(result["Timestamps"], result["Values"], strict=True):
+            # Latency comes in microseconds.
+            known = value / 1000 if result["Id"].startswith("latency") else value
+            hours.setdefault(at, dict.fromkeys(asked))[result["Id"]] = known
+    return [{"at": at, **hours[at]} for at in sorted(hours)]
+
+
+def _alarm_history(target: Target, missing: dict[str, str]) -> list[Document]:
+    """Every change of state of the stack's alarms that CloudWatch still knows, newest first."""
+    cloudwatch, found = target.client("cloudwatch"), list[Document]()
+    for kind in fleet.ALARMS:
+        name = target.names.alarm(kind)
+        try:
+            pages = cloudwatch.get_paginator("describe_alarm_history").paginate(
+                AlarmName=name,
+                HistoryItemType="StateUpdate",
+                StartDate=datetime.now(UTC) - _BACK,
+                PaginationConfig={"MaxItems": 200},
+            )
+            items = [item for page in pages for item in page["AlarmHistoryItems"]]
+        except ClientError as error:
+            if error.response["ResponseMetadata"].get("HTTPStatusCode") != 501:
+                raise
+            missing["alarm_history"] = "the local cloud keeps no history of alarms; CloudWatch does"
+            return []
+        found += [
+            {"at": item["Timestamp"], "alarm": name, "kind": kind, "summary": item.get("HistorySummary", "")}
+            for item in items
+        ]
+    if not found:
+        missing["alarm_history"] = "no alarm has changed its state in the last 30 days"
+    return sorted(found, key=lambda item: item["at"], reverse=True)
+
+
+# -- training ----------------------------------------------------------------------------------------------------------
+
+
+def _trainings(target: Target, packages: list[Package]) -> list[Document]:
+    """The newest executions of the training pipeline, newest first, with what became of them."""
+    made = {package.metadata.get("execution", "").lower(): package for package in packages}
+    return [
+        {
+            **run,
+            "registered": package.version if (package := made.get(run["execution"].lower())) else None,
+            "trigger": package.metadata.get("trigger") if package else None,
+            "as_of": package.metadata.get("as_of") if package else None,
+        }
+        for run in fleet.executions(target.sagemaker, target.names.training_pipeline, RUNS)
+    ]
+
+
+# -- lineage -----------------------------------------------------------------------------------------------------------
+
+
+def _lineage(target: Target, packages: list[Package], arn: str | None, missing: dict[str, str]) -> Document | None:
+    """What the version that serves was made of, and whether that is still there and is the same."""
+    package = next((each for each in packages if each.arn == arn), None)
+    if package is None:
+        return None
+    known = package.metadata
+    identity = {name: known.get(name) for name in ("snapshot", "code", "parameters", "model")}
+    if absent := [name for name, value in identity.items() if not value]:
+        missing["lineage_partly"] = f"version {package.version} does not say its {', '.join(absent)}"
+    s3 = target.client("s3")
+    code = accounts.tried(lambda: _bytes(s3, known.get("code_uri")), missing, "code")
+    data = accounts.tried(lambda: _bytes(s3, known.get("data_uri"), "manifest.json"), missing, "data")
+    contract = _contract(code)
+    return {
+        "version": package.version,
+        "as_of": known.get("as_of"),
+        "identity": identity,
+        "data_uri": known.get("data_uri"),
+        "data": _is("there", data is not None, _hash_of_manifest(data), identity["snapshot"]),
+        "code_uri": known.get("code_uri"),
+        "code": _is("there", code is not None, hashlib.sha256(code).hexdigest() if code else None, identity["code"]),
+        "execution": known.get("execution"),
+        "parameters": contract.get("parameters"),
+        "seed": contract.get("seed"),
+    }
+
+
+def _is(word: str, is_there: bool, found: str | None, expected: str | None) -> str:
+    """Whether what a model was made of is still there and is the same."""
+    if not is_there:
+        return "gone"
+    if not found or not expected:
+        return f"{word}, but not known to be the same"
+    return f"{word}, and the same" if found == expected else f"{word}, but NOT the same"
+
+
+def _bytes(s3: Any, uri: str | None, *below: str) -> bytes | None:
+    """An object; None when it is not there."""
+    if not uri:
+        return None
+    url = urlsplit(uri)
+    key = "/".join([url.path.strip("/"), *below])
+    try:
+        answer = s3.get_object(Bucket=url.netloc, Key=key)
+        return bytes(answer["Body"].read()) if answer["ContentLength"] <= _LARGEST else None
+    except ClientError as error:
+        if accounts.is_gone(error):
+            return None
+        raise
+
+
+def _hash_of_manifest(text: bytes | None) -> str | None:
+    try:
+        return json.loads(text)["sha256"] if text else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _contract(bundle: bytes | None) -> Document:
+    """The declaration that a bundle holds; empty where there is none."""
+    from training.bundle import CONTRACT
+
+    try:
+        with zipfile.ZipFile(io.BytesIO(bundle or b"")) as archive:
+            contract = json.loads(archive.read(CONTRACT))
+    except (zipfile.BadZipFile, KeyError, ValueError):
+        return {}
+    found = contract.get("use_case", contract) if isinstance(contract, dict) else {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,388 @@
+"""The fleet: every stack that has a file, and what all of them say, asked in bulk.
+
+An account is asked once for what it lists (endpoints, pipelines, groups, alarms by their names, schedules, pauses),
+then each stack for what only it can say. What could not be asked is said with its reason and fails nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import stacks
+from cli import accounts, attention, costs, served
+from cli.accounts import Account, Accounts, tried
+from cli.errors import CliError
+from cli.target import STACKS, Target, configuration, profile_of
+from millrace import Environment, MillraceError
+from millrace.names import CALIBRATION, DRIFT, ERRORS, HEARTBEAT, LATENCY, PLATFORM, UNDELIVERED, Names
+
+Document = dict[str, Any]
+
+#: Every alarm that a stack may have, by the word that makes its name.
+ALARMS = (DRIFT, CALIBRATION, HEARTBEAT, ERRORS, LATENCY, UNDELIVERED)
+#: Names in one DescribeAlarms, and in one GetParameters.
+_ALARMS_AT_ONCE, _PARAMETERS_AT_ONCE = 100, 10
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A stack that has a file; without a target where the file or the declaration cannot be read."""
+
+    name: str
+    use_case: str
+    environment: str
+    target: Target | None = None
+    profile: str | None = None
+    problem: str = ""
+
+    @classmethod
+    def of(cls, name: str, state: Path) -> Stack:
+        """By its name, whatever its file holds."""
+        use_case, _, environment = name.rpartition("-")
+        try:
+            values = configuration(name)
+            found = Environment.of_stack(name, values.get("millrace:environment"), values.get("aws:region"))
+            use_case, environment = name.removesuffix(f"-{found.name}"), found.name
+            target = Target(stacks.load(use_case), found, state)
+        except MillraceError as error:
+            return cls(name, use_case, environment, problem=str(error))
+        except SystemExit:
+            return cls(name, use_case, environment, problem=f"importing use case {use_case!r} ends the process")
+        return cls(name, use_case, environment, target, profile_of(values))
+
+    def document(self, reason: str) -> Document:
+        """What is said of a stack that could not be asked."""
+        return {
+            "stack": self.name,
+            "use_case": self.use_case,
+            "environment": self.environment,
+            "region": self.target.environment.region if self.target else None,
+            "reason": reason,
+        }
+
+
+@dataclass
+class Listed:
+    """What an account lists, as far as the fleet is concerned; None where it did not answer that question."""
+
+    account: str
+    endpoints: dict[str, Any] | None = None
+    pipelines: set[str] | None = None
+    groups: set[str] | None = None
+    alarms: dict[str, Any] | None = None
+    schedules: dict[str, Any] | None = None
+    paused: dict[str, str] | None = None
+    unknown: dict[str, str] = field(default_factory=dict)
+    """Why, by the name of what is not known."""
+
+    def has(self, names: Names) -> bool:
+        """Whether anything of a stack is there, or may be."""
+        return any(
+            listed is None or name in listed
+            for listed, name in (
+                (self.endpoints, names.endpoint),
+                (self.pipelines, names.training_pipeline),
+                (self.groups, names.model_package_group),
+            )
+        )
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it answered none of what matters."""
+        return self.endpoints is None and self.pipelines is None and self.groups is None
+
+
+def stacks_of(state: Path, use_case: str | None = None, environment: str | None = None) -> list[Stack]:
+    """The stacks that have a file, by name; of one use case or one environment.
+
+    Raises:
+        CliError: When there is none of these.
+    """
+    names = sorted(file.name[len("Pulumi.") : -len(".yaml")] for file in STACKS.glob("Pulumi.*.yaml"))
+    if use_case is not None:
+        stacks.load(use_case)
+        # Others may begin so too; which of them are the use case's their files say.
+        names = [name for name in names if name.startswith(f"{use_case}-")]
+    found = [Stack.of(name, state) for name in names if not name.startswith(f"{PLATFORM}-")]
+    chosen = [
+        stack for stack in found if use_case in (None, stack.use_case) and environment in (None, stack.environment)
+    ]
+    if not chosen:
+        wanted = "-".join([use_case or "<use case>", environment or "<environment>"])
+        known = ", ".join(stack.name for stack in found) or "none"
+        raise CliError(f"there is no stack {wanted!r}: expected {STACKS}/Pulumi.{wanted}.yaml; there are: {known}")
+    return chosen
+
+
+def ask(chosen: Sequence[Stack], known: Accounts) -> Document:
+    """Everything that the table shows, for programs.
+
+    Keys: ``as_of``, ``stacks`` (one document a stack that answered, see :func:`_row`), ``not_asked`` (stack, use_case,
+    environment, region, reason) and ``attention`` (stack, what, command).
+    """
+    groups, silent = dict[int, tuple[Account, list[Stack]]](), list[Document]()
+    for stack in chosen:
+        if stack.target is None:
+            silent.append(stack.document(stack.problem))
+            continue
+        try:
+            account = known.of(stack.environment, stack.target.environment.region, stack.profile)
+        except MillraceError as error:
+            silent.append(stack.document(str(error)))
+            continue
+        groups.setdefault(id(account), (account, []))[1].append(stack)
+    rows: list[Document] = []
+    if groups:
+        with ThreadPoolExecutor(len(groups)) as pool:
+            for answered, others in pool.map(lambda group: _ask_account(*group), groups.values()):
+                rows += answered
+                silent += others
+    rows.sort(key=lambda row: (row["use_case"], row["environment"]))
+    silent.sort(key=lambda row: (row["use_case"], row["environment"]))
+    needs = [{"stack": row["stack"], **each} for row in rows for each in row["attention"]]
+    return {"as_of": datetime.now(UTC), "stacks": rows, "not_asked": silent, "attention": needs}
+
+
+def ask_one(stack: Stack, known: Accounts) -> tuple[Target, Document]:
+    """One stack, with a target whose clients are those that were asked.
+
+    Raises:
+        CliError: When it cannot be asked.
+    """
+    if stack.target is None:
+        raise CliError(stack.problem)
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    account = known.of(stack.environment, stack.target.environment.region, stack.profile)
+    try:
+        with ThreadPoolExecutor(accounts.AT_ONCE) as pool:
+            listed = _list(account, [stack], pool)
+    except (BotoCoreError, ClientError) as error:
+        raise CliError(f"stack {stack.name}: {accounts.reason(error, account.profile)}") from error
+    if listed.is_closed:
+        raise CliError(f"stack {stack.name}: {next(iter(listed.unknown.values()))}")
+    target = replace(stack.target, clients=account.client)
+    return target, _row(target, account, listed)
+
+
+# -- one account -------------------------------------------------------------------------------------------------------
+
+
+def _ask_account(account: Account, chosen: Sequence[Stack]) -> tuple[list[Document], list[Document]]:
+    """The documents of the stacks that answer, and of those that do not."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    pool = ThreadPoolExecutor(accounts.AT_ONCE)
+    try:
+        listed = _list(account, chosen, pool)
+        if listed.is_closed:
+            return [], [stack.document(next(iter(listed.unknown.values()))) for stack in chosen]
+        there, silent = [], []
+        for stack in chosen:
+            assert stack.target is not None
+            target = replace(stack.target, clients=account.client)
+            names = target.environment.names(target.use_case.name, listed.account)
+            if listed.has(names):
+                there.append(target)
+            else:
+                silent.append(stack.document(_never(target, listed)))
+        return list(pool.map(lambda target: _row(target, account, listed), there)), silent
+    except (BotoCoreError, ClientError) as error:
+        return [], [stack.document(accounts.reason(error, account.profile)) for stack in chosen]
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _never(target: Target, listed: Listed) -> str:
+    where = "on this machine" if target.is_local else f"in account {listed.account}, {target.environment.region}"
+    how = f"millrace up {target.use_case.name}" if target.is_local else f"millrace up --stack {target.stack}"
+    return f"never deployed: nothing of it is {where}: {how}"
+
+
+def _list(account: Account, chosen: Sequence[Stack], pool: ThreadPoolExecutor) -> Listed:
+    """What the account lists.
+
+    Raises:
+        botocore.exceptions.BotoCoreError: When it does not answer at all.
+        botocore.exceptions.ClientError: When it does not know who asks.
+    """
+    listed = Listed(account.client("sts").get_caller_identity()["Account"])
+    names = [each.target.environment.names(each.target.use_case.name, listed.account) for each in chosen if each.target]
+    questions: dict[str, Callable[[], Any]] = {
+        "endpoints": lambda: _by_name(account, "sagemaker", "list_endpoints", "Endpoints", "EndpointName"),
+        "pipelines": lambda: set(_by_name(account, "sagemaker", "list_pipelines", "PipelineSummaries", "PipelineName")),
+        "groups": lambda: set(
+            _by_name(
+                account,
+                "sagemaker",
+                "list_model_package_groups",
+                "ModelPackageGroupSummaryList",
+                "ModelPackageGroupName",
+            )
+        ),
+        "schedules": lambda: _by_name(account, "scheduler", "list_schedules", "Schedules", "Name"),
+        "alarms": lambda: _alarms(account, [each.alarm(kind) for each in names for kind in ALARMS]),
+        "paused": lambda: _paused(account, [each.pause_parameter for each in names]),
+    }
+    asked = {fact: pool.submit(tried, question, listed.unknown, fact) for fact, question in questions.items()}
+    for fact, answer in asked.items():
+        setattr(listed, fact, answer.result())
+    return listed
+
+
+def _by_name(account: Account, service: str, operation: str, key: str, name: str) -> dict[str, Any]:
+    pages = account.client(service).get_paginator(operation).paginate(PaginationConfig={"PageSize": 100})
+    return {each[name]: each for page in pages for each in page[key]}
+
+
+def _alarms(account: Account, names: Sequence[str]) -> dict[str, Any]:
+    """Alarms by their exact names: another stack's may begin alike."""
+    cloudwatch, found = account.client("cloudwatch"), dict[str, Any]()
+    for some in _batches(names, _ALARMS_AT_ONCE):
+        answer = cloudwatch.describe_alarms(AlarmNames=some, MaxRecords=_ALARMS_AT_ONCE)
+        found |= {alarm["AlarmName"]: alarm for alarm in answer["MetricAlarms"]}
+    return found
+
+
+def _paused(account: Account, names: Sequence[str]) -> dict[str, str]:
+    """The pauses that there are, by the parameter's name."""
+    ssm, found = account.client("ssm"), dict[str, str]()
+    for some in _batches(names, _PARAMETERS_AT_ONCE):
+        found |= {each["Name"]: each["Value"] for each in ssm.get_parameters(Names=some)["Parameters"]}
+    return found
+
+
+def _batches(names: Sequence[str], size: int) -> Iterable[list[str]]:
+    return (list(names[first : first + size]) for first in range(0, len(names), size))
+
+
+# -- one stack ---------------------------------------------------------------------------------------------------------
+
+
+def _row(target: Target, account: Account, listed: Listed) -> Document:
+    """What is known of a stack.
+
+    Keys: ``stack``, ``use_case``, ``environment``, ``region``, ``account``, ``deployed``; ``endpoint`` (name, status,
+    version, since, reason, package, config, instance_type, instances); ``model`` (arn, version, approval, created,
+    description, reason, gates, metric) or None; ``rollout`` (started, traffic, bake_seconds, alarms, blue, green) or
+    None; ``approved`` (the version that should serve) or None; ``pending`` (version, created, description); ``alarms``
+    (name, kind, state, since, reason, description, metric, comparison, threshold); ``last`` (execution, status,
+    started, step, reason) and ``next`` (at, state, every_seconds) by pipeline; ``paused`` (since, by, reason) or None;
+    ``cost``, see :func:`cli.costs.of`; ``warnings``, which are texts; ``unknown``: what was not answered, and why;
+    ``attention`` (what, command).
+    """
+    names = target.environment.names(target.use_case.name, listed.account)
+    unknown = dict(listed.unknown)
+    document: Document = {
+        "stack": target.stack,
+        "use_case": target.use_case.name,
+        "environment": target.environment.name,
+        "region": target.environment.region,
+        "account": listed.account,
+        "deployed": listed.has(names),
+        **served.of(target, names, listed.endpoints, listed.groups, unknown),
+        "alarms": alarms_of(names, listed.alarms or {}),
+        "last": _last(target, names, listed, unknown),
+        "next": _next(target, names, account, listed.schedules or {}),
+        "paused": served.pause(listed.paused or {}, names),
+    }
+    document["cost"] = costs.of(target, document, listed.alarms is not None)
+    document["unknown"] = unknown
+    if not document["deployed"]:
+        document["warnings"] = [_never(target, listed)]
+    document["attention"] = attention.of(document) if document["deployed"] else []
+    return document
+
+
+def alarms_of(names: Names, found: Mapping[str, Any]) -> list[Document]:
+    """The stack's alarms and what they say."""
+    chosen = [(kind, found[names.alarm(kind)]) for kind in ALARMS if names.alarm(kind) in found]
+    return [
+        {
+            "name": alarm["AlarmName"],
+            "kind": kind,
+            "state": alarm["StateValue"],
+            "since": alarm.get("StateTransitionedTimestamp") or alarm.get("StateUpdatedTimestamp"),
+            "reason": alarm.get("StateReason", ""),
+            "description": alarm.get("AlarmDescription", ""),
+            "metric": alarm.get("MetricName"),
+            "comparison": alarm.get("ComparisonOperator"),
+            "threshold": alarm.get("Threshold"),
+        }
+        for kind, alarm in chosen
+    ]
+
+
+def _last(target: Target, names: Names, listed: Listed, unknown: dict[str, str]) -> dict[str, Document | None]:
+    """The newest execution of the pipelines that tell how the stack does."""
+    found: dict[str, Document | None] = {}
+    for kind, name in (("training", names.training_pipeline), ("monitor", names.monitor_pipeline)):
+        there = listed.pipelines is None or name in listed.pipelines
+        runs = tried(partial(executions, target.sagemaker, name, 1), unknown, f"{kind} runs") if there else []
+        found[kind] = runs[0] if runs else None
+    return found
+
+
+def executions(sagemaker: Any, pipeline: str, count: int) -> list[Document]:
+    """The newest executions of a pipeline, newest first; none where there is no such pipeline."""
+    from botocore.exceptions import ClientError
+
+    try:
+        found = sagemaker.list_pipeline_executions(
+            PipelineName=pipeline, SortBy="CreationTime", SortOrder="Descending", MaxResults=count
+        )
+    except ClientError as error:
+        if accounts.is_gone(error):
+            return []
+        raise
+    return [_execution(sagemaker, each) for each in found["PipelineExecutionSummaries"]]
+
+
+def _execution(sagemaker: Any, summary: Mapping[str, Any]) -> Document:
+    """One execution: execution, status, started, step (the one that failed) and reason."""
+    document = {
+        "execution": summary["PipelineExecutionArn"],
+        "status": summary["PipelineExecutionStatus"],
+        "started": summary["StartTime"],
+        "step": None,
+        "reason": summary.get("PipelineExecutionFailureReason", ""),
+    }
+    if document["status"] == "Failed":
+        # The execution only says that a step failed; the step says why.
+        listed = sagemaker.list_pipeline_execution_steps(PipelineExecutionArn=document["execution"], MaxResults=100)
+        steps = [step for step in listed["PipelineExecutionSteps"] if step["StepStatus"] == "Failed"]
+        if steps:
+            document |= {"step": steps[0]["StepName"], "reason": steps[0].get("FailureReason") or document["reason"]}
+    return document
+
+
+def _next(target: Target, names: Names, account: Account, schedules: Mapping[str, Any]) -> dict[str, Document]:
+    """When each pipeline is started next by its schedule: at, state (or None where there is none) and interval."""
+    case = target.use_case
+    known = {
+        "training": (f"{names.training_pipeline}-backstop", case.retraining.every),
+        "monitor": (names.monitor_pipeline, case.monitoring.every),
+        "features": (names.features_pipeline, case.publish_every if case.tables else None),
+    }
+    found = {}
+    for kind, (name, every) in known.items():
+        schedule = schedules.get(name)
+        state = schedule["State"] if schedule else None
+        at = None
+        if schedule and state == "ENABLED" and every is not None and account.scale:
+            at = next_run(schedule["LastModificationDate"], every.total_seconds() / account.scale)
+        found[kind] = {"at": at, "state": state, "every_seconds": every.total_seconds() if every else None}
+    return found
+
+
+def next_run(changed: datetime, interval: float) -> datetime:
+    """When a rate runs next: every ``interval`` seconds since it was made or changed, as EventBridge counts."""
+    now = datetime.now(UTC)
+    passed = max((now - changed).total_seconds(), 0.0)
+    return datetime.fromtimestamp(changed.timestamp() + (passed // interval + 1) * interval, UTC)

@@ -1,0 +1,172 @@
+"""`millrace gc`: delete what no model that may still serve needs."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import click
+from botocore.exceptions import ClientError
+
+from cli import garbage, interrupts, registry
+from cli.approval import yes_with_json
+from cli.errors import CliError
+from cli.garbage import CONFIG, MODEL, UPLOAD, Inventory, Item
+from cli.output import json_option, moment, say, table, write_json
+from cli.progress import Progress, Stage
+from cli.target import Target, of_use_case
+
+#: How many objects S3 deletes at once.
+_BATCH = 1000
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def _age(ctx: click.Context, param: click.Parameter, value: str) -> timedelta:
+    """A duration such as `30d`."""
+    found = re.fullmatch(r"(\d{1,5})([mhdw])", value.strip())
+    if not found:
+        raise click.BadParameter(f"{value!r}; expected a number and m, h, d or w, e.g. 30d", ctx, param)
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+@click.command()
+@of_use_case
+@click.option(
+    "--keep",
+    type=click.IntRange(min=0),
+    default=3,
+    show_default=True,
+    help="Versions before the serving one whose configurations stay, for a rollback to stand on.",
+)
+@click.option(
+    "--older-than",
+    default="30d",
+    show_default=True,
+    metavar="AGE",
+    callback=_age,
+    help="Leave what is younger: 12h, 30d, 4w.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Show it and delete nothing.")
+@json_option
+def gc(target: Target, keep: int, older_than: timedelta, yes: bool, dry_run: bool, as_json: bool) -> None:
+    """Delete what no model that may still serve needs.
+
+    Endpoint configurations and models that roll-outs have left behind; snapshots, datasets, archives and code that no
+    registered model refers to; refused batches; uploads that were broken off. What any registered model was made from
+    stays, so that each of them can be made again: to let go of it, delete the model from the registry first. Broken
+    off, it can be run again.
+    """
+    if not dry_run:
+        yes_with_json(yes=yes, as_json=as_json)
+    if not target.is_provisioned():
+        raise target.absent()
+    registry.require_group(target)
+    with Progress(err=as_json).stage("look") as stage:
+        found = garbage.collect(target, keep, older_than)
+        stage.result = _count(found.items)
+    if not as_json:
+        _show(found)
+    deleted: list[Item] = []
+    if found.items and not dry_run:
+        if not yes and not click.confirm(f"Delete {_count(found.items)}?"):
+            raise CliError("nothing was changed")
+        with Progress(err=as_json).stage("delete") as stage:
+            # Looked at again: what was registered or deployed while the question stood is needed now.
+            wanted = {(item.kind, item.name, item.upload) for item in found.items}
+            again = garbage.collect(target, keep, older_than).items
+            still = [item for item in again if (item.kind, item.name, item.upload) in wanted]
+            _delete(target, still, deleted, stage)
+            stage.result = _count(deleted)
+    if as_json:
+        write_json(
+            {
+                "stack": target.stack,
+                "dry_run": dry_run,
+                "items": [item.document() for item in found.items],
+                "bytes": sum(item.size for item in found.items),
+                "kept": found.kept,
+                "deleted": [item.name for item in deleted],
+            }
+        )
+    elif deleted and any(item.keys and not item.upload for item in deleted):
+        days = target.environment.retention_days
+        say(f"deleted objects are kept as replaced versions for {days} days more (retention_days), and cost until then")
+
+
+def _show(found: Inventory) -> None:
+    for line in found.kept:
+        if line.startswith("everything under"):
+            say(f"  kept: {line}")
+    if not found.items:
+        young = sum(line.endswith("younger than asked for") for line in found.kept)
+        more = f"; {young} things are younger than asked for: --older-than takes them too" if young else ""
+        say(f"there is nothing to delete{more}")
+        return
+    rows = [(item.kind, item.name, human(item.size), moment(item.since), item.why) for item in found.items]
+    table([("what", "name", "size", "since", "why"), *rows])
+    say(f"  {_count(found.items)}")
+
+
+def _count(items: list[Item]) -> str:
+    if not items:
+        return "nothing"
+    size = sum(item.size for item in items)
+    return f"{len(items)} thing{'' if len(items) == 1 else 's'}, {human(size)}"
+
+
+def human(size: float) -> str:
+    """Bytes as a person says them."""
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def _delete(target: Target, items: list[Item], deleted: list[Item], stage: Stage) -> None:
+    """One after the other; those that are done are in ``deleted``, also when it is broken off."""
+    live = garbage.live_config(target)
+    for number, item in enumerate(items, 1):
+        interrupts.check()
+        stage.note(f"{number} of {len(items)}: {item.kind} {item.name}")
+        if item.kind in (CONFIG, MODEL) and garbage.live_config(target) != live:
+            raise CliError(
+                f"endpoint {target.names.endpoint} was deployed meanwhile; {len(deleted)} things are deleted: "
+                "run this again"
+            )
+        delete(target, item)
+        deleted.append(item)
+
+
+def delete(target: Target, item: Item) -> None:
+    """Delete one thing; gone already is fine.
+
+    Raises:
+        CliError: When objects cannot be deleted, with the first reason.
+    """
+    try:
+        if item.kind == CONFIG:
+            target.sagemaker.delete_endpoint_config(EndpointConfigName=item.name)
+        elif item.kind == MODEL:
+            target.sagemaker.delete_model(ModelName=item.name)
+        elif item.kind == UPLOAD:
+            where = {"Bucket": target.names.lake, "Key": item.keys[0]}
+            target.client("s3").abort_multipart_upload(**where, UploadId=item.upload)
+        else:
+            _delete_objects(target, item)
+    except ClientError as error:
+        code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
+        if code != "NoSuchUpload" and "Could not find" not in message:
+            raise
+
+
+def _delete_objects(target: Target, item: Item) -> None:
+    for start in range(0, len(item.keys), _BATCH):
+        batch = [{"Key": key} for key in item.keys[start : start + _BATCH]]
+        answer = target.client("s3").delete_objects(Bucket=target.names.lake, Delete={"Objects": batch, "Quiet": True})
+        for error in answer.get("Errors", []):
+            raise CliError(
+                f"{error['Key']} in {target.names.lake} could not be deleted: {error.get('Message') or error['Code']}; "
+                "what is done is done: mend it and run this again"
+            )

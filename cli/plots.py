@@ -1,0 +1,141 @@
+"""Plots as SVG text, for pages that load nothing: lines over time, and observed over predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from training.page import ALARM, CALM, GREY, INK, LOUD
+
+#: One colour a line; more lines than colours share the last.
+COLOURS = (CALM, LOUD, "#4a9d6f", "#7b5ea7", "#8a6d3b", GREY)
+#: With more labels a line has no dots.
+_DOTS = 60
+_LEFT, _TOP, _RIGHT, _BOTTOM = 54, 10, 16, 40
+
+
+def lines(
+    labels: Sequence[str],
+    series: Mapping[str, Sequence[float | None]],
+    text: str,
+    *,
+    bounds: Mapping[str, float] | None = None,
+    width: int = 460,
+    height: int = 190,
+) -> str:
+    """Values over labels, a line each; a value that is not known is a gap, and a bound is a dashed line.
+
+    Args:
+        labels: Along the x axis, evenly.
+        series: A value a label, by the name of the line.
+        text: What a reader who sees no picture is told.
+        bounds: By what they are called.
+    """
+    limits = dict(bounds or {})
+    known = [value for values in series.values() for value in values if value is not None]
+    if not known:
+        return ""
+    low, high = _range([*known, *limits.values()])
+
+    def at(place: int, value: float) -> tuple[float, float]:
+        x = _LEFT + (width - _LEFT - _RIGHT) * (place / (len(labels) - 1) if len(labels) > 1 else 0.5)
+        return x, _TOP + (height - _TOP - _BOTTOM) * (1 - (value - low) / (high - low))
+
+    parts = [_axes(low, high, labels, width, height)]
+    for name, value in limits.items():
+        _, y = at(0, value)
+        parts.append(
+            f'<line x1="{_LEFT}" x2="{width - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="{ALARM}" '
+            f'stroke-dasharray="4 3"/><text x="{width - _RIGHT}" y="{y - 4:.1f}" text-anchor="end">'
+            f"{escape(name)} {value:g}</text>"
+        )
+    for number, (name, values) in enumerate(series.items()):
+        colour = COLOURS[min(number, len(COLOURS) - 1)]
+        for piece in _pieces(values):
+            points = [at(place, value) for place, value in piece]
+            path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+            parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
+            # Hundreds of dots hide the line.
+            parts += [
+                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"><title>{escape(name)} '
+                f"{escape(labels[place])}: {value:.4g}</title></circle>"
+                for (place, value), (x, y) in zip(piece, points, strict=True)
+                if len(labels) <= _DOTS or len(piece) == 1
+            ]
+    if len(series) > 1:
+        parts.append(_legend(list(series), height))
+    return _svg(width, height + (18 if len(series) > 1 else 0), text, "".join(parts))
+
+
+def calibration(bins: Sequence[Mapping[str, Any]], text: str, side: int = 220) -> str:
+    """Observed rate over mean prediction, a dot a bin; the diagonal is a calibrated model."""
+    pad = 40
+    top = max(max(row["predicted"], row["observed"]) for row in bins) * 1.1 or 1.0
+    points = [(pad + row["predicted"] / top * side, 8 + side - row["observed"] / top * side) for row in bins]
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    dots = "".join(
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{CALM}"><title>{row["rows"]} rows: predicted '
+        f"{row['predicted']:.3f}, observed {row['observed']:.3f}</title></circle>"
+        for row, (x, y) in zip(bins, points, strict=True)
+    )
+    body = (
+        f'<line x1="{pad}" y1="{side + 8}" x2="{pad + side}" y2="8" stroke="{GREY}" stroke-dasharray="4 3"/>'
+        f'<path d="M{pad} 8V{side + 8}H{pad + side}" fill="none" stroke="{INK}"/>'
+        f'<polyline points="{path}" fill="none" stroke="{CALM}" stroke-width="2"/>{dots}'
+        f'<text x="{pad}" y="{side + 24}">0</text><text x="{pad + side}" y="{side + 24}" text-anchor="end">'
+        f'{top:.2f} predicted</text><text x="{pad + 4}" y="18">{top:.2f} observed</text>'
+    )
+    return _svg(side + pad + 10, side + 32, text, body)
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    """The axis: from zero where that is near, with room above."""
+    low, high = min(values), max(values)
+    low = 0.0 if 0 <= low <= (high - low) * 2 or high == low >= 0 else low - (high - low) * 0.1
+    high += (high - low) * 0.1
+    return (low, high) if high > low else (min(low, 0.0), low + 1)
+
+
+def _pieces(values: Sequence[float | None]) -> list[list[tuple[int, float]]]:
+    """Runs of values that are known."""
+    pieces: list[list[tuple[int, float]]] = [[]]
+    for place, value in enumerate(values):
+        if value is None:
+            pieces.append([])
+        else:
+            pieces[-1].append((place, value))
+    return [piece for piece in pieces if piece]
+
+
+def _axes(low: float, high: float, labels: Sequence[str], width: int, height: int) -> str:
+    bottom = height - _BOTTOM
+    parts = [f'<path d="M{_LEFT} {_TOP}V{bottom}H{width - _RIGHT}" fill="none" stroke="{INK}"/>']
+    for share in (0.0, 0.5, 1.0):
+        value, y = low + (high - low) * share, _TOP + (bottom - _TOP) * (1 - share)
+        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>')
+    shown = sorted({0, len(labels) // 2, len(labels) - 1})
+    for place in shown:
+        x = _LEFT + (width - _LEFT - _RIGHT) * (place / (len(labels) - 1) if len(labels) > 1 else 0.5)
+        anchor = "middle" if len(shown) == 1 or place not in (0, len(labels) - 1) else "end" if place else "start"
+        parts.append(f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="{anchor}">{escape(labels[place])}</text>')
+    return "".join(parts)
+
+
+def _legend(names: Sequence[str], height: int) -> str:
+    parts, x = [], _LEFT
+    for number, name in enumerate(names):
+        colour = COLOURS[min(number, len(COLOURS) - 1)]
+        parts.append(
+            f'<rect x="{x}" y="{height - 12}" width="10" height="10" fill="{colour}"/>'
+            f'<text x="{x + 14}" y="{height - 3}">{escape(name)}</text>'
+        )
+        x += 26 + 7 * len(name)
+    return "".join(parts)
+
+
+def _svg(width: int, height: int, text: str, body: str) -> str:
+    return (
+        f'<svg role="img" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        f'xmlns="http://www.w3.org/2000/svg"><title>{escape(text)}</title>{body}</svg>'
+    )

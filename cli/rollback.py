@@ -1,0 +1,291 @@
+"""`millrace rollback`: serve the previous model again, or a named version.
+
+The registry is the truth about what serves, so that a rollback is a decision there and a deployment: what is newer than
+the version to go back to is rejected, and the stack is brought up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from cli import registry, rollout, serving, stack_state
+from cli.approval import check_reason, yes_with_json
+from cli.errors import CliError
+from cli.hints import named
+from cli.output import json_option, moment, say, seconds, table, write_json
+from cli.progress import Progress
+from cli.registry import APPROVED, REJECTED, Package
+from cli.serving import Endpoint
+from cli.target import Target, of_use_case
+from millrace.environment import Promotion
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a rollback will do."""
+
+    endpoint: Endpoint
+    serving: Package | None
+    """None where what serves has been deleted from the registry."""
+    to: Package
+    rejected: tuple[Package, ...]
+    """Approved and newer than where it goes, newest first: in this order the registry never names a newer one."""
+
+    @property
+    def approves(self) -> bool:
+        return self.to.approval != APPROVED
+
+
+@click.command()
+@of_use_case
+@click.option("--to", type=click.IntRange(min=1), help="Default: the approved version before the one that serves.")
+@click.option("--reason", default="", help="Why; it is kept with the models that are rejected.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--no-deploy", is_flag=True, help="Decide in the registry only; the next deployment does the rest.")
+@json_option
+def rollback(target: Target, to: int | None, reason: str, yes: bool, no_deploy: bool, as_json: bool) -> None:
+    """Serve the previous model again, or a named version.
+
+    The version that serves, and every approved one that is newer than where it goes, is rejected; then the stack is
+    deployed, and the command ends when the endpoint serves. A version named with --to is approved again if it was
+    rejected. When the deployment fails, the registry is put back as it was.
+    """
+    yes_with_json(yes=yes, as_json=as_json)
+    check_reason(reason)
+    plan = _plan(target, to)
+    others = [] if no_deploy else _others(target, quiet=as_json)
+    if not as_json:
+        _show(target, plan, others, deploy=not no_deploy)
+    if not yes and not click.confirm(f"Go back to version {plan.to.version}?"):
+        raise CliError("nothing was changed")
+    _require_as_planned(target, plan)
+    written = _decide(target, plan, reason)
+    endpoint = None
+    if not no_deploy:
+        endpoint = _deploy(target, plan, written, quiet=as_json)
+    _done(target, plan, endpoint, as_json=as_json)
+
+
+# -- what will be done -------------------------------------------------------------------------------------------------
+
+
+def _plan(target: Target, to: int | None) -> Plan:
+    """What there is to do.
+
+    Raises:
+        CliError: When there is nothing to go back to; nothing was changed.
+    """
+    registry.require_group(target)
+    endpoint = serving.find(target)
+    name = named(target)
+    if endpoint is None:
+        raise CliError(f"there is nothing to roll back: endpoint {target.names.endpoint} is pending its first model")
+    if endpoint.status in rollout.AT_WORK:
+        raise CliError(
+            f"endpoint {endpoint.name} is {endpoint.status}: a roll-out is under way, which its alarms may still undo; "
+            f"wait until `millrace status {name}` says InService, then decide"
+        )
+    approved = registry.every(target, APPROVED)
+    served = registry.find(target, endpoint.package)
+    chosen = registry.of_version(target, to) if to is not None else _previous(target, endpoint, served, approved)
+    newer = tuple(each for each in approved if _order(each) > _order(chosen))
+    _check(target, endpoint, served, chosen, newer)
+    return Plan(endpoint, served, chosen, newer)
+
+
+def _order(package: Package) -> tuple[Any, int]:
+    """The newest by this order is what serves: creation decides."""
+    return package.created, package.version
+
+
+def _previous(target: Target, endpoint: Endpoint, served: Package | None, approved: list[Package]) -> Package:
+    """The newest approved one before what serves."""
+    if served is None and endpoint.version is None:
+        raise CliError(f"endpoint {endpoint.name} serves a model of no version; name one with --to")
+    older = [
+        each
+        for each in approved
+        if (_order(each) < _order(served) if served else each.version < (endpoint.version or 0))
+    ]
+    # What is approved already and newer than all that serve was deployed by nobody yet: it is not a way back.
+    if older:
+        return older[0]
+    others = [
+        each
+        for each in registry.every(target)
+        if each.arn != endpoint.package and each.version < (endpoint.version or 0)
+    ]
+    have = ", ".join(f"{each.version} ({each.approval})" for each in others[:10])
+    raise CliError(
+        f"there is nothing to roll back to: version {endpoint.version} serves, and no older version is approved; "
+        + (f"there are: {have}; name one with --to" if have else "there is no older one")
+    )
+
+
+def _check(
+    target: Target, endpoint: Endpoint, served: Package | None, chosen: Package, newer: tuple[Package, ...]
+) -> None:
+    """Refuse what is no way back."""
+    name = named(target)
+    which = f"version {chosen.version} of {target.names.model_package_group}"
+    if chosen.arn == endpoint.package and endpoint.status == "InService":
+        if newer:
+            raise CliError(
+                f"{which} serves already, and version {newer[0].version} is approved and newer; to keep it from the "
+                f"next deployment: millrace reject {name} {newer[0].version}"
+            )
+        raise CliError(f"{which} serves already since {moment(endpoint.since)}; there is nothing to do")
+    if (served and _order(chosen) > _order(served)) or (not served and chosen.version > (endpoint.version or 0)):
+        raise CliError(
+            f"{which} is newer than version {endpoint.version}, which serves: that is no way back; "
+            f"to go forward: millrace approve {name} {chosen.version} --deploy"
+        )
+    if because := registry.obstacle(target, chosen):
+        raise CliError(f"{which} cannot serve: {because}; name another one with --to")
+
+
+def _others(target: Target, *, quiet: bool) -> list[str]:
+    """What else a deployment from this checkout would change: whoever is on call must know.
+
+    Raises:
+        CliError: When the program cannot be deployed as it stands; nothing was changed.
+    """
+    endpoint = target.names.endpoint
+    own = {f"{endpoint}-{part}" for part in ("model", "config", "endpoint")}
+    with Progress(err=quiet).stage("preview") as stage:
+        found = [name for name in stack_state.pending(target, stage.note) if name not in own]
+        stage.result = f"{len(found)} other changes go along" if found else "nothing else changes"
+    return found
+
+
+def _require_as_planned(target: Target, plan: Plan) -> None:
+    """Look again: somebody may have decided or deployed while the question stood."""
+    endpoint = serving.find(target)
+    if endpoint is None or (endpoint.status, endpoint.package) != (plan.endpoint.status, plan.endpoint.package):
+        now = f"is {endpoint.status} and serves version {endpoint.version}" if endpoint else "is gone"
+        raise CliError(f"endpoint {plan.endpoint.name} {now} meanwhile; nothing was changed: look and decide again")
+    known = {each.arn for each in (*plan.rejected, plan.to)}
+    for each in registry.every(target, APPROVED):
+        if each.arn not in known and _order(each) > _order(plan.to):
+            raise CliError(
+                f"version {each.version} of {target.names.model_package_group} was approved meanwhile, {each.change}, "
+                "and would serve; nothing was changed: look and decide again"
+            )
+    for each in (*plan.rejected, plan.to):
+        registry.require_as_shown(target, each)
+
+
+# -- doing it ----------------------------------------------------------------------------------------------------------
+
+
+def _decide(target: Target, plan: Plan, reason: str) -> list[tuple[Package, Package]]:
+    """Write the decisions; each package before and after. What was written is taken back when one cannot be."""
+    written: list[tuple[Package, Package]] = []
+    why = f"rolled back to version {plan.to.version}" + (f": {reason}" if reason else "")
+    try:
+        if plan.approves:
+            again = f"serves again instead of version {plan.endpoint.version}" + (f": {reason}" if reason else "")
+            written.append((plan.to, registry.decide(target, plan.to, APPROVED, again[:1024])))
+        for each in plan.rejected:
+            written.append((each, registry.decide(target, each, REJECTED, why[:1024])))
+    except BaseException:
+        _take_back(target, written)
+        raise
+    return written
+
+
+def _deploy(target: Target, plan: Plan, written: list[tuple[Package, Package]], *, quiet: bool) -> Endpoint:
+    """Deploy; when that fails, put the registry back where the old model still serves, else say how to go on."""
+    try:
+        return rollout.serve(target, plan.to, quiet=quiet)
+    except BaseException:
+        now = serving.find(target)
+        if now and now.status == plan.endpoint.status and now.package == plan.endpoint.package:
+            _take_back(target, written)
+        else:
+            name = named(target)
+            serves = f"is {now.status} with version {now.version}" if now else "is gone"
+            say(
+                f"the registry is left as decided, with version {plan.to.version} as the newest approved one, because "
+                f"endpoint {target.names.endpoint} {serves}; when `millrace status {name}` says InService, "
+                f"`millrace deploy {name}` brings it there",
+                err=True,
+            )
+        raise
+
+
+def _take_back(target: Target, written: list[tuple[Package, Package]]) -> None:
+    """The registry as it was, newest decision first; what cannot be taken back is said with how to do it."""
+    for before, after in reversed(written):
+        try:
+            registry.decide(target, after, before.approval, before.reason)
+            say(f"put back: version {before.version} is {before.approval} again", err=True)
+        except Exception as error:  # noqa: BLE001 - the first failure is what is raised; this one is said with its mend
+            verb = "approve" if before.approval == APPROVED else "reject"
+            say(
+                f"version {before.version} could not be put back to {before.approval} ({error}); do it by hand: "
+                f"millrace {verb} {named(target)} {before.version}",
+                err=True,
+            )
+
+
+# -- what is said ------------------------------------------------------------------------------------------------------
+
+
+def _show(target: Target, plan: Plan, others: list[str], *, deploy: bool) -> None:
+    """From where to where, what is rejected, how long it takes."""
+    say(f"endpoint {plan.endpoint.name}: version {plan.endpoint.version} serves since {moment(plan.endpoint.since)}")
+    say(f"back to version {plan.to.version}, {plan.to.approval}, registered {moment(plan.to.created)}")
+    metrics = dict.fromkeys([*(gate.metric for gate in target.use_case.gates), target.use_case.champion_metric])
+    known = "unknown"
+    rows = [("", f"version {plan.endpoint.version}", f"version {plan.to.version}")]
+    for metric in (*metrics, "as_of"):
+        old = plan.serving.metadata.get(metric, known) if plan.serving else "deleted"
+        rows.append((metric, old, plan.to.metadata.get(metric, known)))
+    table(rows)
+    if plan.approves:
+        say(f"  approved again: version {plan.to.version}" + (f", {plan.to.reason}" if plan.to.reason else ""))
+    for short in registry.shortfalls(target.use_case, plan.to):
+        say(f"  note: version {plan.to.version} does not meet its gates as they are now: {short}")
+    for each in plan.rejected:
+        say(f"  rejected: version {each.version}" + (", which serves" if each.arn == plan.endpoint.package else ""))
+    if others:
+        shown = ", ".join(others[:6]) + (", …" if len(others) > 6 else "")
+        say(f"  note: this checkout is not what is deployed; {len(others)} other changes go along: {shown}")
+        say(f"        millrace diff {named(target)} shows them; check out what is deployed to leave them out")
+    if deploy:
+        kind = target.environment.rollout.traffic.value.replace("_", " ")
+        bakes = seconds(rollout.duration(target).total_seconds())
+        say(f"  roll-out: {kind}, bakes {bakes}, and its fleet takes time to start besides")
+
+
+def _done(target: Target, plan: Plan, endpoint: Endpoint | None, *, as_json: bool) -> None:
+    name = named(target)
+    following = f"millrace status {name}" if endpoint else f"millrace deploy {name}"
+    if as_json:
+        write_json(
+            {
+                "stack": target.stack,
+                "from": plan.endpoint.version,
+                "to": plan.to.version,
+                "approved": [plan.to.version] if plan.approves else [],
+                "rejected": [each.version for each in plan.rejected],
+                "deployed": endpoint is not None,
+                "since": endpoint.since if endpoint else None,
+                "next": following,
+            }
+        )
+        return
+    if endpoint:
+        say(f"endpoint {endpoint.name} serves version {plan.to.version} again")
+        say(f"next: {following}")
+        if target.environment.promotion is Promotion.AUTOMATIC:
+            say(
+                f"promotion is automatic: until you know why version {plan.endpoint.version} had to go, keep training "
+                f"from approving its like: millrace pause {named(target)} --only retraining"
+            )
+    else:
+        say(f"version {plan.to.version} is the newest approved one; it serves after: {following}")

@@ -1,0 +1,196 @@
+"""What Pulumi knows of a stack: its resources, and the operations on them besides an update."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from cli import children, cloud, engine
+from cli.errors import CliError
+from cli.target import Target
+from local.engine import bootstrap
+
+#: Told what is happening: a few words.
+Note = Callable[[str], None]
+
+#: How long an update of somebody else's is waited for, seconds.
+_PATIENCE = 900.0
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A resource in Pulumi's record."""
+
+    urn: str
+    type: str
+    id: str
+    parent: str
+    needs: tuple[str, ...]
+    """The URNs of what it depends on."""
+    inputs: Mapping[str, Any]
+    outputs: Mapping[str, Any]
+    protect: bool
+    retained: bool
+    """Whether Pulumi forgets it without deleting it."""
+    hooked: bool
+    """Whether the program must run when it is deleted; Pulumi asks for that even where it stays."""
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Resource:
+        """From an exported deployment."""
+        needs = [*document.get("dependencies", [])]
+        needs += [urn for urns in (document.get("propertyDependencies") or {}).values() for urn in urns or []]
+        return cls(
+            document["urn"],
+            document["type"],
+            str(document.get("id", "")),
+            document.get("parent", ""),
+            tuple(dict.fromkeys(needs)),
+            document.get("inputs") or {},
+            document.get("outputs") or {},
+            bool(document.get("protect")),
+            bool(document.get("retainOnDelete")),
+            any(kind.endswith("Delete") and names for kind, names in (document.get("resourceHooks") or {}).items()),
+        )
+
+    @property
+    def name(self) -> str:
+        """Its logical name."""
+        return self.urn.rpartition("::")[2]
+
+    @property
+    def kind(self) -> str:
+        """The last part of its type, e.g. `Bucket`."""
+        return self.type.rpartition(":")[2]
+
+    @property
+    def is_real(self) -> bool:
+        """Whether something of AWS's stands for it, rather than a component or provider."""
+        return self.type.startswith("aws:")
+
+
+def resources(target: Target, note: Note = lambda _: None) -> list[Resource] | None:
+    """The stack's resources in the order they were made; None when there is no such stack.
+
+    Raises:
+        CliError: When Pulumi's backend cannot be asked.
+    """
+    bootstrap.ensure(note)
+    try:
+        deployment = engine.state(target).get("deployment") or {}
+    except engine.NoStackError:
+        return None
+    return [Resource.of(each) for each in deployment.get("resources") or [] if not each.get("delete")]
+
+
+def closure(found: Iterable[Resource], kept: Iterable[Resource]) -> set[str]:
+    """The URNs of what must stay when these stay: themselves, what they depend on, and the parents of all."""
+    known = {each.urn: each for each in found}
+    urns: set[str] = set()
+    waiting = deque(kept)
+    while waiting:
+        each = waiting.popleft()
+        if each.urn in urns:
+            continue
+        urns.add(each.urn)
+        waiting.extend(known[urn] for urn in (*each.needs, each.parent) if urn in known)
+    return urns
+
+
+def refresh(target: Target, names: Sequence[str]) -> str | None:
+    """Bring Pulumi's record of the resources of these names up to date; why not, where it could not be done."""
+    if shutil.which("pulumi", path=cloud.path()) is None:
+        return "the Pulumi CLI is not there"
+    try:
+        found = resources(target)
+    except CliError as error:
+        return str(error)
+    urns = [each.urn for each in found or [] if each.is_real and each.inputs.get("name") in names]
+    if not urns:
+        return f"it has none of {', '.join(names)}"
+    command = ["refresh", "--yes", "--skip-preview", "--run-program=false", "--stack", target.stack]
+    code, errors = _run(target, [*command, *_each("--target", urns)], lambda _: None)
+    return None if code == 0 else _said(errors, code)
+
+
+def pending(target: Target, note: Note) -> list[str]:
+    """What a deployment would change, by logical name: a preview, which takes seconds.
+
+    Raises:
+        CliError: When the program cannot be previewed: then it cannot be deployed either.
+    """
+    bootstrap.ensure(note)
+    document = engine.preview(target, note)
+    steps = [each for each in document.get("steps", []) if each["op"] != "same" and _is_real(each["urn"])]
+    return list(dict.fromkeys(each["urn"].rpartition("::")[2] for each in steps))
+
+
+def _is_real(urn: str) -> bool:
+    return urn.split("::")[2].rpartition("$")[2].startswith("aws:")
+
+
+def unprotect(target: Target, urns: Sequence[str]) -> None:
+    """Let these resources be deleted by the next destroy."""
+    if urns:
+        _require(target, ["state", "unprotect", *urns, "--yes", "--stack", target.stack])
+
+
+def destroy(target: Target, kept: Iterable[str], note: Note, *, run_program: bool) -> engine.Update:
+    """`pulumi destroy` of all but what is kept.
+
+    Args:
+        kept: URNs of what stays; what they depend on stays too.
+        run_program: Whether hooks of the program must be called before something is deleted.
+
+    Raises:
+        CliError: With Pulumi's own diagnostics, when it fails.
+    """
+    command = ["destroy", "--yes", "--skip-preview", "--json", f"--run-program={str(run_program).lower()}"]
+    command += ["--stack", target.stack, *_each("--exclude", sorted(kept))]
+    if target.is_local:
+        # A cloud that was killed has lost its last seconds, which Pulumi does not know.
+        command.append("--refresh")
+    with _alone(target, note):
+        update = engine.Update()
+        code, errors = _run(target, command, lambda line: engine._read(line, update, note))
+    if code != 0 or update.result not in ("", "succeeded"):
+        said = "\n".join(update.errors) or _said(errors, code)
+        raise CliError(f"`pulumi destroy` of stack {target.stack} failed:\n{said}")
+    return update
+
+
+def remove(target: Target) -> None:
+    """Forget the stack, which has no resources any more; its configuration stays."""
+    _require(target, ["stack", "rm", target.stack, "--yes", "--preserve-config"])
+
+
+def _each(option: str, values: Iterable[str]) -> list[str]:
+    return [part for value in values for part in (option, value)]
+
+
+def _require(target: Target, arguments: list[str]) -> None:
+    code, errors = _run(target, arguments, lambda _: None)
+    if code != 0:
+        raise CliError(f"`pulumi {' '.join(arguments[:2])}` of stack {target.stack} failed:\n{_said(errors, code)}")
+
+
+@contextmanager
+def _alone(target: Target, note: Note) -> Iterator[None]:
+    """No other update of the stack meanwhile; what a killed one left locked is cleared where that is safe."""
+    deadline = time.monotonic() + _PATIENCE
+    with engine._alone(target, note, deadline) if target.is_local else nullcontext():
+        engine._free(target, note)
+        yield
+
+
+def _run(target: Target, arguments: list[str], on_line: children.Line) -> tuple[int, str]:
+    return engine.run(arguments, on_line, cloud.REPOSITORY, engine._environment(target))
+
+
+def _said(errors: str, code: int) -> str:
+    return "\n".join(line for line in errors.splitlines() if line.strip()) or f"it ended with exit code {code}"

@@ -1,0 +1,326 @@
+"""What the fleet and one stack look like to a person: a table on a terminal, aligned text elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from cli import attention, costs
+from cli.output import ago, moment, say, seconds, table
+from cli.registry import APPROVED, PENDING
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Document = Mapping[str, Any]
+
+HEAD = ("use case", "env", "serves", "since", "quality", "alarms", "last training", "next", "waits", "cost/month")
+#: The markup of a cell that a person must see.
+_BAD, _WARN, _GOOD, _QUIET = "bold red", "yellow", "green", "dim"
+
+
+# -- all stacks --------------------------------------------------------------------------------------------------------
+
+
+def table_of(found: Document) -> None:
+    """The table, what could not be asked, and what needs attention."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        Console(highlight=False).print(renderable(found))
+    else:
+        if found["stacks"]:
+            table([HEAD, *([text for text, _ in cells(row)] for row in found["stacks"])], indent=0)
+        for line in below(found):
+            say(line)
+
+
+def renderable(found: Document) -> RenderableType:
+    """The same for a terminal."""
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in HEAD:
+        shown.add_column(name, overflow="fold")
+    for row in found["stacks"]:
+        shown.add_row(*(Text(text, style) for text, style in cells(row)))
+    lines = [Text(line, _WARN if line.startswith("! ") else "") for line in below(found)]
+    return Group(*([shown] if found["stacks"] else []), *lines)
+
+
+def live(found: Document) -> RenderableType:
+    """The same where the screen may end too soon: what needs attention comes first."""
+    from rich.console import Group
+    from rich.text import Text
+
+    needs = [Text(f"! {need['stack']}: {need['what']} → {need['command']}", _WARN) for need in found["attention"]]
+    return Group(*needs, renderable({**found, "attention": []}) if needs else renderable(found))
+
+
+def below(found: Document) -> Iterator[str]:
+    """The lines below the table; the last ones say what needs attention."""
+    if total := costs.sum_of([row["cost"] for row in found["stacks"]]):
+        yield f"cost of what is billed: {total} a month, jobs and requests come on top"
+    unknown = {(fact, why) for row in found["stacks"] for fact, why in row["unknown"].items()}
+    for fact, why in sorted(unknown):
+        stacks = [row["stack"] for row in found["stacks"] if row["unknown"].get(fact) == why]
+        yield f"not known: {fact} of {', '.join(stacks)}: {why}"
+    if found["not_asked"]:
+        yield "not asked:"
+        for why in dict.fromkeys(each["reason"] for each in found["not_asked"]):
+            silent = [each["stack"] for each in found["not_asked"] if each["reason"] == why]
+            yield f"  {', '.join(silent)}: {why}"
+    if not found["attention"]:
+        if not any(row["attention"] for row in found["stacks"]):
+            yield "nothing needs attention" if found["stacks"] else "no stack answered"
+        return
+    yield "needs attention:"
+    for need in found["attention"]:
+        yield f"! {need['stack']}: {need['what']} → {need['command']}"
+
+
+def cells(row: Document) -> list[tuple[str, str]]:
+    """A row of the table: text and style of each cell, in the order of `HEAD`."""
+    firing = [alarm["kind"] for alarm in row["alarms"] if alarm["state"] == "ALARM"]
+    alarms = "unknown" if "alarms" in row["unknown"] else ", ".join(firing) or ("none" if row["alarms"] else "–")
+    waiting = [f"approve v{each['version']}" for each in row["pending"]]
+    if row["paused"]:
+        waiting.append("paused")
+    return [
+        (row["use_case"], ""),
+        (row["environment"], ""),
+        _serves(row),
+        (ago(row["endpoint"]["since"]) if row["endpoint"]["since"] else "–", ""),
+        _quality(row),
+        (alarms, _BAD if firing else ""),
+        _training(row),
+        (_next(row), ""),
+        (", ".join(waiting) or "–", _WARN if waiting else ""),
+        (costs.text(row["cost"]), _QUIET if not row["cost"]["billed"] else ""),
+    ]
+
+
+def _serves(row: Document) -> tuple[str, str]:
+    endpoint, rolling = row["endpoint"], row["rollout"]
+    if "endpoint" in row["unknown"]:
+        return "unknown", _WARN
+    if endpoint["config"] is None:
+        return "no model yet", _WARN
+    version = f"v{endpoint['version']}" if endpoint["version"] else "no package of its own"
+    if rolling:
+        return f"{version} → v{rolling['green']['version'] or '?'}, rolling out", _WARN
+    if endpoint["status"] != "InService":
+        return f"{version}, {endpoint['status']}", _BAD
+    return version, "" if endpoint["version"] else _WARN
+
+
+def _quality(row: Document) -> tuple[str, str]:
+    """The metric that decides between champions, and the gates: those that fail are named."""
+    model = row["model"]
+    if model is None:
+        return ("unknown" if row["endpoint"]["config"] else "–"), ""
+    value = model["metric"]["value"]
+    text = f"{model['metric']['name']} {'unknown' if value is None else f'{value:.4f}'}"
+    gates = model["gates"]
+    if not gates:
+        return f"{text}, no gates", ""
+    failed = [f"{gate['metric']} {gate['value']:.4f} {_bound(gate)}" for gate in gates if gate["passed"] is False]
+    unknown = [gate["metric"] for gate in gates if gate["passed"] is None]
+    if failed:
+        return f"{text}, FAILS {', '.join(failed)}", _BAD
+    if unknown:
+        return f"{text}, unknown: {', '.join(unknown)}", _WARN
+    return f"{text}, gates {len(gates)}/{len(gates)}", _GOOD
+
+
+def _bound(gate: Document) -> str:
+    return f"< {gate['at_least']:g}" if gate["at_least"] is not None else f"> {gate['at_most']:g}"
+
+
+def _training(row: Document) -> tuple[str, str]:
+    if "training runs" in row["unknown"]:
+        return "unknown", _WARN
+    run = row["last"]["training"]
+    if run is None:
+        return "never", ""
+    refused = run["step"] == attention.REFUSED
+    words = {"Executing": "running", "Succeeded": "succeeded"}
+    text = "refused" if refused else words.get(run["status"], run["status"].lower())
+    return f"{text}, {ago(run['started'])} ago", _BAD if run["status"] == "Failed" and not refused else ""
+
+
+def _next(row: Document) -> str:
+    known = [f"{kind} in {ago(row['next'][kind]['at'])}" for kind in ("training", "monitor") if row["next"][kind]["at"]]
+    if known:
+        return ", ".join(known)
+    if "schedules" in row["unknown"]:
+        return "unknown"
+    states = {each["state"] for each in row["next"].values() if each["state"]}
+    return "off" if states == {"DISABLED"} else "–"
+
+
+# -- one stack ---------------------------------------------------------------------------------------------------------
+
+
+def stack(found: Document) -> None:
+    """Everything about one stack."""
+    say(f"{found['stack']}  account {found['account']}, {found['region']}")
+    _say_endpoint(found)
+    _say_rollout(found["rollout"])
+    _say_pending(found)
+    if found["data_time"]:
+        say(f"data time {moment(found['data_time'])}")
+    _say_figures(found)
+    _say_alarms(found)
+    say("executions")
+    ran = [(kind, run) for kind, runs in (found["executions"] or {}).items() for run in runs]
+    table((kind, run["status"], moment(run["started"]), _why(run)) for kind, run in ran)
+    _say_schedules(found)
+    _say_registry(found)
+    if letters := found["dead_letters"]:
+        say(f"dead letters: {letters['waiting']} waiting in {letters['queue'].rpartition('/')[2]}")
+    _say_cost(found["cost"])
+    for fact, why in found["unknown"].items():
+        say(f"not known: {fact}: {why}")
+    for warning in found["warnings"]:
+        say(f"note: {warning}")
+    for need in found["attention"]:
+        say(f"! {need['what']} → {need['command']}")
+    if found["deployed"] and not found["attention"]:
+        say("nothing needs attention")
+
+
+def gates_of(gates: Sequence[Document]) -> list[tuple[str, ...]]:
+    """Gates as a table's rows."""
+    rows: list[tuple[str, ...]] = []
+    for gate in gates:
+        bound = f"at least {gate['at_least']:g}" if gate["at_least"] is not None else f"at most {gate['at_most']:g}"
+        value = "unknown" if gate["value"] is None else f"{gate['value']:.4f}"
+        rows.append((gate["metric"], value, bound, {True: "passed", False: "FAILED", None: ""}[gate["passed"]]))
+    return rows
+
+
+def _say_endpoint(found: Document) -> None:
+    endpoint, model = found["endpoint"], found["model"]
+    if endpoint["config"] is None:
+        say(f"endpoint {endpoint['name']}: {endpoint['status']}")
+        return
+    serves = f"serves version {endpoint['version']} since {moment(endpoint['since'])}"
+    if not endpoint["version"]:
+        serves = f"serves {endpoint['package'] or 'no package'} since {moment(endpoint['since'])}"
+    say(f"endpoint {endpoint['name']}: {endpoint['status']}, {serves}")
+    if endpoint["reason"]:
+        say(f"  {endpoint['reason']}")
+    if model:
+        said = model["reason"] or model["description"]
+        say(f"  {model['approval']}{f': {said}' if said else ''}")
+        value = model["metric"]["value"]
+        rows = gates_of(model["gates"])
+        if model["metric"]["name"] not in [row[0] for row in rows]:
+            rows.append((model["metric"]["name"], "unknown" if value is None else f"{value:.4f}", "tells champions"))
+        table(rows)
+
+
+def _say_rollout(rolling: Document | None) -> None:
+    if rolling is None:
+        return
+    baked = f", bakes {seconds(rolling['bake_seconds'])} a stage" if rolling["bake_seconds"] is not None else ""
+    say(f"roll-out {rolling['traffic'] or ''} since {moment(rolling['started'])}{baked}")
+    for colour in ("blue", "green"):
+        fleet = rolling[colour]
+        version = f"version {fleet['version']}" if fleet["version"] else fleet["config"]
+        say(f"  {colour:<6} {version}: {fleet['instances']} of {fleet['wanted']} instance(s)")
+        for stage in fleet["stages"]:
+            say(f"         {stage['status']}: {stage['message']}")
+    if rolling["alarms"]:
+        say(f"  undone by: {', '.join(rolling['alarms'])}")
+
+
+def _say_pending(found: Document) -> None:
+    for package in found["pending"]:
+        command = attention.command(found, "approve", package["version"])
+        say(f"version {package['version']} waits for approval: {command}")
+        table(gates_of(package["gates"]))
+
+
+def _say_figures(found: Document) -> None:
+    figures, traffic = found["figures"], found["traffic"]
+    if "figures" in found["unknown"]:
+        say("monitor: its figures are not known")
+    elif figures is None:
+        say("monitor: has published nothing in the last 7 days")
+    else:
+        say(f"monitor: last heard {ago(figures['at'])} ago, {moment(figures['at'])}")
+        table((name, f"{value:.4g}") for name, value in figures.items() if name not in ("at", "age_seconds"))
+    if traffic and traffic["requests"]:
+        errors = f"{traffic['errors_5xx'] or 0:.0f} failed, {traffic['errors_4xx'] or 0:.0f} refused"
+        latency = traffic["latency_ms_p99"]
+        slow = f", 99 in 100 within {latency:.0f} ms" if latency is not None else ""
+        say(f"last hour: {traffic['requests']:.0f} requests, {errors}{slow}")
+
+
+def _say_alarms(found: Document) -> None:
+    say("alarms" if found["alarms"] else f"alarms: {_none(found, 'alarms')}")
+    signs = {"GreaterThanThreshold": ">", "LessThanThreshold": "<"}
+    rows = []
+    for alarm in found["alarms"]:
+        sign = signs.get(alarm["comparison"] or "", alarm["comparison"] or "")
+        fires = f"{alarm['metric']} {sign} {alarm['threshold']:,.10g}" if alarm["threshold"] is not None else ""
+        said = {"ALARM": f"{alarm['description']} {alarm['reason']}".strip(), "OK": ""}
+        rows.append(
+            (alarm["name"], alarm["state"], moment(alarm["since"]), fires, said.get(alarm["state"], alarm["reason"]))
+        )
+    table(rows)
+
+
+def _say_schedules(found: Document) -> None:
+    say("schedules" if found["schedules"] else f"schedules: {_none(found, 'schedules')}")
+    rows = []
+    for each in found["schedules"] or []:
+        at = f"next {moment(each['next'])}" if each["next"] else ""
+        odd = f"changed by hand: the declaration says {each['expected']}" if each["expected"] else ""
+        rows.append((each["pipeline"], each["state"], each["expression"], at, odd))
+    table(rows)
+    if paused := found["paused"]:
+        by, why = paused["by"] or "somebody", f": {paused['reason']}" if paused["reason"] else ""
+        say(f"  paused by {by} since {paused['since']}{why}")
+
+
+def _say_registry(found: Document) -> None:
+    say("registry" if found["registry"] else f"registry: {_none(found, 'registry')}")
+    rows = []
+    for package in found["registry"] or []:
+        serves = "serves" if package["version"] == found["endpoint"]["version"] else ""
+        who = f"by {package['changed_by']}" if package["changed_by"] else ""
+        said = package["reason"] or package["description"]
+        words = {PENDING: "waits", APPROVED: "approved"}
+        approval = words.get(package["approval"], package["approval"].lower())
+        when = moment(package["changed"] or package["created"])
+        rows.append((f"v{package['version']}", approval, serves, when, f"{who} {said}".strip()))
+    table(rows)
+
+
+def _say_cost(cost: Document) -> None:
+    say(f"cost a month: {costs.amount(cost)}" + ("" if cost["billed"] else " on AWS; this machine costs nothing"))
+    table(
+        (each["item"], each["detail"], "unknown" if each["monthly_usd"] is None else f"${each['monthly_usd']:,.2f}")
+        for each in cost["items"]
+    )
+
+
+def _none(found: Document, fact: str) -> str:
+    return "not known" if fact in found["unknown"] else "none"
+
+
+def _why(run: Document) -> str:
+    return f"{run['step']}: {run['reason']}" if run["step"] else str(run["reason"])
+
+
+def when(time: datetime | None) -> str:
+    """A time and how long ago it was."""
+    return "never" if time is None else f"{moment(time)} ({ago(time)} ago)"

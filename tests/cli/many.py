@@ -1,0 +1,177 @@
+"""A checkout with use cases of its own, and a cloud that holds what `pulumi up` of their stacks would make."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from tests.local.conftest import CloudDaemon
+from tests.local.hosted import IMAGE, eventually
+from tests.local.jobs import ROLE, bucket
+from tests.local.pipelines import create, process
+
+from .conftest import MODEL, REPOSITORY, _archive
+
+DECLARATION = """\
+from datetime import timedelta
+
+from millrace import Gate, Monitoring, Retraining, UseCase
+
+USE_CASE = UseCase(
+    name="{name}", target="left", key="customer", event_time="asked_at",
+    gates=[Gate("roc_auc", at_least=0.7), Gate("ece", at_most=0.05)],
+    monitoring=Monitoring(every=timedelta(days=1), calibration_alarm=0.04),
+    retraining=Retraining(on=("calibration",), every=timedelta(days=7)),
+)
+"""
+STACK = """\
+config:
+  aws:region: {region}
+{more}  millrace:environment:
+    name: {environment}
+"""
+ALARMS = {"drift": "psi_max", "calibration": "ece", "heartbeat": "heartbeat", "errors": "Invocation5XXErrors"}
+
+
+class Checkout:
+    """A folder with this repository's command line, and use cases and stacks of a test's own."""
+
+    def __init__(self, folder: Path, state: Path) -> None:
+        self.folder, self.state = folder, state
+        shutil.copytree(REPOSITORY / "cli", folder / "cli", ignore=shutil.ignore_patterns("__pycache__"))
+        (folder / "stacks").mkdir()
+        shutil.copy2(REPOSITORY / "stacks" / "__init__.py", folder / "stacks" / "__init__.py")
+        for name in ("local", "millrace", "training", "templates", "components"):
+            (folder / name).symlink_to(REPOSITORY / name)
+
+    def declare(self, name: str, source: str = "") -> None:
+        package = self.folder / "stacks" / name.replace("-", "_")
+        package.mkdir()
+        (package / "__init__.py").write_text(source or DECLARATION.format(name=name))
+
+    def stack(self, name: str, environment: str = "local", region: str = "eu-west-1", more: str = "") -> None:
+        text = STACK.format(environment=environment, region=region, more=more)
+        if environment != "local":
+            text += f'    image: "123456789012.dkr.ecr.{region}.amazonaws.com/millrace@sha256:{"0" * 64}"\n'
+        (self.folder / "stacks" / f"Pulumi.{name}-{environment}.yaml").write_text(text)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        mine = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PULUMI_"))}
+        empty = self.folder / "nothing"
+        # Neither this machine's settings nor a question to an instance's own credentials, which takes its time.
+        settings = {
+            "AWS_CONFIG_FILE": str(empty), "AWS_SHARED_CREDENTIALS_FILE": str(empty),
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }  # fmt: skip
+        return {**mine, **settings, "MILLRACE_STATE": str(self.state), "TERM": "dumb", "HOME": str(self.folder)}
+
+    def __call__(self, *arguments: str, code: int | None = 0, **variables: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "cli.main", *arguments],
+            cwd=self.folder,
+            env={**self.environment, **variables},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        if code is not None:
+            assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    def json(self, *arguments: str, code: int = 0, **variables: str) -> Any:
+        return json.loads(self(*arguments, "--json", code=code, **variables).stdout)
+
+
+class Cloud:
+    """A daemon, and what stands in it."""
+
+    def __init__(self, state: Path) -> None:
+        self.daemon = CloudDaemon(state)
+        self.daemon.start()
+        self.sagemaker = self.daemon.client("sagemaker", max_pool_connections=8)
+        self.cloudwatch = self.daemon.client("cloudwatch", max_pool_connections=8)
+        self.scheduler = self.daemon.client("scheduler", max_pool_connections=8)
+        trust = {"Effect": "Allow", "Principal": {"Service": "scheduler.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        self.daemon.client("iam").create_role(
+            RoleName="jobs", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+        )
+        bucket(self.daemon, "cli").put_object(Bucket="cli", Key="model.tar.gz", Body=_archive(b'{"score": 0.5}'))
+
+    def register(self, stack: str, approval: str = "Approved", **figures: str) -> str:
+        """The ARN of a new package."""
+        return str(
+            self.sagemaker.create_model_package(
+                ModelPackageGroupName=stack,
+                ModelApprovalStatus=approval,
+                ModelPackageDescription="the gate is passed and there is no champion",
+                InferenceSpecification={
+                    "Containers": [{"Image": IMAGE, "ModelDataUrl": MODEL}],
+                    "SupportedContentTypes": ["application/json"],
+                    "SupportedResponseMIMETypes": ["application/json"],
+                },
+                CustomerMetadataProperties={"roc_auc": "0.81", "ece": "0.012", "brier": "0.15", **figures},
+            )["ModelPackageArn"]
+        )
+
+    def provision(self, stack: str) -> None:
+        """What does not need a model."""
+        self.sagemaker.create_model_package_group(ModelPackageGroupName=stack)
+        for kind in ("training", "monitor"):
+            create(self.sagemaker, f"{stack}-{kind}", process("Work", "print('done')"))
+        for kind, metric in ALARMS.items():
+            self.cloudwatch.put_metric_alarm(
+                AlarmName=f"{stack}-{kind}", AlarmDescription=f"{metric} of {stack} is too high.", Namespace="n",
+                MetricName=metric, Statistic="Maximum", Period=86_400, EvaluationPeriods=1, Threshold=0.04,
+                ComparisonOperator="GreaterThanThreshold", TreatMissingData="ignore",
+            )  # fmt: skip
+        for name, days in ((f"{stack}-monitor", 1), (f"{stack}-training-backstop", 7)):
+            kind = "monitor" if name.endswith("monitor") else "training"
+            self.scheduler.create_schedule(
+                Name=name, ScheduleExpression=f"rate({days} day{'s' if days > 1 else ''})",
+                FlexibleTimeWindow={"Mode": "OFF"}, State="DISABLED",
+                Target={"Arn": f"arn:aws:sagemaker:eu-west-1:123456789012:pipeline/{stack}-{kind}", "RoleArn": ROLE},
+            )  # fmt: skip
+
+    def serve(self, stack: str, arn: str, config: str = "", *, wait: bool = True) -> None:
+        """The endpoint, with the model of a package."""
+        config = config or f"{stack}-config-0a1b2c3"
+        self.configure(stack, arn, config)
+        self.sagemaker.create_endpoint(EndpointName=stack, EndpointConfigName=config)
+        if wait:
+            self.in_service(stack)
+
+    def configure(self, stack: str, arn: str, config: str) -> None:
+        self.sagemaker.create_model(ModelName=config, PrimaryContainer={"ModelPackageName": arn}, ExecutionRoleArn=ROLE)
+        variant = {
+            "VariantName": "main", "ModelName": config, "InitialInstanceCount": 1, "InstanceType": "ml.m5.large",
+        }  # fmt: skip
+        self.sagemaker.create_endpoint_config(EndpointConfigName=config, ProductionVariants=[variant])
+
+    def in_service(self, stack: str) -> None:
+        eventually(
+            lambda: self.sagemaker.describe_endpoint(EndpointName=stack)["EndpointStatus"] == "InService", seconds=60
+        )
+
+    def fire(self, alarm: str, state: str = "ALARM") -> None:
+        self.cloudwatch.set_alarm_state(AlarmName=alarm, StateValue=state, StateReason="it was set")
+
+    def whole(self, *stacks: str) -> None:
+        """Stacks with a model that serves."""
+
+        def one(stack: str) -> None:
+            self.provision(stack)
+            self.serve(stack, self.register(stack), wait=False)
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(one, stacks))
+        for stack in stacks:
+            self.in_service(stack)

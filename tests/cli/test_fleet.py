@@ -1,0 +1,376 @@
+"""`millrace status` and `millrace watch` of many stacks: two dozen that serve, and others in every other state."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.local.hosted import eventually
+from tests.local.pipelines import create, fail, over, process, start
+
+from .conftest import Millrace
+from .many import Checkout, Cloud
+
+MANY = [f"uc{number:02d}" for number in range(24)]
+#: Names that begin with each other's.
+ODD = ["a", "a-local-b"]
+#: What it may take where other work is done beside it, seconds; `make bench` says what it does take.
+BOUND = 6.0
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """A cloud in which all of them serve version 1."""
+    found = Cloud(tmp_path_factory.mktemp("fleet") / "state")
+    try:
+        found.whole(*(f"{name}-local" for name in [*MANY, *ODD]))
+        yield found
+    finally:
+        found.daemon.stop()
+
+
+@pytest.fixture(scope="module")
+def fleet(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """The checkout of all of them."""
+    checkout = Checkout(tmp_path_factory.mktemp("checkout"), cloud.daemon.state)
+    for name in [*MANY, *ODD]:
+        checkout.declare(name)
+        checkout.stack(name)
+    return checkout
+
+
+def rows(found: dict[str, Any]) -> dict[str, Any]:
+    return {row["stack"]: row for row in found["stacks"]}
+
+
+def test_two_dozen_stacks_are_one_table(fleet: Checkout, cloud: Cloud) -> None:
+    marks = [time.monotonic()]
+    lines = fleet("status").stdout.splitlines()
+    marks.append(time.monotonic())
+    found = fleet.json("status")
+    marks.append(time.monotonic())
+    assert min(after - before for before, after in pairwise(marks)) < BOUND
+    assert set(found) == {"as_of", "stacks", "not_asked", "attention"}
+    assert list(rows(found)) == [f"{name}-local" for name in sorted([*MANY, *ODD])]
+    assert found["not_asked"] == []
+    for name in MANY:
+        row = rows(found)[f"{name}-local"]
+        assert (row["use_case"], row["environment"], row["account"]) == (name, "local", "123456789012")
+        assert (row["endpoint"]["status"], row["endpoint"]["version"], row["approved"]) == ("InService", 1, 1)
+        assert row["model"]["metric"] == {"name": "brier", "value": 0.15}
+        assert [gate["passed"] for gate in row["model"]["gates"]] == [True, True]
+        assert {alarm["kind"] for alarm in row["alarms"]} == {"drift", "calibration", "heartbeat", "errors"}
+        assert row["last"] == {"training": None, "monitor": None}
+        assert (row["pending"], row["paused"], row["rollout"], row["warnings"]) == ([], None, None, [])
+        assert row["cost"]["billed"] is False
+    assert lines[0].split()[:4] == ["use", "case", "env", "serves"]
+    [line] = [line for line in lines if line.startswith("uc07 ")]
+    assert "v1" in line
+    assert "brier 0.1500, gates 2/2" in line
+
+
+def test_nothing_heavy_is_imported(fleet: Checkout) -> None:
+    program = (
+        "import sys; from cli.main import run; code = run(['status', '--json']); "
+        "heavy = {'numpy', 'sklearn', 'pandas', 'pyarrow', 'pulumi'} & set(sys.modules); "
+        "sys.stderr.write(f'{code} {sorted(heavy)}')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=fleet.folder, env=fleet.environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stderr == "0 []"
+
+
+def test_what_needs_attention_is_said_with_the_next_command(fleet: Checkout, cloud: Cloud) -> None:
+    cloud.fire("uc01-local-calibration")
+    cloud.register("uc02-local", "PendingManualApproval", ece="0.2")
+    cloud.register("uc03-local", "Approved")
+    cloud.daemon.client("ssm").put_parameter(
+        Name="/millrace/uc04-local/paused", Type="String",
+        Value=json.dumps({"since": "2030-01-01T00:00:00Z", "by": "ada", "reason": "an audit"}),
+    )  # fmt: skip
+    cloud.sagemaker.delete_pipeline(PipelineName="uc05-local-training")
+    create(cloud.sagemaker, "uc05-local-training", process("Ingest", "sys.exit('no data')"))
+    create_refusing(cloud, "uc06-local")
+    for stack in ("uc05-local", "uc06-local"):
+        over(cloud.sagemaker, start(cloud.sagemaker, f"{stack}-training"))
+    found = fleet.json("status", "--fail-on", "attention", code=1)
+    needs = {(each["stack"], each["command"]) for each in found["attention"]}
+    assert needs == {
+        ("uc01-local", "millrace retrain uc01"),
+        ("uc02-local", "millrace approve uc02 2"),
+        ("uc03-local", "millrace deploy uc03"),
+        ("uc04-local", "millrace resume uc04"),
+        ("uc05-local", "millrace logs uc05-local-training/"),
+    }
+    row = rows(found)
+    assert row["uc04-local"]["paused"] == {"since": "2030-01-01T00:00:00Z", "by": "ada", "reason": "an audit"}
+    assert row["uc05-local"]["last"]["training"]["step"] == "Ingest"
+    # Refusing a worse challenger is what the pipeline is for.
+    assert row["uc06-local"]["last"]["training"]["status"] == "Failed"
+    assert "not registered: ece is 0.2" in row["uc06-local"]["last"]["training"]["reason"]
+    text = fleet("status").stdout
+    assert "! uc01-local: alarm uc01-local-calibration: ece of uc01-local is too high → millrace retrain uc01" in text
+    assert "refused, " in next(line for line in text.splitlines() if line.startswith("uc06 "))
+    assert "\x1b[" not in text
+
+
+def create_refusing(cloud: Cloud, stack: str) -> None:
+    """A training that ends as one does whose challenger fails its gates."""
+    cloud.sagemaker.delete_pipeline(PipelineName=f"{stack}-training")
+    gate = {
+        "Name": "Gate", "Type": "Condition",
+        "Arguments": {
+            "Conditions": [{"Type": "Equals", "LeftValue": 1, "RightValue": 1}],
+            "IfSteps": [fail("Refused", "not registered: ece is 0.2; expected at most 0.05")], "ElseSteps": [],
+        },
+    }  # fmt: skip
+    create(cloud.sagemaker, f"{stack}-training", gate)
+
+
+def test_names_that_begin_alike_do_not_mix(fleet: Checkout, cloud: Cloud) -> None:
+    cloud.fire("a-local-b-local-drift")
+    try:
+        found = rows(fleet.json("status"))
+        assert [alarm["kind"] for alarm in found["a-local-b-local"]["alarms"] if alarm["state"] == "ALARM"] == ["drift"]
+        assert all(alarm["state"] != "ALARM" for alarm in found["a-local"]["alarms"])
+        assert len(found["a-local"]["alarms"]) == 4
+        # Nor does asking for `a` alone show the other one.
+        assert list(rows(fleet.json("status", "a"))) == ["a-local"]
+    finally:
+        cloud.fire("a-local-b-local-drift", "OK")
+
+
+def test_next_runs_are_told(fleet: Checkout, cloud: Cloud) -> None:
+    schedule = cloud.scheduler.get_schedule(Name="uc10-local-training-backstop")
+    keys = ("Name", "ScheduleExpression", "FlexibleTimeWindow", "Target")
+    cloud.scheduler.update_schedule(**{key: schedule[key] for key in keys}, State="ENABLED")
+    try:
+        row = rows(fleet.json("status", "uc10"))["uc10-local"]
+        assert row["next"]["monitor"]["state"] == "DISABLED"
+        assert row["next"]["monitor"]["at"] is None
+        # Seven days of a cloud whose hours take a minute.
+        ahead = seconds_until(row["next"]["training"]["at"])
+        assert 0 < ahead <= 7 * 86_400 / 60
+        deep = fleet.json("status", "uc10", "--env", "local")
+        states = {each["pipeline"]: (each["state"], each["expression"], each["expected"]) for each in deep["schedules"]}
+        assert states == {"training": ("ENABLED", "rate(7 days)", None), "monitor": ("DISABLED", "rate(1 day)", None)}
+    finally:
+        cloud.scheduler.update_schedule(**{key: schedule[key] for key in keys}, State="DISABLED")
+
+
+def seconds_until(text: str) -> float:
+    return (datetime.fromisoformat(text) - datetime.now(UTC)).total_seconds()
+
+
+# -- a registry that was changed by hand -------------------------------------------------------------------------------
+
+
+def test_what_was_changed_by_hand_is_said_plainly(fleet: Checkout, cloud: Cloud) -> None:
+    sagemaker = cloud.sagemaker
+    arn = "arn:aws:sagemaker:eu-west-1:123456789012:model-package"
+    # The package that serves is deleted.
+    sagemaker.delete_model_package(ModelPackageName=f"{arn}/uc11-local/1")
+    # The endpoint serves a package of another group.
+    cloud.configure("uc12-local", f"{arn}/uc13-local/1", "by-hand")
+    sagemaker.update_endpoint(EndpointName="uc12-local", EndpointConfigName="by-hand")
+    cloud.in_service("uc12-local")
+    # What serves is rejected, and an older one is approved.
+    newer = cloud.register("uc14-local")
+    cloud.configure("uc14-local", newer, "uc14-local-config-0000002")
+    sagemaker.update_endpoint(EndpointName="uc14-local", EndpointConfigName="uc14-local-config-0000002")
+    cloud.in_service("uc14-local")
+    sagemaker.update_model_package(ModelPackageArn=newer, ModelApprovalStatus="Rejected")
+    # Its figures are removed.
+    sagemaker.update_model_package(
+        ModelPackageArn=f"{arn}/uc15-local/1", CustomerMetadataPropertiesToRemove=["roc_auc", "ece", "brier"]
+    )
+    # The group is gone with all that was in it.
+    sagemaker.delete_model_package(ModelPackageName=f"{arn}/uc16-local/1")
+    sagemaker.delete_model_package_group(ModelPackageGroupName="uc16-local")
+    # The model and the configuration behind an endpoint are gone.
+    sagemaker.delete_model(ModelName="uc17-local-config-0a1b2c3")
+    sagemaker.delete_endpoint_config(EndpointConfigName="uc18-local-config-0a1b2c3")
+    found = rows(fleet.json("status"))
+    expected = {
+        "uc11": f"package {arn}/uc11-local/1, which serves, was deleted",
+        "uc12": "endpoint uc12-local serves a model of another group",
+        "uc14": "version 1, the newest approved one, is older than version 2, which serves and is Rejected",
+        "uc15": "version 1, which serves, has no figure for roc_auc, ece, brier",
+        "uc16": "the group of models uc16-local was deleted",
+        "uc17": "model uc17-local-config-0a1b2c3, which serves, was deleted",
+        "uc18": "endpoint configuration uc18-local-config-0a1b2c3, which serves, was deleted",
+    }
+    for name, words in expected.items():
+        row = found[f"{name}-local"]
+        assert any(words in warning for warning in row["warnings"]), (name, row["warnings"])
+        assert f"millrace status {name} --env local" in [need["command"] for need in row["attention"]]
+        assert row["unknown"] == {}
+    for name in ("uc11", "uc16", "uc18"):
+        assert expected[name] in fleet("status", name, "--env", "local").stdout
+    assert any("by-hand, which `pulumi up` has not made" in warning for warning in found["uc12-local"]["warnings"])
+    assert [gate["passed"] for gate in found["uc15-local"]["model"]["gates"]] == [None, None]
+    assert found["uc14-local"]["endpoint"]["version"] == 2
+
+
+# -- stacks that cannot be asked ---------------------------------------------------------------------------------------
+
+
+def test_a_stack_that_cannot_be_asked_is_shown_with_its_reason(cloud: Cloud, tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path, cloud.daemon.state)
+    for name in ("uc20", "new", "broken"):
+        checkout.declare(name)
+    checkout.stack("uc20")
+    checkout.stack("new")
+    checkout.stack("uc20", "dev")
+    checkout.stack("uc20", "prod", more="  aws:profile: nobody\n")
+    (tmp_path / "stacks" / "broken" / "__init__.py").write_text("import no_such_module\n")
+    checkout.stack("broken")
+    (tmp_path / "stacks" / "Pulumi.torn-local.yaml").write_text("config: {\n")
+    (tmp_path / "stacks" / "Pulumi.platform-local.yaml").write_text("config: {}\n")
+    found = checkout.json("status", "--fail-on", "not-asked", code=1)
+    assert list(rows(found)) == ["uc20-local"]
+    reasons = {each["stack"]: each["reason"] for each in found["not_asked"]}
+    assert set(reasons) == {"new-local", "uc20-dev", "uc20-prod", "broken-local", "torn-local"}
+    assert "never deployed" in reasons["new-local"]
+    assert "millrace up new" in reasons["new-local"]
+    assert "no credentials" in reasons["uc20-dev"]
+    assert "nobody" in reasons["uc20-prod"]
+    assert "no_such_module" in reasons["broken-local"]
+    assert "is not YAML" in reasons["torn-local"]
+    assert "uc20-local  account" in checkout("status", "uc20").stdout
+    assert [each["stack"] for each in checkout.json("status", "--env", "dev")["not_asked"]] == ["uc20-dev"]
+    # One stack in depth is the whole of what was asked.
+    assert "no credentials" in checkout("status", "uc20", "--env", "dev", code=1).stderr
+    assert "there is no stack 'uc20-moon'" in checkout("status", "uc20", "--env", "moon", code=1).stderr
+    # A shell whose AWS is the local cloud's is not the account's.
+    said = checkout.json("status", "uc20", AWS_ENDPOINT_URL=cloud.daemon.endpoint_url)
+    assert {each["stack"] for each in said["not_asked"]} == {"uc20-dev", "uc20-prod"}
+    assert "is not local" in said["not_asked"][0]["reason"]
+
+
+def test_without_a_cloud_the_files_are_still_told(millrace: Millrace, tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path / "checkout", millrace.state)
+    checkout.declare("churn")
+    checkout.stack("churn")
+    said = checkout("status").stdout
+    assert "churn-local: the local cloud of" in said
+    assert "is not running" in said
+    assert "no stack answered" in said
+
+
+# -- watch -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cloud, Checkout]]:
+    """One stack in a cloud of its own, which may be stopped."""
+    found = Cloud(tmp_path_factory.mktemp("alone") / "state")
+    try:
+        found.whole("uc21-local")
+        checkout = Checkout(tmp_path_factory.mktemp("checkout"), found.daemon.state)
+        checkout.declare("uc21")
+        checkout.stack("uc21")
+        yield found, checkout
+    finally:
+        found.daemon.stop()
+
+
+def test_watch_tells_changes_and_ends_cleanly(alone: tuple[Cloud, Checkout], tmp_path: Path) -> None:
+    cloud, fleet = alone
+    out = tmp_path / "out"
+    with out.open("w") as file:
+        process_ = subprocess.Popen(
+            [sys.executable, "-m", "cli.main", "watch", "uc21", "--every", "1"],
+            cwd=fleet.folder, env={**fleet.environment, "PYTHONUNBUFFERED": "1"}, stdout=file, stderr=file,
+        )  # fmt: skip
+    try:
+        eventually(lambda: "uc21-local  serves version 1, InService; alarms firing: none" in out.read_text(), 30)
+        cloud.fire("uc21-local-drift")
+        eventually(lambda: "uc21-local  alarm drift: INSUFFICIENT_DATA → ALARM" in out.read_text(), 30)
+        cloud.daemon.stop()
+        eventually(lambda: "uc21-local  does not answer: the local cloud of" in out.read_text(), 30)
+        cloud.daemon.start()
+        eventually(lambda: "uc21-local  answers again" in out.read_text(), 30)
+        process_.send_signal(signal.SIGINT)
+        assert process_.wait(timeout=30) == 0
+        assert "Traceback" not in out.read_text()
+    finally:
+        process_.kill()
+        process_.wait()
+
+
+def test_versions_are_completed_where_somebody_answers(alone: tuple[Cloud, Checkout]) -> None:
+    cloud, fleet = alone
+    program = (
+        "import click\n"
+        "from cli import completion\n"
+        "from cli.target import of_use_case\n"
+        "@click.command()\n"
+        "@of_use_case\n"
+        "@click.argument('version', shell_complete=completion.versions)\n"
+        "def decide(target, version): pass\n"
+        "decide(prog_name='decide', complete_var='ASK')"
+    )
+
+    def offered() -> list[str]:
+        asked = {"ASK": "bash_complete", "COMP_WORDS": "decide uc21 ", "COMP_CWORD": "2"}
+        return subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=fleet.folder, env={**fleet.environment, **asked}, capture_output=True, text=True, check=True,
+        ).stdout.split()  # fmt: skip
+
+    cloud.register("uc21-local", "Rejected")
+    assert offered() == ["plain,2", "plain,1"]
+    cloud.daemon.stop()
+    try:
+        assert offered() == []
+    finally:
+        cloud.daemon.start()
+
+
+def test_watch_on_a_terminal_is_one_screen_that_goes_away(alone: tuple[Cloud, Checkout]) -> None:
+    import pty
+
+    _, fleet = alone
+    master, slave = pty.openpty()
+    process_ = subprocess.Popen(
+        [sys.executable, "-m", "cli.main", "watch", "uc21"],
+        cwd=fleet.folder, env={**fleet.environment, "TERM": "xterm-256color", "COLUMNS": "140", "LINES": "40"},
+        stdin=slave, stdout=slave, stderr=slave,
+    )  # fmt: skip
+    os.close(slave)
+    os.set_blocking(master, False)
+    seen = b""
+
+    def read() -> bytes:
+        nonlocal seen
+        # Nothing yet, or nobody writes any more.
+        with contextlib.suppress(OSError):
+            seen += os.read(master, 65_536)
+        return seen
+
+    try:
+        eventually(lambda: b"uc21" in read() and b"Ctrl-C ends" in read(), 30)
+        process_.send_signal(signal.SIGINT)
+        eventually(lambda: read() is not None and process_.poll() is not None, 30)
+        assert process_.returncode == 0
+        # The screen of before is given back.
+        assert read().count(b"\x1b[?1049h") == read().count(b"\x1b[?1049l") == 1
+    finally:
+        process_.kill()
+        process_.wait()
+        os.close(master)

@@ -1,0 +1,223 @@
+"""`millrace status` of one stack in depth, against resources made by hand as `pulumi up` would make them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.local.hosted import eventually
+from tests.local.jobs import ROLE, bucket
+from tests.local.pipelines import over, start
+
+from .conftest import STACK, Loop, Millrace
+
+LAKE = f"{STACK}-lake-123456789012"
+DEPTH = ("status", "flights", "--env", "local")
+
+
+@pytest.fixture(scope="module")
+def served(loop: Loop) -> Loop:
+    """With an endpoint that serves version 1, pipelines that have run, and a data clock."""
+    _, arn = loop.register("Approved")
+    loop.serve(arn)
+    loop.pipeline("training", "print('done')")
+    loop.pipeline("monitor", "sys.exit('no figures in the capture')")
+    clock = json.dumps({"now": "2013-04-03T00:00:00Z"}).encode()
+    bucket(loop.daemon, LAKE).put_object(Bucket=LAKE, Key="clock.json", Body=clock)
+    return loop
+
+
+def alarm(loop: Loop, kind: str, state: str, reason: str) -> None:
+    cloudwatch = loop.daemon.client("cloudwatch")
+    cloudwatch.put_metric_alarm(
+        AlarmName=f"{STACK}-{kind}", AlarmDescription=f"{kind} is too high.", Namespace="n", MetricName="psi_max",
+        Statistic="Maximum", Period=86_400, EvaluationPeriods=1, Threshold=0.25, TreatMissingData="ignore",
+        ComparisonOperator="GreaterThanThreshold",
+    )  # fmt: skip
+    cloudwatch.set_alarm_state(AlarmName=f"{STACK}-{kind}", StateValue=state, StateReason=reason)
+
+
+def publish(loop: Loop, at: datetime, **figures: float) -> None:
+    """What a run of the monitor publishes."""
+    data: list[dict[str, Any]] = [
+        {"MetricName": name, "Value": value, "Timestamp": at, "Dimensions": [{"Name": "Endpoint", "Value": STACK}]}
+        for name, value in {"heartbeat": 1, **figures}.items()
+    ]
+    loop.daemon.client("cloudwatch").put_metric_data(Namespace=f"Millrace/{STACK}", MetricData=data)
+
+
+@dataclass
+class Seen:
+    """What both forms of the command said of a stack in which much has happened."""
+
+    found: dict[str, Any]
+    shown: str
+    versions: dict[str, int]
+
+    @property
+    def lines(self) -> list[list[str]]:
+        return [line.split() for line in self.shown.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def seen(served: Loop) -> Seen:
+    alarm(served, "drift", "ALARM", "psi is 2")
+    waiting, _ = served.register("PendingManualApproval", ece="0.2")
+    for kind in ("training", "monitor"):
+        over(served.sagemaker, start(served.sagemaker, f"{STACK}-{kind}"))
+    rejected, _ = served.register("PendingManualApproval")
+    served("reject", "flights", str(rejected), "--yes", "--reason", "unfair to small carriers")
+    late, arn = served.register("PendingManualApproval")
+    approved, _ = served.register("Approved")
+    served.sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
+    now = datetime.now(UTC)
+    publish(served, now - timedelta(hours=5), psi_max=0.4, ece=0.06, label_coverage=0.9, skew=0.0)
+    # The newest run has had too few labels for a calibration error: the older one is not its.
+    publish(served, now - timedelta(hours=1), psi_max=0.1, label_coverage=0.2, skew=0.01)
+    sqs = served.daemon.client("sqs")
+    url = sqs.create_queue(QueueName=f"{STACK}-dead-letters")["QueueUrl"]
+    for _ in range(3):
+        sqs.send_message(QueueUrl=url, MessageBody="a trigger that started nothing")
+    trust = {"Effect": "Allow", "Principal": {"Service": "scheduler.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    served.daemon.client("iam").create_role(
+        RoleName="jobs", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    )
+    served.daemon.client("scheduler").create_schedule(
+        Name=f"{STACK}-monitor", ScheduleExpression="rate(3 hours)", FlexibleTimeWindow={"Mode": "OFF"},
+        State="DISABLED",
+        Target={"Arn": f"arn:aws:sagemaker:eu-west-1:123456789012:pipeline/{STACK}-monitor", "RoleArn": ROLE},
+    )  # fmt: skip
+    versions = {"waiting": waiting, "rejected": rejected, "late": late, "approved": approved}
+    return Seen(served.millrace.json(*DEPTH), served(*DEPTH).stdout, versions)
+
+
+def test_what_serves_what_waits_and_what_fires(seen: Seen) -> None:
+    found, waiting = seen.found, seen.versions["waiting"]
+    assert set(found) == {
+        "stack", "use_case", "environment", "region", "account", "deployed", "endpoint", "model", "rollout", "approved",
+        "pending", "warnings", "alarms", "last", "next", "paused", "cost", "unknown", "attention", "data_time",
+        "executions", "figures", "traffic", "registry", "schedules", "dead_letters",
+    }  # fmt: skip
+    endpoint = found["endpoint"]
+    assert (endpoint["status"], endpoint["version"], endpoint["instance_type"]) == ("InService", 1, "ml.m5.large")
+    assert [gate["passed"] for gate in found["model"]["gates"]] == [True, True, True]
+    [pending] = found["pending"]
+    assert pending["version"] == waiting
+    assert {gate["metric"]: gate["passed"] for gate in pending["gates"]}["ece"] is False
+    [fires] = found["alarms"]
+    assert (fires["name"], fires["state"], fires["reason"]) == (f"{STACK}-drift", "ALARM", "psi is 2")
+    assert (fires["metric"], fires["threshold"]) == ("psi_max", 0.25)
+    assert (found["unknown"], found["cost"]["billed"]) == ({}, False)
+    assert "serves version 1 since" in seen.shown
+    assert f"version {waiting} waits for approval: millrace approve flights {waiting}" in seen.shown
+    assert "drift is too high. psi is 2" in seen.shown
+    assert "psi_max > 0.25" in seen.shown
+
+
+def test_executions_and_data_time(seen: Seen) -> None:
+    ran = seen.found["executions"]
+    assert [run["status"] for run in ran["training"]] == ["Succeeded"]
+    [failed] = ran["monitor"]
+    assert (failed["status"], failed["step"]) == ("Failed", "Work")
+    assert ran["features"] == []
+    assert f"! the last monitor failed: {failed['reason']} → millrace logs {STACK}-monitor/" in seen.shown
+    assert seen.found["data_time"] == "2013-04-03T00:00:00.000Z"
+    assert "data time 2013-04-03 00:00:00Z" in seen.shown
+
+
+def test_who_decided_and_why_stands_in_the_registrys_history(seen: Seen) -> None:
+    registered = {each["version"]: each for each in seen.found["registry"]}
+    assert list(registered) == sorted([1, *seen.versions.values()], reverse=True)
+    package = registered[seen.versions["rejected"]]
+    assert (package["approval"], package["reason"]) == ("Rejected", "unfair to small carriers")
+    assert package["changed"] is not None
+    [line] = [line for line in seen.lines if line[:1] == [f"v{seen.versions['rejected']}"]]
+    assert line[1] == "rejected"
+    assert line[-4:] == ["unfair", "to", "small", "carriers"]
+
+
+def test_an_older_version_that_is_approved_late_does_not_serve(seen: Seen) -> None:
+    late, approved = seen.versions["late"], seen.versions["approved"]
+    assert seen.found["approved"] == approved
+    assert any(f"version {late} was approved after version {approved}" in text for text in seen.found["warnings"])
+    assert "millrace deploy flights" in [need["command"] for need in seen.found["attention"]]
+
+
+def test_the_monitors_newest_figures_and_how_old_they_are(seen: Seen) -> None:
+    figures = seen.found["figures"]
+    known = {name: value for name, value in figures.items() if name not in ("at", "age_seconds")}
+    assert known == {"psi_max": 0.1, "label_coverage": 0.2, "skew": 0.01}
+    assert 3600 - 61 <= figures["age_seconds"] <= 3600 + 120
+    assert "monitor: last heard" in seen.shown
+    assert ["psi_max", "0.1"] in seen.lines
+
+
+def test_schedules_and_dead_letters(seen: Seen) -> None:
+    assert seen.found["dead_letters"]["waiting"] == 3
+    assert f"dead letters: 3 waiting in {STACK}-dead-letters" in seen.shown
+    [schedule] = seen.found["schedules"]
+    assert (schedule["pipeline"], schedule["expression"]) == ("monitor", "rate(3 hours)")
+    assert schedule["expected"] == "rate(1 day)"
+    assert "changed by hand: the declaration says rate(1 day)" in seen.shown
+
+
+def test_a_roll_out_under_way_shows_both_fleets(served: Loop, seen: Seen) -> None:
+    version, arn = served.register("Approved")
+    served.sagemaker.create_model(
+        ModelName=f"{STACK}-next", Containers=[{"ModelPackageName": arn}], ExecutionRoleArn=ROLE
+    )
+    variant = {
+        "VariantName": "main", "ModelName": f"{STACK}-next", "InitialInstanceCount": 1, "InstanceType": "ml.m5.large",
+    }  # fmt: skip
+    served.sagemaker.create_endpoint_config(EndpointConfigName=f"{STACK}-next", ProductionVariants=[variant])
+    routing = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 600}
+    served.sagemaker.update_endpoint(
+        EndpointName=STACK, EndpointConfigName=f"{STACK}-next",
+        DeploymentConfig={
+            "BlueGreenUpdatePolicy": {
+                "TrafficRoutingConfiguration": routing, "TerminationWaitInSeconds": 600,
+                "MaximumExecutionTimeoutInSeconds": 3000,
+            },
+            "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": f"{STACK}-drift"}]},
+        },
+    )  # fmt: skip
+    alarm(served, "drift", "OK", "it is over")
+
+    def baking() -> dict[str, Any] | None:
+        described = served.sagemaker.describe_endpoint(EndpointName=STACK)
+        return dict(described) if "PendingDeploymentSummary" in described else None
+
+    eventually(baking, 30)
+    found = served.millrace.json(*DEPTH)
+    assert found["endpoint"]["status"] == "Updating"
+    rolling = found["rollout"]
+    assert (rolling["traffic"], rolling["alarms"]) == ("ALL_AT_ONCE", [f"{STACK}-drift"])
+    assert (rolling["blue"]["config"], rolling["blue"]["version"], rolling["green"]["version"]) == (STACK, 1, version)
+    assert rolling["green"]["stages"]
+    # What is being deployed needs nobody to deploy it.
+    assert "millrace deploy flights" not in [need["command"] for need in found["attention"]]
+    # Where no other environment answers, the table is followed by the same.
+    both = served("status", "flights", AWS_EC2_METADATA_DISABLED="true").stdout
+    assert f"v1 → v{version}, rolling out" in both
+    assert f"green  version {version}: " in both
+    assert f"undone by: {STACK}-drift" in both
+
+
+def test_a_cloud_with_nothing_in_it(millrace: Millrace) -> None:
+    millrace("local", "start")
+    found = millrace.json(*DEPTH)
+    assert found["deployed"] is False
+    assert found["endpoint"]["status"] == "pending its first approved model"
+    assert (found["data_time"], found["model"], found["pending"], found["alarms"]) == (None, None, [], [])
+    assert found["unknown"] == {}
+    assert "never deployed: nothing of it is on this machine: millrace up flights" in millrace(*DEPTH).stdout
+    assert "flights-local: never deployed" in millrace("status", AWS_EC2_METADATA_DISABLED="true").stdout
+
+
+def test_a_cloud_that_does_not_run_is_an_error_of_the_one_and_a_line_of_all(millrace: Millrace) -> None:
+    assert "is not running" in millrace.error(*DEPTH)
+    assert "is not running" in millrace("status", "flights", AWS_EC2_METADATA_DISABLED="true").stdout

@@ -1,0 +1,321 @@
+"""Pausing what starts by itself, and deleting what nothing needs: against resources made by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.local.hosted import IMAGE, eventually
+from tests.local.jobs import ROLE, bucket
+from tests.local.pipelines import create, process
+from tests.local.watched import make_role
+
+from .conftest import STACK, Loop
+
+LAKE = f"{STACK}-lake-123456789012"
+ACCOUNT = "arn:aws:sagemaker:eu-west-1:123456789012"
+PARAMETER = f"/millrace/{STACK}/paused"
+RULE = f"{STACK}-training-on-alarm"
+
+
+@pytest.fixture(scope="module")
+def stack(loop: Loop) -> Loop:
+    """A lake, two pipelines, the monitor's schedule, the backstop and the rule."""
+    bucket(loop.daemon, LAKE)
+    for kind in ("training", "monitor"):
+        loop.pipeline(kind, "print('ran')")
+    schedules(loop)
+    pattern = {"source": ["aws.cloudwatch"], "detail": {"alarmName": [f"{STACK}-drift"]}}
+    loop.daemon.client("events").put_rule(Name=RULE, EventPattern=json.dumps(pattern))
+    return loop
+
+
+def schedules(loop: Loop) -> None:
+    scheduler = loop.daemon.client("scheduler")
+    trigger = make_role(loop.daemon, "scheduler.amazonaws.com", {"sagemaker:StartPipelineExecution": "*"})
+    for name, rate in ((f"{STACK}-monitor", "rate(300 days)"), (f"{STACK}-training-backstop", "rate(365 days)")):
+        scheduler.create_schedule(
+            Name=name,
+            ScheduleExpression=rate,
+            # Not at once.
+            StartDate=datetime.now(UTC) + timedelta(days=300),
+            FlexibleTimeWindow={"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 5},
+            Target={
+                "Arn": f"{ACCOUNT}:pipeline/{STACK}-monitor",
+                "RoleArn": trigger,
+                "RetryPolicy": {"MaximumRetryAttempts": 7, "MaximumEventAgeInSeconds": 600},
+                "SageMakerPipelineParameters": {"PipelineParameterList": [{"Name": "AsOf", "Value": "now"}]},
+            },
+        )
+
+
+def states(loop: Loop) -> dict[str, str]:
+    """The state of each trigger."""
+    scheduler, events = loop.daemon.client("scheduler"), loop.daemon.client("events")
+    found = {
+        each["Name"]: scheduler.get_schedule(Name=each["Name"])["State"]
+        for each in scheduler.list_schedules()["Schedules"]
+    }
+    return {**found, RULE: events.describe_rule(Name=RULE)["State"]}
+
+
+def parameter(loop: Loop) -> dict[str, Any] | None:
+    ssm = loop.daemon.client("ssm")
+    try:
+        document: dict[str, Any] = json.loads(ssm.get_parameter(Name=PARAMETER)["Parameter"]["Value"])
+    except ssm.exceptions.ParameterNotFound:
+        return None
+    return document
+
+
+def test_pause_stops_everything_at_once_and_says_so(stack: Loop) -> None:
+    scheduler = stack.daemon.client("scheduler")
+    before = scheduler.get_schedule(Name=f"{STACK}-monitor")
+    said = stack("pause", "flights", "--reason", "the source is down").stdout
+    assert "all triggers paused since 20" in said
+    assert "because: the source is down" in said
+    assert "next: millrace resume flights" in said
+    assert set(states(stack).values()) == {"DISABLED"}
+    found = parameter(stack)
+    assert found is not None
+    assert set(found) == {"since", "by", "reason"}
+    assert found["reason"] == "the source is down"
+    assert datetime.fromisoformat(found["since"]) <= datetime.now(UTC)
+    # An update of a schedule sends everything: what is left out would be as new.
+    after = scheduler.get_schedule(Name=f"{STACK}-monitor")
+    changes = {"State", "LastModificationDate", "ResponseMetadata"}
+    assert {k: v for k, v in after.items() if k not in changes} == {k: v for k, v in before.items() if k not in changes}
+
+
+def test_a_second_pause_keeps_the_first_one_s_reason_and_stops_what_was_switched_on_by_hand(stack: Loop) -> None:
+    stack.daemon.client("events").enable_rule(Name=RULE)
+    first = parameter(stack)
+    found = stack.millrace.json("pause", "flights", "--only", "retraining")
+    assert parameter(stack) == first
+    assert [each["name"] for each in found["changed"]] == [RULE]
+    assert set(states(stack).values()) == {"DISABLED"}
+
+
+def test_training_by_hand_works_while_paused(stack: Loop) -> None:
+    create_trainable(stack)
+    started = stack.millrace.json("retrain", "flights", "--no-wait")
+    assert started["outcome"] == "started"
+    assert f"training runs on: {started['execution']}" in stack("pause", "flights").stdout
+    assert eventually(lambda: _status(stack, started["execution"]) == "Succeeded", seconds=30)
+
+
+def create_trainable(stack: Loop) -> None:
+    """A training pipeline that takes a moment, with the parameters of the real one."""
+    stack.sagemaker.delete_pipeline(PipelineName=f"{STACK}-training")
+    parameters = [{"Name": name, "Type": "String", "DefaultValue": "x"} for name in ("AsOf", "Champion", "Trigger")]
+    create(stack.sagemaker, f"{STACK}-training", process("Work", "time.sleep(4)"), parameters=parameters)
+
+
+def _status(stack: Loop, execution: str) -> str:
+    described = stack.sagemaker.describe_pipeline_execution(PipelineExecutionArn=execution)
+    return str(described["PipelineExecutionStatus"])
+
+
+def test_resume_enables_what_the_declaration_enables(stack: Loop) -> None:
+    # Data time of flights is moved by replays: its schedules are off whether anything is paused or not.
+    found = stack.millrace.json("resume", "flights")
+    assert (found["paused"], parameter(stack)) == (None, None)
+    assert states(stack) == {f"{STACK}-monitor": "DISABLED", f"{STACK}-training-backstop": "DISABLED", RULE: "ENABLED"}
+    assert "nothing was paused" in stack("resume", "flights").stdout
+
+
+def test_only_one_of_them(stack: Loop) -> None:
+    stack("pause", "flights", "--only", "retraining")
+    found = parameter(stack)
+    assert found is not None
+    assert found["only"] == ["retraining"]
+    assert states(stack)[RULE] == "DISABLED"
+    assert "all triggers paused" in stack("pause", "flights", "--reason", "all of it").stdout
+    stack("resume", "flights")
+    assert "one of 'retraining', 'monitor', 'features'" in stack("pause", "flights", "--only", "x", code=2).stderr
+
+
+def test_a_parameter_that_somebody_wrote_is_no_permission(stack: Loop) -> None:
+    stack.daemon.client("ssm").put_parameter(Name=PARAMETER, Type="String", Value="yes")
+    said = stack("pause", "flights", code=1).stderr
+    assert f"SSM parameter {PARAMETER} is 'yes'; expected JSON" in said
+    assert "millrace resume flights" in said
+    stack("resume", "flights")
+    assert parameter(stack) is None
+
+
+def test_triggers_that_were_deleted_by_hand(stack: Loop) -> None:
+    scheduler, events = stack.daemon.client("scheduler"), stack.daemon.client("events")
+    rule = events.describe_rule(Name=RULE)
+    events.delete_rule(Name=RULE)
+    for name in (f"{STACK}-monitor", f"{STACK}-training-backstop"):
+        scheduler.delete_schedule(Name=name)
+    try:
+        said = stack("pause", "flights", code=1).stderr
+        assert "neither schedules nor a rule" in said
+        assert parameter(stack) is None
+    finally:
+        events.put_rule(Name=RULE, EventPattern=rule["EventPattern"])
+        schedules(stack)
+
+
+# -- gc ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def used(stack: Loop) -> Iterator[Loop]:
+    """Three versions were deployed one after the other, the last serves; a lake with what they were made from."""
+    sagemaker, s3 = stack.sagemaker, stack.daemon.client("s3")
+    for number in (1, 2, 3):
+        execution = f"{ACCOUNT}:pipeline/{STACK}-training/execution/made{number}"
+        code = {"code_uri": f"s3://{LAKE}/code/millrace-flights-{number}.pyz"}
+        _, arn = stack.register("Approved", execution=execution, **code)
+        deploy(stack, number, arn)
+        for key in (f"snapshots/made{number}/raw/events.parquet", f"datasets/made{number}/rows.parquet"):
+            s3.put_object(Bucket=LAKE, Key=key, Body=b"needed")
+        s3.put_object(Bucket=LAKE, Key=f"code/millrace-flights-{number}.pyz", Body=b"needed")
+    for key in (
+        "snapshots/refused/raw/events.parquet", "datasets/refused/rows.parquet", "models/refused/model.tar.gz",
+        "code/millrace-flights-old.pyz", "quarantine/job-1/validation.json",
+    ):  # fmt: skip
+        s3.put_object(Bucket=LAKE, Key=key, Body=b"x" * 1000)
+    for key in ("evaluations/refused/evaluation.json", "capture/2013/a.jsonl", "offline/b.parquet", "clock.json"):
+        s3.put_object(Bucket=LAKE, Key=key, Body=b'{"now": "2013-04-01T00:00:00+00:00"}')
+    sagemaker.create_model(
+        ModelName="flights-local-model-b", Containers=[{"Image": IMAGE, "ModelDataUrl": "s3://cli/model.tar.gz"}],
+        ExecutionRoleArn=ROLE,
+    )  # fmt: skip
+    yield stack
+    assert eventually(lambda: in_service(stack), seconds=60)
+    sagemaker.delete_endpoint(EndpointName=STACK)
+    assert eventually(lambda: not sagemaker.list_endpoints()["Endpoints"])
+    for each in sagemaker.list_endpoint_configs()["EndpointConfigs"]:
+        sagemaker.delete_endpoint_config(EndpointConfigName=each["EndpointConfigName"])
+    for each in sagemaker.list_models()["Models"]:
+        sagemaker.delete_model(ModelName=each["ModelName"])
+    for each in s3.list_objects_v2(Bucket=LAKE).get("Contents", []):
+        s3.delete_object(Bucket=LAKE, Key=each["Key"])
+    stack.forget_models()
+
+
+def deploy(stack: Loop, number: int, arn: str) -> None:
+    """As Pulumi would: with names of its own for model and configuration."""
+    sagemaker = stack.sagemaker
+    model, config = f"{STACK}-model-000000{number}", f"{STACK}-config-000000{number}"
+    sagemaker.create_model(ModelName=model, PrimaryContainer={"ModelPackageName": arn}, ExecutionRoleArn=ROLE)
+    variant = {"VariantName": "main", "ModelName": model, "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
+    sagemaker.create_endpoint_config(EndpointConfigName=config, ProductionVariants=[variant])
+    if number == 1:
+        sagemaker.create_endpoint(EndpointName=STACK, EndpointConfigName=config)
+    else:
+        sagemaker.update_endpoint(EndpointName=STACK, EndpointConfigName=config)
+    assert eventually(lambda: in_service(stack), seconds=30)
+
+
+def in_service(stack: Loop) -> bool:
+    return bool(stack.sagemaker.describe_endpoint(EndpointName=STACK)["EndpointStatus"] == "InService")
+
+
+def there(stack: Loop) -> set[str]:
+    """Names of configurations and models, keys of objects."""
+    sagemaker, s3 = stack.sagemaker, stack.daemon.client("s3")
+    return {
+        *(each["EndpointConfigName"] for each in sagemaker.list_endpoint_configs()["EndpointConfigs"]),
+        *(each["ModelName"] for each in sagemaker.list_models()["Models"]),
+        *(each["Key"] for each in s3.list_objects_v2(Bucket=LAKE).get("Contents", [])),
+    }
+
+
+UNNEEDED = {
+    "snapshots/refused/raw/events.parquet", "datasets/refused/rows.parquet", "models/refused/model.tar.gz",
+    "code/millrace-flights-old.pyz", "quarantine/job-1/validation.json",
+}  # fmt: skip
+
+
+def test_gc_deletes_what_nothing_needs_and_can_be_run_again(used: Loop) -> None:
+    before = there(used)
+    assert "nothing to delete" in used("gc", "flights").stdout
+    assert "younger than asked for: --older-than takes them too" in used("gc", "flights", "--yes").stdout
+    seen = used.millrace.json("gc", "flights", "--older-than", "0d", "--keep", "1", "--dry-run")
+    assert (seen["dry_run"], seen["deleted"], seen["bytes"]) == (True, [], 5000)
+    asked = used("gc", "flights", "--older-than", "0d", "--keep", "1", stdin="n\n", code=1)
+    assert "nothing was changed" in asked.stderr
+    assert there(used) == before
+    rows = [line.split() for line in asked.stdout.splitlines()]
+    assert ["objects", "snapshots/refused/", "1.0", "KB"] in [row[:4] for row in rows]
+    done = used.millrace.json("gc", "flights", "--older-than", "0d", "--keep", "1", "--yes")
+    assert sorted(done["deleted"]) == sorted(item["name"] for item in seen["items"])
+    # One version before the one that serves keeps what a rollback stands on.
+    old = {f"{STACK}-config-0000001", f"{STACK}-model-0000001"}
+    assert before - there(used) == UNNEEDED | old
+    assert "nothing to delete" in used("gc", "flights", "--older-than", "0d", "--keep", "1").stdout
+    assert '{"score": 0.5}' in used("invoke", "flights", "--json", "[1]").stdout
+
+
+def test_gc_keeps_everything_that_a_model_may_have_been_made_from(used: Loop) -> None:
+    before = there(used)
+    used.register("Rejected")
+    found = used.millrace.json("gc", "flights", "--older-than", "0d", "--yes")
+    assert [line for line in found["kept"] if line.startswith("everything under")] == [
+        f"everything under {prefix}/: version {_newest(used)} does not say which execution made it"
+        for prefix in ("snapshots", "datasets", "models")
+    ] + [f"everything under code/: version {_newest(used)} does not say which code made it"]
+    assert before - there(used) == {"quarantine/job-1/validation.json"}
+
+
+def test_gc_keeps_out_of_a_roll_out(used: Loop) -> None:
+    before = there(used)
+    config = f"{STACK}-config-0000001"
+    policy = {"TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 600}}
+    used.sagemaker.update_endpoint(
+        EndpointName=STACK,
+        EndpointConfigName=config,
+        DeploymentConfig={"BlueGreenUpdatePolicy": {**policy, "TerminationWaitInSeconds": 600}},
+    )
+    said = used("gc", "flights", "--older-than", "0d", "--yes", code=1).stderr
+    assert f"endpoint {STACK} is Updating: any of its configurations may be what it goes back to" in said
+    assert there(used) == before
+
+
+def test_gc_ends_uploads_that_were_broken_off(stack: Loop) -> None:
+    s3 = stack.daemon.client("s3")
+    started = s3.create_multipart_upload(Bucket=LAKE, Key="models/x/model.tar.gz")["UploadId"]
+    part = {"Bucket": LAKE, "Key": "models/x/model.tar.gz", "UploadId": started}
+    s3.upload_part(**part, PartNumber=1, Body=b"x" * 700)
+    found = stack.millrace.json("gc", "flights", "--older-than", "0d", "--yes")
+    [item] = [item for item in found["items"] if item["kind"] == "incomplete upload"]
+    assert (item["name"], item["bytes"]) == ("models/x/model.tar.gz", 700)
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket=LAKE)
+
+
+def _newest(stack: Loop) -> int:
+    listed = stack.sagemaker.list_model_packages(
+        ModelPackageGroupName=STACK, SortBy="CreationTime", SortOrder="Descending"
+    )
+    return int(listed["ModelPackageSummaryList"][0]["ModelPackageVersion"])
+
+
+# -- destroy, where an account would be --------------------------------------------------------------------------------
+
+
+def test_what_is_said_to_type_next_names_the_environment_and_destroy_asks_for_the_stack_s_name(stack: Loop) -> None:
+    ssm = stack.daemon.client("ssm")
+    stack.sagemaker.create_model_package_group(ModelPackageGroupName="flights-dev")
+    said = stack("approve", "flights", "--env", "dev", code=1, MILLRACE_STAND_IN="1").stderr
+    assert "train: millrace retrain flights --env dev" in said
+    assert "never deployed" in stack("destroy", "flights", "--env", "dev", MILLRACE_STAND_IN="1").stdout
+
+    # As an interrupted one leaves it.
+    name = "/millrace/flights-dev/paused"
+    ssm.put_parameter(Name=name, Type="String", Value='{"since": "2026-11-23T08:00:00Z", "by": "anna", "reason": ""}')
+    wrong = stack("destroy", "flights", "--env", "dev", stdin="y\n", code=1, MILLRACE_STAND_IN="1")
+    assert "type the stack's name, flights-dev" in wrong.stdout
+    assert "'y' is not 'flights-dev'; nothing was changed" in wrong.stderr
+    assert ssm.get_parameter(Name=name)
+    stack("destroy", "flights", "--env", "dev", stdin="flights-dev\n", MILLRACE_STAND_IN="1")
+    with pytest.raises(ssm.exceptions.ParameterNotFound):
+        ssm.get_parameter(Name=name)

@@ -1,0 +1,99 @@
+"""What is paused starts nothing: the parameter that says so, and the schedules and the rule that heed it."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+
+from components.mlops_stack import MlopsStack, MlopsStackArgs
+from components.pausing import paused
+from local import client
+from millrace import Environment, FeatureTable, Monitoring, Retraining, UseCase
+from millrace.names import PAUSABLE, Names
+from tests.components import mocked
+from tests.components.flights_stack import BUNDLE
+from tests.local.conftest import CloudDaemon, cloud_daemon
+
+__all__ = ["cloud_daemon"]
+
+NAMES = Names("small", "local", mocked.ACCOUNT, "eu-west-1")
+#: What starts by itself → the resource's name, and the one that AWS knows.
+TRIGGERS = {
+    "monitor": [("small-local-monitor-schedule", NAMES.monitor_pipeline)],
+    "features": [("small-local-features-schedule", NAMES.features_pipeline)],
+    "retraining": [
+        ("small-local-retraining-backstop", NAMES.retraining_backstop),
+        ("small-local-retraining-on-alarm", NAMES.retraining_rule),
+    ],
+}
+
+
+def states(*what: str, **environment: Any) -> dict[str, str]:
+    """State of each schedule and of the rule of retraining, where that is paused."""
+    use_case = UseCase(
+        name="small", target="y", key="k", event_time="t",
+        tables=[FeatureTable("w", entity="e", columns={"v": "number"})],
+        monitoring=Monitoring(calibration_alarm=0.1),
+        retraining=Retraining(on=("drift", "calibration"), every=timedelta(days=7)),
+    )  # fmt: skip
+    where = Environment(name="local", **environment)
+    args = MlopsStackArgs(use_case, where, mocked.ACCOUNT, "aws", Path("bundles") / BUNDLE, paused=what)
+    found = mocked.run(lambda: MlopsStack("small", args))
+    names = {name for pairs in TRIGGERS.values() for name, _ in pairs}
+    assert {found[name].inputs["name"] for name in names} == {each for pairs in TRIGGERS.values() for _, each in pairs}
+    return {name: found[name].inputs["state"] for name in names}
+
+
+@pytest.mark.parametrize("what", [(), *((each,) for each in PAUSABLE), PAUSABLE])
+def test_what_is_paused_is_disabled_and_nothing_else(what: tuple[str, ...]) -> None:
+    assert set(TRIGGERS) == set(PAUSABLE)
+    assert states(*what) == {
+        name: "DISABLED" if kind in what else "ENABLED" for kind, pairs in TRIGGERS.items() for name, _ in pairs
+    }
+
+
+def test_where_replays_move_time_schedules_are_off_and_the_rule_is_on() -> None:
+    found = states(replay_from="2013-04-01T00:00:00Z")
+    assert [name for name, state in found.items() if state == "ENABLED"] == ["small-local-retraining-on-alarm"]
+
+
+def test_who_is_told_of_failures_is_told_while_everything_is_paused() -> None:
+    use_case = UseCase(name="small", target="y", key="k", event_time="t")
+    args = MlopsStackArgs(use_case, Environment(name="local"), mocked.ACCOUNT, "aws", Path(BUNDLE), paused=PAUSABLE)
+    found = mocked.run(lambda: MlopsStack("small", args))
+    assert "state" not in found["small-local-notifications-failures"].inputs
+
+
+@pytest.fixture
+def ssm(cloud_daemon: CloudDaemon, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A client of the local cloud, to which this process's boto3 speaks too."""
+    for name, value in client.environment(cloud_daemon.running, cloud_daemon.state).items():
+        monkeypatch.setenv(name, value)
+    return cloud_daemon.client("ssm")
+
+
+def test_the_parameter_says_what_is_paused(ssm: Any) -> None:
+    name = NAMES.pause_parameter
+    assert name == "/millrace/small-local/paused"
+    assert paused(client.REGION, name, PAUSABLE) == frozenset()
+    document = {"since": "2026-11-23T08:00:00Z", "by": "anna", "reason": ""}
+    ssm.put_parameter(Name=name, Type="String", Value=json.dumps(document))
+    assert paused(client.REGION, name, PAUSABLE) == set(PAUSABLE)
+    ssm.put_parameter(Name=name, Value=json.dumps({**document, "only": ["retraining"]}), Overwrite=True)
+    assert paused(client.REGION, name, PAUSABLE) == {"retraining"}
+    ssm.delete_parameter(Name=name)
+    assert paused(client.REGION, name, PAUSABLE) == frozenset()
+
+
+@pytest.mark.parametrize("text", ["yes", "[]", '{"only": ["lunch"]}', '{"only": 3}'])
+def test_what_cannot_be_understood_is_no_permission_to_go_on(ssm: Any, text: str) -> None:
+    ssm.put_parameter(Name="/odd", Type="String", Value=text, Overwrite=True)
+    with pytest.raises(
+        pulumi.RunError, match=r"SSM parameter /odd is .*; expected JSON .* `millrace resume` deletes it"
+    ):
+        paused(client.REGION, "/odd", PAUSABLE)

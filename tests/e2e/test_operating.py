@@ -1,0 +1,206 @@
+"""The person on call: pause, go back, clean up, take down; in a stack whose data are protected, as in production."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import pytest
+
+from .stand import Stand, eventually
+
+pytestmark = pytest.mark.timeout(600)
+
+STACK = "churn-local"
+_FILE = re.compile(r"```(?:python|yaml)\n# (stacks/\S+)\n(.*?)```", re.DOTALL)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _up(stand: Stand) -> None:
+    """Two versions, the second serves; triggers by alarm and by time, a bake to act in, protected data."""
+    for name, text in _FILE.findall((stand.folder / "README.md").read_text()):
+        (stand.folder / name).parent.mkdir(exist_ok=True)
+        (stand.folder / name).write_text(text)
+    declaration = stand.folder / "stacks" / "churn" / "__init__.py"
+    triggers = 'retraining=Retraining(on=("drift",), every=timedelta(days=365)),\n)'
+    text = declaration.read_text().rstrip().removesuffix(")").rstrip() + f",\n    {triggers}\n"
+    declaration.write_text(
+        "from datetime import timedelta\n\n" + text.replace("import Gate,", "import Gate, Retraining,")
+    )
+    configure(stand, ("promotion: automatic", "promotion: manual"), ("force_destroy: true", "force_destroy: false"))
+    config = stand.folder / "stacks" / f"Pulumi.{STACK}.yaml"
+    config.write_text(config.read_text().rstrip() + "\n    rollout:\n      bake_seconds: 300\n")
+    stand.millrace("up", "churn", "--json", timeout=500)
+    stand.millrace("approve", "churn", "--yes", "--deploy")
+
+
+def configure(stand: Stand, *changes: tuple[str, str]) -> None:
+    """Change the stack's configuration."""
+    path = stand.folder / "stacks" / f"Pulumi.{STACK}.yaml"
+    text = path.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
+
+
+def pulumi(stand: Stand, *arguments: str) -> dict[str, Any]:
+    """The document that the stock Pulumi CLI prints."""
+    done = subprocess.run(
+        ["pulumi", *arguments, "--stack", STACK, "--non-interactive"],
+        cwd=stand.folder, env=stand.environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def unchanged(stand: Stand) -> bool:
+    """Whether a preview has nothing to do."""
+    return set(pulumi(stand, "preview", "--json")["changeSummary"]) == {"same"}
+
+
+def serving(stand: Stand) -> int:
+    sagemaker = stand.client("sagemaker")
+    config = sagemaker.describe_endpoint(EndpointName=STACK)["EndpointConfigName"]
+    model = sagemaker.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"][0]["ModelName"]
+    return int(sagemaker.describe_model(ModelName=model)["PrimaryContainer"]["ModelPackageName"].rpartition("/")[2])
+
+
+def approvals(stand: Stand) -> dict[int, str]:
+    found = stand.client("sagemaker").list_model_packages(ModelPackageGroupName=STACK)["ModelPackageSummaryList"]
+    return {each["ModelPackageVersion"]: each["ModelApprovalStatus"] for each in found}
+
+
+def said(stand: Stand, *arguments: str) -> Any:
+    """What a command says with ``--json``."""
+    return json.loads(stand.millrace(*arguments, "--json").stdout)
+
+
+def test_paused_is_paused_through_previews_and_deployments(stand: Stand) -> None:
+    assert serving(stand) == 1
+    paused = said(stand, "pause", "churn", "--reason", "the source is down")
+    assert paused["refreshed"] is True
+    assert {each["name"]: each["state"] for each in paused["triggers"]} == {
+        f"{STACK}-monitor": "DISABLED",
+        f"{STACK}-training-backstop": "DISABLED",
+        f"{STACK}-training-on-alarm": "DISABLED",
+    }
+    assert unchanged(stand)
+    # By hand one still trains; without a champion to beat, the same data give a model that waits for a person.
+    trained = said(stand, "retrain", "churn", "--champion", "none")
+    assert (trained["outcome"], trained["version"], trained["approval"]) == ("registered", 2, "PendingManualApproval")
+    deployed = said(stand, "approve", "churn", "2", "--yes", "--deploy")
+    assert (deployed["deployed"], serving(stand)) == (2, 2)
+    scheduler, events = stand.client("scheduler"), stand.client("events")
+    assert scheduler.get_schedule(Name=f"{STACK}-monitor")["State"] == "DISABLED"
+    assert events.describe_rule(Name=f"{STACK}-training-on-alarm")["State"] == "DISABLED"
+
+    resumed = said(stand, "resume", "churn")
+    assert {each["state"] for each in resumed["triggers"]} == {"ENABLED"}
+    assert unchanged(stand)
+
+
+def test_a_rollback_that_an_alarm_undoes_leaves_the_registry_as_it_was(stand: Stand) -> None:
+    watcher = threading.Thread(target=_alarm_in_the_bake, args=(stand,))
+    watcher.start()
+    done = stand.millrace("rollback", "churn", "--yes", "--reason", "calls are wrong", code=1)
+    watcher.join()
+    assert "rolled back" in done.stderr
+    assert f"{STACK}-errors" in done.stderr
+    assert "put back: version 2 is Approved again" in done.stderr
+    assert (serving(stand), approvals(stand)) == (2, {1: "Approved", 2: "Approved"})
+
+
+def _alarm_in_the_bake(stand: Stand) -> None:
+    sagemaker, cloudwatch = stand.client("sagemaker"), stand.client("cloudwatch")
+
+    def bakes() -> bool | None:
+        pending = sagemaker.describe_endpoint(EndpointName=STACK).get("PendingDeploymentSummary", {})
+        statuses = [status for each in pending.get("ProductionVariants", []) for status in each["VariantStatus"]]
+        return True if any(status["Status"] == "Baking" for status in statuses) else None
+
+    eventually(bakes, "the bake", 60)
+    cloudwatch.set_alarm_state(AlarmName=f"{STACK}-errors", StateValue="ALARM", StateReason="set by the test")
+
+
+def test_a_program_that_cannot_be_deployed_is_found_before_anything_is_decided(stand: Stand) -> None:
+    data = stand.folder / "stacks" / "churn" / "data.py"
+    text = data.read_text()
+    try:
+        data.write_text(text + "\ndef broken(:\n")
+        done = stand.millrace("rollback", "churn", "--yes", code=1)
+    finally:
+        data.write_text(text)
+    assert "data.py" in done.stderr
+    assert (serving(stand), approvals(stand)) == (2, {1: "Approved", 2: "Approved"})
+
+
+def test_a_rollback_serves_the_version_before_and_says_so(stand: Stand) -> None:
+    def is_over() -> bool | None:
+        alarms = stand.client("cloudwatch").describe_alarms(AlarmNames=[f"{STACK}-errors"])["MetricAlarms"]
+        return True if alarms[0]["StateValue"] == "OK" else None
+
+    eventually(is_over, "the alarm to be over", 60)
+    found = said(stand, "rollback", "churn", "--yes", "--reason", "calls are wrong")
+    assert (found["from"], found["to"], found["rejected"], found["deployed"]) == (2, 1, [2], True)
+    assert (serving(stand), approvals(stand)) == (1, {1: "Approved", 2: "Rejected"})
+    assert unchanged(stand)
+
+
+def test_gc_leaves_what_serves_and_what_pulumi_knows(stand: Stand) -> None:
+    sagemaker = stand.client("sagemaker")
+    before = len(sagemaker.list_endpoint_configs()["EndpointConfigs"])
+    assert before >= 3
+    found = said(stand, "gc", "churn", "--older-than", "0d", "--keep", "0", "--yes")
+    assert {item["kind"] for item in found["items"]} == {"endpoint configuration", "model"}
+    assert len(sagemaker.list_endpoint_configs()["EndpointConfigs"]) == len(sagemaker.list_models()["Models"]) == 1
+    assert unchanged(stand)
+    asked = {"customer": "a", "asked_at": "2030-01-01T00:00:00Z", "calls": 8, "plan": "basic"}
+    answered = json.loads(stand.millrace("invoke", "churn", "--json", json.dumps(asked), "--json-output").stdout)
+    assert answered["answer"]["score"] > 0.7
+
+
+def test_destroy_goes_on_where_it_was_broken_off_and_keeps_the_data(stand: Stand) -> None:
+    refused = stand.millrace("destroy", "churn", "--yes", "--delete-data", code=1)
+    assert "does not set force_destroy; --delete-data is refused, nothing was changed" in refused.stderr
+    sagemaker = stand.client("sagemaker")
+    with subprocess.Popen(
+        [sys.executable, "-m", "cli.main", "destroy", "churn", "--yes"],
+        cwd=stand.folder, env=stand.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    ) as process:  # fmt: skip
+        eventually(lambda: True if not sagemaker.list_endpoints()["Endpoints"] else None, "the endpoint to go", 60)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+        assert "Traceback" not in output
+        assert process.returncode in (0, 130), output
+    found = said(stand, "destroy", "churn", "--yes")
+    assert {each["type"] for each in found["kept"]} == {"Bucket", "Key", "ModelPackageGroup"}
+    assert any("pulumi state unprotect" in line for line in found["next"])
+    assert [sagemaker.list_models()["Models"], sagemaker.list_endpoint_configs()["EndpointConfigs"]] == [[], []]
+    assert sagemaker.list_pipelines()["PipelineSummaries"] == []
+    assert approvals(stand) == {1: "Approved", 2: "Rejected"}
+    kinds = {each["type"] for each in pulumi(stand, "stack", "export")["deployment"]["resources"]}
+    # Without its settings a bucket that is kept would be readable over plain HTTP.
+    assert "aws:s3/bucketPolicy:BucketPolicy" in kinds
+    assert "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration" in kinds
+    assert "taken down already, but for what is kept" in stand.millrace("destroy", "churn", "--yes").stdout
+
+
+def test_protected_data_go_only_when_it_is_insisted_on(stand: Stand) -> None:
+    configure(stand, ("force_destroy: false", "force_destroy: true"))
+    refused = stand.millrace("destroy", "churn", "--yes", code=1)
+    assert "its data are protected" in refused.stderr
+    assert f"{STACK}-lake-bucket" in refused.stderr
+    done = stand.millrace("destroy", "churn", "--yes", "--delete-data")
+    assert f"nothing of {STACK} is left" in done.stdout
+    assert stand.client("s3").list_buckets()["Buckets"] == []
+    assert stand.client("sagemaker").list_model_package_groups()["ModelPackageGroupSummaryList"] == []
+    assert stand.client("ssm").describe_parameters()["Parameters"] == []
+    again = stand.millrace("destroy", "churn", "--yes")
+    assert "it was never deployed, or is destroyed already; nothing to do" in again.stdout
+    assert (stand.folder / "stacks" / f"Pulumi.{STACK}.yaml").exists()
