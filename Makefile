@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 SHELL := /bin/bash
 
-.PHONY: up test lint types layers engine bench lock setup
+.PHONY: up test lint types layers engine docs bench lock setup
 .DELETE_ON_ERROR:
 
 # The whole loop of the first use case on this machine, up to a real prediction.
@@ -26,6 +26,11 @@ layers: setup
 # Before the tests, because a first build takes longer than a test may.
 engine: setup
 	$(BIN)/python -m local.engine
+
+# The pages of docs/ as a site in build/site; what is made of the code and of numbers is made anew first.
+docs: setup
+	@$(BIN)/python -m cli.reference && $(BIN)/python docs/diagrams/draw.py
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict && echo "build/site/index.html, or $(BIN)/mkdocs serve"
 
 # The time of every stage, of previews and invocations, and the daemon's memory.
 bench: setup

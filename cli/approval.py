@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cli import registry, rollout, serving
+from cli import completion, registry, rollout, serving
 from cli.errors import CliError
 from cli.hints import named
 from cli.output import json_option, moment, say, table, write_json
@@ -38,14 +38,16 @@ def _decision(function: Callable[..., Any]) -> Callable[..., Any]:
     function = click.option("--deploy", is_flag=True, help="Deploy afterwards, and wait until it serves.")(function)
     function = click.option("--reason", default="", help="Why; it is kept with the model.")(function)
     function = click.option("--yes", is_flag=True, help="Do not ask.")(function)
-    function = click.argument("version", type=click.IntRange(min=1), required=False)(function)
+    function = click.argument(
+        "version", type=click.IntRange(min=1), required=False, shell_complete=completion.versions
+    )(function)
     return of_use_case(function)
 
 
 @click.command()
 @_decision
 def approve(target: Target, version: int | None, yes: bool, reason: str, deploy: bool, as_json: bool) -> None:
-    """Let a registered model serve at the next `pulumi up`.
+    """Let a registered model serve from the next deployment on.
 
     VERSION is the newest one that waits for approval, unless it is given. A model that fails a gate is approved only
     with a --reason, and one that is older than an approved one not at all: that is `millrace rollback`.

@@ -29,7 +29,7 @@ COMMANDS = {
     "report": ("cli.report", "A page about a use case for people who decide: quality, drift, history, cost."),
     "retrain": ("cli.retrain", "Train a challenger and say whether it is better."),
     "run": ("cli.run", "Run a pipeline and show its steps."),
-    "approve": ("cli.approval", "Let a registered model serve at the next `pulumi up`."),
+    "approve": ("cli.approval", "Let a registered model serve from the next deployment on."),
     "reject": ("cli.approval", "Keep a model from serving, or take one back."),
     "rollback": ("cli.rollback", "Serve the previous model again, or a named version."),
     "pause": ("cli.pause", "Stop schedules and triggers until they are resumed."),

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from cli import registry, rollout, serving, stack_state
+from cli import completion, registry, rollout, serving, stack_state
 from cli.approval import check_reason, yes_with_json
 from cli.errors import CliError
 from cli.hints import named
@@ -41,7 +41,12 @@ class Plan:
 
 @click.command()
 @of_use_case
-@click.option("--to", type=click.IntRange(min=1), help="Default: the approved version before the one that serves.")
+@click.option(
+    "--to",
+    type=click.IntRange(min=1),
+    shell_complete=completion.versions,
+    help="Default: the approved version before the one that serves.",
+)
 @click.option("--reason", default="", help="Why; it is kept with the models that are rejected.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--no-deploy", is_flag=True, help="Decide in the registry only; the next deployment does the rest.")

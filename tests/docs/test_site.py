@@ -1,0 +1,176 @@
+"""The site: built strictly and offline, loading nothing from anywhere, with links that lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlsplit
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DOCS = REPOSITORY / "docs"
+
+#: Attributes by which a page loads something; the links that people follow are `href` of `a`.
+_LOADING = ("src", "srcset", "href", "data", "poster", "action", "formaction", "background", "style", "xlink:href")
+#: What an address begins with that another machine would answer.
+_ELSEWHERE = re.compile(r"(?:^|[\s\"'(,])((?:https?:)?//[^\s\"'),]+)", re.IGNORECASE)
+#: Hosts that people may be sent to; few, because a page should stand alone.
+_HOSTS = frozenset(
+    {"keepachangelog.com", "www.pulumi.com", "docs.aws.amazon.com", "docs.github.com", "docs.gitlab.com"}
+)
+
+
+@dataclass
+class Page(HTMLParser):
+    """What a built page loads, where it leads and what can be led to in it."""
+
+    loads: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    anchors: set[str] = field(default_factory=set)
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name in ("id", "name") and value:
+                self.anchors.add(value)
+            elif tag == "a" and name == "href":
+                self.links.append(value or "")
+            elif name in _LOADING and value:
+                self.loads.append(value)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site; the build itself is the test that every page of the navigation and every link within is there."""
+    folder = tmp_path_factory.mktemp("docs") / "site"
+    # Proxies that nobody answers at: a build that fetched something would fail.
+    nobody = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "NO_MKDOCS_2_WARNING": "1"}
+    # Not --quiet: it would hide warnings from --strict too.
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env={**os.environ, **nobody}, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pages(site: Path) -> dict[Path, Page]:
+    """Every HTML page, parsed."""
+    found: dict[Path, Page] = {}
+    for path in sorted(site.rglob("*.html")):
+        found[path] = Page()
+        found[path].feed(path.read_text())
+    assert len(found) > 8
+    return found
+
+
+def test_no_page_loads_anything_from_elsewhere(site: Path, pages: dict[Path, Page]) -> None:
+    loaded = {
+        (path.relative_to(site).as_posix(), address)
+        for path, page in pages.items()
+        for load in page.loads
+        for address in _ELSEWHERE.findall(load)
+    }
+    assert loaded == set()
+
+
+def test_no_style_and_no_diagram_loads_anything_from_elsewhere(site: Path) -> None:
+    for path in [*site.rglob("*.css"), *site.rglob("*.svg")]:
+        text = path.read_text()
+        found = re.findall(r"url\(\s*[\"']?((?:https?:)?//[^)]*)\)|@import\s+[\"'](http[^\"']*)", text)
+        found += re.findall(r"(?:xlink:)?href=\"(https?://[^\"]*)\"", text)
+        assert found == [], path
+
+
+def test_nothing_makes_the_theme_s_script_fetch(pages: dict[Path, Page], site: Path) -> None:
+    # It would fetch Mermaid for a diagram of that kind, and facts of a repository that is named.
+    for path in pages:
+        html = path.read_text()
+        assert 'class="mermaid"' not in html, path
+        assert 'data-md-component="source"' not in html, path
+
+
+def test_people_are_sent_to_few_places_outside(pages: dict[Path, Page]) -> None:
+    hosts = {urlsplit(link).hostname for page in pages.values() for link in page.links if urlsplit(link).scheme}
+    assert hosts <= _HOSTS
+
+
+def test_every_link_of_a_page_leads_to_a_page_and_a_place_in_it(site: Path, pages: dict[Path, Page]) -> None:
+    broken = [
+        f"{path.relative_to(site)}: {link}"
+        for path, page in pages.items()
+        if path.name != "404.html"
+        for link in page.links
+        if not urlsplit(link).scheme and not _leads_somewhere(link, path, pages)
+    ]
+    assert broken == []
+
+
+def _leads_somewhere(link: str, path: Path, pages: dict[Path, Page]) -> bool:
+    address, anchor = urldefrag(link)
+    target = (path.parent / unquote(address)).resolve() if address else path
+    if target.is_dir():
+        target = target / "index.html"
+    if not target.is_file():
+        return False
+    return not anchor or target not in pages or unquote(anchor) in pages[target].anchors
+
+
+def test_every_decision_stands_in_the_navigation(site: Path, pages: dict[Path, Page]) -> None:
+    links = {link.rpartition("/")[2] for link in pages[site / "adr" / "0001-aws-on-one-machine.html"].links}
+    decisions = {path.with_suffix(".html").name for path in (DOCS / "adr").glob("*.md")}
+    assert decisions
+    assert decisions <= links
+
+
+def test_the_search_knows_the_pages(site: Path) -> None:
+    index = (site / "search" / "search_index.json").read_text()
+    for word in ("point-in-time", "blue/green", "millrace rollback"):
+        assert word in index.lower(), word
+
+
+def _markdown() -> list[Path]:
+    first = [REPOSITORY / name for name in ("README.md", "CHANGELOG.md", "benchmarks/README.md")]
+    return [*first, *sorted(DOCS.rglob("*.md"))]
+
+
+@pytest.mark.parametrize("path", _markdown(), ids=lambda path: path.relative_to(REPOSITORY).as_posix())
+def test_links_in_the_repository_lead_to_files_that_are_there(path: Path) -> None:
+    """For readers of the repository, who have no site."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for link in re.findall(r"(?<!\\)\]\(([^)\s]+)[^)]*\)", text):
+        if not urlsplit(link).scheme and (address := urldefrag(link)[0]):
+            assert (path.parent / unquote(address)).exists(), link
+
+
+_ROOTS = ["benchmarks", "cli", "components", "docs", "local", "millrace", "stacks", "templates", "tests", "training"]
+_PATH = re.compile(rf"`((?:{'|'.join(_ROOTS)})/[\w./*-]*)`")
+
+
+@pytest.mark.parametrize("path", _markdown(), ids=lambda path: path.relative_to(REPOSITORY).as_posix())
+def test_files_that_are_named_are_there(path: Path) -> None:
+    text = path.read_text()
+    made = set(re.findall(r'title="([^"]+)"', text)) | set(re.findall(r"^# (stacks/\S+)$", text, re.MULTILINE))
+    scaffolded = tuple(
+        beginning
+        for name in re.findall(r"millrace new ([a-z][a-z0-9-]*)", text)
+        for beginning in (f"stacks/{name.replace('-', '_')}/", f"stacks/Pulumi.{name}-")
+    )
+    for name in _PATH.findall(text):
+        # What a reader of the page makes.
+        if name in made or any(each.startswith(name.rstrip("/") + "/") for each in made) or name.startswith(scaffolded):
+            continue
+        assert list(REPOSITORY.glob(name.rstrip("/"))), f"{path.name} names {name}, which is not there"
