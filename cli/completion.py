@@ -45,8 +45,9 @@ def versions(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
     """The versions that are registered, newest first; none where nobody answers at once."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    from cli import cloud, fleet, served
-    from cli.accounts import Accounts
+    from cli import cloud, fleet
+    from cli.fleet import served
+    from cli.fleet.accounts import Accounts
     from millrace import MillraceError
 
     use_case = _given(ctx, _use_cases())

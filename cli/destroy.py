@@ -15,13 +15,15 @@ from typing import Any
 import click
 from botocore.exceptions import ClientError
 
-from cli import costs, garbage, gc, interrupts, pause, pipelines, registry, rollout, serving, stack_state
+from cli import garbage, gc, interrupts, pause, pipelines, registry, rollout, serving
 from cli.approval import yes_with_json
+from cli.engine import record
+from cli.engine.record import Resource
 from cli.errors import CliError
+from cli.fleet import costs
 from cli.hints import named
 from cli.output import json_option, say, seconds, table, write_json
 from cli.progress import Progress, Stage
-from cli.stack_state import Resource
 from cli.target import Target, of_use_case
 
 #: What holds what models were made from, by the beginning of its type: kept unless the environment lets it go. All of
@@ -115,11 +117,11 @@ def _refusal(target: Target) -> str:
 
 
 def _plan(target: Target, *, delete_data: bool) -> Plan:
-    found = stack_state.resources(target)
+    found = record.resources(target)
     plan = Plan(known=found is not None, delete_data=delete_data)
     every = found or []
     kept = [] if delete_data else [each for each in every if each.type.startswith(_DATA)]
-    urns = stack_state.closure(every, kept)
+    urns = record.closure(every, kept)
     plan.goes = [each for each in every if each.is_real and each.urn not in urns]
     plan.stays = [each for each in every if each.is_real and each.urn in urns]
     plan.running = _running(target)
@@ -225,16 +227,16 @@ def _stop(target: Target, done: Done, stage: Stage) -> None:
 def _take_down(target: Target, plan: Plan, done: Done, stage: Stage) -> None:
     # Nothing can be deleted of an endpoint while something is done to it.
     rollout.settled(target, stage)
-    stack_state.unprotect(target, [each.urn for each in plan.goes if each.protect])
+    record.unprotect(target, [each.urn for each in plan.goes if each.protect])
     if plan.delete_data:
         _empty(target, plan, stage)
     hooked = any(each.hooked for each in (*plan.goes, *plan.stays))
-    update = stack_state.destroy(target, [each.urn for each in plan.stays], stage.note, run_program=hooked)
+    update = record.destroy(target, [each.urn for each in plan.stays], stage.note, run_program=hooked)
     retained = {each.urn for each in plan.goes if each.retained}
     done.deleted.update(each.kind for each in plan.goes if each.urn not in retained)
     stage.result = update.text
-    if not (stack_state.resources(target) or []) and not plan.stays:
-        stack_state.remove(target)
+    if not (record.resources(target) or []) and not plan.stays:
+        record.remove(target)
         done.removed = True
 
 
@@ -295,7 +297,7 @@ def _empty_lake(target: Target, prefix: str, stage: Stage) -> int:
 def _nothing(target: Target, plan: Plan, *, as_json: bool) -> None:
     if plan.known and not plan.stays:
         # Broken off after the last resource.
-        stack_state.remove(target)
+        record.remove(target)
     if as_json:
         _document(target, plan, Done(), [], [])
         return
@@ -343,7 +345,7 @@ def _costs(target: Target, plan: Plan) -> list[dict[str, Any]]:
         return []
     found = []
     if any(each.kind == "Key" for each in plan.stays):
-        prices = costs._prices()
+        prices = costs.table()
         usd = prices.monthly("aws:kms/key:Key", {}, target.names.region) if prices else None
         found.append({"what": "key", "usd": _usd(target, usd), "how": "a month"})
     if any(each.kind == "Bucket" for each in plan.stays):

@@ -16,8 +16,9 @@ from typing import Any
 
 import click
 
-from cli import pipelines, stack_state
+from cli import pipelines
 from cli.approval import check_reason
+from cli.engine import record
 from cli.errors import CliError
 from cli.hints import named
 from cli.output import json_option, moment, say, table, write_json
@@ -229,7 +230,7 @@ def _tell(
     target: Target, paused: Paused | None, changed: list[Trigger], *, as_json: bool, was: Paused | None = None
 ) -> None:
     """Bring Pulumi's record up to date, and say what is so now."""
-    behind = stack_state.refresh(target, [each.name for each in changed]) if changed else None
+    behind = record.refresh(target, [each.name for each in changed]) if changed else None
     running = {kind: found for kind in pipelines.KINDS if (found := pipelines.running(target, kind))}
     if as_json:
         write_json(

@@ -18,8 +18,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from cli import changed, cloud, deployable, engine, pause, registry, stack_key
+from cli import cloud, deployable, engine, pause, registry
+from cli.delivery import changed
 from cli.deployable import Deployable, Platform
+from cli.engine import secrets_key
 from cli.errors import CliError
 from cli.offline.checkout import Checkout
 from cli.output import moment
@@ -102,7 +104,7 @@ def save(target: Deployable, file: Path, note: engine.Note) -> dict[str, Any]:
     if not file.parent.is_dir():
         raise CliError(f"plan {file} cannot be written: there is no folder {file.parent}; make it first")
     # Or this checkout would make up a key of its own, and no other could read the plan.
-    stack_key.restore(target)
+    secrets_key.restore(target)
     # Before the preview: what changes meanwhile makes the plan stale, never wrong.
     facts = _facts(target, file, note)
     with tempfile.TemporaryDirectory(prefix="millrace-plan-") as scratch:
@@ -123,7 +125,7 @@ def read(target: Deployable, file: Path, note: engine.Note, max_age: timedelta =
         CliError: When the file is none, was edited or cut off.
     """
     plan = Plan(file, _parsed(file, target))
-    stack_key.restore(target)
+    secrets_key.restore(target)
     then = plan.document[_PART]
     again = _again(target, file)
     if then["stack"] != target.stack:

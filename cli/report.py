@@ -11,10 +11,12 @@ from typing import Any
 
 import click
 
-from cli import attention, cloud, completion, costs, dossier, fleet, plots, templates
-from cli.accounts import Accounts
+from cli import cloud, completion, fleet, templates
 from cli.errors import CliError
+from cli.fleet import attention, costs
+from cli.fleet.accounts import Accounts
 from cli.output import json_text, moment, say
+from cli.reporting import dossier, plots
 from cli.target import Target, env_option
 
 HTML, MARKDOWN, JSON = "html", "markdown", "json"

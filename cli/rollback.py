@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 
-from cli import completion, registry, rollout, serving, stack_state
+from cli import completion, registry, rollout, serving
 from cli.approval import check_reason, yes_with_json
+from cli.engine import record
 from cli.errors import CliError
 from cli.hints import named
 from cli.output import json_option, moment, say, seconds, table, write_json
@@ -161,7 +162,7 @@ def _others(target: Target, *, quiet: bool) -> list[str]:
     endpoint = target.names.endpoint
     own = {f"{endpoint}-{part}" for part in ("model", "config", "endpoint")}
     with Progress(err=quiet).stage("preview") as stage:
-        found = [name for name in stack_state.pending(target, stage.note) if name not in own]
+        found = [name for name in record.pending(target, stage.note) if name not in own]
         stage.result = f"{len(found)} other changes go along" if found else "nothing else changes"
     return found
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 
-from cli import cloud, completion, depth, fleet, view
-from cli.accounts import Accounts
+from cli import cloud, completion, fleet
+from cli.fleet import depth, view
+from cli.fleet.accounts import Accounts
 from cli.output import json_option, say, write_json
 from cli.serving import Endpoint
 from cli.target import Target

@@ -13,8 +13,9 @@ from typing import Any, NoReturn
 
 import click
 
-from cli import cloud, completion, depth, fleet, interrupts, view
-from cli.accounts import Accounts
+from cli import cloud, completion, fleet, interrupts
+from cli.fleet import depth, view
+from cli.fleet.accounts import Accounts
 from cli.output import json_option, moment, say
 from cli.target import Target
 from millrace import MillraceError

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from cli import cloud, delivery
+from cli import cloud
+from cli.delivery import rendering
 from cli.output import json_option, say, table, write_json
 from cli.target import env_option
 
@@ -73,7 +74,7 @@ def _rendering(function: Function) -> Function:
               help="Seconds for which a job holds its role, which must allow as many.")  # fmt: skip
 def github(**given: Any) -> None:
     """Write the workflows of GitHub Actions into .github/workflows."""
-    _write(delivery.github, given)
+    _write(rendering.github, given)
 
 
 @workflows.command()
@@ -82,14 +83,14 @@ def github(**given: Any) -> None:
 @click.option("--automatic", metavar="ENV", multiple=True, help="Deployed without anybody's click; default: none.")
 def gitlab(**given: Any) -> None:
     """Write .gitlab-ci.yml for GitLab."""
-    _write(delivery.gitlab, given)
+    _write(rendering.gitlab, given)
 
 
-def _write(render: Callable[[delivery.Wanted], dict[Path, str]], given: dict[str, Any]) -> None:
+def _write(render: Callable[[rendering.Wanted], dict[Path, str]], given: dict[str, Any]) -> None:
     output, how = given.pop("output"), {name: given.pop(name) for name in ("force", "check", "dry_run")}
-    wanted = delivery.Wanted(command=_command(), **given)
+    wanted = rendering.Wanted(command=_command(), **given)
     files = render(wanted)
-    delivery.place(files, output, **how)
+    rendering.place(files, output, **how)
 
 
 def _command() -> str:
@@ -134,7 +135,7 @@ def stacks(
     A stack's own are its use case's folder and its configuration; what every stack is made of concerns all of them. An
     empty commit, or one that is not in this clone, stands for everything.
     """
-    from cli import changed
+    from cli.delivery import changed
 
     if outputs and as_json:
         raise click.UsageError("--outputs and --json are two forms of one thing; give one of them")
@@ -174,7 +175,8 @@ def saved(use_case: str, environment: str, state: Path, output: Path) -> None:
     Writes plan.json and comment.md; nothing where no preview of a branch of this repository saved a plan for the git
     tree that is checked out, or the plan has grown stale since: then a new one is due.
     """
-    from cli import deployable, saved_plan
+    from cli import deployable
+    from cli.delivery import saved_plan
 
     target = deployable.of(use_case, environment, state)
     files = saved_plan.fetch(target.stack)
@@ -200,7 +202,7 @@ def keep(stack: str, plan: Path, comment: Path) -> None:
 
     On GitHub a step of the workflow uploads it as an artifact.
     """
-    from cli import saved_plan
+    from cli.delivery import saved_plan
 
     saved_plan.keep(stack, {"plan.json": plan.read_bytes(), "comment.md": comment.read_bytes()})
     say(f"saved the plan for {stack} and these files")

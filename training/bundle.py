@@ -17,7 +17,7 @@ from millrace import UseCase
 from millrace.errors import DeclarationError, fault
 
 CONTRACT = "contract.json"
-#: What may lie in a use case's folder and belongs to it; the rest (notebooks, data, caches) stays out.
+#: What may lie in a use case's folder and belongs to it; the rest (notebooks, data, caches, its tests) stays out.
 SUFFIXES = frozenset({".py", ".json", ".sql", ".txt", ".csv", ".toml", ".html", ".j2"})
 
 _MAIN = "from training.__main__ import main\n\nmain()\n"
@@ -103,6 +103,6 @@ def _sources(repository: Path, package: Path) -> Iterator[Path]:
     yield repository / "stacks" / "__init__.py"
     for path in package.rglob("*"):
         relative = path.relative_to(package)
-        hidden = any(part.startswith((".", "__pycache__")) for part in relative.parts)
+        hidden = relative.parts[0] == "tests" or any(part.startswith((".", "__pycache__")) for part in relative.parts)
         if path.is_file() and path.suffix in SUFFIXES and not hidden:
             yield path

@@ -195,8 +195,8 @@ def test_who_comments_runs_nothing_of_the_pull_request(plain_github: dict[str, A
     assert plain_github["preview"]["name"] == "Millrace preview"
     checkout, write = workflow["jobs"]["comment"]["steps"]
     assert checkout["with"]["ref"] == "${{ github.event.repository.default_branch }}"
-    assert checkout["with"]["sparse-checkout"] == "cli/comment.py"
-    assert write["run"] == 'python3 -m cli.comment github --run "$RUN"'
+    assert checkout["with"]["sparse-checkout"] == "cli/delivery/comment.py"
+    assert write["run"] == 'python3 -m cli.delivery.comment github --run "$RUN"'
 
 
 def test_a_deployment_is_approved_alone_on_its_stack_and_in_the_order_of_promotion(
@@ -448,7 +448,7 @@ def github() -> Iterator[GitHub]:
 
 def comment(checkout: Checkout, host: GitHub, run: int, code: int = 0) -> str:
     """What the program says that a workflow runs with the right to comment."""
-    done = checkout.python("-m", "cli.comment", "github", "--run", str(run), code=code, **host.environment)
+    done = checkout.python("-m", "cli.delivery.comment", "github", "--run", str(run), code=code, **host.environment)
     return done.stdout + done.stderr
 
 
@@ -542,7 +542,7 @@ def test_a_note_on_gitlab_is_one_and_ours(checkout: Checkout, tmp_path: Path) ->
     with served(host):
         for said in ("commented on merge request 5", "updated the note"):
             text.write_text(said)
-            arguments = ("-m", "cli.comment", "gitlab", "--stack", "flights-dev", "--file", str(text))
+            arguments = ("-m", "cli.delivery.comment", "gitlab", "--stack", "flights-dev", "--file", str(text))
             assert said in checkout.python(*arguments, **host.environment).stdout
     assert [note["body"] for note in host.notes.values()] == [
         "<!-- millrace: flights-dev -->\nsomebody's",

@@ -36,6 +36,8 @@ def test_it_holds_the_code_and_the_declaration_and_nothing_else(tmp_path: Path) 
     (package / "__pycache__").mkdir()
     (package / "__pycache__/old.py").write_text("")
     (package / "rules.sql").write_text("SELECT 1")
+    (package / "tests").mkdir()
+    (package / "tests/test_toy_orders.py").write_text("import pytest\n")
     other = tmp_path / "repository/stacks/other"
     other.mkdir()
     (other / "__init__.py").write_text("")

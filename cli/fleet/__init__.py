@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import stacks
-from cli import accounts, attention, costs, served
-from cli.accounts import Account, Accounts, tried
 from cli.errors import CliError
+from cli.fleet import accounts, attention, costs, served
+from cli.fleet.accounts import Account, Accounts, tried
 from cli.target import STACKS, Target, configuration, profile_of
 from millrace import Environment, MillraceError
 from millrace.names import CALIBRATION, DRIFT, ERRORS, HEARTBEAT, LATENCY, PLATFORM, UNDELIVERED, Names

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from cli import attention, costs
+from cli.fleet import attention, costs
 from cli.output import ago, moment, say, seconds, table
 from cli.registry import APPROVED, PENDING
 

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cli import accounts, depth, fleet, registry
+from cli import fleet, registry
+from cli.fleet import accounts, depth
 from cli.registry import Package
 from cli.target import Target
 from millrace.names import MONITOR, VARIANT

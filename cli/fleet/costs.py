@@ -25,7 +25,7 @@ def of(target: Target, document: Mapping[str, Any], alarms_known: bool) -> dict[
     prices that are known; None when none is), ``items`` (item, detail, monthly_usd or None), ``unknown`` (names of what
     the sum does not hold) and ``prices_of``.
     """
-    prices, items = _prices(), list[dict[str, Any]]()
+    prices, items = table(), list[dict[str, Any]]()
     region = target.environment.region
     if document["endpoint"]["config"]:
         count, instance = document["endpoint"]["instances"], document["endpoint"]["instance_type"]
@@ -84,7 +84,7 @@ def _item(item: str, detail: str, usd: float | None) -> dict[str, Any]:
 
 
 @cache
-def _prices() -> Prices:
+def table() -> Prices:
     """The prices that come with Millrace."""
     from cli.prices import Prices
 

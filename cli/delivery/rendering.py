@@ -12,8 +12,9 @@ from typing import Any
 
 import click
 
-from cli import changed, cloud
-from cli.changed import StackFile
+from cli import cloud
+from cli.delivery import changed
+from cli.delivery.changed import StackFile
 from cli.errors import CliError
 from cli.output import say
 from cli.templates import FOLDER, render

@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from cli import children, cloud, engine
+from cli.engine import locks
 from cli.errors import CliError
 from cli.target import Target
 from local.engine import bootstrap
 
 #: Told what is happening: a few words.
 Note = Callable[[str], None]
-
-#: How long an update of somebody else's is waited for, seconds.
-_PATIENCE = 900.0
 
 
 @dataclass(frozen=True)
@@ -157,7 +155,7 @@ def destroy(target: Target, kept: Iterable[str], note: Note, *, run_program: boo
         command.append("--refresh")
     with _alone(target, note):
         update = engine.Update()
-        code, errors = _run(target, command, lambda line: engine._read(line, update, note))
+        code, errors = _run(target, command, lambda line: engine.read_event(line, update, note))
     if code != 0 or update.result not in ("", "succeeded"):
         said = "\n".join(update.errors) or _said(errors, code)
         raise CliError(f"`pulumi destroy` of stack {target.stack} failed:\n{said}")
@@ -182,14 +180,14 @@ def _require(target: Target, arguments: list[str]) -> None:
 @contextmanager
 def _alone(target: Target, note: Note) -> Iterator[None]:
     """No other update of the stack meanwhile; what a killed one left locked is cleared where that is safe."""
-    deadline = time.monotonic() + _PATIENCE
-    with engine._alone(target, note, deadline) if target.is_local else nullcontext():
-        engine._free(target, note)
+    deadline = time.monotonic() + engine.PATIENCE
+    with locks.alone(target, note, deadline) if target.is_local else nullcontext():
+        engine.free(target, note)
         yield
 
 
 def _run(target: Target, arguments: list[str], on_line: children.Line) -> tuple[int, str]:
-    return engine.run(arguments, on_line, cloud.REPOSITORY, engine._environment(target))
+    return engine.run(arguments, on_line, cloud.REPOSITORY, engine.environment_of(target))
 
 
 def _said(errors: str, code: int) -> str:

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from urllib.parse import unquote, urlparse
 
 from cli import children, cloud, interrupts
+from cli.engine import locks
 from cli.errors import CliError
 from cli.target import configuration, profile_of
 from millrace import Environment
@@ -26,7 +27,7 @@ from millrace import Environment
 Note = Callable[[str], None]
 
 #: How long an update of somebody else's is waited for, seconds.
-_PATIENCE = 900.0
+PATIENCE = 900.0
 _WAITING = "waiting for Pulumi to finish the step that it is in"
 #: The input that is also the id, of the types of resource that cannot be created twice.
 _IDS = {
@@ -140,8 +141,8 @@ def up(
         options.append("--refresh")
     if not target.is_local:
         return _up(target, note, options, create=create)
-    deadline = time.monotonic() + _PATIENCE
-    with _alone(target, note, deadline):
+    deadline = time.monotonic() + PATIENCE
+    with locks.alone(target, note, deadline):
         while True:
             try:
                 return _up(target, note, options, create=create)
@@ -153,12 +154,12 @@ def up(
 
 
 def _up(target: Deployed, note: Note, options: list[str], *, create: bool) -> Update:
-    _free(target, note)
+    free(target, note)
     if create:
         make(target)
     if target.is_local and "--plan" not in options:
         _adopt(target)
-    return updated(target.stack, options, note, cloud.REPOSITORY, _environment(target))
+    return updated(target.stack, options, note, cloud.REPOSITORY, environment_of(target))
 
 
 def make(target: Deployed) -> None:
@@ -174,7 +175,7 @@ def updated(stack: str, options: Sequence[str], note: Note, folder: Path, enviro
     """
     update = Update()
     command = ["up", "--yes", "--skip-preview", "--json", "--stack", stack, *options]
-    code, errors = run(command, lambda line: _read(line, update, note), folder, environment)
+    code, errors = run(command, lambda line: read_event(line, update, note), folder, environment)
     if code != 0 or update.result not in ("", "succeeded"):
         said = "\n".join([*(update.errors or update.trace), *_clean(errors)]) or _ending(code)
         what = f"`pulumi up` of stack {stack} failed:\n{said}"
@@ -195,7 +196,7 @@ def preview(target: Deployed, note: Note, *, refresh: bool = False, draft: Path 
     """
     options = [*(["--save-plan", str(draft.resolve())] if draft else []), *(["--refresh"] if refresh else [])]
     note("the program runs")
-    return previewed(target.stack, options, cloud.REPOSITORY, _environment(target))
+    return previewed(target.stack, options, cloud.REPOSITORY, environment_of(target))
 
 
 def previewed(stack: str, options: Sequence[str], folder: Path, environment: Mapping[str, str]) -> dict[str, Any]:
@@ -256,10 +257,11 @@ def _plain(target: Deployed, *arguments: str, on_line: children.Line = lambda _:
 
 
 def _run(target: Deployed, arguments: list[str], on_line: children.Line) -> tuple[int, str]:
-    return run(arguments, on_line, cloud.REPOSITORY, _environment(target))
+    return run(arguments, on_line, cloud.REPOSITORY, environment_of(target))
 
 
-def _environment(target: Deployed) -> dict[str, str]:
+def environment_of(target: Deployed) -> dict[str, str]:
+    """What the Pulumi CLI runs in: this process's environment, with the stack's region and profile."""
     environment = {**os.environ, "PATH": cloud.path(), "PULUMI_SKIP_UPDATE_CHECK": "1"}
     # AWS's own settings say nothing of the region that the stack's configuration names.
     environment.setdefault("AWS_REGION", target.environment.region)
@@ -277,7 +279,7 @@ def run(
     return children.run(command, on_line, folder=folder, environment=environment, waiting=_WAITING)
 
 
-def _read(line: str, update: Update, note: Note) -> None:
+def read_event(line: str, update: Update, note: Note) -> None:
     """One event of `pulumi up --json`."""
     try:
         event = json.loads(line)
@@ -353,33 +355,10 @@ def _id(resource: Mapping[str, Any]) -> str:
     return str(inputs.get(_IDS.get(kind, ""), ""))
 
 
-# -- locks -------------------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _alone(target: Deployed, note: Note, deadline: float) -> Iterator[None]:
-    """One `millrace up` of a local stack at a time: what it does besides `pulumi up` no lock of Pulumi's guards."""
-    path = target.state / "stacks" / f"{target.stack}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                note("waiting for another `millrace up`, which updates the stack")
-                if time.monotonic() > deadline:
-                    raise CliError(
-                        f"stack {target.stack} is being updated by another `millrace up`; run it again afterwards"
-                    ) from error
-                interrupts.pause(0.2)
-        yield
-
-
-def _free(target: Deployed, note: Note) -> None:
+def free(target: Deployed, note: Note) -> None:
     """Clear the lock of an update that was killed; wait for one that runs, and not for ever."""
-    deadline = time.monotonic() + _PATIENCE
-    while holder := next((lock for lock in _locks(target.stack) if _holds(lock)), None):
+    deadline = time.monotonic() + PATIENCE
+    while holder := next((lock for lock in locks.held(target.stack) if locks.is_alive(lock)), None):
         who = f"process {holder['pid']} on {holder['hostname']}"
         note(f"waiting for {who}, which updates the stack")
         if time.monotonic() > deadline:
@@ -388,7 +367,7 @@ def _free(target: Deployed, note: Note) -> None:
                 f"or stop it and run `pulumi cancel --stack {target.stack}`"
             )
         interrupts.pause(0.2)
-    if not _locks(target.stack):
+    if not locks.held(target.stack):
         return
     if not target.is_local:
         raise CliError(
@@ -396,30 +375,3 @@ def _free(target: Deployed, note: Note) -> None:
             f"when nobody else updates it, run `pulumi cancel --stack {target.stack}`"
         )
     _plain(target, "cancel", "--yes", "--stack", target.stack)
-
-
-def _locks(stack: str) -> list[dict[str, Any]]:
-    """The locks of a stack in a backend of files; other backends look after their own."""
-    url = urlparse(os.environ.get("PULUMI_BACKEND_URL", ""))
-    if url.scheme != "file":
-        return []
-    folder = Path(unquote(url.path)) / ".pulumi" / "locks"
-    found = []
-    for path in folder.glob(f"*/*/{stack}/*.json"):
-        # It may be given back while we look.
-        with contextlib.suppress(FileNotFoundError):
-            found.append(json.loads(path.read_text()))
-    return found
-
-
-def _holds(lock: Mapping[str, Any]) -> bool:
-    """Whether the process of a lock is there and is Pulumi: after a kill another one may have its number."""
-    import psutil
-
-    if lock["hostname"] != socket.gethostname():
-        return True
-    try:
-        process = psutil.Process(int(lock["pid"]))
-        return "pulumi" in process.name() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

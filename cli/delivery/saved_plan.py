@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cli import changed, comment
+from cli.delivery import changed, comment
 from cli.deployable import Deployable
 from cli.errors import CliError
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from cli import accounts, fleet, pipelines, registry
-from cli.accounts import tried
+from cli import fleet, pipelines, registry
 from cli.errors import CliError
+from cli.fleet import accounts
+from cli.fleet.accounts import tried
 from cli.registry import APPROVED, Package
 from cli.target import Target
 from millrace.names import VARIANT

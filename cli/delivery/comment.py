@@ -5,8 +5,8 @@ comments: what holds that right installs nothing and runs nothing of the pull re
 pull request's own code, perhaps a stranger's, and is taken for data: its size, names and number are checked, the number
 against what GitHub itself knows of the run, and a stranger's text is marked as such.
 
-    python3 -m cli.comment github --run ID                       after a run that left `comment-<stack>` artifacts
-    python3 -m cli.comment gitlab --stack STACK --file FILE      within a pipeline of a merge request
+    python3 -m cli.delivery.comment github --run ID                   after a run that left `comment-<stack>` artifacts
+    python3 -m cli.delivery.comment gitlab --stack STACK --file FILE  within a pipeline of a merge request
 
 Exit codes: 0 done, or nothing to do, 1 could not be done, 2 used wrongly.
 """
@@ -296,7 +296,7 @@ def on_gitlab(api: Api, project: str, request: str, stack: str, text: str) -> st
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code."""
-    parser = argparse.ArgumentParser(prog="python3 -m cli.comment", description="One comment for each stack.")
+    parser = argparse.ArgumentParser(prog="python3 -m cli.delivery.comment", description="One comment for each stack.")
     hosts = parser.add_subparsers(dest="host", required=True)
     github = hosts.add_parser("github", help="after a run that left comments as artifacts")
     github.add_argument("--run", type=int, required=True, help="the run's number")

@@ -10,7 +10,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from cli import registry
-from cli.accounts import is_gone, tried
+from cli.fleet.accounts import is_gone, tried
 from cli.registry import APPROVED, PENDING, REJECTED, Package
 from cli.target import Target
 from millrace.names import Names

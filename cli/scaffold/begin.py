@@ -1,0 +1,339 @@
+"""The way from a file to a use case: look, ask, take a sample, render, try, put in place, say what was done."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+import stacks
+from cli import cloud
+from cli.errors import CliError
+from cli.progress import Progress, Stage
+from cli.scaffold import gates, inference, names, place, plan, profile, render, sample, summary, times, trial
+from cli.scaffold.inference import BINARY, NONE, REGRESSION, Guess
+from cli.scaffold.plan import Plan, Roles
+from cli.scaffold.profile import Column
+from cli.scaffold.questions import Questions
+from cli.scaffold.source import Source
+from cli.scaffold.times import Form
+
+#: Names of the columns of made-up events, by problem: target, key, event time.
+_MADE_UP = {BINARY: ("left", "customer", "asked_at"), REGRESSION: ("spent", "customer", "asked_at")}
+#: Leaks come to light a few at a time.
+_TRIES = 4
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the command was given."""
+
+    name: str
+    path: Path | None
+    problem: str | None
+    target: str | None
+    positive: str | None
+    key: str | None
+    event_time: str | None
+    time_format: str | None
+    leave_out: tuple[str, ...]
+    trust: tuple[str, ...]
+    region: str
+    yes: bool
+    dry_run: bool
+    as_json: bool
+
+
+@dataclass
+class _Begun:
+    """What the stages share."""
+
+    wishes: Wishes
+    progress: Progress
+    questions: Questions
+    now: datetime
+    stamps: sample.Array | None = None
+
+
+def run(wishes: Wishes) -> None:
+    """Begin a use case.
+
+    Raises:
+        CliError: When it cannot be; then nothing was written.
+    """
+    folder = cloud.REPOSITORY / "stacks"
+    there = [file.name[len("Pulumi.") : -len(".yaml")] for file in folder.glob("Pulumi.*.yaml")]
+    names.check(wishes.name, stacks.names(), there)
+    package = folder / wishes.name.replace("-", "_")
+    if package.exists():
+        raise CliError(f"stacks/{package.name} is there already, without a use case in it; nothing is overwritten")
+    _check_region(wishes.region)
+    begun = _Begun(wishes, Progress(err=True), Questions(wishes.yes), datetime.now(UTC))
+    if wishes.path is None:
+        found, body = _made_up(begun), None
+    else:
+        found, body = _from_file(begun, wishes.path)
+    found, files, result = _tried(begun, found, body)
+    if not wishes.dry_run:
+        place.put(files, cloud.REPOSITORY, f"stacks/{found.package}")
+    is_followed = begun.stamps is None or (
+        found.replay_from is not None and sample.is_followed(begun.stamps, found.replay_from, begun.now)
+    )
+    done = summary.of(found, files, result, begun.questions.settled, wishes.dry_run, is_followed)
+    summary.show(done, as_json=wishes.as_json)
+
+
+def _check_region(region: str) -> None:
+    if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", region):
+        raise click.BadParameter(f"{region!r} is no region; expected e.g. eu-west-1", param_hint="--region")
+
+
+# -- without a file ----------------------------------------------------------------------------------------------------
+
+
+def _made_up(begun: _Begun) -> Plan:
+    wishes = begun.wishes
+    for option, value in (("--positive", wishes.positive), ("--time-format", wishes.time_format),
+                          ("--leave-out", wishes.leave_out), ("--trust", wishes.trust)):  # fmt: skip
+        if value:
+            raise click.UsageError(f"{option} is about the columns of a file; give it with --from")
+    problem = wishes.problem or BINARY
+    target, key, time = _MADE_UP[problem]
+    roles = (wishes.target or target, wishes.key or key, wishes.event_time or time)
+    for option, name in zip(("--target", "--key", "--event-time"), roles, strict=True):
+        if plan.identifiers([name])[name] != name or name in ("calls", "months", "plan") or name == NONE:
+            raise click.UsageError(f"{option} {name!r} cannot be a column's name here; expected a new identifier")
+    if len(set(roles)) < 3:
+        raise click.UsageError("--target, --key and --event-time must be three different names")
+    return render.made_up(wishes.name, wishes.region, problem, roles, begun.now)
+
+
+# -- from a file -------------------------------------------------------------------------------------------------------
+
+
+def _from_file(begun: _Begun, path: Path) -> tuple[Plan, bytes]:
+    wishes = begun.wishes
+    with begun.progress.stage("read") as stage:
+        source = Source.open(path, stage.note)
+        columns = profile.scan(source, stage.note)
+        rows = next(iter(columns.values())).rows
+        if not rows:
+            raise CliError(f"--from {path} has a header and no row; expected rows")
+        for name in (*wishes.leave_out, *wishes.trust):
+            inference.find("--leave-out" if name in wishes.leave_out else "--trust", name, columns)
+        able = [name for name, column in columns.items() if inference.may_be_key(column)]
+        distinct = sample.distinct(source, able, stage.note)
+        stage.result = f"{rows:,} rows, {len(columns)} columns of {path}"
+    roles = _roles(begun, source, columns, distinct)
+    begun.questions.require_all()
+    with begun.progress.stage("sample") as stage:
+        if roles.key != NONE and distinct.get(roles.key) != 1:
+            sample.refuse_doubles(source, roles.key, stage.note)
+        stamps = None
+        if roles.form is not None:
+            stamps = sample.times_of(source, roles.event_time, roles.form, stage.note)
+        left_out = dict.fromkeys(wishes.leave_out, "left out on request")
+        made = plan.of(wishes.name, wishes.region, roles, columns, left_out)
+        made = replace(made, source=path, trusted=tuple(
+            feature.name for feature in made.features if feature.column in wishes.trust
+        ))  # fmt: skip
+        made = _timely(source, made, stamps, stage)
+        made, taken = sample.take(source, made, stamps, begun.now, stage.note)
+        begun.stamps = taken.times
+        stage.result = f"{made.sample_rows:,} rows of {made.since:%Y-%m-%d} to {made.until:%Y-%m-%d}"
+    return made, taken.text
+
+
+def _timely(source: Source, made: Plan, stamps: sample.Array | None, stage: Stage) -> Plan:
+    """The plan less the columns of times that lie after the event, or of which there is no event time to tell."""
+    late = {}
+    for feature in made.times:
+        assert feature.form
+        if stamps is None:
+            late[feature.column] = "a time says little without the event's time"
+        elif row := sample.later(source, feature.column, feature.form, stamps, stage.note):
+            late[feature.column] = f"row {row} holds a time after the event: not known yet"
+    return plan.without(made, late)
+
+
+def _roles(begun: _Begun, source: Source, columns: Mapping[str, Column], distinct: Mapping[str, float]) -> Roles:
+    target, problem = _target(begun, columns)
+    positive = _positive(begun, target) if problem == BINARY else None
+    rest = {name: column for name, column in columns.items() if name != target.name}
+    time, form = _event_time(begun, source, columns, rest)
+    able = {name: share for name, share in distinct.items() if name not in (target.name, time)}
+    key = begun.questions.settle(
+        "--key",
+        "Which column names an event?",
+        begun.wishes.key,
+        inference.key(columns, able),
+        _known("--key", columns),
+    )
+    if key != NONE or NONE in columns:
+        inference.check_key(inference.find("--key", key, columns))
+    roles = {"--target": target.name, "--key": key, "--event-time": time}
+    for option, name in roles.items():
+        if name != NONE and (double := [each for each in roles if each != option and roles[each] == name]):
+            raise click.UsageError(f"{option} and {double[0]} are both {name!r}; they must be two columns")
+    for name in (target.name, key, time):
+        for option, given in (("--leave-out", begun.wishes.leave_out), ("--trust", begun.wishes.trust)):
+            if name in given:
+                raise click.UsageError(
+                    f"{option} {name!r} is the target, the key or the event time; expected a feature"
+                )
+    return Roles(problem, target.name, positive, key, time, form)
+
+
+def _target(begun: _Begun, columns: Mapping[str, Column]) -> tuple[Column, str]:
+    wishes, questions = begun.wishes, begun.questions
+    guess = inference.target(columns, wishes.problem)
+    if guess is None and wishes.target is None:
+        raise CliError(f"--from {wishes.path}: no column can be a target: it needs two values, or numbers; name it")
+    name = questions.settle(
+        "--target", "Which column is predicted?", wishes.target, guess or Guess("", ""), _known("--target", columns)
+    )
+    column = inference.find("--target", name, columns)
+    inference.check_target(column, wishes.problem, columns)
+    problem = questions.settle(
+        "--problem", "Is it yes or no, or how much?", wishes.problem, inference.problem(column), None,
+        (BINARY, REGRESSION),
+    )  # fmt: skip
+    inference.check_target(column, problem, columns)
+    return column, problem
+
+
+def _positive(begun: _Begun, target: Column) -> str | None:
+    guess = inference.positive(target)
+    given = begun.wishes.positive
+    values = [str(value) for value in target.values or {}]
+    if guess is None:
+        if given is not None and given not in ("1", "1.0", "true", "True", "TRUE"):
+            raise CliError(f"--positive {given!r}: {target.name!r} holds 0 and 1, or truths, which say it already")
+        return None
+    chosen = begun.questions.settle(
+        "--positive", f"Which value of {target.name} is yes?", given, guess, None, tuple(values)
+    )
+    if chosen not in values:
+        raise CliError(f"--positive {chosen!r}: {target.name!r} has no such value; it has: {', '.join(values)}")
+    return chosen
+
+
+def _event_time(
+    begun: _Begun, source: Source, columns: Mapping[str, Column], rest: Mapping[str, Column]
+) -> tuple[str, Form | None]:
+    wishes, questions = begun.wishes, begun.questions
+    name = questions.settle(
+        "--event-time", "Which column says when a prediction is asked for?", wishes.event_time,
+        inference.event_time(source, rest), _known("--event-time", columns),
+    )  # fmt: skip
+    if name == NONE and NONE not in columns:
+        if wishes.time_format:
+            raise click.UsageError("--time-format is about the column of --event-time, which is none")
+        return NONE, None
+    column = inference.find("--event-time", name, columns)
+    if wishes.time_format:
+        if column.type != "text":
+            raise CliError(f"--time-format is for texts; {name!r} holds {column.type}")
+        return name, Form("format", wishes.time_format)
+    forms = column.forms or ([column.likely_form] if column.likely_form else [])
+    if not forms and column.kind == "integer":
+        forms = times.forms_of_numbers("time", column.low, column.high)
+    if not forms:
+        first = next(iter(column.values or {}), column.odd[1] if column.odd else column.kind)
+        raise CliError(
+            f"--event-time {name!r} holds no times: {str(first)!r} for one; expected ISO 8601, e.g. "
+            "2024-05-01T12:00:00, or say how they are written with --time-format, e.g. %d/%m/%Y"
+        )
+    if len(forms) == 1:
+        return name, forms[0]
+    chosen = questions.settle(
+        "--time-format", f"How are the times of {name} written? They can be read in {len(forms)} ways.", None,
+        Guess(forms[0].format, "the day comes first in most of the world"), None,
+        tuple(form.format for form in forms),
+    )  # fmt: skip
+    return name, Form("format", chosen)
+
+
+def _known(option: str, columns: Mapping[str, Column]) -> inference.Check:
+    """Refuses a column that is not there, so that a person can answer again."""
+
+    def check(name: str) -> None:
+        if name != NONE or option == "--target":
+            inference.find(option, name, columns)
+
+    return check
+
+
+# -- the trial ---------------------------------------------------------------------------------------------------------
+
+
+def _tried(begun: _Begun, found: Plan, body: bytes | None) -> tuple[Plan, dict[str, bytes], trial.Trial]:
+    """Render and train until nothing leaks; then the gate, and all files once more, as they will be."""
+    for _ in range(_TRIES):
+        if not found.features:
+            raise CliError("no column is left to predict from: name fewer with --leave-out, or look at the file")
+        with begun.progress.stage("try") as stage:
+            stage.note("training as the pipeline will")
+            result = _once(found, body)
+            stage.result = _said(found, result)
+        if not result.leaks:
+            break
+        found = _without_leaks(begun, found, result.leaks)
+    if result.leaks or result.refusals:
+        raise CliError(
+            "the training pipeline would refuse these data:\n"
+            + "\n".join(
+                f"  - {each}"
+                for each in (*result.refusals, *(f"{name} tells {found.target} alone" for name in result.leaks))
+            )
+        )
+    if not result.metrics:
+        raise CliError(
+            f"the rows before {found.replay_from:%Y-%m-%d %H:%M}, or the newest fifth of them, hold one {found.target} "
+            "only: is the file ordered by it? Rows are split by time"
+            + (": mix their order, or name a column with --event-time" if found.last else "")
+        )
+    found = replace(found, gates=(gates.of(found, result),))
+    files = render.files(found, body)
+    with tempfile.TemporaryDirectory(prefix="millrace-new-") as folder:
+        trial.write(files, Path(folder))
+        trial.check(files, Path(folder), found)
+    return found, files, result
+
+
+def _once(found: Plan, body: bytes | None) -> trial.Trial:
+    with tempfile.TemporaryDirectory(prefix="millrace-new-") as folder:
+        trial.write(render.files(found, body), Path(folder))
+        return trial.run(Path(folder), found)
+
+
+def _without_leaks(begun: _Begun, found: Plan, leaks: Mapping[str, float]) -> Plan:
+    """Each leaking column trusted or left out, as a person says."""
+    out = {}
+    for feature in found.features:
+        if feature.name not in leaks:
+            continue
+        said = f"{feature.column} alone tells {found.target} with an AUC of {leaks[feature.name]:.3f}"
+        if begun.questions.is_agreed(
+            "--leave-out", feature.column,
+            f"{said}. Is it there before the outcome? If it is: --trust {feature.column}",
+            "what comes from the outcome is missing when a prediction is asked for",
+        ):  # fmt: skip
+            out[feature.column] = f"{said}; if it is there before the outcome: --trust {feature.column}"
+        else:
+            found = replace(found, trusted=(*found.trusted, feature.name))
+    begun.questions.require_all()
+    return plan.without(found, out)
+
+
+def _said(found: Plan, result: trial.Trial) -> str:
+    if result.leaks:
+        return f"{', '.join(result.leaks)} {'tells' if len(result.leaks) == 1 else 'tell'} {found.target} alone"
+    metric = "roc_auc" if found.is_binary else "mae"
+    reached = f"{metric} {result.metrics[metric]:.4g}" if metric in result.metrics else "no figure"
+    return f"{reached} on {result.rows} rows that it had not seen" if result.rows else "the data would be refused"

@@ -1,0 +1,217 @@
+"""What columns are probably for: target, key, event time. Each guess has a reason and says whether it is sure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from cli.errors import CliError
+from cli.scaffold import times
+from cli.scaffold.profile import MANY, Column
+from cli.scaffold.source import Source
+from cli.scaffold.times import Form
+
+#: Instead of a column: there is none.
+NONE = "none"
+BINARY, REGRESSION = "binary", "regression"
+
+_TARGETS = frozenset({
+    "target", "label", "outcome", "class", "churn", "churned", "left", "default", "defaulted", "fraud", "fraudulent",
+    "converted", "conversion", "clicked", "survived", "cancelled", "canceled", "returned", "late", "delayed",
+    "response", "responded", "bought", "purchased", "approved", "y",
+})  # fmt: skip
+_AMOUNTS = frozenset({"price", "sales", "revenue", "demand", "spend", "duration", "cost", "target", "value", "y"})
+_IDS = frozenset({"id", "key", "uuid", "guid", "number", "no", "nr", "ref"})
+_YES = ("yes", "true", "y", "t", "positive", "churned", "left", "fraud", "bad", "default", "late", "churn")
+#: A column that is called a key and repeats so few values has a mistake in it.
+_NEARLY = 0.9
+#: With fewer different numbers a target may be classes as well as amounts.
+_CLASSES = 10
+
+
+#: Refuses an answer.
+Check = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What is proposed, why, and whether it can be taken without asking."""
+
+    value: str
+    reason: str
+    sure: bool = False
+
+
+def words(name: str) -> list[str]:
+    """The words of a column's name in ASCII: `isFraud` is `is fraud`."""
+    plain = unicodedata.normalize("NFKD", name.replace("ß", "ss")).encode("ascii", "ignore").decode()
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", plain)
+    return [word for word in re.split(r"[^a-z0-9]+", parted.lower()) if word]
+
+
+def target(columns: Mapping[str, Column], problem: str | None) -> Guess | None:
+    """The column that is predicted; None when no column can be."""
+    binary = [each for each in columns.values() if each.different == 2]
+    numbers = [each for each in columns.values() if each.kind in ("integer", "number") and each.different > 2]
+    able = {each.name: each for each in [*(binary if problem != REGRESSION else []),
+                                         *(numbers if problem != BINARY else [])]}  # fmt: skip
+    named = [
+        name
+        for name, each in able.items()
+        if (_TARGETS if each.different == 2 else _AMOUNTS).intersection([*words(name)[:1], *words(name)[-1:]])
+    ]
+    # What has two values is asked about more often than an amount.
+    named = [name for name in named if able[name].different == 2] or named
+    if len(named) == 1:
+        return Guess(named[0], "its name says so", sure=True)
+    if named:
+        return Guess(named[-1], f"the last of {len(named)} whose names say so: {', '.join(named)}")
+    if len(binary) == 1 and problem == BINARY:
+        return Guess(binary[0].name, "the one column with two values", sure=True)
+    if binary and problem != REGRESSION:
+        return Guess(binary[-1].name, f"the last of {len(binary)} column(s) with two values")
+    return Guess(next(reversed(able)), "the last column that could be") if able else None
+
+
+def problem(column: Column) -> Guess:
+    """What kind of answer a target asks for."""
+    if column.different <= 2 or column.kind == "truth":
+        return Guess(BINARY, f"{column.name} has two values", sure=True)
+    if column.kind in ("integer", "number"):
+        sure = column.different > _CLASSES or column.kind == "number"
+        return Guess(REGRESSION, f"{column.name} holds numbers, {column.low:g} to {column.high:g}", sure=sure)
+    return Guess(BINARY, f"{column.name} holds {column.kind}")
+
+
+def positive(column: Column) -> Guess | None:
+    """The value of a binary target that counts as 1; None where the values are 0 and 1 or truths already."""
+    values = column.values or {}
+    if column.kind == "truth" or {str(value) for value in values} in ({"0", "1"}, {"0.0", "1.0"}, {"0"}, {"1"}):
+        return None
+    known = [value for value in values if str(value).strip().lower() in _YES]
+    if len(known) == 1:
+        return Guess(str(known[0]), "it means yes", sure=True)
+    rare = min(values, key=lambda value: values[value])
+    return Guess(str(rare), f"the rarer one, {values[rare] / column.known:.0%} of the rows")
+
+
+def may_be_key(column: Column) -> bool:
+    """Whether it is worth while to count a column's different values."""
+    return column.kind in ("text", "integer") and not column.missing and (not column.repeats or is_id(column.name))
+
+
+def key(columns: Mapping[str, Column], distinct: Mapping[str, float]) -> Guess:
+    """The column that names an event.
+
+    Args:
+        distinct: How many different values columns have, as a share of the rows.
+    """
+    unique = [name for name, share in distinct.items() if share == 1]
+    ids = [name for name in unique if is_id(name)]
+    if len(ids) == 1:
+        return Guess(ids[0], "its name says so, and no value stands twice", sure=True)
+    if ids:
+        return Guess(ids[0], f"the first of {len(ids)} that could be: {', '.join(ids)}")
+    if unique:
+        # Unlike a text, a number may be different everywhere by chance.
+        sure = len(unique) == 1 and columns[unique[0]].kind == "text"
+        return Guess(unique[0], "no value stands twice", sure=sure)
+    if nearly := [name for name, share in distinct.items() if share >= _NEARLY]:
+        # Whoever looks at the rows that repeat it knows more than we do.
+        return Guess(nearly[0], "its name says so", sure=True)
+    return Guess(NONE, "no column has another value in every row: the row's number is the key", sure=True)
+
+
+def event_time(source: Source, columns: Mapping[str, Column]) -> Guess:
+    """The column that says when a prediction is asked for."""
+    able = {name: each for name, each in columns.items() if each.likely_form and not each.missing}
+    if not able:
+        return Guess(NONE, "no column holds times: rows are taken as arriving one after another, in file order")
+    if len(able) == 1:
+        name, column = next(iter(able.items()))
+        return Guess(name, f"the one column of times, {column.likely_form.text}", sure=True)  # type: ignore[union-attr]
+    first = next(source.batches(lambda _: None, list(able)))
+    latest = max(able, key=lambda name: _middle(first.column(name), able[name].likely_form))
+    return Guess(latest, f"the latest of {len(able)} columns of times: {', '.join(able)}")
+
+
+def _middle(values: Any, form: Form | None) -> int:
+    import numpy as np
+
+    assert form is not None
+    try:
+        return int(np.median(times.parse(values, form).astype(np.int64)))
+    except ValueError:
+        return 0
+
+
+def is_id(name: str) -> bool:
+    """Whether a column's name says that it names things."""
+    return bool(_IDS.intersection(words(name))) or name.lower().endswith("id")
+
+
+# -- columns that somebody named ---------------------------------------------------------------------------------------
+
+
+def find(option: str, name: str, columns: Mapping[str, Column]) -> Column:
+    """The column of a name.
+
+    Raises:
+        CliError: When there is none, with those that were perhaps meant.
+    """
+    if name in columns:
+        return columns[name]
+    folded = {each.lower(): each for each in columns}
+    near = [folded[each] for each in get_close_matches(name.lower(), folded, n=3)]
+    mend = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are: {', '.join(columns)}"
+    raise CliError(f"{option} {name!r}: the file has no such column; {mend}")
+
+
+def check_target(column: Column, problem: str | None, columns: Mapping[str, Column]) -> None:
+    """Refuse a target that nothing can be learnt of.
+
+    Raises:
+        CliError: With what it holds.
+    """
+    if not column.known:
+        raise CliError(f"--target {column.name!r} is empty in all {column.rows:,} rows; expected the outcomes")
+    if column.different == 1:
+        [value] = list(column.values or {})
+        raise CliError(
+            f"--target {column.name!r} is {value!r} in all {column.known:,} rows that have one; a model needs "
+            "two outcomes to learn from"
+        )
+    if problem == BINARY and column.different > 2:
+        have = f"more than {MANY:,}" if column.values is None else str(column.different)
+        two = [each.name for each in columns.values() if each.different == 2]
+        hint = f"columns with two: {', '.join(two)}" if two else "no column has two"
+        amount = ", or --problem regression" if column.kind in ("integer", "number") else ""
+        raise CliError(
+            f"--target {column.name!r} has {have} different values; a binary problem has two ({hint}): name another "
+            f"column{amount}"
+        )
+    if problem == REGRESSION and column.kind not in ("integer", "number"):
+        row, value = column.odd or (1, column.kind)
+        raise CliError(
+            f"--target {column.name!r} holds {column.kind}, row {row} is {value!r}; a regression needs numbers: mend "
+            "the file, or name another column"
+        )
+
+
+def check_key(column: Column) -> None:
+    """Refuse a key that is missing somewhere or cannot name anything.
+
+    Raises:
+        CliError: With what it holds.
+    """
+    if column.missing:
+        raise CliError(
+            f"--key {column.name!r} is missing in {column.missing:,} of {column.rows:,} rows; expected it in every "
+            "row: name another column, or --key none for the row's number"
+        )
+    if column.kind not in ("text", "integer", "time"):
+        raise CliError(f"--key {column.name!r} holds {column.kind}; expected texts or whole numbers")

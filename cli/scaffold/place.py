@@ -1,0 +1,60 @@
+"""Files put where they belong: all of them or none, and never over what is there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from cli import interrupts
+from cli.errors import CliError
+
+
+def put(files: Mapping[str, bytes], repository: Path, package: str) -> None:
+    """Write files below a repository; the package comes last and whole, for a use case is there once it is.
+
+    Args:
+        files: By path, e.g. `stacks/churn/data.py`.
+        package: The folder of the package, e.g. `stacks/churn`.
+
+    Raises:
+        CliError: When something is there already, or cannot be written.
+    """
+    made: list[Path] = []
+    target = repository / package
+    draft = target.parent / f".{target.name}.{os.getpid()}"
+    try:
+        try:
+            draft.mkdir()
+            made.append(draft)
+            for name, body in files.items():
+                interrupts.check()
+                inside = Path(name).is_relative_to(package)
+                path = draft / Path(name).relative_to(package) if inside else repository / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("xb") as file:
+                    made.append(path)
+                    file.write(body)
+            # An empty folder would be replaced by a rename.
+            if target.exists():
+                raise FileExistsError(None, "exists", str(target))
+            draft.rename(target)
+        except FileExistsError as error:
+            raise CliError(f"{error.filename} is there already; nothing was written") from error
+        except OSError as error:
+            raise CliError(f"{error.filename} cannot be written: {error.strerror}; nothing was written") from error
+    except BaseException:
+        if draft in made and not draft.exists():
+            # It has become the package already.
+            shutil.rmtree(target, ignore_errors=True)
+        _undo(made)
+        raise
+
+
+def _undo(made: list[Path]) -> None:
+    for path in reversed(made):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,233 @@
+"""A use case as it will be written: the columns of the file, their names and uses, and all that follows from them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from pathlib import Path
+
+from cli.scaffold import inference
+from cli.scaffold.inference import BINARY, NONE, is_id
+from cli.scaffold.profile import MANY, Column
+from cli.scaffold.times import Form
+
+#: What a text column may hold at most to be a feature: with more it is free text, or names.
+CATEGORIES = 100
+#: Names that training keeps for itself.
+_TAKEN = frozenset({"fold", "score", "known_at", "instances", "p"})
+_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A column that a prediction is made from, as known when it is asked for."""
+
+    column: str
+    """As the file calls it."""
+    name: str
+    """As the use case calls it."""
+    kind: str
+    """`number`, `truth`, `text` or `time`."""
+    form: Form | None = None
+    """How its times are written."""
+    values: tuple[str, ...] = ()
+    """Of a text with few different values, all of them."""
+    low: float | None = None
+    share_missing: float = 0.0
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What the columns of the file are for."""
+
+    problem: str
+    target: str
+    positive: str | None
+    key: str
+    event_time: str
+    form: Form | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that the templates need."""
+
+    name: str
+    region: str
+    problem: str
+    target: str
+    key: str
+    event_time: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """The file's column of target, key and event time; absent where there is none."""
+    target_kind: str = "number"
+    """`number`, `truth` or `text`, as the file has it."""
+    positive: str | None = None
+    form: Form | None = None
+    features: tuple[Feature, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
+    """Columns of the file that are no features, and why."""
+    trusted: tuple[str, ...] = ()
+    source: Path | None = None
+    delimiter: str = ","
+    has_newlines: bool = False
+    rows: int = 0
+    """Of the file."""
+    last: datetime | None = None
+    """When the last row arrived, in a file without times."""
+    step_hours: int = 1
+    """Hours between two rows of such a file."""
+    replay_from: datetime | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    """The sample's span, half open."""
+    sample_rows: int = 0
+    history_days: int | None = None
+    window_days: int | None = None
+    min_labels: int | None = None
+    per_day: float = 0.0
+    gates: tuple[tuple[str, str, float, str], ...] = ()
+    """Metric, side, bound, reason."""
+
+    @property
+    def package(self) -> str:
+        return self.name.replace("-", "_")
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that names another file than the sample."""
+        return f"{self.package.upper()}_DATA"
+
+    @property
+    def is_binary(self) -> bool:
+        return self.problem == BINARY
+
+    @property
+    def times(self) -> list[Feature]:
+        """Features that are made of times."""
+        return [feature for feature in self.features if feature.kind == "time"]
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """The file's columns that have another name here."""
+        pairs = {feature.column: feature.name for feature in self.features}
+        pairs |= {self.columns[role]: getattr(self, role) for role in self.columns}
+        return {column: name for column, name in pairs.items() if column != name}
+
+
+def of(name: str, region: str, roles: Roles, columns: Mapping[str, Column], left_out: Mapping[str, str]) -> Plan:
+    """The plan before the rows were looked at.
+
+    Args:
+        left_out: Columns that are no features for a reason that is known already.
+    """
+    names = identifiers([roles.target, *(each for each in (roles.key, roles.event_time) if each != NONE), *columns])
+    out = dict(left_out)
+    features = []
+    for column in columns.values():
+        if column.name in (roles.target, roles.key, roles.event_time) or column.name in out:
+            continue
+        found = _feature(column, names[column.name])
+        if isinstance(found, Feature):
+            features.append(found)
+        else:
+            out[column.name] = found
+    target = columns[roles.target]
+    kind = "truth" if target.kind == "truth" else "text" if target.type == "text" and roles.positive else "number"
+    read = [*(feature.column for feature in features), roles.target, roles.key, roles.event_time]
+    taken = set(names.values())
+    return Plan(
+        name=name,
+        region=region,
+        problem=roles.problem,
+        target=names[roles.target],
+        key=_fresh("row", taken) if roles.key == NONE else names[roles.key],
+        event_time=_fresh("arrived_at", taken) if roles.event_time == NONE else names[roles.event_time],
+        columns={
+            role: column
+            for role, column in (("target", roles.target), ("key", roles.key), ("event_time", roles.event_time))
+            if column != NONE
+        },
+        target_kind=kind,
+        positive=roles.positive,
+        form=roles.form,
+        features=tuple(features),
+        left_out=tuple(out.items()),
+        has_newlines=any(columns[each].has_newlines for each in read if each in columns),
+        rows=target.rows,
+    )
+
+
+def without(plan: Plan, columns: Mapping[str, str]) -> Plan:
+    """The plan less some features, each with its reason."""
+    return replace(
+        plan,
+        features=tuple(feature for feature in plan.features if feature.column not in columns),
+        left_out=(*plan.left_out, *columns.items()),
+    )
+
+
+def identifiers(columns: Iterable[str]) -> dict[str, str]:
+    """A name for each column that Python and AWS can take; the column's own where it can."""
+    names: dict[str, str] = {}
+    for column in dict.fromkeys(columns):
+        name = column
+        if not _IDENTIFIER.fullmatch(name):
+            name = "_".join(inference.words(column)) or "column"
+            name = (name if name[0].isalpha() else f"c_{name}")[:60].rstrip("_")
+        if name in _TAKEN:
+            name = f"{name}_value"
+        names[column] = _fresh(name, set(names.values()))
+    return names
+
+
+def _fresh(name: str, taken: set[str]) -> str:
+    count, found = 1, name
+    while found in taken:
+        count += 1
+        found = f"{name}_{count}"
+    return found
+
+
+def _feature(column: Column, name: str) -> Feature | str:
+    """The column as a feature, or why it is none."""
+    kind = column.kind
+    if kind == "empty":
+        return "it is empty in every row"
+    if kind == "other":
+        return "it holds neither numbers nor texts nor times"
+    if column.different == 1 and not column.missing:
+        return "it is the same in every row"
+    if kind == "integer" and not column.repeats and is_id(column.name):
+        return "its name says that it only tells rows apart"
+    if kind == "text":
+        if column.different > CATEGORIES or column.numbers > column.known / 2:
+            return _no_category(column)
+        values = tuple(sorted(str(value) for value in column.values or {}))
+        return Feature(column.name, name, "text", values=values, share_missing=column.share_missing)
+    if kind == "time" or (column.forms and column.forms[0].kind in ("seconds", "milliseconds")):
+        return Feature(column.name, name, "time", column.forms[0], share_missing=column.share_missing)
+    return Feature(
+        column.name,
+        name,
+        "truth" if kind == "truth" else "number",
+        low=None if kind == "truth" else column.low,
+        share_missing=column.share_missing,
+    )
+
+
+def _no_category(column: Column) -> str:
+    if column.numbers > column.known / 2 and column.odd:
+        row, value = column.odd
+        return f"it would hold numbers, but row {row} is {value[:40]!r}: mend the file"
+    if column.likely_form:
+        return "it would hold times, but not in every row"
+    have = f"more than {MANY:,}" if column.values is None else str(column.different)
+    return f"{have} different texts: free text, or names"
+
+
+def midnight(day: date) -> datetime:
+    """The beginning of a day."""
+    return datetime(day.year, day.month, day.day)

@@ -1,0 +1,201 @@
+"""What each column of a source holds: kind, missing values, how many different ones. One pass, little memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from cli.scaffold import times
+from cli.scaffold.source import Note, Source
+from cli.scaffold.times import Form
+
+#: Different values of a column that are remembered; with more, only that there are many.
+MANY = 1000
+_INTEGER = r"^[+-]?\d{1,18}$"
+_NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
+_TRUTH = r"^(true|false|True|False|TRUE|FALSE)$"
+
+
+@dataclass
+class Column:
+    """One column, as far as it was read."""
+
+    name: str
+    type: str = ""
+    """`text` as in CSV, else what Parquet says: `integer`, `number`, `truth`, `time`, `other`."""
+    rows: int = 0
+    missing: int = 0
+    integers: int = 0
+    numbers: int = 0
+    truths: int = 0
+    low: float = float("inf")
+    high: float = float("-inf")
+    has_newlines: bool = False
+    repeats: bool = False
+    """Whether a value stands twice in one batch: then it is no key."""
+    values: dict[Any, int] | None = field(default_factory=dict)
+    """The different values and their counts; None when there are many."""
+    written: dict[Form, int] | None = None
+    """How many values are written in each form that may be one of times."""
+    odd: tuple[int, str] | None = None
+    """Row (from 1) and value of the first text that is no number."""
+
+    @property
+    def known(self) -> int:
+        return self.rows - self.missing
+
+    @property
+    def kind(self) -> str:
+        """`empty`, `truth`, `integer`, `number`, `time`, `text` or `other`."""
+        if not self.known:
+            return "empty"
+        if self.type != "text":
+            return self.type
+        for kind, count in (("truth", self.truths), ("integer", self.integers), ("number", self.numbers)):
+            if count == self.known:
+                return kind
+        return "time" if self.forms else "text"
+
+    @property
+    def forms(self) -> list[Form]:
+        """The forms in which every value can be read as a time."""
+        return [form for form, count in (self.written or {}).items() if count == self.known]
+
+    @property
+    def likely_form(self) -> Form | None:
+        """The form of most values, for a column that is said to hold times."""
+        ranked = sorted((self.written or {}).items(), key=lambda item: -item[1])
+        return ranked[0][0] if ranked and ranked[0][1] >= self.known / 2 else None
+
+    @property
+    def different(self) -> int:
+        """How many different values there are; beyond MANY, at least that."""
+        return MANY + 1 if self.values is None else len(self.values)
+
+    @property
+    def share_missing(self) -> float:
+        return self.missing / self.rows if self.rows else 0.0
+
+    @property
+    def text(self) -> str:
+        """For people, e.g. `number, 0 to 48, 1.2% missing`."""
+        parts = [self.kind]
+        if self.kind in ("integer", "number"):
+            parts.append(f"{self.low:g} to {self.high:g}")
+        elif self.kind == "text":
+            shown = ", ".join(str(value) for value in list(self.values or {})[:4])
+            parts.append(f"{self.different} different: {shown}" if self.values else f"more than {MANY:,} different")
+        if self.missing:
+            parts.append(f"{self.share_missing:.1%} missing")
+        return ", ".join(parts)
+
+
+def scan(source: Source, note: Note) -> dict[str, Column]:
+    """Every column of a source."""
+    columns = {name: Column(name) for name in source.columns}
+    for batch in source.batches(note):
+        for name, column in columns.items():
+            _look(column, batch.column(name))
+    return columns
+
+
+def _look(column: Column, values: Any) -> None:
+    """Take a batch into account."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_floating(values.type):
+        values = pc.if_else(pc.is_nan(values), None, values)
+    kind = _kind_of_type(values.type)
+    column.type = kind if not column.type or column.type == kind else "other"
+    before = column.rows
+    column.rows += len(values)
+    column.missing += values.null_count
+    known = pc.drop_null(values)
+    if not len(known) or kind == "other":
+        return
+    _count(column, known)
+    if kind == "text":
+        _look_at_texts(column, values, known, before)
+    elif kind in ("integer", "number"):
+        _bounds(column, known)
+        if kind == "integer":
+            _as_epoch(column, len(known))
+    elif kind == "time":
+        form = times.ZONED if pa.types.is_timestamp(values.type) and values.type.tz else times.TYPED
+        column.written = {form: (column.written or {}).get(form, 0) + len(known)}
+
+
+def _kind_of_type(kind: Any) -> str:
+    import pyarrow as pa
+
+    tests = [
+        ("truth", pa.types.is_boolean),
+        ("integer", pa.types.is_integer),
+        ("number", lambda each: pa.types.is_floating(each) or pa.types.is_decimal(each)),
+        ("text", lambda each: pa.types.is_string(each) or pa.types.is_large_string(each)),
+        ("time", lambda each: pa.types.is_timestamp(each) or pa.types.is_date(each)),
+    ]
+    return next((name for name, test in tests if test(kind)), "other")
+
+
+def _count(column: Column, known: Any) -> None:
+    import pyarrow.compute as pc
+
+    counted = pc.value_counts(known)
+    if len(counted) < len(known):
+        column.repeats = True
+    if column.values is None:
+        return
+    if len(counted) > MANY:
+        column.values = None
+        return
+    for value, count in zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True):
+        column.values[value] = column.values.get(value, 0) + count
+    if len(column.values) > MANY:
+        column.values = None
+
+
+def _look_at_texts(column: Column, values: Any, known: Any, before: int) -> None:
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    column.truths += _matching(known, _TRUTH)
+    column.integers += _matching(known, _INTEGER)
+    numeric = pc.match_substring_regex(values, _NUMBER)
+    column.numbers += int(pc.sum(numeric).as_py() or 0)
+    if column.odd is None and not (pc.all(numeric).as_py() or False):
+        place = int(np.flatnonzero(pc.equal(numeric, False).fill_null(False).to_numpy(zero_copy_only=False))[0])
+        column.odd = (before + place + 1, str(values[place]))
+    if pc.any(numeric).as_py():
+        _bounds(column, values.filter(numeric).cast(pa.float64()))
+    column.has_newlines = column.has_newlines or bool(pc.any(pc.match_substring(known, "\n")).as_py())
+    if column.integers == column.known:
+        _as_epoch(column, len(known))
+        return
+    if column.written is None or not column.written:
+        column.written = dict.fromkeys(times.forms(known), 0) if column.known == len(known) else {}
+    for form in column.written:
+        if form.kind not in ("seconds", "milliseconds"):
+            column.written[form] += int(pc.sum(times.matches(known, form)).as_py() or 0)
+
+
+def _as_epoch(column: Column, known: int) -> None:
+    """Whole numbers that a column's name calls times."""
+    found = times.forms_of_numbers(column.name, column.low, column.high)
+    column.written = {form: (column.written or {}).get(form, 0) + known for form in found}
+
+
+def _matching(known: Any, pattern: str) -> int:
+    import pyarrow.compute as pc
+
+    return int(pc.sum(pc.match_substring_regex(known, pattern)).as_py() or 0)
+
+
+def _bounds(column: Column, numbers: Any) -> None:
+    import pyarrow.compute as pc
+
+    found = pc.min_max(numbers).as_py()
+    if found["min"] is not None:
+        column.low, column.high = min(column.low, float(found["min"])), max(column.high, float(found["max"]))

@@ -1,0 +1,280 @@
+"""A plan as files: the package with its data and tests, and a configuration for each environment."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from cli import templates
+from cli.scaffold import literals
+from cli.scaffold.literals import number, text
+from cli.scaffold.names import ENVIRONMENTS
+from cli.scaffold.plan import Feature, Plan
+from cli.scaffold.source import MISSING
+from millrace.names import Names
+
+#: Until the team has built its own.
+_ACCOUNT = "123456789012"
+#: Rules that are taken from the data, of each kind: more would be noise.
+_RULES = 5
+#: Texts with more different values are no list that a rule could name.
+_LISTED = 8
+#: Columns that are named where some are left out.
+_NAMED = 8
+
+
+def files(plan: Plan, sample: bytes | None) -> dict[str, bytes]:
+    """Every file by its path below the repository.
+
+    Args:
+        sample: The sample's CSV; None where the events are made up.
+    """
+    folder = f"stacks/{plan.package}"
+    found: dict[str, Any] = {f"{folder}/__init__.py": _declaration(plan)}
+    if sample is None:
+        found[f"{folder}/data.py"] = _made_up(plan)
+    else:
+        found |= {f"{folder}/data.py": _data(plan), f"{folder}/sample.csv": sample}
+    if plan.times:
+        found[f"{folder}/features.py"] = _features(plan)
+    found |= {f"{folder}/tests/__init__.py": "", f"{folder}/tests/test_{plan.package}.py": _tests(plan)}
+    found |= {f"stacks/Pulumi.{plan.name}-{each}.yaml": _stack(plan, each) for each in ENVIRONMENTS}
+    return {name: body if isinstance(body, bytes) else body.encode() for name, body in found.items()}
+
+
+# -- the declaration ---------------------------------------------------------------------------------------------------
+
+
+def _declaration(plan: Plan) -> str:
+    expectations = _expectations(plan) if plan.source else []
+    window, labels = plan.window_days, plan.min_labels
+    monitoring = [f"window=timedelta(days={window})"] if window else []
+    monitoring += [f"min_labels={labels}"] if labels else []
+    names = ["Expect"] if expectations else []
+    names += ["Gate", *(["Monitoring"] if monitoring else []), "Retraining", "UseCase"]
+    trusted = [text(name) for name in plan.trusted]
+    return templates.render(
+        "use_case/__init__.py.j2",
+        docstring=_docstring(plan),
+        has_spans=bool(window or plan.history_days),
+        imports=names,
+        use_case=text(plan.name),
+        problem=text(plan.problem),
+        target=text(plan.target),
+        key=text(plan.key),
+        event_time=text(plan.event_time),
+        expectations=expectations,
+        trusted=literals.sequence(trusted, 4, before="trusted=") if trusted else "",
+        trusted_why="Each tells the outcome nearly by itself; a person has said that it is known when asked.",
+        history=plan.history_days,
+        gates=[f"Gate({text(metric)}, {side}={number(bound)})" for metric, side, bound, _ in plan.gates],
+        gate_reasons=[literals.comment(reason, 4) for *_, reason in plan.gates],
+        monitoring=monitoring,
+        monitoring_why=(
+            f"The sample has about {plan.per_day:.{0 if plan.per_day >= 10 else 1}f} rows a day; "
+            "with the whole data the defaults will do."
+        ),
+    )
+
+
+def _docstring(plan: Plan) -> str:
+    what = f"will `{plan.target}` be true?" if plan.is_binary else f"how much will `{plan.target}` be?"
+    if plan.positive and plan.positive.isalnum():
+        what = f"will `{plan.target}` be {plan.positive}?"
+    line = f'"""{plan.name}: {what} Told at `{plan.event_time}`, for each `{plan.key}`."""'
+    return line if len(line) <= literals.WIDTH else f'"""What `{plan.target}` will be."""'
+
+
+def _expectations(plan: Plan) -> list[str]:
+    """Rules that every row of the file keeps to."""
+    listed = [each for each in plan.features if each.kind == "text" and 2 <= len(each.values) <= _LISTED][:_RULES]
+    bounded = [each for each in plan.features if each.kind == "number" and each.low is not None and each.low >= 0]
+    lines = []
+    for feature in listed:
+        values = literals.sequence([text(value) for value in feature.values], 12, "()", "one_of=")
+        arguments = [text(feature.name), f"one_of={values}", "max_bad=0.01"]
+        lines.append(literals.call("Expect", arguments, 8))
+    for feature in bounded[:_RULES]:
+        missing = [f"max_missing={number(_allowed(feature))}"] if feature.share_missing < 0.4 else []
+        lines.append(literals.call("Expect", [text(feature.name), "at_least=0", "max_bad=0.01", *missing], 8))
+    return lines
+
+
+def _allowed(feature: Feature) -> float:
+    """Twice what is missing today, and some."""
+    return round(0.05 + 2 * feature.share_missing, 2)
+
+
+# -- data and features -------------------------------------------------------------------------------------------------
+
+
+def _data(plan: Plan) -> str:
+    kinds = _kinds(plan)
+    last = _iso(plan.last) if plan.last else ""
+    parse = [f"delimiter={text(plan.delimiter)}"] if plan.delimiter != "," else []
+    parse += ["newlines_in_values=True"] if plan.has_newlines else []
+    rows = list(_row_lines(plan))
+    calls = {line.partition("(")[0] for _, line in rows}
+    return templates.render(
+        "use_case/data.py.j2",
+        use_case=plan.name,
+        package=plan.package,
+        variable=plan.variable,
+        target=plan.target,
+        sample_rows=f"{plan.sample_rows:,}",
+        missing=literals.sequence([text(each) for each in MISSING], 0, before="MISSING = "),
+        file=literals.mapping(((text(column), kind) for column, kind in kinds.items()), 4),
+        left_out=_left_out(plan),
+        last=last,
+        step_hours=plan.step_hours,
+        event_time_literal=text(plan.event_time),
+        rows=literals.returned(((text(name), value) for name, value in rows), 4),
+        has_compute=any("pc." in line for _, line in rows) or "_times_as" in calls,
+        calls=calls,
+        parse=", ".join(parse),
+    )
+
+
+def _kinds(plan: Plan) -> dict[str, str]:
+    """Arrow's type of each column that is read, in CSV."""
+    arrow = {"number": "pa.float64()", "truth": "pa.bool_()", "text": "pa.string()", "time": "pa.string()"}
+    kinds = {column: arrow["text"] for role, column in plan.columns.items() if role != "target"}
+    kinds |= {feature.column: arrow[feature.kind] for feature in plan.features}
+    for feature in plan.features:
+        if feature.form and feature.form.kind in ("seconds", "milliseconds"):
+            kinds[feature.column] = "pa.int64()"
+    if plan.form and plan.form.kind in ("seconds", "milliseconds"):
+        kinds[plan.columns["event_time"]] = "pa.int64()"
+    return kinds | {plan.columns["target"]: arrow[plan.target_kind]}
+
+
+def _row_lines(plan: Plan) -> list[tuple[str, str]]:
+    """Each column of the events and the expression that gives it."""
+    lines = []
+    if "key" in plan.columns:
+        lines.append((plan.key, f"_texts(table[{text(plan.columns['key'])}])"))
+    else:
+        lines.append((plan.key, "np.arange(table.num_rows).astype(str).astype(object)"))
+    if plan.form:
+        lines.append((plan.event_time, _time(plan.columns["event_time"], plan.form.kind, plan.form.format)))
+    else:
+        lines.append((plan.event_time, "LAST - STEP * np.arange(table.num_rows)[::-1]"))
+    for feature in plan.features:
+        column = text(feature.column)
+        if feature.form:
+            lines.append((feature.name, _time(feature.column, feature.form.kind, feature.form.format)))
+        else:
+            lines.append((feature.name, f"_{'texts' if feature.kind == 'text' else 'numbers'}(table[{column}])"))
+    target = f"table[{text(plan.columns['target'])}]"
+    if plan.positive is not None:
+        value = text(plan.positive) if plan.target_kind == "text" else number(float(plan.positive))
+        target = f"pc.equal({target}, {value})"
+    return [*lines, (plan.target, f"_numbers({target})")]
+
+
+def _time(column: str, kind: str, form: str) -> str:
+    argument = f"table[{text(column)}]"
+    if kind == "format":
+        return f"_times_as({argument}, {text(form)})"
+    if kind in ("seconds", "milliseconds"):
+        return f"_since_1970({argument}, {text('s' if kind == 'seconds' else 'ms')})"
+    return f"_times_with_zone({argument})" if kind == "zoned" else f"_times({argument})"
+
+
+def _left_out(plan: Plan) -> list[str]:
+    """Comment lines about the columns that are not read."""
+    if not plan.left_out:
+        return []
+    lines = ["#: Left out:"]
+    for column, reason in plan.left_out[:_NAMED]:
+        shown = column if column.isprintable() else ascii(column)
+        lines.append(f"#: `{shown[:40]}`: {reason[:60]}.")
+    if (more := len(plan.left_out) - _NAMED) > 0:
+        lines.append(f"#: and {more} more.")
+    return lines
+
+
+def _features(plan: Plan) -> str:
+    plain = [text(feature.name) for feature in plan.features if feature.kind != "time"]
+    days = [(text(days_name(plan, each)), f"_days(columns[{text(each.name)}], now)") for each in plan.times]
+    return templates.render(
+        "use_case/features.py.j2",
+        plain=literals.sequence(plain, 0, "()", "PLAIN = ") if plain else "",
+        event_time=text(plan.event_time),
+        made=literals.returned(days, 4, "        **{name: columns[name] for name in PLAIN},\n" if plain else ""),
+    )
+
+
+def days_name(plan: Plan, feature: Feature) -> str:
+    """The name of a feature that is made of a time."""
+    name = f"{feature.name[:50]}_days"
+    return name if name not in {each.name for each in plan.features} else f"{name}_before"
+
+
+def _made_up(plan: Plan) -> str:
+    return templates.render(
+        "use_case/data_made_up.py.j2",
+        use_case=plan.name,
+        what="whether they left" if plan.is_binary else "what they spent",
+        target=plan.target,
+        target_literal=text(plan.target),
+        key=text(plan.key),
+        event_time=text(plan.event_time),
+        is_binary=plan.is_binary,
+        variable="left" if plan.is_binary else "spent",
+    )
+
+
+# -- tests and stacks --------------------------------------------------------------------------------------------------
+
+
+def _tests(plan: Plan) -> str:
+    assert plan.since
+    assert plan.until
+    kinds = {plan.key: "text", plan.event_time: "time"}
+    kinds |= {each.name: "number" if each.kind == "truth" else each.kind for each in plan.features}
+    kinds[plan.target] = "number"
+    return templates.render(
+        "use_case/test.py.j2",
+        use_case=plan.name,
+        package=plan.package,
+        has_file=plan.source is not None,
+        span_why="The sample's span." if plan.source else "A span to look at.",
+        since=_iso(plan.since),
+        until=_iso(plan.until),
+        sample_rows=plan.sample_rows,
+        columns=literals.mapping(((text(name), text(kind)) for name, kind in kinds.items()), 4),
+        is_binary=plan.is_binary,
+    )
+
+
+def _stack(plan: Plan, environment: str) -> str:
+    assert plan.replay_from
+    names = Names(plan.name, environment, _ACCOUNT, plan.region)
+    suffix = "cn-" if plan.region.startswith("cn-") else ""
+    domain = "amazonaws.com.cn" if suffix else "amazonaws.com"
+    return templates.render(
+        f"use_case/Pulumi.{environment}.yaml.j2",
+        region=plan.region,
+        replay_from=_iso(plan.replay_from),
+        variable=plan.variable if plan.source else "",
+        image=f"{_ACCOUNT}.dkr.ecr.{plan.region}.{domain}/millrace@sha256:{'0' * 64}",
+        data_uri=names.uri("input", f"{plan.name}.parquet"),
+    )
+
+
+def _iso(time: datetime) -> str:
+    return time.isoformat(timespec="seconds" if not time.microsecond else "microseconds")
+
+
+def made_up(name: str, region: str, problem: str, roles: tuple[str, str, str], now: datetime) -> Plan:
+    """The plan of a use case whose events are made up: target, key and event time are only names."""
+    target, key, event_time = roles
+    start = datetime(now.year, now.month, now.day) - timedelta(days=28)
+    features = tuple(
+        Feature(each, each, kind) for each, kind in (("calls", "number"), ("months", "number"), ("plan", "text"))
+    )
+    return Plan(
+        name, region, problem, target, key, event_time,
+        features=features, replay_from=start, since=start, until=start + timedelta(days=7), per_day=36.0,
+    )  # fmt: skip

@@ -1,0 +1,298 @@
+"""The rows that go with a use case: few, spread over the newest time, in time order; and what the whole file says."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cli.errors import CliError
+from cli.scaffold import times
+from cli.scaffold.plan import Plan, midnight
+from cli.scaffold.source import Note, Source
+from cli.scaffold.times import Form
+
+Array = npt.NDArray[Any]
+
+#: The sample is committed with the code and travels in every bundle: at most so many rows and bytes.
+MOST_ROWS, MOST_BYTES = 2000, 300_000
+#: With fewer rows with an outcome the default holdout is no measure: a fifth of what is trained on has to be 30 rows.
+FEWEST = 200
+_TRAINED = 150
+#: How far back training looks unless it is told otherwise, and what of the sample comes after the replay's start.
+_HISTORY, _AFTER, _SHARE = 365, 21, 0.7
+#: Days that `millrace up` replays of a new stack, and that it looks ahead for a sample.
+_OBSERVED = np.timedelta64(7, "D")
+#: Days that rows without times are spread over, at least.
+_SPREAD = 90
+_STEPS = (1, 2, 3, 4, 6, 8, 12, 24)
+#: Rows in the monitor's window from which drift and quality say something.
+_WATCHED = 300
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The rows, as CSV in UTF-8."""
+
+    text: bytes
+    times: Array
+    """Of its rows, rising."""
+
+
+def distinct(source: Source, candidates: list[str], note: Note) -> dict[str, float]:
+    """How many different values each column has, as a share of the rows of the file: 1 where none stands twice."""
+    found: dict[str, list[Array]] = {name: [] for name in candidates}
+    if not candidates:
+        return {}
+    for batch in source.batches(note, candidates):
+        for name, parts in found.items():
+            parts.append(_hashes(batch.column(name)))
+    joined = {name: np.concatenate(parts) for name, parts in found.items()}
+    return {name: len(np.unique(values)) / len(values) for name, values in joined.items()}
+
+
+def refuse_doubles(source: Source, key: str, note: Note) -> None:
+    """See that a column names every row.
+
+    Raises:
+        CliError: With two rows of one key.
+    """
+    hashes = np.concatenate([_hashes(batch.column(key)) for batch in source.batches(note, [key])])
+    order = np.argsort(hashes, kind="stable")
+    same = np.flatnonzero(hashes[order][1:] == hashes[order][:-1])
+    if not len(same):
+        return
+    first = min(same, key=lambda place: int(order[place + 1]))
+    rows = sorted((int(order[first]), int(order[first + 1])))
+    value = _value(source, key, rows[0])
+    count = len(np.unique(hashes[order][same]))
+    raise CliError(
+        f"--key {key!r}: {value!r} stands in rows {rows[0] + 1} and {rows[1] + 1}, and {count:,} value(s) in several; "
+        "a key names one event: name another column, or --key none for the row's number"
+    )
+
+
+def times_of(source: Source, column: str, form: Form, note: Note) -> Array:
+    """The time of every row.
+
+    Raises:
+        CliError: With the first row whose time cannot be read.
+    """
+    parts: list[Array] = []
+    done = 0
+    for batch in source.batches(note, [column]):
+        values = batch.column(column)
+        try:
+            parsed = times.parse(values, form)
+        except ValueError as error:
+            row = int(error.args[0])
+            raise CliError(
+                f"--event-time {column!r}: row {done + row + 1} is {values[row].as_py()!r}, which is no time; expected "
+                f"{form.text}: mend the file, or say how it is written with --time-format, e.g. %d/%m/%Y"
+            ) from error
+        if (gone := np.flatnonzero(np.isnat(parsed))).size:
+            raise CliError(
+                f"--event-time {column!r} is missing in row {done + int(gone[0]) + 1}; expected a time in every row"
+            )
+        parts.append(parsed)
+        done += len(parsed)
+    return np.concatenate(parts)
+
+
+def later(source: Source, column: str, form: Form, stamps: Array, note: Note) -> int | None:
+    """The first row (from 1) whose time in a column is after its event; None when there is none."""
+    done = 0
+    for batch in source.batches(note, [column]):
+        parsed = times.parse(batch.column(column), form)
+        if (after := np.flatnonzero(parsed > stamps[done : done + len(parsed)])).size:
+            return done + int(after[0]) + 1
+        done += len(parsed)
+    return None
+
+
+def take(source: Source, plan: Plan, all_times: Array | None, now: datetime, note: Note) -> tuple[Plan, Sample]:
+    """The sample, and the plan with what follows from it.
+
+    Args:
+        all_times: Of the rows of the file; None where it has none.
+
+    Raises:
+        CliError: When too few rows have an outcome.
+    """
+    known = _has_outcome(source, plan, note)
+    if known.sum() < FEWEST:
+        raise CliError(
+            f"{int(known.sum())} rows of {source.path} have an outcome; expected at least {FEWEST}: the gates are "
+            "measured on the newest fifth of what is trained on, and with less than 30 rows there they say nothing"
+        )
+    rows = len(known) if all_times is None else _newest(all_times)
+    text, chosen = _written(source, plan, rows, note)
+    plan = replace(plan, sample_rows=len(chosen), delimiter=source.delimiter if source.is_csv else ",")
+    if all_times is None:
+        step = next((each for each in _STEPS if each * len(chosen) >= _SPREAD * 24), _STEPS[-1])
+        last = midnight(now.date())
+        stamps = np.datetime64(last, "us") - np.timedelta64(step, "h") * np.arange(len(chosen))[::-1]
+        plan = replace(plan, last=last, step_hours=step)
+    else:
+        stamps = all_times[chosen]
+    return timed(plan, stamps, known[chosen], now), Sample(text, stamps)
+
+
+def timed(plan: Plan, stamps: Array, known: Array, now: datetime) -> Plan:
+    """The plan with what follows from the times of the sample's rows.
+
+    Raises:
+        CliError: When too few rows with an outcome are of the past.
+    """
+    past = known & (stamps < np.datetime64(now.replace(tzinfo=None), "us"))
+    if past.sum() < FEWEST:
+        raise CliError(
+            f"{int(past.sum())} rows of the sample lie in the past and have an outcome; expected at least {FEWEST}: "
+            f"is {plan.event_time} written in another way than it looks?"
+        )
+    start = _replay_from(stamps[past])
+    until = stamps[-1] + np.timedelta64(1, "us")
+    trained = (start - stamps[0]) / np.timedelta64(1, "D")
+    days = max((until - stamps[0]) / np.timedelta64(1, "D"), 1.0)
+    per_day = len(stamps) / days
+    window = 28 if per_day * 28 >= _WATCHED else min(math.ceil(_WATCHED / per_day / 7) * 7, math.ceil(days / 14) * 7)
+    labels = max(50, min(500, int(per_day * window * 0.5) // 50 * 50))
+    return replace(
+        plan,
+        replay_from=_datetime(start),
+        since=_datetime(stamps[0]),
+        until=_datetime(until),
+        history_days=math.ceil(trained / 30 + 1) * 30 if trained > _HISTORY else None,
+        window_days=None if window <= 28 else window,
+        min_labels=None if labels == 500 else labels,
+        per_day=per_day,
+    )
+
+
+def is_followed(stamps: Array, start: datetime, now: datetime) -> bool:
+    """Whether events go on after the days that `millrace up` replays, so that there is always a next one."""
+    observed = np.datetime64(start.replace(tzinfo=None), "us") + _OBSERVED
+    later = stamps[stamps >= observed]
+    is_near = len(later) > 0 and later[0] < observed + _OBSERVED
+    return bool(is_near and observed < np.datetime64(now.replace(tzinfo=None), "us"))
+
+
+def _replay_from(stamps: Array) -> np.datetime64:
+    """Where data time starts: enough rows before it to train on, and weeks after it to replay."""
+    place = int(len(stamps) * _SHARE)
+    enough = int(np.searchsorted(stamps, stamps[-1] - np.timedelta64(_AFTER, "D")))
+    if enough >= max(_TRAINED, len(stamps) // 2):
+        place = min(place, enough)
+    place = max(place, _TRAINED)
+    for unit in ("D", "h", "m", "s"):
+        start = stamps[place].astype(f"datetime64[{unit}]").astype("datetime64[us]")
+        if np.searchsorted(stamps, start) >= _TRAINED:
+            return start  # type: ignore[no-any-return]
+    return stamps[place] + np.timedelta64(1, "us")  # type: ignore[no-any-return]
+
+
+def _has_outcome(source: Source, plan: Plan, note: Note) -> Array:
+    column = plan.columns["target"]
+    parts = [batch.column(column).is_valid().to_numpy(zero_copy_only=False) for batch in source.batches(note, [column])]
+    return np.concatenate(parts)
+
+
+def _newest(all_times: Array) -> Array:
+    """The rows, by time, that a sample is spread over: those of the newest time that training may look at."""
+    order = np.argsort(all_times, kind="stable")
+    since = all_times[order[-1]] - np.timedelta64(_HISTORY + 90, "D")
+    within = len(order) - int(np.searchsorted(all_times[order], since))
+    return order[-max(within, MOST_ROWS) :]
+
+
+def _written(source: Source, plan: Plan, rows: int | Array, note: Note) -> tuple[bytes, Array]:
+    """The sample as CSV, and the rows of the file that it holds, by time."""
+    candidates = np.arange(rows) if isinstance(rows, int) else rows
+    read = [feature.column for feature in plan.features] + list(dict.fromkeys(plan.columns.values()))
+    names = [name for name in source.columns if name in set(read)]
+    count = min(MOST_ROWS, len(candidates))
+    while True:
+        chosen = candidates[np.unique(np.linspace(0, len(candidates) - 1, count).round().astype(int))]
+        text = _csv(names, _rows(source, names, chosen, note), source.delimiter if source.is_csv else ",")
+        if len(text) <= MOST_BYTES:
+            return text, chosen
+        count = int(count * MOST_BYTES / len(text) * 0.97)
+        if count < FEWEST:
+            raise CliError(
+                f"{FEWEST} rows of {source.path} have more than {MOST_BYTES:,} bytes, which is too much for a sample "
+                "beside the code: leave long columns out with --leave-out"
+            )
+
+
+def _rows(source: Source, names: list[str], chosen: Array, note: Note) -> list[tuple[Any, ...]]:
+    """Rows of the file in the order of ``chosen``."""
+    import pyarrow as pa
+
+    order = np.argsort(chosen, kind="stable")
+    wanted, parts, done = chosen[order], [], 0
+    for batch in source.batches(note, names):
+        low, high = np.searchsorted(wanted, [done, done + batch.num_rows])
+        if high > low:
+            index = pa.array(wanted[low:high] - done)
+            parts.append(pa.table({name: _fine(batch.column(name).take(index)) for name in names}))
+        done += batch.num_rows
+    columns = [[_plain(value) for value in pa.concat_tables(parts)[name].to_pylist()] for name in names]
+    found = list(zip(*columns, strict=True))
+    back = np.empty(len(order), dtype=int)
+    back[order] = np.arange(len(order))
+    return [found[place] for place in back.tolist()]
+
+
+def _fine(values: Any) -> Any:
+    """Times no finer than Python's."""
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(values.type):
+        return values.cast(pa.timestamp("us", values.type.tz), safe=False)
+    return values
+
+
+def _plain(value: Any) -> Any:
+    """A value as CSV has it."""
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ") if value.tzinfo is None else value.astimezone(UTC).isoformat(sep=" ")
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _csv(names: list[str], rows: list[tuple[Any, ...]], delimiter: str) -> bytes:
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows(rows)
+    return stream.getvalue().encode()
+
+
+def _hashes(values: Any) -> Array:
+    """A number for each value: eight bytes a row, whatever it is."""
+    import pyarrow as pa
+
+    if pa.types.is_integer(values.type):
+        # Python's hash of -1 is that of -2.
+        return np.asarray(values.to_numpy(zero_copy_only=False)).astype(np.int64)
+    return np.fromiter((hash(value) for value in values.to_pylist()), np.int64, len(values))
+
+
+def _value(source: Source, column: str, row: int) -> Any:
+    for batch in source.batches(lambda _: None, [column]):
+        if row < batch.num_rows:
+            return batch.column(column)[row].as_py()
+        row -= batch.num_rows
+    return None
+
+
+def _datetime(time: np.datetime64) -> datetime:
+    found: datetime = time.astype("datetime64[us]").item()
+    return found

@@ -1,0 +1,75 @@
+"""What `millrace new` says at its end: what was made, from what, and the next three commands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cli.output import NOTE, say, table, write_json
+from cli.scaffold.plan import Plan
+from cli.scaffold.trial import Trial
+
+
+def of(
+    plan: Plan,
+    files: Mapping[str, bytes],
+    result: Trial,
+    settled: list[tuple[str, str, str]],
+    dry_run: bool,
+    is_followed: bool,
+) -> dict[str, Any]:
+    """Everything, for programs."""
+    return {
+        "use_case": plan.name,
+        "written": not dry_run,
+        "files": {name: len(body) for name, body in files.items()},
+        "problem": plan.problem,
+        "target": plan.target,
+        "key": plan.key,
+        "event_time": plan.event_time,
+        "features": [feature.name for feature in plan.features],
+        "renamed": plan.renamed,
+        "left_out": dict(plan.left_out),
+        "trusted": list(plan.trusted),
+        "inferred": [{"flag": flag, "value": value, "reason": reason} for flag, value, reason in settled],
+        "sample": {"rows": plan.sample_rows, "of": plan.rows, "since": plan.since, "until": plan.until},
+        "replay_from": plan.replay_from,
+        "gates": [
+            {"metric": metric, side: bound, "reached": result.metrics[metric], "rows": result.rows}
+            for metric, side, bound, _ in plan.gates
+        ],
+        "hints": list(result.hints) if plan.source else [],
+        "next": _next(plan, is_followed),
+    }
+
+
+def show(found: Mapping[str, Any], *, as_json: bool) -> None:
+    """The same for people, or as it is."""
+    if as_json:
+        write_json(found)
+        return
+    say()
+    for each in found["inferred"]:
+        say(f"{NOTE} {each['flag']} {each['value']}: {each['reason']}")
+    for column, name in found["renamed"].items():
+        say(f"{NOTE} {column!r} is called {name} here; data.py maps it")
+    for column, reason in found["left_out"].items():
+        say(f"{NOTE} {column!r} is left out: {reason}")
+    for hint in found["hints"]:
+        say(f"{NOTE} {hint}")
+    say()
+    say("made" if found["written"] else "would be made; nothing was written")
+    table([(name, f"{size:,} bytes") for name, size in found["files"].items()])
+    if found["sample"]["rows"]:
+        say(f"{NOTE} sample.csv is committed with the code: look whether its rows may be")
+    say("next")
+    table(found["next"])
+
+
+def _next(plan: Plan, is_followed: bool) -> list[list[str]]:
+    observe = "" if is_followed else " --no-observe"
+    return [
+        [f"millrace up {plan.name}{observe}", "train and serve it on this machine"],
+        [f"millrace invoke {plan.name} --sample", "ask it for a prediction"],
+        [f"pytest stacks/{plan.package}", "what its tests say"],
+    ]

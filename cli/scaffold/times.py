@@ -1,0 +1,138 @@
+"""How a column writes times, and the times themselves, in UTC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+_DATE, _CLOCK = r"\d{4}-\d{2}-\d{2}", r"[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?"
+_ISO, _ZONED = rf"^{_DATE}({_CLOCK})?$", rf"^{_DATE}{_CLOCK}(Z|[+-]\d{{2}}:?\d{{2}})$"
+#: Orders of day, month and year that are tried, each with every separator and clock.
+_ORDERS = (("%d", "%m", "%Y"), ("%m", "%d", "%Y"), ("%Y", "%m", "%d"))
+_CLOCKS = ("", " %H:%M", " %H:%M:%S")
+#: Seconds since 1970 that a column of numbers may mean: 1990 to 2100.
+_EPOCH = (631_152_000, 4_102_444_800)
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way to write times."""
+
+    kind: str
+    """`iso`, `zoned`, `seconds`, `milliseconds`, `typed` (an Arrow type) or `format`."""
+    format: str = ""
+    """Of `strptime`, for `format`."""
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        return {
+            "iso": "ISO 8601, e.g. 2024-05-01T12:00:00",
+            "zoned": "ISO 8601 with a zone, e.g. 2024-05-01T12:00:00Z",
+            "seconds": "seconds since 1970",
+            "milliseconds": "milliseconds since 1970",
+            "typed": "times",
+        }.get(self.kind, f"the format {self.format}")
+
+
+ISO, ZONED, SECONDS, MILLISECONDS, TYPED = (Form(kind) for kind in ("iso", "zoned", "seconds", "milliseconds", "typed"))
+
+
+def forms(values: Any) -> list[Form]:
+    """The ways in which the first texts of a column may be written, likely ones first."""
+    import pyarrow.compute as pc
+
+    known = pc.drop_null(values).slice(0, 200)
+    if not len(known):
+        return []
+    found = [form for form in (ISO, ZONED) if _share(matches(known, form)) >= 0.5]
+    if found:
+        return found
+    return [
+        form
+        for order in _ORDERS
+        for separator in "/.-"
+        for clock in _CLOCKS
+        if separator in str(known[0])
+        and _share(matches(known, form := Form("format", separator.join(order) + clock))) >= 0.5
+    ]
+
+
+def forms_of_numbers(name: str, low: float, high: float) -> list[Form]:
+    """The same for whole numbers, which say nothing by themselves: the column's name must."""
+    words = name.lower().replace("-", "_").split("_")
+    if not {"time", "timestamp", "ts", "epoch", "at", "unix", "date"}.intersection(words):
+        return []
+    if _EPOCH[0] <= low and high <= _EPOCH[1]:
+        return [SECONDS]
+    return [MILLISECONDS] if _EPOCH[0] * 1000 <= low and high <= _EPOCH[1] * 1000 else []
+
+
+def matches(values: Any, form: Form) -> Any:
+    """Which texts are written so; null where there is none."""
+    import pyarrow.compute as pc
+
+    if form.kind in ("iso", "zoned"):
+        return pc.match_substring_regex(values, _ISO if form.kind == "iso" else _ZONED)
+    parsed = pc.strptime(values, format=form.format, unit="us", error_is_null=True)
+    return pc.if_else(pc.is_null(values), None, pc.is_valid(parsed))
+
+
+def parse(values: Any, form: Form) -> Array:
+    """The times of a column as datetime64[us] in UTC; NaT where one is missing.
+
+    Raises:
+        ValueError: When one is no time; its argument is the row.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if form.kind in ("seconds", "milliseconds"):
+        return _epoch(values, form)
+    if form.kind == "format":
+        parsed = pc.strptime(values, format=form.format, unit="us", error_is_null=True)
+        wrong = np.flatnonzero(pc.and_(pc.is_null(parsed), pc.is_valid(values)).to_numpy(zero_copy_only=False))
+        if len(wrong):
+            raise ValueError(int(wrong[0]))
+        return _numpy(parsed)
+    zoned = form.kind == "zoned" or (pa.types.is_timestamp(values.type) and values.type.tz is not None)
+    return _numpy(_cast(values, pa.timestamp("us", "UTC") if zoned else pa.timestamp("us")))
+
+
+def _cast(values: Any, kind: Any) -> Any:
+    """The values in another type; what cannot be is a ValueError with its row."""
+    import pyarrow as pa
+
+    try:
+        # Nanoseconds are cut: no event needs them.
+        return values.cast(kind, safe=not pa.types.is_timestamp(values.type))
+    except pa.ArrowInvalid:
+        for row, value in enumerate(values):
+            try:
+                value.cast(kind)
+            except pa.ArrowInvalid as error:
+                raise ValueError(row) from error
+        raise
+
+
+def _epoch(values: Any, form: Form) -> Array:
+    import pyarrow as pa
+
+    numbers = _cast(values, pa.float64()).to_numpy(zero_copy_only=False)
+    found = numbers * (1e6 if form.kind == "seconds" else 1e3)
+    return np.where(np.isnan(found), np.datetime64("NaT", "us"), np.nan_to_num(found).astype("datetime64[us]"))
+
+
+def _numpy(values: Any) -> Array:
+    return np.asarray(values.to_numpy(zero_copy_only=False), dtype="datetime64[us]")
+
+
+def _share(mask: Any) -> float:
+    import pyarrow.compute as pc
+
+    return float(pc.mean(mask).as_py() or 0.0)
