@@ -22,6 +22,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import fleet
 from local import client
 from local.engine import bootstrap, home
 
@@ -58,6 +59,7 @@ def _measure(out: Console, state: Path) -> None:
     rows.append(("memory of the local cloud", f"{daemon.memory_info().rss / 2**20:.0f} MiB"))
     servers = sum(child.memory_info().rss for child in daemon.children(recursive=True))
     rows.append(("memory of its model servers", f"{servers / 2**20:.0f} MiB"))
+    rows += fleet.measure()
     table = Table("what", "measured", title=f"{os.cpu_count()} cores, Python {sys.version.split()[0]}")
     for name, value in rows:
         table.add_row(name, value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +216,8 @@ def _replay(target: Target, stage: Stage) -> None:
     now, until = target.data_time(), start + OBSERVED
     if now > start and not _captured(target):
         until = now + OBSERVED
+    # Data of this week have no future to replay.
+    until = min(until, datetime.now(UTC))
     if now >= until:
         return
     bundled.replay(target, now.isoformat(), until.isoformat(), stage.note)

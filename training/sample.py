@@ -1,4 +1,4 @@
-"""One real request: an event that is still to come, as a caller would send it."""
+"""One real request, as a caller would send it: the next event that is known to come, or else the newest that was."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from millrace.errors import DataError
-from training.columns import rows_of, take
+from training.columns import Array, rows_of, take
 from training.job import Job, format_time
 from training.replay import plain
 
@@ -17,19 +17,27 @@ AHEAD = np.timedelta64(7, "D")
 
 
 def run(job: Job, as_of: str) -> None:
-    """Print, as one line of JSON, the first event whose prediction is to be made after ``as_of``.
+    """Print, as one line of JSON, the first event whose prediction is to be made after ``as_of``, or the last before.
 
     Raises:
-        DataError: When no event is known to come.
+        DataError: When there is no event as far back as models learn from.
     """
     case = job.use_case
-    now = job.time(as_of)
-    first = now + np.timedelta64(case.lead_time, "us")
-    events = job.functions.events(first, first + AHEAD)
+    events, place = _near(job, job.time(as_of) + np.timedelta64(case.lead_time, "us"))
+    one = {name: plain(values)[0] for name, values in take(events, np.array([place])).items() if name != case.target}
+    sys.stdout.write(json.dumps(one) + "\n")
+
+
+def _near(job: Job, time: np.datetime64) -> tuple[dict[str, Array], int]:
+    """Events, sorted by time, and the place among them of the nearest one."""
+    events = job.functions.events(time, time + AHEAD)
+    if rows_of(events):
+        return events, 0
+    since = time - np.timedelta64(job.use_case.history, "us")
+    events = job.functions.events(since, time)
     if not rows_of(events):
         raise DataError(
-            f"there is no event to send as a sample: events() gives none in the {AHEAD} after {format_time(first)}; "
-            "send a request of your own: `millrace invoke` with --json or --file"
+            f"there is no event to send as a sample: events() gives none from {format_time(since)} to "
+            f"{format_time(time + AHEAD)}; send a request of your own: `millrace invoke` with --json or --file"
         )
-    one = {name: plain(values)[0] for name, values in take(events, np.array([0])).items() if name != case.target}
-    sys.stdout.write(json.dumps(one) + "\n")
+    return events, rows_of(events) - 1

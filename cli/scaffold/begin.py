@@ -57,7 +57,6 @@ class _Begun:
     progress: Progress
     questions: Questions
     now: datetime
-    stamps: sample.Array | None = None
 
 
 def run(wishes: Wishes) -> None:
@@ -81,10 +80,7 @@ def run(wishes: Wishes) -> None:
     found, files, result = _tried(begun, found, body)
     if not wishes.dry_run:
         place.put(files, cloud.REPOSITORY, f"stacks/{found.package}")
-    is_followed = begun.stamps is None or (
-        found.replay_from is not None and sample.is_followed(begun.stamps, found.replay_from, begun.now)
-    )
-    done = summary.of(found, files, result, begun.questions.settled, wishes.dry_run, is_followed)
+    done = summary.of(found, files, result, begun.questions.settled, wishes.dry_run)
     summary.show(done, as_json=wishes.as_json)
 
 
@@ -143,10 +139,9 @@ def _from_file(begun: _Begun, path: Path) -> tuple[Plan, bytes]:
             feature.name for feature in made.features if feature.column in wishes.trust
         ))  # fmt: skip
         made = _timely(source, made, stamps, stage)
-        made, taken = sample.take(source, made, stamps, begun.now, stage.note)
-        begun.stamps = taken.times
+        made, text = sample.take(source, made, stamps, begun.now, stage.note)
         stage.result = f"{made.sample_rows:,} rows of {made.since:%Y-%m-%d} to {made.until:%Y-%m-%d}"
-    return made, taken.text
+    return made, text
 
 
 def _timely(source: Source, made: Plan, stamps: sample.Array | None, stage: Stage) -> Plan:

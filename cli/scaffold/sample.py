@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,22 +27,11 @@ FEWEST = 200
 _TRAINED = 150
 #: How far back training looks unless it is told otherwise, and what of the sample comes after the replay's start.
 _HISTORY, _AFTER, _SHARE = 365, 21, 0.7
-#: Days that `millrace up` replays of a new stack, and that it looks ahead for a sample.
-_OBSERVED = np.timedelta64(7, "D")
 #: Days that rows without times are spread over, at least.
 _SPREAD = 90
 _STEPS = (1, 2, 3, 4, 6, 8, 12, 24)
 #: Rows in the monitor's window from which drift and quality say something.
 _WATCHED = 300
-
-
-@dataclass(frozen=True)
-class Sample:
-    """The rows, as CSV in UTF-8."""
-
-    text: bytes
-    times: Array
-    """Of its rows, rising."""
 
 
 def distinct(source: Source, candidates: list[str], note: Note) -> dict[str, float]:
@@ -116,7 +105,7 @@ def later(source: Source, column: str, form: Form, stamps: Array, note: Note) ->
     return None
 
 
-def take(source: Source, plan: Plan, all_times: Array | None, now: datetime, note: Note) -> tuple[Plan, Sample]:
+def take(source: Source, plan: Plan, all_times: Array | None, now: datetime, note: Note) -> tuple[Plan, bytes]:
     """The sample, and the plan with what follows from it.
 
     Args:
@@ -141,7 +130,7 @@ def take(source: Source, plan: Plan, all_times: Array | None, now: datetime, not
         plan = replace(plan, last=last, step_hours=step)
     else:
         stamps = all_times[chosen]
-    return timed(plan, stamps, known[chosen], now), Sample(text, stamps)
+    return timed(plan, stamps, known[chosen], now), text
 
 
 def timed(plan: Plan, stamps: Array, known: Array, now: datetime) -> Plan:
@@ -173,14 +162,6 @@ def timed(plan: Plan, stamps: Array, known: Array, now: datetime) -> Plan:
         min_labels=None if labels == 500 else labels,
         per_day=per_day,
     )
-
-
-def is_followed(stamps: Array, start: datetime, now: datetime) -> bool:
-    """Whether events go on after the days that `millrace up` replays, so that there is always a next one."""
-    observed = np.datetime64(start.replace(tzinfo=None), "us") + _OBSERVED
-    later = stamps[stamps >= observed]
-    is_near = len(later) > 0 and later[0] < observed + _OBSERVED
-    return bool(is_near and observed < np.datetime64(now.replace(tzinfo=None), "us"))
 
 
 def _replay_from(stamps: Array) -> np.datetime64:

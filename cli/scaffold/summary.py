@@ -16,7 +16,6 @@ def of(
     result: Trial,
     settled: list[tuple[str, str, str]],
     dry_run: bool,
-    is_followed: bool,
 ) -> dict[str, Any]:
     """Everything, for programs."""
     return {
@@ -39,7 +38,7 @@ def of(
             for metric, side, bound, _ in plan.gates
         ],
         "hints": list(result.hints) if plan.source else [],
-        "next": _next(plan, is_followed),
+        "next": _next(plan),
     }
 
 
@@ -66,10 +65,9 @@ def show(found: Mapping[str, Any], *, as_json: bool) -> None:
     table(found["next"])
 
 
-def _next(plan: Plan, is_followed: bool) -> list[list[str]]:
-    observe = "" if is_followed else " --no-observe"
+def _next(plan: Plan) -> list[list[str]]:
     return [
-        [f"millrace up {plan.name}{observe}", "train and serve it on this machine"],
+        [f"millrace up {plan.name}", "train and serve it on this machine"],
         [f"millrace invoke {plan.name} --sample", "ask it for a prediction"],
         [f"pytest stacks/{plan.package}", "what its tests say"],
     ]

@@ -325,16 +325,6 @@ def test_rows_without_times_arrive_one_after_another_and_the_code_says_so(checko
     assert timedelta(0) <= datetime.now(UTC) - asked.replace(tzinfo=UTC) <= timedelta(days=1)
 
 
-def test_times_that_were_too_lately_for_a_week_s_replay_are_said_to_be(checkout: Checkout, tmp_path: Path) -> None:
-    now = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
-
-    def change(number: int, row: Row) -> None:
-        row["asked_at"] = (now - timedelta(minutes=5 * (400 - number))).isoformat()
-
-    found = checkout.json("churn", "--from", write(tmp_path / "a.csv", churn(change=change)))
-    assert found["next"][0][0] == "millrace up churn --no-observe"
-
-
 def test_a_dry_run_says_the_same_and_writes_nothing(checkout: Checkout, data: str) -> None:
     would = checkout.json("churn", "--from", data, "--dry-run")
     assert checkout.files() == checkout.before

@@ -206,12 +206,16 @@ def test_invoke_says_why_a_request_is_refused(served: Loop, tmp_path: Path) -> N
     assert "exactly one of" in served("invoke", "flights", "--json", "1", "--sample", code=2).stderr
 
 
-def test_at_the_end_of_the_data_there_is_no_sample(served: Loop) -> None:
+def test_after_the_end_of_the_data_the_newest_event_is_the_sample_and_long_after_there_is_none(served: Loop) -> None:
     lake = f"{STACK}-lake-123456789012"
-    clock = b'{"now": "2014-03-01T00:00:00Z"}'
-    bucket(served.daemon, lake).put_object(Bucket=lake, Key="clock.json", Body=clock)
+    clock = bucket(served.daemon, lake)
+    clock.put_object(Bucket=lake, Key="clock.json", Body=b'{"now": "2014-03-01T00:00:00Z"}')
+    done = json.loads(served("invoke", "flights", "--sample", "--json-output").stdout)
+    # The last day of the data, in New York.
+    assert done["request"]["scheduled_at"][:10] in ("2013-12-31", "2014-01-01")
+    clock.put_object(Bucket=lake, Key="clock.json", Body=b'{"now": "2016-03-01T00:00:00Z"}')
     said = refusal(served, "--sample")
-    assert "no event to send as a sample: events() gives none in the 7 days after 2014-03-01" in said
+    assert "no event to send as a sample: events() gives none from 2015-" in said
     assert "send a request of your own" in said
 
 

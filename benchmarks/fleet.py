@@ -1,0 +1,59 @@
+"""`millrace status` of two dozen use cases that serve, beside what one would type instead: `aws`, stack by stack."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.cli.many import Checkout, Cloud
+
+NAMES = [f"uc{number:02d}" for number in range(24)]
+#: The first one also compiles what a checkout holds.
+TIMES = 5
+
+
+def measure() -> list[tuple[str, str]]:
+    """Rows for the table."""
+    with tempfile.TemporaryDirectory(prefix="millrace-fleet-") as scratch:
+        cloud = Cloud(Path(scratch) / "state")
+        try:
+            cloud.whole(*(f"{name}-local" for name in NAMES))
+            checkout = Checkout(_made(Path(scratch) / "checkout"), cloud.daemon.state)
+            for name in NAMES:
+                checkout.declare(name)
+                checkout.stack(name)
+            took = sorted(_seconds(lambda: checkout("status")) for _ in range(TIMES))
+            one = _seconds(lambda: _aws(cloud, f"{NAMES[0]}-local"))
+        finally:
+            cloud.daemon.stop()
+    return [
+        ("status of 24 use cases, fastest / middle / slowest of 5", f"{took[0]:.2f} / {took[2]:.2f} / {took[4]:.2f} s"),
+        ("`aws sagemaker describe-endpoint` of one of them, which says less", f"{one:.2f} s"),
+    ]
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def _aws(cloud: Cloud, endpoint: str) -> None:
+    settings = {
+        "AWS_ENDPOINT_URL": cloud.daemon.endpoint_url,
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+    }
+    folder = Path(sys.executable).parent
+    command = [str(folder / "aws"), "sagemaker", "describe-endpoint", "--endpoint-name", endpoint]
+    subprocess.run(command, env={"PATH": str(folder), **settings}, capture_output=True, check=True)
+
+
+def _seconds(action: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
