@@ -125,12 +125,12 @@ def read(target: Deployable, file: Path, note: engine.Note, max_age: timedelta =
         CliError: When the file is none, was edited or cut off.
     """
     plan = Plan(file, _parsed(file, target))
-    secrets_key.restore(target)
     then = plan.document[_PART]
     again = _again(target, file)
     if then["stack"] != target.stack:
         reason = f"stack: made for {then['stack']}, asked to deploy {target.stack}"
         raise StalePlanError(file, [reason], f"{again}, or deploy it where it belongs")
+    secrets_key.restore(target)
     reasons = list(_age(plan, max_age))
     reasons += _differences(then, _facts(target, file.resolve(), note))
     version, mine = plan.document["manifest"]["version"], engine.version(target)

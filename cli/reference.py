@@ -51,7 +51,7 @@ request, with `--json-output`); progress then goes to standard error.
 |---|---|
 | 0 | done |
 | 1 | could not be done; the last line says why and what to do next |
-| 2 | used wrongly: an option, argument or value that cannot be |
+| 2 | used wrongly: an option or argument that cannot be, whatever the files and AWS say |
 | 130 | interrupted with Ctrl-C; what was started is ended or goes on where the command says so |
 
 A command with codes of its own says so below.

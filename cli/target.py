@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 import stacks
 from cli import cloud, completion
 from cli.errors import CliError
-from millrace import Environment, UseCase
+from millrace import DeclarationError, Environment, UseCase
 from millrace.names import CLOCK_KEY, Names
 
 STACKS = cloud.REPOSITORY / "stacks"
@@ -35,7 +35,16 @@ class Target:
     @classmethod
     def of(cls, use_case: str, environment: str, state: Path) -> Target:
         """By the names of the use case and the environment."""
-        declared = stacks.load(use_case)
+        try:
+            declared = stacks.load(use_case)
+        except DeclarationError as error:
+            package = use_case.replace("-", "_")
+            if package.replace("_", "-") in stacks.names():
+                raise
+            raise CliError(
+                f"{error}\nif its folder was deleted and its stack still stands, bring it back to take the stack down: "
+                f"`git log --oneline -- stacks/{package}`"
+            ) from error
         stack = f"{declared.name}-{environment}"
         return cls(declared, Environment.of_stack(stack, *_configured(stack)), state)
 

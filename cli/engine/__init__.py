@@ -44,6 +44,8 @@ _COLOUR = re.compile(r"<\{%.*?%\}>")
 _LOCKED = "currently locked by"
 #: And where there is no such stack.
 _NO_STACK = "no stack named"
+#: And where nobody has said where states are kept.
+_NO_BACKEND = "PULUMI_ACCESS_TOKEN must be set"
 
 
 class _LockedError(CliError):
@@ -239,6 +241,8 @@ def version(target: Deployed) -> str:
 
 def _failure(what: str, said: str) -> CliError:
     kind = _LockedError if _LOCKED in said else NoStackError if _NO_STACK in said else CliError
+    if _NO_BACKEND in said:
+        said += "\nno backend is set; say where states are kept: `pulumi login s3://<bucket>`, or PULUMI_BACKEND_URL"
     return kind(f"{what}:\n{said}")
 
 

@@ -39,6 +39,7 @@ def correct() -> None:
     ):
         setattr(owner, name, change(getattr(owner, name)))
     for owner, name, answer in (
+        (CloudWatchResponse, "describe_alarms", _describe_alarms),
         (CloudWatchResponse, "list_metrics", _list_metrics),
         (CloudWatchResponse, "get_metric_data", _get_metric_data),
         (CloudWatchResponse, "get_metric_statistics", _get_metric_statistics),
@@ -82,6 +83,29 @@ def _from_here() -> bool:
 
     port = int(flask.request.environ.get("REMOTE_PORT") or 0)
     return any(each.laddr and each.laddr.port == port for each in psutil.Process().net_connections("tcp"))
+
+
+def _describe_alarms(self: Any) -> Any:
+    """All conditions at once; moto heeds one of them."""
+    from moto.core.responses import ActionResult
+
+    params = self._get_params()
+    names, prefix = params.get("AlarmNames"), params.get("AlarmNamePrefix") or ""
+    state, action = params.get("StateValue"), params.get("ActionPrefix") or ""
+    found = [
+        alarm
+        for alarm in self.cloudwatch_backend.describe_alarms()
+        if (not names or alarm.name in names)
+        and alarm.name.startswith(prefix)
+        and (not state or alarm.state_value == state)
+        and (not action or any(each.startswith(action) for each in alarm.alarm_actions))
+    ]
+    return ActionResult(
+        {
+            "MetricAlarms": [alarm for alarm in found if alarm.rule is None],
+            "CompositeAlarms": [alarm for alarm in found if alarm.rule is not None],
+        }
+    )
 
 
 def _list_metrics(self: Any) -> Any:

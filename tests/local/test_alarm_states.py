@@ -30,6 +30,25 @@ def watch(cloud_daemon: CloudDaemon) -> Watch:
     return Watch(cloud_daemon)
 
 
+# -- looking up ------------------------------------------------------------------------------------------------------
+
+
+def test_all_conditions_of_a_look_up_narrow_it(cloud_daemon: CloudDaemon, watch: Watch) -> None:
+    quiet, loud = f"{unique('asked')}-quiet", f"{unique('asked')}-loud"
+    topic, _ = make_topic(cloud_daemon)
+    for name in (quiet, loud):
+        watch.client.put_metric_alarm(**alarm_on(name, Period=3600, AlarmActions=[topic]))
+    watch.client.set_alarm_state(AlarmName=loud, StateValue="ALARM", StateReason="it was set")
+
+    def found(**conditions: object) -> list[str]:
+        return [each["AlarmName"] for each in watch.client.describe_alarms(**conditions)["MetricAlarms"]]
+
+    assert found(AlarmNames=[quiet, loud], StateValue="ALARM") == [loud]
+    assert found(AlarmNames=[quiet], StateValue="ALARM") == []
+    assert found(AlarmNamePrefix=quiet, ActionPrefix=topic) == [quiet]
+    assert found(AlarmNamePrefix=quiet, ActionPrefix="arn:aws:sns:eu-west-1:123456789012:another") == []
+
+
 # -- states ----------------------------------------------------------------------------------------------------------
 
 
