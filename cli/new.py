@@ -18,7 +18,7 @@ from cli.output import json_option
 @click.option("--positive", metavar="VALUE", help="The value of a binary target that counts as yes.")
 @click.option("--key", metavar="C", help="The column that names an event; `none`: the row's number.")
 @click.option("--event-time", metavar="C", help="When a prediction is asked for; `none`: rows come in file order.")
-@click.option("--time-format", metavar="FORMAT", help="How its times are written, e.g. %d/%m/%Y.")
+@click.option("--time-format", metavar="FORMAT", help="How its times are written, e.g. %d/%m/%Y, or epoch-s, epoch-ms.")
 @click.option("--leave-out", metavar="C", multiple=True, help="A column that is no feature; may be repeated.")
 @click.option("--trust", metavar="C", multiple=True, help="A column that tells the outcome and yet is known before it.")
 @click.option("--region", default="eu-west-1", show_default=True, help="The AWS region of all its stacks.")

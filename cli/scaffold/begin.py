@@ -120,6 +120,8 @@ def _from_file(begun: _Begun, path: Path) -> tuple[Plan, bytes]:
         rows = next(iter(columns.values())).rows
         if not rows:
             raise CliError(f"--from {path} has a header and no row; expected rows")
+        if rows < sample.FEWEST:
+            sample.refuse_few(f"--from {path} has {rows} row{'s' if rows > 1 else ''}")
         for name in (*wishes.leave_out, *wishes.trust):
             inference.find("--leave-out" if name in wishes.leave_out else "--trust", name, columns)
         able = [name for name, column in columns.items() if inference.may_be_key(column)]
@@ -187,6 +189,9 @@ def _roles(begun: _Begun, source: Source, columns: Mapping[str, Column], distinc
 def _target(begun: _Begun, columns: Mapping[str, Column]) -> tuple[Column, str]:
     wishes, questions = begun.wishes, begun.questions
     guess = inference.target(columns, wishes.problem)
+    if wishes.target is None:
+        considered = {name: column for name, column in columns.items() if name not in wishes.leave_out}
+        guess = _not_passed_over(begun, guess, *inference.unable(considered, wishes.problem))
     if guess is None and wishes.target is None:
         raise CliError(f"--from {wishes.path}: no column can be a target: it needs two values, or numbers; name it")
     name = questions.settle(
@@ -202,10 +207,28 @@ def _target(begun: _Begun, columns: Mapping[str, Column]) -> tuple[Column, str]:
     return column, problem
 
 
+def _not_passed_over(begun: _Begun, guess: Guess | None, over: str | None, is_all: bool) -> Guess | None:
+    """The guess, with what is wrong with columns that are called like a target.
+
+    Raises:
+        CliError: When no other column is called so and nobody can be asked.
+    """
+    if over and is_all and not (guess and begun.questions.can_ask):
+        raise CliError(
+            f"--from {begun.wishes.path}: {over}; a target has two values, or numbers: mend the file, or name another "
+            "column with --target" + (f", e.g. --target {guess.value}" if guess else "")
+        )
+    if not over or guess is None:
+        return guess
+    return replace(guess, reason=f"{guess.reason}; but {over}", sure=guess.sure and not is_all)
+
+
 def _positive(begun: _Begun, target: Column) -> str | None:
     guess = inference.positive(target)
     given = begun.wishes.positive
-    values = [str(value) for value in target.values or {}]
+    values = [str(value) for value in target.outcomes or {}]
+    if given is not None and target.is_folded:
+        given = profile.fold(given)
     if guess is None:
         if given is not None and given not in ("1", "1.0", "true", "True", "TRUE"):
             raise CliError(f"--positive {given!r}: {target.name!r} holds 0 and 1, or truths, which say it already")
@@ -232,6 +255,14 @@ def _event_time(
         return NONE, None
     column = inference.find("--event-time", name, columns)
     if wishes.time_format:
+        if wishes.time_format in times.EPOCHS:
+            if column.kind != "integer":
+                row, value = column.odd or (1, column.kind)
+                raise CliError(
+                    f"--time-format {wishes.time_format}: {name!r} holds {column.kind}, row {row} is {value!r}; "
+                    "expected whole numbers in every row"
+                )
+            return name, times.EPOCHS[wishes.time_format]
         if column.type != "text":
             raise CliError(f"--time-format is for texts; {name!r} holds {column.type}")
         return name, Form("format", wishes.time_format)
@@ -242,7 +273,7 @@ def _event_time(
         first = next(iter(column.values or {}), column.odd[1] if column.odd else column.kind)
         raise CliError(
             f"--event-time {name!r} holds no times: {str(first)!r} for one; expected ISO 8601, e.g. "
-            "2024-05-01T12:00:00, or say how they are written with --time-format, e.g. %d/%m/%Y"
+            "2024-05-01T12:00:00, or say how they are written with --time-format, e.g. %d/%m/%Y, epoch-s or epoch-ms"
         )
     if len(forms) == 1:
         return name, forms[0]

@@ -25,10 +25,14 @@ _TARGETS = frozenset({
     "response", "responded", "bought", "purchased", "approved", "y",
 })  # fmt: skip
 _AMOUNTS = frozenset({"price", "sales", "revenue", "demand", "spend", "duration", "cost", "target", "value", "y"})
+#: What a target's name may end in besides.
+_SAYINGS = frozenset({"flag", "value", "status", "indicator", "result", "class", "label"})
 _IDS = frozenset({"id", "key", "uuid", "guid", "number", "no", "nr", "ref"})
 _YES = ("yes", "true", "y", "t", "positive", "churned", "left", "fraud", "bad", "default", "late", "churn")
 #: A column that is called a key and repeats so few values has a mistake in it.
 _NEARLY = 0.9
+#: So many different values are listed.
+_FEW = 6
 #: With fewer different numbers a target may be classes as well as amounts.
 _CLASSES = 10
 
@@ -55,17 +59,18 @@ def words(name: str) -> list[str]:
 
 def target(columns: Mapping[str, Column], problem: str | None) -> Guess | None:
     """The column that is predicted; None when no column can be."""
-    binary = [each for each in columns.values() if each.different == 2]
-    numbers = [each for each in columns.values() if each.kind in ("integer", "number") and each.different > 2]
+    binary = [each for each in columns.values() if each.classes == 2]
+    numbers = [
+        each for each in columns.values() if each.kind in ("integer", "number") and each.classes > 2 and not each.forms
+    ]
     able = {each.name: each for each in [*(binary if problem != REGRESSION else []),
                                          *(numbers if problem != BINARY else [])]}  # fmt: skip
     named = [
-        name
-        for name, each in able.items()
-        if (_TARGETS if each.different == 2 else _AMOUNTS).intersection([*words(name)[:1], *words(name)[-1:]])
+        name for name, each in able.items() if (_TARGETS if each.classes == 2 else _AMOUNTS).intersection(_ends(name))
     ]
+    named = named or [name for name, each in able.items() if _is_called_target(each, problem) and not is_id(name)]
     # What has two values is asked about more often than an amount.
-    named = [name for name in named if able[name].different == 2] or named
+    named = [name for name in named if able[name].classes == 2] or named
     if len(named) == 1:
         return Guess(named[0], "its name says so", sure=True)
     if named:
@@ -77,26 +82,83 @@ def target(columns: Mapping[str, Column], problem: str | None) -> Guess | None:
     return Guess(next(reversed(able)), "the last column that could be") if able else None
 
 
+def _ends(name: str) -> list[str]:
+    """The words by which a name says what it is."""
+    return [*words(name)[:1], *words(name)[-1:]]
+
+
+def unable(columns: Mapping[str, Column], problem: str | None) -> tuple[str | None, bool]:
+    """What is said of columns that are called like a target and cannot be one, and whether no other is called so.
+
+    Then nothing is sure: whoever has such a column means it, and what is wrong with it must not be passed over.
+    """
+    called = [each for each in columns.values() if _is_called_target(each, problem)]
+    wrong = [(each.name, said) for each in called if (said := unfit(each, problem))]
+    said = " and ".join(f"{name!r}, which is called like the target, {said}" for name, said in wrong)
+    return said or None, len(wrong) == len(called)
+
+
+def _is_called_target(column: Column, problem: str | None) -> bool:
+    said = words(column.name)
+    if not said or column.forms:
+        return False
+    wanted = _TARGETS | _AMOUNTS if problem == REGRESSION or column.misspelt else _TARGETS
+    # Whoever asks for an amount means none of those that are yes or no.
+    if problem == REGRESSION and column.classes == 2 and said[-1] not in _AMOUNTS:
+        return False
+    return said[-1] in wanted or (said[0] in wanted and said[-1] in _SAYINGS)
+
+
+def unfit(column: Column, problem: str | None) -> str | None:
+    """Why nothing can be learnt of a column as a target; None when something can."""
+    is_number = column.kind in ("integer", "number")
+    if not column.known:
+        return f"is empty in all {column.rows:,} rows"
+    if column.kind == "other":
+        return "holds neither numbers nor texts"
+    if column.misspelt and column.classes > 2:
+        return f"holds numbers with {column.misspelt}"
+    if column.classes == 1:
+        [value] = list(column.outcomes or {})
+        spelt = ", but for case and spaces," if column.is_folded else ""
+        return f"is {value!r}{spelt} in all {column.known:,} rows that have one"
+    if column.classes > 2 and not (is_number and problem != BINARY):
+        have = f"more than {MANY:,}" if column.values is None else str(column.different)
+        few = column.values is not None and column.different <= _FEW
+        some = f" ({', '.join(map(str, column.values or {}))})" if few else ""
+        return f"has {have} different values{some}"
+    if problem == REGRESSION and not is_number:
+        return f"holds {column.kind} and no numbers"
+    return None
+
+
 def problem(column: Column) -> Guess:
     """What kind of answer a target asks for."""
-    if column.different <= 2 or column.kind == "truth":
+    if column.classes <= 2 or column.kind == "truth":
         return Guess(BINARY, f"{column.name} has two values", sure=True)
     if column.kind in ("integer", "number"):
         sure = column.different > _CLASSES or column.kind == "number"
         return Guess(REGRESSION, f"{column.name} holds numbers, {column.low:g} to {column.high:g}", sure=sure)
-    return Guess(BINARY, f"{column.name} holds {column.kind}")
+    raise AssertionError(f"a target of {column.kind} with {column.classes} outcomes was let through")
 
 
 def positive(column: Column) -> Guess | None:
     """The value of a binary target that counts as 1; None where the values are 0 and 1 or truths already."""
-    values = column.values or {}
+    values = column.outcomes or {}
     if column.kind == "truth" or {str(value) for value in values} in ({"0", "1"}, {"0.0", "1.0"}, {"0"}, {"1"}):
-        return None
+        # A space beside some of them makes texts of them all.
+        return Guess(max(map(str, values)), f"it means yes{_spelt(column)}", sure=True) if column.is_folded else None
     known = [value for value in values if str(value).strip().lower() in _YES]
     if len(known) == 1:
-        return Guess(str(known[0]), "it means yes", sure=True)
+        return Guess(str(known[0]), f"it means yes{_spelt(column)}", sure=True)
     rare = min(values, key=lambda value: values[value])
-    return Guess(str(rare), f"the rarer one, {values[rare] / column.known:.0%} of the rows")
+    return Guess(str(rare), f"the rarer one, {values[rare] / column.known:.0%} of the rows{_spelt(column)}")
+
+
+def _spelt(column: Column) -> str:
+    if not column.is_folded:
+        return ""
+    return f"; case and outer spaces are not told apart: {', '.join(repr(value) for value in column.values or {})}"
 
 
 def may_be_key(column: Column) -> bool:
@@ -130,7 +192,13 @@ def event_time(source: Source, columns: Mapping[str, Column]) -> Guess:
     """The column that says when a prediction is asked for."""
     able = {name: each for name, each in columns.items() if each.likely_form and not each.missing}
     if not able:
-        return Guess(NONE, "no column holds times: rows are taken as arriving one after another, in file order")
+        said = "no column holds times: rows are taken as arriving one after another, in file order"
+        likely = [
+            f"{each.name} may be {times.epoch(each.low, each.high)[0].text}: if it says when, --event-time {each.name}"
+            for each in columns.values()
+            if each.kind == "integer" and times.epoch(each.low, each.high)
+        ]
+        return Guess(NONE, "; ".join([said, *likely]))
     if len(able) == 1:
         name, column = next(iter(able.items()))
         return Guess(name, f"the one column of times, {column.likely_form.text}", sure=True)  # type: ignore[union-attr]
@@ -177,22 +245,21 @@ def check_target(column: Column, problem: str | None, columns: Mapping[str, Colu
     Raises:
         CliError: With what it holds.
     """
-    if not column.known:
-        raise CliError(f"--target {column.name!r} is empty in all {column.rows:,} rows; expected the outcomes")
-    if column.different == 1:
-        [value] = list(column.values or {})
-        raise CliError(
-            f"--target {column.name!r} is {value!r} in all {column.known:,} rows that have one; a model needs "
-            "two outcomes to learn from"
-        )
-    if problem == BINARY and column.different > 2:
-        have = f"more than {MANY:,}" if column.values is None else str(column.different)
-        two = [each.name for each in columns.values() if each.different == 2]
+    said = unfit(column, None if problem == REGRESSION else problem)
+    if said and not column.known:
+        raise CliError(f"--target {column.name!r} {said}; expected the outcomes")
+    if said and column.classes == 1:
+        raise CliError(f"--target {column.name!r} {said}; a model needs two outcomes to learn from")
+    if said and problem != REGRESSION:
+        two = [each.name for each in columns.values() if each.classes == 2]
         hint = f"columns with two: {', '.join(two)}" if two else "no column has two"
-        amount = ", or --problem regression" if column.kind in ("integer", "number") else ""
+        amount = (
+            ", or --problem regression"
+            if column.kind in ("integer", "number")
+            else ", or make one of it that says yes or no"
+        )
         raise CliError(
-            f"--target {column.name!r} has {have} different values; a binary problem has two ({hint}): name another "
-            f"column{amount}"
+            f"--target {column.name!r} {said}; a binary problem has two ({hint}): name another column{amount}"
         )
     if problem == REGRESSION and column.kind not in ("integer", "number"):
         row, value = column.odd or (1, column.kind)

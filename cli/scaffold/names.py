@@ -8,6 +8,8 @@ import re
 import sys
 from collections.abc import Iterable
 
+import click
+
 from cli.errors import CliError
 from millrace.names import PLATFORM, Names
 
@@ -28,13 +30,20 @@ def check(name: str, use_cases: Iterable[str], stacks: Iterable[str]) -> None:
         stacks: The stacks that there are, `<use case>-<environment>`.
 
     Raises:
-        CliError: With a name that would do.
+        click.BadParameter: When no repository could have a use case of that name; with one that would do.
+        CliError: When only this one cannot, because of what is there.
     """
     use_cases, stacks = sorted(use_cases), sorted(stacks)
-    problem = _spelling(name) or _python(name) or _taken(name, use_cases, stacks)
-    if problem:
-        better = suggestion(name, use_cases, stacks)
-        raise CliError(f"NAME {name!r} {problem}" + (f"; did you mean {better!r}?" if better else ""))
+    wrong = _spelling(name) or _python(name)
+    taken = None if wrong else _taken(name, use_cases, stacks)
+    problem = wrong or taken or _ending(name)
+    if not problem:
+        return
+    better = suggestion(name, use_cases, stacks)
+    said = f"{name!r} {problem}" + (f"; did you mean {better!r}?" if better else "")
+    if taken:
+        raise CliError(f"NAME {said}")
+    raise click.BadParameter(said, param_hint="NAME")
 
 
 def suggestion(name: str, use_cases: list[str], stacks: list[str]) -> str | None:
@@ -43,7 +52,7 @@ def suggestion(name: str, use_cases: list[str], stacks: list[str]) -> str | None
     stem = next((slug.removesuffix(f"-{each}") for each in ENVIRONMENTS if slug.endswith(f"-{each}")), slug)
     for candidate in (slug, stem, f"{stem[:22]}-model", f"{stem[:26]}-2"):
         if candidate != name and not (
-            _spelling(candidate) or _python(candidate) or _taken(candidate, use_cases, stacks)
+            _spelling(candidate) or _python(candidate) or _taken(candidate, use_cases, stacks) or _ending(candidate)
         ):
             return candidate
     return None
@@ -104,6 +113,10 @@ def _taken(name: str, use_cases: Iterable[str], stacks: Iterable[str]) -> str | 
         for stack in mine:
             if other == stack or other.startswith(f"{stack}-"):
                 return f"would have the stack {stack}, and the use case {other!r} begins so"
+    return None
+
+
+def _ending(name: str) -> str | None:
     ending = next((each for each in ENVIRONMENTS if name.endswith(f"-{each}")), None)
     if ending:
         stem = name.removesuffix(f"-{ending}")

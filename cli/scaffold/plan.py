@@ -65,6 +65,8 @@ class Plan:
     target_kind: str = "number"
     """`number`, `truth` or `text`, as the file has it."""
     positive: str | None = None
+    is_folded: bool = False
+    """Whether the target's texts differ in case and outer spaces without meaning it."""
     form: Form | None = None
     features: tuple[Feature, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
@@ -72,6 +74,7 @@ class Plan:
     trusted: tuple[str, ...] = ()
     source: Path | None = None
     delimiter: str = ","
+    decimal: str = "."
     has_newlines: bool = False
     rows: int = 0
     """Of the file."""
@@ -152,6 +155,7 @@ def of(name: str, region: str, roles: Roles, columns: Mapping[str, Column], left
         },
         target_kind=kind,
         positive=roles.positive,
+        is_folded=target.is_folded,
         form=roles.form,
         features=tuple(features),
         left_out=tuple(out.items()),
@@ -203,7 +207,7 @@ def _feature(column: Column, name: str) -> Feature | str:
     if kind == "integer" and not column.repeats and is_id(column.name):
         return "its name says that it only tells rows apart"
     if kind == "text":
-        if column.different > CATEGORIES or column.numbers > column.known / 2:
+        if column.different > CATEGORIES or column.numbers > column.known / 2 or column.misspelt:
             return _no_category(column)
         values = tuple(sorted(str(value) for value in column.values or {}))
         return Feature(column.name, name, "text", values=values, share_missing=column.share_missing)
@@ -219,6 +223,9 @@ def _feature(column: Column, name: str) -> Feature | str:
 
 
 def _no_category(column: Column) -> str:
+    if column.misspelt:
+        mend = "write them with a point, or with commas in all columns and ; between the columns"
+        return f"its numbers have {column.misspelt}: {mend if column.commas else 'write them without'}"
     if column.numbers > column.known / 2 and column.odd:
         row, value = column.odd
         return f"it would hold numbers, but row {row} is {value[:40]!r}: mend the file"

@@ -13,6 +13,11 @@ from cli.scaffold.times import Form
 MANY = 1000
 _INTEGER = r"^[+-]?\d{1,18}$"
 _NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
+#: The same with a decimal comma; and one that may as well be a thousand and more.
+_COMMA, _THOUSANDS = r"^[+-]?\d*,\d+([eE][+-]?\d+)?$", r"^[+-]?[1-9]\d{0,2},\d{3}$"
+_POINT = r"^[+-]?\d*\.\d*([eE][+-]?\d+)?$"
+#: Numbers whose thousands are set apart, in any of the usual ways.
+_GROUPED = r"^[+-]?\d{1,3}([.,' \x{a0}\x{202f}]\d{3})+([.,]\d+)?$"
 _TRUTH = r"^(true|false|True|False|TRUE|FALSE)$"
 
 
@@ -27,6 +32,10 @@ class Column:
     missing: int = 0
     integers: int = 0
     numbers: int = 0
+    commas: int = 0
+    """Texts that would be numbers with a decimal comma, in a file whose numbers have none."""
+    grouped: int = 0
+    """Texts that would be numbers but for what sets their thousands apart."""
     truths: int = 0
     low: float = float("inf")
     high: float = float("-inf")
@@ -73,6 +82,38 @@ class Column:
         return MANY + 1 if self.values is None else len(self.values)
 
     @property
+    def outcomes(self) -> dict[Any, int] | None:
+        """The different values, were it a target: texts that differ in case or outer spaces only are one."""
+        return self._folded if self.is_folded or (self.kind == "truth" and self.values) else self.values
+
+    @property
+    def classes(self) -> int:
+        """How many outcomes there are; beyond MANY, at least that."""
+        return MANY + 1 if self.outcomes is None else len(self.outcomes)
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether its two texts, or its one, are written in several ways: `Yes`, `yes` and `YES `."""
+        return self.kind == "text" and self.values is not None and len(self._folded) < min(self.different, 3)
+
+    @property
+    def _folded(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for value, count in (self.values or {}).items():
+            found[fold(str(value))] = found.get(fold(str(value)), 0) + count
+        return found
+
+    @property
+    def misspelt(self) -> str | None:
+        """How numbers are written that cannot be read as such, with one of them."""
+        like = f"row {self.odd[0]} is {self.odd[1][:40]!r}" if self.odd else ""
+        if self.commas and self.commas + self.integers == self.known:
+            return f"decimal commas, {like}"
+        if self.grouped and self.grouped + self.numbers >= self.known:
+            return f"their thousands set apart, {like}"
+        return None
+
+    @property
     def share_missing(self) -> float:
         return self.missing / self.rows if self.rows else 0.0
 
@@ -93,13 +134,35 @@ class Column:
 def scan(source: Source, note: Note) -> dict[str, Column]:
     """Every column of a source."""
     columns = {name: Column(name) for name in source.columns}
-    for batch in source.batches(note):
+    for place, batch in enumerate(source.batches(note)):
+        if not place and source.is_csv and source.delimiter != "," and _has_commas(batch):
+            source.decimal = ","
         for name, column in columns.items():
-            _look(column, batch.column(name))
+            _look(column, batch.column(name), source.decimal)
     return columns
 
 
-def _look(column: Column, values: Any) -> None:
+def fold(value: str) -> str:
+    """A text without what people do not mean: case and outer spaces."""
+    return value.strip().lower()
+
+
+def _has_commas(batch: Any) -> bool:
+    """Whether the numbers of a file have decimal commas: one column's all do, and no column's have points."""
+    import pyarrow.compute as pc
+
+    has = False
+    for values in batch.columns:
+        known = pc.drop_null(values)
+        whole, commas, points = (_matching(known, each) for each in (_INTEGER, _COMMA, _POINT))
+        if points and whole + points == len(known):
+            return False
+        if commas and whole + commas == len(known):
+            has = has or _matching(known, _THOUSANDS) < commas
+    return has
+
+
+def _look(column: Column, values: Any, decimal: str) -> None:
     """Take a batch into account."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -116,7 +179,7 @@ def _look(column: Column, values: Any) -> None:
         return
     _count(column, known)
     if kind == "text":
-        _look_at_texts(column, values, known, before)
+        _look_at_texts(column, values, known, before, decimal)
     elif kind in ("integer", "number"):
         _bounds(column, known)
         if kind == "integer":
@@ -156,20 +219,24 @@ def _count(column: Column, known: Any) -> None:
         column.values = None
 
 
-def _look_at_texts(column: Column, values: Any, known: Any, before: int) -> None:
+def _look_at_texts(column: Column, values: Any, known: Any, before: int, decimal: str) -> None:
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
     column.truths += _matching(known, _TRUTH)
     column.integers += _matching(known, _INTEGER)
-    numeric = pc.match_substring_regex(values, _NUMBER)
+    numeric = pc.match_substring_regex(values, _NUMBER if decimal == "." else _NUMBER.replace(r"\.", ","))
     column.numbers += int(pc.sum(numeric).as_py() or 0)
     if column.odd is None and not (pc.all(numeric).as_py() or False):
         place = int(np.flatnonzero(pc.equal(numeric, False).fill_null(False).to_numpy(zero_copy_only=False))[0])
         column.odd = (before + place + 1, str(values[place]))
     if pc.any(numeric).as_py():
-        _bounds(column, values.filter(numeric).cast(pa.float64()))
+        numbers = values.filter(numeric)
+        _bounds(column, (pc.replace_substring(numbers, ",", ".") if decimal == "," else numbers).cast(pa.float64()))
+    if not pc.all(numeric).as_py():
+        column.commas += _matching(known, _COMMA) if decimal == "." else 0
+        column.grouped += _matching(known, _GROUPED)
     column.has_newlines = column.has_newlines or bool(pc.any(pc.match_substring(known, "\n")).as_py())
     if column.integers == column.known:
         _as_epoch(column, len(known))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -112,6 +113,7 @@ def _data(plan: Plan) -> str:
     kinds = _kinds(plan)
     last = _iso(plan.last) if plan.last else ""
     parse = [f"delimiter={text(plan.delimiter)}"] if plan.delimiter != "," else []
+    convert = f"decimal_point={text(plan.decimal)}" if plan.decimal != "." else ""
     parse += ["newlines_in_values=True"] if plan.has_newlines else []
     rows = list(_row_lines(plan))
     calls = {line.partition("(")[0] for _, line in rows}
@@ -132,6 +134,7 @@ def _data(plan: Plan) -> str:
         has_compute=any("pc." in line for _, line in rows) or "_times_as" in calls,
         calls=calls,
         parse=", ".join(parse),
+        convert=convert,
     )
 
 
@@ -166,6 +169,8 @@ def _row_lines(plan: Plan) -> list[tuple[str, str]]:
         else:
             lines.append((feature.name, f"_{'texts' if feature.kind == 'text' else 'numbers'}(table[{column}])"))
     target = f"table[{text(plan.columns['target'])}]"
+    if plan.is_folded:
+        target = f"pc.utf8_lower(pc.utf8_trim_whitespace({target}))"
     if plan.positive is not None:
         value = text(plan.positive) if plan.target_kind == "text" else number(float(plan.positive))
         target = f"pc.equal({target}, {value})"
@@ -188,7 +193,10 @@ def _left_out(plan: Plan) -> list[str]:
     lines = ["#: Left out:"]
     for column, reason in plan.left_out[:_NAMED]:
         shown = column if column.isprintable() else ascii(column)
-        lines.append(f"#: `{shown[:40]}`: {reason[:60]}.")
+        said = reason if reason.isprintable() else ascii(reason)[1:-1]
+        lines += textwrap.wrap(
+            f"`{shown[:40]}`: {said}.", literals.WIDTH, initial_indent="#: ", subsequent_indent="#:   "
+        )
     if (more := len(plan.left_out) - _NAMED) > 0:
         lines.append(f"#: and {more} more.")
     return lines

@@ -7,7 +7,7 @@ import io
 import math
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,8 @@ FEWEST = 200
 _TRAINED = 150
 #: How far back training looks unless it is told otherwise, and what of the sample comes after the replay's start.
 _HISTORY, _AFTER, _SHARE = 365, 21, 0.7
+#: How far a declaration may look back, days, less what is added for safety.
+_OLDEST = 99 * 365
 #: Days that rows without times are spread over, at least.
 _SPREAD = 90
 _STEPS = (1, 2, 3, 4, 6, 8, 12, 24)
@@ -116,13 +118,11 @@ def take(source: Source, plan: Plan, all_times: Array | None, now: datetime, not
     """
     known = _has_outcome(source, plan, note)
     if known.sum() < FEWEST:
-        raise CliError(
-            f"{int(known.sum())} rows of {source.path} have an outcome; expected at least {FEWEST}: the gates are "
-            "measured on the newest fifth of what is trained on, and with less than 30 rows there they say nothing"
-        )
+        refuse_few(f"{int(known.sum())} rows of {source.path} have an outcome")
     rows = len(known) if all_times is None else _newest(all_times)
     text, chosen = _written(source, plan, rows, note)
     plan = replace(plan, sample_rows=len(chosen), delimiter=source.delimiter if source.is_csv else ",")
+    plan = replace(plan, decimal=source.decimal)
     if all_times is None:
         step = next((each for each in _STEPS if each * len(chosen) >= _SPREAD * 24), _STEPS[-1])
         last = midnight(now.date())
@@ -130,7 +130,38 @@ def take(source: Source, plan: Plan, all_times: Array | None, now: datetime, not
         plan = replace(plan, last=last, step_hours=step)
     else:
         stamps = all_times[chosen]
+        _refuse_ages(plan.columns["event_time"], all_times, stamps, now)
     return timed(plan, stamps, known[chosen], now), text
+
+
+def refuse_few(said: str) -> NoReturn:
+    """Say that rows are too few, and why.
+
+    Raises:
+        CliError: Always.
+    """
+    raise CliError(
+        f"{said}; expected at least {FEWEST}: the gates are measured on the newest fifth of what is trained on, and "
+        "with less than 30 rows there they say nothing"
+    )
+
+
+def _refuse_ages(column: str, all_times: Array, stamps: Array, now: datetime) -> None:
+    """See that training can look back to the first row of the sample.
+
+    Raises:
+        CliError: With the rows that are too old for that.
+    """
+    last = min(stamps[-1], np.datetime64(now.replace(tzinfo=None), "us"))
+    bound = (last - np.timedelta64(_OLDEST, "D")).astype("datetime64[D]")
+    old = np.flatnonzero(all_times < bound)
+    if stamps[0] < bound:
+        first = int(old[np.argmin(all_times[old])])
+        raise CliError(
+            f"--event-time {column!r}: row {first + 1} is of {all_times[first].astype('datetime64[D]')}, but training "
+            f"looks back {_OLDEST // 365} years at most: take the rows before {bound} out ({old.size:,} of "
+            f"{len(all_times):,}), mend their times, or name another column"
+        )
 
 
 def timed(plan: Plan, stamps: Array, known: Array, now: datetime) -> Plan:

@@ -34,6 +34,8 @@ class Source:
     columns: list[str]
     delimiter: str = ","
     is_csv: bool = True
+    decimal: str = "."
+    """What parts a number's whole from its fraction in CSV."""
     _batches: list[Any] = field(default_factory=list)
     _complete: bool = False
 
@@ -174,7 +176,7 @@ def _refuse_bytes(path: Path, size: int, note: Note) -> int:
         CliError: With the line and the byte that are not.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
-    lines, done, ended = 0, 0, True
+    lines, returns, done, ended = 0, 0, 0, True
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
             interrupts.check()
@@ -196,11 +198,14 @@ def _refuse_bytes(path: Path, size: int, note: Note) -> int:
                 line = lines + block.count(b"\n", 0, place) + 1
                 raise CliError(f"--from {path}: byte {done + place} (line {line}) is zero; expected text")
             lines += block.count(b"\n")
+            returns += block.count(b"\r")
             done += len(block)
-            ended = block.endswith(b"\n")
+            ended = block.endswith((b"\n", b"\r"))
             note(f"{done / size:.0%} is UTF-8")
     if decoder.getstate()[0]:
         raise CliError(f"--from {path} is not UTF-8: it ends within a character; expected a whole file: copy it again")
+    # Some spreadsheets still end lines with a carriage return alone.
+    lines = max(lines, returns)
     return lines if ended else lines + 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,11 @@ _ORDERS = (("%d", "%m", "%Y"), ("%m", "%d", "%Y"), ("%Y", "%m", "%d"))
 _CLOCKS = ("", " %H:%M", " %H:%M:%S")
 #: Seconds since 1970 that a column of numbers may mean: 1990 to 2100.
 _EPOCH = (631_152_000, 4_102_444_800)
+#: Words of a column's name that say that it holds times.
+_WORDS = frozenset({
+    "time", "times", "timestamp", "datetime", "date", "ts", "epoch", "unix", "at", "when", "created", "updated",
+    "modified", "occurred", "asked", "seen", "started", "ended",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,13 +40,15 @@ class Form:
         return {
             "iso": "ISO 8601, e.g. 2024-05-01T12:00:00",
             "zoned": "ISO 8601 with a zone, e.g. 2024-05-01T12:00:00Z",
-            "seconds": "seconds since 1970",
-            "milliseconds": "milliseconds since 1970",
+            "seconds": "epoch seconds, whole seconds since 1970",
+            "milliseconds": "epoch milliseconds, whole milliseconds since 1970",
             "typed": "times",
         }.get(self.kind, f"the format {self.format}")
 
 
 ISO, ZONED, SECONDS, MILLISECONDS, TYPED = (Form(kind) for kind in ("iso", "zoned", "seconds", "milliseconds", "typed"))
+#: What `--time-format` says besides the formats of `strptime`.
+EPOCHS = {"epoch-s": SECONDS, "epoch-ms": MILLISECONDS}
 
 
 def forms(values: Any) -> list[Form]:
@@ -65,9 +73,12 @@ def forms(values: Any) -> list[Form]:
 
 def forms_of_numbers(name: str, low: float, high: float) -> list[Form]:
     """The same for whole numbers, which say nothing by themselves: the column's name must."""
-    words = name.lower().replace("-", "_").split("_")
-    if not {"time", "timestamp", "ts", "epoch", "at", "unix", "date"}.intersection(words):
-        return []
+    words = re.split(r"[^a-z]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
+    return epoch(low, high) if _WORDS.intersection(words) else []
+
+
+def epoch(low: float, high: float) -> list[Form]:
+    """How whole numbers between these would have to be written to be times of our days."""
     if _EPOCH[0] <= low and high <= _EPOCH[1]:
         return [SECONDS]
     return [MILLISECONDS] if _EPOCH[0] * 1000 <= low and high <= _EPOCH[1] * 1000 else []

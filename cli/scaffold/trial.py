@@ -79,7 +79,9 @@ def check(files: Mapping[str, bytes], folder: Path, plan: Plan) -> None:
 def plan_texts(plan: Plan) -> str:
     """Everything that comes from the data, which may hold what looks like a mark."""
     texts = [each for feature in plan.features for each in (feature.column, *feature.values)]
-    return "\n".join([*texts, *plan.columns.values(), *(column for column, _ in plan.left_out), plan.positive or ""])
+    return "\n".join(
+        [*texts, *plan.columns.values(), *(each for both in plan.left_out for each in both), plan.positive or ""]
+    )
 
 
 def run(folder: Path, plan: Plan) -> Trial:

@@ -21,6 +21,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import click
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -342,6 +343,117 @@ def test_people_are_told_what_was_made_and_what_comes_next(checkout: Checkout, d
     assert said.index("\nnext\n") < said.index("millrace up churn ") < said.index("millrace invoke churn --sample")
 
 
+# -- how it is written -------------------------------------------------------------------------------------------------
+
+
+def values(checkout: Checkout, name: str, more: str = "") -> list[float]:
+    """What the generated data.py makes of the sample, or of another file."""
+    program = f"import json; from stacks.churn import data; print(json.dumps(data._rows()[{name!r}][:50].tolist()))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=checkout.folder, env={**checkout.environment, "CHURN_DATA": more},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    found: list[float] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_decimal_commas_are_numbers_where_no_comma_parts_the_columns(
+    checkout: Checkout, tmp_path: Path, delimiter: str
+) -> None:
+    amounts = [f"{number % 37 + number / 400:.2f}" for number in range(400)]
+    rows = churn(change=lambda number, row: row.update(amount=amounts[number].replace(".", ",")))
+    path = write(tmp_path / "a.csv", rows, delimiter=delimiter)
+    found = checkout.json("churn", "--from", path)
+    assert found["features"] == ["calls", "months", "plan", "amount"]
+    assert found["left_out"] == {}
+    for read in ("", path):
+        assert values(checkout, "amount", read) == [float(each) for each in amounts[:50]]
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "format", "--check", "stacks/churn"], cwd=checkout.folder, check=False
+    )
+    assert done.returncode == 0
+
+
+def test_an_amount_with_decimal_commas_can_be_the_target(checkout: Checkout, tmp_path: Path) -> None:
+    rows = churn(change=lambda number, row: row.update(left=f"{row['calls'] * 7 + number % 10},25"))
+    found = checkout.json(
+        "churn", "--from", write(tmp_path / "a.csv", rows, delimiter=";"), "--target", "left", "--dry-run"
+    )
+    assert found["problem"] == "regression"
+    [said] = [each["reason"] for each in found["inferred"] if each["flag"] == "--problem"]
+    assert re.search(r"numbers, \d\.25 to \d\d\.25", said)
+
+
+@pytest.mark.parametrize(
+    ("amount", "delimiter", "said"),
+    [
+        ("12,{:02}", ",", "its numbers have decimal commas, row 1 is '12,00'"),
+        # A point beside it: one of both is no decimal mark.
+        ("12,{:02}", ";", "its numbers have decimal commas, row 1 is '12,00'"),
+        ("1.2{:02},5", ";", "its numbers have their thousands set apart, row 1 is '1.200,5': write them without"),
+        ("1,2{:02}.5", ",", "its numbers have their thousands set apart, row 1 is '1,200.5': write them without"),
+    ],
+)
+def test_numbers_that_cannot_be_read_are_left_out_with_the_reason(
+    checkout: Checkout, tmp_path: Path, amount: str, delimiter: str, said: str
+) -> None:
+    rows = churn(change=lambda number, row: row.update(amount=amount.format(number % 100), weight=number % 9 + 0.5))
+    found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows, delimiter=delimiter))
+    assert said in found["left_out"]["amount"]
+    assert "weight" in found["features"]
+    # The reason stands in the code as a whole sentence.
+    comment = " ".join(checkout.read("stacks/churn/data.py").replace("\n#:  ", "").split())
+    assert f"#: `amount`: {found['left_out']['amount']}." in comment
+
+
+def test_outcomes_that_differ_in_case_only_are_one(checkout: Checkout, tmp_path: Path) -> None:
+    rows = churn()
+    outcomes = [float(row["left"] == "yes") for row in rows]
+    for number, row in enumerate(rows):
+        row["left"] = ("Yes", "yes", "YES ")[number % 3] if row["left"] == "yes" else ("No", "no")[number % 2]
+    found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--positive", "YES")
+    assert found["problem"] == "binary"
+    assert values(checkout, "left") == outcomes[:50]
+    found = checkout.json("again", "--from", str(tmp_path / "a.csv"), "--dry-run")
+    [said] = [each["reason"] for each in found["inferred"] if each["flag"] == "--positive"]
+    assert "case and outer spaces are not told apart" in said
+
+
+def test_zeros_and_ones_with_spaces_are_outcomes(checkout: Checkout, tmp_path: Path) -> None:
+    outcomes = [float(row["left"] == "yes") for row in churn()]
+    rows = churn(change=lambda number, row: row.update(left=f"{outcomes[number]:.0f}" + " " * (number % 2)))
+    checkout.json("churn", "--from", write(tmp_path / "a.csv", rows))
+    assert values(checkout, "left") == outcomes[:50]
+
+
+@pytest.mark.parametrize(("column", "unit"), [("when", 1), ("createdAt", 1000), ("tick", 1000)])
+def test_epoch_times_are_times(checkout: Checkout, tmp_path: Path, column: str, unit: int) -> None:
+    def change(number: int, row: Row) -> None:
+        moment = datetime.fromisoformat(row.pop("asked_at")).replace(tzinfo=UTC)
+        row[column] = int(moment.timestamp()) * unit
+
+    path = write(tmp_path / "a.csv", churn(change=change))
+    # Nothing is known about the time of a `tick`: that it may be one is said.
+    told = ["--event-time", column, "--time-format", "epoch-ms"] if column == "tick" else []
+    if told:
+        said = checkout.refused("churn", "--from", path, code=2)
+        assert (
+            "tick may be epoch milliseconds, whole milliseconds since 1970: if it says when, --event-time tick" in said
+        )
+    found = checkout.json("churn", "--from", path, *told)
+    assert found["event_time"] == column
+    assert found["sample"]["since"].startswith("2025-01-01T00:00:00")
+    source = checkout.read("stacks/churn/data.py")
+    assert f'_since_1970(table["{column}"], "{"s" if unit == 1 else "ms"}")' in source
+
+
+def test_lines_that_end_with_a_carriage_return(checkout: Checkout, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", churn(), lineterminator="\r")
+    assert checkout.json("churn", "--from", path)["sample"]["rows"] == 400
+    assert values(checkout, "calls") == values(checkout, "calls", path) == [row["calls"] for row in churn()[:50]]
+
+
 # -- what is asked -----------------------------------------------------------------------------------------------------
 
 
@@ -494,8 +606,6 @@ def test_a_leak_without_a_person_needs_a_flag_or_yes(checkout: Checkout, tmp_pat
         ("numpy", "is also the name of an installed package"),
         ("training", "is also the name of an installed package"),
         ("platform", "is the name of what the use cases of an environment share"),
-        ("flights", "is taken: stacks/flights is there; nothing is overwritten; did you mean 'flights-model'?"),
-        ("flights-local", "begins as the stack flights-local is called"),
         ("x" * 29, "has 29 characters; expected at most 28"),
         ("", "is empty"),
         ("churn-prod", "ends like a stack of the environment 'prod'; a use case 'churn' could never be beside it; did "
@@ -503,6 +613,19 @@ def test_a_leak_without_a_person_needs_a_flag_or_yes(checkout: Checkout, tmp_pat
     ],
 )  # fmt: skip
 def test_names_that_cannot_be(name: str, said: str) -> None:
+    with pytest.raises(click.BadParameter) as refused:
+        names.check(name, ["flights"], ["flights-local", "flights-dev"])
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("flights", "is taken: stacks/flights is there; nothing is overwritten; did you mean 'flights-model'?"),
+        ("flights-local", "begins as the stack flights-local is called"),
+    ],
+)
+def test_names_that_cannot_be_beside_what_is_there(name: str, said: str) -> None:
     with pytest.raises(CliError) as refused:
         names.check(name, ["flights"], ["flights-local", "flights-dev"])
     assert said in str(refused.value)
@@ -524,7 +647,7 @@ def test_names_whose_stacks_are_another_s(name: str, use_cases: list[str], stack
 
 
 def test_a_bad_name_is_refused_by_the_command_before_the_file_is_read(checkout: Checkout) -> None:
-    assert "did you mean 'churn-eu'" in checkout.refused("Churn EU", "--from", "/nowhere.csv")
+    assert "did you mean 'churn-eu'" in checkout.refused("Churn EU", "--from", "/nowhere.csv", code=2)
 
 
 FILES: dict[str, tuple[bytes, str]] = {
@@ -538,7 +661,8 @@ FILES: dict[str, tuple[bytes, str]] = {
     "UTF-16": ("a,b\n1,2\n".encode("utf-16"), "is UTF-16; expected UTF-8: iconv -f UTF-16"),
     "a zero byte": (b"a,b\n1,\0\n", "byte 6 (line 2) is zero"),
     "uneven rows": (b"a,b\n1,2\n1,2,3\n", "line 3 has 3 cells; expected 2, as the header has"),
-    "no target": (b"a,b\nx,y\nz,w\nq,r\n", "no column can be a target"),
+    "no target": (b"a,b\n" + b"x,y\nz,w\nq,r\n" * 70, "no column can be a target"),
+    "one row": (b"id,when,left\n1,2025-01-01,no\n", "has 1 row; expected at least 200"),
 }
 
 
@@ -565,7 +689,7 @@ ROWS: dict[str, tuple[Callable[[int, Row], Any], list[str], int, str]] = {
     "one outcome": (lambda _, row: row.update(left="no"), ["--target", "left"], 1, "'left' is 'no' in all 400 rows"),
     "three outcomes": (
         lambda number, row: row.update(left="abc"[number % 3]), ["--target", "left", "--problem", "binary"], 1,
-        "has 3 different values; a binary problem has two (columns with two: plan)",
+        "has 3 different values (a, b, c); a binary problem has two (columns with two: plan)",
     ),
     "an amount in words": (
         lambda number, row: row.update(left=number if number != 3 else "much"),
@@ -618,6 +742,84 @@ def test_data_that_cannot_be_meant(
 ) -> None:
     path = write(tmp_path / "data.csv", churn(change=change))
     assert said in checkout.refused("churn", "--from", path, *arguments, code=code)
+
+
+OVER: dict[str, tuple[Callable[[int, Row], Any], str]] = {
+    "empty": (lambda _, row: row.update(left=""), "is empty in all 400 rows"),
+    "constant": (lambda _, row: row.update(left="yes"), "is 'yes' in all 400 rows that have one"),
+    "constant but for case": (
+        lambda number, row: row.update(left=("yes", "Yes")[number % 2]), "is 'yes', but for case and spaces, in all 400"
+    ),
+    "three": (lambda number, row: row.update(left="abc"[number % 3]), "has 3 different values (a, b, c)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("more", [["--yes"], []])
+@pytest.mark.parametrize(("change", "said"), OVER.values(), ids=OVER)
+def test_a_column_that_is_called_like_the_target_is_never_passed_over(
+    checkout: Checkout, tmp_path: Path, change: Callable[[int, Row], Any], said: str, more: list[str]
+) -> None:
+    path = write(tmp_path / "data.csv", churn(change=change))
+    answer = checkout.refused("churn", "--from", path, *more)
+    assert f"'left', which is called like the target, {said}" in answer
+    assert "name another column with --target, e.g. --target plan" in answer
+    # Who names another one, or leaves it out, is obeyed.
+    found = checkout.json("churn", "--from", path, "--leave-out", "left", "--yes", "--dry-run")
+    assert (found["target"], list(found["left_out"])) == ("plan", ["left"])
+    assert checkout.json("churn", "--from", path, "--target", "plan", "--yes", "--dry-run")["target"] == "plan"
+
+
+def test_a_target_beside_another_one_that_cannot_be_is_said(checkout: Checkout, tmp_path: Path) -> None:
+    rows = churn(change=lambda _, row: row.update(churned=""))
+    found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--dry-run")
+    [said] = [each["reason"] for each in found["inferred"] if each["flag"] == "--target"]
+    assert found["target"] == "left"
+    assert "but 'churned', which is called like the target, is empty in all 400 rows" in said
+
+
+def test_an_amount_that_cannot_be_read_is_not_passed_over(checkout: Checkout, tmp_path: Path) -> None:
+    def change(number: int, row: Row) -> None:
+        row |= {"plan": f"p{number % 5}", "price": f"{number},5"}
+        del row["left"]
+
+    said = checkout.refused("churn", "--from", write(tmp_path / "a.csv", churn(change=change)), "--yes")
+    assert "'price', which is called like the target, holds numbers with decimal commas, row 1 is '0,5'" in said
+
+
+def test_a_label_of_a_few_numbers_is_the_target_and_asked_about(checkout: Checkout, tmp_path: Path) -> None:
+    def change(number: int, row: Row) -> None:
+        row |= {"plan": f"p{number % 5}", "left": number % 3, "weight": number % 97}
+
+    said = checkout.refused("churn", "--from", write(tmp_path / "a.csv", churn(change=change)), code=2)
+    assert "--problem regression" in said
+    said = checkout.refused("churn", "--from", str(tmp_path / "a.csv"), "--problem", "binary", "--yes")
+    assert "'left', which is called like the target, has 3 different values (0, 1, 2)" in said
+
+
+def test_a_person_is_asked_instead(checkout: Checkout, tmp_path: Path) -> None:
+    person = Terminal(checkout, "churn", "--from", write(tmp_path / "a.csv", churn(change=OVER["three"][0])))
+    person.until("--target [plan]")
+    assert "but 'left', which is called like the target, has 3 different values" in person.text.replace("\r\n", " ")
+    person.answer("left")
+    person.until("has 3 different values (a, b, c); a binary problem has two")
+    os.killpg(person.process.pid, signal.SIGKILL)
+    assert person.end() == -signal.SIGKILL
+    assert checkout.files() == checkout.before
+
+
+def test_three_texts_are_never_proposed_as_yes_or_no(checkout: Checkout, tmp_path: Path) -> None:
+    path = write(tmp_path / "data.csv", churn(change=OVER["three"][0]))
+    said = checkout.refused("churn", "--from", path, "--target", "left")
+    assert "--target 'left' has 3 different values (a, b, c)" in said
+    assert "--problem binary" not in said
+
+
+def test_times_of_a_past_that_training_cannot_look_back_to(checkout: Checkout, tmp_path: Path) -> None:
+    rows = churn(change=lambda number, row: row.update(asked_at=f"{2024 - number}-01-01"))
+    said = checkout.refused("churn", "--from", write(tmp_path / "a.csv", rows))
+    assert "--event-time 'asked_at': row 400 is of 1625-01-01, but training looks back 99 years at most" in said
+    # 2026 or later: rows of 1927 and before, or a year or two more.
+    assert re.search(r"take the rows before 19\d\d-\d\d-\d\d out \(30\d of 400\)", said)
 
 
 def test_too_few_rows_for_a_holdout(checkout: Checkout, tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_one_use_case_s_preview_does_not_open_another_one(fleet: Stand) -> None:
     broken.write_text("raise RuntimeError('opened by somebody else')\n")
     try:
         done = fleet.millrace("diff", "churn-2", "--format", "json")
-        assert json.loads(done.stdout)["summary"] == "no changes"
+        assert json.loads(done.stdout)["verdict"] == "no changes"
         said = fleet.millrace("diff", "churn-1", code=1).stderr
         assert "opened by somebody else" in said
         # Others are listed as well as ever, and this one with its reason.
