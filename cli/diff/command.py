@@ -150,8 +150,12 @@ def _compared(
     cloud.connect(environment.name, target.state)
     asked, notes = _asked(target, refresh=refresh, save_plan=save_plan)
     extras = _registry(target) if isinstance(target, Target) else {}
-    source = "The program as it stands, against the deployed stack" + (", looked at anew." if refresh else ".")
-    return preview.of(asked, f"preview of {target.stack}"), Context(source=source, notes=notes, **said, **extras)
+    read = preview.of(asked, f"preview of {target.stack}")
+    if read.is_new:
+        source = "The program as it stands; nothing is deployed that it could be compared with."
+    else:
+        source = "The program as it stands, against the deployed stack" + (", looked at anew." if refresh else ".")
+    return read, Context(source=source, notes=notes, **said, **extras)
 
 
 def _bytes(given: str) -> bytes:
@@ -255,7 +259,7 @@ def _between(found: Mapping[str, Any], base: str) -> str:
 
 
 def _registry(target: Target) -> dict[str, Any]:
-    """How the metrics of a version and the code that runs now are asked for; nothing where they cannot be had."""
+    """How the registry and the lake are asked about versions and the code that runs now; nothing where they cannot."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     from cli import registry
@@ -277,6 +281,13 @@ def _registry(target: Target) -> dict[str, Any]:
                 continue
         return found or None
 
+    def comparison(arn: str) -> str:
+        try:
+            package = registry.find(target, arn)
+        except (BotoCoreError, ClientError):
+            return ""
+        return package.description if package else ""
+
     def fetch(name: str) -> bytes | None:
         try:
             found = target.client("s3").get_object(Bucket=target.names.lake, Key=target.names.key(CODE, name))
@@ -284,7 +295,7 @@ def _registry(target: Target) -> dict[str, Any]:
         except (BotoCoreError, ClientError):
             return None
 
-    return {"figures": figures, "fetch": fetch}
+    return {"figures": figures, "comparison": comparison, "fetch": fetch}
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------

@@ -15,17 +15,19 @@ EXCLUDED = "requests, storage, data transfer and the hours of jobs, which cost b
 
 
 def changes(preview: Preview, prices: Prices) -> dict[str, Any]:
-    """Sums and items; a sum is None when nothing of it is known."""
+    """Sums of what is known, and items; the difference is None when the price of anything that changes is unknown."""
     items, unknown, approximate = _items(preview, prices)
     sides = {}
     for side in ("before", "after"):
         known = [each[side] for each in items if each[side] is not None]
         sides[side] = round(sum(known), 2)
     changed = [each for each in items if each["before"] != each["after"] or each["unknown"]]
+    unsure = any(each["unknown"] and each["operation"] != "same" for each in items)
     return {
         "currency": prices.currency,
         **sides,
-        "difference": round(sides["after"] - sides["before"], 2),
+        "difference": None if unsure else round(sides["after"] - sides["before"], 2),
+        "at_least": {side: any(each[side] is None for each in items) for side in sides},
         "complete": preview.is_complete,
         "items": changed,
         "unchanged_items": len(items) - len(changed),
@@ -62,6 +64,7 @@ def _items(preview: Preview, prices: Prices) -> tuple[list[dict[str, Any]], list
                     "what": _fleet(resource) or resource.kind,
                     "before": old if resource.old is not None else 0.0,
                     "after": new if resource.new is not None else 0.0,
+                    "operation": resource.operation,
                     "unknown": lost,
                     "note": prices.note_of(resource.type),
                 }

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cli.diff import declared, losses, model, permissions, pipelines, traffic, watching
+from cli.diff import declared, easing, losses, model, openings, permissions, pipelines, traffic, watching
 from cli.diff.preview import Preview, Resource
 from cli.diff.values import Mark
 
@@ -223,6 +223,15 @@ def _served_blindly(preview: Preview) -> Iterator[Danger]:
                 _change("dataCaptureConfig"), "Keep `capture_percent` as it is.",
             )  # fmt: skip
     for endpoint in preview.of(traffic.ENDPOINT):
+        if _is_unwatched(endpoint.new) and not _is_unwatched(endpoint.old):
+            yield Danger(
+                "bake-none", "Does not wait for the alarms of a roll-out:",
+                watching.called(endpoint), endpoint.type,
+                "The old fleet ends the moment all traffic has moved: a bad model is not noticed before the old fleet "
+                "ends, and then there is nothing to go back to.",
+                _change("deploymentConfig") if endpoint.old is not None else "it is made so",
+                "Let `rollout.bake_seconds` be longer than the alarms take to fire, such as 300.",
+            )  # fmt: skip
         if endpoint.old is None or endpoint.new is None:
             continue
         left = [name for name in traffic.alarms(endpoint.old) if name not in traffic.alarms(endpoint.new)]
@@ -234,6 +243,11 @@ def _served_blindly(preview: Preview) -> Iterator[Danger]:
                 "No alarm undoes a bad deployment any more." if none else "A bad deployment may go through unnoticed.",
                 _change("deploymentConfig.autoRollbackConfiguration"), "Keep the alarms of the endpoint's deployment.",
             )  # fmt: skip
+
+
+def _is_unwatched(inputs: Mapping[str, Any] | None) -> bool:
+    """Whether alarms undo a roll-out, and it is over before they can."""
+    return inputs is not None and bool(traffic.alarms(inputs)) and traffic.is_unwatched(inputs)
 
 
 def _captured(inputs: Mapping[str, Any]) -> float:
@@ -356,8 +370,7 @@ def _loosened(preview: Preview, use_cases: tuple[declared.UseCase | None, declar
             "`promotion` changes from manual to automatic",
             "Keep `promotion: manual` where decisions are about people.",
         )  # fmt: skip
-    for words in declared.loosened(*use_cases):
-        yield _gate(preview, words)
+    yield from _declared_less(preview, use_cases)
     if use_cases == (None, None):
         for pipeline in preview.of(pipelines.PIPELINE):
             if pipelines.definition(pipeline.after) is None:
@@ -374,10 +387,39 @@ def _loosened(preview: Preview, use_cases: tuple[declared.UseCase | None, declar
             )  # fmt: skip
 
 
+def _declared_less(
+    preview: Preview, use_cases: tuple[declared.UseCase | None, declared.UseCase | None]
+) -> Iterator[Danger]:
+    """What the declaration itself asks less for."""
+    if different := easing.another(*use_cases):
+        yield Danger(
+            "another-model", "Declares another model:", preview.stack, "",
+            f"{_sentence(' and '.join(different))} The champion rule would compare it with one that answers another "
+            "question, and what has been captured and labelled until now is of the old one.",
+            "the declaration changes", "Declare a new use case beside this one, and move who asks it.",
+        )  # fmt: skip
+    for words in easing.models(*use_cases):
+        yield _gate(preview, words)
+    for words in easing.data(*use_cases):
+        yield Danger(
+            "expectation-loosened", "Lets worse data through:", preview.stack, "", _sentence(words),
+            "the declaration changes", "Say in the pull request why such data are good, or keep the rule.",
+        )  # fmt: skip
+    for words in easing.watching(*use_cases):
+        yield Danger(
+            "watched-less", "Watches less:", preview.stack, "", _sentence(words),
+            "the declaration changes", "Say in the pull request why the old value was wrong, or keep it.",
+        )  # fmt: skip
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}."
+
+
 def _gate(preview: Preview, words: str) -> Danger:
     return Danger(
         "gate-loosened", "Lets weaker models pass:", preview.stack, "",
-        f"{words[:1].upper()}{words[1:]}.", "the declaration changes",
+        _sentence(words), "the declaration changes",
         "Say in the pull request why the old bound was wrong, or keep it.",
     )  # fmt: skip
 
@@ -395,16 +437,18 @@ def _promotion(preview: Preview, *, after: bool) -> set[str]:
 
 
 def _opened(granted: Iterable[Mapping[str, Any]]) -> Iterator[Danger]:
-    """Everything to somebody, or something to everybody."""
+    """More than can be overseen to somebody, something to everybody, or to a service for anybody's sake."""
     for entry in granted:
-        for each in entry["gained"]:
-            everybody = each["principal"] == "*" and each["effect"] == "Allow" and not each["condition"]
-            everything = each["effect"] == "Allow" and "*" in each["actions"]
-            if everybody or everything:
-                whom = "everybody" if everybody else f"{entry['of']} {entry['name']}"
-                what = "everything" if everything else ", ".join(each["actions"])
-                yield Danger(
-                    "opened", f"Allows {whom} to do {what}:", entry["name"], "",
-                    "That is more than any part of the loop needs, and what is done with it cannot be foreseen.",
-                    _change("policy"), "Name the actions, the resources and who may.",
-                )  # fmt: skip
+        for each in openings.of(entry):
+            yield Danger(
+                "opened", f"Allows {each.whom} to do {each.what}:", entry["name"], "", each.consequence,
+                _change("policy"), "Name the actions, the resources and who may.",
+            )  # fmt: skip
+        lost = sorted({(each["principal"], openings.as_words(each["condition"])) for each in entry["unguarded"]})
+        for principal, words in lost:
+            yield Danger(
+                "condition-lost", f"No longer asks for whom {principal or 'it'} acts:", entry["name"], "",
+                f"Until now only if {words}. Without that, a stranger may have the service use it in their name.",
+                _change("assumeRolePolicy" if entry["of"] == "trust" else "policy"),
+                "Keep the condition on aws:SourceAccount or aws:SourceArn.",
+            )  # fmt: skip

@@ -79,7 +79,7 @@ def changes(before: UseCase | None, after: UseCase | None) -> list[dict[str, Any
     """Each field that differs; tables are told with the features."""
     if before is None or after is None:
         return []
-    found = differences.between(_keyed(before), _keyed(after))
+    found = differences.between(keyed(before), keyed(after))
     return [
         {"path": each.path, "before": each.before, "after": each.after}
         for each in found
@@ -87,13 +87,40 @@ def changes(before: UseCase | None, after: UseCase | None) -> list[dict[str, Any
     ]
 
 
-def _keyed(use_case: UseCase) -> dict[str, Any]:
+def keyed(use_case: UseCase) -> dict[str, Any]:
     """Lists by what tells their members apart, so that one that is added does not move the others."""
     made = dict(use_case)
     for field, key in (("gates", "metric"), ("slices", "column"), ("tables", "name")):
-        members = made.get(field)
-        if isinstance(members, list):
-            made[field] = _by(key, members)
+        if isinstance(made.get(field), list):
+            made[field] = _by(key, made[field])
+    if isinstance(made.get("expectations"), list):
+        made["expectations"] = _rules(made["expectations"])
+    made = _named(made, "trusted")
+    for field, key in (("monitoring", "informational"), ("retraining", "on")):
+        if isinstance(made.get(field), Mapping):
+            made[field] = _named(made[field], key)
+    return made
+
+
+def _named(part: Mapping[str, Any], field: str) -> dict[str, Any]:
+    """A list of names, in which none has a place."""
+    names = part.get(field)
+    return {**part, field: dict.fromkeys(map(str, names), True)} if isinstance(names, list) else dict(part)
+
+
+def _rules(members: list[Any]) -> dict[str, Any]:
+    """Expectations by their table and column; several of one column are told apart by what they say."""
+    made: dict[str, Any] = {}
+    for each in sorted(members, key=lambda rule: json.dumps(rule, sort_keys=True, default=str)):
+        if not isinstance(each, Mapping):
+            continue
+        rule = _named({name: value for name, value in each.items() if value is not None}, "one_of")
+        name = called = f"{rule.get('table', 'events')}.{rule.get('column')}"
+        number = 1
+        while name in made:
+            number += 1
+            name = f"{called} ({number})"
+        made[name] = rule
     return made
 
 
@@ -107,54 +134,3 @@ def _by(key: str, members: list[Any]) -> dict[str, Any]:
         # Two gates on one metric bound it from both sides.
         made.setdefault(str(each.get(key, place)), {}).update(given)
     return made
-
-
-def loosened(before: UseCase | None, after: UseCase | None) -> list[str]:
-    """What a model no longer has to meet, a sentence each."""
-    if before is None or after is None:
-        return []
-    old, new = _keyed(before), _keyed(after)
-    found = []
-    for metric, gate in sorted((old.get("gates") or {}).items()):
-        found += _bounds(
-            f"the gate on {metric}", gate, (new.get("gates") or {}).get(metric), ("at_least",), ("at_most",)
-        )
-    for column, each in sorted((old.get("slices") or {}).items()):
-        gaps = ("max_tpr_gap", "max_fpr_gap")
-        bounded = any(each.get(gap) is not None for gap in gaps)
-        after_slice = (new.get("slices") or {}).get(column)
-        if bounded:
-            found += _bounds(f"the audit of {column}", each, after_slice, (), gaps)
-    champion = ((before.get("champion") or {}), (after.get("champion") or {}))
-    found += _bounds("the champion rule", champion[0], champion[1], ("better_by",), ())
-    return found
-
-
-def _bounds(
-    what: str, old: Mapping[str, Any], new: Mapping[str, Any] | None, lowest: tuple[str, ...], highest: tuple[str, ...]
-) -> list[str]:
-    if new is None:
-        return [f"{what} is gone"]
-    found = []
-    for names, is_looser, words in ((lowest, _less, "at least"), (highest, _more, "at most")):
-        for name in names:
-            bound, now = old.get(name), new.get(name)
-            if isinstance(bound, int | float) and (
-                now is None or (isinstance(now, int | float) and is_looser(now, bound))
-            ):
-                called = name.replace("_", " ")
-                asked = "" if called == words else f"{called} "
-                found.append(f"{what} asked for {asked}{words} {bound:g}, now for {_said(words, now)}")
-    return found
-
-
-def _said(words: str, now: Any) -> str:
-    return "nothing" if now is None else f"{words} {now:g}"
-
-
-def _less(now: float, bound: float) -> bool:
-    return now < bound
-
-
-def _more(now: float, bound: float) -> bool:
-    return now > bound

@@ -33,6 +33,7 @@ class Context:
         region: The stack's.
         prices: What resources cost.
         figures: Asks the registry for the metrics of a package.
+        comparison: Asks it what was said of one when it was registered.
         fetch: Gets a bundle out of the lake.
         use_cases: The declarations before and after, where they are known without the bundles.
         notes: What the reader has to know besides.
@@ -44,6 +45,7 @@ class Context:
     region: str
     prices: Prices
     figures: model.Figures = lambda _: None
+    comparison: model.Comparison = lambda _: ""
     fetch: declared.Fetch | None = None
     use_cases: tuple[declared.UseCase | None, declared.UseCase | None] = (None, None)
     notes: Sequence[str] = field(default_factory=list)
@@ -72,7 +74,7 @@ def of(preview: Preview, context: Context) -> dict[str, Any]:
         else None,
         "dangers": found,
         "traffic": traffic.changes(preview),
-        "model": model.changes(preview, context.figures, use_cases),
+        "model": model.changes(preview, context.figures, use_cases, context.comparison),
         "permissions": granted,
         "watching": watching.changes(preview),
         "pipelines": [each for each in pipelines.changes(preview) if _says_something(each)],

@@ -6,7 +6,6 @@ and pings nobody. When it gets too long the folded part goes first, then details
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 
 import click
 
+from cli.diff import openings
 from cli.diff.model import as_text
 from cli.diff.values import Mark
 from cli.templates import render
@@ -232,6 +232,10 @@ class _Say:
         # A dollar sign before a number begins no formula.
         return f"{sign}${abs(value):,.2f}"
 
+    def sum(self, cost: Mapping[str, Any], side: str) -> str:
+        """What is known of a month, and that it is not all."""
+        return f"{'at least ' if cost['at_least'][side] else ''}{self.money(cost[side])}"
+
     def hourly(self, value: float | None) -> str:
         return "unknown" if value is None else f"${value:g}"
 
@@ -250,8 +254,7 @@ class _Say:
 
     def short(self, resource: str) -> str:
         """An ARN without what is the same for all of an account."""
-        found = re.fullmatch(r"arn:[^:]*:([^:]*):[^:]*:[^:]*:(.+)", resource)
-        return f"{found[1]}: {found[2]}" if found else resource
+        return openings.short(resource)
 
     def count(self, number: int, noun: str) -> str:
         return f"{number} {noun}{'' if number == 1 else 's'}"
@@ -283,15 +286,7 @@ class _Say:
 
     def condition(self, text: str) -> str:
         """A condition of a policy in a line."""
-        words = {"StringEquals": "is", "ArnEquals": "is", "ArnLike": "is like", "StringLike": "is like", "Bool": "is"}
-        said = []
-        for operator, keys in json.loads(text).items():
-            for key, given in keys.items():
-                values = [str(each) for each in given] if isinstance(given, list) else [str(given)]
-                shown = [self.short(each) for each in values[:3]]
-                more = f" or {len(values) - 3} more" if len(values) > 3 else ""
-                said.append(f"{key} {words.get(operator, operator)} {' or '.join(shown)}{more}")
-        return " and ".join(said)
+        return openings.as_words(text)
 
     def told(self, permissions: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """Roles and resources of which something is known."""

@@ -9,22 +9,27 @@ from typing import Any
 from cli.diff import declared, pipelines
 from cli.diff.differences import ABSENT
 from cli.diff.preview import Preview, Resource
-from cli.diff.values import Mark, document
+from cli.diff.values import Mark, clean, document
 
 MODEL = "aws:sagemaker/model:Model"
 PARAMETER, GROUP = "aws:ssm/parameter:Parameter", "aws:sagemaker/featureGroup:FeatureGroup"
 
 #: What the registry says of a version; None when it cannot be asked.
 Figures = Callable[[str], Mapping[str, Any] | None]
+#: How the registry says that a version compared with the champion; empty when it cannot be asked, or says nothing.
+Comparison = Callable[[str], str]
 
 
 def changes(
-    preview: Preview, figures: Figures, use_cases: tuple[declared.UseCase | None, declared.UseCase | None]
+    preview: Preview,
+    figures: Figures,
+    use_cases: tuple[declared.UseCase | None, declared.UseCase | None],
+    comparison: Comparison = lambda _: "",
 ) -> dict[str, Any]:
     """All of it; empty lists and None where nothing changes."""
     before, after = use_cases
     return {
-        "serves": _serves(preview, figures),
+        "serves": _serves(preview, figures, comparison),
         "image": _image(preview),
         "code": _code(preview),
         "hyperparameters": list(_hyperparameters(preview)),
@@ -50,15 +55,24 @@ def version(arn: str | None) -> int | None:
     return int(last) if last.isdecimal() else None
 
 
-def _serves(preview: Preview, figures: Figures) -> dict[str, Any] | None:
+def _serves(preview: Preview, figures: Figures, comparison: Comparison) -> dict[str, Any] | None:
     for model in preview.of(MODEL):
         before, after = package(model.before), package(model.after)
         if model.operation != "same" and before != after:
             return {
                 "before": _package(before, figures) if model.old is not None else None,
                 "after": _package(after, figures) if model.new is not None else None,
+                # Of the newer of the two: an older one was compared with a champion before it.
+                "comparison": _comparison(before, after, comparison),
             }
     return None
+
+
+def _comparison(before: str | None, after: str | None, comparison: Comparison) -> str | None:
+    old, new = version(before), version(after)
+    if old is None or new is None or new < old:
+        return None
+    return clean(comparison(str(after)), {}) or None
 
 
 def _package(arn: str | None, figures: Figures) -> dict[str, Any]:

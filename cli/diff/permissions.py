@@ -8,9 +8,10 @@ from __future__ import annotations
 import fnmatch
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from cli.diff import openings
 from cli.diff.preview import Preview, Resource
 from cli.diff.values import Mark, document
 
@@ -144,7 +145,7 @@ def changes(preview: Preview) -> list[dict[str, Any]]:
 
 
 def _entry(what: str, who: str) -> dict[str, Any]:
-    return {"of": what, "name": who, "gained": [], "lost": [], "unknown": []}
+    return {"of": what, "name": who, "gained": [], "lost": [], "unguarded": [], "unknown": []}
 
 
 def _add(entry: dict[str, Any], before: Any, after: Any, resource: Resource) -> None:
@@ -156,6 +157,19 @@ def _add(entry: dict[str, Any], before: Any, after: Any, resource: Resource) -> 
     gained, lost = compare(old, new)
     entry["gained"] += gained
     entry["lost"] += lost
+    entry["unguarded"] += _unguarded(old, gained)
+
+
+def _unguarded(old: Iterable[Permission], gained: Iterable[Permission]) -> list[dict[str, Any]]:
+    """What a service might do for ours alone and now may for anybody: the conditions that are lost."""
+    found = []
+    for each in gained:
+        if each.effect != "Allow" or openings.guards(each.condition):
+            continue
+        for other in old:
+            if openings.guards(other.condition) and replace(each, condition="").covers(replace(other, condition="")):
+                found.append({"action": each.action, "principal": each.principal, "condition": other.condition})
+    return sorted(found, key=lambda one: (one["principal"], one["action"], one["condition"]))
 
 
 def _policies(resource: Resource, roles: Mapping[str, str]) -> Iterator[tuple[str, str, Any, Any]]:

@@ -158,7 +158,10 @@ def of(document: Mapping[str, Any], where: str) -> Preview:
     steps = document.get("steps")
     if steps is None and document.get("changeSummary") is not None:
         steps = []
-    if not isinstance(steps, list):
+    if steps is not None and not isinstance(steps, list):
+        kind = {dict: "an object", str: "a text", bool: "a truth value"}.get(type(steps), "")
+        raise CliError(f"{where}: steps is {kind or steps}, expected a list: {_HOW}")
+    if steps is None:
         known = ", ".join(sorted(map(str, document))[:8]) or "nothing"
         raise CliError(f"{where} has no list `steps`, only {known}; expected the JSON of a preview: {_HOW}")
     grouped: dict[str, list[Mapping[str, Any]]] = {}

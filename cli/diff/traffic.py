@@ -86,7 +86,20 @@ def plan(inputs: Inputs, instances: int | None) -> dict[str, Any]:
         "minutes": total,
         "limit_minutes": _minutes(limit),
         "alarms": alarms(inputs),
+        "unwatched": is_unwatched(inputs),
     }
+
+
+def is_unwatched(inputs: Inputs) -> bool:
+    """Whether the old fleet ends without a wait once all traffic has moved."""
+    config = inputs.get("deploymentConfig") or {}
+    rolling = config.get("rollingUpdatePolicy")
+    wait = (
+        rolling.get("waitIntervalInSeconds")
+        if rolling
+        else (config.get("blueGreenUpdatePolicy") or {}).get("terminationWaitInSeconds")
+    )
+    return not isinstance(wait, Mark) and not wait and bool(rolling or config.get("blueGreenUpdatePolicy"))
 
 
 def _blue_green(kind: str, routing: Inputs, termination: Any, instances: int | None) -> list[dict[str, Any]]:

@@ -213,7 +213,8 @@ UNSAYABLE = {
     "no JSON": ("error: no stack", "is not JSON"),
     "a list": ("[]", "holds list"),
     "another document": ('{"version": 3, "deployment": {}}', "has no list `steps`, only deployment, version"),
-    "steps of another shape": ('{"steps": {"a": 1}}', "has no list `steps`"),
+    "steps of another shape": ('{"steps": {"a": 1}}', "steps is an object, expected a list"),
+    "a number of steps": ('{"steps": 5}', "steps is 5, expected a list"),
     "a step of another shape": ('{"steps": ["create"]}', "steps[0] has no `op` and `urn`"),
     "an unknown operation": (json.dumps(whole(step("transmogrify", "Key", "k", {}, {}))), "'transmogrify'"),
     "no URN": ('{"steps": [{"op": "create", "urn": "key"}]}', "steps[0].urn is 'key'"),
@@ -339,6 +340,28 @@ def test_every_kind_of_danger_is_explained() -> None:
 
     assert len(kinds) > 12
     assert {kind for kind in kinds if f"`{kind}`" not in page} == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("new", "The program as it stands; nothing is deployed that it could be compared with."),
+        ("role", "The program as it stands, against the deployed stack."),
+    ],
+)
+def test_what_it_was_compared_with_is_said_as_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, expected: str
+) -> None:
+    """The engine itself is tested elsewhere: it answers with a recorded preview."""
+    found = json.loads((PREVIEWS / f"{name}.json").read_text())
+    monkeypatch.setattr("cli.cloud.connect", lambda *_: None)
+    monkeypatch.setattr("cli.engine.preview", lambda *_, **__: found)
+    monkeypatch.setattr("cli.diff.command._registry", lambda _: {})
+
+    _, out, _ = diff(capsys, "--format", "markdown")
+
+    assert expected in lines(out)
+    assert name != "new" or "against the deployed stack" not in out
 
 
 # -- two revisions -----------------------------------------------------------------------------------------------------

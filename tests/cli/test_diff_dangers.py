@@ -245,6 +245,47 @@ def test_alarms_that_undo_a_roll_out_no_more() -> None:
     assert dangers(step("update", "Endpoint", "e", endpoint("errors"), endpoint("errors", "latency"))) == []
 
 
+def rolled(wait: int, last: int, *alarms: str) -> dict[str, Any]:
+    routing = {"type": "ALL_AT_ONCE", "waitIntervalInSeconds": wait}
+    made = endpoint(*alarms)
+    made["deploymentConfig"]["blueGreenUpdatePolicy"] = {
+        "trafficRoutingConfiguration": routing, "terminationWaitInSeconds": last,
+    }  # fmt: skip
+    return made
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "is_danger"),
+    [
+        (rolled(60, 60, "errors"), rolled(0, 0, "errors"), True),
+        (rolled(60, 60, "errors"), rolled(60, 0, "errors"), True),
+        (None, rolled(0, 0, "errors"), True),
+        (rolled(60, 60), rolled(0, 0, "errors"), True),
+        # It was so before, and is told with the traffic.
+        (rolled(0, 0, "errors"), rolled(0, 0, "errors", "latency"), False),
+        (rolled(0, 0, "errors"), rolled(60, 60, "errors"), False),
+        (rolled(0, 60, "errors"), rolled(0, 30, "errors"), False),
+        (rolled(60, 60), rolled(0, 0), False),
+    ],
+)
+def test_a_roll_out_whose_alarms_nobody_waits_for(
+    old: dict[str, Any] | None, new: dict[str, Any], is_danger: bool
+) -> None:
+    found = told(step("update" if old else "create", "Endpoint", "e", old, new))["dangers"]
+
+    assert [each["kind"] for each in found] == (["bake-none"] if is_danger else [])
+    assert not is_danger or "a bad model is not noticed before the old fleet ends" in found[0]["consequence"]
+
+
+def test_no_roll_back_to_a_fleet_that_is_gone_is_promised() -> None:
+    none = comment(step("update", "Endpoint", "e", rolled(60, 60, "errors"), rolled(0, 0, "errors")))
+    some = comment(step("update", "Endpoint", "e", rolled(0, 0, "errors"), rolled(60, 60, "errors")))
+
+    assert "which still runs" not in none
+    assert "Watched by `errors`, but not for long enough: the old fleet ends as soon as all traffic has moved" in none
+    assert "Undone by: `errors`. When one fires, all traffic goes back to the old fleet, which still runs" in some
+
+
 # -- what is weaker ----------------------------------------------------------------------------------------------------
 
 
@@ -343,7 +384,7 @@ def test_a_metric_that_no_longer_judges_is_seen_in_the_pipeline() -> None:
     assert dangers(step("update", "Pipeline", "p", pipeline("ece"), pipeline("ece", "roc_auc"))) == []
 
 
-GATED = {
+GATED: dict[str, Any] = {
     "name": "flights",
     "gates": [{"metric": "roc_auc", "at_least": 0.65, "at_most": None}, {"metric": "ece", "at_most": 0.05}],
     "slices": [{"column": "origin", "max_tpr_gap": None}, {"column": "carrier", "max_tpr_gap": 0.2}],
@@ -401,6 +442,121 @@ def test_a_gate_that_is_loosened_is_read_out_of_the_code(
     assert {"path": "threshold", "before": None, "after": 0.4} in found["model"]["declaration"]
 
 
+WATCHED: dict[str, Any] = {
+    "name": "flights", "problem": "binary", "target": "late", "key": "flight_id", "trusted": ["origin"],
+    "expectations": [
+        {"column": "temp", "table": "weather", "at_least": -60.0, "at_most": 60.0, "one_of": [], "max_missing": 0.1,
+         "max_bad": 0.0},
+        {"column": "origin", "table": "events", "one_of": ["EWR", "JFK"], "max_missing": 0.0, "max_bad": 0.0},
+    ],
+    "slices": [
+        {"column": "carrier", "max_tpr_gap": 0.2, "min_rows": 500}, {"column": "origin", "min_rows": 500},
+    ],
+    "retraining": {"on": ["drift", "calibration"]},
+    "monitoring": {"every": "P1D", "window": "P28D", "informational": ["month"], "min_labels": 500},
+}  # fmt: skip
+TEMP, ORIGIN = WATCHED["expectations"]
+
+
+def monitored(**change: Any) -> dict[str, Any]:
+    return {"monitoring": {**WATCHED["monitoring"], **change}}
+
+
+def easier(folder: Path, change: dict[str, Any]) -> list[tuple[str, str]]:
+    found = told(uploaded(folder, WATCHED, {**WATCHED, **change}))["dangers"]
+    return [(each["kind"], each["consequence"]) for each in found]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (monitored(min_labels=5000), "Monitoring.min_labels goes from 500 to 5000: with fewer labels"),
+        (monitored(min_labels=50), None),
+        (monitored(informational=["hour", "month"]), "Monitoring.informational holds hour now"),
+        (monitored(informational=[]), None),
+        (monitored(window="P7D"), "Monitoring.window goes from 28 days to 7 days"),
+        (monitored(window="P35D"), None),
+        (monitored(every="P2DT12H"), "Monitoring.every goes from 1 day to 2.5 days"),
+        (monitored(every="PT1H"), None),
+        ({"retraining": {"on": ["drift"]}}, "Retraining.on names calibration no longer"),
+        ({"retraining": {"on": ["calibration", "drift"]}}, None),
+        (
+            {"slices": [{**WATCHED["slices"][0], "min_rows": 5000}, WATCHED["slices"][1]]},
+            "The min_rows of the slice carrier goes from 500 to 5000",
+        ),
+        # It is only reported.
+        ({"slices": [WATCHED["slices"][0], {"column": "origin", "min_rows": 5000}]}, None),
+    ],
+)
+def test_watching_that_the_declaration_turns_off(tmp_path: Path, change: dict[str, Any], said: str | None) -> None:
+    found = easier(tmp_path, change)
+
+    assert [kind for kind, _ in found] == ([] if said is None else ["watched-less"])
+    assert said is None or found[0][1].startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"expectations": [ORIGIN]}, ["The expectation on weather.temp is gone."]),
+        # Their order says nothing.
+        ({"expectations": [ORIGIN, TEMP]}, []),
+        ({"expectations": [{"column": "wind", "table": "weather", "at_least": 0.0}, TEMP, ORIGIN]}, []),
+        (
+            {"expectations": [{**TEMP, "at_least": -90.0, "at_most": None}, ORIGIN]},
+            [
+                "The expectation on weather.temp asked for at least -60, now for at least -90.",
+                "The expectation on weather.temp asked for at most 60, now for nothing.",
+            ],
+        ),
+        (
+            {"expectations": [{**TEMP, "max_missing": 1.0, "max_bad": 0.5}, ORIGIN]},
+            [
+                "The expectation on weather.temp asked for max missing at most 0.1, now for at most 1.",
+                "The expectation on weather.temp asked for max bad at most 0, now for at most 0.5.",
+            ],
+        ),
+        (
+            {"expectations": [TEMP, {**ORIGIN, "one_of": ["JFK", "LGA", "EWR"]}]},
+            ["The expectation on events.origin takes LGA too."],
+        ),
+        (
+            {"expectations": [TEMP, {**ORIGIN, "one_of": []}]},
+            ["The expectation on events.origin asked for one of EWR, JFK, now for any value."],
+        ),
+        ({"expectations": [{**TEMP, "at_least": -10.0, "max_missing": 0.0}, {**ORIGIN, "one_of": ["JFK"]}]}, []),
+        # Of another table, though the column is called the same.
+        ({"expectations": [{**TEMP, "table": "events"}, ORIGIN]}, ["The expectation on weather.temp is gone."]),
+        (
+            {"trusted": ["carrier", "origin"]},
+            ["Carrier is trusted now: that it tells the outcome by itself no longer stops a training."],
+        ),
+        ({"trusted": []}, []),
+    ],
+)
+def test_data_that_would_not_have_passed(tmp_path: Path, change: dict[str, Any], said: list[str]) -> None:
+    assert easier(tmp_path, change) == [("expectation-loosened", each) for each in said]
+
+
+def test_lists_of_the_declaration_are_compared_by_what_they_name(tmp_path: Path) -> None:
+    wind = {"column": "wind", "table": "weather", "at_least": 0.0}
+    after = {**WATCHED, "expectations": [wind, TEMP, ORIGIN], "trusted": ["carrier", "origin"]}
+
+    changed = told(uploaded(tmp_path, WATCHED, after))["model"]["declaration"]
+
+    assert [each["path"] for each in changed] == ["expectations.weather.wind", "trusted.carrier"]
+
+
+@pytest.mark.parametrize(
+    ("field", "now"), [("problem", "regression"), ("target", "cancelled"), ("key", "leg_id")], ids=str
+)
+def test_another_model(tmp_path: Path, field: str, now: str) -> None:
+    [(kind, consequence)] = easier(tmp_path, {field: now})
+
+    assert kind == "another-model"
+    assert consequence.startswith(f"Its {field} changes from {WATCHED[field]} to {now}. The champion rule")
+
+
 def test_code_is_read_only_when_it_is_what_the_preview_says(tmp_path: Path) -> None:
     changed = uploaded(tmp_path, GATED, {**GATED, "gates": []})
     Path(changed["newState"]["inputs"]["source"]["path"]).write_bytes(b"something else")
@@ -429,28 +585,6 @@ def test_features_that_go_are_a_danger_where_no_hook_refuses_them() -> None:
         ("feature-removed", "weather")
     ]
     assert dangers(step("update", "Parameter", "s", schema("temp"), schema("temp", "wind"))) == []
-
-
-@pytest.mark.parametrize(
-    ("statement", "is_danger"),
-    [
-        ({"Effect": "Allow", "Action": "*", "Resource": "*"}, True),
-        ({"Effect": "Allow", "Action": "s3:*", "Resource": "*"}, False),
-        ({"Effect": "Deny", "Action": "*", "Resource": "*"}, False),
-    ],
-)
-def test_everything_to_somebody(statement: dict[str, Any], is_danger: bool) -> None:
-    changed = step("update", "RolePolicy", "p", policy(), policy(statement))
-
-    assert [kind for kind, _ in dangers(changed)] == (["opened"] if is_danger else [])
-
-
-def test_something_to_everybody() -> None:
-    public = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::lake/*"}
-
-    assert [
-        kind for kind, _ in dangers(step("update", "BucketPolicy", "p", policy(TLS_ONLY), policy(TLS_ONLY, public)))
-    ] == ["opened"]
 
 
 def test_equal_dangers_are_told_together() -> None:

@@ -133,6 +133,22 @@ def test_metrics_of_both_versions_where_the_registry_can_be_asked() -> None:
     assert "  - `roc_auc` `0.7` → `0.72`" in text
 
 
+def test_figures_of_two_versions_are_no_comparison() -> None:
+    context = document.Context(
+        "flights", "local", "", "eu-west-1", Prices.load(),
+        figures=lambda _: {"roc_auc": 0.7}, comparison=lambda arn: f"0.2 *better*: {arn.rpartition('/')[2]}",
+    )  # fmt: skip
+
+    def told_of(before: int, after: int) -> str:
+        changed = step("replace", "Model", "m", package(before), package(after), because=["x"], before=KEPT)
+        return markdown.comment(document.of(preview.of(whole(changed), "preview"), context))
+
+    said = "  - each was measured on rows of its own, so these are no comparison"
+    assert f"{said}; the registry's: 0.2 \\*better\\*: 3\n" in told_of(1, 3)
+    # What was said of an older one was of a champion before it.
+    assert f"{said}\n" in told_of(3, 1)
+
+
 def test_the_first_model_serves_where_nothing_did() -> None:
     text = comment(step("create", "Model", "m", None, package(1)))
 
@@ -185,7 +201,7 @@ def test_the_image_and_the_variables_of_the_endpoint() -> None:
 
 
 def test_steps_that_come_and_go_those_in_branches_too() -> None:
-    gate = {
+    gate: dict[str, Any] = {
         "Name": "Gate", "Type": "Condition",
         "Arguments": {"Conditions": [], "IfSteps": [{"Name": "Register", "Type": "RegisterModel", "Arguments": {}}]},
     }  # fmt: skip
@@ -235,6 +251,25 @@ def test_what_nobody_knows_the_price_of_is_named_and_not_counted() -> None:
     assert "| $93.44 | unknown |" in text
     assert "Not known, and not in the sum: `aws:mq/broker:Broker`, `hosting on ml.p5.48xlarge in eu-west-1`." in text
     assert "not all of it known" in text.splitlines()[2]
+
+
+def test_nothing_is_saved_where_a_price_is_not_known() -> None:
+    document = told(*served(fleet("ml.p5.48xlarge", 1)))
+    text = markdown.comment(document)
+
+    assert document["cost"]["difference"] is None
+    assert document["cost"]["at_least"] == {"before": False, "after": True}
+    assert "$93.44 → at least $0.00 a month (difference unknown), not all of it known" in text.splitlines()[2]
+    assert "| **\\$93.44** | **at least \\$0.00** |" in text
+    assert "-$" not in text
+
+
+def test_what_stays_and_has_no_price_does_not_blur_the_difference() -> None:
+    broker = step("same", "aws:mq/broker:Broker", "b", {"a": 1}, {"a": 1})
+    document = told(broker, *served(fleet("ml.m5.large", 2)))
+
+    assert document["cost"]["difference"] == pytest.approx(0.128 * 730, abs=0.01)
+    assert "at least $93.44 → at least $186.88 a month (+$93.44), not all of it known" in markdown.comment(document)
 
 
 def test_a_configuration_that_is_only_kept_costs_nothing() -> None:

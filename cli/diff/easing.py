@@ -1,0 +1,175 @@
+"""What a declaration asks less for than before: of models, of data, of what is watched; a sentence for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any, TypeGuard
+
+from cli.diff.declared import UseCase, keyed
+
+Sides = tuple[Mapping[str, Any], Mapping[str, Any]]
+
+
+def models(before: UseCase | None, after: UseCase | None) -> list[str]:
+    """What a model no longer has to meet."""
+    if before is None or after is None:
+        return []
+    old, new = keyed(before), keyed(after)
+    found: list[str] = []
+    for metric, gate in sorted((old.get("gates") or {}).items()):
+        now = (new.get("gates") or {}).get(metric)
+        found += _bounds(f"the gate on {metric}", gate, now, ("at_least",), ("at_most",))
+    for column, each in _audits(old):
+        found += _bounds(f"the audit of {column}", each, (new.get("slices") or {}).get(column), (), _GAPS)
+    champion = ((before.get("champion") or {}), (after.get("champion") or {}))
+    found += _bounds("the champion rule", champion[0], champion[1], ("better_by",), ())
+    return found
+
+
+def data(before: UseCase | None, after: UseCase | None) -> list[str]:
+    """What data no longer have to meet."""
+    if before is None or after is None:
+        return []
+    old, new = keyed(before), keyed(after)
+    found: list[str] = []
+    for column, rule in sorted((old.get("expectations") or {}).items()):
+        now = (new.get("expectations") or {}).get(column)
+        what = f"the expectation on {column}"
+        found += _bounds(what, rule, now, ("at_least",), ("at_most", "max_missing", "max_bad"))
+        if now is not None:
+            found += _values(what, rule.get("one_of") or {}, now.get("one_of") or {})
+    found += [
+        f"{column} is trusted now: that it tells the outcome by itself no longer stops a training"
+        for column in _gained(old, new, "trusted")
+    ]
+    return found
+
+
+def watching(before: UseCase | None, after: UseCase | None) -> list[str]:
+    """What is looked at for less, by less, or less often; bounds of alarms are told with the alarms."""
+    if before is None or after is None:
+        return []
+    old, new = keyed(before), keyed(after)
+    sides = (old.get("monitoring") or {}, new.get("monitoring") or {})
+    found = [
+        f"monitoring.informational holds {column} now: its drift is reported and alarms nobody"
+        for column in _gained(*sides, "informational")
+    ]
+    found += _numbers(
+        sides, "min_labels", "monitoring.min_labels", "with fewer labels quality is not measured, and no alarm sees it"
+    )
+    found += _times(sides, "window", "monitoring.window", "fewer requests are compared", is_less=_shorter)
+    found += _times(sides, "every", "monitoring.every", "what goes wrong is seen later", is_less=_longer)
+    starts = [(side.get("retraining") or {}).get("on") or {} for side in (old, new)]
+    if starts[1]:
+        # Where none is left, the rule that goes says so.
+        found += [
+            f"retraining.on names {alarm} no longer: that alarm starts no training"
+            for alarm in starts[0]
+            if alarm not in starts[1]
+        ]
+    for column, each in _audits(old):
+        now = (new.get("slices") or {}).get(column)
+        if now is not None:
+            found += _numbers(
+                (each, now), "min_rows", f"the min_rows of the slice {column}", "smaller groups are judged no more"
+            )
+    return found
+
+
+def another(before: UseCase | None, after: UseCase | None) -> list[str]:
+    """What makes it a model of something else."""
+    if before is None or after is None:
+        return []
+    return [
+        f"its {field} changes from {before[field]} to {after[field]}"
+        for field in ("problem", "target", "key")
+        if before.get(field) and after.get(field) and before[field] != after[field]
+    ]
+
+
+# -- bounds ------------------------------------------------------------------------------------------------------------
+
+_GAPS = ("max_tpr_gap", "max_fpr_gap")
+
+
+def _audits(use_case: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The slices that are judged and not only reported."""
+    slices = sorted((use_case.get("slices") or {}).items())
+    return [(column, each) for column, each in slices if any(each.get(gap) is not None for gap in _GAPS)]
+
+
+def _bounds(
+    what: str, old: Mapping[str, Any], new: Mapping[str, Any] | None, lowest: tuple[str, ...], highest: tuple[str, ...]
+) -> list[str]:
+    if new is None:
+        return [f"{what} is gone"]
+    found = []
+    for names, sign, words in ((lowest, -1, "at least"), (highest, 1, "at most")):
+        for name in names:
+            bound, now = old.get(name), new.get(name)
+            if _is_number(bound) and (now is None or (_is_number(now) and sign * now > sign * bound)):
+                called = name.replace("_", " ")
+                asked = "" if called == words else f"{called} "
+                said = "nothing" if now is None else f"{words} {now:g}"
+                found.append(f"{what} asked for {asked}{words} {bound:g}, now for {said}")
+    return found
+
+
+def _values(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """Of a rule that names the values."""
+    if old and not new:
+        yield f"{what} asked for one of {', '.join(old)}, now for any value"
+    elif old and (more := [value for value in new if value not in old]):
+        yield f"{what} takes {', '.join(more)} too"
+
+
+def _gained(old: Mapping[str, Any], new: Mapping[str, Any], field: str) -> list[str]:
+    before, after = old.get(field), new.get(field)
+    return sorted({*(after or ())} - {*(before or ())}) if isinstance(before, Mapping) else []
+
+
+def _numbers(sides: Sides, field: str, name: str, consequence: str) -> Iterator[str]:
+    old, new = (side.get(field) for side in sides)
+    if _is_number(old) and _is_number(new) and new > old:
+        yield f"{name} goes from {old:g} to {new:g}: {consequence}"
+
+
+def _times(sides: Sides, field: str, name: str, consequence: str, *, is_less: Any) -> Iterator[str]:
+    old, new = (_time(side.get(field)) for side in sides)
+    if old is not None and new is not None and is_less(new, old):
+        yield f"{name} goes from {_span(old)} to {_span(new)}: {consequence}"
+
+
+def _time(value: Any) -> timedelta | None:
+    """A duration as JSON has it, e.g. `P28D`."""
+    from pydantic import TypeAdapter, ValidationError
+
+    if value is None:
+        return None
+    try:
+        return TypeAdapter(timedelta).validate_python(value)
+    except ValidationError:
+        return None
+
+
+def _span(value: timedelta) -> str:
+    seconds = value.total_seconds()
+    for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            number = round(seconds / length, 2)
+            return f"{number:g} {unit}{'' if number == 1 else 's'}"
+    return f"{seconds:g} seconds"
+
+
+def _shorter(now: timedelta, before: timedelta) -> bool:
+    return now < before
+
+
+def _longer(now: timedelta, before: timedelta) -> bool:
+    return now > before
+
+
+def _is_number(value: Any) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,194 @@
+"""What of a gained permission opens more than anybody can oversee: power over others, whole services, everybody.
+
+A condition makes none of it harmless, except one that says who: for everybody, that is what there is left to narrow.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+#: Services with which one may take what others may: rights, keys, secrets, data.
+_POWERFUL = frozenset({
+    "cloudformation", "iam", "identitystore", "kms", "lambda", "organizations", "s3", "secretsmanager", "ssm", "sso",
+    "sts",
+})  # fmt: skip
+#: Single actions that on every resource are as good as every right.
+_TAKING = (
+    "iam:PassRole", "sts:AssumeRole", "iam:CreateAccessKey", "iam:AttachRolePolicy", "iam:AttachUserPolicy",
+    "iam:PutRolePolicy", "iam:PutUserPolicy", "iam:CreatePolicyVersion", "iam:UpdateAssumeRolePolicy",
+)  # fmt: skip
+#: Keys of a condition that say who may, in lower case.
+_WHO = frozenset({
+    "aws:principalaccount", "aws:principalarn", "aws:principalorgid", "aws:principalorgpaths", "aws:sourceaccount",
+    "aws:sourcearn", "aws:sourceip", "aws:sourceorgid", "aws:sourceorgpaths", "aws:sourceowner", "aws:sourcevpc",
+    "aws:sourcevpce", "aws:userid", "kms:calleraccount", "s3:dataaccesspointaccount", "s3:dataaccesspointarn",
+})  # fmt: skip
+#: Those that say for whom a service acts; without one it may be made to act for a stranger.
+_FOR_WHOM = frozenset({
+    "aws:sourceaccount", "aws:sourcearn", "aws:sourceorgid", "aws:sourceorgpaths", "aws:sourceowner", "sts:externalid",
+})  # fmt: skip
+#: Operators that a request without the key does not meet.
+_NARROWING = frozenset({
+    "stringequals", "stringequalsignorecase", "stringlike", "arnequals", "arnlike", "ipaddress", "numericequals",
+})  # fmt: skip
+_EVERYWHERE = frozenset({"0.0.0.0/0", "::/0"})
+_BUT = "all but "
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What is opened, to whom, and what that means."""
+
+    whom: str
+    what: str
+    consequence: str
+
+
+def of(entry: Mapping[str, Any]) -> Iterator[Opening]:
+    """What is opened by what a role, a policy or a resource has gained."""
+    whom = f"{entry['of']} {entry['name']}"
+    for each in entry["gained"]:
+        if each["effect"] != "Allow":
+            continue
+        if _is_everybody(each["principal"]) and not narrows(each["condition"]):
+            yield Opening(
+                "everybody" if each["principal"] == "*" else f"everybody but {each['principal'].removeprefix(_BUT)}",
+                _named(each["actions"]),
+                "Anybody with an account at AWS may do it, and often anybody at all: no condition says who.",
+            )
+            continue
+        yield from _too_much(whom, each, is_role=entry["of"] in ("role", "policy"))
+
+
+def _too_much(whom: str, gained: Mapping[str, Any], *, is_role: bool) -> Iterator[Opening]:
+    actions, resources = gained["actions"], gained["resources"]
+    everything = [each for each in actions if not each.replace(":", "").strip("*")]
+    inverse = [each for each in [*actions, *resources] if each.startswith(_BUT)]
+    if everything:
+        yield Opening(whom, "everything", "That is more than any part of the loop needs; nobody can foresee its use.")
+        return
+    if inverse:
+        yield Opening(
+            whom, " on ".join([_named(actions), *(each for each in resources if each.startswith(_BUT))]),
+            "What is not named is allowed, also what AWS will add one day.",
+        )  # fmt: skip
+        return
+    # At a resource, `*` is the resource itself.
+    wide = is_role and any(map(_is_every, resources))
+    services = sorted({each.partition(":")[0].lower() for each in actions if each.partition(":")[2] == "*"})
+    if wide and services:
+        mighty = [each for each in services if each in _POWERFUL]
+        yield Opening(
+            whom, f"{', '.join(f'{each}:*' for each in services)} on every resource",
+            f"With {', '.join(mighty)} it may take what others may: their rights, keys, secrets or data."
+            if mighty
+            else "That is a whole service, in which it may change and delete what is not its own.",
+        )  # fmt: skip
+    taking = [each for each in actions if each.partition(":")[2] != "*" and _takes(each)]
+    if wide and taking:
+        yield Opening(
+            whom, f"{', '.join(taking)} on every resource",
+            "It may act as any role of the account, or give itself rights, and so do what that role may do.",
+        )  # fmt: skip
+    managed = [name for each in actions if (name := _managed(each))]
+    if managed:
+        yield Opening(whom, f"what {', '.join(managed)} allows", "A policy of AWS that is this wide is for people.")
+
+
+def _named(actions: list[str], most: int = 6) -> str:
+    left = len(actions) - most
+    return ", ".join([*actions[:most], *([f"{left} more"] if left > 0 else [])])
+
+
+def _is_everybody(principal: str) -> bool:
+    return principal == "*" or principal.startswith(_BUT)
+
+
+def _is_every(resource: str) -> bool:
+    """Whether a resource stands for all of a service, or all of one kind."""
+    if not resource.strip("*"):
+        return True
+    parts = resource.split(":", 5)
+    if parts[0] != "arn" or len(parts) < 6:
+        return False
+    if parts[2] == "s3":
+        return parts[5].startswith("*")
+    return bool(re.fullmatch(r"([A-Za-z-]+[/:])?\*+", parts[5]))
+
+
+def _takes(action: str) -> bool:
+    return any(fnmatch.fnmatchcase(each.lower(), action.lower().replace("[", "[[]")) for each in _TAKING)
+
+
+def _managed(action: str) -> str:
+    """The name of a managed policy that allows more than one thing to do."""
+    if not action.startswith("policy "):
+        return ""
+    name = action.rpartition("/")[2]
+    return name if name in ("AdministratorAccess", "PowerUserAccess") or name.endswith("FullAccess") else ""
+
+
+# -- conditions --------------------------------------------------------------------------------------------------------
+
+
+def narrows(condition: str) -> bool:
+    """Whether a condition says who may."""
+    return bool(_keys(condition) & _WHO)
+
+
+def guards(condition: str) -> set[str]:
+    """The keys of a condition that say for whom a service acts."""
+    return _keys(condition) & _FOR_WHOM
+
+
+def as_words(condition: str) -> str:
+    """A condition of a policy in a line."""
+    words = {"StringEquals": "is", "ArnEquals": "is", "ArnLike": "is like", "StringLike": "is like", "Bool": "is"}
+    said = []
+    parsed = json.loads(condition)
+    if not isinstance(parsed, Mapping) or not all(isinstance(keys, Mapping) for keys in parsed.values()):
+        return condition
+    for operator, keys in parsed.items():
+        for key, given in keys.items():
+            values = [str(each) for each in given] if isinstance(given, list) else [str(given)]
+            more = f" or {len(values) - 3} more" if len(values) > 3 else ""
+            shown = " or ".join(short(each) for each in values[:3])
+            said.append(f"{key} {words.get(operator, operator)} {shown}{more}")
+    return " and ".join(said)
+
+
+def short(resource: str) -> str:
+    """An ARN without what is the same for all of an account."""
+    found = re.fullmatch(r"arn:[^:]*:([^:]*):[^:]*:[^:]*:(.+)", resource)
+    return f"{found[1]}: {found[2]}" if found else resource
+
+
+def _keys(condition: str) -> set[str]:
+    """The keys, in lower case, that a condition bounds in earnest."""
+    given = json.loads(condition) if condition else {}
+    found = set()
+    for operator, keys in given.items() if isinstance(given, Mapping) else ():
+        # Of several values, and `…IfExists`: a request without the key meets it.
+        if operator.lower().removeprefix("foranyvalue:") not in _NARROWING or not isinstance(keys, Mapping):
+            continue
+        for key, values in keys.items():
+            bounds = [str(each) for each in (values if isinstance(values, list) else [values])]
+            if bounds and all(map(_is_bound, bounds)):
+                found.add(str(key).lower())
+    return found
+
+
+def _is_bound(value: str) -> bool:
+    """Whether a value is not met by everybody's."""
+    if value in _EVERYWHERE:
+        return False
+    parts = value.split(":", 5)
+    if parts[0] == "arn" and len(parts) == 6:
+        account, resource = parts[4], parts[5]
+        return not re.search(r"[*?]", account) if account else not resource.startswith(("*", "?"))
+    return not re.search(r"[*?]", re.split("[/:]", value)[0])

@@ -1,0 +1,179 @@
+"""What `millrace diff` says of permissions that open more than anybody can oversee."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.cli.previewed import comment, dangers, step, told
+
+ACCOUNT = "123456789012"
+LAKE = "arn:aws:s3:::lake/*"
+TLS_ONLY = {
+    "Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": ["arn:aws:s3:::lake", LAKE],
+    "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+}  # fmt: skip
+
+
+def policy(*statements: dict[str, Any]) -> dict[str, Any]:
+    return {"policy": json.dumps({"Version": "2012-10-17", "Statement": list(statements)})}
+
+
+def allow(action: Any, resource: Any = "*", **more: Any) -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": action, "Resource": resource, **more}
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        (allow("*"), "everything"),
+        (allow("*:*"), "everything"),
+        (allow("*", LAKE), "everything"),
+        (allow("iam:*"), "iam:* on every resource"),
+        (allow(["sts:*", "kms:*"]), "kms:*, sts:* on every resource"),
+        (allow("S3:*"), "s3:* on every resource"),
+        (allow("s3:*", "arn:aws:s3:::*"), "s3:* on every resource"),
+        (allow("secretsmanager:*"), "secretsmanager:* on every resource"),
+        # A service that gives no power over others is one all the same.
+        (allow("sagemaker:*"), "sagemaker:* on every resource"),
+        # A condition makes it no smaller.
+        (allow("iam:*", Condition={"Bool": {"aws:SecureTransport": "true"}}), "iam:* on every resource"),
+        (allow("iam:PassRole"), "iam:PassRole on every resource"),
+        (allow("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/*"), "iam:PassRole on every resource"),
+        (allow("iam:Pass*"), "iam:Pass* on every resource"),
+        (allow(["sts:AssumeRole", "s3:GetObject"]), "sts:AssumeRole on every resource"),
+        ({"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"}, "all but iam:*"),
+        ({"Effect": "Allow", "NotAction": "iam:*", "Resource": LAKE}, "all but iam:*"),
+        ({"Effect": "Allow", "Action": "s3:GetObject", "NotResource": LAKE}, "s3:GetObject on all but"),
+        ({"Effect": "Deny", "Action": "*", "Resource": "*"}, None),
+        (allow("s3:*", LAKE), None),
+        (allow("ecr:GetAuthorizationToken"), None),
+        (allow("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/flights-job"), None),
+        (allow("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/flights-*"), None),
+    ],
+)
+def test_more_than_can_be_overseen_to_a_role(statement: dict[str, Any], said: str | None) -> None:
+    found = told(step("update", "RolePolicy", "p", policy(), policy(statement)))["dangers"]
+
+    assert [each["kind"] for each in found] == ([] if said is None else ["opened"])
+    assert said is None or said in found[0]["title"]
+
+
+def test_what_was_allowed_before_is_no_danger() -> None:
+    old, more = allow("iam:*"), allow("s3:GetObject", LAKE)
+
+    assert dangers(step("update", "RolePolicy", "p", policy(old), policy(old, more))) == []
+    # Less than before.
+    assert dangers(step("update", "RolePolicy", "p", policy(old), policy(allow("iam:PassRole")))) == []
+
+
+def test_a_managed_policy_that_allows_everything() -> None:
+    def attached(name: str) -> list[tuple[str, str]]:
+        inputs = {"policyArn": f"arn:aws:iam::aws:policy/{name}", "role": "job"}
+        return dangers(step("create", "aws:iam/rolePolicyAttachment:RolePolicyAttachment", "m", None, inputs))
+
+    assert attached("AdministratorAccess") == attached("AmazonSageMakerFullAccess") == [("opened", "job")]
+    assert attached("service-role/AmazonECSTaskExecutionRolePolicy") == []
+
+
+def test_a_key_that_its_own_account_may_use_is_not_open() -> None:
+    mine = allow("kms:*", Principal={"AWS": f"arn:aws:iam::{ACCOUNT}:root"})
+
+    assert dangers(step("update", "Key", "k", policy(), policy(mine))) == []
+
+
+EVERYBODY = [
+    ({}, True),
+    ({"Bool": {"aws:SecureTransport": "true"}}, True),
+    ({"StringEquals": {"s3:x-amz-acl": "private"}}, True),
+    # Met by everybody who does not say where they come from.
+    ({"StringEqualsIfExists": {"aws:SourceAccount": ACCOUNT}}, True),
+    ({"ForAllValues:StringEquals": {"aws:PrincipalOrgID": "o-1"}}, True),
+    ({"StringNotEquals": {"aws:PrincipalOrgID": "o-1"}}, True),
+    ({"StringLike": {"aws:PrincipalOrgID": "*"}}, True),
+    ({"ArnLike": {"aws:SourceArn": "arn:aws:sns:*:*:topic"}}, True),
+    ({"IpAddress": {"aws:SourceIp": ["10.0.0.0/8", "0.0.0.0/0"]}}, True),
+    ({"StringEquals": {"aws:SourceAccount": ACCOUNT}}, False),
+    ({"StringEquals": {"AWS:PrincipalOrgId": "o-1"}}, False),
+    ({"ForAnyValue:StringLike": {"aws:PrincipalOrgPaths": "o-1/r-1/*"}}, False),
+    ({"ArnLike": {"aws:SourceArn": f"arn:aws:sns:*:{ACCOUNT}:*"}}, False),
+    ({"ArnLike": {"aws:SourceArn": "arn:aws:s3:::lake-*"}}, False),
+    ({"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}, False),
+    ({"Bool": {"aws:SecureTransport": "true"}, "StringEquals": {"aws:SourceVpce": "vpce-1"}}, False),
+]
+
+
+@pytest.mark.parametrize(("condition", "is_danger"), EVERYBODY)
+@pytest.mark.parametrize("principal", ["*", {"AWS": "*"}])
+@pytest.mark.parametrize("kept", [(), (TLS_ONLY,)], ids=["bare", "denied"])
+def test_something_to_everybody(
+    kept: tuple[dict[str, Any], ...], principal: Any, condition: dict[str, Any], is_danger: bool
+) -> None:
+    public = allow("s3:GetObject", LAKE, Principal=principal, **({"Condition": condition} if condition else {}))
+
+    found = dangers(step("update", "BucketPolicy", "p", policy(*kept), policy(*kept, public)))
+
+    assert found == ([("opened", "p")] if is_danger else [])
+
+
+def test_everybody_but_one_is_everybody() -> None:
+    public = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": LAKE, "NotPrincipal": {"AWS": ACCOUNT}}
+
+    assert dangers(step("update", "BucketPolicy", "p", policy(), policy(public))) == [("opened", "p")]
+
+
+def trust(condition: dict[str, Any], principal: Any = None) -> dict[str, Any]:
+    statement = {
+        "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": principal or {"Service": "sagemaker.amazonaws.com"},
+        **({"Condition": condition} if condition else {}),
+    }  # fmt: skip
+    return {"assumeRolePolicy": policy(statement)["policy"]}
+
+
+MINE = {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+OURS = {"ArnLike": {"aws:SourceArn": f"arn:aws:sagemaker:eu-west-1:{ACCOUNT}:*"}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_danger"),
+    [
+        (MINE, {}, True),
+        (OURS, {}, True),
+        (MINE, {"Bool": {"aws:SecureTransport": "true"}}, True),
+        (MINE, {"StringEqualsIfExists": {"aws:SourceAccount": ACCOUNT}}, True),
+        (MINE, OURS, False),
+        ({**MINE, **OURS}, MINE, False),
+        ({}, MINE, False),
+        ({}, {}, False),
+    ],
+)
+def test_a_service_that_may_act_for_a_stranger(before: dict[str, Any], after: dict[str, Any], is_danger: bool) -> None:
+    found = told(step("update", "Role", "job", trust(before), trust(after)))["dangers"]
+
+    assert [each["kind"] for each in found] == (["condition-lost"] if is_danger else [])
+
+
+def test_a_condition_that_is_lost_is_told_in_words() -> None:
+    text = comment(step("update", "Role", "job", trust(MINE), trust({})))
+
+    assert "**No longer asks for whom sagemaker.amazonaws.com acts:** `job`" in text
+    assert f"Until now only if aws:SourceAccount is {ACCOUNT}." in text
+    assert f"no longer only if `aws:SourceAccount is {ACCOUNT}`" in text
+
+
+def test_a_role_that_everybody_may_take() -> None:
+    found = dangers(step("update", "Role", "job", trust(MINE), trust({}, {"AWS": "*"})))
+
+    assert ("opened", "job") in found
+
+
+@pytest.mark.parametrize("condition", ["now", ["a"], {"Bool": "true"}, {"StringEquals": {"aws:SourceAccount": []}}])
+def test_a_condition_that_is_none_narrows_nothing(condition: Any) -> None:
+    changed = step(
+        "update", "BucketPolicy", "p", policy(), policy(allow("s3:Get*", LAKE, Principal="*", Condition=condition))
+    )
+
+    assert dangers(changed) == [("opened", "p")]
+    assert "Allows everybody to do" in comment(changed)
