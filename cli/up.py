@@ -25,6 +25,8 @@ from millrace.names import CAPTURE
 OBSERVED = timedelta(days=7)
 #: How long an endpoint that is still at work is waited for, seconds.
 _PATIENCE = 3600.0
+#: How long what was served is waited for, seconds: where no event was to be replayed, nothing comes.
+_CAPTURE = 10.0
 
 
 @dataclass
@@ -222,10 +224,19 @@ def _replay(target: Target, stage: Stage) -> None:
         return
     bundled.replay(target, now.isoformat(), until.isoformat(), stage.note)
     stage.line(f"replayed {moment(now)} to {moment(until)}")
+    _await_capture(target, stage)
     if target.use_case.tables:
         # The endpoint's own look-ups are of the data time that the replay has left behind.
         execution = pipelines.start(target, "features")
         pipelines.require_success(target, execution, follow(target, execution, stage.note, stage.line))
+
+
+def _await_capture(target: Target, stage: Stage) -> None:
+    """What was served is in the lake a little later; a monitor that looks before sees nothing."""
+    deadline = time.monotonic() + _CAPTURE
+    stage.note("waiting for what was served to be captured")
+    while target.environment.capture_percent and not _captured(target) and time.monotonic() < deadline:
+        interrupts.pause(0.2)
 
 
 def _captured(target: Target) -> bool:
