@@ -159,8 +159,17 @@ def _is_clear(error: Exception) -> bool:
 
 def _hint(error: Exception) -> str:
     """The next step, where the message of a library does not say it."""
-    from botocore.exceptions import EndpointConnectionError
+    from botocore.exceptions import (
+        EndpointConnectionError,
+        NoCredentialsError,
+        PartialCredentialsError,
+        ProfileNotFound,
+    )
 
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+        return "; say whose to use: AWS_PROFILE, or aws:profile in the stack's file"
+    if isinstance(error, ProfileNotFound):
+        return "; correct AWS_PROFILE, or aws:profile in the stack's file"
     if isinstance(error, EndpointConnectionError) and os.environ.get("AWS_ENDPOINT_URL"):
         return (
             "; AWS_ENDPOINT_URL says so, perhaps of a local cloud that has stopped or moved: "

@@ -52,19 +52,20 @@ def find(target: Target) -> Endpoint | None:
         if "Could not find endpoint" in error.response["Error"]["Message"]:
             return None
         raise
+    config = target.sagemaker.describe_endpoint_config(EndpointConfigName=described["EndpointConfigName"])
     return Endpoint(
         name,
         described["EndpointStatus"],
-        described["LastModifiedTime"],
-        _package(target, described["EndpointConfigName"]),
+        # Not when it was changed last: an undone roll-out changes it too.
+        max(described["CreationTime"], config["CreationTime"]),
+        _package(target, config),
         described.get("FailureReason", ""),
     )
 
 
-def _package(target: Target, config: str) -> str | None:
+def _package(target: Target, config: Mapping[str, Any]) -> str | None:
     """The package behind an endpoint's configuration."""
-    variant = target.sagemaker.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"][0]
-    model = target.sagemaker.describe_model(ModelName=variant["ModelName"])
+    model = target.sagemaker.describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
     container: Mapping[str, Any] = model.get("PrimaryContainer") or next(iter(model.get("Containers", [])), {})
     return container.get("ModelPackageName")
 

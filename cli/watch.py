@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from cli import cloud, completion, fleet, interrupts
-from cli.fleet import depth, view
+from cli.fleet import attention, depth, view
 from cli.fleet.accounts import Accounts
 from cli.output import json_option, moment, say
 from cli.target import Target
@@ -125,7 +125,7 @@ def _facts_of(row: Mapping[str, Any]) -> dict[str, str]:
     known = {
         "answers": "yes",
         "serves": version,
-        "endpoint": " ".join(filter(None, (endpoint["status"], endpoint["reason"]))),
+        "endpoint": " ".join(filter(None, (endpoint["status"], attention.brief(endpoint["reason"])))),
         "approved": f"version {row['approved']}" if row["approved"] else "none",
         "waits for approval": ", ".join(f"version {each['version']}" for each in row["pending"]) or "none",
         "paused": "no" if row["paused"] is None else f"by {row['paused']['by'] or 'somebody'}",
@@ -136,7 +136,7 @@ def _facts_of(row: Mapping[str, Any]) -> dict[str, str]:
     for kind, run in row["last"].items():
         known[kind] = f"{run['status']}, started {moment(run['started'])}" if run else "never"
     if rolling:
-        stages = [f"{each['status']}: {each['message']}" for each in rolling["green"]["stages"]]
+        stages = [f"{each['status']}: {attention.brief(each['message'])}" for each in rolling["green"]["stages"]]
         known["roll-out"] = "; ".join(stages) or "under way"
     else:
         known["roll-out"] = "none"
@@ -187,5 +187,7 @@ def _tell(change: Mapping[str, str | None], *, as_json: bool) -> None:
         after = change["after"] or ""
         said = "answers again" if after == "yes" else f"does not answer: {after.removeprefix('no: ')}"
     else:
-        said = f"{change['what']}: {change['before'] or 'none'} → {change['after'] or 'none'}"
-    say(f"{moment(at)}  {change['stack']}  {said}")
+        before, after = (attention.brief(change[key] or "none") for key in ("before", "after"))
+        said = f"{change['what']}: {before} → {after}"
+    # A change is a line, whatever was said.
+    say(f"{moment(at)}  {change['stack']}  {' '.join(said.split())}")

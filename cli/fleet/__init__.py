@@ -82,15 +82,15 @@ class Listed:
     """Why, by the name of what is not known."""
 
     def has(self, names: Names) -> bool:
-        """Whether anything of a stack is there, or may be."""
+        """Whether anything of a stack that runs is there, or may be; what is kept of one taken down does not."""
         return any(
             listed is None or name in listed
-            for listed, name in (
-                (self.endpoints, names.endpoint),
-                (self.pipelines, names.training_pipeline),
-                (self.groups, names.model_package_group),
-            )
+            for listed, name in ((self.endpoints, names.endpoint), (self.pipelines, names.training_pipeline))
         )
+
+    def keeps(self, names: Names) -> bool:
+        """Whether the group of models is there: without anything that runs, a stack is taken down and its data kept."""
+        return self.groups is not None and names.model_package_group in self.groups
 
     @property
     def is_closed(self) -> bool:
@@ -191,7 +191,7 @@ def _ask_account(account: Account, chosen: Sequence[Stack]) -> tuple[list[Docume
             if listed.has(names):
                 there.append(target)
             else:
-                silent.append(stack.document(_never(target, listed)))
+                silent.append(stack.document(_absent(target, names, listed)))
         return list(pool.map(lambda target: _row(target, account, listed), there)), silent
     except (BotoCoreError, ClientError) as error:
         return [], [stack.document(accounts.reason(error, account.profile)) for stack in chosen]
@@ -199,9 +199,15 @@ def _ask_account(account: Account, chosen: Sequence[Stack]) -> tuple[list[Docume
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _never(target: Target, listed: Listed) -> str:
+def _absent(target: Target, names: Names, listed: Listed) -> str:
+    """Why nothing of a stack runs, and what would make it run."""
     where = "on this machine" if target.is_local else f"in account {listed.account}, {target.environment.region}"
     how = f"millrace up {target.use_case.name}" if target.is_local else f"millrace up --stack {target.stack}"
+    if listed.keeps(names):
+        return (
+            f"taken down, data kept: of what stood {where} only its models and data are left, such as the group "
+            f"{names.model_package_group}; to bring it back: {how}"
+        )
     return f"never deployed: nothing of it is {where}: {how}"
 
 
@@ -269,13 +275,13 @@ def _row(target: Target, account: Account, listed: Listed) -> Document:
     """What is known of a stack.
 
     Keys: ``stack``, ``use_case``, ``environment``, ``region``, ``account``, ``deployed``; ``endpoint`` (name, status,
-    version, since, reason, package, config, instance_type, instances); ``model`` (arn, version, approval, created,
-    description, reason, gates, metric) or None; ``rollout`` (started, traffic, bake_seconds, alarms, blue, green) or
-    None; ``approved`` (the version that should serve) or None; ``pending`` (version, created, description); ``alarms``
-    (name, kind, state, since, reason, description, metric, comparison, threshold); ``last`` (execution, status,
-    started, step, reason) and ``next`` (at, state, every_seconds) by pipeline; ``paused`` (since, by, reason) or None;
-    ``cost``, see :func:`cli.costs.of`; ``warnings``, which are texts; ``unknown``: what was not answered, and why;
-    ``attention`` (what, command).
+    version, since, reason, package, config, instance_type, instances, undone: the version whose roll-out was);
+    ``model`` (arn, version, approval, created, description, reason, gates, metric) or None; ``rollout`` (started,
+    traffic, bake_seconds, alarms, blue, green) or None; ``approved`` (the version that should serve) or None;
+    ``pending`` (version, created, description); ``alarms`` (name, kind, state, since, reason, description, metric,
+    comparison, threshold); ``last`` (execution, status, started, step, reason) and ``next`` (at, state, every_seconds)
+    by pipeline; ``paused`` (since, by, reason) or None; ``cost``, see :func:`cli.costs.of`; ``warnings``, which are
+    texts; ``unknown``: what was not answered, and why; ``attention`` (what, command).
     """
     names = target.environment.names(target.use_case.name, listed.account)
     unknown = dict(listed.unknown)
@@ -292,11 +298,13 @@ def _row(target: Target, account: Account, listed: Listed) -> Document:
         "next": _next(target, names, account, listed.schedules or {}),
         "paused": served.pause(listed.paused or {}, names),
     }
-    document["cost"] = costs.of(target, document, listed.alarms is not None)
+    odd: served.Warnings = document.pop("warnings")
+    document["warnings"] = list(odd)
     document["unknown"] = unknown
+    document["cost"] = costs.of(target, document, alarms=listed.alarms is not None, kept=listed.keeps(names))
     if not document["deployed"]:
-        document["warnings"] = [_never(target, listed)]
-    document["attention"] = attention.of(document) if document["deployed"] else []
+        document["warnings"] = [_absent(target, names, listed)]
+    document["attention"] = attention.of(document, odd) if document["deployed"] else []
     return document
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cli import cloud
@@ -19,9 +19,27 @@ Need = dict[str, str]
 Document = Mapping[str, Any]
 
 
-def of(document: Document) -> list[Need]:
-    """Each need: ``what`` and ``command``."""
-    return [{"what": what, "command": command} for what, command in _needs(document)]
+def of(document: Document, odd: Mapping[str, Sequence[str]]) -> list[Need]:
+    """Each need: ``what`` and ``command``.
+
+    Args:
+        odd: The document's warnings, with the words of the command that mends each.
+    """
+    return [{"what": what, "command": command} for what, command in _needs(document, odd)]
+
+
+def brief(text: str, most: int = 200) -> str:
+    """The first line of what somebody said, shortened: a reason may be a whole dump."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    first = lines[0] if lines else ""
+    if len(first) > most:
+        return f"{first[:most].rsplit(' ', 1)[0]} …"
+    return f"{first} …" if len(lines) > 1 else first
+
+
+def is_too_old(document: Document, version: int) -> bool:
+    """Whether a version that waits can only be rejected: a newer one is approved, and the newest one serves."""
+    return bool(document["approved"] and version < document["approved"])
 
 
 def command(document: Document, verb: str, *words: object) -> str:
@@ -36,13 +54,15 @@ def logs(document: Document, name: str) -> str:
     return f"millrace logs {name}{where}"
 
 
-def _needs(document: Document) -> Iterator[tuple[str, str]]:
+def _needs(document: Document, odd: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
     yield from _of_endpoint(document)
     yield from _of_alarms(document)
     yield from _of_model(document)
+    for what, (verb, *words) in odd.items():
+        yield what, command(document, verb, *words)
     yield from _of_runs(document)
     if paused := document["paused"]:
-        why = f": {paused['reason']}" if paused["reason"] else ""
+        why = f": {brief(paused['reason'])}" if paused["reason"] else ""
         yield f"paused since {paused['since'] or 'an unknown time'}{why}", command(document, "resume")
 
 
@@ -53,10 +73,29 @@ def _of_endpoint(document: Document) -> Iterator[tuple[str, str]]:
             yield "it has no model yet", command(document, "retrain")
         return
     if endpoint["status"] not in _GOOD:
-        said = f": {endpoint['reason']}" if endpoint["reason"] else ""
+        said = f": {brief(endpoint['reason'])}" if endpoint["reason"] else ""
         yield f"the endpoint is {endpoint['status']}{said}", logs(document, endpoint["name"])
-    elif endpoint["reason"] and document["rollout"] is None:
-        yield f"the last roll-out was undone: {endpoint['reason']}", logs(document, endpoint["name"])
+    elif endpoint["reason"] and document["rollout"] is None and document["approved"] != endpoint["version"]:
+        yield f"the last roll-out was undone: {brief(endpoint['reason'])}", logs(document, endpoint["name"])
+
+
+def _of_approved(document: Document, serves: int | None, approved: int) -> tuple[str, str]:
+    """What to do about an approved version that does not serve."""
+    if document["endpoint"]["undone"] != approved or not document["endpoint"]["config"]:
+        return f"version {approved} is approved and does not serve yet", command(document, "deploy")
+    left = f"version {serves}" if serves else "what serves"
+    if "alarm" in document["endpoint"]["reason"].lower():
+        what = (
+            f"version {approved} is approved, and its roll-out was undone by an alarm: {left} serves on; once the "
+            "alarm is over, a deployment tries again; `millrace reject` keeps it from serving"
+        )
+        return what, command(document, "deploy")
+    # The next try would meet the same.
+    what = (
+        f"version {approved} is approved and could not be rolled out: each deployment would try it again and fail; "
+        f"rejected, it leaves {left} serving"
+    )
+    return what, command(document, "reject", approved)
 
 
 def _of_alarms(document: Document) -> Iterator[tuple[str, str]]:
@@ -68,22 +107,27 @@ def _of_alarms(document: Document) -> Iterator[tuple[str, str]]:
         if kind in (ERRORS, LATENCY):
             yield f"alarm {name}: {meaning}", logs(document, document["endpoint"]["name"])
         elif kind == UNDELIVERED:
-            yield f"alarm {name}: {meaning}", f"millrace status {document['use_case']} --env {document['environment']}"
+            what = f"alarm {name}: {meaning}; whatever it was to start has not run"
+            yield what, command(document, "watch" if _is_training(document) else "retrain")
         elif kind == HEARTBEAT:
             yield f"alarm {name}: {meaning}", command(document, "run", "--pipeline", "monitor")
-        elif not _is_training(document) and not document["pending"]:
+        elif _is_training(document):
+            yield f"alarm {name}: {meaning}; a training runs", command(document, "watch")
+        elif not document["pending"]:
             yield f"alarm {name}: {meaning}", command(document, "retrain")
 
 
 def _of_model(document: Document) -> Iterator[tuple[str, str]]:
-    for package in document["pending"]:
-        yield f"version {package['version']} waits for approval", command(document, "approve", package["version"])
     serves, approved = document["endpoint"]["version"], document["approved"]
-    if approved and serves != approved and document["rollout"] is None:
-        what = f"version {approved} is approved and does not serve yet"
-        if serves and serves > approved:
-            what = f"version {serves} serves, and the newest approved one is version {approved}"
-        yield what, command(document, "deploy")
+    for package in document["pending"]:
+        version = package["version"]
+        if is_too_old(document, version):
+            what = f"version {version} waits for approval, but version {approved} is approved and newer: reject it"
+            yield what, command(document, "reject", version)
+        else:
+            yield f"version {version} waits for approval", command(document, "approve", version)
+    if approved and document["rollout"] is None and (not serves or serves < approved):
+        yield _of_approved(document, serves, approved)
     model = document["model"]
     for gate in model["gates"] if model else []:
         if gate["passed"] is False:
@@ -93,15 +137,13 @@ def _of_model(document: Document) -> Iterator[tuple[str, str]]:
                 f"version {model['version']} serves with {gate['metric']} {gate['value']:g}, expected {bound} {limit:g}"
             )
             yield what, command(document, "retrain")
-    for warning in document["warnings"]:
-        yield warning, f"millrace status {document['use_case']} --env {document['environment']}"
 
 
 def _of_runs(document: Document) -> Iterator[tuple[str, str]]:
     for kind, run in document["last"].items():
         # A refused challenger is an answer; it is the pipeline's own way to fail.
         if run and run["status"] == "Failed" and run["step"] != REFUSED:
-            said = run["reason"] or "without a reason"
+            said = brief(run["reason"]) or "without a reason"
             yield f"the last {kind} failed: {said}", logs(document, f"{document['stack']}-{kind}/")
 
 

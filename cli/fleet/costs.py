@@ -16,10 +16,15 @@ if TYPE_CHECKING:
 
 #: What is paid by use: how much that is, is not known beforehand.
 _BY_USE = ("jobs of the pipelines", "storage and requests")
+_KEPT = ("storage",)
 
 
-def of(target: Target, document: Mapping[str, Any], alarms_known: bool) -> dict[str, Any]:
-    """The cost of a stack.
+def of(target: Target, document: Mapping[str, Any], *, alarms: bool, kept: bool) -> dict[str, Any]:
+    """The cost of a stack; of one that is taken down, of what is kept.
+
+    Args:
+        alarms: Whether the document's alarms are known.
+        kept: Whether a stack that does not stand has left its data.
 
     Keys: ``billed`` (False on this machine, where it is what it would cost on AWS), ``monthly_usd`` (the sum of the
     prices that are known; None when none is), ``items`` (item, detail, monthly_usd or None), ``unknown`` (names of what
@@ -33,17 +38,18 @@ def of(target: Target, document: Mapping[str, Any], alarms_known: bool) -> dict[
         about = ", about" if prices.is_approximate("hosting", instance, region) else ""
         total = None if hourly is None else hourly * prices.hours * count
         items.append(_item("endpoint", f"{count} × {instance}{about}", total))
-    if alarms_known:
+    stands = document["deployed"]
+    if alarms and stands:
         count = len(document["alarms"])
         each = prices.monthly("aws:cloudwatch/metricAlarm:MetricAlarm", {}, region)
         items.append(_item("alarms", str(count), None if each is None else each * count))
-    else:
+    elif stands:
         items.append(_item("alarms", "not known", None))
-    for name, kind in (("dashboard", "aws:cloudwatch/dashboard:Dashboard"), ("key", "aws:kms/key:Key")):
-        if name == "key" and target.environment.lake == "shared":
-            continue
-        items.append(_item(name, "1", prices.monthly(kind, {}, region)))
-    items += [_item(name, "by use", None) for name in _BY_USE]
+    if stands:
+        items.append(_item("dashboard", "1", prices.monthly("aws:cloudwatch/dashboard:Dashboard", {}, region)))
+    if (stands or kept) and target.environment.lake != "shared":
+        items.append(_item("key", "1", prices.monthly("aws:kms/key:Key", {}, region)))
+    items += [_item(name, "by use", None) for name in (_BY_USE if stands else _KEPT if kept else ())]
     known = [each["monthly_usd"] for each in items if each["monthly_usd"] is not None]
     return {
         "billed": not target.is_local,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -15,8 +16,17 @@ from cli.registry import APPROVED, PENDING, REJECTED, Package
 from cli.target import Target
 from millrace.names import Names
 
+#: What is odd, and the words of the command that mends it: the use case stands after the first of them.
+Warnings = dict[str, tuple[str, ...]]
+
 #: Packages that are looked at: the newest ones.
 _NEWEST = 100
+#: Where no version is approved.
+_ENDS = "`pulumi up` would end serving, and `millrace deploy` refuses to"
+#: No version: the registry did not say which are approved.
+_NOT_ASKED = -1
+#: Puts back what the program says, whatever was changed by hand.
+_PUT_BACK = ("deploy", "--refresh")
 
 
 def of(
@@ -28,30 +38,34 @@ def of(
 ) -> dict[str, Any]:
     """The keys ``endpoint``, ``model``, ``rollout``, ``approved``, ``pending`` and ``warnings`` of a stack's document.
 
+    ``warnings`` are texts with the words of the command that mends what they say.
+
     Args:
         endpoints: Those of the account by name; None where it did not say.
         groups: The names of its groups of models; None where it did not say.
         unknown: Takes what could not be asked.
     """
-    warnings: list[str] = []
+    warnings: Warnings = {}
     live = None
     if endpoints is None or names.endpoint in endpoints:
         live = tried(lambda: describe_endpoint(target.sagemaker, names.endpoint), unknown, "endpoint")
-    arn, instance, package = None, None, None
+    arn, package, config = None, None, dict[str, Any]()
     if live:
-        arn, instance = package_of(target.sagemaker, live["EndpointConfigName"], names, warnings, unknown)
+        arn, config = package_of(target.sagemaker, live["EndpointConfigName"], names, warnings, unknown)
         package = tried(lambda: registry.find(target, arn), unknown, "model") if arn else None
     listed: list[dict[str, Any]] | None = []
     if groups is None or names.model_package_group in groups:
         listed = tried(lambda: packages(target.sagemaker, names.model_package_group), unknown, "registry")
-    _warn_of_package(names, arn, package, "model" in unknown, warnings)
-    _warn_of_registry(names, live, groups, listed or [], package, warnings)
     newest = next((each for each in listed or [] if each.get("ModelApprovalStatus") == APPROVED), None)
+    approved = newest["ModelPackageVersion"] if newest else None
+    is_lost = groups is not None and names.model_package_group not in groups
+    _warn_of_package(names, arn, package, _Known(approved, is_lost, "model" in unknown), warnings)
+    _warn_of_registry(names, live, approved if listed is not None else _NOT_ASKED, is_lost, package, warnings)
     return {
-        "endpoint": _endpoint(names, live, arn, instance),
+        "endpoint": {**_endpoint(names, live, arn, config), "undone": _undone(live, newest)},
         "model": _model(target, package, warnings),
         "rollout": rollout(target.sagemaker, live, arn, unknown) if live else None,
-        "approved": newest["ModelPackageVersion"] if newest else None,
+        "approved": approved,
         "pending": [
             {
                 "version": each["ModelPackageVersion"],
@@ -76,34 +90,47 @@ def describe_endpoint(sagemaker: Any, name: str) -> dict[str, Any] | None:
 
 
 def package_of(
-    sagemaker: Any, config: str, names: Names, warnings: list[str], unknown: dict[str, str]
-) -> tuple[str | None, str | None]:
-    """The ARN of the package behind an endpoint's configuration, and its type of instance.
+    sagemaker: Any, config: str, names: Names, warnings: Warnings, unknown: dict[str, str]
+) -> tuple[str | None, dict[str, Any]]:
+    """The ARN of the package behind an endpoint's configuration, and what SageMaker says of the latter.
 
     What is odd on the way goes to ``warnings``.
     """
     if not re.fullmatch(rf"{re.escape(names.endpoint)}-config-[0-9a-f]{{7}}", config):
-        warnings.append(
-            f"endpoint {names.endpoint} runs configuration {config}, which `pulumi up` has not made; the next one may "
-            "put its own back"
+        text = (
+            f"endpoint {names.endpoint} runs configuration {config}, which `pulumi up` has not made; a deployment that "
+            "looks at what is there puts its own back"
         )
+        warnings[text] = _PUT_BACK
     described = tried(lambda: _or_none(sagemaker.describe_endpoint_config, EndpointConfigName=config), unknown, "model")
     if described is None:
         if "model" not in unknown:
-            warnings.append(f"endpoint configuration {config}, which serves, was deleted: what serves cannot be told")
-        return None, None
+            text = (
+                f"endpoint configuration {config}, which serves, was deleted: what serves cannot be told; a deployment "
+                "that looks at what is there makes it anew, with the newest approved version"
+            )
+            warnings[text] = _PUT_BACK
+        return None, {}
     variant = described["ProductionVariants"][0]
-    name, instance = variant["ModelName"], variant.get("InstanceType")
+    name = variant["ModelName"]
     model = tried(lambda: _or_none(sagemaker.describe_model, ModelName=name), unknown, "model")
     if model is None:
         if "model" not in unknown:
-            warnings.append(f"model {name}, which serves, was deleted: which package serves cannot be told")
-        return None, instance
+            text = (
+                f"model {name}, which serves, was deleted: which package serves cannot be told; a deployment that "
+                "looks at what is there makes it anew, with the newest approved version"
+            )
+            warnings[text] = _PUT_BACK
+        return None, described
     container: Mapping[str, Any] = model.get("PrimaryContainer") or next(iter(model.get("Containers", [])), {})
     arn = container.get("ModelPackageName")
     if arn is None:
-        warnings.append(f"model {name}, which serves, was not made from a registered package")
-    return arn, instance
+        text = (
+            f"model {name}, which serves, was not made from a registered package; a deployment that looks at what is "
+            "there lets the newest approved version serve"
+        )
+        warnings[text] = _PUT_BACK
+    return arn, described
 
 
 def packages(sagemaker: Any, group: str) -> list[dict[str, Any]]:
@@ -128,7 +155,7 @@ def rollout(
         return None
     green = pending.get("EndpointConfigName", "")
     # Nobody has made the new configuration by hand who is just rolling it out.
-    arn, _ = package_of(sagemaker, green, Names("", "", "", ""), [], unknown) if green else (None, None)
+    arn, _ = package_of(sagemaker, green, Names("", "", "", ""), {}, unknown) if green else (None, None)
     policy = live.get("LastDeploymentConfig", {}).get("BlueGreenUpdatePolicy", {})
     routing = policy.get("TrafficRoutingConfiguration", {})
     return {
@@ -189,22 +216,42 @@ def _or_none(question: Any, **params: str) -> dict[str, Any] | None:
         raise
 
 
-def _endpoint(names: Names, live: Mapping[str, Any] | None, arn: str | None, instance: str | None) -> dict[str, Any]:
+def _endpoint(
+    names: Names, live: Mapping[str, Any] | None, arn: str | None, config: Mapping[str, Any]
+) -> dict[str, Any]:
     variants = (live or {}).get("ProductionVariants", [])
     return {
         "name": names.endpoint,
         "status": live["EndpointStatus"] if live else "pending its first approved model",
         "version": version_of(arn) if arn and group_of(arn) == names.model_package_group else None,
-        "since": live["LastModifiedTime"] if live else None,
+        "since": _since(live, config) if live else None,
         "reason": live.get("FailureReason", "") if live else "",
         "package": arn,
         "config": live["EndpointConfigName"] if live else None,
-        "instance_type": instance,
+        "instance_type": config["ProductionVariants"][0].get("InstanceType") if config else None,
         "instances": sum(variant.get("CurrentInstanceCount") or 0 for variant in variants),
     }
 
 
-def _model(target: Target, package: Package | None, warnings: list[str]) -> dict[str, Any] | None:
+def _since(live: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
+    """When the deployment of what serves began; None where that cannot be told.
+
+    Each deployment makes a configuration of its own. The endpoint's own time of change is no answer: a roll-out that
+    is under way, or was undone, changes that too.
+    """
+    if not config or live["EndpointStatus"] == "Creating":
+        return None
+    return max(config["CreationTime"], live["CreationTime"])
+
+
+def _undone(live: Mapping[str, Any] | None, newest: Mapping[str, Any] | None) -> int | None:
+    """The newest approved version, where it may be the one whose roll-out was undone; one made later is not."""
+    if live is None or newest is None or not live.get("FailureReason") or live.get("PendingDeploymentSummary"):
+        return None
+    return int(newest["ModelPackageVersion"]) if newest["CreationTime"] < live["LastModifiedTime"] else None
+
+
+def _model(target: Target, package: Package | None, warnings: Warnings) -> dict[str, Any] | None:
     """The model that serves, with its figures; figures that it does not say are said to be missing."""
     if package is None:
         return None
@@ -214,7 +261,7 @@ def _model(target: Target, package: Package | None, warnings: list[str]) -> dict
     document["metric"] = {"name": metric, "value": number(text)}
     wanted = dict.fromkeys([*(gate["metric"] for gate in document["gates"]), metric])
     if missing := [name for name in wanted if name not in package.metadata]:
-        warnings.append(f"version {package.version}, which serves, has no figure for {', '.join(missing)}")
+        warnings[f"version {package.version}, which serves, has no figure for {', '.join(missing)}"] = ("retrain",)
     return document
 
 
@@ -226,38 +273,71 @@ def number(text: str) -> float | None:
         return None
 
 
-def _warn_of_package(names: Names, arn: str | None, package: Package | None, asked: bool, warnings: list[str]) -> None:
+@dataclass(frozen=True)
+class _Known:
+    """What the registry says."""
+
+    approved: int | None
+    """The newest approved version."""
+    is_lost: bool
+    """The group is gone."""
+    is_silent: bool
+    """It did not say what became of the package that serves."""
+
+
+def _warn_of_package(names: Names, arn: str | None, package: Package | None, known: _Known, warnings: Warnings) -> None:
     if arn is None:
         return
     if group_of(arn) != names.model_package_group:
-        warnings.append(
+        text = (
             f"endpoint {names.endpoint} serves a model of another group: {arn}; expected one of "
-            f"{names.model_package_group}"
+            f"{names.model_package_group}; a deployment that looks at what is there puts the own one back"
         )
-    if package is None and not asked:
-        warnings.append(f"package {arn}, which serves, was deleted: its figures are gone")
+        warnings[text] = _PUT_BACK
+    if package is None and not known.is_silent and not known.is_lost:
+        left = (
+            f"the next deployment lets version {known.approved} serve"
+            if known.approved
+            else f"no version is approved: {_ENDS}"
+        )
+        text = f"package {arn}, which serves, was deleted: its figures are gone; it serves on until a new model does; "
+        text += left
+        warnings[text] = ("retrain",)
 
 
 def _warn_of_registry(
     names: Names,
     live: Mapping[str, Any] | None,
-    groups: Collection[str] | None,
-    listed: list[dict[str, Any]],
+    approved: int | None,
+    is_lost: bool,
     package: Package | None,
-    warnings: list[str],
+    warnings: Warnings,
 ) -> None:
-    if groups is not None and names.model_package_group not in groups:
-        warnings.append(f"the group of models {names.model_package_group} was deleted, and with it all history")
+    if is_lost:
+        text = f"the group of models {names.model_package_group} was deleted, and with it all history"
+        if live is None:
+            warnings[f"{text}; a deployment that looks at what is there makes it anew"] = _PUT_BACK
+        else:
+            text += (
+                f"; the endpoint serves on, but no version is left that may: {_ENDS}. To begin anew, take the endpoint "
+                "away with this command, which ends serving, then train a model with `millrace retrain`"
+            )
+            warnings[text] = (*_PUT_BACK, "--remove-endpoint")
         return
-    if live is None or package is None or group_of(package.arn) != names.model_package_group:
+    if live is None or package is None or approved == _NOT_ASKED or group_of(package.arn) != names.model_package_group:
         return
-    newest = next((each for each in listed if each.get("ModelApprovalStatus") == APPROVED), None)
-    if newest is None:
-        warnings.append(f"version {package.version} serves and no version is approved: the next `pulumi up` ends it")
-    elif newest["ModelPackageVersion"] < package.version:
-        warnings.append(
-            f"version {newest['ModelPackageVersion']}, the newest approved one, is older than version "
-            f"{package.version}, which serves and is {package.approval}: the next `pulumi up` goes back to it"
+    version = package.version
+    if approved is None:
+        text = f"version {version} serves and no version is approved: {_ENDS}"
+        if package.approval == REJECTED:
+            text = f"version {version}, which serves, is rejected, and no version is approved: {_ENDS}; approve "
+            text += "another version, or train one"
+        warnings[text] = ("retrain",) if package.approval == REJECTED else ("approve", str(version))
+    elif approved < version:
+        text = (
+            f"version {approved}, the newest approved one, is older than version {version}, which serves and is "
+            f"{package.approval}: the next deployment goes back to it"
         )
-    if package.approval == REJECTED and newest and newest["ModelPackageVersion"] > package.version:
-        warnings.append(f"version {package.version}, which serves, is rejected")
+        warnings[text] = ("deploy",)
+    elif package.approval == REJECTED and approved > version:
+        warnings[f"version {version}, which serves, is rejected: the next deployment ends it"] = ("deploy",)

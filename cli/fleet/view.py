@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -13,12 +17,15 @@ from cli.registry import APPROVED, PENDING
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
 Document = Mapping[str, Any]
 
 HEAD = ("use case", "env", "serves", "since", "quality", "alarms", "last training", "next", "waits", "cost/month")
 #: The markup of a cell that a person must see.
 _BAD, _WARN, _GOOD, _QUIET = "bold red", "yellow", "green", "dim"
+#: Lines that a row of the table may take.
+_TALLEST = 3
 
 
 # -- all stacks --------------------------------------------------------------------------------------------------------
@@ -38,27 +45,104 @@ def table_of(found: Document) -> None:
 
 
 def renderable(found: Document) -> RenderableType:
-    """The same for a terminal."""
+    """The same for a terminal: a table where it has room, else a paragraph a stack; words are never broken."""
+    from rich.console import Console, Group
+    from rich.text import Text
+
+    room = Console().width
+    rows = [cells(row) for row in found["stacks"]]
+    shown: list[RenderableType] = []
+    if rows:
+        widths = _widths([[text for text, _ in row] for row in rows], room)
+        shown = [_table(rows, widths)] if widths else [_paragraph(row, room) for row in rows]
+    for line in below(found):
+        style = _WARN if line.startswith("! ") else ""
+        shown += [Text(part, style) for part in wrapped(line, room)]
+    return Group(*shown)
+
+
+def _widths(rows: Sequence[Sequence[str]], room: int) -> list[int] | None:
+    """How wide each column may be; None where the table would not be read: too narrow for its words, or too tall."""
+    columns = [[name, *(row[place] for row in rows)] for place, name in enumerate(HEAD)]
+    widths = [max(len(word) for cell in column for word in cell.split()) for column in columns]
+    wanted = [max(map(len, column)) for column in columns]
+    spare = room - sum(widths) - 2 * (len(HEAD) - 1)
+    if spare < 0:
+        return None
+    while spare and widths != wanted:
+        narrow = max(range(len(widths)), key=lambda place: wanted[place] - widths[place])
+        widths[narrow] += 1
+        spare -= 1
+    tallest = max(len(textwrap.wrap(cell, widths[place])) for row in rows for place, cell in enumerate(row))
+    return widths if tallest <= _TALLEST else None
+
+
+def _table(rows: Sequence[Sequence[tuple[str, str]]], widths: Sequence[int]) -> RenderableType:
     from rich import box
-    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in HEAD:
-        shown.add_column(name, overflow="fold")
-    for row in found["stacks"]:
-        shown.add_row(*(Text(text, style) for text, style in cells(row)))
-    lines = [Text(line, _WARN if line.startswith("! ") else "") for line in below(found)]
-    return Group(*([shown] if found["stacks"] else []), *lines)
+    shown = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for name, width in zip(HEAD, widths, strict=True):
+        shown.add_column(name, overflow="fold", width=width)
+    for row in rows:
+        shown.add_row(*(Text(text, style) for text, style in row))
+    return shown
+
+
+def _paragraph(row: Sequence[tuple[str, str]], room: int) -> RenderableType:
+    """A stack where a table has no room: its name, then what there is to say, as much as fits in a line."""
+    from rich.text import Text
+
+    (name, _), (environment, _), *rest = row
+    lines = [Text(f"{name} {environment}", "bold")]
+    parts = [
+        Text(f"{label} ").append(text, style)
+        for label, (text, style) in zip(HEAD[2:], rest, strict=True)
+        if text != "–"
+    ]
+    line = Text("")
+    for part in parts:
+        if line and len(line) + 3 + len(part) + 2 > room:
+            lines.append(line)
+            line = Text("")
+        line = line.append(" · ").append(part) if line else part
+    lines.append(line)
+    return Text("\n").join([lines[0], *(_hung(line, room) for line in lines[1:])]).append("\n")
+
+
+def _hung(line: Text, room: int) -> Text:
+    """A line below a name: what does not fit goes on below it."""
+    from rich.console import Console
+    from rich.text import Text
+
+    parts = line.wrap(Console(), max(room - 4, 1))
+    return Text("\n").join([Text("  " if place == 0 else "    ").append(part) for place, part in enumerate(parts)])
+
+
+def wrapped(line: str, room: int) -> list[str]:
+    """A line in lines that fit, between words; a command that follows an arrow keeps a line of its own."""
+    if len(line) <= room:
+        return [line]
+    begins = " " * (len(line) - len(line.lstrip()) + 2)
+    said, arrow, command = line.rpartition(" → millrace ")
+    parts = [said, f"{begins}→ millrace {command}"] if arrow else [line]
+    found: list[str] = []
+    for part in parts:
+        found += textwrap.wrap(
+            part, room, subsequent_indent=begins, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+        )
+    return found
 
 
 def live(found: Document) -> RenderableType:
     """The same where the screen may end too soon: what needs attention comes first."""
-    from rich.console import Group
+    from rich.console import Console, Group
     from rich.text import Text
 
-    needs = [Text(f"! {need['stack']}: {need['what']} → {need['command']}", _WARN) for need in found["attention"]]
+    room = Console().width
+    lines = [f"! {need['stack']}: {need['what']} → {need['command']}" for need in found["attention"]]
+    needs = [Text(part, _WARN) for line in lines for part in wrapped(line, room)]
     return Group(*needs, renderable({**found, "attention": []}) if needs else renderable(found))
 
 
@@ -88,7 +172,10 @@ def cells(row: Document) -> list[tuple[str, str]]:
     """A row of the table: text and style of each cell, in the order of `HEAD`."""
     firing = [alarm["kind"] for alarm in row["alarms"] if alarm["state"] == "ALARM"]
     alarms = "unknown" if "alarms" in row["unknown"] else ", ".join(firing) or ("none" if row["alarms"] else "–")
-    waiting = [f"approve v{each['version']}" for each in row["pending"]]
+    waiting = [
+        f"{'reject' if attention.is_too_old(row, each['version']) else 'approve'} v{each['version']}"
+        for each in row["pending"]
+    ]
     if row["paused"]:
         waiting.append("paused")
     return [
@@ -168,7 +255,20 @@ def _next(row: Document) -> str:
 
 
 def stack(found: Document) -> None:
-    """Everything about one stack."""
+    """Everything about one stack; on a terminal in lines that fit it."""
+    if not sys.stdout.isatty():
+        _stack(found)
+        return
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text):
+        _stack(found)
+    room = shutil.get_terminal_size().columns
+    for line in text.getvalue().splitlines():
+        for part in wrapped(line, room):
+            say(part)
+
+
+def _stack(found: Document) -> None:
     say(f"{found['stack']}  account {found['account']}, {found['region']}")
     _say_endpoint(found)
     _say_rollout(found["rollout"])
@@ -210,12 +310,11 @@ def _say_endpoint(found: Document) -> None:
     if endpoint["config"] is None:
         say(f"endpoint {endpoint['name']}: {endpoint['status']}")
         return
-    serves = f"serves version {endpoint['version']} since {moment(endpoint['since'])}"
-    if not endpoint["version"]:
-        serves = f"serves {endpoint['package'] or 'no package'} since {moment(endpoint['since'])}"
-    say(f"endpoint {endpoint['name']}: {endpoint['status']}, {serves}")
+    serves = f"version {endpoint['version']}" if endpoint["version"] else endpoint["package"] or "no package"
+    since = f" since {moment(endpoint['since'])}" if endpoint["since"] else ""
+    say(f"endpoint {endpoint['name']}: {endpoint['status']}, serves {serves}{since}")
     if endpoint["reason"]:
-        say(f"  {endpoint['reason']}")
+        say(f"  {attention.brief(endpoint['reason'])}")
     if model:
         said = model["reason"] or model["description"]
         say(f"  {model['approval']}{f': {said}' if said else ''}")
@@ -236,15 +335,20 @@ def _say_rollout(rolling: Document | None) -> None:
         version = f"version {fleet['version']}" if fleet["version"] else fleet["config"]
         say(f"  {colour:<6} {version}: {fleet['instances']} of {fleet['wanted']} instance(s)")
         for stage in fleet["stages"]:
-            say(f"         {stage['status']}: {stage['message']}")
+            say(f"         {stage['status']}: {attention.brief(stage['message'])}")
     if rolling["alarms"]:
         say(f"  undone by: {', '.join(rolling['alarms'])}")
 
 
 def _say_pending(found: Document) -> None:
     for package in found["pending"]:
-        command = attention.command(found, "approve", package["version"])
-        say(f"version {package['version']} waits for approval: {command}")
+        version = package["version"]
+        if attention.is_too_old(found, version):
+            command = attention.command(found, "reject", version)
+            newer = f"version {found['approved']} is approved and newer"
+            say(f"version {version} waits for approval, but {newer}: {command}")
+        else:
+            say(f"version {version} waits for approval: {attention.command(found, 'approve', version)}")
         table(gates_of(package["gates"]))
 
 
@@ -271,10 +375,9 @@ def _say_alarms(found: Document) -> None:
     for alarm in found["alarms"]:
         sign = signs.get(alarm["comparison"] or "", alarm["comparison"] or "")
         fires = f"{alarm['metric']} {sign} {alarm['threshold']:,.10g}" if alarm["threshold"] is not None else ""
-        said = {"ALARM": f"{alarm['description']} {alarm['reason']}".strip(), "OK": ""}
-        rows.append(
-            (alarm["name"], alarm["state"], moment(alarm["since"]), fires, said.get(alarm["state"], alarm["reason"]))
-        )
+        reason = attention.brief(alarm["reason"])
+        said = {"ALARM": f"{alarm['description']} {reason}".strip(), "OK": ""}
+        rows.append((alarm["name"], alarm["state"], moment(alarm["since"]), fires, said.get(alarm["state"], reason)))
     table(rows)
 
 
@@ -287,7 +390,7 @@ def _say_schedules(found: Document) -> None:
         rows.append((each["pipeline"], each["state"], each["expression"], at, odd))
     table(rows)
     if paused := found["paused"]:
-        by, why = paused["by"] or "somebody", f": {paused['reason']}" if paused["reason"] else ""
+        by, why = paused["by"] or "somebody", f": {attention.brief(paused['reason'])}" if paused["reason"] else ""
         say(f"  paused by {by} since {paused['since']}{why}")
 
 
@@ -318,7 +421,8 @@ def _none(found: Document, fact: str) -> str:
 
 
 def _why(run: Document) -> str:
-    return f"{run['step']}: {run['reason']}" if run["step"] else str(run["reason"])
+    said = attention.brief(str(run["reason"]))
+    return f"{run['step']}: {said}" if run["step"] else said
 
 
 def when(time: datetime | None) -> str:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
+import pty
+import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -17,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from tests.local.hosted import eventually
+from tests.local.hosted import IMAGE, eventually
 from tests.local.pipelines import create, fail, over, process, start
 
 from .conftest import Millrace
@@ -176,6 +181,124 @@ def seconds_until(text: str) -> float:
     return (datetime.fromisoformat(text) - datetime.now(UTC)).total_seconds()
 
 
+# -- a narrow terminal -------------------------------------------------------------------------------------------------
+
+
+def on_a_terminal(fleet: Checkout, columns: int, *arguments: str) -> str:
+    """What a command writes to a terminal of so many columns, without its colours."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    settings = {name: value for name, value in fleet.environment.items() if name not in ("COLUMNS", "LINES")}
+    process_ = subprocess.Popen(
+        [sys.executable, "-m", "cli.main", *arguments],
+        cwd=fleet.folder, env={**settings, "TERM": "xterm-256color"}, stdin=slave, stdout=slave, stderr=slave,
+    )  # fmt: skip
+    os.close(slave)
+    seen = b""
+    # Linux says that nobody writes any more by an error.
+    with contextlib.suppress(OSError):
+        while some := os.read(master, 65_536):
+            seen += some
+    os.close(master)
+    assert process_.wait(timeout=30) == 0
+    return re.sub(r"\x1b\[[0-9;]*m", "", seen.decode()).replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("columns", [80, 50, 140])
+def test_words_are_never_broken(fleet: Checkout, cloud: Cloud, columns: int) -> None:
+    cloud.fire("uc09-local-calibration")
+    try:
+        shown = {deep: on_a_terminal(fleet, columns, "status", "uc09", *deep) for deep in ((), ("--env", "local"))}
+        plain = {deep: fleet("status", "uc09", *deep).stdout for deep in shown}
+    finally:
+        cloud.fire("uc09-local-calibration", "OK")
+    for deep, text in shown.items():
+        # Everything that is said elsewhere is said here, word for word, but for times and the names of empty columns.
+        words = {word for word in plain[deep].split() if not re.fullmatch(r"–|\d+", word)}
+        assert words - set(text.split()) <= {"use", "case", "env", "next", "waits"}
+        # Only a name that is longer than the whole terminal may be.
+        assert [line for line in text.splitlines() if len(line) > columns and " " in line.strip()] == []
+        assert "millrace retrain uc09" in text
+    table = next(line for line in shown[()].splitlines() if "uc09" in line)
+    assert (" calibration" in table) == (columns == 140)
+
+
+# -- roll-outs, trainings and stacks that are not as they shall be ----------------------------------------------------
+
+
+def test_a_version_that_cannot_be_rolled_out_is_to_be_rejected(fleet: Checkout, cloud: Cloud) -> None:
+    cloud.daemon.client("s3").put_object(Bucket="cli", Key="broken.tar.gz", Body=b"no archive at all")
+    container = {"Image": IMAGE, "ModelDataUrl": "s3://cli/broken.tar.gz"}
+    specification = {
+        "Containers": [container], "SupportedContentTypes": ["application/json"],
+        "SupportedResponseMIMETypes": ["application/json"],
+    }  # fmt: skip
+    broken = cloud.sagemaker.create_model_package(
+        ModelPackageGroupName="uc08-local", ModelApprovalStatus="Approved", InferenceSpecification=specification
+    )["ModelPackageArn"]
+    before = rows(fleet.json("status", "uc08"))["uc08-local"]["endpoint"]["since"]
+    cloud.configure("uc08-local", broken, "uc08-local-config-0000002")
+    cloud.sagemaker.update_endpoint(EndpointName="uc08-local", EndpointConfigName="uc08-local-config-0000002")
+
+    def undone() -> bool:
+        found = cloud.sagemaker.describe_endpoint(EndpointName="uc08-local")
+        return found["EndpointStatus"] == "InService" and "FailureReason" in found
+
+    eventually(undone, 60)
+    row = rows(fleet.json("status", "uc08"))["uc08-local"]
+    commands = [need["command"] for need in row["attention"]]
+    assert "millrace reject uc08 2" in commands
+    assert "millrace deploy uc08" not in commands
+    assert all("\n" not in need["what"] and len(need["what"]) < 300 for need in row["attention"])
+    # It serves as long as it did before somebody tried.
+    assert (row["endpoint"]["version"], row["endpoint"]["since"]) == (1, before)
+    # Rejected, it is no longer anybody's concern; nor is it held against a version that comes later.
+    cloud.sagemaker.update_model_package(ModelPackageArn=broken, ModelApprovalStatus="Rejected")
+    assert rows(fleet.json("status", "uc08"))["uc08-local"]["attention"] == []
+    cloud.register("uc08-local", "Approved")
+    commands = [need["command"] for need in rows(fleet.json("status", "uc08"))["uc08-local"]["attention"]]
+    assert "millrace deploy uc08" in commands
+    assert "millrace reject uc08 3" not in commands
+
+
+def test_a_version_older_than_the_approved_one_can_only_be_rejected(fleet: Checkout, cloud: Cloud) -> None:
+    cloud.register("uc07-local", "PendingManualApproval")
+    cloud.register("uc07-local", "Approved")
+    row = rows(fleet.json("status", "uc07"))["uc07-local"]
+    assert {need["command"] for need in row["attention"]} == {"millrace reject uc07 2", "millrace deploy uc07"}
+    shown = fleet("status", "uc07").stdout
+    assert "version 2 waits for approval, but version 3 is approved and newer: reject it" in shown
+    assert "reject v2" in shown
+
+
+def test_an_alarm_whose_training_runs_already_is_said(fleet: Checkout, cloud: Cloud) -> None:
+    cloud.sagemaker.delete_pipeline(PipelineName="uc10-local-training")
+    create(cloud.sagemaker, "uc10-local-training", process("Ingest", "import time; time.sleep(120)"))
+    run = start(cloud.sagemaker, "uc10-local-training")
+    cloud.fire("uc10-local-calibration")
+    try:
+        [need] = rows(fleet.json("status", "uc10"))["uc10-local"]["attention"]
+    finally:
+        cloud.sagemaker.stop_pipeline_execution(PipelineExecutionArn=run, ClientRequestToken="x" * 32)
+        cloud.fire("uc10-local-calibration", "OK")
+    assert need["what"] == "alarm uc10-local-calibration: ece of uc10-local is too high; a training runs"
+    assert need["command"] == "millrace watch uc10"
+
+
+def test_a_stack_that_is_taken_down_costs_what_is_kept(cloud: Cloud, tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path, cloud.daemon.state)
+    checkout.declare("gone")
+    checkout.stack("gone")
+    cloud.sagemaker.create_model_package_group(ModelPackageGroupName="gone-local")
+    found = checkout.json("status", "gone")
+    assert (found["stacks"], found["attention"]) == ([], [])
+    assert found["not_asked"][0]["reason"].startswith("taken down, data kept: ")
+    deep = checkout.json("status", "gone", "--env", "local")
+    assert (deep["deployed"], deep["attention"]) == (False, [])
+    assert [item["item"] for item in deep["cost"]["items"]] == ["key", "storage"]
+    assert "taken down, data kept: " in checkout("status", "gone", "--env", "local").stdout
+
+
 # -- a registry that was changed by hand -------------------------------------------------------------------------------
 
 
@@ -204,23 +327,32 @@ def test_what_was_changed_by_hand_is_said_plainly(fleet: Checkout, cloud: Cloud)
     # The model and the configuration behind an endpoint are gone.
     sagemaker.delete_model(ModelName="uc17-local-config-0a1b2c3")
     sagemaker.delete_endpoint_config(EndpointConfigName="uc18-local-config-0a1b2c3")
+    # What serves is rejected, and nothing else is approved.
+    sagemaker.update_model_package(ModelPackageArn=f"{arn}/uc19-local/1", ModelApprovalStatus="Rejected")
     found = rows(fleet.json("status"))
     expected = {
-        "uc11": f"package {arn}/uc11-local/1, which serves, was deleted",
-        "uc12": "endpoint uc12-local serves a model of another group",
-        "uc14": "version 1, the newest approved one, is older than version 2, which serves and is Rejected",
-        "uc15": "version 1, which serves, has no figure for roc_auc, ece, brier",
-        "uc16": "the group of models uc16-local was deleted",
-        "uc17": "model uc17-local-config-0a1b2c3, which serves, was deleted",
-        "uc18": "endpoint configuration uc18-local-config-0a1b2c3, which serves, was deleted",
-    }
-    for name, words in expected.items():
+        "uc11": (f"package {arn}/uc11-local/1, which serves, was deleted", "retrain uc11"),
+        "uc12": ("endpoint uc12-local serves a model of another group", "deploy uc12 --refresh"),
+        "uc14": (
+            "version 1, the newest approved one, is older than version 2, which serves and is Rejected", "deploy uc14"
+        ),
+        "uc15": ("version 1, which serves, has no figure for roc_auc, ece, brier", "retrain uc15"),
+        "uc16": ("the group of models uc16-local was deleted", "deploy uc16 --refresh --remove-endpoint"),
+        "uc17": ("model uc17-local-config-0a1b2c3, which serves, was deleted", "deploy uc17 --refresh"),
+        "uc18": ("configuration uc18-local-config-0a1b2c3, which serves, was deleted", "deploy uc18 --refresh"),
+        "uc19": ("version 1, which serves, is rejected, and no version is approved", "retrain uc19"),
+    }  # fmt: skip
+    for name, (words, command) in expected.items():
         row = found[f"{name}-local"]
         assert any(words in warning for warning in row["warnings"]), (name, row["warnings"])
-        assert f"millrace status {name} --env local" in [need["command"] for need in row["attention"]]
+        assert (f"millrace {command}", True) in [(need["command"], words in need["what"]) for need in row["attention"]]
+        assert not any(need["command"].startswith("millrace status") for need in row["attention"])
         assert row["unknown"] == {}
+    # Without its configuration nobody knows when it was deployed.
+    assert found["uc18-local"]["endpoint"]["since"] is None
+    assert "and `millrace deploy` refuses to" in " ".join(found["uc16-local"]["warnings"])
     for name in ("uc11", "uc16", "uc18"):
-        assert expected[name] in fleet("status", name, "--env", "local").stdout
+        assert expected[name][0] in fleet("status", name, "--env", "local").stdout
     assert any("by-hand, which `pulumi up` has not made" in warning for warning in found["uc12-local"]["warnings"])
     assert [gate["passed"] for gate in found["uc15-local"]["model"]["gates"]] == [None, None]
     assert found["uc14-local"]["endpoint"]["version"] == 2
@@ -301,6 +433,12 @@ def test_watch_tells_changes_and_ends_cleanly(alone: tuple[Cloud, Checkout], tmp
         eventually(lambda: "uc21-local  serves version 1, InService; alarms firing: none" in out.read_text(), 30)
         cloud.fire("uc21-local-drift")
         eventually(lambda: "uc21-local  alarm drift: INSUFFICIENT_DATA → ALARM" in out.read_text(), 30)
+        cloud.daemon.client("ssm").put_parameter(
+            Name="/millrace/uc21-local/paused", Type="String", Value=json.dumps({"by": "ada\n  and others"})
+        )
+        eventually(lambda: "uc21-local  paused: no → by ada …" in out.read_text(), 30)
+        cloud.daemon.client("ssm").delete_parameter(Name="/millrace/uc21-local/paused")
+        eventually(lambda: "uc21-local  paused: by ada … → no" in out.read_text(), 30)
         cloud.daemon.stop()
         eventually(lambda: "uc21-local  does not answer: the local cloud of" in out.read_text(), 30)
         cloud.daemon.start()
@@ -308,6 +446,8 @@ def test_watch_tells_changes_and_ends_cleanly(alone: tuple[Cloud, Checkout], tmp
         process_.send_signal(signal.SIGINT)
         assert process_.wait(timeout=30) == 0
         assert "Traceback" not in out.read_text()
+        # A change is a line, and a line is a change.
+        assert all(re.match(r"\d{4}-\d\d-\d\d [\d:]+Z  uc21-local  \S", line) for line in out.read_text().splitlines())
     finally:
         process_.kill()
         process_.wait()
@@ -343,8 +483,6 @@ def test_versions_are_completed_where_somebody_answers(alone: tuple[Cloud, Check
 
 
 def test_watch_on_a_terminal_is_one_screen_that_goes_away(alone: tuple[Cloud, Checkout]) -> None:
-    import pty
-
     _, fleet = alone
     master, slave = pty.openpty()
     process_ = subprocess.Popen(

@@ -113,7 +113,9 @@ def test_what_serves_what_waits_and_what_fires(seen: Seen) -> None:
     assert (fires["metric"], fires["threshold"]) == ("psi_max", 0.25)
     assert (found["unknown"], found["cost"]["billed"]) == ({}, False)
     assert "serves version 1 since" in seen.shown
-    assert f"version {waiting} waits for approval: millrace approve flights {waiting}" in seen.shown
+    # A newer one is approved: to approve this one would be refused.
+    newer = f"version {seen.versions['approved']} is approved and newer"
+    assert f"version {waiting} waits for approval, but {newer}: millrace reject flights {waiting}" in seen.shown
     assert "drift is too high. psi is 2" in seen.shown
     assert "psi_max > 0.25" in seen.shown
 
@@ -194,6 +196,8 @@ def test_a_roll_out_under_way_shows_both_fleets(served: Loop, seen: Seen) -> Non
     eventually(baking, 30)
     found = served.millrace.json(*DEPTH)
     assert found["endpoint"]["status"] == "Updating"
+    # The old version serves since its own deployment.
+    assert found["endpoint"]["since"] == seen.found["endpoint"]["since"]
     rolling = found["rollout"]
     assert (rolling["traffic"], rolling["alarms"]) == ("ALL_AT_ONCE", [f"{STACK}-drift"])
     assert (rolling["blue"]["config"], rolling["blue"]["version"], rolling["green"]["version"]) == (STACK, 1, version)
