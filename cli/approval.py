@@ -96,10 +96,11 @@ def reject(target: Target, version: int | None, yes: bool, reason: str, deploy: 
     left = _left(target, package)
     warning = ""
     if serves:
+        goes = "back" if left and (left.created, left.version) < (package.created, package.version) else "on"
         warning = (
-            f"it serves: the next deployment goes back to version {left.version}"
+            f"it serves: the next deployment goes {goes} to version {left.version}"
             if left
-            else "it serves and no other version is approved: the next deployment would take the endpoint away"
+            else "it serves and no other version is approved: `millrace deploy` refuses to take the endpoint away"
         )
         if deploy and left is None:
             raise CliError(
@@ -203,8 +204,9 @@ def _following(
         return f"to let version {wanted.version} serve: {_deployment(target)}"
     if wanted is None and endpoint is not None and endpoint.package == package.arn:
         return (
-            f"no version is approved: it serves until the next deployment, which takes the endpoint away; "
-            f"train: millrace retrain {named(target)}, or approve another one"
+            f"no version is approved: it serves until the next deployment that may take the endpoint away "
+            f"(`millrace deploy {named(target)} --remove-endpoint`); train: millrace retrain "
+            f"{named(target)}, or approve another one"
         )
     return ""
 

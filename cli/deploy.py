@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import click
+from botocore.exceptions import BotoCoreError, ClientError
 
-from cli import cloud, deployable, engine, plan, serving
+from cli import cloud, deployable, engine, plan, registry, serving
 from cli.deployable import Deployable, Platform
+from cli.engine import record
 from cli.errors import CliError
 from cli.output import json_option, moment, say, table, write_json
 from cli.progress import Progress, Stage
 from cli.status import endpoint_document
-from cli.target import env_option
+from cli.target import Target, env_option
 from local.engine import bootstrap
 
 #: What the check after a deployment says, and the alarms that it names.
@@ -51,7 +53,8 @@ class _Order:
     target: Deployable
     plan: plan.Plan | None = None
     refresh: bool | None = None
-    create: bool = False
+    removes: bool = False
+    """Whether the endpoint goes, and is meant to."""
 
 
 @click.command()
@@ -63,6 +66,7 @@ class _Order:
 @click.option("--max-age", type=_Age(), default=plan.MAX_AGE, show_default="7d", help="How old the plan may be.")
 @click.option("--refresh", is_flag=True, help="Look first at what is there, in case it was changed by hand.")
 @click.option("--create", is_flag=True, help="Make the stack if it was never made.")
+@click.option("--remove-endpoint", is_flag=True, help="Delete the endpoint where no approved model is left for it.")
 @click.option("--yes", is_flag=True, help="Do not ask before real resources are changed; local stacks never ask.")
 @cloud.state_option
 @json_option
@@ -73,6 +77,7 @@ def deploy(
     max_age: timedelta,
     refresh: bool,
     create: bool,
+    remove_endpoint: bool,
     yes: bool,
     state: Path,
     as_json: bool,
@@ -81,9 +86,10 @@ def deploy(
 
     USE_CASE is a use case, or `platform` for what the use cases of an environment share. Nothing is trained. A plan
     that is out of date is refused before anything is touched: make one with `millrace diff --save-plan`.
+    An endpoint that would be deleted, because no approved model is left, is only deleted with --remove-endpoint.
     """
-    if file and (refresh or create):
-        option = "--refresh" if refresh else "--create"
+    if file and (refresh or create or remove_endpoint):
+        option = "--refresh" if refresh else "--create" if create else "--remove-endpoint"
         raise click.UsageError(
             f"{option} cannot go with --plan: a plan is of a stack as it was; make a new plan instead"
         )
@@ -94,7 +100,7 @@ def deploy(
         found = bootstrap.ensure(stage.line)
         stage.result = f"Pulumi {found.origin} in {found.folder}"
     with progress.stage("check") as stage:
-        order = _order(target, file, max_age, refresh=refresh, create=create, stage=stage)
+        order = _order(target, file, max_age, refresh=refresh, create=create, removes=remove_endpoint, stage=stage)
     if not target.is_local and not yes and not _agreed(order, progress, as_json=as_json):
         _tell(order, engine.Update(changes={"same": 0}), progress, as_json=as_json)
         return
@@ -106,12 +112,19 @@ def deploy(
 
 
 def _order(
-    target: Deployable, file: Path | None, max_age: timedelta, *, refresh: bool, create: bool, stage: Stage
+    target: Deployable,
+    file: Path | None,
+    max_age: timedelta,
+    *,
+    refresh: bool,
+    create: bool,
+    removes: bool,
+    stage: Stage,
 ) -> _Order:
     """What can be deployed.
 
     Raises:
-        CliError: When the plan is stale, or there is no such stack.
+        CliError: When the plan is stale, there is no such stack, or its endpoint would go unasked.
     """
     if file:
         read = plan.read(target, file, stage.note, max_age)
@@ -126,7 +139,26 @@ def _order(
             raise plan.not_made(target) from error
         engine.make(target)
         stage.result = f"stack {target.stack} is made"
-    return _Order(target, refresh=refresh or None, create=create)
+    gone = isinstance(target, Target) and _loses_endpoint(target)
+    if isinstance(target, Target) and gone and not removes:
+        raise CliError(_endpoint_stays(target))
+    return _Order(target, refresh=refresh or None, removes=gone)
+
+
+def _loses_endpoint(target: Target) -> bool:
+    """Whether there is an endpoint and nothing that it may serve: the program would leave it out."""
+    return registry.newest(target, registry.APPROVED) is None and serving.find(target) is not None
+
+
+def _endpoint_stays(target: Target) -> str:
+    endpoint, newest, name = serving.find(target), registry.newest(target), deployable.named(target)
+    version = f", which serves version {endpoint.version}," if endpoint and endpoint.version else ""
+    approve = f"`millrace approve {name} {newest.version}`" if newest else f"train one, `millrace retrain {name}`"
+    return (
+        f"this would delete endpoint {target.names.endpoint}{version} because no model of "
+        f"{target.names.model_package_group} is approved{'' if newest else ' (it has none)'}; nothing was changed. "
+        f"Approve a version first: {approve}; or say that it shall go: `millrace deploy {name} --remove-endpoint`"
+    )
 
 
 def _agreed(order: _Order, progress: Progress, *, as_json: bool) -> bool:
@@ -168,6 +200,8 @@ def _dangers(document: Mapping[str, Any]) -> list[str]:
 def _deployed(order: _Order, progress: Progress, *, as_json: bool) -> engine.Update:
     try:
         with progress.stage("deploy") as stage:
+            if order.removes and isinstance(order.target, Target):
+                _unprotect_endpoint(order.target, stage)
             file = order.plan.file if order.plan else None
             update = engine.up(order.target, stage.note, create=False, plan=file, refresh=order.refresh)
             stage.result = update.text
@@ -178,6 +212,13 @@ def _deployed(order: _Order, progress: Progress, *, as_json: bool) -> engine.Upd
             write_json({**_document(order, error.update, progress), **part})
         raise CliError(_failure(order, error, done, left)) from error
     return update
+
+
+def _unprotect_endpoint(target: Target, stage: Stage) -> None:
+    """It is protected where nothing may be deleted by mistake; this is none."""
+    found = record.resources(target, stage.note) or []
+    kind = "aws:sagemaker/endpoint:Endpoint"
+    record.unprotect(target, [each.urn for each in found if each.type == kind and each.protect])
 
 
 def _progress(order: _Order, update: engine.Update) -> tuple[dict[str, str], list[str] | None]:
@@ -195,27 +236,36 @@ def _failure(order: _Order, error: engine.UpdateError, done: Mapping[str, str], 
         lines.append(f"done until then: {', '.join(_cut(f'{name} ({kind})' for name, kind in done.items()))}")
     if left is not None and not undone:
         lines.append(f"left of the plan: {', '.join(_cut(left)) or 'nothing'}")
-    name, where = deployable.name(target), "" if target.is_local else f" --env {target.environment.name}"
+    name = deployable.named(target)
     if undone:
         firing = _FIRING.search(str(error))
-        alarms = f" ({firing[1]})" if firing and firing[1] != "none" else ""
+        by_alarm = firing is not None and firing[1] != "none"
+        cause = f"by its alarms ({firing[1]})" if firing and by_alarm else "for the reason above"
+        over = "once the alarm is over" if by_alarm else "once that is mended"
         lines.append(
-            f"the roll-out was undone by its alarms{alarms}; the old model serves on. Look with "
-            f"`millrace logs {target.stack}` and `millrace status {name}{where}`; "
-            f"`millrace reject {name}{where}` keeps the new model from serving, "
-            f"`millrace deploy {name}{where}` tries again once the alarm is over"
+            f"the roll-out was undone {cause}; the old model serves on. Look with "
+            f"`millrace logs {target.stack}` and `millrace status {name}`; "
+            f"`millrace reject {name}` keeps the new model from serving, "
+            f"`millrace deploy {name}` tries again {over}"
         )
     elif order.plan:
         lines.append(
             "a plan is of one state, and this one is over: mend what is said above, then make a new plan of what is "
-            f"left with `millrace diff {name}{where} --save-plan {order.plan.file}`"
+            f"left with `millrace diff {name} --save-plan {order.plan.file}`"
         )
-    elif not isinstance(target, Platform):
-        lines.append(
-            "mend what is said above and run this again: it goes on where it stopped; "
-            f"`millrace rollback {name}{where}` serves the previous model again"
-        )
+    else:
+        back = f"; `millrace rollback {name}` serves the previous model again" if _serves(target) else ""
+        lines.append(f"mend what is said above and run this again: it goes on where it stopped{back}")
     return "\n".join(lines)
+
+
+def _serves(target: Deployable) -> bool:
+    """Whether there is a model that could be gone back from."""
+    try:
+        return isinstance(target, Target) and serving.find(target) is not None
+    except (BotoCoreError, ClientError):
+        # The deployment's own error is what is said.
+        return False
 
 
 # -- after -------------------------------------------------------------------------------------------------------------

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from cli import cloud
 from cli.target import Target, aws_client, configuration, profile_of
 from millrace import Environment
-from millrace.names import PLATFORM
+from millrace.names import PLATFORM, Names
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class Platform:
     @property
     def is_local(self) -> bool:
         return self.environment.name == cloud.LOCAL
+
+    @cached_property
+    def names(self) -> Names:
+        """All computed names; the lake is its own, and the use cases'."""
+        return Names(PLATFORM, self.environment.name, account(self), self.environment.region)
 
     def client(self, service: str) -> Any:
         """A boto3 client in the environment's region."""
@@ -53,6 +59,11 @@ def of(name: str, environment: str, state: Path) -> Deployable:
 def name(target: Deployable) -> str:
     """What the commands call it."""
     return PLATFORM if isinstance(target, Platform) else target.use_case.name
+
+
+def named(target: Deployable) -> str:
+    """What stands behind a command to type: `flights`, `flights --env prod`, `platform --env prod`."""
+    return name(target) + ("" if target.is_local else f" --env {target.environment.name}")
 
 
 def account(target: Deployable) -> str:

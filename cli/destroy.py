@@ -10,21 +10,35 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import click
 from botocore.exceptions import ClientError
 
-from cli import garbage, gc, interrupts, pause, pipelines, registry, rollout, serving
+from cli import (
+    cloud,
+    completion,
+    deployable,
+    garbage,
+    gc,
+    interrupts,
+    pause,
+    pipelines,
+    registry,
+    rollout,
+    serving,
+    sharing,
+)
 from cli.approval import yes_with_json
+from cli.deployable import Deployable, Platform, named
 from cli.engine import record
 from cli.engine.record import Resource
 from cli.errors import CliError
 from cli.fleet import costs
-from cli.hints import named
 from cli.output import json_option, say, seconds, table, write_json
 from cli.progress import Progress, Stage
-from cli.target import Target, of_use_case
+from cli.target import Target, env_option
 
 #: What holds what models were made from, by the beginning of its type: kept unless the environment lets it go. All of
 #: the bucket's own settings stay with it: without them it would be readable over plain HTTP, or unencrypted.
@@ -45,6 +59,8 @@ class Plan:
     stays: list[Resource] = field(default_factory=list)
     known: bool = False
     """Whether Pulumi has a stack of that name."""
+    hollow: bool = False
+    """Whether it has only itself in it, as a first deployment leaves it that failed before it made anything."""
     running: list[tuple[str, str]] = field(default_factory=list)
     """Pipeline and execution."""
     orphans: list[garbage.Item] = field(default_factory=list)
@@ -66,13 +82,19 @@ class Done:
 
 
 @click.command()
-@of_use_case
+@click.argument("use_case", metavar="USE_CASE", shell_complete=completion.use_cases)
+@env_option
+@cloud.state_option
 @click.option("--keep-data", is_flag=True, help="Keep lake, key and registry, also where they could go.")
 @click.option("--delete-data", is_flag=True, help="Delete them though they are protected; needs force_destroy.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
-def destroy(target: Target, keep_data: bool, delete_data: bool, yes: bool, as_json: bool) -> None:
+def destroy(
+    use_case: str, environment: str, state: Path, keep_data: bool, delete_data: bool, yes: bool, as_json: bool
+) -> None:
     """Take a stack down in the right order, keeping what must be kept.
+
+    USE_CASE is a use case, or `platform` for what the use cases of an environment share: that goes last.
 
     Where the environment sets `force_destroy` (this machine's, and those of pull requests), everything goes. Elsewhere
     the lake, its key and the registry with its models stay, and the command says how to remove them deliberately.
@@ -81,10 +103,14 @@ def destroy(target: Target, keep_data: bool, delete_data: bool, yes: bool, as_js
     if keep_data and delete_data:
         raise click.UsageError("--keep-data and --delete-data are opposites: give one of them")
     yes_with_json(yes=yes, as_json=as_json)
+    target = deployable.of(use_case, environment, state)
+    cloud.connect(environment, state)
     may = target.environment.force_destroy
     if delete_data and not may:
         raise CliError(_refusal(target))
     plan = _plan(target, delete_data=may and not keep_data)
+    if isinstance(target, Platform) and plan.goes:
+        sharing.require_unused(target, _DATA, delete_data=plan.delete_data)
     if plan.is_empty:
         _nothing(target, plan, as_json=as_json)
         return
@@ -103,7 +129,7 @@ def destroy(target: Target, keep_data: bool, delete_data: bool, yes: bool, as_js
     _tell(target, plan, done, as_json=as_json)
 
 
-def _refusal(target: Target) -> str:
+def _refusal(target: Deployable) -> str:
     what = f"environment {target.environment.name!r} does not set force_destroy"
     if not target.environment.is_ephemeral:
         what += ", and may not: only `local` and `pr-…` may"
@@ -116,7 +142,7 @@ def _refusal(target: Target) -> str:
 # -- what will be done -------------------------------------------------------------------------------------------------
 
 
-def _plan(target: Target, *, delete_data: bool) -> Plan:
+def _plan(target: Deployable, *, delete_data: bool) -> Plan:
     found = record.resources(target)
     plan = Plan(known=found is not None, delete_data=delete_data)
     every = found or []
@@ -124,9 +150,11 @@ def _plan(target: Target, *, delete_data: bool) -> Plan:
     urns = record.closure(every, kept)
     plan.goes = [each for each in every if each.is_real and each.urn not in urns]
     plan.stays = [each for each in every if each.is_real and each.urn in urns]
-    plan.running = _running(target)
-    plan.orphans = _orphans(target)
-    plan.paused = pause.read(target, strict=False) is not None
+    plan.hollow = bool(every) and not (plan.goes or plan.stays)
+    if isinstance(target, Target):
+        plan.running = _running(target)
+        plan.orphans = _orphans(target)
+        plan.paused = pause.read(target, strict=False) is not None
     return plan
 
 
@@ -149,7 +177,7 @@ def _orphans(target: Target) -> list[garbage.Item]:
     ]
 
 
-def _show(target: Target, plan: Plan) -> None:
+def _show(target: Deployable, plan: Plan) -> None:
     where = "this machine" if target.is_local else f"account {target.names.account}, {target.names.region}"
     say(f"stack {target.stack} on {where}")
     counted = Counter(each.kind for each in plan.goes if not each.retained)
@@ -172,7 +200,7 @@ def _is_main(resource: Resource) -> bool:
     return resource.kind in ("Bucket", "Key", "ModelPackageGroup")
 
 
-def _ask(target: Target) -> None:
+def _ask(target: Deployable) -> None:
     if target.is_local:
         if not click.confirm(f"Destroy {target.stack}?"):
             raise CliError("nothing was changed")
@@ -185,19 +213,21 @@ def _ask(target: Target) -> None:
 # -- doing it ----------------------------------------------------------------------------------------------------------
 
 
-def _each(target: Target, plan: Plan, *, as_json: bool) -> Done:
+def _each(target: Deployable, plan: Plan, *, as_json: bool) -> Done:
     done = Done()
     progress = Progress(err=as_json)
-    with progress.stage("triggers") as stage:
-        stopped = pause.stop(target, _REASON)
-        stage.result = f"{stopped} stopped" if stopped else "none were on"
-    with progress.stage("executions") as stage:
-        _stop(target, done, stage)
-    if plan.known and plan.goes:
+    if isinstance(target, Target):
+        with progress.stage("triggers") as stage:
+            stopped = pause.stop(target, _REASON)
+            stage.result = f"{stopped} stopped" if stopped else "none were on"
+        with progress.stage("executions") as stage:
+            _stop(target, done, stage)
+    if plan.known and (plan.goes or not plan.stays):
         with progress.stage("destroy") as stage:
             _take_down(target, plan, done, stage)
-    with progress.stage("leftovers") as stage:
-        _sweep(target, plan, done, stage)
+    if isinstance(target, Target):
+        with progress.stage("leftovers") as stage:
+            _sweep(target, plan, done, stage)
     return done
 
 
@@ -224,9 +254,10 @@ def _stop(target: Target, done: Done, stage: Stage) -> None:
     stage.result = f"{done.stopped} stopped" if done.stopped else "none ran"
 
 
-def _take_down(target: Target, plan: Plan, done: Done, stage: Stage) -> None:
-    # Nothing can be deleted of an endpoint while something is done to it.
-    rollout.settled(target, stage)
+def _take_down(target: Deployable, plan: Plan, done: Done, stage: Stage) -> None:
+    if isinstance(target, Target):
+        # Nothing can be deleted of an endpoint while something is done to it.
+        rollout.settled(target, stage)
     record.unprotect(target, [each.urn for each in plan.goes if each.protect])
     if plan.delete_data:
         _empty(target, plan, stage)
@@ -240,10 +271,10 @@ def _take_down(target: Target, plan: Plan, done: Done, stage: Stage) -> None:
         done.removed = True
 
 
-def _empty(target: Target, plan: Plan, stage: Stage) -> None:
+def _empty(target: Deployable, plan: Plan, stage: Stage) -> None:
     """Empty what Pulumi would not, because it was deployed when it was still to be kept."""
     for each in plan.goes:
-        if each.type == _GROUP and not each.hooked:
+        if each.type == _GROUP and not each.hooked and isinstance(target, Target):
             for arn in registry.arns(target):
                 interrupts.check()
                 stage.note(f"model {arn.rpartition('/')[2]}")
@@ -274,7 +305,7 @@ def _sweep(target: Target, plan: Plan, done: Done, stage: Stage) -> None:
     stage.result = "nothing is left behind" if plan.delete_data else "what must be kept is kept"
 
 
-def _empty_lake(target: Target, prefix: str, stage: Stage) -> int:
+def _empty_lake(target: Deployable, prefix: str, stage: Stage) -> int:
     """Delete what is in the lake under a beginning of keys, all versions; how many there were."""
     s3, count = target.client("s3"), 0
     pages = s3.get_paginator("list_object_versions").paginate(Bucket=target.names.lake, Prefix=prefix)
@@ -294,9 +325,11 @@ def _empty_lake(target: Target, prefix: str, stage: Stage) -> int:
 # -- what is said ------------------------------------------------------------------------------------------------------
 
 
-def _nothing(target: Target, plan: Plan, *, as_json: bool) -> None:
+def _nothing(target: Deployable, plan: Plan, *, as_json: bool) -> None:
     if plan.known and not plan.stays:
-        # Broken off after the last resource.
+        # Broken off after the last resource, or before the first one.
+        if plan.hollow:
+            record.destroy(target, [], lambda _: None, run_program=False)
         record.remove(target)
     if as_json:
         _document(target, plan, Done(), [], [])
@@ -304,11 +337,13 @@ def _nothing(target: Target, plan: Plan, *, as_json: bool) -> None:
     if plan.stays:
         say(f"stack {target.stack} is taken down already, but for what is kept")
         _say_kept(target, plan)
+    elif plan.hollow:
+        say(f"stack {target.stack} had no resources, only a record of itself, which is removed")
     else:
         say(f"stack {target.stack} is not there: it was never deployed, or is destroyed already; nothing to do")
 
 
-def _tell(target: Target, plan: Plan, done: Done, *, as_json: bool) -> None:
+def _tell(target: Deployable, plan: Plan, done: Done, *, as_json: bool) -> None:
     kept, cost = _kept(target, plan), _costs(target, plan)
     if as_json:
         _document(target, plan, done, kept, cost)
@@ -321,25 +356,27 @@ def _tell(target: Target, plan: Plan, done: Done, *, as_json: bool) -> None:
         if not target.is_local:
             say("  the key can still be recovered for 7 days, for which nothing is billed")
         else:
-            say(f"next: millrace up {named(target)} begins anew")
+            again = "deploy platform --create" if isinstance(target, Platform) else f"up {named(target)}"
+            say(f"next: millrace {again} begins anew")
 
 
-def _say_kept(target: Target, plan: Plan) -> None:
+def _say_kept(target: Deployable, plan: Plan) -> None:
     say("kept")
     table((each["type"], each["name"]) for each in _kept(target, plan))
-    say("still costs")
-    table((each["what"], each["usd"], each["how"]) for each in _costs(target, plan))
+    if cost := _costs(target, plan):
+        say("still costs")
+        table((each["what"], each["usd"], each["how"]) for each in cost)
     say("to remove it deliberately, which cannot be undone:")
     for line in _removal(target, plan):
         say(f"  {line}")
 
 
-def _kept(target: Target, plan: Plan) -> list[dict[str, str]]:
+def _kept(target: Deployable, plan: Plan) -> list[dict[str, str]]:
     found = [{"type": each.kind, "name": each.id} for each in plan.stays if _is_main(each)]
     return [*found, {"type": "Folder", "name": target.names.uri()}] if target.names.shared_lake and found else found
 
 
-def _costs(target: Target, plan: Plan) -> list[dict[str, Any]]:
+def _costs(target: Deployable, plan: Plan) -> list[dict[str, Any]]:
     """What is billed on for what stays; a price that is not known is said."""
     if not plan.stays:
         return []
@@ -353,13 +390,13 @@ def _costs(target: Target, plan: Plan) -> list[dict[str, Any]]:
     return found
 
 
-def _usd(target: Target, usd: float | None) -> str:
+def _usd(target: Deployable, usd: float | None) -> str:
     if target.is_local:
         return "nothing here"
     return "price unknown" if usd is None else f"{usd:.2f} USD"
 
 
-def _size(target: Target) -> str:
+def _size(target: Deployable) -> str:
     """How much lies in the lake, replaced versions too."""
     size = count = 0
     pages = target.client("s3").get_paginator("list_object_versions").paginate(Bucket=target.names.lake)
@@ -371,7 +408,7 @@ def _size(target: Target) -> str:
     return f"{gc.human(size)} in {count} object versions"
 
 
-def _removal(target: Target, plan: Plan) -> list[str]:
+def _removal(target: Deployable, plan: Plan) -> list[str]:
     """The commands that take the rest down, once a person wants it so."""
     stack, names = target.stack, target.names
     if target.environment.force_destroy:
@@ -384,11 +421,27 @@ def _removal(target: Target, plan: Plan) -> list[str]:
             'aws sagemaker delete-model-package --model-package-name "$arn"; done'
         )
     if any(each.kind == "Bucket" for each in plan.stays):
-        lines.append(f"empty the bucket {names.lake} in the console of S3 (Empty: all versions go)")
-    return [*lines, f"pulumi destroy --stack {stack} --run-program", f"pulumi stack rm {stack} --preserve-config"]
+        lines.append(_emptying(names.lake))
+    elif names.shared_lake:
+        lines.append(_emptying(names.lake, f"{names.use_case}/"))
+    # The program would protect again what has just been unprotected.
+    lines.append(f"pulumi destroy --yes --stack {stack} --run-program=false")
+    return [*lines, f"pulumi stack rm {stack} --yes --preserve-config"]
 
 
-def _document(target: Target, plan: Plan, done: Done, kept: list[dict[str, str]], cost: list[dict[str, Any]]) -> None:
+def _emptying(bucket: str, prefix: str = "") -> str:
+    """The command that deletes every version under a beginning of keys."""
+    of = f"--bucket {bucket}" + (f" --prefix {prefix}" if prefix else "")
+    return (
+        f"aws s3api list-object-versions {of} --query '[Versions, DeleteMarkers][].[Key, VersionId]' --output text "
+        "| while IFS=$'\\t' read -r key version; do "
+        f'aws s3api delete-object --bucket {bucket} --key "$key" --version-id "$version"; done'
+    )
+
+
+def _document(
+    target: Deployable, plan: Plan, done: Done, kept: list[dict[str, str]], cost: list[dict[str, Any]]
+) -> None:
     write_json(
         {
             "stack": target.stack,

@@ -104,8 +104,8 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "millrace workflows stacks": (("millrace workflows stacks --changed-since origin/main", "what a branch concerns"),),
     "millrace review create": (
-        ("millrace review create flights --pr 123 --from local --up", "on this machine, to try it"),
-        ("millrace review create flights --pr 123 --expires 8h", "like dev, for a working day"),
+        ("millrace review create flights --pr 123 --up", "like dev, with a model that serves"),
+        ("millrace review create flights --pr 123 --expires 8h", "for a working day"),
     ),
     "millrace review destroy": (("millrace review destroy --pr 123 --yes", "when the pull request is closed"),),
     "millrace review expire": (("millrace review expire --yes", "typed by a workflow every night"),),

@@ -10,7 +10,7 @@ import getpass
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -79,18 +79,27 @@ def pause(target: Target, only: tuple[str, ...], reason: str, as_json: bool) -> 
     check_reason(reason)
     if any(ord(each) < 32 for each in reason):
         raise CliError(f"--reason is {reason!r}; expected plain text: leave the control characters out")
+    if "features" in only and not target.use_case.tables:
+        raise CliError(
+            f"use case {target.use_case.name} has no feature tables, and so nothing that publishes features; nothing "
+            "was changed: leave out `--only features`"
+        )
     found = _required(target)
-    before = read(target)
+    before, replaced = read(target), None
     wanted = tuple(each for each in PAUSABLE if not only or each in only)
     if before and set(before.only) >= set(wanted) and not reason:
         # Said again: the first one's reason stands; what somebody has switched on by hand is switched off once more.
         now = before
     else:
         what = tuple(each for each in PAUSABLE if each in wanted or (before and each in before.only))
-        now = Paused(datetime.now(UTC), _who(target), reason, what)
+        if before and not reason:
+            # More is paused, and why it began is still so.
+            now = replace(before, only=what)
+        else:
+            now, replaced = Paused(datetime.now(UTC), _who(target), reason, what), before
         _write(target, now)
     changed = [_switch(target, each, _DISABLED) for each in found if each.pausable in now.only]
-    _tell(target, now, [each for each in changed if each], as_json=as_json)
+    _tell(target, now, [each for each in changed if each], as_json=as_json, was=replaced)
 
 
 @click.command()
@@ -248,6 +257,8 @@ def _tell(
         return
     if paused:
         say(paused.text)
+        if was:
+            say(f"this replaces: {was.text}")
     elif was:
         say(f"resumed: {was.text}")
     else:

@@ -39,6 +39,11 @@ class Plan:
     def approves(self) -> bool:
         return self.to.approval != APPROVED
 
+    @property
+    def is_done(self) -> bool:
+        """Whether it serves already, e.g. because the run before this one was broken off when all was done."""
+        return self.to.arn == self.endpoint.package and self.endpoint.status == "InService"
+
 
 @click.command()
 @of_use_case
@@ -57,11 +62,15 @@ def rollback(target: Target, to: int | None, reason: str, yes: bool, no_deploy: 
 
     The version that serves, and every approved one that is newer than where it goes, is rejected; then the stack is
     deployed, and the command ends when the endpoint serves. A version named with --to is approved again if it was
-    rejected. When the deployment fails, the registry is put back as it was.
+    rejected. When the deployment fails, the registry is put back as it was. Run again after it was broken off, it goes
+    on; when all was done it says so, and further back leads only --to.
     """
     yes_with_json(yes=yes, as_json=as_json)
     check_reason(reason)
     plan = _plan(target, to)
+    if plan.is_done:
+        _nothing(target, plan, as_json=as_json)
+        return
     others = [] if no_deploy else _others(target, quiet=as_json)
     if not as_json:
         _show(target, plan, others, deploy=not no_deploy)
@@ -96,7 +105,12 @@ def _plan(target: Target, to: int | None) -> Plan:
         )
     approved = registry.every(target, APPROVED)
     served = registry.find(target, endpoint.package)
-    chosen = registry.of_version(target, to) if to is not None else _previous(target, endpoint, served, approved)
+    if to is not None:
+        chosen = registry.of_version(target, to)
+    elif served and _was_gone_back_to(target, served, approved):
+        chosen = served
+    else:
+        chosen = _previous(target, endpoint, served, approved)
     newer = tuple(each for each in approved if _order(each) > _order(chosen))
     _check(target, endpoint, served, chosen, newer)
     return Plan(endpoint, served, chosen, newer)
@@ -105,6 +119,24 @@ def _plan(target: Target, to: int | None) -> Plan:
 def _order(package: Package) -> tuple[Any, int]:
     """The newest by this order is what serves: creation decides."""
     return package.created, package.version
+
+
+def _was_gone_back_to(target: Target, served: Package, approved: list[Package]) -> bool:
+    """Whether what serves is what the last rollback wanted, and nothing has been decided since: going back once more
+    would go further than was asked for by whoever runs again what was broken off."""
+    if served.approval != APPROVED or any(_order(each) > _order(served) for each in approved):
+        return False
+    why = _why(served)
+    return any(
+        each.reason == why or each.reason.startswith(f"{why}: ")
+        for each in registry.every(target, REJECTED)
+        if _order(each) > _order(served)
+    )
+
+
+def _why(to: Package) -> str:
+    """The reason that is kept with what a rollback rejects."""
+    return f"rolled back to version {to.version}"
 
 
 def _previous(target: Target, endpoint: Endpoint, served: Package | None, approved: list[Package]) -> Package:
@@ -143,7 +175,12 @@ def _check(
                 f"{which} serves already, and version {newer[0].version} is approved and newer; to keep it from the "
                 f"next deployment: millrace reject {name} {newer[0].version}"
             )
-        raise CliError(f"{which} serves already since {moment(endpoint.since)}; there is nothing to do")
+        if chosen.approval != APPROVED:
+            raise CliError(
+                f"{which} serves already, but is {chosen.approval}: the next deployment would take it away; to keep "
+                f"it: millrace approve {name} {chosen.version}"
+            )
+        return
     if (served and _order(chosen) > _order(served)) or (not served and chosen.version > (endpoint.version or 0)):
         raise CliError(
             f"{which} is newer than version {endpoint.version}, which serves: that is no way back; "
@@ -190,7 +227,7 @@ def _require_as_planned(target: Target, plan: Plan) -> None:
 def _decide(target: Target, plan: Plan, reason: str) -> list[tuple[Package, Package]]:
     """Write the decisions; each package before and after. What was written is taken back when one cannot be."""
     written: list[tuple[Package, Package]] = []
-    why = f"rolled back to version {plan.to.version}" + (f": {reason}" if reason else "")
+    why = _why(plan.to) + (f": {reason}" if reason else "")
     try:
         if plan.approves:
             again = f"serves again instead of version {plan.endpoint.version}" + (f": {reason}" if reason else "")
@@ -268,22 +305,23 @@ def _show(target: Target, plan: Plan, others: list[str], *, deploy: bool) -> Non
         say(f"  roll-out: {kind}, bakes {bakes}, and its fleet takes time to start besides")
 
 
+def _nothing(target: Target, plan: Plan, *, as_json: bool) -> None:
+    """What was wanted is so already."""
+    if as_json:
+        _document(target, plan, plan.endpoint, f"millrace status {named(target)}")
+        return
+    say(
+        f"version {plan.to.version} of {target.names.model_package_group} serves already since "
+        f"{moment(plan.endpoint.since)}; nothing was changed"
+    )
+    say(f"to go back further: millrace rollback {named(target)} --to <version>")
+
+
 def _done(target: Target, plan: Plan, endpoint: Endpoint | None, *, as_json: bool) -> None:
     name = named(target)
     following = f"millrace status {name}" if endpoint else f"millrace deploy {name}"
     if as_json:
-        write_json(
-            {
-                "stack": target.stack,
-                "from": plan.endpoint.version,
-                "to": plan.to.version,
-                "approved": [plan.to.version] if plan.approves else [],
-                "rejected": [each.version for each in plan.rejected],
-                "deployed": endpoint is not None,
-                "since": endpoint.since if endpoint else None,
-                "next": following,
-            }
-        )
+        _document(target, plan, endpoint, following)
         return
     if endpoint:
         say(f"endpoint {endpoint.name} serves version {plan.to.version} again")
@@ -295,3 +333,18 @@ def _done(target: Target, plan: Plan, endpoint: Endpoint | None, *, as_json: boo
             )
     else:
         say(f"version {plan.to.version} is the newest approved one; it serves after: {following}")
+
+
+def _document(target: Target, plan: Plan, endpoint: Endpoint | None, following: str) -> None:
+    write_json(
+        {
+            "stack": target.stack,
+            "from": plan.endpoint.version,
+            "to": plan.to.version,
+            "approved": [plan.to.version] if plan.approves else [],
+            "rejected": [each.version for each in plan.rejected],
+            "deployed": endpoint is not None,
+            "since": endpoint.since if endpoint else None,
+            "next": following,
+        }
+    )

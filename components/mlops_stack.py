@@ -152,9 +152,12 @@ class MlopsStack(pulumi.ComponentResource):
         }
 
     def _status(self) -> tuple[str, str]:
-        name = self._args.use_case.name
+        name, environment = self._args.use_case.name, self._args.environment.name
+        if environment != "local":
+            name += f" --env {environment}"
         if self._args.approved_package is None:
-            return "pending its first approved model", f"millrace retrain {name}, millrace approve {name}, pulumi up"
+            following = f"millrace retrain {name}, millrace approve {name}, millrace deploy {name}"
+            return "pending its first approved model", following
         version = self._args.approved_package.rpartition("/")[2]
         return f"in service: version {version}", f"millrace invoke {name} --sample"
 

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cli import children, cloud, engine
-from cli.engine import locks
+from cli.engine import Deployed, locks
 from cli.errors import CliError
-from cli.target import Target
 from local.engine import bootstrap
 
 #: Told what is happening: a few words.
@@ -72,7 +71,7 @@ class Resource:
         return self.type.startswith("aws:")
 
 
-def resources(target: Target, note: Note = lambda _: None) -> list[Resource] | None:
+def resources(target: Deployed, note: Note = lambda _: None) -> list[Resource] | None:
     """The stack's resources in the order they were made; None when there is no such stack.
 
     Raises:
@@ -100,7 +99,7 @@ def closure(found: Iterable[Resource], kept: Iterable[Resource]) -> set[str]:
     return urns
 
 
-def refresh(target: Target, names: Sequence[str]) -> str | None:
+def refresh(target: Deployed, names: Sequence[str]) -> str | None:
     """Bring Pulumi's record of the resources of these names up to date; why not, where it could not be done."""
     if shutil.which("pulumi", path=cloud.path()) is None:
         return "the Pulumi CLI is not there"
@@ -116,7 +115,7 @@ def refresh(target: Target, names: Sequence[str]) -> str | None:
     return None if code == 0 else _said(errors, code)
 
 
-def pending(target: Target, note: Note) -> list[str]:
+def pending(target: Deployed, note: Note) -> list[str]:
     """What a deployment would change, by logical name: a preview, which takes seconds.
 
     Raises:
@@ -132,13 +131,13 @@ def _is_real(urn: str) -> bool:
     return urn.split("::")[2].rpartition("$")[2].startswith("aws:")
 
 
-def unprotect(target: Target, urns: Sequence[str]) -> None:
+def unprotect(target: Deployed, urns: Sequence[str]) -> None:
     """Let these resources be deleted by the next destroy."""
     if urns:
         _require(target, ["state", "unprotect", *urns, "--yes", "--stack", target.stack])
 
 
-def destroy(target: Target, kept: Iterable[str], note: Note, *, run_program: bool) -> engine.Update:
+def destroy(target: Deployed, kept: Iterable[str], note: Note, *, run_program: bool) -> engine.Update:
     """`pulumi destroy` of all but what is kept.
 
     Args:
@@ -162,7 +161,7 @@ def destroy(target: Target, kept: Iterable[str], note: Note, *, run_program: boo
     return update
 
 
-def remove(target: Target) -> None:
+def remove(target: Deployed) -> None:
     """Forget the stack, which has no resources any more; its configuration stays."""
     _require(target, ["stack", "rm", target.stack, "--yes", "--preserve-config"])
 
@@ -171,14 +170,14 @@ def _each(option: str, values: Iterable[str]) -> list[str]:
     return [part for value in values for part in (option, value)]
 
 
-def _require(target: Target, arguments: list[str]) -> None:
+def _require(target: Deployed, arguments: list[str]) -> None:
     code, errors = _run(target, arguments, lambda _: None)
     if code != 0:
         raise CliError(f"`pulumi {' '.join(arguments[:2])}` of stack {target.stack} failed:\n{_said(errors, code)}")
 
 
 @contextmanager
-def _alone(target: Target, note: Note) -> Iterator[None]:
+def _alone(target: Deployed, note: Note) -> Iterator[None]:
     """No other update of the stack meanwhile; what a killed one left locked is cleared where that is safe."""
     deadline = time.monotonic() + engine.PATIENCE
     with locks.alone(target, note, deadline) if target.is_local else nullcontext():
@@ -186,7 +185,7 @@ def _alone(target: Target, note: Note) -> Iterator[None]:
         yield
 
 
-def _run(target: Target, arguments: list[str], on_line: children.Line) -> tuple[int, str]:
+def _run(target: Deployed, arguments: list[str], on_line: children.Line) -> tuple[int, str]:
     return engine.run(arguments, on_line, cloud.REPOSITORY, engine.environment_of(target))
 
 

@@ -51,6 +51,12 @@ class Asked:
         assert "Traceback" not in err
         return self.process.returncode, out, err
 
+    def no(self) -> str:
+        """What it had shown, after a no."""
+        self.process.communicate("n\n", timeout=60)
+        assert self.process.returncode == 1
+        return self.shown
+
 
 # -- approve and reject ------------------------------------------------------------------------------------------------
 
@@ -192,6 +198,53 @@ def test_a_named_version_is_approved_again(served: Loop) -> None:
     assert {approval for _, approval, _ in versions(served)[1:]} == {REJECTED}
 
 
+def test_a_rollback_that_was_broken_off_when_all_was_done_is_done(served: Loop) -> None:
+    first, second, third, fourth = (version for version, *_ in versions(served))
+    # What the run decided and deployed until it was broken off; an older approved one is no reason to go on to it.
+    served("rollback", "flights", "--to", str(second), "--no-deploy", "--yes")
+    served.sagemaker.update_model_package(
+        ModelPackageArn=_arn(served, first), ModelApprovalStatus=APPROVED, ApprovalDescription=""
+    )
+    switch(served, _arn(served, second))
+    before = versions(served)
+    for arguments in ((), ("--to", str(second))):
+        done = served("rollback", "flights", *arguments, "--yes")
+        assert f"version {second} of {STACK} serves already since 20" in done.stdout
+        assert "to go back further: millrace rollback flights --to" in done.stdout
+        found = served.millrace.json("rollback", "flights", *arguments, "--yes")
+        assert (found["from"], found["to"], found["rejected"], found["deployed"]) == (second, second, [], True)
+    assert versions(served) == before
+    # Whoever decides otherwise afterwards is asked for no more than the previous one.
+    reject(served, third, "unfair")
+    reject(served, fourth, "unfair")
+    assert served.millrace.json("rollback", "flights", "--no-deploy", "--yes")["to"] == first
+
+
+def reject(loop: Loop, version: int, reason: str) -> None:
+    loop.sagemaker.update_model_package(
+        ModelPackageArn=_arn(loop, version), ModelApprovalStatus=REJECTED, ApprovalDescription=reason
+    )
+
+
+def switch(loop: Loop, arn: str) -> None:
+    """Let the endpoint serve another package."""
+    sagemaker, name = loop.sagemaker, f"{STACK}-2"
+    sagemaker.create_model(ModelName=name, Containers=[{"ModelPackageName": arn}], ExecutionRoleArn=ROLE)
+    variant = {"VariantName": "main", "ModelName": name, "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
+    sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+    sagemaker.update_endpoint(EndpointName=STACK, EndpointConfigName=name)
+    assert eventually(
+        lambda: sagemaker.describe_endpoint(EndpointName=STACK)["EndpointStatus"] == "InService", seconds=30
+    )
+
+
+def test_what_serves_and_is_rejected_goes_on_to_what_is_newer(served: Loop) -> None:
+    _, second, third, fourth = (version for version, *_ in versions(served))
+    assert f"the next deployment goes on to version {fourth}" in Asked(served, "reject", "flights", str(third)).no()
+    reject(served, fourth, "")
+    assert f"the next deployment goes back to version {second}" in Asked(served, "reject", "flights", str(third)).no()
+
+
 def test_what_is_no_way_back_changes_nothing(served: Loop) -> None:
     before = versions(served)
     first, second, third, fourth = (version for version, *_ in before)
@@ -241,6 +294,24 @@ def test_a_deployment_that_cannot_begin_leaves_the_registry_as_it_was(served: Lo
     before = versions(served)
     served("rollback", "flights", "--yes", code=1)
     assert versions(served) == before
+
+
+def test_a_deployment_that_would_delete_the_endpoint_is_refused(served: Loop) -> None:
+    # From here on Pulumi knows the stack, with nothing in it.
+    first, second, third, fourth = (version for version, *_ in versions(served))
+    for version in (second, third, fourth):
+        reject(served, version, "")
+    said = served("deploy", "flights", "--create", code=1).stderr
+    assert f"this would delete endpoint {STACK}, which serves version {third}, because no model of {STACK}" in said
+    assert f"`millrace approve flights {fourth}`" in said
+    assert "`millrace deploy flights --remove-endpoint`" in said
+    assert "pulumi up" not in said
+    assert served.sagemaker.describe_endpoint(EndpointName=STACK)["EndpointStatus"] == "InService"
+    for version in (first, second, third, fourth):
+        served.sagemaker.delete_model_package(ModelPackageName=_arn(served, version))
+    assert "train one, `millrace retrain flights`" in served("deploy", "flights", code=1).stderr
+    wrong = served("deploy", "flights", "--plan", "plan.json", "--remove-endpoint", code=2).stderr
+    assert "--remove-endpoint cannot go with --plan" in wrong
 
 
 def _arn(loop: Loop, version: int) -> str:

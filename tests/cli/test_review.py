@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -220,3 +221,62 @@ def _answered(checkout: Checkout, answer: str, *arguments: str) -> subprocess.Co
         timeout=60,
         check=False,
     )
+
+
+# -- the platform, which goes last -------------------------------------------------------------------------------------
+
+
+def shared(checkout: Checkout) -> None:
+    """Files of an environment whose use case keeps its data in the platform's lake."""
+    dev = yaml.safe_load(checkout.file("flights-dev").read_text())
+    environment = {"name": "prod", "image": dev["config"]["millrace:environment"]["image"]}
+    for stack, more in (("flights-prod", {"lake": "shared"}), ("platform-prod", {})):
+        config = {"aws:region": "eu-west-1", "millrace:environment": {**environment, **more}}
+        checkout.file(stack).write_text(yaml.safe_dump({"config": config}))
+
+
+def test_a_platform_goes_after_those_who_share_it_and_the_printed_steps_take_the_rest(checkout: Checkout) -> None:
+    shared(checkout)
+    prod = ("--env", "prod", "--yes")
+    failed = checkout.millrace("deploy", "flights", *prod, "--create", code=1).stderr
+    assert "`millrace deploy platform --env prod --create`" in failed
+    # There is nothing that could be gone back to.
+    assert "millrace rollback" not in failed
+    assert "only a record of itself, which is removed" in checkout.millrace("destroy", "flights", *prod).stdout
+    assert "is not there" in checkout.millrace("destroy", "flights", *prod).stdout
+
+    checkout.millrace("deploy", "platform", *prod, "--create")
+    made = checkout.millrace("deploy", "flights", *prod, "--create").stdout
+    assert "next  millrace retrain flights --env prod, millrace approve flights --env prod" in made
+    refused = checkout.millrace("destroy", "platform", *prod, code=1).stderr
+    assert "platform-prod is still used by flights-prod" in refused
+    assert "`millrace destroy flights --env prod`" in refused
+    checkout.millrace("destroy", "flights", *prod)
+    said = json.loads(checkout.millrace("destroy", "platform", *prod, "--json").stdout)
+    assert said["deleted"] == {"Dashboard": 1}
+    assert {each["type"] for each in said["kept"]} == {"Bucket", "Key"}
+
+    # What is printed is typed as it stands.
+    for name in ("flights", "platform"):
+        lines = json.loads(checkout.millrace("destroy", name, *prod, "--json").stdout)["next"]
+        script = "\n".join(["set -e -o pipefail", *lines])
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=checkout.folder, env={**checkout.environment, "AWS_REGION": "eu-west-1"},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "is not there" in checkout.millrace("destroy", name, *prod).stdout
+    assert not [each for each in checkout.client("s3").list_buckets()["Buckets"] if "prod" in each["Name"]]
+    checkout.git("clean", "--quiet", "--force", "stacks")
+
+
+def test_features_of_a_use_case_without_tables_cannot_be_paused(checkout: Checkout) -> None:
+    readme = (checkout.folder / "README.md").read_text()
+    for name, text in re.findall(r"```(?:python|yaml)\n# (stacks/\S+)\n(.*?)```", readme, re.DOTALL):
+        (checkout.folder / name).parent.mkdir(exist_ok=True)
+        (checkout.folder / name).write_text(text)
+    for more in ((), ("--only", "retraining")):
+        said = checkout.millrace("pause", "churn", "--only", "features", *more, code=1).stderr
+        assert "use case churn has no feature tables" in said
+        assert "nothing was changed: leave out `--only features`" in said
+    checkout.git("clean", "--quiet", "--force", "-d", "stacks")

@@ -139,6 +139,19 @@ def test_only_one_of_them(stack: Loop) -> None:
     assert "one of 'retraining', 'monitor', 'features'" in stack("pause", "flights", "--only", "x", code=2).stderr
 
 
+def test_a_wider_pause_keeps_why_it_began_and_another_reason_says_what_it_replaces(stack: Loop) -> None:
+    stack("pause", "flights", "--only", "retraining", "--reason", "too many alarms")
+    first = parameter(stack)
+    assert first is not None
+    stack("pause", "flights", "--only", "monitor")
+    assert parameter(stack) == {**first, "only": ["retraining", "monitor"]}
+    said = stack("pause", "flights", "--reason", "the source is down").stdout
+    assert "because: the source is down" in said
+    assert "this replaces: retraining and monitor paused since 20" in said
+    assert "because: too many alarms" in said
+    stack("resume", "flights")
+
+
 def test_a_parameter_that_somebody_wrote_is_no_permission(stack: Loop) -> None:
     stack.daemon.client("ssm").put_parameter(Name=PARAMETER, Type="String", Value="yes")
     said = stack("pause", "flights", code=1).stderr

@@ -140,11 +140,11 @@ def _stack(name: str, approved: str | None) -> tuple[MlopsStack, dict[str, Any]]
 def test_before_the_first_approval_the_endpoint_is_pending_and_the_next_step_is_said() -> None:
     stack, outputs = _stack("local", None)
     assert stack.endpoint_status == "pending its first approved model"
-    assert stack.next_step == "millrace retrain flights, millrace approve flights, pulumi up"
+    assert stack.next_step == "millrace retrain flights, millrace approve flights, millrace deploy flights"
     assert outputs == {
         "endpointName": "flights-local",
         "endpointStatus": "pending its first approved model",
-        "nextStep": "millrace retrain flights, millrace approve flights, pulumi up",
+        "nextStep": "millrace retrain flights, millrace approve flights, millrace deploy flights",
         "lake": "id-of-flights-local-lake-bucket",
         "trainingPipeline": "flights-local-training",
         "monitorPipeline": "flights-local-monitor",
@@ -157,7 +157,7 @@ def test_before_the_first_approval_the_endpoint_is_pending_and_the_next_step_is_
 def test_with_an_approved_package_the_outputs_say_which_version_serves() -> None:
     _, outputs = _stack("dev", package("dev", 12))
     assert outputs["endpointStatus"] == "in service: version 12"
-    assert outputs["nextStep"] == "millrace invoke flights --sample"
+    assert outputs["nextStep"] == "millrace invoke flights --env dev --sample"
     assert outputs["endpointName"] == "flights-dev"
     assert outputs["alarms"][-2:] == ["flights-dev-errors", "flights-dev-latency"]
 
