@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from local.cloud import bucket_policy
+from local.cloud import buckets
 from local.cloud.errors import AwsError
 from local.cloud.protocol import Response
 
@@ -131,7 +131,7 @@ class MotoMount:
 
             app = cast("WSGIApplication", create_backend_app(cast(Any, service.backend)))
             if service.backend == "s3":
-                bucket_policy.install()
+                buckets.install()
             self._apps[service.backend] = app
         return app
 

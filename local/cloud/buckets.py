@@ -1,4 +1,4 @@
-"""Conditions of bucket policies, which moto leaves out of account.
+"""Where this cloud's buckets depart from moto's: conditions of their policies, and delete markers that can be deleted.
 
 A request never leaves this machine, so it counts as encrypted in transit: a statement that denies plain HTTP denies
 nothing here. A statement with a condition that cannot be judged here is taken as if it applied, and logged.
@@ -16,9 +16,9 @@ _FACTS = {"aws:SecureTransport": "true"}
 
 
 def install() -> None:
-    """Make moto's buckets heed the conditions of their policies."""
+    """Make moto's buckets heed the conditions of their policies, and let go of a key that has markers only."""
     from moto.iam.access_control import IAMPolicy, PermissionResult
-    from moto.s3.models import FakeBucket
+    from moto.s3.models import FakeBucket, FakeDeleteMarker
 
     def get_permission(self: Any, action: str, resource: str) -> Any:
         if self.policy is None:
@@ -26,6 +26,8 @@ def install() -> None:
         return IAMPolicy(json.dumps(applicable(json.loads(self.policy)))).is_action_permitted(action, resource)
 
     FakeBucket.get_permission = get_permission  # type: ignore[method-assign]
+    # It has no body to let go of, and moto asks it to when it is its key's last version.
+    FakeDeleteMarker.dispose = lambda _: None  # type: ignore[attr-defined]
 
 
 def applicable(policy: dict[str, Any]) -> dict[str, Any]:

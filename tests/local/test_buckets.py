@@ -1,4 +1,4 @@
-"""Bucket policies with conditions."""
+"""Bucket policies with conditions, and versioned buckets that are emptied."""
 
 from __future__ import annotations
 
@@ -29,3 +29,21 @@ def test_a_policy_that_denies_encrypted_transport_keeps_it_out(cloud_daemon: Clo
     s3.put_bucket_policy(Bucket="no-tls", Policy=_deny({"Bool": {"aws:SecureTransport": "true"}}))
     with pytest.raises(ClientError, match=r"AccessDenied|Forbidden"):
         s3.put_object(Bucket="no-tls", Key="a", Body=b"1")
+
+
+def test_a_versioned_bucket_can_be_emptied_to_the_last_marker(cloud_daemon: CloudDaemon) -> None:
+    s3 = cloud_daemon.client("s3")
+    s3.create_bucket(Bucket="versioned", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    s3.put_bucket_versioning(Bucket="versioned", VersioningConfiguration={"Status": "Enabled"})
+    s3.put_object(Bucket="versioned", Key="a", Body=b"1")
+    s3.delete_object(Bucket="versioned", Key="a")
+    for kind in ("Versions", "DeleteMarkers"):
+        found = s3.list_object_versions(Bucket="versioned").get(kind, [])
+        assert len(found) == 1
+        which = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in found]
+        assert "Errors" not in s3.delete_objects(Bucket="versioned", Delete={"Objects": which})
+    left = s3.list_object_versions(Bucket="versioned")
+    assert "Versions" not in left
+    assert "DeleteMarkers" not in left
+    s3.delete_bucket(Bucket="versioned")
+    assert "versioned" not in [each["Name"] for each in s3.list_buckets()["Buckets"]]
