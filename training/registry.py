@@ -103,17 +103,41 @@ def serving(job: Job, config: str, folder: Path) -> Package:
 
 
 def fetch(job: Job, arn: str, folder: Path) -> Package:
-    """A package with its archive unpacked."""
-    described = job.client("sagemaker").describe_model_package(ModelPackageName=arn)
+    """A package with its archive unpacked.
+
+    Raises:
+        DataError: When the package or its archive has been deleted.
+    """
+    from botocore.exceptions import ClientError
+
+    try:
+        described = job.client("sagemaker").describe_model_package(ModelPackageName=arn)
+    except ClientError as error:
+        if "does not exist" not in error.response["Error"]["Message"]:
+            raise
+        raise DataError(
+            f"model package {arn} is not in the registry any more, and what it was made from cannot be told; "
+            f"train a new model: `millrace retrain {job.use_case.name} --champion none`, then deploy it"
+        ) from error
     url = described["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
     return Package(arn, int(described.get("ModelPackageVersion", 0)), url, _unpacked(job, url, folder))
 
 
 def _unpacked(job: Job, url: str, folder: Path) -> Path:
+    from botocore.exceptions import ClientError
+
     bucket, key = split_uri(url)
     archive = folder / "model.tar.gz"
     folder.mkdir(parents=True, exist_ok=True)
-    job.client("s3").download_file(bucket, key, str(archive))
+    try:
+        job.client("s3").download_file(bucket, key, str(archive))
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("404", "NoSuchKey", "NoSuchBucket"):
+            raise
+        raise DataError(
+            f"the model's archive {url} is gone; restore that object's last version, or reject the model and "
+            f"train anew: `millrace retrain {job.use_case.name} --champion none`"
+        ) from error
     return unpack(archive, folder / "model")
 
 

@@ -1,0 +1,61 @@
+"""Models that somebody has deleted: what jobs say that need them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from millrace import UseCase
+from millrace.errors import DataError
+from tests.local.conftest import CloudDaemon
+from tests.local.hosted import IMAGE
+from tests.local.jobs import bucket
+from training import bundle, registry
+from training.job import Job
+
+GROUP = "deleted-models"
+PACKAGE = f"arn:aws:sagemaker:eu-west-1:123456789012:model-package/{GROUP}/1"
+
+
+@pytest.fixture
+def job(cloud_daemon: CloudDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
+    """A job of a use case, in the cloud."""
+    for name, value in (
+        ("AWS_ENDPOINT_URL", cloud_daemon.endpoint_url),
+        ("AWS_ACCESS_KEY_ID", "local"),
+        ("AWS_SECRET_ACCESS_KEY", "local"),
+    ):
+        monkeypatch.setenv(name, value)
+    case = UseCase(name="flights", target="y", key="id", event_time="at")
+    built = bundle.build(case, Path(__file__).resolve().parents[2], tmp_path)
+    return Job(tmp_path, built, {"AWS_REGION": "eu-west-1"})
+
+
+def test_a_package_that_was_deleted_is_named_with_the_way_out(job: Job, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as refused:
+        registry.fetch(job, PACKAGE, tmp_path / "champion")
+    assert PACKAGE in str(refused.value)
+    assert "millrace retrain flights --champion none" in str(refused.value)
+
+
+def test_an_archive_that_was_deleted_is_named_with_the_way_out(
+    job: Job, cloud_daemon: CloudDaemon, tmp_path: Path
+) -> None:
+    sagemaker = cloud_daemon.client("sagemaker")
+    bucket(cloud_daemon, GROUP).put_object(Bucket=GROUP, Key="model.tar.gz", Body=b"")
+    sagemaker.create_model_package_group(ModelPackageGroupName=GROUP)
+    container = {"Image": IMAGE, "ModelDataUrl": f"s3://{GROUP}/model.tar.gz"}
+    arn = sagemaker.create_model_package(
+        ModelPackageGroupName=GROUP,
+        ModelApprovalStatus="Approved",
+        InferenceSpecification={
+            "Containers": [container],
+            "SupportedContentTypes": ["application/json"],
+            "SupportedResponseMIMETypes": ["application/json"],
+        },
+    )["ModelPackageArn"]
+    cloud_daemon.client("s3").delete_object(Bucket=GROUP, Key="model.tar.gz")
+    with pytest.raises(DataError) as refused:
+        registry.fetch(job, arn, tmp_path / "champion")
+    assert f"s3://{GROUP}/model.tar.gz is gone" in str(refused.value)
