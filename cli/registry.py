@@ -170,7 +170,8 @@ def require_group(target: Target) -> None:
             raise target.absent() from error
         raise CliError(
             f"model package group {group} is gone, though stack {target.stack} is there: somebody has deleted it; "
-            f"`pulumi up --refresh --stack {target.stack}` makes it anew, without its models"
+            f"`millrace deploy {named(target)} --refresh` makes it anew, without its models; where an endpoint serves, "
+            "that goes too, and has to be meant: --remove-endpoint"
         ) from error
 
 

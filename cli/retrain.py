@@ -69,6 +69,7 @@ def retrain(target: Target, champion: str, as_of: str, no_wait: bool, as_json: b
     """
     check_time(as_of)
     parameters = {"AsOf": as_of, "Champion": _champion(target, champion), "Trigger": "manual"}
+    registry.require_group(target)
     if other := pipelines.running(target, "training"):
         say(f"note: another training runs already, {other}; this one starts beside it", err=True)
     outcome = Outcome(pipelines.start(target, "training", **parameters))

@@ -134,10 +134,11 @@ def test_what_is_used_wrongly(registry: Loop) -> None:
 def test_a_group_that_somebody_has_deleted(registry: Loop) -> None:
     registry.sagemaker.delete_model_package_group(ModelPackageGroupName=STACK)
     try:
-        for command in ("approve", "reject", "rollback", "gc"):
+        for command in ("approve", "reject", "rollback", "gc", "retrain"):
             said = registry(command, "flights", code=1).stderr
             assert f"model package group {STACK} is gone, though stack {STACK} is there" in said
-            assert "pulumi up --refresh" in said
+            assert "`millrace deploy flights --refresh`" in said
+            assert "--remove-endpoint" in said
     finally:
         registry.sagemaker.create_model_package_group(ModelPackageGroupName=STACK)
 
