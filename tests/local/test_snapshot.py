@@ -120,14 +120,15 @@ def test_everything_survives_a_stop_and_a_start_twice(fresh_daemon: CloudDaemon)
 def test_everything_survives_a_kill_after_the_interval(fresh_daemon: CloudDaemon) -> None:
     made = fill(fresh_daemon)
     moto = fresh_daemon.state / "moto"
-    mark = max(path.stat().st_mtime_ns for path in [moto, *moto.iterdir()])
-    fresh_daemon.client("ssm").put_parameter(Name="last", Value="v", Type="String")
-    eventually(lambda: (moto / "ssm.pickle").exists() and (moto / "ssm.pickle").stat().st_mtime_ns > mark, INTERVAL * 4)
+    fresh_daemon.client("ssm").put_parameter(Name="written-last", Value="v", Type="String")
+    file = moto / "ssm.pickle"
+    # A newer file would not do: it may have been begun before.
+    eventually(lambda: file.exists() and b"written-last" in file.read_bytes(), INTERVAL * 4)
     os.kill(fresh_daemon.running.pid, signal.SIGKILL)
     eventually(lambda: gone(fresh_daemon.running.pid))
     fresh_daemon.start()
     check(fresh_daemon, made)
-    assert fresh_daemon.client("ssm").get_parameter(Name="last")["Parameter"]["Value"] == "v"
+    assert fresh_daemon.client("ssm").get_parameter(Name="written-last")["Parameter"]["Value"] == "v"
 
 
 def test_bodies_are_stored_once_and_removed_when_nobody_has_them(fresh_daemon: CloudDaemon) -> None:
