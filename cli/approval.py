@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from cli import completion, registry, rollout, serving
+from cli.deployable import named
 from cli.errors import CliError
-from cli.hints import named
 from cli.output import json_option, moment, say, table, write_json
 from cli.registry import APPROVED, PENDING, REJECTED, Package
 from cli.target import Target, of_use_case

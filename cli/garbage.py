@@ -16,8 +16,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from cli import pipelines, registry, rollout, serving
+from cli.deployable import named
 from cli.errors import CliError
-from cli.hints import named
 from cli.registry import Package
 from cli.target import Target
 from millrace.names import CODE, DATASETS, MODELS, QUARANTINE, SNAPSHOTS

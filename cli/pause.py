@@ -18,9 +18,9 @@ import click
 
 from cli import pipelines
 from cli.approval import check_reason
+from cli.deployable import named
 from cli.engine import record
 from cli.errors import CliError
-from cli.hints import named
 from cli.output import json_option, moment, say, table, write_json
 from cli.target import Target, of_use_case
 from millrace.names import PAUSABLE

@@ -12,8 +12,8 @@ from urllib.parse import urlparse
 
 from botocore.exceptions import ClientError
 
+from cli.deployable import named
 from cli.errors import CliError
-from cli.hints import named
 from cli.output import moment
 from cli.target import Target
 from millrace import UseCase

@@ -12,8 +12,8 @@ import click
 from botocore.exceptions import ClientError
 
 from cli import pipelines, registry
+from cli.deployable import named
 from cli.errors import CliError
-from cli.hints import named
 from cli.output import json_option, say, table, write_json
 from cli.pipelines import Step
 from cli.progress import Progress, Stage

@@ -13,9 +13,9 @@ import click
 
 from cli import completion, registry, rollout, serving
 from cli.approval import check_reason, yes_with_json
+from cli.deployable import named
 from cli.engine import record
 from cli.errors import CliError
-from cli.hints import named
 from cli.output import json_option, moment, say, seconds, table, write_json
 from cli.progress import Progress
 from cli.registry import APPROVED, REJECTED, Package

@@ -6,8 +6,8 @@ import time
 from datetime import timedelta
 
 from cli import engine, interrupts, serving
+from cli.deployable import named
 from cli.errors import CliError
-from cli.hints import named
 from cli.output import moment
 from cli.progress import Progress, Stage
 from cli.registry import Package

@@ -4,11 +4,11 @@ import json
 import math
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
+from components.dashboards import Plot, plot_widgets
 from components.schedule import ScheduleArgs, make_schedule
 from components.training_pipeline import TrainingPipelineArgs, make_pipeline
 
@@ -132,7 +132,7 @@ def _dashboard(args: DriftAlarmsArgs) -> str:
     own = [args.namespace]
     dimension = ["Endpoint", args.endpoint_name]
     served = ["EndpointName", args.endpoint_name, "VariantName", args.variant_name]
-    plots: list[tuple[str, list[list[Any]], str, int]] = [
+    plots: list[Plot] = [
         ("Drift (PSI)", [[*own, "psi_max", *dimension]], "Maximum", day),
         (
             "Quality on outcomes",
@@ -156,22 +156,4 @@ def _dashboard(args: DriftAlarmsArgs) -> str:
         ),
         ("Latency, microseconds", [["AWS/SageMaker", "ModelLatency", *served]], "p99", 300),
     ]
-    widgets = [
-        {
-            "type": "metric",
-            "x": 12 * (number % 2),
-            "y": 6 * (number // 2),
-            "width": 12,
-            "height": 6,
-            "properties": {
-                "title": title,
-                "metrics": metrics,
-                "stat": statistic,
-                "period": period,
-                "region": args.region,
-                "view": "timeSeries",
-            },
-        }
-        for number, (title, metrics, statistic, period) in enumerate(plots)
-    ]
-    return json.dumps({"widgets": widgets}, sort_keys=True)
+    return json.dumps({"widgets": plot_widgets(plots, args.region)}, sort_keys=True)

@@ -9,6 +9,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components import api
+from components.dashboards import Plot, plot_widgets
 from components.data_lake import DataLake, DataLakeArgs, Lake
 from millrace import Environment, MillraceError, UseCase
 from millrace.names import CALIBRATION, DRIFT, ERRORS, HEARTBEAT, LATENCY, PLATFORM, UNDELIVERED, VARIANT, Names
@@ -123,7 +124,7 @@ def _dashboard(args: PlatformArgs) -> str:
     def runtime(metric: str) -> list[list[Any]]:
         return [[namespace, metric, *dimensions] for namespace, *dimensions in served]
 
-    plots: list[tuple[str, list[list[Any]], str, int]] = [
+    plots: list[Plot] = [
         ("Drift (PSI)", own("psi_max"), "Maximum", day),
         ("Calibration error on outcomes", own("ece"), "Maximum", day),
         ("Rows served", own("rows"), "Maximum", day),
@@ -145,26 +146,8 @@ def _dashboard(args: PlatformArgs) -> str:
         }
         for row, arns in enumerate(rows)
     ]
-    below = 6 * len(rows)
-    widgets += [
-        {
-            "type": "metric",
-            "x": 12 * (number % 2),
-            "y": below + 6 * (number // 2),
-            "width": 12,
-            "height": 6,
-            "properties": {
-                "title": title,
-                "metrics": metrics,
-                "stat": statistic,
-                "period": period,
-                "region": args.environment.region,
-                "view": "timeSeries",
-            },
-        }
-        for number, (title, metrics, statistic, period) in enumerate(plots)
-        if metrics
-    ]
+    plotted = [plot for plot in plots if plot[1]]
+    widgets += plot_widgets(plotted, args.environment.region, top=6 * len(rows))
     return json.dumps({"widgets": widgets}, sort_keys=True)
 
 
