@@ -146,28 +146,36 @@ def query(
     return {"Id": key, "MetricStat": stat}
 
 
+#: What is told of an endpoint's traffic, by its metric and statistic; latency comes in microseconds.
+TRAFFIC = {
+    "requests": ("Invocations", "Sum"),
+    "errors_5xx": ("Invocation5XXErrors", "Sum"),
+    "errors_4xx": ("Invocation4XXErrors", "Sum"),
+    "latency_ms_p50": ("ModelLatency", "p50"),
+    "latency_ms_p99": ("ModelLatency", "p99"),
+}
+
+
+def traffic_queries(target: Target) -> list[Document]:
+    """The questions of GetMetricData about it, hour by hour."""
+    served = [{"Name": "EndpointName", "Value": target.names.endpoint}, {"Name": "VariantName", "Value": VARIANT}]
+    return [query(key, "AWS/SageMaker", metric, served, how, 3600) for key, (metric, how) in TRAFFIC.items()]
+
+
 def _traffic(target: Target) -> Document:
     """The last hour's requests, errors and latency; None where no point was published."""
-    served = [{"Name": "EndpointName", "Value": target.names.endpoint}, {"Name": "VariantName", "Value": VARIANT}]
-    asked = {
-        "requests": ("Invocations", "Sum"),
-        "errors_5xx": ("Invocation5XXErrors", "Sum"),
-        "errors_4xx": ("Invocation4XXErrors", "Sum"),
-        "latency_ms_p50": ("ModelLatency", "p50"),
-        "latency_ms_p99": ("ModelLatency", "p99"),
-    }
     now = datetime.now(UTC)
     answer = target.client("cloudwatch").get_metric_data(
-        MetricDataQueries=[
-            query(key, "AWS/SageMaker", metric, served, statistic, 3600) for key, (metric, statistic) in asked.items()
-        ],
+        MetricDataQueries=traffic_queries(target),
         StartTime=now - timedelta(hours=1),
         EndTime=now,
     )
     values = {result["Id"]: result["Values"] for result in answer["MetricDataResults"]}
     found = {key: (sum(values[key]) if values.get(key) else None) for key in ("requests", "errors_5xx", "errors_4xx")}
     # The metric is in microseconds.
-    latency = {key: max(values[key]) / 1000 if values.get(key) else None for key in asked if key.startswith("latency")}
+    latency = {
+        key: max(values[key]) / 1000 if values.get(key) else None for key in TRAFFIC if key.startswith("latency")
+    }
     return {**found, **latency}
 
 

@@ -18,7 +18,7 @@ from cli import fleet, registry
 from cli.fleet import accounts, depth
 from cli.registry import Package
 from cli.target import Target
-from millrace.names import MONITOR, VARIANT
+from millrace.names import MONITOR
 
 Document = dict[str, Any]
 
@@ -231,20 +231,9 @@ def _json(s3: Any, bucket: str, key: str) -> Document | None:
 
 def _traffic(target: Target) -> list[Document]:
     """Requests, errors and latency, hour by hour, as far as there were any."""
-    served = [{"Name": "EndpointName", "Value": target.names.endpoint}, {"Name": "VariantName", "Value": VARIANT}]
-    asked = {
-        "requests": ("Invocations", "Sum"),
-        "errors_5xx": ("Invocation5XXErrors", "Sum"),
-        "errors_4xx": ("Invocation4XXErrors", "Sum"),
-        "latency_ms_p50": ("ModelLatency", "p50"),
-        "latency_ms_p99": ("ModelLatency", "p99"),
-    }
     now = datetime.now(UTC)
     answer = target.client("cloudwatch").get_metric_data(
-        MetricDataQueries=[
-            depth.query(key, "AWS/SageMaker", metric, served, statistic, 3600)
-            for key, (metric, statistic) in asked.items()
-        ],
+        MetricDataQueries=depth.traffic_queries(target),
         StartTime=now - _BACK,
         EndTime=now + timedelta(minutes=1),
         ScanBy="TimestampAscending",
@@ -254,7 +243,7 @@ def _traffic(target: Target) -> list[Document]:
         for at, value in zip(result["Timestamps"], result["Values"], strict=True):
             # Latency comes in microseconds.
             known = value / 1000 if result["Id"].startswith("latency") else value
-            hours.setdefault(at, dict.fromkeys(asked))[result["Id"]] = known
+            hours.setdefault(at, dict.fromkeys(depth.TRAFFIC))[result["Id"]] = known
     return [{"at": at, **hours[at]} for at in sorted(hours)]
 
 
