@@ -63,7 +63,12 @@ def name(target: Deployable) -> str:
 
 def named(target: Deployable) -> str:
     """What stands behind a command to type: `flights`, `flights --env prod`, `platform --env prod`."""
-    return name(target) + ("" if target.is_local else f" --env {target.environment.name}")
+    return name(target) + in_environment(target.environment.name)
+
+
+def in_environment(environment: str) -> str:
+    """What a command to type says of the environment; the local one goes without saying."""
+    return "" if environment == cloud.LOCAL else f" --env {environment}"
 
 
 def account(target: Deployable) -> str:

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from cli import pipelines, registry, rollout, serving
 from cli.deployable import named
-from cli.errors import CliError
+from cli.errors import CliError, is_gone
 from cli.registry import Package
 from cli.target import Target
 from millrace.names import CODE, DATASETS, MODELS, QUARANTINE, SNAPSHOTS
@@ -162,7 +162,7 @@ def _models_of(target: Target, config: str) -> tuple[str, ...]:
     try:
         described = target.sagemaker.describe_endpoint_config(EndpointConfigName=config)
     except ClientError as error:
-        if "Could not find" in error.response["Error"]["Message"]:
+        if is_gone(error):
             return ()
         raise
     return tuple(each["ModelName"] for each in described["ProductionVariants"])
@@ -173,7 +173,7 @@ def _package_of(target: Target, model: str) -> str:
     try:
         described = target.sagemaker.describe_model(ModelName=model)
     except ClientError as error:
-        if "Could not find" in error.response["Error"]["Message"]:
+        if is_gone(error):
             return ""
         raise
     container: Mapping[str, Any] = described.get("PrimaryContainer") or next(iter(described.get("Containers", [])), {})
@@ -214,7 +214,7 @@ def _needed(target: Target, live: set[str]) -> _Needed:
         try:
             definition = target.sagemaker.describe_pipeline(PipelineName=pipelines.name_of(target, kind))
         except ClientError as error:
-            if "does not exist" not in error.response["Error"]["Message"]:
+            if not is_gone(error):
                 raise
             continue
         text = definition["PipelineDefinition"]

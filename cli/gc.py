@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from cli import garbage, interrupts, registry
 from cli.approval import yes_with_json
-from cli.errors import CliError
+from cli.errors import CliError, is_gone
 from cli.garbage import CONFIG, MODEL, UPLOAD, Inventory, Item
 from cli.output import json_option, moment, say, table, write_json
 from cli.progress import Progress, Stage
@@ -156,8 +156,7 @@ def delete(target: Target, item: Item) -> None:
         else:
             _delete_objects(target, item)
     except ClientError as error:
-        code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
-        if code != "NoSuchUpload" and "Could not find" not in message:
+        if error.response["Error"]["Code"] != "NoSuchUpload" and not is_gone(error):
             raise
 
 

@@ -10,7 +10,7 @@ import click
 from botocore.exceptions import ClientError
 
 from cli import cloud, cloudwatch, pipelines
-from cli.errors import CliError
+from cli.errors import CliError, is_gone
 from cli.output import say
 from cli.target import aws_client, env_option
 
@@ -97,7 +97,7 @@ def _newest(sagemaker: Any, pipeline: str) -> str:
             PipelineName=pipeline, SortBy="CreationTime", SortOrder="Descending", MaxResults=1
         )["PipelineExecutionSummaries"]
     except ClientError as error:
-        if "does not exist" not in error.response["Error"]["Message"]:
+        if not is_gone(error):
             raise
         raise CliError(f"there is no pipeline {pipeline!r}; expected <pipeline>/<step>") from error
     if not found:

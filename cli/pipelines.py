@@ -10,7 +10,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from cli import cloudwatch, interrupts
-from cli.errors import CliError
+from cli.errors import CliError, is_gone
 from cli.output import say, seconds
 from cli.target import Target
 
@@ -84,7 +84,7 @@ def start(target: Target, kind: str, **parameters: str) -> str:
             PipelineParameters=[{"Name": key, "Value": value} for key, value in parameters.items()],
         )
     except ClientError as error:
-        if "does not exist" not in error.response["Error"]["Message"]:
+        if not is_gone(error):
             raise
         raise CliError(
             f"there is no pipeline {name}; provision the stack first: `millrace up` or `pulumi up`"
@@ -99,7 +99,7 @@ def executions(target: Target, kind: str, count: int = 10) -> list[dict[str, Any
             PipelineName=name_of(target, kind), SortBy="CreationTime", SortOrder="Descending", MaxResults=count
         )
     except ClientError as error:
-        if "does not exist" in error.response["Error"]["Message"]:
+        if is_gone(error):
             return []
         raise
     return list(found["PipelineExecutionSummaries"])

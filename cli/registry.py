@@ -13,7 +13,7 @@ from urllib.parse import urlparse
 from botocore.exceptions import ClientError
 
 from cli.deployable import named
-from cli.errors import CliError
+from cli.errors import CliError, is_gone
 from cli.output import moment
 from cli.target import Target
 from millrace import UseCase
@@ -109,7 +109,7 @@ def newest(target: Target, approval: str | None = None) -> Package | None:
         # A filtered page may be empty and yet not the last one.
         found = next((package for page in pages for package in page["ModelPackageSummaryList"]), None)
     except ClientError as error:
-        if "does not exist" in error.response["Error"]["Message"]:
+        if is_gone(error):
             return None
         raise
     return describe(target, found["ModelPackageArn"]) if found else None
@@ -137,7 +137,7 @@ def arns(target: Target, approval: str | None = None) -> list[str]:
         )
         return [each["ModelPackageArn"] for page in pages for each in page["ModelPackageSummaryList"]]
     except ClientError as error:
-        if "does not exist" in error.response["Error"]["Message"]:
+        if is_gone(error):
             return []
         raise
 
@@ -163,7 +163,7 @@ def require_group(target: Target) -> None:
     try:
         target.sagemaker.describe_model_package_group(ModelPackageGroupName=group)
     except ClientError as error:
-        if "does not exist" not in error.response["Error"]["Message"]:
+        if not is_gone(error):
             raise
         # The platform's lake says nothing of this stack.
         if target.names.shared_lake or not target.is_provisioned():
@@ -189,7 +189,7 @@ def of_version(target: Target, version: int) -> Package:
     try:
         return describe(target, arn)
     except ClientError as error:
-        if "does not exist" not in error.response["Error"]["Message"]:
+        if not is_gone(error):
             raise
         have = newest(target)
         name = named(target)
@@ -204,7 +204,7 @@ def find(target: Target, arn: str | None) -> Package | None:
     try:
         return describe(target, arn) if arn else None
     except ClientError as error:
-        if "does not exist" in error.response["Error"]["Message"]:
+        if is_gone(error):
             return None
         raise
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from cli.errors import CliError
+from cli.errors import CliError, is_gone
 from cli.target import Target
 
 #: SageMaker takes no larger body of a request, bytes.
@@ -49,7 +49,7 @@ def find(target: Target) -> Endpoint | None:
     try:
         described = target.sagemaker.describe_endpoint(EndpointName=name)
     except ClientError as error:
-        if "Could not find endpoint" in error.response["Error"]["Message"]:
+        if is_gone(error):
             return None
         raise
     config = target.sagemaker.describe_endpoint_config(EndpointConfigName=described["EndpointConfigName"])

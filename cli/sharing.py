@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.deployable import Platform, named
+from cli.deployable import Platform, in_environment, named
 from cli.engine import record
 from cli.errors import CliError
 from cli.target import STACKS, configuration
@@ -44,10 +44,9 @@ def require_unused(platform: Platform, data: tuple[str, ...], *, delete_data: bo
     ]
     if users:
         first = users[0].removesuffix(f"-{platform.environment.name}")
-        where = "" if platform.is_local else f" --env {platform.environment.name}"
         raise CliError(
             f"{platform.stack} is still used by {', '.join(users)} (lake: shared); nothing was changed: "
-            f"take those down first, `millrace destroy {first}{where}`"
+            f"take those down first, `millrace destroy {first}{in_environment(platform.environment.name)}`"
         )
     if delete_data and (folders := _folders(platform)):
         raise CliError(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cli import bundled, invoke, registry, serving
+from cli.deployable import named
 from cli.errors import CliError
 from cli.output import say, table
 from cli.status import alarms, endpoint_document, rows_of_alarms
@@ -65,18 +66,17 @@ def _sample(target: Target) -> dict[str, Any]:
 
 
 def _next(target: Target, *, served: bool) -> list[list[str]]:
-    name = target.use_case.name
-    where = "" if target.is_local else f" --env {target.environment.name}"
+    name = named(target)
     if not served:
         return [
-            [f"millrace approve {name}{where}", "look at the model and let it serve"],
+            [f"millrace approve {name}", "look at the model and let it serve"],
             [f"millrace up {name}" if target.is_local else f"millrace up --stack {target.stack}", "deploy it"],
         ]
     commands = [
-        [f"millrace status {name}{where}", "what serves, alarms, executions"],
-        [f"millrace invoke {name} --sample{where}", "one more prediction"],
-        [f"millrace retrain {name}{where}", "train a challenger"],
-        [f"millrace report {name}{where}", "a page for people who decide"],
+        [f"millrace status {name}", "what serves, alarms, executions"],
+        [f"millrace invoke {name} --sample", "one more prediction"],
+        [f"millrace retrain {name}", "train a challenger"],
+        [f"millrace report {name}", "a page for people who decide"],
     ]
     if target.is_local:
         commands.insert(0, ['eval "$(.venv/bin/millrace local env)"', "millrace, pulumi, aws and boto3 work here"])

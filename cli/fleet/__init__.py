@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import stacks
-from cli.errors import CliError
+from cli.errors import CliError, is_gone
 from cli.fleet import accounts, attention, costs, served
 from cli.fleet.accounts import Account, Accounts, tried
 from cli.target import STACKS, Target, configuration, profile_of
@@ -346,7 +346,7 @@ def executions(sagemaker: Any, pipeline: str, count: int) -> list[Document]:
             PipelineName=pipeline, SortBy="CreationTime", SortOrder="Descending", MaxResults=count
         )
     except ClientError as error:
-        if accounts.is_gone(error):
+        if is_gone(error):
             return []
         raise
     return [_execution(sagemaker, each) for each in found["PipelineExecutionSummaries"]]

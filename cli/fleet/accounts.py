@@ -157,16 +157,6 @@ def tried(question: Callable[[], Any], unknown: dict[str, str], fact: str) -> An
         return None
 
 
-def is_gone(error: Exception) -> bool:
-    """Whether AWS says that what was asked about is not there."""
-    response = getattr(error, "response", None) or {"Error": {}}
-    code, message = response["Error"].get("Code", ""), response["Error"].get("Message", "")
-    absent = ("does not exist", "Could not find", "could not be found", "NonExistentQueue")
-    return code in ("ResourceNotFound", "ResourceNotFoundException", "NoSuchBucket", "NoSuchKey", "404") or any(
-        words in f"{code} {message}" for words in absent
-    )
-
-
 def _hint() -> str:
     """What to do where this shell says who should have answered."""
     if not os.environ.get("AWS_ENDPOINT_URL"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cli import cloud
+from cli.deployable import in_environment
 from millrace.names import CALIBRATION, DRIFT, ERRORS, HEARTBEAT, LATENCY, UNDELIVERED
 
 #: Statuses of an execution that is not over.
@@ -44,14 +44,16 @@ def is_too_old(document: Document, version: int) -> bool:
 
 def command(document: Document, verb: str, *words: object) -> str:
     """A command about the stack; the local environment goes without saying."""
-    where = [] if document["environment"] == cloud.LOCAL else ["--env", document["environment"]]
-    return " ".join(["millrace", verb, document["use_case"], *map(str, words), *where])
+    return " ".join(["millrace", verb, document["use_case"], *map(str, words)]) + _where(document)
 
 
 def logs(document: Document, name: str) -> str:
     """The command that shows what an endpoint or a pipeline's newest execution printed."""
-    where = "" if document["environment"] == cloud.LOCAL else f" --env {document['environment']}"
-    return f"millrace logs {name}{where}"
+    return f"millrace logs {name}{_where(document)}"
+
+
+def _where(document: Document) -> str:
+    return in_environment(document["environment"])
 
 
 def _needs(document: Document, odd: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:

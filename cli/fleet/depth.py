@@ -10,7 +10,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from cli import fleet, pipelines, registry
-from cli.errors import CliError
+from cli.errors import CliError, is_gone
 from cli.fleet import accounts
 from cli.fleet.accounts import tried
 from cli.registry import APPROVED, Package
@@ -194,7 +194,7 @@ def _schedules(target: Target, following: Mapping[str, Document]) -> list[Docume
         try:
             schedule = scheduler.get_schedule(Name=name)
         except ClientError as error:
-            if accounts.is_gone(error):
+            if is_gone(error):
                 continue
             raise
         expected = _rate(following[kind]["every_seconds"])
@@ -230,7 +230,7 @@ def _dead_letters(target: Target) -> Document | None:
         url = sqs.get_queue_url(QueueName=target.names.dead_letters)["QueueUrl"]
         waiting = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
     except ClientError as error:
-        if accounts.is_gone(error):
+        if is_gone(error):
             return None
         raise
     return {"queue": url, "waiting": int(waiting["Attributes"]["ApproximateNumberOfMessages"])}

@@ -11,7 +11,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from cli import registry
-from cli.fleet.accounts import is_gone, tried
+from cli.errors import is_gone
+from cli.fleet.accounts import tried
 from cli.registry import APPROVED, PENDING, REJECTED, Package
 from cli.target import Target
 from millrace.names import Names

@@ -177,6 +177,8 @@ def test_a_roll_out_under_way_shows_both_fleets(served: Loop, seen: Seen) -> Non
     }  # fmt: skip
     served.sagemaker.create_endpoint_config(EndpointConfigName=f"{STACK}-next", ProductionVariants=[variant])
     routing = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 600}
+    # Before the roll-out begins: one that fires then ends it.
+    alarm(served, "drift", "OK", "it is over")
     served.sagemaker.update_endpoint(
         EndpointName=STACK, EndpointConfigName=f"{STACK}-next",
         DeploymentConfig={
@@ -187,7 +189,6 @@ def test_a_roll_out_under_way_shows_both_fleets(served: Loop, seen: Seen) -> Non
             "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": f"{STACK}-drift"}]},
         },
     )  # fmt: skip
-    alarm(served, "drift", "OK", "it is over")
 
     def baking() -> dict[str, Any] | None:
         described = served.sagemaker.describe_endpoint(EndpointName=STACK)

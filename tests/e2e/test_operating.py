@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from .stand import Stand, eventually
+from .stand import Stand, alarm_in_the_bake, eventually
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -106,7 +106,7 @@ def test_paused_is_paused_through_previews_and_deployments(stand: Stand) -> None
 
 
 def test_a_rollback_that_an_alarm_undoes_leaves_the_registry_as_it_was(stand: Stand) -> None:
-    watcher = threading.Thread(target=_alarm_in_the_bake, args=(stand,))
+    watcher = threading.Thread(target=alarm_in_the_bake, args=(stand,))
     watcher.start()
     done = stand.millrace("rollback", "churn", "--yes", "--reason", "calls are wrong", code=1)
     watcher.join()
@@ -114,18 +114,6 @@ def test_a_rollback_that_an_alarm_undoes_leaves_the_registry_as_it_was(stand: St
     assert f"{STACK}-errors" in done.stderr
     assert "put back: version 2 is Approved again" in done.stderr
     assert (serving(stand), approvals(stand)) == (2, {1: "Approved", 2: "Approved"})
-
-
-def _alarm_in_the_bake(stand: Stand) -> None:
-    sagemaker, cloudwatch = stand.client("sagemaker"), stand.client("cloudwatch")
-
-    def bakes() -> bool | None:
-        pending = sagemaker.describe_endpoint(EndpointName=STACK).get("PendingDeploymentSummary", {})
-        statuses = [status for each in pending.get("ProductionVariants", []) for status in each["VariantStatus"]]
-        return True if any(status["Status"] == "Baking" for status in statuses) else None
-
-    eventually(bakes, "the bake", 60)
-    cloudwatch.set_alarm_state(AlarmName=f"{STACK}-errors", StateValue="ALARM", StateReason="set by the test")
 
 
 def test_a_program_that_cannot_be_deployed_is_found_before_anything_is_decided(stand: Stand) -> None:

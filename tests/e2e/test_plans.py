@@ -21,8 +21,7 @@ import pytest
 
 from local import client
 
-from .stand import REPOSITORY, STACK, Stand, eventually
-from .test_rollback import _alarm_in_the_bake
+from .stand import REPOSITORY, STACK, Stand, alarm_in_the_bake, eventually
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -276,7 +275,7 @@ def test_a_roll_out_that_an_alarm_undoes_fails_with_the_alarm(planned: Stand) ->
     planned.git("checkout", "--quiet", "stacks", "components")
     edit(planned, STACK_FILE, "bake_seconds: 60", "bake_seconds: 600")
     register(planned)
-    watcher = threading.Thread(target=_alarm_in_the_bake, args=(planned,))
+    watcher = threading.Thread(target=alarm_in_the_bake, args=(planned,))
     watcher.start()
     done = planned.millrace("deploy", "flights", "--json", code=1)
     watcher.join()

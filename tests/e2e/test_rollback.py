@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from .stand import STACK, Stand, eventually
+from .stand import STACK, Stand, alarm_in_the_bake, eventually
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -68,23 +68,10 @@ def _serving(stand: Stand) -> int:
     return int(package.rpartition("/")[2])
 
 
-def _alarm_in_the_bake(stand: Stand) -> None:
-    """Set the errors alarm once all traffic is on the new fleet."""
-    sagemaker, cloudwatch = stand.client("sagemaker"), stand.client("cloudwatch")
-
-    def bakes() -> bool | None:
-        pending = sagemaker.describe_endpoint(EndpointName=STACK).get("PendingDeploymentSummary", {})
-        statuses = [status for each in pending.get("ProductionVariants", []) for status in each["VariantStatus"]]
-        return True if any(status["Status"] == "Baking" for status in statuses) else None
-
-    eventually(bakes, "the bake", 60)
-    cloudwatch.set_alarm_state(AlarmName=f"{STACK}-errors", StateValue="ALARM", StateReason="set by the test")
-
-
 def test_an_alarm_in_the_bake_undoes_the_deployment_and_fails_the_up(stand: Stand) -> None:
     assert _serving(stand) == 1
     with _load(stand) as load:
-        watcher = threading.Thread(target=_alarm_in_the_bake, args=(stand,))
+        watcher = threading.Thread(target=alarm_in_the_bake, args=(stand,))
         watcher.start()
         said = stand.pulumi("up", "--yes", "--skip-preview", code=None)
         watcher.join()
