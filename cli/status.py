@@ -51,6 +51,9 @@ def status(use_case: str | None, environment: str | None, fail_on: tuple[str, ..
         return int(bool((ATTENTION in fail_on and found["attention"]) or (NOT_ASKED in fail_on and found["unknown"])))
     known = Accounts(state)
     found = fleet.ask(chosen, known)
+    if use_case:
+        # Whose they are cannot be told from their names alone.
+        found["elsewhere"] = []
     if as_json:
         write_json(found)
     else:

@@ -92,6 +92,11 @@ class Listed:
         """Whether the group of models is there: without anything that runs, a stack is taken down and its data kept."""
         return self.groups is not None and names.model_package_group in self.groups
 
+    def strays(self, known: Iterable[str]) -> list[str]:
+        """The stacks that stand there, by the pipelines that every one has, and are not among those that are known."""
+        stems = [name.removesuffix("-training") for name in self.pipelines or () if name.endswith("-training")]
+        return sorted({name for name in stems if f"{name}-monitor" in (self.pipelines or ())} - set(known))
+
     @property
     def is_closed(self) -> bool:
         """Whether it answered none of what matters."""
@@ -104,7 +109,7 @@ def stacks_of(state: Path, use_case: str | None = None, environment: str | None 
     Raises:
         CliError: When there is none of these.
     """
-    names = sorted(file.name[len("Pulumi.") : -len(".yaml")] for file in STACKS.glob("Pulumi.*.yaml"))
+    names = _names()
     if use_case is not None:
         stacks.load(use_case)
         # Others may begin so too; which of them are the use case's their files say.
@@ -120,13 +125,19 @@ def stacks_of(state: Path, use_case: str | None = None, environment: str | None 
     return chosen
 
 
+def _names() -> list[str]:
+    """Every stack that has a file here."""
+    return sorted(file.name[len("Pulumi.") : -len(".yaml")] for file in STACKS.glob("Pulumi.*.yaml"))
+
+
 def ask(chosen: Sequence[Stack], known: Accounts) -> Document:
     """Everything that the table shows, for programs.
 
     Keys: ``as_of``, ``stacks`` (one document a stack that answered, see :func:`_row`), ``not_asked`` (stack, use_case,
-    environment, region, reason) and ``attention`` (stack, what, command).
+    environment, region, reason), ``elsewhere`` (stack, account, region: they stand there, and no file here says so) and
+    ``attention`` (stack, what, command).
     """
-    groups, silent = dict[int, tuple[Account, list[Stack]]](), list[Document]()
+    groups, silent, strays = dict[int, tuple[Account, list[Stack]]](), list[Document](), list[Document]()
     for stack in chosen:
         if stack.target is None:
             silent.append(stack.document(stack.problem))
@@ -140,13 +151,22 @@ def ask(chosen: Sequence[Stack], known: Accounts) -> Document:
     rows: list[Document] = []
     if groups:
         with ThreadPoolExecutor(len(groups)) as pool:
-            for answered, others in pool.map(lambda group: _ask_account(*group), groups.values()):
+            for answered, others, more in pool.map(lambda group: _ask_account(*group), groups.values()):
                 rows += answered
                 silent += others
+                strays += more
     rows.sort(key=lambda row: (row["use_case"], row["environment"]))
     silent.sort(key=lambda row: (row["use_case"], row["environment"]))
+    # Accounts may be the same one with other credentials.
+    unique = {tuple(each.values()): each for each in strays}
     needs = [{"stack": row["stack"], **each} for row in rows for each in row["attention"]]
-    return {"as_of": datetime.now(UTC), "stacks": rows, "not_asked": silent, "attention": needs}
+    return {
+        "as_of": datetime.now(UTC),
+        "stacks": rows,
+        "not_asked": silent,
+        "elsewhere": [unique[key] for key in sorted(unique)],
+        "attention": needs,
+    }
 
 
 def ask_one(stack: Stack, known: Accounts) -> tuple[Target, Document]:
@@ -174,15 +194,15 @@ def ask_one(stack: Stack, known: Accounts) -> tuple[Target, Document]:
 # -- one account -------------------------------------------------------------------------------------------------------
 
 
-def _ask_account(account: Account, chosen: Sequence[Stack]) -> tuple[list[Document], list[Document]]:
-    """The documents of the stacks that answer, and of those that do not."""
+def _ask_account(account: Account, chosen: Sequence[Stack]) -> tuple[list[Document], list[Document], list[Document]]:
+    """The documents of the stacks that answer, of those that do not, and of those that no file here names."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     pool = ThreadPoolExecutor(accounts.AT_ONCE)
     try:
         listed = _list(account, chosen, pool)
         if listed.is_closed:
-            return [], [stack.document(next(iter(listed.unknown.values()))) for stack in chosen]
+            return [], [stack.document(next(iter(listed.unknown.values()))) for stack in chosen], []
         there, silent = [], []
         for stack in chosen:
             assert stack.target is not None
@@ -192,9 +212,15 @@ def _ask_account(account: Account, chosen: Sequence[Stack]) -> tuple[list[Docume
                 there.append(target)
             else:
                 silent.append(stack.document(_absent(target, names, listed)))
-        return list(pool.map(lambda target: _row(target, account, listed), there)), silent
+        rows = list(pool.map(lambda target: _row(target, account, listed), there))
+        region = next(stack.target.environment.region for stack in chosen if stack.target)
+        return (
+            rows,
+            silent,
+            [{"stack": name, "account": listed.account, "region": region} for name in listed.strays(_names())],
+        )
     except (BotoCoreError, ClientError) as error:
-        return [], [stack.document(accounts.reason(error, account.profile)) for stack in chosen]
+        return [], [stack.document(accounts.reason(error, account.profile)) for stack in chosen], []
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 

@@ -159,6 +159,7 @@ def below(found: Document) -> Iterator[str]:
         for why in dict.fromkeys(each["reason"] for each in found["not_asked"]):
             silent = [each["stack"] for each in found["not_asked"] if each["reason"] == why]
             yield f"  {', '.join(silent)}: {why}"
+    yield from _elsewhere(found["elsewhere"])
     if not found["attention"]:
         if not any(row["attention"] for row in found["stacks"]):
             yield "nothing needs attention" if found["stacks"] else "no stack answered"
@@ -166,6 +167,16 @@ def below(found: Document) -> Iterator[str]:
     yield "needs attention:"
     for need in found["attention"]:
         yield f"! {need['stack']}: {need['what']} → {need['command']}"
+
+
+def _elsewhere(found: Sequence[Document]) -> Iterator[str]:
+    """One line an account: what stands there and is of another checkout, or of a use case that was deleted here."""
+    for account, region in dict.fromkeys((each["account"], each["region"]) for each in found):
+        names = [each["stack"] for each in found if (each["account"], each["region"]) == (account, region)]
+        yield (
+            f"also in account {account}, {region}, without a file in this checkout: {', '.join(names)}; "
+            "to see or take one down: from the checkout, or the commit, that declares it"
+        )
 
 
 def cells(row: Document) -> list[tuple[str, str]]:
