@@ -262,6 +262,20 @@ def alarms() -> Iterator[tuple[str, Any]]:
             yield region, alarm
 
 
+def messages(region: str, queue: str) -> tuple[int, int, int] | None:
+    """The messages of a queue that are visible, in flight and delayed; None where there is no such queue."""
+    from moto.sqs.models import sqs_backends
+
+    found = sqs_backends[ACCOUNT][region].queues.get(queue)
+    if found is None:
+        return None
+    return (
+        found.approximate_number_of_messages,
+        found.approximate_number_of_messages_not_visible,
+        found.approximate_number_of_messages_delayed,
+    )
+
+
 def scheduled_rules() -> Iterator[tuple[str, Any]]:
     """Every enabled rule that has a schedule, with its region."""
     from moto.events.models import events_backends

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.watch import metrics
+from local.watch import metrics, mounted
 
 if TYPE_CHECKING:
     from local.cloud.context import Cloud
@@ -21,12 +21,14 @@ log = logging.getLogger(__name__)
 
 NAMESPACE = "AWS/SQS"
 
-#: By the name of the metric, the queue's attribute that it shows.
-_ATTRIBUTES = {
-    "ApproximateNumberOfMessagesVisible": "ApproximateNumberOfMessages",
-    "ApproximateNumberOfMessagesNotVisible": "ApproximateNumberOfMessagesNotVisible",
-    "ApproximateNumberOfMessagesDelayed": "ApproximateNumberOfMessagesDelayed",
-}
+#: The metrics, as :func:`local.watch.mounted.messages` counts them.
+_NAMES = (
+    "ApproximateNumberOfMessagesVisible",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
+#: Metrics that one PutMetricData may carry are 1,000: these are of 300 queues.
+_AT_ONCE = 900
 
 _EVERY = 60.0
 #: The least real seconds between two puts.
@@ -45,28 +47,28 @@ class QueueMetrics:
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + max(_LEAST, self._cloud.clock.real(_EVERY))
-        watched = set()
+        watched: dict[str, set[str]] = {}
         for region, alarm in alarms:
             for source in metrics.sources(alarm):
                 namespace, name, dimensions = metrics.source_key(source)
-                if namespace == NAMESPACE and name in _ATTRIBUTES and [key for key, _ in dimensions] == ["QueueName"]:
-                    watched.add((region, dimensions[0][1]))
-        for region, queue in sorted(watched):
-            self._put(region, queue)
-
-    def _put(self, region: str, queue: str) -> None:
-        sqs = self._cloud.client("sqs", region)
-        try:
-            url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
-            known = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(_ATTRIBUTES.values()))["Attributes"]
-            dimensions = [{"Name": "QueueName", "Value": queue}]
-            self._cloud.client("cloudwatch", region).put_metric_data(
-                Namespace=NAMESPACE,
-                MetricData=[
-                    {"MetricName": name, "Dimensions": dimensions, "Value": float(known[attribute]), "Unit": "Count"}
-                    for name, attribute in _ATTRIBUTES.items()
-                ],
-            )
-        except (ClientError, BotoCoreError) as error:
+                if namespace == NAMESPACE and name in _NAMES and [key for key, _ in dimensions] == ["QueueName"]:
+                    watched.setdefault(region, set()).add(dimensions[0][1])
+        for region, queues in watched.items():
             # A queue that is not there has no metrics.
-            log.info("no metrics of the queue %s in %s: %s", queue, region, error)
+            data = [datum for queue in sorted(queues) for datum in _data(region, queue)]
+            for first in range(0, len(data), _AT_ONCE):
+                self._put(region, data[first : first + _AT_ONCE])
+
+    def _put(self, region: str, data: list[dict[str, Any]]) -> None:
+        try:
+            self._cloud.client("cloudwatch", region).put_metric_data(Namespace=NAMESPACE, MetricData=data)
+        except (ClientError, BotoCoreError) as error:
+            log.warning("the metrics of the queues in %s could not be put: %s", region, error)
+
+
+def _data(region: str, queue: str) -> list[dict[str, Any]]:
+    dimensions = [{"Name": "QueueName", "Value": queue}]
+    return [
+        {"MetricName": name, "Dimensions": dimensions, "Value": float(count), "Unit": "Count"}
+        for name, count in zip(_NAMES, mounted.messages(region, queue) or (), strict=False)
+    ]
