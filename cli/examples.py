@@ -97,7 +97,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("millrace workflows gitlab --automatic dev", "where dev is deployed without anybody's click"),
     ),
     "millrace workflows keep": (
-        ("millrace workflows keep flights-dev plan.json comment.md", "typed by the workflow that previews"),
+        ("millrace workflows keep flights-dev plan.json", "typed by the workflow that previews"),
     ),
     "millrace workflows saved": (
         ("millrace workflows saved flights --env dev --output build", "typed by the workflow that deploys"),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -13,6 +13,9 @@ from cli import cloud
 from cli.delivery import rendering
 from cli.output import json_option, say, table, write_json
 from cli.target import env_option
+
+if TYPE_CHECKING:
+    from cli.delivery.changed import StackFile
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -120,7 +123,7 @@ def _command() -> str:
 @click.option("--env", "environments", multiple=True, help="In the order of promotion; default: all there are.")
 @click.option("--use-case", "use_cases", multiple=True, help="Default: all there are.")
 @click.option("--without-platform", is_flag=True, help="Leave out what the use cases of an environment share.")
-@click.option("--outputs", is_flag=True, help="Print lists as outputs of a step: one an environment, and `all_stacks`.")
+@click.option("--outputs", is_flag=True, help="Print lists as outputs of a step.")
 @json_option
 def stacks(
     changed_since: str | None,
@@ -134,6 +137,9 @@ def stacks(
 
     A stack's own are its use case's folder and its configuration; what every stack is made of concerns all of them. An
     empty commit, or one that is not in this clone, stands for everything.
+
+    With --outputs, of an environment such as dev: `dev`, parted into `dev_platform` (what its use cases share, which is
+    deployed first) and `dev_use_cases`; and `all_stacks`.
     """
     from cli.delivery import changed
 
@@ -150,18 +156,21 @@ def stacks(
         write_json([each.document for each in found])
     elif outputs:
         order = list(environments) or list(dict.fromkeys(each.environment for each in known))
-        for environment in order:
-            say(_output(environment, [each.document for each in found if each.environment == environment]))
         # No environment can have a name with an underscore.
-        say(_output("all_stacks", [each.document for each in found]))
+        for environment in order:
+            there = [each for each in found if each.environment == environment]
+            say(_output(environment, there))
+            say(_output(f"{environment}_platform", [each for each in there if each.is_platform]))
+            say(_output(f"{environment}_use_cases", [each for each in there if not each.is_platform]))
+        say(_output("all_stacks", found))
     else:
         table((each.stack, each.region) for each in found)
         if not found:
             say("no stack is concerned")
 
 
-def _output(name: str, document: Any) -> str:
-    return f"{name}={json.dumps(document, separators=(',', ':'))}"
+def _output(name: str, stacks: Iterable[StackFile]) -> str:
+    return f"{name}={json.dumps([each.document for each in stacks], separators=(',', ':'))}"
 
 
 @workflows.command()
@@ -172,37 +181,36 @@ def _output(name: str, document: Any) -> str:
 def saved(use_case: str, environment: str, state: Path, output: Path) -> None:
     """Fetch the plan that was saved for exactly these files.
 
-    Writes plan.json and comment.md; nothing where no preview of a branch of this repository saved a plan for the git
-    tree that is checked out, or the plan has grown stale since: then a new one is due.
+    Writes plan.json, over one that is there; nothing where no preview of a branch of this repository saved a plan for
+    the git tree that is checked out, or the plan has grown stale since. What the plan does is not fetched with it:
+    `millrace diff` tells it anew, of what is checked out.
     """
     from cli import deployable
     from cli.delivery import saved_plan
 
     target = deployable.of(use_case, environment, state)
-    files = saved_plan.fetch(target.stack)
-    if files is None:
+    plan = saved_plan.fetch(target.stack)
+    if plan is None:
         say(f"no plan was saved for {target.stack} and these files")
         return
     cloud.connect(environment, state)
-    if reason := saved_plan.outdated(target, files["plan.json"]):
+    if reason := saved_plan.outdated(target, plan):
         say(f"the plan that was saved for {target.stack} and these files cannot be deployed any more: {reason}")
         return
     output.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (output / name).write_bytes(content)
+    (output / saved_plan.FILE).write_bytes(plan)
     say(f"took the plan that was saved for {target.stack} and these files")
 
 
 @workflows.command()
 @click.argument("stack")
 @click.argument("plan", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("comment", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def keep(stack: str, plan: Path, comment: Path) -> None:
+def keep(stack: str, plan: Path) -> None:
     """Save a plan for exactly these files, in GitLab's package registry.
 
     On GitHub a step of the workflow uploads it as an artifact.
     """
     from cli.delivery import saved_plan
 
-    saved_plan.keep(stack, {"plan.json": plan.read_bytes(), "comment.md": comment.read_bytes()})
+    saved_plan.keep(stack, plan.read_bytes())
     say(f"saved the plan for {stack} and these files")

@@ -1,12 +1,14 @@
-"""One comment for each stack of a pull or merge request, written anew in place: `python3 -m cli.comment`.
+"""One comment for each stack of a pull or merge request, written anew in place: `python3 -m cli.delivery.comment`.
 
 It is a program of its own that needs nothing but Python's standard library, because it runs with the right to write
 comments: what holds that right installs nothing and runs nothing of the pull request. What it is given was made by the
 pull request's own code, perhaps a stranger's, and is taken for data: its size, names and number are checked, the number
-against what GitHub itself knows of the run, and a stranger's text is marked as such.
+against what GitHub itself knows of the run, and a stranger's text is marked as such. Each comment names its commit,
+and a preview that failed takes the place of what an earlier one said.
 
     python3 -m cli.delivery.comment github --run ID                   after a run that left `comment-<stack>` artifacts
     python3 -m cli.delivery.comment gitlab --stack STACK --file FILE  within a pipeline of a merge request
+    python3 -m cli.delivery.comment gitlab --stack STACK --failed     the same, where there is no file
 
 Exit codes: 0 done, or nothing to do, 1 could not be done, 2 used wrongly.
 """
@@ -37,6 +39,8 @@ _ARTIFACT = re.compile(r"comment-([a-z][a-z0-9]*(?:-[a-z0-9]+)*)")
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 #: Who writes with the token of a workflow.
 _BOT = "github-actions[bot]"
+#: How a run ends that could not tell what it should.
+_FAILED = ("failure", "startup_failure", "timed_out")
 _TIMEOUT = 30.0
 _PER_PAGE = 100
 
@@ -155,14 +159,17 @@ def on_github(api: Api, run_id: int) -> list[str]:
         return ["no open pull request has the commit of this run any more: nothing was written"]
     is_foreign = (run.get("head_repository") or {}).get("id") != run["repository"]["id"]
     ours = _ours(api.pages(f"issues/{number}/comments"))
+    commit, conclusion = run["head_sha"], run.get("conclusion")
     done = []
     for stack, text in sorted(texts.items()):
-        body = f"{_marker(stack)}\n{_foreign(text) if is_foreign else text}"
+        body = _body(stack, commit, _foreign(text) if is_foreign else text)
         done += _github_write(api, number, stack, body, ours.pop(stack, []))
-    if run.get("conclusion") == "success":
-        for stack, ids in sorted(ours.items()):
-            body = f"{_marker(stack)}\n`{stack}`: the pull request does not concern this stack any more."
+    for stack, ids in sorted(ours.items()):
+        if conclusion == "success":
+            body = _body(stack, commit, f"`{stack}`: the pull request does not concern this stack any more.")
             done += _github_write(api, number, stack, body, ids)
+        elif conclusion in _FAILED:
+            done += _github_write(api, number, stack, _failed(stack, commit, run["html_url"]), ids)
     return done or ["the run left no comment: nothing was written"]
 
 
@@ -211,8 +218,8 @@ def unpack(packed: bytes, names: Sequence[str], largest: int) -> dict[str, bytes
 def _pull_request(api: Api, run: Mapping[str, Any], numbers: set[str]) -> int | None:
     """The pull request of the run: the one it says, if that is what GitHub knows of it; None when it has moved on."""
     if not numbers:
-        # Of a branch of this repository GitHub says it itself; then there is still to be said that nothing is left.
-        numbers = {str(each["number"]) for each in run.get("pull_requests") or []}
+        # A run that failed, or that no stack concerns, left none; there is still something to be said.
+        numbers = _of_branch(api, run)
     if len(numbers) != 1:
         return None
     [number] = numbers
@@ -222,6 +229,17 @@ def _pull_request(api: Api, run: Mapping[str, Any], numbers: set[str]) -> int | 
     head = pull["head"]
     same = head["sha"] == run["head_sha"] and (head.get("repo") or {}).get("id") == run["head_repository"]["id"]
     return int(number) if same and pull["state"] == "open" else None
+
+
+def _of_branch(api: Api, run: Mapping[str, Any]) -> set[str]:
+    """The open pull requests of the branch that a run is of, a fork's too, which GitHub does not name in the run."""
+    repository = run.get("head_repository")
+    if not repository:
+        # A fork that is gone, and its pull requests with it.
+        return set()
+    head = f"{repository['owner']['login']}:{run['head_branch']}"
+    pulls = api.pages(f"pulls?state=open&head={urllib.parse.quote(head, safe='')}")
+    return {str(each["number"]) for each in pulls}
 
 
 def _ours(comments: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
@@ -249,6 +267,17 @@ def _marker(stack: str) -> str:
     return f"<!-- millrace: {stack} -->"
 
 
+def _body(stack: str, commit: str, text: str) -> str:
+    return f"{_marker(stack)}\nOf commit {commit}:\n\n{text}"
+
+
+def _failed(stack: str, commit: str, where: str) -> str:
+    return (
+        f"{_marker(stack)}\nThe preview of {commit} failed: what that commit would do to `{stack}` is not known. "
+        f"Look at {where}"
+    )
+
+
 def _foreign(text: str) -> str:
     """A stranger's text: said to be one, and calling nobody."""
     return (
@@ -267,7 +296,7 @@ def shortened(text: str) -> str:
 # -- GitLab ------------------------------------------------------------------------------------------------------------
 
 
-def on_gitlab(api: Api, project: str, request: str, stack: str, text: str) -> str:
+def on_gitlab(api: Api, project: str, request: str, stack: str, body: str) -> str:
     """Write the note of a stack on a merge request; what was done.
 
     Args:
@@ -278,7 +307,6 @@ def on_gitlab(api: Api, project: str, request: str, stack: str, text: str) -> st
         raise CommentError(f"CI_MERGE_REQUEST_IID={request!r} is no number of a merge request")
     me = api.call("GET", "user")["id"]
     notes = f"{project}/merge_requests/{request}/notes"
-    body = f"{_marker(stack)}\n{shortened(text)}"
     ids = [
         int(note["id"])
         for note in api.pages(notes)
@@ -289,6 +317,15 @@ def on_gitlab(api: Api, project: str, request: str, stack: str, text: str) -> st
         return f"{stack}: commented on merge request {request}"
     api.call("PUT", f"{notes}/{ids[0]}", {"body": body})
     return f"{stack}: updated the note on merge request {request}"
+
+
+def _gitlab_body(stack: str, file: Path | None) -> str:
+    """What the note says: what a file has, or that the preview failed."""
+    # Where GitLab previews what would be merged, the pipeline's own commit is on no branch.
+    commit = os.environ.get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA") or _variable("CI_COMMIT_SHA")
+    if file is None:
+        return _failed(stack, commit, _variable("CI_PIPELINE_URL"))
+    return _body(stack, commit, shortened(file.read_text()))
 
 
 # -- the command -------------------------------------------------------------------------------------------------------
@@ -302,7 +339,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     github.add_argument("--run", type=int, required=True, help="the run's number")
     gitlab = hosts.add_parser("gitlab", help="within a pipeline of a merge request")
     gitlab.add_argument("--stack", required=True)
-    gitlab.add_argument("--file", type=Path, required=True)
+    what = gitlab.add_mutually_exclusive_group(required=True)
+    what.add_argument("--file", type=Path, help="what the preview says")
+    what.add_argument("--failed", action="store_true", help="the preview failed")
     given = parser.parse_args(arguments)
     try:
         if given.host == "github":
@@ -310,8 +349,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(line)
         else:
             api = gitlab_api("MILLRACE_TOKEN", "PRIVATE-TOKEN")
-            request, text = _variable("CI_MERGE_REQUEST_IID"), given.file.read_text()
-            print(on_gitlab(api, gitlab_project(), request, given.stack, text))
+            body = _gitlab_body(given.stack, given.file)
+            print(on_gitlab(api, gitlab_project(), _variable("CI_MERGE_REQUEST_IID"), given.stack, body))
     except (CommentError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

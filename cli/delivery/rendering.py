@@ -18,6 +18,7 @@ from cli.delivery.changed import StackFile
 from cli.errors import CliError
 from cli.output import say
 from cli.templates import FOLDER, render
+from millrace.names import PLATFORM
 
 GITHUB, GITLAB = Path(".github") / "workflows", Path()
 _WORKFLOWS = ("preview", "comment", "deploy", "drift", "review")
@@ -120,6 +121,7 @@ def github(wanted: Wanted) -> dict[Path, str]:
         "gh": _gh,
         "pins": _pins(wanted.pins or {}),
         "environments": environments,
+        "waves": _waves(wanted, environments),
         "selection": "".join(f" --env {name}" for name in names) + use_cases,
         "review_selection": f" --env {review_from}{use_cases} --without-platform",
         "review_from": next(each for each in environments if each["name"] == review_from),
@@ -140,6 +142,18 @@ def github(wanted: Wanted) -> dict[Path, str]:
     }
 
 
+def _waves(wanted: Wanted, environments: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """What is deployed one after the other: an environment, and which list of its stacks."""
+    parts = ["platform", "use_cases"]
+    if wanted.use_cases and PLATFORM not in wanted.use_cases:
+        parts.remove("platform")
+    return [
+        {**each, "environment": each["name"], "stacks": f"{each['name']}_{part}"}
+        for each in environments
+        for part in parts
+    ]
+
+
 def gitlab(wanted: Wanted) -> dict[Path, str]:
     """The files of GitLab."""
     stacks = wanted.stacks()
@@ -153,15 +167,19 @@ def gitlab(wanted: Wanted) -> dict[Path, str]:
         for name in [*names, _REVIEW]
     }
 
-    def before(stack: StackFile) -> StackFile | None:
-        """The same use case in the environment before."""
-        earlier = [each for each in stacks if each.use_case == stack.use_case]
-        place = earlier.index(stack)
-        return earlier[place - 1] if place else None
+    def before(stack: StackFile) -> list[StackFile]:
+        """The same use case in the environment before, and what is shared in its own."""
+        same = [each for each in stacks if each.use_case == stack.use_case]
+        shared = [each for each in stacks if each.is_platform and each.environment == stack.environment]
+        return [*same[: same.index(stack)][-1:], *(each for each in shared if each != stack)]
+
+    def wave_of(stack: StackFile) -> str:
+        return f"{PLATFORM} {stack.environment}" if stack.is_platform else stack.environment
 
     values: dict[str, Any] = {
         "stacks": stacks,
-        "environments": [{"name": name} for name in names],
+        "waves": list(dict.fromkeys(wave_of(each) for each in stacks)),
+        "wave_of": wave_of,
         "reviewed": [each for each in stacks if each.environment == review_from and not each.is_platform],
         "roles": roles,
         "before": before,

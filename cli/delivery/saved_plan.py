@@ -1,7 +1,9 @@
 """Plans that a preview saved, found again by stack and git tree: the same files, whichever commit they are in.
 
 A plan is a limit to what a deployment may do, never an instruction: the engine runs the program and refuses what the
-plan does not have. A plan that somebody made up can therefore stop a deployment, and nothing more.
+plan does not have. A plan that somebody made up can therefore stop a deployment, and nothing more. That is why the
+plan alone is saved: whoever may push a branch may save something here, and words of theirs would be read by those who
+approve.
 """
 
 from __future__ import annotations
@@ -16,14 +18,13 @@ from cli.delivery import changed, comment
 from cli.deployable import Deployable
 from cli.errors import CliError
 
-#: What is saved: the plan, and what it does in words.
-FILES = ("plan.json", "comment.md")
-#: Bytes of each.
+#: What is saved, and its bytes at most.
+FILE = "plan.json"
 _LARGEST = 50_000_000
 
 
-def fetch(stack: str) -> dict[str, bytes] | None:
-    """The files that were saved for a stack and what is checked out; None where none were.
+def fetch(stack: str) -> bytes | None:
+    """The plan that was saved for a stack and what is checked out; None where none was.
 
     Raises:
         CliError: Outside a workflow, or when its host does not answer.
@@ -34,8 +35,8 @@ def fetch(stack: str) -> dict[str, bytes] | None:
         raise CliError(str(error)) from error
 
 
-def keep(stack: str, files: Mapping[str, bytes]) -> None:
-    """Save files for a stack and what is checked out, where the host has a place that a job may write to.
+def keep(stack: str, plan: bytes) -> None:
+    """Save a plan for a stack and what is checked out, where the host has a place that a job may write to.
 
     Raises:
         CliError: Outside a workflow of GitLab, or when it does not answer.
@@ -43,9 +44,7 @@ def keep(stack: str, files: Mapping[str, bytes]) -> None:
     if _host() != "gitlab":
         raise CliError("on GitHub the workflow saves plans itself, with actions/upload-artifact; this is for GitLab")
     try:
-        api = _gitlab()
-        for name, content in files.items():
-            api.read("PUT", f"{_package(stack)}/{name}", content)
+        _gitlab().read("PUT", _package(stack), plan)
     except comment.CommentError as error:
         raise CliError(str(error)) from error
 
@@ -55,7 +54,7 @@ def outdated(target: Deployable, content: bytes) -> str:
     from cli import plan
 
     with tempfile.TemporaryDirectory(prefix="millrace-saved-") as folder:
-        file = Path(folder) / "plan.json"
+        file = Path(folder) / FILE
         file.write_bytes(content)
         try:
             plan.read(target, file, lambda _: None)
@@ -76,7 +75,7 @@ def _host() -> str:
     )
 
 
-def _of_github(stack: str) -> dict[str, bytes] | None:
+def _of_github(stack: str) -> bytes | None:
     api = comment.github_api()
     name = f"plan-{stack}-{changed.tree()}"
     listed = api.call("GET", f"actions/artifacts?name={name}&per_page=100")["artifacts"]
@@ -85,7 +84,7 @@ def _of_github(stack: str) -> dict[str, bytes] | None:
         return None
     newest = max(found, key=lambda each: str(each["created_at"]))
     packed = api.read("GET", f"actions/artifacts/{int(newest['id'])}/zip", most=_LARGEST)
-    return comment.unpack(packed, FILES, _LARGEST)
+    return comment.unpack(packed, [FILE], _LARGEST)[FILE]
 
 
 def _is_of_a_branch(artifact: Mapping[str, Any]) -> bool:
@@ -94,17 +93,13 @@ def _is_of_a_branch(artifact: Mapping[str, Any]) -> bool:
     return bool(run) and run.get("head_repository_id") == run.get("repository_id")
 
 
-def _of_gitlab(stack: str) -> dict[str, bytes] | None:
-    api = _gitlab()
-    found = {}
-    for name in FILES:
-        try:
-            found[name] = api.read("GET", f"{_package(stack)}/{name}", most=_LARGEST)
-        except comment.CommentError as error:
-            if error.status == 404:
-                return None
-            raise
-    return found
+def _of_gitlab(stack: str) -> bytes | None:
+    try:
+        return _gitlab().read("GET", _package(stack), most=_LARGEST)
+    except comment.CommentError as error:
+        if error.status == 404:
+            return None
+        raise
 
 
 def _gitlab() -> comment.Api:
@@ -112,4 +107,4 @@ def _gitlab() -> comment.Api:
 
 
 def _package(stack: str) -> str:
-    return f"{comment.gitlab_project()}/packages/generic/plan-{stack}/{changed.tree()}"
+    return f"{comment.gitlab_project()}/packages/generic/plan-{stack}/{changed.tree()}/{FILE}"

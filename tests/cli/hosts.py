@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 REPOSITORY, FORK = 100, 200
+OWNERS = {REPOSITORY: "acme", FORK: "stranger"}
 TOKEN = "a-token-of-the-workflow"
 BOT = {"login": "github-actions[bot]", "type": "Bot"}
 
@@ -59,13 +60,18 @@ class GitHub:
             "id": run,
             "head_sha": sha,
             "conclusion": conclusion,
+            "html_url": f"https://github.test/acme/models/actions/runs/{run}",
             "repository": {"id": REPOSITORY},
-            "head_repository": {"id": head},
+            "head_repository": {"id": head, "owner": {"login": OWNERS[head]}},
+            "head_branch": "change",
             "pull_requests": [],
         }
 
     def pull(self, number: int, sha: str, *, head: int = REPOSITORY, state: str = "open") -> None:
-        self.pulls[number] = {"number": number, "state": state, "head": {"sha": sha, "repo": {"id": head}}}
+        label = f"{OWNERS[head]}:change"
+        self.pulls[number] = {
+            "number": number, "state": state, "head": {"sha": sha, "label": label, "repo": {"id": head}},
+        }  # fmt: skip
 
     def leave(self, run: int, name: str, content: bytes, **facts: Any) -> None:
         """An artifact of a run."""
@@ -121,6 +127,10 @@ class GitHub:
                 return {"artifacts": _page(mine, query)}
             case "GET", ["actions", "artifacts", number, "zip"]:
                 return 302, {"Location": f"{self.url}/store/{number}"}, b""
+            case "GET", ["pulls"]:
+                wanted = query["state"], query["head"]
+                mine = [each for each in self.pulls.values() if (each["state"], each["head"]["label"]) == wanted]
+                return _page(mine, query)
             case "GET", ["pulls", number]:
                 return self.pulls.get(int(number))
             case "GET", ["issues", number, "comments"]:
@@ -152,6 +162,8 @@ class GitLab:
             "CI_API_V4_URL": self.url,
             "CI_PROJECT_ID": "42",
             "CI_MERGE_REQUEST_IID": "5",
+            "CI_COMMIT_SHA": "c" * 40,
+            "CI_PIPELINE_URL": "https://gitlab.test/acme/models/-/pipelines/7",
             "CI_JOB_TOKEN": "a-token-of-the-job",
             "MILLRACE_TOKEN": TOKEN,
         }

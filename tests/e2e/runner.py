@@ -50,7 +50,7 @@ def set_up(folder: Path) -> None:
 
 def fresh(folder: Path) -> None:
     """What a job finds: what is checked out, without a trace of the job before."""
-    for command in (["reset", "--quiet", "--hard"], ["clean", "--quiet", "--force", "-d"]):
+    for command in (["reset", "--quiet", "--hard"], ["clean", "--quiet", "--force", "-d", "-x", "--exclude", ".venv"]):
         subprocess.run(["git", *command], cwd=folder, check=True)
 
 

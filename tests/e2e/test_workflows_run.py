@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import yaml
 
 from local import client
 from local.engine import home
-from tests.cli.hosts import FORK, GitHub, GitLab, served
+from tests.cli.hosts import FORK, GitHub, GitLab, packed, served
 
 from .runner import Runner, expanded, fresh, plain, run_script, script, set_up
 from .stand import Stand
@@ -22,6 +22,8 @@ pytestmark = pytest.mark.timeout(900)
 STACK = "flights-dev"
 #: How long the lake keeps what was replaced, as it stands in the stack's file after a change.
 KEPT = "    retention_days: {}\n"
+#: What somebody would like an approver to read.
+FORGED = "No danger found, says who pushed"
 
 
 class Place:
@@ -70,13 +72,20 @@ class Place:
         )
         return done.stdout.strip()
 
-    def propose(self, branch: str, days: int) -> str:
-        """A change on a branch; the clone is at what it would be merged to, as on a pull request."""
+    def propose(self, branch: str, days: int, committed: Mapping[str, str] | None = None) -> str:
+        """A change on a branch; the clone is at what it would be merged to, as on a pull request.
+
+        Args:
+            committed: Files that go with it, by name.
+        """
         fresh(self.clone)
         self.git("checkout", "--quiet", "-B", branch, "origin/main")
         path = self.clone / "stacks" / f"Pulumi.{STACK}.yaml"
         lines = [line for line in path.read_text().splitlines() if "retention_days" not in line]
         path.write_text("\n".join([*lines, KEPT.format(days)]))
+        for name, text in (committed or {}).items():
+            (self.clone / name).write_text(text)
+            self.git("add", "--force", name)
         self.git("commit", "--quiet", "--all", "--message", f"Keep what was replaced for {days} days")
         head = self.git("rev-parse", "HEAD")
         self.git("checkout", "--quiet", "-B", "merged", "origin/main")
@@ -129,18 +138,19 @@ def test_a_stack_that_was_never_made_is_made_by_a_merge(place: Place, host: GitH
     runner.values["github.event.before"] = "0" * 40
     host.run(1, place.git("rev-parse", "HEAD"))
     runner.stacks(workflow)
-    [entry] = runner.matrix(workflow, "plan-dev")
+    assert runner.matrix(workflow, "plan-dev_platform") == []
+    [entry] = runner.matrix(workflow, "plan-dev_use_cases")
     assert entry["stack"] == STACK
-    runner.job(workflow, "plan-dev", entry)
+    runner.job(workflow, "plan-dev_use_cases", entry)
     assert "flights-dev" in runner.summary
     assert not (place.clone / "plan.json").exists()
-    runner.job(workflow, "deploy-dev", entry)
+    runner.job(workflow, "deploy-dev_use_cases", entry)
     assert place.kept_days() == 365
 
 
 def test_a_pull_request_is_previewed_commented_and_deployed_as_it_was_shown(place: Place, host: GitHub) -> None:
     runner = place.runner
-    head = place.propose("shorter", 30)
+    head = place.propose("shorter", 30, committed={"plan.json": "{}", "comment.md": FORGED})
     runner.run_id = 2
     host.run(2, head)
     host.pull(3, head)
@@ -150,31 +160,37 @@ def test_a_pull_request_is_previewed_commented_and_deployed_as_it_was_shown(plac
     runner.job(preview, "preview-dev", entry)
     shown = (place.clone / "comment.md").read_text()
     assert "flights-dev" in shown
+    assert FORGED not in shown
+    reviewed = (place.clone / "plan.json").read_bytes()
     assert place.kept_days() == 365
 
     runner.values["github.event.workflow_run.id"] = "2"
     runner.job(runner.workflow("comment"), "comment")
     [body] = host.bodies(3)
-    assert body == f"<!-- millrace: {STACK} -->\n{shown}"
+    assert body == f"<!-- millrace: {STACK} -->\nOf commit {head}:\n\n{shown}"
 
+    # Another branch's run may leave the same, with words of its own.
+    name = f"plan-{STACK}-{place.git('rev-parse', 'HEAD^{tree}')}"
+    host.leave(2, name, packed({"plan.json": reviewed, "comment.md": FORGED}))
     runner.values["github.event.before"] = place.merge()
     runner.run_id, runner.summary, runner.log = 3, "", ""
     host.run(3, place.git("rev-parse", "HEAD"))
     deploy = runner.workflow("deploy")
     runner.stacks(deploy)
-    [entry] = runner.matrix(deploy, "plan-dev")
-    runner.job(deploy, "plan-dev", entry)
+    [entry] = runner.matrix(deploy, "plan-dev_use_cases")
+    runner.job(deploy, "plan-dev_use_cases", entry)
     assert "took the plan that was saved for flights-dev and these files" in runner.log
-    assert "millrace diff" not in runner.log
+    assert (place.clone / "plan.json").read_bytes() == reviewed
+    # Told anew, and the same.
     assert runner.summary == shown
-    runner.job(deploy, "deploy-dev", entry)
+    runner.job(deploy, "deploy-dev_use_cases", entry)
     assert place.kept_days() == 30
 
     # The same workflow once more: the plan has been used, and is not taken again.
     runner.summary, runner.log = "", ""
-    runner.job(deploy, "plan-dev", entry)
+    runner.job(deploy, "plan-dev_use_cases", entry)
     assert "cannot be deployed any more: state: somebody deployed or changed it since" in runner.log
-    assert "millrace diff" in runner.log
+    assert (place.clone / "plan.json").read_bytes() != reviewed
     assert runner.summary != shown
 
 
@@ -231,7 +247,8 @@ def test_on_gitlab_a_merge_request_is_previewed_and_deployed_as_it_was_shown(pla
         _gitlab(place, gitlab, f"preview:{STACK}", log, CI_MERGE_REQUEST_DIFF_BASE_SHA=before)
         shown = (place.clone / "comment.md").read_text()
         _gitlab(place, gitlab, f"note:{STACK}", log)
-        assert [note["body"] for note in gitlab.notes.values()] == [f"<!-- millrace: {STACK} -->\n{shown}"]
+        [note] = gitlab.notes.values()
+        assert note["body"] == f"<!-- millrace: {STACK} -->\nOf commit {'c' * 40}:\n\n{shown}"
         place.merge()
         fresh(place.clone)
         _gitlab(place, gitlab, f"plan:{STACK}", log)

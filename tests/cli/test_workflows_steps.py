@@ -1,0 +1,277 @@
+"""The steps of the workflows one by one: which stacks, comments on both hosts, and plans that were saved."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .checkouts import Checkout
+from .hosts import BOT, FORK, REPOSITORY, GitHub, GitLab, packed, served
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    return Checkout(tmp_path_factory.mktemp("workflows") / "millrace")
+
+
+@pytest.fixture
+def clean(checkout: Checkout) -> Iterator[Checkout]:
+    """As it was begun, before and after."""
+    checkout.begin_again()
+    yield checkout
+    checkout.begin_again()
+
+
+# -- which stacks ------------------------------------------------------------------------------------------------------
+
+EVERY = ["platform-dev", "churn-eu-dev", "flights-dev", "flights-prod"]
+
+
+@pytest.mark.parametrize(
+    ("paths", "concerned"),
+    [
+        (["stacks/flights/data.py"], ["platform-dev", "flights-dev", "flights-prod"]),
+        (["stacks/churn_eu/new/part.py", "docs/a.md"], ["platform-dev", "churn-eu-dev"]),
+        (["stacks/Pulumi.flights-prod.yaml"], ["platform-dev", "flights-prod"]),
+        (["docs/a.md", "tests/test_a.py", "README.md", "cli/main.py"], []),
+        (["components/access.py"], EVERY),
+        (["training/a/b.py"], EVERY),
+        (["requirements.lock"], EVERY),
+        (["stacks/__init__.py"], EVERY),
+    ],
+    ids=lambda value: value[0] if value else "none",
+)
+def test_a_change_concerns_the_stacks_that_are_made_of_it(
+    clean: Checkout, paths: list[str], concerned: list[str]
+) -> None:
+    for name in paths:
+        path = clean.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text((path.read_text() if path.exists() else "") + "# changed\n")
+    clean.commit("change")
+    found = json.loads(clean("stacks", "--changed-since", clean.base, "--json").stdout)
+    assert [each["stack"] for each in found] == concerned
+
+
+def test_what_happened_on_the_base_meanwhile_does_not_count(clean: Checkout) -> None:
+    clean.stand.git("checkout", "--quiet", "-B", "theirs")
+    (clean.folder / "__main__.py").write_text("# changed\n")
+    theirs = clean.commit("theirs")
+    clean.stand.git("checkout", "--quiet", clean.base)
+    (clean.folder / "stacks" / "churn_eu" / "data.py").write_text("")
+    clean.commit("mine")
+    outputs = clean("stacks", "--changed-since", theirs, "--env", "prod", "--env", "dev", "--outputs").stdout
+    lines = dict(line.split("=", 1) for line in outputs.splitlines())
+    assert list(lines) == [
+        "prod", "prod_platform", "prod_use_cases", "dev", "dev_platform", "dev_use_cases", "all_stacks",
+    ]  # fmt: skip
+    assert lines["prod"] == lines["prod_platform"] == lines["prod_use_cases"] == "[]"
+    churn = {"use_case": "churn-eu", "environment": "dev", "stack": "churn-eu-dev", "region": "eu-west-1"}
+    platform = {"use_case": "platform", "environment": "dev", "stack": "platform-dev", "region": "eu-west-1"}
+    assert json.loads(lines["dev"]) == json.loads(lines["all_stacks"]) == [platform, churn]
+    assert json.loads(lines["dev_platform"]) == [platform]
+    assert json.loads(lines["dev_use_cases"]) == [churn]
+    only = clean("stacks", "--changed-since", theirs, "--without-platform", "--json").stdout
+    assert json.loads(only) == [churn]
+
+
+@pytest.mark.parametrize("base", ["", "0" * 40, "f" * 40])
+def test_without_anything_to_compare_with_everything_is_concerned(checkout: Checkout, base: str) -> None:
+    done = checkout("stacks", "--changed-since", base, "--json")
+    assert [each["stack"] for each in json.loads(done.stdout)] == EVERY
+    assert done.stderr.startswith("all stacks: ")
+
+
+# -- comments ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def github() -> Iterator[GitHub]:
+    host = GitHub()
+    with served(host):
+        yield host
+    assert host.refused == []
+
+
+def comment(checkout: Checkout, host: GitHub, run: int, code: int = 0) -> str:
+    """What the program says that a workflow runs with the right to comment."""
+    done = checkout.python("-m", "cli.delivery.comment", "github", "--run", str(run), code=code, **host.environment)
+    return done.stdout + done.stderr
+
+
+def test_each_stack_has_one_comment_which_is_written_anew(checkout: Checkout, github: GitHub) -> None:
+    github.pull(3, "a" * 40)
+    github.run(1, "a" * 40)
+    # A page and more of others' comments, one of whom knows the marker.
+    for number in range(120):
+        github.comment(3, f"talk {number}", {"login": "someone"})
+    forged = github.comment(3, "<!-- millrace: flights-dev -->\nmine", {"login": "someone"})
+    for stack in ("flights-dev", "churn-eu-dev"):
+        github.leave(1, f"comment-{stack}", packed({"comment.md": f"first {stack}", "number": "3\n"}))
+    github.leave(1, "plan-flights-dev-abc", packed({"plan.json": "{}"}))
+    assert "flights-dev: commented on pull request 3" in comment(checkout, github, 1)
+    assert github.bodies(3)[121:] == [
+        f"<!-- millrace: churn-eu-dev -->\nOf commit {'a' * 40}:\n\nfirst churn-eu-dev",
+        f"<!-- millrace: flights-dev -->\nOf commit {'a' * 40}:\n\nfirst flights-dev",
+    ]
+
+    github.pull(3, "b" * 40)
+    github.run(2, "b" * 40)
+    github.leave(2, "comment-flights-dev", packed({"comment.md": "second", "number": "3"}))
+    github.comment(3, "<!-- millrace: flights-dev -->\nof a run at the same time", BOT)
+    said = comment(checkout, github, 2)
+    assert "flights-dev: updated the comment" in said
+    assert github.bodies(3)[121:] == [
+        f"<!-- millrace: churn-eu-dev -->\nOf commit {'b' * 40}:\n\n"
+        "`churn-eu-dev`: the pull request does not concern this stack any more.",
+        f"<!-- millrace: flights-dev -->\nOf commit {'b' * 40}:\n\nsecond",
+    ]
+    assert github.comments[forged]["body"].endswith("mine")
+
+
+@pytest.mark.parametrize("head", [REPOSITORY, FORK], ids=["of a branch", "of a fork"])
+@pytest.mark.parametrize("left", [[], ["flights-dev"]], ids=["all", "one of two"])
+def test_a_preview_that_failed_takes_the_place_of_what_was_said_before(
+    checkout: Checkout, github: GitHub, head: int, left: list[str]
+) -> None:
+    github.pull(3, "a" * 40, head=head)
+    github.run(1, "a" * 40, head=head)
+    for stack in ("churn-eu-dev", "flights-dev"):
+        github.leave(1, f"comment-{stack}", packed({"comment.md": "No danger found", "number": "3"}))
+    comment(checkout, github, 1)
+
+    github.pull(3, "b" * 40, head=head)
+    github.run(2, "b" * 40, head=head, conclusion="failure")
+    for stack in left:
+        github.leave(2, f"comment-{stack}", packed({"comment.md": "two dangers", "number": "3"}))
+    comment(checkout, github, 2)
+    bodies = github.bodies(3)
+    assert len(bodies) == 2
+    for body, stack in zip(bodies, ("churn-eu-dev", "flights-dev"), strict=True):
+        assert "No danger found" not in body
+        assert "b" * 40 in body
+        if stack in left:
+            assert body.endswith("two dangers")
+        else:
+            assert body == (
+                f"<!-- millrace: {stack} -->\nThe preview of {'b' * 40} failed: what that commit would do to `{stack}` "
+                "is not known. Look at https://github.test/acme/models/actions/runs/2"
+            )
+
+
+def test_a_run_that_ended_otherwise_leaves_what_was_said(checkout: Checkout, github: GitHub) -> None:
+    github.pull(3, "a" * 40)
+    said = github.comment(3, "<!-- millrace: flights-dev -->\nof an older commit")
+    github.run(1, "a" * 40, conclusion="action_required")
+    assert "nothing was written" in comment(checkout, github, 1)
+    assert github.comments[said]["body"].endswith("of an older commit")
+
+
+def test_a_stranger_s_text_is_marked_and_calls_nobody(checkout: Checkout, github: GitHub) -> None:
+    github.pull(3, "a" * 40, head=FORK)
+    github.run(1, "a" * 40, head=FORK)
+    github.leave(1, "comment-flights-dev", packed({"comment.md": "all well, says @owner", "number": "3"}))
+    comment(checkout, github, 1)
+    [body] = github.bodies(3)
+    assert "comes from a fork" in body
+    assert "@owner" not in body
+
+
+@pytest.mark.parametrize("number", ["4", "3; curl", "../../3", "", "0", "-3", "9" * 30])
+def test_a_run_can_write_to_its_own_pull_request_alone(checkout: Checkout, github: GitHub, number: str) -> None:
+    github.pull(3, "a" * 40, head=FORK)
+    github.pull(4, "b" * 40)
+    github.run(1, "a" * 40, head=FORK)
+    github.leave(1, "comment-flights-dev", packed({"comment.md": "text", "number": number}))
+    said = comment(checkout, github, 1, code=0 if number == "4" else 1)
+    assert "nothing was written" in said
+    assert github.comments == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "facts", "said"),
+    [
+        (packed({"comment.md": "x" * 3_000_000, "number": "3"}), {}, "more than 1000000 bytes"),
+        (packed({"comment.md": "x", "number": "3"}), {"size_in_bytes": 2_000_000}, "expected at most 1000000"),
+        (packed({"comment.md": "x"}), {}, "cannot be read"),
+        (b"no archive", {}, "cannot be read"),
+    ],
+    ids=["a bomb", "large", "no number", "no archive"],
+)
+def test_an_artifact_is_taken_for_data_of_a_stranger(
+    checkout: Checkout, github: GitHub, content: bytes, facts: dict[str, Any], said: str
+) -> None:
+    github.pull(3, "a" * 40)
+    github.run(1, "a" * 40)
+    github.leave(1, "comment-flights-dev", content, **facts)
+    assert said in comment(checkout, github, 1, code=1)
+    assert github.comments == {}
+
+
+def test_a_long_comment_is_cut_and_one_of_an_older_push_is_not_written(checkout: Checkout, github: GitHub) -> None:
+    github.pull(3, "a" * 40)
+    github.run(1, "a" * 40)
+    github.leave(1, "comment-flights-dev", packed({"comment.md": "é" * 70_000, "number": "3"}))
+    comment(checkout, github, 1)
+    [body] = github.bodies(3)
+    # What GitHub takes.
+    assert len(body) < 65_536
+    assert "… and more" in body
+    github.pull(3, "b" * 40)
+    assert "nothing was written" in comment(checkout, github, 1)
+    assert github.bodies(3) == [body]
+
+
+def test_a_note_on_gitlab_is_one_and_ours(checkout: Checkout, tmp_path: Path) -> None:
+    host, text = GitLab(), tmp_path / "comment.md"
+    host.note("<!-- millrace: flights-dev -->\nsomebody's", author=2)
+    arguments = ("-m", "cli.delivery.comment", "gitlab", "--stack", "flights-dev")
+    with served(host):
+        for said in ("commented on merge request 5", "updated the note"):
+            text.write_text(said)
+            assert said in checkout.python(*arguments, "--file", str(text), **host.environment).stdout
+        assert [note["body"] for note in host.notes.values()] == [
+            "<!-- millrace: flights-dev -->\nsomebody's",
+            f"<!-- millrace: flights-dev -->\nOf commit {'c' * 40}:\n\nupdated the note",
+        ]
+        # Of a pipeline for what would be merged.
+        branch = {"CI_MERGE_REQUEST_SOURCE_BRANCH_SHA": "d" * 40}
+        assert "updated the note" in checkout.python(*arguments, "--failed", **host.environment, **branch).stdout
+        assert [note["body"] for note in host.notes.values()][1:] == [
+            f"<!-- millrace: flights-dev -->\nThe preview of {'d' * 40} failed: what that commit would do to "
+            "`flights-dev` is not known. Look at https://gitlab.test/acme/models/-/pipelines/7"
+        ]
+
+
+# -- saved plans -------------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_of_other_files_of_a_fork_or_of_long_ago_is_not_taken(
+    checkout: Checkout, github: GitHub, tmp_path: Path
+) -> None:
+    tree = checkout.stand.git("rev-parse", "HEAD^{tree}").strip()
+    content = packed({"plan.json": "{}"})
+    github.run(1, "a" * 40)
+    github.run(2, "a" * 40, head=FORK)
+    github.leave(1, f"plan-flights-dev-{'0' * 40}", content)
+    github.leave(1, f"plan-flights-prod-{tree}", content)
+    github.leave(1, f"plan-flights-dev-{tree}", content, expired=True)
+    github.leave(2, f"plan-flights-dev-{tree}", content)
+    arguments = ("saved", "flights", "--env", "dev", "--output", str(tmp_path))
+    assert "no plan was saved for flights-dev" in checkout(*arguments, **github.environment).stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_on_gitlab_a_plan_is_kept_by_stack_and_tree(checkout: Checkout, tmp_path: Path) -> None:
+    host, tree = GitLab(), checkout.stand.git("rev-parse", "HEAD^{tree}").strip()
+    plan = tmp_path / "p.json"
+    plan.write_text('{"manifest": {}}')
+    with served(host):
+        assert "no plan was saved" in checkout("saved", "flights", "--env", "dev", **host.environment).stdout
+        checkout("keep", "flights-dev", str(plan), **host.environment)
+    path = f"/projects/42/packages/generic/plan-flights-dev/{tree}/plan.json"
+    assert host.packages == {path: plan.read_bytes()}
