@@ -252,7 +252,10 @@ def _between(found: Mapping[str, Any], base: str) -> str:
         part = compared.get(side) or {}
         commit = str(part.get("commit") or "")[:10]
         sides.append(f"{part.get('revision')}" + (f" ({commit})" if commit else ""))
-    return f"What is declared in {sides[1]}, against {sides[0]}; the deployed stack may differ from it."
+    said = f"What is declared in {sides[1]}, against {sides[0]}; the deployed stack may differ from it."
+    if not (compared.get("base") or {}).get("found"):
+        said += " The base has no such stack, so all of it counts as new; whether it is deployed was not asked."
+    return said
 
 
 # -- what the registry and the lake say --------------------------------------------------------------------------------

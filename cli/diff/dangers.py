@@ -6,21 +6,27 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cli.diff import declared, easing, losses, model, openings, permissions, pipelines, traffic, watching
+from cli.diff import (
+    declared,
+    easing,
+    losses,
+    model,
+    openings,
+    permissions,
+    pipelines,
+    policies,
+    retention,
+    traffic,
+    watching,
+)
 from cli.diff.preview import Preview, Resource
 from cli.diff.values import Mark
 
-_BUCKETS = ("aws:s3/bucket:Bucket", "aws:s3/bucketV2:BucketV2")
-_LIFECYCLE = "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration"
 _ENCRYPTION = "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
 _BLOCK = "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock"
 
-#: Numbers that say how long something is kept: type → property, its unit.
-_KEPT = {
-    "aws:cloudwatch/logGroup:LogGroup": ("retentionInDays", "days"),
-    "aws:sqs/queue:Queue": ("messageRetentionSeconds", "seconds"),
-    "aws:kms/key:Key": ("deletionWindowInDays", "days before it is gone"),
-}
+_TRIGGERS = {watching.SCHEDULE: "schedule", watching.RULE: "rule", watching.TARGET: "target of the rule"}
+_UNBOUNDED = "All that its policies allow counts from then on, now and later."
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ def of(
     if preview.is_new:
         return []
     found = [*_lost(preview), *_unguarded(preview), *_kept_shorter(preview), *_watched_less(preview)]
-    found += [*_served_blindly(preview), *_weaker(preview), *_loosened(preview, use_cases), *_opened(granted)]
+    found += [*_served_blindly(preview), *_weaker(preview), *_loosened(preview, use_cases), *_opened(preview, granted)]
     return [asdict(danger) for danger in found]
 
 
@@ -110,7 +116,7 @@ def _unguarded(preview: Preview) -> Iterator[Danger]:
                 _change("protect"),
                 "Leave it protected, unless it is to be deleted on purpose.",
             )
-        if resource.type in _BUCKETS and _turned_on(resource, "forceDestroy"):
+        if resource.type in retention.BUCKETS and _turned_on(resource, "forceDestroy"):
             yield Danger(
                 "force-destroy",
                 "Lets the bucket be deleted with all that is in it",
@@ -131,50 +137,17 @@ def _turned_off(resource: Resource, key: str) -> bool:
 
 
 def _kept_shorter(preview: Preview) -> Iterator[Danger]:
-    for resource in preview.of(_LIFECYCLE):
-        if resource.new is None:
-            continue
-        before, after = _days(resource.before), _days(resource.new)
-        for what, days in sorted(after.items()):
-            if what in before and before[what] <= days:
-                continue
-            if resource.old is None or (what not in before and not what.endswith("expiration")):
-                continue
-            was = f"{before[what]:g} days" if what in before else "for ever"
-            yield _shorter(resource, "lifecycle rule", what, was, f"{days:g} days")
-    for token, (key, unit) in _KEPT.items():
-        for resource in preview.of(token):
-            old, new = resource.before.get(key), resource.after.get(key)
-            was_forever = resource.old is not None and not old and key == "retentionInDays"
-            if isinstance(new, int | float) and (was_forever or (isinstance(old, int | float) and 0 < new < old)):
-                was = "for ever" if was_forever else f"{old:g} {unit}"
-                yield _shorter(resource, resource.kind, key, was, f"{new:g} {unit}")
-
-
-def _shorter(resource: Resource, noun: str, what: str, was: str, now: str) -> Danger:
-    return Danger(
-        "kept-shorter",
-        f"Keeps data for a shorter time: {noun}",
-        _called(resource),
-        resource.type,
-        f"Kept {was} until now, from then on {now}: what is older is deleted soon after, and cannot be had back.",
-        _change(what),
-        "Keep the longer time, or copy what is older first.",
-    )
-
-
-def _days(inputs: Mapping[str, Any]) -> dict[str, float]:
-    """Rule and kind of expiry → days, of the rules that are on."""
-    found = {}
-    for place, rule in enumerate(inputs.get("rules") or []):
-        if rule.get("status") != "Enabled":
-            continue
-        name = str(rule.get("id", place))
-        for key, days in (("noncurrentVersionExpiration", "noncurrentDays"), ("expiration", "days")):
-            value = (rule.get(key) or {}).get(days)
-            if isinstance(value, int | float):
-                found[f"{name} {key}"] = float(value)
-    return found
+    for each in retention.shorter(preview):
+        yield Danger(
+            "kept-shorter",
+            f"Keeps data for a shorter time: {each.noun}",
+            _called(each.resource),
+            each.resource.type,
+            f"Kept {each.was} until now, from then on {each.now}: what is older is deleted soon after, and cannot be "
+            "had back.",
+            _change(each.what),
+            "Keep the longer time, or copy what is older first.",
+        )
 
 
 # -- what is watched less ----------------------------------------------------------------------------------------------
@@ -195,9 +168,9 @@ def _watched_less(preview: Preview) -> Iterator[Danger]:
                 f"It fires later, or for less: {words}.",
                 _change(field), "Say in the pull request why the old bound was wrong, or keep it.",
             )  # fmt: skip
-    for resource in preview.of(watching.SCHEDULE, watching.RULE):
-        if watching.is_off(resource):
-            noun = "schedule" if resource.type == watching.SCHEDULE else "rule"
+    for resource in preview.of(watching.SCHEDULE, watching.RULE, watching.TARGET):
+        if watching.is_off(resource) or watching.is_untargeted(resource, preview):
+            noun = _TRIGGERS[resource.type]
             gone = resource.new is None
             yield Danger(
                 "trigger-off", f"{'Removes' if gone else 'Turns off'} the {noun}",
@@ -277,6 +250,8 @@ def _weaker(preview: Preview) -> Iterator[Danger]:
         ("aws:sqs/queue:Queue", "sqsManagedSseEnabled", "Stops encrypting the queue", "Its messages lie in the clear."),
         ("aws:sns/topic:Topic", "kmsMasterKeyId", "Stops encrypting the topic", "Its messages lie in the clear."),
         (traffic.CONFIG, "kmsKeyArn", "Stops encrypting the endpoint's disks", "Their key is no longer the lake's."),
+        (policies.ROLE, "permissionsBoundary", "Takes away the boundary of the role", _UNBOUNDED),
+        (policies.USER, "permissionsBoundary", "Takes away the boundary of the user", _UNBOUNDED),
     ):
         for resource in preview.of(token):
             if _turned_off(resource, key):
@@ -371,7 +346,7 @@ def _loosened(preview: Preview, use_cases: tuple[declared.UseCase | None, declar
             "Keep `promotion: manual` where decisions are about people.",
         )  # fmt: skip
     yield from _declared_less(preview, use_cases)
-    if use_cases == (None, None):
+    if None in use_cases:
         for pipeline in preview.of(pipelines.PIPELINE):
             if pipelines.definition(pipeline.after) is None:
                 continue
@@ -436,10 +411,10 @@ def _promotion(preview: Preview, *, after: bool) -> set[str]:
     return found
 
 
-def _opened(granted: Iterable[Mapping[str, Any]]) -> Iterator[Danger]:
+def _opened(preview: Preview, granted: Iterable[Mapping[str, Any]]) -> Iterator[Danger]:
     """More than can be overseen to somebody, something to everybody, or to a service for anybody's sake."""
     for entry in granted:
-        for each in openings.of(entry):
+        for each in openings.of(entry, preview.account):
             yield Danger(
                 "opened", f"Allows {each.whom} to do {each.what}:", entry["name"], "", each.consequence,
                 _change("policy"), "Name the actions, the resources and who may.",

@@ -69,7 +69,7 @@ def of(preview: Preview, context: Context) -> dict[str, Any]:
         "verdict": DANGEROUS if found else CHANGES if resources else NOTHING,
         "new": preview.is_new,
         "counts": {name: counts[name] for name in ("create", "update", "replace", "delete") if counts[name]},
-        "unchanged": sum(each.operation == "same" and _is_real(each) for each in preview.resources)
+        "unchanged": sum(each.operation == "same" and each.is_real for each in preview.resources)
         if preview.is_complete
         else None,
         "dangers": found,
@@ -95,17 +95,11 @@ def _present(value: Any) -> Any:
     return None if value is differences.ABSENT else value
 
 
-def _is_real(resource: Resource) -> bool:
-    """Whether it is a thing at AWS: components, providers and the stack itself are the program's own."""
-    return resource.type.startswith("aws:")
-
-
 def _is_shown(resource: Resource) -> bool:
     if resource.operation == "same":
         # Only the engine's promise not to delete it changes.
-        return _is_real(resource) and resource.was_protected and not resource.is_protected
-    own = resource.type.startswith(("pulumi:", "millrace:"))
-    return not own
+        return resource.is_real and resource.was_protected and not resource.is_protected
+    return resource.is_real
 
 
 def _says_something(pipeline: Mapping[str, Any]) -> bool:

@@ -220,7 +220,7 @@ def of(resource: Resource) -> Loss | None:
 
     A type that this version knows nothing of counts as one that holds something.
     """
-    if not resource.type.startswith("aws:") or resource.type in _HARMLESS:
+    if not resource.is_real or resource.type in _HARMLESS:
         return None
     loss = _LOSSES.get(resource.type)
     if loss is None:

@@ -292,9 +292,9 @@ class _Say:
         """Roles and resources of which something is known."""
         return [each for each in permissions if each["gained"] or each["lost"]]
 
-    def unseen(self, permissions: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Policies of which nothing is known yet."""
-        return [note for each in permissions for note in each["unknown"]]
+    def unseen(self, permissions: Sequence[Mapping[str, Any]], part: str) -> list[str]:
+        """Policies of which nothing is known: yet (`unknown`), or here (`unread`)."""
+        return [name for each in permissions for name in each[part]]
 
     def untouched(self, document: Mapping[str, Any]) -> list[str]:
         """The parts of which there is nothing to say."""

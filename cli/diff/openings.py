@@ -49,8 +49,12 @@ class Opening:
     consequence: str
 
 
-def of(entry: Mapping[str, Any]) -> Iterator[Opening]:
-    """What is opened by what a role, a policy or a resource has gained."""
+def of(entry: Mapping[str, Any], own: str) -> Iterator[Opening]:
+    """What is opened by what a role, a policy or a resource has gained.
+
+    Args:
+        own: The stack's account; empty where it is not known.
+    """
     whom = f"{entry['of']} {entry['name']}"
     for each in entry["gained"]:
         if each["effect"] != "Allow":
@@ -62,7 +66,15 @@ def of(entry: Mapping[str, Any]) -> Iterator[Opening]:
                 "Anybody with an account at AWS may do it, and often anybody at all: no condition says who.",
             )
             continue
-        yield from _too_much(whom, each, is_role=entry["of"] in ("role", "policy"))
+        if strangers := sorted(_accounts(each) - {own}):
+            yield Opening(
+                f"account {', '.join(strangers)}", _named(each["actions"]),
+                f"It is not the stack's own, {own}: who may do it is decided there."
+                if own
+                else "The preview does not say whether it is the stack's own; of another one it is decided there.",
+            )  # fmt: skip
+            continue
+        yield from _too_much(whom, each, is_role=entry["of"] not in ("trust", "resource"))
 
 
 def _too_much(whom: str, gained: Mapping[str, Any], *, is_role: bool) -> Iterator[Opening]:
@@ -107,6 +119,14 @@ def _named(actions: list[str], most: int = 6) -> str:
 
 def _is_everybody(principal: str) -> bool:
     return principal == "*" or principal.startswith(_BUT)
+
+
+def _accounts(gained: Mapping[str, Any]) -> set[str]:
+    """The accounts whose people may; none where it is a service, whoever it acts for."""
+    if _is_everybody(gained["principal"]):
+        return set(re.findall(r"\b\d{12}\b", gained["condition"]))
+    found = re.fullmatch(r"(?:arn:[\w-]+:(?:iam|sts)::)?(\d{12})(?::.*)?", gained["principal"])
+    return {found[1]} if found else set()
 
 
 def _is_every(resource: str) -> bool:

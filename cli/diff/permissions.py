@@ -11,23 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cli.diff import openings
+from cli.diff import openings, policies
 from cli.diff.preview import Preview, Resource
 from cli.diff.values import Mark, document
-
-_ROLE, _POLICY, _ROLE_POLICY = "aws:iam/role:Role", "aws:iam/policy:Policy", "aws:iam/rolePolicy:RolePolicy"
-_ATTACHMENT = "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
-
-#: Policies that lie at a resource and say who may use it → the input that holds them.
-_AT_RESOURCES = {
-    "aws:s3/bucketPolicy:BucketPolicy": "policy",
-    "aws:sqs/queuePolicy:QueuePolicy": "policy",
-    "aws:sns/topicPolicy:TopicPolicy": "policy",
-    "aws:kms/keyPolicy:KeyPolicy": "policy",
-    "aws:kms/key:Key": "policy",
-    "aws:sagemaker/modelPackageGroupPolicy:ModelPackageGroupPolicy": "resourcePolicy",
-    "aws:ecr/repositoryPolicy:RepositoryPolicy": "policy",
-}
 
 
 @dataclass(frozen=True, order=True)
@@ -130,29 +116,31 @@ def compare(before: Iterable[Permission], after: Iterable[Permission]) -> tuple[
 
 def changes(preview: Preview) -> list[dict[str, Any]]:
     """Each role and resource whose permissions change, by name."""
-    names = {each.urn: each.name for each in preview.of(_ROLE)}
+    names = {each.urn: each.name for each in preview.of(policies.ROLE)}
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for resource in preview.resources:
-        for what, who, before, after in _policies(resource, names):
-            if resource.operation == "same":
-                continue
+        if resource.operation == "same":
+            continue
+        for what, who, before, after in policies.of(resource, names):
             entry = found.setdefault((what, who), _entry(what, who))
             _add(entry, before, after, resource)
     for entry in found.values():
         entry["gained"], entry["lost"] = _grouped(entry["gained"]), _grouped(entry["lost"])
-    changed = [each for each in found.values() if each["gained"] or each["lost"] or each["unknown"]]
+    changed = [each for each in found.values() if any(each[part] for part in ("gained", "lost", "unknown", "unread"))]
     return sorted(changed, key=lambda each: (each["of"], each["name"]))
 
 
 def _entry(what: str, who: str) -> dict[str, Any]:
-    return {"of": what, "name": who, "gained": [], "lost": [], "unguarded": [], "unknown": []}
+    return {"of": what, "name": who, "gained": [], "lost": [], "unguarded": [], "unknown": [], "unread": []}
 
 
 def _add(entry: dict[str, Any], before: Any, after: Any, resource: Resource) -> None:
     old = set() if before is None else of_policy(before)
     new = set() if after is None else of_policy(after)
     if old is None or new is None:
-        entry["unknown"].append(resource.name)
+        is_later = any(isinstance(each, Mark) for each in (before, after))
+        if (is_later or before != after) and resource.name not in (names := entry["unknown" if is_later else "unread"]):
+            names.append(resource.name)
         return
     gained, lost = compare(old, new)
     entry["gained"] += gained
@@ -170,49 +158,6 @@ def _unguarded(old: Iterable[Permission], gained: Iterable[Permission]) -> list[
             if openings.guards(other.condition) and replace(each, condition="").covers(replace(other, condition="")):
                 found.append({"action": each.action, "principal": each.principal, "condition": other.condition})
     return sorted(found, key=lambda one: (one["principal"], one["action"], one["condition"]))
-
-
-def _policies(resource: Resource, roles: Mapping[str, str]) -> Iterator[tuple[str, str, Any, Any]]:
-    """What a resource says of permissions: of what, of whom, document before and after."""
-    before, after = resource.before, resource.after
-    if resource.type == _ROLE:
-        yield "trust", resource.name, before.get("assumeRolePolicy"), after.get("assumeRolePolicy")
-        inline = [
-            {
-                str(each.get("name", place)): each.get("policy")
-                for place, each in enumerate(side.get("inlinePolicies") or [])
-            }
-            for side in (before, after)
-        ]
-        for name in sorted({*inline[0], *inline[1]}):
-            yield "role", resource.name, inline[0].get(name), inline[1].get(name)
-        yield "role", resource.name, _managed(before.get("managedPolicyArns")), _managed(after.get("managedPolicyArns"))
-    elif resource.type == _ROLE_POLICY:
-        yield "role", _role(resource, roles), before.get("policy"), after.get("policy")
-    elif resource.type == _POLICY:
-        yield "policy", resource.name, before.get("policy"), after.get("policy")
-    elif resource.type == _ATTACHMENT:
-        yield "role", _role(resource, roles), _managed(before.get("policyArn")), _managed(after.get("policyArn"))
-    elif key := _AT_RESOURCES.get(resource.type):
-        yield "resource", resource.name, before.get(key), after.get(key)
-
-
-def _managed(arns: Any) -> dict[str, Any] | None:
-    """A managed policy, of which the preview says the name only."""
-    given = [arns] if isinstance(arns, str) else arns
-    if not given:
-        return None
-    return {"Statement": [{"Effect": "Allow", "Action": [f"policy {arn}" for arn in given], "Resource": "as it says"}]}
-
-
-def _role(resource: Resource, roles: Mapping[str, str]) -> str:
-    """The name of the role that a policy belongs to."""
-    source = next((roles[urn] for urn in resource.sources.get("role", ()) if urn in roles), None)
-    if source:
-        return source
-    urns = resource.sources.get("role", ())
-    said = (resource.new or resource.old or {}).get("role")
-    return urns[0].rpartition("::")[2] if urns else resource.name if isinstance(said, Mark) or not said else str(said)
 
 
 def _grouped(permissions: list[Permission]) -> list[dict[str, Any]]:

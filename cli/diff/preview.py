@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -38,6 +39,9 @@ _OPERATIONS: dict[str, Operation] = {
 _ORDER = list(_OPERATIONS)
 
 _URN = re.compile(r"^urn:pulumi:(?P<stack>[^:]+)::(?P<project>[^:]+)::(?P<types>.+?)::(?P<name>.+)$", re.DOTALL)
+_STACK = "pulumi:pulumi:Stack"
+#: An account, where something says that it lies in it or is meant for it.
+_ACCOUNT = re.compile(r"\barn:[\w-]+:[\w-]*:[\w-]*:(\d{12}):|\bSourceAccount\W+(\d{12})\b")
 _COLOUR = re.compile(r"<\{%.*?%\}>|\x1b\[[0-9;]*m")
 _HOW = "make one with `pulumi preview --json`, or leave --preview out"
 
@@ -54,6 +58,7 @@ class Resource:
         changed: The properties that differ, as the provider says it.
         was_protected: Whether the engine refused to delete it.
         is_kept: Whether AWS keeps it when it leaves the stack.
+        is_component: Whether it is only the program's own and nothing that lies anywhere.
         sources: Property → URNs of the resources that it comes from.
     """
 
@@ -68,12 +73,18 @@ class Resource:
     was_protected: bool = False
     is_protected: bool = False
     is_kept: bool = False
+    is_component: bool = False
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
         """The last part of its type, e.g. `Key`."""
         return self.type.rpartition(":")[2]
+
+    @property
+    def is_real(self) -> bool:
+        """Whether it is a thing of its own; components, providers and the stack itself are the program's."""
+        return not self.is_component and not self.type.startswith(("pulumi:", "millrace:"))
 
     @property
     def before(self) -> Mapping[str, Any]:
@@ -90,6 +101,8 @@ class Preview:
 
     Attributes:
         region: Where the stack is; empty when the preview does not say.
+        account: Where most of what is deployed lies; empty when the preview does not say.
+        is_new: Whether nothing is deployed: the stack itself is created.
         is_complete: Whether it names what stays as it is, too.
         assets: URN → the files of a resource before and after: path and SHA-256.
     """
@@ -98,18 +111,14 @@ class Preview:
     region: str
     resources: tuple[Resource, ...]
     warnings: tuple[str, ...] = ()
+    account: str = ""
+    is_new: bool = False
     is_complete: bool = False
     assets: Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]] = field(default_factory=dict)
 
     def of(self, *types: str) -> list[Resource]:
         """The resources of these types, in the order of their names."""
         return [each for each in self.resources if each.type in types]
-
-    @property
-    def is_new(self) -> bool:
-        """Whether the stack was never deployed."""
-        mine = [each for each in self.resources if not each.type.startswith("pulumi:")]
-        return bool(mine) and all(each.operation == "create" for each in mine)
 
 
 def read(data: bytes, where: str) -> Preview:
@@ -175,13 +184,17 @@ def of(document: Mapping[str, Any], where: str) -> Preview:
     if len(stacks) > 1:
         raise CliError(f"{where} is of several stacks, {', '.join(sorted(stacks))}; expected one: {_HOW}")
     config = document.get("config")
+    is_created = any(each.type == _STACK and each.operation == "create" for each in resources)
     return Preview(
         stack=seen(next(iter(stacks), "")),
         region=str(config.get("aws:region", "")) if isinstance(config, Mapping) else "",
         resources=tuple(resources),
         warnings=tuple(warnings),
-        is_complete=any(each.operation == "same" and not each.type.startswith("pulumi:") for each in resources)
-        or all(each.operation == "create" for each in resources if not each.type.startswith("pulumi:")),
+        account=_account(grouped),
+        # A comparison of two revisions asks nobody what is deployed.
+        is_new=is_created and "compared" not in document,
+        is_complete=is_created
+        or any(each.operation == "same" and not each.type.startswith("pulumi:") for each in resources),
         assets=dict(_assets(grouped)),
     )
 
@@ -262,11 +275,25 @@ def _resource(urn: str, steps: Sequence[Mapping[str, Any]], renamed: Mapping[str
         was_protected=bool(old.get("protect")),
         is_protected=bool(new.get("protect")),
         is_kept=bool(old.get("retainOnDelete")),
+        is_component=(new or old).get("custom") is False,
         sources={
             str(key): tuple(str(each) for each in urns or ())
             for key, urns in ((new or old).get("propertyDependencies") or {}).items()
         },
     )
+
+
+def _account(grouped: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """The stack's own account, out of what is deployed: a change cannot claim another one."""
+    said = Counter(
+        found[1] or found[2]
+        for steps in grouped.values()
+        for step in steps
+        for found in _ACCOUNT.finditer(json.dumps(step.get("oldState")))
+    )
+    most = max(said.values(), default=0)
+    own = [account for account, count in said.items() if count == most]
+    return own[0] if len(own) == 1 else ""
 
 
 def _inputs(state: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cli.diff import differences
 from cli.diff.preview import Preview, Resource
-from cli.diff.values import document
+from cli.diff.values import Mark, document
 
 ALARM, COMPOSITE = "aws:cloudwatch/metricAlarm:MetricAlarm", "aws:cloudwatch/compositeAlarm:CompositeAlarm"
 SCHEDULE = "aws:scheduler/schedule:Schedule"
 RULE, TARGET = "aws:cloudwatch/eventRule:EventRule", "aws:cloudwatch/eventTarget:EventTarget"
 DASHBOARD = "aws:cloudwatch/dashboard:Dashboard"
 
+#: Operators of a direction: the second fires at the bound itself, too.
 _BELOW = ("LessThanThreshold", "LessThanOrEqualToThreshold")
 _ABOVE = ("GreaterThanThreshold", "GreaterThanOrEqualToThreshold")
 
@@ -21,12 +23,12 @@ _ABOVE = ("GreaterThanThreshold", "GreaterThanOrEqualToThreshold")
 _FIELDS = {
     ALARM: (
         "threshold", "comparisonOperator", "period", "evaluationPeriods", "datapointsToAlarm", "statistic",
-        "extendedStatistic", "metricName", "namespace", "dimensions", "treatMissingData", "actionsEnabled",
-        "alarmActions", "okActions",
+        "extendedStatistic", "metricName", "namespace", "dimensions", "metricQueries", "treatMissingData",
+        "actionsEnabled", "alarmActions", "okActions",
     ),
-    COMPOSITE: ("alarmRule", "actionsEnabled", "alarmActions", "okActions"),
+    COMPOSITE: ("alarmRule", "actionsEnabled", "actionsSuppressor", "alarmActions", "okActions"),
     SCHEDULE: ("scheduleExpression", "scheduleExpressionTimezone", "state", "startDate", "endDate"),
-    RULE: ("eventPattern", "scheduleExpression", "state"),
+    RULE: ("eventPattern", "scheduleExpression", "state", "isEnabled"),
     TARGET: ("arn", "sagemakerPipelineTarget", "input", "deadLetterConfig"),
     DASHBOARD: (),
 }  # fmt: skip
@@ -51,9 +53,10 @@ _NAMES = {
 def changes(preview: Preview) -> list[dict[str, Any]]:
     """Each alarm, schedule, rule and dashboard that changes."""
     found = []
+    # A rule that comes or goes is told with its target.
+    rules = {called(each) for each in preview.of(RULE) if each.operation in ("create", "delete")}
     for resource in preview.of(*_FIELDS):
-        # A rule is told with its target, unless the target alone is another one.
-        if resource.operation == "same" or (resource.type == TARGET and resource.operation in ("create", "delete")):
+        if resource.operation == "same" or (resource.type == TARGET and called(resource) in rules):
             continue
         fields = [{"path": each.path, "before": each.before, "after": each.after} for each in _differences(resource)]
         found.append(
@@ -121,21 +124,61 @@ def number(value: Any) -> str:
 
 def loosened(alarm: Resource) -> list[tuple[str, str]]:
     """How an alarm fires later or less often than before: the property and what about it."""
-    if alarm.type != ALARM or alarm.old is None or alarm.new is None:
+    if alarm.type not in (ALARM, COMPOSITE) or alarm.old is None or alarm.new is None:
         return []
-    return [*_later(alarm.old, alarm.new), *_quieter(alarm.old, alarm.new)]
+    return [
+        *_compared(alarm.old, alarm.new),
+        *_measured(alarm.old, alarm.new),
+        *_later(alarm.old, alarm.new),
+        *_quieter(alarm.old, alarm.new),
+        *_another(alarm.old, alarm.new),
+    ]
+
+
+def _compared(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    was, now = old.get("comparisonOperator"), new.get("comparisonOperator")
+    if was is None or now is None:
+        return
+    if was != now and (was, now) not in (_ABOVE, _BELOW):
+        yield "comparisonOperator", f"its comparison goes from {was} to {now}"
+        return
+    before, after = old.get("threshold"), new.get("threshold")
+    if not isinstance(before, int | float) or not isinstance(after, int | float):
+        return
+    if (now in _ABOVE and after > before) or (now in _BELOW and after < before):
+        yield "threshold", f"its threshold goes from {number(before)} to {number(after)}"
+
+
+def _measured(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    was, now = (side.get("extendedStatistic") or side.get("statistic") for side in (old, new))
+    if was is None or now is None or was == now:
+        return
+    before, after = _span(str(was)), _span(str(now))
+    if before is not None and after is not None:
+        operator = new.get("comparisonOperator")
+        if (operator in _ABOVE and after[0] >= before[1]) or (operator in _BELOW and after[1] <= before[0]):
+            return
+    field = "extendedStatistic" if new.get("extendedStatistic") else "statistic"
+    yield field, f"it measures {now} instead of {was}"
+
+
+def _span(statistic: str) -> tuple[float, float] | None:
+    """Between which percentiles a statistic lies; None for what is counted."""
+    found = re.fullmatch(r"p(\d+(?:\.\d+)?)", statistic)
+    if found:
+        return float(found[1]), float(found[1])
+    return {"Minimum": (0.0, 0.0), "Average": (0.0, 100.0), "Maximum": (100.0, 100.0)}.get(statistic)
 
 
 def _later(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    before, after = old.get("threshold"), new.get("threshold")
-    if isinstance(before, int | float) and isinstance(after, int | float):
-        operator = new.get("comparisonOperator")
-        if (operator in _ABOVE and after > before) or (operator in _BELOW and after < before):
-            yield "threshold", f"its threshold goes from {number(before)} to {number(after)}"
-    for field, words in (("evaluationPeriods", "periods"), ("datapointsToAlarm", "data points")):
+    for field, verb, words in (
+        ("period", "looks at", "seconds at once"),
+        ("evaluationPeriods", "waits for", "periods"),
+        ("datapointsToAlarm", "waits for", "data points"),
+    ):
         before, after = old.get(field), new.get(field)
         if isinstance(before, int | float) and isinstance(after, int | float) and after > before:
-            yield field, f"it waits for {number(after)} {words} instead of {number(before)}"
+            yield field, f"it {verb} {number(after)} {words} instead of {number(before)}"
 
 
 def _quieter(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -143,17 +186,56 @@ def _quieter(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[s
         yield "treatMissingData", "silence no longer counts as a failure"
     if old.get("actionsEnabled", True) is not False and new.get("actionsEnabled", True) is False:
         yield "actionsEnabled", "it no longer tells anybody"
-    elif old.get("alarmActions") and not new.get("alarmActions"):
+    else:
+        yield from _untold(old.get("alarmActions") or [], new.get("alarmActions") or [])
+    suppressor = new.get("actionsSuppressor")
+    if isinstance(suppressor, Mapping) and suppressor != old.get("actionsSuppressor"):
+        yield "actionsSuppressor", f"it tells nobody while {suppressor.get('alarm')} fires"
+
+
+def _untold(old: Any, new: Any) -> Iterator[tuple[str, str]]:
+    """Who is told no longer; what is only known after deployment may be any of them."""
+    if not isinstance(old, list) or not isinstance(new, list):
+        return
+    left = [str(each) for each in old if each not in new]
+    if old and not new:
         yield "alarmActions", "it no longer tells anybody"
-    for field in ("metricName", "namespace", "dimensions"):
+    elif len(left) > sum(isinstance(each, Mark) for each in new):
+        yield "alarmActions", f"it no longer tells {', '.join(left)}"
+
+
+def _another(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for field in ("metricName", "namespace", "dimensions", "metricQueries"):
         if old.get(field) != new.get(field):
             yield field, "it watches something else"
             return
+    was, now = str(old.get("alarmRule")), str(new.get("alarmRule"))
+    # One more alarm that is enough by itself only makes it fire more often.
+    only_more = "NOT" not in now.upper() and {*was.split(" OR ")} <= {*now.split(" OR ")}
+    if was != now and not only_more:
+        yield "alarmRule", "its rule is another one"
+
+
+# -- what starts no more -----------------------------------------------------------------------------------------------
 
 
 def is_off(resource: Resource) -> bool:
     """Whether a schedule or a rule that ran runs no more."""
     if resource.type not in (SCHEDULE, RULE) or resource.old is None:
         return False
-    ran = resource.old.get("state", "ENABLED") != "DISABLED"
-    return ran and (resource.new is None or resource.new.get("state", "ENABLED") == "DISABLED")
+    return _runs(resource.old) and (resource.new is None or not _runs(resource.new))
+
+
+def _runs(inputs: Mapping[str, Any]) -> bool:
+    return inputs.get("state", "ENABLED") != "DISABLED" and inputs.get("isEnabled") is not False
+
+
+def is_untargeted(target: Resource, preview: Preview) -> bool:
+    """Whether a rule that runs, and goes on to, starts this no more."""
+    if target.type != TARGET or target.operation != "delete":
+        return False
+    rule = next((each for each in preview.of(RULE) if called(each) == called(target)), None)
+    if rule is not None and not (_runs(rule.before) and rule.new is not None and _runs(rule.new)):
+        return False
+    others = [each.after for each in preview.of(TARGET) if each.new is not None]
+    return not any(all(each.get(key) == target.before.get(key) for key in ("rule", "arn")) for each in others)

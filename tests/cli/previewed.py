@@ -15,6 +15,8 @@ from cli.main import run
 from cli.prices import Prices
 
 PREVIEWS = Path(__file__).parent / "previews"
+#: Where the stack lies.
+ACCOUNT = "123456789012"
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 
 #: Types by the names that the tests use.
@@ -39,6 +41,7 @@ TYPES = {
     "Rule": "aws:cloudwatch/eventRule:EventRule",
     "Schedule": "aws:scheduler/schedule:Schedule",
     "Parameter": "aws:ssm/parameter:Parameter",
+    "Target": "aws:cloudwatch/eventTarget:EventTarget",
     "Topic": "aws:sns/topic:Topic",
     "Versioning": "aws:s3/bucketVersioning:BucketVersioning",
 }
@@ -73,7 +76,9 @@ def step(
 
 def whole(*steps: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     """A preview with these steps, and one resource that stays."""
-    stays = step("same", "Topic", "stays", {"name": "stays"}, {"name": "stays"})
+    arn = f"arn:aws:sns:eu-west-1:{ACCOUNT}:stays"
+    lies = {"id": arn, "outputs": {"arn": arn}}
+    stays = step("same", "Topic", "stays", {"name": "stays"}, {"name": "stays"}, before=lies, after=lies)
     return {"config": {"aws:region": "eu-west-1"}, "steps": [stays, *steps], "changeSummary": {"same": 1}, **more}
 
 

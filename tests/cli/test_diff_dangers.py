@@ -68,6 +68,23 @@ def test_a_type_that_nobody_knows_counts_as_one_that_holds_something() -> None:
     assert dangers(gone) == [("deleted", "orders")]
 
 
+@pytest.mark.parametrize(
+    ("kind", "custom", "is_danger"),
+    [
+        ("aws-native:kms:Key", True, True),
+        ("postgresql:index/database:Database", True, True),
+        ("pulumi:providers:aws", True, False),
+        ("millrace:index:DataLake", False, False),
+        # Somebody else's component: what it is made of is told by itself.
+        ("acme:index:Shop", False, False),
+    ],
+)
+def test_a_resource_of_another_provider_holds_something_too(kind: str, custom: bool, is_danger: bool) -> None:
+    gone = step("delete", kind, "it", {"name": "it"}, before={"custom": custom})
+
+    assert dangers(gone) == ([("deleted", "it")] if is_danger else [])
+
+
 def test_a_replacement_in_two_steps_is_one() -> None:
     """As `--show-replacement-steps` tells it."""
     old, new = {"featureGroupName": "weather", "description": "a"}, {"featureGroupName": "weather", "description": "b"}
@@ -117,96 +134,7 @@ def test_force_destroy_turned_on() -> None:
     assert turned(True, False) == turned(True, True) == []
 
 
-def lifecycle(days: int, status: str = "Enabled", **more: Any) -> dict[str, Any]:
-    rule = {"id": "expire", "status": status, "noncurrentVersionExpiration": {"noncurrentDays": days}, **more}
-    return {"bucket": "lake", "rules": [rule]}
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "kinds"),
-    [
-        (lifecycle(365), lifecycle(30), ["kept-shorter"]),
-        (lifecycle(30), lifecycle(365), []),
-        (lifecycle(30), lifecycle(30), []),
-        # Data themselves expire, where they were kept for ever.
-        (lifecycle(30), lifecycle(30, expiration={"days": 10}), ["kept-shorter"]),
-        (lifecycle(365), lifecycle(30, status="Disabled"), []),
-    ],
-)
-def test_data_that_are_kept_for_a_shorter_time(old: dict[str, Any], new: dict[str, Any], kinds: list[str]) -> None:
-    found = told(step("update", "Lifecycle", "l", old, new))["dangers"]
-
-    assert [each["kind"] for each in found] == kinds
-
-
-def test_logs_messages_and_keys_that_are_kept_for_a_shorter_time() -> None:
-    steps = [
-        step("update", "LogGroup", "a", {"retentionInDays": 0}, {"retentionInDays": 7}),
-        step("update", "LogGroup", "b", {"retentionInDays": 7}, {"retentionInDays": 30}),
-        step("update", "Queue", "c", {"messageRetentionSeconds": 9}, {"messageRetentionSeconds": 3}),
-        step("update", "Key", "d", {"deletionWindowInDays": 30}, {"deletionWindowInDays": 7}),
-    ]
-
-    assert dangers(*steps) == [("kept-shorter", name) for name in ("a", "c", "d")]
-
-
 # -- what is watched less ----------------------------------------------------------------------------------------------
-
-ABOVE = {
-    "name": "drift", "metricName": "psi_max", "comparisonOperator": "GreaterThanThreshold", "threshold": 0.25,
-    "evaluationPeriods": 1, "treatMissingData": "breaching", "alarmActions": ["topic"],
-}  # fmt: skip
-BELOW = {**ABOVE, "comparisonOperator": "LessThanThreshold"}
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "loosened"),
-    [
-        (ABOVE, {"threshold": 0.5}, True),
-        (ABOVE, {"threshold": 0.1}, False),
-        (BELOW, {"threshold": 0.1}, True),
-        (BELOW, {"threshold": 0.5}, False),
-        (ABOVE, {"evaluationPeriods": 3}, True),
-        (ABOVE, {"datapointsToAlarm": 1}, False),
-        (ABOVE, {"treatMissingData": "notBreaching"}, True),
-        ({**ABOVE, "treatMissingData": "missing"}, {"treatMissingData": "breaching"}, False),
-        (ABOVE, {"actionsEnabled": False}, True),
-        (ABOVE, {"alarmActions": []}, True),
-        (ABOVE, {"metricName": "psi_mean"}, True),
-        (ABOVE, {"alarmDescription": "Another."}, False),
-    ],
-)
-def test_an_alarm_that_fires_later_or_less_often(old: dict[str, Any], new: dict[str, Any], loosened: bool) -> None:
-    found = dangers(step("update", "Alarm", "a", old, {**old, **new}))
-
-    assert found == ([("alarm-loosened", "drift")] if loosened else [])
-
-
-def test_an_alarm_that_goes() -> None:
-    document = told(step("delete", "Alarm", "a", ABOVE))
-
-    assert [(each["kind"], each["name"]) for each in document["dangers"]] == [("alarm-removed", "drift")]
-    assert "psi_max > 0.25" in document["dangers"][0]["consequence"]
-    assert document["watching"][0]["operation"] == "delete"
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "is_danger"),
-    [
-        ({"state": "ENABLED"}, {"state": "DISABLED"}, True),
-        ({"state": "ENABLED"}, None, True),
-        ({"state": "DISABLED"}, None, False),
-        ({"state": "DISABLED"}, {"state": "ENABLED"}, False),
-        ({"state": "ENABLED", "scheduleExpression": "rate(1 hour)"}, {"scheduleExpression": "rate(1 day)"}, False),
-    ],
-)
-@pytest.mark.parametrize("kind", ["Schedule", "Rule"])
-def test_what_starts_nothing_any_more(
-    kind: str, old: dict[str, Any], new: dict[str, Any] | None, is_danger: bool
-) -> None:
-    found = dangers(step("update" if new else "delete", kind, "s", {"name": "monitor", **old}, new))
-
-    assert found == ([("trigger-off", "monitor")] if is_danger else [])
 
 
 def config(percent: int, enabled: bool = True) -> dict[str, Any]:
@@ -369,19 +297,25 @@ def test_models_that_serve_without_a_person() -> None:
     assert promoted("automatic", "manual") == promoted("manual", "manual") == []
 
 
-def test_a_metric_that_no_longer_judges_is_seen_in_the_pipeline() -> None:
-    def pipeline(*metrics: str) -> dict[str, Any]:
-        definitions = [{"Name": f"holdout_{metric}", "Regex": "x"} for metric in metrics]
-        arguments = {"AlgorithmSpecification": {"MetricDefinitions": definitions}}
-        steps = [{"Name": "Train", "Type": "Training", "Arguments": arguments}]
-        return {"pipelineName": "training", "pipelineDefinition": json.dumps({"Steps": steps})}
+def judging(code: str, *metrics: str) -> dict[str, Any]:
+    """A pipeline whose training measures these, with the code of this name."""
+    definitions = [{"Name": f"holdout_{metric}", "Regex": "x"} for metric in metrics]
+    arguments = {
+        "AlgorithmSpecification": {"MetricDefinitions": definitions}, "Source": f"s3://lake/code/{code}.pyz",
+    }  # fmt: skip
+    steps = [{"Name": "Train", "Type": "Training", "Arguments": arguments}]
+    return {"pipelineName": "training", "pipelineDefinition": json.dumps({"Steps": steps})}
 
-    found = told(step("update", "Pipeline", "p", pipeline("roc_auc", "ece"), pipeline("ece")))["dangers"]
+
+def test_a_metric_that_no_longer_judges_is_seen_in_the_pipeline() -> None:
+    both, one = judging("code", "roc_auc", "ece"), judging("code", "ece")
+
+    found = told(step("update", "Pipeline", "p", both, one))["dangers"]
 
     assert [(each["kind"], each["consequence"]) for each in found] == [
         ("gate-loosened", "Models are no longer judged by roc_auc.")
     ]
-    assert dangers(step("update", "Pipeline", "p", pipeline("ece"), pipeline("ece", "roc_auc"))) == []
+    assert dangers(step("update", "Pipeline", "p", one, both)) == []
 
 
 GATED: dict[str, Any] = {
@@ -574,6 +508,23 @@ def test_code_that_runs_now_is_fetched_from_the_lake(tmp_path: Path) -> None:
     found = document.of(preview.of(whole(changed), "preview"), context)
 
     assert [each["kind"] for each in found["dangers"]] == ["gate-loosened", "gate-loosened"]
+
+
+@pytest.mark.parametrize("unreadable", ["oldState", "newState"])
+def test_a_gate_that_goes_is_seen_where_only_one_of_the_bundles_can_be_read(tmp_path: Path, unreadable: str) -> None:
+    """As by a role for previews that may not use the lake's key."""
+    changed = uploaded(tmp_path, GATED, {**GATED, "gates": GATED["gates"][1:]})
+    bundles = {side: Path(changed[side]["inputs"]["source"]["path"]) for side in ("oldState", "newState")}
+    old, new = [judging(bundles[side].stem, *metrics) for side, metrics in (
+        ("oldState", ("ece", "roc_auc")), ("newState", ("ece",)),
+    )]  # fmt: skip
+    bundles[unreadable].unlink()
+    steps = [changed, step("update", "Pipeline", "p", old, new)]
+
+    found, text = told(*steps), comment(*steps)
+
+    assert [each["consequence"] for each in found["dangers"]] == ["Models are no longer judged by roc_auc."]
+    assert text.index("**The declaration could not be compared.**") < text.index("Look at this first")
 
 
 def test_features_that_go_are_a_danger_where_no_hook_refuses_them() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.cli.previewed import comment, dangers, step, told
+from tests.cli.previewed import ACCOUNT, comment, dangers, of, step, told, whole
 
-ACCOUNT = "123456789012"
+STRANGER = "999999999999"
 LAKE = "arn:aws:s3:::lake/*"
 TLS_ONLY = {
     "Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": ["arn:aws:s3:::lake", LAKE],
@@ -82,6 +82,55 @@ def test_a_key_that_its_own_account_may_use_is_not_open() -> None:
     mine = allow("kms:*", Principal={"AWS": f"arn:aws:iam::{ACCOUNT}:root"})
 
     assert dangers(step("update", "Key", "k", policy(), policy(mine))) == []
+
+
+@pytest.mark.parametrize(
+    "principal",
+    [STRANGER, f"arn:aws:iam::{STRANGER}:root", f"arn:aws:iam::{STRANGER}:role/x", f"arn:aws:sts::{STRANGER}:a/b/c"],
+)
+@pytest.mark.parametrize(
+    "kind", ["Role", "BucketPolicy", "Key", "aws:kms/grant:Grant", "aws:lambda/permission:Permission"]
+)
+def test_another_account(kind: str, principal: str) -> None:
+    def given(who: str) -> dict[str, Any]:
+        statement = allow("kms:Decrypt", Principal={"AWS": [f"arn:aws:iam::{ACCOUNT}:root", who]})
+        return {
+            "Role": {"assumeRolePolicy": policy({**statement, "Action": "sts:AssumeRole"})["policy"]},
+            "aws:kms/grant:Grant": {"granteePrincipal": who, "operations": ["Decrypt"], "keyId": "key"},
+            "aws:lambda/permission:Permission": {"principal": who, "action": "lambda:InvokeFunction"},
+        }.get(kind, policy(statement))
+
+    mine = given(f"arn:aws:iam::{ACCOUNT}:role/job")
+    [danger] = told(step("update", kind, "it", mine, given(principal)))["dangers"]
+
+    assert (danger["kind"], danger["name"]) == ("opened", "it")
+    assert danger["title"].startswith(f"Allows account {STRANGER} to do ")
+    assert dangers(step("update", kind, "it", given(principal), mine)) == []
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"StringEquals": {"aws:PrincipalAccount": STRANGER}},
+        {"StringEquals": {"kms:CallerAccount": [ACCOUNT, STRANGER]}},
+        {"ArnLike": {"aws:PrincipalArn": f"arn:aws:iam::{STRANGER}:role/*"}},
+    ],
+)
+def test_everybody_of_another_account(condition: dict[str, Any]) -> None:
+    theirs = allow("kms:Decrypt", Principal="*", Condition=condition)
+
+    [danger] = told(step("update", "Key", "k", policy(), policy(theirs)))["dangers"]
+
+    assert danger["title"] == f"Allows account {STRANGER} to do kms:Decrypt:"
+
+
+def test_an_account_is_told_where_the_preview_does_not_say_which_is_the_stacks_own() -> None:
+    made = step("create", "Key", "k", None, policy(allow("kms:*", Principal={"AWS": f"arn:aws:iam::{ACCOUNT}:root"})))
+
+    [danger] = of({**whole(), "steps": [made]})["dangers"]
+
+    assert danger["kind"] == "opened"
+    assert "does not say" in danger["consequence"]
 
 
 EVERYBODY = [
@@ -177,3 +226,50 @@ def test_a_condition_that_is_none_narrows_nothing(condition: Any) -> None:
 
     assert dangers(changed) == [("opened", "p")]
     assert "Allows everybody to do" in comment(changed)
+
+
+LAMBDA = {"action": "lambda:InvokeFunction", "function": "f", "principal": "*"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new", "is_danger"),
+    [
+        ("Queue", {}, policy(allow("sqs:SendMessage", Principal="*")), True),
+        ("Topic", {}, policy(allow("sns:Publish", Principal="*")), True),
+        ("Bucket", {}, policy(allow("s3:GetObject", LAKE, Principal="*")), True),
+        ("Bucket", {"acl": "private"}, {"acl": "public-read"}, True),
+        ("Bucket", {"acl": "public-read"}, {"acl": "private"}, False),
+        ("aws:s3/bucketAcl:BucketAcl", {}, {"acl": "public-read-write"}, True),
+        ("aws:s3/bucketAcl:BucketAcl", {}, {"acl": "log-delivery-write"}, False),
+        ("aws:lambda/permission:Permission", None, LAMBDA, True),
+        ("aws:lambda/permission:Permission", None, {**LAMBDA, "sourceAccount": ACCOUNT}, False),
+        ("aws:lambda/permission:Permission", None, {**LAMBDA, "principalOrgId": "o-1"}, False),
+        ("aws:iam/userPolicy:UserPolicy", {}, policy(allow("*")), True),
+        ("aws:iam/groupPolicy:GroupPolicy", {}, policy(allow("iam:*")), True),
+        # A type that nobody here knows.
+        ("aws:opensearch/domain:Domain", {}, {"accessPolicies": policy(allow("es:*", Principal="*"))["policy"]}, True),
+        ("aws-native:sqs:QueuePolicy", {}, {"policyDocument": {"Statement": allow("sqs:*", Principal="*")}}, True),
+    ],
+)
+def test_what_lies_in_other_inputs(kind: str, old: dict[str, Any] | None, new: dict[str, Any], is_danger: bool) -> None:
+    changed = step("update" if old is not None else "create", kind, "it", old, new)
+
+    assert dangers(changed) == ([("opened", "it")] if is_danger else [])
+    assert told(changed)["permissions"]
+
+
+def test_a_managed_policy_is_attached_to_many_at_once() -> None:
+    inputs = {"policyArn": "arn:aws:iam::aws:policy/AdministratorAccess", "roles": ["job"], "users": ["eve"]}
+
+    found = dangers(step("create", "aws:iam/policyAttachment:PolicyAttachment", "m", None, inputs))
+
+    assert found == [("opened", "job"), ("opened", "eve")]
+
+
+def test_a_boundary_that_is_taken_away() -> None:
+    bound = {"permissionsBoundary": f"arn:aws:iam::{ACCOUNT}:policy/boundary"}
+    taken = step("update", "Role", "job", bound, {})
+
+    assert dangers(taken) == [("weakened", "job")]
+    assert f"loses denies `all but what arn:aws:iam::{ACCOUNT}:policy/boundary allows`" in comment(taken)
+    assert dangers(step("update", "Role", "job", {}, bound)) == []

@@ -161,3 +161,32 @@ def test_actions_that_go_together_are_told_together() -> None:
     assert [(each["actions"], each["resources"]) for each in entry["gained"]] == [
         (["s3:GetObject", "s3:PutObject"], [LAKE]), (["s3:ListBucket"], [OTHER]),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new"),
+    [
+        ("aws:ram/principalAssociation:PrincipalAssociation", {"principal": "1"}, {"principal": "2"}),
+        ("aws:s3/bucketAcl:BucketAcl", {}, {"accessControlPolicy": {"grants": []}}),
+        ("acme:store:Box", {"policy": "mine alone"}, {"policy": "everybody"}),
+    ],
+)
+def test_what_may_be_permissions_and_cannot_be_read_is_said(
+    kind: str, old: dict[str, Any], new: dict[str, Any]
+) -> None:
+    text = comment(step("update", kind, "it", old, new))
+
+    assert "Cannot be read here, so look yourself at what `it` allows" in text
+    assert "permissions" not in text.partition("Not touched")[2]
+
+
+def test_what_is_called_so_and_is_no_permission_is_not_said() -> None:
+    rule = json.dumps({"rules": [{"rulePriority": 1}]})
+    images = step("update", "aws:ecr/lifecyclePolicy:LifecyclePolicy", "it", {"policy": "{}"}, {"policy": rule})
+
+    assert (
+        told(images, step("update", "acme:store:Box", "b", {"policy": "a", "n": 1}, {"policy": "a", "n": 2}))[
+            "permissions"
+        ]
+        == []
+    )

@@ -1,0 +1,109 @@
+"""How long data are kept, before and after: objects and their old versions, logs, messages, keys on their way out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cli.diff.preview import Preview, Resource
+
+BUCKETS = ("aws:s3/bucket:Bucket", "aws:s3/bucketV2:BucketV2")
+_LIFECYCLE = "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration"
+
+#: Numbers that say how long something is kept: type → property, its unit.
+_KEPT = {
+    "aws:cloudwatch/logGroup:LogGroup": ("retentionInDays", "days"),
+    "aws:sqs/queue:Queue": ("messageRetentionSeconds", "seconds"),
+    "aws:kms/key:Key": ("deletionWindowInDays", "days before it is gone"),
+}
+#: What of an object expires → where its days stand.
+_EXPIRIES = {"noncurrentVersionExpiration": "noncurrentDays", "expiration": "days"}
+
+
+@dataclass(frozen=True)
+class Shorter:
+    """Something that is kept for a shorter time.
+
+    Attributes:
+        noun: What holds or deletes it.
+        what: The property that says how long.
+    """
+
+    resource: Resource
+    noun: str
+    what: str
+    was: str
+    now: str
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """A rule that deletes objects, or their old versions.
+
+    Attributes:
+        only: What an object has to be, besides lying under the prefix.
+    """
+
+    name: str
+    expiry: str
+    prefix: str
+    only: frozenset[str]
+    days: float
+
+    def is_for_all_of(self, other: _Rule) -> bool:
+        """Whether it is for whatever the other is for."""
+        return self.expiry == other.expiry and other.prefix.startswith(self.prefix) and self.only <= other.only
+
+
+def shorter(preview: Preview) -> Iterator[Shorter]:
+    """All that is kept for a shorter time than before."""
+    for resource in preview.of(_LIFECYCLE):
+        if resource.old is not None or not _is_of_a_new_bucket(resource, preview):
+            yield from _expiring(resource)
+    for token, (key, unit) in _KEPT.items():
+        for resource in preview.of(token):
+            old, new = resource.before.get(key), resource.after.get(key)
+            was_forever = resource.old is not None and not old and key == "retentionInDays"
+            if isinstance(new, int | float) and (was_forever or (isinstance(old, int | float) and 0 < new < old)):
+                was = "for ever" if was_forever else f"{old:g} {unit}"
+                yield Shorter(resource, resource.kind, key, was, f"{new:g} {unit}")
+
+
+def _is_of_a_new_bucket(resource: Resource, preview: Preview) -> bool:
+    return any(
+        bucket.operation == "create"
+        and (bucket.urn in resource.sources.get("bucket", ()) or bucket.after.get("bucket") == resource.after["bucket"])
+        for bucket in preview.of(*BUCKETS)
+        if resource.after.get("bucket")
+    )
+
+
+def _expiring(resource: Resource) -> Iterator[Shorter]:
+    """Where no rule was for an object, it was kept for ever."""
+    before = list(_rules(resource.before))
+    for rule in sorted(_rules(resource.after), key=lambda each: (each.name, each.expiry)):
+        was = min((each.days for each in before if each.is_for_all_of(rule)), default=None)
+        if was is None or rule.days < was:
+            noun = f"lifecycle rule for {rule.prefix}" if rule.prefix else "lifecycle rule"
+            yield Shorter(resource, noun, f"{rule.name} {rule.expiry}", _days(was), _days(rule.days))
+
+
+def _days(number: float | None) -> str:
+    return "for ever" if number is None else f"{number:g} day{'' if number == 1 else 's'}"
+
+
+def _rules(inputs: Mapping[str, Any]) -> Iterator[_Rule]:
+    """The rules that are on."""
+    rules = inputs.get("rules")
+    for place, rule in enumerate(rules if isinstance(rules, list) else []):
+        if not isinstance(rule, Mapping) or rule.get("status") != "Enabled":
+            continue
+        given = rule.get("filter") or {}
+        scope = {**given, **(given.get("and") or {})}
+        only = frozenset(f"{key}={value}" for key, value in scope.items() if key not in ("prefix", "and") and value)
+        prefix = str(scope.get("prefix") or rule.get("prefix") or "")
+        for expiry, key in _EXPIRIES.items():
+            days = (rule.get(expiry) or {}).get(key)
+            if isinstance(days, int | float):
+                yield _Rule(str(rule.get("id", place)), expiry, prefix, only, float(days))

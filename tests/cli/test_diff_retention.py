@@ -1,0 +1,117 @@
+"""Data that are kept for a shorter time than before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.cli.previewed import UNKNOWN, dangers, step, told
+
+
+def lifecycle(days: int, status: str = "Enabled", **more: Any) -> dict[str, Any]:
+    rule = {"id": "expire", "status": status, "noncurrentVersionExpiration": {"noncurrentDays": days}, **more}
+    return {"bucket": "lake", "rules": [rule]}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kinds"),
+    [
+        (lifecycle(365), lifecycle(30), ["kept-shorter"]),
+        (lifecycle(30), lifecycle(365), []),
+        (lifecycle(30), lifecycle(30), []),
+        # Data themselves expire, where they were kept for ever.
+        (lifecycle(30), lifecycle(30, expiration={"days": 10}), ["kept-shorter"]),
+        (lifecycle(365), lifecycle(30, status="Disabled"), []),
+    ],
+)
+def test_data_that_are_kept_for_a_shorter_time(old: dict[str, Any], new: dict[str, Any], kinds: list[str]) -> None:
+    found = told(step("update", "Lifecycle", "l", old, new))["dangers"]
+
+    assert [each["kind"] for each in found] == kinds
+
+
+def test_logs_messages_and_keys_that_are_kept_for_a_shorter_time() -> None:
+    steps = [
+        step("update", "LogGroup", "a", {"retentionInDays": 0}, {"retentionInDays": 7}),
+        step("update", "LogGroup", "b", {"retentionInDays": 7}, {"retentionInDays": 30}),
+        step("update", "Queue", "c", {"messageRetentionSeconds": 9}, {"messageRetentionSeconds": 3}),
+        step("update", "Key", "d", {"deletionWindowInDays": 30}, {"deletionWindowInDays": 7}),
+    ]
+
+    assert dangers(*steps) == [("kept-shorter", name) for name in ("a", "c", "d")]
+
+
+# -- rule by rule ------------------------------------------------------------------------------------------------------
+
+
+def rules(*given: dict[str, Any]) -> dict[str, Any]:
+    return {"bucket": "lake", "rules": [{"id": f"r{n}", "status": "Enabled", **each} for n, each in enumerate(given)]}
+
+
+def old_versions(days: int, **scope: Any) -> dict[str, Any]:
+    return {"noncurrentVersionExpiration": {"noncurrentDays": days}, **scope}
+
+
+def objects(days: int, **scope: Any) -> dict[str, Any]:
+    return {"expiration": {"days": days}, **scope}
+
+
+def at(prefix: str) -> dict[str, Any]:
+    return {"filter": {"prefix": prefix}}
+
+
+TAGGED = {"filter": {"and": {"prefix": "a/", "tags": {"draft": "yes"}}}}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        # One more rule, and one under another name.
+        ([old_versions(365)], [old_versions(365), old_versions(1)], "Kept 365 days until now, from then on 1 day"),
+        ([old_versions(365)], [old_versions(30, id="new")], "Kept 365 days until now, from then on 30 days"),
+        ([old_versions(30)], [old_versions(365, id="new")], None),
+        ([], [old_versions(30)], "Kept for ever until now, from then on 30 days"),
+        # A wider filter.
+        ([objects(30, **at("quarantine/"))], [objects(30, **at(""))], "Kept for ever until now, from then on 30 days"),
+        ([objects(30, **at("quarantine/"))], [objects(30)], "Kept for ever until now, from then on 30 days"),
+        ([objects(30, **at("a/")), objects(90)], [objects(60, **at("a/")), objects(90)], None),
+        # A narrower one beside a wider one; the older form of a filter.
+        ([objects(30)], [objects(30), objects(7, prefix="a/")], "Kept 30 days until now, from then on 7 days"),
+        ([objects(30)], [objects(30), objects(90, **at("a/"))], None),
+        ([objects(30, **at("a/"))], [objects(30, prefix="a/")], None),
+        # A filter by more than the prefix.
+        ([objects(30, **TAGGED)], [objects(30, **at("a/"))], "Kept for ever until now, from then on 30 days"),
+        ([objects(30, **at("a/"))], [objects(30, **TAGGED)], None),
+        ([objects(30, **at("a/"))], [objects(7, **TAGGED)], "Kept 30 days until now, from then on 7 days"),
+        # Taken away.
+        ([objects(30), objects(7, **at("a/"))], [objects(30)], None),
+    ],
+)
+def test_how_long_data_are_kept_is_compared_by_what_a_rule_is_for(
+    old: list[dict[str, Any]], new: list[dict[str, Any]], said: str | None
+) -> None:
+    found = told(step("update", "Lifecycle", "l", rules(*old), rules(*new)))["dangers"]
+
+    assert [each["kind"] for each in found] == ([] if said is None else ["kept-shorter"])
+    assert said is None or found[0]["consequence"].startswith(f"{said}: ")
+
+
+def test_a_rule_for_a_part_of_the_bucket_says_for_which() -> None:
+    [danger] = told(step("update", "Lifecycle", "l", rules(), rules(objects(7, **at("runs/")))))["dangers"]
+
+    assert (danger["title"], danger["name"]) == ("Keeps data for a shorter time: lifecycle rule for runs/", "lake")
+
+
+def test_the_first_rules_of_a_bucket() -> None:
+    made = step("create", "Lifecycle", "l", None, rules(objects(7)))
+    bucket = step("create", "Bucket", "b", None, {"bucket": "lake"})
+    elsewhere = step("create", "Bucket", "c", None, {"bucket": "other"})
+    drawn = step(
+        "create", "Lifecycle", "l", None, {**rules(objects(7)), "bucket": UNKNOWN},
+        after={"propertyDependencies": {"bucket": [bucket["urn"]]}},
+    )  # fmt: skip
+
+    assert dangers(made) == dangers(made, elsewhere) == [("kept-shorter", "lake")]
+    # Nothing lies in it yet.
+    assert dangers(made, bucket) == dangers(drawn, bucket) == []

@@ -1,0 +1,183 @@
+"""Alarms, schedules and rules that watch or start less than before."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.cli.previewed import UNKNOWN, comment, dangers, step, told
+
+ABOVE = {
+    "name": "drift", "metricName": "psi_max", "comparisonOperator": "GreaterThanThreshold", "threshold": 0.25,
+    "evaluationPeriods": 1, "treatMissingData": "breaching", "alarmActions": ["topic"],
+}  # fmt: skip
+BELOW = {**ABOVE, "comparisonOperator": "LessThanThreshold"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "loosened"),
+    [
+        (ABOVE, {"threshold": 0.5}, True),
+        (ABOVE, {"threshold": 0.1}, False),
+        (BELOW, {"threshold": 0.1}, True),
+        (BELOW, {"threshold": 0.5}, False),
+        (ABOVE, {"evaluationPeriods": 3}, True),
+        (ABOVE, {"datapointsToAlarm": 1}, False),
+        (ABOVE, {"treatMissingData": "notBreaching"}, True),
+        ({**ABOVE, "treatMissingData": "missing"}, {"treatMissingData": "breaching"}, False),
+        (ABOVE, {"actionsEnabled": False}, True),
+        (ABOVE, {"alarmActions": []}, True),
+        (ABOVE, {"metricName": "psi_mean"}, True),
+        (ABOVE, {"alarmDescription": "Another."}, False),
+    ],
+)
+def test_an_alarm_that_fires_later_or_less_often(old: dict[str, Any], new: dict[str, Any], loosened: bool) -> None:
+    found = dangers(step("update", "Alarm", "a", old, {**old, **new}))
+
+    assert found == ([("alarm-loosened", "drift")] if loosened else [])
+
+
+def test_an_alarm_that_goes() -> None:
+    document = told(step("delete", "Alarm", "a", ABOVE))
+
+    assert [(each["kind"], each["name"]) for each in document["dangers"]] == [("alarm-removed", "drift")]
+    assert "psi_max > 0.25" in document["dangers"][0]["consequence"]
+    assert document["watching"][0]["operation"] == "delete"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "is_danger"),
+    [
+        ({"state": "ENABLED"}, {"state": "DISABLED"}, True),
+        ({"state": "ENABLED"}, None, True),
+        ({"state": "DISABLED"}, None, False),
+        ({"state": "DISABLED"}, {"state": "ENABLED"}, False),
+        ({"state": "ENABLED", "scheduleExpression": "rate(1 hour)"}, {"scheduleExpression": "rate(1 day)"}, False),
+    ],
+)
+@pytest.mark.parametrize("kind", ["Schedule", "Rule"])
+def test_what_starts_nothing_any_more(
+    kind: str, old: dict[str, Any], new: dict[str, Any] | None, is_danger: bool
+) -> None:
+    found = dangers(step("update" if new else "delete", kind, "s", {"name": "monitor", **old}, new))
+
+    assert found == ([("trigger-off", "monitor")] if is_danger else [])
+
+
+# -- alarms ------------------------------------------------------------------------------------------------------------
+
+
+def p(number: float) -> dict[str, Any]:
+    return {"statistic": None, "extendedStatistic": f"p{number:g}"}
+
+
+MAXIMUM, MINIMUM, AVERAGE, SUM = ({"statistic": each} for each in ("Maximum", "Minimum", "Average", "Sum"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ({**ABOVE, "period": 60}, {"period": 86_400}, "it looks at 86400 seconds at once instead of 60"),
+        ({**ABOVE, "period": 300}, {"period": 60}, None),
+        ({**ABOVE, **p(99)}, p(50), "it measures p50 instead of p99"),
+        ({**ABOVE, **p(50)}, p(99.9), None),
+        ({**BELOW, **p(1)}, p(50), "it measures p50 instead of p1"),
+        ({**BELOW, **p(50)}, p(1), None),
+        ({**ABOVE, **MAXIMUM}, MINIMUM, "it measures Minimum instead of Maximum"),
+        ({**ABOVE, **MINIMUM}, MAXIMUM, None),
+        ({**BELOW, **MAXIMUM}, MINIMUM, None),
+        ({**ABOVE, **MAXIMUM}, AVERAGE, "it measures Average instead of Maximum"),
+        ({**ABOVE, **AVERAGE}, MAXIMUM, None),
+        ({**ABOVE, **MAXIMUM}, p(99), "it measures p99 instead of Maximum"),
+        # How the two compare depends on the values.
+        ({**ABOVE, **AVERAGE}, p(90), "it measures p90 instead of Average"),
+        ({**ABOVE, **SUM}, AVERAGE, "it measures Average instead of Sum"),
+        (
+            ABOVE, {"comparisonOperator": "LessThanThreshold"},
+            "its comparison goes from GreaterThanThreshold to LessThanThreshold",
+        ),
+        (
+            {**ABOVE, "comparisonOperator": "GreaterThanOrEqualToThreshold"},
+            {"comparisonOperator": "GreaterThanThreshold"},
+            "its comparison goes from GreaterThanOrEqualToThreshold to GreaterThanThreshold",
+        ),
+        (ABOVE, {"comparisonOperator": "GreaterThanOrEqualToThreshold"}, None),
+        ({**ABOVE, "alarmActions": ["topic", "pager"]}, {"alarmActions": ["topic"]}, "it no longer tells pager"),
+        (ABOVE, {"alarmActions": ["pager", "topic"]}, None),
+        # The topic is made anew, which is told with the topic.
+        (ABOVE, {"alarmActions": [UNKNOWN]}, None),
+        ({**ABOVE, "metricQueries": [{"id": "a"}]}, {"metricQueries": [{"id": "b"}]}, "it watches something else"),
+    ],
+)  # fmt: skip
+def test_an_alarm_that_measures_or_tells_less(old: dict[str, Any], new: dict[str, Any], said: str | None) -> None:
+    found = told(step("update", "Alarm", "a", old, {**old, **new}))["dangers"]
+
+    assert [each["kind"] for each in found] == ([] if said is None else ["alarm-loosened"])
+    assert said is None or f"{said}." in found[0]["consequence"]
+
+
+EITHER = {"alarmName": "any", "alarmRule": "ALARM(a) OR ALARM(b)", "alarmActions": ["topic", "pager"]}
+
+
+@pytest.mark.parametrize(
+    ("new", "said"),
+    [
+        ({"actionsEnabled": False}, "it no longer tells anybody"),
+        ({"alarmActions": []}, "it no longer tells anybody"),
+        ({"alarmActions": ["topic"]}, "it no longer tells pager"),
+        ({"alarmRule": "ALARM(a)"}, "its rule is another one"),
+        ({"alarmRule": "ALARM(a) AND ALARM(b)"}, "its rule is another one"),
+        ({"alarmRule": "ALARM(b) OR ALARM(c) OR ALARM(a)"}, None),
+        ({"actionsSuppressor": {"alarm": "night"}}, "it tells nobody while night fires"),
+        ({"alarmDescription": "Another."}, None),
+    ],
+)
+def test_a_composite_alarm_that_tells_less(new: dict[str, Any], said: str | None) -> None:
+    found = told(step("update", "aws:cloudwatch/compositeAlarm:CompositeAlarm", "a", EITHER, {**EITHER, **new}))
+
+    assert [(each["kind"], each["name"]) for each in found["dangers"]] == (
+        [] if said is None else [("alarm-loosened", "any")]
+    )
+    assert said is None or f"{said}." in found["dangers"][0]["consequence"]
+
+
+# -- targets -----------------------------------------------------------------------------------------------------------
+
+RULE = {"name": "on-drift", "eventPattern": json.dumps({"source": ["aws.cloudwatch"]})}
+TARGET = {"rule": "on-drift", "arn": "pipeline"}
+
+
+def test_a_rule_whose_target_goes_starts_nothing() -> None:
+    gone = step("delete", "Target", "t", TARGET)
+
+    for steps in ([gone], [gone, step("same", "Rule", "r", RULE, RULE)]):
+        [danger] = told(*steps)["dangers"]
+        assert (danger["kind"], danger["name"]) == ("trigger-off", "on-drift")
+        assert danger["title"] == "Removes the target of the rule"
+        text = comment(*steps)
+        assert "Target of a rule `on-drift` goes" in text
+        assert "alarms, schedules and pipelines" not in text.partition("Not touched")[2]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        # It is told with its rule.
+        step("delete", "Rule", "r", {**RULE, "state": "DISABLED"}),
+        step("same", "Rule", "r", {**RULE, "state": "DISABLED"}, {**RULE, "state": "DISABLED"}),
+        # It only got another name in the program.
+        step("create", "Target", "u", None, TARGET),
+    ],
+    ids=["with its rule", "of a rule that was off", "under another name"],
+)
+def test_a_target_that_is_no_loss(other: dict[str, Any]) -> None:
+    assert dangers(step("delete", "Target", "t", TARGET), other) == []
+
+
+def test_a_rule_that_goes_with_its_target_is_told_once() -> None:
+    steps = [step("delete", "Target", "t", TARGET), step("delete", "Rule", "r", RULE)]
+
+    assert dangers(*steps) == [("trigger-off", "on-drift")]
+    assert [each["what"] for each in told(*steps)["watching"]] == ["rule"]
