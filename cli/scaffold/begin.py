@@ -153,14 +153,17 @@ def _timely(source: Source, made: Plan, stamps: sample.Array | None, stage: Stag
         assert feature.form
         if stamps is None:
             late[feature.column] = "a time says little without the event's time"
-        elif row := sample.later(source, feature.column, feature.form, stamps, stage.note):
-            late[feature.column] = f"row {row} holds a time after the event: not known yet"
+        elif said := sample.untimely(source, feature.column, feature.form, stamps, stage.note):
+            late[feature.column] = said
     return plan.without(made, late)
 
 
 def _roles(begun: _Begun, source: Source, columns: Mapping[str, Column], distinct: Mapping[str, float]) -> Roles:
     target, problem = _target(begun, columns)
     positive = _positive(begun, target) if problem == BINARY else None
+    negative = None
+    if positive is not None:
+        [negative] = [value for each in target.outcomes or {} if (value := str(each)) != positive]
     rest = {name: column for name, column in columns.items() if name != target.name}
     time, form = _event_time(begun, source, columns, rest)
     able = {name: share for name, share in distinct.items() if name not in (target.name, time)}
@@ -183,7 +186,7 @@ def _roles(begun: _Begun, source: Source, columns: Mapping[str, Column], distinc
                 raise click.UsageError(
                     f"{option} {name!r} is the target, the key or the event time; expected a feature"
                 )
-    return Roles(problem, target.name, positive, key, time, form)
+    return Roles(problem, target.name, positive, negative, key, time, form)
 
 
 def _target(begun: _Begun, columns: Mapping[str, Column]) -> tuple[Column, str]:

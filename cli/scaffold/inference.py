@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -29,8 +30,10 @@ _AMOUNTS = frozenset({"price", "sales", "revenue", "demand", "spend", "duration"
 _SAYINGS = frozenset({"flag", "value", "status", "indicator", "result", "class", "label"})
 _IDS = frozenset({"id", "key", "uuid", "guid", "number", "no", "nr", "ref"})
 _YES = ("yes", "true", "y", "t", "positive", "churned", "left", "fraud", "bad", "default", "late", "churn")
-#: A column that is called a key and repeats so few values has a mistake in it.
+#: A column that is called a key and repeats so few values, or says when but for so few rows, has a mistake in it.
 _NEARLY = 0.9
+#: What says when is there in this share of the rows at least; else it is of something that happens to some only.
+_MOSTLY = 0.5
 #: So many different values are listed.
 _FEW = 6
 #: With fewer different numbers a target may be classes as well as amounts.
@@ -190,31 +193,43 @@ def key(columns: Mapping[str, Column], distinct: Mapping[str, float]) -> Guess:
 
 def event_time(source: Source, columns: Mapping[str, Column]) -> Guess:
     """The column that says when a prediction is asked for."""
-    able = {name: each for name, each in columns.items() if each.likely_form and not each.missing}
+    found = {name: form for name, each in columns.items() if (form := each.likely_form)}
+    able = {name: form for name, form in found.items() if columns[name].share_missing <= 1 - _MOSTLY}
     if not able:
-        said = "no column holds times: rows are taken as arriving one after another, in file order"
-        likely = [
-            f"{each.name} may be {times.epoch(each.low, each.high)[0].text}: if it says when, --event-time {each.name}"
-            for each in columns.values()
-            if each.kind == "integer" and times.epoch(each.low, each.high)
-        ]
-        return Guess(NONE, "; ".join([said, *likely]))
-    if len(able) == 1:
-        name, column = next(iter(able.items()))
-        return Guess(name, f"the one column of times, {column.likely_form.text}", sure=True)  # type: ignore[union-attr]
-    first = next(source.batches(lambda _: None, list(able)))
-    latest = max(able, key=lambda name: _middle(first.column(name), able[name].likely_form))
-    return Guess(latest, f"the latest of {len(able)} columns of times: {', '.join(able)}")
+        return Guess(NONE, _no_time(columns, list(found)))
+    # One with many gaps only where there is no other: as the latest it would be of what came after the event.
+    whole = {name: form for name, form in able.items() if columns[name].share_missing <= 1 - _NEARLY} or able
+    first = next(source.batches(lambda _: None, list(whole)))
+    name = max(whole, key=lambda name: _middle(first.column(name), whole[name]))
+    told = f"the latest of {len(whole)} columns of times: {', '.join(whole)}"
+    if len(whole) == 1:
+        told = f"the one column of times{' in nearly every row' if len(able) > 1 else ''}, {able[name].text}"
+    gaps = columns[name].missing
+    if gaps:
+        told += f"; missing in {gaps:,} of {columns[name].rows:,} rows, but a prediction is asked for in all"
+    return Guess(name, told, sure=len(able) == 1 and not gaps)
 
 
-def _middle(values: Any, form: Form | None) -> int:
-    import numpy as np
+def _no_time(columns: Mapping[str, Column], found: list[str]) -> str:
+    """Why no column says when, with what may be of use."""
+    said = f"no column holds {'a time in most rows' if found else 'times'}"
+    gaps = [f"{name} is empty in {columns[name].missing:,} of {columns[name].rows:,}" for name in found]
+    likely = [
+        f"{each.name} may be {times.epoch(each.low, each.high)[0].text}: if it says when, --event-time {each.name}"
+        for each in columns.values()
+        if each.kind == "integer" and times.epoch(each.low, each.high)
+    ]
+    return "; ".join([f"{said}: rows are taken as arriving one after another, in file order", *gaps, *likely])
 
-    assert form is not None
-    try:
-        return int(np.median(times.parse(values, form).astype(np.int64)))
-    except ValueError:
-        return 0
+
+def _middle(values: Any, form: Form) -> int:
+    """The median of the times of a column."""
+    with suppress(ValueError):
+        return times.median(times.parse(values, form))
+    with suppress(ValueError):
+        # What is no time, here and there, has no say.
+        return times.median(times.parse(values.filter(times.matches(values, form)), form))
+    return 0
 
 
 def is_id(name: str) -> bool:

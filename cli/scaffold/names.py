@@ -50,7 +50,7 @@ def suggestion(name: str, use_cases: list[str], stacks: list[str]) -> str | None
     """A name near this one that would do."""
     slug = _slug(name)
     stem = next((slug.removesuffix(f"-{each}") for each in ENVIRONMENTS if slug.endswith(f"-{each}")), slug)
-    for candidate in (slug, stem, f"{stem[:22]}-model", f"{stem[:26]}-2"):
+    for candidate in (slug, stem, f"{stem[:22]}-model", f"{stem[:26]}-2", f"my-{stem[:25]}"):
         if candidate != name and not (
             _spelling(candidate) or _python(candidate) or _taken(candidate, use_cases, stacks) or _ending(candidate)
         ):
@@ -90,6 +90,8 @@ def _python(name: str) -> str | None:
         return f"is a Python keyword; stacks/{package} could not be imported"
     if name == PLATFORM:
         return "is the name of what the use cases of an environment share"
+    if name.startswith(f"{PLATFORM}-"):
+        return "begins like the stacks of what the use cases of an environment share"
     if package in sys.stdlib_module_names:
         return f"is also a module of Python's; stacks/{package} would be taken for it"
     found = importlib.util.find_spec(package)

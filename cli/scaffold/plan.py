@@ -12,11 +12,15 @@ from cli.scaffold import inference
 from cli.scaffold.inference import BINARY, NONE, is_id
 from cli.scaffold.profile import MANY, Column
 from cli.scaffold.times import Form
+from millrace import Monitoring
+from millrace.environment import RESERVED
 
 #: What a text column may hold at most to be a feature: with more it is free text, or names.
 CATEGORIES = 100
 #: Names that training keeps for itself.
 _TAKEN = frozenset({"fold", "score", "known_at", "instances", "p"})
+#: Days that the rows of a file without times are spread over, however many they are.
+SPREAD = 90
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 
@@ -45,6 +49,7 @@ class Roles:
     problem: str
     target: str
     positive: str | None
+    negative: str | None
     key: str
     event_time: str
     form: Form | None
@@ -65,6 +70,8 @@ class Plan:
     target_kind: str = "number"
     """`number`, `truth` or `text`, as the file has it."""
     positive: str | None = None
+    negative: str | None = None
+    """The two values of a binary target; None where they are 0 and 1 or truths already."""
     is_folded: bool = False
     """Whether the target's texts differ in case and outer spaces without meaning it."""
     form: Form | None = None
@@ -80,8 +87,6 @@ class Plan:
     """Of the file."""
     last: datetime | None = None
     """When the last row arrived, in a file without times."""
-    step_hours: int = 1
-    """Hours between two rows of such a file."""
     replay_from: datetime | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -101,11 +106,17 @@ class Plan:
     @property
     def variable(self) -> str:
         """The environment variable that names another file than the sample."""
-        return f"{self.package.upper()}_DATA"
+        name = f"{self.package.upper()}_DATA"
+        return f"DATA_OF_{self.package.upper()}" if name.startswith(RESERVED) else name
 
     @property
     def is_binary(self) -> bool:
         return self.problem == BINARY
+
+    @property
+    def stale_days(self) -> int:
+        """The monitor's window: training refuses data whose newest event is older."""
+        return self.window_days or Monitoring().window.days
 
     @property
     def times(self) -> list[Feature]:
@@ -132,15 +143,21 @@ def of(name: str, region: str, roles: Roles, columns: Mapping[str, Column], left
     for column in columns.values():
         if column.name in (roles.target, roles.key, roles.event_time) or column.name in out:
             continue
-        found = _feature(column, names[column.name])
+        found = _feature(column, names[column.name], roles.form)
         if isinstance(found, Feature):
             features.append(found)
         else:
             out[column.name] = found
     target = columns[roles.target]
-    kind = "truth" if target.kind == "truth" else "text" if target.type == "text" and roles.positive else "number"
+    kind = (
+        "truth"
+        if target.kind == "truth"
+        else "text"
+        if target.type == "text" and roles.positive is not None
+        else "number"
+    )
     read = [*(feature.column for feature in features), roles.target, roles.key, roles.event_time]
-    taken = set(names.values())
+    taken = names.values()
     return Plan(
         name=name,
         region=region,
@@ -155,6 +172,7 @@ def of(name: str, region: str, roles: Roles, columns: Mapping[str, Column], left
         },
         target_kind=kind,
         positive=roles.positive,
+        negative=roles.negative,
         is_folded=target.is_folded,
         form=roles.form,
         features=tuple(features),
@@ -181,22 +199,28 @@ def identifiers(columns: Iterable[str]) -> dict[str, str]:
         if not _IDENTIFIER.fullmatch(name):
             name = "_".join(inference.words(column)) or "column"
             name = (name if name[0].isalpha() else f"c_{name}")[:60].rstrip("_")
-        if name in _TAKEN:
+        if name.lower() in _TAKEN:
             name = f"{name}_value"
-        names[column] = _fresh(name, set(names.values()))
+        names[column] = _fresh(name, names.values())
     return names
 
 
-def _fresh(name: str, taken: set[str]) -> str:
+def _fresh(name: str, taken: Iterable[str]) -> str:
+    """The name, or it with a number where it is taken; a join tells no case apart."""
+    folded = {each.lower() for each in taken}
     count, found = 1, name
-    while found in taken:
+    while found.lower() in folded:
         count += 1
         found = f"{name}_{count}"
     return found
 
 
-def _feature(column: Column, name: str) -> Feature | str:
-    """The column as a feature, or why it is none."""
+def _feature(column: Column, name: str, event_form: Form | None) -> Feature | str:
+    """The column as a feature, or why it is none.
+
+    Args:
+        event_form: How the times of the events are written.
+    """
     kind = column.kind
     if kind == "empty":
         return "it is empty in every row"
@@ -212,7 +236,10 @@ def _feature(column: Column, name: str) -> Feature | str:
         values = tuple(sorted(str(value) for value in column.values or {}))
         return Feature(column.name, name, "text", values=values, share_missing=column.share_missing)
     if kind == "time" or (column.forms and column.forms[0].kind in ("seconds", "milliseconds")):
-        return Feature(column.name, name, "time", column.forms[0], share_missing=column.share_missing)
+        form = _form(column.forms, event_form)
+        if isinstance(form, str):
+            return form
+        return Feature(column.name, name, "time", form, share_missing=column.share_missing)
     return Feature(
         column.name,
         name,
@@ -220,6 +247,17 @@ def _feature(column: Column, name: str) -> Feature | str:
         low=None if kind == "truth" else column.low,
         share_missing=column.share_missing,
     )
+
+
+def _form(forms: list[Form], event_form: Form | None) -> Form | str:
+    """The one way in which times are written, or why it is not known: of two orders, that of the event's time."""
+    if len(forms) == 1:
+        return forms[0]
+    alike = [form for form in forms if event_form and form.order == event_form.order]
+    if len(alike) == 1:
+        return alike[0]
+    ways = " and ".join(form.format for form in forms)
+    return f"its dates can be read in {len(forms)} ways, {ways}: write them as 2024-05-01"
 
 
 def _no_category(column: Column) -> str:

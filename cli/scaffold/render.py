@@ -10,7 +10,7 @@ from cli import templates
 from cli.scaffold import literals
 from cli.scaffold.literals import number, text
 from cli.scaffold.names import ENVIRONMENTS
-from cli.scaffold.plan import Feature, Plan
+from cli.scaffold.plan import SPREAD, Feature, Plan
 from cli.scaffold.source import MISSING
 from millrace.names import Names
 
@@ -128,10 +128,11 @@ def _data(plan: Plan) -> str:
         file=literals.mapping(((text(column), kind) for column, kind in kinds.items()), 4),
         left_out=_left_out(plan),
         last=last,
-        step_hours=plan.step_hours,
+        spread=SPREAD,
+        stale_days=plan.stale_days,
         event_time_literal=text(plan.event_time),
         rows=literals.returned(((text(name), value) for name, value in rows), 4),
-        has_compute=any("pc." in line for _, line in rows) or "_times_as" in calls,
+        has_compute=not calls.isdisjoint({"_times_as", "_outcome"}),
         calls=calls,
         parse=", ".join(parse),
         convert=convert,
@@ -161,7 +162,7 @@ def _row_lines(plan: Plan) -> list[tuple[str, str]]:
     if plan.form:
         lines.append((plan.event_time, _time(plan.columns["event_time"], plan.form.kind, plan.form.format)))
     else:
-        lines.append((plan.event_time, "LAST - STEP * np.arange(table.num_rows)[::-1]"))
+        lines.append((plan.event_time, "_arrivals(table.num_rows)"))
     for feature in plan.features:
         column = text(feature.column)
         if feature.form:
@@ -171,10 +172,12 @@ def _row_lines(plan: Plan) -> list[tuple[str, str]]:
     target = f"table[{text(plan.columns['target'])}]"
     if plan.is_folded:
         target = f"pc.utf8_lower(pc.utf8_trim_whitespace({target}))"
-    if plan.positive is not None:
-        value = text(plan.positive) if plan.target_kind == "text" else number(float(plan.positive))
-        target = f"pc.equal({target}, {value})"
-    return [*lines, (plan.target, f"_numbers({target})")]
+    if plan.positive is None or plan.negative is None:
+        return [*lines, (plan.target, f"_numbers({target})")]
+    yes, no = (
+        text(each) if plan.target_kind == "text" else number(float(each)) for each in (plan.positive, plan.negative)
+    )
+    return [*lines, (plan.target, f"_outcome({text(plan.columns['target'])}, {target}, yes={yes}, no={no})")]
 
 
 def _time(column: str, kind: str, form: str) -> str:
@@ -266,6 +269,7 @@ def _stack(plan: Plan, environment: str) -> str:
         region=plan.region,
         replay_from=_iso(plan.replay_from),
         variable=plan.variable if plan.source else "",
+        stale_days=plan.stale_days if plan.last else None,
         image=f"{_ACCOUNT}.dkr.ecr.{plan.region}.{domain}/millrace@sha256:{'0' * 64}",
         data_uri=names.uri("input", f"{plan.name}.parquet"),
     )

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from cli.errors import CliError
 from cli.scaffold import times
-from cli.scaffold.plan import Plan, midnight
+from cli.scaffold.plan import SPREAD, Plan, midnight
 from cli.scaffold.source import Note, Source
 from cli.scaffold.times import Form
 
@@ -29,9 +29,6 @@ _TRAINED = 150
 _HISTORY, _AFTER, _SHARE = 365, 21, 0.7
 #: How far a declaration may look back, days, less what is added for safety.
 _OLDEST = 99 * 365
-#: Days that rows without times are spread over, at least.
-_SPREAD = 90
-_STEPS = (1, 2, 3, 4, 6, 8, 12, 24)
 #: Rows in the monitor's window from which drift and quality say something.
 _WATCHED = 300
 
@@ -89,20 +86,45 @@ def times_of(source: Source, column: str, form: Form, note: Note) -> Array:
             ) from error
         if (gone := np.flatnonzero(np.isnat(parsed))).size:
             raise CliError(
-                f"--event-time {column!r} is missing in row {done + int(gone[0]) + 1}; expected a time in every row"
+                f"--event-time {column!r} is missing in row {done + int(gone[0]) + 1}; expected a time in every row: "
+                "mend the file, name another column, or --event-time none for file order"
             )
         parts.append(parsed)
         done += len(parsed)
-    return np.concatenate(parts)
+    found = np.concatenate(parts)
+    _refuse_years(column, form, found)
+    return found
 
 
-def later(source: Source, column: str, form: Form, stamps: Array, note: Note) -> int | None:
-    """The first row (from 1) whose time in a column is after its event; None when there is none."""
+def _refuse_years(column: str, form: Form, found: Array) -> None:
+    """See that no time is of years that no event is of.
+
+    Raises:
+        CliError: With the first row whose time is.
+    """
+    first, last = times.YEARS
+    wrong = np.flatnonzero((found < np.datetime64(f"{first}-01-01")) | (found >= np.datetime64(f"{last + 1}-01-01")))
+    if wrong.size:
+        row = int(wrong[0])
+        raise CliError(
+            f"--event-time {column!r}: row {row + 1} is of {found[row].astype('datetime64[D]')}, and {wrong.size:,} of "
+            f"{len(found):,} rows are not of {first} to {last}: take such rows out or mend their times, or, where they "
+            f"are not written as {form.text}, say how with --time-format"
+        )
+
+
+def untimely(source: Source, column: str, form: Form, stamps: Array, note: Note) -> str | None:
+    """Why the times of a column do not lie before their events, with the first row; None when all do."""
     done = 0
     for batch in source.batches(note, [column]):
-        parsed = times.parse(batch.column(column), form)
+        values = batch.column(column)
+        try:
+            parsed = times.parse(values, form)
+        except ValueError as error:
+            row = int(error.args[0])
+            return f"row {done + row + 1} is {values[row].as_py()!r}, which is no time: mend the file"
         if (after := np.flatnonzero(parsed > stamps[done : done + len(parsed)])).size:
-            return done + int(after[0]) + 1
+            return f"row {done + int(after[0]) + 1} holds a time after the event: not known yet"
         done += len(parsed)
     return None
 
@@ -124,10 +146,11 @@ def take(source: Source, plan: Plan, all_times: Array | None, now: datetime, not
     plan = replace(plan, sample_rows=len(chosen), delimiter=source.delimiter if source.is_csv else ",")
     plan = replace(plan, decimal=source.decimal)
     if all_times is None:
-        step = next((each for each in _STEPS if each * len(chosen) >= _SPREAD * 24), _STEPS[-1])
         last = midnight(now.date())
-        stamps = np.datetime64(last, "us") - np.timedelta64(step, "h") * np.arange(len(chosen))[::-1]
-        plan = replace(plan, last=last, step_hours=step)
+        # As the template has it.
+        step = np.timedelta64(SPREAD, "D").astype("timedelta64[us]") // len(chosen)
+        stamps = np.datetime64(last, "us") - step * np.arange(len(chosen))[::-1]
+        plan = replace(plan, last=last)
     else:
         stamps = all_times[chosen]
         _refuse_ages(plan.columns["event_time"], all_times, stamps, now)

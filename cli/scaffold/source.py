@@ -210,6 +210,7 @@ def _refuse_bytes(path: Path, size: int, note: Note) -> int:
 
 
 def _refuse_columns(path: Path, columns: Sequence[str]) -> None:
+    folded = [name.lower() for name in columns]
     for place, name in enumerate(columns, 1):
         if not name.strip():
             raise CliError(f"--from {path}: column {place} of {len(columns)} has no name; give it one in the header")
@@ -217,4 +218,9 @@ def _refuse_columns(path: Path, columns: Sequence[str]) -> None:
             raise CliError(
                 f"--from {path}: two columns are called {name!r}, number {columns.index(name) + 1} and {place}; "
                 "rename one"
+            )
+        if (other := folded.index(name.lower())) != place - 1:
+            raise CliError(
+                f"--from {path}: columns {other + 1} and {place} are called {columns[other]!r} and {name!r}; a join "
+                "tells no case apart: rename one"
             )

@@ -37,7 +37,7 @@ def of(
             {"metric": metric, side: bound, "reached": result.metrics[metric], "rows": result.rows}
             for metric, side, bound, _ in plan.gates
         ],
-        "hints": list(result.hints) if plan.source else [],
+        "hints": [*_of_arrivals(plan), *result.hints] if plan.source else [],
         "next": _next(plan),
     }
 
@@ -63,6 +63,17 @@ def show(found: Mapping[str, Any], *, as_json: bool) -> None:
         say(f"{NOTE} sample.csv is committed with the code: look whether its rows may be")
     say("next")
     table(found["next"])
+
+
+def _of_arrivals(plan: Plan) -> list[str]:
+    """What follows where the file has no times."""
+    if plan.last is None:
+        return []
+    return [
+        f"{plan.event_time}: the file has no times. On this machine the replay gives them; in other environments the "
+        f"last row counts as of when the object at {plan.variable} was written, and training is refused once that is "
+        f"{plan.stale_days} days ago: write it anew as data arrive"
+    ]
 
 
 def _next(plan: Plan) -> list[list[str]]:

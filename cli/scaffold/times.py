@@ -14,8 +14,12 @@ Array = npt.NDArray[Any]
 _DATE, _CLOCK = r"\d{4}-\d{2}-\d{2}", r"[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?"
 _ISO, _ZONED = rf"^{_DATE}({_CLOCK})?$", rf"^{_DATE}{_CLOCK}(Z|[+-]\d{{2}}:?\d{{2}})$"
 #: Orders of day, month and year that are tried, each with every separator and clock.
-_ORDERS = (("%d", "%m", "%Y"), ("%m", "%d", "%Y"), ("%Y", "%m", "%d"))
+_ORDERS = tuple(
+    order for year in ("%Y", "%y") for order in (("%d", "%m", year), ("%m", "%d", year), (year, "%m", "%d"))
+)
 _CLOCKS = ("", " %H:%M", " %H:%M:%S")
+#: The years of which events may be: others are placeholders, or written in another way than they are read.
+YEARS = (1900, 2100)
 #: Seconds since 1970 that a column of numbers may mean: 1990 to 2100.
 _EPOCH = (631_152_000, 4_102_444_800)
 #: Words of a column's name that say that it holds times.
@@ -44,6 +48,11 @@ class Form:
             "milliseconds": "epoch milliseconds, whole milliseconds since 1970",
             "typed": "times",
         }.get(self.kind, f"the format {self.format}")
+
+    @property
+    def order(self) -> str:
+        """Of day, month and year in a format, e.g. `dmy`."""
+        return "".join(re.findall(r"%([dmy])", self.format.replace("%Y", "%y")))
 
 
 ISO, ZONED, SECONDS, MILLISECONDS, TYPED = (Form(kind) for kind in ("iso", "zoned", "seconds", "milliseconds", "typed"))
@@ -90,8 +99,7 @@ def matches(values: Any, form: Form) -> Any:
 
     if form.kind in ("iso", "zoned"):
         return pc.match_substring_regex(values, _ISO if form.kind == "iso" else _ZONED)
-    parsed = pc.strptime(values, format=form.format, unit="us", error_is_null=True)
-    return pc.if_else(pc.is_null(values), None, pc.is_valid(parsed))
+    return pc.if_else(pc.is_null(values), None, pc.is_valid(_by_format(values, form)))
 
 
 def parse(values: Any, form: Form) -> Array:
@@ -106,13 +114,28 @@ def parse(values: Any, form: Form) -> Array:
     if form.kind in ("seconds", "milliseconds"):
         return _epoch(values, form)
     if form.kind == "format":
-        parsed = pc.strptime(values, format=form.format, unit="us", error_is_null=True)
+        parsed = _by_format(values, form)
         wrong = np.flatnonzero(pc.and_(pc.is_null(parsed), pc.is_valid(values)).to_numpy(zero_copy_only=False))
         if len(wrong):
             raise ValueError(int(wrong[0]))
         return _numpy(parsed)
     zoned = form.kind == "zoned" or (pa.types.is_timestamp(values.type) and values.type.tz is not None)
     return _numpy(_cast(values, pa.timestamp("us", "UTC") if zoned else pa.timestamp("us")))
+
+
+def median(found: Array) -> int:
+    """The median of times, microseconds since 1970; 0 of none."""
+    known = found[~np.isnat(found)]
+    return int(np.median(known.astype(np.int64))) if known.size else 0
+
+
+def _by_format(values: Any, form: Form) -> Any:
+    """The texts as `strptime` reads them; null where it cannot."""
+    import pyarrow.compute as pc
+
+    parsed = pc.strptime(values, format=form.format, unit="us", error_is_null=True)
+    # It takes 24 for %Y, as the year 24.
+    return pc.if_else(pc.less(pc.year(parsed), 1000), None, parsed)
 
 
 def _cast(values: Any, kind: Any) -> Any:

@@ -1,0 +1,477 @@
+"""What `millrace new` makes of a file, how it is written, and that all of it is written or nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from cli.errors import CliError
+from cli.scaffold import gates, literals, names, place
+from cli.scaffold.plan import identifiers
+from millrace import Environment
+from tests.cli.conftest import REPOSITORY
+from tests.local.hosted import eventually
+
+from .conftest import Checkout, Row, churn, write
+
+# -- what is made ------------------------------------------------------------------------------------------------------
+
+
+def houses(path: Path) -> str:
+    """Typed columns, a zone, a price in the target's place, a whole number as key."""
+    chance, start = random.Random(5), datetime(2025, 3, 1, tzinfo=UTC)
+    rows = []
+    for number in range(600):
+        area, rooms = chance.gauss(80, 25), chance.randint(1, 6)
+        rows.append({
+            "listing_id": number - 300, "listed_at": start + timedelta(hours=7 * number), "area": area,
+            "rooms": rooms, "is_new": chance.random() < 0.3, "city": chance.choice(["Köln", 'the "Ulm"', None]),
+            "built": (start - timedelta(days=chance.randint(300, 20_000))).date(),
+            "price": 9000 * rooms + 3000 * area * chance.uniform(0.2, 1.2),
+        })  # fmt: skip
+    table = pa.Table.from_pylist(rows)
+    city = table["city"].dictionary_encode()
+    pq.write_table(table.set_column(table.column_names.index("city"), "city", city), path)
+    return str(path)
+
+
+def odd(path: Path) -> str:
+    """No time, no key, semicolons, names that are none, quotes, numbers that are classes."""
+    chance = random.Random(6)
+    rows = []
+    for number in range(300):
+        a, b = chance.gauss(0, 1), chance.gauss(0, 1)
+        rows.append({
+            "Größe (cm)": f"{a:.3f}" if number % 9 else "NA", "2nd": f"{b:.2f}", "score": chance.choice("xy"),
+            "say \"hi\" and 'ho'": chance.choice(['a "b"', "it's", "both \" and '"]), "same": 1, "fold": number % 7,
+            "a" * 110: chance.choice(["long", "l" * 115]), "b" * 64: chance.choice("cd"),
+            "class": 2 if a + b + chance.gauss(0, 2) > 0 else 1,
+        })  # fmt: skip
+    return write(path, rows, delimiter=";")
+
+
+def test_each_kind_of_use_case_is_whole_clean_and_passes_its_own_tests(checkout: Checkout, tmp_path: Path) -> None:
+    made = {
+        "churn-eu": checkout.json("churn-eu", "--from", write(tmp_path / "a.csv", churn())),
+        "houses": checkout.json(
+            "houses", "--from", houses(tmp_path / "houses.parquet"), "--trust", "area", "--event-time", "listed_at"
+        ),
+        "odd": checkout.json("odd", "--from", odd(tmp_path / "odd.csv"), "--yes", "--region", "us-east-1"),
+        "made-up": checkout.json("made-up", "--target", "gone"),
+        "spend": checkout.json("spend", "--problem", "regression"),
+    }
+    files = sorted(name for found in made.values() for name in found["files"])
+    assert sorted(name for name in checkout.files() - checkout.before if (checkout.folder / name).is_file()) == files
+    for name in files:
+        if not name.endswith(".csv"):
+            assert not re.search(r"\{\{|\{%|\{#|TODO", checkout.read(name)), name
+    for tool in (["ruff", "check", "stacks"], ["ruff", "format", "--check", "stacks"],
+                 ["mypy", "--cache-dir", str(REPOSITORY / ".mypy_cache"), "stacks"],
+                 ["pytest", "-v", "-p", "no:cacheprovider", "stacks"]):  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-m", *tool], cwd=checkout.folder, env=checkout.environment,
+            capture_output=True, text=True, check=False, timeout=200,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "30 passed" in done.stdout
+    # All of the file, as it is, instead of the sample.
+    variables = {**checkout.environment, "HOUSES_DATA": str(tmp_path / "houses.parquet")}
+    program = "from stacks.houses import data; city = data._rows()['city']; print(len(city), sorted({*city} - {None}))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=checkout.folder, env=variables, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "600 ['Köln', 'the \"Ulm\"']\n"
+    for found in made.values():
+        _stacks_are_sound(checkout, found)
+
+
+def _stacks_are_sound(checkout: Checkout, found: Row) -> None:
+    name = found["use_case"]
+    environments = {}
+    for each in names.ENVIRONMENTS:
+        document = yaml.safe_load(checkout.read(f"stacks/Pulumi.{name}-{each}.yaml"))
+        config = document["config"]
+        environments[each] = Environment.of_stack(
+            f"{name}-{each}", config["millrace:environment"], config["aws:region"]
+        )
+        assert ("encryptionsalt" in document) == (each == "local")
+    assert [environments[each].promotion for each in names.ENVIRONMENTS] == ["automatic"] * 2 + ["manual"] * 2
+    local = environments["local"]
+    assert local.force_destroy
+    assert local.replay_from is not None
+    assert local.replay_from == datetime.fromisoformat(found["replay_from"])
+    if found["sample"]["rows"]:
+        since, until = (datetime.fromisoformat(found["sample"][each]) for each in ("since", "until"))
+        assert since < local.replay_from < until
+    assert environments["staging"].rollout.traffic == "canary"
+    assert environments["prod"].rollout.traffic == "linear"
+    assert len(found["gates"]) == 1
+    [gate] = found["gates"]
+    assert gate.get("at_least", -math.inf) <= gate["reached"] <= gate.get("at_most", math.inf)
+
+
+def test_what_a_file_says_by_itself_is_not_asked(checkout: Checkout, data: str) -> None:
+    found = checkout.json("churn", "--from", data)
+    assert (found["problem"], found["target"], found["key"]) == ("binary", "left", "customer")
+    assert found["event_time"] == "asked_at"
+    assert found["features"] == ["calls", "months", "plan"]
+    assert {each["flag"]: each["value"] for each in found["inferred"]} == {
+        "--target": "left", "--problem": "binary", "--positive": "yes", "--key": "customer",
+        "--event-time": "asked_at",
+    }  # fmt: skip
+    assert [command for command, _ in found["next"]] == [
+        "millrace up churn", "millrace invoke churn --sample", "pytest stacks/churn",
+    ]  # fmt: skip
+    declaration = checkout.read("stacks/churn/__init__.py")
+    assert 'Expect("plan", one_of=("basic", "family"), max_bad=0.01)' in declaration
+    assert '_outcome("left", table["left"], yes="yes", no="no")' in checkout.read("stacks/churn/data.py")
+
+
+def test_names_that_python_cannot_take_are_mapped_and_columns_of_no_use_left_out(
+    checkout: Checkout, tmp_path: Path
+) -> None:
+    def change(number: int, row: Row) -> None:
+        row |= {"Monthly fee (€)": number % 17, "note": f"{number} says", "order_no": number * 3, "same": "x",
+                "nothing": "", "signup": f"20{10 + number % 9}-02-03", "closed": f"203{number % 5}-01-01",
+                "paid": "2024-02-30" if number == 4 else "2024-02-01",
+                "load": "high" if number == 8 else number % 21 + 0.5}  # fmt: skip
+
+    found = checkout.json(
+        "churn", "--from", write(tmp_path / "a.csv", churn(change=change)),
+        "--leave-out", "calls", "--event-time", "asked_at", "--key", "customer",
+    )  # fmt: skip
+    assert found["renamed"] == {"Monthly fee (€)": "monthly_fee"}
+    assert found["features"] == ["months", "plan", "monthly_fee", "signup"]
+    left_out = found["left_out"]
+    assert sorted(left_out) == ["calls", "closed", "load", "note", "nothing", "order_no", "paid", "same"]
+    assert "on request" in left_out["calls"]
+    assert "row 1 holds a time after the event" in left_out["closed"]
+    assert "row 5 is '2024-02-30', which is no time" in left_out["paid"]
+    assert "row 9 is 'high'" in left_out["load"]
+    # A time counts as the days before the event.
+    assert '"signup_days": _days(columns["signup"], now)' in checkout.read("stacks/churn/features.py")
+    header = checkout.read("stacks/churn/sample.csv").splitlines()[0]
+    assert header == "customer,asked_at,months,plan,left,Monthly fee (€),signup"
+
+
+def test_the_sample_of_a_large_file_is_small_spread_in_time_and_in_order(checkout: Checkout, tmp_path: Path) -> None:
+    rows = churn(20_000, lambda number, row: row.update(asked_at=f"{datetime(2024, 1, 1) + timedelta(hours=number)}"))
+    random.Random(1).shuffle(rows)
+    found = checkout.json("churn", "--from", write(tmp_path / "large.csv", rows))
+    text = checkout.read("stacks/churn/sample.csv")
+    assert len(text.encode()) <= 300_000
+    times = [line.split(",")[1] for line in text.splitlines()[1:]]
+    assert len(times) == found["sample"]["rows"] == 2000
+    assert times == sorted(times)
+    assert times[-1] == max(str(row["asked_at"]) for row in rows)
+    # A year to learn from and a season to replay, not the last days alone.
+    assert datetime.fromisoformat(times[-1]) - datetime.fromisoformat(times[0]) > timedelta(days=400)
+    assert found["sample"]["of"] == 20_000
+
+
+def timeless(number: int, row: Row) -> None:
+    del row["asked_at"], row["customer"]
+
+
+def test_rows_without_times_arrive_one_after_another_and_what_follows_is_said(
+    checkout: Checkout, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "a.csv", churn(change=timeless))
+    found = checkout.json("churn", "--from", path, "--event-time", "none")
+    assert (found["key"], found["event_time"]) == ("row", "arrived_at")
+    source = checkout.read("stacks/churn/data.py")
+    assert "arriving one after another" in source
+    asked = datetime.fromisoformat(found["sample"]["until"])
+    assert timedelta(0) <= datetime.now(UTC) - asked.replace(tzinfo=UTC) <= timedelta(days=1)
+    # Where time is the wall's, a file that nobody writes anew ends the training: said at once, and where it is named.
+    [said] = [hint for hint in found["hints"] if "arrived_at" in hint]
+    assert "the last row counts as of when the object at CHURN_DATA was written" in said
+    assert "refused once that is 49 days ago" in said
+    assert "refuses to train once that is 49 days ago" in " ".join(source.replace("#:", "").split())
+    for each in ("dev", "staging", "prod"):
+        stack = " ".join(checkout.read(f"stacks/Pulumi.churn-{each}.yaml").replace("#", "").split())
+        assert "the last row counts as of when this object was written, and training refuses it 49 days later" in stack
+
+
+def test_all_rows_of_a_file_without_times_lie_where_its_sample_lies(checkout: Checkout, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", churn(20_000, timeless))
+    found = checkout.json("churn", "--from", path, "--event-time", "none")
+    assert found["sample"]["rows"] == 2000
+    sample, whole = (events(checkout, "arrived_at", CHURN_DATA=place) for place in ("", path))
+    assert (len(sample), len(whole)) == (2000, 20_000)
+    assert max(whole) == max(sample)
+    assert whole == sorted(whole)
+    # The replay's start parts both alike, and training looks back to the first row of both.
+    start = datetime.fromisoformat(found["replay_from"])
+    shares = [
+        sum(datetime.fromisoformat(f"{each}Z") < start for each in times) / len(times) for times in (sample, whole)
+    ]
+    assert shares[1] == pytest.approx(shares[0], abs=0.01)
+    assert start - datetime.fromisoformat(f"{whole[0]}Z") < timedelta(days=100)
+
+
+def test_the_rows_of_an_object_without_times_arrived_until_it_was_written(checkout: Checkout, tmp_path: Path) -> None:
+    path = Path(write(tmp_path / "a.csv", churn(change=timeless)))
+    checkout.json("churn", "--from", str(path), "--event-time", "none")
+    written = datetime(2031, 5, 1, 12, tzinfo=UTC)
+    os.utime(path, (written.timestamp(), written.timestamp()))
+    first, again = (events(checkout, "arrived_at", CHURN_DATA=path.as_uri()) for _ in range(2))
+    assert first[-1] == "2031-05-01T12:00:00.000000"
+    assert first == again
+
+
+def events(checkout: Checkout, column: str, **variables: str) -> list[str]:
+    """A column of all events that the generated data.py has."""
+    program = (
+        "import numpy as np; from stacks.churn import data; "
+        "since, until = np.datetime64('1900-01-01', 'us'), np.datetime64('2100-01-01', 'us'); "
+        f"print(*data.events(since, until)[{column!r}], sep='\\n')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=checkout.folder, env={**checkout.environment, **variables},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout.splitlines()
+
+
+def test_a_dry_run_says_the_same_and_writes_nothing(checkout: Checkout, data: str) -> None:
+    would = checkout.json("churn", "--from", data, "--dry-run")
+    assert checkout.files() == checkout.before
+    assert not would.pop("written")
+    made = checkout.json("churn", "--from", data)
+    assert made.pop("written")
+    assert made == would
+
+
+def test_people_are_told_what_was_made_and_what_comes_next(checkout: Checkout, data: str) -> None:
+    said = checkout("churn", "--from", data).stdout
+    assert "• --positive yes: it means yes" in said
+    assert re.search(r"stacks/churn/sample.csv +[\d,]+ bytes", said)
+    assert "sample.csv is committed with the code" in said
+    assert said.index("\nnext\n") < said.index("millrace up churn ") < said.index("millrace invoke churn --sample")
+
+
+# -- how it is written -------------------------------------------------------------------------------------------------
+
+
+def values(checkout: Checkout, name: str, more: str = "") -> list[float]:
+    """What the generated data.py makes of the sample, or of another file."""
+    program = f"import json; from stacks.churn import data; print(json.dumps(data._rows()[{name!r}][:50].tolist()))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=checkout.folder, env={**checkout.environment, "CHURN_DATA": more},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    found: list[float] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_decimal_commas_are_numbers_where_no_comma_parts_the_columns(
+    checkout: Checkout, tmp_path: Path, delimiter: str
+) -> None:
+    amounts = [f"{number % 37 + number / 400:.2f}" for number in range(400)]
+    rows = churn(change=lambda number, row: row.update(amount=amounts[number].replace(".", ",")))
+    path = write(tmp_path / "a.csv", rows, delimiter=delimiter)
+    found = checkout.json("churn", "--from", path)
+    assert found["features"] == ["calls", "months", "plan", "amount"]
+    assert found["left_out"] == {}
+    for read in ("", path):
+        assert values(checkout, "amount", read) == [float(each) for each in amounts[:50]]
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "format", "--check", "stacks/churn"], cwd=checkout.folder, check=False
+    )
+    assert done.returncode == 0
+
+
+def test_an_amount_with_decimal_commas_can_be_the_target(checkout: Checkout, tmp_path: Path) -> None:
+    rows = churn(change=lambda number, row: row.update(left=f"{row['calls'] * 7 + number % 10},25"))
+    found = checkout.json(
+        "churn", "--from", write(tmp_path / "a.csv", rows, delimiter=";"), "--target", "left", "--dry-run"
+    )
+    assert found["problem"] == "regression"
+    [said] = [each["reason"] for each in found["inferred"] if each["flag"] == "--problem"]
+    assert re.search(r"numbers, \d\.25 to \d\d\.25", said)
+
+
+@pytest.mark.parametrize(
+    ("amount", "delimiter", "said"),
+    [
+        ("12,{:02}", ",", "its numbers have decimal commas, row 1 is '12,00'"),
+        # A point beside it: one of both is no decimal mark.
+        ("12,{:02}", ";", "its numbers have decimal commas, row 1 is '12,00'"),
+        ("1.2{:02},5", ";", "its numbers have their thousands set apart, row 1 is '1.200,5': write them without"),
+        ("1,2{:02}.5", ",", "its numbers have their thousands set apart, row 1 is '1,200.5': write them without"),
+    ],
+)
+def test_numbers_that_cannot_be_read_are_left_out_with_the_reason(
+    checkout: Checkout, tmp_path: Path, amount: str, delimiter: str, said: str
+) -> None:
+    rows = churn(change=lambda number, row: row.update(amount=amount.format(number % 100), weight=number % 9 + 0.5))
+    found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows, delimiter=delimiter))
+    assert said in found["left_out"]["amount"]
+    assert "weight" in found["features"]
+    # The reason stands in the code as a whole sentence.
+    comment = " ".join(checkout.read("stacks/churn/data.py").replace("\n#:  ", "").split())
+    assert f"#: `amount`: {found['left_out']['amount']}." in comment
+
+
+def test_outcomes_that_differ_in_case_only_are_one(checkout: Checkout, tmp_path: Path) -> None:
+    rows = churn()
+    outcomes = [float(row["left"] == "yes") for row in rows]
+    for number, row in enumerate(rows):
+        row["left"] = ("Yes", "yes", "YES ")[number % 3] if row["left"] == "yes" else ("No", "no")[number % 2]
+    found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--positive", "YES")
+    assert found["problem"] == "binary"
+    assert values(checkout, "left") == outcomes[:50]
+    found = checkout.json("again", "--from", str(tmp_path / "a.csv"), "--dry-run")
+    [said] = [each["reason"] for each in found["inferred"] if each["flag"] == "--positive"]
+    assert "case and outer spaces are not told apart" in said
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "other", "said"),
+    [
+        (("yes", "no"), "pending", "'left' is 'pending' in 2 of 400 rows; expected 'yes' or 'no'"),
+        (("yes", "no"), "Yes", "'left' is 'Yes' in 2 of 400 rows; expected 'yes' or 'no'"),
+        (("2", "1"), "3", "'left' is '3' in 2 of 400 rows; expected '2' or '1'"),
+    ],
+)
+def test_a_third_outcome_of_a_later_file_is_refused(
+    checkout: Checkout, tmp_path: Path, outcomes: tuple[str, str], other: str, said: str
+) -> None:
+    def change(number: int, row: Row) -> None:
+        row["left"] = "" if number == 7 else outcomes[row["left"] == "no"]
+
+    rows = churn(change=change)
+    checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--positive", outcomes[0])
+    known = values(checkout, "left", str(tmp_path / "a.csv"))
+    assert math.isnan(known.pop(7))
+    assert set(known) == {0.0, 1.0}
+    rows[11]["left"] = rows[30]["left"] = other
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        values(checkout, "left", write(tmp_path / "later.csv", rows))
+    assert said in refused.value.stderr
+
+
+def test_zeros_and_ones_with_spaces_are_outcomes(checkout: Checkout, tmp_path: Path) -> None:
+    outcomes = [float(row["left"] == "yes") for row in churn()]
+    rows = churn(change=lambda number, row: row.update(left=f"{outcomes[number]:.0f}" + " " * (number % 2)))
+    checkout.json("churn", "--from", write(tmp_path / "a.csv", rows))
+    assert values(checkout, "left") == outcomes[:50]
+
+
+@pytest.mark.parametrize(("column", "unit"), [("when", 1), ("createdAt", 1000), ("tick", 1000)])
+def test_epoch_times_are_times(checkout: Checkout, tmp_path: Path, column: str, unit: int) -> None:
+    def change(number: int, row: Row) -> None:
+        moment = datetime.fromisoformat(row.pop("asked_at")).replace(tzinfo=UTC)
+        row[column] = int(moment.timestamp()) * unit
+
+    path = write(tmp_path / "a.csv", churn(change=change))
+    # Nothing is known about the time of a `tick`: that it may be one is said.
+    told = ["--event-time", column, "--time-format", "epoch-ms"] if column == "tick" else []
+    if told:
+        said = checkout.refused("churn", "--from", path, code=2)
+        assert (
+            "tick may be epoch milliseconds, whole milliseconds since 1970: if it says when, --event-time tick" in said
+        )
+    found = checkout.json("churn", "--from", path, *told)
+    assert found["event_time"] == column
+    assert found["sample"]["since"].startswith("2025-01-01T00:00:00")
+    source = checkout.read("stacks/churn/data.py")
+    assert f'_since_1970(table["{column}"], "{"s" if unit == 1 else "ms"}")' in source
+
+
+def test_lines_that_end_with_a_carriage_return(checkout: Checkout, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", churn(), lineterminator="\r")
+    assert checkout.json("churn", "--from", path)["sample"]["rows"] == 400
+    assert values(checkout, "calls") == values(checkout, "calls", path) == [row["calls"] for row in churn()[:50]]
+
+
+# -- all or nothing ----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_there_is_never_overwritten(checkout: Checkout, data: str) -> None:
+    checkout("churn", "--from", data)
+    declaration = checkout.folder / "stacks/churn/__init__.py"
+    declaration.write_text(declaration.read_text() + "# mine\n")
+    before = {name: (checkout.folder / name).stat().st_mtime_ns for name in checkout.files()}
+    assert "is taken: stacks/churn is there" in checkout("churn", "--from", data, code=1).stderr
+    assert {name: (checkout.folder / name).stat().st_mtime_ns for name in checkout.files()} == before
+    assert declaration.read_text().endswith("# mine\n")
+
+
+def test_a_folder_in_the_way_is_left_alone(checkout: Checkout) -> None:
+    (checkout.folder / "stacks/churn").mkdir()
+    assert "stacks/churn is there already" in checkout("churn", code=1).stderr
+    assert checkout.files() - checkout.before == {"stacks/churn"}
+
+
+def test_a_file_that_cannot_be_written_takes_the_others_back(tmp_path: Path) -> None:
+    (tmp_path / "stacks").mkdir()
+    (tmp_path / "stacks/Pulumi.a-prod.yaml").write_text("mine")
+    files = {f"stacks/{name}": b"new" for name in ("a/__init__.py", "a/tests/__init__.py", "Pulumi.a-dev.yaml",
+                                                   "Pulumi.a-prod.yaml")}  # fmt: skip
+    with pytest.raises(CliError, match=r"Pulumi.a-prod.yaml is there already; nothing was written"):
+        place.put(files, tmp_path, "stacks/a")
+    assert [path.name for path in (tmp_path / "stacks").iterdir()] == ["Pulumi.a-prod.yaml"]
+    assert (tmp_path / "stacks/Pulumi.a-prod.yaml").read_text() == "mine"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_being_stopped_at_work_leaves_nothing(
+    checkout: Checkout, data: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    environment = {**checkout.environment, "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(
+        checkout.command("churn", "--from", data), cwd=checkout.folder, env=environment,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    # It has rendered and trains.
+    assert eventually(lambda: list(tmp_path.glob("millrace-new-*/stacks/*.yaml")), seconds=60)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert checkout.files() == checkout.before
+    assert list(tmp_path.iterdir()) == []
+
+
+# -- parts -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [("a", '"a"'), ('a "b"', "'a \"b\"'"), ("it's", '"it\'s"'), ("a \" and '", '"a \\" and \'"'),
+     ("back\\slash", '"back\\\\slash"'), ("line\nend", '"line\\nend"'), ("ö", '"ö"')],
+)  # fmt: skip
+def test_texts_are_written_as_python_reads_them(value: str, written: str) -> None:
+    assert literals.text(value) == written
+    assert eval(literals.text(value)) == value
+
+
+def test_columns_get_names_of_their_own() -> None:
+    columns = ["Größe (cm)", "groesse", "2nd", "fold", "a b", "a_b", "A-B", "é", "€", "$", "Age", "age!", "Score"]
+    found = identifiers(columns)
+    assert list(found.values()) == [
+        "grosse_cm", "groesse", "c_2nd", "fold_value", "a_b", "a_b_2", "a_b_3", "e", "column", "column_2",
+        # A join tells no case apart.
+        "Age", "age_2", "Score_value",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "bound"), [(16366.2, 17000), (3.243, 3.3), (0.0123, 0.013), (99.4, 100), (2, 2.0)])
+def test_bounds_are_rounded_upwards_to_two_digits(value: float, bound: float) -> None:
+    assert gates._up(value) == bound
