@@ -286,8 +286,10 @@ class UseCase(Part):
     def _names_fit_together(self) -> UseCase:
         if keyword.iskeyword(self.package):
             raise ValueError(f"name={self.name!r} is a Python keyword; its folder could not be imported: rename it")
-        if self.name == PLATFORM:
-            raise ValueError(f"name={self.name!r} is the name of what use cases share; choose another one")
+        if self.name == PLATFORM or self.name.startswith(f"{PLATFORM}-"):
+            raise ValueError(
+                f"name={self.name!r}: what begins with {PLATFORM!r} is of what use cases share; choose another one"
+            )
         names = [table.name for table in self.tables]
         if double := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"tables: {sorted(double)} stand there twice; every table has a name of its own")
