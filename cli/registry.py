@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -98,26 +98,8 @@ class Package:
 
 def newest(target: Target, approval: str | None = None) -> Package | None:
     """The newest package, of one approval status or of any; None when there is none, or no group yet."""
-    conditions = {"ModelApprovalStatus": approval} if approval else {}
-    try:
-        pages = target.sagemaker.get_paginator("list_model_packages").paginate(
-            ModelPackageGroupName=target.names.model_package_group,
-            SortBy="CreationTime",
-            SortOrder="Descending",
-            **conditions,
-        )
-        # A filtered page may be empty and yet not the last one.
-        found = next((package for page in pages for package in page["ModelPackageSummaryList"]), None)
-    except ClientError as error:
-        if is_gone(error):
-            return None
-        raise
+    found = next(summaries(target.sagemaker, target.names.model_package_group, approval), None)
     return describe(target, found["ModelPackageArn"]) if found else None
-
-
-def pending(target: Target) -> list[Package]:
-    """The packages that wait for a person, newest first."""
-    return every(target, PENDING)
 
 
 def every(target: Target, approval: str | None = None) -> list[Package]:
@@ -127,19 +109,27 @@ def every(target: Target, approval: str | None = None) -> list[Package]:
 
 def arns(target: Target, approval: str | None = None) -> list[str]:
     """The ARNs of the same."""
+    found = summaries(target.sagemaker, target.names.model_package_group, approval)
+    return [each["ModelPackageArn"] for each in found]
+
+
+def summaries(sagemaker: Any, group: str, approval: str | None = None) -> Iterator[dict[str, Any]]:
+    """What the registry lists of a group's packages, newest first, asked for as it is read; nothing without a group."""
     conditions = {"ModelApprovalStatus": approval} if approval else {}
+    pages = sagemaker.get_paginator("list_model_packages").paginate(
+        ModelPackageGroupName=group,
+        SortBy="CreationTime",
+        SortOrder="Descending",
+        # A page that is filtered may be empty and yet not the last one; without a size it is one of ten.
+        PaginationConfig={"PageSize": 100},
+        **conditions,
+    )
     try:
-        pages = target.sagemaker.get_paginator("list_model_packages").paginate(
-            ModelPackageGroupName=target.names.model_package_group,
-            SortBy="CreationTime",
-            SortOrder="Descending",
-            **conditions,
-        )
-        return [each["ModelPackageArn"] for page in pages for each in page["ModelPackageSummaryList"]]
+        for page in pages:
+            yield from page["ModelPackageSummaryList"]
     except ClientError as error:
-        if is_gone(error):
-            return []
-        raise
+        if not is_gone(error):
+            raise
 
 
 def made_by(target: Target, execution: str) -> Package | None:

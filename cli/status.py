@@ -1,7 +1,7 @@
 """`millrace status`: what serves, how good it is, and what needs attention, of all stacks or of one in depth.
 
 With ``--json`` the table is one document, described at `cli.fleet.ask`; one stack is what its row there is, described
-at `cli.fleet._row`, with what `cli.depth.add` adds.
+at `cli.fleet._row`, with what `cli.fleet.depth.add` adds.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import click
 from cli import cloud, completion, fleet
 from cli.fleet import depth, view
 from cli.fleet.accounts import Accounts
+from cli.fleet.served import AWAITED
 from cli.output import json_option, say, write_json
 from cli.serving import Endpoint
 from cli.target import Target
@@ -95,7 +96,7 @@ def endpoint_document(target: Target, endpoint: Endpoint | None) -> dict[str, An
     """The endpoint, for programs."""
     return {
         "name": target.names.endpoint,
-        "status": endpoint.status if endpoint else "pending its first approved model",
+        "status": endpoint.status if endpoint else AWAITED,
         "version": endpoint.version if endpoint else None,
         "since": endpoint.since if endpoint else None,
         "reason": endpoint.reason if endpoint else "",

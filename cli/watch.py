@@ -20,7 +20,7 @@ from cli.output import json_option, moment, say
 from cli.target import Target
 from millrace import MillraceError
 
-#: What is known of each stack, by words: a change of one of them is a line.
+#: What is known of each stack, by words: a change of one of them is a line. What was not answered is not among them.
 Facts = dict[str, dict[str, str]]
 Document = dict[str, Any]
 
@@ -120,27 +120,34 @@ def facts(found: Document) -> Facts:
 
 
 def _facts_of(row: Mapping[str, Any]) -> dict[str, str]:
-    endpoint, rolling = row["endpoint"], row["rollout"]
-    version = f"version {endpoint['version']}" if endpoint["version"] else endpoint["package"] or "nothing"
-    known = {
-        "answers": "yes",
-        "serves": version,
-        "endpoint": " ".join(filter(None, (endpoint["status"], attention.brief(endpoint["reason"])))),
-        "approved": f"version {row['approved']}" if row["approved"] else "none",
-        "waits for approval": ", ".join(f"version {each['version']}" for each in row["pending"]) or "none",
-        "paused": "no" if row["paused"] is None else f"by {row['paused']['by'] or 'somebody'}",
-        "notes": "; ".join(row["warnings"]) or "none",
-        "not known": ", ".join(row["unknown"]) or "nothing",
-        **{f"alarm {alarm['kind']}": alarm["state"] for alarm in row["alarms"]},
-    }
+    endpoint, unknown = row["endpoint"], row["unknown"]
+    known = {"answers": "yes", "not known": ", ".join(unknown) or "nothing"}
+    if attention.knows_what_serves(row):
+        known["serves"] = f"version {endpoint['version']}" if endpoint["version"] else endpoint["package"] or "nothing"
+    if "endpoint" not in unknown:
+        known["endpoint"] = " ".join(filter(None, (endpoint["status"], attention.brief(endpoint["reason"]))))
+        known["roll-out"] = _rollout(row["rollout"])
+    if "registry" not in unknown:
+        known["approved"] = f"version {row['approved']}" if row["approved"] else "none"
+        known["waits for approval"] = ", ".join(f"version {each['version']}" for each in row["pending"]) or "none"
+    if not {"endpoint", "model", "registry"} & set(unknown):
+        known["notes"] = "; ".join(row["warnings"]) or "none"
+    if "paused" not in unknown:
+        known["paused"] = "no" if row["paused"] is None else f"by {row['paused']['by'] or 'somebody'}"
+    if "alarms" not in unknown:
+        states = {alarm["kind"]: alarm["state"] for alarm in row["alarms"]}
+        known |= {f"alarm {kind}": states.get(kind, "none") for kind in fleet.ALARMS}
     for kind, run in row["last"].items():
-        known[kind] = f"{run['status']}, started {moment(run['started'])}" if run else "never"
-    if rolling:
-        stages = [f"{each['status']}: {attention.brief(each['message'])}" for each in rolling["green"]["stages"]]
-        known["roll-out"] = "; ".join(stages) or "under way"
-    else:
-        known["roll-out"] = "none"
+        if f"{kind} runs" not in unknown:
+            known[kind] = f"{run['status']}, started {moment(run['started'])}" if run else "never"
     return known
+
+
+def _rollout(rolling: Mapping[str, Any] | None) -> str:
+    if rolling is None:
+        return "none"
+    stages = [f"{each['status']}: {attention.brief(each['message'])}" for each in rolling["green"]["stages"]]
+    return "; ".join(stages) or "under way"
 
 
 def changes(before: Facts, now: Facts) -> list[dict[str, str | None]]:
@@ -161,8 +168,8 @@ def changes(before: Facts, now: Facts) -> list[dict[str, str | None]]:
 
 
 def remembered(before: Facts, now: Facts) -> Facts:
-    """What is known of those that do not answer now is what was known before: silence is no change of all of it."""
-    return {stack: {**before.get(stack, {}), **known} if len(known) == 1 else known for stack, known in now.items()}
+    """What is not answered now is as it was before: silence is no change."""
+    return {stack: {**before.get(stack, {}), **known} for stack, known in now.items()}
 
 
 def _change(stack: str, what: str, before: str | None, after: str | None) -> dict[str, str | None]:
@@ -173,7 +180,8 @@ def _at_first(known: Mapping[str, str]) -> str:
     if known["answers"] != "yes":
         return f"does not answer: {known['answers'].removeprefix('no: ')}"
     firing = [what.removeprefix("alarm ") for what, state in known.items() if state == "ALARM"]
-    return f"serves {known['serves']}, {known['endpoint']}; alarms firing: {', '.join(firing) or 'none'}"
+    serves, endpoint = (known.get(what, "unknown") for what in ("serves", "endpoint"))
+    return f"serves {serves}, {endpoint}; alarms firing: {', '.join(firing) or 'none'}"
 
 
 def _tell(change: Mapping[str, str | None], *, as_json: bool) -> None:
@@ -187,7 +195,7 @@ def _tell(change: Mapping[str, str | None], *, as_json: bool) -> None:
         after = change["after"] or ""
         said = "answers again" if after == "yes" else f"does not answer: {after.removeprefix('no: ')}"
     else:
-        before, after = (attention.brief(change[key] or "none") for key in ("before", "after"))
+        before, after = (attention.brief(change[key] or "unknown") for key in ("before", "after"))
         said = f"{change['what']}: {before} → {after}"
     # A change is a line, whatever was said.
     say(f"{moment(at)}  {change['stack']}  {' '.join(said.split())}")

@@ -149,7 +149,8 @@ def _lake(args: AccessArgs, bucket_arn: str, key_arn: str, write: bool) -> list[
     keys = ["kms:Decrypt", "kms:DescribeKey", *(["kms:GenerateDataKey*", "kms:Encrypt"] if write else [])]
     listing = [_allow(["s3:ListBucket", "s3:GetBucketLocation"], [bucket_arn])]
     if args.prefix:
-        own = {"StringLike": {"s3:prefix": [args.prefix, f"{args.prefix}/*"]}}
+        # With the slash: a prefix is no folder, and `churn` alone would list `churn-eu/` too.
+        own = {"StringLike": {"s3:prefix": [f"{args.prefix}/*"]}}
         listing = [
             _allow(["s3:GetBucketLocation"], [bucket_arn]),
             _allow(["s3:ListBucket"], [bucket_arn], Condition=own),

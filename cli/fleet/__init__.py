@@ -82,14 +82,18 @@ class Listed:
     """Why, by the name of what is not known."""
 
     def has(self, names: Names) -> bool:
-        """Whether anything of a stack that runs is there, or may be; what is kept of one taken down does not."""
-        return any(
-            listed is None or name in listed
-            for listed, name in ((self.endpoints, names.endpoint), (self.pipelines, names.training_pipeline))
-        )
+        """Whether anything of a stack that runs is there, or may be; what is kept of one taken down does not.
+
+        A deployment that failed may have made any of it.
+        """
+        pipelines = {names.training_pipeline, names.monitor_pipeline, names.features_pipeline}
+        parts = (self.endpoints, {names.endpoint}), (self.pipelines, pipelines)
+        if any(listed is None or wanted & set(listed) for listed, wanted in parts):
+            return True
+        return any(names.alarm(kind) in (self.alarms or {}) for kind in ALARMS)
 
     def keeps(self, names: Names) -> bool:
-        """Whether the group of models is there: without anything that runs, a stack is taken down and its data kept."""
+        """Whether the group of models is there, which outlives what runs."""
         return self.groups is not None and names.model_package_group in self.groups
 
     def strays(self, known: Iterable[str]) -> list[str]:
@@ -231,10 +235,12 @@ def _absent(target: Target, names: Names, listed: Listed) -> str:
     how = f"millrace up {target.use_case.name}" if target.is_local else f"millrace up --stack {target.stack}"
     if listed.keeps(names):
         return (
-            f"taken down, data kept: of what stood {where} only its models and data are left, such as the group "
-            f"{names.model_package_group}; to bring it back: {how}"
+            f"taken down, data kept, or broken off at its first deployment: nothing of it runs {where}, and only what "
+            f"is kept is there, such as the group of models {names.model_package_group}; to bring it up: {how}"
         )
-    return f"never deployed: nothing of it is {where}: {how}"
+    if listed.groups is None:
+        return f"nothing of it runs {where}; whether its models are kept was not answered; to bring it up: {how}"
+    return f"never deployed, or broken off at its beginning: nothing of it runs {where}: {how}"
 
 
 def _list(account: Account, chosen: Sequence[Stack], pool: ThreadPoolExecutor) -> Listed:
@@ -306,8 +312,11 @@ def _row(target: Target, account: Account, listed: Listed) -> Document:
     traffic, bake_seconds, alarms, blue, green) or None; ``approved`` (the version that should serve) or None;
     ``pending`` (version, created, description); ``alarms`` (name, kind, state, since, reason, description, metric,
     comparison, threshold); ``last`` (execution, status, started, step, reason) and ``next`` (at, state, every_seconds)
-    by pipeline; ``paused`` (since, by, reason) or None; ``cost``, see :func:`cli.costs.of`; ``warnings``, which are
-    texts; ``unknown``: what was not answered, and why; ``attention`` (what, command).
+    by pipeline, ``features`` where there are tables; ``missing`` (names of pipelines that should stand and do not);
+    ``paused`` (since, by, reason) or None; ``cost``, see :func:`cli.fleet.costs.of`; ``warnings``, which are texts;
+    ``unknown``: what was not answered, and why; ``attention`` (what, command).
+
+    What an endpoint's status is where there is none stands at :data:`cli.fleet.served.AWAITED`.
     """
     names = target.environment.names(target.use_case.name, listed.account)
     unknown = dict(listed.unknown)
@@ -318,13 +327,16 @@ def _row(target: Target, account: Account, listed: Listed) -> Document:
         "region": target.environment.region,
         "account": listed.account,
         "deployed": listed.has(names),
-        **served.of(target, names, listed.endpoints, listed.groups, unknown),
+        **served.of(
+            target, names, listed.endpoints, listed.groups, unknown, stood=names.alarm(ERRORS) in (listed.alarms or {})
+        ),
         "alarms": alarms_of(names, listed.alarms or {}),
+        "missing": _missing(names, listed),
         "last": _last(target, names, listed, unknown),
         "next": _next(target, names, account, listed.schedules or {}),
         "paused": served.pause(listed.paused or {}, names),
     }
-    odd: served.Warnings = document.pop("warnings")
+    odd: served.Warnings = document.pop("warnings") | _warn_of_missing(document["missing"])
     document["warnings"] = list(odd)
     document["unknown"] = unknown
     document["cost"] = costs.of(target, document, alarms=listed.alarms is not None, kept=listed.keeps(names))
@@ -353,10 +365,30 @@ def alarms_of(names: Names, found: Mapping[str, Any]) -> list[Document]:
     ]
 
 
+def _missing(names: Names, listed: Listed) -> list[str]:
+    """The pipelines that every stack has, and this one does not."""
+    if listed.pipelines is None:
+        return []
+    return [name for name in (names.training_pipeline, names.monitor_pipeline) if name not in listed.pipelines]
+
+
+def _warn_of_missing(missing: Sequence[str]) -> served.Warnings:
+    if not missing:
+        return {}
+    text = (
+        f"there is no pipeline {' nor '.join(missing)}, though other parts of the stack are there: its deployment was "
+        "broken off, or somebody has deleted it; a deployment that looks at what is there makes it"
+    )
+    return {text: served.PUT_BACK}
+
+
 def _last(target: Target, names: Names, listed: Listed, unknown: dict[str, str]) -> dict[str, Document | None]:
-    """The newest execution of the pipelines that tell how the stack does."""
+    """The newest execution of each pipeline of the stack."""
     found: dict[str, Document | None] = {}
-    for kind, name in (("training", names.training_pipeline), ("monitor", names.monitor_pipeline)):
+    pipelines = {"training": names.training_pipeline, "monitor": names.monitor_pipeline}
+    if target.use_case.tables:
+        pipelines["features"] = names.features_pipeline
+    for kind, name in pipelines.items():
         there = listed.pipelines is None or name in listed.pipelines
         runs = tried(partial(executions, target.sagemaker, name, 1), unknown, f"{kind} runs") if there else []
         found[kind] = runs[0] if runs else None
@@ -400,7 +432,7 @@ def _next(target: Target, names: Names, account: Account, schedules: Mapping[str
     """When each pipeline is started next by its schedule: at, state (or None where there is none) and interval."""
     case = target.use_case
     known = {
-        "training": (f"{names.training_pipeline}-backstop", case.retraining.every),
+        "training": (names.retraining_backstop, case.retraining.every),
         "monitor": (names.monitor_pipeline, case.monitoring.every),
         "features": (names.features_pipeline, case.publish_every if case.tables else None),
     }

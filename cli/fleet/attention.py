@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cli.deployable import in_environment
+from cli.fleet.served import AWAITED, GONE
 from millrace.names import CALIBRATION, DRIFT, ERRORS, HEARTBEAT, LATENCY, UNDELIVERED
 
 #: Statuses of an execution that is not over.
@@ -42,6 +43,11 @@ def is_too_old(document: Document, version: int) -> bool:
     return bool(document["approved"] and version < document["approved"])
 
 
+def knows_what_serves(document: Document) -> bool:
+    """Whether it was answered which package serves, if any: what was not answered is not absent."""
+    return document["endpoint"]["package"] is not None or not {"endpoint", "model"} & set(document["unknown"])
+
+
 def command(document: Document, verb: str, *words: object) -> str:
     """A command about the stack; the local environment goes without saying."""
     return " ".join(["millrace", verb, document["use_case"], *map(str, words)]) + _where(document)
@@ -71,14 +77,28 @@ def _needs(document: Document, odd: Mapping[str, Sequence[str]]) -> Iterator[tup
 def _of_endpoint(document: Document) -> Iterator[tuple[str, str]]:
     endpoint = document["endpoint"]
     if endpoint["config"] is None:
-        if not document["pending"] and not document["approved"] and not _is_training(document):
+        if endpoint["status"] == GONE:
+            what = f"endpoint {endpoint['name']} is gone, and version {document['approved']} is approved: a deployment "
+            yield what + "that looks at what is there makes it anew", command(document, "deploy", "--refresh")
+        elif endpoint["status"] == AWAITED and not _has_model_to_come(document):
             yield "it has no model yet", command(document, "retrain")
         return
     if endpoint["status"] not in _GOOD:
         said = f": {brief(endpoint['reason'])}" if endpoint["reason"] else ""
         yield f"the endpoint is {endpoint['status']}{said}", logs(document, endpoint["name"])
-    elif endpoint["reason"] and document["rollout"] is None and document["approved"] != endpoint["version"]:
+    elif endpoint["reason"] and document["rollout"] is None and _is_behind(document):
         yield f"the last roll-out was undone: {brief(endpoint['reason'])}", logs(document, endpoint["name"])
+
+
+def _has_model_to_come(document: Document) -> bool:
+    return bool(document["pending"] or document["approved"] or document["missing"] or _is_training(document))
+
+
+def _is_behind(document: Document) -> bool:
+    """Whether, as far as both are known, another version is approved than the one that serves."""
+    if "registry" in document["unknown"] or not knows_what_serves(document):
+        return False
+    return bool(document["approved"] != document["endpoint"]["version"])
 
 
 def _of_approved(document: Document, serves: int | None, approved: int) -> tuple[str, str]:
@@ -101,6 +121,7 @@ def _of_approved(document: Document, serves: int | None, approved: int) -> tuple
 
 
 def _of_alarms(document: Document) -> Iterator[tuple[str, str]]:
+    waiting = [each["version"] for each in document["pending"] if not is_too_old(document, each["version"])]
     firing = {alarm["kind"]: alarm for alarm in document["alarms"] if alarm["state"] == "ALARM"}
     order = (ERRORS, LATENCY, UNDELIVERED, HEARTBEAT, CALIBRATION, DRIFT)
     for kind in (kind for kind in order if kind in firing):
@@ -115,7 +136,10 @@ def _of_alarms(document: Document) -> Iterator[tuple[str, str]]:
             yield f"alarm {name}: {meaning}", command(document, "run", "--pipeline", "monitor")
         elif _is_training(document):
             yield f"alarm {name}: {meaning}; a training runs", command(document, "watch")
-        elif not document["pending"]:
+        elif waiting:
+            what = f"alarm {name}: {meaning}; version {waiting[0]} waits for approval"
+            yield what, command(document, "approve", waiting[0])
+        else:
             yield f"alarm {name}: {meaning}", command(document, "retrain")
 
 
@@ -128,7 +152,8 @@ def _of_model(document: Document) -> Iterator[tuple[str, str]]:
             yield what, command(document, "reject", version)
         else:
             yield f"version {version} waits for approval", command(document, "approve", version)
-    if approved and document["rollout"] is None and (not serves or serves < approved):
+    is_deployable = document["rollout"] is None and document["endpoint"]["status"] != GONE
+    if approved and is_deployable and knows_what_serves(document) and (not serves or serves < approved):
         yield _of_approved(document, serves, approved)
     model = document["model"]
     for gate in model["gates"] if model else []:
@@ -146,7 +171,7 @@ def _of_runs(document: Document) -> Iterator[tuple[str, str]]:
         # A refused challenger is an answer; it is the pipeline's own way to fail.
         if run and run["status"] == "Failed" and run["step"] != REFUSED:
             said = brief(run["reason"]) or "without a reason"
-            yield f"the last {kind} failed: {said}", logs(document, f"{document['stack']}-{kind}/")
+            yield f"the last run of {kind} failed: {said}", logs(document, f"{document['stack']}-{kind}/")
 
 
 def _is_training(document: Document) -> bool:

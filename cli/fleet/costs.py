@@ -37,7 +37,9 @@ def of(target: Target, document: Mapping[str, Any], *, alarms: bool, kept: bool)
         hourly = prices.hourly("hosting", instance, region)
         about = ", about" if prices.is_approximate("hosting", instance, region) else ""
         total = None if hourly is None else hourly * prices.hours * count
-        items.append(_item("endpoint", f"{count} × {instance}{about}", total))
+        items.append(_item("endpoint", f"{count} × {instance or 'an unknown instance'}{about}", total))
+    elif "endpoint" in document["unknown"]:
+        items.append(_item("endpoint", "not known", None))
     stands = document["deployed"]
     if alarms and stands:
         count = len(document["alarms"])

@@ -185,7 +185,7 @@ def _traffic(target: Target) -> Document:
 def _schedules(target: Target, following: Mapping[str, Document]) -> list[Document]:
     """Each schedule as it is, and what the declaration expects where that differs."""
     names = {
-        "training": f"{target.names.training_pipeline}-backstop",
+        "training": target.names.retraining_backstop,
         "monitor": target.names.monitor_pipeline,
         "features": target.names.features_pipeline,
     }

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -20,14 +21,17 @@ from millrace.names import Names
 #: What is odd, and the words of the command that mends it: the use case stands after the first of them.
 Warnings = dict[str, tuple[str, ...]]
 
-#: Packages that are looked at: the newest ones.
+#: What an endpoint's status is where there is none: it was not answered; nobody has said whether one should be there;
+#: it was there, and what it served is still approved; or no version has been deployed yet.
+UNKNOWN, ABSENT, GONE, AWAITED = "unknown", "absent", "gone", "pending its first approved model"
+#: Packages of any status that are looked at: the newest ones.
 _NEWEST = 100
 #: Where no version is approved.
 _ENDS = "`pulumi up` would end serving, and `millrace deploy` refuses to"
 #: No version: the registry did not say which are approved.
 _NOT_ASKED = -1
 #: Puts back what the program says, whatever was changed by hand.
-_PUT_BACK = ("deploy", "--refresh")
+PUT_BACK = ("deploy", "--refresh")
 
 
 def of(
@@ -36,6 +40,8 @@ def of(
     endpoints: Mapping[str, Any] | None,
     groups: Collection[str] | None,
     unknown: dict[str, str],
+    *,
+    stood: bool,
 ) -> dict[str, Any]:
     """The keys ``endpoint``, ``model``, ``rollout``, ``approved``, ``pending`` and ``warnings`` of a stack's document.
 
@@ -45,6 +51,7 @@ def of(
         endpoints: Those of the account by name; None where it did not say.
         groups: The names of its groups of models; None where it did not say.
         unknown: Takes what could not be asked.
+        stood: Whether the alarms are there that are made, and taken down, with the endpoint.
     """
     warnings: Warnings = {}
     live = None
@@ -54,16 +61,18 @@ def of(
     if live:
         arn, config = package_of(target.sagemaker, live["EndpointConfigName"], names, warnings, unknown)
         package = tried(lambda: registry.find(target, arn), unknown, "model") if arn else None
-    listed: list[dict[str, Any]] | None = []
-    if groups is None or names.model_package_group in groups:
-        listed = tried(lambda: packages(target.sagemaker, names.model_package_group), unknown, "registry")
-    newest = next((each for each in listed or [] if each.get("ModelApprovalStatus") == APPROVED), None)
-    approved = newest["ModelPackageVersion"] if newest else None
     is_lost = groups is not None and names.model_package_group not in groups
-    _warn_of_package(names, arn, package, _Known(approved, is_lost, "model" in unknown), warnings)
-    _warn_of_registry(names, live, approved if listed is not None else _NOT_ASKED, is_lost, package, warnings)
+    newest, pending = None, list[dict[str, Any]]()
+    if not is_lost:
+        answer = tried(lambda: _decisive(target.sagemaker, names.model_package_group), unknown, "registry")
+        newest, pending = answer or (None, [])
+    approved = newest["ModelPackageVersion"] if newest else None
+    known = _Known(_NOT_ASKED if "registry" in unknown else approved, is_lost, "model" in unknown)
+    _warn_of_package(names, arn, package, known, warnings)
+    _warn_of_registry(names, live, known, package, warnings)
+    status = live["EndpointStatus"] if live else _absent(unknown, approved=approved is not None, stood=stood)
     return {
-        "endpoint": {**_endpoint(names, live, arn, config), "undone": _undone(live, newest)},
+        "endpoint": {**_endpoint(names, live, arn, config), "status": status, "undone": _undone(live, newest)},
         "model": _model(target, package, warnings),
         "rollout": rollout(target.sagemaker, live, arn, unknown) if live else None,
         "approved": approved,
@@ -73,11 +82,25 @@ def of(
                 "created": each["CreationTime"],
                 "description": each.get("ModelPackageDescription", ""),
             }
-            for each in listed or []
-            if each.get("ModelApprovalStatus") == PENDING
+            for each in pending
         ],
         "warnings": warnings,
     }
+
+
+def _decisive(sagemaker: Any, group: str) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """The newest approved package and those that wait, newest first; however many others were registered since."""
+    approved = next(registry.summaries(sagemaker, group, APPROVED), None)
+    return approved, list(registry.summaries(sagemaker, group, PENDING))
+
+
+def _absent(unknown: Collection[str], *, approved: bool, stood: bool) -> str:
+    """The status of an endpoint that nobody could describe."""
+    if "endpoint" in unknown:
+        return UNKNOWN
+    if "registry" in unknown:
+        return ABSENT
+    return GONE if approved and stood else AWAITED
 
 
 def describe_endpoint(sagemaker: Any, name: str) -> dict[str, Any] | None:
@@ -102,7 +125,7 @@ def package_of(
             f"endpoint {names.endpoint} runs configuration {config}, which `pulumi up` has not made; a deployment that "
             "looks at what is there puts its own back"
         )
-        warnings[text] = _PUT_BACK
+        warnings[text] = PUT_BACK
     described = tried(lambda: _or_none(sagemaker.describe_endpoint_config, EndpointConfigName=config), unknown, "model")
     if described is None:
         if "model" not in unknown:
@@ -110,7 +133,7 @@ def package_of(
                 f"endpoint configuration {config}, which serves, was deleted: what serves cannot be told; a deployment "
                 "that looks at what is there makes it anew, with the newest approved version"
             )
-            warnings[text] = _PUT_BACK
+            warnings[text] = PUT_BACK
         return None, {}
     variant = described["ProductionVariants"][0]
     name = variant["ModelName"]
@@ -121,7 +144,7 @@ def package_of(
                 f"model {name}, which serves, was deleted: which package serves cannot be told; a deployment that "
                 "looks at what is there makes it anew, with the newest approved version"
             )
-            warnings[text] = _PUT_BACK
+            warnings[text] = PUT_BACK
         return None, described
     container: Mapping[str, Any] = model.get("PrimaryContainer") or next(iter(model.get("Containers", [])), {})
     arn = container.get("ModelPackageName")
@@ -130,21 +153,13 @@ def package_of(
             f"model {name}, which serves, was not made from a registered package; a deployment that looks at what is "
             "there lets the newest approved version serve"
         )
-        warnings[text] = _PUT_BACK
+        warnings[text] = PUT_BACK
     return arn, described
 
 
 def packages(sagemaker: Any, group: str) -> list[dict[str, Any]]:
     """The summaries of the newest packages of a group, newest first; none where there is no such group."""
-    try:
-        listed = sagemaker.list_model_packages(
-            ModelPackageGroupName=group, SortBy="CreationTime", SortOrder="Descending", MaxResults=_NEWEST
-        )
-    except ClientError as error:
-        if is_gone(error):
-            return []
-        raise
-    return list(listed["ModelPackageSummaryList"])
+    return list(islice(registry.summaries(sagemaker, group), _NEWEST))
 
 
 def rollout(
@@ -223,7 +238,6 @@ def _endpoint(
     variants = (live or {}).get("ProductionVariants", [])
     return {
         "name": names.endpoint,
-        "status": live["EndpointStatus"] if live else "pending its first approved model",
         "version": version_of(arn) if arn and group_of(arn) == names.model_package_group else None,
         "since": _since(live, config) if live else None,
         "reason": live.get("FailureReason", "") if live else "",
@@ -279,7 +293,7 @@ class _Known:
     """What the registry says."""
 
     approved: int | None
-    """The newest approved version."""
+    """The newest approved version; `_NOT_ASKED` where it did not say."""
     is_lost: bool
     """The group is gone."""
     is_silent: bool
@@ -294,37 +308,33 @@ def _warn_of_package(names: Names, arn: str | None, package: Package | None, kno
             f"endpoint {names.endpoint} serves a model of another group: {arn}; expected one of "
             f"{names.model_package_group}; a deployment that looks at what is there puts the own one back"
         )
-        warnings[text] = _PUT_BACK
+        warnings[text] = PUT_BACK
     if package is None and not known.is_silent and not known.is_lost:
-        left = (
-            f"the next deployment lets version {known.approved} serve"
-            if known.approved
-            else f"no version is approved: {_ENDS}"
-        )
+        left = f"the next deployment lets version {known.approved} serve"
+        if known.approved is None:
+            left = f"no version is approved: {_ENDS}"
+        elif known.approved == _NOT_ASKED:
+            left = "whether another version is approved is not known"
         text = f"package {arn}, which serves, was deleted: its figures are gone; it serves on until a new model does; "
         text += left
         warnings[text] = ("retrain",)
 
 
 def _warn_of_registry(
-    names: Names,
-    live: Mapping[str, Any] | None,
-    approved: int | None,
-    is_lost: bool,
-    package: Package | None,
-    warnings: Warnings,
+    names: Names, live: Mapping[str, Any] | None, known: _Known, package: Package | None, warnings: Warnings
 ) -> None:
-    if is_lost:
+    if known.is_lost:
         text = f"the group of models {names.model_package_group} was deleted, and with it all history"
         if live is None:
-            warnings[f"{text}; a deployment that looks at what is there makes it anew"] = _PUT_BACK
+            warnings[f"{text}; a deployment that looks at what is there makes it anew"] = PUT_BACK
         else:
             text += (
                 f"; the endpoint serves on, but no version is left that may: {_ENDS}. To begin anew, take the endpoint "
                 "away with this command, which ends serving, then train a model with `millrace retrain`"
             )
-            warnings[text] = (*_PUT_BACK, "--remove-endpoint")
+            warnings[text] = (*PUT_BACK, "--remove-endpoint")
         return
+    approved = known.approved
     if live is None or package is None or approved == _NOT_ASKED or group_of(package.arn) != names.model_package_group:
         return
     version = package.version

@@ -8,12 +8,12 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from cli.fleet import attention, costs
+from cli.fleet.served import AWAITED, GONE
 from cli.output import ago, moment, say, seconds, table
-from cli.registry import APPROVED, PENDING
+from cli.registry import APPROVED, PENDING, rows_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -187,6 +187,7 @@ def cells(row: Document) -> list[tuple[str, str]]:
         f"{'reject' if attention.is_too_old(row, each['version']) else 'approve'} v{each['version']}"
         for each in row["pending"]
     ]
+    waiting += ["unknown"] if "registry" in row["unknown"] else []
     if row["paused"]:
         waiting.append("paused")
     return [
@@ -205,11 +206,12 @@ def cells(row: Document) -> list[tuple[str, str]]:
 
 def _serves(row: Document) -> tuple[str, str]:
     endpoint, rolling = row["endpoint"], row["rollout"]
-    if "endpoint" in row["unknown"]:
-        return "unknown", _WARN
     if endpoint["config"] is None:
-        return "no model yet", _WARN
+        said = "no model yet" if endpoint["status"] == AWAITED else endpoint["status"]
+        return said, _BAD if endpoint["status"] == GONE else _WARN
     version = f"v{endpoint['version']}" if endpoint["version"] else "no package of its own"
+    if not attention.knows_what_serves(row):
+        version = "unknown"
     if rolling:
         return f"{version} → v{rolling['green']['version'] or '?'}, rolling out", _WARN
     if endpoint["status"] != "InService":
@@ -221,7 +223,7 @@ def _quality(row: Document) -> tuple[str, str]:
     """The metric that decides between champions, and the gates: those that fail are named."""
     model = row["model"]
     if model is None:
-        return ("unknown" if row["endpoint"]["config"] else "–"), ""
+        return ("unknown" if row["endpoint"]["config"] or "endpoint" in row["unknown"] else "–"), ""
     value = model["metric"]["value"]
     text = f"{model['metric']['name']} {'unknown' if value is None else f'{value:.4f}'}"
     gates = model["gates"]
@@ -306,22 +308,14 @@ def _stack(found: Document) -> None:
         say("nothing needs attention")
 
 
-def gates_of(gates: Sequence[Document]) -> list[tuple[str, ...]]:
-    """Gates as a table's rows."""
-    rows: list[tuple[str, ...]] = []
-    for gate in gates:
-        bound = f"at least {gate['at_least']:g}" if gate["at_least"] is not None else f"at most {gate['at_most']:g}"
-        value = "unknown" if gate["value"] is None else f"{gate['value']:.4f}"
-        rows.append((gate["metric"], value, bound, {True: "passed", False: "FAILED", None: ""}[gate["passed"]]))
-    return rows
-
-
 def _say_endpoint(found: Document) -> None:
     endpoint, model = found["endpoint"], found["model"]
     if endpoint["config"] is None:
         say(f"endpoint {endpoint['name']}: {endpoint['status']}")
         return
     serves = f"version {endpoint['version']}" if endpoint["version"] else endpoint["package"] or "no package"
+    if not attention.knows_what_serves(found):
+        serves = "what is not known"
     since = f" since {moment(endpoint['since'])}" if endpoint["since"] else ""
     say(f"endpoint {endpoint['name']}: {endpoint['status']}, serves {serves}{since}")
     if endpoint["reason"]:
@@ -330,7 +324,7 @@ def _say_endpoint(found: Document) -> None:
         said = model["reason"] or model["description"]
         say(f"  {model['approval']}{f': {said}' if said else ''}")
         value = model["metric"]["value"]
-        rows = gates_of(model["gates"])
+        rows = rows_of(model["gates"])
         if model["metric"]["name"] not in [row[0] for row in rows]:
             rows.append((model["metric"]["name"], "unknown" if value is None else f"{value:.4f}", "tells champions"))
         table(rows)
@@ -360,7 +354,7 @@ def _say_pending(found: Document) -> None:
             say(f"version {version} waits for approval, but {newer}: {command}")
         else:
             say(f"version {version} waits for approval: {attention.command(found, 'approve', version)}")
-        table(gates_of(package["gates"]))
+        table(rows_of(package["gates"]))
 
 
 def _say_figures(found: Document) -> None:
@@ -434,8 +428,3 @@ def _none(found: Document, fact: str) -> str:
 def _why(run: Document) -> str:
     said = attention.brief(str(run["reason"]))
     return f"{run['step']}: {said}" if run["step"] else said
-
-
-def when(time: datetime | None) -> str:
-    """A time and how long ago it was."""
-    return "never" if time is None else f"{moment(time)} ({ago(time)} ago)"

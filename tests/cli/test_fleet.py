@@ -291,11 +291,11 @@ def test_a_stack_that_is_taken_down_costs_what_is_kept(cloud: Cloud, tmp_path: P
     cloud.sagemaker.create_model_package_group(ModelPackageGroupName="gone-local")
     found = checkout.json("status", "gone")
     assert (found["stacks"], found["attention"]) == ([], [])
-    assert found["not_asked"][0]["reason"].startswith("taken down, data kept: ")
+    assert found["not_asked"][0]["reason"].startswith("taken down, data kept, or broken off at its first ")
     deep = checkout.json("status", "gone", "--env", "local")
     assert (deep["deployed"], deep["attention"]) == (False, [])
     assert [item["item"] for item in deep["cost"]["items"]] == ["key", "storage"]
-    assert "taken down, data kept: " in checkout("status", "gone", "--env", "local").stdout
+    assert "taken down, data kept, or broken off at its first " in checkout("status", "gone", "--env", "local").stdout
 
 
 # -- a registry that was changed by hand -------------------------------------------------------------------------------

@@ -99,8 +99,8 @@ def test_what_serves_what_waits_and_what_fires(seen: Seen) -> None:
     found, waiting = seen.found, seen.versions["waiting"]
     assert set(found) == {
         "stack", "use_case", "environment", "region", "account", "deployed", "endpoint", "model", "rollout", "approved",
-        "pending", "warnings", "alarms", "last", "next", "paused", "cost", "unknown", "attention", "data_time",
-        "executions", "figures", "traffic", "registry", "schedules", "dead_letters",
+        "pending", "missing", "warnings", "alarms", "last", "next", "paused", "cost", "unknown", "attention",
+        "data_time", "executions", "figures", "traffic", "registry", "schedules", "dead_letters",
     }  # fmt: skip
     endpoint = found["endpoint"]
     assert (endpoint["status"], endpoint["version"], endpoint["instance_type"]) == ("InService", 1, "ml.m5.large")
@@ -126,7 +126,7 @@ def test_executions_and_data_time(seen: Seen) -> None:
     [failed] = ran["monitor"]
     assert (failed["status"], failed["step"]) == ("Failed", "Work")
     assert ran["features"] == []
-    assert f"! the last monitor failed: {failed['reason']} → millrace logs {STACK}-monitor/" in seen.shown
+    assert f"! the last run of monitor failed: {failed['reason']} → millrace logs {STACK}-monitor/" in seen.shown
     assert seen.found["data_time"] == "2013-04-03T00:00:00.000Z"
     assert "data time 2013-04-03 00:00:00Z" in seen.shown
 
@@ -219,7 +219,7 @@ def test_a_cloud_with_nothing_in_it(millrace: Millrace) -> None:
     assert found["endpoint"]["status"] == "pending its first approved model"
     assert (found["data_time"], found["model"], found["pending"], found["alarms"]) == (None, None, [], [])
     assert found["unknown"] == {}
-    assert "never deployed: nothing of it is on this machine: millrace up flights" in millrace(*DEPTH).stdout
+    assert "at its beginning: nothing of it runs on this machine: millrace up flights" in millrace(*DEPTH).stdout
     assert "flights-local: never deployed" in millrace("status", AWS_EC2_METADATA_DISABLED="true").stdout
 
 

@@ -1,0 +1,209 @@
+"""What a stack needs: told of what is known to be so, whatever was registered since, and not of what was not said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSResponse
+
+from cli import fleet, watch
+from cli.fleet import depth, view
+from cli.fleet.accounts import Account, Accounts
+from cli.target import Target
+from millrace import Environment, FeatureTable, Monitoring, Retraining, UseCase
+from tests.local.pipelines import create, over, process, start
+
+from .many import Cloud
+
+SERVED = ("whole", "crowded", "lost", "emptied", "forgetful")
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """A cloud in which some serve version 1."""
+    found = Cloud(tmp_path_factory.mktemp("attention") / "state")
+    try:
+        found.whole(*(f"{name}-local" for name in SERVED))
+        yield found
+    finally:
+        found.daemon.stop()
+
+
+class Answering(Accounts):
+    """The cloud's account, which is denied the answers to some questions."""
+
+    def __init__(self, cloud: Cloud, *denied: str) -> None:
+        running = cloud.daemon.running
+        self._account = Account("eu-west-1", None, (cloud.daemon.state.resolve() / "aws", running.endpoint_url))
+        for operation in denied:
+            self._account.client("sagemaker").meta.events.register(f"before-call.sagemaker.{operation}", refused)
+
+    def of(self, environment: str, region: str, profile: str | None) -> Account:
+        return self._account
+
+
+def refused(**_: Any) -> tuple[AWSResponse, dict[str, Any]]:
+    """As AWS answers whom it does not let ask."""
+    error = {"Code": "AccessDeniedException", "Message": "the policy forbids it"}
+    return AWSResponse("", 400, {}, None), {"Error": error, "ResponseMetadata": {"HTTPStatusCode": 400}}
+
+
+def declared(cloud: Cloud, name: str, *tables: FeatureTable) -> fleet.Stack:
+    case = UseCase(
+        name=name, target="left", key="customer", event_time="asked_at", tables=tables,
+        monitoring=Monitoring(every=timedelta(days=1)), retraining=Retraining(every=timedelta(days=7)),
+    )  # fmt: skip
+    target = Target(case, Environment(name="local"), cloud.daemon.state)
+    return fleet.Stack(f"{name}-local", name, "local", target)
+
+
+def asked(cloud: Cloud, name: str, *denied: str) -> dict[str, Any]:
+    """The table's document of one stack, while some questions are denied."""
+    return fleet.ask([declared(cloud, name)], Answering(cloud, *denied))
+
+
+def row(cloud: Cloud, name: str, *denied: str) -> dict[str, Any]:
+    [found] = asked(cloud, name, *denied)["stacks"]
+    return dict(found)
+
+
+def commands(found: dict[str, Any]) -> list[str]:
+    return [need["command"] for need in found["attention"]]
+
+
+# -- what was not answered ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("denied", "silent"),
+    [
+        (("DescribeEndpoint",), "endpoint"),
+        (("ListEndpoints", "DescribeEndpoint"), "endpoint"),
+        (("DescribeEndpointConfig",), "model"),
+        (("DescribeModel",), "model"),
+        (("ListModelPackages",), "registry"),
+    ],
+)
+def test_what_was_not_answered_is_unknown_and_no_need(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str], denied: tuple[str, ...], silent: str
+) -> None:
+    found = asked(cloud, "whole", *denied)
+    [whole] = found["stacks"]
+    assert silent in whole["unknown"]
+    assert (found["attention"], whole["warnings"]) == ([], [])
+    view.table_of(found)
+    head, line, *_ = capsys.readouterr().out.splitlines()
+    place = head.index("waits") if silent == "registry" else head.index("serves")
+    assert line[place:].startswith("unknown")
+    view.stack(depth.add(*fleet.ask_one(declared(cloud, "whole"), Answering(cloud, *denied))))
+    shown = capsys.readouterr().out
+    assert "nothing needs attention" in shown
+    said = {
+        "endpoint": "endpoint whole-local: unknown\n", "model": "InService, serves what is not known",
+        "registry": "registry: not known",
+    }  # fmt: skip
+    assert said[silent] in shown
+
+
+@pytest.mark.parametrize("denied", ["DescribeEndpoint", "DescribeModel", "ListModelPackages", "ListPipelineExecutions"])
+def test_silence_is_no_change(cloud: Cloud, denied: str) -> None:
+    before = watch.facts(asked(cloud, "whole"))
+    now = watch.remembered(before, watch.facts(asked(cloud, "whole", denied)))
+    assert [change["what"] for change in watch.changes(before, now)] == ["not known"]
+    again = watch.remembered(now, watch.facts(asked(cloud, "whole")))
+    assert [change["what"] for change in watch.changes(now, again)] == ["not known"]
+    # What is asked for the first time is unknown too.
+    [first] = watch.changes({}, watch.facts(asked(cloud, "whole", "DescribeEndpoint")))
+    assert (first["after"] or "").startswith("serves unknown, unknown; alarms firing: none")
+
+
+def test_an_endpoint_whose_cost_is_not_known_is_named(cloud: Cloud) -> None:
+    assert "endpoint" in row(cloud, "whole", "DescribeEndpoint")["cost"]["unknown"]
+
+
+def test_a_silent_registry_is_not_an_empty_one(cloud: Cloud) -> None:
+    cloud.provision("new-local")
+    assert commands(row(cloud, "new")) == ["millrace retrain new"]
+    assert commands(row(cloud, "new", "ListModelPackages")) == []
+    arn = "arn:aws:sagemaker:eu-west-1:123456789012:model-package/emptied-local/1"
+    cloud.sagemaker.delete_model_package(ModelPackageName=arn)
+    [known] = row(cloud, "emptied")["warnings"]
+    assert "no version is approved" in known
+    [unknown] = row(cloud, "emptied", "ListModelPackages")["warnings"]
+    assert "whether another version is approved is not known" in unknown
+
+
+# -- what is registered ------------------------------------------------------------------------------------------------
+
+
+def test_however_many_challengers_are_refused_the_approved_one_and_the_waiting_one_are_seen(cloud: Cloud) -> None:
+    cloud.register("crowded-local", "PendingManualApproval")
+    for _ in range(100):
+        cloud.register("crowded-local", "Rejected")
+    found = row(cloud, "crowded")
+    assert (found["approved"], [each["version"] for each in found["pending"]]) == (1, [2])
+    assert (found["warnings"], commands(found)) == ([], ["millrace approve crowded 2"])
+
+
+def test_a_forgotten_version_hides_no_alarm(cloud: Cloud) -> None:
+    cloud.register("forgetful-local", "PendingManualApproval")
+    cloud.register("forgetful-local", "Approved")
+    cloud.fire("forgetful-local-drift")
+    drift = "alarm forgetful-local-drift: psi_max of forgetful-local is too high"
+    needs = {need["what"]: need["command"] for need in row(cloud, "forgetful")["attention"]}
+    assert needs[drift] == "millrace retrain forgetful"
+    assert "millrace reject forgetful 2" in needs.values()
+    # One that may still serve is what to do about it.
+    cloud.register("forgetful-local", "PendingManualApproval")
+    needs = {need["what"]: need["command"] for need in row(cloud, "forgetful")["attention"]}
+    assert needs[f"{drift}; version 4 waits for approval"] == "millrace approve forgetful 4"
+    assert drift not in needs
+
+
+# -- what is not there -------------------------------------------------------------------------------------------------
+
+
+def test_an_endpoint_that_was_deleted_by_hand_is_gone(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    cloud.sagemaker.delete_endpoint(EndpointName="lost-local")
+    found = asked(cloud, "lost")
+    [need] = found["attention"]
+    assert "endpoint lost-local is gone, and version 1 is approved" in need["what"]
+    assert need["command"] == "millrace deploy lost --refresh"
+    view.table_of(found)
+    head, line, *_ = capsys.readouterr().out.splitlines()
+    assert line[head.index("serves") :].startswith("gone ")
+    # Its own alarms are deployed with it: without them it has never been there.
+    cloud.cloudwatch.delete_alarms(AlarmNames=["lost-local-errors"])
+    found = row(cloud, "lost")
+    assert found["endpoint"]["status"] == "pending its first approved model"
+    assert commands(found) == ["millrace deploy lost"]
+
+
+def test_a_first_deployment_that_was_broken_off_is_no_stack_that_was_taken_down(cloud: Cloud) -> None:
+    cloud.sagemaker.create_model_package_group(ModelPackageGroupName="half-local")
+    assert asked(cloud, "half")["stacks"] == []
+    cloud.cloudwatch.put_metric_alarm(
+        AlarmName="half-local-undelivered", AlarmDescription="Triggers start nothing.", Namespace="n", MetricName="m",
+        Statistic="Maximum", Period=60, EvaluationPeriods=1, Threshold=0, ComparisonOperator="GreaterThanThreshold",
+    )  # fmt: skip
+    found = row(cloud, "half")
+    assert (found["deployed"], found["missing"]) == (True, ["half-local-training", "half-local-monitor"])
+    [need] = found["attention"]
+    assert "there is no pipeline half-local-training nor half-local-monitor" in need["what"]
+    assert need["command"] == "millrace deploy half --refresh"
+
+
+def test_features_that_are_not_published_are_told(cloud: Cloud) -> None:
+    cloud.provision("tabled-local")
+    create(cloud.sagemaker, "tabled-local-features", process("Publish", "sys.exit('no weather')"))
+    over(cloud.sagemaker, start(cloud.sagemaker, "tabled-local-features"))
+    weather = FeatureTable("weather", entity="customer", event_time="known_at", columns={"rain": "number"})
+    stack = declared(cloud, "tabled", weather)
+    [found] = fleet.ask([stack], Answering(cloud))["stacks"]
+    assert found["last"]["features"]["step"] == "Publish"
+    needs = {need["command"]: need["what"] for need in found["attention"]}
+    assert needs["millrace logs tabled-local-features/"].startswith("the last run of features failed: ")
+    assert watch.facts({"stacks": [found], "not_asked": []})["tabled-local"]["features"].startswith("Failed, ")
