@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
-from cli import completion, registry, rollout, serving
+from cli import completion, foreseen, registry, rollout, serving
 from cli.deployable import named
 from cli.errors import CliError
 from cli.output import json_option, moment, say, table, write_json
 from cli.registry import APPROVED, PENDING, REJECTED, Package
+from cli.serving import Endpoint
 from cli.target import Target, of_use_case
 
 #: What the registry keeps of a reason.
@@ -71,8 +72,9 @@ def approve(target: Target, version: int | None, yes: bool, reason: str, deploy:
     warning = ""
     if endpoint and endpoint.version and endpoint.version > package.version:
         warning = f"version {endpoint.version} serves and is newer: the next deployment goes back to this one"
-    _decide(target, package, APPROVED, yes=yes, reason=reason, warning=warning, quiet=as_json)
-    _done(target, package, APPROVED, reason=reason, deploy=deploy, as_json=as_json)
+    others = foreseen.others(target, quiet=as_json) if deploy and _is_behind(endpoint, package) else None
+    _decide(target, package, APPROVED, others, yes=yes, reason=reason, warning=warning, quiet=as_json)
+    _done(target, package, APPROVED, others, reason=reason, deploy=deploy, as_json=as_json)
 
 
 @click.command()
@@ -107,8 +109,9 @@ def reject(target: Target, version: int | None, yes: bool, reason: str, deploy: 
                 f"version {package.version} serves and no other version is approved: deploying would take the endpoint "
                 f"away; approve another one first, or leave out --deploy, or: millrace destroy {named(target)}"
             )
-    _decide(target, package, REJECTED, yes=yes, reason=reason, warning=warning, quiet=as_json)
-    _done(target, package, REJECTED, reason=reason, deploy=deploy, as_json=as_json)
+    others = foreseen.others(target, quiet=as_json) if deploy and _is_behind(endpoint, left) else None
+    _decide(target, package, REJECTED, others, yes=yes, reason=reason, warning=warning, quiet=as_json)
+    _done(target, package, REJECTED, others, reason=reason, deploy=deploy, as_json=as_json)
 
 
 def _left(target: Target, package: Package) -> Package | None:
@@ -152,27 +155,55 @@ def _require_reason(target: Target, package: Package, reason: str) -> None:
         )
 
 
+def _is_behind(endpoint: Endpoint | None, wanted: Package | None) -> bool:
+    """Whether a deployment would let another version serve."""
+    return wanted is not None and (endpoint is None or endpoint.package != wanted.arn)
+
+
 def _decide(
-    target: Target, package: Package, approval: str, *, yes: bool, reason: str, warning: str, quiet: bool
+    target: Target,
+    package: Package,
+    approval: str,
+    others: Sequence[str] | None,
+    *,
+    yes: bool,
+    reason: str,
+    warning: str,
+    quiet: bool,
 ) -> None:
-    """Show, ask, write down."""
+    """Show, ask, write down.
+
+    Args:
+        others: What a deployment afterwards would change besides; None where there will be none.
+    """
     if not quiet:
         show(target, package)
         if warning:
             say(f"  note: {warning}")
+        foreseen.show(target, others or ())
     verb = "Approve" if approval == APPROVED else "Reject"
-    if not yes and not click.confirm(f"{verb} version {package.version}?"):
+    deploys = "" if others is None else f" and deploy{foreseen.along(others)}"
+    if not yes and not click.confirm(f"{verb} version {package.version}{deploys}?"):
         raise CliError("nothing was changed")
     registry.decide(target, package, approval, reason)
 
 
-def _done(target: Target, package: Package, approval: str, *, reason: str, deploy: bool, as_json: bool) -> None:
+def _done(
+    target: Target,
+    package: Package,
+    approval: str,
+    others: Sequence[str] | None,
+    *,
+    reason: str,
+    deploy: bool,
+    as_json: bool,
+) -> None:
     """Say what was decided and what follows, or let it follow."""
     word = "approved" if approval == APPROVED else "rejected"
     # The registry alone says what should serve; somebody may have approved a newer one meanwhile.
     wanted = registry.newest(target, APPROVED)
     endpoint = serving.find(target)
-    behind = wanted is not None and (endpoint is None or endpoint.package != wanted.arn)
+    behind = _is_behind(endpoint, wanted)
     if not as_json:
         say(f"{word} version {package.version}")
     if deploy and wanted and behind:
@@ -187,6 +218,7 @@ def _done(target: Target, package: Package, approval: str, *, reason: str, deplo
                 "was": package.approval,
                 "approval": approval,
                 "reason": reason,
+                "others": list(others or ()),
                 "deployed": endpoint.version if deploy and endpoint else None,
                 "next": following,
             }
@@ -198,7 +230,7 @@ def _done(target: Target, package: Package, approval: str, *, reason: str, deplo
 
 
 def _following(
-    target: Target, package: Package, wanted: Package | None, endpoint: serving.Endpoint | None, *, behind: bool
+    target: Target, package: Package, wanted: Package | None, endpoint: Endpoint | None, *, behind: bool
 ) -> str:
     if behind and wanted:
         return f"to let version {wanted.version} serve: {_deployment(target)}"

@@ -12,7 +12,7 @@ from typing import Any
 import click
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cli import cloud, deployable, engine, plan, registry, serving
+from cli import cloud, deployable, engine, foreseen, plan, registry, serving
 from cli.deployable import Deployable, Platform
 from cli.engine import record
 from cli.errors import CliError
@@ -126,23 +126,29 @@ def _order(
     Raises:
         CliError: When the plan is stale, there is no such stack, or its endpoint would go unasked.
     """
+    read = None
     if file:
         read = plan.read(target, file, stage.note, max_age)
         stage.result = f"plan {file} of {moment(read.created)}: {_counts(read.changes)}"
-        return _Order(target, read)
-    stage.note("looking for the stack")
+    else:
+        stage.note("looking for the stack")
+        stage.result = _found(target, create=create)
+    gone = isinstance(target, Target) and _loses_endpoint(target)
+    if isinstance(target, Target) and gone and not removes:
+        raise CliError(_endpoint_stays(target))
+    return _Order(target, read, refresh=refresh or None, removes=gone)
+
+
+def _found(target: Deployable, *, create: bool) -> str:
+    """Pulumi's stack in words; made where it is not there and may be."""
     try:
         count = len((engine.state(target).get("deployment") or {}).get("resources") or [])
-        stage.result = f"stack {target.stack} has {count} resources"
     except engine.NoStackError as error:
         if not create:
             raise plan.not_made(target) from error
         engine.make(target)
-        stage.result = f"stack {target.stack} is made"
-    gone = isinstance(target, Target) and _loses_endpoint(target)
-    if isinstance(target, Target) and gone and not removes:
-        raise CliError(_endpoint_stays(target))
-    return _Order(target, refresh=refresh or None, removes=gone)
+        return f"stack {target.stack} is made"
+    return f"stack {target.stack} has {count} resources"
 
 
 def _loses_endpoint(target: Target) -> bool:
@@ -169,29 +175,22 @@ def _agreed(order: _Order, progress: Progress, *, as_json: bool) -> bool:
     """
     target = order.target
     if order.plan:
-        changes, lines = order.plan.changes, [f"{kind} {_name(urn)}" for urn, kind in order.plan.steps.items()]
+        changes, dangers = order.plan.changes, order.plan.dangers
+        steps = [f"{kind} {_name(urn)}" for urn, kind in order.plan.steps.items()]
     else:
         with progress.stage("preview") as stage:
             document = engine.preview(target, stage.note, refresh=bool(order.refresh))
             changes = {kind: count for kind, count in document["changeSummary"].items() if kind not in _QUIET}
+            dangers, steps = foreseen.told(target, document)["dangers"], []
             stage.result = _counts(changes)
-        lines = _dangers(document)
     if not changes:
         return False
-    for line in _cut(lines):
+    for line in [*foreseen.lines(dangers), *_cut(steps)]:
         say(f"  {line}", err=as_json)
     where = f"account {deployable.account(target)}, {target.environment.region}"
     if not click.confirm(f"This changes real resources in {where}. Go on?", err=True):
         raise CliError("nothing was changed")
     return True
-
-
-def _dangers(document: Mapping[str, Any]) -> list[str]:
-    """What to look at twice, a line each."""
-    from cli.diff import dangers, preview
-
-    found = dangers.of(preview.of(document, "the preview"))
-    return [f"{each['title']}: {each['name']}. {each['consequence']}" for each in found]
 
 
 # -- deploying ---------------------------------------------------------------------------------------------------------

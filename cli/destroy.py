@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,12 @@ from cli import (
     serving,
     sharing,
 )
+from cli import plan as plans
 from cli.approval import yes_with_json
 from cli.deployable import Deployable, Platform, named
 from cli.engine import record
 from cli.engine.record import Resource
-from cli.errors import CliError
+from cli.errors import CliError, is_gone
 from cli.fleet import costs
 from cli.output import json_option, say, seconds, table, write_json
 from cli.progress import Progress, Stage
@@ -98,7 +100,8 @@ def destroy(
 
     Where the environment sets `force_destroy` (this machine's, and those of pull requests), everything goes. Elsewhere
     the lake, its key and the registry with its models stay, and the command says how to remove them deliberately.
-    A stack that is not there is no error: exit code 0. Broken off, it goes on when it is run again.
+    A stack that is not there is no error: exit code 0. One that is there and unknown to Pulumi's backend is refused.
+    Broken off, it goes on when it is run again.
     """
     if keep_data and delete_data:
         raise click.UsageError("--keep-data and --delete-data are opposites: give one of them")
@@ -151,11 +154,53 @@ def _plan(target: Deployable, *, delete_data: bool) -> Plan:
     plan.goes = [each for each in every if each.is_real and each.urn not in urns]
     plan.stays = [each for each in every if each.is_real and each.urn in urns]
     plan.hollow = bool(every) and not (plan.goes or plan.stays)
+    if not (plan.goes or plan.stays):
+        _require_gone(target)
     if isinstance(target, Target):
         plan.running = _running(target)
         plan.orphans = _orphans(target)
         plan.paused = pause.read(target, strict=False) is not None
     return plan
+
+
+def _require_gone(target: Deployable) -> None:
+    """Refuse a stack that stands while Pulumi has nothing of it: another backend has, and only there it can go.
+
+    Raises:
+        CliError: With what stands, and where was looked.
+    """
+    if standing := ", ".join(_standing(target)):
+        raise CliError(
+            f"Pulumi has no resources of stack {target.stack} in this backend ({plans.backend()}), but there are: "
+            f"{standing}; nothing was changed: log in to the backend that has the stack (`pulumi login`, or "
+            "PULUMI_BACKEND_URL) and run this again; if none has it any more, delete what there is by hand"
+        )
+
+
+def _standing(target: Deployable) -> Iterator[str]:
+    """What is there of what goes, or is kept, only with Pulumi's record of it; what roll-outs leave behind is none."""
+    names = target.names
+    if isinstance(target, Target):
+        sagemaker, group = target.sagemaker, names.model_package_group
+        if _is_there(sagemaker.describe_endpoint, EndpointName=names.endpoint):
+            yield f"endpoint {names.endpoint}"
+        for pipeline in (pipelines.name_of(target, kind) for kind in pipelines.KINDS):
+            if _is_there(sagemaker.describe_pipeline, PipelineName=pipeline):
+                yield f"pipeline {pipeline}"
+        if _is_there(sagemaker.describe_model_package_group, ModelPackageGroupName=group):
+            yield f"model package group {group}"
+    if not names.shared_lake and _is_there(target.client("s3").head_bucket, Bucket=names.lake):
+        yield f"bucket {names.lake}"
+
+
+def _is_there(ask: Callable[..., Any], **what: str) -> bool:
+    try:
+        ask(**what)
+    except ClientError as error:
+        if is_gone(error):
+            return False
+        raise
+    return True
 
 
 def _running(target: Target) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from cli import cloud, deployable, engine, pause, registry
+from cli import cloud, deployable, engine, foreseen, pause, registry
 from cli.delivery import changed
 from cli.deployable import Deployable, Platform
 from cli.engine import secrets_key
@@ -30,7 +30,7 @@ from cli.target import STACKS, Target
 #: How old a plan may be.
 MAX_AGE = timedelta(days=7)
 
-_PART, _FORMAT = "millrace", 1
+_PART, _FORMAT = "millrace", 2
 #: How many differences are named one by one.
 _NAMED = 5
 #: What changes in a resource's record when nothing of the resource does: where the program makes it, and the order of
@@ -85,6 +85,11 @@ class Plan:
         return dict(Counter(self.steps.values()))
 
     @property
+    def dangers(self) -> list[dict[str, str]]:
+        """What of it to look at twice, as `millrace diff` told it."""
+        return list(self.document[_PART]["dangers"])
+
+    @property
     def created(self) -> datetime:
         return datetime.fromisoformat(self.document[_PART]["created"])
 
@@ -111,7 +116,12 @@ def save(target: Deployable, file: Path, note: engine.Note) -> dict[str, Any]:
         draft = Path(scratch) / "plan.json"
         document = engine.preview(target, note, draft=draft)
         planned = json.loads(draft.read_text())
-    planned[_PART] = {**facts, "format": _FORMAT, "created": datetime.now(UTC).isoformat(timespec="seconds")}
+    planned[_PART] = {
+        **facts,
+        "format": _FORMAT,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "dangers": foreseen.told(target, document)["dangers"],
+    }
     planned[_PART]["digest"] = _digest(planned)
     _write(file, planned)
     return document
@@ -151,6 +161,8 @@ def _facts(target: Deployable, file: Path, note: engine.Note) -> dict[str, Any]:
     tree, files = checkout.content([*changed.SHARED, STACKS.name], without=file)
     note("reading the stack's state")
     resources = dict(_resources(target))
+    region = target.environment.region
+    stack = changed.StackFile(deployable.name(target), target.environment.name, target.stack, region)
     approved, paused = None, []
     if not isinstance(target, Platform):
         note("looking for the approved model")
@@ -159,25 +171,14 @@ def _facts(target: Deployable, file: Path, note: engine.Note) -> dict[str, Any]:
     return {
         "stack": target.stack,
         "account": deployable.account(target),
-        "region": target.environment.region,
+        "region": region,
         "commit": checkout.commit("HEAD"),
         "tree": tree,
-        "files": {path: digest for path, digest in files.items() if path.startswith(_sources(target))},
+        "files": {path: digest for path, digest in files.items() if stack.has(path)},
         "resources": resources,
         "approved_package": approved,
         "paused": paused,
     }
-
-
-def _sources(target: Deployable) -> tuple[str, ...]:
-    """The beginnings of the paths that the stack is made of."""
-    if isinstance(target, Platform):
-        # Its dashboard shows every use case.
-        return (*changed.SHARED, f"{STACKS.name}/")
-    own = (
-        f"{STACKS.name}/{each}" for each in ("__init__.py", f"{target.use_case.package}/", f"Pulumi.{target.stack}.")
-    )
-    return (*changed.SHARED, *own)
 
 
 def _resources(target: Deployable) -> Iterator[tuple[str, str]]:
@@ -215,12 +216,13 @@ def not_made(target: Deployable) -> engine.NoStackError:
     """What to say where Pulumi has no such stack."""
     how = f"millrace deploy {deployable.name(target)} --env {target.environment.name} --create"
     return engine.NoStackError(
-        f"stack {target.stack} was never made in this backend ({_backend()}); `{how}` makes it, or log in to the one "
+        f"stack {target.stack} was never made in this backend ({backend()}); `{how}` makes it, or log in to the one "
         "that has it"
     )
 
 
-def _backend() -> str:
+def backend() -> str:
+    """Where Pulumi is told to keep the states of stacks."""
     return os.environ.get("PULUMI_BACKEND_URL") or "the one that `pulumi login` chose"
 
 

@@ -137,7 +137,7 @@ def destroy(use_case: str | None, pull_request: int, source: str, state: Path, y
                 )
         return
     _ask(found, yes)
-    _each(found, state)
+    _each(found, state, lambda _: True)
 
 
 @review.command()
@@ -156,7 +156,7 @@ def expire(source: str, state: Path, yes: bool) -> None:
         return
     if over:
         _ask(over, yes)
-    _each(over, state, broken)
+    _each(over, state, lambda record: record.is_expired, broken)
 
 
 def _ask(found: Sequence[Record], yes: bool) -> None:
@@ -165,20 +165,22 @@ def _ask(found: Sequence[Record], yes: bool) -> None:
         raise CliError("nothing was destroyed")
 
 
-def _each(found: Sequence[Record], state: Path, broken: Sequence[str] = ()) -> None:
-    """Take down one after the other, and say in the end which could not be."""
+def _each(found: Sequence[Record], state: Path, is_meant: Callable[[Record], bool], broken: Sequence[str] = ()) -> None:
+    """Take down one after the other, and say in the end which could not be.
+
+    Args:
+        is_meant: Whether a stack still goes by its record as it is once its turn comes: the others take their time.
+    """
     failed = []
     for problem in broken:
         say(f"{FAILED} {problem}", err=True)
     for record in found:
         interrupts.check()
         try:
-            _take_down(record, state)
+            say(_in_turn(record, state, is_meant))
         except CliError as error:
             failed.append(record.stack)
             say(f"{FAILED} {record.stack}: {error}", err=True)
-        else:
-            say(f"{DONE} {record.stack} is gone")
     if failed:
         raise CliError(
             f"{len(failed)} of {len(found)} review stacks could not be destroyed: {', '.join(failed)}; what is wrong "
@@ -190,12 +192,24 @@ def _each(found: Sequence[Record], state: Path, broken: Sequence[str] = ()) -> N
         )
 
 
-def _take_down(record: Record, state: Path) -> None:
+def _in_turn(record: Record, state: Path, is_meant: Callable[[Record], bool]) -> str:
+    """Take a stack down if it still is to be; what became of it."""
+    now = record.now()
+    if now is None:
+        return f"{NOTE} {record.stack} has no record any more: somebody else has taken it down meanwhile"
+    if not is_meant(now):
+        return f"{NOTE} {record.stack} stays: it was renewed meanwhile, {_until(now)}"
+    return _take_down(now, state)
+
+
+def _take_down(record: Record, state: Path) -> str:
     """Destroy a stack, and when it is gone what tells of it; broken off, it can be done again."""
     record.restore()
     _run(["destroy", record.use_case, "--env", record.environment, "--yes", *_of(state)])
+    if not record.forget():
+        return f"{NOTE} {record.stack} is gone, and its record stays: it was renewed meanwhile; bring it up again"
     record.path.unlink(missing_ok=True)
-    record.forget()
+    return f"{DONE} {record.stack} is gone"
 
 
 def _run(arguments: Sequence[str], *, quiet: bool = False) -> None:

@@ -112,11 +112,27 @@ class Record:
             Overwrite=True,
         )
 
-    def forget(self) -> None:
-        """Delete the record; one that is gone already is well."""
+    def now(self) -> Record | None:
+        """The record as it is now; None where it is gone.
+
+        Raises:
+            CliError: When it cannot be read any more.
+        """
+        ssm = self.place.ssm()
+        try:
+            parameter = ssm.get_parameter(Name=f"{RECORDS}/{self.stack}")["Parameter"]
+        except ssm.exceptions.ParameterNotFound:
+            return None
+        return _read(parameter["Name"], parameter["Value"], self.place)
+
+    def forget(self) -> bool:
+        """Delete the record, unless it has been written anew since this was read; whether it is gone."""
+        if self.now() not in (None, self):
+            return False
         ssm = self.place.ssm()
         with contextlib.suppress(ssm.exceptions.ParameterNotFound):
             ssm.delete_parameter(Name=f"{RECORDS}/{self.stack}")
+        return True
 
     def restore(self) -> None:
         """Write the stack's file where this checkout does not have it."""

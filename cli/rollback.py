@@ -11,13 +11,11 @@ from typing import Any
 
 import click
 
-from cli import completion, registry, rollout, serving
+from cli import completion, foreseen, registry, rollout, serving
 from cli.approval import check_reason, yes_with_json
 from cli.deployable import named
-from cli.engine import record
 from cli.errors import CliError
 from cli.output import json_option, moment, say, seconds, table, write_json
-from cli.progress import Progress
 from cli.registry import APPROVED, REJECTED, Package
 from cli.serving import Endpoint
 from cli.target import Target, of_use_case
@@ -71,17 +69,18 @@ def rollback(target: Target, to: int | None, reason: str, yes: bool, no_deploy: 
     if plan.is_done:
         _nothing(target, plan, as_json=as_json)
         return
-    others = [] if no_deploy else _others(target, quiet=as_json)
+    # Whoever is on call must know what else a deployment from this checkout would change.
+    others = [] if no_deploy else foreseen.others(target, quiet=as_json)
     if not as_json:
         _show(target, plan, others, deploy=not no_deploy)
-    if not yes and not click.confirm(f"Go back to version {plan.to.version}?"):
+    if not yes and not click.confirm(f"Go back to version {plan.to.version}{foreseen.along(others)}?"):
         raise CliError("nothing was changed")
     _require_as_planned(target, plan)
     written = _decide(target, plan, reason)
     endpoint = None
     if not no_deploy:
         endpoint = _deploy(target, plan, written, quiet=as_json)
-    _done(target, plan, endpoint, as_json=as_json)
+    _done(target, plan, endpoint, others, as_json=as_json)
 
 
 # -- what will be done -------------------------------------------------------------------------------------------------
@@ -190,20 +189,6 @@ def _check(
         raise CliError(f"{which} cannot serve: {because}; name another one with --to")
 
 
-def _others(target: Target, *, quiet: bool) -> list[str]:
-    """What else a deployment from this checkout would change: whoever is on call must know.
-
-    Raises:
-        CliError: When the program cannot be deployed as it stands; nothing was changed.
-    """
-    endpoint = target.names.endpoint
-    own = {f"{endpoint}-{part}" for part in ("model", "config", "endpoint")}
-    with Progress(err=quiet).stage("preview") as stage:
-        found = [name for name in record.pending(target, stage.note) if name not in own]
-        stage.result = f"{len(found)} other changes go along" if found else "nothing else changes"
-    return found
-
-
 def _require_as_planned(target: Target, plan: Plan) -> None:
     """Look again: somebody may have decided or deployed while the question stood."""
     endpoint = serving.find(target)
@@ -295,10 +280,7 @@ def _show(target: Target, plan: Plan, others: list[str], *, deploy: bool) -> Non
         say(f"  note: version {plan.to.version} does not meet its gates as they are now: {short}")
     for each in plan.rejected:
         say(f"  rejected: version {each.version}" + (", which serves" if each.arn == plan.endpoint.package else ""))
-    if others:
-        shown = ", ".join(others[:6]) + (", …" if len(others) > 6 else "")
-        say(f"  note: this checkout is not what is deployed; {len(others)} other changes go along: {shown}")
-        say(f"        millrace diff {named(target)} shows them; check out what is deployed to leave them out")
+    foreseen.show(target, others)
     if deploy:
         kind = target.environment.rollout.traffic.value.replace("_", " ")
         bakes = seconds(rollout.duration(target).total_seconds())
@@ -308,7 +290,7 @@ def _show(target: Target, plan: Plan, others: list[str], *, deploy: bool) -> Non
 def _nothing(target: Target, plan: Plan, *, as_json: bool) -> None:
     """What was wanted is so already."""
     if as_json:
-        _document(target, plan, plan.endpoint, f"millrace status {named(target)}")
+        _document(target, plan, plan.endpoint, [], f"millrace status {named(target)}")
         return
     say(
         f"version {plan.to.version} of {target.names.model_package_group} serves already since "
@@ -317,11 +299,11 @@ def _nothing(target: Target, plan: Plan, *, as_json: bool) -> None:
     say(f"to go back further: millrace rollback {named(target)} --to <version>")
 
 
-def _done(target: Target, plan: Plan, endpoint: Endpoint | None, *, as_json: bool) -> None:
+def _done(target: Target, plan: Plan, endpoint: Endpoint | None, others: list[str], *, as_json: bool) -> None:
     name = named(target)
     following = f"millrace status {name}" if endpoint else f"millrace deploy {name}"
     if as_json:
-        _document(target, plan, endpoint, following)
+        _document(target, plan, endpoint, others, following)
         return
     if endpoint:
         say(f"endpoint {endpoint.name} serves version {plan.to.version} again")
@@ -335,7 +317,7 @@ def _done(target: Target, plan: Plan, endpoint: Endpoint | None, *, as_json: boo
         say(f"version {plan.to.version} is the newest approved one; it serves after: {following}")
 
 
-def _document(target: Target, plan: Plan, endpoint: Endpoint | None, following: str) -> None:
+def _document(target: Target, plan: Plan, endpoint: Endpoint | None, others: list[str], following: str) -> None:
     write_json(
         {
             "stack": target.stack,
@@ -343,6 +325,7 @@ def _document(target: Target, plan: Plan, endpoint: Endpoint | None, following: 
             "to": plan.to.version,
             "approved": [plan.to.version] if plan.approves else [],
             "rejected": [each.version for each in plan.rejected],
+            "others": others,
             "deployed": endpoint is not None,
             "since": endpoint.since if endpoint else None,
             "next": following,

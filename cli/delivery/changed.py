@@ -60,6 +60,10 @@ class StackFile:
             return ["stacks/"]
         return [f"stacks/{self.use_case.replace('-', '_')}/", f"stacks/Pulumi.{self.stack}.yaml"]
 
+    def has(self, path: str) -> bool:
+        """Whether a file of the repository is part of what the stack is made of."""
+        return _is_shared(path) or _is_in(path, self.own)
+
     @property
     def is_platform(self) -> bool:
         """Whether it is no use case's."""
@@ -117,7 +121,7 @@ def since(stacks: Iterable[StackFile], base: str) -> tuple[list[StackFile], str]
     paths = [path for path in text.split("\0") if path]
     if shared := [path for path in paths if _is_shared(path)]:
         return stacks, f"{shared[0]} is part of every stack"
-    return [each for each in stacks if any(_is_in(path, each.own) for path in paths)], ""
+    return [each for each in stacks if any(map(each.has, paths))], ""
 
 
 def tree() -> str:

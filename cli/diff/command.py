@@ -127,7 +127,7 @@ def _compared(
     target: Deployable, table: Prices, *, given: str | None, base: str | None, refresh: bool, save_plan: Path | None
 ) -> tuple[Any, Context]:
     """The preview, and what it does not say itself."""
-    from cli.diff import preview
+    from cli.diff import lookups, preview
     from cli.diff.document import Context
 
     name, environment = deployable.name(target), target.environment
@@ -149,7 +149,7 @@ def _compared(
         return preview.of(found, f"comparison with {base}"), context
     cloud.connect(environment.name, target.state)
     asked, notes = _asked(target, refresh=refresh, save_plan=save_plan)
-    extras = _registry(target) if isinstance(target, Target) else {}
+    extras = lookups.of(target) if isinstance(target, Target) else {}
     read = preview.of(asked, f"preview of {target.stack}")
     if read.is_new:
         source = "The program as it stands; nothing is deployed that it could be compared with."
@@ -256,49 +256,6 @@ def _between(found: Mapping[str, Any], base: str) -> str:
     if not (compared.get("base") or {}).get("found"):
         said += " The base has no such stack, so all of it counts as new; whether it is deployed was not asked."
     return said
-
-
-# -- what the registry and the lake say --------------------------------------------------------------------------------
-
-
-def _registry(target: Target) -> dict[str, Any]:
-    """How the registry and the lake are asked about versions and the code that runs now; nothing where they cannot."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    from cli import registry
-    from millrace.names import CODE
-
-    def figures(arn: str) -> dict[str, float] | None:
-        try:
-            package = registry.find(target, arn)
-        except (BotoCoreError, ClientError):
-            return None
-        if package is None:
-            return None
-        wanted = [gate.metric for gate in target.use_case.gates]
-        found: dict[str, float] = {}
-        for metric in dict.fromkeys([*wanted, target.use_case.champion_metric]):
-            try:
-                found[metric] = round(float(package.metadata[metric]), 4)
-            except (KeyError, ValueError):
-                continue
-        return found or None
-
-    def comparison(arn: str) -> str:
-        try:
-            package = registry.find(target, arn)
-        except (BotoCoreError, ClientError):
-            return ""
-        return package.description if package else ""
-
-    def fetch(name: str) -> bytes | None:
-        try:
-            found = target.client("s3").get_object(Bucket=target.names.lake, Key=target.names.key(CODE, name))
-            return bytes(found["Body"].read())
-        except (BotoCoreError, ClientError):
-            return None
-
-    return {"figures": figures, "comparison": comparison, "fetch": fetch}
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------

@@ -115,22 +115,6 @@ def refresh(target: Deployed, names: Sequence[str]) -> str | None:
     return None if code == 0 else _said(errors, code)
 
 
-def pending(target: Deployed, note: Note) -> list[str]:
-    """What a deployment would change, by logical name: a preview, which takes seconds.
-
-    Raises:
-        CliError: When the program cannot be previewed: then it cannot be deployed either.
-    """
-    bootstrap.ensure(note)
-    document = engine.preview(target, note)
-    steps = [each for each in document.get("steps", []) if each["op"] != "same" and _is_real(each["urn"])]
-    return list(dict.fromkeys(each["urn"].rpartition("::")[2] for each in steps))
-
-
-def _is_real(urn: str) -> bool:
-    return urn.split("::")[2].rpartition("$")[2].startswith("aws:")
-
-
 def unprotect(target: Deployed, urns: Sequence[str]) -> None:
     """Let these resources be deleted by the next destroy."""
     if urns:

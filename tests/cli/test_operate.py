@@ -94,6 +94,7 @@ def test_whoever_overrules_a_gate_says_why(registry: Loop) -> None:
         "was": PENDING,
         "approval": APPROVED,
         "reason": "the labels of May are late",
+        "others": [],
         "deployed": None,
         "next": f"to let version {version} serve: millrace deploy flights",
     }
@@ -292,8 +293,10 @@ def test_without_an_endpoint_there_is_nothing_to_roll_back(registry: Loop) -> No
 
 def test_a_deployment_that_cannot_begin_leaves_the_registry_as_it_was(served: Loop) -> None:
     # Made by hand, the stack is unknown to Pulumi.
+    newest, _ = served.register(PENDING)
     before = versions(served)
-    served("rollback", "flights", "--yes", code=1)
+    for arguments in (("rollback", "flights"), ("approve", "flights", str(newest), "--deploy")):
+        assert f"no stack named '{STACK}'" in served(*arguments, "--yes", code=1).stderr
     assert versions(served) == before
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from cli import review_stack
 from local import client
 from tests.e2e.stand import Stand
 
@@ -146,6 +147,53 @@ def test_expire_takes_down_what_is_over_and_goes_on_after_a_failure(checkout: Ch
     assert "stack 'flights-pr-1', millrace:environment" in done.stderr
     assert "flights-pr-2 is gone" in done.stdout
     assert checkout.recorded() == {"flights-pr-1", "flights-pr-3"}
+
+
+def test_what_is_renewed_while_others_are_asked_about_or_taken_down_stays(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
+    for number in ("1", "2"):
+        checkout.millrace("review", "create", "flights", "--pr", number)
+        checkout.change(f"flights-pr-{number}", expires=over)
+    with subprocess.Popen(
+        [sys.executable, "-m", "cli.main", "review", "expire"],
+        cwd=checkout.folder, env=checkout.environment, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        shown = ""
+        while not shown.endswith("[y/N]: "):
+            shown += (letter := process.stdout.read(1))
+            assert letter, shown
+        checkout.millrace("review", "create", "flights", "--pr", "2")
+        out, _ = process.communicate("y\n", timeout=120)
+    assert process.returncode == 0
+    assert "flights-pr-1 is gone" in out
+    assert "flights-pr-2 stays: it was renewed meanwhile, until 20" in out
+    assert (checkout.recorded(), checkout.file("flights-pr-2").exists()) == ({"flights-pr-2"}, True)
+
+    for name, value in checkout.environment.items():
+        monkeypatch.setenv(name, value)
+    read = next(each for each in review_stack.records("dev")[0] if each.stack == "flights-pr-2")
+    checkout.millrace("review", "create", "flights", "--pr", "2", "--expires", "3d")
+    assert (read.forget(), checkout.recorded()) == (False, {"flights-pr-2"})
+    now = read.now()
+    assert now is not None
+    assert (now.forget(), checkout.recorded()) == (True, set())
+    checkout.file("flights-pr-2").unlink()
+
+
+def test_what_stands_and_is_unknown_to_the_backend_keeps_its_record(checkout: Checkout) -> None:
+    checkout.millrace("review", "create", "flights", "--pr", "4")
+    checkout.change("flights-pr-4", expires=(datetime.now(UTC) - timedelta(minutes=1)).isoformat())
+    lake = {"Bucket": "flights-pr-4-lake-123456789012"}
+    checkout.client("s3").create_bucket(**lake, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    said = checkout.millrace("review", "expire", "--yes", code=1).stderr
+    assert "Pulumi has no resources of stack flights-pr-4 in this backend (file://" in said
+    assert f"bucket {lake['Bucket']}" in said
+    assert checkout.recorded() == {"flights-pr-4"}
+    checkout.client("s3").delete_bucket(**lake)
 
 
 def test_a_record_that_is_about_another_stack_destroys_nothing(checkout: Checkout) -> None:

@@ -320,10 +320,14 @@ def test_what_is_said_to_type_next_names_the_environment_and_destroy_asks_for_th
     stack.sagemaker.create_model_package_group(ModelPackageGroupName="flights-dev")
     said = stack("approve", "flights", "--env", "dev", code=1, MILLRACE_STAND_IN="1").stderr
     assert "train: millrace retrain flights --env dev" in said
+    stack.sagemaker.delete_model_package_group(ModelPackageGroupName="flights-dev")
     assert "never deployed" in stack("destroy", "flights", "--env", "dev", MILLRACE_STAND_IN="1").stdout
 
     # As an interrupted one leaves it.
-    name = "/millrace/flights-dev/paused"
+    name, model = "/millrace/flights-dev/paused", "flights-dev-model-0000001"
+    stack.sagemaker.create_model(
+        ModelName=model, Containers=[{"Image": IMAGE, "ModelDataUrl": "s3://cli/model.tar.gz"}], ExecutionRoleArn=ROLE
+    )
     ssm.put_parameter(Name=name, Type="String", Value='{"since": "2026-11-23T08:00:00Z", "by": "anna", "reason": ""}')
     wrong = stack("destroy", "flights", "--env", "dev", stdin="y\n", code=1, MILLRACE_STAND_IN="1")
     assert "type the stack's name, flights-dev" in wrong.stdout
@@ -332,3 +336,26 @@ def test_what_is_said_to_type_next_names_the_environment_and_destroy_asks_for_th
     stack("destroy", "flights", "--env", "dev", stdin="flights-dev\n", MILLRACE_STAND_IN="1")
     with pytest.raises(ssm.exceptions.ParameterNotFound):
         ssm.get_parameter(Name=name)
+    assert model not in [each["ModelName"] for each in stack.sagemaker.list_models()["Models"]]
+
+
+def test_a_stack_of_another_backend_is_refused_and_left_as_it_is(used: Loop) -> None:
+    # Made by hand, it is unknown to the backend that is asked.
+    before = there(used), states(used), parameter(used)
+    said = used("destroy", "flights", "--yes", code=1).stderr
+    assert f"Pulumi has no resources of stack {STACK} in this backend (file://" in said
+    assert f"endpoint {STACK}, pipeline {STACK}-training, pipeline {STACK}-monitor, model package group {STACK}" in said
+    assert f"bucket {LAKE}; nothing was changed" in said
+    assert "PULUMI_BACKEND_URL" in said
+    assert "aws sagemaker delete-endpoint" not in said
+    assert (there(used), states(used), parameter(used)) == before
+
+
+def test_without_an_endpoint_its_models_stay_too(stack: Loop) -> None:
+    name = f"{STACK}-model-0000009"
+    stack.sagemaker.create_model(
+        ModelName=name, Containers=[{"Image": IMAGE, "ModelDataUrl": "s3://cli/model.tar.gz"}], ExecutionRoleArn=ROLE
+    )
+    assert f"pipeline {STACK}-training" in stack("destroy", "flights", "--yes", code=1).stderr
+    assert stack.sagemaker.describe_model(ModelName=name)
+    stack.sagemaker.delete_model(ModelName=name)

@@ -181,14 +181,14 @@ def eventually(look: Callable[[], T | None], what: str, seconds: float = 120.0) 
     raise AssertionError(f"waited {seconds:g} s for {what}")
 
 
-def alarm_in_the_bake(stand: Stand) -> None:
+def alarm_in_the_bake(stand: Stand, stack: str = STACK) -> None:
     """Set the errors alarm once all traffic is on the new fleet."""
     sagemaker, cloudwatch = stand.client("sagemaker"), stand.client("cloudwatch")
 
     def bakes() -> bool | None:
-        pending = sagemaker.describe_endpoint(EndpointName=STACK).get("PendingDeploymentSummary", {})
+        pending = sagemaker.describe_endpoint(EndpointName=stack).get("PendingDeploymentSummary", {})
         statuses = [status for each in pending.get("ProductionVariants", []) for status in each["VariantStatus"]]
         return True if any(status["Status"] == "Baking" for status in statuses) else None
 
     eventually(bakes, "the bake", 60)
-    cloudwatch.set_alarm_state(AlarmName=f"{STACK}-errors", StateValue="ALARM", StateReason="set by the test")
+    cloudwatch.set_alarm_state(AlarmName=f"{stack}-errors", StateValue="ALARM", StateReason="set by the test")

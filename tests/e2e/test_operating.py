@@ -106,7 +106,7 @@ def test_paused_is_paused_through_previews_and_deployments(stand: Stand) -> None
 
 
 def test_a_rollback_that_an_alarm_undoes_leaves_the_registry_as_it_was(stand: Stand) -> None:
-    watcher = threading.Thread(target=alarm_in_the_bake, args=(stand,))
+    watcher = threading.Thread(target=alarm_in_the_bake, args=(stand, STACK))
     watcher.start()
     done = stand.millrace("rollback", "churn", "--yes", "--reason", "calls are wrong", code=1)
     watcher.join()

@@ -1,0 +1,46 @@
+"""What the registry and the lake say of versions and of the code that runs now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cli import registry
+from cli.target import Target
+from millrace.names import CODE
+
+
+def of(target: Target) -> dict[str, Any]:
+    """How the registry and the lake are asked about versions and the code that runs now; nothing where they cannot."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    def figures(arn: str) -> dict[str, float] | None:
+        try:
+            package = registry.find(target, arn)
+        except (BotoCoreError, ClientError):
+            return None
+        if package is None:
+            return None
+        wanted = [gate.metric for gate in target.use_case.gates]
+        found: dict[str, float] = {}
+        for metric in dict.fromkeys([*wanted, target.use_case.champion_metric]):
+            try:
+                found[metric] = round(float(package.metadata[metric]), 4)
+            except (KeyError, ValueError):
+                continue
+        return found or None
+
+    def comparison(arn: str) -> str:
+        try:
+            package = registry.find(target, arn)
+        except (BotoCoreError, ClientError):
+            return ""
+        return package.description if package else ""
+
+    def fetch(name: str) -> bytes | None:
+        try:
+            found = target.client("s3").get_object(Bucket=target.names.lake, Key=target.names.key(CODE, name))
+            return bytes(found["Body"].read())
+        except (BotoCoreError, ClientError):
+            return None
+
+    return {"figures": figures, "comparison": comparison, "fetch": fetch}
