@@ -24,7 +24,7 @@ from local.engine import bootstrap
 
 #: What the check after a deployment says, and the alarms that it names.
 _ROLLED_BACK = "the deployment was rolled back"
-_FIRING = re.compile(r"Alarms firing now: ([^.\n]+)")
+_ALARMS = re.compile(r"Its alarms: ([^.\n]+)")
 #: What a person reads line by line.
 _SHOWN = 12
 #: Steps that are no change.
@@ -237,9 +237,9 @@ def _failure(order: _Order, error: engine.UpdateError, done: Mapping[str, str], 
         lines.append(f"left of the plan: {', '.join(_cut(left)) or 'nothing'}")
     name = deployable.named(target)
     if undone:
-        firing = _FIRING.search(str(error))
-        by_alarm = firing is not None and firing[1] != "none"
-        cause = f"by its alarms ({firing[1]})" if firing and by_alarm else "for the reason above"
+        alarms = _ALARMS.search(str(error))
+        by_alarm = alarms is not None and alarms[1] != "none fired"
+        cause = f"by its alarms ({alarms[1]})" if alarms and by_alarm else "for the reason above"
         over = "once the alarm is over" if by_alarm else "once that is mended"
         lines.append(
             f"the roll-out was undone {cause}; the old model serves on. Look with "

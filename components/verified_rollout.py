@@ -35,7 +35,7 @@ def compare(region: str, endpoint: str, wanted: str) -> None:
     """Refuse an endpoint that does not run the configuration `wanted`.
 
     Raises:
-        RolledBack: With SageMaker's reason and the alarms that are firing.
+        RolledBack: With SageMaker's reason and the alarms that it names or that are firing.
     """
     sagemaker = api.client("sagemaker", region)
     live = sagemaker.describe_endpoint(EndpointName=endpoint)
@@ -43,13 +43,15 @@ def compare(region: str, endpoint: str, wanted: str) -> None:
         return
     deployment = live.get("LastDeploymentConfig", {}).get("AutoRollbackConfiguration", {})
     names = [alarm["AlarmName"] for alarm in deployment.get("Alarms", [])]
-    firing = []
+    reason = live.get("FailureReason") or "none given"
+    # An alarm may be over by now, and a reason may be missing.
+    alarms = {name for name in names if name in reason}
     if names:
-        alarms = api.client("cloudwatch", region).describe_alarms(AlarmNames=names, StateValue="ALARM")
-        firing = [alarm["AlarmName"] for alarm in alarms["MetricAlarms"]]
+        found = api.client("cloudwatch", region).describe_alarms(AlarmNames=names, StateValue="ALARM")
+        alarms |= {alarm["AlarmName"] for alarm in found["MetricAlarms"]}
     raise RolledBack(
         f"endpoint {endpoint!r} is {live['EndpointStatus']} on {live['EndpointConfigName']!r}, expected {wanted!r}: "
-        f"the deployment was rolled back. Reason: {live.get('FailureReason') or 'none given'}. "
-        f"Alarms firing now: {', '.join(firing) or 'none'}. "
+        f"the deployment was rolled back. Reason: {reason}. "
+        f"Its alarms: {', '.join(sorted(alarms)) or 'none fired'}. "
         "The old model still serves. Reject the package, or clear the alarm, and run `pulumi up` again."
     )

@@ -63,6 +63,11 @@ def test_a_deployment_that_was_rolled_back_is_told_with_its_alarm(sagemaker: Any
         compare(client.REGION, "verified", "verified-2")
     message = str(told.value)
     assert message.startswith("endpoint 'verified' is InService on 'verified-1', expected 'verified-2': ")
-    assert f"Alarms firing now: {ALARM}." in message
+    assert f"Its alarms: {ALARM}." in message
     assert "run `pulumi up` again" in message
+
+    # Over as soon as the new fleet is gone, as most such alarms are.
+    cloudwatch.delete_alarms(AlarmNames=[ALARM])
+    with pytest.raises(RolledBack, match=f"Its alarms: {ALARM}\\."):
+        compare(client.REGION, "verified", "verified-2")
     compare(client.REGION, "verified", "verified-1")
