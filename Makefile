@@ -10,8 +10,9 @@ SHELL := /bin/bash
 up: setup
 	@$(BIN)/millrace up
 
+# One worker more than two cores have: many tests wait for a process, a bake or a clock.
 test: lint types layers engine
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	$(BIN)/ruff check .
