@@ -73,12 +73,13 @@ def create(
     if source == cloud.LOCAL:
         raise click.UsageError("--from local: this machine's stack is nobody's to review; name an environment of AWS")
     cloud.connect(f"{REVIEW}{pull_request}", state)
-    record = review_stack.derive(use_case, pull_request, source, expires)
+    record, text = review_stack.derive(use_case, pull_request, source, expires)
     known, _ = review_stack.records(source)
     if before := [each for each in known if each.stack == record.stack]:
         record = dataclasses.replace(record, created=before[0].created)
     # Before anything is made, so that nothing can be left behind that nobody knows of.
     record.save()
+    review_stack.write(record.path, text)
     if not as_json:
         like = f"like {record.use_case}-{source}, with one instance"
         say(f"{DONE} stack {record.stack}: {like}, until {moment(record.expires)}")

@@ -137,7 +137,7 @@ class Record:
     def restore(self) -> None:
         """Write the stack's file where this checkout does not have it."""
         if not self.path.exists():
-            _write(self.path, {**self.document})
+            write(self.path, _text({**self.document}))
 
 
 def file_of(stack: str) -> Path:
@@ -217,10 +217,11 @@ def _read(name: str, value: str, place: Place) -> Record:
     return record
 
 
-def derive(use_case: str, pull_request: int, source: str, expires: timedelta) -> Record:
+def derive(use_case: str, pull_request: int, source: str, expires: timedelta) -> tuple[Record, str]:
     """A review stack that is like a stack of another environment, as small as it can be, and can be destroyed whole.
 
-    Writes its file; a file that is there already is written anew.
+    Returns:
+        The record and the text of its file, neither of which is written.
 
     Raises:
         CliError: When there is no such stack, or what is derived cannot be.
@@ -238,9 +239,7 @@ def derive(use_case: str, pull_request: int, source: str, expires: timedelta) ->
     Environment.of_stack(stack, config["millrace:environment"], config.get("aws:region"))
     now = datetime.now(UTC).replace(microsecond=0)
     place = Place(str(config["aws:region"]), profile_of(values))
-    record = Record(declared.name, pull_request, source, now, now + expires, plain, place)
-    _write(record.path, document)
-    return record
+    return Record(declared.name, pull_request, source, now, now + expires, plain, place), _text(document)
 
 
 def _make_small(environment: Any, name: str) -> None:
@@ -290,12 +289,12 @@ def _text(document: Any) -> str:
     return text.getvalue()
 
 
-def _write(path: Path, document: Any) -> None:
-    """All of it or nothing."""
+def write(path: Path, text: str) -> None:
+    """Write a file, all of it or nothing."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".review-")
     try:
         with os.fdopen(handle, "w") as file:
-            file.write(_text(document))
+            file.write(text)
         Path(name).chmod(0o644)
         Path(name).replace(path)
     except BaseException:

@@ -239,6 +239,17 @@ def test_what_cannot_be_meant_makes_nothing(checkout: Checkout, arguments: list[
     assert checkout.git("status", "--porcelain") == ""
 
 
+def test_without_credentials_nothing_is_written(checkout: Checkout) -> None:
+    said = subprocess.run(
+        [sys.executable, "-m", "cli.main", "review", "create", "flights", "--pr", "7"],
+        cwd=checkout.folder, capture_output=True, text=True, check=False,
+        env={"PATH": checkout.environment["PATH"], "HOME": str(checkout.folder), "AWS_EC2_METADATA_DISABLED": "true"},
+    )  # fmt: skip
+    assert said.returncode == 1
+    assert "Unable to locate credentials" in said.stderr
+    assert not checkout.file("flights-pr-7").exists()
+
+
 def test_the_local_cloud_stands_in_only_where_that_is_said(checkout: Checkout) -> None:
     for value, said in [
         ("", "MILLRACE_STAND_IN=1 says that it is meant"),
