@@ -142,6 +142,8 @@ def destroy(target: Deployed, kept: Iterable[str], note: Note, *, run_program: b
     if code != 0 or update.result not in ("", "succeeded"):
         said = "\n".join(update.errors) or _said(errors, code)
         raise CliError(f"`pulumi destroy` of stack {target.stack} failed:\n{said}")
+    # What it only looked at before.
+    update.changes.pop("same", None)
     return update
 
 

@@ -186,6 +186,8 @@ def test_protected_data_go_only_when_it_is_insisted_on(stand: Stand) -> None:
     assert f"{STACK}-lake-bucket" in refused.stderr
     done = stand.millrace("destroy", "churn", "--yes", "--delete-data")
     assert f"nothing of {STACK} is left" in done.stdout
+    # What it only looked at has not stayed.
+    assert "unchanged" not in done.stdout
     assert stand.client("s3").list_buckets()["Buckets"] == []
     assert stand.client("sagemaker").list_model_package_groups()["ModelPackageGroupSummaryList"] == []
     assert stand.client("ssm").describe_parameters()["Parameters"] == []
