@@ -62,10 +62,11 @@ def add(target: Target, row: Document) -> Document:
 def history(target: Target, count: int) -> list[Document]:
     """The newest packages, newest first."""
     found = [registry.find(target, arn) for arn in registry.arns(target)[:count]]
-    return [_package(target, package) for package in found if package]
+    return [package_document(target, package) for package in found if package]
 
 
-def _package(target: Target, package: Package) -> Document:
+def package_document(target: Target, package: Package) -> Document:
+    """What the registry knows of a package."""
     return {
         "version": package.version,
         "approval": package.approval,

@@ -119,15 +119,7 @@ def _evaluation(target: Target, package: Package) -> Document | None:
 
 def _quality(target: Target, package: Package, evaluation: Document | None) -> Document:
     return {
-        "version": package.version,
-        "approval": package.approval,
-        "created": package.created,
-        "description": package.description,
-        "reason": package.reason,
-        "changed": package.changed,
-        "changed_by": package.changed_by,
-        "trigger": package.metadata.get("trigger", ""),
-        "gates": registry.gates(target.use_case, package),
+        **depth.package_document(target, package),
         "metrics": (evaluation or {}).get("metrics"),
         "champion": (evaluation or {}).get("champion"),
     }
