@@ -12,7 +12,7 @@ from typing import Any
 import click
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cli import cloud, deployable, engine, foreseen, plan, registry, serving
+from cli import cloud, deployable, endpoint_guard, engine, foreseen, plan, serving, standing
 from cli.deployable import Deployable, Platform
 from cli.engine import record
 from cli.errors import CliError
@@ -101,7 +101,11 @@ def deploy(
         stage.result = f"Pulumi {found.origin} in {found.folder}"
     with progress.stage("check") as stage:
         order = _order(target, file, max_age, refresh=refresh, create=create, removes=remove_endpoint, stage=stage)
-    if not target.is_local and not yes and not _agreed(order, progress, as_json=as_json):
+    if order.removes and isinstance(target, Target):
+        # Or not even a preview would go through.
+        with progress.stage("unprotect") as stage:
+            stage.result = _unprotect_endpoint(target, stage)
+    if not target.is_local and not _agreed(order, progress, yes=yes, as_json=as_json):
         _tell(order, engine.Update(changes={"same": 0}), progress, as_json=as_json)
         return
     update = _deployed(order, progress, as_json=as_json)
@@ -133,45 +137,37 @@ def _order(
     else:
         stage.note("looking for the stack")
         stage.result = _found(target, create=create)
-    gone = isinstance(target, Target) and _loses_endpoint(target)
+    gone = isinstance(target, Target) and endpoint_guard.loses_endpoint(target)
     if isinstance(target, Target) and gone and not removes:
-        raise CliError(_endpoint_stays(target))
+        raise CliError(endpoint_guard.endpoint_stays(target))
     return _Order(target, read, refresh=refresh or None, removes=gone)
 
 
 def _found(target: Deployable, *, create: bool) -> str:
     """Pulumi's stack in words; made where it is not there and may be."""
     try:
-        count = len((engine.state(target).get("deployment") or {}).get("resources") or [])
+        deployment = engine.state(target).get("deployment") or {}
     except engine.NoStackError as error:
+        standing.refuse(target)
         if not create:
             raise plan.not_made(target) from error
         engine.make(target)
         return f"stack {target.stack} is made"
-    return f"stack {target.stack} has {count} resources"
+    resources = deployment.get("resources") or []
+    if not (deployment.get("pending_operations") or any(each["type"].startswith("aws:") for each in resources)):
+        # Made, and nothing in it: perhaps in a backend that is not the stack's.
+        standing.refuse(target)
+    return f"stack {target.stack} has {len(resources)} resources"
 
 
-def _loses_endpoint(target: Target) -> bool:
-    """Whether there is an endpoint and nothing that it may serve: the program would leave it out."""
-    return registry.newest(target, registry.APPROVED) is None and serving.find(target) is not None
-
-
-def _endpoint_stays(target: Target) -> str:
-    endpoint, newest, name = serving.find(target), registry.newest(target), deployable.named(target)
-    version = f", which serves version {endpoint.version}," if endpoint and endpoint.version else ""
-    approve = f"`millrace approve {name} {newest.version}`" if newest else f"train one, `millrace retrain {name}`"
-    return (
-        f"this would delete endpoint {target.names.endpoint}{version} because no model of "
-        f"{target.names.model_package_group} is approved{'' if newest else ' (it has none)'}; nothing was changed. "
-        f"Approve a version first: {approve}; or say that it shall go: `millrace deploy {name} --remove-endpoint`"
-    )
-
-
-def _agreed(order: _Order, progress: Progress, *, as_json: bool) -> bool:
+def _agreed(order: _Order, progress: Progress, *, yes: bool, as_json: bool) -> bool:
     """Show what would be changed and ask; False when there is nothing to do.
 
+    Who does not want to be asked has a preview all the same: what Pulumi refuses, such as to delete what is protected,
+    it would find in the middle of a deployment only.
+
     Raises:
-        CliError: When the answer is no.
+        CliError: When the answer is no, or the preview fails; nothing was changed.
     """
     target = order.target
     if order.plan:
@@ -187,9 +183,12 @@ def _agreed(order: _Order, progress: Progress, *, as_json: bool) -> bool:
         return False
     for line in [*foreseen.lines(dangers), *_cut(steps)]:
         say(f"  {line}", err=as_json)
+    if yes:
+        return True
     where = f"account {deployable.account(target)}, {target.environment.region}"
     if not click.confirm(f"This changes real resources in {where}. Go on?", err=True):
-        raise CliError("nothing was changed")
+        left = f"endpoint {target.names.endpoint} is not protected until the next deployment" if order.removes else ""
+        raise CliError(f"nothing was changed{', but that ' if left else ''}{left}")
     return True
 
 
@@ -199,8 +198,6 @@ def _agreed(order: _Order, progress: Progress, *, as_json: bool) -> bool:
 def _deployed(order: _Order, progress: Progress, *, as_json: bool) -> engine.Update:
     try:
         with progress.stage("deploy") as stage:
-            if order.removes and isinstance(order.target, Target):
-                _unprotect_endpoint(order.target, stage)
             file = order.plan.file if order.plan else None
             update = engine.up(order.target, stage.note, create=False, plan=file, refresh=order.refresh)
             stage.result = update.text
@@ -213,11 +210,13 @@ def _deployed(order: _Order, progress: Progress, *, as_json: bool) -> engine.Upd
     return update
 
 
-def _unprotect_endpoint(target: Target, stage: Stage) -> None:
-    """It is protected where nothing may be deleted by mistake; this is none."""
+def _unprotect_endpoint(target: Target, stage: Stage) -> str:
+    """It is protected where nothing may be deleted by mistake; this is none. What was done, in words."""
     found = record.resources(target, stage.note) or []
     kind = "aws:sagemaker/endpoint:Endpoint"
-    record.unprotect(target, [each.urn for each in found if each.type == kind and each.protect])
+    urns = [each.urn for each in found if each.type == kind and each.protect]
+    record.unprotect(target, urns)
+    return f"endpoint {target.names.endpoint} may go" if urns else "nothing was protected"
 
 
 def _progress(order: _Order, update: engine.Update) -> tuple[dict[str, str], list[str] | None]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,13 +29,13 @@ from cli import (
     rollout,
     serving,
     sharing,
+    standing,
 )
-from cli import plan as plans
 from cli.approval import yes_with_json
 from cli.deployable import Deployable, Platform, named
 from cli.engine import record
 from cli.engine.record import Resource
-from cli.errors import CliError, is_gone
+from cli.errors import CliError
 from cli.fleet import costs
 from cli.output import json_option, say, seconds, table, write_json
 from cli.progress import Progress, Stage
@@ -155,52 +154,12 @@ def _plan(target: Deployable, *, delete_data: bool) -> Plan:
     plan.stays = [each for each in every if each.is_real and each.urn in urns]
     plan.hollow = bool(every) and not (plan.goes or plan.stays)
     if not (plan.goes or plan.stays):
-        _require_gone(target)
+        standing.refuse(target)
     if isinstance(target, Target):
         plan.running = _running(target)
         plan.orphans = _orphans(target)
         plan.paused = pause.read(target, strict=False) is not None
     return plan
-
-
-def _require_gone(target: Deployable) -> None:
-    """Refuse a stack that stands while Pulumi has nothing of it: another backend has, and only there it can go.
-
-    Raises:
-        CliError: With what stands, and where was looked.
-    """
-    if standing := ", ".join(_standing(target)):
-        raise CliError(
-            f"Pulumi has no resources of stack {target.stack} in this backend ({plans.backend()}), but there are: "
-            f"{standing}; nothing was changed: log in to the backend that has the stack (`pulumi login`, or "
-            "PULUMI_BACKEND_URL) and run this again; if none has it any more, delete what there is by hand"
-        )
-
-
-def _standing(target: Deployable) -> Iterator[str]:
-    """What is there of what goes, or is kept, only with Pulumi's record of it; what roll-outs leave behind is none."""
-    names = target.names
-    if isinstance(target, Target):
-        sagemaker, group = target.sagemaker, names.model_package_group
-        if _is_there(sagemaker.describe_endpoint, EndpointName=names.endpoint):
-            yield f"endpoint {names.endpoint}"
-        for pipeline in (pipelines.name_of(target, kind) for kind in pipelines.KINDS):
-            if _is_there(sagemaker.describe_pipeline, PipelineName=pipeline):
-                yield f"pipeline {pipeline}"
-        if _is_there(sagemaker.describe_model_package_group, ModelPackageGroupName=group):
-            yield f"model package group {group}"
-    if not names.shared_lake and _is_there(target.client("s3").head_bucket, Bucket=names.lake):
-        yield f"bucket {names.lake}"
-
-
-def _is_there(ask: Callable[..., Any], **what: str) -> bool:
-    try:
-        ask(**what)
-    except ClientError as error:
-        if is_gone(error):
-            return False
-        raise
-    return True
 
 
 def _running(target: Target) -> list[tuple[str, str]]:
@@ -325,7 +284,8 @@ def _empty(target: Deployable, plan: Plan, stage: Stage) -> None:
                 stage.note(f"model {arn.rpartition('/')[2]}")
                 target.sagemaker.delete_model_package(ModelPackageName=arn)
         elif each.type == _BUCKET and not each.inputs.get("forceDestroy"):
-            _empty_lake(target, "", stage)
+            # By its own name: the configuration may name another lake by now, everybody's.
+            _empty_bucket(target, each.id, "", stage)
 
 
 def _sweep(target: Target, plan: Plan, done: Done, stage: Stage) -> None:
@@ -341,7 +301,7 @@ def _sweep(target: Target, plan: Plan, done: Done, stage: Stage) -> None:
         gc.delete(target, item)
         done.deleted["EndpointConfiguration" if item.kind == garbage.CONFIG else "Model"] += 1
     if plan.delete_data and target.names.shared_lake and target.is_provisioned():
-        done.deleted["object version"] += _empty_lake(target, f"{target.names.use_case}/", stage)
+        done.deleted["object version"] += _empty_bucket(target, target.names.lake, f"{target.names.use_case}/", stage)
     ssm = target.client("ssm")
     try:
         ssm.delete_parameter(Name=target.names.pause_parameter)
@@ -350,16 +310,16 @@ def _sweep(target: Target, plan: Plan, done: Done, stage: Stage) -> None:
     stage.result = "nothing is left behind" if plan.delete_data else "what must be kept is kept"
 
 
-def _empty_lake(target: Deployable, prefix: str, stage: Stage) -> int:
-    """Delete what is in the lake under a beginning of keys, all versions; how many there were."""
+def _empty_bucket(target: Deployable, bucket: str, prefix: str, stage: Stage) -> int:
+    """Delete what is in a bucket under a beginning of keys, all versions; how many there were."""
     s3, count = target.client("s3"), 0
-    pages = s3.get_paginator("list_object_versions").paginate(Bucket=target.names.lake, Prefix=prefix)
+    pages = s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix)
     for page in pages:
         found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
         batch = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in found]
         if batch:
             interrupts.check()
-            answer = s3.delete_objects(Bucket=target.names.lake, Delete={"Objects": batch, "Quiet": True})
+            answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": batch, "Quiet": True})
             for error in answer.get("Errors", []):
                 raise CliError(f"{error['Key']} could not be deleted: {error.get('Message') or error['Code']}")
             count += len(batch)
@@ -430,8 +390,9 @@ def _costs(target: Deployable, plan: Plan) -> list[dict[str, Any]]:
         prices = costs.table()
         usd = prices.monthly("aws:kms/key:Key", {}, target.names.region) if prices else None
         found.append({"what": "key", "usd": _usd(target, usd), "how": "a month"})
-    if any(each.kind == "Bucket" for each in plan.stays):
-        found.append({"what": "lake", "usd": "by size", "how": _size(target)})
+    found += [
+        {"what": "lake", "usd": "by size", "how": _size(target, each.id)} for each in plan.stays if each.type == _BUCKET
+    ]
     return found
 
 
@@ -441,10 +402,10 @@ def _usd(target: Deployable, usd: float | None) -> str:
     return "price unknown" if usd is None else f"{usd:.2f} USD"
 
 
-def _size(target: Deployable) -> str:
-    """How much lies in the lake, replaced versions too."""
+def _size(target: Deployable, bucket: str) -> str:
+    """How much lies in a lake, replaced versions too."""
     size = count = 0
-    pages = target.client("s3").get_paginator("list_object_versions").paginate(Bucket=target.names.lake)
+    pages = target.client("s3").get_paginator("list_object_versions").paginate(Bucket=bucket)
     for number, page in enumerate(pages):
         if number == _PAGES:
             return f"more than {gc.human(size)}"
@@ -465,9 +426,8 @@ def _removal(target: Deployable, plan: Plan) -> list[str]:
             "--query 'ModelPackageSummaryList[].ModelPackageArn' --output text); do "
             'aws sagemaker delete-model-package --model-package-name "$arn"; done'
         )
-    if any(each.kind == "Bucket" for each in plan.stays):
-        lines.append(_emptying(names.lake))
-    elif names.shared_lake:
+    lines += [_emptying(each.id) for each in plan.stays if each.type == _BUCKET]
+    if names.shared_lake:
         lines.append(_emptying(names.lake, f"{names.use_case}/"))
     # The program would protect again what has just been unprotected.
     lines.append(f"pulumi destroy --yes --stack {stack} --run-program=false")

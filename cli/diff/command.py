@@ -174,7 +174,7 @@ def _bytes(given: str) -> bytes:
 
 def _asked(target: Deployable, *, refresh: bool, save_plan: Path | None) -> tuple[Mapping[str, Any], list[str]]:
     """`pulumi preview` of the stack, or of a stack that is to be."""
-    from cli import engine, plan
+    from cli import endpoint_guard, engine, plan, standing
 
     with Progress(err=True).stage("preview") as stage:
         try:
@@ -185,8 +185,15 @@ def _asked(target: Deployable, *, refresh: bool, save_plan: Path | None) -> tupl
             )
             return found, []
         except engine.NoStackError:
+            # What stands would be told to be new.
+            standing.refuse(target)
             stage.note("the stack was never made: the program runs beside it")
             found = _unmade(target)
+        except CliError as error:
+            # Pulumi's own advice would be to take the endpoint's protection away.
+            if isinstance(target, Target) and endpoint_guard.loses_endpoint(target):
+                raise CliError(endpoint_guard.endpoint_stays(target)) from error
+            raise
     notes = ["No plan was saved: there is no stack yet that it could be of."] if save_plan else []
     return found, notes
 

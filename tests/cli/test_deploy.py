@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -171,6 +172,20 @@ def test_a_plan_takes_no_endpoint_away(account: Account) -> None:
 # -- what goes along with a model --------------------------------------------------------------------------------------
 
 
+def test_what_stands_and_is_unknown_to_the_backend_is_neither_told_as_new_nor_made(
+    account: Account, tmp_path: Path
+) -> None:
+    other = {"PULUMI_BACKEND_URL": f"file://{tmp_path}"}
+    for command in (["diff", "flights", *DEV], ["deploy", "flights", *DEV, "--create", "--yes"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "cli.main", *command],
+            cwd=account.folder, env={**account.environment, **other}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert f"in this backend (file://{tmp_path}), but there are: pipeline {STACK}-training" in done.stderr
+    assert not list(tmp_path.rglob(f"{STACK}.json"))
+
+
 def test_what_only_another_model_explains_is_not_told_as_another_change() -> None:
     assert list(foreseen.besides_model(previewed.recorded("model"))) == []
     pipelines = [f"flights-local-{kind}-pipeline" for kind in ("features", "monitor", "training")]
@@ -219,3 +234,31 @@ def test_whoever_decides_about_a_model_is_told_what_goes_along(account: Account)
     assert account.approvals() == ["Approved", "Approved"]
     found = account.said("rollback", "flights", *DEV)
     assert (found["others"], found["to"], found["deployed"]) == ([f"{STACK}-config"], 1, True)
+
+
+def test_what_pulumi_would_refuse_in_the_middle_changes_nothing(account: Account) -> None:
+    """A bucket is protected; its settings, which would go before it, are not."""
+    s3 = account.client("s3")
+    platform = account.folder / "stacks" / "Pulumi.platform-dev.yaml"
+    declared = (account.folder / "stacks" / f"Pulumi.{STACK}.yaml").read_text()
+    [image] = [line for line in declared.splitlines() if line.startswith("    image:")]
+    platform.write_text(f"config:\n  aws:region: eu-west-1\n  millrace:environment:\n    name: dev\n{image}\n")
+    account.millrace("deploy", "platform", *DEV, "--create", "--yes")
+    account.edit(f"stacks/Pulumi.{STACK}.yaml", "    name: dev\n", "    name: dev\n    lake: shared\n")
+    try:
+        said = account.millrace("deploy", "flights", *DEV, "--yes", code=1).stderr
+        assert "protected" in said
+        assert s3.get_bucket_versioning(Bucket=LAKE)["Status"] == "Enabled"
+        assert s3.get_bucket_policy(Bucket=LAKE)["Policy"]
+    finally:
+        account.git("checkout", "--quiet", "stacks")
+    # Nothing that is printed may empty the lake of all.
+    account.edit(f"stacks/Pulumi.{STACK}.yaml", "    name: dev\n", "    name: dev\n    lake: shared\n")
+    try:
+        said = account.millrace("destroy", "flights", *DEV, "--yes").stdout
+    finally:
+        account.git("checkout", "--quiet", "stacks")
+    shared = "platform-dev-lake-123456789012"
+    assert f"list-object-versions --bucket {LAKE} --query" in said
+    assert f"--bucket {shared} --prefix flights/" in said
+    assert f"--bucket {shared} --query" not in said
