@@ -59,7 +59,7 @@ def of(
     """All dangers, the worst first. A stack that is made anew has none: nothing is there to be harmed."""
     if preview.is_new:
         return []
-    found = [*_lost(preview), *_unguarded(preview), *_kept_shorter(preview), *_watched_less(preview)]
+    found = [*_lost(preview), *_locked(preview), *_unguarded(preview), *_kept_shorter(preview), *_watched_less(preview)]
     found += [*_served_blindly(preview), *_weaker(preview), *_loosened(preview, use_cases), *_opened(preview, granted)]
     return [asdict(danger) for danger in found]
 
@@ -78,12 +78,23 @@ def _lost(preview: Preview) -> Iterator[Danger]:
         yield Danger(
             "replaced" if replaced else "deleted",
             f"{'Replaces' if replaced else 'Deletes'} the {loss.noun}",
-            watching.called(resource) if resource.type.startswith("aws:sagemaker/endpoint:") else _called(resource),
+            _called(resource),
             resource.type,
             loss.replaced if replaced else loss.deleted,
             why or ("it forces a replacement" if replaced else "it is no longer declared"),
             loss.way_out,
         )
+
+
+def _locked(preview: Preview) -> Iterator[Danger]:
+    for key in preview.of("aws:kms/key:Key"):
+        if key.new is not None and key.before.get("isEnabled", True) and key.new.get("isEnabled") is False:
+            yield Danger(
+                "key-off", "Turns off the KMS key", _called(key), key.type,
+                "Nothing that it encrypts can be read or written until it is on again: the lake, the feature store, "
+                "captured requests.",
+                _change("isEnabled"), "Keep it on; who may use it is a matter of its policy.",
+            )  # fmt: skip
 
 
 def _change(*properties: str) -> str:
@@ -94,7 +105,7 @@ def _change(*properties: str) -> str:
 
 def _called(resource: Resource) -> str:
     """The name that AWS knows it by, where the preview says it."""
-    for key in ("bucket", "featureGroupName", "modelPackageGroupName", "pipelineName", "endpoint", "key", "name"):
+    for key in ("key", "bucket", "featureGroupName", "modelPackageGroupName", "pipelineName", "endpoint", "name"):
         value = resource.before.get(key) or resource.after.get(key)
         if isinstance(value, str) and not isinstance(value, Mark):
             return value
@@ -179,6 +190,13 @@ def _watched_less(preview: Preview) -> Iterator[Danger]:
                 "it is no longer declared" if gone else _change("state"),
                 "Keep it; to stop it for a while, `millrace pause`, which is seen and undone by `millrace resume`.",
             )  # fmt: skip
+        elif stopped := watching.stopped(resource):
+            field, words = stopped
+            yield Danger(
+                "trigger-off", f"Stops the {_TRIGGERS[resource.type]}", watching.called(resource), resource.type,
+                f"{words} What it starts no longer starts by itself: retraining, monitoring or publishing.",
+                _change(field), "Keep it; to stop it for a while, `millrace pause`.",
+            )  # fmt: skip
 
 
 def _served_blindly(preview: Preview) -> Iterator[Danger]:
@@ -195,13 +213,23 @@ def _served_blindly(preview: Preview) -> Iterator[Danger]:
                 + (": the monitor has nothing to look at." if after == 0 else "."),
                 _change("dataCaptureConfig"), "Keep `capture_percent` as it is.",
             )  # fmt: skip
+        elif before and (left := sorted(_modes(config.old) - _modes(config.new))):
+            yield Danger(
+                "capture-less", "Captures less of requests", config.name, config.type,
+                f"{' and '.join(left)} is no longer kept. Drift and calibration are measured on what comes in and "
+                "what is answered.",
+                _change("dataCaptureConfig.captureOptions"), "Keep `Input` and `Output`.",
+            )  # fmt: skip
     for endpoint in preview.of(traffic.ENDPOINT):
-        if _is_unwatched(endpoint.new) and not _is_unwatched(endpoint.old):
+        if _bakes_too_short(endpoint, fires := traffic.quickest(endpoint.after, preview)):
+            ends = "the moment all traffic has moved"
+            if wait := traffic.bake(endpoint.after):
+                ends = f"{wait:g} s after all traffic has moved, and no alarm fires in less than {fires:g} s"
             yield Danger(
                 "bake-none", "Does not wait for the alarms of a roll-out:",
                 watching.called(endpoint), endpoint.type,
-                "The old fleet ends the moment all traffic has moved: a bad model is not noticed before the old fleet "
-                "ends, and then there is nothing to go back to.",
+                f"The old fleet ends {ends}: a bad model is not noticed before the old fleet ends, "
+                "and then there is nothing to go back to.",
                 _change("deploymentConfig") if endpoint.old is not None else "it is made so",
                 "Let `rollout.bake_seconds` be longer than the alarms take to fire, such as 300.",
             )  # fmt: skip
@@ -218,9 +246,13 @@ def _served_blindly(preview: Preview) -> Iterator[Danger]:
             )  # fmt: skip
 
 
-def _is_unwatched(inputs: Mapping[str, Any] | None) -> bool:
-    """Whether alarms undo a roll-out, and it is over before they can."""
-    return inputs is not None and bool(traffic.alarms(inputs)) and traffic.is_unwatched(inputs)
+def _bakes_too_short(endpoint: Resource, fires: float) -> bool:
+    """Whether alarms undo a roll-out, which is over before they can, and was not so before, or waits less still."""
+    if endpoint.new is None or not traffic.alarms(endpoint.new) or not traffic.is_unwatched(endpoint.new, fires):
+        return False
+    if endpoint.old is None or not traffic.alarms(endpoint.old) or not traffic.is_unwatched(endpoint.old, fires):
+        return True
+    return (traffic.bake(endpoint.new) or 0) < (traffic.bake(endpoint.old) or 0)
 
 
 def _captured(inputs: Mapping[str, Any]) -> float:
@@ -229,6 +261,11 @@ def _captured(inputs: Mapping[str, Any]) -> float:
         return 0.0
     percent = capture.get("initialSamplingPercentage", 100)
     return float(percent) if isinstance(percent, int | float) else 100.0
+
+
+def _modes(inputs: Mapping[str, Any]) -> set[str]:
+    options = (inputs.get("dataCaptureConfig") or {}).get("captureOptions") or []
+    return {str(each.get("captureMode")) for each in options}
 
 
 # -- what is weaker ----------------------------------------------------------------------------------------------------
@@ -273,6 +310,13 @@ def _weaker(preview: Preview) -> Iterator[Danger]:
             yield _weakened(
                 resource, "Stops keeping old versions of objects",
                 "What is overwritten or deleted from then on cannot be had back.", "versioningConfiguration",
+            )  # fmt: skip
+    for resource in preview.of(traffic.CONFIG):
+        old, new = (side.get("dataCaptureConfig") or {} for side in (resource.before, resource.after))
+        if new.get("enableCapture") and old.get("kmsKeyId") and not new.get("kmsKeyId"):
+            yield _weakened(
+                resource, "Stops encrypting captured requests", "Their key is no longer the lake's.",
+                "dataCaptureConfig.kmsKeyId",
             )  # fmt: skip
     yield from _in_the_clear(preview)
     yield from _disks(preview)
@@ -345,6 +389,7 @@ def _loosened(preview: Preview, use_cases: tuple[declared.UseCase | None, declar
             "`promotion` changes from manual to automatic",
             "Keep `promotion: manual` where decisions are about people.",
         )  # fmt: skip
+    yield from _decided_otherwise(preview)
     yield from _declared_less(preview, use_cases)
     if None in use_cases:
         for pipeline in preview.of(pipelines.PIPELINE):
@@ -359,6 +404,32 @@ def _loosened(preview: Preview, use_cases: tuple[declared.UseCase | None, declar
                 "feature-removed", "Takes features away from the table", str(table["table"]), model.PARAMETER,
                 f"{', '.join(gone)}: a feature group cannot lose or retype one, so the deployment is refused.",
                 "the table's columns change", "Declare them as before and stop using them in `features()`.",
+            )  # fmt: skip
+
+
+def _decided_otherwise(preview: Preview) -> Iterator[Danger]:
+    """What the definitions of pipelines themselves say of gates and approvals."""
+    cause = _change("pipelineDefinition")
+    for pipeline in preview.of(pipelines.PIPELINE):
+        name = _called(pipeline)
+        if pipelines.approves(pipeline.after) and pipelines.approves(pipeline.before) is False:
+            yield Danger(
+                "promotion-automatic", "A model serves without a person's approval:", name, pipeline.type,
+                "The step that registers it approves it, whatever was found of it and whoever should look first.",
+                cause, "Keep the `ModelApprovalStatus` that the evaluation gives.",
+            )  # fmt: skip
+        decided = pipelines.decided(pipeline)
+        for step, words in decided.items():
+            yield Danger(
+                "gate-loosened", "Lets other models pass:", name, pipeline.type,
+                f"The step {step}, which decides what becomes of a model, {words}.",
+                cause, "Say in the pull request why the old condition was wrong, or keep it.",
+            )  # fmt: skip
+        if gone := [step for step in pipelines.removed(pipeline) if step not in decided]:
+            yield Danger(
+                "step-removed", "Takes steps out of the pipeline", name, pipeline.type,
+                f"{', '.join(gone)}: what they did, checked or kept is no longer done.",
+                cause, "Keep them, or say in the pull request what does their work from then on.",
             )  # fmt: skip
 
 

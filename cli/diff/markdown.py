@@ -242,6 +242,8 @@ class _Say:
     def minutes(self, value: float | None) -> str:
         if value is None:
             return "a time that is not known"
+        if 0 < value < 1:
+            return self.count(round(value * 60), "second")
         return f"{value:g} minute{'' if value == 1 else 's'}"
 
     def share(self, value: float | None) -> str:
@@ -300,9 +302,10 @@ class _Say:
         """The parts of which there is nothing to say."""
         model = document["model"]
         keys = ("serves", "image", "code", "hyperparameters", "features", "declaration", "variables")
+        trains = any(each["trains"] for each in document["pipelines"])
         parts = {
             "traffic": document["traffic"],
-            "the model and what trains it": any(model[key] for key in keys),
+            "the model and what trains it": trains or any(model[key] for key in keys),
             "permissions": document["permissions"],
             "alarms, schedules and pipelines": document["watching"] or document["pipelines"],
         }

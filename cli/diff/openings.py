@@ -20,8 +20,17 @@ _POWERFUL = frozenset({
 #: Single actions that on every resource are as good as every right.
 _TAKING = (
     "iam:PassRole", "sts:AssumeRole", "iam:CreateAccessKey", "iam:AttachRolePolicy", "iam:AttachUserPolicy",
-    "iam:PutRolePolicy", "iam:PutUserPolicy", "iam:CreatePolicyVersion", "iam:UpdateAssumeRolePolicy",
+    "iam:AttachGroupPolicy", "iam:PutRolePolicy", "iam:PutUserPolicy", "iam:PutGroupPolicy", "iam:CreatePolicyVersion",
+    "iam:SetDefaultPolicyVersion", "iam:UpdateAssumeRolePolicy", "iam:AddUserToGroup", "iam:CreateLoginProfile",
+    "iam:UpdateLoginProfile", "iam:DeleteRolePermissionsBoundary", "iam:DeleteUserPermissionsBoundary",
+    "iam:PutRolePermissionsBoundary", "iam:PutUserPermissionsBoundary",
 )  # fmt: skip
+#: Those that on every resource read what anybody keeps from others.
+_READING = ("secretsmanager:GetSecretValue", "secretsmanager:BatchGetSecretValue", "kms:Decrypt")
+#: Who signs people in from anywhere, besides the providers that an account names itself.
+_SIGNING_IN = frozenset({
+    "accounts.google.com", "cognito-identity.amazonaws.com", "graph.facebook.com", "www.amazon.com",
+})  # fmt: skip
 #: Keys of a condition that say who may, in lower case.
 _WHO = frozenset({
     "aws:principalaccount", "aws:principalarn", "aws:principalorgid", "aws:principalorgpaths", "aws:sourceaccount",
@@ -66,6 +75,12 @@ def of(entry: Mapping[str, Any], own: str) -> Iterator[Opening]:
                 "Anybody with an account at AWS may do it, and often anybody at all: no condition says who.",
             )
             continue
+        if _is_anybody_signed_in(each):
+            yield Opening(
+                f"whomever {short(each['principal'])} signs in", _named(each["actions"]),
+                "No condition on the subject (`…:sub`) says who of all those whom it signs in, wherever they are.",
+            )  # fmt: skip
+            continue
         if strangers := sorted(_accounts(each) - {own}):
             yield Opening(
                 f"account {', '.join(strangers)}", _named(each["actions"]),
@@ -101,12 +116,13 @@ def _too_much(whom: str, gained: Mapping[str, Any], *, is_role: bool) -> Iterato
             if mighty
             else "That is a whole service, in which it may change and delete what is not its own.",
         )  # fmt: skip
-    taking = [each for each in actions if each.partition(":")[2] != "*" and _takes(each)]
-    if wide and taking:
-        yield Opening(
-            whom, f"{', '.join(taking)} on every resource",
-            "It may act as any role of the account, or give itself rights, and so do what that role may do.",
-        )  # fmt: skip
+    for among, consequence in (
+        (_TAKING, "It may act as any role of the account, or give itself rights, and so do what that role may do."),
+        (_READING, "It may read what others keep for themselves: secrets, or whatever a key of the account encrypts."),
+    ):
+        taking = [each for each in actions if each.partition(":")[2] != "*" and _is_among(each, among)]
+        if wide and taking:
+            yield Opening(whom, f"{', '.join(taking)} on every resource", consequence)
     managed = [name for each in actions if (name := _managed(each))]
     if managed:
         yield Opening(whom, f"what {', '.join(managed)} allows", "A policy of AWS that is this wide is for people.")
@@ -141,8 +157,18 @@ def _is_every(resource: str) -> bool:
     return bool(re.fullmatch(r"([A-Za-z-]+[/:])?\*+", parts[5]))
 
 
-def _takes(action: str) -> bool:
-    return any(fnmatch.fnmatchcase(each.lower(), action.lower().replace("[", "[[]")) for each in _TAKING)
+def _is_anybody_signed_in(gained: Mapping[str, Any]) -> bool:
+    """Whether people who are signed in elsewhere may, and nothing says which of them."""
+    who = gained["principal"]
+    if who not in _SIGNING_IN and ":oidc-provider/" not in who:
+        return False
+    # An identity pool of Cognito's is the account's own, and named as the audience.
+    asked = ("cognito-identity.amazonaws.com:aud", ":sub") if who.startswith("cognito") else ":sub"
+    return not any(key.endswith(asked) for key in _keys(gained["condition"]))
+
+
+def _is_among(action: str, actions: tuple[str, ...]) -> bool:
+    return any(fnmatch.fnmatchcase(each.lower(), action.lower().replace("[", "[[]")) for each in actions)
 
 
 def _managed(action: str) -> str:
@@ -198,9 +224,17 @@ def _keys(condition: str) -> set[str]:
             continue
         for key, values in keys.items():
             bounds = [str(each) for each in (values if isinstance(values, list) else [values])]
-            if bounds and all(map(_is_bound, bounds)):
-                found.add(str(key).lower())
+            name = str(key).lower()
+            if bounds and all(map(_is_subject if name.endswith(":sub") else _is_bound, bounds)):
+                found.add(name)
     return found
+
+
+def _is_subject(value: str) -> bool:
+    """Whether a subject, such as `repo:owner/name:*`, names whose it is before its first wildcard."""
+    said, wild, _ = re.sub("[*?]", "*", value).partition("*")
+    owner = said.partition(":")[2]
+    return bool(said) if not wild else bool(re.search(r"[^/:][/:]", owner))
 
 
 def _is_bound(value: str) -> bool:

@@ -18,6 +18,8 @@ BUNDLE = re.compile(r"millrace-[a-z0-9-]+-(?P<hash>[0-9a-f]{16})\.pyz")
 PROMOTION = "MILLRACE_PROMOTION"
 
 _CODE = "(code)"
+#: Steps that make a model, or hand it on.
+_TRAINING = ("Training", "RegisterModel")
 
 Step = Mapping[str, Any]
 
@@ -41,6 +43,7 @@ def _pipeline(pipeline: Resource) -> dict[str, Any] | None:
         "steps_changed": [],
         "parameters": [],
         "code_changed": False,
+        "trains": _trains(pipeline),
         "note": "",
     }
     if pipeline.operation == "create":
@@ -113,6 +116,13 @@ def bundles(text: str) -> set[str]:
     return {found["hash"] for found in BUNDLE.finditer(text)}
 
 
+def _trains(pipeline: Resource) -> bool:
+    """Whether a model comes out of it; so it may, as long as its definition is not known."""
+    sides = [side for side in (pipeline.old, pipeline.new) if side is not None]
+    parsed = [definition(side) for side in sides]
+    return None in parsed or any(step.get("Type") in _TRAINING for each in parsed for step in steps(each).values())
+
+
 def _parameters(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
     sides = [
         {str(each.get("Name")): each.get("DefaultValue", ABSENT) for each in side.get("Parameters") or []}
@@ -135,6 +145,42 @@ def variables(inputs: Mapping[str, Any], name: str) -> set[str]:
         environment = (step.get("Arguments") or {}).get("Environment") or {}
         if name in environment:
             found.add(str(environment[name]))
+    return found
+
+
+def approves(inputs: Mapping[str, Any]) -> bool | None:
+    """Whether a model is approved as it is registered, whatever was found of it; None where none is registered."""
+    said = [
+        step["Arguments"]["ModelApprovalStatus"]
+        for step in steps(definition(inputs)).values()
+        if "ModelApprovalStatus" in (step.get("Arguments") or {})
+    ]
+    return "Approved" in said if said else None
+
+
+def removed(pipeline: Resource) -> list[str]:
+    """The steps that are gone from a pipeline that stays."""
+    before, after = definition(pipeline.before), definition(pipeline.after)
+    return [] if before is None or after is None else [step for step in steps(before) if step not in steps(after)]
+
+
+def decided(pipeline: Resource) -> dict[str, str]:
+    """Steps that decide what comes next, and decide otherwise than before → in what."""
+    before, after = definition(pipeline.before), definition(pipeline.after)
+    if before is None or after is None:
+        return {}
+    old, new = steps(before), steps(after)
+    found = {}
+    for name, step in old.items():
+        if step.get("Type") != "Condition":
+            continue
+        was, now = step["Arguments"], (new.get(name) or {}).get("Arguments") or {}
+        if name not in new:
+            found[name] = "is gone"
+        elif was.get("Conditions") != now.get("Conditions"):
+            found[name] = "asks for something else"
+        elif any(each in new and each not in (now.get(way) or []) for way in _BRANCHES for each in was[way]):
+            found[name] = "no longer decides about the same steps"
     return found
 
 

@@ -173,6 +173,7 @@ def of(document: Mapping[str, Any], where: str) -> Preview:
     if steps is None:
         known = ", ".join(sorted(map(str, document))[:8]) or "nothing"
         raise CliError(f"{where} has no list `steps`, only {known}; expected the JSON of a preview: {_HOW}")
+    _check_whole(steps, document.get("changeSummary"), where)
     grouped: dict[str, list[Mapping[str, Any]]] = {}
     for number, step in enumerate(steps):
         grouped.setdefault(_urn(step, where, number), []).append(step)
@@ -197,6 +198,26 @@ def of(document: Mapping[str, Any], where: str) -> Preview:
         or any(each.operation == "same" and not each.type.startswith("pulumi:") for each in resources),
         assets=dict(_assets(grouped)),
     )
+
+
+def _check_whole(steps: Sequence[Any], summary: Any, where: str) -> None:
+    """What was cut out of a preview would else be taken for what does not change.
+
+    Only what changes is counted: what stays is named with `--show-sames` alone, and summed up all the same.
+    """
+    said = summary if isinstance(summary, Mapping) else {}
+    if not steps and not any(said.values()):
+        raise CliError(
+            f"{where} has no steps and no changeSummary, so it is of no stack; expected all of a preview: {_HOW}"
+        )
+    shown = Counter(str(step.get("op")) for step in steps if isinstance(step, Mapping))
+    for name in ("create", "import", "update", "replace", "delete"):
+        count = said.get(name, 0)
+        if isinstance(count, int) and shown[name] < count:
+            raise CliError(
+                f"{where}: changeSummary says {name}: {count}, but steps hold {shown[name]} of them; expected all of "
+                f"a preview: {_HOW}"
+            )
 
 
 def _urn(step: Any, where: str, number: int) -> str:

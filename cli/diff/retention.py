@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from cli.diff.preview import Preview, Resource
@@ -17,6 +18,8 @@ _KEPT = {
     "aws:sqs/queue:Queue": ("messageRetentionSeconds", "seconds"),
     "aws:kms/key:Key": ("deletionWindowInDays", "days before it is gone"),
 }
+#: A date is for all objects, of whatever age: before any number of days.
+_BEFORE_ALL = 10_000_000.0
 #: What of an object expires → where its days stand.
 _EXPIRIES = {"noncurrentVersionExpiration": "noncurrentDays", "expiration": "days"}
 
@@ -43,6 +46,8 @@ class _Rule:
 
     Attributes:
         only: What an object has to be, besides lying under the prefix.
+        days: How long an object is kept; the less, the sooner it goes.
+        date: When all go, where it is not by their age.
     """
 
     name: str
@@ -50,6 +55,7 @@ class _Rule:
     prefix: str
     only: frozenset[str]
     days: float
+    date: str = ""
 
     def is_for_all_of(self, other: _Rule) -> bool:
         """Whether it is for whatever the other is for."""
@@ -83,14 +89,16 @@ def _expiring(resource: Resource) -> Iterator[Shorter]:
     """Where no rule was for an object, it was kept for ever."""
     before = list(_rules(resource.before))
     for rule in sorted(_rules(resource.after), key=lambda each: (each.name, each.expiry)):
-        was = min((each.days for each in before if each.is_for_all_of(rule)), default=None)
-        if was is None or rule.days < was:
+        was = min((each for each in before if each.is_for_all_of(rule)), key=lambda each: each.days, default=None)
+        if was is None or rule.days < was.days:
             noun = f"lifecycle rule for {rule.prefix}" if rule.prefix else "lifecycle rule"
-            yield Shorter(resource, noun, f"{rule.name} {rule.expiry}", _days(was), _days(rule.days))
+            yield Shorter(resource, noun, f"{rule.name} {rule.expiry}", _time(was), _time(rule))
 
 
-def _days(number: float | None) -> str:
-    return "for ever" if number is None else f"{number:g} day{'' if number == 1 else 's'}"
+def _time(rule: _Rule | None) -> str:
+    if rule is None:
+        return "for ever"
+    return f"until {rule.date}" if rule.date else f"{rule.days:g} day{'' if rule.days == 1 else 's'}"
 
 
 def _rules(inputs: Mapping[str, Any]) -> Iterator[_Rule]:
@@ -104,6 +112,16 @@ def _rules(inputs: Mapping[str, Any]) -> Iterator[_Rule]:
         only = frozenset(f"{key}={value}" for key, value in scope.items() if key not in ("prefix", "and") and value)
         prefix = str(scope.get("prefix") or rule.get("prefix") or "")
         for expiry, key in _EXPIRIES.items():
-            days = (rule.get(expiry) or {}).get(key)
+            said = rule.get(expiry) or {}
+            days, date = said.get(key), str(said.get("date") or "")
             if isinstance(days, int | float):
                 yield _Rule(str(rule.get("id", place)), expiry, prefix, only, float(days))
+            elif date:
+                yield _Rule(str(rule.get("id", place)), expiry, prefix, only, _ordinal(date) - _BEFORE_ALL, date)
+
+
+def _ordinal(date: str) -> float:
+    try:
+        return float(datetime.fromisoformat(date).toordinal())
+    except ValueError:
+        return 0.0

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from cli.diff import model, watching
 from cli.diff.preview import Preview, Resource
 from cli.diff.values import Mark
 
@@ -24,7 +25,7 @@ def changes(preview: Preview) -> list[dict[str, Any]]:
         config = config_of(preview, endpoint)
         if endpoint.operation == "same" and (config is None or config.operation == "same"):
             continue
-        found.append(_endpoint(endpoint, config))
+        found.append(_endpoint(endpoint, config, preview))
     return found
 
 
@@ -56,12 +57,25 @@ def alarms(inputs: Inputs) -> list[str]:
     return [str(each.get("alarmName")) for each in rollback.get("alarms") or []]
 
 
-def plan(inputs: Inputs, instances: int | None) -> dict[str, Any]:
+def quickest(inputs: Inputs, preview: Preview) -> float:
+    """How long the first of the alarms that undo a deployment takes to fire, seconds; 0 when the preview has none."""
+    named = alarms(inputs)
+    found = []
+    for alarm in preview.of(watching.ALARM):
+        side = alarm.after or alarm.before
+        period, periods = side.get("period"), side.get("datapointsToAlarm") or side.get("evaluationPeriods")
+        if watching.called(alarm) in named and isinstance(period, int | float) and isinstance(periods, int | float):
+            found.append(float(period * periods))
+    return min(found, default=0.0)
+
+
+def plan(inputs: Inputs, instances: int | None, fires: float = 0.0) -> dict[str, Any]:
     """The stages of a roll-out.
 
     Args:
         inputs: Of the endpoint.
         instances: Of the new fleet; None when that is not known.
+        fires: How long its quickest alarm takes, seconds.
 
     Returns:
         Stages (percent of the traffic, minutes that the alarms are watched), minutes altogether and at most.
@@ -79,27 +93,33 @@ def plan(inputs: Inputs, instances: int | None) -> dict[str, Any]:
         limit = policy.get("maximumExecutionTimeoutInSeconds")
         kind = {"ALL_AT_ONCE": "all at once", "CANARY": "canary", "LINEAR": "linear"}.get(kind, kind)
     known = [stage["minutes"] for stage in stages]
-    total = None if any(each is None for each in known) or not stages else _round(sum(known))
+    total = None if any(each is None for each in known) or not stages else _round(sum(known), 2)
     return {
         "kind": kind,
         "stages": stages,
         "minutes": total,
         "limit_minutes": _minutes(limit),
         "alarms": alarms(inputs),
-        "unwatched": is_unwatched(inputs),
+        "unwatched": is_unwatched(inputs, fires),
     }
 
 
-def is_unwatched(inputs: Inputs) -> bool:
-    """Whether the old fleet ends without a wait once all traffic has moved."""
+def bake(inputs: Inputs) -> float | None:
+    """How long the old fleet is kept once all traffic has moved, seconds; None where nothing says it."""
     config = inputs.get("deploymentConfig") or {}
-    rolling = config.get("rollingUpdatePolicy")
-    wait = (
-        rolling.get("waitIntervalInSeconds")
-        if rolling
-        else (config.get("blueGreenUpdatePolicy") or {}).get("terminationWaitInSeconds")
-    )
-    return not isinstance(wait, Mark) and not wait and bool(rolling or config.get("blueGreenUpdatePolicy"))
+    if rolling := config.get("rollingUpdatePolicy"):
+        wait = rolling.get("waitIntervalInSeconds")
+    elif blue_green := config.get("blueGreenUpdatePolicy"):
+        wait = blue_green.get("terminationWaitInSeconds")
+    else:
+        return None
+    return None if isinstance(wait, Mark) else float(wait or 0)
+
+
+def is_unwatched(inputs: Inputs, fires: float = 0.0) -> bool:
+    """Whether the old fleet ends before any alarm can have fired on all of the traffic."""
+    wait = bake(inputs)
+    return wait is not None and (not wait or wait < fires)
 
 
 def _blue_green(kind: str, routing: Inputs, termination: Any, instances: int | None) -> list[dict[str, Any]]:
@@ -133,20 +153,22 @@ def _percent(size: Any, instances: int | None) -> float | None:
 
 
 def _minutes(seconds: Any) -> float | None:
-    return _round(seconds / 60) if isinstance(seconds, int | float) else None
+    # Of a second, too: it is not nothing.
+    return _round(seconds / 60, 2) if isinstance(seconds, int | float) else None
 
 
-def _round(value: float) -> float:
-    rounded = round(value, 1)
+def _round(value: float, digits: int = 1) -> float:
+    rounded = round(value, digits)
     return int(rounded) if rounded == int(rounded) else rounded
 
 
-def _endpoint(endpoint: Resource, config: Resource | None) -> dict[str, Any]:
+def _endpoint(endpoint: Resource, config: Resource | None, preview: Preview) -> dict[str, Any]:
     before, after = (variants(config.before), variants(config.after)) if config else ({}, {})
     counts = [each["count"] for each in after.values()]
     instances = sum(counts) if counts and all(isinstance(each, int) for each in counts) else None
-    rollout = plan(endpoint.after, instances) if endpoint.new is not None else None
-    old = plan(endpoint.before, None) if endpoint.old is not None else None
+    fires = quickest(endpoint.after, preview)
+    rollout = plan(endpoint.after, instances, fires) if endpoint.new is not None else None
+    old = plan(endpoint.before, None, fires) if endpoint.old is not None else None
     replaced = config is not None and config.operation in ("replace", "create")
     named = endpoint.before.get("endpointConfigName") != endpoint.after.get("endpointConfigName")
     # The provider asks for a deployment when the roll-out alone changes, too.
@@ -155,11 +177,13 @@ def _endpoint(endpoint: Resource, config: Resource | None) -> dict[str, Any]:
     fleet = [
         {"variant": name, "before": before.get(name), "after": after.get(name)} for name in sorted({*before, *after})
     ]
+    # Of one that is replaced, the old one goes.
+    sides = (endpoint.before, endpoint.after) if endpoint.operation == "replace" else (endpoint.after, endpoint.before)
     return {
-        "endpoint": str(endpoint.after.get("name") or endpoint.before.get("name") or endpoint.name),
+        "endpoint": next((str(side["name"]) for side in sides if side.get("name")), endpoint.name),
         "operation": endpoint.operation,
         "moves_traffic": moves,
-        "why": (_why(config) if replaced or named else _ONLY_ROLLOUT) if moves else "",
+        "why": (_why(config, preview) if replaced or named else _ONLY_ROLLOUT) if moves else "",
         "rollout": rollout,
         "rollout_changed": bool(old and rollout and _bare(old) != _bare(rollout)),
         "rollout_before": old,
@@ -173,7 +197,7 @@ def _bare(rollout: Mapping[str, Any]) -> dict[str, Any]:
     return {key: each for key, each in rollout.items() if key != "alarms"}
 
 
-def _why(config: Resource | None) -> str:
+def _why(config: Resource | None, preview: Preview) -> str:
     """What about its configuration is new."""
     if config is None:
         return "it gets another configuration"
@@ -183,12 +207,29 @@ def _why(config: Resource | None) -> str:
     reasons = []
     models = [[each.get("modelName") for each in side.get("productionVariants") or []] for side in (old, new)]
     if models[0] != models[1] or any(isinstance(name, Mark) for name in models[1]):
-        reasons.append("the model")
+        reasons.append("the environment of the model" if _is_environment_alone(config, preview) else "the model")
     if variants(old) != variants(new):
         reasons.append("the fleet")
     if old.get("dataCaptureConfig") != new.get("dataCaptureConfig"):
         reasons.append("the capture of requests")
     return f"{' and '.join(reasons) or ', '.join(config.because) or 'its configuration'} changes"
+
+
+def _is_environment_alone(config: Resource, preview: Preview) -> bool:
+    """Whether the same models serve, which are told other variables."""
+    changed = [each for each in preview.of(model.MODEL) if each.operation != "same"]
+    named = [each for each in changed if each.urn in config.sources.get("productionVariants", ())] or changed
+    return bool(named) and all(
+        each.old is not None and each.new is not None and _told_nothing(each.old) == _told_nothing(each.new)
+        for each in named
+    )
+
+
+def _told_nothing(inputs: Inputs) -> dict[str, Any]:
+    """A model without its name and its environment variables."""
+    container = inputs.get("primaryContainer") or {}
+    bare = {key: each for key, each in container.items() if key != "environment"}
+    return {**inputs, "name": None, "primaryContainer": bare}
 
 
 def _peak(rollout: Mapping[str, Any] | None, before: Inputs, after: Inputs) -> str | None:

@@ -35,7 +35,12 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 #: Names that only look so.
-_NO_SECRET_NAME = re.compile(r"(token|tokens)[-_]?(count|limit|length|size|bucket)|max[-_]?tokens", re.IGNORECASE)
+_NO_SECRET_NAME = re.compile(
+    r"(token|tokens)[-_]?(count|limit|length|size|bucket)|max[-_]?tokens"
+    # What a condition asks of those whom GitHub signs in.
+    r"|^token\.actions\.githubusercontent\.com(/[^:]*)?:\w+$",
+    re.IGNORECASE,
+)
 #: Values that are secrets wherever they stand.
 _SECRET_VALUE = re.compile(
     r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"

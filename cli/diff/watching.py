@@ -8,7 +8,7 @@ from typing import Any
 
 from cli.diff import differences
 from cli.diff.preview import Preview, Resource
-from cli.diff.values import Mark, document
+from cli.diff.values import UNKNOWN, Mark, document
 
 ALARM, COMPOSITE = "aws:cloudwatch/metricAlarm:MetricAlarm", "aws:cloudwatch/compositeAlarm:CompositeAlarm"
 SCHEDULE = "aws:scheduler/schedule:Schedule"
@@ -224,6 +224,30 @@ def is_off(resource: Resource) -> bool:
     if resource.type not in (SCHEDULE, RULE) or resource.old is None:
         return False
     return _runs(resource.old) and (resource.new is None or not _runs(resource.new))
+
+
+def stopped(resource: Resource) -> tuple[str, str] | None:
+    """How a schedule or a rule that is on no longer starts what it did: the property and what about it."""
+    if resource.old is None or resource.new is None or not _runs(resource.old) or not _runs(resource.new):
+        return None
+    if resource.type == SCHEDULE:
+        before, after = resource.old.get("endDate"), resource.new.get("endDate")
+        # Dates of this form are in order as texts.
+        sooner = bool(after) and (not before or str(after) < str(before))
+        return ("endDate", f"It starts nothing after {after}.") if sooner else None
+    unheard = list(_unheard(document(resource.old.get("eventPattern")), document(resource.new.get("eventPattern"))))
+    return ("eventPattern", f"It no longer listens for {' and '.join(unheard)}.") if unheard else None
+
+
+def _unheard(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    """What a pattern listened for, where nothing of it is left; a filter that is no plain value may still match it."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in old:
+            yield from _unheard(old[key], new.get(key), f"{path}.{key}" if path else str(key))
+    elif isinstance(old, list) and isinstance(new, list):
+        plain = all(not isinstance(each, Mapping) and str(UNKNOWN) not in str(each) for each in new)
+        if plain and not any(each in new for each in old):
+            yield f"{path} {' or '.join(map(str, old))}"
 
 
 def _runs(inputs: Mapping[str, Any]) -> bool:

@@ -222,6 +222,12 @@ UNSAYABLE = {
         json.dumps({"steps": [{"op": "create", "urn": urn("Key", "k"), "newState": 3}]}),
         "steps[0].newState is no object",
     ),
+    "no steps at all": ('{"steps": []}', "has no steps and no changeSummary, so it is of no stack"),
+    "steps that were cut out": (
+        json.dumps(whole(changeSummary={"same": 1, "update": 2})),
+        "changeSummary says update: 2, but steps hold 0 of them; expected all of a preview",
+    ),
+    "all steps cut out": ('{"changeSummary": {"same": 9, "delete": 1}}', "says delete: 1, but steps hold 0"),
     "diagnostics of another shape": ('{"steps": [], "diagnostics": 3}', "`diagnostics` is no list"),
     "nested without end": ("[" * 100_000, "is not JSON"),
 }
@@ -249,6 +255,24 @@ def test_a_file_that_is_not_there_or_no_text_is_said(capsys: pytest.CaptureFixtu
     assert "there is no such file" in diff(capsys, "--preview", str(tmp_path / "none.json"))[2]
     assert "not UTF-8 (byte 11)" in diff(capsys, "--preview", str(binary))[2]
     assert "directory" in diff(capsys, "--preview", str(tmp_path))[2]
+
+
+@pytest.mark.parametrize("name", ["rollout", "feature", "role", "instance", "group", "model", "new"])
+def test_a_recorded_preview_from_which_what_changes_is_cut_out_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str
+) -> None:
+    document = json.loads((PREVIEWS / f"{name}.json").read_text())
+    document["steps"] = [each for each in document["steps"] if each["op"] == "same"]
+
+    code, out, err = diff(capsys, "--preview", written(tmp_path / "preview.json", document))
+
+    assert (code, out) == (1, "")
+    assert "but steps hold 0 of them" in err
+
+
+def test_nothing_changes_where_the_engine_names_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Without `--show-sames` it leaves out the list."""
+    assert diff(capsys, "--preview", written(tmp_path / "preview.json", {"changeSummary": {"same": 9}}))[0] == 0
 
 
 def test_a_byte_order_mark_is_no_matter(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -356,7 +380,7 @@ def test_what_it_was_compared_with_is_said_as_it_is(
     found = json.loads((PREVIEWS / f"{name}.json").read_text())
     monkeypatch.setattr("cli.cloud.connect", lambda *_: None)
     monkeypatch.setattr("cli.engine.preview", lambda *_, **__: found)
-    monkeypatch.setattr("cli.diff.command._registry", lambda _: {})
+    monkeypatch.setattr("cli.diff.lookups.of", lambda _: {})
 
     _, out, _ = diff(capsys, "--format", "markdown")
 

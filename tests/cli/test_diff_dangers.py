@@ -106,6 +106,14 @@ def test_the_worst_comes_first() -> None:
     assert [name for _, name in dangers(*steps)] == ["Bucket", "Key", "Endpoint", "LogGroup"]
 
 
+def test_what_goes_is_called_by_the_name_that_goes() -> None:
+    gone = step("delete", "aws:s3/bucketObjectv2:BucketObjectv2", "clock", {"bucket": "lake", "key": "clock.json"})
+    moved = step("replace", "Endpoint", "e", {"name": "flights"}, {"name": "flights-2"}, because=["name"])
+
+    assert dangers(moved, gone) == [("replaced", "flights"), ("deleted", "clock.json")]
+    assert "`flights` is replaced: serving stops until the new one is up" in comment(moved)
+
+
 # -- what is no longer guarded -----------------------------------------------------------------------------------------
 
 
@@ -158,60 +166,28 @@ def test_requests_that_are_no_longer_captured(old: dict[str, Any], new: dict[str
     assert [each["kind"] for each in found] == kinds
 
 
-def endpoint(*alarms: str) -> dict[str, Any]:
-    named = [{"alarmName": alarm} for alarm in alarms]
-    return {"name": "flights", "deploymentConfig": {"autoRollbackConfiguration": {"alarms": named}}}
-
-
-def test_alarms_that_undo_a_roll_out_no_more() -> None:
-    some = told(step("update", "Endpoint", "e", endpoint("errors", "latency"), endpoint("errors")))["dangers"]
-    none = told(step("update", "Endpoint", "e", endpoint("errors"), {"name": "flights"}))["dangers"]
-
-    assert [each["kind"] for each in [*some, *none]] == ["rollback-alarm-removed"] * 2
-    assert "latency" in some[0]["title"]
-    assert "No alarm undoes" in none[0]["consequence"]
-    assert dangers(step("update", "Endpoint", "e", endpoint("errors"), endpoint("errors", "latency"))) == []
-
-
-def rolled(wait: int, last: int, *alarms: str) -> dict[str, Any]:
-    routing = {"type": "ALL_AT_ONCE", "waitIntervalInSeconds": wait}
-    made = endpoint(*alarms)
-    made["deploymentConfig"]["blueGreenUpdatePolicy"] = {
-        "trafficRoutingConfiguration": routing, "terminationWaitInSeconds": last,
-    }  # fmt: skip
-    return made
+def kept(*modes: str, **more: Any) -> dict[str, Any]:
+    return {"dataCaptureConfig": {**config(100)["dataCaptureConfig"], **more, "captureOptions": [
+        {"captureMode": mode} for mode in modes
+    ]}}  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "is_danger"),
+    ("new", "kinds"),
     [
-        (rolled(60, 60, "errors"), rolled(0, 0, "errors"), True),
-        (rolled(60, 60, "errors"), rolled(60, 0, "errors"), True),
-        (None, rolled(0, 0, "errors"), True),
-        (rolled(60, 60), rolled(0, 0, "errors"), True),
-        # It was so before, and is told with the traffic.
-        (rolled(0, 0, "errors"), rolled(0, 0, "errors", "latency"), False),
-        (rolled(0, 0, "errors"), rolled(60, 60, "errors"), False),
-        (rolled(0, 60, "errors"), rolled(0, 30, "errors"), False),
-        (rolled(60, 60), rolled(0, 0), False),
+        (kept("Input", kmsKeyId="k"), ["capture-less"]),
+        (kept("Output", kmsKeyId="k"), ["capture-less"]),
+        (kept("Input", "Output"), ["weakened"]),
+        (kept("Output", "Input", kmsKeyId="other"), []),
+        # It is told once.
+        (config(0, enabled=False), ["capture-off"]),
     ],
 )
-def test_a_roll_out_whose_alarms_nobody_waits_for(
-    old: dict[str, Any] | None, new: dict[str, Any], is_danger: bool
-) -> None:
-    found = told(step("update" if old else "create", "Endpoint", "e", old, new))["dangers"]
+def test_less_of_a_request_is_captured(new: dict[str, Any], kinds: list[str]) -> None:
+    old = kept("Input", "Output", kmsKeyId="k")
+    found = told(step("replace", "Config", "c", old, new, because=["x"], before={"retainOnDelete": True}))["dangers"]
 
-    assert [each["kind"] for each in found] == (["bake-none"] if is_danger else [])
-    assert not is_danger or "a bad model is not noticed before the old fleet ends" in found[0]["consequence"]
-
-
-def test_no_roll_back_to_a_fleet_that_is_gone_is_promised() -> None:
-    none = comment(step("update", "Endpoint", "e", rolled(60, 60, "errors"), rolled(0, 0, "errors")))
-    some = comment(step("update", "Endpoint", "e", rolled(0, 0, "errors"), rolled(60, 60, "errors")))
-
-    assert "which still runs" not in none
-    assert "Watched by `errors`, but not for long enough: the old fleet ends as soon as all traffic has moved" in none
-    assert "Undone by: `errors`. When one fires, all traffic goes back to the old fleet, which still runs" in some
+    assert [each["kind"] for each in found] == kinds
 
 
 # -- what is weaker ----------------------------------------------------------------------------------------------------

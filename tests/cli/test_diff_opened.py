@@ -44,6 +44,14 @@ def allow(action: Any, resource: Any = "*", **more: Any) -> dict[str, Any]:
         (allow("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/*"), "iam:PassRole on every resource"),
         (allow("iam:Pass*"), "iam:Pass* on every resource"),
         (allow(["sts:AssumeRole", "s3:GetObject"]), "sts:AssumeRole on every resource"),
+        (allow("iam:SetDefaultPolicyVersion"), "iam:SetDefaultPolicyVersion on every resource"),
+        (allow("iam:AddUserToGroup"), "iam:AddUserToGroup on every resource"),
+        (allow("iam:DeleteRolePermissionsBoundary"), "iam:DeleteRolePermissionsBoundary on every resource"),
+        (allow("iam:CreateLoginProfile"), "iam:CreateLoginProfile on every resource"),
+        (allow(["secretsmanager:Get*", "s3:GetObject"]), "secretsmanager:Get* on every resource"),
+        (allow("kms:Decrypt"), "kms:Decrypt on every resource"),
+        (allow("kms:Decrypt", f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/1"), None),
+        (allow("kms:DescribeKey"), None),
         ({"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"}, "all but iam:*"),
         ({"Effect": "Allow", "NotAction": "iam:*", "Resource": LAKE}, "all but iam:*"),
         ({"Effect": "Allow", "Action": "s3:GetObject", "NotResource": LAKE}, "s3:GetObject on all but"),
@@ -273,3 +281,45 @@ def test_a_boundary_that_is_taken_away() -> None:
     assert dangers(taken) == [("weakened", "job")]
     assert f"loses denies `all but what arn:aws:iam::{ACCOUNT}:policy/boundary allows`" in comment(taken)
     assert dangers(step("update", "Role", "job", {}, bound)) == []
+
+
+# -- who is signed in elsewhere ----------------------------------------------------------------------------------------
+
+GITHUB = "token.actions.githubusercontent.com"
+PROVIDER = f"arn:aws:iam::{ACCOUNT}:oidc-provider/{GITHUB}"
+
+
+def signed_in(provider: str, operator: str = "", **keys: Any) -> dict[str, Any]:
+    statement = {"Effect": "Allow", "Action": "sts:AssumeRoleWithWebIdentity", "Principal": {"Federated": provider}}
+    said = {f"{provider.rpartition('oidc-provider/')[2]}:{key}": value for key, value in keys.items()}
+    if said:
+        statement["Condition"] = {operator: said}
+    return {"assumeRolePolicy": json.dumps({"Statement": [statement]})}
+
+
+@pytest.mark.parametrize(
+    ("now", "whom"),
+    [
+        (signed_in("accounts.google.com"), "accounts.google.com"),
+        (signed_in("accounts.google.com", "StringEquals", aud="app"), "accounts.google.com"),
+        (signed_in("accounts.google.com", "StringEquals", aud="app", sub="1234"), None),
+        (signed_in(PROVIDER), f"iam: oidc-provider/{GITHUB}"),
+        (signed_in(PROVIDER, "StringEquals", aud="sts.amazonaws.com"), f"iam: oidc-provider/{GITHUB}"),
+        (signed_in(PROVIDER, "StringLike", sub="*"), f"iam: oidc-provider/{GITHUB}"),
+        (signed_in(PROVIDER, "StringLike", sub="repo:*"), f"iam: oidc-provider/{GITHUB}"),
+        (signed_in(PROVIDER, "StringLike", sub=["repo:me/it:*", "repo:o*"]), f"iam: oidc-provider/{GITHUB}"),
+        (signed_in(PROVIDER, "StringLikeIfExists", sub="repo:me/it:*"), f"iam: oidc-provider/{GITHUB}"),
+        (signed_in(PROVIDER, "StringLike", sub="repo:me/it:*"), None),
+        (signed_in(PROVIDER, "StringEquals", sub="repo:me/it:environment:prod"), None),
+        (signed_in("cognito-identity.amazonaws.com", "StringEquals", aud="eu-west-1:pool"), None),
+    ],
+)
+def test_a_role_for_whoever_is_signed_in_elsewhere(now: dict[str, Any], whom: str | None) -> None:
+    before = signed_in(PROVIDER, "StringEquals", sub="repo:me/it:ref:refs/heads/main")
+
+    found = told(step("update", "Role", "deploy", before, now))["dangers"]
+
+    assert [(each["kind"], each["name"]) for each in found] == ([] if whom is None else [("opened", "deploy")])
+    if whom is not None:
+        assert found[0]["title"] == f"Allows whomever {whom} signs in to do sts:AssumeRoleWithWebIdentity:"
+        assert "No condition on the subject" in found[0]["consequence"]

@@ -8,6 +8,8 @@ import pytest
 
 from tests.cli.previewed import UNKNOWN, dangers, step, told
 
+SOON, LATER = "2027-01-01T00:00:00Z", "2028-01-01T00:00:00Z"
+
 
 def lifecycle(days: int, status: str = "Enabled", **more: Any) -> dict[str, Any]:
     rule = {"id": "expire", "status": status, "noncurrentVersionExpiration": {"noncurrentDays": days}, **more}
@@ -23,12 +25,33 @@ def lifecycle(days: int, status: str = "Enabled", **more: Any) -> dict[str, Any]
         # Data themselves expire, where they were kept for ever.
         (lifecycle(30), lifecycle(30, expiration={"days": 10}), ["kept-shorter"]),
         (lifecycle(365), lifecycle(30, status="Disabled"), []),
+        (lifecycle(30), lifecycle(30, expiration={"date": SOON}), ["kept-shorter"]),
+        (lifecycle(30, expiration={"days": 400}), lifecycle(30, expiration={"date": LATER}), ["kept-shorter"]),
+        (lifecycle(30, expiration={"date": LATER}), lifecycle(30, expiration={"date": SOON}), ["kept-shorter"]),
+        (lifecycle(30, expiration={"date": SOON}), lifecycle(30, expiration={"date": LATER}), []),
+        (lifecycle(30, expiration={"date": SOON}), lifecycle(30, expiration={"date": SOON}), []),
+        (lifecycle(30, expiration={"date": SOON}), lifecycle(30), []),
     ],
 )
 def test_data_that_are_kept_for_a_shorter_time(old: dict[str, Any], new: dict[str, Any], kinds: list[str]) -> None:
     found = told(step("update", "Lifecycle", "l", old, new))["dangers"]
 
     assert [each["kind"] for each in found] == kinds
+
+
+def test_a_day_on_which_all_go_is_named() -> None:
+    changed = step("update", "Lifecycle", "l", lifecycle(30), lifecycle(30, expiration={"date": SOON}))
+
+    assert f"Kept for ever until now, from then on until {SOON}" in told(changed)["dangers"][0]["consequence"]
+
+
+def test_a_key_that_is_turned_off_locks_all_that_it_encrypts() -> None:
+    def turned(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, str]]:
+        return dangers(step("update", "Key", "lake-key", old, new))
+
+    on, off = {"isEnabled": True}, {"isEnabled": False}
+    assert turned(on, off) == turned({}, off) == [("key-off", "lake-key")]
+    assert turned(off, on) == turned(off, off) == turned(on, {}) == []
 
 
 def test_logs_messages_and_keys_that_are_kept_for_a_shorter_time() -> None:

@@ -111,6 +111,17 @@ def test_only_the_capture_of_requests_changes() -> None:
     assert document["traffic"][0]["why"] == "the capture of requests changes"
 
 
+def test_the_same_model_with_other_variables_is_no_other_model() -> None:
+    def model(version: int, **variables: str) -> dict[str, Any]:
+        return {"primaryContainer": {**package(version)["primaryContainer"], "environment": variables}}
+
+    for new, why in ((model(1, THRESHOLD="0.4"), "the environment of the model"), (model(2), "the model")):
+        changed = step("replace", "Model", "m", model(1), new, because=["primaryContainer"], before=KEPT)
+        document = told(*served(fleet("ml.m5.large", 1, modelName="n")), changed)
+
+        assert document["traffic"][0]["why"] == f"{why} changes"
+
+
 # -- model and training ------------------------------------------------------------------------------------------------
 
 

@@ -66,6 +66,48 @@ def test_what_starts_nothing_any_more(
     assert found == ([("trigger-off", "monitor")] if is_danger else [])
 
 
+def heard(**detail: Any) -> dict[str, Any]:
+    return {"eventPattern": json.dumps({"source": ["aws.cloudwatch"], "detail": detail})}
+
+
+FIRED = heard(alarmName=["drift", "calibration"], state={"value": ["ALARM"]})
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        (heard(alarmName=["drift", "calibration"], state={"value": ["NEVER"]}), "detail.state.value ALARM."),
+        (heard(alarmName=["drift", "calibration"], state={"value": []}), "detail.state.value ALARM."),
+        (heard(alarmName=["errors"], state={"value": ["ALARM"]}), "detail.alarmName drift or calibration."),
+        # It listens for less, for more, or for what is not known yet, which is told with the rule.
+        (heard(alarmName=["drift"], state={"value": ["ALARM"]}), None),
+        (heard(alarmName=["drift", "calibration"]), None),
+        (heard(alarmName=[{"prefix": "d"}], state={"value": ["ALARM", "OK"]}), None),
+        (heard(alarmName=[UNKNOWN], state={"value": ["ALARM"]}), None),
+        ({"eventPattern": UNKNOWN}, None),
+    ],
+)
+def test_a_rule_that_listens_for_something_else(now: dict[str, Any], said: str | None) -> None:
+    changed = step("update", "Rule", "r", {"name": "retrain", **FIRED}, {"name": "retrain", **now})
+    document = told(changed)
+
+    assert [(each["kind"], each["name"]) for each in document["dangers"]] == (
+        [] if said is None else [("trigger-off", "retrain")]
+    )
+    assert said is None or f"It no longer listens for {said}" in document["dangers"][0]["consequence"]
+    assert document["watching"][0]["changes"][0]["path"].startswith("eventPattern")
+
+
+def test_a_schedule_that_gets_an_end() -> None:
+    def ends(old: str | None, new: str | None) -> list[tuple[str, str]]:
+        sides = [{"name": "monitor", "state": "ENABLED", "endDate": each} for each in (old, new)]
+        return dangers(step("update", "Schedule", "s", *sides))
+
+    soon, later = "2027-01-01T00:00:00Z", "2028-01-01T00:00:00Z"
+    assert ends(None, soon) == ends(later, soon) == [("trigger-off", "monitor")]
+    assert ends(soon, None) == ends(soon, later) == ends(soon, soon) == []
+
+
 # -- alarms ------------------------------------------------------------------------------------------------------------
 
 
