@@ -248,27 +248,28 @@ def _event_time(
     begun: _Begun, source: Source, columns: Mapping[str, Column], rest: Mapping[str, Column]
 ) -> tuple[str, Form | None]:
     wishes, questions = begun.wishes, begun.questions
+    written = None
+    if wishes.time_format:
+        written = times.EPOCHS.get(wishes.time_format) or Form("format", wishes.time_format)
     name = questions.settle(
         "--event-time", "Which column says when a prediction is asked for?", wishes.event_time,
-        inference.event_time(source, rest), _known("--event-time", columns),
+        inference.event_time(source, rest, written), _known("--event-time", columns),
     )  # fmt: skip
     if name == NONE and NONE not in columns:
-        if wishes.time_format:
+        if written:
             raise click.UsageError("--time-format is about the column of --event-time, which is none")
         return NONE, None
     column = inference.find("--event-time", name, columns)
-    if wishes.time_format:
-        if wishes.time_format in times.EPOCHS:
-            if column.kind != "integer":
-                row, value = column.odd or (1, column.kind)
-                raise CliError(
-                    f"--time-format {wishes.time_format}: {name!r} holds {column.kind}, row {row} is {value!r}; "
-                    "expected whole numbers in every row"
-                )
-            return name, times.EPOCHS[wishes.time_format]
-        if column.type != "text":
+    if written:
+        if not written.format and column.kind != "integer":
+            row, value = column.odd or (1, column.kind)
+            raise CliError(
+                f"--time-format {wishes.time_format}: {name!r} holds {column.kind}, row {row} is {value!r}; "
+                "expected whole numbers in every row"
+            )
+        if written.format and column.type != "text":
             raise CliError(f"--time-format is for texts; {name!r} holds {column.type}")
-        return name, Form("format", wishes.time_format)
+        return name, written
     forms = column.forms or ([column.likely_form] if column.likely_form else [])
     if not forms and column.kind == "integer":
         forms = times.forms_of_numbers("time", column.low, column.high)
@@ -282,7 +283,7 @@ def _event_time(
         return name, forms[0]
     chosen = questions.settle(
         "--time-format", f"How are the times of {name} written? They can be read in {len(forms)} ways.", None,
-        Guess(forms[0].format, "the day comes first in most of the world"), None,
+        inference.time_format(source, name, forms, begun.now), None,
         tuple(form.format for form in forms),
     )  # fmt: skip
     return name, Form("format", chosen)
@@ -305,7 +306,7 @@ def _tried(begun: _Begun, found: Plan, body: bytes | None) -> tuple[Plan, dict[s
     """Render and train until nothing leaks; then the gate, and all files once more, as they will be."""
     for _ in range(_TRIES):
         if not found.features:
-            raise CliError("no column is left to predict from: name fewer with --leave-out, or look at the file")
+            raise CliError(_nothing_left(found))
         with begun.progress.stage("try") as stage:
             stage.note("training as the pipeline will")
             result = _once(found, body)
@@ -333,6 +334,15 @@ def _tried(begun: _Begun, found: Plan, body: bytes | None) -> tuple[Plan, dict[s
         trial.write(files, Path(folder))
         trial.check(files, Path(folder), found)
     return found, files, result
+
+
+def _nothing_left(found: Plan) -> str:
+    reasons = [f"  - {column!r} is left out: {reason}" for column, reason in found.left_out]
+    return "\n".join([
+        "no column is left to predict from:",
+        *(reasons or ["  - the file has none besides the target, the key and the event time"]),
+        "mend the file, name fewer with --leave-out, or say with --trust which one is there before the outcome",
+    ])  # fmt: skip
 
 
 def _once(found: Plan, body: bytes | None) -> trial.Trial:

@@ -7,8 +7,11 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
+
+import numpy as np
 
 from cli.errors import CliError
 from cli.scaffold import times
@@ -121,6 +124,8 @@ def unfit(column: Column, problem: str | None) -> str | None:
         return "holds neither numbers nor texts"
     if column.misspelt and column.classes > 2:
         return f"holds numbers with {column.misspelt}"
+    if column.kind == "number" and column.odd:
+        return f"would hold numbers, but row {column.odd[0]} is {column.odd[1]!r}"
     if column.classes == 1:
         [value] = list(column.outcomes or {})
         spelt = ", but for case and spaces," if column.is_folded else ""
@@ -191,8 +196,12 @@ def key(columns: Mapping[str, Column], distinct: Mapping[str, float]) -> Guess:
     return Guess(NONE, "no column has another value in every row: the row's number is the key", sure=True)
 
 
-def event_time(source: Source, columns: Mapping[str, Column]) -> Guess:
-    """The column that says when a prediction is asked for."""
+def event_time(source: Source, columns: Mapping[str, Column], written: Form | None) -> Guess:
+    """The column that says when a prediction is asked for.
+
+    Args:
+        written: How its times are written, where that was said.
+    """
     found = {name: form for name, each in columns.items() if (form := each.likely_form)}
     able = {name: form for name, form in found.items() if columns[name].share_missing <= 1 - _MOSTLY}
     if not able:
@@ -203,11 +212,40 @@ def event_time(source: Source, columns: Mapping[str, Column]) -> Guess:
     name = max(whole, key=lambda name: _middle(first.column(name), whole[name]))
     told = f"the latest of {len(whole)} columns of times: {', '.join(whole)}"
     if len(whole) == 1:
-        told = f"the one column of times{' in nearly every row' if len(able) > 1 else ''}, {able[name].text}"
+        told = f"the one column of times{' in nearly every row' if len(able) > 1 else ''}"
+        # Of several formats one is settled later, with reasons of its own.
+        if written or len(columns[name].forms) < 2:
+            told += f", {(written or able[name]).text}"
     gaps = columns[name].missing
     if gaps:
         told += f"; missing in {gaps:,} of {columns[name].rows:,} rows, but a prediction is asked for in all"
     return Guess(name, told, sure=len(able) == 1 and not gaps)
+
+
+def time_format(source: Source, column: str, forms: list[Form], now: datetime) -> Guess:
+    """Which of several formats a column's times are written in: one by which none is to come, the rows in order."""
+    against = {form: _against(source, column, form, now) for form in forms}
+    best, *others = sorted(forms, key=lambda form: [bool(each) for each in against[form]])
+    usual = ", but the day comes first in most of the world" if best.order.startswith("d") else ""
+    said = []
+    for other in others:
+        worse = (text for text, mine in zip(against[other], against[best], strict=True) if text and not mine)
+        said.append(f"{other.format} {next(worse, f'is possible too{usual}')}")
+    return Guess(best.format, "; ".join(said))
+
+
+def _against(source: Source, column: str, form: Form, now: datetime) -> tuple[str, str]:
+    """What speaks against a format, the weightier first; empty where nothing does."""
+    read = [times.parse(batch.column(column), form) for batch in source.batches(lambda _: None, [column])]
+    found = np.concatenate(read)
+    found = found[~np.isnat(found)]
+    steps, last = np.diff(found).astype(np.int64), found.max()
+    is_late = last > np.datetime64(now.replace(tzinfo=None), "us")
+    is_ordered = (steps >= 0).all() or (steps <= 0).all()
+    return (
+        f"would reach {last.astype('datetime64[D]')}, after today" if is_late else "",
+        "" if is_ordered else "would not leave the rows in order of time",
+    )
 
 
 def _no_time(columns: Mapping[str, Column], found: list[str]) -> str:
@@ -265,6 +303,8 @@ def check_target(column: Column, problem: str | None, columns: Mapping[str, Colu
         raise CliError(f"--target {column.name!r} {said}; expected the outcomes")
     if said and column.classes == 1:
         raise CliError(f"--target {column.name!r} {said}; a model needs two outcomes to learn from")
+    if said and column.kind == "number" and column.odd:
+        raise CliError(f"--target {column.name!r} {said}: mend the file, or name another column")
     if said and problem != REGRESSION:
         two = [each.name for each in columns.values() if each.classes == 2]
         hint = f"columns with two: {', '.join(two)}" if two else "no column has two"

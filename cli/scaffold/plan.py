@@ -240,6 +240,8 @@ def _feature(column: Column, name: str, event_form: Form | None) -> Feature | st
         if isinstance(form, str):
             return form
         return Feature(column.name, name, "time", form, share_missing=column.share_missing)
+    if column.odd and kind == "number":
+        return _odd(column.odd)
     return Feature(
         column.name,
         name,
@@ -265,12 +267,16 @@ def _no_category(column: Column) -> str:
         mend = "write them with a point, or with commas in all columns and ; between the columns"
         return f"its numbers have {column.misspelt}: {mend if column.commas else 'write them without'}"
     if column.numbers > column.known / 2 and column.odd:
-        row, value = column.odd
-        return f"it would hold numbers, but row {row} is {value[:40]!r}: mend the file"
+        return _odd(column.odd)
     if column.likely_form:
         return "it would hold times, but not in every row"
     have = f"more than {MANY:,}" if column.values is None else str(column.different)
     return f"{have} different texts: free text, or names"
+
+
+def _odd(first: tuple[int, str]) -> str:
+    row, value = first
+    return f"it would hold numbers, but row {row} is {value[:40]!r}: mend the file"
 
 
 def midnight(day: date) -> datetime:

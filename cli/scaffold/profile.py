@@ -47,7 +47,7 @@ class Column:
     written: dict[Form, int] | None = None
     """How many values are written in each form that may be one of times."""
     odd: tuple[int, str] | None = None
-    """Row (from 1) and value of the first text that is no number."""
+    """Row (from 1) and value of the first text that is no number; of typed numbers, of the first that is infinite."""
 
     @property
     def known(self) -> int:
@@ -109,7 +109,7 @@ class Column:
         like = f"row {self.odd[0]} is {self.odd[1][:40]!r}" if self.odd else ""
         if self.commas and self.commas + self.integers == self.known:
             return f"decimal commas, {like}"
-        if self.grouped and self.grouped + self.numbers >= self.known:
+        if self.grouped and self.grouped + self.numbers == self.known:
             return f"their thousands set apart, {like}"
         return None
 
@@ -182,6 +182,8 @@ def _look(column: Column, values: Any, decimal: str) -> None:
         _look_at_texts(column, values, known, before, decimal)
     elif kind in ("integer", "number"):
         _bounds(column, known)
+        if pa.types.is_floating(values.type):
+            _note_odd(column, values, _infinite(values), before)
         if kind == "integer":
             _as_epoch(column, len(known))
     elif kind == "time":
@@ -220,23 +222,23 @@ def _count(column: Column, known: Any) -> None:
 
 
 def _look_at_texts(column: Column, values: Any, known: Any, before: int, decimal: str) -> None:
-    import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
     column.truths += _matching(known, _TRUTH)
     column.integers += _matching(known, _INTEGER)
     numeric = pc.match_substring_regex(values, _NUMBER if decimal == "." else _NUMBER.replace(r"\.", ","))
+    spelt = pc.if_else(numeric, values, None)
+    numbers = (pc.replace_substring(spelt, ",", ".") if decimal == "," else spelt).cast(pa.float64())
+    numeric = pc.and_not(numeric, _infinite(numbers).fill_null(True))
     column.numbers += int(pc.sum(numeric).as_py() or 0)
-    if column.odd is None and not (pc.all(numeric).as_py() or False):
-        place = int(np.flatnonzero(pc.equal(numeric, False).fill_null(False).to_numpy(zero_copy_only=False))[0])
-        column.odd = (before + place + 1, str(values[place]))
-    if pc.any(numeric).as_py():
-        numbers = values.filter(numeric)
-        _bounds(column, (pc.replace_substring(numbers, ",", ".") if decimal == "," else numbers).cast(pa.float64()))
+    _bounds(column, numbers.filter(numeric))
     if not pc.all(numeric).as_py():
+        other = pc.invert(numeric)
+        _note_odd(column, values, other, before)
         column.commas += _matching(known, _COMMA) if decimal == "." else 0
-        column.grouped += _matching(known, _GROUPED)
+        # Without those that are numbers as they stand, e.g. 0.123.
+        column.grouped += _matching(values.filter(other), _GROUPED)
     column.has_newlines = column.has_newlines or bool(pc.any(pc.match_substring(known, "\n")).as_py())
     if column.integers == column.known:
         _as_epoch(column, len(known))
@@ -246,6 +248,21 @@ def _look_at_texts(column: Column, values: Any, known: Any, before: int, decimal
     for form in column.written:
         if form.kind not in ("seconds", "milliseconds"):
             column.written[form] += int(pc.sum(times.matches(known, form)).as_py() or 0)
+
+
+def _infinite(numbers: Any) -> Any:
+    """Which numbers are infinite once training has them as float32: nothing can be learnt of them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return pc.is_inf(numbers.cast(pa.float32()))
+
+
+def _note_odd(column: Column, values: Any, odd: Any, before: int) -> None:
+    """Remember the first value that is odd."""
+    place = odd.index(True).as_py()
+    if column.odd is None and place >= 0:
+        column.odd = (before + place + 1, str(values[place]))
 
 
 def _as_epoch(column: Column, known: int) -> None:

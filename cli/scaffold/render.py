@@ -132,7 +132,7 @@ def _data(plan: Plan) -> str:
         stale_days=plan.stale_days,
         event_time_literal=text(plan.event_time),
         rows=literals.returned(((text(name), value) for name, value in rows), 4),
-        has_compute=not calls.isdisjoint({"_times_as", "_outcome"}),
+        time_column=text(plan.columns["event_time"]) if plan.form else "",
         calls=calls,
         parse=", ".join(parse),
         convert=convert,

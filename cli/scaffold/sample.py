@@ -136,11 +136,13 @@ def take(source: Source, plan: Plan, all_times: Array | None, now: datetime, not
         all_times: Of the rows of the file; None where it has none.
 
     Raises:
-        CliError: When too few rows have an outcome.
+        CliError: When too few rows have an outcome, or such rows lie in the future.
     """
     known = _has_outcome(source, plan, note)
     if known.sum() < FEWEST:
         refuse_few(f"{int(known.sum())} rows of {source.path} have an outcome")
+    if all_times is not None:
+        _refuse_to_come(plan, all_times[known], np.flatnonzero(known), now)
     rows = len(known) if all_times is None else _newest(all_times)
     text, chosen = _written(source, plan, rows, note)
     plan = replace(plan, sample_rows=len(chosen), delimiter=source.delimiter if source.is_csv else ",")
@@ -167,6 +169,26 @@ def refuse_few(said: str) -> NoReturn:
         f"{said}; expected at least {FEWEST}: the gates are measured on the newest fifth of what is trained on, and "
         "with less than 30 rows there they say nothing"
     )
+
+
+def _refuse_to_come(plan: Plan, found: Array, rows: Array, now: datetime) -> None:
+    """See that years of two digits are not read as years to come: what has an outcome has been.
+
+    Args:
+        found: The times of the rows with an outcome, which are ``rows``.
+
+    Raises:
+        CliError: With the first row whose year is.
+    """
+    late = np.flatnonzero(found > np.datetime64(now.replace(tzinfo=None), "us"))
+    if plan.form and "%y" in plan.form.format and late.size:
+        first = int(late[0])
+        raise CliError(
+            f"--event-time {plan.columns['event_time']!r}: as {plan.form.format} row {rows[first] + 1} is of "
+            f"{found[first].astype('datetime64[D]')}, and {late.size:,} of {len(found):,} rows with an outcome lie "
+            "after today; of two digits 00 to 68 are years from 2000 on: write the years with four digits, or, where "
+            "they are written in another way, say how with --time-format"
+        )
 
 
 def _refuse_ages(column: str, all_times: Array, stamps: Array, now: datetime) -> None:

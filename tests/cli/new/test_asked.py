@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -143,6 +144,46 @@ def test_dates_are_read_in_the_order_of_the_event_time_or_not_at_all(
         assert "in 2 ways, %d/%m/%Y and %m/%d/%Y" in found["left_out"]["signed"]
 
 
+def told(found: Row, flag: str) -> tuple[str, str]:
+    [said] = [(each["value"], each["reason"]) for each in found["inferred"] if each["flag"] == flag]
+    return said
+
+
+def of_2012(number: int) -> str:
+    """A day after the other; as day, month and year they would reach 2031."""
+    return f"{datetime(2012, 1, 1) + timedelta(days=number):%y-%m-%d}"
+
+
+def months_first(number: int) -> str:
+    return f"{datetime(2024, 1 + number // 36, 1 + number % 36 // 3):%m/%d/%Y}"
+
+
+def in_no_order(number: int) -> str:
+    return f"{datetime(2024, 1 + number % 9, 1 + number % 11):%d/%m/%Y}"
+
+
+@pytest.mark.parametrize(
+    ("dates", "read", "why"),
+    [
+        (of_2012, "%y-%m-%d", "%d-%m-%y would reach 2031-12-12, after today"),
+        (months_first, "%m/%d/%Y", "%d/%m/%Y would not leave the rows in order of time"),
+        (in_no_order, "%d/%m/%Y", "%m/%d/%Y is possible too, but the day comes first in most of the world"),
+    ],
+)
+def test_of_several_formats_one_with_nothing_to_come_and_the_rows_in_order_is_proposed(
+    checkout: Checkout, tmp_path: Path, dates: Callable[[int], str], read: str, why: str
+) -> None:
+    path = write(tmp_path / "a.csv", churn(change=lambda number, row: row.update(asked_at=dates(number))))
+    said = checkout.refused("churn", "--from", path, code=2)
+    assert f"--time-format {read} " in said
+    assert why in said
+    found = checkout.json("churn", "--from", path, "--yes", "--dry-run")
+    assert told(found, "--time-format") == (read, why)
+    assert told(found, "--event-time") == ("asked_at", "the one column of times")
+    found = checkout.json("churn", "--from", path, "--time-format", read, "--dry-run")
+    assert told(found, "--event-time") == ("asked_at", f"the one column of times, the format {read}")
+
+
 def leaking(path: Path) -> str:
     return write(path, churn(change=lambda number, row: row.update(refund=number % 5 + 9 * (row["left"] == "yes"))))
 
@@ -176,6 +217,13 @@ def test_a_leak_without_a_person_needs_a_flag_or_yes(checkout: Checkout, tmp_pat
     assert "--trust refund" in said
     found = checkout.json("churn", "--from", path, "--yes", "--dry-run")
     assert "refund alone tells left" in found["left_out"]["refund"]
+    only = [{name: value for name, value in row.items() if name not in ("calls", "months", "plan")} for row in churn()]
+    refunds = [{**row, "refund": number % 5 + 9 * (row["left"] == "yes")} for number, row in enumerate(only)]
+    said = checkout.refused("churn", "--from", write(tmp_path / "only.csv", refunds), "--yes")
+    assert "no column is left to predict from:" in said
+    assert "'refund' is left out: refund alone tells left with an AUC of 1.000" in said
+    assert "--trust refund" in said
+    assert "the file has none besides" in checkout.refused("churn", "--from", write(tmp_path / "none.csv", only))
     found = checkout.json("churn", "--from", path, "--trust", "refund", "--dry-run")
     assert (found["trusted"], found["left_out"]) == (["refund"], {})
     assert not [hint for hint in found["hints"] if "refund" in hint]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,10 @@ ROWS: dict[str, tuple[Callable[[int, Row], Any], list[str], int, str]] = {
     "a year of the Romans": (
         lambda number, row: row.update(asked_at="0024-05-13") if number == 3 else None, [], 1,
         "--event-time 'asked_at': row 4 is of 0024-05-13, and 1 of 400 rows are not of 1900 to 2100",
+    ),
+    "years of two digits that are to come": (
+        lambda number, row: row.update(asked_at=f"{datetime(1965, 1, 1) + timedelta(days=9 * number):%d.%m.%y}"), [], 1,
+        "as %d.%m.%y row 1 is of 2065-01-01, and 163 of 400 rows with an outcome lie after today",
     ),
     "one order of outcomes": (
         lambda number, row: row.update(left="yes" if number > 200 else "no"), ["--event-time", "none", "--yes"], 1,
