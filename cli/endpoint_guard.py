@@ -15,6 +15,9 @@ def loses_endpoint(target: Target) -> bool:
 def endpoint_stays(target: Target) -> str:
     """Why it is not deployed, and what to do."""
     endpoint, newest, name = serving.find(target), registry.newest(target), named(target)
+    if newest is None and not target.names.shared_lake:
+        # Without its group, nothing can be trained either. What it says of a shared lake is not of this stack.
+        registry.require_group(target)
     version = f", which serves version {endpoint.version}," if endpoint and endpoint.version else ""
     approve = f"`millrace approve {name} {newest.version}`" if newest else f"train one, `millrace retrain {name}`"
     return (

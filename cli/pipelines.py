@@ -10,6 +10,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from cli import cloudwatch, interrupts
+from cli.deployable import named
 from cli.errors import CliError, is_gone
 from cli.output import say, seconds
 from cli.target import Target
@@ -86,10 +87,20 @@ def start(target: Target, kind: str, **parameters: str) -> str:
     except ClientError as error:
         if not is_gone(error):
             raise
-        raise CliError(
-            f"there is no pipeline {name}; provision the stack first: `millrace up` or `pulumi up`"
-        ) from error
+        raise CliError(_absence(target, name)) from error
     return str(started["PipelineExecutionArn"])
+
+
+def _absence(target: Target, name: str) -> str:
+    """Why a pipeline is not there, and what to do: where another one is, the stack stands, and `up` changes nothing."""
+    mine = {name_of(target, kind) for kind in KINDS}
+    pages = target.sagemaker.get_paginator("list_pipelines").paginate(PipelineNamePrefix=target.stack)
+    if mine.isdisjoint(each["PipelineName"] for page in pages for each in page["PipelineSummaries"]):
+        return f"there is no pipeline {name}; provision the stack first: `millrace up` or `pulumi up`"
+    return (
+        f"pipeline {name} is gone, though stack {target.stack} is there: somebody has deleted it; "
+        f"`millrace deploy {named(target)} --refresh` makes it anew"
+    )
 
 
 def executions(target: Target, kind: str, count: int = 10) -> list[dict[str, Any]]:

@@ -96,7 +96,7 @@ def _plan(target: Target, to: int | None) -> Plan:
     endpoint = serving.find(target)
     name = named(target)
     if endpoint is None:
-        raise CliError(f"there is nothing to roll back: endpoint {target.names.endpoint} is pending its first model")
+        raise CliError(f"there is nothing to roll back: {serving.absence(target)}")
     if endpoint.status in rollout.AT_WORK:
         raise CliError(
             f"endpoint {endpoint.name} is {endpoint.status}: a roll-out is under way, which its alarms may still undo; "

@@ -11,8 +11,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from cli import registry
+from cli.deployable import named
 from cli.errors import CliError, is_gone
 from cli.target import Target
+from millrace.names import ERRORS
 
 #: SageMaker takes no larger body of a request, bytes.
 LARGEST = 6_291_456
@@ -89,7 +92,7 @@ def invoke(target: Target, body: bytes, content_type: str = "application/json") 
         )
         text = answered["Body"].read()
     except ClientError as error:
-        raise CliError(_refusal(name, error)) from error
+        raise CliError(_refusal(target, error)) from error
     latency = (time.perf_counter() - began) * 1e3
     try:
         document = json.loads(text)
@@ -100,13 +103,32 @@ def invoke(target: Target, body: bytes, content_type: str = "application/json") 
     return Answer(document, answered.get("InvokedProductionVariant", ""), latency)
 
 
-def _refusal(name: str, error: ClientError) -> str:
+def absence(target: Target) -> str:
+    """Why there is no endpoint, and what to do: what `millrace status` says, for whoever asks the endpoint itself."""
+    endpoint, name = target.names.endpoint, named(target)
+    try:
+        approved = registry.newest(target, registry.APPROVED)
+        # It comes, and is taken down, with the endpoint.
+        alarms = target.client("cloudwatch").describe_alarms(AlarmNames=[target.names.alarm(ERRORS)])["MetricAlarms"]
+    except ClientError:
+        # Who may ask the endpoint need not be let ask anything else.
+        return f"there is no endpoint {endpoint}; see `millrace status {name}`"
+    if approved is None or not alarms:
+        return f"there is no endpoint {endpoint}: it is pending its first approved model; see `millrace status {name}`"
+    return (
+        f"endpoint {endpoint} is gone, and version {approved.version} is approved: somebody has deleted it; "
+        f"`millrace deploy {name} --refresh` makes it anew"
+    )
+
+
+def _refusal(target: Target, error: ClientError) -> str:
     """What a refused request's user needs: the model server's own words where it said any."""
+    name = target.names.endpoint
     said = error.response.get("OriginalMessage")
     if not said:
         message = error.response["Error"]["Message"]
         if "not found" in message:
-            return f"there is no endpoint {name}: it is pending its first approved model; see `millrace status`"
+            return absence(target)
         return f"endpoint {name} did not answer: {message}; see `millrace logs {name}`"
     try:
         document = json.loads(said)

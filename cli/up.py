@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from cli import bundled, cloud, engine, interrupts, pipelines, registry, serving, summary
+from cli import bundled, cloud, endpoint_guard, engine, interrupts, pipelines, registry, serving, summary
 from cli.errors import CliError
 from cli.output import json_option, moment, seconds, write_json
 from cli.progress import Progress, Stage
@@ -119,7 +119,9 @@ def _cloud(target: Target, stage: Stage) -> None:
 
 
 def _provision(run: Run, stage: Stage) -> None:
-    """Everything but what needs a model."""
+    """Everything but what needs a model; never at the cost of an endpoint that serves."""
+    if endpoint_guard.loses_endpoint(run.target):
+        raise CliError(endpoint_guard.endpoint_stays(run.target))
     update = engine.up(run.target, stage.note)
     run.outputs = update.outputs
     stage.result = update.text

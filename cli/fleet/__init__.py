@@ -1,7 +1,8 @@
 """The fleet: every stack that has a file, and what all of them say, asked in bulk.
 
-An account is asked once for what it lists (endpoints, pipelines, groups, alarms by their names, schedules, pauses),
-then each stack for what only it can say. What could not be asked is said with its reason and fails nothing else.
+An account is asked once for what it lists (endpoints, pipelines, groups, alarms by their names, schedules, rules,
+pauses), then each stack for what only it can say. What could not be asked is said with its reason and fails nothing
+else.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 import stacks
 from cli.errors import CliError, is_gone
-from cli.fleet import accounts, attention, costs, served
+from cli.fleet import accounts, attention, costs, missing, served
 from cli.fleet.accounts import Account, Accounts, tried
 from cli.target import STACKS, Target, configuration, profile_of
 from millrace import Environment, MillraceError
@@ -77,6 +78,7 @@ class Listed:
     groups: set[str] | None = None
     alarms: dict[str, Any] | None = None
     schedules: dict[str, Any] | None = None
+    rules: dict[str, Any] | None = None
     paused: dict[str, str] | None = None
     unknown: dict[str, str] = field(default_factory=dict)
     """Why, by the name of what is not known."""
@@ -265,6 +267,7 @@ def _list(account: Account, chosen: Sequence[Stack], pool: ThreadPoolExecutor) -
             )
         ),
         "schedules": lambda: _by_name(account, "scheduler", "list_schedules", "Schedules", "Name"),
+        "rules": lambda: _by_name(account, "events", "list_rules", "Rules", "Name"),
         "alarms": lambda: _alarms(account, [each.alarm(kind) for each in names for kind in ALARMS]),
         "paused": lambda: _paused(account, [each.pause_parameter for each in names]),
     }
@@ -331,12 +334,12 @@ def _row(target: Target, account: Account, listed: Listed) -> Document:
             target, names, listed.endpoints, listed.groups, unknown, stood=names.alarm(ERRORS) in (listed.alarms or {})
         ),
         "alarms": alarms_of(names, listed.alarms or {}),
-        "missing": _missing(names, listed),
+        "missing": missing.pipelines(names, listed.pipelines),
         "last": _last(target, names, listed, unknown),
         "next": _next(target, names, account, listed.schedules or {}),
         "paused": served.pause(listed.paused or {}, names),
     }
-    odd: served.Warnings = document.pop("warnings") | _warn_of_missing(document["missing"])
+    odd: served.Warnings = document.pop("warnings") | _odd(target, names, document, listed)
     document["warnings"] = list(odd)
     document["unknown"] = unknown
     document["cost"] = costs.of(target, document, alarms=listed.alarms is not None, kept=listed.keeps(names))
@@ -365,21 +368,18 @@ def alarms_of(names: Names, found: Mapping[str, Any]) -> list[Document]:
     ]
 
 
-def _missing(names: Names, listed: Listed) -> list[str]:
-    """The pipelines that every stack has, and this one does not."""
-    if listed.pipelines is None:
-        return []
-    return [name for name in (names.training_pipeline, names.monitor_pipeline) if name not in listed.pipelines]
-
-
-def _warn_of_missing(missing: Sequence[str]) -> served.Warnings:
-    if not missing:
-        return {}
-    text = (
-        f"there is no pipeline {' nor '.join(missing)}, though other parts of the stack are there: its deployment was "
-        "broken off, or somebody has deleted it; a deployment that looks at what is there makes it"
-    )
-    return {text: served.PUT_BACK}
+def _odd(target: Target, names: Names, document: Document, listed: Listed) -> served.Warnings:
+    """What is not there, or switched off, though the declaration has it."""
+    case = target.use_case
+    lost = {
+        "pipeline": document["missing"],
+        "alarm": missing.alarms(case, names, listed.alarms, serves=document["endpoint"]["config"] is not None),
+        "rule": missing.rules(case, names, listed.rules),
+        "schedule": missing.schedules(case, names, listed.schedules),
+    }
+    # Where it was not answered whether it is paused, it may be.
+    is_paused = listed.paused is None or document["paused"] is not None
+    return missing.warnings(lost) | ({} if is_paused else missing.switched_off(case, names, listed.rules))
 
 
 def _last(target: Target, names: Names, listed: Listed, unknown: dict[str, str]) -> dict[str, Document | None]:

@@ -152,7 +152,9 @@ def _of_model(document: Document) -> Iterator[tuple[str, str]]:
             yield what, command(document, "reject", version)
         else:
             yield f"version {version} waits for approval", command(document, "approve", version)
-    is_deployable = document["rollout"] is None and document["endpoint"]["status"] != GONE
+    # What serves without a package is odd: how to put that back is said with it.
+    is_odd = document["endpoint"]["config"] is not None and document["endpoint"]["package"] is None
+    is_deployable = document["rollout"] is None and document["endpoint"]["status"] != GONE and not is_odd
     if approved and is_deployable and knows_what_serves(document) and (not serves or serves < approved):
         yield _of_approved(document, serves, approved)
     model = document["model"]

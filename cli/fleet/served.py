@@ -130,8 +130,10 @@ def package_of(
     if described is None:
         if "model" not in unknown:
             text = (
-                f"endpoint configuration {config}, which serves, was deleted: what serves cannot be told; a deployment "
-                "that looks at what is there makes it anew, with the newest approved version"
+                f"endpoint configuration {config}, which serves, was deleted: what serves cannot be told, and "
+                "SageMaker gives such an endpoint no other configuration. It serves on until it is deleted: "
+                f"`aws sagemaker delete-endpoint --endpoint-name {names.endpoint} --region {names.region}`; then a "
+                "deployment that looks at what is there makes both anew, with the newest approved version"
             )
             warnings[text] = PUT_BACK
         return None, {}

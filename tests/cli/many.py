@@ -36,7 +36,10 @@ config:
 {more}  millrace:environment:
     name: {environment}
 """
-ALARMS = {"drift": "psi_max", "calibration": "ece", "heartbeat": "heartbeat", "errors": "Invocation5XXErrors"}
+ALARMS = {
+    "drift": "psi_max", "calibration": "ece", "heartbeat": "heartbeat", "undelivered": "Messages",
+    "errors": "Invocation5XXErrors", "latency": "ModelLatency",
+}  # fmt: skip
 
 
 class Checkout:
@@ -127,19 +130,38 @@ class Cloud:
         self.sagemaker.create_model_package_group(ModelPackageGroupName=stack)
         for kind in ("training", "monitor"):
             create(self.sagemaker, f"{stack}-{kind}", process("Work", "print('done')"))
+        self.watch(stack)
+
+    def watch(self, stack: str) -> None:
+        """Its alarms, its rule and its schedules, as far as they are not there."""
         for kind, metric in ALARMS.items():
             self.cloudwatch.put_metric_alarm(
                 AlarmName=f"{stack}-{kind}", AlarmDescription=f"{metric} of {stack} is too high.", Namespace="n",
                 MetricName=metric, Statistic="Maximum", Period=86_400, EvaluationPeriods=1, Threshold=0.04,
                 ComparisonOperator="GreaterThanThreshold", TreatMissingData="ignore",
             )  # fmt: skip
+        self.daemon.client("events").put_rule(
+            Name=f"{stack}-training-on-alarm", EventPattern='{"source": ["aws.cloudwatch"]}', State="ENABLED"
+        )
+        there = {each["Name"] for each in self.scheduler.list_schedules()["Schedules"]}
         for name, days in ((f"{stack}-monitor", 1), (f"{stack}-training-backstop", 7)):
+            if name in there:
+                continue
             kind = "monitor" if name.endswith("monitor") else "training"
             self.scheduler.create_schedule(
                 Name=name, ScheduleExpression=f"rate({days} day{'s' if days > 1 else ''})",
                 FlexibleTimeWindow={"Mode": "OFF"}, State="DISABLED",
                 Target={"Arn": f"arn:aws:sagemaker:eu-west-1:123456789012:pipeline/{stack}-{kind}", "RoleArn": ROLE},
             )  # fmt: skip
+
+    def remove(self, kind: str, name: str) -> None:
+        """One of them: somebody deletes it by hand."""
+        if kind == "alarm":
+            self.cloudwatch.delete_alarms(AlarmNames=[name])
+        elif kind == "rule":
+            self.daemon.client("events").delete_rule(Name=name)
+        else:
+            self.scheduler.delete_schedule(Name=name)
 
     def serve(self, stack: str, arn: str, config: str = "", *, wait: bool = True) -> None:
         """The endpoint, with the model of a package."""

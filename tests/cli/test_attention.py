@@ -18,7 +18,7 @@ from tests.local.pipelines import create, over, process, start
 
 from .many import Cloud
 
-SERVED = ("whole", "crowded", "lost", "emptied", "forgetful")
+SERVED = ("whole", "crowded", "lost", "emptied", "forgetful", "plundered", "unconfigured")
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def refused(**_: Any) -> tuple[AWSResponse, dict[str, Any]]:
 def declared(cloud: Cloud, name: str, *tables: FeatureTable) -> fleet.Stack:
     case = UseCase(
         name=name, target="left", key="customer", event_time="asked_at", tables=tables,
-        monitoring=Monitoring(every=timedelta(days=1)), retraining=Retraining(every=timedelta(days=7)),
+        monitoring=Monitoring(every=timedelta(days=1)), retraining=Retraining(on=("drift",), every=timedelta(days=7)),
     )  # fmt: skip
     target = Target(case, Environment(name="local"), cloud.daemon.state)
     return fleet.Stack(f"{name}-local", name, "local", target)
@@ -194,6 +194,52 @@ def test_a_first_deployment_that_was_broken_off_is_no_stack_that_was_taken_down(
     [need] = found["attention"]
     assert "there is no pipeline half-local-training nor half-local-monitor" in need["what"]
     assert need["command"] == "millrace deploy half --refresh"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        *(("alarm", kind) for kind in ("drift", "heartbeat", "undelivered", "errors", "latency")),
+        ("rule", "training-on-alarm"),
+        ("schedule", "monitor"),
+        ("schedule", "training-backstop"),
+    ],
+)
+def test_what_watches_a_stack_and_was_deleted_by_hand_is_named(cloud: Cloud, kind: str, name: str) -> None:
+    cloud.remove(kind, f"plundered-local-{name}")
+    try:
+        [need] = row(cloud, "plundered")["attention"]
+    finally:
+        cloud.watch("plundered-local")
+    assert f"there is no {kind} plundered-local-{name}, though other parts of the stack are there" in need["what"]
+    assert need["command"] == "millrace deploy plundered --refresh"
+    assert row(cloud, "plundered")["attention"] == []
+
+
+def test_an_endpoint_that_is_awaited_has_no_alarms_yet(cloud: Cloud) -> None:
+    cloud.provision("awaited-local")
+    for kind in ("errors", "latency", "calibration"):
+        cloud.remove("alarm", f"awaited-local-{kind}")
+    assert commands(row(cloud, "awaited")) == ["millrace retrain awaited"]
+
+
+def test_a_rule_that_is_disabled_is_told_unless_somebody_has_paused_it(cloud: Cloud) -> None:
+    cloud.provision("deaf-local")
+    cloud.register("deaf-local", "PendingManualApproval")
+    cloud.daemon.client("events").disable_rule(Name="deaf-local-training-on-alarm")
+    told = "rule deaf-local-training-on-alarm is disabled, though nothing is paused"
+    needs = {need["what"].partition(":")[0]: need["command"] for need in row(cloud, "deaf")["attention"]}
+    assert needs[told] == "millrace deploy deaf --refresh"
+    names = Environment(name="local").names("deaf", "123456789012")
+    cloud.daemon.client("ssm").put_parameter(Name=names.pause_parameter, Type="String", Value="{}")
+    assert commands(row(cloud, "deaf")) == ["millrace approve deaf 1", "millrace resume deaf"]
+
+
+def test_an_endpoint_without_its_configuration_has_to_go_before_a_deployment_makes_it_anew(cloud: Cloud) -> None:
+    cloud.sagemaker.delete_endpoint_config(EndpointConfigName="unconfigured-local-config-0a1b2c3")
+    [need] = row(cloud, "unconfigured")["attention"]
+    assert "`aws sagemaker delete-endpoint --endpoint-name unconfigured-local --region eu-west-1`" in need["what"]
+    assert need["command"] == "millrace deploy unconfigured --refresh"
 
 
 def test_features_that_are_not_published_are_told(cloud: Cloud) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from cli import endpoint_guard
+from cli.errors import CliError
+from cli.target import Target
 from tests.local.hosted import eventually
 from tests.local.jobs import ROLE, bucket
 
@@ -288,7 +292,23 @@ def test_what_serves_was_deleted_from_the_registry(served: Loop) -> None:
 def test_without_an_endpoint_there_is_nothing_to_roll_back(registry: Loop) -> None:
     registry.register(APPROVED)
     said = registry("rollback", "flights", "--yes", code=1).stderr
-    assert f"endpoint {STACK} is pending its first model" in said
+    assert f"there is nothing to roll back: there is no endpoint {STACK}: it is pending its first approved" in said
+
+
+def test_an_endpoint_that_somebody_has_deleted(registry: Loop) -> None:
+    version, _ = registry.register(APPROVED)
+    cloudwatch = registry.daemon.client("cloudwatch")
+    cloudwatch.put_metric_alarm(
+        AlarmName=f"{STACK}-errors", Namespace="n", MetricName="m", Statistic="Maximum", Period=60,
+        EvaluationPeriods=1, Threshold=0, ComparisonOperator="GreaterThanThreshold",
+    )  # fmt: skip
+    try:
+        for command in (("rollback", "flights", "--yes"), ("invoke", "flights", "--json", "{}")):
+            said = registry(*command, code=1).stderr
+            assert f"endpoint {STACK} is gone, and version {version} is approved" in said
+            assert "`millrace deploy flights --refresh`" in said
+    finally:
+        cloudwatch.delete_alarms(AlarmNames=[f"{STACK}-errors"])
 
 
 def test_a_deployment_that_cannot_begin_leaves_the_registry_as_it_was(served: Loop) -> None:
@@ -301,19 +321,28 @@ def test_a_deployment_that_cannot_begin_leaves_the_registry_as_it_was(served: Lo
 
 
 def test_a_deployment_that_would_delete_the_endpoint_is_refused(served: Loop) -> None:
-    # From here on Pulumi knows the stack, with nothing in it.
+    target = replace(Target.of("flights", "local", served.daemon.state), clients=served.daemon.client)
     first, second, third, fourth = (version for version, *_ in versions(served))
     for version in (second, third, fourth):
+        assert not endpoint_guard.loses_endpoint(target)
         reject(served, version, "")
-    said = served("deploy", "flights", "--create", code=1).stderr
+    assert endpoint_guard.loses_endpoint(target)
+    said = endpoint_guard.endpoint_stays(target)
     assert f"this would delete endpoint {STACK}, which serves version {third}, because no model of {STACK}" in said
     assert f"`millrace approve flights {fourth}`" in said
     assert "`millrace deploy flights --remove-endpoint`" in said
     assert "pulumi up" not in said
-    assert served.sagemaker.describe_endpoint(EndpointName=STACK)["EndpointStatus"] == "InService"
     for version in (first, second, third, fourth):
         served.sagemaker.delete_model_package(ModelPackageName=_arn(served, version))
-    assert "train one, `millrace retrain flights`" in served("deploy", "flights", code=1).stderr
+    assert "train one, `millrace retrain flights`" in endpoint_guard.endpoint_stays(target)
+    served.sagemaker.delete_model_package_group(ModelPackageGroupName=STACK)
+    try:
+        # A training could not register what it makes.
+        with pytest.raises(CliError, match=f"model package group {STACK} is gone") as refused:
+            endpoint_guard.endpoint_stays(target)
+        assert "retrain" not in str(refused.value)
+    finally:
+        served.sagemaker.create_model_package_group(ModelPackageGroupName=STACK)
     wrong = served("deploy", "flights", "--plan", "plan.json", "--remove-endpoint", code=2).stderr
     assert "--remove-endpoint cannot go with --plan" in wrong
 

@@ -232,11 +232,11 @@ def test_the_page_is_whole_and_loads_nothing(written: Path) -> None:
     assert "millrace run churn --pipeline training --as-of 2030-01-01T00:00:00Z" in lineage
     assert "the local cloud keeps no history of alarms" in page.text("Alarms")
     cost = page.text("Cost")
-    # 730 hours at the price of the table for eu-west-1, and ten cents for each of four alarms.
+    # 730 hours at the price of the table for eu-west-1, and ten cents for each of six alarms.
     assert "1 × ml.m5.large, about 93.44" in cost
-    assert "alarms 4 0.40" in cost
+    assert "alarms 6 0.60" in cost
     assert "jobs of the pipelines by use unknown" in cost
-    assert "≥ $97.84" in cost
+    assert "≥ $98.04" in cost
     assert stat.S_IMODE(written.stat().st_mode) & 0o044
 
 

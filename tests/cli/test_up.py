@@ -134,9 +134,12 @@ def test_after_a_kill_the_next_up_clears_the_lock_and_adopts_what_was_made(cloud
 
 def test_of_two_at_once_the_second_waits(cloud: Millrace) -> None:
     both = [Up(cloud), Up(cloud)]
-    for up in both:
-        up.once(lambda up=up: "✓ provision" in up.said)
-    assert [up.interrupt() for up in both] == [130, 130]
+    # Each in the middle of its training: the one that did not wait would be at its end when the other has provisioned.
+    first = both[0].once(lambda: next((up for up in both if "✓ provision" in up.said), None))
+    assert first.interrupt() == 130
+    [second] = [up for up in both if up is not first]
+    second.once(lambda: "✓ provision" in second.said)
+    assert second.interrupt() == 130
     assert locks(cloud) == []
 
 
@@ -161,13 +164,31 @@ def test_pulumi_ends_when_the_command_is_killed(cloud: Millrace) -> None:
     assert locks(cloud) == []
 
 
+def test_an_endpoint_that_serves_what_nobody_approves_any_more_is_not_taken_away(cloud: Millrace) -> None:
+    sagemaker, role = _client(cloud, "sagemaker"), "arn:aws:iam::123456789012:role/any"
+    sagemaker.create_model_package_group(ModelPackageGroupName=STACK)
+    sagemaker.create_model(ModelName=STACK, PrimaryContainer={"Image": "millrace"}, ExecutionRoleArn=role)
+    variant = {"VariantName": "main", "ModelName": STACK, "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
+    sagemaker.create_endpoint_config(EndpointConfigName=STACK, ProductionVariants=[variant])
+    sagemaker.create_endpoint(EndpointName=STACK, EndpointConfigName=STACK)
+    said = cloud("up", "--no-observe", code=1).stderr
+    assert f"this would delete endpoint {STACK} because no model of {STACK} is approved" in said
+    assert "nothing was changed" in said
+    assert "`millrace deploy flights --remove-endpoint`" in said
+    assert [each["EndpointName"] for each in sagemaker.list_endpoints()["Endpoints"]] == [STACK]
+    assert _buckets(cloud) == []
+
+
 def _buckets(millrace: Millrace) -> list[str]:
+    return [bucket["Name"] for bucket in _client(millrace, "s3").list_buckets()["Buckets"]]
+
+
+def _client(millrace: Millrace, service: str) -> Any:
     running = client.status(millrace.state)
     assert running is not None
     import boto3
 
-    s3 = boto3.client(
-        "s3", endpoint_url=running.endpoint_url, region_name=client.REGION,
+    return boto3.client(
+        service, endpoint_url=running.endpoint_url, region_name=client.REGION,
         aws_access_key_id="local", aws_secret_access_key="local",
     )  # fmt: skip
-    return [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]

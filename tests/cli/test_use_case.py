@@ -141,7 +141,9 @@ def test_a_pipeline_that_is_not_there(pipelines: Loop) -> None:
     pipelines.sagemaker.delete_pipeline(PipelineName=f"{STACK}-training")
     try:
         for command in (["run", "flights", "--pipeline", "training"], ["retrain", "flights"]):
-            assert "provision the stack first" in pipelines(*command, code=1).stderr
+            said = pipelines(*command, code=1).stderr
+            assert f"pipeline {STACK}-training is gone, though stack {STACK} is there" in said
+            assert "`millrace deploy flights --refresh`" in said
     finally:
         pipelines.pipeline("training", "print('as of', os.environ['AS_OF'])")
     for command in (["run", "flights", "--pipeline", "training"], ["retrain", "flights"]):
