@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
 Array = npt.NDArray[Any]
@@ -92,11 +93,13 @@ def _traffic(entity: str, since: np.datetime64, until: np.datetime64) -> Columns
     flights = _flights()
     first, last = max(since, flights["scheduled_at"].min()), min(until, flights["scheduled_at"].max() + RECENT)
     grid = np.arange(_ceil(first), last, GRID)
+    entities, index = _coded(pa.array(flights[entity]))
+    needed = {name: flights[name] for name in ("scheduled_at", "dep_delay")}
     parts = [
-        _traffic_of({name: values[flights[entity] == one] for name, values in flights.items()}, grid)
-        for one in np.unique(flights[entity])
+        _traffic_of({name: values[index == place] for name, values in needed.items()}, grid)
+        for place in range(len(entities))
     ]
-    names = np.repeat(np.unique(flights[entity]), len(grid))
+    names = np.repeat(entities, len(grid))
     numbers = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return {entity: names, "known_at": np.tile(grid, len(parts)), **numbers}
 
@@ -161,11 +164,10 @@ def _flights() -> Columns:
     minute_of_day = 60 * _numbers(table["hour"]) + _numbers(table["minute"])
     scheduled_at = _times(table["time_hour"]) + _numbers(table["minute"]).astype("timedelta64[m]")
     carrier, origin = _texts(table["carrier"]), _texts(table["origin"])
-    number = _numbers(table["flight"]).astype(int)
+    parts = [pa.chunked_array([pa.array(date)]), table["carrier"], table["flight"].cast(pa.int64()), table["origin"]]
+    ids = pc.binary_join_element_wise(*(part.cast(pa.string()) for part in parts), "-")
     return {
-        "flight_id": np.array(
-            [f"{d}-{c}-{n}-{o}" for d, c, n, o in zip(date, carrier, number, origin, strict=True)], dtype=object
-        ),
+        "flight_id": _texts(ids),
         "scheduled_at": scheduled_at,
         "scheduled_arrival": _arrivals(table, date.astype("datetime64[us]"), scheduled_at, minute_of_day),
         "carrier": carrier,
@@ -186,7 +188,7 @@ def _arrivals(table: pa.Table, date: Array, scheduled_at: Array, minute_of_day: 
     zones = {"BQN": (-4.0, False), "SJU": (-4.0, False), "PSE": (-4.0, False), "STT": (-4.0, False)}
     for code, hours, rule in zip(*(airports[name].to_pylist() for name in ("faa", "tz", "dst")), strict=True):
         zones[code] = (float(hours), rule == "A")
-    codes, index = np.unique(_texts(table["dest"]), return_inverse=True)
+    codes, index = _coded(table["dest"])
     standard = np.array([zones[code][0] for code in codes])[index]
     has_summer = np.array([zones[code][1] for code in codes])[index]
     new_york = (minute_of_day.astype("timedelta64[m]") - (scheduled_at - date)) / HOUR
@@ -225,6 +227,17 @@ def _numbers(column: Any) -> Array:
 
 def _texts(column: Any) -> Array:
     return np.asarray(column.to_numpy(), dtype=object)
+
+
+def _coded(column: Any) -> tuple[Array, Array]:
+    """The different texts of a column in order, and the place of each row's among them: `unique` sorts every row."""
+    texts = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    coded = texts.dictionary_encode()
+    known = np.array(coded.dictionary.to_pylist(), dtype=object)
+    order = np.argsort(known)
+    places = np.empty(len(order), dtype=np.int64)
+    places[order] = np.arange(len(order))
+    return known[order], places[coded.indices.to_numpy()]
 
 
 def _ceil(time: np.datetime64) -> np.datetime64:
