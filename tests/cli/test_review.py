@@ -301,6 +301,9 @@ def test_a_platform_goes_after_those_who_share_it_and_the_printed_steps_take_the
     assert "`millrace deploy platform --env prod --create`" in failed
     # There is nothing that could be gone back to.
     assert "millrace rollback" not in failed
+    assert "is not there" in checkout.millrace("destroy", "flights", *prod).stdout
+    # What does not look first begins, and leaves Pulumi's record of the stack itself.
+    checkout.millrace("up", "--stack", "flights-prod", "--yes", code=1)
     assert "only a record of itself, which is removed" in checkout.millrace("destroy", "flights", *prod).stdout
     assert "is not there" in checkout.millrace("destroy", "flights", *prod).stdout
 
