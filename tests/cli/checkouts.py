@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.e2e.stand import Stand
 
@@ -54,3 +57,16 @@ def _plain() -> dict[str, str]:
     """The environment without what a host of workflows, or this test's own, sets."""
     theirs = ("AWS_", "PULUMI_", "GITHUB_", "GITLAB_", "CI_", "MILLRACE_")
     return {name: value for name, value in os.environ.items() if not name.startswith(theirs)}
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    return Checkout(tmp_path_factory.mktemp("workflows") / "millrace")
+
+
+@pytest.fixture
+def clean(checkout: Checkout) -> Iterator[Checkout]:
+    """As it was begun, before and after."""
+    checkout.begin_again()
+    yield checkout
+    checkout.begin_again()

@@ -4,30 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from .checkouts import Checkout
+from .checkouts import Checkout, checkout, clean
 from .linted import findings
 
+__all__ = ["checkout", "clean"]
+
 ROLE = "arn:aws:iam::123456789012:role/deploys"
-
-
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    return Checkout(tmp_path_factory.mktemp("workflows") / "millrace")
-
-
-@pytest.fixture
-def clean(checkout: Checkout) -> Iterator[Checkout]:
-    """As it was begun, before and after."""
-    checkout.begin_again()
-    yield checkout
-    checkout.begin_again()
 
 
 ALL_OPTIONS = (

@@ -11,8 +11,10 @@ import yaml
 
 from tests.e2e.runner import Runner, expanded, fresh, run_script, script
 
-from .checkouts import Checkout
+from .checkouts import Checkout, checkout
 from .hosts import GitHub
+
+__all__ = ["checkout"]
 
 STACK = {"use_case": "flights", "environment": "dev", "stack": "flights-dev", "region": "eu-west-1"}
 #: Plans where there is a stack, finds what was saved, and writes down with what it would deploy or keep.
@@ -95,11 +97,6 @@ def on_gitlab(clone: Clone, *jobs: str) -> str:
         paths = [clone.folder / file for file in job.get("artifacts", {}).get("paths", [])]
         left = {path.name: path.read_bytes() for path in paths if path.exists()}
     return "".join(printed)
-
-
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    return Checkout(tmp_path_factory.mktemp("workflows") / "millrace")
 
 
 @pytest.fixture

@@ -9,21 +9,10 @@ from typing import Any
 
 import pytest
 
-from .checkouts import Checkout
+from .checkouts import Checkout, checkout, clean
 from .hosts import BOT, FORK, REPOSITORY, GitHub, GitLab, packed, served
 
-
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    return Checkout(tmp_path_factory.mktemp("workflows") / "millrace")
-
-
-@pytest.fixture
-def clean(checkout: Checkout) -> Iterator[Checkout]:
-    """As it was begun, before and after."""
-    checkout.begin_again()
-    yield checkout
-    checkout.begin_again()
+__all__ = ["checkout", "clean"]
 
 
 # -- which stacks ------------------------------------------------------------------------------------------------------
