@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 SHELL := /bin/bash
 
-.PHONY: up test lint types layers engine docs bench lock setup
+.PHONY: up test lint types layers engine browser docs bench lock setup
 .DELETE_ON_ERROR:
 
 # The whole loop of the first use case on this machine, up to a real prediction.
@@ -11,7 +11,7 @@ up: setup
 	@$(BIN)/millrace up
 
 # One worker more than two cores have: many tests wait for a process, a bake or a clock.
-test: lint types layers engine
+test: lint types layers engine browser
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: setup
@@ -27,6 +27,13 @@ layers: setup
 # Before the tests, because a first build takes longer than a test may.
 engine: setup
 	$(BIN)/python -m local.engine
+
+# A real browser, for the tests of what a web page may do to the local cloud; they are skipped where there is none.
+browser:
+	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+	    echo "• installing chromium" && apt-get update -qq && \
+	    apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
+	    echo "• no chromium on PATH: the tests in a browser are skipped"
 
 # The pages of docs/ as a site in build/site; what is made of the code and of numbers is made anew first.
 docs: setup

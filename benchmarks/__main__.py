@@ -96,8 +96,8 @@ def _invocations(environment: dict[str, str], summary: dict[str, Any]) -> list[t
         "sagemaker-runtime",
         region_name=client.REGION,
         endpoint_url=environment["AWS_ENDPOINT_URL"],
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
+        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
     )
     body = json.dumps(summary["sample"]["request"]).encode()
     seconds = []

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from local.credentials import ensure_credentials
 from tests.cli.many import Checkout, Cloud
 
 NAMES = [f"uc{number:02d}" for number in range(24)]
@@ -44,8 +45,7 @@ def _made(folder: Path) -> Path:
 def _aws(cloud: Cloud, endpoint: str) -> None:
     settings = {
         "AWS_ENDPOINT_URL": cloud.daemon.endpoint_url,
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
+        **ensure_credentials(cloud.daemon.state).environment(),
         "AWS_DEFAULT_REGION": "eu-west-1",
     }
     folder = Path(sys.executable).parent

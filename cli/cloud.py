@@ -178,6 +178,8 @@ def _is_loopback(host: str) -> bool:
 
 def use(running: client.Running, state: Path) -> None:
     """From here on this local cloud is AWS."""
+    for name in client.OVERRULED:
+        os.environ.pop(name, None)
     os.environ.update(variables(running, state))
 
 

@@ -13,6 +13,7 @@ from cli import cloud, interrupts
 from cli.errors import CliError
 from cli.output import json_option, say, seconds, write_json
 from local import client as daemon
+from local.credentials import credentials_file, rotate_credentials
 
 _LINES = 50
 #: Real time, and an hour in four milliseconds.
@@ -88,9 +89,14 @@ def reset(state: Path, yes: bool) -> None:
 
 @local.command()
 @cloud.state_option
-@click.option("--shell", type=click.Choice(["bash", "fish"]), default="bash", help="Whose syntax; zsh reads bash's.")
+@click.option(
+    "--shell",
+    type=click.Choice(["bash", "fish", "docker"]),
+    default="bash",
+    help="Whose syntax; zsh reads bash's. docker: a file for `docker run --network host --env-file`.",
+)
 def env(state: Path, shell: str) -> None:
-    """Print what makes boto3, the AWS CLI and pulumi use the local cloud.
+    """Print what makes boto3, the AWS CLI and pulumi use the local cloud, its credentials among it.
 
     Starts it if it is not running. For bash: eval "$(millrace local env)"
     """
@@ -98,8 +104,30 @@ def env(state: Path, shell: str) -> None:
     running = cloud.ensure(state)
     if not was_running:
         say(f"started the local cloud of {state} at {running.endpoint_url}", err=True)
+    if shell == "docker":
+        for name, value in daemon.container_environment(running, state).items():
+            say(f"{name}={value}")
+        return
+    for name in daemon.OVERRULED:
+        say(f"unset {name};" if shell == "bash" else f"set -e {name};")
     for name, value in cloud.variables(running, state).items():
         say(_exported(name, value, shell))
+
+
+@local.command()
+@cloud.state_option
+@json_option
+def rotate(state: Path, as_json: bool) -> None:
+    """Give the cloud a new access key; the old one is refused from now on.
+
+    Jobs and endpoints that run have keys of their own and go on. Shells need `millrace local env` again.
+    """
+    made = rotate_credentials(state)
+    if as_json:
+        write_json({"access_key_id": made.access_key_id, "file": str(credentials_file(state))})
+        return
+    say(f"the local cloud of {state} has a new access key, {made.access_key_id}; the old one is refused from now on")
+    say('in every shell that uses it: eval "$(millrace local env)"')
 
 
 @local.command()
@@ -142,7 +170,6 @@ def _facts(running: daemon.Running | None, state: Path) -> dict[str, object]:
         "pid": running.pid if running else daemon.hung(state),
         "endpoint_url": running.endpoint_url if running else None,
         "port": running.port if running else None,
-        "provider_port": running.provider_port if running else None,
         "scale": running.scale if running else None,
         "images": dict(running.images) if running else {},
         "uptime_seconds": round(time.time() - running.started, 1) if running else None,

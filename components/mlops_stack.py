@@ -3,6 +3,7 @@
 This is the one component that knows the vocabulary; each of the others can be used alone.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -293,6 +294,7 @@ class MlopsStack(pulumi.ComponentResource):
                     use_case=args.use_case,
                     lake=names.root,
                     bundle=bundle,
+                    bundle_sha256=hashlib.sha256(args.bundle.read_bytes()).hexdigest(),
                     image=args.environment.image,
                     job_role_arn=job_role_arn,
                     key_arn=key_arn,

@@ -33,6 +33,18 @@ _HOUR = 3600
 _VOLUME_GB = 30
 
 #: What the evaluation says of every model, beside the metrics that its gates name: where it comes from.
+#: The variable by which a model's container knows the hash of the code that it may run.
+BUNDLE_SHA256 = "MILLRACE_BUNDLE_SHA256"
+
+#: Checks the file that is its first argument against the hash that is its second, then runs it. SageMaker takes at most
+#: 256 characters in an argument.
+_RUN_CHECKED = (
+    "import hashlib as h,os,sys;p,d,*r=sys.argv[1:];"
+    'h.sha256(open(p,"rb").read()).hexdigest()==d or sys.exit(f"error: {p} is not the code that was deployed: '
+    'its SHA-256 is not {d}");os.execvp("python3",["python3",p,*r])'
+)
+assert len(_RUN_CHECKED) <= 256, len(_RUN_CHECKED)
+
 _IDENTITY = ("snapshot", "code", "parameters", "model", "as_of", "comparison")
 
 
@@ -44,6 +56,7 @@ class WorkflowArgs:
         use_case: The declaration.
         lake: The bucket that holds everything, and the use case's folder in it where the bucket is shared.
         bundle: The bundle's file name under `code/` in the lake.
+        bundle_sha256: Its hash: a job and an endpoint run no other code.
         image: The runtime image.
         job_role_arn: The role of the jobs.
         key_arn: Encrypts volumes and outputs.
@@ -56,6 +69,7 @@ class WorkflowArgs:
     use_case: UseCase
     lake: str
     bundle: str
+    bundle_sha256: str
     image: str
     job_role_arn: str
     key_arn: str
@@ -136,6 +150,11 @@ def _code(args: WorkflowArgs) -> str:
     return f"s3://{args.lake}/{CODE}/{args.bundle}"
 
 
+def _entrypoint(args: WorkflowArgs, folder: str) -> list[str]:
+    """Run the bundle in a folder, unless it is another than was deployed."""
+    return ["python3", "-P", "-c", _RUN_CHECKED, f"{folder}/{args.bundle}", args.bundle_sha256]
+
+
 def _evaluation(path: str) -> Value:
     return json_get("Evaluate", "Evaluation", path)
 
@@ -158,7 +177,7 @@ def _processing(
     request: dict[str, Any] = {
         "AppSpecification": {
             "ImageUri": args.image,
-            "ContainerEntrypoint": ["python3", f"{_PROCESSING}/input/code/{args.bundle}"],
+            "ContainerEntrypoint": _entrypoint(args, f"{_PROCESSING}/input/code"),
             "ContainerArguments": list(arguments),
         },
         "ProcessingResources": {
@@ -209,7 +228,7 @@ def _train(args: WorkflowArgs) -> Step:
         "AlgorithmSpecification": {
             "TrainingImage": args.image,
             "TrainingInputMode": "File",
-            "ContainerEntrypoint": ["python3", f"{_TRAINING}/code/{args.bundle}"],
+            "ContainerEntrypoint": _entrypoint(args, f"{_TRAINING}/code"),
             "ContainerArguments": ["train"],
             "MetricDefinitions": [
                 {"Name": f"holdout_{name}", "Regex": f"holdout_{name}=([-0-9.e+]+);"} for name in _judged(args.use_case)
@@ -253,7 +272,13 @@ def _register(args: WorkflowArgs) -> Step:
     request = {
         "ModelPackageGroupName": args.model_package_group,
         "InferenceSpecification": {
-            "Containers": [{"Image": args.image, "ModelDataUrl": result("Train", "ModelArtifacts.S3ModelArtifacts")}],
+            "Containers": [
+                {
+                    "Image": args.image,
+                    "ModelDataUrl": result("Train", "ModelArtifacts.S3ModelArtifacts"),
+                    "Environment": {BUNDLE_SHA256: args.bundle_sha256},
+                }
+            ],
             "SupportedContentTypes": ["application/json", "application/jsonlines", "text/csv"],
             "SupportedResponseMIMETypes": ["application/json", "application/jsonlines", "text/csv"],
             "SupportedRealtimeInferenceInstanceTypes": list(args.serving_instance_types),

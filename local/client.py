@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hmac
 import http.client
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -19,9 +21,18 @@ from typing import Any
 
 import psutil
 
+from local.credentials import (
+    CredentialsError,
+    ensure_credentials,
+    make_private_folder,
+    read_credentials,
+    write_private_file,
+)
+
 REGION = "eu-west-1"
 
 _HEALTH = "/_local/health"
+_LONGEST_ANSWER = 10_000
 
 #: How long a daemon may take to start, and to stop, in seconds.
 _START = 30.0
@@ -43,14 +54,14 @@ class Running:
     pid: int
     port: int
     endpoint_url: str
-    provider_port: int | None
+    provider_socket: str | None
     scale: float
     images: Mapping[str, str]
     started: float
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> Running:
-        """From what ``daemon.json`` and the health check say."""
+        """From what ``daemon.json`` says."""
         return cls(**{name: facts[name] for name in cls.__dataclass_fields__})
 
 
@@ -64,11 +75,12 @@ def start(state: Path, *, port: int = 0, scale: float = 1.0, images: Mapping[str
     folders = {name: str(Path(folder).resolve()) for name, folder in (images or {}).items()}
     if running := status(state):
         return _same(running, state, port, scale, folders)
-    _write_profile(state / "aws")
+    make_private_folder(state)
+    ensure_credentials(state)
     command = [sys.executable, "-m", "local", "--state", str(state), "--port", str(port), "--scale", str(scale)]
     for name, folder in folders.items():
         command += ["--image", f"{name}={folder}"]
-    with (state / "daemon.out").open("wb") as out:
+    with open(state / "daemon.out", "wb", opener=_private) as out:
         process = subprocess.Popen(
             command,
             cwd=Path(__file__).resolve().parents[1],
@@ -93,13 +105,22 @@ def start(state: Path, *, port: int = 0, scale: float = 1.0, images: Mapping[str
 
 def status(state: Path) -> Running | None:
     """The daemon that answers for this state folder, or None."""
-    return _answer(_said(state), timeout=5)
+    return _answer(state, _said(state), timeout=5)
+
+
+def health_proof(secret: str, nonce: str, pid: int) -> str:
+    """Return what the daemon with this process id answers to a nonce: only who has the secret can say it."""
+    return hmac.digest(secret.encode(), f"health {nonce} {pid}".encode(), "sha256").hex()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, mode=0o600)
 
 
 def hung(state: Path) -> int | None:
     """The process that has this state folder, has said where it listens, and does not answer there; or None."""
     facts, process = _said(state), _daemon(state.resolve())
-    if process is None or facts.get("pid") != process.pid or _answer(facts, timeout=2):
+    if process is None or facts.get("pid") != process.pid or _answer(state, facts, timeout=2):
         return None
     return int(process.pid)
 
@@ -116,17 +137,27 @@ def _said(state: Path) -> dict[str, Any]:
     return facts if isinstance(facts, dict) else {}
 
 
-def _answer(facts: Mapping[str, Any], timeout: float) -> Running | None:
-    """The daemon of these facts, when it answers."""
-    if not {"endpoint_url", "pid"} <= facts.keys():
+def _answer(state: Path, facts: Mapping[str, Any], timeout: float) -> Running | None:
+    """The daemon of these facts, when it answers and is this state folder's."""
+    if not set(Running.__dataclass_fields__) <= facts.keys():
         return None
     try:
-        with _DIRECT.open(f"{facts['endpoint_url']}{_HEALTH}", timeout=timeout) as answer:
-            live = json.loads(answer.read())
+        credentials = read_credentials(state)
+    except CredentialsError as error:
+        raise ClientError(str(error)) from error
+    if credentials is None:
+        return None
+    nonce = secrets.token_hex(16)
+    try:
+        with _DIRECT.open(f"{facts['endpoint_url']}{_HEALTH}?nonce={nonce}", timeout=timeout) as answer:
+            live = json.loads(answer.read(_LONGEST_ANSWER))
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError):
         return None
-    # After a kill -9 the file stays, and another process may have the port by now.
-    return Running.of(live) if isinstance(live, dict) and live.get("pid") == facts["pid"] else None
+    # After a kill -9 the file stays, and another process may have the port by now: it cannot know the secret.
+    proof = health_proof(credentials.secret_access_key, nonce, facts["pid"])
+    if not isinstance(live, dict) or not hmac.compare_digest(str(live.get("proof")), proof):
+        return None
+    return Running.of(facts)
 
 
 def stop(state: Path) -> bool:
@@ -160,21 +191,30 @@ def reset(state: Path) -> None:
         shutil.rmtree(state)
 
 
+#: Variables by which a user's own identity would go before this cloud's, or make an SDK complain of two.
+OVERRULED = (
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CREDENTIAL_EXPIRATION",
+)
+
+
 def environment(running: Running, state: Path) -> dict[str, str]:
     """The environment variables with which any AWS SDK, the AWS CLI and Pulumi use this cloud and no other.
 
-    A user's own profiles, credentials and endpoints are overruled, not touched.
+    A user's own files are not touched; of the user's own variables, those in :data:`OVERRULED` must be unset.
     """
     folder = state.resolve() / "aws"
     return {
         "AWS_ENDPOINT_URL": running.endpoint_url,
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
+        **ensure_credentials(state).environment(),
         "AWS_SESSION_TOKEN": "",
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
-        # An empty name of a profile is an error for some SDKs, so there is one.
-        "AWS_PROFILE": "default",
         "AWS_CONFIG_FILE": str(folder / "config"),
         "AWS_SHARED_CREDENTIALS_FILE": str(folder / "credentials"),
         "AWS_EC2_METADATA_DISABLED": "true",
@@ -183,6 +223,13 @@ def environment(running: Running, state: Path) -> dict[str, str]:
         # An endpoint for one service goes before the one for all.
         **{name: running.endpoint_url for name in os.environ if name.startswith("AWS_ENDPOINT_URL_")},
     }
+
+
+def container_environment(running: Running, state: Path) -> dict[str, str]:
+    """Return what a program in a container of the user's own needs, on the host's network: no paths of this machine."""
+    found = environment(running, state)
+    names = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION")
+    return {name: found[name] for name in (*names, "AWS_EC2_METADATA_DISABLED")}
 
 
 def without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
@@ -205,10 +252,9 @@ def _same(running: Running, state: Path, port: int, scale: float, images: Mappin
     return running
 
 
-def _write_profile(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config").write_text(f"[default]\nregion = {REGION}\n")
-    (folder / "credentials").write_text("[default]\naws_access_key_id = local\naws_secret_access_key = local\n")
+def write_config(state: Path) -> None:
+    """Write the state folder's configuration file of the AWS SDKs, beside its credentials."""
+    write_private_file(state / "aws" / "config", f"[default]\nregion = {REGION}\n")
 
 
 def _daemon(state: Path) -> psutil.Process | None:

@@ -24,7 +24,7 @@ from types import ModuleType
 from typing import IO, Any
 
 from local import sagemaker
-from local.client import without_proxy
+from local.client import without_proxy, write_config
 from local.cloud.clock import Clock
 from local.cloud.context import Cloud
 from local.cloud.gateway import Gateway
@@ -32,6 +32,7 @@ from local.cloud.moto_mount import MotoMount
 from local.cloud.server import create_server
 from local.cloud.snapshot import Snapshots
 from local.cloud.store import Store
+from local.credentials import make_private_folder, write_private_file
 from local.runtime.images import Images
 
 log = logging.getLogger("local.daemon")
@@ -59,13 +60,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a daemon until SIGTERM or SIGINT; the exit code."""
     options = _parser().parse_args(arguments)
     state: Path = options.state.resolve()
-    state.mkdir(parents=True, exist_ok=True)
+    # What the cloud keeps is its user's alone, sockets and what jobs write included.
+    os.umask(0o077)
+    make_private_folder(state)
     with (state / "daemon.lock").open("a+") as lock:
         if not _hold(lock):
             print(f"{state}: {_holder(lock)} serves this state folder already.", file=sys.stderr)  # noqa: T201
             return TAKEN
         _log_to(state / "daemon.log")
         _forget_the_user()
+        write_config(state)
         return Daemon(state, options.port, Clock(options.scale), Images(dict(options.image))).run()
 
 
@@ -136,7 +140,7 @@ class Daemon:
         self._port = self._socket.getsockname()[1]
         self._store = Store(state / "sagemaker.sqlite")
         self.cloud = Cloud(state, f"http://127.0.0.1:{self._port}", self._store, clock, images)
-        self._moto = MotoMount(self.cloud.stopping)
+        self._moto = MotoMount(self.cloud.stopping, self.cloud.keys)
         self._snapshots = Snapshots(state, self._moto)
         self._provider: Any = None
 
@@ -168,7 +172,7 @@ class Daemon:
             "pid": os.getpid(),
             "port": self._port,
             "endpoint_url": self.cloud.endpoint_url,
-            "provider_port": getattr(self._provider, "port", None),
+            "provider_socket": str(self._provider.socket) if self._provider else None,
             "scale": self.cloud.clock.scale,
             "images": {name: str(folder) for name, folder in self.cloud.images.folders.items()},
             "started": self._started,
@@ -176,7 +180,7 @@ class Daemon:
 
     def _start(self) -> None:
         self._snapshots.load()
-        gateway = Gateway(self.cloud, self._moto, sagemaker.operations(), self._facts)
+        gateway = Gateway(self.cloud, self._moto, sagemaker.operations())
         server = create_server(gateway, self._socket)
         self.cloud.spawn("http", server.run)
         self.cloud.spawn("snapshots", self._snapshots.keep, self.cloud.stopping)
@@ -185,7 +189,8 @@ class Daemon:
             if watcher := _optional(name):
                 watcher.start(self.cloud)
         if provider := _optional("local.provider.server"):
-            self._provider = provider.start(self.cloud.endpoint_url)
+            credentials = self.cloud.keys.issue("pulumi")
+            self._provider = provider.start(self.cloud.endpoint_url, credentials.arguments(), self._state)
 
     def _stop(self) -> None:
         """Background work first, while the cloud still answers it; then the last snapshot."""
@@ -250,6 +255,4 @@ def _end_children() -> None:
 
 
 def _write_json(path: Path, facts: dict[str, Any]) -> None:
-    new = path.with_name(f"{path.name}.new")
-    new.write_text(json.dumps(facts, indent=2) + "\n")
-    new.replace(path)
+    write_private_file(path, json.dumps(facts, indent=2) + "\n")

@@ -20,38 +20,36 @@ import sys
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import grpc
 from pulumi.runtime.proto import provider_pb2
-from pulumi.runtime.proto.provider_pb2_grpc import add_ResourceProviderServicer_to_server
 
 from local import sagemaker
-from local.client import _write_profile
+from local.client import write_config
 from local.cloud.clock import Clock
-from local.cloud.context import ACCOUNT, PARTITION, Call, Cloud
+from local.cloud.context import Call, Cloud
 from local.cloud.errors import AwsError, validation_error
-from local.cloud.gateway import Gateway, Scope
+from local.cloud.gateway import Gateway
+from local.cloud.identity import ACCOUNT, PARTITION
 from local.cloud.moto_mount import MotoMount, MotoService
 from local.cloud.protocol import Response
 from local.cloud.server import create_server
+from local.cloud.signature import Scope
 from local.cloud.store import Store
+from local.credentials import ensure_credentials, write_private_file
 from local.provider import lifecycle
 from local.provider.api import Api
 from local.provider.resources import Resource
-from local.provider.server import Provider, _reported, _type_of
+from local.provider.server import Provider, _reported, _type_of, serve
 from local.provider.shapes import Kind
+from local.provider.socket_path import remove_socket
 from local.provider.values import UNKNOWN, Values, marshal, unmarshal
 from local.runtime.images import Images
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
-
-_THREADS = 64
-_MESSAGE_SIZE = 400 * 1024 * 1024
 
 #: What stands between account and name in an ARN, where it is not the type's name in lower case and a slash.
 _KINDS = {
@@ -203,46 +201,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m local.rehearsal", description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--state", type=Path, required=True, help="a folder of its own")
     state: Path = parser.parse_args(arguments).state
-    _write_profile(state / "aws")
+    os.umask(0o077)
+    ensure_credentials(state)
+    write_config(state)
     logging.basicConfig(filename=state / "rehearsal.log", level=logging.WARNING)
     listening = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     cloud = Cloud(state, url, Store(state / "sagemaker.sqlite"), Clock(1.0), Images({}))
-    provider = Rehearsing(Api(url))
+    provider = Rehearsing(Api(url, cloud.keys.issue("pulumi").arguments()))
     tables = sagemaker.operations()
     tables["sagemaker"] |= {
         "ListModelPackages": _list_model_packages,
         "DescribeEndpoint": lambda call, params: _describe_endpoint(provider, call, params),
     }
-    server, port = _served(provider)
+    served = serve(provider, state)
     facts = {
         "pid": os.getpid(),
         "port": listening.getsockname()[1],
         "endpoint_url": url,
-        "provider_port": port,
+        "provider_socket": str(served.socket),
         "scale": 1.0,
         "images": {},
         "started": time.time(),
     }
-    gateway = _Door(cloud, MotoMount(cloud.stopping), tables, lambda: facts)
+    gateway = _Door(cloud, MotoMount(cloud.stopping, cloud.keys), tables)
     cloud.spawn("http", create_server(gateway, listening).run)
-    draft = state / "daemon.json.new"
-    draft.write_text(json.dumps(facts, indent=2))
-    draft.replace(state / "daemon.json")
+    write_private_file(state / "daemon.json", json.dumps(facts, indent=2))
     sys.stdin.buffer.read()
     # There is nothing to keep, and nobody to wait for.
-    server.stop(grace=None)
+    served.server.stop(grace=None)
+    remove_socket(served.socket)
     os._exit(0)
-
-
-def _served(provider: Rehearsing) -> tuple[Any, int]:
-    """The provider's server, which lives as long as it is held, and its port."""
-    size = [(f"grpc.max_{way}_message_length", _MESSAGE_SIZE) for way in ("send", "receive")]
-    server = grpc.server(ThreadPoolExecutor(_THREADS), options=size)
-    add_ResourceProviderServicer_to_server(provider, server)
-    port = int(server.add_insecure_port("127.0.0.1:0"))
-    server.start()
-    return server, port
 
 
 if __name__ == "__main__":

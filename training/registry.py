@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 
 from millrace.errors import DataError
 from training.job import Job, parse_time, read_json, split_uri
-from training.model import DOCUMENT
+from training.model import BUNDLE, DOCUMENT
 
 #: `--champion` with these values: there is none, whatever the registry says; look it up, as with no value at all.
 NONE, LOOK_UP = "none", "approved"
@@ -120,7 +121,26 @@ def fetch(job: Job, arn: str, folder: Path) -> Package:
             f"train a new model: `millrace retrain {job.use_case.name} --champion none`, then deploy it"
         ) from error
     url = described["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
-    return Package(arn, int(described.get("ModelPackageVersion", 0)), url, _unpacked(job, url, folder))
+    unpacked = _unpacked(job, url, folder)
+    _check_code(arn, url, unpacked, described.get("CustomerMetadataProperties", {}).get("code"))
+    return Package(arn, int(described.get("ModelPackageVersion", 0)), url, unpacked)
+
+
+def _check_code(arn: str, url: str, folder: Path, registered: str | None) -> None:
+    """Refuse a model whose code is not what the registry says: scoring by it runs that code.
+
+    Raises:
+        DataError: When it is another.
+    """
+    if registered is None:
+        return
+    bundle = folder / BUNDLE
+    found = hashlib.sha256(bundle.read_bytes()).hexdigest() if bundle.is_file() else "no file"
+    if found != registered:
+        raise DataError(
+            f"{BUNDLE} in {url} is not the code of {arn}: its SHA-256 is {found}, the registry has {registered}; "
+            "restore that object's version, or reject the model"
+        )
 
 
 def _unpacked(job: Job, url: str, folder: Path) -> Path:

@@ -271,7 +271,8 @@ def _serve(application: Server, port: int, text: str, began: float) -> None:
     try:
         server: Any = waitress.create_server(
             application,
-            host="0.0.0.0",
+            # SageMaker sends requests from outside the container; elsewhere nobody but this machine should.
+            host=os.environ.get("MILLRACE_BIND_ADDRESS") or "0.0.0.0",
             port=port,
             threads=THREADS,
             ident=None,

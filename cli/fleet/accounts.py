@@ -86,9 +86,7 @@ class Account:
                 for name in ("config", "credentials"):
                     quiet.set_config_variable(f"{name}_file", str(self.local[0] / name))
                 quiet.set_config_variable("profile", "default")
-                self._clients["session"] = boto3.session.Session(
-                    aws_access_key_id="local", aws_secret_access_key="local", botocore_session=quiet
-                )
+                self._clients["session"] = boto3.session.Session(botocore_session=quiet)
         return self._clients["session"]
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import boto3
 
 from local.cloud.clock import Clock
+from local.cloud.identity import ACCOUNT, PARTITION
+from local.cloud.keys import KeyRing
 from local.cloud.store import Store
 
 if TYPE_CHECKING:
@@ -23,13 +25,6 @@ log = logging.getLogger(__name__)
 
 Part = TypeVar("Part")
 
-#: The account of every resource here, and the partition all ARNs are in.
-ACCOUNT = "123456789012"
-PARTITION = "aws"
-
-#: Anyone on this machine may sign with these; they open nothing but this cloud.
-CREDENTIALS = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
-
 
 @dataclass
 class Cloud:
@@ -38,6 +33,7 @@ class Cloud:
     Attributes:
         state: The folder that holds everything the cloud keeps.
         endpoint_url: Where the cloud answers, ``http://127.0.0.1:<port>``. Its own parts call it there too.
+        keys: The access keys with which the cloud may be called.
         stopping: Set once, when the cloud goes down; every loop and wait ends on it.
     """
 
@@ -52,6 +48,8 @@ class Cloud:
         from local.watch.events import EventBus
 
         self.events: EventBus = EventBus(self)
+        self.keys = KeyRing(self.state)
+        self._own = self.keys.issue("cloud")
         self.client = lru_cache(maxsize=None)(self._client)
         self._parts: dict[Callable[[Cloud], Any], Any] = {}
         self._parts_lock = threading.RLock()
@@ -59,7 +57,7 @@ class Cloud:
     def _client(self, service: str, region: str) -> Any:
         # A session of its own: boto3's default session is not safe to build clients from in several threads.
         return boto3.session.Session().client(
-            service, region_name=region, endpoint_url=self.endpoint_url, **CREDENTIALS
+            service, region_name=region, endpoint_url=self.endpoint_url, **self._own.arguments()
         )
 
     def part(self, kind: Callable[[Cloud], Part]) -> Part:

@@ -1,33 +1,34 @@
-"""The one HTTP door of the cloud: from a signed request to the service that answers it.
+"""The one HTTP entrance of the cloud: from a signed request to the service that answers it.
 
-Every request goes the same way: credential scope → service → operation → validation against botocore's model →
-handler (or moto) → response in the service's wire format. Unsigned requests are refused, but for the health check.
+Every request goes the same way: host and origin → signature → service → operation → validation against botocore's
+model → handler (or moto) → response in the service's wire format. An unsigned request is refused, except the health
+check, which says nothing of the cloud but that it is the one whose credentials the asker has.
 """
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
 import logging
 import math
-import re
+import os
 import uuid
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs
 
 from botocore.model import OperationModel
 
-from local.cloud import protocol, validation
+from local.client import health_proof
+from local.cloud import forms, payload, protocol, validation
 from local.cloud.context import Call, Cloud, Handler
 from local.cloud.errors import AwsError
 from local.cloud.moto_mount import SERVICES, MotoMount, MotoService, is_read
+from local.cloud.origin import check_origin
 from local.cloud.protocol import Request, Response
 from local.cloud.server import preserved_names
+from local.cloud.signature import Refused, Scope, Signed, read_scope, verify
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -39,17 +40,10 @@ HEALTH = "/_local/health"
 #: botocore's names of the services that share the credential scope ``sagemaker``, those by path last.
 SAGEMAKER = ("sagemaker", "sagemaker-runtime", "sagemaker-featurestore-runtime")
 
-_SCOPE = re.compile(r"Credential=(?P<key>[^/,\s]+)/\d{8}/(?P<region>[a-z0-9-]+)/(?P<service>[a-z0-9-]+)/aws4_request")
+#: The paths of the SageMaker services that are told apart by path.
+_SAGEMAKER_PATHS = ("/endpoints/", "/FeatureGroup/", "/BatchGetRecord", "/BatchWriteRecord")
 
 Tables = Mapping[str, Mapping[str, Handler]]
-
-
-@dataclass(frozen=True)
-class Scope:
-    """What a signature is for."""
-
-    region: str
-    service: str
 
 
 class Gateway:
@@ -57,18 +51,20 @@ class Gateway:
 
     Args:
         tables: Handlers by botocore's service name and operation name.
-        health: What the health check answers, asked each time.
     """
 
-    def __init__(self, cloud: Cloud, moto: MotoMount, tables: Tables, health: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, cloud: Cloud, moto: MotoMount, tables: Tables) -> None:
         self._cloud = cloud
         self._moto = moto
         self._tables = tables
-        self._health = health
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         request_id = str(uuid.uuid4())
         response = self._respond(environ, request_id)
+        # A bucket may have rules for pages of other origins, which never get in here.
+        response.headers = {
+            name: value for name, value in response.headers.items() if not name.lower().startswith("access-control-")
+        }
         response.headers["x-amzn-RequestId"] = request_id
         body = [response.body] if isinstance(response.body, bytes) else response.body
         head = environ["REQUEST_METHOD"] == "HEAD"
@@ -79,29 +75,72 @@ class Gateway:
         return [b""] if head else body
 
     def _respond(self, environ: WSGIEnvironment, request_id: str) -> Response:
-        if environ["PATH_INFO"] == HEALTH:
-            return Response(200, {"Content-Type": "application/json"}, json.dumps(self._health()).encode())
-        wire = "json" if environ.get("HTTP_X_AMZ_TARGET") else "rest-json"
+        wire = _first_guess(environ)
         try:
-            scope = _scope(environ)
-            if scope.service == "sagemaker":
-                return self._sagemaker(scope, _request(environ), request_id)
-            if scope.service in SERVICES:
-                service = SERVICES[scope.service]
-                wire = _wire(service, environ)
-                return self._other(service, scope, environ, wire)
-            raise AwsError(
-                "UnknownServiceException",
-                f"The service '{scope.service}' is not available in the local cloud; available: "
-                f"{', '.join(sorted({*SERVICES, *SAGEMAKER}))}.",
-                501,
-            )
+            bucket = self._admitted(environ)
+            if environ["PATH_INFO"] == HEALTH:
+                return self._prove(environ)
+            if forms.is_form(environ) and not environ.get("HTTP_AUTHORIZATION"):
+                wire = "rest-xml"
+                return self._form(environ, bucket)
+            scope = read_scope(environ)
+            wire = _wire_of(scope, environ)
+            signed = verify(environ, scope, self._cloud.keys.find, bucket)
+            if bucket and scope.service != "s3":
+                raise AwsError("AccessDenied", f"Host '{environ['HTTP_HOST']}' is S3's, not {scope.service}'s.", 403)
+            return self._serve(environ, signed, bucket, request_id)
+        except Refused as error:
+            return protocol.serialise_error(wire, error.worded(wire), request_id)
         except AwsError as error:
             return protocol.serialise_error(wire, error, request_id)
+        except RecursionError:
+            deep = AwsError("SerializationException", "The request is nested too deeply to be read.")
+            return protocol.serialise_error(wire, deep, request_id)
         except Exception:
             log.exception("request %s: %s %s", request_id, environ["REQUEST_METHOD"], environ["PATH_INFO"])
             message = f"A bug in the local cloud: see daemon.log for request {request_id}."
             return protocol.serialise_error(wire, AwsError("InternalFailure", message, 500), request_id)
+
+    def _admitted(self, environ: WSGIEnvironment) -> str:
+        """The bucket in the host's name, of a request that no web page can have caused."""
+        try:
+            return check_origin(environ)
+        except AwsError as error:
+            # Whoever looks for it finds here that a page has tried.
+            log.warning("refused %s %s: %s", environ["REQUEST_METHOD"], environ["PATH_INFO"], error.message)
+            raise
+
+    def _prove(self, environ: WSGIEnvironment) -> Response:
+        """The health check: whoever has this cloud's credentials can tell that it, and no other process, answers."""
+        nonce = parse_qs(environ.get("QUERY_STRING", "")).get("nonce", [""])[0]
+        proof = health_proof(self._cloud.keys.user.secret_access_key, nonce, os.getpid()) if nonce else None
+        return Response(200, {"Content-Type": "application/json"}, json.dumps({"proof": proof}).encode())
+
+    def _serve(self, environ: WSGIEnvironment, signed: Signed, bucket: str, request_id: str) -> Response:
+        scope = signed.scope
+        if scope.service == "s3":
+            payload.admit_object(environ, signed)
+            if bucket:
+                _address_by_path(environ, bucket)
+        else:
+            payload.check_hash(environ)
+        if scope.service == "sagemaker":
+            return self._sagemaker(scope, _request(environ), request_id)
+        if scope.service in SERVICES:
+            return self._other(SERVICES[scope.service], scope, environ, _wire(SERVICES[scope.service], environ))
+        raise AwsError(
+            "UnknownServiceException",
+            f"The service '{scope.service}' is not available in the local cloud; available: "
+            f"{', '.join(sorted({*SERVICES, *SAGEMAKER}))}.",
+            501,
+        )
+
+    def _form(self, environ: WSGIEnvironment, bucket: str) -> Response:
+        """An upload by S3's form POST, done as the PutObject that it means."""
+        bucket = bucket or environ["PATH_INFO"].strip("/")
+        form = forms.read_form(environ, bucket, self._cloud.keys.find)
+        put = self._other(SERVICES["s3"], form.scope, forms.as_put(form, environ), "rest-xml")
+        return forms.answer(form, put, self._cloud.endpoint_url)
 
     # -- SageMaker ---------------------------------------------------------------------------------------------------
 
@@ -177,32 +216,6 @@ def _infinite(value: Any, where: str) -> Iterator[str]:
             yield from _infinite(item, f"{where}.{index}.member")
 
 
-def _scope(environ: WSGIEnvironment) -> Scope:
-    """The region and service that the request is signed for.
-
-    Raises:
-        AwsError: When it is not signed, or not by Signature Version 4.
-    """
-    query = environ.get("QUERY_STRING", "")
-    signed = environ.get("HTTP_AUTHORIZATION", "")
-    if not signed and "X-Amz-Credential" in query:
-        signed = f"Credential={parse_qs(query)['X-Amz-Credential'][0]}"
-    if match := _SCOPE.search(signed):
-        return Scope(match["region"], match["service"])
-    if signed:
-        raise AwsError(
-            "IncompleteSignatureException",
-            f"Authorization '{signed[:60]}' has no 'Credential=<key>/<date>/<region>/<service>/aws4_request': "
-            "sign with AWS Signature Version 4.",
-        )
-    raise AwsError(
-        "MissingAuthenticationTokenException",
-        "The request is not signed: the local cloud reads service and region from the signature. Use an AWS SDK or "
-        "the AWS CLI with any credentials.",
-        403,
-    )
-
-
 def _request(environ: WSGIEnvironment) -> Request:
     headers = {key[5:].replace("_", "-").lower(): value for key, value in environ.items() if key.startswith("HTTP_")}
     if environ.get("CONTENT_TYPE"):
@@ -211,10 +224,7 @@ def _request(environ: WSGIEnvironment) -> Request:
     body = environ["wsgi.input"].read(length) if length else b""
     # SDKs compress large bodies of some operations, such as PutMetricData.
     if headers.get("content-encoding") == "gzip":
-        try:
-            body = gzip.decompress(body)
-        except (OSError, EOFError, zlib.error) as error:
-            raise AwsError("SerializationException", f"The request's body is not gzip: {error}") from error
+        body = payload.unpack_gzip(body)
     return Request(
         method=environ["REQUEST_METHOD"],
         path=str(environ.get("REQUEST_URI") or environ["PATH_INFO"]).partition("?")[0],
@@ -222,6 +232,30 @@ def _request(environ: WSGIEnvironment) -> Request:
         headers=headers,
         body=body,
     )
+
+
+def _address_by_path(environ: WSGIEnvironment, bucket: str) -> None:
+    """Move the bucket of a virtual-hosted request from its host to its path, where moto reads it."""
+    environ["REQUEST_URI"] = f"/{bucket}{environ.get('REQUEST_URI') or environ['PATH_INFO']}"
+    environ["PATH_INFO"] = f"/{bucket}{environ['PATH_INFO']}"
+
+
+def _first_guess(environ: WSGIEnvironment) -> str:
+    """The wire format of a request that does not say which service it is for."""
+    if environ.get("HTTP_X_AMZ_TARGET"):
+        return "json"
+    if environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
+        return "query"
+    return "rest-json" if environ["PATH_INFO"].startswith(_SAGEMAKER_PATHS) else "rest-xml"
+
+
+def _wire_of(scope: Scope, environ: WSGIEnvironment) -> str:
+    """The wire format of the service that a request names, whether it is here or not."""
+    if scope.service == "sagemaker":
+        return "json" if environ.get("HTTP_X_AMZ_TARGET") else "rest-json"
+    if scope.service in SERVICES:
+        return _wire(SERVICES[scope.service], environ)
+    return protocol.protocol_of_scope(scope.service) or _first_guess(environ)
 
 
 def _wire(service: MotoService, environ: WSGIEnvironment) -> str:

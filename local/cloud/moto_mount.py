@@ -14,10 +14,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from local.cloud import buckets
+from local.cloud import buckets, callers, regex
 from local.cloud.errors import AwsError
+from local.cloud.identity import ACCOUNT, PARTITION
+from local.cloud.keys import Key, KeyRing
 from local.cloud.protocol import Response
 
 if TYPE_CHECKING:
@@ -86,10 +89,12 @@ class MotoMount:
         changed: Names of moto's backends that changed since they were last taken by a snapshot.
     """
 
-    def __init__(self, stopping: threading.Event) -> None:
+    def __init__(self, stopping: threading.Event, keys: KeyRing) -> None:
         self.lock = threading.RLock()
         self.changed: set[str] = set()
         self._stopping = stopping
+        self._keys = keys
+        keys.find_elsewhere = self.find_key
         self._apps: dict[str, WSGIApplication] = {}
 
     def call(self, service: MotoService, environ: WSGIEnvironment, operation: str, *, read: bool) -> Response:
@@ -122,7 +127,9 @@ class MotoMount:
                     501,
                 ) from error
         status, headers = started[-1]
-        return Response(int(status.split()[0]), dict(headers), body)
+        # The gateway names every request itself.
+        kept = {name: value for name, value in headers if name.lower() != "x-amzn-requestid"}
+        return Response(int(status.split()[0]), kept, body)
 
     def _app(self, service: MotoService) -> WSGIApplication:
         app = self._apps.get(service.backend)
@@ -130,10 +137,29 @@ class MotoMount:
             from moto.moto_server.werkzeug_app import create_backend_app
 
             app = cast("WSGIApplication", create_backend_app(cast(Any, service.backend)))
+            regex.bound_moto(service.backend)
             if service.backend == "s3":
                 buckets.install()
+            elif service.backend == "sts":
+                callers.install(self._keys.find)
             self._apps[service.backend] = app
         return app
+
+    def find_key(self, access_key_id: str) -> Key | None:
+        """Return the key of an IAM user or of a session of STS, or None."""
+        from moto.iam.models import iam_backends
+        from moto.sts.models import sts_backends
+
+        with self.lock:
+            made = iam_backends[ACCOUNT][PARTITION].access_keys.get(access_key_id)
+            if made is None or made.status != "Active":
+                return None
+            session = sts_backends[ACCOUNT][PARTITION].get_assumed_role_from_access_key(access_key_id)
+            if session is None:
+                return Key(made.secret_access_key)
+            # Its account is the role's, which may be another one; this cloud has one.
+            expired = session.expiration < datetime.now(UTC).replace(tzinfo=session.expiration.tzinfo)
+            return None if expired else Key(session.secret_access_key, session.arn, session.session_token)
 
     def _receive(self, service: MotoService, environ: WSGIEnvironment) -> Response:
         """ReceiveMessage, which may wait up to 20 s: waits here, so that moto's lock is free meanwhile."""

@@ -82,6 +82,20 @@ def protocol_of(service: str) -> str:
     return str(service_model(service).resolved_protocol)
 
 
+#: Services whose name in a signature is not botocore's.
+_SIGNING_NAMES = {"elasticloadbalancing": "elbv2", "email": "ses", "execute-api": "apigateway", "es": "opensearch"}
+
+
+def protocol_of_scope(scope: str) -> str | None:
+    """The protocol of the service with this name in signatures, also of one that is not here; None when unknown."""
+    from botocore.exceptions import UnknownServiceError
+
+    try:
+        return protocol_of(_SIGNING_NAMES.get(scope, scope))
+    except UnknownServiceError:
+        return None
+
+
 # -- which operation -------------------------------------------------------------------------------------------------
 
 
@@ -421,7 +435,9 @@ def serialise_error(protocol: str, error: AwsError, request_id: str) -> Response
     from xml.sax.saxutils import escape
 
     inner = f"<Code>{escape(error.code)}</Code><Message>{escape(error.message)}</Message>"
-    if protocol == "rest-xml":
+    if protocol == "ec2":
+        text = f"<Response><Errors><Error>{inner}</Error></Errors><RequestID>{request_id}</RequestID></Response>"
+    elif protocol == "rest-xml":
         text = f"<Error>{inner}<RequestId>{request_id}</RequestId></Error>"
     else:
         fault = "Sender" if error.status < 500 else "Receiver"

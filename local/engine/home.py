@@ -6,6 +6,7 @@ A user's own Pulumi login is never touched, and nothing leaves the machine.
 from __future__ import annotations
 
 import shlex
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,16 +15,9 @@ PASSPHRASE = "local"
 
 _PROVIDER = """#!/bin/sh
 # Written by millrace: attaches the engine to the provider inside the local cloud's daemon.
-fact() {{ sed -n "s/.*\\"$1\\": *\\([0-9][0-9]*\\).*/\\1/p" {facts} 2>/dev/null; }}
-port=$(fact provider_port)
-# After a kill the facts stay; the process does not.
-if [ -z "$port" ] || ! kill -0 "$(fact pid)" 2>/dev/null; then
-    echo "the local cloud is not running: start it with \\`millrace local start\\`" >&2
-    exit 1
-fi
-echo "$port"
-exec tail -f /dev/null
+exec {python} -I -S {relay} {facts}
 """
+_RELAY = Path(__file__).with_name("relay.py")
 
 
 def prepare(state: Path) -> dict[str, str]:
@@ -37,7 +31,11 @@ def prepare(state: Path) -> dict[str, str]:
     plugin = home / "plugins" / f"resource-aws-v{version('pulumi-aws')}" / "pulumi-resource-aws"
     plugin.parent.mkdir(parents=True, exist_ok=True)
     backend.mkdir(parents=True, exist_ok=True)
-    script = _PROVIDER.format(facts=shlex.quote(str(state / "daemon.json")))
+    script = _PROVIDER.format(
+        python=shlex.quote(sys.executable),
+        relay=shlex.quote(str(_RELAY)),
+        facts=shlex.quote(str(state / "daemon.json")),
+    )
     if not plugin.exists() or plugin.read_text() != script:
         plugin.write_text(script)
         plugin.chmod(0o755)

@@ -17,16 +17,19 @@ from botocore.config import Config
 from local.provider.errors import ProviderError, api_errors
 from local.provider.shapes import service_model, trim
 
-#: Anyone may sign with these; whoever runs the cloud behind the endpoint lets them.
-_CREDENTIALS = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
 _POLL_FIRST, _POLL_LAST = 0.02, 1.0
 
 
 class Api:
-    """The API at one endpoint: a client per service and region, made on first use and shared by all threads."""
+    """The API at one endpoint: a client per service and region, made on first use and shared by all threads.
 
-    def __init__(self, endpoint_url: str) -> None:
+    Args:
+        credentials: What requests are signed with, as boto3's arguments.
+    """
+
+    def __init__(self, endpoint_url: str, credentials: Mapping[str, str]) -> None:
         self.endpoint_url = endpoint_url
+        self._credentials = dict(credentials)
         self._session = boto3.session.Session()
         self._lock = threading.Lock()
         self._client = lru_cache(maxsize=None)(self._new_client)
@@ -39,7 +42,7 @@ class Api:
                 region_name=region,
                 endpoint_url=self.endpoint_url,
                 config=Config(max_pool_connections=32, s3={"addressing_style": "path"}, parameter_validation=True),
-                **_CREDENTIALS,
+                **self._credentials,
             )
 
     def call(self, service: str, region: str, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from local.provider import checks, config, functions, lifecycle
 from local.provider.api import Api, Context
 from local.provider.errors import ProviderError
 from local.provider.resources import Resource
+from local.provider.socket_path import make_socket_path, remove_socket
 from local.provider.types import resource_type
 from local.provider.values import known, marshal, unmarshal
 
@@ -50,21 +51,32 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 class Running:
     """A running server."""
 
-    port: int
+    socket: Path
     server: Any
 
     def stop(self) -> None:
         """End it: requests under way have a second to finish."""
         self.server.stop(grace=1.0).wait()
+        remove_socket(self.socket)
 
 
-def start(endpoint_url: str, *, directory: Path | None = None, port: int = 0) -> Running:
-    """Serve the provider on loopback.
+def start(endpoint_url: str, credentials: Mapping[str, str], state: Path, *, directory: Path | None = None) -> Running:
+    """Serve the provider on a socket that only this user can open.
 
     Args:
         endpoint_url: Where the API is, e.g. ``http://127.0.0.1:4566``.
+        credentials: What its requests are signed with, as boto3's arguments.
+        state: The folder for the socket.
         directory: What relative paths of assets are relative to; the working directory by default.
-        port: The port, or 0 for any that is free.
+    """
+    return serve(Provider(Api(endpoint_url, credentials), directory or Path.cwd()), state)
+
+
+def serve(provider: Provider, state: Path) -> Running:
+    """Serve one provider until it is stopped.
+
+    Args:
+        state: The folder for the socket.
     """
     server = grpc.server(
         ThreadPoolExecutor(_THREADS, thread_name_prefix="provider"),
@@ -74,10 +86,11 @@ def start(endpoint_url: str, *, directory: Path | None = None, port: int = 0) ->
             ("grpc.so_reuseport", 0),
         ],
     )
-    add_ResourceProviderServicer_to_server(Provider(Api(endpoint_url), directory or Path.cwd()), server)
-    bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    add_ResourceProviderServicer_to_server(provider, server)
+    socket = make_socket_path(state)
+    server.add_insecure_port(f"unix:{socket}")
     server.start()
-    return Running(bound, server)
+    return Running(socket, server)
 
 
 def _reported(method: Method) -> Method:

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from local.cloud.context import CREDENTIALS
 from local.runtime.guard import GUARD
 from local.runtime.logs import LogStream
 
 if TYPE_CHECKING:
     from local.cloud.context import Cloud
+    from local.credentials import Credentials
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,13 @@ class Container:
     """
 
     def __init__(
-        self, process: subprocess.Popen[bytes], stream: LogStream, on_line: Callable[[str], None] | None
+        self,
+        process: subprocess.Popen[bytes],
+        stream: LogStream,
+        on_line: Callable[[str], None] | None,
+        on_end: Callable[[], None],
     ) -> None:
+        self._on_end = on_end
         self.pid = process.pid
         self._process = process
         self._stream = stream
@@ -83,6 +88,7 @@ class Container:
         if executable is None:
             have = ", ".join(sorted(file.name for file in (image / "bin").iterdir())) or "nothing"
             raise ContainerError(f"executable {command[0]!r} is not in image {image.name}, which has: {have}")
+        credentials = None if isolated else cloud.keys.issue(log_stream.replace("/", "-"))
         try:
             process = subprocess.Popen(
                 [executable, *(_moved(item, root) for item in command[1:])],
@@ -93,7 +99,7 @@ class Container:
                     "LANG": "C.UTF-8",
                     # Lines reach the logs when they are printed, not when a buffer is full.
                     "PYTHONUNBUFFERED": "1",
-                    **({} if isolated else _access(cloud, region)),
+                    **({} if credentials is None else _access(cloud, region, credentials)),
                     **{name: _moved(value, root) for name, value in environment.items()},
                     "SAGEMAKER_BASE_DIR": str(root),
                 },
@@ -103,9 +109,11 @@ class Container:
                 process_group=0,
             )
         except OSError as error:
+            _revoke(cloud, credentials)
             raise ContainerError(f"executable {executable} cannot be run: {error.strerror}") from error
         GUARD.add(process.pid)
-        container = cls(process, LogStream(cloud, region, log_group, log_stream), on_line)
+        stream = LogStream(cloud, region, log_group, log_stream)
+        container = cls(process, stream, on_line, lambda: _revoke(cloud, credentials))
         cloud.spawn(f"container-{process.pid}", container._reap)
         cloud.spawn(f"output-{process.pid}", container._read)
         return container
@@ -142,6 +150,7 @@ class Container:
         # The rest of the group goes with it; it would also hold the output open.
         self.kill()
         GUARD.remove(self.pid)
+        self._on_end()
         self.ended.set()
 
     def _read(self) -> None:
@@ -159,16 +168,20 @@ class Container:
             self._finished.set()
 
 
-def _access(cloud: Cloud, region: str) -> dict[str, str]:
+def _access(cloud: Cloud, region: str, credentials: Credentials) -> dict[str, str]:
     """The variables by which any AWS SDK in the container finds this cloud."""
     return {
         "AWS_ENDPOINT_URL": cloud.endpoint_url,
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
-        "AWS_ACCESS_KEY_ID": CREDENTIALS["aws_access_key_id"],
-        "AWS_SECRET_ACCESS_KEY": CREDENTIALS["aws_secret_access_key"],
+        **credentials.environment(),
         "AWS_EC2_METADATA_DISABLED": "true",
     }
+
+
+def _revoke(cloud: Cloud, credentials: Credentials | None) -> None:
+    if credentials is not None:
+        cloud.keys.revoke(credentials)
 
 
 def _moved(value: str, root: Path) -> str:

@@ -18,7 +18,6 @@ import logging
 import secrets
 import shutil
 import socket
-import tarfile
 import tempfile
 import threading
 import time
@@ -31,6 +30,7 @@ import urllib3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.cloud.errors import AwsError
+from local.runtime import archives
 from local.runtime.container import Container, ContainerError
 
 if TYPE_CHECKING:
@@ -263,7 +263,7 @@ class Server:
             image=image,
             command=["serve"],
             root=root,
-            environment={**plan["Environment"], "SAGEMAKER_BIND_TO_PORT": str(port), "SAGEMAKER_REGION": fleet.region},
+            environment={**plan["Environment"], **_bound_to(port), "SAGEMAKER_REGION": fleet.region},
             region=fleet.region,
             log_group=log_group(fleet.endpoint),
             log_stream=f"{self.variant.name}/{self.id}",
@@ -314,6 +314,11 @@ class Server:
                 return False
             self._stop.wait(PING_INTERVAL)
         return False
+
+
+def _bound_to(port: int) -> dict[str, str]:
+    """Where the server is to listen: SageMaker's variable for the port, and ours for this machine alone."""
+    return {"SAGEMAKER_BIND_TO_PORT": str(port), "MILLRACE_BIND_ADDRESS": "127.0.0.1"}
 
 
 class ModelDataError(Exception):
@@ -368,11 +373,9 @@ class Variant:
                 self.fleet.cloud.client("s3", self.fleet.region).download_fileobj(bucket, key, archive)
             except (ClientError, BotoCoreError) as error:
                 raise ModelDataError(f"Could not find model data at {url}. {error}") from error
-            archive.seek(0)
             try:
-                with tarfile.open(fileobj=archive) as tar:
-                    tar.extractall(target, filter="data")
-            except (tarfile.TarError, EOFError, OSError) as error:
+                archives.unpack(archive, target)
+            except archives.ArchiveError as error:
                 raise ModelDataError(
                     f'Failed to extract model data archive for container "primary" from URL "{url}". Please ensure '
                     f"that the object located at the URL is a valid tar.gz archive. ({error})"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import urllib3
 
-from local.cloud.context import ACCOUNT, PARTITION
 from local.cloud.errors import AwsError
+from local.cloud.identity import ACCOUNT, PARTITION
 from local.runtime.capture import Capture
 from local.runtime.fleet import Fleet, Plan, Server, Variant, log_group
 from local.runtime.invocation_metrics import InvocationMetrics

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
-import re
 import signal
 import threading
 import time
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local.cloud.regex import compile_regex
 from local.cloud.store import Document
 from local.runtime import transfer
 from local.runtime.jobs import Ended, JobRun, Outcome, transition
@@ -174,7 +174,7 @@ class Metrics:
     """Values that the algorithm prints, found by the job's regular expressions; group 1 is the value."""
 
     def __init__(self, cloud: Cloud, region: str, job: str, definitions: list[dict[str, str]]) -> None:
-        self.definitions = [(item["Name"], re.compile(item["Regex"])) for item in definitions]
+        self.definitions = [(item["Name"], compile_regex(item["Regex"])) for item in definitions]
         self._cloud = cloud
         self._region = region
         self._job = job

@@ -15,8 +15,9 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.cloud.context import ACCOUNT, Call, Cloud, Handler
+from local.cloud.context import Call, Cloud, Handler
 from local.cloud.errors import in_use, not_found, validation_error
+from local.cloud.identity import ACCOUNT
 from local.cloud.store import Document, public
 from local.runtime import offline_store, record_store
 from local.sagemaker import paging, tags

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from local.cloud.context import ACCOUNT, Call, Handler
+from local.cloud.context import Call, Handler
 from local.cloud.errors import AwsError
+from local.cloud.identity import ACCOUNT
 from local.runtime.hosting import Hosting
 from local.runtime.router import Request
 

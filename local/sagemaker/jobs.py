@@ -14,6 +14,7 @@ from typing import Any
 
 from local.cloud.context import Call, Cloud, Handler
 from local.cloud.errors import in_use, validation_error
+from local.cloud.regex import RegexError, compile_regex
 from local.cloud.store import Document, public
 from local.runtime import jobs, processing_job, training_job
 from local.runtime.jobs import ENDED, JobRun, Jobs
@@ -104,8 +105,8 @@ def _check_training(call: Call, params: dict[str, Any]) -> None:
 def _check_regex(metric: Mapping[str, str]) -> None:
     where = f"Regex of metric {metric['Name']}"
     try:
-        groups = re.compile(metric["Regex"]).groups
-    except re.error as error:
+        groups = compile_regex(metric["Regex"]).groups
+    except RegexError as error:
         raise validation_error(f"{where}: '{metric['Regex']}' is not a regular expression: {error}.") from error
     if groups < 1:
         raise validation_error(f"{where}: '{metric['Regex']}' has no group; expected one around the value.")

@@ -7,14 +7,13 @@ deny count.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from local.cloud.context import ACCOUNT
+from local.cloud.identity import ACCOUNT
+from local.cloud.regex import compile_wildcards
 
 if TYPE_CHECKING:
     from local.cloud.context import Cloud
@@ -143,16 +142,10 @@ def _is_principal(given: Any, principal: str) -> bool:
     return bool(given == "*")
 
 
-@lru_cache(maxsize=1000)
-def _like(pattern: str) -> re.Pattern[str]:
-    parts = (".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern)
-    return re.compile("".join(parts), re.DOTALL)
-
-
 def _any_like(patterns: Any, value: str, *, ignore_case: bool = False) -> bool:
     if ignore_case:
-        return any(_like(each.lower()).fullmatch(value.lower()) for each in _many(patterns))
-    return any(_like(each).fullmatch(value) for each in _many(patterns))
+        return any(compile_wildcards(each.lower()).fullmatch(value.lower()) for each in _many(patterns))
+    return any(compile_wildcards(each).fullmatch(value) for each in _many(patterns))
 
 
 def _exact(patterns: Any, value: str) -> bool:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.cloud.context import ACCOUNT
+from local.cloud.identity import ACCOUNT
 from local.watch import definitions, metrics, mounted, queue_metrics
 from local.watch.evaluation import (
     ALARM,

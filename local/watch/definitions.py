@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from local.cloud.context import ACCOUNT
+from local.cloud.identity import ACCOUNT
 from local.watch.evaluation import (
     COMPARISONS,
     INSUFFICIENT,

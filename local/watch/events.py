@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from local.cloud.context import ACCOUNT
+from local.cloud.identity import ACCOUNT
 
 if TYPE_CHECKING:
     from local.cloud.context import Cloud

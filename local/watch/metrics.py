@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from local.cloud.context import ACCOUNT
+from local.cloud.identity import ACCOUNT
 from local.watch.evaluation import (
     EXTRA_PERIODS,
     Point,

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from local.cloud.context import ACCOUNT
+from local.cloud.identity import ACCOUNT
 from local.watch import definitions, expressions, metrics, patterns
 from local.watch.evaluation import RefusedError, UnsupportedError
 

@@ -14,6 +14,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import re2
+
+from local.cloud.regex import compile_regex
+
 _ABSENT = object()
 
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
@@ -131,7 +135,7 @@ def _wildcard(operand: Any) -> Callable[[Any], bool]:
     if "**" in wanted:
         raise PatternError(f"wildcard '{wanted}' has consecutive '*'")
     parts = re.findall(r"\\[*\\]|.", wanted, re.DOTALL)
-    regex = re.compile("".join(".*" if part == "*" else re.escape(part[-1]) for part in parts), re.DOTALL)
+    regex = compile_regex("(?s)" + "".join(".*" if part == "*" else re2.escape(part[-1]) for part in parts))
     return lambda value: isinstance(value, str) and regex.fullmatch(value) is not None
 
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from local.cloud.context import ACCOUNT
+from local.cloud.identity import ACCOUNT
 from local.watch import patterns, targets
 
 #: Of the entries of one PutEvents request, in bytes.

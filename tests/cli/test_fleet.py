@@ -388,7 +388,7 @@ def test_a_stack_that_cannot_be_asked_is_shown_with_its_reason(cloud: Cloud, tmp
     assert "no credentials" in checkout("status", "uc20", "--env", "dev", code=1).stderr
     assert "there is no stack 'uc20-moon'" in checkout("status", "uc20", "--env", "moon", code=1).stderr
     # A shell whose AWS is the local cloud's is not the account's.
-    said = checkout.json("status", "uc20", AWS_ENDPOINT_URL=cloud.daemon.endpoint_url)
+    said = checkout.json("status", "uc20", **cloud.daemon.access)
     assert {each["stack"] for each in said["not_asked"]} == {"uc20-dev", "uc20-prod"}
     assert "is not local" in said["not_asked"][0]["reason"]
 

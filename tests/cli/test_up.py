@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from local import client
+from local.credentials import ensure_credentials
 from tests.local.hosted import eventually
 
 from .conftest import REPOSITORY, STACK, Millrace
@@ -189,6 +190,8 @@ def _client(millrace: Millrace, service: str) -> Any:
     import boto3
 
     return boto3.client(
-        service, endpoint_url=running.endpoint_url, region_name=client.REGION,
-        aws_access_key_id="local", aws_secret_access_key="local",
-    )  # fmt: skip
+        service,
+        endpoint_url=running.endpoint_url,
+        region_name=client.REGION,
+        **ensure_credentials(millrace.state).arguments(),
+    )

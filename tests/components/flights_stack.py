@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +16,11 @@ from tests.components import mocked
 
 REPOSITORY = Path(__file__).parents[2]
 BUNDLE = "millrace-flights-0123456789abcdef.pyz"
+
+_FOLDER = tempfile.TemporaryDirectory()
+#: A file, because the pipelines name the hash of its content.
+BUNDLE_FILE = Path(_FOLDER.name) / BUNDLE
+BUNDLE_FILE.write_bytes(b"code")
 REGION = "eu-west-1"
 
 
@@ -33,7 +39,7 @@ def made(
     use_case: UseCase, where: Environment, approved: str | None = None, lake: Lake | None = None
 ) -> dict[str, mocked.Registered]:
     """Everything that the stack registers."""
-    args = MlopsStackArgs(use_case, where, mocked.ACCOUNT, "aws", Path("bundles") / BUNDLE, approved, lake)
+    args = MlopsStackArgs(use_case, where, mocked.ACCOUNT, "aws", BUNDLE_FILE, approved, lake)
     return mocked.run(lambda: MlopsStack(use_case.name, args))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -15,7 +14,7 @@ from components.mlops_stack import MlopsStack, MlopsStackArgs
 from millrace import Environment, FeatureTable, Monitoring, Retraining, UseCase
 from millrace.names import Names
 from tests.components import mocked
-from tests.components.flights_stack import BUNDLE, environment, flights, made, package
+from tests.components.flights_stack import BUNDLE, BUNDLE_FILE, environment, flights, made, package
 
 #: What an environment other than `local` must name.
 IMAGE = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/millrace@sha256:{'0' * 64}"
@@ -127,7 +126,7 @@ def _stack(name: str, approved: str | None) -> tuple[MlopsStack, dict[str, Any]]
     """The component and its outputs as known."""
     made_: list[MlopsStack] = []
     known: dict[str, Any] = {}
-    args = MlopsStackArgs(stacks.load("flights"), environment(name), mocked.ACCOUNT, "aws", Path(BUNDLE), approved)
+    args = MlopsStackArgs(stacks.load("flights"), environment(name), mocked.ACCOUNT, "aws", BUNDLE_FILE, approved)
 
     def program() -> pulumi.Output[None]:
         made_.append(MlopsStack("flights", args))

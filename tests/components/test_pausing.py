@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -16,7 +15,7 @@ from local import client
 from millrace import Environment, FeatureTable, Monitoring, Retraining, UseCase
 from millrace.names import PAUSABLE, Names
 from tests.components import mocked
-from tests.components.flights_stack import BUNDLE
+from tests.components.flights_stack import BUNDLE_FILE
 from tests.local.conftest import CloudDaemon, cloud_daemon
 
 __all__ = ["cloud_daemon"]
@@ -42,7 +41,7 @@ def states(*what: str, **environment: Any) -> dict[str, str]:
         retraining=Retraining(on=("drift", "calibration"), every=timedelta(days=7)),
     )  # fmt: skip
     where = Environment(name="local", **environment)
-    args = MlopsStackArgs(use_case, where, mocked.ACCOUNT, "aws", Path("bundles") / BUNDLE, paused=what)
+    args = MlopsStackArgs(use_case, where, mocked.ACCOUNT, "aws", BUNDLE_FILE, paused=what)
     found = mocked.run(lambda: MlopsStack("small", args))
     names = {name for pairs in TRIGGERS.values() for name, _ in pairs}
     assert {found[name].inputs["name"] for name in names} == {each for pairs in TRIGGERS.values() for _, each in pairs}
@@ -64,7 +63,7 @@ def test_where_replays_move_time_schedules_are_off_and_the_rule_is_on() -> None:
 
 def test_who_is_told_of_failures_is_told_while_everything_is_paused() -> None:
     use_case = UseCase(name="small", target="y", key="k", event_time="t")
-    args = MlopsStackArgs(use_case, Environment(name="local"), mocked.ACCOUNT, "aws", Path(BUNDLE), paused=PAUSABLE)
+    args = MlopsStackArgs(use_case, Environment(name="local"), mocked.ACCOUNT, "aws", BUNDLE_FILE, paused=PAUSABLE)
     found = mocked.run(lambda: MlopsStack("small", args))
     assert "state" not in found["small-local-notifications-failures"].inputs
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import subprocess
 import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -29,6 +31,7 @@ from training.evaluate import _metadata
 
 FLIGHTS = stacks.load("flights")
 BUNDLE = "millrace-flights-0123456789abcdef.pyz"
+SHA256 = "0123456789abcdef" * 4
 ROLE = "arn:aws:iam::123456789012:role/flights-dev-job-role-1a2b3c4"
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/0b0e9d31-0000-0000-0000-000000000000"
 ENVIRONMENT = {"MILLRACE_ENVIRONMENT": "dev", "MILLRACE_ACCOUNT": mocked.ACCOUNT, "MILLRACE_PROMOTION": "manual"}
@@ -37,6 +40,7 @@ ARGS = WorkflowArgs(
     use_case=FLIGHTS,
     lake="flights-dev-lake-123456789012",
     bundle=BUNDLE,
+    bundle_sha256=SHA256,
     image="123456789012.dkr.ecr.eu-west-1.amazonaws.com/millrace@sha256:" + "0" * 64,
     job_role_arn=ROLE,
     key_arn=KEY,
@@ -221,7 +225,10 @@ def test_every_job_runs_a_step_that_the_bundle_has_in_one_image_under_one_role()
             if application is None:
                 continue
             folder = "/opt/ml/input/data" if step["Type"] == "Training" else "/opt/ml/processing/input"
-            assert application["ContainerEntrypoint"] == ["python3", f"{folder}/code/{BUNDLE}"]
+            *_, path, sha256 = application["ContainerEntrypoint"]
+            assert (path, sha256) == (f"{folder}/code/{BUNDLE}", SHA256)
+            # SageMaker's limit for each argument of a processing job.
+            assert all(len(each) <= 256 for each in application["ContainerEntrypoint"])
             assert application.get("ImageUri", application.get("TrainingImage")) == ARGS.image
             assert arguments["RoleArn"] == ROLE
             assert arguments["Environment"] == ENVIRONMENT
@@ -230,6 +237,26 @@ def test_every_job_runs_a_step_that_the_bundle_has_in_one_image_under_one_role()
             ran[name] = [f"${each['Get']}" if isinstance(each, dict) else each for each in line]
             assert _parser().parse_args(ran[name]).step == ran[name][0]
     assert ran == COMMANDS
+
+
+def test_a_job_runs_the_code_that_was_deployed_and_no_other(tmp_path: Path) -> None:
+    code = tmp_path / "code.py"
+    code.write_text("import sys; print('ran', sys.argv[1:], sys.path[0])")
+    args = replace(ARGS, bundle=code.name, bundle_sha256=hashlib.sha256(code.read_bytes()).hexdigest())
+    entrypoint = steps(document(workflow.monitor(args)))["Monitor"]["Arguments"]["AppSpecification"][
+        "ContainerEntrypoint"
+    ]
+    command = [each.replace("/opt/ml/processing/input/code", str(tmp_path)) for each in entrypoint]
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*command, "monitor", "--as-of", "now"], capture_output=True, text=True, check=False)
+
+    done = run()
+    assert (done.returncode, done.stdout) == (0, f"ran ['monitor', '--as-of', 'now'] {tmp_path}\n"), done.stderr
+    code.write_text("print('replaced')")
+    done = run()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"error: {code} is not the code that was deployed: its SHA-256 is not {args.bundle_sha256}" in done.stderr
 
 
 def _places(step: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
@@ -348,6 +375,7 @@ def test_a_model_is_registered_with_where_it_comes_from() -> None:
     assert container == {
         "Image": ARGS.image,
         "ModelDataUrl": {"Get": "Steps.Train.ModelArtifacts.S3ModelArtifacts"},
+        "Environment": {"MILLRACE_BUNDLE_SHA256": SHA256},
     }
     lineage = set(arguments["CustomerMetadataProperties"])
     assert lineage == {

@@ -17,6 +17,7 @@ import boto3
 from botocore.config import Config
 
 from local import client
+from local.credentials import ensure_credentials
 from local.engine import bootstrap, home
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -126,8 +127,7 @@ class Stand:
             service,
             region_name=REGION,
             endpoint_url=environment["AWS_ENDPOINT_URL"],
-            aws_access_key_id="local",
-            aws_secret_access_key="local",
+            **ensure_credentials(self.state).arguments(),
             config=Config(retries={"total_max_attempts": 1}),
         )
 

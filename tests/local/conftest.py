@@ -14,6 +14,7 @@ import pytest
 from botocore.config import Config
 
 from local import client
+from local.credentials import ensure_credentials
 
 IMAGES = Path(__file__).parent / "images"
 
@@ -46,11 +47,14 @@ class CloudDaemon:
     def endpoint_url(self) -> str:
         return self.running.endpoint_url
 
+    @property
+    def access(self) -> dict[str, str]:
+        """The variables by which a program reaches it."""
+        return {"AWS_ENDPOINT_URL": self.endpoint_url, **ensure_credentials(self.state).environment()}
+
     @cached_property
     def session(self) -> boto3.session.Session:
-        return boto3.session.Session(
-            aws_access_key_id="local", aws_secret_access_key="local", region_name=client.REGION
-        )
+        return boto3.session.Session(**ensure_credentials(self.state).arguments(), region_name=client.REGION)
 
     def client(self, service: str, region: str = client.REGION, **config: Any) -> Any:
         """A boto3 client of the daemon that runs now; retries are off, so that a test sees every failure."""

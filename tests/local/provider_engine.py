@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -10,6 +16,7 @@ from google.protobuf import empty_pb2
 from pulumi.runtime.proto import provider_pb2, status_pb2
 from pulumi.runtime.proto.provider_pb2_grpc import ResourceProviderStub
 
+from local.engine import relay
 from local.provider.values import marshal, unmarshal
 
 Values = dict[str, Any]
@@ -45,14 +52,25 @@ class Made:
 
 @dataclass
 class Engine:
-    """One connection to a provider, configured."""
+    """One connection to a provider, configured.
 
-    port: int
+    Attributes:
+        socket: Where the provider listens; the engine reaches it by the plugin that it starts.
+    """
+
+    socket: Path
     region: str = "eu-west-1"
     config: Values = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.channel = grpc.insecure_channel(f"127.0.0.1:{self.port}", options=[("grpc.use_local_subchannel_pool", 1)])
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as facts:
+            json.dump({"pid": os.getpid(), "provider_socket": str(self.socket)}, facts)
+            facts.flush()
+            command = [sys.executable, "-I", "-S", relay.__file__, facts.name]
+            self.plugin = subprocess.Popen(command, stdout=subprocess.PIPE)
+            assert self.plugin.stdout is not None
+            port = int(self.plugin.stdout.readline())
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)])
         self.stub: Any = ResourceProviderStub(self.channel)
         config = {"region": self.region, **self.config}
         checked = self.stub.CheckConfig(provider_pb2.CheckRequest(news=marshal(config)))
@@ -62,6 +80,8 @@ class Engine:
 
     def close(self) -> None:
         self.channel.close()
+        self.plugin.kill()
+        self.plugin.wait()
 
     def check(self, token: str, name: str, news: Any, old: Values | None = None, **more: Any) -> Any:
         """The checked inputs, as they are on the wire."""

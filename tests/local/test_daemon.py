@@ -103,7 +103,8 @@ def test_a_user_s_proxy_and_profile_do_not_matter(tmp_path: Path, monkeypatch: p
     try:
         running = client.start(state)
         code = "import boto3; print(boto3.client('s3').list_buckets()['Buckets'])"
-        environment = {**os.environ, **client.environment(running, state)}
+        kept = {name: value for name, value in os.environ.items() if name not in client.OVERRULED}
+        environment = {**kept, **client.environment(running, state)}
         answer = subprocess.run(
             [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=False
         )
@@ -173,6 +174,8 @@ def test_the_environment_is_enough_whatever_the_user_has_set(fresh_daemon: Cloud
         "AWS_PROFILE": "work",
         **client.environment(fresh_daemon.running, fresh_daemon.state),
     }
+    for name in client.OVERRULED:
+        environment.pop(name, None)
     code = "import boto3; c = boto3.client('sts'); print(c.get_caller_identity()['Account'], c.meta.region_name)"
     answer = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import io
 import json
 import socket
@@ -26,6 +27,7 @@ from local.cloud.errors import AwsError
 from local.cloud.gateway import Gateway
 from local.cloud.moto_mount import SERVICES, MotoMount
 from local.cloud.store import Store
+from local.credentials import ensure_credentials
 from local.runtime.images import Images
 
 from .conftest import CloudDaemon
@@ -48,7 +50,8 @@ def signed(
     """A request as any SDK signs it, past the checks that boto3 itself makes."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     request = AWSRequest(method, daemon.endpoint_url + path, named, body)
-    SigV4Auth(Credentials("local", "local"), service, region).add_auth(request)
+    own = ensure_credentials(daemon.state)
+    SigV4Auth(Credentials(own.access_key_id, own.secret_access_key), service, region).add_auth(request)
     return HTTP.request(method, daemon.endpoint_url + path, body=body, headers=dict(request.headers))
 
 
@@ -73,11 +76,14 @@ def new_bucket(daemon: CloudDaemon) -> tuple[Any, str]:
 # -- signatures and services -----------------------------------------------------------------------------------------
 
 
-def test_health_needs_no_signature(cloud_daemon: CloudDaemon) -> None:
+def test_the_health_check_says_nothing_to_strangers(cloud_daemon: CloudDaemon) -> None:
     answer = HTTP.request("GET", f"{cloud_daemon.endpoint_url}/_local/health")
-    facts = json.loads(answer.data)
-    assert answer.status == 200
-    assert (facts["pid"], facts["port"]) == (cloud_daemon.running.pid, cloud_daemon.running.port)
+    assert (answer.status, json.loads(answer.data)) == (200, {"proof": None})
+    # By hand: what only the holder of the secret can compute.
+    secret = ensure_credentials(cloud_daemon.state).secret_access_key
+    said = f"health abc {cloud_daemon.running.pid}"
+    answer = HTTP.request("GET", f"{cloud_daemon.endpoint_url}/_local/health?nonce=abc")
+    assert json.loads(answer.data) == {"proof": hmac.new(secret.encode(), said.encode(), "sha256").hexdigest()}
 
 
 def test_an_unsigned_request_is_refused(cloud_daemon: CloudDaemon) -> None:
@@ -87,13 +93,16 @@ def test_an_unsigned_request_is_refused(cloud_daemon: CloudDaemon) -> None:
     with pytest.raises(ClientError) as refused:
         s3.list_buckets()
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
-    answer = HTTP.request("POST", cloud_daemon.endpoint_url)
+    target = {"X-Amz-Target": "SageMaker.ListModels"}
+    answer = HTTP.request("POST", cloud_daemon.endpoint_url, headers=target)
+    assert answer.status == 403
     assert json.loads(answer.data)["__type"] == "MissingAuthenticationTokenException"
     assert "not signed" in json.loads(answer.data)["message"]
 
 
 def test_a_signature_of_another_kind_is_refused(cloud_daemon: CloudDaemon) -> None:
-    answer = HTTP.request("GET", cloud_daemon.endpoint_url, headers={"Authorization": "Bearer secret"})
+    headers = {"Authorization": "Bearer secret", "X-Amz-Target": "SageMaker.ListModels"}
+    answer = HTTP.request("POST", cloud_daemon.endpoint_url, headers=headers)
     assert json.loads(answer.data)["__type"] == "IncompleteSignatureException"
 
 
@@ -412,13 +421,16 @@ def answer(tmp_path: Path, handler: Handler, operation: str = "ListModels") -> t
     store = Store(tmp_path / "store.sqlite")
     cloud = Cloud(tmp_path, "http://127.0.0.1:1", store, Clock(), Images({}))
     tables = {**{service: {} for service in OURS}, "sagemaker": {operation: handler}}
-    gateway = Gateway(cloud, MotoMount(cloud.stopping), tables, dict)
+    gateway = Gateway(cloud, MotoMount(cloud.stopping, cloud.keys), tables)
     seen: list[Any] = []
+    request = AWSRequest("POST", "http://127.0.0.1:1/", {"X-Amz-Target": f"SageMaker.{operation}"}, b"")
+    own = cloud.keys.user
+    SigV4Auth(Credentials(own.access_key_id, own.secret_access_key), "sagemaker", "eu-west-1").add_auth(request)
     environ: dict[str, Any] = {
         "REQUEST_METHOD": "POST",
         "PATH_INFO": "/",
-        "HTTP_X_AMZ_TARGET": f"SageMaker.{operation}",
-        "HTTP_AUTHORIZATION": "AWS4-HMAC-SHA256 Credential=k/20260101/eu-west-1/sagemaker/aws4_request, Signature=x",
+        "HTTP_HOST": "127.0.0.1:1",
+        **{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in request.headers.items()},
         "wsgi.input": io.BytesIO(),
     }
 

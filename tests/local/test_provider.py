@@ -35,7 +35,7 @@ PIPELINE = "aws:sagemaker/pipeline:Pipeline"
 DIFF = provider_pb2.DiffResponse
 KIND = provider_pb2.PropertyDiff
 NAMES = provider_pb2.CheckRequest.AutonamingOptions
-ANYONE: Any = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "eu-west-1"}
+ANYONE: Any = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
 ROLE_ARN = "arn:aws:iam::123456789012:role/flights"
 
 
@@ -57,14 +57,14 @@ def endpoint_url() -> Iterator[str]:
 def running(endpoint_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Running]:
     folder = tmp_path_factory.mktemp("program")
     (folder / "report.txt").write_text("a report")
-    running = server.start(endpoint_url, directory=folder)
+    running = server.start(endpoint_url, ANYONE, folder, directory=folder)
     yield running
     running.stop()
 
 
 @pytest.fixture(scope="module")
 def engine(running: server.Running) -> Iterator[Engine]:
-    engine = Engine(running.port)
+    engine = Engine(running.socket)
     yield engine
     engine.close()
 
@@ -401,8 +401,8 @@ def test_a_full_bucket_is_not_deleted_unless_the_program_says_so(engine: Engine)
 
 
 def test_default_tags_reach_everything_and_their_change_shows(running: server.Running) -> None:
-    first = Engine(running.port, config={"defaultTags": json.dumps({"tags": {"team": "a"}})})
-    second = Engine(running.port, config={"defaultTags": {"tags": {"team": "b"}}})
+    first = Engine(running.socket, config={"defaultTags": json.dumps({"tags": {"team": "a"}})})
+    second = Engine(running.socket, config={"defaultTags": {"tags": {"team": "b"}}})
     made = first.create(BUCKET, "tagged", {"tags": {"own": "1"}})
     assert made.outputs["tags"] == {"own": "1"}
     assert made.outputs["tagsAll"] == {"team": "a", "own": "1"}
@@ -414,7 +414,7 @@ def test_default_tags_reach_everything_and_their_change_shows(running: server.Ru
 
 
 def test_each_connection_has_its_own_region(running: server.Running) -> None:
-    engines = [Engine(running.port, region=region) for region in ("us-east-1", "eu-west-2")]
+    engines = [Engine(running.socket, region=region) for region in ("us-east-1", "eu-west-2")]
     regions = [engine.invoke("aws:index/getRegion:getRegion", {})["region"] for engine in engines]
     assert regions == ["us-east-1", "eu-west-2"]
     queue = engines[0].create("aws:sqs/queue:Queue", "elsewhere", {"region": "eu-west-3"})
@@ -425,9 +425,9 @@ def test_each_connection_has_its_own_region(running: server.Running) -> None:
 
 def test_configuration_that_means_nothing_here_is_refused(running: server.Running) -> None:
     with pytest.raises(Refused, match="assumeRoles"):
-        Engine(running.port, config={"assumeRoles": "[]"})
+        Engine(running.socket, config={"assumeRoles": "[]"})
     with pytest.raises(Refused, match="pulumi config set aws:region"):
-        Engine(running.port, config={"region": None})
+        Engine(running.socket, config={"region": None})
 
 
 def test_functions(engine: Engine) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -29,9 +30,9 @@ PIPELINE = "aws:sagemaker/pipeline:Pipeline"
 
 @pytest.fixture(scope="module")
 def engine(cloud_daemon: CloudDaemon) -> Iterator[Engine]:
-    port = cloud_daemon.running.provider_port
-    assert port is not None
-    engine = Engine(port, config={"defaultTags": {"tags": {"owner": "tests"}}})
+    socket = cloud_daemon.running.provider_socket
+    assert socket is not None
+    engine = Engine(Path(socket), config={"defaultTags": {"tags": {"owner": "tests"}}})
     yield engine
     engine.close()
 

@@ -42,7 +42,7 @@ def endpoint_url() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def engine(endpoint_url: str) -> Iterator[Engine]:
     running = server.start(endpoint_url)
-    engine = Engine(running.port, config={"defaultTags": json.dumps({"tags": {"owner": "tests"}})})
+    engine = Engine(running.socket, config={"defaultTags": json.dumps({"tags": {"owner": "tests"}})})
     yield engine
     engine.close()
     running.stop()

@@ -144,7 +144,7 @@ class Loop:
         """Evaluate the challenger."""
         archive(self.challenger / "model", base / "processing/input/model/model.tar.gz")
         synthetic.hand_over(self.challenger / "dataset", base / "processing/input/dataset")
-        env = {"AWS_ENDPOINT_URL": self.daemon.endpoint_url, "MILLRACE_PROMOTION": promotion}
+        env = {**self.daemon.access, "MILLRACE_PROMOTION": promotion}
         done = synthetic.run_step(self.pyz, base, "evaluate", *arguments, env=env)
         return done.stdout, json.loads((base / "processing/output/evaluation/evaluation.json").read_text())
 
@@ -179,7 +179,7 @@ def loop(cloud_daemon: CloudDaemon, tmp_path_factory: pytest.TempPathFactory) ->
         },
     )["ModelPackageArn"]  # fmt: skip
     base = folder / "challenger"
-    env = {"AWS_ENDPOINT_URL": cloud_daemon.endpoint_url}
+    env = cloud_daemon.access
     synthetic.run_step(pyz, base / "job", "ingest", "--as-of", synthetic.AS_OF)
     synthetic.hand_over(base / "job/processing/output/snapshot", base / "job/processing/input/snapshot")
     synthetic.run_step(pyz, base / "job", "features", "--champion", "approved", "--no-publish", env=env)

@@ -57,7 +57,7 @@ class Guarded:
         )["ModelPackageArn"])  # fmt: skip
 
     def ingest(self, base: Path, *arguments: str, as_of: str = synthetic.AS_OF) -> subprocess.CompletedProcess[str]:
-        env = {"AWS_ENDPOINT_URL": self.daemon.endpoint_url}
+        env = self.daemon.access
         return synthetic.run_step(self.pyz, base, "ingest", "--as-of", as_of, *arguments, env=env, check=False)
 
 
@@ -105,7 +105,7 @@ def test_rows_that_become_known_between_milliseconds_are_known_at_the_later_one(
 def test_the_data_clock_is_what_now_means(guarded: Guarded, tmp_path: Path) -> None:
     body = json.dumps({"now": "2024-03-05T12:00:00Z"}).encode()
     guarded.daemon.client("s3").put_object(Bucket="toy-guarded", Key="clock.json", Body=body)
-    env = {"AWS_ENDPOINT_URL": guarded.daemon.endpoint_url, "MILLRACE_CLOCK": "s3://toy-guarded/clock.json"}
+    env = {**guarded.daemon.access, "MILLRACE_CLOCK": "s3://toy-guarded/clock.json"}
     synthetic.run_step(guarded.pyz, tmp_path, "ingest", env=env)
     _, manifest = Snapshot.read(tmp_path / "processing/output/snapshot")
     assert manifest["as_of"] == "2024-03-05T12:00:00Z"

@@ -36,12 +36,12 @@ def base(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(cloud_daemon: CloudDaemon, base: Path) -> Iterator[Server]:
     """A server with a feature store."""
     synthetic.make_feature_groups(cloud_daemon, CASE)
-    with serving(base, AWS_ENDPOINT_URL=cloud_daemon.endpoint_url) as started:
+    with serving(base, **cloud_daemon.access) as started:
         yield started
 
 
 def publish(daemon: CloudDaemon, bundle: Path, folder: Path, as_of: str) -> None:
-    synthetic.run_step(bundle, folder, "publish", "--as-of", as_of, env={"AWS_ENDPOINT_URL": daemon.endpoint_url})
+    synthetic.run_step(bundle, folder, "publish", "--as-of", as_of, env=daemon.access)
 
 
 def records(at: np.datetime64) -> list[dict[str, Any]]:
@@ -162,7 +162,7 @@ def test_five_hundred_rows_at_once(
 
 
 def test_a_group_that_is_missing_is_an_error_of_the_server(cloud_daemon: CloudDaemon, base: Path) -> None:
-    with serving(base, AWS_ENDPOINT_URL=cloud_daemon.endpoint_url, MILLRACE_ENVIRONMENT="elsewhere") as lost:
+    with serving(base, **cloud_daemon.access, MILLRACE_ENVIRONMENT="elsewhere") as lost:
         order = records(np.datetime64("2024-03-15T00:00:00", "us"))[0]
         status, answer = lost.invoke(order)
         assert status == 500

@@ -46,7 +46,7 @@ class World:
 
     def run(self, base: Path, as_of: str, **env: str) -> tuple[str, dict[str, Any]]:
         """Run the monitor; its log and report."""
-        address = {"AWS_ENDPOINT_URL": self.daemon.endpoint_url, "MILLRACE_CLOCK": f"s3://{LAKE}/clock.json", **env}
+        address = {**self.daemon.access, "MILLRACE_CLOCK": f"s3://{LAKE}/clock.json", **env}
         done = synthetic.run_step(self.pyz, base, "monitor", "--as-of", as_of, env=address)
         return done.stdout, json.loads((base / "processing/output/report/monitor.json").read_text())
 

@@ -28,7 +28,7 @@ def publish(
     daemon: CloudDaemon, folder: Path, of: UseCase, as_of: str, *, check: bool = True, source: str | None = None
 ) -> Any:
     pyz = synthetic.build(folder, of, source)
-    env = {"AWS_ENDPOINT_URL": daemon.endpoint_url}
+    env = daemon.access
     return synthetic.run_step(pyz, folder / "job", "publish", "--as-of", as_of, env=env, check=check)
 
 
@@ -139,7 +139,7 @@ def test_rows_of_the_last_max_age_go_to_the_offline_store(cloud_daemon: CloudDae
 def test_a_backfill_writes_every_row_of_the_snapshot_offline(cloud_daemon: CloudDaemon, tmp_path: Path) -> None:
     of = case("backfill", history="P5D")
     groups = synthetic.make_feature_groups(cloud_daemon, of)
-    pyz, job, env = synthetic.build(tmp_path, of), tmp_path / "job", {"AWS_ENDPOINT_URL": cloud_daemon.endpoint_url}
+    pyz, job, env = synthetic.build(tmp_path, of), tmp_path / "job", cloud_daemon.access
     synthetic.run_step(pyz, job, "ingest", "--as-of", "2024-02-10T00:00:00Z", env=env)
     synthetic.hand_over(job / "processing" / "output" / "snapshot", job / "processing" / "input" / "snapshot")
     synthetic.run_step(pyz, job, "features", "--champion", "none", "--backfill", env=env)

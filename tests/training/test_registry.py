@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from local.credentials import ensure_credentials
 from millrace import UseCase
 from millrace.errors import DataError
 from tests.local.conftest import CloudDaemon
@@ -23,8 +24,7 @@ def job(cloud_daemon: CloudDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """A job of a use case, in the cloud."""
     for name, value in (
         ("AWS_ENDPOINT_URL", cloud_daemon.endpoint_url),
-        ("AWS_ACCESS_KEY_ID", "local"),
-        ("AWS_SECRET_ACCESS_KEY", "local"),
+        *ensure_credentials(cloud_daemon.state).environment().items(),
     ):
         monkeypatch.setenv(name, value)
     case = UseCase(name="flights", target="y", key="id", event_time="at")

@@ -36,7 +36,7 @@ class Stage:
 
     def variables(self, clock: bool = True) -> dict[str, str]:
         more = {"MILLRACE_CLOCK": f"s3://{LAKE}/clock.json"} if clock else {}
-        return {"AWS_ENDPOINT_URL": self.daemon.endpoint_url, **more}
+        return {**self.daemon.access, **more}
 
     @property
     def clock(self) -> str:

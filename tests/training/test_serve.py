@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import http.client
 import io
 import json
@@ -19,6 +20,7 @@ from typing import Any
 
 import joblib
 import numpy as np
+import psutil
 import pyarrow.parquet as pq
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -419,6 +421,29 @@ def test_a_server_without_its_model_says_so(models: dict[str, Path], tmp_path: P
     base = copied(models["binary"], tmp_path)
     (base / "model" / "model.json").unlink()
     assert fails(base).startswith(f"error: serve: {base}/model/model.json is not there")
+
+
+def test_a_server_runs_the_code_that_was_registered_and_no_other(models: dict[str, Path], tmp_path: Path) -> None:
+    base = copied(models["binary"], tmp_path)
+    bundle = base / "model" / "code" / "bundle.pyz"
+    registered = hashlib.sha256(bundle.read_bytes()).hexdigest()
+    with serving(base, MILLRACE_BUNDLE_SHA256=registered) as server:
+        assert server.invoke(RECORD)[0] == 200
+    bundle.write_bytes(bundle.read_bytes() + b"more")
+    line = fails(base, MILLRACE_BUNDLE_SHA256=registered)
+    assert line.startswith(f"error: {bundle} is not the code that was registered: its SHA-256 is ")
+    assert line.endswith(f", not {registered}")
+
+
+@pytest.mark.parametrize(
+    ("variables", "address"), [({"MILLRACE_BIND_ADDRESS": "127.0.0.1"}, "127.0.0.1"), ({}, "0.0.0.0")]
+)
+def test_a_server_listens_where_it_is_told(models: dict[str, Path], variables: dict[str, str], address: str) -> None:
+    with serving(models["binary"], **variables) as server:
+        listening = psutil.Process(server.process.pid).net_connections("inet")
+        assert {(each.laddr.ip, each.laddr.port) for each in listening if each.status == psutil.CONN_LISTEN} == {
+            (address, server.port)
+        }
 
 
 def test_a_server_with_a_broken_model_says_so(models: dict[str, Path], tmp_path: Path) -> None:

@@ -1,0 +1,109 @@
+"""The access key of a local cloud: random for every state folder, kept in AWS's shared credentials file.
+
+The file has mode 0600, so that whoever may read it is whoever may use the cloud. It is the only copy: the daemon reads
+it, and every command hands it on in the environment of what it starts.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import secrets
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+#: Characters of a key id after its prefix; AWS's ids have 20 characters, and so have these.
+_ID_LENGTH = 15
+_ID_PREFIX = "LOCAL"
+_ID_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+
+_PROFILE = "default"
+
+
+class CredentialsError(RuntimeError):
+    """The credentials file of a state folder cannot be used."""
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """An access key: its id, which is no secret, and the secret that signs."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment variables that every AWS SDK reads."""
+        return {"AWS_ACCESS_KEY_ID": self.access_key_id, "AWS_SECRET_ACCESS_KEY": self.secret_access_key}
+
+    def arguments(self) -> dict[str, str]:
+        """Return the arguments of boto3's sessions and clients."""
+        return {"aws_access_key_id": self.access_key_id, "aws_secret_access_key": self.secret_access_key}
+
+
+def generate_credentials() -> Credentials:
+    """Return a new random access key."""
+    characters = (secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH))
+    return Credentials(_ID_PREFIX + "".join(characters), secrets.token_urlsafe(30))
+
+
+def credentials_file(state: Path) -> Path:
+    """Return the path of a state folder's credentials file."""
+    return state / "aws" / "credentials"
+
+
+def read_credentials(state: Path) -> Credentials | None:
+    """Return the access key of a state folder, or None when it has none yet.
+
+    Raises:
+        CredentialsError: The file cannot be read, or holds no access key.
+    """
+    path = credentials_file(state)
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeDecodeError, configparser.Error) as error:
+        raise CredentialsError(f"{path} cannot be read: {error}; `millrace local rotate` writes a new one") from error
+    section = parser[_PROFILE] if parser.has_section(_PROFILE) else {}
+    found = Credentials(section.get("aws_access_key_id", ""), section.get("aws_secret_access_key", ""))
+    # Earlier versions wrote a fixed key, which anybody knows.
+    if found.access_key_id == "local":
+        return None
+    if not (found.access_key_id.startswith(_ID_PREFIX) and found.secret_access_key):
+        raise CredentialsError(
+            f"{path} holds no access key of a local cloud; expected aws_access_key_id={_ID_PREFIX}… and "
+            f"aws_secret_access_key under [{_PROFILE}]; `millrace local rotate` writes a new one"
+        )
+    return found
+
+
+def ensure_credentials(state: Path) -> Credentials:
+    """Return the access key of a state folder, made on first use."""
+    return read_credentials(state) or rotate_credentials(state)
+
+
+def rotate_credentials(state: Path) -> Credentials:
+    """Give a state folder a new access key; a daemon that runs there accepts only the new one from now on."""
+    made, path = generate_credentials(), credentials_file(state)
+    make_private_folder(path.parent)
+    text = f"[{_PROFILE}]\naws_access_key_id = {made.access_key_id}\naws_secret_access_key = {made.secret_access_key}\n"
+    write_private_file(path, text)
+    return made
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder that only its owner may enter, and take everybody else's access to one that exists."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_mode & 0o077:
+        folder.chmod(0o700)
+
+
+def write_private_file(path: Path, text: str) -> None:
+    """Write a file that only its owner may read, whole or not at all."""
+    # mkstemp makes it with mode 0600 and never follows a link that somebody else has put there.
+    number, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    with os.fdopen(number, "w", encoding="utf-8") as file:
+        file.write(text)
+    Path(draft).replace(path)

@@ -1,0 +1,74 @@
+"""The plugin that the Pulumi engine starts: it hands the engine's connections on to the provider inside the daemon.
+
+The engine connects by TCP only, and the provider listens on a socket in a private folder, so that nobody else can use
+it while no engine runs. Started by path, with the standard library alone: `python -I -S relay.py <daemon.json>`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import threading
+from pathlib import Path
+
+_BLOCK = 65536
+
+
+def main(facts: Path) -> int:
+    """Serve until the engine ends this process; the exit code."""
+    target = _provider_socket(facts)
+    if target is None:
+        sys.stderr.write("the local cloud is not running: start it with `millrace local start`\n")
+        return 1
+    listening = socket.create_server(("127.0.0.1", 0))
+    sys.stdout.write(f"{listening.getsockname()[1]}\n")
+    sys.stdout.flush()
+    number = 0
+    while True:
+        engine, _ = listening.accept()
+        number += 1
+        _join(engine, _connected(target, number))
+
+
+def _provider_socket(facts: Path) -> str | None:
+    """Where the provider of a running daemon listens; after a kill the facts stay, and the process does not."""
+    try:
+        found = json.loads(facts.read_text())
+        os.kill(found["pid"], 0)
+    except (OSError, ValueError, KeyError):
+        return None
+    return str(found["provider_socket"])
+
+
+def _connected(target: str, number: int) -> socket.socket:
+    """A connection with an address of its own: by it the provider tells one engine's connections apart."""
+    connection = socket.socket(socket.AF_UNIX)
+    own = Path(target).with_name(f"c{os.getpid()}-{number}")
+    connection.bind(str(own))
+    try:
+        connection.connect(target)
+    finally:
+        own.unlink()
+    return connection
+
+
+def _join(one: socket.socket, other: socket.socket) -> None:
+    for source, sink in ((one, other), (other, one)):
+        threading.Thread(target=_copy, args=(source, sink), daemon=True).start()
+
+
+def _copy(source: socket.socket, sink: socket.socket) -> None:
+    try:
+        while block := source.recv(_BLOCK):
+            sink.sendall(block)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        # One of the two has gone: so does the other.
+        source.close()
+        sink.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

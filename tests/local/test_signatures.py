@@ -1,0 +1,477 @@
+"""Who may call the cloud: requests are signed by botocore's own signers, then changed in one place."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import stat
+import time
+import urllib.parse
+import zlib
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import urllib3
+from botocore import auth
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
+
+from local import client
+from local.credentials import ensure_credentials, rotate_credentials
+
+from .conftest import CloudDaemon
+
+HTTP = urllib3.PoolManager(retries=False)
+BUCKET = "signed-things"
+
+
+def credentials(daemon: CloudDaemon) -> Credentials:
+    own = ensure_credentials(daemon.state)
+    return Credentials(own.access_key_id, own.secret_access_key)
+
+
+@pytest.fixture(scope="module")
+def bucket(cloud_daemon: CloudDaemon) -> str:
+    s3 = cloud_daemon.client("s3")
+    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": client.REGION})
+    s3.put_object(Bucket=BUCKET, Key="a b/ü+c.txt", Body=b"kept")
+    return BUCKET
+
+
+class _S3Signer(auth.S3SigV4Auth):  # type: ignore[misc]
+    """botocore's, which leaves what stands for the body's hash as it is given."""
+
+    def payload(self, request: Any) -> str:
+        return self.given or str(super().payload(request))
+
+    def add_auth(self, request: Any) -> None:
+        self.given = request.headers.get("X-Amz-Content-SHA256")
+        super().add_auth(request)
+
+
+class Sent:
+    """A request as botocore signs it, to be sent as it is or changed."""
+
+    def __init__(
+        self, daemon: CloudDaemon, method: str, path: str, body: bytes = b"", service: str = "s3", **headers: str
+    ) -> None:
+        self.url = daemon.endpoint_url + path
+        self.method, self.body = method, body
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = AWSRequest(method, self.url, named, body)
+        signer = _S3Signer if service == "s3" else auth.SigV4Auth
+        signer(credentials(daemon), service, client.REGION).add_auth(request)
+        self.headers = dict(request.headers)
+
+    def send(self) -> urllib3.BaseHTTPResponse:
+        return HTTP.request(self.method, self.url, body=self.body, headers=self.headers)
+
+
+def code(answer: urllib3.BaseHTTPResponse) -> str:
+    text = answer.data.decode()
+    return text.partition("<Code>")[2].partition("</Code>")[0] or str(json.loads(text)["__type"])
+
+
+# -- the header --------------------------------------------------------------------------------------------------------
+
+
+CHANGES: dict[str, Callable[[Sent], None]] = {
+    "another path": lambda sent: setattr(sent, "url", sent.url.replace("one.txt", "two.txt")),
+    "another query": lambda sent: setattr(sent, "url", sent.url + "?acl"),
+    "another method": lambda sent: setattr(sent, "method", "DELETE"),
+    "another signed header": lambda sent: sent.headers.update({"x-amz-meta-owner": "them"}),
+    "one more header": lambda sent: sent.headers.update({"x-amz-acl": "public-read"}),
+    "another date": lambda sent: sent.headers.update(
+        {"X-Amz-Date": (datetime.now(UTC) + timedelta(minutes=1)).strftime("%Y%m%dT%H%M%SZ")}
+    ),
+    "another signature": lambda sent: sent.headers.update(
+        {
+            "Authorization": sent.headers["Authorization"][:-1]
+            + ("0" if sent.headers["Authorization"][-1] != "0" else "1")
+        }
+    ),
+    "a scope of another region": lambda sent: sent.headers.update(
+        {"Authorization": sent.headers["Authorization"].replace(client.REGION, "us-east-2")}
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_was_changed_after_it_was_signed_is_refused(cloud_daemon: CloudDaemon, bucket: str, change: str) -> None:
+    sent = Sent(cloud_daemon, "PUT", f"/{bucket}/one.txt", b"mine", **{"x_amz_meta_owner": "me"})
+    CHANGES[change](sent)
+    answer = sent.send()
+    assert (answer.status, code(answer)) == (403, "SignatureDoesNotMatch")
+    assert "one.txt" not in str(cloud_daemon.client("s3").list_objects_v2(Bucket=bucket))
+
+
+def test_a_body_that_is_not_the_signed_one_is_refused(cloud_daemon: CloudDaemon, bucket: str) -> None:
+    sent = Sent(cloud_daemon, "PUT", f"/{bucket}/body.txt", b"mine")
+    sent.body = b"them"
+    answer = sent.send()
+    assert (answer.status, code(answer)) == (400, "XAmzContentSHA256Mismatch")
+    sent = Sent(cloud_daemon, "POST", "/", b"{}", "sagemaker", X_Amz_Target="SageMaker.ListModels")
+    sent.body = b'{"MaxResults": 1}'
+    answer = sent.send()
+    assert (answer.status, code(answer)) == (403, "InvalidSignatureException")
+
+
+def test_a_claimed_hash_that_is_not_the_body_s_is_refused(cloud_daemon: CloudDaemon) -> None:
+    claimed = hashlib.sha256(b"{}").hexdigest()
+    sent = Sent(
+        cloud_daemon, "POST", "/", b"{}", "sagemaker", X_Amz_Target="SageMaker.ListModels", X_Amz_Content_SHA256=claimed
+    )
+    assert sent.send().status == 200
+    sent.body = b'{"MaxResults": 1}'
+    answer = sent.send()
+    assert (answer.status, code(answer)) == (403, "InvalidSignatureException")
+
+
+@pytest.mark.parametrize(("minutes", "status"), [(-14, 200), (-16, 403), (14, 200), (16, 403)])
+def test_a_date_counts_by_the_wall_clock(
+    cloud_daemon: CloudDaemon, bucket: str, monkeypatch: pytest.MonkeyPatch, minutes: int, status: int
+) -> None:
+    # The daemon's own clock runs sixty times as fast.
+    then = datetime.now(UTC) + timedelta(minutes=minutes)
+    monkeypatch.setattr(auth, "get_current_datetime", lambda remove_tzinfo=True: then.replace(tzinfo=None))
+    answer = Sent(cloud_daemon, "GET", f"/{bucket}").send()
+    assert answer.status == status
+    if status == 403:
+        assert code(answer) == "RequestTimeTooSkewed"
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "unknown", "wrong"),
+    [
+        ("s3", "list_buckets", "InvalidAccessKeyId", "SignatureDoesNotMatch"),
+        ("iam", "list_roles", "InvalidClientTokenId", "SignatureDoesNotMatch"),
+        ("sagemaker", "list_models", "UnrecognizedClientException", "InvalidSignatureException"),
+        ("ssm", "describe_parameters", "UnrecognizedClientException", "InvalidSignatureException"),
+        ("ec2", "describe_vpcs", "UnrecognizedClientException", "InvalidSignatureException"),
+        ("cloudformation", "list_stacks", "InvalidClientTokenId", "SignatureDoesNotMatch"),
+    ],
+)
+def test_strangers_are_refused_in_the_service_s_words(
+    cloud_daemon: CloudDaemon, service: str, operation: str, unknown: str, wrong: str
+) -> None:
+    own = ensure_credentials(cloud_daemon.state)
+    for key, secret, expected in (("local", "local", unknown), (own.access_key_id, "local", wrong)):
+        stranger = boto3.session.Session(aws_access_key_id=key, aws_secret_access_key=secret)
+        with pytest.raises(ClientError) as refused:
+            getattr(
+                stranger.client(
+                    service,
+                    region_name=client.REGION,
+                    endpoint_url=cloud_daemon.endpoint_url,
+                    config=Config(retries={"total_max_attempts": 1}),
+                ),
+                operation,
+            )()
+        answer = refused.value.response
+        assert (answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]) == (expected, 403)
+
+
+def test_a_service_that_is_not_here_says_so_in_its_own_words(cloud_daemon: CloudDaemon) -> None:
+    for service, operation in (("ec2", "describe_vpcs"), ("cloudformation", "list_stacks"), ("rds", "describe_events")):
+        with pytest.raises(ClientError, match=f"'{service}' is not available in the local cloud") as refused:
+            getattr(cloud_daemon.client(service), operation)()
+        assert refused.value.response["Error"]["Code"] == "UnknownServiceException"
+
+
+# -- the query and forms -----------------------------------------------------------------------------------------------
+
+
+def presigned(daemon: CloudDaemon, version: str | None, seconds: int = 60, key: str = "a b/ü+c.txt") -> str:
+    config = {} if version is None else {"signature_version": version}
+    return str(
+        daemon.client("s3", **config).generate_presigned_url(
+            "get_object", Params={"Bucket": BUCKET, "Key": key}, ExpiresIn=seconds
+        )
+    )
+
+
+@pytest.mark.parametrize("version", [None, "s3", "s3v4"])
+def test_a_presigned_url_works_until_it_expires(cloud_daemon: CloudDaemon, bucket: str, version: str | None) -> None:
+    assert bucket
+    assert HTTP.request("GET", presigned(cloud_daemon, version)).data == b"kept"
+    url = presigned(cloud_daemon, version, seconds=1)
+    deadline = time.monotonic() + 10
+    while (answer := HTTP.request("GET", url)).status == 200 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert (answer.status, code(answer)) == (403, "AccessDenied")
+    assert "expired" in answer.data.decode()
+
+
+@pytest.mark.parametrize("version", ["s3", "s3v4"])
+def test_a_presigned_url_for_another_object_is_refused(cloud_daemon: CloudDaemon, bucket: str, version: str) -> None:
+    cloud_daemon.client("s3").put_object(Bucket=bucket, Key="other.txt", Body=b"secret")
+    url = presigned(cloud_daemon, version)
+    for changed in (url.replace("a%20b/%C3%BC%2Bc.txt", "other.txt"), url + "&acl"):
+        answer = HTTP.request("GET", changed)
+        assert (answer.status, code(answer)) == (403, "SignatureDoesNotMatch"), changed
+    assert code(HTTP.request("DELETE", url)) == "SignatureDoesNotMatch"
+
+
+@pytest.mark.parametrize("version", ["s3", "s3v4"])
+def test_a_presigned_upload_keeps_what_was_signed(cloud_daemon: CloudDaemon, bucket: str, version: str) -> None:
+    s3 = cloud_daemon.client("s3", signature_version=version)
+    params = {"Bucket": bucket, "Key": f"up-{version}", "ContentType": "text/plain", "Metadata": {"owner": "me"}}
+    url = s3.generate_presigned_url("put_object", Params=params)
+    mine = {"Content-Type": "text/plain", "x-amz-meta-owner": "me"}
+    theirs = {"Content-Type": "text/plain", "x-amz-meta-owner": "them"}
+    answer = HTTP.request("PUT", url, body=b"x", headers=theirs)
+    assert (answer.status, code(answer)) == (403, "SignatureDoesNotMatch")
+    assert HTTP.request("PUT", url, body=b"x", headers=mine).status == 200
+    assert cloud_daemon.client("s3").head_object(Bucket=bucket, Key=f"up-{version}")["Metadata"] == {"owner": "me"}
+
+
+def test_a_date_of_next_week_makes_no_url_live_longer(cloud_daemon: CloudDaemon, bucket: str) -> None:
+    url = presigned(cloud_daemon, "s3v4").replace("X-Amz-Expires=60", "X-Amz-Expires=604801")
+    answer = HTTP.request("GET", url)
+    assert (answer.status, code(answer)) == (400, "AuthorizationHeaderMalformed")
+    assert bucket in url
+
+
+def form(daemon: CloudDaemon, version: str, seconds: int = 60, **more: Any) -> tuple[str, dict[str, str]]:
+    post = daemon.client("s3", signature_version=version).generate_presigned_post(
+        BUCKET, "form/${filename}", Conditions=[["starts-with", "$key", "form/"], *more.pop("conditions", [])],
+        ExpiresIn=seconds, **more,
+    )  # fmt: skip
+    return post["url"], post["fields"]
+
+
+def post(url: str, fields: dict[str, str], body: bytes = b"uploaded") -> urllib3.BaseHTTPResponse:
+    return HTTP.request("POST", url, fields={**fields, "file": ("x.txt", body, "text/plain")}, redirect=False)
+
+
+@pytest.mark.parametrize("version", ["s3", "s3v4"])
+def test_a_form_that_its_policy_allows_uploads(cloud_daemon: CloudDaemon, bucket: str, version: str) -> None:
+    url, fields = form(cloud_daemon, version)
+    assert post(url, fields, version.encode()).status == 204
+    got = cloud_daemon.client("s3").get_object(Bucket=bucket, Key="form/x.txt")
+    assert got["Body"].read() == version.encode()
+
+
+@pytest.mark.parametrize("version", ["s3", "s3v4"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"key": "code/bundle.pyz"}, 'Policy Condition failed: ["starts-with", "$key", "form/"]'),
+        ({"x-amz-meta-a": "b"}, "Extra input fields: x-amz-meta-a"),
+        (
+            {"policy": base64.b64encode(b'{"expiration": "2100-01-01T00:00:00Z", "conditions": []}').decode()},
+            "signature",
+        ),
+    ],
+)
+def test_a_form_that_its_policy_does_not_allow_changes_nothing(
+    cloud_daemon: CloudDaemon, bucket: str, version: str, change: dict[str, str], message: str
+) -> None:
+    url, fields = form(cloud_daemon, version)
+    before = cloud_daemon.client("s3").list_objects_v2(Bucket=bucket).get("Contents")
+    answer = post(url, {**fields, **change})
+    assert answer.status == 403
+    assert message in answer.data.decode()
+    assert cloud_daemon.client("s3").list_objects_v2(Bucket=bucket).get("Contents") == before
+
+
+def test_a_form_is_bounded_in_size_and_time(cloud_daemon: CloudDaemon, bucket: str) -> None:
+    url, fields = form(cloud_daemon, "s3v4", conditions=[["content-length-range", 1, 8]])
+    assert code(post(url, fields, b"")) == "EntityTooSmall"
+    assert code(post(url, fields, b"123456789")) == "EntityTooLarge"
+    assert post(url, fields, b"12345678").status == 204
+    url, fields = form(cloud_daemon, "s3v4", seconds=-1)
+    answer = post(url, fields)
+    assert (answer.status, code(answer)) == (403, "AccessDenied")
+    assert "Policy expired" in answer.data.decode()
+    assert bucket in url
+
+
+def test_a_form_tells_what_it_did_as_it_was_asked(cloud_daemon: CloudDaemon, bucket: str) -> None:
+    more = {"success_action_status": "201", "Content-Type": "text/csv", "x-amz-meta-of": "me"}
+    url, fields = form(cloud_daemon, "s3v4", Fields=more, conditions=[{name: value} for name, value in more.items()])
+    answer = post(url, fields)
+    assert answer.status == 201
+    assert "<Key>form/x.txt</Key>" in answer.data.decode()
+    head = cloud_daemon.client("s3").head_object(Bucket=bucket, Key="form/x.txt")
+    assert (head["ContentType"], head["Metadata"]) == ("text/csv", {"of": "me"})
+    to = {"success_action_redirect": "http://example.org/done?a=1"}
+    url, fields = form(cloud_daemon, "s3v4", Fields=to, conditions=[{name: value} for name, value in to.items()])
+    answer = post(url, fields)
+    place = urllib.parse.urlsplit(answer.headers["Location"])
+    assert (answer.status, place.netloc) == (303, "example.org")
+    assert urllib.parse.parse_qs(place.query)["key"] == ["form/x.txt"]
+
+
+# -- bodies in chunks, checksums ---------------------------------------------------------------------------------------
+
+
+def chunked(daemon: CloudDaemon, key: str, chunks: list[bytes], trailer: bool = False) -> Sent:
+    """A body whose chunks are signed one after the other, by AWS's description, with botocore's canonical request."""
+    kind = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD" + ("-TRAILER" if trailer else "")
+    sent = Sent(
+        daemon, "PUT", f"/{BUCKET}/{key}", b"",
+        X_Amz_Content_SHA256=kind, Content_Encoding="aws-chunked",
+        X_Amz_Decoded_Content_Length=str(sum(map(len, chunks))),
+        **({"X_Amz_Trailer": "x-amz-checksum-crc32"} if trailer else {}),
+    )  # fmt: skip
+    own, moment = credentials(daemon), sent.headers["X-Amz-Date"]
+    signer = auth.SigV4Auth(own, "s3", client.REGION)
+    request = AWSRequest()
+    request.context["timestamp"] = moment
+    scope = signer.credential_scope(request)
+    previous = sent.headers["Authorization"].rpartition("=")[2]
+    empty, parts = hashlib.sha256().hexdigest(), []
+    for chunk in (*chunks, b""):
+        text = f"AWS4-HMAC-SHA256-PAYLOAD\n{moment}\n{scope}\n{previous}\n{empty}\n{hashlib.sha256(chunk).hexdigest()}"
+        previous = signer.signature(text, request)
+        parts.append(f"{len(chunk):x};chunk-signature={previous}\r\n".encode() + (chunk + b"\r\n" if chunk else b""))
+    if trailer:
+        line = "x-amz-checksum-crc32:" + base64.b64encode(zlib.crc32(b"".join(chunks)).to_bytes(4, "big")).decode()
+        digest = hashlib.sha256(f"{line}\n".encode()).hexdigest()
+        signature = signer.signature(f"AWS4-HMAC-SHA256-TRAILER\n{moment}\n{scope}\n{previous}\n{digest}", request)
+        parts.append(f"{line}\r\nx-amz-trailer-signature:{signature}\r\n".encode())
+    sent.body = b"".join(parts) + b"\r\n"
+    return sent
+
+
+@pytest.mark.parametrize("trailer", [False, True])
+def test_a_body_in_signed_chunks_arrives_whole(cloud_daemon: CloudDaemon, bucket: str, trailer: bool) -> None:
+    assert chunked(cloud_daemon, "chunks", [b"a" * 70_000, b"b" * 10], trailer).send().status == 200
+    got = cloud_daemon.client("s3").get_object(Bucket=bucket, Key="chunks")
+    assert got["Body"].read() == b"a" * 70_000 + b"b" * 10
+    assert "aws-chunked" not in got.get("ContentEncoding", "")
+
+
+@pytest.mark.parametrize("trailer", [False, True])
+def test_a_chunk_that_was_changed_is_refused(cloud_daemon: CloudDaemon, bucket: str, trailer: bool) -> None:
+    sent = chunked(cloud_daemon, "changed", [b"a" * 100, b"b" * 10], trailer)
+    for before, after in ((b"bbbbb", b"bbbbc"), (b"x-amz-checksum-crc32:", b"x-amz-checksum-crc32:A")):
+        if before not in sent.body:
+            continue
+        changed = chunked(cloud_daemon, "changed", [b"a" * 100, b"b" * 10], trailer)
+        changed.body = changed.body.replace(before, after)
+        answer = changed.send()
+        assert (answer.status, code(answer)) == (403, "SignatureDoesNotMatch")
+    assert "changed" not in str(cloud_daemon.client("s3").list_objects_v2(Bucket=bucket))
+
+
+def test_an_unsigned_stream_with_a_trailer_is_checked_by_it(cloud_daemon: CloudDaemon, bucket: str) -> None:
+    for checksum, status in ((zlib.crc32(b"hello"), 200), (1, 400)):
+        sent = Sent(
+            cloud_daemon, "PUT", f"/{bucket}/trailed", b"", X_Amz_Content_SHA256="STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+            Content_Encoding="aws-chunked", X_Amz_Decoded_Content_Length="5", X_Amz_Trailer="x-amz-checksum-crc32",
+        )  # fmt: skip
+        value = base64.b64encode(checksum.to_bytes(4, "big")).decode()
+        sent.body = f"5\r\nhello\r\n0\r\nx-amz-checksum-crc32:{value}\r\n\r\n".encode()
+        answer = sent.send()
+        assert answer.status == status
+        if status == 400:
+            assert code(answer) == "BadDigest"
+    head = cloud_daemon.client("s3").head_object(Bucket=bucket, Key="trailed", ChecksumMode="ENABLED")
+    assert head["ChecksumCRC32"] == base64.b64encode(zlib.crc32(b"hello").to_bytes(4, "big")).decode()
+
+
+@pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
+def test_a_wrong_checksum_is_refused(cloud_daemon: CloudDaemon, bucket: str, algorithm: str) -> None:
+    s3 = cloud_daemon.client("s3")
+    right = s3.put_object(Bucket=bucket, Key=algorithm, Body=b"right", ChecksumAlgorithm=algorithm)
+    assert right[f"Checksum{algorithm}"]
+    wrong = {f"Checksum{algorithm}": right[f"Checksum{algorithm}"]}
+    with pytest.raises(ClientError) as refused:
+        s3.put_object(Bucket=bucket, Key=algorithm, Body=b"wrong", **wrong)
+    assert refused.value.response["Error"]["Code"] == "BadDigest"
+    assert s3.get_object(Bucket=bucket, Key=algorithm)["Body"].read() == b"right"
+
+
+def test_a_wrong_md5_is_refused(cloud_daemon: CloudDaemon, bucket: str) -> None:
+    s3 = cloud_daemon.client("s3")
+    for given, expected in (
+        (base64.b64encode(hashlib.md5(b"x").digest()).decode(), "BadDigest"),
+        ("?", "InvalidDigest"),
+    ):
+        with pytest.raises(ClientError) as refused:
+            s3.put_object(Bucket=bucket, Key="md5", Body=b"y", ContentMD5=given)
+        assert refused.value.response["Error"]["Code"] == expected
+
+
+# -- keys --------------------------------------------------------------------------------------------------------------
+
+
+def caller(daemon: CloudDaemon, **keys: str) -> str:
+    sts = boto3.session.Session(**keys).client("sts", region_name=client.REGION, endpoint_url=daemon.endpoint_url)
+    return str(sts.get_caller_identity()["Arn"])
+
+
+def test_keys_of_users_and_sessions_sign_as_they_are(cloud_daemon: CloudDaemon) -> None:
+    assert caller(cloud_daemon, **ensure_credentials(cloud_daemon.state).arguments()) == (
+        "arn:aws:iam::123456789012:user/millrace"
+    )
+    iam, sts = cloud_daemon.client("iam"), cloud_daemon.client("sts")
+    iam.create_user(UserName="anna")
+    made = iam.create_access_key(UserName="anna")["AccessKey"]
+    keys = {"aws_access_key_id": made["AccessKeyId"], "aws_secret_access_key": made["SecretAccessKey"]}
+    assert caller(cloud_daemon, **keys) == "arn:aws:iam::123456789012:user/anna"
+    iam.update_access_key(UserName="anna", AccessKeyId=made["AccessKeyId"], Status="Inactive")
+    with pytest.raises(ClientError, match="InvalidClientTokenId"):
+        caller(cloud_daemon, **keys)
+    session = sts.assume_role(RoleArn="arn:aws:iam::123456789012:role/reader", RoleSessionName="mine")["Credentials"]
+    keys = {"aws_access_key_id": session["AccessKeyId"], "aws_secret_access_key": session["SecretAccessKey"]}
+    assert caller(cloud_daemon, **keys, aws_session_token=session["SessionToken"]).endswith("assumed-role/reader/mine")
+    with pytest.raises(ClientError, match="InvalidClientTokenId"):
+        caller(cloud_daemon, **keys)
+
+
+def test_a_new_key_ends_the_old_one_at_once(fresh_daemon: CloudDaemon) -> None:
+    old = ensure_credentials(fresh_daemon.state)
+    assert caller(fresh_daemon, **old.arguments())
+    new = rotate_credentials(fresh_daemon.state)
+    assert new.access_key_id != old.access_key_id
+    assert new.secret_access_key != old.secret_access_key
+    with pytest.raises(ClientError, match="InvalidClientTokenId"):
+        caller(fresh_daemon, **old.arguments())
+    assert caller(fresh_daemon, **new.arguments())
+    assert client.status(fresh_daemon.state) == fresh_daemon.running
+
+
+def test_every_folder_has_a_key_of_its_own(cloud_daemon: CloudDaemon, fresh_daemon: CloudDaemon) -> None:
+    with pytest.raises(ClientError, match="InvalidClientTokenId"):
+        caller(cloud_daemon, **ensure_credentials(fresh_daemon.state).arguments())
+
+
+def _everything(folder: Path) -> Iterator[Path]:
+    yield folder
+    yield from folder.rglob("*")
+
+
+def test_only_its_user_can_read_what_the_cloud_keeps(fresh_daemon: CloudDaemon) -> None:
+    fresh_daemon.client("s3").create_bucket(
+        Bucket="private", CreateBucketConfiguration={"LocationConstraint": client.REGION}
+    )
+    fresh_daemon.stop()
+    opened = [str(path) for path in _everything(fresh_daemon.state) if stat.S_IMODE(path.lstat().st_mode) & 0o077]
+    assert opened == []
+
+
+def test_a_folder_that_others_may_enter_is_closed(fresh_daemon: CloudDaemon) -> None:
+    fresh_daemon.stop()
+    fresh_daemon.state.chmod(0o755)
+    fresh_daemon.start()
+    assert stat.S_IMODE(fresh_daemon.state.stat().st_mode) == 0o700
+
+
+def test_the_fixed_key_of_earlier_versions_is_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "aws"
+    folder.mkdir()
+    (folder / "credentials").write_text("[default]\naws_access_key_id = local\naws_secret_access_key = local\n")
+    made = ensure_credentials(tmp_path)
+    assert made.access_key_id != "local"
+    assert ensure_credentials(tmp_path) == made
+    assert stat.S_IMODE((folder / "credentials").stat().st_mode) == 0o600
