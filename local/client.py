@@ -21,6 +21,7 @@ from typing import Any
 
 import psutil
 
+from local.cloud.identity import ACCOUNT
 from local.credentials import (
     CredentialsError,
     ensure_credentials,
@@ -30,6 +31,17 @@ from local.credentials import (
 )
 
 REGION = "eu-west-1"
+
+#: What the SageMaker Python SDK would look for outside of this machine.
+_SAGEMAKER = """\
+SchemaVersion: '1.0'
+SageMaker:
+  PythonSDK:
+    Modules:
+      Session:
+        DefaultS3Bucket: sagemaker-{region}-{account}
+        TelemetryOptOut: true
+"""
 
 _HEALTH = "/_local/health"
 _LONGEST_ANSWER = 10_000
@@ -217,6 +229,8 @@ def environment(running: Running, state: Path) -> dict[str, str]:
         "AWS_DEFAULT_REGION": REGION,
         "AWS_CONFIG_FILE": str(folder / "config"),
         "AWS_SHARED_CREDENTIALS_FILE": str(folder / "credentials"),
+        # The SageMaker Python SDK asks the real STS for an account, to name a bucket, unless it is told the bucket.
+        "SAGEMAKER_USER_CONFIG_OVERRIDE": str(folder / "sagemaker.yaml"),
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
         **without_proxy(os.environ),
@@ -253,8 +267,9 @@ def _same(running: Running, state: Path, port: int, scale: float, images: Mappin
 
 
 def write_config(state: Path) -> None:
-    """Write the state folder's configuration file of the AWS SDKs, beside its credentials."""
+    """Write the state folder's configuration files of the AWS SDKs, beside its credentials."""
     write_private_file(state / "aws" / "config", f"[default]\nregion = {REGION}\n")
+    write_private_file(state / "aws" / "sagemaker.yaml", _SAGEMAKER.format(region=REGION, account=ACCOUNT))
 
 
 def _daemon(state: Path) -> psutil.Process | None:

@@ -24,11 +24,15 @@ from local.client import health_proof
 from local.cloud import forms, payload, protocol, validation
 from local.cloud.context import Call, Cloud, Handler
 from local.cloud.errors import AwsError
-from local.cloud.moto_mount import SERVICES, MotoMount, MotoService, is_read
+from local.cloud.identity import PARTITION
+from local.cloud.moto_mount import SERVICES, MotoMount, MotoService
+from local.cloud.moto_requests import ACCOUNT_HEADER, REGION, find_operation_of_s3
 from local.cloud.origin import check_origin
 from local.cloud.protocol import Request, Response
+from local.cloud.refusals import S3_ABSENT
 from local.cloud.server import preserved_names
 from local.cloud.signature import Refused, Scope, Signed, read_scope, verify
+from local.regions import known_regions
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -86,6 +90,7 @@ class Gateway:
             scope = read_scope(environ)
             wire = _wire_of(scope, environ)
             signed = verify(environ, scope, self._cloud.keys.find, bucket)
+            _check_region(scope)
             if bucket and scope.service != "s3":
                 raise AwsError("AccessDenied", f"Host '{environ['HTTP_HOST']}' is S3's, not {scope.service}'s.", 403)
             return self._serve(environ, signed, bucket, request_id)
@@ -149,11 +154,17 @@ class Gateway:
         handler = self._tables[service].get(operation.name)
         if handler is None:
             raise _unknown(service, operation.name, self._tables[service])
-        params = protocol.parse(operation, request, labels)
-        validation.check(operation, params)
+        try:
+            params = protocol.parse(operation, request, labels)
+            validation.check(operation, params)
+        except AwsError as error:
+            # The two runtimes have a name of their own for it.
+            if service == "sagemaker" or error.code != "ValidationException":
+                raise
+            raise AwsError("ValidationError", error.message, error.status) from error
         if where := next(_infinite(params, ""), None):
             raise AwsError(
-                "ValidationException",
+                "ValidationException" if service == "sagemaker" else "ValidationError",
                 f"1 validation error detected: Value at '{where}' failed to satisfy constraint: "
                 "Member must be a finite number",
             )
@@ -176,19 +187,22 @@ class Gateway:
     def _other(self, service: MotoService, scope: Scope, environ: WSGIEnvironment, wire: str) -> Response:
         # moto matches the path as it arrived, which WSGI servers decode.
         environ["RAW_URI"] = environ.get("REQUEST_URI", environ["PATH_INFO"])
+        environ[REGION] = scope.region
+        environ.pop(ACCOUNT_HEADER, None)
         if service.model == "s3":
             if environ["PATH_INFO"].startswith("/v20180820/"):
                 raise AwsError("UnknownServiceException", "The service 's3control' is not available here.", 501)
             environ["moto.preserved_header_names"] = preserved_names(environ)
-            read = environ["REQUEST_METHOD"] in ("GET", "HEAD")
-            name = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
-            return self._moto.call(service, environ, name, read=read)
+            name = find_operation_of_s3(environ)
+            if name in S3_ABSENT:
+                raise AwsError("NotImplemented", f"s3: {name} is not available in the local cloud.", 501)
+            return self._moto.call(service, environ, name, {})
         request = _request(environ)
         name, params = _checked(service, wire, request)
         environ.pop("HTTP_CONTENT_ENCODING", None)
         environ["wsgi.input"] = io.BytesIO(request.body)
         environ["CONTENT_LENGTH"] = str(len(request.body))
-        response = self._moto.call(service, environ, name, read=is_read(name))
+        response = self._moto.call(service, environ, name, params)
         if service.model == "events" and name == "PutEvents" and response.status == 200:
             self._publish(params, response, scope.region)
         return response
@@ -234,6 +248,14 @@ def _request(environ: WSGIEnvironment) -> Request:
     )
 
 
+def _check_region(scope: Scope) -> None:
+    if scope.region not in known_regions():
+        message = (
+            f"Credential should be scoped to a valid region: '{scope.region}' is not one of partition {PARTITION}."
+        )
+        raise Refused("scope", message)
+
+
 def _address_by_path(environ: WSGIEnvironment, bucket: str) -> None:
     """Move the bucket of a virtual-hosted request from its host to its path, where moto reads it."""
     environ["REQUEST_URI"] = f"/{bucket}{environ.get('REQUEST_URI') or environ['PATH_INFO']}"
@@ -260,6 +282,8 @@ def _wire_of(scope: Scope, environ: WSGIEnvironment) -> str:
 
 def _wire(service: MotoService, environ: WSGIEnvironment) -> str:
     """The protocol a client speaks: some services have two, told apart by the request."""
+    if service.model == "s3":
+        return "rest-xml"
     if environ.get("HTTP_X_AMZ_TARGET"):
         return "json"
     if environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
@@ -275,7 +299,11 @@ def _wire(service: MotoService, environ: WSGIEnvironment) -> str:
 
 
 def _checked(service: MotoService, wire: str, request: Request) -> tuple[str, dict[str, Any]]:
-    """The operation's name and its parameters, refused where botocore's model would not have them."""
+    """The operation's name and its parameters, refused where botocore's model would not have them.
+
+    Raises:
+        AwsError: They are refused, or hold a character that no answer in XML could give back.
+    """
     if wire == "query":
         operation, params = _query(service, request)
     else:
@@ -289,7 +317,23 @@ def _checked(service: MotoService, wire: str, request: Request) -> tuple[str, di
         validation.check(operation, params)
     except AwsError as error:
         raise AwsError(service.invalid, error.message, error.status) from error
+    if wire == "query" and (text := next(_unprintable(params), None)):
+        raise AwsError(service.invalid, f"{operation.name}: the value {text[:100]!r} has a character that XML has not.")
     return operation.name, params
+
+
+def _unprintable(value: Any) -> Iterator[str]:
+    """The texts with a character that is none in XML 1.0, the only ones that such services keep."""
+    if isinstance(value, str):
+        if protocol.NOT_XML.search(value):
+            yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _unprintable(key)
+            yield from _unprintable(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _unprintable(item)
 
 
 def _query(service: MotoService, request: Request) -> tuple[OperationModel, dict[str, Any]]:

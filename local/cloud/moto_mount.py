@@ -17,14 +17,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from local.cloud import buckets, callers, regex
+from local.cloud import buckets, callers, iam, moto_requests, regex
 from local.cloud.errors import AwsError
 from local.cloud.identity import ACCOUNT, PARTITION
 from local.cloud.keys import Key, KeyRing
 from local.cloud.protocol import Response
+from local.cloud.refusals import refusal
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication, WSGIEnvironment
+
+    from local.cloud.undo import Undo
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +69,8 @@ SERVICES: Mapping[str, MotoService] = {
     "sns": MotoService("sns", "sns", "InvalidParameter", ("sqs",)),
     "sqs": MotoService("sqs", "sqs", "InvalidParameterValue"),
     "ssm": MotoService("ssm", "ssm"),
-    "sts": MotoService("sts", "sts", "ValidationError"),
+    # The keys of sessions are kept by IAM.
+    "sts": MotoService("sts", "sts", "ValidationError", ("iam",)),
 }
 
 #: Operations that leave nothing behind start with one of these; all others make a snapshot due.
@@ -74,6 +78,10 @@ _READS = ("Get", "List", "Describe", "Head", "Filter", "Lookup", "Encrypt", "Dec
 
 #: How often a waiting ReceiveMessage looks again, in seconds.
 _POLL = 0.1
+_LONGEST_POLL = 20
+
+#: Operations that moto answers with what is not so: tokens that nobody gave out.
+_ABSENT = frozenset({("sts", "GetSessionToken"), ("sts", "GetFederationToken")})
 
 
 def is_read(operation: str) -> bool:
@@ -95,37 +103,70 @@ class MotoMount:
         self._stopping = stopping
         self._keys = keys
         keys.find_elsewhere = self.find_key
+        #: Puts back what a refused request has changed; None where nothing is kept.
+        self.undo: Undo | None = None
         self._apps: dict[str, WSGIApplication] = {}
 
-    def call(self, service: MotoService, environ: WSGIEnvironment, operation: str, *, read: bool) -> Response:
+    def call(
+        self, service: MotoService, environ: WSGIEnvironment, operation: str, params: Mapping[str, Any]
+    ) -> Response:
         """Let moto answer one request.
 
         Raises:
-            AwsError: When moto does not have the operation.
+            AwsError: When moto does not have the operation, or cannot do it with these parameters; nothing has changed.
         """
+        if (service.model, operation) in _ABSENT:
+            raise AwsError(
+                "UnknownOperationException", f"{service.model}: {operation} is not available in the local cloud.", 501
+            )
         if service.model == "sqs" and operation == "ReceiveMessage":
-            return self._receive(service, environ)
-        return self._call(service, environ, operation, read)
+            return self._receive(service, environ, params)
+        return self._call(service, environ, operation, params)
 
-    def _call(self, service: MotoService, environ: WSGIEnvironment, operation: str, read: bool) -> Response:
+    def _call(
+        self, service: MotoService, environ: WSGIEnvironment, operation: str, params: Mapping[str, Any]
+    ) -> Response:
+        with self.lock:
+            app = self._app(service)
+            if is_read(operation):
+                return self._answer(app, service, environ, operation, params)
+            self.changed.update({service.backend, *service.delivers})
+            before = self.undo.take(service.backend) if self.undo else None
+            try:
+                response = self._answer(app, service, environ, operation, params)
+            except AwsError:
+                if self.undo and before:
+                    self.undo.put_back(before)
+                raise
+            if response.status >= 400 and self.undo and before:
+                self.undo.put_back(before)
+            return response
+
+    def _answer(
+        self,
+        app: WSGIApplication,
+        service: MotoService,
+        environ: WSGIEnvironment,
+        operation: str,
+        params: Mapping[str, Any],
+    ) -> Response:
         started: list[tuple[str, list[tuple[str, str]]]] = []
 
         def start_response(status: str, headers: list[tuple[str, str]], _exc: object = None) -> Callable[[bytes], None]:
             started.append((status, headers))
             return lambda _data: None
 
-        with self.lock:
-            if not read:
-                self.changed.update({service.backend, *service.delivers})
-            try:
-                chunks = self._app(service)(environ, cast(Any, start_response))
-                body = b"".join(chunks)
-            except NotImplementedError as error:
-                raise AwsError(
-                    "UnknownOperationException",
-                    f"{service.model}: {operation} is not available in the local cloud ({error}).",
-                    501,
-                ) from error
+        try:
+            body = b"".join(app(environ, cast(Any, start_response)))
+        except NotImplementedError as error:
+            raise AwsError(
+                "UnknownOperationException",
+                f"{service.model}: {operation} is not available in the local cloud ({error}).",
+                501,
+            ) from error
+        except Exception as error:
+            log.warning("moto: %s %s", service.model, operation, exc_info=True)
+            raise refusal(service.model, service.invalid, operation, params, error) from error
         status, headers = started[-1]
         # The gateway names every request itself.
         kept = {name: value for name, value in headers if name.lower() != "x-amzn-requestid"}
@@ -137,11 +178,15 @@ class MotoMount:
             from moto.moto_server.werkzeug_app import create_backend_app
 
             app = cast("WSGIApplication", create_backend_app(cast(Any, service.backend)))
+            moto_requests.install()
             regex.bound_moto(service.backend)
             if service.backend == "s3":
                 buckets.install()
+                moto_requests.install_s3(app)
             elif service.backend == "sts":
                 callers.install(self._keys.find)
+            elif service.backend == "iam":
+                iam.install()
             self._apps[service.backend] = app
         return app
 
@@ -161,18 +206,22 @@ class MotoMount:
             expired = session.expiration < datetime.now(UTC).replace(tzinfo=session.expiration.tzinfo)
             return None if expired else Key(session.secret_access_key, session.arn, session.session_token)
 
-    def _receive(self, service: MotoService, environ: WSGIEnvironment) -> Response:
+    def _receive(self, service: MotoService, environ: WSGIEnvironment, params: Mapping[str, Any]) -> Response:
         """ReceiveMessage, which may wait up to 20 s: waits here, so that moto's lock is free meanwhile."""
         body = environ["wsgi.input"].read()
-        wait = 0.0
+        wait = float(params.get("WaitTimeSeconds") or 0)
+        if not 0 <= wait <= _LONGEST_POLL:
+            raise AwsError(
+                service.invalid,
+                f"Value {wait:g} for parameter WaitTimeSeconds is invalid. Reason: Must be >= 0 and <= "
+                f"{_LONGEST_POLL}, if provided.",
+            )
         if environ.get("HTTP_X_AMZ_TARGET"):
-            params = json.loads(body)
-            wait = float(params.get("WaitTimeSeconds", 0))
             body = json.dumps({**params, "WaitTimeSeconds": 0}).encode()
         deadline = time.monotonic() + wait
         while True:
             once = {**environ, "wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
-            response = self._call(service, once, "ReceiveMessage", False)
+            response = self._call(service, once, "ReceiveMessage", params)
             empty = response.status == 200 and b'"Messages"' not in cast(bytes, response.body)
             if not empty or time.monotonic() + _POLL > deadline or self._stopping.wait(_POLL):
                 return response

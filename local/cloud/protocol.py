@@ -82,6 +82,9 @@ def protocol_of(service: str) -> str:
     return str(service_model(service).resolved_protocol)
 
 
+#: What is no character in XML 1.0.
+NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
 #: Services whose name in a signature is not botocore's.
 _SIGNING_NAMES = {"elasticloadbalancing": "elbv2", "email": "ses", "execute-api": "apigateway", "es": "opensearch"}
 
@@ -434,7 +437,8 @@ def serialise_error(protocol: str, error: AwsError, request_id: str) -> Response
         return Response(error.status, headers, json.dumps(body).encode())
     from xml.sax.saxutils import escape
 
-    inner = f"<Code>{escape(error.code)}</Code><Message>{escape(error.message)}</Message>"
+    message = NOT_XML.sub("\N{REPLACEMENT CHARACTER}", error.message)
+    inner = f"<Code>{escape(error.code)}</Code><Message>{escape(message)}</Message>"
     if protocol == "ec2":
         text = f"<Response><Errors><Error>{inner}</Error></Errors><RequestID>{request_id}</RequestID></Response>"
     elif protocol == "rest-xml":

@@ -87,6 +87,7 @@ class Refused(AwsError):
         "wrong": ("SignatureDoesNotMatch", "SignatureDoesNotMatch", "InvalidSignatureException"),
         "late": ("RequestTimeTooSkewed", "SignatureDoesNotMatch", "InvalidSignatureException"),
         "expired": ("AccessDenied", "SignatureDoesNotMatch", "InvalidSignatureException"),
+        "scope": ("AuthorizationHeaderMalformed", "SignatureDoesNotMatch", "InvalidSignatureException"),
         "token": ("InvalidToken", "InvalidClientTokenId", "UnrecognizedClientException"),
     }
 

@@ -23,7 +23,9 @@ from pathlib import Path
 from types import FunctionType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from local.cloud.iam import kept_policies
 from local.cloud.moto_mount import SERVICES, MotoMount
+from local.cloud.undo import Undo
 
 if TYPE_CHECKING:
     from _typeshed import SupportsRead
@@ -138,6 +140,7 @@ class Snapshots:
         self._bodies = Bodies(state / "objects")
         self._failed: set[str] = set()
         self._saving = threading.Lock()
+        mount.undo = Undo(self._bodies)
 
     def load(self) -> None:
         """Put back what the last daemon left; call it once, before moto answers anything."""
@@ -274,7 +277,11 @@ class _Pickler(pickle.Pickler):
         }
 
     def persistent_id(self, obj: Any) -> Any:
-        return obj.digest or "" if type(obj) is Body else None
+        if type(obj) is Body:
+            return obj.digest or ""
+        if type(obj).__name__ == "AWSManagedPolicy":
+            return ("policy", obj.arn, obj.attachment_count)
+        return None
 
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
@@ -285,6 +292,10 @@ class _Pickler(pickle.Pickler):
             # moto's mappings override the very methods through which pickle reads and fills a mapping.
             state = (list(dict.items(obj)), vars(obj), getattr(obj, "default_factory", None))
             return kind.__new__, (kind,), state, None, None, _fill
+        if kind.__module__ == "moto.iam.models" and kind.__name__ == "IAMBackend":
+            # AWS's policies are AWS's; what is attached of them is kept by its name.
+            kept = {**vars(obj), "aws_managed_policies": [], "managed_policies": kept_policies(obj)}
+            return copyreg.__newobj__, (kind,), kept, None, None, _set_state  # type: ignore[attr-defined]
         if kind is FunctionType and "<locals>" in obj.__qualname__ and not obj.__closure__:
             # The factory of a defaultdict: by its code, which the header's version of Python makes safe.
             return _function, (obj.__module__, obj.__name__, marshal.dumps(obj.__code__))
@@ -293,12 +304,29 @@ class _Pickler(pickle.Pickler):
         return NotImplemented
 
 
+def dump(what: Any, file: io.BytesIO) -> None:
+    """Pickle something that moto holds, as snapshots do."""
+    _Pickler(file).dump(what)
+
+
+def unpickle(data: bytes, bodies: Bodies) -> Any:
+    """Return what :func:`dump` has written."""
+    return _Unpickler(io.BytesIO(data), bodies).load()
+
+
 class _Unpickler(pickle.Unpickler):
     def __init__(self, file: SupportsRead[bytes], bodies: Bodies) -> None:
         super().__init__(file)  # type: ignore[arg-type]
         self._bodies = bodies
 
-    def persistent_load(self, pid: Any) -> Body:
+    def persistent_load(self, pid: Any) -> Any:
+        if isinstance(pid, tuple):
+            from local.cloud.iam import managed_policies
+
+            _, arn, attachments = pid
+            policy = managed_policies()[arn]
+            policy.attachment_count = attachments
+            return policy
         return self._bodies.restore(pid) if pid else Body(self._bodies)
 
 

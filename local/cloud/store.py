@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS documents (
     body TEXT NOT NULL,
     PRIMARY KEY (kind, region, name)
 );
+CREATE INDEX IF NOT EXISTS documents_in_any_case ON documents (kind, region, name COLLATE NOCASE);
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
 
@@ -80,6 +81,19 @@ class Store:
                 "SELECT body FROM documents WHERE kind = ? AND region = ? AND name = ?", (kind, region, name)
             ).fetchone()
         return None if row is None else json.loads(row[0])
+
+    def spelling(self, kind: str, region: str, name: str) -> str | None:
+        """Return the name under which a document is kept whose name is this one in any case, or None.
+
+        Earlier versions kept documents whose names differ in case alone: the exact one goes first, then the oldest.
+        """
+        with self._lock:
+            row = self._db.execute(
+                "SELECT name FROM documents WHERE kind = ? AND region = ? AND name = ? COLLATE NOCASE"
+                " ORDER BY name = ? DESC, sequence LIMIT 1",
+                (kind, region, name, name),
+            ).fetchone()
+        return None if row is None else str(row[0])
 
     def put(self, kind: str, region: str, name: str, document: Document) -> None:
         """Write the document whole, new or not; its place in creation order is kept."""

@@ -7,6 +7,7 @@ constraint: Member must satisfy regular expression pattern: …``.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -18,6 +19,7 @@ from typing import Any
 from botocore.model import OperationModel
 
 from local.cloud.errors import AwsError
+from local.cloud.regex import RegexError, compile_regex
 
 #: Java's named classes, as sets of Unicode general categories (first letters or whole names).
 _CATEGORIES = {
@@ -67,7 +69,8 @@ def _member(shape: Any, value: Any, where: str) -> Iterator[str]:
     if kind == "structure":
         yield from _structure(shape, value, where)
         return
-    yield from _size(shape, value, where)
+    broken = list(_size(shape, value, where))
+    yield from broken
     if kind == "list":
         for index, item in enumerate(value, 1):
             yield from _member(shape.member, item, f"{where}.{index}.member")
@@ -80,7 +83,8 @@ def _member(shape: Any, value: Any, where: str) -> Iterator[str]:
         if enum and value not in enum:
             yield _broken(shape, value, where, f"Member must satisfy enum value set: [{', '.join(enum)}]")
         pattern = shape.metadata.get("pattern")
-        if pattern and not matches(pattern, value):
+        # Not of a text that is too long as it is: a pattern may take a while.
+        if pattern and not broken and not matches(pattern, value):
             yield _broken(shape, value, where, f"Member must satisfy regular expression pattern: {pattern}")
 
 
@@ -118,14 +122,21 @@ def matches(pattern: str, value: str) -> bool:
 
 
 @cache
-def compile_pattern(pattern: str, ascii_only: bool = False) -> re.Pattern[str] | None:
+def compile_pattern(pattern: str, ascii_only: bool = False) -> Any:
     """Python's form of a Java pattern, or None where there is none; such a pattern is not enforced.
 
     Args:
         ascii_only: Expand Unicode classes for ASCII values alone, which costs nothing.
     """
     try:
-        return re.compile(_translate(pattern, ascii_only), re.ASCII)
+        python = _translate(pattern, ascii_only)
+    except re.error:
+        return None
+    # In linear time where it can be: a few patterns look ahead, and a few that are made of ranges are too large.
+    with contextlib.suppress(RegexError):
+        return compile_regex(python.replace(r"\Z", r"\z"))
+    try:
+        return re.compile(python, re.ASCII)
     except re.error:
         return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import select
 import shutil
 import signal
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 #: Where SageMaker mounts everything in a real container.
 MOUNT = "/opt/ml"
+_MOUNTED = re.compile(r"(?:(?<=file://)|(?<![\w./~})-]))/opt/ml(?![\w.-])")
 
 
 class ContainerError(RuntimeError):
@@ -73,7 +75,7 @@ class Container:
 
         Args:
             image: The unpacked image; its ``bin/`` comes first on the PATH.
-            command: Executable and arguments; what starts with ``/opt/ml`` is moved to ``root``.
+            command: Executable and arguments; each ``/opt/ml`` in them is moved to ``root``.
             root: The folder that stands for ``/opt/ml``; must exist.
             environment: The container's own variables; values are moved like the command.
             region: The region of the container and of its logs.
@@ -84,14 +86,14 @@ class Container:
             ContainerError: When the executable is not there or cannot be run.
         """
         path = os.pathsep.join([str(image / "bin"), str(Path(sys.executable).parent), "/usr/bin", "/bin"])
-        executable = shutil.which(command[0] if "/" not in command[0] else _moved(command[0], root), path=path)
+        executable = shutil.which(command[0] if "/" not in command[0] else moved(command[0], root), path=path)
         if executable is None:
             have = ", ".join(sorted(file.name for file in (image / "bin").iterdir())) or "nothing"
             raise ContainerError(f"executable {command[0]!r} is not in image {image.name}, which has: {have}")
         credentials = None if isolated else cloud.keys.issue(log_stream.replace("/", "-"))
         try:
             process = subprocess.Popen(
-                [executable, *(_moved(item, root) for item in command[1:])],
+                [executable, *(moved(item, root) for item in command[1:])],
                 cwd=root,
                 env={
                     "PATH": path,
@@ -99,8 +101,11 @@ class Container:
                     "LANG": "C.UTF-8",
                     # Lines reach the logs when they are printed, not when a buffer is full.
                     "PYTHONUNBUFFERED": "1",
+                    # What a job installs is its own: the Python that it shares with the cloud stays as it is.
+                    "PIP_TARGET": str(root / "packages"),
+                    "PYTHONPATH": str(root / "packages"),
                     **({} if credentials is None else _access(cloud, region, credentials)),
-                    **{name: _moved(value, root) for name, value in environment.items()},
+                    **{name: moved(value, root) for name, value in environment.items()},
                     "SAGEMAKER_BASE_DIR": str(root),
                 },
                 stdin=subprocess.DEVNULL,
@@ -184,9 +189,12 @@ def _revoke(cloud: Cloud, credentials: Credentials | None) -> None:
         cloud.keys.revoke(credentials)
 
 
-def _moved(value: str, root: Path) -> str:
-    """``value`` with a leading ``/opt/ml`` replaced by the folder that stands for it."""
-    return f"{root}{value[len(MOUNT) :]}" if value == MOUNT or value.startswith(MOUNT + "/") else value
+def moved(value: str, root: Path) -> str:
+    """Return ``value`` with every ``/opt/ml`` in it replaced by the folder that stands for it.
+
+    It is a path of its own: not the end of another one, such as ``s3://bucket/opt/ml``, nor the start of ``/opt/mlx``.
+    """
+    return _MOUNTED.sub(lambda _: str(root), value)
 
 
 def _lines(output: IO[bytes], stream: LogStream) -> Iterator[str]:

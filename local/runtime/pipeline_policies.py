@@ -23,8 +23,10 @@ _KEYS = {
     ),
 }  # fmt: skip
 
+#: ISO 8601, and what the developer guide shows: without its P, and in small letters.
 _DURATION = re.compile(
-    r"P(?=.)(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?=.)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?"
+    r"P?(?=.)(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?=.)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?",
+    re.IGNORECASE,
 )
 _UNITS = (365 * 86400, 30 * 86400, 7 * 86400, 86400, 3600, 60, 1)
 
@@ -37,7 +39,7 @@ def seconds(duration: Any) -> float:
     """
     match = _DURATION.fullmatch(duration) if isinstance(duration, str) else None
     if match is None:
-        raise ValueError(f"{duration!r} is not an ISO 8601 duration such as P30D or PT12H")
+        raise ValueError(f"{duration!r} is not a duration such as P30D, PT12H or 30d")
     return sum(float(count) * unit for count, unit in zip(match.groups(), _UNITS, strict=True) if count)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from local.runtime import transfer
 from local.runtime.container import MOUNT
+from local.runtime.continuous import Continuous, Place
 from local.runtime.jobs import Ended, JobError, JobRun, Outcome
 
 #: Seconds a job may run when the request does not say.
@@ -40,7 +41,9 @@ class ProcessingRun(JobRun):
             return Outcome("Stopped", "Stopped")
         application = self.document["AppSpecification"]
         arguments = application.get("ContainerArguments", [])
-        continuous = _Continuous(self) if self._outputs("Continuous") else None
+        key = self.document.get("ProcessingOutputConfig", {}).get("KmsKeyId")
+        places = [Place(self.folders(output), output["S3Uri"], key) for output in self._outputs("Continuous")]
+        continuous = Continuous(self.s3, places)
         ended = self.execute(
             [*application.get("ContainerEntrypoint", [] if arguments else ["process"]), *arguments],
             self.document.get("Environment", {}),
@@ -48,12 +51,11 @@ class ProcessingRun(JobRun):
             isolated=self.document.get("NetworkConfig", {}).get("EnableNetworkIsolation", False),
             meanwhile=continuous.upload if continuous else None,
         )
-        if continuous:
-            continuous.upload()
+        continuous.upload()
         outcome = self._outcome(ended)
         if outcome.status == "Completed":
             for output in self._outputs("EndOfJob"):
-                self.put(output, transfer.tree(*self.folders(output)))
+                transfer.upload(self.s3, transfer.tree(*self.folders(output)), output["S3Uri"], key)
         return outcome
 
     def _outcome(self, ended: Ended) -> Outcome:
@@ -128,38 +130,6 @@ class ProcessingRun(JobRun):
     def folders(self, output: dict[str, Any]) -> list[Path]:
         """An output's folder on each host."""
         return [local(self.root(host), output) for host in self.hosts]
-
-    def put(self, output: dict[str, Any], files: dict[str, Path], *, may_vanish: bool = False) -> None:
-        """Upload files of an output."""
-        key = self.document.get("ProcessingOutputConfig", {}).get("KmsKeyId")
-        transfer.upload(self.s3, files, output["S3Uri"], key, may_vanish=may_vanish)
-
-    def continuous(self) -> list[dict[str, Any]]:
-        """The outputs that are uploaded while the job runs."""
-        return self._outputs("Continuous")
-
-
-class _Continuous:
-    """Uploads what is new or changed since the last look."""
-
-    def __init__(self, run: ProcessingRun) -> None:
-        self._run = run
-        self._seen: dict[Path, tuple[int, int]] = {}
-
-    def upload(self) -> None:
-        for output in self._run.continuous():
-            fresh = {}
-            for name, path in transfer.tree(*self._run.folders(output)).items():
-                try:
-                    about = path.stat()
-                except FileNotFoundError:
-                    # The job removed it since the listing.
-                    continue
-                mark = (about.st_mtime_ns, about.st_size)
-                if self._seen.get(path) != mark:
-                    self._seen[path] = mark
-                    fresh[name] = path
-            self._run.put(output, fresh, may_vanish=True)
 
 
 def local(root: Path, place: dict[str, Any]) -> Path:

@@ -8,6 +8,8 @@ import logging
 import signal
 import threading
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -15,6 +17,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local.cloud.regex import compile_regex
 from local.cloud.store import Document
 from local.runtime import transfer
+from local.runtime.container import MOUNT, moved
+from local.runtime.continuous import Continuous, Place
 from local.runtime.jobs import Ended, JobRun, Outcome, transition
 
 if TYPE_CHECKING:
@@ -29,6 +33,12 @@ _GROUP = "homogeneousCluster"
 
 #: How much of the failure file goes into FailureReason.
 _FAILURE = 1024
+
+#: Where a job leaves its checkpoints and TensorBoard's events when the request does not say.
+_CHECKPOINTS, _TENSORBOARD = f"{MOUNT}/checkpoints", f"{MOUNT}/output/tensorboard"
+
+#: The channel of the scripts by which the SageMaker SDK starts a user's code; they spell out where they are.
+_DRIVERS = "sm_drivers"
 
 #: Data points of one PutMetricData.
 _BATCH = 500
@@ -60,6 +70,7 @@ class TrainingRun(JobRun):
             return Outcome("Stopped", "Stopped")
         self._enter("Training", "Training image download completed. Training in progress.")
         arguments = algorithm.get("ContainerArguments", [])
+        kept = Continuous(self.s3, self._places())
         ended = self.execute(
             [*algorithm.get("ContainerEntrypoint", [] if arguments else ["train"]), *arguments],
             {
@@ -70,7 +81,9 @@ class TrainingRun(JobRun):
             image=algorithm["TrainingImage"],
             isolated=self.document["EnableNetworkIsolation"],
             on_line=metrics.read if metrics.definitions else None,
+            meanwhile=kept.upload if kept else None,
         )
+        kept.upload()
         metrics.publish()
         self._enter("Uploading", "Uploading generated training model")
         members = self._upload()
@@ -115,7 +128,30 @@ class TrainingRun(JobRun):
             items = transfer.find(self.s3, source["S3Uri"], source["S3DataType"])
             if source.get("S3DataDistributionType") == "ShardedByS3Key":
                 items = transfer.shard(items, number, self.instances)
-            transfer.download(self.s3, items, root / "input" / "data" / channel["ChannelName"])
+            folder = root / "input" / "data" / channel["ChannelName"]
+            transfer.download(self.s3, items, folder)
+            if channel["ChannelName"] == _DRIVERS:
+                _move_paths(folder, root)
+        if checkpoints := self.document.get("CheckpointConfig"):
+            # Those of an earlier run of the job, if there are any.
+            items = transfer.list_objects(self.s3, checkpoints["S3Uri"])
+            transfer.download(self.s3, items, self._local(root, checkpoints, _CHECKPOINTS))
+
+    def _places(self) -> list[Place]:
+        """The folders that follow the job to S3 while it runs."""
+        document, roots = self.document, [self.root(host) for host in self.hosts]
+        places = []
+        if given := document.get("CheckpointConfig"):
+            folders = [self._local(root, given, _CHECKPOINTS) for root in roots]
+            places.append(Place(folders, given["S3Uri"]))
+        if given := document.get("TensorBoardOutputConfig"):
+            folders = [self._local(root, given, _TENSORBOARD) for root in roots]
+            places.append(Place(folders, given["S3OutputPath"]))
+        return places
+
+    @staticmethod
+    def _local(root: Path, given: Mapping[str, str], default: str) -> Path:
+        return root / given.get("LocalPath", default).removeprefix(MOUNT).lstrip("/")
 
     def _configuration(self, host: str) -> dict[str, Any]:
         instance = self.document["ResourceConfig"]["InstanceType"]
@@ -168,6 +204,13 @@ class TrainingRun(JobRun):
         transfer.archive(files, target)
         transfer.upload(self.s3, {name: target}, url, key)
         target.unlink()
+
+
+def _move_paths(folder: Path, root: Path) -> None:
+    """Make scripts find the folder that stands for ``/opt/ml``, by its path in their text."""
+    for path in folder.rglob("*"):
+        if path.suffix in (".py", ".sh", ".json") and path.is_file():
+            path.write_text(moved(path.read_text(encoding="utf-8"), root), encoding="utf-8")
 
 
 class Metrics:

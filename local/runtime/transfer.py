@@ -63,16 +63,26 @@ def find(s3: Any, url: str, data_type: str = "S3Prefix") -> list[Item]:
     Raises:
         TransferError: When there are none, or they cannot be listed.
     """
-    bucket, prefix = split(url)
-    try:
-        items = _manifest(s3, bucket, prefix) if data_type == "ManifestFile" else _prefix(s3, bucket, prefix)
-    except (ClientError, BotoCoreError) as error:
-        raise TransferError(f'Data download failed: S3 URL "{url}": {error}') from error
+    items = list_objects(s3, url, data_type)
     if not items:
         raise TransferError(
             f'Data download failed: No S3 objects found under S3 URL "{url}" given in input data source. '
             "Please ensure that the bucket exists and that objects exist under that S3 prefix."
         )
+    return items
+
+
+def list_objects(s3: Any, url: str, data_type: str = "S3Prefix") -> list[Item]:
+    """The objects of a data source, by key; none where there are none.
+
+    Raises:
+        TransferError: When they cannot be listed.
+    """
+    bucket, prefix = split(url)
+    try:
+        items = _manifest(s3, bucket, prefix) if data_type == "ManifestFile" else _prefix(s3, bucket, prefix)
+    except (ClientError, BotoCoreError) as error:
+        raise TransferError(f'Data download failed: S3 URL "{url}": {error}') from error
     return sorted(items, key=lambda item: item.url)
 
 

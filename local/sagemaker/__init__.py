@@ -8,6 +8,7 @@ from functools import cache
 from types import ModuleType
 
 from local.cloud.context import Cloud, Handler
+from local.sagemaker import names
 
 log = logging.getLogger(__name__)
 
@@ -36,19 +37,20 @@ def operations() -> dict[str, dict[str, Handler]]:
         ValueError: When two modules claim one operation.
     """
     tables: dict[str, dict[str, Handler]] = {}
-    for service, names in _MODULES.items():
+    for service, modules in _MODULES.items():
         table = tables.setdefault(service, {})
-        for module in filter(None, map(_load, names)):
+        for module in filter(None, map(_load, modules)):
             if twice := table.keys() & module.OPERATIONS.keys():
                 raise ValueError(f"{module.__name__} claims {', '.join(sorted(twice))}, which another module answers")
             table |= module.OPERATIONS
+    tables["sagemaker"] = {name: names.resolving(handler) for name, handler in tables["sagemaker"].items()}
     return tables
 
 
 def recover_all(cloud: Cloud) -> None:
     """Make the work that a stop interrupted converge: each module its own, in the order of the tables."""
-    for names in _MODULES.values():
-        for module in filter(None, map(_load, names)):
+    for modules in _MODULES.values():
+        for module in filter(None, map(_load, modules)):
             recover = getattr(module, "recover", None)
             if recover is None:
                 continue

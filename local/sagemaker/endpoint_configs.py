@@ -14,18 +14,13 @@ from local.cloud.errors import validation_error
 from local.cloud.store import Document, public
 from local.runtime.fleet import STARTUP_TIMEOUT, Plan
 from local.sagemaker import paging, tags
-from local.sagemaker.models import refuse_others, require_model
-
-_REQUEST = {"EndpointConfigName", "ProductionVariants", "DataCaptureConfig", "Tags", "KmsKeyId"}
-_VARIANT = {
-    "VariantName", "ModelName", "InitialInstanceCount", "InstanceType", "InitialVariantWeight", "VolumeSizeInGB",
-    "ModelDataDownloadTimeoutInSeconds", "ContainerStartupHealthCheckTimeoutInSeconds", "RoutingConfig",
-}  # fmt: skip
+from local.sagemaker.members import check_members
+from local.sagemaker.models import require_model
 
 
 def create_endpoint_config(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """``CreateEndpointConfig``: every model must be there."""
-    refuse_others(params, _REQUEST, "CreateEndpointConfig")
+    check_members("CreateEndpointConfig", params)
     name = params["EndpointConfigName"]
     arn = _arn(call, name)
     variants = [_variant(call, variant) for variant in params["ProductionVariants"]]
@@ -50,8 +45,6 @@ def create_endpoint_config(call: Call, params: dict[str, Any]) -> dict[str, Any]
 
 def _variant(call: Call, variant: dict[str, Any]) -> dict[str, Any]:
     where = f"production variant {variant['VariantName']}"
-    refuse_others(variant, _VARIANT, where)
-    refuse_others(variant.get("RoutingConfig", {}), {"RoutingStrategy"}, f"RoutingConfig of {where}")
     for member in ("ModelName", "InitialInstanceCount", "InstanceType"):
         if member not in variant:
             raise validation_error(f"{member} is required for {where}.")

@@ -12,7 +12,7 @@ from local.runtime.fleet import Plan
 from local.runtime.hosting import HostedEndpoint, Hosting, recover
 from local.sagemaker import endpoint_configs, paging, tags
 from local.sagemaker.deployment_rules import check_deployment
-from local.sagemaker.models import refuse_others
+from local.sagemaker.members import refuse_others
 
 #: Statuses in which an endpoint can be changed.
 _SETTLED = {"InService", "UpdateRollbackFailed", "OutOfService"}

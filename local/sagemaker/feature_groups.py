@@ -20,7 +20,8 @@ from local.cloud.errors import in_use, not_found, validation_error
 from local.cloud.identity import ACCOUNT
 from local.cloud.store import Document, public
 from local.runtime import offline_store, record_store
-from local.sagemaker import paging, tags
+from local.sagemaker import names, paging, tags
+from local.sagemaker.roles import require_account
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ def create_feature_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     name = params["FeatureGroupName"]
     _check_features(params)
     _check_stores(params)
+    if role := params.get("RoleArn"):
+        require_account(role)
     now = time.time()
     arn = call.arn(f"feature-group/{name.lower()}")
     document = {
@@ -263,7 +266,7 @@ def delete_feature_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
             )
         group["FeatureGroupStatus"] = "Deleting"
         call.store.put(KIND, call.region, group["FeatureGroupName"], group)
-    call.cloud.part(record_store.RecordStore).clear(group["FeatureGroupArn"])
+    _clear(call.cloud, call.region, group)
     call.cloud.spawn("delete group", _finish_deletion, call.cloud, call.region, group["FeatureGroupName"])
     return {}
 
@@ -274,11 +277,18 @@ def _finish_deletion(cloud: Cloud, region: str, name: str) -> None:
         return
     # Rows that are still buffered belong to S3, where they outlive the group.
     cloud.part(offline_store.OfflineStore).flush()
-    cloud.part(record_store.RecordStore).clear(group["FeatureGroupArn"])
+    _clear(cloud, region, group)
     with cloud.store.transaction():
         cloud.store.delete(KIND, region, name)
         cloud.store.delete("tags", region, group["FeatureGroupArn"])
         _announce(cloud, region, group)
+
+
+def _clear(cloud: Cloud, region: str, group: Document) -> None:
+    """Remove the records of a group, unless a group of an earlier version, another in case alone, has them too."""
+    arn = group["FeatureGroupArn"]
+    if sum(each["FeatureGroupArn"] == arn for each in cloud.store.list(KIND, region)) < 2:
+        cloud.part(record_store.RecordStore).clear(arn)
 
 
 def list_feature_groups(call: Call, params: dict[str, Any]) -> dict[str, Any]:
@@ -319,12 +329,14 @@ def missing(name: str) -> str:
 
 
 def _find(call: Call, name: str) -> Document | None:
-    if name.startswith("arn:"):
-        region, short = name.split(":")[3], name.rpartition("/")[2]
+    if name[:4].lower() == "arn:":
+        region, prefix = name.split(":")[3], call.arn(f"{KIND}/")
         if region != call.region:
             raise validation_error(f"{name} is in {region}, but the request is for {call.region}.")
-        name = short
-    return call.store.get(KIND, call.region, name)
+        if not name.lower().startswith(prefix):
+            return None
+        name = name[len(prefix) :]
+    return call.store.get(KIND, call.region, names.own_spelling(call, KIND, name))
 
 
 def _changed(cloud: Cloud, region: str, name: str, change: Callable[[Document], None]) -> None:

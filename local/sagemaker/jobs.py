@@ -1,7 +1,7 @@
 """Training and processing jobs: Create, Describe, Stop, Delete, List.
 
-Refused by name: Pipe mode, file systems, warm pools, instance groups, checkpoints, debugger, profiler, retries, and
-inputs and outputs that are not in S3.
+Refused by name: Pipe mode, file systems, instance groups, rules of debugger and profiler, and inputs and outputs that
+are not in S3; see :mod:`local.sagemaker.members`.
 """
 
 from __future__ import annotations
@@ -19,27 +19,10 @@ from local.cloud.store import Document, public
 from local.runtime import jobs, processing_job, training_job
 from local.runtime.jobs import ENDED, JobRun, Jobs
 from local.sagemaker import paging, tags
-from local.sagemaker.models import refuse_others
+from local.sagemaker.members import check_members, refuse_others
+from local.sagemaker.roles import require_role
 
 _RUNS: dict[str, type[JobRun]] = {"Training": training_job.TrainingRun, "Processing": processing_job.ProcessingRun}
-
-_TRAINING = {
-    "TrainingJobName", "HyperParameters", "AlgorithmSpecification", "RoleArn", "InputDataConfig", "OutputDataConfig",
-    "ResourceConfig", "VpcConfig", "StoppingCondition", "Tags", "EnableNetworkIsolation", "EnableManagedSpotTraining",
-    "EnableInterContainerTrafficEncryption", "Environment",
-}  # fmt: skip
-_ALGORITHM = {
-    "TrainingImage", "TrainingInputMode", "MetricDefinitions", "ContainerEntrypoint", "ContainerArguments",
-    "EnableSageMakerMetricsTimeSeries",
-}  # fmt: skip
-_CHANNEL = {"ChannelName", "DataSource", "ContentType", "CompressionType", "RecordWrapperType", "InputMode"}
-_SOURCE = {"S3DataType", "S3Uri", "S3DataDistributionType"}
-_PROCESSING = {
-    "ProcessingJobName", "ProcessingInputs", "ProcessingOutputConfig", "ProcessingResources", "StoppingCondition",
-    "AppSpecification", "Environment", "NetworkConfig", "RoleArn", "Tags",
-}  # fmt: skip
-_CLUSTER = {"InstanceCount", "InstanceType", "VolumeSizeInGB", "VolumeKmsKeyId"}
-_INPUT = {"S3Uri", "LocalPath", "S3DataType", "S3InputMode", "S3DataDistributionType", "S3CompressionType"}
 
 
 # -- training --------------------------------------------------------------------------------------------------------
@@ -59,19 +42,19 @@ def create_training_job(call: Call, params: dict[str, Any]) -> dict[str, Any]:
             **params.get("StoppingCondition", {}),
         },
         "TrainingJobStatus": "InProgress",
-        "ModelArtifacts": {},
+        # There without a key, too: the SageMaker SDK reads it so.
+        "OutputDataConfig": {"KmsKeyId": "", **params["OutputDataConfig"]},
     }
     jobs.transition(document, "Starting", "Starting the training job")
     return _create(call, "Training", document, params, now)
 
 
 def _check_training(call: Call, params: dict[str, Any]) -> None:
-    refuse_others(params, _TRAINING, "CreateTrainingJob")
+    check_members("CreateTrainingJob", params)
     for member in ("AlgorithmSpecification", "ResourceConfig"):
         if member not in params:
             raise validation_error(f"{member} is required for CreateTrainingJob in the local cloud.")
     algorithm = params["AlgorithmSpecification"]
-    refuse_others(algorithm, _ALGORITHM, "AlgorithmSpecification")
     if "TrainingImage" not in algorithm:
         raise validation_error("TrainingImage is required for AlgorithmSpecification.")
     call.cloud.images.resolve(algorithm["TrainingImage"])
@@ -79,27 +62,19 @@ def _check_training(call: Call, params: dict[str, Any]) -> None:
     for metric in algorithm.get("MetricDefinitions", []):
         _check_regex(metric)
     resources = params["ResourceConfig"]
-    refuse_others(resources, _CLUSTER, "ResourceConfig")
     _check_instances(resources, "ResourceConfig")
-    refuse_others(
-        params.get("StoppingCondition", {}), {"MaxRuntimeInSeconds", "MaxWaitTimeInSeconds"}, "StoppingCondition"
-    )
     _check_spot(params)
     _check_s3(params["OutputDataConfig"]["S3OutputPath"], "S3OutputPath of OutputDataConfig")
+    require_role(call, params["RoleArn"])
     names = [channel["ChannelName"] for channel in params.get("InputDataConfig", [])]
     _refuse_repeated(names, "ChannelName", "InputDataConfig")
     for channel in params.get("InputDataConfig", []):
         where = f"channel {channel['ChannelName']}"
-        refuse_others(channel, _CHANNEL, where)
-        refuse_others(channel["DataSource"], {"S3DataSource"}, f"DataSource of {where}")
         source = channel["DataSource"].get("S3DataSource")
         if source is None:
             raise validation_error(f"S3DataSource is required for DataSource of {where}.")
-        refuse_others(source, _SOURCE, f"S3DataSource of {where}")
         _refuse_pipe(channel.get("InputMode", "File"), f"InputMode of {where}")
         _check_source(source, where)
-        for member in ("CompressionType", "RecordWrapperType"):
-            _refuse_value(channel.get(member, "None"), {"None"}, f"{member} of {where}")
 
 
 def _check_regex(metric: Mapping[str, str]) -> None:
@@ -141,37 +116,28 @@ def create_processing_job(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_processing(call: Call, params: dict[str, Any]) -> None:
-    refuse_others(params, _PROCESSING, "CreateProcessingJob")
+    check_members("CreateProcessingJob", params)
     call.cloud.images.resolve(params["AppSpecification"]["ImageUri"])
     cluster = params["ProcessingResources"]["ClusterConfig"]
-    refuse_others(cluster, _CLUSTER, "ClusterConfig")
     _check_instances(cluster, "ClusterConfig")
     inputs = params.get("ProcessingInputs", [])
     _refuse_repeated([given["InputName"] for given in inputs], "InputName", "ProcessingInputs")
     for given in inputs:
         where = f"input {given['InputName']}"
-        refuse_others(_set(given), {"InputName", "S3Input"}, where)
         if "S3Input" not in given:
             raise validation_error(f"S3Input is required for {where}.")
-        refuse_others(given["S3Input"], _INPUT, f"S3Input of {where}")
         _refuse_pipe(given["S3Input"].get("S3InputMode", "File"), f"S3InputMode of {where}")
-        _refuse_value(given["S3Input"].get("S3CompressionType", "None"), {"None"}, f"S3CompressionType of {where}")
         _check_source(given["S3Input"], where)
         _check_local_path(given["S3Input"], where)
+    require_role(call, params["RoleArn"])
     outputs = params.get("ProcessingOutputConfig", {}).get("Outputs", [])
     _refuse_repeated([output["OutputName"] for output in outputs], "OutputName", "ProcessingOutputConfig")
     for output in outputs:
         where = f"output {output['OutputName']}"
-        refuse_others(_set(output), {"OutputName", "S3Output"}, where)
         if "S3Output" not in output:
             raise validation_error(f"S3Output is required for {where}.")
         _check_s3(output["S3Output"]["S3Uri"], f"S3Uri of {where}")
         _check_local_path(output["S3Output"], where)
-
-
-def _set(members: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what says false, such as ``AppManaged``."""
-    return {key: value for key, value in members.items() if value is not False}
 
 
 def _check_local_path(place: Mapping[str, Any], where: str) -> None:
@@ -285,7 +251,12 @@ def _list(call: Call, params: dict[str, Any], label: str, members: tuple[str, ..
 
 def describe_training_job(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """``DescribeTrainingJob``."""
-    return public(_require(call, "Training", params["TrainingJobName"]))
+    document = public(_require(call, "Training", params["TrainingJobName"]))
+    # Earlier versions kept it empty until it was known; a client takes it for whole.
+    if not document.get("ModelArtifacts"):
+        document.pop("ModelArtifacts", None)
+    document["OutputDataConfig"].setdefault("KmsKeyId", "")
+    return document
 
 
 def stop_training_job(call: Call, params: dict[str, Any]) -> dict[str, Any]:

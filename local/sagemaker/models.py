@@ -7,7 +7,6 @@ multi-model containers and data sources other than ``ModelDataUrl`` are refused.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError, ParamValidationError
@@ -16,16 +15,13 @@ from local.cloud.context import Call, Handler
 from local.cloud.errors import validation_error
 from local.cloud.store import Document, public
 from local.sagemaker import paging, tags
-
-_CONTAINER = {"Image", "ModelDataUrl", "Environment", "ModelPackageName", "ContainerHostname", "Mode"}
-_REQUEST = {
-    "ModelName", "PrimaryContainer", "Containers", "ExecutionRoleArn", "Tags", "VpcConfig", "EnableNetworkIsolation",
-}  # fmt: skip
+from local.sagemaker.members import check_members
+from local.sagemaker.roles import require_role
 
 
 def create_model(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """``CreateModel``: checks image and model data at once."""
-    refuse_others(params, _REQUEST, "CreateModel")
+    check_members("CreateModel", params)
     name = params["ModelName"]
     arn = call.arn(f"model/{name.lower()}")
     containers = params.get("Containers", [])
@@ -35,6 +31,8 @@ def create_model(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         raise validation_error(
             "Inference pipelines (more than one of Containers) are not available in the local cloud."
         )
+    if role := params.get("ExecutionRoleArn"):
+        require_role(call, role)
     resolved = _resolve(call, params.get("PrimaryContainer") or containers[0])
     document = {
         **{key: value for key, value in params.items() if key != "Tags"},
@@ -53,7 +51,6 @@ def create_model(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 def _resolve(call: Call, container: dict[str, Any]) -> dict[str, Any]:
     """Image, model data and environment of a container definition, checked."""
-    refuse_others(container, _CONTAINER, "a container")
     if container.get("Mode", "SingleModel") != "SingleModel":
         raise validation_error("Containers of Mode MultiModel are not available in the local cloud.")
     if package := container.get("ModelPackageName"):
@@ -101,12 +98,6 @@ def require_object(call: Call, url: str) -> None:
         call.cloud.client("s3", call.region).head_object(Bucket=bucket, Key=key)
     except (ClientError, ParamValidationError) as error:
         raise validation_error(f"Could not find model data at {url}.") from error
-
-
-def refuse_others(given: Mapping[str, Any], known: Iterable[str], where: str) -> None:
-    """Refuse members that this cloud does not honour, by name."""
-    if others := sorted(set(given) - set(known)):
-        raise validation_error(f"{', '.join(others)} of {where} is not available in the local cloud.")
 
 
 def require_model(call: Call, name: str) -> Document:

@@ -19,6 +19,7 @@ from local.runtime import arguments, values
 from local.runtime.pipeline_graph import BRANCHES, PARAMETERS, Document, graph, is_of, own, walk
 from local.runtime.pipeline_policies import EXCEPTIONS, seconds
 from local.runtime.pipeline_steps import KINDS
+from local.sagemaker.members import find_refused, is_empty
 
 VERSION = "2020-12-01"
 
@@ -33,7 +34,7 @@ EXECUTION = (
     "StartDateTime", "CurrentDateTime", "PipelineName", "PipelineArn", "PipelineExecutionId", "PipelineExecutionArn",
     "TrainingJobName", "ProcessingJobName",
 )  # fmt: skip
-_TOP = {"Version", "Metadata", "Parameters", "PipelineExperimentConfig", "Steps"}
+_TOP = {"Version", "Metadata", "Parameters", "PipelineExperimentConfig", "MlflowConfig", "Steps"}
 _STEP = {"Name", "Type", "Arguments", "DependsOn", "DisplayName", "Description"}
 _MORE = {
     "Processing": {"CacheConfig", "RetryPolicies", "PropertyFiles"},
@@ -104,6 +105,8 @@ def _refusal(found: list[str]) -> AwsError:
 def _findings(definition: Any) -> Iterator[str]:
     _expect(definition, dict, "the definition", "a JSON object")
     yield from _unknown(definition, _TOP, "the definition")
+    if not is_empty(definition.get("MlflowConfig")):
+        yield "MlflowConfig of the definition is not available in the local cloud"
     if definition.get("Version") != VERSION:
         yield f"Version is {definition.get('Version')!r}; expected '{VERSION}'"
     yield from _parameters(_expect(definition.get("Parameters", []), list, "Parameters", "a list"))
@@ -314,6 +317,8 @@ class _Scope:
             for finding in arguments.check(shape, step["Arguments"], "Arguments", self._type_of, without=without):
                 # AWS's own sentence about an enumeration stands alone.
                 yield finding if "enum value set" in finding else f"{where}: {finding}"
+            for finding in find_refused(kind.operation, step["Arguments"]):
+                yield f"{where}: {finding} in the local cloud"
         elif not wrong and step["Type"] == "Fail":
             yield from self._error_message(step["Arguments"].get("ErrorMessage", ""), where)
 

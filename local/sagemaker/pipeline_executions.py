@@ -22,7 +22,7 @@ from local.runtime.pipeline_execution import Executions
 from local.runtime.pipeline_graph import coerce
 from local.runtime.pipeline_scope import RunScope
 from local.sagemaker import paging
-from local.sagemaker.models import refuse_others
+from local.sagemaker.members import refuse_others
 
 #: The store's kind of the idempotency tokens of StartPipelineExecution.
 TOKEN = "pipeline-token"

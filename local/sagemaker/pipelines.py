@@ -18,8 +18,9 @@ from local.cloud.store import Document, public
 from local.runtime.pipeline_execution import Executions
 from local.runtime.pipeline_state import ACTIVE, EXECUTION, PIPELINE, VERSION, of_pipeline, version_name
 from local.sagemaker import paging, pipeline_definition, pipeline_executions, tags
-from local.sagemaker.models import refuse_others
+from local.sagemaker.members import refuse_others
 from local.sagemaker.pipeline_executions import TOKEN, digest, key_of, require
+from local.sagemaker.roles import require_role
 
 _KEPT = ("PipelineDisplayName", "PipelineDescription", "RoleArn", "ParallelismConfiguration")
 _DEFINITION = {"PipelineDefinition", "PipelineDefinitionS3Location"}
@@ -33,6 +34,7 @@ def create_pipeline(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     text = _definition(call, params)
     if text is None:
         raise validation_error("Either PipelineDefinition or PipelineDefinitionS3Location is required.")
+    require_role(call, params["RoleArn"])
     now = time.time()
     asked = digest(params)
     document: Document = {
@@ -104,6 +106,8 @@ def update_pipeline(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     refuse_others(params, {"PipelineName", *_KEPT, *_DEFINITION}, "UpdatePipeline")
     require(call, params["PipelineName"])
     text = _definition(call, params)
+    if role := params.get("RoleArn"):
+        require_role(call, role)
     with call.store.transaction():
         document = require(call, params["PipelineName"])
         document |= {key: params[key] for key in _KEPT if key in params}
@@ -163,7 +167,7 @@ def list_pipelines(call: Call, params: dict[str, Any]) -> dict[str, Any]:
             **({"LastExecutionTime": document["LastRunTime"]} if "LastRunTime" in document else {}),
         }
         for document in call.store.list(PIPELINE, call.region)
-        if document["PipelineName"].startswith(prefix)
+        if document["PipelineName"].lower().startswith(prefix.lower())
         and params.get("ManagedBy", "CUSTOMER") == "CUSTOMER"
         and pipeline_executions.created_within(document, params)
     ]

@@ -17,7 +17,8 @@ from local.cloud.context import Call, Handler
 from local.cloud.errors import AwsError, validation_error
 from local.cloud.store import Document, public
 from local.sagemaker import paging, tags
-from local.sagemaker.models import refuse_others, require_object
+from local.sagemaker.members import refuse_others
+from local.sagemaker.models import require_object
 
 #: The store's kinds.
 GROUP = "model-package-group"

@@ -81,6 +81,11 @@ def _composite(rule: str, existing: Collection[str]) -> None:
         raise DefinitionError(f"Could not save the composite alarm as alarms [{listed}] in the alarm rule do not exist")
 
 
+#: Members that are of an alarm on one metric.
+_ONE_METRIC = ("metric_name", "namespace", "period", "statistic", "extended_statistic", "dimensions", "unit")
+_HOUR, _DAY, _WEEK = 3600, 86_400, 604_800
+
+
 def _metric(params: Mapping[str, Any]) -> None:
     operator = params.get("comparison_operator")
     if params.get("threshold_metric_id") or operator not in COMPARISONS:
@@ -100,16 +105,32 @@ def _metric(params: Mapping[str, Any]) -> None:
     if needed is not None and int(needed) > int(periods):
         raise DefinitionError(f"DatapointsToAlarm {needed} must not be greater than EvaluationPeriods {periods}")
     if params.get("metric_data_queries"):
+        if both := [name for name in _ONE_METRIC if params.get(name) is not None and params.get(name) != []]:
+            named = ", ".join(each.title().replace("_", "") for each in both)
+            raise DefinitionError(f"{named} cannot be given together with Metrics")
         _queries(params["metric_data_queries"])
+        spans = [query.metric_stat.period for query in params["metric_data_queries"] if query.metric_stat is not None]
+        _look_back(max(map(int, spans), default=60), int(periods))
         return
     for name in ("namespace", "metric_name", "period"):
         if params.get(name) is None:
             raise DefinitionError(f"{name.title().replace('_', '')} is required where there are no Metrics")
     _period(params["period"])
+    _look_back(int(params["period"]), int(periods))
     given = [params[name] for name in ("statistic", "extended_statistic") if params.get(name)]
     if len(given) != 1:
         raise DefinitionError(f"one of Statistic and ExtendedStatistic is required, got {len(given)}")
     statistic(given[0])
+
+
+def _look_back(period: int, periods: int) -> None:
+    """Refuse an alarm that looks at more than a week, or at more than a day by periods under an hour."""
+    longest = _WEEK if period >= _HOUR else _DAY
+    if period * periods > longest:
+        raise DefinitionError(
+            f"Metrics cannot be checked across more than {longest // _DAY} day(s) ({longest} seconds) with a period of "
+            f"{period} seconds: EvaluationPeriods {periods} makes {period * periods}"
+        )
 
 
 def _queries(queries: Sequence[Any]) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from local.cloud.identity import ACCOUNT
-from local.watch import definitions, expressions, metrics, patterns
+from local.watch import definitions, expressions, log_names, metrics, patterns
 from local.watch.evaluation import RefusedError, UnsupportedError
 
 
@@ -46,6 +46,7 @@ def correct() -> None:
         (CloudWatchResponse, "put_composite_alarm", _put_composite_alarm),
     ):
         setattr(owner, name, answer)
+    log_names.correct()
 
 
 @contextlib.contextmanager

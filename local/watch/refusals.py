@@ -112,7 +112,13 @@ def _test_event_pattern(self: Any) -> Any:
 # -- targets ---------------------------------------------------------------------------------------------------------
 
 
+#: Targets of one rule.
+_TARGETS = 5
+
+
 def _checking_targets(put: Callable[..., Any]) -> Callable[..., Any]:
+    from moto.core.exceptions import JsonRESTError
+
     @functools.wraps(put)
     def put_targets(self: Any) -> Any:
         good, failed = [], []
@@ -124,6 +130,13 @@ def _checking_targets(put: Callable[..., Any]) -> Callable[..., Any]:
                 failed.append(
                     {"TargetId": target["Id"], "ErrorCode": "ValidationException", "ErrorMessage": str(error)}
                 )
+        rule = self.events_backend.describe_rule(self._get_param("Rule"), self._get_param("EventBusName"))
+        ids = {each["Id"] for each in rule.targets} | {each["Id"] for each in good}
+        if len(ids) > _TARGETS:
+            raise JsonRESTError(
+                "LimitExceededException",
+                f"The requested resource exceeds the maximum number allowed: {_TARGETS} targets.",
+            )
         self.events_backend.put_targets(self._get_param("Rule"), self._get_param("EventBusName"), good)
         return self._create_response({"FailedEntryCount": len(failed), "FailedEntries": failed})
 

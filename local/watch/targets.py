@@ -61,6 +61,8 @@ def check(target: Document) -> None:
             f"Target {target['Arn']} is not available in the local cloud; available: pipelines of SageMaker, "
             "SNS topics, SQS queues, CloudWatch log groups.",
         )
+    if _kind(target["Arn"]) == ("sagemaker", "pipeline") and not target.get("RoleArn"):
+        raise DeliveryError("INVALID_PARAMETER", f"RoleArn is required for target {target['Arn']}.")
     if others := sorted(set(target) - _HONOURED):
         message = f"{', '.join(others)} of a target is not available in the local cloud."
         raise DeliveryError("INVALID_PARAMETER", message)

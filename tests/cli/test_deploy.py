@@ -152,9 +152,7 @@ def test_a_stack_is_made_of_what_concerns_it_and_every_stack() -> None:
 
 def test_a_plan_takes_no_endpoint_away(account: Account) -> None:
     sagemaker = account.client("sagemaker")
-    sagemaker.create_model(
-        ModelName=STACK, PrimaryContainer={"Image": IMAGE}, ExecutionRoleArn="arn:aws:iam::123456789012:role/any"
-    )
+    sagemaker.create_model(ModelName=STACK, PrimaryContainer={"Image": IMAGE})
     variant = {"VariantName": "main", "ModelName": STACK, "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
     sagemaker.create_endpoint_config(EndpointConfigName=STACK, ProductionVariants=[variant])
     sagemaker.create_endpoint(EndpointName=STACK, EndpointConfigName=STACK)

@@ -166,9 +166,9 @@ def test_pulumi_ends_when_the_command_is_killed(cloud: Millrace) -> None:
 
 
 def test_an_endpoint_that_serves_what_nobody_approves_any_more_is_not_taken_away(cloud: Millrace) -> None:
-    sagemaker, role = _client(cloud, "sagemaker"), "arn:aws:iam::123456789012:role/any"
+    sagemaker = _client(cloud, "sagemaker")
     sagemaker.create_model_package_group(ModelPackageGroupName=STACK)
-    sagemaker.create_model(ModelName=STACK, PrimaryContainer={"Image": "millrace"}, ExecutionRoleArn=role)
+    sagemaker.create_model(ModelName=STACK, PrimaryContainer={"Image": "millrace"})
     variant = {"VariantName": "main", "ModelName": STACK, "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
     sagemaker.create_endpoint_config(EndpointConfigName=STACK, ProductionVariants=[variant])
     sagemaker.create_endpoint(EndpointName=STACK, EndpointConfigName=STACK)

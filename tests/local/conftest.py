@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -66,9 +68,25 @@ class CloudDaemon:
         )
 
 
+#: The roles that tests give to what they make.
+ROLES = ("any", "endpoint", "features", "flights", "jobs", "pipeline", "serve", "shop")
+_TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+}
+
+
+def make_roles(iam: Any) -> None:
+    """Make the roles that tests use, where they are not there yet."""
+    for name in ROLES:
+        with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):
+            iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(_TRUST))
+
+
 def _started(state: Path) -> Iterator[CloudDaemon]:
     daemon = CloudDaemon(state)
     daemon.start()
+    make_roles(daemon.client("iam"))
     try:
         yield daemon
     finally:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.local.conftest import CloudDaemon
+from tests.local.conftest import CloudDaemon, make_roles
 
 ROLE = "arn:aws:iam::123456789012:role/features"
 DEFINITIONS = [
@@ -53,7 +53,7 @@ def hurried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudDaemon]:
 
 
 def prepare(daemon: CloudDaemon) -> None:
-    daemon.client("iam").create_role(RoleName="features", AssumeRolePolicyDocument="{}")
+    make_roles(daemon.client("iam"))
     daemon.client("s3").create_bucket(
         Bucket="lake", CreateBucketConfiguration={"LocationConstraint": daemon.client("s3").meta.region_name}
     )

@@ -336,7 +336,8 @@ def test_what_a_job_cannot_have_is_refused_by_name(cloud_daemon: CloudDaemon) ->
 
     assert "no repository 'nobody'" in create(algorithm={"TrainingImage": "nobody:1"})
     assert "Pipe is not available" in create(algorithm={"TrainingInputMode": "Pipe"})
-    assert "CheckpointConfig of CreateTrainingJob" in create(CheckpointConfig={"S3Uri": "s3://b/c"})
+    app = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-app/app-ABCDEFGHIJKL"
+    assert "MlflowConfig of CreateTrainingJob" in create(MlflowConfig={"MlflowResourceArn": app})
     regex = [{"Name": "auc", "Regex": "auc"}]
     assert "Regex of metric auc: 'auc' has no group" in create(algorithm={"MetricDefinitions": regex})
     assert "MaxWaitTimeInSeconds is None" in create(EnableManagedSpotTraining=True)

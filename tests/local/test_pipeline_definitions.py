@@ -136,7 +136,10 @@ STEPS = [
     ([{"Name": "M", "Type": "Model", "Arguments": {"ModelName": "m"}}], "Unknown member 'ModelName'"),
     # what is around a step
     ([process("A", CacheConfig={"Enabled": "yes"})], "Enabled of CacheConfig is 'yes'"),
-    ([process("A", CacheConfig={"Enabled": True, "ExpireAfter": "30d"})], "'30d' is not an ISO 8601 duration"),
+    (
+        [process("A", CacheConfig={"Enabled": True, "ExpireAfter": "30"})],
+        "'30' is not a duration such as P30D, PT12H or 30d",
+    ),
     (
         [{**register(), "CacheConfig": {"Enabled": True}}],
         "Unknown member 'CacheConfig' of step 'Reg' of type RegisterModel",
@@ -185,7 +188,7 @@ def test_bad_steps_are_refused(cloud_daemon: CloudDaemon, steps: list[Any], expe
         ),
         (json.dumps({"Version": "2019-01-01", "Steps": [EVAL]}), "Version is '2019-01-01'; expected '2020-12-01'"),
         (json.dumps({"Version": "2020-12-01"}), "Steps is None"),
-        (definition(EVAL, MlflowConfig={}), "Unknown member 'MlflowConfig'"),
+        (definition(EVAL, MlflowConfig={"MlflowResourceArn": "a"}), "MlflowConfig of the definition is not available"),
         (definition(EVAL, parameters=[{"Name": "P", "Type": "Text"}]), "Type is 'Text'; expected one of String"),
         (
             definition(EVAL, parameters=[{"Name": "P", "Type": "Integer", "DefaultValue": "1"}]),

@@ -149,6 +149,9 @@ class Flaky:
         self.outcomes = list(outcomes)
         self.names: list[str] = []
 
+    def get_role(self, **request: Any) -> dict[str, Any]:
+        return {"Role": {"Arn": ROLE}}
+
     def create_processing_job(self, **request: Any) -> dict[str, Any]:
         self.names.append(request["ProcessingJobName"])
         if self.outcomes[0].endswith("Exception"):
@@ -233,7 +236,9 @@ def test_failures_of_jobs_are_told_apart() -> None:
 
 def test_durations() -> None:
     texts = {"P30D": 2592000, "PT12H": 43200, "P1DT1M1.5S": 86461.5, "P1Y2M": 425 * 86400, "P2W": 1209600}
+    # As the developer guide shows them.
+    texts |= {"30d": 2592000, "5y": 5 * 31536000, "T16m": 960, "30dT5h": 2592000 + 18000}
     assert {text: seconds(text) for text in texts} == texts
-    for text in ("P", "30D", "PT", "P1H", "", 5):
-        with pytest.raises(ValueError, match="ISO 8601"):
+    for text in ("P", "30", "PT", "P1H", "", "T", 5):
+        with pytest.raises(ValueError, match="is not a duration"):
             seconds(text)

@@ -277,7 +277,7 @@ def test_a_preview_makes_nothing_and_knows_what_can_be_known(engine: Engine, end
     assert outputs["bucket"] == "previewed"
     assert outputs["region"] == "eu-west-1"
     assert outputs["tagsAll"] == {"a": "b"}
-    s3 = boto3.client("s3", endpoint_url=endpoint_url, **ANYONE)
+    s3 = boto3.client("s3", endpoint_url=endpoint_url, region_name="eu-west-1", **ANYONE)
     assert "previewed" not in [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]
 
 
@@ -330,7 +330,7 @@ def test_an_archive_is_the_same_bytes_every_time(engine: Engine, endpoint_url: s
 
 
 def body(endpoint_url: str, bucket: str) -> bytes:
-    s3 = boto3.client("s3", endpoint_url=endpoint_url, **ANYONE)
+    s3 = boto3.client("s3", endpoint_url=endpoint_url, region_name="eu-west-1", **ANYONE)
     return bytes(s3.get_object(Bucket=bucket, Key="k")["Body"].read())
 
 
@@ -340,7 +340,7 @@ def body(endpoint_url: str, bucket: str) -> bytes:
 def test_drift_shows_and_is_mended(engine: Engine, endpoint_url: str) -> None:
     news = {"assumeRolePolicy": trust("a"), "description": "ours", "tags": {"a": "b"}}
     made = engine.create(ROLE, "drift", news)
-    iam = boto3.client("iam", endpoint_url=endpoint_url, **ANYONE)
+    iam = boto3.client("iam", endpoint_url=endpoint_url, region_name="eu-west-1", **ANYONE)
     iam.update_role(RoleName=made.id, Description="theirs")
     iam.tag_role(RoleName=made.id, Tags=[{"Key": "intruder", "Value": "x"}])
     refreshed = engine.refresh(made)

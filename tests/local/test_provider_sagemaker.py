@@ -53,8 +53,7 @@ def artifact(cloud_daemon: CloudDaemon) -> str:
 
 @pytest.fixture(scope="module")
 def feature_bucket(cloud_daemon: CloudDaemon) -> str:
-    """A bucket for an offline store, and the role that writes there."""
-    cloud_daemon.client("iam").create_role(RoleName="flights", AssumeRolePolicyDocument="{}")
+    """A bucket for an offline store."""
     s3 = cloud_daemon.client("s3")
     s3.create_bucket(Bucket="provider-features", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     return "s3://provider-features/offline"

@@ -40,8 +40,9 @@ def endpoint_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def engine(endpoint_url: str) -> Iterator[Engine]:
-    running = server.start(endpoint_url)
+def engine(endpoint_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    anyone = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
+    running = server.start(endpoint_url, anyone, tmp_path_factory.mktemp("provider"))
     engine = Engine(running.socket, config={"defaultTags": json.dumps({"tags": {"owner": "tests"}})})
     yield engine
     engine.close()

@@ -164,6 +164,33 @@ def test_topics_and_log_groups(cloud_daemon: CloudDaemon) -> None:
 # -- permission, and dead letters ------------------------------------------------------------------------------------
 
 
+NO_ROLE = f"arn:aws:iam::{ACCOUNT}:role/no-such-role"
+
+
+def test_a_pipeline_without_a_role_is_refused(cloud_daemon: CloudDaemon) -> None:
+    events, name = cloud_daemon.client("events"), unique("rule")
+    events.put_rule(Name=name, EventPattern='{"source": ["shop"]}')
+    target = {"Id": "train", "Arn": pipeline_arn("train")}
+    answer = events.put_targets(Rule=name, Targets=[target])
+    (failed,) = answer["FailedEntries"]
+    assert failed["ErrorMessage"] == f"RoleArn is required for target {target['Arn']}."
+    assert events.list_targets_by_rule(Rule=name)["Targets"] == []
+
+
+def test_a_rule_has_five_targets_at_most(cloud_daemon: CloudDaemon) -> None:
+    events, name, queue = cloud_daemon.client("events"), unique("rule"), make_queue(cloud_daemon)
+    events.put_rule(Name=name, EventPattern='{"source": ["shop"]}')
+    targets = [{"Id": str(number), "Arn": queue.arn} for number in range(6)]
+    with pytest.raises(ClientError, match="LimitExceededException"):
+        events.put_targets(Rule=name, Targets=targets)
+    assert events.list_targets_by_rule(Rule=name)["Targets"] == []
+    assert events.put_targets(Rule=name, Targets=targets[:5])["FailedEntryCount"] == 0
+    # One that is there already is replaced.
+    assert events.put_targets(Rule=name, Targets=targets[:1])["FailedEntryCount"] == 0
+    with pytest.raises(ClientError, match="LimitExceededException"):
+        events.put_targets(Rule=name, Targets=targets[5:])
+
+
 def case(name: str) -> tuple[Callable[[CloudDaemon, str], str | None], str, str]:
     """How the role of a case is made, the error's code, and words of its message."""
     return {
@@ -193,7 +220,6 @@ def case(name: str) -> tuple[Callable[[CloudDaemon, str], str | None], str, str]
         "does not exist": (
             lambda daemon, arn: f"arn:aws:iam::{ACCOUNT}:role/no-such-role", "FAILED_TO_ASSUME_ROLE", "does not exist",
         ),
-        "is not given": (lambda daemon, arn: None, "FAILED_TO_ASSUME_ROLE", "needs a RoleArn"),
     }[name]  # fmt: skip
 
 
@@ -201,7 +227,7 @@ def case(name: str) -> tuple[Callable[[CloudDaemon, str], str | None], str, str]
     "name",
     [
         "trusts another account", "trusts another service", "trusts another rule", "may do nothing",
-        "may start another pipeline", "does not exist", "is not given",
+        "may start another pipeline", "does not exist",
     ],
 )  # fmt: skip
 def test_a_role_that_does_not_do(cloud_daemon: CloudDaemon, name: str) -> None:
@@ -262,14 +288,14 @@ def test_a_target_that_takes_nothing(cloud_daemon: CloudDaemon, arn: str, code: 
 
 def test_without_a_dead_letter_queue_it_is_lost_and_logged(cloud_daemon: CloudDaemon) -> None:
     source, pipeline = unique("shop"), pipeline_arn(unique("train"))
-    arn = rule(cloud_daemon, {"source": [source]}, to_pipeline(pipeline, None, None))
+    arn = rule(cloud_daemon, {"source": [source]}, to_pipeline(pipeline, None, NO_ROLE))
     put(cloud_daemon, source)
     eventually(lambda: log_says(cloud_daemon, "lost:", arn, pipeline, "FAILED_TO_ASSUME_ROLE"))
 
 
 def test_a_dead_letter_queue_that_is_closed_to_rules(cloud_daemon: CloudDaemon) -> None:
     source, dead = unique("shop"), make_queue(cloud_daemon, service="scheduler.amazonaws.com")
-    arn = rule(cloud_daemon, {"source": [source]}, to_pipeline(pipeline_arn("train"), dead, None))
+    arn = rule(cloud_daemon, {"source": [source]}, to_pipeline(pipeline_arn("train"), dead, NO_ROLE))
     put(cloud_daemon, source)
     eventually(lambda: log_says(cloud_daemon, "lost: the dead-letter queue", dead.arn, arn))
     assert dead.messages() == []

@@ -1,0 +1,17 @@
+"""The regions that there are, by the data of AWS's own SDK."""
+
+from __future__ import annotations
+
+from functools import cache
+
+#: The partition whose ARNs this cloud writes.
+_PARTITION = "aws"
+
+
+@cache
+def known_regions() -> frozenset[str]:
+    """Return the names of the regions of the partition ``aws``."""
+    from botocore.loaders import create_loader
+
+    partitions = create_loader().load_data("endpoints")["partitions"]
+    return frozenset(name for each in partitions if each["partition"] == _PARTITION for name in each["regions"])

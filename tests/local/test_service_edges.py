@@ -1,0 +1,139 @@
+"""Edges of the other services: regions, accounts, alarms, S3, as clients ask for them."""
+
+from __future__ import annotations
+
+import urllib.request
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from botocore.signers import RequestSigner
+
+from .conftest import CloudDaemon
+
+# -- regions, logs, alarms ---------------------------------------------------------------------------------------------
+
+
+def test_a_region_that_is_none_is_refused(cloud_daemon: CloudDaemon) -> None:
+    for service, operation, code in (
+        ("sagemaker", "list_models", "InvalidSignatureException"),
+        ("s3", "list_buckets", "AuthorizationHeaderMalformed"),
+        ("sns", "list_topics", "SignatureDoesNotMatch"),
+        ("logs", "describe_log_groups", "InvalidSignatureException"),
+    ):
+        with pytest.raises(ClientError, match="'mars-north-1' is not one of partition aws") as refused:
+            getattr(cloud_daemon.client(service, "mars-north-1"), operation)()
+        assert refused.value.response["Error"]["Code"] == code
+    s3 = cloud_daemon.client("s3", "us-east-1")
+    with pytest.raises(ClientError, match="InvalidLocationConstraint"):
+        s3.create_bucket(Bucket="on-mars", CreateBucketConfiguration={"LocationConstraint": "mars-north-1"})
+
+
+def test_the_signed_region_counts_wherever_another_one_is_named(cloud_daemon: CloudDaemon) -> None:
+    arns = set()
+    for extra in ({}, {"user_agent_extra": "region/us-west-2"}):
+        sns = cloud_daemon.client("sns", "eu-west-1", **extra)
+        arns.add(sns.create_topic(Name="signed-region")["TopicArn"])
+    session = cloud_daemon.session
+    signer = RequestSigner(
+        sns.meta.service_model.service_id, "eu-west-1", "sns", "v4", session.get_credentials(), session.events
+    )
+    query = "Action=CreateTopic&Name=signed-region&Version=2010-03-31&x=a.us-west-2.amazonaws.com"
+    url = signer.generate_presigned_url(
+        {"method": "GET", "url": f"{cloud_daemon.endpoint_url}/?{query}", "headers": {}, "body": b"", "context": {}},
+        operation_name="CreateTopic",
+    )
+    with urllib.request.urlopen(url) as answer:
+        text = answer.read().decode()
+    arns.add(text.partition("<TopicArn>")[2].partition("</TopicArn>")[0])
+    assert arns == {"arn:aws:sns:eu-west-1:123456789012:signed-region"}
+
+
+def test_nobody_chooses_an_account_by_a_header(cloud_daemon: CloudDaemon) -> None:
+    sts = cloud_daemon.client("sts")
+    sts.meta.events.register(
+        "before-sign.sts", lambda request, **_: request.headers.add_header("x-moto-account-id", "9")
+    )
+    assert sts.get_caller_identity()["Account"] == "123456789012"
+
+
+def test_tokens_that_nobody_gave_out_are_refused(cloud_daemon: CloudDaemon) -> None:
+    sts = cloud_daemon.client("sts")
+    for ask in (sts.get_session_token, lambda: sts.get_federation_token(Name="me")):
+        with pytest.raises(ClientError, match="is not available in the local cloud"):
+            ask()
+
+
+ALARM = {"AlarmName": "look-back", "ComparisonOperator": "GreaterThanThreshold", "Threshold": 1.0}
+ONE = {"MetricName": "M", "Namespace": "N", "Statistic": "Sum"}
+MANY = [{"Id": "m", "MetricStat": {"Metric": {"MetricName": "M", "Namespace": "N"}, "Period": 3600, "Stat": "Sum"}}]
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({**ONE, "Period": 3600, "EvaluationPeriods": 168}, None),
+        ({**ONE, "Period": 3600, "EvaluationPeriods": 169}, "more than 7 day"),
+        ({**ONE, "Period": 86400, "EvaluationPeriods": 8}, "more than 7 day"),
+        ({**ONE, "Period": 300, "EvaluationPeriods": 288}, None),
+        ({**ONE, "Period": 300, "EvaluationPeriods": 289}, "more than 1 day"),
+        ({"Metrics": MANY, "EvaluationPeriods": 168}, None),
+        ({"Metrics": MANY, "EvaluationPeriods": 169}, "more than 7 day"),
+        (
+            {"Metrics": MANY, "EvaluationPeriods": 1, "MetricName": "M"},
+            "MetricName cannot be given together with Metrics",
+        ),
+        ({"Metrics": MANY, "EvaluationPeriods": 1, "Period": 60}, "Period cannot be given together with Metrics"),
+    ],
+)
+def test_an_alarm_looks_back_a_week_at_most(
+    cloud_daemon: CloudDaemon, request_: dict[str, Any], message: str | None
+) -> None:
+    cloudwatch = cloud_daemon.client("cloudwatch")
+    if message is None:
+        cloudwatch.put_metric_alarm(**ALARM, **request_)
+        cloudwatch.delete_alarms(AlarmNames=["look-back"])
+        return
+    with pytest.raises(ClientError, match="ValidationError") as refused:
+        cloudwatch.put_metric_alarm(**ALARM, **request_)
+    assert message in str(refused.value)
+    assert cloudwatch.describe_alarms(AlarmNames=["look-back"])["MetricAlarms"] == []
+
+
+# -- S3 ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "policy", ["zz", "{}", '{"Statement": 1}', '{"Statement": [{"Effect": "Allow", "Action": 1}]}']
+)
+def test_a_policy_that_is_none_is_refused(cloud_daemon: CloudDaemon, policy: str) -> None:
+    s3 = cloud_daemon.client("s3", "us-east-1")
+    s3.create_bucket(Bucket="no-policy")
+    with pytest.raises(ClientError, match="MalformedPolicy"):
+        s3.put_bucket_policy(Bucket="no-policy", Policy=policy)
+    s3.put_object(Bucket="no-policy", Key="k", Body=b"still here")
+    assert s3.get_object(Bucket="no-policy", Key="k")["Body"].read() == b"still here"
+
+
+def test_an_object_keeps_its_body_whatever_its_type(cloud_daemon: CloudDaemon) -> None:
+    s3 = cloud_daemon.client("s3", "us-east-1")
+    s3.create_bucket(Bucket="body-types")
+    for kind in ("application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain"):
+        s3.put_object(Bucket="body-types", Key="k", Body=b"a=1&b=2", ContentType=kind)
+        got = s3.get_object(Bucket="body-types", Key="k")
+        assert (got["Body"].read(), got["ContentType"]) == (b"a=1&b=2", kind)
+
+
+def test_what_s3_lacks_is_refused_and_does_nothing_else(cloud_daemon: CloudDaemon) -> None:
+    s3 = cloud_daemon.client("s3", "us-east-1")
+    s3.create_bucket(Bucket="lacks")
+    for call in (
+        lambda: s3.delete_bucket_metrics_configuration(Bucket="lacks", Id="x"),
+        lambda: s3.delete_bucket_inventory_configuration(Bucket="lacks", Id="x"),
+        lambda: s3.put_bucket_request_payment(Bucket="never-made", RequestPaymentConfiguration={"Payer": "Requester"}),
+    ):
+        with pytest.raises(ClientError, match="is not available in the local cloud"):
+            call()
+    names = [each["Name"] for each in s3.list_buckets()["Buckets"]]
+    assert "lacks" in names
+    assert "never-made" not in names
