@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 SHELL := /bin/bash
 
-.PHONY: up test lint types layers engine browser docs bench lock setup
+.PHONY: up test lint types layers engine browser docs clients bench lock setup
 .DELETE_ON_ERROR:
 
 # The whole loop of the first use case on this machine, up to a real prediction.
@@ -39,6 +39,11 @@ browser:
 docs: setup
 	@$(BIN)/python -m cli.reference && $(BIN)/python docs/diagrams/draw.py
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict && echo "build/site/index.html, or $(BIN)/mkdocs serve"
+
+# Clients that nobody here wrote, each in a cached environment of its own; the last result is in docs/local.md. Takes
+# some minutes, and some more the first time.
+clients: setup
+	@$(BIN)/python -m tests.clients --write
 
 # The time of every stage, of previews and invocations, and the daemon's memory.
 bench: setup

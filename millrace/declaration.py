@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from millrace.metrics import CHAMPION_METRIC, METRICS, RANGES, Problem
+from millrace.missing import DEFAULT
 from millrace.names import PLATFORM
 from millrace.part import Part
 
@@ -237,6 +238,9 @@ class UseCase(Part):
     publish_every: Interval = timedelta(hours=1)
     """How often new rows of the tables go to the feature store, from which the endpoint reads."""
     expectations: tuple[Expect, ...] = ()
+    missing: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Texts that stand for a missing value, by column as requests name it (a table's `<table>_<column>`); in others
+    only an empty text does. They count alike in files, in what functions return and in requests."""
     trusted: tuple[Column, ...] = ()
     """Columns of the events that may tell the outcome by themselves; a person has looked that none comes from it."""
     history: Duration = Field(default=timedelta(days=365), gt=_NOTHING, le=timedelta(days=36_525))
@@ -266,6 +270,10 @@ class UseCase(Part):
     def package(self) -> str:
         """The Python package under `stacks/` that holds the declaration and its functions."""
         return self.name.replace("-", "_")
+
+    def missing_in(self, column: str) -> tuple[str, ...]:
+        """Return the texts that stand for a missing value in a column."""
+        return self.missing.get(column, DEFAULT)
 
     @property
     def champion_metric(self) -> str:

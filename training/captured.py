@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from millrace.missing import DEFAULT, is_missing_text
 from millrace.names import CAPTURE, VARIANT
 from training import requests
 from training.columns import Array
@@ -51,12 +52,14 @@ class Served:
 class Reader:
     """Collects rows from capture files.
 
-    ``kinds`` are the model's inputs and their kinds; key and event time are read besides.
+    ``kinds`` are the model's inputs and their kinds, ``missing`` the texts that stand for a missing value in them; key
+    and event time are read besides.
     """
 
     key: str
     event_time: str
     kinds: Mapping[str, str]
+    missing: Mapping[str, Sequence[str]] = field(default_factory=dict)
     requests: int = 0
     unreadable: dict[str, dict[str, Any]] = field(default_factory=dict)
     _rows: list[tuple[str, list[Any], bool]] = field(default_factory=list)
@@ -118,7 +121,7 @@ class Reader:
             else:
                 complete &= name in looked_up
                 value = looked_up.get(name)
-            values.append(_value(name, kind, value))
+            values.append(_value(name, kind, value, self.missing.get(name, DEFAULT)))
         if values[0] is None or values[1] is None:
             raise UnreadableError(f"the row has no {self.key if values[0] is None else self.event_time}")
         if _key(prediction.get(self.key)) != values[0]:
@@ -133,9 +136,9 @@ class Reader:
         found["count"] += 1
 
 
-def read(job: Job, kinds: Mapping[str, str], since: np.datetime64) -> Served:
+def read(job: Job, kinds: Mapping[str, str], missing: Mapping[str, Sequence[str]], since: np.datetime64) -> Served:
     """What the endpoint has captured since a wall-clock time, to the hour."""
-    reader = Reader(job.use_case.key, job.use_case.event_time, kinds)
+    reader = Reader(job.use_case.key, job.use_case.event_time, kinds, missing)
     s3, bucket = job.client("s3"), job.names.lake
 
     def fetch(key: str) -> bytes:
@@ -201,9 +204,9 @@ def _is_object(value: Any, what: str) -> Record:
     return value
 
 
-def _value(name: str, kind: str, value: Any) -> Any:
-    """A value in its kind; null and an empty text are missing, which is NaN for a number and else None."""
-    if value is None or value == "":
+def _value(name: str, kind: str, value: Any, missing: Collection[str] = DEFAULT) -> Any:
+    """A value in its kind; null and the texts that say so are missing, which is NaN for a number and else None."""
+    if value is None or (isinstance(value, str) and is_missing_text(value, missing)):
         return math.nan if kind == "number" else None
     try:
         if kind == "number":
@@ -219,11 +222,10 @@ def _value(name: str, kind: str, value: Any) -> Any:
 
 
 def _key(value: Any) -> str | None:
-    """A text; whole numbers count as texts, as they do in keys that a use case gives."""
+    """A text; whole numbers count as texts, as they do in keys that a use case gives. A float is none: it may have been
+    rounded, and requests with one are refused."""
     if isinstance(value, str):
         return value
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 

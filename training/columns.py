@@ -14,7 +14,7 @@ are then the same numbers. Only the target keeps double precision.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from millrace.errors import DataError
+from millrace.missing import is_missing_text
 
 Array = npt.NDArray[Any]
 Columns = Mapping[str, Array]
@@ -38,12 +39,13 @@ def kind_of(values: Array) -> Kind:
     return {"f": "number", "O": "text", "M": "time"}[values.dtype.kind]  # type: ignore[return-value]
 
 
-def normalise(values: Any, where: str) -> Array:
+def normalise(values: Any, where: str, missing: Collection[str] = ()) -> Array:
     """A column in its kind's own type.
 
     Args:
         values: What a function of the use case returned for the column.
         where: Function and column, for the error's message.
+        missing: Texts that stand for a missing value.
 
     Raises:
         DataError: When it is not one-dimensional, or its type is none of the kinds.
@@ -52,17 +54,77 @@ def normalise(values: Any, where: str) -> Array:
     if array.ndim != 1:
         raise DataError(f"{where} has {array.ndim} dimensions {array.shape}; expected a one-dimensional array")
     if array.dtype.kind in "fiub":
-        return array.astype(np.float32)
+        return _numbers(array, where)
     if array.dtype.kind == "M":
         return array.astype("datetime64[us]")
-    if array.dtype.kind == "U":
-        return array.astype(object)
-    if array.dtype.kind == "O":
-        return _texts(array, where)
+    if array.dtype.kind in "UO":
+        return _texts(array.astype(object), where, missing)
     raise DataError(f"{where} has dtype {array.dtype}; expected numbers, text or datetime64")
 
 
-def _texts(array: Array, where: str) -> Array:
+def _numbers(array: Array, where: str) -> Array:
+    """Numbers as float32, which must hold apart what the column holds apart.
+
+    Raises:
+        DataError: Two values of the column would become one: ids, or seconds since 1970, are no amounts.
+    """
+    numbers = array.astype(np.float32)
+    whole = array if array.dtype.kind in "iu" else None
+    if whole is None and array.dtype == np.float64:
+        known = array[np.isfinite(array)]
+        whole = known if known.size and np.array_equal(known, np.floor(known)) else None
+    # Below this float32 has every whole number.
+    if whole is None or not whole.size or max(abs(int(whole.min())), abs(int(whole.max()))) <= 2**24:
+        return numbers
+    values = np.unique(whole)
+    same = np.flatnonzero(np.diff(values.astype(np.float32)) == 0)
+    if same.size:
+        one, other = (int(value) for value in values[same[0] : same[0] + 2])
+        raise DataError(
+            f"{where} holds whole numbers that a 32-bit float cannot tell apart, such as {one} and {other}; ids are "
+            "text (return them as str), times are datetime64, and large amounts need another unit"
+        )
+    return numbers
+
+
+def identifier(values: Any, where: str) -> Array:
+    """A column of keys or entities as texts; whole numbers are exact to 64 bits, and texts are never changed.
+
+    Args:
+        values: What a function of the use case returned for the column.
+        where: Function and column, for the error's message.
+
+    Raises:
+        DataError: When it is not one-dimensional, or a value can be no identifier.
+    """
+    array = np.array(values, dtype=object) if isinstance(values, list | tuple) else np.asarray(values)
+    if array.ndim != 1:
+        raise DataError(f"{where} has {array.ndim} dimensions {array.shape}; expected a one-dimensional array")
+    if array.dtype.kind in "iu":
+        return array.astype(str).astype(object)
+    if array.dtype.kind not in "fUO":
+        raise DataError(f"{where} has dtype {array.dtype}; expected text or whole numbers")
+    # What a float of this width can hold apart.
+    largest = 2**24 if array.dtype == np.float32 else 2**53
+    found = np.empty(len(array), dtype=object)
+    for row, value in enumerate(array.tolist()):
+        if isinstance(value, str):
+            found[row] = value
+        elif isinstance(value, int) and not isinstance(value, bool):
+            found[row] = str(value)
+        elif value is None or (isinstance(value, float) and value != value):  # NaN differs from itself
+            found[row] = None
+        elif isinstance(value, float) and value.is_integer() and abs(value) <= largest:
+            found[row] = str(int(value))
+        else:
+            raise DataError(
+                f"{where} row {row} is {value!r} ({type(value).__name__}); expected text or a whole number, which "
+                f"{array.dtype} holds exactly up to {largest:,}"
+            )
+    return found
+
+
+def _texts(array: Array, where: str, missing: Collection[str]) -> Array:
     bad = [
         row
         for row, value in enumerate(array)
@@ -74,10 +136,12 @@ def _texts(array: Array, where: str) -> Array:
             f"{where} row {bad[0]} is {value!r} ({type(value).__name__}); expected text or None in every row, "
             "or one numeric dtype for the whole column"
         )
-    missing = np.array([not isinstance(value, str) for value in array], dtype=bool)
-    if missing.any():
+    absent = np.array(
+        [not isinstance(value, str) or is_missing_text(value, missing) for value in array.tolist()], dtype=bool
+    )
+    if absent.any():
         array = array.copy()
-        array[missing] = None
+        array[absent] = None
     return array
 
 

@@ -109,5 +109,13 @@ def folds(use_case: UseCase, times: Array, as_of: np.datetime64, unseen_since: n
             f"{FEWEST} of each: widen history (now {use_case.history}) or wait for labels"
         )
     # Rows of one instant stay in one fold.
-    fold[rest[times[rest] >= times[rest[cut]]]] = HOLDOUT
+    instant = times[rest[cut]]
+    fold[rest[times[rest] >= instant]] = HOLDOUT
+    left = int((fold == FIT).sum())
+    if left < FEWEST:
+        raise DataError(
+            f"{use_case.event_time} is {format_time(instant)} in {int((times[rest] == instant).sum())} of {len(rest)} "
+            f"rows with labels; rows of one instant stay in one fold, which leaves {left} to fit; expected at least "
+            f"{FEWEST}: give the events the times at which their predictions are asked for"
+        )
     return fold

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -13,7 +13,8 @@ import numpy as np
 from millrace import FeatureTable, UseCase
 from millrace.errors import DataError, DeclarationError
 from millrace.metrics import Problem
-from training.columns import Array, Columns, is_missing, kind_of, normalise, take
+from training.columns import Array, Columns, identifier, is_missing, kind_of, normalise, take
+from training.join import feature_name
 
 #: Where a function is looked for, in this order; the first one is the package itself.
 MODULES = ("", "data", "features", "model")
@@ -45,8 +46,8 @@ class Functions:
     def events(self, since: np.datetime64, until: np.datetime64) -> dict[str, Array]:
         """The events of the span, with the target when no function `labels` gives it, sorted by time and key."""
         case = self.use_case
-        columns = self._call("events", since, until)
-        self._need(columns, "events", [case.key, *{table.entity: None for table in case.tables}], "text", exact=False)
+        columns = self._call("events", since, until, {case.key, *(table.entity for table in case.tables)})
+        self._need(columns, "events", [case.key, *{table.entity: None for table in case.tables}], "text")
         self._need(columns, "events", [case.event_time], "time")
         if self._find("labels") is None:
             if case.target not in columns:
@@ -58,8 +59,18 @@ class Functions:
             raise DataError(
                 f"events() holds the target {case.target!r} and labels() gives it too; return it in one of them"
             )
+        self._refuse_unknown_missing(columns)
         columns = _within(columns, case.event_time, since, until)
         return take(columns, np.lexsort((columns[case.key].astype(str), columns[case.event_time])))
+
+    def _refuse_unknown_missing(self, events: Columns) -> None:
+        case = self.use_case
+        of_tables = {feature_name(table.name, column) for table in case.tables for column in table.columns}
+        if unknown := sorted(set(case.missing) - set(events) - of_tables - {case.target}):
+            raise DataError(
+                f"the declaration says what is missing in {unknown}, and neither events() nor a table has such a "
+                f"column; there are {sorted({*events, *of_tables})}"
+            )
 
     def labels(self, since: np.datetime64, until: np.datetime64, events: Columns) -> dict[str, Array]:
         """Key, target and `known_at` of the span's events; without a function of that name, from ``events``."""
@@ -68,8 +79,8 @@ class Functions:
             known = ~is_missing(events[case.target])
             columns = {case.key: events[case.key], case.target: events[case.target], KNOWN_AT: events[case.event_time]}
             return take(columns, known)
-        columns = self._call("labels", since, until)
-        self._need(columns, "labels", [case.key], "text", exact=False)
+        columns = self._call("labels", since, until, {case.key})
+        self._need(columns, "labels", [case.key], "text")
         self._need(columns, "labels", [case.target], "number")
         self._need(columns, "labels", [KNOWN_AT], "time")
         columns = {name: columns[name] for name in (case.key, case.target, KNOWN_AT)}
@@ -77,8 +88,8 @@ class Functions:
 
     def table(self, table: FeatureTable, since: np.datetime64, until: np.datetime64) -> dict[str, Array]:
         """The rows of a table that became known in the span, sorted by time and entity."""
-        columns = self._call(table.name, since, until)
-        self._need(columns, table.name, [table.entity], "text", exact=False)
+        columns = self._call(table.name, since, until, {table.entity}, of=f"{table.name}_")
+        self._need(columns, table.name, [table.entity], "text")
         self._need(columns, table.name, [table.event_time], "time")
         values = {name for name in columns if name not in (table.entity, table.event_time)}
         if table.columns and values != set(table.columns):
@@ -150,39 +161,52 @@ class Functions:
             ],
         )
 
-    def _call(self, name: str, since: np.datetime64, until: np.datetime64) -> dict[str, Array]:
+    def _call(
+        self, name: str, since: np.datetime64, until: np.datetime64, ids: Collection[str], of: str = ""
+    ) -> dict[str, Array]:
+        """What a function returned, checked.
+
+        Args:
+            ids: Columns that name things.
+            of: What the names of its columns begin with in requests.
+        """
         function = self._find(name)
         assert function is not None
-        return self._checked(function(since, until), name)
+        missing = self.use_case.missing_in
+        return self._checked(function(since, until), name, ids, lambda column: missing(f"{of}{column}"))
 
-    def _checked(self, result: Any, function: str) -> dict[str, Array]:
+    def _checked(
+        self,
+        result: Any,
+        function: str,
+        ids: Collection[str] = (),
+        missing: Callable[[str], Collection[str]] = lambda _: (),
+    ) -> dict[str, Array]:
         if not isinstance(result, Mapping):
             raise DataError(
                 f"{function}() returned {type(result).__name__}; expected a mapping of column name to array"
             )
-        columns = {
-            name: np.asarray(values, dtype=np.float64)
-            if name == self.use_case.target and np.asarray(values).dtype.kind in "fiub"
-            else normalise(values, f"{function}() column {name!r}")
-            for name, values in result.items()
-        }
+        columns = {}
+        for name, values in result.items():
+            where = f"{function}() column {name!r}"
+            if name in ids:
+                columns[name] = identifier(values, where)
+            elif name == self.use_case.target and np.asarray(values).dtype.kind in "fiub":
+                columns[name] = np.asarray(values, dtype=np.float64)
+            else:
+                columns[name] = normalise(values, where, missing(name))
         lengths = {name: len(values) for name, values in columns.items()}
         if len(set(lengths.values())) > 1:
             raise DataError(f"{function}() returned columns of unequal lengths: {lengths}")
         return columns
 
-    def _need(
-        self, columns: dict[str, Array], function: str, names: Sequence[str], kind: str, *, exact: bool = True
-    ) -> None:
-        """Check that columns are there in a kind; keys and entities (not ``exact``) may come as whole numbers."""
+    def _need(self, columns: dict[str, Array], function: str, names: Sequence[str], kind: str) -> None:
+        """Check that columns are there in a kind."""
         for name in names:
             if name not in columns:
                 raise DataError(f"{function}() has no column {name!r}; it returned {sorted(columns)}")
             found = kind_of(columns[name])
             if found == kind:
-                continue
-            if not exact and found == "number" and np.array_equal(columns[name], np.floor(columns[name])):
-                columns[name] = columns[name].astype(np.int64).astype(str).astype(object)
                 continue
             raise DataError(f"{function}() column {name!r} holds {found} ({columns[name].dtype}); expected {kind}")
 

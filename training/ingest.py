@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from millrace import UseCase
 from training import guard
 from training.columns import Array, Columns, rows_of, take
 from training.functions import KNOWN_AT, Functions, reach
@@ -35,7 +36,30 @@ def known_labels(functions: Functions, since: np.datetime64, as_of: np.datetime6
     """The labels of the events of [since, as_of) that have arrived by ``as_of``."""
     labels = functions.labels(since, as_of, events)
     # A label without a time stays for the validator to find.
-    return take(labels, ~(labels[KNOWN_AT] > as_of))
+    return newest_labels(functions.use_case, take(labels, ~(labels[KNOWN_AT] > as_of)))
+
+
+def newest_labels(use_case: UseCase, labels: Columns) -> dict[str, Array]:
+    """Of several labels of one key the one that became known last: it corrects the others.
+
+    Labels of one key that became known at once and differ both stay, for the validator to find.
+    """
+    keys, known = labels[use_case.key].astype(str), labels[KNOWN_AT]
+    if len(np.unique(keys)) == len(keys):
+        return dict(labels)
+    order = np.lexsort((labels[use_case.target], known, keys))
+    later: dict[str, int] = {}
+    kept = np.ones(len(keys), dtype=bool)
+    for place in order.tolist():
+        before = later.get(keys[place])
+        later[keys[place]] = place
+        if before is None or np.isnat(known[place]) or np.isnat(known[before]):
+            continue
+        same = labels[use_case.target][place] == labels[use_case.target][before]
+        kept[before] = known[before] == known[place] and not same
+    if corrected := int((~kept).sum()):
+        say(f"{corrected} label(s) were corrected later: the newest of each {use_case.key} counts")
+    return take(labels, kept)
 
 
 def tables_of(functions: Functions, since: np.datetime64, until: np.datetime64) -> dict[str, dict[str, Array]]:

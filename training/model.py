@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from millrace import UseCase
 from millrace.errors import DataError
 from millrace.metrics import Problem
 from training.columns import Array, Columns, is_missing, kind_of
@@ -139,6 +140,7 @@ def fit(functions: Functions, parameters: Mapping[str, Any], rows: Columns, y: A
     features = functions.features(used)
     if not features:
         raise DataError("features() returned no column; a model needs at least one")
+    _refuse_unlearnable(functions.use_case, features, y)
     document: dict[str, Any] = {
         "inputs": {name: kind_of(rows[name]) for name in rows if name in used.names},
         # Sorted, as the document is when it is read again: the matrix has its columns in this order.
@@ -152,6 +154,31 @@ def fit(functions: Functions, parameters: Mapping[str, Any], rows: Columns, y: A
     binary = functions.use_case.problem is Problem.BINARY
     estimator.fit(encode(features, document["features"], model._codes), y.astype(np.int8) if binary else y)
     return model
+
+
+def _refuse_unlearnable(use_case: UseCase, features: Columns, y: Array) -> None:
+    """Refuse by name what an estimator would refuse in words of its own, or learn nonsense of.
+
+    Raises:
+        DataError: A feature is missing or infinite, or the outcome is one alone.
+    """
+    for name, values in sorted(features.items()):
+        if is_missing(values).all():
+            raise DataError(
+                f"feature {name!r} is missing in all {len(values)} rows to fit; leave it out of features(), or widen "
+                f"history (now {use_case.history}) to where it is known"
+            )
+        if values.dtype.kind == "f" and (wrong := np.isinf(values)).any():
+            row = int(np.argmax(wrong))
+            raise DataError(
+                f"feature {name!r} is infinite in {int(wrong.sum())} of {len(values)} rows to fit, first in row {row}; "
+                "expected numbers of at most 3.4e38, or nothing where there is none"
+            )
+    if use_case.problem is Problem.BINARY and len(np.unique(y)) < 2:
+        raise DataError(
+            f"all {len(y)} rows to fit have {use_case.target} = {y[0]:g}; a model needs both outcomes to learn from: "
+            f"widen history (now {use_case.history}), or wait for labels"
+        )
 
 
 def stable_pickle(estimator: Any) -> bytes:

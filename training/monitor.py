@@ -73,8 +73,8 @@ def run(job: Job, as_of: str) -> None:
     if endpoint := registry.endpoint(job):
         with tempfile.TemporaryDirectory() as scratch:
             package = registry.serving(job, endpoint["EndpointConfigName"], Path(scratch) / "serving")
-            kinds = package.document["inputs"]
-            served = captured.read(job, kinds, _captured_since(job, since, endpoint["CreationTime"]))
+            kinds, missing = package.document["inputs"], package.document.get("missing", {})
+            served = captured.read(job, kinds, missing, _captured_since(job, since, endpoint["CreationTime"]))
             report |= _examined(job, package, served, since, now, Path(scratch))
             report["model"]["config"] = endpoint["EndpointConfigName"]
     else:

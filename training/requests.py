@@ -19,6 +19,7 @@ import numpy as np
 
 from millrace import FeatureTable, UseCase
 from millrace.errors import DataError, RequestError
+from millrace.missing import DEFAULT, is_missing_text
 from training.columns import Array
 from training.job import parse_time
 from training.join import feature_name
@@ -103,6 +104,8 @@ class Schema:
             (table, columns[table.name]) for table in use_case.tables if inputs.intersection(columns[table.name])
         ]
         self._inputs = inputs
+        #: Of a model of earlier versions, which do not say it, those that count everywhere.
+        self._missing: Mapping[str, Sequence[str]] = document.get("missing", {})
         self._of_tables = {name for names in columns.values() for name in names}
         self._entities = {table.entity for table in use_case.tables}
 
@@ -143,12 +146,13 @@ class Schema:
 
     def _column(self, name: str, records: Sequence[Mapping[str, Any]], texts: bool) -> Array:
         kind, is_id = self.kinds[name], name == self.key or name in self._entities
+        missing = self._missing.get(name, DEFAULT)
         convert = _converter(kind, is_id, texts)
         needed = is_id or name == self.event_time
         values = [convert(None)] * len(records)
         for row, record in enumerate(records):
             value = record.get(name)
-            if value is None or (is_id and value == ""):
+            if value is None or (isinstance(value, str) and is_missing_text(value, ("",) if is_id else missing)):
                 if needed and name in record:
                     raise Refusal(
                         f"row {row}: {name} is missing; expected a value in every record", field=name, row=row
@@ -344,5 +348,5 @@ def _csv(text: str) -> list[dict[str, str | None]]:
     for row, cells in enumerate(rows):
         if len(cells) != len(header):
             raise Refusal(f"row {row} has {len(cells)} cells; expected {len(header)}, as the header has", row=row)
-        records.append({name: cell or None for name, cell in zip(header, cells, strict=True)})
+        records.append(dict(zip(header, cells, strict=True)))
     return records

@@ -100,6 +100,8 @@ def _description(job: Job, dataset: Dataset, rows: Columns, parameters: dict[str
         "columns": {
             name: c.kind_of(values) for name, values in rows.items() if name not in (case.key, case.target, FOLD)
         },
+        # What stands for a missing value in a request, where it is more than an empty text.
+        "missing": {name: list(texts) for name, texts in sorted(case.missing.items())},
         "parameters": parameters,
         "identity": {
             "snapshot": dataset.manifest["snapshot"],

@@ -213,10 +213,15 @@ def _outcomes(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None
         if odd.any():
             rule = f"{use_case.target} is neither 0 nor 1"
             findings.add("refuse", LABELS, rule, odd, use_case.target)
-    if len(np.unique(known)) < 2:
-        value = f"{known[0]:g}" if len(known) else "nothing"
-        findings.add("refuse", LABELS, f"every {use_case.target} is {value}; a model needs both outcomes to learn from")
+    infinite = np.isinf(target)
+    if infinite.any():
+        findings.add("refuse", LABELS, f"{use_case.target} is infinite", infinite, use_case.target)
     strangers = ~np.isin(labels[use_case.key].astype(str), events[use_case.key].astype(str))
+    # Labels of other events teach nothing.
+    outcomes = np.unique(known[~strangers[~np.isnan(target)]])
+    if len(outcomes) < 2:
+        value = f"{outcomes[0]:g}" if len(outcomes) else "nothing"
+        findings.add("refuse", LABELS, f"every {use_case.target} is {value}; a model needs both outcomes to learn from")
     if strangers.all():
         findings.add("refuse", LABELS, f"no label's {use_case.key} is that of an event; compare the two", strangers)
     elif strangers.any():

@@ -48,6 +48,7 @@ def test_the_smallest_declaration_and_its_defaults() -> None:
         "tables": (),
         "publish_every": timedelta(hours=1),
         "expectations": (),
+        "missing": {},
         "trusted": (),
         "history": 365 * DAY,
         "holdout": 0.2,

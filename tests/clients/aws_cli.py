@@ -1,0 +1,87 @@
+"""AWS CLI: S3, SageMaker and the rest, as a shell would."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from pathlib import Path
+
+import boto3
+from steps import IMAGE, REGION, ROLE, expect, step
+
+BUCKET = "clients-cli"
+AWS = str(Path(sys.executable).parent / "aws")
+folder = Path(tempfile.mkdtemp())
+(folder / "a.txt").write_text("hello\n")
+(folder / "large").write_bytes(os.urandom(12 * 2**20))
+
+
+def aws(*arguments: str) -> str:
+    done = subprocess.run([AWS, *arguments], capture_output=True, text=True, timeout=120, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip() or f"exit code {done.returncode}")
+    return done.stdout
+
+
+def copies() -> None:
+    aws("s3", "mb", f"s3://{BUCKET}", "--region", REGION)
+    aws("s3", "cp", str(folder / "a.txt"), f"s3://{BUCKET}/a.txt")
+    aws("s3", "cp", str(folder / "large"), f"s3://{BUCKET}/large")
+    aws("s3", "cp", f"s3://{BUCKET}/large", str(folder / "back"))
+    expect((folder / "back").read_bytes() == (folder / "large").read_bytes(), "other bytes")
+    aws("s3", "sync", str(folder), f"s3://{BUCKET}/all")
+    expect("a.txt" in aws("s3", "ls", f"s3://{BUCKET}/all/"), "not listed")
+
+
+def presigned() -> None:
+    with urllib.request.urlopen(aws("s3", "presign", f"s3://{BUCKET}/a.txt").strip()) as answer:
+        expect(answer.read() == b"hello\n", "other bytes")
+
+
+def identity() -> None:
+    found = json.loads(aws("sts", "get-caller-identity"))
+    expect(found["Arn"] == "arn:aws:iam::123456789012:user/millrace", found)
+
+
+def train() -> None:
+    request = {
+        "TrainingJobName": "cli", "RoleArn": ROLE,
+        "AlgorithmSpecification": {"TrainingImage": IMAGE, "TrainingInputMode": "File"},
+        "OutputDataConfig": {"S3OutputPath": f"s3://{BUCKET}/out"},
+        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+    }  # fmt: skip
+    aws("sagemaker", "create-training-job", "--cli-input-json", json.dumps(request))
+    boto3.client("sagemaker").get_waiter("training_job_completed_or_stopped").wait(
+        TrainingJobName="cli", WaiterConfig={"Delay": 1}
+    )
+    found = json.loads(aws("sagemaker", "describe-training-job", "--training-job-name", "CLI"))
+    expect(found["TrainingJobStatus"] == "Completed", found)
+
+
+def queues() -> None:
+    # Version 1 of the AWS CLI takes no endpoint for SQS from the environment.
+    here = ("--endpoint-url", os.environ["AWS_ENDPOINT_URL"])
+    aws("sqs", "create-queue", "--queue-name", "clients", *here)
+    expect("clients" in aws("sqs", "list-queues", *here), "not listed")
+
+
+def groups() -> None:
+    expect("/aws/sagemaker/TrainingJobs" in aws("logs", "describe-log-groups"), "absent")
+
+
+step("s3 mb, cp, sync, ls", copies)
+step("s3 presign", presigned)
+step("sts get-caller-identity", identity)
+step("sagemaker create-training-job", train)
+step("sqs create-queue, list-queues", queues)
+step(
+    "logs describe-log-groups",
+    lambda: expect("/aws/sagemaker/TrainingJobs" in aws("logs", "describe-log-groups"), "absent"),
+)
+step("ec2 describe-vpcs", lambda: aws("ec2", "describe-vpcs"))
+step("cloudformation list-stacks", lambda: aws("cloudformation", "list-stacks"))
