@@ -7,7 +7,7 @@ import ipaddress
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -61,12 +61,15 @@ def _possible(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
     return value
 
 
-def ensure(state: Path, *, scale: float | None = None, port: int = 0) -> client.Running:
+def ensure(
+    state: Path, *, scale: float | None = None, port: int = 0, images: Mapping[str, Path] | None = None
+) -> client.Running:
     """The local cloud of this folder, started when it is not running.
 
     Args:
         scale: Seconds of its time in one real second; None takes the running one's, or the default.
         port: Where it listens; 0 takes the running one's, or a free one.
+        images: What it can run besides the product's own image; None takes the running one's, or nothing.
 
     Raises:
         CliError: When the folder cannot be made, or is held by a process that does not answer.
@@ -75,15 +78,16 @@ def ensure(state: Path, *, scale: float | None = None, port: int = 0) -> client.
     if running is None:
         _not_hung(state)
         try:
-            return client.start(state, port=port, scale=scale or SCALE, images=IMAGES)
+            return client.start(state, port=port, scale=scale or SCALE, images={**IMAGES, **(images or {})})
         except OSError as error:
             raise CliError(
                 f"the local cloud's folder {state} cannot be made or written to: {error.filename}: {error.strerror}; "
                 "name another one with --state"
             ) from error
-    if (scale or running.scale) != running.scale or (port or running.port) != running.port:
+    asked = {**IMAGES, **images} if images else dict(_folders(running))
+    if (scale or running.scale) != running.scale or (port or running.port) != running.port or images:
         # Says what differs and what to do.
-        return client.start(state, port=port, scale=scale or running.scale, images=dict(_folders(running)))
+        return client.start(state, port=port, scale=scale or running.scale, images=asked)
     return running
 
 

@@ -117,6 +117,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "millrace local start": (
         ("millrace local start", "the cloud alone, an hour of which takes a minute"),
         ("millrace local start --scale 3600 --port 4566", "faster, at a fixed port"),
+        ("millrace local start --image fraud/scorer=images/scorer", "with an image of your own, unpacked there"),
     ),
     "millrace local stop": (("millrace local stop", "everything is kept"),),
     "millrace local status": (("millrace local status --json", "where it listens, for a program"),),
@@ -124,6 +125,8 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "millrace local env": (
         ('eval "$(millrace local env)"', "the AWS CLI, boto3 and pulumi use the local cloud in this shell"),
         ("millrace local env --shell fish | source", "the same in fish"),
+        ("millrace local env --shell docker > local.env", "for `docker run --network host --env-file local.env`"),
     ),
+    "millrace local rotate": (("millrace local rotate", "somebody may have seen the access key"),),
     "millrace local logs": (("millrace local logs --follow", "what the cloud itself says"),),
 }

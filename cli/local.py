@@ -27,6 +27,24 @@ def _number(ctx: click.Context, param: click.Parameter, value: float | None) -> 
     return value
 
 
+def _images(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Path]:
+    """Repository name to folder."""
+    images: dict[str, Path] = {}
+    for value in values:
+        name, separator, folder = value.partition("=")
+        if not (name and separator and folder):
+            raise click.BadParameter(f"'{value}': expected REPOSITORY=FOLDER, e.g. scorer=images/scorer", ctx, param)
+        if name in (*cloud.IMAGES, *images):
+            taken = "is the product's own image" if name in cloud.IMAGES else "is given twice"
+            raise click.BadParameter(f"'{value}': {name} {taken}", ctx, param)
+        if not (Path(folder) / "bin").is_dir():
+            raise click.BadParameter(
+                f"'{value}': no folder {Path(folder) / 'bin'}, where an image's executables are", ctx, param
+            )
+        images[name] = Path(folder).resolve()
+    return images
+
+
 @click.group()
 def local() -> None:
     """AWS on this machine: start, stop, look, reset.
@@ -46,10 +64,19 @@ def local() -> None:
     "the time they take. 1 is real time.",
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Where it listens; default: a free port.")
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    callback=_images,
+    metavar="REPOSITORY=FOLDER",
+    help="An image of your own, unpacked: a folder with bin/serve for endpoints or bin/train for training jobs, found "
+    "by its repository's name in an image URI. Repeat it; give it at every start.",
+)
 @json_option
-def start(state: Path, scale: float | None, port: int, as_json: bool) -> None:
+def start(state: Path, scale: float | None, port: int, images: dict[str, Path], as_json: bool) -> None:
     """Start the cloud, or say that it runs."""
-    _show(cloud.ensure(state, scale=scale, port=port), state, as_json)
+    _show(cloud.ensure(state, scale=scale, port=port, images=images), state, as_json)
 
 
 @local.command()
@@ -159,6 +186,7 @@ def _show(running: daemon.Running | None, state: Path, as_json: bool) -> None:
         say(f"the local cloud runs at {running.endpoint_url} (pid {running.pid}, up {up})")
         say(f"  state  {state}")
         say(f"  scale  {running.scale:g}: an hour takes {seconds(3600 / running.scale)}")
+        say(f"  images {', '.join(sorted(running.images))}; others: millrace local start --image REPOSITORY=FOLDER")
         say('  shell  eval "$(millrace local env)"')
 
 

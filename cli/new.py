@@ -12,12 +12,20 @@ from cli.output import json_option
 
 @click.command()
 @click.argument("name")
-@click.option("--from", "path", type=click.Path(path_type=Path), help="The data: .csv or .parquet, a row an event.")
+@click.option(
+    "--from", "path", type=click.Path(path_type=Path), help="The data: .csv, .csv.gz or .parquet, a row an event."
+)
 @click.option("--problem", type=click.Choice(["binary", "regression"]), help="Yes or no, or how much.")
 @click.option("--target", metavar="C", help="The column that is predicted.")
 @click.option("--positive", metavar="VALUE", help="The value of a binary target that counts as yes.")
 @click.option("--key", metavar="C", help="The column that names an event; `none`: the row's number.")
 @click.option("--event-time", metavar="C", help="When a prediction is asked for; `none`: rows come in file order.")
+@click.option(
+    "--missing",
+    metavar="C=TEXT",
+    multiple=True,
+    help="A text that stands for a missing value in a column; may be repeated. `C=`: only an empty cell does.",
+)
 @click.option("--time-format", metavar="FORMAT", help="How its times are written, e.g. %d/%m/%Y, or epoch-s, epoch-ms.")
 @click.option("--leave-out", metavar="C", multiple=True, help="A column that is no feature; may be repeated.")
 @click.option("--trust", metavar="C", multiple=True, help="A column that tells the outcome and yet is known before it.")

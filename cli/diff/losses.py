@@ -84,7 +84,8 @@ _QUEUE = Loss(
     "queue",
     "Undelivered triggers in it are lost, and later ones are lost without a trace.",
     "Undelivered triggers in it are lost.",
-    "Look into it first: `aws sqs receive-message ${AWS_ENDPOINT_URL:+--endpoint-url $AWS_ENDPOINT_URL}`; then keep its name.",
+    "Look into it first: `aws sqs receive-message ${AWS_ENDPOINT_URL:+--endpoint-url $AWS_ENDPOINT_URL}`; then keep "
+    "its name.",
 )
 _TOPIC = Loss(
     "topic",

@@ -15,6 +15,7 @@ from cli import cloud, interrupts
 from cli.errors import CliError
 from local import client
 from local.engine import home
+from local.provider.socket_path import remove_socket
 
 #: How long it may take to answer, seconds.
 _START = 60.0
@@ -55,6 +56,14 @@ def rehearsal(folder: Path) -> Iterator[dict[str, str]]:
             }
         finally:
             process.kill()
+            _remove_socket(folder)
+
+
+def _remove_socket(folder: Path) -> None:
+    """A process that is killed removes nothing; its socket may lie outside of its folder."""
+    with contextlib.suppress(FileNotFoundError):
+        socket = json.loads((folder / "daemon.json").read_text())["provider_socket"]
+        remove_socket(Path(socket))
 
 
 def _without_the_user() -> dict[str, str]:

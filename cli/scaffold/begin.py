@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +15,20 @@ import stacks
 from cli import cloud
 from cli.errors import CliError
 from cli.progress import Progress, Stage
-from cli.scaffold import gates, inference, names, place, plan, profile, render, sample, summary, times, trial
+from cli.scaffold import (
+    gates,
+    inference,
+    names,
+    place,
+    plan,
+    profile,
+    reading,
+    render,
+    sample,
+    summary,
+    times,
+    trial,
+)
 from cli.scaffold.inference import BINARY, NONE, REGRESSION, Guess
 from cli.scaffold.plan import Plan, Roles
 from cli.scaffold.profile import Column
@@ -40,6 +53,7 @@ class Wishes:
     positive: str | None
     key: str | None
     event_time: str | None
+    missing: tuple[str, ...]
     time_format: str | None
     leave_out: tuple[str, ...]
     trust: tuple[str, ...]
@@ -57,6 +71,8 @@ class _Begun:
     progress: Progress
     questions: Questions
     now: datetime
+    said: list[str] = field(default_factory=list)
+    """How the file is read, beyond what anybody would expect."""
 
 
 def run(wishes: Wishes) -> None:
@@ -80,7 +96,7 @@ def run(wishes: Wishes) -> None:
     found, files, result = _tried(begun, found, body)
     if not wishes.dry_run:
         place.put(files, cloud.REPOSITORY, f"stacks/{found.package}")
-    done = summary.of(found, files, result, begun.questions.settled, wishes.dry_run)
+    done = summary.of(found, files, result, begun.questions.settled, wishes.dry_run, begun.said)
     summary.show(done, as_json=wishes.as_json)
 
 
@@ -95,6 +111,7 @@ def _check_region(region: str) -> None:
 def _made_up(begun: _Begun) -> Plan:
     wishes = begun.wishes
     for option, value in (("--positive", wishes.positive), ("--time-format", wishes.time_format),
+                          ("--missing", wishes.missing),
                           ("--leave-out", wishes.leave_out), ("--trust", wishes.trust)):  # fmt: skip
         if value:
             raise click.UsageError(f"{option} is about the columns of a file; give it with --from")
@@ -116,7 +133,12 @@ def _from_file(begun: _Begun, path: Path) -> tuple[Plan, bytes]:
     wishes = begun.wishes
     with begun.progress.stage("read") as stage:
         source = Source.open(path, stage.note)
+        reasons = _read(begun, source, stage)
         columns = profile.scan(source, stage.note)
+        index = inference.index(source, columns)
+        for name in index:
+            if name not in (wishes.key, wishes.target):
+                del columns[name]
         rows = next(iter(columns.values())).rows
         if not rows:
             raise CliError(f"--from {path} has a header and no row; expected rows")
@@ -124,6 +146,12 @@ def _from_file(begun: _Begun, path: Path) -> tuple[Plan, bytes]:
             sample.refuse_few(f"--from {path} has {rows} row{'s' if rows > 1 else ''}")
         for name in (*wishes.leave_out, *wishes.trust):
             inference.find("--leave-out" if name in wishes.leave_out else "--trust", name, columns)
+        for name, column in columns.items():
+            if column.forms and column.outside:
+                begun.said.append(
+                    f"{name}: {column.outside:,} of {column.known:,} times are of years outside {times.YEARS[0]} to "
+                    f"{times.YEARS[1]}: an open end, taken as missing"
+                )
         able = [name for name, column in columns.items() if inference.may_be_key(column)]
         distinct = sample.distinct(source, able, stage.note)
         stage.result = f"{rows:,} rows, {len(columns)} columns of {path}"
@@ -135,7 +163,13 @@ def _from_file(begun: _Begun, path: Path) -> tuple[Plan, bytes]:
         stamps = None
         if roles.form is not None:
             stamps = sample.times_of(source, roles.event_time, roles.form, stage.note)
-        left_out = dict.fromkeys(wishes.leave_out, "left out on request")
+        left_out = {**index, **reasons, **dict.fromkeys(wishes.leave_out, "left out on request")}
+        for name in (roles.target, roles.key, roles.event_time):
+            if name in reasons:
+                raise CliError(
+                    f"--from {path}: column {name!r}: {reasons[name]}; mend the file, or name another column"
+                )
+            left_out.pop(name, None)
         made = plan.of(wishes.name, wishes.region, roles, columns, left_out)
         made = replace(made, source=path, trusted=tuple(
             feature.name for feature in made.features if feature.column in wishes.trust
@@ -144,6 +178,31 @@ def _from_file(begun: _Begun, path: Path) -> tuple[Plan, bytes]:
         made, text = sample.take(source, made, stamps, begun.now, stage.note)
         stage.result = f"{made.sample_rows:,} rows of {made.since:%Y-%m-%d} to {made.until:%Y-%m-%d}"
     return made, text
+
+
+def _read(begun: _Begun, source: Source, stage: Stage) -> dict[str, str]:
+    """Decide how the cells of the file are read; why columns cannot be read as what they hold."""
+    given: dict[str, list[str]] = {}
+    for wish in begun.wishes.missing:
+        name, equals, text = wish.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{wish!r}; expected COLUMN=TEXT, or COLUMN= for none", param_hint="--missing")
+        inference.find("--missing", name, dict.fromkeys(source.columns))  # type: ignore[arg-type]
+        given.setdefault(name, [""]).append(text)
+    if not source.is_csv:
+        if given:
+            raise click.UsageError("--missing is about the cells of CSV; Parquet has nulls of its own")
+        return {}
+    texts = {name: tuple(dict.fromkeys(each)) for name, each in given.items()}
+    found = reading.decide(source, texts, begun.wishes.target, stage.note)
+    source.readings = found.of
+    begun.said += found.said
+    for name, raw in source.raw_names.items():
+        if raw:
+            begun.said.append(f"{raw!r} is read as {name!r}: spaces around the names of columns are dropped")
+    if source.skipped:
+        begun.said.append(f"the first line {source.skipped!r} says what parts the columns, and is skipped")
+    return found.reasons
 
 
 def _timely(source: Source, made: Plan, stamps: sample.Array | None, stage: Stage) -> Plan:
@@ -202,8 +261,16 @@ def _target(begun: _Begun, columns: Mapping[str, Column]) -> tuple[Column, str]:
     )
     column = inference.find("--target", name, columns)
     inference.check_target(column, wishes.problem, columns)
+    guessed = inference.problem(column)
+    if guessed.value == REGRESSION and not guessed.sure and wishes.problem is None and not questions.can_ask:
+        values = ", ".join(str(value) for value in list(column.values or {})[:6])
+        raise CliError(
+            f"--target {name!r} holds {column.different} different whole numbers ({values}): classes or amounts? "
+            "There are no problems of several classes yet: give --problem regression if they are amounts, or make a "
+            "column of it that says yes or no"
+        )
     problem = questions.settle(
-        "--problem", "Is it yes or no, or how much?", wishes.problem, inference.problem(column), None,
+        "--problem", "Is it yes or no, or how much?", wishes.problem, guessed, None,
         (BINARY, REGRESSION),
     )  # fmt: skip
     inference.check_target(column, problem, columns)
@@ -311,6 +378,10 @@ def _tried(begun: _Begun, found: Plan, body: bytes | None) -> tuple[Plan, dict[s
             stage.note("training as the pipeline will")
             result = _once(found, body)
             stage.result = _said(found, result)
+        if result.absent and not result.refusals:
+            gone = "it is missing in all rows that the first model is fitted on"
+            found = plan.without(found, {each.column: gone for each in found.features if each.name in result.absent})
+            continue
         if not result.leaks:
             break
         found = _without_leaks(begun, found, result.leaks)

@@ -16,7 +16,7 @@ import numpy as np
 from cli.errors import CliError
 from cli.scaffold import times
 from cli.scaffold.profile import MANY, Column
-from cli.scaffold.source import Source
+from cli.scaffold.source import UNNAMED, Source
 from cli.scaffold.times import Form
 
 #: Instead of a column: there is none.
@@ -145,9 +145,24 @@ def problem(column: Column) -> Guess:
     if column.classes <= 2 or column.kind == "truth":
         return Guess(BINARY, f"{column.name} has two values", sure=True)
     if column.kind in ("integer", "number"):
-        sure = column.different > _CLASSES or column.kind == "number"
+        # A few whole numbers may be classes as well, and so may more of them under such a name.
+        called = {"class", "label", "category", "grade", "rating"}.intersection(words(column.name))
+        sure = not is_whole(column) or (column.different > _CLASSES and not called)
         return Guess(REGRESSION, f"{column.name} holds numbers, {column.low:g} to {column.high:g}", sure=sure)
     raise AssertionError(f"a target of {column.kind} with {column.classes} outcomes was let through")
+
+
+def is_whole(column: Column) -> bool:
+    """Whether all numbers of a column are whole, as classes are."""
+    if column.kind == "integer":
+        return True
+    return column.values is not None and all(_is_whole(value) for value in column.values)
+
+
+def _is_whole(value: Any) -> bool:
+    # In a file with decimal commas the values are its texts.
+    number = _number(str(value).replace(",", "."))
+    return number is not None and number.is_integer()
 
 
 def positive(column: Column) -> Guess | None:
@@ -156,6 +171,9 @@ def positive(column: Column) -> Guess | None:
     if column.kind == "truth" or {str(value) for value in values} in ({"0", "1"}, {"0.0", "1.0"}, {"0"}, {"1"}):
         # A space beside some of them makes texts of them all.
         return Guess(max(map(str, values)), f"it means yes{_spelt(column)}", sure=True) if column.is_folded else None
+    if len(values) == 2 and {_number(value) for value in values} == {1.0, -1.0}:
+        yes = next(str(value) for value in values if _number(value) == 1.0)
+        return Guess(yes, "of 1 and -1, 1 is yes by convention")
     known = [value for value in values if str(value).strip().lower() in _YES]
     if len(known) == 1:
         return Guess(str(known[0]), f"it means yes{_spelt(column)}", sure=True)
@@ -163,10 +181,49 @@ def positive(column: Column) -> Guess | None:
     return Guess(str(rare), f"the rarer one, {values[rare] / column.known:.0%} of the rows{_spelt(column)}")
 
 
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except ValueError:
+        return None
+
+
 def _spelt(column: Column) -> str:
     if not column.is_folded:
         return ""
     return f"; case and outer spaces are not told apart: {', '.join(repr(value) for value in column.values or {})}"
+
+
+def index(source: Source, columns: Mapping[str, Column]) -> dict[str, str]:
+    """The first column where it only counts the rows, as pandas writes it, and why it is left out.
+
+    Raises:
+        CliError: It has no name and is something else.
+    """
+    name = source.columns[0]
+    is_unnamed = source.raw_names.get(name) is not None and not source.raw_names[name].strip()
+    if not is_unnamed and name.lower() not in ("index", UNNAMED.lower()):
+        return {}
+    if columns[name].kind == "integer" and _counts(source, name):
+        return {name: "an index: it counts the rows, as pandas writes it"}
+    if is_unnamed:
+        raise CliError(
+            f"--from {source.path}: column 1 of {len(source.columns)} has no name; give it one in the header"
+        )
+    return {}
+
+
+def _counts(source: Source, name: str) -> bool:
+    """Whether a column holds 0, 1, 2 … or 1, 2, 3 … in the order of the rows."""
+    import pyarrow as pa
+
+    found = np.concatenate(
+        [
+            batch.column(name).cast(pa.float64()).to_numpy(zero_copy_only=False)
+            for batch in source.batches(lambda _: None, [name])
+        ]
+    )
+    return bool(len(found) and found[0] in (0, 1) and np.array_equal(found, np.arange(len(found)) + found[0]))
 
 
 def may_be_key(column: Column) -> bool:
@@ -202,7 +259,12 @@ def event_time(source: Source, columns: Mapping[str, Column], written: Form | No
     Args:
         written: How its times are written, where that was said.
     """
-    found = {name: form for name, each in columns.items() if (form := each.likely_form)}
+    found = {
+        name: form
+        for name, each in columns.items()
+        # A column of open ends says until when something is valid, and not when anything happens.
+        if (form := each.likely_form) and each.outside <= each.known * (1 - _MOSTLY)
+    }
     able = {name: form for name, form in found.items() if columns[name].share_missing <= 1 - _MOSTLY}
     if not able:
         return Guess(NONE, _no_time(columns, list(found)))

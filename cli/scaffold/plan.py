@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
 
-from cli.scaffold import inference
+from cli.scaffold import inference, times
 from cli.scaffold.inference import BINARY, NONE, is_id
 from cli.scaffold.profile import MANY, Column
+from cli.scaffold.reading import Reading
 from cli.scaffold.times import Form
 from millrace import Monitoring
 from millrace.environment import RESERVED
@@ -21,6 +23,8 @@ CATEGORIES = 100
 _TAKEN = frozenset({"fold", "score", "known_at", "instances", "p"})
 #: Days that the rows of a file without times are spread over, however many they are.
 SPREAD = 90
+#: Up to here a 32-bit float has every whole number.
+_EXACT = 2**24
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 
@@ -40,6 +44,8 @@ class Feature:
     """Of a text with few different values, all of them."""
     low: float | None = None
     share_missing: float = 0.0
+    has_open_ends: bool = False
+    """Whether some of its times are of years that no event is of."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,12 @@ class Plan:
     source: Path | None = None
     delimiter: str = ","
     decimal: str = "."
+    raw_names: Mapping[str, str] = field(default_factory=dict)
+    """The file's own names of columns that are called otherwise once spaces around them are dropped."""
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    """How the cells of each column of a CSV file are read."""
+    skipped: str = ""
+    """A first line that is no header."""
     has_newlines: bool = False
     rows: int = 0
     """Of the file."""
@@ -235,11 +247,15 @@ def _feature(column: Column, name: str, event_form: Form | None) -> Feature | st
             return _no_category(column)
         values = tuple(sorted(str(value) for value in column.values or {}))
         return Feature(column.name, name, "text", values=values, share_missing=column.share_missing)
-    if kind == "time" or (column.forms and column.forms[0].kind in ("seconds", "milliseconds")):
+    if kind == "time" or (kind == "integer" and column.forms):
         form = _form(column.forms, event_form)
         if isinstance(form, str):
             return form
-        return Feature(column.name, name, "time", form, share_missing=column.share_missing)
+        return Feature(
+            column.name, name, "time", form, share_missing=column.share_missing, has_open_ends=column.outside > 0
+        )
+    if kind == "integer" and (said := _undated(column)):
+        return said
     if column.odd and kind == "number":
         return _odd(column.odd)
     return Feature(
@@ -249,6 +265,25 @@ def _feature(column: Column, name: str, event_form: Form | None) -> Feature | st
         low=None if kind == "truth" else column.low,
         share_missing=column.share_missing,
     )
+
+
+def _undated(column: Column) -> str | None:
+    """Why whole numbers are no amounts: they look like times, or are too large to be told apart."""
+    days = times.forms_of_numbers("date", column.low, column.high)
+    if days and days[0].format and not column.repeats:
+        return (
+            f"it may hold dates, {days[0].text}: if it says when, --event-time {column.name} --time-format {times.DAYS}"
+        )
+    if max(abs(column.low), abs(column.high)) <= _EXACT:
+        return None
+    values = column.values
+    if values is not None and len({_float32(float(value)) for value in values}) == len(values):
+        return None
+    return "its whole numbers are too large for a 32-bit float to tell apart: an id, or a time, and no amount"
+
+
+def _float32(value: float) -> float:
+    return float(struct.unpack("f", struct.pack("f", value))[0])
 
 
 def _form(forms: list[Form], event_form: Form | None) -> Form | str:

@@ -46,6 +46,10 @@ class Column:
     """The different values and their counts; None when there are many."""
     written: dict[Form, int] | None = None
     """How many values are written in each form that may be one of times."""
+    is_name: bool = False
+    """Whether its digits name things."""
+    outside: int = 0
+    """Times of years that no event is of: an open end."""
     odd: tuple[int, str] | None = None
     """Row (from 1) and value of the first text that is no number; of typed numbers, of the first that is infinite."""
 
@@ -133,7 +137,8 @@ class Column:
 
 def scan(source: Source, note: Note) -> dict[str, Column]:
     """Every column of a source."""
-    columns = {name: Column(name) for name in source.columns}
+    how = source.readings
+    columns = {name: Column(name, is_name=name in how and how[name].is_name) for name in source.columns}
     for place, batch in enumerate(source.batches(note)):
         if not place and source.is_csv and source.delimiter != "," and _has_commas(batch):
             source.decimal = ","
@@ -185,10 +190,11 @@ def _look(column: Column, values: Any, decimal: str) -> None:
         if pa.types.is_floating(values.type):
             _note_odd(column, values, _infinite(values), before)
         if kind == "integer":
-            _as_epoch(column, len(known))
+            _as_epoch(column, known)
     elif kind == "time":
         form = times.ZONED if pa.types.is_timestamp(values.type) and values.type.tz else times.TYPED
         column.written = {form: (column.written or {}).get(form, 0) + len(known)}
+        column.outside += int(pc.sum(times.outside(known)).as_py() or 0)
 
 
 def _kind_of_type(kind: Any) -> str:
@@ -225,6 +231,8 @@ def _look_at_texts(column: Column, values: Any, known: Any, before: int, decimal
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    if column.is_name:
+        return
     column.truths += _matching(known, _TRUTH)
     column.integers += _matching(known, _INTEGER)
     numeric = pc.match_substring_regex(values, _NUMBER if decimal == "." else _NUMBER.replace(r"\.", ","))
@@ -241,8 +249,9 @@ def _look_at_texts(column: Column, values: Any, known: Any, before: int, decimal
         column.grouped += _matching(values.filter(other), _GROUPED)
     column.has_newlines = column.has_newlines or bool(pc.any(pc.match_substring(known, "\n")).as_py())
     if column.integers == column.known:
-        _as_epoch(column, len(known))
+        _as_epoch(column, known)
         return
+    column.outside += int(pc.sum(times.outside(known)).as_py() or 0)
     if column.written is None or not column.written:
         column.written = dict.fromkeys(times.forms(known), 0) if column.known == len(known) else {}
     for form in column.written:
@@ -265,10 +274,16 @@ def _note_odd(column: Column, values: Any, odd: Any, before: int) -> None:
         column.odd = (before + place + 1, str(values[place]))
 
 
-def _as_epoch(column: Column, known: int) -> None:
+def _as_epoch(column: Column, known: Any) -> None:
     """Whole numbers that a column's name calls times."""
+    import pyarrow.compute as pc
+
     found = times.forms_of_numbers(column.name, column.low, column.high)
-    column.written = {form: (column.written or {}).get(form, 0) + known for form in found}
+    before = column.written or {}
+    column.written = {}
+    for form in found:
+        fits = len(known) if not form.format else int(pc.sum(times.matches(known, form)).as_py() or 0)
+        column.written[form] = before.get(form, 0) + fits
 
 
 def _matching(known: Any, pattern: str) -> int:

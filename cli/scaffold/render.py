@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from cli.scaffold import literals
 from cli.scaffold.literals import number, text
 from cli.scaffold.names import ENVIRONMENTS
 from cli.scaffold.plan import SPREAD, Feature, Plan
-from cli.scaffold.source import MISSING
+from cli.scaffold.times import Form
 from millrace.names import Names
 
 #: Until the team has built its own.
@@ -65,6 +66,7 @@ def _declaration(plan: Plan) -> str:
         key=text(plan.key),
         event_time=text(plan.event_time),
         expectations=expectations,
+        missing=_missing(plan) if plan.source else [],
         trusted=literals.sequence(trusted, 4, before="trusted=") if trusted else "",
         trusted_why="Each tells the outcome nearly by itself; a person has said that it is known when asked.",
         history=plan.history_days,
@@ -110,13 +112,11 @@ def _allowed(feature: Feature) -> float:
 
 
 def _data(plan: Plan) -> str:
-    kinds = _kinds(plan)
     last = _iso(plan.last) if plan.last else ""
     parse = [f"delimiter={text(plan.delimiter)}"] if plan.delimiter != "," else []
-    convert = f"decimal_point={text(plan.decimal)}" if plan.decimal != "." else ""
     parse += ["newlines_in_values=True"] if plan.has_newlines else []
     rows = list(_row_lines(plan))
-    calls = {line.partition("(")[0] for _, line in rows}
+    calls = {name for _, line in rows for name in re.findall(r"\b(_\w+)\(", line)}
     return templates.render(
         "use_case/data.py.j2",
         use_case=plan.name,
@@ -124,8 +124,10 @@ def _data(plan: Plan) -> str:
         variable=plan.variable,
         target=plan.target,
         sample_rows=f"{plan.sample_rows:,}",
-        missing=literals.sequence([text(each) for each in MISSING], 0, before="MISSING = "),
-        file=literals.mapping(((text(column), kind) for column, kind in kinds.items()), 4),
+        file=literals.mapping(((text(column), text(name)) for column, name in _file(plan).items()), 4),
+        strips=any(raw.strip() != raw for raw in plan.raw_names.values()),
+        skips=bool(plan.skipped),
+        decimal=text(plan.decimal) if plan.decimal != "." else "",
         left_out=_left_out(plan),
         last=last,
         spread=SPREAD,
@@ -135,58 +137,82 @@ def _data(plan: Plan) -> str:
         time_column=text(plan.columns["event_time"]) if plan.form else "",
         calls=calls,
         parse=", ".join(parse),
-        convert=convert,
     )
 
 
-def _kinds(plan: Plan) -> dict[str, str]:
-    """Arrow's type of each column that is read, in CSV."""
-    arrow = {"number": "pa.float64()", "truth": "pa.bool_()", "text": "pa.string()", "time": "pa.string()"}
-    kinds = {column: arrow["text"] for role, column in plan.columns.items() if role != "target"}
-    kinds |= {feature.column: arrow[feature.kind] for feature in plan.features}
-    for feature in plan.features:
-        if feature.form and feature.form.kind in ("seconds", "milliseconds"):
-            kinds[feature.column] = "pa.int64()"
-    if plan.form and plan.form.kind in ("seconds", "milliseconds"):
-        kinds[plan.columns["event_time"]] = "pa.int64()"
-    return kinds | {plan.columns["target"]: arrow[plan.target_kind]}
+def _file(plan: Plan) -> dict[str, str]:
+    """The columns that are read, by the file's own names, and what they are called here."""
+    pairs = {column: getattr(plan, role) for role, column in plan.columns.items() if role != "target"}
+    pairs |= {feature.column: feature.name for feature in plan.features}
+    pairs[plan.columns["target"]] = plan.target
+    return {plan.raw_names.get(column, column): name for column, name in pairs.items()}
+
+
+def _missing(plan: Plan) -> list[str]:
+    """What stands for a missing value in each column, where it is more than an empty cell."""
+    entries = []
+    for column, name in {raw.strip(): name for raw, name in _file(plan).items()}.items():
+        how = plan.readings.get(column)
+        if how and how.missing != ("",):
+            entries.append(f"{text(name)}: {literals.sequence([text(each) for each in how.missing], 8, '()')}")
+    return entries
 
 
 def _row_lines(plan: Plan) -> list[tuple[str, str]]:
     """Each column of the events and the expression that gives it."""
     lines = []
     if "key" in plan.columns:
-        lines.append((plan.key, f"_texts(table[{text(plan.columns['key'])}])"))
+        lines.append((plan.key, f"_texts({_cells(plan, plan.columns['key'])})"))
     else:
         lines.append((plan.key, "np.arange(table.num_rows).astype(str).astype(object)"))
     if plan.form:
-        lines.append((plan.event_time, _time(plan.columns["event_time"], plan.form.kind, plan.form.format)))
+        lines.append((plan.event_time, _time(plan.columns["event_time"], plan.form)))
     else:
         lines.append((plan.event_time, "_arrivals(table.num_rows)"))
     for feature in plan.features:
-        column = text(feature.column)
         if feature.form:
-            lines.append((feature.name, _time(feature.column, feature.form.kind, feature.form.format)))
+            read = _time(feature.column, feature.form)
+            lines.append((feature.name, f"_without_open_ends({read})" if feature.has_open_ends else read))
         else:
-            lines.append((feature.name, f"_{'texts' if feature.kind == 'text' else 'numbers'}(table[{column}])"))
-    target = f"table[{text(plan.columns['target'])}]"
-    if plan.is_folded:
-        target = f"pc.utf8_lower(pc.utf8_trim_whitespace({target}))"
+            lines.append((feature.name, _value(plan, feature.column, feature.kind)))
+    column = plan.columns["target"]
     if plan.positive is None or plan.negative is None:
-        return [*lines, (plan.target, f"_numbers({target})")]
-    yes, no = (
-        text(each) if plan.target_kind == "text" else number(float(each)) for each in (plan.positive, plan.negative)
-    )
-    return [*lines, (plan.target, f"_outcome({text(plan.columns['target'])}, {target}, yes={yes}, no={no})")]
+        return [*lines, (plan.target, _value(plan, column, plan.target_kind))]
+    if plan.target_kind == "text":
+        target, yes, no = _cells(plan, column), text(plan.positive), text(plan.negative)
+    else:
+        target = f"pa.array({_value(plan, column, 'number')}, from_pandas=True)"
+        yes, no = number(float(plan.positive)), number(float(plan.negative))
+    if plan.is_folded:
+        target = f"table[{text(column)}]"
+        target = f"pc.utf8_lower(pc.utf8_trim_whitespace({target}))"
+    return [*lines, (plan.target, f"_outcome({text(column)}, {target}, yes={yes}, no={no})")]
 
 
-def _time(column: str, kind: str, form: str) -> str:
+def _value(plan: Plan, column: str, kind: str) -> str:
+    """The expression that reads a column of numbers, truths or texts."""
+    if kind == "text":
+        return f"_texts({_cells(plan, column)})"
+    how, arguments = plan.readings.get(column), [text(column), f"table[{text(column)}]"]
+    if how and how.sign:
+        arguments += [f"sign={text(how.sign)}", f"group={text(how.group)}"]
+    return f"_{'truths' if kind == 'truth' else 'numbers'}({', '.join(arguments)})"
+
+
+def _cells(plan: Plan, column: str) -> str:
+    """The cells of a column of texts."""
+    how = plan.readings.get(column)
+    cells = f"table[{text(column)}]"
+    return f"pc.utf8_trim_whitespace({cells})" if how and how.trim else cells
+
+
+def _time(column: str, form: Form) -> str:
     argument = f"table[{text(column)}]"
-    if kind == "format":
-        return f"_times_as({argument}, {text(form)})"
-    if kind in ("seconds", "milliseconds"):
-        return f"_since_1970({argument}, {text('s' if kind == 'seconds' else 'ms')})"
-    return f"_times_with_zone({argument})" if kind == "zoned" else f"_times({argument})"
+    if form.kind == "format":
+        return f"_times_as({argument}, {text(form.format)})"
+    if form.kind in ("seconds", "milliseconds"):
+        return f"_since_1970({argument}, {text('s' if form.kind == 'seconds' else 'ms')})"
+    return f"_times_with_zone({argument})" if form.kind == "zoned" else f"_times({argument})"
 
 
 def _left_out(plan: Plan) -> list[str]:

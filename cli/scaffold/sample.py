@@ -123,6 +123,7 @@ def untimely(source: Source, column: str, form: Form, stamps: Array, note: Note)
         except ValueError as error:
             row = int(error.args[0])
             return f"row {done + row + 1} is {values[row].as_py()!r}, which is no time: mend the file"
+        parsed = times.without_open_ends(parsed)
         if (after := np.flatnonzero(parsed > stamps[done : done + len(parsed)])).size:
             return f"row {done + int(after[0]) + 1} holds a time after the event: not known yet"
         done += len(parsed)
@@ -146,7 +147,13 @@ def take(source: Source, plan: Plan, all_times: Array | None, now: datetime, not
     rows = len(known) if all_times is None else _newest(all_times)
     text, chosen = _written(source, plan, rows, note)
     plan = replace(plan, sample_rows=len(chosen), delimiter=source.delimiter if source.is_csv else ",")
-    plan = replace(plan, decimal=source.decimal)
+    plan = replace(
+        plan,
+        decimal=source.decimal,
+        raw_names=source.raw_names,
+        readings=source.readings,
+        skipped=source.skipped,
+    )
     if all_times is None:
         last = midnight(now.date())
         # As the template has it.
@@ -276,7 +283,10 @@ def _written(source: Source, plan: Plan, rows: int | Array, note: Note) -> tuple
     count = min(MOST_ROWS, len(candidates))
     while True:
         chosen = candidates[np.unique(np.linspace(0, len(candidates) - 1, count).round().astype(int))]
-        text = _csv(names, _rows(source, names, chosen, note), source.delimiter if source.is_csv else ",")
+        header = [source.raw_names.get(name, name) for name in names]
+        text = _csv(header, _rows(source, names, chosen, note), source.delimiter if source.is_csv else ",")
+        if source.skipped:
+            text = f"{source.skipped}\n".encode() + text
         if len(text) <= MOST_BYTES:
             return text, chosen
         count = int(count * MOST_BYTES / len(text) * 0.97)
@@ -293,7 +303,8 @@ def _rows(source: Source, names: list[str], chosen: Array, note: Note) -> list[t
 
     order = np.argsort(chosen, kind="stable")
     wanted, parts, done = chosen[order], [], 0
-    for batch in source.batches(note, names):
+    # As the file has them: data.py reads the sample as it reads the file.
+    for batch in source.batches(note, names, raw=True):
         low, high = np.searchsorted(wanted, [done, done + batch.num_rows])
         if high > low:
             index = pa.array(wanted[low:high] - done)

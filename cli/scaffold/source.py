@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import codecs
 import csv
-from collections.abc import Callable, Iterator, Sequence
+import gzip
+import io
+import itertools
+import re
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 from cli import interrupts
 from cli.errors import CliError
 
-#: What stands for a missing value in a CSV file.
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
+if TYPE_CHECKING:
+    from cli.scaffold.reading import Reading
+
 #: Files up to this size are kept in memory once they were read, bytes.
 _KEPT = 64_000_000
 #: Bytes that are looked at at once.
 _BLOCK = 4_000_000
 _ROWS = 65_536
 _DELIMITERS = ",;\t|"
-_CSV, _PARQUET = (".csv", ".tsv", ".txt"), (".parquet", ".pq")
+_CSV, _PARQUET = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz"), (".parquet", ".pq")
+#: How pandas calls a column without a name; and what such a column of row numbers is called.
+UNNAMED = "Unnamed: 0"
 
 #: Told how far it is: a few words.
 Note = Callable[[str], None]
@@ -36,6 +44,14 @@ class Source:
     is_csv: bool = True
     decimal: str = "."
     """What parts a number's whole from its fraction in CSV."""
+    raw_names: dict[str, str] = field(default_factory=dict)
+    """The file's own names of columns, where spaces around them were dropped."""
+    skipped: str = ""
+    """A first line that says what the delimiter is, as spreadsheets read it."""
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    """How the cells of each column are read."""
+    length: int = 0
+    """Bytes, once unpacked."""
     _batches: list[Any] = field(default_factory=list)
     _complete: bool = False
 
@@ -46,37 +62,42 @@ class Source:
         Raises:
             CliError: When it cannot, with the place.
         """
-        ending = path.suffix.lower()
-        if ending not in (*_CSV, *_PARQUET):
-            raise CliError(f"--from {path}: its ending says nothing; expected .csv or .parquet: convert or rename it")
+        is_csv = path.name.lower().endswith(_CSV)
+        if not is_csv and not path.name.lower().endswith(_PARQUET):
+            raise CliError(
+                f"--from {path}: its ending says nothing; expected .csv, .csv.gz or .parquet: convert or rename it"
+            )
         try:
             size = path.stat().st_size
             if path.is_dir():
                 raise CliError(f"--from {path} is a folder; expected one file")
             if not size:
                 raise CliError(f"--from {path} is empty; expected a header and rows")
-            source = _of_csv(path, size, note) if ending in _CSV else _of_parquet(path)
-        except OSError as error:
-            raise CliError(f"--from {path} cannot be read: {error.strerror or error}") from error
+            source = _of_csv(path, size, note) if is_csv else _of_parquet(path)
+        except (OSError, EOFError, zlib.error) as error:
+            said = getattr(error, "strerror", None) or error
+            raise CliError(f"--from {path} cannot be read: {said}") from error
         _refuse_columns(path, source.columns)
         return source
 
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return self.path.stat().st_size
-
-    def batches(self, note: Note, columns: Sequence[str] | None = None) -> Iterator[Any]:
+    def batches(self, note: Note, columns: Sequence[str] | None = None, *, raw: bool = False) -> Iterator[Any]:
         """The rows in their order; ``columns`` None gives all.
+
+        Args:
+            raw: Whether cells of CSV are wanted as they are, an empty text where there is nothing.
 
         Raises:
             CliError: When a row cannot be read, with its number.
         """
+        for batch in self._stored(note, columns):
+            yield batch if raw or not self.is_csv else _read_cells(batch, self.readings)
+
+    def _stored(self, note: Note, columns: Sequence[str] | None) -> Iterator[Any]:
         if self._complete:
             for batch in self._batches:
                 yield batch if columns is None else batch.select(list(columns))
             return
-        keep = self.size <= _KEPT
+        keep = self.length <= _KEPT
         rows, whole = 0, self._read(None if keep else columns)
         for batch in whole:
             interrupts.check()
@@ -103,23 +124,44 @@ def _csv_batches(source: Source, columns: Sequence[str] | None) -> Iterator[Any]
     from pyarrow import csv as arrow_csv
 
     wanted = list(source.columns if columns is None else columns)
+    names = [source.raw_names.get(name, name) for name in wanted]
     with arrow_csv.open_csv(
         source.path,
-        read_options=arrow_csv.ReadOptions(block_size=_BLOCK),
+        read_options=arrow_csv.ReadOptions(block_size=_BLOCK, skip_rows=1 if source.skipped else 0),
         parse_options=arrow_csv.ParseOptions(delimiter=source.delimiter, newlines_in_values=True),
         convert_options=arrow_csv.ConvertOptions(
-            include_columns=wanted,
-            column_types=dict.fromkeys(wanted, pa.string()),
-            null_values=list(MISSING),
-            strings_can_be_null=True,
+            include_columns=names,
+            column_types=dict.fromkeys(names, pa.string()),
+            null_values=[],
+            strings_can_be_null=False,
         ),
     ) as reader:
-        yield from reader
+        for batch in reader:
+            yield batch.rename_columns(wanted)
+
+
+def _read_cells(batch: Any, readings: Mapping[str, Reading]) -> Any:
+    """The cells of CSV as they are read: missing ones are null, numbers without currency and separators."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    columns = []
+    for name in batch.schema.names:
+        values, how = batch.column(name), readings.get(name)
+        trimmed = pc.utf8_trim_whitespace(values)
+        missing = pc.is_in(trimmed, pa.array(how.missing if how else [""], pa.string()))
+        if how and how.sign:
+            trimmed = pc.replace_substring(pc.replace_substring(trimmed, how.sign, ""), how.group, "")
+            trimmed = pc.utf8_trim_whitespace(trimmed)
+        columns.append(pc.if_else(missing, None, trimmed if how and how.trim else values))
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def _uneven(source: Source) -> str | None:
     """The first row that has not as many cells as the header."""
-    with source.path.open(encoding="utf-8-sig", newline="") as file:
+    with _texts(source.path) as file:
+        if source.skipped:
+            file.readline()
         lines = csv.reader(file, delimiter=source.delimiter)
         for cells in lines:
             if cells and len(cells) != len(source.columns):
@@ -149,35 +191,53 @@ def _of_parquet(path: Path) -> Source:
         with pq.ParquetFile(path) as file:
             if not file.metadata.num_rows:
                 raise CliError(f"--from {path} has columns and no row; expected rows")
-            return Source(path, list(file.schema_arrow.names), is_csv=False)
+            return Source(path, list(file.schema_arrow.names), is_csv=False, length=path.stat().st_size)
     except pa.ArrowException as error:
         raise CliError(f"--from {path} is no Parquet file: {error}") from error
 
 
 def _of_csv(path: Path, size: int, note: Note) -> Source:
-    lines = _refuse_bytes(path, size, note)
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        first = file.readline()
-        # The one that parts the header into most columns.
-        delimiter = max(_DELIMITERS, key=lambda each: (len(next(csv.reader([first], delimiter=each), [])), each == ","))
-        file.seek(0)
-        header = next(csv.reader(file, delimiter=delimiter), [])
+    lines, length = _refuse_bytes(path, size, note)
+    with _texts(path) as file:
+        first, skipped = file.readline(), ""
+        if said := re.fullmatch(r"sep=(.)\r?\n?", first):
+            first, skipped, lines = file.readline(), first.strip(), lines - 1
+        # The one that is said, or parts the header into most columns.
+        delimiter = (
+            said[1]
+            if said
+            else max(_DELIMITERS, key=lambda each: (len(next(csv.reader([first], delimiter=each), [])), each == ","))
+        )
+        header = next(csv.reader(itertools.chain([first], file), delimiter=delimiter), [])
+    names = [name.strip() for name in header]
+    if names and not names[0] and any(names):
+        names[0] = UNNAMED
     if not any(name.strip() for name in header):
         raise CliError(f"--from {path}: its first line is empty; expected the names of the columns")
     if lines < 2:
         raise CliError(f"--from {path} has a header and no row; expected rows")
-    return Source(path, header, delimiter)
+    raw = {name: given for name, given in zip(names, header, strict=True) if name != given}
+    return Source(path, names, delimiter, raw_names=raw, skipped=skipped, length=length)
 
 
-def _refuse_bytes(path: Path, size: int, note: Note) -> int:
-    """See that the file is UTF-8; its lines.
+def _texts(path: Path) -> IO[str]:
+    """A CSV file to read as text, unpacked where it is packed."""
+    return io.TextIOWrapper(_bytes(path), encoding="utf-8-sig", newline="")
+
+
+def _bytes(path: Path) -> Any:
+    return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")
+
+
+def _refuse_bytes(path: Path, size: int, note: Note) -> tuple[int, int]:
+    """See that the file is UTF-8; its lines, and its bytes once unpacked.
 
     Raises:
         CliError: With the line and the byte that are not.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     lines, returns, done, ended = 0, 0, 0, True
-    with path.open("rb") as file:
+    with _bytes(path) as file:
         while block := file.read(_BLOCK):
             interrupts.check()
             if not done and block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -201,12 +261,12 @@ def _refuse_bytes(path: Path, size: int, note: Note) -> int:
             returns += block.count(b"\r")
             done += len(block)
             ended = block.endswith((b"\n", b"\r"))
-            note(f"{done / size:.0%} is UTF-8")
+            note(f"{min(done / size, 1):.0%} is UTF-8")
     if decoder.getstate()[0]:
         raise CliError(f"--from {path} is not UTF-8: it ends within a character; expected a whole file: copy it again")
     # Some spreadsheets still end lines with a carriage return alone.
     lines = max(lines, returns)
-    return lines if ended else lines + 1
+    return lines if ended else lines + 1, done
 
 
 def _refuse_columns(path: Path, columns: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cli.output import NOTE, say, table, write_json
@@ -16,6 +16,7 @@ def of(
     result: Trial,
     settled: list[tuple[str, str, str]],
     dry_run: bool,
+    said: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Everything, for programs."""
     return {
@@ -37,6 +38,7 @@ def of(
             {"metric": metric, side: bound, "reached": result.metrics[metric], "rows": result.rows}
             for metric, side, bound, _ in plan.gates
         ],
+        "read": list(said),
         "hints": [*_of_arrivals(plan), *result.hints] if plan.source else [],
         "next": _next(plan),
     }
@@ -50,6 +52,8 @@ def show(found: Mapping[str, Any], *, as_json: bool) -> None:
     say()
     for each in found["inferred"]:
         say(f"{NOTE} {each['flag']} {each['value']}: {each['reason']}")
+    for each in found["read"]:
+        say(f"{NOTE} {each}")
     for column, name in found["renamed"].items():
         say(f"{NOTE} {column!r} is called {name} here; data.py maps it")
     for column, reason in found["left_out"].items():

@@ -11,13 +11,17 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-_DATE, _CLOCK = r"\d{4}-\d{2}-\d{2}", r"[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?"
-_ISO, _ZONED = rf"^{_DATE}({_CLOCK})?$", rf"^{_DATE}{_CLOCK}(Z|[+-]\d{{2}}:?\d{{2}})$"
+_DATE, _CLOCK = r"\d{4}-\d{2}-\d{2}", r"[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?"
+_ISO, _ZONED = rf"^{_DATE}({_CLOCK})?$", rf"^{_DATE}{_CLOCK}(Z|[+-]\d{{2}}(:?\d{{2}})?)$"
 #: Orders of day, month and year that are tried, each with every separator and clock.
 _ORDERS = tuple(
     order for year in ("%Y", "%y") for order in (("%d", "%m", year), ("%m", "%d", year), (year, "%m", "%d"))
 )
-_CLOCKS = ("", " %H:%M", " %H:%M:%S")
+_CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+#: Whole numbers that are dates, e.g. 20250131.
+DAYS = "%Y%m%d"
+#: ISO 8601 of years that no event is of: what is valid for ever is often written as of 9999.
+_OUTSIDE = r"^(0\d{3}|1[0-8]\d\d|2[2-9]\d\d|[3-9]\d{3})-"
 #: The years of which events may be: others are placeholders, or written in another way than they are read.
 YEARS = (1900, 2100)
 #: Seconds since 1970 that a column of numbers may mean: 1990 to 2100.
@@ -83,7 +87,27 @@ def forms(values: Any) -> list[Form]:
 def forms_of_numbers(name: str, low: float, high: float) -> list[Form]:
     """The same for whole numbers, which say nothing by themselves: the column's name must."""
     words = re.split(r"[^a-z]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
-    return epoch(low, high) if _WORDS.intersection(words) else []
+    if not _WORDS.intersection(words):
+        return []
+    days = YEARS[0] * 10_000 + 101 <= low and high <= YEARS[1] * 10_000 + 1231
+    return [Form("format", DAYS)] if days else epoch(low, high)
+
+
+def outside(values: Any) -> Any:
+    """Which texts or times are of years that no event is of; what is valid for ever is written so."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
+        years = pc.year(values)
+        return pc.or_(pc.less(years, YEARS[0]), pc.greater(years, YEARS[1]))
+    return pc.match_substring_regex(values, _OUTSIDE)
+
+
+def without_open_ends(found: Array) -> Array:
+    """Times of which those of years that no event is of are missing."""
+    first, last = (np.datetime64(f"{year}-01-01", "us") for year in (YEARS[0], YEARS[1] + 1))
+    return np.where((found < first) | (found >= last), np.datetime64("NaT", "us"), found)
 
 
 def epoch(low: float, high: float) -> list[Form]:
@@ -119,6 +143,9 @@ def parse(values: Any, form: Form) -> Array:
         if len(wrong):
             raise ValueError(int(wrong[0]))
         return _numpy(parsed)
+    if pa.types.is_string(values.type):
+        # No event needs more than microseconds.
+        values = pc.replace_substring_regex(values, r"(\.\d{6})\d+", r"\1")
     zoned = form.kind == "zoned" or (pa.types.is_timestamp(values.type) and values.type.tz is not None)
     return _numpy(_cast(values, pa.timestamp("us", "UTC") if zoned else pa.timestamp("us")))
 
@@ -131,9 +158,11 @@ def median(found: Array) -> int:
 
 def _by_format(values: Any, form: Form) -> Any:
     """The texts as `strptime` reads them; null where it cannot."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    parsed = pc.strptime(values, format=form.format, unit="us", error_is_null=True)
+    texts = values.cast(pa.string()) if pa.types.is_integer(values.type) else values
+    parsed = pc.strptime(texts, format=form.format, unit="us", error_is_null=True)
     # It takes 24 for %Y, as the year 24.
     return pc.if_else(pc.less(pc.year(parsed), 1000), None, parsed)
 

@@ -44,6 +44,8 @@ class Trial:
     """Why the pipeline would refuse the data, besides leaks."""
     hints: tuple[str, ...]
     """What it would warn of."""
+    absent: tuple[str, ...] = ()
+    """Features that no row has that the model is fitted on, by their names here."""
 
 
 def write(files: Mapping[str, bytes], folder: Path) -> None:
@@ -89,6 +91,7 @@ def run(folder: Path, plan: Plan) -> Trial:
     # As in a job: the sums of floats depend on how they are split.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from training import validate
+    from training.columns import is_missing
     from training.dataset import FIT, FOLD, HOLDOUT, folds, labelled
     from training.functions import Functions
     from training.ingest import collect
@@ -122,6 +125,8 @@ def run(folder: Path, plan: Plan) -> Trial:
         holdout, y = part(HOLDOUT)
         if plan.is_binary and min(len(np.unique(learnt)), len(np.unique(y))) < 2:
             return Trial({}, 0.0, 0.0, len(y), leaks, refusals, hints)
+        if absent := tuple(name for name, values in train.items() if is_missing(values).all()):
+            return Trial({}, 0.0, 0.0, 0, leaks, refusals, hints, absent)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             p = fit(functions, case.parameters, train, learnt).predict(holdout)

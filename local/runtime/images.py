@@ -43,7 +43,7 @@ class Images:
             known = ", ".join(sorted(self._folders)) or "none"
             raise validation_error(
                 f"Requested image {image_uri} not found: the local cloud has no repository '{name}'; known: {known}. "
-                f"Start it with --image {name}=FOLDER to add one."
+                f"Start it with `millrace local start --image {name}=FOLDER` to add one."
             )
         return folder
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from local import client
-from tests.local.conftest import CloudDaemon
+from tests.local.conftest import CloudDaemon, make_roles
 from tests.local.hosted import IMAGE, eventually
 from tests.local.jobs import ROLE, bucket
 from tests.local.pipelines import create, get, process
@@ -156,6 +156,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
     """One for the tests of a module."""
     daemon = CloudDaemon(tmp_path_factory.mktemp("cli") / "state")
     daemon.start()
+    make_roles(daemon.client("iam"))
     try:
         loop = Loop(daemon)
         bucket(daemon, "cli").put_object(Bucket="cli", Key="model.tar.gz", Body=_archive(b'{"score": 0.5}'))

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tests.local.conftest import CloudDaemon
+from tests.local.conftest import CloudDaemon, make_roles
 from tests.local.hosted import IMAGE, eventually
 from tests.local.jobs import ROLE, bucket
 from tests.local.pipelines import create, process
@@ -103,10 +103,7 @@ class Cloud:
         self.sagemaker = self.daemon.client("sagemaker", max_pool_connections=8)
         self.cloudwatch = self.daemon.client("cloudwatch", max_pool_connections=8)
         self.scheduler = self.daemon.client("scheduler", max_pool_connections=8)
-        trust = {"Effect": "Allow", "Principal": {"Service": "scheduler.amazonaws.com"}, "Action": "sts:AssumeRole"}
-        self.daemon.client("iam").create_role(
-            RoleName="jobs", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-        )
+        make_roles(self.daemon.client("iam"))
         bucket(self.daemon, "cli").put_object(Bucket="cli", Key="model.tar.gz", Body=_archive(b'{"score": 0.5}'))
 
     def register(self, stack: str, approval: str = "Approved", **figures: str) -> str:

@@ -7,11 +7,15 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
+import boto3
 import psutil
 import pytest
+from botocore.exceptions import ClientError
 
 from local import client
+from local.credentials import read_credentials
 from tests.local.hosted import eventually
 
 from .conftest import Millrace
@@ -151,3 +155,52 @@ def test_an_interrupt_ends_a_command_and_not_the_cloud(millrace: Millrace, numbe
     _, said = following.communicate(timeout=10)
     assert (following.returncode, said.strip()) == (130, "interrupted")
     assert eventually(lambda: client.status(millrace.state))
+
+
+def test_an_image_of_ones_own_is_named_at_the_start(millrace: Millrace, tmp_path: Path) -> None:
+    assert "expected REPOSITORY=FOLDER" in millrace.error("local", "start", "--image", "scorer", code=2)
+    assert "no folder" in millrace.error("local", "start", "--image", f"fraud/scorer={tmp_path}", code=2)
+    (tmp_path / "scorer" / "bin").mkdir(parents=True)
+    given = f"fraud/scorer={tmp_path / 'scorer'}"
+    assert "is the product's own image" in millrace.error(
+        "local", "start", "--image", f"millrace={tmp_path / 'scorer'}", code=2
+    )
+    assert "is given twice" in millrace.error("local", "start", "--image", given, "--image", given, code=2)
+    images = millrace.json("local", "start", "--image", given)["images"]
+    assert images["fraud/scorer"] == str(tmp_path / "scorer")
+    assert set(images) == {"fraud/scorer", "millrace"}
+    # Whoever asks for nothing gets the one that runs.
+    assert millrace.json("local", "start")["images"] == images
+    assert "fraud/scorer, millrace; others: millrace local start --image" in millrace("local", "status").stdout
+    (tmp_path / "other" / "bin").mkdir(parents=True)
+    assert "stop it first" in millrace.error("local", "start", "--image", f"other={tmp_path / 'other'}")
+
+
+def test_a_new_key_ends_the_old_one(millrace: Millrace) -> None:
+    running = millrace.json("local", "start")
+
+    def listed(key: dict[str, str]) -> list[Any]:
+        return list(
+            boto3.client("s3", endpoint_url=running["endpoint_url"], region_name="eu-west-1", **key).list_buckets()[
+                "Buckets"
+            ]
+        )
+
+    old = read_credentials(millrace.state)
+    assert old is not None
+    assert listed(old.arguments()) == []
+    made = millrace.json("local", "rotate")
+    new = read_credentials(millrace.state)
+    assert new is not None
+    assert made == {"access_key_id": new.access_key_id, "file": str(millrace.state / "aws" / "credentials")}
+    assert new.access_key_id != old.access_key_id
+    assert new.secret_access_key not in str(made)
+    with pytest.raises(ClientError) as refused:
+        listed(old.arguments())
+    assert refused.value.response["Error"]["Code"] == "InvalidAccessKeyId"
+    assert listed(new.arguments()) == []
+    assert millrace("local", "env", "--shell", "docker").stdout.splitlines()[:3] == [
+        f"AWS_ENDPOINT_URL={running['endpoint_url']}",
+        f"AWS_ACCESS_KEY_ID={new.access_key_id}",
+        f"AWS_SECRET_ACCESS_KEY={new.secret_access_key}",
+    ]

@@ -82,10 +82,6 @@ def seen(served: Loop) -> Seen:
     url = sqs.create_queue(QueueName=f"{STACK}-dead-letters")["QueueUrl"]
     for _ in range(3):
         sqs.send_message(QueueUrl=url, MessageBody="a trigger that started nothing")
-    trust = {"Effect": "Allow", "Principal": {"Service": "scheduler.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    served.daemon.client("iam").create_role(
-        RoleName="jobs", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-    )
     served.daemon.client("scheduler").create_schedule(
         Name=f"{STACK}-monitor", ScheduleExpression="rate(3 hours)", FlexibleTimeWindow={"Mode": "OFF"},
         State="DISABLED",

@@ -70,9 +70,10 @@ class CloudDaemon:
 
 #: The roles that tests give to what they make.
 ROLES = ("any", "endpoint", "features", "flights", "jobs", "pipeline", "serve", "shop")
+_SERVICES = ["sagemaker.amazonaws.com", "scheduler.amazonaws.com"]
 _TRUST = {
     "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": _SERVICES}, "Action": "sts:AssumeRole"}],
 }
 
 

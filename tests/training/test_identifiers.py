@@ -92,7 +92,7 @@ CASE = UseCase(
 
 def test_keys_travel_from_events_to_labels_and_tables_as_they_are() -> None:
     keys = np.array([9007199254740993, 9007199254740994])
-    events = {"id": keys, "at": [HOUR, HOUR + 1], "place": keys, "x": [1.0, 2.0]}
+    events = {"id": keys, "at": [HOUR, HOUR + 1], "place": keys, "x": [1.0, 2.0], "kind": ["a", "b"]}
     labels = {"id": keys, "y": [0.0, 1.0], "known_at": [HOUR, HOUR]}
     rows = {"place": keys, "known": [HOUR, HOUR], "country": ["NA", "none"], "area": [1.0, 2.0]}
     given = functions(

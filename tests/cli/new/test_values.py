@@ -121,7 +121,7 @@ def test_a_third_outcome_of_a_later_file_is_refused(
     [
         ("asked_at", "", "'asked_at' is missing in 133 of 400 rows, first in row 3; expected a time in every row"),
         ("Calls made", "1e39", "'Calls made' is infinite as float32 in 133 of 400 rows, first in row 3"),
-        ("Calls made", "-inf", "'Calls made' is infinite as float32 in 133 of 400 rows, first in row 3"),
+        ("Calls made", "-inf", "'Calls made' is no number in 133 of 400 rows, first in row 3; expected numbers"),
     ],
 )
 def test_gaps_in_the_time_and_infinity_of_a_later_file_are_refused(

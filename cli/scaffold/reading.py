@@ -1,0 +1,298 @@
+"""How the cells of each column of a CSV file are to be read, decided by all cells of the column.
+
+One odd cell decides nothing: what is missing in a column of numbers may be a value in a column of texts, and digits may
+be a name. Whatever is decided is said, with its evidence and the flag that decides otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cli.scaffold import times
+from cli.scaffold.source import Note, Source
+
+#: Texts by which programs write that a value is missing, besides an empty cell.
+MARKS = ("NA", "N/A", "NaN", "nan", "null", "NULL", "None", "\\N")
+#: Of these, the one that is never a value: MySQL and PostgreSQL write it so.
+_NEVER = "\\N"
+SIGNS = "$€£¥₹"
+
+_NUMBER = r"^[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?$"
+_MONEY = r"^[+-]?[{sign}]\s?[+-]?\d[\d.,']*$"
+_DIGITS, _LONG, _ZERO = r"^[+-]?\d+$", r"^[+-]?\d{19,}$", r"^0\d+$"
+_POWER = r"^\d+[eE]\d+$"
+_TRUTH = r"^(true|false|True|False|TRUE|FALSE)$"
+#: So many cells with a leading zero make a column of digits one of names.
+_ZEROS = 0.1
+#: What is so in this share of the cells at least is what the column holds.
+_MOST = 0.5
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How one column is read."""
+
+    missing: tuple[str, ...] = ("",)
+    """Cells that stand for a missing value, spaces around them aside."""
+    trim: bool = False
+    """Whether spaces around its cells mean nothing."""
+    sign: str = ""
+    """The currency that its numbers carry."""
+    group: str = ""
+    """What sets the thousands of its numbers apart."""
+    is_name: bool = False
+    """Whether its digits name things: they are kept as they are."""
+
+
+@dataclass
+class _Cells:
+    """What the cells of a column are like."""
+
+    rows: int = 0
+    plain: int = 0
+    """Neither blank nor a mark."""
+    numbers: int = 0
+    truths: int = 0
+    digits: int = 0
+    long: int = 0
+    zeros: int = 0
+    powers: int = 0
+    led: int = 0
+    """Plain cells that begin with a space."""
+    times: dict[times.Form, int] | None = None
+    finer: tuple[int, int] | None = None
+    """How many times have more digits than microseconds, and the row of the first."""
+    widths: tuple[int, int] = (10**6, 0)
+    zero: tuple[int, str] | None = None
+    """Row and text of the first cell with a leading zero."""
+    blank: tuple[int, int] | None = None
+    """How many cells hold nothing but spaces, and the row of the first."""
+    marks: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """How often each mark is there, and the row of the first."""
+    money: dict[str, tuple[int, int, str]] = field(default_factory=dict)
+    """The same of each currency, with the first cell."""
+    points: int = 0
+    """Amounts with commas between the thousands and a point; and with points and a comma."""
+    commas: int = 0
+    plainest: set[str] | None = field(default_factory=set)
+    """The different plain cells, while they are few."""
+
+
+@dataclass
+class Readings:
+    """How a file is read, and what is to be said of it."""
+
+    of: dict[str, Reading]
+    said: list[str] = field(default_factory=list)
+    reasons: dict[str, str] = field(default_factory=dict)
+    """Columns that cannot be read as what they hold, and why."""
+
+
+def decide(source: Source, given: Mapping[str, tuple[str, ...]], target: str | None, note: Note) -> Readings:
+    """Look at every cell of a CSV file.
+
+    Args:
+        given: Texts that a person has said to be missing, by column.
+        target: The column that a person has said to be the target.
+    """
+    cells = {name: _Cells() for name in source.columns}
+    for batch in source.batches(note, raw=True):
+        for name, found in cells.items():
+            _look(found, batch.column(name))
+    readings = Readings({})
+    for name, found in cells.items():
+        readings.of[name] = _reading(name, found, given.get(name), name == target, readings)
+    return readings
+
+
+# -- looking -----------------------------------------------------------------------------------------------------------
+
+
+def _look(cells: _Cells, raw: Any) -> None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    trimmed, before = pc.utf8_trim_whitespace(raw), cells.rows
+    cells.rows += len(raw)
+    empty = pc.equal(trimmed, "")
+    spaces = pc.and_(empty, pc.not_equal(raw, ""))
+    if count := _count(spaces):
+        row = before + spaces.index(True).as_py() + 1
+        cells.blank = (count, row) if cells.blank is None else (cells.blank[0] + count, cells.blank[1])
+    marked = pc.is_in(trimmed, pa.array(MARKS))
+    if _count(marked):
+        _look_at_marks(cells, trimmed, marked, before)
+    is_plain = pc.invert(pc.or_(empty, marked))
+    plain = trimmed.filter(is_plain)
+    if not len(plain):
+        return
+    cells.plain += len(plain)
+    cells.led += _count(pc.starts_with(raw.filter(is_plain), " "))
+    cells.numbers += _matching(plain, _NUMBER)
+    cells.truths += _matching(plain, _TRUTH)
+    digits = pc.match_substring_regex(plain, _DIGITS)
+    cells.digits += _count(digits)
+    cells.long += _matching(plain, _LONG)
+    cells.powers += _matching(plain, _POWER)
+    sizes = pc.min_max(pc.utf8_length(plain.filter(digits))).as_py()
+    if sizes["min"] is not None:
+        cells.widths = (min(cells.widths[0], sizes["min"]), max(cells.widths[1], sizes["max"]))
+    zeros = pc.match_substring_regex(trimmed, _ZERO)
+    if count := _count(zeros):
+        cells.zeros += count
+        place = zeros.index(True).as_py()
+        cells.zero = cells.zero or (before + place + 1, trimmed[place].as_py())
+    _look_at_money(cells, trimmed, before)
+    finer = pc.match_substring_regex(trimmed, r":\d{2}\.\d{7,9}")
+    if count := _count(finer):
+        row = before + finer.index(True).as_py() + 1
+        cells.finer = (count, row) if cells.finer is None else (cells.finer[0] + count, cells.finer[1])
+    if cells.times is None:
+        cells.times = dict.fromkeys(times.forms(plain), 0)
+    for form in cells.times:
+        cells.times[form] += _count(times.matches(plain, form))
+    if cells.plainest is not None:
+        cells.plainest |= set(pc.unique(plain).to_pylist()[:4])
+        cells.plainest = cells.plainest if len(cells.plainest) < 4 else None
+
+
+def _look_at_marks(cells: _Cells, trimmed: Any, marked: Any, before: int) -> None:
+    import pyarrow.compute as pc
+
+    for mark in pc.unique(trimmed.filter(marked)).to_pylist():
+        same = pc.equal(trimmed, mark)
+        count, first = cells.marks.get(mark, (0, before + same.index(True).as_py() + 1))
+        cells.marks[mark] = (count + _count(same), first)
+
+
+def _look_at_money(cells: _Cells, trimmed: Any, before: int) -> None:
+    import pyarrow.compute as pc
+
+    for sign in SIGNS:
+        if not _count(pc.match_substring(trimmed, sign)):
+            continue
+        amounts = pc.match_substring_regex(trimmed, _MONEY.format(sign=sign))
+        if not (count := _count(amounts)):
+            continue
+        place = amounts.index(True).as_py()
+        known, row, first = cells.money.get(sign, (0, before + place + 1, trimmed[place].as_py()))
+        cells.money[sign] = (known + count, row, first)
+        found = trimmed.filter(amounts)
+        cells.points += _matching(found, r"\d,\d{3}(,\d{3})*\.\d*$|\d\.\d{1,2}$|\d,\d{3},\d{3}$")
+        cells.commas += _matching(found, r"\d\.\d{3}(\.\d{3})*,\d*$|\d,\d{1,2}$|\d\.\d{3}\.\d{3}$")
+
+
+# -- deciding ----------------------------------------------------------------------------------------------------------
+
+
+def _reading(name: str, cells: _Cells, given: tuple[str, ...] | None, is_target: bool, readings: Readings) -> Reading:
+    is_name = _is_name(name, cells, readings)
+    sign, group = _currency(name, cells, readings)
+    amounts = cells.numbers + (cells.money[sign][0] if sign else 0)
+    dated = max((cells.times or {}).values(), default=0)
+    what = _held(cells, amounts, dated) if not is_name else ""
+    if cells.blank:
+        count, row = cells.blank
+        readings.said.append(f"{name}: {_holding(count)} nothing but spaces, first in row {row}: missing")
+    if cells.finer and what == "times":
+        count, row = cells.finer
+        readings.said.append(f"{name}: {count:,} times, first in row {row}: digits beyond microseconds are dropped")
+    missing = given
+    if missing is None:
+        missing = _missing(name, cells, what, is_target, readings)
+    is_led = bool(cells.plain) and cells.led == cells.plain
+    if is_led and not what:
+        readings.said.append(f"{name}: every text begins with a space, which is dropped")
+    return Reading(missing, trim=bool(what) or is_led, sign=sign, group=group, is_name=is_name)
+
+
+def _held(cells: _Cells, amounts: int, dated: int) -> str:
+    """What most cells are, if they are no texts."""
+    if cells.plain and cells.truths == cells.plain:
+        return "truths"
+    if amounts > cells.plain * _MOST:
+        return "numbers"
+    return "times" if dated > cells.plain * _MOST else ""
+
+
+def _missing(name: str, cells: _Cells, what: str, is_target: bool, readings: Readings) -> tuple[str, ...]:
+    """The cells that stand for a missing value, where nobody has said it."""
+    if what or (is_target and cells.plainest is not None and len(cells.plainest) == 2):
+        rest = f"all others are {what}" if what else f"the others are {' and '.join(sorted(cells.plainest or ()))}"
+        for mark, (count, row) in sorted(cells.marks.items()):
+            readings.said.append(f"--missing {name}={mark}: {count:,} of {cells.rows:,} rows, first row {row}; {rest}")
+        return ("", *sorted(cells.marks))
+    found = [""]
+    for mark, (count, row) in sorted(cells.marks.items()):
+        where = f"in {count:,} of {cells.rows:,} rows, first row {row}"
+        if mark == _NEVER:
+            found.append(mark)
+            readings.said.append(f"--missing {name}={mark}: {where}; databases write a missing value so")
+        else:
+            readings.said.append(f"{name}: {mark!r} {where} is a value; if it means missing: --missing {name}={mark}")
+    return tuple(found)
+
+
+def _is_name(name: str, cells: _Cells, readings: Readings) -> bool:
+    """Whether a column of digits names things."""
+    if not cells.plain:
+        return False
+    if cells.powers > cells.plain * _MOST and cells.powers + cells.digits >= cells.plain:
+        readings.said.append(f"{name}: texts such as 1E5 name things and are kept as they are, not powers of ten")
+        return True
+    if cells.digits < cells.plain:
+        return False
+    if cells.long:
+        readings.said.append(f"{name}: whole numbers of more than 18 digits name things and are kept as they are")
+        return True
+    if cells.zero is None:
+        return False
+    row, text = cells.zero
+    if cells.widths[0] == cells.widths[1] or cells.zeros >= cells.plain * _ZEROS:
+        readings.said.append(f"{name}: leading zeros, row {row} is {text!r}: its digits are kept as text")
+        return True
+    readings.said.append(f"{name}: row {row} is {text!r}, read as the number {int(text)} like the others")
+    return False
+
+
+def _currency(name: str, cells: _Cells, readings: Readings) -> tuple[str, str]:
+    """The currency of a column, and what sets its thousands apart; empty where there is none."""
+    if not cells.money or sum(count for count, _, _ in cells.money.values()) + cells.numbers <= cells.plain * _MOST:
+        return "", ""
+    ranked = sorted(cells.money, key=lambda sign: -cells.money[sign][0])
+    if len(ranked) > 1:
+        _, row, text = cells.money[ranked[1]]
+        readings.reasons[name] = (
+            f"it holds amounts in {len(ranked)} currencies: row {row} is {text!r}, the others are in {ranked[0]}"
+        )
+        return "", ""
+    sign = ranked[0]
+    if cells.points and cells.commas:
+        readings.reasons[name] = "its amounts are written in two ways, with decimal points and with decimal commas"
+        return "", ""
+    if cells.commas or (sign == "€" and not cells.points):
+        readings.reasons[name] = "its amounts have decimal commas: write them with a point"
+        return "", ""
+    count, row, text = cells.money[sign]
+    readings.said.append(
+        f"{name}: {count:,} of {cells.rows:,} cells carry {sign}, row {row} is {text!r}: read as numbers, commas apart"
+    )
+    return sign, ","
+
+
+def _holding(count: int) -> str:
+    return f"{count:,} cell{'s hold' if count > 1 else ' holds'}"
+
+
+def _count(mask: Any) -> int:
+    import pyarrow.compute as pc
+
+    return int(pc.sum(mask).as_py() or 0)
+
+
+def _matching(values: Any, pattern: str) -> int:
+    import pyarrow.compute as pc
+
+    return _count(pc.match_substring_regex(values, pattern))
