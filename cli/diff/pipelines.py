@@ -103,12 +103,19 @@ _BRANCHES = ("IfSteps", "ElseSteps")
 
 def _bare(step: Step) -> Any:
     """A step without the name of its code, which is told once for all."""
-    return json.loads(BUNDLE.sub(_CODE, json.dumps(step)))
+    return json.loads(_bared(json.dumps(step)))
 
 
 def without_code(text: Any) -> Any:
     """A definition in which all code has the same name."""
-    return BUNDLE.sub(_CODE, text) if isinstance(text, str) and not isinstance(text, Mark) else text
+    return _bared(text) if isinstance(text, str) and not isinstance(text, Mark) else text
+
+
+def _bared(text: str) -> str:
+    """Without names of bundles, and without the whole hashes of these, by which a job checks them."""
+    for hash in bundles(text):
+        text = re.sub(rf"\b{hash}[0-9a-f]{{48}}\b", _CODE, text)
+    return BUNDLE.sub(_CODE, text)
 
 
 def bundles(text: str) -> set[str]:
