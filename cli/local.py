@@ -37,10 +37,6 @@ def _images(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
         if name in (*cloud.IMAGES, *images):
             taken = "is the product's own image" if name in cloud.IMAGES else "is given twice"
             raise click.BadParameter(f"'{value}': {name} {taken}", ctx, param)
-        if not (Path(folder) / "bin").is_dir():
-            raise click.BadParameter(
-                f"'{value}': no folder {Path(folder) / 'bin'}, where an image's executables are", ctx, param
-            )
         images[name] = Path(folder).resolve()
     return images
 
@@ -76,6 +72,11 @@ def local() -> None:
 @json_option
 def start(state: Path, scale: float | None, port: int, images: dict[str, Path], as_json: bool) -> None:
     """Start the cloud, or say that it runs."""
+    for name, folder in images.items():
+        if not (folder / "bin").is_dir():
+            raise click.BadParameter(
+                f"'{name}={folder}': no folder {folder / 'bin'}, where an image's executables are", param_hint="--image"
+            )
     _show(cloud.ensure(state, scale=scale, port=port, images=images), state, as_json)
 
 

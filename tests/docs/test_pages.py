@@ -16,7 +16,7 @@ DOCS = REPOSITORY / "docs"
 
 #: The pages that readers work through, each with a test of its own beside this one, and those that are only read.
 FOLLOWED = ("tutorial", "operating", "reviewing", "forking")
-READ = ("index", "concepts", "cli")
+READ = ("index", "concepts", "cli", "local", "security")
 
 
 def _blocks() -> list[Block]:
@@ -57,6 +57,15 @@ def test_every_command_of_a_page_is_one_that_there_is() -> None:
         if command.code != 2
     ]
     assert found == []
+
+
+def test_every_command_of_the_aws_cli_stays_on_this_machine() -> None:
+    """Its first version goes to AWS itself unless the address is in the command: the variable it does not know."""
+    places = [*DOCS.rglob("*.md"), REPOSITORY / "README.md", *(REPOSITORY / "cli").rglob("*.py")]
+    services = "s3|s3api|sqs|sns|sagemaker|cloudwatch|logs|events|scheduler|iam|sts"
+    lines = [line for path in places for line in path.read_text().splitlines()]
+    found = [line for line in lines if re.search(rf"\baws ({services}) [a-z-]{{2,}}", line)]
+    assert [line for line in found if "--endpoint-url" not in line] == []
 
 
 #: What stands for something else in a mention: `millrace approve <use case>`, `millrace diff …`.
