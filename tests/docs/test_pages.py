@@ -60,11 +60,11 @@ def test_every_command_of_a_page_is_one_that_there_is() -> None:
 
 
 def test_every_command_of_the_aws_cli_stays_on_this_machine() -> None:
-    """Its first version goes to AWS itself unless the address is in the command: the variable it does not know."""
+    """For SQS its first version goes to AWS itself unless the address is in the command: there it heeds no variable."""
     places = [*DOCS.rglob("*.md"), REPOSITORY / "README.md", *(REPOSITORY / "cli").rglob("*.py")]
-    services = "s3|s3api|sqs|sns|sagemaker|cloudwatch|logs|events|scheduler|iam|sts"
     lines = [line for path in places for line in path.read_text().splitlines()]
-    found = [line for line in lines if re.search(rf"\baws ({services}) [a-z-]{{2,}}", line)]
+    found = [line for line in lines if re.search(r"\baws sqs [a-z-]{2,}", line)]
+    assert found
     assert [line for line in found if "--endpoint-url" not in line] == []
 
 
