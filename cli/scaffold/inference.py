@@ -270,6 +270,8 @@ def event_time(source: Source, columns: Mapping[str, Column], written: Form | No
         return Guess(NONE, _no_time(columns, list(found)))
     # One with many gaps only where there is no other: as the latest it would be of what came after the event.
     whole = {name: form for name, form in able.items() if columns[name].share_missing <= 1 - _NEARLY} or able
+    # One with open ends neither: where it is the only one, its odd rows are refused by number.
+    whole = {name: form for name, form in whole.items() if not columns[name].outside} or whole
     first = next(source.batches(lambda _: None, list(whole)))
     name = max(whole, key=lambda name: _middle(first.column(name), whole[name]))
     told = f"the latest of {len(whole)} columns of times: {', '.join(whole)}"

@@ -1,0 +1,160 @@
+"""Files as databases, spreadsheets and people write them: read as they are meant, and what is inferred is said."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Checkout, Row, churn, write
+from .test_values import values
+
+Change = Callable[[int, Row], Any]
+
+
+def _american(_: int, row: Row) -> None:
+    row["asked_at"] = datetime.fromisoformat(row["asked_at"]).strftime("%m/%d/%Y %I:%M %p")
+
+
+#: What changes in the file of customers, and what is said of it; None where the plain answer says it all.
+SAID: dict[str, tuple[Change, str]] = {
+    "nanoseconds": (
+        lambda _, row: row.update(asked_at=row["asked_at"] + ".123456789"),
+        "asked_at: 400 times, first in row 1: digits beyond microseconds are dropped",
+    ),
+    "blank": (
+        lambda number, row: row.update(months=" " if number == 6 else row["months"]),
+        "months: 1 cell holds nothing but spaces, first in row 7: missing",
+    ),
+    "backslash": (
+        lambda number, row: row.update(months="\\N" if number == 6 else row["months"]),
+        "--missing months=\\N: 1 of 400 rows, first row 7; all others are numbers",
+    ),
+    "dollars": (
+        lambda number, row: row.update(months=f"${1000 + number:,}.50"),
+        "months: 400 of 400 cells carry $, row 1 is '$1,000.50': read as numbers, commas apart",
+    ),
+    "namibia": (
+        lambda number, row: row.update(plan=("NA", "DE", "FR")[number % 3]),
+        "plan: 'NA' in 134 of 400 rows, first row 1 is a value; if it means missing: --missing plan=NA",
+    ),
+    "none": (
+        lambda number, row: row.update(plan=("gold", "None", "tin")[number % 3]),
+        "plan: 'None' in 133 of 400 rows, first row 2 is a value; if it means missing: --missing plan=None",
+    ),
+    "postcodes": (
+        lambda number, row: row.update(plan=f"0{1000 + number % 7}"),
+        "plan: leading zeros, row 1 is '01000': its digits are kept as text",
+    ),
+    "long ids": (
+        lambda number, row: row.update(customer=1234567890123456789 + number),
+        "customer: whole numbers of more than 18 digits name things and are kept as they are",
+    ),
+    "powers": (
+        lambda number, row: row.update(customer=f"1E{number}"),
+        "customer: texts such as 1E5 name things and are kept as they are, not powers of ten",
+    ),
+    "zeros": (
+        lambda number, row: row.update(customer=f"{number:05}"),
+        "customer: leading zeros, row 1 is '00000': its digits are kept as text",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", sorted(SAID))
+def test_what_cells_mean_is_said(checkout: Checkout, tmp_path: Path, case: str) -> None:
+    change, said = SAID[case]
+    found = checkout.json("churn", "--from", write(tmp_path / "a.csv", churn(change=change)), "--yes", "--dry-run")
+    assert said in found["read"]
+    assert (found["key"], found["event_time"]) == ("customer", "asked_at")
+    assert found["features"] == ["calls", "months", "plan"]
+
+
+@pytest.mark.parametrize(
+    ("change", "how"),
+    [
+        (lambda _, row: row.update(asked_at=row["asked_at"].replace("T", " ") + "+00"), "ISO 8601 with a zone"),
+        (_american, "%m/%d/%Y %I:%M %p"),
+        (lambda _, row: row.update(asked_at=row["asked_at"][:10].replace("-", "")), "%Y%m%d"),
+    ],
+    ids=["postgres", "am and pm", "digits"],
+)
+def test_times_are_read_as_they_are_written(checkout: Checkout, tmp_path: Path, change: Change, how: str) -> None:
+    found = checkout.json("churn", "--from", write(tmp_path / "a.csv", churn(change=change)), "--yes", "--dry-run")
+    assert found["event_time"] == "asked_at"
+    assert [how in each["reason"] for each in found["inferred"] if each["flag"] == "--event-time"] == [True]
+    assert "asked_at" not in found["features"]
+
+
+def test_a_file_with_spaces_a_line_for_spreadsheets_or_packed_is_the_same_file(
+    checkout: Checkout, tmp_path: Path
+) -> None:
+    plain = write(tmp_path / "plain.csv", churn())
+    text = Path(plain).read_text()
+    (tmp_path / "spaces.csv").write_text(text.replace(",", ", "))
+    (tmp_path / "line.csv").write_text("sep=;\n" + text.replace(",", ";"))
+    (tmp_path / "packed.csv.gz").write_bytes(gzip.compress(text.encode()))
+    expected = checkout.json("churn", "--from", plain, "--yes", "--dry-run")
+    for name in ("spaces.csv", "line.csv", "packed.csv.gz"):
+        found = checkout.json("churn", "--from", str(tmp_path / name), "--yes", "--dry-run")
+        for fact in ("problem", "target", "key", "event_time", "features", "left_out", "inferred"):
+            assert found[fact] == expected[fact], (name, fact)
+
+
+def test_one_and_minus_one_say_yes_and_no(checkout: Checkout, tmp_path: Path) -> None:
+    rows = churn(change=lambda _, row: row.update(left=1 if row["left"] == "yes" else -1))
+    found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--yes", "--dry-run")
+    assert found["problem"] == "binary"
+    assert [each["value"] for each in found["inferred"] if each["flag"] == "--positive"] == ["1"]
+
+
+def test_the_end_of_time_is_no_time_of_an_event(checkout: Checkout, tmp_path: Path) -> None:
+    rows = churn(change=lambda number, row: row.update(valid_to="9999-12-31" if number % 2 else "2026-01-01"))
+    found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--yes", "--dry-run")
+    assert found["event_time"] == "asked_at"
+    ends = "valid_to: 200 of 400 times are of years outside 1900 to 2100: an open end, taken as missing"
+    assert ends in found["read"]
+
+
+def test_an_index_without_a_name_is_left_out(checkout: Checkout, tmp_path: Path) -> None:
+    rows = [{"": number, **row} for number, row in enumerate(churn())]
+    found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--yes", "--dry-run")
+    assert found["left_out"] == {"Unnamed: 0": "an index: it counts the rows, as pandas writes it"}
+
+
+def test_several_classes_are_never_amounts_unasked(checkout: Checkout, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", churn(change=lambda number, row: row.update(left=number % 3)))
+    said = checkout.refused("churn", "--from", path, "--yes")
+    assert "'left' holds 3 different whole numbers (0, 1, 2): classes or amounts?" in said
+    assert "no problems of several classes yet" in said
+    found = checkout.json("churn", "--from", path, "--problem", "regression", "--yes", "--dry-run")
+    assert found["problem"] == "regression"
+
+
+def test_a_second_currency_is_refused_by_row(checkout: Checkout, tmp_path: Path) -> None:
+    rows = churn(change=lambda number, row: row.update(amount="€7.50" if number == 41 else f"${number}.50"))
+    found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--yes", "--dry-run")
+    assert "2 currencies: row 42 is '€7.50', the others are in $" in found["left_out"]["amount"]
+
+
+@pytest.mark.parametrize("given", ["", "NA"])
+def test_a_value_that_looks_missing_stays_one_unless_it_is_said(checkout: Checkout, tmp_path: Path, given: str) -> None:
+    rows = churn(change=lambda number, row: row.update(plan=("NA", "DE", "FR")[number % 3]))
+    more = ("--missing", f"plan={given}") if given else ()
+    checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--yes", *more)
+    read = values(checkout, "plan", "")
+    assert ("NA" in read) is not bool(given)
+    assert (None in read) is bool(given)
+    assert {"DE", "FR"} <= set(read)
+
+
+def test_digits_that_name_things_are_kept_exactly(checkout: Checkout, tmp_path: Path) -> None:
+    rows = churn(change=lambda number, row: row.update(customer=1234567890123456789 + number))
+    checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--yes")
+    read = values(checkout, "customer", "")
+    assert len(set(read)) == len(read)
+    assert {int(each) for each in read} <= {row["customer"] for row in rows}
