@@ -9,9 +9,9 @@ _PARTITION = "aws"
 
 
 @cache
-def known_regions() -> frozenset[str]:
-    """Return the names of the regions of the partition ``aws``."""
+def known_regions(partition: str = _PARTITION) -> frozenset[str]:
+    """Return the names of the regions of a partition; of all of them where it is empty."""
     from botocore.loaders import create_loader
 
     partitions = create_loader().load_data("endpoints")["partitions"]
-    return frozenset(name for each in partitions if each["partition"] == _PARTITION for name in each["regions"])
+    return frozenset(name for each in partitions if partition in ("", each["partition"]) for name in each["regions"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import difflib
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -35,6 +35,7 @@ from cli.scaffold.profile import Column
 from cli.scaffold.questions import Questions
 from cli.scaffold.source import Source
 from cli.scaffold.times import Form
+from local.regions import known_regions
 
 #: Names of the columns of made-up events, by problem: target, key, event time.
 _MADE_UP = {BINARY: ("left", "customer", "asked_at"), REGRESSION: ("spent", "customer", "asked_at")}
@@ -101,8 +102,11 @@ def run(wishes: Wishes) -> None:
 
 
 def _check_region(region: str) -> None:
-    if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", region):
-        raise click.BadParameter(f"{region!r} is no region; expected e.g. eu-west-1", param_hint="--region")
+    regions = known_regions(partition="")
+    if region not in regions:
+        near = difflib.get_close_matches(region, regions, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise click.BadParameter(f"{region!r} is no region; expected e.g. eu-west-1{hint}", param_hint="--region")
 
 
 # -- without a file ----------------------------------------------------------------------------------------------------
