@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import click
 import pytest
@@ -14,15 +13,10 @@ from cli import main
 from .conftest import REPOSITORY, Millrace
 
 
-def test_help_names_every_command_and_is_quick(millrace: Millrace) -> None:
-    taken = []
-    for _ in range(5):
-        began = time.perf_counter()
-        text = millrace("--help").stdout
-        taken.append(time.perf_counter() - began)
+def test_help_names_every_command(millrace: Millrace) -> None:
+    text = millrace("--help").stdout
     for name in main.COMMANDS:
         assert f"\n  {name} " in text
-    assert min(taken) < 0.3
 
 
 def test_help_imports_neither_boto3_nor_pulumi_nor_pydantic() -> None:
