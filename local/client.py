@@ -40,7 +40,7 @@ SageMaker:
     Modules:
       Session:
         DefaultS3Bucket: sagemaker-{region}-{account}
-        TelemetryOptOut: true
+      TelemetryOptOut: true
 """
 
 _HEALTH = "/_local/health"

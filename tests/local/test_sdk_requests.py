@@ -317,5 +317,6 @@ def test_the_sagemaker_sdk_is_told_not_to_look_elsewhere(fresh_daemon: CloudDaem
 
     given = daemon_client.environment(fresh_daemon.running, fresh_daemon.state)
     document = yaml.safe_load(Path(given["SAGEMAKER_USER_CONFIG_OVERRIDE"]).read_text())
-    session = document["SageMaker"]["PythonSDK"]["Modules"]["Session"]
-    assert session == {"DefaultS3Bucket": "sagemaker-eu-west-1-123456789012", "TelemetryOptOut": True}
+    modules = document["SageMaker"]["PythonSDK"]["Modules"]
+    # As the SDK's own schema has them: beside what is of a session, not in it.
+    assert modules == {"Session": {"DefaultS3Bucket": "sagemaker-eu-west-1-123456789012"}, "TelemetryOptOut": True}
