@@ -12,6 +12,7 @@ import click
 from cli import cloud, interrupts
 from cli.errors import CliError
 from cli.output import json_option, say, seconds, write_json
+from cli.pairs import pairs
 from local import client as daemon
 from local.credentials import credentials_file, rotate_credentials
 
@@ -29,15 +30,9 @@ def _number(ctx: click.Context, param: click.Parameter, value: float | None) -> 
 
 def _images(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Path]:
     """Repository name to folder."""
-    images: dict[str, Path] = {}
-    for value in values:
-        name, separator, folder = value.partition("=")
-        if not (name and separator and folder):
-            raise click.BadParameter(f"'{value}': expected REPOSITORY=FOLDER, e.g. scorer=images/scorer", ctx, param)
-        if name in (*cloud.IMAGES, *images):
-            taken = "is the product's own image" if name in cloud.IMAGES else "is given twice"
-            raise click.BadParameter(f"'{value}': {name} {taken}", ctx, param)
-        images[name] = Path(folder).resolve()
+    images = {name: Path(folder).resolve() for name, folder in pairs(ctx, param, values).items()}
+    if own := cloud.IMAGES.keys() & images.keys():
+        raise click.BadParameter(f"{min(own)!r} is the product's own image", ctx, param)
     return images
 
 

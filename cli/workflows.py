@@ -12,6 +12,7 @@ import click
 from cli import cloud
 from cli.delivery import rendering
 from cli.output import json_option, say, table, write_json
+from cli.pairs import pairs
 from cli.target import env_option
 
 if TYPE_CHECKING:
@@ -30,19 +31,6 @@ def workflows() -> None:
     """
 
 
-def _pair(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """`NAME=VALUE`, each name once."""
-    found: dict[str, str] = {}
-    for value in values:
-        name, equals, text = value.partition("=")
-        if not (name and equals and text):
-            raise click.BadParameter(f"{value!r}; expected {param.metavar}", ctx, param)
-        if name in found:
-            raise click.BadParameter(f"{name!r} is given twice; give it once", ctx, param)
-        found[name] = text
-    return found
-
-
 def _rendering(function: Function) -> Function:
     """The options that both hosts have."""
     options = [
@@ -50,9 +38,9 @@ def _rendering(function: Function) -> Function:
                      help="A folder; default: where the host looks."),
         click.option("--env", "environments", multiple=True, help="In the order of promotion; default: all there are."),
         click.option("--use-case", "use_cases", multiple=True, help="Default: all there are."),
-        click.option("--role-arn", "roles", metavar="ENV=ARN", multiple=True, callback=_pair,
+        click.option("--role-arn", "roles", metavar="ENV=ARN", multiple=True, callback=pairs,
                      help="The role that deploys to an environment, or `review=ARN`; default: a variable of the host."),
-        click.option("--preview-role-arn", "preview_roles", metavar="ENV=ARN", multiple=True, callback=_pair,
+        click.option("--preview-role-arn", "preview_roles", metavar="ENV=ARN", multiple=True, callback=pairs,
                      help="The role that previews and needs to read only; default: a variable of the host."),
         click.option("--backend", help="Pulumi's state, e.g. s3://BUCKET; default: a variable of the host."),
         click.option("--branch", default="main", show_default=True, help="What is deployed."),
@@ -70,7 +58,7 @@ def _rendering(function: Function) -> Function:
 
 @workflows.command()
 @_rendering
-@click.option("--pin", "pins", metavar="ACTION=DIGEST", multiple=True, callback=_pair,
+@click.option("--pin", "pins", metavar="ACTION=DIGEST", multiple=True, callback=pairs,
               help="The commit of an action, instead of the one in templates/ci/pins.toml.")  # fmt: skip
 @click.option("--runner", default="ubuntu-24.04", show_default=True, help="What the jobs run on.")
 @click.option("--session", type=click.IntRange(900, 43_200), default=3600, show_default=True,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cli.scaffold import times
+from cli.scaffold.counting import count_matching
 from cli.scaffold.source import Note, Source
 from cli.scaffold.times import Form
 
@@ -159,11 +160,11 @@ def _has_commas(batch: Any) -> bool:
     has = False
     for values in batch.columns:
         known = pc.drop_null(values)
-        whole, commas, points = (_matching(known, each) for each in (_INTEGER, _COMMA, _POINT))
+        whole, commas, points = (count_matching(known, each) for each in (_INTEGER, _COMMA, _POINT))
         if points and whole + points == len(known):
             return False
         if commas and whole + commas == len(known):
-            has = has or _matching(known, _THOUSANDS) < commas
+            has = has or count_matching(known, _THOUSANDS) < commas
     return has
 
 
@@ -233,8 +234,8 @@ def _look_at_texts(column: Column, values: Any, known: Any, before: int, decimal
 
     if column.is_name:
         return
-    column.truths += _matching(known, _TRUTH)
-    column.integers += _matching(known, _INTEGER)
+    column.truths += count_matching(known, _TRUTH)
+    column.integers += count_matching(known, _INTEGER)
     numeric = pc.match_substring_regex(values, _NUMBER if decimal == "." else _NUMBER.replace(r"\.", ","))
     spelt = pc.if_else(numeric, values, None)
     numbers = (pc.replace_substring(spelt, ",", ".") if decimal == "," else spelt).cast(pa.float64())
@@ -244,9 +245,9 @@ def _look_at_texts(column: Column, values: Any, known: Any, before: int, decimal
     if not pc.all(numeric).as_py():
         other = pc.invert(numeric)
         _note_odd(column, values, other, before)
-        column.commas += _matching(known, _COMMA) if decimal == "." else 0
+        column.commas += count_matching(known, _COMMA) if decimal == "." else 0
         # Without those that are numbers as they stand, e.g. 0.123.
-        column.grouped += _matching(values.filter(other), _GROUPED)
+        column.grouped += count_matching(values.filter(other), _GROUPED)
     column.has_newlines = column.has_newlines or bool(pc.any(pc.match_substring(known, "\n")).as_py())
     if column.integers == column.known:
         _as_epoch(column, known)
@@ -284,12 +285,6 @@ def _as_epoch(column: Column, known: Any) -> None:
     for form in found:
         fits = len(known) if not form.format else int(pc.sum(times.matches(known, form)).as_py() or 0)
         column.written[form] = before.get(form, 0) + fits
-
-
-def _matching(known: Any, pattern: str) -> int:
-    import pyarrow.compute as pc
-
-    return int(pc.sum(pc.match_substring_regex(known, pattern)).as_py() or 0)
 
 
 def _bounds(column: Column, numbers: Any) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cli.scaffold import times
+from cli.scaffold.counting import count_matching, count_true
 from cli.scaffold.source import Note, Source
 
 #: Texts by which programs write that a value is missing, besides an empty cell.
@@ -118,41 +119,41 @@ def _look(cells: _Cells, raw: Any) -> None:
     cells.rows += len(raw)
     empty = pc.equal(trimmed, "")
     spaces = pc.and_(empty, pc.not_equal(raw, ""))
-    if count := _count(spaces):
+    if count := count_true(spaces):
         row = before + spaces.index(True).as_py() + 1
         cells.blank = (count, row) if cells.blank is None else (cells.blank[0] + count, cells.blank[1])
     marked = pc.is_in(trimmed, pa.array(MARKS))
-    if _count(marked):
+    if count_true(marked):
         _look_at_marks(cells, trimmed, marked, before)
     is_plain = pc.invert(pc.or_(empty, marked))
     plain = trimmed.filter(is_plain)
     if not len(plain):
         return
     cells.plain += len(plain)
-    cells.led += _count(pc.starts_with(raw.filter(is_plain), " "))
-    cells.numbers += _matching(plain, _NUMBER)
-    cells.truths += _matching(plain, _TRUTH)
+    cells.led += count_true(pc.starts_with(raw.filter(is_plain), " "))
+    cells.numbers += count_matching(plain, _NUMBER)
+    cells.truths += count_matching(plain, _TRUTH)
     digits = pc.match_substring_regex(plain, _DIGITS)
-    cells.digits += _count(digits)
-    cells.long += _matching(plain, _LONG)
-    cells.powers += _matching(plain, _POWER)
+    cells.digits += count_true(digits)
+    cells.long += count_matching(plain, _LONG)
+    cells.powers += count_matching(plain, _POWER)
     sizes = pc.min_max(pc.utf8_length(plain.filter(digits))).as_py()
     if sizes["min"] is not None:
         cells.widths = (min(cells.widths[0], sizes["min"]), max(cells.widths[1], sizes["max"]))
     zeros = pc.match_substring_regex(trimmed, _ZERO)
-    if count := _count(zeros):
+    if count := count_true(zeros):
         cells.zeros += count
         place = zeros.index(True).as_py()
         cells.zero = cells.zero or (before + place + 1, trimmed[place].as_py())
     _look_at_money(cells, trimmed, before)
     finer = pc.match_substring_regex(trimmed, r":\d{2}\.\d{7,9}")
-    if count := _count(finer):
+    if count := count_true(finer):
         row = before + finer.index(True).as_py() + 1
         cells.finer = (count, row) if cells.finer is None else (cells.finer[0] + count, cells.finer[1])
     if cells.times is None:
         cells.times = dict.fromkeys(times.forms(plain), 0)
     for form in cells.times:
-        cells.times[form] += _count(times.matches(plain, form))
+        cells.times[form] += count_true(times.matches(plain, form))
     if cells.plainest is not None:
         cells.plainest |= set(pc.unique(plain).to_pylist()[:4])
         cells.plainest = cells.plainest if len(cells.plainest) < 4 else None
@@ -164,24 +165,24 @@ def _look_at_marks(cells: _Cells, trimmed: Any, marked: Any, before: int) -> Non
     for mark in pc.unique(trimmed.filter(marked)).to_pylist():
         same = pc.equal(trimmed, mark)
         count, first = cells.marks.get(mark, (0, before + same.index(True).as_py() + 1))
-        cells.marks[mark] = (count + _count(same), first)
+        cells.marks[mark] = (count + count_true(same), first)
 
 
 def _look_at_money(cells: _Cells, trimmed: Any, before: int) -> None:
     import pyarrow.compute as pc
 
     for sign in SIGNS:
-        if not _count(pc.match_substring(trimmed, sign)):
+        if not count_true(pc.match_substring(trimmed, sign)):
             continue
         amounts = pc.match_substring_regex(trimmed, _MONEY.format(sign=sign))
-        if not (count := _count(amounts)):
+        if not (count := count_true(amounts)):
             continue
         place = amounts.index(True).as_py()
         known, row, first = cells.money.get(sign, (0, before + place + 1, trimmed[place].as_py()))
         cells.money[sign] = (known + count, row, first)
         found = trimmed.filter(amounts)
-        cells.points += _matching(found, r"\d,\d{3}(,\d{3})*\.\d*$|\d\.\d{1,2}$|\d,\d{3},\d{3}$")
-        cells.commas += _matching(found, r"\d\.\d{3}(\.\d{3})*,\d*$|\d,\d{1,2}$|\d\.\d{3}\.\d{3}$")
+        cells.points += count_matching(found, r"\d,\d{3}(,\d{3})*\.\d*$|\d\.\d{1,2}$|\d,\d{3},\d{3}$")
+        cells.commas += count_matching(found, r"\d\.\d{3}(\.\d{3})*,\d*$|\d,\d{1,2}$|\d\.\d{3}\.\d{3}$")
 
 
 # -- deciding ----------------------------------------------------------------------------------------------------------
@@ -284,15 +285,3 @@ def _currency(name: str, cells: _Cells, readings: Readings) -> tuple[str, str]:
 
 def _holding(count: int) -> str:
     return f"{count:,} cell{'s hold' if count > 1 else ' holds'}"
-
-
-def _count(mask: Any) -> int:
-    import pyarrow.compute as pc
-
-    return int(pc.sum(mask).as_py() or 0)
-
-
-def _matching(values: Any, pattern: str) -> int:
-    import pyarrow.compute as pc
-
-    return _count(pc.match_substring_regex(values, pattern))
