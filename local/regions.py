@@ -15,3 +15,13 @@ def known_regions(partition: str = _PARTITION) -> frozenset[str]:
 
     partitions = create_loader().load_data("endpoints")["partitions"]
     return frozenset(name for each in partitions if partition in ("", each["partition"]) for name in each["regions"])
+
+
+def is_region(value: object) -> bool:
+    """Whether a value is the name of a region that this cloud has."""
+    return isinstance(value, str) and value in known_regions()
+
+
+def no_region(value: object) -> str:
+    """What is said of a value that is none."""
+    return f"{value!r} is no region of AWS; expected e.g. eu-west-1"

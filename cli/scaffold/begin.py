@@ -35,7 +35,7 @@ from cli.scaffold.profile import Column
 from cli.scaffold.questions import Questions
 from cli.scaffold.source import Source
 from cli.scaffold.times import Form
-from local.regions import known_regions
+from local.regions import known_regions, no_region
 
 #: Names of the columns of made-up events, by problem: target, key, event time.
 _MADE_UP = {BINARY: ("left", "customer", "asked_at"), REGRESSION: ("spent", "customer", "asked_at")}
@@ -106,7 +106,7 @@ def _check_region(region: str) -> None:
     if region not in regions:
         near = difflib.get_close_matches(region, regions, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise click.BadParameter(f"{region!r} is no region; expected e.g. eu-west-1{hint}", param_hint="--region")
+        raise click.BadParameter(f"{no_region(region)}{hint}", param_hint="--region")
 
 
 # -- without a file ----------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ def install(find: Callable[[str], Key | None]) -> None:
     Args:
         find: Gives the key of an id.
     """
+    from moto.core.responses import BaseResponse
     from moto.sts.models import STSBackend
 
     method = STSBackend.get_caller_identity
@@ -28,3 +29,13 @@ def install(find: Callable[[str], Key | None]) -> None:
         return access_key_id, key.arn, ACCOUNT
 
     STSBackend.get_caller_identity = get_caller_identity  # type: ignore[method-assign]
+
+    from_header = BaseResponse.get_access_key
+
+    @wraps(from_header)
+    def get_access_key(self: Any) -> str:
+        # In a presigned URL it is the first part of what the signature is scoped to; moto reads the header alone.
+        presigned = self.querystring.get("X-Amz-Credential")
+        return str(presigned[0]).partition("/")[0] if presigned else from_header(self)
+
+    BaseResponse.get_access_key = get_access_key  # type: ignore[method-assign]

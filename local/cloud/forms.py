@@ -23,6 +23,7 @@ from local.cloud.signature import (
     ALGORITHM,
     Refused,
     Scope,
+    find_key,
     policy_signature,
     version_2_signature,
 )
@@ -167,13 +168,7 @@ def _verified(fields: Mapping[str, str], policy: str, find: Find) -> Scope:
     else:
         scope = Scope("us-east-1", "s3", fields.get("awsaccesskeyid", ""))
         given = fields.get("signature", "")
-    key = find(scope.access_key_id)
-    if key is None:
-        raise Refused(
-            "unknown",
-            f"This local cloud has no access key '{scope.access_key_id[:40]}'. `millrace local env` prints its "
-            "credentials.",
-        )
+    key = find_key(find, scope)
     if not hmac.compare_digest((key.token or "").encode(), fields.get("x-amz-security-token", "").encode()):
         raise Refused("token", "The provided token is malformed or otherwise invalid.")
     signed = policy_signature(key.secret, scope, policy) if scope.date else version_2_signature(key.secret, policy)

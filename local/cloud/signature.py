@@ -132,6 +132,22 @@ def read_scope(environ: WSGIEnvironment) -> Scope:
     return Scope(match["region"], match["service"], match["key"], match["date"])
 
 
+def find_key(find: Find, scope: Scope) -> Key:
+    """The key that a request is said to be signed with.
+
+    Raises:
+        Refused: There is none of this id.
+    """
+    key = find(scope.access_key_id)
+    if key is None:
+        raise Refused(
+            "unknown",
+            f"The security token included in the request is invalid: this local cloud has no access key "
+            f"'{scope.access_key_id[:40]}'. `millrace local env` prints its credentials.",
+        )
+    return key
+
+
 def verify(environ: WSGIEnvironment, scope: Scope, find: Find, bucket: str = "") -> Signed:
     """Check a request's signature.
 
@@ -143,13 +159,7 @@ def verify(environ: WSGIEnvironment, scope: Scope, find: Find, bucket: str = "")
     Raises:
         Refused: The key is unknown, the signature wrong, or the date too far from now.
     """
-    key = find(scope.access_key_id)
-    if key is None:
-        raise Refused(
-            "unknown",
-            f"The security token included in the request is invalid: this local cloud has no access key "
-            f"'{scope.access_key_id[:40]}'. `millrace local env` prints its credentials.",
-        )
+    key = find_key(find, scope)
     query = environ.get("QUERY_STRING", "")
     if environ.get("HTTP_AUTHORIZATION"):
         return _verify_header(environ, scope, key)

@@ -15,6 +15,9 @@ from pathlib import Path
 
 _BLOCK = 65536
 
+#: Characters of a region's name that fit into a socket's address; those that there are have fewer.
+_LONGEST = 24
+
 
 def main(facts: Path) -> int:
     """Serve until the engine ends this process; the exit code."""
@@ -43,9 +46,14 @@ def _provider_socket(facts: Path) -> str | None:
 
 
 def _connected(target: str, number: int) -> socket.socket:
-    """A connection with an address of its own: by it the provider tells one engine's connections apart."""
+    """A connection with an address of its own.
+
+    By it the provider tells one engine's connections apart, and learns the region of the environment that the engine
+    runs in, which is not the provider's.
+    """
     connection = socket.socket(socket.AF_UNIX)
-    own = Path(target).with_name(f"c{os.getpid()}-{number}")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or ""
+    own = Path(target).with_name(f"c{os.getpid()}-{number}@{region[:_LONGEST].replace('/', '?')}")
     connection.bind(str(own))
     try:
         connection.connect(target)

@@ -12,22 +12,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from local.provider.documents import same_json, same_policy
-from local.provider.errors import ProviderError
+from local.provider.errors import Failure, ProviderError
 from local.provider.naming import make_name, unique
 from local.provider.resources import Resource
 from local.provider.shapes import Kind, Property
 from local.provider.values import UNKNOWN, Asset, Values, known
+from local.regions import is_region, no_region
 
 #: The member of checked inputs that lists the properties which the program left out.
 DEFAULTS = "__defaults"
-
-
-@dataclass(frozen=True)
-class Failure:
-    """What is wrong with one property."""
-
-    property: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -60,9 +53,17 @@ def check(resource: Resource, old: Values, new: Values, naming: Naming) -> tuple
         assert resource.auto_name is not None
         failures.append(Failure(resource.auto_name[0], str(error)))
         made[resource.auto_name[0]] = UNKNOWN
+    failures += wrong_region(inputs)
     failures += _constraints(resource.properties, {**inputs, **made}, "")
     failures += _groups(resource, {**inputs, **made})
     return {**inputs, **made, DEFAULTS: sorted(made)}, failures
+
+
+def wrong_region(inputs: Values) -> list[Failure]:
+    """What is wrong with the region that a resource or a function names for itself."""
+    region = inputs.get("region")
+    fits = region in (None, UNKNOWN) or is_region(region)
+    return [] if fits else [Failure("region", f"region {no_region(region)}")]
 
 
 def _unknown_names(

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from local.provider.errors import Failure
 from local.provider.values import UNKNOWN, Values
+from local.regions import is_region, no_region
 
 #: What tells the official provider where AWS is and who calls. Here the endpoint and the caller are given.
 _CONNECTION = frozenset(
@@ -46,14 +48,6 @@ _OURS = frozenset({"region", "defaultTags", "allowedAccountIds", "forbiddenAccou
 
 
 @dataclass(frozen=True)
-class ConfigFailure:
-    """What is wrong with one configuration value."""
-
-    property: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Session:
     """One configured provider of one run of the engine."""
 
@@ -79,19 +73,36 @@ def structured(value: Any) -> Any:
     return value
 
 
-def check(config: Values) -> Iterator[ConfigFailure]:
-    """What is wrong with a configuration."""
+def region_of(peer: str) -> str:
+    """The region of the environment that an engine runs in, empty if it has none.
+
+    Args:
+        peer: The address of the engine's connection, which ends with it.
+    """
+    return peer.rpartition("@")[2] if "@" in peer else ""
+
+
+def check(config: Values, around: str) -> Iterator[Failure]:
+    """What is wrong with a configuration.
+
+    Args:
+        around: The region of the environment, which counts where none is configured.
+    """
     for name, value in config.items():
         if name not in _OURS | _CONNECTION and value not in ("", None):
             known = ", ".join(sorted(_OURS))
-            yield ConfigFailure(name, f"aws:{name} is not supported on this machine; these are: {known}")
-    if config.get("region") is None:
-        yield ConfigFailure("region", "aws:region is not set: pulumi config set aws:region <region>, e.g. eu-west-1")
-    elif config["region"] is not UNKNOWN and not isinstance(config["region"], str):
-        yield ConfigFailure("region", f"aws:region {config['region']!r} is not a region's name, e.g. eu-west-1")
+            yield Failure(name, f"aws:{name} is not supported on this machine; these are: {known}")
+    region = config.get("region")
+    if region is None and not around:
+        reason = "aws:region is not set: pulumi config set aws:region <region>, e.g. eu-west-1, or set AWS_REGION"
+        yield Failure("region", reason)
+    elif region is None and not is_region(around):
+        yield Failure("region", f"aws:region is not set, and the environment's {no_region(around)}")
+    elif region not in (None, UNKNOWN) and not is_region(region):
+        yield Failure("region", f"aws:region {no_region(region)}")
     tags = structured(config.get("defaultTags"))
     if tags not in (None, UNKNOWN, "") and not isinstance(tags, dict):
-        yield ConfigFailure("defaultTags", f"{tags!r} is not an object such as {{'tags': {{'team': 'search'}}}}")
+        yield Failure("defaultTags", f"{tags!r} is not an object such as {{'tags': {{'team': 'search'}}}}")
 
 
 def session(config: Values) -> Session:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -41,3 +42,11 @@ def api_errors(service: str, operation: str) -> Iterator[None]:
         raise ApiError(service, operation, code, message) from error
     except BotoCoreError as error:
         raise ApiError(service, operation, type(error).__name__, str(error)) from error
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What is wrong with one property."""
+
+    property: str
+    reason: str

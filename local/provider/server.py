@@ -7,7 +7,7 @@ configuration belongs to the connection that sent it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import wraps
@@ -21,7 +21,7 @@ from pulumi.runtime.proto.provider_pb2_grpc import ResourceProviderServicer, add
 
 from local.provider import checks, config, functions, lifecycle
 from local.provider.api import Api, Context
-from local.provider.errors import ProviderError
+from local.provider.errors import Failure, ProviderError
 from local.provider.resources import Resource
 from local.provider.socket_path import make_socket_path, remove_socket
 from local.provider.types import resource_type
@@ -122,6 +122,10 @@ def _abort_unfinished(context: Any, message: str, error: lifecycle.Unfinished) -
     context.abort(grpc.StatusCode.UNKNOWN, message)
 
 
+def _failures(found: Iterable[Failure]) -> list[Any]:
+    return [provider_pb2.CheckFailure(property=each.property, reason=each.reason) for each in found]
+
+
 def _type_of(request: Any) -> Resource:
     token = request.type or request.urn.split("::")[2].rsplit("$", 1)[-1]
     return resource_type(token)
@@ -169,12 +173,11 @@ class Provider(ResourceProviderServicer):
     # ---- configuration
 
     @_reported
-    def CheckConfig(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+    def CheckConfig(self, request: Any, context: Any) -> Any:
         news, secrets = unmarshal(request.news)
-        failures = [
-            provider_pb2.CheckFailure(property=failure.property, reason=failure.reason)
-            for failure in config.check(news)
-        ]
+        around = config.region_of(context.peer())
+        failures = _failures(config.check(news, around))
+        news = {**news, "region": around} if news.get("region") is None else news
         return provider_pb2.CheckResponse(inputs=marshal(news, secrets), failures=failures)
 
     @_reported
@@ -249,8 +252,7 @@ class Provider(ResourceProviderServicer):
             mode=mode,  # type: ignore[arg-type]
         )
         inputs, failures = checks.check(resource, olds, news, naming)
-        wrong = [provider_pb2.CheckFailure(property=failure.property, reason=failure.reason) for failure in failures]
-        return provider_pb2.CheckResponse(inputs=marshal(inputs, secrets), failures=wrong)
+        return provider_pb2.CheckResponse(inputs=marshal(inputs, secrets), failures=_failures(failures))
 
     @_reported
     def Diff(self, request: Any, context: Any) -> Any:
@@ -322,6 +324,8 @@ class Provider(ResourceProviderServicer):
     @_reported
     def Invoke(self, request: Any, context: Any) -> Any:
         args, secrets = unmarshal(request.args)
+        if wrong := checks.wrong_region(args):
+            return provider_pb2.InvokeResponse(failures=_failures(wrong))
         result = functions.call(request.tok, self._context(context, args), args)
         struct = marshal(result, result.keys() if secrets else ())
         response = provider_pb2.InvokeResponse()

@@ -39,7 +39,10 @@ PATIENCE = 1200
 
 @dataclass(frozen=True)
 class Client:
-    """A client: how it is called, and the folder or script that runs it."""
+    """A client: how it is called, and what runs it.
+
+    A script has a prefix, so that no client's package is hidden by a file of its own name.
+    """
 
     name: str
     title: str
@@ -134,7 +137,7 @@ def prepared(one: Client) -> tuple[list[str], dict[str, str]]:
     """The command that runs a client, once its environment is there, and the variables that it needs."""
     if one.kind == "python":
         python = python_environment(HERE / "requirements" / f"{one.name}.lock", one.name)
-        return [str(python), str(HERE / f"{one.name}.py")], {"PYTHONPATH": str(HERE)}
+        return [str(python), str(HERE / f"try_{one.name}.py")], {"PYTHONPATH": str(HERE)}
     if one.kind == "node":
         return ["node", str(node_environment() / "client.mjs")], {}
     return [str(go_program())], {}

@@ -38,7 +38,8 @@ def step(name: str, action: Callable[[], Any]) -> Any:
 
 def _print(name: str, result: str, detail: str, began: float) -> None:
     line = {"step": name, "result": result, "detail": detail, "seconds": round(time.monotonic() - began, 1)}
-    sys.stdout.write(f"STEP {json.dumps(line)}\n")
+    # On a line of its own: some clients print their progress without an end of line.
+    sys.stdout.write(f"\nSTEP {json.dumps(line)}\n")
     sys.stdout.flush()
 
 

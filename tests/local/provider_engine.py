@@ -56,18 +56,21 @@ class Engine:
 
     Attributes:
         socket: Where the provider listens; the engine reaches it by the plugin that it starts.
+        environment: Variables that the user of the engine has set.
     """
 
     socket: Path
     region: str = "eu-west-1"
     config: Values = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         with tempfile.NamedTemporaryFile("w", suffix=".json") as facts:
             json.dump({"pid": os.getpid(), "provider_socket": str(self.socket)}, facts)
             facts.flush()
             command = [sys.executable, "-I", "-S", relay.__file__, facts.name]
-            self.plugin = subprocess.Popen(command, stdout=subprocess.PIPE)
+            kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+            self.plugin = subprocess.Popen(command, stdout=subprocess.PIPE, env={**kept, **self.environment})
             assert self.plugin.stdout is not None
             port = int(self.plugin.stdout.readline())
         self.channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)])

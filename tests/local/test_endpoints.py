@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -259,6 +260,28 @@ def test_a_model_that_never_answers_its_ping_fails_the_endpoint(hosted: HostedCl
     assert "it is Failed" in refused(hosted.update_endpoint, EndpointName="dead", EndpointConfigName="dead-1")[1]
     hosted.delete_endpoint(EndpointName="dead")
     eventually(lambda: hosted.gone("dead"))
+
+
+@pytest.mark.parametrize(("asked", "window"), [({}, 240), ({"ContainerStartupHealthCheckTimeoutInSeconds": 900}, 900)])
+def test_a_server_that_answers_no_ping_well_has_its_window(
+    hosted: HostedCloud, monkeypatch: pytest.MonkeyPatch, asked: dict[str, int], window: int
+) -> None:
+    ahead = 0.0
+    monkeypatch.setattr(fleet, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + ahead))
+    model = hosted.model("ill-1", environment={"PING": "503"})
+    hosted.create_endpoint_config(EndpointConfigName="ill-1", ProductionVariants=[variant(model, **asked)])
+    hosted.create_endpoint(EndpointName="ill", EndpointConfigName="ill-1")
+    (server,) = eventually(lambda: servers(hosted, "ill"))
+    eventually(server.net_connections)
+    ahead = window - 30.0
+    with pytest.raises(AssertionError):
+        eventually(lambda: hosted.describe_endpoint(EndpointName="ill")["EndpointStatus"] != "Creating", seconds=1.0)
+    assert servers(hosted, "ill") == [server]
+    ahead = window + 1.0
+    described = hosted.settled("ill")
+    assert described["EndpointStatus"] == "Failed"
+    assert "variant main did not pass the ping health check" in described["FailureReason"]
+    eventually(lambda: servers(hosted, "ill") == [])
 
 
 def test_a_broken_archive_fails_the_endpoint_by_name(hosted: HostedCloud) -> None:

@@ -114,6 +114,16 @@ def test_a_program_that_fails_fails_the_command(pulumi: Pulumi) -> None:
     assert "no use case of that name" in pulumi("preview", code=1)
 
 
+def test_the_environment_s_region_will_do(pulumi: Pulumi, fresh_daemon: CloudDaemon) -> None:
+    pulumi("config", "rm", "aws:region")
+    pulumi.environment["AWS_REGION"] = "us-west-2"
+    pulumi("up", "--yes")
+    assert pulumi.outputs()["region"] == "us-west-2"
+    where = fresh_daemon.client("s3").get_bucket_location(Bucket="engine-test-lake")
+    assert where["LocationConstraint"] == "us-west-2"
+    assert pulumi.steps() == {"same": 4}
+
+
 def test_a_second_look_for_the_engine_costs_nothing() -> None:
     first = bootstrap.ensure()
     said: list[str] = []

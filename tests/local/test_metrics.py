@@ -80,7 +80,7 @@ def test_every_metric_is_listed_once_whatever_was_put(cloudwatch: Any, namespace
 
 def test_recently_active_metrics_alone(cloudwatch: Any, namespace: str) -> None:
     for name, hours in (("young", 2.5), ("old", 3.5)):
-        at = NOW - dt.timedelta(hours=hours)
+        at = dt.datetime.now(dt.UTC) - dt.timedelta(hours=hours)
         cloudwatch.put_metric_data(Namespace=namespace, MetricData=[{"MetricName": name, "Value": 1, "Timestamp": at}])
     assert len(cloudwatch.list_metrics(Namespace=namespace)["Metrics"]) == 2
     (recent,) = cloudwatch.list_metrics(Namespace=namespace, RecentlyActive="PT3H")["Metrics"]

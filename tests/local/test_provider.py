@@ -423,10 +423,47 @@ def test_each_connection_has_its_own_region(running: server.Running) -> None:
         engine.close()
 
 
+@pytest.mark.parametrize(
+    ("environment", "region"),
+    [
+        ({"AWS_REGION": "us-east-2", "AWS_DEFAULT_REGION": "us-east-1"}, "us-east-2"),
+        ({"AWS_DEFAULT_REGION": "ap-southeast-4"}, "ap-southeast-4"),
+    ],
+)
+def test_the_region_of_the_environment_counts_where_none_is_configured(
+    running: server.Running, environment: dict[str, str], region: str
+) -> None:
+    engine = Engine(running.socket, config={"region": None}, environment=environment)
+    assert engine.invoke("aws:index/getRegion:getRegion", {})["region"] == region
+    assert f":{region}:" in engine.create("aws:sqs/queue:Queue", "by-environment", {}).outputs["arn"]
+    engine.close()
+    engine = Engine(running.socket, region="eu-west-3", environment=environment)
+    assert engine.invoke("aws:index/getRegion:getRegion", {})["region"] == "eu-west-3"
+    engine.close()
+
+
+def test_a_region_that_there_is_not_is_refused(running: server.Running) -> None:
+    said = "'mars-1' is no region of AWS; expected e.g. eu-west-1"
+    with pytest.raises(Refused) as refused:
+        Engine(running.socket, region="mars-1")
+    assert refused.value.failures == {"region": f"aws:region {said}"}
+    with pytest.raises(Refused) as refused:
+        Engine(running.socket, config={"region": None}, environment={"AWS_REGION": "mars-1"})
+    assert refused.value.failures == {"region": f"aws:region is not set, and the environment's {said}"}
+    engine = Engine(running.socket)
+    with pytest.raises(Refused) as refused:
+        engine.create("aws:sqs/queue:Queue", "nowhere", {"region": "mars-1"})
+    assert refused.value.failures == {"region": f"region {said}"}
+    asked = provider_pb2.InvokeRequest(tok="aws:index/getRegion:getRegion", args=marshal({"region": "mars-1"}))
+    (failure,) = engine.stub.Invoke(asked).failures
+    assert (failure.property, failure.reason) == ("region", f"region {said}")
+    engine.close()
+
+
 def test_configuration_that_means_nothing_here_is_refused(running: server.Running) -> None:
     with pytest.raises(Refused, match="assumeRoles"):
         Engine(running.socket, config={"assumeRoles": "[]"})
-    with pytest.raises(Refused, match="pulumi config set aws:region"):
+    with pytest.raises(Refused, match=r"pulumi config set aws:region.*or set AWS_REGION"):
         Engine(running.socket, config={"region": None})
 
 

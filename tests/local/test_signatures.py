@@ -5,13 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import stat
 import time
 import urllib.parse
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -24,7 +22,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from local import client
-from local.credentials import ensure_credentials, rotate_credentials
+from local.credentials import ensure_credentials
 
 from .conftest import CloudDaemon
 
@@ -400,78 +398,3 @@ def test_a_wrong_md5_is_refused(cloud_daemon: CloudDaemon, bucket: str) -> None:
         with pytest.raises(ClientError) as refused:
             s3.put_object(Bucket=bucket, Key="md5", Body=b"y", ContentMD5=given)
         assert refused.value.response["Error"]["Code"] == expected
-
-
-# -- keys --------------------------------------------------------------------------------------------------------------
-
-
-def caller(daemon: CloudDaemon, **keys: str) -> str:
-    sts = boto3.session.Session(**keys).client("sts", region_name=client.REGION, endpoint_url=daemon.endpoint_url)
-    return str(sts.get_caller_identity()["Arn"])
-
-
-def test_keys_of_users_and_sessions_sign_as_they_are(cloud_daemon: CloudDaemon) -> None:
-    assert caller(cloud_daemon, **ensure_credentials(cloud_daemon.state).arguments()) == (
-        "arn:aws:iam::123456789012:user/millrace"
-    )
-    iam, sts = cloud_daemon.client("iam"), cloud_daemon.client("sts")
-    iam.create_user(UserName="anna")
-    made = iam.create_access_key(UserName="anna")["AccessKey"]
-    keys = {"aws_access_key_id": made["AccessKeyId"], "aws_secret_access_key": made["SecretAccessKey"]}
-    assert caller(cloud_daemon, **keys) == "arn:aws:iam::123456789012:user/anna"
-    iam.update_access_key(UserName="anna", AccessKeyId=made["AccessKeyId"], Status="Inactive")
-    with pytest.raises(ClientError, match="InvalidClientTokenId"):
-        caller(cloud_daemon, **keys)
-    session = sts.assume_role(RoleArn="arn:aws:iam::123456789012:role/reader", RoleSessionName="mine")["Credentials"]
-    keys = {"aws_access_key_id": session["AccessKeyId"], "aws_secret_access_key": session["SecretAccessKey"]}
-    assert caller(cloud_daemon, **keys, aws_session_token=session["SessionToken"]).endswith("assumed-role/reader/mine")
-    with pytest.raises(ClientError, match="InvalidClientTokenId"):
-        caller(cloud_daemon, **keys)
-
-
-def test_a_new_key_ends_the_old_one_at_once(fresh_daemon: CloudDaemon) -> None:
-    old = ensure_credentials(fresh_daemon.state)
-    assert caller(fresh_daemon, **old.arguments())
-    new = rotate_credentials(fresh_daemon.state)
-    assert new.access_key_id != old.access_key_id
-    assert new.secret_access_key != old.secret_access_key
-    with pytest.raises(ClientError, match="InvalidClientTokenId"):
-        caller(fresh_daemon, **old.arguments())
-    assert caller(fresh_daemon, **new.arguments())
-    assert client.status(fresh_daemon.state) == fresh_daemon.running
-
-
-def test_every_folder_has_a_key_of_its_own(cloud_daemon: CloudDaemon, fresh_daemon: CloudDaemon) -> None:
-    with pytest.raises(ClientError, match="InvalidClientTokenId"):
-        caller(cloud_daemon, **ensure_credentials(fresh_daemon.state).arguments())
-
-
-def _everything(folder: Path) -> Iterator[Path]:
-    yield folder
-    yield from folder.rglob("*")
-
-
-def test_only_its_user_can_read_what_the_cloud_keeps(fresh_daemon: CloudDaemon) -> None:
-    fresh_daemon.client("s3").create_bucket(
-        Bucket="private", CreateBucketConfiguration={"LocationConstraint": client.REGION}
-    )
-    fresh_daemon.stop()
-    opened = [str(path) for path in _everything(fresh_daemon.state) if stat.S_IMODE(path.lstat().st_mode) & 0o077]
-    assert opened == []
-
-
-def test_a_folder_that_others_may_enter_is_closed(fresh_daemon: CloudDaemon) -> None:
-    fresh_daemon.stop()
-    fresh_daemon.state.chmod(0o755)
-    fresh_daemon.start()
-    assert stat.S_IMODE(fresh_daemon.state.stat().st_mode) == 0o700
-
-
-def test_the_fixed_key_of_earlier_versions_is_replaced(tmp_path: Path) -> None:
-    folder = tmp_path / "aws"
-    folder.mkdir()
-    (folder / "credentials").write_text("[default]\naws_access_key_id = local\naws_secret_access_key = local\n")
-    made = ensure_credentials(tmp_path)
-    assert made.access_key_id != "local"
-    assert ensure_credentials(tmp_path) == made
-    assert stat.S_IMODE((folder / "credentials").stat().st_mode) == 0o600

@@ -186,7 +186,7 @@ ROWS: dict[str, tuple[Callable[[int, Row], Any], list[str], int, str]] = {
         lambda _, row: None, ["--leave-out", "calls", "--leave-out", "months", "--leave-out", "plan"], 1,
         "no column is left to predict from",
     ),
-    "no region": (lambda _, row: None, ["--region", "mars"], 2, "'mars' is no region; expected e.g. eu-west-1"),
+    "no region": (lambda _, row: None, ["--region", "mars"], 2, "'mars' is no region of AWS; expected e.g. eu-west-1"),
     "no such region": (lambda _, row: None, ["--region", "eu-wset-1"], 2, "did you mean eu-west-1?"),
 }  # fmt: skip
 

@@ -9,7 +9,14 @@ import boto3
 import pandas as pd
 from sagemaker.core.helper.session_helper import Session
 from sagemaker.core.processing import ScriptProcessor
-from sagemaker.core.shapes import OnlineStoreConfig, ProcessingOutput, ProcessingS3Output, Tag
+from sagemaker.core.shapes import (
+    OfflineStoreConfig,
+    OnlineStoreConfig,
+    ProcessingOutput,
+    ProcessingS3Output,
+    S3StorageConfig,
+    Tag,
+)
 from sagemaker.core.workflow.conditions import ConditionGreaterThanOrEqualTo
 from sagemaker.core.workflow.functions import JsonGet
 from sagemaker.core.workflow.parameters import ParameterFloat
@@ -142,7 +149,7 @@ def pipeline() -> Pipeline:
 def run() -> None:
     execution = made.start()
     execution.wait(delay=2, max_attempts=60)
-    found = {each["StepName"]: each["StepStatus"] for each in execution.list_steps()["PipelineExecutionSteps"]}
+    found = {each["StepName"]: each["StepStatus"] for each in execution.list_steps()}
     expect(set(found.values()) == {"Succeeded"}, found)
     expect(any(name.startswith("Register") for name in found), found)
 
@@ -168,6 +175,7 @@ def group() -> None:
         feature_definitions=load_feature_definitions_from_dataframe(rows),
         role_arn=ROLE,
         online_store_config=OnlineStoreConfig(enable_online_store=True),
+        offline_store_config=OfflineStoreConfig(s3_storage_config=S3StorageConfig(s3_uri=f"s3://{bucket}/offline")),
         tags=[Tag(key="a", value="b")],
     )
     made.wait_for_status("Created")
