@@ -32,7 +32,6 @@ _TRAINING = "/opt/ml/input/data"
 _HOUR = 3600
 _VOLUME_GB = 30
 
-#: What the evaluation says of every model, beside the metrics that its gates name: where it comes from.
 #: The variable by which a model's container knows the hash of the code that it may run.
 BUNDLE_SHA256 = "MILLRACE_BUNDLE_SHA256"
 
@@ -45,6 +44,7 @@ _RUN_CHECKED = (
 )
 assert len(_RUN_CHECKED) <= 256, len(_RUN_CHECKED)
 
+#: What the evaluation says of every model, beside the metrics that its gates name: where it comes from.
 _IDENTITY = ("snapshot", "code", "parameters", "model", "as_of", "comparison")
 
 

@@ -192,34 +192,29 @@ def test_there_are_committed_stacks() -> None:
     assert {path.name for path in CONFIGURED} >= {"Pulumi.flights-local.yaml", "Pulumi.flights-dev.yaml"}
 
 
-_COST = """
-import json, sys, time
+_BROUGHT = """
+import json, sys
 before = set(sys.modules)
-began = time.process_time()
 import {module}
-print(json.dumps([time.process_time() - began, sorted(set(sys.modules) - before)]))
+print(json.dumps(sorted(set(sys.modules) - before)))
 """
 
 
-def _imported(module: str) -> tuple[float, set[str]]:
-    """Seconds of CPU that an import takes in a fresh interpreter, and the top-level packages that it brings."""
+def _imported(module: str) -> set[str]:
+    """The top-level packages that an import brings in a fresh interpreter."""
     done = subprocess.run(
-        [sys.executable, "-c", _COST.format(module=module)],
+        [sys.executable, "-c", _BROUGHT.format(module=module)],
         cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
-    seconds, names = json.loads(done.stdout)
-    return seconds, {name.partition(".")[0] for name in names}
+    return {name.partition(".")[0] for name in json.loads(done.stdout)}
 
 
-def test_the_vocabulary_is_cheap_and_brings_neither_aws_nor_pulumi_nor_numpy() -> None:
-    tries = [_imported("millrace") for _ in range(3)]
-    # CPU time, and the best of three: the machine may be busy with something else.
-    assert min(seconds for seconds, _ in tries) < 0.25
-    packages = tries[0][1]
+def test_the_vocabulary_brings_neither_aws_nor_pulumi_nor_numpy() -> None:
+    packages = _imported("millrace")
     assert "pydantic" in packages
     assert packages.isdisjoint({"numpy", "boto3", "botocore", "pulumi", "pulumi_aws", "sklearn", "pandas", "duckdb"})
 
 
 def test_a_declaration_brings_no_more_than_the_vocabulary_does() -> None:
-    packages = _imported("stacks.flights")[1]
+    packages = _imported("stacks.flights")
     assert packages.isdisjoint({"numpy", "boto3", "botocore", "pulumi", "pulumi_aws", "sklearn"})

@@ -37,6 +37,8 @@ _YES = ("yes", "true", "y", "t", "positive", "churned", "left", "fraud", "bad", 
 _NEARLY = 0.9
 #: What says when is there in this share of the rows at least; else it is of something that happens to some only.
 _MOSTLY = 0.5
+#: What is odd in a larger share of the rows is no slip.
+_ODD = 0.01
 #: So many different values are listed.
 _FEW = 6
 #: With fewer different numbers a target may be classes as well as amounts.
@@ -262,15 +264,15 @@ def event_time(source: Source, columns: Mapping[str, Column], written: Form | No
     found = {
         name: form
         for name, each in columns.items()
-        # A column of open ends says until when something is valid, and not when anything happens.
-        if (form := each.likely_form) and each.outside <= each.known * (1 - _MOSTLY)
+        # A column with open ends says until when something is valid, and not when anything happens.
+        if (form := each.likely_form) and not _has_open_ends(each)
     }
     able = {name: form for name, form in found.items() if columns[name].share_missing <= 1 - _MOSTLY}
     if not able:
         return Guess(NONE, _no_time(columns, list(found)))
     # One with many gaps only where there is no other: as the latest it would be of what came after the event.
     whole = {name: form for name, form in able.items() if columns[name].share_missing <= 1 - _NEARLY} or able
-    # One with open ends neither: where it is the only one, its odd rows are refused by number.
+    # One with a few odd years neither: where it is the only one, these rows are refused by number.
     whole = {name: form for name, form in whole.items() if not columns[name].outside} or whole
     first = next(source.batches(lambda _: None, list(whole)))
     name = max(whole, key=lambda name: _middle(first.column(name), whole[name]))
@@ -321,7 +323,18 @@ def _no_time(columns: Mapping[str, Column], found: list[str]) -> str:
         for each in columns.values()
         if each.kind == "integer" and times.epoch(each.low, each.high)
     ]
-    return "; ".join([f"{said}: rows are taken as arriving one after another, in file order", *gaps, *likely])
+    ends = [
+        f"{each.name} is of years outside {times.YEARS[0]} to {times.YEARS[1]} in {each.outside:,} of {each.rows:,}"
+        for each in columns.values()
+        if each.likely_form and _has_open_ends(each)
+    ]
+    taken = f"{said}: rows are taken as arriving one after another, in file order"
+    return "; ".join([taken, *gaps, *ends, *likely])
+
+
+def _has_open_ends(column: Column) -> bool:
+    """Whether so many of its times are of years that no event is of that they are no slips."""
+    return column.outside > column.known * _ODD
 
 
 def _middle(values: Any, form: Form) -> int:

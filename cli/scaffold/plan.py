@@ -269,10 +269,10 @@ def _feature(column: Column, name: str, event_form: Form | None) -> Feature | st
 
 def _undated(column: Column) -> str | None:
     """Why whole numbers are no amounts: they look like times, or are too large to be told apart."""
-    days = times.forms_of_numbers("date", column.low, column.high)
-    if days and days[0].format and not column.repeats:
+    if column.days == column.known:
         return (
-            f"it may hold dates, {days[0].text}: if it says when, --event-time {column.name} --time-format {times.DAYS}"
+            f"it may hold dates, the format {times.DAYS}: if it says when, --event-time {column.name} --time-format "
+            f"{times.DAYS}"
         )
     if max(abs(column.low), abs(column.high)) <= _EXACT:
         return None

@@ -49,6 +49,8 @@ class Column:
     """How many values are written in each form that may be one of times."""
     is_name: bool = False
     """Whether its digits name things."""
+    days: int = 0
+    """Whole numbers that are dates such as 20250131."""
     outside: int = 0
     """Times of years that no event is of: an open end."""
     odd: tuple[int, str] | None = None
@@ -276,15 +278,13 @@ def _note_odd(column: Column, values: Any, odd: Any, before: int) -> None:
 
 
 def _as_epoch(column: Column, known: Any) -> None:
-    """Whole numbers that a column's name calls times."""
-    import pyarrow.compute as pc
-
+    """Whole numbers that may be dates, or that a column's name calls times."""
+    days, outside = times.count_days(known) if times.may_be_days(column.low, column.high) else (0, 0)
+    column.days += days
+    column.outside += outside
     found = times.forms_of_numbers(column.name, column.low, column.high)
     before = column.written or {}
-    column.written = {}
-    for form in found:
-        fits = len(known) if not form.format else int(pc.sum(times.matches(known, form)).as_py() or 0)
-        column.written[form] = before.get(form, 0) + fits
+    column.written = {form: before.get(form, 0) + (days if form.format else len(known)) for form in found}
 
 
 def _bounds(column: Column, numbers: Any) -> None:

@@ -20,10 +20,13 @@ _ORDERS = tuple(
 _CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 #: Whole numbers that are dates, e.g. 20250131.
 DAYS = "%Y%m%d"
-#: ISO 8601 of years that no event is of: what is valid for ever is often written as of 9999.
-_OUTSIDE = r"^(0\d{3}|1[0-8]\d\d|2[2-9]\d\d|[3-9]\d{3})-"
 #: The years of which events may be: others are placeholders, or written in another way than they are read.
 YEARS = (1900, 2100)
+#: Any other year; what is valid for ever is often written as of 9999.
+_NO_YEAR = r"(0\d{3}|1[0-8]\d\d|21(0[1-9]|[1-9]\d)|2[2-9]\d\d|[3-9]\d{3})"
+#: Dates of such a year: it comes first, or last, or the date is a whole number.
+_OUTSIDE = rf"^{_NO_YEAR}[-/.]|^\d{{1,2}}[-/.]\d{{1,2}}[-/.]{_NO_YEAR}(\D|$)"
+_DAYS_OUTSIDE = rf"^{_NO_YEAR}\d{{4}}$"
 #: Seconds since 1970 that a column of numbers may mean: 1990 to 2100.
 _EPOCH = (631_152_000, 4_102_444_800)
 #: Words of a column's name that say that it holds times.
@@ -60,6 +63,7 @@ class Form:
 
 
 ISO, ZONED, SECONDS, MILLISECONDS, TYPED = (Form(kind) for kind in ("iso", "zoned", "seconds", "milliseconds", "typed"))
+_WHOLE_DAYS = Form("format", DAYS)
 #: What `--time-format` says besides the formats of `strptime`.
 EPOCHS = {"epoch-s": SECONDS, "epoch-ms": MILLISECONDS}
 
@@ -89,8 +93,22 @@ def forms_of_numbers(name: str, low: float, high: float) -> list[Form]:
     words = re.split(r"[^a-z]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
     if not _WORDS.intersection(words):
         return []
-    days = YEARS[0] * 10_000 + 101 <= low and high <= YEARS[1] * 10_000 + 1231
-    return [Form("format", DAYS)] if days else epoch(low, high)
+    return [_WHOLE_DAYS] if may_be_days(low, high) else epoch(low, high)
+
+
+def may_be_days(low: float, high: float) -> bool:
+    """Whether whole numbers between these may be dates such as 20250131, an open end such as 99991231 among them."""
+    return YEARS[0] * 10_000 + 101 <= low and high <= 99991231
+
+
+def count_days(values: Any) -> tuple[int, int]:
+    """How many whole numbers are dates such as 20250131, and how many of these are of a year that no event is of."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    are = pc.fill_null(matches(values, _WHOLE_DAYS), fill_value=False)
+    far = pc.match_substring_regex(values.cast(pa.string()).filter(are), _DAYS_OUTSIDE)
+    return int(pc.sum(are).as_py() or 0), int(pc.sum(far).as_py() or 0)
 
 
 def outside(values: Any) -> Any:

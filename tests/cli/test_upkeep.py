@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,19 +101,22 @@ def test_a_second_pause_keeps_the_first_one_s_reason_and_stops_what_was_switched
     assert set(states(stack).values()) == {"DISABLED"}
 
 
-def test_training_by_hand_works_while_paused(stack: Loop) -> None:
-    create_trainable(stack)
+def test_training_by_hand_works_while_paused(stack: Loop, tmp_path: Path) -> None:
+    gate = tmp_path / "go-on"
+    create_trainable(stack, gate)
     started = stack.millrace.json("retrain", "flights", "--no-wait")
     assert started["outcome"] == "started"
     assert f"training runs on: {started['execution']}" in stack("pause", "flights").stdout
+    gate.touch()
     assert eventually(lambda: _status(stack, started["execution"]) == "Succeeded", seconds=30)
 
 
-def create_trainable(stack: Loop) -> None:
-    """A training pipeline that takes a moment, with the parameters of the real one."""
+def create_trainable(stack: Loop, gate: Path) -> None:
+    """A training pipeline that runs until there is a file, with the parameters of the real one."""
     stack.sagemaker.delete_pipeline(PipelineName=f"{STACK}-training")
+    work = f"while not os.path.exists({str(gate)!r}): time.sleep(0.1)"
     parameters = [{"Name": name, "Type": "String", "DefaultValue": "x"} for name in ("AsOf", "Champion", "Trigger")]
-    create(stack.sagemaker, f"{STACK}-training", process("Work", "time.sleep(4)"), parameters=parameters)
+    create(stack.sagemaker, f"{STACK}-training", process("Work", work), parameters=parameters)
 
 
 def _status(stack: Loop, execution: str) -> str:

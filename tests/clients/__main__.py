@@ -198,7 +198,7 @@ def written(page: str, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     for one in CLIENTS:
         steps = found[one.name]
         works, refused, failed = (
-            ", ".join(each["step"] for each in steps if each["result"] == kind)
+            "; ".join(each["step"] for each in steps if each["result"] == kind)
             for kind in ("works", "refused", "failed")
         )
         lines.append(

@@ -74,6 +74,15 @@ def groups() -> None:
     expect("/aws/sagemaker/TrainingJobs" in aws("logs", "describe-log-groups"), "absent")
 
 
+def told_by_millrace() -> None:
+    """The commands of other services that messages and pages of this repository tell people to type."""
+    key = json.loads(aws("kms", "create-key"))["KeyMetadata"]["KeyId"]
+    aws("kms", "schedule-key-deletion", "--key-id", key)
+    aws("kms", "cancel-key-deletion", "--key-id", key)
+    listed = json.loads(aws("s3api", "list-object-versions", "--bucket", BUCKET, "--prefix", "a.txt"))["Versions"]
+    aws("s3api", "delete-object", "--bucket", BUCKET, "--key", "a.txt", "--version-id", listed[0]["VersionId"])
+
+
 step("s3 mb, cp, sync, ls", copies)
 step("s3 presign", presigned)
 step("sts get-caller-identity", identity)
@@ -83,5 +92,6 @@ step(
     "logs describe-log-groups",
     lambda: expect("/aws/sagemaker/TrainingJobs" in aws("logs", "describe-log-groups"), "absent"),
 )
+step("kms cancel-key-deletion, s3api delete-object", told_by_millrace)
 step("ec2 describe-vpcs", lambda: aws("ec2", "describe-vpcs"))
 step("cloudformation list-stacks", lambda: aws("cloudformation", "list-stacks"))

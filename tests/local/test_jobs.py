@@ -108,8 +108,10 @@ def test_a_training_job_has_the_container_contract(cloud_daemon: CloudDaemon) ->
     )["logStreams"]
     events = logs.get_log_events(logGroupName="/aws/sagemaker/TrainingJobs", logStreamName=stream["logStreamName"])
     assert [event["message"] for event in events["events"]] == ["auc=0.5;", "auc=0.75;"]
-    metrics = cloud_daemon.client("cloudwatch").list_metrics(Namespace="/aws/sagemaker/TrainingJobs")["Metrics"]
-    assert {"Name": "TrainingJobName", "Value": "Train-1"} in metrics[0]["Dimensions"]
+    metrics = cloud_daemon.client("cloudwatch").list_metrics(
+        Namespace="/aws/sagemaker/TrainingJobs", Dimensions=[{"Name": "TrainingJobName", "Value": "Train-1"}]
+    )["Metrics"]
+    assert [metric["MetricName"] for metric in metrics] == ["auc"]
     assert not (cloud_daemon.state / "jobs" / "eu-west-1" / "training-job" / "Train-1").exists()
     code, message = refused(client.create_training_job, TrainingJobName="Train-1", **request)
     assert code == "ResourceInUse"

@@ -183,11 +183,64 @@ def test_an_endpoint_is_changed_and_deleted_by_a_name_in_another_case(
 
 def test_jobs_are_stopped_and_deleted_by_a_name_in_another_case(sagemaker: Any) -> None:
     sagemaker.create_training_job(TrainingJobName="Long", **training("time.sleep(60)", "s3://names/out"))
+    sagemaker.create_processing_job(ProcessingJobName="Slow", **processing("time.sleep(60)"))
     sagemaker.stop_training_job(TrainingJobName="lONG")
+    sagemaker.stop_processing_job(ProcessingJobName="sLOW")
     eventually(lambda: sagemaker.describe_training_job(TrainingJobName="long")["TrainingJobStatus"] == "Stopped", 60)
+    eventually(
+        lambda: sagemaker.describe_processing_job(ProcessingJobName="Slow")["ProcessingJobStatus"] == "Stopped", 60
+    )
     sagemaker.delete_training_job(TrainingJobName="LONG")
+    sagemaker.delete_processing_job(ProcessingJobName="SLOW")
     with pytest.raises(ClientError, match="not found"):
         sagemaker.describe_training_job(TrainingJobName="Long")
+    with pytest.raises(ClientError, match="Could not find"):
+        sagemaker.describe_processing_job(ProcessingJobName="Slow")
+
+
+def test_everything_is_updated_and_deleted_by_a_name_in_another_case(sagemaker: Any) -> None:
+    variant = {"VariantName": "V", "ModelName": "Shop-Model", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    for name in ("First", "Second"):
+        sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+    sagemaker.create_endpoint(EndpointName="Changed", EndpointConfigName="First")
+    sagemaker.get_waiter("endpoint_in_service").wait(EndpointName="changed", WaiterConfig={"Delay": 1})
+    sagemaker.update_endpoint(EndpointName="CHANGED", EndpointConfigName="sECOND")
+    sagemaker.get_waiter("endpoint_in_service").wait(EndpointName="Changed", WaiterConfig={"Delay": 1})
+    assert sagemaker.describe_endpoint(EndpointName="Changed")["EndpointConfigName"] == "Second"
+    sagemaker.delete_endpoint_config(EndpointConfigName="fIRST")
+
+    sagemaker.create_pipeline(
+        PipelineName="Piped", PipelineDefinition=DEFINITION, RoleArn=ROLE, ClientRequestToken="u" * 32
+    )
+    sagemaker.update_pipeline(PipelineName="PIPED", PipelineDescription="new")
+    assert sagemaker.describe_pipeline(PipelineName="Piped")["PipelineDescription"] == "new"
+    sagemaker.delete_pipeline(PipelineName="piped", ClientRequestToken="v" * 32)
+
+    sagemaker.create_feature_group(**group("Grown"))
+    eventually(
+        lambda: sagemaker.describe_feature_group(FeatureGroupName="Grown")["FeatureGroupStatus"] == "Created", 60
+    )
+    added = {"FeatureName": "more", "FeatureType": "Integral"}
+    sagemaker.update_feature_group(FeatureGroupName="GROWN", FeatureAdditions=[added])
+    eventually(lambda: added in sagemaker.describe_feature_group(FeatureGroupName="Grown")["FeatureDefinitions"], 60)
+    sagemaker.delete_feature_group(FeatureGroupName="grown")
+
+    sagemaker.create_model_package_group(ModelPackageGroupName="Packed")
+    sagemaker.delete_model_package_group(ModelPackageGroupName="PACKED")
+    for found in (
+        lambda: sagemaker.describe_endpoint_config(EndpointConfigName="First"),
+        lambda: sagemaker.describe_pipeline(PipelineName="Piped"),
+        lambda: sagemaker.describe_model_package_group(ModelPackageGroupName="Packed"),
+    ):
+        with pytest.raises(ClientError, match=r"Could not find|does not exist"):
+            found()
+    eventually(
+        lambda: (
+            "Grown"
+            not in [each["FeatureGroupName"] for each in sagemaker.list_feature_groups()["FeatureGroupSummaries"]]
+        ),
+        60,
+    )
 
 
 def test_a_job_s_logs_are_found_by_the_name_from_its_arn(cloud_daemon: CloudDaemon, sagemaker: Any) -> None:

@@ -65,6 +65,11 @@ def test_members_that_only_observe_are_accepted_and_echoed(sagemaker: Any, what:
     for member, value in OBSERVES[what].items():
         if member in known:
             assert job[member] == value, member
+    text = definition(
+        {"Name": "T", "Type": "Training", "Arguments": training("print()", "s3://sdk/out", **OBSERVES[what])}
+    )
+    sagemaker.create_pipeline(PipelineName=name, PipelineDefinition=text, RoleArn=ROLE, ClientRequestToken="o" * 32)
+    assert sagemaker.describe_pipeline(PipelineName=name)["PipelineDefinition"] == text
 
 
 CHANGES: dict[str, dict[str, Any]] = {
@@ -152,6 +157,8 @@ def test_the_runtimes_refuse_by_their_own_name(cloud_daemon: CloudDaemon) -> Non
 
 
 def test_a_role_may_be_asked_what_it_may(cloud_daemon: CloudDaemon) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "local.md").read_text()
+    assert "kept, not evaluated; `SimulatePrincipalPolicy` answers *allowed*" in page
     iam = cloud_daemon.client("iam")
     pages = iam.get_paginator("simulate_principal_policy").paginate(
         PolicySourceArn=ROLE, ActionNames=["sagemaker:CreateTrainingJob", "s3:GetObject"], ResourceArns=["*"]

@@ -177,7 +177,15 @@ def test_strangers_are_refused_in_the_service_s_words(
 
 
 def test_a_service_that_is_not_here_says_so_in_its_own_words(cloud_daemon: CloudDaemon) -> None:
-    for service, operation in (("ec2", "describe_vpcs"), ("cloudformation", "list_stacks"), ("rds", "describe_events")):
+    for service, operation in (
+        ("ec2", "describe_vpcs"),
+        ("cloudformation", "list_stacks"),
+        ("rds", "describe_events"),
+        ("route53", "list_hosted_zones"),
+        ("cloudfront", "list_distributions"),
+        ("glue", "get_databases"),
+        ("lambda", "list_functions"),
+    ):
         with pytest.raises(ClientError, match=f"'{service}' is not available in the local cloud") as refused:
             getattr(cloud_daemon.client(service), operation)()
         assert refused.value.response["Error"]["Code"] == "UnknownServiceException"

@@ -16,6 +16,7 @@ from training.captured import _value
 from training.columns import identifier, is_missing, normalise
 from training.functions import KNOWN_AT, Functions
 from training.requests import Payload, Schema, read
+from training.snapshot import LABELS
 
 BIG = 2**63 - 1
 HOUR = np.datetime64("2030-01-01T00", "h")
@@ -174,6 +175,22 @@ def test_a_corrected_label_counts_as_it_is_known_last() -> None:
     assert len(twice["id"]) == 1
     odd = ingest.newest_labels(case, labels(("a", 1.0, "2030-01-02"), ("a", 0.0, "2030-01-02")))
     assert len(odd["id"]) == 2
+
+
+def test_a_snapshot_takes_the_corrected_label() -> None:
+    case = UseCase(name="toy", target="y", key="id", event_time="at")
+    given = functions(
+        case,
+        events=lambda *_: {"id": ["a", "b"], "at": [HOUR, HOUR]},
+        labels=lambda *_: labels(("a", 0.0, "2030-01-02"), ("b", 1.0, "2030-01-02"), ("a", 1.0, "2030-01-05")),
+    )
+    snapshot = ingest.collect(given, np.datetime64("2030-01-10", "us"))
+    found = snapshot.data[LABELS]
+    assert dict(zip(found["id"].tolist(), found["y"].tolist(), strict=True)) == {"a": 1.0, "b": 1.0}
+    assert len(found["id"]) == 2
+    # As it was known before the correction.
+    before = ingest.collect(given, np.datetime64("2030-01-04", "us")).data[LABELS]
+    assert dict(zip(before["id"].tolist(), before["y"].tolist(), strict=True)) == {"a": 0.0, "b": 1.0}
 
 
 def test_what_nothing_can_be_learnt_of_is_refused_by_name() -> None:

@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 from tests.training import synthetic
 from training import columns as c
 from training.dataset import FIT, HOLDOUT, Dataset
+from training.requests import Schema, read
 from training.snapshot import Snapshot
 
 
@@ -63,6 +64,16 @@ def test_two_whole_runs_give_the_same_bytes(first: Trained, tmp_path: Path) -> N
     second = Trained(synthetic.trained(pyz, tmp_path), pyz)
     assert set(first.files()) == {"model.joblib", "model.json", "baseline.json", "holdout.parquet", "code/bundle.pyz"}
     assert second.files() == first.files()
+
+
+def test_what_the_declaration_calls_missing_is_so_in_training_and_in_requests(tmp_path: Path) -> None:
+    case = synthetic.use_case(missing={"kind": ("", "a")})
+    trained = Trained(synthetic.trained(synthetic.build(tmp_path, case), tmp_path), tmp_path)
+    snapshot, _ = Snapshot.read(trained.folder / "snapshot")
+    assert set(snapshot.data["events"]["kind"]) == {None, "b", "c"}
+    body = b"order_id,placed_at,kind\n1,2030-01-01T00:00:00Z,a\n2,2030-01-01T00:00:00Z,b\n"
+    schema = Schema(case, {**trained.document, "inputs": ["kind"]})
+    assert schema.batch(read(body, "text/csv")).columns["kind"].tolist() == [None, "b"]
 
 
 def test_one_other_value_changes_the_snapshot_alone(first: Trained, tmp_path: Path) -> None:

@@ -70,6 +70,7 @@ NAT = np.datetime64("NaT")
      "labels: order_id stands in several rows; expected it once in "),
     (put("labels", "late", np.nan, 7), "labels: late is missing; expected it in every row in 1 row(s)"),
     (put("labels", "known_at", NAT, 7), "labels: known_at is missing; expected it in every row in 1 row(s)"),
+    (put("labels", "late", np.inf, 7), "labels: late is infinite in 1 row(s): order_id="),
     (put("labels", "late", 2.0, 7), "labels: late is neither 0 nor 1 in 1 row(s): order_id="),
     (lambda data: data["labels"]["late"].fill(1.0), "labels: every late is 1; a model needs both outcomes"),
     (put("station_reports", "station", None, 2), "station_reports: station is missing; expected it in every row"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -90,6 +91,37 @@ def test_times_are_read_as_they_are_written(checkout: Checkout, tmp_path: Path, 
     assert "asked_at" not in found["features"]
 
 
+TIMES: dict[str, tuple[Change, str]] = {
+    "digits are cut, not rounded": (
+        lambda _, row: row.update(asked_at=row["asked_at"] + ".999999999"), "2025-01-01 04:00:00.999999",
+    ),
+    "a zone counts": (
+        lambda _, row: row.update(asked_at=row["asked_at"].replace("T", " ") + "+02"), "2025-01-01 02:00:00",
+    ),
+    "the afternoon": (
+        lambda number, row: row.update(asked_at=f"01/{number % 28 + 1:02}/2025 0{number // 28 % 9 + 1}:00 PM"),
+        "2025-01-02 13:00:00",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TIMES)
+def test_times_are_what_they_say(checkout: Checkout, tmp_path: Path, case: str) -> None:
+    change, second = TIMES[case]
+    path = write(tmp_path / "a.csv", churn(change=change))
+    checkout.json("churn", "--from", path, "--event-time", "asked_at", "--yes")
+    assert values(checkout, "asked_at", path)[1] == second
+
+
+def test_a_file_with_spaces_has_the_values_of_the_one_without(checkout: Checkout, tmp_path: Path) -> None:
+    rows = churn()
+    path = tmp_path / "spaces.csv"
+    path.write_text(Path(write(tmp_path / "plain.csv", rows)).read_text().replace(",", ", "))
+    checkout.json("churn", "--from", str(path), "--yes")
+    for name in ("customer", "plan", "calls"):
+        assert values(checkout, name, str(path)) == [row[name] for row in rows[:50]]
+
+
 def test_a_file_with_spaces_a_line_for_spreadsheets_or_packed_is_the_same_file(
     checkout: Checkout, tmp_path: Path
 ) -> None:
@@ -110,14 +142,52 @@ def test_one_and_minus_one_say_yes_and_no(checkout: Checkout, tmp_path: Path) ->
     found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--yes", "--dry-run")
     assert found["problem"] == "binary"
     assert [each["value"] for each in found["inferred"] if each["flag"] == "--positive"] == ["1"]
+    # Nobody to ask, and nobody has said that guesses will do.
+    assert "--positive 1" in checkout.refused("churn", "--from", str(tmp_path / "a.csv"), code=2)
 
 
-def test_the_end_of_time_is_no_time_of_an_event(checkout: Checkout, tmp_path: Path) -> None:
-    rows = churn(change=lambda number, row: row.update(valid_to="9999-12-31" if number % 2 else "2026-01-01"))
-    found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--yes", "--dry-run")
+#: An open end in each way to write it, and one that is none.
+ENDS = {
+    "iso": ("9999-12-31", "2024-06-01"),
+    "american": ("12/31/9999", "06/01/2024"),
+    "european": ("31.12.9999", "01.06.2024"),
+    "digits": (99991231, 20240601),
+}
+
+
+@pytest.mark.parametrize("written", ENDS)
+def test_an_open_end_is_no_time_of_an_event_and_is_missing(checkout: Checkout, tmp_path: Path, written: str) -> None:
+    far, near = ENDS[written]
+    path = write(tmp_path / "a.csv", churn(change=lambda row, each: each.update(end_date=far if row % 2 else near)))
+    found = checkout.json("churn", "--from", path, "--yes")
     assert found["event_time"] == "asked_at"
-    ends = "valid_to: 200 of 400 times are of years outside 1900 to 2100: an open end, taken as missing"
+    ends = "end_date: 200 of 400 times are of years outside 1900 to 2100: an open end, taken as missing"
     assert ends in found["read"]
+    assert "end_date" in found["features"]
+    assert values(checkout, "end_date", path)[:4] == ["2024-06-01 00:00:00", None] * 2
+
+
+@pytest.mark.parametrize("share", [2, 10])
+def test_a_column_with_open_ends_is_no_event_time_though_it_is_the_only_one(
+    checkout: Checkout, tmp_path: Path, share: int
+) -> None:
+    rows = churn(
+        change=lambda row, each: each.update(asked_at="9999-12-31" if row % share == 1 else each["asked_at"][:10])
+    )
+    found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--yes", "--dry-run")
+    (guess,) = [each for each in found["inferred"] if each["flag"] == "--event-time"]
+    assert guess["value"] == "none"
+    assert f"asked_at is of years outside 1900 to 2100 in {400 // share} of 400" in guess["reason"]
+
+
+@pytest.mark.parametrize("repeats", [True, False])
+def test_whole_numbers_that_are_dates_are_no_amounts(checkout: Checkout, tmp_path: Path, repeats: bool) -> None:
+    def change(number: int, row: Row) -> None:
+        row["period"] = f"2024{number % 12 + 1:02}01" if repeats else row["asked_at"][:10].replace("-", "")
+
+    found = checkout.json("churn", "--from", write(tmp_path / "a.csv", churn(change=change)), "--yes", "--dry-run")
+    assert "period" not in found["features"]
+    assert "it may hold dates, the format %Y%m%d: if it says when, --event-time period" in found["left_out"]["period"]
 
 
 def test_an_index_without_a_name_is_left_out(checkout: Checkout, tmp_path: Path) -> None:
@@ -141,20 +211,45 @@ def test_a_second_currency_is_refused_by_row(checkout: Checkout, tmp_path: Path)
     assert "2 currencies: row 42 is '€7.50', the others are in $" in found["left_out"]["amount"]
 
 
-@pytest.mark.parametrize("given", ["", "NA"])
-def test_a_value_that_looks_missing_stays_one_unless_it_is_said(checkout: Checkout, tmp_path: Path, given: str) -> None:
-    rows = churn(change=lambda number, row: row.update(plan=("NA", "DE", "FR")[number % 3]))
-    more = ("--missing", f"plan={given}") if given else ()
+@pytest.mark.parametrize("mark", ["NA", "None"])
+@pytest.mark.parametrize("is_said", [True, False])
+def test_a_value_that_looks_missing_stays_one_unless_it_is_said(
+    checkout: Checkout, tmp_path: Path, mark: str, is_said: bool
+) -> None:
+    rows = churn(change=lambda number, row: row.update(plan=(mark, "DE", "FR")[number % 3]))
+    more = ("--missing", f"plan={mark}") if is_said else ()
     checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--yes", *more)
     read = values(checkout, "plan", "")
-    assert ("NA" in read) is not bool(given)
-    assert (None in read) is bool(given)
+    assert (mark in read) is not is_said
+    assert (None in read) is is_said
     assert {"DE", "FR"} <= set(read)
 
 
-def test_digits_that_name_things_are_kept_exactly(checkout: Checkout, tmp_path: Path) -> None:
-    rows = churn(change=lambda number, row: row.update(customer=1234567890123456789 + number))
-    checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--yes")
-    read = values(checkout, "customer", "")
-    assert len(set(read)) == len(read)
-    assert {int(each) for each in read} <= {row["customer"] for row in rows}
+@pytest.mark.parametrize("named", ["{}", "1E{}", "{:05}"], ids=["19 digits", "powers", "zeros"])
+@pytest.mark.parametrize("options", [(), ("--key", "customer")], ids=["proposed", "given"])
+def test_digits_that_name_things_are_kept_exactly(
+    checkout: Checkout, tmp_path: Path, named: str, options: tuple[str, ...]
+) -> None:
+    start = 1234567890123456789 if named == "{}" else 0
+    rows = churn(change=lambda number, row: row.update(customer=named.format(start + number)))
+    path = write(tmp_path / "a.csv", rows)
+    found = checkout.json("churn", "--from", path, "--yes", *options)
+    assert found["key"] == "customer"
+    assert values(checkout, "customer", path) == [row["customer"] for row in rows[:50]]
+
+
+def test_postcodes_are_texts(checkout: Checkout, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", churn(change=lambda number, row: row.update(plan=f"0{1000 + number % 7}")))
+    checkout.json("churn", "--from", path, "--yes")
+    assert values(checkout, "plan", path)[:2] == ["01000", "01001"]
+
+
+def test_amounts_are_the_numbers_that_they_say(checkout: Checkout, tmp_path: Path) -> None:
+    def change(number: int, row: Row) -> None:
+        row["months"] = (f"${1000 + number:,}.50", " ", "\\N")[min(number % 40, 2) if number % 40 in (1, 2) else 0]
+
+    path = write(tmp_path / "a.csv", churn(change=change))
+    checkout.json("churn", "--from", path, "--yes")
+    read = values(checkout, "months", path)
+    assert read[0] == 1000.5
+    assert [math.isnan(each) for each in read[:4]] == [False, True, True, False]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,14 +18,17 @@ import pytest
 from .conftest import Checkout, Row, churn, write
 
 
-def values(checkout: Checkout, name: str, more: str = "") -> list[float]:
-    """What the generated data.py makes of the sample, or of another file."""
-    program = f"import json; from stacks.churn import data; print(json.dumps(data._rows()[{name!r}][:50].tolist()))"
+def values(checkout: Checkout, name: str, more: str = "") -> list[Any]:
+    """What the generated data.py makes of the sample, or of another file; times as texts."""
+    program = (
+        "import json; from stacks.churn import data; "
+        f"print(json.dumps(data._rows()[{name!r}][:50].tolist(), default=str))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=checkout.folder, env={**checkout.environment, "CHURN_DATA": more},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    found: list[float] = json.loads(done.stdout)
+    found: list[Any] = json.loads(done.stdout)
     return found
 
 

@@ -95,7 +95,7 @@ func main() {
 		return err
 	})
 	for _, algorithm := range []s3types.ChecksumAlgorithm{"", "SHA256", "CRC32C", "CRC64NVME"} {
-		step("PutObject "+string(algorithm), func() error {
+		step(strings.TrimSpace("PutObject "+string(algorithm)), func() error {
 			key := "put" + string(algorithm)
 			_, err := client.PutObject(ctx, &s3.PutObjectInput{
 				Bucket: aws.String(bucket), Key: &key, Body: strings.NewReader("hello"), ChecksumAlgorithm: algorithm,
