@@ -6,6 +6,8 @@ Times are epoch seconds. A list of points runs from the oldest to the newest per
 from __future__ import annotations
 
 import ast
+import bisect
+import itertools
 import math
 import operator
 import re
@@ -88,7 +90,7 @@ class Sample:
     """One metric datum: a value, or the statistics of several.
 
     Attributes:
-        single: Whether it is one value, which percentiles need.
+        single: Whether it is one value, perhaps several times, which percentiles need.
     """
 
     time: float
@@ -140,13 +142,17 @@ def statistic(name: str) -> Callable[[list[Sample]], Point]:
 
 
 def _percentile(samples: list[Sample], percent: float) -> Point:
-    values = sorted(sample.sum for sample in samples if sample.single)
-    if not values or len(values) < len(samples):
+    if not samples or not all(sample.single for sample in samples):
         return None
-    place = (len(values) - 1) * percent / 100
-    low = math.floor(place)
-    high = min(low + 1, len(values) - 1)
-    return values[low] + (values[high] - values[low]) * (place - low)
+    ordered = sorted(samples, key=lambda sample: sample.minimum)
+    # Value i, of all that were put in their order, is of the first sample up to which there are more than i.
+    ends = list(itertools.accumulate(sample.count for sample in ordered))
+    place = max(ends[-1] - 1, 0) * percent / 100
+    low, high = (
+        ordered[min(bisect.bisect_right(ends, index), len(ends) - 1)].minimum
+        for index in (math.floor(place), math.floor(place) + 1)
+    )
+    return low + (high - low) * (place - math.floor(place))
 
 
 def _average(samples: list[Sample]) -> Point:

@@ -13,7 +13,7 @@ import functools
 import math
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from local.cloud.identity import ACCOUNT
@@ -146,7 +146,9 @@ def _seconds(at: dt.datetime) -> float:
 def _sample(at: float, datum: Any) -> Sample:
     if hasattr(datum, "value"):
         return Sample(at, 1.0, datum.value, datum.value, datum.value, datum.unit)
-    return Sample(at, datum.sample_count, datum.sum, datum.min, datum.max, datum.unit, single=False)
+    # CloudWatch knows percentiles of a set that can only be one value several times.
+    is_one = datum.min == datum.max and datum.sum == datum.min * datum.sample_count
+    return Sample(at, datum.sample_count, datum.sum, datum.min, datum.max, datum.unit, single=is_one)
 
 
 # -- queries ---------------------------------------------------------------------------------------------------------
@@ -380,9 +382,9 @@ def _adding_up(put: Callable[..., None], scale: float) -> Callable[..., None]:
     left: dict[str, int] = {}
 
     @functools.wraps(put)
-    def put_metric_data(self: Any, *args: Any, **params: Any) -> None:
+    def put_metric_data(self: Any, namespace: str, metric_data: list[dict[str, Any]]) -> None:
         before = len(self.metric_data)
-        put(self, *args, **params)
+        put(self, namespace, [each for datum in metric_data for each in _weighted(datum)])
         _share_dimensions(self.metric_data, before)
         if len(self.metric_data) - left.get(self.region_name, 0) >= _MANY:
             # Within a request, which holds moto's lock: nobody else changes the list.
@@ -390,6 +392,21 @@ def _adding_up(put: Callable[..., None], scale: float) -> Callable[..., None]:
             left[self.region_name] = len(self.metric_data)
 
     return put_metric_data
+
+
+def _weighted(datum: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A datum of several values as one datum of each; moto would make as many as the counts say."""
+    if not datum.get("Values"):
+        yield datum
+        return
+    rest = {name: value for name, value in datum.items() if name not in ("Values", "Counts")}
+    values = [float(value) for value in datum["Values"]]
+    for value, count in zip(values, map(float, datum.get("Counts") or [1.0] * len(values)), strict=True):
+        if count == 1:
+            yield {**rest, "Value": value}
+        elif count:
+            said = {"SampleCount": count, "Sum": value * count, "Minimum": value, "Maximum": value}
+            yield {**rest, "StatisticValues": said}
 
 
 def _share_dimensions(data: list[Any], start: int) -> None:

@@ -183,7 +183,7 @@ def test_percentiles(watch: Watch) -> None:
             {"MetricName": metric, "Values": values},
             {
                 "MetricName": sets,
-                "StatisticValues": {"SampleCount": 9.0, "Sum": 900.0, "Minimum": 100.0, "Maximum": 100.0},
+                "StatisticValues": {"SampleCount": 9.0, "Sum": 900.0, "Minimum": 50.0, "Maximum": 150.0},
             },
         ],
     )
@@ -199,7 +199,7 @@ def test_percentiles(watch: Watch) -> None:
                 )
             )  # fmt: skip
             expected[name] = state
-    # A percentile needs values: statistic sets are no data for it.
+    # A percentile needs values: statistic sets of several are no data for it.
     watch.client.put_metric_alarm(**alarm_on(sets, Statistic=None, ExtendedStatistic="p99", Period=3600))
     for name, state in expected.items():
         watch.becomes(name, state)

@@ -133,6 +133,21 @@ def test_statistics_and_percentiles_of_each_period(cloudwatch: Any, namespace: s
     assert ask(cloudwatch, queries[0])["q0"] == [(2, 5050.0), (0, 12.0)]
 
 
+def test_a_count_is_a_weight_and_costs_the_same_whatever_its_size(cloudwatch: Any, namespace: str) -> None:
+    datum = {"MetricName": "m", "Values": [5.0, 1.0, 9.0, 7.0], "Counts": [3.0, 4.0, 1.0, 0.0], "Timestamp": START}
+    cloudwatch.put_metric_data(Namespace=namespace, MetricData=[datum])
+    all_of_them = [1.0] * 4 + [5.0] * 3 + [9.0]
+    names = {
+        "Sum": 28.0, "SampleCount": 8.0, "Average": 3.5, "Maximum": 9.0,
+        "p50": float(np.percentile(all_of_them, 50)), "p90": float(np.percentile(all_of_them, 90)),
+    }  # fmt: skip
+    answer = ask(cloudwatch, *(stat(f"q{place}", namespace, "m", name) for place, name in enumerate(names)))
+    assert [answer[f"q{place}"][0][1] for place in range(len(names))] == pytest.approx(list(names.values()))
+    large = {"MetricName": "large", "Values": [1.0, 2.0], "Counts": [1.0, 2.0**63], "Timestamp": START}
+    cloudwatch.put_metric_data(Namespace=namespace, MetricData=[large])
+    assert ask(cloudwatch, stat("q", namespace, "large", "p50"))["q"] == [(0, 2.0)]
+
+
 def test_expressions_are_calculated_for_each_period(cloudwatch: Any, namespace: str) -> None:
     put(cloudwatch, namespace, "errors", {0: [1.0], 1: [3.0]})
     put(cloudwatch, namespace, "requests", {0: [4.0], 1: [6.0], 2: [5.0]})
@@ -177,13 +192,15 @@ def test_extended_statistics(cloudwatch: Any, namespace: str) -> None:
     assert cloudwatch.get_metric_statistics(**wanted, Unit="Count", Statistics=["Sum"])["Datapoints"] == []
 
 
-def test_percentiles_of_statistic_sets_are_no_data(cloudwatch: Any, namespace: str) -> None:
-    values = {"SampleCount": 9.0, "Sum": 900.0, "Minimum": 100.0, "Maximum": 100.0}
-    cloudwatch.put_metric_data(
-        Namespace=namespace, MetricData=[{"MetricName": "m", "StatisticValues": values, "Timestamp": START}]
-    )
-    assert ask(cloudwatch, stat("q", namespace, "m", "p99")) == {"q": []}
-    assert ask(cloudwatch, stat("q", namespace, "m")) == {"q": [(0, 900.0)]}
+def test_percentiles_of_statistic_sets_are_no_data_unless_all_is_one_value(cloudwatch: Any, namespace: str) -> None:
+    several = {"SampleCount": 9.0, "Sum": 900.0, "Minimum": 50.0, "Maximum": 150.0}
+    for name, values in (("several", several), ("one", {**several, "Minimum": 100.0, "Maximum": 100.0})):
+        cloudwatch.put_metric_data(
+            Namespace=namespace, MetricData=[{"MetricName": name, "StatisticValues": values, "Timestamp": START}]
+        )
+    assert ask(cloudwatch, stat("q", namespace, "several", "p99")) == {"q": []}
+    assert ask(cloudwatch, stat("q", namespace, "one", "p99")) == {"q": [(0, 100.0)]}
+    assert ask(cloudwatch, stat("q", namespace, "several")) == {"q": [(0, 900.0)]}
 
 
 @pytest.mark.parametrize(
