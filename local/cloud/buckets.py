@@ -1,4 +1,4 @@
-"""Where this cloud's buckets depart from moto's: conditions of their policies, and delete markers that can be deleted.
+"""Where this cloud's buckets depart from moto's: names, versions, conditions of policies, and delete markers.
 
 A request never leaves this machine, so it counts as encrypted in transit: a statement that denies plain HTTP denies
 nothing here. A statement with a condition that cannot be judged here is taken as if it applied, and logged.
@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape
 
 from local.regions import known_regions
 
@@ -33,6 +36,12 @@ def install() -> None:
     FakeBucket.get_permission = get_permission  # type: ignore[method-assign]
     S3Backend.put_bucket_policy = _checking(S3Backend.put_bucket_policy)  # type: ignore[method-assign]
     S3Response._get_location_constraint = _known(S3Response._get_location_constraint)  # type: ignore[method-assign]
+    S3Response._bucket_response_delete_keys = _deleting_keys(  # type: ignore[method-assign]
+        S3Response._bucket_response_delete_keys
+    )
+    S3Backend.delete_object = _deleting(S3Backend.delete_object)  # type: ignore[method-assign]
+    S3Backend.create_bucket = _named(S3Backend.create_bucket)  # type: ignore[method-assign]
+    S3Backend.put_object = _short(S3Backend.put_object)  # type: ignore[method-assign]
     # It has no body to let go of, and moto asks it to when it is its key's last version.
     FakeDeleteMarker.dispose = lambda _: None  # type: ignore[attr-defined]
 
@@ -82,6 +91,122 @@ def _known(read: Callable[..., Any]) -> Callable[..., Any]:
         return found
 
     return location_constraint
+
+
+# -- names -------------------------------------------------------------------------------------------------------------
+
+#: A bucket's name, but for the rules that follow.
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
+_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
+_SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
+#: Bytes of a key.
+_LONGEST_KEY = 1024
+
+
+def is_bucket_name(name: str) -> bool:
+    """Whether S3 takes a name for a general purpose bucket."""
+    return (
+        _NAME.fullmatch(name) is not None
+        and ".." not in name
+        and _ADDRESS.fullmatch(name) is None
+        and not name.startswith(_PREFIXES)
+        and not name.endswith(_SUFFIXES)
+    )
+
+
+def _named(create: Callable[..., Any]) -> Callable[..., Any]:
+    from moto.s3.exceptions import InvalidBucketName
+
+    @wraps(create)
+    def create_bucket(self: Any, bucket_name: str, *args: Any, **params: Any) -> Any:
+        if not is_bucket_name(bucket_name):
+            raise InvalidBucketName
+        return create(self, bucket_name, *args, **params)
+
+    return create_bucket
+
+
+def _short(put: Callable[..., Any]) -> Callable[..., Any]:
+    from moto.s3.exceptions import S3ClientError
+
+    @wraps(put)
+    def put_object(self: Any, bucket_name: str, key_name: str, *args: Any, **params: Any) -> Any:
+        if len(key_name.encode()) > _LONGEST_KEY:
+            raise S3ClientError("KeyTooLongError", "Your key is too long")
+        return put(self, bucket_name, key_name, *args, **params)
+
+    return put_object
+
+
+# -- versions ----------------------------------------------------------------------------------------------------------
+
+_VERSION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NO_VERSION = ("InvalidArgument", "Invalid version id specified")
+
+
+def _is_version(backend: Any, bucket_name: str, version: str | None) -> bool:
+    """Whether a version may be deleted; one that was never there may be, and nothing happens."""
+    if version in (None, "null"):
+        return True
+    return bool(backend.get_bucket(bucket_name).versioning_status and _VERSION.fullmatch(str(version)))
+
+
+def _deleting(delete: Callable[..., Any]) -> Callable[..., Any]:
+    """Where versioning is off, or suspended, moto deletes the object whatever version is named."""
+    from moto.s3.exceptions import S3ClientError
+
+    @wraps(delete)
+    def delete_object(
+        self: Any, bucket_name: str, key_name: str, version_id: str | None = None, bypass: bool = False
+    ) -> Any:
+        if not _is_version(self, bucket_name, version_id):
+            raise S3ClientError(*_NO_VERSION)
+        bucket = self.get_bucket(bucket_name)
+        status = bucket.versioning_status
+        if version_id is not None and status:
+            # One version goes; the others of a bucket whose versioning is suspended stay.
+            bucket.versioning_status = "Enabled"
+        try:
+            return delete(self, bucket_name, key_name, version_id=version_id, bypass=bypass)
+        finally:
+            bucket.versioning_status = status
+
+    return delete_object
+
+
+def _deleting_keys(delete: Callable[..., Any]) -> Callable[..., Any]:
+    """Of several objects, each that cannot be deleted is told in the answer."""
+
+    @wraps(delete)
+    def delete_keys(self: Any, bucket_name: str, authenticated: bool = True) -> Any:
+        tree = ElementTree.fromstring(self.body)
+        space = tree.tag.partition("}")[0] + "}" if tree.tag.startswith("{") else ""
+        wrong = []
+        for each in tree.findall(f"{space}Object"):
+            version = each.findtext(f"{space}VersionId")
+            if not _is_version(self.backend, bucket_name, version):
+                wrong.append((each.findtext(f"{space}Key") or "", version or ""))
+                tree.remove(each)
+        if not wrong:
+            return delete(self, bucket_name, authenticated)
+        code, message = _NO_VERSION
+        said = "".join(
+            f"<Error><Key>{escape(key)}</Key><VersionId>{escape(version)}</VersionId><Code>{code}</Code>"
+            f"<Message>{message}</Message></Error>"
+            for key, version in wrong
+        )
+        if tree.find(f"{space}Object") is None:
+            return 200, {}, f'<DeleteResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{said}</DeleteResult>'
+        self.body = ElementTree.tostring(tree, default_namespace=space[1:-1] or None)
+        status, headers, body = delete(self, bucket_name, authenticated)
+        text = body.decode() if isinstance(body, bytes) else str(body)
+        return status, headers, text.replace("</DeleteResult>", f"{said}</DeleteResult>")
+
+    return delete_keys
+
+
+# -- policies ----------------------------------------------------------------------------------------------------------
 
 
 def applicable(policy: dict[str, Any]) -> dict[str, Any]:
