@@ -15,15 +15,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
+from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from local.cloud.errors import AwsError
-from local.cloud.protocol import Response
+from local.cloud.protocol import Response, service_model
 from local.cloud.signature import (
     ALGORITHM,
     Refused,
     Scope,
     find_key,
+    is_whole,
     policy_signature,
     version_2_signature,
 )
@@ -41,6 +43,8 @@ _CREDENTIAL = re.compile(r"([^/]+)/(\d{8})/([a-z0-9-]+)/(s3)/aws4_request")
 
 #: Fields that a policy need not speak of.
 _FREE = {"x-amz-signature", "signature", "awsaccesskeyid", "policy", "file"}
+#: Fields about the signature.
+_SIGNING = {"x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-security-token", "x-amz-signature"}
 #: Fields that become headers of the object under the same name.
 _HEADERS = ("cache-control", "content-disposition", "content-encoding", "content-type", "expires")
 
@@ -82,6 +86,11 @@ def read_form(environ: WSGIEnvironment, bucket: str, find: Find) -> Form:
     if "key" not in fields:
         raise AwsError("InvalidArgument", "Bucket POST must contain a field named 'key'.")
     fields["key"] = fields["key"].replace("${filename}", name)
+    # Without a key it would be the creation of a bucket.
+    if not fields["key"]:
+        raise AwsError("InvalidArgument", "User key must have a length greater than 0.")
+    if not fields["key"].isprintable():
+        raise AwsError("NotImplemented", "A key with control characters is not available in the local cloud.", 501)
     file.seek(0, 2)
     length = file.tell()
     file.seek(0)
@@ -93,11 +102,7 @@ def as_put(form: Form, environ: WSGIEnvironment) -> WSGIEnvironment:
     """Return the environment of the PutObject that a form means."""
     path = f"/{form.bucket}/{form.key}"
     kept = {name: value for name, value in environ.items() if not name.startswith("HTTP_") or name == "HTTP_HOST"}
-    headers = {name: value for name, value in form.fields.items() if name in _HEADERS or name.startswith("x-amz-meta-")}
-    if acl := form.fields.get("acl"):
-        headers["x-amz-acl"] = acl
-    if storage := form.fields.get("x-amz-storage-class"):
-        headers["x-amz-storage-class"] = storage
+    headers = _headers(form.fields)
     kept["CONTENT_TYPE"] = headers.pop("content-type", "binary/octet-stream")
     kept |= {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()}
     return {
@@ -111,6 +116,39 @@ def as_put(form: Form, environ: WSGIEnvironment) -> WSGIEnvironment:
         # moto takes a request without this header for an anonymous one.
         "HTTP_AUTHORIZATION": f"{ALGORITHM} Credential={form.scope.access_key_id}/{form.scope.text}",
     }
+
+
+def _headers(fields: Mapping[str, str]) -> dict[str, str]:
+    """The headers of PutObject that the fields of a form mean."""
+    known = {
+        member.serialization["name"].lower()
+        for member in service_model("s3").operation_model("PutObject").input_shape.members.values()
+        if member.serialization.get("location") == "header"
+    }
+    headers = {}
+    for name, value in fields.items():
+        if name in _HEADERS or name.startswith("x-amz-meta-") or (name in known and name.startswith("x-amz-")):
+            headers[name] = value
+        elif name.startswith("x-amz-") and name not in _SIGNING:
+            raise AwsError("NotImplemented", f"The form field '{name}' is not available in the local cloud.", 501)
+    if acl := fields.get("acl"):
+        headers["x-amz-acl"] = acl
+    if tagging := fields.get("tagging"):
+        headers["x-amz-tagging"] = _tags(tagging)
+    return headers
+
+
+def _tags(text: str) -> str:
+    """A form's XML of tags as the query that the header of PutObject holds."""
+    try:
+        tree = ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise AwsError("MalformedXML", f"The tagging field is no XML: {error}.") from error
+    space = tree.tag.partition("}")[0] + "}" if tree.tag.startswith("{") else ""
+    tags = [[each.findtext(f"{space}{name}") for name in ("Key", "Value")] for each in tree.iter(f"{space}Tag")]
+    if any(key is None or value is None for key, value in tags):
+        raise AwsError("MalformedXML", "The tagging field has a Tag without Key or Value.")
+    return urlencode([(str(key), str(value)) for key, value in tags])
 
 
 def answer(form: Form, put: Response, endpoint_url: str) -> Response:
@@ -148,6 +186,8 @@ def _parsed(environ: WSGIEnvironment) -> tuple[dict[str, str], IO[bytes], str]:
     except ValueError as error:
         raise AwsError("MalformedPOSTRequest", f"The body is not well-formed multipart/form-data: {error}") from error
     fields: dict[str, str] = {}
+    if any(name is None for name in (*form.keys(), *files.keys())):
+        raise AwsError("MalformedPOSTRequest", "A part of the form has no name.")
     for name, values in form.lists():
         if len(values) > 1 or name.lower() in fields:
             raise AwsError("InvalidArgument", f"The form has the field '{name}' more than once.")
@@ -203,7 +243,7 @@ def _check_condition(condition: Any, values: Mapping[str, str], length: int) -> 
         kind, name = "eq", str(name).lower()
     elif isinstance(condition, list) and len(condition) == 3 and condition[0] == "content-length-range":
         low, high = condition[1], condition[2]
-        if not (str(low).isdecimal() and str(high).isdecimal()):
+        if not (is_whole(str(low)) and is_whole(str(high))):
             raise AwsError("InvalidPolicyDocument", "Invalid Policy: content-length-range takes two whole numbers.")
         if length < int(low):
             raise AwsError("EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size.")

@@ -144,7 +144,9 @@ class Gateway:
         """An upload by S3's form POST, done as the PutObject that it means."""
         bucket = bucket or environ["PATH_INFO"].strip("/")
         form = forms.read_form(environ, bucket, self._cloud.keys.find)
-        put = self._other(SERVICES["s3"], form.scope, forms.as_put(form, environ), "rest-xml")
+        meant = forms.as_put(form, environ)
+        payload.check_digests(meant)
+        put = self._other(SERVICES["s3"], form.scope, meant, "rest-xml")
         return forms.answer(form, put, self._cloud.endpoint_url)
 
     # -- SageMaker ---------------------------------------------------------------------------------------------------

@@ -114,7 +114,7 @@ def admit_object(environ: WSGIEnvironment, signed: Signed | None) -> None:
                 f"The provided 'x-amz-content-sha256' header does not match what was computed: {claimed}, {found}.",
             )
     if environ["REQUEST_METHOD"] == "PUT" or "delete" in environ.get("QUERY_STRING", "").split("&"):
-        _check_digests(environ)
+        check_digests(environ)
 
 
 def _join(environ: WSGIEnvironment, claimed: str, signed: Signed | None) -> None:
@@ -186,7 +186,12 @@ def _trailer(stream: IO[bytes]) -> dict[str, str]:
 # -- checksums ---------------------------------------------------------------------------------------------------------
 
 
-def _check_digests(environ: WSGIEnvironment) -> None:
+def check_digests(environ: WSGIEnvironment) -> None:
+    """Check a body against what its headers say of it.
+
+    Raises:
+        AwsError: It is another.
+    """
     given = environ.get("HTTP_CONTENT_MD5")
     length = int(environ.get("CONTENT_LENGTH") or 0)
     if given is not None:

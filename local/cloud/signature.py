@@ -15,9 +15,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, unquote_plus, unquote_to_bytes, urlsplit
 
+from local.cloud import protocol
 from local.cloud.errors import AwsError
 from local.cloud.keys import Key
 
@@ -30,6 +32,8 @@ UNSIGNED = "UNSIGNED-PAYLOAD"
 #: Seconds by which a request's date may differ from this machine's clock, and the longest life of a presigned URL.
 SKEW = 900
 _LONGEST = 604_800
+#: Digits of a whole number in a request; more would only cost time.
+_DIGITS = 18
 
 #: Where a request that names no region is made; Signature Version 2 knows none.
 _REGION = "us-east-1"
@@ -198,7 +202,7 @@ def _verify_query(environ: WSGIEnvironment, scope: Scope, key: Key) -> Signed:
             "malformed", f"Query-string authentication needs X-Amz-Algorithm={ALGORITHM}, SignedHeaders and Signature."
         )
     expires = values["Expires"] or str(SKEW)
-    if not expires.isdecimal() or not 0 < int(expires) <= _LONGEST:
+    if not is_whole(expires) or not 0 < int(expires) <= _LONGEST:
         raise Refused("malformed", f"X-Amz-Expires is {expires[:20]!r}; expected 1 to {_LONGEST} seconds.")
     _check_clock(values["Date"], scope, SKEW, int(expires), kind="expired")
     _check_token(key, _first(query, "X-Amz-Security-Token"))
@@ -320,7 +324,7 @@ def _check_token(key: Key, token: str) -> None:
 def _verify_version_2(environ: WSGIEnvironment, scope: Scope, key: Key, bucket: str) -> Signed:
     query = environ["QUERY_STRING"]
     expires, signature = _first(query, "Expires"), _first(query, "Signature")
-    if not expires.isdecimal():
+    if not is_whole(expires):
         raise Refused("malformed", f"Expires is {expires[:20]!r}; expected seconds since 1970.")
     if time.time() > int(expires):
         raise Refused("expired", f"Request has expired: it was valid until {_stamp(int(expires))}.")
@@ -341,6 +345,11 @@ def _version_2_text(environ: WSGIEnvironment, expires: str, bucket: str) -> str:
 
     path, _, query = str(environ.get("REQUEST_URI") or environ["PATH_INFO"]).partition("?")
     pairs = [pair.partition("=") for pair in query.split("&") if pair]
+    # A request for a part of a bucket or object is another one, and Version 2 signs a list of these alone.
+    if unsigned := sorted(
+        {unquote_plus(name) for name, _, _ in pairs} & _subresources() - set(HmacV1Auth.QSAOfInterest)
+    ):
+        raise Refused("malformed", f"Signature Version 2 does not sign {', '.join(unsigned)}: use Version 4.")
     headers = {name.lower(): unquote_plus(value) for name, _, value in pairs}
     headers |= {name: _value(environ, name) for name in ("content-md5", "content-type") if _is_sent(environ, name)}
     headers |= {
@@ -353,6 +362,18 @@ def _version_2_text(environ: WSGIEnvironment, expires: str, bucket: str) -> str:
     resource = (f"/{bucket}" if bucket else "") + path + ("?" if parts else "") + "&".join(parts)
     standard = [environ["REQUEST_METHOD"], headers.get("content-md5", ""), headers.get("content-type", ""), expires]
     return "\n".join([*standard, custom + resource])
+
+
+@cache
+def _subresources() -> frozenset[str]:
+    """The words in the query of an S3 request that say which operation it is."""
+    model = protocol.service_model("s3")
+    queries = (model.operation_model(name).http["requestUri"].partition("?")[2] for name in model.operation_names)
+    return frozenset(pair.partition("=")[0] for query in queries for pair in query.split("&")) - {
+        "",
+        "x-id",
+        "list-type",
+    }
 
 
 def version_2_signature(secret: str, text: str) -> str:
@@ -373,6 +394,11 @@ def _sha256(data: bytes) -> str:
 
 def _first(query: str, name: str) -> str:
     return parse_qs(query).get(name, [""])[0]
+
+
+def is_whole(text: str) -> bool:
+    """Tell whether a text is a whole number, of no more digits than any that is asked for."""
+    return text.isascii() and text.isdecimal() and len(text) <= _DIGITS
 
 
 def _stamp(seconds: int) -> str:

@@ -316,6 +316,72 @@ def test_a_form_tells_what_it_did_as_it_was_asked(cloud_daemon: CloudDaemon, buc
     assert urllib.parse.parse_qs(place.query)["key"] == ["form/x.txt"]
 
 
+def test_the_fields_of_a_form_count_as_the_headers_of_an_upload(cloud_daemon: CloudDaemon, bucket: str) -> None:
+    digest = base64.b64encode(hashlib.sha256(b"uploaded").digest()).decode()
+    more = {
+        "tagging": "<Tagging><TagSet><Tag><Key>a b</Key><Value>c+d</Value></Tag></TagSet></Tagging>",
+        "x-amz-server-side-encryption": "AES256",
+        "x-amz-website-redirect-location": "/elsewhere",
+        "x-amz-checksum-sha256": digest,
+    }
+    conditions = [{name: value} for name, value in more.items()]
+    url, fields = form(cloud_daemon, "s3v4", Fields=more, conditions=conditions)
+    answer = post(url, fields)
+    assert answer.status == 204, answer.data
+    s3 = cloud_daemon.client("s3")
+    head = s3.head_object(Bucket=bucket, Key="form/x.txt", ChecksumMode="ENABLED")
+    assert (head["ServerSideEncryption"], head["WebsiteRedirectLocation"]) == ("AES256", "/elsewhere")
+    assert head["ChecksumSHA256"] == digest
+    tags = s3.get_object_tagging(Bucket=bucket, Key="form/x.txt")["TagSet"]
+    assert tags == [{"Key": "a b", "Value": "c+d"}]
+    answer = post(url, fields, b"otherwise")
+    assert (answer.status, code(answer)) == (400, "BadDigest")
+    url, fields = form(cloud_daemon, "s3v4", Fields={"x-amz-new": "1"}, conditions=[{"x-amz-new": "1"}])
+    answer = post(url, fields)
+    assert (answer.status, "'x-amz-new' is not available" in answer.data.decode()) == (501, True)
+
+
+def test_a_form_is_never_more_than_an_upload(cloud_daemon: CloudDaemon) -> None:
+    made = cloud_daemon.client("s3", signature_version="s3v4").generate_presigned_post(
+        "made-by-form", "${filename}", Conditions=[["starts-with", "$key", ""]]
+    )
+    body = b"<CreateBucketConfiguration><LocationConstraint>eu-west-1</LocationConstraint></CreateBucketConfiguration>"
+    for name, said in (("", "InvalidArgument"), ("a\nb", "NotImplemented")):
+        fields = {**made["fields"], "key": name, "file": ("x", body, "text/xml")}
+        answer = HTTP.request("POST", made["url"], fields=fields, redirect=False)
+        assert code(answer) == said
+    assert "made-by-form" not in [each["Name"] for each in cloud_daemon.client("s3").list_buckets()["Buckets"]]
+
+
+def test_numbers_and_forms_that_are_absurd_are_refused(cloud_daemon: CloudDaemon, bucket: str) -> None:
+    nines, key = "9" * 5000, credentials(cloud_daemon).access_key
+    for query in (
+        f"AWSAccessKeyId={key}&Signature=x&Expires={nines}",
+        f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={key}/20300101/eu-west-1/s3/aws4_request&X-Amz-Signature=x"
+        f"&X-Amz-SignedHeaders=host&X-Amz-Date=20300101T000000Z&X-Amz-Expires={nines}",
+    ):
+        answer = HTTP.request("GET", f"{cloud_daemon.endpoint_url}/{bucket}?{query}")
+        assert answer.status in (400, 403), answer.data
+    url, fields = form(cloud_daemon, "s3v4", conditions=[["content-length-range", 0, int(nines[:4000])]])
+    assert code(post(url, fields)) == "InvalidPolicyDocument"
+    answer = HTTP.request(
+        "POST", f"{cloud_daemon.endpoint_url}/any", headers={"Content-Type": "multipart/form-data; boundary=B"},
+        body=b"--B\r\nContent-Disposition: form-data\r\n\r\nx\r\n--B--\r\n",
+    )  # fmt: skip
+    assert code(answer) == "MalformedPOSTRequest"
+
+
+def test_a_presigned_url_of_version_2_is_for_no_other_operation(cloud_daemon: CloudDaemon, bucket: str) -> None:
+    url = cloud_daemon.client("s3", signature_version="s3").generate_presigned_url(
+        "put_object", Params={"Bucket": bucket, "Key": "v2"}
+    )
+    assert HTTP.request("PUT", url, body=b"1").status == 200
+    for part in ("retention", "legal-hold", "annotation", "acl", "tagging", "%72etention"):
+        answer = HTTP.request("PUT", f"{url}&{part}", body=b"<Retention/>")
+        assert answer.status in (400, 403), part
+    assert cloud_daemon.client("s3").get_object(Bucket=bucket, Key="v2")["Body"].read() == b"1"
+
+
 # -- bodies in chunks, checksums ---------------------------------------------------------------------------------------
 
 
