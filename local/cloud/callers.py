@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from local.cloud.identity import ACCOUNT
+from local.cloud.identity import ACCOUNT, PARTITION
 from local.cloud.keys import Key
+
+_ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
 
 
 def install(find: Callable[[str], Key | None]) -> None:
-    """Make GetCallerIdentity name the owners of this cloud's own keys.
+    """Make GetCallerIdentity name the owners of this cloud's own keys, and AssumeRole want a role that exists.
 
     Args:
         find: Gives the key of an id.
@@ -39,3 +42,21 @@ def install(find: Callable[[str], Key | None]) -> None:
         return str(presigned[0]).partition("/")[0] if presigned else from_header(self)
 
     BaseResponse.get_access_key = get_access_key  # type: ignore[method-assign]
+    STSBackend.assume_role = _of_this_account(STSBackend.assume_role)  # type: ignore[method-assign]
+
+
+def _of_this_account(assume: Callable[..., Any]) -> Callable[..., Any]:
+    from moto.iam.models import iam_backends
+    from moto.sts.exceptions import STSClientError, STSValidationError
+
+    @wraps(assume)
+    def assume_role(self: Any, *args: Any, **params: Any) -> Any:
+        arn = params["role_arn"]
+        if not _ROLE.fullmatch(arn):
+            raise STSValidationError(f"{arn} is invalid")
+        roles = iam_backends[ACCOUNT][PARTITION].roles.values()
+        if arn not in [role.arn for role in roles]:
+            raise STSClientError("AccessDenied", f"not authorized to perform: sts:AssumeRole on resource: {arn}")
+        return assume(self, *args, **params)
+
+    return assume_role

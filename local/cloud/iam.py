@@ -1,4 +1,5 @@
-"""Where this cloud's IAM departs from moto's: simulations are answered, and AWS's managed policies are there.
+"""Where this cloud's IAM departs from moto's: simulations are answered, AWS's managed policies are there, and names
+that differ in case alone are one.
 
 No policy of a caller is evaluated yet, so a simulation answers that everything is allowed, for a role or user that
 exists.
@@ -6,8 +7,10 @@ exists.
 
 from __future__ import annotations
 
+import inspect
 import json
-from functools import cache
+from collections.abc import Callable
+from functools import cache, wraps
 from typing import Any
 
 from local.cloud.identity import ACCOUNT, PARTITION
@@ -15,7 +18,7 @@ from local.cloud.identity import ACCOUNT, PARTITION
 
 def install() -> None:
     """Give moto's IAM what it lacks, once in a process."""
-    from moto.iam.models import iam_backends
+    from moto.iam.models import IAMBackend, iam_backends
     from moto.iam.responses import IamResponse
 
     for name, answer in (
@@ -23,8 +26,38 @@ def install() -> None:
         ("simulate_custom_policy", _simulate_custom_policy),
     ):
         setattr(IamResponse, name, answer)
+    for kind in ("role", "user", "group"):
+        setattr(IAMBackend, f"create_{kind}", _of_a_free_name(kind, getattr(IAMBackend, f"create_{kind}")))
     # Of this partition only: moto makes backends of all when it looks for a key.
     complete(iam_backends[ACCOUNT][PARTITION])
+
+
+def _of_a_free_name(kind: str, create: Callable[..., Any]) -> Callable[..., Any]:
+    from moto.iam.exceptions import EntityAlreadyExists, MalformedPolicyDocument
+
+    of_create = inspect.signature(create)
+
+    @wraps(create)
+    def created(self: Any, *args: Any, **params: Any) -> Any:
+        given = of_create.bind(self, *args, **params).arguments
+        name = given[f"{kind}_name"]
+        taken = [each.name for each in getattr(self, f"{kind}s").values()]
+        if name.lower() in (each.lower() for each in taken):
+            raise EntityAlreadyExists(f"{kind.title()} with name {name} already exists.")
+        if kind == "role" and not _trusts(given["assume_role_policy_document"]):
+            raise MalformedPolicyDocument("Missing required field Statement")
+        return create(self, *args, **params)
+
+    return created
+
+
+def _trusts(document: str) -> bool:
+    """Whether a trust policy has a statement list, which may be empty; moto looks into what is there."""
+    try:
+        found = json.loads(document)
+    except ValueError:
+        return True
+    return isinstance(found, dict) and "Statement" in found
 
 
 def complete(backend: Any) -> None:

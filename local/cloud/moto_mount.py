@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from local.cloud import buckets, callers, iam, moto_requests, regex
+from local.cloud import buckets, callers, iam, kms, moto_requests, regex
 from local.cloud.errors import AwsError
 from local.cloud.identity import ACCOUNT, PARTITION
 from local.cloud.keys import Key, KeyRing
@@ -187,6 +187,8 @@ class MotoMount:
                 callers.install(self._keys.find)
             elif service.backend == "iam":
                 iam.install()
+            elif service.backend == "kms":
+                kms.install()
             self._apps[service.backend] = app
         return app
 

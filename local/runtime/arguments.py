@@ -68,7 +68,8 @@ def check(
 def _structure(
     shape: Any, value: dict[str, Any], where: str, type_of: TypeOf, without: frozenset[str]
 ) -> Iterator[str]:
-    for name in sorted(set(shape.required_members) - set(value) - without):
+    given = {name for name, item in value.items() if item is not None}
+    for name in sorted(set(shape.required_members) - given - without):
         yield f"Member '{name}' of '{shape.name}' at '{where}' must not be null"
     for name, item in value.items():
         if name not in shape.members or name in without:
@@ -81,6 +82,9 @@ def _scalar(shape: Any, value: Any, where: str) -> Iterator[str]:
     if shape.type_name != "string":
         if isinstance(value, int | float):
             yield from _length(shape, value, value, where)
+        bits = {"integer": 31, "long": 63}.get(shape.type_name)
+        if bits and not -(2**bits) <= value < 2**bits:
+            yield f"Value '{str(value)[:200]}' at '{where}' is no {shape.type_name} of {bits + 1} bits ('{shape.name}')"
         return
     yield from _length(shape, len(value), value, where)
     enum = shape.metadata.get("enum")

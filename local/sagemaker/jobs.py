@@ -51,12 +51,7 @@ def create_training_job(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 def _check_training(call: Call, params: dict[str, Any]) -> None:
     check_members("CreateTrainingJob", params)
-    for member in ("AlgorithmSpecification", "ResourceConfig"):
-        if member not in params:
-            raise validation_error(f"{member} is required for CreateTrainingJob in the local cloud.")
     algorithm = params["AlgorithmSpecification"]
-    if "TrainingImage" not in algorithm:
-        raise validation_error("TrainingImage is required for AlgorithmSpecification.")
     call.cloud.images.resolve(algorithm["TrainingImage"])
     _refuse_pipe(algorithm["TrainingInputMode"], "TrainingInputMode of AlgorithmSpecification")
     for metric in algorithm.get("MetricDefinitions", []):
@@ -70,9 +65,7 @@ def _check_training(call: Call, params: dict[str, Any]) -> None:
     _refuse_repeated(names, "ChannelName", "InputDataConfig")
     for channel in params.get("InputDataConfig", []):
         where = f"channel {channel['ChannelName']}"
-        source = channel["DataSource"].get("S3DataSource")
-        if source is None:
-            raise validation_error(f"S3DataSource is required for DataSource of {where}.")
+        source = channel["DataSource"]["S3DataSource"]
         _refuse_pipe(channel.get("InputMode", "File"), f"InputMode of {where}")
         _check_source(source, where)
 
@@ -124,8 +117,6 @@ def _check_processing(call: Call, params: dict[str, Any]) -> None:
     _refuse_repeated([given["InputName"] for given in inputs], "InputName", "ProcessingInputs")
     for given in inputs:
         where = f"input {given['InputName']}"
-        if "S3Input" not in given:
-            raise validation_error(f"S3Input is required for {where}.")
         _refuse_pipe(given["S3Input"].get("S3InputMode", "File"), f"S3InputMode of {where}")
         _check_source(given["S3Input"], where)
         _check_local_path(given["S3Input"], where)
@@ -134,8 +125,6 @@ def _check_processing(call: Call, params: dict[str, Any]) -> None:
     _refuse_repeated([output["OutputName"] for output in outputs], "OutputName", "ProcessingOutputConfig")
     for output in outputs:
         where = f"output {output['OutputName']}"
-        if "S3Output" not in output:
-            raise validation_error(f"S3Output is required for {where}.")
         _check_s3(output["S3Output"]["S3Uri"], f"S3Uri of {where}")
         _check_local_path(output["S3Output"], where)
 

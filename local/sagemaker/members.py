@@ -21,10 +21,12 @@ class Struct:
     Attributes:
         members: What is known of each: None when any value will do.
         called: How a refusal calls it; ``{where}`` is what it is in, and its own members can be named.
+        needs: Members that must be there, though AWS's model leaves them out for kinds that are not here.
     """
 
     members: Mapping[str, Known]
     called: str = ""
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ def _any(*names: str) -> dict[str, Known]:
 
 
 _CLUSTER = _any("InstanceCount", "InstanceType", "VolumeSizeInGB", "VolumeKmsKeyId")
+_SIZE = ("InstanceCount", "InstanceType")
 _S3_SOURCE = Struct(_any("S3DataType", "S3Uri", "S3DataDistributionType"), "S3DataSource of {where}")
 
 _TRAINING = Struct(
@@ -72,8 +75,9 @@ _TRAINING = Struct(
                 ),
             },
             "AlgorithmSpecification",
+            ("TrainingImage",),
         ),
-        "ResourceConfig": Struct({**_CLUSTER, **_any("KeepAlivePeriodInSeconds")}, "ResourceConfig"),
+        "ResourceConfig": Struct({**_CLUSTER, **_any("KeepAlivePeriodInSeconds")}, "ResourceConfig", _SIZE),
         "StoppingCondition": Struct(
             _any("MaxRuntimeInSeconds", "MaxWaitTimeInSeconds", "MaxPendingTimeInSeconds"), "StoppingCondition"
         ),
@@ -83,12 +87,13 @@ _TRAINING = Struct(
                     **_any("ChannelName", "ContentType", "InputMode"),
                     "CompressionType": Only(("None",)),
                     "RecordWrapperType": Only(("None",)),
-                    "DataSource": Struct({"S3DataSource": _S3_SOURCE}, "DataSource of {where}"),
+                    "DataSource": Struct({"S3DataSource": _S3_SOURCE}, "DataSource of {where}", ("S3DataSource",)),
                 },
                 "channel {ChannelName}",
             )
         ),
-    }
+    },
+    needs=("AlgorithmSpecification", "ResourceConfig"),
 )  # fmt: skip
 
 _PROCESSING = Struct(
@@ -97,7 +102,9 @@ _PROCESSING = Struct(
             "ProcessingJobName", "StoppingCondition", "AppSpecification", "Environment", "NetworkConfig", "RoleArn",
             "Tags", "ExperimentConfig",
         ),
-        "ProcessingResources": Struct({"ClusterConfig": Struct(_CLUSTER, "ClusterConfig")}, "ProcessingResources"),
+        "ProcessingResources": Struct(
+            {"ClusterConfig": Struct(_CLUSTER, "ClusterConfig", _SIZE)}, "ProcessingResources"
+        ),
         "ProcessingInputs": Each(
             Struct(
                 {
@@ -111,12 +118,13 @@ _PROCESSING = Struct(
                     ),
                 },
                 "input {InputName}",
+                ("S3Input",),
             )
         ),
         "ProcessingOutputConfig": Struct(
             {
                 **_any("KmsKeyId"),
-                "Outputs": Each(Struct(_any("OutputName", "S3Output"), "output {OutputName}")),
+                "Outputs": Each(Struct(_any("OutputName", "S3Output"), "output {OutputName}", ("S3Output",))),
             },
             "ProcessingOutputConfig",
         ),
@@ -210,6 +218,9 @@ def _struct(spec: Struct, given: Any, where: str) -> Iterator[str]:
     others = sorted(name for name, value in given.items() if name not in spec.members and not is_empty(value))
     if others:
         yield f"{', '.join(others)} of {where} is not available"
+    for name in spec.needs:
+        if given.get(name) is None:
+            yield f"{name} is required for {where}"
     for name, known in spec.members.items():
         value = given.get(name)
         if isinstance(known, Struct):

@@ -55,7 +55,7 @@ def page(
     query = _digest(params)
     start = 0
     if token := params.get("NextToken"):
-        last = _position(token, query)
+        last = _position(token, query, place(kept[0]) if kept else None)
         start = sum(place(item) >= last if descending else place(item) <= last for item in kept)
     end = start + params.get("MaxResults", size)
     answer: dict[str, Any] = {key: kept[start:end]}
@@ -82,11 +82,26 @@ def _digest(params: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _position(token: str, query: str) -> list[Any]:
+def _position(token: str, query: str, like: list[Any] | None) -> list[Any]:
+    """Where the page before ended.
+
+    Args:
+        like: The place of an item, whose parts those of a token can be compared with; None when there is no item.
+    """
     try:
         asked, last = json.loads(base64.urlsafe_b64decode(token))
     except (binascii.Error, ValueError, TypeError) as error:
         raise validation_error(f"Invalid NextToken '{token}': pass the one of the page before, unchanged.") from error
-    if asked != query or not isinstance(last, list):
+    if asked != query:
         raise validation_error("Invalid NextToken: it belongs to a listing with other filters or another order.")
-    return last
+    if not isinstance(last, list) or not (like is None or _is_alike(last, like)):
+        raise validation_error(f"Invalid NextToken '{token}': pass the one of the page before, unchanged.")
+    return list(last)
+
+
+def _is_alike(one: Any, other: Any) -> bool:
+    """Whether two values can be put in an order."""
+    if isinstance(other, list):
+        return isinstance(one, list) and len(one) == len(other) and all(map(_is_alike, one, other))
+    kind = str if isinstance(other, str) else (int, float)
+    return isinstance(one, kind) and not isinstance(one, bool)

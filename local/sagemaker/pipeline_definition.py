@@ -248,6 +248,9 @@ def _extras(step: Document, where: str) -> Iterator[str]:
 def _property_file(step: Document, file: Document, where: str) -> Iterator[str]:
     config = step["Arguments"].get("ProcessingOutputConfig", {})
     outputs = config.get("Outputs", []) if isinstance(config, dict) else []
+    if not isinstance(outputs, list):
+        # What is wrong with it is told with the arguments.
+        return
     names = [output.get("OutputName") for output in outputs if isinstance(output, dict)]
     if file["OutputName"] not in names and all(isinstance(name, str) for name in names):
         known = ", ".join(map(str, names)) or "none"

@@ -266,6 +266,18 @@ def compose(rule: str, state_of: Callable[[str], str]) -> bool:
     return value
 
 
+def watched_by(rule: str) -> set[str]:
+    """The alarms that a composite alarm's rule names, by name or ARN."""
+    found: set[str] = set()
+
+    def state_of(name: str) -> str:
+        found.add(name)
+        return "OK"
+
+    compose(rule, state_of)
+    return found
+
+
 def _either(words: list[str], rule: str) -> tuple[bool, list[str]]:
     value, rest = _both_hold(words, rule)
     while rest[:1] == ["OR"]:

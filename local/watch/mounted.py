@@ -18,7 +18,7 @@ from typing import Any
 
 from local.cloud.identity import ACCOUNT
 from local.watch import definitions, expressions, log_names, metrics, patterns
-from local.watch.evaluation import RefusedError, UnsupportedError
+from local.watch.evaluation import RefusedError, UnsupportedError, watched_by
 
 
 @functools.cache
@@ -31,6 +31,7 @@ def correct() -> None:
 
     for owner, name, change in (
         (CloudWatchBackend, "put_metric_alarm", _keeping_state),
+        (CloudWatchBackend, "delete_alarms", _keeping_children),
         (CloudWatchResponse, "put_metric_data", _checking_data),
         (EventsBackend, "put_rule", _checking_rule),
         (Rule, "send_to_targets", _only_to_archives),
@@ -224,6 +225,9 @@ def _keeping_state(put: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(put)
     def put_metric_alarm(self: Any, **params: Any) -> Any:
         before = self.alarms.get(params["name"])
+        if before is not None and (before.rule is None) is not (params.get("rule") is None):
+            kind = "metric" if before.rule is None else "composite"
+            raise ValidationError(f"Alarm {params['name']}: a {kind} alarm of this name exists; delete it first.")
         try:
             definitions.check(params, self.alarms.keys())
         except definitions.DefinitionError as error:
@@ -238,6 +242,24 @@ def _keeping_state(put: Callable[..., Any]) -> Callable[..., Any]:
         return alarm
 
     return put_metric_alarm
+
+
+def _keeping_children(delete: Callable[..., None]) -> Callable[..., None]:
+    from moto.cloudwatch.exceptions import ValidationError
+
+    @functools.wraps(delete)
+    def delete_alarms(self: Any, alarm_names: list[str]) -> None:
+        composite = [name for name in alarm_names if name in self.alarms and self.alarms[name].rule is not None]
+        if len(composite) > 1:
+            raise ValidationError(f"Only one composite alarm can be deleted at a time, not {', '.join(composite)}.")
+        left = [each for each in self.alarms.values() if each.rule is not None and each.name not in alarm_names]
+        for name in alarm_names:
+            own = {name, self.alarms[name].alarm_arn} if name in self.alarms else set()
+            if any(own & watched_by(each.rule) for each in left):
+                raise ValidationError(f"Cannot delete {name} as there are composite alarm(s) depending on it")
+        delete(self, alarm_names)
+
+    return delete_alarms
 
 
 def _only_to_archives(send: Callable[..., None]) -> Callable[..., None]:

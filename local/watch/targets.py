@@ -66,6 +66,15 @@ def check(target: Document) -> None:
     if others := sorted(set(target) - _HONOURED):
         message = f"{', '.join(others)} of a target is not available in the local cloud."
         raise DeliveryError("INVALID_PARAMETER", message)
+    given = [name for name in ("Input", "InputPath", "InputTransformer") if name in target]
+    if len(given) > 1:
+        message = (
+            f"Only one of Input, InputPath, or InputTransformer must be provided for target {target.get('Id', '')}."
+        )
+        raise DeliveryError("INVALID_PARAMETER", message)
+    if "Id" in target and "Input" in target and not _is_json(target["Input"]):
+        message = f"JSON syntax error in input for target {target['Id']}: {str(target['Input'])[:80]!r}"
+        raise DeliveryError("INVALID_PARAMETER", message)
     if dead := target.get("DeadLetterConfig", {}).get("Arn"):
         _check_arn(dead)
         if _kind(dead) != ("sqs", ""):
@@ -77,6 +86,14 @@ def check(target: Document) -> None:
             templates.check(target["InputTransformer"])
     except templates.TemplateError as error:
         raise DeliveryError("INVALID_PARAMETER", str(error)) from error
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _check_arn(arn: str) -> None:

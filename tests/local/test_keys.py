@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,11 +35,28 @@ def test_keys_of_users_and_sessions_sign_as_they_are(cloud_daemon: CloudDaemon) 
     iam.update_access_key(UserName="anna", AccessKeyId=made["AccessKeyId"], Status="Inactive")
     with pytest.raises(ClientError, match="InvalidClientTokenId"):
         caller(cloud_daemon, **keys)
+    trust = {"Effect": "Allow", "Principal": {"AWS": "123456789012"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    iam.create_role(RoleName="reader", AssumeRolePolicyDocument=document)
     session = sts.assume_role(RoleArn="arn:aws:iam::123456789012:role/reader", RoleSessionName="mine")["Credentials"]
     keys = {"aws_access_key_id": session["AccessKeyId"], "aws_secret_access_key": session["SecretAccessKey"]}
     assert caller(cloud_daemon, **keys, aws_session_token=session["SessionToken"]).endswith("assumed-role/reader/mine")
     with pytest.raises(ClientError, match="InvalidClientTokenId"):
         caller(cloud_daemon, **keys)
+
+
+@pytest.mark.parametrize(
+    ("arn", "said"),
+    [
+        ("arn:aws:iam::123456789012:role/does-not-exist", "AccessDenied"),
+        ("arn:aws:iam::999999999999:role/reader", "AccessDenied"),
+        ("not-an-arn-really-long-enough", "ValidationError"),
+    ],
+)
+def test_nobody_becomes_a_role_that_is_not_there(cloud_daemon: CloudDaemon, arn: str, said: str) -> None:
+    with pytest.raises(ClientError) as refused:
+        cloud_daemon.client("sts").assume_role(RoleArn=arn, RoleSessionName="mine")
+    assert refused.value.response["Error"]["Code"] == said
 
 
 def test_a_presigned_url_names_who_signed_it(cloud_daemon: CloudDaemon) -> None:

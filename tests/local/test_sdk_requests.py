@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +112,47 @@ def test_members_that_change_the_result_are_refused_by_name_in_a_pipeline_too(sa
         )
     assert f"step 'T': {what}" in str(refused.value)
     assert sagemaker.list_pipelines(PipelineNamePrefix="changes")["PipelineSummaries"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda it: it.update(AppSpecification=None), "Member 'AppSpecification' of "),
+        (lambda it: it.update(ProcessingResources=None), "Member 'ProcessingResources' of "),
+        (
+            lambda it: it["ProcessingResources"]["ClusterConfig"].update(InstanceCount=None),
+            "InstanceCount is required for",
+        ),
+        (lambda it: it["ProcessingResources"]["ClusterConfig"].update(InstanceCount=10**30), "no integer of 32 bits"),
+        (lambda it: it["ProcessingOutputConfig"]["Outputs"][0].update(OutputName=None), "Member 'OutputName' of"),
+        (lambda it: it["ProcessingOutputConfig"].update(Outputs=5), "is of another type than list"),
+        (lambda it: it["ProcessingOutputConfig"].update(Outputs=True), "is of another type than list"),
+        (lambda it: it["ProcessingOutputConfig"].update(Outputs=None), "Member 'Outputs' of"),
+    ],
+)
+def test_a_member_that_is_null_or_absurd_is_refused_with_its_pipeline(
+    sagemaker: Any, change: Callable[[Any], None], said: str
+) -> None:
+    files = [{"PropertyFileName": "m", "OutputName": "o", "FilePath": "m.json"}]
+    step = process("P", outputs={"o": "s3://sdk/o"}, PropertyFiles=files)
+    change(step["Arguments"])
+    with pytest.raises(ClientError, match="ValidationException") as refused:
+        sagemaker.create_pipeline(
+            PipelineName="absurd", PipelineDefinition=definition(step), RoleArn=ROLE, ClientRequestToken="a" * 32
+        )
+    assert said in str(refused.value)
+
+
+def test_a_token_that_was_changed_is_refused(sagemaker: Any) -> None:
+    for name in ("paged-a", "paged-b"):
+        sagemaker.create_model_package_group(ModelPackageGroupName=name)
+    token = sagemaker.list_model_package_groups(MaxResults=1)["NextToken"]
+    query, place = json.loads(base64.urlsafe_b64decode(token))
+    for last in ([None], [], [None, None], [place[1], place[0]], "x", {"a": 1}, [*place, 1]):
+        changed = base64.urlsafe_b64encode(json.dumps([query, last]).encode()).decode()
+        with pytest.raises(ClientError, match=r"ValidationException.*Invalid NextToken"):
+            sagemaker.list_model_package_groups(MaxResults=1, NextToken=changed)
+    assert sagemaker.list_model_package_groups(MaxResults=1, NextToken=token)["ModelPackageGroupSummaryList"]
 
 
 def test_a_processing_step_that_could_not_run_is_refused_with_its_pipeline(sagemaker: Any) -> None:

@@ -100,6 +100,100 @@ def test_an_alarm_looks_back_a_week_at_most(
     assert cloudwatch.describe_alarms(AlarmNames=["look-back"])["MetricAlarms"] == []
 
 
+CHILD = {"AlarmName": "child", **{k: v for k, v in ALARM.items() if k != "AlarmName"}, **ONE, "Period": 60}
+CHILD |= {"EvaluationPeriods": 1}
+
+
+def test_a_composite_alarm_keeps_its_children_and_its_name(cloud_daemon: CloudDaemon) -> None:
+    cloudwatch = cloud_daemon.client("cloudwatch")
+    cloudwatch.put_metric_alarm(**CHILD)
+    for name in ("parent", "other"):
+        cloudwatch.put_composite_alarm(AlarmName=name, AlarmRule="ALARM(child) AND NOT OK(child)")
+
+    def names() -> list[str]:
+        found = cloudwatch.describe_alarms(
+            AlarmNames=["child", "parent", "other"], AlarmTypes=["MetricAlarm", "CompositeAlarm"]
+        )
+        return sorted(each["AlarmName"] for kind in ("MetricAlarms", "CompositeAlarms") for each in found[kind])
+
+    for refused, call in (
+        ("Cannot delete child as there are composite alarm", lambda: cloudwatch.delete_alarms(AlarmNames=["child"])),
+        ("Only one composite alarm", lambda: cloudwatch.delete_alarms(AlarmNames=["parent", "other"])),
+        ("composite alarm of this name", lambda: cloudwatch.put_metric_alarm(**{**CHILD, "AlarmName": "parent"})),
+        ("metric alarm of this name", lambda: cloudwatch.put_composite_alarm(AlarmName="child", AlarmRule="TRUE")),
+    ):
+        with pytest.raises(ClientError, match=refused):
+            call()
+        assert names() == ["child", "other", "parent"]
+    cloudwatch.delete_alarms(AlarmNames=["other"])
+    cloudwatch.delete_alarms(AlarmNames=["parent"])
+    cloudwatch.delete_alarms(AlarmNames=["child"])
+    assert names() == []
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ({"Input": "{", "Id": "1"}, "JSON syntax error in input for target 1"),
+        ({"Input": "{}", "InputPath": "$.x"}, "Only one of Input, InputPath, or InputTransformer"),
+        ({"Input": "{}"}, None),
+    ],
+)
+def test_a_rule_s_target_has_one_input_that_can_be_sent(
+    cloud_daemon: CloudDaemon, target: dict[str, Any], said: str | None
+) -> None:
+    events = cloud_daemon.client("events")
+    events.put_rule(Name="one-input", EventPattern='{"source": ["me"]}')
+    target = {"Id": "1", "Arn": "arn:aws:sqs:eu-west-1:123456789012:orders", **target}
+    answer = events.put_targets(Rule="one-input", Targets=[target])
+    assert [said in each["ErrorMessage"] for each in answer["FailedEntries"]] == ([True] if said else [])
+    targets = events.list_targets_by_rule(Rule="one-input")["Targets"]
+    assert targets == ([] if said else [target])
+    events.remove_targets(Rule="one-input", Ids=["1"])
+
+
+# -- identity and keys -------------------------------------------------------------------------------------------------
+
+
+def test_names_of_iam_that_differ_in_case_alone_are_one(cloud_daemon: CloudDaemon) -> None:
+    iam = cloud_daemon.client("iam")
+    trust = '{"Version": "2012-10-17", "Statement": []}'
+    iam.create_role(RoleName="CaseRole", AssumeRolePolicyDocument=trust)
+    iam.create_user(UserName="CaseUser")
+    iam.create_group(GroupName="CaseGroup")
+    for call in (
+        lambda: iam.create_role(RoleName="caserole", AssumeRolePolicyDocument=trust),
+        lambda: iam.create_user(UserName="CASEUSER"),
+        lambda: iam.create_group(GroupName="casegroup"),
+    ):
+        with pytest.raises(ClientError, match="EntityAlreadyExists"):
+            call()
+    with pytest.raises(ClientError, match="MalformedPolicyDocument"):
+        iam.create_role(RoleName="trusts-nobody", AssumeRolePolicyDocument="{}")
+
+
+def test_a_key_that_is_disabled_or_goes_does_nothing(cloud_daemon: CloudDaemon) -> None:
+    kms = cloud_daemon.client("kms")
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    blob = kms.encrypt(KeyId=key, Plaintext=b"x")["CiphertextBlob"]
+    calls = (
+        lambda: kms.encrypt(KeyId=key, Plaintext=b"x"),
+        lambda: kms.generate_data_key(KeyId=key, KeySpec="AES_256"),
+        lambda: kms.decrypt(CiphertextBlob=blob),
+        lambda: kms.re_encrypt(CiphertextBlob=blob, DestinationKeyId=key),
+    )
+    for change, said in (
+        (kms.disable_key, "DisabledException"), (kms.schedule_key_deletion, "KMSInvalidStateException"),
+    ):  # fmt: skip
+        change(KeyId=key)
+        for call in calls:
+            with pytest.raises(ClientError, match=said):
+                call()
+    kms.cancel_key_deletion(KeyId=key)
+    kms.enable_key(KeyId=key)
+    assert kms.decrypt(CiphertextBlob=blob)["Plaintext"] == b"x"
+
+
 # -- S3 ----------------------------------------------------------------------------------------------------------------
 
 
