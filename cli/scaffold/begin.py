@@ -74,6 +74,8 @@ class _Begun:
     now: datetime
     said: list[str] = field(default_factory=list)
     """How the file is read, beyond what anybody would expect."""
+    as_numbers: dict[str, str] = field(default_factory=dict)
+    """What is to be said of a column whose digits are read as numbers, unless it is the key."""
 
 
 def run(wishes: Wishes) -> None:
@@ -150,7 +152,11 @@ def _from_file(begun: _Begun, path: Path) -> tuple[Plan, bytes]:
             sample.refuse_few(f"--from {path} has {rows} row{'s' if rows > 1 else ''}")
         for name in (*wishes.leave_out, *wishes.trust):
             inference.find("--leave-out" if name in wishes.leave_out else "--trust", name, columns)
+        begun.said += [source.said_decimal] if source.said_decimal else []
         for name, column in columns.items():
+            count, first = column.thousands
+            if count and count == column.fractions and column.kind == "number":
+                begun.said.append(f"{name}: {first!r} is read as {float(first.replace(',', '.')):g}, not as thousands")
             if column.forms and column.outside:
                 begun.said.append(
                     f"{name}: {column.outside:,} of {column.known:,} times are of years outside {times.YEARS[0]} to "
@@ -160,6 +166,8 @@ def _from_file(begun: _Begun, path: Path) -> tuple[Plan, bytes]:
         distinct = sample.distinct(source, able, stage.note)
         stage.result = f"{rows:,} rows, {len(columns)} columns of {path}"
     roles = _roles(begun, source, columns, distinct)
+    # Of a key, digits are kept as they are.
+    begun.said += [text for name, text in begun.as_numbers.items() if name != roles.key]
     begun.questions.require_all()
     with begun.progress.stage("sample") as stage:
         if roles.key != NONE and distinct.get(roles.key) != 1:
@@ -201,6 +209,7 @@ def _read(begun: _Begun, source: Source, stage: Stage) -> dict[str, str]:
     found = reading.decide(source, texts, begun.wishes.target, stage.note)
     source.readings = found.of
     begun.said += found.said
+    begun.as_numbers = found.as_numbers
     for name, raw in source.raw_names.items():
         if raw:
             begun.said.append(f"{raw!r} is read as {name!r}: spaces around the names of columns are dropped")

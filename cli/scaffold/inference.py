@@ -252,7 +252,10 @@ def key(columns: Mapping[str, Column], distinct: Mapping[str, float]) -> Guess:
     if nearly := [name for name, share in distinct.items() if share >= _NEARLY]:
         # Whoever looks at the rows that repeat it knows more than we do.
         return Guess(nearly[0], "its name says so", sure=True)
-    return Guess(NONE, "no column has another value in every row: the row's number is the key", sure=True)
+    return Guess(
+        NONE, "no column of texts or whole numbers has another value in every row: the row's number is the key",
+        sure=True,
+    )  # fmt: skip
 
 
 def event_time(source: Source, columns: Mapping[str, Column], written: Form | None) -> Guess:
@@ -322,6 +325,12 @@ def _no_time(columns: Mapping[str, Column], found: list[str]) -> str:
         f"{each.name} may be {times.epoch(each.low, each.high)[0].text}: if it says when, --event-time {each.name}"
         for each in columns.values()
         if each.kind == "integer" and times.epoch(each.low, each.high)
+    ]
+    likely += [
+        f"{each.name} may be {times.epoch(each.low, each.high)[0].text} with fractions, which are not read as times: "
+        "write whole ones"
+        for each in columns.values()
+        if each.kind == "number" and times.epoch(each.low, each.high)
     ]
     ends = [
         f"{each.name} is of years outside {times.YEARS[0]} to {times.YEARS[1]} in {each.outside:,} of {each.rows:,}"

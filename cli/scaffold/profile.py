@@ -16,6 +16,8 @@ _INTEGER = r"^[+-]?\d{1,18}$"
 _NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
 #: The same with a decimal comma; and one that may as well be a thousand and more.
 _COMMA, _THOUSANDS = r"^[+-]?\d*,\d+([eE][+-]?\d+)?$", r"^[+-]?[1-9]\d{0,2},\d{3}$"
+#: A number whose points may set its thousands apart.
+_POINTED = r"^[+-]?[1-9]\d{0,2}(\.\d{3})+$"
 _POINT = r"^[+-]?\d*\.\d*([eE][+-]?\d+)?$"
 #: Numbers whose thousands are set apart, in any of the usual ways.
 _GROUPED = r"^[+-]?\d{1,3}([.,' \x{a0}\x{202f}]\d{3})+([.,]\d+)?$"
@@ -35,6 +37,10 @@ class Column:
     numbers: int = 0
     commas: int = 0
     """Texts that would be numbers with a decimal comma, in a file whose numbers have none."""
+    fractions: int = 0
+    """Numbers with a decimal comma, in a file whose numbers have them."""
+    thousands: tuple[int, str] = (0, "")
+    """How many of these may have been meant as thousands, and the first of them."""
     grouped: int = 0
     """Texts that would be numbers but for what sets their thousands apart."""
     truths: int = 0
@@ -145,6 +151,7 @@ def scan(source: Source, note: Note) -> dict[str, Column]:
     for place, batch in enumerate(source.batches(note)):
         if not place and source.is_csv and source.delimiter != "," and _has_commas(batch):
             source.decimal = ","
+            source.said_decimal = _said_decimal(batch)
         for name, column in columns.items():
             _look(column, batch.column(name), source.decimal)
     return columns
@@ -156,18 +163,31 @@ def fold(value: str) -> str:
 
 
 def _has_commas(batch: Any) -> bool:
-    """Whether the numbers of a file have decimal commas: one column's all do, and no column's have points."""
+    """Whether the numbers of a file have decimal commas: one column's all do, and no column's have decimal points."""
     import pyarrow.compute as pc
 
     has = False
     for values in batch.columns:
         known = pc.drop_null(values)
         whole, commas, points = (count_matching(known, each) for each in (_INTEGER, _COMMA, _POINT))
-        if points and whole + points == len(known):
+        if points and whole + points == len(known) and count_matching(known, _POINTED) < points:
             return False
         if commas and whole + commas == len(known):
             has = has or count_matching(known, _THOUSANDS) < commas
     return has
+
+
+def _said_decimal(batch: Any) -> str:
+    """The first number that shows the decimal commas of a file, for people."""
+    import pyarrow.compute as pc
+
+    for name, values in zip(batch.schema.names, batch.columns, strict=True):
+        shows = pc.and_(
+            pc.match_substring_regex(values, _COMMA), pc.invert(pc.match_substring_regex(values, _THOUSANDS))
+        )
+        if (place := pc.fill_null(shows, fill_value=False).index(True).as_py()) >= 0:
+            return f"numbers are read with decimal commas, as in {name}, row {place + 1}: {str(values[place])!r}"
+    return "numbers are read with decimal commas"
 
 
 def _look(column: Column, values: Any, decimal: str) -> None:
@@ -250,6 +270,11 @@ def _look_at_texts(column: Column, values: Any, known: Any, before: int, decimal
         column.commas += count_matching(known, _COMMA) if decimal == "." else 0
         # Without those that are numbers as they stand, e.g. 0.123.
         column.grouped += count_matching(values.filter(other), _GROUPED)
+    if decimal == ",":
+        column.fractions += count_matching(known, _COMMA)
+        if count := count_matching(known, _THOUSANDS):
+            first = str(known[pc.match_substring_regex(known, _THOUSANDS).index(True).as_py()])
+            column.thousands = (column.thousands[0] + count, column.thousands[1] or first)
     column.has_newlines = column.has_newlines or bool(pc.any(pc.match_substring(known, "\n")).as_py())
     if column.integers == column.known:
         _as_epoch(column, known)

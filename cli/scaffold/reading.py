@@ -66,6 +66,8 @@ class _Cells:
     finer: tuple[int, int] | None = None
     """How many times have more digits than microseconds, and the row of the first."""
     widths: tuple[int, int] = (10**6, 0)
+    power: tuple[int, str] | None = None
+    """Row and text of the first cell such as 1E5."""
     zero: tuple[int, str] | None = None
     """Row and text of the first cell with a leading zero."""
     blank: tuple[int, int] | None = None
@@ -87,6 +89,8 @@ class Readings:
 
     of: dict[str, Reading]
     said: list[str] = field(default_factory=list)
+    as_numbers: dict[str, str] = field(default_factory=dict)
+    """What is to be said of a column whose digits are read as numbers."""
     reasons: dict[str, str] = field(default_factory=dict)
     """Columns that cannot be read as what they hold, and why."""
 
@@ -136,7 +140,11 @@ def _look(cells: _Cells, raw: Any) -> None:
     digits = pc.match_substring_regex(plain, _DIGITS)
     cells.digits += count_true(digits)
     cells.long += count_matching(plain, _LONG)
-    cells.powers += count_matching(plain, _POWER)
+    powers = pc.match_substring_regex(trimmed, _POWER)
+    if count := count_true(powers):
+        cells.powers += count
+        place = powers.index(True).as_py()
+        cells.power = cells.power or (before + place + 1, trimmed[place].as_py())
     sizes = pc.min_max(pc.utf8_length(plain.filter(digits))).as_py()
     if sizes["min"] is not None:
         cells.widths = (min(cells.widths[0], sizes["min"]), max(cells.widths[1], sizes["max"]))
@@ -243,6 +251,9 @@ def _is_name(name: str, cells: _Cells, readings: Readings) -> bool:
     if cells.powers > cells.plain * _MOST and cells.powers + cells.digits >= cells.plain:
         readings.said.append(f"{name}: texts such as 1E5 name things and are kept as they are, not powers of ten")
         return True
+    if cells.power and cells.powers + cells.digits == cells.plain:
+        row, text = cells.power
+        readings.as_numbers[name] = f"{name}: row {row} is {text!r}, read as the number {float(text):g} like the others"
     if cells.digits < cells.plain:
         return False
     if cells.long:
@@ -254,7 +265,7 @@ def _is_name(name: str, cells: _Cells, readings: Readings) -> bool:
     if cells.widths[0] == cells.widths[1] or cells.zeros >= cells.plain * _ZEROS:
         readings.said.append(f"{name}: leading zeros, row {row} is {text!r}: its digits are kept as text")
         return True
-    readings.said.append(f"{name}: row {row} is {text!r}, read as the number {int(text)} like the others")
+    readings.as_numbers[name] = f"{name}: row {row} is {text!r}, read as the number {int(text)} like the others"
     return False
 
 

@@ -44,6 +44,8 @@ class Source:
     is_csv: bool = True
     decimal: str = "."
     """What parts a number's whole from its fraction in CSV."""
+    said_decimal: str = ""
+    """What shows that it is no point."""
     raw_names: dict[str, str] = field(default_factory=dict)
     """The file's own names of columns, where spaces around them were dropped."""
     skipped: str = ""

@@ -180,6 +180,50 @@ def test_a_column_with_open_ends_is_no_event_time_though_it_is_the_only_one(
     assert f"asked_at is of years outside 1900 to 2100 in {400 // share} of 400" in guess["reason"]
 
 
+def test_points_between_thousands_are_no_decimal_points_beside_decimal_commas(
+    checkout: Checkout, tmp_path: Path
+) -> None:
+    def change(number: int, row: Row) -> None:
+        row |= {"rate": f"0,{10 + number % 90}", "units": f"{1 + number % 9}.{100 + number}"}
+        row["weight"] = f"{1 + number % 9},{100 + number}"
+
+    path = write(tmp_path / "a.csv", churn(change=change), delimiter=";")
+    found = checkout.json("churn", "--from", path, "--yes")
+    assert "numbers are read with decimal commas, as in rate, row 1: '0,10'" in found["read"]
+    assert "weight: '1,100' is read as 1.1, not as thousands" in found["read"]
+    assert "thousands set apart, row 1 is '1.100'" in found["left_out"]["units"]
+    assert values(checkout, "rate", path)[:2] == [0.1, 0.11]
+
+
+def test_keys_are_not_said_to_be_numbers(checkout: Checkout, tmp_path: Path) -> None:
+    rows = churn(change=lambda number, row: row.update(customer=f"{number:02}", months=f"{number % 20:02}"))
+    rows[150]["months"] = "100"
+    found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--key", "customer", "--yes", "--dry-run")
+    assert not [text for text in found["read"] if text.startswith("customer:")]
+    rows = churn(change=lambda number, row: row.update(code="12E3" if number == 7 else 1000 + number % 50))
+    found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--yes", "--dry-run")
+    assert "code: row 8 is '12E3', read as the number 12000 like the others" in found["read"]
+
+
+def test_an_id_that_pandas_wrote_with_a_point_is_no_feature(checkout: Checkout, tmp_path: Path) -> None:
+    rows = [{"customer_id": f"{number}.0", **row} for number, row in enumerate(churn())]
+    for row in rows:
+        del row["customer"]
+    found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--yes", "--dry-run")
+    assert "an id by its name, written with a point" in found["left_out"]["customer_id"]
+    (guess,) = [each["reason"] for each in found["inferred"] if each["flag"] == "--key"]
+    assert guess.startswith("no column of texts or whole numbers has another value in every row")
+
+
+def test_seconds_with_fractions_are_neither_times_nor_amounts(checkout: Checkout, tmp_path: Path) -> None:
+    rows = churn(change=lambda number, row: row.update(asked_at=f"{1704067200 + 3600 * number}.25"))
+    found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--yes", "--dry-run")
+    assert "asked_at" not in found["features"]
+    assert "it may hold times, epoch seconds" in found["left_out"]["asked_at"]
+    (guess,) = [each["reason"] for each in found["inferred"] if each["flag"] == "--event-time"]
+    assert "asked_at may be epoch seconds, whole seconds since 1970 with fractions, which are not read" in guess
+
+
 @pytest.mark.parametrize("repeats", [True, False])
 def test_whole_numbers_that_are_dates_are_no_amounts(checkout: Checkout, tmp_path: Path, repeats: bool) -> None:
     def change(number: int, row: Row) -> None:
