@@ -79,6 +79,8 @@ _READS = ("Get", "List", "Describe", "Head", "Filter", "Lookup", "Encrypt", "Dec
 #: How often a waiting ReceiveMessage looks again, in seconds.
 _POLL = 0.1
 _LONGEST_POLL = 20
+#: Requests that may wait so at once.
+_POLLS = 24
 
 #: Operations that moto answers with what is not so: tokens that nobody gave out.
 _ABSENT = frozenset({("sts", "GetSessionToken"), ("sts", "GetFederationToken")})
@@ -101,6 +103,7 @@ class MotoMount:
         self.lock = threading.RLock()
         self.changed: set[str] = set()
         self._stopping = stopping
+        self._polls = threading.BoundedSemaphore(_POLLS)
         self._keys = keys
         keys.find_elsewhere = self.find_key
         #: Puts back what a refused request has changed; None where nothing is kept.
@@ -220,7 +223,17 @@ class MotoMount:
             )
         if environ.get("HTTP_X_AMZ_TARGET"):
             body = json.dumps({**params, "WaitTimeSeconds": 0}).encode()
-        deadline = time.monotonic() + wait
+        # Those that wait hold a thread each; where too many do, the next is answered as a short poll is.
+        waits = wait > 0 and self._polls.acquire(blocking=False)
+        try:
+            return self._polled(service, environ, params, body, time.monotonic() + (wait if waits else 0))
+        finally:
+            if waits:
+                self._polls.release()
+
+    def _polled(
+        self, service: MotoService, environ: WSGIEnvironment, params: Mapping[str, Any], body: bytes, deadline: float
+    ) -> Response:
         while True:
             once = {**environ, "wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
             response = self._call(service, once, "ReceiveMessage", params)

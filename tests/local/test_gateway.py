@@ -397,6 +397,19 @@ def test_a_waiting_receive_does_not_hold_up_the_cloud(cloud_daemon: CloudDaemon)
         assert [message["Body"] for message in waiting.result(timeout=10)["Messages"]] == ["wake up"]
 
 
+def test_many_that_wait_for_messages_keep_nobody_out(cloud_daemon: CloudDaemon) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    sqs = cloud_daemon.client("sqs", max_pool_connections=120, read_timeout=60)
+    queue = sqs.create_queue(QueueName=f"q-{uuid.uuid4()}")["QueueUrl"]
+    with ThreadPoolExecutor(110) as pool:
+        waiting = [pool.submit(sqs.receive_message, QueueUrl=queue, WaitTimeSeconds=8) for _ in range(110)]
+        cloud_daemon.client("s3").list_buckets()
+        # It did not have to wait until these were over.
+        assert not all(each.done() for each in waiting)
+        assert not [each for each in waiting if each.result(timeout=60).get("Messages")]
+
+
 def test_a_body_that_boto3_compresses_is_read(cloud_daemon: CloudDaemon) -> None:
     cloudwatch, namespace = cloud_daemon.client("cloudwatch"), f"n-{uuid.uuid4()}"
     cloudwatch.put_metric_data(Namespace=namespace, MetricData=[{"MetricName": "M", "Value": 1.0}] * 1000)
