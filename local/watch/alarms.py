@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.cloud.identity import ACCOUNT
-from local.watch import definitions, metrics, mounted, queue_metrics
+from local.watch import definitions, metric_retention, metrics, mounted, queue_metrics
 from local.watch.evaluation import (
     ALARM,
     COMPARISONS,
@@ -53,7 +53,7 @@ _ACTIONS = {OK: "ok_actions", ALARM: "alarm_actions", INSUFFICIENT: "insufficien
 def start(cloud: Cloud) -> None:
     """Start the worker; changes that nobody announced yet are announced first."""
     mounted.correct()
-    metrics.bound(cloud.clock.scale)
+    metric_retention.bound(cloud.clock.scale)
     cloud.spawn("alarms", Alarms(cloud).run)
 
 

@@ -1,24 +1,21 @@
-"""Metric data by metric: what alarms and queries read, and how much of it is kept.
+"""Metric data by metric: what alarms and queries read.
 
 moto keeps every value ever put in one list. Here new data are sorted under their metrics as they come, so that an
-evaluation reads no more than its own periods; and once enough has been put, what is older than five minutes and than
-every alarm's sight is added up: a minute's values become one statistic set, after a day an hour's.
+evaluation reads no more than its own periods.
 """
 
 from __future__ import annotations
 
 import bisect
 import datetime as dt
-import functools
 import math
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from local.cloud.identity import ACCOUNT
 from local.watch.evaluation import (
-    EXTRA_PERIODS,
     Point,
     RefusedError,
     Sample,
@@ -31,15 +28,6 @@ from local.watch.evaluation import (
 
 #: Namespace, name and dimensions in order.
 Key = tuple[str, str, tuple[tuple[str, str], ...]]
-
-#: Data are added up when so many came since the last time.
-_MANY = 10_000
-
-#: Seconds for which values are kept as they are, and minutes as minutes.
-_VALUES, _MINUTES = 300.0, 86400.0
-
-#: Seconds after which CloudWatch has forgotten everything.
-_FORGOTTEN = 455 * 86400.0
 
 #: Seconds without data after which a metric is not listed any more, and not as recently active.
 _UNLISTED, _INACTIVE = 14 * 86400.0, 3 * 3600.0
@@ -118,7 +106,7 @@ class _Region:
         new = data[self._position :]
         self._position += len(new)
         for datum in new:
-            at = _seconds(datum.timestamp)
+            at = seconds_of(datum.timestamp)
             times, kept = self._metrics.setdefault(key_of(datum), ([], []))
             place = len(times) if not times or at >= times[-1] else bisect.bisect_right(times, at)
             times.insert(place, at)
@@ -130,7 +118,7 @@ class _Region:
     def since(self, key: Key, start: float) -> list[Sample]:
         times, kept = self._metrics.get(key, ([], []))
         first = bisect.bisect_right(times, start)
-        return [_sample(at, datum) for at, datum in zip(times[first:], kept[first:], strict=True)]
+        return [sample_of(at, datum) for at, datum in zip(times[first:], kept[first:], strict=True)]
 
 
 def _backend(region: str) -> Any:
@@ -139,11 +127,11 @@ def _backend(region: str) -> Any:
     return cloudwatch_backends[ACCOUNT][region]
 
 
-def _seconds(at: dt.datetime) -> float:
+def seconds_of(at: dt.datetime) -> float:
     return (at if at.tzinfo else at.replace(tzinfo=dt.UTC)).timestamp()
 
 
-def _sample(at: float, datum: Any) -> Sample:
+def sample_of(at: float, datum: Any) -> Sample:
     if hasattr(datum, "value"):
         return Sample(at, 1.0, datum.value, datum.value, datum.value, datum.unit)
     # CloudWatch knows percentiles of a set that can only be one value several times.
@@ -176,7 +164,7 @@ def listed(
     start = time.time() - (_INACTIVE if recent else _UNLISTED)
     found = _asked.newest(_index(backend), start)
     made_up = backend.aws_metric_data if namespace in (None, _MADE_UP) else []
-    made_up = [datum for datum in made_up if _seconds(datum.timestamp) > start]
+    made_up = [datum for datum in made_up if seconds_of(datum.timestamp) > start]
     return [datum for datum in (*found, *made_up) if datum.filter(namespace, name, dimensions)]
 
 
@@ -185,7 +173,7 @@ def _samples(backend: Any, metric: Mapping[str, Any], unit: str | None, start: f
     key = (metric["Namespace"], metric["MetricName"], dimensions)
     if key[0] == _MADE_UP:
         made_up = [datum for datum in backend.aws_metric_data if key_of(datum) == key]
-        found = [_sample(_seconds(datum.timestamp), datum) for datum in made_up]
+        found = [sample_of(seconds_of(datum.timestamp), datum) for datum in made_up]
     else:
         found = _asked.since(_index(backend), key, math.nextafter(start, -math.inf))
     return [sample for sample in found if start <= sample.time < end and (not unit or (sample.unit or "None") == unit)]
@@ -235,8 +223,8 @@ def statistics(
     if names and extended:
         raise RefusedError("InvalidParameterCombination", "Specify Statistics or ExtendedStatistics, not both.")
     period = _checked_period(period, "InvalidParameterValue")
-    first, until = _first(_seconds(start), period), _seconds(end)
-    if _seconds(start) >= until:
+    first, until = _first(seconds_of(start), period), seconds_of(end)
+    if seconds_of(start) >= until:
         raise RefusedError("InvalidParameterValue", "The parameter StartTime must be less than the parameter EndTime.")
     number = math.ceil((until - first) / period)
     if number > _MOST_STATISTICS:
@@ -294,11 +282,11 @@ def data(
         RefusedError: When CloudWatch would refuse it.
         UnsupportedError: When it asks for what this cloud does not compute.
     """
-    if _seconds(start) >= _seconds(end):
+    if seconds_of(start) >= seconds_of(end):
         raise RefusedError("ValidationError", "The parameter StartTime must be less than the parameter EndTime.")
     _check_queries(queries)
     found = {
-        query["Id"]: _stat_series(backend, query["MetricStat"], _seconds(start), _seconds(end))
+        query["Id"]: _stat_series(backend, query["MetricStat"], seconds_of(start), seconds_of(end))
         for query in queries
         if query.get("MetricStat")
     }
@@ -361,111 +349,3 @@ def _expression_series(query: Mapping[str, Any], found: Mapping[str, _Series]) -
 def _label(query: Mapping[str, Any]) -> str:
     stat = query.get("MetricStat")
     return f"{stat['Metric']['MetricName']} {stat['Stat']}" if stat else str(query["Id"])
-
-
-# -- adding up -------------------------------------------------------------------------------------------------------
-
-
-@functools.cache
-def bound(scale: float) -> None:
-    """Let moto's list be added up from now on, once in a process.
-
-    Args:
-        scale: The clock's, which says how long the periods of alarms are in real seconds.
-    """
-    from moto.cloudwatch.models import CloudWatchBackend
-
-    CloudWatchBackend.put_metric_data = _adding_up(CloudWatchBackend.put_metric_data, scale)  # type: ignore[method-assign]
-
-
-def _adding_up(put: Callable[..., None], scale: float) -> Callable[..., None]:
-    left: dict[str, int] = {}
-
-    @functools.wraps(put)
-    def put_metric_data(self: Any, namespace: str, metric_data: list[dict[str, Any]]) -> None:
-        before = len(self.metric_data)
-        put(self, namespace, [each for datum in metric_data for each in _weighted(datum)])
-        _share_dimensions(self.metric_data, before)
-        if len(self.metric_data) - left.get(self.region_name, 0) >= _MANY:
-            # Within a request, which holds moto's lock: nobody else changes the list.
-            self.metric_data = added_up(self.metric_data, _sight(self.alarms.values(), scale), time.time())
-            left[self.region_name] = len(self.metric_data)
-
-    return put_metric_data
-
-
-def _weighted(datum: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A datum of several values as one datum of each; moto would make as many as the counts say."""
-    if not datum.get("Values"):
-        yield datum
-        return
-    rest = {name: value for name, value in datum.items() if name not in ("Values", "Counts")}
-    values = [float(value) for value in datum["Values"]]
-    for value, count in zip(values, map(float, datum.get("Counts") or [1.0] * len(values)), strict=True):
-        if count == 1:
-            yield {**rest, "Value": value}
-        elif count:
-            said = {"SampleCount": count, "Sum": value * count, "Minimum": value, "Maximum": value}
-            yield {**rest, "StatisticValues": said}
-
-
-def _share_dimensions(data: list[Any], start: int) -> None:
-    """Values of one request mostly have the same dimensions: held once, they cost less, here and in a snapshot."""
-    shared: dict[Any, Any] = {}
-    for datum in data[start:]:
-        names = tuple((each.name, each.value) for each in datum.dimensions)
-        datum.dimensions = shared.setdefault(names, datum.dimensions)
-
-
-def _sight(alarms: Any, scale: float) -> dict[Key, float]:
-    """How far back alarms see each metric, in real seconds."""
-    sight: dict[Key, float] = {}
-    for alarm in alarms:
-        for source in sources(alarm):
-            seconds = float(source.period) * (int(alarm.evaluation_periods) + EXTRA_PERIODS + 1) / scale
-            key = source_key(source)
-            sight[key] = max(seconds, sight.get(key, 0.0))
-    return sight
-
-
-def added_up(data: Sequence[Any], sight: dict[Key, float], now: float) -> list[Any]:
-    """The data with everything old in statistic sets.
-
-    Args:
-        sight: By metric, for how many seconds its values are needed as they are.
-    """
-    from moto.cloudwatch.models import MetricAggregatedDatum
-
-    kept: list[Any] = []
-    sums: dict[Any, Any] = {}
-    for datum in data:
-        at = _seconds(datum.timestamp)
-        age = now - at
-        if age <= _VALUES or age <= sight.get(key := key_of(datum), 0.0):
-            kept.append(datum)
-            continue
-        if age > _FORGOTTEN:
-            continue
-        width = 60.0 if age <= _MINUTES else 3600.0
-        start = at // width * width
-        sample = _sample(at, datum)
-        place = (key, datum.unit, start)
-        known = sums.get(place)
-        if known is None:
-            known = sums[place] = MetricAggregatedDatum(
-                datum.namespace,
-                datum.name,
-                min_stat=sample.minimum,
-                max_stat=sample.maximum,
-                sample_count=sample.count,
-                sum_stat=sample.sum,
-                dimensions=[],
-                timestamp=dt.datetime.fromtimestamp(start, dt.UTC).replace(tzinfo=datum.timestamp.tzinfo),
-                unit=datum.unit,
-            )
-            known.dimensions = datum.dimensions
-        else:
-            known.min, known.max = min(known.min, sample.minimum), max(known.max, sample.maximum)
-            known.sample_count += sample.count
-            known.sum += sample.sum
-    return [*sums.values(), *kept]
