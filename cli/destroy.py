@@ -40,6 +40,7 @@ from cli.fleet import costs
 from cli.output import json_option, say, seconds, table, write_json
 from cli.progress import Progress, Stage
 from cli.target import Target, env_option
+from millrace.inventory import PIPELINE_KINDS
 
 #: What holds what models were made from, by the beginning of its type: kept unless the environment lets it go. All of
 #: the bucket's own settings stay with it: without them it would be readable over plain HTTP, or unencrypted.
@@ -165,7 +166,7 @@ def _plan(target: Deployable, *, delete_data: bool) -> Plan:
 def _running(target: Target) -> list[tuple[str, str]]:
     return [
         (kind, each["PipelineExecutionArn"])
-        for kind in pipelines.KINDS
+        for kind in PIPELINE_KINDS
         for each in pipelines.executions(target, kind, 100)
         if each["PipelineExecutionStatus"] in ("Executing", "Stopping")
     ]
@@ -261,7 +262,7 @@ def _stop(target: Target, done: Done, stage: Stage) -> None:
 def _take_down(target: Deployable, plan: Plan, done: Done, stage: Stage) -> None:
     if isinstance(target, Target):
         # Nothing can be deleted of an endpoint while something is done to it.
-        rollout.settled(target, stage)
+        rollout.wait_until_settled(target, stage)
     record.unprotect(target, [each.urn for each in plan.goes if each.protect])
     if plan.delete_data:
         _empty(target, plan, stage)

@@ -20,6 +20,7 @@ from cli.deployable import named
 from cli.errors import CliError, is_gone
 from cli.registry import Package
 from cli.target import Target
+from millrace.inventory import PIPELINE_KINDS
 from millrace.names import CODE, DATASETS, MODELS, QUARANTINE, SNAPSHOTS
 
 #: What an item is, in the order of deletion: a configuration before the model that it names.
@@ -77,7 +78,7 @@ def collect(target: Target, keep: int, older_than: timedelta) -> Inventory:
     live = _collect_serving(target, found, keep, before)
     _collect_lake(target, found, live, before)
     # What runs now may be uploading.
-    busy = any(pipelines.running(target, kind) for kind in pipelines.KINDS)
+    busy = any(pipelines.running(target, kind) for kind in PIPELINE_KINDS)
     found.items += _uploads(target, datetime.now(UTC) - (_BROKEN_OFF if busy else min(older_than, _BROKEN_OFF)))
     found.items.sort(key=lambda item: (KINDS.index(item.kind), item.name))
     return found
@@ -207,7 +208,7 @@ def _needed(target: Target, live: set[str]) -> _Needed:
         _needs(package, needed)
     for arn in live - {package.arn for package in packages}:
         needed.unknown.append(f"a model is kept whose package {arn} has been deleted: what it needs cannot be told")
-    for kind in pipelines.KINDS:
+    for kind in PIPELINE_KINDS:
         for execution in pipelines.executions(target, kind, 100):
             if execution["PipelineExecutionStatus"] in ("Executing", "Stopping"):
                 needed.executions.add(execution["PipelineExecutionArn"].rpartition("/")[2].lower())

@@ -23,7 +23,8 @@ from cli.engine import record
 from cli.errors import CliError
 from cli.output import json_option, moment, say, table, write_json
 from cli.target import Target, of_use_case
-from millrace.names import PAUSABLE
+from millrace.inventory import PIPELINE_KINDS
+from millrace.names import FEATURES, MONITOR, PAUSABLE, RETRAINING, TRAINING
 
 _ENABLED, _DISABLED = "ENABLED", "DISABLED"
 #: What UpdateSchedule takes of what GetSchedule says; what is left out would be as new.
@@ -184,11 +185,8 @@ def triggers(target: Target) -> Iterator[Trigger]:
     """The schedules and the rule that are there."""
     names = target.names
     scheduler, events = target.client("scheduler"), target.client("events")
-    for pausable, name in (
-        ("monitor", names.monitor_pipeline),
-        ("features", names.features_pipeline),
-        ("retraining", names.retraining_backstop),
-    ):
+    for pausable, kind in ((MONITOR, MONITOR), (FEATURES, FEATURES), (RETRAINING, TRAINING)):
+        name = names.schedule(kind)
         try:
             yield Trigger(pausable, "schedule", name, scheduler.get_schedule(Name=name)["State"])
         except scheduler.exceptions.ResourceNotFoundException:
@@ -240,7 +238,7 @@ def _tell(
 ) -> None:
     """Bring Pulumi's record up to date, and say what is so now."""
     behind = record.refresh(target, [each.name for each in changed]) if changed else None
-    running = {kind: found for kind in pipelines.KINDS if (found := pipelines.running(target, kind))}
+    running = {kind: found for kind in PIPELINE_KINDS if (found := pipelines.running(target, kind))}
     if as_json:
         write_json(
             {

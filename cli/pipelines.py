@@ -14,9 +14,7 @@ from cli.deployable import named
 from cli.errors import CliError, is_gone
 from cli.output import say, seconds
 from cli.target import Target
-
-#: The kinds of pipeline, by the property of Names that computes the name.
-KINDS = {"training": "training_pipeline", "monitor": "monitor_pipeline", "features": "features_pipeline"}
+from millrace.inventory import PIPELINE_KINDS
 
 EXECUTING, SUCCEEDED = "Executing", "Succeeded"
 _RUNNING = (EXECUTING, "Stopping")
@@ -69,7 +67,7 @@ Watcher = Callable[[list[Step]], None]
 
 def name_of(target: Target, kind: str) -> str:
     """The pipeline's name."""
-    return str(getattr(target.names, KINDS[kind]))
+    return target.names.pipeline(kind)
 
 
 def start(target: Target, kind: str, **parameters: str) -> str:
@@ -93,7 +91,7 @@ def start(target: Target, kind: str, **parameters: str) -> str:
 
 def _absence(target: Target, name: str) -> str:
     """Why a pipeline is not there, and what to do: where another one is, the stack stands, and `up` changes nothing."""
-    mine = {name_of(target, kind) for kind in KINDS}
+    mine = {name_of(target, kind) for kind in PIPELINE_KINDS}
     pages = target.sagemaker.get_paginator("list_pipelines").paginate(PipelineNamePrefix=target.stack)
     if mine.isdisjoint(each["PipelineName"] for page in pages for each in page["PipelineSummaries"]):
         return f"there is no pipeline {name}; provision the stack first: `millrace up` or `pulumi up`"

@@ -15,7 +15,6 @@ from cli.serving import Endpoint
 from cli.target import Target
 from local import client
 from local.engine import bootstrap
-from millrace.environment import Traffic
 
 #: The statuses of an endpoint that something is being done to.
 AT_WORK = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
@@ -41,18 +40,32 @@ def serve(target: Target, package: Package, *, quiet: bool = False) -> Endpoint:
         stage.note(f"version {package.version} on {target.names.endpoint}")
         bootstrap.ensure(stage.line)
         engine.up(target, stage.note, create=False)
-        endpoint = settled(target, stage)
-        if endpoint is None or endpoint.status != "InService" or endpoint.package != package.arn:
-            raise NotServingError(
-                f"endpoint {target.names.endpoint} does not serve version {package.version}: it {_state(endpoint)}; "
-                f"see `millrace status {named(target)}` and `millrace logs {target.names.endpoint}`"
-            )
+        endpoint = require_serving(target, package, wait_until_settled(target, stage))
         stage.result = f"{endpoint.name} serves version {endpoint.version} since {moment(endpoint.since)}"
     return endpoint
 
 
-def settled(target: Target, stage: Stage) -> Endpoint | None:
-    """The endpoint once nothing happens to it any more."""
+def is_serving(endpoint: Endpoint | None, package: Package) -> bool:
+    """Tell whether an endpoint is in service with this package."""
+    return endpoint is not None and endpoint.status == "InService" and endpoint.package == package.arn
+
+
+def require_serving(target: Target, package: Package, endpoint: Endpoint | None) -> Endpoint:
+    """Return the endpoint if it serves this package.
+
+    Raises:
+        NotServingError: It does not, with what it does instead.
+    """
+    if endpoint is None or not is_serving(endpoint, package):
+        raise NotServingError(
+            f"endpoint {target.names.endpoint} does not serve version {package.version}: it {_state(endpoint)}; "
+            f"see `millrace status {named(target)}` and `millrace logs {target.names.endpoint}`"
+        )
+    return endpoint
+
+
+def wait_until_settled(target: Target, stage: Stage) -> Endpoint | None:
+    """Return the endpoint once nothing is being done to it any more; None when it does not exist."""
     deadline = time.monotonic() + _PATIENCE
     while (found := serving.find(target)) and found.status in AT_WORK:
         stage.note(f"endpoint {found.name} is {found.status}")
@@ -74,8 +87,6 @@ def duration(target: Target) -> timedelta:
 
     On this machine the cloud's time runs faster, and so does the roll-out.
     """
-    rollout = target.environment.rollout
-    shifts = {Traffic.ALL_AT_ONCE: 1, Traffic.CANARY: 2, Traffic.LINEAR: -(-100 // rollout.step_percent)}
-    total = (shifts[rollout.traffic] + 1) * rollout.bake_seconds
+    total = target.environment.rollout.bake_total
     running = client.status(target.state) if target.is_local else None
     return timedelta(seconds=total / running.scale if running else total)

@@ -12,11 +12,12 @@ from cli.output import json_option, say, write_json
 from cli.pipelines import Step
 from cli.progress import Progress
 from cli.target import Target, of_use_case
+from millrace.inventory import PIPELINE_KINDS
 
 
 @click.command()
 @of_use_case
-@click.option("--pipeline", type=click.Choice(list(pipelines.KINDS)), required=True, help="Which one.")
+@click.option("--pipeline", type=click.Choice(list(PIPELINE_KINDS)), required=True, help="Which one.")
 @click.option("--as-of", default="now", show_default=True, help="Data time, ISO 8601, e.g. 2013-04-01T00:00:00Z.")
 @click.option("--no-wait", is_flag=True, help="Start it and return.")
 @json_option

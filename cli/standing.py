@@ -11,6 +11,7 @@ from cli import pipelines, plan
 from cli.deployable import Deployable
 from cli.errors import CliError, is_gone
 from cli.target import Target
+from millrace.inventory import PIPELINE_KINDS
 
 
 def refuse(target: Deployable) -> None:
@@ -34,7 +35,7 @@ def _standing(target: Deployable) -> Iterator[str]:
         sagemaker, group = target.sagemaker, names.model_package_group
         if _is_there(sagemaker.describe_endpoint, EndpointName=names.endpoint):
             yield f"endpoint {names.endpoint}"
-        for pipeline in (pipelines.name_of(target, kind) for kind in pipelines.KINDS):
+        for pipeline in (pipelines.name_of(target, kind) for kind in PIPELINE_KINDS):
             if _is_there(sagemaker.describe_pipeline, PipelineName=pipeline):
                 yield f"pipeline {pipeline}"
         if _is_there(sagemaker.describe_model_package_group, ModelPackageGroupName=group):

@@ -18,6 +18,7 @@ from cli.fleet.served import AWAITED
 from cli.output import json_option, say, write_json
 from cli.serving import Endpoint
 from cli.target import Target
+from millrace.inventory import ALARM_KINDS
 
 #: What `--fail-on` may name.
 ATTENTION, NOT_ASKED = "attention", "not-asked"
@@ -81,7 +82,7 @@ def _closer(chosen: list[fleet.Stack], known: Accounts, answered: list[str]) -> 
 
 def alarms(target: Target) -> list[dict[str, Any]]:
     """Every alarm of the stack and what it says."""
-    names = [target.names.alarm(kind) for kind in fleet.ALARMS]
+    names = [target.names.alarm(kind) for kind in ALARM_KINDS]
     found = target.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
     return fleet.alarms_of(target.names, {alarm["AlarmName"]: alarm for alarm in found})
 

@@ -17,6 +17,7 @@ import stacks
 from cli import cloud, completion
 from cli.errors import CliError
 from millrace import DeclarationError, Environment, UseCase
+from millrace.inventory import make_job_variables
 from millrace.names import CLOCK_KEY, Names
 
 STACKS = cloud.REPOSITORY / "stacks"
@@ -116,16 +117,7 @@ class Target:
 
     def job_environment(self) -> dict[str, str]:
         """The variables that every step of the bundle reads."""
-        variables = {
-            **self.environment.variables,
-            "MILLRACE_ENVIRONMENT": self.environment.name,
-            "MILLRACE_ACCOUNT": self.names.account,
-            "MILLRACE_PROMOTION": self.environment.promotion.value,
-            "AWS_REGION": self.environment.region,
-        }
-        if self.names.shared_lake:
-            variables["MILLRACE_LAKE"] = "shared"
-        return variables | ({"MILLRACE_CLOCK": self.clock} if self.clock else {})
+        return {**make_job_variables(self.environment, self.names), "AWS_REGION": self.environment.region}
 
 
 def aws_client(service: str, region: str | None = None, profile: str | None = None) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from cli import bundled, cloud, endpoint_guard, engine, interrupts, pipelines, registry, serving, summary
+from cli import bundled, cloud, endpoint_guard, engine, interrupts, pipelines, registry, rollout, serving, summary
 from cli.errors import CliError
 from cli.output import json_option, moment, seconds, write_json
 from cli.progress import Progress, Stage
@@ -23,8 +23,6 @@ from millrace.names import CAPTURE
 
 #: What the first monitor looks at: a week, so that every weekday is in it.
 OBSERVED = timedelta(days=7)
-#: How long an endpoint that is still at work is waited for, seconds.
-_PATIENCE = 3600.0
 #: How long what was served is waited for, seconds: where no event was to be replayed, nothing comes.
 _CAPTURE = 10.0
 
@@ -173,27 +171,12 @@ def _deploy(run: Run, stage: Stage) -> None:
     if run.approved is None:
         stage.result = "pending its first approved model"
         return
-    if run.serving is None or run.serving.package != run.approved.arn or run.serving.status != "InService":
+    if not rollout.is_serving(run.serving, run.approved):
         engine.up(target, stage.note)
-        run.serving = _settled(target, stage)
-    if run.serving is None or run.serving.package != run.approved.arn or run.serving.status != "InService":
-        said = f"is {run.serving.status}, {run.serving.reason or 'without a reason'}" if run.serving else "is not there"
-        raise CliError(
-            f"endpoint {target.names.endpoint} does not serve version {run.approved.version}: it {said}; "
-            f"see `millrace status {target.use_case.name}` and `millrace logs {target.names.endpoint}`"
-        )
+        # A broken-off update may have left it at work.
+        run.serving = rollout.wait_until_settled(target, stage)
+    run.serving = rollout.require_serving(target, run.approved, run.serving)
     stage.result = f"{run.serving.name} serves version {run.serving.version} since {moment(run.serving.since)}"
-
-
-def _settled(target: Target, stage: Stage) -> serving.Endpoint | None:
-    """The endpoint once nothing happens to it any more: a broken-off update may have left it at work."""
-    deadline = time.monotonic() + _PATIENCE
-    while (found := serving.find(target)) and found.status in ("Creating", "Updating", "RollingBack"):
-        stage.note(f"endpoint {found.name} is {found.status}")
-        if time.monotonic() > deadline:
-            break
-        interrupts.pause(0.5 if target.is_local else 10.0)
-    return found
 
 
 # -- observe -----------------------------------------------------------------------------------------------------------

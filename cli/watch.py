@@ -19,6 +19,7 @@ from cli.fleet.accounts import Accounts
 from cli.output import json_option, moment, say
 from cli.target import Target
 from millrace import MillraceError
+from millrace.inventory import ALARM_KINDS
 
 #: What is known of each stack, by words: a change of one of them is a line. What was not answered is not among them.
 Facts = dict[str, dict[str, str]]
@@ -136,7 +137,7 @@ def _facts_of(row: Mapping[str, Any]) -> dict[str, str]:
         known["paused"] = "no" if row["paused"] is None else f"by {row['paused']['by'] or 'somebody'}"
     if "alarms" not in unknown:
         states = {alarm["kind"]: alarm["state"] for alarm in row["alarms"]}
-        known |= {f"alarm {kind}": states.get(kind, "none") for kind in fleet.ALARMS}
+        known |= {f"alarm {kind}": states.get(kind, "none") for kind in ALARM_KINDS}
     for kind, run in row["last"].items():
         if f"{kind} runs" not in unknown:
             known[kind] = f"{run['status']}, started {moment(run['started'])}" if run else "never"

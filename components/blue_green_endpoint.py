@@ -1,67 +1,13 @@
 """An endpoint that takes a new model by blue/green deployment and proves that it did."""
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
 from components.verified_rollout import verified
-
-#: A roll-out that takes longer is refused: the provider waits an hour for an endpoint, and fleets take time to start.
-LONGEST = 3300
-
-
-class Traffic(StrEnum):
-    """How traffic moves from the old fleet to the new one."""
-
-    ALL_AT_ONCE = "ALL_AT_ONCE"
-    CANARY = "CANARY"
-    LINEAR = "LINEAR"
-
-
-@dataclass
-class RolloutArgs:
-    """How a new configuration takes over.
-
-    Attributes:
-        traffic: All at once, or in shares.
-        step_percent: The share of a canary (at most 50) or of each linear step (10 to 50), percent of capacity.
-        bake_seconds: How long alarms are watched after each shift, 0 to 3600.
-        max_seconds: When an unfinished roll-out is undone, 600 to 3300.
-    """
-
-    traffic: Traffic = Traffic.ALL_AT_ONCE
-    step_percent: int = 10
-    bake_seconds: int = 300
-    max_seconds: int = 3000
-
-    def __post_init__(self) -> None:
-        low = 10 if self.traffic is Traffic.LINEAR else 1
-        if not low <= self.step_percent <= 50:
-            raise ValueError(
-                f"rollout: step_percent={self.step_percent}, expected {low} to 50 for {self.traffic.value}"
-            )
-        if not 0 <= self.bake_seconds <= 3600:
-            raise ValueError(f"rollout: bake_seconds={self.bake_seconds}, expected 0 to 3600")
-        if not 600 <= self.max_seconds <= LONGEST:
-            raise ValueError(
-                f"rollout: max_seconds={self.max_seconds}, expected 600 to {LONGEST}: "
-                "the provider stops waiting after an hour"
-            )
-        if self.seconds >= self.max_seconds:
-            raise ValueError(
-                f"rollout: bake_seconds={self.bake_seconds} after each shift and before the old fleet ends take "
-                f"{self.seconds} s, expected less than max_seconds={self.max_seconds}: "
-                "shorten bake_seconds or take larger steps"
-            )
-
-    @property
-    def seconds(self) -> int:
-        """All waits together, the one before the old fleet is ended included, seconds."""
-        shifts = {Traffic.ALL_AT_ONCE: 1, Traffic.CANARY: 2, Traffic.LINEAR: -(-100 // self.step_percent)}
-        return (shifts[self.traffic] + 1) * self.bake_seconds
+from millrace.rollout import Rollout, Traffic
 
 
 @dataclass
@@ -74,6 +20,8 @@ class BlueGreenEndpointArgs:
         model_package_arn: The package that serves.
         role_arn: The role of the model's containers.
         region: Where the endpoint is; the check after a deployment asks there.
+        errors_alarm: The name of the endpoint's alarm on errors.
+        latency_alarm: The name of the endpoint's alarm on latency.
         instance_type: Of the servers.
         instance_count: How many; at least what scaling would set, because every deployment starts from it.
         capture_uri: Where requests and answers go, `s3://…`; None captures nothing.
@@ -93,6 +41,8 @@ class BlueGreenEndpointArgs:
     model_package_arn: pulumi.Input[str]
     role_arn: pulumi.Input[str]
     region: str
+    errors_alarm: str
+    latency_alarm: str
     alarm_names: list[pulumi.Input[str]] = field(default_factory=list)
     error_rate: float = 0.05
     latency_ms: float = 1000.0
@@ -103,7 +53,7 @@ class BlueGreenEndpointArgs:
     capture_percent: int = 100
     kms_key_arn: pulumi.Input[str] | None = None
     environment: dict[str, str] = field(default_factory=dict)
-    rollout: RolloutArgs = field(default_factory=RolloutArgs)
+    rollout: Rollout = field(default_factory=Rollout)
     protect: bool = True
 
     def __post_init__(self) -> None:
@@ -169,7 +119,7 @@ class BlueGreenEndpoint(pulumi.ComponentResource):
                 parent=self, protect=args.protect, retain_on_delete=False, hooks=verified(name, args.region)
             ),
         )
-        self.alarm_names = [errors_alarm(args.endpoint_name), latency_alarm(args.endpoint_name)]
+        self.alarm_names = [args.errors_alarm, args.latency_alarm]
         self.endpoint_name = endpoint.name
         self.endpoint_arn = endpoint.arn
         self.config_name = config.name
@@ -178,7 +128,7 @@ class BlueGreenEndpoint(pulumi.ComponentResource):
     def _errors_alarm(self, name: str, args: BlueGreenEndpointArgs) -> aws.cloudwatch.MetricAlarm:
         return aws.cloudwatch.MetricAlarm(
             f"{name}-errors",
-            name=errors_alarm(args.endpoint_name),
+            name=args.errors_alarm,
             alarm_description=f"More than {args.error_rate:.0%} of the requests to {args.endpoint_name} fail.",
             metric_name="Invocation5XXErrors",
             # 1 or 0 a request, so that the average is the rate.
@@ -192,7 +142,7 @@ class BlueGreenEndpoint(pulumi.ComponentResource):
     def _latency_alarm(self, name: str, args: BlueGreenEndpointArgs) -> aws.cloudwatch.MetricAlarm:
         return aws.cloudwatch.MetricAlarm(
             f"{name}-latency",
-            name=latency_alarm(args.endpoint_name),
+            name=args.latency_alarm,
             alarm_description=f"One request in a hundred to {args.endpoint_name} takes over {args.latency_ms:g} ms.",
             metric_name="ModelLatency",
             extended_statistic="p99",
@@ -202,16 +152,6 @@ class BlueGreenEndpoint(pulumi.ComponentResource):
             **_on_variant(args),
             opts=pulumi.ResourceOptions(parent=self),
         )
-
-
-def errors_alarm(endpoint_name: str) -> str:
-    """The name of an endpoint's alarm on errors."""
-    return f"{endpoint_name}-errors"
-
-
-def latency_alarm(endpoint_name: str) -> str:
-    """The name of an endpoint's alarm on latency."""
-    return f"{endpoint_name}-latency"
 
 
 def _on_variant(args: BlueGreenEndpointArgs) -> dict[str, Any]:
@@ -242,9 +182,9 @@ def _capture(args: BlueGreenEndpointArgs) -> aws.sagemaker.EndpointConfiguration
     }
 
 
-def _policy(rollout: RolloutArgs) -> aws.sagemaker.EndpointDeploymentConfigBlueGreenUpdatePolicyArgsDict:
+def _policy(rollout: Rollout) -> aws.sagemaker.EndpointDeploymentConfigBlueGreenUpdatePolicyArgsDict:
     routing: aws.sagemaker.EndpointDeploymentConfigBlueGreenUpdatePolicyTrafficRoutingConfigurationArgsDict = {
-        "type": rollout.traffic.value,
+        "type": rollout.traffic.value.upper(),
         "wait_interval_in_seconds": rollout.bake_seconds,
     }
     if rollout.traffic is Traffic.CANARY:

@@ -15,7 +15,7 @@ import pulumi_aws as aws
 
 from components import workflow
 from components.access import Access, AccessArgs
-from components.blue_green_endpoint import BlueGreenEndpoint, BlueGreenEndpointArgs, RolloutArgs, Traffic
+from components.blue_green_endpoint import BlueGreenEndpoint, BlueGreenEndpointArgs
 from components.data_lake import DataLake, DataLakeArgs, Lake
 from components.dead_letters import DeadLetters, DeadLettersArgs
 from components.drift_alarms import DriftAlarms, DriftAlarmsArgs
@@ -28,13 +28,16 @@ from components.schedule import ScheduleArgs
 from components.steps import Definition
 from components.training_pipeline import TrainingPipeline, TrainingPipelineArgs
 from millrace import Environment, FeatureTable, UseCase
+from millrace.inventory import list_pipelines, make_job_variables
 from millrace.names import (
     CALIBRATION,
     CAPTURE,
     CLOCK_KEY,
     CODE,
     DRIFT,
+    ERRORS,
     HEARTBEAT,
+    LATENCY,
     OFFLINE,
     UNDELIVERED,
     VARIANT,
@@ -174,9 +177,7 @@ class MlopsStack(pulumi.ComponentResource):
         return made.lake
 
     def _pipelines(self) -> list[str]:
-        names = self._names
-        published = [names.features_pipeline] if self._args.use_case.tables else []
-        return [names.training_pipeline, names.monitor_pipeline, *published]
+        return list(list_pipelines(self._args.use_case, self._names).values())
 
     def _make_notifications(self) -> Notifications:
         args, names = self._args, self._names
@@ -265,18 +266,7 @@ class MlopsStack(pulumi.ComponentResource):
     # -- pipelines -----------------------------------------------------------------------------------------------------
 
     def _job_environment(self) -> dict[str, str]:
-        environment = self._args.environment
-        variables = {
-            **environment.variables,
-            "MILLRACE_ENVIRONMENT": environment.name,
-            "MILLRACE_ACCOUNT": self._args.account,
-            "MILLRACE_PROMOTION": environment.promotion.value,
-        }
-        if environment.replay_from is not None:
-            variables["MILLRACE_CLOCK"] = self._names.uri(CLOCK_KEY)
-        if self._names.shared_lake:
-            variables["MILLRACE_LAKE"] = "shared"
-        return variables
+        return make_job_variables(self._args.environment, self._names)
 
     def _pipeline(
         self,
@@ -351,6 +341,8 @@ class MlopsStack(pulumi.ComponentResource):
                 pipeline_arn=training.pipeline_arn,
                 role_arn=self._access.trigger_role_arn,
                 dead_letter_arn=self._dead_letter_arn,
+                rule_name=names.retraining_rule,
+                schedule_name=names.retraining_backstop,
                 alarm_names=[names.alarm(kind) for kind in retraining.on],
                 every=retraining.every,
                 enabled=self._args.environment.replay_from is None,
@@ -364,7 +356,6 @@ class MlopsStack(pulumi.ComponentResource):
     def _make_endpoint(self, registry: ModelRegistry) -> BlueGreenEndpoint:
         args, names, environment = self._args, self._names, self._args.environment
         assert args.approved_package is not None
-        rollout = environment.rollout
         return BlueGreenEndpoint(
             names.endpoint,
             BlueGreenEndpointArgs(
@@ -373,6 +364,8 @@ class MlopsStack(pulumi.ComponentResource):
                 model_package_arn=args.approved_package,
                 role_arn=self._access.endpoint_role_arn,
                 region=environment.region,
+                errors_alarm=names.alarm(ERRORS),
+                latency_alarm=names.alarm(LATENCY),
                 instance_type=environment.endpoint_instance,
                 instance_count=environment.endpoint_count,
                 capture_uri=names.uri(CAPTURE),
@@ -380,12 +373,7 @@ class MlopsStack(pulumi.ComponentResource):
                 kms_key_arn=self._lake.key_arn,
                 alarm_actions=self._tell,
                 environment=self._job_environment(),
-                rollout=RolloutArgs(
-                    traffic=Traffic(rollout.traffic.value.upper()),
-                    step_percent=rollout.step_percent,
-                    bake_seconds=rollout.bake_seconds,
-                    max_seconds=rollout.max_seconds,
-                ),
+                rollout=environment.rollout,
                 protect=self._keep,
             ),
             pulumi.ResourceOptions(parent=self, depends_on=[registry]),

@@ -12,7 +12,8 @@ from components import api
 from components.dashboards import Plot, plot_widgets
 from components.data_lake import DataLake, DataLakeArgs, Lake
 from millrace import Environment, MillraceError, UseCase
-from millrace.names import CALIBRATION, DRIFT, ERRORS, HEARTBEAT, LATENCY, PLATFORM, UNDELIVERED, VARIANT, Names
+from millrace.inventory import list_alarm_kinds
+from millrace.names import PLATFORM, VARIANT, Names
 
 #: What a widget of CloudWatch's takes at most: alarms, and metrics.
 _ALARMS, _METRICS = 100, 500
@@ -155,7 +156,5 @@ def _alarms(args: PlatformArgs) -> list[str]:
     place = f"arn:{args.partition}:cloudwatch:{args.environment.region}:{args.account}:alarm"
     found = []
     for use_case, names in zip(args.use_cases, args.names, strict=True):
-        calibrated = use_case.monitoring.calibration_alarm is not None
-        kinds = [DRIFT, *([CALIBRATION] if calibrated else []), HEARTBEAT, UNDELIVERED, ERRORS, LATENCY]
-        found += [f"{place}:{names.alarm(kind)}" for kind in kinds]
+        found += [f"{place}:{names.alarm(kind)}" for kind in list_alarm_kinds(use_case)]
     return found

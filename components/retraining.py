@@ -24,6 +24,8 @@ class RetrainingArgs:
         pipeline_arn: Its ARN.
         role_arn: May start it and send to the dead-letter queue.
         dead_letter_arn: Takes what could not be started.
+        rule_name: Of the rule that alarms trigger.
+        schedule_name: Of the backstop.
         alarm_names: Alarms whose change to ALARM starts it.
         every: The backstop; None starts nothing by time.
         enabled: Whether the schedule runs.
@@ -34,6 +36,8 @@ class RetrainingArgs:
     pipeline_arn: pulumi.Input[str]
     role_arn: pulumi.Input[str]
     dead_letter_arn: pulumi.Input[str]
+    rule_name: str
+    schedule_name: str
     alarm_names: Sequence[str] = field(default_factory=list)
     every: timedelta | None = None
     enabled: bool = True
@@ -49,7 +53,7 @@ class Retraining(pulumi.ComponentResource):
         if args.alarm_names:
             rule = aws.cloudwatch.EventRule(
                 f"{name}-on-alarm",
-                name=f"{args.pipeline_name}-on-alarm",
+                name=args.rule_name,
                 description=f"Starts {args.pipeline_name} when one of its alarms fires",
                 event_pattern=_alarm_pattern(args.alarm_names),
                 state="DISABLED" if args.paused else "ENABLED",
@@ -69,7 +73,7 @@ class Retraining(pulumi.ComponentResource):
             )
         if args.every is not None:
             schedule = ScheduleArgs(
-                schedule_name=f"{args.pipeline_name}-backstop",
+                schedule_name=args.schedule_name,
                 role_arn=args.role_arn,
                 dead_letter_arn=args.dead_letter_arn,
                 every=args.every,

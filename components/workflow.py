@@ -25,7 +25,7 @@ from components.steps import (
     result,
 )
 from millrace import UseCase
-from millrace.names import CODE, DATASETS, EVALUATIONS, MODELS, MONITOR, SNAPSHOTS
+from millrace.names import CODE, DATASETS, EVALUATIONS, MODELS, MONITOR_REPORTS, SNAPSHOTS
 
 _PROCESSING = "/opt/ml/processing"
 _TRAINING = "/opt/ml/input/data"
@@ -88,7 +88,7 @@ def features(args: WorkflowArgs) -> Definition:
 def monitor(args: WorkflowArgs) -> Definition:
     """Monitor: what was served is held against the training data and the outcomes; metrics go to CloudWatch."""
     step = _processing(
-        args, "Monitor", ["monitor", "--as-of", parameter("AsOf")], outputs={"report": _place(args, MONITOR)}
+        args, "Monitor", ["monitor", "--as-of", parameter("AsOf")], outputs={"report": _place(args, MONITOR_REPORTS)}
     )
     return Definition([Parameter("AsOf", "now")], [step])
 

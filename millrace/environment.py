@@ -13,6 +13,7 @@ from millrace import deprecations
 from millrace.errors import DeclarationError
 from millrace.names import Names
 from millrace.part import Part
+from millrace.rollout import Rollout, Traffic
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=12)]
 
@@ -68,49 +69,11 @@ class Promotion(StrEnum):
     AUTOMATIC = "automatic"
 
 
-class Traffic(StrEnum):
-    """How a new model takes over the endpoint's traffic."""
-
-    ALL_AT_ONCE = "all_at_once"
-    CANARY = "canary"
-    LINEAR = "linear"
-
-
 class Lake(StrEnum):
     """Whose bucket holds the data of a use case."""
 
     OWN = "own"
     SHARED = "shared"
-
-
-class Rollout(Part):
-    """The blue/green update of the endpoint."""
-
-    traffic: Traffic = Traffic.ALL_AT_ONCE
-    """Canary and linear need a second instance: one instance has no shares."""
-    step_percent: int = Field(default=10, ge=5, le=50)
-    """Share of capacity of a canary (5 to 50) or of each step of a linear roll-out (10 to 50), percent."""
-    bake_seconds: int = Field(default=300, ge=0, le=3600)
-    """How long alarms are watched after each step, and again before the old fleet ends, seconds."""
-    max_seconds: int = Field(default=3000, ge=600, le=3300)
-    """When an unfinished roll-out is undone; the Pulumi provider waits at most an hour."""
-
-    @model_validator(mode="after")
-    def _fits_the_time_limit(self) -> Rollout:
-        if self.traffic is Traffic.LINEAR and self.step_percent < 10:
-            raise ValueError(
-                f"step_percent={self.step_percent} is too small for traffic 'linear', expected 10 to 50; "
-                "take larger steps"
-            )
-        steps = {Traffic.ALL_AT_ONCE: 1, Traffic.CANARY: 2, Traffic.LINEAR: -(-100 // self.step_percent)}[self.traffic]
-        total = (steps + 1) * self.bake_seconds
-        if total >= self.max_seconds:
-            raise ValueError(
-                f"bake_seconds={self.bake_seconds} after each of {steps} step(s) and before the old fleet ends "
-                f"takes {total} s, expected less than max_seconds={self.max_seconds}; "
-                "shorten the bake or take larger steps"
-            )
-        return self
 
 
 class Environment(Part):

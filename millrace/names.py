@@ -12,7 +12,7 @@ from dataclasses import dataclass
 VARIANT = "main"
 
 #: The data channel's folder names inside the lake bucket.
-SNAPSHOTS, DATASETS, MODELS, EVALUATIONS, CAPTURE, MONITOR, QUARANTINE, OFFLINE, CODE = (
+SNAPSHOTS, DATASETS, MODELS, EVALUATIONS, CAPTURE, MONITOR_REPORTS, QUARANTINE, OFFLINE, CODE = (
     "snapshots",
     "datasets",
     "models",
@@ -37,8 +37,12 @@ DRIFT, CALIBRATION, HEARTBEAT, UNDELIVERED, ERRORS, LATENCY = (
     "latency",
 )
 
+#: The kinds of pipeline of a stack, which `Names.pipeline` makes names of.
+TRAINING, MONITOR, FEATURES = "training", "monitor", "features"
+
 #: What starts by itself and can be paused: training by alarms and the backstop, the monitor, publishing of features.
-PAUSABLE = ("retraining", "monitor", "features")
+RETRAINING = "retraining"
+PAUSABLE = (RETRAINING, MONITOR, FEATURES)
 
 #: Data time of an environment that replays: one JSON object `{"now": "2013-04-01T00:00:00Z"}`.
 CLOCK_KEY = "clock.json"
@@ -92,17 +96,25 @@ class Names:
     def model_package_group(self) -> str:
         return self.stack
 
+    def pipeline(self, kind: str) -> str:
+        """The pipeline of a kind: `training`, `monitor` or `features`."""
+        return f"{self.stack}-{kind}"
+
     @property
     def training_pipeline(self) -> str:
-        return f"{self.stack}-training"
+        return self.pipeline(TRAINING)
 
     @property
     def monitor_pipeline(self) -> str:
-        return f"{self.stack}-monitor"
+        return self.pipeline(MONITOR)
 
     @property
     def features_pipeline(self) -> str:
-        return f"{self.stack}-features"
+        return self.pipeline(FEATURES)
+
+    def schedule(self, kind: str) -> str:
+        """The schedule that starts the pipeline of a kind."""
+        return self.retraining_backstop if kind == TRAINING else self.pipeline(kind)
 
     @property
     def retraining_rule(self) -> str:

@@ -20,6 +20,7 @@ import numpy as np
 from millrace import DeclarationError, UseCase
 from millrace.environment import Promotion
 from millrace.errors import DataError
+from millrace.inventory import JobVariable
 from millrace.metrics import better
 from training import columns as c
 from training.columns import Array, Columns, is_missing, kind_of
@@ -218,11 +219,11 @@ def _metadata(
 
 
 def _promotion(job: Job) -> Promotion:
-    text = job.environment.get("MILLRACE_PROMOTION") or Promotion.MANUAL.value
+    text = job.environment.get(JobVariable.PROMOTION) or Promotion.MANUAL.value
     try:
         return Promotion(text)
     except ValueError as error:
         known = ", ".join(mode.value for mode in Promotion)
         raise DeclarationError(
-            "environment variables", [f"MILLRACE_PROMOTION={text!r}; expected one of {known}"]
+            "environment variables", [f"{JobVariable.PROMOTION}={text!r}; expected one of {known}"]
         ) from error

@@ -19,6 +19,7 @@ import numpy as np
 
 from millrace import UseCase
 from millrace.errors import DataError, DeclarationError
+from millrace.inventory import JobVariable, is_lake_shared
 from millrace.names import Names
 from training.bundle import CONTRACT, read_contract
 from training.functions import Functions
@@ -62,10 +63,10 @@ class Job:
     def names(self) -> Names:
         return Names(
             use_case=self.use_case.name,
-            environment=self._variable("MILLRACE_ENVIRONMENT", "the environment's name, e.g. 'local'"),
-            account=self._variable("MILLRACE_ACCOUNT", "the AWS account's twelve digits"),
+            environment=self._variable(JobVariable.ENVIRONMENT, "the environment's name, e.g. 'local'"),
+            account=self._variable(JobVariable.ACCOUNT, "the AWS account's twelve digits"),
             region=self._variable("AWS_REGION", "the AWS region"),
-            shared_lake=self.environment.get("MILLRACE_LAKE") == "shared",
+            shared_lake=is_lake_shared(self.environment),
         )
 
     @cached_property
@@ -97,7 +98,7 @@ class Job:
         """The time of the data: ``now`` means the replay's clock where there is one, else the wall clock."""
         if as_of != "now":
             return parse_time(as_of, "--as-of")
-        clock = self.environment.get("MILLRACE_CLOCK", "")
+        clock = self.environment.get(JobVariable.CLOCK, "")
         if not clock:
             return np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
         bucket, key = split_uri(clock)

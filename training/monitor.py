@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from millrace.declaration import UseCase
+from millrace.inventory import JobVariable
 from millrace.metrics import Problem
 from training import captured, registry
 from training import columns as c
@@ -95,7 +96,7 @@ def _captured_since(job: Job, since: np.datetime64, created: datetime) -> np.dat
     Where data time follows the wall clock, a request lies near the time that its prediction is for; a replay may have
     been at any time, but not before there was an endpoint.
     """
-    if job.environment.get("MILLRACE_CLOCK"):
+    if job.environment.get(JobVariable.CLOCK):
         return np.datetime64(created.astimezone(UTC).replace(tzinfo=None), "us") - np.timedelta64(1, "h")
     return since - np.timedelta64(job.use_case.lead_time, "us") - EARLY
 

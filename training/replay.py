@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from millrace.errors import DataError, DeclarationError, MillraceError
+from millrace.inventory import JobVariable
 from training import columns as c
 from training.columns import Array, Columns, is_missing
 from training.ingest import tables_of
@@ -99,14 +100,14 @@ class _Clock:
 def _clock(job: Job, options: Namespace, since: np.datetime64, until: np.datetime64) -> _Clock | None:
     """The environment's clock; refuses what would mix replayed events with real ones, a clock that goes back
     and one that leaves events out."""
-    uri = job.environment.get("MILLRACE_CLOCK", "")
+    uri = job.environment.get(JobVariable.CLOCK, "")
     if not uri:
         if not options.endpoint:
             raise DeclarationError(
                 "options",
                 [
-                    "MILLRACE_CLOCK is not set: this environment follows the wall clock, and replayed events would be "
-                    "taken for real ones; name the endpoint with --endpoint if that is meant"
+                    f"{JobVariable.CLOCK} is not set: this environment follows the wall clock, and replayed events "
+                    "would be taken for real ones; name the endpoint with --endpoint if that is meant"
                 ],
             )
         return None

@@ -11,11 +11,12 @@ from cli.diff import differences
 from cli.diff.differences import ABSENT
 from cli.diff.preview import Preview, Resource
 from cli.diff.values import Mark, document
+from millrace.inventory import JobVariable
 
 PIPELINE = "aws:sagemaker/pipeline:Pipeline"
 #: Bundles are named by their content.
 BUNDLE = re.compile(r"millrace-[a-z0-9-]+-(?P<hash>[0-9a-f]{16})\.pyz")
-PROMOTION = "MILLRACE_PROMOTION"
+PROMOTION = JobVariable.PROMOTION.value
 
 _CODE = "(code)"
 #: Steps that make a model, or hand it on.

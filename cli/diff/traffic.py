@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from cli.diff import model, watching
 from cli.diff.preview import Preview, Resource
 from cli.diff.values import Mark
+from millrace.rollout import list_linear_stages
 
 ENDPOINT = "aws:sagemaker/endpoint:Endpoint"
 CONFIG = "aws:sagemaker/endpointConfiguration:EndpointConfiguration"
@@ -131,8 +131,7 @@ def _blue_green(kind: str, routing: Inputs, termination: Any, instances: int | N
         step = _percent(routing.get("linearStepSize"), instances)
         if not step:
             return []
-        count = math.ceil(100 / step - 1e-9)
-        return [{"percent": _round(number * step), "minutes": wait} for number in range(1, count)] + [last]
+        return [{"percent": _round(share), "minutes": wait} for share in list_linear_stages(step)[:-1]] + [last]
     return [last]
 
 
@@ -140,8 +139,7 @@ def _rolling(policy: Inputs, instances: int | None) -> list[dict[str, Any]]:
     batch, wait = _percent(policy.get("maximumBatchSize"), instances), _minutes(policy.get("waitIntervalInSeconds"))
     if not batch:
         return []
-    count = math.ceil(100 / batch - 1e-9)
-    return [{"percent": _round(min(100.0, number * batch)), "minutes": wait} for number in range(1, count + 1)]
+    return [{"percent": _round(share), "minutes": wait} for share in list_linear_stages(batch)]
 
 
 def _percent(size: Any, instances: int | None) -> float | None:

@@ -21,12 +21,11 @@ from cli.fleet import accounts, attention, costs, missing, served
 from cli.fleet.accounts import Account, Accounts, tried
 from cli.target import STACKS, Target, configuration, profile_of
 from millrace import Environment, MillraceError
-from millrace.names import CALIBRATION, DRIFT, ERRORS, HEARTBEAT, LATENCY, PLATFORM, UNDELIVERED, Names
+from millrace.inventory import ALARM_KINDS, PIPELINE_KINDS, list_pipelines, list_schedules
+from millrace.names import ERRORS, PLATFORM, Names
 
 Document = dict[str, Any]
 
-#: Every alarm that a stack may have, by the word that makes its name.
-ALARMS = (DRIFT, CALIBRATION, HEARTBEAT, ERRORS, LATENCY, UNDELIVERED)
 #: Names in one DescribeAlarms, and in one GetParameters.
 _ALARMS_AT_ONCE, _PARAMETERS_AT_ONCE = 100, 10
 
@@ -88,11 +87,11 @@ class Listed:
 
         A deployment that failed may have made any of it.
         """
-        pipelines = {names.training_pipeline, names.monitor_pipeline, names.features_pipeline}
+        pipelines = set(map(names.pipeline, PIPELINE_KINDS))
         parts = (self.endpoints, {names.endpoint}), (self.pipelines, pipelines)
         if any(listed is None or wanted & set(listed) for listed, wanted in parts):
             return True
-        return any(names.alarm(kind) in (self.alarms or {}) for kind in ALARMS)
+        return any(names.alarm(kind) in (self.alarms or {}) for kind in ALARM_KINDS)
 
     def keeps(self, names: Names) -> bool:
         """Whether the group of models is there, which outlives what runs."""
@@ -268,7 +267,7 @@ def _list(account: Account, chosen: Sequence[Stack], pool: ThreadPoolExecutor) -
         ),
         "schedules": lambda: _by_name(account, "scheduler", "list_schedules", "Schedules", "Name"),
         "rules": lambda: _by_name(account, "events", "list_rules", "Rules", "Name"),
-        "alarms": lambda: _alarms(account, [each.alarm(kind) for each in names for kind in ALARMS]),
+        "alarms": lambda: _alarms(account, [each.alarm(kind) for each in names for kind in ALARM_KINDS]),
         "paused": lambda: _paused(account, [each.pause_parameter for each in names]),
     }
     asked = {fact: pool.submit(tried, question, listed.unknown, fact) for fact, question in questions.items()}
@@ -334,7 +333,7 @@ def _row(target: Target, account: Account, listed: Listed) -> Document:
             target, names, listed.endpoints, listed.groups, unknown, stood=names.alarm(ERRORS) in (listed.alarms or {})
         ),
         "alarms": alarms_of(names, listed.alarms or {}),
-        "missing": missing.pipelines(names, listed.pipelines),
+        "missing": missing.pipelines(target.use_case, names, listed.pipelines),
         "last": _last(target, names, listed, unknown),
         "next": _next(target, names, account, listed.schedules or {}),
         "paused": served.pause(listed.paused or {}, names),
@@ -351,7 +350,7 @@ def _row(target: Target, account: Account, listed: Listed) -> Document:
 
 def alarms_of(names: Names, found: Mapping[str, Any]) -> list[Document]:
     """The stack's alarms and what they say."""
-    chosen = [(kind, found[names.alarm(kind)]) for kind in ALARMS if names.alarm(kind) in found]
+    chosen = [(kind, found[names.alarm(kind)]) for kind in ALARM_KINDS if names.alarm(kind) in found]
     return [
         {
             "name": alarm["AlarmName"],
@@ -385,10 +384,7 @@ def _odd(target: Target, names: Names, document: Document, listed: Listed) -> se
 def _last(target: Target, names: Names, listed: Listed, unknown: dict[str, str]) -> dict[str, Document | None]:
     """The newest execution of each pipeline of the stack."""
     found: dict[str, Document | None] = {}
-    pipelines = {"training": names.training_pipeline, "monitor": names.monitor_pipeline}
-    if target.use_case.tables:
-        pipelines["features"] = names.features_pipeline
-    for kind, name in pipelines.items():
+    for kind, name in list_pipelines(target.use_case, names).items():
         there = listed.pipelines is None or name in listed.pipelines
         runs = tried(partial(executions, target.sagemaker, name, 1), unknown, f"{kind} runs") if there else []
         found[kind] = runs[0] if runs else None
@@ -430,15 +426,10 @@ def _execution(sagemaker: Any, summary: Mapping[str, Any]) -> Document:
 
 def _next(target: Target, names: Names, account: Account, schedules: Mapping[str, Any]) -> dict[str, Document]:
     """When each pipeline is started next by its schedule: at, state (or None where there is none) and interval."""
-    case = target.use_case
-    known = {
-        "training": (names.retraining_backstop, case.retraining.every),
-        "monitor": (names.monitor_pipeline, case.monitoring.every),
-        "features": (names.features_pipeline, case.publish_every if case.tables else None),
-    }
+    intervals = {each.kind: each.every for each in list_schedules(target.use_case, names)}
     found = {}
-    for kind, (name, every) in known.items():
-        schedule = schedules.get(name)
+    for kind in PIPELINE_KINDS:
+        every, schedule = intervals.get(kind), schedules.get(names.schedule(kind))
         state = schedule["State"] if schedule else None
         at = None
         if schedule and state == "ENABLED" and every is not None and account.scale:

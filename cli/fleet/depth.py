@@ -15,6 +15,7 @@ from cli.fleet import accounts
 from cli.fleet.accounts import tried
 from cli.registry import APPROVED, Package
 from cli.target import Target
+from millrace.inventory import PIPELINE_KINDS
 from millrace.names import VARIANT
 
 Document = dict[str, Any]
@@ -42,7 +43,7 @@ def add(target: Target, row: Document) -> Document:
         "data_time": lambda: _data_time(target),
         "executions": lambda: {
             kind: fleet.executions(target.sagemaker, pipelines.name_of(target, kind), EXECUTIONS)
-            for kind in pipelines.KINDS
+            for kind in PIPELINE_KINDS
         },
         "figures": lambda: figures(target),
         "traffic": lambda: _traffic(target),
@@ -185,13 +186,9 @@ def _traffic(target: Target) -> Document:
 
 def _schedules(target: Target, following: Mapping[str, Document]) -> list[Document]:
     """Each schedule as it is, and what the declaration expects where that differs."""
-    names = {
-        "training": target.names.retraining_backstop,
-        "monitor": target.names.monitor_pipeline,
-        "features": target.names.features_pipeline,
-    }
     scheduler, found = target.client("scheduler"), []
-    for kind, name in names.items():
+    for kind in PIPELINE_KINDS:
+        name = target.names.schedule(kind)
         try:
             schedule = scheduler.get_schedule(Name=name)
         except ClientError as error:

@@ -6,33 +6,28 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cli.fleet.served import PUT_BACK, Warnings
-from millrace import UseCase
-from millrace.names import CALIBRATION, DRIFT, ERRORS, HEARTBEAT, LATENCY, UNDELIVERED, Names
+from millrace import UseCase, inventory
+from millrace.names import Names
 
 
-def pipelines(names: Names, found: Iterable[str] | None) -> list[str]:
-    """The pipelines that every stack has, and this one does not; none where the account did not say."""
-    return _without((names.training_pipeline, names.monitor_pipeline), found)
+def pipelines(case: UseCase, names: Names, found: Iterable[str] | None) -> list[str]:
+    """The declared pipelines that do not exist; none where the account did not say."""
+    return _without(inventory.list_pipelines(case, names).values(), found)
 
 
 def alarms(case: UseCase, names: Names, found: Iterable[str] | None, *, serves: bool) -> list[str]:
-    """The same of alarms; those of an endpoint come with it."""
-    calibration = () if case.monitoring.calibration_alarm is None else (CALIBRATION,)
-    kinds = (DRIFT, *calibration, HEARTBEAT, UNDELIVERED, *((ERRORS, LATENCY) if serves else ()))
-    return _without(map(names.alarm, kinds), found)
+    """The declared alarms that do not exist; those of an endpoint come with it."""
+    return _without(map(names.alarm, inventory.list_alarm_kinds(case, has_endpoint=serves)), found)
 
 
 def rules(case: UseCase, names: Names, found: Iterable[str] | None) -> list[str]:
-    """The same of the rule by which alarms start a training."""
-    return _without([names.retraining_rule] if case.retraining.on else [], found)
+    """The declared rules that do not exist."""
+    return _without(inventory.list_rules(case, names), found)
 
 
 def schedules(case: UseCase, names: Names, found: Iterable[str] | None) -> list[str]:
-    """The same of schedules, whether they are enabled or not."""
-    declared = [names.monitor_pipeline]
-    declared += [names.features_pipeline] if case.tables else []
-    declared += [names.retraining_backstop] if case.retraining.every is not None else []
-    return _without(declared, found)
+    """The declared schedules that do not exist, whether they would be enabled or not."""
+    return _without([each.name for each in inventory.list_schedules(case, names)], found)
 
 
 def _without(declared: Iterable[str], found: Iterable[str] | None) -> list[str]:

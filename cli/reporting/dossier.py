@@ -19,7 +19,8 @@ from cli.errors import is_gone
 from cli.fleet import accounts, depth
 from cli.registry import Package
 from cli.target import Target
-from millrace.names import MONITOR
+from millrace.inventory import ALARM_KINDS
+from millrace.names import MONITOR_REPORTS
 
 Document = dict[str, Any]
 
@@ -149,7 +150,7 @@ def _monitored(target: Target, missing: dict[str, str]) -> list[Document]:
     s3 = target.client("s3")
     runs = fleet.executions(target.sagemaker, target.names.monitor_pipeline, RUNS)
     done = [run["execution"].rpartition("/")[2] for run in runs if run["status"] == "Succeeded"]
-    keys = [target.names.key(MONITOR, run, "monitor.json") for run in reversed(done)]
+    keys = [target.names.key(MONITOR_REPORTS, run, "monitor.json") for run in reversed(done)]
     found = [(key, _json(s3, target.names.lake, key)) for key in keys]
     if gone := [key for key, document in found if document is None]:
         missing["drift_partly"] = f"{len(gone)} of {len(keys)} reports of the monitor are not there any more"
@@ -243,7 +244,7 @@ def _traffic(target: Target) -> list[Document]:
 def _alarm_history(target: Target, missing: dict[str, str]) -> list[Document]:
     """Every change of state of the stack's alarms that CloudWatch still knows, newest first."""
     cloudwatch, found = target.client("cloudwatch"), list[Document]()
-    for kind in fleet.ALARMS:
+    for kind in ALARM_KINDS:
         name = target.names.alarm(kind)
         try:
             pages = cloudwatch.get_paginator("describe_alarm_history").paginate(

@@ -9,7 +9,7 @@ from millrace import Environment, UseCase
 from millrace.part import Part
 
 #: The modules that a part may be imported from.
-MODULES = ("millrace", "millrace.declaration", "millrace.environment")
+MODULES = ("millrace", "millrace.declaration", "millrace.environment", "millrace.rollout")
 
 
 def known() -> dict[str, type[Part]]:

@@ -216,6 +216,15 @@ def test_what_watches_a_stack_and_was_deleted_by_hand_is_named(cloud: Cloud, kin
     assert row(cloud, "plundered")["attention"] == []
 
 
+def test_the_pipeline_of_features_is_missed_too_where_there_are_tables(cloud: Cloud) -> None:
+    table = FeatureTable("shop", entity="place", columns={"area": "number"}, event_time="known")
+    [found] = fleet.ask([declared(cloud, "plundered", table)], Answering(cloud))["stacks"]
+    assert found["missing"] == ["plundered-local-features"]
+    [need] = found["attention"]
+    assert "there is no pipeline plundered-local-features nor schedule plundered-local-features" in need["what"]
+    assert need["command"] == "millrace deploy plundered --refresh"
+
+
 def test_an_endpoint_that_is_awaited_has_no_alarms_yet(cloud: Cloud) -> None:
     cloud.provision("awaited-local")
     for kind in ("errors", "latency", "calibration"):

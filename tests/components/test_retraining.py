@@ -14,7 +14,7 @@ from tests.components.flights_stack import flights
 
 def retraining(**changes: Any) -> dict[str, mocked.Registered]:
     """Called `r`, of the pipeline `p`."""
-    args = RetrainingArgs("p", "arn:pipeline", "arn:role", "arn:queue", **changes)
+    args = RetrainingArgs("p", "arn:pipeline", "arn:role", "arn:queue", "p-on-alarm", "p-backstop", **changes)
     return mocked.run(lambda: Retraining("r", args))
 
 

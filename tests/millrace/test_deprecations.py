@@ -17,7 +17,7 @@ import pytest
 from cli.upgrading import parts
 from millrace import DeclarationError, Environment, Gate, Monitoring, Slice, UseCase, deprecations
 from millrace.deprecations import DeclarationWarning, Renamed, Retired, Table, using
-from millrace.environment import Rollout
+from millrace.rollout import Rollout
 from training import bundle
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -9,7 +9,8 @@ import botocore.session
 import pytest
 
 from millrace import DeclarationError, Environment
-from millrace.environment import Promotion, Rollout, Traffic
+from millrace.environment import Promotion
+from millrace.rollout import Rollout, Traffic
 
 REGISTRY = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 DIGEST = f"{REGISTRY}/millrace@sha256:{'0' * 64}"

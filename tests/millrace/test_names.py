@@ -13,7 +13,7 @@ from millrace.names import (
     DATASETS,
     EVALUATIONS,
     MODELS,
-    MONITOR,
+    MONITOR_REPORTS,
     OFFLINE,
     QUARANTINE,
     SNAPSHOTS,
@@ -74,7 +74,7 @@ def test_what_lies_in_a_lake_of_its_own_and_in_a_shared_one() -> None:
 
 
 def test_the_lake_s_folders_and_the_variant() -> None:
-    folders = (SNAPSHOTS, DATASETS, MODELS, EVALUATIONS, CAPTURE, MONITOR, QUARANTINE, OFFLINE, CODE)
+    folders = (SNAPSHOTS, DATASETS, MODELS, EVALUATIONS, CAPTURE, MONITOR_REPORTS, QUARANTINE, OFFLINE, CODE)
     assert folders == (
         *("snapshots", "datasets", "models", "evaluations", "capture", "monitor", "quarantine", "offline", "code"),
     )

@@ -1,0 +1,120 @@
+"""What the stack of a use case consists of, each list derived here from its declaration: alarms, pipelines, schedules,
+rules, and the variables of its jobs.
+
+Whoever makes, shows or looks for them asks here: the components, the commands and the jobs agree by construction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from millrace.declaration import UseCase
+from millrace.environment import Environment
+from millrace.names import (
+    CALIBRATION,
+    CLOCK_KEY,
+    DRIFT,
+    ERRORS,
+    FEATURES,
+    HEARTBEAT,
+    LATENCY,
+    MONITOR,
+    RETRAINING,
+    TRAINING,
+    UNDELIVERED,
+    Names,
+)
+
+#: Every kind of alarm that a stack may have.
+ALARM_KINDS = (DRIFT, CALIBRATION, HEARTBEAT, ERRORS, LATENCY, UNDELIVERED)
+#: Those of the endpoint, which exist once a model serves.
+ENDPOINT_ALARM_KINDS = (ERRORS, LATENCY)
+#: Every kind of pipeline that a stack may have.
+PIPELINE_KINDS = (TRAINING, MONITOR, FEATURES)
+
+
+class JobVariable(StrEnum):
+    """The environment variables by which a job or an endpoint knows its stack."""
+
+    ENVIRONMENT = "MILLRACE_ENVIRONMENT"
+    ACCOUNT = "MILLRACE_ACCOUNT"
+    PROMOTION = "MILLRACE_PROMOTION"
+    CLOCK = "MILLRACE_CLOCK"
+    """The URI of the data clock; not set where data time is the wall clock."""
+    LAKE = "MILLRACE_LAKE"
+    """`shared`, or not set."""
+
+
+@dataclass(frozen=True)
+class ScheduledPipeline:
+    """A schedule that starts a pipeline.
+
+    Attributes:
+        kind: Of the pipeline.
+        name: Of the schedule.
+        every: Its interval.
+        pausable: The name by which `millrace pause` pauses it.
+    """
+
+    kind: str
+    name: str
+    every: timedelta
+    pausable: str
+
+
+def list_alarm_kinds(use_case: UseCase, *, has_endpoint: bool = True) -> tuple[str, ...]:
+    """Return the kinds of the alarms that a use case declares.
+
+    Args:
+        has_endpoint: Whether a model serves, whose alarms come with it.
+    """
+    left_out = {CALIBRATION} if use_case.monitoring.calibration_alarm is None else set()
+    left_out |= set() if has_endpoint else set(ENDPOINT_ALARM_KINDS)
+    return tuple(kind for kind in ALARM_KINDS if kind not in left_out)
+
+
+def list_pipelines(use_case: UseCase, names: Names) -> dict[str, str]:
+    """Return the names of the pipelines that a use case declares, by kind."""
+    kinds = PIPELINE_KINDS if use_case.tables else (TRAINING, MONITOR)
+    return {kind: names.pipeline(kind) for kind in kinds}
+
+
+def list_schedules(use_case: UseCase, names: Names) -> list[ScheduledPipeline]:
+    """Return the schedules that a use case declares, whether they are enabled or not."""
+    found = [ScheduledPipeline(MONITOR, names.schedule(MONITOR), use_case.monitoring.every, MONITOR)]
+    if use_case.tables:
+        found.append(ScheduledPipeline(FEATURES, names.schedule(FEATURES), use_case.publish_every, FEATURES))
+    if use_case.retraining.every is not None:
+        found.append(ScheduledPipeline(TRAINING, names.schedule(TRAINING), use_case.retraining.every, RETRAINING))
+    return found
+
+
+def list_rules(use_case: UseCase, names: Names) -> list[str]:
+    """Return the names of the rules that start a training when an alarm fires."""
+    return [names.retraining_rule] if use_case.retraining.on else []
+
+
+def make_job_variables(environment: Environment, names: Names) -> dict[str, str]:
+    """Return the environment variables of every job and of the endpoint; SageMaker adds the region."""
+    variables = {
+        **environment.variables,
+        JobVariable.ENVIRONMENT.value: names.environment,
+        JobVariable.ACCOUNT.value: names.account,
+        JobVariable.PROMOTION.value: environment.promotion.value,
+    }
+    if environment.replay_from is not None:
+        variables[JobVariable.CLOCK.value] = names.uri(CLOCK_KEY)
+    if names.shared_lake:
+        variables[JobVariable.LAKE.value] = _SHARED
+    return variables
+
+
+def is_lake_shared(variables: Mapping[str, str]) -> bool:
+    """Tell from a job's environment variables whether its lake is the platform's."""
+    return variables.get(JobVariable.LAKE.value) == _SHARED
+
+
+_SHARED = "shared"
