@@ -1,6 +1,6 @@
 """The whole loop of one use case in one environment: every component, wired.
 
-This is the one component that knows the vocabulary; each of the others can be used alone.
+With the platform and the pipelines it knows the vocabulary; each other component can be used alone.
 """
 
 import hashlib
