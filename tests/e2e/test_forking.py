@@ -219,7 +219,7 @@ def another_alarm_description(upstream: Upstream) -> None:
 
 def another_default_bake(upstream: Upstream) -> None:
     upstream.edit(
-        "millrace/environment.py", "bake_seconds: int = Field(default=300", "bake_seconds: int = Field(default=240"
+        "millrace/rollout.py", "bake_seconds: int = Field(default=300", "bake_seconds: int = Field(default=240"
     )
 
 
