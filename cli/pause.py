@@ -24,7 +24,7 @@ from cli.errors import CliError
 from cli.output import json_option, moment, say, table, write_json
 from cli.target import Target, of_use_case
 from millrace.inventory import PIPELINE_KINDS
-from millrace.names import FEATURES, MONITOR, PAUSABLE, RETRAINING, TRAINING
+from millrace.names import FEATURES, MONITOR, PAUSABLE, PAUSES, RETRAINING, TRAINING
 
 _ENABLED, _DISABLED = "ENABLED", "DISABLED"
 #: What UpdateSchedule takes of what GetSchedule says; what is left out would be as new.
@@ -185,15 +185,15 @@ def triggers(target: Target) -> Iterator[Trigger]:
     """The schedules and the rule that are there."""
     names = target.names
     scheduler, events = target.client("scheduler"), target.client("events")
-    for pausable, kind in ((MONITOR, MONITOR), (FEATURES, FEATURES), (RETRAINING, TRAINING)):
+    for kind in (MONITOR, FEATURES, TRAINING):
         name = names.schedule(kind)
         try:
-            yield Trigger(pausable, "schedule", name, scheduler.get_schedule(Name=name)["State"])
+            yield Trigger(PAUSES[kind], "schedule", name, scheduler.get_schedule(Name=name)["State"])
         except scheduler.exceptions.ResourceNotFoundException:
             continue
     try:
         rule = events.describe_rule(Name=names.retraining_rule)
-        yield Trigger("retraining", "rule", names.retraining_rule, rule.get("State", _ENABLED))
+        yield Trigger(RETRAINING, "rule", names.retraining_rule, rule.get("State", _ENABLED))
     except events.exceptions.ResourceNotFoundException:
         return
 

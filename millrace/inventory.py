@@ -22,7 +22,7 @@ from millrace.names import (
     HEARTBEAT,
     LATENCY,
     MONITOR,
-    RETRAINING,
+    PAUSES,
     TRAINING,
     UNDELIVERED,
     Names,
@@ -34,6 +34,7 @@ ALARM_KINDS = (DRIFT, CALIBRATION, HEARTBEAT, ERRORS, LATENCY, UNDELIVERED)
 ENDPOINT_ALARM_KINDS = (ERRORS, LATENCY)
 #: Every kind of pipeline that a stack may have.
 PIPELINE_KINDS = (TRAINING, MONITOR, FEATURES)
+_SHARED = "shared"
 
 
 class JobVariable(StrEnum):
@@ -84,12 +85,16 @@ def list_pipelines(use_case: UseCase, names: Names) -> dict[str, str]:
 
 def list_schedules(use_case: UseCase, names: Names) -> list[ScheduledPipeline]:
     """Return the schedules that a use case declares, whether they are enabled or not."""
-    found = [ScheduledPipeline(MONITOR, names.schedule(MONITOR), use_case.monitoring.every, MONITOR)]
-    if use_case.tables:
-        found.append(ScheduledPipeline(FEATURES, names.schedule(FEATURES), use_case.publish_every, FEATURES))
-    if use_case.retraining.every is not None:
-        found.append(ScheduledPipeline(TRAINING, names.schedule(TRAINING), use_case.retraining.every, RETRAINING))
-    return found
+    intervals = {
+        MONITOR: use_case.monitoring.every,
+        FEATURES: use_case.publish_every if use_case.tables else None,
+        TRAINING: use_case.retraining.every,
+    }
+    return [
+        ScheduledPipeline(kind, names.schedule(kind), every, PAUSES[kind])
+        for kind, every in intervals.items()
+        if every is not None
+    ]
 
 
 def list_rules(use_case: UseCase, names: Names) -> list[str]:
@@ -115,6 +120,3 @@ def make_job_variables(environment: Environment, names: Names) -> dict[str, str]
 def is_lake_shared(variables: Mapping[str, str]) -> bool:
     """Tell from a job's environment variables whether its lake is the platform's."""
     return variables.get(JobVariable.LAKE.value) == _SHARED
-
-
-_SHARED = "shared"

@@ -40,9 +40,10 @@ DRIFT, CALIBRATION, HEARTBEAT, UNDELIVERED, ERRORS, LATENCY = (
 #: The kinds of pipeline of a stack, which `Names.pipeline` makes names of.
 TRAINING, MONITOR, FEATURES = "training", "monitor", "features"
 
-#: What starts by itself and can be paused: training by alarms and the backstop, the monitor, publishing of features.
+#: What starts a pipeline by itself and can be paused, by the pipeline's kind: alarms and the backstop of training.
 RETRAINING = "retraining"
-PAUSABLE = (RETRAINING, MONITOR, FEATURES)
+PAUSES = {TRAINING: RETRAINING, MONITOR: MONITOR, FEATURES: FEATURES}
+PAUSABLE = tuple(PAUSES.values())
 
 #: Data time of an environment that replays: one JSON object `{"now": "2013-04-01T00:00:00Z"}`.
 CLOCK_KEY = "clock.json"

@@ -259,8 +259,8 @@ def _feature(column: Column, name: str, event_form: Form | None) -> Feature | st
     if kind == "number" and is_id(column.name) and not column.repeats:
         # pandas writes whole numbers so where one of them was missing once.
         return "it is an id by its name, written with a point: write whole numbers to make it the key"
-    if kind == "number" and times.epoch(column.low, column.high):
-        return f"it may hold times, {times.epoch(column.low, column.high)[0].text}, with fractions: write whole ones"
+    if kind == "number" and (forms := times.epoch(column.low, column.high)):
+        return f"it may hold times, {forms[0].text}, with fractions: write whole ones"
     if column.odd and kind == "number":
         return _odd(column.odd)
     return Feature(

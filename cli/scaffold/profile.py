@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cli.scaffold import times
-from cli.scaffold.counting import count_matching
+from cli.scaffold.counting import count_matching, count_true
 from cli.scaffold.source import Note, Source
 from cli.scaffold.times import Form
 
@@ -217,7 +217,7 @@ def _look(column: Column, values: Any, decimal: str) -> None:
     elif kind == "time":
         form = times.ZONED if pa.types.is_timestamp(values.type) and values.type.tz else times.TYPED
         column.written = {form: (column.written or {}).get(form, 0) + len(known)}
-        column.outside += int(pc.sum(times.outside(known)).as_py() or 0)
+        column.outside += count_true(times.outside(known))
 
 
 def _kind_of_type(kind: Any) -> str:
@@ -262,7 +262,7 @@ def _look_at_texts(column: Column, values: Any, known: Any, before: int, decimal
     spelt = pc.if_else(numeric, values, None)
     numbers = (pc.replace_substring(spelt, ",", ".") if decimal == "," else spelt).cast(pa.float64())
     numeric = pc.and_not(numeric, _infinite(numbers).fill_null(True))
-    column.numbers += int(pc.sum(numeric).as_py() or 0)
+    column.numbers += count_true(numeric)
     _bounds(column, numbers.filter(numeric))
     if not pc.all(numeric).as_py():
         other = pc.invert(numeric)
@@ -279,12 +279,12 @@ def _look_at_texts(column: Column, values: Any, known: Any, before: int, decimal
     if column.integers == column.known:
         _as_epoch(column, known)
         return
-    column.outside += int(pc.sum(times.outside(known)).as_py() or 0)
+    column.outside += count_true(times.outside(known))
     if column.written is None or not column.written:
         column.written = dict.fromkeys(times.forms(known), 0) if column.known == len(known) else {}
     for form in column.written:
         if form.kind not in ("seconds", "milliseconds"):
-            column.written[form] += int(pc.sum(times.matches(known, form)).as_py() or 0)
+            column.written[form] += count_true(times.matches(known, form))
 
 
 def _infinite(numbers: Any) -> Any:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cli.scaffold.counting import count_matching, count_true
+
 Array = npt.NDArray[Any]
 
 _DATE, _CLOCK = r"\d{4}-\d{2}-\d{2}", r"[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?"
@@ -107,8 +109,7 @@ def count_days(values: Any) -> tuple[int, int]:
     import pyarrow.compute as pc
 
     are = pc.fill_null(matches(values, _WHOLE_DAYS), fill_value=False)
-    far = pc.match_substring_regex(values.cast(pa.string()).filter(are), _DAYS_OUTSIDE)
-    return int(pc.sum(are).as_py() or 0), int(pc.sum(far).as_py() or 0)
+    return count_true(are), count_matching(values.cast(pa.string()).filter(are), _DAYS_OUTSIDE)
 
 
 def outside(values: Any) -> Any:

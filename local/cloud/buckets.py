@@ -181,12 +181,11 @@ def _deleting_keys(delete: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(delete)
     def delete_keys(self: Any, bucket_name: str, authenticated: bool = True) -> Any:
         tree = ElementTree.fromstring(self.body)
-        space = tree.tag.partition("}")[0] + "}" if tree.tag.startswith("{") else ""
         wrong = []
-        for each in tree.findall(f"{space}Object"):
-            version = each.findtext(f"{space}VersionId")
+        for each in tree.findall("{*}Object"):
+            version = each.findtext("{*}VersionId")
             if not _is_version(self.backend, bucket_name, version):
-                wrong.append((each.findtext(f"{space}Key") or "", version or ""))
+                wrong.append((each.findtext("{*}Key") or "", version or ""))
                 tree.remove(each)
         if not wrong:
             return delete(self, bucket_name, authenticated)
@@ -196,9 +195,11 @@ def _deleting_keys(delete: Callable[..., Any]) -> Callable[..., Any]:
             f"<Message>{message}</Message></Error>"
             for key, version in wrong
         )
-        if tree.find(f"{space}Object") is None:
+        if tree.find("{*}Object") is None:
             return 200, {}, f'<DeleteResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{said}</DeleteResult>'
-        self.body = ElementTree.tostring(tree, default_namespace=space[1:-1] or None)
+        # moto reads the names of elements without a prefix.
+        space = tree.tag[1:].partition("}")[0] if tree.tag.startswith("{") else None
+        self.body = ElementTree.tostring(tree, default_namespace=space)
         status, headers, body = delete(self, bucket_name, authenticated)
         text = body.decode() if isinstance(body, bytes) else str(body)
         return status, headers, text.replace("</DeleteResult>", f"{said}</DeleteResult>")

@@ -144,8 +144,7 @@ def _tags(text: str) -> str:
         tree = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
         raise AwsError("MalformedXML", f"The tagging field is no XML: {error}.") from error
-    space = tree.tag.partition("}")[0] + "}" if tree.tag.startswith("{") else ""
-    tags = [[each.findtext(f"{space}{name}") for name in ("Key", "Value")] for each in tree.iter(f"{space}Tag")]
+    tags = [[each.findtext(f"{{*}}{name}") for name in ("Key", "Value")] for each in tree.findall(".//{*}Tag")]
     if any(key is None or value is None for key, value in tags):
         raise AwsError("MalformedXML", "The tagging field has a Tag without Key or Value.")
     return urlencode([(str(key), str(value)) for key, value in tags])

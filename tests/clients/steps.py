@@ -49,6 +49,14 @@ def expect(condition: object, what: object) -> None:
         raise AssertionError(f"unexpected: {what!r}")
 
 
+def expect_registered(execution: Any) -> None:
+    """Wait for a pipeline execution of either SDK; fail the step unless all its steps succeed and one registers."""
+    execution.wait(delay=2, max_attempts=60)
+    found = {each["StepName"]: each["StepStatus"] for each in execution.list_steps()}
+    expect(set(found.values()) == {"Succeeded"}, found)
+    expect(any(name.startswith("Register") for name in found), found)
+
+
 def archive() -> bytes:
     """A model's archive, as small as can be."""
     file = io.BytesIO()

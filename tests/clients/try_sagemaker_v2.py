@@ -25,7 +25,7 @@ from sagemaker.workflow.pipeline import Pipeline
 from sagemaker.workflow.pipeline_context import PipelineSession
 from sagemaker.workflow.properties import PropertyFile
 from sagemaker.workflow.steps import CacheConfig, ProcessingStep, TrainingStep
-from steps import IMAGE, ROLE, expect, step
+from steps import IMAGE, ROLE, expect, expect_registered, step
 
 SOURCE = Path(__file__).parent / "source"
 NAME = f"V2-{int(time.time())}"
@@ -129,18 +129,10 @@ def pipeline() -> Pipeline:
     return Pipeline(NAME, parameters=[threshold], steps=[evaluate, train, gate], sagemaker_session=later)
 
 
-def run() -> None:
-    execution = made.start()
-    execution.wait(delay=2, max_attempts=60)
-    found = {each["StepName"]: each["StepStatus"] for each in execution.list_steps()}
-    expect(set(found.values()) == {"Succeeded"}, found)
-    expect(any(name.startswith("Register") for name in found), found)
-
-
 boto3.client("sagemaker").create_model_package_group(ModelPackageGroupName=NAME)
 made = step("Pipeline with Processing, Training, Condition, RegisterModel", pipeline)
 step("Pipeline.upsert", lambda: made.upsert(role_arn=ROLE, tags=[{"Key": "a", "Value": "b"}]))
-step("Pipeline.start and wait", run)
+step("Pipeline.start and wait", lambda: expect_registered(made.start()))
 
 # -- features ----------------------------------------------------------------------------------------------------------
 

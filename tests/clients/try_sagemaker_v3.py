@@ -36,7 +36,7 @@ from sagemaker.mlops.workflow.steps import CacheConfig, ProcessingStep, Training
 from sagemaker.serve.model_builder import ModelBuilder
 from sagemaker.train import ModelTrainer
 from sagemaker.train.configs import CheckpointConfig, Compute, InputData, SourceCode, StoppingCondition
-from steps import IMAGE, ROLE, archive, expect, step
+from steps import IMAGE, ROLE, archive, expect, expect_registered, step
 
 SOURCE = str(Path(__file__).parent / "source")
 NAME = f"V3-{int(time.time())}"
@@ -146,18 +146,10 @@ def pipeline() -> Pipeline:
     return Pipeline(name=NAME, parameters=[threshold], steps=[evaluate, train, gate], sagemaker_session=later)
 
 
-def run() -> None:
-    execution = made.start()
-    execution.wait(delay=2, max_attempts=60)
-    found = {each["StepName"]: each["StepStatus"] for each in execution.list_steps()}
-    expect(set(found.values()) == {"Succeeded"}, found)
-    expect(any(name.startswith("Register") for name in found), found)
-
-
 client.create_model_package_group(ModelPackageGroupName=NAME)
 made = step("Pipeline with Processing, Training, Condition, RegisterModel", pipeline)
 step("Pipeline.upsert", lambda: made.upsert(role_arn=ROLE))
-step("Pipeline.start and wait", run)
+step("Pipeline.start and wait", lambda: expect_registered(made.start()))
 step("Pipeline.delete", lambda: made.delete())
 
 # -- features ----------------------------------------------------------------------------------------------------------
