@@ -154,11 +154,12 @@ def test_what_a_model_refuses_is_a_model_error_and_the_server_lives(
 
 
 def test_a_model_that_does_not_answer_in_time(hosted: HostedCloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(router, "TIMEOUT", 0.3)
     hosted.endpoint("slow", hosted.config("slow-1"))
+    monkeypatch.setattr(router, "TIMEOUT", 0.3)
     with pytest.raises(ClientError, match="timed out while waiting for a response from container primary") as caught:
         hosted.ask("slow", b"sleep 2")
     assert caught.value.response["OriginalStatusCode"] == 0
+    monkeypatch.undo()
     assert hosted.ask("slow") == b"slow-1"
 
 

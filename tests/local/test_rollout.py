@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from scipy import stats
 
 from local.runtime import fleet
 from local.runtime.deployment import instances, steps
@@ -99,18 +100,24 @@ def test_an_update_under_load_fails_no_request(hosted: HostedCloud, count: int, 
 def test_a_canary_takes_its_share_and_every_stage_is_told(hosted: HostedCloud) -> None:
     hosted.endpoint("shop", hosted.config("shop-1", count=2))
     hosted.config("shop-2", count=2)
-    deployment = blue_green("CANARY", wait=600, end=60, CanarySize=percent(30))
+    deployment = blue_green("CANARY", wait=900, end=60, CanarySize=percent(30))
     hosted.update_endpoint(EndpointName="shop", EndpointConfigName="shop-2", DeploymentConfig=deployment)
     pending = baking(hosted)
-    answers = [hosted.ask("shop") for _ in range(200)]
-    assert stage(hosted)["VariantStatus"] == pending["VariantStatus"], "the bake ended before the count"
-    assert 0.15 < answers.count(b"shop-2") / len(answers) < 0.45
-    assert pending["CurrentInstanceCount"] == 1
-    assert pending["DesiredInstanceCount"] == 2
     described = hosted.describe_endpoint(EndpointName="shop")
     assert described["EndpointConfigName"] == "shop-1"
     assert described["EndpointStatus"] == "Updating"
     assert described["PendingDeploymentSummary"]["EndpointConfigName"] == "shop-2"
+    answers: list[bytes] = []
+    while len(answers) < 200:
+        answer = hosted.ask("shop")
+        if stage(hosted).get("VariantStatus") != pending["VariantStatus"]:
+            break
+        answers.append(answer)
+    # A busy machine asks less within the bake. A right share fails here once in 10 000 times.
+    assert len(answers) >= 50
+    assert stats.binomtest(answers.count(b"shop-2"), len(answers), 0.3).pvalue > 1e-4
+    assert pending["CurrentInstanceCount"] == 1
+    assert pending["DesiredInstanceCount"] == 2
     hosted.settled("shop")
     eventually(lambda: any(e["detail"]["EndpointConfigName"] == "shop-2" for e in hosted.drain_events()))
     stages = [
@@ -122,7 +129,7 @@ def test_a_canary_takes_its_share_and_every_stage_is_told(hosted: HostedCloud) -
     assert [(one["Status"], one["StatusMessage"]) for one in stages] == [
         ("Creating", "Launching 2 instance(s)."),
         ("ActivatingTraffic", f"Activating traffic on {canary}."),
-        ("Baking", f"Baking for 600 seconds (WaitIntervalInSeconds) with traffic enabled on {canary}."),
+        ("Baking", f"Baking for 900 seconds (WaitIntervalInSeconds) with traffic enabled on {canary}."),
         ("ActivatingTraffic", "Activating traffic on 2 instance(s)."),
         ("Baking", "Baking for 60 seconds (TerminationWaitInSeconds) with traffic enabled on 2 instance(s)."),
         ("Deleting", "Terminating 2 instance(s)."),
