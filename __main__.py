@@ -1,5 +1,6 @@
 """The one program: a stack's name says which use case runs in which environment, its configuration says how."""
 
+from functools import partial
 from pathlib import Path
 
 import pulumi
@@ -7,11 +8,11 @@ import pulumi_aws as aws
 
 import stacks
 from components.mlops_stack import MlopsStack, MlopsStackArgs
-from components.model_registry import newest_approved
-from components.pausing import paused
-from components.platform import Platform, PlatformArgs, shared_lake
+from components.platform import Platform, PlatformArgs, make_shared_lake
 from millrace import Environment, MillraceError
-from millrace.names import PAUSABLE, PLATFORM
+from millrace.names import PLATFORM
+from queries import keys, packages, pauses
+from queries.client import make_client
 from training import bundle
 
 HERE = Path(__file__).parent
@@ -27,10 +28,14 @@ def use_case(name: str) -> MlopsStack:
     """The whole loop of a use case."""
     declared = stacks.load(name)
     built = bundle.build(declared, HERE, HERE / ".millrace" / "bundles")
-    args = MlopsStackArgs(declared, environment, *account(), built)
-    args.approved_package = newest_approved(environment.region, args.names.model_package_group)
-    args.shared_lake = shared_lake(args.names, args.partition)
-    args.paused = paused(environment.region, args.names.pause_parameter, PAUSABLE)
+    number, partition = account()
+    names, client = environment.names(declared.name, number), partial(make_client, region=environment.region)
+    package = packages.find_newest_package(client("sagemaker"), names.model_package_group, packages.APPROVED)
+    pause = pauses.find_pause(client("ssm"), names.pause_parameter)
+    lake = None
+    if names.shared_lake:
+        lake = make_shared_lake(names, partition, keys.find_key(client("kms"), names.lake_alias))
+    args = MlopsStackArgs(declared, environment, number, partition, built, package, lake, pause.only if pause else ())
     return MlopsStack(name, args)
 
 

@@ -11,9 +11,10 @@ from cli import completion, foreseen, registry, rollout, serving
 from cli.deployable import named
 from cli.errors import CliError
 from cli.output import json_option, moment, say, table, write_json
-from cli.registry import APPROVED, PENDING, REJECTED, Package
+from cli.registry import Package
 from cli.serving import Endpoint
 from cli.target import Target, of_use_case
+from queries.packages import APPROVED, PENDING, REJECTED
 
 #: What the registry keeps of a reason.
 LONGEST = 1024

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from cli import cloud
-from cli.target import Target, aws_client, configuration, profile_of
+from cli.target import Target, configuration, profile_of
 from millrace import Environment
 from millrace.names import PLATFORM, Names
+from queries.client import make_client
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Platform:
     def client(self, service: str) -> Any:
         """A boto3 client in the environment's region."""
         profile = None if self.is_local else profile_of(configuration(self.stack))
-        return aws_client(service, self.environment.region, profile)
+        return make_client(service, self.environment.region, profile=profile)
 
 
 Deployable = Target | Platform

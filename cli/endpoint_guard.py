@@ -5,11 +5,12 @@ from __future__ import annotations
 from cli import registry, serving
 from cli.deployable import named
 from cli.target import Target
+from queries.packages import APPROVED
 
 
 def loses_endpoint(target: Target) -> bool:
     """Whether there is an endpoint and nothing that it may serve: the program would leave it out."""
-    return registry.newest(target, registry.APPROVED) is None and serving.find(target) is not None
+    return registry.newest(target, APPROVED) is None and serving.find(target) is not None
 
 
 def endpoint_stays(target: Target) -> str:

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from cli import pipelines, registry, rollout, serving
+from cli import pipelines, registry
 from cli.deployable import named
-from cli.errors import CliError, is_gone
+from cli.errors import CliError
 from cli.registry import Package
 from cli.target import Target
 from millrace.inventory import PIPELINE_KINDS
 from millrace.names import CODE, DATASETS, MODELS, QUARANTINE, SNAPSHOTS
+from queries.endpoints import IN_SERVICE, find_endpoint, find_endpoint_config, find_model, get_container
+from queries.pipelines import RUNNING, find_pipeline
 
 #: What an item is, in the order of deletion: a configuration before the model that it names.
 CONFIG, MODEL, OBJECTS, UPLOAD = "endpoint configuration", "model", "objects", "incomplete upload"
@@ -112,16 +112,15 @@ def live_config(target: Target) -> str | None:
     Raises:
         CliError: While something is being done to it, or it is not in service: any configuration may be needed.
     """
-    endpoint = serving.find(target)
+    endpoint = find_endpoint(target.sagemaker, target.names.endpoint)
     if endpoint is None:
         return None
-    if endpoint.status in rollout.AT_WORK or endpoint.status != "InService":
+    if (status := endpoint["EndpointStatus"]) != IN_SERVICE:
         raise CliError(
-            f"endpoint {endpoint.name} is {endpoint.status}: any of its configurations may be what it goes back to; "
+            f"endpoint {target.names.endpoint} is {status}: any of its configurations may be what it goes back to; "
             f"run this again when `millrace status {named(target)}` says InService"
         )
-    described = target.sagemaker.describe_endpoint(EndpointName=endpoint.name)
-    return str(described["EndpointConfigName"])
+    return str(endpoint["EndpointConfigName"])
 
 
 def _collect_serving(target: Target, found: Inventory, keep: int, before: datetime) -> set[str]:
@@ -160,25 +159,13 @@ def _collect_serving(target: Target, found: Inventory, keep: int, before: dateti
 
 
 def _models_of(target: Target, config: str) -> tuple[str, ...]:
-    try:
-        described = target.sagemaker.describe_endpoint_config(EndpointConfigName=config)
-    except ClientError as error:
-        if is_gone(error):
-            return ()
-        raise
-    return tuple(each["ModelName"] for each in described["ProductionVariants"])
+    described = find_endpoint_config(target.sagemaker, config) or {}
+    return tuple(each["ModelName"] for each in described.get("ProductionVariants", ()))
 
 
 def _package_of(target: Target, model: str) -> str:
     """The ARN of a model's package; empty where it has none or is gone."""
-    try:
-        described = target.sagemaker.describe_model(ModelName=model)
-    except ClientError as error:
-        if is_gone(error):
-            return ""
-        raise
-    container: Mapping[str, Any] = described.get("PrimaryContainer") or next(iter(described.get("Containers", [])), {})
-    return str(container.get("ModelPackageName", ""))
+    return str(get_container(find_model(target.sagemaker, model) or {}).get("ModelPackageName", ""))
 
 
 # -- the lake ----------------------------------------------------------------------------------------------------------
@@ -210,13 +197,10 @@ def _needed(target: Target, live: set[str]) -> _Needed:
         needed.unknown.append(f"a model is kept whose package {arn} has been deleted: what it needs cannot be told")
     for kind in PIPELINE_KINDS:
         for execution in pipelines.executions(target, kind, 100):
-            if execution["PipelineExecutionStatus"] in ("Executing", "Stopping"):
+            if execution["PipelineExecutionStatus"] in RUNNING:
                 needed.executions.add(execution["PipelineExecutionArn"].rpartition("/")[2].lower())
-        try:
-            definition = target.sagemaker.describe_pipeline(PipelineName=pipelines.name_of(target, kind))
-        except ClientError as error:
-            if not is_gone(error):
-                raise
+        definition = find_pipeline(target.sagemaker, target.names.pipeline(kind))
+        if definition is None:
             continue
         text = definition["PipelineDefinition"]
         needed.uris |= set(re.findall(r"s3://[^\"\\ ]+\.pyz", text))

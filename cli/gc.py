@@ -10,11 +10,12 @@ from botocore.exceptions import ClientError
 
 from cli import garbage, interrupts, registry
 from cli.approval import yes_with_json
-from cli.errors import CliError, is_gone
+from cli.errors import CliError
 from cli.garbage import CONFIG, MODEL, UPLOAD, Inventory, Item
 from cli.output import json_option, moment, say, table, write_json
 from cli.progress import Progress, Stage
 from cli.target import Target, of_use_case
+from queries.client import is_not_found
 
 #: How many objects S3 deletes at once.
 _BATCH = 1000
@@ -156,7 +157,7 @@ def delete(target: Target, item: Item) -> None:
         else:
             _delete_objects(target, item)
     except ClientError as error:
-        if error.response["Error"]["Code"] != "NoSuchUpload" and not is_gone(error):
+        if error.response["Error"]["Code"] != "NoSuchUpload" and not is_not_found(error):
             raise
 
 

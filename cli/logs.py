@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from botocore.exceptions import ClientError
 
 from cli import cloud, cloudwatch, pipelines
-from cli.errors import CliError, is_gone
+from cli.errors import CliError
 from cli.output import say
-from cli.target import aws_client, env_option
+from cli.target import env_option
+from queries.client import make_client
+from queries.pipelines import list_executions
 
 _GROUPS = ("/aws/sagemaker/TrainingJobs", "/aws/sagemaker/ProcessingJobs")
 _ENDPOINTS = "/aws/sagemaker/Endpoints/"
@@ -38,7 +39,7 @@ def logs(name: str, follow: bool, lines: int, environment: str, state: Path) -> 
     if not name:
         raise click.UsageError("NAME is empty; expected an endpoint, a job or <pipeline>/<step>")
     cloud.connect(environment, state)
-    client = aws_client("logs")
+    client = make_client("logs")
     places = _places(client, name)
     if not places:
         raise CliError(
@@ -69,7 +70,7 @@ def _places(client: Any, name: str) -> list[tuple[str, str]]:
 
 def _of_execution(name: str) -> list[tuple[str, str]]:
     """The jobs of an execution, or of one step of it."""
-    sagemaker = aws_client("sagemaker")
+    sagemaker = make_client("sagemaker")
     if name.startswith("arn:"):
         if not _EXECUTION.fullmatch(name):
             raise CliError(
@@ -92,14 +93,9 @@ def _of_execution(name: str) -> list[tuple[str, str]]:
 def _newest(sagemaker: Any, pipeline: str) -> str:
     if not _PIPELINE.fullmatch(pipeline):
         raise CliError(f"there is no pipeline {pipeline!r}; expected <pipeline>/<step>")
-    try:
-        found = sagemaker.list_pipeline_executions(
-            PipelineName=pipeline, SortBy="CreationTime", SortOrder="Descending", MaxResults=1
-        )["PipelineExecutionSummaries"]
-    except ClientError as error:
-        if not is_gone(error):
-            raise
-        raise CliError(f"there is no pipeline {pipeline!r}; expected <pipeline>/<step>") from error
+    found = list_executions(sagemaker, pipeline, 1)
+    if found is None:
+        raise CliError(f"there is no pipeline {pipeline!r}; expected <pipeline>/<step>")
     if not found:
         raise CliError(f"pipeline {pipeline} has not run yet")
     return str(found[0]["PipelineExecutionArn"])

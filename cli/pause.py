@@ -7,7 +7,6 @@ next `pulumi up` keeps them as they are. Pulumi's own record is refreshed, so th
 from __future__ import annotations
 
 import getpass
-import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from cli.output import json_option, moment, say, table, write_json
 from cli.target import Target, of_use_case
 from millrace.inventory import PIPELINE_KINDS
 from millrace.names import FEATURES, MONITOR, PAUSABLE, PAUSES, RETRAINING, TRAINING
+from queries.pauses import Pause, UnreadablePauseError, find_pause
 
 _ENABLED, _DISABLED = "ENABLED", "DISABLED"
 #: What UpdateSchedule takes of what GetSchedule says; what is left out would be as new.
@@ -32,23 +32,6 @@ _KEPT = (
     "Name", "GroupName", "ScheduleExpression", "StartDate", "EndDate", "Description", "ScheduleExpressionTimezone",
     "State", "KmsKeyArn", "Target", "FlexibleTimeWindow", "ActionAfterCompletion",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Paused:
-    """What the parameter says."""
-
-    since: datetime | None
-    by: str
-    reason: str
-    only: tuple[str, ...]
-    """What is paused, of `retraining`, `monitor` and `features`."""
-
-    @property
-    def text(self) -> str:
-        what = "all triggers" if set(self.only) == set(PAUSABLE) else " and ".join(self.only)
-        why = f", because: {self.reason}" if self.reason else ""
-        return f"{what} paused since {moment(self.since)} by {self.by}{why}"
 
 
 @dataclass(frozen=True)
@@ -97,7 +80,7 @@ def pause(target: Target, only: tuple[str, ...], reason: str, as_json: bool) -> 
             # More is paused, and why it began is still so.
             now = replace(before, only=what)
         else:
-            now, replaced = Paused(datetime.now(UTC), _who(target), reason, what), before
+            now, replaced = Pause(datetime.now(UTC), _who(target), reason, what), before
         _write(target, now)
     changed = [_switch(target, each, _DISABLED) for each in found if each.pausable in now.only]
     _tell(target, now, [each for each in changed if each], as_json=as_json, was=replaced)
@@ -121,50 +104,36 @@ def resume(target: Target, as_json: bool) -> None:
     _tell(target, None, [each for each in changed if each], as_json=as_json, was=before)
 
 
-def read(target: Target, *, strict: bool = True) -> Paused | None:
+def describe_pause(found: Pause) -> str:
+    """Say what is paused, since when, by whom and why."""
+    what = "all triggers" if found.is_complete else " and ".join(found.only)
+    why = f", because: {found.reason}" if found.reason else ""
+    since = moment(found.since) if found.since else "an unknown time"
+    return f"{what} paused since {since} by {found.by}{why}"
+
+
+def read(target: Target, *, strict: bool = True) -> Pause | None:
     """What is paused, by whom and why; None when nothing is.
 
     Args:
         strict: Whether a parameter that cannot be understood is an error; else it counts as everything.
 
     Raises:
-        CliError: When it cannot be understood.
+        UnreadablePauseError: When it cannot be understood.
     """
-    ssm = target.client("ssm")
-    name = target.names.pause_parameter
     try:
-        text = ssm.get_parameter(Name=name)["Parameter"]["Value"]
-    except ssm.exceptions.ParameterNotFound:
-        return None
-    try:
-        document = json.loads(text)
-        only = tuple(document.get("only") or PAUSABLE)
-        if not set(only) <= set(PAUSABLE):
-            raise ValueError(only)
-        since = datetime.fromisoformat(document["since"])
-        return Paused(since, str(document["by"]), str(document.get("reason", "")), only)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        if not strict:
-            return Paused(None, "somebody", "", PAUSABLE)
-        raise CliError(
-            f"SSM parameter {name} is {text!r}; expected JSON with since, by and reason: somebody has written it by "
-            f"hand; `millrace resume {named(target)}` deletes it"
-        ) from error
+        return find_pause(target.client("ssm"), target.names.pause_parameter)
+    except UnreadablePauseError:
+        if strict:
+            raise
+        return Pause(None, "somebody", "")
 
 
-def _write(target: Target, paused: Paused) -> None:
-    assert paused.since is not None
-    document: dict[str, Any] = {
-        "since": paused.since.isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "by": paused.by,
-        "reason": paused.reason,
-    }
-    if set(paused.only) != set(PAUSABLE):
-        document["only"] = list(paused.only)
+def _write(target: Target, paused: Pause) -> None:
     target.client("ssm").put_parameter(
         Name=target.names.pause_parameter,
         Type="String",
-        Value=json.dumps(document),
+        Value=paused.dump(),
         Description=f"While it is there, triggers of {target.stack} are paused: millrace resume deletes it",
         Overwrite=True,
     )
@@ -229,12 +198,12 @@ def stop(target: Target, reason: str) -> int:
     """Pause everything that starts by itself, e.g. before the stack is destroyed; how many were running."""
     found = list(triggers(target))
     if found and read(target, strict=False) is None:
-        _write(target, Paused(datetime.now(UTC), _who(target), reason, PAUSABLE))
+        _write(target, Pause(datetime.now(UTC), _who(target), reason))
     return sum(_switch(target, each, _DISABLED) is not None for each in found)
 
 
 def _tell(
-    target: Target, paused: Paused | None, changed: list[Trigger], *, as_json: bool, was: Paused | None = None
+    target: Target, paused: Pause | None, changed: list[Trigger], *, as_json: bool, was: Pause | None = None
 ) -> None:
     """Bring Pulumi's record up to date, and say what is so now."""
     behind = record.refresh(target, [each.name for each in changed]) if changed else None
@@ -254,11 +223,11 @@ def _tell(
         )
         return
     if paused:
-        say(paused.text)
+        say(describe_pause(paused))
         if was:
-            say(f"this replaces: {was.text}")
+            say(f"this replaces: {describe_pause(was)}")
     elif was:
-        say(f"resumed: {was.text}")
+        say(f"resumed: {describe_pause(was)}")
     else:
         say("nothing was paused" + ("; what was switched off by hand is on again" if changed else ""))
     table((each.kind, each.name, each.state.lower()) for each in triggers(target))

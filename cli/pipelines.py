@@ -11,13 +11,13 @@ from botocore.exceptions import ClientError
 
 from cli import cloudwatch, interrupts
 from cli.deployable import named
-from cli.errors import CliError, is_gone
+from cli.errors import CliError
 from cli.output import say, seconds
 from cli.target import Target
 from millrace.inventory import PIPELINE_KINDS
+from queries.client import is_not_found
+from queries.pipelines import RUNNING, SUCCEEDED, find_running_execution, list_executions, list_steps
 
-EXECUTING, SUCCEEDED = "Executing", "Succeeded"
-_RUNNING = (EXECUTING, "Stopping")
 #: Last lines of a failed job's log that are shown.
 _LOG_LINES = 15
 #: Seconds between two looks: an AWS account's calls are rationed, this machine's are not.
@@ -65,25 +65,20 @@ Note = Callable[[str], None]
 Watcher = Callable[[list[Step]], None]
 
 
-def name_of(target: Target, kind: str) -> str:
-    """The pipeline's name."""
-    return target.names.pipeline(kind)
-
-
 def start(target: Target, kind: str, **parameters: str) -> str:
     """Start a pipeline; the execution's ARN.
 
     Raises:
         CliError: When it is not there.
     """
-    name = name_of(target, kind)
+    name = target.names.pipeline(kind)
     try:
         started = target.sagemaker.start_pipeline_execution(
             PipelineName=name,
             PipelineParameters=[{"Name": key, "Value": value} for key, value in parameters.items()],
         )
     except ClientError as error:
-        if not is_gone(error):
+        if not is_not_found(error):
             raise
         raise CliError(_absence(target, name)) from error
     return str(started["PipelineExecutionArn"])
@@ -91,7 +86,7 @@ def start(target: Target, kind: str, **parameters: str) -> str:
 
 def _absence(target: Target, name: str) -> str:
     """Why a pipeline is not there, and what to do: where another one is, the stack stands, and `up` changes nothing."""
-    mine = {name_of(target, kind) for kind in PIPELINE_KINDS}
+    mine = {target.names.pipeline(kind) for kind in PIPELINE_KINDS}
     pages = target.sagemaker.get_paginator("list_pipelines").paginate(PipelineNamePrefix=target.stack)
     if mine.isdisjoint(each["PipelineName"] for page in pages for each in page["PipelineSummaries"]):
         return f"there is no pipeline {name}; provision the stack first: `millrace up` or `pulumi up`"
@@ -103,31 +98,17 @@ def _absence(target: Target, name: str) -> str:
 
 def executions(target: Target, kind: str, count: int = 10) -> list[dict[str, Any]]:
     """The newest executions, newest first; none when there is no such pipeline."""
-    try:
-        found = target.sagemaker.list_pipeline_executions(
-            PipelineName=name_of(target, kind), SortBy="CreationTime", SortOrder="Descending", MaxResults=count
-        )
-    except ClientError as error:
-        if is_gone(error):
-            return []
-        raise
-    return list(found["PipelineExecutionSummaries"])
+    return list_executions(target.sagemaker, target.names.pipeline(kind), count) or []
 
 
 def running(target: Target, kind: str) -> str | None:
     """The ARN of an execution that runs now."""
-    for execution in executions(target, kind):
-        if execution["PipelineExecutionStatus"] in _RUNNING:
-            return str(execution["PipelineExecutionArn"])
-    return None
+    return find_running_execution(target.sagemaker, target.names.pipeline(kind))
 
 
 def steps(sagemaker: Any, execution: str) -> list[Step]:
     """The steps that were started, in that order."""
-    pages = sagemaker.get_paginator("list_pipeline_execution_steps").paginate(
-        PipelineExecutionArn=execution, SortOrder="Ascending"
-    )
-    return [Step.of(step) for page in pages for step in page["PipelineExecutionSteps"]]
+    return [Step.of(step) for step in list_steps(sagemaker, execution)]
 
 
 def follow(target: Target, execution: str, watch: Watcher) -> str:
@@ -142,7 +123,7 @@ def follow(target: Target, execution: str, watch: Watcher) -> str:
             # The status first: the steps of an execution that is over are all there.
             status = sagemaker.describe_pipeline_execution(PipelineExecutionArn=execution)["PipelineExecutionStatus"]
             watch(steps(sagemaker, execution))
-            if status not in _RUNNING:
+            if status not in RUNNING:
                 return str(status)
             interrupts.pause(pause)
     except KeyboardInterrupt:

@@ -26,6 +26,7 @@ from cli.errors import CliError
 from cli.offline.checkout import Checkout
 from cli.output import moment
 from cli.target import STACKS, Target
+from queries.packages import APPROVED
 
 #: How old a plan may be.
 MAX_AGE = timedelta(days=7)
@@ -166,7 +167,7 @@ def _facts(target: Deployable, file: Path, note: engine.Note) -> dict[str, Any]:
     approved, paused = None, []
     if not isinstance(target, Platform):
         note("looking for the approved model")
-        package = registry.newest(target, registry.APPROVED)
+        package = registry.newest(target, APPROVED)
         approved, paused = package.arn if package else None, _paused(target)
     return {
         "stack": target.stack,

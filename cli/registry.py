@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,14 +13,12 @@ from urllib.parse import urlparse
 from botocore.exceptions import ClientError
 
 from cli.deployable import named
-from cli.errors import CliError, is_gone
+from cli.errors import CliError
 from cli.output import moment
 from cli.target import Target
 from millrace import UseCase
-
-APPROVED, PENDING, REJECTED = "Approved", "PendingManualApproval", "Rejected"
-#: The status of a package that is whole; any other one cannot serve.
-COMPLETED = "Completed"
+from queries.client import is_not_found
+from queries.packages import COMPLETED, describe_package, find_newest_package, list_packages
 
 
 @dataclass(frozen=True)
@@ -98,8 +96,7 @@ class Package:
 
 def newest(target: Target, approval: str | None = None) -> Package | None:
     """The newest package, of one approval status or of any; None when there is none, or no group yet."""
-    found = next(summaries(target.sagemaker, target.names.model_package_group, approval), None)
-    return describe(target, found["ModelPackageArn"]) if found else None
+    return find(target, find_newest_package(target.sagemaker, target.names.model_package_group, approval))
 
 
 def every(target: Target, approval: str | None = None) -> list[Package]:
@@ -108,28 +105,9 @@ def every(target: Target, approval: str | None = None) -> list[Package]:
 
 
 def arns(target: Target, approval: str | None = None) -> list[str]:
-    """The ARNs of the same."""
-    found = summaries(target.sagemaker, target.names.model_package_group, approval)
+    """The ARNs of all packages, of one approval status or of any, newest first."""
+    found = list_packages(target.sagemaker, target.names.model_package_group, approval)
     return [each["ModelPackageArn"] for each in found]
-
-
-def summaries(sagemaker: Any, group: str, approval: str | None = None) -> Iterator[dict[str, Any]]:
-    """What the registry lists of a group's packages, newest first, asked for as it is read; nothing without a group."""
-    conditions = {"ModelApprovalStatus": approval} if approval else {}
-    pages = sagemaker.get_paginator("list_model_packages").paginate(
-        ModelPackageGroupName=group,
-        SortBy="CreationTime",
-        SortOrder="Descending",
-        # A page that is filtered may be empty and yet not the last one; without a size it is one of ten.
-        PaginationConfig={"PageSize": 100},
-        **conditions,
-    )
-    try:
-        for page in pages:
-            yield from page["ModelPackageSummaryList"]
-    except ClientError as error:
-        if not is_gone(error):
-            raise
 
 
 def made_by(target: Target, execution: str) -> Package | None:
@@ -153,7 +131,7 @@ def require_group(target: Target) -> None:
     try:
         target.sagemaker.describe_model_package_group(ModelPackageGroupName=group)
     except ClientError as error:
-        if not is_gone(error):
+        if not is_not_found(error):
             raise
         # The platform's lake says nothing of this stack.
         if target.names.shared_lake or not target.is_provisioned():
@@ -179,7 +157,7 @@ def of_version(target: Target, version: int) -> Package:
     try:
         return describe(target, arn)
     except ClientError as error:
-        if not is_gone(error):
+        if not is_not_found(error):
             raise
         have = newest(target)
         name = named(target)
@@ -191,12 +169,8 @@ def of_version(target: Target, version: int) -> Package:
 
 def find(target: Target, arn: str | None) -> Package | None:
     """A package by its ARN; None when it has been deleted."""
-    try:
-        return describe(target, arn) if arn else None
-    except ClientError as error:
-        if is_gone(error):
-            return None
-        raise
+    described = describe_package(target.sagemaker, arn) if arn else None
+    return Package.of(described) if described else None
 
 
 def describe(target: Target, arn: str) -> Package:

@@ -17,10 +17,12 @@ from cli.errors import CliError
 from cli.output import json_option, say, table, write_json
 from cli.pipelines import Step
 from cli.progress import Progress, Stage
-from cli.registry import APPROVED, PENDING, Package
+from cli.registry import Package
 from cli.run import check_time, follow
 from cli.target import Target, of_use_case
 from millrace.metrics import better
+from queries.packages import APPROVED, PENDING
+from queries.pipelines import EXECUTING
 
 #: The exit code where everything worked and the challenger is not good enough.
 REFUSED = 4
@@ -35,7 +37,7 @@ class Outcome:
     """What came of a training."""
 
     execution: str
-    status: str = pipelines.EXECUTING
+    status: str = EXECUTING
     outcome: str = "started"
     """`started`, `registered`, or `refused`: by a gate, or because the champion is as good."""
     reason: str = ""

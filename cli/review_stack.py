@@ -22,9 +22,10 @@ import click
 
 import stacks
 from cli.errors import CliError
-from cli.target import STACKS, aws_client, configuration, profile_of
+from cli.target import STACKS, configuration, profile_of
 from millrace import Environment
 from millrace.environment import REVIEW
+from queries.client import make_client
 
 #: The parameters' path.
 RECORDS = "/millrace/review"
@@ -45,7 +46,7 @@ class Place:
 
     def ssm(self) -> Any:
         """The client."""
-        return aws_client("ssm", self.region, self.profile)
+        return make_client("ssm", self.region, profile=self.profile)
 
 
 @dataclass(frozen=True)

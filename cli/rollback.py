@@ -16,10 +16,12 @@ from cli.approval import check_reason, yes_with_json
 from cli.deployable import named
 from cli.errors import CliError
 from cli.output import json_option, moment, say, seconds, table, write_json
-from cli.registry import APPROVED, REJECTED, Package
+from cli.registry import Package
 from cli.serving import Endpoint
 from cli.target import Target, of_use_case
 from millrace.environment import Promotion
+from queries.endpoints import IN_PROGRESS
+from queries.packages import APPROVED, REJECTED
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def _plan(target: Target, to: int | None) -> Plan:
     name = named(target)
     if endpoint is None:
         raise CliError(f"there is nothing to roll back: {serving.absence(target)}")
-    if endpoint.status in rollout.AT_WORK:
+    if endpoint.status in IN_PROGRESS:
         raise CliError(
             f"endpoint {endpoint.name} is {endpoint.status}: a roll-out is under way, which its alarms may still undo; "
             f"wait until `millrace status {name}` says InService, then decide"
@@ -265,7 +267,7 @@ def _take_back(target: Target, written: list[tuple[Package, Package]]) -> None:
 
 def _show(target: Target, plan: Plan, others: list[str], *, deploy: bool) -> None:
     """From where to where, what is rejected, how long it takes."""
-    say(f"endpoint {plan.endpoint.name}: version {plan.endpoint.version} serves since {moment(plan.endpoint.since)}")
+    say(f"endpoint {plan.endpoint.name}: version {plan.endpoint.version} serves since {plan.endpoint.since_text}")
     say(f"back to version {plan.to.version}, {plan.to.approval}, registered {moment(plan.to.created)}")
     metrics = dict.fromkeys([*(gate.metric for gate in target.use_case.gates), target.use_case.champion_metric])
     known = "unknown"
@@ -294,7 +296,7 @@ def _nothing(target: Target, plan: Plan, *, as_json: bool) -> None:
         return
     say(
         f"version {plan.to.version} of {target.names.model_package_group} serves already since "
-        f"{moment(plan.endpoint.since)}; nothing was changed"
+        f"{plan.endpoint.since_text}; nothing was changed"
     )
     say(f"to go back further: millrace rollback {named(target)} --to <version>")
 

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 
 from cli import engine, interrupts, serving
 from cli.deployable import named
 from cli.errors import CliError
-from cli.output import moment
 from cli.progress import Progress, Stage
 from cli.registry import Package
 from cli.serving import Endpoint
 from cli.target import Target
 from local import client
 from local.engine import bootstrap
-
-#: The statuses of an endpoint that something is being done to.
-AT_WORK = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
-#: How long an endpoint that is still at work after an update is waited for, seconds.
-_PATIENCE = 3600.0
+from queries import endpoints
+from queries.endpoints import IN_SERVICE
 
 
 class NotServingError(CliError):
@@ -41,13 +36,13 @@ def serve(target: Target, package: Package, *, quiet: bool = False) -> Endpoint:
         bootstrap.ensure(stage.line)
         engine.up(target, stage.note, create=False)
         endpoint = require_serving(target, package, wait_until_settled(target, stage))
-        stage.result = f"{endpoint.name} serves version {endpoint.version} since {moment(endpoint.since)}"
+        stage.result = f"{endpoint.name} serves version {endpoint.version} since {endpoint.since_text}"
     return endpoint
 
 
 def is_serving(endpoint: Endpoint | None, package: Package) -> bool:
     """Tell whether an endpoint is in service with this package."""
-    return endpoint is not None and endpoint.status == "InService" and endpoint.package == package.arn
+    return endpoint is not None and endpoint.status == IN_SERVICE and endpoint.package == package.arn
 
 
 def require_serving(target: Target, package: Package, endpoint: Endpoint | None) -> Endpoint:
@@ -66,13 +61,14 @@ def require_serving(target: Target, package: Package, endpoint: Endpoint | None)
 
 def wait_until_settled(target: Target, stage: Stage) -> Endpoint | None:
     """Return the endpoint once nothing is being done to it any more; None when it does not exist."""
-    deadline = time.monotonic() + _PATIENCE
-    while (found := serving.find(target)) and found.status in AT_WORK:
-        stage.note(f"endpoint {found.name} is {found.status}")
-        if time.monotonic() > deadline:
-            break
-        interrupts.pause(0.25 if target.is_local else 10.0)
-    return found
+    name = target.names.endpoint
+    found = endpoints.wait_until_settled(
+        target.sagemaker,
+        name,
+        lambda: interrupts.pause(0.25 if target.is_local else 10.0),
+        lambda status: stage.note(f"endpoint {name} is {status}"),
+    )
+    return serving.describe(target, found) if found else None
 
 
 def _state(endpoint: Endpoint | None) -> str:

@@ -13,6 +13,7 @@ from cli.pipelines import Step
 from cli.progress import Progress
 from cli.target import Target, of_use_case
 from millrace.inventory import PIPELINE_KINDS
+from queries.pipelines import EXECUTING
 
 
 @click.command()
@@ -31,7 +32,7 @@ def run(target: Target, pipeline: str, as_of: str, no_wait: bool, as_json: bool)
     if pipeline == "features" and not target.use_case.tables:
         raise CliError(f"use case {target.use_case.name!r} has no feature tables, so it has no features pipeline")
     execution = pipelines.start(target, pipeline, AsOf=as_of)
-    status, steps = pipelines.EXECUTING, list[Step]()
+    status, steps = EXECUTING, list[Step]()
     if not no_wait:
         with Progress(err=as_json).stage(pipeline) as stage:
             stage.result = execution
@@ -39,7 +40,7 @@ def run(target: Target, pipeline: str, as_of: str, no_wait: bool, as_json: bool)
             pipelines.require_success(target, execution, status)
     if as_json:
         found = [{"name": step.name, "status": step.status, "seconds": round(step.took, 3)} for step in steps]
-        name = pipelines.name_of(target, pipeline)
+        name = target.names.pipeline(pipeline)
         write_json({"execution": execution, "pipeline": name, "status": status, "steps": found})
     elif no_wait:
         say(f"started {execution}")

@@ -13,9 +13,12 @@ from botocore.exceptions import ClientError
 
 from cli import registry
 from cli.deployable import named
-from cli.errors import CliError, is_gone
+from cli.errors import CliError
+from cli.output import moment
 from cli.target import Target
 from millrace.names import ERRORS
+from queries.endpoints import find_endpoint, find_served_model, get_deployment_time
+from queries.packages import APPROVED, parse_version
 
 #: SageMaker takes no larger body of a request, bytes.
 LARGEST = 6_291_456
@@ -27,14 +30,19 @@ class Endpoint:
 
     name: str
     status: str
-    since: datetime
+    since: datetime | None
+    """When the deployment of what serves began; None where its configuration has been deleted."""
     package: str | None
     """ARN of the package whose model it serves."""
     reason: str
 
     @property
     def version(self) -> int | None:
-        return int(self.package.rpartition("/")[2]) if self.package else None
+        return parse_version(self.package)
+
+    @property
+    def since_text(self) -> str:
+        return moment(self.since) if self.since else "an unknown time, because its configuration was deleted"
 
 
 @dataclass(frozen=True)
@@ -49,28 +57,20 @@ class Answer:
 def find(target: Target) -> Endpoint | None:
     """The use case's endpoint; None when it is not there."""
     name = target.names.endpoint
-    try:
-        described = target.sagemaker.describe_endpoint(EndpointName=name)
-    except ClientError as error:
-        if is_gone(error):
-            return None
-        raise
-    config = target.sagemaker.describe_endpoint_config(EndpointConfigName=described["EndpointConfigName"])
+    described = find_endpoint(target.sagemaker, name)
+    return describe(target, described) if described else None
+
+
+def describe(target: Target, described: Mapping[str, Any]) -> Endpoint:
+    """From DescribeEndpoint's answer."""
+    served = find_served_model(target.sagemaker, described["EndpointConfigName"])
     return Endpoint(
-        name,
+        described["EndpointName"],
         described["EndpointStatus"],
-        # Not when it was changed last: an undone roll-out changes it too.
-        max(described["CreationTime"], config["CreationTime"]),
-        _package(target, config),
+        get_deployment_time(described, served.config) if served.config else None,
+        served.package,
         described.get("FailureReason", ""),
     )
-
-
-def _package(target: Target, config: Mapping[str, Any]) -> str | None:
-    """The package behind an endpoint's configuration."""
-    model = target.sagemaker.describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
-    container: Mapping[str, Any] = model.get("PrimaryContainer") or next(iter(model.get("Containers", [])), {})
-    return container.get("ModelPackageName")
 
 
 def invoke(target: Target, body: bytes, content_type: str = "application/json") -> Answer:
@@ -107,7 +107,7 @@ def absence(target: Target) -> str:
     """Why there is no endpoint, and what to do: what `millrace status` says, for whoever asks the endpoint itself."""
     endpoint, name = target.names.endpoint, named(target)
     try:
-        approved = registry.newest(target, registry.APPROVED)
+        approved = registry.newest(target, APPROVED)
         # It comes, and is taken down, with the endpoint.
         alarms = target.client("cloudwatch").describe_alarms(AlarmNames=[target.names.alarm(ERRORS)])["MetricAlarms"]
     except ClientError:

@@ -7,11 +7,12 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from cli import pipelines, plan
+from cli import plan
 from cli.deployable import Deployable
-from cli.errors import CliError, is_gone
+from cli.errors import CliError
 from cli.target import Target
 from millrace.inventory import PIPELINE_KINDS
+from queries.client import is_not_found
 
 
 def refuse(target: Deployable) -> None:
@@ -35,7 +36,7 @@ def _standing(target: Deployable) -> Iterator[str]:
         sagemaker, group = target.sagemaker, names.model_package_group
         if _is_there(sagemaker.describe_endpoint, EndpointName=names.endpoint):
             yield f"endpoint {names.endpoint}"
-        for pipeline in (pipelines.name_of(target, kind) for kind in PIPELINE_KINDS):
+        for pipeline in (target.names.pipeline(kind) for kind in PIPELINE_KINDS):
             if _is_there(sagemaker.describe_pipeline, PipelineName=pipeline):
                 yield f"pipeline {pipeline}"
         if _is_there(sagemaker.describe_model_package_group, ModelPackageGroupName=group):
@@ -48,7 +49,7 @@ def _is_there(ask: Callable[..., Any], **what: str) -> bool:
     try:
         ask(**what)
     except ClientError as error:
-        if is_gone(error):
+        if is_not_found(error):
             return False
         raise
     return True

@@ -12,13 +12,14 @@ from cli.errors import CliError
 from cli.output import say, table
 from cli.status import alarms, endpoint_document, rows_of_alarms
 from cli.target import Target
+from queries.packages import PENDING
 
 
 def of(target: Target, stages: Mapping[str, float]) -> dict[str, Any]:
     """Everything, for programs."""
     endpoint = serving.find(target)
     package = registry.find(target, endpoint.package) if endpoint else None
-    waiting = registry.newest(target, registry.PENDING)
+    waiting = registry.newest(target, PENDING)
     shown = package or waiting
     return {
         "stack": target.stack,

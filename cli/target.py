@@ -19,6 +19,7 @@ from cli.errors import CliError
 from millrace import DeclarationError, Environment, UseCase
 from millrace.inventory import make_job_variables
 from millrace.names import CLOCK_KEY, Names
+from queries.client import make_client
 
 STACKS = cloud.REPOSITORY / "stacks"
 
@@ -108,7 +109,8 @@ class Target:
         """A boto3 client in the environment's region."""
         if self.clients is not None:
             return self.clients(service)
-        return aws_client(service, self.environment.region, None if self.is_local else self.profile)
+        profile = None if self.is_local else self.profile
+        return make_client(service, self.environment.region, profile=profile)
 
     @cached_property
     def profile(self) -> str | None:
@@ -118,16 +120,6 @@ class Target:
     def job_environment(self) -> dict[str, str]:
         """The variables that every step of the bundle reads."""
         return {**make_job_variables(self.environment, self.names), "AWS_REGION": self.environment.region}
-
-
-def aws_client(service: str, region: str | None = None, profile: str | None = None) -> Any:
-    """A boto3 client that tries again what may pass, and not for ever."""
-    import boto3
-    from botocore.config import Config
-
-    config = Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=10, read_timeout=70)
-    session = boto3.session.Session(profile_name=profile) if profile else boto3
-    return session.client(service, region_name=region, config=config)
 
 
 def of_use_case(function: Callable[..., Any]) -> Callable[..., Any]:

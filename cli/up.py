@@ -14,12 +14,14 @@ from cli import bundled, cloud, endpoint_guard, engine, interrupts, pipelines, r
 from cli.errors import CliError
 from cli.output import json_option, moment, seconds, write_json
 from cli.progress import Progress, Stage
-from cli.registry import APPROVED, PENDING, Package
+from cli.registry import Package
 from cli.run import follow
 from cli.target import Target
 from local.engine import bootstrap
 from millrace.environment import Promotion
 from millrace.names import CAPTURE
+from queries.packages import APPROVED, PENDING
+from queries.pipelines import SUCCEEDED
 
 #: What the first monitor looks at: a week, so that every weekday is in it.
 OBSERVED = timedelta(days=7)
@@ -176,7 +178,7 @@ def _deploy(run: Run, stage: Stage) -> None:
         # A broken-off update may have left it at work.
         run.serving = rollout.wait_until_settled(target, stage)
     run.serving = rollout.require_serving(target, run.approved, run.serving)
-    stage.result = f"{run.serving.name} serves version {run.serving.version} since {moment(run.serving.since)}"
+    stage.result = f"{run.serving.name} serves version {run.serving.version} since {run.serving.since_text}"
 
 
 # -- observe -----------------------------------------------------------------------------------------------------------
@@ -187,7 +189,7 @@ def _observe(target: Target, stage: Stage) -> None:
     execution = pipelines.running(target, "monitor")
     if execution is None:
         ran = pipelines.executions(target, "monitor")
-        if any(each["PipelineExecutionStatus"] == pipelines.SUCCEEDED for each in ran):
+        if any(each["PipelineExecutionStatus"] == SUCCEEDED for each in ran):
             stage.result = "the monitor has run already"
             return
         _replay(target, stage)

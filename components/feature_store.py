@@ -15,7 +15,7 @@ from typing import Literal
 import pulumi
 import pulumi_aws as aws
 
-from components import api
+from queries.client import make_client
 
 FeatureType = Literal["String", "Fractional", "Integral"]
 
@@ -166,7 +166,7 @@ def grow(region: str, group: str, wanted: Mapping[str, FeatureType]) -> None:
     Raises:
         RuntimeError: When SageMaker does not add them.
     """
-    sagemaker = api.client("sagemaker", region)
+    sagemaker = make_client("sagemaker", region)
     live = {
         feature["FeatureName"]
         for feature in sagemaker.describe_feature_group(FeatureGroupName=group)["FeatureDefinitions"]

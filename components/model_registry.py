@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components import api
+from queries.client import make_client
+from queries.packages import list_packages
 
 
 @dataclass
@@ -49,33 +50,8 @@ class ModelRegistry(pulumi.ComponentResource):
 
 def _emptied(name: str, args: ModelRegistryArgs) -> pulumi.ResourceHookBinding:
     def empty(_: pulumi.ResourceHookArgs) -> None:
-        sagemaker = api.client("sagemaker", args.region)
-        pages = sagemaker.get_paginator("list_model_packages").paginate(ModelPackageGroupName=args.group_name)
-        for arn in [package["ModelPackageArn"] for page in pages for package in page["ModelPackageSummaryList"]]:
+        sagemaker = make_client("sagemaker", args.region)
+        for arn in [each["ModelPackageArn"] for each in list_packages(sagemaker, args.group_name)]:
             sagemaker.delete_model_package(ModelPackageName=arn)
 
     return pulumi.ResourceHookBinding(before_delete=[pulumi.ResourceHook(f"{name}-emptied-group", empty)])
-
-
-def newest_approved(region: str, group_name: str) -> str | None:
-    """The ARN of the package that should serve: the newest approved one; None when there is none, or no group yet.
-
-    A program calls it and hands the answer to the endpoint: what serves is decided by the registry alone.
-    """
-    from botocore.exceptions import ClientError
-
-    sagemaker = api.client("sagemaker", region)
-    try:
-        pages = sagemaker.get_paginator("list_model_packages").paginate(
-            ModelPackageGroupName=group_name,
-            ModelApprovalStatus="Approved",
-            SortBy="CreationTime",
-            SortOrder="Descending",
-        )
-        # A filtered page may be empty and yet not the last one.
-        found = next((package for page in pages for package in page["ModelPackageSummaryList"]), None)
-    except ClientError as error:
-        if "does not exist" in error.response["Error"]["Message"]:
-            return None
-        raise
-    return str(found["ModelPackageArn"]) if found else None

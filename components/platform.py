@@ -8,7 +8,6 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components import api
 from components.dashboards import Plot, plot_widgets
 from components.data_lake import DataLake, DataLakeArgs, Lake
 from millrace import Environment, MillraceError, UseCase
@@ -83,31 +82,25 @@ class Platform(pulumi.ComponentResource):
         return {"lake": self.lake, "dashboard": self.dashboard}
 
 
-def shared_lake(names: Names, partition: str = "aws") -> Lake | None:
-    """The platform's lake, as a stack sees it that uses it; None where the use case has a lake of its own.
+def make_shared_lake(names: Names, partition: str, key_arn: str | None) -> Lake:
+    """Return the platform's lake as a stack sees it that shares it.
 
-    A program calls it and hands the answer to the stack: the key's ARN is known to AWS alone.
+    Args:
+        names: Of the stack.
+        partition: `aws`, `aws-cn` or `aws-us-gov`.
+        key_arn: The key behind ``names.lake_alias``, which AWS alone knows; None where there is none.
 
     Raises:
-        MillraceError: When the platform of the environment is not deployed.
+        MillraceError: There is no key: the platform of the environment is not deployed.
     """
-    from botocore.exceptions import ClientError
-
-    if not names.shared_lake:
-        return None
-    kms = api.client("kms", names.region)
-    try:
-        key = kms.describe_key(KeyId=names.lake_alias)["KeyMetadata"]
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "NotFoundException":
-            raise
+    if key_arn is None:
         platform = f"{PLATFORM}-{names.environment}"
         raise MillraceError(
             f"stack {names.stack}: millrace:environment: lake: shared, but there is no key {names.lake_alias} in "
             f"account {names.account}, {names.region}; expected the stack {platform}, whose lake it is: deploy that "
             f"first, `millrace deploy {PLATFORM} --env {names.environment} --create`, or say `lake: own`"
-        ) from error
-    return Lake(names.lake, f"arn:{partition}:s3:::{names.lake}", str(key["Arn"]))
+        )
+    return Lake(names.lake, f"arn:{partition}:s3:::{names.lake}", key_arn)
 
 
 def _bucket(args: PlatformArgs) -> str:

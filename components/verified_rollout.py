@@ -7,7 +7,7 @@ from typing import Any
 
 import pulumi
 
-from components import api
+from queries.client import make_client
 
 
 class RolledBack(Exception):
@@ -37,7 +37,7 @@ def compare(region: str, endpoint: str, wanted: str) -> None:
     Raises:
         RolledBack: With SageMaker's reason and the alarms that it names or that are firing.
     """
-    sagemaker = api.client("sagemaker", region)
+    sagemaker = make_client("sagemaker", region)
     live = sagemaker.describe_endpoint(EndpointName=endpoint)
     if live["EndpointConfigName"] == wanted and live["EndpointStatus"] == "InService":
         return
@@ -47,7 +47,7 @@ def compare(region: str, endpoint: str, wanted: str) -> None:
     # An alarm may be over by now, and a reason may be missing.
     alarms = {name for name in names if name in reason}
     if names:
-        found = api.client("cloudwatch", region).describe_alarms(AlarmNames=names, StateValue="ALARM")
+        found = make_client("cloudwatch", region).describe_alarms(AlarmNames=names, StateValue="ALARM")
         alarms |= {alarm["AlarmName"] for alarm in found["MetricAlarms"]}
     raise RolledBack(
         f"endpoint {endpoint!r} is {live['EndpointStatus']} on {live['EndpointConfigName']!r}, expected {wanted!r}: "

@@ -25,15 +25,13 @@ from components.steps import (
     result,
 )
 from millrace import UseCase
+from millrace.inventory import JobVariable
 from millrace.names import CODE, DATASETS, EVALUATIONS, MODELS, MONITOR_REPORTS, SNAPSHOTS
 
 _PROCESSING = "/opt/ml/processing"
 _TRAINING = "/opt/ml/input/data"
 _HOUR = 3600
 _VOLUME_GB = 30
-
-#: The variable by which a model's container knows the hash of the code that it may run.
-BUNDLE_SHA256 = "MILLRACE_BUNDLE_SHA256"
 
 #: Checks the file that is its first argument against the hash that is its second, then runs it. SageMaker takes at most
 #: 256 characters in an argument.
@@ -276,7 +274,7 @@ def _register(args: WorkflowArgs) -> Step:
                 {
                     "Image": args.image,
                     "ModelDataUrl": result("Train", "ModelArtifacts.S3ModelArtifacts"),
-                    "Environment": {BUNDLE_SHA256: args.bundle_sha256},
+                    "Environment": {JobVariable.BUNDLE_SHA256.value: args.bundle_sha256},
                 }
             ],
             "SupportedContentTypes": ["application/json", "application/jsonlines", "text/csv"],

@@ -47,6 +47,10 @@ class JobVariable(StrEnum):
     """The URI of the data clock; not set where data time is the wall clock."""
     LAKE = "MILLRACE_LAKE"
     """`shared`, or not set."""
+    BUNDLE_SHA256 = "MILLRACE_BUNDLE_SHA256"
+    """The hash of the code that a model's container may run; the model package sets it."""
+    BIND_ADDRESS = "MILLRACE_BIND_ADDRESS"
+    """Where a model server listens; not set on AWS, where it is every address."""
 
 
 @dataclass(frozen=True)

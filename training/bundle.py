@@ -28,7 +28,7 @@ def build(use_case: UseCase, repository: Path, folder: Path) -> Path:
 
     Args:
         use_case: The declaration; it goes into the bundle as `contract.json`.
-        repository: The folder that holds `training/`, `millrace/` and `stacks/`.
+        repository: The folder that holds `training/`, `millrace/`, `queries/` and `stacks/`.
         folder: Where to write it; made when it is not there.
 
     Returns:
@@ -98,7 +98,7 @@ def _compile(use_case: UseCase, contents: Mapping[str, bytes]) -> None:
 
 
 def _sources(repository: Path, package: Path) -> Iterator[Path]:
-    for folder in (repository / "training", repository / "millrace"):
+    for folder in (repository / "training", repository / "millrace", repository / "queries"):
         yield from folder.glob("*.py")
     yield repository / "stacks" / "__init__.py"
     for path in package.rglob("*"):

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 
 from millrace.errors import MillraceError
+from queries.packages import describe_package, find_newest_package
+from queries.pipelines import EXECUTING, list_executions
 from training.job import Job, format_time, parse_time, say
-from training.registry import newest
 
 #: A training with this trigger was asked for by a person, and no guard stops it.
 MANUAL = "manual"
-#: The statuses of an execution that still runs.
-RUNNING = "Executing"
 
 
 def check(job: Job, as_of: np.datetime64, trigger: str, execution: str) -> None:
@@ -44,17 +43,12 @@ def check(job: Job, as_of: np.datetime64, trigger: str, execution: str) -> None:
 
 def _runs_already(job: Job, execution: str) -> str | None:
     """The ARN of another execution that runs and was started earlier; of two started at once one is the earlier."""
-    pages = job.client("sagemaker").get_paginator("list_pipeline_executions")
-    found: list[dict[str, Any]] = [
-        summary
-        for page in pages.paginate(PipelineName=job.names.training_pipeline)
-        for summary in page["PipelineExecutionSummaries"]
-    ]
+    found = list_executions(job.client("sagemaker"), job.names.training_pipeline, None) or []
     mine = next((_order(summary) for summary in found if summary["PipelineExecutionArn"] == execution), None)
     others = [
         summary
         for summary in found
-        if summary["PipelineExecutionStatus"] == RUNNING and summary["PipelineExecutionArn"] != execution
+        if summary["PipelineExecutionStatus"] == EXECUTING and summary["PipelineExecutionArn"] != execution
     ]
     earlier = sorted(_order(summary) for summary in others if mine is None or _order(summary) < mine)
     return earlier[0][1] if earlier else None
@@ -67,10 +61,11 @@ def _order(summary: dict[str, Any]) -> tuple[datetime, str]:
 def _cooled_down(job: Job, as_of: np.datetime64, trigger: str) -> None:
     """Refuse when the newest model, whatever became of it, knows data that are nearly as new."""
     cooldown = np.timedelta64(job.use_case.retraining.cooldown, "us")
-    arn = newest(job)
-    if arn is None:
+    sagemaker = job.client("sagemaker")
+    arn = find_newest_package(sagemaker, job.names.model_package_group)
+    described = describe_package(sagemaker, arn) if arn else None
+    if described is None:
         return
-    described = job.client("sagemaker").describe_model_package(ModelPackageName=arn)
     text = described.get("CustomerMetadataProperties", {}).get("as_of", "")
     if not text:
         say(f"guard: {arn} does not say as of when it was trained; no cooldown is kept")

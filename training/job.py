@@ -21,6 +21,7 @@ from millrace import UseCase
 from millrace.errors import DataError, DeclarationError
 from millrace.inventory import JobVariable, is_lake_shared
 from millrace.names import Names
+from queries.client import make_client
 from training.bundle import CONTRACT, read_contract
 from training.functions import Functions
 
@@ -75,14 +76,10 @@ class Job:
         path = self.base / "config" / "processingjobconfig.json"
         return str(read_json(path)["ProcessingJobName"]) if path.is_file() else f"process-{os.getpid()}"
 
-    def client(self, service: str) -> Any:
-        """A boto3 client for the job's region."""
-        import boto3
-        from botocore.config import Config
-
-        region = self._variable("AWS_REGION", "the AWS region")
-        config = Config(retries={"mode": "standard", "total_max_attempts": 5}, max_pool_connections=32)
-        return boto3.client(service, region_name=region, config=config)
+    def client(self, service: str, **settings: Any) -> Any:
+        """A boto3 client for the job's region; settings as :func:`queries.client.make_client` takes them."""
+        settings.setdefault("max_pool_connections", 32)
+        return make_client(service, self._variable("AWS_REGION", "the AWS region"), **settings)
 
     def input(self, name: str) -> Path:
         """A processing job's input folder."""

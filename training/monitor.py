@@ -18,6 +18,7 @@ import numpy as np
 from millrace.declaration import UseCase
 from millrace.inventory import JobVariable
 from millrace.metrics import Problem
+from queries.endpoints import find_endpoint
 from training import captured, registry
 from training import columns as c
 from training.captured import Served
@@ -71,7 +72,7 @@ def run(job: Job, as_of: str) -> None:
         "rows": 0,
         "notes": [],
     }
-    if endpoint := registry.endpoint(job):
+    if endpoint := find_endpoint(job.client("sagemaker"), job.names.endpoint):
         with tempfile.TemporaryDirectory() as scratch:
             package = registry.serving(job, endpoint["EndpointConfigName"], Path(scratch) / "serving")
             kinds, missing = package.document["inputs"], package.document.get("missing", {})

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from millrace.errors import DataError
+from queries.endpoints import find_served_model
+from queries.packages import APPROVED, describe_package, find_newest_package
 from training.job import Job, parse_time, read_json, split_uri
 from training.model import BUNDLE, DOCUMENT
 
@@ -48,59 +50,32 @@ def champion(job: Job, wanted: str, folder: Path) -> Package | None:
     """
     if wanted == NONE:
         return None
-    arn = newest(job, ModelApprovalStatus="Approved") if wanted in ("", LOOK_UP) else wanted
+    arn: str | None = wanted
+    if wanted in ("", LOOK_UP):
+        arn = find_newest_package(job.client("sagemaker"), job.names.model_package_group, APPROVED)
     return None if arn is None else fetch(job, arn, folder)
 
 
-def newest(job: Job, **conditions: str) -> str | None:
-    """The ARN of the newest package that meets the conditions; None when there is none, or no group yet.
-
-    Args:
-        conditions: Of ListModelPackages, such as ``ModelApprovalStatus``.
-    """
-    from botocore.exceptions import ClientError
-
-    sagemaker = job.client("sagemaker")
-    try:
-        pages = sagemaker.get_paginator("list_model_packages").paginate(
-            ModelPackageGroupName=job.names.model_package_group,
-            SortBy="CreationTime",
-            SortOrder="Descending",
-            **conditions,
-        )
-        # A filtered page may be empty and yet not the last one.
-        found = next((package for page in pages for package in page["ModelPackageSummaryList"]), None)
-    except ClientError as error:
-        if "does not exist" in error.response["Error"]["Message"]:
-            return None
-        raise
-    return str(found["ModelPackageArn"]) if found else None
-
-
-def endpoint(job: Job) -> dict[str, Any] | None:
-    """What SageMaker says of the use case's endpoint; None when it is not there."""
-    from botocore.exceptions import ClientError
-
-    try:
-        return dict(job.client("sagemaker").describe_endpoint(EndpointName=job.names.endpoint))
-    except ClientError as error:
-        if "Could not find endpoint" in error.response["Error"]["Message"]:
-            return None
-        raise
-
-
 def serving(job: Job, config: str, folder: Path) -> Package:
-    """The model of an endpoint's configuration, unpacked into ``folder``; version 0 without a package behind it."""
-    sagemaker = job.client("sagemaker")
-    described = sagemaker.describe_endpoint_config(EndpointConfigName=config)
-    name = described["ProductionVariants"][0]["ModelName"]
-    model = sagemaker.describe_model(ModelName=name)
-    container: dict[str, Any] = model.get("PrimaryContainer") or next(iter(model.get("Containers", [])), {})
-    if arn := container.get("ModelPackageName"):
-        return fetch(job, arn, folder)
-    if url := container.get("ModelDataUrl"):
-        return Package(model["ModelArn"], 0, url, _unpacked(job, url, folder))
-    raise DataError(f"model {name} of endpoint configuration {config} has neither a package nor model data")
+    """The model of an endpoint's configuration, unpacked into ``folder``; version 0 without a package behind it.
+
+    Raises:
+        DataError: When the configuration or the model has been deleted, or the model has no archive.
+    """
+    served = find_served_model(job.client("sagemaker"), config)
+    if served.config is None:
+        raise DataError(f"endpoint configuration {config} has been deleted; recreate it: {_redeploy(job)}")
+    if served.model is None:
+        raise DataError(f"model {served.name} of endpoint configuration {config} has been deleted; {_redeploy(job)}")
+    if served.package:
+        return fetch(job, served.package, folder)
+    if url := served.container.get("ModelDataUrl"):
+        return Package(served.model["ModelArn"], 0, url, _unpacked(job, url, folder))
+    raise DataError(f"model {served.name} of endpoint configuration {config} has neither a package nor model data")
+
+
+def _redeploy(job: Job) -> str:
+    return f"`millrace deploy {job.use_case.name} --env {job.names.environment} --refresh`"
 
 
 def fetch(job: Job, arn: str, folder: Path) -> Package:
@@ -109,17 +84,12 @@ def fetch(job: Job, arn: str, folder: Path) -> Package:
     Raises:
         DataError: When the package or its archive has been deleted.
     """
-    from botocore.exceptions import ClientError
-
-    try:
-        described = job.client("sagemaker").describe_model_package(ModelPackageName=arn)
-    except ClientError as error:
-        if "does not exist" not in error.response["Error"]["Message"]:
-            raise
+    described = describe_package(job.client("sagemaker"), arn)
+    if described is None:
         raise DataError(
             f"model package {arn} is not in the registry any more, and what it was made from cannot be told; "
             f"train a new model: `millrace retrain {job.use_case.name} --champion none`, then deploy it"
-        ) from error
+        )
     url = described["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
     unpacked = _unpacked(job, url, folder)
     _check_code(arn, url, unpacked, described.get("CustomerMetadataProperties", {}).get("code"))

@@ -23,6 +23,7 @@ import numpy as np
 
 from millrace import DeclarationError, MillraceError
 from millrace.errors import DataError
+from millrace.inventory import JobVariable
 from millrace.metrics import Problem
 from training.columns import Array, kind_of
 from training.job import Job, say
@@ -100,16 +101,8 @@ def _version() -> str:
 
 def _client(job: Job) -> Any:
     """The online store's client: short waits, since the caller's request waits too."""
-    import boto3
-    from botocore.config import Config
-
-    config = Config(
-        connect_timeout=2,
-        read_timeout=5,
-        retries={"mode": "standard", "total_max_attempts": 3},
-        max_pool_connections=THREADS,
-    )
-    return boto3.client("sagemaker-featurestore-runtime", region_name=job.names.region, config=config)
+    service = "sagemaker-featurestore-runtime"
+    return job.client(service, connect_timeout=2, read_timeout=5, max_pool_connections=THREADS)
 
 
 class Predictor:
@@ -272,7 +265,7 @@ def _serve(application: Server, port: int, text: str, began: float) -> None:
         server: Any = waitress.create_server(
             application,
             # SageMaker sends requests from outside the container; elsewhere nobody but this machine should.
-            host=os.environ.get("MILLRACE_BIND_ADDRESS") or "0.0.0.0",
+            host=os.environ.get(JobVariable.BIND_ADDRESS) or "0.0.0.0",
             port=port,
             threads=THREADS,
             ident=None,

@@ -21,6 +21,7 @@ SHARED = (
     "__main__.py",
     "components/",
     "millrace/",
+    "queries/",
     "requirements-runtime.lock",
     "requirements.lock",
     "training/",

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import stacks
-from cli.errors import CliError, is_gone
+from cli.errors import CliError
 from cli.fleet import accounts, attention, costs, missing, served
 from cli.fleet.accounts import Account, Accounts, tried
 from cli.target import STACKS, Target, configuration, profile_of
 from millrace import Environment, MillraceError
 from millrace.inventory import ALARM_KINDS, PIPELINE_KINDS, list_pipelines, list_schedules
 from millrace.names import ERRORS, PLATFORM, Names
+from queries.pipelines import FAILED, list_executions, list_steps
 
 Document = dict[str, Any]
 
@@ -393,17 +394,7 @@ def _last(target: Target, names: Names, listed: Listed, unknown: dict[str, str])
 
 def executions(sagemaker: Any, pipeline: str, count: int) -> list[Document]:
     """The newest executions of a pipeline, newest first; none where there is no such pipeline."""
-    from botocore.exceptions import ClientError
-
-    try:
-        found = sagemaker.list_pipeline_executions(
-            PipelineName=pipeline, SortBy="CreationTime", SortOrder="Descending", MaxResults=count
-        )
-    except ClientError as error:
-        if is_gone(error):
-            return []
-        raise
-    return [_execution(sagemaker, each) for each in found["PipelineExecutionSummaries"]]
+    return [_execution(sagemaker, each) for each in list_executions(sagemaker, pipeline, count) or ()]
 
 
 def _execution(sagemaker: Any, summary: Mapping[str, Any]) -> Document:
@@ -415,10 +406,9 @@ def _execution(sagemaker: Any, summary: Mapping[str, Any]) -> Document:
         "step": None,
         "reason": summary.get("PipelineExecutionFailureReason", ""),
     }
-    if document["status"] == "Failed":
+    if document["status"] == FAILED:
         # The execution only says that a step failed; the step says why.
-        listed = sagemaker.list_pipeline_execution_steps(PipelineExecutionArn=document["execution"], MaxResults=100)
-        steps = [step for step in listed["PipelineExecutionSteps"] if step["StepStatus"] == "Failed"]
+        steps = [step for step in list_steps(sagemaker, document["execution"]) if step["StepStatus"] == FAILED]
         if steps:
             document |= {"step": steps[0]["StepName"], "reason": steps[0].get("FailureReason") or document["reason"]}
     return document

@@ -17,6 +17,7 @@ import click
 
 from cli import cloud
 from cli.errors import CliError
+from queries.client import make_client
 
 #: Questions to one account at a time: AWS rations them, and this machine has few cores.
 AT_ONCE = 8
@@ -59,19 +60,17 @@ class Account:
             return self._clients[service]
 
     def _make(self, service: str) -> Any:
-        from botocore.config import Config
-
-        config: dict[str, Any] = {
-            "retries": {"mode": "standard", "total_max_attempts": 4},
-            "connect_timeout": _CONNECT,
-            "read_timeout": _READ,
-            "max_pool_connections": AT_ONCE,
-        }
-        if self.local is None:
-            return self._session().client(service, region_name=self.region, config=Config(**config))
         # A proxy of the user's has no way to this machine's loopback.
-        config = Config(**config, proxies={})
-        return self._session().client(service, region_name=self.region, endpoint_url=self.local[1], config=config)
+        local: dict[str, Any] = {"endpoint_url": self.local[1], "proxies": {}} if self.local else {}
+        return make_client(
+            service,
+            self.region,
+            session=self._session(),
+            connect_timeout=_CONNECT,
+            read_timeout=_READ,
+            max_pool_connections=AT_ONCE,
+            **local,
+        )
 
     def _session(self) -> Any:
         import boto3

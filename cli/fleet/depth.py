@@ -9,14 +9,16 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from cli import fleet, pipelines, registry
-from cli.errors import CliError, is_gone
+from cli import fleet, registry
+from cli.errors import CliError
 from cli.fleet import accounts
 from cli.fleet.accounts import tried
-from cli.registry import APPROVED, Package
+from cli.registry import Package
 from cli.target import Target
 from millrace.inventory import PIPELINE_KINDS
 from millrace.names import VARIANT
+from queries.client import is_not_found
+from queries.packages import APPROVED
 
 Document = dict[str, Any]
 
@@ -42,8 +44,7 @@ def add(target: Target, row: Document) -> Document:
     questions = {
         "data_time": lambda: _data_time(target),
         "executions": lambda: {
-            kind: fleet.executions(target.sagemaker, pipelines.name_of(target, kind), EXECUTIONS)
-            for kind in PIPELINE_KINDS
+            kind: fleet.executions(target.sagemaker, target.names.pipeline(kind), EXECUTIONS) for kind in PIPELINE_KINDS
         },
         "figures": lambda: figures(target),
         "traffic": lambda: _traffic(target),
@@ -192,7 +193,7 @@ def _schedules(target: Target, following: Mapping[str, Document]) -> list[Docume
         try:
             schedule = scheduler.get_schedule(Name=name)
         except ClientError as error:
-            if is_gone(error):
+            if is_not_found(error):
                 continue
             raise
         expected = _rate(following[kind]["every_seconds"])
@@ -228,7 +229,7 @@ def _dead_letters(target: Target) -> Document | None:
         url = sqs.get_queue_url(QueueName=target.names.dead_letters)["QueueUrl"]
         waiting = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
     except ClientError as error:
-        if is_gone(error):
+        if is_not_found(error):
             return None
         raise
     return {"queue": url, "waiting": int(waiting["Attributes"]["ApproximateNumberOfMessages"])}

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from cli import registry
-from cli.errors import is_gone
 from cli.fleet.accounts import tried
-from cli.registry import APPROVED, PENDING, REJECTED, Package
+from cli.registry import Package
 from cli.target import Target
 from millrace.names import Names
+from queries.endpoints import find_endpoint, find_served_model, get_deployment_time
+from queries.packages import APPROVED, PENDING, REJECTED, list_packages, parse_group, parse_version
+from queries.pauses import UnreadablePauseError, parse_pause
 
 #: What is odd, and the words of the command that mends it: the use case stands after the first of them.
 Warnings = dict[str, tuple[str, ...]]
@@ -56,7 +55,7 @@ def of(
     warnings: Warnings = {}
     live = None
     if endpoints is None or names.endpoint in endpoints:
-        live = tried(lambda: describe_endpoint(target.sagemaker, names.endpoint), unknown, "endpoint")
+        live = tried(lambda: find_endpoint(target.sagemaker, names.endpoint), unknown, "endpoint")
     arn, package, config = None, None, dict[str, Any]()
     if live:
         arn, config = package_of(target.sagemaker, live["EndpointConfigName"], names, warnings, unknown)
@@ -90,8 +89,8 @@ def of(
 
 def _decisive(sagemaker: Any, group: str) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     """The newest approved package and those that wait, newest first; however many others were registered since."""
-    approved = next(registry.summaries(sagemaker, group, APPROVED), None)
-    return approved, list(registry.summaries(sagemaker, group, PENDING))
+    approved = next(list_packages(sagemaker, group, APPROVED), None)
+    return approved, list(list_packages(sagemaker, group, PENDING))
 
 
 def _absent(unknown: Collection[str], *, approved: bool, stood: bool) -> str:
@@ -101,16 +100,6 @@ def _absent(unknown: Collection[str], *, approved: bool, stood: bool) -> str:
     if "registry" in unknown:
         return ABSENT
     return GONE if approved and stood else AWAITED
-
-
-def describe_endpoint(sagemaker: Any, name: str) -> dict[str, Any] | None:
-    """What SageMaker says of an endpoint; None when it is not there."""
-    try:
-        return dict(sagemaker.describe_endpoint(EndpointName=name))
-    except ClientError as error:
-        if is_gone(error):
-            return None
-        raise
 
 
 def package_of(
@@ -126,8 +115,9 @@ def package_of(
             "looks at what is there puts its own back"
         )
         warnings[text] = PUT_BACK
-    described = tried(lambda: _or_none(sagemaker.describe_endpoint_config, EndpointConfigName=config), unknown, "model")
-    if described is None:
+    served = tried(lambda: find_served_model(sagemaker, config), unknown, "model")
+    described = served.config if served else None
+    if served is None or described is None:
         if "model" not in unknown:
             text = (
                 f"endpoint configuration {config}, which serves, was deleted: what serves cannot be told, and "
@@ -137,31 +127,25 @@ def package_of(
             )
             warnings[text] = PUT_BACK
         return None, {}
-    variant = described["ProductionVariants"][0]
-    name = variant["ModelName"]
-    model = tried(lambda: _or_none(sagemaker.describe_model, ModelName=name), unknown, "model")
-    if model is None:
-        if "model" not in unknown:
-            text = (
-                f"model {name}, which serves, was deleted: which package serves cannot be told; a deployment that "
-                "looks at what is there makes it anew, with the newest approved version"
-            )
-            warnings[text] = PUT_BACK
-        return None, described
-    container: Mapping[str, Any] = model.get("PrimaryContainer") or next(iter(model.get("Containers", [])), {})
-    arn = container.get("ModelPackageName")
-    if arn is None:
+    if served.model is None:
         text = (
-            f"model {name}, which serves, was not made from a registered package; a deployment that looks at what is "
-            "there lets the newest approved version serve"
+            f"model {served.name}, which serves, was deleted: which package serves cannot be told; a deployment that "
+            "looks at what is there makes it anew, with the newest approved version"
         )
         warnings[text] = PUT_BACK
-    return arn, described
+        return None, described
+    if served.package is None:
+        text = (
+            f"model {served.name}, which serves, was not made from a registered package; a deployment that looks "
+            "at what is there lets the newest approved version serve"
+        )
+        warnings[text] = PUT_BACK
+    return served.package, described
 
 
 def packages(sagemaker: Any, group: str) -> list[dict[str, Any]]:
     """The summaries of the newest packages of a group, newest first; none where there is no such group."""
-    return list(islice(registry.summaries(sagemaker, group), _NEWEST))
+    return list(islice(list_packages(sagemaker, group), _NEWEST))
 
 
 def rollout(
@@ -193,7 +177,7 @@ def _fleet(config: str, arn: str | None, variants: list[dict[str, Any]]) -> dict
     stages = [stage for variant in variants for stage in variant.get("VariantStatus", [])]
     return {
         "config": config,
-        "version": version_of(arn),
+        "version": parse_version(arn),
         "instances": sum(variant.get("CurrentInstanceCount", 0) for variant in variants),
         "wanted": sum(variant.get("DesiredInstanceCount", 0) for variant in variants),
         "instance_type": next((variant["InstanceType"] for variant in variants if "InstanceType" in variant), None),
@@ -202,36 +186,16 @@ def _fleet(config: str, arn: str | None, variants: list[dict[str, Any]]) -> dict
     }
 
 
-def version_of(arn: str | None) -> int | None:
-    """The version in a package's ARN."""
-    last = (arn or "").rpartition("/")[2]
-    return int(last) if last.isdigit() else None
-
-
-def group_of(arn: str) -> str:
-    """The group in a package's ARN."""
-    return arn.partition(":model-package/")[2].rpartition("/")[0]
-
-
 def pause(found: Mapping[str, str], names: Names) -> dict[str, Any] | None:
     """Who has paused a stack, since when and why."""
     if (text := found.get(names.pause_parameter)) is None:
         return None
     try:
-        said = json.loads(text)
-    except ValueError:
-        said = None
-    said = said if isinstance(said, dict) else {"reason": text}
-    return {key: said.get(key) for key in ("since", "by", "reason")}
-
-
-def _or_none(question: Any, **params: str) -> dict[str, Any] | None:
-    try:
-        return dict(question(**params))
-    except ClientError as error:
-        if is_gone(error):
-            return None
-        raise
+        said = parse_pause(names.pause_parameter, text)
+    except UnreadablePauseError:
+        # `millrace pause` did not write it; what it says is shown as it is.
+        return {"since": None, "by": None, "reason": text}
+    return {"since": said.since, "by": said.by, "reason": said.reason}
 
 
 def _endpoint(
@@ -240,7 +204,7 @@ def _endpoint(
     variants = (live or {}).get("ProductionVariants", [])
     return {
         "name": names.endpoint,
-        "version": version_of(arn) if arn and group_of(arn) == names.model_package_group else None,
+        "version": parse_version(arn) if arn and parse_group(arn) == names.model_package_group else None,
         "since": _since(live, config) if live else None,
         "reason": live.get("FailureReason", "") if live else "",
         "package": arn,
@@ -258,7 +222,7 @@ def _since(live: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
     """
     if not config or live["EndpointStatus"] == "Creating":
         return None
-    return max(config["CreationTime"], live["CreationTime"])
+    return get_deployment_time(live, config)
 
 
 def _undone(live: Mapping[str, Any] | None, newest: Mapping[str, Any] | None) -> int | None:
@@ -305,7 +269,7 @@ class _Known:
 def _warn_of_package(names: Names, arn: str | None, package: Package | None, known: _Known, warnings: Warnings) -> None:
     if arn is None:
         return
-    if group_of(arn) != names.model_package_group:
+    if parse_group(arn) != names.model_package_group:
         text = (
             f"endpoint {names.endpoint} serves a model of another group: {arn}; expected one of "
             f"{names.model_package_group}; a deployment that looks at what is there puts the own one back"
@@ -337,7 +301,12 @@ def _warn_of_registry(
             warnings[text] = (*PUT_BACK, "--remove-endpoint")
         return
     approved = known.approved
-    if live is None or package is None or approved == _NOT_ASKED or group_of(package.arn) != names.model_package_group:
+    if (
+        live is None
+        or package is None
+        or approved == _NOT_ASKED
+        or parse_group(package.arn) != names.model_package_group
+    ):
         return
     version = package.version
     if approved is None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from cli.fleet import attention, costs
 from cli.fleet.served import AWAITED, GONE
 from cli.output import ago, moment, say, seconds, table
-from cli.registry import APPROVED, PENDING, rows_of
+from cli.registry import rows_of
+from queries.packages import APPROVED, PENDING
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -15,12 +15,12 @@ from urllib.parse import urlsplit
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cli import fleet, registry
-from cli.errors import is_gone
 from cli.fleet import accounts, depth
 from cli.registry import Package
 from cli.target import Target
 from millrace.inventory import ALARM_KINDS
 from millrace.names import MONITOR_REPORTS
+from queries.client import is_not_found
 
 Document = dict[str, Any]
 
@@ -211,7 +211,7 @@ def _json(s3: Any, bucket: str, key: str) -> Document | None:
     try:
         document = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
     except ClientError as error:
-        if is_gone(error):
+        if is_not_found(error):
             return None
         raise
     except ValueError:
@@ -334,7 +334,7 @@ def _bytes(s3: Any, uri: str | None, *below: str) -> bytes | None:
         answer = s3.get_object(Bucket=url.netloc, Key=key)
         return bytes(answer["Body"].read()) if answer["ContentLength"] <= _LARGEST else None
     except ClientError as error:
-        if is_gone(error):
+        if is_not_found(error):
             return None
         raise
 

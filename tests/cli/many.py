@@ -50,7 +50,7 @@ class Checkout:
         shutil.copytree(REPOSITORY / "cli", folder / "cli", ignore=shutil.ignore_patterns("__pycache__"))
         (folder / "stacks").mkdir()
         shutil.copy2(REPOSITORY / "stacks" / "__init__.py", folder / "stacks" / "__init__.py")
-        for name in ("local", "millrace", "training", "templates", "components"):
+        for name in ("local", "millrace", "queries", "training", "templates", "components"):
             (folder / name).symlink_to(REPOSITORY / name)
 
     def declare(self, name: str, source: str = "") -> None:

@@ -30,7 +30,10 @@ class Account:
 
     def describe_endpoint(self, EndpointName: str) -> dict[str, Any]:
         now = datetime.now(UTC)
-        return {"EndpointStatus": self.left.pop(0), "EndpointConfigName": EndpointName, "CreationTime": now}
+        status = self.left.pop(0)
+        return {
+            "EndpointName": EndpointName, "EndpointStatus": status, "EndpointConfigName": "c", "CreationTime": now,
+        }  # fmt: skip
 
     def describe_endpoint_config(self, **_: str) -> dict[str, Any]:
         return {"ProductionVariants": [{"ModelName": "m"}], "CreationTime": datetime.now(UTC)}

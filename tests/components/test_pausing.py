@@ -1,24 +1,17 @@
-"""What is paused starts nothing: the parameter that says so, and the schedules and the rule that heed it."""
+"""What is paused starts nothing: the schedules and the rule heed it."""
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from typing import Any
 
-import pulumi
 import pytest
 
 from components.mlops_stack import MlopsStack, MlopsStackArgs
-from components.pausing import paused
-from local import client
 from millrace import Environment, FeatureTable, Monitoring, Retraining, UseCase
 from millrace.names import PAUSABLE, Names
 from tests.components import mocked
 from tests.components.flights_stack import BUNDLE_FILE
-from tests.local.conftest import CloudDaemon, cloud_daemon
-
-__all__ = ["cloud_daemon"]
 
 NAMES = Names("small", "local", mocked.ACCOUNT, "eu-west-1")
 #: What starts by itself → the resource's name, and the one that AWS knows.
@@ -66,33 +59,3 @@ def test_who_is_told_of_failures_is_told_while_everything_is_paused() -> None:
     args = MlopsStackArgs(use_case, Environment(name="local"), mocked.ACCOUNT, "aws", BUNDLE_FILE, paused=PAUSABLE)
     found = mocked.run(lambda: MlopsStack("small", args))
     assert "state" not in found["small-local-notifications-failures"].inputs
-
-
-@pytest.fixture
-def ssm(cloud_daemon: CloudDaemon, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A client of the local cloud, to which this process's boto3 speaks too."""
-    for name, value in client.environment(cloud_daemon.running, cloud_daemon.state).items():
-        monkeypatch.setenv(name, value)
-    return cloud_daemon.client("ssm")
-
-
-def test_the_parameter_says_what_is_paused(ssm: Any) -> None:
-    name = NAMES.pause_parameter
-    assert name == "/millrace/small-local/paused"
-    assert paused(client.REGION, name, PAUSABLE) == frozenset()
-    document = {"since": "2026-11-23T08:00:00Z", "by": "anna", "reason": ""}
-    ssm.put_parameter(Name=name, Type="String", Value=json.dumps(document))
-    assert paused(client.REGION, name, PAUSABLE) == set(PAUSABLE)
-    ssm.put_parameter(Name=name, Value=json.dumps({**document, "only": ["retraining"]}), Overwrite=True)
-    assert paused(client.REGION, name, PAUSABLE) == {"retraining"}
-    ssm.delete_parameter(Name=name)
-    assert paused(client.REGION, name, PAUSABLE) == frozenset()
-
-
-@pytest.mark.parametrize("text", ["yes", "[]", '{"only": ["lunch"]}', '{"only": 3}'])
-def test_what_cannot_be_understood_is_no_permission_to_go_on(ssm: Any, text: str) -> None:
-    ssm.put_parameter(Name="/odd", Type="String", Value=text, Overwrite=True)
-    with pytest.raises(
-        pulumi.RunError, match=r"SSM parameter /odd is .*; expected JSON .* `millrace resume` deletes it"
-    ):
-        paused(client.REGION, "/odd", PAUSABLE)

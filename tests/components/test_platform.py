@@ -10,12 +10,12 @@ import pytest
 from botocore.exceptions import ClientError
 
 import stacks
-from components import api
 from components.data_lake import Lake
-from components.platform import Platform, PlatformArgs, shared_lake
+from components.platform import Platform, PlatformArgs, make_shared_lake
 from millrace import Environment, MillraceError, UseCase
 from millrace.environment import Lake as Whose
 from millrace.names import Names
+from queries.keys import find_key
 from tests.components import flights_stack, mocked
 
 REGION, ACCOUNT = "eu-west-1", mocked.ACCOUNT
@@ -122,16 +122,16 @@ class _Kms:
         return {"KeyMetadata": {"Arn": SHARED.key_arn}}
 
 
-def test_the_shared_lake_is_found_by_its_key_s_alias(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "client", lambda *_: _Kms(f"alias/{BUCKET}"))
-    assert shared_lake(Names("a", "dev", ACCOUNT, REGION, shared_lake=True)) == SHARED
-    assert shared_lake(Names("a", "dev", ACCOUNT, REGION)) is None
+def test_the_shared_lake_is_found_by_its_key_s_alias() -> None:
+    names = Names("a", "dev", ACCOUNT, REGION, shared_lake=True)
+    assert make_shared_lake(names, "aws", find_key(_Kms(f"alias/{BUCKET}"), names.lake_alias)) == SHARED
 
 
-def test_without_a_platform_the_error_says_what_to_deploy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "client", lambda *_: _Kms(None))
+def test_without_a_platform_the_error_says_what_to_deploy() -> None:
+    names = Names("a", "dev", ACCOUNT, REGION, shared_lake=True)
+    assert find_key(_Kms(None), names.lake_alias) is None
     with pytest.raises(MillraceError, match="millrace deploy platform --env dev --create"):
-        shared_lake(Names("a", "dev", ACCOUNT, REGION, shared_lake=True))
+        make_shared_lake(names, "aws", None)
 
 
 @pytest.mark.parametrize("name", ["platform", "platform-costs"])

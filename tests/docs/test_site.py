@@ -156,7 +156,19 @@ def test_links_in_the_repository_lead_to_files_that_are_there(path: Path) -> Non
             assert (path.parent / unquote(address)).exists(), link
 
 
-_ROOTS = ["benchmarks", "cli", "components", "docs", "local", "millrace", "stacks", "templates", "tests", "training"]
+_ROOTS = [
+    "benchmarks",
+    "cli",
+    "components",
+    "docs",
+    "local",
+    "millrace",
+    "queries",
+    "stacks",
+    "templates",
+    "tests",
+    "training",
+]
 _PATH = re.compile(rf"`((?:{'|'.join(_ROOTS)})/[\w./*-]*)`")
 
 

@@ -81,7 +81,7 @@ class Upstream(Stand):
 
     def rename(self, old: str, new: str) -> None:
         """A word, everywhere in the program."""
-        for folder in ("benchmarks", "cli", "components", "millrace", "stacks", "training"):
+        for folder in ("benchmarks", "cli", "components", "millrace", "queries", "stacks", "training"):
             for path in [*(self.folder / folder).rglob("*.py"), *(self.folder / folder).glob("Pulumi.*.yaml")]:
                 text = path.read_text()
                 changed = re.sub(rf"\b{re.escape(old)}\b", new, text)

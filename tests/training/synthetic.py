@@ -187,7 +187,7 @@ def build(folder: Path, case: UseCase, source: str | None = None) -> Path:
     repository = folder / "repository"
     package = repository / "stacks" / case.package
     package.mkdir(parents=True, exist_ok=True)
-    for name in ("training", "millrace"):
+    for name in ("training", "millrace", "queries"):
         if not (repository / name).exists():
             (repository / name).symlink_to(REPOSITORY / name)
     (repository / "stacks" / "__init__.py").write_text("")

@@ -38,7 +38,7 @@ for line in sys.stdin:
     sys.__stdout__.write(json.dumps([code, out.getvalue(), err.getvalue()]) + "\\n")
     sys.__stdout__.flush()
 """
-FOLDERS = ("cli", "components", "local", "millrace", "stacks", "templates", "training")
+FOLDERS = ("cli", "components", "local", "millrace", "queries", "stacks", "templates", "training")
 
 
 class Checkout:

@@ -1,0 +1,83 @@
+"""Pauses: which triggers of a stack a person has switched off, in an SSM parameter that deployments heed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from millrace.errors import MillraceError
+from millrace.names import PAUSABLE
+
+
+class UnreadablePauseError(MillraceError):
+    """The parameter's value is not what `millrace pause` writes; it is not taken for permission to go on."""
+
+    def __init__(self, parameter: str, value: str) -> None:
+        super().__init__(
+            f"SSM parameter {parameter} is {value!r}; expected JSON with since, by, reason and perhaps only, of "
+            f"{', '.join(PAUSABLE)}: `millrace resume` deletes it, `millrace pause` writes a new one"
+        )
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Who paused a stack's triggers, when and why."""
+
+    since: datetime | None
+    by: str
+    reason: str
+    only: tuple[str, ...] = PAUSABLE
+    """The triggers that are paused, of :data:`millrace.names.PAUSABLE`."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything that can be paused is."""
+        return set(self.only) == set(PAUSABLE)
+
+    def dump(self) -> str:
+        """Return the parameter's value."""
+        assert self.since is not None
+        document: dict[str, Any] = {
+            "since": self.since.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "by": self.by,
+            "reason": self.reason,
+        }
+        if not self.is_complete:
+            document["only"] = list(self.only)
+        return json.dumps(document)
+
+
+def find_pause(ssm: Any, parameter: str) -> Pause | None:
+    """Read a stack's pause; None where nothing is paused.
+
+    Args:
+        ssm: A boto3 client.
+        parameter: The parameter's name.
+
+    Raises:
+        UnreadablePauseError: The parameter's value cannot be understood.
+    """
+    try:
+        value = ssm.get_parameter(Name=parameter)["Parameter"]["Value"]
+    except ssm.exceptions.ParameterNotFound:
+        return None
+    return parse_pause(parameter, value)
+
+
+def parse_pause(parameter: str, value: str) -> Pause:
+    """Parse a parameter's value.
+
+    Raises:
+        UnreadablePauseError: It cannot be understood.
+    """
+    try:
+        document = json.loads(value)
+        only = tuple(document.get("only") or PAUSABLE)
+        if not set(only) <= set(PAUSABLE):
+            raise ValueError(only)
+        since = datetime.fromisoformat(document["since"])
+        return Pause(since, str(document["by"]), str(document.get("reason", "")), only)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UnreadablePauseError(parameter, value) from error
