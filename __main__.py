@@ -1,5 +1,6 @@
 """The one program: a stack's name says which use case runs in which environment, its configuration says how."""
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import stacks
 from components.mlops_stack import MlopsStack, MlopsStackArgs
 from components.platform import Platform, PlatformArgs, make_shared_lake
 from millrace import Environment, MillraceError
-from millrace.names import PLATFORM
+from millrace.names import PLATFORM, ROLLBACK_REPORT
 from queries import keys, packages, pauses
 from queries.client import make_client
 from training import bundle
@@ -35,7 +36,9 @@ def use_case(name: str) -> MlopsStack:
     lake = None
     if names.shared_lake:
         lake = make_shared_lake(names, partition, keys.find_key(client("kms"), names.lake_alias))
-    args = MlopsStackArgs(declared, environment, number, partition, built, package, lake, pause.only if pause else ())
+    paused = pause.only if pause else ()
+    report = os.environ.get(ROLLBACK_REPORT)
+    args = MlopsStackArgs(declared, environment, number, partition, built, package, lake, paused, report)
     return MlopsStack(name, args)
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from cli import children, cloud
 from cli.errors import CliError
 from cli.target import Target
+from millrace.inventory import JobVariable
 from training import bundle
 
 
@@ -26,14 +29,18 @@ def run(target: Target, arguments: Sequence[str], on_line: children.Line) -> Non
     """
     built = bundle.build(target.use_case, cloud.REPOSITORY, target.state.resolve() / "bundles")
     command = [sys.executable, str(built), *arguments]
-    environment = {**os.environ, **target.job_environment()}
     waiting = f"waiting for the {arguments[0]} to stop"
-    code, errors = children.run(command, on_line, folder=built.parent, environment=environment, waiting=waiting)
-    if code != 0:
-        if "NoSuchBucket" in errors and not target.is_provisioned():
+    with tempfile.TemporaryDirectory() as folder:
+        failure = Path(folder) / "failure.json"
+        environment = {**os.environ, **target.job_environment(), JobVariable.FAILURE_FILE.value: str(failure)}
+        code, errors = children.run(command, on_line, folder=built.parent, environment=environment, waiting=waiting)
+        if code == 0:
+            return
+        if not target.is_provisioned():
             raise target.absent()
-        _, marker, said = errors.strip().rpartition(f"error: {arguments[0]}: ")
-        raise CliError(said if marker else errors.strip() or f"{arguments[0]} ended with exit code {code}")
+        # A step that was killed has not written why.
+        text = json.loads(failure.read_text())["text"] if failure.is_file() else errors.strip()
+        raise CliError(text or f"{arguments[0]} ended with exit code {code}")
 
 
 def replay(target: Target, since: str, until: str, on_line: children.Line, options: Sequence[str] = ()) -> None:

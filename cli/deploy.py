@@ -22,9 +22,6 @@ from cli.status import endpoint_document
 from cli.target import Target, env_option
 from local.engine import bootstrap
 
-#: What the check after a deployment says, and the alarms that it names.
-_ROLLED_BACK = "the deployment was rolled back"
-_ALARMS = re.compile(r"Its alarms: ([^.\n]+)")
 #: What a person reads line by line.
 _SHOWN = 12
 #: Steps that are no change.
@@ -229,17 +226,15 @@ def _progress(order: _Order, update: engine.Update) -> tuple[dict[str, str], lis
 
 def _failure(order: _Order, error: engine.UpdateError, done: Mapping[str, str], left: list[str] | None) -> str:
     target, lines = order.target, [str(error)]
-    undone = _ROLLED_BACK in str(error)
-    if done and not undone:
+    rollback = error.update.rollback
+    if done and not rollback:
         lines.append(f"done until then: {', '.join(_cut(f'{name} ({kind})' for name, kind in done.items()))}")
-    if left is not None and not undone:
+    if left is not None and not rollback:
         lines.append(f"left of the plan: {', '.join(_cut(left)) or 'nothing'}")
     name = deployable.named(target)
-    if undone:
-        alarms = _ALARMS.search(str(error))
-        by_alarm = alarms is not None and alarms[1] != "none fired"
-        cause = f"by its alarms ({alarms[1]})" if alarms and by_alarm else "for the reason above"
-        over = "once the alarm is over" if by_alarm else "once that is mended"
+    if rollback:
+        cause = f"by its alarms ({', '.join(rollback.alarms)})" if rollback.alarms else "for the reason above"
+        over = "once the alarm is over" if rollback.alarms else "once that is mended"
         lines.append(
             f"the roll-out was undone {cause}; the old model serves on. Look with "
             f"`millrace logs {target.stack}` and `millrace status {name}`; "

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from cli import pipelines, registry
@@ -26,6 +27,8 @@ from queries.pipelines import RUNNING, find_pipeline
 #: What an item is, in the order of deletion: a configuration before the model that it names.
 CONFIG, MODEL, OBJECTS, UPLOAD = "endpoint configuration", "model", "objects", "incomplete upload"
 KINDS = (CONFIG, MODEL, OBJECTS, UPLOAD)
+#: What stays may be a whole prefix of the lake.
+PREFIX = "prefix"
 #: An upload that is older is taken for broken off, however old things must be that are asked for.
 _BROKEN_OFF = timedelta(days=1)
 #: How Pulumi names what it is given no name for: the logical name and seven hexadecimal digits.
@@ -58,12 +61,60 @@ class Item:
         }
 
 
+class Reason(StrEnum):
+    """Why something that looks like garbage stays."""
+
+    SERVES = "serves"
+    NEWEST = "newest"
+    ROLLBACK = "rollback"
+    TOO_YOUNG = "too_young"
+    ORIGIN_UNKNOWN = "origin_unknown"
+
+
+_REASONS = {
+    Reason.SERVES: "the endpoint runs it",
+    Reason.NEWEST: "Pulumi made it last",
+    Reason.ROLLBACK: "a rollback would stand on it",
+    Reason.TOO_YOUNG: "younger than asked for",
+    Reason.ORIGIN_UNKNOWN: "{detail}",
+}
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Something that looks like garbage and stays.
+
+    Attributes:
+        kind: What it is; `prefix` for everything below a prefix of the lake.
+        name: Its name, key or prefix.
+        reason: Why it stays.
+        detail: What of the registry does not say what it was made from, where that is the reason.
+    """
+
+    kind: str
+    name: str
+    reason: Reason
+    detail: str = ""
+
+    @property
+    def text(self) -> str:
+        """The sentence for people."""
+        subject = {PREFIX: f"everything under {self.name}/", OBJECTS: self.name}.get(
+            self.kind, f"{self.kind} {self.name}"
+        )
+        return f"{subject}: {_REASONS[self.reason].format(detail=self.detail)}"
+
+    def document(self) -> dict[str, Any]:
+        """For programs."""
+        return {"kind": self.kind, "name": self.name, "reason": self.reason.value, "text": self.text}
+
+
 @dataclass
 class Inventory:
     """What can be deleted, and why other things that look like it stay."""
 
     items: list[Item] = field(default_factory=list)
-    kept: list[str] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)
 
 
 def collect(target: Target, keep: int, older_than: timedelta) -> Inventory:
@@ -129,18 +180,18 @@ def _collect_serving(target: Target, found: Inventory, keep: int, before: dateti
     configs, models = orphans(target)
     described = {each["EndpointConfigName"]: _models_of(target, each["EndpointConfigName"]) for each in configs}
     packages = {each["ModelName"]: _package_of(target, each["ModelName"]) for each in models}
-    stays: dict[str, str] = {}
+    stays: dict[str, Reason] = {}
     if live:
-        stays[live] = "the endpoint runs it"
+        stays[live] = Reason.SERVES
     if configs:
         # What Pulumi made last is what its record names, whether the endpoint took it or went back.
-        stays.setdefault(configs[0]["EndpointConfigName"], "Pulumi made it last")
+        stays.setdefault(configs[0]["EndpointConfigName"], Reason.NEWEST)
     versions = {packages.get(model, "") for name in stays for model in described.get(name, ())}
     for each in configs:
         mine = {packages.get(model, "") for model in described[each["EndpointConfigName"]]}
         if len(versions - {""}) <= keep and mine - versions - {""}:
             versions |= mine
-            stays.setdefault(each["EndpointConfigName"], "a rollback would stand on it")
+            stays.setdefault(each["EndpointConfigName"], Reason.ROLLBACK)
     needed = {model for name in stays for model in described.get(name, _models_of(target, name))}
     if models:
         needed.add(models[0]["ModelName"])
@@ -153,8 +204,8 @@ def _collect_serving(target: Target, found: Inventory, keep: int, before: dateti
             if each[key] not in kept and not young:
                 found.items.append(Item(kind, each[key], each["CreationTime"], "no rollback stands on it"))
             elif young and each[key] not in kept:
-                found.kept.append(f"{kind} {each[key]}: younger than asked for")
-    found.kept += [f"{CONFIG} {name}: {why}" for name, why in stays.items()]
+                found.kept.append(Kept(kind, each[key], Reason.TOO_YOUNG))
+    found.kept += [Kept(CONFIG, name, why) for name, why in stays.items()]
     return {packages.get(name) or _package_of(target, name) for name in needed} - {""}
 
 
@@ -234,14 +285,14 @@ def _collect_lake(target: Target, found: Inventory, live: set[str], before: date
     needed = _needed(target, live)
     for prefix in (SNAPSHOTS, DATASETS, MODELS):
         if needed.unknown:
-            found.kept.append(f"everything under {prefix}/: {needed.unknown[0]}")
+            found.kept.append(Kept(PREFIX, prefix, Reason.ORIGIN_UNKNOWN, needed.unknown[0]))
             continue
         for item in _folders(target, prefix, "no registered model was made from it"):
             folder = item.name.rstrip("/").rpartition("/")[2].lower()
             if folder not in needed.executions and not any(needed.has(_uri(target, key)) for key in item.keys):
                 _add(found, item, before)
     if needed.code:
-        found.kept.append(f"everything under {CODE}/: {needed.code[0]}")
+        found.kept.append(Kept(PREFIX, CODE, Reason.ORIGIN_UNKNOWN, needed.code[0]))
     else:
         for item in _each_object(target, CODE, "no registered model and no pipeline uses it"):
             if not needed.has(_uri(target, item.name)):
@@ -254,7 +305,7 @@ def _add(found: Inventory, item: Item, before: datetime) -> None:
     if item.since <= before:
         found.items.append(item)
     else:
-        found.kept.append(f"{item.name}: younger than asked for")
+        found.kept.append(Kept(OBJECTS, item.name, Reason.TOO_YOUNG))
 
 
 def _uri(target: Target, key: str) -> str:

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from cli import garbage, interrupts, registry
 from cli.approval import yes_with_json
 from cli.errors import CliError
-from cli.garbage import CONFIG, MODEL, UPLOAD, Inventory, Item
+from cli.garbage import CONFIG, MODEL, PREFIX, UPLOAD, Inventory, Item, Reason
 from cli.output import json_option, moment, say, table, write_json
 from cli.progress import Progress, Stage
 from cli.target import Target, of_use_case
@@ -86,7 +86,7 @@ def gc(target: Target, keep: int, older_than: timedelta, yes: bool, dry_run: boo
                 "dry_run": dry_run,
                 "items": [item.document() for item in found.items],
                 "bytes": sum(item.size for item in found.items),
-                "kept": found.kept,
+                "kept": [each.document() for each in found.kept],
                 "deleted": [item.name for item in deleted],
             }
         )
@@ -97,10 +97,10 @@ def gc(target: Target, keep: int, older_than: timedelta, yes: bool, dry_run: boo
 
 def _show(found: Inventory) -> None:
     for line in found.kept:
-        if line.startswith("everything under"):
-            say(f"  kept: {line}")
+        if line.kind == PREFIX:
+            say(f"  kept: {line.text}")
     if not found.items:
-        young = sum(line.endswith("younger than asked for") for line in found.kept)
+        young = sum(line.reason is Reason.TOO_YOUNG for line in found.kept)
         more = f"; {young} things are younger than asked for: --older-than takes them too" if young else ""
         say(f"there is nothing to delete{more}")
         return

@@ -123,9 +123,10 @@ def read(target: Target, *, strict: bool = True) -> Pause | None:
     """
     try:
         return find_pause(target.client("ssm"), target.names.pause_parameter)
-    except UnreadablePauseError:
+    except UnreadablePauseError as error:
         if strict:
-            raise
+            fix = f"somebody has written it by hand; `millrace resume {named(target)}` deletes it"
+            raise UnreadablePauseError(error.parameter, error.value, fix) from error
         return Pause(None, "somebody", "")
 
 

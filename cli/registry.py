@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +21,11 @@ from cli.target import Target
 from millrace import UseCase
 from queries.client import is_not_found
 from queries.packages import COMPLETED, describe_package, find_newest_package, list_packages
+
+#: The key of a package's metadata that says which version a rollback went back to, and by which decision: the version,
+#: a colon and a digest of the decision's reason.
+ROLLED_BACK_TO = "rolled_back_to"
+_LEGACY_ROLLBACK = re.compile(r"rolled back to version (\d+)(?:: |$)")
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,17 @@ class Package:
         """The id of the pipeline's execution that made it: what its folders in the lake are called."""
         arn = self.metadata.get("execution", "")
         return arn.rpartition("/")[2] or None
+
+    @property
+    def rolled_back_to(self) -> int | None:
+        """The version that a rollback went back to when it rejected this one; None where none did."""
+        if kept := self.metadata.get(ROLLED_BACK_TO):
+            version, _, digest = kept.partition(":")
+            # Whoever decides by other means changes the reason and leaves the metadata.
+            return int(version) if digest == _digest(self.reason) else None
+        # Before version 0.2 the reason was all that was kept.
+        found = _LEGACY_ROLLBACK.match(self.reason)
+        return int(found[1]) if found else None
 
     def decided_like(self, other: Package) -> bool:
         """Whether the other describes the same decision."""
@@ -178,8 +196,17 @@ def describe(target: Target, arn: str) -> Package:
     return Package.of(target.sagemaker.describe_model_package(ModelPackageName=arn))
 
 
-def decide(target: Target, package: Package, approval: str, reason: str) -> Package:
+def decide(
+    target: Target, package: Package, approval: str, reason: str, *, rolled_back_to: int | None = None
+) -> Package:
     """Approve or reject, if the package still is as it was shown.
+
+    Args:
+        target: The stack.
+        package: As it was shown.
+        approval: The ModelApprovalStatus to set.
+        reason: Why, for people.
+        rolled_back_to: The version that a rollback went back to, where one decides; programs read it again.
 
     AWS knows no conditional write: who writes between the look and the write is noticed by the look afterwards.
 
@@ -190,8 +217,13 @@ def decide(target: Target, package: Package, approval: str, reason: str) -> Pack
         CliError: When somebody else has decided meanwhile; with who and when, as far as AWS says.
     """
     require_as_shown(target, package)
+    metadata: dict[str, Any] = {}
+    if rolled_back_to is not None:
+        metadata = {"CustomerMetadataProperties": {ROLLED_BACK_TO: f"{rolled_back_to}:{_digest(reason)}"}}
+    elif ROLLED_BACK_TO in package.metadata:
+        metadata = {"CustomerMetadataPropertiesToRemove": [ROLLED_BACK_TO]}
     target.sagemaker.update_model_package(
-        ModelPackageArn=package.arn, ModelApprovalStatus=approval, ApprovalDescription=reason
+        ModelPackageArn=package.arn, ModelApprovalStatus=approval, ApprovalDescription=reason, **metadata
     )
     written = describe(target, package.arn)
     if (written.approval, written.reason) != (approval, reason):
@@ -219,6 +251,10 @@ def require_as_shown(target: Target, package: Package) -> None:
             f"{which} was set to {now.approval}{was} {now.change}{_because(now)}, after it was shown as "
             f"{package.approval}; nothing was changed here: look at it and decide again"
         )
+
+
+def _digest(reason: str) -> str:
+    return hashlib.sha256(reason.encode()).hexdigest()[:16]
 
 
 def _because(package: Package) -> str:

@@ -127,17 +127,11 @@ def _was_gone_back_to(target: Target, served: Package, approved: list[Package]) 
     would go further than was asked for by whoever runs again what was broken off."""
     if served.approval != APPROVED or any(_order(each) > _order(served) for each in approved):
         return False
-    why = _why(served)
     return any(
-        each.reason == why or each.reason.startswith(f"{why}: ")
+        each.rolled_back_to == served.version
         for each in registry.every(target, REJECTED)
         if _order(each) > _order(served)
     )
-
-
-def _why(to: Package) -> str:
-    """The reason that is kept with what a rollback rejects."""
-    return f"rolled back to version {to.version}"
 
 
 def _previous(target: Target, endpoint: Endpoint, served: Package | None, approved: list[Package]) -> Package:
@@ -214,13 +208,13 @@ def _require_as_planned(target: Target, plan: Plan) -> None:
 def _decide(target: Target, plan: Plan, reason: str) -> list[tuple[Package, Package]]:
     """Write the decisions; each package before and after. What was written is taken back when one cannot be."""
     written: list[tuple[Package, Package]] = []
-    why = _why(plan.to) + (f": {reason}" if reason else "")
+    why = f"rolled back to version {plan.to.version}" + (f": {reason}" if reason else "")
     try:
         if plan.approves:
             again = f"serves again instead of version {plan.endpoint.version}" + (f": {reason}" if reason else "")
             written.append((plan.to, registry.decide(target, plan.to, APPROVED, again[:1024])))
         for each in plan.rejected:
-            written.append((each, registry.decide(target, each, REJECTED, why[:1024])))
+            written.append((each, registry.decide(target, each, REJECTED, why[:1024], rolled_back_to=plan.to.version)))
     except BaseException:
         _take_back(target, written)
         raise
@@ -251,7 +245,7 @@ def _take_back(target: Target, written: list[tuple[Package, Package]]) -> None:
     """The registry as it was, newest decision first; what cannot be taken back is said with how to do it."""
     for before, after in reversed(written):
         try:
-            registry.decide(target, after, before.approval, before.reason)
+            registry.decide(target, after, before.approval, before.reason, rolled_back_to=before.rolled_back_to)
             say(f"put back: version {before.version} is {before.approval} again", err=True)
         except Exception as error:  # noqa: BLE001 - the first failure is what is raised; this one is said with its mend
             verb = "approve" if before.approval == APPROVED else "reject"

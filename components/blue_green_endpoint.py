@@ -34,6 +34,7 @@ class BlueGreenEndpointArgs:
         environment: Of the model's container.
         rollout: How a new model takes over.
         protect: Whether `pulumi destroy` refuses to delete the endpoint.
+        rollback_report: A file that a deployment that was rolled back is written to, as JSON; None writes none.
     """
 
     endpoint_name: str
@@ -55,6 +56,7 @@ class BlueGreenEndpointArgs:
     environment: dict[str, str] = field(default_factory=dict)
     rollout: Rollout = field(default_factory=Rollout)
     protect: bool = True
+    rollback_report: str | None = None
 
     def __post_init__(self) -> None:
         if len(self.alarm_names) > 8:
@@ -116,7 +118,10 @@ class BlueGreenEndpoint(pulumi.ComponentResource):
                 "auto_rollback_configuration": {"alarms": [{"alarm_name": alarm} for alarm in alarms]},
             },
             opts=pulumi.ResourceOptions(
-                parent=self, protect=args.protect, retain_on_delete=False, hooks=verified(name, args.region)
+                parent=self,
+                protect=args.protect,
+                retain_on_delete=False,
+                hooks=verified(name, args.region, args.rollback_report),
             ),
         )
         self.alarm_names = [args.errors_alarm, args.latency_alarm]

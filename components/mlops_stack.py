@@ -60,6 +60,7 @@ class MlopsStackArgs:
         approved_package: ARN of the package that serves; None before the first approval.
         shared_lake: The platform's lake, where the environment says that it is used; else the stack makes its own.
         paused: What starts nothing by itself, of `retraining`, `monitor` and `features`.
+        rollback_report: A file that a deployment that was rolled back is written to, as JSON; None writes none.
     """
 
     use_case: UseCase
@@ -70,6 +71,7 @@ class MlopsStackArgs:
     approved_package: str | None = None
     shared_lake: Lake | None = None
     paused: Collection[str] = ()
+    rollback_report: str | None = None
 
     @property
     def names(self) -> Names:
@@ -364,6 +366,7 @@ class MlopsStack(pulumi.ComponentResource):
                 model_package_arn=args.approved_package,
                 role_arn=self._access.endpoint_role_arn,
                 region=environment.region,
+                rollback_report=args.rollback_report,
                 errors_alarm=names.alarm(ERRORS),
                 latency_alarm=names.alarm(LATENCY),
                 instance_type=environment.endpoint_instance,

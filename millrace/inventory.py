@@ -51,6 +51,8 @@ class JobVariable(StrEnum):
     """The hash of the code that a model's container may run; the model package sets it."""
     BIND_ADDRESS = "MILLRACE_BIND_ADDRESS"
     """Where a model server listens; not set on AWS, where it is every address."""
+    FAILURE_FILE = "MILLRACE_FAILURE_FILE"
+    """Where a step of the bundle writes why it failed, as JSON, for the command that ran it."""
 
 
 @dataclass(frozen=True)

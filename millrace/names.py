@@ -45,6 +45,9 @@ RETRAINING = "retraining"
 PAUSES = {TRAINING: RETRAINING, MONITOR: MONITOR, FEATURES: FEATURES}
 PAUSABLE = tuple(PAUSES.values())
 
+#: The variable with the file that `pulumi up` writes a rollout to that was rolled back, as JSON.
+ROLLBACK_REPORT = "MILLRACE_ROLLBACK_REPORT"
+
 #: Data time of an environment that replays: one JSON object `{"now": "2013-04-01T00:00:00Z"}`.
 CLOCK_KEY = "clock.json"
 

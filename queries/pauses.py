@@ -14,10 +14,11 @@ from millrace.names import PAUSABLE
 class UnreadablePauseError(MillraceError):
     """The parameter's value is not what `millrace pause` writes; it is not taken for permission to go on."""
 
-    def __init__(self, parameter: str, value: str) -> None:
+    def __init__(self, parameter: str, value: str, fix: str = "") -> None:
+        self.parameter, self.value = parameter, value
         super().__init__(
             f"SSM parameter {parameter} is {value!r}; expected JSON with since, by, reason and perhaps only, of "
-            f"{', '.join(PAUSABLE)}: `millrace resume` deletes it, `millrace pause` writes a new one"
+            f"{', '.join(PAUSABLE)}: {fix or '`millrace resume` deletes it, `millrace pause` writes a new one'}"
         )
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 from millrace.errors import MillraceError
+from millrace.inventory import JobVariable
 
 #: SageMaker shows this much of a processing job's message and of a training job's failure.
 SHOWN = 1024
@@ -127,6 +130,8 @@ def _fail(step: str, text: str) -> None:
     from training.job import BASE
 
     sys.stderr.write(f"error: {step}: {text}\n")
+    if file := os.environ.get(JobVariable.FAILURE_FILE):
+        Path(file).write_text(json.dumps({"version": 1, "step": step, "text": text}))
     name = "failure" if step == "train" else "message"
     output = BASE / "output"
     if BASE.is_dir():

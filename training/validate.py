@@ -14,6 +14,7 @@ import numpy as np
 
 from millrace import Expect, MillraceError, UseCase
 from millrace.errors import DataError
+from millrace.findings import Code, Finding, Level
 from millrace.metrics import Problem
 from millrace.names import QUARANTINE
 from training import columns as c
@@ -41,21 +42,23 @@ class Findings:
         for table in use_case.tables:
             self._ids[table.name] = [table.entity, table.event_time]
         self._snapshot = snapshot
-        self.all: list[dict[str, Any]] = []
+        self.all: list[Finding] = []
 
-    def add(self, level: str, table: str, rule: str, bad: Array | None = None, column: str | None = None) -> None:
+    def add(
+        self, level: Level, code: Code, table: str, column: str | None = None, bad: Array | None = None, **fields: Any
+    ) -> None:
         """Add one; ``bad`` is a mask of the rows that break the rule."""
         rows = self._snapshot.data.get(table, {})
         index: list[int] = np.flatnonzero(bad)[:SHOWN].tolist() if bad is not None else []
         names = dict.fromkeys([*self._ids.get(table, []), *([column] if column else [])])
-        examples = [{name: _shown(rows[name][row]) for name in names if name in rows} for row in index]
+        examples = tuple({name: _shown(rows[name][row]) for name in names if name in rows} for row in index)
         count = int(np.sum(bad)) if bad is not None else None
-        self.all.append({"level": level, "table": table, "rule": rule, "count": count, "rows": examples})
+        self.all.append(Finding(code, level, table, column, fields, count, examples))
 
     @property
     def refused(self) -> list[str]:
         """One sentence a finding that refuses the batch."""
-        return [_sentence(finding) for finding in self.all if finding["level"] == "refuse"]
+        return [finding.text for finding in self.all if finding.level is Level.REFUSE]
 
 
 def run(job: Job) -> None:
@@ -63,9 +66,10 @@ def run(job: Job) -> None:
     snapshot, _ = Snapshot.read(job.input("snapshot"))
     accepted, findings, aside = check(job.use_case, snapshot)
     report = {
+        "version": 1,
         "as_of": format_time(snapshot.as_of),
         "passed": 0 if findings.refused else 1,
-        "findings": findings.all,
+        "findings": [finding.dump() for finding in findings.all],
         "set_aside": {name: c.rows_of(rows) for name, rows in aside.items()},
     }
     folder = job.output("report")
@@ -74,7 +78,7 @@ def run(job: Job) -> None:
         c.write(rows, folder / f"set_aside_{name}.parquet")
         say(f"set aside {c.rows_of(rows)} row(s) of {name}")
     for finding in findings.all:
-        say(f"{finding['level']}: {_sentence(finding)}")
+        say(f"{finding.level}: {finding.text}")
     if findings.refused:
         raise DataError("; ".join(findings.refused) + _quarantine(job, folder))
     manifest = accepted.write(job.output("accepted"))
@@ -122,19 +126,19 @@ def _schema(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None:
     for name, columns in wanted.items():
         rows = snapshot.data.get(name)
         if rows is None:
-            findings.add("refuse", name, "the table is missing from the snapshot")
+            findings.add(Level.REFUSE, Code.TABLE_MISSING, name)
             continue
         if not c.rows_of(rows):
-            findings.add("refuse", name, "there is no row; expected at least one")
+            findings.add(Level.REFUSE, Code.NO_ROWS, name)
         for column, kind in columns.items():
             if column not in rows:
-                findings.add("refuse", name, f"there is no column {column!r}; there are {sorted(rows)}")
+                findings.add(Level.REFUSE, Code.COLUMN_MISSING, name, column, found=sorted(rows))
             elif kind and kind_of(rows[column]) != kind:
-                findings.add("refuse", name, f"column {column!r} holds {kind_of(rows[column])}; expected {kind}")
+                findings.add(Level.REFUSE, Code.WRONG_KIND, name, column, found=kind_of(rows[column]), expected=kind)
     for part in use_case.slices:
         values = snapshot.data.get(EVENTS, {}).get(part.column)
         if values is not None and kind_of(values) == "time":
-            findings.add("refuse", EVENTS, f"column {part.column!r} holds time; a slice needs text or numbers")
+            findings.add(Level.REFUSE, Code.SLICE_OF_TIME, EVENTS, part.column)
 
 
 def _identity(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None:
@@ -147,17 +151,16 @@ def _identity(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None
     for name, columns in never_missing.items():
         for column in columns:
             if (missing := is_missing(snapshot.data[name][column])).any():
-                findings.add("refuse", name, f"{column} is missing; expected it in every row", missing, column)
+                findings.add(Level.REFUSE, Code.VALUE_MISSING, name, column, missing)
     for name in (EVENTS, LABELS):
         double = _repeated([snapshot.data[name][use_case.key].astype(str)])
         if double.any():
-            findings.add("refuse", name, f"{use_case.key} stands in several rows; expected it once", double)
+            findings.add(Level.REFUSE, Code.KEY_REPEATED, name, use_case.key, double)
     for table in use_case.tables:
         rows = snapshot.data[table.name]
         double = _repeated([rows[table.entity].astype(str), rows[table.event_time]])
         if double.any():
-            rule = f"several rows of one {table.entity} became known at the same time; the last one counts"
-            findings.add("warn", table.name, rule, double)
+            findings.add(Level.WARN, Code.SAME_TIME, table.name, table.entity, double)
 
 
 def _repeated(columns: list[Array]) -> Array:
@@ -174,10 +177,12 @@ def broken_by(rule: Expect, rows: Columns, findings: Findings) -> Array:
     values = rows[rule.column]
     missing = is_missing(values)
     if np.mean(missing) > rule.max_missing:
-        share = f"{np.mean(missing):.1%} of {rule.column} is missing; expected at most {rule.max_missing:.1%}"
-        findings.add("refuse", rule.table, share, missing, rule.column)
+        share = float(np.mean(missing))
+        findings.add(
+            Level.REFUSE, Code.TOO_MANY_MISSING, rule.table, rule.column, missing, share=share, bound=rule.max_missing
+        )
     bad = np.zeros(len(values), dtype=bool)
-    said = []
+    expected = []
     tests: list[tuple[str, Any, Callable[[Array], Array]]] = [
         ("at least", rule.at_least, lambda known: known < rule.at_least),
         ("at most", rule.at_most, lambda known: known > rule.at_most),
@@ -186,20 +191,20 @@ def broken_by(rule: Expect, rows: Columns, findings: Findings) -> Array:
         if bound is None:
             continue
         if kind_of(values) != "number":
-            findings.add("refuse", rule.table, f"{rule.column} holds {kind_of(values)}; a bound needs numbers")
+            findings.add(Level.REFUSE, Code.BOUND_NEEDS_NUMBERS, rule.table, rule.column, found=kind_of(values))
             return bad
-        said.append(f"{word} {bound:g}")
+        expected.append(f"{word} {bound:g}")
         bad |= ~missing & breaks(values)
     if rule.one_of:
-        said.append(f"one of {', '.join(rule.one_of)}")
+        expected.append(f"one of {', '.join(rule.one_of)}")
         bad |= ~missing & ~np.isin(values.astype(str), rule.one_of)
     if not bad.any():
         return bad
-    text = f"{rule.column} breaks the rule: {' and '.join(said)}"
+    where, broken = (rule.table, rule.column, bad), " and ".join(expected)
     if np.mean(bad) > rule.max_bad:
-        findings.add("refuse", rule.table, f"{text} (at most {rule.max_bad:.2%} of rows may)", bad, rule.column)
+        findings.add(Level.REFUSE, Code.EXPECTATION_BROKEN_TOO_OFTEN, *where, expected=broken, bound=rule.max_bad)
         return np.zeros_like(bad)
-    findings.add("set aside", rule.table, text, bad, rule.column)
+    findings.add(Level.SET_ASIDE, Code.EXPECTATION_BROKEN, *where, expected=broken)
     return bad
 
 
@@ -211,37 +216,35 @@ def _outcomes(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None
     if use_case.problem is Problem.BINARY:
         odd = ~np.isnan(target) & ~np.isin(target, (0.0, 1.0))
         if odd.any():
-            rule = f"{use_case.target} is neither 0 nor 1"
-            findings.add("refuse", LABELS, rule, odd, use_case.target)
+            findings.add(Level.REFUSE, Code.NOT_BINARY, LABELS, use_case.target, odd)
     infinite = np.isinf(target)
     if infinite.any():
-        findings.add("refuse", LABELS, f"{use_case.target} is infinite", infinite, use_case.target)
+        findings.add(Level.REFUSE, Code.INFINITE, LABELS, use_case.target, infinite)
     strangers = ~np.isin(labels[use_case.key].astype(str), events[use_case.key].astype(str))
     # Labels of other events teach nothing.
     outcomes = np.unique(known[~strangers[~np.isnan(target)]])
     if len(outcomes) < 2:
         value = f"{outcomes[0]:g}" if len(outcomes) else "nothing"
-        findings.add("refuse", LABELS, f"every {use_case.target} is {value}; a model needs both outcomes to learn from")
+        findings.add(Level.REFUSE, Code.ONE_OUTCOME, LABELS, use_case.target, found=value)
     if strangers.all():
-        findings.add("refuse", LABELS, f"no label's {use_case.key} is that of an event; compare the two", strangers)
+        findings.add(Level.REFUSE, Code.NO_LABEL_OF_AN_EVENT, LABELS, use_case.key, strangers)
     elif strangers.any():
-        findings.add("warn", LABELS, f"the {use_case.key} is that of no event", strangers)
+        findings.add(Level.WARN, Code.LABEL_OF_NO_EVENT, LABELS, use_case.key, strangers)
 
 
 def _freshness(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None:
     """Data still arrive: events within the monitor's window, a table's rows within their age."""
     window = np.timedelta64(use_case.monitoring.window, "us")
-    bounds = [(EVENTS, use_case.event_time, window, "refuse")]
+    bounds = [(EVENTS, use_case.event_time, window, Level.REFUSE)]
     for table in use_case.tables:
         age = window if table.max_age is None else np.timedelta64(table.max_age, "us")
-        bounds.append((table.name, table.event_time, age, "warn"))
+        bounds.append((table.name, table.event_time, age, Level.WARN))
     for name, column, bound, level in bounds:
         times = snapshot.data[name][column]
         newest: np.datetime64 = np.max(np.append(times[~np.isnat(times)], snapshot.since))
         if newest < snapshot.as_of - bound:
-            hours = bound / np.timedelta64(1, "h")
-            rule = f"the newest {column} is {format_time(newest)}; expected one within {hours:g} h of as_of"
-            findings.add(level, name, rule)
+            hours = float(bound / np.timedelta64(1, "h"))
+            findings.add(level, Code.STALE, name, column, found=format_time(newest), hours=hours)
 
 
 def _leakage(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None:
@@ -257,18 +260,13 @@ def _leakage(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None:
             continue
         auc = single_feature_auc(y, values[known])
         if not math.isnan(auc) and auc >= LEAK_WARN:
-            bound = refuse if auc >= refuse else LEAK_WARN
-            level, mend = "warn", "is it known when the prediction is made? If not, leave it out of events()"
+            level, code = Level.WARN, Code.LEAK
             if name in use_case.trusted:
-                mend = "it is trusted"
+                code = Code.LEAK_TRUSTED
             elif auc >= refuse:
-                level = "refuse"
-                mend = (
-                    "is it known when the prediction is made? If it is, say so in the use case: "
-                    f"trusted=({name!r},); if not, leave it out of events()"
-                )
-            rule = f"{name} alone tells {use_case.target} with an AUC of {auc:.3f} (bound {bound}): {mend}"
-            findings.add(level, EVENTS, rule)
+                level, code = Level.REFUSE, Code.LEAK_REFUSED
+            bound = refuse if auc >= refuse else LEAK_WARN
+            findings.add(level, code, EVENTS, name, target=use_case.target, auc=float(auc), bound=bound)
 
 
 def _quarantine(job: Job, folder: Path) -> str:
@@ -283,12 +281,6 @@ def _quarantine(job: Job, folder: Path) -> str:
     except (BotoCoreError, ClientError, MillraceError) as error:
         return f" (the report could not be copied to the quarantine: {error})"
     return f" (report: s3://{job.names.lake}/{prefix}/validation.json)"
-
-
-def _sentence(finding: dict[str, Any]) -> str:
-    count = f" in {finding['count']} row(s)" if finding["count"] is not None else ""
-    shown = "; ".join(", ".join(f"{name}={value}" for name, value in row.items()) for row in finding["rows"])
-    return f"{finding['table']}: {finding['rule']}{count}" + (f": {shown}" if shown else "")
 
 
 def _shown(value: Any) -> Any:

@@ -18,6 +18,8 @@ from cli.engine import locks
 from cli.errors import CliError
 from cli.target import configuration, profile_of
 from millrace import Environment
+from millrace.names import ROLLBACK_REPORT
+from queries.rollbacks import Rollback
 
 #: Told what is happening: a few words.
 Note = Callable[[str], None]
@@ -82,6 +84,7 @@ class Update:
         trace: What the program wrote to standard error, which is all there is when it raised what it should not.
         done: URN → kind of step, of each resource that a step was finished for.
         failed: The URNs of those whose step failed.
+        rollback: Why the endpoint does not run what was deployed, where SageMaker rolled the rollout back.
     """
 
     changes: dict[str, int] = field(default_factory=dict)
@@ -90,6 +93,7 @@ class Update:
     trace: list[str] = field(default_factory=list)
     done: dict[str, str] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
+    rollback: Rollback | None = None
     result: str = ""
     begun: int = 0
 
@@ -173,7 +177,12 @@ def updated(stack: str, options: Sequence[str], note: Note, folder: Path, enviro
     """
     update = Update()
     command = ["up", "--yes", "--skip-preview", "--json", "--stack", stack, *options]
-    code, errors = run(command, lambda line: read_event(line, update, note), folder, environment)
+    with tempfile.TemporaryDirectory() as scratch:
+        report = Path(scratch) / "rollback.json"
+        variables = {**environment, ROLLBACK_REPORT: str(report)}
+        code, errors = run(command, lambda line: read_event(line, update, note), folder, variables)
+        if report.is_file():
+            update.rollback = Rollback.load(report.read_text())
     if code != 0 or update.result not in ("", "succeeded"):
         said = "\n".join([*(update.errors or update.trace), *_clean(errors)]) or _ending(code)
         what = f"`pulumi up` of stack {stack} failed:\n{said}"

@@ -106,7 +106,7 @@ def _of_approved(document: Document, serves: int | None, approved: int) -> tuple
     if document["endpoint"]["undone"] != approved or not document["endpoint"]["config"]:
         return f"version {approved} is approved and does not serve yet", command(document, "deploy")
     left = f"version {serves}" if serves else "what serves"
-    if "alarm" in document["endpoint"]["reason"].lower():
+    if document["endpoint"]["rolled_back_by_alarm"]:
         what = (
             f"version {approved} is approved, and its roll-out was undone by an alarm: {left} serves on; once the "
             "alarm is over, a deployment tries again; `millrace reject` keeps it from serving"

@@ -16,6 +16,7 @@ from millrace.names import Names
 from queries.endpoints import find_endpoint, find_served_model, get_deployment_time
 from queries.packages import APPROVED, PENDING, REJECTED, list_packages, parse_group, parse_version
 from queries.pauses import UnreadablePauseError, parse_pause
+from queries.rollbacks import is_by_alarm, list_rollback_alarms
 
 #: What is odd, and the words of the command that mends it: the use case stands after the first of them.
 Warnings = dict[str, tuple[str, ...]]
@@ -164,10 +165,7 @@ def rollout(
         "started": pending.get("StartTime"),
         "traffic": routing.get("Type"),
         "bake_seconds": routing.get("WaitIntervalInSeconds"),
-        "alarms": [
-            each["AlarmName"]
-            for each in live.get("LastDeploymentConfig", {}).get("AutoRollbackConfiguration", {}).get("Alarms", [])
-        ],
+        "alarms": list_rollback_alarms(live),
         "blue": _fleet(live["EndpointConfigName"], serves, live.get("ProductionVariants", [])),
         "green": _fleet(green, arn, pending.get("ProductionVariants", [])),
     }
@@ -207,6 +205,7 @@ def _endpoint(
         "version": parse_version(arn) if arn and parse_group(arn) == names.model_package_group else None,
         "since": _since(live, config) if live else None,
         "reason": live.get("FailureReason", "") if live else "",
+        "rolled_back_by_alarm": is_by_alarm(live) if live else False,
         "package": arn,
         "config": live["EndpointConfigName"] if live else None,
         "instance_type": config["ProductionVariants"][0].get("InstanceType") if config else None,

@@ -8,7 +8,7 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ import stacks
 from cli.errors import CliError
 from cli.scaffold.plan import Plan
 from millrace import Environment, MillraceError
+from millrace.findings import Code, Finding, Level
 
 #: What the templates' own marks look like, and what a writer leaves for later.
 _MARKS = ("{{", "{%", "{#", "TO" + "DO")
@@ -104,7 +105,7 @@ def run(folder: Path, plan: Plan) -> Trial:
     with _there(folder, plan):
         case = stacks.load(plan.name)
         functions = Functions.load(case)
-        findings = []
+        findings: list[Finding] = []
         # As the first training will see the data, and a later one, to which all of the sample has happened.
         for time in (np.datetime64(plan.until, "us"), as_of):
             snapshot = collect(functions, time)
@@ -150,20 +151,23 @@ def _around(plan: Plan, learnt: Any, y: Any, p: Any) -> tuple[float, float]:
     return math.sqrt(max(variance, 0.0) / (positives * negatives)), 0.5
 
 
-def _sorted(findings: list[dict[str, Any]]) -> tuple[dict[str, float], tuple[str, ...], tuple[str, ...]]:
+def _sorted(findings: Sequence[Finding]) -> tuple[dict[str, float], tuple[str, ...], tuple[str, ...]]:
     """Leaking columns, what refuses the batch besides, and warnings."""
     leaks: dict[str, float] = {}
     refusals: dict[str, None] = {}
     hints: dict[str, str] = {}
     for finding in findings:
-        column, told, rest = finding["rule"].partition(" alone tells ")
-        if finding["level"] == "refuse" and told:
-            leaks[column] = max(leaks.get(column, 0.0), float(rest.partition(" AUC of ")[2].split()[0]))
-        elif finding["level"] == "refuse":
-            refusals[finding["rule"]] = None
-        elif finding["level"] == "warn" and not rest.endswith("it is trusted"):
-            said = finding["rule"].partition(" (bound")[0] + ": is it known when it is asked for?"
-            hints.setdefault(column, said if told else finding["rule"])
+        subject = finding.column or finding.table
+        if finding.code is Code.LEAK_REFUSED:
+            leaks[subject] = max(leaks.get(subject, 0.0), finding.fields["auc"])
+        elif finding.level is Level.REFUSE:
+            refusals[finding.rule] = None
+        elif finding.code is Code.LEAK:
+            target, auc = finding.fields["target"], finding.fields["auc"]
+            asked = "is it known when the prediction is made?"
+            hints[subject] = f"{subject} alone tells {target} with an AUC of {auc:.3f}: {asked}"
+        elif finding.level is Level.WARN and finding.code is not Code.LEAK_TRUSTED:
+            hints.setdefault(finding.rule, finding.rule)
     hints = {name: hint for name, hint in hints.items() if name not in leaks}
     return leaks, tuple(refusals), tuple(hints.values())
 

@@ -189,10 +189,25 @@ def test_a_rollback_rejects_what_serves_and_what_is_newer(served: Loop) -> None:
     assert versions(served) == [
         (first, REJECTED, ""), (second, APPROVED, ""), (third, REJECTED, why), (fourth, REJECTED, why),
     ]  # fmt: skip
+    assert [str(_rolled_back_to(served, each)).partition(":")[0] for each in (third, fourth)] == [str(second)] * 2
     # Run again, it goes on: there is nothing left to decide, only to deploy.
     again = served.millrace.json("rollback", "flights", "--no-deploy", "--yes")
     assert (again["to"], again["rejected"], again["deployed"]) == (second, [], False)
     assert versions(served)[2:] == [(third, REJECTED, why), (fourth, REJECTED, why)]
+
+
+def _rolled_back_to(loop: Loop, version: int) -> str | None:
+    described = loop.sagemaker.describe_model_package(ModelPackageName=_arn(loop, version))
+    found: str | None = described.get("CustomerMetadataProperties", {}).get("rolled_back_to")
+    return found
+
+
+def test_what_a_rollback_rejected_says_so_no_more_once_somebody_else_decides(served: Loop) -> None:
+    _, second, third, _ = (version for version, *_ in versions(served))
+    served("rollback", "flights", "--no-deploy", "--yes")
+    assert _rolled_back_to(served, third) is not None
+    served("approve", "flights", str(third), "--yes")
+    assert _rolled_back_to(served, third) is None
 
 
 def test_a_named_version_is_approved_again(served: Loop) -> None:

@@ -277,10 +277,20 @@ def test_gc_keeps_everything_that_a_model_may_have_been_made_from(used: Loop) ->
     before = there(used)
     used.register("Rejected")
     found = used.millrace.json("gc", "flights", "--older-than", "0d", "--yes")
-    assert [line for line in found["kept"] if line.startswith("everything under")] == [
-        f"everything under {prefix}/: version {_newest(used)} does not say which execution made it"
-        for prefix in ("snapshots", "datasets", "models")
-    ] + [f"everything under code/: version {_newest(used)} does not say which code made it"]
+    assert [each for each in found["kept"] if each["kind"] == "prefix"] == [
+        {
+            "kind": "prefix",
+            "name": prefix,
+            "reason": "origin_unknown",
+            "text": f"everything under {prefix}/: version {_newest(used)} does not say which {what} made it",
+        }
+        for prefix, what in {
+            "snapshots": "execution",
+            "datasets": "execution",
+            "models": "execution",
+            "code": "code",
+        }.items()
+    ]
     assert before - there(used) == {"quarantine/job-1/validation.json"}
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from components.verified_rollout import RolledBack, compare
+from components.verified_rollout import RolledBack, verify
 from local import client
+from queries.rollbacks import Rollback
 from tests.local.conftest import CloudDaemon, cloud_daemon
 from tests.local.hosted import eventually
 from tests.local.test_endpoints_over_http import prepare
@@ -35,10 +37,12 @@ def settled(sagemaker: Any) -> dict[str, Any]:
     return dict(eventually(done))
 
 
-def test_a_deployment_that_was_rolled_back_is_told_with_its_alarm(sagemaker: Any, cloud_daemon: CloudDaemon) -> None:
+def test_a_deployment_that_was_rolled_back_is_told_with_its_alarm(
+    sagemaker: Any, cloud_daemon: CloudDaemon, tmp_path: Path
+) -> None:
     sagemaker.create_endpoint(EndpointName="verified", EndpointConfigName="verified-1")
     settled(sagemaker)
-    compare(client.REGION, "verified", "verified-1")
+    verify(client.REGION, "verified", "verified-1")
 
     cloudwatch = cloud_daemon.client("cloudwatch")
     cloudwatch.put_metric_alarm(
@@ -59,8 +63,14 @@ def test_a_deployment_that_was_rolled_back_is_told_with_its_alarm(sagemaker: Any
     # What makes the check necessary: all looks well.
     assert (after["EndpointStatus"], after["EndpointConfigName"]) == ("InService", "verified-1")
 
+    report = tmp_path / "rollback.json"
     with pytest.raises(RolledBack) as told:
-        compare(client.REGION, "verified", "verified-2")
+        verify(client.REGION, "verified", "verified-2", str(report))
+    rollback = Rollback.load(report.read_text())
+    assert (rollback.endpoint, rollback.status) == ("verified", "InService")
+    assert (rollback.config, rollback.expected) == ("verified-1", "verified-2")
+    assert rollback.alarms == (ALARM,)
+    assert rollback == told.value.rollback
     message = str(told.value)
     assert message.startswith("endpoint 'verified' is InService on 'verified-1', expected 'verified-2': ")
     assert f"Its alarms: {ALARM}." in message
@@ -69,5 +79,5 @@ def test_a_deployment_that_was_rolled_back_is_told_with_its_alarm(sagemaker: Any
     # Over as soon as the new fleet is gone, as most such alarms are.
     cloudwatch.delete_alarms(AlarmNames=[ALARM])
     with pytest.raises(RolledBack, match=f"Its alarms: {ALARM}\\."):
-        compare(client.REGION, "verified", "verified-2")
-    compare(client.REGION, "verified", "verified-1")
+        verify(client.REGION, "verified", "verified-2")
+    verify(client.REGION, "verified", "verified-1")

@@ -44,7 +44,7 @@ def put(table: str, column: str, value: Any, *rows: int) -> Callable[[Data], Non
 
 def sentences(case: UseCase, snapshot: Snapshot, level: str = "refuse") -> list[str]:
     _, findings, _ = check(case, snapshot)
-    return [finding["rule"] for finding in findings.all if finding["level"] == level]
+    return [finding.rule for finding in findings.all if finding.level == level]
 
 
 def test_good_data_pass_whole(whole: Snapshot) -> None:
@@ -177,10 +177,10 @@ def test_a_column_that_tells_the_outcome_is_a_leak(whole: Snapshot, strength: fl
         data["events"]["arrived_after"] = (strength * outcome + noise).astype(np.float32)
 
     _, findings, _ = check(synthetic.use_case(), changed(whole, leak))
-    found = [finding for finding in findings.all if "arrived_after" in finding["rule"]]
-    assert [finding["level"] for finding in found] == ([level] if level else [])
+    found = [finding for finding in findings.all if finding.column == "arrived_after"]
+    assert [finding.level for finding in found] == ([level] if level else [])
     if level:
-        assert "arrived_after alone tells late with an AUC of" in found[0]["rule"]
+        assert "arrived_after alone tells late with an AUC of" in found[0].rule
 
 
 def leaking(snapshot: Snapshot, case: UseCase, noise: float) -> Snapshot:
@@ -198,7 +198,7 @@ def leaking(snapshot: Snapshot, case: UseCase, noise: float) -> Snapshot:
 
 def levels(case: UseCase, snapshot: Snapshot) -> list[tuple[str, str]]:
     _, findings, _ = check(case, snapshot)
-    return [(each["level"], each["rule"]) for each in findings.all if "told alone tells" in each["rule"]]
+    return [(each.level, each.rule) for each in findings.all if each.column == "told"]
 
 
 def test_a_person_who_has_looked_may_trust_a_column(whole: Snapshot) -> None:
