@@ -63,7 +63,7 @@ def report(
         _may_be_written(path, force=force)
     target, row = fleet.ask_one(stack, Accounts(state))
     if not row["deployed"]:
-        raise CliError(f"stack {stack.name}: {row['warnings'][0]}")
+        raise CliError(f"stack {stack.name}: {row['warnings'][0]['text']}")
     text = rendered(kind, target, dossier.of(target, row))
     if path is None:
         sys.stdout.write(text)

@@ -132,7 +132,7 @@ def _facts_of(row: Mapping[str, Any]) -> dict[str, str]:
         known["approved"] = f"version {row['approved']}" if row["approved"] else "none"
         known["waits for approval"] = ", ".join(f"version {each['version']}" for each in row["pending"]) or "none"
     if not {"endpoint", "model", "registry"} & set(unknown):
-        known["notes"] = "; ".join(row["warnings"]) or "none"
+        known["notes"] = "; ".join(each["text"] for each in row["warnings"]) or "none"
     if "paused" not in unknown:
         known["paused"] = "no" if row["paused"] is None else f"by {row['paused']['by'] or 'somebody'}"
     if "alarms" not in unknown:

@@ -37,11 +37,15 @@ class Pause:
         """Whether everything that can be paused is."""
         return set(self.only) == set(PAUSABLE)
 
+    @property
+    def since_iso(self) -> str | None:
+        """The time in ISO 8601, to the second; None where it is unknown."""
+        return self.since.isoformat(timespec="seconds").replace("+00:00", "Z") if self.since else None
+
     def dump(self) -> str:
         """Return the parameter's value."""
-        assert self.since is not None
         document: dict[str, Any] = {
-            "since": self.since.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "since": self.since_iso,
             "by": self.by,
             "reason": self.reason,
         }

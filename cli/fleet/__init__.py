@@ -19,6 +19,7 @@ import stacks
 from cli.errors import CliError
 from cli.fleet import accounts, attention, costs, missing, served
 from cli.fleet.accounts import Account, Accounts, tried
+from cli.fleet.findings import Code, Finding, find
 from cli.target import STACKS, Target, configuration, profile_of
 from millrace import Environment, MillraceError
 from millrace.inventory import ALARM_KINDS, PIPELINE_KINDS, list_pipelines, list_schedules
@@ -217,7 +218,7 @@ def _ask_account(account: Account, chosen: Sequence[Stack]) -> tuple[list[Docume
             if listed.has(names):
                 there.append(target)
             else:
-                silent.append(stack.document(_absent(target, names, listed)))
+                silent.append(stack.document(_absent(target, names, listed).text))
         rows = list(pool.map(lambda target: _row(target, account, listed), there))
         region = next(stack.target.environment.region for stack in chosen if stack.target)
         return (
@@ -231,18 +232,13 @@ def _ask_account(account: Account, chosen: Sequence[Stack]) -> tuple[list[Docume
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _absent(target: Target, names: Names, listed: Listed) -> str:
+def _absent(target: Target, names: Names, listed: Listed) -> Finding:
     """Why nothing of a stack runs, and what would make it run."""
     where = "on this machine" if target.is_local else f"in account {listed.account}, {target.environment.region}"
     how = f"millrace up {target.use_case.name}" if target.is_local else f"millrace up --stack {target.stack}"
     if listed.keeps(names):
-        return (
-            f"taken down, data kept, or broken off at its first deployment: nothing of it runs {where}, and only what "
-            f"is kept is there, such as the group of models {names.model_package_group}; to bring it up: {how}"
-        )
-    if listed.groups is None:
-        return f"nothing of it runs {where}; whether its models are kept was not answered; to bring it up: {how}"
-    return f"never deployed, or broken off at its beginning: nothing of it runs {where}: {how}"
+        return find(Code.TAKEN_DOWN, where=where, command=how, group=names.model_package_group)
+    return find(Code.NOT_RUNNING if listed.groups is None else Code.NEVER_DEPLOYED, where=where, command=how)
 
 
 def _list(account: Account, chosen: Sequence[Stack], pool: ThreadPoolExecutor) -> Listed:
@@ -316,8 +312,8 @@ def _row(target: Target, account: Account, listed: Listed) -> Document:
     ``pending`` (version, created, description); ``alarms`` (name, kind, state, since, reason, description, metric,
     comparison, threshold); ``last`` (execution, status, started, step, reason) and ``next`` (at, state, every_seconds)
     by pipeline, ``features`` where there are tables; ``missing`` (names of pipelines that should stand and do not);
-    ``paused`` (since, by, reason) or None; ``cost``, see :func:`cli.fleet.costs.of`; ``warnings``, which are texts;
-    ``unknown``: what was not answered, and why; ``attention`` (what, command).
+    ``paused`` (since, by, reason) or None; ``cost``, see :func:`cli.fleet.costs.of`; ``warnings`` (code, fields, text);
+    ``unknown``: what was not answered, and why; ``attention`` (code, fields, what, command).
 
     What an endpoint's status is where there is none stands at :data:`cli.fleet.served.AWAITED`.
     """
@@ -339,13 +335,13 @@ def _row(target: Target, account: Account, listed: Listed) -> Document:
         "next": _next(target, names, account, listed.schedules or {}),
         "paused": served.pause(listed.paused or {}, names),
     }
-    odd: served.Warnings = document.pop("warnings") | _odd(target, names, document, listed)
-    document["warnings"] = list(odd)
+    odd: list[Finding] = document.pop("warnings") + _odd(target, names, document, listed)
+    document["warnings"] = [each.dump() for each in odd]
     document["unknown"] = unknown
     document["cost"] = costs.of(target, document, alarms=listed.alarms is not None, kept=listed.keeps(names))
     if not document["deployed"]:
-        document["warnings"] = [_absent(target, names, listed)]
-    document["attention"] = attention.of(document, odd) if document["deployed"] else []
+        document["warnings"] = [_absent(target, names, listed).dump()]
+    document["attention"] = attention.list_items(document, odd) if document["deployed"] else []
     return document
 
 
@@ -368,7 +364,7 @@ def alarms_of(names: Names, found: Mapping[str, Any]) -> list[Document]:
     ]
 
 
-def _odd(target: Target, names: Names, document: Document, listed: Listed) -> served.Warnings:
+def _odd(target: Target, names: Names, document: Document, listed: Listed) -> list[Finding]:
     """What is not there, or switched off, though the declaration has it."""
     case = target.use_case
     lost = {
@@ -379,7 +375,8 @@ def _odd(target: Target, names: Names, document: Document, listed: Listed) -> se
     }
     # Where it was not answered whether it is paused, it may be.
     is_paused = listed.paused is None or document["paused"] is not None
-    return missing.warnings(lost) | ({} if is_paused else missing.switched_off(case, names, listed.rules))
+    disabled = [] if is_paused else missing.find_disabled_rule(case, names, listed.rules)
+    return missing.list_findings(lost) + disabled
 
 
 def _last(target: Target, names: Names, listed: Listed, unknown: dict[str, str]) -> dict[str, Document | None]:

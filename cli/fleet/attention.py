@@ -1,4 +1,4 @@
-"""What needs a person: from what is known of a stack, one sentence each, with the exact next command; worst first."""
+"""Action items: from what is known of a stack, what needs a person, each with the exact next command; worst first."""
 
 from __future__ import annotations
 
@@ -6,27 +6,32 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cli.deployable import in_environment
-from cli.fleet.served import AWAITED, GONE
+from cli.fleet.findings import Code, Finding, find
+from cli.fleet.served import AWAITED, GONE, PUT_BACK
 from millrace.names import CALIBRATION, DRIFT, ERRORS, HEARTBEAT, LATENCY, UNDELIVERED
+from queries.pipelines import FAILED, RUNNING
 
-#: Statuses of an execution that is not over.
-RUNNING = ("Executing", "Stopping")
 #: The step with which the training pipeline ends that refuses a challenger.
 REFUSED = "Refused"
 #: Statuses of an endpoint that is being changed or is as it should be.
 _GOOD = ("InService", "Creating", "Updating", "RollingBack", "SystemUpdating")
 
-Need = dict[str, str]
 Document = Mapping[str, Any]
+#: A finding and the command for it.
+_Item = tuple[Finding, str]
 
 
-def of(document: Document, odd: Mapping[str, Sequence[str]]) -> list[Need]:
-    """Each need: ``what`` and ``command``.
+def list_items(document: Document, warnings: Sequence[Finding]) -> list[dict[str, Any]]:
+    """Return the action items: ``code``, ``fields``, ``what``, which is the sentence, and ``command``.
 
     Args:
-        odd: The document's warnings, with the words of the command that mends each.
+        document: What is known of the stack.
+        warnings: The document's warnings; those that name a command are action items too.
     """
-    return [{"what": what, "command": command} for what, command in _needs(document, odd)]
+    return [
+        {"code": each.code.value, "fields": dict(each.fields), "what": each.text, "command": made}
+        for each, made in _list_needs(document, warnings)
+    ]
 
 
 def brief(text: str, most: int = 200) -> str:
@@ -62,32 +67,34 @@ def _where(document: Document) -> str:
     return in_environment(document["environment"])
 
 
-def _needs(document: Document, odd: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
+def _list_needs(document: Document, warnings: Sequence[Finding]) -> Iterator[_Item]:
     yield from _of_endpoint(document)
     yield from _of_alarms(document)
     yield from _of_model(document)
-    for what, (verb, *words) in odd.items():
-        yield what, command(document, verb, *words)
+    for warning in warnings:
+        verb, *words = warning.command
+        yield warning, command(document, verb, *words)
     yield from _of_runs(document)
     if paused := document["paused"]:
-        why = f": {brief(paused['reason'])}" if paused["reason"] else ""
-        yield f"paused since {paused['since'] or 'an unknown time'}{why}", command(document, "resume")
+        since = paused["since"] or "an unknown time"
+        yield find(Code.PAUSED, since=since, reason=brief(str(paused["reason"] or ""))), command(document, "resume")
 
 
-def _of_endpoint(document: Document) -> Iterator[tuple[str, str]]:
+def _of_endpoint(document: Document) -> Iterator[_Item]:
     endpoint = document["endpoint"]
     if endpoint["config"] is None:
         if endpoint["status"] == GONE:
-            what = f"endpoint {endpoint['name']} is gone, and version {document['approved']} is approved: a deployment "
-            yield what + "that looks at what is there makes it anew", command(document, "deploy", "--refresh")
+            found = find(Code.ENDPOINT_MISSING, endpoint=endpoint["name"], approved=document["approved"])
+            yield found, command(document, *PUT_BACK)
         elif endpoint["status"] == AWAITED and not _has_model_to_come(document):
-            yield "it has no model yet", command(document, "retrain")
+            yield find(Code.NO_MODEL_YET), command(document, "retrain")
         return
+    reason = brief(endpoint["reason"])
     if endpoint["status"] not in _GOOD:
-        said = f": {brief(endpoint['reason'])}" if endpoint["reason"] else ""
-        yield f"the endpoint is {endpoint['status']}{said}", logs(document, endpoint["name"])
+        found = find(Code.ENDPOINT_UNHEALTHY, status=endpoint["status"], reason=reason)
+        yield found, logs(document, endpoint["name"])
     elif endpoint["reason"] and document["rollout"] is None and _is_behind(document):
-        yield f"the last roll-out was undone: {brief(endpoint['reason'])}", logs(document, endpoint["name"])
+        yield find(Code.ROLLED_BACK, reason=reason), logs(document, endpoint["name"])
 
 
 def _has_model_to_come(document: Document) -> bool:
@@ -101,58 +108,49 @@ def _is_behind(document: Document) -> bool:
     return bool(document["approved"] != document["endpoint"]["version"])
 
 
-def _of_approved(document: Document, serves: int | None, approved: int) -> tuple[str, str]:
+def _of_approved(document: Document, serves: int | None, approved: int) -> _Item:
     """What to do about an approved version that does not serve."""
     if document["endpoint"]["undone"] != approved or not document["endpoint"]["config"]:
-        return f"version {approved} is approved and does not serve yet", command(document, "deploy")
-    left = f"version {serves}" if serves else "what serves"
+        return find(Code.APPROVED_NOT_SERVED, approved=approved), command(document, "deploy")
+    fields = {"approved": approved, "serves": f"version {serves}" if serves else "the current model"}
     if document["endpoint"]["rolled_back_by_alarm"]:
-        what = (
-            f"version {approved} is approved, and its roll-out was undone by an alarm: {left} serves on; once the "
-            "alarm is over, a deployment tries again; `millrace reject` keeps it from serving"
-        )
-        return what, command(document, "deploy")
+        return find(Code.APPROVED_ROLLED_BACK_BY_ALARM, **fields), command(document, "deploy")
     # The next try would meet the same.
-    what = (
-        f"version {approved} is approved and could not be rolled out: each deployment would try it again and fail; "
-        f"rejected, it leaves {left} serving"
-    )
-    return what, command(document, "reject", approved)
+    return find(Code.APPROVED_ROLLOUT_FAILS, **fields), command(document, "reject", approved)
 
 
-def _of_alarms(document: Document) -> Iterator[tuple[str, str]]:
+def _of_alarms(document: Document) -> Iterator[_Item]:
     waiting = [each["version"] for each in document["pending"] if not is_too_old(document, each["version"])]
     firing = {alarm["kind"]: alarm for alarm in document["alarms"] if alarm["state"] == "ALARM"}
     order = (ERRORS, LATENCY, UNDELIVERED, HEARTBEAT, CALIBRATION, DRIFT)
     for kind in (kind for kind in order if kind in firing):
-        name = firing[kind]["name"]
-        meaning = firing[kind]["description"].rstrip(".") or "it fires"
+        alarm = {"alarm": firing[kind]["name"], "meaning": firing[kind]["description"].rstrip(".") or "it fires"}
         if kind in (ERRORS, LATENCY):
-            yield f"alarm {name}: {meaning}", logs(document, document["endpoint"]["name"])
+            yield find(Code.ALARM, **alarm), logs(document, document["endpoint"]["name"])
         elif kind == UNDELIVERED:
-            what = f"alarm {name}: {meaning}; whatever it was to start has not run"
-            yield what, command(document, "watch" if _is_training(document) else "retrain")
+            verb = "watch" if _is_training(document) else "retrain"
+            yield find(Code.ALARM_UNDELIVERED, **alarm), command(document, verb)
         elif kind == HEARTBEAT:
-            yield f"alarm {name}: {meaning}", command(document, "run", "--pipeline", "monitor")
+            yield find(Code.ALARM, **alarm), command(document, "run", "--pipeline", "monitor")
         elif _is_training(document):
-            yield f"alarm {name}: {meaning}; a training runs", command(document, "watch")
+            yield find(Code.ALARM_TRAINING_RUNS, **alarm), command(document, "watch")
         elif waiting:
-            what = f"alarm {name}: {meaning}; version {waiting[0]} waits for approval"
-            yield what, command(document, "approve", waiting[0])
+            found = find(Code.ALARM_APPROVAL_WAITS, version=waiting[0], **alarm)
+            yield found, command(document, "approve", waiting[0])
         else:
-            yield f"alarm {name}: {meaning}", command(document, "retrain")
+            yield find(Code.ALARM, **alarm), command(document, "retrain")
 
 
-def _of_model(document: Document) -> Iterator[tuple[str, str]]:
+def _of_model(document: Document) -> Iterator[_Item]:
     serves, approved = document["endpoint"]["version"], document["approved"]
     for package in document["pending"]:
         version = package["version"]
         if is_too_old(document, version):
-            what = f"version {version} waits for approval, but version {approved} is approved and newer: reject it"
-            yield what, command(document, "reject", version)
+            found = find(Code.APPROVAL_OUTDATED, version=version, approved=approved)
+            yield found, command(document, "reject", version)
         else:
-            yield f"version {version} waits for approval", command(document, "approve", version)
-    # What serves without a package is odd: how to put that back is said with it.
+            yield find(Code.APPROVAL_WAITS, version=version), command(document, "approve", version)
+    # What serves without a package is reported by a warning, with its own command.
     is_odd = document["endpoint"]["config"] is not None and document["endpoint"]["package"] is None
     is_deployable = document["rollout"] is None and document["endpoint"]["status"] != GONE and not is_odd
     if approved and is_deployable and knows_what_serves(document) and (not serves or serves < approved):
@@ -160,20 +158,20 @@ def _of_model(document: Document) -> Iterator[tuple[str, str]]:
     model = document["model"]
     for gate in model["gates"] if model else []:
         if gate["passed"] is False:
-            bound = "at least" if gate["at_least"] is not None else "at most"
-            limit = gate["at_least"] if gate["at_least"] is not None else gate["at_most"]
-            what = (
-                f"version {model['version']} serves with {gate['metric']} {gate['value']:g}, expected {bound} {limit:g}"
-            )
-            yield what, command(document, "retrain")
+            has_lower = gate["at_least"] is not None
+            bound = {"bound": "at least" if has_lower else "at most"}
+            bound["limit"] = gate["at_least"] if has_lower else gate["at_most"]
+            model_of = {"version": model["version"], "metric": gate["metric"], "value": gate["value"]}
+            yield find(Code.GATE_FAILED, **model_of, **bound), command(document, "retrain")
 
 
-def _of_runs(document: Document) -> Iterator[tuple[str, str]]:
+def _of_runs(document: Document) -> Iterator[_Item]:
     for kind, run in document["last"].items():
         # A refused challenger is an answer; it is the pipeline's own way to fail.
-        if run and run["status"] == "Failed" and run["step"] != REFUSED:
-            said = brief(run["reason"]) or "without a reason"
-            yield f"the last run of {kind} failed: {said}", logs(document, f"{document['stack']}-{kind}/")
+        if run and run["status"] == FAILED and run["step"] != REFUSED:
+            reason = brief(run["reason"]) or "without a reason"
+            found = find(Code.RUN_FAILED, pipeline=kind, reason=reason)
+            yield found, logs(document, f"{document['stack']}-{kind}/")
 
 
 def _is_training(document: Document) -> bool:

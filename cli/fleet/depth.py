@@ -13,6 +13,7 @@ from cli import fleet, registry
 from cli.errors import CliError
 from cli.fleet import accounts
 from cli.fleet.accounts import tried
+from cli.fleet.findings import Code, find
 from cli.registry import Package
 from cli.target import Target
 from millrace.inventory import PIPELINE_KINDS
@@ -82,7 +83,7 @@ def package_document(target: Target, package: Package) -> Document:
     }
 
 
-def _late_approvals(known: list[Document]) -> list[str]:
+def _late_approvals(known: list[Document]) -> list[Document]:
     """Versions that were approved by hand after a newer one and so do not serve."""
     approved = [each for each in known if each["approval"] == APPROVED]
     if not approved:
@@ -90,8 +91,7 @@ def _late_approvals(known: list[Document]) -> list[str]:
     newest = approved[0]
     since = newest["changed"] or newest["created"]
     return [
-        f"version {each['version']} was approved after version {newest['version']} and does not serve: the newest "
-        "approved one does"
+        find(Code.APPROVED_LATE, version=each["version"], newest=newest["version"]).dump()
         for each in approved[1:]
         if each["changed"] and each["changed"] > since
     ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cli.fleet.served import PUT_BACK, Warnings
+from cli.fleet.findings import Code, Finding, find
+from cli.fleet.served import PUT_BACK
 from millrace import UseCase, inventory
 from millrace.names import Names
 
@@ -34,25 +35,19 @@ def _without(declared: Iterable[str], found: Iterable[str] | None) -> list[str]:
     return [] if found is None else [name for name in declared if name not in found]
 
 
-def warnings(missing: Mapping[str, list[str]]) -> Warnings:
-    """What to say of it, by kind."""
-    said = [f"{kind} {' nor '.join(names)}" for kind, names in missing.items() if names]
-    if not said:
-        return {}
-    text = (
-        f"there is no {' nor '.join(said)}, though other parts of the stack are there: its deployment was broken off, "
-        "or somebody has deleted it; a deployment that looks at what is there makes it"
-    )
-    return {text: PUT_BACK}
+def list_findings(missing: Mapping[str, list[str]]) -> list[Finding]:
+    """Return what to report of missing resources.
+
+    Args:
+        missing: The names of the missing resources, by their kind.
+    """
+    found = {kind: names for kind, names in missing.items() if names}
+    return [find(Code.RESOURCES_MISSING, *PUT_BACK, missing=found)] if found else []
 
 
-def switched_off(case: UseCase, names: Names, found: Mapping[str, Any] | None) -> Warnings:
-    """What to say of a rule that is disabled; of a stack that nobody has paused."""
+def find_disabled_rule(case: UseCase, names: Names, found: Mapping[str, Any] | None) -> list[Finding]:
+    """Return what to report of a rule that is disabled in a stack that nobody has paused."""
     rule = (found or {}).get(names.retraining_rule, {})
     if not case.retraining.on or rule.get("State") != "DISABLED":
-        return {}
-    text = (
-        f"rule {names.retraining_rule} is disabled, though nothing is paused: no alarm starts a training; a deployment "
-        "that looks at what is there enables it"
-    )
-    return {text: PUT_BACK}
+        return []
+    return [find(Code.RULE_DISABLED, *PUT_BACK, rule=names.retraining_rule)]

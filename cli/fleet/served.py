@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 from cli import registry
 from cli.fleet.accounts import tried
+from cli.fleet.findings import Code, Finding, find
 from cli.registry import Package
 from cli.target import Target
 from millrace.names import Names
@@ -18,16 +20,11 @@ from queries.packages import APPROVED, PENDING, REJECTED, list_packages, parse_g
 from queries.pauses import UnreadablePauseError, parse_pause
 from queries.rollbacks import is_by_alarm, list_rollback_alarms
 
-#: What is odd, and the words of the command that mends it: the use case stands after the first of them.
-Warnings = dict[str, tuple[str, ...]]
-
 #: What an endpoint's status is where there is none: it was not answered; nobody has said whether one should be there;
 #: it was there, and what it served is still approved; or no version has been deployed yet.
 UNKNOWN, ABSENT, GONE, AWAITED = "unknown", "absent", "gone", "pending its first approved model"
 #: Packages of any status that are looked at: the newest ones.
 _NEWEST = 100
-#: Where no version is approved.
-_ENDS = "`pulumi up` would end serving, and `millrace deploy` refuses to"
 #: No version: the registry did not say which are approved.
 _NOT_ASKED = -1
 #: Puts back what the program says, whatever was changed by hand.
@@ -45,7 +42,7 @@ def of(
 ) -> dict[str, Any]:
     """The keys ``endpoint``, ``model``, ``rollout``, ``approved``, ``pending`` and ``warnings`` of a stack's document.
 
-    ``warnings`` are texts with the words of the command that mends what they say.
+    ``warnings`` are findings.
 
     Args:
         endpoints: Those of the account by name; None where it did not say.
@@ -53,7 +50,7 @@ def of(
         unknown: Takes what could not be asked.
         stood: Whether the alarms are there that are made, and taken down, with the endpoint.
     """
-    warnings: Warnings = {}
+    warnings: list[Finding] = []
     live = None
     if endpoints is None or names.endpoint in endpoints:
         live = tried(lambda: find_endpoint(target.sagemaker, names.endpoint), unknown, "endpoint")
@@ -104,44 +101,26 @@ def _absent(unknown: Collection[str], *, approved: bool, stood: bool) -> str:
 
 
 def package_of(
-    sagemaker: Any, config: str, names: Names, warnings: Warnings, unknown: dict[str, str]
+    sagemaker: Any, config: str, names: Names, warnings: list[Finding], unknown: dict[str, str]
 ) -> tuple[str | None, dict[str, Any]]:
     """The ARN of the package behind an endpoint's configuration, and what SageMaker says of the latter.
 
     What is odd on the way goes to ``warnings``.
     """
     if not re.fullmatch(rf"{re.escape(names.endpoint)}-config-[0-9a-f]{{7}}", config):
-        text = (
-            f"endpoint {names.endpoint} runs configuration {config}, which `pulumi up` has not made; a deployment that "
-            "looks at what is there puts its own back"
-        )
-        warnings[text] = PUT_BACK
+        warnings.append(find(Code.FOREIGN_CONFIG, *PUT_BACK, endpoint=names.endpoint, config=config))
     served = tried(lambda: find_served_model(sagemaker, config), unknown, "model")
-    described = served.config if served else None
-    if served is None or described is None:
-        if "model" not in unknown:
-            text = (
-                f"endpoint configuration {config}, which serves, was deleted: what serves cannot be told, and "
-                "SageMaker gives such an endpoint no other configuration. It serves on until it is deleted: "
-                f"`aws sagemaker delete-endpoint --endpoint-name {names.endpoint} --region {names.region}`; then a "
-                "deployment that looks at what is there makes both anew, with the newest approved version"
-            )
-            warnings[text] = PUT_BACK
+    if served is None:
+        return None, {}
+    if served.config is None:
+        place = {"endpoint": names.endpoint, "region": names.region}
+        warnings.append(find(Code.CONFIG_DELETED, *PUT_BACK, config=config, **place))
         return None, {}
     if served.model is None:
-        text = (
-            f"model {served.name}, which serves, was deleted: which package serves cannot be told; a deployment that "
-            "looks at what is there makes it anew, with the newest approved version"
-        )
-        warnings[text] = PUT_BACK
-        return None, described
-    if served.package is None:
-        text = (
-            f"model {served.name}, which serves, was not made from a registered package; a deployment that looks "
-            "at what is there lets the newest approved version serve"
-        )
-        warnings[text] = PUT_BACK
-    return served.package, described
+        warnings.append(find(Code.MODEL_DELETED, *PUT_BACK, model=served.name))
+    elif served.package is None:
+        warnings.append(find(Code.MODEL_WITHOUT_PACKAGE, *PUT_BACK, model=served.name))
+    return served.package, dict(served.config)
 
 
 def packages(sagemaker: Any, group: str) -> list[dict[str, Any]]:
@@ -158,7 +137,7 @@ def rollout(
         return None
     green = pending.get("EndpointConfigName", "")
     # Nobody has made the new configuration by hand who is just rolling it out.
-    arn, _ = package_of(sagemaker, green, Names("", "", "", ""), {}, unknown) if green else (None, None)
+    arn, _ = package_of(sagemaker, green, Names("", "", "", ""), [], unknown) if green else (None, None)
     policy = live.get("LastDeploymentConfig", {}).get("BlueGreenUpdatePolicy", {})
     routing = policy.get("TrafficRoutingConfiguration", {})
     return {
@@ -191,9 +170,18 @@ def pause(found: Mapping[str, str], names: Names) -> dict[str, Any] | None:
     try:
         said = parse_pause(names.pause_parameter, text)
     except UnreadablePauseError:
-        # `millrace pause` did not write it; what it says is shown as it is.
-        return {"since": None, "by": None, "reason": text}
-    return {"since": said.since, "by": said.by, "reason": said.reason}
+        # `millrace pause` did not write it; as much as can be understood is shown.
+        return _read_foreign_pause(text)
+    return {"since": said.since_iso, "by": said.by, "reason": said.reason}
+
+
+def _read_foreign_pause(text: str) -> dict[str, Any]:
+    try:
+        said = json.loads(text)
+    except ValueError:
+        said = None
+    said = said if isinstance(said, dict) else {"reason": text}
+    return {key: said.get(key) for key in ("since", "by", "reason")}
 
 
 def _endpoint(
@@ -231,7 +219,7 @@ def _undone(live: Mapping[str, Any] | None, newest: Mapping[str, Any] | None) ->
     return int(newest["ModelPackageVersion"]) if newest["CreationTime"] < live["LastModifiedTime"] else None
 
 
-def _model(target: Target, package: Package | None, warnings: Warnings) -> dict[str, Any] | None:
+def _model(target: Target, package: Package | None, warnings: list[Finding]) -> dict[str, Any] | None:
     """The model that serves, with its figures; figures that it does not say are said to be missing."""
     if package is None:
         return None
@@ -241,7 +229,8 @@ def _model(target: Target, package: Package | None, warnings: Warnings) -> dict[
     document["metric"] = {"name": metric, "value": number(text)}
     wanted = dict.fromkeys([*(gate["metric"] for gate in document["gates"]), metric])
     if missing := [name for name in wanted if name not in package.metadata]:
-        warnings[f"version {package.version}, which serves, has no figure for {', '.join(missing)}"] = ("retrain",)
+        metrics = ", ".join(missing)
+        warnings.append(find(Code.METRICS_MISSING, "retrain", version=package.version, metrics=metrics))
     return document
 
 
@@ -265,60 +254,42 @@ class _Known:
     """It did not say what became of the package that serves."""
 
 
-def _warn_of_package(names: Names, arn: str | None, package: Package | None, known: _Known, warnings: Warnings) -> None:
+def _warn_of_package(
+    names: Names, arn: str | None, package: Package | None, known: _Known, warnings: list[Finding]
+) -> None:
     if arn is None:
         return
     if parse_group(arn) != names.model_package_group:
-        text = (
-            f"endpoint {names.endpoint} serves a model of another group: {arn}; expected one of "
-            f"{names.model_package_group}; a deployment that looks at what is there puts the own one back"
-        )
-        warnings[text] = PUT_BACK
+        group = {"endpoint": names.endpoint, "package": arn, "group": names.model_package_group}
+        warnings.append(find(Code.FOREIGN_GROUP, *PUT_BACK, **group))
     if package is None and not known.is_silent and not known.is_lost:
-        left = f"the next deployment lets version {known.approved} serve"
+        code = Code.PACKAGE_DELETED
         if known.approved is None:
-            left = f"no version is approved: {_ENDS}"
+            code = Code.PACKAGE_DELETED_NONE_APPROVED
         elif known.approved == _NOT_ASKED:
-            left = "whether another version is approved is not known"
-        text = f"package {arn}, which serves, was deleted: its figures are gone; it serves on until a new model does; "
-        text += left
-        warnings[text] = ("retrain",)
+            code = Code.PACKAGE_DELETED_REGISTRY_SILENT
+        warnings.append(find(code, "retrain", package=arn, approved=known.approved))
 
 
 def _warn_of_registry(
-    names: Names, live: Mapping[str, Any] | None, known: _Known, package: Package | None, warnings: Warnings
+    names: Names, live: Mapping[str, Any] | None, known: _Known, package: Package | None, warnings: list[Finding]
 ) -> None:
     if known.is_lost:
-        text = f"the group of models {names.model_package_group} was deleted, and with it all history"
-        if live is None:
-            warnings[f"{text}; a deployment that looks at what is there makes it anew"] = PUT_BACK
-        else:
-            text += (
-                f"; the endpoint serves on, but no version is left that may: {_ENDS}. To begin anew, take the endpoint "
-                "away with this command, which ends serving, then train a model with `millrace retrain`"
-            )
-            warnings[text] = (*PUT_BACK, "--remove-endpoint")
+        code, more = (Code.GROUP_DELETED, ()) if live is None else (Code.GROUP_DELETED_SERVING, ("--remove-endpoint",))
+        warnings.append(find(code, *PUT_BACK, *more, group=names.model_package_group))
         return
     approved = known.approved
-    if (
-        live is None
-        or package is None
-        or approved == _NOT_ASKED
-        or parse_group(package.arn) != names.model_package_group
-    ):
+    if live is None or package is None or approved == _NOT_ASKED:
         return
-    version = package.version
-    if approved is None:
-        text = f"version {version} serves and no version is approved: {_ENDS}"
-        if package.approval == REJECTED:
-            text = f"version {version}, which serves, is rejected, and no version is approved: {_ENDS}; approve "
-            text += "another version, or train one"
-        warnings[text] = ("retrain",) if package.approval == REJECTED else ("approve", str(version))
+    if parse_group(package.arn) != names.model_package_group:
+        return
+    version, is_rejected = package.version, package.approval == REJECTED
+    if approved is None and is_rejected:
+        warnings.append(find(Code.REJECTED_SERVES_NONE_APPROVED, "retrain", version=version))
+    elif approved is None:
+        warnings.append(find(Code.NONE_APPROVED, "approve", str(version), version=version))
     elif approved < version:
-        text = (
-            f"version {approved}, the newest approved one, is older than version {version}, which serves and is "
-            f"{package.approval}: the next deployment goes back to it"
-        )
-        warnings[text] = ("deploy",)
-    elif package.approval == REJECTED and approved > version:
-        warnings[f"version {version}, which serves, is rejected: the next deployment ends it"] = ("deploy",)
+        fields = {"approved": approved, "version": version, "approval": package.approval}
+        warnings.append(find(Code.OLDER_APPROVED, "deploy", **fields))
+    elif is_rejected and approved > version:
+        warnings.append(find(Code.REJECTED_SERVES, "deploy", version=version))

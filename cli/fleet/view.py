@@ -302,7 +302,7 @@ def _stack(found: Document) -> None:
     for fact, why in found["unknown"].items():
         say(f"not known: {fact}: {why}")
     for warning in found["warnings"]:
-        say(f"note: {warning}")
+        say(f"note: {warning['text']}")
     for need in found["attention"]:
         say(f"! {need['what']} → {need['command']}")
     if found["deployed"] and not found["attention"]:

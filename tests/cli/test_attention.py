@@ -131,9 +131,11 @@ def test_a_silent_registry_is_not_an_empty_one(cloud: Cloud) -> None:
     arn = "arn:aws:sagemaker:eu-west-1:123456789012:model-package/emptied-local/1"
     cloud.sagemaker.delete_model_package(ModelPackageName=arn)
     [known] = row(cloud, "emptied")["warnings"]
-    assert "no version is approved" in known
+    assert (known["code"], known["fields"]["package"]) == ("package_deleted_none_approved", arn)
+    assert "no version is approved" in known["text"]
     [unknown] = row(cloud, "emptied", "ListModelPackages")["warnings"]
-    assert "whether another version is approved is not known" in unknown
+    assert unknown["code"] == "package_deleted_registry_silent"
+    assert "whether another version is approved is unknown" in unknown["text"]
 
 
 # -- what is registered ------------------------------------------------------------------------------------------------
@@ -170,7 +172,8 @@ def test_an_endpoint_that_was_deleted_by_hand_is_gone(cloud: Cloud, capsys: pyte
     cloud.sagemaker.delete_endpoint(EndpointName="lost-local")
     found = asked(cloud, "lost")
     [need] = found["attention"]
-    assert "endpoint lost-local is gone, and version 1 is approved" in need["what"]
+    assert (need["code"], need["fields"]) == ("endpoint_missing", {"endpoint": "lost-local", "approved": 1})
+    assert need["what"].startswith("endpoint lost-local was deleted, and version 1 is approved: ")
     assert need["command"] == "millrace deploy lost --refresh"
     view.table_of(found)
     head, line, *_ = capsys.readouterr().out.splitlines()
@@ -192,7 +195,9 @@ def test_a_first_deployment_that_was_broken_off_is_no_stack_that_was_taken_down(
     found = row(cloud, "half")
     assert (found["deployed"], found["missing"]) == (True, ["half-local-training", "half-local-monitor"])
     [need] = found["attention"]
-    assert "there is no pipeline half-local-training nor half-local-monitor" in need["what"]
+    assert need["code"] == "resources_missing"
+    assert need["fields"]["missing"]["pipeline"] == ["half-local-training", "half-local-monitor"]
+    assert need["what"].startswith("pipeline half-local-training and half-local-monitor and alarm half-local-drift ")
     assert need["command"] == "millrace deploy half --refresh"
 
 
@@ -211,7 +216,8 @@ def test_what_watches_a_stack_and_was_deleted_by_hand_is_named(cloud: Cloud, kin
         [need] = row(cloud, "plundered")["attention"]
     finally:
         cloud.watch("plundered-local")
-    assert f"there is no {kind} plundered-local-{name}, though other parts of the stack are there" in need["what"]
+    assert need["fields"] == {"missing": {kind: [f"plundered-local-{name}"]}}
+    assert need["what"].startswith(f"{kind} plundered-local-{name} is missing, though other parts of the stack exist: ")
     assert need["command"] == "millrace deploy plundered --refresh"
     assert row(cloud, "plundered")["attention"] == []
 
@@ -221,7 +227,11 @@ def test_the_pipeline_of_features_is_missed_too_where_there_are_tables(cloud: Cl
     [found] = fleet.ask([declared(cloud, "plundered", table)], Answering(cloud))["stacks"]
     assert found["missing"] == ["plundered-local-features"]
     [need] = found["attention"]
-    assert "there is no pipeline plundered-local-features nor schedule plundered-local-features" in need["what"]
+    assert need["fields"]["missing"] == {
+        "pipeline": ["plundered-local-features"],
+        "schedule": ["plundered-local-features"],
+    }
+    assert "pipeline plundered-local-features and schedule plundered-local-features are missing" in need["what"]
     assert need["command"] == "millrace deploy plundered --refresh"
 
 

@@ -291,11 +291,14 @@ def test_a_stack_that_is_taken_down_costs_what_is_kept(cloud: Cloud, tmp_path: P
     cloud.sagemaker.create_model_package_group(ModelPackageGroupName="gone-local")
     found = checkout.json("status", "gone")
     assert (found["stacks"], found["attention"]) == ([], [])
-    assert found["not_asked"][0]["reason"].startswith("taken down, data kept, or broken off at its first ")
+    assert found["not_asked"][0]["reason"].startswith("destroyed with its data kept, or interrupted at its first ")
     deep = checkout.json("status", "gone", "--env", "local")
     assert (deep["deployed"], deep["attention"]) == (False, [])
     assert [item["item"] for item in deep["cost"]["items"]] == ["key", "storage"]
-    assert "taken down, data kept, or broken off at its first " in checkout("status", "gone", "--env", "local").stdout
+    assert (
+        "destroyed with its data kept, or interrupted at its first "
+        in checkout("status", "gone", "--env", "local").stdout
+    )
 
 
 # -- a registry that was changed by hand -------------------------------------------------------------------------------
@@ -335,24 +338,25 @@ def test_what_was_changed_by_hand_is_said_plainly(fleet: Checkout, cloud: Cloud)
         "uc14": (
             "version 1, the newest approved one, is older than version 2, which serves and is Rejected", "deploy uc14"
         ),
-        "uc15": ("version 1, which serves, has no figure for roc_auc, ece, brier", "retrain uc15"),
-        "uc16": ("the group of models uc16-local was deleted", "deploy uc16 --refresh --remove-endpoint"),
+        "uc15": ("version 1, which serves, has no value for roc_auc, ece, brier", "retrain uc15"),
+        "uc16": ("model package group uc16-local was deleted", "deploy uc16 --refresh --remove-endpoint"),
         "uc17": ("model uc17-local-config-0a1b2c3, which serves, was deleted", "deploy uc17 --refresh"),
         "uc18": ("configuration uc18-local-config-0a1b2c3, which serves, was deleted", "deploy uc18 --refresh"),
         "uc19": ("version 1, which serves, is rejected, and no version is approved", "retrain uc19"),
     }  # fmt: skip
     for name, (words, command) in expected.items():
         row = found[f"{name}-local"]
-        assert any(words in warning for warning in row["warnings"]), (name, row["warnings"])
+        assert any(words in warning["text"] for warning in row["warnings"]), (name, row["warnings"])
         assert (f"millrace {command}", True) in [(need["command"], words in need["what"]) for need in row["attention"]]
         assert not any(need["command"].startswith("millrace status") for need in row["attention"])
         assert row["unknown"] == {}
     # Without its configuration nobody knows when it was deployed.
     assert found["uc18-local"]["endpoint"]["since"] is None
-    assert "and `millrace deploy` refuses to" in " ".join(found["uc16-local"]["warnings"])
+    assert "and `millrace deploy` refuses to" in " ".join(each["text"] for each in found["uc16-local"]["warnings"])
     for name in ("uc11", "uc16", "uc18"):
         assert expected[name][0] in fleet("status", name, "--env", "local").stdout
-    assert any("by-hand, which `pulumi up` has not made" in warning for warning in found["uc12-local"]["warnings"])
+    foreign = {"endpoint": "uc12-local", "config": "by-hand"}
+    assert ("foreign_config", foreign) in [(each["code"], each["fields"]) for each in found["uc12-local"]["warnings"]]
     assert [gate["passed"] for gate in found["uc15-local"]["model"]["gates"]] == [None, None]
     assert found["uc14-local"]["endpoint"]["version"] == 2
 

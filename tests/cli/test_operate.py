@@ -203,7 +203,7 @@ def _rolled_back_to(loop: Loop, version: int) -> str | None:
 
 
 def test_what_a_rollback_rejected_says_so_no_more_once_somebody_else_decides(served: Loop) -> None:
-    _, second, third, _ = (version for version, *_ in versions(served))
+    _, _, third, _ = (version for version, *_ in versions(served))
     served("rollback", "flights", "--no-deploy", "--yes")
     assert _rolled_back_to(served, third) is not None
     served("approve", "flights", str(third), "--yes")

@@ -141,7 +141,8 @@ def test_who_decided_and_why_stands_in_the_registrys_history(seen: Seen) -> None
 def test_an_older_version_that_is_approved_late_does_not_serve(seen: Seen) -> None:
     late, approved = seen.versions["late"], seen.versions["approved"]
     assert seen.found["approved"] == approved
-    assert any(f"version {late} was approved after version {approved}" in text for text in seen.found["warnings"])
+    late_approval = {"version": late, "newest": approved}
+    assert ("approved_late", late_approval) in [(each["code"], each["fields"]) for each in seen.found["warnings"]]
     assert "millrace deploy flights" in [need["command"] for need in seen.found["attention"]]
 
 
