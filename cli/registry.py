@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -19,7 +18,9 @@ from cli.errors import CliError
 from cli.output import moment
 from cli.target import Target
 from millrace import UseCase
+from millrace.documents import Evaluation
 from queries.client import is_not_found
+from queries.documents import find_document
 from queries.packages import COMPLETED, describe_package, find_newest_package, list_packages
 
 #: The key of a package's metadata that says which version a rollback went back to, and by which decision: the version,
@@ -334,19 +335,15 @@ def bound_of(gate: Mapping[str, Any]) -> str:
     return f"at least {gate['at_least']:g}" if gate["at_least"] is not None else f"at most {gate['at_most']:g}"
 
 
-def evaluation(target: Target, package: Package) -> dict[str, Any]:
-    """The evaluation that the package was registered with; empty when it is no longer there."""
+def evaluation(target: Target, package: Package) -> Evaluation | None:
+    """The evaluation that the package was registered with; None when it is no longer there.
+
+    Raises:
+        DataError: It is not an evaluation.
+    """
     if not package.evaluation_uri:
-        return {}
-    url = urlparse(package.evaluation_uri)
-    s3 = target.client("s3")
-    try:
-        body = s3.get_object(Bucket=url.netloc, Key=url.path.lstrip("/"))["Body"].read()
-    except ClientError as error:
-        if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchBucket"):
-            return {}
-        raise
-    return dict(json.loads(body))
+        return None
+    return find_document(target.client("s3"), package.evaluation_uri, Evaluation)
 
 
 def _number(given: Any) -> float | None:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlparse
 
 import click
-from botocore.exceptions import ClientError
 
 from cli import pipelines, registry
 from cli.deployable import named
@@ -20,8 +16,10 @@ from cli.progress import Progress, Stage
 from cli.registry import Package
 from cli.run import check_time, follow
 from cli.target import Target, of_use_case
+from millrace.documents import Evaluation
 from millrace.metrics import better
-from queries.packages import APPROVED, PENDING
+from queries.documents import find_document
+from queries.packages import APPROVED, PENDING, parse_version
 from queries.pipelines import EXECUTING
 
 #: The exit code where everything worked and the challenger is not good enough.
@@ -42,7 +40,7 @@ class Outcome:
     """`started`, `registered`, or `refused`: by a gate, or because the champion is as good."""
     reason: str = ""
     package: Package | None = None
-    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    evaluation: Evaluation | None = None
     steps: list[Step] = field(default_factory=list)
 
     @property
@@ -111,7 +109,8 @@ def _judge(target: Target, outcome: Outcome, stage: Stage) -> None:
     outcome.evaluation = _evaluation(target, outcome)
     refusal = next((step for step in outcome.steps if step.name == _REFUSAL and step.status == "Failed"), None)
     if refusal:
-        outcome.outcome, outcome.reason = "refused", refusal.reason.removeprefix("not registered: ")
+        failed = outcome.evaluation.gate.failed if outcome.evaluation else ""
+        outcome.outcome, outcome.reason = "refused", failed or refusal.reason
         stage.result = "trained, and refused by its gates"
         return
     pipelines.require_success(target, outcome.execution, outcome.status)
@@ -126,30 +125,25 @@ def _judge(target: Target, outcome: Outcome, stage: Stage) -> None:
     stage.result = f"version {outcome.package.version} registered, {outcome.package.approval}"
 
 
-def _evaluation(target: Target, outcome: Outcome) -> dict[str, Any]:
-    """What the challenger's evaluation says, registered or not; empty where there is none."""
+def _evaluation(target: Target, outcome: Outcome) -> Evaluation | None:
+    """What the challenger's evaluation says, registered or not; None where there is none."""
     if outcome.package:
         return registry.evaluation(target, outcome.package)
     step = next((step for step in outcome.steps if step.name == _EVALUATION and step.status == "Succeeded"), None)
     job = pipelines.job_of(target.sagemaker, step) if step else None
     if job is None:
-        return {}
+        return None
     described = target.sagemaker.describe_processing_job(ProcessingJobName=job[1])
     outputs = {each["OutputName"]: each["S3Output"]["S3Uri"] for each in described["ProcessingOutputConfig"]["Outputs"]}
-    url = urlparse(f"{outputs.get('evaluation', '')}/evaluation.json")
-    try:
-        body = target.client("s3").get_object(Bucket=url.netloc, Key=url.path.lstrip("/"))["Body"].read()
-    except ClientError as error:
-        if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchBucket"):
-            return {}
-        raise
-    return dict(json.loads(body))
+    if "evaluation" not in outputs:
+        return None
+    return find_document(target.client("s3"), f"{outputs['evaluation']}/evaluation.json", Evaluation)
 
 
 def _gates(target: Target, outcome: Outcome) -> list[dict[str, Any]]:
     if outcome.package:
         return registry.gates(target.use_case, outcome.package)
-    return registry.gates_of(target.use_case, outcome.evaluation.get("metrics", {}))
+    return registry.gates_of(target.use_case, outcome.evaluation.metrics if outcome.evaluation else {})
 
 
 def _document(target: Target, outcome: Outcome) -> dict[str, Any]:
@@ -163,7 +157,7 @@ def _document(target: Target, outcome: Outcome) -> dict[str, Any]:
         "version": package.version if package else None,
         "approval": package.approval if package else None,
         "gates": _gates(target, outcome),
-        "champion": dict(outcome.evaluation.get("champion", {})),
+        "champion": outcome.evaluation.champion.dump() if outcome.evaluation else {},
         "steps": [{"name": step.name, "status": step.status, "seconds": round(step.took, 3)} for step in outcome.steps],
         "next": _next(target, outcome),
     }
@@ -186,16 +180,16 @@ def _show(target: Target, outcome: Outcome) -> None:
 
 def _compared(target: Target, outcome: Outcome) -> str:
     """The challenger beside its champion, as a person says it."""
-    found = outcome.evaluation.get("champion", {})
-    mine, theirs = found.get("challenger"), found.get("champion")
-    if mine is None or theirs is None or not found.get("package"):
+    found = outcome.evaluation.champion if outcome.evaluation else None
+    if found is None or found.challenger is None or found.champion is None or not found.package:
         return outcome.reason
-    metric, version = target.use_case.champion_metric, str(found["package"]).rpartition("/")[2]
+    mine, theirs = found.challenger, found.champion
+    metric, version = target.use_case.champion_metric, parse_version(found.package)
     needed = target.use_case.champion.better_by
     gain = mine - theirs if better(target.use_case.problem, metric) == "higher" else theirs - mine
     return (
         f"{'better' if gain >= 0 else 'worse'} than champion version {version} by {abs(gain):.5f} ({metric} "
-        f"{mine:.5f} against {theirs:.5f} on {found.get('rows', 0)} rows, needed {needed:g})"
+        f"{mine:.5f} against {theirs:.5f} on {found.rows} rows, needed {needed:g})"
     )
 
 

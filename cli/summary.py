@@ -21,6 +21,7 @@ def of(target: Target, stages: Mapping[str, float]) -> dict[str, Any]:
     package = registry.find(target, endpoint.package) if endpoint else None
     waiting = registry.newest(target, PENDING)
     shown = package or waiting
+    evaluation = registry.evaluation(target, shown) if shown else None
     return {
         "stack": target.stack,
         "stages": dict(stages),
@@ -28,7 +29,7 @@ def of(target: Target, stages: Mapping[str, float]) -> dict[str, Any]:
         "version": endpoint.version if endpoint else None,
         "pending_version": waiting.version if waiting and (not package or waiting.version > package.version) else None,
         "gates": registry.gates(target.use_case, shown) if shown else [],
-        "evaluation": registry.evaluation(target, shown) if shown else {},
+        "evaluation": evaluation.dump() if evaluation else {},
         "sample": _sample(target) if endpoint else None,
         "alarms": alarms(target),
         "next": _next(target, served=endpoint is not None),

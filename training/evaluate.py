@@ -10,18 +10,19 @@ import hashlib
 import re
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from millrace import DeclarationError, UseCase
+from millrace.documents import Approval, CalibrationBin, Comparison, Evaluation, Gate, Rates, Slice
 from millrace.environment import Promotion
 from millrace.errors import DataError
 from millrace.inventory import JobVariable
 from millrace.metrics import better
+from queries.packages import APPROVED, PENDING, REJECTED
 from training import columns as c
 from training.columns import Array, Columns, is_missing, kind_of
 from training.dataset import FEWEST, FOLD, JUDGE, Dataset
@@ -33,23 +34,9 @@ from training.score import score_with
 
 #: One-row predictions that are timed.
 TIMED = 100
-APPROVED, PENDING, REJECTED = "Approved", "PendingManualApproval", "Rejected"
-
 
 #: What the registry does not take in a property's value.
 _UNTAKEN = re.compile(r"[^\w .:/=+\-@]")
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Champion and challenger on the same rows; ``text`` says which and how they did."""
-
-    text: str
-    rows: int = 0
-    champion: float | None = None
-    challenger: float | None = None
-    is_better: bool | None = None
-    """None when they could not be compared."""
 
 
 def run(job: Job, wanted_champion: str) -> None:
@@ -71,24 +58,25 @@ def run(job: Job, wanted_champion: str) -> None:
         latency = timed(model, dataset.rows)
     identity = {**model.document["identity"], "model": hashlib.sha256(archive.read_bytes()).hexdigest()}
     status, reason = decide(failed, package, comparison, _promotion(job))
-    evaluation = {
-        "gate": {"passed": 0 if failed else 1, "failed": "; ".join(failed)},
-        "approval": {"status": status, "description": reason[:1024]},
-        "metrics": {"rows": len(holdout["y"]), **metrics, **latency},
-        "champion": {"package": package.arn if package else "", **vars(comparison)},
-        "slices": slices,
-        "calibration": calibration(holdout["y"], holdout["p"]),
-        "identity": identity,
-        "metadata": _metadata(case, metrics, identity, dataset.manifest["as_of"], reason),
-    }
-    write_json(job.output("evaluation") / "evaluation.json", rounded(evaluation))
+    evaluation = Evaluation(
+        version=1,
+        gate=Gate(passed=0 if failed else 1, failed="; ".join(failed)),
+        approval=Approval(status=status, description=reason[:1024]),
+        metrics={"rows": len(holdout["y"]), **metrics, **latency},
+        champion=comparison.model_copy(update={"package": package.arn if package else ""}),
+        slices=slices,
+        calibration=[CalibrationBin.model_validate(each) for each in calibration(holdout["y"], holdout["p"])],
+        identity=identity,
+        metadata=_metadata(case, metrics, identity, dataset.manifest["as_of"], reason),
+    )
+    write_json(job.output("evaluation") / "evaluation.json", rounded(evaluation.dump()))
     for name, value in metrics.items():
         say(f"{name}={value:.6f};")
     say(f"gate {'failed: ' + '; '.join(failed) if failed else 'passed'}")
     say(f"{status}: {reason}")
 
 
-def gate(case: UseCase, metrics: dict[str, float], slices: dict[str, Any]) -> list[str]:
+def gate(case: UseCase, metrics: dict[str, float], slices: Mapping[str, Slice]) -> list[str]:
     """What fails, a sentence each."""
     failed = []
     for bound in case.gates:
@@ -100,16 +88,16 @@ def gate(case: UseCase, metrics: dict[str, float], slices: dict[str, Any]) -> li
         elif bound.at_most is not None and value > bound.at_most:
             failed.append(f"{bound.metric} is {value:.4f}; expected at most {bound.at_most:g}")
     for name, found in slices.items():
-        for gap, bound in (("tpr", found["max_tpr_gap"]), ("fpr", found["max_fpr_gap"])):
-            value = found[f"{gap}_gap"]
-            if bound is not None and value is not None and value > bound:
-                failed.append(f"{gap.upper()} gap between groups of {name} is {value:.3f}; expected at most {bound:g}")
+        gaps = (("TPR", found.tpr_gap, found.max_tpr_gap), ("FPR", found.fpr_gap, found.max_fpr_gap))
+        for gap, value, limit in gaps:
+            if limit is not None and value is not None and value > limit:
+                failed.append(f"{gap} gap between groups of {name} is {value:.3f}; expected at most {limit:g}")
     return failed
 
 
-def audit(case: UseCase, holdout: Columns) -> dict[str, Any]:
+def audit(case: UseCase, holdout: Columns) -> dict[str, Slice]:
     """The groups of each slice one by one, and the gaps between those with enough rows."""
-    found: dict[str, Any] = {}
+    found: dict[str, Slice] = {}
     for part in case.slices:
         groups = _groups(holdout[part.column])
         by_group = {
@@ -117,12 +105,13 @@ def audit(case: UseCase, holdout: Columns) -> dict[str, Any]:
             for name in np.unique(groups)
         }
         judged = [group for group in by_group.values() if int(group["rows"] or 0) >= part.min_rows]
-        found[part.column] = {
-            "groups": by_group,
-            "max_tpr_gap": part.max_tpr_gap,
-            "max_fpr_gap": part.max_fpr_gap,
-            **{f"{rate}_gap": _gap([group[rate] for group in judged]) for rate in ("tpr", "fpr")},
-        }
+        found[part.column] = Slice(
+            groups={str(name): Rates.model_validate(group) for name, group in by_group.items()},
+            max_tpr_gap=part.max_tpr_gap,
+            max_fpr_gap=part.max_fpr_gap,
+            tpr_gap=_gap([group["tpr"] for group in judged]),
+            fpr_gap=_gap([group["fpr"] for group in judged]),
+        )
     return found
 
 
@@ -146,10 +135,11 @@ def compare(
 ) -> Comparison:
     """Champion and challenger on rows that neither was fitted on."""
     if package is None:
-        return Comparison("there is no champion")
+        return _comparison("there is no champion")
     version = f"champion version {package.version}"
     if package.document["identity"] == model.document["identity"]:
-        return Comparison(f"{version} is the same model: same data, code and parameters", is_better=False)
+        text = f"{version} is the same model: same data, code and parameters"
+        return _comparison(text, is_better=False)
     judge = dataset.of(JUDGE)
     if c.rows_of(judge):
         rows = {name: values for name, values in judge.items() if name not in (case.target, FOLD)}
@@ -157,30 +147,41 @@ def compare(
         try:
             theirs, _ = score_with(package.folder, rows, scratch)
         except DataError as error:
-            return Comparison(f"{version} could not be judged: {error}")
+            return _comparison(f"{version} could not be judged: {error}")
         which = f"the {len(y)} newest rows"
     else:
         ours, other = c.read(folder / HOLDOUT), c.read(package.folder / HOLDOUT)
         _, left, right = np.intersect1d(ours[case.key].astype(str), other[case.key].astype(str), return_indices=True)
         if len(left) < FEWEST:
-            return Comparison(f"there are no rows that {version} has not been fitted on: nothing to compare on")
+            return _comparison(f"there are no rows that {version} has not been fitted on: nothing to compare on")
         y, mine, theirs = ours["y"][left], ours["p"][left], other["p"][right]
         which = f"{len(y)} rows that both held out"
     return _judged(case, version, which, y, mine, theirs)
+
+
+def _comparison(
+    text: str,
+    rows: int = 0,
+    champion_: float | None = None,
+    challenger: float | None = None,
+    is_better: bool | None = None,
+) -> Comparison:
+    """Return a comparison with all its fields set."""
+    return Comparison(package="", text=text, rows=rows, champion=champion_, challenger=challenger, is_better=is_better)
 
 
 def _judged(case: UseCase, version: str, which: str, y: Array, mine: Array, theirs: Array) -> Comparison:
     metric = case.champion_metric
     challenger, champion_ = (measure(case.problem, y, p).get(metric) for p in (mine, theirs))
     if challenger is None or champion_ is None:
-        return Comparison(f"{metric} is undefined on {which}, which hold one outcome only", rows=len(y))
+        return _comparison(f"{metric} is undefined on {which}, which hold one outcome only", rows=len(y))
     gain = challenger - champion_ if better(case.problem, metric) == "higher" else champion_ - challenger
     is_better = gain >= case.champion.better_by
     text = (
         f"{metric} {challenger:.5f} against {champion_:.5f} of {version} on {which}: "
         f"{'better' if gain >= 0 else 'worse'} by {abs(gain):.5f}, needed {case.champion.better_by:g}"
     )
-    return Comparison(text, len(y), champion_, challenger, bool(is_better))
+    return _comparison(text, len(y), champion_, challenger, bool(is_better))
 
 
 def decide(failed: list[str], package: Package | None, comparison: Comparison, mode: Promotion) -> tuple[str, str]:

@@ -7,7 +7,6 @@ report for people. The baseline is that of the model that serves now.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from millrace.declaration import UseCase
+from millrace.documents import MonitorReport
 from millrace.inventory import JobVariable
 from millrace.metrics import Problem
 from queries.endpoints import find_endpoint
@@ -63,7 +63,7 @@ def run(job: Job, as_of: str) -> None:
     """Publish the figures as of a data time; write `monitor.json` and `report.html`."""
     now = job.time(as_of)
     since = now - np.timedelta64(job.use_case.monitoring.window, "us")
-    report: dict[str, Any] = {
+    found: dict[str, Any] = {
         "version": 1,
         "use_case": job.use_case.name,
         "endpoint": job.names.endpoint,
@@ -77,16 +77,15 @@ def run(job: Job, as_of: str) -> None:
             package = registry.serving(job, endpoint["EndpointConfigName"], Path(scratch) / "serving")
             kinds, missing = package.document["inputs"], package.document.get("missing", {})
             served = captured.read(job, kinds, missing, _captured_since(job, since, endpoint["CreationTime"]))
-            report |= _examined(job, package, served, since, now, Path(scratch))
-            report["model"]["config"] = endpoint["EndpointConfigName"]
+            found |= _examined(job, package, served, since, now, Path(scratch))
+            found["model"]["config"] = endpoint["EndpointConfigName"]
     else:
-        report["notes"].append("the endpoint is not there: it is pending its first approved model")
-    data = data_points(job.names.endpoint, report)
+        found["notes"].append("the endpoint is not there: it is pending its first approved model")
+    data = data_points(job.names.endpoint, MonitorReport.model_validate(found))
     publish(job, data)
-    report["published"] = len(data)
+    report = MonitorReport.model_validate(rounded({**found, "published": len(data)}))
     folder = job.output("report")
-    report = rounded(report)
-    write_json(folder / "monitor.json", report)
+    write_json(folder / "monitor.json", report.dump())
     (folder / "report.html").write_text(page(report, job.use_case.monitoring))
     _tell(report)
 
@@ -275,21 +274,23 @@ def _plain(value: Any) -> Any:
 # -- publishing --------------------------------------------------------------------------------------------------------
 
 
-def data_points(endpoint: str, report: Mapping[str, Any]) -> list[dict[str, Any]]:
+def data_points(endpoint: str, report: MonitorReport) -> list[dict[str, Any]]:
     """What is published of a report; a figure that is not known is left out, never sent as a zero."""
     figures = {
         "heartbeat": 1,
-        "rows": report["rows"],
-        "psi_max": report.get("psi_max"),
-        "label_coverage": report.get("label_coverage"),
-        "skew": report.get("skew", {}).get("share"),
-        **report.get("quality", {}),
+        "rows": report.rows,
+        "psi_max": report.psi_max,
+        "label_coverage": report.label_coverage,
+        "skew": report.skew.share if report.skew else None,
+        **report.quality,
     }
     of_endpoint = [{"Name": "Endpoint", "Value": endpoint}]
-    points = [(name, value, of_endpoint) for name, value in figures.items()]
-    for feature, found in report.get("features", {}).items():
+    points: list[tuple[str, float | None, list[dict[str, str]]]] = [
+        (name, value, of_endpoint) for name, value in figures.items()
+    ]
+    for feature, found in report.features.items():
         of_feature = [*of_endpoint, {"Name": "Feature", "Value": feature}]
-        points += [("psi", found["psi"], of_feature), ("missing_rate", found["missing"], of_feature)]
+        points += [("psi", found.psi, of_feature), ("missing_rate", found.missing, of_feature)]
     return [
         {"MetricName": name, "Value": float(value), "Dimensions": dimensions}
         for name, value, dimensions in points
@@ -306,24 +307,24 @@ def publish(job: Job, data: list[dict[str, Any]]) -> None:
         cloudwatch.put_metric_data(Namespace=job.names.metric_namespace, MetricData=batch)
 
 
-def _tell(report: Mapping[str, Any]) -> None:
+def _tell(report: MonitorReport) -> None:
     """The report's main figures, for the log."""
-    for note in report["notes"]:
+    for note in report.notes:
         say(f"note: {note}")
-    if report.get("features"):
+    if report.features:
         drift = ", ".join(
-            f"{name} {found['psi']:.3f}"
-            for name, found in sorted(report["features"].items(), key=lambda item: -(item[1]["psi"] or 0.0))
-            if found["psi"] is not None
+            f"{name} {found.psi:.3f}"
+            for name, found in sorted(report.features.items(), key=lambda item: -(item[1].psi or 0.0))
+            if found.psi is not None
         )
         say(f"psi: {drift or 'not measured'}")
-    for name, value in report.get("quality", {}).items():
+    for name, value in report.quality.items():
         say(f"{name}={value:.6f};")
-    if skew := report.get("skew"):
-        say(f"skew: {skew['rows']} of {skew['compared']} rows differ from the join")
+    if skew := report.skew:
+        say(f"skew: {skew.rows} of {skew.compared} rows differ from the join")
     say(
-        f"{report['endpoint']} as of {report['as_of']} since {report['since']}: {report['rows']} rows served, "
-        f"{report.get('labelled', 0)} with an outcome; {report['published']} data points published"
+        f"{report.endpoint} as of {report.as_of} since {report.since}: {report.rows} rows served, "
+        f"{report.labelled or 0} with an outcome; {report.published} data points published"
     )
 
 

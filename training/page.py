@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from millrace import Monitoring
+from millrace.documents import CalibrationBin, FeatureDrift, MonitorReport, Scores
 
 #: Drift from which a bar is coloured as a warning, as a share of the alarm's bound.
 WARN = 0.4
@@ -24,53 +25,52 @@ svg {{ max-width: 100%; height: auto }} svg text {{ font: 12px system-ui, sans-s
 """
 
 
-def page(report: Mapping[str, Any], monitoring: Monitoring) -> str:
+def page(report: MonitorReport, monitoring: Monitoring) -> str:
     """The page of a report whose floats are rounded."""
-    quality, drifts = report.get("quality", {}), report.get("features", {})
-    parts = [_facts(report, monitoring), _list("Notes", report["notes"])]
+    quality, drifts = report.quality, report.features
+    parts = [_facts(report, monitoring), _list("Notes", report.notes)]
     if drifts:
         parts.append(f"<h2>Drift against training</h2>{_drift_bars(drifts, monitoring.psi_alarm)}")
     plots = []
-    if report.get("calibration"):
-        plots.append(f"<div><h2>Calibration</h2>{_calibration(report['calibration'])}</div>")
-    if report.get("scores"):
-        plots.append(f"<div><h2>Scores, training and now</h2>{_histogram(report['scores'])}</div>")
+    if report.calibration:
+        plots.append(f"<div><h2>Calibration</h2>{_calibration(report.calibration)}</div>")
+    if report.scores:
+        plots.append(f"<div><h2>Scores, training and now</h2>{_histogram(report.scores)}</div>")
     if plots:
         parts.append(f'<div class="plots">{"".join(plots)}</div>')
     if quality:
         parts.append("<h2>Quality on labelled rows</h2>" + _table(("metric", "value"), list(quality.items())))
     if drifts:
         rows = [
-            (name, found["psi"], found["missing_then"], found["missing"], "yes" if found["informational"] else "")
+            (name, found.psi, found.missing_then, found.missing, "yes" if found.informational else "")
             for name, found in drifts.items()
         ]
         head = ("column", "PSI", "missing in training", "missing now", "informational")
         parts.append("<h2>Columns</h2>" + _table(head, rows))
-    if report.get("skew", {}).get("columns"):
-        rows = list(report["skew"]["columns"].items())
-        parts.append("<h2>Served values that differ from the join</h2>" + _table(("column", "rows"), rows))
-    title = f"{report['endpoint']}: monitor as of {report['as_of']}"
+    if report.skew and report.skew.columns:
+        differing = list(report.skew.columns.items())
+        parts.append("<h2>Served values that differ from the join</h2>" + _table(("column", "rows"), differing))
+    title = f"{report.endpoint}: monitor as of {report.as_of}"
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>"
-        f"<p>Served rows whose time lies in {escape(report['since'])} to {escape(report['as_of'])}.</p>"
+        f"<p>Served rows whose time lies in {escape(report.since)} to {escape(report.as_of)}.</p>"
         f"{''.join(parts)}</body></html>\n"
     )
 
 
-def _facts(report: Mapping[str, Any], monitoring: Monitoring) -> str:
-    model = report.get("model", {})
-    facts = [("rows served", report["rows"]), ("with an outcome", report.get("labelled", 0))]
-    if model:
-        facts.append(("model version", model["version"] or "no package"))
-    if report.get("psi_max") is not None:
-        facts.append((f"largest PSI, {report['psi_max_of']} (alarm {monitoring.psi_alarm:g})", report["psi_max"]))
-    if "ece" in report.get("quality", {}):
+def _facts(report: MonitorReport, monitoring: Monitoring) -> str:
+    facts: list[tuple[str, Any]] = [("rows served", report.rows), ("with an outcome", report.labelled or 0)]
+    if report.model:
+        facts.append(("model version", report.model.version or "no package"))
+    if report.psi_max is not None:
+        facts.append((f"largest PSI, {report.psi_max_of} (alarm {monitoring.psi_alarm:g})", report.psi_max))
+    if "ece" in report.quality:
         bound = monitoring.calibration_alarm
         alarm = f" (alarm {bound:g})" if bound is not None else ""
-        facts.append((f"calibration error{alarm}", report["quality"]["ece"]))
-    if report.get("skew"):
-        facts.append(("rows unlike the join", report["skew"]["rows"]))
+        facts.append((f"calibration error{alarm}", report.quality["ece"]))
+    if report.skew:
+        facts.append(("rows unlike the join", report.skew.rows))
     items = "".join(f"<li><b>{_shown(value)}</b>{escape(name)}</li>" for name, value in facts)
     return f'<ul class="facts">{items}</ul>'
 
@@ -91,25 +91,24 @@ def _shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
 
 
-def _drift_bars(features: Mapping[str, Any], alarm: float) -> str:
+def _drift_bars(features: Mapping[str, FeatureDrift], alarm: float) -> str:
     """A bar a column, longest first; what is informational is grey."""
-    known = {name: found for name, found in features.items() if found["psi"] is not None}
+    known = {name: (found.psi, found) for name, found in features.items() if found.psi is not None}
     if not known:
         return "<p>Not measured.</p>"
-    names = sorted(known, key=lambda name: -known[name]["psi"])
+    names = sorted(known, key=lambda name: -known[name][0])
     left, width, height = 20 + 8 * max(map(len, names)), 420, 20
     # A season's drift is many times the alarm; longer bars are cut and say their value.
     scale = width / (2 * alarm)
     bars = []
     for row, name in enumerate(names):
-        found, y = known[name], row * height
-        value = found["psi"]
+        (value, found), y = known[name], row * height
         loud = ALARM if value >= alarm else LOUD if value >= WARN * alarm else CALM
         length = min(value, 2 * alarm) * scale
         bars.append(
             f'<text x="{left - 8}" y="{y + 14}" text-anchor="end">{escape(name)}</text>'
             f'<rect x="{left}" y="{y + 3}" width="{length:.1f}" height="{height - 6}" '
-            f'fill="{GREY if found["informational"] else loud}"/>'
+            f'fill="{GREY if found.informational else loud}"/>'
             f'<text x="{left + length + 5:.1f}" y="{y + 14}">{value:.3f}</text>'
         )
     bound, bottom = left + alarm * scale, len(names) * height
@@ -118,13 +117,13 @@ def _drift_bars(features: Mapping[str, Any], alarm: float) -> str:
     return _svg(left + width + 60, bottom, text, "".join([*bars, line]))
 
 
-def _calibration(bins: Sequence[Mapping[str, Any]]) -> str:
+def _calibration(bins: Sequence[CalibrationBin]) -> str:
     """Observed rate over mean prediction, a dot a bin of equal mass."""
     side, pad = 260, 34
-    top = max(max(row["predicted"], row["observed"]) for row in bins) * 1.1 or 1.0
+    top = max(max(row.predicted, row.observed) for row in bins) * 1.1 or 1.0
 
-    def at(row: Mapping[str, Any]) -> tuple[float, float]:
-        return pad + row["predicted"] / top * side, side - row["observed"] / top * side + 5
+    def at(row: CalibrationBin) -> tuple[float, float]:
+        return pad + row.predicted / top * side, side - row.observed / top * side + 5
 
     points = [at(row) for row in bins]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
@@ -141,10 +140,10 @@ def _calibration(bins: Sequence[Mapping[str, Any]]) -> str:
     return _svg(side + pad + 10, side + 26, text, diagonal + axes + curve + dots + ends)
 
 
-def _histogram(scores: Mapping[str, Any]) -> str:
+def _histogram(scores: Scores) -> str:
     """The share of rows in each bin of the baseline, training in grey beside now."""
     # The bins of a most frequent score and of missing ones stand last and are mostly empty.
-    pairs = list(zip(scores["then"], scores["now"], strict=True))
+    pairs = list(zip(scores.then, scores.now, strict=True))
     while len(pairs) > 1 and not any(pairs[-1]):
         pairs.pop()
     width, height, pad = 40, 220, 24
@@ -159,7 +158,7 @@ def _histogram(scores: Mapping[str, Any]) -> str:
             )
     labels = "".join(
         f'<text x="{pad + (place + 1) * width}" y="{height + 20}" text-anchor="middle">{edge:.2g}</text>'
-        for place, edge in enumerate(scores["edges"])
+        for place, edge in enumerate(scores.edges)
     )
     axis = f'<path d="M{pad} {height + 5}H{pad + len(pairs) * width}" stroke="{INK}"/>'
     text = "Share of rows by score in the bins of training: grey then, blue now"

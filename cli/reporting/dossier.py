@@ -6,21 +6,24 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from cli import fleet, registry
 from cli.fleet import accounts, depth
 from cli.registry import Package
 from cli.target import Target
+from millrace.documents import Evaluation, MonitorReport
+from millrace.errors import DataError
 from millrace.inventory import ALARM_KINDS
 from millrace.names import MONITOR_REPORTS
 from queries.client import is_not_found
+from queries.documents import find_document
 
 Document = dict[str, Any]
 
@@ -47,7 +50,7 @@ def of(target: Target, row: Document) -> Document:
         evaluations = dict(
             zip(
                 [package.version for package in packages],
-                pool.map(lambda package: _evaluation(target, package), packages),
+                pool.map(lambda package: _evaluation(target, package, missing), packages),
                 strict=True,
             )
         )
@@ -70,7 +73,7 @@ def of(target: Target, row: Document) -> Document:
         **deep,
         "quality": [_quality(target, package, evaluations[package.version]) for package in reversed(packages)],
         "calibration": _calibration(evaluation, serving, found["drift"] or [], missing),
-        "slices": _slices(evaluation or {}),
+        "slices": {name: each.model_dump() for name, each in evaluation.slices.items()} if evaluation else {},
         **found,
         "missing": missing,
     }
@@ -78,7 +81,7 @@ def of(target: Target, row: Document) -> Document:
     return document
 
 
-def _say_missing(document: Document, serving: Package | None, evaluation: Document | None) -> None:
+def _say_missing(document: Document, serving: Package | None, evaluation: Evaluation | None) -> None:
     missing: dict[str, str] = document["missing"]
     if serving is None:
         why = "no version serves" if document["endpoint"]["package"] is None else "the package that serves was deleted"
@@ -110,27 +113,29 @@ def _packages(target: Target, missing: dict[str, str]) -> list[Package]:
     return accounts.tried(read, missing, "quality") or []
 
 
-def _evaluation(target: Target, package: Package) -> Document | None:
-    """The evaluation of a package; None when it is not there, or may not be read."""
+def _evaluation(target: Target, package: Package, missing: dict[str, str]) -> Evaluation | None:
+    """The evaluation of a package; None when it is not there, or cannot be read."""
+    key = f"evaluation of version {package.version}"
     try:
-        return registry.evaluation(target, package) or None
-    except (ClientError, BotoCoreError, ValueError, TypeError):
+        return accounts.tried(lambda: registry.evaluation(target, package), missing, key)  # type: ignore[no-any-return]
+    except DataError as error:
+        missing[key] = str(error)
         return None
 
 
-def _quality(target: Target, package: Package, evaluation: Document | None) -> Document:
+def _quality(target: Target, package: Package, evaluation: Evaluation | None) -> Document:
     return {
         **depth.package_document(target, package),
-        "metrics": (evaluation or {}).get("metrics"),
-        "champion": (evaluation or {}).get("champion"),
+        "metrics": evaluation.metrics if evaluation else None,
+        "champion": evaluation.champion.dump() if evaluation else None,
     }
 
 
 def _calibration(
-    evaluation: Document | None, serving: Package | None, drift: list[Document], missing: dict[str, str]
+    evaluation: Evaluation | None, serving: Package | None, drift: list[Document], missing: dict[str, str]
 ) -> dict[str, Document | None]:
     """On the holdout, when it was trained, and on outcomes that have arrived since."""
-    holdout = _bins((evaluation or {}).get("calibration"))
+    holdout = [each.dump() for each in evaluation.calibration] if evaluation else []
     measured = [run for run in drift if run["calibration"]]
     if not measured:
         missing["calibration_outcomes"] = "no run of the monitor has had outcomes enough"
@@ -151,73 +156,38 @@ def _monitored(target: Target, missing: dict[str, str]) -> list[Document]:
     runs = fleet.executions(target.sagemaker, target.names.monitor_pipeline, RUNS)
     done = [run["execution"].rpartition("/")[2] for run in runs if run["status"] == "Succeeded"]
     keys = [target.names.key(MONITOR_REPORTS, run, "monitor.json") for run in reversed(done)]
-    found = [(key, _json(s3, target.names.lake, key)) for key in keys]
-    if gone := [key for key, document in found if document is None]:
-        missing["drift_partly"] = f"{len(gone)} of {len(keys)} reports of the monitor are not there any more"
-    return [_run(document) for _, document in found if document is not None]
+    found = [_read_report(s3, f"s3://{target.names.lake}/{key}", missing) for key in keys]
+    if gone := sum(report is None for report in found):
+        missing["drift_partly"] = f"{gone} of {len(keys)} reports of the monitor are not there any more"
+    return [_run(report) for report in found if report is not None]
 
 
-def _run(document: Mapping[str, Any]) -> Document:
-    """What a report of the monitor says, as far as it says it."""
-    return {
-        "as_of": document.get("as_of"),
-        "since": document.get("since"),
-        "model_version": _mapping(document.get("model")).get("version"),
-        "rows": document.get("rows"),
-        "labelled": document.get("labelled"),
-        "psi_max": document.get("psi_max"),
-        "psi_max_of": document.get("psi_max_of"),
-        "features": {
-            name: {"psi": each.get("psi"), "informational": each.get("informational", False)}
-            for name, each in _mapping(document.get("features")).items()
-            if isinstance(each, dict)
-        },
-        "quality": _mapping(document.get("quality")),
-        "calibration": _bins(document.get("calibration")),
-        "skew": _mapping(document.get("skew")).get("share"),
-        "notes": document.get("notes") or [],
-    }
-
-
-def _mapping(value: Any) -> Document:
-    """What should be a mapping; nothing where it is not: a file may have been written by hand."""
-    return value if isinstance(value, dict) else {}
-
-
-def _bins(value: Any) -> list[Document] | None:
-    """The bins of a calibration, where they are such."""
-    keys = ("rows", "predicted", "observed")
-    bins = value if isinstance(value, list) else []
-    whole = [each for each in bins if all(isinstance(_mapping(each).get(key), int | float) for key in keys)]
-    return whole or None
-
-
-def _slices(evaluation: Document) -> Document:
-    """The audited groups, each with all its rates."""
-    rates, gaps = ("rows", "base_rate", "tpr", "fpr", "roc_auc"), ("tpr_gap", "fpr_gap", "max_tpr_gap", "max_fpr_gap")
-    return {
-        column: {
-            "groups": {
-                name: {rate: _mapping(group).get(rate) for rate in rates}
-                for name, group in _mapping(_mapping(audited).get("groups")).items()
-            },
-            **{gap: _mapping(audited).get(gap) for gap in gaps},
-        }
-        for column, audited in _mapping(evaluation.get("slices")).items()
-    }
-
-
-def _json(s3: Any, bucket: str, key: str) -> Document | None:
+def _read_report(s3: Any, uri: str, missing: dict[str, str]) -> MonitorReport | None:
     try:
-        document = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-    except ClientError as error:
-        if is_not_found(error):
-            return None
-        raise
-    except ValueError:
-        # What is there and is no JSON was not written by the monitor.
+        return find_document(s3, uri, MonitorReport)
+    except DataError as error:
+        missing[uri] = str(error)
         return None
-    return document if isinstance(document, dict) else None
+
+
+def _run(report: MonitorReport) -> Document:
+    """What a report of the monitor says."""
+    return {
+        "as_of": report.as_of,
+        "since": report.since,
+        "model_version": report.model.version if report.model else None,
+        "rows": report.rows,
+        "labelled": report.labelled,
+        "psi_max": report.psi_max,
+        "psi_max_of": report.psi_max_of,
+        "features": {
+            name: {"psi": each.psi, "informational": each.informational} for name, each in report.features.items()
+        },
+        "quality": report.quality,
+        "calibration": [each.dump() for each in report.calibration] or None,
+        "skew": report.skew.share if report.skew else None,
+        "notes": report.notes,
+    }
 
 
 # -- CloudWatch --------------------------------------------------------------------------------------------------------

@@ -42,6 +42,8 @@ FIGURES = [("1", "0.71", "0.045"), ("2", "0.69", "0.06"), ("3", "0.83", "0.02")]
 def evaluation(roc_auc: str, ece: str) -> dict[str, Any]:
     group = {"rows": 120, "base_rate": 0.3, "tpr": 0.8, "fpr": 0.1, "roc_auc": 0.8}
     return {
+        "gate": {"passed": 1, "failed": ""},
+        "approval": {"status": "PendingManualApproval", "description": "the gate is passed"},
         "metrics": {"rows": 300, "roc_auc": float(roc_auc), "ece": float(ece), "brier": 0.15},
         "champion": {"package": "", "text": "there is no champion"},
         "slices": {
@@ -62,7 +64,7 @@ def monitored(as_of: str, psi: float, ece: float) -> dict[str, Any]:
     return {
         "as_of": as_of, "since": as_of, "rows": 400, "labelled": 350, "notes": ["the baseline is that of version 3"],
         "model": {"version": 3}, "features": features, "psi_max": psi, "psi_max_of": "calls",
-        "quality": {"ece": ece, "brier": 0.16}, "calibration": BINS, "skew": {"share": 0.0},
+        "quality": {"ece": ece, "brier": 0.16}, "calibration": BINS, "skew": {"share": 0.0, "rows": 0, "compared": 400},
     }  # fmt: skip
 
 

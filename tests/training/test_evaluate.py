@@ -15,20 +15,23 @@ import pytest
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from millrace import Gate, Slice
+from millrace.documents import Comparison
 from millrace.environment import Promotion
+from queries.packages import APPROVED, PENDING, REJECTED
 from tests.local.conftest import CloudDaemon
 from tests.local.hosted import IMAGE
 from tests.training import synthetic
 from training import columns as c
 from training.dataset import JUDGE, Dataset
-from training.evaluate import APPROVED, PENDING, REJECTED, Comparison, audit, compare, decide, gate
+from training.evaluate import audit, compare, decide, gate
 from training.model import Model
 from training.registry import Package
 
 PACKAGE = Package("arn:aws:sagemaker:eu-west-1:123456789012:model-package/toy/3", 3, "s3://b/k", Path("/nowhere"))
 MANUAL, AUTOMATIC = Promotion.MANUAL, Promotion.AUTOMATIC
 BETTER, WORSE, UNCLEAR = (
-    Comparison(text, 500, is_better=better) for text, better in (("better", True), ("worse", False), ("unclear", None))
+    Comparison(text=text, rows=500, is_better=better)
+    for text, better in (("better", True), ("worse", False), ("unclear", None))
 )
 
 
@@ -76,9 +79,9 @@ def held_out(seed: int = 0) -> dict[str, Any]:
 def test_gaps_between_groups_with_enough_rows_are_gated() -> None:
     case = synthetic.use_case(slices=[Slice("band", max_tpr_gap=0.4, max_fpr_gap=0.1, min_rows=100)], gates=[])
     found = audit(case, held_out())
-    rates = {name: group["tpr"] for name, group in found["band"]["groups"].items()}
+    rates = {name: group.tpr for name, group in found["band"].groups.items()}
     assert rates == {"a": 0.5, "b": 1.0, "c": 0.0}
-    assert (found["band"]["tpr_gap"], found["band"]["fpr_gap"]) == (0.5, 0.0)
+    assert (found["band"].tpr_gap, found["band"].fpr_gap) == (0.5, 0.0)
     assert gate(case, {}, found) == ["TPR gap between groups of band is 0.500; expected at most 0.4"]
     only_told = synthetic.use_case(slices=[Slice("band", min_rows=100)], gates=[])
     assert gate(only_told, {}, audit(only_told, held_out())) == []
@@ -86,9 +89,9 @@ def test_gaps_between_groups_with_enough_rows_are_gated() -> None:
 
 def test_a_number_is_audited_in_quarters() -> None:
     case = synthetic.use_case(slices=[Slice("size", min_rows=30)])
-    groups = audit(case, held_out())["size"]["groups"]
+    groups = audit(case, held_out())["size"].groups
     assert len(groups) == 4
-    assert [group["rows"] for group in groups.values()] == [205] * 4
+    assert [group.rows for group in groups.values()] == [205] * 4
 
 
 @pytest.mark.parametrize(("gain", "better"), [(6e-4, True), (4e-4, False), (-1e-2, False)])

@@ -9,12 +9,13 @@ from xml.etree import ElementTree
 import pytest
 
 from millrace import Monitoring
+from millrace.documents import MonitorReport
 from training.page import page
 
 REPORT: dict[str, Any] = {
     "endpoint": "toy-local", "as_of": "2024-04-15T00:00:00Z", "since": "2024-04-01T00:00:00Z", "rows": 672,
     "labelled": 669, "notes": ["<b>odd</b> & ends"], "model": {"version": 3},
-    "psi_max": 0.3, "psi_max_of": "size", "skew": {"rows": 5, "columns": {"wind": 5}},
+    "psi_max": 0.3, "psi_max_of": "size", "skew": {"share": 0.01, "rows": 5, "compared": 500, "columns": {"wind": 5}},
     "quality": {"ece": 0.0123456, "brier": 0.2},
     "calibration": [{"rows": 60, "predicted": p / 10, "observed": p / 11} for p in range(1, 11)],
     "scores": {"edges": [0.1, 0.2, 0.3], "then": [0.25] * 4 + [0.0, 0.0], "now": [0.1, 0.2, 0.3, 0.4, 0.0, 0.0]},
@@ -25,12 +26,16 @@ REPORT: dict[str, Any] = {
 }  # fmt: skip
 
 
+def made(report: dict[str, Any], monitoring: Monitoring) -> str:
+    return page(MonitorReport.model_validate(report), monitoring)
+
+
 def plots(html: str) -> list[ElementTree.Element]:
     return [ElementTree.fromstring(text) for text in re.findall(r"<svg.*?</svg>", html, re.S)]
 
 
 def test_a_whole_report_has_three_plots_with_a_mark_for_each_figure() -> None:
-    drift, calibration, scores = plots(page(REPORT, Monitoring(calibration_alarm=0.04)))
+    drift, calibration, scores = plots(made(REPORT, Monitoring(calibration_alarm=0.04)))
     tag = "{http://www.w3.org/2000/svg}"
     bars = drift.findall(f"{tag}rect")
     # The longest bar is cut at twice the alarm; the other keeps its proportion to it.
@@ -43,7 +48,7 @@ def test_a_whole_report_has_three_plots_with_a_mark_for_each_figure() -> None:
 
 
 def test_nothing_comes_from_elsewhere_and_nothing_is_taken_for_markup() -> None:
-    html = page(REPORT, Monitoring())
+    html = made(REPORT, Monitoring())
     assert "&lt;b&gt;odd&lt;/b&gt; &amp; ends" in html
     assert "<season>" not in html
     assert not re.search(r"<(script|link|img|iframe)|src=|url\(|@import", html)
@@ -51,13 +56,13 @@ def test_nothing_comes_from_elsewhere_and_nothing_is_taken_for_markup() -> None:
 
 @pytest.mark.parametrize("absent", ["quality", "calibration", "scores", "features", "skew", "psi_max"])
 def test_a_report_may_lack_a_part(absent: str) -> None:
-    html = page({name: value for name, value in REPORT.items() if name != absent}, Monitoring())
+    html = made({name: value for name, value in REPORT.items() if name != absent}, Monitoring())
     assert html.endswith("</body></html>\n")
     assert "672" in html
 
 
 def test_a_report_without_rows_says_why() -> None:
     report = {name: REPORT[name] for name in ("endpoint", "as_of", "since")} | {"rows": 0, "notes": ["nothing served"]}
-    html = page(report, Monitoring())
+    html = made(report, Monitoring())
     assert "nothing served" in html
     assert plots(html) == []

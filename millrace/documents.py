@@ -1,0 +1,290 @@
+"""Documents that jobs write and commands read: the evaluation of a model and the monitor's report, as versioned models.
+
+A writer builds the model and dumps it; a reader loads it, so that a document of another shape is refused where it
+enters. Fields that a later version adds are ignored by an earlier reader.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from millrace.errors import DataError
+
+
+class Document(BaseModel):
+    """A versioned JSON document, or a part of one."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def dump(self) -> dict[str, Any]:
+        """Return the document as JSON data, without the fields that were not set."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+    @classmethod
+    def load(cls, text: bytes | str, where: str) -> Self:
+        """Read a document.
+
+        Args:
+            text: JSON.
+            where: What is read, for the error.
+
+        Raises:
+            DataError: It is not JSON, or not such a document.
+        """
+        try:
+            return cls.model_validate(json.loads(text))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            field = ".".join(map(str, first["loc"])) or "the document"
+            raise DataError(f"{where}: {field} is not as expected: {first['msg']}; write it again") from error
+        except ValueError as error:
+            raise DataError(f"{where} is not JSON: {error}; write it again") from error
+
+
+class CalibrationBin(Document):
+    """A bin of a calibration table.
+
+    Attributes:
+        rows: How many.
+        predicted: Their mean prediction.
+        observed: The share of positive labels.
+    """
+
+    rows: int
+    predicted: float
+    observed: float
+
+
+# -- evaluation.json ---------------------------------------------------------------------------------------------------
+
+
+class Gate(Document):
+    """The verdict of the gates.
+
+    Attributes:
+        passed: 1 or 0: a pipeline's condition compares numbers.
+        failed: What failed, as sentences for people.
+    """
+
+    passed: int
+    failed: str
+
+
+class Approval(Document):
+    """The decision: the ModelApprovalStatus and its reason for people."""
+
+    status: str
+    description: str
+
+
+class Comparison(Document):
+    """Champion and challenger on the same rows.
+
+    Attributes:
+        package: The champion's ARN; empty where there is none.
+        text: Which rows were compared and how both did, for people.
+        rows: How many rows were compared.
+        champion: The champion's metric.
+        challenger: The challenger's metric.
+        is_better: Whether the challenger is; None where they could not be compared.
+    """
+
+    package: str = ""
+    text: str = ""
+    rows: int = 0
+    champion: float | None = None
+    challenger: float | None = None
+    is_better: bool | None = None
+
+
+class Rates(Document):
+    """The rates of one group at the threshold; None where undefined."""
+
+    rows: int
+    base_rate: float | None = None
+    tpr: float | None = None
+    fpr: float | None = None
+    roc_auc: float | None = None
+
+
+class Slice(Document):
+    """The groups of one column, and the largest differences between those with enough rows.
+
+    Attributes:
+        groups: The rates of each group.
+        tpr_gap: The largest difference of true positive rates; None where fewer than two groups have enough rows.
+        fpr_gap: The same of false positive rates.
+        max_tpr_gap: The declared bound; None where there is none.
+        max_fpr_gap: The declared bound; None where there is none.
+    """
+
+    groups: dict[str, Rates] = Field(default_factory=dict)
+    tpr_gap: float | None = None
+    fpr_gap: float | None = None
+    max_tpr_gap: float | None = None
+    max_fpr_gap: float | None = None
+
+
+class Evaluation(Document):
+    """What is known of a challenger when it is decided about; steps of the pipeline read it by JSON path.
+
+    Attributes:
+        gate: The verdict of the gates.
+        approval: The decision.
+        metrics: Metric → value on the holdout, with ``rows`` and the latency of a single prediction.
+        champion: The comparison.
+        slices: Column → its groups.
+        calibration: The calibration table of the holdout.
+        identity: The SHA-256 of snapshot, code, parameters and model.
+        metadata: What the registry keeps with the package.
+    """
+
+    version: Literal[1] = 1
+    gate: Gate
+    approval: Approval
+    metrics: dict[str, float | None]
+    champion: Comparison
+    slices: dict[str, Slice] = Field(default_factory=dict)
+    calibration: list[CalibrationBin] = Field(default_factory=list)
+    identity: dict[str, str] = Field(default_factory=dict)
+    metadata: dict[str, str] = Field(default_factory=dict)
+
+
+# -- monitor.json ------------------------------------------------------------------------------------------------------
+
+
+class MonitoredModel(Document):
+    """The model that serves.
+
+    Attributes:
+        package: The ARN of its package, or of the model where it has none.
+        version: Of the package; 0 where it has none.
+        trained_until: The time of the newest row that it was fitted on, ISO 8601.
+        identity: The SHA-256 of snapshot, code and parameters.
+        config: The endpoint configuration.
+    """
+
+    package: str = ""
+    version: int = 0
+    trained_until: str = ""
+    identity: dict[str, str] = Field(default_factory=dict)
+    config: str = ""
+
+
+class Unreadable(Document):
+    """Captured requests or rows that could not be read for one reason: how many, and where the first one is."""
+
+    count: int
+    example: str
+
+
+class Captured(Document):
+    """What the endpoint has captured.
+
+    Attributes:
+        requests: How many were read.
+        rows: Distinct keys in them.
+        repeated: Rows whose key was answered again later.
+        outside: Rows whose event time is outside of the window.
+        unreadable: Reason → what could not be read for it.
+    """
+
+    requests: int
+    rows: int
+    repeated: int
+    outside: int
+    unreadable: dict[str, Unreadable] = Field(default_factory=dict)
+
+
+class FeatureDrift(Document):
+    """One feature in the window against the model's baseline.
+
+    Attributes:
+        rows: Of the window.
+        psi: Population stability index; None where there are too few rows.
+        missing: The share of missing values in the window.
+        missing_then: The share in the training set.
+        informational: Whether it is shown and raises no alarm.
+    """
+
+    rows: int = 0
+    psi: float | None = None
+    missing: float = 0.0
+    missing_then: float = 0.0
+    informational: bool = False
+
+
+class Scores(Document):
+    """The histogram of scores: the edges of its bins, and the shares in training and in the window."""
+
+    edges: list[float]
+    then: list[float]
+    now: list[float]
+
+
+class Skew(Document):
+    """Rows whose served values differ from the point-in-time join.
+
+    Attributes:
+        share: Of the rows compared.
+        rows: How many differ.
+        compared: How many were compared.
+        columns: Column → in how many rows it differs.
+        examples: The first of them: key and, by column, the served and the joined value.
+    """
+
+    share: float
+    rows: int
+    compared: int
+    columns: dict[str, int] = Field(default_factory=dict)
+    examples: list[dict[str, Any]] = Field(default_factory=list)
+
+
+class MonitorReport(Document):
+    """The monitor's report on a window of served rows; what was not measured is not set.
+
+    Attributes:
+        use_case: Its name.
+        endpoint: Its name.
+        as_of: The end of the window, ISO 8601.
+        since: The beginning of the window, ISO 8601.
+        rows: Served rows in the window.
+        notes: Sentences for people.
+        model: The model that serves.
+        captured: What was captured.
+        by_current_model: How many of the rows that can be scored again have the score that they were answered with.
+        features: Feature, or ``score`` → its drift.
+        psi_max: The largest PSI of the features that are not informational.
+        psi_max_of: Its feature.
+        scores: The histogram of scores.
+        labelled: Rows whose label has arrived.
+        label_coverage: Their share of the rows.
+        quality: Metric → value on labelled rows; empty where there are too few.
+        calibration: The calibration table of labelled rows.
+        skew: The rows that differ from the join.
+        published: Data points sent to CloudWatch.
+    """
+
+    version: Literal[1] = 1
+    use_case: str = ""
+    endpoint: str = ""
+    as_of: str
+    since: str
+    rows: int = 0
+    notes: list[str] = Field(default_factory=list)
+    model: MonitoredModel | None = None
+    captured: Captured | None = None
+    by_current_model: int | None = None
+    features: dict[str, FeatureDrift] = Field(default_factory=dict)
+    psi_max: float | None = None
+    psi_max_of: str | None = None
+    scores: Scores | None = None
+    labelled: int | None = None
+    label_coverage: float | None = None
+    quality: dict[str, float] = Field(default_factory=dict)
+    calibration: list[CalibrationBin] = Field(default_factory=list)
+    skew: Skew | None = None
+    published: int = 0

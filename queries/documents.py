@@ -1,0 +1,34 @@
+"""Documents in S3: read one, checked against its model, where it may not exist."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from botocore.exceptions import ClientError
+
+from millrace.documents import Document
+from queries.client import is_not_found
+
+Model = TypeVar("Model", bound=Document)
+
+
+def find_document(s3: Any, uri: str, model: type[Model]) -> Model | None:
+    """Read a document; None where the object does not exist.
+
+    Args:
+        s3: A boto3 client.
+        uri: `s3://bucket/key`.
+        model: What the document must be.
+
+    Raises:
+        DataError: The object is not such a document.
+    """
+    url = urlsplit(uri)
+    try:
+        body = s3.get_object(Bucket=url.netloc, Key=url.path.lstrip("/"))["Body"].read()
+    except ClientError as error:
+        if is_not_found(error):
+            return None
+        raise
+    return model.load(body, uri)

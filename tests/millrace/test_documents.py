@@ -1,0 +1,61 @@
+"""Documents that travel between jobs and commands: what is written is read, what is none is refused by its field."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from millrace.documents import Evaluation, MonitorReport
+from millrace.errors import DataError
+
+#: As the first version wrote it, which had no number yet.
+FIRST: dict[str, Any] = {
+    "gate": {"passed": 0, "failed": "roc_auc is 0.6100; expected at least 0.65"},
+    "approval": {"status": "Rejected", "description": "roc_auc is 0.6100; expected at least 0.65"},
+    "metrics": {"rows": 200, "roc_auc": 0.61, "latency_ms_p50": 1.5},
+    "champion": {"package": "", "text": "there is no champion", "rows": 0, "champion": None, "challenger": None,
+                 "is_better": None},
+    "slices": {"band": {"groups": {"a": {"rows": 120, "base_rate": 0.2, "tpr": None, "fpr": 0.1, "roc_auc": None}},
+                        "max_tpr_gap": 0.4, "max_fpr_gap": None, "tpr_gap": None, "fpr_gap": None}},
+    "calibration": [{"rows": 20, "predicted": 0.1, "observed": 0.15}],
+    "identity": {"snapshot": "a", "code": "b"},
+    "metadata": {"as_of": "2024-04-15T00:00:00Z"},
+}  # fmt: skip
+
+
+def test_an_evaluation_of_the_first_version_is_read_and_written_as_it_was() -> None:
+    found = Evaluation.load(json.dumps(FIRST), "evaluation.json")
+    assert found.version == 1
+    assert found.slices["band"].groups["a"].fpr == 0.1
+    assert found.dump() == FIRST
+
+
+def test_what_a_later_version_adds_is_ignored() -> None:
+    later = {**FIRST, "bootstrap": {"low": 0.6}, "gate": {**FIRST["gate"], "interval": [0.6, 0.7]}}
+    assert Evaluation.load(json.dumps(later), "evaluation.json").dump() == FIRST
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is not JSON"),
+        ("[]", "the document is not as expected"),
+        (json.dumps({**FIRST, "version": 2}), "version is not as expected"),
+        (json.dumps({**FIRST, "gate": None}), "gate is not as expected"),
+        (json.dumps({**FIRST, "metrics": {"roc_auc": "good"}}), "metrics.roc_auc is not as expected"),
+        (json.dumps({**FIRST, "calibration": [{"rows": 1}]}), "calibration.0.predicted is not as expected"),
+    ],
+)
+def test_what_is_no_evaluation_is_refused_with_its_field(text: str, said: str) -> None:
+    with pytest.raises(DataError, match=f"^s3://lake/e.json:? {said}"):
+        Evaluation.load(text, "s3://lake/e.json")
+
+
+def test_a_report_says_only_what_was_measured() -> None:
+    document = {"version": 1, "as_of": "2024-04-15T00:00:00Z", "since": "2024-04-01T00:00:00Z", "rows": 0, "notes": []}
+    report = MonitorReport.load(json.dumps(document), "monitor.json")
+    assert report.psi_max is None
+    assert report.dump() == document
+    assert report.model_copy(update={"psi_max": None}).dump() == {**document, "psi_max": None}
