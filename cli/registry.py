@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 from urllib.parse import urlparse
 
 from botocore.exceptions import ClientError
@@ -27,6 +27,16 @@ from queries.packages import COMPLETED, describe_package, find_newest_package, l
 #: a colon and a digest of the decision's reason.
 ROLLED_BACK_TO = "rolled_back_to"
 _LEGACY_ROLLBACK = re.compile(r"rolled back to version (\d+)(?:: |$)")
+
+
+class GateResult(TypedDict):
+    """A gate with the model's value; ``passed`` is None where the value is unknown."""
+
+    metric: str
+    value: float | None
+    at_least: float | None
+    at_most: float | None
+    passed: bool | None
 
 
 @dataclass(frozen=True)
@@ -297,14 +307,14 @@ def shortfalls(use_case: UseCase, package: Package) -> list[str]:
     return found
 
 
-def gates(use_case: UseCase, package: Package) -> list[dict[str, Any]]:
+def gates(use_case: UseCase, package: Package) -> list[GateResult]:
     """Each gate with the model's figure; `passed` is None where the model does not say."""
     return gates_of(use_case, package.metadata)
 
 
-def gates_of(use_case: UseCase, figures: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The same of any figures, by the name of their metric."""
-    found = []
+def gates_of(use_case: UseCase, figures: Mapping[str, Any]) -> list[GateResult]:
+    """Each gate with its value in a mapping of metric → value."""
+    found: list[GateResult] = []
     for gate in use_case.gates:
         value = _number(figures.get(gate.metric))
         low, high = gate.at_least, gate.at_most
@@ -320,7 +330,7 @@ def rows_of_gates(use_case: UseCase, package: Package) -> list[tuple[str, ...]]:
     return rows_of(gates(use_case, package))
 
 
-def rows_of(found: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+def rows_of(found: list[GateResult]) -> list[tuple[str, ...]]:
     """Gates with their figures as a table's rows."""
     rows: list[tuple[str, ...]] = []
     for gate in found:
@@ -330,7 +340,7 @@ def rows_of(found: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     return rows
 
 
-def bound_of(gate: Mapping[str, Any]) -> str:
+def bound_of(gate: GateResult) -> str:
     """What a gate asks for, in words."""
     return f"at least {gate['at_least']:g}" if gate["at_least"] is not None else f"at most {gate['at_most']:g}"
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import click
 
-from cli import cloud, completion, fleet, templates
+from cli import cloud, completion, fleet, registry, templates
 from cli.errors import CliError
 from cli.fleet import attention, costs
 from cli.fleet.accounts import Accounts
+from cli.fleet.document import ReportDocument
 from cli.output import json_text, moment, say
 from cli.reporting import dossier, plots
 from cli.target import Target, env_option
@@ -131,7 +132,7 @@ def _write(path: Path, text: str) -> None:
 # -- the page ----------------------------------------------------------------------------------------------------------
 
 
-def rendered(kind: str, target: Target, found: Document) -> str:
+def rendered(kind: str, target: Target, found: ReportDocument) -> str:
     """The report in one of the formats."""
     if kind == JSON:
         return json_text(found) + "\n"
@@ -139,7 +140,7 @@ def rendered(kind: str, target: Target, found: Document) -> str:
     return templates.render(f"report/{name}", **_values(target, found, with_plots=kind == HTML))
 
 
-def _values(target: Target, found: Document, *, with_plots: bool) -> dict[str, Any]:
+def _values(target: Target, found: ReportDocument, *, with_plots: bool) -> dict[str, Any]:
     """What stands in the templates."""
     endpoint, model = found["endpoint"], found["model"]
     monitoring = target.use_case.monitoring
@@ -148,7 +149,7 @@ def _values(target: Target, found: Document, *, with_plots: bool) -> dict[str, A
     values = {
         "title": f"{found['stack']}: report of {found['made']:%Y-%m-%d}",
         "found": {**found, "drift": found["drift"] or [], "traffic_history": traffic},
-        "missing": found["missing"],
+        "missing": found["gaps"],
         "unknown": found["unknown"],
         "serves": version,
         "decided": _decided(found),
@@ -168,7 +169,7 @@ def _values(target: Target, found: Document, *, with_plots: bool) -> dict[str, A
         "reproduce": _reproduce(found) if found["lineage"] else "",
         "moment": moment,
         "figure": figure,
-        "bound": _bound,
+        "bound": registry.bound_of,
         "gaps": _gaps,
         "outcome": _outcome,
         "day": lambda text: str(text or "?")[:10],
@@ -184,11 +185,7 @@ def figure(value: float | int | None) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
-def _bound(gate: Mapping[str, Any]) -> str:
-    return f"at least {gate['at_least']:g}" if gate["at_least"] is not None else f"at most {gate['at_most']:g}"
-
-
-def _decided(found: Document) -> str:
+def _decided(found: ReportDocument) -> str:
     """Who let it serve, as far as the registry says."""
     row = next((row for row in found["quality"] if row["version"] == found["endpoint"]["version"]), None)
     if row is None:
@@ -245,9 +242,10 @@ def _lineage(lineage: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _reproduce(found: Document) -> str:
+def _reproduce(found: ReportDocument) -> str:
     """The commands that train the same model again."""
     lineage = found["lineage"]
+    assert lineage is not None
     as_of = lineage["as_of"] or "<data time>"
     train = attention.command(found, "run", "--pipeline", "training", "--as-of", as_of)
     fetched = [f"aws s3 cp {lineage['code_uri']} code.pyz"] if lineage["code_uri"] else []
@@ -263,7 +261,7 @@ def _reproduce(found: Document) -> str:
     )
 
 
-def _plots(target: Target, found: Document) -> dict[str, Any]:
+def _plots(target: Target, found: ReportDocument) -> dict[str, Any]:
     """The pictures; an empty text where there is nothing to draw."""
     from markupsafe import Markup
 

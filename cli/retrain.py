@@ -13,7 +13,7 @@ from cli.errors import CliError
 from cli.output import json_option, say, table, write_json
 from cli.pipelines import Step
 from cli.progress import Progress, Stage
-from cli.registry import Package
+from cli.registry import GateResult, Package
 from cli.run import check_time, follow
 from cli.target import Target, of_use_case
 from millrace.documents import Evaluation
@@ -140,7 +140,7 @@ def _evaluation(target: Target, outcome: Outcome) -> Evaluation | None:
     return find_document(target.client("s3"), f"{outputs['evaluation']}/evaluation.json", Evaluation)
 
 
-def _gates(target: Target, outcome: Outcome) -> list[dict[str, Any]]:
+def _gates(target: Target, outcome: Outcome) -> list[GateResult]:
     if outcome.package:
         return registry.gates(target.use_case, outcome.package)
     return registry.gates_of(target.use_case, outcome.evaluation.metrics if outcome.evaluation else {})

@@ -14,6 +14,7 @@ import click
 from cli import cloud, completion, fleet
 from cli.fleet import depth, view
 from cli.fleet.accounts import Accounts
+from cli.fleet.document import AlarmPart
 from cli.fleet.served import AWAITED
 from cli.output import json_option, say, write_json
 from cli.serving import Endpoint
@@ -45,12 +46,12 @@ def status(use_case: str | None, environment: str | None, fail_on: tuple[str, ..
     chosen = fleet.stacks_of(state, use_case, environment)
     if use_case and environment:
         target, row = fleet.ask_one(chosen[0], Accounts(state))
-        found = depth.add(target, row)
+        deep = depth.add(target, row)
         if as_json:
-            write_json(found)
+            write_json(deep)
         else:
-            view.stack(found)
-        return int(bool((ATTENTION in fail_on and found["attention"]) or (NOT_ASKED in fail_on and found["unknown"])))
+            view.stack(deep)
+        return int(bool((ATTENTION in fail_on and deep["attention"]) or (NOT_ASKED in fail_on and deep["unknown"])))
     known = Accounts(state)
     found = fleet.ask(chosen, known)
     if use_case:
@@ -80,17 +81,23 @@ def _closer(chosen: list[fleet.Stack], known: Accounts, answered: list[str]) -> 
 # -- what other commands show of a stack -------------------------------------------------------------------------------
 
 
-def alarms(target: Target) -> list[dict[str, Any]]:
+def alarms(target: Target) -> list[AlarmPart]:
     """Every alarm of the stack and what it says."""
     names = [target.names.alarm(kind) for kind in ALARM_KINDS]
     found = target.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
     return fleet.alarms_of(target.names, {alarm["AlarmName"]: alarm for alarm in found})
 
 
-def rows_of_alarms(found: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+def rows_of_alarms(found: list[AlarmPart]) -> list[tuple[str, str, str]]:
     """The alarms as a table's rows; what those that fire mean."""
-    meaning = {"ALARM": "description", "INSUFFICIENT_DATA": "reason"}
-    return [(each["name"], each["state"], each.get(meaning.get(each["state"], ""), "")) for each in found]
+    return [
+        (
+            each["name"],
+            each["state"],
+            {"ALARM": each["description"], "INSUFFICIENT_DATA": each["reason"]}.get(each["state"], ""),
+        )
+        for each in found
+    ]
 
 
 def endpoint_document(target: Target, endpoint: Endpoint | None) -> dict[str, Any]:

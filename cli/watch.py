@@ -16,6 +16,7 @@ import click
 from cli import cloud, completion, fleet, interrupts
 from cli.fleet import attention, depth, view
 from cli.fleet.accounts import Accounts
+from cli.fleet.document import FleetDocument, StackDocument
 from cli.output import json_option, moment, say
 from cli.target import Target
 from millrace import MillraceError
@@ -23,7 +24,6 @@ from millrace.inventory import ALARM_KINDS
 
 #: What is known of each stack, by words: a change of one of them is a line. What was not answered is not among them.
 Facts = dict[str, dict[str, str]]
-Document = dict[str, Any]
 
 #: What changes of the stacks' files themselves are told under.
 _FILES = "files"
@@ -45,7 +45,7 @@ def watch(use_case: str | None, environment: str | None, every: float, state: Pa
     """
     known = Accounts(state)
 
-    def look() -> Document:
+    def look() -> FleetDocument:
         known.look_again()
         return fleet.ask(fleet.stacks_of(state, use_case, environment), known)
 
@@ -74,7 +74,7 @@ def _closer(stack: fleet.Stack, known: Accounts) -> Callable[[], Any]:
     return look
 
 
-def _printed(target: Target, row: Document) -> str:
+def _printed(target: Target, row: StackDocument) -> str:
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
         view.stack(depth.add(target, row))
@@ -100,7 +100,7 @@ def _live(look: Callable[[], Any], every: float) -> NoReturn:
 # -- without a terminal ------------------------------------------------------------------------------------------------
 
 
-def _lines(look: Callable[[], Document], every: float, *, as_json: bool) -> NoReturn:
+def _lines(look: Callable[[], FleetDocument], every: float, *, as_json: bool) -> NoReturn:
     before: Facts = {}
     while True:
         try:
@@ -114,13 +114,13 @@ def _lines(look: Callable[[], Document], every: float, *, as_json: bool) -> NoRe
         interrupts.pause(every)
 
 
-def facts(found: Document) -> Facts:
+def facts(found: FleetDocument) -> Facts:
     """What is worth a line when it changes."""
     known = {each["stack"]: {"answers": f"no: {each['reason']}"} for each in found["not_asked"]}
     return known | {row["stack"]: _facts_of(row) for row in found["stacks"]}
 
 
-def _facts_of(row: Mapping[str, Any]) -> dict[str, str]:
+def _facts_of(row: StackDocument) -> dict[str, str]:
     endpoint, unknown = row["endpoint"], row["unknown"]
     known = {"answers": "yes", "not known": ", ".join(unknown) or "nothing"}
     if attention.knows_what_serves(row):

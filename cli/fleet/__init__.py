@@ -19,14 +19,24 @@ import stacks
 from cli.errors import CliError
 from cli.fleet import accounts, attention, costs, missing, served
 from cli.fleet.accounts import Account, Accounts, tried
+from cli.fleet.document import (
+    VERSION,
+    AlarmPart,
+    FleetDocument,
+    ForeignStack,
+    NextRun,
+    RunPart,
+    ServedPart,
+    SilentStack,
+    StackActionItem,
+    StackDocument,
+)
 from cli.fleet.findings import Code, Finding, find
 from cli.target import STACKS, Target, configuration, profile_of
 from millrace import Environment, MillraceError
 from millrace.inventory import ALARM_KINDS, PIPELINE_KINDS, list_pipelines, list_schedules
 from millrace.names import ERRORS, PLATFORM, Names
 from queries.pipelines import FAILED, list_executions, list_steps
-
-Document = dict[str, Any]
 
 #: Names in one DescribeAlarms, and in one GetParameters.
 _ALARMS_AT_ONCE, _PARAMETERS_AT_ONCE = 100, 10
@@ -58,7 +68,7 @@ class Stack:
             return cls(name, use_case, environment, problem=f"importing use case {use_case!r} ends the process")
         return cls(name, use_case, environment, target, profile_of(values))
 
-    def document(self, reason: str) -> Document:
+    def document(self, reason: str) -> SilentStack:
         """What is said of a stack that could not be asked."""
         return {
             "stack": self.name,
@@ -137,14 +147,10 @@ def _names() -> list[str]:
     return sorted(file.name[len("Pulumi.") : -len(".yaml")] for file in STACKS.glob("Pulumi.*.yaml"))
 
 
-def ask(chosen: Sequence[Stack], known: Accounts) -> Document:
-    """Everything that the table shows, for programs.
-
-    Keys: ``as_of``, ``stacks`` (one document a stack that answered, see :func:`_row`), ``not_asked`` (stack, use_case,
-    environment, region, reason), ``elsewhere`` (stack, account, region: they stand there, and no file here says so) and
-    ``attention`` (stack, what, command).
-    """
-    groups, silent, strays = dict[int, tuple[Account, list[Stack]]](), list[Document](), list[Document]()
+def ask(chosen: Sequence[Stack], known: Accounts) -> FleetDocument:
+    """Everything that the table shows, for programs."""
+    groups = dict[int, tuple[Account, list[Stack]]]()
+    silent, strays = list[SilentStack](), list[ForeignStack]()
     for stack in chosen:
         if stack.target is None:
             silent.append(stack.document(stack.problem))
@@ -155,7 +161,7 @@ def ask(chosen: Sequence[Stack], known: Accounts) -> Document:
             silent.append(stack.document(str(error)))
             continue
         groups.setdefault(id(account), (account, []))[1].append(stack)
-    rows: list[Document] = []
+    rows: list[StackDocument] = []
     if groups:
         with ThreadPoolExecutor(len(groups)) as pool:
             for answered, others, more in pool.map(lambda group: _ask_account(*group), groups.values()):
@@ -165,9 +171,10 @@ def ask(chosen: Sequence[Stack], known: Accounts) -> Document:
     rows.sort(key=lambda row: (row["use_case"], row["environment"]))
     silent.sort(key=lambda row: (row["use_case"], row["environment"]))
     # Accounts may be the same one with other credentials.
-    unique = {tuple(each.values()): each for each in strays}
-    needs = [{"stack": row["stack"], **each} for row in rows for each in row["attention"]]
+    unique = {(each["stack"], each["account"], each["region"]): each for each in strays}
+    needs: list[StackActionItem] = [{"stack": row["stack"], **each} for row in rows for each in row["attention"]]
     return {
+        "version": VERSION,
         "as_of": datetime.now(UTC),
         "stacks": rows,
         "not_asked": silent,
@@ -176,7 +183,7 @@ def ask(chosen: Sequence[Stack], known: Accounts) -> Document:
     }
 
 
-def ask_one(stack: Stack, known: Accounts) -> tuple[Target, Document]:
+def ask_one(stack: Stack, known: Accounts) -> tuple[Target, StackDocument]:
     """One stack, with a target whose clients are those that were asked.
 
     Raises:
@@ -201,7 +208,9 @@ def ask_one(stack: Stack, known: Accounts) -> tuple[Target, Document]:
 # -- one account -------------------------------------------------------------------------------------------------------
 
 
-def _ask_account(account: Account, chosen: Sequence[Stack]) -> tuple[list[Document], list[Document], list[Document]]:
+def _ask_account(
+    account: Account, chosen: Sequence[Stack]
+) -> tuple[list[StackDocument], list[SilentStack], list[ForeignStack]]:
     """The documents of the stacks that answer, of those that do not, and of those that no file here names."""
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -210,7 +219,7 @@ def _ask_account(account: Account, chosen: Sequence[Stack]) -> tuple[list[Docume
         listed = _list(account, chosen, pool)
         if listed.is_closed:
             return [], [stack.document(next(iter(listed.unknown.values()))) for stack in chosen], []
-        there, silent = [], []
+        there, silent = [], list[SilentStack]()
         for stack in chosen:
             assert stack.target is not None
             target = replace(stack.target, clients=account.client)
@@ -302,50 +311,42 @@ def _batches(names: Sequence[str], size: int) -> Iterable[list[str]]:
 # -- one stack ---------------------------------------------------------------------------------------------------------
 
 
-def _row(target: Target, account: Account, listed: Listed) -> Document:
-    """What is known of a stack.
-
-    Keys: ``stack``, ``use_case``, ``environment``, ``region``, ``account``, ``deployed``; ``endpoint`` (name, status,
-    version, since, reason, package, config, instance_type, instances, undone: the version whose roll-out was);
-    ``model`` (arn, version, approval, created, description, reason, gates, metric) or None; ``rollout`` (started,
-    traffic, bake_seconds, alarms, blue, green) or None; ``approved`` (the version that should serve) or None;
-    ``pending`` (version, created, description); ``alarms`` (name, kind, state, since, reason, description, metric,
-    comparison, threshold); ``last`` (execution, status, started, step, reason) and ``next`` (at, state, every_seconds)
-    by pipeline, ``features`` where there are tables; ``missing`` (names of pipelines that should stand and do not);
-    ``paused`` (since, by, reason) or None; ``cost``, see :func:`cli.fleet.costs.of`; ``warnings`` (code, fields, text);
-    ``unknown``: what was not answered, and why; ``attention`` (code, fields, what, command).
-
-    What an endpoint's status is where there is none stands at :data:`cli.fleet.served.AWAITED`.
-    """
+def _row(target: Target, account: Account, listed: Listed) -> StackDocument:
+    """What is known of a stack."""
     names = target.environment.names(target.use_case.name, listed.account)
     unknown = dict(listed.unknown)
-    document: Document = {
+    stood = names.alarm(ERRORS) in (listed.alarms or {})
+    part, findings = served.of(target, names, listed.endpoints, listed.groups, unknown, stood=stood)
+    absent = missing.pipelines(target.use_case, names, listed.pipelines)
+    paused = served.pause(listed.paused or {}, names)
+    findings += _odd(target, names, part, listed, absent, is_paused=listed.paused is None or paused is not None)
+    deployed = listed.has(names)
+    document: StackDocument = {
+        "version": VERSION,
         "stack": target.stack,
         "use_case": target.use_case.name,
         "environment": target.environment.name,
         "region": target.environment.region,
         "account": listed.account,
-        "deployed": listed.has(names),
-        **served.of(
-            target, names, listed.endpoints, listed.groups, unknown, stood=names.alarm(ERRORS) in (listed.alarms or {})
-        ),
+        "deployed": deployed,
+        **part,
         "alarms": alarms_of(names, listed.alarms or {}),
-        "missing": missing.pipelines(target.use_case, names, listed.pipelines),
+        "missing": absent,
         "last": _last(target, names, listed, unknown),
         "next": _next(target, names, account, listed.schedules or {}),
-        "paused": served.pause(listed.paused or {}, names),
+        "paused": paused,
+        "warnings": [each.dump() for each in (findings if deployed else [_absent(target, names, listed)])],
+        "unknown": unknown,
+        "cost": costs.NONE,
+        "attention": [],
     }
-    odd: list[Finding] = document.pop("warnings") + _odd(target, names, document, listed)
-    document["warnings"] = [each.dump() for each in odd]
-    document["unknown"] = unknown
     document["cost"] = costs.of(target, document, alarms=listed.alarms is not None, kept=listed.keeps(names))
-    if not document["deployed"]:
-        document["warnings"] = [_absent(target, names, listed).dump()]
-    document["attention"] = attention.list_items(document, odd) if document["deployed"] else []
+    if deployed:
+        document["attention"] = attention.list_items(document, findings)
     return document
 
 
-def alarms_of(names: Names, found: Mapping[str, Any]) -> list[Document]:
+def alarms_of(names: Names, found: Mapping[str, Any]) -> list[AlarmPart]:
     """The stack's alarms and what they say."""
     chosen = [(kind, found[names.alarm(kind)]) for kind in ALARM_KINDS if names.alarm(kind) in found]
     return [
@@ -364,24 +365,24 @@ def alarms_of(names: Names, found: Mapping[str, Any]) -> list[Document]:
     ]
 
 
-def _odd(target: Target, names: Names, document: Document, listed: Listed) -> list[Finding]:
+def _odd(
+    target: Target, names: Names, part: ServedPart, listed: Listed, absent: list[str], *, is_paused: bool
+) -> list[Finding]:
     """What is not there, or switched off, though the declaration has it."""
     case = target.use_case
     lost = {
-        "pipeline": document["missing"],
-        "alarm": missing.alarms(case, names, listed.alarms, serves=document["endpoint"]["config"] is not None),
+        "pipeline": absent,
+        "alarm": missing.alarms(case, names, listed.alarms, serves=part["endpoint"]["config"] is not None),
         "rule": missing.rules(case, names, listed.rules),
         "schedule": missing.schedules(case, names, listed.schedules),
     }
-    # Where it was not answered whether it is paused, it may be.
-    is_paused = listed.paused is None or document["paused"] is not None
     disabled = [] if is_paused else missing.find_disabled_rule(case, names, listed.rules)
     return missing.list_findings(lost) + disabled
 
 
-def _last(target: Target, names: Names, listed: Listed, unknown: dict[str, str]) -> dict[str, Document | None]:
+def _last(target: Target, names: Names, listed: Listed, unknown: dict[str, str]) -> dict[str, RunPart | None]:
     """The newest execution of each pipeline of the stack."""
-    found: dict[str, Document | None] = {}
+    found: dict[str, RunPart | None] = {}
     for kind, name in list_pipelines(target.use_case, names).items():
         there = listed.pipelines is None or name in listed.pipelines
         runs = tried(partial(executions, target.sagemaker, name, 1), unknown, f"{kind} runs") if there else []
@@ -389,14 +390,14 @@ def _last(target: Target, names: Names, listed: Listed, unknown: dict[str, str])
     return found
 
 
-def executions(sagemaker: Any, pipeline: str, count: int) -> list[Document]:
+def executions(sagemaker: Any, pipeline: str, count: int) -> list[RunPart]:
     """The newest executions of a pipeline, newest first; none where there is no such pipeline."""
     return [_execution(sagemaker, each) for each in list_executions(sagemaker, pipeline, count) or ()]
 
 
-def _execution(sagemaker: Any, summary: Mapping[str, Any]) -> Document:
-    """One execution: execution, status, started, step (the one that failed) and reason."""
-    document = {
+def _execution(sagemaker: Any, summary: Mapping[str, Any]) -> RunPart:
+    """One execution, with the step that failed."""
+    document: RunPart = {
         "execution": summary["PipelineExecutionArn"],
         "status": summary["PipelineExecutionStatus"],
         "started": summary["StartTime"],
@@ -407,14 +408,15 @@ def _execution(sagemaker: Any, summary: Mapping[str, Any]) -> Document:
         # The execution only says that a step failed; the step says why.
         steps = [step for step in list_steps(sagemaker, document["execution"]) if step["StepStatus"] == FAILED]
         if steps:
-            document |= {"step": steps[0]["StepName"], "reason": steps[0].get("FailureReason") or document["reason"]}
+            document["step"] = steps[0]["StepName"]
+            document["reason"] = steps[0].get("FailureReason") or document["reason"]
     return document
 
 
-def _next(target: Target, names: Names, account: Account, schedules: Mapping[str, Any]) -> dict[str, Document]:
+def _next(target: Target, names: Names, account: Account, schedules: Mapping[str, Any]) -> dict[str, NextRun]:
     """When each pipeline is started next by its schedule: at, state (or None where there is none) and interval."""
     intervals = {each.kind: each.every for each in list_schedules(target.use_case, names)}
-    found = {}
+    found: dict[str, NextRun] = {}
     for kind in PIPELINE_KINDS:
         every, schedule = intervals.get(kind), schedules.get(names.schedule(kind))
         state = schedule["State"] if schedule else None

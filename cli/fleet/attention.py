@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from cli.deployable import in_environment
+from cli.fleet.document import ActionItem, StackDocument
 from cli.fleet.findings import Code, Finding, find
 from cli.fleet.served import AWAITED, GONE, PUT_BACK
 from millrace.names import CALIBRATION, DRIFT, ERRORS, HEARTBEAT, LATENCY, UNDELIVERED
@@ -16,13 +16,13 @@ REFUSED = "Refused"
 #: Statuses of an endpoint that is being changed or is as it should be.
 _GOOD = ("InService", "Creating", "Updating", "RollingBack", "SystemUpdating")
 
-Document = Mapping[str, Any]
+Document = StackDocument
 #: A finding and the command for it.
 _Item = tuple[Finding, str]
 
 
-def list_items(document: Document, warnings: Sequence[Finding]) -> list[dict[str, Any]]:
-    """Return the action items: ``code``, ``fields``, ``what``, which is the sentence, and ``command``.
+def list_items(document: Document, warnings: Sequence[Finding]) -> list[ActionItem]:
+    """Return the action items.
 
     Args:
         document: What is known of the stack.
@@ -156,13 +156,19 @@ def _of_model(document: Document) -> Iterator[_Item]:
     if approved and is_deployable and knows_what_serves(document) and (not serves or serves < approved):
         yield _of_approved(document, serves, approved)
     model = document["model"]
-    for gate in model["gates"] if model else []:
+    if model is None:
+        return
+    for gate in model["gates"]:
         if gate["passed"] is False:
             has_lower = gate["at_least"] is not None
-            bound = {"bound": "at least" if has_lower else "at most"}
-            bound["limit"] = gate["at_least"] if has_lower else gate["at_most"]
-            model_of = {"version": model["version"], "metric": gate["metric"], "value": gate["value"]}
-            yield find(Code.GATE_FAILED, **model_of, **bound), command(document, "retrain")
+            fields = {
+                "version": model["version"],
+                "metric": gate["metric"],
+                "value": gate["value"],
+                "bound": "at least" if has_lower else "at most",
+                "limit": gate["at_least"] if has_lower else gate["at_most"],
+            }
+            yield find(Code.GATE_FAILED, **fields), command(document, "retrain")
 
 
 def _of_runs(document: Document) -> Iterator[_Item]:

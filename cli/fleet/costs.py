@@ -5,10 +5,10 @@ A part without a price is named and never counted as nothing; a sum beside such 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from cli.fleet.document import CostItem, CostPart, StackDocument
 from cli.target import Target
 
 if TYPE_CHECKING:
@@ -17,25 +17,23 @@ if TYPE_CHECKING:
 #: What is paid by use: how much that is, is not known beforehand.
 _BY_USE = ("jobs of the pipelines", "storage and requests")
 _KEPT = ("storage",)
+#: Before it is known.
+NONE: CostPart = {"billed": False, "monthly_usd": None, "items": [], "unknown": [], "prices_of": ""}
 
 
-def of(target: Target, document: Mapping[str, Any], *, alarms: bool, kept: bool) -> dict[str, Any]:
+def of(target: Target, document: StackDocument, *, alarms: bool, kept: bool) -> CostPart:
     """The cost of a stack; of one that is taken down, of what is kept.
 
     Args:
         alarms: Whether the document's alarms are known.
         kept: Whether a stack that does not stand has left its data.
-
-    Keys: ``billed`` (False on this machine, where it is what it would cost on AWS), ``monthly_usd`` (the sum of the
-    prices that are known; None when none is), ``items`` (item, detail, monthly_usd or None), ``unknown`` (names of what
-    the sum does not hold) and ``prices_of``.
     """
-    prices, items = table(), list[dict[str, Any]]()
+    prices, items = table(), list[CostItem]()
     region = target.environment.region
     if document["endpoint"]["config"]:
         count, instance = document["endpoint"]["instances"], document["endpoint"]["instance_type"]
-        hourly = prices.hourly("hosting", instance, region)
-        about = ", about" if prices.is_approximate("hosting", instance, region) else ""
+        hourly = prices.hourly("hosting", instance or "", region)
+        about = ", about" if instance and prices.is_approximate("hosting", instance, region) else ""
         total = None if hourly is None else hourly * prices.hours * count
         items.append(_item("endpoint", f"{count} × {instance or 'an unknown instance'}{about}", total))
     elif "endpoint" in document["unknown"]:
@@ -62,21 +60,21 @@ def of(target: Target, document: Mapping[str, Any], *, alarms: bool, kept: bool)
     }
 
 
-def text(cost: Mapping[str, Any]) -> str:
+def text(cost: CostPart) -> str:
     """The sum as a person reads it: what it does not hold makes it a lower bound."""
     if not cost["billed"]:
         return "local"
     return amount(cost)
 
 
-def amount(cost: Mapping[str, Any]) -> str:
+def amount(cost: CostPart) -> str:
     """The sum alone."""
     if cost["monthly_usd"] is None:
         return "unknown"
     return f"{'≥ ' if cost['unknown'] else ''}${cost['monthly_usd']:,.2f}"
 
 
-def sum_of(costs: list[Mapping[str, Any]]) -> str:
+def sum_of(costs: list[CostPart]) -> str:
     """The sum of stacks that are billed; empty when there is none."""
     billed = [cost for cost in costs if cost["billed"]]
     if not billed:
@@ -87,7 +85,7 @@ def sum_of(costs: list[Mapping[str, Any]]) -> str:
     return f"{'≥ ' if any(cost['unknown'] for cost in billed) else ''}${sum(known):,.2f}"
 
 
-def _item(item: str, detail: str, usd: float | None) -> dict[str, Any]:
+def _item(item: str, detail: str, usd: float | None) -> CostItem:
     return {"item": item, "detail": detail, "monthly_usd": None if usd is None else round(usd, 2)}
 
 

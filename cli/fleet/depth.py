@@ -13,6 +13,16 @@ from cli import fleet, registry
 from cli.errors import CliError
 from cli.fleet import accounts
 from cli.fleet.accounts import tried
+from cli.fleet.document import (
+    DeadLetters,
+    DeepDocument,
+    NextRun,
+    PackageHistory,
+    PendingPackage,
+    ScheduleState,
+    StackDocument,
+    WarningPart,
+)
 from cli.fleet.findings import Code, find
 from cli.registry import Package
 from cli.target import Target
@@ -33,14 +43,8 @@ FIGURES = (
 _BACK = timedelta(days=7)
 
 
-def add(target: Target, row: Document) -> Document:
-    """The row, and besides it:
-
-    ``data_time``, ``executions`` (the newest by pipeline), ``figures`` (at, age_seconds and the monitor's newest
-    figures), ``traffic`` (requests and errors of the last hour, latency), ``registry`` (the newest packages: version,
-    approval, created, reason, description, changed, changed_by, trigger, gates), ``schedules`` (name, expression,
-    state, expected), ``dead_letters`` (queue, waiting); ``pending`` has the gates of each package too.
-    """
+def add(target: Target, row: StackDocument) -> DeepDocument:
+    """Ask for all that is known of a stack; ``pending`` has the gates of each package too."""
     unknown: dict[str, str] = row["unknown"]
     questions = {
         "data_time": lambda: _data_time(target),
@@ -57,18 +61,31 @@ def add(target: Target, row: Document) -> Document:
         asked = {fact: pool.submit(tried, question, unknown, fact) for fact, question in questions.items()}
         found = {fact: answer.result() for fact, answer in asked.items()}
     known = {each["version"]: each for each in found["registry"] or []}
-    pending = [{**each, "gates": known.get(each["version"], {}).get("gates", [])} for each in row["pending"]]
+    pending: list[PendingPackage] = [
+        {**each, "gates": known[each["version"]]["gates"] if each["version"] in known else []}
+        for each in row["pending"]
+    ]
     row["warnings"] += _late_approvals(found["registry"] or [])
-    return {**row, "pending": pending, **found}
+    return {
+        **row,
+        "pending": pending,
+        "data_time": found["data_time"],
+        "executions": found["executions"],
+        "figures": found["figures"],
+        "traffic": found["traffic"],
+        "registry": found["registry"],
+        "schedules": found["schedules"],
+        "dead_letters": found["dead_letters"],
+    }
 
 
-def history(target: Target, count: int) -> list[Document]:
+def history(target: Target, count: int) -> list[PackageHistory]:
     """The newest packages, newest first."""
     found = [registry.find(target, arn) for arn in registry.arns(target)[:count]]
     return [package_document(target, package) for package in found if package]
 
 
-def package_document(target: Target, package: Package) -> Document:
+def package_document(target: Target, package: Package) -> PackageHistory:
     """What the registry knows of a package."""
     return {
         "version": package.version,
@@ -83,7 +100,7 @@ def package_document(target: Target, package: Package) -> Document:
     }
 
 
-def _late_approvals(known: list[Document]) -> list[Document]:
+def _late_approvals(known: list[PackageHistory]) -> list[WarningPart]:
     """Versions that were approved by hand after a newer one and so do not serve."""
     approved = [each for each in known if each["approval"] == APPROVED]
     if not approved:
@@ -185,9 +202,9 @@ def _traffic(target: Target) -> Document:
 # -- schedules and dead letters ----------------------------------------------------------------------------------------
 
 
-def _schedules(target: Target, following: Mapping[str, Document]) -> list[Document]:
+def _schedules(target: Target, following: Mapping[str, NextRun]) -> list[ScheduleState]:
     """Each schedule as it is, and what the declaration expects where that differs."""
-    scheduler, found = target.client("scheduler"), []
+    scheduler, found = target.client("scheduler"), list[ScheduleState]()
     for kind in PIPELINE_KINDS:
         name = target.names.schedule(kind)
         try:
@@ -222,7 +239,7 @@ def _rate(seconds: float | None) -> str | None:
     return None
 
 
-def _dead_letters(target: Target) -> Document | None:
+def _dead_letters(target: Target) -> DeadLetters | None:
     """The queue of triggers that started nothing; None when it is not there."""
     sqs = target.client("sqs")
     try:

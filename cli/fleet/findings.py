@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from cli.fleet.document import WarningPart
+
 
 class Code(StrEnum):
     """What was found."""
@@ -186,7 +188,7 @@ class Finding:
         resources = _list_resources(self.fields.get("missing", {}))
         return _SENTENCES[self.code].format(resources=resources, **self.fields) + (f": {reason}" if reason else "")
 
-    def dump(self) -> dict[str, Any]:
+    def dump(self) -> WarningPart:
         """Return the finding as JSON data."""
         return {"code": self.code.value, "fields": dict(self.fields), "text": self.text}
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from cli import registry
 from cli.fleet.accounts import tried
+from cli.fleet.document import EndpointPart, FleetPart, ModelPart, PausePart, PendingPackage, RolloutPart, ServedPart
 from cli.fleet.findings import Code, Finding, find
 from cli.registry import Package
 from cli.target import Target
@@ -39,10 +40,8 @@ def of(
     unknown: dict[str, str],
     *,
     stood: bool,
-) -> dict[str, Any]:
-    """The keys ``endpoint``, ``model``, ``rollout``, ``approved``, ``pending`` and ``warnings`` of a stack's document.
-
-    ``warnings`` are findings.
+) -> tuple[ServedPart, list[Finding]]:
+    """What is served and what the registry has, and what of it differs from the declaration.
 
     Args:
         endpoints: Those of the account by name; None where it did not say.
@@ -59,30 +58,31 @@ def of(
         arn, config = package_of(target.sagemaker, live["EndpointConfigName"], names, warnings, unknown)
         package = tried(lambda: registry.find(target, arn), unknown, "model") if arn else None
     is_lost = groups is not None and names.model_package_group not in groups
-    newest, pending = None, list[dict[str, Any]]()
+    newest, pending = None, list[PendingPackage]()
     if not is_lost:
         answer = tried(lambda: _decisive(target.sagemaker, names.model_package_group), unknown, "registry")
-        newest, pending = answer or (None, [])
-    approved = newest["ModelPackageVersion"] if newest else None
-    known = _Known(_NOT_ASKED if "registry" in unknown else approved, is_lost, "model" in unknown)
-    _warn_of_package(names, arn, package, known, warnings)
-    _warn_of_registry(names, live, known, package, warnings)
-    status = live["EndpointStatus"] if live else _absent(unknown, approved=approved is not None, stood=stood)
-    return {
-        "endpoint": {**_endpoint(names, live, arn, config), "status": status, "undone": _undone(live, newest)},
-        "model": _model(target, package, warnings),
-        "rollout": rollout(target.sagemaker, live, arn, unknown) if live else None,
-        "approved": approved,
-        "pending": [
+        newest, waiting = answer or (None, [])
+        pending = [
             {
                 "version": each["ModelPackageVersion"],
                 "created": each["CreationTime"],
                 "description": each.get("ModelPackageDescription", ""),
             }
-            for each in pending
-        ],
-        "warnings": warnings,
+            for each in waiting
+        ]
+    approved = newest["ModelPackageVersion"] if newest else None
+    known = _Known(_NOT_ASKED if "registry" in unknown else approved, is_lost, "model" in unknown)
+    _warn_of_package(names, arn, package, known, warnings)
+    _warn_of_registry(names, live, known, package, warnings)
+    status = live["EndpointStatus"] if live else _absent(unknown, approved=approved is not None, stood=stood)
+    part: ServedPart = {
+        "endpoint": _endpoint(names, live, arn, config, status, _undone(live, newest)),
+        "model": _model(target, package, warnings),
+        "rollout": rollout(target.sagemaker, live, arn, unknown) if live else None,
+        "approved": approved,
+        "pending": pending,
     }
+    return part, warnings
 
 
 def _decisive(sagemaker: Any, group: str) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
@@ -128,9 +128,7 @@ def packages(sagemaker: Any, group: str) -> list[dict[str, Any]]:
     return list(islice(list_packages(sagemaker, group), _NEWEST))
 
 
-def rollout(
-    sagemaker: Any, live: Mapping[str, Any], serves: str | None, unknown: dict[str, str]
-) -> dict[str, Any] | None:
+def rollout(sagemaker: Any, live: Mapping[str, Any], serves: str | None, unknown: dict[str, str]) -> RolloutPart | None:
     """The deployment that is under way: the old fleet, which is blue, the new one, which is green, and its stages."""
     pending = live.get("PendingDeploymentSummary")
     if not pending:
@@ -150,7 +148,7 @@ def rollout(
     }
 
 
-def _fleet(config: str, arn: str | None, variants: list[dict[str, Any]]) -> dict[str, Any]:
+def _fleet(config: str, arn: str | None, variants: list[dict[str, Any]]) -> FleetPart:
     stages = [stage for variant in variants for stage in variant.get("VariantStatus", [])]
     return {
         "config": config,
@@ -163,7 +161,7 @@ def _fleet(config: str, arn: str | None, variants: list[dict[str, Any]]) -> dict
     }
 
 
-def pause(found: Mapping[str, str], names: Names) -> dict[str, Any] | None:
+def pause(found: Mapping[str, str], names: Names) -> PausePart | None:
     """Who has paused a stack, since when and why."""
     if (text := found.get(names.pause_parameter)) is None:
         return None
@@ -175,21 +173,28 @@ def pause(found: Mapping[str, str], names: Names) -> dict[str, Any] | None:
     return {"since": said.since_iso, "by": said.by, "reason": said.reason}
 
 
-def _read_foreign_pause(text: str) -> dict[str, Any]:
+def _read_foreign_pause(text: str) -> PausePart:
     try:
         said = json.loads(text)
     except ValueError:
         said = None
     said = said if isinstance(said, dict) else {"reason": text}
-    return {key: said.get(key) for key in ("since", "by", "reason")}
+    return {"since": said.get("since"), "by": said.get("by"), "reason": said.get("reason")}
 
 
 def _endpoint(
-    names: Names, live: Mapping[str, Any] | None, arn: str | None, config: Mapping[str, Any]
-) -> dict[str, Any]:
+    names: Names,
+    live: Mapping[str, Any] | None,
+    arn: str | None,
+    config: Mapping[str, Any],
+    status: str,
+    undone: int | None,
+) -> EndpointPart:
     variants = (live or {}).get("ProductionVariants", [])
     return {
         "name": names.endpoint,
+        "status": status,
+        "undone": undone,
         "version": parse_version(arn) if arn and parse_group(arn) == names.model_package_group else None,
         "since": _since(live, config) if live else None,
         "reason": live.get("FailureReason", "") if live else "",
@@ -219,19 +224,25 @@ def _undone(live: Mapping[str, Any] | None, newest: Mapping[str, Any] | None) ->
     return int(newest["ModelPackageVersion"]) if newest["CreationTime"] < live["LastModifiedTime"] else None
 
 
-def _model(target: Target, package: Package | None, warnings: list[Finding]) -> dict[str, Any] | None:
+def _model(target: Target, package: Package | None, warnings: list[Finding]) -> ModelPart | None:
     """The model that serves, with its figures; figures that it does not say are said to be missing."""
     if package is None:
         return None
-    document = package.document(target.use_case)
-    metric = target.use_case.champion_metric
-    text = package.metadata.get(metric, "")
-    document["metric"] = {"name": metric, "value": number(text)}
-    wanted = dict.fromkeys([*(gate["metric"] for gate in document["gates"]), metric])
+    metric, gates = target.use_case.champion_metric, registry.gates(target.use_case, package)
+    wanted = dict.fromkeys([*(gate["metric"] for gate in gates), metric])
     if missing := [name for name in wanted if name not in package.metadata]:
         metrics = ", ".join(missing)
         warnings.append(find(Code.METRICS_MISSING, "retrain", version=package.version, metrics=metrics))
-    return document
+    return {
+        "arn": package.arn,
+        "version": package.version,
+        "approval": package.approval,
+        "created": package.created,
+        "description": package.description,
+        "reason": package.reason,
+        "gates": gates,
+        "metric": {"name": metric, "value": number(package.metadata.get(metric, ""))},
+    }
 
 
 def number(text: str) -> float | None:

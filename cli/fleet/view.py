@@ -7,20 +7,28 @@ import io
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from cli.fleet import attention, costs
+from cli.fleet.document import (
+    CostPart,
+    DeepDocument,
+    FleetDocument,
+    ForeignStack,
+    RolloutPart,
+    RunPart,
+    StackDocument,
+)
 from cli.fleet.served import AWAITED, GONE
 from cli.output import ago, moment, say, seconds, table
-from cli.registry import rows_of
+from cli.registry import GateResult, rows_of
 from queries.packages import APPROVED, PENDING
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-Document = Mapping[str, Any]
 
 HEAD = ("use case", "env", "serves", "since", "quality", "alarms", "last training", "next", "waits", "cost/month")
 #: The markup of a cell that a person must see.
@@ -32,7 +40,7 @@ _TALLEST = 3
 # -- all stacks --------------------------------------------------------------------------------------------------------
 
 
-def table_of(found: Document) -> None:
+def table_of(found: FleetDocument) -> None:
     """The table, what could not be asked, and what needs attention."""
     if sys.stdout.isatty():
         from rich.console import Console
@@ -45,7 +53,7 @@ def table_of(found: Document) -> None:
             say(line)
 
 
-def renderable(found: Document) -> RenderableType:
+def renderable(found: FleetDocument) -> RenderableType:
     """The same for a terminal: a table where it has room, else a paragraph a stack; words are never broken."""
     from rich.console import Console, Group
     from rich.text import Text
@@ -136,7 +144,7 @@ def wrapped(line: str, room: int) -> list[str]:
     return found
 
 
-def live(found: Document) -> RenderableType:
+def live(found: FleetDocument) -> RenderableType:
     """The same where the screen may end too soon: what needs attention comes first."""
     from rich.console import Console, Group
     from rich.text import Text
@@ -147,7 +155,7 @@ def live(found: Document) -> RenderableType:
     return Group(*needs, renderable({**found, "attention": []}) if needs else renderable(found))
 
 
-def below(found: Document) -> Iterator[str]:
+def below(found: FleetDocument) -> Iterator[str]:
     """The lines below the table; the last ones say what needs attention."""
     if total := costs.sum_of([row["cost"] for row in found["stacks"]]):
         yield f"cost of what is billed: {total} a month, jobs and requests come on top"
@@ -170,7 +178,7 @@ def below(found: Document) -> Iterator[str]:
         yield f"! {need['stack']}: {need['what']} → {need['command']}"
 
 
-def _elsewhere(found: Sequence[Document]) -> Iterator[str]:
+def _elsewhere(found: Sequence[ForeignStack]) -> Iterator[str]:
     """One line an account: what stands there and is of another checkout, or of a use case that was deleted here."""
     for account, region in dict.fromkeys((each["account"], each["region"]) for each in found):
         names = [each["stack"] for each in found if (each["account"], each["region"]) == (account, region)]
@@ -180,7 +188,7 @@ def _elsewhere(found: Sequence[Document]) -> Iterator[str]:
         )
 
 
-def cells(row: Document) -> list[tuple[str, str]]:
+def cells(row: StackDocument) -> list[tuple[str, str]]:
     """A row of the table: text and style of each cell, in the order of `HEAD`."""
     firing = [alarm["kind"] for alarm in row["alarms"] if alarm["state"] == "ALARM"]
     alarms = "unknown" if "alarms" in row["unknown"] else ", ".join(firing) or ("none" if row["alarms"] else "–")
@@ -205,7 +213,7 @@ def cells(row: Document) -> list[tuple[str, str]]:
     ]
 
 
-def _serves(row: Document) -> tuple[str, str]:
+def _serves(row: StackDocument) -> tuple[str, str]:
     endpoint, rolling = row["endpoint"], row["rollout"]
     if endpoint["config"] is None:
         said = "no model yet" if endpoint["status"] == AWAITED else endpoint["status"]
@@ -220,7 +228,7 @@ def _serves(row: Document) -> tuple[str, str]:
     return version, "" if endpoint["version"] else _WARN
 
 
-def _quality(row: Document) -> tuple[str, str]:
+def _quality(row: StackDocument) -> tuple[str, str]:
     """The metric that decides between champions, and the gates: those that fail are named."""
     model = row["model"]
     if model is None:
@@ -239,11 +247,11 @@ def _quality(row: Document) -> tuple[str, str]:
     return f"{text}, gates {len(gates)}/{len(gates)}", _GOOD
 
 
-def _bound(gate: Document) -> str:
+def _bound(gate: GateResult) -> str:
     return f"< {gate['at_least']:g}" if gate["at_least"] is not None else f"> {gate['at_most']:g}"
 
 
-def _training(row: Document) -> tuple[str, str]:
+def _training(row: StackDocument) -> tuple[str, str]:
     if "training runs" in row["unknown"]:
         return "unknown", _WARN
     run = row["last"]["training"]
@@ -255,8 +263,9 @@ def _training(row: Document) -> tuple[str, str]:
     return f"{text}, {ago(run['started'])} ago", _BAD if run["status"] == "Failed" and not refused else ""
 
 
-def _next(row: Document) -> str:
-    known = [f"{kind} in {ago(row['next'][kind]['at'])}" for kind in ("training", "monitor") if row["next"][kind]["at"]]
+def _next(row: StackDocument) -> str:
+    times = [(kind, row["next"][kind]["at"]) for kind in ("training", "monitor")]
+    known = [f"{kind} in {ago(at)}" for kind, at in times if at]
     if known:
         return ", ".join(known)
     if "schedules" in row["unknown"]:
@@ -268,7 +277,7 @@ def _next(row: Document) -> str:
 # -- one stack ---------------------------------------------------------------------------------------------------------
 
 
-def stack(found: Document) -> None:
+def stack(found: DeepDocument) -> None:
     """Everything about one stack; on a terminal in lines that fit it."""
     if not sys.stdout.isatty():
         _stack(found)
@@ -282,7 +291,7 @@ def stack(found: Document) -> None:
             say(part)
 
 
-def _stack(found: Document) -> None:
+def _stack(found: DeepDocument) -> None:
     say(f"{found['stack']}  account {found['account']}, {found['region']}")
     _say_endpoint(found)
     _say_rollout(found["rollout"])
@@ -309,7 +318,7 @@ def _stack(found: Document) -> None:
         say("nothing needs attention")
 
 
-def _say_endpoint(found: Document) -> None:
+def _say_endpoint(found: DeepDocument) -> None:
     endpoint, model = found["endpoint"], found["model"]
     if endpoint["config"] is None:
         say(f"endpoint {endpoint['name']}: {endpoint['status']}")
@@ -331,7 +340,7 @@ def _say_endpoint(found: Document) -> None:
         table(rows)
 
 
-def _say_rollout(rolling: Document | None) -> None:
+def _say_rollout(rolling: RolloutPart | None) -> None:
     if rolling is None:
         return
     baked = f", bakes {seconds(rolling['bake_seconds'])} a stage" if rolling["bake_seconds"] is not None else ""
@@ -346,7 +355,7 @@ def _say_rollout(rolling: Document | None) -> None:
         say(f"  undone by: {', '.join(rolling['alarms'])}")
 
 
-def _say_pending(found: Document) -> None:
+def _say_pending(found: DeepDocument) -> None:
     for package in found["pending"]:
         version = package["version"]
         if attention.is_too_old(found, version):
@@ -355,10 +364,10 @@ def _say_pending(found: Document) -> None:
             say(f"version {version} waits for approval, but {newer}: {command}")
         else:
             say(f"version {version} waits for approval: {attention.command(found, 'approve', version)}")
-        table(rows_of(package["gates"]))
+        table(rows_of(package.get("gates", [])))
 
 
-def _say_figures(found: Document) -> None:
+def _say_figures(found: DeepDocument) -> None:
     figures, traffic = found["figures"], found["traffic"]
     if "figures" in found["unknown"]:
         say("monitor: its figures are not known")
@@ -374,7 +383,7 @@ def _say_figures(found: Document) -> None:
         say(f"last hour: {traffic['requests']:.0f} requests, {errors}{slow}")
 
 
-def _say_alarms(found: Document) -> None:
+def _say_alarms(found: DeepDocument) -> None:
     say("alarms" if found["alarms"] else f"alarms: {_none(found, 'alarms')}")
     signs = {"GreaterThanThreshold": ">", "LessThanThreshold": "<"}
     rows = []
@@ -387,7 +396,7 @@ def _say_alarms(found: Document) -> None:
     table(rows)
 
 
-def _say_schedules(found: Document) -> None:
+def _say_schedules(found: DeepDocument) -> None:
     say("schedules" if found["schedules"] else f"schedules: {_none(found, 'schedules')}")
     rows = []
     for each in found["schedules"] or []:
@@ -400,7 +409,7 @@ def _say_schedules(found: Document) -> None:
         say(f"  paused by {by} since {paused['since']}{why}")
 
 
-def _say_registry(found: Document) -> None:
+def _say_registry(found: DeepDocument) -> None:
     say("registry" if found["registry"] else f"registry: {_none(found, 'registry')}")
     rows = []
     for package in found["registry"] or []:
@@ -414,7 +423,7 @@ def _say_registry(found: Document) -> None:
     table(rows)
 
 
-def _say_cost(cost: Document) -> None:
+def _say_cost(cost: CostPart) -> None:
     say(f"cost a month: {costs.amount(cost)}" + ("" if cost["billed"] else " on AWS; this machine costs nothing"))
     table(
         (each["item"], each["detail"], "unknown" if each["monthly_usd"] is None else f"${each['monthly_usd']:,.2f}")
@@ -422,10 +431,10 @@ def _say_cost(cost: Document) -> None:
     )
 
 
-def _none(found: Document, fact: str) -> str:
+def _none(found: DeepDocument, fact: str) -> str:
     return "not known" if fact in found["unknown"] else "none"
 
 
-def _why(run: Document) -> str:
+def _why(run: RunPart) -> str:
     said = attention.brief(str(run["reason"]))
     return f"{run['step']}: {said}" if run["step"] else said

@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 
 from cli import fleet, registry
 from cli.fleet import accounts, depth
+from cli.fleet.document import ReportDocument, StackDocument, VersionQuality
 from cli.registry import Package
 from cli.target import Target
 from millrace.documents import Evaluation, MonitorReport
@@ -26,6 +27,8 @@ from queries.client import is_not_found
 from queries.documents import find_document
 
 Document = dict[str, Any]
+#: Changes when a reader of the old form of the report would be misled.
+VERSION = 2
 
 #: What is looked at, the newest ones first: packages, and executions of a pipeline.
 PACKAGES, RUNS = 20, 50
@@ -35,7 +38,7 @@ _BACK = timedelta(days=30)
 _LARGEST = 64 * 2**20
 
 
-def of(target: Target, row: Document) -> Document:
+def of(target: Target, row: StackDocument) -> ReportDocument:
     """The report, for programs.
 
     Keys: ``report`` ("millrace"), ``version`` (1), ``made``, those of `millrace status` of one stack, and ``quality``
@@ -66,23 +69,27 @@ def of(target: Target, row: Document) -> Document:
         found = {key: answer.result() for key, answer in answers.items()}
     serving = next((package for package in packages if package.arn == row["endpoint"]["package"]), None)
     evaluation = evaluations.get(serving.version) if serving else None
-    document = {
-        "report": "millrace",
-        "version": 1,
-        "made": datetime.now(UTC),
+    document: ReportDocument = {
         **deep,
+        "report": "millrace",
+        "report_version": VERSION,
+        "made": datetime.now(UTC),
         "quality": [_quality(target, package, evaluations[package.version]) for package in reversed(packages)],
         "calibration": _calibration(evaluation, serving, found["drift"] or [], missing),
         "slices": {name: each.model_dump() for name, each in evaluation.slices.items()} if evaluation else {},
-        **found,
-        "missing": missing,
+        "drift": found["drift"],
+        "traffic_history": found["traffic_history"],
+        "alarm_history": found["alarm_history"],
+        "trainings": found["trainings"],
+        "lineage": found["lineage"],
+        "gaps": missing,
     }
     _say_missing(document, serving, evaluation)
     return document
 
 
-def _say_missing(document: Document, serving: Package | None, evaluation: Evaluation | None) -> None:
-    missing: dict[str, str] = document["missing"]
+def _say_missing(document: ReportDocument, serving: Package | None, evaluation: Evaluation | None) -> None:
+    missing = document["gaps"]
     if serving is None:
         why = "no version serves" if document["endpoint"]["package"] is None else "the package that serves was deleted"
         missing.setdefault("slices", why)
@@ -123,7 +130,7 @@ def _evaluation(target: Target, package: Package, missing: dict[str, str]) -> Ev
         return None
 
 
-def _quality(target: Target, package: Package, evaluation: Evaluation | None) -> Document:
+def _quality(target: Target, package: Package, evaluation: Evaluation | None) -> VersionQuality:
     return {
         **depth.package_document(target, package),
         "metrics": evaluation.metrics if evaluation else None,

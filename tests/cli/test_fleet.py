@@ -66,7 +66,7 @@ def test_two_dozen_stacks_are_one_table(fleet: Checkout, cloud: Cloud) -> None:
     found = fleet.json("status")
     marks.append(time.monotonic())
     assert min(after - before for before, after in pairwise(marks)) < BOUND
-    assert set(found) == {"as_of", "stacks", "not_asked", "elsewhere", "attention"}
+    assert set(found) == {"version", "as_of", "stacks", "not_asked", "elsewhere", "attention"}
     assert list(rows(found)) == [f"{name}-local" for name in sorted([*MANY, *ODD])]
     assert found["not_asked"] == []
     for name in MANY:

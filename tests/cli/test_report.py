@@ -272,7 +272,7 @@ def test_the_plots_show_what_was_measured(written: Path) -> None:
 
 def test_json_and_markdown_say_the_same(history: History) -> None:
     found = history.checkout.json("report", "churn")
-    assert (found["report"], found["version"], found["stack"]) == ("millrace", 1, STACK)
+    assert (found["report"], found["report_version"], found["stack"]) == ("millrace", 2, STACK)
     keys = ("quality", "calibration", "slices", "drift", "traffic_history", "alarm_history", "trainings", "lineage")
     assert set(keys) <= set(found)
     assert [row["version"] for row in found["quality"]] == [1, 2, 3]
@@ -282,7 +282,7 @@ def test_json_and_markdown_say_the_same(history: History) -> None:
     assert (found["lineage"]["parameters"], found["lineage"]["seed"]) == ({"depth": 3}, 7)
     assert sum(hour["requests"] for hour in found["traffic_history"]) == 5
     assert {run["registered"] for run in found["trainings"]} == {1, 2, 3}
-    assert set(found["missing"]) == {"alarm_history"}
+    assert set(found["gaps"]) == {"alarm_history"}
     text = history.checkout("report", "churn", "--format", "markdown").stdout
     assert text.startswith("<!-- millrace report -->\n# churn-local: report of ")
     assert "| calls | 0.05 | 0.31 | 0.12 |" in text
@@ -291,7 +291,7 @@ def test_json_and_markdown_say_the_same(history: History) -> None:
 
 def test_what_is_not_there_is_said(history: History) -> None:
     found = history.checkout.json("report", "bare")
-    assert set(found["missing"]) == {
+    assert set(found["gaps"]) == {
         "quality", "slices", "lineage", "drift", "traffic_history", "trainings", "alarm_history",
         "calibration_holdout", "calibration_outcomes",
     }  # fmt: skip

@@ -94,7 +94,8 @@ def seen(served: Loop) -> Seen:
 def test_what_serves_what_waits_and_what_fires(seen: Seen) -> None:
     found, waiting = seen.found, seen.versions["waiting"]
     assert set(found) == {
-        "stack", "use_case", "environment", "region", "account", "deployed", "endpoint", "model", "rollout", "approved",
+        "version", "stack", "use_case", "environment", "region", "account", "deployed", "endpoint", "model", "rollout",
+        "approved",
         "pending", "missing", "warnings", "alarms", "last", "next", "paused", "cost", "unknown", "attention",
         "data_time", "executions", "figures", "traffic", "registry", "schedules", "dead_letters",
     }  # fmt: skip
