@@ -130,7 +130,7 @@ def _order(
     read = None
     if file:
         read = plan.read(target, file, stage.note, max_age)
-        stage.result = f"plan {file} of {moment(read.created)}: {_counts(read.changes)}"
+        stage.result = f"plan {file} of {moment(read.part.created)}: {_counts(read.changes)}"
     else:
         stage.note("looking for the stack")
         stage.result = _found(target, create=create)

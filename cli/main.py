@@ -16,6 +16,7 @@ from typing import TextIO
 import click
 
 from cli import interrupts
+from cli.output import ERROR_MARK
 
 #: Each command's module and its line in the help. Modules are imported when their command is run, so that the help
 #: costs neither boto3 nor the vocabulary.
@@ -179,7 +180,7 @@ def _hint(error: Exception) -> str:
 
 
 def _failed(text: str) -> int:
-    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    click.secho(ERROR_MARK, fg="red", bold=True, nl=False, err=True)
     click.echo(text, err=True)
     return 1
 

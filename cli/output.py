@@ -21,6 +21,10 @@ def json_option(function: Function) -> Function:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")(function)
 
 
+#: How an error begins on standard error.
+ERROR_MARK = "error: "
+
+
 def write_json(document: Any) -> None:
     """One document for a program, on standard output."""
     print(json_text(document))

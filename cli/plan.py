@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cli import cloud, deployable, engine, foreseen, pause, registry
 from cli.delivery import changed
@@ -26,7 +26,8 @@ from cli.errors import CliError
 from cli.offline.checkout import Checkout
 from cli.output import moment
 from cli.target import STACKS, Target
-from queries.packages import APPROVED
+from millrace.documents import Document
+from queries.packages import APPROVED, parse_version
 
 #: How old a plan may be.
 MAX_AGE = timedelta(days=7)
@@ -57,16 +58,61 @@ class StalePlanError(CliError):
         self.reasons = reasons
 
 
+class Facts(Document):
+    """What must be the same when the plan is deployed.
+
+    Attributes:
+        stack: Its name.
+        account: The AWS account.
+        region: Its region.
+        commit: What is checked out.
+        tree: The digest of all that stacks are made of.
+        files: Path → digest, of what this stack is made of.
+        resources: URN → digest of its record in the stack's state.
+        approved_package: The ARN of the newest approved package.
+        paused: What is paused.
+    """
+
+    stack: str
+    account: str
+    region: str
+    commit: str
+    tree: str
+    files: dict[str, str]
+    resources: dict[str, str]
+    approved_package: str | None
+    paused: list[str]
+
+
+class Part(Facts):
+    """What Millrace adds to Pulumi's plan.
+
+    Attributes:
+        format: The version of this part.
+        created: When the preview was made.
+        dangers: What to look at twice, as `millrace diff` reports it.
+        digest: Of the whole file but itself.
+    """
+
+    format: Literal[2]
+    created: datetime
+    dangers: list[dict[str, str]]
+    digest: str
+
+
 @dataclass(frozen=True)
 class Plan:
     """A plan that may be deployed.
 
     Attributes:
+        file: Where it lies.
         document: The whole file, parsed.
+        part: Millrace's part of it.
     """
 
     file: Path
     document: Mapping[str, Any]
+    part: Part
 
     @property
     def steps(self) -> dict[str, str]:
@@ -88,11 +134,7 @@ class Plan:
     @property
     def dangers(self) -> list[dict[str, str]]:
         """What of it to look at twice, as `millrace diff` told it."""
-        return list(self.document[_PART]["dangers"])
-
-    @property
-    def created(self) -> datetime:
-        return datetime.fromisoformat(self.document[_PART]["created"])
+        return self.part.dangers
 
 
 def save(target: Deployable, file: Path, note: engine.Note) -> dict[str, Any]:
@@ -118,7 +160,7 @@ def save(target: Deployable, file: Path, note: engine.Note) -> dict[str, Any]:
         document = engine.preview(target, note, draft=draft)
         planned = json.loads(draft.read_text())
     planned[_PART] = {
-        **facts,
+        **facts.dump(),
         "format": _FORMAT,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "dangers": foreseen.told(target, document)["dangers"],
@@ -135,11 +177,11 @@ def read(target: Deployable, file: Path, note: engine.Note, max_age: timedelta =
         StalePlanError: With everything that differs.
         CliError: When the file is none, was edited or cut off.
     """
-    plan = Plan(file, _parsed(file, target))
-    then = plan.document[_PART]
+    plan = _parsed(file, target)
+    then = plan.part
     again = _again(target, file)
-    if then["stack"] != target.stack:
-        reason = f"stack: made for {then['stack']}, asked to deploy {target.stack}"
+    if then.stack != target.stack:
+        reason = f"stack: made for {then.stack}, asked to deploy {target.stack}"
         raise StalePlanError(file, [reason], f"{again}, or deploy it where it belongs")
     secrets_key.restore(target)
     reasons = list(_age(plan, max_age))
@@ -155,7 +197,7 @@ def read(target: Deployable, file: Path, note: engine.Note, max_age: timedelta =
 # -- what a plan is bound to -------------------------------------------------------------------------------------------
 
 
-def _facts(target: Deployable, file: Path, note: engine.Note) -> dict[str, Any]:
+def _facts(target: Deployable, file: Path, note: engine.Note) -> Facts:
     """What must be the same when the plan is deployed."""
     note("reading the code")
     checkout = Checkout.of(cloud.REPOSITORY)
@@ -164,22 +206,22 @@ def _facts(target: Deployable, file: Path, note: engine.Note) -> dict[str, Any]:
     resources = dict(_resources(target))
     region = target.environment.region
     stack = changed.StackFile(deployable.name(target), target.environment.name, target.stack, region)
-    approved, paused = None, []
+    approved, paused = None, list[str]()
     if not isinstance(target, Platform):
         note("looking for the approved model")
         package = registry.newest(target, APPROVED)
         approved, paused = package.arn if package else None, _paused(target)
-    return {
-        "stack": target.stack,
-        "account": deployable.account(target),
-        "region": region,
-        "commit": checkout.commit("HEAD"),
-        "tree": tree,
-        "files": {path: digest for path, digest in files.items() if stack.has(path)},
-        "resources": resources,
-        "approved_package": approved,
-        "paused": paused,
-    }
+    return Facts(
+        stack=target.stack,
+        account=deployable.account(target),
+        region=region,
+        commit=checkout.commit("HEAD"),
+        tree=tree,
+        files={path: digest for path, digest in files.items() if stack.has(path)},
+        resources=resources,
+        approved_package=approved,
+        paused=paused,
+    )
 
 
 def _resources(target: Deployable) -> Iterator[tuple[str, str]]:
@@ -237,27 +279,27 @@ def _paused(target: Target) -> list[str]:
 
 
 def _age(plan: Plan, max_age: timedelta) -> Iterator[str]:
-    age = datetime.now(UTC) - plan.created
+    age = datetime.now(UTC) - plan.part.created
     if age > max_age:
-        yield f"age: made {moment(plan.created)}, {_span(age)} ago; expected at most {_span(max_age)} (--max-age)"
+        yield f"age: made {moment(plan.part.created)}, {_span(age)} ago; expected at most {_span(max_age)} (--max-age)"
 
 
-def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    for name in ("account", "region"):
-        if then[name] != now[name]:
-            yield f"{name}: made in {then[name]}, this is {now[name]}"
-    if found := _changed(then["files"], now["files"]):
-        commits = f"commit {then['commit'][:10]}"
-        commits += " with other changes" if then["commit"] == now["commit"] else f" then, {now['commit'][:10]} now"
+def _differences(then: Facts, now: Facts) -> Iterator[str]:
+    for name, one, other in (("account", then.account, now.account), ("region", then.region, now.region)):
+        if one != other:
+            yield f"{name}: made in {one}, this is {other}"
+    if found := _changed(then.files, now.files):
+        commits = f"commit {then.commit[:10]}"
+        commits += " with other changes" if then.commit == now.commit else f" then, {now.commit[:10]} now"
         yield f"code: {commits}; {_listed(found, 'file')}"
-    if found := _changed(then["resources"], now["resources"]):
+    if found := _changed(then.resources, now.resources):
         shown = {name.rpartition("::")[2]: what for name, what in found.items()}
         yield f"state: somebody deployed or changed it since; {_listed(shown, 'resource')}"
-    if then["approved_package"] != now["approved_package"]:
-        models = [_model(facts["approved_package"]) for facts in (then, now)]
+    if then.approved_package != now.approved_package:
+        models = [_model(facts.approved_package) for facts in (then, now)]
         yield f"approved model: {models[0]} then, {models[1]} now"
-    if then["paused"] != now["paused"]:
-        words = [", ".join(facts["paused"]) or "nothing" for facts in (then, now)]
+    if then.paused != now.paused:
+        words = [", ".join(facts.paused) or "nothing" for facts in (then, now)]
         yield f"paused: {words[0]} then, {words[1]} now"
 
 
@@ -274,7 +316,7 @@ def _listed(changed: Mapping[str, str], what: str) -> str:
 
 
 def _model(arn: str | None) -> str:
-    return f"version {arn.rpartition('/')[2]}" if arn else "none"
+    return f"version {parse_version(arn)}" if arn else "none"
 
 
 def _again(target: Deployable, file: Path) -> str:
@@ -291,7 +333,7 @@ def _span(span: timedelta) -> str:
 # -- the file ----------------------------------------------------------------------------------------------------------
 
 
-def _parsed(file: Path, target: Deployable) -> dict[str, Any]:
+def _parsed(file: Path, target: Deployable) -> Plan:
     again = _again(target, file)
     try:
         document = json.loads(file.read_text())
@@ -312,7 +354,7 @@ def _parsed(file: Path, target: Deployable) -> dict[str, Any]:
             f"plan {file} is not as it was written: its digest is {_digest(document)[:16]}, expected "
             f"{str(part.get('digest'))[:16]}; a plan is not to be edited: make a new one: {again}"
         )
-    return dict(document)
+    return Plan(file, document, Part.load(json.dumps(part), f"plan {file}"))
 
 
 def _write(file: Path, document: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ import click
 
 from cli import children, cloud, interrupts, review_stack
 from cli.errors import CliError
-from cli.output import DONE, FAILED, NOTE, json_option, moment, say, table, write_json
+from cli.output import DONE, ERROR_MARK, FAILED, NOTE, json_option, moment, say, table, write_json
 from cli.review_stack import Record
 from cli.target import STACKS
 from millrace.environment import REVIEW
@@ -224,7 +224,7 @@ def _run(arguments: Sequence[str], *, quiet: bool = False) -> None:
         waiting=_WAITING,
     )
     if code != 0:
-        said = errors.strip().removeprefix("error: ")
+        said = errors.strip().removeprefix(ERROR_MARK)
         raise CliError(said or f"`millrace {' '.join(arguments)}` ended with exit code {code}")
 
 

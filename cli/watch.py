@@ -100,6 +100,10 @@ def _live(look: Callable[[], Any], every: float) -> NoReturn:
 # -- without a terminal ------------------------------------------------------------------------------------------------
 
 
+#: Before the kind of an alarm, in the name of what changes.
+_ALARM = "alarm "
+
+
 def _lines(look: Callable[[], FleetDocument], every: float, *, as_json: bool) -> NoReturn:
     before: Facts = {}
     while True:
@@ -116,7 +120,7 @@ def _lines(look: Callable[[], FleetDocument], every: float, *, as_json: bool) ->
 
 def facts(found: FleetDocument) -> Facts:
     """What is worth a line when it changes."""
-    known = {each["stack"]: {"answers": f"no: {each['reason']}"} for each in found["not_asked"]}
+    known = {each["stack"]: {"answers": each["reason"]} for each in found["not_asked"]}
     return known | {row["stack"]: _facts_of(row) for row in found["stacks"]}
 
 
@@ -137,7 +141,7 @@ def _facts_of(row: StackDocument) -> dict[str, str]:
         known["paused"] = "no" if row["paused"] is None else f"by {row['paused']['by'] or 'somebody'}"
     if "alarms" not in unknown:
         states = {alarm["kind"]: alarm["state"] for alarm in row["alarms"]}
-        known |= {f"alarm {kind}": states.get(kind, "none") for kind in ALARM_KINDS}
+        known |= {f"{_ALARM}{kind}": states.get(kind, "none") for kind in ALARM_KINDS}
     for kind, run in row["last"].items():
         if f"{kind} runs" not in unknown:
             known[kind] = f"{run['status']}, started {moment(run['started'])}" if run else "never"
@@ -179,8 +183,8 @@ def _change(stack: str, what: str, before: str | None, after: str | None) -> dic
 
 def _at_first(known: Mapping[str, str]) -> str:
     if known["answers"] != "yes":
-        return f"does not answer: {known['answers'].removeprefix('no: ')}"
-    firing = [what.removeprefix("alarm ") for what, state in known.items() if state == "ALARM"]
+        return f"does not answer: {known['answers']}"
+    firing = [what.removeprefix(_ALARM) for what, state in known.items() if state == "ALARM"]
     serves, endpoint = (known.get(what, "unknown") for what in ("serves", "endpoint"))
     return f"serves {serves}, {endpoint}; alarms firing: {', '.join(firing) or 'none'}"
 
@@ -194,7 +198,7 @@ def _tell(change: Mapping[str, str | None], *, as_json: bool) -> None:
         said = change["after"] or "its file is gone"
     elif change["what"] == "answers":
         after = change["after"] or ""
-        said = "answers again" if after == "yes" else f"does not answer: {after.removeprefix('no: ')}"
+        said = "answers again" if after == "yes" else f"does not answer: {after}"
     else:
         before, after = (attention.brief(change[key] or "unknown") for key in ("before", "after"))
         said = f"{change['what']}: {before} → {after}"

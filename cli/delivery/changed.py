@@ -91,14 +91,14 @@ def found(environments: Sequence[str] = (), use_cases: Sequence[str] = ()) -> li
         for each in stacks
         if each.environment == environment and (not use_cases or each.use_case in use_cases)
     ]
-    for what, wanted, have in (
-        ("environment", environments, {each.environment for each in stacks}),
-        ("use case", use_cases, {each.use_case for each in chosen}),
+    for what, where, wanted, have in (
+        ("environment", "", environments, {each.environment for each in stacks}),
+        ("use case", f" in {', '.join(order)}", use_cases, {each.use_case for each in chosen}),
     ):
         if missing := sorted(set(wanted) - have):
             names = ", ".join(each.stack for each in stacks) or "none"
             raise CliError(
-                f"there is no stack of {what} {missing[0]!r}{_within(what, order)}; there are: {names}; add "
+                f"there is no stack of {what} {missing[0]!r}{where}; there are: {names}; add "
                 f"stacks/Pulumi.<use case>-<environment>.yaml, or correct the name"
             )
     return chosen
@@ -152,10 +152,6 @@ def _is_ephemeral(environment: str) -> bool:
 def _rank(environment: str) -> tuple[float, str]:
     known = environment in _USUAL
     return (_USUAL.index(environment) if known else len(_USUAL) - 1.5, environment)
-
-
-def _within(what: str, order: Sequence[str]) -> str:
-    return f" in {', '.join(order)}" if what == "use case" else ""
 
 
 def _is_shared(path: str) -> bool:

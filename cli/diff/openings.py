@@ -46,7 +46,8 @@ _NARROWING = frozenset({
     "stringequals", "stringequalsignorecase", "stringlike", "arnequals", "arnlike", "ipaddress", "numericequals",
 })  # fmt: skip
 _EVERYWHERE = frozenset({"0.0.0.0/0", "::/0"})
-_BUT = "all but "
+#: How a statement with NotAction, NotResource or NotPrincipal is written, and one that attaches a managed policy.
+ALL_BUT, MANAGED = "all but ", "policy "
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def of(entry: Mapping[str, Any], own: str) -> Iterator[Opening]:
             continue
         if _is_everybody(each["principal"]) and not narrows(each["condition"]):
             yield Opening(
-                "everybody" if each["principal"] == "*" else f"everybody but {each['principal'].removeprefix(_BUT)}",
+                "everybody" if each["principal"] == "*" else f"everybody but {each['principal'].removeprefix(ALL_BUT)}",
                 _named(each["actions"]),
                 "Anybody with an account at AWS may do it, and often anybody at all: no condition says who.",
             )
@@ -95,13 +96,13 @@ def of(entry: Mapping[str, Any], own: str) -> Iterator[Opening]:
 def _too_much(whom: str, gained: Mapping[str, Any], *, is_role: bool) -> Iterator[Opening]:
     actions, resources = gained["actions"], gained["resources"]
     everything = [each for each in actions if not each.replace(":", "").strip("*")]
-    inverse = [each for each in [*actions, *resources] if each.startswith(_BUT)]
+    inverse = [each for each in [*actions, *resources] if each.startswith(ALL_BUT)]
     if everything:
         yield Opening(whom, "everything", "That is more than any part of the loop needs; nobody can foresee its use.")
         return
     if inverse:
         yield Opening(
-            whom, " on ".join([_named(actions), *(each for each in resources if each.startswith(_BUT))]),
+            whom, " on ".join([_named(actions), *(each for each in resources if each.startswith(ALL_BUT))]),
             "What is not named is allowed, also what AWS will add one day.",
         )  # fmt: skip
         return
@@ -134,7 +135,7 @@ def _named(actions: list[str], most: int = 6) -> str:
 
 
 def _is_everybody(principal: str) -> bool:
-    return principal == "*" or principal.startswith(_BUT)
+    return principal == "*" or principal.startswith(ALL_BUT)
 
 
 def _accounts(gained: Mapping[str, Any]) -> set[str]:
@@ -173,7 +174,7 @@ def _is_among(action: str, actions: tuple[str, ...]) -> bool:
 
 def _managed(action: str) -> str:
     """The name of a managed policy that allows more than one thing to do."""
-    if not action.startswith("policy "):
+    if not action.startswith(MANAGED):
         return ""
     name = action.rpartition("/")[2]
     return name if name in ("AdministratorAccess", "PowerUserAccess") or name.endswith("FullAccess") else ""

@@ -35,8 +35,8 @@ class Permission:
             or action == "*"
             or self.resource == "*"
             or self.principal == "*"
-            or self.action.startswith("all but ")
-            or self.resource.startswith("all but ")
+            or self.action.startswith(openings.ALL_BUT)
+            or self.resource.startswith(openings.ALL_BUT)
         )
 
     def covers(self, other: Permission) -> bool:
@@ -79,7 +79,7 @@ def _of_statement(statement: Mapping[str, Any]) -> Iterator[Permission]:
 
 def _either(statement: Mapping[str, Any], key: str) -> list[str]:
     if f"Not{key}" in statement:
-        return [f"all but {', '.join(_list(statement[f'Not{key}']))}"]
+        return [f"{openings.ALL_BUT}{', '.join(_list(statement[f'Not{key}']))}"]
     return _list(statement.get(key))
 
 
@@ -87,7 +87,7 @@ def _principals(statement: Mapping[str, Any]) -> list[str]:
     given = statement.get("Principal", statement.get("NotPrincipal"))
     if given is None:
         return [""]
-    inverse = "all but " if "NotPrincipal" in statement else ""
+    inverse = openings.ALL_BUT if "NotPrincipal" in statement else ""
     if isinstance(given, Mapping):
         return [
             "*" if name == "*" and not inverse else f"{inverse}{name}"

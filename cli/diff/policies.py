@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from cli.diff import openings
 from cli.diff.preview import Resource
 from cli.diff.values import Mark, document
 
@@ -133,7 +134,9 @@ def _statement(effect: str = "Allow", **said: Any) -> dict[str, Any]:
 
 def _managed(arns: Any) -> dict[str, Any] | None:
     """A managed policy, of which the preview says the name only."""
-    return _statement(Action=[f"policy {arn}" for arn in _names(arns)], Resource="as it says") if arns else None
+    return (
+        _statement(Action=[f"{openings.MANAGED}{arn}" for arn in _names(arns)], Resource="as it says") if arns else None
+    )
 
 
 def _bound(arn: Any) -> dict[str, Any] | None:

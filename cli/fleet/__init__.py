@@ -30,6 +30,7 @@ from cli.fleet.document import (
     SilentStack,
     StackActionItem,
     StackDocument,
+    name_runs,
 )
 from cli.fleet.findings import Code, Finding, find
 from cli.target import STACKS, Target, configuration, profile_of
@@ -385,7 +386,7 @@ def _last(target: Target, names: Names, listed: Listed, unknown: dict[str, str])
     found: dict[str, RunPart | None] = {}
     for kind, name in list_pipelines(target.use_case, names).items():
         there = listed.pipelines is None or name in listed.pipelines
-        runs = tried(partial(executions, target.sagemaker, name, 1), unknown, f"{kind} runs") if there else []
+        runs = tried(partial(executions, target.sagemaker, name, 1), unknown, name_runs(kind)) if there else []
         found[kind] = runs[0] if runs else None
     return found
 

@@ -14,6 +14,11 @@ from cli.registry import GateResult
 VERSION = 1
 
 
+def name_runs(pipeline: str) -> str:
+    """Return the key of ``unknown`` for the executions of a kind of pipeline."""
+    return f"{pipeline} runs"
+
+
 class EndpointPart(TypedDict):
     """The endpoint.
 

@@ -19,6 +19,7 @@ from cli.fleet.document import (
     RolloutPart,
     RunPart,
     StackDocument,
+    name_runs,
 )
 from cli.fleet.served import AWAITED, GONE
 from cli.output import ago, moment, say, seconds, table
@@ -252,7 +253,7 @@ def _bound(gate: GateResult) -> str:
 
 
 def _training(row: StackDocument) -> tuple[str, str]:
-    if "training runs" in row["unknown"]:
+    if name_runs("training") in row["unknown"]:
         return "unknown", _WARN
     run = row["last"]["training"]
     if run is None:
