@@ -15,36 +15,36 @@ from typing import TextIO
 
 import click
 
-from cli import interrupts
-from cli.output import ERROR_MARK
+from cli.console import interrupts
+from cli.console.output import ERROR_MARK
 
 #: Each command's module and its line in the help. Modules are imported when their command is run, so that the help
 #: costs neither boto3 nor the vocabulary.
 COMMANDS = {
-    "new": ("cli.new", "Begin a use case: from data to a declaration that trains and serves."),
-    "up": ("cli.up", "Bring up a use case: cloud, infrastructure, model, endpoint, monitor."),
-    "diff": ("cli.diff", "What a change would do to data, traffic, model, permissions, alarms and cost."),
-    "deploy": ("cli.deploy", "Deploy a stack: the program as it stands, or exactly a saved plan."),
-    "status": ("cli.status", "What serves, how good it is, and what needs attention."),
-    "watch": ("cli.watch", "The same, live."),
-    "report": ("cli.report", "A page about a use case for people who decide: quality, drift, history, cost."),
-    "retrain": ("cli.retrain", "Train a challenger and say whether it is better."),
-    "run": ("cli.run", "Run a pipeline and show its steps."),
-    "approve": ("cli.approval", "Let a registered model serve from the next deployment on."),
-    "reject": ("cli.approval", "Keep a model from serving, or take one back."),
-    "rollback": ("cli.rollback", "Serve the previous model again, or a named version."),
-    "pause": ("cli.pause", "Stop schedules and triggers until they are resumed."),
-    "resume": ("cli.pause", "Let schedules and triggers run again."),
-    "invoke": ("cli.invoke", "Ask the endpoint for a prediction."),
-    "logs": ("cli.logs", "What a job, a pipeline's step or an endpoint printed."),
-    "replay": ("cli.replay", "Send past events to the endpoint as if they happened now."),
-    "gc": ("cli.gc", "Delete what no model that may still serve needs."),
-    "destroy": ("cli.destroy", "Take a stack down in the right order, keeping what must be kept."),
-    "upgrade": ("cli.upgrade", "Rewrite declarations whose fields were renamed or retired."),
-    "workflows": ("cli.workflows", "Write the workflows of GitHub Actions or GitLab for this repository."),
-    "review": ("cli.review", "A stack of its own for a pull request, with an expiry."),
-    "completion": ("cli.completion", "Completion for bash, zsh and fish."),
-    "local": ("cli.local", "AWS on this machine: start, stop, look, reset."),
+    "new": ("cli.commands.new", "Begin a use case: from data to a declaration that trains and serves."),
+    "up": ("cli.commands.up", "Bring up a use case: cloud, infrastructure, model, endpoint, monitor."),
+    "diff": ("cli.commands.diff", "What a change would do to data, traffic, model, permissions, alarms and cost."),
+    "deploy": ("cli.commands.deploy", "Deploy a stack: the program as it stands, or exactly a saved plan."),
+    "status": ("cli.commands.status", "What serves, how good it is, and what needs attention."),
+    "watch": ("cli.commands.watch", "The same, live."),
+    "report": ("cli.commands.report", "A page about a use case for people who decide: quality, drift, history, cost."),
+    "retrain": ("cli.commands.retrain", "Train a challenger and say whether it is better."),
+    "run": ("cli.commands.run", "Run a pipeline and show its steps."),
+    "approve": ("cli.commands.approval", "Let a registered model serve from the next deployment on."),
+    "reject": ("cli.commands.approval", "Keep a model from serving, or take one back."),
+    "rollback": ("cli.commands.rollback", "Serve the previous model again, or a named version."),
+    "pause": ("cli.commands.pause", "Stop schedules and triggers until they are resumed."),
+    "resume": ("cli.commands.pause", "Let schedules and triggers run again."),
+    "invoke": ("cli.commands.invoke", "Ask the endpoint for a prediction."),
+    "logs": ("cli.commands.logs", "What a job, a pipeline's step or an endpoint printed."),
+    "replay": ("cli.commands.replay", "Send past events to the endpoint as if they happened now."),
+    "gc": ("cli.commands.gc", "Delete what no model that may still serve needs."),
+    "destroy": ("cli.commands.destroy", "Take a stack down in the right order, keeping what must be kept."),
+    "upgrade": ("cli.commands.upgrade", "Rewrite declarations whose fields were renamed or retired."),
+    "workflows": ("cli.commands.workflows", "Write the workflows of GitHub Actions or GitLab for this repository."),
+    "review": ("cli.commands.review", "A stack of its own for a pull request, with an expiry."),
+    "completion": ("cli.commands.completion", "Completion for bash, zsh and fish."),
+    "local": ("cli.commands.local", "AWS on this machine: start, stop, look, reset."),
 }
 
 INTERRUPTED = 130

@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from cli.errors import CliError
+from cli.console.errors import CliError
 
 #: The variable that names a table of the user's own.
 VARIABLE = "MILLRACE_PRICES"

@@ -30,7 +30,7 @@ _INTRODUCTION = """\
 what it does not, and those that call it (`up`, `deploy`, `destroy`, …) call the stock Pulumi CLI.
 """
 
-#: What every command has in common, in the words of `cli/main.py`, `cli/target.py` and `cli/cloud.py`.
+#: What every command has in common, in the words of `cli/main.py`, `cli/stack/target.py` and `cli/stack/connection.py`.
 _COMMON = """\
 ## What all commands share
 

@@ -12,12 +12,11 @@ from typing import Any
 
 import click
 
-from cli import cloud
-from cli.delivery import changed
-from cli.delivery.changed import StackFile
-from cli.errors import CliError
-from cli.output import say
-from cli.templates import FOLDER, render
+from cli.console.errors import CliError
+from cli.console.output import say
+from cli.console.templates import FOLDER, render
+from cli.stack import connection, stack_files
+from cli.stack.stack_files import StackFile
 from millrace.names import PLATFORM
 
 GITHUB, GITLAB = Path(".github") / "workflows", Path()
@@ -82,7 +81,7 @@ class Wanted:
 
     def stacks(self) -> list[StackFile]:
         """The stacks that there are, in the order of promotion."""
-        found = changed.found(self.environments, self.use_cases)
+        found = stack_files.found(self.environments, self.use_cases)
         names = list(dict.fromkeys(each.environment for each in found))
         if not found:
             raise CliError(
@@ -183,7 +182,7 @@ def gitlab(wanted: Wanted) -> dict[Path, str]:
         "reviewed": [each for each in stacks if each.environment == review_from and not each.is_platform],
         "roles": roles,
         "before": before,
-        "paths": lambda stack: [_glob(path) for path in [*stack.own, *changed.SHARED, "stacks/*.py"]],
+        "paths": lambda stack: [_glob(path) for path in [*stack.own, *stack_files.SHARED, "stacks/*.py"]],
         "backend": [(name, value) for name, value in _backend(wanted, lambda n: f"${n}", lambda n: f"${n}")
                     if value != f"${name}"],
         "wanted": _variables(wanted, roles),
@@ -284,7 +283,7 @@ def place(files: Mapping[Path, str], output: Path | None, *, force: bool, check:
     """
     if sum((force, check, dry_run)) > 1:
         raise click.UsageError("--force, --check and --dry-run exclude each other; give one of them")
-    places = {(output / name.name if output else cloud.REPOSITORY / name): text for name, text in files.items()}
+    places = {(output / name.name if output else connection.REPOSITORY / name): text for name, text in files.items()}
     differing = [path for path, text in places.items() if _there(path) != text]
     if check:
         if differing:
@@ -336,7 +335,7 @@ def _may_be_replaced(path: Path) -> bool:
 
 
 def _short(path: Path) -> str:
-    return str(path.relative_to(cloud.REPOSITORY)) if path.is_relative_to(cloud.REPOSITORY) else str(path)
+    return str(path.relative_to(connection.REPOSITORY)) if path.is_relative_to(connection.REPOSITORY) else str(path)
 
 
 def _difference(path: Path, text: str) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cli import registry
-from cli.target import Target
+from cli.aws import model_packages
+from cli.stack.target import Target
 from millrace.names import CODE
 
 
@@ -15,7 +15,7 @@ def of(target: Target) -> dict[str, Any]:
 
     def figures(arn: str) -> dict[str, float] | None:
         try:
-            package = registry.find(target, arn)
+            package = model_packages.find(target, arn)
         except (BotoCoreError, ClientError):
             return None
         if package is None:
@@ -31,7 +31,7 @@ def of(target: Target) -> dict[str, Any]:
 
     def comparison(arn: str) -> str:
         try:
-            package = registry.find(target, arn)
+            package = model_packages.find(target, arn)
         except (BotoCoreError, ClientError):
             return ""
         return package.description if package else ""

@@ -13,10 +13,10 @@ from typing import Any
 
 import click
 
+from cli.console.templates import render
 from cli.diff import openings
 from cli.diff.model import as_text
 from cli.diff.values import Mark
-from cli.templates import render
 
 #: What a comment of GitHub's may hold, characters, and what is left free for what others add.
 LIMIT, MARGIN = 65_536, 512

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from cli.console.errors import CliError
 from cli.diff.values import clean, seen
-from cli.errors import CliError
 
 Operation = Literal["same", "create", "update", "replace", "delete"]
 

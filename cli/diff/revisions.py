@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cli import cloud
+from cli.console.errors import CliError
 from cli.diff.declared import UseCase
 from cli.diff.values import clean
-from cli.errors import CliError
-from cli.target import Target
+from cli.stack import connection
+from cli.stack.target import Target
 
 #: How long an import of a declaration may take, seconds.
 _TIMEOUT = 60.0
@@ -39,11 +39,11 @@ def use_cases(target: Target, compared: Mapping[str, Any]) -> tuple[UseCase | No
 
 
 def _of(name: str, commit: str) -> UseCase | None:
-    from cli.offline.checkout import Checkout
+    from cli.stack.checkout import Checkout
 
     with tempfile.TemporaryDirectory(prefix="millrace-diff-") as folder:
         try:
-            program = Checkout.of(cloud.REPOSITORY).write(commit, Path(folder) / "tree", lambda _: None)
+            program = Checkout.of(connection.REPOSITORY).write(commit, Path(folder) / "tree", lambda _: None)
             done = subprocess.run(
                 [sys.executable, "-c", _DECLARE, name],
                 cwd=program,

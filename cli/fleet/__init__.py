@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import stacks
-from cli.errors import CliError
+from cli.aws import alarms
+from cli.console.errors import CliError
 from cli.fleet import accounts, attention, costs, missing, served
 from cli.fleet.accounts import Account, Accounts, tried
 from cli.fleet.document import (
     VERSION,
-    AlarmPart,
     FleetDocument,
     ForeignStack,
     NextRun,
@@ -33,7 +33,7 @@ from cli.fleet.document import (
     name_runs,
 )
 from cli.fleet.findings import Code, Finding, find
-from cli.target import STACKS, Target, configuration, profile_of
+from cli.stack.target import STACKS, Target, configuration, profile_of
 from millrace import Environment, MillraceError
 from millrace.inventory import ALARM_KINDS, PIPELINE_KINDS, list_pipelines, list_schedules
 from millrace.names import ERRORS, PLATFORM, Names
@@ -331,7 +331,7 @@ def _row(target: Target, account: Account, listed: Listed) -> StackDocument:
         "account": listed.account,
         "deployed": deployed,
         **part,
-        "alarms": alarms_of(names, listed.alarms or {}),
+        "alarms": alarms.describe_alarms(names, listed.alarms or {}),
         "missing": absent,
         "last": _last(target, names, listed, unknown),
         "next": _next(target, names, account, listed.schedules or {}),
@@ -345,25 +345,6 @@ def _row(target: Target, account: Account, listed: Listed) -> StackDocument:
     if deployed:
         document["attention"] = attention.list_items(document, findings)
     return document
-
-
-def alarms_of(names: Names, found: Mapping[str, Any]) -> list[AlarmPart]:
-    """The stack's alarms and what they say."""
-    chosen = [(kind, found[names.alarm(kind)]) for kind in ALARM_KINDS if names.alarm(kind) in found]
-    return [
-        {
-            "name": alarm["AlarmName"],
-            "kind": kind,
-            "state": alarm["StateValue"],
-            "since": alarm.get("StateTransitionedTimestamp") or alarm.get("StateUpdatedTimestamp"),
-            "reason": alarm.get("StateReason", ""),
-            "description": alarm.get("AlarmDescription", ""),
-            "metric": alarm.get("MetricName"),
-            "comparison": alarm.get("ComparisonOperator"),
-            "threshold": alarm.get("Threshold"),
-        }
-        for kind, alarm in chosen
-    ]
 
 
 def _odd(

@@ -15,8 +15,8 @@ from typing import Any
 
 import click
 
-from cli import cloud
-from cli.errors import CliError
+from cli.console.errors import CliError
+from cli.stack import connection
 from queries.client import make_client
 
 #: Questions to one account at a time: AWS rations them, and this machine has few cores.
@@ -107,8 +107,8 @@ class Accounts:
         Raises:
             CliError: When it is this machine's cloud and that does not run, or would be taken for an account.
         """
-        is_local = environment == cloud.LOCAL or cloud.stands_in()
-        key = (cloud.LOCAL if is_local else "", region, None if is_local else profile)
+        is_local = environment == connection.LOCAL or connection.stands_in()
+        key = (connection.LOCAL if is_local else "", region, None if is_local else profile)
         if key not in self._fresh:
             found = self._local(region) if is_local else self._other(environment, region, profile)
             known = self._known.get(key)
@@ -125,13 +125,13 @@ class Accounts:
             if is_set_by_the_user():
                 running = client.status(self._state)
                 return Account(region, scale=running.scale if running else None)
-            running = cloud.require(self._state)
+            running = connection.require(self._state)
         except client.ClientError as error:
             raise CliError(str(error)) from error
         return Account(region, None, (self._state.resolve() / "aws", running.endpoint_url), running.scale)
 
     def _other(self, environment: str, region: str, profile: str | None) -> Account:
-        cloud.connect(environment, self._state)
+        connection.connect(environment, self._state)
         return Account(region, profile)
 
 

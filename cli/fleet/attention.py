@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from cli.deployable import in_environment
+from cli.aws.endpoints import AWAITED, GONE
 from cli.fleet.document import ActionItem, StackDocument
 from cli.fleet.findings import Code, Finding, find
-from cli.fleet.served import AWAITED, GONE, PUT_BACK
+from cli.fleet.served import PUT_BACK
+from cli.stack.deployable import in_environment
 from millrace.names import CALIBRATION, DRIFT, ERRORS, HEARTBEAT, LATENCY, UNDELIVERED
 from queries.pipelines import FAILED, RUNNING
 

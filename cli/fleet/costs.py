@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from cli.fleet.document import CostItem, CostPart, StackDocument
-from cli.target import Target
+from cli.stack.target import Target
 
 if TYPE_CHECKING:
     from cli.prices import Prices

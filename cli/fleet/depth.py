@@ -9,8 +9,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from cli import fleet, registry
-from cli.errors import CliError
+from cli import fleet
+from cli.aws import model_packages
+from cli.aws.model_packages import Package
+from cli.console.errors import CliError
 from cli.fleet import accounts
 from cli.fleet.accounts import tried
 from cli.fleet.document import (
@@ -24,8 +26,7 @@ from cli.fleet.document import (
     WarningPart,
 )
 from cli.fleet.findings import Code, find
-from cli.registry import Package
-from cli.target import Target
+from cli.stack.target import Target
 from millrace.inventory import PIPELINE_KINDS
 from millrace.names import VARIANT
 from queries.client import is_not_found
@@ -81,7 +82,7 @@ def add(target: Target, row: StackDocument) -> DeepDocument:
 
 def history(target: Target, count: int) -> list[PackageHistory]:
     """The newest packages, newest first."""
-    found = [registry.find(target, arn) for arn in registry.arns(target)[:count]]
+    found = [model_packages.find(target, arn) for arn in model_packages.arns(target)[:count]]
     return [package_document(target, package) for package in found if package]
 
 
@@ -96,7 +97,7 @@ def package_document(target: Target, package: Package) -> PackageHistory:
         "changed": package.changed,
         "changed_by": package.changed_by,
         "trigger": package.metadata.get("trigger", ""),
-        "gates": registry.gates(target.use_case, package),
+        "gates": model_packages.gates(target.use_case, package),
     }
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, NotRequired, TypedDict
 
-from cli.registry import GateResult
+from cli.aws.alarms import AlarmPart
+from cli.aws.model_packages import GateResult
 
 VERSION = 1
 
@@ -96,20 +97,6 @@ class PendingPackage(TypedDict):
     created: datetime
     description: str
     gates: NotRequired[list[GateResult]]
-
-
-class AlarmPart(TypedDict):
-    """An alarm of the stack and its state."""
-
-    name: str
-    kind: str
-    state: str
-    since: datetime | None
-    reason: str
-    description: str
-    metric: str | None
-    comparison: str | None
-    threshold: float | None
 
 
 class RunPart(TypedDict):

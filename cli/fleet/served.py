@@ -9,21 +9,19 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from cli import registry
+from cli.aws import model_packages
+from cli.aws.endpoints import ABSENT, AWAITED, GONE, UNKNOWN
+from cli.aws.model_packages import Package
 from cli.fleet.accounts import tried
 from cli.fleet.document import EndpointPart, FleetPart, ModelPart, PausePart, PendingPackage, RolloutPart, ServedPart
 from cli.fleet.findings import Code, Finding, find
-from cli.registry import Package
-from cli.target import Target
+from cli.stack.target import Target
 from millrace.names import Names
 from queries.endpoints import find_endpoint, find_served_model, get_deployment_time
 from queries.packages import APPROVED, PENDING, REJECTED, list_packages, parse_group, parse_version
 from queries.pauses import UnreadablePauseError, parse_pause
 from queries.rollbacks import is_by_alarm, list_rollback_alarms
 
-#: What an endpoint's status is where there is none: it was not answered; nobody has said whether one should be there;
-#: it was there, and what it served is still approved; or no version has been deployed yet.
-UNKNOWN, ABSENT, GONE, AWAITED = "unknown", "absent", "gone", "pending its first approved model"
 #: Packages of any status that are looked at: the newest ones.
 _NEWEST = 100
 #: No version: the registry did not say which are approved.
@@ -56,7 +54,7 @@ def of(
     arn, package, config = None, None, dict[str, Any]()
     if live:
         arn, config = package_of(target.sagemaker, live["EndpointConfigName"], names, warnings, unknown)
-        package = tried(lambda: registry.find(target, arn), unknown, "model") if arn else None
+        package = tried(lambda: model_packages.find(target, arn), unknown, "model") if arn else None
     is_lost = groups is not None and names.model_package_group not in groups
     newest, pending = None, list[PendingPackage]()
     if not is_lost:
@@ -228,7 +226,7 @@ def _model(target: Target, package: Package | None, warnings: list[Finding]) -> 
     """The model that serves, with its figures; figures that it does not say are said to be missing."""
     if package is None:
         return None
-    metric, gates = target.use_case.champion_metric, registry.gates(target.use_case, package)
+    metric, gates = target.use_case.champion_metric, model_packages.gates(target.use_case, package)
     wanted = dict.fromkeys([*(gate["metric"] for gate in gates), metric])
     if missing := [name for name in wanted if name not in package.metadata]:
         metrics = ", ".join(missing)

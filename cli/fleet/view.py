@@ -10,6 +10,9 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from cli.aws.endpoints import AWAITED, GONE
+from cli.aws.model_packages import GateResult, rows_of
+from cli.console.output import ago, moment, say, seconds, table
 from cli.fleet import attention, costs
 from cli.fleet.document import (
     CostPart,
@@ -21,9 +24,6 @@ from cli.fleet.document import (
     StackDocument,
     name_runs,
 )
-from cli.fleet.served import AWAITED, GONE
-from cli.output import ago, moment, say, seconds, table
-from cli.registry import GateResult, rows_of
 from queries.packages import APPROVED, PENDING
 
 if TYPE_CHECKING:

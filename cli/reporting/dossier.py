@@ -14,11 +14,12 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
-from cli import fleet, registry
+from cli import fleet
+from cli.aws import model_packages
+from cli.aws.model_packages import Package
 from cli.fleet import accounts, depth
 from cli.fleet.document import ReportDocument, StackDocument, VersionQuality
-from cli.registry import Package
-from cli.target import Target
+from cli.stack.target import Target
 from millrace.documents import Evaluation, MonitorReport
 from millrace.errors import DataError
 from millrace.inventory import ALARM_KINDS
@@ -112,10 +113,10 @@ def _packages(target: Target, missing: dict[str, str]) -> list[Package]:
     """The newest packages, newest first."""
 
     def read() -> list[Package]:
-        arns = registry.arns(target)
+        arns = model_packages.arns(target)
         if (older := len(arns) - PACKAGES) > 0:
             missing["quality_partly"] = f"the figures of {older} older version(s), which are not read"
-        return [package for arn in arns[:PACKAGES] if (package := registry.find(target, arn))]
+        return [package for arn in arns[:PACKAGES] if (package := model_packages.find(target, arn))]
 
     return accounts.tried(read, missing, "quality") or []
 
@@ -124,7 +125,7 @@ def _evaluation(target: Target, package: Package, missing: dict[str, str]) -> Ev
     """The evaluation of a package; None when it is not there, or cannot be read."""
     key = f"evaluation of version {package.version}"
     try:
-        return accounts.tried(lambda: registry.evaluation(target, package), missing, key)  # type: ignore[no-any-return]
+        return accounts.tried(lambda: model_packages.evaluation(target, package), missing, key)  # type: ignore[no-any-return]
     except DataError as error:
         missing[key] = str(error)
         return None

@@ -12,9 +12,8 @@ from pathlib import Path
 import click
 
 import stacks
-from cli import cloud
-from cli.errors import CliError
-from cli.progress import Progress, Stage
+from cli.console.errors import CliError
+from cli.console.progress import Progress, Stage
 from cli.scaffold import (
     gates,
     inference,
@@ -35,6 +34,7 @@ from cli.scaffold.profile import Column
 from cli.scaffold.questions import Questions
 from cli.scaffold.source import Source
 from cli.scaffold.times import Form
+from cli.stack import connection
 from local.regions import known_regions, no_region
 
 #: Names of the columns of made-up events, by problem: target, key, event time.
@@ -84,7 +84,7 @@ def run(wishes: Wishes) -> None:
     Raises:
         CliError: When it cannot be; then nothing was written.
     """
-    folder = cloud.REPOSITORY / "stacks"
+    folder = connection.REPOSITORY / "stacks"
     there = [file.name[len("Pulumi.") : -len(".yaml")] for file in folder.glob("Pulumi.*.yaml")]
     names.check(wishes.name, stacks.names(), there)
     package = folder / wishes.name.replace("-", "_")
@@ -98,7 +98,7 @@ def run(wishes: Wishes) -> None:
         found, body = _from_file(begun, wishes.path)
     found, files, result = _tried(begun, found, body)
     if not wishes.dry_run:
-        place.put(files, cloud.REPOSITORY, f"stacks/{found.package}")
+        place.put(files, connection.REPOSITORY, f"stacks/{found.package}")
     done = summary.of(found, files, result, begun.questions.settled, wishes.dry_run, begun.said)
     summary.show(done, as_json=wishes.as_json)
 

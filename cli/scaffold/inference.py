@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cli.errors import CliError
+from cli.console.errors import CliError
 from cli.scaffold import times
 from cli.scaffold.profile import MANY, Column
 from cli.scaffold.source import UNNAMED, Source

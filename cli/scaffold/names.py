@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import click
 
-from cli.errors import CliError
+from cli.console.errors import CliError
 from millrace.names import PLATFORM, Names
 
 #: The environments that a new use case gets a stack of.

@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from cli import interrupts
-from cli.errors import CliError
+from cli.console import interrupts
+from cli.console.errors import CliError
 
 
 def put(files: Mapping[str, bytes], repository: Path, package: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from cli.scaffold import inference, times
 from cli.scaffold.inference import BINARY, NONE, is_id
 from cli.scaffold.profile import MANY, Column
-from cli.scaffold.reading import Reading
+from cli.scaffold.source import Reading
 from cli.scaffold.times import Form
 from millrace import Monitoring
 from millrace.environment import RESERVED

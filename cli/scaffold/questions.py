@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from cli.errors import CliError
-from cli.output import NOTE, say
+from cli.console.errors import CliError
+from cli.console.output import NOTE, say
 from cli.scaffold.inference import Check, Guess
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from cli.scaffold import times
 from cli.scaffold.counting import count_matching, count_true
-from cli.scaffold.source import Note, Source
+from cli.scaffold.source import Note, Reading, Source
 
 #: Texts by which programs write that a value is missing, besides an empty cell.
 MARKS = ("NA", "N/A", "NaN", "nan", "null", "NULL", "None", "\\N")
@@ -29,22 +29,6 @@ _TRUTH = r"^(true|false|True|False|TRUE|FALSE)$"
 _ZEROS = 0.1
 #: What is so in this share of the cells at least is what the column holds.
 _MOST = 0.5
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How one column is read."""
-
-    missing: tuple[str, ...] = ("",)
-    """Cells that stand for a missing value, spaces around them aside."""
-    trim: bool = False
-    """Whether spaces around its cells mean nothing."""
-    sign: str = ""
-    """The currency that its numbers carry."""
-    group: str = ""
-    """What sets the thousands of its numbers apart."""
-    is_name: bool = False
-    """Whether its digits name things: they are kept as they are."""
 
 
 @dataclass

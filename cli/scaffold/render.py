@@ -7,7 +7,7 @@ import textwrap
 from datetime import datetime, timedelta
 from typing import Any
 
-from cli import templates
+from cli.console import templates
 from cli.scaffold import literals
 from cli.scaffold.literals import number, text
 from cli.scaffold.names import ENVIRONMENTS

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from cli.errors import CliError
+from cli.console.errors import CliError
 from cli.scaffold import times
 from cli.scaffold.plan import SPREAD, Plan, midnight
 from cli.scaffold.source import Note, Source

@@ -12,13 +12,10 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
-from cli import interrupts
-from cli.errors import CliError
-
-if TYPE_CHECKING:
-    from cli.scaffold.reading import Reading
+from cli.console import interrupts
+from cli.console.errors import CliError
 
 #: Files up to this size are kept in memory once they were read, bytes.
 _KEPT = 64_000_000
@@ -32,6 +29,22 @@ UNNAMED = "Unnamed: 0"
 
 #: Told how far it is: a few words.
 Note = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How one column is read."""
+
+    missing: tuple[str, ...] = ("",)
+    """Cells that stand for a missing value, spaces around them aside."""
+    trim: bool = False
+    """Whether spaces around its cells mean nothing."""
+    sign: str = ""
+    """The currency that its numbers carry."""
+    group: str = ""
+    """What sets the thousands of its numbers apart."""
+    is_name: bool = False
+    """Whether its digits name things: they are kept as they are."""
 
 
 @dataclass

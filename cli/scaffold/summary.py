@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cli.output import NOTE, say, table, write_json
+from cli.console.output import NOTE, say, table, write_json
 from cli.scaffold.plan import Plan
 from cli.scaffold.trial import Trial
 

@@ -18,7 +18,7 @@ import numpy as np
 import yaml
 
 import stacks
-from cli.errors import CliError
+from cli.console.errors import CliError
 from cli.scaffold.plan import Plan
 from millrace import Environment, MillraceError
 from millrace.findings import Code, Finding, Level

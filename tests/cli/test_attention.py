@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSResponse
 
-from cli import fleet, watch
+from cli import fleet
+from cli.commands import watch
 from cli.fleet import depth, view
 from cli.fleet.accounts import Account, Accounts
-from cli.target import Target
+from cli.stack.target import Target
 from millrace import Environment, FeatureTable, Monitoring, Retraining, UseCase
 from tests.local.pipelines import create, over, process, start
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.errors import CliError
-from cli.offline.checkout import Checkout
+from cli.console.errors import CliError
+from cli.stack.checkout import Checkout
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -378,8 +378,8 @@ def test_what_it_was_compared_with_is_said_as_it_is(
 ) -> None:
     """The engine itself is tested elsewhere: it answers with a recorded preview."""
     found = json.loads((PREVIEWS / f"{name}.json").read_text())
-    monkeypatch.setattr("cli.cloud.connect", lambda *_: None)
-    monkeypatch.setattr("cli.engine.preview", lambda *_, **__: found)
+    monkeypatch.setattr("cli.stack.connection.connect", lambda *_: None)
+    monkeypatch.setattr("cli.pulumi.updates.preview", lambda *_, **__: found)
     monkeypatch.setattr("cli.diff.lookups.of", lambda _: {})
 
     _, out, _ = diff(capsys, "--format", "markdown")
@@ -401,7 +401,7 @@ def compared(monkeypatch: pytest.MonkeyPatch, found: bool) -> None:
         "base": {"revision": "origin/main", "commit": commit, "found": found},
         "head": {"revision": "working tree", "commit": None},
     }
-    monkeypatch.setattr("cli.offline.compare", lambda target, base, progress: document)
+    monkeypatch.setattr("cli.base.comparison.compare", lambda target, base, progress: document)
 
 
 def test_a_comparison_says_what_was_compared_with_what(

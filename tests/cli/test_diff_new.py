@@ -55,7 +55,7 @@ def test_a_base_without_the_stack_says_nothing_of_what_is_deployed(
         "base": {"revision": "origin/main", "commit": "0123456789abcdef", "found": False},
         "head": {"revision": "working tree", "commit": None},
     }
-    monkeypatch.setattr("cli.offline.compare", lambda target, base, progress: document)
+    monkeypatch.setattr("cli.base.comparison.compare", lambda target, base, progress: document)
 
     code, out, _ = diff(capsys, "--base", "origin/main")
 

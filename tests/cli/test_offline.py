@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from cli.offline import stack_file
+from cli.base import stack_file
 from tests.e2e.stand import Stand, eventually
 
 STACK_FILE = "stacks/Pulumi.flights-dev.yaml"
@@ -34,7 +34,7 @@ _COMPARE = """
 import json, sys
 from pathlib import Path
 from cli import deployable, interrupts, offline
-from cli.progress import Progress
+from cli.console.progress import Progress
 interrupts.listen()
 use_case, environment, base, *head = sys.argv[1:]
 target = deployable.of(use_case, environment, Path(".millrace"))

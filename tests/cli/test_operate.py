@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from cli import endpoint_guard
-from cli.errors import CliError
-from cli.target import Target
+from cli.console.errors import CliError
+from cli.deployment import endpoint_guard
+from cli.stack.target import Target
 from tests.local.hosted import eventually
 from tests.local.jobs import ROLE, bucket
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cli.registry import Package
+from cli.aws.model_packages import Package
 
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012:model-package/toy-local/3"
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cli import prices
-from cli.errors import CliError
+from cli.console.errors import CliError
 from cli.prices import KINDS, Prices
 from tests.cli.previewed import PREVIEWS, diff
 

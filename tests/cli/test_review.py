@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cli import review_stack
+from cli.stack import review_stack
 from local import client
 from tests.e2e.stand import Stand
 

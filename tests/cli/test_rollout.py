@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from cli import rollout
-from cli.progress import Progress
-from cli.target import Target
+from cli.console.progress import Progress
+from cli.deployment import rollout
+from cli.stack.target import Target
 from millrace import Environment, UseCase
 
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012:model-package/toy-local/3"

@@ -70,11 +70,11 @@ def test_versions_are_completed_where_somebody_answers(alone: tuple[Cloud, Check
     cloud, fleet = alone
     program = (
         "import click\n"
-        "from cli import completion\n"
-        "from cli.target import of_use_case\n"
+        "from cli.commands import choices\n"
+        "from cli.commands.options import of_use_case\n"
         "@click.command()\n"
         "@of_use_case\n"
-        "@click.argument('version', shell_complete=completion.versions)\n"
+        "@click.argument('version', shell_complete=choices.versions)\n"
         "def decide(target, version): pass\n"
         "decide(prog_name='decide', complete_var='ASK')"
     )

@@ -259,9 +259,10 @@ def test_offline_says_of_a_change_what_the_real_stack_says(planned: Stand) -> No
     edit(planned, "components/access.py", '"s3:GetObject"', '"s3:GetObject", "s3:GetObjectTagging"')
     real = steps(json.loads(planned.pulumi("preview", "--json")))
     compare = (
-        "import json; from pathlib import Path; from cli import deployable, offline; from cli.progress import Progress;"
+        "import json; from pathlib import Path; from cli.base import comparison;"
+        "from cli.stack import deployable; from cli.console.progress import Progress;"
         "target = deployable.of('flights', 'local', Path('.millrace'));"
-        "print(json.dumps(offline.compare(target, 'HEAD', Progress(err=True))))"
+        "print(json.dumps(comparison.compare(target, 'HEAD', Progress(err=True))))"
     )
     command = [sys.executable, "-c", compare]
     done = subprocess.run(

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from cli.errors import CliError
+from cli.console.errors import CliError
 from cli.scaffold import gates, literals, names, place
 from cli.scaffold.plan import identifiers
 from millrace import Environment

@@ -12,7 +12,7 @@ from typing import Any
 import click
 import pytest
 
-from cli.errors import CliError
+from cli.console.errors import CliError
 from cli.scaffold import names
 
 from .conftest import Checkout, Row, Terminal, churn, write

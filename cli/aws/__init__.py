@@ -1,0 +1,1 @@
+"""What the commands ask an account about a use case, and start there."""

@@ -1,0 +1,63 @@
+"""The alarms of a stack, and what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, TypedDict
+
+from cli.stack.target import Target
+from millrace.inventory import ALARM_KINDS
+from millrace.names import Names
+
+
+class AlarmPart(TypedDict):
+    """An alarm of the stack and its state."""
+
+    name: str
+    kind: str
+    state: str
+    since: datetime | None
+    reason: str
+    description: str
+    metric: str | None
+    comparison: str | None
+    threshold: float | None
+
+
+def find_alarms(target: Target) -> list[AlarmPart]:
+    """Every alarm of the stack and what it says."""
+    names = [target.names.alarm(kind) for kind in ALARM_KINDS]
+    found = target.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
+    return describe_alarms(target.names, {alarm["AlarmName"]: alarm for alarm in found})
+
+
+def rows_of_alarms(found: list[AlarmPart]) -> list[tuple[str, str, str]]:
+    """The alarms as a table's rows; what those that fire mean."""
+    return [
+        (
+            each["name"],
+            each["state"],
+            {"ALARM": each["description"], "INSUFFICIENT_DATA": each["reason"]}.get(each["state"], ""),
+        )
+        for each in found
+    ]
+
+
+def describe_alarms(names: Names, found: Mapping[str, Any]) -> list[AlarmPart]:
+    """The stack's alarms and what they say."""
+    chosen = [(kind, found[names.alarm(kind)]) for kind in ALARM_KINDS if names.alarm(kind) in found]
+    return [
+        {
+            "name": alarm["AlarmName"],
+            "kind": kind,
+            "state": alarm["StateValue"],
+            "since": alarm.get("StateTransitionedTimestamp") or alarm.get("StateUpdatedTimestamp"),
+            "reason": alarm.get("StateReason", ""),
+            "description": alarm.get("AlarmDescription", ""),
+            "metric": alarm.get("MetricName"),
+            "comparison": alarm.get("ComparisonOperator"),
+            "threshold": alarm.get("Threshold"),
+        }
+        for kind, alarm in chosen
+    ]

@@ -1,0 +1,365 @@
+"""The registered models of a use case: their figures against the gates, their approval."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypedDict
+from urllib.parse import urlparse
+
+from botocore.exceptions import ClientError
+
+from cli.console.errors import CliError
+from cli.console.output import moment
+from cli.stack.deployable import named
+from cli.stack.target import Target
+from millrace import UseCase
+from millrace.documents import Evaluation
+from queries.client import is_not_found
+from queries.documents import find_document
+from queries.packages import COMPLETED, describe_package, find_newest_package, list_packages
+
+#: The key of a package's metadata that says which version a rollback went back to, and by which decision: the version,
+#: a colon and a digest of the decision's reason.
+ROLLED_BACK_TO = "rolled_back_to"
+_LEGACY_ROLLBACK = re.compile(r"rolled back to version (\d+)(?:: |$)")
+
+
+class GateResult(TypedDict):
+    """A gate with the model's value; ``passed`` is None where the value is unknown."""
+
+    metric: str
+    value: float | None
+    at_least: float | None
+    at_most: float | None
+    passed: bool | None
+
+
+@dataclass(frozen=True)
+class Package:
+    """A registered model."""
+
+    arn: str
+    version: int
+    approval: str
+    created: datetime
+    description: str
+    """What the pipeline said of it when it was registered: the comparison with the champion."""
+    reason: str
+    """What a person said who approved or rejected it."""
+    metadata: Mapping[str, str]
+    evaluation_uri: str | None
+    status: str = COMPLETED
+    model_data: str | None = None
+    """Where its archive is, `s3://…`."""
+    code_uri: str | None = None
+    changed: datetime | None = None
+    """When its registration was changed; None where it never was, or where AWS does not say."""
+    changed_by: str = ""
+
+    @classmethod
+    def of(cls, described: Mapping[str, Any]) -> Package:
+        """From DescribeModelPackage."""
+        statistics = described.get("ModelMetrics", {}).get("ModelQuality", {}).get("Statistics", {})
+        containers = described.get("InferenceSpecification", {}).get("Containers", [])
+        metadata = described.get("CustomerMetadataProperties", {})
+        return cls(
+            described["ModelPackageArn"],
+            int(described["ModelPackageVersion"]),
+            described.get("ModelApprovalStatus", "without approval status"),
+            described["CreationTime"],
+            described.get("ModelPackageDescription", ""),
+            described.get("ApprovalDescription", ""),
+            metadata,
+            statistics.get("S3Uri"),
+            described.get("ModelPackageStatus", COMPLETED),
+            containers[0].get("ModelDataUrl") if containers else None,
+            metadata.get("code_uri"),
+            described.get("LastModifiedTime"),
+            _who(described.get("LastModifiedBy", {})),
+        )
+
+    @property
+    def execution(self) -> str | None:
+        """The id of the pipeline's execution that made it: what its folders in the lake are called."""
+        arn = self.metadata.get("execution", "")
+        return arn.rpartition("/")[2] or None
+
+    @property
+    def rolled_back_to(self) -> int | None:
+        """The version that a rollback went back to when it rejected this one; None where none did."""
+        if kept := self.metadata.get(ROLLED_BACK_TO):
+            version, _, digest = kept.partition(":")
+            # Whoever decides by other means changes the reason and leaves the metadata.
+            return int(version) if digest == _digest(self.reason) else None
+        # Before version 0.2 the reason was all that was kept.
+        found = _LEGACY_ROLLBACK.match(self.reason)
+        return int(found[1]) if found else None
+
+    def decided_like(self, other: Package) -> bool:
+        """Whether the other describes the same decision."""
+        return (self.approval, self.reason, self.changed) == (other.approval, other.reason, other.changed)
+
+    @property
+    def change(self) -> str:
+        """Who changed it last and when, as far as AWS says."""
+        by = f" by {self.changed_by}" if self.changed_by else ""
+        return f"{moment(self.changed)}{by}" if self.changed else "at a time that AWS does not say"
+
+    def document(self, use_case: UseCase) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "arn": self.arn,
+            "version": self.version,
+            "approval": self.approval,
+            "created": self.created,
+            "description": self.description,
+            "reason": self.reason,
+            "gates": gates(use_case, self),
+        }
+
+
+def newest(target: Target, approval: str | None = None) -> Package | None:
+    """The newest package, of one approval status or of any; None when there is none, or no group yet."""
+    return find(target, find_newest_package(target.sagemaker, target.names.model_package_group, approval))
+
+
+def every(target: Target, approval: str | None = None) -> list[Package]:
+    """All packages, of one approval status or of any, newest first; none when there is no group yet."""
+    return [package for arn in arns(target, approval) if (package := find(target, arn))]
+
+
+def arns(target: Target, approval: str | None = None) -> list[str]:
+    """The ARNs of all packages, of one approval status or of any, newest first."""
+    found = list_packages(target.sagemaker, target.names.model_package_group, approval)
+    return [each["ModelPackageArn"] for each in found]
+
+
+def made_by(target: Target, execution: str) -> Package | None:
+    """The package that an execution of the training pipeline registered; None when it registered none."""
+    # Somebody else's may have come after it.
+    for arn in arns(target)[:20]:
+        package = find(target, arn)
+        # An ARN may have the execution's id in lower case.
+        if package and package.metadata.get("execution", "").lower() == execution.lower():
+            return package
+    return None
+
+
+def require_group(target: Target) -> None:
+    """Raise when there is no group of models.
+
+    Raises:
+        CliError: Where the stack is not there, or lacks it.
+    """
+    group = target.names.model_package_group
+    try:
+        target.sagemaker.describe_model_package_group(ModelPackageGroupName=group)
+    except ClientError as error:
+        if not is_not_found(error):
+            raise
+        # The platform's lake says nothing of this stack.
+        if target.names.shared_lake or not target.is_provisioned():
+            raise target.absent() from error
+        raise CliError(
+            f"model package group {group} is gone, though stack {target.stack} is there: somebody has deleted it; "
+            f"`millrace deploy {named(target)} --refresh` makes it anew, without its models; where an endpoint serves, "
+            "that goes too, and has to be meant: --remove-endpoint"
+        ) from error
+
+
+def of_version(target: Target, version: int) -> Package:
+    """The package of a version.
+
+    Raises:
+        CliError: When there is none.
+    """
+    names = target.names
+    partition = target.client("sts").meta.partition
+    arn = (
+        f"arn:{partition}:sagemaker:{names.region}:{names.account}:model-package/{names.model_package_group}/{version}"
+    )
+    try:
+        return describe(target, arn)
+    except ClientError as error:
+        if not is_not_found(error):
+            raise
+        have = newest(target)
+        name = named(target)
+        known = f"versions go up to {have.version}" if have else f"there is none yet: train: millrace retrain {name}"
+        if have and version < have.version:
+            known += "; it has been deleted"
+        raise CliError(f"{names.model_package_group} has no model version {version}; {known}") from error
+
+
+def find(target: Target, arn: str | None) -> Package | None:
+    """A package by its ARN; None when it has been deleted."""
+    described = describe_package(target.sagemaker, arn) if arn else None
+    return Package.of(described) if described else None
+
+
+def describe(target: Target, arn: str) -> Package:
+    """A package by its ARN."""
+    return Package.of(target.sagemaker.describe_model_package(ModelPackageName=arn))
+
+
+def decide(
+    target: Target, package: Package, approval: str, reason: str, *, rolled_back_to: int | None = None
+) -> Package:
+    """Approve or reject, if the package still is as it was shown.
+
+    Args:
+        target: The stack.
+        package: As it was shown.
+        approval: The ModelApprovalStatus to set.
+        reason: Why, for people.
+        rolled_back_to: The version that a rollback went back to, where one decides; programs read it again.
+
+    AWS knows no conditional write: who writes between the look and the write is noticed by the look afterwards.
+
+    Returns:
+        The package as it is now.
+
+    Raises:
+        CliError: When somebody else has decided meanwhile; with who and when, as far as AWS says.
+    """
+    require_as_shown(target, package)
+    metadata: dict[str, Any] = {}
+    if rolled_back_to is not None:
+        metadata = {"CustomerMetadataProperties": {ROLLED_BACK_TO: f"{rolled_back_to}:{_digest(reason)}"}}
+    elif ROLLED_BACK_TO in package.metadata:
+        metadata = {"CustomerMetadataPropertiesToRemove": [ROLLED_BACK_TO]}
+    target.sagemaker.update_model_package(
+        ModelPackageArn=package.arn, ModelApprovalStatus=approval, ApprovalDescription=reason, **metadata
+    )
+    written = describe(target, package.arn)
+    if (written.approval, written.reason) != (approval, reason):
+        raise CliError(
+            f"version {package.version} of {target.names.model_package_group} was set to {written.approval} "
+            f"{written.change} at the same moment as it was set to {approval} here, and theirs stands"
+            f"{_because(written)}; agree with them, then decide again"
+        )
+    return written
+
+
+def require_as_shown(target: Target, package: Package) -> None:
+    """Raise when a package is not what it was any more.
+
+    Raises:
+        CliError: With what it is now, who changed it and when, as far as AWS says.
+    """
+    now = find(target, package.arn)
+    which = f"version {package.version} of {target.names.model_package_group}"
+    if now is None:
+        raise CliError(f"{which} has been deleted meanwhile; nothing was changed")
+    if not now.decided_like(package):
+        was = "" if now.approval != package.approval else " again"
+        raise CliError(
+            f"{which} was set to {now.approval}{was} {now.change}{_because(now)}, after it was shown as "
+            f"{package.approval}; nothing was changed here: look at it and decide again"
+        )
+
+
+def _digest(reason: str) -> str:
+    return hashlib.sha256(reason.encode()).hexdigest()[:16]
+
+
+def _because(package: Package) -> str:
+    return f", because: {package.reason}" if package.reason else ""
+
+
+def _who(changed_by: Mapping[str, Any]) -> str:
+    """Whom AWS names as the author of a change: a user profile, else the last part of an ARN."""
+    identity = changed_by.get("IamIdentity", {})
+    arn = str(identity.get("Arn", ""))
+    return str(changed_by.get("UserProfileName") or arn.partition("/")[2] or arn or identity.get("PrincipalId", ""))
+
+
+def obstacle(target: Target, package: Package) -> str | None:
+    """Why a package cannot serve, whoever approves it; None when it can."""
+    if package.status != COMPLETED:
+        return f"its registration is {package.status}, not {COMPLETED}"
+    if not package.model_data:
+        return "it names no model archive, as if it was registered by hand"
+    url = urlparse(package.model_data)
+    try:
+        target.client("s3").head_object(Bucket=url.netloc, Key=url.path.lstrip("/"))
+    except ClientError as error:
+        # Who may not look cannot know; the deployment will.
+        if error.response["Error"]["Code"] not in ("404", "NoSuchKey", "NoSuchBucket"):
+            return None
+        return f"its archive {package.model_data} is gone"
+    return None
+
+
+def shortfalls(use_case: UseCase, package: Package) -> list[str]:
+    """What keeps a package from meeting its gates, a few words each."""
+    found = []
+    for gate in gates(use_case, package):
+        if gate["passed"]:
+            continue
+        value = "unknown" if gate["value"] is None else f"{gate['value']:.4f}"
+        found.append(f"{gate['metric']} is {value}, expected {bound_of(gate)}")
+    return found
+
+
+def gates(use_case: UseCase, package: Package) -> list[GateResult]:
+    """Each gate with the model's figure; `passed` is None where the model does not say."""
+    return gates_of(use_case, package.metadata)
+
+
+def gates_of(use_case: UseCase, figures: Mapping[str, Any]) -> list[GateResult]:
+    """Each gate with its value in a mapping of metric → value."""
+    found: list[GateResult] = []
+    for gate in use_case.gates:
+        value = _number(figures.get(gate.metric))
+        low, high = gate.at_least, gate.at_most
+        passed = None if value is None else (low is None or value >= low) and (high is None or value <= high)
+        found.append(
+            {"metric": gate.metric, "value": value, "at_least": low, "at_most": high, "passed": passed},
+        )
+    return found
+
+
+def rows_of_gates(use_case: UseCase, package: Package) -> list[tuple[str, ...]]:
+    """The gates as a table's rows."""
+    return rows_of(gates(use_case, package))
+
+
+def rows_of(found: list[GateResult]) -> list[tuple[str, ...]]:
+    """Gates with their figures as a table's rows."""
+    rows: list[tuple[str, ...]] = []
+    for gate in found:
+        value = "unknown" if gate["value"] is None else f"{gate['value']:.4f}"
+        mark = {True: "passed", False: "FAILED", None: ""}[gate["passed"]]
+        rows.append((gate["metric"], value, bound_of(gate), mark))
+    return rows
+
+
+def bound_of(gate: GateResult) -> str:
+    """What a gate asks for, in words."""
+    return f"at least {gate['at_least']:g}" if gate["at_least"] is not None else f"at most {gate['at_most']:g}"
+
+
+def evaluation(target: Target, package: Package) -> Evaluation | None:
+    """The evaluation that the package was registered with; None when it is no longer there.
+
+    Raises:
+        DataError: It is not an evaluation.
+    """
+    if not package.evaluation_uri:
+        return None
+    return find_document(target.client("s3"), package.evaluation_uri, Evaluation)
+
+
+def _number(given: Any) -> float | None:
+    try:
+        number = float(given)
+    except (TypeError, ValueError):
+        return None
+    # What is no number meets no bound, and says so as the unknown does.
+    return number if math.isfinite(number) else None

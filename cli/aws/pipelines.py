@@ -1,0 +1,188 @@
+"""Pipelines: start one, follow its steps, say why one failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from cli.aws import log_streams
+from cli.console import interrupts
+from cli.console.errors import CliError
+from cli.console.output import say, seconds
+from cli.stack.deployable import named
+from cli.stack.target import Target
+from millrace.inventory import PIPELINE_KINDS
+from queries.client import is_not_found
+from queries.pipelines import RUNNING, SUCCEEDED, find_running_execution, list_executions, list_steps
+
+#: Last lines of a failed job's log that are shown.
+_LOG_LINES = 15
+#: Seconds between two looks: an AWS account's calls are rationed, this machine's are not.
+_LOOK_LOCAL, _LOOK = 0.25, 5.0
+#: The job types of steps, by the key of a step's metadata.
+_JOBS = {"ProcessingJob": "Processing", "TrainingJob": "Training"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of an execution, as far as it has come."""
+
+    name: str
+    status: str
+    took: float
+    reason: str
+    metadata: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, described: Mapping[str, Any]) -> Step:
+        """From ListPipelineExecutionSteps."""
+        began = described.get("StartTime")
+        ended = described.get("EndTime") or datetime.now(UTC)
+        took = (ended - began).total_seconds() if began else 0.0
+        return cls(
+            described["StepName"],
+            described["StepStatus"],
+            max(took, 0.0),
+            described.get("FailureReason", ""),
+            described.get("Metadata", {}),
+        )
+
+    @property
+    def is_over(self) -> bool:
+        return self.status not in ("Starting", "Executing", "Stopping")
+
+    @property
+    def text(self) -> str:
+        return f"{self.name:<10} {self.status.lower():<10} {seconds(self.took)}"
+
+
+#: Told a few words.
+Note = Callable[[str], None]
+#: Told every change: the steps so far, in the order they were started.
+Watcher = Callable[[list[Step]], None]
+
+
+def start(target: Target, kind: str, **parameters: str) -> str:
+    """Start a pipeline; the execution's ARN.
+
+    Raises:
+        CliError: When it is not there.
+    """
+    name = target.names.pipeline(kind)
+    try:
+        started = target.sagemaker.start_pipeline_execution(
+            PipelineName=name,
+            PipelineParameters=[{"Name": key, "Value": value} for key, value in parameters.items()],
+        )
+    except ClientError as error:
+        if not is_not_found(error):
+            raise
+        raise CliError(_absence(target, name)) from error
+    return str(started["PipelineExecutionArn"])
+
+
+def _absence(target: Target, name: str) -> str:
+    """Why a pipeline is not there, and what to do: where another one is, the stack stands, and `up` changes nothing."""
+    mine = {target.names.pipeline(kind) for kind in PIPELINE_KINDS}
+    pages = target.sagemaker.get_paginator("list_pipelines").paginate(PipelineNamePrefix=target.stack)
+    if mine.isdisjoint(each["PipelineName"] for page in pages for each in page["PipelineSummaries"]):
+        return f"there is no pipeline {name}; provision the stack first: `millrace up` or `pulumi up`"
+    return (
+        f"pipeline {name} is gone, though stack {target.stack} is there: somebody has deleted it; "
+        f"`millrace deploy {named(target)} --refresh` makes it anew"
+    )
+
+
+def executions(target: Target, kind: str, count: int = 10) -> list[dict[str, Any]]:
+    """The newest executions, newest first; none when there is no such pipeline."""
+    return list_executions(target.sagemaker, target.names.pipeline(kind), count) or []
+
+
+def running(target: Target, kind: str) -> str | None:
+    """The ARN of an execution that runs now."""
+    return find_running_execution(target.sagemaker, target.names.pipeline(kind))
+
+
+def steps(sagemaker: Any, execution: str) -> list[Step]:
+    """The steps that were started, in that order."""
+    return [Step.of(step) for step in list_steps(sagemaker, execution)]
+
+
+def follow(target: Target, execution: str, watch: Watcher) -> str:
+    """Wait for the end of an execution; its status.
+
+    Ctrl-C ends the waiting, not the execution.
+    """
+    pause = _LOOK_LOCAL if target.is_local else _LOOK
+    sagemaker = target.sagemaker
+    try:
+        while True:
+            # The status first: the steps of an execution that is over are all there.
+            status = sagemaker.describe_pipeline_execution(PipelineExecutionArn=execution)["PipelineExecutionStatus"]
+            watch(steps(sagemaker, execution))
+            if status not in RUNNING:
+                return str(status)
+            interrupts.pause(pause)
+    except KeyboardInterrupt:
+        say(f"{execution} goes on; `millrace status {target.use_case.name}` shows it", err=True)
+        raise
+
+
+def follow_steps(target: Target, execution: str, note: Note, line: Note, steps: list[Step] | None = None) -> str:
+    """Wait for an execution: each step that is over gets a line, those that run are noted; its status."""
+    told: set[str] = set()
+
+    def watch(found: list[Step]) -> None:
+        if steps is not None:
+            steps[:] = found
+        for step in found:
+            if step.is_over and step.name not in told:
+                told.add(step.name)
+                line(step.text)
+        note(", ".join(step.name for step in found if not step.is_over) or "waiting for the next step")
+
+    return follow(target, execution, watch)
+
+
+def require_success(target: Target, execution: str, status: str) -> None:
+    """Raise when an execution did not succeed.
+
+    Raises:
+        CliError: With the failed step's reason and the last lines of its job's log.
+    """
+    if status == SUCCEEDED:
+        return
+    lines = [f"pipeline execution {execution} is {status}"]
+    failed = [step for step in steps(target.sagemaker, execution) if step.status == "Failed"]
+    for step in failed:
+        lines.append(f"step {step.name} failed: {step.reason or 'without a reason'}")
+        if job := job_of(target.sagemaker, step):
+            kind, name = job
+            lines += [f"  | {line}" for line in _tail(target, f"/aws/sagemaker/{kind}Jobs", f"{name}/")]
+            lines.append(f"the whole log: millrace logs {name}")
+    if not failed:
+        described = target.sagemaker.describe_pipeline_execution(PipelineExecutionArn=execution)
+        lines.append(described.get("FailureReason", "no step says why"))
+    raise CliError("\n".join(lines))
+
+
+def _tail(target: Target, group: str, prefix: str) -> list[str]:
+    logs = target.client("logs")
+    streams = log_streams.streams(logs, group, prefix)
+    return log_streams.last(logs, group, streams[-1], _LOG_LINES) if streams else []
+
+
+def job_of(sagemaker: Any, step: Step) -> tuple[str, str] | None:
+    """Kind and name of the job that a step ran: its ARN may have the name in lower case, its log has not."""
+    for key, kind in _JOBS.items():
+        if arn := step.metadata.get(key, {}).get("Arn"):
+            name = str(arn).rpartition("/")[2]
+            listing = getattr(sagemaker, f"list_{kind.lower()}_jobs")
+            found = listing(NameContains=name)[f"{kind}JobSummaries"]
+            exact = [each[f"{kind}JobName"] for each in found if each[f"{kind}JobName"].lower() == name.lower()]
+            return kind, str(exact[0] if exact else name)
+    return None

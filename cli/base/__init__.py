@@ -1,0 +1,1 @@
+"""Comparing two revisions on this machine, without credentials."""

@@ -1,0 +1,153 @@
+"""Two revisions of a stack compared on this machine: without credentials, and without the real stack.
+
+The base is rehearsed: Pulumi runs its program against a cloud in which nothing is made, which leaves a state as if the
+base were deployed. Then Pulumi previews the head against that state, so that the engine and the provider say what
+would be updated and what replaced. It serves pull requests from forks, whose workflows hold no secret.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cli.base import stack_file
+from cli.base.throwaway_cloud import rehearsal
+from cli.console.errors import CliError
+from cli.console.progress import Progress, Stage
+from cli.pulumi import updates
+from cli.stack import connection
+from cli.stack.checkout import Checkout
+from cli.stack.deployable import Deployable, Platform
+from cli.stack.target import STACKS
+from local.engine import bootstrap
+
+_SHORT = 10
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One comparison: its stack, where both revisions are laid in turn, and the environment of Pulumi."""
+
+    target: Deployable
+    tree: Path
+    environment: dict[str, str]
+
+
+def compare(
+    target: Deployable, base_revision: str, progress: Progress, head_revision: str | None = None
+) -> dict[str, Any]:
+    """What the head changes of the base, as `pulumi preview --json` says it.
+
+    The document has one part more, `compared`: `base` and `head`, each with `revision` (what was asked for, `working
+    tree` for none) and `commit` (None for the working tree), and `base.found`, False where the base has no such stack.
+
+    Args:
+        base_revision: What to compare with, e.g. `origin/main`: taken where the head left it.
+        progress: Told what happens; it belongs on standard error.
+        head_revision: Instead of the working tree as it lies.
+
+    Raises:
+        CliError: When a revision is not here, or a program fails, with its diagnostics.
+    """
+    checkout = Checkout.of(connection.REPOSITORY)
+    with tempfile.TemporaryDirectory(prefix="millrace-diff-") as name:
+        folder = Path(name).resolve()
+        with progress.stage("engine") as stage:
+            found = bootstrap.ensure(stage.line)
+            stage.result = f"Pulumi {found.origin} in {found.folder}"
+        with rehearsal(folder / "cloud") as environment:
+            # Both lie at the same path, one after the other: no path differs between them.
+            run = _Run(target, folder / "tree", environment)
+            with progress.stage("base") as stage:
+                base = _base(run, checkout, base_revision, head_revision, stage)
+            with progress.stage("head") as stage:
+                document, head = _head(run, checkout, head_revision, stage)
+    return {**document, "compared": {"base": base, "head": head}}
+
+
+def _base(run: _Run, checkout: Checkout, revision: str, head: str | None, stage: Stage) -> dict[str, Any]:
+    """A state as if the base were deployed."""
+    tip = checkout.commit(revision)
+    commit = checkout.fork_point(tip, checkout.commit(head or "HEAD"))
+    what = f"{revision} ({commit[:_SHORT]})"
+    if commit != tip:
+        what = f"{commit[:_SHORT]}, where the head left {revision}"
+    stage.note(f"writing {what}")
+    program = _lay(run, checkout, commit, stage)
+    missing = _missing(run.target, program)
+    if missing:
+        stage.result = f"{what} has no {missing}: everything is new"
+    else:
+        try:
+            _select(run, program)
+            done = updates.updated(run.target.stack, [], stage.note, program, run.environment)
+        except CliError as error:
+            raise CliError(
+                f"the program of the base, {what}, fails with the packages that are installed here, so there is "
+                f"nothing to compare with; name another base with --base:\n{_reason(error)}"
+            ) from error
+        stage.result = f"{what}, {sum(done.changes.values())} resources"
+    return {"revision": revision, "commit": commit, "found": not missing}
+
+
+def _head(run: _Run, checkout: Checkout, revision: str | None, stage: Stage) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The preview of the head against that state."""
+    commit = checkout.commit(revision) if revision else None
+    what = f"{revision} ({commit[:_SHORT]})" if revision and commit else "working tree"
+    if commit is None and (changed := checkout.changed()):
+        what += f", {changed} file{'s' if changed > 1 else ''} not committed"
+    stage.note(f"writing {what}")
+    program = _lay(run, checkout, commit, stage)
+    if missing := _missing(run.target, program):
+        raise CliError(f"the head, {what}, has no {missing}; expected the program of stack {run.target.stack} there")
+    try:
+        _select(run, program)
+        stage.note("the program runs")
+        document = updates.previewed(run.target.stack, [], program, run.environment)
+    except CliError as error:
+        raise CliError(f"the program of the head, {what}, cannot be previewed:\n{_reason(error)}") from error
+    stage.result = what
+    return document, {"revision": revision or "working tree", "commit": commit}
+
+
+def _lay(run: _Run, checkout: Checkout, commit: str | None, stage: Stage) -> Path:
+    """Write a revision where the one before lay; its program's folder, ready to be run."""
+    if run.tree.exists():
+        shutil.rmtree(run.tree)
+    program = checkout.write(commit, run.tree, stage.line)
+    venv = program / ".venv"
+    if program.is_dir() and not venv.exists():
+        venv.symlink_to(Path(sys.prefix))
+    path = program / _stack_file(run.target)
+    if path.is_file():
+        stack_file.disarm(path)
+    return program
+
+
+def _stack_file(target: Deployable) -> Path:
+    return Path(STACKS.name) / f"Pulumi.{target.stack}.yaml"
+
+
+def _missing(target: Deployable, program: Path) -> str | None:
+    """What a revision lacks to have the stack; None when it has it."""
+    needed = [Path("Pulumi.yaml"), Path("__main__.py"), _stack_file(target)]
+    if not isinstance(target, Platform):
+        needed.append(Path(STACKS.name) / target.use_case.package / "__init__.py")
+    return next((each.as_posix() for each in needed if not (program / each).is_file()), None)
+
+
+def _select(run: _Run, program: Path) -> None:
+    lines: list[str] = []
+    arguments = ["stack", "select", "--create", run.target.stack]
+    code, errors = updates.run(arguments, lines.append, program, run.environment)
+    if code != 0:
+        raise CliError(f"`pulumi {' '.join(arguments)}` failed:\n{errors.strip()}")
+
+
+def _reason(error: CliError) -> str:
+    """Pulumi's own words, without the line that names the command: its stack is none of the user's."""
+    return str(error).partition("\n")[2] or str(error)

@@ -1,0 +1,81 @@
+"""The throwaway cloud of a comparison: no credentials, nothing of the user's, gone with the command."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from cli.console import interrupts
+from cli.console.errors import CliError
+from cli.stack import connection
+from local import client
+from local.engine import home
+from local.provider.socket_path import remove_socket
+
+#: How long it may take to answer, seconds.
+_START = 60.0
+#: What the children of a comparison do not get: the user's accounts, logins, secrets of Pulumi's and paths of Python's.
+_USERS = ("AWS_", "PULUMI_", "PYTHONPATH", "MILLRACE_")
+
+
+@contextlib.contextmanager
+def rehearsal(folder: Path) -> Iterator[dict[str, str]]:
+    """A cloud in which nothing is made, in a folder of its own; the environment in which Pulumi uses it alone.
+
+    Raises:
+        CliError: When it does not come up.
+    """
+    folder.mkdir(parents=True)
+    log = folder / "rehearsal.out"
+    with (
+        log.open("wb") as out,
+        subprocess.Popen(
+            [sys.executable, "-m", "local.rehearsal", "--state", str(folder)],
+            cwd=connection.REPOSITORY,
+            env=_without_the_user(),
+            # It ends with its input: however this process ends, nothing is left behind.
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            yield {
+                **_without_the_user(),
+                **client.environment(_running(process, folder, log), folder),
+                **home.prepare(folder),
+                "PATH": connection.path(),
+                # What lies beside the program is read anew each time.
+                "PYTHONDONTWRITEBYTECODE": "1",
+            }
+        finally:
+            process.kill()
+            _remove_socket(folder)
+
+
+def _remove_socket(folder: Path) -> None:
+    """A process that is killed removes nothing; its socket may lie outside of its folder."""
+    with contextlib.suppress(FileNotFoundError):
+        socket = json.loads((folder / "daemon.json").read_text())["provider_socket"]
+        remove_socket(Path(socket))
+
+
+def _without_the_user() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(_USERS)}
+
+
+def _running(process: subprocess.Popen[bytes], folder: Path, log: Path) -> client.Running:
+    facts, deadline = folder / "daemon.json", time.monotonic() + _START
+    while not facts.exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            said = log.read_text(errors="replace").strip() or "it said nothing"
+            raise CliError(f"the throwaway cloud of the comparison did not start:\n{said}")
+        interrupts.pause(0.02)
+    return client.Running.of(json.loads(facts.read_text()))

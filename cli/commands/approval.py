@@ -1,0 +1,245 @@
+"""`millrace approve` and `millrace reject`: a person's decision about a registered model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from cli.aws import endpoints, model_packages
+from cli.aws.endpoints import Endpoint
+from cli.aws.model_packages import Package
+from cli.commands import choices
+from cli.commands.options import check_reason, of_use_case, yes_with_json
+from cli.console.errors import CliError
+from cli.console.output import json_option, moment, say, table, write_json
+from cli.deployment import expected_changes, rollout
+from cli.stack.deployable import named
+from cli.stack.target import Target
+from queries.packages import APPROVED, PENDING, REJECTED
+
+
+def _decision(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The arguments that both commands have."""
+    function = json_option(function)
+    function = click.option("--deploy", is_flag=True, help="Deploy afterwards, and wait until it serves.")(function)
+    function = click.option("--reason", default="", help="Why; it is kept with the model.")(function)
+    function = click.option("--yes", is_flag=True, help="Do not ask.")(function)
+    function = click.argument("version", type=click.IntRange(min=1), required=False, shell_complete=choices.versions)(
+        function
+    )
+    return of_use_case(function)
+
+
+@click.command()
+@_decision
+def approve(target: Target, version: int | None, yes: bool, reason: str, deploy: bool, as_json: bool) -> None:
+    """Let a registered model serve from the next deployment on.
+
+    VERSION is the newest one that waits for approval, unless it is given. A model that fails a gate is approved only
+    with a --reason, and one that is older than an approved one not at all: that is `millrace rollback`.
+    """
+    yes_with_json(yes=yes, as_json=as_json)
+    check_reason(reason)
+    package = _chosen(target, version)
+    if package.approval == APPROVED:
+        raise CliError(
+            f"version {package.version} of {target.names.model_package_group} is approved already"
+            f"{f', since {package.change}' if package.changed else ''}; to let it serve: {_deployment(target)}"
+        )
+    if because := model_packages.obstacle(target, package):
+        raise CliError(
+            f"version {package.version} of {target.names.model_package_group} cannot serve: {because}; "
+            f"train anew: millrace retrain {named(target)}"
+        )
+    endpoint = endpoints.find(target)
+    _require_newer(target, package)
+    _require_reason(target, package, reason)
+    warning = ""
+    if endpoint and endpoint.version and endpoint.version > package.version:
+        warning = f"version {endpoint.version} serves and is newer: the next deployment goes back to this one"
+    others = expected_changes.others(target, quiet=as_json) if deploy and _is_behind(endpoint, package) else None
+    _decide(target, package, APPROVED, others, yes=yes, reason=reason, warning=warning, quiet=as_json)
+    _done(target, package, APPROVED, others, reason=reason, deploy=deploy, as_json=as_json)
+
+
+@click.command()
+@_decision
+def reject(target: Target, version: int | None, yes: bool, reason: str, deploy: bool, as_json: bool) -> None:
+    """Keep a model from serving, or take one back.
+
+    VERSION is the newest one that waits for approval, unless it is given. Rejecting the version that serves rolls
+    back: the next deployment takes the newest one that is still approved. `millrace rollback` does both.
+    """
+    yes_with_json(yes=yes, as_json=as_json)
+    check_reason(reason)
+    package = _chosen(target, version)
+    if package.approval == REJECTED:
+        raise CliError(
+            f"version {package.version} of {target.names.model_package_group} is rejected already"
+            f"{f', since {package.change}' if package.changed else ''}"
+        )
+    endpoint = endpoints.find(target)
+    serves = endpoint is not None and endpoint.package == package.arn
+    left = _left(target, package)
+    warning = ""
+    if serves:
+        goes = "back" if left and (left.created, left.version) < (package.created, package.version) else "on"
+        warning = (
+            f"it serves: the next deployment goes {goes} to version {left.version}"
+            if left
+            else "it serves and no other version is approved: `millrace deploy` refuses to take the endpoint away"
+        )
+        if deploy and left is None:
+            raise CliError(
+                f"version {package.version} serves and no other version is approved: deploying would take the endpoint "
+                f"away; approve another one first, or leave out --deploy, or: millrace destroy {named(target)}"
+            )
+    others = expected_changes.others(target, quiet=as_json) if deploy and _is_behind(endpoint, left) else None
+    _decide(target, package, REJECTED, others, yes=yes, reason=reason, warning=warning, quiet=as_json)
+    _done(target, package, REJECTED, others, reason=reason, deploy=deploy, as_json=as_json)
+
+
+def _left(target: Target, package: Package) -> Package | None:
+    """The newest approved one besides this."""
+    others = [each for each in model_packages.arns(target, APPROVED) if each != package.arn]
+    return model_packages.find(target, others[0]) if others else None
+
+
+def _chosen(target: Target, version: int | None) -> Package:
+    model_packages.require_group(target)
+    if version is not None:
+        return model_packages.of_version(target, version)
+    package = model_packages.newest(target, PENDING)
+    if package is None:
+        newest = model_packages.newest(target)
+        have = f"the newest, version {newest.version}, is {newest.approval}" if newest else "there is no model at all"
+        raise CliError(
+            f"no model of {target.names.model_package_group} waits for approval: {have}; "
+            f"name a version, or train: millrace retrain {named(target)}"
+        )
+    return package
+
+
+def _require_newer(target: Target, package: Package) -> None:
+    """The newest approved one serves, so that approving an older one would do nothing."""
+    newest = model_packages.newest(target, APPROVED)
+    if newest and (newest.created, newest.version) > (package.created, package.version):
+        raise CliError(
+            f"version {package.version} would not serve: version {newest.version} is approved and newer, and the "
+            f"newest approved one serves; to go back: millrace rollback {named(target)} --to {package.version}"
+        )
+
+
+def _require_reason(target: Target, package: Package, reason: str) -> None:
+    """Whoever overrules a gate says why: it is what the next person will ask."""
+    short = model_packages.shortfalls(target.use_case, package)
+    if short and not reason:
+        raise CliError(
+            f"version {package.version} does not meet its gates: {'; '.join(short)}; to approve it all the same say "
+            f"why: millrace approve {named(target)} {package.version} --reason …"
+        )
+
+
+def _is_behind(endpoint: Endpoint | None, wanted: Package | None) -> bool:
+    """Whether a deployment would let another version serve."""
+    return wanted is not None and (endpoint is None or endpoint.package != wanted.arn)
+
+
+def _decide(
+    target: Target,
+    package: Package,
+    approval: str,
+    others: Sequence[str] | None,
+    *,
+    yes: bool,
+    reason: str,
+    warning: str,
+    quiet: bool,
+) -> None:
+    """Show, ask, write down.
+
+    Args:
+        others: What a deployment afterwards would change besides; None where there will be none.
+    """
+    if not quiet:
+        show(target, package)
+        if warning:
+            say(f"  note: {warning}")
+        expected_changes.show(target, others or ())
+    verb = "Approve" if approval == APPROVED else "Reject"
+    deploys = "" if others is None else f" and deploy{expected_changes.along(others)}"
+    if not yes and not click.confirm(f"{verb} version {package.version}{deploys}?"):
+        raise CliError("nothing was changed")
+    model_packages.decide(target, package, approval, reason)
+
+
+def _done(
+    target: Target,
+    package: Package,
+    approval: str,
+    others: Sequence[str] | None,
+    *,
+    reason: str,
+    deploy: bool,
+    as_json: bool,
+) -> None:
+    """Say what was decided and what follows, or let it follow."""
+    word = "approved" if approval == APPROVED else "rejected"
+    # The registry alone says what should serve; somebody may have approved a newer one meanwhile.
+    wanted = model_packages.newest(target, APPROVED)
+    endpoint = endpoints.find(target)
+    behind = _is_behind(endpoint, wanted)
+    if not as_json:
+        say(f"{word} version {package.version}")
+    if deploy and wanted and behind:
+        endpoint = rollout.serve(target, wanted, quiet=as_json)
+        behind = False
+    following = _following(target, package, wanted, endpoint, behind=behind)
+    if as_json:
+        write_json(
+            {
+                "stack": target.stack,
+                "version": package.version,
+                "was": package.approval,
+                "approval": approval,
+                "reason": reason,
+                "others": list(others or ()),
+                "deployed": endpoint.version if deploy and endpoint else None,
+                "next": following,
+            }
+        )
+    elif following:
+        say(following)
+    elif deploy:
+        say(f"endpoint {target.names.endpoint} serves version {endpoint.version if endpoint else None}")
+
+
+def _following(
+    target: Target, package: Package, wanted: Package | None, endpoint: Endpoint | None, *, behind: bool
+) -> str:
+    if behind and wanted:
+        return f"to let version {wanted.version} serve: {_deployment(target)}"
+    if wanted is None and endpoint is not None and endpoint.package == package.arn:
+        return (
+            f"no version is approved: it serves until the next deployment that may take the endpoint away "
+            f"(`millrace deploy {named(target)} --remove-endpoint`); train: millrace retrain "
+            f"{named(target)}, or approve another one"
+        )
+    return ""
+
+
+def _deployment(target: Target) -> str:
+    return f"millrace deploy {named(target)}"
+
+
+def show(target: Target, package: Package) -> None:
+    """A package for a person who decides about it."""
+    say(f"{target.names.model_package_group} version {package.version}, {package.approval}, {moment(package.created)}")
+    table(model_packages.rows_of_gates(target.use_case, package))
+    facts = [("comparison", package.description), ("reason", package.reason)]
+    facts += [(name, package.metadata.get(name, "")) for name in ("as_of", "snapshot", "code", "execution")]
+    if package.changed:
+        facts.append(("decided", package.change))
+    table((name, text) for name, text in facts if text)

@@ -1,0 +1,92 @@
+"""`millrace completion`: completion for bash, zsh and fish."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import click
+
+from cli.console.errors import CliError
+
+#: Where each shell's own settings are, by the variable that may move them.
+_MARK = "# completion of millrace"
+
+
+# -- the command -------------------------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.option("--install", is_flag=True, help="Write it where the shell looks, once; without, it is printed.")
+def completion(shell: str, install: bool) -> None:
+    """Completion for bash, zsh and fish.
+
+    For this shell alone: eval "$(millrace completion bash)".
+    """
+    text = script(shell, click.get_current_context().find_root().command)
+    if not install:
+        click.echo(text, nl=False)
+        return
+    for path in _install(shell, text):
+        click.echo(f"wrote {path}")
+    click.echo(f"it works in every new {shell}")
+
+
+def script(shell: str, millrace: click.Command) -> str:
+    """What a shell must read."""
+    from click.shell_completion import get_completion_class
+
+    found = get_completion_class(shell)
+    assert found is not None
+    return found(millrace, {}, "millrace", "_MILLRACE_COMPLETE").source().strip() + "\n"
+
+
+def _install(shell: str, text: str) -> list[Path]:
+    """The files that were written."""
+    home = Path.home()
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+    data = Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
+    if shell == "fish":
+        return _written(config / "fish" / "completions" / "millrace.fish", text)
+    file = data / "millrace" / f"completion.{shell}"
+    settings = home / ".bashrc" if shell == "bash" else Path(os.environ.get("ZDOTDIR") or home) / ".zshrc"
+    # What zsh's own completion needs must have been read before.
+    ready = "autoload -Uz compinit; (( $+functions[compdef] )) || compinit\n" if shell == "zsh" else ""
+    written = _written(file, ready + text)
+    line = f'[ -r "{file}" ] && . "{file}"  {_MARK}\n'
+    before = _read(settings)
+    if line in before:
+        return written
+    kept = [each for each in before.splitlines(keepends=True) if _MARK not in each]
+    if kept and not kept[-1].endswith("\n"):
+        kept[-1] += "\n"
+    # A settings file may be a link into a folder of the user's own.
+    return [*written, *_written(settings.resolve(), "".join([*kept, line]))]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise CliError(
+            f"{path} cannot be read: {error}; add the output of `millrace completion` to it yourself"
+        ) from error
+
+
+def _written(path: Path, text: str) -> list[Path]:
+    """Whole or not at all: a shell that starts meanwhile reads the old file or the new one."""
+    new = path.with_name(f".{path.name}.millrace")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new.write_text(text)
+        if path.exists():
+            shutil.copymode(path, new)
+        new.replace(path)
+    except OSError as error:
+        new.unlink(missing_ok=True)
+        raise CliError(f"{path} cannot be written: {error.strerror}; nothing was changed there") from error
+    return [path]

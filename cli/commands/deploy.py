@@ -1,0 +1,307 @@
+"""`millrace deploy`: a stack that exists, brought to what the program says, or to exactly what a saved plan says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+from botocore.exceptions import BotoCoreError, ClientError
+
+from cli.aws import endpoints
+from cli.aws.endpoints import endpoint_document
+from cli.commands.options import env_option
+from cli.console.errors import CliError
+from cli.console.output import json_option, moment, say, table, write_json
+from cli.console.progress import Progress, Stage
+from cli.deployment import endpoint_guard, expected_changes, foreign_state, saved_plan
+from cli.pulumi import stack_state, updates
+from cli.stack import connection, deployable
+from cli.stack.deployable import Deployable, Platform
+from cli.stack.target import Target
+from local.engine import bootstrap
+
+#: What a person reads line by line.
+_SHOWN = 12
+#: Steps that are no change.
+_QUIET = frozenset({"same", "read", "refresh"})
+
+
+class _Age(click.ParamType[timedelta]):
+    """A duration such as `7d`, `12h` or `30m`."""
+
+    name = "age"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        match = re.fullmatch(r"(\d{1,5})([dhm])", str(value))
+        if not match:
+            self.fail(f"{value!r}; expected a number with d, h or m, e.g. 7d, 12h or 30m", param, ctx)
+        unit = {"d": "days", "h": "hours", "m": "minutes"}[match[2]]
+        return timedelta(**{unit: int(match[1])})
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What was asked for."""
+
+    target: Deployable
+    plan: saved_plan.Plan | None = None
+    refresh: bool | None = None
+    removes: bool = False
+    """Whether the endpoint goes, and is meant to."""
+
+
+@click.command()
+@click.argument("use_case", metavar="USE_CASE")
+@env_option
+@click.option(
+    "--plan", "file", type=click.Path(path_type=Path, dir_okay=False), help="Deploy exactly this plan, or refuse."
+)
+@click.option("--max-age", type=_Age(), default=saved_plan.MAX_AGE, show_default="7d", help="How old the plan may be.")
+@click.option("--refresh", is_flag=True, help="Look first at what is there, in case it was changed by hand.")
+@click.option("--create", is_flag=True, help="Make the stack if it was never made.")
+@click.option("--remove-endpoint", is_flag=True, help="Delete the endpoint where no approved model is left for it.")
+@click.option("--yes", is_flag=True, help="Do not ask before real resources are changed; local stacks never ask.")
+@connection.state_option
+@json_option
+def deploy(
+    use_case: str,
+    environment: str,
+    file: Path | None,
+    max_age: timedelta,
+    refresh: bool,
+    create: bool,
+    remove_endpoint: bool,
+    yes: bool,
+    state: Path,
+    as_json: bool,
+) -> None:
+    """Deploy a stack: the program as it stands, or exactly a saved plan.
+
+    USE_CASE is a use case, or `platform` for what the use cases of an environment share. Nothing is trained. A plan
+    that is out of date is refused before anything is touched: make one with `millrace diff --save-plan`.
+    An endpoint that would be deleted, because no approved model is left, is only deleted with --remove-endpoint.
+    """
+    if file and (refresh or create or remove_endpoint):
+        option = "--refresh" if refresh else "--create" if create else "--remove-endpoint"
+        raise click.UsageError(
+            f"{option} cannot go with --plan: a plan is of a stack as it was; make a new plan instead"
+        )
+    target = deployable.of(use_case, environment, state)
+    connection.connect(environment, state)
+    progress = Progress(err=as_json)
+    with progress.stage("engine") as stage:
+        found = bootstrap.ensure(stage.line)
+        stage.result = f"Pulumi {found.origin} in {found.folder}"
+    with progress.stage("check") as stage:
+        order = _order(target, file, max_age, refresh=refresh, create=create, removes=remove_endpoint, stage=stage)
+    if order.removes and isinstance(target, Target):
+        # Or not even a preview would go through.
+        with progress.stage("unprotect") as stage:
+            stage.result = _unprotect_endpoint(target, stage)
+    if not target.is_local and not _agreed(order, progress, yes=yes, as_json=as_json):
+        _tell(order, updates.Update(changes={"same": 0}), progress, as_json=as_json)
+        return
+    update = _deployed(order, progress, as_json=as_json)
+    _tell(order, update, progress, as_json=as_json)
+
+
+# -- before ------------------------------------------------------------------------------------------------------------
+
+
+def _order(
+    target: Deployable,
+    file: Path | None,
+    max_age: timedelta,
+    *,
+    refresh: bool,
+    create: bool,
+    removes: bool,
+    stage: Stage,
+) -> _Order:
+    """What can be deployed.
+
+    Raises:
+        CliError: When the plan is stale, there is no such stack, or its endpoint would go unasked.
+    """
+    read = None
+    if file:
+        read = saved_plan.read(target, file, stage.note, max_age)
+        stage.result = f"plan {file} of {moment(read.part.created)}: {_counts(read.changes)}"
+    else:
+        stage.note("looking for the stack")
+        stage.result = _found(target, create=create)
+    gone = isinstance(target, Target) and endpoint_guard.loses_endpoint(target)
+    if isinstance(target, Target) and gone and not removes:
+        raise CliError(endpoint_guard.endpoint_stays(target))
+    return _Order(target, read, refresh=refresh or None, removes=gone)
+
+
+def _found(target: Deployable, *, create: bool) -> str:
+    """Pulumi's stack in words; made where it is not there and may be."""
+    try:
+        deployment = updates.state(target).get("deployment") or {}
+    except updates.NoStackError as error:
+        foreign_state.refuse(target)
+        if not create:
+            raise saved_plan.not_made(target) from error
+        updates.make(target)
+        return f"stack {target.stack} is made"
+    resources = deployment.get("resources") or []
+    if not (deployment.get("pending_operations") or any(each["type"].startswith("aws:") for each in resources)):
+        # Made, and nothing in it: perhaps in a backend that is not the stack's.
+        foreign_state.refuse(target)
+    return f"stack {target.stack} has {len(resources)} resources"
+
+
+def _agreed(order: _Order, progress: Progress, *, yes: bool, as_json: bool) -> bool:
+    """Show what would be changed and ask; False when there is nothing to do.
+
+    Who does not want to be asked has a preview all the same: what Pulumi refuses, such as to delete what is protected,
+    it would find in the middle of a deployment only.
+
+    Raises:
+        CliError: When the answer is no, or the preview fails; nothing was changed.
+    """
+    target = order.target
+    if order.plan:
+        changes, dangers = order.plan.changes, order.plan.dangers
+        steps = [f"{kind} {_name(urn)}" for urn, kind in order.plan.steps.items()]
+    else:
+        with progress.stage("preview") as stage:
+            document = updates.preview(target, stage.note, refresh=bool(order.refresh))
+            changes = {kind: count for kind, count in document["changeSummary"].items() if kind not in _QUIET}
+            dangers, steps = expected_changes.told(target, document)["dangers"], []
+            stage.result = _counts(changes)
+    if not changes:
+        return False
+    for line in [*expected_changes.lines(dangers), *_cut(steps)]:
+        say(f"  {line}", err=as_json)
+    if yes:
+        return True
+    where = f"account {deployable.account(target)}, {target.environment.region}"
+    if not click.confirm(f"This changes real resources in {where}. Go on?", err=True):
+        left = f"endpoint {target.names.endpoint} is not protected until the next deployment" if order.removes else ""
+        raise CliError(f"nothing was changed{', but that ' if left else ''}{left}")
+    return True
+
+
+# -- deploying ---------------------------------------------------------------------------------------------------------
+
+
+def _deployed(order: _Order, progress: Progress, *, as_json: bool) -> updates.Update:
+    try:
+        with progress.stage("deploy") as stage:
+            file = order.plan.file if order.plan else None
+            update = updates.up(order.target, stage.note, create=False, plan=file, refresh=order.refresh)
+            stage.result = update.text
+    except updates.UpdateError as error:
+        done, left = _progress(order, error.update)
+        if as_json:
+            part = {"result": "failed", "error": str(error), "done": done, "left": left}
+            write_json({**_document(order, error.update, progress), **part})
+        raise CliError(_failure(order, error, done, left)) from error
+    return update
+
+
+def _unprotect_endpoint(target: Target, stage: Stage) -> str:
+    """It is protected where nothing may be deleted by mistake; this is none. What was done, in words."""
+    found = stack_state.resources(target, stage.note) or []
+    kind = "aws:sagemaker/endpoint:Endpoint"
+    urns = [each.urn for each in found if each.type == kind and each.protect]
+    stack_state.unprotect(target, urns)
+    return f"endpoint {target.names.endpoint} may go" if urns else "nothing was protected"
+
+
+def _progress(order: _Order, update: updates.Update) -> tuple[dict[str, str], list[str] | None]:
+    """What a failed update did, and what of its plan is left; None where there is no plan to tell."""
+    done = {_name(urn): kind for urn, kind in update.done.items() if kind not in _QUIET and urn not in update.failed}
+    if order.plan is None:
+        return done, None
+    return done, [_name(urn) for urn in order.plan.steps if urn not in update.done or urn in update.failed]
+
+
+def _failure(order: _Order, error: updates.UpdateError, done: Mapping[str, str], left: list[str] | None) -> str:
+    target, lines = order.target, [str(error)]
+    rollback = error.update.rollback
+    if done and not rollback:
+        lines.append(f"done until then: {', '.join(_cut(f'{name} ({kind})' for name, kind in done.items()))}")
+    if left is not None and not rollback:
+        lines.append(f"left of the plan: {', '.join(_cut(left)) or 'nothing'}")
+    name = deployable.named(target)
+    if rollback:
+        cause = f"by its alarms ({', '.join(rollback.alarms)})" if rollback.alarms else "for the reason above"
+        over = "once the alarm is over" if rollback.alarms else "once that is mended"
+        lines.append(
+            f"the roll-out was undone {cause}; the old model serves on. Look with "
+            f"`millrace logs {target.stack}` and `millrace status {name}`; "
+            f"`millrace reject {name}` keeps the new model from serving, "
+            f"`millrace deploy {name}` tries again {over}"
+        )
+    elif order.plan:
+        lines.append(
+            "a plan is of one state, and this one is over: mend what is said above, then make a new plan of what is "
+            f"left with `millrace diff {name} --save-plan {order.plan.file}`"
+        )
+    else:
+        back = f"; `millrace rollback {name}` serves the previous model again" if _serves(target) else ""
+        lines.append(f"mend what is said above and run this again: it goes on where it stopped{back}")
+    return "\n".join(lines)
+
+
+def _serves(target: Deployable) -> bool:
+    """Whether there is a model that could be gone back from."""
+    try:
+        return isinstance(target, Target) and endpoints.find(target) is not None
+    except (BotoCoreError, ClientError):
+        # The deployment's own error is what is said.
+        return False
+
+
+# -- after -------------------------------------------------------------------------------------------------------------
+
+
+def _tell(order: _Order, update: updates.Update, progress: Progress, *, as_json: bool) -> None:
+    document = {**_document(order, update, progress), "result": "succeeded"}
+    if as_json:
+        write_json(document)
+        return
+    say(f"stack {order.target.stack}: {update.text if any(update.changes.values()) else 'nothing to do'}")
+    if endpoint := document["endpoint"]:
+        version = f", serves version {endpoint['version']}" if endpoint["version"] else ""
+        say(f"endpoint {endpoint['name']}: {endpoint['status']}{version}")
+    if following := update.outputs.get("nextStep"):
+        table([("next", following)], indent=0)
+
+
+def _document(order: _Order, update: updates.Update, progress: Progress) -> dict[str, Any]:
+    target = order.target
+    served = None if isinstance(target, Platform) else endpoint_document(target, endpoints.find(target))
+    return {
+        "stack": target.stack,
+        "plan": str(order.plan.file) if order.plan else None,
+        "changes": update.changes,
+        "done": _progress(order, update)[0],
+        "outputs": update.outputs,
+        "endpoint": served,
+        "stages": dict(progress.took),
+    }
+
+
+def _name(urn: str) -> str:
+    return urn.rpartition("::")[2]
+
+
+def _counts(changes: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} to {kind}" for kind, count in changes.items()) or "nothing to do"
+
+
+def _cut(lines: Iterable[str]) -> list[str]:
+    found = list(lines)
+    return [*found[:_SHOWN], f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else found

@@ -1,0 +1,451 @@
+"""`millrace destroy`: take a stack down in the right order, and keep what must be kept.
+
+Triggers stop first, then what runs, then Pulumi takes the rest down; what roll-outs have left behind goes last. Data of
+an environment that does not say `force_destroy` stay: the lake, its key, the registry. Each step looks at what is still
+there, so that the command goes on where it was broken off.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+from botocore.exceptions import ClientError
+
+from cli.aws import endpoints, model_packages, pauses, pipelines
+from cli.commands import choices
+from cli.commands.options import env_option, yes_with_json
+from cli.console import interrupts
+from cli.console.errors import CliError
+from cli.console.output import human_size, json_option, say, seconds, table, write_json
+from cli.console.progress import Progress, Stage
+from cli.deployment import foreign_state, garbage, platform_users, rollout
+from cli.fleet import costs
+from cli.pulumi import stack_state
+from cli.pulumi.stack_state import Resource
+from cli.stack import connection, deployable
+from cli.stack.deployable import Deployable, Platform, named
+from cli.stack.target import Target
+from millrace.inventory import PIPELINE_KINDS
+
+#: What holds what models were made from, by the beginning of its type: kept unless the environment lets it go. All of
+#: the bucket's own settings stay with it: without them it would be readable over plain HTTP, or unencrypted.
+_DATA = ("aws:s3/", "aws:kms/", "aws:sagemaker/modelPackageGroup:")
+_GROUP, _BUCKET = "aws:sagemaker/modelPackageGroup:ModelPackageGroup", "aws:s3/bucket:Bucket"
+#: How long executions and endpoints may take to come to an end, seconds.
+_PATIENCE = 1800.0
+#: How many pages of a lake's versions are counted: a person waits.
+_PAGES = 50
+_REASON = "the stack is being destroyed"
+
+
+@dataclass
+class Plan:
+    """What is there, and what becomes of it."""
+
+    goes: list[Resource] = field(default_factory=list)
+    stays: list[Resource] = field(default_factory=list)
+    known: bool = False
+    """Whether Pulumi has a stack of that name."""
+    hollow: bool = False
+    """Whether it has only itself in it, as a first deployment leaves it that failed before it made anything."""
+    running: list[tuple[str, str]] = field(default_factory=list)
+    """Pipeline and execution."""
+    orphans: list[garbage.Item] = field(default_factory=list)
+    paused: bool = False
+    delete_data: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.goes or self.orphans or self.running or self.paused)
+
+
+@dataclass
+class Done:
+    """What was done."""
+
+    deleted: Counter[str] = field(default_factory=Counter)
+    stopped: int = 0
+    removed: bool = False
+
+
+@click.command()
+@click.argument("use_case", metavar="USE_CASE", shell_complete=choices.use_cases)
+@env_option
+@connection.state_option
+@click.option("--keep-data", is_flag=True, help="Keep lake, key and registry, also where they could go.")
+@click.option("--delete-data", is_flag=True, help="Delete them though they are protected; needs force_destroy.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def destroy(
+    use_case: str, environment: str, state: Path, keep_data: bool, delete_data: bool, yes: bool, as_json: bool
+) -> None:
+    """Take a stack down in the right order, keeping what must be kept.
+
+    USE_CASE is a use case, or `platform` for what the use cases of an environment share: that goes last.
+
+    Where the environment sets `force_destroy` (this machine's, and those of pull requests), everything goes. Elsewhere
+    the lake, its key and the registry with its models stay, and the command says how to remove them deliberately.
+    A stack that is not there is no error: exit code 0. One that is there and unknown to Pulumi's backend is refused.
+    Broken off, it goes on when it is run again.
+    """
+    if keep_data and delete_data:
+        raise click.UsageError("--keep-data and --delete-data are opposites: give one of them")
+    yes_with_json(yes=yes, as_json=as_json)
+    target = deployable.of(use_case, environment, state)
+    connection.connect(environment, state)
+    may = target.environment.force_destroy
+    if delete_data and not may:
+        raise CliError(_refusal(target))
+    plan = _plan(target, delete_data=may and not keep_data)
+    if isinstance(target, Platform) and plan.goes:
+        platform_users.require_unused(target, _DATA, delete_data=plan.delete_data)
+    if plan.is_empty:
+        _nothing(target, plan, as_json=as_json)
+        return
+    guarded = [each for each in plan.goes if each.protect and each.type.startswith(_DATA)]
+    if guarded and not delete_data:
+        raise CliError(
+            f"stack {target.stack} was deployed without force_destroy, and its data are protected: "
+            f"{', '.join(each.name for each in guarded)}; nothing was changed: --keep-data keeps them, --delete-data "
+            "insists on deleting them"
+        )
+    if not as_json:
+        _show(target, plan)
+    if not yes:
+        _ask(target)
+    done = _each(target, plan, as_json=as_json)
+    _tell(target, plan, done, as_json=as_json)
+
+
+def _refusal(target: Deployable) -> str:
+    what = f"environment {target.environment.name!r} does not set force_destroy"
+    if not target.environment.is_ephemeral:
+        what += ", and may not: only `local` and `pr-…` may"
+    return (
+        f"{what}; --delete-data is refused, nothing was changed. Run `millrace destroy {named(target)}` without "
+        "it: all else goes, and it says how to remove the data deliberately"
+    )
+
+
+# -- what will be done -------------------------------------------------------------------------------------------------
+
+
+def _plan(target: Deployable, *, delete_data: bool) -> Plan:
+    found = stack_state.resources(target)
+    plan = Plan(known=found is not None, delete_data=delete_data)
+    every = found or []
+    kept = [] if delete_data else [each for each in every if each.type.startswith(_DATA)]
+    urns = stack_state.closure(every, kept)
+    plan.goes = [each for each in every if each.is_real and each.urn not in urns]
+    plan.stays = [each for each in every if each.is_real and each.urn in urns]
+    plan.hollow = bool(every) and not (plan.goes or plan.stays)
+    if not (plan.goes or plan.stays):
+        foreign_state.refuse(target)
+    if isinstance(target, Target):
+        plan.running = _running(target)
+        plan.orphans = _orphans(target)
+        plan.paused = pauses.read(target, strict=False) is not None
+    return plan
+
+
+def _running(target: Target) -> list[tuple[str, str]]:
+    return [
+        (kind, each["PipelineExecutionArn"])
+        for kind in PIPELINE_KINDS
+        for each in pipelines.executions(target, kind, 100)
+        if each["PipelineExecutionStatus"] in ("Executing", "Stopping")
+    ]
+
+
+def _orphans(target: Target) -> list[garbage.Item]:
+    """Configurations and models of this stack that Pulumi does not delete: it retains the old ones, and the last."""
+    configs, models = garbage.orphans(target)
+    why = "a roll-out left it behind"
+    return [
+        *(garbage.Item(garbage.CONFIG, each["EndpointConfigName"], each["CreationTime"], why) for each in configs),
+        *(garbage.Item(garbage.MODEL, each["ModelName"], each["CreationTime"], why) for each in models),
+    ]
+
+
+def _show(target: Deployable, plan: Plan) -> None:
+    where = "this machine" if target.is_local else f"account {target.names.account}, {target.names.region}"
+    say(f"stack {target.stack} on {where}")
+    counted = Counter(each.kind for each in plan.goes if not each.retained)
+    if counted:
+        say(f"  goes: {', '.join(f'{count} {kind}' for kind, count in sorted(counted.items()))}")
+    if plan.orphans:
+        say(f"  goes: {len(plan.orphans)} configurations and models that roll-outs left behind")
+    for kind, execution in plan.running:
+        say(f"  is stopped: {kind}, {execution}")
+    if any(each.protect for each in plan.goes):
+        say("  goes although it is protected: " + ", ".join(sorted(each.name for each in plan.goes if each.protect)))
+    if plan.stays:
+        say("  stays: " + ", ".join(f"{each.kind} {each.id}" for each in plan.stays if _is_main(each)))
+    elif plan.delete_data:
+        say("  all its data go with it: lake, key and registry")
+
+
+def _is_main(resource: Resource) -> bool:
+    """What holds data, rather than a setting of it."""
+    return resource.kind in ("Bucket", "Key", "ModelPackageGroup")
+
+
+def _ask(target: Deployable) -> None:
+    if target.is_local:
+        if not click.confirm(f"Destroy {target.stack}?"):
+            raise CliError("nothing was changed")
+        return
+    said = click.prompt(f"To go on, type the stack's name, {target.stack}", default="", show_default=False)
+    if said.strip() != target.stack:
+        raise CliError(f"{said.strip()!r} is not {target.stack!r}; nothing was changed")
+
+
+# -- doing it ----------------------------------------------------------------------------------------------------------
+
+
+def _each(target: Deployable, plan: Plan, *, as_json: bool) -> Done:
+    done = Done()
+    progress = Progress(err=as_json)
+    if isinstance(target, Target):
+        with progress.stage("triggers") as stage:
+            stopped = pauses.stop(target, _REASON)
+            stage.result = f"{stopped} stopped" if stopped else "none were on"
+        with progress.stage("executions") as stage:
+            _stop(target, done, stage)
+    if plan.known and (plan.goes or not plan.stays):
+        with progress.stage("destroy") as stage:
+            _take_down(target, plan, done, stage)
+    if isinstance(target, Target):
+        with progress.stage("leftovers") as stage:
+            _sweep(target, plan, done, stage)
+    return done
+
+
+def _stop(target: Target, done: Done, stage: Stage) -> None:
+    """Stop what runs and wait for its end: a job that goes on would write into what is deleted."""
+    for kind, execution in _running(target):
+        stage.note(f"stopping {kind}")
+        try:
+            target.sagemaker.stop_pipeline_execution(PipelineExecutionArn=execution)
+            done.stopped += 1
+        except ClientError as error:
+            # It may have ended by itself, or be stopping already.
+            if error.response["Error"]["Code"] not in ("ValidationException", "ConflictException", "ResourceNotFound"):
+                raise
+    deadline = time.monotonic() + _PATIENCE
+    while running := _running(target):
+        stage.note(f"{len(running)} stopping")
+        if time.monotonic() > deadline:
+            raise CliError(
+                f"{running[0][1]} did not stop within {seconds(_PATIENCE)}; nothing was deleted: "
+                f"see `millrace status {named(target)}`, then run this again"
+            )
+        interrupts.pause(0.25 if target.is_local else 5.0)
+    stage.result = f"{done.stopped} stopped" if done.stopped else "none ran"
+
+
+def _take_down(target: Deployable, plan: Plan, done: Done, stage: Stage) -> None:
+    if isinstance(target, Target):
+        # Nothing can be deleted of an endpoint while something is done to it.
+        rollout.wait_until_settled(target, stage)
+    stack_state.unprotect(target, [each.urn for each in plan.goes if each.protect])
+    if plan.delete_data:
+        _empty(target, plan, stage)
+    hooked = any(each.hooked for each in (*plan.goes, *plan.stays))
+    update = stack_state.destroy(target, [each.urn for each in plan.stays], stage.note, run_program=hooked)
+    retained = {each.urn for each in plan.goes if each.retained}
+    done.deleted.update(each.kind for each in plan.goes if each.urn not in retained)
+    stage.result = update.text
+    if not (stack_state.resources(target) or []) and not plan.stays:
+        stack_state.remove(target)
+        done.removed = True
+
+
+def _empty(target: Deployable, plan: Plan, stage: Stage) -> None:
+    """Empty what Pulumi would not, because it was deployed when it was still to be kept."""
+    for each in plan.goes:
+        if each.type == _GROUP and not each.hooked and isinstance(target, Target):
+            for arn in model_packages.arns(target):
+                interrupts.check()
+                stage.note(f"model {arn.rpartition('/')[2]}")
+                target.sagemaker.delete_model_package(ModelPackageName=arn)
+        elif each.type == _BUCKET and not each.inputs.get("forceDestroy"):
+            # By its own name: the configuration may name another lake by now, everybody's.
+            _empty_bucket(target, each.id, "", stage)
+
+
+def _sweep(target: Target, plan: Plan, done: Done, stage: Stage) -> None:
+    """Delete what Pulumi retained, now that nothing can go back to it; configurations before the models they name."""
+    if endpoint := endpoints.find(target):
+        raise CliError(
+            f"endpoint {endpoint.name} is still there, {endpoint.status}: Pulumi does not know it; delete it by hand "
+            "(aws sagemaker delete-endpoint), then run this again"
+        )
+    for item in _orphans(target):
+        stage.note(f"{item.kind} {item.name}")
+        interrupts.check()
+        garbage.delete(target, item)
+        done.deleted["EndpointConfiguration" if item.kind == garbage.CONFIG else "Model"] += 1
+    if plan.delete_data and target.names.shared_lake and target.is_provisioned():
+        done.deleted["object version"] += _empty_bucket(target, target.names.lake, f"{target.names.use_case}/", stage)
+    ssm = target.client("ssm")
+    try:
+        ssm.delete_parameter(Name=target.names.pause_parameter)
+    except ssm.exceptions.ParameterNotFound:
+        stage.note("nothing was paused")
+    stage.result = "nothing is left behind" if plan.delete_data else "what must be kept is kept"
+
+
+def _empty_bucket(target: Deployable, bucket: str, prefix: str, stage: Stage) -> int:
+    """Delete what is in a bucket under a beginning of keys, all versions; how many there were."""
+    s3, count = target.client("s3"), 0
+    pages = s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix)
+    for page in pages:
+        found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+        batch = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in found]
+        if batch:
+            interrupts.check()
+            answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": batch, "Quiet": True})
+            for error in answer.get("Errors", []):
+                raise CliError(f"{error['Key']} could not be deleted: {error.get('Message') or error['Code']}")
+            count += len(batch)
+            stage.note(f"{count} object versions")
+    return count
+
+
+# -- what is said ------------------------------------------------------------------------------------------------------
+
+
+def _nothing(target: Deployable, plan: Plan, *, as_json: bool) -> None:
+    if plan.known and not plan.stays:
+        # Broken off after the last resource, or before the first one.
+        if plan.hollow:
+            stack_state.destroy(target, [], lambda _: None, run_program=False)
+        stack_state.remove(target)
+    if as_json:
+        _document(target, plan, Done(), [], [])
+        return
+    if plan.stays:
+        say(f"stack {target.stack} is taken down already, but for what is kept")
+        _say_kept(target, plan)
+    elif plan.hollow:
+        say(f"stack {target.stack} had no resources, only a record of itself, which is removed")
+    else:
+        say(f"stack {target.stack} is not there: it was never deployed, or is destroyed already; nothing to do")
+
+
+def _tell(target: Deployable, plan: Plan, done: Done, *, as_json: bool) -> None:
+    kept, cost = _kept(target, plan), _costs(target, plan)
+    if as_json:
+        _document(target, plan, done, kept, cost)
+        return
+    say(f"deleted: {', '.join(f'{count} {kind}' for kind, count in sorted(done.deleted.items())) or 'nothing'}")
+    if plan.stays:
+        _say_kept(target, plan)
+    else:
+        say(f"nothing of {target.stack} is left" + (", and nothing costs any more" if not target.is_local else ""))
+        if not target.is_local:
+            say("  the key can still be recovered for 7 days, for which nothing is billed")
+        else:
+            again = "deploy platform --create" if isinstance(target, Platform) else f"up {named(target)}"
+            say(f"next: millrace {again} begins anew")
+
+
+def _say_kept(target: Deployable, plan: Plan) -> None:
+    say("kept")
+    table((each["type"], each["name"]) for each in _kept(target, plan))
+    if cost := _costs(target, plan):
+        say("still costs")
+        table((each["what"], each["usd"], each["how"]) for each in cost)
+    say("to remove it deliberately, which cannot be undone:")
+    for line in _removal(target, plan):
+        say(f"  {line}")
+
+
+def _kept(target: Deployable, plan: Plan) -> list[dict[str, str]]:
+    found = [{"type": each.kind, "name": each.id} for each in plan.stays if _is_main(each)]
+    return [*found, {"type": "Folder", "name": target.names.uri()}] if target.names.shared_lake and found else found
+
+
+def _costs(target: Deployable, plan: Plan) -> list[dict[str, Any]]:
+    """What is billed on for what stays; a price that is not known is said."""
+    if not plan.stays:
+        return []
+    found = []
+    if any(each.kind == "Key" for each in plan.stays):
+        prices = costs.table()
+        usd = prices.monthly("aws:kms/key:Key", {}, target.names.region) if prices else None
+        found.append({"what": "key", "usd": _usd(target, usd), "how": "a month"})
+    found += [
+        {"what": "lake", "usd": "by size", "how": _size(target, each.id)} for each in plan.stays if each.type == _BUCKET
+    ]
+    return found
+
+
+def _usd(target: Deployable, usd: float | None) -> str:
+    if target.is_local:
+        return "nothing here"
+    return "price unknown" if usd is None else f"{usd:.2f} USD"
+
+
+def _size(target: Deployable, bucket: str) -> str:
+    """How much lies in a lake, replaced versions too."""
+    size = count = 0
+    pages = target.client("s3").get_paginator("list_object_versions").paginate(Bucket=bucket)
+    for number, page in enumerate(pages):
+        if number == _PAGES:
+            return f"more than {human_size(size)}"
+        size += sum(each["Size"] for each in page.get("Versions", []))
+        count += len(page.get("Versions", []))
+    return f"{human_size(size)} in {count} object versions"
+
+
+def _removal(target: Deployable, plan: Plan) -> list[str]:
+    """The commands that take the rest down, once a person wants it so."""
+    stack, names = target.stack, target.names
+    if target.environment.force_destroy:
+        return [f"millrace destroy {named(target)}"]
+    lines = [f"pulumi state unprotect --all --yes --stack {stack}"]
+    if any(each.kind == "ModelPackageGroup" for each in plan.stays):
+        lines.append(
+            f"for arn in $(aws sagemaker list-model-packages --model-package-group-name {names.model_package_group} "
+            "--query 'ModelPackageSummaryList[].ModelPackageArn' --output text); do "
+            'aws sagemaker delete-model-package --model-package-name "$arn"; done'
+        )
+    lines += [_emptying(each.id) for each in plan.stays if each.type == _BUCKET]
+    if names.shared_lake:
+        lines.append(_emptying(names.lake, f"{names.use_case}/"))
+    # The program would protect again what has just been unprotected.
+    lines.append(f"pulumi destroy --yes --stack {stack} --run-program=false")
+    return [*lines, f"pulumi stack rm {stack} --yes --preserve-config"]
+
+
+def _emptying(bucket: str, prefix: str = "") -> str:
+    """The command that deletes every version under a beginning of keys."""
+    of = f"--bucket {bucket}" + (f" --prefix {prefix}" if prefix else "")
+    return (
+        f"aws s3api list-object-versions {of} --query '[Versions, DeleteMarkers][].[Key, VersionId]' --output text "
+        "| while IFS=$'\\t' read -r key version; do "
+        f'aws s3api delete-object --bucket {bucket} --key "$key" --version-id "$version"; done'
+    )
+
+
+def _document(
+    target: Deployable, plan: Plan, done: Done, kept: list[dict[str, str]], cost: list[dict[str, Any]]
+) -> None:
+    write_json(
+        {
+            "stack": target.stack,
+            "deleted": dict(done.deleted),
+            "stopped": done.stopped,
+            "removed": done.removed,
+            "kept": kept or _kept(target, plan),
+            "costs": cost or _costs(target, plan),
+            "next": _removal(target, plan) if plan.stays else [],
+        }
+    )

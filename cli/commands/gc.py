@@ -1,0 +1,129 @@
+"""`millrace gc`: delete what no model that may still serve needs."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import click
+
+from cli.aws import model_packages
+from cli.commands.options import of_use_case, yes_with_json
+from cli.console import interrupts
+from cli.console.errors import CliError
+from cli.console.output import human_size, json_option, moment, say, table, write_json
+from cli.console.progress import Progress, Stage
+from cli.deployment import garbage
+from cli.deployment.garbage import CONFIG, MODEL, PREFIX, Inventory, Item, Reason
+from cli.stack.target import Target
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def _age(ctx: click.Context, param: click.Parameter, value: str) -> timedelta:
+    """A duration such as `30d`."""
+    found = re.fullmatch(r"(\d{1,5})([mhdw])", value.strip())
+    if not found:
+        raise click.BadParameter(f"{value!r}; expected a number and m, h, d or w, e.g. 30d", ctx, param)
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+@click.command()
+@of_use_case
+@click.option(
+    "--keep",
+    type=click.IntRange(min=0),
+    default=3,
+    show_default=True,
+    help="Versions before the serving one whose configurations stay, for a rollback to stand on.",
+)
+@click.option(
+    "--older-than",
+    default="30d",
+    show_default=True,
+    metavar="AGE",
+    callback=_age,
+    help="Leave what is younger: 12h, 30d, 4w.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Show it and delete nothing.")
+@json_option
+def gc(target: Target, keep: int, older_than: timedelta, yes: bool, dry_run: bool, as_json: bool) -> None:
+    """Delete what no model that may still serve needs.
+
+    Endpoint configurations and models that roll-outs have left behind; snapshots, datasets, archives and code that no
+    registered model refers to; refused batches; uploads that were broken off. What any registered model was made from
+    stays, so that each of them can be made again: to let go of it, delete the model from the registry first. Broken
+    off, it can be run again.
+    """
+    if not dry_run:
+        yes_with_json(yes=yes, as_json=as_json)
+    if not target.is_provisioned():
+        raise target.absent()
+    model_packages.require_group(target)
+    with Progress(err=as_json).stage("look") as stage:
+        found = garbage.collect(target, keep, older_than)
+        stage.result = _count(found.items)
+    if not as_json:
+        _show(found)
+    deleted: list[Item] = []
+    if found.items and not dry_run:
+        if not yes and not click.confirm(f"Delete {_count(found.items)}?"):
+            raise CliError("nothing was changed")
+        with Progress(err=as_json).stage("delete") as stage:
+            # Looked at again: what was registered or deployed while the question stood is needed now.
+            wanted = {(item.kind, item.name, item.upload) for item in found.items}
+            again = garbage.collect(target, keep, older_than).items
+            still = [item for item in again if (item.kind, item.name, item.upload) in wanted]
+            _delete(target, still, deleted, stage)
+            stage.result = _count(deleted)
+    if as_json:
+        write_json(
+            {
+                "stack": target.stack,
+                "dry_run": dry_run,
+                "items": [item.document() for item in found.items],
+                "bytes": sum(item.size for item in found.items),
+                "kept": [each.document() for each in found.kept],
+                "deleted": [item.name for item in deleted],
+            }
+        )
+    elif deleted and any(item.keys and not item.upload for item in deleted):
+        days = target.environment.retention_days
+        say(f"deleted objects are kept as replaced versions for {days} days more (retention_days), and cost until then")
+
+
+def _show(found: Inventory) -> None:
+    for line in found.kept:
+        if line.kind == PREFIX:
+            say(f"  kept: {line.text}")
+    if not found.items:
+        young = sum(line.reason is Reason.TOO_YOUNG for line in found.kept)
+        more = f"; {young} things are younger than asked for: --older-than takes them too" if young else ""
+        say(f"there is nothing to delete{more}")
+        return
+    rows = [(item.kind, item.name, human_size(item.size), moment(item.since), item.why) for item in found.items]
+    table([("what", "name", "size", "since", "why"), *rows])
+    say(f"  {_count(found.items)}")
+
+
+def _count(items: list[Item]) -> str:
+    if not items:
+        return "nothing"
+    size = sum(item.size for item in items)
+    return f"{len(items)} thing{'' if len(items) == 1 else 's'}, {human_size(size)}"
+
+
+def _delete(target: Target, items: list[Item], deleted: list[Item], stage: Stage) -> None:
+    """One after the other; those that are done are in ``deleted``, also when it is broken off."""
+    live = garbage.live_config(target)
+    for number, item in enumerate(items, 1):
+        interrupts.check()
+        stage.note(f"{number} of {len(items)}: {item.kind} {item.name}")
+        if item.kind in (CONFIG, MODEL) and garbage.live_config(target) != live:
+            raise CliError(
+                f"endpoint {target.names.endpoint} was deployed meanwhile; {len(deleted)} things are deleted: "
+                "run this again"
+            )
+        garbage.delete(target, item)
+        deleted.append(item)

@@ -1,0 +1,102 @@
+"""`millrace logs`: what a job, a pipeline's step or an endpoint printed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.aws import log_streams, pipelines
+from cli.commands.options import env_option
+from cli.console.errors import CliError
+from cli.console.output import say
+from cli.stack import connection
+from queries.client import make_client
+from queries.pipelines import list_executions
+
+_GROUPS = ("/aws/sagemaker/TrainingJobs", "/aws/sagemaker/ProcessingJobs")
+_ENDPOINTS = "/aws/sagemaker/Endpoints/"
+_LINES = 100
+_PIPELINE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{0,255}")
+_EXECUTION = re.compile(r"arn:[\w-]+:sagemaker:[\w-]+:\d+:pipeline/[^/]+/execution/[^/]+(/[^/]*)?", re.ASCII)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--follow", "-f", is_flag=True, help="Go on until Ctrl-C.")
+@click.option(
+    "--lines", type=click.IntRange(1, log_streams.MOST_LINES), default=_LINES, show_default=True, help="Of each stream."
+)
+@env_option
+@connection.state_option
+def logs(name: str, follow: bool, lines: int, environment: str, state: Path) -> None:
+    """What a job, a pipeline's step or an endpoint printed.
+
+    NAME is an endpoint (flights-local), a training or processing job or the start of its name, a pipeline's step
+    (flights-local-training/Evaluate: of the newest execution), or the ARN of an execution with or without a step.
+    """
+    if not name:
+        raise click.UsageError("NAME is empty; expected an endpoint, a job or <pipeline>/<step>")
+    connection.connect(environment, state)
+    client = make_client("logs")
+    places = _places(client, name)
+    if not places:
+        raise CliError(
+            f"nothing has logged under {name!r}; expected an endpoint, the start of a job's name, or "
+            "<pipeline>/<step>: see `millrace status` for what there is"
+        )
+    if follow:
+        if len(places) > 1:
+            raise CliError(f"--follow follows one place, and {name!r} is {len(places)}: name one step or job of it")
+        group, prefix = places[0]
+        for stream, line in log_streams.follow(client, group, prefix, lines):
+            say(f"{stream}: {line}" if group.startswith(_ENDPOINTS) else line)
+    for group, prefix in places:
+        for stream in log_streams.streams(client, group, prefix):
+            say(f"==> {group} {stream}")
+            for line in log_streams.last(client, group, stream, lines):
+                say(line)
+
+
+def _places(client: Any, name: str) -> list[tuple[str, str]]:
+    """Log group and stream prefix of all that the name may mean."""
+    if name.startswith("arn:") or "/" in name:
+        return _of_execution(name)
+    if log_streams.streams(client, _ENDPOINTS + name):
+        return [(_ENDPOINTS + name, "")]
+    return [(group, name) for group in _GROUPS if log_streams.streams(client, group, name)]
+
+
+def _of_execution(name: str) -> list[tuple[str, str]]:
+    """The jobs of an execution, or of one step of it."""
+    sagemaker = make_client("sagemaker")
+    if name.startswith("arn:"):
+        if not _EXECUTION.fullmatch(name):
+            raise CliError(
+                f"{name!r} is not the ARN of a pipeline's execution; expected "
+                "arn:aws:sagemaker:<region>:<account>:pipeline/<name>/execution/<id>, then /<step> if one is meant"
+            )
+        parts = name.split("/")
+        execution, wanted = "/".join(parts[:4]), "/".join(parts[4:])
+    else:
+        pipeline, _, wanted = name.partition("/")
+        execution = _newest(sagemaker, pipeline)
+    found = pipelines.steps(sagemaker, execution)
+    if wanted and wanted not in [step.name for step in found]:
+        have = ", ".join(step.name for step in found) or "none yet"
+        raise CliError(f"execution {execution} has run no step {wanted!r}; it has: {have}")
+    jobs = [pipelines.job_of(sagemaker, step) for step in found if wanted in ("", step.name)]
+    return [(f"/aws/sagemaker/{kind}Jobs", f"{job}/") for kind, job in filter(None, jobs)]
+
+
+def _newest(sagemaker: Any, pipeline: str) -> str:
+    if not _PIPELINE.fullmatch(pipeline):
+        raise CliError(f"there is no pipeline {pipeline!r}; expected <pipeline>/<step>")
+    found = list_executions(sagemaker, pipeline, 1)
+    if found is None:
+        raise CliError(f"there is no pipeline {pipeline!r}; expected <pipeline>/<step>")
+    if not found:
+        raise CliError(f"pipeline {pipeline} has not run yet")
+    return str(found[0]["PipelineExecutionArn"])

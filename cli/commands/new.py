@@ -1,0 +1,45 @@
+"""`millrace new`: begin a use case, from data to a declaration that trains and serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.console.output import json_option
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--from", "path", type=click.Path(path_type=Path), help="The data: .csv, .csv.gz or .parquet, a row an event."
+)
+@click.option("--problem", type=click.Choice(["binary", "regression"]), help="Yes or no, or how much.")
+@click.option("--target", metavar="C", help="The column that is predicted.")
+@click.option("--positive", metavar="VALUE", help="The value of a binary target that counts as yes.")
+@click.option("--key", metavar="C", help="The column that names an event; `none`: the row's number.")
+@click.option("--event-time", metavar="C", help="When a prediction is asked for; `none`: rows come in file order.")
+@click.option(
+    "--missing",
+    metavar="C=TEXT",
+    multiple=True,
+    help="A text that stands for a missing value in a column; may be repeated. `C=`: only an empty cell does.",
+)
+@click.option("--time-format", metavar="FORMAT", help="How its times are written, e.g. %d/%m/%Y, or epoch-s, epoch-ms.")
+@click.option("--leave-out", metavar="C", multiple=True, help="A column that is no feature; may be repeated.")
+@click.option("--trust", metavar="C", multiple=True, help="A column that tells the outcome and yet is known before it.")
+@click.option("--region", default="eu-west-1", show_default=True, help="The AWS region of all its stacks.")
+@click.option("--yes", is_flag=True, help="Take what is proposed; never ask.")
+@click.option("--dry-run", is_flag=True, help="Do everything but write.")
+@json_option
+def new(name: str, path: Path | None, **options: Any) -> None:
+    """Begin a use case: from data to a declaration that trains and serves.
+
+    NAME is lower-case words with hyphens, e.g. churn-eu. Without --from its data are made up, and everything else
+    works. What the data do not say is asked; each question is one of the options below. Nothing is overwritten, and
+    nothing is written unless all of it is: the result is tried on the data first.
+    """
+    from cli.scaffold import begin
+
+    begin.run(begin.Wishes(name, path, **options))

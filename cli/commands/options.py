@@ -1,0 +1,85 @@
+"""Arguments and options that several commands share, and checks of their values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.commands import choices
+from cli.console.errors import CliError
+from cli.stack import connection
+from cli.stack.target import Target
+
+#: Characters of a reason that the registry keeps.
+LONGEST = 1024
+
+
+def of_use_case(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The argument USE_CASE with ``--env`` and ``--state``: the function gets a connected :class:`Target` first."""
+
+    @click.argument("use_case", metavar="USE_CASE", shell_complete=choices.use_cases)
+    @env_option
+    @connection.state_option
+    @wraps(function)
+    def command(use_case: str, environment: str, state: Path, **rest: Any) -> Any:
+        target = Target.of(use_case, environment, state)
+        connection.connect(environment, state)
+        return function(target, **rest)
+
+    return command
+
+
+def env_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The option ``--env``."""
+    return click.option(
+        "--env",
+        "environment",
+        default=connection.LOCAL,
+        show_default=True,
+        shell_complete=choices.environments,
+        help="The stack's environment.",
+    )(function)
+
+
+def yes_with_json(*, yes: bool, as_json: bool) -> None:
+    """A question has no place in a document for a program."""
+    if as_json and not yes:
+        raise click.UsageError("--json does not ask: pass --yes with it")
+
+
+def check_reason(reason: str) -> None:
+    """Refuse a reason that the registry would not keep."""
+    if len(reason) > LONGEST:
+        raise CliError(f"--reason has {len(reason)} characters; the registry keeps at most {LONGEST}: shorten it")
+    if "\n" in reason:
+        raise CliError("--reason has several lines; the registry keeps one: join them")
+
+
+def check_time(as_of: str) -> None:
+    """Refuse what is no time."""
+    if as_of == "now":
+        return
+    try:
+        datetime.fromisoformat(as_of)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{as_of!r}; expected 'now' or an ISO time such as 2013-04-01T00:00:00Z", param_hint="--as-of"
+        ) from error
+
+
+def pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Check `NAME=VALUE`, each name once: a callback of click's."""
+    found: dict[str, str] = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not (name and equals and text):
+            raise click.BadParameter(f"{value!r}; expected {param.metavar}", ctx, param)
+        if name in found:
+            raise click.BadParameter(f"{name!r} is given twice; give it once", ctx, param)
+        found[name] = text
+    return found

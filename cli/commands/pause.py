@@ -1,0 +1,128 @@
+"""`millrace pause` and `millrace resume`: what starts by itself stops at once, and stays so through deployments.
+
+The schedules and the rule are disabled by the API. An SSM parameter says so, and why; the program reads it, so that the
+next `pulumi up` keeps them as they are. Pulumi's own record is refreshed, so that a preview shows no change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import click
+
+from cli.aws import pauses, pipelines
+from cli.aws.pauses import DISABLED, ENABLED, Trigger
+from cli.commands.options import check_reason, of_use_case
+from cli.console.errors import CliError
+from cli.console.output import json_option, say, table, write_json
+from cli.pulumi import stack_state
+from cli.stack.deployable import named
+from cli.stack.target import Target
+from millrace.inventory import PIPELINE_KINDS
+from millrace.names import PAUSABLE
+from queries.pauses import Pause
+
+
+@click.command()
+@of_use_case
+@click.option("--only", type=click.Choice(PAUSABLE), multiple=True, help="Only this; may be given more than once.")
+@click.option("--reason", default="", help="Why; `millrace status` shows it.")
+@json_option
+def pause(target: Target, only: tuple[str, ...], reason: str, as_json: bool) -> None:
+    """Stop schedules and triggers until they are resumed.
+
+    Alarms start no training, and schedules start nothing. What runs goes on, the endpoint serves on, and `millrace
+    retrain` works. While the monitor is paused, its heartbeat alarm fires after two of its intervals: that is meant.
+    """
+    check_reason(reason)
+    if any(ord(each) < 32 for each in reason):
+        raise CliError(f"--reason is {reason!r}; expected plain text: leave the control characters out")
+    if "features" in only and not target.use_case.tables:
+        raise CliError(
+            f"use case {target.use_case.name} has no feature tables, and so nothing that publishes features; nothing "
+            "was changed: leave out `--only features`"
+        )
+    found = _required(target)
+    before, replaced = pauses.read(target), None
+    wanted = tuple(each for each in PAUSABLE if not only or each in only)
+    if before and set(before.only) >= set(wanted) and not reason:
+        # Said again: the first one's reason stands; what somebody has switched on by hand is switched off once more.
+        now = before
+    else:
+        what = tuple(each for each in PAUSABLE if each in wanted or (before and each in before.only))
+        if before and not reason:
+            # More is paused, and why it began is still so.
+            now = replace(before, only=what)
+        else:
+            now, replaced = Pause(datetime.now(UTC), pauses.find_caller(target), reason, what), before
+        pauses.write(target, now)
+    changed = [pauses.switch(target, each, DISABLED) for each in found if each.pausable in now.only]
+    _tell(target, now, [each for each in changed if each], as_json=as_json, was=replaced)
+
+
+@click.command()
+@of_use_case
+@json_option
+def resume(target: Target, as_json: bool) -> None:
+    """Let schedules and triggers run again.
+
+    Those that the declaration itself switches off, because data time is moved by replays, stay off.
+    """
+    found = _required(target)
+    before = pauses.read(target, strict=False)
+    # A schedule of a replayed environment is disabled whether anything is paused or not.
+    by_time = target.environment.replay_from is None
+    changed = [pauses.switch(target, each, ENABLED) for each in found if each.kind == "rule" or by_time]
+    if before:
+        target.client("ssm").delete_parameter(Name=target.names.pause_parameter)
+    _tell(target, None, [each for each in changed if each], as_json=as_json, was=before)
+
+
+def _required(target: Target) -> list[Trigger]:
+    found = list(pauses.list_triggers(target))
+    if found:
+        return found
+    if target.names.shared_lake or not target.is_provisioned():
+        raise target.absent()
+    raise CliError(
+        f"stack {target.stack} has neither schedules nor a rule, though it is there: they have been deleted by hand; "
+        f"`pulumi up --refresh --stack {target.stack}` makes them anew"
+    )
+
+
+def _tell(
+    target: Target, paused: Pause | None, changed: list[Trigger], *, as_json: bool, was: Pause | None = None
+) -> None:
+    """Bring Pulumi's record up to date, and say what is so now."""
+    behind = stack_state.refresh(target, [each.name for each in changed]) if changed else None
+    running = {kind: found for kind in PIPELINE_KINDS if (found := pipelines.running(target, kind))}
+    if as_json:
+        write_json(
+            {
+                "stack": target.stack,
+                "paused": None
+                if paused is None
+                else {"since": paused.since, "by": paused.by, "reason": paused.reason, "only": list(paused.only)},
+                "changed": [each.document() for each in changed],
+                "triggers": [each.document() for each in pauses.list_triggers(target)],
+                "running": running,
+                "refreshed": behind is None,
+            }
+        )
+        return
+    if paused:
+        say(pauses.describe_pause(paused))
+        if was:
+            say(f"this replaces: {pauses.describe_pause(was)}")
+    elif was:
+        say(f"resumed: {pauses.describe_pause(was)}")
+    else:
+        say("nothing was paused" + ("; what was switched off by hand is on again" if changed else ""))
+    table((each.kind, each.name, each.state.lower()) for each in pauses.list_triggers(target))
+    for kind, execution in running.items():
+        say(f"{kind} runs on: {execution}")
+    if behind:
+        say(f"note: Pulumi's record could not be refreshed ({behind}); the next `pulumi up` does it", err=True)
+    if paused:
+        say(f"next: millrace resume {named(target)}")

@@ -1,0 +1,33 @@
+"""`millrace replay`: send past events to the endpoint as if they happened now."""
+
+from __future__ import annotations
+
+import click
+
+from cli.aws import bundle_steps
+from cli.commands.options import of_use_case
+from cli.console.output import say
+from cli.stack.target import Target
+
+
+@click.command()
+@of_use_case
+@click.option("--since", required=True, help="ISO time of the first event, e.g. 2013-04-01T00:00:00Z.")
+@click.option("--until", required=True, help="ISO time; data time stands there afterwards.")
+@click.option("--step-hours", type=float, help="Data time of a step (default 24).")
+@click.option("--batch", type=int, help="Rows of a request (default 500).")
+@click.option("--endpoint", help="Another endpoint than the use case's own.")
+def replay(
+    target: Target, since: str, until: str, step_hours: float | None, batch: int | None, endpoint: str | None
+) -> None:
+    """Send past events to the endpoint as if they happened now.
+
+    Where the environment replays, data time moves along and never back; the monitor then has something to look at.
+    """
+    options = {"--step-hours": step_hours, "--batch": batch, "--endpoint": endpoint}
+    more = [text for name, value in options.items() if value is not None for text in (name, str(value))]
+    bundle_steps.replay(target, since, until, say, more)
+    name = target.use_case.name
+    if target.use_case.tables:
+        say(f"next: millrace run {name} --pipeline features   the endpoint's look-ups, brought to the new data time")
+    say(f"next: millrace run {name} --pipeline monitor    then: millrace status {name}")

@@ -1,0 +1,330 @@
+"""`millrace report`: one self-contained page about a stack for people who decide."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli import fleet
+from cli.aws import model_packages
+from cli.commands import choices
+from cli.commands.options import env_option
+from cli.console import templates
+from cli.console.errors import CliError
+from cli.console.output import json_text, moment, say
+from cli.fleet import attention, costs
+from cli.fleet.accounts import Accounts
+from cli.fleet.document import ReportDocument
+from cli.reporting import dossier, plots
+from cli.stack import connection
+from cli.stack.target import Target
+
+HTML, MARKDOWN, JSON = "html", "markdown", "json"
+_SUFFIXES = {HTML: "html", MARKDOWN: "md", JSON: "json"}
+#: How a file begins that this command has written: what may be written over.
+_MARKS = ('content="millrace report"', "<!-- millrace report -->", '"report": "millrace"')
+_LOOKED_AT = 1024
+#: Runs of the monitor in a table, and lines in a plot.
+_RUNS, _LINES = 8, 5
+
+Document = dict[str, Any]
+
+
+@click.command()
+@click.argument("use_case", shell_complete=choices.use_cases)
+@env_option
+@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Where to; - is standard output.")
+@click.option(
+    "--format", "kind", type=click.Choice([HTML, MARKDOWN, JSON]), help="Default: as the file's name ends, else html."
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json, on standard output.")
+@click.option("--open", "open_it", is_flag=True, help="Show it in the browser.")
+@click.option("--force", is_flag=True, help="Write over a file that is no report.")
+@connection.state_option
+def report(
+    use_case: str,
+    environment: str,
+    output: Path | None,
+    kind: str | None,
+    as_json: bool,
+    open_it: bool,
+    force: bool,
+    state: Path,
+) -> None:
+    """A page about a use case for people who decide: quality, drift, history, cost.
+
+    One file that loads nothing: <use case>-<environment>-report.html here, unless --output says otherwise.
+    """
+    stack = fleet.stacks_of(state, use_case, environment)[0]
+    kind, path = _where(stack.name, kind, output, as_json=as_json)
+    if open_it and (kind != HTML or path is None):
+        raise click.UsageError("--open shows a page in the browser; it needs --format html and a file")
+    if path is not None:
+        _may_be_written(path, force=force)
+    target, row = fleet.ask_one(stack, Accounts(state))
+    if not row["deployed"]:
+        raise CliError(f"stack {stack.name}: {row['warnings'][0]['text']}")
+    text = rendered(kind, target, dossier.of(target, row))
+    if path is None:
+        sys.stdout.write(text)
+        return
+    _write(path, text)
+    say(f"wrote {path}")
+    if open_it and click.launch(str(path.resolve())) != 0:
+        say("no browser could be started; open it yourself", err=True)
+
+
+def _where(stack: str, kind: str | None, output: Path | None, *, as_json: bool) -> tuple[str, Path | None]:
+    """The format, and the file; None is standard output."""
+    if as_json and kind not in (None, JSON):
+        raise click.UsageError(f"--json and --format {kind} say two things; leave one out")
+    if output is not None and str(output) != "-":
+        by_name = {"md": MARKDOWN, "json": JSON}.get(output.suffix.removeprefix("."), HTML)
+        return JSON if as_json else kind or by_name, output
+    kind = JSON if as_json else kind or HTML
+    if output is not None or kind != HTML:
+        return kind, None
+    return kind, Path(f"{stack}-report.{_SUFFIXES[kind]}")
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def _may_be_written(path: Path, *, force: bool) -> None:
+    """Raise when a file is there that this command has not written; before the work, not after it.
+
+    Raises:
+        CliError: With what to do.
+    """
+    if not path.absolute().parent.is_dir():
+        raise CliError(f"{path} cannot be written: there is no folder {path.parent}; make it first")
+    try:
+        with path.open("rb") as file:
+            start = file.read(_LOOKED_AT).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise CliError(f"{path} cannot be written over: {error.strerror}; name another file") from error
+    if start and not force and not any(mark in start for mark in _MARKS):
+        raise CliError(f"{path} is there and is no report; name another file, or pass --force to write over it")
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    try:
+        descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.absolute().parent)
+    except OSError as error:
+        raise CliError(f"{path} cannot be written: {error.strerror}; name another file") from error
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        # Made for its owner alone; a page is for others too.
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(draft).chmod(0o666 & ~mask)
+        Path(draft).replace(path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
+
+
+# -- the page ----------------------------------------------------------------------------------------------------------
+
+
+def rendered(kind: str, target: Target, found: ReportDocument) -> str:
+    """The report in one of the formats."""
+    if kind == JSON:
+        return json_text(found) + "\n"
+    name = "page.html.j2" if kind == HTML else "page.md.j2"
+    return templates.render(f"report/{name}", **_values(target, found, with_plots=kind == HTML))
+
+
+def _values(target: Target, found: ReportDocument, *, with_plots: bool) -> dict[str, Any]:
+    """What stands in the templates."""
+    endpoint, model = found["endpoint"], found["model"]
+    monitoring = target.use_case.monitoring
+    version = f"version {endpoint['version']}" if endpoint["version"] else endpoint["package"] or endpoint["status"]
+    traffic = found["traffic_history"] or []
+    values = {
+        "title": f"{found['stack']}: report of {found['made']:%Y-%m-%d}",
+        "found": {**found, "drift": found["drift"] or [], "traffic_history": traffic},
+        "missing": found["gaps"],
+        "unknown": found["unknown"],
+        "serves": version,
+        "decided": _decided(found),
+        "passed": sum(gate["passed"] is True for gate in model["gates"]) if model else 0,
+        "firing": [alarm["kind"] for alarm in found["alarms"] if alarm["state"] == "ALARM"],
+        "cost": costs.amount(found["cost"]),
+        "metrics": [gate.metric for gate in target.use_case.gates],
+        "psi_alarm": monitoring.psi_alarm,
+        "informational": monitoring.informational,
+        "drift_shown": (found["drift"] or [])[-_RUNS:],
+        "drift_columns": _columns(found["drift"] or []),
+        "requests": _sum(traffic, "requests"),
+        "failed": _sum(traffic, "errors_5xx"),
+        "refused": _sum(traffic, "errors_4xx"),
+        "slowest": max((each["latency_ms_p99"] for each in traffic if each["latency_ms_p99"]), default=None),
+        "lineage": _lineage(found["lineage"]) if found["lineage"] else [],
+        "reproduce": _reproduce(found) if found["lineage"] else "",
+        "moment": moment,
+        "figure": figure,
+        "bound": model_packages.bound_of,
+        "gaps": _gaps,
+        "outcome": _outcome,
+        "day": lambda text: str(text or "?")[:10],
+        "cell": lambda text: " ".join(str(text).split()).replace("|", "\\|"),
+    }
+    return values | (_plots(target, found) if with_plots else {})
+
+
+def figure(value: float | int | None) -> str:
+    """A figure as a person reads it."""
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def _decided(found: ReportDocument) -> str:
+    """Who let it serve, as far as the registry says."""
+    row = next((row for row in found["quality"] if row["version"] == found["endpoint"]["version"]), None)
+    if row is None:
+        return ""
+    if not row["changed"]:
+        return f"The pipeline registered it as {row['approval']} on {moment(row['created'])}; nobody has changed that."
+    who = row["changed_by"] or "somebody whom AWS does not name"
+    why = f", because: {row['reason']}" if row["reason"] else ""
+    return f"Last decided on {moment(row['changed'])} by {who}{why}."
+
+
+def _gaps(audited: Mapping[str, Any]) -> list[Document]:
+    """The gaps between groups against their bounds."""
+    found = []
+    for key, name in (("tpr", "gap of true positive rates"), ("fpr", "gap of false positive rates")):
+        value, bound = audited.get(f"{key}_gap"), audited.get(f"max_{key}_gap")
+        passed = None if value is None or bound is None else value <= bound
+        found.append({"name": name, "value": value, "bound": bound, "passed": passed})
+    return found
+
+
+def _outcome(run: Mapping[str, Any]) -> str:
+    return "refused" if run["step"] == attention.REFUSED else str(run["status"]).lower()
+
+
+def _sum(hours: list[Document], key: str) -> str:
+    return f"{sum(each[key] or 0 for each in hours):,.0f}"
+
+
+def _columns(drift: list[Document]) -> list[str]:
+    """The columns of all runs, those that drift most in the newest one first."""
+    newest = drift[-1]["features"] if drift else {}
+    names = dict.fromkeys(name for run in drift for name in run["features"])
+    return sorted(names, key=lambda name: -((newest.get(name) or {}).get("psi") or 0.0))
+
+
+def _lineage(lineage: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The lineage as a table's rows."""
+    identity = lineage["identity"]
+    parameters = lineage["parameters"]
+    return [
+        ("data, snapshot", identity["snapshot"] or "unknown"),
+        ("", f"{lineage['data_uri'] or 'unknown place'}: {lineage['data']}"),
+        ("data as of", lineage["as_of"] or "unknown"),
+        ("code", identity["code"] or "unknown"),
+        ("", f"{lineage['code_uri'] or 'unknown place'}: {lineage['code']}"),
+        ("parameters and seed", identity["parameters"] or "unknown"),
+        ("", ", ".join(f"{key}={value}" for key, value in (parameters or {}).items()) or "none declared")
+        if parameters is not None
+        else ("", "not known: the code is gone"),
+        ("seed", "unknown" if lineage["seed"] is None else str(lineage["seed"])),
+        ("model.tar.gz", identity["model"] or "unknown"),
+        ("execution", lineage["execution"] or "unknown"),
+    ]
+
+
+def _reproduce(found: ReportDocument) -> str:
+    """The commands that train the same model again."""
+    lineage = found["lineage"]
+    assert lineage is not None
+    as_of = lineage["as_of"] or "<data time>"
+    train = attention.command(found, "run", "--pipeline", "training", "--as-of", as_of)
+    fetched = [f"aws s3 cp {lineage['code_uri']} code.pyz"] if lineage["code_uri"] else []
+    if lineage["data_uri"]:
+        fetched.append(f"aws s3 cp --recursive {lineage['data_uri']} data/")
+    return "\n".join(
+        [
+            "# what it was made of",
+            *fetched,
+            "# the training itself, from a checkout whose bundle has the hash above",
+            train,
+        ]
+    )
+
+
+def _plots(target: Target, found: ReportDocument) -> dict[str, Any]:
+    """The pictures; an empty text where there is nothing to draw."""
+    from markupsafe import Markup
+
+    drift, traffic = found["drift"] or [], found["traffic_history"] or []
+    monitoring = target.use_case.monitoring
+    versions = [f"v{row['version']}" for row in found["quality"]]
+    quality = []
+    for place, gate in enumerate(target.use_case.gates):
+        bound = {"at least": gate.at_least} if gate.at_least is not None else {"at most": gate.at_most}
+        svg = plots.lines(
+            versions,
+            {gate.metric: [row["gates"][place]["value"] for row in found["quality"]]},
+            f"{gate.metric} of each version against its gate",
+            bounds={name: value for name, value in bound.items() if value is not None},
+        )
+        quality.append((gate.metric, Markup(svg)))
+    days = [str(run["as_of"] or "?")[:10] for run in drift]
+    worst = _columns(drift)[:_LINES]
+    alarm = {"ece alarm": monitoring.calibration_alarm} if monitoring.calibration_alarm is not None else {}
+    measured = {name: [run["quality"].get(name) for run in drift] for name in ("ece", "brier", "mae")}
+    hours = [f"{each['at']:%m-%d %H:%M}" for each in traffic]
+    drawn = {
+        "psi_max": plots.lines(
+            days, {"psi_max": [run["psi_max"] for run in drift]}, "largest PSI of each run of the monitor",
+            bounds={"alarm": monitoring.psi_alarm},
+        ),
+        "features": plots.lines(
+            days, {name: [(run["features"].get(name) or {}).get("psi") for run in drift] for name in worst},
+            "PSI of the columns that drift most",
+        ),
+        "quality": plots.lines(
+            days, {name: values for name, values in measured.items() if any(value is not None for value in values)},
+            "quality on labelled rows of each run of the monitor", bounds=alarm,
+        ),
+        "rows": plots.lines(
+            days, {"served": [run["rows"] for run in drift], "labelled": [run["labelled"] for run in drift]},
+            "rows of each run of the monitor",
+        ),
+    }  # fmt: skip
+    served = {
+        "latency": plots.lines(
+            hours,
+            {name: [each[f"latency_ms_{name}"] for each in traffic] for name in ("p50", "p99")},
+            "latency by hour",
+        ),
+        "requests": plots.lines(hours, {"requests": [each["requests"] for each in traffic]}, "requests by hour"),
+        "errors": plots.lines(
+            hours,
+            {"failed": [each["errors_5xx"] for each in traffic], "refused": [each["errors_4xx"] for each in traffic]},
+            "errors by hour",
+        ),
+    }
+    return {
+        "quality_plots": quality,
+        "drift_plots": {name: Markup(svg) for name, svg in drawn.items()},
+        "traffic_plots": {name: Markup(svg) for name, svg in served.items()},
+        "calibration": {
+            key: Markup(plots.calibration(each["bins"], f"observed over predicted, {key}")) if each else ""
+            for key, each in found["calibration"].items()
+        },
+    }

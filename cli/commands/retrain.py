@@ -1,0 +1,207 @@
+"""`millrace retrain`: train a challenger by hand, and say what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+
+from cli.aws import model_packages, pipelines
+from cli.aws.model_packages import GateResult, Package
+from cli.aws.pipelines import Step
+from cli.commands.options import check_time, of_use_case
+from cli.console.errors import CliError
+from cli.console.output import json_option, say, table, write_json
+from cli.console.progress import Progress, Stage
+from cli.stack.deployable import named
+from cli.stack.target import Target
+from millrace.documents import Evaluation
+from millrace.metrics import better
+from queries.documents import find_document
+from queries.packages import APPROVED, PENDING, parse_version
+from queries.pipelines import EXECUTING
+
+#: The exit code where everything worked and the challenger is not good enough.
+REFUSED = 4
+#: The pipeline's last step where the gate refuses, and the one that measures.
+_REFUSAL, _EVALUATION = "Refused", "Evaluate"
+#: Values of the parameter Champion besides an ARN.
+_LOOK_UP, _NONE = "approved", "none"
+
+
+@dataclass
+class Outcome:
+    """What came of a training."""
+
+    execution: str
+    status: str = EXECUTING
+    outcome: str = "started"
+    """`started`, `registered`, or `refused`: by a gate, or because the champion is as good."""
+    reason: str = ""
+    package: Package | None = None
+    evaluation: Evaluation | None = None
+    steps: list[Step] = field(default_factory=list)
+
+    @property
+    def code(self) -> int:
+        return REFUSED if self.outcome == "refused" else 0
+
+
+@click.command()
+@of_use_case
+@click.option(
+    "--champion",
+    default=_LOOK_UP,
+    show_default=True,
+    metavar="approved|none|VERSION",
+    help="Whom the challenger must beat: the newest approved version, nobody, or a version.",
+)
+@click.option("--as-of", default="now", show_default=True, help="Data time, ISO 8601, e.g. 2013-04-01T00:00:00Z.")
+@click.option("--no-wait", is_flag=True, help="Start it and return.")
+@json_option
+def retrain(target: Target, champion: str, as_of: str, no_wait: bool, as_json: bool) -> int:
+    """Train a challenger and say whether it is better.
+
+    Ends with exit code 0 when a model was registered that may serve, or waits for approval; 4 when the training went
+    well and the model is refused, by a gate or because it is no better than the champion; 1 when a step failed. It
+    trains also while retraining is paused. Ctrl-C ends the waiting; the training goes on.
+    """
+    check_time(as_of)
+    parameters = {"AsOf": as_of, "Champion": _champion(target, champion), "Trigger": "manual"}
+    model_packages.require_group(target)
+    if other := pipelines.running(target, "training"):
+        say(f"note: another training runs already, {other}; this one starts beside it", err=True)
+    outcome = Outcome(pipelines.start(target, "training", **parameters))
+    if not no_wait:
+        with Progress(err=as_json).stage("training") as stage:
+            stage.result = outcome.execution
+            outcome.status = pipelines.follow_steps(target, outcome.execution, stage.note, stage.line, outcome.steps)
+            _judge(target, outcome, stage)
+    if as_json:
+        write_json(_document(target, outcome))
+    else:
+        _show(target, outcome)
+    return outcome.code
+
+
+def _champion(target: Target, wanted: str) -> str:
+    """The value of the pipeline's parameter."""
+    if wanted in (_LOOK_UP, _NONE):
+        return wanted
+    if not wanted.isdecimal() or int(wanted) < 1:
+        raise click.BadParameter(
+            f"{wanted!r}; expected 'approved', 'none' or the number of a version", param_hint="--champion"
+        )
+    package = model_packages.of_version(target, int(wanted))
+    if because := model_packages.obstacle(target, package):
+        raise CliError(f"version {package.version} cannot be compared with: {because}; name another --champion")
+    return package.arn
+
+
+def _judge(target: Target, outcome: Outcome, stage: Stage) -> None:
+    """What the execution came to.
+
+    Raises:
+        CliError: When a step failed: then nothing is known of the challenger.
+    """
+    outcome.package = model_packages.made_by(target, outcome.execution)
+    outcome.evaluation = _evaluation(target, outcome)
+    refusal = next((step for step in outcome.steps if step.name == _REFUSAL and step.status == "Failed"), None)
+    if refusal:
+        failed = outcome.evaluation.gate.failed if outcome.evaluation else ""
+        outcome.outcome, outcome.reason = "refused", failed or refusal.reason
+        stage.result = "trained, and refused by its gates"
+        return
+    pipelines.require_success(target, outcome.execution, outcome.status)
+    if outcome.package is None:
+        raise CliError(
+            f"{outcome.execution} succeeded, but registered no model that is still in "
+            f"{target.names.model_package_group}: it may have been deleted meanwhile, or the pipeline was changed; "
+            f"see `millrace status {named(target)}`"
+        )
+    taken = outcome.package.approval in (APPROVED, PENDING)
+    outcome.outcome, outcome.reason = ("registered" if taken else "refused"), outcome.package.description
+    stage.result = f"version {outcome.package.version} registered, {outcome.package.approval}"
+
+
+def _evaluation(target: Target, outcome: Outcome) -> Evaluation | None:
+    """What the challenger's evaluation says, registered or not; None where there is none."""
+    if outcome.package:
+        return model_packages.evaluation(target, outcome.package)
+    step = next((step for step in outcome.steps if step.name == _EVALUATION and step.status == "Succeeded"), None)
+    job = pipelines.job_of(target.sagemaker, step) if step else None
+    if job is None:
+        return None
+    described = target.sagemaker.describe_processing_job(ProcessingJobName=job[1])
+    outputs = {each["OutputName"]: each["S3Output"]["S3Uri"] for each in described["ProcessingOutputConfig"]["Outputs"]}
+    if "evaluation" not in outputs:
+        return None
+    return find_document(target.client("s3"), f"{outputs['evaluation']}/evaluation.json", Evaluation)
+
+
+def _gates(target: Target, outcome: Outcome) -> list[GateResult]:
+    if outcome.package:
+        return model_packages.gates(target.use_case, outcome.package)
+    return model_packages.gates_of(target.use_case, outcome.evaluation.metrics if outcome.evaluation else {})
+
+
+def _document(target: Target, outcome: Outcome) -> dict[str, Any]:
+    package = outcome.package
+    return {
+        "execution": outcome.execution,
+        "pipeline": target.names.training_pipeline,
+        "status": outcome.status,
+        "outcome": outcome.outcome,
+        "reason": outcome.reason,
+        "version": package.version if package else None,
+        "approval": package.approval if package else None,
+        "gates": _gates(target, outcome),
+        "champion": outcome.evaluation.champion.dump() if outcome.evaluation else {},
+        "steps": [{"name": step.name, "status": step.status, "seconds": round(step.took, 3)} for step in outcome.steps],
+        "next": _next(target, outcome),
+    }
+
+
+def _show(target: Target, outcome: Outcome) -> None:
+    package = outcome.package
+    if outcome.outcome == "started":
+        say(f"started {outcome.execution}")
+    elif package is None:
+        say(f"refused: the challenger does not meet its gates and is not registered: {outcome.reason}")
+    elif outcome.outcome == "refused":
+        say(f"refused: version {package.version} is registered as {package.approval}: {_compared(target, outcome)}")
+    else:
+        say(f"registered version {package.version}, {package.approval}: {_compared(target, outcome)}")
+    table(model_packages.rows_of(_gates(target, outcome)))
+    for line in _next(target, outcome):
+        say(f"next: {line}")
+
+
+def _compared(target: Target, outcome: Outcome) -> str:
+    """The challenger beside its champion, as a person says it."""
+    found = outcome.evaluation.champion if outcome.evaluation else None
+    if found is None or found.challenger is None or found.champion is None or not found.package:
+        return outcome.reason
+    mine, theirs = found.challenger, found.champion
+    metric, version = target.use_case.champion_metric, parse_version(found.package)
+    needed = target.use_case.champion.better_by
+    gain = mine - theirs if better(target.use_case.problem, metric) == "higher" else theirs - mine
+    return (
+        f"{'better' if gain >= 0 else 'worse'} than champion version {version} by {abs(gain):.5f} ({metric} "
+        f"{mine:.5f} against {theirs:.5f} on {found.rows} rows, needed {needed:g})"
+    )
+
+
+def _next(target: Target, outcome: Outcome) -> list[str]:
+    name = named(target)
+    package = outcome.package
+    if outcome.outcome == "started":
+        return [f"millrace status {name}"]
+    if package is None:
+        return [f"millrace logs {target.names.training_pipeline}/{_EVALUATION}"]
+    if package.approval == PENDING:
+        return [f"millrace approve {name} {package.version}"]
+    if package.approval == APPROVED:
+        return [f"millrace deploy {name}"]
+    return [f"millrace approve {name} {package.version} --reason …, if it should serve all the same"]

@@ -1,0 +1,267 @@
+"""`millrace review`: a stack of its own for a pull request, which ends with it or when its time is over."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from cli.console import children, interrupts
+from cli.console.errors import CliError
+from cli.console.output import DONE, ERROR_MARK, FAILED, NOTE, json_option, moment, say, table, write_json
+from cli.stack import connection, review_stack
+from cli.stack.review_stack import Record
+from cli.stack.target import STACKS
+from millrace.environment import REVIEW
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_WAITING = "waiting for what it is doing to stop"
+
+
+@click.group()
+def review() -> None:
+    """A stack of its own for a pull request, with an expiry.
+
+    It is called <use case>-pr-<number>, is like the stack of another environment but as small as it can be, and can be
+    destroyed with all its data.
+    """
+
+
+def _pull_request(function: Function) -> Function:
+    return click.option("--pr", "pull_request", type=click.IntRange(1, 999_999_999), required=True, help="Its number.")(
+        function
+    )
+
+
+def _source(function: Function) -> Function:
+    """Where it comes from, and whose account it is in."""
+    function = connection.state_option(function)
+    return click.option(
+        "--from", "source", default="dev", show_default=True, metavar="ENV", help="The environment that it is like."
+    )(function)
+
+
+def _lifetime(ctx: click.Context, param: click.Parameter, value: str) -> timedelta:
+    try:
+        return review_stack.lifetime(value)
+    except click.BadParameter as error:
+        error.ctx, error.param = ctx, param
+        raise
+
+
+@review.command()
+@click.argument("use_case")
+@_pull_request
+@_source
+@click.option("--expires", default="72h", show_default=True, callback=_lifetime, help="How long it lives from now on.")
+@click.option("--up", is_flag=True, help="Bring it up, too: the whole loop, as `millrace up` does.")
+@json_option
+def create(
+    use_case: str, pull_request: int, source: str, state: Path, expires: timedelta, up: bool, as_json: bool
+) -> None:
+    """Make the stack of a pull request, or give it a new expiry.
+
+    Writes stacks/Pulumi.<use case>-pr-<number>.yaml, and the record by which `expire` finds the stack. Run again after
+    a push, it takes up what was changed in the environment that the stack is like.
+    """
+    if source == connection.LOCAL:
+        raise click.UsageError("--from local: this machine's stack is nobody's to review; name an environment of AWS")
+    connection.connect(f"{REVIEW}{pull_request}", state)
+    record, text = review_stack.derive(use_case, pull_request, source, expires)
+    known, _ = review_stack.records(source)
+    if before := [each for each in known if each.stack == record.stack]:
+        record = dataclasses.replace(record, created=before[0].created)
+    # Before anything is made, so that nothing can be left behind that nobody knows of.
+    record.save()
+    review_stack.write(record.path, text)
+    if not as_json:
+        like = f"like {record.use_case}-{source}, with one instance"
+        say(f"{DONE} stack {record.stack}: {like}, until {moment(record.expires)}")
+    if up:
+        _run(["up", "--stack", record.stack, "--yes", *_of(state)], quiet=as_json)
+    if as_json:
+        write_json(_document(record))
+    elif not up:
+        say(f"  bring it up: millrace up --stack {record.stack}")
+        say(f"  take it down: millrace review destroy {record.use_case} --pr {pull_request}")
+
+
+@review.command("list")
+@_source
+@json_option
+def list_(source: str, state: Path, as_json: bool) -> None:
+    """The review stacks that there are, and when they expire."""
+    connection.connect(source, state)
+    found, broken = review_stack.records(source)
+    unknown = _unrecorded(found)
+    for problem in broken:
+        say(f"{NOTE} {problem}", err=True)
+    if as_json:
+        write_json([*map(_document, found), *({"stack": stack, "recorded": False} for stack in unknown)])
+        return
+    table(
+        (each.stack, f"pull request {each.pull_request}", f"since {moment(each.created)}", _until(each))
+        for each in found
+    )
+    for stack in unknown:
+        say(f"  {stack}  has a file and no record: it never expires; `millrace review create` gives it one")
+    if not found and not unknown:
+        say(f"there is no review stack like {source}")
+
+
+@review.command()
+@click.argument("use_case", required=False)
+@_pull_request
+@_source
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def destroy(use_case: str | None, pull_request: int, source: str, state: Path, yes: bool) -> None:
+    """Take down the stacks of a pull request, with all their data.
+
+    Of all use cases, or of USE_CASE alone.
+    """
+    connection.connect(source, state)
+    known, _ = review_stack.records(source)
+    found = [each for each in known if each.pull_request == pull_request and use_case in (None, each.use_case)]
+    if not found:
+        of = f" of use case {use_case}" if use_case else ""
+        say(f"there is no record of a review stack of pull request {pull_request}{of}: nothing to destroy")
+        for stack in _unrecorded(known):
+            if stack.endswith(f"-{REVIEW}{pull_request}") and stack.startswith(use_case or ""):
+                say(
+                    f"  {stack} has a file: `millrace destroy` takes it down, then delete {review_stack.file_of(stack)}"
+                )
+        return
+    _ask(found, yes)
+    _each(found, state, lambda _: True)
+
+
+@review.command()
+@_source
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def expire(source: str, state: Path, yes: bool) -> None:
+    """Take down every review stack whose time is over.
+
+    One that cannot be taken down does not keep the others; it is named in the end, with exit code 1.
+    """
+    connection.connect(source, state)
+    found, broken = review_stack.records(source)
+    over = [each for each in found if each.is_expired]
+    if not over and not broken:
+        say(f"none of {len(found)} review stacks has expired" if found else "there is no review stack")
+        return
+    if over:
+        _ask(over, yes)
+    _each(over, state, lambda record: record.is_expired, broken)
+
+
+def _ask(found: Sequence[Record], yes: bool) -> None:
+    names = ", ".join(each.stack for each in found)
+    if not yes and not click.confirm(f"Destroy {names}, with all their data?"):
+        raise CliError("nothing was destroyed")
+
+
+def _each(found: Sequence[Record], state: Path, is_meant: Callable[[Record], bool], broken: Sequence[str] = ()) -> None:
+    """Take down one after the other, and say in the end which could not be.
+
+    Args:
+        is_meant: Whether a stack still goes by its record as it is once its turn comes: the others take their time.
+    """
+    failed = []
+    for problem in broken:
+        say(f"{FAILED} {problem}", err=True)
+    for record in found:
+        interrupts.check()
+        try:
+            say(_in_turn(record, state, is_meant))
+        except CliError as error:
+            failed.append(record.stack)
+            say(f"{FAILED} {record.stack}: {error}", err=True)
+    if failed:
+        raise CliError(
+            f"{len(failed)} of {len(found)} review stacks could not be destroyed: {', '.join(failed)}; what is wrong "
+            "stands above, and the next `millrace review expire` tries again"
+        )
+    if broken:
+        raise CliError(
+            f"{len(broken)} records cannot be read, so that nobody knows when their stacks expire; see above"
+        )
+
+
+def _in_turn(record: Record, state: Path, is_meant: Callable[[Record], bool]) -> str:
+    """Take a stack down if it still is to be; what became of it."""
+    now = record.now()
+    if now is None:
+        return f"{NOTE} {record.stack} has no record any more: somebody else has taken it down meanwhile"
+    if not is_meant(now):
+        return f"{NOTE} {record.stack} stays: it was renewed meanwhile, {_until(now)}"
+    return _take_down(now, state)
+
+
+def _take_down(record: Record, state: Path) -> str:
+    """Destroy a stack, and when it is gone what tells of it; broken off, it can be done again."""
+    record.restore()
+    _run(["destroy", record.use_case, "--env", record.environment, "--yes", *_of(state)])
+    if not record.forget():
+        return f"{NOTE} {record.stack} is gone, and its record stays: it was renewed meanwhile; bring it up again"
+    record.path.unlink(missing_ok=True)
+    return f"{DONE} {record.stack} is gone"
+
+
+def _run(arguments: Sequence[str], *, quiet: bool = False) -> None:
+    """Another command of ours, in a process of its own: what it does to this one's settings ends with it."""
+    command = [sys.executable, "-m", "cli.main", *arguments]
+    code, errors = children.run(
+        command,
+        lambda line: say(f"  {line}", err=quiet),
+        folder=connection.REPOSITORY,
+        environment=os.environ,
+        waiting=_WAITING,
+    )
+    if code != 0:
+        said = errors.strip().removeprefix(ERROR_MARK)
+        raise CliError(said or f"`millrace {' '.join(arguments)}` ended with exit code {code}")
+
+
+def _of(state: Path) -> list[str]:
+    """The option ``--state`` for a command of ours, where the user gave it."""
+    source = click.get_current_context().get_parameter_source("state")
+    return [] if source is click.core.ParameterSource.DEFAULT else ["--state", str(state)]
+
+
+def _unrecorded(found: Sequence[Record]) -> list[str]:
+    """The stacks that have a file here but no record."""
+    known = {each.stack for each in found}
+    names = [
+        path.name.removeprefix("Pulumi.").removesuffix(".yaml") for path in STACKS.glob(f"Pulumi.*-{REVIEW}*.yaml")
+    ]
+    return sorted(name for name in names if name not in known and name.rpartition("-")[2].isdigit())
+
+
+def _until(record: Record) -> str:
+    if record.is_expired:
+        return f"expired {moment(record.expires)}"
+    left = record.expires - datetime.now(UTC)
+    hours = int(left.total_seconds() // 3600)
+    return f"until {moment(record.expires)} ({hours} h)"
+
+
+def _document(record: Record) -> dict[str, Any]:
+    """For programs."""
+    return {
+        "stack": record.stack,
+        "recorded": True,
+        "use_case": record.use_case,
+        "pull_request": record.pull_request,
+        "from": record.source,
+        "region": record.place.region,
+        "created": record.created,
+        "expires": record.expires,
+        "expired": record.is_expired,
+    }

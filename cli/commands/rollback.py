@@ -1,0 +1,333 @@
+"""`millrace rollback`: serve the previous model again, or a named version.
+
+The registry is the truth about what serves, so that a rollback is a decision there and a deployment: what is newer than
+the version to go back to is rejected, and the stack is brought up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from cli.aws import endpoints, model_packages
+from cli.aws.endpoints import Endpoint
+from cli.aws.model_packages import Package
+from cli.commands import choices
+from cli.commands.options import check_reason, of_use_case, yes_with_json
+from cli.console.errors import CliError
+from cli.console.output import json_option, moment, say, seconds, table, write_json
+from cli.deployment import expected_changes, rollout
+from cli.stack.deployable import named
+from cli.stack.target import Target
+from millrace.environment import Promotion
+from queries.endpoints import IN_PROGRESS
+from queries.packages import APPROVED, REJECTED
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a rollback will do."""
+
+    endpoint: Endpoint
+    serving: Package | None
+    """None where what serves has been deleted from the registry."""
+    to: Package
+    rejected: tuple[Package, ...]
+    """Approved and newer than where it goes, newest first: in this order the registry never names a newer one."""
+
+    @property
+    def approves(self) -> bool:
+        return self.to.approval != APPROVED
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it serves already, e.g. because the run before this one was broken off when all was done."""
+        return self.to.arn == self.endpoint.package and self.endpoint.status == "InService"
+
+
+@click.command()
+@of_use_case
+@click.option(
+    "--to",
+    type=click.IntRange(min=1),
+    shell_complete=choices.versions,
+    help="Default: the approved version before the one that serves.",
+)
+@click.option("--reason", default="", help="Why; it is kept with the models that are rejected.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--no-deploy", is_flag=True, help="Decide in the registry only; the next deployment does the rest.")
+@json_option
+def rollback(target: Target, to: int | None, reason: str, yes: bool, no_deploy: bool, as_json: bool) -> None:
+    """Serve the previous model again, or a named version.
+
+    The version that serves, and every approved one that is newer than where it goes, is rejected; then the stack is
+    deployed, and the command ends when the endpoint serves. A version named with --to is approved again if it was
+    rejected. When the deployment fails, the registry is put back as it was. Run again after it was broken off, it goes
+    on; when all was done it says so, and further back leads only --to.
+    """
+    yes_with_json(yes=yes, as_json=as_json)
+    check_reason(reason)
+    plan = _plan(target, to)
+    if plan.is_done:
+        _nothing(target, plan, as_json=as_json)
+        return
+    # Whoever is on call must know what else a deployment from this checkout would change.
+    others = [] if no_deploy else expected_changes.others(target, quiet=as_json)
+    if not as_json:
+        _show(target, plan, others, deploy=not no_deploy)
+    if not yes and not click.confirm(f"Go back to version {plan.to.version}{expected_changes.along(others)}?"):
+        raise CliError("nothing was changed")
+    _require_as_planned(target, plan)
+    written = _decide(target, plan, reason)
+    endpoint = None
+    if not no_deploy:
+        endpoint = _deploy(target, plan, written, quiet=as_json)
+    _done(target, plan, endpoint, others, as_json=as_json)
+
+
+# -- what will be done -------------------------------------------------------------------------------------------------
+
+
+def _plan(target: Target, to: int | None) -> Plan:
+    """What there is to do.
+
+    Raises:
+        CliError: When there is nothing to go back to; nothing was changed.
+    """
+    model_packages.require_group(target)
+    endpoint = endpoints.find(target)
+    name = named(target)
+    if endpoint is None:
+        raise CliError(f"there is nothing to roll back: {endpoints.absence(target)}")
+    if endpoint.status in IN_PROGRESS:
+        raise CliError(
+            f"endpoint {endpoint.name} is {endpoint.status}: a roll-out is under way, which its alarms may still undo; "
+            f"wait until `millrace status {name}` says InService, then decide"
+        )
+    approved = model_packages.every(target, APPROVED)
+    served = model_packages.find(target, endpoint.package)
+    if to is not None:
+        chosen = model_packages.of_version(target, to)
+    elif served and _was_gone_back_to(target, served, approved):
+        chosen = served
+    else:
+        chosen = _previous(target, endpoint, served, approved)
+    newer = tuple(each for each in approved if _order(each) > _order(chosen))
+    _check(target, endpoint, served, chosen, newer)
+    return Plan(endpoint, served, chosen, newer)
+
+
+def _order(package: Package) -> tuple[Any, int]:
+    """The newest by this order is what serves: creation decides."""
+    return package.created, package.version
+
+
+def _was_gone_back_to(target: Target, served: Package, approved: list[Package]) -> bool:
+    """Whether what serves is what the last rollback wanted, and nothing has been decided since: going back once more
+    would go further than was asked for by whoever runs again what was broken off."""
+    if served.approval != APPROVED or any(_order(each) > _order(served) for each in approved):
+        return False
+    return any(
+        each.rolled_back_to == served.version
+        for each in model_packages.every(target, REJECTED)
+        if _order(each) > _order(served)
+    )
+
+
+def _previous(target: Target, endpoint: Endpoint, served: Package | None, approved: list[Package]) -> Package:
+    """The newest approved one before what serves."""
+    if served is None and endpoint.version is None:
+        raise CliError(f"endpoint {endpoint.name} serves a model of no version; name one with --to")
+    older = [
+        each
+        for each in approved
+        if (_order(each) < _order(served) if served else each.version < (endpoint.version or 0))
+    ]
+    # What is approved already and newer than all that serve was deployed by nobody yet: it is not a way back.
+    if older:
+        return older[0]
+    others = [
+        each
+        for each in model_packages.every(target)
+        if each.arn != endpoint.package and each.version < (endpoint.version or 0)
+    ]
+    have = ", ".join(f"{each.version} ({each.approval})" for each in others[:10])
+    raise CliError(
+        f"there is nothing to roll back to: version {endpoint.version} serves, and no older version is approved; "
+        + (f"there are: {have}; name one with --to" if have else "there is no older one")
+    )
+
+
+def _check(
+    target: Target, endpoint: Endpoint, served: Package | None, chosen: Package, newer: tuple[Package, ...]
+) -> None:
+    """Refuse what is no way back."""
+    name = named(target)
+    which = f"version {chosen.version} of {target.names.model_package_group}"
+    if chosen.arn == endpoint.package and endpoint.status == "InService":
+        if newer:
+            raise CliError(
+                f"{which} serves already, and version {newer[0].version} is approved and newer; to keep it from the "
+                f"next deployment: millrace reject {name} {newer[0].version}"
+            )
+        if chosen.approval != APPROVED:
+            raise CliError(
+                f"{which} serves already, but is {chosen.approval}: the next deployment would take it away; to keep "
+                f"it: millrace approve {name} {chosen.version}"
+            )
+        return
+    if (served and _order(chosen) > _order(served)) or (not served and chosen.version > (endpoint.version or 0)):
+        raise CliError(
+            f"{which} is newer than version {endpoint.version}, which serves: that is no way back; "
+            f"to go forward: millrace approve {name} {chosen.version} --deploy"
+        )
+    if because := model_packages.obstacle(target, chosen):
+        raise CliError(f"{which} cannot serve: {because}; name another one with --to")
+
+
+def _require_as_planned(target: Target, plan: Plan) -> None:
+    """Look again: somebody may have decided or deployed while the question stood."""
+    endpoint = endpoints.find(target)
+    if endpoint is None or (endpoint.status, endpoint.package) != (plan.endpoint.status, plan.endpoint.package):
+        now = f"is {endpoint.status} and serves version {endpoint.version}" if endpoint else "is gone"
+        raise CliError(f"endpoint {plan.endpoint.name} {now} meanwhile; nothing was changed: look and decide again")
+    known = {each.arn for each in (*plan.rejected, plan.to)}
+    for each in model_packages.every(target, APPROVED):
+        if each.arn not in known and _order(each) > _order(plan.to):
+            raise CliError(
+                f"version {each.version} of {target.names.model_package_group} was approved meanwhile, {each.change}, "
+                "and would serve; nothing was changed: look and decide again"
+            )
+    for each in (*plan.rejected, plan.to):
+        model_packages.require_as_shown(target, each)
+
+
+# -- doing it ----------------------------------------------------------------------------------------------------------
+
+
+def _decide(target: Target, plan: Plan, reason: str) -> list[tuple[Package, Package]]:
+    """Write the decisions; each package before and after. What was written is taken back when one cannot be."""
+    written: list[tuple[Package, Package]] = []
+    why = f"rolled back to version {plan.to.version}" + (f": {reason}" if reason else "")
+    try:
+        if plan.approves:
+            again = f"serves again instead of version {plan.endpoint.version}" + (f": {reason}" if reason else "")
+            written.append((plan.to, model_packages.decide(target, plan.to, APPROVED, again[:1024])))
+        for each in plan.rejected:
+            written.append(
+                (each, model_packages.decide(target, each, REJECTED, why[:1024], rolled_back_to=plan.to.version))
+            )
+    except BaseException:
+        _take_back(target, written)
+        raise
+    return written
+
+
+def _deploy(target: Target, plan: Plan, written: list[tuple[Package, Package]], *, quiet: bool) -> Endpoint:
+    """Deploy; when that fails, put the registry back where the old model still serves, else say how to go on."""
+    try:
+        return rollout.serve(target, plan.to, quiet=quiet)
+    except BaseException:
+        now = endpoints.find(target)
+        if now and now.status == plan.endpoint.status and now.package == plan.endpoint.package:
+            _take_back(target, written)
+        else:
+            name = named(target)
+            serves = f"is {now.status} with version {now.version}" if now else "is gone"
+            say(
+                f"the registry is left as decided, with version {plan.to.version} as the newest approved one, because "
+                f"endpoint {target.names.endpoint} {serves}; when `millrace status {name}` says InService, "
+                f"`millrace deploy {name}` brings it there",
+                err=True,
+            )
+        raise
+
+
+def _take_back(target: Target, written: list[tuple[Package, Package]]) -> None:
+    """The registry as it was, newest decision first; what cannot be taken back is said with how to do it."""
+    for before, after in reversed(written):
+        try:
+            model_packages.decide(target, after, before.approval, before.reason, rolled_back_to=before.rolled_back_to)
+            say(f"put back: version {before.version} is {before.approval} again", err=True)
+        except Exception as error:  # noqa: BLE001 - the first failure is what is raised; this one is said with its mend
+            verb = "approve" if before.approval == APPROVED else "reject"
+            say(
+                f"version {before.version} could not be put back to {before.approval} ({error}); do it by hand: "
+                f"millrace {verb} {named(target)} {before.version}",
+                err=True,
+            )
+
+
+# -- what is said ------------------------------------------------------------------------------------------------------
+
+
+def _show(target: Target, plan: Plan, others: list[str], *, deploy: bool) -> None:
+    """From where to where, what is rejected, how long it takes."""
+    say(f"endpoint {plan.endpoint.name}: version {plan.endpoint.version} serves since {plan.endpoint.since_text}")
+    say(f"back to version {plan.to.version}, {plan.to.approval}, registered {moment(plan.to.created)}")
+    metrics = dict.fromkeys([*(gate.metric for gate in target.use_case.gates), target.use_case.champion_metric])
+    known = "unknown"
+    rows = [("", f"version {plan.endpoint.version}", f"version {plan.to.version}")]
+    for metric in (*metrics, "as_of"):
+        old = plan.serving.metadata.get(metric, known) if plan.serving else "deleted"
+        rows.append((metric, old, plan.to.metadata.get(metric, known)))
+    table(rows)
+    if plan.approves:
+        say(f"  approved again: version {plan.to.version}" + (f", {plan.to.reason}" if plan.to.reason else ""))
+    for short in model_packages.shortfalls(target.use_case, plan.to):
+        say(f"  note: version {plan.to.version} does not meet its gates as they are now: {short}")
+    for each in plan.rejected:
+        say(f"  rejected: version {each.version}" + (", which serves" if each.arn == plan.endpoint.package else ""))
+    expected_changes.show(target, others)
+    if deploy:
+        kind = target.environment.rollout.traffic.value.replace("_", " ")
+        bakes = seconds(rollout.duration(target).total_seconds())
+        say(f"  roll-out: {kind}, bakes {bakes}, and its fleet takes time to start besides")
+
+
+def _nothing(target: Target, plan: Plan, *, as_json: bool) -> None:
+    """What was wanted is so already."""
+    if as_json:
+        _document(target, plan, plan.endpoint, [], f"millrace status {named(target)}")
+        return
+    say(
+        f"version {plan.to.version} of {target.names.model_package_group} serves already since "
+        f"{plan.endpoint.since_text}; nothing was changed"
+    )
+    say(f"to go back further: millrace rollback {named(target)} --to <version>")
+
+
+def _done(target: Target, plan: Plan, endpoint: Endpoint | None, others: list[str], *, as_json: bool) -> None:
+    name = named(target)
+    following = f"millrace status {name}" if endpoint else f"millrace deploy {name}"
+    if as_json:
+        _document(target, plan, endpoint, others, following)
+        return
+    if endpoint:
+        say(f"endpoint {endpoint.name} serves version {plan.to.version} again")
+        say(f"next: {following}")
+        if target.environment.promotion is Promotion.AUTOMATIC:
+            say(
+                f"promotion is automatic: until you know why version {plan.endpoint.version} had to go, keep training "
+                f"from approving its like: millrace pause {named(target)} --only retraining"
+            )
+    else:
+        say(f"version {plan.to.version} is the newest approved one; it serves after: {following}")
+
+
+def _document(target: Target, plan: Plan, endpoint: Endpoint | None, others: list[str], following: str) -> None:
+    write_json(
+        {
+            "stack": target.stack,
+            "from": plan.endpoint.version,
+            "to": plan.to.version,
+            "approved": [plan.to.version] if plan.approves else [],
+            "rejected": [each.version for each in plan.rejected],
+            "others": others,
+            "deployed": endpoint is not None,
+            "since": endpoint.since if endpoint else None,
+            "next": following,
+        }
+    )

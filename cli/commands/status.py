@@ -1,0 +1,74 @@
+"""`millrace status`: what serves, how good it is, and what needs attention, of all stacks or of one in depth.
+
+With ``--json`` the table is one document, described at `cli.fleet.ask`; one stack is what its row there is, described
+at `cli.fleet._row`, with what `cli.fleet.depth.add` adds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cli import fleet
+from cli.commands import choices
+from cli.console.output import json_option, say, write_json
+from cli.fleet import depth, view
+from cli.fleet.accounts import Accounts
+from cli.stack import connection
+
+#: What `--fail-on` may name.
+ATTENTION, NOT_ASKED = "attention", "not-asked"
+
+
+@click.command()
+@click.argument("use_case", required=False, shell_complete=choices.use_cases)
+@click.option("--env", "environment", shell_complete=choices.environments, help="One environment alone.")
+@click.option(
+    "--fail-on",
+    "fail_on",
+    type=click.Choice([ATTENTION, NOT_ASKED]),
+    multiple=True,
+    help="End with exit code 1 when something needs attention, or when a stack could not be asked; for scripts.",
+)
+@connection.state_option
+@json_option
+def status(use_case: str | None, environment: str | None, fail_on: tuple[str, ...], state: Path, as_json: bool) -> int:
+    """What serves, how good it is, and what needs attention.
+
+    Of every use case in every environment; of USE_CASE alone; with --env too, that stack in depth, as it is where
+    only one of USE_CASE's answers.
+    """
+    chosen = fleet.stacks_of(state, use_case, environment)
+    if use_case and environment:
+        target, row = fleet.ask_one(chosen[0], Accounts(state))
+        deep = depth.add(target, row)
+        if as_json:
+            write_json(deep)
+        else:
+            view.stack(deep)
+        return int(bool((ATTENTION in fail_on and deep["attention"]) or (NOT_ASKED in fail_on and deep["unknown"])))
+    known = Accounts(state)
+    found = fleet.ask(chosen, known)
+    if use_case:
+        # Whose they are cannot be told from their names alone.
+        found["elsewhere"] = []
+    if as_json:
+        write_json(found)
+    else:
+        view.table_of(found)
+        if use_case:
+            _closer(chosen, known, [row["stack"] for row in found["stacks"]])
+    silent = found["not_asked"] or any(row["unknown"] for row in found["stacks"])
+    return int(bool((ATTENTION in fail_on and found["attention"]) or (NOT_ASKED in fail_on and silent)))
+
+
+def _closer(chosen: list[fleet.Stack], known: Accounts, answered: list[str]) -> None:
+    """The only stack of a use case that answers, in depth; how to see more of one of several."""
+    if len(answered) == 1:
+        [stack] = [stack for stack in chosen if stack.name == answered[0]]
+        say()
+        view.stack(depth.add(*fleet.ask_one(stack, known)))
+    elif answered:
+        first = next(stack for stack in chosen if stack.name == answered[0])
+        say(f"in depth: millrace status {first.use_case} --env {first.environment}")

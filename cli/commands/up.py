@@ -1,0 +1,238 @@
+"""`millrace up`: the whole loop of one use case, stage by stage, each of which does only what is left to do."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.aws import bundle_steps, endpoints, model_packages, pipelines
+from cli.aws.model_packages import Package
+from cli.commands import up_summary
+from cli.console import interrupts
+from cli.console.errors import CliError
+from cli.console.output import json_option, moment, seconds, write_json
+from cli.console.progress import Progress, Stage
+from cli.deployment import endpoint_guard, rollout
+from cli.pulumi import updates
+from cli.stack import connection
+from cli.stack.target import Target
+from local.engine import bootstrap
+from millrace.environment import Promotion
+from millrace.names import CAPTURE
+from queries.packages import APPROVED, PENDING
+from queries.pipelines import SUCCEEDED
+
+#: What the first monitor looks at: a week, so that every weekday is in it.
+OBSERVED = timedelta(days=7)
+#: How long what was served is waited for, seconds: where no event was to be replayed, nothing comes.
+_CAPTURE = 10.0
+
+
+@dataclass
+class Run:
+    """What the stages share."""
+
+    target: Target
+    progress: Progress
+    serving: endpoints.Endpoint | None = None
+    approved: Package | None = None
+    waiting: Package | None = None
+    outputs: dict[str, Any] = field(default_factory=dict)
+
+
+@click.command()
+@click.argument("use_case", default="flights")
+@click.option("--stack", help="Default: <use case>-local.")
+@click.option("--yes", is_flag=True, help="Do not ask before real resources are changed; local stacks never ask.")
+@click.option("--no-observe", is_flag=True, help="Leave out the first replay and monitor of a local stack.")
+@connection.state_option
+@json_option
+def up(use_case: str, stack: str | None, yes: bool, no_observe: bool, state: Path, as_json: bool) -> None:
+    """Bring up a use case: cloud, infrastructure, model, endpoint, monitor.
+
+    USE_CASE is flights unless it is given. Each stage does only what is left to do: a second run changes nothing and
+    trains nothing, and a run that was broken off is taken up where it stood.
+    """
+    target = Target.of_stack(stack or f"{use_case}-{connection.LOCAL}", state)
+    _agree(target, use_case)
+    if not target.is_local:
+        connection.connect(target.environment.name, state)
+    run = Run(target, Progress(err=as_json))
+    _each(run, yes=yes, observe=not no_observe)
+    found = up_summary.of(target, run.progress.took)
+    if as_json:
+        write_json(found)
+    else:
+        up_summary.show(target, found)
+
+
+def _each(run: Run, *, yes: bool, observe: bool) -> None:
+    with run.progress.stage("engine") as stage:
+        _engine(stage)
+    if run.target.is_local:
+        with run.progress.stage("cloud") as stage:
+            _cloud(run.target, stage)
+    elif not yes:
+        _ask(run.target)
+    with run.progress.stage("provision") as stage:
+        _provision(run, stage)
+    with run.progress.stage("train") as stage:
+        _train(run, stage)
+    with run.progress.stage("approve") as stage:
+        _approve(run, stage)
+    with run.progress.stage("deploy") as stage:
+        _deploy(run, stage)
+    if observe and run.serving and run.target.is_local and run.target.environment.replay_from:
+        with run.progress.stage("observe") as stage:
+            _observe(run.target, stage)
+
+
+def _agree(target: Target, use_case: str) -> None:
+    source = click.get_current_context().get_parameter_source("use_case")
+    if source is not click.core.ParameterSource.DEFAULT and target.use_case.name != use_case:
+        raise click.UsageError(f"stack {target.stack} is of use case {target.use_case.name!r}, not {use_case!r}")
+
+
+def _ask(target: Target) -> None:
+    names = target.names
+    if not click.confirm(f"This changes real resources in account {names.account}, {names.region}. Go on?", err=True):
+        raise CliError("nothing was changed")
+
+
+def _engine(stage: Stage) -> None:
+    """The Pulumi CLI: found, installed or built."""
+    found = bootstrap.ensure(stage.line)
+    stage.result = f"Pulumi {found.origin} in {found.folder}"
+
+
+def _cloud(target: Target, stage: Stage) -> None:
+    """The local cloud: running, or started."""
+    running = connection.ensure(target.state)
+    if "millrace" not in running.images:
+        raise CliError(
+            f"the local cloud of {target.state} was started without the runtime image `millrace`; "
+            "run `millrace local stop`, then this again: its state is kept"
+        )
+    connection.use(running, target.state)
+    stage.result = f"{running.endpoint_url}, an hour takes {seconds(3600 / running.scale)}"
+
+
+def _provision(run: Run, stage: Stage) -> None:
+    """Everything but what needs a model; never at the cost of an endpoint that serves."""
+    if endpoint_guard.loses_endpoint(run.target):
+        raise CliError(endpoint_guard.endpoint_stays(run.target))
+    update = updates.up(run.target, stage.note)
+    run.outputs = update.outputs
+    stage.result = update.text
+
+
+def _train(run: Run, stage: Stage) -> None:
+    """A model, unless there is one, or one waits for a person."""
+    target = run.target
+    execution = pipelines.running(target, "training")
+    if execution is None:
+        if package := model_packages.newest(target, APPROVED):
+            stage.result = f"version {package.version} is approved already"
+            return
+        if package := model_packages.newest(target, PENDING):
+            stage.result = f"version {package.version} waits for approval already"
+            return
+        execution = pipelines.start(target, "training")
+    else:
+        stage.line(f"taking up {execution}")
+    status = pipelines.follow_steps(target, execution, stage.note, stage.line)
+    pipelines.require_success(target, execution, status)
+    package = model_packages.newest(target)
+    stage.result = f"version {package.version} registered" if package else "no model was registered"
+
+
+def _approve(run: Run, stage: Stage) -> None:
+    """Manual promotion leaves the newest model to a person; automatic has been done by the pipeline's gate."""
+    target = run.target
+    run.approved, run.waiting = model_packages.newest(target, APPROVED), model_packages.newest(target, PENDING)
+    if run.approved and run.waiting and run.waiting.version < run.approved.version:
+        run.waiting = None
+    how = "by the gate" if target.environment.promotion is Promotion.AUTOMATIC else "by a person"
+    if run.approved:
+        stage.result = f"version {run.approved.version}, approved {how}"
+    if run.waiting:
+        for row in model_packages.rows_of_gates(target.use_case, run.waiting):
+            stage.line("  ".join(row))
+        stage.result = f"version {run.waiting.version} waits for a person: millrace approve {target.use_case.name}"
+    if not run.approved and not run.waiting:
+        newest = model_packages.newest(target)
+        said = f"the newest, version {newest.version}, is {newest.approval}: {newest.description}" if newest else ""
+        raise CliError(f"no model of {target.names.model_package_group} may serve; {said or 'none was registered'}")
+
+
+def _deploy(run: Run, stage: Stage) -> None:
+    """The newest approved model on the endpoint, unless it serves there."""
+    target = run.target
+    run.serving = endpoints.find(target)
+    if run.approved is None:
+        stage.result = "pending its first approved model"
+        return
+    if not rollout.is_serving(run.serving, run.approved):
+        updates.up(target, stage.note)
+        # A broken-off update may have left it at work.
+        run.serving = rollout.wait_until_settled(target, stage)
+    run.serving = rollout.require_serving(target, run.approved, run.serving)
+    stage.result = f"{run.serving.name} serves version {run.serving.version} since {run.serving.since_text}"
+
+
+# -- observe -----------------------------------------------------------------------------------------------------------
+
+
+def _observe(target: Target, stage: Stage) -> None:
+    """Some days of past events, then the monitor: once."""
+    execution = pipelines.running(target, "monitor")
+    if execution is None:
+        ran = pipelines.executions(target, "monitor")
+        if any(each["PipelineExecutionStatus"] == SUCCEEDED for each in ran):
+            stage.result = "the monitor has run already"
+            return
+        _replay(target, stage)
+        execution = pipelines.start(target, "monitor")
+    pipelines.require_success(target, execution, pipelines.follow_steps(target, execution, stage.note, stage.line))
+    stage.result = f"the monitor has looked at what was served until {moment(target.data_time())}"
+
+
+def _replay(target: Target, stage: Stage) -> None:
+    """The first days after the data clock's start, as far as they have not been sent."""
+    start = target.environment.replay_from
+    assert start is not None
+    now, until = target.data_time(), start + OBSERVED
+    if now > start and not _captured(target):
+        until = now + OBSERVED
+    # Data of this week have no future to replay.
+    until = min(until, datetime.now(UTC))
+    if now >= until:
+        return
+    bundle_steps.replay(target, now.isoformat(), until.isoformat(), stage.note)
+    stage.line(f"replayed {moment(now)} to {moment(until)}")
+    _await_capture(target, stage)
+    if target.use_case.tables:
+        # The endpoint's own look-ups are of the data time that the replay has left behind.
+        execution = pipelines.start(target, "features")
+        pipelines.require_success(target, execution, pipelines.follow_steps(target, execution, stage.note, stage.line))
+
+
+def _await_capture(target: Target, stage: Stage) -> None:
+    """What was served is in the lake a little later; a monitor that looks before sees nothing."""
+    deadline = time.monotonic() + _CAPTURE
+    stage.note("waiting for what was served to be captured")
+    while target.environment.capture_percent and not _captured(target) and time.monotonic() < deadline:
+        interrupts.pause(0.2)
+
+
+def _captured(target: Target) -> bool:
+    """Whether the endpoint has captured anything."""
+    found = target.client("s3").list_objects_v2(
+        Bucket=target.names.lake, Prefix=f"{target.names.key(CAPTURE)}/", MaxKeys=1
+    )
+    return bool(found.get("Contents"))

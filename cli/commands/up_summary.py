@@ -1,0 +1,90 @@
+"""What `millrace up` says at its end: a real prediction, the figures against the gates, the alarms, what to try."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from cli.aws import bundle_steps, endpoints, model_packages
+from cli.aws.alarms import find_alarms, rows_of_alarms
+from cli.aws.endpoints import endpoint_document
+from cli.console.errors import CliError
+from cli.console.output import say, table
+from cli.stack.deployable import named
+from cli.stack.target import Target
+from queries.packages import PENDING
+
+
+def of(target: Target, stages: Mapping[str, float]) -> dict[str, Any]:
+    """Everything, for programs."""
+    endpoint = endpoints.find(target)
+    package = model_packages.find(target, endpoint.package) if endpoint else None
+    waiting = model_packages.newest(target, PENDING)
+    shown = package or waiting
+    evaluation = model_packages.evaluation(target, shown) if shown else None
+    return {
+        "stack": target.stack,
+        "stages": dict(stages),
+        "endpoint": endpoint_document(target, endpoint),
+        "version": endpoint.version if endpoint else None,
+        "pending_version": waiting.version if waiting and (not package or waiting.version > package.version) else None,
+        "gates": model_packages.gates(target.use_case, shown) if shown else [],
+        "evaluation": evaluation.dump() if evaluation else {},
+        "sample": _sample(target) if endpoint else None,
+        "alarms": find_alarms(target),
+        "next": _next(target, served=endpoint is not None),
+    }
+
+
+def show(target: Target, found: Mapping[str, Any]) -> None:
+    """The same for people."""
+    say()
+    version = found["version"] or found["pending_version"]
+    serves = f", serves version {found['version']}" if found["version"] else ""
+    say(f"endpoint    {found['endpoint']['name']}: {found['endpoint']['status']}{serves}")
+    if asked := found["sample"]:
+        if "error" in asked:
+            say(f"prediction  none: {asked['error']}")
+        else:
+            say(f"request     {json.dumps(asked['request'])}")
+            say(f"prediction  {json.dumps(asked['answer'])}  ({asked['latency_ms']:.1f} ms)")
+    if version:
+        package = model_packages.of_version(target, version)
+        say(f"gates       of version {version}, on rows that it had not seen")
+        table(model_packages.rows_of_gates(target.use_case, package), indent=12)
+    say("alarms")
+    table(rows_of_alarms(found["alarms"]), indent=12)
+    say("next")
+    table(found["next"], indent=12)
+
+
+def _sample(target: Target) -> dict[str, Any]:
+    """A real prediction; where the use case has no event to ask about, the reason."""
+    try:
+        body = json.dumps(bundle_steps.sample(target)).encode()
+    except CliError as error:
+        return {"error": str(error)}
+    return endpoints.describe_answer(target, body, endpoints.invoke(target, body))
+
+
+def _next(target: Target, *, served: bool) -> list[list[str]]:
+    name = named(target)
+    if not served:
+        return [
+            [f"millrace approve {name}", "look at the model and let it serve"],
+            [f"millrace up {name}" if target.is_local else f"millrace up --stack {target.stack}", "deploy it"],
+        ]
+    commands = [
+        [f"millrace status {name}", "what serves, alarms, executions"],
+        [f"millrace invoke {name} --sample", "one more prediction"],
+        [f"millrace retrain {name}", "train a challenger"],
+        [f"millrace report {name}", "a page for people who decide"],
+    ]
+    if target.is_local:
+        commands.insert(0, ['eval "$(.venv/bin/millrace local env)"', "millrace, pulumi, aws and boto3 work here"])
+        commands.insert(1, ["pulumi preview", "what would change: nothing"])
+        if target.clock:
+            commands.append([f"millrace replay {name} --since … --until …", "past events, as if they happened now"])
+        commands.append(["millrace local stop", "stop the cloud; its state is kept"])
+    return commands

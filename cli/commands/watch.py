@@ -1,0 +1,209 @@
+"""`millrace watch`: what `millrace status` shows, live; without a terminal, a line for each change."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from cli import fleet
+from cli.commands import choices
+from cli.console import interrupts
+from cli.console.output import json_option, moment, say
+from cli.fleet import attention, depth, view
+from cli.fleet.accounts import Accounts
+from cli.fleet.document import FleetDocument, StackDocument
+from cli.stack import connection
+from cli.stack.target import Target
+from millrace import MillraceError
+from millrace.inventory import ALARM_KINDS
+
+#: What is known of each stack, by words: a change of one of them is a line. What was not answered is not among them.
+Facts = dict[str, dict[str, str]]
+
+#: What changes of the stacks' files themselves are told under.
+_FILES = "files"
+
+
+@click.command()
+@click.argument("use_case", required=False, shell_complete=choices.use_cases)
+@click.option("--env", "environment", shell_complete=choices.environments, help="One environment alone.")
+@click.option(
+    "--every", type=click.FloatRange(min=1, max=3600), default=5.0, show_default=True, help="Seconds between two looks."
+)
+@connection.state_option
+@json_option
+def watch(use_case: str | None, environment: str | None, every: float, state: Path, as_json: bool) -> int:
+    """The same, live.
+
+    What `millrace status` shows, looked at again and again until Ctrl-C.
+    Without a terminal, a line for each change. With --json, a document a line: at, stack, what, before, after.
+    """
+    known = Accounts(state)
+
+    def look() -> FleetDocument:
+        known.look_again()
+        return fleet.ask(fleet.stacks_of(state, use_case, environment), known)
+
+    # A stack that there is not is an error at once, not a change.
+    chosen = fleet.stacks_of(state, use_case, environment)
+    try:
+        if sys.stdout.isatty() and not as_json:
+            _live(_closer(chosen[0], known) if use_case and environment else lambda: view.live(look()), every)
+        else:
+            _lines(look, every, as_json=as_json)
+    except KeyboardInterrupt:
+        # The only way that it ends.
+        return 0
+
+
+def _closer(stack: fleet.Stack, known: Accounts) -> Callable[[], Any]:
+    """One stack in depth."""
+
+    def look() -> Any:
+        from rich.text import Text
+
+        known.look_again()
+        target, row = fleet.ask_one(stack, known)
+        return Text(_printed(target, row))
+
+    return look
+
+
+def _printed(target: Target, row: StackDocument) -> str:
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text):
+        view.stack(depth.add(target, row))
+    return text.getvalue()
+
+
+def _live(look: Callable[[], Any], every: float) -> NoReturn:
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(Text("looking …"), console=Console(highlight=False), screen=True, auto_refresh=False) as screen:
+        while True:
+            try:
+                shown = look()
+            except MillraceError as error:
+                shown = Text(str(error), "yellow")
+            head = Text(f"{moment(datetime.now(UTC))}, every {every:g} s; Ctrl-C ends", "dim")
+            screen.update(Group(head, shown), refresh=True)
+            interrupts.pause(every)
+
+
+# -- without a terminal ------------------------------------------------------------------------------------------------
+
+
+#: Before the kind of an alarm, in the name of what changes.
+_ALARM = "alarm "
+
+
+def _lines(look: Callable[[], FleetDocument], every: float, *, as_json: bool) -> NoReturn:
+    before: Facts = {}
+    while True:
+        try:
+            now = remembered(before, facts(look())) | {_FILES: {"status": "they can be read"}}
+        except MillraceError as error:
+            # One that is being written, perhaps; what is known stays.
+            now = {**before, _FILES: {"status": str(error)}}
+        for change in changes(before, now):
+            _tell(change, as_json=as_json)
+        before = now
+        interrupts.pause(every)
+
+
+def facts(found: FleetDocument) -> Facts:
+    """What is worth a line when it changes."""
+    known = {each["stack"]: {"answers": each["reason"]} for each in found["not_asked"]}
+    return known | {row["stack"]: _facts_of(row) for row in found["stacks"]}
+
+
+def _facts_of(row: StackDocument) -> dict[str, str]:
+    endpoint, unknown = row["endpoint"], row["unknown"]
+    known = {"answers": "yes", "not known": ", ".join(unknown) or "nothing"}
+    if attention.knows_what_serves(row):
+        known["serves"] = f"version {endpoint['version']}" if endpoint["version"] else endpoint["package"] or "nothing"
+    if "endpoint" not in unknown:
+        known["endpoint"] = " ".join(filter(None, (endpoint["status"], attention.brief(endpoint["reason"]))))
+        known["roll-out"] = _rollout(row["rollout"])
+    if "registry" not in unknown:
+        known["approved"] = f"version {row['approved']}" if row["approved"] else "none"
+        known["waits for approval"] = ", ".join(f"version {each['version']}" for each in row["pending"]) or "none"
+    if not {"endpoint", "model", "registry"} & set(unknown):
+        known["notes"] = "; ".join(each["text"] for each in row["warnings"]) or "none"
+    if "paused" not in unknown:
+        known["paused"] = "no" if row["paused"] is None else f"by {row['paused']['by'] or 'somebody'}"
+    if "alarms" not in unknown:
+        states = {alarm["kind"]: alarm["state"] for alarm in row["alarms"]}
+        known |= {f"{_ALARM}{kind}": states.get(kind, "none") for kind in ALARM_KINDS}
+    for kind, run in row["last"].items():
+        if f"{kind} runs" not in unknown:
+            known[kind] = f"{run['status']}, started {moment(run['started'])}" if run else "never"
+    return known
+
+
+def _rollout(rolling: Mapping[str, Any] | None) -> str:
+    if rolling is None:
+        return "none"
+    stages = [f"{each['status']}: {attention.brief(each['message'])}" for each in rolling["green"]["stages"]]
+    return "; ".join(stages) or "under way"
+
+
+def changes(before: Facts, now: Facts) -> list[dict[str, str | None]]:
+    """Each change: stack, what, before and after."""
+    found: list[dict[str, str | None]] = []
+    for stack, known in now.items():
+        old = before.get(stack)
+        if old is None:
+            if stack != _FILES:
+                found.append(_change(stack, "found", None, _at_first(known)))
+            continue
+        differs = [what for what in dict.fromkeys([*old, *known]) if old.get(what) != known.get(what)]
+        if set(old) == {"answers"} and len(known) > 1:
+            found += [_change(stack, "answers", old["answers"], "yes"), _change(stack, "found", None, _at_first(known))]
+            continue
+        found += [_change(stack, what, old.get(what), known.get(what)) for what in differs]
+    return found + [_change(stack, "found", "yes", None) for stack in before if stack not in now]
+
+
+def remembered(before: Facts, now: Facts) -> Facts:
+    """What is not answered now is as it was before: silence is no change."""
+    return {stack: {**before.get(stack, {}), **known} for stack, known in now.items()}
+
+
+def _change(stack: str, what: str, before: str | None, after: str | None) -> dict[str, str | None]:
+    return {"stack": stack, "what": what, "before": before, "after": after}
+
+
+def _at_first(known: Mapping[str, str]) -> str:
+    if known["answers"] != "yes":
+        return f"does not answer: {known['answers']}"
+    firing = [what.removeprefix(_ALARM) for what, state in known.items() if state == "ALARM"]
+    serves, endpoint = (known.get(what, "unknown") for what in ("serves", "endpoint"))
+    return f"serves {serves}, {endpoint}; alarms firing: {', '.join(firing) or 'none'}"
+
+
+def _tell(change: Mapping[str, str | None], *, as_json: bool) -> None:
+    at = datetime.now(UTC)
+    if as_json:
+        say(json.dumps({"at": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"), **change}))
+        return
+    if change["what"] == "found":
+        said = change["after"] or "its file is gone"
+    elif change["what"] == "answers":
+        after = change["after"] or ""
+        said = "answers again" if after == "yes" else f"does not answer: {after}"
+    else:
+        before, after = (attention.brief(change[key] or "unknown") for key in ("before", "after"))
+        said = f"{change['what']}: {before} → {after}"
+    # A change is a line, whatever was said.
+    say(f"{moment(at)}  {change['stack']}  {' '.join(said.split())}")

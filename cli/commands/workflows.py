@@ -1,0 +1,203 @@
+"""`millrace workflows`: delivery by GitHub Actions or GitLab, and the few steps of it that are more than a command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from cli.commands.options import env_option, pairs
+from cli.console.output import json_option, say, table, write_json
+from cli.delivery import rendering
+from cli.stack import connection
+
+if TYPE_CHECKING:
+    from cli.stack.stack_files import StackFile
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@click.group()
+def workflows() -> None:
+    """Write the workflows of GitHub Actions or GitLab for this repository.
+
+    A preview of every stack that a pull request concerns, as one comment each; deployment of what was merged, by a plan
+    that was shown and approved; a look for drift every night; review stacks. Accounts are reached by roles (OIDC),
+    never by keys, and a pull request from a fork reaches none.
+    """
+
+
+def _rendering(function: Function) -> Function:
+    """The options that both hosts have."""
+    options = [
+        click.option("--output", type=click.Path(file_okay=False, path_type=Path),
+                     help="A folder; default: where the host looks."),
+        click.option("--env", "environments", multiple=True, help="In the order of promotion; default: all there are."),
+        click.option("--use-case", "use_cases", multiple=True, help="Default: all there are."),
+        click.option("--role-arn", "roles", metavar="ENV=ARN", multiple=True, callback=pairs,
+                     help="The role that deploys to an environment, or `review=ARN`; default: a variable of the host."),
+        click.option("--preview-role-arn", "preview_roles", metavar="ENV=ARN", multiple=True, callback=pairs,
+                     help="The role that previews and needs to read only; default: a variable of the host."),
+        click.option("--backend", help="Pulumi's state, e.g. s3://BUCKET; default: a variable of the host."),
+        click.option("--branch", default="main", show_default=True, help="What is deployed."),
+        click.option("--label", default="review-stack", show_default=True, help="Gives a pull request a stack."),
+        click.option("--review-from", metavar="ENV", help="What review stacks are like; default: the first one."),
+        click.option("--expires", default="72h", show_default=True, help="How long a review stack lives."),
+        click.option("--force", is_flag=True, help="Write over files that were changed by hand or are others'."),
+        click.option("--check", is_flag=True, help="Write nothing; exit code 1 if a file is not what it would be."),
+        click.option("--dry-run", is_flag=True, help="Write nothing; show what would change."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@workflows.command()
+@_rendering
+@click.option("--pin", "pins", metavar="ACTION=DIGEST", multiple=True, callback=pairs,
+              help="The commit of an action, instead of the one in templates/ci/pins.toml.")  # fmt: skip
+@click.option("--runner", default="ubuntu-24.04", show_default=True, help="What the jobs run on.")
+@click.option("--session", type=click.IntRange(900, 43_200), default=3600, show_default=True,
+              help="Seconds for which a job holds its role, which must allow as many.")  # fmt: skip
+def github(**given: Any) -> None:
+    """Write the workflows of GitHub Actions into .github/workflows."""
+    _write(rendering.github, given)
+
+
+@workflows.command()
+@_rendering
+@click.option("--image", default="python:3.11-bookworm", show_default=True, help="What the jobs run in.")
+@click.option("--automatic", metavar="ENV", multiple=True, help="Deployed without anybody's click; default: none.")
+def gitlab(**given: Any) -> None:
+    """Write .gitlab-ci.yml for GitLab."""
+    _write(rendering.gitlab, given)
+
+
+def _write(render: Callable[[rendering.Wanted], dict[Path, str]], given: dict[str, Any]) -> None:
+    output, how = given.pop("output"), {name: given.pop(name) for name in ("force", "check", "dry_run")}
+    wanted = rendering.Wanted(command=_command(), **given)
+    files = render(wanted)
+    rendering.place(files, output, **how)
+
+
+def _command() -> str:
+    """What was typed, without what says only what to do with the result."""
+    import shlex
+
+    context = click.get_current_context()
+    words = ["millrace", "workflows", str(context.info_name)]
+    for param in context.command.params:
+        source = context.get_parameter_source(str(param.name))
+        if source is not click.core.ParameterSource.COMMANDLINE:
+            continue
+        if param.name in ("output", "force", "check", "dry_run"):
+            continue
+        value = context.params[str(param.name)]
+        values = [f"{key}={text}" for key, text in value.items()] if isinstance(value, dict) else value
+        for each in values if param.multiple else [values]:
+            words += [param.opts[0], str(each)]
+    return shlex.join(words)
+
+
+# -- steps of the workflows --------------------------------------------------------------------------------------------
+
+
+@workflows.command()
+@click.option("--changed-since", metavar="COMMIT", help="Only those that what was changed since then concerns.")
+@click.option("--env", "environments", multiple=True, help="In the order of promotion; default: all there are.")
+@click.option("--use-case", "use_cases", multiple=True, help="Default: all there are.")
+@click.option("--without-platform", is_flag=True, help="Leave out what the use cases of an environment share.")
+@click.option("--outputs", is_flag=True, help="Print lists as outputs of a step.")
+@json_option
+def stacks(
+    changed_since: str | None,
+    environments: tuple[str, ...],
+    use_cases: tuple[str, ...],
+    without_platform: bool,
+    outputs: bool,
+    as_json: bool,
+) -> None:
+    """The stacks that a change concerns.
+
+    A stack's own are its use case's folder and its configuration; what every stack is made of concerns all of them. An
+    empty commit, or one that is not in this clone, stands for everything.
+
+    With --outputs, of an environment such as dev: `dev`, parted into `dev_platform` (what its use cases share, which is
+    deployed first) and `dev_use_cases`; and `all_stacks`.
+    """
+    from cli.stack import stack_files
+
+    if outputs and as_json:
+        raise click.UsageError("--outputs and --json are two forms of one thing; give one of them")
+    known = stack_files.found(environments, use_cases)
+    found = [each for each in known if not (without_platform and each.is_platform)]
+    why = ""
+    if changed_since is not None:
+        found, why = stack_files.since(found, changed_since)
+    if why:
+        say(f"all stacks: {why}", err=True)
+    if as_json:
+        write_json([each.document for each in found])
+    elif outputs:
+        order = list(environments) or list(dict.fromkeys(each.environment for each in known))
+        # No environment can have a name with an underscore.
+        for environment in order:
+            there = [each for each in found if each.environment == environment]
+            say(_output(environment, there))
+            say(_output(f"{environment}_platform", [each for each in there if each.is_platform]))
+            say(_output(f"{environment}_use_cases", [each for each in there if not each.is_platform]))
+        say(_output("all_stacks", found))
+    else:
+        table((each.stack, each.region) for each in found)
+        if not found:
+            say("no stack is concerned")
+
+
+def _output(name: str, stacks: Iterable[StackFile]) -> str:
+    return f"{name}={json.dumps([each.document for each in stacks], separators=(',', ':'))}"
+
+
+@workflows.command()
+@click.argument("use_case", metavar="USE_CASE")
+@env_option
+@connection.state_option
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=Path(), help="Default: here.")
+def saved(use_case: str, environment: str, state: Path, output: Path) -> None:
+    """Fetch the plan that was saved for exactly these files.
+
+    Writes plan.json, over one that is there; nothing where no preview of a branch of this repository saved a plan for
+    the git tree that is checked out, or the plan has grown stale since. What the plan does is not fetched with it:
+    `millrace diff` tells it anew, of what is checked out.
+    """
+    from cli.delivery import plan_store
+    from cli.stack import deployable
+
+    target = deployable.of(use_case, environment, state)
+    plan = plan_store.fetch(target.stack)
+    if plan is None:
+        say(f"no plan was saved for {target.stack} and these files")
+        return
+    connection.connect(environment, state)
+    if reason := plan_store.outdated(target, plan):
+        say(f"the plan that was saved for {target.stack} and these files cannot be deployed any more: {reason}")
+        return
+    output.mkdir(parents=True, exist_ok=True)
+    (output / plan_store.FILE).write_bytes(plan)
+    say(f"took the plan that was saved for {target.stack} and these files")
+
+
+@workflows.command()
+@click.argument("stack")
+@click.argument("plan", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def keep(stack: str, plan: Path) -> None:
+    """Save a plan for exactly these files, in GitLab's package registry.
+
+    On GitHub a step of the workflow uploads it as an artifact.
+    """
+    from cli.delivery import plan_store
+
+    plan_store.keep(stack, plan.read_bytes())
+    say(f"saved the plan for {stack} and these files")

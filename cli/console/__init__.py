@@ -1,0 +1,1 @@
+"""How the commands speak: tables, JSON, progress, interrupts, errors, subprocesses, templates."""

@@ -1,0 +1,77 @@
+"""Stages of work: one line each when done, with its time; a spinner meanwhile where a person watches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.text import Text
+
+from cli.console import interrupts
+from cli.console.output import DONE, FAILED, seconds
+
+_WIDTH = 10
+
+
+class Stage:
+    """One stage while it runs."""
+
+    def __init__(self, progress: Progress, name: str) -> None:
+        self.result = ""
+        self._progress = progress
+        self._name = name
+
+    def note(self, text: str) -> None:
+        """What is happening now; seen only on a terminal."""
+        self._progress.spin(self._name, text)
+
+    def line(self, text: str) -> None:
+        """Something that stays."""
+        self._progress.print(f"    {text}")
+
+
+class Progress:
+    """The stages of a command.
+
+    Args:
+        err: Whether it goes to standard error, because standard output is for a program.
+    """
+
+    def __init__(self, *, err: bool = False) -> None:
+        self.took: dict[str, float] = {}
+        self._console = Console(stderr=err, highlight=False, soft_wrap=True)
+        self._status = self._console.status("", spinner="dots")
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Stage]:
+        """A stage; what it raises ends it as failed."""
+        stage = Stage(self, name)
+        began = time.monotonic()
+        mark, colour = FAILED, "red"
+        if self._console.is_terminal:
+            self.spin(name, "")
+            self._status.start()
+        try:
+            interrupts.check()
+            yield stage
+            interrupts.check()
+            mark, colour = DONE, "green"
+        finally:
+            took = self.took[name] = round(time.monotonic() - began, 3)
+            self._status.stop()
+            line = Text.assemble(
+                (mark, colour), f" {name:<{_WIDTH}} {stage.result}".rstrip(), (f"  {seconds(took)}", "dim")
+            )
+            self._console.print(line)
+
+    def print(self, text: str) -> None:
+        """A line above the spinner."""
+        self._console.print(Text(text))
+
+    def spin(self, name: str, text: str) -> None:
+        """What the spinner says."""
+        words = Text(f"{name}  {text}", no_wrap=True, overflow="ellipsis")
+        words.truncate(max(self._console.width - 4, 20), overflow="ellipsis")
+        self._status.update(words)

@@ -1,0 +1,111 @@
+"""Plans that a preview saved, found again by stack and git tree: the same files, whichever commit they are in.
+
+A plan is a limit to what a deployment may do, never an instruction: the engine runs the program and refuses what the
+plan does not have. A plan that somebody made up can therefore stop a deployment, and nothing more. That is why the
+plan alone is saved: whoever may push a branch may save something here, and words of theirs would be read by those who
+approve.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cli.console.errors import CliError
+from cli.delivery import comment
+from cli.stack import stack_files
+from cli.stack.deployable import Deployable
+
+#: What is saved, and its bytes at most.
+FILE = "plan.json"
+_LARGEST = 50_000_000
+
+
+def fetch(stack: str) -> bytes | None:
+    """The plan that was saved for a stack and what is checked out; None where none was.
+
+    Raises:
+        CliError: Outside a workflow, or when its host does not answer.
+    """
+    try:
+        return _of_gitlab(stack) if _host() == "gitlab" else _of_github(stack)
+    except comment.CommentError as error:
+        raise CliError(str(error)) from error
+
+
+def keep(stack: str, plan: bytes) -> None:
+    """Save a plan for a stack and what is checked out, where the host has a place that a job may write to.
+
+    Raises:
+        CliError: Outside a workflow of GitLab, or when it does not answer.
+    """
+    if _host() != "gitlab":
+        raise CliError("on GitHub the workflow saves plans itself, with actions/upload-artifact; this is for GitLab")
+    try:
+        _gitlab().read("PUT", _package(stack), plan)
+    except comment.CommentError as error:
+        raise CliError(str(error)) from error
+
+
+def outdated(target: Deployable, content: bytes) -> str:
+    """Why a plan cannot be deployed any more; empty where it can."""
+    from cli.deployment import saved_plan
+
+    with tempfile.TemporaryDirectory(prefix="millrace-saved-") as folder:
+        file = Path(folder) / FILE
+        file.write_bytes(content)
+        try:
+            saved_plan.read(target, file, lambda _: None)
+        except saved_plan.StalePlanError as error:
+            return "; ".join(error.reasons)
+        except CliError as error:
+            return str(error)
+    return ""
+
+
+def _host() -> str:
+    for variable, host in (("GITHUB_ACTIONS", "github"), ("GITLAB_CI", "gitlab")):
+        if os.environ.get(variable) == "true":
+            return host
+    raise CliError(
+        "neither GITHUB_ACTIONS nor GITLAB_CI is `true`: this is meant to run within a workflow; write some with "
+        "`millrace workflows github` or `gitlab`"
+    )
+
+
+def _of_github(stack: str) -> bytes | None:
+    api = comment.github_api()
+    name = f"plan-{stack}-{stack_files.tree()}"
+    listed = api.call("GET", f"actions/artifacts?name={name}&per_page=100")["artifacts"]
+    found = [each for each in listed if each["name"] == name and not each["expired"] and _is_of_a_branch(each)]
+    if not found:
+        return None
+    newest = max(found, key=lambda each: str(each["created_at"]))
+    packed = api.read("GET", f"actions/artifacts/{int(newest['id'])}/zip", most=_LARGEST)
+    return comment.unpack(packed, [FILE], _LARGEST)[FILE]
+
+
+def _is_of_a_branch(artifact: Mapping[str, Any]) -> bool:
+    """Whether a run of this repository's own branches left it: a run for a fork leaves artifacts here, too."""
+    run = artifact.get("workflow_run") or {}
+    return bool(run) and run.get("head_repository_id") == run.get("repository_id")
+
+
+def _of_gitlab(stack: str) -> bytes | None:
+    try:
+        return _gitlab().read("GET", _package(stack), most=_LARGEST)
+    except comment.CommentError as error:
+        if error.status == 404:
+            return None
+        raise
+
+
+def _gitlab() -> comment.Api:
+    return comment.gitlab_api("CI_JOB_TOKEN", "JOB-TOKEN")
+
+
+def _package(stack: str) -> str:
+    return f"{comment.gitlab_project()}/packages/generic/plan-{stack}/{stack_files.tree()}/{FILE}"

@@ -1,0 +1,1 @@
+"""Deploying a stack: plans, rollouts, what it leaves behind, and what must not be lost."""

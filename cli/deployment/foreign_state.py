@@ -1,0 +1,55 @@
+"""What stands of a stack in its account, whatever Pulumi's backend knows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from cli.console.errors import CliError
+from cli.deployment import saved_plan
+from cli.stack.deployable import Deployable
+from cli.stack.target import Target
+from millrace.inventory import PIPELINE_KINDS
+from queries.client import is_not_found
+
+
+def refuse(target: Deployable) -> None:
+    """Refuse a stack that stands while Pulumi has nothing of it: another backend has, and only there it can be changed.
+
+    Raises:
+        CliError: With what stands, and where was looked.
+    """
+    if there := ", ".join(_standing(target)):
+        raise CliError(
+            f"Pulumi has no resources of stack {target.stack} in this backend ({saved_plan.backend()}), but there are: "
+            f"{there}; nothing was changed: log in to the backend that has the stack (`pulumi login`, or "
+            "PULUMI_BACKEND_URL) and run this again; if none has it any more, delete what there is by hand"
+        )
+
+
+def _standing(target: Deployable) -> Iterator[str]:
+    """What is there of what goes, or is kept, only with Pulumi's record of it; what roll-outs leave behind is none."""
+    names = target.names
+    if isinstance(target, Target):
+        sagemaker, group = target.sagemaker, names.model_package_group
+        if _is_there(sagemaker.describe_endpoint, EndpointName=names.endpoint):
+            yield f"endpoint {names.endpoint}"
+        for pipeline in (target.names.pipeline(kind) for kind in PIPELINE_KINDS):
+            if _is_there(sagemaker.describe_pipeline, PipelineName=pipeline):
+                yield f"pipeline {pipeline}"
+        if _is_there(sagemaker.describe_model_package_group, ModelPackageGroupName=group):
+            yield f"model package group {group}"
+    if not names.shared_lake and _is_there(target.client("s3").head_bucket, Bucket=names.lake):
+        yield f"bucket {names.lake}"
+
+
+def _is_there(ask: Callable[..., Any], **what: str) -> bool:
+    try:
+        ask(**what)
+    except ClientError as error:
+        if is_not_found(error):
+            return False
+        raise
+    return True

@@ -1,0 +1,401 @@
+"""What a stack has left behind that no model which may still serve needs: configurations, models, objects of its lake.
+
+Reproducibility goes first: what a package of the registry refers to stays, whatever its approval, and where a package
+does not say what it refers to, everything stays that it might.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from cli.aws import model_packages, pipelines
+from cli.aws.model_packages import Package
+from cli.console.errors import CliError
+from cli.stack.deployable import named
+from cli.stack.target import Target
+from millrace.inventory import PIPELINE_KINDS
+from millrace.names import CODE, DATASETS, MODELS, QUARANTINE, SNAPSHOTS
+from queries.client import is_not_found
+from queries.endpoints import IN_SERVICE, find_endpoint, find_endpoint_config, find_model, get_container
+from queries.pipelines import RUNNING, find_pipeline
+
+#: What an item is, in the order of deletion: a configuration before the model that it names.
+CONFIG, MODEL, OBJECTS, UPLOAD = "endpoint configuration", "model", "objects", "incomplete upload"
+KINDS = (CONFIG, MODEL, OBJECTS, UPLOAD)
+#: What stays may be a whole prefix of the lake.
+PREFIX = "prefix"
+#: An upload that is older is taken for broken off, however old things must be that are asked for.
+_BROKEN_OFF = timedelta(days=1)
+#: How many objects S3 deletes at once.
+_BATCH = 1000
+#: How Pulumi names what it is given no name for: the logical name and seven hexadecimal digits.
+_AUTOMATIC = r"-[0-9a-f]{7}"
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something that can be deleted."""
+
+    kind: str
+    name: str
+    """A name, or the key or beginning of keys in the lake."""
+    since: datetime
+    why: str
+    size: int = 0
+    """Bytes; configurations and models take none."""
+    keys: tuple[str, ...] = field(default=(), repr=False)
+    upload: str = ""
+
+    def document(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "since": self.since,
+            "bytes": self.size,
+            "objects": len(self.keys),
+            "why": self.why,
+        }
+
+
+class Reason(StrEnum):
+    """Why something that looks like garbage stays."""
+
+    SERVES = "serves"
+    NEWEST = "newest"
+    ROLLBACK = "rollback"
+    TOO_YOUNG = "too_young"
+    ORIGIN_UNKNOWN = "origin_unknown"
+
+
+_REASONS = {
+    Reason.SERVES: "the endpoint runs it",
+    Reason.NEWEST: "Pulumi made it last",
+    Reason.ROLLBACK: "a rollback would stand on it",
+    Reason.TOO_YOUNG: "younger than asked for",
+    Reason.ORIGIN_UNKNOWN: "{detail}",
+}
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Something that looks like garbage and stays.
+
+    Attributes:
+        kind: What it is; `prefix` for everything below a prefix of the lake.
+        name: Its name, key or prefix.
+        reason: Why it stays.
+        detail: What of the registry does not say what it was made from, where that is the reason.
+    """
+
+    kind: str
+    name: str
+    reason: Reason
+    detail: str = ""
+
+    @property
+    def text(self) -> str:
+        """The sentence for people."""
+        subject = {PREFIX: f"everything under {self.name}/", OBJECTS: self.name}.get(
+            self.kind, f"{self.kind} {self.name}"
+        )
+        return f"{subject}: {_REASONS[self.reason].format(detail=self.detail)}"
+
+    def document(self) -> dict[str, Any]:
+        """For programs."""
+        return {"kind": self.kind, "name": self.name, "reason": self.reason.value, "text": self.text}
+
+
+@dataclass
+class Inventory:
+    """What can be deleted, and why other things that look like it stay."""
+
+    items: list[Item] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)
+
+
+def collect(target: Target, keep: int, older_than: timedelta) -> Inventory:
+    """Look at everything.
+
+    Args:
+        keep: How many versions besides the serving one keep the configuration that a rollback would stand on.
+        older_than: What is younger stays.
+    """
+    found = Inventory()
+    before = datetime.now(UTC) - older_than
+    live = _collect_serving(target, found, keep, before)
+    _collect_lake(target, found, live, before)
+    # What runs now may be uploading.
+    busy = any(pipelines.running(target, kind) for kind in PIPELINE_KINDS)
+    found.items += _uploads(target, datetime.now(UTC) - (_BROKEN_OFF if busy else min(older_than, _BROKEN_OFF)))
+    found.items.sort(key=lambda item: (KINDS.index(item.kind), item.name))
+    return found
+
+
+# -- configurations and models -----------------------------------------------------------------------------------------
+
+
+def orphans(target: Target) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The endpoint configurations and models of this stack, newest first, by the names that Pulumi gives them."""
+    name = re.escape(target.names.endpoint)
+    configs = _listed(target, "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName")
+    models = _listed(target, "list_models", "Models", "ModelName")
+    return (
+        [each for each in configs if re.fullmatch(f"{name}-config{_AUTOMATIC}", each["EndpointConfigName"])],
+        [each for each in models if re.fullmatch(f"{name}-model{_AUTOMATIC}", each["ModelName"])],
+    )
+
+
+def _listed(target: Target, operation: str, key: str, name: str) -> list[dict[str, Any]]:
+    pages = target.sagemaker.get_paginator(operation).paginate(
+        NameContains=target.names.endpoint, SortBy="CreationTime", SortOrder="Descending"
+    )
+    found = [each for page in pages for each in page[key]]
+    return sorted(found, key=lambda each: (each["CreationTime"], each[name]), reverse=True)
+
+
+def live_config(target: Target) -> str | None:
+    """The configuration that the endpoint runs; None where there is no endpoint.
+
+    Raises:
+        CliError: While something is being done to it, or it is not in service: any configuration may be needed.
+    """
+    endpoint = find_endpoint(target.sagemaker, target.names.endpoint)
+    if endpoint is None:
+        return None
+    if (status := endpoint["EndpointStatus"]) != IN_SERVICE:
+        raise CliError(
+            f"endpoint {target.names.endpoint} is {status}: any of its configurations may be what it goes back to; "
+            f"run this again when `millrace status {named(target)}` says InService"
+        )
+    return str(endpoint["EndpointConfigName"])
+
+
+def _collect_serving(target: Target, found: Inventory, keep: int, before: datetime) -> set[str]:
+    """Add what is left of roll-outs; the packages behind all that stays, by ARN."""
+    live = live_config(target)
+    configs, models = orphans(target)
+    described = {each["EndpointConfigName"]: _models_of(target, each["EndpointConfigName"]) for each in configs}
+    packages = {each["ModelName"]: _package_of(target, each["ModelName"]) for each in models}
+    stays: dict[str, Reason] = {}
+    if live:
+        stays[live] = Reason.SERVES
+    if configs:
+        # What Pulumi made last is what its record names, whether the endpoint took it or went back.
+        stays.setdefault(configs[0]["EndpointConfigName"], Reason.NEWEST)
+    versions = {packages.get(model, "") for name in stays for model in described.get(name, ())}
+    for each in configs:
+        mine = {packages.get(model, "") for model in described[each["EndpointConfigName"]]}
+        if len(versions - {""}) <= keep and mine - versions - {""}:
+            versions |= mine
+            stays.setdefault(each["EndpointConfigName"], Reason.ROLLBACK)
+    needed = {model for name in stays for model in described.get(name, _models_of(target, name))}
+    if models:
+        needed.add(models[0]["ModelName"])
+    for kind, key, every, kept in (
+        (CONFIG, "EndpointConfigName", configs, set(stays)),
+        (MODEL, "ModelName", models, needed),
+    ):
+        for each in every:
+            young = each["CreationTime"] > before
+            if each[key] not in kept and not young:
+                found.items.append(Item(kind, each[key], each["CreationTime"], "no rollback stands on it"))
+            elif young and each[key] not in kept:
+                found.kept.append(Kept(kind, each[key], Reason.TOO_YOUNG))
+    found.kept += [Kept(CONFIG, name, why) for name, why in stays.items()]
+    return {packages.get(name) or _package_of(target, name) for name in needed} - {""}
+
+
+def _models_of(target: Target, config: str) -> tuple[str, ...]:
+    described = find_endpoint_config(target.sagemaker, config) or {}
+    return tuple(each["ModelName"] for each in described.get("ProductionVariants", ()))
+
+
+def _package_of(target: Target, model: str) -> str:
+    """The ARN of a model's package; empty where it has none or is gone."""
+    return str(get_container(find_model(target.sagemaker, model) or {}).get("ModelPackageName", ""))
+
+
+# -- the lake ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Needed:
+    """What packages, pipelines and running executions refer to."""
+
+    executions: set[str] = field(default_factory=set)
+    """Ids, in lower case: what the folders of executions are called."""
+    uris: set[str] = field(default_factory=set)
+    unknown: list[str] = field(default_factory=list)
+    """Why nothing of executions may be deleted at all."""
+    code: list[str] = field(default_factory=list)
+    """Why no code may be deleted."""
+
+    def has(self, uri: str) -> bool:
+        """Whether something refers to an object, or to a folder that it is in."""
+        return any(uri == each or uri.startswith(f"{each.rstrip('/')}/") for each in self.uris)
+
+
+def _needed(target: Target, live: set[str]) -> _Needed:
+    needed = _Needed()
+    packages = model_packages.every(target)
+    for package in packages:
+        _needs(package, needed)
+    for arn in live - {package.arn for package in packages}:
+        needed.unknown.append(f"a model is kept whose package {arn} has been deleted: what it needs cannot be told")
+    for kind in PIPELINE_KINDS:
+        for execution in pipelines.executions(target, kind, 100):
+            if execution["PipelineExecutionStatus"] in RUNNING:
+                needed.executions.add(execution["PipelineExecutionArn"].rpartition("/")[2].lower())
+        definition = find_pipeline(target.sagemaker, target.names.pipeline(kind))
+        if definition is None:
+            continue
+        text = definition["PipelineDefinition"]
+        needed.uris |= set(re.findall(r"s3://[^\"\\ ]+\.pyz", text))
+        # Inside of a pipeline, parts of an address may be joined only when it runs.
+        needed.uris |= {target.names.uri(CODE, each) for each in re.findall(r"[A-Za-z0-9-]+\.pyz", text)}
+    return needed
+
+
+def _needs(package: Package, needed: _Needed) -> None:
+    needed.uris |= {uri for uri in (package.model_data, package.evaluation_uri, package.code_uri) if uri}
+    needed.uris |= {value for value in package.metadata.values() if value.startswith("s3://")}
+    execution = package.execution or _execution_in(package.model_data)
+    if execution is None:
+        needed.unknown.append(f"version {package.version} does not say which execution made it")
+    else:
+        needed.executions.add(execution.lower())
+    if package.code_uri is None:
+        needed.code.append(f"version {package.version} does not say which code made it")
+
+
+def _execution_in(uri: str | None) -> str | None:
+    """The execution's id in the address of an archive, `…/models/<execution>/…`."""
+    found = re.search(rf"/{MODELS}/([a-z0-9]+)/", uri or "")
+    return found[1] if found else None
+
+
+def _collect_lake(target: Target, found: Inventory, live: set[str], before: datetime) -> None:
+    """Add what lies in the lake and nobody refers to."""
+    if not target.is_provisioned():
+        return
+    needed = _needed(target, live)
+    for prefix in (SNAPSHOTS, DATASETS, MODELS):
+        if needed.unknown:
+            found.kept.append(Kept(PREFIX, prefix, Reason.ORIGIN_UNKNOWN, needed.unknown[0]))
+            continue
+        for item in _folders(target, prefix, "no registered model was made from it"):
+            folder = item.name.rstrip("/").rpartition("/")[2].lower()
+            if folder not in needed.executions and not any(needed.has(_uri(target, key)) for key in item.keys):
+                _add(found, item, before)
+    if needed.code:
+        found.kept.append(Kept(PREFIX, CODE, Reason.ORIGIN_UNKNOWN, needed.code[0]))
+    else:
+        for item in _each_object(target, CODE, "no registered model and no pipeline uses it"):
+            if not needed.has(_uri(target, item.name)):
+                _add(found, item, before)
+    for item in _folders(target, QUARANTINE, "a batch that was refused"):
+        _add(found, item, before)
+
+
+def _add(found: Inventory, item: Item, before: datetime) -> None:
+    if item.since <= before:
+        found.items.append(item)
+    else:
+        found.kept.append(Kept(OBJECTS, item.name, Reason.TOO_YOUNG))
+
+
+def _uri(target: Target, key: str) -> str:
+    return f"s3://{target.names.lake}/{key}"
+
+
+def _objects(target: Target, prefix: str) -> Iterator[dict[str, Any]]:
+    pages = (
+        target.client("s3")
+        .get_paginator("list_objects_v2")
+        .paginate(Bucket=target.names.lake, Prefix=f"{target.names.key(prefix)}/")
+    )
+    for page in pages:
+        yield from page.get("Contents", [])
+
+
+def _folders(target: Target, prefix: str, why: str) -> list[Item]:
+    """The folders of a prefix, one for each execution or job, as items."""
+    start = f"{target.names.key(prefix)}/"
+    grouped: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for each in _objects(target, prefix):
+        folder, slash, _ = each["Key"].removeprefix(start).partition("/")
+        if slash:
+            grouped[f"{start}{folder}/"].append(each)
+    return [_item(name, objects, why) for name, objects in grouped.items()]
+
+
+def _each_object(target: Target, prefix: str, why: str) -> list[Item]:
+    return [_item(each["Key"], [each], why) for each in _objects(target, prefix)]
+
+
+def _item(name: str, objects: list[dict[str, Any]], why: str) -> Item:
+    newest = max(each["LastModified"] for each in objects)
+    size, keys = sum(each["Size"] for each in objects), tuple(each["Key"] for each in objects)
+    return Item(OBJECTS, name, newest, why, size, keys)
+
+
+def _uploads(target: Target, before: datetime) -> Iterable[Item]:
+    """Uploads in parts that were broken off: they cost and nobody sees them."""
+    if not target.is_provisioned():
+        return
+    s3 = target.client("s3")
+    prefix = target.names.key("") if target.names.shared_lake else ""
+    pages = s3.get_paginator("list_multipart_uploads").paginate(Bucket=target.names.lake, Prefix=prefix)
+    for page in pages:
+        for each in page.get("Uploads", []):
+            if each["Initiated"] > before:
+                continue
+            where = {"Bucket": target.names.lake, "Key": each["Key"], "UploadId": each["UploadId"]}
+            parts = s3.get_paginator("list_parts").paginate(**where)
+            size = sum(part["Size"] for page_ in parts for part in page_.get("Parts", []))
+            why = "an upload that was never completed"
+            yield Item(UPLOAD, each["Key"], each["Initiated"], why, size, (each["Key"],), each["UploadId"])
+
+
+# -- deleting --------------------------------------------------------------------------------------------------------
+
+
+def delete(target: Target, item: Item) -> None:
+    """Delete one thing; gone already is fine.
+
+    Raises:
+        CliError: When objects cannot be deleted, with the first reason.
+    """
+    try:
+        if item.kind == CONFIG:
+            target.sagemaker.delete_endpoint_config(EndpointConfigName=item.name)
+        elif item.kind == MODEL:
+            target.sagemaker.delete_model(ModelName=item.name)
+        elif item.kind == UPLOAD:
+            where = {"Bucket": target.names.lake, "Key": item.keys[0]}
+            target.client("s3").abort_multipart_upload(**where, UploadId=item.upload)
+        else:
+            _delete_objects(target, item)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchUpload" and not is_not_found(error):
+            raise
+
+
+def _delete_objects(target: Target, item: Item) -> None:
+    for start in range(0, len(item.keys), _BATCH):
+        batch = [{"Key": key} for key in item.keys[start : start + _BATCH]]
+        answer = target.client("s3").delete_objects(Bucket=target.names.lake, Delete={"Objects": batch, "Quiet": True})
+        for error in answer.get("Errors", []):
+            raise CliError(
+                f"{error['Key']} in {target.names.lake} could not be deleted: {error.get('Message') or error['Code']}; "
+                "what is done is done: mend it and run this again"
+            )

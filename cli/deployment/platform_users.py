@@ -1,0 +1,79 @@
+"""Who uses the platform of an environment: stacks whose files say `lake: shared`, and folders in its lake."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.console.errors import CliError
+from cli.pulumi import stack_state
+from cli.stack.deployable import Platform, in_environment, named
+from cli.stack.target import STACKS, configuration
+from millrace import Environment
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """Another stack of the environment, whatever its declaration says today."""
+
+    stack: str
+    environment: Environment
+    state: Path
+    is_local: bool
+
+
+def require_unused(platform: Platform, data: tuple[str, ...], *, delete_data: bool) -> None:
+    """Raise while a use case still needs what would be destroyed.
+
+    Args:
+        data: How the types begin of what is kept where data are.
+        delete_data: Whether the lake goes, too.
+
+    Raises:
+        CliError: With the stacks that use it, or whose data lie in it.
+    """
+    # A registry that is kept is well with a lake that is.
+    users = [
+        each.stack
+        for each in _sharing(platform)
+        if any(
+            resource.is_real and (delete_data or not resource.type.startswith(data))
+            for resource in stack_state.resources(each) or []
+        )
+    ]
+    if users:
+        first = users[0].removesuffix(f"-{platform.environment.name}")
+        raise CliError(
+            f"{platform.stack} is still used by {', '.join(users)} (lake: shared); nothing was changed: "
+            f"take those down first, `millrace destroy {first}{in_environment(platform.environment.name)}`"
+        )
+    if delete_data and (folders := _folders(platform)):
+        raise CliError(
+            f"{platform.names.lake} still holds data of {', '.join(folders)}, whose stacks are not known here; nothing "
+            "was changed: destroy them from the checkout that has them, or keep the data: `millrace destroy "
+            f"{named(platform)} --keep-data`"
+        )
+
+
+def _sharing(platform: Platform) -> Iterator[_Stack]:
+    """The stacks of this environment whose files say that they share its lake."""
+    name = platform.environment.name
+    for file in sorted(STACKS.glob(f"Pulumi.*-{name}.yaml")):
+        stack = file.name.removeprefix("Pulumi.").removesuffix(".yaml")
+        environment = configuration(stack).get("millrace:environment")
+        if stack == platform.stack or not isinstance(environment, dict):
+            continue
+        # Of an environment `dev`, not of `eu-dev`.
+        if environment.get("name", name) == name and environment.get("lake") == "shared":
+            yield _Stack(stack, platform.environment, platform.state, platform.is_local)
+
+
+def _folders(platform: Platform) -> list[str]:
+    """The folders of use cases in the lake that are not empty."""
+    s3 = platform.client("s3")
+    try:
+        page = s3.list_objects_v2(Bucket=platform.names.lake, Delimiter="/")
+    except s3.exceptions.NoSuchBucket:
+        return []
+    return [each["Prefix"].rstrip("/") for each in page.get("CommonPrefixes", [])]

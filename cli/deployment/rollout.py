@@ -1,0 +1,90 @@
+"""A deployment that a command of its own asks for: `pulumi up`, and then the proof that the endpoint serves."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from cli.aws import endpoints
+from cli.aws.endpoints import Endpoint
+from cli.aws.model_packages import Package
+from cli.console import interrupts
+from cli.console.errors import CliError
+from cli.console.progress import Progress, Stage
+from cli.pulumi import updates
+from cli.stack.deployable import named
+from cli.stack.target import Target
+from local import client
+from local.engine import bootstrap
+from queries import endpoints as queried
+from queries.endpoints import IN_SERVICE
+
+
+class NotServingError(CliError):
+    """The deployment ended, and the endpoint does not serve what it should."""
+
+
+def serve(target: Target, package: Package, *, quiet: bool = False) -> Endpoint:
+    """Deploy the stack and wait until its endpoint serves this package, which must be the newest approved one.
+
+    Args:
+        quiet: Whether progress goes to standard error.
+
+    Raises:
+        CliError: With Pulumi's diagnostics when the deployment fails.
+        NotServingError: When the endpoint does not serve the package afterwards.
+    """
+    with Progress(err=quiet).stage("deploy") as stage:
+        stage.note(f"version {package.version} on {target.names.endpoint}")
+        bootstrap.ensure(stage.line)
+        updates.up(target, stage.note, create=False)
+        endpoint = require_serving(target, package, wait_until_settled(target, stage))
+        stage.result = f"{endpoint.name} serves version {endpoint.version} since {endpoint.since_text}"
+    return endpoint
+
+
+def is_serving(endpoint: Endpoint | None, package: Package) -> bool:
+    """Tell whether an endpoint is in service with this package."""
+    return endpoint is not None and endpoint.status == IN_SERVICE and endpoint.package == package.arn
+
+
+def require_serving(target: Target, package: Package, endpoint: Endpoint | None) -> Endpoint:
+    """Return the endpoint if it serves this package.
+
+    Raises:
+        NotServingError: It does not, with what it does instead.
+    """
+    if endpoint is None or not is_serving(endpoint, package):
+        raise NotServingError(
+            f"endpoint {target.names.endpoint} does not serve version {package.version}: it {_state(endpoint)}; "
+            f"see `millrace status {named(target)}` and `millrace logs {target.names.endpoint}`"
+        )
+    return endpoint
+
+
+def wait_until_settled(target: Target, stage: Stage) -> Endpoint | None:
+    """Return the endpoint once nothing is being done to it any more; None when it does not exist."""
+    name = target.names.endpoint
+    found = queried.wait_until_settled(
+        target.sagemaker,
+        name,
+        lambda: interrupts.pause(0.25 if target.is_local else 10.0),
+        lambda status: stage.note(f"endpoint {name} is {status}"),
+    )
+    return endpoints.describe(target, found) if found else None
+
+
+def _state(endpoint: Endpoint | None) -> str:
+    if endpoint is None:
+        return "is not there"
+    serves = f", serves version {endpoint.version}" if endpoint.version else ""
+    return f"is {endpoint.status}{serves}{f', because: {endpoint.reason}' if endpoint.reason else ''}"
+
+
+def duration(target: Target) -> timedelta:
+    """How long a roll-out bakes, all shifts and the end of the old fleet; fleets take time to start besides.
+
+    On this machine the cloud's time runs faster, and so does the roll-out.
+    """
+    total = target.environment.rollout.bake_total
+    running = client.status(target.state) if target.is_local else None
+    return timedelta(seconds=total / running.scale if running else total)

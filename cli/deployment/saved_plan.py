@@ -1,0 +1,378 @@
+"""Saved plans: what a preview promised, bound to the code, the state and the model that it was made of.
+
+A plan is one file: Pulumi's own, which `pulumi up --plan FILE` takes too, with one part more, `millrace`. Pulumi holds
+an update to the operations of its plan; what the part adds is that a plan which is out of date is refused before
+anything is touched. Secrets in it are encrypted as in the stack's own state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from cli.aws import model_packages, pauses
+from cli.console.errors import CliError
+from cli.console.output import moment
+from cli.deployment import expected_changes
+from cli.pulumi import secrets_key, updates
+from cli.stack import connection, deployable, stack_files
+from cli.stack.checkout import Checkout
+from cli.stack.deployable import Deployable, Platform
+from cli.stack.target import STACKS, Target
+from millrace.documents import Document
+from queries.packages import APPROVED, parse_version
+
+#: How old a plan may be.
+MAX_AGE = timedelta(days=7)
+
+_PART, _FORMAT = "millrace", 2
+#: How many differences are named one by one.
+_NAMED = 5
+#: What changes in a resource's record when nothing of the resource does: where the program makes it, and the order of
+#: its dependencies. That a secret was changed, whose ciphertext says nothing, its time of modification tells.
+_PLACES = frozenset({"sourcePosition", "stackTrace"})
+_DEPENDENCIES = frozenset({"dependencies", "propertyDependencies"})
+#: How Pulumi marks what is no plain object: a secret, a file.
+_SPECIAL = "4dabf18193072939515e22adb298388d"
+#: A plan's steps that leave everything as it is, or only belong to a replacement that is counted once.
+_QUIET = frozenset({"same", "create-replacement", "delete-replaced"})
+
+
+class StalePlanError(CliError):
+    """A plan that is not of what is there now.
+
+    Attributes:
+        reasons: What differs, a sentence each.
+    """
+
+    def __init__(self, file: Path, reasons: list[str], again: str) -> None:
+        lines = [f"plan {file} is out of date; nothing was touched:", *(f"  - {reason}" for reason in reasons)]
+        super().__init__("\n".join([*lines, f"make a new one and look at it: {again}"]))
+        self.reasons = reasons
+
+
+class Facts(Document):
+    """What must be the same when the plan is deployed.
+
+    Attributes:
+        stack: Its name.
+        account: The AWS account.
+        region: Its region.
+        commit: What is checked out.
+        tree: The digest of all that stacks are made of.
+        files: Path → digest, of what this stack is made of.
+        resources: URN → digest of its record in the stack's state.
+        approved_package: The ARN of the newest approved package.
+        paused: What is paused.
+    """
+
+    stack: str
+    account: str
+    region: str
+    commit: str
+    tree: str
+    files: dict[str, str]
+    resources: dict[str, str]
+    approved_package: str | None
+    paused: list[str]
+
+
+class Part(Facts):
+    """What Millrace adds to Pulumi's plan.
+
+    Attributes:
+        format: The version of this part.
+        created: When the preview was made.
+        dangers: What to look at twice, as `millrace diff` reports it.
+        digest: Of the whole file but itself.
+    """
+
+    format: Literal[2]
+    created: datetime
+    dangers: list[dict[str, str]]
+    digest: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan that may be deployed.
+
+    Attributes:
+        file: Where it lies.
+        document: The whole file, parsed.
+        part: Millrace's part of it.
+    """
+
+    file: Path
+    document: Mapping[str, Any]
+    part: Part
+
+    @property
+    def steps(self) -> dict[str, str]:
+        """URN → what will be done with it, without what stays as it is."""
+        found = {}
+        for urn, each in self.document["resourcePlans"].items():
+            steps = each.get("steps") or []
+            if "replace" in steps:
+                found[urn] = "replace"
+            elif kind := next((step for step in steps if step not in _QUIET), None):
+                found[urn] = kind
+        return found
+
+    @property
+    def changes(self) -> dict[str, int]:
+        """The counts of the steps."""
+        return dict(Counter(self.steps.values()))
+
+    @property
+    def dangers(self) -> list[dict[str, str]]:
+        """What of it to look at twice, as `millrace diff` told it."""
+        return self.part.dangers
+
+
+def save(target: Deployable, file: Path, note: updates.Note) -> dict[str, Any]:
+    """Preview and write the plan.
+
+    Returns:
+        The document of `pulumi preview --json`.
+
+    Raises:
+        NoStackError: When the stack was never made.
+        CliError: When the preview fails, the folder is no git checkout, or the file cannot
+            be written.
+    """
+    file = file.resolve()
+    if not file.parent.is_dir():
+        raise CliError(f"plan {file} cannot be written: there is no folder {file.parent}; make it first")
+    # Or this checkout would make up a key of its own, and no other could read the plan.
+    secrets_key.restore(target)
+    # Before the preview: what changes meanwhile makes the plan stale, never wrong.
+    facts = _facts(target, file, note)
+    with tempfile.TemporaryDirectory(prefix="millrace-plan-") as scratch:
+        draft = Path(scratch) / "plan.json"
+        document = updates.preview(target, note, draft=draft)
+        planned = json.loads(draft.read_text())
+    planned[_PART] = {
+        **facts.dump(),
+        "format": _FORMAT,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "dangers": expected_changes.told(target, document)["dangers"],
+    }
+    planned[_PART]["digest"] = _digest(planned)
+    _write(file, planned)
+    return document
+
+
+def read(target: Deployable, file: Path, note: updates.Note, max_age: timedelta = MAX_AGE) -> Plan:
+    """A plan that is still of what is there.
+
+    Raises:
+        StalePlanError: With everything that differs.
+        CliError: When the file is none, was edited or cut off.
+    """
+    plan = _parsed(file, target)
+    then = plan.part
+    again = _again(target, file)
+    if then.stack != target.stack:
+        reason = f"stack: made for {then.stack}, asked to deploy {target.stack}"
+        raise StalePlanError(file, [reason], f"{again}, or deploy it where it belongs")
+    secrets_key.restore(target)
+    reasons = list(_age(plan, max_age))
+    reasons += _differences(then, _facts(target, file.resolve(), note))
+    version, mine = plan.document["manifest"]["version"], updates.version(target)
+    if version != mine:
+        reasons.append(f"Pulumi: made with {version}, this is {mine}")
+    if reasons:
+        raise StalePlanError(file, reasons, again)
+    return plan
+
+
+# -- what a plan is bound to -------------------------------------------------------------------------------------------
+
+
+def _facts(target: Deployable, file: Path, note: updates.Note) -> Facts:
+    """What must be the same when the plan is deployed."""
+    note("reading the code")
+    checkout = Checkout.of(connection.REPOSITORY)
+    tree, files = checkout.content([*stack_files.SHARED, STACKS.name], without=file)
+    note("reading the stack's state")
+    resources = dict(_resources(target))
+    region = target.environment.region
+    stack = stack_files.StackFile(deployable.name(target), target.environment.name, target.stack, region)
+    approved, paused = None, list[str]()
+    if not isinstance(target, Platform):
+        note("looking for the approved model")
+        package = model_packages.newest(target, APPROVED)
+        approved, paused = package.arn if package else None, _paused(target)
+    return Facts(
+        stack=target.stack,
+        account=deployable.account(target),
+        region=region,
+        commit=checkout.commit("HEAD"),
+        tree=tree,
+        files={path: digest for path, digest in files.items() if stack.has(path)},
+        resources=resources,
+        approved_package=approved,
+        paused=paused,
+    )
+
+
+def _resources(target: Deployable) -> Iterator[tuple[str, str]]:
+    """Each resource in the stack's state with the digest of its record."""
+    try:
+        state = updates.state(target)
+    except updates.NoStackError as error:
+        raise not_made(target) from error
+    for resource in (state.get("deployment") or {}).get("resources") or []:
+        gone = f" ({resource.get('id')}, to be deleted)" if resource.get("delete") else ""
+        record = {
+            name: _sorted(value) if name in _DEPENDENCIES else _meant(value)
+            for name, value in resource.items()
+            if name not in _PLACES
+        }
+        yield resource["urn"] + gone, _hash(record)[:16]
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _sorted(each) for name, each in value.items()}
+    return sorted(value) if isinstance(value, list) else value
+
+
+def _meant(value: Any) -> Any:
+    """A value without what is another each time: how a secret is encrypted, and where a file of known content lies."""
+    if isinstance(value, Mapping):
+        passing = {"ciphertext", "path"} if "hash" in value else {"ciphertext"}
+        kept = value.items() if _SPECIAL not in value else [each for each in value.items() if each[0] not in passing]
+        return {name: _meant(each) for name, each in kept}
+    return [_meant(each) for each in value] if isinstance(value, list) else value
+
+
+def not_made(target: Deployable) -> updates.NoStackError:
+    """What to say where Pulumi has no such stack."""
+    how = f"millrace deploy {deployable.name(target)} --env {target.environment.name} --create"
+    return updates.NoStackError(
+        f"stack {target.stack} was never made in this backend ({backend()}); `{how}` makes it, or log in to the one "
+        "that has it"
+    )
+
+
+def backend() -> str:
+    """Where Pulumi is told to keep the states of stacks."""
+    return os.environ.get("PULUMI_BACKEND_URL") or "the one that `pulumi login` chose"
+
+
+def _paused(target: Target) -> list[str]:
+    """What is paused, which the program reads too."""
+    found = pauses.read(target, strict=False)
+    return sorted(found.only) if found else []
+
+
+# -- what differs ------------------------------------------------------------------------------------------------------
+
+
+def _age(plan: Plan, max_age: timedelta) -> Iterator[str]:
+    age = datetime.now(UTC) - plan.part.created
+    if age > max_age:
+        yield f"age: made {moment(plan.part.created)}, {_span(age)} ago; expected at most {_span(max_age)} (--max-age)"
+
+
+def _differences(then: Facts, now: Facts) -> Iterator[str]:
+    for name, one, other in (("account", then.account, now.account), ("region", then.region, now.region)):
+        if one != other:
+            yield f"{name}: made in {one}, this is {other}"
+    if found := _changed(then.files, now.files):
+        commits = f"commit {then.commit[:10]}"
+        commits += " with other changes" if then.commit == now.commit else f" then, {now.commit[:10]} now"
+        yield f"code: {commits}; {_listed(found, 'file')}"
+    if found := _changed(then.resources, now.resources):
+        shown = {name.rpartition("::")[2]: what for name, what in found.items()}
+        yield f"state: somebody deployed or changed it since; {_listed(shown, 'resource')}"
+    if then.approved_package != now.approved_package:
+        models = [_model(facts.approved_package) for facts in (then, now)]
+        yield f"approved model: {models[0]} then, {models[1]} now"
+    if then.paused != now.paused:
+        words = [", ".join(facts.paused) or "nothing" for facts in (then, now)]
+        yield f"paused: {words[0]} then, {words[1]} now"
+
+
+def _changed(then: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    """Name → what happened to it."""
+    found = {name: "changed" if name in now else "gone" for name in then if now.get(name) != then[name]}
+    return found | {name: "new" for name in now if name not in then}
+
+
+def _listed(changed: Mapping[str, str], what: str) -> str:
+    named = [f"{name} is {how}" if how != "changed" else f"{name} changed" for name, how in changed.items()]
+    more = [f"{len(named) - _NAMED} more"] if len(named) > _NAMED else []
+    return f"{len(named)} {what}{'s' if len(named) > 1 else ''}: {', '.join([*named[:_NAMED], *more])}"
+
+
+def _model(arn: str | None) -> str:
+    return f"version {parse_version(arn)}" if arn else "none"
+
+
+def _again(target: Deployable, file: Path) -> str:
+    return f"`millrace diff {deployable.name(target)} --env {target.environment.name} --save-plan {file}`"
+
+
+def _span(span: timedelta) -> str:
+    if span >= timedelta(days=2):
+        return f"{span / timedelta(days=1):.0f} days"
+    hours = span / timedelta(hours=1)
+    return f"{hours:.0f} hours" if hours >= 2 else f"{span / timedelta(minutes=1):.0f} minutes"
+
+
+# -- the file ----------------------------------------------------------------------------------------------------------
+
+
+def _parsed(file: Path, target: Deployable) -> Plan:
+    again = _again(target, file)
+    try:
+        document = json.loads(file.read_text())
+    except OSError as error:
+        raise CliError(f"plan {file} cannot be read: {error.strerror}; expected a file of {again}") from error
+    except ValueError as error:
+        raise CliError(f"plan {file} is not JSON, perhaps cut off: {error}; make a new one: {again}") from error
+    part = document.get(_PART) if isinstance(document, dict) else None
+    if not isinstance(part, dict):
+        raise CliError(
+            f"plan {file} has no part {_PART!r} that says what it is of; expected a file of {again}, where "
+            "`pulumi preview --save-plan` writes none"
+        )
+    if part.get("format") != _FORMAT:
+        raise CliError(f"plan {file} is of format {part.get('format')!r}, expected {_FORMAT}; make a new one: {again}")
+    if part.get("digest") != _digest(document):
+        raise CliError(
+            f"plan {file} is not as it was written: its digest is {_digest(document)[:16]}, expected "
+            f"{str(part.get('digest'))[:16]}; a plan is not to be edited: make a new one: {again}"
+        )
+    return Plan(file, document, Part.load(json.dumps(part), f"plan {file}"))
+
+
+def _write(file: Path, document: Mapping[str, Any]) -> None:
+    """Whole or not at all, and for its owner alone: it tells what a stack is made of."""
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}.", delete=False) as draft:
+            json.dump(document, draft, indent=1)
+        Path(draft.name).replace(file)
+    except OSError as error:
+        raise CliError(f"plan {file} cannot be written: {error.strerror}") from error
+
+
+def _digest(document: Mapping[str, Any]) -> str:
+    """Of everything but itself."""
+    part = {name: value for name, value in document[_PART].items() if name != "digest"}
+    return _hash({**document, _PART: part})
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

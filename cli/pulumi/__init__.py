@@ -1,0 +1,1 @@
+"""The Pulumi CLI as a subprocess: updates, state, locks, secrets."""

@@ -1,0 +1,181 @@
+"""What Pulumi knows of a stack: its resources, and the operations on them besides an update."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from cli.console import children
+from cli.console.errors import CliError
+from cli.pulumi import locks, updates
+from cli.pulumi.updates import Deployed
+from cli.stack import connection
+from local.engine import bootstrap
+
+#: Told what is happening: a few words.
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A resource in Pulumi's record."""
+
+    urn: str
+    type: str
+    id: str
+    parent: str
+    needs: tuple[str, ...]
+    """The URNs of what it depends on."""
+    inputs: Mapping[str, Any]
+    outputs: Mapping[str, Any]
+    protect: bool
+    retained: bool
+    """Whether Pulumi forgets it without deleting it."""
+    hooked: bool
+    """Whether the program must run when it is deleted; Pulumi asks for that even where it stays."""
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Resource:
+        """From an exported deployment."""
+        needs = [*document.get("dependencies", [])]
+        needs += [urn for urns in (document.get("propertyDependencies") or {}).values() for urn in urns or []]
+        return cls(
+            document["urn"],
+            document["type"],
+            str(document.get("id", "")),
+            document.get("parent", ""),
+            tuple(dict.fromkeys(needs)),
+            document.get("inputs") or {},
+            document.get("outputs") or {},
+            bool(document.get("protect")),
+            bool(document.get("retainOnDelete")),
+            any(kind.endswith("Delete") and names for kind, names in (document.get("resourceHooks") or {}).items()),
+        )
+
+    @property
+    def name(self) -> str:
+        """Its logical name."""
+        return self.urn.rpartition("::")[2]
+
+    @property
+    def kind(self) -> str:
+        """The last part of its type, e.g. `Bucket`."""
+        return self.type.rpartition(":")[2]
+
+    @property
+    def is_real(self) -> bool:
+        """Whether something of AWS's stands for it, rather than a component or provider."""
+        return self.type.startswith("aws:")
+
+
+def resources(target: Deployed, note: Note = lambda _: None) -> list[Resource] | None:
+    """The stack's resources in the order they were made; None when there is no such stack.
+
+    Raises:
+        CliError: When Pulumi's backend cannot be asked.
+    """
+    bootstrap.ensure(note)
+    try:
+        deployment = updates.state(target).get("deployment") or {}
+    except updates.NoStackError:
+        return None
+    return [Resource.of(each) for each in deployment.get("resources") or [] if not each.get("delete")]
+
+
+def closure(found: Iterable[Resource], kept: Iterable[Resource]) -> set[str]:
+    """The URNs of what must stay when these stay: themselves, what they depend on, and the parents of all."""
+    known = {each.urn: each for each in found}
+    urns: set[str] = set()
+    waiting = deque(kept)
+    while waiting:
+        each = waiting.popleft()
+        if each.urn in urns:
+            continue
+        urns.add(each.urn)
+        waiting.extend(known[urn] for urn in (*each.needs, each.parent) if urn in known)
+    return urns
+
+
+def refresh(target: Deployed, names: Sequence[str]) -> str | None:
+    """Bring Pulumi's record of the resources of these names up to date; why not, where it could not be done."""
+    if shutil.which("pulumi", path=connection.path()) is None:
+        return "the Pulumi CLI is not there"
+    try:
+        found = resources(target)
+    except CliError as error:
+        return str(error)
+    urns = [each.urn for each in found or [] if each.is_real and each.inputs.get("name") in names]
+    if not urns:
+        return f"it has none of {', '.join(names)}"
+    command = ["refresh", "--yes", "--skip-preview", "--run-program=false", "--stack", target.stack]
+    code, errors = _run(target, [*command, *_each("--target", urns)], lambda _: None)
+    return None if code == 0 else _said(errors, code)
+
+
+def unprotect(target: Deployed, urns: Sequence[str]) -> None:
+    """Let these resources be deleted by the next destroy."""
+    if urns:
+        _require(target, ["state", "unprotect", *urns, "--yes", "--stack", target.stack])
+
+
+def destroy(target: Deployed, kept: Iterable[str], note: Note, *, run_program: bool) -> updates.Update:
+    """`pulumi destroy` of all but what is kept.
+
+    Args:
+        kept: URNs of what stays; what they depend on stays too.
+        run_program: Whether hooks of the program must be called before something is deleted.
+
+    Raises:
+        CliError: With Pulumi's own diagnostics, when it fails.
+    """
+    command = ["destroy", "--yes", "--skip-preview", "--json", f"--run-program={str(run_program).lower()}"]
+    command += ["--stack", target.stack, *_each("--exclude", sorted(kept))]
+    if target.is_local:
+        # A cloud that was killed has lost its last seconds, which Pulumi does not know.
+        command.append("--refresh")
+    with _alone(target, note):
+        update = updates.Update()
+        code, errors = _run(target, command, lambda line: updates.read_event(line, update, note))
+    if code != 0 or update.result not in ("", "succeeded"):
+        said = "\n".join(update.errors) or _said(errors, code)
+        raise CliError(f"`pulumi destroy` of stack {target.stack} failed:\n{said}")
+    # What it only looked at before.
+    update.changes.pop("same", None)
+    return update
+
+
+def remove(target: Deployed) -> None:
+    """Forget the stack, which has no resources any more; its configuration stays."""
+    _require(target, ["stack", "rm", target.stack, "--yes", "--preserve-config"])
+
+
+def _each(option: str, values: Iterable[str]) -> list[str]:
+    return [part for value in values for part in (option, value)]
+
+
+def _require(target: Deployed, arguments: list[str]) -> None:
+    code, errors = _run(target, arguments, lambda _: None)
+    if code != 0:
+        raise CliError(f"`pulumi {' '.join(arguments[:2])}` of stack {target.stack} failed:\n{_said(errors, code)}")
+
+
+@contextmanager
+def _alone(target: Deployed, note: Note) -> Iterator[None]:
+    """No other update of the stack meanwhile; what a killed one left locked is cleared where that is safe."""
+    deadline = time.monotonic() + updates.PATIENCE
+    with locks.alone(target, note, deadline) if target.is_local else nullcontext():
+        updates.free(target, note)
+        yield
+
+
+def _run(target: Deployed, arguments: list[str], on_line: children.Line) -> tuple[int, str]:
+    return updates.run(arguments, on_line, connection.REPOSITORY, updates.environment_of(target))
+
+
+def _said(errors: str, code: int) -> str:
+    return "\n".join(line for line in errors.splitlines() if line.strip()) or f"it ended with exit code {code}"

@@ -1,0 +1,212 @@
+"""The repository's content at a revision, or as it lies in the working tree: read, and written somewhere else.
+
+Nothing of the repository is touched: its index is copied, and new objects go to a folder of their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.console.errors import CliError
+
+#: Told what is worth knowing: a line.
+Line = Callable[[str], None]
+
+#: What git's own hooks and commands set, which would lead it to another repository or index.
+_LOCAL = (
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_DIR",
+    "GIT_INDEX_FILE",
+    "GIT_NAMESPACE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_WORK_TREE",
+)
+#: No question, no network, no large files: what is compared is what the repository has.
+_QUIET = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_LFS_SKIP_SMUDGE": "1",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "LC_ALL": "C",
+}
+_SUBMODULE = "160000"
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A working tree, or a folder in one.
+
+    Attributes:
+        folder: The folder that holds the program.
+        prefix: Where it lies in the working tree: empty, or ending in a slash.
+    """
+
+    folder: Path
+    prefix: str
+
+    @classmethod
+    def of(cls, folder: Path) -> Checkout:
+        """The checkout that this folder belongs to.
+
+        Raises:
+            CliError: When it belongs to none, or there is no git.
+        """
+        try:
+            done = _git(folder, ["rev-parse", "--show-prefix"])
+        except FileNotFoundError as error:
+            raise CliError("there is no `git` on PATH, which this needs; install it") from error
+        if done.returncode != 0:
+            raise CliError(f"{folder} is no git checkout: {_said(done)}; this needs one, to know the code's revisions")
+        return cls(folder, done.stdout.rstrip("\n"))
+
+    def commit(self, revision: str) -> str:
+        """The commit that a revision names.
+
+        Raises:
+            CliError: When there is none here.
+        """
+        done = self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+        if done.returncode == 0:
+            return done.stdout.strip()
+        remote, _, branch = revision.partition("/")
+        known = self._git("remote").stdout.split()
+        where = f"{remote} {branch}" if branch and remote in known else f"{next(iter(known), 'origin')} {revision}"
+        shallow = self._git("rev-parse", "--is-shallow-repository").stdout.strip() == "true"
+        why = "this clone is shallow" if shallow else "nothing here has that name"
+        raise CliError(
+            f"revision {revision!r} is not in this clone ({why}); fetch it with `git fetch {where}`, "
+            "or name another one with --base"
+        )
+
+    def fork_point(self, base: str, head: str) -> str:
+        """Where ``head`` left ``base``; ``base`` itself where the history says nothing, as in a shallow clone."""
+        done = self._git("merge-base", base, head)
+        return done.stdout.strip() if done.returncode == 0 else base
+
+    def changed(self) -> int:
+        """How many files of the working tree differ from its commit, those that git does not know included."""
+        done = self._asked("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", "--", ".")
+        return done.count("\0")
+
+    def write(self, revision: str | None, into: Path, note: Line) -> Path:
+        """Write the content of a revision, or of the working tree, to another folder; the program's folder there."""
+        into.mkdir(parents=True)
+        with self._index(revision) as environment:
+            self._asked("checkout-index", "--all", "--force", f"--prefix={into}/", environment=environment)
+            gitlinks = [(path, commit) for mode, commit, path in self._entries(environment) if mode == _SUBMODULE]
+        for path, commit in gitlinks:
+            self._write_submodule(path, commit if revision else None, into, note)
+        return into / self.prefix
+
+    def content(self, folders: Sequence[str], without: Path | None = None) -> tuple[str, dict[str, str]]:
+        """The working tree's content as git would name it.
+
+        Args:
+            folders: Where files that git does not know count too.
+            without: A file that does not count.
+
+        Returns:
+            The hash of the tree, and mode and hash of each file, by its path from the program's folder.
+        """
+        with self._index(None, folders, without) as environment:
+            tree = self._asked(
+                "write-tree", *([f"--prefix={self.prefix}"] if self.prefix else []), environment=environment
+            )
+            files = {path: f"{mode} {blob}" for mode, blob, path in self._entries(environment)}
+        return tree.strip(), {path.removeprefix(self.prefix): found for path, found in sorted(files.items())}
+
+    # -- git -----------------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _index(
+        self, revision: str | None, folders: Sequence[str] = (".",), without: Path | None = None
+    ) -> Iterator[dict[str, str]]:
+        """The environment in which git has this content in an index of its own."""
+        with tempfile.TemporaryDirectory(prefix="millrace-index-") as scratch:
+            environment = {"GIT_INDEX_FILE": f"{scratch}/index"}
+            if revision is not None:
+                self._asked("read-tree", revision, environment=environment)
+                yield environment
+                return
+            known = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": str(self._path("objects"))}
+            environment |= {**known, "GIT_OBJECT_DIRECTORY": f"{scratch}/objects"}
+            Path(scratch, "objects").mkdir()
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copyfile(self._path("index"), f"{scratch}/index")
+            self._asked("add", "--update", "--", ".", environment=environment)
+            there = [each for each in folders if (self.folder / each).exists()]
+            if there:
+                self._asked("add", "--all", "--", *there, environment=environment)
+            if without is not None and without.is_relative_to(self.folder):
+                path = without.relative_to(self.folder).as_posix()
+                self._asked("rm", "--cached", "--quiet", "--ignore-unmatch", "--", path, environment=environment)
+            yield environment
+
+    def _path(self, name: str) -> Path:
+        """Where git keeps something of this working tree."""
+        return self.folder / self._asked("rev-parse", "--git-path", name).rstrip("\n")
+
+    def _entries(self, environment: dict[str, str]) -> list[tuple[str, str, str]]:
+        """Mode, hash and path of what is in the index, of the program's folder."""
+        listed = self._asked("ls-files", "--stage", "--full-name", "-z", environment=environment)
+        found = []
+        for entry in filter(None, listed.split("\0")):
+            facts, path = entry.split("\t", 1)
+            mode, blob, _ = facts.split()
+            found.append((mode, blob, path))
+        return found
+
+    def _write_submodule(self, path: str, commit: str | None, into: Path, note: Line) -> None:
+        """A submodule's content: what is not here can not be compared, and may not matter."""
+        place = self.folder / path.removeprefix(self.prefix)
+        try:
+            if not (place / ".git").exists():
+                raise CliError("it is not checked out")
+            inner = Checkout.of(place)
+            shutil.rmtree(into / path, ignore_errors=True)
+            inner.write(inner.commit(commit) if commit else None, into / path, note)
+        except CliError as error:
+            note(f"compared without submodule {path}: {error}; `git submodule update --init {path}` brings it")
+
+    def _git(self, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        return _git(self.folder, arguments, environment)
+
+    def _asked(self, *arguments: str, environment: dict[str, str] | None = None) -> str:
+        """What git answers.
+
+        Raises:
+            CliError: With git's own words, when it cannot.
+        """
+        done = self._git(*arguments, environment=environment)
+        if done.returncode != 0:
+            raise CliError(f"`git {' '.join(arguments)}` in {self.folder} failed: {_said(done)}")
+        return done.stdout
+
+
+def _git(
+    folder: Path, arguments: Sequence[str], environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    mine = {name: value for name, value in os.environ.items() if name not in _LOCAL}
+    return subprocess.run(
+        ["git", *arguments],
+        cwd=folder,
+        env={**mine, **_QUIET, **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        check=False,
+    )
+
+
+def _said(done: subprocess.CompletedProcess[str]) -> str:
+    return done.stderr.strip() or f"exit code {done.returncode}"

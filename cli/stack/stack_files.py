@@ -1,0 +1,185 @@
+"""Which stacks there are and which of them a change concerns, by the files alone: no use case is imported for it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cli.console.errors import CliError
+from cli.stack import connection
+from cli.stack.target import STACKS, configuration
+from millrace.environment import REVIEW
+from millrace.names import PLATFORM
+
+#: What every stack is made of besides its own use case. All else (documents, tests, commands, this machine's cloud)
+#: changes no stack.
+SHARED = (
+    "Pulumi.yaml",
+    "__main__.py",
+    "components/",
+    "millrace/",
+    "queries/",
+    "requirements-runtime.lock",
+    "requirements.lock",
+    "training/",
+)
+#: The order of promotion of names that are usual; others come before the last of them.
+_USUAL = ("dev", "test", "staging", "prod")
+#: What the host of the repository sends as the commit before the first one.
+_NOTHING = "0" * 40
+
+
+@dataclass(frozen=True)
+class StackFile:
+    """One stack, as its file says.
+
+    Attributes:
+        use_case: As declared, or `platform` for what the use cases of an environment share.
+        environment: Its name.
+        stack: `<use case>-<environment>`.
+        region: Where it is.
+    """
+
+    use_case: str
+    environment: str
+    stack: str
+    region: str
+
+    @property
+    def document(self) -> dict[str, str]:
+        """For programs."""
+        return asdict(self)
+
+    @property
+    def own(self) -> list[str]:
+        """The paths of the repository that concern this stack and not every stack."""
+        if self.is_platform:
+            # Its dashboard shows every use case.
+            return ["stacks/"]
+        return [f"stacks/{self.use_case.replace('-', '_')}/", f"stacks/Pulumi.{self.stack}.yaml"]
+
+    def has(self, path: str) -> bool:
+        """Whether a file of the repository is part of what the stack is made of."""
+        return _is_shared(path) or _is_in(path, self.own)
+
+    @property
+    def is_platform(self) -> bool:
+        """Whether it is no use case's."""
+        return self.use_case == PLATFORM
+
+
+def found(environments: Sequence[str] = (), use_cases: Sequence[str] = ()) -> list[StackFile]:
+    """The stacks of accounts, in the order of promotion; of an environment, what its use cases share goes first.
+
+    Args:
+        environments: Only these, in this order; none takes all but this machine's and those of pull requests.
+        use_cases: Only these; none takes all.
+
+    Raises:
+        CliError: When one of them has no stack, or a file does not say what it is of.
+    """
+    read = [_read(path) for path in sorted(STACKS.glob("Pulumi.*.yaml"))]
+    stacks = sorted(read, key=lambda each: (not each.is_platform, each.stack))
+    deployed = [each for each in stacks if not _is_ephemeral(each.environment)]
+    order = list(environments) or sorted({each.environment for each in deployed}, key=_rank)
+    chosen = [
+        each
+        for environment in order
+        for each in stacks
+        if each.environment == environment and (not use_cases or each.use_case in use_cases)
+    ]
+    for what, where, wanted, have in (
+        ("environment", "", environments, {each.environment for each in stacks}),
+        ("use case", f" in {', '.join(order)}", use_cases, {each.use_case for each in chosen}),
+    ):
+        if missing := sorted(set(wanted) - have):
+            names = ", ".join(each.stack for each in stacks) or "none"
+            raise CliError(
+                f"there is no stack of {what} {missing[0]!r}{where}; there are: {names}; add "
+                f"stacks/Pulumi.<use case>-<environment>.yaml, or correct the name"
+            )
+    return chosen
+
+
+def since(stacks: Iterable[StackFile], base: str) -> tuple[list[StackFile], str]:
+    """The stacks that what was changed since a commit concerns, and why all of them where it is all of them.
+
+    Args:
+        base: The commit; what was changed on its side after the two parted does not count. Empty, or a commit that is
+            not there (the first one, or before a forced push), stands for everything.
+    """
+    stacks = list(stacks)
+    if not base or base == _NOTHING:
+        return stacks, "there is no commit to compare with"
+    if _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}", code=None) is None:
+        return stacks, f"commit {base!r} is not in this clone"
+    text = _git("diff", "--name-only", "-z", "--no-renames", f"{base}...HEAD", code=None)
+    if text is None:
+        return stacks, f"commit {base!r} and this one have no history in common in this clone"
+    paths = [path for path in text.split("\0") if path]
+    if shared := [path for path in paths if _is_shared(path)]:
+        return stacks, f"{shared[0]} is part of every stack"
+    return [each for each in stacks if any(map(each.has, paths))], ""
+
+
+def tree() -> str:
+    """The hash of what is checked out: the same for the same files, whichever commit they are in."""
+    text = _git("rev-parse", "HEAD^{tree}")
+    assert text is not None
+    return text.strip()
+
+
+def _read(path: Path) -> StackFile:
+    stack = path.name.removeprefix("Pulumi.").removesuffix(".yaml")
+    values = configuration(stack)
+    configured = values.get("millrace:environment")
+    name = configured.get("name") if isinstance(configured, dict) else None
+    if not isinstance(name, str) or not stack.endswith(f"-{name}"):
+        raise CliError(
+            f"{path}: millrace:environment.name is {name!r}; expected what the stack's name, {stack!r}, ends with: "
+            "correct it"
+        )
+    return StackFile(stack.removesuffix(f"-{name}"), name, stack, str(values.get("aws:region", "")))
+
+
+def _is_ephemeral(environment: str) -> bool:
+    return environment == connection.LOCAL or environment.startswith(REVIEW)
+
+
+def _rank(environment: str) -> tuple[float, str]:
+    known = environment in _USUAL
+    return (_USUAL.index(environment) if known else len(_USUAL) - 1.5, environment)
+
+
+def _is_shared(path: str) -> bool:
+    """Whether a file is part of every stack; what lies in `stacks/` and is no use case's own is."""
+    if not path.startswith("stacks/"):
+        return _is_in(path, SHARED)
+    first = path.split("/")[1]
+    is_own = "/" in path.removeprefix("stacks/") or (first.startswith("Pulumi.") and first.endswith(".yaml"))
+    return not is_own
+
+
+def _is_in(path: str, places: Iterable[str]) -> bool:
+    return any(path == place or (place.endswith("/") and path.startswith(place)) for place in places)
+
+
+def _git(*arguments: str, code: int | None = 0) -> str | None:
+    """What git says; None where it refuses and may."""
+    command = ["git", *arguments]
+    # A hook or an alias of whoever calls is not meant.
+    environment = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE")}
+    try:
+        done = subprocess.run(
+            command, cwd=connection.REPOSITORY, env=environment, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError as error:
+        raise CliError("there is no `git` on PATH; install it") from error
+    if done.returncode == 0:
+        return done.stdout
+    if code is None:
+        return None
+    raise CliError(f"`{' '.join(command)}` in {connection.REPOSITORY} failed: {done.stderr.strip()}")

@@ -1,0 +1,157 @@
+"""What a command is about: one use case in one environment, as its stack file says, and its AWS clients."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+import stacks
+from cli.console.errors import CliError
+from cli.stack import connection
+from millrace import DeclarationError, Environment, UseCase
+from millrace.inventory import make_job_variables
+from millrace.names import CLOCK_KEY, Names
+from queries.client import make_client
+
+STACKS = connection.REPOSITORY / "stacks"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One use case in one environment."""
+
+    use_case: UseCase
+    environment: Environment
+    state: Path
+    clients: Callable[[str], Any] | None = None
+    """Gives the clients where several accounts are asked at once; None takes those of this process's settings."""
+
+    @classmethod
+    def of(cls, use_case: str, environment: str, state: Path) -> Target:
+        """By the names of the use case and the environment."""
+        try:
+            declared = stacks.load(use_case)
+        except DeclarationError as error:
+            package = use_case.replace("-", "_")
+            if package.replace("_", "-") in stacks.names():
+                raise
+            raise CliError(
+                f"{error}\nif its folder was deleted and its stack still stands, bring it back to take the stack down: "
+                f"`git log --oneline -- stacks/{package}`"
+            ) from error
+        stack = f"{declared.name}-{environment}"
+        return cls(declared, Environment.of_stack(stack, *_configured(stack)), state)
+
+    @classmethod
+    def of_stack(cls, stack: str, state: Path) -> Target:
+        """By the name of the stack, `<use case>-<environment>`."""
+        environment = Environment.of_stack(stack, *_configured(stack))
+        return cls(stacks.load(stack.removesuffix(f"-{environment.name}")), environment, state)
+
+    @property
+    def stack(self) -> str:
+        return f"{self.use_case.name}-{self.environment.name}"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether its AWS is this machine."""
+        return self.environment.name == connection.LOCAL
+
+    @cached_property
+    def names(self) -> Names:
+        account = self.client("sts").get_caller_identity()["Account"]
+        return self.environment.names(self.use_case.name, account)
+
+    @cached_property
+    def sagemaker(self) -> Any:
+        return self.client("sagemaker")
+
+    @property
+    def clock(self) -> str | None:
+        """Where data time is written down; None where it is the wall clock."""
+        return self.names.uri(CLOCK_KEY) if self.environment.replay_from is not None else None
+
+    def data_time(self) -> datetime:
+        """What the data clock says, where there is one, else now."""
+        if self.clock is None:
+            return datetime.now(UTC)
+        s3 = self.client("s3")
+        try:
+            body = s3.get_object(Bucket=self.names.lake, Key=self.names.key(CLOCK_KEY))["Body"].read()
+        except (s3.exceptions.NoSuchBucket, s3.exceptions.NoSuchKey) as error:
+            raise self.absent() from error
+        return datetime.fromisoformat(json.loads(body)["now"])
+
+    def is_provisioned(self) -> bool:
+        """Whether the first of its resources is there, on which the others build."""
+        try:
+            self.client("s3").head_bucket(Bucket=self.names.lake)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("404", "NoSuchBucket"):
+                return False
+            raise
+        return True
+
+    def absent(self) -> CliError:
+        """What to say where the stack is not there, e.g. after `pulumi destroy`."""
+        how = f"millrace up {self.use_case.name}" if self.is_local else f"millrace up --stack {self.stack}"
+        return CliError(f"stack {self.stack} is not provisioned; run `{how}`")
+
+    def client(self, service: str) -> Any:
+        """A boto3 client in the environment's region."""
+        if self.clients is not None:
+            return self.clients(service)
+        profile = None if self.is_local else self.profile
+        return make_client(service, self.environment.region, profile=profile)
+
+    @cached_property
+    def profile(self) -> str | None:
+        """The profile of the account, where the stack's file names one."""
+        return profile_of(configuration(self.stack))
+
+    def job_environment(self) -> dict[str, str]:
+        """The variables that every step of the bundle reads."""
+        return {**make_job_variables(self.environment, self.names), "AWS_REGION": self.environment.region}
+
+
+def _configured(stack: str) -> tuple[Any, str | None]:
+    """The environment and the region in a stack's file, as they stand there."""
+    values = configuration(stack)
+    return values.get("millrace:environment"), values.get("aws:region")
+
+
+def profile_of(values: Mapping[str, Any]) -> str | None:
+    """The profile of a stack's configuration: whose credentials its account is asked with."""
+    profile = values.get("aws:profile")
+    return str(profile) if profile else None
+
+
+def configuration(stack: str) -> dict[str, Any]:
+    """What stands under `config` in a stack's file.
+
+    Raises:
+        CliError: When there is no such file, or it cannot be read.
+    """
+    import yaml
+
+    path = STACKS / f"Pulumi.{stack}.yaml"
+    try:
+        document = yaml.safe_load(path.read_text())
+    except FileNotFoundError as error:
+        known = sorted(file.name[len("Pulumi.") : -len(".yaml")] for file in STACKS.glob("Pulumi.*.yaml"))
+        raise CliError(
+            f"there is no stack {stack!r}: expected {path}; there are: {', '.join(known) or 'none'}"
+        ) from error
+    except yaml.YAMLError as error:
+        raise CliError(f"{path} is not YAML: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise CliError(f"{path} cannot be read: {error}") from error
+    config = document.get("config") if isinstance(document, dict) else None
+    return config if isinstance(config, dict) else {}
