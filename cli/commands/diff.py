@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +17,9 @@ from cli.console.output import say
 from cli.console.progress import Progress
 from cli.prices import Prices, prices_option
 from cli.stack import connection, deployable
-from cli.stack.target import STACKS, Target
+from cli.stack.target import Target
 
 if TYPE_CHECKING:
-    from cli.diff.document import Context
     from cli.stack.deployable import Deployable
 
 #: What `diff` ends with, besides 1 for what could not be done or was used wrongly.
@@ -101,8 +98,7 @@ def diff(
     chosen = "json" if as_json else form or ("text" if output is None and sys.stdout.isatty() else "markdown")
     table = Prices.load(prices)
     target = deployable.of(use_case, environment, state)
-    preview, context = _compared(target, table, given=given, base=base, refresh=refresh, save_plan=save_plan)
-    found = document.of(preview, context)
+    found = _compared(target, table, given=given, base=base, refresh=refresh, save_plan=save_plan)
     if chosen == "json":
         text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
     elif chosen == "text":
@@ -126,9 +122,9 @@ def _agree(*, given: str | None, base: str | None, refresh: bool, save_plan: Pat
 
 def _compared(
     target: Deployable, table: Prices, *, given: str | None, base: str | None, refresh: bool, save_plan: Path | None
-) -> tuple[Any, Context]:
-    """The preview, and what it does not say itself."""
-    from cli.diff import lookups, preview
+) -> dict[str, Any]:
+    """The whole difference as one document."""
+    from cli.diff import document, lookups, preview
     from cli.diff.document import Context
 
     name, environment = deployable.name(target), target.environment
@@ -143,20 +139,23 @@ def _compared(
         read = preview.read(_bytes(given), where)
         if read.stack not in ("", target.stack):
             raise CliError(f"{where} is of stack {read.stack}; expected {target.stack}: name the stack that it is of")
-        return read, Context(source=f"From a preview of {target.stack} that was made before.", **said)
+        return document.of(read, Context(source=f"From a preview of {target.stack} that was made before.", **said))
     if base is not None:
         found = _offline(target, base)
         context = Context(source=_between(found, base), use_cases=_declared(target, found), **said)
-        return preview.of(found, f"comparison with {base}"), context
+        return document.of(preview.of(found, f"comparison with {base}"), context)
     connection.connect(environment.name, target.state)
-    asked, notes = _asked(target, refresh=refresh, save_plan=save_plan)
-    extras = lookups.of(target) if isinstance(target, Target) else {}
-    read = preview.of(asked, f"preview of {target.stack}")
-    if read.is_new:
-        source = "The program as it stands; nothing is deployed that it could be compared with."
-    else:
-        source = "The program as it stands, against the deployed stack" + (", looked at anew." if refresh else ".")
-    return read, Context(source=source, notes=notes, **said, **extras)
+
+    def describe(asked: Mapping[str, Any], *notes: str) -> dict[str, Any]:
+        extras = lookups.of(target) if isinstance(target, Target) else {}
+        read = preview.of(asked, f"preview of {target.stack}")
+        if read.is_new:
+            source = "The program as it stands; nothing is deployed that it could be compared with."
+        else:
+            source = "The program as it stands, against the deployed stack" + (", looked at anew." if refresh else ".")
+        return document.of(read, Context(source=source, notes=notes, **said, **extras))
+
+    return _asked(target, describe, refresh=refresh, save_plan=save_plan)
 
 
 def _bytes(given: str) -> bytes:
@@ -173,66 +172,30 @@ def _bytes(given: str) -> bytes:
 # -- making a preview --------------------------------------------------------------------------------------------------
 
 
-def _asked(target: Deployable, *, refresh: bool, save_plan: Path | None) -> tuple[Mapping[str, Any], list[str]]:
-    """`pulumi preview` of the stack, or of a stack that is to be."""
+def _asked(
+    target: Deployable, describe: Callable[..., dict[str, Any]], *, refresh: bool, save_plan: Path | None
+) -> dict[str, Any]:
+    """`pulumi preview` of the stack, or of a stack that is to be, described."""
     from cli.deployment import endpoint_guard, foreign_state, saved_plan
     from cli.pulumi import updates
 
     with Progress(err=True).stage("preview") as stage:
         try:
-            found: Mapping[str, Any] = (
-                saved_plan.save(target, save_plan, stage.note)
-                if save_plan
-                else updates.preview(target, stage.note, refresh=refresh)
-            )
-            return found, []
+            if save_plan:
+                return saved_plan.save(target, save_plan, stage.note, describe)
+            return describe(updates.preview(target, stage.note, refresh=refresh))
         except updates.NoStackError:
             # What stands would be told to be new.
             foreign_state.refuse(target)
             stage.note("the stack was never made: the program runs beside it")
-            found = _unmade(target)
+            found = updates.preview_new_stack(target)
         except CliError as error:
             # Pulumi's own advice would be to take the endpoint's protection away.
             if isinstance(target, Target) and endpoint_guard.loses_endpoint(target):
                 raise CliError(endpoint_guard.endpoint_stays(target)) from error
             raise
     notes = ["No plan was saved: there is no stack yet that it could be of."] if save_plan else []
-    return found, notes
-
-
-def _unmade(target: Deployable) -> Mapping[str, Any]:
-    """A preview of a stack that nobody has made: in a backend of its own, gone afterwards."""
-    import yaml
-
-    from cli.pulumi import updates
-
-    with tempfile.TemporaryDirectory(prefix="millrace-diff-") as name:
-        folder = Path(name)
-        config = folder / f"Pulumi.{target.stack}.yaml"
-        values = yaml.safe_load((STACKS / config.name).read_text())
-        # Its secrets are of the backend's own key.
-        kept = {key: each for key, each in values.items() if key == "config"}
-        config.write_text(yaml.safe_dump(kept, allow_unicode=True))
-        project = yaml.safe_load((connection.REPOSITORY / "Pulumi.yaml").read_text())["name"]
-        environment = {
-            **os.environ,
-            "PATH": connection.path(),
-            "PULUMI_SKIP_UPDATE_CHECK": "1",
-            "PULUMI_BACKEND_URL": _backend(folder, project, target.stack),
-            "PULUMI_CONFIG_PASSPHRASE": "unmade",
-        }
-        environment.setdefault("AWS_REGION", target.environment.region)
-        return updates.previewed(target.stack, ["--config-file", str(config)], connection.REPOSITORY, environment)
-
-
-def _backend(folder: Path, project: str, stack: str) -> str:
-    """A backend with an empty stack; `pulumi stack init` would write a key into the stack's own file."""
-    stacks = folder / "backend" / ".pulumi" / "stacks" / project
-    stacks.mkdir(parents=True)
-    (folder / "backend" / ".pulumi" / "meta.yaml").write_text("version: 1\n")
-    checkpoint = {"stack": f"organization/{project}/{stack}", "latest": {}}
-    (stacks / f"{stack}.json").write_text(json.dumps({"version": 3, "checkpoint": checkpoint}))
-    return (folder / "backend").as_uri()
+    return describe(found, *notes)
 
 
 def _offline(target: Deployable, base: str) -> Mapping[str, Any]:

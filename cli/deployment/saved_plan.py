@@ -12,7 +12,7 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +21,6 @@ from typing import Any, Literal
 from cli.aws import model_packages, pauses
 from cli.console.errors import CliError
 from cli.console.output import moment
-from cli.deployment import expected_changes
 from cli.pulumi import secrets_key, updates
 from cli.stack import connection, deployable, stack_files
 from cli.stack.checkout import Checkout
@@ -138,11 +137,19 @@ class Plan:
         return self.part.dangers
 
 
-def save(target: Deployable, file: Path, note: updates.Note) -> dict[str, Any]:
+def save(
+    target: Deployable, file: Path, note: updates.Note, describe: Callable[[Mapping[str, Any]], dict[str, Any]]
+) -> dict[str, Any]:
     """Preview and write the plan.
 
+    Args:
+        target: The stack.
+        file: Where to write it.
+        note: Told what is being done.
+        describe: Makes the document of `millrace diff` of that of `pulumi preview --json`.
+
     Returns:
-        The document of `pulumi preview --json`.
+        The document of `millrace diff`.
 
     Raises:
         NoStackError: When the stack was never made.
@@ -158,17 +165,18 @@ def save(target: Deployable, file: Path, note: updates.Note) -> dict[str, Any]:
     facts = _facts(target, file, note)
     with tempfile.TemporaryDirectory(prefix="millrace-plan-") as scratch:
         draft = Path(scratch) / "plan.json"
-        document = updates.preview(target, note, draft=draft)
+        asked = updates.preview(target, note, draft=draft)
         planned = json.loads(draft.read_text())
+    described = describe(asked)
     planned[_PART] = {
         **facts.dump(),
         "format": _FORMAT,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "dangers": expected_changes.told(target, document)["dangers"],
+        "dangers": described["dangers"],
     }
     planned[_PART]["digest"] = _digest(planned)
     _write(file, planned)
-    return document
+    return described
 
 
 def read(target: Deployable, file: Path, note: updates.Note, max_age: timedelta = MAX_AGE) -> Plan:

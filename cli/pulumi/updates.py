@@ -334,6 +334,42 @@ def _clean(text: str) -> list[str]:
     return [line for line in _COLOUR.sub("", text).splitlines() if line.strip()]
 
 
+# -- a stack that does not exist yet -----------------------------------------------------------------------------------
+
+
+def preview_new_stack(target: Deployed) -> dict[str, Any]:
+    """Preview a stack that does not exist yet: in an empty backend of its own, which is deleted afterwards."""
+    import yaml
+
+    with tempfile.TemporaryDirectory(prefix="millrace-diff-") as name:
+        folder = Path(name)
+        config = folder / f"Pulumi.{target.stack}.yaml"
+        values = yaml.safe_load((connection.REPOSITORY / "stacks" / config.name).read_text())
+        # Its secrets are of the backend's own key.
+        kept = {key: each for key, each in values.items() if key == "config"}
+        config.write_text(yaml.safe_dump(kept, allow_unicode=True))
+        project = yaml.safe_load((connection.REPOSITORY / "Pulumi.yaml").read_text())["name"]
+        environment = {
+            **os.environ,
+            "PATH": connection.path(),
+            "PULUMI_SKIP_UPDATE_CHECK": "1",
+            "PULUMI_BACKEND_URL": _make_empty_backend(folder, project, target.stack),
+            "PULUMI_CONFIG_PASSPHRASE": "unmade",
+        }
+        environment.setdefault("AWS_REGION", target.environment.region)
+        return previewed(target.stack, ["--config-file", str(config)], connection.REPOSITORY, environment)
+
+
+def _make_empty_backend(folder: Path, project: str, stack: str) -> str:
+    """A backend with an empty stack; `pulumi stack init` would write a key into the stack's own file."""
+    stacks = folder / "backend" / ".pulumi" / "stacks" / project
+    stacks.mkdir(parents=True)
+    (folder / "backend" / ".pulumi" / "meta.yaml").write_text("version: 1\n")
+    checkpoint = {"stack": f"organization/{project}/{stack}", "latest": {}}
+    (stacks / f"{stack}.json").write_text(json.dumps({"version": 3, "checkpoint": checkpoint}))
+    return (folder / "backend").as_uri()
+
+
 # -- what a broken-off update left behind ------------------------------------------------------------------------------
 
 
