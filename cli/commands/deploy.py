@@ -171,17 +171,17 @@ def _agreed(order: _Order, progress: Progress, *, yes: bool, as_json: bool) -> b
     """
     target = order.target
     if order.plan:
-        changes, dangers = order.plan.changes, order.plan.dangers
+        changes, risks = order.plan.changes, order.plan.risks
         steps = [f"{kind} {_name(urn)}" for urn, kind in order.plan.steps.items()]
     else:
         with progress.stage("preview") as stage:
             document = updates.preview(target, stage.note, refresh=bool(order.refresh))
             changes = {kind: count for kind, count in document["changeSummary"].items() if kind not in _QUIET}
-            dangers, steps = expected_changes.told(target, document)["dangers"], []
+            risks, steps = expected_changes.told(target, document)["risks"], []
             stage.result = _counts(changes)
     if not changes:
         return False
-    for line in [*expected_changes.lines(dangers), *_cut(steps)]:
+    for line in [*expected_changes.lines(risks), *_cut(steps)]:
         say(f"  {line}", err=as_json)
     if yes:
         return True

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cli.stack.deployable import Deployable
 
 #: What `diff` ends with, besides 1 for what could not be done or was used wrongly.
-SAME, CHANGED, DANGEROUS = 0, 2, 3
+SAME, CHANGED, RISKY = 0, 2, 3
 
 _FORMATS = ("markdown", "json", "text")
 
@@ -88,7 +88,7 @@ def diff(
     USE_CASE may be `platform`. Without --preview and --base it is `pulumi preview` of the stack as the program now
     stands.
 
-    Exit codes: 0 nothing changes, 2 something does, 3 with danger, 1 it could not be told, or was used wrongly.
+    Exit codes: 0 nothing changes, 2 something does, 3 with risk, 1 it could not be told, or was used wrongly.
     """
     from cli.diff import document, markdown
 
@@ -106,7 +106,7 @@ def diff(
     else:
         text = markdown.comment(found, limit)
     _write(text, output, found)
-    return {document.NOTHING: SAME, document.CHANGES: CHANGED}.get(found["verdict"], DANGEROUS)
+    return {document.NOTHING: SAME, document.CHANGES: CHANGED}.get(found["verdict"], RISKY)
 
 
 def _agree(*, given: str | None, base: str | None, refresh: bool, save_plan: Path | None) -> None:

@@ -44,9 +44,9 @@ def told(target: Deployable, asked: Mapping[str, Any]) -> dict[str, Any]:
     return document.of(preview.of(asked, f"preview of {target.stack}"), context)
 
 
-def lines(dangers: Sequence[Mapping[str, Any]]) -> list[str]:
+def lines(risks: Sequence[Mapping[str, Any]]) -> list[str]:
     """What to look at twice, a line each."""
-    return [f"{each['title']}: {each['name']}. {each['consequence']}" for each in dangers]
+    return [f"{each['title']}: {each['name']}. {each['consequence']}" for each in risks]
 
 
 # -- what goes along with a model --------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ from queries.packages import APPROVED, parse_version
 #: How old a plan may be.
 MAX_AGE = timedelta(days=7)
 
-_PART, _FORMAT = "millrace", 2
+_PART, _FORMAT = "millrace", 3
 #: How many differences are named one by one.
 _NAMED = 5
 #: What changes in a resource's record when nothing of the resource does: where the program makes it, and the order of
@@ -90,13 +90,13 @@ class Part(Facts):
     Attributes:
         format: The version of this part.
         created: When the preview was made.
-        dangers: What to look at twice, as `millrace diff` reports it.
+        risks: What to look at twice, as `millrace diff` reports it.
         digest: Of the whole file but itself.
     """
 
-    format: Literal[2]
+    format: Literal[3]
     created: datetime
-    dangers: list[dict[str, str]]
+    risks: list[dict[str, str]]
     digest: str
 
 
@@ -132,9 +132,9 @@ class Plan:
         return dict(Counter(self.steps.values()))
 
     @property
-    def dangers(self) -> list[dict[str, str]]:
+    def risks(self) -> list[dict[str, str]]:
         """What of it to look at twice, as `millrace diff` told it."""
-        return self.part.dangers
+        return self.part.risks
 
 
 def save(
@@ -172,7 +172,7 @@ def save(
         **facts.dump(),
         "format": _FORMAT,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "dangers": described["dangers"],
+        "risks": described["risks"],
     }
     planned[_PART]["digest"] = _digest(planned)
     _write(file, planned)

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cli.diff import cost, dangers, declared, differences, model, permissions, pipelines, traffic, watching
+from cli.diff import cost, declared, differences, model, permissions, pipelines, risks, traffic, watching
 from cli.diff.preview import Preview, Resource
 from cli.prices import Prices
 
-VERSION = 1
+VERSION = 2
 
-NOTHING, CHANGES, DANGEROUS = "no changes", "changes", "dangerous changes"
+NOTHING, CHANGES, RISKY = "no changes", "changes", "risky changes"
 
 #: Lines of a document's diff that are kept: more is no reading matter.
 _LINES = 400
@@ -55,8 +55,8 @@ def of(preview: Preview, context: Context) -> dict[str, Any]:
     """The document; equal previews give equal documents."""
     known = None not in context.use_cases
     use_cases = context.use_cases if known else declared.use_cases(preview, context.fetch)
-    granted = permissions.changes(preview)
-    found = dangers.of(preview, use_cases, granted)
+    granted = permissions.list_changes(preview)
+    found = risks.list_risks(preview, use_cases, granted)
     resources = [_resource(each) for each in preview.resources if _is_shown(each)]
     counts = Counter(each["operation"] for each in resources)
     made = {
@@ -66,13 +66,13 @@ def of(preview: Preview, context: Context) -> dict[str, Any]:
         "environment": context.environment,
         "region": context.region,
         "source": context.source,
-        "verdict": DANGEROUS if found else CHANGES if resources else NOTHING,
+        "verdict": RISKY if found else CHANGES if resources else NOTHING,
         "new": preview.is_new,
         "counts": {name: counts[name] for name in ("create", "update", "replace", "delete") if counts[name]},
         "unchanged": sum(each.operation == "same" and each.is_real for each in preview.resources)
         if preview.is_complete
         else None,
-        "dangers": found,
+        "risks": found,
         "traffic": traffic.changes(preview),
         "model": model.changes(preview, context.figures, use_cases, context.comparison),
         "permissions": granted,

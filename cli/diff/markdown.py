@@ -1,7 +1,7 @@
 """The document as a comment: what a reviewer must not miss first, and never more than the host takes.
 
 Everything that comes from a resource is text or code here, whatever it looks like: it marks nothing up, links nothing
-and pings nobody. When it gets too long the folded part goes first, then details, then lists; a danger goes last.
+and pings nobody. When it gets too long the folded part goes first, then details, then lists; a risk goes last.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 import click
 
 from cli.console.templates import render
-from cli.diff import openings
 from cli.diff.model import as_text
+from cli.diff.permissions import openings
 from cli.diff.values import Mark
 
 #: What a comment of GitHub's may hold, characters, and what is left free for what others add.
@@ -37,8 +37,8 @@ class Detail:
         documents: Whether long documents stand there, line by line.
         resources: Whether the folded part lists resources at all.
         most: The longest a list gets; None for all.
-        sections: Whether there is more than dangers.
-        dangers: The most dangers that are told; None for all.
+        sections: Whether there is more than risks.
+        risks: The most risks that are told; None for all.
         reasons: Whether each says its consequence, cause and way out.
     """
 
@@ -47,7 +47,7 @@ class Detail:
     resources: bool = True
     most: int | None = None
     sections: bool = True
-    dangers: int | None = None
+    risks: int | None = None
     reasons: bool = True
 
 
@@ -178,7 +178,7 @@ def comment(document: Mapping[str, Any], limit: int = LIMIT) -> str:
         text = _written(document, detail, Words())
         if len(text) <= room:
             return text
-    count = len(document["dangers"])
+    count = len(document["risks"])
     while count > 0:
         count = count * 2 // 3
         text = _written(document, Detail(False, False, False, 1, False, count, False), Words())
@@ -261,21 +261,21 @@ class _Say:
     def count(self, number: int, noun: str) -> str:
         return f"{number} {noun}{'' if number == 1 else 's'}"
 
-    def dangers(self, document: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The dangers that are told; those that differ in their name alone are told together."""
-        found: Sequence[Mapping[str, str]] = document["dangers"]
-        shown = found if self._detail.dangers is None else found[: self._detail.dangers]
+    def risks(self, document: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The risks that are told; those that differ in their name alone are told together."""
+        found: Sequence[Mapping[str, str]] = document["risks"]
+        shown = found if self._detail.risks is None else found[: self._detail.risks]
         together: dict[tuple[str, ...], list[str]] = {}
         for each in shown:
-            said = (each["title"], each["consequence"], each["because"], each["way_out"])
+            said = (each["title"], each["consequence"], each["because"], each["fix"])
             together.setdefault(said, []).append(each["name"])
-        names = ("title", "consequence", "because", "way_out")
+        names = ("title", "consequence", "because", "fix")
         return [{**dict(zip(names, said, strict=True)), "names": each} for said, each in together.items()]
 
     def left(self, document: Mapping[str, Any]) -> int:
-        """How many dangers are not told."""
-        count = len(document["dangers"])
-        return 0 if self._detail.dangers is None else count - min(count, self._detail.dangers)
+        """How many risks are not told."""
+        count = len(document["risks"])
+        return 0 if self._detail.risks is None else count - min(count, self._detail.risks)
 
     def steps(self, changed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Changes of steps; the same change of several steps is told once."""

@@ -104,9 +104,9 @@ def comment(*steps: Mapping[str, Any], limit: int = markdown.LIMIT) -> str:
     return markdown.comment(told(*steps), limit)
 
 
-def dangers(*steps: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Kind and name of each danger, in order."""
-    return [(each["kind"], each["name"]) for each in told(*steps)["dangers"]]
+def risks(*steps: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Kind and name of each risk, in order."""
+    return [(each["kind"], each["name"]) for each in told(*steps)["risks"]]
 
 
 def diff(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

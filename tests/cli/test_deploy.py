@@ -112,17 +112,17 @@ def plan_is_refused(account: Account) -> str:
 # -- the question ------------------------------------------------------------------------------------------------------
 
 
-def test_the_question_shows_every_danger_that_diff_shows_of_a_plan_too(account: Account) -> None:
+def test_the_question_shows_every_risk_that_diff_shows_of_a_plan_too(account: Account) -> None:
     account.edit("stacks/flights/__init__.py", 'Gate("roc_auc", at_least=', 'Gate("roc_auc", at_least=0.5 * ')
     account.edit("components/access.py", '["iam:PassRole"], [role_arn]', '["iam:PassRole"], ["*"]')
     # As in the job of a workflow, which has not built what is deployed: the lake has it.
     shutil.rmtree(account.folder / ".millrace" / "bundles")
     diff = ("diff", "flights", *DEV, "--json")
     document = json.loads(account.millrace(*diff, "--save-plan", "plan.json", code=3).stdout)
-    assert {"gate-loosened", "opened"} <= {each["kind"] for each in document["dangers"]}
+    assert {"gate-loosened", "opened"} <= {each["kind"] for each in document["risks"]}
     for arguments in ((), ("--plan", "plan.json")):
         shown = account.answered("deploy", "flights", *DEV, *arguments)
-        for line in expected_changes.lines(document["dangers"]):
+        for line in expected_changes.lines(document["risks"]):
             assert line in shown
     # The steps of a plan stand below.
     assert f"update {STACK}-training-pipeline" in shown

@@ -11,6 +11,7 @@ import pytest
 
 import stacks
 from cli.diff import markdown
+from cli.diff.risks.risk import KINDS
 from tests.cli.conftest import REPOSITORY, Millrace
 from tests.cli.previewed import PREVIEWS, comment, diff, recorded, step, told, urn, whole, written
 
@@ -49,7 +50,7 @@ def test_a_feature_that_is_added_is_told_with_the_code_that_computes_it() -> Non
     # The definitions of the pipelines name other code and are else the same: no step is said to change.
     assert [each["steps_changed"] for each in document["pipelines"]] == [[], [], []]
     assert all(each["code_changed"] for each in document["pipelines"])
-    assert document["dangers"] == []
+    assert document["risks"] == []
 
 
 def test_a_role_that_may_do_other_things_is_told_action_by_action() -> None:
@@ -88,8 +89,8 @@ def test_a_feature_group_that_is_replaced_is_the_first_thing_that_is_said() -> N
     document = recorded("group")
     text = markdown.comment(document)
 
-    assert document["verdict"] == "dangerous changes"
-    assert [(each["kind"], each["name"]) for each in document["dangers"]] == [
+    assert document["verdict"] == "risky changes"
+    assert [(each["kind"], each["name"]) for each in document["risks"]] == [
         ("replaced", f"flights-local-{table}") for table in ("carrier-departures", "departures", "weather")
     ]
     assert "online store is wiped" in text
@@ -104,15 +105,15 @@ def test_another_model_is_told_by_its_version() -> None:
     assert (serves["before"]["version"], serves["after"]["version"]) == (1, 2)
     assert document["traffic"][0]["why"] == "the model changes"
     # The old configuration and model stay at AWS, so nothing is lost with them.
-    assert document["dangers"] == []
+    assert document["risks"] == []
     assert "**Serves** version 1 → version 2" in markdown.comment(document)
 
 
-def test_a_stack_that_was_never_deployed_is_made_and_nothing_is_endangered() -> None:
+def test_a_stack_that_was_never_deployed_is_made_and_nothing_is_at_risk() -> None:
     document = recorded("new")
 
     assert document["new"]
-    assert (document["verdict"], document["dangers"]) == ("changes", [])
+    assert (document["verdict"], document["risks"]) == ("changes", [])
     assert set(document["counts"]) == {"create"}
     # One key, one dashboard, four alarms.
     assert (document["cost"]["before"], document["cost"]["after"]) == (0, pytest.approx(1.00 + 3.00 + 4 * 0.10))
@@ -142,7 +143,7 @@ def test_the_same_preview_is_always_told_in_the_same_way(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "code"), [("same", 0), ("role", 2), ("new", 2), ("group", 3), ("failed", 1)])
-def test_exit_codes_tell_nothing_change_danger_and_failure_apart(
+def test_exit_codes_tell_nothing_change_risk_and_failure_apart(
     capsys: pytest.CaptureFixture[str], name: str, code: int
 ) -> None:
     assert diff(capsys, "--preview", str(PREVIEWS / f"{name}.json"))[0] == code
@@ -168,10 +169,10 @@ def test_json_holds_what_the_comment_says(capsys: pytest.CaptureFixture[str]) ->
 
     document = json.loads(out)
     assert code == 2
-    assert document["version"] == 1
+    assert document["version"] == 2
     assert set(document) == {
         "version", "stack", "use_case", "environment", "region", "source", "verdict", "new", "counts", "unchanged",
-        "dangers", "traffic", "model", "permissions", "watching", "pipelines", "cost", "resources", "notes",
+        "risks", "traffic", "model", "permissions", "watching", "pipelines", "cost", "resources", "notes",
     }  # fmt: skip
     assert document["cost"]["currency"] == "USD"
 
@@ -356,14 +357,11 @@ def test_what_is_not_touched_is_said() -> None:
     assert "Not touched: traffic; the model and what trains it; permissions; alarms, schedules and pipelines." in text
 
 
-def test_every_kind_of_danger_is_explained() -> None:
-    sources = [path.read_text() for path in (REPOSITORY / "cli" / "diff").glob("dangers.py")]
-    kinds = set(re.findall(r'Danger\(\s*"([a-z-]+)"', sources[0]))
-    kinds |= {"replaced", "deleted", "capture-off", "capture-less"}
+def test_every_kind_of_risk_is_explained() -> None:
     page = (REPOSITORY / "docs" / "reviewing.md").read_text()
 
-    assert len(kinds) > 12
-    assert {kind for kind in kinds if f"`{kind}`" not in page} == set()
+    assert len(KINDS) > 12
+    assert {kind for kind in KINDS if f"`{kind}`" not in page} == set()
 
 
 @pytest.mark.parametrize(
@@ -429,4 +427,4 @@ def test_a_gate_that_is_loosened_is_read_out_of_both_revisions(
     code, out, _ = diff(capsys, "--base", "origin/main", "--json")
 
     assert code == 3
-    assert {each["consequence"] for each in json.loads(out)["dangers"]} >= {"The gate on roc_auc is gone."}
+    assert {each["consequence"] for each in json.loads(out)["risks"]} >= {"The gate on roc_auc is gone."}

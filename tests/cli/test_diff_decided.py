@@ -42,7 +42,7 @@ def test_a_pipeline_that_decides_otherwise(
     old: dict[str, Any], new: dict[str, Any], said: list[tuple[str, str]]
 ) -> None:
     changed = step("update", "Pipeline", "p", old, new)
-    found = told(changed)["dangers"]
+    found = told(changed)["risks"]
 
     assert [(each["kind"], each["name"]) for each in found] == [(kind, "training") for kind, _ in said]
     assert all(words in each["consequence"] for each, (_, words) in zip(found, said, strict=True))

@@ -246,25 +246,25 @@ def test_no_comment_is_longer_than_its_limit(count: int, limit: int) -> None:
     text = markdown.comment(_told(count), limit)
 
     assert len(text) <= limit
-    assert f"**⚠ {count} dangers**" in text
+    assert f"**⚠ {count} risks**" in text
     assert "Shortened to fit" in text
     assert "--format text" in text
 
 
-def test_the_folded_part_goes_first_and_dangers_last() -> None:
+def test_the_folded_part_goes_first_and_risks_last() -> None:
     document = told(*many(60))
     lengths = {limit: markdown.comment(document, limit) for limit in (40_000, 12_000, 1_000)}
 
-    # Properties, then resources, then the rest but for dangers.
+    # Properties, then resources, then the rest but for risks.
     assert "key-0059" in lengths[40_000]
     assert "aaa" not in lengths[12_000]
     for limit in (40_000, 12_000):
         assert all(f"alarm-{n:04}" in lengths[limit] for n in range(60))
     # Where even they have no room, it is said how many there are.
-    assert re.search(r"and \d+ dangers more, for which there is no room here", lengths[1_000])
+    assert re.search(r"and \d+ risks more, for which there is no room here", lengths[1_000])
 
 
-def test_dangers_are_whole_where_they_have_room() -> None:
+def test_risks_are_whole_where_they_have_room() -> None:
     text = markdown.comment(told(*many(30)), 8_000)
 
     assert all(f"alarm-{n:04}" in text for n in range(30))

@@ -44,7 +44,7 @@ def test_a_stack_is_new_when_it_is_itself_created() -> None:
 
     assert (new["new"], new["verdict"]) == (True, "changes")
     assert "The stack was never deployed" in markdown.comment(new)
-    assert (deployed["new"], deployed["verdict"]) == (False, "dangerous changes")
+    assert (deployed["new"], deployed["verdict"]) == (False, "risky changes")
 
 
 def test_a_base_without_the_stack_says_nothing_of_what_is_deployed(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.previewed import ACCOUNT, comment, dangers, of, step, told, whole
+from tests.cli.previewed import ACCOUNT, comment, of, risks, step, told, whole
 
 STRANGER = "999999999999"
 LAKE = "arn:aws:s3:::lake/*"
@@ -63,24 +63,24 @@ def allow(action: Any, resource: Any = "*", **more: Any) -> dict[str, Any]:
     ],
 )
 def test_more_than_can_be_overseen_to_a_role(statement: dict[str, Any], said: str | None) -> None:
-    found = told(step("update", "RolePolicy", "p", policy(), policy(statement)))["dangers"]
+    found = told(step("update", "RolePolicy", "p", policy(), policy(statement)))["risks"]
 
     assert [each["kind"] for each in found] == ([] if said is None else ["opened"])
     assert said is None or said in found[0]["title"]
 
 
-def test_what_was_allowed_before_is_no_danger() -> None:
+def test_what_was_allowed_before_is_no_risk() -> None:
     old, more = allow("iam:*"), allow("s3:GetObject", LAKE)
 
-    assert dangers(step("update", "RolePolicy", "p", policy(old), policy(old, more))) == []
+    assert risks(step("update", "RolePolicy", "p", policy(old), policy(old, more))) == []
     # Less than before.
-    assert dangers(step("update", "RolePolicy", "p", policy(old), policy(allow("iam:PassRole")))) == []
+    assert risks(step("update", "RolePolicy", "p", policy(old), policy(allow("iam:PassRole")))) == []
 
 
 def test_a_managed_policy_that_allows_everything() -> None:
     def attached(name: str) -> list[tuple[str, str]]:
         inputs = {"policyArn": f"arn:aws:iam::aws:policy/{name}", "role": "job"}
-        return dangers(step("create", "aws:iam/rolePolicyAttachment:RolePolicyAttachment", "m", None, inputs))
+        return risks(step("create", "aws:iam/rolePolicyAttachment:RolePolicyAttachment", "m", None, inputs))
 
     assert attached("AdministratorAccess") == attached("AmazonSageMakerFullAccess") == [("opened", "job")]
     assert attached("service-role/AmazonECSTaskExecutionRolePolicy") == []
@@ -89,7 +89,7 @@ def test_a_managed_policy_that_allows_everything() -> None:
 def test_a_key_that_its_own_account_may_use_is_not_open() -> None:
     mine = allow("kms:*", Principal={"AWS": f"arn:aws:iam::{ACCOUNT}:root"})
 
-    assert dangers(step("update", "Key", "k", policy(), policy(mine))) == []
+    assert risks(step("update", "Key", "k", policy(), policy(mine))) == []
 
 
 @pytest.mark.parametrize(
@@ -109,11 +109,11 @@ def test_another_account(kind: str, principal: str) -> None:
         }.get(kind, policy(statement))
 
     mine = given(f"arn:aws:iam::{ACCOUNT}:role/job")
-    [danger] = told(step("update", kind, "it", mine, given(principal)))["dangers"]
+    [risk] = told(step("update", kind, "it", mine, given(principal)))["risks"]
 
-    assert (danger["kind"], danger["name"]) == ("opened", "it")
-    assert danger["title"].startswith(f"Allows account {STRANGER} to do ")
-    assert dangers(step("update", kind, "it", given(principal), mine)) == []
+    assert (risk["kind"], risk["name"]) == ("opened", "it")
+    assert risk["title"].startswith(f"Allows account {STRANGER} to do ")
+    assert risks(step("update", kind, "it", given(principal), mine)) == []
 
 
 @pytest.mark.parametrize(
@@ -127,18 +127,18 @@ def test_another_account(kind: str, principal: str) -> None:
 def test_everybody_of_another_account(condition: dict[str, Any]) -> None:
     theirs = allow("kms:Decrypt", Principal="*", Condition=condition)
 
-    [danger] = told(step("update", "Key", "k", policy(), policy(theirs)))["dangers"]
+    [risk] = told(step("update", "Key", "k", policy(), policy(theirs)))["risks"]
 
-    assert danger["title"] == f"Allows account {STRANGER} to do kms:Decrypt:"
+    assert risk["title"] == f"Allows account {STRANGER} to do kms:Decrypt:"
 
 
 def test_an_account_is_told_where_the_preview_does_not_say_which_is_the_stacks_own() -> None:
     made = step("create", "Key", "k", None, policy(allow("kms:*", Principal={"AWS": f"arn:aws:iam::{ACCOUNT}:root"})))
 
-    [danger] = of({**whole(), "steps": [made]})["dangers"]
+    [risk] = of({**whole(), "steps": [made]})["risks"]
 
-    assert danger["kind"] == "opened"
-    assert "does not say" in danger["consequence"]
+    assert risk["kind"] == "opened"
+    assert "does not say" in risk["consequence"]
 
 
 EVERYBODY = [
@@ -162,23 +162,23 @@ EVERYBODY = [
 ]
 
 
-@pytest.mark.parametrize(("condition", "is_danger"), EVERYBODY)
+@pytest.mark.parametrize(("condition", "is_risk"), EVERYBODY)
 @pytest.mark.parametrize("principal", ["*", {"AWS": "*"}])
 @pytest.mark.parametrize("kept", [(), (TLS_ONLY,)], ids=["bare", "denied"])
 def test_something_to_everybody(
-    kept: tuple[dict[str, Any], ...], principal: Any, condition: dict[str, Any], is_danger: bool
+    kept: tuple[dict[str, Any], ...], principal: Any, condition: dict[str, Any], is_risk: bool
 ) -> None:
     public = allow("s3:GetObject", LAKE, Principal=principal, **({"Condition": condition} if condition else {}))
 
-    found = dangers(step("update", "BucketPolicy", "p", policy(*kept), policy(*kept, public)))
+    found = risks(step("update", "BucketPolicy", "p", policy(*kept), policy(*kept, public)))
 
-    assert found == ([("opened", "p")] if is_danger else [])
+    assert found == ([("opened", "p")] if is_risk else [])
 
 
 def test_everybody_but_one_is_everybody() -> None:
     public = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": LAKE, "NotPrincipal": {"AWS": ACCOUNT}}
 
-    assert dangers(step("update", "BucketPolicy", "p", policy(), policy(public))) == [("opened", "p")]
+    assert risks(step("update", "BucketPolicy", "p", policy(), policy(public))) == [("opened", "p")]
 
 
 def trust(condition: dict[str, Any], principal: Any = None) -> dict[str, Any]:
@@ -194,7 +194,7 @@ OURS = {"ArnLike": {"aws:SourceArn": f"arn:aws:sagemaker:eu-west-1:{ACCOUNT}:*"}
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "is_danger"),
+    ("before", "after", "is_risk"),
     [
         (MINE, {}, True),
         (OURS, {}, True),
@@ -206,10 +206,10 @@ OURS = {"ArnLike": {"aws:SourceArn": f"arn:aws:sagemaker:eu-west-1:{ACCOUNT}:*"}
         ({}, {}, False),
     ],
 )
-def test_a_service_that_may_act_for_a_stranger(before: dict[str, Any], after: dict[str, Any], is_danger: bool) -> None:
-    found = told(step("update", "Role", "job", trust(before), trust(after)))["dangers"]
+def test_a_service_that_may_act_for_a_stranger(before: dict[str, Any], after: dict[str, Any], is_risk: bool) -> None:
+    found = told(step("update", "Role", "job", trust(before), trust(after)))["risks"]
 
-    assert [each["kind"] for each in found] == (["condition-lost"] if is_danger else [])
+    assert [each["kind"] for each in found] == (["condition-lost"] if is_risk else [])
 
 
 def test_a_condition_that_is_lost_is_told_in_words() -> None:
@@ -221,7 +221,7 @@ def test_a_condition_that_is_lost_is_told_in_words() -> None:
 
 
 def test_a_role_that_everybody_may_take() -> None:
-    found = dangers(step("update", "Role", "job", trust(MINE), trust({}, {"AWS": "*"})))
+    found = risks(step("update", "Role", "job", trust(MINE), trust({}, {"AWS": "*"})))
 
     assert ("opened", "job") in found
 
@@ -232,7 +232,7 @@ def test_a_condition_that_is_none_narrows_nothing(condition: Any) -> None:
         "update", "BucketPolicy", "p", policy(), policy(allow("s3:Get*", LAKE, Principal="*", Condition=condition))
     )
 
-    assert dangers(changed) == [("opened", "p")]
+    assert risks(changed) == [("opened", "p")]
     assert "Allows everybody to do" in comment(changed)
 
 
@@ -240,7 +240,7 @@ LAMBDA = {"action": "lambda:InvokeFunction", "function": "f", "principal": "*"}
 
 
 @pytest.mark.parametrize(
-    ("kind", "old", "new", "is_danger"),
+    ("kind", "old", "new", "is_risk"),
     [
         ("Queue", {}, policy(allow("sqs:SendMessage", Principal="*")), True),
         ("Topic", {}, policy(allow("sns:Publish", Principal="*")), True),
@@ -259,17 +259,17 @@ LAMBDA = {"action": "lambda:InvokeFunction", "function": "f", "principal": "*"}
         ("aws-native:sqs:QueuePolicy", {}, {"policyDocument": {"Statement": allow("sqs:*", Principal="*")}}, True),
     ],
 )
-def test_what_lies_in_other_inputs(kind: str, old: dict[str, Any] | None, new: dict[str, Any], is_danger: bool) -> None:
+def test_what_lies_in_other_inputs(kind: str, old: dict[str, Any] | None, new: dict[str, Any], is_risk: bool) -> None:
     changed = step("update" if old is not None else "create", kind, "it", old, new)
 
-    assert dangers(changed) == ([("opened", "it")] if is_danger else [])
+    assert risks(changed) == ([("opened", "it")] if is_risk else [])
     assert told(changed)["permissions"]
 
 
 def test_a_managed_policy_is_attached_to_many_at_once() -> None:
     inputs = {"policyArn": "arn:aws:iam::aws:policy/AdministratorAccess", "roles": ["job"], "users": ["eve"]}
 
-    found = dangers(step("create", "aws:iam/policyAttachment:PolicyAttachment", "m", None, inputs))
+    found = risks(step("create", "aws:iam/policyAttachment:PolicyAttachment", "m", None, inputs))
 
     assert found == [("opened", "job"), ("opened", "eve")]
 
@@ -278,9 +278,9 @@ def test_a_boundary_that_is_taken_away() -> None:
     bound = {"permissionsBoundary": f"arn:aws:iam::{ACCOUNT}:policy/boundary"}
     taken = step("update", "Role", "job", bound, {})
 
-    assert dangers(taken) == [("weakened", "job")]
+    assert risks(taken) == [("weakened", "job")]
     assert f"loses denies `all but what arn:aws:iam::{ACCOUNT}:policy/boundary allows`" in comment(taken)
-    assert dangers(step("update", "Role", "job", {}, bound)) == []
+    assert risks(step("update", "Role", "job", {}, bound)) == []
 
 
 # -- who is signed in elsewhere ----------------------------------------------------------------------------------------
@@ -317,7 +317,7 @@ def signed_in(provider: str, operator: str = "", **keys: Any) -> dict[str, Any]:
 def test_a_role_for_whoever_is_signed_in_elsewhere(now: dict[str, Any], whom: str | None) -> None:
     before = signed_in(PROVIDER, "StringEquals", sub="repo:me/it:ref:refs/heads/main")
 
-    found = told(step("update", "Role", "deploy", before, now))["dangers"]
+    found = told(step("update", "Role", "deploy", before, now))["risks"]
 
     assert [(each["kind"], each["name"]) for each in found] == ([] if whom is None else [("opened", "deploy")])
     if whom is not None:

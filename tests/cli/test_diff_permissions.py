@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cli.diff.permissions import Permission, compare, of_policy
+from cli.diff.permissions import Permission, compare, read_policy
 from tests.cli.previewed import UNKNOWN, comment, step, told
 
 
@@ -21,7 +21,7 @@ def document(*statements: dict[str, Any]) -> str:
 
 def said(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
     """What is gained and lost, as `effect action resource`."""
-    old, new = of_policy(document(*before)), of_policy(document(*after))
+    old, new = read_policy(document(*before)), read_policy(document(*after))
     assert old is not None
     assert new is not None
     gained, lost = compare(old, new)
@@ -80,10 +80,10 @@ def test_gained_and_lost(
 
 
 def test_a_single_statement_and_what_is_no_policy() -> None:
-    assert of_policy(json.dumps({"Statement": allow("s3:GetObject")})) == {Permission("Allow", "s3:GetObject", LAKE)}
-    assert of_policy("{}") == set()
-    assert of_policy("known later") is None
-    assert of_policy(None) is None
+    assert read_policy(json.dumps({"Statement": allow("s3:GetObject")})) == {Permission("Allow", "s3:GetObject", LAKE)}
+    assert read_policy("{}") == set()
+    assert read_policy("known later") is None
+    assert read_policy(None) is None
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.previewed import UNKNOWN, dangers, step, told
+from tests.cli.previewed import UNKNOWN, risks, step, told
 
 SOON, LATER = "2027-01-01T00:00:00Z", "2028-01-01T00:00:00Z"
 
@@ -34,7 +34,7 @@ def lifecycle(days: int, status: str = "Enabled", **more: Any) -> dict[str, Any]
     ],
 )
 def test_data_that_are_kept_for_a_shorter_time(old: dict[str, Any], new: dict[str, Any], kinds: list[str]) -> None:
-    found = told(step("update", "Lifecycle", "l", old, new))["dangers"]
+    found = told(step("update", "Lifecycle", "l", old, new))["risks"]
 
     assert [each["kind"] for each in found] == kinds
 
@@ -42,12 +42,12 @@ def test_data_that_are_kept_for_a_shorter_time(old: dict[str, Any], new: dict[st
 def test_a_day_on_which_all_go_is_named() -> None:
     changed = step("update", "Lifecycle", "l", lifecycle(30), lifecycle(30, expiration={"date": SOON}))
 
-    assert f"Kept for ever until now, from then on until {SOON}" in told(changed)["dangers"][0]["consequence"]
+    assert f"Kept for ever until now, from then on until {SOON}" in told(changed)["risks"][0]["consequence"]
 
 
 def test_a_key_that_is_turned_off_locks_all_that_it_encrypts() -> None:
     def turned(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, str]]:
-        return dangers(step("update", "Key", "lake-key", old, new))
+        return risks(step("update", "Key", "lake-key", old, new))
 
     on, off = {"isEnabled": True}, {"isEnabled": False}
     assert turned(on, off) == turned({}, off) == [("key-off", "lake-key")]
@@ -62,7 +62,7 @@ def test_logs_messages_and_keys_that_are_kept_for_a_shorter_time() -> None:
         step("update", "Key", "d", {"deletionWindowInDays": 30}, {"deletionWindowInDays": 7}),
     ]
 
-    assert dangers(*steps) == [("kept-shorter", name) for name in ("a", "c", "d")]
+    assert risks(*steps) == [("kept-shorter", name) for name in ("a", "c", "d")]
 
 
 # -- rule by rule ------------------------------------------------------------------------------------------------------
@@ -114,16 +114,16 @@ TAGGED = {"filter": {"and": {"prefix": "a/", "tags": {"draft": "yes"}}}}
 def test_how_long_data_are_kept_is_compared_by_what_a_rule_is_for(
     old: list[dict[str, Any]], new: list[dict[str, Any]], said: str | None
 ) -> None:
-    found = told(step("update", "Lifecycle", "l", rules(*old), rules(*new)))["dangers"]
+    found = told(step("update", "Lifecycle", "l", rules(*old), rules(*new)))["risks"]
 
     assert [each["kind"] for each in found] == ([] if said is None else ["kept-shorter"])
     assert said is None or found[0]["consequence"].startswith(f"{said}: ")
 
 
 def test_a_rule_for_a_part_of_the_bucket_says_for_which() -> None:
-    [danger] = told(step("update", "Lifecycle", "l", rules(), rules(objects(7, **at("runs/")))))["dangers"]
+    [risk] = told(step("update", "Lifecycle", "l", rules(), rules(objects(7, **at("runs/")))))["risks"]
 
-    assert (danger["title"], danger["name"]) == ("Keeps data for a shorter time: lifecycle rule for runs/", "lake")
+    assert (risk["title"], risk["name"]) == ("Keeps data for a shorter time: lifecycle rule for runs/", "lake")
 
 
 def test_the_first_rules_of_a_bucket() -> None:
@@ -135,6 +135,6 @@ def test_the_first_rules_of_a_bucket() -> None:
         after={"propertyDependencies": {"bucket": [bucket["urn"]]}},
     )  # fmt: skip
 
-    assert dangers(made) == dangers(made, elsewhere) == [("kept-shorter", "lake")]
+    assert risks(made) == risks(made, elsewhere) == [("kept-shorter", "lake")]
     # Nothing lies in it yet.
-    assert dangers(made, bucket) == dangers(drawn, bucket) == []
+    assert risks(made, bucket) == risks(drawn, bucket) == []

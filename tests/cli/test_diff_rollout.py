@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.previewed import comment, dangers, step, told
+from tests.cli.previewed import comment, risks, step, told
 
 
 def endpoint(*alarms: str) -> dict[str, Any]:
@@ -15,13 +15,13 @@ def endpoint(*alarms: str) -> dict[str, Any]:
 
 
 def test_alarms_that_undo_a_roll_out_no_more() -> None:
-    some = told(step("update", "Endpoint", "e", endpoint("errors", "latency"), endpoint("errors")))["dangers"]
-    none = told(step("update", "Endpoint", "e", endpoint("errors"), {"name": "flights"}))["dangers"]
+    some = told(step("update", "Endpoint", "e", endpoint("errors", "latency"), endpoint("errors")))["risks"]
+    none = told(step("update", "Endpoint", "e", endpoint("errors"), {"name": "flights"}))["risks"]
 
     assert [each["kind"] for each in [*some, *none]] == ["rollback-alarm-removed"] * 2
     assert "latency" in some[0]["title"]
     assert "No alarm undoes" in none[0]["consequence"]
-    assert dangers(step("update", "Endpoint", "e", endpoint("errors"), endpoint("errors", "latency"))) == []
+    assert risks(step("update", "Endpoint", "e", endpoint("errors"), endpoint("errors", "latency"))) == []
 
 
 def rolled(wait: int, last: int, *alarms: str) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def rolled(wait: int, last: int, *alarms: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "is_danger"),
+    ("old", "new", "is_risk"),
     [
         (rolled(60, 60, "errors"), rolled(0, 0, "errors"), True),
         (rolled(60, 60, "errors"), rolled(60, 0, "errors"), True),
@@ -48,12 +48,12 @@ def rolled(wait: int, last: int, *alarms: str) -> dict[str, Any]:
     ],
 )
 def test_a_roll_out_whose_alarms_nobody_waits_for(
-    old: dict[str, Any] | None, new: dict[str, Any], is_danger: bool
+    old: dict[str, Any] | None, new: dict[str, Any], is_risk: bool
 ) -> None:
-    found = told(step("update" if old else "create", "Endpoint", "e", old, new))["dangers"]
+    found = told(step("update" if old else "create", "Endpoint", "e", old, new))["risks"]
 
-    assert [each["kind"] for each in found] == (["bake-none"] if is_danger else [])
-    assert not is_danger or "a bad model is not noticed before the old fleet ends" in found[0]["consequence"]
+    assert [each["kind"] for each in found] == (["bake-none"] if is_risk else [])
+    assert not is_risk or "a bad model is not noticed before the old fleet ends" in found[0]["consequence"]
 
 
 def fires(name: str, period: int, periods: int) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def fires(name: str, period: int, periods: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "is_danger"),
+    ("before", "after", "is_risk"),
     [
         (300, 1, True),
         (60, 59, True),
@@ -76,14 +76,14 @@ def fires(name: str, period: int, periods: int) -> dict[str, Any]:
         (1, 30, False),
     ],
 )
-def test_a_roll_out_that_is_over_before_any_alarm_can_fire(before: int, after: int, is_danger: bool) -> None:
+def test_a_roll_out_that_is_over_before_any_alarm_can_fire(before: int, after: int, is_risk: bool) -> None:
     alarms = [fires("errors", 60, 1), fires("latency", 60, 2), fires("drift", 1, 1)]
     old, new = rolled(0, before, "errors", "latency"), rolled(0, after, "errors", "latency")
 
-    found = told(step("update", "Endpoint", "e", old, new), *alarms)["dangers"]
+    found = told(step("update", "Endpoint", "e", old, new), *alarms)["risks"]
 
-    assert [each["kind"] for each in found] == (["bake-none"] if is_danger else [])
-    if is_danger and after:
+    assert [each["kind"] for each in found] == (["bake-none"] if is_risk else [])
+    if is_risk and after:
         said = f"The old fleet ends {after} s after all traffic has moved, and no alarm fires in less than 60 s:"
         assert found[0]["consequence"].startswith(said)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.previewed import UNKNOWN, comment, dangers, step, told
+from tests.cli.previewed import UNKNOWN, comment, risks, step, told
 
 ABOVE = {
     "name": "drift", "metricName": "psi_max", "comparisonOperator": "GreaterThanThreshold", "threshold": 0.25,
@@ -34,7 +34,7 @@ BELOW = {**ABOVE, "comparisonOperator": "LessThanThreshold"}
     ],
 )
 def test_an_alarm_that_fires_later_or_less_often(old: dict[str, Any], new: dict[str, Any], loosened: bool) -> None:
-    found = dangers(step("update", "Alarm", "a", old, {**old, **new}))
+    found = risks(step("update", "Alarm", "a", old, {**old, **new}))
 
     assert found == ([("alarm-loosened", "drift")] if loosened else [])
 
@@ -42,13 +42,13 @@ def test_an_alarm_that_fires_later_or_less_often(old: dict[str, Any], new: dict[
 def test_an_alarm_that_goes() -> None:
     document = told(step("delete", "Alarm", "a", ABOVE))
 
-    assert [(each["kind"], each["name"]) for each in document["dangers"]] == [("alarm-removed", "drift")]
-    assert "psi_max > 0.25" in document["dangers"][0]["consequence"]
+    assert [(each["kind"], each["name"]) for each in document["risks"]] == [("alarm-removed", "drift")]
+    assert "psi_max > 0.25" in document["risks"][0]["consequence"]
     assert document["watching"][0]["operation"] == "delete"
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "is_danger"),
+    ("old", "new", "is_risk"),
     [
         ({"state": "ENABLED"}, {"state": "DISABLED"}, True),
         ({"state": "ENABLED"}, None, True),
@@ -59,11 +59,11 @@ def test_an_alarm_that_goes() -> None:
 )
 @pytest.mark.parametrize("kind", ["Schedule", "Rule"])
 def test_what_starts_nothing_any_more(
-    kind: str, old: dict[str, Any], new: dict[str, Any] | None, is_danger: bool
+    kind: str, old: dict[str, Any], new: dict[str, Any] | None, is_risk: bool
 ) -> None:
-    found = dangers(step("update" if new else "delete", kind, "s", {"name": "monitor", **old}, new))
+    found = risks(step("update" if new else "delete", kind, "s", {"name": "monitor", **old}, new))
 
-    assert found == ([("trigger-off", "monitor")] if is_danger else [])
+    assert found == ([("trigger-off", "monitor")] if is_risk else [])
 
 
 def heard(**detail: Any) -> dict[str, Any]:
@@ -91,17 +91,17 @@ def test_a_rule_that_listens_for_something_else(now: dict[str, Any], said: str |
     changed = step("update", "Rule", "r", {"name": "retrain", **FIRED}, {"name": "retrain", **now})
     document = told(changed)
 
-    assert [(each["kind"], each["name"]) for each in document["dangers"]] == (
+    assert [(each["kind"], each["name"]) for each in document["risks"]] == (
         [] if said is None else [("trigger-off", "retrain")]
     )
-    assert said is None or f"It no longer listens for {said}" in document["dangers"][0]["consequence"]
+    assert said is None or f"It no longer listens for {said}" in document["risks"][0]["consequence"]
     assert document["watching"][0]["changes"][0]["path"].startswith("eventPattern")
 
 
 def test_a_schedule_that_gets_an_end() -> None:
     def ends(old: str | None, new: str | None) -> list[tuple[str, str]]:
         sides = [{"name": "monitor", "state": "ENABLED", "endDate": each} for each in (old, new)]
-        return dangers(step("update", "Schedule", "s", *sides))
+        return risks(step("update", "Schedule", "s", *sides))
 
     soon, later = "2027-01-01T00:00:00Z", "2028-01-01T00:00:00Z"
     assert ends(None, soon) == ends(later, soon) == [("trigger-off", "monitor")]
@@ -154,7 +154,7 @@ MAXIMUM, MINIMUM, AVERAGE, SUM = ({"statistic": each} for each in ("Maximum", "M
     ],
 )  # fmt: skip
 def test_an_alarm_that_measures_or_tells_less(old: dict[str, Any], new: dict[str, Any], said: str | None) -> None:
-    found = told(step("update", "Alarm", "a", old, {**old, **new}))["dangers"]
+    found = told(step("update", "Alarm", "a", old, {**old, **new}))["risks"]
 
     assert [each["kind"] for each in found] == ([] if said is None else ["alarm-loosened"])
     assert said is None or f"{said}." in found[0]["consequence"]
@@ -179,10 +179,10 @@ EITHER = {"alarmName": "any", "alarmRule": "ALARM(a) OR ALARM(b)", "alarmActions
 def test_a_composite_alarm_that_tells_less(new: dict[str, Any], said: str | None) -> None:
     found = told(step("update", "aws:cloudwatch/compositeAlarm:CompositeAlarm", "a", EITHER, {**EITHER, **new}))
 
-    assert [(each["kind"], each["name"]) for each in found["dangers"]] == (
+    assert [(each["kind"], each["name"]) for each in found["risks"]] == (
         [] if said is None else [("alarm-loosened", "any")]
     )
-    assert said is None or f"{said}." in found["dangers"][0]["consequence"]
+    assert said is None or f"{said}." in found["risks"][0]["consequence"]
 
 
 # -- targets -----------------------------------------------------------------------------------------------------------
@@ -195,9 +195,9 @@ def test_a_rule_whose_target_goes_starts_nothing() -> None:
     gone = step("delete", "Target", "t", TARGET)
 
     for steps in ([gone], [gone, step("same", "Rule", "r", RULE, RULE)]):
-        [danger] = told(*steps)["dangers"]
-        assert (danger["kind"], danger["name"]) == ("trigger-off", "on-drift")
-        assert danger["title"] == "Removes the target of the rule"
+        [risk] = told(*steps)["risks"]
+        assert (risk["kind"], risk["name"]) == ("trigger-off", "on-drift")
+        assert risk["title"] == "Removes the target of the rule"
         text = comment(*steps)
         assert "Target of a rule `on-drift` goes" in text
         assert "alarms, schedules and pipelines" not in text.partition("Not touched")[2]
@@ -215,11 +215,11 @@ def test_a_rule_whose_target_goes_starts_nothing() -> None:
     ids=["with its rule", "of a rule that was off", "under another name"],
 )
 def test_a_target_that_is_no_loss(other: dict[str, Any]) -> None:
-    assert dangers(step("delete", "Target", "t", TARGET), other) == []
+    assert risks(step("delete", "Target", "t", TARGET), other) == []
 
 
 def test_a_rule_that_goes_with_its_target_is_told_once() -> None:
     steps = [step("delete", "Target", "t", TARGET), step("delete", "Rule", "r", RULE)]
 
-    assert dangers(*steps) == [("trigger-off", "on-drift")]
+    assert risks(*steps) == [("trigger-off", "on-drift")]
     assert [each["what"] for each in told(*steps)["watching"]] == ["rule"]

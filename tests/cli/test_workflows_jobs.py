@@ -47,7 +47,7 @@ class Clone:
         (folder / "Makefile").write_text("setup engine:\n\t@true\n")
         (folder / ".gitignore").write_text(".venv/\n")
         (folder / "plan.json").write_text("committed plan\n")
-        (folder / "comment.md").write_text("No danger found\n")
+        (folder / "comment.md").write_text("No risk found\n")
         identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
         for command in (["init", "--quiet"], ["add", "--all"], [*identity, "commit", "--quiet", "--message", "begin"]):
             subprocess.run(["git", *command], cwd=folder, check=True)
@@ -117,7 +117,7 @@ def test_what_an_approver_reads_is_made_of_what_was_merged(
         (clone.bin / name).touch()
     shown = run(clone, "plan", "deploy")
     assert "made anew" in shown
-    assert "No danger found" not in shown
+    assert "No risk found" not in shown
     assert clone.log == deployed
 
 

@@ -130,21 +130,21 @@ def test_a_preview_that_failed_takes_the_place_of_what_was_said_before(
     github.pull(3, "a" * 40, head=head)
     github.run(1, "a" * 40, head=head)
     for stack in ("churn-eu-dev", "flights-dev"):
-        github.leave(1, f"comment-{stack}", packed({"comment.md": "No danger found", "number": "3"}))
+        github.leave(1, f"comment-{stack}", packed({"comment.md": "No risk found", "number": "3"}))
     comment(checkout, github, 1)
 
     github.pull(3, "b" * 40, head=head)
     github.run(2, "b" * 40, head=head, conclusion="failure")
     for stack in left:
-        github.leave(2, f"comment-{stack}", packed({"comment.md": "two dangers", "number": "3"}))
+        github.leave(2, f"comment-{stack}", packed({"comment.md": "two risks", "number": "3"}))
     comment(checkout, github, 2)
     bodies = github.bodies(3)
     assert len(bodies) == 2
     for body, stack in zip(bodies, ("churn-eu-dev", "flights-dev"), strict=True):
-        assert "No danger found" not in body
+        assert "No risk found" not in body
         assert "b" * 40 in body
         if stack in left:
-            assert body.endswith("two dangers")
+            assert body.endswith("two risks")
         else:
             assert body == (
                 f"<!-- millrace: {stack} -->\nThe preview of {'b' * 40} failed: what that commit would do to `{stack}` "

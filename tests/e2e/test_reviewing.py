@@ -80,7 +80,7 @@ def test_a_pull_request_gets_the_comment_of_the_documentation(deployed: Stand) -
     finally:
         withdraw(deployed)
 
-    assert "dangerous changes, written to comment.md" in told.stderr
+    assert "risky changes, written to comment.md" in told.stderr
     if os.environ.get(WRITE):
         EXAMPLE.parent.mkdir(parents=True, exist_ok=True)
         EXAMPLE.write_text(text)

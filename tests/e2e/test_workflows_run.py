@@ -23,7 +23,7 @@ STACK = "flights-dev"
 #: How long the lake keeps what was replaced, as it stands in the stack's file after a change.
 KEPT = "    retention_days: {}\n"
 #: What somebody would like an approver to read.
-FORGED = "No danger found, says who pushed"
+FORGED = "No risk found, says who pushed"
 
 
 class Place:

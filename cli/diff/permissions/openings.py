@@ -9,7 +9,8 @@ import fnmatch
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 #: Services with which one may take what others may: rights, keys, secrets, data.
@@ -50,13 +51,59 @@ _EVERYWHERE = frozenset({"0.0.0.0/0", "::/0"})
 ALL_BUT, MANAGED = "all but ", "policy "
 
 
+class Code(StrEnum):
+    """What makes a permission more than anybody can oversee."""
+
+    EVERYBODY = "everybody"
+    SIGNED_IN = "signed_in"
+    STRANGERS = "strangers"
+    UNKNOWN_ACCOUNT = "unknown_account"
+    EVERYTHING = "everything"
+    ALL_BUT = "all_but"
+    POWERFUL_SERVICE = "powerful_service"
+    WHOLE_SERVICE = "whole_service"
+    TAKING = "taking"
+    READING = "reading"
+    MANAGED_POLICY = "managed_policy"
+
+
+_CONSEQUENCES = {
+    Code.EVERYBODY: "Anybody with an account at AWS may do it, and often anybody at all: no condition says who.",
+    Code.SIGNED_IN: "No condition on the subject (`…:sub`) says who of all those whom it signs in, wherever they are.",
+    Code.STRANGERS: "It is not the stack's own, {own}: who may do it is decided there.",
+    Code.UNKNOWN_ACCOUNT: (
+        "The preview does not say whether it is the stack's own; of another one it is decided there."
+    ),
+    Code.EVERYTHING: "That is more than any part of the loop needs; nobody can foresee its use.",
+    Code.ALL_BUT: "What is not named is allowed, also what AWS will add one day.",
+    Code.POWERFUL_SERVICE: "With {services} it may take what others may: their rights, keys, secrets or data.",
+    Code.WHOLE_SERVICE: "That is a whole service, in which it may change and delete what is not its own.",
+    Code.TAKING: "It may act as any role of the account, or give itself rights, and so do what that role may do.",
+    Code.READING: "It may read what others keep for themselves: secrets, or whatever a key of the account encrypts.",
+    Code.MANAGED_POLICY: "A policy of AWS that is this wide is for people.",
+}
+
+
 @dataclass(frozen=True)
 class Opening:
-    """What is opened, to whom, and what that means."""
+    """What is opened, and to whom.
 
+    Attributes:
+        code: What makes it an opening.
+        whom: Who may.
+        what: What they may do.
+        fields: What the consequence names.
+    """
+
+    code: Code
     whom: str
     what: str
-    consequence: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def consequence(self) -> str:
+        """What that means, as a sentence."""
+        return _CONSEQUENCES[self.code].format(**self.fields)
 
 
 def of(entry: Mapping[str, Any], own: str) -> Iterator[Opening]:
@@ -70,25 +117,15 @@ def of(entry: Mapping[str, Any], own: str) -> Iterator[Opening]:
         if each["effect"] != "Allow":
             continue
         if _is_everybody(each["principal"]) and not narrows(each["condition"]):
-            yield Opening(
-                "everybody" if each["principal"] == "*" else f"everybody but {each['principal'].removeprefix(ALL_BUT)}",
-                _named(each["actions"]),
-                "Anybody with an account at AWS may do it, and often anybody at all: no condition says who.",
-            )
+            but = "" if each["principal"] == "*" else f" but {each['principal'].removeprefix(ALL_BUT)}"
+            yield Opening(Code.EVERYBODY, f"everybody{but}", _named(each["actions"]))
             continue
         if _is_anybody_signed_in(each):
-            yield Opening(
-                f"whomever {short(each['principal'])} signs in", _named(each["actions"]),
-                "No condition on the subject (`…:sub`) says who of all those whom it signs in, wherever they are.",
-            )  # fmt: skip
+            yield Opening(Code.SIGNED_IN, f"whomever {short(each['principal'])} signs in", _named(each["actions"]))
             continue
         if strangers := sorted(_accounts(each) - {own}):
-            yield Opening(
-                f"account {', '.join(strangers)}", _named(each["actions"]),
-                f"It is not the stack's own, {own}: who may do it is decided there."
-                if own
-                else "The preview does not say whether it is the stack's own; of another one it is decided there.",
-            )  # fmt: skip
+            code = Code.STRANGERS if own else Code.UNKNOWN_ACCOUNT
+            yield Opening(code, f"account {', '.join(strangers)}", _named(each["actions"]), {"own": own})
             continue
         yield from _too_much(whom, each, is_role=entry["of"] not in ("trust", "resource"))
 
@@ -98,35 +135,27 @@ def _too_much(whom: str, gained: Mapping[str, Any], *, is_role: bool) -> Iterato
     everything = [each for each in actions if not each.replace(":", "").strip("*")]
     inverse = [each for each in [*actions, *resources] if each.startswith(ALL_BUT)]
     if everything:
-        yield Opening(whom, "everything", "That is more than any part of the loop needs; nobody can foresee its use.")
+        yield Opening(Code.EVERYTHING, whom, "everything")
         return
     if inverse:
-        yield Opening(
-            whom, " on ".join([_named(actions), *(each for each in resources if each.startswith(ALL_BUT))]),
-            "What is not named is allowed, also what AWS will add one day.",
-        )  # fmt: skip
+        what = " on ".join([_named(actions), *(each for each in resources if each.startswith(ALL_BUT))])
+        yield Opening(Code.ALL_BUT, whom, what)
         return
     # At a resource, `*` is the resource itself.
     wide = is_role and any(map(_is_every, resources))
     services = sorted({each.partition(":")[0].lower() for each in actions if each.partition(":")[2] == "*"})
     if wide and services:
         mighty = [each for each in services if each in _POWERFUL]
-        yield Opening(
-            whom, f"{', '.join(f'{each}:*' for each in services)} on every resource",
-            f"With {', '.join(mighty)} it may take what others may: their rights, keys, secrets or data."
-            if mighty
-            else "That is a whole service, in which it may change and delete what is not its own.",
-        )  # fmt: skip
-    for among, consequence in (
-        (_TAKING, "It may act as any role of the account, or give itself rights, and so do what that role may do."),
-        (_READING, "It may read what others keep for themselves: secrets, or whatever a key of the account encrypts."),
-    ):
+        code = Code.POWERFUL_SERVICE if mighty else Code.WHOLE_SERVICE
+        what = f"{', '.join(f'{each}:*' for each in services)} on every resource"
+        yield Opening(code, whom, what, {"services": ", ".join(mighty)})
+    for among, code in ((_TAKING, Code.TAKING), (_READING, Code.READING)):
         taking = [each for each in actions if each.partition(":")[2] != "*" and _is_among(each, among)]
         if wide and taking:
-            yield Opening(whom, f"{', '.join(taking)} on every resource", consequence)
+            yield Opening(code, whom, f"{', '.join(taking)} on every resource")
     managed = [name for each in actions if (name := _managed(each))]
     if managed:
-        yield Opening(whom, f"what {', '.join(managed)} allows", "A policy of AWS that is this wide is for people.")
+        yield Opening(Code.MANAGED_POLICY, whom, f"what {', '.join(managed)} allows")
 
 
 def _named(actions: list[str], most: int = 6) -> str:

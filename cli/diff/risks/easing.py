@@ -1,9 +1,11 @@
-"""What a declaration asks less for than before: of models, of data, of what is watched; a sentence for each."""
+"""What a declaration asks less for than before: of models, of data, of what is watched."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 from typing import Any, TypeGuard
 
 from cli.diff.declared import UseCase, keyed
@@ -11,12 +13,66 @@ from cli.diff.declared import UseCase, keyed
 Sides = tuple[Mapping[str, Any], Mapping[str, Any]]
 
 
-def models(before: UseCase | None, after: UseCase | None) -> list[str]:
+class Code(StrEnum):
+    """How a declaration asks less."""
+
+    GONE = "gone"
+    BOUND = "bound"
+    ANY_VALUE = "any_value"
+    MORE_VALUES = "more_values"
+    TRUSTED = "trusted"
+    INFORMATIONAL = "informational"
+    NUMBER = "number"
+    TIME = "time"
+    TRIGGER = "trigger"
+    ANOTHER = "another"
+
+
+#: What each asks less, as the main clause of a sentence, with the names of its fields.
+_CLAUSES = {
+    Code.GONE: "{what} is gone",
+    Code.BOUND: "{what} asked for {asked}{words} {before:g}, now for {after}",
+    Code.ANY_VALUE: "{what} asked for one of {values}, now for any value",
+    Code.MORE_VALUES: "{what} takes {values} too",
+    Code.TRUSTED: "{what} is trusted now: that it tells the outcome by itself no longer stops a training",
+    Code.INFORMATIONAL: "monitoring.informational holds {what} now: its drift is reported and alarms nobody",
+    Code.NUMBER: "{what} goes from {before:g} to {after:g}: {consequence}",
+    Code.TIME: "{what} goes from {before} to {after}: {consequence}",
+    Code.TRIGGER: "retraining.on names {what} no longer: that alarm starts no training",
+    Code.ANOTHER: "its {what} changes from {before} to {after}",
+}
+
+
+@dataclass(frozen=True)
+class Easing:
+    """One thing that a declaration asks less for.
+
+    Attributes:
+        code: How it asks less.
+        what: The field, gate, slice or column that it is about.
+        fields: What was asked for and is now, by the names in the code's clause.
+    """
+
+    code: Code
+    what: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The main clause of a sentence."""
+        return _CLAUSES[self.code].format(what=self.what, **self.fields)
+
+    def dump(self) -> dict[str, Any]:
+        """Return it as JSON data."""
+        return {"code": self.code.value, "what": self.what, "fields": dict(self.fields)}
+
+
+def models(before: UseCase | None, after: UseCase | None) -> list[Easing]:
     """What a model no longer has to meet."""
     if before is None or after is None:
         return []
     old, new = keyed(before), keyed(after)
-    found: list[str] = []
+    found: list[Easing] = []
     for metric, gate in sorted((old.get("gates") or {}).items()):
         now = (new.get("gates") or {}).get(metric)
         found += _bounds(f"the gate on {metric}", gate, now, ("at_least",), ("at_most",))
@@ -27,35 +83,29 @@ def models(before: UseCase | None, after: UseCase | None) -> list[str]:
     return found
 
 
-def data(before: UseCase | None, after: UseCase | None) -> list[str]:
+def data(before: UseCase | None, after: UseCase | None) -> list[Easing]:
     """What data no longer have to meet."""
     if before is None or after is None:
         return []
     old, new = keyed(before), keyed(after)
-    found: list[str] = []
+    found: list[Easing] = []
     for column, rule in sorted((old.get("expectations") or {}).items()):
         now = (new.get("expectations") or {}).get(column)
         what = f"the expectation on {column}"
         found += _bounds(what, rule, now, ("at_least",), ("at_most", "max_missing", "max_bad"))
         if now is not None:
             found += _values(what, rule.get("one_of") or {}, now.get("one_of") or {})
-    found += [
-        f"{column} is trusted now: that it tells the outcome by itself no longer stops a training"
-        for column in _gained(old, new, "trusted")
-    ]
+    found += [Easing(Code.TRUSTED, column) for column in _gained(old, new, "trusted")]
     return found
 
 
-def watching(before: UseCase | None, after: UseCase | None) -> list[str]:
+def watching(before: UseCase | None, after: UseCase | None) -> list[Easing]:
     """What is looked at for less, by less, or less often; bounds of alarms are told with the alarms."""
     if before is None or after is None:
         return []
     old, new = keyed(before), keyed(after)
     sides = (old.get("monitoring") or {}, new.get("monitoring") or {})
-    found = [
-        f"monitoring.informational holds {column} now: its drift is reported and alarms nobody"
-        for column in _gained(*sides, "informational")
-    ]
+    found = [Easing(Code.INFORMATIONAL, column) for column in _gained(*sides, "informational")]
     found += _numbers(
         sides, "min_labels", "monitoring.min_labels", "with fewer labels quality is not measured, and no alarm sees it"
     )
@@ -64,11 +114,7 @@ def watching(before: UseCase | None, after: UseCase | None) -> list[str]:
     starts = [(side.get("retraining") or {}).get("on") or {} for side in (old, new)]
     if starts[1]:
         # Where none is left, the rule that goes says so.
-        found += [
-            f"retraining.on names {alarm} no longer: that alarm starts no training"
-            for alarm in starts[0]
-            if alarm not in starts[1]
-        ]
+        found += [Easing(Code.TRIGGER, str(alarm)) for alarm in starts[0] if alarm not in starts[1]]
     for column, each in _audits(old):
         now = (new.get("slices") or {}).get(column)
         if now is not None:
@@ -78,14 +124,14 @@ def watching(before: UseCase | None, after: UseCase | None) -> list[str]:
     return found
 
 
-def another(before: UseCase | None, after: UseCase | None) -> list[str]:
+def another(before: UseCase | None, after: UseCase | None) -> list[Easing]:
     """What makes it a model of something else."""
     if before is None or after is None:
         return []
     return [
-        f"its {field} changes from {before[field]} to {after[field]}"
-        for field in ("problem", "target", "key")
-        if before.get(field) and after.get(field) and before[field] != after[field]
+        Easing(Code.ANOTHER, name, {"before": before[name], "after": after[name]})
+        for name in ("problem", "target", "key")
+        if before.get(name) and after.get(name) and before[name] != after[name]
     ]
 
 
@@ -102,9 +148,9 @@ def _audits(use_case: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 
 def _bounds(
     what: str, old: Mapping[str, Any], new: Mapping[str, Any] | None, lowest: tuple[str, ...], highest: tuple[str, ...]
-) -> list[str]:
+) -> list[Easing]:
     if new is None:
-        return [f"{what} is gone"]
+        return [Easing(Code.GONE, what)]
     found = []
     for names, sign, words in ((lowest, -1, "at least"), (highest, 1, "at most")):
         for name in names:
@@ -112,17 +158,18 @@ def _bounds(
             if _is_number(bound) and (now is None or (_is_number(now) and sign * now > sign * bound)):
                 called = name.replace("_", " ")
                 asked = "" if called == words else f"{called} "
-                said = "nothing" if now is None else f"{words} {now:g}"
-                found.append(f"{what} asked for {asked}{words} {bound:g}, now for {said}")
+                after = "nothing" if now is None else f"{words} {now:g}"
+                fields = {"asked": asked, "words": words, "before": bound, "after": after}
+                found.append(Easing(Code.BOUND, what, fields))
     return found
 
 
-def _values(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+def _values(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Easing]:
     """Of a rule that names the values."""
     if old and not new:
-        yield f"{what} asked for one of {', '.join(old)}, now for any value"
+        yield Easing(Code.ANY_VALUE, what, {"values": ", ".join(old)})
     elif old and (more := [value for value in new if value not in old]):
-        yield f"{what} takes {', '.join(more)} too"
+        yield Easing(Code.MORE_VALUES, what, {"values": ", ".join(more)})
 
 
 def _gained(old: Mapping[str, Any], new: Mapping[str, Any], field: str) -> list[str]:
@@ -130,16 +177,16 @@ def _gained(old: Mapping[str, Any], new: Mapping[str, Any], field: str) -> list[
     return sorted({*(after or ())} - {*(before or ())}) if isinstance(before, Mapping) else []
 
 
-def _numbers(sides: Sides, field: str, name: str, consequence: str) -> Iterator[str]:
+def _numbers(sides: Sides, field: str, name: str, consequence: str) -> Iterator[Easing]:
     old, new = (side.get(field) for side in sides)
     if _is_number(old) and _is_number(new) and new > old:
-        yield f"{name} goes from {old:g} to {new:g}: {consequence}"
+        yield Easing(Code.NUMBER, name, {"before": old, "after": new, "consequence": consequence})
 
 
-def _times(sides: Sides, field: str, name: str, consequence: str, *, is_less: Any) -> Iterator[str]:
+def _times(sides: Sides, field: str, name: str, consequence: str, *, is_less: Any) -> Iterator[Easing]:
     old, new = (_time(side.get(field)) for side in sides)
     if old is not None and new is not None and is_less(new, old):
-        yield f"{name} goes from {_span(old)} to {_span(new)}: {consequence}"
+        yield Easing(Code.TIME, name, {"before": _span(old), "after": _span(new), "consequence": consequence})
 
 
 def _time(value: Any) -> timedelta | None:

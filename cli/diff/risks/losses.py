@@ -16,13 +16,13 @@ class Loss:
         noun: What a person calls it.
         deleted: The consequence of its end.
         replaced: The consequence of another one in its place.
-        way_out: What to do instead.
+        fix: What to do instead.
     """
 
     noun: str
     deleted: str
     replaced: str
-    way_out: str
+    fix: str
 
 
 def _bucket(resource: Resource) -> Loss:
@@ -216,8 +216,8 @@ _HARMLESS = frozenset(
 _ORDER = {token: place for place, token in enumerate(_LOSSES)}
 
 
-def of(resource: Resource) -> Loss | None:
-    """What is lost with a resource; None when nothing is.
+def find_loss(resource: Resource) -> Loss | None:
+    """Return what is lost with a resource; None when nothing is.
 
     A type that this version knows nothing of counts as one that holds something.
     """

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cli.diff import openings
+from cli.diff.permissions import openings
 from cli.diff.preview import Resource
 from cli.diff.values import Mark, document
 

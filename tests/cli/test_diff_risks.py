@@ -1,4 +1,4 @@
-"""Every danger that `millrace diff` knows: told when it is there, and not when it is not."""
+"""Every risk that `millrace diff` knows: told when it is there, and not when it is not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from cli.diff import document, preview
 from cli.prices import Prices
-from tests.cli.previewed import UNKNOWN, comment, dangers, step, told, whole
+from tests.cli.previewed import UNKNOWN, comment, risks, step, told, whole
 
 # -- what is lost ------------------------------------------------------------------------------------------------------
 
@@ -37,39 +37,39 @@ HOLDS = [
 
 @pytest.mark.parametrize(("kind", "inputs", "consequence"), HOLDS, ids=[each[0] for each in HOLDS])
 @pytest.mark.parametrize("op", ["delete", "replace"])
-def test_the_end_of_what_holds_something_is_a_danger(
+def test_the_end_of_what_holds_something_is_a_risk(
     op: str, kind: str, inputs: dict[str, Any], consequence: str
 ) -> None:
     new = None if op == "delete" else {**inputs, "region": "elsewhere"}
     document = told(step(op, kind, "it", inputs, new, because=["region"] if new else None))
 
-    [danger] = document["dangers"]
-    assert danger["kind"] == f"{op}d"
-    assert consequence in danger["consequence"]
-    assert danger["because"] == ("`region` changes" if new else "it is no longer declared")
-    assert danger["way_out"]
-    assert document["verdict"] == "dangerous changes"
+    [risk] = document["risks"]
+    assert risk["kind"] == f"{op}d"
+    assert consequence in risk["consequence"]
+    assert risk["because"] == ("`region` changes" if new else "it is no longer declared")
+    assert risk["fix"]
+    assert document["verdict"] == "risky changes"
 
 
 def test_what_aws_keeps_is_not_lost() -> None:
     kept = {"retainOnDelete": True}
 
-    assert dangers(step("replace", "Config", "c", {}, {}, because=["productionVariants"], before=kept)) == []
-    assert dangers(step("delete", "Model", "m", {}, before=kept)) == []
+    assert risks(step("replace", "Config", "c", {}, {}, because=["productionVariants"], before=kept)) == []
+    assert risks(step("delete", "Model", "m", {}, before=kept)) == []
 
 
-def test_what_holds_nothing_is_no_danger() -> None:
-    assert dangers(step("delete", "RolePolicy", "p", {"policy": "{}"}), step("delete", "Parameter", "p", {})) == []
+def test_what_holds_nothing_is_no_risk() -> None:
+    assert risks(step("delete", "RolePolicy", "p", {"policy": "{}"}), step("delete", "Parameter", "p", {})) == []
 
 
 def test_a_type_that_nobody_knows_counts_as_one_that_holds_something() -> None:
     gone = step("delete", "aws:dynamodb/table:Table", "orders", {"name": "orders"})
 
-    assert dangers(gone) == [("deleted", "orders")]
+    assert risks(gone) == [("deleted", "orders")]
 
 
 @pytest.mark.parametrize(
-    ("kind", "custom", "is_danger"),
+    ("kind", "custom", "is_risk"),
     [
         ("aws-native:kms:Key", True, True),
         ("postgresql:index/database:Database", True, True),
@@ -79,10 +79,10 @@ def test_a_type_that_nobody_knows_counts_as_one_that_holds_something() -> None:
         ("acme:index:Shop", False, False),
     ],
 )
-def test_a_resource_of_another_provider_holds_something_too(kind: str, custom: bool, is_danger: bool) -> None:
+def test_a_resource_of_another_provider_holds_something_too(kind: str, custom: bool, is_risk: bool) -> None:
     gone = step("delete", kind, "it", {"name": "it"}, before={"custom": custom})
 
-    assert dangers(gone) == ([("deleted", "it")] if is_danger else [])
+    assert risks(gone) == ([("deleted", "it")] if is_risk else [])
 
 
 def test_a_replacement_in_two_steps_is_one() -> None:
@@ -96,21 +96,21 @@ def test_a_replacement_in_two_steps_is_one() -> None:
 
     document = told(*steps)
 
-    assert [(each["kind"], each["name"]) for each in document["dangers"]] == [("replaced", "weather")]
+    assert [(each["kind"], each["name"]) for each in document["risks"]] == [("replaced", "weather")]
     assert document["counts"] == {"replace": 1}
 
 
 def test_the_worst_comes_first() -> None:
     steps = [step("delete", kind, kind, {}) for kind in ("LogGroup", "Endpoint", "Key", "Bucket")]
 
-    assert [name for _, name in dangers(*steps)] == ["Bucket", "Key", "Endpoint", "LogGroup"]
+    assert [name for _, name in risks(*steps)] == ["Bucket", "Key", "Endpoint", "LogGroup"]
 
 
 def test_what_goes_is_called_by_the_name_that_goes() -> None:
     gone = step("delete", "aws:s3/bucketObjectv2:BucketObjectv2", "clock", {"bucket": "lake", "key": "clock.json"})
     moved = step("replace", "Endpoint", "e", {"name": "flights"}, {"name": "flights-2"}, because=["name"])
 
-    assert dangers(moved, gone) == [("replaced", "flights"), ("deleted", "clock.json")]
+    assert risks(moved, gone) == [("replaced", "flights"), ("deleted", "clock.json")]
     assert "`flights` is replaced: serving stops until the new one is up" in comment(moved)
 
 
@@ -118,24 +118,24 @@ def test_what_goes_is_called_by_the_name_that_goes() -> None:
 
 
 @pytest.mark.parametrize("op", ["same", "update"])
-def test_a_protection_that_is_taken_away_is_a_danger_though_nothing_else_changes(op: str) -> None:
+def test_a_protection_that_is_taken_away_is_a_risk_though_nothing_else_changes(op: str) -> None:
     changed = {"policy": "b"} if op == "update" else {"policy": "a"}
     taken = step(op, "Key", "key", {"policy": "a"}, changed, before={"protect": True})
     document = told(taken)
 
-    assert [each["kind"] for each in document["dangers"]] == ["unprotected"]
+    assert [each["kind"] for each in document["risks"]] == ["unprotected"]
     assert document["resources"][0]["operation"] == ("unprotect" if op == "same" else "update")
 
 
 def test_a_protection_that_stays_is_none() -> None:
     kept = {"protect": True}
 
-    assert dangers(step("update", "Key", "key", {"a": 1}, {"a": 2}, before=kept, after=kept)) == []
+    assert risks(step("update", "Key", "key", {"a": 1}, {"a": 2}, before=kept, after=kept)) == []
 
 
 def test_force_destroy_turned_on() -> None:
     def turned(old: Any, new: Any) -> list[tuple[str, str]]:
-        return dangers(step("update", "Bucket", "b", {"forceDestroy": old, "bucket": "lake"}, {"forceDestroy": new}))
+        return risks(step("update", "Bucket", "b", {"forceDestroy": old, "bucket": "lake"}, {"forceDestroy": new}))
 
     assert turned(False, True) == [("force-destroy", "lake")]
     assert turned(None, True) == [("force-destroy", "lake")]
@@ -161,7 +161,7 @@ def config(percent: int, enabled: bool = True) -> dict[str, Any]:
 )
 def test_requests_that_are_no_longer_captured(old: dict[str, Any], new: dict[str, Any], kinds: list[str]) -> None:
     kept = {"retainOnDelete": True}
-    found = told(step("replace", "Config", "c", old, new, because=["dataCaptureConfig"], before=kept))["dangers"]
+    found = told(step("replace", "Config", "c", old, new, because=["dataCaptureConfig"], before=kept))["risks"]
 
     assert [each["kind"] for each in found] == kinds
 
@@ -185,7 +185,7 @@ def kept(*modes: str, **more: Any) -> dict[str, Any]:
 )
 def test_less_of_a_request_is_captured(new: dict[str, Any], kinds: list[str]) -> None:
     old = kept("Input", "Output", kmsKeyId="k")
-    found = told(step("replace", "Config", "c", old, new, because=["x"], before={"retainOnDelete": True}))["dangers"]
+    found = told(step("replace", "Config", "c", old, new, because=["x"], before={"retainOnDelete": True}))["risks"]
 
     assert [each["kind"] for each in found] == kinds
 
@@ -230,7 +230,7 @@ SOME = {
     ids=["encryption", "rotation", "queue", "public", "versioning", "tls", "policy"],
 )  # fmt: skip
 def test_what_is_weaker_than_before(changed: dict[str, Any]) -> None:
-    assert [kind for kind, _ in dangers(changed)] == ["weakened"]
+    assert [kind for kind, _ in risks(changed)] == ["weakened"]
 
 
 def test_what_is_as_strong_as_before() -> None:
@@ -242,7 +242,7 @@ def test_what_is_as_strong_as_before() -> None:
         step("update", "PublicAccess", "d", {"blockPublicPolicy": False}, {"blockPublicPolicy": True}),
     ]
 
-    assert dangers(*steps) == []
+    assert risks(*steps) == []
 
 
 def test_jobs_that_encrypt_less() -> None:
@@ -252,8 +252,8 @@ def test_jobs_that_encrypt_less() -> None:
         return {"pipelineName": "training", "pipelineDefinition": json.dumps({"Steps": steps})}
 
     bare, encrypted = pipeline(), pipeline(VolumeKmsKeyId="arn:key")
-    assert dangers(step("update", "Pipeline", "p", encrypted, bare)) == [("weakened", "training")]
-    assert dangers(step("update", "Pipeline", "p", bare, encrypted)) == []
+    assert risks(step("update", "Pipeline", "p", encrypted, bare)) == [("weakened", "training")]
+    assert risks(step("update", "Pipeline", "p", bare, encrypted)) == []
 
 
 # -- who decides -------------------------------------------------------------------------------------------------------
@@ -267,7 +267,7 @@ def test_models_that_serve_without_a_person() -> None:
     kept = {"retainOnDelete": True}
 
     def promoted(old: str, new: str) -> list[tuple[str, str]]:
-        return dangers(step("replace", "Model", "m", served(old), served(new), because=["x"], before=kept))
+        return risks(step("replace", "Model", "m", served(old), served(new), because=["x"], before=kept))
 
     assert promoted("manual", "automatic") == [("promotion-automatic", "flights-local")]
     assert promoted("automatic", "manual") == promoted("manual", "manual") == []
@@ -286,12 +286,12 @@ def judging(code: str, *metrics: str) -> dict[str, Any]:
 def test_a_metric_that_no_longer_judges_is_seen_in_the_pipeline() -> None:
     both, one = judging("code", "roc_auc", "ece"), judging("code", "ece")
 
-    found = told(step("update", "Pipeline", "p", both, one))["dangers"]
+    found = told(step("update", "Pipeline", "p", both, one))["risks"]
 
     assert [(each["kind"], each["consequence"]) for each in found] == [
         ("gate-loosened", "Models are no longer judged by roc_auc.")
     ]
-    assert dangers(step("update", "Pipeline", "p", one, both)) == []
+    assert risks(step("update", "Pipeline", "p", one, both)) == []
 
 
 GATED: dict[str, Any] = {
@@ -347,7 +347,7 @@ def test_a_gate_that_is_loosened_is_read_out_of_the_code(
 ) -> None:
     found = told(uploaded(tmp_path, GATED, {**GATED, **change, "threshold": 0.4}))
 
-    assert [each["consequence"] for each in found["dangers"] if each["kind"] == "gate-loosened"] == said
+    assert [each["consequence"] for each in found["risks"] if each["kind"] == "gate-loosened"] == said
     assert found["model"]["declaration_known"]
     assert {"path": "threshold", "before": None, "after": 0.4} in found["model"]["declaration"]
 
@@ -373,7 +373,7 @@ def monitored(**change: Any) -> dict[str, Any]:
 
 
 def easier(folder: Path, change: dict[str, Any]) -> list[tuple[str, str]]:
-    found = told(uploaded(folder, WATCHED, {**WATCHED, **change}))["dangers"]
+    found = told(uploaded(folder, WATCHED, {**WATCHED, **change}))["risks"]
     return [(each["kind"], each["consequence"]) for each in found]
 
 
@@ -483,7 +483,7 @@ def test_code_that_runs_now_is_fetched_from_the_lake(tmp_path: Path) -> None:
 
     found = document.of(preview.of(whole(changed), "preview"), context)
 
-    assert [each["kind"] for each in found["dangers"]] == ["gate-loosened", "gate-loosened"]
+    assert [each["kind"] for each in found["risks"]] == ["gate-loosened", "gate-loosened"]
 
 
 @pytest.mark.parametrize("unreadable", ["oldState", "newState"])
@@ -499,23 +499,23 @@ def test_a_gate_that_goes_is_seen_where_only_one_of_the_bundles_can_be_read(tmp_
 
     found, text = told(*steps), comment(*steps)
 
-    assert [each["consequence"] for each in found["dangers"]] == ["Models are no longer judged by roc_auc."]
+    assert [each["consequence"] for each in found["risks"]] == ["Models are no longer judged by roc_auc."]
     assert text.index("**The declaration could not be compared.**") < text.index("Look at this first")
 
 
-def test_features_that_go_are_a_danger_where_no_hook_refuses_them() -> None:
+def test_features_that_go_are_a_risk_where_no_hook_refuses_them() -> None:
     def schema(*names: str) -> dict[str, Any]:
         value = json.dumps(dict.fromkeys(names, "Fractional"))
         return {"name": "/millrace/flights-local/weather/schema", "insecureValue": value}
 
-    assert dangers(step("update", "Parameter", "s", schema("temp", "wind"), schema("temp"))) == [
+    assert risks(step("update", "Parameter", "s", schema("temp", "wind"), schema("temp"))) == [
         ("feature-removed", "weather")
     ]
-    assert dangers(step("update", "Parameter", "s", schema("temp"), schema("temp", "wind"))) == []
+    assert risks(step("update", "Parameter", "s", schema("temp"), schema("temp", "wind"))) == []
 
 
-def test_equal_dangers_are_told_together() -> None:
+def test_equal_risks_are_told_together() -> None:
     text = comment(*(step("delete", "LogGroup", name, {"name": name}) for name in ("one", "two")))
 
     assert "1. **Deletes the log group** `one`, `two`" in text
-    assert "**⚠ 2 dangers**" in text
+    assert "**⚠ 2 risks**" in text

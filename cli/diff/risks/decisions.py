@@ -1,0 +1,77 @@
+"""Who decides what serves, and by what: promotion, gates, steps of pipelines, the declaration itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cli.diff import declared, model, pipelines
+from cli.diff.preview import Preview
+from cli.diff.risks import easing
+from cli.diff.risks.resources import find_name
+from cli.diff.risks.risk import Cause, Code, Risk, change
+
+UseCases = tuple[declared.UseCase | None, declared.UseCase | None]
+
+
+def list_risks(preview: Preview, use_cases: UseCases) -> Iterator[Risk]:
+    """Yield the risks of models or data that would not have passed before."""
+    before, after = (_find_promotion(preview, after=after) for after in (False, True))
+    if before == {"manual"} and "automatic" in after:
+        yield Risk(Code.PROMOTION_AUTOMATIC, preview.stack, cause=Cause.PROMOTION)
+    for pipeline in preview.of(pipelines.PIPELINE):
+        name, cause = find_name(pipeline), change("pipelineDefinition")
+        if pipelines.approves(pipeline.after) and pipelines.approves(pipeline.before) is False:
+            yield Risk(Code.STEP_APPROVES, name, pipeline.type, cause)
+        decided = pipelines.decided(pipeline)
+        for step, how in decided.items():
+            yield Risk(Code.CONDITION_CHANGED, name, pipeline.type, cause, {"step": step, "how": how})
+        if gone := [step for step in pipelines.removed(pipeline) if step not in decided]:
+            yield Risk(Code.STEP_REMOVED, name, pipeline.type, cause, {"steps": ", ".join(gone)})
+    yield from _list_declared_less(preview.stack, use_cases)
+    if None in use_cases:
+        yield from _list_judged_less(preview)
+    for table in model.changes(preview, lambda _: None, (None, None))["features"]:
+        gone = [each["name"] for each in [*table["removed"], *table["retyped"]]]
+        if gone and table["operation"] == "update":
+            fields = {"features": ", ".join(gone)}
+            yield Risk(Code.FEATURE_REMOVED, str(table["table"]), model.PARAMETER, Cause.COLUMNS, fields)
+
+
+def _list_declared_less(stack: str, use_cases: UseCases) -> Iterator[Risk]:
+    """What the declaration itself asks less for."""
+    if different := easing.another(*use_cases):
+        how = _make_sentence(" and ".join(each.text for each in different))
+        yield Risk(Code.ANOTHER_MODEL, stack, fields={"how": how})
+    for code, eased in (
+        (Code.GATE_LOOSENED, easing.models(*use_cases)),
+        (Code.EXPECTATION_LOOSENED, easing.data(*use_cases)),
+        (Code.WATCHED_LESS, easing.watching(*use_cases)),
+    ):
+        for each in eased:
+            yield Risk(code, stack, fields={"how": _make_sentence(each.text), "easing": each.dump()})
+
+
+def _list_judged_less(preview: Preview) -> Iterator[Risk]:
+    """Metrics that the pipelines judge models by no more, where the declarations are not known."""
+    for pipeline in preview.of(pipelines.PIPELINE):
+        if pipelines.definition(pipeline.after) is None:
+            continue
+        for metric in sorted(pipelines.judged(pipeline.before) - pipelines.judged(pipeline.after)):
+            how = f"Models are no longer judged by {metric}."
+            yield Risk(Code.GATE_LOOSENED, preview.stack, fields={"how": how})
+
+
+def _make_sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}."
+
+
+def _find_promotion(preview: Preview, *, after: bool) -> set[str]:
+    found: set[str] = set()
+    for pipeline in preview.of(pipelines.PIPELINE):
+        found |= pipelines.variables(pipeline.after if after else pipeline.before, pipelines.PROMOTION)
+    for each in preview.of(model.MODEL):
+        side = each.after if after else each.before
+        value = ((side.get("primaryContainer") or {}).get("environment") or {}).get(pipelines.PROMOTION)
+        if isinstance(value, str):
+            found.add(value)
+    return found

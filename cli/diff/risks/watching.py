@@ -1,0 +1,64 @@
+"""What is watched less: alarms, what starts by itself, captured requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cli.diff import traffic, watching
+from cli.diff.preview import Preview, Resource
+from cli.diff.risks.risk import Cause, Code, Risk, change
+
+_TRIGGERS = {watching.SCHEDULE: "schedule", watching.RULE: "rule", watching.TARGET: "target of the rule"}
+
+
+def list_risks(preview: Preview) -> Iterator[Risk]:
+    """Yield the risks of what nobody notices from then on."""
+    for alarm in preview.of(watching.ALARM, watching.COMPOSITE):
+        name = watching.called(alarm)
+        if alarm.operation == "delete":
+            rule = watching.rule_of(alarm.before)
+            yield Risk(Code.ALARM_REMOVED, name, alarm.type, Cause.NOT_DECLARED, {"rule": rule})
+        for changed, how in watching.loosened(alarm):
+            yield Risk(Code.ALARM_LOOSENED, name, alarm.type, change(changed), {"how": how})
+    for resource in preview.of(watching.SCHEDULE, watching.RULE, watching.TARGET):
+        yield from _list_stopped(resource, preview)
+    for config in preview.of(traffic.CONFIG):
+        if config.old is not None and config.new is not None:
+            yield from _list_captured_less(config, config.old, config.new)
+
+
+def _list_stopped(resource: Resource, preview: Preview) -> Iterator[Risk]:
+    name, noun = watching.called(resource), {"noun": _TRIGGERS[resource.type]}
+    if watching.is_off(resource) or watching.is_untargeted(resource, preview):
+        if resource.new is None:
+            yield Risk(Code.TRIGGER_REMOVED, name, resource.type, Cause.NOT_DECLARED, noun)
+        else:
+            yield Risk(Code.TRIGGER_OFF, name, resource.type, change("state"), noun)
+    elif stopped := watching.stopped(resource):
+        changed, how = stopped
+        yield Risk(Code.TRIGGER_STOPPED, name, resource.type, change(changed), {**noun, "how": how})
+
+
+def _list_captured_less(config: Resource, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Risk]:
+    before, after = _find_percent(old), _find_percent(new)
+    if after < before:
+        code = Code.CAPTURE_OFF if after == 0 else Code.CAPTURE_FEWER
+        fields = {"before": before, "after": after}
+        yield Risk(code, config.name, config.type, change("dataCaptureConfig"), fields)
+    elif before and (left := sorted(_list_modes(old) - _list_modes(new))):
+        cause = change("dataCaptureConfig.captureOptions")
+        yield Risk(Code.CAPTURE_LESS, config.name, config.type, cause, {"modes": " and ".join(left)})
+
+
+def _find_percent(inputs: Mapping[str, Any]) -> float:
+    capture = inputs.get("dataCaptureConfig") or {}
+    if not capture.get("enableCapture"):
+        return 0.0
+    percent = capture.get("initialSamplingPercentage", 100)
+    return float(percent) if isinstance(percent, int | float) else 100.0
+
+
+def _list_modes(inputs: Mapping[str, Any]) -> set[str]:
+    options = (inputs.get("dataCaptureConfig") or {}).get("captureOptions") or []
+    return {str(each.get("captureMode")) for each in options}
