@@ -33,12 +33,14 @@ USERS = {
 _COMPARE = """
 import json, sys
 from pathlib import Path
-from cli import deployable, interrupts, offline
+from cli.base import comparison
+from cli.console import interrupts
 from cli.console.progress import Progress
+from cli.stack import deployable
 interrupts.listen()
 use_case, environment, base, *head = sys.argv[1:]
 target = deployable.of(use_case, environment, Path(".millrace"))
-print(json.dumps(offline.compare(target, base, Progress(err=True), *head)))
+print(json.dumps(comparison.compare(target, base, Progress(err=True), *head)))
 """
 
 
