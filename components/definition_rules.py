@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from components.steps import LONGEST
+#: SageMaker refuses a longer definition, characters.
+LONGEST = 1_048_576
 
 _NAME = re.compile(r"^[A-Za-z0-9\-_]{1,64}$")
 _TYPES = frozenset(
@@ -61,6 +62,16 @@ _CONDITIONS = {
     "Not": ("Condition",),
     "Or": ("Conditions",),
 }
+
+
+def check(text: str) -> None:
+    """Refuse a definition that SageMaker would refuse, or that would fail when it runs.
+
+    Raises:
+        ValueError: With every finding, each naming its step.
+    """
+    if found := findings(text):
+        raise ValueError("pipeline definition:\n" + "\n".join(f"  - {finding}" for finding in found))
 
 
 def findings(text: str) -> list[str]:

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from components.definition_rules import check
+
 VERSION = "2020-12-01"
 
-#: SageMaker refuses a longer definition, characters.
-LONGEST = 1_048_576
 
 Value = Any  # JSON, with functions at its leaves
 
@@ -166,15 +166,3 @@ class Definition:
         )
         check(text)
         return text
-
-
-def check(text: str) -> None:
-    """Refuse a definition that SageMaker would refuse, or that would fail when it runs.
-
-    Raises:
-        ValueError: With every finding, each naming its step.
-    """
-    from components.definition_rules import findings
-
-    if found := findings(text):
-        raise ValueError("pipeline definition:\n" + "\n".join(f"  - {finding}" for finding in found))

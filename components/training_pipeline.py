@@ -6,7 +6,7 @@ from typing import Protocol
 import pulumi
 import pulumi_aws as aws
 
-from components.steps import check
+from components.definition_rules import check
 
 
 class HasDefinition(Protocol):

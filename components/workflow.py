@@ -133,7 +133,7 @@ def training(args: WorkflowArgs) -> Definition:
         "Gate",
         [equals(_evaluation("gate.passed"), 1)],
         then=[_register(args)],
-        otherwise=[fail("Refused", join("not registered:", _evaluation("gate.failed"), on=" "))],
+        otherwise=[fail("Refused", join(_evaluation("gate.failed"), on=" "))],
     )
     parameters = [Parameter("AsOf", "now"), Parameter("Champion", "approved"), Parameter("Trigger", "manual")]
     return Definition(parameters, [ingest, validate, dataset, _train(args), evaluate, gate])

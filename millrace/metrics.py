@@ -1,6 +1,6 @@
 """The metrics that a gate, a champion rule or an alarm may name, by problem type.
 
-What each means is said once, here; `training/evaluate.py` computes them.
+What each means is said once, here; `training/modeling/evaluate.py` computes them.
 """
 
 from __future__ import annotations

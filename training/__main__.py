@@ -37,47 +37,47 @@ def _run(options: argparse.Namespace) -> None:
 
     job = Job.here()
     if options.step == "ingest":
-        from training import ingest
+        from training.data import ingest
 
         ingest.run(job, options.as_of, options.trigger, options.execution)
     elif options.step == "validate":
-        from training import validate
+        from training.data import validate
 
         validate.run(job)
     elif options.step == "features":
-        from training import dataset
+        from training.data import dataset
 
         dataset.run(job, options.champion, not options.no_publish, options.backfill)
     elif options.step == "train":
-        from training import train
+        from training.modeling import train
 
         train.run(job)
     elif options.step == "evaluate":
-        from training import evaluate
+        from training.modeling import evaluate
 
         evaluate.run(job, options.champion)
     elif options.step == "score":
-        from training import score
+        from training.modeling import score
 
         score.run(job, options.rows, options.out)
     elif options.step == "publish":
-        from training import publish
+        from training.data import publish
 
         publish.run(job, options.as_of)
     elif options.step == "monitor":
-        from training import monitor
+        from training.monitoring import monitor
 
         monitor.run(job, options.as_of)
     elif options.step == "sample":
-        from training import sample
+        from training.serving import sample
 
         sample.run(job, options.as_of)
     elif options.step == "serve":
-        from training import serve
+        from training.serving import server
 
-        serve.run(job)
+        server.run(job)
     else:
-        from training import replay
+        from training.serving import replay
 
         replay.run(job, options)
 

@@ -20,6 +20,9 @@ CONTRACT = "contract.json"
 #: What may lie in a use case's folder and belongs to it; the rest (notebooks, data, caches, its tests) stays out.
 SUFFIXES = frozenset({".py", ".json", ".sql", ".txt", ".csv", ".toml", ".html", ".j2"})
 
+#: Folders of the repository whose modules are shipped.
+_SHIPPED = ("training", "millrace", "queries")
+
 _MAIN = "from training.__main__ import main\n\nmain()\n"
 
 
@@ -98,8 +101,8 @@ def _compile(use_case: UseCase, contents: Mapping[str, bytes]) -> None:
 
 
 def _sources(repository: Path, package: Path) -> Iterator[Path]:
-    for folder in (repository / "training", repository / "millrace", repository / "queries"):
-        yield from folder.glob("*.py")
+    for name in _SHIPPED:
+        yield from (repository / name).rglob("*.py")
     yield repository / "stacks" / "__init__.py"
     for path in package.rglob("*"):
         relative = path.relative_to(package)

@@ -34,6 +34,10 @@ Kind = Literal["number", "text", "time"]
 _NOTHING: Any = None
 
 
+#: The dtype of each kind of column.
+DTYPES: dict[str, Any] = {"number": np.float32, "text": object, "time": "datetime64[us]"}
+
+
 def kind_of(values: Array) -> Kind:
     """The kind of a normalised column."""
     return {"f": "number", "O": "text", "M": "time"}[values.dtype.kind]  # type: ignore[return-value]
@@ -227,3 +231,8 @@ def digest(columns: Columns) -> str:
         else:
             sha.update(np.ascontiguousarray(values).tobytes())
     return sha.hexdigest()
+
+
+def feature_name(table: str, column: str) -> str:
+    """A table's column as it stands in joined rows, e.g. `weather_temp`."""
+    return f"{table}_{column}"

@@ -13,8 +13,7 @@ import numpy as np
 from millrace import FeatureTable, UseCase
 from millrace.errors import DataError, DeclarationError
 from millrace.metrics import Problem
-from training.columns import Array, Columns, identifier, is_missing, kind_of, normalise, take
-from training.join import feature_name
+from training.columns import Array, Columns, feature_name, identifier, is_missing, kind_of, normalise, take
 
 #: Where a function is looked for, in this order; the first one is the package itself.
 MODULES = ("", "data", "features", "model")

@@ -13,9 +13,11 @@ import numpy as np
 from millrace.errors import DataError
 from queries.endpoints import find_served_model
 from queries.packages import APPROVED, describe_package, find_newest_package
-from training.job import Job, parse_time, read_json, split_uri
-from training.model import BUNDLE, DOCUMENT
+from training.io import parse_time, read_json, split_uri
+from training.job import Job
 
+#: Files of a model's archive: what the model needs and where it comes from, and the code that scores it.
+DOCUMENT, BUNDLE = "model.json", "code/bundle.pyz"
 #: `--champion` with these values: there is none, whatever the registry says; look it up, as with no value at all.
 NONE, LOOK_UP = "none", "approved"
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from training.page import ALARM, CALM, GREY, INK, LOUD
+from training.monitoring.report import ALARM, CALM, GREY, INK, LOUD
 
 #: One colour a line; more lines than colours share the last.
 COLOURS = (CALM, LOUD, "#4a9d6f", "#7b5ea7", "#8a6d3b", GREY)

@@ -91,13 +91,13 @@ def run(folder: Path, plan: Plan) -> Trial:
     """Train on what lies before the replay's start, measure on the newest part of it."""
     # As in a job: the sums of floats depend on how they are split.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from training import validate
     from training.columns import is_missing
-    from training.dataset import FIT, FOLD, HOLDOUT, folds, labelled
+    from training.data import validate
+    from training.data.dataset import FIT, FOLD, HOLDOUT, folds, labelled
+    from training.data.ingest import collect
     from training.functions import Functions
-    from training.ingest import collect
     from training.metrics import measure
-    from training.model import fit
+    from training.modeling.model import fit
 
     assert plan.replay_from
     assert plan.until

@@ -436,7 +436,7 @@ def test_a_refused_challenger_is_exit_code_4_and_no_error(registry: Loop) -> Non
     done = registry("retrain", "flights", code=4)
     assert "is registered as Rejected: worse by 0.02" in done.stdout
     assert done.stderr == ""
-    message = {"ErrorMessage": "not registered: ece is 0.09; expected at most 0.05"}
+    message = {"ErrorMessage": "ece is 0.09; expected at most 0.05"}
     training(registry, {"Name": "Refused", "Type": "Fail", "Arguments": message})
     done = registry("retrain", "flights", code=4)
     assert "refused: the challenger does not meet its gates and is not registered: ece is 0.09" in done.stdout

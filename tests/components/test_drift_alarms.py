@@ -13,9 +13,10 @@ from components.drift_alarms import DriftAlarms, DriftAlarmsArgs
 from components.schedule import ScheduleArgs
 from components.steps import Definition, Step
 from components.training_pipeline import TrainingPipelineArgs
+from millrace.documents import MonitorReport
 from tests.components import mocked
 from tests.components.flights_stack import flights
-from training.monitor import data_points
+from training.monitoring.monitor import data_points
 
 
 def alarms_args(every: timedelta = timedelta(days=1), **changes: Any) -> DriftAlarmsArgs:
@@ -132,10 +133,12 @@ def test_a_cadence_that_no_alarm_can_cover_is_refused() -> None:
 
 #: A report as the monitor writes it, of the parts that are published.
 REPORT = {
+    "as_of": "2024-04-15T00:00:00Z",
+    "since": "2024-04-01T00:00:00Z",
     "rows": 900,
     "psi_max": 0.1,
     "label_coverage": 0.9,
-    "skew": {"share": 0.0},
+    "skew": {"share": 0.0, "rows": 0, "compared": 900},
     "quality": {"brier": 0.1, "ece": 0.02, "mae": 1.0},
     "features": {"distance": {"psi": 0.1, "missing": 0.0}, "score": {"psi": 0.0, "missing": 0.0}},
 }
@@ -144,7 +147,7 @@ REPORT = {
 def _published(endpoint: str) -> set[tuple[str, tuple[tuple[str, str], ...]]]:
     return {
         (point["MetricName"], tuple((each["Name"], each["Value"]) for each in point["Dimensions"]))
-        for point in data_points(endpoint, REPORT)
+        for point in data_points(endpoint, MonitorReport.model_validate(REPORT))
     }
 
 

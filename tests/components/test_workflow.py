@@ -27,7 +27,7 @@ from millrace import FeatureTable, Gate, Slice, UseCase
 from tests.components import mocked
 from tests.training import synthetic
 from training.__main__ import _parser
-from training.evaluate import _metadata
+from training.modeling.evaluate import _metadata
 
 FLIGHTS = stacks.load("flights")
 BUNDLE = "millrace-flights-0123456789abcdef.pyz"
@@ -360,7 +360,7 @@ def test_the_gate_asks_for_a_number_and_a_refusal_says_why() -> None:
         "RightValue": 1,
     }
     assert found["Refused"]["Arguments"]["ErrorMessage"] == {
-        "Std:Join": {"On": " ", "Values": ["not registered:", {"Std:JsonGet": {**read, "Path": "gate.failed"}}]}
+        "Std:Join": {"On": " ", "Values": [{"Std:JsonGet": {**read, "Path": "gate.failed"}}]}
     }
     assert found["Evaluate"]["PropertyFiles"] == [
         {"PropertyFileName": "Evaluation", "OutputName": "evaluation", "FilePath": "evaluation.json"}

@@ -16,10 +16,10 @@ from stacks.flights import USE_CASE, data
 from stacks.flights import features as transform
 from training import columns as c
 from training.columns import Columns
+from training.data.ingest import collect, tables_of
+from training.data.join import join, prediction_times
+from training.data.validate import check
 from training.functions import Functions
-from training.ingest import collect, tables_of
-from training.join import join, prediction_times
-from training.validate import check
 
 YEAR = np.datetime64("2013-01-01", "us"), np.datetime64("2014-01-02", "us")
 MAY = np.datetime64("2013-05-01", "us"), np.datetime64("2013-06-01", "us")

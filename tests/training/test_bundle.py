@@ -51,7 +51,7 @@ def test_it_holds_the_code_and_the_declaration_and_nothing_else(tmp_path: Path) 
         "stacks/__init__.py", "stacks/toy_orders/__init__.py", "stacks/toy_orders/data.py",
         "stacks/toy_orders/rules.sql",
     ]  # fmt: skip
-    assert {"__main__.py", "training/__main__.py", "training/join.py", "millrace/declaration.py"} < set(names)
+    assert {"__main__.py", "training/__main__.py", "training/data/join.py", "millrace/declaration.py"} < set(names)
     assert not [name for name in names if name.startswith(("tests", "local", "components"))]
 
 

@@ -11,9 +11,9 @@ import pytest
 from millrace import Champion, MillraceError
 from tests.training import synthetic
 from training import columns as c
-from training.dataset import FIT, HOLDOUT, JUDGE, Dataset, folds, labelled
-from training.ingest import collect
-from training.snapshot import Snapshot
+from training.data.dataset import FIT, HOLDOUT, JUDGE, Dataset, folds, labelled
+from training.data.ingest import collect
+from training.data.snapshot import Snapshot
 
 AS_OF = np.datetime64("2024-04-01T00:00", "us")
 HOUR = np.timedelta64(1, "h")

@@ -22,9 +22,9 @@ from tests.local.conftest import CloudDaemon
 from tests.local.hosted import IMAGE
 from tests.training import synthetic
 from training import columns as c
-from training.dataset import JUDGE, Dataset
-from training.evaluate import audit, compare, decide, gate
-from training.model import Model
+from training.data.dataset import JUDGE, Dataset
+from training.modeling.evaluate import audit, compare, decide, gate
+from training.modeling.model import Model
 from training.registry import Package
 
 PACKAGE = Package("arn:aws:sagemaker:eu-west-1:123456789012:model-package/toy/3", 3, "s3://b/k", Path("/nowhere"))

@@ -11,12 +11,13 @@ import pytest
 
 from millrace import FeatureTable, UseCase
 from millrace.errors import DataError
-from training import dataset, ingest, model
-from training.captured import _value
 from training.columns import identifier, is_missing, normalise
+from training.data import dataset, ingest
+from training.data.snapshot import LABELS
 from training.functions import KNOWN_AT, Functions
-from training.requests import Payload, Schema, read
-from training.snapshot import LABELS
+from training.modeling import model
+from training.monitoring.captured import _value
+from training.serving.requests import Payload, Schema, read
 
 BIG = 2**63 - 1
 HOUR = np.datetime64("2030-01-01T00", "h")

@@ -19,7 +19,7 @@ from tests.local.conftest import CloudDaemon
 from tests.local.hosted import IMAGE
 from tests.training import synthetic
 from training import columns as c
-from training.snapshot import Snapshot
+from training.data.snapshot import Snapshot
 
 NAME = "toy-guarded"
 PIPELINE = f"{NAME}-local-training"

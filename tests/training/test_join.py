@@ -12,9 +12,9 @@ import pytest
 from millrace import FeatureTable, MillraceError, UseCase
 from tests.training import synthetic
 from training import columns as c
-from training.columns import Columns
-from training.ingest import tables_of
-from training.join import feature_name, join, prediction_times, visible
+from training.columns import Columns, feature_name
+from training.data.ingest import tables_of
+from training.data.join import join, prediction_times, visible
 
 LEAD, AGE = timedelta(minutes=30), timedelta(hours=2)
 DAY = np.datetime64("2024-03-01T00:00", "us")

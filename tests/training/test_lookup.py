@@ -14,8 +14,8 @@ from millrace import UseCase
 from tests.local.conftest import CloudDaemon
 from tests.training import synthetic
 from tests.training.served import Server, serving
-from training.join import join
-from training.lookup import StoreError, fetch
+from training.data.feature_store import StoreError, fetch
+from training.data.join import join
 
 CASE = synthetic.use_case(name="toy-lookup", history="P20D")
 LEAD = np.timedelta64(30, "m")

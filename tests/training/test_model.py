@@ -14,10 +14,10 @@ from millrace import MillraceError
 from tests.training import synthetic
 from training import columns as c
 from training.columns import Columns
-from training.dataset import labelled
+from training.data.dataset import labelled
+from training.data.ingest import collect
 from training.functions import Functions
-from training.ingest import collect
-from training.model import Model, encode, fit, stable_pickle
+from training.modeling.model import Model, encode, fit, stable_pickle
 
 AS_OF = np.datetime64("2024-03-01T00:00", "us")
 PARAMETERS = {"max_iter": 10, "max_leaf_nodes": 5}

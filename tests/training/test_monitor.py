@@ -23,10 +23,10 @@ from tests.local.hosted import IMAGE, eventually, variant
 from tests.training import synthetic
 from training import columns as c
 from training.columns import Columns, is_missing
-from training.ingest import tables_of
-from training.job import format_time
-from training.join import join
-from training.model import Model
+from training.data.ingest import tables_of
+from training.data.join import join
+from training.io import format_time
+from training.modeling.model import Model
 
 ENDPOINT = "toy-orders-local"
 LAKE = f"{ENDPOINT}-lake-{synthetic.ACCOUNT}"

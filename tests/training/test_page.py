@@ -10,7 +10,7 @@ import pytest
 
 from millrace import Monitoring
 from millrace.documents import MonitorReport
-from training.page import page
+from training.monitoring.report import page
 
 REPORT: dict[str, Any] = {
     "endpoint": "toy-local", "as_of": "2024-04-15T00:00:00Z", "since": "2024-04-01T00:00:00Z", "rows": 672,

@@ -14,7 +14,8 @@ from millrace import Expect, UseCase
 from tests.local.conftest import CloudDaemon
 from tests.local.hosted import eventually
 from tests.training import synthetic
-from training.lookup import text_of, value_of
+from training.data.feature_store import text_of
+from training.serving.lookup import value_of
 
 HOUR = np.timedelta64(1, "h")
 

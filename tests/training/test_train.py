@@ -14,9 +14,9 @@ from sklearn.metrics import roc_auc_score
 
 from tests.training import synthetic
 from training import columns as c
-from training.dataset import FIT, HOLDOUT, Dataset
-from training.requests import Schema, read
-from training.snapshot import Snapshot
+from training.data.dataset import FIT, HOLDOUT, Dataset
+from training.data.snapshot import Snapshot
+from training.serving.requests import Schema, read
 
 
 @dataclass

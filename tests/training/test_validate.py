@@ -13,9 +13,9 @@ import pytest
 from millrace import Expect, Slice, UseCase
 from tests.training import synthetic
 from training import columns as c
-from training.ingest import collect
-from training.snapshot import Snapshot
-from training.validate import check
+from training.data.ingest import collect
+from training.data.snapshot import Snapshot
+from training.data.validate import check
 
 AS_OF = np.datetime64("2024-04-01T00:00", "us")
 Data = dict[str, dict[str, Any]]

@@ -25,12 +25,13 @@ from millrace.metrics import better
 from queries.packages import APPROVED, PENDING, REJECTED
 from training import columns as c
 from training.columns import Array, Columns, is_missing, kind_of
-from training.dataset import FEWEST, FOLD, JUDGE, Dataset
-from training.job import Job, say, write_json
+from training.data.dataset import FEWEST, FOLD, JUDGE, Dataset
+from training.io import say, write_json
+from training.job import Job
 from training.metrics import calibration, measure, rates, rounded
-from training.model import HOLDOUT, Model
+from training.modeling.model import HOLDOUT, Model
+from training.modeling.score import score_with
 from training.registry import Package, champion, unpack
-from training.score import score_with
 
 #: One-row predictions that are timed.
 TIMED = 100

@@ -12,7 +12,7 @@ import numpy as np
 from millrace.errors import DataError
 from training import columns as c
 from training.columns import Columns
-from training.job import format_time, parse_time, read_json, sha256_of, write_json
+from training.io import format_time, parse_time, read_json, sha256_of, write_json
 
 MANIFEST = "manifest.json"
 EVENTS, LABELS = "events", "labels"

@@ -13,7 +13,8 @@ import numpy as np
 from millrace.errors import MillraceError
 from queries.packages import describe_package, find_newest_package
 from queries.pipelines import EXECUTING, list_executions
-from training.job import Job, format_time, parse_time, say
+from training.io import format_time, parse_time, say
+from training.job import Job
 
 #: A training with this trigger was asked for by a person, and no guard stops it.
 MANUAL = "manual"

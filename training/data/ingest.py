@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from millrace import UseCase
-from training import guard
 from training.columns import Array, Columns, rows_of, take
+from training.data import guard
+from training.data.snapshot import EVENTS, LABELS, Snapshot
 from training.functions import KNOWN_AT, Functions, reach
-from training.job import Job, say
-from training.snapshot import EVENTS, LABELS, Snapshot
+from training.io import say
+from training.job import Job
 
 
 def run(job: Job, as_of: str, trigger: str = guard.MANUAL, execution: str = "") -> None:

@@ -18,11 +18,12 @@ import numpy as np
 
 from millrace.missing import DEFAULT, is_missing_text
 from millrace.names import CAPTURE, VARIANT
-from training import requests
 from training.columns import Array
-from training.job import Job, parse_time
-from training.requests import Refusal
-from training.train import SCORE
+from training.io import parse_time
+from training.job import Job
+from training.modeling.train import SCORE
+from training.serving import requests
+from training.serving.requests import Refusal
 
 #: Files that are fetched at once.
 AT_ONCE = 16

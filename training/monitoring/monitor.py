@@ -19,21 +19,23 @@ from millrace.documents import MonitorReport
 from millrace.inventory import JobVariable
 from millrace.metrics import Problem
 from queries.endpoints import find_endpoint
-from training import captured, registry
 from training import columns as c
-from training.captured import Served
-from training.columns import Array, Columns, is_missing
+from training import registry
+from training.columns import Array, Columns, feature_name, is_missing
+from training.data.ingest import known_labels, tables_of
+from training.data.join import join
 from training.drift import psi, shares
 from training.functions import Functions
-from training.ingest import known_labels, tables_of
-from training.job import Job, format_time, read_json, say, write_json
-from training.join import feature_name, join
+from training.io import format_time, read_json, say, write_json
+from training.job import Job
 from training.metrics import calibration, measure, rounded
-from training.model import BASELINE
-from training.page import page
+from training.modeling.model import BASELINE
+from training.modeling.score import score_with
+from training.modeling.train import SCORE
+from training.monitoring import captured
+from training.monitoring.captured import Served
+from training.monitoring.report import page
 from training.registry import Package
-from training.score import score_with
-from training.train import SCORE
 
 #: With fewer rows no drift is published: the index of n rows of an unchanged population exceeds 16.9 / n once in
 #: twenty times (chi-square of ten bins), and an alarm must not fire on that.

@@ -10,7 +10,8 @@ from millrace.errors import DataError
 from training import columns as c
 from training.columns import Array, Columns
 from training.job import Job
-from training.model import BUNDLE, Model
+from training.modeling.model import Model
+from training.registry import BUNDLE
 
 #: The column of the scores, and the start of the names of the features beside it; no declared column has a colon.
 SCORE, FEATURE = "p", "feature:"

@@ -26,10 +26,12 @@ from millrace.errors import DataError
 from millrace.inventory import JobVariable
 from millrace.metrics import Problem
 from training.columns import Array, kind_of
-from training.job import Job, say
-from training.lookup import OnlineTables, StoreError
-from training.model import MODEL, Model
-from training.requests import CSV, JSON, JSON_LINES, TYPES, Batch, Payload, Refusal, Schema, read
+from training.data.feature_store import StoreError
+from training.io import say
+from training.job import Job
+from training.modeling.model import MODEL, Model
+from training.serving.lookup import OnlineTables
+from training.serving.requests import CSV, JSON, JSON_LINES, TYPES, Batch, Payload, Refusal, Schema, read
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment

@@ -9,8 +9,9 @@ import numpy as np
 
 from millrace.errors import DataError
 from training.columns import Array, rows_of, take
-from training.job import Job, format_time
-from training.replay import plain
+from training.io import format_time
+from training.job import Job
+from training.serving.replay import plain
 
 #: How far ahead an event is looked for.
 AHEAD = np.timedelta64(7, "D")

@@ -17,10 +17,11 @@ from millrace import UseCase
 from millrace.errors import DataError
 from training import columns as c
 from training.columns import Array, Columns
-from training.job import Job, format_time, read_json, say, write_json
-from training.join import join
+from training.data.join import join
+from training.data.snapshot import EVENTS, LABELS, MANIFEST, Snapshot
+from training.io import format_time, read_json, say, write_json
+from training.job import Job
 from training.registry import champion
-from training.snapshot import EVENTS, LABELS, MANIFEST, Snapshot
 
 ROWS = "rows.parquet"
 FOLD = "fold"
@@ -70,7 +71,7 @@ def run(job: Job, wanted_champion: str, publish: bool, backfill: bool) -> None:
     )
     say(f"training set as of {format_time(snapshot.as_of)}: " + ", ".join(f"{n} {fold}" for fold, n in counts.items()))
     if publish and job.use_case.tables:
-        from training.publish import publish_tables
+        from training.data.publish import publish_tables
 
         publish_tables(job, snapshot, backfill=backfill)
 

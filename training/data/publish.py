@@ -24,11 +24,12 @@ from millrace import FeatureTable
 from millrace.errors import DataError, MillraceError
 from training import columns as c
 from training.columns import Array, Columns, is_missing
+from training.data.feature_store import Record, StoreError, fetch, known_at, text_of
+from training.data.snapshot import Snapshot
+from training.data.validate import Findings, broken_by
 from training.functions import reach
-from training.job import Job, format_time, say
-from training.lookup import Record, StoreError, fetch, known_at, text_of
-from training.snapshot import Snapshot
-from training.validate import Findings, broken_by
+from training.io import format_time, say
+from training.job import Job
 
 #: Records on their way at once, and seconds between two lines of progress.
 THREADS, PROGRESS = 16, 5.0

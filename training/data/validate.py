@@ -18,12 +18,12 @@ from millrace.findings import Code, Finding, Level
 from millrace.metrics import Problem
 from millrace.names import QUARANTINE
 from training import columns as c
-from training.columns import Array, Columns, is_missing, kind_of
+from training.columns import Array, Columns, feature_name, is_missing, kind_of
+from training.data.snapshot import EVENTS, LABELS, Snapshot
 from training.functions import KNOWN_AT
-from training.job import Job, format_time, say, write_json
-from training.join import feature_name
+from training.io import format_time, say, write_json
+from training.job import Job
 from training.metrics import single_feature_auc
-from training.snapshot import EVENTS, LABELS, Snapshot
 
 #: How well one request-time column alone may tell the outcome: honest ones seldom reach the first bound, and what
 #: reaches the second has seen the outcome. In a regression one honest column may explain most of the target.

@@ -1,20 +1,16 @@
-"""The online feature store: the newest record of each entity, in SageMaker's texts and as typed columns."""
+"""Records of the online feature store: the newest of each entity, in SageMaker's texts."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from millrace import FeatureTable, UseCase
+from millrace import FeatureTable
 from millrace.errors import MillraceError
-from millrace.names import Names
-from training.columns import Array
-from training.job import parse_time
-from training.join import feature_name, prediction_times, visible
-from training.requests import DTYPES
+from training.io import parse_time
 
 #: Identifiers that one BatchGetRecord takes.
 AT_ONCE = 100
@@ -94,63 +90,6 @@ def _ask(client: Any, pairs: list[tuple[str, str]], found: dict[tuple[str, str],
 def _name_of(group: str) -> str:
     """A group's name, which may come back as its ARN."""
     return group.rpartition("/")[2]
-
-
-class OnlineTables:
-    """What the tables' newest rows say, as the point-in-time join would give it."""
-
-    def __init__(self, use_case: UseCase, names: Names, client: Any) -> None:
-        self._use_case = use_case
-        self._names = names
-        self._client = client
-
-    def columns(
-        self, tables: Collection[FeatureTable], columns: Mapping[str, Array], wanted: Mapping[str, Array]
-    ) -> dict[str, Array]:
-        """The joined columns of some tables for a batch.
-
-        Args:
-            columns: The batch: event time and entities.
-            wanted: Table → the rows that want it; the values of all others are missing.
-
-        Raises:
-            StoreError: When the store cannot say.
-        """
-        groups = {
-            self._names.feature_group(table.name): sorted(set(columns[table.entity][wanted[table.name]].tolist()))
-            for table in tables
-            if wanted[table.name].any()
-        }
-        records = fetch(self._client, groups) if groups else {}
-        at = prediction_times(self._use_case, columns[self._use_case.event_time])
-        joined: dict[str, Array] = {}
-        for table in tables:
-            joined |= self._joined(table, columns.get(table.entity), wanted[table.name], at, records)
-        return joined
-
-    def _joined(
-        self,
-        table: FeatureTable,
-        entities: Array | None,
-        wanted: Array,
-        at: Array,
-        records: Mapping[tuple[str, str], Record],
-    ) -> dict[str, Array]:
-        group = self._names.feature_group(table.name)
-        newest = {entity: record for (of, entity), record in records.items() if of == group}
-        times = {entity: known_at(table, group, record) for entity, record in newest.items()}
-        never = np.datetime64("NaT", "us")
-        # No entity is the empty text.
-        rows = ["" if entities is None or not wants else str(entities[row]) for row, wants in enumerate(wanted)]
-        known = np.asarray([times.get(entity, never) for entity in rows], dtype=DTYPES["time"])
-        seen = visible(table, known, at)
-        joined = {}
-        for name, kind in table.columns.items():
-            values = {entity: value_of(kind, record.get(name)) for entity, record in newest.items()}
-            missing = value_of(kind, None)
-            chosen = [values[entity] if sees else missing for entity, sees in zip(rows, seen, strict=True)]
-            joined[feature_name(table.name, name)] = np.asarray(chosen, dtype=DTYPES[kind])
-        return joined
 
 
 def known_at(table: FeatureTable, group: str, record: Record) -> np.datetime64:

@@ -16,15 +16,10 @@ import numpy as np
 
 from millrace import FeatureTable, UseCase
 from millrace.errors import DataError
-from training.columns import Array, Columns, from_table, to_table
+from training.columns import Array, Columns, feature_name, from_table, to_table
 
 #: Helper columns of the inputs; a declared column cannot start with an underscore.
 ROW, AT, ORDINAL = "_row", "_at", "_ordinal"
-
-
-def feature_name(table: str, column: str) -> str:
-    """A table's column as it stands in joined rows, e.g. `weather_temp`."""
-    return f"{table}_{column}"
 
 
 def values_of(table: FeatureTable, rows: Columns) -> list[str]:

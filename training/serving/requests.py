@@ -20,14 +20,11 @@ import numpy as np
 from millrace import FeatureTable, UseCase
 from millrace.errors import DataError, RequestError
 from millrace.missing import DEFAULT, is_missing_text
-from training.columns import Array
-from training.job import parse_time
-from training.join import feature_name
+from training.columns import DTYPES, Array, feature_name
+from training.io import parse_time
 
 JSON, JSON_LINES, CSV = "application/json", "application/jsonlines", "text/csv"
 TYPES = (JSON, JSON_LINES, CSV)
-#: The types of columns by kind.
-DTYPES: dict[str, Any] = {"number": np.float32, "text": object, "time": "datetime64[us]"}
 #: The one field of a JSON body with many records.
 INSTANCES = "instances"
 #: SageMaker's bound for an identifier of the feature store.

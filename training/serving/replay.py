@@ -20,9 +20,10 @@ from millrace.errors import DataError, DeclarationError, MillraceError
 from millrace.inventory import JobVariable
 from training import columns as c
 from training.columns import Array, Columns, is_missing
-from training.ingest import tables_of
-from training.job import Job, format_time, parse_time, say, split_uri
-from training.join import join
+from training.data.ingest import tables_of
+from training.data.join import join
+from training.io import format_time, parse_time, say, split_uri
+from training.job import Job
 
 #: SageMaker refuses larger bodies; a little below its six megabytes.
 LARGEST = 5_000_000

@@ -19,15 +19,10 @@ from millrace.errors import DataError
 from millrace.metrics import Problem
 from training.columns import Array, Columns, is_missing, kind_of
 from training.functions import Functions
-from training.job import read_json, write_json
+from training.io import read_json, write_json
+from training.registry import DOCUMENT
 
-MODEL, DOCUMENT, BASELINE, HOLDOUT, BUNDLE = (
-    "model.joblib",
-    "model.json",
-    "baseline.json",
-    "holdout.parquet",
-    "code/bundle.pyz",
-)
+MODEL, BASELINE, HOLDOUT = "model.joblib", "baseline.json", "holdout.parquet"
 #: The code of a category that training did not see.
 UNSEEN = -1.0
 

@@ -16,12 +16,14 @@ import numpy as np
 from millrace.errors import DataError, DeclarationError
 from training import columns as c
 from training.columns import Array, Columns
-from training.dataset import FIT, FOLD, HOLDOUT, Dataset
+from training.data.dataset import FIT, FOLD, HOLDOUT, Dataset
 from training.drift import baseline
-from training.job import Job, format_time, read_json, say, sha256_of, write_json
+from training.io import format_time, read_json, say, sha256_of, write_json
+from training.job import Job
 from training.metrics import measure
-from training.model import BASELINE, BUNDLE, Model, fit
-from training.model import HOLDOUT as HOLDOUT_FILE
+from training.modeling.model import BASELINE, Model, fit
+from training.modeling.model import HOLDOUT as HOLDOUT_FILE
+from training.registry import BUNDLE
 
 LIBRARIES = ("numpy", "scikit-learn")
 #: The name under which the scores stand beside the features in baselines and drift metrics.

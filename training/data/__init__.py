@@ -1,0 +1,1 @@
+"""From sources to a training set: ingest, validate, join, split, and publish features."""

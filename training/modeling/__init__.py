@@ -1,0 +1,1 @@
+"""Fit a model, save and score it, evaluate it against its gates and its champion."""

@@ -1,0 +1,1 @@
+"""What was served, held against the training data and the outcomes that arrived since."""

@@ -1,0 +1,1 @@
+"""The model server, what it takes and answers, and requests made for it."""

@@ -1,0 +1,71 @@
+"""The tables' values as typed columns, from the newest records of the online feature store."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+
+from millrace import FeatureTable, UseCase
+from millrace.names import Names
+from training.columns import DTYPES, Array, feature_name
+from training.data.feature_store import Record, fetch, known_at, value_of
+from training.data.join import prediction_times, visible
+
+
+class OnlineTables:
+    """What the tables' newest rows say, as the point-in-time join would give it."""
+
+    def __init__(self, use_case: UseCase, names: Names, client: Any) -> None:
+        self._use_case = use_case
+        self._names = names
+        self._client = client
+
+    def columns(
+        self, tables: Collection[FeatureTable], columns: Mapping[str, Array], wanted: Mapping[str, Array]
+    ) -> dict[str, Array]:
+        """The joined columns of some tables for a batch.
+
+        Args:
+            columns: The batch: event time and entities.
+            wanted: Table → the rows that want it; the values of all others are missing.
+
+        Raises:
+            StoreError: When the store cannot say.
+        """
+        groups = {
+            self._names.feature_group(table.name): sorted(set(columns[table.entity][wanted[table.name]].tolist()))
+            for table in tables
+            if wanted[table.name].any()
+        }
+        records = fetch(self._client, groups) if groups else {}
+        at = prediction_times(self._use_case, columns[self._use_case.event_time])
+        joined: dict[str, Array] = {}
+        for table in tables:
+            joined |= self._joined(table, columns.get(table.entity), wanted[table.name], at, records)
+        return joined
+
+    def _joined(
+        self,
+        table: FeatureTable,
+        entities: Array | None,
+        wanted: Array,
+        at: Array,
+        records: Mapping[tuple[str, str], Record],
+    ) -> dict[str, Array]:
+        group = self._names.feature_group(table.name)
+        newest = {entity: record for (of, entity), record in records.items() if of == group}
+        times = {entity: known_at(table, group, record) for entity, record in newest.items()}
+        never = np.datetime64("NaT", "us")
+        # No entity is the empty text.
+        rows = ["" if entities is None or not wants else str(entities[row]) for row, wants in enumerate(wanted)]
+        known = np.asarray([times.get(entity, never) for entity in rows], dtype=DTYPES["time"])
+        seen = visible(table, known, at)
+        joined = {}
+        for name, kind in table.columns.items():
+            values = {entity: value_of(kind, record.get(name)) for entity, record in newest.items()}
+            missing = value_of(kind, None)
+            chosen = [values[entity] if sees else missing for entity, sees in zip(rows, seen, strict=True)]
+            joined[feature_name(table.name, name)] = np.asarray(chosen, dtype=DTYPES[kind])
+        return joined
