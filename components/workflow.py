@@ -92,7 +92,11 @@ def monitor(args: WorkflowArgs) -> Definition:
 
 
 def training(args: WorkflowArgs) -> Definition:
-    """Ingest → Validate → Features → Train → Evaluate → Gate → Register, or a failure that says why."""
+    """Ingest → Validate → Dataset → Train → Evaluate → Gate → Register, or a failure that says why.
+
+    Where the use case has tables, Publish brings the feature store up to date meanwhile: the gate waits for it, so that
+    no model is registered before its features can be looked up.
+    """
     ingest = _processing(
         args,
         "Ingest",
@@ -113,8 +117,8 @@ def training(args: WorkflowArgs) -> Definition:
     )
     dataset = _processing(
         args,
-        "Features",
-        ["features", "--champion", parameter("Champion")],
+        "Dataset",
+        ["dataset", "--champion", parameter("Champion")],
         inputs={"snapshot": output_uri("Validate", "accepted")},
         outputs={"dataset": _place(args, DATASETS)},
     )
@@ -123,20 +127,25 @@ def training(args: WorkflowArgs) -> Definition:
         "Evaluate",
         ["evaluate", "--champion", parameter("Champion")],
         inputs={
-            "dataset": output_uri("Features", "dataset"),
+            "dataset": output_uri("Dataset", "dataset"),
             "model": result("Train", "ModelArtifacts.S3ModelArtifacts"),
         },
         outputs={"evaluation": _place(args, EVALUATIONS)},
         property_files={"Evaluation": ("evaluation", "evaluation.json")},
     )
+    publish = _processing(
+        args, "Publish", ["publish", "--snapshot"], inputs={"snapshot": output_uri("Validate", "accepted")}
+    )
+    publishing = [publish] if args.use_case.tables else []
     gate = Condition(
         "Gate",
         [equals(_evaluation("gate.passed"), 1)],
         then=[_register(args)],
         otherwise=[fail("Refused", join(_evaluation("gate.failed"), on=" "))],
+        depends_on=tuple(step.name for step in publishing),
     )
     parameters = [Parameter("AsOf", "now"), Parameter("Champion", "approved"), Parameter("Trigger", "manual")]
-    return Definition(parameters, [ingest, validate, dataset, _train(args), evaluate, gate])
+    return Definition(parameters, [ingest, validate, dataset, *publishing, _train(args), evaluate, gate])
 
 
 def _place(args: WorkflowArgs, prefix: str, *below: str) -> Value:
@@ -236,7 +245,7 @@ def _train(args: WorkflowArgs) -> Step:
         "HyperParameters": {name: json.dumps(value) for name, value in args.use_case.parameters.items()},
         "InputDataConfig": [
             _channel("code", _code(args)),
-            _channel("dataset", output_uri("Features", "dataset")),
+            _channel("dataset", output_uri("Dataset", "dataset")),
         ],
         "OutputDataConfig": {"S3OutputPath": _place(args, MODELS), "KmsKeyId": args.key_arn},
         "ResourceConfig": {

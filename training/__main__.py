@@ -44,10 +44,10 @@ def _run(options: argparse.Namespace) -> None:
         from training.data import validate
 
         validate.run(job)
-    elif options.step == "features":
+    elif options.step == "dataset":
         from training.data import dataset
 
-        dataset.run(job, options.champion, not options.no_publish, options.backfill)
+        dataset.run(job, options.champion)
     elif options.step == "train":
         from training.modeling import train
 
@@ -63,7 +63,10 @@ def _run(options: argparse.Namespace) -> None:
     elif options.step == "publish":
         from training.data import publish
 
-        publish.run(job, options.as_of)
+        if options.snapshot:
+            publish.publish_snapshot(job, backfill=options.backfill)
+        else:
+            publish.run(job, options.as_of)
     elif options.step == "monitor":
         from training.monitoring import monitor
 
@@ -103,16 +106,17 @@ def _parser() -> argparse.ArgumentParser:
     ingest.add_argument("--trigger", default="manual", help="what started the pipeline; 'manual' passes the guard")
     ingest.add_argument("--execution", default="", help="ARN of the pipeline's execution, for the guard")
     step("validate", "check the snapshot; set bad rows aside or refuse it")
-    features = step("features", "join, split, publish the tables to the feature store")
-    champion(features)
-    features.add_argument("--no-publish", action="store_true", help="leave the feature store alone")
-    features.add_argument("--backfill", action="store_true", help="publish all history, not only the newest days")
+    champion(step("dataset", "join and split: the training set"))
     step("train", "fit the model")
     champion(step("evaluate", "measure, audit, compare with the champion, decide"))
     score = step("score", "score joined rows with the model beside this bundle")
     score.add_argument("--rows", required=True, help="Parquet file of joined rows")
     score.add_argument("--out", required=True, help="Parquet file to write: key and score")
-    as_of("publish", "bring the feature store up to date")
+    publish = as_of("publish", "bring the feature store up to date")
+    publish.add_argument("--snapshot", action="store_true", help="publish the tables of the input snapshot")
+    publish.add_argument(
+        "--backfill", action="store_true", help="with --snapshot: all history, not only the newest days"
+    )
     as_of("monitor", "measure drift and quality of what was served")
     as_of("sample", "print a request for an event that is still to come")
     step("serve", "serve the model beside this bundle")

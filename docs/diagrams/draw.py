@@ -156,7 +156,7 @@ def loop() -> Drawing:
     )  # fmt: skip
     d.area(16, 16, 828, 112, "training pipeline")
     names = [
-        ("Ingest", "snapshot, hashed"), ("Validate", "or quarantine"), ("Features", "joined by time"),
+        ("Ingest", "snapshot, hashed"), ("Validate", "or quarantine"), ("Dataset", "joined by time"),
         ("Train", "one job"), ("Evaluate", "on unseen rows"), ("Gate", "or refused"),
     ]  # fmt: skip
     steps = [d.box(30 + 136 * place, 50, 120, 56, *lines) for place, lines in enumerate(names)]

@@ -175,7 +175,7 @@ def test_the_pipelines_are_these_steps_in_this_order_with_these_parameters() -> 
     built = {name: document(build(ARGS)) for name, build in BUILDERS.items()}
     assert {name: [step["Name"] for step in each["Steps"]] for name, each in built.items()} == {
         "features": ["Publish"],
-        "training": ["Ingest", "Validate", "Features", "Train", "Evaluate", "Gate"],
+        "training": ["Ingest", "Validate", "Dataset", "Publish", "Train", "Evaluate", "Gate"],
         "monitor": ["Monitor"],
     }
     as_of = {"Name": "AsOf", "Type": "String", "DefaultValue": "now"}
@@ -201,7 +201,8 @@ def test_two_builds_are_equal_to_the_byte_and_hold_no_time(pipeline: str) -> Non
 
 #: Each job's command line; what begins with a dollar is filled when the pipeline runs.
 COMMANDS = {
-    "Publish": ["publish", "--as-of", "$Parameters.AsOf"],
+    "features.Publish": ["publish", "--as-of", "$Parameters.AsOf"],
+    "Publish": ["publish", "--snapshot"],
     "Monitor": ["monitor", "--as-of", "$Parameters.AsOf"],
     "Ingest": [
         "ingest",
@@ -210,7 +211,7 @@ COMMANDS = {
         *("--execution", "$Execution.PipelineExecutionArn"),
     ],
     "Validate": ["validate"],
-    "Features": ["features", "--champion", "$Parameters.Champion"],
+    "Dataset": ["dataset", "--champion", "$Parameters.Champion"],
     "Train": ["train"],
     "Evaluate": ["evaluate", "--champion", "$Parameters.Champion"],
 }
@@ -218,8 +219,9 @@ COMMANDS = {
 
 def test_every_job_runs_a_step_that_the_bundle_has_in_one_image_under_one_role() -> None:
     ran = {}
-    for build in BUILDERS.values():
-        for name, step in steps(document(build(ARGS))).items():
+    for kind, build in BUILDERS.items():
+        for each, step in steps(document(build(ARGS))).items():
+            name = f"{kind}.{each}" if kind == "features" else each
             arguments = step["Arguments"]
             application = arguments.get("AppSpecification") or arguments.get("AlgorithmSpecification")
             if application is None:
@@ -228,15 +230,21 @@ def test_every_job_runs_a_step_that_the_bundle_has_in_one_image_under_one_role()
             *_, path, sha256 = application["ContainerEntrypoint"]
             assert (path, sha256) == (f"{folder}/code/{BUNDLE}", SHA256)
             # SageMaker's limit for each argument of a processing job.
-            assert all(len(each) <= 256 for each in application["ContainerEntrypoint"])
+            assert all(len(part) <= 256 for part in application["ContainerEntrypoint"])
             assert application.get("ImageUri", application.get("TrainingImage")) == ARGS.image
             assert arguments["RoleArn"] == ROLE
             assert arguments["Environment"] == ENVIRONMENT
             assert 0 < arguments["StoppingCondition"]["MaxRuntimeInSeconds"] <= 86_400
             line = application["ContainerArguments"]
-            ran[name] = [f"${each['Get']}" if isinstance(each, dict) else each for each in line]
+            ran[name] = [f"${part['Get']}" if isinstance(part, dict) else part for part in line]
             assert _parser().parse_args(ran[name]).step == ran[name][0]
     assert ran == COMMANDS
+
+
+def test_without_tables_nothing_is_published() -> None:
+    found = steps(document(workflow.training(replace(ARGS, use_case=ARGS.use_case.model_copy(update={"tables": ()})))))
+    assert "Publish" not in found
+    assert "DependsOn" not in found["Gate"]
 
 
 def test_a_job_runs_the_code_that_was_deployed_and_no_other(tmp_path: Path) -> None:
@@ -275,14 +283,19 @@ def _places(step: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
     [
         ("Ingest", ["code"], ["snapshot"]),
         ("Validate", ["code", "snapshot"], ["accepted", "report"]),
-        ("Features", ["code", "snapshot"], ["dataset"]),
+        ("Dataset", ["code", "snapshot"], ["dataset"]),
         ("Evaluate", ["code", "dataset", "model"], ["evaluation"]),
         ("Monitor", ["code"], ["report"]),
-        ("Publish", ["code"], []),
+        ("Publish", ["code", "snapshot"], []),
+        ("features.Publish", ["code"], []),
     ],
 )
 def test_folders_of_processing_jobs(name: str, inputs: list[str], outputs: list[str]) -> None:
-    found = {each: step for build in BUILDERS.values() for each, step in steps(document(build(ARGS))).items()}
+    found = {
+        f"{kind}.{each}" if kind == "features" else each: step
+        for kind, build in BUILDERS.items()
+        for each, step in steps(document(build(ARGS))).items()
+    }
     ins, outs = _places(found[name])
     assert ins == {each: f"/opt/ml/processing/input/{each}" for each in inputs}
     assert outs == {each: f"/opt/ml/processing/output/{each}" for each in outputs}
@@ -300,11 +313,13 @@ def test_every_step_takes_what_the_one_before_gave() -> None:
         return {"Get": f"Steps.{step}.ProcessingOutputConfig.Outputs['{output}'].S3Output.S3Uri"}
 
     assert taken("Validate", 1) == given("Ingest", "snapshot")
-    assert taken("Features", 1) == given("Validate", "accepted")
-    assert taken("Evaluate", 1) == given("Features", "dataset")
+    assert taken("Dataset", 1) == given("Validate", "accepted")
+    assert taken("Publish", 1) == given("Validate", "accepted")
+    assert found["Gate"]["DependsOn"] == ["Publish"]
+    assert taken("Evaluate", 1) == given("Dataset", "dataset")
     assert taken("Evaluate", 2) == {"Get": "Steps.Train.ModelArtifacts.S3ModelArtifacts"}
     channels = {each["ChannelName"]: each for each in found["Train"]["Arguments"]["InputDataConfig"]}
-    assert channels["dataset"]["DataSource"]["S3DataSource"]["S3Uri"] == given("Features", "dataset")
+    assert channels["dataset"]["DataSource"]["S3DataSource"]["S3Uri"] == given("Dataset", "dataset")
     assert channels["code"]["DataSource"]["S3DataSource"]["S3Uri"] == f"s3://{ARGS.lake}/code/{BUNDLE}"
 
 

@@ -279,7 +279,7 @@ def trained(pyz: Path, folder: Path, as_of: str = AS_OF) -> Path:
     run_step(pyz, folder / "job", "validate")
     shutil.rmtree(inputs / "snapshot")
     hand_over(output / "accepted", inputs / "snapshot")
-    run_step(pyz, folder / "job", "features", "--champion", "none", "--no-publish")
+    run_step(pyz, folder / "job", "dataset", "--champion", "none")
     base = folder / "training"
     hand_over(output / "dataset", base / "input" / "data" / "dataset")
     run_step(pyz, base, "train")

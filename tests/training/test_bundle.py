@@ -64,7 +64,7 @@ def test_the_declaration_is_part_of_the_code(tmp_path: Path) -> None:
 def test_it_runs_by_itself_and_knows_its_steps(tmp_path: Path) -> None:
     pyz = synthetic.build(tmp_path, synthetic.use_case())
     done = synthetic.run_step(pyz, tmp_path / "job", "--help")
-    for step in ("ingest", "validate", "features", "train", "evaluate", "publish", "monitor", "serve", "replay"):
+    for step in ("ingest", "validate", "dataset", "train", "evaluate", "publish", "monitor", "serve", "replay"):
         assert step in done.stdout
     unknown = synthetic.run_step(pyz, tmp_path / "job", "dance", check=False)
     assert unknown.returncode == 2

@@ -83,7 +83,7 @@ def test_the_step_writes_rows_and_says_how_many(tmp_path: Path) -> None:
     pyz = synthetic.build(tmp_path, case)
     snapshot = collect(synthetic.functions(case), AS_OF)
     manifest = snapshot.write(tmp_path / "job/processing/input/snapshot")
-    done = synthetic.run_step(pyz, tmp_path / "job", "features", "--champion", "none", "--no-publish")
+    done = synthetic.run_step(pyz, tmp_path / "job", "dataset", "--champion", "none")
     dataset = Dataset.read(tmp_path / "job/processing/output/dataset")
     assert dataset.manifest["snapshot"] == manifest["sha256"]
     assert dataset.manifest["folds"] == {"fit": 2302, "holdout": 575, "judge": 0}

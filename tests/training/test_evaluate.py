@@ -185,7 +185,7 @@ def loop(cloud_daemon: CloudDaemon, tmp_path_factory: pytest.TempPathFactory) ->
     env = cloud_daemon.access
     synthetic.run_step(pyz, base / "job", "ingest", "--as-of", synthetic.AS_OF)
     synthetic.hand_over(base / "job/processing/output/snapshot", base / "job/processing/input/snapshot")
-    synthetic.run_step(pyz, base / "job", "features", "--champion", "approved", "--no-publish", env=env)
+    synthetic.run_step(pyz, base / "job", "dataset", "--champion", "approved", env=env)
     synthetic.hand_over(base / "job/processing/output/dataset", base / "training/input/data/dataset")
     synthetic.hand_over(base / "job/processing/output/dataset", base / "training/dataset")
     synthetic.run_step(pyz, base / "training", "train")

@@ -143,7 +143,7 @@ def test_a_backfill_writes_every_row_of_the_snapshot_offline(cloud_daemon: Cloud
     pyz, job, env = synthetic.build(tmp_path, of), tmp_path / "job", cloud_daemon.access
     synthetic.run_step(pyz, job, "ingest", "--as-of", "2024-02-10T00:00:00Z", env=env)
     synthetic.hand_over(job / "processing" / "output" / "snapshot", job / "processing" / "input" / "snapshot")
-    synthetic.run_step(pyz, job, "features", "--champion", "none", "--backfill", env=env)
+    synthetic.run_step(pyz, job, "publish", "--snapshot", "--backfill", env=env)
     for table in of.tables:
         rows = pq.read_table(job / "processing" / "input" / "snapshot" / f"{table.name}.parquet").to_pylist()
         for entity, row in newest(of, table.name, "2024-02-10T00:00:00Z").items():

@@ -84,7 +84,7 @@ def test_one_other_value_changes_the_snapshot_alone(first: Trained, tmp_path: Pa
     job = tmp_path / "job"
     written = changed.write(job / "processing" / "input" / "snapshot")
     assert written["sha256"] != manifest["sha256"]
-    synthetic.run_step(first.pyz, job, "features", "--champion", "none", "--no-publish")
+    synthetic.run_step(first.pyz, job, "dataset", "--champion", "none")
     base = tmp_path / "training"
     synthetic.hand_over(job / "processing" / "output" / "dataset", base / "input" / "data" / "dataset")
     synthetic.run_step(first.pyz, base, "train")

@@ -46,8 +46,8 @@ class Dataset:
         return c.take(self.rows, np.isin(self.rows[FOLD].astype(str), folds))
 
 
-def run(job: Job, wanted_champion: str, publish: bool, backfill: bool) -> None:
-    """Write the training set; publish the tables to the feature store."""
+def run(job: Job, wanted_champion: str) -> None:
+    """Write the training set."""
     snapshot, manifest = Snapshot.read(job.input("snapshot"))
     with tempfile.TemporaryDirectory() as scratch:
         package = champion(job, wanted_champion, Path(scratch))
@@ -70,10 +70,6 @@ def run(job: Job, wanted_champion: str, publish: bool, backfill: bool) -> None:
         },
     )
     say(f"training set as of {format_time(snapshot.as_of)}: " + ", ".join(f"{n} {fold}" for fold, n in counts.items()))
-    if publish and job.use_case.tables:
-        from training.data.publish import publish_tables
-
-        publish_tables(job, snapshot, backfill=backfill)
 
 
 def labelled(use_case: UseCase, snapshot: Snapshot) -> dict[str, Array]:

@@ -55,6 +55,12 @@ def run(job: Job, as_of: str) -> None:
     publish_tables(job, _accepted(job, Snapshot(now, now, data)), backfill=False)
 
 
+def publish_snapshot(job: Job, *, backfill: bool) -> None:
+    """Publish the tables of the snapshot that a training uses, which was validated."""
+    snapshot, _ = Snapshot.read(job.input("snapshot"))
+    publish_tables(job, snapshot, backfill=backfill)
+
+
 def publish_tables(job: Job, snapshot: Snapshot, *, backfill: bool) -> None:
     """Publish the tables of a snapshot that was validated.
 
