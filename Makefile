@@ -26,7 +26,7 @@ layers: setup
 
 # Before the tests, because a first build takes longer than a test may.
 engine: setup
-	$(BIN)/python -m local.engine
+	$(BIN)/python -m engine
 
 # A real browser, for the tests of what a web page may do to the local cloud; they are skipped where there is none.
 browser:

@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import fleet
+from engine import bootstrap, home
 from local import client
-from local.engine import bootstrap, home
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 STACK = "flights-local"

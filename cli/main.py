@@ -151,8 +151,8 @@ def _is_clear(error: Exception) -> bool:
     from botocore.exceptions import BotoCoreError
     from botocore.exceptions import ClientError as AwsError
 
+    from engine.bootstrap import EngineError
     from local.client import ClientError
-    from local.engine.bootstrap import EngineError
     from millrace import MillraceError
 
     return isinstance(error, MillraceError | ClientError | EngineError | AwsError | BotoCoreError)

@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from local.cloud.identity import ACCOUNT
+from local.core.identity import ACCOUNT
 from local.credentials import (
     CredentialsError,
     ensure_credentials,

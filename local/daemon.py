@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
-import importlib
 import json
 import logging
 import os
@@ -20,20 +19,22 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import IO, Any
 
-from local import sagemaker
 from local.client import without_proxy, write_config
-from local.cloud.clock import Clock
-from local.cloud.context import Cloud
-from local.cloud.gateway import Gateway
-from local.cloud.moto_mount import MotoMount
-from local.cloud.server import create_server
-from local.cloud.snapshot import Snapshots
-from local.cloud.store import Store
+from local.core.clock import Clock
+from local.core.context import Cloud
+from local.core.images import Images
+from local.core.server import create_server
+from local.core.store import Store
 from local.credentials import make_private_folder, write_private_file
-from local.runtime.images import Images
+from local.gateway import Gateway
+from local.services.cloudwatch import alarms
+from local.services.eventbridge import rules
+from local.services.moto.mount import MotoMount
+from local.services.moto.snapshot import Snapshots
+from local.services.sagemaker import operations
+from local.services.scheduler import schedules
 
 log = logging.getLogger("local.daemon")
 
@@ -52,8 +53,6 @@ _PORT_WAIT = 1.5
 
 #: Seconds between two looks whether to stop.
 _LOOK = 0.2
-
-_WATCHERS = ("local.watch.rules", "local.watch.schedules", "local.watch.alarms")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -180,17 +179,18 @@ class Daemon:
 
     def _start(self) -> None:
         self._snapshots.load()
-        gateway = Gateway(self.cloud, self._moto, sagemaker.operations())
+        gateway = Gateway(self.cloud, self._moto, operations.list_operations())
         server = create_server(gateway, self._socket)
         self.cloud.spawn("http", server.run)
         self.cloud.spawn("snapshots", self._snapshots.keep, self.cloud.stopping)
-        sagemaker.recover_all(self.cloud)
-        for name in _WATCHERS:
-            if watcher := _optional(name):
-                watcher.start(self.cloud)
-        if provider := _optional("local.provider.server"):
-            credentials = self.cloud.keys.issue("pulumi")
-            self._provider = provider.start(self.cloud.endpoint_url, credentials.arguments(), self._state)
+        operations.recover_all(self.cloud)
+        for watcher in (rules, schedules, alarms):
+            watcher.start(self.cloud)
+        # It imports Pulumi's protocol, which the cloud can do without while it starts.
+        from local.provider import server as provider
+
+        credentials = self.cloud.keys.issue("pulumi")
+        self._provider = provider.start(self.cloud.endpoint_url, credentials.arguments(), self._state)
 
     def _stop(self) -> None:
         """Background work first, while the cloud still answers it; then the last snapshot."""
@@ -222,16 +222,6 @@ def _listening(state: Path, port: int) -> socket.socket:
     listening = socket.create_server(("127.0.0.1", port))
     kept.write_text(f"{listening.getsockname()[1]}\n")
     return listening
-
-
-def _optional(name: str) -> ModuleType | None:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        log.warning("%s is not there", name)
-        return None
 
 
 def _logged(action: Callable[[], object]) -> None:

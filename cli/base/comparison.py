@@ -23,7 +23,7 @@ from cli.stack import connection
 from cli.stack.checkout import Checkout
 from cli.stack.deployable import Deployable, Platform
 from cli.stack.target import STACKS
-from local.engine import bootstrap
+from engine import bootstrap
 
 _SHORT = 10
 

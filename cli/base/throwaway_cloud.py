@@ -14,8 +14,8 @@ from pathlib import Path
 from cli.console import interrupts
 from cli.console.errors import CliError
 from cli.stack import connection
+from engine import home
 from local import client
-from local.engine import home
 from local.provider.socket_path import remove_socket
 
 #: How long it may take to answer, seconds.
@@ -36,7 +36,7 @@ def rehearsal(folder: Path) -> Iterator[dict[str, str]]:
     with (
         log.open("wb") as out,
         subprocess.Popen(
-            [sys.executable, "-m", "local.rehearsal", "--state", str(folder)],
+            [sys.executable, "-m", "local.preview_cloud", "--state", str(folder)],
             cwd=connection.REPOSITORY,
             env=_without_the_user(),
             # It ends with its input: however this process ends, nothing is left behind.

@@ -23,7 +23,7 @@ from cli.pulumi import stack_state, updates
 from cli.stack import connection, deployable
 from cli.stack.deployable import Deployable, Platform
 from cli.stack.target import Target
-from local.engine import bootstrap
+from engine import bootstrap
 
 #: What a person reads line by line.
 _SHOWN = 12

@@ -21,7 +21,7 @@ from cli.deployment import endpoint_guard, rollout
 from cli.pulumi import updates
 from cli.stack import connection
 from cli.stack.target import Target
-from local.engine import bootstrap
+from engine import bootstrap
 from millrace.environment import Promotion
 from millrace.names import CAPTURE
 from queries.packages import APPROVED, PENDING

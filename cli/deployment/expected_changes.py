@@ -12,7 +12,7 @@ from cli.pulumi import updates
 from cli.stack import deployable
 from cli.stack.deployable import Deployable
 from cli.stack.target import Target
-from local.engine import bootstrap
+from engine import bootstrap
 
 #: How many changes are named one by one.
 _NAMED = 6

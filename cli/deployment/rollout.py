@@ -13,8 +13,8 @@ from cli.console.progress import Progress, Stage
 from cli.pulumi import updates
 from cli.stack.deployable import named
 from cli.stack.target import Target
+from engine import bootstrap
 from local import client
-from local.engine import bootstrap
 from queries import endpoints as queried
 from queries.endpoints import IN_SERVICE
 

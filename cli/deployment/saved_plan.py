@@ -96,7 +96,7 @@ class Part(Facts):
 
     format: Literal[3]
     created: datetime
-    risks: list[dict[str, str]]
+    risks: list[dict[str, Any]]
     digest: str
 
 
@@ -132,7 +132,7 @@ class Plan:
         return dict(Counter(self.steps.values()))
 
     @property
-    def risks(self) -> list[dict[str, str]]:
+    def risks(self) -> list[dict[str, Any]]:
         """What of it to look at twice, as `millrace diff` told it."""
         return self.part.risks
 

@@ -15,7 +15,7 @@ from cli.console.errors import CliError
 from cli.pulumi import locks, updates
 from cli.pulumi.updates import Deployed
 from cli.stack import connection
-from local.engine import bootstrap
+from engine import bootstrap
 
 #: Told what is happening: a few words.
 Note = Callable[[str], None]

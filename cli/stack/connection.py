@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import click
 
 from cli.console.errors import CliError
+from engine import bootstrap, home
 from local import client
-from local.engine import bootstrap, home
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 #: The environment whose AWS is this machine.

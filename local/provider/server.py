@@ -93,7 +93,7 @@ def serve(provider: Provider, state: Path) -> Running:
     return Running(socket, server)
 
 
-def _reported(method: Method) -> Method:
+def report_errors(method: Method) -> Method:
     """Answer a failure as the engine shows it best: the resource type and what went wrong, no stack trace."""
 
     @wraps(method)
@@ -126,7 +126,7 @@ def _failures(found: Iterable[Failure]) -> list[Any]:
     return [provider_pb2.CheckFailure(property=each.property, reason=each.reason) for each in found]
 
 
-def _type_of(request: Any) -> Resource:
+def find_type(request: Any) -> Resource:
     token = request.type or request.urn.split("::")[2].rsplit("$", 1)[-1]
     return resource_type(token)
 
@@ -172,7 +172,7 @@ class Provider(ResourceProviderServicer):
 
     # ---- configuration
 
-    @_reported
+    @report_errors
     def CheckConfig(self, request: Any, context: Any) -> Any:
         news, secrets = unmarshal(request.news)
         around = config.region_of(context.peer())
@@ -180,7 +180,7 @@ class Provider(ResourceProviderServicer):
         news = {**news, "region": around} if news.get("region") is None else news
         return provider_pb2.CheckResponse(inputs=marshal(news, secrets), failures=failures)
 
-    @_reported
+    @report_errors
     def DiffConfig(self, request: Any, context: Any) -> Any:  # noqa: ARG002
         olds, _ = unmarshal(request.old_inputs if request.HasField("old_inputs") else request.olds)
         news, _ = unmarshal(request.news)
@@ -192,7 +192,7 @@ class Provider(ResourceProviderServicer):
             replaces=moved,
         )
 
-    @_reported
+    @report_errors
     def Configure(self, request: Any, context: Any) -> Any:
         args, _ = unmarshal(request.args)
         values = {name.removeprefix("aws:config:"): value for name, value in request.variables.items()} | args
@@ -238,9 +238,9 @@ class Provider(ResourceProviderServicer):
 
     # ---- resources
 
-    @_reported
+    @report_errors
     def Check(self, request: Any, context: Any) -> Any:  # noqa: ARG002
-        resource = _type_of(request)
+        resource = find_type(request)
         olds, _ = unmarshal(request.olds)
         news, secrets = unmarshal(request.news)
         modes = provider_pb2.CheckRequest.AutonamingOptions
@@ -254,9 +254,9 @@ class Provider(ResourceProviderServicer):
         inputs, failures = checks.check(resource, olds, news, naming)
         return provider_pb2.CheckResponse(inputs=marshal(inputs, secrets), failures=_failures(failures))
 
-    @_reported
+    @report_errors
     def Diff(self, request: Any, context: Any) -> Any:
-        resource = _type_of(request)
+        resource = find_type(request)
         state, _ = unmarshal(request.olds)
         old = unmarshal(request.old_inputs)[0] if request.HasField("old_inputs") else state
         new, _ = unmarshal(request.news)
@@ -274,9 +274,9 @@ class Provider(ResourceProviderServicer):
             detail.inputDiff = change.property != "tagsAll"
         return response
 
-    @_reported
+    @report_errors
     def Create(self, request: Any, context: Any) -> Any:
-        resource = _type_of(request)
+        resource = find_type(request)
         inputs, secrets = unmarshal(request.properties)
         work = self._context(context, inputs, request.timeout)
         secret = secrets | resource.secret
@@ -285,9 +285,9 @@ class Provider(ResourceProviderServicer):
         id, state = lifecycle.create(resource, work, inputs)
         return provider_pb2.CreateResponse(id=id, properties=marshal({**state, "id": id}, secret))
 
-    @_reported
+    @report_errors
     def Read(self, request: Any, context: Any) -> Any:
-        resource = _type_of(request)
+        resource = find_type(request)
         state, secrets = unmarshal(request.properties)
         inputs, secret_inputs = unmarshal(request.inputs)
         work = self._context(context, {**state, **inputs}, request.timeout)
@@ -300,9 +300,9 @@ class Provider(ResourceProviderServicer):
             id=request.id, properties=marshal(current, secret), inputs=marshal(refreshed, secret & refreshed.keys())
         )
 
-    @_reported
+    @report_errors
     def Update(self, request: Any, context: Any) -> Any:
-        resource = _type_of(request)
+        resource = find_type(request)
         state, old_secrets = unmarshal(request.olds)
         old = unmarshal(request.old_inputs)[0] if request.HasField("old_inputs") else state
         new, secrets = unmarshal(request.news)
@@ -314,14 +314,14 @@ class Provider(ResourceProviderServicer):
             outputs = lifecycle.update(resource, work, request.id, state, old, new)
         return provider_pb2.UpdateResponse(properties=marshal({**outputs, "id": request.id}, secret))
 
-    @_reported
+    @report_errors
     def Delete(self, request: Any, context: Any) -> Any:
         state, _ = unmarshal(request.properties)
         work = self._context(context, state, request.timeout)
-        lifecycle.delete(_type_of(request), work, request.id, state)
+        lifecycle.delete(find_type(request), work, request.id, state)
         return empty_pb2.Empty()
 
-    @_reported
+    @report_errors
     def Invoke(self, request: Any, context: Any) -> Any:
         args, secrets = unmarshal(request.args)
         if wrong := checks.wrong_region(args):

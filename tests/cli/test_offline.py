@@ -248,7 +248,7 @@ def test_a_kill_ends_its_cloud_too(fork: Fork) -> None:
         parent = psutil.Process(process.pid)
 
         def cloud() -> psutil.Process | None:
-            return next((each for each in parent.children() if "local.rehearsal" in each.cmdline()), None)
+            return next((each for each in parent.children() if "local.preview_cloud" in each.cmdline()), None)
 
         found = eventually(cloud, "the throwaway cloud", 60)
         process.kill()

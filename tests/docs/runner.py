@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from engine import bootstrap
 from local import client
-from local.engine import bootstrap
 from tests.docs import pages
 from tests.docs.pages import CONSOLE, DIFF, Block, Command, PageError
 from tests.e2e.stand import Stand

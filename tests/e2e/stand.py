@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 import boto3
 from botocore.config import Config
 
+from engine import bootstrap, home
 from local import client
 from local.credentials import ensure_credentials
-from local.engine import bootstrap, home
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STACK = "flights-local"

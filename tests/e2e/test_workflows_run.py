@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from engine import home
 from local import client
-from local.engine import home
 from tests.cli.hosts import FORK, GitHub, GitLab, packed, served
 
 from .runner import Runner, expanded, fresh, plain, run_script, script, set_up

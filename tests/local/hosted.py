@@ -17,14 +17,15 @@ from botocore import xform_name
 from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 
-from local.cloud.clock import Clock
-from local.cloud.context import Call, Cloud, Handler
-from local.cloud.errors import AwsError
-from local.cloud.store import Store
-from local.runtime.hosting import Hosting
-from local.runtime.images import Images
-from local.sagemaker import endpoint_configs, endpoints, invocations, models, tags
-from local.watch.events import EVENTS
+from local.core.clock import Clock
+from local.core.context import Call, Cloud, Handler
+from local.core.errors import AwsError
+from local.core.event_bus import EVENTS
+from local.core.images import Images
+from local.core.store import Store
+from local.services.sagemaker import models, tags
+from local.services.sagemaker.hosting import endpoint_configs, endpoints, invocations
+from local.services.sagemaker.hosting.host import Hosting
 
 REGION = "eu-west-1"
 IMAGE = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/echo:1"

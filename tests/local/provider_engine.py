@@ -16,7 +16,7 @@ from google.protobuf import empty_pb2
 from pulumi.runtime.proto import provider_pb2, status_pb2
 from pulumi.runtime.proto.provider_pb2_grpc import ResourceProviderStub
 
-from local.engine import relay
+from engine import relay
 from local.provider.values import marshal, unmarshal
 
 Values = dict[str, Any]

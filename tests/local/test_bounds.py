@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local.cloud.regex import RegexError, compile_regex, compile_wildcards
-from local.runtime import archives
+from local.core.regex import RegexError, compile_regex, compile_wildcards
+from local.services.sagemaker.hosting import archives
 
 from .conftest import CloudDaemon
 from .jobs import ROLE, training

@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from local.cloud.errors import AwsError
-from local.runtime.container import Container, ContainerError
-from local.runtime.images import Images, repository
+from local.core.errors import AwsError
+from local.core.images import Images, repository
+from local.services.sagemaker.containers.container import Container, ContainerError
 from tests.local.hosted import ECHO, REGION, HostedCloud, eventually, hosted, moto_url
 
 __all__ = ["hosted", "moto_url"]
@@ -131,11 +131,11 @@ def test_an_executable_that_is_not_there_is_named(hosted: HostedCloud, tmp_path:
 def test_containers_die_with_a_daemon_that_is_killed(tmp_path: Path, moto_url: str) -> None:
     daemon = f"""
         from pathlib import Path
-        from local.cloud.clock import Clock
-        from local.cloud.context import Cloud
-        from local.cloud.store import Store
-        from local.runtime.container import Container
-        from local.runtime.images import Images
+        from local.core.clock import Clock
+        from local.core.context import Cloud
+        from local.core.store import Store
+        from local.services.sagemaker.containers.container import Container
+        from local.core.images import Images
         root = Path({str(tmp_path)!r})
         cloud = Cloud(root, {moto_url!r}, Store(root / "s.db"), Clock(), Images({{}}))
         program = "import subprocess; print(subprocess.Popen(['sleep', '60']).pid); import time; time.sleep(60)"

@@ -17,9 +17,9 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from local.runtime import fleet, router
-from local.runtime.fleet import remove_tree
-from local.runtime.hosting import Hosting, recover
+from local.services.sagemaker.hosting import fleet, router
+from local.services.sagemaker.hosting.fleet import remove_tree
+from local.services.sagemaker.hosting.host import Hosting, recover
 from tests.local.hosted import (
     IMAGE,
     REGION,

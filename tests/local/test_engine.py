@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from engine import bootstrap, home
 from local import client
-from local.engine import bootstrap, home
 
 from .conftest import CloudDaemon
 

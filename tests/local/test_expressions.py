@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-from local.watch import expressions
+from local.services.eventbridge import expressions
 
 
 def seconds(utc: str) -> float:

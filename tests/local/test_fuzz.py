@@ -13,10 +13,11 @@ from botocore import xform_name
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
-from local import client, sagemaker
-from local.cloud.moto_mount import SERVICES
-from local.cloud.protocol import service_model
-from local.cloud.store import Store
+from local import client
+from local.core.protocol import service_model
+from local.core.store import Store
+from local.services.moto.mount import SERVICES
+from local.services.sagemaker.operations import list_operations
 
 from .conftest import CloudDaemon, make_roles
 
@@ -36,7 +37,7 @@ TEXTS = [
 
 
 def operations() -> Iterator[tuple[str, str]]:
-    for service, table in sagemaker.operations().items():
+    for service, table in list_operations().items():
         for name in sorted(table):
             yield service, name
     for known in SERVICES.values():

@@ -20,15 +20,15 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from local import client
-from local.cloud import protocol, validation
-from local.cloud.clock import Clock
-from local.cloud.context import Call, Cloud, Handler
-from local.cloud.errors import AwsError
-from local.cloud.gateway import Gateway
-from local.cloud.moto_mount import SERVICES, MotoMount
-from local.cloud.store import Store
+from local.core import protocol, validation
+from local.core.clock import Clock
+from local.core.context import Call, Cloud, Handler
+from local.core.errors import AwsError
+from local.core.images import Images
+from local.core.store import Store
 from local.credentials import ensure_credentials
-from local.runtime.images import Images
+from local.gateway import Gateway
+from local.services.moto.mount import SERVICES, MotoMount
 
 from .conftest import CloudDaemon
 

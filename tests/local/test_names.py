@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local.cloud.store import Store
+from local.core.store import Store
 
 from .conftest import CloudDaemon
 from .hosted import IMAGE, eventually

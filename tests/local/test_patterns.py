@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from local.watch import patterns
+from local.services.eventbridge import patterns
 
 EVENT: dict[str, Any] = {
     "source": "aws.cloudwatch",

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local.cloud.context import Call
-from local.runtime.pipeline_policies import job_exception, pause, seconds, service_exception
-from local.sagemaker import pipelines
+from local.core.context import Call
+from local.services.sagemaker.pipelines import operations
+from local.services.sagemaker.pipelines.policies import job_exception, pause, seconds, service_exception
 from tests.local.conftest import CloudDaemon
 from tests.local.hosted import REGION, HostedCloud, eventually, hosted, moto_url
 from tests.local.jobs import ROLE, bucket
@@ -181,7 +181,7 @@ def test_a_step_is_retried_as_its_policies_say(
     hosted.cloud.client = lambda *_: flaky  # type: ignore[assignment]
 
     def call(name: str, **params: Any) -> dict[str, Any]:
-        return pipelines.OPERATIONS[name](Call(hosted.cloud, "sagemaker", name, REGION, "request"), params)
+        return operations.OPERATIONS[name](Call(hosted.cloud, "sagemaker", name, REGION, "request"), params)
 
     policies = [
         {"ExceptionType": ["Step.THROTTLING"], "MaxAttempts": 2, "IntervalSeconds": 0.5},

@@ -12,9 +12,9 @@ import pytest
 from botocore.exceptions import ClientError
 from scipy import stats
 
-from local.runtime import fleet
-from local.runtime.deployment import instances, steps
-from local.runtime.hosting import Hosting
+from local.services.sagemaker.hosting import fleet
+from local.services.sagemaker.hosting.deployment import instances, steps
+from local.services.sagemaker.hosting.host import Hosting
 from tests.local.hosted import REGION, HostedCloud, eventually, failures, hosted, moto_url, variant
 from tests.local.test_endpoints import refused, servers
 

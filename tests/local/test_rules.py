@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local.cloud.clock import Clock
-from local.cloud.context import Cloud
-from local.cloud.store import Store
-from local.runtime.images import Images
-from local.watch import access, rules, targets
+from local.core.clock import Clock
+from local.core.context import Cloud
+from local.core.images import Images
+from local.core.store import Store
+from local.services.eventbridge import access, rules, targets
 from tests.local.conftest import CloudDaemon
 from tests.local.hosted import eventually
 from tests.local.watched import (

@@ -15,8 +15,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local import client as daemon_client
-from local.cloud.protocol import service_model
-from local.runtime.container import moved
+from local.core.protocol import service_model
+from local.services.sagemaker.containers.container import moved
 
 from .conftest import CloudDaemon
 from .hosted import IMAGE, eventually

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from local.runtime import fleet
-from local.runtime.hosting import Hosting
+from local.services.sagemaker.hosting import fleet
+from local.services.sagemaker.hosting.host import Hosting
 from tests.local.hosted import REGION, HostedCloud, eventually, failures, hosted, moto_url
 from tests.local.test_endpoints import servers
 

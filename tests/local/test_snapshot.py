@@ -14,7 +14,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local import client
-from local.cloud.snapshot import INTERVAL, Bodies, Body
+from local.services.moto.pickles import Bodies, Body
+from local.services.moto.snapshot import INTERVAL
 
 from .conftest import CloudDaemon
 from .test_daemon import eventually, gone

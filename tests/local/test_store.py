@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from local.cloud.store import Store, public
+from local.core.store import Store, public
 
 
 @pytest.fixture

@@ -1,0 +1,211 @@
+"""Find, install or build the official Pulumi CLI.
+
+Three ways, tried in this order: the CLI that is there already, Pulumi's own installer, and a build of Pulumi's own
+published Go modules, pinned by ``go.mod`` and ``go.sum`` beside this file. The second and third end in Pulumi's own
+version folder outside the checkout, so that every checkout shares them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+#: The engine that `go.mod` pins.
+VERSION = "3.255.0"
+
+#: The oldest CLI found on PATH that is used: it knows resource hooks and configuration objects.
+OLDEST = (3, 200, 0)
+
+INSTALLER = "https://get.pulumi.com/"
+
+_TIMEOUT = 10.0
+
+Say = Callable[[str], None]
+
+_OURS = "# Written by millrace beside the CLI that it built"
+#: Every checkout on this machine shares the script, also one whose engine is still a part of `local`.
+_LANGUAGE_HOST = f"""#!/bin/sh
+{_OURS}: the Python language host that the Go modules lack.
+exec python3 -P -c '
+import importlib.util, runpy
+name = "engine.language_host" if importlib.util.find_spec("engine") else "local.engine.language_host"
+runpy.run_module(name, run_name="__main__", alter_sys=True)
+' "$@"
+"""
+
+
+class EngineError(RuntimeError):
+    """No Pulumi CLI could be had; the message says what was tried and the ways out."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A Pulumi CLI that works.
+
+    Attributes:
+        folder: What belongs on PATH.
+        origin: `found`, `installed` or `built`.
+    """
+
+    folder: Path
+    origin: str
+
+    @property
+    def cli(self) -> Path:
+        return self.folder / "pulumi"
+
+
+def version_folder() -> Path:
+    """Where the pinned version lives: Pulumi's own folder, outside any checkout."""
+    return Path.home() / ".pulumi" / "versions" / VERSION / "bin"
+
+
+def ensure(say: Say = lambda _: None) -> Engine:
+    """The Pulumi CLI, made available if it is not.
+
+    Args:
+        say: Told, a line at a time, what is being tried.
+
+    Raises:
+        EngineError: When all three ways fail.
+    """
+    if there := _there():
+        return there
+    with _alone(say):
+        return _there() or _first_of(say, (_found, _installed, _built))
+
+
+def _there() -> Engine | None:
+    """What an earlier call installed or built."""
+    folder = version_folder()
+    if not (folder / "pulumi").exists():
+        return None
+    host = folder / "pulumi-language-python"
+    if not _is_ours(host):
+        return Engine(folder, "installed")
+    if host.read_text() != _LANGUAGE_HOST:
+        # An earlier version built the CLI.
+        _write_host(host)
+    return Engine(folder, "built")
+
+
+@contextlib.contextmanager
+def _alone(say: Say) -> Iterator[None]:
+    """One at a time on this machine: two builds at once would take twice as long and write the same file."""
+    folder = version_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / "millrace.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another process is making Pulumi available; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _first_of(say: Say, ways: Sequence[Callable[[Say], Engine]]) -> Engine:
+    tried = []
+    for attempt in ways:
+        try:
+            return attempt(say)
+        except EngineError as error:
+            tried.append(f"  - {error}")
+            say(str(error))
+    raise EngineError(
+        "No Pulumi CLI could be had. Tried:\n"
+        + "\n".join(tried)
+        + "\nThree ways out, any one of them:\n"
+        + "  1. install the Pulumi CLI yourself and put it on PATH;\n"
+        + f"  2. let this machine reach {INSTALLER};\n"
+        + "  3. install Go 1.24 or newer and let it reach a Go module proxy."
+    )
+
+
+def _is_ours(host: Path) -> bool:
+    return host.exists() and _OURS.encode() in host.read_bytes()[:1000]
+
+
+def _write_host(host: Path) -> None:
+    """Write the script whole or not at all: an engine may be starting it."""
+    draft = host.with_name(f".{host.name}.{os.getpid()}")
+    draft.write_text(_LANGUAGE_HOST)
+    draft.chmod(0o755)
+    draft.replace(host)
+
+
+def _found(say: Say) -> Engine:
+    path = shutil.which("pulumi")
+    if path is None:
+        raise EngineError("no `pulumi` on PATH")
+    version = _version(Path(path))
+    if version < OLDEST:
+        raise EngineError(f"{path} is version {'.'.join(map(str, version))}, older than {'.'.join(map(str, OLDEST))}")
+    if shutil.which("pulumi-language-python") is None and not Path(path).with_name("pulumi-language-python").exists():
+        raise EngineError(f"{path} has no `pulumi-language-python` beside it")
+    say(f"using {path}")
+    return Engine(Path(path).parent, "found")
+
+
+def _version(cli: Path) -> tuple[int, ...]:
+    try:
+        answer = subprocess.run([cli, "version"], capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise EngineError(f"{cli} does not run: {error}") from error
+    match = re.match(r"v?(\d+)\.(\d+)\.(\d+)", answer.stdout.strip())
+    if match is None:
+        raise EngineError(f"{cli} version answered {answer.stdout.strip()!r}, expected a version like v{VERSION}")
+    return tuple(int(part) for part in match.groups())
+
+
+def _installed(say: Say) -> Engine:
+    folder = version_folder()
+    say(f"asking {INSTALLER} for Pulumi {VERSION}")
+    try:
+        with urllib.request.urlopen(INSTALLER, timeout=_TIMEOUT) as answer:
+            script = answer.read()
+    except (urllib.error.URLError, OSError) as error:
+        raise EngineError(f"{INSTALLER} cannot be reached: {getattr(error, 'reason', error)}") from error
+    options = ["--version", VERSION, "--no-edit-path", "--install-root", str(folder.parent)]
+    done = subprocess.run(["sh", "-s", "--", *options], input=script, capture_output=True, timeout=600, check=False)
+    if done.returncode != 0 or not (folder / "pulumi").exists():
+        raise EngineError(f"the installer of {INSTALLER} failed: {_last_line(done.stderr or done.stdout)}")
+    return Engine(folder, "installed")
+
+
+def _built(say: Say) -> Engine:
+    folder = version_folder()
+    go = shutil.which("go")
+    if go is None:
+        raise EngineError("no `go` on PATH to build it with")
+    folder.mkdir(parents=True, exist_ok=True)
+    say(f"building Pulumi {VERSION} from its Go modules (some minutes, once for this machine)")
+    flags = f"-w -s -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v{VERSION}"
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        target = Path(scratch) / "pulumi"
+        command = [go, "build", "-trimpath", "-mod=readonly", "-tags", "osusergo,grpcnotrace", "-ldflags", flags]
+        command += ["-o", str(target), "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"]
+        environment = {**os.environ, "GOFLAGS": "", "GOWORK": "off", "CGO_ENABLED": "0"}
+        done = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, check=False)
+        if done.returncode != 0:
+            raise EngineError(f"`go build` in {HERE} failed: {_last_line(done.stderr)}")
+        _write_host(folder / "pulumi-language-python")
+        # The CLI last: its presence is what says that the folder is complete.
+        target.replace(folder / target.name)
+    return Engine(folder, "built")
+
+
+def _last_line(output: bytes) -> str:
+    lines = output.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"

@@ -1,1 +1,0 @@
-"""The cloud's core: wire protocol, validation, state, clock, and the services that moto answers."""

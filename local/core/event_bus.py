@@ -1,0 +1,147 @@
+"""The event bus: what happens in this cloud as EventBridge envelopes, kept until they are delivered.
+
+Owns the envelope and the two queues, both documents in the store: events that no rule has seen yet, and
+deliveries to one target each. An event that is emitted within a store transaction becomes part of it, and what
+is queued survives the daemon. EventBridge's rules empty both queues.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import threading
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from local.core.clock import Clock
+from local.core.identity import ACCOUNT
+from local.core.store import Store
+
+Event = dict[str, Any]
+
+#: The store's kinds of the two queues.
+EVENTS = "event"
+DELIVERIES = "delivery"
+
+DEFAULT_BUS = "default"
+
+
+def stamp(seconds: float) -> str:
+    """A time as envelopes write it, e.g. ``2026-11-02T09:00:00Z``."""
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class EventBus:
+    """Takes events from anywhere in the cloud.
+
+    Attributes:
+        wake: Set when something was queued.
+    """
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store, self._clock = store, clock
+        self.wake = threading.Event()
+
+    def emit(
+        self,
+        *,
+        detail_type: str,
+        resources: Sequence[str],
+        detail: Mapping[str, Any],
+        region: str,
+        source: str = "aws.sagemaker",
+    ) -> None:
+        """Queue one event of an AWS service on the default bus; returns at once.
+
+        Args:
+            detail: JSON values only, in the words of the service's documentation.
+        """
+        self._queue(new_event(source, detail_type, resources, detail, region, self._clock.now()), DEFAULT_BUS)
+
+    def publish(self, entries: Sequence[Mapping[str, Any]], region: str) -> None:
+        """Queue what a client put by ``PutEvents``.
+
+        Args:
+            entries: Entries that were accepted, as the request spells them, each with the ``EventId`` of its answer.
+        """
+        for entry in entries:
+            time = entry.get("Time")
+            event = new_event(
+                entry["Source"],
+                entry["DetailType"],
+                entry.get("Resources", []),
+                json.loads(entry["Detail"]),
+                region,
+                self._clock.now() if time is None else _seconds(time),
+                entry.get("EventId"),
+            )
+            bus = str(entry.get("EventBusName") or DEFAULT_BUS).rpartition("/")[2]
+            self._queue(event, bus)
+
+    def deliver(
+        self,
+        *,
+        region: str,
+        sender: str,
+        target: Mapping[str, Any],
+        payload: Any,
+        principal: str = "events.amazonaws.com",
+        subject: str | None = None,
+    ) -> None:
+        """Queue one delivery.
+
+        Args:
+            sender: ARN of the rule, schedule or alarm that it comes from.
+            target: As ``PutTargets`` and ``CreateSchedule`` spell it.
+            payload: The event, or for a schedule or alarm the text of the message.
+            principal: The service that assumes the target's role or that the target's policy must allow.
+            subject: Of a message to an SNS topic.
+        """
+        name = str(uuid.uuid4())
+        now = self._clock.now()
+        document = {
+            "id": name,
+            "region": region,
+            "sender": sender,
+            "principal": principal,
+            "target": dict(target),
+            "payload": payload,
+            "subject": subject,
+            "attempts": 0,
+            "created": now,
+            "due": now,
+        }
+        self._store.put(DELIVERIES, region, name, document)
+        self.wake.set()
+
+    def _queue(self, event: Event, bus: str) -> None:
+        self._store.put(EVENTS, event["region"], event["id"], {"event": event, "bus": bus})
+        self.wake.set()
+
+
+def new_event(
+    source: str,
+    detail_type: str,
+    resources: Sequence[str],
+    detail: Mapping[str, Any],
+    region: str,
+    time: float,
+    name: str | None = None,
+) -> Event:
+    """EventBridge's envelope of one event, under an id of its own where ``name`` gives none."""
+    return {
+        "version": "0",
+        "id": name or str(uuid.uuid4()),
+        "detail-type": detail_type,
+        "source": source,
+        "account": ACCOUNT,
+        "time": stamp(time),
+        "region": region,
+        "resources": list(resources),
+        "detail": dict(detail),
+    }
+
+
+def _seconds(time: Any) -> float:
+    return time.timestamp() if isinstance(time, dt.datetime) else float(time)

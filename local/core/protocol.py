@@ -1,0 +1,453 @@
+"""The wire formats of the services that this cloud answers itself, read from botocore's own service models.
+
+Owns: which operation a request asks for, its parameters as Python values, and the response's bytes, for the
+``json`` and ``rest-json`` protocols. It refuses what the wire cannot mean: a body that is not JSON, a value of
+another type than the model says, a member the model does not have.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime as dt
+import email.utils
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, cast
+from urllib.parse import unquote
+
+import botocore.session
+from botocore.model import OperationModel, ServiceModel, Shape
+
+from local.core.errors import AwsError
+
+JSON_PROTOCOLS = ("json", "rest-json")
+
+#: Lists and objects in each other that a body may have; no operation's input is nearly as deep.
+LEVELS = 200
+
+_loading = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP request, whole.
+
+    Attributes:
+        path: The path as it arrived, percent-encoded.
+        query: The query's members, decoded.
+        headers: Header values by lower-case name.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, list[str]]
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass
+class Response:
+    """One HTTP response; ``body`` may be an iterator of chunks."""
+
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes | Iterator[bytes] = b""
+
+
+@cache
+def _session() -> botocore.session.Session:
+    return botocore.session.Session()
+
+
+@cache
+def service_model(service: str) -> ServiceModel:
+    """botocore's model of a service, by botocore's name for it."""
+    with _loading:
+        return cast(ServiceModel, _session().get_service_model(service))
+
+
+@cache
+def _operation(service: str, name: str) -> OperationModel:
+    # Cached whole: a model resolves its shapes lazily, and a second request need not do it again.
+    return cast(OperationModel, service_model(service).operation_model(name))
+
+
+def protocol_of(service: str) -> str:
+    """The protocol that botocore's clients of this Python version speak to the service."""
+    return str(service_model(service).resolved_protocol)
+
+
+#: What is no character in XML 1.0.
+NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+#: Services whose name in a signature is not botocore's.
+_SIGNING_NAMES = {"elasticloadbalancing": "elbv2", "email": "ses", "execute-api": "apigateway", "es": "opensearch"}
+
+
+def protocol_of_scope(scope: str) -> str | None:
+    """The protocol of the service with this name in signatures, also of one that is not here; None when unknown."""
+    from botocore.exceptions import UnknownServiceError
+
+    try:
+        return protocol_of(_SIGNING_NAMES.get(scope, scope))
+    except UnknownServiceError:
+        return None
+
+
+# -- which operation -------------------------------------------------------------------------------------------------
+
+
+@cache
+def _routes(service: str) -> list[tuple[str, re.Pattern[str], str]]:
+    """(method, path pattern, operation) of a rest-json service, the longest literal path first."""
+    routes = []
+    model = service_model(service)
+    for name in model.operation_names:
+        http = model.operation_model(name).http
+        path = http["requestUri"].partition("?")[0]
+        parts = re.split(r"\{([^}]+)\}", path)
+        pattern = ""
+        for index, part in enumerate(parts):
+            if index % 2 == 0:
+                pattern += re.escape(part)
+            else:
+                pattern += f"(?P<{part.rstrip('+')}>{'.+' if part.endswith('+') else '[^/]+'})"
+        routes.append((len(re.sub(r"\{[^}]+\}", "", path)), http["method"], re.compile(f"{pattern}/?"), name))
+    routes.sort(key=lambda route: -route[0])
+    return [route[1:] for route in routes]
+
+
+def find_operation(service: str, request: Request) -> tuple[OperationModel, dict[str, str]] | None:
+    """The operation and its path labels, or None when the service's model has none for this request."""
+    model = service_model(service)
+    if protocol_of(service) == "json":
+        name = request.headers.get("x-amz-target", "").rpartition(".")[2]
+        return (_operation(service, name), {}) if name in model.operation_names else None
+    for method, pattern, name in _routes(service):
+        if method == request.method and (match := pattern.fullmatch(request.path)):
+            return _operation(service, name), {key: unquote(value) for key, value in match.groupdict().items()}
+    return None
+
+
+# -- parse -----------------------------------------------------------------------------------------------------------
+
+
+def parse(operation: OperationModel, request: Request, labels: Mapping[str, str]) -> dict[str, Any]:
+    """The request's parameters by member name: times as aware ``datetime``, blobs as ``bytes``.
+
+    Raises:
+        AwsError: ``SerializationException`` naming the member, its value and the type the model has.
+    """
+    shape = operation.input_shape
+    if shape is None:
+        return {}
+    members = cast(dict[str, Shape], shape.members)
+    params: dict[str, Any] = {}
+    for name, member in members.items():
+        value = _located(member, name, request, labels)
+        if value is not None:
+            params[name] = value
+    payload = shape.serialization.get("payload")
+    if payload is None:
+        body = _json_body(request.body)
+        located = {name for name, member in members.items() if "location" in member.serialization}
+        params |= _read_structure(shape, body, "", skip=located)
+    elif members[payload].type_name in ("blob", "string"):
+        text = members[payload].type_name == "string"
+        params[payload] = _text(request.body) if text else request.body
+    elif request.body:
+        params[payload] = _read(members[payload], _json_body(request.body), payload)
+    return params
+
+
+def _json_body(body: bytes) -> dict[str, Any]:
+    if not body:
+        return {}
+    try:
+        parsed = json.loads(body)
+    except ValueError as error:
+        raise AwsError("SerializationException", f"The request's body is not JSON: {error}") from error
+    except RecursionError as error:
+        raise _too_deep() from error
+    if body.count(b"{") + body.count(b"[") > LEVELS and deeper(parsed, LEVELS):
+        raise _too_deep()
+    if not isinstance(parsed, dict):
+        raise AwsError("SerializationException", f"The request's body is {_kind(parsed)}, expected a JSON object")
+    return parsed
+
+
+def _text(body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise AwsError("SerializationException", f"The request's body is not UTF-8: {error}") from error
+
+
+def _too_deep() -> AwsError:
+    return AwsError("SerializationException", f"The request's body is nested deeper than {LEVELS} levels.")
+
+
+def deeper(value: Any, levels: int) -> bool:
+    """Whether a value of JSON has more than so many lists and objects in each other."""
+    layer = [value]
+    for _ in range(levels + 1):
+        layer = [item for item in layer if isinstance(item, dict | list)]
+        if not layer:
+            return False
+        layer = [inner for item in layer for inner in (item.values() if isinstance(item, dict) else item)]
+    return True
+
+
+def _located(shape: Shape, name: str, request: Request, labels: Mapping[str, str]) -> Any:
+    """A member that travels in the path, the query or a header; None when it is not there."""
+    location = shape.serialization.get("location")
+    key = shape.serialization.get("name", name)
+    if location == "uri":
+        return _from_text(shape, labels[key], name) if key in labels else None
+    if location == "header":
+        value = request.headers.get(key.lower())
+        return None if value is None else _from_text(shape, value, name)
+    if location == "headers":
+        found = {k[len(key) :]: v for k, v in request.headers.items() if k.startswith(key.lower())}
+        return found or None
+    if location == "querystring" and key in request.query:
+        values = request.query[key]
+        if shape.type_name == "list":
+            return [_from_text(shape.member, value, name) for value in values]
+        return _from_text(shape, values[-1], name)
+    return None
+
+
+def _from_text(shape: Shape, text: str, where: str) -> Any:
+    """A scalar from the path, the query or a header."""
+    kind = shape.type_name
+    if kind == "boolean":
+        if text.lower() not in ("true", "false"):
+            raise _mismatch(shape, text, where)
+        return text.lower() == "true"
+    if kind in ("integer", "long", "float", "double"):
+        try:
+            return float(text) if kind in ("float", "double") else int(text)
+        except ValueError:
+            raise _mismatch(shape, text, where) from None
+    return _read(shape, text, where)
+
+
+def _read(shape: Shape, value: Any, where: str) -> Any:
+    reader = _READERS.get(shape.type_name)
+    if reader is None:
+        raise AwsError("SerializationException", f"'{where}': no reader for the type {shape.type_name}", 500)
+    return reader(shape, value, where)
+
+
+def _read_structure(shape: Any, value: Any, where: str, skip: set[str] | frozenset[str] = frozenset()) -> Any:
+    if getattr(shape, "is_document_type", False):
+        return value
+    if not isinstance(value, dict):
+        raise _mismatch(shape, value, where)
+    names = {member.serialization.get("name", name): name for name, member in shape.members.items() if name not in skip}
+    if unknown := sorted(set(value) - set(names) - {"__type"}):
+        raise AwsError(
+            "SerializationException",
+            f"Unknown member '{unknown[0]}' {f'in {where!r}' if where else 'at the top level'}:"
+            f" {shape.name} has {', '.join(sorted(names))}",
+        )
+    return {
+        names[key]: _read(shape.members[names[key]], item, f"{where}.{key}" if where else key)
+        for key, item in value.items()
+        if item is not None and key in names
+    }
+
+
+def _read_list(shape: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, list):
+        raise _mismatch(shape, value, where)
+    return [_read(shape.member, item, f"{where}[{index}]") for index, item in enumerate(value)]
+
+
+def _read_map(shape: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise _mismatch(shape, value, where)
+    return {key: _read(shape.value, item, f"{where}.{key}") for key, item in value.items() if item is not None}
+
+
+def _read_number(shape: Shape, value: Any, where: str) -> Any:
+    real = shape.type_name in ("float", "double")
+    if real and value in ("NaN", "Infinity", "-Infinity"):
+        return float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _mismatch(shape, value, where)
+    try:
+        number = float(value) if real else int(value)
+    except (ValueError, OverflowError):
+        raise _mismatch(shape, value, where) from None
+    if not real and (number != value or not -(2**63) <= number < 2**63):
+        raise _mismatch(shape, value, where)
+    return number
+
+
+def _read_plain(shape: Shape, value: Any, where: str) -> Any:
+    if not isinstance(value, bool if shape.type_name == "boolean" else str):
+        raise _mismatch(shape, value, where)
+    try:
+        # Half of a surrogate pair is possible in JSON, and no text.
+        if isinstance(value, str) and not value.isascii():
+            value.encode()
+    except UnicodeEncodeError:
+        raise _mismatch(shape, value, where) from None
+    return value
+
+
+def _read_timestamp(shape: Shape, value: Any, where: str) -> dt.datetime:
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return dt.datetime.fromtimestamp(value, dt.UTC)
+        text = str(value)
+        if re.match(r"[A-Z][a-z]{2}, ", text):
+            return email.utils.parsedate_to_datetime(text)
+        parsed = dt.datetime.fromisoformat(text)
+    except (ValueError, OverflowError, OSError):
+        raise _mismatch(shape, value, where) from None
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=dt.UTC)
+
+
+def _read_blob(shape: Shape, value: Any, where: str) -> bytes:
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, TypeError, ValueError):
+        raise _mismatch(shape, value, where) from None
+
+
+_READERS: dict[str, Callable[[Any, Any, str], Any]] = {
+    "structure": _read_structure,
+    "list": _read_list,
+    "map": _read_map,
+    "string": _read_plain,
+    "character": _read_plain,
+    "boolean": _read_plain,
+    "integer": _read_number,
+    "long": _read_number,
+    "float": _read_number,
+    "double": _read_number,
+    "timestamp": _read_timestamp,
+    "blob": _read_blob,
+}
+
+
+def _kind(value: Any) -> str:
+    names = {bool: "BOOLEAN", int: "NUMBER", float: "NUMBER", str: "STRING", list: "LIST", dict: "OBJECT"}
+    return names.get(type(value), "NULL")
+
+
+def _mismatch(shape: Shape, value: Any, where: str) -> AwsError:
+    shown = repr(value) if len(repr(value)) <= 80 else f"{repr(value)[:77]}..."
+    return AwsError(
+        "SerializationException",
+        f"{_kind(value)}_VALUE can not be converted to {shape.type_name} at '{where}': {shown}",
+    )
+
+
+# -- serialise -------------------------------------------------------------------------------------------------------
+
+
+def serialise(operation: OperationModel, output: Mapping[str, Any]) -> Response:
+    """The response of a handler's output members.
+
+    Raises:
+        ValueError: When the handler answers a member that the operation's output does not have.
+    """
+    model = operation.service_model
+    response = Response(int(operation.http.get("responseCode", 200)), {"Content-Type": content_type(model)})
+    shape = operation.output_shape
+    if shape is None:
+        return response
+    body: dict[str, Any] = {}
+    for name, value in output.items():
+        if name not in shape.members:
+            raise ValueError(f"{operation.name} has no output member {name!r}; it has {', '.join(shape.members)}")
+        if value is None:
+            continue
+        member = shape.members[name]
+        key = member.serialization.get("name", name)
+        location = member.serialization.get("location")
+        if name == shape.serialization.get("payload"):
+            response.body = value if member.type_name == "blob" else json.dumps(_written(member, value, name)).encode()
+        elif location == "header":
+            response.headers[key] = str(value)
+        elif location == "headers":
+            response.headers |= {f"{key}{k}": v for k, v in value.items()}
+        elif location == "statusCode":
+            response.status = int(value)
+        else:
+            body[key] = _written(member, value, name)
+    if "payload" not in shape.serialization:
+        response.body = json.dumps(body, separators=(",", ":")).encode()
+    return response
+
+
+def content_type(model: ServiceModel) -> str:
+    """The content type of a service's JSON."""
+    if model.resolved_protocol == "json":
+        return f"application/x-amz-json-{model.metadata.get('jsonVersion', '1.0')}"
+    return "application/json"
+
+
+def _written(shape: Any, value: Any, where: str) -> Any:
+    kind = shape.type_name
+    if kind == "structure" and not getattr(shape, "is_document_type", False):
+        if unknown := sorted(set(value) - set(shape.members)):
+            raise ValueError(f"{where}: {shape.name} has no member {unknown[0]!r}; it has {', '.join(shape.members)}")
+        return {
+            shape.members[key].serialization.get("name", key): _written(shape.members[key], item, f"{where}.{key}")
+            for key, item in value.items()
+            if item is not None
+        }
+    if kind == "list":
+        return [_written(shape.member, item, f"{where}[{index}]") for index, item in enumerate(value)]
+    if kind == "map":
+        return {key: _written(shape.value, item, f"{where}.{key}") for key, item in value.items()}
+    if kind == "timestamp":
+        return _timestamp(value, shape.serialization.get("timestampFormat", "unixTimestamp"))
+    if kind == "blob":
+        return base64.b64encode(value).decode()
+    return value
+
+
+def _timestamp(value: float | dt.datetime, form: str) -> float | str:
+    if not isinstance(value, dt.datetime):
+        value = dt.datetime.fromtimestamp(value, dt.UTC)
+    if form == "unixTimestamp":
+        return round(value.timestamp(), 3)
+    if form == "iso8601":
+        return value.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return email.utils.format_datetime(value.astimezone(dt.UTC), usegmt=True)
+
+
+def serialise_error(protocol: str, error: AwsError, request_id: str) -> Response:
+    """A refusal in the wire format of any protocol that boto3 speaks."""
+    if protocol in JSON_PROTOCOLS:
+        body = {"__type": error.code, "message": error.message, **error.fields}
+        version = "application/json" if protocol == "rest-json" else "application/x-amz-json-1.1"
+        headers = {"Content-Type": version, "x-amzn-ErrorType": error.code}
+        return Response(error.status, headers, json.dumps(body).encode())
+    from xml.sax.saxutils import escape
+
+    message = NOT_XML.sub("\N{REPLACEMENT CHARACTER}", error.message)
+    inner = f"<Code>{escape(error.code)}</Code><Message>{escape(message)}</Message>"
+    if protocol == "ec2":
+        text = f"<Response><Errors><Error>{inner}</Error></Errors><RequestID>{request_id}</RequestID></Response>"
+    elif protocol == "rest-xml":
+        text = f"<Error>{inner}<RequestId>{request_id}</RequestId></Error>"
+    else:
+        fault = "Sender" if error.status < 500 else "Receiver"
+        text = (
+            f"<ErrorResponse><Error><Type>{fault}</Type>{inner}</Error>"
+            f"<RequestId>{request_id}</RequestId></ErrorResponse>"
+        )
+    xml = f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'
+    return Response(error.status, {"Content-Type": "text/xml"}, xml.encode())

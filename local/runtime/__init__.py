@@ -1,1 +1,0 @@
-"""What really runs: containers as processes, endpoints, jobs, pipelines, the offline store."""

@@ -1,0 +1,1 @@
+"""AWS's services, a folder each; moto answers those that are not ours."""

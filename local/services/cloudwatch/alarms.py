@@ -1,0 +1,371 @@
+"""CloudWatch alarms: evaluated once a minute of the cloud's time, announced within half a second.
+
+A change of state, by evaluation or by ``SetAlarmState``, is one "CloudWatch Alarm State Change" event, and the
+alarm's actions for the new state. What was last announced is kept in the store. Periods run on the cloud's clock
+while time stamps are real: a period of P seconds covers P divided by the clock's scale.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import itertools
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local.core.context import Cloud
+from local.core.identity import ACCOUNT
+from local.services import logs
+from local.services.cloudwatch import definitions, metric_retention, metrics, mounted, queue_metrics
+from local.services.cloudwatch.evaluation import (
+    ALARM,
+    COMPARISONS,
+    EXTRA_PERIODS,
+    INSUFFICIENT,
+    OK,
+    Point,
+    aggregate,
+    compose,
+    decide,
+)
+
+log = logging.getLogger(__name__)
+
+#: The store's kind of what was last announced.
+_ANNOUNCED = "alarm-state"
+
+#: Real seconds between two looks at the states, and the least between two evaluations of an alarm.
+_LOOK = 0.25
+_LEAST = 1.0
+
+#: Seconds of the cloud's time between two evaluations.
+_EVERY, _EVERY_HIGH_RESOLUTION = 60.0, 10.0
+
+_ACTIONS = {OK: "ok_actions", ALARM: "alarm_actions", INSUFFICIENT: "insufficient_data_actions"}
+
+
+def start(cloud: Cloud) -> None:
+    """Start the worker; changes that nobody announced yet are announced first."""
+    mounted.correct()
+    logs.correct()
+    metric_retention.bound(cloud.clock.scale)
+    cloud.spawn("alarms", Alarms(cloud).run)
+
+
+class Alarms:
+    """Every alarm of the cloud: when it is next evaluated, and what was announced of it."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self._index = metrics.MetricIndex()
+        self._queues = queue_metrics.QueueMetrics(cloud)
+        self._due: dict[str, float] = {}
+        self._announced: dict[str, dict[str, Any]] = {known["arn"]: known for known in cloud.store.list(_ANNOUNCED)}
+
+    def run(self) -> None:
+        """Evaluate and announce until the cloud stops."""
+        while True:
+            alarms = list(mounted.alarms())
+            # A state that somebody set is announced before an evaluation may take it back.
+            for region, alarm in alarms:
+                with _logged(alarm):
+                    self._announce(region, alarm)
+            self._queues.publish(alarms)
+            self._evaluate(alarms)
+            for gone in self._announced.keys() - {alarm.alarm_arn for _, alarm in alarms}:
+                self._due.pop(gone, None)
+                self._cloud.store.delete(_ANNOUNCED, self._announced.pop(gone)["region"], gone)
+            if self._cloud.stopping.wait(_LOOK):
+                return
+
+    # -- evaluation --------------------------------------------------------------------------------------------------
+
+    def _evaluate(self, alarms: Sequence[tuple[str, Any]]) -> None:
+        now = time.time()
+        due = []
+        for region, alarm in alarms:
+            if alarm.alarm_arn not in self._due:
+                self._postpone(alarm)
+            elif now >= self._due[alarm.alarm_arn]:
+                self._postpone(alarm)
+                due.append((region, alarm))
+        for region in {region for region, alarm in due if alarm.rule is None}:
+            self._index.refresh(region)
+        for region, alarm in due:
+            if alarm.rule is None:
+                with _logged(alarm):
+                    self._change(region, alarm, *self._judge(region, alarm, now))
+        states = {(region, alarm.name): alarm.state_value for region, alarm in alarms}
+        for region, alarm in alarms:
+            if alarm.rule is not None:
+                with _logged(alarm):
+                    self._change(region, alarm, *_judge_composite(region, alarm, states))
+
+    def _postpone(self, alarm: Any) -> None:
+        self._due[alarm.alarm_arn] = time.time() + max(_LEAST, self._cloud.clock.real(_interval(alarm)))
+
+    def _judge(self, region: str, alarm: Any, now: float) -> tuple[str, str, str]:
+        """State, reason and reason data of a metric alarm."""
+        period, points = _period(alarm), self._points(region, alarm, now)
+        compare, words = COMPARISONS[alarm.comparison_operator]
+        threshold, periods = float(alarm.threshold), int(alarm.evaluation_periods)
+        needed = int(alarm.datapoints_to_alarm or periods)
+        breaches = [None if point is None else compare(point, threshold) for point in points]
+        state = decide(
+            breaches,
+            periods=periods,
+            needed=needed,
+            missing=alarm.treat_missing_data or "missing",
+            current=alarm.state_value,
+        )
+        width = self._cloud.clock.real(period)
+        real = [(point, now - (len(points) - place) * width) for place, point in enumerate(points) if point is not None]
+        return state, *_reason(alarm, state, real[-periods:], words, period, needed)
+
+    def _points(self, region: str, alarm: Any, now: float) -> list[Point]:
+        """The points of the alarm's whole evaluation range."""
+        number = int(alarm.evaluation_periods) + EXTRA_PERIODS
+        if not alarm.metric_data_queries:
+            return self._window(region, alarm, alarm.statistic or alarm.extended_statistic, now, number)
+        found = {
+            query.id: self._window(region, query.metric_stat, query.metric_stat.stat, now, number)
+            for query in alarm.metric_data_queries
+            if query.metric_stat is not None
+        }
+        definitions.evaluate(alarm.metric_data_queries, found, number)
+        return found[next(query.id for query in alarm.metric_data_queries if definitions.returns(query))]
+
+    def _window(self, region: str, source: Any, statistic: str, now: float, number: int) -> list[Point]:
+        width = self._cloud.clock.real(float(source.period))
+        samples = self._index.since(region, metrics.source_key(source), now - number * width)
+        kept = [sample for sample in samples if not source.unit or sample.unit == source.unit]
+        return aggregate(kept, statistic, until=now, width=width, number=number)
+
+    def _change(self, region: str, alarm: Any, state: str, reason: str, data: str) -> None:
+        if state == alarm.state_value:
+            return
+        try:
+            self._cloud.client("cloudwatch", region).set_alarm_state(
+                AlarmName=alarm.name, StateValue=state, StateReason=reason, StateReasonData=data
+            )
+        except (ClientError, BotoCoreError) as error:
+            log.warning("alarm %s could not be set to %s: %s", alarm.name, state, error)
+
+    # -- announcement ------------------------------------------------------------------------------------------------
+
+    def _announce(self, region: str, alarm: Any) -> None:
+        """Announce every change that was not yet, however fast they came."""
+        known, states = self._announced.get(alarm.alarm_arn), _states(alarm)
+        last, first = len(states) - 1, 0
+        if known is not None and known["incarnation"] == alarm.incarnation:
+            # After a kill the alarm may be older than what was announced of it.
+            first = min(known["updates"], last)
+            if known["updates"] == last:
+                return
+        known = {"arn": alarm.alarm_arn, "region": region, "incarnation": alarm.incarnation, "updates": last}
+        with self._cloud.store.transaction():
+            for before, state in itertools.pairwise(states[first:]):
+                if before["value"] != state["value"]:
+                    self._tell(region, alarm, before, state)
+            self._cloud.store.put(_ANNOUNCED, region, alarm.alarm_arn, known)
+        self._announced[alarm.alarm_arn] = known
+        if last > first:
+            self._postpone(alarm)
+
+    def _tell(self, region: str, alarm: Any, before: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+        self._cloud.events.emit(
+            detail_type="CloudWatch Alarm State Change",
+            resources=[alarm.alarm_arn],
+            detail={
+                "alarmName": alarm.name,
+                "configuration": _configuration(alarm),
+                "previousState": before,
+                "state": state,
+            },
+            region=region,
+            source="aws.cloudwatch",
+        )
+        if alarm.actions_enabled:
+            self._act(region, alarm, before["value"], state)
+
+    def _act(self, region: str, alarm: Any, before: str, state: Mapping[str, Any]) -> None:
+        for action in getattr(alarm, _ACTIONS[state["value"]]) or []:
+            if action.split(":")[2:3] != ["sns"]:
+                log.warning("alarm %s: the action %s is not available in the local cloud", alarm.name, action)
+                continue
+            self._cloud.events.deliver(
+                region=region,
+                sender=alarm.alarm_arn,
+                target={"Arn": action},
+                payload=json.dumps(_notification(region, alarm, before, state)),
+                principal="cloudwatch.amazonaws.com",
+                subject=f'{state["value"]}: "{alarm.name}" in {region}'[:100],
+            )
+
+
+@contextlib.contextmanager
+def _logged(alarm: Any) -> Iterator[None]:
+    """One alarm that trips over a bug must not stop the others."""
+    try:
+        yield
+    except Exception:
+        log.exception("alarm %s", alarm.name)
+
+
+# -- reading moto's alarms -------------------------------------------------------------------------------------------
+
+
+def _period(alarm: Any) -> float:
+    if not alarm.metric_data_queries:
+        return float(alarm.period)
+    periods = [
+        float(query.metric_stat.period if query.metric_stat else query.period or 60)
+        for query in alarm.metric_data_queries
+    ]
+    return max(periods)
+
+
+def _interval(alarm: Any) -> float:
+    if alarm.rule is not None:
+        return _EVERY
+    if _period(alarm) < 60:
+        return _EVERY_HIGH_RESOLUTION
+    # AWS looks once an hour at alarms whose range is over a day; nobody at this machine should wait for that.
+    return _EVERY
+
+
+# -- words -----------------------------------------------------------------------------------------------------------
+
+
+def _reason(
+    alarm: Any, state: str, real: Sequence[tuple[float, float]], words: str, period: float, needed: int
+) -> tuple[str, str]:
+    """Reason and reason data in CloudWatch's words; ``real`` are the points that decided, with their times."""
+    values = [value for value, _ in real]
+    data = {
+        "version": "1.0",
+        "queryDate": _iso(time.time()),
+        "statistic": alarm.statistic or alarm.extended_statistic,
+        "period": int(period),
+        "recentDatapoints": values,
+        "threshold": float(alarm.threshold),
+        "evaluatedDatapoints": [{"timestamp": _iso(at), "value": value} for value, at in reversed(real)],
+    }
+    if not real:
+        reason = "Insufficient Data: no datapoints were received."
+        if state != INSUFFICIENT:
+            treated = "breaching" if state == ALARM else "non-breaching"
+            reason = (
+                f"Threshold Crossed: no datapoints were received for {alarm.evaluation_periods} period(s) and "
+                f"{alarm.evaluation_periods} missing datapoint(s) were treated as [{treated.title()}]."
+            )
+        return reason, json.dumps(data)
+    listed = ", ".join(
+        f"{value} ({dt.datetime.fromtimestamp(at, dt.UTC):%d/%m/%y %H:%M:%S})" for value, at in reversed(real)
+    )
+    verb = "was" if len(values) == 1 else "were"
+    negation = "" if state == ALARM else "not "
+    transition = f"minimum {needed} datapoint{'s' if needed > 1 else ''} for OK -> ALARM transition"
+    reason = (
+        f"Threshold Crossed: {len(values)} out of the last {alarm.evaluation_periods} datapoints [{listed}] {verb} "
+        f"{negation}{words} the threshold ({float(alarm.threshold)}) ({transition})."
+    )
+    return reason[:1023], json.dumps(data)
+
+
+def _judge_composite(region: str, alarm: Any, states: Mapping[tuple[str, str], str]) -> tuple[str, str, str]:
+    unknown: list[str] = []
+
+    def state_of(name: str) -> str:
+        short = name.rpartition(":alarm:")[2]
+        if (region, short) not in states:
+            unknown.append(short)
+        return states.get((region, short), INSUFFICIENT)
+
+    holds = compose(alarm.rule, state_of)
+    if unknown:
+        return INSUFFICIENT, f"Insufficient Data: no alarm is named {', '.join(unknown)}.", "{}"
+    state = ALARM if holds else OK
+    return state, f"{alarm.alarm_arn} transitioned to {state}: {alarm.rule}"[:1023], "{}"
+
+
+def _iso(seconds: float) -> str:
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "+0000")
+
+
+def _states(alarm: Any) -> list[dict[str, Any]]:
+    """Every state that the alarm has been in, the present one last."""
+    now = (alarm.state_reason, alarm.state_reason_data, alarm.state_value, alarm.state_updated_timestamp)
+    states = []
+    for reason, data, value, updated in [*(former[1:] for former in alarm.history), now]:
+        state = {"value": value, "reason": reason, "timestamp": _iso(updated.replace(tzinfo=dt.UTC).timestamp())}
+        states.append({**state, "reasonData": data} if data else state)
+    return states
+
+
+def _configuration(alarm: Any) -> dict[str, Any]:
+    if alarm.rule is not None:
+        return {"alarmRule": alarm.rule}
+    if not alarm.metric_data_queries:
+        queries = [("m1", True, None, alarm, alarm.statistic or alarm.extended_statistic, alarm)]
+    else:
+        queries = [
+            (query.id, definitions.returns(query), query.expression, query.metric_stat, None, None)
+            for query in alarm.metric_data_queries
+        ]
+    listed = []
+    for name, returns, expression, stat, statistic, simple in queries:
+        metric: dict[str, Any] = {"id": name, "returnData": returns}
+        if expression:
+            metric["expression"] = expression
+        else:
+            source = simple or stat.metric
+            metric["metricStat"] = {
+                "period": int(stat.period),
+                "stat": statistic or stat.stat,
+                "metric": {
+                    "namespace": source.namespace,
+                    "name": source.metric_name,
+                    "dimensions": dict(metrics.dimensions_of(source.dimensions)),
+                },
+            }
+        listed.append(metric)
+    return {"metrics": listed, **({"description": alarm.description} if alarm.description else {})}
+
+
+def _notification(region: str, alarm: Any, before: str, state: Mapping[str, Any]) -> dict[str, Any]:
+    """The message that an SNS topic gets."""
+    message = {
+        "AlarmName": alarm.name,
+        "AlarmDescription": alarm.description,
+        "AWSAccountId": ACCOUNT,
+        "NewStateValue": state["value"],
+        "NewStateReason": state["reason"],
+        "StateChangeTime": state["timestamp"],
+        "Region": region,
+        "AlarmArn": alarm.alarm_arn,
+        "OldStateValue": before,
+        "OKActions": alarm.ok_actions,
+        "AlarmActions": alarm.alarm_actions,
+        "InsufficientDataActions": alarm.insufficient_data_actions,
+    }
+    if alarm.rule is not None:
+        return {**message, "AlarmRule": alarm.rule}
+    trigger = {
+        "MetricName": alarm.metric_name,
+        "Namespace": alarm.namespace,
+        "Statistic": alarm.statistic or alarm.extended_statistic,
+        "Unit": alarm.unit,
+        "Dimensions": [{"name": name, "value": value} for name, value in metrics.dimensions_of(alarm.dimensions)],
+        "Period": alarm.period and int(alarm.period),
+        "EvaluationPeriods": int(alarm.evaluation_periods),
+        "ComparisonOperator": alarm.comparison_operator,
+        "Threshold": float(alarm.threshold),
+        "TreatMissingData": alarm.treat_missing_data or "missing",
+    }
+    return {**message, "Trigger": {name: value for name, value in trigger.items() if value is not None}}

@@ -1,0 +1,130 @@
+"""How much of the metric data is kept: once enough has been put, what is old becomes statistic sets.
+
+What is older than five minutes and than every alarm's sight is added up: a minute's values become one set, after a day
+an hour's.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from local.services.cloudwatch.evaluation import EXTRA_PERIODS
+from local.services.cloudwatch.metrics import Key, key_of, sample_of, seconds_of, source_key, sources
+
+#: Data are added up when so many came since the last time.
+_MANY = 10_000
+
+#: Seconds for which values are kept as they are, and minutes as minutes.
+_VALUES, _MINUTES = 300.0, 86400.0
+
+#: Seconds after which CloudWatch has forgotten everything.
+_FORGOTTEN = 455 * 86400.0
+
+
+@functools.cache
+def bound(scale: float) -> None:
+    """Let moto's list be added up from now on, once in a process.
+
+    Args:
+        scale: The clock's, which says how long the periods of alarms are in real seconds.
+    """
+    from moto.cloudwatch.models import CloudWatchBackend
+
+    CloudWatchBackend.put_metric_data = _adding_up(CloudWatchBackend.put_metric_data, scale)  # type: ignore[method-assign]
+
+
+def _adding_up(put: Callable[..., None], scale: float) -> Callable[..., None]:
+    left: dict[str, int] = {}
+
+    @functools.wraps(put)
+    def put_metric_data(self: Any, namespace: str, metric_data: list[dict[str, Any]]) -> None:
+        before = len(self.metric_data)
+        put(self, namespace, [each for datum in metric_data for each in _weighted(datum)])
+        _share_dimensions(self.metric_data, before)
+        if len(self.metric_data) - left.get(self.region_name, 0) >= _MANY:
+            # Within a request, which holds moto's lock: nobody else changes the list.
+            self.metric_data = added_up(self.metric_data, _sight(self.alarms.values(), scale), time.time())
+            left[self.region_name] = len(self.metric_data)
+
+    return put_metric_data
+
+
+def _weighted(datum: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A datum of several values as one datum of each; moto would make as many as the counts say."""
+    if not datum.get("Values"):
+        yield datum
+        return
+    rest = {name: value for name, value in datum.items() if name not in ("Values", "Counts")}
+    values = [float(value) for value in datum["Values"]]
+    for value, count in zip(values, map(float, datum.get("Counts") or [1.0] * len(values)), strict=True):
+        if count == 1:
+            yield {**rest, "Value": value}
+        elif count:
+            said = {"SampleCount": count, "Sum": value * count, "Minimum": value, "Maximum": value}
+            yield {**rest, "StatisticValues": said}
+
+
+def _share_dimensions(data: list[Any], start: int) -> None:
+    """Values of one request mostly have the same dimensions: held once, they cost less, here and in a snapshot."""
+    shared: dict[Any, Any] = {}
+    for datum in data[start:]:
+        names = tuple((each.name, each.value) for each in datum.dimensions)
+        datum.dimensions = shared.setdefault(names, datum.dimensions)
+
+
+def _sight(alarms: Any, scale: float) -> dict[Key, float]:
+    """How far back alarms see each metric, in real seconds."""
+    sight: dict[Key, float] = {}
+    for alarm in alarms:
+        for source in sources(alarm):
+            seconds = float(source.period) * (int(alarm.evaluation_periods) + EXTRA_PERIODS + 1) / scale
+            key = source_key(source)
+            sight[key] = max(seconds, sight.get(key, 0.0))
+    return sight
+
+
+def added_up(data: Sequence[Any], sight: dict[Key, float], now: float) -> list[Any]:
+    """The data with everything old in statistic sets.
+
+    Args:
+        sight: By metric, for how many seconds its values are needed as they are.
+    """
+    from moto.cloudwatch.models import MetricAggregatedDatum
+
+    kept: list[Any] = []
+    sums: dict[Any, Any] = {}
+    for datum in data:
+        at = seconds_of(datum.timestamp)
+        age = now - at
+        if age <= _VALUES or age <= sight.get(key := key_of(datum), 0.0):
+            kept.append(datum)
+            continue
+        if age > _FORGOTTEN:
+            continue
+        width = 60.0 if age <= _MINUTES else 3600.0
+        start = at // width * width
+        sample = sample_of(at, datum)
+        place = (key, datum.unit, start)
+        known = sums.get(place)
+        if known is None:
+            known = sums[place] = MetricAggregatedDatum(
+                datum.namespace,
+                datum.name,
+                min_stat=sample.minimum,
+                max_stat=sample.maximum,
+                sample_count=sample.count,
+                sum_stat=sample.sum,
+                dimensions=[],
+                timestamp=dt.datetime.fromtimestamp(start, dt.UTC).replace(tzinfo=datum.timestamp.tzinfo),
+                unit=datum.unit,
+            )
+            known.dimensions = datum.dimensions
+        else:
+            known.min, known.max = min(known.min, sample.minimum), max(known.max, sample.maximum)
+            known.sample_count += sample.count
+            known.sum += sample.sum
+    return [*sums.values(), *kept]

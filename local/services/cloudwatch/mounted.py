@@ -1,0 +1,239 @@
+"""Where this cloud's CloudWatch departs from moto's, and what it reads of moto in this process.
+
+Alarms are looked at several times a second, so they are read here; everything that changes something goes through the
+API. A new alarm has no data yet, a changed one keeps its state, and there are composite ones; alarms and metric data
+that AWS would refuse are refused; metric data are looked up by metric, with percentiles and metric math.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from local.core.identity import ACCOUNT
+from local.services import logs
+from local.services.cloudwatch import definitions, metrics
+from local.services.cloudwatch.evaluation import RefusedError, UnsupportedError, watched_by
+
+
+@functools.cache
+def correct() -> None:
+    """Put the departures in place, once in a process."""
+    from moto.cloudwatch.models import CloudWatchBackend
+    from moto.cloudwatch.responses import CloudWatchResponse
+
+    for owner, name, change in (
+        (CloudWatchBackend, "put_metric_alarm", _keeping_state),
+        (CloudWatchBackend, "delete_alarms", _keeping_children),
+        (CloudWatchResponse, "put_metric_data", _checking_data),
+    ):
+        setattr(owner, name, change(getattr(owner, name)))
+    for owner, name, answer in (
+        (CloudWatchResponse, "describe_alarms", _describe_alarms),
+        (CloudWatchResponse, "list_metrics", _list_metrics),
+        (CloudWatchResponse, "get_metric_data", _get_metric_data),
+        (CloudWatchResponse, "get_metric_statistics", _get_metric_statistics),
+        (CloudWatchResponse, "put_composite_alarm", _put_composite_alarm),
+    ):
+        setattr(owner, name, answer)
+    logs.correct()
+
+
+@contextlib.contextmanager
+def _refusing() -> Iterator[None]:
+    """Say in CloudWatch's way what a request for or with metric data is refused for."""
+    from moto.cloudwatch.exceptions import CloudWatchException, ValidationError
+
+    try:
+        yield
+    except UnsupportedError as error:
+        raise ValidationError(f"{error}: not available in the local cloud.") from error
+    except RefusedError as error:
+        raise CloudWatchException(error.code, str(error)) from error
+
+
+def _checking_data(put: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(put)
+    def put_metric_data(self: Any) -> Any:
+        namespace = self._get_param("Namespace")
+        with _refusing():
+            if self._get_param("EntityMetricData"):
+                raise UnsupportedError("EntityMetricData")
+            # Looked at only where it matters, since it takes a while.
+            ours = namespace.startswith("AWS/") and _from_here()
+            definitions.check_data(namespace, self._get_param("MetricData", []), ours=ours)
+        return put(self)
+
+    return put_metric_data
+
+
+def _from_here() -> bool:
+    """Whether the request came over a connection that this process opened, which only the cloud's own parts do."""
+    import flask
+    import psutil
+
+    port = int(flask.request.environ.get("REMOTE_PORT") or 0)
+    return any(each.laddr and each.laddr.port == port for each in psutil.Process().net_connections("tcp"))
+
+
+def _describe_alarms(self: Any) -> Any:
+    """All conditions at once; moto heeds one of them."""
+    from moto.core.responses import ActionResult
+
+    params = self._get_params()
+    names, prefix = params.get("AlarmNames"), params.get("AlarmNamePrefix") or ""
+    state, action = params.get("StateValue"), params.get("ActionPrefix") or ""
+    found = [
+        alarm
+        for alarm in self.cloudwatch_backend.describe_alarms()
+        if (not names or alarm.name in names)
+        and alarm.name.startswith(prefix)
+        and (not state or alarm.state_value == state)
+        and (not action or any(each.startswith(action) for each in alarm.alarm_actions))
+    ]
+    return ActionResult(
+        {
+            "MetricAlarms": [alarm for alarm in found if alarm.rule is None],
+            "CompositeAlarms": [alarm for alarm in found if alarm.rule is not None],
+        }
+    )
+
+
+def _list_metrics(self: Any) -> Any:
+    from moto.core.responses import ActionResult
+
+    params, backend = self._get_params(), self.cloudwatch_backend
+    asked = params.get("MetricName"), params.get("Namespace"), params.get("Dimensions") or []
+    with _refusing():
+        if given := [name for name in ("IncludeLinkedAccounts", "OwningAccount") if params.get(name)]:
+            raise UnsupportedError(" and ".join(given))
+        if params.get("NextToken"):
+            # Goes on with what was found for the first page.
+            token, found = backend.list_metrics(params["NextToken"], *asked)
+        else:
+            recent = params.get("RecentlyActive") is not None
+            token, found = backend._get_paginated(metrics.listed(backend, *asked, recent=recent))
+    return ActionResult({"Metrics": found, "NextToken": token})
+
+
+def _get_metric_data(self: Any) -> Any:
+    from moto.core.responses import ActionResult
+
+    params = self._get_params()
+    with _refusing():
+        if params.get("NextToken"):
+            raise RefusedError("InvalidParameterValue", "The value of the parameter NextToken is invalid.")
+        results = metrics.data(
+            self.cloudwatch_backend,
+            params.get("MetricDataQueries", []),
+            start=params["StartTime"],
+            end=params["EndTime"],
+            ascending=params.get("ScanBy") == "TimestampAscending",
+            **({"most": int(params["MaxDatapoints"])} if params.get("MaxDatapoints") else {}),
+        )
+    return ActionResult({"MetricDataResults": results})
+
+
+def _get_metric_statistics(self: Any) -> Any:
+    from moto.core.responses import ActionResult
+
+    params = self._get_params()
+    with _refusing():
+        datapoints = metrics.statistics(
+            self.cloudwatch_backend,
+            params,
+            params.get("Statistics") or [],
+            params.get("ExtendedStatistics") or [],
+            unit=params.get("Unit"),
+            start=params["StartTime"],
+            end=params["EndTime"],
+            period=params["Period"],
+        )
+    return ActionResult({"Label": params["MetricName"], "Datapoints": datapoints})
+
+
+def _put_composite_alarm(self: Any) -> Any:
+    """What moto's responses lack though its alarms have rules."""
+    from moto.cloudwatch.exceptions import ValidationError
+
+    suppressing = ("ActionsSuppressor", "ActionsSuppressorWaitPeriod", "ActionsSuppressorExtensionPeriod")
+    if given := [name for name in suppressing if self._get_param(name) is not None]:
+        raise ValidationError(f"{', '.join(given)} of a composite alarm is not available in the local cloud.")
+    return self.put_metric_alarm()
+
+
+#: What an alarm keeps when it is put again; the last one tells it from a later alarm of the same name.
+_KEPT = ("state_value", "state_reason", "state_reason_data", "state_updated_timestamp", "history", "incarnation")
+
+
+def _keeping_state(put: Callable[..., Any]) -> Callable[..., Any]:
+    from moto.cloudwatch.exceptions import ValidationError
+
+    @functools.wraps(put)
+    def put_metric_alarm(self: Any, **params: Any) -> Any:
+        before = self.alarms.get(params["name"])
+        if before is not None and (before.rule is None) is not (params.get("rule") is None):
+            kind = "metric" if before.rule is None else "composite"
+            raise ValidationError(f"Alarm {params['name']}: a {kind} alarm of this name exists; delete it first.")
+        try:
+            definitions.check(params, self.alarms.keys())
+        except definitions.DefinitionError as error:
+            raise ValidationError(f"Alarm {params['name']}: {error}") from error
+        alarm = put(self, **params)
+        if before is None:
+            alarm.state_value = "INSUFFICIENT_DATA"
+            alarm.incarnation = str(uuid.uuid4())
+        else:
+            for member in _KEPT:
+                setattr(alarm, member, getattr(before, member))
+        return alarm
+
+    return put_metric_alarm
+
+
+def _keeping_children(delete: Callable[..., None]) -> Callable[..., None]:
+    from moto.cloudwatch.exceptions import ValidationError
+
+    @functools.wraps(delete)
+    def delete_alarms(self: Any, alarm_names: list[str]) -> None:
+        composite = [name for name in alarm_names if name in self.alarms and self.alarms[name].rule is not None]
+        if len(composite) > 1:
+            raise ValidationError(f"Only one composite alarm can be deleted at a time, not {', '.join(composite)}.")
+        left = [each for each in self.alarms.values() if each.rule is not None and each.name not in alarm_names]
+        for name in alarm_names:
+            own = {name, self.alarms[name].alarm_arn} if name in self.alarms else set()
+            if any(own & watched_by(each.rule) for each in left):
+                raise ValidationError(f"Cannot delete {name} as there are composite alarm(s) depending on it")
+        delete(self, alarm_names)
+
+    return delete_alarms
+
+
+def _each(backends: Any) -> Iterator[tuple[str, Any]]:
+    yield from list(dict.items(backends[ACCOUNT]))
+
+
+def alarms() -> Iterator[tuple[str, Any]]:
+    """Every alarm, metric and composite, with its region."""
+    from moto.cloudwatch.models import cloudwatch_backends
+
+    for region, backend in _each(cloudwatch_backends):
+        for alarm in list(backend.alarms.values()):
+            yield region, alarm
+
+
+def messages(region: str, queue: str) -> tuple[int, int, int] | None:
+    """The messages of a queue that are visible, in flight and delayed; None where there is no such queue."""
+    from moto.sqs.models import sqs_backends
+
+    found = sqs_backends[ACCOUNT][region].queues.get(queue)
+    if found is None:
+        return None
+    return (
+        found.approximate_number_of_messages,
+        found.approximate_number_of_messages_not_visible,
+        found.approximate_number_of_messages_delayed,
+    )

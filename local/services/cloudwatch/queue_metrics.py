@@ -1,0 +1,74 @@
+"""CloudWatch metrics of SQS queues: how many messages they hold, once a minute of the cloud's time.
+
+Only of queues that an alarm watches, such as dead-letter queues: nobody else would read them.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local.services.cloudwatch import metrics, mounted
+
+if TYPE_CHECKING:
+    from local.core.context import Cloud
+
+log = logging.getLogger(__name__)
+
+NAMESPACE = "AWS/SQS"
+
+#: The metrics, as :func:`local.services.cloudwatch.mounted.messages` counts them.
+_NAMES = (
+    "ApproximateNumberOfMessagesVisible",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
+#: Metrics that one PutMetricData may carry are 1,000: these are of 300 queues.
+_AT_ONCE = 900
+
+_EVERY = 60.0
+#: The least real seconds between two puts.
+_LEAST = 1.0
+
+
+class QueueMetrics:
+    """When the next put is due."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self._due = 0.0
+
+    def publish(self, alarms: Sequence[tuple[str, Any]]) -> None:
+        """Put the metrics of every queue that one of the alarms, given with their regions, watches, if it is time."""
+        if time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + max(_LEAST, self._cloud.clock.real(_EVERY))
+        watched: dict[str, set[str]] = {}
+        for region, alarm in alarms:
+            for source in metrics.sources(alarm):
+                namespace, name, dimensions = metrics.source_key(source)
+                if namespace == NAMESPACE and name in _NAMES and [key for key, _ in dimensions] == ["QueueName"]:
+                    watched.setdefault(region, set()).add(dimensions[0][1])
+        for region, queues in watched.items():
+            # A queue that is not there has no metrics.
+            data = [datum for queue in sorted(queues) for datum in _data(region, queue)]
+            for first in range(0, len(data), _AT_ONCE):
+                self._put(region, data[first : first + _AT_ONCE])
+
+    def _put(self, region: str, data: list[dict[str, Any]]) -> None:
+        try:
+            self._cloud.client("cloudwatch", region).put_metric_data(Namespace=NAMESPACE, MetricData=data)
+        except (ClientError, BotoCoreError) as error:
+            log.warning("the metrics of the queues in %s could not be put: %s", region, error)
+
+
+def _data(region: str, queue: str) -> list[dict[str, Any]]:
+    dimensions = [{"Name": "QueueName", "Value": queue}]
+    return [
+        {"MetricName": name, "Dimensions": dimensions, "Value": float(count), "Unit": "Count"}
+        for name, count in zip(_NAMES, mounted.messages(region, queue) or (), strict=False)
+    ]

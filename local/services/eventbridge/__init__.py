@@ -1,0 +1,1 @@
+"""Rules, patterns, targets and their deliveries."""

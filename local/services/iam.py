@@ -1,0 +1,113 @@
+"""Where this cloud's IAM departs from moto's: simulations are answered, AWS's managed policies are there, and names
+that differ in case alone are one.
+
+No policy of a caller is evaluated yet, so a simulation answers that everything is allowed, for a role or user that
+exists.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import Any
+
+from local.core.identity import ACCOUNT, PARTITION
+
+
+def install() -> None:
+    """Give moto's IAM what it lacks, once in a process."""
+    from moto.iam.models import IAMBackend, iam_backends
+    from moto.iam.responses import IamResponse
+
+    for name, answer in (
+        ("simulate_principal_policy", _simulate_principal_policy),
+        ("simulate_custom_policy", _simulate_custom_policy),
+    ):
+        setattr(IamResponse, name, answer)
+    for kind in ("role", "user", "group"):
+        setattr(IAMBackend, f"create_{kind}", _of_a_free_name(kind, getattr(IAMBackend, f"create_{kind}")))
+    # Of this partition only: moto makes backends of all when it looks for a key.
+    complete(iam_backends[ACCOUNT][PARTITION])
+
+
+def _of_a_free_name(kind: str, create: Callable[..., Any]) -> Callable[..., Any]:
+    from moto.iam.exceptions import EntityAlreadyExists, MalformedPolicyDocument
+
+    of_create = inspect.signature(create)
+
+    @wraps(create)
+    def created(self: Any, *args: Any, **params: Any) -> Any:
+        given = of_create.bind(self, *args, **params).arguments
+        name = given[f"{kind}_name"]
+        taken = [each.name for each in getattr(self, f"{kind}s").values()]
+        if name.lower() in (each.lower() for each in taken):
+            raise EntityAlreadyExists(f"{kind.title()} with name {name} already exists.")
+        if kind == "role" and not _trusts(given["assume_role_policy_document"]):
+            raise MalformedPolicyDocument("Missing required field Statement")
+        return create(self, *args, **params)
+
+    return created
+
+
+def _trusts(document: str) -> bool:
+    """Whether a trust policy has a statement list, which may be empty; moto looks into what is there."""
+    try:
+        found = json.loads(document)
+    except ValueError:
+        return True
+    return isinstance(found, dict) and "Statement" in found
+
+
+def complete(backend: Any) -> None:
+    """Give a backend AWS's managed policies, which a snapshot leaves out."""
+    if not backend.aws_managed_policies:
+        backend.aws_managed_policies = list(managed_policies().values())
+        backend.managed_policies = managed_policies() | backend.managed_policies
+
+
+def kept_policies(backend: Any) -> dict[str, Any]:
+    """Return the managed policies of a backend that a snapshot keeps: the account's own, and what is attached."""
+    return {
+        arn: policy
+        for arn, policy in backend.managed_policies.items()
+        if type(policy).__name__ != "AWSManagedPolicy" or policy.attachment_count
+    }
+
+
+@cache
+def managed_policies() -> dict[str, Any]:
+    """Return AWS's managed policies by ARN."""
+    from moto.iam.aws_managed_policies import aws_managed_policies_data
+    from moto.iam.models import AWSManagedPolicy
+
+    made = (
+        AWSManagedPolicy.from_data(name, ACCOUNT, PARTITION, data)
+        for name, data in json.loads(aws_managed_policies_data).items()
+    )
+    return {policy.arn: policy for policy in made}
+
+
+def _simulate_principal_policy(self: Any) -> Any:
+    source = self._get_param("PolicySourceArn")
+    kind, _, name = source.rpartition(":")[2].partition("/")
+    if kind == "role":
+        self.backend.get_role(name.rpartition("/")[2])
+    elif kind == "user":
+        self.backend.get_user(name.rpartition("/")[2])
+    elif kind == "group":
+        self.backend.get_group(name.rpartition("/")[2])
+    return _simulate_custom_policy(self)
+
+
+def _simulate_custom_policy(self: Any) -> Any:
+    from moto.core.responses import ActionResult
+
+    params = self._get_params()
+    results = [
+        {"EvalActionName": action, "EvalResourceName": resource, "EvalDecision": "allowed", "MatchedStatements": []}
+        for action in params["ActionNames"]
+        for resource in params.get("ResourceArns") or ["*"]
+    ]
+    return ActionResult({"EvaluationResults": results, "IsTruncated": False})

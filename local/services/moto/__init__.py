@@ -1,0 +1,1 @@
+"""The services that moto answers, mounted in this process."""

@@ -1,0 +1,244 @@
+"""The services that moto answers, mounted in this process, under one account and without a network.
+
+Owns: which of moto's services this cloud has, their WSGI applications, and the lock that keeps requests and
+snapshots apart. It refuses a service that is not in the table, and an operation that moto lacks, by name.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from local.core import regex
+from local.core.errors import AwsError
+from local.core.identity import ACCOUNT, PARTITION
+from local.core.keys import Key, KeyRing
+from local.core.protocol import Response
+from local.services import iam, kms, s3
+from local.services.moto import callers, requests
+from local.services.moto.refusals import refusal
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication, WSGIEnvironment
+
+    from local.services.moto.undo import Undo
+
+log = logging.getLogger(__name__)
+
+# moto reads its settings when it is imported: buckets only by path, since an IP address has no sub-domains.
+os.environ.setdefault("MOTO_DISABLE_GLOBAL_CORS", "1")
+os.environ.setdefault("S3_IGNORE_SUBDOMAIN_BUCKETNAME", "1")
+
+
+@dataclass(frozen=True)
+class MotoService:
+    """One service of moto.
+
+    Attributes:
+        model: botocore's name for it.
+        backend: moto's name for it.
+        invalid: The error code by which it refuses a broken parameter.
+        delivers: Backends of moto that it writes to within its own requests.
+    """
+
+    model: str
+    backend: str
+    invalid: str = "ValidationException"
+    delivers: tuple[str, ...] = ()
+
+
+#: By the service's name in a signature's credential scope.
+SERVICES: Mapping[str, MotoService] = {
+    "application-autoscaling": MotoService("application-autoscaling", "applicationautoscaling"),
+    "budgets": MotoService("budgets", "budgets", "InvalidParameterException"),
+    "codebuild": MotoService("codebuild", "codebuild", "InvalidInputException"),
+    "ecr": MotoService("ecr", "ecr", "InvalidParameterException"),
+    "events": MotoService("events", "events", delivers=("logs", "sns", "sqs")),
+    "iam": MotoService("iam", "iam", "ValidationError"),
+    "kms": MotoService("kms", "kms"),
+    "logs": MotoService("logs", "logs", "InvalidParameterException"),
+    "monitoring": MotoService("cloudwatch", "cloudwatch", "ValidationError", ("sns", "sqs")),
+    "s3": MotoService("s3", "s3", delivers=("sns", "sqs")),
+    "scheduler": MotoService("scheduler", "scheduler"),
+    "sns": MotoService("sns", "sns", "InvalidParameter", ("sqs",)),
+    "sqs": MotoService("sqs", "sqs", "InvalidParameterValue"),
+    "ssm": MotoService("ssm", "ssm"),
+    # The keys of sessions are kept by IAM.
+    "sts": MotoService("sts", "sts", "ValidationError", ("iam",)),
+}
+
+#: Operations that leave nothing behind start with one of these; all others make a snapshot due.
+_READS = ("Get", "List", "Describe", "Head", "Filter", "Lookup", "Encrypt", "Decrypt", "GenerateDataKey", "Simulate")
+
+#: How often a waiting ReceiveMessage looks again, in seconds.
+_POLL = 0.1
+_LONGEST_POLL = 20
+#: Requests that may wait so at once.
+_POLLS = 24
+
+#: Operations that moto answers with what is not so: tokens that nobody gave out.
+_ABSENT = frozenset({("sts", "GetSessionToken"), ("sts", "GetFederationToken")})
+
+
+def is_read(operation: str) -> bool:
+    """Whether an operation changes nothing."""
+    return operation.startswith(_READS)
+
+
+class MotoMount:
+    """moto's applications, made when first asked for.
+
+    Attributes:
+        lock: Held while moto works. Whoever reads moto's backends directly holds it too.
+        changed: Names of moto's backends that changed since they were last taken by a snapshot.
+    """
+
+    def __init__(self, stopping: threading.Event, keys: KeyRing) -> None:
+        self.lock = threading.RLock()
+        self.changed: set[str] = set()
+        self._stopping = stopping
+        self._polls = threading.BoundedSemaphore(_POLLS)
+        self._keys = keys
+        keys.find_elsewhere = self.find_key
+        #: Puts back what a refused request has changed; None where nothing is kept.
+        self.undo: Undo | None = None
+        self._apps: dict[str, WSGIApplication] = {}
+
+    def call(
+        self, service: MotoService, environ: WSGIEnvironment, operation: str, params: Mapping[str, Any]
+    ) -> Response:
+        """Let moto answer one request.
+
+        Raises:
+            AwsError: When moto does not have the operation, or cannot do it with these parameters; nothing has changed.
+        """
+        if (service.model, operation) in _ABSENT:
+            raise AwsError(
+                "UnknownOperationException", f"{service.model}: {operation} is not available in the local cloud.", 501
+            )
+        if service.model == "sqs" and operation == "ReceiveMessage":
+            return self._receive(service, environ, params)
+        return self._call(service, environ, operation, params)
+
+    def _call(
+        self, service: MotoService, environ: WSGIEnvironment, operation: str, params: Mapping[str, Any]
+    ) -> Response:
+        with self.lock:
+            app = self._app(service)
+            if is_read(operation):
+                return self._answer(app, service, environ, operation, params)
+            self.changed.update({service.backend, *service.delivers})
+            before = self.undo.take(service.backend) if self.undo else None
+            try:
+                response = self._answer(app, service, environ, operation, params)
+            except AwsError:
+                if self.undo and before:
+                    self.undo.put_back(before)
+                raise
+            if response.status >= 400 and self.undo and before:
+                self.undo.put_back(before)
+            return response
+
+    def _answer(
+        self,
+        app: WSGIApplication,
+        service: MotoService,
+        environ: WSGIEnvironment,
+        operation: str,
+        params: Mapping[str, Any],
+    ) -> Response:
+        started: list[tuple[str, list[tuple[str, str]]]] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], _exc: object = None) -> Callable[[bytes], None]:
+            started.append((status, headers))
+            return lambda _data: None
+
+        try:
+            body = b"".join(app(environ, cast(Any, start_response)))
+        except NotImplementedError as error:
+            raise AwsError(
+                "UnknownOperationException",
+                f"{service.model}: {operation} is not available in the local cloud ({error}).",
+                501,
+            ) from error
+        except Exception as error:
+            log.warning("moto: %s %s", service.model, operation, exc_info=True)
+            raise refusal(service.model, service.invalid, operation, params, error) from error
+        status, headers = started[-1]
+        # The gateway names every request itself.
+        kept = {name: value for name, value in headers if name.lower() != "x-amzn-requestid"}
+        return Response(int(status.split()[0]), kept, body)
+
+    def _app(self, service: MotoService) -> WSGIApplication:
+        app = self._apps.get(service.backend)
+        if app is None:
+            from moto.moto_server.werkzeug_app import create_backend_app
+
+            app = cast("WSGIApplication", create_backend_app(cast(Any, service.backend)))
+            requests.install()
+            regex.bound_moto(service.backend)
+            if service.backend == "s3":
+                s3.install()
+                requests.install_s3(app)
+            elif service.backend == "sts":
+                callers.install(self._keys.find)
+            elif service.backend == "iam":
+                iam.install()
+            elif service.backend == "kms":
+                kms.install()
+            self._apps[service.backend] = app
+        return app
+
+    def find_key(self, access_key_id: str) -> Key | None:
+        """Return the key of an IAM user or of a session of STS, or None."""
+        from moto.iam.models import iam_backends
+        from moto.sts.models import sts_backends
+
+        with self.lock:
+            made = iam_backends[ACCOUNT][PARTITION].access_keys.get(access_key_id)
+            if made is None or made.status != "Active":
+                return None
+            session = sts_backends[ACCOUNT][PARTITION].get_assumed_role_from_access_key(access_key_id)
+            if session is None:
+                return Key(made.secret_access_key)
+            # Its account is the role's, which may be another one; this cloud has one.
+            expired = session.expiration < datetime.now(UTC).replace(tzinfo=session.expiration.tzinfo)
+            return None if expired else Key(session.secret_access_key, session.arn, session.session_token)
+
+    def _receive(self, service: MotoService, environ: WSGIEnvironment, params: Mapping[str, Any]) -> Response:
+        """ReceiveMessage, which may wait up to 20 s: waits here, so that moto's lock is free meanwhile."""
+        body = environ["wsgi.input"].read()
+        wait = float(params.get("WaitTimeSeconds") or 0)
+        if not 0 <= wait <= _LONGEST_POLL:
+            raise AwsError(
+                service.invalid,
+                f"Value {wait:g} for parameter WaitTimeSeconds is invalid. Reason: Must be >= 0 and <= "
+                f"{_LONGEST_POLL}, if provided.",
+            )
+        if environ.get("HTTP_X_AMZ_TARGET"):
+            body = json.dumps({**params, "WaitTimeSeconds": 0}).encode()
+        # Those that wait hold a thread each; where too many do, the next is answered as a short poll is.
+        waits = wait > 0 and self._polls.acquire(blocking=False)
+        try:
+            return self._polled(service, environ, params, body, time.monotonic() + (wait if waits else 0))
+        finally:
+            if waits:
+                self._polls.release()
+
+    def _polled(
+        self, service: MotoService, environ: WSGIEnvironment, params: Mapping[str, Any], body: bytes, deadline: float
+    ) -> Response:
+        while True:
+            once = {**environ, "wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
+            response = self._call(service, once, "ReceiveMessage", params)
+            empty = response.status == 200 and b'"Messages"' not in cast(bytes, response.body)
+            if not empty or time.monotonic() + _POLL > deadline or self._stopping.wait(_POLL):
+                return response

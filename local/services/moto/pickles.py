@@ -1,0 +1,224 @@
+"""How what moto holds is pickled: bodies of S3 objects once each on disk, locks as new ones, keys as DER."""
+
+from __future__ import annotations
+
+import copyreg
+import hashlib
+import importlib
+import io
+import marshal
+import os
+import pickle
+import sys
+import threading
+from pathlib import Path
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+from local.services.iam import kept_policies
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsRead
+
+
+class Bodies:
+    """The bodies of S3 objects, each stored once under its SHA-256."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._unsynced: set[str] = set()
+        self._referenced: set[str] = set()
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def put(self, data: bytes) -> str:
+        """Store ``data``; its SHA-256."""
+        digest = hashlib.sha256(data).hexdigest()
+        path = self._folder / digest
+        if not path.exists():
+            new = path.with_suffix(f".{threading.get_ident()}.new")
+            new.write_bytes(data)
+            new.replace(path)
+            self._unsynced.add(digest)
+        return digest
+
+    def read(self, digest: str, start: int, size: int) -> bytes:
+        """``size`` bytes from ``start``; to the end when ``size`` is negative."""
+        with (self._folder / digest).open("rb") as file:
+            file.seek(start)
+            return file.read(size)
+
+    def sync(self) -> None:
+        """Bring what was stored since the last call through to the disk."""
+        while self._unsynced:
+            fsync(self._folder / self._unsynced.pop())
+
+    def restore(self, digest: str) -> Body:
+        """The body of an object that a snapshot names.
+
+        Raises:
+            FileNotFoundError: When it is not stored.
+        """
+        if not (self._folder / digest).is_file():
+            raise FileNotFoundError(f"the body {digest} of an S3 object is not in {self._folder}")
+        self._referenced.add(digest)
+        return Body(self, digest)
+
+    def sweep(self) -> int:
+        """Remove every body that :meth:`restore` was not asked for; how many."""
+        unused = [path for path in self._folder.iterdir() if path.name not in self._referenced]
+        for path in unused:
+            path.unlink()
+        self._referenced.clear()
+        return len(unused)
+
+
+class Body:
+    """The part of a temporary file that moto uses for an object's body, on stored bytes."""
+
+    def __init__(self, bodies: Bodies, digest: str | None = None) -> None:
+        self._bodies = bodies
+        self._position = 0
+        self.digest = digest
+
+    def seek(self, position: int) -> int:
+        self._position = position
+        return position
+
+    def truncate(self) -> None:
+        if self._position:
+            raise io.UnsupportedOperation("a body is replaced whole: truncate(0) only")
+        self.digest = None
+
+    def write(self, data: bytes) -> int:
+        if self.digest is not None:
+            raise io.UnsupportedOperation("a body is written once")
+        self.digest = self._bodies.put(bytes(data))
+        self._position = len(data)
+        return len(data)
+
+    def read(self, size: int = -1) -> bytes:
+        if self.digest is None:
+            return b""
+        data = self._bodies.read(self.digest, self._position, size)
+        self._position += len(data)
+        return data
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class _Pickler(pickle.Pickler):
+    """Pickles what moto's backends hold beyond plain data: bodies by name, locks as new ones, keys as DER."""
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file, protocol=5)
+        self.dispatch_table = copyreg.dispatch_table | {
+            type(threading.Lock()): lambda _lock: (threading.Lock, ()),
+            type(threading.RLock()): lambda _lock: (threading.RLock, ()),
+        }
+
+    def persistent_id(self, obj: Any) -> Any:
+        if type(obj) is Body:
+            return obj.digest or ""
+        if type(obj).__name__ == "AWSManagedPolicy":
+            return ("policy", obj.arn, obj.attachment_count)
+        return None
+
+    def reducer_override(self, obj: Any) -> Any:
+        kind = type(obj)
+        if kind.__module__ == "moto.s3.models" and kind.__name__ == "FakeKey":
+            # Its own state would hold the body's bytes.
+            return copyreg.__newobj__, (kind,), dict(vars(obj)), None, None, _set_state  # type: ignore[attr-defined]
+        if kind.__module__.startswith("moto.") and issubclass(kind, dict):
+            # moto's mappings override the very methods through which pickle reads and fills a mapping.
+            state = (list(dict.items(obj)), vars(obj), getattr(obj, "default_factory", None))
+            return kind.__new__, (kind,), state, None, None, _fill
+        if kind.__module__ == "moto.iam.models" and kind.__name__ == "IAMBackend":
+            # AWS's policies are AWS's; what is attached of them is kept by its name.
+            kept = {**vars(obj), "aws_managed_policies": [], "managed_policies": kept_policies(obj)}
+            return copyreg.__newobj__, (kind,), kept, None, None, _set_state  # type: ignore[attr-defined]
+        if kind is FunctionType and "<locals>" in obj.__qualname__ and not obj.__closure__:
+            # The factory of a defaultdict: by its code, which the header's version of Python makes safe.
+            return _function, (obj.__module__, obj.__name__, marshal.dumps(obj.__code__))
+        if kind.__module__.startswith("cryptography.") and hasattr(obj, "private_bytes"):
+            return _private_key, (_der(obj),)
+        return NotImplemented
+
+
+def dump(what: Any, file: io.BytesIO) -> None:
+    """Pickle something that moto holds, as snapshots do."""
+    _Pickler(file).dump(what)
+
+
+def load(file: SupportsRead[bytes], bodies: Bodies) -> Any:
+    """Return what :func:`dump` has written to a file."""
+    return _Unpickler(file, bodies).load()
+
+
+def unpickle(data: bytes, bodies: Bodies) -> Any:
+    """Return what :func:`dump` has written."""
+    return load(io.BytesIO(data), bodies)
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: SupportsRead[bytes], bodies: Bodies) -> None:
+        super().__init__(file)  # type: ignore[arg-type]
+        self._bodies = bodies
+
+    def persistent_load(self, pid: Any) -> Any:
+        if isinstance(pid, tuple):
+            from local.services.iam import managed_policies
+
+            _, arn, attachments = pid
+            policy = managed_policies()[arn]
+            policy.attachment_count = attachments
+            return policy
+        return self._bodies.restore(pid) if pid else Body(self._bodies)
+
+
+def _set_state(obj: Any, state: dict[str, Any]) -> None:
+    vars(obj).update(state)
+
+
+def _fill(mapping: Any, state: tuple[list[tuple[Any, Any]], dict[str, Any], Any]) -> None:
+    items, attributes, factory = state
+    for key, value in items:
+        dict.__setitem__(mapping, key, value)
+    vars(mapping).update(attributes)
+    if factory is not None:
+        mapping.default_factory = factory
+
+
+def _function(module: str, name: str, code: bytes) -> FunctionType:
+    return FunctionType(marshal.loads(code), vars(importlib.import_module(module)), name)
+
+
+def _der(key: Any) -> bytes:
+    from cryptography.hazmat.primitives import serialization as s
+
+    return bytes(key.private_bytes(s.Encoding.DER, s.PrivateFormat.PKCS8, s.NoEncryption()))
+
+
+def _private_key(der: bytes) -> Any:
+    from cryptography.hazmat.primitives.serialization import load_der_private_key
+
+    return load_der_private_key(der, password=None)
+
+
+# -- files -----------------------------------------------------------------------------------------------------------
+
+
+def fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+#: Snapshots name these functions by the module that first had them, so that earlier and later versions read each
+#: other's.
+_FIRST = "local.cloud.snapshot"
+sys.modules.setdefault(_FIRST, sys.modules[__name__])
+for _each in (_set_state, _fill, _function, _private_key):
+    _each.__module__ = _FIRST

@@ -1,0 +1,185 @@
+"""What moto holds in memory, kept on disk: one pickle per service, and the bodies of S3 objects once each.
+
+A pickle is written whole to a new file and renamed, so that there is always a good one. Bodies live under
+``objects/<sha256>``; a snapshot holds only their names and so never rewrites them. A pickle that cannot be read,
+such as one of another release of moto, is put aside under another name and said so, never dropped.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from local.services.moto.mount import SERVICES, MotoMount
+from local.services.moto.pickles import Bodies, Body, dump, fsync, load
+from local.services.moto.undo import Undo
+
+if TYPE_CHECKING:
+    pass
+
+log = logging.getLogger(__name__)
+
+#: Of our file, not of moto.
+_FORMAT = 1
+
+#: A snapshot at most so often, in seconds, and never for more than this share of the time.
+INTERVAL = 3.0
+_SHARE = 0.05
+
+
+class Snapshots:
+    """moto's backends on disk.
+
+    Args:
+        state: The cloud's state folder; this owns ``moto/`` and ``objects/`` in it.
+    """
+
+    def __init__(self, state: Path, mount: MotoMount) -> None:
+        self._folder = state / "moto"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._mount = mount
+        self._bodies = Bodies(state / "objects")
+        self._failed: set[str] = set()
+        self._saving = threading.Lock()
+        mount.undo = Undo(self._bodies)
+
+    def load(self) -> None:
+        """Put back what the last daemon left; call it once, before moto answers anything."""
+        import moto.s3.models
+
+        # Instead of moto's temporary files: bodies then cost no memory and outlive the process.
+        moto.s3.models.tempfile = SimpleNamespace(  # type: ignore[assignment,attr-defined]
+            SpooledTemporaryFile=lambda *_args, **_kwargs: Body(self._bodies)
+        )
+        for new in self._folder.glob("*.new"):
+            new.unlink()
+        for path in sorted(self._folder.glob("*.pickle")):
+            self._load(path)
+        if not list(self._folder.glob("s3.pickle.unreadable-*")):
+            removed = self._bodies.sweep()
+            log.info("removed %d bodies that no S3 object has any more", removed)
+
+    def _load(self, path: Path) -> None:
+        service = path.name.removesuffix(".pickle")
+        try:
+            with path.open("rb") as file:
+                _check(json.loads(file.readline()))
+                backends = load(file, self._bodies)
+            _install(service, backends)
+        except Exception as error:
+            aside = path.with_name(f"{path.name}.unreadable-{int(time.time())}")
+            path.rename(aside)
+            log.exception(
+                "the state of %s could not be read (%s); it starts empty, what was read is kept in %s",
+                service,
+                error,
+                aside,
+            )
+
+    def keep(self, stopping: threading.Event) -> None:
+        """Save what changes, every few seconds, until ``stopping``."""
+        pause = INTERVAL
+        while not stopping.wait(pause):
+            pause = max(INTERVAL, self.save() / _SHARE)
+
+    def save(self) -> float:
+        """Save the services that changed since the last time; the seconds that requests were held up."""
+        with self._saving:
+            with self._mount.lock:
+                started = time.monotonic()
+                changed = sorted(self._mount.changed)
+                self._mount.changed.clear()
+                pickles = {service: self._pickled(service) for service in changed}
+                held = time.monotonic() - started
+            self._bodies.sync()
+            for service, data in pickles.items():
+                if data is not None:
+                    _write(self._folder / f"{service}.pickle", data)
+        return held
+
+    def _pickled(self, service: str) -> bytes | None:
+        out = io.BytesIO()
+        out.write(json.dumps(_header()).encode() + b"\n")
+        try:
+            dump(_backends(service), out)
+        except Exception:
+            if service not in self._failed:
+                log.exception("the state of %s cannot be saved: it will be lost when this daemon ends", service)
+            self._failed.add(service)
+            return None
+        self._failed.discard(service)
+        return out.getvalue()
+
+
+def _header() -> dict[str, Any]:
+    import moto
+
+    return {"format": _FORMAT, "moto": moto.__version__, "python": list(sys.version_info[:2])}
+
+
+def _check(header: dict[str, Any]) -> None:
+    if header != _header():
+        raise ValueError(f"it was written by {json.dumps(header)}, this is {json.dumps(_header())}")
+
+
+def _backends(service: str) -> dict[str, dict[str, Any]]:
+    """A service's backends by account and region."""
+    from moto.backends import get_backend
+
+    backend: Any = get_backend(service)  # type: ignore[call-overload]
+    return {account: dict(regions) for account, regions in backend.items()}
+
+
+def _install(service: str, backends: dict[str, dict[str, Any]]) -> None:
+    from moto.backends import get_backend
+
+    if service not in {known.backend for known in SERVICES.values()}:
+        raise ValueError(f"the local cloud has no service {service}")
+    live: Any = get_backend(service)  # type: ignore[call-overload]
+    for account, regions in backends.items():
+        for region, backend in regions.items():
+            live[account][region] = backend
+            if service == "s3":
+                _own_buckets(live, account, region, backend)
+            if service == "logs":
+                _count_on(backend)
+
+
+def _own_buckets(live: Any, account: str, partition: str, backend: Any) -> None:
+    """Tell moto whose the buckets are: it knows beside its backends, and lets one without an owner be made anew."""
+    for name in (*backend.buckets, *backend.table_buckets):
+        live.bucket_accounts[name] = (partition, account)
+
+
+def _count_on(backend: Any) -> None:
+    """Let moto number further log events after those that there are: its pages go on by these numbers."""
+    from moto.logs.models import LogEvent
+
+    numbers = (
+        event.event_id
+        for group in backend.groups.values()
+        for stream in group.streams.values()
+        for event in stream.events
+    )
+    LogEvent._event_id = max(LogEvent._event_id, max(numbers, default=-1) + 1)
+
+
+# -- pickling --------------------------------------------------------------------------------------------------------
+
+
+def _write(path: Path, data: bytes) -> None:
+    new = path.with_name(f"{path.name}.new")
+    with new.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+    fsync(path.parent)

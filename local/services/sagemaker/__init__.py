@@ -1,0 +1,1 @@
+"""SageMaker, its runtime and its feature store runtime, really running."""

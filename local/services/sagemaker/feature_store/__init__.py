@@ -1,0 +1,1 @@
+"""Feature groups and their records."""

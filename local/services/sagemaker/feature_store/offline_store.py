@@ -1,0 +1,184 @@
+"""The offline store: rows of feature groups as Parquet files in S3, in AWS's layout and columns.
+
+Rows are written within fifteen minutes of the cloud's time, by group and hour of event time, to
+``<ResolvedOutputS3Uri>/year=…/month=…/day=…/hour=…/<event time>_<16 characters>.parquet``. Files are only ever added.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import io
+import logging
+import re
+import threading
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local.core.store import Document
+from local.services.sagemaker.feature_store.record_store import RecordStore, Row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from local.core.context import Cloud
+
+log = logging.getLogger(__name__)
+
+_DELAY = 900.0
+_LEAST_DELAY = 1.0
+
+#: So many rows are written without waiting longer.
+_MANY = 50_000
+
+#: Real seconds between two looks at the buffer.
+_LOOK = 0.5
+
+#: Real seconds at most until what could not be written is tried again.
+_AGAIN = 60.0
+
+
+class OfflineStore:
+    """Writes what :class:`~local.services.sagemaker.feature_store.record_store.RecordStore` has waiting."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self._records = cloud.part(RecordStore)
+        self._writing = threading.Lock()
+        self._told: set[str] = set()
+
+    def run(self) -> None:
+        """Write what is due until the cloud stops, then what is left.
+
+        What cannot be written then, or after a kill, is written at the next start.
+        """
+        self._guarded_flush()
+        delay = max(_LEAST_DELAY, self._cloud.clock.real(_DELAY))
+        while not self._cloud.stopping.wait(_LOOK):
+            try:
+                count, oldest = self._records.waiting()
+            except Exception:
+                log.exception("the rows that wait for the offline store cannot be counted; trying again")
+                continue
+            now = self._cloud.clock.now()
+            due = count and (count >= _MANY or now - oldest >= delay)
+            if due and not self._guarded_flush() and self._cloud.stopping.wait(min(delay, _AGAIN)):
+                break
+        self._guarded_flush()
+
+    def _guarded_flush(self) -> bool:
+        try:
+            return self.flush()
+        except Exception:
+            # The worker must outlive whatever it is that failed: every group's rows go through it.
+            log.exception("the offline store could not be written; trying again")
+            return False
+
+    def flush(self) -> bool:
+        """Write every waiting row now; whether none had to stay.
+
+        A group whose rows cannot be written gets the OfflineStoreStatus Blocked, and keeps them; the others go on.
+        """
+        with self._writing:
+            batches = self._records.assign(uuid.uuid4().hex)
+            # Read after the rows were taken, so that the groups have every feature that a row has.
+            groups = {group["FeatureGroupArn"]: group for group in self._cloud.store.list("feature-group")}
+            blocked: dict[str, str] = {}
+            away: set[str] = set()
+            for batch in batches:
+                arn = batch.partition("|")[0]
+                if arn in away:
+                    continue
+                if arn not in groups:
+                    log.error("%s is gone: %d rows of its offline store are lost", arn, len(self._records.rows(batch)))
+                    self._records.drop(batch)
+                    continue
+                try:
+                    self._write(groups[arn], batch)
+                except (ClientError, BotoCoreError) as error:
+                    blocked[arn] = str(error)
+                    away.add(arn)
+                except Exception as error:
+                    # It is in the rows of this batch; neither other groups nor other hours are to suffer.
+                    blocked[arn] = f"{len(self._records.rows(batch))} rows cannot be written: {error}"
+                    if batch not in self._told:
+                        self._told.add(batch)
+                        log.exception("rows of %s cannot be written to its offline store, and stay", arn)
+            for arn, group in groups.items():
+                self._report(group, blocked.get(arn))
+            return not blocked
+
+    def _write(self, group: Document, batch: str) -> None:
+        rows = self._records.rows(batch)
+        config = group["OfflineStoreConfig"]["S3StorageConfig"]
+        bucket, _, prefix = re.sub(r"^(s3|https)://", "", config["ResolvedOutputS3Uri"]).partition("/")
+        encryption = (
+            {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": config["KmsKeyId"]} if config.get("KmsKeyId") else {}
+        )
+        region = group["FeatureGroupArn"].split(":")[3]
+        self._cloud.client("s3", region).put_object(
+            Bucket=bucket, Key=f"{prefix}/{_key(rows[0], batch)}", Body=_parquet(group, rows), **encryption
+        )
+        self._records.drop(batch)
+
+    def _report(self, group: Document, problem: str | None) -> None:
+        now = group.get("OfflineStoreStatus")
+        wanted = {"Status": "Blocked", "BlockedReason": problem[:1024]} if problem else {"Status": "Active"}
+        if now is None or now == wanted:
+            return
+        if problem:
+            log.warning("the offline store of %s cannot be written: %s", group["FeatureGroupArn"], problem)
+
+        def change(document: Document) -> None:
+            document["OfflineStoreStatus"] = wanted
+
+        region = group["FeatureGroupArn"].split(":")[3]
+        self._cloud.store.update("feature-group", region, group["FeatureGroupName"], change)
+
+
+def _key(first: Row, batch: str) -> str:
+    try:
+        time = dt.datetime.fromtimestamp(first.event_time, dt.UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise ValueError(f"event time {first.event_time} is no date, expected Unix seconds: {error}") from error
+    suffix = hashlib.sha256(batch.encode()).hexdigest()[:16].upper()
+    # %Y does not fill years with zeros everywhere.
+    year = f"{time.year:04}"
+    return f"year={year}/{time:month=%m/day=%d/hour=%H}/{year}{time:%m%dT%H%M%SZ}_{suffix}.parquet"
+
+
+def schema(group: Mapping[str, Any]) -> pa.Schema:
+    """The columns of a group's files: its features, then those that the feature store adds."""
+    import pyarrow as pa
+
+    types = {"Integral": pa.int64(), "Fractional": pa.float64(), "String": pa.string()}
+    fields = [pa.field(each["FeatureName"], types[each["FeatureType"]]) for each in group["FeatureDefinitions"]]
+    return pa.schema(
+        [
+            *fields,
+            pa.field("write_time", pa.timestamp("ms")),
+            pa.field("api_invocation_time", pa.timestamp("ms")),
+            pa.field("is_deleted", pa.bool_()),
+        ]
+    )
+
+
+def _parquet(group: Mapping[str, Any], rows: Sequence[Row]) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
+    columns = [
+        {
+            **row.values,
+            "write_time": now,
+            "api_invocation_time": dt.datetime.fromtimestamp(row.written, dt.UTC).replace(tzinfo=None),
+        }
+        for row in rows
+    ]
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(columns, schema=schema(group)), sink, compression="snappy")
+    return sink.getvalue()

@@ -1,0 +1,261 @@
+"""Guardrails of an endpoint's update: build the new fleet, shift traffic in steps, watch alarms, finish or roll back.
+
+All at once, canary, linear and rolling are one list of steps each; the same runner takes every list.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local.services.sagemaker.hosting.fleet import Fleet
+
+if TYPE_CHECKING:
+    from local.core.context import Cloud
+
+log = logging.getLogger(__name__)
+
+#: Real seconds between two looks at the alarms.
+POLL = 0.5
+#: A server of the new fleet that ended this often while it had traffic is not healthy.
+RESTARTS = 3
+
+
+class RollBackError(Exception):
+    """The deployment cannot go on; the message is the endpoint's FailureReason."""
+
+
+class GoingDownError(Exception):
+    """The cloud goes down in the middle of the work; the next start finishes it or rolls it back."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a deployment.
+
+    Attributes:
+        servers: What the new fleet has by variant, before traffic moves.
+        share: The new fleet's share of the traffic, 0 to 1.
+        capacity: How the stages' messages call the part of the new fleet that takes traffic.
+        active: Servers that take that share.
+        bake: Seconds of the cloud's time to watch the alarms before the next step.
+        interval: The parameter that says how long.
+        retire: Whether as large a part of the old fleet ends after the bake.
+    """
+
+    servers: dict[str, int]
+    share: float
+    capacity: str
+    active: int
+    bake: float
+    interval: str
+    retire: bool = False
+
+
+def instances(size: dict[str, Any], total: int) -> int:
+    """A ``CapacitySize`` in whole instances of ``total``, at least one."""
+    value = int(size["Value"])
+    return min(total, value if size["Type"] == "INSTANCE_COUNT" else max(1, total * value // 100))
+
+
+def steps(config: dict[str, Any], counts: dict[str, int]) -> list[Step]:
+    """What a ``DeploymentConfig`` means for a new fleet of ``counts`` instances by variant."""
+    total = sum(counts.values())
+    if rolling := config.get("RollingUpdatePolicy"):
+        return _rolling(rolling, counts)
+    policy = config.get("BlueGreenUpdatePolicy", {})
+    traffic = policy.get("TrafficRoutingConfiguration", {"Type": "ALL_AT_ONCE"})
+    result: list[Step] = []
+    if traffic["Type"] == "CANARY":
+        size = traffic["CanarySize"]
+        part = instances(size, total)
+        result.append(_part(counts, _share(size, total), part, f"canary capacity of {part} instance(s)", traffic))
+    elif traffic["Type"] == "LINEAR":
+        size = traffic["LinearStepSize"]
+        step = _share(size, total)
+        for number in range(1, math.ceil(1 / step - 1e-9)):
+            part = max(1, round(total * number * step))
+            result.append(_part(counts, number * step, part, f"{part} instance(s)", traffic))
+    wait = policy.get("TerminationWaitInSeconds", 0)
+    return [*result, Step(counts, 1.0, f"{total} instance(s)", total, wait, "TerminationWaitInSeconds")]
+
+
+def _part(counts: dict[str, int], share: float, part: int, capacity: str, traffic: dict[str, Any]) -> Step:
+    return Step(counts, share, capacity, part, traffic["WaitIntervalInSeconds"], "WaitIntervalInSeconds")
+
+
+def _share(size: dict[str, Any], total: int) -> float:
+    """The share of traffic; a percentage is taken exactly, so that it means something for one instance too."""
+    return min(1.0, int(size["Value"]) / (total if size["Type"] == "INSTANCE_COUNT" else 100))
+
+
+def _rolling(policy: dict[str, Any], counts: dict[str, int]) -> list[Step]:
+    ((variant, total),) = counts.items()
+    batch = instances(policy["MaximumBatchSize"], total)
+    return [
+        Step(
+            {variant: done},
+            done / total,
+            f"{done} instance(s)",
+            done,
+            policy["WaitIntervalInSeconds"],
+            "WaitIntervalInSeconds",
+            retire=True,
+        )
+        for done in (min(total, start + batch) for start in range(0, total, batch))
+    ]
+
+
+def _sick(variant: str, reason: str) -> str:
+    return (
+        f"The primary container for production variant {variant} did not pass the ping health check during the "
+        f"deployment: {reason}. Please check CloudWatch logs for this endpoint."
+    )
+
+
+class Deployment:
+    """Runs the steps of one update; whoever starts it owns the endpoint until it returns.
+
+    Args:
+        shift: Called with the share of traffic that the new fleet takes from now on.
+        report: Called with each stage: status, message, share of traffic and servers that take it.
+    """
+
+    def __init__(
+        self,
+        cloud: Cloud,
+        blue: Fleet,
+        green: Fleet,
+        config: dict[str, Any],
+        *,
+        shift: Callable[[float], None],
+        report: Callable[[str, str, float, int], None],
+    ) -> None:
+        self._cloud = cloud
+        self._blue = blue
+        self._green = green
+        self._shift = shift
+        self._report = report
+        alarms = config.get("AutoRollbackConfiguration", {}).get("Alarms", [])
+        self._alarms: list[str] = [alarm["AlarmName"] for alarm in alarms]
+        policy = config.get("RollingUpdatePolicy") or config.get("BlueGreenUpdatePolicy") or {}
+        self._limit: float = policy.get("MaximumExecutionTimeoutInSeconds", math.inf)
+        self._spent = 0.0
+        self._blue_counts = {variant.name: len(variant.servers) for variant in blue.variants.values()}
+        self._steps = steps(config, {variant.name: variant.plan["Count"] for variant in green.variants.values()})
+
+    def run(self) -> None:
+        """Bring the new fleet to all traffic.
+
+        Raises:
+            RollBackError: When it must not go on; traffic is where it was, :meth:`roll_back` mends it.
+            GoingDownError: When the cloud goes down.
+        """
+        self._check_alarms()
+        for step in self._steps:
+            self._build(step)
+            self._report("ActivatingTraffic", f"Activating traffic on {step.capacity}.", step.share, step.active)
+            self._shift(step.share)
+            if step.bake:
+                text = f"Baking for {step.bake} seconds ({step.interval}) with traffic enabled on {step.capacity}."
+                self._report("Baking", text, step.share, step.active)
+            self._bake(step.bake)
+            if step.retire:
+                left = {name: math.floor(n * (1 - step.share) + 1e-9) for name, n in self._blue_counts.items()}
+                self._blue.resize(left)
+
+    def roll_back(self) -> None:
+        """All traffic to the old fleet, which gets back what it may have lost; the new one keeps its servers."""
+        if self._blue.count() < sum(self._blue_counts.values()):
+            self._restore_blue()
+        self._shift(0.0)
+
+    def _restore_blue(self) -> None:
+        self._blue.resize(self._blue_counts)
+        while not self._blue.wait(POLL):
+            if self._cloud.stopping.is_set():
+                raise GoingDownError
+            if self._blue.failure():
+                log.warning("endpoint %s: old fleet: %s", self._blue.endpoint, self._blue.failure())
+                return
+
+    def _build(self, step: Step) -> None:
+        new = sum(step.servers.values()) - self._green.count()
+        if new <= 0:
+            return
+        self._report("Creating", f"Launching {new} instance(s).", step.share if step.retire else 0.0, 0)
+        self._green.resize(step.servers)
+        while True:
+            begun = time.monotonic()
+            ready = self._green.wait(POLL)
+            self._spend(time.monotonic() - begun)
+            if ready:
+                return
+            if reason := self._green.failure():
+                raise RollBackError(reason)
+
+    def _bake(self, seconds: float) -> None:
+        clock = self._cloud.clock
+        end = time.monotonic() + clock.real(seconds)
+        while True:
+            self._check_alarms()
+            self._check_green()
+            begun = time.monotonic()
+            if begun >= end:
+                break
+            self._cloud.stopping.wait(min(POLL, end - begun))
+            self._spend((time.monotonic() - begun) * clock.scale)
+        # A bake can be shorter than it takes to notice a server that is not well.
+        begun = time.monotonic()
+        for variant in self._green.variants.values():
+            for server in variant.ready():
+                if reason := server.unhealthy():
+                    raise RollBackError(_sick(variant.name, reason))
+        self._spend(time.monotonic() - begun)
+
+    def _spend(self, seconds: float) -> None:
+        """Count time against MaximumExecutionTimeoutInSeconds: building takes real time, baking the cloud's."""
+        if self._cloud.stopping.is_set():
+            raise GoingDownError
+        self._spent += seconds
+        if self._spent > self._limit:
+            raise RollBackError(
+                f"The deployment took longer than {self._limit} seconds (MaximumExecutionTimeoutInSeconds)."
+            )
+
+    def _check_green(self) -> None:
+        for variant in self._green.variants.values():
+            if reason := self._green.failure():
+                raise RollBackError(reason)
+            if sick := next((server.sick for server in variant.servers if server.sick), None):
+                raise RollBackError(_sick(variant.name, sick))
+            if not variant.ready() and any(server.restarts >= RESTARTS for server in variant.servers):
+                raise RollBackError(
+                    f"The primary container for production variant {variant.name} ended {RESTARTS} times during the "
+                    "deployment. Please check CloudWatch logs for this endpoint."
+                )
+
+    def _check_alarms(self) -> None:
+        if not self._alarms:
+            return
+        client = self._cloud.client("cloudwatch", self._blue.region)
+        try:
+            answer = client.describe_alarms(AlarmNames=self._alarms, AlarmTypes=["MetricAlarm", "CompositeAlarm"])
+        except (ClientError, BotoCoreError) as error:
+            if self._cloud.stopping.is_set():
+                raise GoingDownError from error
+            raise RollBackError(f"The alarms {', '.join(self._alarms)} cannot be read: {error}") from error
+        found = {
+            alarm["AlarmName"]: alarm["StateValue"]
+            for alarm in [*answer.get("MetricAlarms", []), *answer.get("CompositeAlarms", [])]
+        }
+        if missing := [name for name in self._alarms if name not in found]:
+            raise RollBackError(f"Alarm(s) of AutoRollbackConfiguration not found: {', '.join(missing)}.")
+        if firing := [name for name in self._alarms if found[name] == "ALARM"]:
+            raise RollBackError(f"Alarm(s) in ALARM state during the deployment: {', '.join(firing)}.")

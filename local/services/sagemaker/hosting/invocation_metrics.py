@@ -1,0 +1,129 @@
+"""CloudWatch metrics of invocations, added up in memory and put once a second."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import random
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+if TYPE_CHECKING:
+    from local.core.context import Cloud
+
+log = logging.getLogger(__name__)
+
+NAMESPACE = "AWS/SageMaker"
+#: Seconds between two puts.
+INTERVAL = 1.0
+#: Latencies put for one interval: beyond that a random sample, enough for any percentile, stands for all.
+SAMPLE = 50
+
+_Dimensions = tuple[tuple[str, str], ...]
+
+
+@dataclass
+class _Sums:
+    """One interval of one variant."""
+
+    invocations: int = 0
+    errors_4xx: int = 0
+    errors_5xx: int = 0
+    model_errors: int = 0
+    model_latency: list[float] = field(default_factory=list)
+    overhead_latency: list[float] = field(default_factory=list)
+
+    def data(self, dimensions: _Dimensions, now: dt.datetime) -> list[dict[str, Any]]:
+        common = {"Dimensions": [{"Name": name, "Value": value} for name, value in dimensions], "Timestamp": now}
+        counts = {
+            "Invocations": self.invocations,
+            "Invocation4XXErrors": self.errors_4xx,
+            "Invocation5XXErrors": self.errors_5xx,
+            "InvocationModelErrors": self.model_errors,
+        }
+        data = [
+            {
+                **common,
+                "MetricName": name,
+                "Unit": "None",
+                # 1 or 0 for each request: the average is the rate.
+                "StatisticValues": {
+                    "SampleCount": float(self.invocations),
+                    "Sum": float(count),
+                    "Minimum": float(count == self.invocations),
+                    "Maximum": float(count > 0),
+                },
+            }
+            for name, count in counts.items()
+        ]
+        for name, values in (("ModelLatency", self.model_latency), ("OverheadLatency", self.overhead_latency)):
+            if values:
+                sample = values if len(values) <= SAMPLE else random.sample(values, SAMPLE)
+                data.append({**common, "MetricName": name, "Unit": "Microseconds", "Values": sample})
+        return data
+
+
+class InvocationMetrics:
+    """All endpoints' counters of one cloud; ``cloud.part(InvocationMetrics)``."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self._lock = threading.Lock()
+        self._sums: dict[tuple[str, _Dimensions], _Sums] = {}
+        cloud.spawn("invocation-metrics", self._run)
+
+    def count(
+        self,
+        *,
+        region: str,
+        endpoint: str,
+        variant: str,
+        config: str | None,
+        status: int,
+        model_latency: float | None,
+        overhead: float,
+    ) -> None:
+        """Take one request.
+
+        Args:
+            config: The endpoint configuration, during a deployment: then both fleets are told apart.
+            status: What the model answered; 0 when it did not, 503 when no server was there to ask.
+            model_latency: Seconds the model took, None when it was not asked.
+            overhead: Seconds that the rest took.
+        """
+        base = (("EndpointName", endpoint), ("VariantName", variant))
+        every = [base] if config is None else [base, (*base, ("EndpointConfigName", config))]
+        with self._lock:
+            for dimensions in every:
+                sums = self._sums.setdefault((region, dimensions), _Sums())
+                sums.invocations += 1
+                sums.errors_4xx += 400 <= status < 500
+                sums.errors_5xx += status >= 500 or status == 0
+                sums.model_errors += not 200 <= status < 300
+                sums.overhead_latency.append(overhead * 1e6)
+                if model_latency is not None:
+                    sums.model_latency.append(model_latency * 1e6)
+
+    def flush(self) -> None:
+        """Put what there is."""
+        with self._lock:
+            sums, self._sums = self._sums, {}
+        now = dt.datetime.now(dt.UTC)
+        regions: dict[str, list[dict[str, Any]]] = {}
+        for (region, dimensions), one in sums.items():
+            regions.setdefault(region, []).extend(one.data(dimensions, now))
+        for region, data in regions.items():
+            try:
+                for start in range(0, len(data), 500):
+                    self._cloud.client("cloudwatch", region).put_metric_data(
+                        Namespace=NAMESPACE, MetricData=data[start : start + 500]
+                    )
+            except (ClientError, BotoCoreError) as error:
+                log.warning("%d metrics of invocations in %s lost: %s", len(data), region, error)
+
+    def _run(self) -> None:
+        while not self._cloud.stopping.wait(INTERVAL):
+            self.flush()

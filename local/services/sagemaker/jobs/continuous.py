@@ -1,0 +1,55 @@
+"""Folders of a running job that follow it to S3: continuous outputs, checkpoints, TensorBoard's events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local.services.sagemaker.jobs import transfer
+
+
+@dataclass(frozen=True)
+class Place:
+    """Folders, one on each host, and where their files go.
+
+    Attributes:
+        key: The KMS key to encrypt with, if any.
+    """
+
+    folders: Sequence[Path]
+    url: str
+    key: str | None = None
+
+
+class Continuous:
+    """Uploads what is new or changed since the last look."""
+
+    def __init__(self, s3: Any, places: Sequence[Place]) -> None:
+        self._s3 = s3
+        self._places = places
+        self._seen: dict[Path, tuple[int, int]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._places)
+
+    def upload(self) -> None:
+        """Upload it now.
+
+        Raises:
+            TransferError: A file cannot be put.
+        """
+        for place in self._places:
+            fresh = {}
+            for name, path in transfer.tree(*place.folders).items():
+                try:
+                    about = path.stat()
+                except FileNotFoundError:
+                    # The job removed it since the listing.
+                    continue
+                mark = (about.st_mtime_ns, about.st_size)
+                if self._seen.get(path) != mark:
+                    self._seen[path] = mark
+                    fresh[name] = path
+            transfer.upload(self._s3, fresh, place.url, place.key, may_vanish=True)

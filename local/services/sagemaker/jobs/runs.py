@@ -1,0 +1,429 @@
+"""Jobs that run: one process per host in a folder that stands for ``/opt/ml``, from download to upload.
+
+What training and processing jobs have in common; what differs is in `training.py` and `processing.py`. The folder of a
+job that completed is removed; those of the last others stay, to be looked at.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import signal
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from local.core.store import Document, public
+from local.services.sagemaker.containers.container import Container, ContainerError
+from local.services.sagemaker.jobs.transfer import TransferError
+
+if TYPE_CHECKING:
+    from local.core.context import Cloud
+
+log = logging.getLogger(__name__)
+
+#: How many folders of jobs that did not complete are kept.
+KEPT = 20
+
+#: Seconds between the first signal and SIGKILL.
+GRACE = 120.0
+
+#: Seconds between two looks at what a running job has to upload by now.
+CONTINUOUS = 1.0
+
+#: Statuses after which nothing changes any more.
+ENDED = ("Completed", "Failed", "Stopped")
+
+RESTARTED = "InternalServerError: the local cloud was restarted while the job ran"
+
+#: The longest FailureReason and ExitMessage.
+_LIMIT = 1024
+
+#: Enumerated members that events write in another case than descriptions do.
+_EVENT_ENUMS = {"S3DataType", "S3InputMode", "S3DataDistributionType", "S3CompressionType", "S3UploadMode"}
+
+
+class JobError(RuntimeError):
+    """Something in the request or its data keeps the job from running: a ``ClientError`` of the job."""
+
+
+class Interrupted(RuntimeError):
+    """The cloud goes down; :func:`recover` settles the job when it is back."""
+
+
+@dataclass
+class Outcome:
+    """How a job ended; ``members`` are further members of its description."""
+
+    status: str
+    secondary: str
+    reason: str | None = None
+    members: Document = field(default_factory=dict)
+
+
+class JobRun(ABC):
+    """One run of one job, in a thread of its own."""
+
+    kind: ClassVar[str]
+    #: How the members of its description start: ``Training`` or ``Processing``.
+    label: ClassVar[str]
+    log_group: ClassVar[str]
+    stop_signal: ClassVar[signal.Signals]
+
+    def __init__(self, cloud: Cloud, region: str, name: str) -> None:
+        self.cloud = cloud
+        self.region = region
+        self.name = name
+        document = cloud.store.get(self.kind, region, name)
+        assert document is not None
+        self.document = document
+        self.s3 = cloud.client("s3", region)
+        self.folder = cloud.state / "jobs" / region / self.kind / name
+        self.finished = threading.Event()
+        self._changed = threading.Event()
+        self._stop_requested = False
+
+    # -- what a kind of job adds -------------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def instances(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def max_runtime(self) -> float: ...
+
+    @abstractmethod
+    def work(self) -> Outcome:
+        """Download, run, upload."""
+
+    # -- from outside ------------------------------------------------------------------------------------------------
+
+    def request_stop(self) -> None:
+        """End the job before its time."""
+        self._stop_requested = True
+        self._changed.set()
+
+    def wake(self) -> None:
+        """Look again whether the cloud goes down."""
+        self._changed.set()
+
+    def run(self) -> None:
+        """From the start to a status that stays."""
+        try:
+            self.finish(self._attempt())
+        except Interrupted:
+            log.info("%s %s is interrupted", self.kind, self.name)
+        finally:
+            self.finished.set()
+
+    def _attempt(self) -> Outcome:
+        # What a deleted job of that name left behind is not this one's.
+        shutil.rmtree(self.folder, ignore_errors=True)
+        try:
+            return self.work()
+        except Interrupted:
+            raise
+        except (JobError, TransferError, ContainerError) as error:
+            reason = f"ClientError: {error}"
+        except Exception:
+            log.exception("%s %s", self.kind, self.name)
+            reason = f"InternalServerError: a bug in the local cloud: see daemon.log for {self.kind} {self.name}"
+        if self.cloud.stopping.is_set():
+            raise Interrupted
+        return Outcome("Failed", "Failed", reason)
+
+    # -- parts of the work -------------------------------------------------------------------------------------------
+
+    @property
+    def hosts(self) -> list[str]:
+        return [f"algo-{number}" for number in range(1, self.instances + 1)]
+
+    def root(self, host: str) -> Path:
+        """What stands for ``/opt/ml`` on a host."""
+        return self.folder / host
+
+    def execute(
+        self,
+        command: Sequence[str],
+        environment: dict[str, str],
+        *,
+        image: str,
+        isolated: bool,
+        on_line: Callable[[str], None] | None = None,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> Ended:
+        """Run the command on every host until all have ended, one has failed, or time or patience is up.
+
+        Args:
+            meanwhile: Called every second while it runs.
+        """
+        folder = self.cloud.images.resolve(image)
+        epoch = int(time.time())
+        containers: dict[str, Container] = {}
+        try:
+            for host in self.hosts:
+                self._check_going()
+                containers[host] = Container.start(
+                    self.cloud,
+                    image=folder,
+                    command=command,
+                    root=self.root(host),
+                    environment=environment,
+                    region=self.region,
+                    log_group=self.log_group,
+                    log_stream=f"{self.name}/{host}-{epoch}",
+                    on_line=on_line,
+                    isolated=isolated,
+                )
+            return self._watch(containers, meanwhile)
+        finally:
+            for container in containers.values():
+                if container.poll() is None:
+                    container.kill()
+
+    def _watch(self, containers: dict[str, Container], meanwhile: Callable[[], None] | None) -> Ended:
+        for host, container in containers.items():
+            self.cloud.spawn(f"{self.name}-{host}", self._wake_at_end, container)
+        deadline = time.monotonic() + self.max_runtime
+        stopped: str | None = None
+        while any(container.poll() is None for container in containers.values()):
+            left = max(0.0, deadline - time.monotonic()) if stopped is None else None
+            if meanwhile is not None:
+                left = CONTINUOUS if left is None else min(left, CONTINUOUS)
+            self._changed.wait(left)
+            self._changed.clear()
+            self._check_going()
+            if meanwhile is not None:
+                meanwhile()
+            if stopped is None and (stopped := self._why_stop(containers, deadline)):
+                for container in containers.values():
+                    self.cloud.spawn(f"stop-{self.name}", self._stop, container)
+        return Ended(stopped, {host: container.poll() or 0 for host, container in containers.items()})
+
+    def _why_stop(self, containers: dict[str, Container], deadline: float) -> str | None:
+        if self._stop_requested:
+            return "Stopped"
+        if time.monotonic() >= deadline:
+            return "MaxRuntimeExceeded"
+        if any(container.poll() for container in containers.values()):
+            return "HostFailed"
+        return None
+
+    def _stop(self, container: Container) -> None:
+        container.stop(self.stop_signal, self.cloud.clock.real(GRACE))
+
+    def _wake_at_end(self, container: Container) -> None:
+        container.wait()
+        self._changed.set()
+
+    def _check_going(self) -> None:
+        if self.cloud.stopping.is_set():
+            raise Interrupted
+
+    @property
+    def stop_requested(self) -> bool:
+        return self._stop_requested
+
+    # -- the document ------------------------------------------------------------------------------------------------
+
+    def change(self, change: Callable[[Document], None]) -> None:
+        """Change the job's document and tell the world."""
+        update(self.cloud, self.kind, self.label, self.region, self.name, change)
+
+    def finish(self, outcome: Outcome) -> None:
+        """Write down how it ended, then clear up."""
+
+        def end(document: Document) -> None:
+            settle(document, self.label, outcome)
+
+        if outcome.status == "Completed":
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self.change(end)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the hosts of a job ended.
+
+    Attributes:
+        stopped: Why they were stopped, if they were: ``Stopped``, ``MaxRuntimeExceeded`` or ``HostFailed``.
+        codes: Exit codes by host; negative for a signal.
+    """
+
+    stopped: str | None
+    codes: dict[str, int]
+
+    @property
+    def failed_host(self) -> str | None:
+        """The first host whose own failure ended the job."""
+        if self.stopped in ("Stopped", "MaxRuntimeExceeded"):
+            return None
+        failed = [host for host, code in self.codes.items() if code != 0]
+        # With several, those that the others' failure killed come last.
+        return min(failed, key=lambda host: (self.codes[host] < 0, host), default=None)
+
+    def exit_code(self, host: str) -> int:
+        """As a shell shows it: 128 + n for signal n."""
+        code = self.codes[host]
+        return code if code >= 0 else 128 - code
+
+
+def settle(document: Document, label: str, outcome: Outcome) -> None:
+    """Bring a document into its last status."""
+    now = time.time()
+    document[f"{label}JobStatus"] = outcome.status
+    document[f"{label}EndTime"] = now
+    document |= outcome.members
+    if outcome.reason:
+        document["FailureReason"] = outcome.reason[:_LIMIT]
+    if label == "Training":
+        transition(document, outcome.secondary, outcome.reason or _LAST_MESSAGES.get(outcome.secondary, ""))
+        document["SecondaryStatusTransitions"][-1]["EndTime"] = now
+        if started := document.get("TrainingStartTime"):
+            seconds = max(1, round(now - started))
+            document["TrainingTimeInSeconds"] = seconds
+            document["BillableTimeInSeconds"] = seconds * document["ResourceConfig"].get("InstanceCount", 1)
+
+
+_LAST_MESSAGES = {
+    "Completed": "Training job completed",
+    "Stopped": "Training job stopped",
+    "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided",
+}
+
+
+def transition(document: Document, secondary: str, message: str) -> None:
+    """Move a training job to its next secondary status."""
+    now = time.time()
+    transitions = document.setdefault("SecondaryStatusTransitions", [])
+    if transitions:
+        transitions[-1].setdefault("EndTime", now)
+    document["SecondaryStatus"] = secondary
+    transitions.append({"Status": secondary, "StartTime": now, "StatusMessage": message})
+
+
+def update(
+    cloud: Cloud, kind: str, label: str, region: str, name: str, change: Callable[[Document], None]
+) -> Document | None:
+    """Change a job's document as one unit and emit the state change."""
+
+    def changed(document: Document) -> None:
+        change(document)
+        document["LastModifiedTime"] = time.time()
+
+    document = cloud.store.update(kind, region, name, changed)
+    if document is not None:
+        emit(cloud, label, region, document)
+    return document
+
+
+def emit(cloud: Cloud, label: str, region: str, document: Document) -> None:
+    """The event of a job's state."""
+    cloud.events.emit(
+        detail_type=f"SageMaker {label} Job State Change",
+        resources=[document[f"{label}JobArn"]],
+        detail=_event(public(document), enums=label == "Processing"),
+        region=region,
+    )
+
+
+def _event(value: Any, *, enums: bool, name: str = "") -> Any:
+    """A description as events have it: times in milliseconds, some enumerations in another case."""
+    if isinstance(value, dict):
+        return {key: _event(item, enums=enums, name=key) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_event(item, enums=enums) for item in value]
+    if isinstance(value, float) and name.endswith(("Time", "Timestamp")):
+        return int(value * 1000)
+    if enums and name in _EVENT_ENUMS:
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", value).upper()
+    return value
+
+
+class Jobs:
+    """The runs of a cloud's jobs."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.cloud = cloud
+        self._lock = threading.Lock()
+        self._runs: dict[tuple[str, str, str], JobRun] = {}
+        cloud.spawn("jobs-stopping", self._wake_all)
+
+    def start(self, run: JobRun) -> None:
+        """Let it run in the background."""
+        with self._lock:
+            self._runs[run.kind, run.region, run.name] = run
+        # Whoever asked for its end before it was in the table found nothing to tell.
+        now = self.cloud.store.get(run.kind, run.region, run.name)
+        if now is not None and now[f"{run.label}JobStatus"] == "Stopping":
+            run.request_stop()
+        self.cloud.spawn(f"job-{run.name}", self._run, run)
+
+    def _run(self, run: JobRun) -> None:
+        try:
+            run.run()
+        finally:
+            with self._lock:
+                del self._runs[run.kind, run.region, run.name]
+            self._prune()
+
+    def stop(self, kind: str, region: str, name: str) -> None:
+        """Ask a running job to end; none that runs is no error."""
+        if run := self._get(kind, region, name):
+            run.request_stop()
+
+    def wait(self, kind: str, region: str, name: str) -> None:
+        """Return when the job no longer runs: it has ended, or the cloud goes down."""
+        if run := self._get(kind, region, name):
+            run.finished.wait()
+
+    def _get(self, kind: str, region: str, name: str) -> JobRun | None:
+        with self._lock:
+            return self._runs.get((kind, region, name))
+
+    def _wake_all(self) -> None:
+        self.cloud.stopping.wait()
+        with self._lock:
+            for run in self._runs.values():
+                run.wake()
+
+    def _prune(self) -> None:
+        """Keep the newest folders of jobs that no longer run."""
+        with self._lock:
+            running = {run.folder for run in self._runs.values()}
+        folders = [path for path in (self.cloud.state / "jobs").glob("*/*/*") if path not in running]
+        ages: list[tuple[float, Path]] = []
+        for path in folders:
+            try:
+                ages.append((path.stat().st_mtime, path))
+            except FileNotFoundError:
+                # Another job's end removed it.
+                continue
+        for _, path in sorted(ages, reverse=True)[KEPT:]:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def recover(cloud: Cloud, kind: str, label: str) -> None:
+    """Settle the jobs of a kind that the last end of the cloud interrupted."""
+    for region, document in _unsettled(cloud, kind, label):
+        stopping = document[f"{label}JobStatus"] == "Stopping"
+        outcome = Outcome("Stopped", "Stopped") if stopping else Outcome("Failed", "Failed", RESTARTED)
+
+        def end(document: Document, outcome: Outcome = outcome) -> None:
+            settle(document, label, outcome)
+
+        update(cloud, kind, label, region, document[f"{label}JobName"], end)
+
+
+def _unsettled(cloud: Cloud, kind: str, label: str) -> list[tuple[str, Document]]:
+    return [
+        (document[f"{label}JobArn"].split(":")[3], document)
+        for document in cloud.store.list(kind)
+        if document[f"{label}JobStatus"] not in ENDED
+    ]

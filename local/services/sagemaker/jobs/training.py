@@ -1,0 +1,262 @@
+"""A training job's run: channels in, ``train``, model and output archives out, metrics from the log lines."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local.core.regex import compile_regex
+from local.core.store import Document
+from local.services.sagemaker.containers.container import MOUNT, moved
+from local.services.sagemaker.jobs import transfer
+from local.services.sagemaker.jobs.continuous import Continuous, Place
+from local.services.sagemaker.jobs.runs import Ended, JobRun, Outcome, transition
+
+if TYPE_CHECKING:
+    from local.core.context import Cloud
+
+log = logging.getLogger(__name__)
+
+#: Seconds a job may train when the request does not say.
+MAX_RUNTIME = 86_400
+
+_GROUP = "homogeneousCluster"
+
+#: How much of the failure file goes into FailureReason.
+_FAILURE = 1024
+
+#: Where a job leaves its checkpoints and TensorBoard's events when the request does not say.
+_CHECKPOINTS, _TENSORBOARD = f"{MOUNT}/checkpoints", f"{MOUNT}/output/tensorboard"
+
+#: The channel of the scripts by which the SageMaker SDK starts a user's code; they spell out where they are.
+_DRIVERS = "sm_drivers"
+
+#: Data points of one PutMetricData.
+_BATCH = 500
+
+
+class TrainingRun(JobRun):
+    """One run of a training job."""
+
+    kind = "training-job"
+    label = "Training"
+    log_group = "/aws/sagemaker/TrainingJobs"
+    stop_signal = signal.SIGTERM
+
+    @property
+    def instances(self) -> int:
+        return int(self.document["ResourceConfig"].get("InstanceCount", 1))
+
+    @property
+    def max_runtime(self) -> float:
+        return float(self.document["StoppingCondition"]["MaxRuntimeInSeconds"])
+
+    def work(self) -> Outcome:
+        self._enter("Downloading", "Downloading input data", TrainingStartTime=time.time())
+        for number, host in enumerate(self.hosts):
+            self._prepare(number, host)
+        algorithm = self.document["AlgorithmSpecification"]
+        metrics = Metrics(self.cloud, self.region, self.name, algorithm.get("MetricDefinitions", []))
+        if self.stop_requested:
+            return Outcome("Stopped", "Stopped")
+        self._enter("Training", "Training image download completed. Training in progress.")
+        arguments = algorithm.get("ContainerArguments", [])
+        kept = Continuous(self.s3, self._places())
+        ended = self.execute(
+            [*algorithm.get("ContainerEntrypoint", [] if arguments else ["train"]), *arguments],
+            {
+                "TRAINING_JOB_NAME": self.name,
+                "TRAINING_JOB_ARN": self.document["TrainingJobArn"],
+                **self.document.get("Environment", {}),
+            },
+            image=algorithm["TrainingImage"],
+            isolated=self.document["EnableNetworkIsolation"],
+            on_line=metrics.read if metrics.definitions else None,
+            meanwhile=kept.upload if kept else None,
+        )
+        kept.upload()
+        metrics.publish()
+        self._enter("Uploading", "Uploading generated training model")
+        members = self._upload()
+        if final := metrics.final():
+            members["FinalMetricDataList"] = final
+        return self._outcome(ended, members)
+
+    def _enter(self, secondary: str, message: str, **members: float) -> None:
+        def change(document: Document) -> None:
+            # A job that is to stop still uploads, and begins nothing else.
+            if document["TrainingJobStatus"] != "Stopping" or secondary == "Uploading":
+                transition(document, secondary, message)
+            document.update(members)
+
+        self.change(change)
+
+    def _outcome(self, ended: Ended, members: Document) -> Outcome:
+        if host := ended.failed_host:
+            file = self.root(host) / "output" / "failure"
+            text = ""
+            if file.is_file():
+                with file.open(encoding="utf-8", errors="replace") as said:
+                    text = said.read(_FAILURE)
+            code = f", exit code: {ended.exit_code(host)}"
+            start = "AlgorithmError: "
+            reason = start + text[: _FAILURE - len(start) - len(code)] + code
+            return Outcome("Failed", "Failed", reason, members)
+        if ended.stopped:
+            return Outcome("Stopped", ended.stopped, members=members)
+        return Outcome("Completed", "Completed", members=members)
+
+    # -- in ----------------------------------------------------------------------------------------------------------
+
+    def _prepare(self, number: int, host: str) -> None:
+        root = self.root(host)
+        for folder in ("input/config", "input/data", "model", "output/data", "code", "checkpoints"):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        for name, content in self._configuration(host).items():
+            (root / "input" / "config" / f"{name}.json").write_text(json.dumps(content))
+        for channel in self.document.get("InputDataConfig", []):
+            source = channel["DataSource"]["S3DataSource"]
+            items = transfer.find(self.s3, source["S3Uri"], source["S3DataType"])
+            if source.get("S3DataDistributionType") == "ShardedByS3Key":
+                items = transfer.shard(items, number, self.instances)
+            folder = root / "input" / "data" / channel["ChannelName"]
+            transfer.download(self.s3, items, folder)
+            if channel["ChannelName"] == _DRIVERS:
+                _move_paths(folder, root)
+        if checkpoints := self.document.get("CheckpointConfig"):
+            # Those of an earlier run of the job, if there are any.
+            items = transfer.list_objects(self.s3, checkpoints["S3Uri"])
+            transfer.download(self.s3, items, self._local(root, checkpoints, _CHECKPOINTS))
+
+    def _places(self) -> list[Place]:
+        """The folders that follow the job to S3 while it runs."""
+        document, roots = self.document, [self.root(host) for host in self.hosts]
+        places = []
+        if given := document.get("CheckpointConfig"):
+            folders = [self._local(root, given, _CHECKPOINTS) for root in roots]
+            places.append(Place(folders, given["S3Uri"]))
+        if given := document.get("TensorBoardOutputConfig"):
+            folders = [self._local(root, given, _TENSORBOARD) for root in roots]
+            places.append(Place(folders, given["S3OutputPath"]))
+        return places
+
+    @staticmethod
+    def _local(root: Path, given: Mapping[str, str], default: str) -> Path:
+        return root / given.get("LocalPath", default).removeprefix(MOUNT).lstrip("/")
+
+    def _configuration(self, host: str) -> dict[str, Any]:
+        instance = self.document["ResourceConfig"]["InstanceType"]
+        group = {"instance_group_name": _GROUP, "instance_type": instance, "hosts": self.hosts}
+        channels = {}
+        for channel in self.document.get("InputDataConfig", []):
+            source = channel["DataSource"]["S3DataSource"]
+            channels[channel["ChannelName"]] = {
+                "TrainingInputMode": "File",
+                "S3DistributionType": source.get("S3DataDistributionType", "FullyReplicated"),
+                "RecordWrapperType": channel.get("RecordWrapperType", "None"),
+            }
+            if "ContentType" in channel:
+                channels[channel["ChannelName"]]["ContentType"] = channel["ContentType"]
+        return {
+            "hyperparameters": self.document.get("HyperParameters", {}),
+            "inputdataconfig": channels,
+            "resourceconfig": {
+                "current_host": host,
+                "hosts": self.hosts,
+                "network_interface_name": "lo",
+                "current_instance_type": instance,
+                "current_group_name": _GROUP,
+                "instance_groups": [group],
+            },
+        }
+
+    # -- out ---------------------------------------------------------------------------------------------------------
+
+    def _upload(self) -> Document:
+        """Artifacts of all hosts, whatever became of the job; the members that tell where they are."""
+        output = self.document["OutputDataConfig"]
+        url = f"{output['S3OutputPath'].rstrip('/')}/{self.name}/output"
+        key = output.get("KmsKeyId")
+        roots = [self.root(host) for host in self.hosts]
+        data = transfer.tree(*(root / "output" / "data" for root in roots))
+        if data:
+            self._put_archive("output.tar.gz", data, url, key)
+        model = transfer.tree(*(root / "model" for root in roots))
+        if not model:
+            return {}
+        if output.get("CompressionType", "GZIP") == "NONE":
+            transfer.upload(self.s3, model, f"{url}/model", key)
+            return {"ModelArtifacts": {"S3ModelArtifacts": f"{url}/model/"}}
+        self._put_archive("model.tar.gz", model, url, key)
+        return {"ModelArtifacts": {"S3ModelArtifacts": f"{url}/model.tar.gz"}}
+
+    def _put_archive(self, name: str, files: dict[str, Any], url: str, key: str | None) -> None:
+        target = self.folder / name
+        transfer.archive(files, target)
+        transfer.upload(self.s3, {name: target}, url, key)
+        target.unlink()
+
+
+def _move_paths(folder: Path, root: Path) -> None:
+    """Make scripts find the folder that stands for ``/opt/ml``, by its path in their text."""
+    for path in folder.rglob("*"):
+        if path.suffix in (".py", ".sh", ".json") and path.is_file():
+            path.write_text(moved(path.read_text(encoding="utf-8"), root), encoding="utf-8")
+
+
+class Metrics:
+    """Values that the algorithm prints, found by the job's regular expressions; group 1 is the value."""
+
+    def __init__(self, cloud: Cloud, region: str, job: str, definitions: list[dict[str, str]]) -> None:
+        self.definitions = [(item["Name"], compile_regex(item["Regex"])) for item in definitions]
+        self._cloud = cloud
+        self._region = region
+        self._job = job
+        self._lock = threading.Lock()
+        self._points: list[tuple[str, float, float]] = []
+        self._last: dict[str, tuple[float, float]] = {}
+
+    def read(self, line: str) -> None:
+        """Take one line; several hosts may call at once."""
+        found = []
+        for name, pattern in self.definitions:
+            for match in pattern.finditer(line):
+                try:
+                    found.append((name, float(match[1]), time.time()))
+                except (ValueError, TypeError):
+                    log.warning("metric %s of %s: %r is not a number", name, self._job, match[1])
+        with self._lock:
+            self._points += found
+            self._last |= {name: (value, at) for name, value, at in found}
+
+    def final(self) -> list[dict[str, Any]]:
+        """The last value of each metric."""
+        return [{"MetricName": name, "Value": value, "Timestamp": at} for name, (value, at) in self._last.items()]
+
+    def publish(self) -> None:
+        """Put all values into CloudWatch; what it does not take is logged and fails no job."""
+        dimensions = [{"Name": "TrainingJobName", "Value": self._job}]
+        data = [
+            {
+                "MetricName": name,
+                "Dimensions": dimensions,
+                "Timestamp": dt.datetime.fromtimestamp(at, dt.UTC),
+                "Value": value,
+            }
+            for name, value, at in self._points
+        ]
+        cloudwatch = self._cloud.client("cloudwatch", self._region)
+        for start in range(0, len(data), _BATCH):
+            try:
+                cloudwatch.put_metric_data(Namespace="/aws/sagemaker/TrainingJobs", MetricData=data[start:][:_BATCH])
+            except (ClientError, BotoCoreError) as error:
+                log.warning("metrics of %s lost: %s", self._job, error)

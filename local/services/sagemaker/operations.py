@@ -1,0 +1,60 @@
+"""SageMaker, its runtime and its feature store runtime: one literal table of operations per service."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from local.core.context import Cloud, Handler
+from local.services.sagemaker import models, names, registry, tags
+from local.services.sagemaker.feature_store import groups, records
+from local.services.sagemaker.hosting import endpoint_configs, endpoints, host, invocations
+from local.services.sagemaker.jobs import operations as jobs
+from local.services.sagemaker.pipelines import operations as pipelines
+
+log = logging.getLogger(__name__)
+
+#: The tables of each service, by botocore's name for it.
+_TABLES: dict[str, tuple[dict[str, Handler], ...]] = {
+    "sagemaker": (
+        models.OPERATIONS,
+        endpoint_configs.OPERATIONS,
+        endpoints.OPERATIONS,
+        tags.OPERATIONS,
+        registry.OPERATIONS,
+        jobs.OPERATIONS,
+        pipelines.OPERATIONS,
+        groups.OPERATIONS,
+    ),
+    "sagemaker-runtime": (invocations.OPERATIONS,),
+    "sagemaker-featurestore-runtime": (records.OPERATIONS,),
+}
+#: What takes up interrupted work, in this order.
+_RECOVERIES: tuple[Callable[[Cloud], None], ...] = (host.recover, jobs.recover, pipelines.recover, groups.recover)
+
+
+def list_operations() -> dict[str, dict[str, Handler]]:
+    """Return the handlers by botocore's service name and operation name.
+
+    Raises:
+        ValueError: Two tables claim one operation.
+    """
+    tables: dict[str, dict[str, Handler]] = {}
+    for service, parts in _TABLES.items():
+        table = tables.setdefault(service, {})
+        for part in parts:
+            if twice := table.keys() & part.keys():
+                raise ValueError(f"{service}: {', '.join(sorted(twice))} is answered by two tables")
+            table |= part
+    tables["sagemaker"] = {name: names.resolving(handler) for name, handler in tables["sagemaker"].items()}
+    return tables
+
+
+def recover_all(cloud: Cloud) -> None:
+    """Make the work that a stop interrupted converge."""
+    for recover in _RECOVERIES:
+        try:
+            recover(cloud)
+        except Exception:
+            # The rest of the cloud is of use without it.
+            log.exception("%s: interrupted work could not be resumed", recover.__module__)

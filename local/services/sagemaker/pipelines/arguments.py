@@ -1,0 +1,132 @@
+"""A step's arguments checked against botocore's shape of the request that they become.
+
+A function may stand in the place of any value; of it only the type is known. The words are AWS's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from local.core.protocol import service_model
+from local.core.validation import matches
+from local.services.sagemaker import values
+
+#: What a function gives, as botocore names types; None where only the run can tell.
+TypeOf = Callable[[Any], str | None]
+
+_NUMBERS = {"integer", "long", "float", "double"}
+_PYTHON: dict[str, type | tuple[type, ...]] = {
+    "string": str,
+    "boolean": bool,
+    "integer": int,
+    "long": int,
+    "float": (int, float),
+    "double": (int, float),
+    "list": list,
+    "map": dict,
+    "structure": dict,
+    "timestamp": (int, float, str),
+}
+
+
+def shape_of(operation: str, *, output: bool = False) -> Any:
+    """botocore's shape of a request, or of an answer."""
+    model = service_model("sagemaker").operation_model(operation)
+    return model.output_shape if output else model.input_shape
+
+
+def check(
+    shape: Any, value: Any, where: str, type_of: TypeOf, *, without: frozenset[str] = frozenset()
+) -> Iterator[str]:
+    """Every way in which the value breaks the shape.
+
+    Args:
+        without: Members of the outermost structure that may not be given.
+    """
+    if values.function(value):
+        yield from _function(shape, value, where, type_of)
+        return
+    kind = shape.type_name
+    expected = _PYTHON.get(kind)
+    if expected is not None and (not isinstance(value, expected) or (isinstance(value, bool) and kind != "boolean")):
+        yield f"Value '{value}' at '{where}' is of another type than {kind} ('{shape.name}')"
+    elif kind == "structure":
+        yield from _structure(shape, value, where, type_of, without)
+    elif kind == "list":
+        yield from _length(shape, len(value), value, where)
+        for index, item in enumerate(value):
+            yield from check(shape.member, item, f"{where}[{index}]", type_of)
+    elif kind == "map":
+        yield from _length(shape, len(value), value, where)
+        for key, item in value.items():
+            yield from check(shape.value, item, f"{where}['{key}']", type_of)
+    else:
+        yield from _scalar(shape, value, where)
+
+
+def _structure(
+    shape: Any, value: dict[str, Any], where: str, type_of: TypeOf, without: frozenset[str]
+) -> Iterator[str]:
+    given = {name for name, item in value.items() if item is not None}
+    for name in sorted(set(shape.required_members) - given - without):
+        yield f"Member '{name}' of '{shape.name}' at '{where}' must not be null"
+    for name, item in value.items():
+        if name not in shape.members or name in without:
+            yield f"Unknown member '{name}' of '{shape.name}' at '{where}'"
+        elif item is not None:
+            yield from check(shape.members[name], item, f"{where}.{name}", type_of)
+
+
+def _scalar(shape: Any, value: Any, where: str) -> Iterator[str]:
+    if shape.type_name != "string":
+        if isinstance(value, int | float):
+            yield from _length(shape, value, value, where)
+        bits = {"integer": 31, "long": 63}.get(shape.type_name)
+        if bits and not -(2**bits) <= value < 2**bits:
+            yield f"Value '{str(value)[:200]}' at '{where}' is no {shape.type_name} of {bits + 1} bits ('{shape.name}')"
+        return
+    yield from _length(shape, len(value), value, where)
+    enum = shape.metadata.get("enum")
+    if enum and value not in enum:
+        yield f"Value '{value}' for '{shape.name}' failed to satisfy enum value set: [{', '.join(enum)}]"
+    pattern = shape.metadata.get("pattern")
+    if pattern and not matches(pattern, value):
+        yield f"Value '{value}' at '{where}' failed to satisfy regular expression pattern: {pattern}"
+
+
+def _length(shape: Any, size: float, value: Any, where: str) -> Iterator[str]:
+    low, high = shape.metadata.get("min"), shape.metadata.get("max")
+    shown = value if len(str(value)) < 200 else f"{str(value)[:200]}…"
+    if low is not None and size < low:
+        yield f"Value '{shown}' at '{where}' is below the minimum of {low} of '{shape.name}'"
+    if high is not None and size > high:
+        yield f"Value '{shown}' at '{where}' is above the maximum of {high} of '{shape.name}'"
+
+
+def _function(shape: Any, value: Any, where: str, type_of: TypeOf) -> Iterator[str]:
+    given, expected = type_of(value), shape.type_name
+    if given is None or given == expected or (given in _NUMBERS and expected in ("float", "double")):
+        return
+    if given in ("integer", "long") and expected in ("integer", "long"):
+        return
+    mend = "; Std:Join turns it into a string" if expected == "string" else ""
+    yield f"Value {value} at '{where}' is of type {given}, expected {expected}{mend}"
+
+
+def property_shape(shape: Any, path: values.Path) -> Any | None:
+    """The shape of a property of an answer, or None when it has no such property."""
+    for part in path:
+        if shape.type_name == "structure":
+            shape = shape.members.get(part) if isinstance(part, str) else None
+        elif shape.type_name == "map":
+            shape = shape.value if isinstance(part, str) else None
+        elif shape.type_name == "list":
+            item = shape.member
+            by_name = item.type_name == "structure" and values.named(item.members)
+            shape = item if isinstance(part, int) or by_name else None
+        else:
+            shape = None
+        if shape is None:
+            return None
+    return shape

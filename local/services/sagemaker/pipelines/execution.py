@@ -1,0 +1,246 @@
+"""Executions that run: a thread starts each step as soon as what it waits for has succeeded.
+
+After a step has failed nothing new starts; what runs is waited for. Everything that has to survive the cloud's end is
+in the execution's document (`state.py`): a run can be taken up again from it at any point.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from local.core.store import Document
+from local.services.sagemaker import values
+from local.services.sagemaker.pipelines import state as state
+from local.services.sagemaker.pipelines.graph import Node, graph
+from local.services.sagemaker.pipelines.job_step import Interrupted, JobStep, StepStopped
+from local.services.sagemaker.pipelines.recovery import drop_lost
+from local.services.sagemaker.pipelines.scope import RunScope
+from local.services.sagemaker.pipelines.steps import KINDS, StepError
+
+if TYPE_CHECKING:
+    from local.core.context import Cloud
+
+log = logging.getLogger(__name__)
+
+
+class ExecutionRun:
+    """One execution while it runs.
+
+    Attributes:
+        halt: Set when the execution is to stop, or the cloud goes down.
+    """
+
+    def __init__(self, cloud: Cloud, region: str, arn: str) -> None:
+        self.cloud = cloud
+        self.region = region
+        self.arn = arn
+        self.halt = threading.Event()
+        document = self.document()
+        version = cloud.store.get(
+            state.VERSION, region, state.version_name(document["_pipeline"], document["PipelineVersionId"])
+        )
+        assert version is not None, arn
+        self.nodes = graph(json.loads(version["PipelineDefinition"]))
+        self.steps = {name: node.document for name, node in self.nodes.items()}
+        self._lock = threading.Lock()
+        self._running: set[str] = set()
+        self._changed = threading.Event()
+        self._jobs_stopped = False
+
+    def document(self) -> Document:
+        """The execution as it is now."""
+        document = self.cloud.store.get(state.EXECUTION, self.region, self.arn)
+        assert document is not None, self.arn
+        return document
+
+    def wake(self) -> None:
+        """Look again whether to go on."""
+        self.halt.set()
+        self._changed.set()
+
+    def run(self, *, recovered: bool = False) -> None:
+        """To a status that stays, or until the cloud goes down.
+
+        Args:
+            recovered: Whether the last end of the cloud interrupted it.
+        """
+        if recovered:
+            drop_lost(self.cloud, self.region, self.arn, self.nodes)
+        document = self.document()
+        if document["PipelineExecutionStatus"] == "Stopping":
+            self.halt.set()
+        for name, record in document["_steps"].items():
+            if record["StepStatus"] in state.UNSETTLED:
+                self._begin(self.nodes[name], resumed=True)
+        while not self.cloud.stopping.is_set():
+            self._changed.clear()
+            if self.halt.is_set() and not self._jobs_stopped:
+                self._stop_jobs()
+            self._begin_ready()
+            with self._lock:
+                over = not self._running
+            if over:
+                # A step that ended since then may have let others go.
+                if not self._ready(self.document()):
+                    self._finish()
+                    return
+            else:
+                self._changed.wait()
+
+    # -- which steps -------------------------------------------------------------------------------------------------
+
+    def _begin_ready(self) -> None:
+        document = self.document()
+        limit = document.get("ParallelismConfiguration", {}).get("MaxParallelExecutionSteps", state.PARALLEL)
+        for node in self._ready(document):
+            with self._lock:
+                free = len(self._running) < limit
+            if not free:
+                return
+            self._begin(node)
+
+    def _ready(self, document: Document) -> list[Node]:
+        records = document["_steps"]
+        ended_badly = any(record["StepStatus"] in ("Failed", "Stopped") for record in records.values())
+        if ended_badly or self.halt.is_set():
+            return []
+        return [node for node in self.nodes.values() if node.name not in records and _may_start(node, records)]
+
+    def _begin(self, node: Node, *, resumed: bool = False) -> None:
+        with self._lock:
+            self._running.add(node.name)
+        if not resumed:
+            about = {f"Step{key}": node.document[key] for key in ("DisplayName", "Description") if key in node.document}
+            status = "Starting" if node.type in KINDS else "Executing"
+            state.change_step(self.cloud, self.region, self.arn, node.name, status, _type=node.type, **about)
+        self.cloud.spawn(f"step-{node.name}", self._run_step, node, resumed)
+
+    # -- one step ----------------------------------------------------------------------------------------------------
+
+    def _run_step(self, node: Node, resumed: bool) -> None:
+        try:
+            self._settle(node, resumed)
+        finally:
+            with self._lock:
+                self._running.discard(node.name)
+            self._changed.set()
+
+    def _settle(self, node: Node, resumed: bool) -> None:
+        try:
+            members = self._perform(node, resumed)
+        except Interrupted:
+            log.info("step %s of %s is interrupted", node.name, self.arn)
+            return
+        except StepStopped:
+            status, members = "Stopped", {}
+        except StepError as error:
+            # The end of the cloud makes requests fail; the next start finds out what the step came to.
+            if self.cloud.stopping.is_set():
+                return
+            status, members = "Failed", {"FailureReason": str(error)}
+        except Exception:
+            if self.cloud.stopping.is_set():
+                log.info("step %s of %s is interrupted", node.name, self.arn, exc_info=True)
+                return
+            log.exception("step %s of %s", node.name, self.arn)
+            reason = f"InternalServerError: a bug in the local cloud: see daemon.log for step {node.name} of {self.arn}"
+            status, members = "Failed", {"FailureReason": reason}
+        else:
+            status = "Failed" if node.type == "Fail" else "Succeeded"
+        state.change_step(self.cloud, self.region, self.arn, node.name, status, **members)
+
+    def _perform(self, node: Node, resumed: bool) -> Document:
+        """Do what the step is for; further members of its record.
+
+        Raises:
+            StepError: When it fails.
+            StepStopped: When the execution is being stopped.
+            Interrupted: When the cloud goes down.
+        """
+        if node.type in KINDS:
+            return JobStep(self, node).perform(resumed=resumed)
+        scope = RunScope(self.cloud, self.region, self.document(), self.steps)
+        try:
+            if node.type == "Fail":
+                message = values.as_text(values.resolve(node.document["Arguments"]["ErrorMessage"], scope))
+                return {"FailureReason": message, "Metadata": {"Fail": {"ErrorMessage": message[:3072]}}}
+            conditions = node.document["Arguments"]["Conditions"]
+            # Every condition is evaluated, so that a value that is missing never goes unnoticed.
+            met = [values.holds(condition, scope) for condition in conditions]
+        except values.ResolveError as error:
+            raise StepError(f"ClientError: {error}") from error
+        return {"Metadata": {"Condition": {"Outcome": str(all(met))}}}
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def _stop_jobs(self) -> None:
+        self._jobs_stopped = True
+        for name, record in self.document()["_steps"].items():
+            if record["StepStatus"] in state.UNSETTLED and record["_type"] in KINDS:
+                JobStep(self, self.nodes[name]).stop()
+
+    def _finish(self) -> None:
+        def finish(document: Document) -> None:
+            statuses = {record["StepStatus"] for record in document["_steps"].values()}
+            if "Failed" in statuses:
+                document["PipelineExecutionStatus"] = "Failed"
+                document["FailureReason"] = state.FAILED
+            elif document["PipelineExecutionStatus"] == "Stopping" or "Stopped" in statuses:
+                document["PipelineExecutionStatus"] = "Stopped"
+            else:
+                document["PipelineExecutionStatus"] = "Succeeded"
+            document["_ended"] = time.time()
+
+        state.change(self.cloud, self.region, self.arn, finish)
+
+
+def _may_start(node: Node, records: Document) -> bool:
+    if any(records.get(name, {}).get("StepStatus") != "Succeeded" for name in node.after):
+        return False
+    if node.branch is None:
+        return True
+    condition, outcome = node.branch
+    return bool(records[condition]["Metadata"]["Condition"]["Outcome"] == str(outcome))
+
+
+class Executions:
+    """The runs of a cloud's executions."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.cloud = cloud
+        self._lock = threading.Lock()
+        self._runs: dict[str, ExecutionRun] = {}
+        cloud.spawn("pipelines-stopping", self._wake_all)
+
+    def start(self, region: str, arn: str, *, recovered: bool = False) -> None:
+        """Let an execution run in the background, from where it is."""
+        run = ExecutionRun(self.cloud, region, arn)
+        with self._lock:
+            self._runs[arn] = run
+        self.cloud.spawn(f"execution-{arn.rpartition('/')[2]}", self._run, run, recovered)
+
+    def _run(self, run: ExecutionRun, recovered: bool) -> None:
+        try:
+            run.run(recovered=recovered)
+        finally:
+            with self._lock:
+                # A retry may have put the next run in its place.
+                if self._runs.get(run.arn) is run:
+                    del self._runs[run.arn]
+
+    def stop(self, arn: str) -> None:
+        """Tell an execution that it is Stopping now."""
+        with self._lock:
+            run = self._runs.get(arn)
+        if run is not None:
+            run.wake()
+
+    def _wake_all(self) -> None:
+        self.cloud.stopping.wait()
+        with self._lock:
+            for run in self._runs.values():
+                run.wake()

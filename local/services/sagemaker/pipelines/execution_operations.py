@@ -1,0 +1,318 @@
+"""Executions of pipelines: Start, Stop, Retry, Update, Describe, List; they run in :mod:`local.runtime`.
+
+Refused by name: selective execution, version aliases, MLflow experiments.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import string
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from local.core.context import Call
+from local.core.errors import AwsError, not_found, validation_error
+from local.core.store import Document, public
+from local.services.sagemaker import paging, values
+from local.services.sagemaker.members import refuse_others
+from local.services.sagemaker.pipelines import state as state
+from local.services.sagemaker.pipelines.execution import Executions
+from local.services.sagemaker.pipelines.graph import coerce
+from local.services.sagemaker.pipelines.scope import RunScope
+
+#: The store's kind of the idempotency tokens of StartPipelineExecution.
+TOKEN = "pipeline-token"
+
+_START = {
+    "PipelineName", "PipelineExecutionDisplayName", "PipelineParameters", "PipelineExecutionDescription",
+    "ClientRequestToken", "ParallelismConfiguration", "PipelineVersionId", "RoleArn",
+}  # fmt: skip
+#: Entries of a page of steps or parameters when the request does not say.
+_PAGE = 100
+
+_RANDOM = random.SystemRandom()
+
+
+def key_of(name: str) -> str:
+    """The store's name of a pipeline, from its name or ARN: ARNs are in lower case."""
+    return name.rpartition("/")[2].lower()
+
+
+def digest(params: Mapping[str, Any]) -> str:
+    """What a request asks for, to tell a repeated one from another one with the same token."""
+    asked = {key: value for key, value in params.items() if key != "ClientRequestToken"}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def require(call: Call, name: str) -> Document:
+    """The pipeline's document, by name or ARN, or AWS's refusal."""
+    document = call.store.get(state.PIPELINE, call.region, key_of(name))
+    arn = call.arn(f"pipeline/{key_of(name)}")
+    if document is None or (name.startswith("arn:") and name.lower() != document["PipelineArn"]):
+        raise not_found(f"Pipeline {name if name.startswith('arn:') else arn} does not exist.")
+    return document
+
+
+def created_within(document: Document, params: Mapping[str, Any]) -> bool:
+    """Whether a listing's CreatedAfter and CreatedBefore have it."""
+    after, before = params.get("CreatedAfter"), params.get("CreatedBefore")
+    created = document["CreationTime"]
+    return (after is None or created > after.timestamp()) and (before is None or created < before.timestamp())
+
+
+def _require_execution(call: Call, arn: str) -> Document:
+    document = call.store.get(state.EXECUTION, call.region, arn)
+    if document is None:
+        raise not_found(f"Pipeline execution {arn} does not exist.")
+    return document
+
+
+# -- start -----------------------------------------------------------------------------------------------------------
+
+
+def start_pipeline_execution(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``StartPipelineExecution``: answers at once, the steps run in the background."""
+    refuse_others(params, _START, "StartPipelineExecution")
+    pipeline = require(call, params["PipelineName"])
+    key = key_of(pipeline["PipelineName"])
+    token = params.get("ClientRequestToken")
+    asked = digest(params)
+    with call.store.transaction():
+        if token and (repeated := call.store.get(TOKEN, call.region, f"{key}/{token}")):
+            if repeated["asked"] != asked:
+                raise AwsError(
+                    "ConflictException",
+                    f"ClientRequestToken {token} was used for another StartPipelineExecution of {key}.",
+                )
+            return {"PipelineExecutionArn": repeated["arn"]}
+        pipeline = require(call, params["PipelineName"])
+        document = _new(call, pipeline, params)
+        arn = document["PipelineExecutionArn"]
+        call.store.put(state.EXECUTION, call.region, arn, document)
+        if token:
+            call.store.put(TOKEN, call.region, f"{key}/{token}", {"arn": arn, "asked": asked})
+        pipeline["LastRunTime"] = document["CreationTime"]
+        call.store.put(state.PIPELINE, call.region, key, pipeline)
+        state.emit(call.cloud, call.region, document, None)
+    call.cloud.part(Executions).start(call.region, arn)
+    return {"PipelineExecutionArn": arn}
+
+
+def _new(call: Call, pipeline: Document, params: Mapping[str, Any]) -> Document:
+    number = params.get("PipelineVersionId", pipeline["_version"])
+    key = key_of(pipeline["PipelineName"])
+    definition = _definition(call, key, number)
+    now = time.time()
+    identity = "".join(_RANDOM.choices(string.ascii_lowercase + string.digits, k=12))
+    document: Document = {
+        "PipelineArn": pipeline["PipelineArn"],
+        "PipelineExecutionArn": f"{pipeline['PipelineArn']}/execution/{identity}",
+        "PipelineExecutionDisplayName": params.get("PipelineExecutionDisplayName", f"execution-{int(now * 1000)}"),
+        "PipelineExecutionStatus": "Executing",
+        "PipelineVersionId": number,
+        "RoleArn": params.get("RoleArn", pipeline["RoleArn"]),
+        "CreationTime": now,
+        "LastModifiedTime": now,
+        "_name": pipeline["PipelineName"],
+        "_pipeline": key,
+        "_parameters": _parameters(definition, params.get("PipelineParameters", [])),
+        "_steps": {},
+        "_token": params.get("ClientRequestToken"),
+        "_tokens": {},
+    }
+    parallelism = params.get("ParallelismConfiguration") or pipeline.get("ParallelismConfiguration")
+    if parallelism:
+        document["ParallelismConfiguration"] = parallelism
+    if "PipelineExecutionDescription" in params:
+        document["PipelineExecutionDescription"] = params["PipelineExecutionDescription"]
+    names = {"ExperimentName": key, "TrialName": identity}
+    config = definition.get("PipelineExperimentConfig", names)
+    if config:
+        document["PipelineExperimentConfig"] = _experiment(call, document, config)
+    return document
+
+
+def _experiment(call: Call, document: Document, config: Document) -> Document:
+    try:
+        return dict(values.resolve(config, RunScope(call.cloud, call.region, document, {})))
+    except values.ResolveError as error:
+        raise validation_error(f"PipelineExperimentConfig: {error}") from error
+
+
+def _definition(call: Call, key: str, number: int) -> Document:
+    version = call.store.get(state.VERSION, call.region, state.version_name(key, number))
+    if version is None:
+        raise not_found(f"Version {number} of pipeline {call.arn(f'pipeline/{key}')} does not exist.")
+    return dict(json.loads(version["PipelineDefinition"]))
+
+
+def _parameters(definition: Document, given: list[dict[str, str]]) -> Document:
+    """The value of every parameter, of its type."""
+    declared = {parameter["Name"]: parameter for parameter in definition.get("Parameters", [])}
+    names = [entry["Name"] for entry in given]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise validation_error(f"Parameters {', '.join(repeated)} are given twice; expected each once.")
+    if unknown := sorted(set(names) - set(declared)):
+        known = ", ".join(declared) or "none"
+        raise validation_error(f"Unknown pipeline parameters: {', '.join(unknown)}; the definition has: {known}.")
+    values_given = {entry["Name"]: entry["Value"] for entry in given}
+    without = [name for name in declared if name not in values_given and "DefaultValue" not in declared[name]]
+    if without:
+        raise validation_error(
+            f"Parameters {', '.join(without)} have no default value; give one in PipelineParameters."
+        )
+    return {
+        name: _coerced(parameter, values_given[name]) if name in values_given else parameter["DefaultValue"]
+        for name, parameter in declared.items()
+    }
+
+
+def _coerced(parameter: Document, text: str) -> Any:
+    try:
+        value = coerce(parameter["Type"], text)
+    except ValueError as error:
+        raise validation_error(f"Value of pipeline parameter {parameter['Name']}: {error}.") from error
+    if "EnumValues" in parameter and value not in parameter["EnumValues"]:
+        allowed = ", ".join(map(values.as_text, parameter["EnumValues"]))
+        raise validation_error(
+            f"Value '{text}' of pipeline parameter {parameter['Name']} is not among its EnumValues: [{allowed}]."
+        )
+    return value
+
+
+# -- change ----------------------------------------------------------------------------------------------------------
+
+
+def stop_pipeline_execution(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``StopPipelineExecution``: stops its jobs; Stopping, then Stopped."""
+
+    def stopping(document: Document) -> None:
+        document["PipelineExecutionStatus"] = "Stopping"
+
+    if _once(call, params, ("Executing",), stopping):
+        call.cloud.part(Executions).stop(params["PipelineExecutionArn"])
+    return {"PipelineExecutionArn": params["PipelineExecutionArn"]}
+
+
+def retry_pipeline_execution(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``RetryPipelineExecution``: keeps what has succeeded, does the rest."""
+
+    def again(document: Document) -> None:
+        if failed := [record["StepName"] for record in document["_steps"].values() if _is_fail(record)]:
+            raise validation_error(
+                f"Pipeline execution {document['PipelineExecutionArn']} was ended by the Fail step {failed[0]}; "
+                "it cannot be retried. Start a new execution."
+            )
+        document["PipelineExecutionStatus"] = "Executing"
+        document.pop("FailureReason", None)
+        document.pop("_ended", None)
+        kept = {name: record for name, record in document["_steps"].items() if record["StepStatus"] == "Succeeded"}
+        document["_steps"] = kept
+        if "ParallelismConfiguration" in params:
+            document["ParallelismConfiguration"] = params["ParallelismConfiguration"]
+
+    if _once(call, params, ("Failed", "Stopped"), again):
+        call.cloud.part(Executions).start(call.region, params["PipelineExecutionArn"])
+    return {"PipelineExecutionArn": params["PipelineExecutionArn"]}
+
+
+def _is_fail(record: Document) -> bool:
+    return bool(record["_type"] == "Fail" and record["StepStatus"] == "Failed")
+
+
+def _once(
+    call: Call, params: Mapping[str, Any], statuses: tuple[str, ...], changing: Callable[[Document], None]
+) -> bool:
+    """Change an execution that is in one of the statuses; False when the same token has done so before."""
+    arn, token = params["PipelineExecutionArn"], params.get("ClientRequestToken")
+    with call.store.transaction():
+        document = _require_execution(call, arn)
+        if token and document["_tokens"].get(call.operation) == token:
+            return False
+        status = document["PipelineExecutionStatus"]
+        if status not in statuses:
+            raise validation_error(
+                f"{call.operation} of {arn}: the execution is in status {status}; expected {' or '.join(statuses)}."
+            )
+
+        def change(document: Document) -> None:
+            changing(document)
+            document["_tokens"][call.operation] = token
+
+        state.change(call.cloud, call.region, arn, change)
+    return True
+
+
+def update_pipeline_execution(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``UpdatePipelineExecution``: how it is called, and how many of its steps may run at once from now on."""
+    arn = params["PipelineExecutionArn"]
+    members = ("PipelineExecutionDescription", "PipelineExecutionDisplayName", "ParallelismConfiguration")
+    with call.store.transaction():
+        _require_execution(call, arn)
+        state.change(
+            call.cloud,
+            call.region,
+            arn,
+            lambda document: document.update({key: params[key] for key in members if key in params}),
+        )
+    return {"PipelineExecutionArn": arn}
+
+
+# -- look ------------------------------------------------------------------------------------------------------------
+
+
+def describe_pipeline_execution(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``DescribePipelineExecution``."""
+    return public(_require_execution(call, params["PipelineExecutionArn"]))
+
+
+def describe_pipeline_definition_for_execution(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``DescribePipelineDefinitionForExecution``: what it was started with."""
+    document = _require_execution(call, params["PipelineExecutionArn"])
+    name = state.version_name(document["_pipeline"], document["PipelineVersionId"])
+    version = call.store.get(state.VERSION, call.region, name) or {}
+    return {key: version[key] for key in ("PipelineDefinition", "CreationTime")}
+
+
+def list_pipeline_executions(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``ListPipelineExecutions``, the newest first."""
+    refuse_others(params, set(params) - {"PipelineVersionAlias"}, "ListPipelineExecutions")
+    key = key_of(require(call, params["PipelineName"])["PipelineName"])
+    members = {
+        "PipelineExecutionArn": "PipelineExecutionArn",
+        "CreationTime": "StartTime",
+        "PipelineExecutionStatus": "PipelineExecutionStatus",
+        "PipelineExecutionDescription": "PipelineExecutionDescription",
+        "PipelineExecutionDisplayName": "PipelineExecutionDisplayName",
+        "FailureReason": "PipelineExecutionFailureReason",
+    }
+    items = [
+        {shown: document[member] for member, shown in members.items() if member in document}
+        for document in state.of_pipeline(call.cloud, call.region, key)
+        if created_within(document, params)
+    ]
+    sort = {"PipelineExecutionArn": "PipelineExecutionArn", "CreationTime": "StartTime", "Name": "PipelineExecutionArn"}
+    return paging.page(call, params, items, key="PipelineExecutionSummaries", sort=sort)
+
+
+def list_pipeline_execution_steps(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``ListPipelineExecutionSteps``: those that were started, the newest first."""
+    if "PipelineExecutionArn" not in params:
+        raise validation_error("PipelineExecutionArn is required for ListPipelineExecutionSteps.")
+    document = _require_execution(call, params["PipelineExecutionArn"])
+    items = [state.shown(record) for record in document["_steps"].values()]
+    sort = {"CreationTime": "StartTime", "Name": "StepName"}
+    return paging.page(call, params, items, key="PipelineExecutionSteps", sort=sort, size=_PAGE)
+
+
+def list_pipeline_parameters_for_execution(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``ListPipelineParametersForExecution``: as text, those with their default value too."""
+    document = _require_execution(call, params["PipelineExecutionArn"])
+    items = [{"Name": name, "Value": values.as_text(value)} for name, value in document["_parameters"].items()]
+    sort = {"Name": "Name"}
+    return paging.page(
+        call, params, items, key="PipelineParameters", sort=sort, by="Name", order="Ascending", size=_PAGE
+    )

@@ -1,0 +1,227 @@
+"""Pipelines: Create, Update, Describe, Delete, List; and the table of all operations around them.
+
+Every definition that a pipeline has had is kept as a version, for the executions that run it. Refused by name:
+version aliases, callbacks, MLflow.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local.core.context import Call, Cloud, Handler
+from local.core.errors import AwsError, not_found, validation_error
+from local.core.store import Document, public
+from local.services.sagemaker import paging, tags
+from local.services.sagemaker.members import refuse_others
+from local.services.sagemaker.pipelines import definition, execution_operations
+from local.services.sagemaker.pipelines.execution import Executions
+from local.services.sagemaker.pipelines.execution_operations import TOKEN, digest, key_of, require
+from local.services.sagemaker.pipelines.state import ACTIVE, EXECUTION, PIPELINE, VERSION, of_pipeline, version_name
+from local.services.sagemaker.roles import require_role
+
+_KEPT = ("PipelineDisplayName", "PipelineDescription", "RoleArn", "ParallelismConfiguration")
+_DEFINITION = {"PipelineDefinition", "PipelineDefinitionS3Location"}
+
+
+def create_pipeline(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``CreatePipeline``: a definition that could not run is refused."""
+    refuse_others(params, {"PipelineName", "ClientRequestToken", "Tags", *_KEPT, *_DEFINITION}, "CreatePipeline")
+    name = params["PipelineName"]
+    arn = call.arn(f"pipeline/{name.lower()}")
+    text = _definition(call, params)
+    if text is None:
+        raise validation_error("Either PipelineDefinition or PipelineDefinitionS3Location is required.")
+    require_role(call, params["RoleArn"])
+    now = time.time()
+    asked = digest(params)
+    document: Document = {
+        "PipelineArn": arn,
+        "PipelineName": name,
+        "PipelineDisplayName": name,
+        **{key: params[key] for key in _KEPT if key in params},
+        "PipelineStatus": "Active",
+        "CreationTime": now,
+        "LastModifiedTime": now,
+        "_version": 1,
+        "_token": params.get("ClientRequestToken"),
+        "_asked": asked,
+    }
+    with call.store.transaction():
+        if there := call.store.get(PIPELINE, call.region, key_of(name)):
+            if document["_token"] and document["_token"] == there["_token"] and asked == there["_asked"]:
+                return {"PipelineArn": arn}
+            raise validation_error(
+                "Pipeline names must be unique within an AWS account and region. "
+                f"Pipeline with name ({name}) already exists."
+            )
+        tags.put(call, arn, params.get("Tags"))
+        call.store.put(PIPELINE, call.region, key_of(name), document)
+        _put_version(call, document, text)
+    return {"PipelineArn": arn}
+
+
+def _definition(call: Call, params: Mapping[str, Any]) -> str | None:
+    """The checked text of the definition that a request brings, if it brings one."""
+    if given := sorted(_DEFINITION & set(params)):
+        if len(given) > 1:
+            raise validation_error(f"Expected either {given[0]} or {given[1]}, and not both.")
+        text = (
+            str(params["PipelineDefinition"]) if given[0] == "PipelineDefinition" else _from_s3(call, params[given[0]])
+        )
+        definition.parse(text)
+        return text
+    return None
+
+
+def _from_s3(call: Call, location: dict[str, str]) -> str:
+    place = f"s3://{location['Bucket']}/{location['ObjectKey']}"
+    request = {"Bucket": location["Bucket"], "Key": location["ObjectKey"]}
+    if "VersionId" in location:
+        request["VersionId"] = location["VersionId"]
+    try:
+        body = call.cloud.client("s3", call.region).get_object(**request)["Body"].read()
+        return str(body.decode())
+    except (ClientError, BotoCoreError) as error:
+        raise validation_error(f"The pipeline definition at {place} cannot be read: {error}") from error
+    except UnicodeDecodeError as error:
+        raise validation_error(f"The pipeline definition at {place} is not UTF-8: {error}") from error
+
+
+def _put_version(call: Call, document: Document, text: str) -> None:
+    key = key_of(document["PipelineName"])
+    version = {
+        "PipelineArn": document["PipelineArn"],
+        "PipelineVersionId": document["_version"],
+        "PipelineDefinition": text,
+        "CreationTime": document["LastModifiedTime"],
+    }
+    call.store.put(VERSION, call.region, version_name(key, document["_version"]), version)
+
+
+def update_pipeline(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``UpdatePipeline``: a changed definition becomes the next version; executions keep theirs."""
+    refuse_others(params, {"PipelineName", *_KEPT, *_DEFINITION}, "UpdatePipeline")
+    require(call, params["PipelineName"])
+    text = _definition(call, params)
+    if role := params.get("RoleArn"):
+        require_role(call, role)
+    with call.store.transaction():
+        document = require(call, params["PipelineName"])
+        document |= {key: params[key] for key in _KEPT if key in params}
+        document["LastModifiedTime"] = time.time()
+        if text is not None and text != _version(call, document, document["_version"])["PipelineDefinition"]:
+            document["_version"] += 1
+            _put_version(call, document, text)
+        call.store.put(PIPELINE, call.region, key_of(document["PipelineName"]), document)
+    return {"PipelineArn": document["PipelineArn"], "PipelineVersionId": document["_version"]}
+
+
+def _version(call: Call, document: Document, number: int) -> Document:
+    version = call.store.get(VERSION, call.region, version_name(key_of(document["PipelineName"]), number))
+    if version is None:
+        raise not_found(f"Version {number} of pipeline {document['PipelineArn']} does not exist.")
+    return version
+
+
+def describe_pipeline(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``DescribePipeline``: of a version when asked, else of the newest."""
+    refuse_others(params, {"PipelineName", "PipelineVersionId"}, "DescribePipeline")
+    document = require(call, params["PipelineName"])
+    number: int = params.get("PipelineVersionId") or document["_version"]
+    version = _version(call, document, number)
+    return {**public(document), "PipelineDefinition": version["PipelineDefinition"]}
+
+
+def delete_pipeline(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``DeletePipeline``: refused while an execution runs; takes its executions along."""
+    with call.store.transaction():
+        document = require(call, params["PipelineName"])
+        key = key_of(document["PipelineName"])
+        executions = of_pipeline(call.cloud, call.region, key)
+        active = [one["PipelineExecutionArn"] for one in executions if one["PipelineExecutionStatus"] in ACTIVE]
+        if active:
+            raise AwsError(
+                "ConflictException",
+                f"Pipeline {document['PipelineArn']} has running executions: {', '.join(active)}. Stop them first.",
+            )
+        for execution in executions:
+            call.store.delete(EXECUTION, call.region, execution["PipelineExecutionArn"])
+            call.store.delete(TOKEN, call.region, f"{key}/{execution['_token']}")
+        for number in range(1, document["_version"] + 1):
+            call.store.delete(VERSION, call.region, version_name(key, number))
+        call.store.delete(PIPELINE, call.region, key)
+        tags.drop(call, document["PipelineArn"])
+    return {"PipelineArn": document["PipelineArn"]}
+
+
+def list_pipelines(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``ListPipelines``; none of them is managed by AWS."""
+    members = ("PipelineArn", "PipelineName", "PipelineDisplayName", "PipelineDescription", "RoleArn", "CreationTime")
+    prefix = params.get("PipelineNamePrefix", "")
+    items = [
+        {
+            **{key: document[key] for key in (*members, "LastModifiedTime") if key in document},
+            **({"LastExecutionTime": document["LastRunTime"]} if "LastRunTime" in document else {}),
+        }
+        for document in call.store.list(PIPELINE, call.region)
+        if document["PipelineName"].lower().startswith(prefix.lower())
+        and params.get("ManagedBy", "CUSTOMER") == "CUSTOMER"
+        and execution_operations.created_within(document, params)
+    ]
+    sort = {"Name": "PipelineName", "CreationTime": "CreationTime"}
+    return paging.page(call, params, items, key="PipelineSummaries", sort=sort)
+
+
+def list_pipeline_versions(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``ListPipelineVersions``, the newest first."""
+    document = require(call, params["PipelineName"])
+    last: dict[int, str] = {}
+    for execution in of_pipeline(call.cloud, call.region, key_of(document["PipelineName"])):
+        last[execution["PipelineVersionId"]] = execution["PipelineExecutionArn"]
+    versions = [_version(call, document, number) for number in range(1, document["_version"] + 1)]
+    items = [
+        {
+            **{key: version[key] for key in ("PipelineArn", "PipelineVersionId", "CreationTime")},
+            **(
+                {"LastExecutionPipelineExecutionArn": last[version["PipelineVersionId"]]}
+                if version["PipelineVersionId"] in last
+                else {}
+            ),
+        }
+        for version in versions
+        if execution_operations.created_within(version, params)
+    ]
+    return paging.page(
+        call, params, items, key="PipelineVersionSummaries", sort={"Version": "PipelineVersionId"}, by="Version"
+    )
+
+
+def recover(cloud: Cloud) -> None:
+    """Take up the executions that the last end of the cloud interrupted; their jobs are settled by now."""
+    for document in cloud.store.list(EXECUTION):
+        if document["PipelineExecutionStatus"] in ACTIVE:
+            arn = document["PipelineExecutionArn"]
+            cloud.part(Executions).start(arn.split(":")[3], arn, recovered=True)
+
+
+OPERATIONS: dict[str, Handler] = {
+    "CreatePipeline": create_pipeline,
+    "UpdatePipeline": update_pipeline,
+    "DescribePipeline": describe_pipeline,
+    "DeletePipeline": delete_pipeline,
+    "ListPipelines": list_pipelines,
+    "ListPipelineVersions": list_pipeline_versions,
+    "StartPipelineExecution": execution_operations.start_pipeline_execution,
+    "StopPipelineExecution": execution_operations.stop_pipeline_execution,
+    "RetryPipelineExecution": execution_operations.retry_pipeline_execution,
+    "UpdatePipelineExecution": execution_operations.update_pipeline_execution,
+    "DescribePipelineExecution": execution_operations.describe_pipeline_execution,
+    "DescribePipelineDefinitionForExecution": execution_operations.describe_pipeline_definition_for_execution,
+    "ListPipelineExecutions": execution_operations.list_pipeline_executions,
+    "ListPipelineExecutionSteps": execution_operations.list_pipeline_execution_steps,
+    "ListPipelineParametersForExecution": execution_operations.list_pipeline_parameters_for_execution,
+}

@@ -1,0 +1,96 @@
+"""Where the functions of a pipeline's definition get their values while it runs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local.core.store import Document
+from local.services.sagemaker.jobs.transfer import TransferError, split
+from local.services.sagemaker.pipelines.steps import KINDS, StepError, describe
+from local.services.sagemaker.values import ResolveError
+
+if TYPE_CHECKING:
+    from local.core.context import Cloud
+
+
+class RunScope:
+    """The values of one execution as one step sees them.
+
+    Args:
+        document: The execution as it is now.
+        definition: Its steps by name.
+        job: The name of the job that the step is about to make.
+    """
+
+    def __init__(
+        self, cloud: Cloud, region: str, document: Document, steps: dict[str, Document], job: str | None = None
+    ) -> None:
+        self._cloud = cloud
+        self._region = region
+        self._document = document
+        self._steps = steps
+        self._job = job
+
+    def parameter(self, name: str) -> Any:
+        """A parameter's value, of its type."""
+        return self._document["_parameters"][name]
+
+    def execution(self, name: str) -> Any:
+        """A fact of the execution."""
+        document = self._document
+        arn = document["PipelineExecutionArn"]
+        facts = {
+            "StartDateTime": iso(document["CreationTime"]),
+            "CurrentDateTime": iso(self._cloud.clock.now()),
+            "PipelineName": document["_name"],
+            "PipelineArn": document["PipelineArn"],
+            "PipelineExecutionId": arn.rpartition("/")[2],
+            "PipelineExecutionArn": arn,
+            "TrainingJobName": self._job,
+            "ProcessingJobName": self._job,
+        }
+        if facts[name] is None:
+            raise ResolveError(f"Execution.{name}: this step makes no job")
+        return facts[name]
+
+    def step(self, name: str) -> Any:
+        """The description of what the step made."""
+        record = self._document["_steps"].get(name, {})
+        if "_made" not in record:
+            raise ResolveError(f"Steps.{name}: the step has made nothing yet")
+        client = self._cloud.client("sagemaker", self._region)
+        try:
+            return describe(client, KINDS[record["_type"]], record["_made"])
+        except StepError as error:
+            raise ResolveError(f"Steps.{name}: {error}") from error
+
+    def property_file(self, step: str, name: str) -> tuple[str, Any]:
+        """A file below an output of a processing step."""
+        declared = {file["PropertyFileName"]: file for file in self._steps[step]["PropertyFiles"]}
+        file = declared[name]
+        outputs = self.step(step).get("ProcessingOutputConfig", {}).get("Outputs", [])
+        places = [entry["S3Output"]["S3Uri"] for entry in outputs if entry["OutputName"] == file["OutputName"]]
+        if not places:
+            raise ResolveError(f"property file {name} of step {step}: its job has no output '{file['OutputName']}'")
+        url = f"{places[0].rstrip('/')}/{file['FilePath'].lstrip('/')}"
+        return url, self.json_object(url)
+
+    def json_object(self, url: str) -> Any:
+        """The JSON of an S3 object."""
+        try:
+            bucket, key = split(url)
+            body = self._cloud.client("s3", self._region).get_object(Bucket=bucket, Key=key)["Body"].read()
+            return json.loads(body)
+        except (ClientError, BotoCoreError, TransferError) as error:
+            raise ResolveError(f"{url} cannot be read: {error}") from error
+        except ValueError as error:
+            raise ResolveError(f"{url} is not JSON: {error}") from error
+
+
+def iso(seconds: float) -> str:
+    """A time as ``Execution.StartDateTime`` gives it."""
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

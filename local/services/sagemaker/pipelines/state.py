@@ -1,0 +1,126 @@
+"""What is kept of an execution, and every change of it: the document, its steps' records, the events of both.
+
+An execution's document is what ``DescribePipelineExecution`` answers, under its ARN; ``_steps`` holds a record per
+step that was started, by name, as ``ListPipelineExecutionSteps`` answers it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from local.core.event_bus import stamp
+from local.core.store import Document, public
+
+if TYPE_CHECKING:
+    from local.core.context import Cloud
+
+#: The store's kinds.
+PIPELINE, VERSION, EXECUTION = "pipeline", "pipeline-version", "pipeline-execution"
+
+#: Executions that something may still happen to.
+ACTIVE = ("Executing", "Stopping")
+
+#: Steps that are not over.
+UNSETTLED = ("Starting", "Executing", "Stopping")
+
+#: Steps that may run at once when nothing else is said.
+PARALLEL = 50
+
+FAILED = "Step failure: One or multiple steps failed."
+
+#: The longest FailureReason of a step.
+_LIMIT = 1024
+
+
+def version_name(pipeline: str, number: int) -> str:
+    """The store's name of one version of a pipeline's definition."""
+    return f"{pipeline}/{number:09d}"
+
+
+def of_pipeline(cloud: Cloud, region: str, pipeline: str) -> list[Document]:
+    """The executions of a pipeline, the oldest first."""
+    return [document for document in cloud.store.list(EXECUTION, region) if document["_pipeline"] == pipeline]
+
+
+def change(cloud: Cloud, region: str, arn: str, changing: Callable[[Document], None]) -> Document:
+    """Change an execution's document as one unit, with the events of its status and its steps'."""
+    with cloud.store.transaction():
+        document = cloud.store.get(EXECUTION, region, arn)
+        assert document is not None, arn
+        status = document["PipelineExecutionStatus"]
+        steps = {name: record["StepStatus"] for name, record in document["_steps"].items()}
+        changing(document)
+        document["LastModifiedTime"] = time.time()
+        cloud.store.put(EXECUTION, region, arn, document)
+        for name, record in document["_steps"].items():
+            if record["StepStatus"] != steps.get(name):
+                _emit_step(cloud, region, document, record, steps.get(name))
+        if document["PipelineExecutionStatus"] != status:
+            emit(cloud, region, document, status)
+        return document
+
+
+def change_step(cloud: Cloud, region: str, arn: str, name: str, status: str | None = None, **members: Any) -> Document:
+    """Move one step on; without a status it keeps its own. Its record afterwards."""
+
+    def changing(document: Document) -> None:
+        record = document["_steps"].setdefault(name, {"StepName": name, "StartTime": time.time()})
+        record |= members
+        if status is not None:
+            record["StepStatus"] = status
+        if record["StepStatus"] not in UNSETTLED:
+            record["EndTime"] = time.time()
+        if "FailureReason" in members:
+            record["FailureReason"] = members["FailureReason"][:_LIMIT]
+
+    return dict(change(cloud, region, arn, changing)["_steps"][name])
+
+
+def emit(cloud: Cloud, region: str, document: Document, previous: str | None) -> None:
+    """The event of an execution's status."""
+    detail = {
+        "pipelineExecutionDisplayName": document["PipelineExecutionDisplayName"],
+        "currentPipelineExecutionStatus": document["PipelineExecutionStatus"],
+        "previousPipelineExecutionStatus": previous,
+        "executionStartTime": stamp(document["CreationTime"]),
+        "executionEndTime": stamp(document["_ended"]) if "_ended" in document else None,
+    }
+    _emit(cloud, region, document, "Execution Status Change", detail)
+
+
+def _emit_step(cloud: Cloud, region: str, document: Document, record: Document, previous: str | None) -> None:
+    detail = {
+        "metadata": _camel(record.get("Metadata", {})),
+        "stepName": record["StepName"],
+        "stepType": record["_type"],
+        "stepStartTime": stamp(record["StartTime"]),
+        "stepEndTime": stamp(record["EndTime"]) if "EndTime" in record else None,
+        "previousStepStatus": previous,
+        "currentStepStatus": record["StepStatus"],
+        "cacheHitResult": _camel(record["CacheHitResult"]) if "CacheHitResult" in record else None,
+        "failureReason": record.get("FailureReason"),
+    }
+    _emit(cloud, region, document, "Execution Step Status Change", detail)
+
+
+def _emit(cloud: Cloud, region: str, document: Document, what: str, detail: Document) -> None:
+    arns = {"pipelineArn": document["PipelineArn"], "pipelineExecutionArn": document["PipelineExecutionArn"]}
+    cloud.events.emit(
+        detail_type=f"SageMaker Model Building Pipeline {what}",
+        resources=list(arns.values()),
+        detail={**{key: value for key, value in detail.items() if value is not None}, **arns},
+        region=region,
+    )
+
+
+def _camel(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key[:1].lower() + key[1:]: _camel(item) for key, item in value.items()}
+    return value
+
+
+def shown(record: Document) -> Document:
+    """A step's record as a client sees it."""
+    return public(record)

@@ -1,0 +1,441 @@
+"""The model registry: package groups, their policies, and packages, which are the versions of a group.
+
+Documents are kept under their ARN. Packages outside a group, Marketplace products and validation by transform
+jobs are refused by name.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from local.core.context import Call, Handler
+from local.core.errors import AwsError, validation_error
+from local.core.store import Document, public
+from local.services.sagemaker import paging, tags
+from local.services.sagemaker.members import refuse_others
+from local.services.sagemaker.models import require_object
+
+#: The store's kinds.
+GROUP = "model-package-group"
+PACKAGE = "model-package"
+
+_ADDITIONAL_LIMIT = 15
+_METADATA_LIMIT = 50
+
+#: What a package keeps of its request as it was given.
+_KEPT = (
+    "ModelPackageDescription", "ModelPackageRegistrationType", "InferenceSpecification", "MetadataProperties",
+    "ModelMetrics", "Domain", "Task", "SamplePayloadUrl", "CustomerMetadataProperties", "DriftCheckBaselines",
+    "AdditionalInferenceSpecifications", "SkipModelValidation", "SourceUri", "ModelCard", "ModelLifeCycle",
+)  # fmt: skip
+_REQUEST = {*_KEPT, "ModelPackageGroupName", "ModelApprovalStatus", "CertifyForMarketplace", "Tags", "ClientToken"}
+_CONTAINER = {
+    "ContainerHostname", "Image", "ImageDigest", "ModelDataUrl", "Environment", "ModelInput", "Framework",
+    "FrameworkVersion", "NearestModelName", "ModelDataETag",
+}  # fmt: skip
+_UPDATE = {
+    "ModelPackageArn", "ModelApprovalStatus", "ModelPackageRegistrationType", "ApprovalDescription",
+    "CustomerMetadataProperties", "CustomerMetadataPropertiesToRemove", "AdditionalInferenceSpecificationsToAdd",
+    "InferenceSpecification", "SourceUri", "ModelCard", "ModelLifeCycle", "ClientToken",
+}  # fmt: skip
+#: What an update replaces whole.
+_REPLACED = (
+    "ModelApprovalStatus", "ModelPackageRegistrationType", "ApprovalDescription", "InferenceSpecification", "SourceUri",
+    "ModelCard", "ModelLifeCycle",
+)  # fmt: skip
+_SUMMARY = (
+    "ModelPackageGroupName", "ModelPackageVersion", "ModelPackageArn", "ModelPackageDescription", "CreationTime",
+    "ModelPackageStatus", "ModelApprovalStatus", "ModelLifeCycle", "ModelPackageRegistrationType",
+)  # fmt: skip
+_BATCH = (*_SUMMARY[:5], "InferenceSpecification", *_SUMMARY[5:7], "ModelPackageRegistrationType")
+_EVENT = (
+    "ModelPackageGroupName", "ModelPackageVersion", "ModelPackageArn", "InferenceSpecification", "ModelPackageStatus",
+    "ModelPackageStatusDetails", "ModelApprovalStatus", "ModelMetrics", "ModelLifeCycle",
+)  # fmt: skip
+
+
+# -- groups ----------------------------------------------------------------------------------------------------------
+
+
+def create_model_package_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``CreateModelPackageGroup``."""
+    refuse_others(params, {"ModelPackageGroupName", "ModelPackageGroupDescription", "Tags"}, "CreateModelPackageGroup")
+    arn = _group_arn(call, params["ModelPackageGroupName"])
+    document: Document = {
+        **{key: value for key, value in params.items() if key != "Tags"},
+        "ModelPackageGroupArn": arn,
+        "ModelPackageGroupStatus": "Completed",
+        "CreationTime": time.time(),
+        "CreatedBy": {},
+        "_last_version": 0,
+    }
+    with call.store.transaction():
+        if call.store.get(GROUP, call.region, arn):
+            raise validation_error(f"Model Package Group already exists: {arn}")
+        tags.put(call, arn, params.get("Tags"))
+        call.store.put(GROUP, call.region, arn, document)
+    return {"ModelPackageGroupArn": arn}
+
+
+def describe_model_package_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``DescribeModelPackageGroup``, by name or ARN."""
+    return public(_require_group(call, params["ModelPackageGroupName"]))
+
+
+def list_model_package_groups(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``ListModelPackageGroups``; no other account shares any."""
+    members = (
+        "ModelPackageGroupName", "ModelPackageGroupArn", "ModelPackageGroupDescription", "CreationTime",
+        "ModelPackageGroupStatus",
+    )  # fmt: skip
+    shared = params.get("CrossAccountFilterOption") == "CrossAccount"
+    groups = [] if shared else call.store.list(GROUP, call.region)
+    return paging.page(
+        call,
+        params,
+        [_part(group, members) for group in groups],
+        key="ModelPackageGroupSummaryList",
+        sort={"Name": "ModelPackageGroupName", "CreationTime": "CreationTime"},
+        order="Ascending",
+    )
+
+
+def delete_model_package_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``DeleteModelPackageGroup``: its packages must be gone."""
+    with call.store.transaction():
+        group = _require_group(call, params["ModelPackageGroupName"])
+        arn = group["ModelPackageGroupArn"]
+        if count := len(_packages(call, group)):
+            raise AwsError(
+                "ConflictException",
+                f"Model Package Group {arn} cannot be deleted: it still contains Model Packages ({count}). "
+                "Delete them first.",
+            )
+        call.store.delete(GROUP, call.region, arn)
+        tags.drop(call, arn)
+    return {}
+
+
+def put_model_package_group_policy(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``PutModelPackageGroupPolicy``: keeps the policy; all of this cloud is one account, so it restricts nobody."""
+    try:
+        policy = json.loads(params["ResourcePolicy"])
+    except ValueError as error:
+        raise validation_error(f"Invalid resource policy: it is not JSON ({error}).") from error
+    if not isinstance(policy, dict) or not policy.get("Statement"):
+        raise validation_error("Invalid resource policy: expected a JSON object with a Statement.")
+    with call.store.transaction():
+        group = _group_of_policy(call, params)
+        group["_policy"] = params["ResourcePolicy"]
+        call.store.put(GROUP, call.region, group["ModelPackageGroupArn"], group)
+    return {"ModelPackageGroupArn": group["ModelPackageGroupArn"]}
+
+
+def get_model_package_group_policy(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``GetModelPackageGroupPolicy``."""
+    return {"ResourcePolicy": _with_policy(_group_of_policy(call, params))["_policy"]}
+
+
+def delete_model_package_group_policy(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``DeleteModelPackageGroupPolicy``."""
+    with call.store.transaction():
+        group = _with_policy(_group_of_policy(call, params))
+        del group["_policy"]
+        call.store.put(GROUP, call.region, group["ModelPackageGroupArn"], group)
+    return {}
+
+
+def _group_of_policy(call: Call, params: Mapping[str, Any]) -> Document:
+    arn = _group_arn(call, params["ModelPackageGroupName"])
+    group = call.store.get(GROUP, call.region, arn)
+    if group is None:
+        raise validation_error(f"Cannot find Model Package Group: {arn}")
+    return group
+
+
+def _with_policy(group: Document) -> Document:
+    if "_policy" not in group:
+        raise validation_error(f"Cannot find resource policy for: {group['ModelPackageGroupArn']}")
+    return group
+
+
+def _require_group(call: Call, name: str) -> Document:
+    """The group's document by name or ARN, or AWS's refusal."""
+    arn = _group_arn(call, name)
+    group = call.store.get(GROUP, call.region, arn)
+    if group is None:
+        raise validation_error(f"ModelPackageGroup {arn} does not exist.")
+    return group
+
+
+def _group_arn(call: Call, name: str) -> str:
+    return name if name.startswith("arn:") else call.arn(f"model-package-group/{name.lower()}")
+
+
+# -- packages --------------------------------------------------------------------------------------------------------
+
+
+def create_model_package(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``CreateModelPackage``: the next version of a group; image and model data are checked at once."""
+    _check_request(params)
+    specifications = [params.get("InferenceSpecification"), *params.get("AdditionalInferenceSpecifications", [])]
+    _require_group(call, params["ModelPackageGroupName"])
+    if known := _repeated(call, params):
+        return {"ModelPackageArn": known}
+    _check_names(params.get("AdditionalInferenceSpecifications", []))
+    _check_containers(call, specifications)
+    with call.store.transaction():
+        group = _require_group(call, params["ModelPackageGroupName"])
+        # Again: the same request may have come in while model data was looked for.
+        if known := _repeated(call, params):
+            return {"ModelPackageArn": known}
+        package = _new_package(group, params)
+        call.store.put(GROUP, call.region, group["ModelPackageGroupArn"], group)
+        call.store.put(PACKAGE, call.region, package["ModelPackageArn"], package)
+        _emit(call, package, [])
+    return {"ModelPackageArn": package["ModelPackageArn"]}
+
+
+def _check_request(params: Mapping[str, Any]) -> None:
+    if "ModelPackageName" in params:
+        raise validation_error(
+            f"ModelPackageName '{params['ModelPackageName']}': packages outside a group are not available in the local "
+            "cloud; give ModelPackageGroupName for a version of a group."
+        )
+    refuse_others(params, _REQUEST, "CreateModelPackage")
+    if "ModelPackageGroupName" not in params:
+        raise validation_error("CreateModelPackage needs ModelPackageGroupName, the group of the new version.")
+    if params.get("Tags"):
+        raise validation_error("Tags of a versioned model package are those of its group: tag the group instead.")
+    if params.get("CertifyForMarketplace"):
+        raise validation_error("CertifyForMarketplace does not apply to versioned model packages.")
+    if "InferenceSpecification" not in params and "SourceUri" not in params:
+        raise validation_error("CreateModelPackage needs InferenceSpecification or SourceUri.")
+
+
+def _new_package(group: Document, params: Mapping[str, Any]) -> Document:
+    """The document of the group's next version; counts it in ``group``."""
+    group["_last_version"] += 1
+    version = group["_last_version"]
+    arn = f"{group['ModelPackageGroupArn'].replace(':model-package-group/', ':model-package/')}/{version}"
+    package: Document = {
+        **_part(params, _KEPT),
+        "ModelPackageName": group["ModelPackageGroupName"],
+        "ModelPackageGroupName": group["ModelPackageGroupName"],
+        "ModelPackageVersion": version,
+        "ModelPackageArn": arn,
+        "CreationTime": time.time(),
+        "CreatedBy": {},
+        "ModelPackageStatus": "Completed",
+        "ModelPackageStatusDetails": {"ValidationStatuses": [], "ImageScanStatuses": []},
+        "ModelApprovalStatus": params.get("ModelApprovalStatus", "PendingManualApproval"),
+    }
+    if token := params.get("ClientToken"):
+        package["_created_by"] = [token, _digest(params)]
+    return package
+
+
+def _repeated(call: Call, params: Mapping[str, Any]) -> str | None:
+    """The ARN that an earlier request with the same ClientToken made, if there was one."""
+    if token := params.get("ClientToken"):
+        for package in call.store.list(PACKAGE, call.region):
+            if package.get("_created_by", [None])[0] == token:
+                _same(token, package["_created_by"][1], params)
+                return str(package["ModelPackageArn"])
+    return None
+
+
+def _same(token: str, digest: str, params: Mapping[str, Any]) -> None:
+    if digest != _digest(params):
+        raise AwsError("ConflictException", f"ClientToken '{token}' was used for a request with other parameters.")
+
+
+def _digest(params: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()
+
+
+def _check_names(additional: list[dict[str, Any]]) -> None:
+    names = [item["Name"] for item in additional]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise validation_error(
+            f"Name must be unique in AdditionalInferenceSpecifications; repeated: {', '.join(repeated)}."
+        )
+    if len(names) > _ADDITIONAL_LIMIT:
+        raise validation_error(
+            f"The model package would have {len(names)} AdditionalInferenceSpecifications; the limit is "
+            f"{_ADDITIONAL_LIMIT}."
+        )
+
+
+def _check_containers(call: Call, specifications: Iterable[Mapping[str, Any] | None]) -> None:
+    """Every image must be known here and all model data be there. Calls S3: not within a transaction."""
+    for specification in specifications:
+        for container in (specification or {}).get("Containers", []):
+            refuse_others(container, _CONTAINER, "a model package's container")
+            if "Image" not in container:
+                raise validation_error("A model package's container needs Image.")
+            call.cloud.images.resolve(container["Image"])
+            if url := container.get("ModelDataUrl"):
+                require_object(call, url)
+
+
+def describe_model_package(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``DescribeModelPackage``: what was asked for and what became of it."""
+    package = public(_require_package(call, params["ModelPackageName"]))
+    if params.get("IncludedData") == "MetadataOnly" and "ModelCard" in package:
+        package["ModelCard"] = {**package["ModelCard"], "ModelCardContent": "{}"}
+    return package
+
+
+def batch_describe_model_package(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``BatchDescribeModelPackage``: summaries and errors by ARN."""
+    found, errors = {}, {}
+    for arn in params["ModelPackageArnList"]:
+        try:
+            # A summary always has an InferenceSpecification.
+            found[arn] = {"InferenceSpecification": {"Containers": []}} | _part(_require_package(call, arn), _BATCH)
+        except AwsError as error:
+            errors[arn] = {"ErrorCode": error.code, "ErrorResponse": error.message}
+    return {"ModelPackageSummaries": found, "BatchDescribeModelPackageErrorMap": errors}
+
+
+def list_model_packages(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``ListModelPackages``: the versions of a group, or of all groups with ModelPackageType Versioned or Both."""
+    group = params.get("ModelPackageGroupName")
+    kind = params.get("ModelPackageType", "Versioned" if group else "Unversioned")
+    packages = _packages(call, _require_group(call, group)) if group else call.store.list(PACKAGE, call.region)
+    approval = params.get("ModelApprovalStatus")
+    wanted = params.get("NameContains", "").lower()
+    items = [
+        {**_part(package, _SUMMARY), "_place": [package["ModelPackageName"], package["ModelPackageVersion"]]}
+        for package in packages
+        if kind != "Unversioned"
+        and approval in (None, package["ModelApprovalStatus"])
+        and wanted in package["ModelPackageName"].lower()
+    ]
+    key = "ModelPackageSummaryList"
+    sort = {"Name": "_place", "CreationTime": "CreationTime"}
+    answer = paging.page(call, params, items, key=key, sort=sort, order="Ascending")
+    return {**answer, key: [public(item) for item in answer[key]]}
+
+
+def update_model_package(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``UpdateModelPackage``: an event tells which members changed, if any did."""
+    refuse_others(params, _UPDATE, "UpdateModelPackage")
+    arn = params["ModelPackageArn"]
+    added = params.get("AdditionalInferenceSpecificationsToAdd", [])
+    if not params.keys() - {"ModelPackageArn", "ClientToken"}:
+        raise validation_error(f"UpdateModelPackage of {arn} has nothing to update; expected {', '.join(_REPLACED)}, …")
+    _require_package(call, arn)
+    _check_containers(call, [params.get("InferenceSpecification"), *added])
+    with call.store.transaction():
+        package = _require_package(call, arn)
+        updates = package.setdefault("_updates", {})
+        if token := params.get("ClientToken"):
+            if token in updates:
+                _same(token, updates[token], params)
+                return {"ModelPackageArn": arn}
+            updates[token] = _digest(params)
+        changed = _apply(package, params)
+        if changed:
+            package["LastModifiedTime"] = time.time()
+            package["LastModifiedBy"] = {}
+            _emit(call, package, changed)
+        call.store.put(PACKAGE, call.region, arn, package)
+    return {"ModelPackageArn": arn}
+
+
+def _apply(package: Document, params: Mapping[str, Any]) -> list[str]:
+    """Change the document; the members that are different now."""
+    new = _part(params, _REPLACED)
+    if "CustomerMetadataProperties" in params or "CustomerMetadataPropertiesToRemove" in params:
+        new["CustomerMetadataProperties"] = _metadata(package, params)
+    if added := params.get("AdditionalInferenceSpecificationsToAdd"):
+        additional = [*package.get("AdditionalInferenceSpecifications", []), *added]
+        _check_names(additional)
+        new["AdditionalInferenceSpecifications"] = additional
+    changed = [member for member, value in new.items() if package.get(member) != value]
+    package.update(new)
+    if not package.get("CustomerMetadataProperties", True):
+        del package["CustomerMetadataProperties"]
+    return changed
+
+
+def _metadata(package: Document, params: Mapping[str, Any]) -> dict[str, str]:
+    given = params.get("CustomerMetadataProperties", {})
+    removed = set(params.get("CustomerMetadataPropertiesToRemove", []))
+    if both := sorted(removed & given.keys()):
+        raise validation_error(
+            f"{', '.join(both)} is in CustomerMetadataProperties and in CustomerMetadataPropertiesToRemove; "
+            "expected one of them."
+        )
+    kept = {key: value for key, value in package.get("CustomerMetadataProperties", {}).items() if key not in removed}
+    merged = {**kept, **given}
+    if len(merged) > _METADATA_LIMIT:
+        raise validation_error(
+            f"{package['ModelPackageArn']} would have {len(merged)} CustomerMetadataProperties; the limit is "
+            f"{_METADATA_LIMIT}."
+        )
+    return merged
+
+
+def delete_model_package(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``DeleteModelPackage``; models made from it stay."""
+    with call.store.transaction():
+        package = _require_package(call, params["ModelPackageName"])
+        call.store.delete(PACKAGE, call.region, package["ModelPackageArn"])
+    return {}
+
+
+def _require_package(call: Call, name: str) -> Document:
+    """The package's document by ARN or ``<group>/<version>``, or AWS's refusal."""
+    arn = name if name.startswith("arn:") else call.arn(f"model-package/{name.lower()}")
+    package = call.store.get(PACKAGE, call.region, arn)
+    if package is None:
+        raise validation_error(f"ModelPackage {arn} does not exist.")
+    return package
+
+
+def _packages(call: Call, group: Document) -> list[Document]:
+    name = group["ModelPackageGroupName"]
+    return [item for item in call.store.list(PACKAGE, call.region) if item["ModelPackageGroupName"] == name]
+
+
+def _part(document: Mapping[str, Any], members: Iterable[str]) -> dict[str, Any]:
+    return {member: document[member] for member in members if member in document}
+
+
+def _emit(call: Call, package: Document, changed: list[str]) -> None:
+    created = dt.datetime.fromtimestamp(package["CreationTime"], dt.UTC)
+    call.cloud.events.emit(
+        detail_type="SageMaker Model Package State Change",
+        resources=[package["ModelPackageArn"]],
+        detail={
+            **_part(package, _EVENT),
+            "CreationTime": created.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "UpdatedModelPackageFields": changed,
+        },
+        region=call.region,
+    )
+
+
+OPERATIONS: dict[str, Handler] = {
+    "CreateModelPackageGroup": create_model_package_group,
+    "DescribeModelPackageGroup": describe_model_package_group,
+    "ListModelPackageGroups": list_model_package_groups,
+    "DeleteModelPackageGroup": delete_model_package_group,
+    "PutModelPackageGroupPolicy": put_model_package_group_policy,
+    "GetModelPackageGroupPolicy": get_model_package_group_policy,
+    "DeleteModelPackageGroupPolicy": delete_model_package_group_policy,
+    "CreateModelPackage": create_model_package,
+    "DescribeModelPackage": describe_model_package,
+    "ListModelPackages": list_model_packages,
+    "UpdateModelPackage": update_model_package,
+    "DeleteModelPackage": delete_model_package,
+    "BatchDescribeModelPackage": batch_describe_model_package,
+}

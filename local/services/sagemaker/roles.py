@@ -1,0 +1,40 @@
+"""The role that a resource is given: of this account, and there."""
+
+from __future__ import annotations
+
+from botocore.exceptions import ClientError
+
+from local.core.context import Call
+from local.core.errors import validation_error
+from local.core.identity import ACCOUNT
+
+
+def require_account(arn: str) -> None:
+    """Refuse a role of another account.
+
+    Raises:
+        AwsError: ``ValidationException``, in AWS's words.
+    """
+    if arn.split(":")[4] != ACCOUNT:
+        raise validation_error(f"RoleArn: Cross-account pass role is not allowed: {arn} is not of account {ACCOUNT}.")
+
+
+def require_role(call: Call, arn: str) -> None:
+    """Refuse a role that does not exist, or is another account's; call it outside a transaction.
+
+    Raises:
+        AwsError: ``ValidationException``, in AWS's words.
+    """
+    require_account(arn)
+    try:
+        found = call.cloud.client("iam", "us-east-1").get_role(RoleName=arn.rpartition("/")[2])["Role"]["Arn"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchEntity":
+            raise
+        found = None
+    # A role below a path has it in its ARN, and is another one without it.
+    if found != arn:
+        raise validation_error(
+            f"Could not assume role {arn}. Please ensure that the role exists and allows principal "
+            "'sagemaker.amazonaws.com' to assume the role."
+        )

@@ -1,0 +1,100 @@
+"""Tags of every SageMaker resource; other operations keep them by :func:`put` and :func:`drop`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from local.core.context import Call, Handler
+from local.core.errors import validation_error
+from local.services.sagemaker import paging
+
+#: Most tags a resource may have.
+LIMIT = 50
+
+#: The type in an ARN to the member that holds the ARN; the store's kind is the type itself.
+_RESOURCES = {
+    "model": "ModelArn",
+    "endpoint-config": "EndpointConfigArn",
+    "endpoint": "EndpointArn",
+    "model-package-group": "ModelPackageGroupArn",
+    "feature-group": "FeatureGroupArn",
+    "pipeline": "PipelineArn",
+    "training-job": "TrainingJobArn",
+    "processing-job": "ProcessingJobArn",
+}
+
+
+def put(call: Call, arn: str, tags: Sequence[dict[str, str]] | None) -> dict[str, str]:
+    """Add tags to those of ``arn``, newer values winning; what it has now.
+
+    Call it before the resource is written: it refuses bad tags.
+    """
+    with call.store.transaction():
+        now = get(call, arn)
+        given = {tag["Key"]: tag["Value"] for tag in tags or ()}
+        for key in given:
+            if key.lower().startswith("aws:"):
+                raise validation_error(f"Tag key '{key}' of {arn}: the prefix aws: is reserved for AWS's own tags.")
+        now |= given
+        if len(now) > LIMIT:
+            raise validation_error(f"{arn} would have {len(now)} tags; the limit is {LIMIT}.")
+        if given:
+            call.store.put("tags", call.region, arn, now)
+        return now
+
+
+def get(call: Call, arn: str) -> dict[str, str]:
+    """The tags of ``arn`` by key."""
+    return call.store.get("tags", call.region, arn) or {}
+
+
+def drop(call: Call, arn: str) -> None:
+    """Forget the tags of ``arn``, which is being deleted."""
+    call.store.delete("tags", call.region, arn)
+
+
+def _require(call: Call, arn: str) -> None:
+    kind = arn.split(":", 5)[-1].split("/")[0]
+    member = _RESOURCES.get(kind)
+    if member is None:
+        raise validation_error(
+            f"Tags of '{arn}' are not available in the local cloud; resources with tags: {', '.join(_RESOURCES)}."
+        )
+    if not any(document.get(member) == arn for document in call.store.list(kind, call.region)):
+        raise validation_error(f'Could not find {kind.replace("-", " ")} "{arn}".')
+
+
+def _listed(tags: dict[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def add_tags(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``AddTags``."""
+    _require(call, params["ResourceArn"])
+    return {"Tags": _listed(put(call, params["ResourceArn"], params["Tags"]))}
+
+
+def list_tags(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``ListTags``, by key."""
+    _require(call, params["ResourceArn"])
+    items = _listed(get(call, params["ResourceArn"]))
+    return paging.page(call, params, items, key="Tags", sort={"Name": "Key"}, by="Name", order="Ascending", size=50)
+
+
+def delete_tags(call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    """``DeleteTags``; keys that are not there are no error."""
+    arn = params["ResourceArn"]
+    _require(call, arn)
+    with call.store.transaction():
+        call.store.put(
+            "tags", call.region, arn, {k: v for k, v in get(call, arn).items() if k not in params["TagKeys"]}
+        )
+    return {}
+
+
+OPERATIONS: dict[str, Handler] = {
+    "AddTags": add_tags,
+    "ListTags": list_tags,
+    "DeleteTags": delete_tags,
+}

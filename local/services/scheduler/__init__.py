@@ -1,0 +1,1 @@
+"""EventBridge Scheduler: schedules that start what they name."""

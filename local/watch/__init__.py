@@ -1,1 +1,0 @@
-"""What watches the cloud: events and their rules, schedules, and CloudWatch alarms."""
