@@ -129,3 +129,26 @@ def test_a_second_look_for_the_engine_costs_nothing() -> None:
     said: list[str] = []
     assert bootstrap.ensure(said.append) == first
     assert said == []
+
+
+def test_the_script_of_an_earlier_version_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = bootstrap.ensure()
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "pulumi").symlink_to(real.cli)
+    host = folder / "pulumi-language-python"
+    head = "#!/bin/sh\n# Written by millrace beside the CLI that it built: the Python language host."
+    host.write_text(f'{head}\nexec python3 -P -m local.engine.language_host "$@"\n')
+    monkeypatch.setattr(bootstrap, "version_folder", lambda: folder)
+    assert bootstrap.ensure() == bootstrap.Engine(folder, "built")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    with subprocess.Popen([host], env={**os.environ, "PATH": path}, stdout=subprocess.PIPE, text=True) as started:
+        try:
+            assert started.stdout is not None
+            assert 0 < int(started.stdout.readline()) < 65_536
+        finally:
+            started.terminate()
+    # Pulumi's own is left alone.
+    host.write_text("#!/bin/sh\nexit 0\n")
+    assert bootstrap.ensure() == bootstrap.Engine(folder, "installed")
+    assert host.read_text() == "#!/bin/sh\nexit 0\n"

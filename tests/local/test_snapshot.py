@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import pickletools
 import signal
 import threading
 from pathlib import Path
@@ -260,3 +261,16 @@ def test_the_same_body_from_many_threads_is_whole(tmp_path: Path) -> None:
         thread.join()
     (path,) = tmp_path.iterdir()
     assert path.read_bytes() == BIG
+
+
+def test_what_a_snapshot_names_of_ours_is_where_earlier_versions_have_it(cloud_daemon: CloudDaemon) -> None:
+    fill_once = cloud_daemon.client("s3")
+    fill_once.create_bucket(Bucket="named", CreateBucketConfiguration={"LocationConstraint": client.REGION})
+    fill_once.put_object(Bucket="named", Key="a", Body=b"a")
+    eventually(lambda: any(b"named" in path.read_bytes() for path in cloud_daemon.state.rglob("s3.pickle")), 30)
+    [file] = cloud_daemon.state.rglob("s3.pickle")
+    with file.open("rb") as opened:
+        opened.readline()
+        names = {text for op, text, _ in pickletools.genops(opened) if op.name == "SHORT_BINUNICODE"}
+    ours = {name for name in names if isinstance(name, str) and name.startswith("local.")}
+    assert ours == {"local.cloud.snapshot"}
