@@ -16,7 +16,7 @@ DOCS = REPOSITORY / "docs"
 
 #: The pages that readers work through, each with a test of its own beside this one, and those that are only read.
 FOLLOWED = ("tutorial", "operating", "reviewing", "forking")
-READ = ("index", "concepts", "cli", "local", "security")
+READ = ("architecture", "index", "concepts", "cli", "local", "security")
 
 
 def _blocks() -> list[Block]:

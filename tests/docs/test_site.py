@@ -161,6 +161,7 @@ _ROOTS = [
     "cli",
     "components",
     "docs",
+    "engine",
     "local",
     "millrace",
     "queries",
