@@ -27,6 +27,7 @@ from local.core.errors import AwsError
 from local.core.identity import PARTITION
 from local.core.origin import check_origin
 from local.core.protocol import Request, Response
+from local.core.serialise import serialise, serialise_error
 from local.core.server import preserved_names
 from local.core.signature import Refused, Scope, Signed, read_scope, verify
 from local.regions import known_regions
@@ -95,16 +96,16 @@ class Gateway:
                 raise AwsError("AccessDenied", f"Host '{environ['HTTP_HOST']}' is S3's, not {scope.service}'s.", 403)
             return self._serve(environ, signed, bucket, request_id)
         except Refused as error:
-            return protocol.serialise_error(wire, error.worded(wire), request_id)
+            return serialise_error(wire, error.worded(wire), request_id)
         except AwsError as error:
-            return protocol.serialise_error(wire, error, request_id)
+            return serialise_error(wire, error, request_id)
         except RecursionError:
             deep = AwsError("SerializationException", "The request is nested too deeply to be read.")
-            return protocol.serialise_error(wire, deep, request_id)
+            return serialise_error(wire, deep, request_id)
         except Exception:
             log.exception("request %s: %s %s", request_id, environ["REQUEST_METHOD"], environ["PATH_INFO"])
             message = f"A bug in the local cloud: see daemon.log for request {request_id}."
-            return protocol.serialise_error(wire, AwsError("InternalFailure", message, 500), request_id)
+            return serialise_error(wire, AwsError("InternalFailure", message, 500), request_id)
 
     def _admitted(self, environ: WSGIEnvironment) -> str:
         """The bucket in the host's name, of a request that no web page can have caused."""
@@ -171,7 +172,7 @@ class Gateway:
                 "Member must be a finite number",
             )
         call = Call(self._cloud, service, operation.name, scope.region, request_id, request.headers)
-        return protocol.serialise(operation, handler(call, params))
+        return serialise(operation, handler(call, params))
 
     def _route(self, request: Request) -> tuple[str, OperationModel, dict[str, str]]:
         if target := request.headers.get("x-amz-target"):

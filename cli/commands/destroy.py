@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,11 @@ from cli.commands import choices
 from cli.commands.options import env_option, yes_with_json
 from cli.console import interrupts
 from cli.console.errors import CliError
-from cli.console.output import human_size, json_option, say, seconds, table, write_json
+from cli.console.output import json_option, say, seconds, table, write_json
 from cli.console.progress import Progress, Stage
 from cli.deployment import foreign_state, garbage, platform_users, rollout
-from cli.fleet import costs
+from cli.deployment.destruction import BUCKET, Done, Plan, is_main, list_costs, list_kept, list_removal
 from cli.pulumi import stack_state
-from cli.pulumi.stack_state import Resource
 from cli.stack import connection, deployable
 from cli.stack.deployable import Deployable, Platform, named
 from cli.stack.target import Target
@@ -35,42 +33,10 @@ from millrace.inventory import PIPELINE_KINDS
 #: What holds what models were made from, by the beginning of its type: kept unless the environment lets it go. All of
 #: the bucket's own settings stay with it: without them it would be readable over plain HTTP, or unencrypted.
 _DATA = ("aws:s3/", "aws:kms/", "aws:sagemaker/modelPackageGroup:")
-_GROUP, _BUCKET = "aws:sagemaker/modelPackageGroup:ModelPackageGroup", "aws:s3/bucket:Bucket"
+_GROUP = "aws:sagemaker/modelPackageGroup:ModelPackageGroup"
 #: How long executions and endpoints may take to come to an end, seconds.
 _PATIENCE = 1800.0
-#: How many pages of a lake's versions are counted: a person waits.
-_PAGES = 50
 _REASON = "the stack is being destroyed"
-
-
-@dataclass
-class Plan:
-    """What is there, and what becomes of it."""
-
-    goes: list[Resource] = field(default_factory=list)
-    stays: list[Resource] = field(default_factory=list)
-    known: bool = False
-    """Whether Pulumi has a stack of that name."""
-    hollow: bool = False
-    """Whether it has only itself in it, as a first deployment leaves it that failed before it made anything."""
-    running: list[tuple[str, str]] = field(default_factory=list)
-    """Pipeline and execution."""
-    orphans: list[garbage.Item] = field(default_factory=list)
-    paused: bool = False
-    delete_data: bool = False
-
-    @property
-    def is_empty(self) -> bool:
-        return not (self.goes or self.orphans or self.running or self.paused)
-
-
-@dataclass
-class Done:
-    """What was done."""
-
-    deleted: Counter[str] = field(default_factory=Counter)
-    stopped: int = 0
-    removed: bool = False
 
 
 @click.command()
@@ -185,14 +151,9 @@ def _show(target: Deployable, plan: Plan) -> None:
     if any(each.protect for each in plan.goes):
         say("  goes although it is protected: " + ", ".join(sorted(each.name for each in plan.goes if each.protect)))
     if plan.stays:
-        say("  stays: " + ", ".join(f"{each.kind} {each.id}" for each in plan.stays if _is_main(each)))
+        say("  stays: " + ", ".join(f"{each.kind} {each.id}" for each in plan.stays if is_main(each)))
     elif plan.delete_data:
         say("  all its data go with it: lake, key and registry")
-
-
-def _is_main(resource: Resource) -> bool:
-    """What holds data, rather than a setting of it."""
-    return resource.kind in ("Bucket", "Key", "ModelPackageGroup")
 
 
 def _ask(target: Deployable) -> None:
@@ -274,7 +235,7 @@ def _empty(target: Deployable, plan: Plan, stage: Stage) -> None:
                 interrupts.check()
                 stage.note(f"model {arn.rpartition('/')[2]}")
                 target.sagemaker.delete_model_package(ModelPackageName=arn)
-        elif each.type == _BUCKET and not each.inputs.get("forceDestroy"):
+        elif each.type == BUCKET and not each.inputs.get("forceDestroy"):
             # By its own name: the configuration may name another lake by now, everybody's.
             _empty_bucket(target, each.id, "", stage)
 
@@ -340,7 +301,7 @@ def _nothing(target: Deployable, plan: Plan, *, as_json: bool) -> None:
 
 
 def _tell(target: Deployable, plan: Plan, done: Done, *, as_json: bool) -> None:
-    kept, cost = _kept(target, plan), _costs(target, plan)
+    kept, cost = list_kept(target, plan), list_costs(target, plan)
     if as_json:
         _document(target, plan, done, kept, cost)
         return
@@ -358,81 +319,13 @@ def _tell(target: Deployable, plan: Plan, done: Done, *, as_json: bool) -> None:
 
 def _say_kept(target: Deployable, plan: Plan) -> None:
     say("kept")
-    table((each["type"], each["name"]) for each in _kept(target, plan))
-    if cost := _costs(target, plan):
+    table((each["type"], each["name"]) for each in list_kept(target, plan))
+    if cost := list_costs(target, plan):
         say("still costs")
         table((each["what"], each["usd"], each["how"]) for each in cost)
     say("to remove it deliberately, which cannot be undone:")
-    for line in _removal(target, plan):
+    for line in list_removal(target, plan):
         say(f"  {line}")
-
-
-def _kept(target: Deployable, plan: Plan) -> list[dict[str, str]]:
-    found = [{"type": each.kind, "name": each.id} for each in plan.stays if _is_main(each)]
-    return [*found, {"type": "Folder", "name": target.names.uri()}] if target.names.shared_lake and found else found
-
-
-def _costs(target: Deployable, plan: Plan) -> list[dict[str, Any]]:
-    """What is billed on for what stays; a price that is not known is said."""
-    if not plan.stays:
-        return []
-    found = []
-    if any(each.kind == "Key" for each in plan.stays):
-        prices = costs.table()
-        usd = prices.monthly("aws:kms/key:Key", {}, target.names.region) if prices else None
-        found.append({"what": "key", "usd": _usd(target, usd), "how": "a month"})
-    found += [
-        {"what": "lake", "usd": "by size", "how": _size(target, each.id)} for each in plan.stays if each.type == _BUCKET
-    ]
-    return found
-
-
-def _usd(target: Deployable, usd: float | None) -> str:
-    if target.is_local:
-        return "nothing here"
-    return "price unknown" if usd is None else f"{usd:.2f} USD"
-
-
-def _size(target: Deployable, bucket: str) -> str:
-    """How much lies in a lake, replaced versions too."""
-    size = count = 0
-    pages = target.client("s3").get_paginator("list_object_versions").paginate(Bucket=bucket)
-    for number, page in enumerate(pages):
-        if number == _PAGES:
-            return f"more than {human_size(size)}"
-        size += sum(each["Size"] for each in page.get("Versions", []))
-        count += len(page.get("Versions", []))
-    return f"{human_size(size)} in {count} object versions"
-
-
-def _removal(target: Deployable, plan: Plan) -> list[str]:
-    """The commands that take the rest down, once a person wants it so."""
-    stack, names = target.stack, target.names
-    if target.environment.force_destroy:
-        return [f"millrace destroy {named(target)}"]
-    lines = [f"pulumi state unprotect --all --yes --stack {stack}"]
-    if any(each.kind == "ModelPackageGroup" for each in plan.stays):
-        lines.append(
-            f"for arn in $(aws sagemaker list-model-packages --model-package-group-name {names.model_package_group} "
-            "--query 'ModelPackageSummaryList[].ModelPackageArn' --output text); do "
-            'aws sagemaker delete-model-package --model-package-name "$arn"; done'
-        )
-    lines += [_emptying(each.id) for each in plan.stays if each.type == _BUCKET]
-    if names.shared_lake:
-        lines.append(_emptying(names.lake, f"{names.use_case}/"))
-    # The program would protect again what has just been unprotected.
-    lines.append(f"pulumi destroy --yes --stack {stack} --run-program=false")
-    return [*lines, f"pulumi stack rm {stack} --yes --preserve-config"]
-
-
-def _emptying(bucket: str, prefix: str = "") -> str:
-    """The command that deletes every version under a beginning of keys."""
-    of = f"--bucket {bucket}" + (f" --prefix {prefix}" if prefix else "")
-    return (
-        f"aws s3api list-object-versions {of} --query '[Versions, DeleteMarkers][].[Key, VersionId]' --output text "
-        "| while IFS=$'\\t' read -r key version; do "
-        f'aws s3api delete-object --bucket {bucket} --key "$key" --version-id "$version"; done'
-    )
 
 
 def _document(
@@ -444,8 +337,8 @@ def _document(
             "deleted": dict(done.deleted),
             "stopped": done.stopped,
             "removed": done.removed,
-            "kept": kept or _kept(target, plan),
-            "costs": cost or _costs(target, plan),
-            "next": _removal(target, plan) if plan.stays else [],
+            "kept": kept or list_kept(target, plan),
+            "costs": cost or list_costs(target, plan),
+            "next": list_removal(target, plan) if plan.stays else [],
         }
     )

@@ -40,6 +40,6 @@ def new(name: str, path: Path | None, **options: Any) -> None:
     works. What the data do not say is asked; each question is one of the options below. Nothing is overwritten, and
     nothing is written unless all of it is: the result is tried on the data first.
     """
-    from cli.scaffold import begin
+    from cli.scaffold import begin, begun
 
-    begin.run(begin.Wishes(name, path, **options))
+    begin.run(begun.Wishes(name, path, **options))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +14,6 @@ import stacks
 from cli.console.errors import CliError
 from cli.console.progress import Progress, Stage
 from cli.scaffold import (
-    gates,
     inference,
     names,
     place,
@@ -26,56 +24,20 @@ from cli.scaffold import (
     sample,
     summary,
     times,
-    trial,
 )
+from cli.scaffold.begun import Begun, Wishes
 from cli.scaffold.inference import BINARY, NONE, REGRESSION, Guess
 from cli.scaffold.plan import Plan, Roles
 from cli.scaffold.profile import Column
 from cli.scaffold.questions import Questions
 from cli.scaffold.source import Source
 from cli.scaffold.times import Form
+from cli.scaffold.trials import try_out
 from cli.stack import connection
 from local.regions import known_regions, no_region
 
 #: Names of the columns of made-up events, by problem: target, key, event time.
 _MADE_UP = {BINARY: ("left", "customer", "asked_at"), REGRESSION: ("spent", "customer", "asked_at")}
-#: Leaks come to light a few at a time.
-_TRIES = 4
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What the command was given."""
-
-    name: str
-    path: Path | None
-    problem: str | None
-    target: str | None
-    positive: str | None
-    key: str | None
-    event_time: str | None
-    missing: tuple[str, ...]
-    time_format: str | None
-    leave_out: tuple[str, ...]
-    trust: tuple[str, ...]
-    region: str
-    yes: bool
-    dry_run: bool
-    as_json: bool
-
-
-@dataclass
-class _Begun:
-    """What the stages share."""
-
-    wishes: Wishes
-    progress: Progress
-    questions: Questions
-    now: datetime
-    said: list[str] = field(default_factory=list)
-    """How the file is read, beyond what anybody would expect."""
-    as_numbers: dict[str, str] = field(default_factory=dict)
-    """What is to be said of a column whose digits are read as numbers, unless it is the key."""
 
 
 def run(wishes: Wishes) -> None:
@@ -91,12 +53,12 @@ def run(wishes: Wishes) -> None:
     if package.exists():
         raise CliError(f"stacks/{package.name} is there already, without a use case in it; nothing is overwritten")
     _check_region(wishes.region)
-    begun = _Begun(wishes, Progress(err=True), Questions(wishes.yes), datetime.now(UTC))
+    begun = Begun(wishes, Progress(err=True), Questions(wishes.yes), datetime.now(UTC))
     if wishes.path is None:
         found, body = _made_up(begun), None
     else:
         found, body = _from_file(begun, wishes.path)
-    found, files, result = _tried(begun, found, body)
+    found, files, result = try_out(begun, found, body)
     if not wishes.dry_run:
         place.put(files, connection.REPOSITORY, f"stacks/{found.package}")
     done = summary.of(found, files, result, begun.questions.settled, wishes.dry_run, begun.said)
@@ -114,7 +76,7 @@ def _check_region(region: str) -> None:
 # -- without a file ----------------------------------------------------------------------------------------------------
 
 
-def _made_up(begun: _Begun) -> Plan:
+def _made_up(begun: Begun) -> Plan:
     wishes = begun.wishes
     for option, value in (("--positive", wishes.positive), ("--time-format", wishes.time_format),
                           ("--missing", wishes.missing),
@@ -135,7 +97,7 @@ def _made_up(begun: _Begun) -> Plan:
 # -- from a file -------------------------------------------------------------------------------------------------------
 
 
-def _from_file(begun: _Begun, path: Path) -> tuple[Plan, bytes]:
+def _from_file(begun: Begun, path: Path) -> tuple[Plan, bytes]:
     wishes = begun.wishes
     with begun.progress.stage("read") as stage:
         source = Source.open(path, stage.note)
@@ -192,7 +154,7 @@ def _from_file(begun: _Begun, path: Path) -> tuple[Plan, bytes]:
     return made, text
 
 
-def _read(begun: _Begun, source: Source, stage: Stage) -> dict[str, str]:
+def _read(begun: Begun, source: Source, stage: Stage) -> dict[str, str]:
     """Decide how the cells of the file are read; why columns cannot be read as what they hold."""
     given: dict[str, list[str]] = {}
     for wish in begun.wishes.missing:
@@ -230,7 +192,7 @@ def _timely(source: Source, made: Plan, stamps: sample.Array | None, stage: Stag
     return plan.without(made, late)
 
 
-def _roles(begun: _Begun, source: Source, columns: Mapping[str, Column], distinct: Mapping[str, float]) -> Roles:
+def _roles(begun: Begun, source: Source, columns: Mapping[str, Column], distinct: Mapping[str, float]) -> Roles:
     target, problem = _target(begun, columns)
     positive = _positive(begun, target) if problem == BINARY else None
     negative = None
@@ -261,7 +223,7 @@ def _roles(begun: _Begun, source: Source, columns: Mapping[str, Column], distinc
     return Roles(problem, target.name, positive, negative, key, time, form)
 
 
-def _target(begun: _Begun, columns: Mapping[str, Column]) -> tuple[Column, str]:
+def _target(begun: Begun, columns: Mapping[str, Column]) -> tuple[Column, str]:
     wishes, questions = begun.wishes, begun.questions
     guess = inference.target(columns, wishes.problem)
     if wishes.target is None:
@@ -290,7 +252,7 @@ def _target(begun: _Begun, columns: Mapping[str, Column]) -> tuple[Column, str]:
     return column, problem
 
 
-def _not_passed_over(begun: _Begun, guess: Guess | None, over: str | None, is_all: bool) -> Guess | None:
+def _not_passed_over(begun: Begun, guess: Guess | None, over: str | None, is_all: bool) -> Guess | None:
     """The guess, with what is wrong with columns that are called like a target.
 
     Raises:
@@ -306,7 +268,7 @@ def _not_passed_over(begun: _Begun, guess: Guess | None, over: str | None, is_al
     return replace(guess, reason=f"{guess.reason}; but {over}", sure=guess.sure and not is_all)
 
 
-def _positive(begun: _Begun, target: Column) -> str | None:
+def _positive(begun: Begun, target: Column) -> str | None:
     guess = inference.positive(target)
     given = begun.wishes.positive
     values = [str(value) for value in target.outcomes or {}]
@@ -325,7 +287,7 @@ def _positive(begun: _Begun, target: Column) -> str | None:
 
 
 def _event_time(
-    begun: _Begun, source: Source, columns: Mapping[str, Column], rest: Mapping[str, Column]
+    begun: Begun, source: Source, columns: Mapping[str, Column], rest: Mapping[str, Column]
 ) -> tuple[str, Form | None]:
     wishes, questions = begun.wishes, begun.questions
     written = None
@@ -377,86 +339,3 @@ def _known(option: str, columns: Mapping[str, Column]) -> inference.Check:
             inference.find(option, name, columns)
 
     return check
-
-
-# -- the trial ---------------------------------------------------------------------------------------------------------
-
-
-def _tried(begun: _Begun, found: Plan, body: bytes | None) -> tuple[Plan, dict[str, bytes], trial.Trial]:
-    """Render and train until nothing leaks; then the gate, and all files once more, as they will be."""
-    for _ in range(_TRIES):
-        if not found.features:
-            raise CliError(_nothing_left(found))
-        with begun.progress.stage("try") as stage:
-            stage.note("training as the pipeline will")
-            result = _once(found, body)
-            stage.result = _said(found, result)
-        if result.absent and not result.refusals:
-            gone = "it is missing in all rows that the first model is fitted on"
-            found = plan.without(found, {each.column: gone for each in found.features if each.name in result.absent})
-            continue
-        if not result.leaks:
-            break
-        found = _without_leaks(begun, found, result.leaks)
-    if result.leaks or result.refusals:
-        raise CliError(
-            "the training pipeline would refuse these data:\n"
-            + "\n".join(
-                f"  - {each}"
-                for each in (*result.refusals, *(f"{name} tells {found.target} alone" for name in result.leaks))
-            )
-        )
-    if not result.metrics:
-        raise CliError(
-            f"the rows before {found.replay_from:%Y-%m-%d %H:%M}, or the newest fifth of them, hold one {found.target} "
-            "only: is the file ordered by it? Rows are split by time"
-            + (": mix their order, or name a column with --event-time" if found.last else "")
-        )
-    found = replace(found, gates=(gates.of(found, result),))
-    files = render.files(found, body)
-    with tempfile.TemporaryDirectory(prefix="millrace-new-") as folder:
-        trial.write(files, Path(folder))
-        trial.check(files, Path(folder), found)
-    return found, files, result
-
-
-def _nothing_left(found: Plan) -> str:
-    reasons = [f"  - {column!r} is left out: {reason}" for column, reason in found.left_out]
-    return "\n".join([
-        "no column is left to predict from:",
-        *(reasons or ["  - the file has none besides the target, the key and the event time"]),
-        "mend the file, name fewer with --leave-out, or say with --trust which one is there before the outcome",
-    ])  # fmt: skip
-
-
-def _once(found: Plan, body: bytes | None) -> trial.Trial:
-    with tempfile.TemporaryDirectory(prefix="millrace-new-") as folder:
-        trial.write(render.files(found, body), Path(folder))
-        return trial.run(Path(folder), found)
-
-
-def _without_leaks(begun: _Begun, found: Plan, leaks: Mapping[str, float]) -> Plan:
-    """Each leaking column trusted or left out, as a person says."""
-    out = {}
-    for feature in found.features:
-        if feature.name not in leaks:
-            continue
-        said = f"{feature.column} alone tells {found.target} with an AUC of {leaks[feature.name]:.3f}"
-        if begun.questions.is_agreed(
-            "--leave-out", feature.column,
-            f"{said}. Is it there before the outcome? If it is: --trust {feature.column}",
-            "what comes from the outcome is missing when a prediction is asked for",
-        ):  # fmt: skip
-            out[feature.column] = f"{said}; if it is there before the outcome: --trust {feature.column}"
-        else:
-            found = replace(found, trusted=(*found.trusted, feature.name))
-    begun.questions.require_all()
-    return plan.without(found, out)
-
-
-def _said(found: Plan, result: trial.Trial) -> str:
-    if result.leaks:
-        return f"{', '.join(result.leaks)} {'tells' if len(result.leaks) == 1 else 'tell'} {found.target} alone"
-    metric = "roc_auc" if found.is_binary else "mae"
-    reached = f"{metric} {result.metrics[metric]:.4g}" if metric in result.metrics else "no figure"
-    return f"{reached} on {result.rows} rows that it had not seen" if result.rows else "the data would be refused"

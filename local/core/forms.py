@@ -20,7 +20,8 @@ from xml.sax.saxutils import escape
 
 from local.core.errors import AwsError
 from local.core.protocol import Response, service_model
-from local.core.signature import ALGORITHM, Refused, Scope, find_key, is_whole, policy_signature, version_2_signature
+from local.core.signature import ALGORITHM, Refused, Scope, find_key, policy_signature, version_2_signature
+from local.core.signature_text import is_whole
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment

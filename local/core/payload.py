@@ -17,7 +17,8 @@ from collections.abc import Callable, Mapping
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from local.core.errors import AwsError
-from local.core.signature import UNSIGNED, Refused, Signed, chunk_signature, hash_of_stream, trailer_signature
+from local.core.signature import UNSIGNED, Refused, Signed, chunk_signature, trailer_signature
+from local.core.signature_text import hash_of_stream
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment

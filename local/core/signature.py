@@ -8,20 +8,32 @@ The canonical forms are those of AWS's documentation, "Create a signed AWS API r
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, quote, unquote_plus, unquote_to_bytes, urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote_plus, unquote_to_bytes, urlsplit
 
 from local.core import protocol
 from local.core.errors import AwsError
 from local.core.keys import Key
+from local.core.signature_text import (
+    SAFE,
+    find_first,
+    format_seconds,
+    hash_of_body,
+    is_sent,
+    is_whole,
+    list_query_pairs,
+    normalise_path,
+    read_header,
+    sha256_of,
+    sign_text,
+)
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
@@ -32,8 +44,6 @@ UNSIGNED = "UNSIGNED-PAYLOAD"
 #: Seconds by which a request's date may differ from this machine's clock, and the longest life of a presigned URL.
 SKEW = 900
 _LONGEST = 604_800
-#: Digits of a whole number in a request; more would only cost time.
-_DIGITS = 18
 
 #: Where a request that names no region is made; Signature Version 2 knows none.
 _REGION = "us-east-1"
@@ -43,8 +53,6 @@ _CREDENTIAL = re.compile(
 )
 _PART = re.compile(r"\s*(Credential|SignedHeaders|Signature)\s*=\s*([^,]+?)\s*(?:,|$)")
 
-#: The unreserved characters of RFC 3986, which Python's own quoting leaves alone too.
-_SAFE = "-_.~"
 
 Find = Callable[[str], Key | None]
 
@@ -117,10 +125,10 @@ def read_scope(environ: WSGIEnvironment) -> Scope:
     if header:
         match = _CREDENTIAL.search(header)
     elif "X-Amz-Credential" in query:
-        match = _CREDENTIAL.fullmatch(_first(query, "X-Amz-Credential"))
+        match = _CREDENTIAL.fullmatch(find_first(query, "X-Amz-Credential"))
         header = "X-Amz-Credential"
     elif "AWSAccessKeyId" in query and "Signature" in query:
-        return Scope(_REGION, "s3", _first(query, "AWSAccessKeyId"))
+        return Scope(_REGION, "s3", find_first(query, "AWSAccessKeyId"))
     else:
         raise Refused(
             "missing",
@@ -189,14 +197,14 @@ def _verify_header(environ: WSGIEnvironment, scope: Scope, key: Key) -> Signed:
     _check_token(key, environ.get("HTTP_X_AMZ_SECURITY_TOKEN", ""))
     names = parts["SignedHeaders"].split(";")
     _check_headers(environ, names, scope)
-    payload = environ.get("HTTP_X_AMZ_CONTENT_SHA256") or _hash_of_body(environ)
+    payload = environ.get("HTTP_X_AMZ_CONTENT_SHA256") or hash_of_body(environ)
     return _compare(environ, scope, key, moment, names, payload, parts["Signature"])
 
 
 def _verify_query(environ: WSGIEnvironment, scope: Scope, key: Key) -> Signed:
     query = environ["QUERY_STRING"]
-    values = {name: _first(query, f"X-Amz-{name}") for name in ("Algorithm", "Date", "Expires", "SignedHeaders")}
-    signature = _first(query, "X-Amz-Signature")
+    values = {name: find_first(query, f"X-Amz-{name}") for name in ("Algorithm", "Date", "Expires", "SignedHeaders")}
+    signature = find_first(query, "X-Amz-Signature")
     if values["Algorithm"] != ALGORITHM or not signature or not values["SignedHeaders"]:
         raise Refused(
             "malformed", f"Query-string authentication needs X-Amz-Algorithm={ALGORITHM}, SignedHeaders and Signature."
@@ -205,10 +213,10 @@ def _verify_query(environ: WSGIEnvironment, scope: Scope, key: Key) -> Signed:
     if not is_whole(expires) or not 0 < int(expires) <= _LONGEST:
         raise Refused("malformed", f"X-Amz-Expires is {expires[:20]!r}; expected 1 to {_LONGEST} seconds.")
     _check_clock(values["Date"], scope, SKEW, int(expires), kind="expired")
-    _check_token(key, _first(query, "X-Amz-Security-Token"))
+    _check_token(key, find_first(query, "X-Amz-Security-Token"))
     names = values["SignedHeaders"].split(";")
     _check_headers(environ, names, scope)
-    payload = UNSIGNED if scope.service == "s3" else _hash_of_body(environ)
+    payload = UNSIGNED if scope.service == "s3" else hash_of_body(environ)
     return _compare(environ, scope, key, values["Date"], names, payload, signature)
 
 
@@ -217,8 +225,8 @@ def _compare(
 ) -> Signed:
     request = canonical_request(environ, scope.service, names, payload)
     signing = signing_key(key.secret, scope)
-    text = f"{ALGORITHM}\n{moment}\n{scope.text}\n{_sha256(request)}"
-    if not hmac.compare_digest(_sign(signing, text).encode(), signature.encode()):
+    text = f"{ALGORITHM}\n{moment}\n{scope.text}\n{sha256_of(request)}"
+    if not hmac.compare_digest(sign_text(signing, text).encode(), signature.encode()):
         raise Refused(
             "wrong",
             "The request signature we calculated does not match the signature you provided. "
@@ -234,16 +242,16 @@ def canonical_request(environ: WSGIEnvironment, service: str, names: list[str], 
         names: The signed headers in lower case, in the order of the signature.
         payload: The hash of the body, or what stands for it.
     """
-    target = str(environ.get("REQUEST_URI") or quote(environ["PATH_INFO"], safe="/" + _SAFE))
+    target = str(environ.get("REQUEST_URI") or quote(environ["PATH_INFO"], safe="/" + SAFE))
     if "://" in target.split("?", 1)[0]:
         split = urlsplit(target)
         target = split.path or "/"
     path = target.partition("?")[0]
     # S3 signs a path once encoded, every other service an encoded path encoded once more.
-    plain, safe = (unquote_to_bytes(path), "/" + _SAFE) if service == "s3" else (_normalised(path), "/~")
+    plain, safe = (unquote_to_bytes(path), "/" + SAFE) if service == "s3" else (normalise_path(path), "/~")
     path = quote(plain, safe=safe)
-    headers = "".join(f"{name}:{_value(environ, name)}\n" for name in names)
-    query = "&".join(f"{name}={value}" for name, value in sorted(_query_pairs(environ.get("QUERY_STRING", ""))))
+    headers = "".join(f"{name}:{read_header(environ, name)}\n" for name in names)
+    query = "&".join(f"{name}={value}" for name, value in sorted(list_query_pairs(environ.get("QUERY_STRING", ""))))
     text = "\n".join([environ["REQUEST_METHOD"], path, query, headers, ";".join(names), payload])
     # WSGI gives a header's bytes as Latin-1; signers sign those bytes.
     return text.encode("latin-1", "replace")
@@ -259,20 +267,20 @@ def signing_key(secret: str, scope: Scope) -> bytes:
 
 def chunk_signature(signed: Signed, previous: str, chunk: bytes) -> str:
     """Return the signature of one chunk of a body that is signed as it is sent."""
-    empty = _sha256(b"")
-    text = f"{ALGORITHM}-PAYLOAD\n{signed.time}\n{signed.scope.text}\n{previous}\n{empty}\n{_sha256(chunk)}"
-    return _sign(signed.signing_key, text)
+    empty = sha256_of(b"")
+    text = f"{ALGORITHM}-PAYLOAD\n{signed.time}\n{signed.scope.text}\n{previous}\n{empty}\n{sha256_of(chunk)}"
+    return sign_text(signed.signing_key, text)
 
 
 def trailer_signature(signed: Signed, previous: str, trailer: bytes) -> str:
     """Return the signature of the trailing headers of such a body, each ``name:value`` and a line feed."""
-    text = f"{ALGORITHM}-TRAILER\n{signed.time}\n{signed.scope.text}\n{previous}\n{_sha256(trailer)}"
-    return _sign(signed.signing_key, text)
+    text = f"{ALGORITHM}-TRAILER\n{signed.time}\n{signed.scope.text}\n{previous}\n{sha256_of(trailer)}"
+    return sign_text(signed.signing_key, text)
 
 
 def policy_signature(secret: str, scope: Scope, policy: str) -> str:
     """Return the Version 4 signature of a form's policy."""
-    return _sign(signing_key(secret, scope), policy)
+    return sign_text(signing_key(secret, scope), policy)
 
 
 def _check_headers(environ: WSGIEnvironment, names: list[str], scope: Scope) -> None:
@@ -323,12 +331,12 @@ def _check_token(key: Key, token: str) -> None:
 
 def _verify_version_2(environ: WSGIEnvironment, scope: Scope, key: Key, bucket: str) -> Signed:
     query = environ["QUERY_STRING"]
-    expires, signature = _first(query, "Expires"), _first(query, "Signature")
+    expires, signature = find_first(query, "Expires"), find_first(query, "Signature")
     if not is_whole(expires):
         raise Refused("malformed", f"Expires is {expires[:20]!r}; expected seconds since 1970.")
     if time.time() > int(expires):
-        raise Refused("expired", f"Request has expired: it was valid until {_stamp(int(expires))}.")
-    _check_token(key, _first(query, "x-amz-security-token"))
+        raise Refused("expired", f"Request has expired: it was valid until {format_seconds(int(expires))}.")
+    _check_token(key, find_first(query, "x-amz-security-token"))
     text = _version_2_text(environ, expires, bucket)
     if not hmac.compare_digest(version_2_signature(key.secret, text).encode(), signature.encode()):
         raise Refused(
@@ -351,9 +359,11 @@ def _version_2_text(environ: WSGIEnvironment, expires: str, bucket: str) -> str:
     ):
         raise Refused("malformed", f"Signature Version 2 does not sign {', '.join(unsigned)}: use Version 4.")
     headers = {name.lower(): unquote_plus(value) for name, _, value in pairs}
-    headers |= {name: _value(environ, name) for name in ("content-md5", "content-type") if _is_sent(environ, name)}
+    headers |= {name: read_header(environ, name) for name in ("content-md5", "content-type") if is_sent(environ, name)}
     headers |= {
-        key[5:].replace("_", "-").lower(): _value(environ, key[5:]) for key in environ if key.startswith("HTTP_X_AMZ_")
+        key[5:].replace("_", "-").lower(): read_header(environ, key[5:])
+        for key in environ
+        if key.startswith("HTTP_X_AMZ_")
     }
     custom = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers) if name.startswith("x-amz-"))
     parts = sorted(
@@ -379,81 +389,6 @@ def _subresources() -> frozenset[str]:
 def version_2_signature(secret: str, text: str) -> str:
     """Return the Version 2 signature of a text, in Base64."""
     return base64.b64encode(hmac.digest(secret.encode(), text.encode(), "sha1")).decode()
-
-
-# -- parts -------------------------------------------------------------------------------------------------------------
-
-
-def _sign(key: bytes, text: str) -> str:
-    return hmac.digest(key, text.encode("latin-1", "replace"), "sha256").hex()
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _first(query: str, name: str) -> str:
-    return parse_qs(query).get(name, [""])[0]
-
-
-def is_whole(text: str) -> bool:
-    """Tell whether a text is a whole number, of no more digits than any that is asked for."""
-    return text.isascii() and text.isdecimal() and len(text) <= _DIGITS
-
-
-def _stamp(seconds: int) -> str:
-    try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except (ValueError, OverflowError, OSError):
-        return f"{seconds} seconds after 1970"
-
-
-def _normalised(path: str) -> str:
-    """The path of a URL without ``.``, ``..`` and empty parts."""
-    parts: list[str] = []
-    for part in path.split("/"):
-        if part == "..":
-            del parts[-1:]
-        elif part not in ("", "."):
-            parts.append(part)
-    end = "/" if path.endswith("/") and parts else ""
-    return f"/{'/'.join(parts)}{end}"
-
-
-def _query_pairs(query: str) -> Iterator[tuple[str, str]]:
-    for pair in filter(None, query.split("&")):
-        name, _, value = pair.partition("=")
-        name = quote(unquote_to_bytes(name), safe=_SAFE)
-        if name != "X-Amz-Signature":
-            yield name, quote(unquote_to_bytes(value), safe=_SAFE)
-
-
-def _key_of(name: str) -> str:
-    key = name.upper().replace("-", "_")
-    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
-
-
-def _is_sent(environ: WSGIEnvironment, name: str) -> bool:
-    return _key_of(name) in environ
-
-
-def _value(environ: Mapping[str, Any], name: str) -> str:
-    return " ".join(str(environ.get(_key_of(name), "")).split())
-
-
-def _hash_of_body(environ: WSGIEnvironment) -> str:
-    """The SHA-256 of the request's body, which is left to be read again."""
-    return hash_of_stream(environ["wsgi.input"], int(environ.get("CONTENT_LENGTH") or 0))
-
-
-def hash_of_stream(stream: Any, length: int, algorithm: str = "sha256") -> str:
-    """Return the hash of the next ``length`` bytes of a stream, in hexadecimal; the stream is put back."""
-    digest, start = hashlib.new(algorithm), stream.tell()
-    while length > 0 and (block := stream.read(min(length, 2**20))):
-        digest.update(block)
-        length -= len(block)
-    stream.seek(start)
-    return digest.hexdigest()
 
 
 def _from_http_date(text: str) -> str:

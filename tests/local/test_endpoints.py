@@ -18,8 +18,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.services.sagemaker.hosting import fleet, router
-from local.services.sagemaker.hosting.fleet import remove_tree
 from local.services.sagemaker.hosting.host import Hosting, recover
+from local.services.sagemaker.hosting.model_data import remove_tree
 from tests.local.hosted import (
     IMAGE,
     REGION,

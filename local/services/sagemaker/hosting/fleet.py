@@ -16,9 +16,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
-import shutil
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -27,11 +25,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import urllib3
-from botocore.exceptions import BotoCoreError, ClientError
 
 from local.core.errors import AwsError
 from local.services.sagemaker.containers.container import Container, ContainerError
-from local.services.sagemaker.hosting import archives
+from local.services.sagemaker.hosting.model_data import (
+    MODEL_SUFFIX,
+    ModelDataError,
+    ModelFolder,
+    models_folder,
+    remove_tree,
+)
 
 if TYPE_CHECKING:
     from local.core.context import Cloud
@@ -62,8 +65,6 @@ MODEL_INTERVAL = 3.0
 #: Seconds that requests get to finish before their server ends: more than a model may take.
 DRAIN = 65.0
 
-#: What the folders of unpacked models end in.
-MODEL_SUFFIX = ".model"
 
 _ports: set[int] = set()
 _ports_lock = threading.Lock()
@@ -321,10 +322,6 @@ def _bound_to(port: int) -> dict[str, str]:
     return {"SAGEMAKER_BIND_TO_PORT": str(port), "MILLRACE_BIND_ADDRESS": "127.0.0.1"}
 
 
-class ModelDataError(Exception):
-    """The model's archive cannot be had or unpacked; the message is AWS's."""
-
-
 class Variant:
     """A production variant of a fleet: its servers, its weight, its unpacked model.
 
@@ -337,8 +334,8 @@ class Variant:
         self.name: str = plan["VariantName"]
         self.weight: float = plan["Weight"]
         self.servers: list[Server] = []
-        self._model: Path | None = None
-        self._unpacking = threading.Lock()
+        folder = fleet.folder / f"{self.name}{MODEL_SUFFIX}"
+        self._model = ModelFolder(fleet.cloud, fleet.region, folder, plan["ModelDataUrl"])
 
     def ready(self) -> list[Server]:
         """The servers that can take a request."""
@@ -346,40 +343,7 @@ class Variant:
 
     def model(self) -> Path:
         """The folder of the unpacked model, which all servers of the variant share and none can change."""
-        with self._unpacking:
-            if self._model is None:
-                target = self.fleet.folder / f"{self.name}{MODEL_SUFFIX}"
-                # One that is there under this name is whole, and what served before a restart.
-                if not target.is_dir():
-                    self._fetch(target)
-                self._model = target
-            return self._model
-
-    def _fetch(self, target: Path) -> None:
-        new = target.with_name(f"{target.name}.new")
-        remove_tree(new)
-        new.mkdir(parents=True)
-        if url := self.plan["ModelDataUrl"]:
-            self._unpack(url, new)
-        for path in (*new.rglob("*"), new):
-            if not path.is_symlink():
-                path.chmod(path.stat().st_mode & ~0o222)
-        new.rename(target)
-
-    def _unpack(self, url: str, target: Path) -> None:
-        bucket, _, key = url.removeprefix("s3://").partition("/")
-        with tempfile.TemporaryFile() as archive:
-            try:
-                self.fleet.cloud.client("s3", self.fleet.region).download_fileobj(bucket, key, archive)
-            except (ClientError, BotoCoreError) as error:
-                raise ModelDataError(f"Could not find model data at {url}. {error}") from error
-            try:
-                archives.unpack(archive, target)
-            except archives.ArchiveError as error:
-                raise ModelDataError(
-                    f'Failed to extract model data archive for container "primary" from URL "{url}". Please ensure '
-                    f"that the object located at the URL is a valid tar.gz archive. ({error})"
-                ) from error
+        return self._model.find()
 
 
 class Fleet:
@@ -454,20 +418,6 @@ class Fleet:
             thread.start()
         for thread in threads:
             thread.join()
-
-
-def models_folder(cloud: Cloud, region: str, endpoint: str, name: str) -> Path:
-    """Where a fleet has its models and its servers their folders."""
-    return cloud.state / "endpoints" / region / endpoint / name
-
-
-def remove_tree(folder: Path) -> None:
-    """Remove a folder, also one that holds read-only folders; nothing happens when there is none."""
-    for path in [folder, *folder.rglob("*")] if folder.is_dir() else []:
-        if path.is_dir() and not path.is_symlink():
-            path.chmod(0o700)
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(folder)
 
 
 def log_group(endpoint: str) -> str:

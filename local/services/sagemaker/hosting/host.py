@@ -17,7 +17,8 @@ from local.core.errors import AwsError
 from local.core.store import Document, public
 from local.services.sagemaker.hosting.capture import Capture
 from local.services.sagemaker.hosting.deployment import Deployment, GoingDownError, RollBackError
-from local.services.sagemaker.hosting.fleet import MODEL_SUFFIX, Fleet, Plan, models_folder, remove_tree
+from local.services.sagemaker.hosting.fleet import Fleet, Plan
+from local.services.sagemaker.hosting.model_data import MODEL_SUFFIX, models_folder, remove_tree
 from local.services.sagemaker.hosting.router import Route, Router
 
 if TYPE_CHECKING:

@@ -1,0 +1,120 @@
+"""What becomes of a stack that is destroyed: what goes, what stays and costs, and how to remove the rest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from cli.console.output import human_size
+from cli.deployment import garbage
+from cli.fleet import costs
+from cli.pulumi.stack_state import Resource
+from cli.stack.deployable import Deployable, named
+
+BUCKET = "aws:s3/bucket:Bucket"
+#: How many pages of a lake's versions are counted: a person waits.
+_PAGES = 50
+
+
+@dataclass
+class Plan:
+    """What is there, and what becomes of it."""
+
+    goes: list[Resource] = field(default_factory=list)
+    stays: list[Resource] = field(default_factory=list)
+    known: bool = False
+    """Whether Pulumi has a stack of that name."""
+    hollow: bool = False
+    """Whether it has only itself in it, as a first deployment leaves it that failed before it made anything."""
+    running: list[tuple[str, str]] = field(default_factory=list)
+    """Pipeline and execution."""
+    orphans: list[garbage.Item] = field(default_factory=list)
+    paused: bool = False
+    delete_data: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.goes or self.orphans or self.running or self.paused)
+
+
+@dataclass
+class Done:
+    """What was done."""
+
+    deleted: Counter[str] = field(default_factory=Counter)
+    stopped: int = 0
+    removed: bool = False
+
+
+def is_main(resource: Resource) -> bool:
+    """What holds data, rather than a setting of it."""
+    return resource.kind in ("Bucket", "Key", "ModelPackageGroup")
+
+
+def list_kept(target: Deployable, plan: Plan) -> list[dict[str, str]]:
+    found = [{"type": each.kind, "name": each.id} for each in plan.stays if is_main(each)]
+    return [*found, {"type": "Folder", "name": target.names.uri()}] if target.names.shared_lake and found else found
+
+
+def list_costs(target: Deployable, plan: Plan) -> list[dict[str, Any]]:
+    """What is billed on for what stays; a price that is not known is said."""
+    if not plan.stays:
+        return []
+    found = []
+    if any(each.kind == "Key" for each in plan.stays):
+        prices = costs.table()
+        usd = prices.monthly("aws:kms/key:Key", {}, target.names.region) if prices else None
+        found.append({"what": "key", "usd": _usd(target, usd), "how": "a month"})
+    found += [
+        {"what": "lake", "usd": "by size", "how": _size(target, each.id)} for each in plan.stays if each.type == BUCKET
+    ]
+    return found
+
+
+def _usd(target: Deployable, usd: float | None) -> str:
+    if target.is_local:
+        return "nothing here"
+    return "price unknown" if usd is None else f"{usd:.2f} USD"
+
+
+def _size(target: Deployable, bucket: str) -> str:
+    """How much lies in a lake, replaced versions too."""
+    size = count = 0
+    pages = target.client("s3").get_paginator("list_object_versions").paginate(Bucket=bucket)
+    for number, page in enumerate(pages):
+        if number == _PAGES:
+            return f"more than {human_size(size)}"
+        size += sum(each["Size"] for each in page.get("Versions", []))
+        count += len(page.get("Versions", []))
+    return f"{human_size(size)} in {count} object versions"
+
+
+def list_removal(target: Deployable, plan: Plan) -> list[str]:
+    """The commands that take the rest down, once a person wants it so."""
+    stack, names = target.stack, target.names
+    if target.environment.force_destroy:
+        return [f"millrace destroy {named(target)}"]
+    lines = [f"pulumi state unprotect --all --yes --stack {stack}"]
+    if any(each.kind == "ModelPackageGroup" for each in plan.stays):
+        lines.append(
+            f"for arn in $(aws sagemaker list-model-packages --model-package-group-name {names.model_package_group} "
+            "--query 'ModelPackageSummaryList[].ModelPackageArn' --output text); do "
+            'aws sagemaker delete-model-package --model-package-name "$arn"; done'
+        )
+    lines += [_emptying(each.id) for each in plan.stays if each.type == BUCKET]
+    if names.shared_lake:
+        lines.append(_emptying(names.lake, f"{names.use_case}/"))
+    # The program would protect again what has just been unprotected.
+    lines.append(f"pulumi destroy --yes --stack {stack} --run-program=false")
+    return [*lines, f"pulumi stack rm {stack} --yes --preserve-config"]
+
+
+def _emptying(bucket: str, prefix: str = "") -> str:
+    """The command that deletes every version under a beginning of keys."""
+    of = f"--bucket {bucket}" + (f" --prefix {prefix}" if prefix else "")
+    return (
+        f"aws s3api list-object-versions {of} --query '[Versions, DeleteMarkers][].[Key, VersionId]' --output text "
+        "| while IFS=$'\\t' read -r key version; do "
+        f'aws s3api delete-object --bucket {bucket} --key "$key" --version-id "$version"; done'
+    )

@@ -1,0 +1,96 @@
+"""Trials of a rendered use case until nothing leaks, and the files as they will be."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from cli.console.errors import CliError
+from cli.scaffold import gates, plan, render, trial
+from cli.scaffold.begun import Begun
+from cli.scaffold.plan import Plan
+
+#: Leaks come to light a few at a time.
+_TRIES = 4
+
+
+def try_out(begun: Begun, found: Plan, body: bytes | None) -> tuple[Plan, dict[str, bytes], trial.Trial]:
+    """Render and train until nothing leaks; then the gate, and all files once more, as they will be."""
+    for _ in range(_TRIES):
+        if not found.features:
+            raise CliError(_nothing_left(found))
+        with begun.progress.stage("try") as stage:
+            stage.note("training as the pipeline will")
+            result = _once(found, body)
+            stage.result = _said(found, result)
+        if result.absent and not result.refusals:
+            gone = "it is missing in all rows that the first model is fitted on"
+            found = plan.without(found, {each.column: gone for each in found.features if each.name in result.absent})
+            continue
+        if not result.leaks:
+            break
+        found = _without_leaks(begun, found, result.leaks)
+    if result.leaks or result.refusals:
+        raise CliError(
+            "the training pipeline would refuse these data:\n"
+            + "\n".join(
+                f"  - {each}"
+                for each in (*result.refusals, *(f"{name} tells {found.target} alone" for name in result.leaks))
+            )
+        )
+    if not result.metrics:
+        raise CliError(
+            f"the rows before {found.replay_from:%Y-%m-%d %H:%M}, or the newest fifth of them, hold one {found.target} "
+            "only: is the file ordered by it? Rows are split by time"
+            + (": mix their order, or name a column with --event-time" if found.last else "")
+        )
+    found = replace(found, gates=(gates.of(found, result),))
+    files = render.files(found, body)
+    with tempfile.TemporaryDirectory(prefix="millrace-new-") as folder:
+        trial.write(files, Path(folder))
+        trial.check(files, Path(folder), found)
+    return found, files, result
+
+
+def _nothing_left(found: Plan) -> str:
+    reasons = [f"  - {column!r} is left out: {reason}" for column, reason in found.left_out]
+    return "\n".join([
+        "no column is left to predict from:",
+        *(reasons or ["  - the file has none besides the target, the key and the event time"]),
+        "mend the file, name fewer with --leave-out, or say with --trust which one is there before the outcome",
+    ])  # fmt: skip
+
+
+def _once(found: Plan, body: bytes | None) -> trial.Trial:
+    with tempfile.TemporaryDirectory(prefix="millrace-new-") as folder:
+        trial.write(render.files(found, body), Path(folder))
+        return trial.run(Path(folder), found)
+
+
+def _without_leaks(begun: Begun, found: Plan, leaks: Mapping[str, float]) -> Plan:
+    """Each leaking column trusted or left out, as a person says."""
+    out = {}
+    for feature in found.features:
+        if feature.name not in leaks:
+            continue
+        said = f"{feature.column} alone tells {found.target} with an AUC of {leaks[feature.name]:.3f}"
+        if begun.questions.is_agreed(
+            "--leave-out", feature.column,
+            f"{said}. Is it there before the outcome? If it is: --trust {feature.column}",
+            "what comes from the outcome is missing when a prediction is asked for",
+        ):  # fmt: skip
+            out[feature.column] = f"{said}; if it is there before the outcome: --trust {feature.column}"
+        else:
+            found = replace(found, trusted=(*found.trusted, feature.name))
+    begun.questions.require_all()
+    return plan.without(found, out)
+
+
+def _said(found: Plan, result: trial.Trial) -> str:
+    if result.leaks:
+        return f"{', '.join(result.leaks)} {'tells' if len(result.leaks) == 1 else 'tell'} {found.target} alone"
+    metric = "roc_auc" if found.is_binary else "mae"
+    reached = f"{metric} {result.metrics[metric]:.4g}" if metric in result.metrics else "no figure"
+    return f"{reached} on {result.rows} rows that it had not seen" if result.rows else "the data would be refused"

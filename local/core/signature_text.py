@@ -1,0 +1,90 @@
+"""The parts of which signed texts are made: paths, queries, headers, hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, quote, unquote_to_bytes
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
+
+#: Digits of a whole number in a request; more would only cost time.
+_DIGITS = 18
+#: The unreserved characters of RFC 3986, which Python's own quoting leaves alone too.
+SAFE = "-_.~"
+
+
+def sign_text(key: bytes, text: str) -> str:
+    return hmac.digest(key, text.encode("latin-1", "replace"), "sha256").hex()
+
+
+def sha256_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def find_first(query: str, name: str) -> str:
+    return parse_qs(query).get(name, [""])[0]
+
+
+def is_whole(text: str) -> bool:
+    """Tell whether a text is a whole number, of no more digits than any that is asked for."""
+    return text.isascii() and text.isdecimal() and len(text) <= _DIGITS
+
+
+def format_seconds(seconds: int) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds} seconds after 1970"
+
+
+def normalise_path(path: str) -> str:
+    """The path of a URL without ``.``, ``..`` and empty parts."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    end = "/" if path.endswith("/") and parts else ""
+    return f"/{'/'.join(parts)}{end}"
+
+
+def list_query_pairs(query: str) -> Iterator[tuple[str, str]]:
+    for pair in filter(None, query.split("&")):
+        name, _, value = pair.partition("=")
+        name = quote(unquote_to_bytes(name), safe=SAFE)
+        if name != "X-Amz-Signature":
+            yield name, quote(unquote_to_bytes(value), safe=SAFE)
+
+
+def find_environ_key(name: str) -> str:
+    key = name.upper().replace("-", "_")
+    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
+
+
+def is_sent(environ: WSGIEnvironment, name: str) -> bool:
+    return find_environ_key(name) in environ
+
+
+def read_header(environ: Mapping[str, Any], name: str) -> str:
+    return " ".join(str(environ.get(find_environ_key(name), "")).split())
+
+
+def hash_of_body(environ: WSGIEnvironment) -> str:
+    """The SHA-256 of the request's body, which is left to be read again."""
+    return hash_of_stream(environ["wsgi.input"], int(environ.get("CONTENT_LENGTH") or 0))
+
+
+def hash_of_stream(stream: Any, length: int, algorithm: str = "sha256") -> str:
+    """Return the hash of the next ``length`` bytes of a stream, in hexadecimal; the stream is put back."""
+    digest, start = hashlib.new(algorithm), stream.tell()
+    while length > 0 and (block := stream.read(min(length, 2**20))):
+        digest.update(block)
+        length -= len(block)
+    stream.seek(start)
+    return digest.hexdigest()
