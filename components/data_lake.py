@@ -91,32 +91,20 @@ class DataLake(pulumi.ComponentResource):
         versioning = aws.s3.BucketVersioning(
             f"{name}-versioning", bucket=bucket.id, versioning_configuration={"status": "Enabled"}, opts=child
         )
+        by_default: aws.s3.BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultArgsDict = {
+            "sse_algorithm": "aws:kms",
+            "kms_master_key_id": key.arn,
+        }
         aws.s3.BucketServerSideEncryptionConfiguration(
             f"{name}-encryption",
             bucket=bucket.id,
-            rules=[
-                {
-                    "apply_server_side_encryption_by_default": {
-                        "sse_algorithm": "aws:kms",
-                        "kms_master_key_id": key.arn,
-                    },
-                    "bucket_key_enabled": True,
-                }
-            ],
+            rules=[{"apply_server_side_encryption_by_default": by_default, "bucket_key_enabled": True}],
             opts=child,
         )
         aws.s3.BucketLifecycleConfiguration(
             f"{name}-lifecycle",
             bucket=bucket.id,
-            rules=[
-                {
-                    "id": "expire-replaced-versions",
-                    "status": "Enabled",
-                    "filter": {"prefix": ""},
-                    "noncurrent_version_expiration": {"noncurrent_days": args.retention_days},
-                    "abort_incomplete_multipart_upload": {"days_after_initiation": 7},
-                }
-            ],
+            rules=[_make_expiry(args.retention_days)],
             opts=pulumi.ResourceOptions(parent=self, depends_on=[versioning]),
         )
         aws.s3.BucketPolicy(
@@ -131,6 +119,16 @@ class DataLake(pulumi.ComponentResource):
         self.key_arn = key.arn
         self.lake = Lake(bucket.id, bucket.arn, key.arn, [self])
         self.register_outputs({"bucketName": bucket.id, "bucketArn": bucket.arn, "keyArn": key.arn})
+
+
+def _make_expiry(retention_days: int) -> aws.s3.BucketLifecycleConfigurationRuleArgsDict:
+    return {
+        "id": "expire-replaced-versions",
+        "status": "Enabled",
+        "filter": {"prefix": ""},
+        "noncurrent_version_expiration": {"noncurrent_days": retention_days},
+        "abort_incomplete_multipart_upload": {"days_after_initiation": 7},
+    }
 
 
 def _tls_only(bucket_arn: str) -> str:

@@ -287,7 +287,6 @@ def _plots(target: Target, found: ReportDocument) -> dict[str, Any]:
     worst = _columns(drift)[:_LINES]
     alarm = {"ece alarm": monitoring.calibration_alarm} if monitoring.calibration_alarm is not None else {}
     measured = {name: [run["quality"].get(name) for run in drift] for name in ("ece", "brier", "mae")}
-    hours = [f"{each['at']:%m-%d %H:%M}" for each in traffic]
     drawn = {
         "psi_max": plots.lines(
             days, {"psi_max": [run["psi_max"] for run in drift]}, "largest PSI of each run of the monitor",
@@ -306,7 +305,20 @@ def _plots(target: Target, found: ReportDocument) -> dict[str, Any]:
             "rows of each run of the monitor",
         ),
     }  # fmt: skip
-    served = {
+    return {
+        "quality_plots": quality,
+        "drift_plots": {name: Markup(svg) for name, svg in drawn.items()},
+        "traffic_plots": {name: Markup(svg) for name, svg in _plot_traffic(traffic).items()},
+        "calibration": {
+            key: Markup(plots.calibration(each["bins"], f"observed over predicted, {key}")) if each else ""
+            for key, each in found["calibration"].items()
+        },
+    }
+
+
+def _plot_traffic(traffic: list[Document]) -> dict[str, str]:
+    hours = [f"{each['at']:%m-%d %H:%M}" for each in traffic]
+    return {
         "latency": plots.lines(
             hours,
             {name: [each[f"latency_ms_{name}"] for each in traffic] for name in ("p50", "p99")},
@@ -318,13 +330,4 @@ def _plots(target: Target, found: ReportDocument) -> dict[str, Any]:
             {"failed": [each["errors_5xx"] for each in traffic], "refused": [each["errors_4xx"] for each in traffic]},
             "errors by hour",
         ),
-    }
-    return {
-        "quality_plots": quality,
-        "drift_plots": {name: Markup(svg) for name, svg in drawn.items()},
-        "traffic_plots": {name: Markup(svg) for name, svg in served.items()},
-        "calibration": {
-            key: Markup(plots.calibration(each["bins"], f"observed over predicted, {key}")) if each else ""
-            for key, each in found["calibration"].items()
-        },
     }

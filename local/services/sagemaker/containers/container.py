@@ -96,14 +96,7 @@ class Container:
                 [executable, *(moved(item, root) for item in command[1:])],
                 cwd=root,
                 env={
-                    "PATH": path,
-                    "HOME": str(root),
-                    "LANG": "C.UTF-8",
-                    # Lines reach the logs when they are printed, not when a buffer is full.
-                    "PYTHONUNBUFFERED": "1",
-                    # What a job installs is its own: the Python that it shares with the cloud stays as it is.
-                    "PIP_TARGET": str(root / "packages"),
-                    "PYTHONPATH": str(root / "packages"),
+                    **_base_environment(path, root),
                     **({} if credentials is None else _access(cloud, region, credentials)),
                     **{name: moved(value, root) for name, value in environment.items()},
                     "SAGEMAKER_BASE_DIR": str(root),
@@ -171,6 +164,19 @@ class Container:
             self.ended.wait()
             self._stream.flush()
             self._finished.set()
+
+
+def _base_environment(path: str, root: Path) -> dict[str, str]:
+    return {
+        "PATH": path,
+        "HOME": str(root),
+        "LANG": "C.UTF-8",
+        # Lines reach the logs when they are printed, not when a buffer is full.
+        "PYTHONUNBUFFERED": "1",
+        # What a job installs is its own: the Python that it shares with the cloud stays as it is.
+        "PIP_TARGET": str(root / "packages"),
+        "PYTHONPATH": str(root / "packages"),
+    }
 
 
 def _access(cloud: Cloud, region: str, credentials: Credentials) -> dict[str, str]:
