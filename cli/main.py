@@ -138,45 +138,16 @@ def _run(arguments: list[str]) -> int:
         return 1
     except Exception as error:
         verbose = "--verbose" in arguments[:1]
-        if not _is_clear(error):
+        from cli.console.errors import as_clear
+        from millrace.errors import MillraceError
+
+        clear = as_clear(error)
+        if not isinstance(clear, MillraceError):
             raise
         if verbose:
             traceback.print_exc()
-        return _failed(str(error) + _hint(error))
+        return _failed(str(clear))
     return result if isinstance(result, int) else 0
-
-
-def _is_clear(error: Exception) -> bool:
-    """Whether the message alone tells a user what is wrong; anything else is a defect and shows its trace."""
-    from botocore.exceptions import BotoCoreError
-    from botocore.exceptions import ClientError as AwsError
-
-    from engine.bootstrap import EngineError
-    from local.client import ClientError
-    from millrace import MillraceError
-
-    return isinstance(error, MillraceError | ClientError | EngineError | AwsError | BotoCoreError)
-
-
-def _hint(error: Exception) -> str:
-    """The next step, where the message of a library does not say it."""
-    from botocore.exceptions import (
-        EndpointConnectionError,
-        NoCredentialsError,
-        PartialCredentialsError,
-        ProfileNotFound,
-    )
-
-    if isinstance(error, NoCredentialsError | PartialCredentialsError):
-        return "; say whose to use: AWS_PROFILE, or aws:profile in the stack's file"
-    if isinstance(error, ProfileNotFound):
-        return "; correct AWS_PROFILE, or aws:profile in the stack's file"
-    if isinstance(error, EndpointConnectionError) and os.environ.get("AWS_ENDPOINT_URL"):
-        return (
-            "; AWS_ENDPOINT_URL says so, perhaps of a local cloud that has stopped or moved: "
-            'eval "$(millrace local env)" once more, or unset it'
-        )
-    return ""
 
 
 def _failed(text: str) -> int:

@@ -15,6 +15,7 @@ from typing import Literal
 import pulumi
 import pulumi_aws as aws
 
+from millrace.errors import MillraceError
 from queries.client import make_client
 
 FeatureType = Literal["String", "Fractional", "Integral"]
@@ -27,7 +28,7 @@ _ADDITIONS_AT_ONCE = 100
 _RESERVED = frozenset({"is_deleted", "write_time", "api_invocation_time"})
 
 
-class FeatureRemoved(ValueError):
+class FeatureRemovedError(MillraceError, ValueError):
     """A declaration takes a feature away, or changes its type, which a feature group cannot follow."""
 
 
@@ -145,7 +146,7 @@ def additions(group: str, old: Mapping[str, FeatureType], new: Mapping[str, Feat
     """The features that `new` has and `old` lacks.
 
     Raises:
-        FeatureRemoved: When a feature of `old` is gone or has another type.
+        FeatureRemovedError: When a feature of `old` is gone or has another type.
     """
     problems = [
         f"{feature!r} is gone" if feature not in new else f"{feature!r} was {kind} and is now {new[feature]}"
@@ -153,7 +154,7 @@ def additions(group: str, old: Mapping[str, FeatureType], new: Mapping[str, Feat
         if new.get(feature) != kind
     ]
     if problems:
-        raise FeatureRemoved(
+        raise FeatureRemovedError(
             f"feature group {group!r}: {'; '.join(problems)}. Features only grow: a group cannot lose or retype one. "
             "Declare it as before and stop using it in `features()`, or declare a new table under a new name."
         )

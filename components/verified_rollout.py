@@ -8,11 +8,12 @@ from typing import Any
 
 import pulumi
 
+from millrace.errors import MillraceError
 from queries.client import make_client
 from queries.rollbacks import Rollback, find_rollback
 
 
-class RolledBack(Exception):
+class RolledBackError(MillraceError):
     """The endpoint went back to its old configuration."""
 
     def __init__(self, rollback: Rollback) -> None:
@@ -42,11 +43,11 @@ def verify(region: str, endpoint: str, wanted: str, report: str | None = None) -
     """Refuse an endpoint that does not run the configuration `wanted`.
 
     Raises:
-        RolledBack: With SageMaker's reason and the alarms that it names or that are firing.
+        RolledBackError: With SageMaker's reason and the alarms that it names or that are firing.
     """
     rollback = find_rollback(make_client("sagemaker", region), make_client("cloudwatch", region), endpoint, wanted)
     if rollback is None:
         return
     if report is not None:
         Path(report).write_text(rollback.dump())
-    raise RolledBack(rollback)
+    raise RolledBackError(rollback)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from engine.bootstrap import EngineError, ensure
+from engine.bootstrap import ensure
+from engine.errors import EngineError
 
 
 def main() -> int:

@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.errors import EngineError
+
 HERE = Path(__file__).parent
 
 #: The engine that `go.mod` pins.
@@ -44,10 +46,6 @@ name = "engine.language_host" if importlib.util.find_spec("engine") else "local.
 runpy.run_module(name, run_name="__main__", alter_sys=True)
 ' "$@"
 """
-
-
-class EngineError(RuntimeError):
-    """No Pulumi CLI could be had; the message says what was tried and the ways out."""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from local.credentials import (
     read_credentials,
     write_private_file,
 )
+from local.errors import LocalError
 
 REGION = "eu-west-1"
 
@@ -55,7 +56,7 @@ _STOP = 15.0
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-class ClientError(RuntimeError):
+class LocalCloudError(LocalError):
     """The daemon could not be started, stopped or used as asked."""
 
 
@@ -81,7 +82,7 @@ def start(state: Path, *, port: int = 0, scale: float = 1.0, images: Mapping[str
     """The daemon of this state folder: the one that runs, or a new one, detached from this process.
 
     Raises:
-        ClientError: When it does not come up, or one runs with another scale, port or other images.
+        LocalCloudError: When it does not come up, or one runs with another scale, port or other images.
     """
     state = state.resolve()
     folders = {name: str(Path(folder).resolve()) for name, folder in (images or {}).items()}
@@ -108,11 +109,11 @@ def start(state: Path, *, port: int = 0, scale: float = 1.0, images: Mapping[str
             return running if running.pid == process.pid else _same(running, state, port, scale, folders)
         code = process.poll()
         if code not in (None, 3):
-            raise ClientError(f"The local cloud of {state} did not start (exit code {code}):\n{_tail(state)}")
+            raise LocalCloudError(f"The local cloud of {state} did not start (exit code {code}):\n{_tail(state)}")
         time.sleep(0.02)
     with contextlib.suppress(ProcessLookupError):
         process.kill()
-    raise ClientError(f"The local cloud of {state} did not answer within {_START:.0f} s:\n{_tail(state)}")
+    raise LocalCloudError(f"The local cloud of {state} did not answer within {_START:.0f} s:\n{_tail(state)}")
 
 
 def status(state: Path) -> Running | None:
@@ -145,7 +146,9 @@ def _said(state: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return {}
     except OSError as error:
-        raise ClientError(f"{path} cannot be read: {error.strerror}; is the state folder another user's?") from error
+        raise LocalCloudError(
+            f"{path} cannot be read: {error.strerror}; is the state folder another user's?"
+        ) from error
     return facts if isinstance(facts, dict) else {}
 
 
@@ -156,7 +159,7 @@ def _answer(state: Path, facts: Mapping[str, Any], timeout: float) -> Running | 
     try:
         credentials = read_credentials(state)
     except CredentialsError as error:
-        raise ClientError(str(error)) from error
+        raise LocalCloudError(str(error)) from error
     if credentials is None:
         return None
     nonce = secrets.token_hex(16)
@@ -176,7 +179,7 @@ def stop(state: Path) -> bool:
     """Stop the daemon of this state folder, even one that no longer answers; whether there was one.
 
     Raises:
-        ClientError: When it does not stop.
+        LocalCloudError: When it does not stop.
     """
     state = state.resolve()
     process = _daemon(state)
@@ -190,7 +193,7 @@ def stop(state: Path) -> bool:
         if not _alive(process):
             return True
         time.sleep(0.02)
-    raise ClientError(
+    raise LocalCloudError(
         f"The local cloud of {state} (pid {process.pid}) did not stop within {_STOP:.0f} s: "
         f"see {state / 'daemon.log'}, or end it with: kill -9 {process.pid}"
     )
@@ -259,7 +262,7 @@ def _same(running: Running, state: Path, port: int, scale: float, images: Mappin
     found = {"scale": running.scale, "images": dict(running.images), "port": running.port}
     for name, value in asked.items():
         if found[name] != value:
-            raise ClientError(
+            raise LocalCloudError(
                 f"The local cloud of {state} (pid {running.pid}) runs with {name} {found[name]!r}, asked for {value!r}:"
                 " stop it first, then start it again; its state is kept."
             )

@@ -13,6 +13,8 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from local.errors import LocalError
+
 #: Characters of a key id after its prefix; AWS's ids have 20 characters, and so have these.
 _ID_LENGTH = 15
 _ID_PREFIX = "LOCAL"
@@ -21,7 +23,7 @@ _ID_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _PROFILE = "default"
 
 
-class CredentialsError(RuntimeError):
+class CredentialsError(LocalError):
     """The credentials file of a state folder cannot be used."""
 
 

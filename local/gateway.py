@@ -29,7 +29,7 @@ from local.core.origin import check_origin
 from local.core.protocol import Request, Response
 from local.core.serialise import serialise, serialise_error
 from local.core.server import preserved_names
-from local.core.signature import Refused, Scope, Signed, read_scope, verify
+from local.core.signature import Scope, SignatureError, Signed, read_scope, verify
 from local.regions import known_regions
 from local.services.moto.mount import SERVICES, MotoMount, MotoService
 from local.services.moto.refusals import S3_ABSENT
@@ -95,7 +95,7 @@ class Gateway:
             if bucket and scope.service != "s3":
                 raise AwsError("AccessDenied", f"Host '{environ['HTTP_HOST']}' is S3's, not {scope.service}'s.", 403)
             return self._serve(environ, signed, bucket, request_id)
-        except Refused as error:
+        except SignatureError as error:
             return serialise_error(wire, error.worded(wire), request_id)
         except AwsError as error:
             return serialise_error(wire, error, request_id)
@@ -255,7 +255,7 @@ def _check_region(scope: Scope) -> None:
         message = (
             f"Credential should be scoped to a valid region: '{scope.region}' is not one of partition {PARTITION}."
         )
-        raise Refused("scope", message)
+        raise SignatureError("scope", message)
 
 
 def _address_by_path(environ: WSGIEnvironment, bucket: str) -> None:

@@ -2,10 +2,25 @@
 
 ```
 MillraceError
-├── DeclarationError (ValueError)   a use case or environment that cannot be what was meant
-├── DataError (ValueError)          a batch of data that must not be trained on
-└── RequestError (ValueError)       a request that the model cannot take
+├── DeclarationError (ValueError)           a use case or environment that cannot be what was meant
+├── DataError (ValueError)                  a batch of data that must not be trained on
+├── RequestError (ValueError)               a request that the model cannot take
+│   └── Refusal                             the same with its HTTP status, field and row
+├── StoreError                              the online feature store does not answer
+├── UnreadableCaptureError (ValueError)     a captured request that cannot be read
+├── UnreadablePauseError                    a pause that somebody wrote by hand
+├── RolledBackError                         a rollout that SageMaker rolled back
+├── FeatureRemovedError (ValueError)        a feature group that would lose a feature
+├── UnreadableSourceError                   a file that `millrace upgrade` cannot read
+└── CliError                                a command that cannot do what was asked
+    ├── NoStackError                        a stack that the backend does not have
+    ├── UpdateError                         an update that failed, perhaps in the middle
+    ├── NotServingError                     an endpoint that does not serve what was deployed
+    └── StalePlanError                      a saved plan that is out of date
 ```
+
+`local` and `engine`, which import nothing of ours, have trees of their own in `errors.py`; `cli/delivery/comment.py`
+runs alone and has one error. Commands map errors of libraries to a `CliError` where they end.
 """
 
 from __future__ import annotations

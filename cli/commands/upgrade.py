@@ -115,11 +115,11 @@ def _modules(package: Path) -> Iterator[Path]:
 
 def _use_case_of(path: Path, packages: Iterable[str]) -> str | None:
     """The use case of a stack's file: its name without the environment's."""
-    from cli.upgrading import UnreadableError, stack_file
+    from cli.upgrading import UnreadableSourceError, stack_file
 
     stack = path.name[len("Pulumi.") : -len(".yaml")]
     # What cannot be read is shown by whoever looks at it next.
-    with contextlib.suppress(UnreadableError, OSError):
+    with contextlib.suppress(UnreadableSourceError, OSError):
         if environment := stack_file.environment_of(path.read_bytes()):
             return stack.removesuffix(f"-{environment}")
     return max((name for name in packages if stack.startswith(f"{name}-")), key=len, default=None)
@@ -129,7 +129,7 @@ def _use_case_of(path: Path, packages: Iterable[str]) -> str | None:
 
 
 def _looked_at(path: Path, table: Table) -> _File:
-    from cli.upgrading import UnreadableError, python, stack_file
+    from cli.upgrading import UnreadableSourceError, python, stack_file
 
     before = b""
     try:
@@ -139,7 +139,7 @@ def _looked_at(path: Path, table: Table) -> _File:
         else:
             module = ".".join(path.relative_to(connection.REPOSITORY).with_suffix("").parts)
             found = python.upgraded(before, module.removesuffix(".__init__"), table)
-    except UnreadableError as error:
+    except UnreadableSourceError as error:
         return _File(path, before, before, [], (error.line, f"{error.message}; correct it there"))
     except OSError as error:
         return _File(

@@ -2,8 +2,49 @@
 
 from __future__ import annotations
 
+import os
+
 from millrace.errors import MillraceError
 
 
 class CliError(MillraceError):
     """What could not be done, where, and what to do about it."""
+
+
+def as_clear(error: Exception) -> Exception:
+    """Return an error whose message alone says what is wrong, where the error has such a message.
+
+    Errors of AWS's SDK, of the local cloud and of the engine are mapped to ours here, at the boundary. Any other error
+    is a defect, and is returned as it is.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from engine.errors import EngineError
+    from local.errors import LocalError
+
+    if isinstance(error, BotoCoreError | ClientError | LocalError | EngineError):
+        clear = CliError(str(error) + _find_hint(error))
+        clear.__cause__ = error
+        return clear
+    return error
+
+
+def _find_hint(error: Exception) -> str:
+    """Return the next step, where a library's message does not say it."""
+    from botocore.exceptions import (
+        EndpointConnectionError,
+        NoCredentialsError,
+        PartialCredentialsError,
+        ProfileNotFound,
+    )
+
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+        return "; say whose to use: AWS_PROFILE, or aws:profile in the stack's file"
+    if isinstance(error, ProfileNotFound):
+        return "; correct AWS_PROFILE, or aws:profile in the stack's file"
+    if isinstance(error, EndpointConnectionError) and os.environ.get("AWS_ENDPOINT_URL"):
+        return (
+            "; AWS_ENDPOINT_URL says so, perhaps of a local cloud that has stopped or moved: "
+            'eval "$(millrace local env)" once more, or unset it'
+        )
+    return ""

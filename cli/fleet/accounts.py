@@ -126,7 +126,7 @@ class Accounts:
                 running = client.status(self._state)
                 return Account(region, scale=running.scale if running else None)
             running = connection.require(self._state)
-        except client.ClientError as error:
+        except client.LocalCloudError as error:
             raise CliError(str(error)) from error
         return Account(region, None, (self._state.resolve() / "aws", running.endpoint_url), running.scale)
 

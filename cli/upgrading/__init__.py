@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from millrace.deprecations import Entry, Renamed, Retired, newest
+from millrace.errors import MillraceError
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Upgraded:
     findings: list[Finding] = field(default_factory=list)
 
 
-class UnreadableError(Exception):
+class UnreadableSourceError(MillraceError):
     """The file cannot be parsed."""
 
     def __init__(self, line: int | None, message: str) -> None:

@@ -12,7 +12,7 @@ from libcst.codemod import CodemodContext, VisitorBasedCodemodCommand
 from libcst.codemod.visitors import AddImportsVisitor, RemoveImportsVisitor
 from libcst.metadata import PositionProvider, QualifiedNameProvider
 
-from cli.upgrading import Finding, UnreadableError, Upgraded, by_hand, done, parts, twice, unit, why
+from cli.upgrading import Finding, UnreadableSourceError, Upgraded, by_hand, done, parts, twice, unit, why
 from cli.upgrading.arguments import without
 from millrace.deprecations import Entry, Table, newest
 from millrace.part import Part
@@ -33,19 +33,19 @@ def upgraded(content: bytes, module: str, table: Table) -> Upgraded:
         table: What was renamed and retired.
 
     Raises:
-        UnreadableError: When it is no Python.
+        UnreadableSourceError: When it is no Python.
     """
     try:
         # Python's own messages are better.
         ast.parse(content)
         tree = cst.parse_module(content)
     except SyntaxError as error:
-        raise UnreadableError(error.lineno, f"SyntaxError: {error.msg}") from error
+        raise UnreadableSourceError(error.lineno, f"SyntaxError: {error.msg}") from error
     except cst.ParserSyntaxError as error:
-        raise UnreadableError(error.raw_line, error.message) from error
+        raise UnreadableSourceError(error.raw_line, error.message) from error
     # ValueError: null bytes, in older releases.
     except ValueError as error:
-        raise UnreadableError(None, str(error)) from error
+        raise UnreadableSourceError(None, str(error)) from error
     # What names nothing old needs no closer look, which takes long.
     if not any(entry.old.encode() in content for entry in table.entries):
         return Upgraded(content)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from cli.upgrading import Finding, UnreadableError, Upgraded, by_hand, done, parts, twice, unit, why
+from cli.upgrading import Finding, UnreadableSourceError, Upgraded, by_hand, done, parts, twice, unit, why
 from millrace import Environment
 from millrace.deprecations import Entry, Table, newest
 from millrace.part import Part
@@ -26,7 +26,7 @@ def upgraded(content: bytes, table: Table) -> Upgraded:
     """A stack's file with the names of today.
 
     Raises:
-        UnreadableError: When it is no YAML.
+        UnreadableSourceError: When it is no YAML.
     """
     text = _decoded(content)
     found = _Search(text, table)
@@ -48,7 +48,7 @@ def _decoded(content: bytes) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise UnreadableError(content[: error.start].count(b"\n") + 1, "it is not UTF-8") from error
+        raise UnreadableSourceError(content[: error.start].count(b"\n") + 1, "it is not UTF-8") from error
 
 
 def _composed(text: str) -> Any:
@@ -60,9 +60,9 @@ def _composed(text: str) -> Any:
         return YAML(typ="rt", pure=True).compose(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise UnreadableError(mark.line + 1 if mark else None, str(error.problem or error.context)) from error
+        raise UnreadableSourceError(mark.line + 1 if mark else None, str(error.problem or error.context)) from error
     except YAMLError as error:
-        raise UnreadableError(None, str(error)) from error
+        raise UnreadableSourceError(None, str(error)) from error
 
 
 def _pairs(node: Any) -> list[tuple[Any, Any]]:

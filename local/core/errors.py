@@ -6,8 +6,10 @@ service's protocol. Anything else that escapes a handler is a bug and becomes a 
 
 from __future__ import annotations
 
+from local.errors import LocalError
 
-class AwsError(Exception):
+
+class AwsError(LocalError):
     """A refusal that a client sees.
 
     Args:

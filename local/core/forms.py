@@ -20,7 +20,14 @@ from xml.sax.saxutils import escape
 
 from local.core.errors import AwsError
 from local.core.protocol import Response, service_model
-from local.core.signature import ALGORITHM, Refused, Scope, find_key, policy_signature, version_2_signature
+from local.core.signature import (
+    ALGORITHM,
+    Scope,
+    SignatureError,
+    find_key,
+    policy_signature,
+    version_2_signature,
+)
 from local.core.signature_text import is_whole
 
 if TYPE_CHECKING:
@@ -74,7 +81,7 @@ def read_form(environ: WSGIEnvironment, bucket: str, find: Find) -> Form:
     fields, file, name = _parsed(environ)
     policy = fields.get("policy")
     if not policy:
-        raise Refused("missing", "The form has no policy: POST without a signed policy is refused.")
+        raise SignatureError("missing", "The form has no policy: POST without a signed policy is refused.")
     scope = _verified(fields, policy, find)
     if "key" not in fields:
         raise AwsError("InvalidArgument", "Bucket POST must contain a field named 'key'.")
@@ -194,7 +201,7 @@ def _verified(fields: Mapping[str, str], policy: str, find: Find) -> Scope:
     if "x-amz-signature" in fields:
         match = _CREDENTIAL.fullmatch(fields.get("x-amz-credential", ""))
         if match is None or fields.get("x-amz-algorithm") != ALGORITHM:
-            raise Refused("malformed", f"The form needs x-amz-algorithm={ALGORITHM} and x-amz-credential.")
+            raise SignatureError("malformed", f"The form needs x-amz-algorithm={ALGORITHM} and x-amz-credential.")
         scope = Scope(match[3], "s3", match[1], match[2])
         given = fields["x-amz-signature"]
     else:
@@ -202,10 +209,10 @@ def _verified(fields: Mapping[str, str], policy: str, find: Find) -> Scope:
         given = fields.get("signature", "")
     key = find_key(find, scope)
     if not hmac.compare_digest((key.token or "").encode(), fields.get("x-amz-security-token", "").encode()):
-        raise Refused("token", "The provided token is malformed or otherwise invalid.")
+        raise SignatureError("token", "The provided token is malformed or otherwise invalid.")
     signed = policy_signature(key.secret, scope, policy) if scope.date else version_2_signature(key.secret, policy)
     if not hmac.compare_digest(signed.encode(), given.encode()):
-        raise Refused("wrong", "The signature of the form's policy does not match what was calculated.")
+        raise SignatureError("wrong", "The signature of the form's policy does not match what was calculated.")
     return scope
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from local.core.errors import AwsError
-from local.core.signature import UNSIGNED, Refused, Signed, chunk_signature, trailer_signature
+from local.core.signature import UNSIGNED, SignatureError, Signed, chunk_signature, trailer_signature
 from local.core.signature_text import hash_of_stream
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def check_hash(environ: WSGIEnvironment) -> None:
     if claimed is not None and not hmac.compare_digest(
         claimed.encode(), hash_of_stream(environ["wsgi.input"], length).encode()
     ):
-        raise Refused("wrong", "The value of x-amz-content-sha256 is not the hash of the request's body.")
+        raise SignatureError("wrong", "The value of x-amz-content-sha256 is not the hash of the request's body.")
 
 
 def too_large(length: int) -> AwsError:
@@ -115,7 +115,7 @@ def _join(environ: WSGIEnvironment, claimed: str, signed: Signed | None) -> None
     """Replace a body in chunks by what they hold, their signatures checked one after the other."""
     is_signed = claimed.startswith(_SIGNED)
     if is_signed and (signed is None or not signed.signing_key):
-        raise Refused("wrong", f"{claimed} needs a signature in the Authorization header.")
+        raise SignatureError("wrong", f"{claimed} needs a signature in the Authorization header.")
     stream = cast("IO[bytes]", environ["wsgi.input"])
     joined: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - it is the request's body
     previous = signed.signature if signed else ""
@@ -127,7 +127,7 @@ def _join(environ: WSGIEnvironment, claimed: str, signed: Signed | None) -> None
         if is_signed:
             assert signed is not None
             if not hmac.compare_digest(chunk_signature(signed, previous, chunk).encode(), signature.encode()):
-                raise Refused("wrong", "The signature of a chunk does not match what was calculated.")
+                raise SignatureError("wrong", "The signature of a chunk does not match what was calculated.")
             previous = signature
         joined.write(chunk)
         if size == 0:
@@ -140,7 +140,7 @@ def _join(environ: WSGIEnvironment, claimed: str, signed: Signed | None) -> None
         given = trailer.pop("x-amz-trailer-signature", "")
         text = "".join(f"{name}:{value}\n" for name, value in trailer.items())
         if not hmac.compare_digest(trailer_signature(signed, previous, text.encode()).encode(), given.encode()):
-            raise Refused("wrong", "The signature of the trailing headers does not match what was calculated.")
+            raise SignatureError("wrong", "The signature of the trailing headers does not match what was calculated.")
     length = joined.tell()
     decoded = environ.get("HTTP_X_AMZ_DECODED_CONTENT_LENGTH", "")
     if decoded != str(length):

@@ -14,6 +14,8 @@ from typing import Any
 
 import re2
 
+from local.errors import LocalError
+
 #: Modules of moto, by its backend's name, that run expressions made of what users send.
 _OF_MOTO: Mapping[str, tuple[str, ...]] = {
     "ecr": ("moto.ecr.models",),
@@ -24,7 +26,7 @@ _OF_MOTO: Mapping[str, tuple[str, ...]] = {
 }
 
 
-class RegexError(ValueError):
+class RegexError(LocalError, ValueError):
     """A regular expression that RE2 does not take; the message says why."""
 
 

@@ -88,7 +88,7 @@ class Signed:
     time: str = ""
 
 
-class Refused(AwsError):
+class SignatureError(AwsError):
     """A request that is not signed as it must be; :meth:`worded` says it as the service would."""
 
     _CODES: Mapping[str, tuple[str, str, str]] = {
@@ -118,7 +118,7 @@ def read_scope(environ: WSGIEnvironment) -> Scope:
     """Return what the request claims to be signed for; nothing is verified yet.
 
     Raises:
-        Refused: It is not signed, or not in a way that any service reads.
+        SignatureError: It is not signed, or not in a way that any service reads.
     """
     query = environ.get("QUERY_STRING", "")
     header = environ.get("HTTP_AUTHORIZATION", "")
@@ -130,13 +130,13 @@ def read_scope(environ: WSGIEnvironment) -> Scope:
     elif "AWSAccessKeyId" in query and "Signature" in query:
         return Scope(_REGION, "s3", find_first(query, "AWSAccessKeyId"))
     else:
-        raise Refused(
+        raise SignatureError(
             "missing",
             "The request is not signed: Missing Authentication Token. Use an AWS SDK or the AWS CLI with the "
             "credentials of this local cloud, which `millrace local env` prints.",
         )
     if match is None:
-        raise Refused(
+        raise SignatureError(
             "malformed",
             f"Authorization '{header[:60]}' has no 'Credential=<key>/<date>/<region>/<service>/aws4_request': "
             "sign with AWS Signature Version 4.",
@@ -148,11 +148,11 @@ def find_key(find: Find, scope: Scope) -> Key:
     """The key that a request is said to be signed with.
 
     Raises:
-        Refused: There is none of this id.
+        SignatureError: There is none of this id.
     """
     key = find(scope.access_key_id)
     if key is None:
-        raise Refused(
+        raise SignatureError(
             "unknown",
             f"The security token included in the request is invalid: this local cloud has no access key "
             f"'{scope.access_key_id[:40]}'. `millrace local env` prints its credentials.",
@@ -169,7 +169,7 @@ def verify(environ: WSGIEnvironment, scope: Scope, find: Find, bucket: str = "")
         bucket: The bucket in the host name of a virtual-hosted request.
 
     Raises:
-        Refused: The key is unknown, the signature wrong, or the date too far from now.
+        SignatureError: The key is unknown, the signature wrong, or the date too far from now.
     """
     key = find_key(find, scope)
     query = environ.get("QUERY_STRING", "")
@@ -188,7 +188,7 @@ def _verify_header(environ: WSGIEnvironment, scope: Scope, key: Key) -> Signed:
     algorithm, _, rest = header.partition(" ")
     parts = dict(_PART.findall(rest))
     if algorithm != ALGORITHM or parts.keys() != {"Credential", "SignedHeaders", "Signature"}:
-        raise Refused(
+        raise SignatureError(
             "malformed",
             f"Authorization '{header[:40]}…' is not '{ALGORITHM} Credential=…, SignedHeaders=…, Signature=…'.",
         )
@@ -206,12 +206,12 @@ def _verify_query(environ: WSGIEnvironment, scope: Scope, key: Key) -> Signed:
     values = {name: find_first(query, f"X-Amz-{name}") for name in ("Algorithm", "Date", "Expires", "SignedHeaders")}
     signature = find_first(query, "X-Amz-Signature")
     if values["Algorithm"] != ALGORITHM or not signature or not values["SignedHeaders"]:
-        raise Refused(
+        raise SignatureError(
             "malformed", f"Query-string authentication needs X-Amz-Algorithm={ALGORITHM}, SignedHeaders and Signature."
         )
     expires = values["Expires"] or str(SKEW)
     if not is_whole(expires) or not 0 < int(expires) <= _LONGEST:
-        raise Refused("malformed", f"X-Amz-Expires is {expires[:20]!r}; expected 1 to {_LONGEST} seconds.")
+        raise SignatureError("malformed", f"X-Amz-Expires is {expires[:20]!r}; expected 1 to {_LONGEST} seconds.")
     _check_clock(values["Date"], scope, SKEW, int(expires), kind="expired")
     _check_token(key, find_first(query, "X-Amz-Security-Token"))
     names = values["SignedHeaders"].split(";")
@@ -227,7 +227,7 @@ def _compare(
     signing = signing_key(key.secret, scope)
     text = f"{ALGORITHM}\n{moment}\n{scope.text}\n{sha256_of(request)}"
     if not hmac.compare_digest(sign_text(signing, text).encode(), signature.encode()):
-        raise Refused(
+        raise SignatureError(
             "wrong",
             "The request signature we calculated does not match the signature you provided. "
             "Check your key and signing method: `millrace local env` prints the credentials of this local cloud.",
@@ -286,16 +286,16 @@ def policy_signature(secret: str, scope: Scope, policy: str) -> str:
 def _check_headers(environ: WSGIEnvironment, names: list[str], scope: Scope) -> None:
     """Refuse a signature that leaves open where the request goes, or what S3 is to do."""
     if "host" not in names:
-        raise Refused("wrong", "'Host' must be a 'SignedHeader' in the AWS Authorization.")
+        raise SignatureError("wrong", "'Host' must be a 'SignedHeader' in the AWS Authorization.")
     if names != sorted(names) or any(name != name.lower() for name in names):
-        raise Refused("malformed", "SignedHeaders must be in lower case and sorted.")
+        raise SignatureError("malformed", "SignedHeaders must be in lower case and sorted.")
     if scope.service != "s3":
         return
     sent = {key[5:].replace("_", "-").lower() for key in environ if key.startswith("HTTP_X_AMZ_")}
     plain = {name.replace("_", "-") for name in names}
     # A presigned request's body is not signed, so neither is the header that says so.
     if unsigned := sorted(sent - plain - {"x-amz-content-sha256"}):
-        raise Refused(
+        raise SignatureError(
             "wrong", f"There were headers present in the request which were not signed: {', '.join(unsigned)}."
         )
 
@@ -304,26 +304,30 @@ def _check_clock(moment: str, scope: Scope, early: float, late: float, kind: str
     try:
         sent = datetime.strptime(moment, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     except ValueError as error:
-        raise Refused("malformed", f"The date '{moment[:40]}' is not 'YYYYMMDDTHHMMSSZ'.") from error
+        raise SignatureError("malformed", f"The date '{moment[:40]}' is not 'YYYYMMDDTHHMMSSZ'.") from error
     if moment[:8] != scope.date:
-        raise Refused("wrong", f"Date in Credential scope, {scope.date}, does not match the request's, {moment[:8]}.")
+        raise SignatureError(
+            "wrong", f"Date in Credential scope, {scope.date}, does not match the request's, {moment[:8]}."
+        )
     age = time.time() - sent.timestamp()
     if age > late:
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         if kind == "expired":
-            raise Refused(kind, f"Request has expired: signed at {moment} for {late:.0f} seconds, and it is {now}.")
-        raise Refused(
+            raise SignatureError(
+                kind, f"Request has expired: signed at {moment} for {late:.0f} seconds, and it is {now}."
+            )
+        raise SignatureError(
             kind,
             "The difference between the request time and the current time is too large. Signature expired: "
             f"{moment} is now earlier than {now} - 15 min.",
         )
     if age < -early:
-        raise Refused("late", f"Signature not yet current: {moment} is still later than 15 minutes from now.")
+        raise SignatureError("late", f"Signature not yet current: {moment} is still later than 15 minutes from now.")
 
 
 def _check_token(key: Key, token: str) -> None:
     if not hmac.compare_digest((key.token or "").encode(), token.encode()):
-        raise Refused("token", "The security token included in the request is invalid.")
+        raise SignatureError("token", "The security token included in the request is invalid.")
 
 
 # -- Version 2, in the query of presigned S3 URLs only -----------------------------------------------------------------
@@ -333,13 +337,13 @@ def _verify_version_2(environ: WSGIEnvironment, scope: Scope, key: Key, bucket: 
     query = environ["QUERY_STRING"]
     expires, signature = find_first(query, "Expires"), find_first(query, "Signature")
     if not is_whole(expires):
-        raise Refused("malformed", f"Expires is {expires[:20]!r}; expected seconds since 1970.")
+        raise SignatureError("malformed", f"Expires is {expires[:20]!r}; expected seconds since 1970.")
     if time.time() > int(expires):
-        raise Refused("expired", f"Request has expired: it was valid until {format_seconds(int(expires))}.")
+        raise SignatureError("expired", f"Request has expired: it was valid until {format_seconds(int(expires))}.")
     _check_token(key, find_first(query, "x-amz-security-token"))
     text = _version_2_text(environ, expires, bucket)
     if not hmac.compare_digest(version_2_signature(key.secret, text).encode(), signature.encode()):
-        raise Refused(
+        raise SignatureError(
             "wrong",
             "The request signature we calculated does not match the signature you provided. "
             "Check your key and signing method.",
@@ -357,7 +361,7 @@ def _version_2_text(environ: WSGIEnvironment, expires: str, bucket: str) -> str:
     if unsigned := sorted(
         {unquote_plus(name) for name, _, _ in pairs} & _subresources() - set(HmacV1Auth.QSAOfInterest)
     ):
-        raise Refused("malformed", f"Signature Version 2 does not sign {', '.join(unsigned)}: use Version 4.")
+        raise SignatureError("malformed", f"Signature Version 2 does not sign {', '.join(unsigned)}: use Version 4.")
     headers = {name.lower(): unquote_plus(value) for name, _, value in pairs}
     headers |= {name: read_header(environ, name) for name in ("content-md5", "content-type") if is_sent(environ, name)}
     headers |= {
@@ -397,4 +401,6 @@ def _from_http_date(text: str) -> str:
     try:
         return parsedate_to_datetime(text).astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
     except (TypeError, ValueError) as error:
-        raise Refused("malformed", "The request has no date: expected X-Amz-Date, 'YYYYMMDDTHHMMSSZ'.") from error
+        raise SignatureError(
+            "malformed", "The request has no date: expected X-Amz-Date, 'YYYYMMDDTHHMMSSZ'."
+        ) from error

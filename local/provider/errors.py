@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local.errors import LocalError
 
-class ProviderError(Exception):
+
+class ProviderError(LocalError):
     """A failure that the user of the engine sees."""
 
 
-class UnknownType(ProviderError):
+class UnknownTypeError(ProviderError):
     """A resource type or function that this provider does not have."""
 
 

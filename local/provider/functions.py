@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from local.provider.api import Context
-from local.provider.errors import ProviderError, UnknownType
+from local.provider.errors import ProviderError, UnknownTypeError
 from local.provider.values import Values
 
 _PARTITION = "aws"
@@ -117,9 +117,9 @@ def call(token: str, context: Context, args: Values) -> Values:
     """The result of a function.
 
     Raises:
-        UnknownType: There is no such function.
+        UnknownTypeError: There is no such function.
     """
     function = FUNCTIONS.get(token)
     if function is None:
-        raise UnknownType(f"{token} cannot be called on this machine; these can: {', '.join(sorted(FUNCTIONS))}")
+        raise UnknownTypeError(f"{token} cannot be called on this machine; these can: {', '.join(sorted(FUNCTIONS))}")
     return function(context, args)

@@ -15,7 +15,7 @@ from local.provider.values import UNKNOWN, Values, known
 _ARN, _TAGS_ALL = "arn", "tagsAll"
 
 
-class Unfinished(ProviderError):
+class UnfinishedError(ProviderError):
     """A resource is there, but not as it should be; the engine keeps its state and mends it with the next update."""
 
     def __init__(self, reason: str, id: str, state: Values, inputs: Values) -> None:
@@ -79,7 +79,7 @@ def create(resource: Resource, context: Context, inputs: Values) -> tuple[str, V
     """Make the resource; its id and state.
 
     Raises:
-        Unfinished: It was made, but what had to follow failed.
+        UnfinishedError: It was made, but what had to follow failed.
     """
     tags = resource.tags_all(inputs, context.default_tags)
     made = {**inputs, **resource.create(context, inputs, tags)}
@@ -91,7 +91,7 @@ def create(resource: Resource, context: Context, inputs: Values) -> tuple[str, V
         if resource.forgotten_if_unready:
             raise
         state = {name: value for name, value in made.items() if not name.startswith("__")}
-        raise Unfinished(str(error), id, state, inputs) from error
+        raise UnfinishedError(str(error), id, state, inputs) from error
 
 
 def update(resource: Resource, context: Context, id: str, state: Values, old: Values, new: Values) -> Values:

@@ -101,7 +101,7 @@ def report_errors(method: Method) -> Method:
         token = getattr(request, "type", "") or getattr(request, "tok", "")
         try:
             return method(self, request, context)
-        except lifecycle.Unfinished as error:
+        except lifecycle.UnfinishedError as error:
             _abort_unfinished(context, f"{token}: {error}", error)
         except ProviderError as error:
             context.abort(grpc.StatusCode.UNKNOWN, f"{token}: {error}" if token else str(error))
@@ -112,7 +112,7 @@ def report_errors(method: Method) -> Method:
     return answer  # type: ignore[return-value]
 
 
-def _abort_unfinished(context: Any, message: str, error: lifecycle.Unfinished) -> None:
+def _abort_unfinished(context: Any, message: str, error: lifecycle.UnfinishedError) -> None:
     detail = provider_pb2.ErrorResourceInitFailed(
         id=error.id, properties=marshal(error.state), inputs=marshal(error.inputs), reasons=[message]
     )

@@ -15,6 +15,7 @@ from typing import Any
 _OURS = "/aws/sagemaker/"
 
 
+@functools.cache
 def correct() -> None:
     """Put it in place in moto, once in a process."""
     from moto.logs.models import LogGroup, LogsBackend

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import stacks
-from components.feature_store import FeatureRemoved, FeatureStore, FeatureStoreArgs, FeatureType, additions
+from components.feature_store import FeatureRemovedError, FeatureStore, FeatureStoreArgs, FeatureType, additions
 from tests.components import mocked
 from tests.components.flights_stack import flights
 
@@ -143,7 +143,7 @@ def test_additions_are_what_is_new() -> None:
     ],
 )
 def test_a_lost_or_retyped_feature_is_refused_with_the_way_out(new: dict[str, FeatureType], problem: str) -> None:
-    with pytest.raises(FeatureRemoved) as refused:
+    with pytest.raises(FeatureRemovedError) as refused:
         additions("flights-dev-weather", FEATURES, new)
     message = str(refused.value)
     assert message.startswith("feature group 'flights-dev-weather': ")

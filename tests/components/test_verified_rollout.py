@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components.verified_rollout import RolledBack, verify
+from components.verified_rollout import RolledBackError, verify
 from local import client
 from queries.rollbacks import Rollback
 from tests.local.conftest import CloudDaemon, cloud_daemon
@@ -64,7 +64,7 @@ def test_a_deployment_that_was_rolled_back_is_told_with_its_alarm(
     assert (after["EndpointStatus"], after["EndpointConfigName"]) == ("InService", "verified-1")
 
     report = tmp_path / "rollback.json"
-    with pytest.raises(RolledBack) as told:
+    with pytest.raises(RolledBackError) as told:
         verify(client.REGION, "verified", "verified-2", str(report))
     rollback = Rollback.load(report.read_text())
     assert (rollback.endpoint, rollback.status) == ("verified", "InService")
@@ -78,6 +78,6 @@ def test_a_deployment_that_was_rolled_back_is_told_with_its_alarm(
 
     # Over as soon as the new fleet is gone, as most such alarms are.
     cloudwatch.delete_alarms(AlarmNames=[ALARM])
-    with pytest.raises(RolledBack, match=f"Its alarms: {ALARM}\\."):
+    with pytest.raises(RolledBackError, match=f"Its alarms: {ALARM}\\."):
         verify(client.REGION, "verified", "verified-2")
     verify(client.REGION, "verified", "verified-1")

@@ -22,7 +22,7 @@ from local.provider.values import marshal, unmarshal
 Values = dict[str, Any]
 
 
-class Refused(Exception):
+class SignatureError(Exception):
     """Inputs that the provider's check refused."""
 
     def __init__(self, failures: dict[str, str]) -> None:
@@ -30,7 +30,7 @@ class Refused(Exception):
         self.failures = failures
 
 
-class Unfinished(Exception):
+class UnfinishedError(Exception):
     """A resource that the provider made and could not finish."""
 
     def __init__(self, id: str, state: Values, reasons: list[str]) -> None:
@@ -78,7 +78,7 @@ class Engine:
         config = {"region": self.region, **self.config}
         checked = self.stub.CheckConfig(provider_pb2.CheckRequest(news=marshal(config)))
         if checked.failures:
-            raise Refused({failure.property: failure.reason for failure in checked.failures})
+            raise SignatureError({failure.property: failure.reason for failure in checked.failures})
         self.stub.Configure(provider_pb2.ConfigureRequest(args=checked.inputs, acceptSecrets=True))
 
     def close(self) -> None:
@@ -98,7 +98,7 @@ class Engine:
         )
         answer = self.stub.Check(request)
         if answer.failures:
-            raise Refused({failure.property: failure.reason for failure in answer.failures})
+            raise SignatureError({failure.property: failure.reason for failure in answer.failures})
         return answer.inputs
 
     def create(self, token: str, name: str, news: Any) -> Made:
@@ -173,10 +173,10 @@ class Engine:
 
 
 def raise_unfinished(error: grpc.RpcError) -> None:
-    """Raise :class:`Unfinished` when the error carries a resource."""
+    """Raise :class:`UnfinishedError` when the error carries a resource."""
     for name, value in error.trailing_metadata() or ():
         if name == "grpc-status-details-bin":
             status = status_pb2.Status.FromString(value)
             detail = provider_pb2.ErrorResourceInitFailed()
             if status.details and status.details[0].Unpack(detail):
-                raise Unfinished(detail.id, unmarshal(detail.properties)[0], list(detail.reasons)) from error
+                raise UnfinishedError(detail.id, unmarshal(detail.properties)[0], list(detail.reasons)) from error

@@ -137,22 +137,22 @@ def test_starts_at_once_agree_on_one_daemon(tmp_path: Path) -> None:
 
 
 def test_another_scale_or_other_images_are_refused_with_the_mend(fresh_daemon: CloudDaemon) -> None:
-    with pytest.raises(client.ClientError, match=r"runs with scale 60\.0, asked for 2\.0: stop it first"):
+    with pytest.raises(client.LocalCloudError, match=r"runs with scale 60\.0, asked for 2\.0: stop it first"):
         client.start(fresh_daemon.state, scale=2.0, images=fresh_daemon.images)
-    with pytest.raises(client.ClientError, match=r"runs with images .* asked for .*: stop it first"):
+    with pytest.raises(client.LocalCloudError, match=r"runs with images .* asked for .*: stop it first"):
         client.start(fresh_daemon.state, scale=60.0, images={**fresh_daemon.images, "new": Path("/tmp")})
 
 
 def test_a_taken_port_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(client.ClientError, match=re.compile("did not start.*Address already in use", re.S)):
+        with pytest.raises(client.LocalCloudError, match=re.compile("did not start.*Address already in use", re.S)):
             client.start(tmp_path / "state", port=port)
 
 
 def test_bad_images_are_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(client.ClientError, match="empty/bin"):
+    with pytest.raises(client.LocalCloudError, match="empty/bin"):
         client.start(tmp_path / "state", images={"server": tmp_path / "empty"})
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from millrace import FeatureTable, UseCase
-from millrace.errors import DataError, RequestError
+from millrace.errors import DataError, MillraceError, RequestError
 from millrace.missing import DEFAULT, is_missing_text
 from training.columns import DTYPES, Array, feature_name
 from training.io import parse_time
@@ -164,7 +164,7 @@ class Schema:
         return np.asarray(values, dtype=DTYPES[kind])
 
 
-class _WrongError(ValueError):
+class _WrongError(MillraceError, ValueError):
     """A value that is not of its column's kind; its text is what was expected."""
 
 

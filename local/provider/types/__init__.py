@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from local.provider.errors import UnknownType
+from local.provider.errors import UnknownTypeError
 from local.provider.resources import Resource
 from local.provider.types import (
     cloudwatch,
@@ -30,9 +30,9 @@ def resource_type(token: str) -> Resource:
     """The type of this token.
 
     Raises:
-        UnknownType: There is none.
+        UnknownTypeError: There is none.
     """
     found = TYPES.get(token)
     if found is None:
-        raise UnknownType(f"{token} cannot be made on this machine; these types can: {', '.join(sorted(TYPES))}")
+        raise UnknownTypeError(f"{token} cannot be made on this machine; these types can: {', '.join(sorted(TYPES))}")
     return found

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from local.core.identity import ACCOUNT
+from local.errors import LocalError
 from local.services.cloudwatch.evaluation import (
     COMPARISONS,
     INSUFFICIENT,
@@ -33,7 +34,7 @@ _VALUES = 150
 _BACK, _AHEAD = dt.timedelta(weeks=2), dt.timedelta(hours=2)
 
 
-class DefinitionError(ValueError):
+class DefinitionError(LocalError, ValueError):
     """An alarm that CloudWatch would refuse, or that this cloud cannot evaluate."""
 
 

@@ -14,6 +14,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from local.errors import LocalError
+
 Point = float | None
 
 OK, ALARM, INSUFFICIENT = "OK", "ALARM", "INSUFFICIENT_DATA"
@@ -29,11 +31,11 @@ COMPARISONS: Mapping[str, tuple[Callable[[float, float], bool], str]] = {
 }
 
 
-class UnsupportedError(ValueError):
+class UnsupportedError(LocalError, ValueError):
     """Something an alarm or a query asks for that this cloud does not evaluate."""
 
 
-class RefusedError(ValueError):
+class RefusedError(LocalError, ValueError):
     """A request for or with metric data that CloudWatch would refuse.
 
     Attributes:

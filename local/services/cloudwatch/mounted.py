@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from local.core.identity import ACCOUNT
-from local.services import logs
 from local.services.cloudwatch import definitions, metrics
 from local.services.cloudwatch.evaluation import RefusedError, UnsupportedError, watched_by
 
@@ -39,7 +38,6 @@ def correct() -> None:
         (CloudWatchResponse, "put_composite_alarm", _put_composite_alarm),
     ):
         setattr(owner, name, answer)
-    logs.correct()
 
 
 @contextlib.contextmanager

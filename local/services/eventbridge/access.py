@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from local.core.identity import ACCOUNT
 from local.core.regex import compile_wildcards
+from local.errors import LocalError
 
 if TYPE_CHECKING:
     from local.core.context import Cloud
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 Document = Mapping[str, Any]
 
 
-class AccessError(Exception):
+class AccessError(LocalError):
     """Denied, with the code that dead-letter messages use."""
 
     def __init__(self, code: str, message: str) -> None:

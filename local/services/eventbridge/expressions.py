@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from typing import Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from local.errors import LocalError
+
 _UNITS = {"minute": 60, "hour": 3600, "day": 86400}
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 _YEARS = (1970, 2199)
 
 
-class ExpressionError(ValueError):
+class ExpressionError(LocalError, ValueError):
     """A schedule expression that AWS would refuse."""
 
 

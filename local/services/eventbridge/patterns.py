@@ -17,6 +17,7 @@ from typing import Any
 import re2
 
 from local.core.regex import compile_regex
+from local.errors import LocalError
 
 _ABSENT = object()
 
@@ -31,7 +32,7 @@ _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
 Pattern = Mapping[str, Any]
 
 
-class PatternError(ValueError):
+class PatternError(LocalError, ValueError):
     """A pattern that EventBridge would refuse."""
 
 

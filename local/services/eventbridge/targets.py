@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from local.core.event_bus import stamp
 from local.core.identity import ACCOUNT
+from local.errors import LocalError
 from local.services.eventbridge import access, templates
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _ARN = re.compile(r"arn:aws[a-z-]*:(?P<service>[a-z0-9-]+):(?P<region>[a-z0-9-]*
 _GONE = ("NotFound", "NonExistent", "DoesNotExist")
 
 
-class DeliveryError(Exception):
+class DeliveryError(LocalError):
     """A delivery that failed.
 
     Attributes:

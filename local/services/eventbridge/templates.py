@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from local.errors import LocalError
+
 Transformer = Mapping[str, Any]
 
 #: Variables that every template knows.
@@ -24,11 +26,11 @@ _PATH = re.compile(r"\$(\.[^.\[\]$\s*]+|\[\d+\]|\['[^']+'\])*")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\['([^']+)'\]")
 
 
-class TemplateError(ValueError):
+class TemplateError(LocalError, ValueError):
     """A template or path that can never be filled."""
 
 
-class AbsentError(LookupError):
+class AbsentError(LocalError, LookupError):
     """The event has nothing at a path."""
 
 

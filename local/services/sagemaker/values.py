@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from local.errors import LocalError
+
 #: Functions that may stand in the place of any value.
 FUNCTIONS = ("Get", "Std:Join", "Std:JsonGet")
 
@@ -20,7 +22,7 @@ Path = list[str | int]
 _PART = re.compile(r"\.?(?P<name>[^.\[\]'\"]+)|\[(?P<index>\d+)\]|\[(?P<quote>['\"])(?P<key>.*?)(?P=quote)\]")
 
 
-class ResolveError(RuntimeError):
+class ResolveError(LocalError):
     """A value that cannot be had when the pipeline runs; the message says which and why."""
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from local.errors import LocalError
 from local.services.sagemaker.containers.guard import GUARD
 from local.services.sagemaker.containers.logs import LogStream
 
@@ -29,7 +30,7 @@ MOUNT = "/opt/ml"
 _MOUNTED = re.compile(r"(?:(?<=file://)|(?<![\w./~})-]))/opt/ml(?![\w.-])")
 
 
-class ContainerError(RuntimeError):
+class ContainerError(LocalError):
     """A container that could not be started; the message says why."""
 
 

@@ -8,6 +8,8 @@ import zlib
 from pathlib import Path
 from typing import IO
 
+from local.errors import LocalError
+
 #: The most files of an archive, and the most bytes that it may hold.
 MAX_FILES = 20_000
 MAX_BYTES = 20 * 2**30
@@ -18,7 +20,7 @@ MAX_RATIO = 200
 _MAX_READ = 16 * 2**20
 
 
-class ArchiveError(Exception):
+class ArchiveError(LocalError):
     """An archive that is none, or holds more than it may."""
 
 

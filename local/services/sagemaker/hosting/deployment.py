@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local.errors import LocalError
 from local.services.sagemaker.hosting.fleet import Fleet
 
 if TYPE_CHECKING:
@@ -27,11 +28,11 @@ POLL = 0.5
 RESTARTS = 3
 
 
-class RollBackError(Exception):
+class RollBackError(LocalError):
     """The deployment cannot go on; the message is the endpoint's FailureReason."""
 
 
-class GoingDownError(Exception):
+class GoingDownError(LocalError):
     """The cloud goes down in the middle of the work; the next start finishes it or rolls it back."""
 
 

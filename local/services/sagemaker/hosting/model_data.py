@@ -11,13 +11,14 @@ from pathlib import Path
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.core.context import Cloud
+from local.errors import LocalError
 from local.services.sagemaker.hosting import archives
 
 #: What the folders of unpacked models end in.
 MODEL_SUFFIX = ".model"
 
 
-class ModelDataError(Exception):
+class ModelDataError(LocalError):
     """The model's archive cannot be had or unpacked; the message is AWS's."""
 
 

@@ -14,6 +14,7 @@ import urllib3
 
 from local.core.errors import AwsError
 from local.core.identity import ACCOUNT, PARTITION
+from local.errors import LocalError
 from local.services.sagemaker.hosting.capture import Capture
 from local.services.sagemaker.hosting.fleet import Fleet, Plan, Server, Variant, log_group
 from local.services.sagemaker.hosting.invocation import Reply, Request
@@ -194,7 +195,7 @@ class Router:
         )
 
 
-class _NotDeliveredError(Exception):
+class _NotDeliveredError(LocalError):
     """The server took no connection, so it cannot have seen the request."""
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from local.core.store import Document, public
+from local.errors import LocalError
 from local.services.sagemaker.containers.container import Container, ContainerError
 from local.services.sagemaker.jobs.transfer import TransferError
 
@@ -48,11 +49,11 @@ _LIMIT = 1024
 _EVENT_ENUMS = {"S3DataType", "S3InputMode", "S3DataDistributionType", "S3CompressionType", "S3UploadMode"}
 
 
-class JobError(RuntimeError):
+class JobError(LocalError):
     """Something in the request or its data keeps the job from running: a ``ClientError`` of the job."""
 
 
-class Interrupted(RuntimeError):
+class JobInterruptedError(LocalError):
     """The cloud goes down; :func:`recover` settles the job when it is back."""
 
 
@@ -117,7 +118,7 @@ class JobRun(ABC):
         """From the start to a status that stays."""
         try:
             self.finish(self._attempt())
-        except Interrupted:
+        except JobInterruptedError:
             log.info("%s %s is interrupted", self.kind, self.name)
         finally:
             self.finished.set()
@@ -127,7 +128,7 @@ class JobRun(ABC):
         shutil.rmtree(self.folder, ignore_errors=True)
         try:
             return self.work()
-        except Interrupted:
+        except JobInterruptedError:
             raise
         except (JobError, TransferError, ContainerError) as error:
             reason = f"ClientError: {error}"
@@ -135,7 +136,7 @@ class JobRun(ABC):
             log.exception("%s %s", self.kind, self.name)
             reason = f"InternalServerError: a bug in the local cloud: see daemon.log for {self.kind} {self.name}"
         if self.cloud.stopping.is_set():
-            raise Interrupted
+            raise JobInterruptedError
         return Outcome("Failed", "Failed", reason)
 
     # -- parts of the work -------------------------------------------------------------------------------------------
@@ -224,7 +225,7 @@ class JobRun(ABC):
 
     def _check_going(self) -> None:
         if self.cloud.stopping.is_set():
-            raise Interrupted
+            raise JobInterruptedError
 
     @property
     def stop_requested(self) -> bool:

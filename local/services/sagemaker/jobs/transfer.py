@@ -19,13 +19,15 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local.errors import LocalError
+
 #: Requests at a time; below the ten connections a boto3 client keeps open.
 PARALLEL = 8
 
 _CHUNK = 1 << 20
 
 
-class TransferError(RuntimeError):
+class TransferError(LocalError):
     """Data that could not be moved; the message says which and why."""
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from local.core.errors import AwsError, validation_error
 from local.core.protocol import deeper
+from local.errors import LocalError
 from local.services.sagemaker import values
 from local.services.sagemaker.members import find_refused, is_empty
 from local.services.sagemaker.pipelines import arguments
@@ -58,7 +59,7 @@ _SHOWN = 10
 _DEEP = f"it is nested deeper than {_LEVELS} levels"
 
 
-class _Broken(Exception):
+class _Broken(LocalError):
     """Nothing more can be said about a definition that is this far from being one."""
 
 

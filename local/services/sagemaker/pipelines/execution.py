@@ -16,7 +16,7 @@ from local.core.store import Document
 from local.services.sagemaker import values
 from local.services.sagemaker.pipelines import state as state
 from local.services.sagemaker.pipelines.graph import Node, graph
-from local.services.sagemaker.pipelines.job_step import Interrupted, JobStep, StepStopped
+from local.services.sagemaker.pipelines.job_step import JobStep, StepInterruptedError, StepStoppedError
 from local.services.sagemaker.pipelines.recovery import drop_lost
 from local.services.sagemaker.pipelines.scope import RunScope
 from local.services.sagemaker.pipelines.steps import KINDS, StepError
@@ -132,10 +132,10 @@ class ExecutionRun:
     def _settle(self, node: Node, resumed: bool) -> None:
         try:
             members = self._perform(node, resumed)
-        except Interrupted:
+        except StepInterruptedError:
             log.info("step %s of %s is interrupted", node.name, self.arn)
             return
-        except StepStopped:
+        except StepStoppedError:
             status, members = "Stopped", {}
         except StepError as error:
             # The end of the cloud makes requests fail; the next start finds out what the step came to.
@@ -158,8 +158,8 @@ class ExecutionRun:
 
         Raises:
             StepError: When it fails.
-            StepStopped: When the execution is being stopped.
-            Interrupted: When the cloud goes down.
+            StepStoppedError: When the execution is being stopped.
+            StepInterruptedError: When the cloud goes down.
         """
         if node.type in KINDS:
             return JobStep(self, node).perform(resumed=resumed)

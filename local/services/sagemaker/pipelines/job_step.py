@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from local.core.context import Cloud
 from local.core.store import Document
+from local.errors import LocalError
 from local.services.sagemaker.jobs.runs import ENDED, RESTARTED, Jobs
 from local.services.sagemaker.pipelines import state as state
 from local.services.sagemaker.pipelines.graph import Node
@@ -40,15 +41,15 @@ class Run(Protocol):
         """Return the execution's document."""
 
 
-class StepStopped(Exception):
+class StepStoppedError(LocalError):
     """The execution is being stopped, and with it the step."""
 
 
-class Interrupted(Exception):
+class StepInterruptedError(LocalError):
     """The cloud goes down; the next start takes the step up again."""
 
 
-class _Restarted(Exception):
+class _Restarted(LocalError):
     """The job was lost in a restart of the cloud."""
 
 
@@ -70,8 +71,8 @@ class JobStep:
 
         Raises:
             StepError: When it fails.
-            StepStopped: When the execution is being stopped.
-            Interrupted: When the cloud goes down.
+            StepStoppedError: When the execution is being stopped.
+            StepInterruptedError: When the cloud goes down.
         """
         record = self._record()
         if "_base" not in record:
@@ -156,7 +157,7 @@ class JobStep:
         store_kind, label = self._kind.job
         self._cloud.part(Jobs).wait(store_kind, self._run.region, made)
         if self._cloud.stopping.is_set():
-            raise Interrupted
+            raise StepInterruptedError
         described = describe(self._client, self._kind, made)
         status, reason = described[f"{label}JobStatus"], described.get("FailureReason", "")
         if reason == RESTARTED or (before and status == "Completed"):
@@ -165,7 +166,7 @@ class JobStep:
             self._put(_objects=count_outputs(self._cloud, self._run.region, described))
             return
         if status == "Stopped" and self._run.halt.is_set():
-            raise StepStopped
+            raise StepStoppedError
         if status not in ENDED:
             raise StepError(f"InternalServerError: {made} no longer runs but is {status}: see daemon.log")
         if status == "Stopped":
@@ -185,7 +186,7 @@ class JobStep:
             if status == "Completed":
                 return
             if self._cloud.stopping.wait(_LOOK):
-                raise Interrupted
+                raise StepInterruptedError
 
     # -- again -------------------------------------------------------------------------------------------------------
 
@@ -205,7 +206,7 @@ class JobStep:
         return True
 
     def _halted(self) -> NoReturn:
-        raise Interrupted if self._cloud.stopping.is_set() else StepStopped
+        raise StepInterruptedError if self._cloud.stopping.is_set() else StepStoppedError
 
     def _cached(self, request: Document) -> Document | None:
         """The members of a cache hit, or None; notes what later executions can hit."""

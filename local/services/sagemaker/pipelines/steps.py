@@ -9,12 +9,13 @@ from typing import Any
 from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local.errors import LocalError
 from local.services.sagemaker import values
 from local.services.sagemaker.pipelines import arguments
 from local.services.sagemaker.pipelines.policies import service_exception
 
 
-class StepError(Exception):
+class StepError(LocalError):
     """The step has failed; the message is its FailureReason.
 
     Attributes:

@@ -1,0 +1,73 @@
+"""Every error of the product stands in a tree, under a name that nobody else uses."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import importlib
+from collections import Counter
+from pathlib import Path
+
+import botocore.exceptions
+import click.exceptions
+import pytest
+
+import millrace.errors
+from cli.delivery.comment import CommentError
+from engine.errors import EngineError
+from local.errors import LocalError
+from millrace.errors import MillraceError
+
+REPOSITORY = Path(__file__).parents[2]
+PACKAGES = ("millrace", "queries", "components", "training", "cli", "engine", "local")
+#: The roots of the trees; a wrong call of a command is click's own.
+ROOTS = (MillraceError, LocalError, EngineError, CommentError, click.ClickException)
+
+
+def _errors() -> list[type[Exception]]:
+    """Return every class of an error that a module of the product defines."""
+    found: list[type[Exception]] = []
+    for package in PACKAGES:
+        for path in sorted((REPOSITORY / package).rglob("*.py")):
+            classes = [each.name for each in ast.parse(path.read_text()).body if isinstance(each, ast.ClassDef)]
+            if not classes:
+                continue
+            name = ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
+            module = importlib.import_module(name)
+            defined = [getattr(module, each) for each in classes]
+            found += [each for each in defined if issubclass(each, Exception) and not issubclass(each, Warning)]
+    return found
+
+
+ERRORS = _errors()
+
+
+def test_many_errors_are_found() -> None:
+    assert len(ERRORS) > 30
+    assert {"CliError", "AwsError", "EngineError", "DataError"} <= {error.__name__ for error in ERRORS}
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: f"{error.__module__}.{error.__name__}")
+def test_an_error_stands_in_a_tree(error: type[Exception]) -> None:
+    assert issubclass(error, ROOTS)
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: f"{error.__module__}.{error.__name__}")
+def test_an_error_has_no_name_of_a_library(error: type[Exception]) -> None:
+    for library in (builtins, botocore.exceptions, click.exceptions):
+        assert not hasattr(library, error.__name__), f"{library.__name__} has an error of this name"
+
+
+def test_no_two_errors_have_one_name() -> None:
+    twice = [name for name, count in Counter(error.__name__ for error in ERRORS).items() if count > 1]
+    assert twice == []
+
+
+def test_the_tree_is_drawn_whole() -> None:
+    drawn = millrace.errors.__doc__ or ""
+    missing = [
+        error.__name__
+        for error in ERRORS
+        if issubclass(error, MillraceError) and not error.__name__.startswith("_") and error.__name__ not in drawn
+    ]
+    assert missing == []
