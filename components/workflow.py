@@ -175,11 +175,15 @@ def _processing(
     outputs: Mapping[str, Value] | None = None,
     property_files: Mapping[str, tuple[str, str]] | None = None,
 ) -> Step:
-    """A processing job that runs one step of the bundle.
+    """Return a processing job that runs one step of the bundle.
 
     Args:
+        args: What all steps of the workflow share.
+        name: The step's name in the pipeline.
+        arguments: The bundle's arguments: the step's module and its options.
         inputs: Folder name → S3 URI.
         outputs: Folder name → S3 URI.
+        property_files: Property file → output folder and path in it, for steps that read values of this one.
     """
     request: dict[str, Any] = {
         "AppSpecification": {

@@ -62,6 +62,7 @@ class Engine:
 
     @property
     def cli(self) -> Path:
+        """The `pulumi` program itself."""
         return self.folder / "pulumi"
 
 

@@ -35,21 +35,27 @@ class Host(LanguageServer):
         super().__init__(lambda: None)
 
     def Handshake(self, request: Any, context: Any) -> Any:
+        """Answer the engine's first call; nothing is agreed on."""
         return language_pb2.LanguageHandshakeResponse()
 
     def InstallDependencies(self, request: Any, context: Any) -> Any:
+        """Refuse: dependencies are installed before the engine runs."""
         context.abort(grpc.StatusCode.UNIMPLEMENTED, "dependencies are installed by `make setup`, not by the engine")
 
     def GetProgramDependencies(self, request: Any, context: Any) -> Any:
+        """Return no dependencies; the engine only lists them."""
         return language_pb2.GetProgramDependenciesResponse()
 
     def RuntimeOptionsPrompts(self, request: Any, context: Any) -> Any:
+        """Return no questions for `pulumi new`."""
         return language_pb2.RuntimeOptionsResponse()
 
     def Cancel(self, request: Any, context: Any) -> Any:
+        """Acknowledge that the engine cancels."""
         return empty_pb2.Empty()
 
     def Run(self, request: Any, context: Any) -> Any:
+        """Run the program of a request to its end, and return its error, if any."""
         folder = Path(request.info.program_directory or request.pwd)
         entry = folder / (request.info.entry_point or ".")
         program = entry / "__main__.py" if entry.is_dir() else entry

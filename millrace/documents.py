@@ -7,9 +7,17 @@ enters. Fields that a later version adds are ignored by an earlier reader.
 from __future__ import annotations
 
 import json
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from millrace.errors import DataError
 
@@ -42,6 +50,16 @@ class Document(BaseModel):
             raise DataError(f"{where}: {field} is not as expected: {first['msg']}; write it again") from error
         except ValueError as error:
             raise DataError(f"{where} is not JSON: {error}; write it again") from error
+
+
+def _keep_whole(value: Any, validate: ValidatorFunctionWrapHandler) -> int | float:
+    """Return a validated number; a whole number stays one."""
+    number: float = validate(value)
+    return value if type(value) is int else number
+
+
+#: A float, or a whole number that is written as it was: counts stand among metrics.
+Number = Annotated[float, WrapValidator(_keep_whole), PlainSerializer(lambda number: number)]
 
 
 class CalibrationBin(Document):
@@ -145,7 +163,7 @@ class Evaluation(Document):
     version: Literal[1] = 1
     gate: Gate
     approval: Approval
-    metrics: dict[str, float | None]
+    metrics: dict[str, Number | None]
     champion: Comparison
     slices: dict[str, Slice] = Field(default_factory=dict)
     calibration: list[CalibrationBin] = Field(default_factory=list)
@@ -284,7 +302,7 @@ class MonitorReport(Document):
     scores: Scores | None = None
     labelled: int | None = None
     label_coverage: float | None = None
-    quality: dict[str, float] = Field(default_factory=dict)
+    quality: dict[str, float | None] = Field(default_factory=dict)
     calibration: list[CalibrationBin] = Field(default_factory=list)
     skew: Skew | None = None
     published: int = 0

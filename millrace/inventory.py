@@ -1,6 +1,6 @@
-"""What the stack of a use case consists of, each list derived here from its declaration: alarms, pipelines, schedules,
-rules, and the variables of its jobs.
+"""What the stack of a use case consists of: alarms, pipelines, schedules, rules, and the variables of its jobs.
 
+Each list is derived here from the declaration.
 Whoever makes, shows or looks for them asks here: the components, the commands and the jobs agree by construction.
 """
 
@@ -76,6 +76,7 @@ def list_alarm_kinds(use_case: UseCase, *, has_endpoint: bool = True) -> tuple[s
     """Return the kinds of the alarms that a use case declares.
 
     Args:
+        use_case: The declaration.
         has_endpoint: Whether a model serves, whose alarms come with it.
     """
     left_out = {CALIBRATION} if use_case.monitoring.calibration_alarm is None else set()

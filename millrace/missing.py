@@ -12,6 +12,7 @@ def is_missing_text(value: str, texts: Collection[str]) -> bool:
     """Tell whether a text stands for a missing value; spaces around it do not count.
 
     Args:
+        value: The text of one cell or field.
         texts: Those that do, in the column that it is of.
     """
     return value.strip() in texts

@@ -94,10 +94,12 @@ class Names:
 
     @property
     def endpoint(self) -> str:
+        """The endpoint, named as the stack is."""
         return self.stack
 
     @property
     def model_package_group(self) -> str:
+        """The model package group, named as the stack is."""
         return self.stack
 
     def pipeline(self, kind: str) -> str:
@@ -106,14 +108,17 @@ class Names:
 
     @property
     def training_pipeline(self) -> str:
+        """The pipeline that trains and registers a model."""
         return self.pipeline(TRAINING)
 
     @property
     def monitor_pipeline(self) -> str:
+        """The pipeline that measures what is served."""
         return self.pipeline(MONITOR)
 
     @property
     def features_pipeline(self) -> str:
+        """The pipeline that publishes features."""
         return self.pipeline(FEATURES)
 
     def schedule(self, kind: str) -> str:

@@ -31,6 +31,7 @@ def make_client(
     *,
     profile: str | None = None,
     session: Any = None,
+    attempts: int = ATTEMPTS,
     connect_timeout: float = CONNECT_TIMEOUT,
     read_timeout: float = READ_TIMEOUT,
     **options: Any,
@@ -42,6 +43,7 @@ def make_client(
         region: Where to ask; None takes the region of the user's settings.
         profile: The user's profile; None takes the user's default credentials.
         session: A boto3 session to use instead; ``profile`` is ignored then.
+        attempts: Of one request, the first one included.
         connect_timeout: Seconds.
         read_timeout: Seconds.
         options: ``endpoint_url``, and more settings of ``botocore.config.Config`` such as ``max_pool_connections``.
@@ -54,7 +56,7 @@ def make_client(
 
     endpoint_url = options.pop("endpoint_url", None)
     config = Config(
-        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        retries={"mode": "standard", "total_max_attempts": attempts},
         connect_timeout=connect_timeout,
         read_timeout=read_timeout,
         **options,

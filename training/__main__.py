@@ -25,10 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         _run(options)
     except MillraceError as error:
-        _fail(options.step, str(error))
+        _fail(options.step, str(error), error)
     except Exception as error:  # noqa: BLE001 - whatever it is, SageMaker must be told before the process ends
         traceback.print_exc()
-        _fail(options.step, f"{type(error).__name__}: {error}")
+        _fail(options.step, f"{type(error).__name__}: {error}", error)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -129,13 +129,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _fail(step: str, text: str) -> None:
-    """Tell the reader of the log and, in a job, SageMaker; then end."""
+def _fail(step: str, text: str, error: Exception) -> None:
+    """Tell the reader of the log and, in a job, SageMaker; then end.
+
+    Args:
+        step: The step that failed.
+        text: Why, for people.
+        error: What was raised; whoever started the step learns AWS's code of it, where AWS refused something.
+    """
     from training.job import BASE
 
     sys.stderr.write(f"error: {step}: {text}\n")
     if file := os.environ.get(JobVariable.FAILURE_FILE):
-        Path(file).write_text(json.dumps({"version": 1, "step": step, "text": text}))
+        code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+        Path(file).write_text(json.dumps({"version": 1, "step": step, "text": text, "code": code}))
     name = "failure" if step == "train" else "message"
     output = BASE / "output"
     if BASE.is_dir():

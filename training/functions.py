@@ -163,9 +163,12 @@ class Functions:
     def _call(
         self, name: str, since: np.datetime64, until: np.datetime64, ids: Collection[str], of: str = ""
     ) -> dict[str, Array]:
-        """What a function returned, checked.
+        """Return what a function returned, checked.
 
         Args:
+            name: The function's name.
+            since: The start of the range that is asked for, included.
+            until: Its end, excluded.
             ids: Columns that name things.
             of: What the names of its columns begin with in requests.
         """

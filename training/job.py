@@ -49,19 +49,23 @@ class Job:
 
     @cached_property
     def use_case(self) -> UseCase:
+        """The declaration that the bundle carries."""
         with zipfile.ZipFile(self.bundle) as archive:
             return read_contract(archive.read(CONTRACT))
 
     @cached_property
     def functions(self) -> Functions:
+        """The use case's own functions."""
         return Functions.load(self.use_case)
 
     @cached_property
     def code_sha256(self) -> str:
+        """The SHA-256 of the bundle, in hexadecimal."""
         return hashlib.sha256(self.bundle.read_bytes()).hexdigest()
 
     @cached_property
     def names(self) -> Names:
+        """The names of the stack's resources, from the job's variables."""
         return Names(
             use_case=self.use_case.name,
             environment=self._variable(JobVariable.ENVIRONMENT, "the environment's name, e.g. 'local'"),

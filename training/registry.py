@@ -45,9 +45,11 @@ class Package:
 
 
 def champion(job: Job, wanted: str, folder: Path) -> Package | None:
-    """The champion, unpacked into ``folder``.
+    """Return the champion, unpacked into a folder; None without one.
 
     Args:
+        job: This job.
+        folder: Where its archive is unpacked.
         wanted: Its ARN; ``approved`` or empty to look it up; ``none`` for no champion.
     """
     if wanted == NONE:

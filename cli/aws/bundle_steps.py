@@ -37,11 +37,11 @@ def run(target: Target, arguments: Sequence[str], on_line: children.Line) -> Non
         code, errors = children.run(command, on_line, folder=built.parent, environment=environment, waiting=waiting)
         if code == 0:
             return
-        if not target.is_provisioned():
-            raise target.absent()
         # A step that was killed has not written why.
-        text = json.loads(failure.read_text())["text"] if failure.is_file() else errors.strip()
-        raise CliError(text or f"{arguments[0]} ended with exit code {code}")
+        why = json.loads(failure.read_text()) if failure.is_file() else {"text": errors.strip(), "code": ""}
+        if why["code"] == "NoSuchBucket" and not target.is_provisioned():
+            raise target.absent()
+        raise CliError(why["text"] or f"{arguments[0]} ended with exit code {code}")
 
 
 def replay(target: Target, since: str, until: str, on_line: children.Line, options: Sequence[str] = ()) -> None:

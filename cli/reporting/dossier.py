@@ -40,13 +40,13 @@ _LARGEST = 64 * 2**20
 
 
 def of(target: Target, row: StackDocument) -> ReportDocument:
-    """The report, for programs.
+    """Return the report, for programs.
 
-    Keys: ``report`` ("millrace"), ``version`` (1), ``made``, those of `millrace status` of one stack, and ``quality``
+    Keys: ``report`` ("millrace"), ``report_version``, ``made``, those of `millrace status` of one stack, ``quality``
     (a document a version, oldest first: version, approval, created, description, reason, changed_by, trigger, gates,
     metrics, champion), ``calibration`` (holdout and outcomes, each with as_of and bins), ``slices`` of the version that
     serves, ``drift`` (a document a run of the monitor, oldest first), ``traffic_history``, ``alarm_history``,
-    ``trainings``, ``lineage`` and ``missing``: why a part is not there, by its key.
+    ``trainings``, ``lineage`` and ``gaps``: why a part is not there, by its key.
     """
     missing: dict[str, str] = {}
     with ThreadPoolExecutor(accounts.AT_ONCE) as pool:
@@ -71,10 +71,11 @@ def of(target: Target, row: StackDocument) -> ReportDocument:
     serving = next((package for package in packages if package.arn == row["endpoint"]["package"]), None)
     evaluation = evaluations.get(serving.version) if serving else None
     document: ReportDocument = {
-        **deep,
+        # First: by its beginning a file is known as a report, which may be written over.
         "report": "millrace",
         "report_version": VERSION,
         "made": datetime.now(UTC),
+        **deep,
         "quality": [_quality(target, package, evaluations[package.version]) for package in reversed(packages)],
         "calibration": _calibration(evaluation, serving, found["drift"] or [], missing),
         "slices": {name: each.model_dump() for name, each in evaluation.slices.items()} if evaluation else {},

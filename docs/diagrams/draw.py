@@ -47,18 +47,22 @@ class Box:
 
     @property
     def left(self) -> tuple[int, int]:
+        """The middle of the left side, in pixels."""
         return self.x, self.y + self.height // 2
 
     @property
     def right(self) -> tuple[int, int]:
+        """The middle of the right side, in pixels."""
         return self.x + self.width, self.y + self.height // 2
 
     @property
     def top(self) -> tuple[int, int]:
+        """The middle of the upper side, in pixels."""
         return self.x + self.width // 2, self.y
 
     @property
     def bottom(self) -> tuple[int, int]:
+        """The middle of the lower side, in pixels."""
         return self.x + self.width // 2, self.y + self.height
 
 

@@ -289,6 +289,22 @@ def test_json_and_markdown_say_the_same(history: History) -> None:
     assert "better by 0.01 \\| as <it> is |" in text
 
 
+def test_what_is_odd_is_told_in_sentences(history: History) -> None:
+    decide = history.cloud.sagemaker.update_model_package
+    decide(ModelPackageArn=history.arn(3), ModelApprovalStatus="Rejected")
+    try:
+        odd = [warning["text"] for warning in history.checkout.json("report", "churn")["warnings"]]
+        page = Page(history.checkout("report", "churn", "-o", "-").stdout).text("What is odd")
+        text = history.checkout("report", "churn", "--format", "markdown").stdout
+    finally:
+        decide(ModelPackageArn=history.arn(3), ModelApprovalStatus="Approved")
+    assert odd
+    for sentence in odd:
+        assert sentence in page
+        assert f"- {sentence}\n" in text
+    assert "'code'" not in page + text
+
+
 def test_what_is_not_there_is_said(history: History) -> None:
     found = history.checkout.json("report", "bare")
     assert set(found["gaps"]) == {
@@ -326,7 +342,10 @@ def test_a_report_is_written_over_and_nothing_else_is_left(history: History, wri
     history.checkout("report", "churn", "-o", str(path))
     # The name says the format.
     assert path.read_text().startswith("<!-- millrace report -->")
-    assert {each.name for each in written.parent.iterdir()} == {"churn.html", "churn.md"}
+    for _ in range(2):
+        history.checkout("report", "churn", "-o", str(path.with_suffix(".json")))
+    assert json.loads(path.with_suffix(".json").read_text())["stack"] == STACK
+    assert {each.name for each in written.parent.iterdir()} == {"churn.html", "churn.json", "churn.md"}
     assert "there is no folder" in history.checkout("report", "churn", "-o", f"{path}s/b.html", code=1).stderr
     assert "two things" in history.checkout("report", "churn", "--json", "--format", "html", code=2).stderr
     assert "--open" in history.checkout("report", "churn", "--json", "--open", code=2).stderr

@@ -22,7 +22,7 @@ from local.provider.values import marshal, unmarshal
 Values = dict[str, Any]
 
 
-class SignatureError(Exception):
+class RefusedInputsError(Exception):
     """Inputs that the provider's check refused."""
 
     def __init__(self, failures: dict[str, str]) -> None:
@@ -78,7 +78,7 @@ class Engine:
         config = {"region": self.region, **self.config}
         checked = self.stub.CheckConfig(provider_pb2.CheckRequest(news=marshal(config)))
         if checked.failures:
-            raise SignatureError({failure.property: failure.reason for failure in checked.failures})
+            raise RefusedInputsError({failure.property: failure.reason for failure in checked.failures})
         self.stub.Configure(provider_pb2.ConfigureRequest(args=checked.inputs, acceptSecrets=True))
 
     def close(self) -> None:
@@ -98,7 +98,7 @@ class Engine:
         )
         answer = self.stub.Check(request)
         if answer.failures:
-            raise SignatureError({failure.property: failure.reason for failure in answer.failures})
+            raise RefusedInputsError({failure.property: failure.reason for failure in answer.failures})
         return answer.inputs
 
     def create(self, token: str, name: str, news: Any) -> Made:

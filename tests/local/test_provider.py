@@ -21,7 +21,7 @@ from pulumi.runtime.proto import provider_pb2
 from local.provider import server
 from local.provider.types import TYPES
 from local.provider.values import UNKNOWN, Asset, marshal, unmarshal
-from tests.local.provider_engine import Engine, Made, SignatureError, UnfinishedError, Values
+from tests.local.provider_engine import Engine, Made, RefusedInputsError, UnfinishedError, Values
 
 BUCKET = "aws:s3/bucket:Bucket"
 ROLE = "aws:iam/role:Role"
@@ -70,7 +70,7 @@ def engine(running: server.Running) -> Iterator[Engine]:
 
 
 def failures(engine: Engine, token: str, news: Values) -> dict[str, str]:
-    with pytest.raises(SignatureError) as refused:
+    with pytest.raises(RefusedInputsError) as refused:
         engine.check(token, "flights", news)
     return refused.value.failures
 
@@ -111,12 +111,12 @@ def test_a_seed_makes_the_same_name_again(engine: Engine) -> None:
 def test_the_projects_naming_is_followed(engine: Engine) -> None:
     proposed = NAMES(proposed_name="ours", mode=NAMES.ENFORCE)
     assert checked(engine, BUCKET, {}, autonaming=proposed)["bucket"] == "ours"
-    with pytest.raises(SignatureError, match="names are not made automatically"):
+    with pytest.raises(RefusedInputsError, match="names are not made automatically"):
         engine.check(BUCKET, "flights", {}, autonaming=NAMES(mode=NAMES.DISABLE))
 
 
 def test_a_name_that_would_be_too_long_is_refused(engine: Engine) -> None:
-    with pytest.raises(SignatureError, match="67 characters, at most 64"):
+    with pytest.raises(RefusedInputsError, match="67 characters, at most 64"):
         engine.check(ROLE, "x" * 59, {"assumeRolePolicy": trust("a")})
 
 
@@ -444,14 +444,14 @@ def test_the_region_of_the_environment_counts_where_none_is_configured(
 
 def test_a_region_that_there_is_not_is_refused(running: server.Running) -> None:
     said = "'mars-1' is no region of AWS; expected e.g. eu-west-1"
-    with pytest.raises(SignatureError) as refused:
+    with pytest.raises(RefusedInputsError) as refused:
         Engine(running.socket, region="mars-1")
     assert refused.value.failures == {"region": f"aws:region {said}"}
-    with pytest.raises(SignatureError) as refused:
+    with pytest.raises(RefusedInputsError) as refused:
         Engine(running.socket, config={"region": None}, environment={"AWS_REGION": "mars-1"})
     assert refused.value.failures == {"region": f"aws:region is not set, and the environment's {said}"}
     engine = Engine(running.socket)
-    with pytest.raises(SignatureError) as refused:
+    with pytest.raises(RefusedInputsError) as refused:
         engine.create("aws:sqs/queue:Queue", "nowhere", {"region": "mars-1"})
     assert refused.value.failures == {"region": f"region {said}"}
     asked = provider_pb2.InvokeRequest(tok="aws:index/getRegion:getRegion", args=marshal({"region": "mars-1"}))
@@ -461,9 +461,9 @@ def test_a_region_that_there_is_not_is_refused(running: server.Running) -> None:
 
 
 def test_configuration_that_means_nothing_here_is_refused(running: server.Running) -> None:
-    with pytest.raises(SignatureError, match="assumeRoles"):
+    with pytest.raises(RefusedInputsError, match="assumeRoles"):
         Engine(running.socket, config={"assumeRoles": "[]"})
-    with pytest.raises(SignatureError, match=r"pulumi config set aws:region.*or set AWS_REGION"):
+    with pytest.raises(RefusedInputsError, match=r"pulumi config set aws:region.*or set AWS_REGION"):
         Engine(running.socket, config={"region": None})
 
 

@@ -30,6 +30,8 @@ def test_an_evaluation_of_the_first_version_is_read_and_written_as_it_was() -> N
     assert found.version == 1
     assert found.slices["band"].groups["a"].fpr == 0.1
     assert found.dump() == FIRST
+    # A count is written as one: 200, not 200.0.
+    assert json.dumps(found.dump()["metrics"]) == json.dumps(FIRST["metrics"])
 
 
 def test_what_a_later_version_adds_is_ignored() -> None:

@@ -39,6 +39,7 @@ class Dataset:
 
     @classmethod
     def read(cls, folder: Path) -> Dataset:
+        """Read a dataset from the folder that :func:`run` wrote."""
         return cls(c.read(folder / ROWS), read_json(folder / MANIFEST))
 
     def of(self, *folds: str) -> dict[str, Array]:
@@ -83,10 +84,12 @@ def labelled(use_case: UseCase, snapshot: Snapshot) -> dict[str, Array]:
 
 
 def folds(use_case: UseCase, times: Array, as_of: np.datetime64, unseen_since: np.datetime64 | None) -> Array:
-    """The fold of each row.
+    """Return the fold of each row.
 
     Args:
+        use_case: The declaration: the share that is held out, and how long the champion is judged.
         times: Event times, rising.
+        as_of: The data time of the snapshot.
         unseen_since: The newest row of the champion's training; None without a champion.
 
     Raises:

@@ -65,6 +65,8 @@ def publish_tables(job: Job, snapshot: Snapshot, *, backfill: bool) -> None:
     """Publish the tables of a snapshot that was validated.
 
     Args:
+        job: This job.
+        snapshot: The validated tables.
         backfill: Whether all its rows go to the offline store.
 
     Raises:

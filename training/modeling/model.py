@@ -128,6 +128,8 @@ def fit(functions: Functions, parameters: Mapping[str, Any], rows: Columns, y: A
     """Fit the use case's estimator on joined rows.
 
     Args:
+        functions: The use case's `features()` and `model()`.
+        parameters: What `model()` is called with.
         rows: Joined rows without key and target.
         y: The outcome of each row.
     """

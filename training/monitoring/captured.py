@@ -154,7 +154,7 @@ def read(job: Job, kinds: Mapping[str, str], missing: Mapping[str, Sequence[str]
 
 
 def _keys(s3: Any, bucket: str, prefix: str, since: np.datetime64) -> Iterator[str]:
-    """The capture files since an hour: their names rise with time, yyyy/mm/dd/hh/…"""
+    """Yield the capture files since an hour; their names (yyyy/mm/dd/hh/…) rise with time."""
     hour = str(since.astype("datetime64[h]")).replace("-", "/").replace("T", "/")
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, StartAfter=f"{prefix}{hour}")
     for page in pages:
@@ -224,8 +224,11 @@ def _value(name: str, kind: str, value: Any, missing: Collection[str] = DEFAULT)
 
 
 def _key(value: Any) -> str | None:
-    """A text; whole numbers count as texts, as they do in keys that a use case gives. A float is none: it may have been
-    rounded, and requests with one are refused."""
+    """Return a key as text, or None where the value is none.
+
+    Whole numbers count as texts, as they do in keys that a use case gives. A float is none: it may have been rounded,
+    and requests with one are refused.
+    """
     if isinstance(value, str):
         return value
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None

@@ -25,9 +25,10 @@ class OnlineTables:
     def columns(
         self, tables: Collection[FeatureTable], columns: Mapping[str, Array], wanted: Mapping[str, Array]
     ) -> dict[str, Array]:
-        """The joined columns of some tables for a batch.
+        """Return the joined columns of some tables for a batch.
 
         Args:
+            tables: The tables to look up.
             columns: The batch: event time and entities.
             wanted: Table → the rows that want it; the values of all others are missing.
 

@@ -99,8 +99,12 @@ class _Clock:
 
 
 def _clock(job: Job, options: Namespace, since: np.datetime64, until: np.datetime64) -> _Clock | None:
-    """The environment's clock; refuses what would mix replayed events with real ones, a clock that goes back
-    and one that leaves events out."""
+    """Return the environment's clock, or None where it follows the wall clock.
+
+    Raises:
+        DeclarationError: When replayed events would mix with real ones, the clock would go back, or events would be
+            left out.
+    """
     uri = job.environment.get(JobVariable.CLOCK, "")
     if not uri:
         if not options.endpoint:

@@ -248,9 +248,10 @@ def _shown(value: Any) -> str:
 
 
 def read(body: bytes, content_type: str) -> Payload:
-    """The records of a body.
+    """Return the records of a body.
 
     Args:
+        body: The bytes as they came.
         content_type: The request's header; without one it is JSON.
 
     Raises:

@@ -104,7 +104,7 @@ def _version() -> str:
 def _client(job: Job) -> Any:
     """The online store's client: short waits, since the caller's request waits too."""
     service = "sagemaker-featurestore-runtime"
-    return job.client(service, connect_timeout=2, read_timeout=5, max_pool_connections=THREADS)
+    return job.client(service, attempts=3, connect_timeout=2, read_timeout=5, max_pool_connections=THREADS)
 
 
 class Predictor:
@@ -181,6 +181,7 @@ class Server:
         }
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request."""
         status, body, kind = self._answer(environ)
         headers = [("Content-Type", kind), ("Content-Length", str(len(body)))]
         start_response(f"{status} {_PHRASES[status]}", headers)

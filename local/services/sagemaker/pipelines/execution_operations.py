@@ -1,4 +1,4 @@
-"""Executions of pipelines: Start, Stop, Retry, Update, Describe, List; they run in :mod:`local.runtime`.
+"""Executions of pipelines: Start, Stop, Retry, Update, Describe, List; they run in `execution.py` beside it.
 
 Refused by name: selective execution, version aliases, MLflow experiments.
 """
