@@ -8,6 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from cli.console import interrupts
+from queries.client import is_not_found
 
 #: What GetLogEvents gives at most.
 MOST_LINES = 10_000
@@ -22,9 +23,9 @@ def streams(logs: Any, group: str, prefix: str = "") -> list[str]:
         pages = logs.get_paginator("describe_log_streams").paginate(logGroupName=group, **prefixed)
         found = [stream for page in pages for stream in page["logStreams"]]
     except ClientError as error:
-        if error.response["Error"]["Code"] == "ResourceNotFoundException":
-            return []
-        raise
+        if not is_not_found(error):
+            raise
+        return []
     return [stream["logStreamName"] for stream in sorted(found, key=lambda stream: stream.get("creationTime", 0))]
 
 

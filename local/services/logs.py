@@ -16,8 +16,8 @@ _OURS = "/aws/sagemaker/"
 
 
 @functools.cache
-def correct() -> None:
-    """Put it in place in moto, once in a process."""
+def install() -> None:
+    """Make moto find what belongs to SageMaker by a name in any case, once in a process."""
     from moto.logs.models import LogGroup, LogsBackend
     from moto.logs.responses import LogsResponse
 

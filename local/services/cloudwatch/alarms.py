@@ -20,7 +20,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local.core.context import Cloud
 from local.core.identity import ACCOUNT
-from local.services import logs
 from local.services.cloudwatch import definitions, metric_retention, metrics, mounted, queue_metrics
 from local.services.cloudwatch.evaluation import (
     ALARM,
@@ -52,7 +51,6 @@ _ACTIONS = {OK: "ok_actions", ALARM: "alarm_actions", INSUFFICIENT: "insufficien
 def start(cloud: Cloud) -> None:
     """Start the worker; changes that nobody announced yet are announced first."""
     mounted.correct()
-    logs.correct()
     metric_retention.bound(cloud.clock.scale)
     cloud.spawn("alarms", Alarms(cloud).run)
 

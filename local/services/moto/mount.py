@@ -22,7 +22,7 @@ from local.core.errors import AwsError
 from local.core.identity import ACCOUNT, PARTITION
 from local.core.keys import Key, KeyRing
 from local.core.protocol import Response
-from local.services import iam, kms, s3
+from local.services import iam, kms, logs, s3
 from local.services.moto import callers, requests
 from local.services.moto.refusals import refusal
 
@@ -194,6 +194,8 @@ class MotoMount:
                 iam.install()
             elif service.backend == "kms":
                 kms.install()
+            elif service.backend == "logs":
+                logs.install()
             self._apps[service.backend] = app
         return app
 
