@@ -170,19 +170,21 @@ def _read(path: Path, where: str) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise CliError(f"{where}: there is no such file; expected a TOML table in the form of {_TABLE.name}") from error
+        raise CliError(where, "does not exist", expected=f"a TOML table in the form of {_TABLE.name}") from error
     except OSError as error:
-        raise CliError(f"{where}: {error.strerror}; expected a TOML table in the form of {_TABLE.name}") from error
+        raise CliError(
+            where, f"cannot be read: {error.strerror}", expected=f"a TOML table in the form of {_TABLE.name}"
+        ) from error
     except UnicodeDecodeError as error:
-        raise CliError(f"{where} is not UTF-8 (byte {error.start}); expected a TOML table") from error
+        raise CliError(where, f"is not UTF-8 (byte {error.start})", expected="a TOML table") from error
     except tomllib.TOMLDecodeError as error:
-        raise CliError(f"{where} is not TOML: {error}; expected a table in the form of {_TABLE.name}") from error
+        raise CliError(where, f"is not TOML: {error}", expected=f"a table in the form of {_TABLE.name}") from error
 
 
 def _check(document: Mapping[str, Any], where: str) -> None:
     problems = [*_problems(document)]
     if problems:
-        raise CliError(f"{where}: {'; '.join(problems)}; expected the form of {_TABLE.name}")
+        raise CliError(f"{where}:", f"{'; '.join(problems)}", expected=f"the form of {_TABLE.name}")
 
 
 def _problems(document: Mapping[str, Any]) -> Iterator[str]:

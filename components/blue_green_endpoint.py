@@ -7,6 +7,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.verified_rollout import verified
+from millrace.errors import InvalidValueError
 from millrace.rollout import Rollout, Traffic
 
 
@@ -60,14 +61,17 @@ class BlueGreenEndpointArgs:
 
     def __post_init__(self) -> None:
         if len(self.alarm_names) > 8:
-            raise ValueError(
-                f"BlueGreenEndpoint {self.endpoint_name!r}: {len(self.alarm_names)} alarm_names, expected at most 8: "
-                "SageMaker watches ten, and two are the endpoint's own; join some in a composite alarm"
+            raise InvalidValueError(
+                f"BlueGreenEndpoint {self.endpoint_name!r}",
+                f"has {len(self.alarm_names)} alarm_names",
+                expected="at most 8, since SageMaker watches ten and two are the endpoint's own",
+                fix="join some in a composite alarm",
             )
         if not 0 < self.error_rate < 1:
-            raise ValueError(
-                f"BlueGreenEndpoint {self.endpoint_name!r}: error_rate={self.error_rate}, "
-                "expected a share of requests between 0 and 1"
+            raise InvalidValueError(
+                f"BlueGreenEndpoint {self.endpoint_name!r}",
+                f"has error_rate={self.error_rate}",
+                expected="a share of requests between 0 and 1",
             )
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
+from millrace.errors import InvalidValueError
+
 
 @dataclass
 class DataLakeArgs:
@@ -26,9 +28,11 @@ class DataLakeArgs:
 
     def __post_init__(self) -> None:
         if not 3 <= len(self.bucket_name) <= 63:
-            raise ValueError(
-                f"DataLake: bucket_name={self.bucket_name!r} has {len(self.bucket_name)} characters, expected "
-                "3 to 63: shorten the use case's or the environment's name"
+            raise InvalidValueError(
+                f"DataLake: bucket_name={self.bucket_name!r}",
+                f"has {len(self.bucket_name)} characters",
+                expected="3 to 63",
+                fix="shorten the use case's or the environment's name",
             )
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
+from millrace.errors import InvalidValueError
+
 #: SageMaker refuses a longer definition, characters.
 LONGEST = 1_048_576
 
@@ -68,10 +70,10 @@ def check(text: str) -> None:
     """Refuse a definition that SageMaker would refuse, or that would fail when it runs.
 
     Raises:
-        ValueError: With every finding, each naming its step.
+        InvalidValueError: With every finding, each naming its step.
     """
     if found := findings(text):
-        raise ValueError("pipeline definition:\n" + "\n".join(f"  - {finding}" for finding in found))
+        raise InvalidValueError("pipeline definition:\n" + "\n".join(f"  - {finding}" for finding in found))
 
 
 def findings(text: str) -> list[str]:

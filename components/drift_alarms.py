@@ -11,6 +11,7 @@ import pulumi_aws as aws
 from components.dashboards import Plot, plot_widgets
 from components.schedule import ScheduleArgs, make_schedule
 from components.training_pipeline import TrainingPipelineArgs, make_pipeline
+from millrace.errors import InvalidValueError
 
 #: CloudWatch's longest evaluation range, seconds.
 _LONGEST = 7 * 86_400
@@ -52,9 +53,11 @@ class DriftAlarmsArgs:
 
     def __post_init__(self) -> None:
         if 2 * self.period > _LONGEST:
-            raise ValueError(
-                f"DriftAlarms {self.endpoint_name!r}: every={self.every} is too long for an alarm, expected at most "
-                "2 days 19 hours: let the monitor run more often"
+            raise InvalidValueError(
+                f"DriftAlarms {self.endpoint_name!r}: every={self.every}",
+                "is too long for an alarm",
+                expected="at most 2 days 19 hours",
+                fix="let the monitor run more often",
             )
 
     @property

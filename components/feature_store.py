@@ -15,7 +15,7 @@ from typing import Literal
 import pulumi
 import pulumi_aws as aws
 
-from millrace.errors import MillraceError
+from millrace.errors import InvalidValueError, MillraceError
 from queries.client import make_client
 
 FeatureType = Literal["String", "Fractional", "Integral"]
@@ -63,26 +63,36 @@ class FeatureStoreArgs:
     def __post_init__(self) -> None:
         for needed in (self.record_identifier, self.event_time):
             if needed not in self.features:
-                raise ValueError(f"FeatureStore {self.group_name!r}: features lack {needed!r}; add it with its type")
+                raise InvalidValueError(
+                    f"FeatureStore {self.group_name!r}: features", f"lack {needed!r}", fix="add it with its type"
+                )
         if self.features[self.event_time] not in ("String", "Fractional"):
-            raise ValueError(
-                f"FeatureStore {self.group_name!r}: event_time={self.event_time!r} is "
-                f"{self.features[self.event_time]}, expected String or Fractional; change its type"
+            raise InvalidValueError(
+                f"FeatureStore {self.group_name!r}: event_time={self.event_time!r}",
+                f"is {self.features[self.event_time]}",
+                expected="String or Fractional",
+                fix="change its type",
             )
         if taken := _RESERVED.intersection(self.features):
-            raise ValueError(
-                f"FeatureStore {self.group_name!r}: features name {sorted(taken)}, SageMaker's own; rename them"
+            raise InvalidValueError(
+                f"FeatureStore {self.group_name!r}: features",
+                f"name {sorted(taken)}, which SageMaker reserves",
+                fix="rename them",
             )
         for feature in self.features:
             if len(feature) > 64:
-                raise ValueError(
-                    f"FeatureStore {self.group_name!r}: feature {feature!r} has {len(feature)} characters, expected at "
-                    "most 64; shorten it"
+                raise InvalidValueError(
+                    f"FeatureStore {self.group_name!r}: feature {feature!r}",
+                    f"has {len(feature)} characters",
+                    expected="at most 64",
+                    fix="shorten it",
                 )
         if len(self.group_name) > 64:
-            raise ValueError(
-                f"FeatureStore: group_name={self.group_name!r} has {len(self.group_name)} characters, expected at most "
-                "64: shorten the table's name"
+            raise InvalidValueError(
+                f"FeatureStore: group_name={self.group_name!r}",
+                f"has {len(self.group_name)} characters",
+                expected="at most 64",
+                fix="shorten the table's name",
             )
 
 

@@ -11,6 +11,7 @@ import pulumi_aws as aws
 from components.dashboards import Plot, plot_widgets
 from components.data_lake import DataLake, DataLakeArgs, Lake
 from millrace import Environment, MillraceError, UseCase
+from millrace.errors import InvalidValueError
 from millrace.inventory import list_alarm_kinds
 from millrace.names import PLATFORM, VARIANT, Names
 
@@ -36,9 +37,11 @@ class PlatformArgs:
 
     def __post_init__(self) -> None:
         if len(self.use_cases) > _METRICS:
-            raise ValueError(
-                f"Platform {self.environment.name!r}: {len(self.use_cases)} use cases, expected at most {_METRICS}: a "
-                "widget of a dashboard takes no more; run the others in an environment of another name"
+            raise InvalidValueError(
+                f"Platform {self.environment.name!r}",
+                f"has {len(self.use_cases)} use cases",
+                expected=f"at most {_METRICS}, as many as a widget of a dashboard takes",
+                fix="run the others in an environment of another name",
             )
 
     @property
@@ -96,9 +99,12 @@ def make_shared_lake(names: Names, partition: str, key_arn: str | None) -> Lake:
     if key_arn is None:
         platform = f"{PLATFORM}-{names.environment}"
         raise MillraceError(
-            f"stack {names.stack}: millrace:environment: lake: shared, but there is no key {names.lake_alias} in "
-            f"account {names.account}, {names.region}; expected the stack {platform}, whose lake it is: deploy that "
-            f"first, `millrace deploy {PLATFORM} --env {names.environment} --create`, or say `lake: own`"
+            f"stack {names.stack}: millrace:environment: lake: shared",
+            (f"needs the key {names.lake_alias}, which does not exist in account {names.account}, {names.region}"),
+            expected=f"the stack {platform}, which owns the shared lake",
+            fix=(
+                f"deploy it first, `millrace deploy {PLATFORM} --env {names.environment} --create`, or set `lake: own`"
+            ),
         )
     return Lake(names.lake, f"arn:{partition}:s3:::{names.lake}", key_arn)
 

@@ -7,6 +7,8 @@ from datetime import timedelta
 import pulumi
 import pulumi_aws as aws
 
+from millrace.errors import InvalidValueError
+
 #: A start that could not be made is tried again this often, for this long (seconds), before it is a dead letter.
 _RETRIES, _AGE = 10, 3600
 
@@ -59,11 +61,13 @@ def rate(every: timedelta) -> str:
     """EventBridge's words for an interval: whole days, hours or minutes, singular for one.
 
     Raises:
-        ValueError: When it is not a whole number of minutes.
+        InvalidValueError: When it is not a whole number of minutes.
     """
     minutes, rest = divmod(every, timedelta(minutes=1))
     if rest or minutes < 1:
-        raise ValueError(f"every={every}: expected whole minutes, at least one")
+        raise InvalidValueError(
+            f"every={every}", "is not a whole number of minutes", expected="whole minutes, at least one"
+        )
     for unit, length in (("day", 1440), ("hour", 60), ("minute", 1)):
         if minutes % length == 0:
             number = minutes // length

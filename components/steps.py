@@ -152,7 +152,7 @@ class Definition:
         """The canonical JSON.
 
         Raises:
-            ValueError: When SageMaker would refuse it; the message names the step.
+            InvalidValueError: When SageMaker would refuse it; the message names the step.
         """
         text = json.dumps(
             {

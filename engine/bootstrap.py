@@ -123,12 +123,12 @@ def _first_of(say: Say, ways: Sequence[Callable[[Say], Engine]]) -> Engine:
             tried.append(f"  - {error}")
             say(str(error))
     raise EngineError(
-        "No Pulumi CLI could be had. Tried:\n"
-        + "\n".join(tried)
-        + "\nThree ways out, any one of them:\n"
-        + "  1. install the Pulumi CLI yourself and put it on PATH;\n"
-        + f"  2. let this machine reach {INSTALLER};\n"
-        + "  3. install Go 1.24 or newer and let it reach a Go module proxy."
+        "the Pulumi CLI",
+        "\n".join(["could not be found, installed or built:", *tried, ""]),
+        fix="do one of these:\n"
+        "  1. install the Pulumi CLI yourself and put it on PATH;\n"
+        f"  2. let this machine reach {INSTALLER};\n"
+        "  3. install Go 1.24 or newer and let it reach a Go module proxy.",
     )
 
 
@@ -147,12 +147,14 @@ def _write_host(host: Path) -> None:
 def _found(say: Say) -> Engine:
     path = shutil.which("pulumi")
     if path is None:
-        raise EngineError("no `pulumi` on PATH")
+        raise EngineError("`pulumi`", "is not on PATH")
     version = _version(Path(path))
     if version < OLDEST:
-        raise EngineError(f"{path} is version {'.'.join(map(str, version))}, older than {'.'.join(map(str, OLDEST))}")
+        raise EngineError(
+            f"{path}", f"is version {'.'.join(map(str, version))}, older than {'.'.join(map(str, OLDEST))}"
+        )
     if shutil.which("pulumi-language-python") is None and not Path(path).with_name("pulumi-language-python").exists():
-        raise EngineError(f"{path} has no `pulumi-language-python` beside it")
+        raise EngineError(f"{path}", "has no `pulumi-language-python` beside it")
     say(f"using {path}")
     return Engine(Path(path).parent, "found")
 
@@ -161,10 +163,12 @@ def _version(cli: Path) -> tuple[int, ...]:
     try:
         answer = subprocess.run([cli, "version"], capture_output=True, text=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError) as error:
-        raise EngineError(f"{cli} does not run: {error}") from error
+        raise EngineError(f"{cli}", f"does not run: {error}") from error
     match = re.match(r"v?(\d+)\.(\d+)\.(\d+)", answer.stdout.strip())
     if match is None:
-        raise EngineError(f"{cli} version answered {answer.stdout.strip()!r}, expected a version like v{VERSION}")
+        raise EngineError(
+            f"{cli} version", f"answered {answer.stdout.strip()!r}", expected=f"a version like v{VERSION}"
+        )
     return tuple(int(part) for part in match.groups())
 
 
@@ -175,11 +179,11 @@ def _installed(say: Say) -> Engine:
         with urllib.request.urlopen(INSTALLER, timeout=_TIMEOUT) as answer:
             script = answer.read()
     except (urllib.error.URLError, OSError) as error:
-        raise EngineError(f"{INSTALLER} cannot be reached: {getattr(error, 'reason', error)}") from error
+        raise EngineError(f"{INSTALLER}", f"cannot be reached: {getattr(error, 'reason', error)}") from error
     options = ["--version", VERSION, "--no-edit-path", "--install-root", str(folder.parent)]
     done = subprocess.run(["sh", "-s", "--", *options], input=script, capture_output=True, timeout=600, check=False)
     if done.returncode != 0 or not (folder / "pulumi").exists():
-        raise EngineError(f"the installer of {INSTALLER} failed: {_last_line(done.stderr or done.stdout)}")
+        raise EngineError(f"the installer of {INSTALLER}", f"failed: {_last_line(done.stderr or done.stdout)}")
     return Engine(folder, "installed")
 
 
@@ -187,7 +191,7 @@ def _built(say: Say) -> Engine:
     folder = version_folder()
     go = shutil.which("go")
     if go is None:
-        raise EngineError("no `go` on PATH to build it with")
+        raise EngineError("`go`, which would build it,", "is not on PATH")
     folder.mkdir(parents=True, exist_ok=True)
     say(f"building Pulumi {VERSION} from its Go modules (some minutes, once for this machine)")
     flags = f"-w -s -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v{VERSION}"
@@ -198,7 +202,7 @@ def _built(say: Say) -> Engine:
         environment = {**os.environ, "GOFLAGS": "", "GOWORK": "off", "CGO_ENABLED": "0"}
         done = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, check=False)
         if done.returncode != 0:
-            raise EngineError(f"`go build` in {HERE} failed: {_last_line(done.stderr)}")
+            raise EngineError(f"`go build` in {HERE}", f"failed: {_last_line(done.stderr)}")
         _write_host(folder / "pulumi-language-python")
         # The CLI last: its presence is what says that the folder is complete.
         target.replace(folder / target.name)

@@ -109,11 +109,11 @@ def start(state: Path, *, port: int = 0, scale: float = 1.0, images: Mapping[str
             return running if running.pid == process.pid else _same(running, state, port, scale, folders)
         code = process.poll()
         if code not in (None, 3):
-            raise LocalCloudError(f"The local cloud of {state} did not start (exit code {code}):\n{_tail(state)}")
+            raise LocalCloudError(f"the local cloud of {state}", f"did not start (exit code {code}):\n{_tail(state)}")
         time.sleep(0.02)
     with contextlib.suppress(ProcessLookupError):
         process.kill()
-    raise LocalCloudError(f"The local cloud of {state} did not answer within {_START:.0f} s:\n{_tail(state)}")
+    raise LocalCloudError(f"the local cloud of {state}", f"did not answer within {_START:.0f} s:\n{_tail(state)}")
 
 
 def status(state: Path) -> Running | None:
@@ -147,7 +147,7 @@ def _said(state: Path) -> dict[str, Any]:
         return {}
     except OSError as error:
         raise LocalCloudError(
-            f"{path} cannot be read: {error.strerror}; is the state folder another user's?"
+            f"{path}", f"cannot be read: {error.strerror}", fix="check whether the state folder is another user's"
         ) from error
     return facts if isinstance(facts, dict) else {}
 
@@ -194,8 +194,9 @@ def stop(state: Path) -> bool:
             return True
         time.sleep(0.02)
     raise LocalCloudError(
-        f"The local cloud of {state} (pid {process.pid}) did not stop within {_STOP:.0f} s: "
-        f"see {state / 'daemon.log'}, or end it with: kill -9 {process.pid}"
+        f"the local cloud of {state} (pid {process.pid})",
+        f"did not stop within {_STOP:.0f} s",
+        fix=f"see {state / 'daemon.log'}, or end it with: kill -9 {process.pid}",
     )
 
 
@@ -263,8 +264,9 @@ def _same(running: Running, state: Path, port: int, scale: float, images: Mappin
     for name, value in asked.items():
         if found[name] != value:
             raise LocalCloudError(
-                f"The local cloud of {state} (pid {running.pid}) runs with {name} {found[name]!r}, asked for {value!r}:"
-                " stop it first, then start it again; its state is kept."
+                f"the local cloud of {state} (pid {running.pid})",
+                f"runs with {name} {found[name]!r}, not with {value!r}",
+                fix="stop it first, then start it again; its state is kept",
             )
     return running
 

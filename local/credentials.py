@@ -67,7 +67,9 @@ def read_credentials(state: Path) -> Credentials | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError, configparser.Error) as error:
-        raise CredentialsError(f"{path} cannot be read: {error}; `millrace local rotate` writes a new one") from error
+        raise CredentialsError(
+            f"{path}", f"cannot be read: {error}", fix="`millrace local rotate` writes a new one"
+        ) from error
     section = parser[_PROFILE] if parser.has_section(_PROFILE) else {}
     found = Credentials(section.get("aws_access_key_id", ""), section.get("aws_secret_access_key", ""))
     # Earlier versions wrote a fixed key, which anybody knows.
@@ -75,8 +77,10 @@ def read_credentials(state: Path) -> Credentials | None:
         return None
     if not (found.access_key_id.startswith(_ID_PREFIX) and found.secret_access_key):
         raise CredentialsError(
-            f"{path} holds no access key of a local cloud; expected aws_access_key_id={_ID_PREFIX}… and "
-            f"aws_secret_access_key under [{_PROFILE}]; `millrace local rotate` writes a new one"
+            f"{path}",
+            "holds no access key of a local cloud",
+            expected=f"aws_access_key_id={_ID_PREFIX}… and aws_secret_access_key under [{_PROFILE}]",
+            fix="`millrace local rotate` writes a new one",
         )
     return found
 

@@ -20,4 +20,20 @@ from __future__ import annotations
 
 
 class LocalError(Exception):
-    """The root of all errors that the cloud on this machine raises on purpose."""
+    """The root of all errors that the cloud on this machine raises on purpose.
+
+    Args:
+        subject: What is wrong; all of the message where AWS's own words say it, nothing for a signal between threads.
+        found: What is wrong with it.
+        expected: What would be right.
+        fix: The next step.
+    """
+
+    def __init__(self, subject: str = "", found: str = "", *, expected: str = "", fix: str = "") -> None:
+        text = f"{subject} {found}" if found else subject
+        if expected:
+            text += f"; expected {expected}"
+        if fix:
+            text += fix if text.endswith("\n") else f"{': ' if expected else '; '}{fix}"
+        super().__init__(text)
+        self.subject, self.found, self.expected, self.fix = subject, found, expected, fix

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from millrace.errors import InvalidValueError
 from millrace.metrics import CHAMPION_METRIC, METRICS, RANGES, Problem
 from millrace.missing import DEFAULT
 from millrace.names import PLATFORM
@@ -40,23 +41,30 @@ def _has_a_unit(given: Any) -> Any:
         number = float(given)
     except (TypeError, ValueError):
         return given
-    raise ValueError(f"{given!r} has no unit, expected a duration: write timedelta(minutes={number:g})")
+    raise InvalidValueError(
+        f"{given!r}", "has no unit", expected="a duration", fix=f"write timedelta(minutes={number:g})"
+    )
 
 
 def _whole_minutes(every: timedelta) -> timedelta:
     if every < timedelta(minutes=1) or every % timedelta(minutes=1):
-        raise ValueError(f"{every} is not in whole minutes, expected at least one: schedules know no less; round it")
+        raise InvalidValueError(
+            f"{every}",
+            "is not a whole number of minutes",
+            expected="at least one minute, in whole minutes",
+            fix="round it",
+        )
     return every
 
 
 def _is_plain(given: Any) -> bool | int | float | str:
     if not isinstance(given, bool | int | float | str):
         kind = type(given).__name__
-        raise ValueError(
-            f"{given!r} is a {kind}, expected a truth value, a number or a text: take it apart or write it as text"
+        raise InvalidValueError(
+            f"{given!r}", f"is a {kind}", expected="a truth value, a number or text", fix="split it or write it as text"
         )
     if isinstance(given, float) and not math.isfinite(given):
-        raise ValueError(f"{given!r} is not finite, expected a finite number; change it")
+        raise InvalidValueError(f"{given!r}", "is not finite", expected="a finite number", fix="change it")
     return given
 
 
@@ -98,18 +106,22 @@ class FeatureTable(Part):
     @classmethod
     def _names_a_function(cls, name: str) -> str:
         if name in _FUNCTIONS or keyword.iskeyword(name):
-            raise ValueError(f"{name!r} cannot be the name of a function that gives the rows of a table; rename it")
+            raise InvalidValueError(
+                f"{name!r}", "cannot be the name of the function that returns the rows of a table", fix="rename it"
+            )
         return name
 
     @model_validator(mode="after")
     def _columns_are_its_own(self) -> FeatureTable:
         if taken := RESERVED_COLUMNS.intersection({self.entity, self.event_time, *self.columns}):
-            raise ValueError(f"columns {sorted(taken)} belong to the feature store; rename them")
+            raise InvalidValueError(f"columns {sorted(taken)}", "are reserved by the feature store", fix="rename them")
         if self.entity == self.event_time:
-            raise ValueError(f"entity and event_time are both {self.entity!r}; they must be two columns")
+            raise InvalidValueError(
+                "entity and event_time", f"are both {self.entity!r}", expected="two different columns", fix="change one"
+            )
         if double := {self.entity, self.event_time}.intersection(self.columns):
-            raise ValueError(
-                f"columns name {sorted(double)}, already its entity or event_time; name feature columns only"
+            raise InvalidValueError(
+                "columns", f"name {sorted(double)}, already its entity or event_time", fix="name feature columns only"
             )
         return self
 
@@ -128,16 +140,21 @@ class Gate(Part):
     def _has_one_bound_that_can_be(self) -> Gate:
         bounds = [bound for bound in (self.at_least, self.at_most) if bound is not None]
         if len(bounds) != 1:
-            raise ValueError(
-                f"at_least={self.at_least} and at_most={self.at_most}: expected one of the two; "
-                "two bounds are two gates"
+            raise InvalidValueError(
+                f"at_least={self.at_least} and at_most={self.at_most}",
+                "are given together",
+                expected="one of the two",
+                fix="two bounds are two gates",
             )
         side = "at_most" if self.at_least is None else "at_least"
         low, high = RANGES.get(self.metric, (None, None))
         if (low is not None and bounds[0] < low) or (high is not None and bounds[0] > high):
             expected = f"at least {low}" if high is None else f"at most {high}" if low is None else f"{low} to {high}"
-            raise ValueError(
-                f"{side}={bounds[0]:g} is outside of what {self.metric!r} can be, expected {expected}; change it"
+            raise InvalidValueError(
+                f"{side}={bounds[0]:g}",
+                f"is outside the range of {self.metric!r}",
+                expected=f"{expected}",
+                fix="change it",
             )
         return self
 
@@ -187,11 +204,13 @@ class Expect(Part):
     @model_validator(mode="after")
     def _can_be_met_and_broken(self) -> Expect:
         if self.at_least is None and self.at_most is None and not self.one_of and self.max_missing == 1:
-            raise ValueError(
-                "the rule says nothing, expected at_least, at_most, one_of or max_missing below 1; add one"
+            raise InvalidValueError(
+                "the rule", "sets no limit", expected="at_least, at_most, one_of or max_missing below 1", fix="add one"
             )
         if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
-            raise ValueError(f"no value is at_least={self.at_least:g} and at_most={self.at_most:g}; change one")
+            raise InvalidValueError(
+                f"at_least={self.at_least:g} and at_most={self.at_most:g}", "exclude every value", fix="change one"
+            )
         return self
 
 
@@ -284,35 +303,52 @@ class UseCase(Part):
     @classmethod
     def _fit_in_a_job(cls, parameters: dict[str, bool | int | float | str]) -> dict[str, bool | int | float | str]:
         if len(parameters) > _MOST_PARAMETERS:
-            raise ValueError(
-                f"there are {len(parameters)}, expected at most {_MOST_PARAMETERS}: a training job takes no more; "
-                "join some in one text"
+            raise InvalidValueError(
+                f"{len(parameters)} parameters",
+                "are too many",
+                expected=f"at most {_MOST_PARAMETERS}, as many as a training job takes",
+                fix="join some in one text",
             )
         return parameters
 
     @model_validator(mode="after")
     def _names_fit_together(self) -> UseCase:
         if keyword.iskeyword(self.package):
-            raise ValueError(f"name={self.name!r} is a Python keyword; its folder could not be imported: rename it")
+            raise InvalidValueError(
+                f"name={self.name!r}", "is a Python keyword, so its folder could not be imported", fix="rename it"
+            )
         if self.name == PLATFORM or self.name.startswith(f"{PLATFORM}-"):
-            raise ValueError(
-                f"name={self.name!r}: what begins with {PLATFORM!r} is of what use cases share; choose another one"
+            raise InvalidValueError(
+                f"name={self.name!r}",
+                f"begins with {PLATFORM!r}, which is reserved for what use cases share",
+                fix="choose another name",
             )
         names = [table.name for table in self.tables]
         if double := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"tables: {sorted(double)} stand there twice; every table has a name of its own")
+            raise InvalidValueError("tables", f"have duplicate names {sorted(double)}", fix="rename one of each")
         joined = [f"{table.name}_{column}" for table in self.tables for column in table.columns]
         if double := {name for name in joined if joined.count(name) > 1}:
-            raise ValueError(f"tables: two columns would both be joined as {sorted(double)}; rename one")
+            raise InvalidValueError(
+                "tables", f"would join two columns under the name {sorted(double)}", fix="rename one"
+            )
         taken = {self.target: "target", self.key: "key", self.event_time: "event_time"}
         if len(taken) < 3:
-            raise ValueError("target, key and event_time must be three different columns")
+            raise InvalidValueError(
+                "target, key and event_time",
+                f"name {len(taken)} columns",
+                expected="three different columns",
+                fix="change one",
+            )
         for field in ("key", "target"):
             if getattr(self, field) == _KNOWN_AT:
-                raise ValueError(f"{field}={_KNOWN_AT!r} is the column that says when a label became known; rename it")
+                raise InvalidValueError(
+                    f"{field}={_KNOWN_AT!r}", "is reserved for the time at which a label became known", fix="rename it"
+                )
         for column in self.trusted:
             if column in taken:
-                raise ValueError(f"trusted: {column!r} is the {taken[column]}, which is not looked at; remove it")
+                raise InvalidValueError(
+                    f"trusted: {column!r}", f"is the {taken[column]}, which is never audited", fix="remove it"
+                )
         return self
 
     @model_validator(mode="after")
@@ -327,16 +363,23 @@ class UseCase(Part):
                 continue
             if rule.table not in known:
                 names = sorted({"events", *known})
-                raise ValueError(f"expectations: Expect({rule.column!r}) names table {rule.table!r}; known: {names}")
+                raise InvalidValueError(
+                    f"expectations: Expect({rule.column!r})",
+                    f"names table {rule.table!r}, which is not declared",
+                    fix=f"choose one of: {names}",
+                )
             columns = known[rule.table]
             if rule.column not in columns:
                 mend = _meant(rule.column, list(columns)) or f"it has: {', '.join(columns)}"
-                raise ValueError(f"expectations: table {rule.table!r} has no column {rule.column!r}; {mend}")
+                raise InvalidValueError(
+                    f"expectations: table {rule.table!r}", f"has no column {rule.column!r}", fix=f"{mend}"
+                )
             kind = columns[rule.column]
             if kind != "number" and (rule.at_least is not None or rule.at_most is not None):
-                raise ValueError(
-                    f"expectations: Expect({rule.column!r}) bounds a column of {rule.table!r} that holds {kind}; "
-                    "a bound needs numbers: remove it"
+                raise InvalidValueError(
+                    f"expectations: Expect({rule.column!r})",
+                    f"bounds a column of {rule.table!r} that holds {kind}",
+                    fix="a bound needs numbers: remove it",
                 )
         return self
 
@@ -349,27 +392,34 @@ class UseCase(Part):
         ]:
             if metric not in known:
                 mend = _meant(metric, list(known)) or f"{self.problem.value} problems have: {', '.join(known)}"
-                raise ValueError(f"{where}: a {self.problem.value} problem has no metric {metric!r}; {mend}")
+                raise InvalidValueError(
+                    f"{where}: a {self.problem.value} problem", f"has no metric {metric!r}", fix=f"{mend}"
+                )
         for metric in known:
             lowest = [gate.at_least for gate in self.gates if gate.metric == metric and gate.at_least is not None]
             highest = [gate.at_most for gate in self.gates if gate.metric == metric and gate.at_most is not None]
             if lowest and highest and max(lowest) > min(highest):
-                raise ValueError(
-                    f"gates: no model has {metric!r} at_least={max(lowest):g} and at_most={min(highest):g}; change one"
+                raise InvalidValueError(
+                    f"gates: {metric!r}",
+                    f"cannot be at_least={max(lowest):g} and at_most={min(highest):g} together",
+                    fix="change one",
                 )
         audited = [part.column for part in self.slices]
         if double := {column for column in audited if audited.count(column) > 1}:
-            raise ValueError(f"slices: {sorted(double)} stand there twice; join their bounds in one")
+            raise InvalidValueError("slices", f"name {sorted(double)} twice", fix="combine their bounds in one")
         for part in self.slices:
             if self.problem is not Problem.BINARY and (part.max_tpr_gap or part.max_fpr_gap):
-                raise ValueError(
-                    f"slices: Slice({part.column!r}) bounds a gap of true or false positive rates, which only binary "
-                    "problems have; remove the bound"
+                raise InvalidValueError(
+                    f"slices: Slice({part.column!r})",
+                    "bounds a gap of true or false positive rates, which only binary problems have",
+                    fix="remove the bound",
                 )
         if self.problem is not Problem.BINARY and self.monitoring.calibration_alarm is not None:
-            raise ValueError(
-                "monitoring.calibration_alarm needs probabilities: only binary problems have it; remove it"
+            raise InvalidValueError(
+                "monitoring.calibration_alarm", "needs probabilities, which only binary problems have", fix="remove it"
             )
         if "calibration" in self.retraining.on and self.monitoring.calibration_alarm is None:
-            raise ValueError("retraining.on names 'calibration' but monitoring.calibration_alarm is not set; set it")
+            raise InvalidValueError(
+                "retraining.on", "names 'calibration', but monitoring.calibration_alarm is not set", fix="set it"
+            )
         return self

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
-from millrace.errors import DeclarationError
+from millrace.errors import DeclarationError, Diagnosis
 
 #: Millrace's own version. Bundles run where nothing is installed under its name, so it stands here.
 VERSION = "0.1.0"
@@ -165,10 +165,12 @@ def mended(part: str, named: str, fields: dict[str, Any]) -> dict[str, Any]:
         route = table.route(part, name)
         new, value = newest(route), fields[name]
         if table.is_over(route[0]):
-            problems.append(f"{name} = {value!r}: {_what(route)} and is refused from {route[0].until} on; {_mend(new)}")
+            found = f"{_what(route)} and is refused from {route[0].until} on"
+            problems.append(Diagnosis(f"{name} = {value!r}:", found, fix=_mend(new)))
             continue
         if new in kept:
-            problems.append(f"{name} = {value!r}: {_what(route)}, and {new} is given too; remove {name}")
+            found = f"{_what(route)}, and {new} is given too"
+            problems.append(Diagnosis(f"{name} = {value!r}:", found, fix=f"remove {name}"))
             continue
         _warn(f"{named}: {name} {_what(route)}; it will be refused from {route[0].until} on: {_mend(new)}")
         if new is not None:

@@ -47,9 +47,9 @@ class Document(BaseModel):
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             field = ".".join(map(str, first["loc"])) or "the document"
-            raise DataError(f"{where}: {field} is not as expected: {first['msg']}; write it again") from error
+            raise DataError(f"{where}: {field}", f"is not as expected: {first['msg']}", fix="write it again") from error
         except ValueError as error:
-            raise DataError(f"{where} is not JSON: {error}; write it again") from error
+            raise DataError(where, f"is not JSON: {error}", fix="write it again") from error
 
 
 def _keep_whole(value: Any, validate: ValidatorFunctionWrapHandler) -> int | float:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from millrace import deprecations
-from millrace.errors import DeclarationError
+from millrace.errors import DeclarationError, Diagnosis, InvalidValueError
 from millrace.names import Names
 from millrace.part import Part
 from millrace.rollout import Rollout, Traffic
@@ -28,17 +28,22 @@ _IMAGE = re.compile(
 
 def _of_sagemaker(instance: str) -> str:
     if not _INSTANCE.fullmatch(instance):
-        raise ValueError(
-            f"{instance!r} is no instance type of SageMaker, expected ml.<family>.<size>, e.g. ml.m5.large; correct it"
+        raise InvalidValueError(
+            f"{instance!r}",
+            "is not an instance type of SageMaker",
+            expected="ml.<family>.<size>, e.g. ml.m5.large",
+            fix="correct it",
         )
     return instance
 
 
 def _of_a_registry(image: str) -> str:
     if not _IMAGE.fullmatch(image):
-        raise ValueError(
-            f"{image!r} is no image of a registry, expected <registry>/<repository> with :<tag> or "
-            "@sha256:<64 digits>; correct it"
+        raise InvalidValueError(
+            f"{image!r}",
+            "is not an image of a registry",
+            expected="<registry>/<repository> with :<tag> or @sha256:<64 digits>",
+            fix="correct it",
         )
     return image
 
@@ -48,8 +53,8 @@ def _written_as_text(time: Any) -> datetime | None:
     try:
         return None if time is None else datetime.fromisoformat(time)
     except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{time!r} is no time, expected a text such as '2013-04-01T00:00:00Z'; write it so, in quotes"
+        raise InvalidValueError(
+            f"{time!r}", "is not a time", expected="text such as '2013-04-01T00:00:00Z'", fix="write it so, in quotes"
         ) from error
 
 
@@ -125,8 +130,8 @@ class Environment(Part):
         seen: set[str] = set()
         for address in notify:
             if address.lower() in seen:
-                raise ValueError(
-                    f"{address!r} stands there twice, expected each to be told of every alarm once; remove it"
+                raise InvalidValueError(
+                    f"{address!r}", "is listed twice", expected="each address once", fix="remove one"
                 )
             seen.add(address.lower())
         return notify
@@ -134,30 +139,41 @@ class Environment(Part):
     @model_validator(mode="after")
     def _is_safe(self) -> Environment:
         if self.force_destroy and not self.is_ephemeral:
-            raise ValueError(
-                f"force_destroy=True deletes data; only the environments 'local' and '{REVIEW}…' may set it: remove it"
+            raise InvalidValueError(
+                "force_destroy=True",
+                f"deletes data, which only the environments 'local' and '{REVIEW}…' may",
+                fix="remove it",
             )
         if self.name != "local" and "@sha256:" not in self.image:
-            raise ValueError(
-                f"image={self.image!r} can move under a running model; expected a digest "
-                "(<repository>@sha256:…): set `environment.image` in the stack's configuration"
+            raise InvalidValueError(
+                f"image={self.image!r}",
+                "is a mutable tag",
+                expected="an image pinned by its digest (<repository>@sha256:…)",
+                fix="set `environment.image` in the stack's configuration",
             )
         if taken := sorted(name for name in self.variables if name.startswith(RESERVED)):
-            raise ValueError(
-                f"variables: {', '.join(taken)} would be overwritten; names must not start with "
-                f"{', '.join(RESERVED)}: rename it"
+            raise InvalidValueError(
+                f"variables: {', '.join(taken)}",
+                f"would be overwritten: names must not start with {', '.join(RESERVED)}",
+                fix="rename it",
             )
         if self.rollout.traffic is not Traffic.ALL_AT_ONCE and self.endpoint_count < 2:
-            raise ValueError(
-                f"endpoint_count={self.endpoint_count} has no shares for traffic '{self.rollout.traffic.value}', "
-                "expected at least 2; add an instance or shift all at once"
+            raise InvalidValueError(
+                f"endpoint_count={self.endpoint_count}",
+                f"cannot be split for traffic '{self.rollout.traffic.value}'",
+                expected="at least 2",
+                fix="add an instance or shift all at once",
             )
         if self.replay_from is not None and self.replay_from.tzinfo is None:
-            raise ValueError(f"replay_from={self.replay_from.isoformat()!r} has no time zone; add 'Z' for UTC")
+            raise InvalidValueError(
+                f"replay_from={self.replay_from.isoformat()!r}", "has no time zone", fix="add 'Z' for UTC"
+            )
         if self.replay_from is not None and self.replay_from > datetime.now(UTC):
-            raise ValueError(
-                f"replay_from={self.replay_from.isoformat()!r} is in the future, expected a time in the past, of which "
-                "there are data; correct it"
+            raise InvalidValueError(
+                f"replay_from={self.replay_from.isoformat()!r}",
+                "is in the future",
+                expected="a time in the past, for which data exist",
+                fix="correct it",
             )
         return self
 
@@ -175,14 +191,25 @@ class Environment(Part):
         """
         where = f"stack {stack!r}, millrace:environment"
         if not isinstance(configured, dict):
-            raise DeclarationError(where, [f"is {configured!r}; expected an object with at least `name`"])
+            raise DeclarationError(
+                where, [Diagnosis("the value", f"is {configured!r}", expected="an object with at least `name`")]
+            )
         configured = dict(configured)
         if region is None:
-            raise DeclarationError(f"stack {stack!r}", ["aws:region: is missing; expected a region: add it"])
+            raise DeclarationError(
+                f"stack {stack!r}", [Diagnosis("aws:region:", "is missing", expected="a region", fix="add it")]
+            )
         if configured.setdefault("region", region) != region:
             raise DeclarationError(
                 where,
-                [f"region = {configured['region']!r}: aws:region is {region!r}; expected it in one place: remove this"],
+                [
+                    Diagnosis(
+                        f"region = {configured['region']!r}",
+                        f"differs from aws:region, which is {region!r}",
+                        expected="the region in one place",
+                        fix="remove this",
+                    )
+                ],
             )
         try:
             with deprecations.within(where, f"Pulumi.{stack}.yaml"):
@@ -192,6 +219,12 @@ class Environment(Part):
         if not stack.endswith(f"-{environment.name}"):
             raise DeclarationError(
                 where,
-                [f"name={environment.name!r}, but the stack is {stack!r}; expected <use case>-{environment.name}"],
+                [
+                    Diagnosis(
+                        f"name={environment.name!r}",
+                        f"does not match the stack's name {stack!r}",
+                        expected=f"<use case>-{environment.name}",
+                    )
+                ],
             )
         return environment

@@ -1,8 +1,9 @@
-"""The product's error tree: every error says what, where, the value, what was expected and the next step.
+"""The product's error tree: every error has a subject, what was found, what was expected and how to fix it.
 
 ```
 MillraceError
 ├── DeclarationError (ValueError)           a use case or environment that cannot be what was meant
+├── InvalidValueError (ValueError)          a field or argument that cannot be what was meant
 ├── DataError (ValueError)                  a batch of data that must not be trained on
 ├── RequestError (ValueError)               a request that the model cannot take
 │   └── Refusal                             the same with its HTTP status, field and row
@@ -13,6 +14,7 @@ MillraceError
 ├── FeatureRemovedError (ValueError)        a feature group that would lose a feature
 ├── UnreadableSourceError                   a file that `millrace upgrade` cannot read
 └── CliError                                a command that cannot do what was asked
+    ├── DeclinedError                       a question that was answered with no
     ├── NoStackError                        a stack that the backend does not have
     ├── UpdateError                         an update that failed, perhaps in the middle
     ├── NotServingError                     an endpoint that does not serve what was deployed
@@ -27,13 +29,73 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What is wrong and what to do about it.
+
+    Attributes:
+        subject: What is wrong: a stack, a file, a field with its value.
+        found: What is wrong with it, as the predicate of the sentence.
+        expected: What would be right.
+        fix: The next step.
+    """
+
+    subject: str
+    found: str = ""
+    expected: str = ""
+    fix: str = ""
+
+    def __str__(self) -> str:
+        """Return the one sentence that people read: subject, found, expected, fix."""
+        text = f"{self.subject} {self.found}" if self.found else self.subject
+        if self.expected:
+            text += f"; expected {self.expected}"
+        if self.fix:
+            # After a list of lines, the next step begins a line of its own.
+            text += self.fix if text.endswith("\n") else f"{': ' if self.expected else '; '}{self.fix}"
+        return text
 
 
 class MillraceError(Exception):
-    """The root of all errors that Millrace raises on purpose."""
+    """The root of all errors that Millrace raises on purpose.
+
+    Args:
+        subject: What is wrong.
+        found: What is wrong with it.
+        expected: What would be right.
+        fix: The next step.
+    """
+
+    def __init__(self, subject: str, found: str = "", *, expected: str = "", fix: str = "") -> None:
+        self.diagnosis = Diagnosis(subject, found, expected, fix)
+        super().__init__(str(self.diagnosis))
+
+    @property
+    def subject(self) -> str:
+        """What is wrong."""
+        return self.diagnosis.subject
+
+    @property
+    def found(self) -> str:
+        """What is wrong with it."""
+        return self.diagnosis.found
+
+    @property
+    def expected(self) -> str:
+        """What would be right."""
+        return self.diagnosis.expected
+
+    @property
+    def fix(self) -> str:
+        """The next step."""
+        return self.diagnosis.fix
 
 
 class DeclarationError(MillraceError, ValueError):
@@ -41,13 +103,17 @@ class DeclarationError(MillraceError, ValueError):
 
     Args:
         where: The use case or stack, e.g. ``use case 'flights'``.
-        problems: One sentence a problem: field, value, expectation, mend.
+        problems: What is wrong in it, one diagnosis for each field.
     """
 
-    def __init__(self, where: str, problems: list[str]) -> None:
+    def __init__(self, where: str, problems: Sequence[Diagnosis]) -> None:
         super().__init__("\n".join([f"{where}:", *(f"  - {problem}" for problem in problems)]))
         self.where = where
-        self.problems = problems
+        self.problems = list(problems)
+
+
+class InvalidValueError(MillraceError, ValueError):
+    """A field of a declaration, or an argument of a component, that cannot be what was meant."""
 
 
 class DataError(MillraceError, ValueError):
@@ -62,53 +128,53 @@ class RequestError(MillraceError, ValueError):
 _MODULE_FILE = re.compile(r" \((/[^()]*|unknown location)\)$")
 
 
-def fault(error: Exception, file: str, line: int | None) -> str:
-    """An error of a use case's source as file, line, message, mend."""
+def diagnose_source(error: Exception, file: str, line: int | None) -> Diagnosis:
+    """Return what is wrong in a use case's source: file, line and message."""
     message = _MODULE_FILE.sub("", (error.msg if isinstance(error, SyntaxError) else str(error)))
     place = file if line is None else f"{file}, line {line}"
-    return f"{place}: {type(error).__name__}{': ' if message else ''}{message}; correct it there"
+    return Diagnosis(f"{place}:", f"{type(error).__name__}{': ' if message else ''}{message}", fix="correct it there")
 
 
 #: The next step after a finding of pydantic's, by its type.
-_MENDS = {
+_FIXES = {
     "string_too_long": "shorten it",
-    "string_pattern_mismatch": "spell it so",
+    "string_pattern_mismatch": "correct it",
     "enum": "choose one of them",
     "literal_error": "choose one of them",
     "too_short": "add what is missing",
 }
 
 
-def sentences(error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """Each of pydantic's findings as field, value, expectation, mend."""
-    sentences = []
-    for finding in error.errors(include_url=False):
-        where = ".".join(str(part) for part in finding["loc"])
-        cause = finding.get("ctx", {}).get("error")
-        if isinstance(cause, DeclarationError):
-            sentences += [_within(where, problem) for problem in cause.problems]
-        elif finding["type"] == "extra_forbidden":
-            hint = get_close_matches(str(finding["loc"][-1]), _fields(model, finding["loc"][:-1]), n=1)
-            mend = f"did you mean {hint[0]!r}?" if hint else "remove it"
-            sentences.append(f"{where} = {finding['input']!r}: there is no such field; {mend}")
-        elif finding["type"] == "missing":
-            sentences.append(f"{where}: is missing; add it")
-        elif finding["type"] == "value_error":
-            message = re.sub(r"^Value error, ", "", finding["msg"])
-            sentences.append(f"{where}: {message}" if where else message)
-        else:
-            mend = _MENDS.get(finding["type"], "change it")
-            sentences.append(f"{where or 'declaration'} = {finding['input']!r}: {finding['msg']}; {mend}")
-    return sentences
+def diagnose(error: ValidationError, model: type[BaseModel]) -> list[Diagnosis]:
+    """Return each of pydantic's findings as field, value, expectation and fix."""
+    return [each for finding in error.errors(include_url=False) for each in _diagnose_finding(finding, model)]
 
 
-#: A sentence that begins with the field it is about.
-_OF_A_FIELD = re.compile(r"[\w.]+(?: = |: )")
+def _diagnose_finding(finding: ErrorDetails, model: type[BaseModel]) -> list[Diagnosis]:
+    """Return one finding; several where a part of the model found several."""
+    where = ".".join(str(part) for part in finding["loc"])
+    field = f"{where or 'declaration'} = {finding['input']!r}"
+    cause = finding.get("ctx", {}).get("error")
+    if isinstance(cause, DeclarationError):
+        return [_move(where, problem) for problem in cause.problems]
+    if isinstance(cause, InvalidValueError):
+        return [replace(cause.diagnosis, subject=f"{where}: {cause.subject}") if where else cause.diagnosis]
+    if finding["type"] == "extra_forbidden":
+        hint = get_close_matches(str(finding["loc"][-1]), _fields(model, finding["loc"][:-1]), n=1)
+        return [Diagnosis(field, "is not a field", fix=f"did you mean {hint[0]!r}?" if hint else "remove it")]
+    if finding["type"] == "missing":
+        return [Diagnosis(where, "is missing", fix="add it")]
+    return [Diagnosis(f"{field}:", finding["msg"], fix=_FIXES.get(finding["type"], "change it"))]
 
 
-def _within(where: str, problem: str) -> str:
-    """A part's problem as the whole's, e.g. `rollout.step_percent = 60: …`."""
-    return f"{where}.{problem}" if _OF_A_FIELD.match(problem) else f"{where}: {problem}"
+#: A subject that begins with the field it is about.
+_OF_A_FIELD = re.compile(r"[\w.]+(?: = |: |$)")
+
+
+def _move(where: str, problem: Diagnosis) -> Diagnosis:
+    """Return a part's problem as the whole's, e.g. `rollout.step_percent = 60: …`."""
+    joint = "." if _OF_A_FIELD.match(problem.subject) else ": "
+    return replace(problem, subject=f"{where}{joint}{problem.subject}")
 
 
 def _fields(model: type[BaseModel], path: Sequence[int | str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What every part of a declaration is: a frozen model that refuses what it does not know, in sentences."""
+"""What every part of a declaration is: a frozen model that refuses what it does not know, in diagnose."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from millrace import deprecations
-from millrace.errors import DeclarationError, sentences
+from millrace.errors import DeclarationError, diagnose
 
 
 class Part(BaseModel):
@@ -23,7 +23,7 @@ class Part(BaseModel):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            raise DeclarationError(self._named(fields), sentences(error, type(self))) from error
+            raise DeclarationError(self._named(fields), diagnose(error, type(self))) from error
 
     # Not for the type checker, which would then take any name for an attribute.
     if not TYPE_CHECKING:

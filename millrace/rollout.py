@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from pydantic import Field, model_validator
 
+from millrace.errors import InvalidValueError
 from millrace.part import Part
 
 #: Seconds that a rollout may be allowed: SageMaker's least, and what the Pulumi provider's hour of waiting leaves room
@@ -47,15 +48,21 @@ class Rollout(Part):
     def _fits_the_time_limit(self) -> Rollout:
         low, high = STEP_PERCENT.get(self.traffic, (1, 50))
         if not low <= self.step_percent <= high:
-            raise ValueError(
-                f"step_percent={self.step_percent} is too small for traffic '{self.traffic.value}', expected {low} to "
-                f"{high}; take larger steps"
+            raise InvalidValueError(
+                f"step_percent={self.step_percent}",
+                f"is too small for traffic '{self.traffic.value}'",
+                expected=f"{low} to {high}",
+                fix="take larger steps",
             )
         if self.bake_total >= self.max_seconds:
-            raise ValueError(
-                f"bake_seconds={self.bake_seconds} after each of {len(self.stages)} step(s) and before the old fleet "
-                f"ends takes {self.bake_total} s, expected less than max_seconds={self.max_seconds}; "
-                "shorten the bake or take larger steps"
+            raise InvalidValueError(
+                (
+                    f"bake_seconds={self.bake_seconds} after each of {len(self.stages)} step(s) and before "
+                    "the old fleet ends"
+                ),
+                f"takes {self.bake_total} s",
+                expected=f"less than max_seconds={self.max_seconds}",
+                fix="shorten the bake or take larger steps",
             )
         return self
 

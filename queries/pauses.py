@@ -17,8 +17,10 @@ class UnreadablePauseError(MillraceError):
     def __init__(self, parameter: str, value: str, fix: str = "") -> None:
         self.parameter, self.value = parameter, value
         super().__init__(
-            f"SSM parameter {parameter} is {value!r}; expected JSON with since, by, reason and perhaps only, of "
-            f"{', '.join(PAUSABLE)}: {fix or '`millrace resume` deletes it, `millrace pause` writes a new one'}"
+            f"SSM parameter {parameter}",
+            f"is {value!r}",
+            expected=f"JSON with since, by, reason and perhaps only, of {', '.join(PAUSABLE)}",
+            fix=fix or "`millrace resume` deletes it, `millrace pause` writes a new one",
         )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 from millrace import DeclarationError, UseCase
-from millrace.errors import fault
+from millrace.errors import Diagnosis, diagnose_source
 
 
 def names() -> list[str]:
@@ -41,13 +42,26 @@ def load(name: str) -> UseCase:
     known = names()
     if package.replace("_", "-") not in known:
         have = ", ".join(known) or "none"
-        raise DeclarationError(f"use case {name!r}", [f"there is no package stacks/{package}; there are: {have}"])
+        raise DeclarationError(
+            f"use case {name!r}",
+            [Diagnosis(f"package stacks/{package}", "does not exist", fix=f"choose one of: {have}")],
+        )
     found = getattr(_imported(name, package), "USE_CASE", None)
     if not isinstance(found, UseCase):
-        raise DeclarationError(f"use case {name!r}", [f"stacks/{package}/__init__.py has no USE_CASE = UseCase(…)"])
+        raise DeclarationError(
+            f"use case {name!r}",
+            [Diagnosis(f"stacks/{package}/__init__.py", "has no USE_CASE = UseCase(…)", fix="add it")],
+        )
     if found.name != name:
         raise DeclarationError(
-            f"use case {name!r}", [f"stacks/{package} declares name={found.name!r}; make name and folder agree"]
+            f"use case {name!r}",
+            [
+                Diagnosis(
+                    f"stacks/{package}",
+                    f"declares name={found.name!r}",
+                    fix="give the name and the folder the same name",
+                )
+            ],
         )
     return found
 
@@ -58,9 +72,11 @@ def _imported(name: str, package: str) -> ModuleType:
         return importlib.import_module(f"{__name__}.{package}")
     except DeclarationError as error:
         part = "" if error.where == f"use case {name!r}" else f"{error.where}: "
-        raise DeclarationError(where, [part + problem for problem in error.problems]) from error
+        raise DeclarationError(
+            where, [replace(each, subject=part + each.subject) for each in error.problems]
+        ) from error
     except Exception as error:
-        raise DeclarationError(where, [fault(error, *_place(error, package))]) from error
+        raise DeclarationError(where, [diagnose_source(error, *_place(error, package))]) from error
 
 
 def _place(error: Exception, package: str) -> tuple[str, int | None]:

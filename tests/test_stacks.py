@@ -49,11 +49,11 @@ def test_flights_is_one() -> None:
 def test_one_that_is_not_there(use_cases: Path) -> None:
     with pytest.raises(DeclarationError) as refused:
         stacks.load("churn-eu")
-    assert str(refused.value) == "use case 'churn-eu':\n  - there is no package stacks/churn_eu; there are: none"
+    assert str(refused.value) == "use case 'churn-eu':\n  - package stacks/churn_eu does not exist; choose one of: none"
     write(use_cases, "churn_us", declared("churn-us"))
     (use_cases / "notes").mkdir()
     (use_cases / "module.py").write_text("")
-    with pytest.raises(DeclarationError, match=r"there are: churn-us$"):
+    with pytest.raises(DeclarationError, match=r"choose one of: churn-us$"):
         stacks.load("churn-eu")
 
 
@@ -71,13 +71,13 @@ def test_a_declaration_of_another_name(use_cases: Path) -> None:
     with pytest.raises(DeclarationError) as refused:
         stacks.load("churn")
     assert str(refused.value) == (
-        "use case 'churn':\n  - stacks/churn declares name='chum'; make name and folder agree"
+        "use case 'churn':\n  - stacks/churn declares name='chum'; give the name and the folder the same name"
     )
 
 
 def test_a_declaration_that_is_wrong_says_so_itself(use_cases: Path) -> None:
     write(use_cases, "churn", declared("churn").replace('key="k"', 'kye="k"'))
-    with pytest.raises(DeclarationError, match=r"kye = 'k': there is no such field; did you mean 'key'\?"):
+    with pytest.raises(DeclarationError, match=r"kye = 'k' is not a field; did you mean 'key'\?"):
         stacks.load("churn")
 
 
@@ -89,19 +89,19 @@ BROKEN: list[tuple[str, str, str]] = [
         f"{HEAD}WATCHED = Monitoring(evry=3, min_labels=1)\n",
         "use case 'churn', stacks/churn:\n"
         "  - Monitoring(…): min_labels = 1: Input should be greater than or equal to 50; change it\n"
-        "  - Monitoring(…): evry = 3: there is no such field; did you mean 'every'?",
+        "  - Monitoring(…): evry = 3 is not a field; did you mean 'every'?",
     ),
     (
         "the whole",
         declared("churn").replace('key="k"', 'kye="k"'),
         "use case 'churn', stacks/churn:\n"
-        "  - key: is missing; add it\n"
-        "  - kye = 'k': there is no such field; did you mean 'key'?",
+        "  - key is missing; add it\n"
+        "  - kye = 'k' is not a field; did you mean 'key'?",
     ),
     (
         "another's whole",
         declared("chum").replace('key="k", ', ""),
-        "use case 'churn', stacks/churn:\n  - use case 'chum': key: is missing; add it",
+        "use case 'churn', stacks/churn:\n  - use case 'chum': key is missing; add it",
     ),
     (
         "its spelling",

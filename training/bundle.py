@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from millrace import UseCase
-from millrace.errors import DeclarationError, fault
+from millrace.errors import DeclarationError, Diagnosis, diagnose_source
 
 CONTRACT = "contract.json"
 #: What may lie in a use case's folder and belongs to it; the rest (notebooks, data, caches, its tests) stays out.
@@ -44,7 +44,13 @@ def build(use_case: UseCase, repository: Path, folder: Path) -> Path:
     if not (package / "__init__.py").is_file():
         raise DeclarationError(
             f"use case {use_case.name!r}",
-            [f"name={use_case.name!r}: there is no stacks/{use_case.package}/__init__.py; expected its package there"],
+            [
+                Diagnosis(
+                    f"name={use_case.name!r}",
+                    f"has no stacks/{use_case.package}/__init__.py",
+                    expected="its package there",
+                )
+            ],
         )
     contents = {CONTRACT: contract(use_case), "__main__.py": _MAIN.encode()}
     for path in _sources(repository, package):
@@ -81,7 +87,14 @@ def read_contract(data: bytes) -> UseCase:
     """
     document = json.loads(data)
     if document.get("version") != 1:
-        raise DeclarationError(CONTRACT, [f"version={document.get('version')!r}; expected 1: build the bundle anew"])
+        raise DeclarationError(
+            CONTRACT,
+            [
+                Diagnosis(
+                    f"version={document.get('version')!r}", "cannot be read", expected="1", fix="build the bundle again"
+                )
+            ],
+        )
     return UseCase(**document["use_case"])
 
 
@@ -95,7 +108,7 @@ def _compile(use_case: UseCase, contents: Mapping[str, bytes]) -> None:
             compile(source, name, "exec", dont_inherit=True)
         # ValueError: null bytes, in older releases.
         except (SyntaxError, ValueError) as error:
-            problems.append(fault(error, name, error.lineno if isinstance(error, SyntaxError) else None))
+            problems.append(diagnose_source(error, name, error.lineno if isinstance(error, SyntaxError) else None))
     if problems:
         raise DeclarationError(f"use case {use_case.name!r}, stacks/{use_case.package}", problems)
 

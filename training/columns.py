@@ -56,14 +56,14 @@ def normalise(values: Any, where: str, missing: Collection[str] = ()) -> Array:
     """
     array = np.asarray(values)
     if array.ndim != 1:
-        raise DataError(f"{where} has {array.ndim} dimensions {array.shape}; expected a one-dimensional array")
+        raise DataError(where, f"has {array.ndim} dimensions {array.shape}", expected="a one-dimensional array")
     if array.dtype.kind in "fiub":
         return _numbers(array, where)
     if array.dtype.kind == "M":
         return array.astype("datetime64[us]")
     if array.dtype.kind in "UO":
         return _texts(array.astype(object), where, missing)
-    raise DataError(f"{where} has dtype {array.dtype}; expected numbers, text or datetime64")
+    raise DataError(where, f"has dtype {array.dtype}", expected="numbers, text or datetime64")
 
 
 def _numbers(array: Array, where: str) -> Array:
@@ -85,8 +85,9 @@ def _numbers(array: Array, where: str) -> Array:
     if same.size:
         one, other = (int(value) for value in values[same[0] : same[0] + 2])
         raise DataError(
-            f"{where} holds whole numbers that a 32-bit float cannot tell apart, such as {one} and {other}; ids are "
-            "text (return them as str), times are datetime64, and large amounts need another unit"
+            where,
+            f"holds whole numbers that a 32-bit float cannot tell apart, such as {one} and {other}",
+            fix=("ids are text (return them as str), times are datetime64, and large amounts need another unit"),
         )
     return numbers
 
@@ -103,11 +104,11 @@ def identifier(values: Any, where: str) -> Array:
     """
     array = np.array(values, dtype=object) if isinstance(values, list | tuple) else np.asarray(values)
     if array.ndim != 1:
-        raise DataError(f"{where} has {array.ndim} dimensions {array.shape}; expected a one-dimensional array")
+        raise DataError(where, f"has {array.ndim} dimensions {array.shape}", expected="a one-dimensional array")
     if array.dtype.kind in "iu":
         return array.astype(str).astype(object)
     if array.dtype.kind not in "fUO":
-        raise DataError(f"{where} has dtype {array.dtype}; expected text or whole numbers")
+        raise DataError(where, f"has dtype {array.dtype}", expected="text or whole numbers")
     # What a float of this width can hold apart.
     largest = 2**24 if array.dtype == np.float32 else 2**53
     found = np.empty(len(array), dtype=object)
@@ -122,8 +123,9 @@ def identifier(values: Any, where: str) -> Array:
             found[row] = str(int(value))
         else:
             raise DataError(
-                f"{where} row {row} is {value!r} ({type(value).__name__}); expected text or a whole number, which "
-                f"{array.dtype} holds exactly up to {largest:,}"
+                f"{where} row {row}",
+                f"is {value!r} ({type(value).__name__})",
+                expected=f"text or a whole number, which {array.dtype} holds exactly up to {largest:,}",
             )
     return found
 
@@ -137,8 +139,9 @@ def _texts(array: Array, where: str, missing: Collection[str]) -> Array:
     if bad:
         value = array[bad[0]]
         raise DataError(
-            f"{where} row {bad[0]} is {value!r} ({type(value).__name__}); expected text or None in every row, "
-            "or one numeric dtype for the whole column"
+            f"{where} row {bad[0]}",
+            f"is {value!r} ({type(value).__name__})",
+            expected="text or None in every row, or one numeric dtype for the whole column",
         )
     absent = np.array(
         [not isinstance(value, str) or is_missing_text(value, missing) for value in array.tolist()], dtype=bool
@@ -208,9 +211,9 @@ def read(path: Path) -> dict[str, Array]:
     try:
         return from_table(pq.read_table(path, memory_map=False))
     except FileNotFoundError as error:
-        raise DataError(f"{path} is not there; expected the Parquet file that the step before writes") from error
+        raise DataError(f"{path}", "does not exist", expected="the Parquet file that the step before writes") from error
     except pa.ArrowException as error:
-        raise DataError(f"{path} is no readable Parquet file: {error}") from error
+        raise DataError(f"{path}", f"is not a readable Parquet file: {error}") from error
 
 
 def digest(columns: Columns) -> str:

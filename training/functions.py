@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from millrace import FeatureTable, UseCase
-from millrace.errors import DataError, DeclarationError
+from millrace.errors import DataError, DeclarationError, Diagnosis
 from millrace.metrics import Problem
 from training.columns import Array, Columns, feature_name, identifier, is_missing, kind_of, normalise, take
 
@@ -51,12 +51,17 @@ class Functions:
         if self._find("labels") is None:
             if case.target not in columns:
                 raise DataError(
-                    f"events() has no column {case.target!r} and there is no function labels(); "
-                    f"return the target in events, or write labels(since, until) in stacks/{case.package}/data.py"
+                    "events()",
+                    f"has no column {case.target!r}, and there is no function labels()",
+                    fix=(
+                        f"return the target in events, or write labels(since, until) in stacks/{case.package}/data.py"
+                    ),
                 )
         elif case.target in columns:
             raise DataError(
-                f"events() holds the target {case.target!r} and labels() gives it too; return it in one of them"
+                "events()",
+                f"holds the target {case.target!r}, which labels() returns too",
+                fix="return it in one of them",
             )
         self._refuse_unknown_missing(columns)
         columns = _within(columns, case.event_time, since, until)
@@ -67,8 +72,9 @@ class Functions:
         of_tables = {feature_name(table.name, column) for table in case.tables for column in table.columns}
         if unknown := sorted(set(case.missing) - set(events) - of_tables - {case.target}):
             raise DataError(
-                f"the declaration says what is missing in {unknown}, and neither events() nor a table has such a "
-                f"column; there are {sorted({*events, *of_tables})}"
+                "the declaration",
+                f"names missing values of {unknown}, and neither events() nor a table has such a column",
+                fix=f"choose one of {sorted({*events, *of_tables})}",
             )
 
     def labels(self, since: np.datetime64, until: np.datetime64, events: Columns) -> dict[str, Array]:
@@ -93,8 +99,10 @@ class Functions:
         values = {name for name in columns if name not in (table.entity, table.event_time)}
         if table.columns and values != set(table.columns):
             raise DataError(
-                f"{table.name}() returned the values {sorted(values)}; the declaration of the table says "
-                f"{sorted(table.columns)}: make the two agree"
+                f"{table.name}()",
+                f"returned the values {sorted(values)}",
+                expected=f"{sorted(table.columns)}, as the table declares",
+                fix="make the two agree",
             )
         for name, kind in table.columns.items():
             self._need(columns, table.name, [name], kind)
@@ -113,11 +121,17 @@ class Functions:
         try:
             result = transform(columns)
         except KeyError as error:
-            raise DataError(f"features() asks for the column {error.args[0]!r}; there are {sorted(columns)}") from error
+            raise DataError(
+                "features()",
+                f"reads the column {error.args[0]!r}, which does not exist",
+                fix=f"choose one of {sorted(columns)}",
+            ) from error
         checked = self._checked(result, "features")
         for name, values in checked.items():
             if kind_of(values) == "time":
-                raise DataError(f"features() returned times for {name!r}; expected numbers or text: derive them")
+                raise DataError(
+                    "features()", f"returned times for {name!r}", expected="numbers or text", fix="derive them"
+                )
         return checked
 
     def model(self, params: Mapping[str, Any]) -> Any:
@@ -137,7 +151,11 @@ class Functions:
             raise DeclarationError(
                 f"use case {self.use_case.name!r}",
                 [
-                    f"parameters: the default model has no {name!r}; it has: {', '.join(sorted(known))}"
+                    Diagnosis(
+                        f"parameters: {name!r}",
+                        "is not known to the default model",
+                        f"one of {', '.join(sorted(known))}",
+                    )
                     for name in unknown
                 ],
             )
@@ -155,8 +173,11 @@ class Functions:
         raise DeclarationError(
             f"use case {self.use_case.name!r}",
             [
-                f"there is no function {function}(since, until); "
-                f"write it in stacks/{self.use_case.package}/data.py: {purpose}"
+                Diagnosis(
+                    f"function {function}(since, until)",
+                    "is missing",
+                    fix=f"write it in stacks/{self.use_case.package}/data.py: {purpose}",
+                )
             ],
         )
 
@@ -186,7 +207,7 @@ class Functions:
     ) -> dict[str, Array]:
         if not isinstance(result, Mapping):
             raise DataError(
-                f"{function}() returned {type(result).__name__}; expected a mapping of column name to array"
+                f"{function}()", f"returned {type(result).__name__}", expected="a mapping of column name to array"
             )
         columns = {}
         for name, values in result.items():
@@ -199,18 +220,20 @@ class Functions:
                 columns[name] = normalise(values, where, missing(name))
         lengths = {name: len(values) for name, values in columns.items()}
         if len(set(lengths.values())) > 1:
-            raise DataError(f"{function}() returned columns of unequal lengths: {lengths}")
+            raise DataError(f"{function}()", f"returned columns of unequal lengths: {lengths}")
         return columns
 
     def _need(self, columns: dict[str, Array], function: str, names: Sequence[str], kind: str) -> None:
         """Check that columns are there in a kind."""
         for name in names:
             if name not in columns:
-                raise DataError(f"{function}() has no column {name!r}; it returned {sorted(columns)}")
+                raise DataError(f"{function}()", f"has no column {name!r}", fix=f"it returned {sorted(columns)}")
             found = kind_of(columns[name])
             if found == kind:
                 continue
-            raise DataError(f"{function}() column {name!r} holds {found} ({columns[name].dtype}); expected {kind}")
+            raise DataError(
+                f"{function}() column {name!r}", f"holds {found} ({columns[name].dtype})", expected=f"{kind}"
+            )
 
 
 def _within(columns: Columns, time: str, since: np.datetime64, until: np.datetime64) -> dict[str, Array]:

@@ -24,7 +24,7 @@ def parse_time(text: str, where: str) -> np.datetime64:
     try:
         time = datetime.fromisoformat(text)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{where} is {text!r}; expected an ISO time such as 2013-04-01T00:00:00Z") from error
+        raise DataError(where, f"is {text!r}", expected="an ISO time such as 2013-04-01T00:00:00Z") from error
     return np.datetime64(time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time, "us")
 
 
@@ -38,7 +38,7 @@ def split_uri(uri: str) -> tuple[str, str]:
     """Bucket and key of an S3 URI."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     if not uri.startswith("s3://") or not bucket:
-        raise DataError(f"{uri!r} is no S3 URI; expected s3://<bucket>/<key>")
+        raise DataError(f"{uri!r}", "is not an S3 URI", expected="s3://<bucket>/<key>")
     return bucket, key
 
 
@@ -51,9 +51,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError as error:
-        raise DataError(f"{path} is not there; expected what the step before writes") from error
+        raise DataError(f"{path}", "does not exist", expected="the file that the step before writes") from error
     except ValueError as error:
-        raise DataError(f"{path} is not JSON: {error}") from error
+        raise DataError(f"{path}", f"is not JSON: {error}") from error
 
 
 def write_json(path: Path, document: Any) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from millrace import UseCase
-from millrace.errors import DataError, DeclarationError
+from millrace.errors import DataError, DeclarationError, Diagnosis
 from millrace.inventory import JobVariable, is_lake_shared
 from millrace.names import Names
 from queries.client import make_client
@@ -44,7 +44,9 @@ class Job:
         """The job of this process; the bundle is what Python was started with."""
         bundle = Path(sys.path[0])
         if not zipfile.is_zipfile(bundle):
-            raise DeclarationError("training", [f"{bundle} is no bundle; run `python3 <bundle>.pyz <step>`"])
+            raise DeclarationError(
+                "training", [Diagnosis(f"{bundle}", "is not a bundle", fix="run `python3 <bundle>.pyz <step>`")]
+            )
         return cls(BASE, bundle, os.environ)
 
     @cached_property
@@ -105,13 +107,14 @@ class Job:
         bucket, key = split_uri(clock)
         body = json.loads(self.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
         if "now" not in body:
-            raise DataError(f'{clock} holds {body!r}; expected {{"now": "<ISO time>"}}')
+            raise DataError(f"{clock}", f"holds {body!r}", expected='{"now": "<ISO time>"}')
         return parse_time(body["now"], clock)
 
     def _variable(self, name: str, purpose: str) -> str:
         value = self.environment.get(name, "")
         if not value:
             raise DeclarationError(
-                "environment variables", [f"{name} is not set; expected {purpose}: set it for the job"]
+                "environment variables",
+                [Diagnosis(f"{name}", "is not set", expected=purpose, fix="set it for the job")],
             )
         return value

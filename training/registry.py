@@ -68,14 +68,16 @@ def serving(job: Job, config: str, folder: Path) -> Package:
     """
     served = find_served_model(job.client("sagemaker"), config)
     if served.config is None:
-        raise DataError(f"endpoint configuration {config} has been deleted; recreate it: {_redeploy(job)}")
+        raise DataError(f"endpoint configuration {config}", "has been deleted", fix=f"recreate it: {_redeploy(job)}")
     if served.model is None:
-        raise DataError(f"model {served.name} of endpoint configuration {config} has been deleted; {_redeploy(job)}")
+        raise DataError(
+            f"model {served.name} of endpoint configuration {config}", "has been deleted", fix=f"{_redeploy(job)}"
+        )
     if served.package:
         return fetch(job, served.package, folder)
     if url := served.container.get("ModelDataUrl"):
         return Package(served.model["ModelArn"], 0, url, _unpacked(job, url, folder))
-    raise DataError(f"model {served.name} of endpoint configuration {config} has neither a package nor model data")
+    raise DataError(f"model {served.name} of endpoint configuration {config}", "has neither a package nor model data")
 
 
 def _redeploy(job: Job) -> str:
@@ -91,8 +93,9 @@ def fetch(job: Job, arn: str, folder: Path) -> Package:
     described = describe_package(job.client("sagemaker"), arn)
     if described is None:
         raise DataError(
-            f"model package {arn} is not in the registry any more, and what it was made from cannot be told; "
-            f"train a new model: `millrace retrain {job.use_case.name} --champion none`, then deploy it"
+            f"model package {arn}",
+            "is no longer in the registry, so its origin is unknown",
+            fix=(f"train a new model: `millrace retrain {job.use_case.name} --champion none`, then deploy it"),
         )
     url = described["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
     unpacked = _unpacked(job, url, folder)
@@ -112,8 +115,9 @@ def _check_code(arn: str, url: str, folder: Path, registered: str | None) -> Non
     found = hashlib.sha256(bundle.read_bytes()).hexdigest() if bundle.is_file() else "no file"
     if found != registered:
         raise DataError(
-            f"{BUNDLE} in {url} is not the code of {arn}: its SHA-256 is {found}, the registry has {registered}; "
-            "restore that object's version, or reject the model"
+            f"{BUNDLE} in {url}",
+            f"is not the code of {arn}: its SHA-256 is {found}, the registry has {registered}",
+            fix="restore that object's version, or reject the model",
         )
 
 
@@ -129,8 +133,12 @@ def _unpacked(job: Job, url: str, folder: Path) -> Path:
         if error.response["Error"]["Code"] not in ("404", "NoSuchKey", "NoSuchBucket"):
             raise
         raise DataError(
-            f"the model's archive {url} is gone; restore that object's last version, or reject the model and "
-            f"train anew: `millrace retrain {job.use_case.name} --champion none`"
+            f"the model's archive {url}",
+            "was not found",
+            fix=(
+                "restore that object's last version, or reject the model and train again: `millrace "
+                f"retrain {job.use_case.name} --champion none`"
+            ),
         ) from error
     return unpack(archive, folder / "model")
 
@@ -145,5 +153,7 @@ def unpack(archive: Path, folder: Path) -> Path:
         with tarfile.open(archive) as tar:
             tar.extractall(folder, filter="data")
     except (FileNotFoundError, tarfile.TarError) as error:
-        raise DataError(f"{archive} cannot be unpacked ({error}); expected a training job's model.tar.gz") from error
+        raise DataError(
+            f"{archive}", f"cannot be unpacked ({error})", expected="a training job's model.tar.gz"
+        ) from error
     return folder

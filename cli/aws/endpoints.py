@@ -86,7 +86,10 @@ def invoke(target: Target, body: bytes, content_type: str = "application/json") 
     name = target.names.endpoint
     if len(body) > LARGEST:
         raise CliError(
-            f"the request to endpoint {name} has {len(body)} bytes; expected at most {LARGEST}: send it in parts"
+            f"the request to endpoint {name}",
+            f"has {len(body)} bytes",
+            expected=f"at most {LARGEST}",
+            fix="send it in parts",
         )
     runtime = target.client("sagemaker-runtime")
     began = time.perf_counter()
@@ -96,13 +99,15 @@ def invoke(target: Target, body: bytes, content_type: str = "application/json") 
         )
         text = answered["Body"].read()
     except ClientError as error:
-        raise CliError(_refusal(target, error)) from error
+        raise _map_refusal(target, error) from error
     latency = (time.perf_counter() - began) * 1e3
     try:
         document = json.loads(text)
     except ValueError as error:
         raise CliError(
-            f"endpoint {name} answered what is not JSON: {text[:200]!r}; see `millrace logs {name}`"
+            f"endpoint {name}",
+            f"answered with something else than JSON: {text[:200]!r}",
+            fix=f"see `millrace logs {name}`",
         ) from error
     return Answer(document, answered.get("InvokedProductionVariant", ""), latency)
 
@@ -125,15 +130,15 @@ def absence(target: Target) -> str:
     )
 
 
-def _refusal(target: Target, error: ClientError) -> str:
-    """What a refused request's user needs: the model server's own words where it said any."""
+def _map_refusal(target: Target, error: ClientError) -> CliError:
+    """Return the error of a refused request, in the model server's own words where it gave any."""
     name = target.names.endpoint
     said = error.response.get("OriginalMessage")
     if not said:
         message = error.response["Error"]["Message"]
         if "not found" in message:
-            return absence(target)
-        return f"endpoint {name} did not answer: {message}; see `millrace logs {name}`"
+            return CliError(absence(target))
+        return CliError(f"endpoint {name}", f"did not answer: {message}", fix=f"see `millrace logs {name}`")
     try:
         document = json.loads(said)
         said = document["error"]
@@ -141,7 +146,7 @@ def _refusal(target: Target, error: ClientError) -> str:
     except (ValueError, TypeError, KeyError):
         places = []
     status = error.response.get("OriginalStatusCode", "")
-    return f"endpoint {name} refused the request ({', '.join([f'status {status}', *places])}): {said}"
+    return CliError(f"endpoint {name}", f"refused the request ({', '.join([f'status {status}', *places])}): {said}")
 
 
 def endpoint_document(target: Target, endpoint: Endpoint | None) -> dict[str, Any]:

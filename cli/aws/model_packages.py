@@ -166,9 +166,12 @@ def require_group(target: Target) -> None:
         if target.names.shared_lake or not target.is_provisioned():
             raise target.absent() from error
         raise CliError(
-            f"model package group {group} is gone, though stack {target.stack} is there: somebody has deleted it; "
-            f"`millrace deploy {named(target)} --refresh` makes it anew, without its models; where an endpoint serves, "
-            "that goes too, and has to be meant: --remove-endpoint"
+            f"model package group {group}",
+            f"was deleted, though stack {target.stack} exists",
+            fix=(
+                f"`millrace deploy {named(target)} --refresh` recreates it without its models; where an "
+                "endpoint serves, add --remove-endpoint, since the endpoint is then deleted too"
+            ),
         ) from error
 
 
@@ -193,7 +196,7 @@ def of_version(target: Target, version: int) -> Package:
         known = f"versions go up to {have.version}" if have else f"there is none yet: train: millrace retrain {name}"
         if have and version < have.version:
             known += "; it has been deleted"
-        raise CliError(f"{names.model_package_group} has no model version {version}; {known}") from error
+        raise CliError(f"{names.model_package_group}", f"has no model version {version}", fix=f"{known}") from error
 
 
 def find(target: Target, arn: str | None) -> Package | None:
@@ -239,9 +242,12 @@ def decide(
     written = describe(target, package.arn)
     if (written.approval, written.reason) != (approval, reason):
         raise CliError(
-            f"version {package.version} of {target.names.model_package_group} was set to {written.approval} "
-            f"{written.change} at the same moment as it was set to {approval} here, and theirs stands"
-            f"{_because(written)}; agree with them, then decide again"
+            f"version {package.version} of {target.names.model_package_group}",
+            (
+                f"was set to {written.approval} {written.change} at the same moment as it was set to "
+                f"{approval} here, and the other decision stands{_because(written)}"
+            ),
+            fix="agree with its author, then decide again",
         )
     return written
 
@@ -255,12 +261,16 @@ def require_as_shown(target: Target, package: Package) -> None:
     now = find(target, package.arn)
     which = f"version {package.version} of {target.names.model_package_group}"
     if now is None:
-        raise CliError(f"{which} has been deleted meanwhile; nothing was changed")
+        raise CliError(which, "was deleted in the meantime; nothing was changed")
     if not now.decided_like(package):
         was = "" if now.approval != package.approval else " again"
         raise CliError(
-            f"{which} was set to {now.approval}{was} {now.change}{_because(now)}, after it was shown as "
-            f"{package.approval}; nothing was changed here: look at it and decide again"
+            which,
+            (
+                f"was set to {now.approval}{was} {now.change}{_because(now)}, after it was shown as "
+                f"{package.approval}; nothing was changed here"
+            ),
+            fix="look at it and decide again",
         )
 
 

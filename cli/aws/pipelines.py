@@ -81,19 +81,22 @@ def start(target: Target, kind: str, **parameters: str) -> str:
     except ClientError as error:
         if not is_not_found(error):
             raise
-        raise CliError(_absence(target, name)) from error
+        raise _explain_absence(target, name) from error
     return str(started["PipelineExecutionArn"])
 
 
-def _absence(target: Target, name: str) -> str:
-    """Why a pipeline is not there, and what to do: where another one is, the stack stands, and `up` changes nothing."""
+def _explain_absence(target: Target, name: str) -> CliError:
+    """Return why a pipeline does not exist: where others do, it was deleted by hand, and `up` would not see that."""
     mine = {target.names.pipeline(kind) for kind in PIPELINE_KINDS}
     pages = target.sagemaker.get_paginator("list_pipelines").paginate(PipelineNamePrefix=target.stack)
     if mine.isdisjoint(each["PipelineName"] for page in pages for each in page["PipelineSummaries"]):
-        return f"there is no pipeline {name}; provision the stack first: `millrace up` or `pulumi up`"
-    return (
-        f"pipeline {name} is gone, though stack {target.stack} is there: somebody has deleted it; "
-        f"`millrace deploy {named(target)} --refresh` makes it anew"
+        return CliError(
+            f"pipeline {name}", "does not exist", fix="provision the stack first: `millrace up` or `pulumi up`"
+        )
+    return CliError(
+        f"pipeline {name}",
+        f"was deleted by hand, though stack {target.stack} exists",
+        fix=f"`millrace deploy {named(target)} --refresh` recreates it",
     )
 
 
@@ -156,7 +159,7 @@ def require_success(target: Target, execution: str, status: str) -> None:
     """
     if status == SUCCEEDED:
         return
-    lines = [f"pipeline execution {execution} is {status}"]
+    lines = []
     failed = [step for step in steps(target.sagemaker, execution) if step.status == "Failed"]
     for step in failed:
         lines.append(f"step {step.name} failed: {step.reason or 'without a reason'}")
@@ -167,7 +170,7 @@ def require_success(target: Target, execution: str, status: str) -> None:
     if not failed:
         described = target.sagemaker.describe_pipeline_execution(PipelineExecutionArn=execution)
         lines.append(described.get("FailureReason", "no step says why"))
-    raise CliError("\n".join(lines))
+    raise CliError(f"pipeline execution {execution}", "\n".join([f"is {status}", *lines]))
 
 
 def _tail(target: Target, group: str, prefix: str) -> list[str]:

@@ -87,8 +87,9 @@ def _base(run: _Run, checkout: Checkout, revision: str, head: str | None, stage:
             done = updates.updated(run.target.stack, [], stage.note, program, run.environment)
         except CliError as error:
             raise CliError(
-                f"the program of the base, {what}, fails with the packages that are installed here, so there is "
-                f"nothing to compare with; name another base with --base:\n{_reason(error)}"
+                f"the program of the base, {what},",
+                "fails with the packages that are installed here, so there is nothing to compare with",
+                fix=f"name another base with --base:\n{_reason(error)}",
             ) from error
         stage.result = f"{what}, {sum(done.changes.values())} resources"
     return {"revision": revision, "commit": commit, "found": not missing}
@@ -103,13 +104,13 @@ def _head(run: _Run, checkout: Checkout, revision: str | None, stage: Stage) -> 
     stage.note(f"writing {what}")
     program = _lay(run, checkout, commit, stage)
     if missing := _missing(run.target, program):
-        raise CliError(f"the head, {what}, has no {missing}; expected the program of stack {run.target.stack} there")
+        raise CliError(f"the head, {what},", f"has no {missing}", expected=f"the program of stack {run.target.stack}")
     try:
         _select(run, program)
         stage.note("the program runs")
         document = updates.previewed(run.target.stack, [], program, run.environment)
     except CliError as error:
-        raise CliError(f"the program of the head, {what}, cannot be previewed:\n{_reason(error)}") from error
+        raise CliError(f"the program of the head, {what},", f"cannot be previewed:\n{_reason(error)}") from error
     stage.result = what
     return document, {"revision": revision or "working tree", "commit": commit}
 
@@ -145,7 +146,7 @@ def _select(run: _Run, program: Path) -> None:
     arguments = ["stack", "select", "--create", run.target.stack]
     code, errors = updates.run(arguments, lines.append, program, run.environment)
     if code != 0:
-        raise CliError(f"`pulumi {' '.join(arguments)}` failed:\n{errors.strip()}")
+        raise CliError(f"`pulumi {' '.join(arguments)}`", f"failed:\n{errors.strip()}")
 
 
 def _reason(error: CliError) -> str:

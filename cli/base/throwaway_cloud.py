@@ -76,6 +76,6 @@ def _running(process: subprocess.Popen[bytes], folder: Path, log: Path) -> clien
     while not facts.exists():
         if process.poll() is not None or time.monotonic() > deadline:
             said = log.read_text(errors="replace").strip() or "it said nothing"
-            raise CliError(f"the throwaway cloud of the comparison did not start:\n{said}")
+            raise CliError("the throwaway cloud of the comparison", f"did not start:\n{said}")
         interrupts.pause(0.02)
     return client.Running.of(json.loads(facts.read_text()))

@@ -12,7 +12,7 @@ from cli.aws.endpoints import Endpoint
 from cli.aws.model_packages import Package
 from cli.commands import choices
 from cli.commands.options import check_reason, of_use_case, yes_with_json
-from cli.console.errors import CliError
+from cli.console.errors import CliError, DeclinedError
 from cli.console.output import json_option, moment, say, table, write_json
 from cli.deployment import expected_changes, rollout
 from cli.stack.deployable import named
@@ -45,13 +45,15 @@ def approve(target: Target, version: int | None, yes: bool, reason: str, deploy:
     package = _chosen(target, version)
     if package.approval == APPROVED:
         raise CliError(
-            f"version {package.version} of {target.names.model_package_group} is approved already"
-            f"{f', since {package.change}' if package.changed else ''}; to let it serve: {_deployment(target)}"
+            f"version {package.version} of {target.names.model_package_group}",
+            f"is already approved{f', since {package.change}' if package.changed else ''}",
+            fix=f"to let it serve: {_deployment(target)}",
         )
     if because := model_packages.obstacle(target, package):
         raise CliError(
-            f"version {package.version} of {target.names.model_package_group} cannot serve: {because}; "
-            f"train anew: millrace retrain {named(target)}"
+            f"version {package.version} of {target.names.model_package_group}",
+            f"cannot serve: {because}",
+            fix=f"train again: millrace retrain {named(target)}",
         )
     endpoint = endpoints.find(target)
     _require_newer(target, package)
@@ -77,8 +79,8 @@ def reject(target: Target, version: int | None, yes: bool, reason: str, deploy: 
     package = _chosen(target, version)
     if package.approval == REJECTED:
         raise CliError(
-            f"version {package.version} of {target.names.model_package_group} is rejected already"
-            f"{f', since {package.change}' if package.changed else ''}"
+            f"version {package.version} of {target.names.model_package_group}",
+            f"is already rejected{f', since {package.change}' if package.changed else ''}",
         )
     endpoint = endpoints.find(target)
     serves = endpoint is not None and endpoint.package == package.arn
@@ -93,8 +95,9 @@ def reject(target: Target, version: int | None, yes: bool, reason: str, deploy: 
         )
         if deploy and left is None:
             raise CliError(
-                f"version {package.version} serves and no other version is approved: deploying would take the endpoint "
-                f"away; approve another one first, or leave out --deploy, or: millrace destroy {named(target)}"
+                f"version {package.version}",
+                "serves and no other version is approved, so that deploying would delete the endpoint",
+                fix=(f"approve another version first, leave out --deploy, or: millrace destroy {named(target)}"),
             )
     others = expected_changes.others(target, quiet=as_json) if deploy and _is_behind(endpoint, left) else None
     _decide(target, package, REJECTED, others, yes=yes, reason=reason, warning=warning, quiet=as_json)
@@ -116,8 +119,9 @@ def _chosen(target: Target, version: int | None) -> Package:
         newest = model_packages.newest(target)
         have = f"the newest, version {newest.version}, is {newest.approval}" if newest else "there is no model at all"
         raise CliError(
-            f"no model of {target.names.model_package_group} waits for approval: {have}; "
-            f"name a version, or train: millrace retrain {named(target)}"
+            f"model package group {target.names.model_package_group}",
+            f"has no model that waits for approval: {have}",
+            fix=f"name a version, or train: millrace retrain {named(target)}",
         )
     return package
 
@@ -127,8 +131,12 @@ def _require_newer(target: Target, package: Package) -> None:
     newest = model_packages.newest(target, APPROVED)
     if newest and (newest.created, newest.version) > (package.created, package.version):
         raise CliError(
-            f"version {package.version} would not serve: version {newest.version} is approved and newer, and the "
-            f"newest approved one serves; to go back: millrace rollback {named(target)} --to {package.version}"
+            f"version {package.version}",
+            (
+                f"would not serve: version {newest.version} is approved and newer, and the newest "
+                "approved version serves"
+            ),
+            fix=f"to go back: millrace rollback {named(target)} --to {package.version}",
         )
 
 
@@ -137,8 +145,12 @@ def _require_reason(target: Target, package: Package, reason: str) -> None:
     short = model_packages.shortfalls(target.use_case, package)
     if short and not reason:
         raise CliError(
-            f"version {package.version} does not meet its gates: {'; '.join(short)}; to approve it all the same say "
-            f"why: millrace approve {named(target)} {package.version} --reason …"
+            f"version {package.version}",
+            f"does not meet its gates: {'; '.join(short)}",
+            fix=(
+                f"to approve it nevertheless, give a reason: millrace approve {named(target)} "
+                f"{package.version} --reason …"
+            ),
         )
 
 
@@ -171,7 +183,7 @@ def _decide(
     verb = "Approve" if approval == APPROVED else "Reject"
     deploys = "" if others is None else f" and deploy{expected_changes.along(others)}"
     if not yes and not click.confirm(f"{verb} version {package.version}{deploys}?"):
-        raise CliError("nothing was changed")
+        raise DeclinedError()
     model_packages.decide(target, package, approval, reason)
 
 

@@ -73,7 +73,7 @@ def _read(path: Path) -> str:
         return ""
     except (OSError, UnicodeDecodeError) as error:
         raise CliError(
-            f"{path} cannot be read: {error}; add the output of `millrace completion` to it yourself"
+            f"{path}", f"cannot be read: {error}", fix="add the output of `millrace completion` to it yourself"
         ) from error
 
 
@@ -88,5 +88,5 @@ def _written(path: Path, text: str) -> list[Path]:
         new.replace(path)
     except OSError as error:
         new.unlink(missing_ok=True)
-        raise CliError(f"{path} cannot be written: {error.strerror}; nothing was changed there") from error
+        raise CliError(f"{path}", f"cannot be written: {error.strerror}; nothing was changed there") from error
     return [path]

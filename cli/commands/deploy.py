@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cli.aws import endpoints
 from cli.aws.endpoints import endpoint_document
 from cli.commands.options import env_option
-from cli.console.errors import CliError
+from cli.console.errors import CliError, DeclinedError
 from cli.console.output import json_option, moment, say, table, write_json
 from cli.console.progress import Progress, Stage
 from cli.deployment import endpoint_guard, expected_changes, foreign_state, saved_plan
@@ -139,7 +139,7 @@ def _order(
         stage.result = _found(target, create=create)
     gone = isinstance(target, Target) and endpoint_guard.loses_endpoint(target)
     if isinstance(target, Target) and gone and not removes:
-        raise CliError(endpoint_guard.endpoint_stays(target))
+        raise endpoint_guard.refuse_removal(target)
     return _Order(target, read, refresh=refresh or None, removes=gone)
 
 
@@ -188,7 +188,7 @@ def _agreed(order: _Order, progress: Progress, *, yes: bool, as_json: bool) -> b
     where = f"account {deployable.account(target)}, {target.environment.region}"
     if not click.confirm(f"This changes real resources in {where}. Go on?", err=True):
         left = f"endpoint {target.names.endpoint} is not protected until the next deployment" if order.removes else ""
-        raise CliError(f"nothing was changed{', but that ' if left else ''}{left}")
+        raise DeclinedError(but=left)
     return True
 
 

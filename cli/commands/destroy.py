@@ -19,7 +19,7 @@ from cli.aws import endpoints, model_packages, pauses, pipelines
 from cli.commands import choices
 from cli.commands.options import env_option, yes_with_json
 from cli.console import interrupts
-from cli.console.errors import CliError
+from cli.console.errors import CliError, DeclinedError
 from cli.console.output import json_option, say, seconds, table, write_json
 from cli.console.progress import Progress, Stage
 from cli.deployment import foreign_state, garbage, platform_users, rollout
@@ -66,7 +66,7 @@ def destroy(
     connection.connect(environment, state)
     may = target.environment.force_destroy
     if delete_data and not may:
-        raise CliError(_refusal(target))
+        raise _refuse_data(target)
     plan = _plan(target, delete_data=may and not keep_data)
     if isinstance(target, Platform) and plan.goes:
         platform_users.require_unused(target, _DATA, delete_data=plan.delete_data)
@@ -76,9 +76,12 @@ def destroy(
     guarded = [each for each in plan.goes if each.protect and each.type.startswith(_DATA)]
     if guarded and not delete_data:
         raise CliError(
-            f"stack {target.stack} was deployed without force_destroy, and its data are protected: "
-            f"{', '.join(each.name for each in guarded)}; nothing was changed: --keep-data keeps them, --delete-data "
-            "insists on deleting them"
+            f"stack {target.stack}",
+            (
+                "was deployed without force_destroy, and its data are protected: "
+                f"{', '.join(each.name for each in guarded)}; nothing was changed"
+            ),
+            fix="keep them with --keep-data, or delete them with --delete-data",
         )
     if not as_json:
         _show(target, plan)
@@ -88,13 +91,14 @@ def destroy(
     _tell(target, plan, done, as_json=as_json)
 
 
-def _refusal(target: Deployable) -> str:
-    what = f"environment {target.environment.name!r} does not set force_destroy"
-    if not target.environment.is_ephemeral:
-        what += ", and may not: only `local` and `pr-…` may"
-    return (
-        f"{what}; --delete-data is refused, nothing was changed. Run `millrace destroy {named(target)}` without "
-        "it: all else goes, and it says how to remove the data deliberately"
+def _refuse_data(target: Deployable) -> CliError:
+    """Return the error of --delete-data in an environment that keeps its data."""
+    barred = "" if target.environment.is_ephemeral else ", and may not: only `local` and `pr-…` may"
+    return CliError(
+        f"environment {target.environment.name!r}",
+        f"does not set force_destroy{barred}; --delete-data is refused, nothing was changed",
+        fix=f"run `millrace destroy {named(target)}` without it: it deletes everything else and prints how to delete "
+        "the data on purpose",
     )
 
 
@@ -159,11 +163,11 @@ def _show(target: Deployable, plan: Plan) -> None:
 def _ask(target: Deployable) -> None:
     if target.is_local:
         if not click.confirm(f"Destroy {target.stack}?"):
-            raise CliError("nothing was changed")
+            raise DeclinedError()
         return
     said = click.prompt(f"To go on, type the stack's name, {target.stack}", default="", show_default=False)
     if said.strip() != target.stack:
-        raise CliError(f"{said.strip()!r} is not {target.stack!r}; nothing was changed")
+        raise CliError(f"{said.strip()!r}", f"is not {target.stack!r}; nothing was changed")
 
 
 # -- doing it ----------------------------------------------------------------------------------------------------------
@@ -203,8 +207,9 @@ def _stop(target: Target, done: Done, stage: Stage) -> None:
         stage.note(f"{len(running)} stopping")
         if time.monotonic() > deadline:
             raise CliError(
-                f"{running[0][1]} did not stop within {seconds(_PATIENCE)}; nothing was deleted: "
-                f"see `millrace status {named(target)}`, then run this again"
+                f"{running[0][1]}",
+                f"did not stop within {seconds(_PATIENCE)}; nothing was deleted",
+                fix=f"see `millrace status {named(target)}`, then run this again",
             )
         interrupts.pause(0.25 if target.is_local else 5.0)
     stage.result = f"{done.stopped} stopped" if done.stopped else "none ran"
@@ -244,8 +249,9 @@ def _sweep(target: Target, plan: Plan, done: Done, stage: Stage) -> None:
     """Delete what Pulumi retained, now that nothing can go back to it; configurations before the models they name."""
     if endpoint := endpoints.find(target):
         raise CliError(
-            f"endpoint {endpoint.name} is still there, {endpoint.status}: Pulumi does not know it; delete it by hand "
-            "(aws sagemaker delete-endpoint), then run this again"
+            f"endpoint {endpoint.name}",
+            f"still exists, {endpoint.status}: it is not in Pulumi's state",
+            fix="delete it by hand (aws sagemaker delete-endpoint), then run this again",
         )
     for item in _orphans(target):
         stage.note(f"{item.kind} {item.name}")
@@ -273,7 +279,7 @@ def _empty_bucket(target: Deployable, bucket: str, prefix: str, stage: Stage) ->
             interrupts.check()
             answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": batch, "Quiet": True})
             for error in answer.get("Errors", []):
-                raise CliError(f"{error['Key']} could not be deleted: {error.get('Message') or error['Code']}")
+                raise CliError(f"{error['Key']}", f"could not be deleted: {error.get('Message') or error['Code']}")
             count += len(batch)
             stage.note(f"{count} object versions")
     return count

@@ -138,7 +138,12 @@ def _compared(
         where = "standard input" if given == "-" else f"preview {given}"
         read = preview.read(_bytes(given), where)
         if read.stack not in ("", target.stack):
-            raise CliError(f"{where} is of stack {read.stack}; expected {target.stack}: name the stack that it is of")
+            raise CliError(
+                where,
+                f"belongs to stack {read.stack}",
+                expected=f"{target.stack}",
+                fix="name the stack that it belongs to",
+            )
         return document.of(read, Context(source=f"From a preview of {target.stack} that was made before.", **said))
     if base is not None:
         found = _offline(target, base)
@@ -164,9 +169,11 @@ def _bytes(given: str) -> bytes:
     try:
         return Path(given).read_bytes()
     except FileNotFoundError as error:
-        raise CliError(f"preview {given}: there is no such file; make it with `pulumi preview --json`") from error
+        raise CliError(f"preview {given}", "does not exist", fix="make it with `pulumi preview --json`") from error
     except OSError as error:
-        raise CliError(f"preview {given}: {error.strerror}; expected a file that can be read") from error
+        raise CliError(
+            f"preview {given}", f"cannot be read: {error.strerror}", expected="a file that can be read"
+        ) from error
 
 
 # -- making a preview --------------------------------------------------------------------------------------------------
@@ -192,7 +199,7 @@ def _asked(
         except CliError as error:
             # Pulumi's own advice would be to take the endpoint's protection away.
             if isinstance(target, Target) and endpoint_guard.loses_endpoint(target):
-                raise CliError(endpoint_guard.endpoint_stays(target)) from error
+                raise endpoint_guard.refuse_removal(target) from error
             raise
     notes = ["No plan was saved: there is no stack yet that it could be of."] if save_plan else []
     return describe(found, *notes)
@@ -240,5 +247,7 @@ def _write(text: str, output: Path | None, found: Mapping[str, Any]) -> None:
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise CliError(f"--output {output}: {error.strerror}; expected a file that can be written") from error
+        raise CliError(
+            f"--output {output}", f"cannot be written: {error.strerror}", expected="a file that can be written"
+        ) from error
     say(f"{found['stack']}: {found['verdict']}, written to {output}", err=True)

@@ -10,7 +10,7 @@ import click
 from cli.aws import model_packages
 from cli.commands.options import of_use_case, yes_with_json
 from cli.console import interrupts
-from cli.console.errors import CliError
+from cli.console.errors import CliError, DeclinedError
 from cli.console.output import human_size, json_option, moment, say, table, write_json
 from cli.console.progress import Progress, Stage
 from cli.deployment import garbage
@@ -69,7 +69,7 @@ def gc(target: Target, keep: int, older_than: timedelta, yes: bool, dry_run: boo
     deleted: list[Item] = []
     if found.items and not dry_run:
         if not yes and not click.confirm(f"Delete {_count(found.items)}?"):
-            raise CliError("nothing was changed")
+            raise DeclinedError()
         with Progress(err=as_json).stage("delete") as stage:
             # Looked at again: what was registered or deployed while the question stood is needed now.
             wanted = {(item.kind, item.name, item.upload) for item in found.items}
@@ -122,8 +122,9 @@ def _delete(target: Target, items: list[Item], deleted: list[Item], stage: Stage
         stage.note(f"{number} of {len(items)}: {item.kind} {item.name}")
         if item.kind in (CONFIG, MODEL) and garbage.live_config(target) != live:
             raise CliError(
-                f"endpoint {target.names.endpoint} was deployed meanwhile; {len(deleted)} things are deleted: "
-                "run this again"
+                f"endpoint {target.names.endpoint}",
+                f"was deployed in the meantime; {len(deleted)} things are deleted",
+                fix="run this again",
             )
         garbage.delete(target, item)
         deleted.append(item)

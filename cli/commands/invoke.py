@@ -53,11 +53,11 @@ def _body(target: Target, text: str | None, file: str | None) -> tuple[bytes, st
         return _checked(sys.stdin.buffer.read(), "standard input"), _TYPES[".json"]
     path = Path(file)
     if path.suffix not in _TYPES:
-        raise CliError(f"--file {file}: what it holds is told by its ending, expected one of {', '.join(_TYPES)}")
+        raise CliError(f"--file {file}", "has an unsupported extension", expected=f"one of {', '.join(_TYPES)}")
     try:
         body = path.read_bytes()
     except OSError as error:
-        raise CliError(f"--file {file} cannot be read: {error.strerror}") from error
+        raise CliError(f"--file {file}", f"cannot be read: {error.strerror}") from error
     return (_checked(body, file) if path.suffix == ".json" else body), _TYPES[path.suffix]
 
 
@@ -65,9 +65,9 @@ def _checked(body: bytes, where: str) -> bytes:
     try:
         json.loads(body.decode())
     except UnicodeDecodeError as error:
-        raise CliError(f"{where} is not UTF-8: {error}; expected JSON in UTF-8") from error
+        raise CliError(where, f"is not UTF-8: {error}", expected="JSON in UTF-8") from error
     except RecursionError as error:
-        raise CliError(f"{where} is not JSON that can be read: it is nested too deeply; expected records") from error
+        raise CliError(where, "is JSON nested too deeply to be read", expected="records") from error
     except ValueError as error:
-        raise CliError(f'{where} is not JSON: {error}; expected one record or {{"instances": [record, …]}}') from error
+        raise CliError(where, f"is not JSON: {error}", expected='one record or {"instances": [record, …]}') from error
     return body

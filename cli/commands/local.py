@@ -11,7 +11,7 @@ import click
 
 from cli.commands.options import pairs
 from cli.console import interrupts
-from cli.console.errors import CliError
+from cli.console.errors import CliError, DeclinedError
 from cli.console.output import json_option, say, seconds, write_json
 from cli.stack import connection
 from local import client as daemon
@@ -101,12 +101,14 @@ def reset(state: Path, yes: bool) -> None:
         say(f"{state} is not there: nothing to delete")
         return
     if not connection.is_state(state):
-        raise CliError(f"{state} is not a local cloud's folder; nothing was deleted: name the right one with --state")
+        raise CliError(
+            f"{state}", "is not the folder of a local cloud; nothing was deleted", fix="name the right one with --state"
+        )
     size = sum(path.stat().st_size for path in state.rglob("*") if path.is_file() and not path.is_symlink())
     say(f"This stops the local cloud and deletes {state} ({size / 2**20:.0f} MiB):")
     say("buckets, models, endpoints, metrics, logs, and Pulumi's state of every local stack.")
     if not yes and not click.confirm("Delete it all?"):
-        raise CliError("nothing was deleted")
+        raise DeclinedError("deleted")
     daemon.reset(state)
     say("deleted")
 
@@ -162,7 +164,9 @@ def logs(state: Path, lines: int, follow: bool) -> None:
     """The cloud's own log; for jobs and endpoints see `millrace logs`."""
     path = state / "daemon.log"
     if not path.exists():
-        raise CliError(f"{path} is not there: no cloud has run in {state}; start one with `millrace local start`")
+        raise CliError(
+            f"{path}", f"does not exist: no cloud has run in {state}", fix="start one with `millrace local start`"
+        )
     with path.open(errors="replace") as file:
         sys.stdout.writelines(file.readlines()[-lines:])
         while follow:
@@ -175,7 +179,7 @@ def _show(running: daemon.Running | None, state: Path, as_json: bool) -> None:
     if as_json:
         write_json(_facts(running, state))
     elif running is None and (pid := daemon.hung(state)):
-        say(connection.hung(state, pid))
+        say(str(connection.explain_hung(state, pid)))
     elif running is None:
         say(f"the local cloud of {state} is not running; start it with `millrace local start`")
     else:

@@ -44,12 +44,16 @@ def logs(name: str, follow: bool, lines: int, environment: str, state: Path) -> 
     places = _places(client, name)
     if not places:
         raise CliError(
-            f"nothing has logged under {name!r}; expected an endpoint, the start of a job's name, or "
-            "<pipeline>/<step>: see `millrace status` for what there is"
+            f"{name!r}",
+            "has no logs",
+            expected="an endpoint, the start of a job's name, or <pipeline>/<step>",
+            fix="see `millrace status` for those that exist",
         )
     if follow:
         if len(places) > 1:
-            raise CliError(f"--follow follows one place, and {name!r} is {len(places)}: name one step or job of it")
+            raise CliError(
+                f"{name!r}", f"has {len(places)} logs, and --follow follows one", fix="name one step or job of it"
+            )
         group, prefix = places[0]
         for stream, line in log_streams.follow(client, group, prefix, lines):
             say(f"{stream}: {line}" if group.startswith(_ENDPOINTS) else line)
@@ -75,8 +79,11 @@ def _of_execution(name: str) -> list[tuple[str, str]]:
     if name.startswith("arn:"):
         if not _EXECUTION.fullmatch(name):
             raise CliError(
-                f"{name!r} is not the ARN of a pipeline's execution; expected "
-                "arn:aws:sagemaker:<region>:<account>:pipeline/<name>/execution/<id>, then /<step> if one is meant"
+                f"{name!r}",
+                "is not the ARN of a pipeline's execution",
+                expected=(
+                    "arn:aws:sagemaker:<region>:<account>:pipeline/<name>/execution/<id>, then /<step> if one is meant"
+                ),
             )
         parts = name.split("/")
         execution, wanted = "/".join(parts[:4]), "/".join(parts[4:])
@@ -86,17 +93,17 @@ def _of_execution(name: str) -> list[tuple[str, str]]:
     found = pipelines.steps(sagemaker, execution)
     if wanted and wanted not in [step.name for step in found]:
         have = ", ".join(step.name for step in found) or "none yet"
-        raise CliError(f"execution {execution} has run no step {wanted!r}; it has: {have}")
+        raise CliError(f"execution {execution}", f"has run no step {wanted!r}", fix=f"it has: {have}")
     jobs = [pipelines.job_of(sagemaker, step) for step in found if wanted in ("", step.name)]
     return [(f"/aws/sagemaker/{kind}Jobs", f"{job}/") for kind, job in filter(None, jobs)]
 
 
 def _newest(sagemaker: Any, pipeline: str) -> str:
     if not _PIPELINE.fullmatch(pipeline):
-        raise CliError(f"there is no pipeline {pipeline!r}; expected <pipeline>/<step>")
+        raise CliError(f"pipeline {pipeline!r}", "does not exist", expected="<pipeline>/<step>")
     found = list_executions(sagemaker, pipeline, 1)
     if found is None:
-        raise CliError(f"there is no pipeline {pipeline!r}; expected <pipeline>/<step>")
+        raise CliError(f"pipeline {pipeline!r}", "does not exist", expected="<pipeline>/<step>")
     if not found:
-        raise CliError(f"pipeline {pipeline} has not run yet")
+        raise CliError(f"pipeline {pipeline}", "has not run yet")
     return str(found[0]["PipelineExecutionArn"])

@@ -55,9 +55,14 @@ def yes_with_json(*, yes: bool, as_json: bool) -> None:
 def check_reason(reason: str) -> None:
     """Refuse a reason that the registry would not keep."""
     if len(reason) > LONGEST:
-        raise CliError(f"--reason has {len(reason)} characters; the registry keeps at most {LONGEST}: shorten it")
+        raise CliError(
+            "--reason",
+            f"has {len(reason)} characters",
+            expected=f"at most {LONGEST}, as the registry keeps",
+            fix="shorten it",
+        )
     if "\n" in reason:
-        raise CliError("--reason has several lines; the registry keeps one: join them")
+        raise CliError("--reason", "has several lines", expected="one line", fix="join them")
 
 
 def check_time(as_of: str) -> None:

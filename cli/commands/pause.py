@@ -37,11 +37,12 @@ def pause(target: Target, only: tuple[str, ...], reason: str, as_json: bool) -> 
     """
     check_reason(reason)
     if any(ord(each) < 32 for each in reason):
-        raise CliError(f"--reason is {reason!r}; expected plain text: leave the control characters out")
+        raise CliError("--reason", f"is {reason!r}", expected="plain text", fix="leave the control characters out")
     if "features" in only and not target.use_case.tables:
         raise CliError(
-            f"use case {target.use_case.name} has no feature tables, and so nothing that publishes features; nothing "
-            "was changed: leave out `--only features`"
+            f"use case {target.use_case.name}",
+            "has no feature tables, and so nothing that publishes features; nothing was changed",
+            fix="leave out `--only features`",
         )
     found = _required(target)
     before, replaced = pauses.read(target), None
@@ -86,8 +87,9 @@ def _required(target: Target) -> list[Trigger]:
     if target.names.shared_lake or not target.is_provisioned():
         raise target.absent()
     raise CliError(
-        f"stack {target.stack} has neither schedules nor a rule, though it is there: they have been deleted by hand; "
-        f"`pulumi up --refresh --stack {target.stack}` makes them anew"
+        f"stack {target.stack}",
+        "exists, but its schedules and its rule were deleted by hand",
+        fix=f"`pulumi up --refresh --stack {target.stack}` recreates them",
     )
 
 

@@ -69,7 +69,7 @@ def report(
         _may_be_written(path, force=force)
     target, row = fleet.ask_one(stack, Accounts(state))
     if not row["deployed"]:
-        raise CliError(f"stack {stack.name}: {row['warnings'][0]['text']}")
+        raise CliError(f"stack {stack.name}:", f"{row['warnings'][0]['text']}")
     text = rendered(kind, target, dossier.of(target, row))
     if path is None:
         sys.stdout.write(text)
@@ -103,16 +103,18 @@ def _may_be_written(path: Path, *, force: bool) -> None:
         CliError: With what to do.
     """
     if not path.absolute().parent.is_dir():
-        raise CliError(f"{path} cannot be written: there is no folder {path.parent}; make it first")
+        raise CliError(f"{path}", f"cannot be written: folder {path.parent} does not exist", fix="create it first")
     try:
         with path.open("rb") as file:
             start = file.read(_LOOKED_AT).decode("utf-8", "replace")
     except FileNotFoundError:
         return
     except OSError as error:
-        raise CliError(f"{path} cannot be written over: {error.strerror}; name another file") from error
+        raise CliError(f"{path}", f"cannot be overwritten: {error.strerror}", fix="name another file") from error
     if start and not force and not any(mark in start for mark in _MARKS):
-        raise CliError(f"{path} is there and is no report; name another file, or pass --force to write over it")
+        raise CliError(
+            f"{path}", "exists and is not a report", fix="name another file, or pass --force to overwrite it"
+        )
 
 
 def _write(path: Path, text: str) -> None:
@@ -120,7 +122,7 @@ def _write(path: Path, text: str) -> None:
     try:
         descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.absolute().parent)
     except OSError as error:
-        raise CliError(f"{path} cannot be written: {error.strerror}; name another file") from error
+        raise CliError(f"{path}", f"cannot be written: {error.strerror}", fix="name another file") from error
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)

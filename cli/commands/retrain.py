@@ -95,7 +95,9 @@ def _champion(target: Target, wanted: str) -> str:
         )
     package = model_packages.of_version(target, int(wanted))
     if because := model_packages.obstacle(target, package):
-        raise CliError(f"version {package.version} cannot be compared with: {because}; name another --champion")
+        raise CliError(
+            f"version {package.version}", f"cannot be compared with: {because}", fix="name another --champion"
+        )
     return package.arn
 
 
@@ -116,9 +118,13 @@ def _judge(target: Target, outcome: Outcome, stage: Stage) -> None:
     pipelines.require_success(target, outcome.execution, outcome.status)
     if outcome.package is None:
         raise CliError(
-            f"{outcome.execution} succeeded, but registered no model that is still in "
-            f"{target.names.model_package_group}: it may have been deleted meanwhile, or the pipeline was changed; "
-            f"see `millrace status {named(target)}`"
+            f"{outcome.execution}",
+            (
+                "succeeded, but registered no model that is still in "
+                f"{target.names.model_package_group}: it may have been deleted, or the pipeline was "
+                "changed"
+            ),
+            fix=f"see `millrace status {named(target)}`",
         )
     taken = outcome.package.approval in (APPROVED, PENDING)
     outcome.outcome, outcome.reason = ("registered" if taken else "refused"), outcome.package.description

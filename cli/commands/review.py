@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from cli.console import children, interrupts
-from cli.console.errors import CliError
+from cli.console.errors import CliError, DeclinedError
 from cli.console.output import DONE, ERROR_MARK, FAILED, NOTE, json_option, moment, say, table, write_json
 from cli.stack import connection, review_stack
 from cli.stack.review_stack import Record
@@ -164,7 +164,7 @@ def expire(source: str, state: Path, yes: bool) -> None:
 def _ask(found: Sequence[Record], yes: bool) -> None:
     names = ", ".join(each.stack for each in found)
     if not yes and not click.confirm(f"Destroy {names}, with all their data?"):
-        raise CliError("nothing was destroyed")
+        raise DeclinedError("destroyed")
 
 
 def _each(found: Sequence[Record], state: Path, is_meant: Callable[[Record], bool], broken: Sequence[str] = ()) -> None:
@@ -185,12 +185,13 @@ def _each(found: Sequence[Record], state: Path, is_meant: Callable[[Record], boo
             say(f"{FAILED} {record.stack}: {error}", err=True)
     if failed:
         raise CliError(
-            f"{len(failed)} of {len(found)} review stacks could not be destroyed: {', '.join(failed)}; what is wrong "
-            "stands above, and the next `millrace review expire` tries again"
+            f"{len(failed)} of {len(found)} review stacks",
+            f"could not be destroyed: {', '.join(failed)}",
+            fix="see the errors above; the next `millrace review expire` tries again",
         )
     if broken:
         raise CliError(
-            f"{len(broken)} records cannot be read, so that nobody knows when their stacks expire; see above"
+            f"{len(broken)} records", "cannot be read, so that the expiry of their stacks is unknown", fix="see above"
         )
 
 

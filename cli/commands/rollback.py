@@ -16,7 +16,7 @@ from cli.aws.endpoints import Endpoint
 from cli.aws.model_packages import Package
 from cli.commands import choices
 from cli.commands.options import check_reason, of_use_case, yes_with_json
-from cli.console.errors import CliError
+from cli.console.errors import CliError, DeclinedError
 from cli.console.output import json_option, moment, say, seconds, table, write_json
 from cli.deployment import expected_changes, rollout
 from cli.stack.deployable import named
@@ -78,7 +78,7 @@ def rollback(target: Target, to: int | None, reason: str, yes: bool, no_deploy: 
     if not as_json:
         _show(target, plan, others, deploy=not no_deploy)
     if not yes and not click.confirm(f"Go back to version {plan.to.version}{expected_changes.along(others)}?"):
-        raise CliError("nothing was changed")
+        raise DeclinedError()
     _require_as_planned(target, plan)
     written = _decide(target, plan, reason)
     endpoint = None
@@ -100,11 +100,12 @@ def _plan(target: Target, to: int | None) -> Plan:
     endpoint = endpoints.find(target)
     name = named(target)
     if endpoint is None:
-        raise CliError(f"there is nothing to roll back: {endpoints.absence(target)}")
+        raise CliError("nothing", f"can be rolled back: {endpoints.absence(target)}")
     if endpoint.status in IN_PROGRESS:
         raise CliError(
-            f"endpoint {endpoint.name} is {endpoint.status}: a roll-out is under way, which its alarms may still undo; "
-            f"wait until `millrace status {name}` says InService, then decide"
+            f"endpoint {endpoint.name}",
+            f"is {endpoint.status}: a rollout is in progress, which its alarms may still roll back",
+            fix=f"wait until `millrace status {name}` says InService, then decide",
         )
     approved = model_packages.every(target, APPROVED)
     served = model_packages.find(target, endpoint.package)
@@ -139,7 +140,7 @@ def _was_gone_back_to(target: Target, served: Package, approved: list[Package]) 
 def _previous(target: Target, endpoint: Endpoint, served: Package | None, approved: list[Package]) -> Package:
     """The newest approved one before what serves."""
     if served is None and endpoint.version is None:
-        raise CliError(f"endpoint {endpoint.name} serves a model of no version; name one with --to")
+        raise CliError(f"endpoint {endpoint.name}", "serves a model without a version", fix="name one with --to")
     older = [
         each
         for each in approved
@@ -155,8 +156,9 @@ def _previous(target: Target, endpoint: Endpoint, served: Package | None, approv
     ]
     have = ", ".join(f"{each.version} ({each.approval})" for each in others[:10])
     raise CliError(
-        f"there is nothing to roll back to: version {endpoint.version} serves, and no older version is approved; "
-        + (f"there are: {have}; name one with --to" if have else "there is no older one")
+        f"version {endpoint.version}",
+        f"serves, and no older version {'is approved' if have else 'exists'}, so that none can be rolled back to",
+        fix=f"name one with --to: {have}" if have else "",
     )
 
 
@@ -169,22 +171,25 @@ def _check(
     if chosen.arn == endpoint.package and endpoint.status == "InService":
         if newer:
             raise CliError(
-                f"{which} serves already, and version {newer[0].version} is approved and newer; to keep it from the "
-                f"next deployment: millrace reject {name} {newer[0].version}"
+                which,
+                f"already serves, and version {newer[0].version} is approved and newer",
+                fix=f"to keep it from the next deployment: millrace reject {name} {newer[0].version}",
             )
         if chosen.approval != APPROVED:
             raise CliError(
-                f"{which} serves already, but is {chosen.approval}: the next deployment would take it away; to keep "
-                f"it: millrace approve {name} {chosen.version}"
+                which,
+                f"already serves, but is {chosen.approval}, so that the next deployment would replace it",
+                fix=f"to keep it: millrace approve {name} {chosen.version}",
             )
         return
     if (served and _order(chosen) > _order(served)) or (not served and chosen.version > (endpoint.version or 0)):
         raise CliError(
-            f"{which} is newer than version {endpoint.version}, which serves: that is no way back; "
-            f"to go forward: millrace approve {name} {chosen.version} --deploy"
+            which,
+            f"is newer than version {endpoint.version}, which serves",
+            fix=f"to go forward: millrace approve {name} {chosen.version} --deploy",
         )
     if because := model_packages.obstacle(target, chosen):
-        raise CliError(f"{which} cannot serve: {because}; name another one with --to")
+        raise CliError(which, f"cannot serve: {because}", fix="name another one with --to")
 
 
 def _require_as_planned(target: Target, plan: Plan) -> None:
@@ -192,13 +197,16 @@ def _require_as_planned(target: Target, plan: Plan) -> None:
     endpoint = endpoints.find(target)
     if endpoint is None or (endpoint.status, endpoint.package) != (plan.endpoint.status, plan.endpoint.package):
         now = f"is {endpoint.status} and serves version {endpoint.version}" if endpoint else "is gone"
-        raise CliError(f"endpoint {plan.endpoint.name} {now} meanwhile; nothing was changed: look and decide again")
+        raise CliError(
+            f"endpoint {plan.endpoint.name}", f"{now} in the meantime; nothing was changed", fix="look and decide again"
+        )
     known = {each.arn for each in (*plan.rejected, plan.to)}
     for each in model_packages.every(target, APPROVED):
         if each.arn not in known and _order(each) > _order(plan.to):
             raise CliError(
-                f"version {each.version} of {target.names.model_package_group} was approved meanwhile, {each.change}, "
-                "and would serve; nothing was changed: look and decide again"
+                f"version {each.version} of {target.names.model_package_group}",
+                f"was approved in the meantime, {each.change}, and would serve; nothing was changed",
+                fix="look and decide again",
             )
     for each in (*plan.rejected, plan.to):
         model_packages.require_as_shown(target, each)

@@ -29,7 +29,7 @@ def run(target: Target, pipeline: str, as_of: str, no_wait: bool, as_json: bool)
     """
     check_time(as_of)
     if pipeline == "features" and not target.use_case.tables:
-        raise CliError(f"use case {target.use_case.name!r} has no feature tables, so it has no features pipeline")
+        raise CliError(f"use case {target.use_case.name!r}", "has no feature tables, so it has no features pipeline")
     execution = pipelines.start(target, pipeline, AsOf=as_of)
     status, steps = EXECUTING, list[Step]()
     if not no_wait:

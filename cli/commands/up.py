@@ -14,7 +14,7 @@ from cli.aws import bundle_steps, endpoints, model_packages, pipelines
 from cli.aws.model_packages import Package
 from cli.commands import up_summary
 from cli.console import interrupts
-from cli.console.errors import CliError
+from cli.console.errors import CliError, DeclinedError
 from cli.console.output import json_option, moment, seconds, write_json
 from cli.console.progress import Progress, Stage
 from cli.deployment import endpoint_guard, rollout
@@ -101,7 +101,7 @@ def _agree(target: Target, use_case: str) -> None:
 def _ask(target: Target) -> None:
     names = target.names
     if not click.confirm(f"This changes real resources in account {names.account}, {names.region}. Go on?", err=True):
-        raise CliError("nothing was changed")
+        raise DeclinedError()
 
 
 def _engine(stage: Stage) -> None:
@@ -115,8 +115,9 @@ def _cloud(target: Target, stage: Stage) -> None:
     running = connection.ensure(target.state)
     if "millrace" not in running.images:
         raise CliError(
-            f"the local cloud of {target.state} was started without the runtime image `millrace`; "
-            "run `millrace local stop`, then this again: its state is kept"
+            f"the local cloud of {target.state}",
+            "was started without the runtime image `millrace`",
+            fix="run `millrace local stop`, then this again; its state is kept",
         )
     connection.use(running, target.state)
     stage.result = f"{running.endpoint_url}, an hour takes {seconds(3600 / running.scale)}"
@@ -125,7 +126,7 @@ def _cloud(target: Target, stage: Stage) -> None:
 def _provision(run: Run, stage: Stage) -> None:
     """Everything but what needs a model; never at the cost of an endpoint that serves."""
     if endpoint_guard.loses_endpoint(run.target):
-        raise CliError(endpoint_guard.endpoint_stays(run.target))
+        raise endpoint_guard.refuse_removal(run.target)
     update = updates.up(run.target, stage.note)
     run.outputs = update.outputs
     stage.result = update.text
@@ -167,7 +168,10 @@ def _approve(run: Run, stage: Stage) -> None:
     if not run.approved and not run.waiting:
         newest = model_packages.newest(target)
         said = f"the newest, version {newest.version}, is {newest.approval}: {newest.description}" if newest else ""
-        raise CliError(f"no model of {target.names.model_package_group} may serve; {said or 'none was registered'}")
+        raise CliError(
+            f"model package group {target.names.model_package_group}",
+            f"has no model that may serve: {said or 'none was registered'}",
+        )
 
 
 def _deploy(run: Run, stage: Stage) -> None:

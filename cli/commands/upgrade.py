@@ -98,8 +98,9 @@ def _paths(use_cases: Iterable[str]) -> list[Path]:
     for use_case in named:
         if use_case not in packages:
             raise CliError(
-                f"use case {use_case!r}: there is no package {_STACKS / use_case.replace('-', '_')}; "
-                f"there are: {', '.join(packages) or 'none'}"
+                f"use case {use_case!r}",
+                f"has no package {_STACKS / use_case.replace('-', '_')}",
+                fix=f"choose one of: {', '.join(packages) or 'none'}",
             )
     modules = [path for name in named or packages for path in _modules(packages[name])]
     stacks = sorted(_STACKS.glob("Pulumi.*.yaml"))

@@ -8,7 +8,19 @@ from millrace.errors import MillraceError
 
 
 class CliError(MillraceError):
-    """What could not be done, where, and what to do about it."""
+    """A command that cannot do what was asked."""
+
+
+class DeclinedError(CliError):
+    """A question that was answered with no, so that the command did nothing.
+
+    Args:
+        done: What was not done, e.g. `deleted`.
+        but: What was done before the question, if anything.
+    """
+
+    def __init__(self, done: str = "changed", but: str = "") -> None:
+        super().__init__("nothing", f"was {done}{f', but that {but}' if but else ''}")
 
 
 def as_clear(error: Exception) -> Exception:
@@ -23,7 +35,7 @@ def as_clear(error: Exception) -> Exception:
     from local.errors import LocalError
 
     if isinstance(error, BotoCoreError | ClientError | LocalError | EngineError):
-        clear = CliError(str(error) + _find_hint(error))
+        clear = CliError(str(error), fix=_find_hint(error))
         clear.__cause__ = error
         return clear
     return error
@@ -39,12 +51,12 @@ def _find_hint(error: Exception) -> str:
     )
 
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
-        return "; say whose to use: AWS_PROFILE, or aws:profile in the stack's file"
+        return "say whose to use: AWS_PROFILE, or aws:profile in the stack's file"
     if isinstance(error, ProfileNotFound):
-        return "; correct AWS_PROFILE, or aws:profile in the stack's file"
+        return "correct AWS_PROFILE, or aws:profile in the stack's file"
     if isinstance(error, EndpointConnectionError) and os.environ.get("AWS_ENDPOINT_URL"):
         return (
-            "; AWS_ENDPOINT_URL says so, perhaps of a local cloud that has stopped or moved: "
+            "AWS_ENDPOINT_URL says so, perhaps of a local cloud that has stopped or moved: "
             'eval "$(millrace local env)" once more, or unset it'
         )
     return ""

@@ -43,7 +43,9 @@ def keep(stack: str, plan: bytes) -> None:
         CliError: Outside a workflow of GitLab, or when it does not answer.
     """
     if _host() != "gitlab":
-        raise CliError("on GitHub the workflow saves plans itself, with actions/upload-artifact; this is for GitLab")
+        raise CliError(
+            "this command", "is for GitLab: on GitHub the workflow saves plans itself, with actions/upload-artifact"
+        )
     try:
         _gitlab().read("PUT", _package(stack), plan)
     except comment.CommentError as error:
@@ -71,8 +73,9 @@ def _host() -> str:
         if os.environ.get(variable) == "true":
             return host
     raise CliError(
-        "neither GITHUB_ACTIONS nor GITLAB_CI is `true`: this is meant to run within a workflow; write some with "
-        "`millrace workflows github` or `gitlab`"
+        "neither GITHUB_ACTIONS nor GITLAB_CI",
+        "is `true`, so this is not a workflow",
+        fix="write workflows with `millrace workflows github` or `gitlab`",
     )
 
 

@@ -85,7 +85,7 @@ class Wanted:
         names = list(dict.fromkeys(each.environment for each in found))
         if not found:
             raise CliError(
-                "there is no stack of an account, only of this machine; add stacks/Pulumi.<use case>-<environment>.yaml"
+                "no stack", "belongs to an AWS account", fix="add stacks/Pulumi.<use case>-<environment>.yaml"
             )
         for option, given in (
             ("--role-arn", [name for name in self.roles if name != _REVIEW]),
@@ -288,8 +288,11 @@ def place(files: Mapping[Path, str], output: Path | None, *, force: bool, check:
     if check:
         if differing:
             names = ", ".join(_short(path) for path in differing)
-            raise CliError(f"{len(differing)} of {len(places)} files are not what they would be: {names}; write them: "
-                           f"{_command_of(files)}")  # fmt: skip
+            raise CliError(
+                f"{len(differing)} of {len(places)} files",
+                f"are out of date: {names}",
+                fix=f"write them: {_command_of(files)}",
+            )
         say(f"{len(places)} files are what they would be")
         return
     if dry_run:
@@ -300,8 +303,9 @@ def place(files: Mapping[Path, str], output: Path | None, *, force: bool, check:
     kept = [path for path in differing if not force and not _may_be_replaced(path)]
     if kept:
         raise CliError(
-            f"{', '.join(_short(path) for path in kept)}: changed by hand, or not written by this command; nothing was "
-            "written: look with --dry-run, write over with --force, or write elsewhere with --output"
+            f"{', '.join(_short(path) for path in kept)}",
+            "changed by hand, or not written by this command; nothing was written",
+            fix="look with --dry-run, overwrite with --force, or write elsewhere with --output",
         )
     for path in differing:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -322,7 +326,7 @@ def _there(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise CliError(f"{path} cannot be read: {error}; name another folder with --output") from error
+        raise CliError(f"{path}", f"cannot be read: {error}", fix="name another folder with --output") from error
 
 
 def _may_be_replaced(path: Path) -> bool:

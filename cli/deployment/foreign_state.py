@@ -23,9 +23,15 @@ def refuse(target: Deployable) -> None:
     """
     if there := ", ".join(_standing(target)):
         raise CliError(
-            f"Pulumi has no resources of stack {target.stack} in this backend ({saved_plan.backend()}), but there are: "
-            f"{there}; nothing was changed: log in to the backend that has the stack (`pulumi login`, or "
-            "PULUMI_BACKEND_URL) and run this again; if none has it any more, delete what there is by hand"
+            f"stack {target.stack}",
+            (
+                f"has no resources in the state of this backend ({saved_plan.backend()}), but AWS has: "
+                f"{there}; nothing was changed"
+            ),
+            fix=(
+                "log in to the backend that has the stack (`pulumi login`, or PULUMI_BACKEND_URL) and "
+                "run this again; if none has it, delete these resources by hand"
+            ),
         )
 
 

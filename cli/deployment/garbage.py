@@ -173,8 +173,9 @@ def live_config(target: Target) -> str | None:
         return None
     if (status := endpoint["EndpointStatus"]) != IN_SERVICE:
         raise CliError(
-            f"endpoint {target.names.endpoint} is {status}: any of its configurations may be what it goes back to; "
-            f"run this again when `millrace status {named(target)}` says InService"
+            f"endpoint {target.names.endpoint}",
+            f"is {status}: it may be rolled back to any of its configurations",
+            fix=f"run this again when `millrace status {named(target)}` says InService",
         )
     return str(endpoint["EndpointConfigName"])
 
@@ -396,6 +397,7 @@ def _delete_objects(target: Target, item: Item) -> None:
         answer = target.client("s3").delete_objects(Bucket=target.names.lake, Delete={"Objects": batch, "Quiet": True})
         for error in answer.get("Errors", []):
             raise CliError(
-                f"{error['Key']} in {target.names.lake} could not be deleted: {error.get('Message') or error['Code']}; "
-                "what is done is done: mend it and run this again"
+                f"{error['Key']} in {target.names.lake}",
+                f"could not be deleted: {error.get('Message') or error['Code']}",
+                fix="fix this and run the command again; finished work is kept",
             )

@@ -45,14 +45,18 @@ def require_unused(platform: Platform, data: tuple[str, ...], *, delete_data: bo
     if users:
         first = users[0].removesuffix(f"-{platform.environment.name}")
         raise CliError(
-            f"{platform.stack} is still used by {', '.join(users)} (lake: shared); nothing was changed: "
-            f"take those down first, `millrace destroy {first}{in_environment(platform.environment.name)}`"
+            f"{platform.stack}",
+            f"is still used by {', '.join(users)} (lake: shared); nothing was changed",
+            fix=(f"destroy those first, `millrace destroy {first}{in_environment(platform.environment.name)}`"),
         )
     if delete_data and (folders := _folders(platform)):
         raise CliError(
-            f"{platform.names.lake} still holds data of {', '.join(folders)}, whose stacks are not known here; nothing "
-            "was changed: destroy them from the checkout that has them, or keep the data: `millrace destroy "
-            f"{named(platform)} --keep-data`"
+            f"{platform.names.lake}",
+            (f"still holds data of {', '.join(folders)}, whose stacks are not known here; nothing was changed"),
+            fix=(
+                "destroy them from the checkout that has them, or keep the data: `millrace destroy "
+                f"{named(platform)} --keep-data`"
+            ),
         )
 
 

@@ -55,8 +55,9 @@ def require_serving(target: Target, package: Package, endpoint: Endpoint | None)
     """
     if endpoint is None or not is_serving(endpoint, package):
         raise NotServingError(
-            f"endpoint {target.names.endpoint} does not serve version {package.version}: it {_state(endpoint)}; "
-            f"see `millrace status {named(target)}` and `millrace logs {target.names.endpoint}`"
+            f"endpoint {target.names.endpoint}",
+            f"does not serve version {package.version}: it {_state(endpoint)}",
+            fix=f"see `millrace status {named(target)}` and `millrace logs {target.names.endpoint}`",
         )
     return endpoint
 

@@ -53,8 +53,8 @@ class StalePlanError(CliError):
     """
 
     def __init__(self, file: Path, reasons: list[str], again: str) -> None:
-        lines = [f"plan {file} is out of date; nothing was touched:", *(f"  - {reason}" for reason in reasons)]
-        super().__init__("\n".join([*lines, f"make a new one and look at it: {again}"]))
+        found = ["is out of date; nothing was changed:", *(f"  - {reason}" for reason in reasons), ""]
+        super().__init__(f"plan {file}", "\n".join(found), fix=f"make a new one and look at it: {again}")
         self.reasons = reasons
 
 
@@ -158,7 +158,7 @@ def save(
     """
     file = file.resolve()
     if not file.parent.is_dir():
-        raise CliError(f"plan {file} cannot be written: there is no folder {file.parent}; make it first")
+        raise CliError(f"plan {file}", f"cannot be written: folder {file.parent} does not exist", fix="create it first")
     # Or this checkout would make up a key of its own, and no other could read the plan.
     secrets_key.restore(target)
     # Before the preview: what changes meanwhile makes the plan stale, never wrong.
@@ -268,8 +268,9 @@ def not_made(target: Deployable) -> updates.NoStackError:
     """What to say where Pulumi has no such stack."""
     how = f"millrace deploy {deployable.name(target)} --env {target.environment.name} --create"
     return updates.NoStackError(
-        f"stack {target.stack} was never made in this backend ({backend()}); `{how}` makes it, or log in to the one "
-        "that has it"
+        f"stack {target.stack}",
+        f"does not exist in this backend ({backend()})",
+        fix=f"create it with `{how}`, or log in to the backend that has it",
     )
 
 
@@ -347,21 +348,31 @@ def _parsed(file: Path, target: Deployable) -> Plan:
     try:
         document = json.loads(file.read_text())
     except OSError as error:
-        raise CliError(f"plan {file} cannot be read: {error.strerror}; expected a file of {again}") from error
+        raise CliError(f"plan {file}", f"cannot be read: {error.strerror}", expected=f"a file of {again}") from error
     except ValueError as error:
-        raise CliError(f"plan {file} is not JSON, perhaps cut off: {error}; make a new one: {again}") from error
+        raise CliError(
+            f"plan {file}", f"is not JSON, perhaps cut off: {error}", fix=f"make a new one: {again}"
+        ) from error
     part = document.get(_PART) if isinstance(document, dict) else None
     if not isinstance(part, dict):
         raise CliError(
-            f"plan {file} has no part {_PART!r} that says what it is of; expected a file of {again}, where "
-            "`pulumi preview --save-plan` writes none"
+            f"plan {file}",
+            f"has no part {_PART!r}, which names its stack",
+            expected=f"a file of {again}; `pulumi preview --save-plan` writes none",
         )
     if part.get("format") != _FORMAT:
-        raise CliError(f"plan {file} is of format {part.get('format')!r}, expected {_FORMAT}; make a new one: {again}")
+        raise CliError(
+            f"plan {file}",
+            f"is of format {part.get('format')!r}",
+            expected=f"{_FORMAT}",
+            fix=f"make a new one: {again}",
+        )
     if part.get("digest") != _digest(document):
         raise CliError(
-            f"plan {file} is not as it was written: its digest is {_digest(document)[:16]}, expected "
-            f"{str(part.get('digest'))[:16]}; a plan is not to be edited: make a new one: {again}"
+            f"plan {file}",
+            f"was edited: its digest is {_digest(document)[:16]}",
+            expected=f"{str(part.get('digest'))[:16]}",
+            fix=f"make a new one: {again}",
         )
     return Plan(file, document, Part.load(json.dumps(part), f"plan {file}"))
 
@@ -373,7 +384,7 @@ def _write(file: Path, document: Mapping[str, Any]) -> None:
             json.dump(document, draft, indent=1)
         Path(draft.name).replace(file)
     except OSError as error:
-        raise CliError(f"plan {file} cannot be written: {error.strerror}") from error
+        raise CliError(f"plan {file}", f"cannot be written: {error.strerror}") from error
 
 
 def _digest(document: Mapping[str, Any]) -> str:

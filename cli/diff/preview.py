@@ -140,18 +140,20 @@ def parsed(data: bytes, where: str) -> dict[str, Any]:
         CliError: When they hold none.
     """
     if not data.strip():
-        raise CliError(f"{where} is empty; expected the JSON of a preview: {_HOW}")
+        raise CliError(where, "is empty", expected="the JSON of a preview", fix=_HOW)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise CliError(f"{where} is not UTF-8 (byte {error.start}); expected the JSON of a preview: {_HOW}") from error
+        raise CliError(
+            where, f"is not UTF-8 (byte {error.start})", expected="the JSON of a preview", fix=f"{_HOW}"
+        ) from error
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         cut = " It seems to be cut off." if text.lstrip()[:1] == "{" and text.rstrip()[-1:] != "}" else ""
-        raise CliError(f"{where} is not JSON: {error}.{cut} Expected the JSON of a preview: {_HOW}") from error
+        raise CliError(where, f"is not JSON: {error}.{cut}", expected="the JSON of a preview", fix=f"{_HOW}") from error
     if not isinstance(document, dict):
-        raise CliError(f"{where} holds {type(document).__name__}; expected an object with `steps`: {_HOW}")
+        raise CliError(where, f"holds {type(document).__name__}", expected="an object with `steps`", fix=_HOW)
     return document
 
 
@@ -163,16 +165,16 @@ def of(document: Mapping[str, Any], where: str) -> Preview:
     """
     errors, warnings = _diagnostics(document, where)
     if errors:
-        raise CliError(f"{where}: the preview failed, so what it would change is not known:\n" + "\n".join(errors))
+        raise CliError(f"{where}:", "\n".join(["the preview failed, so its changes are unknown:", *errors]))
     steps = document.get("steps")
     if steps is None and document.get("changeSummary") is not None:
         steps = []
     if steps is not None and not isinstance(steps, list):
         kind = {dict: "an object", str: "a text", bool: "a truth value"}.get(type(steps), "")
-        raise CliError(f"{where}: steps is {kind or steps}, expected a list: {_HOW}")
+        raise CliError(f"{where}: steps", f"is {kind or steps}", expected="a list", fix=_HOW)
     if steps is None:
         known = ", ".join(sorted(map(str, document))[:8]) or "nothing"
-        raise CliError(f"{where} has no list `steps`, only {known}; expected the JSON of a preview: {_HOW}")
+        raise CliError(where, f"has no list `steps`, only {known}", expected="the JSON of a preview", fix=f"{_HOW}")
     _check_whole(steps, document.get("changeSummary"), where)
     grouped: dict[str, list[Mapping[str, Any]]] = {}
     for number, step in enumerate(steps):
@@ -183,7 +185,7 @@ def of(document: Mapping[str, Any], where: str) -> Preview:
     )
     stacks = {_parts(urn)["stack"] for urn in grouped}
     if len(stacks) > 1:
-        raise CliError(f"{where} is of several stacks, {', '.join(sorted(stacks))}; expected one: {_HOW}")
+        raise CliError(where, f"is about several stacks, {', '.join(sorted(stacks))}", expected="one", fix=f"{_HOW}")
     config = document.get("config")
     is_created = any(each.type == _STACK and each.operation == "create" for each in resources)
     return Preview(
@@ -208,31 +210,44 @@ def _check_whole(steps: Sequence[Any], summary: Any, where: str) -> None:
     said = summary if isinstance(summary, Mapping) else {}
     if not steps and not any(said.values()):
         raise CliError(
-            f"{where} has no steps and no changeSummary, so it is of no stack; expected all of a preview: {_HOW}"
+            where,
+            "has no steps and no changeSummary, so its stack is unknown",
+            expected="the whole JSON of a preview",
+            fix=_HOW,
         )
     shown = Counter(str(step.get("op")) for step in steps if isinstance(step, Mapping))
     for name in ("create", "import", "update", "replace", "delete"):
         count = said.get(name, 0)
         if isinstance(count, int) and shown[name] < count:
             raise CliError(
-                f"{where}: changeSummary says {name}: {count}, but steps hold {shown[name]} of them; expected all of "
-                f"a preview: {_HOW}"
+                f"{where}: changeSummary",
+                f"says {name}: {count}, but steps hold {shown[name]} of them",
+                expected="the whole JSON of a preview",
+                fix=_HOW,
             )
 
 
 def _urn(step: Any, where: str, number: int) -> str:
     if not isinstance(step, Mapping) or not isinstance(step.get("urn"), str) or not isinstance(step.get("op"), str):
-        raise CliError(f"{where}: steps[{number}] has no `op` and `urn`; expected the JSON of a preview: {_HOW}")
+        raise CliError(
+            f"{where}: steps[{number}]", "has no `op` and `urn`", expected="the JSON of a preview", fix=f"{_HOW}"
+        )
     if step["op"] not in _OPERATIONS:
         raise CliError(
-            f"{where}: steps[{number}].op is {step['op']!r}, which this version does not know; expected one of "
-            f"{', '.join(_ORDER)}: update Millrace, or make the preview with the Pulumi that it uses"
+            f"{where}: steps[{number}].op",
+            f"is {step['op']!r}, which this version does not know",
+            expected=f"one of {', '.join(_ORDER)}",
+            fix="update Millrace, or make the preview with the Pulumi that it uses",
         )
     for state in ("oldState", "newState"):
         if step.get(state) is not None and not isinstance(step[state], Mapping):
-            raise CliError(f"{where}: steps[{number}].{state} is no object; expected the JSON of a preview: {_HOW}")
+            raise CliError(
+                f"{where}: steps[{number}].{state}", "is not an object", expected="the JSON of a preview", fix=f"{_HOW}"
+            )
     if not _URN.match(step["urn"]):
-        raise CliError(f"{where}: steps[{number}].urn is {step['urn']!r}; expected urn:pulumi:<stack>::…: {_HOW}")
+        raise CliError(
+            f"{where}: steps[{number}].urn", f"is {step['urn']!r}", expected="urn:pulumi:<stack>::…", fix=f"{_HOW}"
+        )
     return str(step["urn"])
 
 
@@ -246,7 +261,7 @@ def _diagnostics(document: Mapping[str, Any], where: str) -> tuple[list[str], li
     """Errors and warnings, each once."""
     given = document.get("diagnostics") or []
     if not isinstance(given, list):
-        raise CliError(f"{where}: `diagnostics` is no list; expected the JSON of a preview: {_HOW}")
+        raise CliError(f"{where}: `diagnostics`", "is not a list", expected="the JSON of a preview", fix=_HOW)
     said: dict[str, list[str]] = {"error": [], "warning": []}
     for each in given:
         if not isinstance(each, Mapping) or each.get("severity") not in said:

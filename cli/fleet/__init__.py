@@ -139,7 +139,12 @@ def stacks_of(state: Path, use_case: str | None = None, environment: str | None 
     if not chosen:
         wanted = "-".join([use_case or "<use case>", environment or "<environment>"])
         known = ", ".join(stack.name for stack in found) or "none"
-        raise CliError(f"there is no stack {wanted!r}: expected {STACKS}/Pulumi.{wanted}.yaml; there are: {known}")
+        raise CliError(
+            f"stack {wanted!r}",
+            "does not exist",
+            expected=f"{STACKS}/Pulumi.{wanted}.yaml",
+            fix=f"choose one of: {known}",
+        )
     return chosen
 
 
@@ -199,9 +204,9 @@ def ask_one(stack: Stack, known: Accounts) -> tuple[Target, StackDocument]:
         with ThreadPoolExecutor(accounts.AT_ONCE) as pool:
             listed = _list(account, [stack], pool)
     except (BotoCoreError, ClientError) as error:
-        raise CliError(f"stack {stack.name}: {accounts.reason(error, account.profile)}") from error
+        raise CliError(f"stack {stack.name}:", f"{accounts.reason(error, account.profile)}") from error
     if listed.is_closed:
-        raise CliError(f"stack {stack.name}: {next(iter(listed.unknown.values()))}")
+        raise CliError(f"stack {stack.name}:", f"{next(iter(listed.unknown.values()))}")
     target = replace(stack.target, clients=account.client)
     return target, _row(target, account, listed)
 

@@ -41,7 +41,9 @@ def alone(target: Locked, note: Callable[[str], None], deadline: float) -> Itera
                 note("waiting for another `millrace up`, which updates the stack")
                 if time.monotonic() > deadline:
                     raise CliError(
-                        f"stack {target.stack} is being updated by another `millrace up`; run it again afterwards"
+                        f"stack {target.stack}",
+                        "is being updated by another `millrace up`",
+                        fix="run it again afterwards",
                     ) from error
                 interrupts.pause(0.2)
         yield

@@ -143,7 +143,7 @@ def destroy(target: Deployed, kept: Iterable[str], note: Note, *, run_program: b
         code, errors = _run(target, command, lambda line: updates.read_event(line, update, note))
     if code != 0 or update.result not in ("", "succeeded"):
         said = "\n".join(update.errors) or _said(errors, code)
-        raise CliError(f"`pulumi destroy` of stack {target.stack} failed:\n{said}")
+        raise CliError(f"`pulumi destroy` of stack {target.stack}", f"failed:\n{said}")
     # What it only looked at before.
     update.changes.pop("same", None)
     return update
@@ -161,7 +161,7 @@ def _each(option: str, values: Iterable[str]) -> list[str]:
 def _require(target: Deployed, arguments: list[str]) -> None:
     code, errors = _run(target, arguments, lambda _: None)
     if code != 0:
-        raise CliError(f"`pulumi {' '.join(arguments[:2])}` of stack {target.stack} failed:\n{_said(errors, code)}")
+        raise CliError(f"`pulumi {' '.join(arguments[:2])}` of stack {target.stack}", f"failed:\n{_said(errors, code)}")
 
 
 @contextmanager

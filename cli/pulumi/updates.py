@@ -119,8 +119,8 @@ class UpdateError(CliError):
         update: What it did until then.
     """
 
-    def __init__(self, message: str, update: Update) -> None:
-        super().__init__(message)
+    def __init__(self, subject: str, found: str, update: Update) -> None:
+        super().__init__(subject, found)
         self.update = update
 
 
@@ -186,8 +186,10 @@ def updated(stack: str, options: Sequence[str], note: Note, folder: Path, enviro
             update.rollback = Rollback.load(report.read_text())
     if code != 0 or update.result not in ("", "succeeded"):
         said = "\n".join([*(update.errors or update.trace), *_clean(errors)]) or _ending(code)
-        what = f"`pulumi up` of stack {stack} failed:\n{said}"
-        raise _LockedError(what) if _LOCKED in said else UpdateError(what, update)
+        what = f"`pulumi up` of stack {stack}"
+        raise (
+            _LockedError(what, f"failed:\n{said}") if _LOCKED in said else UpdateError(what, f"failed:\n{said}", update)
+        )
     return update
 
 
@@ -409,15 +411,17 @@ def free(target: Deployed, note: Note) -> None:
         note(f"waiting for {who}, which updates the stack")
         if time.monotonic() > deadline:
             raise CliError(
-                f"stack {target.stack} is being updated by {who}; wait until it is done, "
-                f"or stop it and run `pulumi cancel --stack {target.stack}`"
+                f"stack {target.stack}",
+                f"is being updated by {who}",
+                fix=f"wait until it is done, or stop it and run `pulumi cancel --stack {target.stack}`",
             )
         interrupts.pause(0.2)
     if not locks.held(target.stack):
         return
     if not target.is_local:
         raise CliError(
-            f"stack {target.stack} is locked by an update that was killed; "
-            f"when nobody else updates it, run `pulumi cancel --stack {target.stack}`"
+            f"stack {target.stack}",
+            "is locked by an update that was killed",
+            fix=f"when nobody else updates it, run `pulumi cancel --stack {target.stack}`",
         )
     _plain(target, "cancel", "--yes", "--stack", target.stack)

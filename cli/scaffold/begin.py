@@ -51,7 +51,11 @@ def run(wishes: Wishes) -> None:
     names.check(wishes.name, stacks.names(), there)
     package = folder / wishes.name.replace("-", "_")
     if package.exists():
-        raise CliError(f"stacks/{package.name} is there already, without a use case in it; nothing is overwritten")
+        raise CliError(
+            f"stacks/{package.name}",
+            "exists, without a use case in it; nothing was overwritten",
+            fix="choose another name, or delete the folder",
+        )
     _check_region(wishes.region)
     begun = Begun(wishes, Progress(err=True), Questions(wishes.yes), datetime.now(UTC))
     if wishes.path is None:
@@ -109,7 +113,7 @@ def _from_file(begun: Begun, path: Path) -> tuple[Plan, bytes]:
                 del columns[name]
         rows = next(iter(columns.values())).rows
         if not rows:
-            raise CliError(f"--from {path} has a header and no row; expected rows")
+            raise CliError(f"--from {path}", "has a header and no row", expected="rows")
         if rows < sample.FEWEST:
             sample.refuse_few(f"--from {path} has {rows} row{'s' if rows > 1 else ''}")
         for name in (*wishes.leave_out, *wishes.trust):
@@ -141,7 +145,9 @@ def _from_file(begun: Begun, path: Path) -> tuple[Plan, bytes]:
         for name in (roles.target, roles.key, roles.event_time):
             if name in reasons:
                 raise CliError(
-                    f"--from {path}: column {name!r}: {reasons[name]}; mend the file, or name another column"
+                    f"--from {path}: column {name!r}",
+                    f"cannot be the target: {reasons[name]}",
+                    fix="correct the file, or name another column",
                 )
             left_out.pop(name, None)
         made = plan.of(wishes.name, wishes.region, roles, columns, left_out)
@@ -230,7 +236,11 @@ def _target(begun: Begun, columns: Mapping[str, Column]) -> tuple[Column, str]:
         considered = {name: column for name, column in columns.items() if name not in wishes.leave_out}
         guess = _not_passed_over(begun, guess, *inference.unable(considered, wishes.problem))
     if guess is None and wishes.target is None:
-        raise CliError(f"--from {wishes.path}: no column can be a target: it needs two values, or numbers; name it")
+        raise CliError(
+            f"--from {wishes.path}: no column",
+            "can be a target: it needs two values, or numbers",
+            fix="name one with --target",
+        )
     name = questions.settle(
         "--target", "Which column is predicted?", wishes.target, guess or Guess("", ""), _known("--target", columns)
     )
@@ -240,9 +250,12 @@ def _target(begun: Begun, columns: Mapping[str, Column]) -> tuple[Column, str]:
     if guessed.value == REGRESSION and not guessed.sure and wishes.problem is None and not questions.can_ask:
         values = ", ".join(str(value) for value in list(column.values or {})[:6])
         raise CliError(
-            f"--target {name!r} holds {column.different} different whole numbers ({values}): classes or amounts? "
-            "There are no problems of several classes yet: give --problem regression if they are amounts, or make a "
-            "column of it that says yes or no"
+            f"--target {name!r}",
+            (
+                f"holds {column.different} different whole numbers ({values}), which may be classes or "
+                "amounts, and several classes are not supported yet"
+            ),
+            fix="give --problem regression if they are amounts, or make a yes-or-no column of it",
         )
     problem = questions.settle(
         "--problem", "Is it yes or no, or how much?", wishes.problem, guessed, None,
@@ -259,9 +272,11 @@ def _not_passed_over(begun: Begun, guess: Guess | None, over: str | None, is_all
         CliError: When no other column is called so and nobody can be asked.
     """
     if over and is_all and not (guess and begun.questions.can_ask):
+        example = f", e.g. --target {guess.value}" if guess else ""
         raise CliError(
-            f"--from {begun.wishes.path}: {over}; a target has two values, or numbers: mend the file, or name another "
-            "column with --target" + (f", e.g. --target {guess.value}" if guess else "")
+            f"--from {begun.wishes.path}: {over}",
+            expected="a target with two values, or numbers",
+            fix=f"correct the file, or name another column with --target{example}",
         )
     if not over or guess is None:
         return guess
@@ -276,13 +291,19 @@ def _positive(begun: Begun, target: Column) -> str | None:
         given = profile.fold(given)
     if guess is None:
         if given is not None and given not in ("1", "1.0", "true", "True", "TRUE"):
-            raise CliError(f"--positive {given!r}: {target.name!r} holds 0 and 1, or truths, which say it already")
+            raise CliError(
+                f"--positive {given!r}",
+                f"is not needed: {target.name!r} holds 0 and 1, or truth values",
+                fix="leave it out",
+            )
         return None
     chosen = begun.questions.settle(
         "--positive", f"Which value of {target.name} is yes?", given, guess, None, tuple(values)
     )
     if chosen not in values:
-        raise CliError(f"--positive {chosen!r}: {target.name!r} has no such value; it has: {', '.join(values)}")
+        raise CliError(
+            f"--positive {chosen!r}", f"is not a value of {target.name!r}", expected=f"one of: {', '.join(values)}"
+        )
     return chosen
 
 
@@ -306,11 +327,12 @@ def _event_time(
         if not written.format and column.kind != "integer":
             row, value = column.odd or (1, column.kind)
             raise CliError(
-                f"--time-format {wishes.time_format}: {name!r} holds {column.kind}, row {row} is {value!r}; "
-                "expected whole numbers in every row"
+                f"--time-format {wishes.time_format}: {name!r}",
+                f"holds {column.kind}, row {row} is {value!r}",
+                expected="whole numbers in every row",
             )
         if written.format and column.type != "text":
-            raise CliError(f"--time-format is for texts; {name!r} holds {column.type}")
+            raise CliError("--time-format", f"is for text, and {name!r} holds {column.type}", fix="leave it out")
         return name, written
     forms = column.forms or ([column.likely_form] if column.likely_form else [])
     if not forms and column.kind == "integer":
@@ -318,8 +340,10 @@ def _event_time(
     if not forms:
         first = next(iter(column.values or {}), column.odd[1] if column.odd else column.kind)
         raise CliError(
-            f"--event-time {name!r} holds no times: {str(first)!r} for one; expected ISO 8601, e.g. "
-            "2024-05-01T12:00:00, or say how they are written with --time-format, e.g. %d/%m/%Y, epoch-s or epoch-ms"
+            f"--event-time {name!r}",
+            f"holds no times, such as {str(first)!r}",
+            expected="ISO 8601, e.g. 2024-05-01T12:00:00",
+            fix="or give their format with --time-format, e.g. %d/%m/%Y, epoch-s or epoch-ms",
         )
     if len(forms) == 1:
         return name, forms[0]

@@ -210,7 +210,7 @@ def index(source: Source, columns: Mapping[str, Column]) -> dict[str, str]:
         return {name: "an index: it counts the rows, as pandas writes it"}
     if is_unnamed:
         raise CliError(
-            f"--from {source.path}: column 1 of {len(source.columns)} has no name; give it one in the header"
+            f"--from {source.path}: column 1 of {len(source.columns)}", "has no name", fix="give it one in the header"
         )
     return {}
 
@@ -375,7 +375,7 @@ def find(option: str, name: str, columns: Mapping[str, Column]) -> Column:
     folded = {each.lower(): each for each in columns}
     near = [folded[each] for each in get_close_matches(name.lower(), folded, n=3)]
     mend = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are: {', '.join(columns)}"
-    raise CliError(f"{option} {name!r}: the file has no such column; {mend}")
+    raise CliError(f"{option} {name!r}: the file", "has no such column", fix=mend)
 
 
 def check_target(column: Column, problem: str | None, columns: Mapping[str, Column]) -> None:
@@ -386,11 +386,11 @@ def check_target(column: Column, problem: str | None, columns: Mapping[str, Colu
     """
     said = unfit(column, None if problem == REGRESSION else problem)
     if said and not column.known:
-        raise CliError(f"--target {column.name!r} {said}; expected the outcomes")
+        raise CliError(f"--target {column.name!r} {said}", expected="the outcomes")
     if said and column.classes == 1:
-        raise CliError(f"--target {column.name!r} {said}; a model needs two outcomes to learn from")
+        raise CliError(f"--target {column.name!r} {said}", fix="a model needs two outcomes to learn from")
     if said and column.kind == "number" and column.odd:
-        raise CliError(f"--target {column.name!r} {said}: mend the file, or name another column")
+        raise CliError(f"--target {column.name!r} {said}", fix="correct the file, or name another column")
     if said and problem != REGRESSION:
         two = [each.name for each in columns.values() if each.classes == 2]
         hint = f"columns with two: {', '.join(two)}" if two else "no column has two"
@@ -400,13 +400,14 @@ def check_target(column: Column, problem: str | None, columns: Mapping[str, Colu
             else ", or make one of it that says yes or no"
         )
         raise CliError(
-            f"--target {column.name!r} {said}; a binary problem has two ({hint}): name another column{amount}"
+            f"--target {column.name!r} {said}", fix=f"a binary problem has two ({hint}): name another column{amount}"
         )
     if problem == REGRESSION and column.kind not in ("integer", "number"):
         row, value = column.odd or (1, column.kind)
         raise CliError(
-            f"--target {column.name!r} holds {column.kind}, row {row} is {value!r}; a regression needs numbers: mend "
-            "the file, or name another column"
+            f"--target {column.name!r}",
+            f"holds {column.kind}, row {row} is {value!r}",
+            fix="a regression needs numbers: correct the file, or name another column",
         )
 
 
@@ -418,8 +419,10 @@ def check_key(column: Column) -> None:
     """
     if column.missing:
         raise CliError(
-            f"--key {column.name!r} is missing in {column.missing:,} of {column.rows:,} rows; expected it in every "
-            "row: name another column, or --key none for the row's number"
+            f"--key {column.name!r}",
+            f"is missing in {column.missing:,} of {column.rows:,} rows",
+            expected="it in every row",
+            fix="name another column, or --key none for the row's number",
         )
     if column.kind not in ("text", "integer", "time"):
-        raise CliError(f"--key {column.name!r} holds {column.kind}; expected texts or whole numbers")
+        raise CliError(f"--key {column.name!r}", f"holds {column.kind}", expected="text or whole numbers")

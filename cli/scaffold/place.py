@@ -41,9 +41,9 @@ def put(files: Mapping[str, bytes], repository: Path, package: str) -> None:
                 raise FileExistsError(None, "exists", str(target))
             draft.rename(target)
         except FileExistsError as error:
-            raise CliError(f"{error.filename} is there already; nothing was written") from error
+            raise CliError(f"{error.filename}", "already exists; nothing was written") from error
         except OSError as error:
-            raise CliError(f"{error.filename} cannot be written: {error.strerror}; nothing was written") from error
+            raise CliError(f"{error.filename}", f"cannot be written: {error.strerror}; nothing was written") from error
     except BaseException:
         if draft in made and not draft.exists():
             # It has become the package already.

@@ -61,8 +61,10 @@ def refuse_doubles(source: Source, key: str, note: Note) -> None:
     value = _value(source, key, rows[0])
     count = len(np.unique(hashes[order][same]))
     raise CliError(
-        f"--key {key!r}: {value!r} stands in rows {rows[0] + 1} and {rows[1] + 1}, and {count:,} value(s) in several; "
-        "a key names one event: name another column, or --key none for the row's number"
+        f"--key {key!r}",
+        (f"is not unique: {value!r} is in rows {rows[0] + 1} and {rows[1] + 1}, and {count:,} value(s) in several"),
+        expected="one event per key",
+        fix="name another column, or --key none for the row's number",
     )
 
 
@@ -81,13 +83,17 @@ def times_of(source: Source, column: str, form: Form, note: Note) -> Array:
         except ValueError as error:
             row = int(error.args[0])
             raise CliError(
-                f"--event-time {column!r}: row {done + row + 1} is {values[row].as_py()!r}, which is no time; expected "
-                f"{form.text}: mend the file, or say how it is written with --time-format, e.g. %d/%m/%Y"
+                f"--event-time {column!r}: row {done + row + 1}",
+                f"is {values[row].as_py()!r}, which is not a time",
+                expected=f"{form.text}",
+                fix="correct the file, or give the format with --time-format, e.g. %d/%m/%Y",
             ) from error
         if (gone := np.flatnonzero(np.isnat(parsed))).size:
             raise CliError(
-                f"--event-time {column!r} is missing in row {done + int(gone[0]) + 1}; expected a time in every row: "
-                "mend the file, name another column, or --event-time none for file order"
+                f"--event-time {column!r}",
+                f"is missing in row {done + int(gone[0]) + 1}",
+                expected="a time in every row",
+                fix="correct the file, name another column, or --event-time none for file order",
             )
         parts.append(parsed)
         done += len(parsed)
@@ -107,9 +113,15 @@ def _refuse_years(column: str, form: Form, found: Array) -> None:
     if wrong.size:
         row = int(wrong[0])
         raise CliError(
-            f"--event-time {column!r}: row {row + 1} is of {found[row].astype('datetime64[D]')}, and {wrong.size:,} of "
-            f"{len(found):,} rows are not of {first} to {last}: take such rows out or mend their times, or, where they "
-            f"are not written as {form.text}, say how with --time-format"
+            f"--event-time {column!r}: row {row + 1}",
+            (
+                f"is of {found[row].astype('datetime64[D]')}, and {wrong.size:,} of {len(found):,} rows "
+                f"are not of {first} to {last}"
+            ),
+            fix=(
+                f"remove such rows or correct their times, or, if they are not written as {form.text}, "
+                "give the format with --time-format"
+            ),
         )
 
 
@@ -173,8 +185,9 @@ def refuse_few(said: str) -> NoReturn:
         CliError: Always.
     """
     raise CliError(
-        f"{said}; expected at least {FEWEST}: the gates are measured on the newest fifth of what is trained on, and "
-        "with less than 30 rows there they say nothing"
+        said,
+        expected=f"at least {FEWEST}",
+        fix=("the gates are measured on the newest fifth of the training rows, and mean nothing on less than 30 rows"),
     )
 
 
@@ -191,10 +204,15 @@ def _refuse_to_come(plan: Plan, found: Array, rows: Array, now: datetime) -> Non
     if plan.form and "%y" in plan.form.format and late.size:
         first = int(late[0])
         raise CliError(
-            f"--event-time {plan.columns['event_time']!r}: as {plan.form.format} row {rows[first] + 1} is of "
-            f"{found[first].astype('datetime64[D]')}, and {late.size:,} of {len(found):,} rows with an outcome lie "
-            "after today; of two digits 00 to 68 are years from 2000 on: write the years with four digits, or, where "
-            "they are written in another way, say how with --time-format"
+            (f"--event-time {plan.columns['event_time']!r}: as {plan.form.format} row {rows[first] + 1}"),
+            (
+                f"is of {found[first].astype('datetime64[D]')}, and {late.size:,} of {len(found):,} "
+                "rows with an outcome are later than today"
+            ),
+            fix=(
+                "two-digit years 00 to 68 are read as 2000 and later: write years with four digits, "
+                "or, if the times are written in another way, give the format with --time-format"
+            ),
         )
 
 
@@ -210,9 +228,15 @@ def _refuse_ages(column: str, all_times: Array, stamps: Array, now: datetime) ->
     if stamps[0] < bound:
         first = int(old[np.argmin(all_times[old])])
         raise CliError(
-            f"--event-time {column!r}: row {first + 1} is of {all_times[first].astype('datetime64[D]')}, but training "
-            f"looks back {_OLDEST // 365} years at most: take the rows before {bound} out ({old.size:,} of "
-            f"{len(all_times):,}), mend their times, or name another column"
+            f"--event-time {column!r}: row {first + 1}",
+            (
+                f"is of {all_times[first].astype('datetime64[D]')}, but training looks back "
+                f"{_OLDEST // 365} years at most"
+            ),
+            fix=(
+                f"remove the rows before {bound} ({old.size:,} of {len(all_times):,}), correct their "
+                "times, or name another column"
+            ),
         )
 
 
@@ -225,8 +249,10 @@ def timed(plan: Plan, stamps: Array, known: Array, now: datetime) -> Plan:
     past = known & (stamps < np.datetime64(now.replace(tzinfo=None), "us"))
     if past.sum() < FEWEST:
         raise CliError(
-            f"{int(past.sum())} rows of the sample lie in the past and have an outcome; expected at least {FEWEST}: "
-            f"is {plan.event_time} written in another way than it looks?"
+            "the sample",
+            f"has {int(past.sum())} rows that lie in the past and have an outcome",
+            expected=f"at least {FEWEST}",
+            fix=f"check whether {plan.event_time} is written in another format than it seems",
         )
     start = _replay_from(stamps[past])
     until = stamps[-1] + np.timedelta64(1, "us")
@@ -292,8 +318,9 @@ def _written(source: Source, plan: Plan, rows: int | Array, note: Note) -> tuple
         count = int(count * MOST_BYTES / len(text) * 0.97)
         if count < FEWEST:
             raise CliError(
-                f"{FEWEST} rows of {source.path} have more than {MOST_BYTES:,} bytes, which is too much for a sample "
-                "beside the code: leave long columns out with --leave-out"
+                f"{FEWEST} rows of {source.path}",
+                f"have more than {MOST_BYTES:,} bytes, which is too much for a sample beside the code",
+                fix="leave long columns out with --leave-out",
             )
 
 

@@ -80,18 +80,21 @@ class Source:
         is_csv = path.name.lower().endswith(_CSV)
         if not is_csv and not path.name.lower().endswith(_PARQUET):
             raise CliError(
-                f"--from {path}: its ending says nothing; expected .csv, .csv.gz or .parquet: convert or rename it"
+                f"--from {path}",
+                "has an unknown extension",
+                expected=".csv, .csv.gz or .parquet",
+                fix="convert or rename it",
             )
         try:
             size = path.stat().st_size
             if path.is_dir():
-                raise CliError(f"--from {path} is a folder; expected one file")
+                raise CliError(f"--from {path}", "is a folder", expected="one file")
             if not size:
-                raise CliError(f"--from {path} is empty; expected a header and rows")
+                raise CliError(f"--from {path}", "is empty", expected="a header and rows")
             source = _of_csv(path, size, note) if is_csv else _of_parquet(path)
         except (OSError, EOFError, zlib.error) as error:
             said = getattr(error, "strerror", None) or error
-            raise CliError(f"--from {path} cannot be read: {said}") from error
+            raise CliError(f"--from {path}", f"cannot be read: {said}") from error
         _refuse_columns(path, source.columns)
         return source
 
@@ -131,7 +134,7 @@ class Source:
             yield from _csv_batches(self, columns) if self.is_csv else _parquet_batches(self, columns)
         except pa.ArrowException as error:
             said = (_uneven(self) if self.is_csv else None) or str(error)
-            raise CliError(f"--from {self.path} cannot be read: {said}") from error
+            raise CliError(f"--from {self.path}", f"cannot be read: {said}") from error
 
 
 def _csv_batches(source: Source, columns: Sequence[str] | None) -> Iterator[Any]:
@@ -205,10 +208,10 @@ def _of_parquet(path: Path) -> Source:
     try:
         with pq.ParquetFile(path) as file:
             if not file.metadata.num_rows:
-                raise CliError(f"--from {path} has columns and no row; expected rows")
+                raise CliError(f"--from {path}", "has columns and no row", expected="rows")
             return Source(path, list(file.schema_arrow.names), is_csv=False, length=path.stat().st_size)
     except pa.ArrowException as error:
-        raise CliError(f"--from {path} is no Parquet file: {error}") from error
+        raise CliError(f"--from {path}", f"is not a Parquet file: {error}") from error
 
 
 def _of_csv(path: Path, size: int, note: Note) -> Source:
@@ -228,9 +231,9 @@ def _of_csv(path: Path, size: int, note: Note) -> Source:
     if names and not names[0] and any(names):
         names[0] = UNNAMED
     if not any(name.strip() for name in header):
-        raise CliError(f"--from {path}: its first line is empty; expected the names of the columns")
+        raise CliError(f"--from {path}: its first line", "is empty", expected="the names of the columns")
     if lines < 2:
-        raise CliError(f"--from {path} has a header and no row; expected rows")
+        raise CliError(f"--from {path}", "has a header and no row", expected="rows")
     raw = {name: given for name, given in zip(names, header, strict=True) if name != given}
     return Source(path, names, delimiter, raw_names=raw, skipped=skipped, length=length)
 
@@ -256,7 +259,7 @@ def _refuse_bytes(path: Path, size: int, note: Note) -> tuple[int, int]:
         while block := file.read(_BLOCK):
             interrupts.check()
             if not done and block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                raise CliError(f"--from {path} is UTF-16; expected UTF-8: iconv -f UTF-16 -t UTF-8 {path}")
+                raise CliError(f"--from {path}", "is UTF-16", expected="UTF-8", fix=f"iconv -f UTF-16 -t UTF-8 {path}")
             pending = len(decoder.getstate()[0])
             try:
                 decoder.decode(block)
@@ -264,21 +267,24 @@ def _refuse_bytes(path: Path, size: int, note: Note) -> tuple[int, int]:
                 place = error.start - pending
                 line = lines + block.count(b"\n", 0, max(place, 0)) + 1
                 raise CliError(
-                    f"--from {path} is not UTF-8: byte {done + place} (line {line}) is "
-                    f"0x{error.object[error.start]:02x}; expected UTF-8: iconv -f WINDOWS-1252 -t UTF-8 {path}, "
-                    "if that is what it is"
+                    f"--from {path}",
+                    f"is not UTF-8: byte {done + place} (line {line}) is 0x{error.object[error.start]:02x}",
+                    expected="UTF-8",
+                    fix=f"iconv -f WINDOWS-1252 -t UTF-8 {path}, if that is what it is",
                 ) from error
             if b"\0" in block:
                 place = block.index(b"\0")
                 line = lines + block.count(b"\n", 0, place) + 1
-                raise CliError(f"--from {path}: byte {done + place} (line {line}) is zero; expected text")
+                raise CliError(f"--from {path}: byte {done + place} (line {line})", "is zero", expected="text")
             lines += block.count(b"\n")
             returns += block.count(b"\r")
             done += len(block)
             ended = block.endswith((b"\n", b"\r"))
             note(f"{min(done / size, 1):.0%} is UTF-8")
     if decoder.getstate()[0]:
-        raise CliError(f"--from {path} is not UTF-8: it ends within a character; expected a whole file: copy it again")
+        raise CliError(
+            f"--from {path}", "is not UTF-8: it ends within a character", expected="a whole file", fix="copy it again"
+        )
     # Some spreadsheets still end lines with a carriage return alone.
     lines = max(lines, returns)
     return lines if ended else lines + 1, done
@@ -288,14 +294,18 @@ def _refuse_columns(path: Path, columns: Sequence[str]) -> None:
     folded = [name.lower() for name in columns]
     for place, name in enumerate(columns, 1):
         if not name.strip():
-            raise CliError(f"--from {path}: column {place} of {len(columns)} has no name; give it one in the header")
+            raise CliError(
+                f"--from {path}: column {place} of {len(columns)}", "has no name", fix="give it one in the header"
+            )
         if columns.index(name) != place - 1:
             raise CliError(
-                f"--from {path}: two columns are called {name!r}, number {columns.index(name) + 1} and {place}; "
-                "rename one"
+                f"--from {path}: two columns",
+                f"are called {name!r}, number {columns.index(name) + 1} and {place}",
+                fix="rename one",
             )
         if (other := folded.index(name.lower())) != place - 1:
             raise CliError(
-                f"--from {path}: columns {other + 1} and {place} are called {columns[other]!r} and {name!r}; a join "
-                "tells no case apart: rename one"
+                f"--from {path}: columns {other + 1} and {place}",
+                f"are called {columns[other]!r} and {name!r}, which a join does not tell apart",
+                fix="rename one",
             )

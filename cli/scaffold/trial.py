@@ -68,7 +68,11 @@ def check(files: Mapping[str, bytes], folder: Path, plan: Plan) -> None:
             continue
         source = body.decode()
         if mark := next((mark for mark in _MARKS if mark in source and mark not in plan_texts(plan)), None):
-            raise CliError(f"{name} was not rendered whole, {mark!r} is left: that is a defect of templates/use_case")
+            raise CliError(
+                f"{name}",
+                f"was not rendered completely, {mark!r} is left",
+                fix="this is a defect of templates/use_case",
+            )
         if name.endswith(".py"):
             ast.parse(source, name)
         elif name.endswith(".yaml"):
@@ -184,7 +188,7 @@ def _there(folder: Path, plan: Plan) -> Iterator[None]:
     try:
         yield
     except MillraceError as error:
-        raise CliError(f"the use case that was made of the data does not run: {error}") from error
+        raise CliError("the generated use case", f"does not run: {error}") from error
     finally:
         stacks.__path__.remove(place)
         sys.dont_write_bytecode = written

@@ -20,7 +20,7 @@ def try_out(begun: Begun, found: Plan, body: bytes | None) -> tuple[Plan, dict[s
     """Render and train until nothing leaks; then the gate, and all files once more, as they will be."""
     for _ in range(_TRIES):
         if not found.features:
-            raise CliError(_nothing_left(found))
+            raise _refuse_empty(found)
         with begun.progress.stage("try") as stage:
             stage.note("training as the pipeline will")
             result = _once(found, body)
@@ -33,18 +33,16 @@ def try_out(begun: Begun, found: Plan, body: bytes | None) -> tuple[Plan, dict[s
             break
         found = _without_leaks(begun, found, result.leaks)
     if result.leaks or result.refusals:
+        reasons = [*result.refusals, *(f"{name} predicts {found.target} alone" for name in result.leaks)]
         raise CliError(
-            "the training pipeline would refuse these data:\n"
-            + "\n".join(
-                f"  - {each}"
-                for each in (*result.refusals, *(f"{name} tells {found.target} alone" for name in result.leaks))
-            )
+            "the training pipeline", "would refuse these data:\n" + "\n".join(f"  - {reason}" for reason in reasons)
         )
     if not result.metrics:
         raise CliError(
-            f"the rows before {found.replay_from:%Y-%m-%d %H:%M}, or the newest fifth of them, hold one {found.target} "
-            "only: is the file ordered by it? Rows are split by time"
-            + (": mix their order, or name a column with --event-time" if found.last else "")
+            f"the rows before {found.replay_from:%Y-%m-%d %H:%M}, or the newest fifth of them,",
+            f"hold one value of {found.target} only, and rows are split by time",
+            fix=f"check whether the file is ordered by {found.target}"
+            + ("; shuffle it, or name a column with --event-time" if found.last else ""),
         )
     found = replace(found, gates=(gates.of(found, result),))
     files = render.files(found, body)
@@ -54,13 +52,17 @@ def try_out(begun: Begun, found: Plan, body: bytes | None) -> tuple[Plan, dict[s
     return found, files, result
 
 
-def _nothing_left(found: Plan) -> str:
+def _refuse_empty(found: Plan) -> CliError:
+    """Return the error of data that leave no column to predict from."""
     reasons = [f"  - {column!r} is left out: {reason}" for column, reason in found.left_out]
-    return "\n".join([
-        "no column is left to predict from:",
-        *(reasons or ["  - the file has none besides the target, the key and the event time"]),
-        "mend the file, name fewer with --leave-out, or say with --trust which one is there before the outcome",
-    ])  # fmt: skip
+    if not reasons:
+        reasons = ["  - the file has no other than the target, the key and the event time"]
+    return CliError(
+        "no column",
+        "\n".join(["is left to predict from:", *reasons, ""]),
+        fix="correct the file, name fewer with --leave-out, or name with --trust a column that is known before the "
+        "outcome",
+    )
 
 
 def _once(found: Plan, body: bytes | None) -> trial.Trial:

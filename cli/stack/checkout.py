@@ -63,9 +63,11 @@ class Checkout:
         try:
             done = _git(folder, ["rev-parse", "--show-prefix"])
         except FileNotFoundError as error:
-            raise CliError("there is no `git` on PATH, which this needs; install it") from error
+            raise CliError("`git`", "is not on PATH, and this command needs it", fix="install it") from error
         if done.returncode != 0:
-            raise CliError(f"{folder} is no git checkout: {_said(done)}; this needs one, to know the code's revisions")
+            raise CliError(
+                f"{folder}", f"is not a git checkout: {_said(done)}", expected="a checkout, whose revisions are read"
+            )
         return cls(folder, done.stdout.rstrip("\n"))
 
     def commit(self, revision: str) -> str:
@@ -83,8 +85,9 @@ class Checkout:
         shallow = self._git("rev-parse", "--is-shallow-repository").stdout.strip() == "true"
         why = "this clone is shallow" if shallow else "nothing here has that name"
         raise CliError(
-            f"revision {revision!r} is not in this clone ({why}); fetch it with `git fetch {where}`, "
-            "or name another one with --base"
+            f"revision {revision!r}",
+            f"is not in this clone ({why})",
+            fix=f"fetch it with `git fetch {where}`, or name another one with --base",
         )
 
     def fork_point(self, base: str, head: str) -> str:
@@ -170,7 +173,7 @@ class Checkout:
         place = self.folder / path.removeprefix(self.prefix)
         try:
             if not (place / ".git").exists():
-                raise CliError("it is not checked out")
+                raise CliError("the revision", "is not checked out")
             inner = Checkout.of(place)
             shutil.rmtree(into / path, ignore_errors=True)
             inner.write(inner.commit(commit) if commit else None, into / path, note)
@@ -188,7 +191,7 @@ class Checkout:
         """
         done = self._git(*arguments, environment=environment)
         if done.returncode != 0:
-            raise CliError(f"`git {' '.join(arguments)}` in {self.folder} failed: {_said(done)}")
+            raise CliError(f"`git {' '.join(arguments)}` in {self.folder}", f"failed: {_said(done)}")
         return done.stdout
 
 

@@ -81,8 +81,9 @@ def ensure(
             return client.start(state, port=port, scale=scale or SCALE, images={**IMAGES, **(images or {})})
         except OSError as error:
             raise CliError(
-                f"the local cloud's folder {state} cannot be made or written to: {error.filename}: {error.strerror}; "
-                "name another one with --state"
+                f"the local cloud's folder {state}",
+                f"cannot be created or written to: {error.filename}: {error.strerror}",
+                fix="name another one with --state",
             ) from error
     asked = {**IMAGES, **images} if images else dict(_folders(running))
     if (scale or running.scale) != running.scale or (port or running.port) != running.port or images:
@@ -101,20 +102,28 @@ def require(state: Path) -> client.Running:
     if running is None:
         _not_hung(state)
         raise CliError(
-            f"the local cloud of {state} is not running; three ways out: `millrace up` (the whole loop), "
-            "`millrace local start` (the cloud alone), or --env (also `eval` of `millrace local env`) for another one"
+            f"the local cloud of {state}",
+            "is not running",
+            fix=(
+                "start it with `millrace up` (the whole loop) or `millrace local start` (the cloud "
+                "alone), or name another environment with --env (also `eval` of `millrace local env`)"
+            ),
         )
     return running
 
 
-def hung(state: Path, pid: int) -> str:
-    """What to say of a process that has the folder and does not answer."""
-    return f"process {pid} holds {state} but does not answer: `millrace local stop`, then `kill -9 {pid}` if that fails"
+def explain_hung(state: Path, pid: int) -> CliError:
+    """Return the error of a process that has the folder and does not answer."""
+    return CliError(
+        f"process {pid}",
+        f"holds {state} but does not answer",
+        fix=f"`millrace local stop`, then `kill -9 {pid}` if that fails",
+    )
 
 
 def _not_hung(state: Path) -> None:
     if pid := client.hung(state):
-        raise CliError(hung(state, pid))
+        raise explain_hung(state, pid)
 
 
 def is_state(folder: Path) -> bool:
@@ -146,7 +155,12 @@ def stands_in() -> bool:
     """
     value = os.environ.get(STAND_IN, "")
     if value not in ("", "0", "1"):
-        raise CliError(f"{STAND_IN}={value!r}; expected 1 (the local cloud stands in for every account), or unset it")
+        raise CliError(
+            f"{STAND_IN}={value!r}",
+            "is not known",
+            expected="1 (the local cloud emulates every account)",
+            fix="correct or unset it",
+        )
     return value == "1"
 
 
@@ -167,9 +181,12 @@ def _not_this_machine(environment: str) -> None:
         address = os.environ[name]
         if _is_loopback(urlsplit(address).hostname or ""):
             raise CliError(
-                f"{name} is the local cloud's, {address}, and environment {environment!r} is not local; unset it and "
-                f"what else `millrace local env` has set, or use a new shell; {STAND_IN}=1 says that it is meant to "
-                "stand in for the account"
+                f"{name}",
+                f"is the local cloud's, {address}, and environment {environment!r} is not local",
+                fix=(
+                    f"unset it and all that `millrace local env` has set, or use a new shell; {STAND_IN}=1 "
+                    "lets the local cloud emulate the account"
+                ),
             )
 
 

@@ -102,8 +102,10 @@ class Record:
         )
         if len(value.encode()) > _LARGEST:
             raise CliError(
-                f"{self.path.name} makes a record of {len(value.encode())} bytes; a parameter holds {_LARGEST}: "
-                f"shorten the configuration of {self.use_case}-{self.source}"
+                f"{self.path.name}",
+                f"makes a record of {len(value.encode())} bytes",
+                expected=f"at most {_LARGEST}, as a parameter holds",
+                fix=f"shorten the configuration of {self.use_case}-{self.source}",
             )
         self.place.ssm().put_parameter(
             Name=f"{RECORDS}/{self.stack}",
@@ -172,7 +174,7 @@ def places(source: str) -> list[Place]:
         if isinstance(configured, dict) and configured.get("name") == source and values.get("aws:region"):
             found.append(Place(str(values["aws:region"]), profile_of(values)))
     if not found:
-        raise CliError(f"there is no stack of environment {source!r} in {STACKS}; name one that there is with --from")
+        raise CliError(f"environment {source!r}", f"has no stack in {STACKS}", fix="name another one with --from")
     return list(dict.fromkeys(found))
 
 
@@ -210,11 +212,15 @@ def _read(name: str, value: str, place: Place) -> Record:
         )
     except (ValueError, KeyError, TypeError) as error:
         raise CliError(
-            f"parameter {name} in {place.region} is no record of a review stack ({error!r}); correct or delete it"
+            f"parameter {name} in {place.region}",
+            f"is not a record of a review stack ({error!r})",
+            fix="correct or delete it",
         ) from error
     # Who may write parameters decides what is destroyed: never more than a review stack.
     if f"{RECORDS}/{record.stack}" != name or record.pull_request < 1:
-        raise CliError(f"parameter {name} in {place.region} is about stack {record.stack!r}; correct or delete it")
+        raise CliError(
+            f"parameter {name} in {place.region}", f"is about stack {record.stack!r}", fix="correct or delete it"
+        )
     return record
 
 
@@ -273,7 +279,9 @@ def _round_trip(path: Path) -> Any:
     document = _yaml().load(path.read_text())
     environment = ((document or {}).get("config") or {}).get("millrace:environment")
     if not isinstance(environment, dict):
-        raise CliError(f"{path}: millrace:environment is {environment!r}; expected an object with at least `name`")
+        raise CliError(
+            f"{path}: millrace:environment", f"is {environment!r}", expected="an object with at least `name`"
+        )
     return document
 
 

@@ -98,8 +98,9 @@ def found(environments: Sequence[str] = (), use_cases: Sequence[str] = ()) -> li
         if missing := sorted(set(wanted) - have):
             names = ", ".join(each.stack for each in stacks) or "none"
             raise CliError(
-                f"there is no stack of {what} {missing[0]!r}{where}; there are: {names}; add "
-                f"stacks/Pulumi.<use case>-<environment>.yaml, or correct the name"
+                f"{what} {missing[0]!r}",
+                f"has no stack{where}",
+                fix=f"choose one of: {names}; or add stacks/Pulumi.<use case>-<environment>.yaml",
             )
     return chosen
 
@@ -139,8 +140,10 @@ def _read(path: Path) -> StackFile:
     name = configured.get("name") if isinstance(configured, dict) else None
     if not isinstance(name, str) or not stack.endswith(f"-{name}"):
         raise CliError(
-            f"{path}: millrace:environment.name is {name!r}; expected what the stack's name, {stack!r}, ends with: "
-            "correct it"
+            f"{path}: millrace:environment.name",
+            f"is {name!r}",
+            expected=f"the last part of the stack's name, {stack!r}",
+            fix="correct it",
         )
     return StackFile(stack.removesuffix(f"-{name}"), name, stack, str(values.get("aws:region", "")))
 
@@ -177,9 +180,9 @@ def _git(*arguments: str, code: int | None = 0) -> str | None:
             command, cwd=connection.REPOSITORY, env=environment, capture_output=True, text=True, check=False
         )
     except FileNotFoundError as error:
-        raise CliError("there is no `git` on PATH; install it") from error
+        raise CliError("`git`", "is not on PATH", fix="install it") from error
     if done.returncode == 0:
         return done.stdout
     if code is None:
         return None
-    raise CliError(f"`{' '.join(command)}` in {connection.REPOSITORY} failed: {done.stderr.strip()}")
+    raise CliError(f"`{' '.join(command)}` in {connection.REPOSITORY}", f"failed: {done.stderr.strip()}")

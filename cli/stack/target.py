@@ -43,8 +43,11 @@ class Target:
             if package.replace("_", "-") in stacks.names():
                 raise
             raise CliError(
-                f"{error}\nif its folder was deleted and its stack still stands, bring it back to take the stack down: "
-                f"`git log --oneline -- stacks/{package}`"
+                f"{error}",
+                fix=(
+                    "if its folder was deleted and its stack still exists, restore the folder to destroy "
+                    f"the stack: `git log --oneline -- stacks/{package}`"
+                ),
             ) from error
         stack = f"{declared.name}-{environment}"
         return cls(declared, Environment.of_stack(stack, *_configured(stack)), state)
@@ -102,7 +105,7 @@ class Target:
     def absent(self) -> CliError:
         """What to say where the stack is not there, e.g. after `pulumi destroy`."""
         how = f"millrace up {self.use_case.name}" if self.is_local else f"millrace up --stack {self.stack}"
-        return CliError(f"stack {self.stack} is not provisioned; run `{how}`")
+        return CliError(f"stack {self.stack}", "is not provisioned", fix=f"run `{how}`")
 
     def client(self, service: str) -> Any:
         """A boto3 client in the environment's region."""
@@ -147,11 +150,11 @@ def configuration(stack: str) -> dict[str, Any]:
     except FileNotFoundError as error:
         known = sorted(file.name[len("Pulumi.") : -len(".yaml")] for file in STACKS.glob("Pulumi.*.yaml"))
         raise CliError(
-            f"there is no stack {stack!r}: expected {path}; there are: {', '.join(known) or 'none'}"
+            f"stack {stack!r}", "does not exist", expected=f"{path}", fix=f"choose one of: {', '.join(known) or 'none'}"
         ) from error
     except yaml.YAMLError as error:
-        raise CliError(f"{path} is not YAML: {error}") from error
+        raise CliError(f"{path}", f"is not YAML: {error}") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise CliError(f"{path} cannot be read: {error}") from error
+        raise CliError(f"{path}", f"cannot be read: {error}") from error
     config = document.get("config") if isinstance(document, dict) else None
     return config if isinstance(config, dict) else {}

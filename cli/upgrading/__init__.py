@@ -41,7 +41,7 @@ class UnreadableSourceError(MillraceError):
     """The file cannot be parsed."""
 
     def __init__(self, line: int | None, message: str) -> None:
-        super().__init__(message)
+        super().__init__("the file" if line is None else f"line {line}", f"cannot be read: {message}")
         self.line, self.message = line, message
 
 

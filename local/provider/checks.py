@@ -138,7 +138,7 @@ def _name(resource: Resource, old: Values, inputs: Values, naming: Naming) -> Va
     if prefix is not None:
         return {name: prefix + unique(26, naming.seed)}
     if naming.mode == "disable":
-        raise ProviderError("names are not made automatically in this project: give one")
+        raise ProviderError("names", "are not generated in this project", fix="give the resource a name")
     if naming.proposed:
         return {name: naming.proposed}
     suffix = ".fifo" if rule.fifo and inputs.get(rule.fifo) is True else ""

@@ -69,7 +69,7 @@ def _merge(statements: list[dict[str, Any]], more: Any, replace: bool) -> None:
         elif replace:
             statements[at] = statement
         else:
-            raise ProviderError(f"getPolicyDocument: two source documents have a statement {sid!r}")
+            raise ProviderError("getPolicyDocument: two source documents", f"have a statement {sid!r}")
 
 
 def _statement(given: Values) -> dict[str, Any]:
@@ -121,5 +121,7 @@ def call(token: str, context: Context, args: Values) -> Values:
     """
     function = FUNCTIONS.get(token)
     if function is None:
-        raise UnknownTypeError(f"{token} cannot be called on this machine; these can: {', '.join(sorted(FUNCTIONS))}")
+        raise UnknownTypeError(
+            token, "cannot be called on this machine", expected=f"one of {', '.join(sorted(FUNCTIONS))}"
+        )
     return function(context, args)

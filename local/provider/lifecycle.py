@@ -152,5 +152,7 @@ def _outputs(resource: Resource, state: Values) -> dict[str, Any]:
 def _state(resource: Resource, context: Context, known_values: Values, inputs: Values) -> Values:
     live = resource.read(context, known_values)
     if live is None:
-        raise ProviderError(f"{resource.token} {resource.identify(known_values)} is gone right after it was made")
+        raise ProviderError(
+            f"{resource.token} {resource.identify(known_values)}", "was not found right after it was created"
+        )
     return resource.state(inputs, live, context.default_tags)

@@ -45,7 +45,9 @@ def make_name(rule: AutoName, resource: str, seed: bytes, suffix: str = "") -> s
     name = f"{stem}-{unique(rule.digits, seed)}{suffix}" if rule.digits else stem + suffix
     if len(name) > rule.maximum:
         raise ProviderError(
-            f"the name made of {resource!r} has {len(name)} characters, at most {rule.maximum} are allowed: "
-            "give the resource a shorter name, or this property a value"
+            f"the name generated from {resource!r}",
+            f"has {len(name)} characters",
+            expected=f"at most {rule.maximum}",
+            fix="give the resource a shorter name, or this property a value",
         )
     return name

@@ -231,7 +231,7 @@ class Resource:
         pattern = "".join(f"{re.escape(literal)}(.+?)" for literal in literals) + re.escape(last)
         parsed = re.fullmatch(pattern, id)
         if parsed is None:
-            raise ProviderError(f"{self.token}: id {id!r} is not of the form {self.id!r}")
+            raise ProviderError(f"{self.token}: id {id!r}", f"is not of the form {self.id!r}")
         return dict(zip(names, parsed.groups(), strict=True))
 
     def id_names(self) -> list[str]:
@@ -333,7 +333,7 @@ class Resource:
             status = dig(root, wait.status.split("."))
             if status not in (wait.target, *wait.pending):
                 reason = dig(root, wait.reason.split(".")) or "the API gives no reason"
-                raise ProviderError(f"{name} is {status}, not {wait.target}: {reason}")
+                raise ProviderError(f"{name}", f"is {status}, not {wait.target}: {reason}")
             return bool(status == wait.target)
 
         context.wait(f"{name} becoming {wait.target}", ready, wait.seconds)

@@ -211,7 +211,7 @@ class Provider(ResourceProviderServicer):
             account = self._api.call("sts", session.region, "GetCallerIdentity", {})["Account"]
             if account in session.refused_accounts or (session.accounts and account not in session.accounts):
                 raise ProviderError(
-                    f"account {account} is not one that this program may change (aws:allowedAccountIds)"
+                    f"account {account}", "is not one that this program may change (aws:allowedAccountIds)"
                 )
 
     def _context(self, rpc: Any, inputs: Mapping[str, Any], timeout: float = 0.0) -> Context:
@@ -234,7 +234,7 @@ class Provider(ResourceProviderServicer):
         sessions = [session for session in list(self._sessions.values()) if not session.cancelled.is_set()]
         if sessions and all(session.settings == sessions[0].settings for session in sessions):
             return sessions[-1]
-        raise ProviderError("this connection of the engine is not configured: run the command again")
+        raise ProviderError("this connection of the engine", "is not configured", fix="run the command again")
 
     # ---- resources
 

@@ -81,7 +81,9 @@ class Asset:
             return self._read_path(directory / self.fields["path"])
         if "text" in self.fields:
             return str(self.fields["text"]).encode()
-        raise ProviderError(f"asset by {sorted(self.fields)}: only texts, paths and archives of those can be read")
+        raise ProviderError(
+            f"asset by {sorted(self.fields)}", "cannot be read", expected="text, a path or an archive of those"
+        )
 
     def _is_archive_file(self, directory: Path) -> bool:
         return "path" in self.fields and (directory / self.fields["path"]).is_file()
@@ -97,7 +99,9 @@ class Asset:
             return
         folder = directory / str(self.fields.get("path"))
         if not folder.is_dir():
-            raise ProviderError(f"archive by {self.fields}: {folder} is no folder here; give an absolute path")
+            raise ProviderError(
+                f"archive by {self.fields}: {folder}", "is not a folder here", fix="give an absolute path"
+            )
         for file in folder.rglob("*"):
             if file.is_file():
                 yield file.relative_to(folder).as_posix(), file.read_bytes()
@@ -107,10 +111,14 @@ class Asset:
             content = path.read_bytes()
         except OSError as error:
             raise ProviderError(
-                f"asset {self.fields['path']!r}: cannot read {path}: {error.strerror}; give an absolute path"
+                f"asset {self.fields['path']!r}:", f"cannot read {path}: {error.strerror}", fix="give an absolute path"
             ) from error
         if not self.archive and self.hash and hashlib.sha256(content).hexdigest() != self.hash:
-            raise ProviderError(f"asset {self.fields['path']!r}: {path} is not what the program named: other content")
+            raise ProviderError(
+                f"asset {self.fields['path']!r}: {path}",
+                "has other content than the program named",
+                fix="run the command again",
+            )
         return content
 
 
@@ -176,7 +184,11 @@ class _Reader:
             if not kept.keys() & {"text", "path", "uri", "assets"} and "text" in plain:
                 kept["text"] = ""
             return Asset(kept, archive=signature == ARCHIVE)
-        raise ProviderError(f"a value has the unknown signature {signature!r}: this engine is newer than the provider")
+        raise ProviderError(
+            "a value",
+            f"has the unknown signature {signature!r}: this engine is newer than the provider",
+            fix="use the engine that this version installs",
+        )
 
 
 def marshal(values: Mapping[str, Any], secret_names: Iterable[str] = ()) -> Struct:

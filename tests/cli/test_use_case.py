@@ -223,4 +223,4 @@ def test_after_the_end_of_the_data_the_newest_event_is_the_sample_and_long_after
 
 def test_replay_says_what_the_bundle_says(served: Loop) -> None:
     text = served("replay", "flights", "--since", "2013-04-02", "--until", "2013-04-01", code=1).stderr
-    assert "expected --since earlier" in text
+    assert "expected an earlier --since" in text

@@ -195,13 +195,13 @@ def test_exactly_one_policy_with_its_own_step(rollout: Rollout, routing: dict[st
 
 def test_at_most_ten_alarms() -> None:
     endpoint_args(alarm_names=["a"] * 8)
-    with pytest.raises(ValueError, match=r"'x': 9 alarm_names, expected at most 8: .* composite alarm"):
+    with pytest.raises(ValueError, match=r"'x' has 9 alarm_names; expected at most 8, .* composite alarm"):
         endpoint_args(alarm_names=["a"] * 9)
 
 
 @pytest.mark.parametrize("rate", [0, 1, 5.0])
 def test_an_error_rate_is_a_share(rate: float) -> None:
-    with pytest.raises(ValueError, match=f"error_rate={rate}, expected a share of requests between 0 and 1"):
+    with pytest.raises(ValueError, match=f"error_rate={rate}; expected a share of requests between 0 and 1"):
         endpoint_args(error_rate=rate)
 
 

@@ -107,7 +107,7 @@ def test_bucket_and_key_are_protected_unless_force_destroy(force: bool) -> None:
 
 @pytest.mark.parametrize("length", [2, 64])
 def test_a_name_that_no_bucket_may_have_is_refused(length: int) -> None:
-    with pytest.raises(ValueError, match=rf"bucket_name='b+' has {length} characters, expected 3 to 63: shorten"):
+    with pytest.raises(ValueError, match=rf"bucket_name='b+' has {length} characters; expected 3 to 63: shorten"):
         DataLakeArgs("b" * length, mocked.ACCOUNT)
 
 

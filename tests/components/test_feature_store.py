@@ -102,26 +102,28 @@ def test_identifier_and_event_time_must_be_features(lacking: str) -> None:
 
 def test_an_event_time_is_text_or_fractional() -> None:
     with pytest.raises(
-        ValueError, match="FeatureStore 'g': event_time='known_at' is Integral, expected String or Frac"
+        ValueError, match="FeatureStore 'g': event_time='known_at' is Integral; expected String or Frac"
     ):
         store_args(features={**FEATURES, "known_at": "Integral"})
 
 
 @pytest.mark.parametrize("name", ["is_deleted", "write_time", "api_invocation_time"])
 def test_the_feature_store_s_own_columns_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=rf"FeatureStore 'g': features name \['{name}'\], SageMaker.s own; rename"):
+    with pytest.raises(
+        ValueError, match=rf"FeatureStore 'g': features name \['{name}'\], which SageMaker reserves; rename"
+    ):
         store_args(features={**FEATURES, name: "String"})
 
 
 def test_a_feature_s_name_is_at_most_64_long() -> None:
     store_args(features={**FEATURES, "f" * 64: "String"})
-    with pytest.raises(ValueError, match=r"FeatureStore 'g': feature 'f+' has 65 characters, expected at most 64"):
+    with pytest.raises(ValueError, match=r"FeatureStore 'g': feature 'f+' has 65 characters; expected at most 64"):
         store_args(features={**FEATURES, "f" * 65: "String"})
 
 
 def test_a_name_that_is_too_long_is_refused() -> None:
     store_args(group_name="g" * 64)
-    with pytest.raises(ValueError, match=r"group_name='g+' has 65 characters, expected at most 64: shorten"):
+    with pytest.raises(ValueError, match=r"group_name='g+' has 65 characters; expected at most 64: shorten"):
         store_args(group_name="g" * 65)
 
 

@@ -136,7 +136,7 @@ def test_without_a_platform_the_error_says_what_to_deploy() -> None:
 
 @pytest.mark.parametrize("name", ["platform", "platform-costs"])
 def test_no_use_case_is_called_like_the_platform(name: str) -> None:
-    with pytest.raises(ValueError, match=f"name='{name}': what begins with 'platform' is of what use cases share"):
+    with pytest.raises(ValueError, match=f"name='{name}' begins with 'platform', which is reserved"):
         _case(name)
 
 

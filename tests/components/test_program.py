@@ -43,6 +43,6 @@ def test_a_use_case_that_is_not_there_ends_the_run_with_its_sentence() -> None:
     with pytest.raises(pulumi.RunError) as ended:
         run("flihgts-dev", {"name": "dev", "image": IMAGE})
     assert str(ended.value) == (
-        "use case 'flihgts':\n  - there is no package stacks/flihgts; there are: "
+        "use case 'flihgts':\n  - package stacks/flihgts does not exist; choose one of: "
         + ", ".join(sorted(path.parent.name.replace("_", "-") for path in PROGRAM.parent.glob("stacks/*/__init__.py")))
     )

@@ -34,7 +34,7 @@ def test_an_interval_in_words(every: timedelta, words: str) -> None:
 
 @pytest.mark.parametrize("every", [timedelta(0), timedelta(seconds=30), timedelta(seconds=90), -timedelta(hours=1)])
 def test_what_no_schedule_knows_is_refused(every: timedelta) -> None:
-    with pytest.raises(ValueError, match=r"every=.*: expected whole minutes, at least one"):
+    with pytest.raises(ValueError, match=r"every=.*; expected whole minutes, at least one"):
         rate(every)
 
 

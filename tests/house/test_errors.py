@@ -71,3 +71,46 @@ def test_the_tree_is_drawn_whole() -> None:
         if issubclass(error, MillraceError) and not error.__name__.startswith("_") and error.__name__ not in drawn
     ]
     assert missing == []
+
+
+@pytest.mark.parametrize("root", [MillraceError, LocalError, EngineError], ids=lambda root: root.__name__)
+def test_an_error_is_one_sentence_of_its_fields(root: type[Exception]) -> None:
+    def render(*found: str, **fields: str) -> str:
+        return str(root("image 'x:latest'", *found, **fields))  # type: ignore[call-arg]
+
+    assert render() == "image 'x:latest'"
+    assert render("is a mutable tag") == "image 'x:latest' is a mutable tag"
+    assert render("is a mutable tag", expected="a digest") == "image 'x:latest' is a mutable tag; expected a digest"
+    assert render("is a mutable tag", fix="pin it") == "image 'x:latest' is a mutable tag; pin it"
+    assert (
+        render("is a tag", expected="a digest", fix="pin it") == "image 'x:latest' is a tag; expected a digest: pin it"
+    )
+    assert render("is:\n  - a tag\n", fix="pin it") == "image 'x:latest' is:\n  - a tag\npin it"
+
+
+def test_an_error_keeps_its_fields() -> None:
+    error = MillraceError("image 'x:latest'", "is a mutable tag", expected="a digest", fix="pin it")
+    assert (error.subject, error.found, error.expected, error.fix) == (
+        "image 'x:latest'",
+        "is a mutable tag",
+        "a digest",
+        "pin it",
+    )
+
+
+def test_no_error_joins_what_its_fields_keep_apart() -> None:
+    """A message with "; expected" in one argument hides a field."""
+    joined = [
+        f"{path.relative_to(REPOSITORY)}:{call.lineno}"
+        for package in PACKAGES
+        for path in sorted((REPOSITORY / package).rglob("*.py"))
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call)
+        and _name(call.func) in {error.__name__ for error in ERRORS if issubclass(error, MillraceError)}
+        and any("; expected " in ast.unparse(argument) for argument in call.args)
+    ]
+    assert joined == []
+
+
+def _name(function: ast.expr) -> str:
+    return function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")

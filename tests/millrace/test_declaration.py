@@ -141,9 +141,13 @@ def test_which_way_each_metric_is_better() -> None:
 
 #: What is declared, and the pieces that the error must hold: whose, field, value, expectation, mend.
 REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
-    ("unknown field", lambda: case(gate=1), ["use case 'churn'", "gate = 1", "no such field", "did you mean 'gates'?"]),
-    ("unknown field, no idea", lambda: case(qqq=1), ["use case 'churn'", "qqq = 1", "no such field", "remove it"]),
-    ("missing field", lambda: UseCase(name="churn", key="id"), ["use case 'churn'", "target: is missing; add it"]),
+    (
+        "unknown field",
+        lambda: case(gate=1),
+        ["use case 'churn'", "gate = 1", "is not a field", "did you mean 'gates'?"],
+    ),
+    ("unknown field, no idea", lambda: case(qqq=1), ["use case 'churn'", "qqq = 1", "is not a field", "remove it"]),
+    ("missing field", lambda: UseCase(name="churn", key="id"), ["use case 'churn'", "target is missing; add it"]),
     (
         "long name",
         lambda: case(name="c" * 29),
@@ -152,7 +156,7 @@ REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
     (
         "name that no AWS name may hold",
         lambda: case(name="Churn_EU"),
-        ["use case 'Churn_EU'", "name = 'Churn_EU'", "should match pattern '^[a-z]", "spell it so"],
+        ["use case 'Churn_EU'", "name = 'Churn_EU'", "should match pattern '^[a-z]", "correct it"],
     ),
     (
         "Python keyword",
@@ -202,12 +206,12 @@ REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
     (
         "gate as plain JSON",
         lambda: case(gates=[{"metric": "ece", "at_mots": 0.1}]),
-        ["use case 'churn'", "gates.0", "at_mots = 0.1", "no such field", "did you mean 'at_most'?"],
+        ["use case 'churn'", "gates.0", "at_mots = 0.1", "is not a field", "did you mean 'at_most'?"],
     ),
     (
         "table without columns",
         lambda: FeatureTable("visits", entity="shop"),
-        ["FeatureTable('visits')", "columns: is missing"],
+        ["FeatureTable('visits')", "columns is missing"],
     ),
     (
         "table with no column",
@@ -222,12 +226,12 @@ REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
     (
         "reserved column",
         lambda: table(columns={"is_deleted": "number"}),
-        ["FeatureTable('visits')", "['is_deleted']", "belong to the feature store", "rename"],
+        ["FeatureTable('visits')", "['is_deleted']", "reserved by the feature store", "rename"],
     ),
     (
         "reserved event time",
         lambda: table(event_time="write_time"),
-        ["FeatureTable('visits')", "['write_time']", "belong to the feature store", "rename"],
+        ["FeatureTable('visits')", "['write_time']", "reserved by the feature store", "rename"],
     ),
     (
         "entity among the columns",
@@ -237,7 +241,7 @@ REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
     (
         "entity that is the time",
         lambda: table(entity="event_time"),
-        ["FeatureTable('visits')", "'event_time'", "must be two columns"],
+        ["FeatureTable('visits')", "'event_time'", "expected two different columns"],
     ),
     (
         "long table name",
@@ -247,22 +251,22 @@ REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
     (
         "table name whose group would end with a hyphen",
         lambda: table("visits_"),
-        ["FeatureTable('visits_')", "name = 'visits_'", "should match pattern", "spell it so"],
+        ["FeatureTable('visits_')", "name = 'visits_'", "should match pattern", "correct it"],
     ),
     (
         "table named as a function of its own",
         lambda: table("events"),
-        ["FeatureTable('events')", "name: 'events'", "cannot be the name of a function", "rename it"],
+        ["FeatureTable('events')", "name: 'events'", "cannot be the name of the function", "rename it"],
     ),
     (
         "table that no function can be named after",
         lambda: table("lambda"),
-        ["FeatureTable('lambda')", "name: 'lambda'", "cannot be the name of a function", "rename it"],
+        ["FeatureTable('lambda')", "name: 'lambda'", "cannot be the name of the function", "rename it"],
     ),
     (
         "two tables of a name",
         lambda: case(tables=[table(), table()]),
-        ["use case 'churn'", "tables", "['visits']", "twice", "a name of its own"],
+        ["use case 'churn'", "tables", "['visits']", "duplicate names", "rename one"],
     ),
     (
         "two columns of a joined name",
@@ -277,7 +281,13 @@ REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
     (
         "rule for a table that is not there",
         lambda: case(tables=[table()], expectations=[Expect("count", table="visit", at_least=0)]),
-        ["use case 'churn'", "expectations", "Expect('count')", "'visit'", "known: ['events', 'labels', 'visits']"],
+        [
+            "use case 'churn'",
+            "expectations",
+            "Expect('count')",
+            "'visit'",
+            "choose one of: ['events', 'labels', 'visits']",
+        ],
     ),
     (
         "rule that nothing meets",
@@ -312,7 +322,7 @@ REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
     (
         "slice twice",
         lambda: case(slices=[Slice("region"), Slice("region", max_tpr_gap=0.1)]),
-        ["use case 'churn'", "slices", "['region']", "twice", "join their bounds"],
+        ["use case 'churn'", "slices", "['region']", "twice", "combine their bounds"],
     ),
     (
         "groups too small to judge",
@@ -332,7 +342,7 @@ REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
     (
         "a monitor that runs all the time",
         lambda: Monitoring(every=timedelta(seconds=90)),
-        ["Monitoring(", "every", "0:01:30 is not in whole minutes", "at least one", "round it"],
+        ["Monitoring(", "every", "0:01:30 is not a whole number of minutes", "at least one", "round it"],
     ),
     (
         "a monitor that no alarm can cover",
@@ -342,12 +352,12 @@ REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
     (
         "publishing without a pause",
         lambda: case(publish_every=timedelta(0)),
-        ["use case 'churn'", "publish_every", "not in whole minutes", "round it"],
+        ["use case 'churn'", "publish_every", "not a whole number of minutes", "round it"],
     ),
     (
         "a backstop of half a minute",
         lambda: Retraining(every=timedelta(seconds=30)),
-        ["Retraining(", "every", "0:00:30 is not in whole minutes", "round it"],
+        ["Retraining(", "every", "0:00:30 is not a whole number of minutes", "round it"],
     ),
     (
         "all rows held out",
@@ -362,12 +372,12 @@ REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
     (
         "rule of no rule",
         lambda: Expect("count"),
-        ["Expect('count')", "says nothing", "expected at_least, at_most, one_of or max_missing", "add one"],
+        ["Expect('count')", "sets no limit", "expected at_least, at_most, one_of or max_missing", "add one"],
     ),
     (
         "rule of no rule that only spares bad rows",
         lambda: Expect("count", max_bad=0.1),
-        ["Expect('count')", "says nothing", "add one"],
+        ["Expect('count')", "sets no limit", "add one"],
     ),
     *(
         (f"bound {bound} of {name}", declare, [whose, "Input should be a finite number", "change it"])
@@ -383,7 +393,7 @@ REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
         (
             f"{field} that is the labels' own column",
             lambda field=field: case(**{field: "known_at"}),
-            ["use case 'churn'", f"{field}='known_at'", "when a label became known", "rename it"],
+            ["use case 'churn'", f"{field}='known_at'", "at which a label became known", "rename it"],
         )
         for field in ("key", "target")
     ),
@@ -404,8 +414,8 @@ REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
             [
                 "use case 'churn'",
                 f"parameters.layers: {value!r} is a {type(value).__name__}",
-                "a truth value, a number or a text",
-                "take it apart or write it as text",
+                "a truth value, a number or text",
+                "split it or write it as text",
             ],
         )
         for value in ([64, 32], {"a": 1}, None, (1,))
@@ -413,7 +423,7 @@ REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
     (
         "more parameters than a job takes",
         lambda: case(parameters={f"p{n}": n for n in range(101)}),
-        ["use case 'churn'", "parameters: there are 101", "at most 100", "join some in one text"],
+        ["use case 'churn'", "parameters: 101 parameters are too many", "at most 100", "join some in one text"],
     ),
     *(
         (
@@ -443,13 +453,13 @@ REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
     (
         "gates that contradict each other",
         lambda: case(gates=[Gate("ece", at_least=0.2), Gate("roc_auc", at_least=0.6), Gate("ece", at_most=0.1)]),
-        ["use case 'churn'", "gates: no model has 'ece' at_least=0.2 and at_most=0.1", "change one"],
+        ["use case 'churn'", "gates: 'ece' cannot be at_least=0.2 and at_most=0.1", "change one"],
     ),
     *(
         (
             f"gate {metric} {side}={bound}",
             lambda metric=metric, side=side, bound=bound: Gate(metric, **{side: bound}),
-            [f"Gate('{metric}')", f"{side}={bound} is outside of what {metric!r} can be", expected, "change it"],
+            [f"Gate('{metric}')", f"{side}={bound} is outside the range of {metric!r}", expected, "change it"],
         )
         for metric, side, bound, expected in (
             ("roc_auc", "at_least", 5, "expected 0 to 1"),
@@ -494,7 +504,7 @@ REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
         (
             f"trust in the {field}",
             lambda name=name: case(trusted=["size", name]),
-            ["use case 'churn'", f"trusted: '{name}' is the {field}", "is not looked at", "remove it"],
+            ["use case 'churn'", f"trusted: '{name}' is the {field}", "is never audited", "remove it"],
         )
         for field, name in (("target", "left"), ("key", "id"), ("event_time", "at"))
     ),

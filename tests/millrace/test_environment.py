@@ -48,35 +48,35 @@ def test_a_configuration_is_read_whole() -> None:
 REFUSED: list[tuple[str, Any, list[str]]] = [
     ("nothing", None, ["is None", "expected an object with at least `name`"]),
     ("a text", "dev", ["is 'dev'", "expected an object"]),
-    ("no name", {"image": DIGEST}, ["name: is missing; add it"]),
+    ("no name", {"image": DIGEST}, ["name is missing; add it"]),
     (
         "unknown field",
         {"name": "dev", "imag": DIGEST},
-        ["imag = '123456789012.dkr", "no such field", "did you mean 'image'?"],
+        ["imag = '123456789012.dkr", "is not a field", "did you mean 'image'?"],
     ),
     (
         "unknown field of a part",
         {"name": "dev", "image": DIGEST, "rollout": {"trafic": "canary"}},
-        ["rollout.trafic = 'canary'", "no such field", "did you mean 'traffic'?"],
+        ["rollout.trafic = 'canary'", "is not a field", "did you mean 'traffic'?"],
     ),
     (
         "another environment's",
         {"name": "prod", "image": DIGEST},
-        ["name='prod'", "the stack is 'churn-dev'", "expected <use case>-prod"],
+        ["name='prod'", "the stack's name 'churn-dev'", "expected <use case>-prod"],
     ),
     ("long name", {"name": "d" * 13, "image": DIGEST}, ["name = 'ddd", "at most 12 characters", "shorten it"]),
-    ("odd name", {"name": "Dev", "image": DIGEST}, ["name = 'Dev'", "should match pattern", "spell it so"]),
+    ("odd name", {"name": "Dev", "image": DIGEST}, ["name = 'Dev'", "should match pattern", "correct it"]),
     (
         "two regions",
         {"name": "dev", "image": DIGEST, "region": "us-east-1"},
-        ["region = 'us-east-1'", "aws:region is 'eu-west-1'", "expected it in one place", "remove this"],
+        ["region = 'us-east-1'", "aws:region, which is 'eu-west-1'", "expected the region in one place", "remove this"],
     ),
     (
         "an image that can move",
         {"name": "dev", "image": f"{REGISTRY}/millrace:latest"},
-        [f"image='{REGISTRY}/millrace:latest'", "can move", "expected a digest", "set `environment.image`"],
+        [f"image='{REGISTRY}/millrace:latest'", "is a mutable tag", "by its digest", "set `environment.image`"],
     ),
-    ("the default image", {"name": "dev"}, ["image='123456789012", "expected a digest", "set `environment.image`"]),
+    ("the default image", {"name": "dev"}, ["image='123456789012", "by its digest", "set `environment.image`"]),
     (
         "data that may go",
         {"name": "dev", "image": DIGEST, "force_destroy": True},
@@ -95,7 +95,7 @@ REFUSED: list[tuple[str, Any, list[str]]] = [
     (
         "no address",
         {"name": "dev", "image": DIGEST, "notify": ["team"]},
-        ["notify.0 = 'team'", "pattern", "spell it so"],
+        ["notify.0 = 'team'", "pattern", "correct it"],
     ),
     (
         "a step too large",
@@ -136,7 +136,7 @@ REFUSED: list[tuple[str, Any, list[str]]] = [
         (
             f"an image that is {name}",
             {"name": "local", "image": image},
-            [f"image: {image!r} is no image of a registry", "expected <registry>/<repository>", "correct it"],
+            [f"image: {image!r} is not an image of a registry", "expected <registry>/<repository>", "correct it"],
         )
         for name, image in (
             ("a name alone", "millrace:local"),
@@ -154,7 +154,7 @@ REFUSED: list[tuple[str, Any, list[str]]] = [
         (
             f"{field} {instance!r}",
             {"name": "local", field: instance},
-            [f"{field}: {instance!r} is no instance type of SageMaker", "ml.<family>.<size>", "ml.m5.large"],
+            [f"{field}: {instance!r} is not an instance type of SageMaker", "ml.<family>.<size>", "ml.m5.large"],
         )
         for field in ("job_instance", "endpoint_instance")
         for instance in ("m5.large", "ml.m5", "ml.m5.huge", "ML.m5.large", "ml.m5.large ", "")
@@ -162,13 +162,13 @@ REFUSED: list[tuple[str, Any, list[str]]] = [
     (
         "an address twice",
         {"name": "local", "notify": ["team@example.org", "b@example.org", "Team@example.org"]},
-        ["notify: 'Team@example.org' stands there twice", "every alarm once", "remove it"],
+        ["notify: 'Team@example.org' is listed twice", "each address once", "remove one"],
     ),
     *(
         (
             f"a start that is {value!r}",
             {"name": "local", "replay_from": value},
-            [f"replay_from: {value!r} is no time", "a text such as '2013-04-01T00:00:00Z'"],
+            [f"replay_from: {value!r} is not a time", "text such as '2013-04-01T00:00:00Z'"],
         )
         for value in (1364774400, 1364774400.5, True, "1364774400", "spring", datetime(2013, 4, 1, tzinfo=UTC))
     ),

@@ -17,16 +17,16 @@ from millrace.rollout import Rollout, Traffic, list_linear_stages
         ({"traffic": Traffic.CANARY, "step_percent": 0}, "greater than or equal to 1"),
         (
             {"traffic": Traffic.LINEAR, "step_percent": 9},
-            "step_percent=9 is too small for traffic 'linear', expected 10",
+            "step_percent=9 is too small for traffic 'linear'; expected 10",
         ),
         ({"bake_seconds": -1}, "greater than or equal to 0"),
         ({"bake_seconds": 3601}, "less than or equal to 3600"),
         ({"max_seconds": 599}, "greater than or equal to 600"),
         ({"max_seconds": 3301}, "less than or equal to 3300"),
         # Two waits: the bake, and the one before the old fleet ends.
-        ({"bake_seconds": 1500}, "takes 3000 s, expected less than max_seconds=3000; shorten the bake"),
-        ({"traffic": Traffic.CANARY, "bake_seconds": 1000}, "takes 3000 s, expected less than max_seconds=3000"),
-        ({"traffic": Traffic.LINEAR, "step_percent": 30, "bake_seconds": 600}, "takes 3000 s, expected less than"),
+        ({"bake_seconds": 1500}, "takes 3000 s; expected less than max_seconds=3000: shorten the bake"),
+        ({"traffic": Traffic.CANARY, "bake_seconds": 1000}, "takes 3000 s; expected less than max_seconds=3000"),
+        ({"traffic": Traffic.LINEAR, "step_percent": 30, "bake_seconds": 600}, "takes 3000 s; expected less than"),
     ],
 )
 def test_a_rollout_that_cannot_end_well_is_refused(changes: dict[str, Any], said: str) -> None:

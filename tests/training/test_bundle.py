@@ -77,7 +77,7 @@ def test_a_step_that_fails_says_why_in_one_line_to_the_job(tmp_path: Path) -> No
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     message = (tmp_path / "job/output/message").read_text()
-    assert message.endswith("manifest.json is not there; expected what the step before writes")
+    assert message.endswith("manifest.json does not exist; expected the file that the step before writes")
     assert done.stderr == f"error: validate: {message}\n"
 
 
@@ -92,7 +92,7 @@ def test_an_error_of_the_use_cases_own_code_is_told_with_its_traceback(tmp_path:
 
 
 def test_a_use_case_without_a_package_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(MillraceError, match=r"there is no stacks/toy_orders/__init__.py; expected its package there"):
+    with pytest.raises(MillraceError, match=r"has no stacks/toy_orders/__init__.py; expected its package there"):
         bundle.build(synthetic.use_case(), tmp_path, tmp_path)
 
 
@@ -132,5 +132,5 @@ def test_every_field_of_the_declaration_reaches_the_jobs(tmp_path: Path) -> None
 
 def test_a_contract_of_another_version_is_refused() -> None:
     document = json.loads(bundle.contract(synthetic.use_case()))
-    with pytest.raises(MillraceError, match=r"version=2; expected 1: build the bundle anew"):
+    with pytest.raises(MillraceError, match=r"version=2 cannot be read; expected 1: build the bundle again"):
         bundle.read_contract(json.dumps({**document, "version": 2}).encode())

@@ -80,10 +80,10 @@ def test_the_nulls_of_other_writers_are_missing_values(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_missing_or_broken_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(MillraceError, match=r"is not there; expected the Parquet file"):
+    with pytest.raises(MillraceError, match=r"does not exist; expected the Parquet file"):
         c.read(tmp_path / "none.parquet")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 no")
-    with pytest.raises(MillraceError, match=r"is no readable Parquet file"):
+    with pytest.raises(MillraceError, match=r"is not a readable Parquet file"):
         c.read(tmp_path / "broken.parquet")
 
 

@@ -255,4 +255,4 @@ def test_a_model_of_other_code_is_not_evaluated(loop: Loop, tmp_path: Path) -> N
     synthetic.hand_over(loop.challenger / "dataset", tmp_path / "job/processing/input/dataset")
     done = synthetic.run_step(pyz, tmp_path / "job", "evaluate", "--champion", "none", check=False)
     assert done.returncode == 1
-    assert "the model was trained by another bundle than the one that evaluates it; train it anew" in done.stderr
+    assert "the model was trained by another bundle than the one that evaluates it; train again" in done.stderr

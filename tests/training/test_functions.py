@@ -38,8 +38,8 @@ def changed(name: str, **columns: Any) -> Functions:
 
 
 @pytest.mark.parametrize(("without", "text"), [
-    ("events", r"there is no function events\(since, until\); .*data.py: what is predicted"),
-    ("queues", r"there is no function queues\(since, until\); .*: the rows of the table: shop, counted_at and values"),
+    ("events", r"function events\(since, until\) is missing; .*data.py: what is predicted"),
+    ("queues", r"function queues\(since, until\) is missing; .*: the rows of the table: shop, counted_at and values"),
 ])  # fmt: skip
 def test_a_function_that_is_missing_is_named_with_its_file(without: str, text: str) -> None:
     with pytest.raises(MillraceError, match=text):
@@ -56,7 +56,7 @@ ROWS = np.arange(DAY)
     ("events", {"order_id": ROWS + 0.5}, r"events\(\) column 'order_id' row 0 is 0.5 \(float\); expected text or a "),
     ("events", {"shop": None}, r"events\(\) has no column 'shop'"),
     ("events", {"size": np.zeros(3)}, r"events\(\) returned columns of unequal lengths: \{.*'size': 3"),
-    ("events", {"late": ROWS}, r"events\(\) holds the target 'late' and labels\(\) gives it too"),
+    ("events", {"late": ROWS}, r"events\(\) holds the target 'late', which labels\(\) returns too"),
 ])  # fmt: skip
 def test_events_that_cannot_be_meant_are_refused(name: str, columns: dict[str, Any], text: str) -> None:
     with pytest.raises(MillraceError, match=text):
@@ -67,7 +67,7 @@ def test_tables_must_hold_what_the_declaration_says() -> None:
     found = functions()
     table = next(table for table in found.use_case.tables if table.name == "queues")
     n = c.rows_of(found.table(table, SINCE, UNTIL))
-    more = r"queues\(\) returned the values \['extra', 'queue'\]; the declaration of the table says \['queue'\]"
+    more = r"queues\(\) returned the values \['extra', 'queue'\]; expected \['queue'\], as the table declares"
     with pytest.raises(MillraceError, match=more):
         changed("queues", extra=np.zeros(n)).table(table, SINCE, UNTIL)
     with pytest.raises(MillraceError, match=r"queues\(\) column 'queue' holds text \(object\); expected number"):
@@ -109,13 +109,15 @@ def test_without_labels_the_events_carry_the_target() -> None:
     at = dict(zip(events["order_id"], events["placed_at"], strict=True))
     assert all(at[key] == known for key, known in zip(labels["order_id"], labels["known_at"], strict=True))
     without = functions(without="labels")
-    with pytest.raises(MillraceError, match=r"events\(\) has no column 'late' and there is no function labels\(\)"):
+    with pytest.raises(MillraceError, match=r"events\(\) has no column 'late', and there is no function labels\(\)"):
         without.events(SINCE, UNTIL)
 
 
 def test_features_that_ask_for_what_is_not_there_say_what_there_is() -> None:
     found = functions("features", lambda columns: {"x": columns["colour"]})
-    with pytest.raises(MillraceError, match=r"features\(\) asks for the column 'colour'; there are \['size'\]"):
+    with pytest.raises(
+        MillraceError, match=r"features\(\) reads the column 'colour', which does not exist; choose one of \['size'\]"
+    ):
         found.features({"size": np.zeros(1, np.float32)})
     times = functions("features", lambda columns: {"at": columns["placed_at"]})
     with pytest.raises(MillraceError, match=r"features\(\) returned times for 'at'; expected numbers or text"):
@@ -129,5 +131,7 @@ def test_without_a_transform_all_but_key_time_and_target_are_features() -> None:
 
 
 def test_the_default_model_names_the_parameter_it_does_not_have() -> None:
-    with pytest.raises(MillraceError, match=r"the default model has no 'max_depht'; it has: .*max_depth"):
+    with pytest.raises(
+        MillraceError, match=r"'max_depht' is not known to the default model; expected one of .*max_depth"
+    ):
         functions().model({"max_depht": 3})

@@ -215,5 +215,5 @@ def test_what_nothing_can_be_learnt_of_is_refused_by_name() -> None:
 def test_a_column_of_missing_texts_that_is_not_there_is_refused_by_name() -> None:
     case = UseCase(name="toy", target="y", key="id", event_time="at", missing={"kidn": ("NA",)})
     given = functions(case, events=lambda *_: {"id": ["1"], "at": [HOUR], "kind": ["a"], "y": [0.0]})
-    with pytest.raises(DataError, match=r"says what is missing in \['kidn'\]"):
+    with pytest.raises(DataError, match=r"names missing values of \['kidn'\]"):
         given.events(np.datetime64("2029-01-01", "us"), np.datetime64("2031-01-01", "us"))

@@ -117,7 +117,9 @@ def test_one_training_at_a_time_unless_a_person_asks(guarded: Guarded, tmp_path:
         refused = guarded.ingest(tmp_path / "2", "--trigger", "calibration", "--execution", second)
         assert refused.returncode == 1
         message = (tmp_path / "2/output/message").read_text()
-        assert message.startswith(f"not retrained: trigger 'calibration': execution {first} of {PIPELINE} was started")
+        assert message.startswith(
+            f"training was not started: trigger 'calibration': execution {first} of {PIPELINE} was started"
+        )
         assert not (tmp_path / "2/processing/output/snapshot").exists()
         # The earlier one goes on, or two that were started at once would both give way.
         assert guarded.ingest(tmp_path / "1", "--trigger", "calibration", "--execution", first).returncode == 0
@@ -140,8 +142,9 @@ def test_a_model_of_nearly_the_same_data_is_not_trained_again(guarded: Guarded, 
     refused = guarded.ingest(tmp_path / "2", "--trigger", "drift")
     assert refused.returncode == 1
     assert (
-        f"not retrained: trigger 'drift': version 2 of {NAME}-local was trained on data as of 2024-03-29T00:00:01Z, "
-        "this would be as of 2024-04-01T00:00:00Z; expected at least 3 days, 0:00:00 between them (retraining.cooldown)"
+        f"training was not started: trigger 'drift': version 2 of {NAME}-local was trained on data as of "
+        "2024-03-29T00:00:01Z, this would be as of 2024-04-01T00:00:00Z; "
+        "expected at least 3 days, 0:00:00 between them (retraining.cooldown)"
     ) in refused.stderr
     assert guarded.ingest(tmp_path / "3", "--trigger", "drift", as_of="2024-04-01T00:00:01Z").returncode == 0
     assert guarded.ingest(tmp_path / "4").returncode == 0

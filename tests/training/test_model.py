@@ -91,7 +91,7 @@ def test_only_what_features_asks_for_is_an_input(functions: Functions) -> None:
 def test_features_of_another_kind_are_refused(functions: Functions) -> None:
     rows, y = rows_of(functions)
     model = fit(functions, PARAMETERS, rows, y)
-    with pytest.raises(MillraceError, match=r"the model was fitted on .*: train anew"):
+    with pytest.raises(MillraceError, match=r"on which the model was fitted: train again"):
         model.features(dict(rows) | {"size": rows["kind"]})
 
 

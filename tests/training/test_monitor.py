@@ -250,13 +250,13 @@ def test_the_report_names_what_was_not_read_and_what_differs(
     assert captured["repeated"] == captured_window["repeated"]
     assert captured["outside"] == 1
     assert {reason: found["count"] for reason, found in captured["unreadable"].items()} == {
-        "the line is no JSON": 1,
-        "the prediction is for another order_id than the row": 1,
+        "the line is not JSON": 1,
+        "the prediction has another order_id than the row": 1,
         "the prediction has no score": 1,
-        "there is no endpointOutput: the endpoint captures one side only": 1,
+        "the endpointOutput is missing: the endpoint captures one side only": 1,
     }
-    assert captured["unreadable"]["the line is no JSON"]["example"].endswith(".jsonl line 3")
-    assert "1 not read: the line is no JSON" in log
+    assert captured["unreadable"]["the line is not JSON"]["example"].endswith(".jsonl line 3")
+    assert "1 not read: the line is not JSON" in log
     skew = report["skew"]
     assert (skew["rows"], skew["compared"]) == (5, captured_window["rows"])
     assert skew["columns"] == {"station_reports_wind": 5}

@@ -205,7 +205,7 @@ def test_a_refused_record_fails_the_step_by_table_and_entity(cloud_daemon: Cloud
     assert "FeatureName [queue] is not a feature of FeatureGroup toy-pub-narrow-local-queues" in done.stderr
 
 
-@pytest.mark.parametrize(("wrong", "word"), [("np.inf", "is inf; the feature store takes finite numbers")])
+@pytest.mark.parametrize(("wrong", "word"), [("np.inf", "is inf; expected a finite number")])
 def test_a_number_that_the_store_cannot_take_fails_the_step(
     cloud_daemon: CloudDaemon, tmp_path: Path, wrong: str, word: str
 ) -> None:

@@ -58,4 +58,4 @@ def test_an_archive_that_was_deleted_is_named_with_the_way_out(
     cloud_daemon.client("s3").delete_object(Bucket=GROUP, Key="model.tar.gz")
     with pytest.raises(DataError) as refused:
         registry.fetch(job, arn, tmp_path / "champion")
-    assert f"s3://{GROUP}/model.tar.gz is gone" in str(refused.value)
+    assert f"s3://{GROUP}/model.tar.gz was not found" in str(refused.value)

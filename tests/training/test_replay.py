@@ -131,7 +131,7 @@ def test_the_clock_never_goes_back(stage: Stage, tmp_path: Path) -> None:
     before = stage.clock
     done = stage.replay(tmp_path, "2024-02-01T00:00:00Z", "2024-02-02T00:00:00Z", check=False)
     assert done.returncode == 1
-    assert f"--until is 2024-02-02T00:00:00Z, but data time stands at {before}; it never goes back" in done.stderr
+    assert f"--until is 2024-02-02T00:00:00Z, but data time is already {before} and never goes back" in done.stderr
     assert stage.clock == before
 
 
@@ -146,7 +146,7 @@ def test_without_a_clock_the_endpoint_must_be_named(stage: Stage, tmp_path: Path
     span = ("2024-04-09T00:00:00Z", "2024-04-09T01:00:00Z")
     refused = stage.replay(tmp_path / "one", *span, clock=False, check=False)
     assert refused.returncode == 1
-    assert "name the endpoint with --endpoint if that is meant" in refused.stderr
+    assert "name the endpoint with --endpoint if that is intended" in refused.stderr
     before = stage.clock
     done = stage.replay(tmp_path / "two", *span, "--endpoint", ENDPOINT, clock=False)
     assert "2 rows in 1 requests" in done.stdout
@@ -157,7 +157,7 @@ def test_options_that_cannot_be_meant_are_refused_together(stage: Stage, tmp_pat
     options = ("--step-hours", "0", "--batch", "0")
     done = stage.replay(tmp_path, "2024-04-02T00:00:00Z", "2024-04-01T00:00:00Z", *options, check=False)
     assert done.returncode == 1
-    for part in ("expected --since earlier", "--step-hours is 0", "--batch is 0; expected 1 to"):
+    for part in ("expected an earlier --since", "--step-hours is 0", "--batch is 0; expected 1 to"):
         assert part in done.stderr
     future = stage.replay(tmp_path, "2024-04-02T00:00:00Z", "2999-01-01T00:00:00Z", check=False)
     assert "expected a time in the past" in future.stderr
@@ -174,10 +174,10 @@ def test_an_endpoint_that_refuses_ends_the_replay_with_its_words(stage: Stage, t
 def test_data_time_is_not_moved_past_what_was_not_sent(stage: Stage, tmp_path: Path) -> None:
     before = stage.clock
     gap = stage.replay(tmp_path / "gap", "2024-04-20T00:00:00Z", "2024-04-21T00:00:00Z", check=False)
-    assert f"but data time stands at {before}; what lies between would be missed" in gap.stderr
+    assert f"but data time is {before}, so that the events between would be missed" in gap.stderr
     refused = stage.replay(tmp_path / "no", before, "2024-04-10T00:00:00Z", "--endpoint", "nobody", check=False)
     assert "Endpoint nobody of account 123456789012 not found" in refused.stderr
     # The made-up orders begin in 2024.
     empty = stage.replay(tmp_path / "year", "2022-04-01T00:00:00Z", "2024-04-10T00:00:00Z", check=False)
-    assert "events() has none from 2022-04-01T00:00:00Z" in empty.stderr
+    assert "events() returned none from 2022-04-01T00:00:00Z" in empty.stderr
     assert stage.clock == before

@@ -211,27 +211,27 @@ BAD: list[tuple[Any, str | None, int | None, str]] = [
     ({**RECORD, "station": "x" * 2049}, "station", 0, "2048 bytes"),
     ({**RECORD, "station": None}, "station", 0, "station is missing"),
     ({**RECORD, "sise": 2}, "sise", 0, "did you mean 'size'?"),
-    ({**RECORD, "late": 1}, "late", 0, "there is no field 'late'"),
+    ({**RECORD, "late": 1}, "late", 0, "field 'late' does not exist"),
     ({**RECORD, "band": 7}, "band", 0, "expected text"),
-    (without("size"), "size", 0, "the field 'size' is absent"),
-    (without("placed_at"), "placed_at", 0, "the field 'placed_at' is absent"),
-    (without("order_id"), "order_id", 0, "the field 'order_id' is absent"),
+    (without("size"), "size", 0, "the field 'size' is missing"),
+    (without("placed_at"), "placed_at", 0, "the field 'placed_at' is missing"),
+    (without("order_id"), "order_id", 0, "the field 'order_id' is missing"),
     (without("station_reports_sky"), "station_reports_sky", 0, "give all of them or none"),
     (without("queues_queue"), "shop", 0, "queues is looked up by it"),
-    ({"instances": [RECORD, without("kind")]}, "kind", 1, "row 1: the field 'kind' is absent"),
+    ({"instances": [RECORD, without("kind")]}, "kind", 1, "row 1: the field 'kind' is missing"),
     ({"instances": [RECORD, {**RECORD, "size": "x"}]}, "size", 1, "row 1: size is 'x'"),
     ({"instances": [RECORD, 3]}, None, 1, "row 1 is 3; expected an object"),
     ({"instances": []}, None, None, "the batch is empty"),
     ({"instances": RECORD}, "instances", None, "expected a list of records"),
-    ({"instances": [RECORD], "more": 1}, None, None, "'more' stands beside 'instances'"),
+    ({"instances": [RECORD], "more": 1}, None, None, "'more' is given beside 'instances'"),
     ([RECORD], None, 0, "expected an object"),
     (None, None, 0, "expected an object"),
     (b"", None, None, "the body is not JSON"),
     (b"{", None, None, "the body is not JSON"),
     (b"\xff", None, None, "the body is not utf-8"),
     (b"[" * 100_000, None, None, "nested too deeply"),
-    (json.dumps({**RECORD, "size": float("nan")}).encode(), None, None, "a missing number is null"),
-    (b'{"size": 1, "size": 2}', "size", None, "'size' stands twice"),
+    (json.dumps({**RECORD, "size": float("nan")}).encode(), None, None, "write a missing number as null"),
+    (b'{"size": 1, "size": 2}', "size", None, "'size' appears twice"),
 ]
 
 
@@ -259,7 +259,7 @@ CSV_HEADER = b"order_id,placed_at,size,kind,station_reports_wind,station_reports
         (CSV_HEADER + b"1,2024-04-01T06:00:00Z,nan,a,1,rain,2\n", "text/csv", "size", 0, "or nothing where"),
         (CSV_HEADER + b"1,2024-04-01T06:00:00Z,1e999,a,1,rain,2\n", "text/csv", "size", 0, "32-bit float"),
         (CSV_HEADER + b",2024-04-01T06:00:00Z,1,a,1,rain,2\n", "text/csv", "order_id", 0, "order_id is missing"),
-        (b"size,size\n1,2\n", "text/csv", "size", None, "stands twice in the header"),
+        (b"size,size\n1,2\n", "text/csv", "size", None, "appears twice in the header"),
         (b'"a', "text/csv", None, None, "the body is not CSV"),
         (b"", "application/jsonlines", None, None, "the batch is empty"),
         (json.dumps(RECORD).encode() + b"\n{\n", "application/jsonlines", None, None, "line 2: the body is not JSON"),
@@ -420,7 +420,7 @@ def copied(base: Path, folder: Path) -> Path:
 def test_a_server_without_its_model_says_so(models: dict[str, Path], tmp_path: Path) -> None:
     base = copied(models["binary"], tmp_path)
     (base / "model" / "model.json").unlink()
-    assert fails(base).startswith(f"error: serve: {base}/model/model.json is not there")
+    assert fails(base).startswith(f"error: serve: {base}/model/model.json does not exist")
 
 
 def test_a_server_runs_the_code_that_was_registered_and_no_other(models: dict[str, Path], tmp_path: Path) -> None:
@@ -466,4 +466,4 @@ def test_a_wrong_port_is_refused(models: dict[str, Path]) -> None:
     environment = synthetic.environment(models["binary"], SAGEMAKER_BIND_TO_PORT="eighty")
     done = subprocess.run([str(SERVE)], env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
-    assert "SAGEMAKER_BIND_TO_PORT='eighty'; expected a port" in done.stderr
+    assert "SAGEMAKER_BIND_TO_PORT='eighty' is not a port; expected a port" in done.stderr

@@ -253,5 +253,5 @@ def test_a_file_that_is_not_what_the_manifest_says_is_refused(whole: Snapshot, t
     whole.write(tmp_path)
     other = changed(whole, put("events", "size", 1.0, 0))
     c.write(other.data["events"], tmp_path / "events.parquet")
-    with pytest.raises(ValueError, match=r"events.parquet has 2880 rows and is not what manifest.json says"):
+    with pytest.raises(ValueError, match=r"events.parquet has 2880 rows and does not match manifest.json"):
         Snapshot.read(tmp_path)

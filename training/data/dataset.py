@@ -105,8 +105,10 @@ def folds(use_case: UseCase, times: Array, as_of: np.datetime64, unseen_since: n
     cut = len(rest) - round(use_case.holdout * len(rest))
     if min(cut, len(rest) - cut) < FEWEST:
         raise DataError(
-            f"{len(rest)} rows with labels leave {cut} to fit and {len(rest) - cut} to hold out; expected at least "
-            f"{FEWEST} of each: widen history (now {use_case.history}) or wait for labels"
+            f"{len(rest)} rows with labels",
+            f"leave {cut} to fit and {len(rest) - cut} to hold out",
+            expected=f"at least {FEWEST} of each",
+            fix=f"widen history (now {use_case.history}) or wait for labels",
         )
     # Rows of one instant stay in one fold.
     instant = times[rest[cut]]
@@ -114,8 +116,12 @@ def folds(use_case: UseCase, times: Array, as_of: np.datetime64, unseen_since: n
     left = int((fold == FIT).sum())
     if left < FEWEST:
         raise DataError(
-            f"{use_case.event_time} is {format_time(instant)} in {int((times[rest] == instant).sum())} of {len(rest)} "
-            f"rows with labels; rows of one instant stay in one fold, which leaves {left} to fit; expected at least "
-            f"{FEWEST}: give the events the times at which their predictions are asked for"
+            f"{use_case.event_time}",
+            (
+                f"is {format_time(instant)} in {int((times[rest] == instant).sum())} of {len(rest)} "
+                f"rows with labels; rows of one instant stay in one fold, which leaves {left} to fit"
+            ),
+            expected=f"at least {FEWEST}",
+            fix="give each event the time at which its prediction is requested",
         )
     return fold

@@ -51,8 +51,9 @@ def fetch(client: Any, wanted: Mapping[str, Iterable[str]]) -> dict[tuple[str, s
         else:
             group, name = left[0]
             raise StoreError(
-                f"feature group {group}: {len(left)} record(s) such as {name!r} were still unprocessed after "
-                f"{TRIES} tries; the store is overloaded: try again"
+                f"feature group {group}: {len(left)} record(s) such as {name!r}",
+                f"were still unprocessed after {TRIES} tries",
+                fix="the store is overloaded: try again",
             )
     return found
 
@@ -70,12 +71,15 @@ def _ask(client: Any, pairs: list[tuple[str, str]], found: dict[tuple[str, str],
     try:
         answer = client.batch_get_record(Identifiers=identifiers)
     except (BotoCoreError, ClientError) as error:
-        raise StoreError(f"the feature store cannot be read ({', '.join(groups)}): {error}") from error
+        raise StoreError("the feature store", f"cannot be read ({', '.join(groups)}): {error}") from error
     if errors := answer.get("Errors"):
         first = errors[0]
         raise StoreError(
-            f"feature group {first['FeatureGroupName']} cannot be read: {first['ErrorCode']}: {first['ErrorMessage']} "
-            f"(identifier {first['RecordIdentifierValueAsString']!r})"
+            f"feature group {first['FeatureGroupName']}",
+            (
+                f"cannot be read: {first['ErrorCode']}: {first['ErrorMessage']} (identifier "
+                f"{first['RecordIdentifierValueAsString']!r})"
+            ),
         )
     for each in answer["Records"]:
         values = {feature["FeatureName"]: feature["ValueAsString"] for feature in each["Record"]}
@@ -99,7 +103,9 @@ def known_at(table: FeatureTable, group: str, record: Record) -> np.datetime64:
         StoreError: When it does not say.
     """
     if table.event_time not in record:
-        raise StoreError(f"feature group {group}: a record has no {table.event_time!r}; it has {sorted(record)}")
+        raise StoreError(
+            f"feature group {group}: a record", f"has no {table.event_time!r}", fix=f"it has {sorted(record)}"
+        )
     return parse_time(record[table.event_time], f"{table.event_time} in feature group {group}")
 
 

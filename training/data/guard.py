@@ -36,8 +36,13 @@ def check(job: Job, as_of: np.datetime64, trigger: str, execution: str) -> None:
         return
     if other := _runs_already(job, execution):
         raise MillraceError(
-            f"not retrained: trigger {trigger!r}: execution {other} of {job.names.training_pipeline} was started "
-            "before and still runs; it trains on the same data: wait for it, or start the pipeline with Trigger=manual"
+            "training",
+            (
+                f"was not started: trigger {trigger!r}: execution {other} of "
+                f"{job.names.training_pipeline} was started before, still runs and trains on the same "
+                "data"
+            ),
+            fix="wait for it, or start the pipeline with Trigger=manual",
         )
     _cooled_down(job, as_of, trigger)
 
@@ -75,8 +80,11 @@ def _cooled_down(job: Job, as_of: np.datetime64, trigger: str) -> None:
     if as_of - trained < cooldown:
         version = f"version {described.get('ModelPackageVersion')} of {job.names.model_package_group}"
         raise MillraceError(
-            f"not retrained: trigger {trigger!r}: {version} was trained on data as of {format_time(trained)}, this "
-            f"would be as of {format_time(as_of)}; expected at least "
-            f"{job.use_case.retraining.cooldown} between them (retraining.cooldown): wait, or start the pipeline with "
-            "Trigger=manual"
+            "training",
+            (
+                f"was not started: trigger {trigger!r}: {version} was trained on data as of "
+                f"{format_time(trained)}, this would be as of {format_time(as_of)}"
+            ),
+            expected=f"at least {job.use_case.retraining.cooldown} between them (retraining.cooldown)",
+            fix="wait, or start the pipeline with Trigger=manual",
         )

@@ -93,7 +93,7 @@ def join(use_case: UseCase, events: Columns, rows: Mapping[str, Columns]) -> dic
     for table, columns in tables:
         if clash := {feature_name(table.name, name) for name in columns} & set(events):
             raise DataError(
-                f"events() has the columns {sorted(clash)}, which the join of {table.name} makes; rename them"
+                "events()", f"has the columns {sorted(clash)}, which the join of {table.name} adds", fix="rename them"
             )
     at = prediction_times(use_case, events[use_case.event_time])
     inputs = dict(events) | {ROW: np.arange(len(at)), AT: at}

@@ -94,7 +94,7 @@ def _accepted(job: Job, snapshot: Snapshot) -> Snapshot:
         for column in (table.entity, table.event_time):
             if (missing := is_missing(rows[column])).any():
                 raise DataError(
-                    f"{table.name}: {column} is missing in {missing.sum()} row(s); expected it in every row"
+                    f"{table.name}: {column}", f"is missing in {missing.sum()} row(s)", expected="it in every row"
                 )
         bad = np.zeros(c.rows_of(rows), dtype=bool)
         for rule in job.use_case.expectations:
@@ -149,7 +149,9 @@ def _there(client: Any, group: str, entities: Array) -> dict[str, Record]:
     try:
         found = fetch(client, {group: [str(entity) for entity in entities]})
     except StoreError as error:
-        raise StoreError(f"{error}; the features pipeline needs the group that `pulumi up` makes") from error
+        raise StoreError(
+            f"{error}", fix="deploy first: `pulumi up` makes the group that the features pipeline needs"
+        ) from error
     return {entity: record for (_, entity), record in found.items()}
 
 
@@ -166,7 +168,7 @@ def _row(table: FeatureTable, rows: Columns, index: int, *, online: bool) -> Row
             continue
         if not isinstance(value, str) and np.isinf(value):
             where = f"{table.name}: {name} of {entity!r} at {record[table.event_time]}"
-            raise DataError(f"{where} is {text}; the feature store takes finite numbers")
+            raise DataError(where, f"is {text}", expected="a finite number")
         record[name] = text
     return Row(table.name, entity, record, online)
 
@@ -193,5 +195,5 @@ def _put(client: Any, group: str, row: Row) -> None:
         client.put_record(FeatureGroupName=group, Record=record, **stores)
     except (BotoCoreError, ClientError) as error:
         raise MillraceError(
-            f"table {row.table}, entity {row.entity!r}: PutRecord to {group} failed: {error}"
+            f"table {row.table}, entity {row.entity!r}: PutRecord to {group}", f"failed: {error}"
         ) from error

@@ -55,8 +55,12 @@ class Snapshot:
             data[name] = c.read(folder / f"{name}.parquet")
             if c.digest(data[name]) != table["sha256"]:
                 raise DataError(
-                    f"{name}.parquet has {c.rows_of(data[name])} rows and is not what {MANIFEST} says "
-                    f"({table['rows']} rows, sha256 {table['sha256'][:16]}…); ingest again"
+                    f"{name}.parquet",
+                    (
+                        f"has {c.rows_of(data[name])} rows and does not match {MANIFEST} ({table['rows']} rows, "
+                        f"sha256 {table['sha256'][:16]}…)"
+                    ),
+                    fix="ingest again",
                 )
         as_of, since = (parse_time(manifest[name], MANIFEST) for name in ("as_of", "since"))
         return cls(as_of, since, data), manifest

@@ -19,7 +19,7 @@ import numpy as np
 from millrace import DeclarationError, UseCase
 from millrace.documents import Approval, CalibrationBin, Comparison, Evaluation, Gate, Rates, Slice
 from millrace.environment import Promotion
-from millrace.errors import DataError
+from millrace.errors import DataError, Diagnosis
 from millrace.inventory import JobVariable
 from millrace.metrics import better
 from queries.packages import APPROVED, PENDING, REJECTED
@@ -49,7 +49,9 @@ def run(job: Job, wanted_champion: str) -> None:
         folder = unpack(archive, Path(scratch) / "challenger")
         model = Model.load(folder, job.functions)
         if model.document["identity"]["code"] != job.code_sha256:
-            raise DataError("the model was trained by another bundle than the one that evaluates it; train it anew")
+            raise DataError(
+                "the model", "was trained by another bundle than the one that evaluates it", fix="train again"
+            )
         holdout = c.read(folder / HOLDOUT)
         metrics = measure(case.problem, holdout["y"], holdout["p"])
         slices = audit(case, holdout)
@@ -227,5 +229,6 @@ def _promotion(job: Job) -> Promotion:
     except ValueError as error:
         known = ", ".join(mode.value for mode in Promotion)
         raise DeclarationError(
-            "environment variables", [f"{JobVariable.PROMOTION}={text!r}; expected one of {known}"]
+            "environment variables",
+            [Diagnosis(f"{JobVariable.PROMOTION}={text!r}", "is not known", expected=f"one of {known}")],
         ) from error

@@ -87,7 +87,10 @@ class Model:
         found = self.functions.features({name: rows[name] for name in self.document["inputs"]})
         if (kinds := {name: kind_of(values) for name, values in found.items()}) != self.document["features"]:
             raise DataError(
-                f"features() gives {kinds}; the model was fitted on {self.document['features']}: train anew"
+                "features()",
+                f"returned {kinds}",
+                expected=f"{self.document['features']}, on which the model was fitted",
+                fix="train again",
             )
         return found
 
@@ -136,7 +139,7 @@ def fit(functions: Functions, parameters: Mapping[str, Any], rows: Columns, y: A
     used = Used(rows)
     features = functions.features(used)
     if not features:
-        raise DataError("features() returned no column; a model needs at least one")
+        raise DataError("features()", "returned no column", expected="at least one")
     _refuse_unlearnable(functions.use_case, features, y)
     document: dict[str, Any] = {
         "inputs": {name: kind_of(rows[name]) for name in rows if name in used.names},
@@ -162,19 +165,24 @@ def _refuse_unlearnable(use_case: UseCase, features: Columns, y: Array) -> None:
     for name, values in sorted(features.items()):
         if is_missing(values).all():
             raise DataError(
-                f"feature {name!r} is missing in all {len(values)} rows to fit; leave it out of features(), or widen "
-                f"history (now {use_case.history}) to where it is known"
+                f"feature {name!r}",
+                f"is missing in all {len(values)} rows to fit",
+                fix=(f"leave it out of features(), or widen history (now {use_case.history}) to where it is known"),
             )
         if values.dtype.kind == "f" and (wrong := np.isinf(values)).any():
             row = int(np.argmax(wrong))
             raise DataError(
-                f"feature {name!r} is infinite in {int(wrong.sum())} of {len(values)} rows to fit, first in row {row}; "
-                "expected numbers of at most 3.4e38, or nothing where there is none"
+                f"feature {name!r}",
+                f"is infinite in {int(wrong.sum())} of {len(values)} rows to fit, first in row {row}",
+                expected="numbers of at most 3.4e38, or a missing value",
             )
     if use_case.problem is Problem.BINARY and len(np.unique(y)) < 2:
         raise DataError(
-            f"all {len(y)} rows to fit have {use_case.target} = {y[0]:g}; a model needs both outcomes to learn from: "
-            f"widen history (now {use_case.history}), or wait for labels"
+            f"all {len(y)} rows to fit",
+            f"have {use_case.target} = {y[0]:g}",
+            fix=(
+                f"a model needs both outcomes to learn from: widen history (now {use_case.history}), or wait for labels"
+            ),
         )
 
 

@@ -22,7 +22,9 @@ def run(job: Job, rows: str, out: str) -> None:
     columns = c.read(Path(rows))
     model = Model.load(job.bundle.parent.parent, job.functions)
     if absent := sorted(set(model.document["inputs"]) - set(columns)):
-        raise DataError(f"{rows} has no column {absent}; the model needs {sorted(model.document['inputs'])}")
+        raise DataError(
+            f"{rows}", f"has no column {absent}", expected=f"{sorted(model.document['inputs'])}, which the model needs"
+        )
     features = model.features(columns)
     shown = {f"{FEATURE}{name}": values for name, values in features.items()}
     c.write({job.use_case.key: columns[job.use_case.key], SCORE: model.score(features), **shown}, Path(out))
@@ -40,7 +42,7 @@ def score_with(folder: Path, rows: Columns, scratch: Path) -> tuple[Array, dict[
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise DataError(f"the model's own code cannot score these rows: {last}")
+        raise DataError("the model's own code", f"cannot score these rows: {last}")
     found = c.read(answer)
     features = {name.removeprefix(FEATURE): values for name, values in found.items() if name.startswith(FEATURE)}
     return found[SCORE], features

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from millrace.errors import DataError, DeclarationError
+from millrace.errors import DataError, DeclarationError, Diagnosis
 from training import columns as c
 from training.columns import Array, Columns
 from training.data.dataset import FIT, FOLD, HOLDOUT, Dataset
@@ -50,7 +50,11 @@ def run(job: Job) -> None:
     features = final.features(rows)
     scores = final.score(features)
     if not np.array_equal(Model.load(folder, job.functions).score(features), scores):
-        raise DataError("the stored model scores its own training rows otherwise than the fitted one; do not serve it")
+        raise DataError(
+            "the saved model's predictions",
+            "differ from the fitted model's on the training rows",
+            fix="do not serve it",
+        )
     write_json(folder / BASELINE, baseline(features | {SCORE: scores}))
     c.write(_scored(job, holdout, y, p), folder / HOLDOUT_FILE)
     (folder / BUNDLE).parent.mkdir(exist_ok=True)
@@ -69,7 +73,10 @@ def merged_parameters(declared: dict[str, Any], job: Job) -> dict[str, Any]:
         except ValueError:
             given[name] = text
         if not isinstance(given[name], (bool, int, float, str)):
-            raise DeclarationError("hyperparameters", [f"{name} = {text!r}; expected a number, a truth value or text"])
+            raise DeclarationError(
+                "hyperparameters",
+                [Diagnosis(f"{name} = {text!r}", "cannot be read", expected="a number, a truth value or text")],
+            )
     return {**declared, **given}
 
 

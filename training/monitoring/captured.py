@@ -99,7 +99,9 @@ class Reader:
             answered = predictions(*_payload(captured, "endpointOutput"))
             answered_at = str(document.get("eventMetadata", {}).get("inferenceTime", ""))
             if len(asked) != len(answered):
-                raise UnreadableCaptureError("the answer does not hold as many predictions as the request has rows")
+                raise UnreadableCaptureError(
+                    "the answer", "has another number of predictions than the request has rows"
+                )
         except Refusal as error:
             self._count("the payload is not what its type says", f"{where}: {error}")
             return
@@ -125,12 +127,12 @@ class Reader:
                 value = looked_up.get(name)
             values.append(_value(name, kind, value, self.missing.get(name, DEFAULT)))
         if values[0] is None or values[1] is None:
-            raise UnreadableCaptureError(f"the row has no {self.key if values[0] is None else self.event_time}")
+            raise UnreadableCaptureError("the row", f"has no {self.key if values[0] is None else self.event_time}")
         if _key(prediction.get(self.key)) != values[0]:
-            raise UnreadableCaptureError(f"the prediction is for another {self.key} than the row")
+            raise UnreadableCaptureError("the prediction", f"has another {self.key} than the row")
         score = _value("score", "number", prediction.get("score"))
         if math.isnan(score):
-            raise UnreadableCaptureError("the prediction has no score")
+            raise UnreadableCaptureError("the prediction", "has no score")
         return [*values, score], complete
 
     def _count(self, reason: str, where: str) -> None:
@@ -169,25 +171,25 @@ def predictions(body: bytes, content_type: str) -> Sequence[Record]:
         return requests.read(body, content_type).records
     document = _object(body, "the answer")
     if "error" in document:
-        raise UnreadableCaptureError("the request was answered with an error")
+        raise UnreadableCaptureError("the request", "was answered with an error")
     if "predictions" not in document:
         return [document]
     if not isinstance(document["predictions"], list):
-        raise UnreadableCaptureError("the answer's predictions are no list")
+        raise UnreadableCaptureError("the answer's predictions", "are not a list")
     return [_is_object(prediction, "a prediction") for prediction in document["predictions"]]
 
 
 def _payload(captured: Mapping[str, Any], side: str) -> tuple[bytes, str]:
     """Bytes and content type of one side."""
     if side not in captured:
-        raise UnreadableCaptureError(f"there is no {side}: the endpoint captures one side only")
+        raise UnreadableCaptureError(f"the {side}", "is missing: the endpoint captures one side only")
     payload = captured[side]
     content_type, data = str(payload.get("observedContentType") or requests.JSON), str(payload.get("data", ""))
     if payload.get("encoding") == "BASE64":
         try:
             return base64.b64decode(data, validate=True), content_type
         except ValueError as error:
-            raise UnreadableCaptureError(f"{side} is not in base 64, as it says") from error
+            raise UnreadableCaptureError(f"{side}", "is not in base 64, as it claims") from error
     # What was captured as text is no longer in the charset that its type names.
     return data.encode(), content_type.split(";")[0]
 
@@ -196,13 +198,13 @@ def _object(text: bytes, what: str) -> Record:
     try:
         document = json.loads(text)
     except ValueError as error:
-        raise UnreadableCaptureError(f"{what} is no JSON") from error
+        raise UnreadableCaptureError(what, "is not JSON") from error
     return _is_object(document, what)
 
 
 def _is_object(value: Any, what: str) -> Record:
     if not isinstance(value, dict):
-        raise UnreadableCaptureError(f"{what} is no JSON object")
+        raise UnreadableCaptureError(what, "is not a JSON object")
     return value
 
 
@@ -216,10 +218,10 @@ def _value(name: str, kind: str, value: Any, missing: Collection[str] = DEFAULT)
         if kind == "time":
             return parse_time(value, name)
     except (TypeError, ValueError) as error:
-        raise UnreadableCaptureError(f"{name} holds no {kind}") from error
+        raise UnreadableCaptureError(f"{name}", f"holds no {kind}") from error
     text = _key(value)
     if text is None:
-        raise UnreadableCaptureError(f"{name} holds no text")
+        raise UnreadableCaptureError(f"{name}", "holds no text")
     return text
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from millrace.errors import DataError, DeclarationError, MillraceError
+from millrace.errors import DataError, DeclarationError, Diagnosis, MillraceError
 from millrace.inventory import JobVariable
 from training import columns as c
 from training.columns import Array, Columns, is_missing
@@ -66,16 +66,19 @@ def _span(options: Namespace) -> tuple[np.datetime64, np.datetime64]:
     since, until = parse_time(options.since, "--since"), parse_time(options.until, "--until")
     problems = []
     if not since < until:
-        problems.append(f"--since is {format_time(since)} and --until {format_time(until)}; expected --since earlier")
+        found = f"is {format_time(since)} and --until {format_time(until)}"
+        problems.append(Diagnosis("--since", found, "an earlier --since"))
     elif until - since > LONGEST:
         days = (until - since) / np.timedelta64(1, "D")
-        problems.append(f"--since to --until is {days:.0f} days; expected at most 3 years: replay it in parts")
+        problems.append(Diagnosis("--since to --until", f"is {days:.0f} days", "at most 3 years", "replay it in parts"))
     if until > np.datetime64("now", "us"):
-        problems.append(f"--until is {format_time(until)}; expected a time in the past: a replay sends what happened")
+        past = "a time in the past, since a replay sends what happened"
+        problems.append(Diagnosis("--until", f"is {format_time(until)}", past))
     if not 0 < options.step_hours <= MOST_HOURS:
-        problems.append(f"--step-hours is {options.step_hours:g}; expected more than 0 and at most {MOST_HOURS:g}")
+        bounds = f"more than 0 and at most {MOST_HOURS:g}"
+        problems.append(Diagnosis("--step-hours", f"is {options.step_hours:g}", bounds))
     if not 1 <= options.batch <= MOST_ROWS:
-        problems.append(f"--batch is {options.batch}; expected 1 to {MOST_ROWS} rows")
+        problems.append(Diagnosis("--batch", f"is {options.batch}", f"1 to {MOST_ROWS} rows"))
     if problems:
         raise DeclarationError("options", problems)
     return since, until
@@ -111,8 +114,14 @@ def _clock(job: Job, options: Namespace, since: np.datetime64, until: np.datetim
             raise DeclarationError(
                 "options",
                 [
-                    f"{JobVariable.CLOCK} is not set: this environment follows the wall clock, and replayed events "
-                    "would be taken for real ones; name the endpoint with --endpoint if that is meant"
+                    Diagnosis(
+                        f"{JobVariable.CLOCK}",
+                        (
+                            "is not set: this environment follows the wall clock, and replayed events would be "
+                            "mistaken for real ones"
+                        ),
+                        fix="name the endpoint with --endpoint if that is intended",
+                    )
                 ],
             )
         return None
@@ -120,14 +129,26 @@ def _clock(job: Job, options: Namespace, since: np.datetime64, until: np.datetim
     now = format_time(clock.now)
     if until < clock.now:
         raise DeclarationError(
-            "options", [f"--until is {format_time(until)}, but data time stands at {now}; it never goes back"]
+            "options",
+            [
+                Diagnosis(
+                    "--until",
+                    f"is {format_time(until)}, but data time is already {now} and never goes back",
+                    fix="choose a later time",
+                )
+            ],
         )
     if since > clock.now:
         raise DeclarationError(
             "options",
-            [f"--since is {format_time(since)}, but data time stands at {now}; what lies between would be missed: "
-             f"begin at {now} or before"],
-        )  # fmt: skip
+            [
+                Diagnosis(
+                    "--since",
+                    f"is {format_time(since)}, but data time is {now}, so that the events between would be missed",
+                    fix=f"begin at {now} or before",
+                )
+            ],
+        )
     return clock
 
 
@@ -142,8 +163,10 @@ def _steps(
         rows = _joined(job, start, last)
         if not c.rows_of(rows) and last - start >= QUIET:
             raise DataError(
-                f"events() has none from {format_time(start)} to {format_time(last)}; expected some. "
-                "Is the year right? Data time stands where it stood"
+                "events()",
+                f"returned none from {format_time(start)} to {format_time(last)}",
+                expected="at least one",
+                fix="check the year; data time was not moved",
             )
         times = rows[job.use_case.event_time]
         while start < last:
@@ -172,7 +195,10 @@ def _bodies(rows: Columns, batch: int) -> Iterator[tuple[bytes, int]]:
             yield body, len(part)
         elif len(part) == 1:
             raise DataError(
-                f"a row makes a request of {len(body)} bytes; expected at most {LARGEST}: {str(part)[:200]}"
+                "a row",
+                f"makes a request of {len(body)} bytes",
+                expected=f"at most {LARGEST}",
+                fix=f"shorten its values: {str(part)[:200]}",
             )
         else:
             waiting[:0] = [part[: len(part) // 2], part[len(part) // 2 :]]
@@ -202,14 +228,15 @@ def _send(runtime: Any, endpoint: str, body: bytes, size: int) -> None:
         answer = json.loads(reply["Body"].read())
     except ClientError as error:
         said = error.response.get("OriginalMessage") or error.response["Error"]["Message"]
-        raise MillraceError(f"endpoint {endpoint} refused request {inference} of {size} rows: {said}") from error
+        raise MillraceError(f"endpoint {endpoint}", f"refused request {inference} of {size} rows: {said}") from error
     except (BotoCoreError, ValueError) as error:
         raise MillraceError(
-            f"endpoint {endpoint} did not answer request {inference} of {size} rows: {error}"
+            f"endpoint {endpoint}", f"did not answer request {inference} of {size} rows: {error}"
         ) from error
     found = len(answer["predictions"]) if isinstance(answer, dict) and "predictions" in answer else 0
     if found != size:
         raise MillraceError(
-            f"endpoint {endpoint} answered request {inference} of {size} rows with {found} predictions; expected "
-            f"as many as rows: {str(answer)[:200]}"
+            f"endpoint {endpoint}",
+            (f"answered request {inference} of {size} rows with {found} predictions: {str(answer)[:200]}"),
+            expected="as many predictions as rows",
         )

@@ -42,14 +42,27 @@ class Refusal(RequestError):
     """A request that is answered with an error.
 
     Args:
-        text: What, where, the value and what was expected.
+        subject: The part of the request that is wrong.
+        found: What is wrong with it.
+        expected: What would be right.
+        fix: The next step.
         status: The HTTP status.
         field: The field that is wrong, where it is one.
         row: The record that is wrong, counted from 0, where it is one.
     """
 
-    def __init__(self, text: str, *, status: int = 400, field: str | None = None, row: int | None = None) -> None:
-        super().__init__(text)
+    def __init__(
+        self,
+        subject: str,
+        found: str = "",
+        *,
+        expected: str = "",
+        fix: str = "",
+        status: int = 400,
+        field: str | None = None,
+        row: int | None = None,
+    ) -> None:
+        super().__init__(subject, found, expected=expected, fix=fix)
         self.status = status
         self.field = field
         self.row = row
@@ -114,7 +127,7 @@ class Schema:
         """
         records = payload.records
         if not records:
-            raise Refusal("the batch is empty; expected at least one record")
+            raise Refusal("the batch", "is empty", expected="at least one record")
         self._refuse_unknown(records)
         given = {
             table.name: np.array([not record.keys().isdisjoint(names) for record in records])
@@ -138,8 +151,10 @@ class Schema:
             if unknown := record.keys() - self.kinds.keys():
                 name = min(unknown)
                 hint = get_close_matches(name[:_SHOWN], self.kinds, n=1)
-                mend = f"did you mean {hint[0]!r}?" if hint else f"known: {', '.join(sorted(self.kinds))}"
-                raise Refusal(f"row {row}: there is no field {_shown(name)}; {mend}", field=name[:_SHOWN], row=row)
+                fix = f"did you mean {hint[0]!r}?" if hint else f"known: {', '.join(sorted(self.kinds))}"
+                raise Refusal(
+                    f"row {row}: field {_shown(name)}", "does not exist", fix=fix, field=name[:_SHOWN], row=row
+                )
 
     def _column(self, name: str, records: Sequence[Mapping[str, Any]], texts: bool) -> Array:
         kind, is_id = self.kinds[name], name == self.key or name in self._entities
@@ -152,15 +167,16 @@ class Schema:
             if value is None or (isinstance(value, str) and is_missing_text(value, ("",) if is_id else missing)):
                 if needed and name in record:
                     raise Refusal(
-                        f"row {row}: {name} is missing; expected a value in every record", field=name, row=row
+                        f"row {row}: {name}", "is missing", expected="a value in every record", field=name, row=row
                     )
                 continue
             try:
                 values[row] = convert(value)
             except (ValueError, OverflowError) as error:
                 expected = error.args[0] if isinstance(error, _WrongError) else _EXPECTED[kind]
-                text = f"row {row}: {name} is {_shown(value)}; expected {expected}"
-                raise Refusal(text, field=name, row=row) from error
+                raise Refusal(
+                    f"row {row}: {name}", f"is {_shown(value)}", expected=expected, field=name, row=row
+                ) from error
         return np.asarray(values, dtype=DTYPES[kind])
 
 
@@ -236,7 +252,7 @@ def _time(value: Any) -> Any:
 def _require(records: Sequence[Mapping[str, Any]], name: str, where: Array, reason: str) -> None:
     for row in np.flatnonzero(where).tolist():
         if name not in records[row]:
-            raise Refusal(f"row {row}: the field {name!r} is absent; {reason}", field=name, row=row)
+            raise Refusal(f"row {row}: the field {name!r}", "is missing", fix=reason, field=name, row=row)
 
 
 def _shown(value: Any) -> str:
@@ -259,7 +275,7 @@ def read(body: bytes, content_type: str) -> Payload:
     """
     kind, *parameters = (part.strip() for part in (content_type or JSON).split(";"))
     if kind.lower() not in TYPES:
-        raise Refusal(f"Content-Type is {_shown(kind)}; expected one of {', '.join(TYPES)}", status=415)
+        raise Refusal("Content-Type", f"is {_shown(kind)}", expected=f"one of {', '.join(TYPES)}", status=415)
     text = _decoded(body, parameters)
     if kind.lower() == CSV:
         return Payload(_csv(text), texts=True)
@@ -270,9 +286,9 @@ def read(body: bytes, content_type: str) -> Payload:
     if isinstance(document, dict) and INSTANCES in document:
         instances = document.pop(INSTANCES)
         if document:
-            raise Refusal(f"{_shown(min(document))} stands beside {INSTANCES!r}; expected {INSTANCES!r} alone")
+            raise Refusal(f"{_shown(min(document))}", f"is given beside {INSTANCES!r}", expected=f"{INSTANCES!r} alone")
         if not isinstance(instances, list):
-            raise Refusal(f"{INSTANCES!r} is {_shown(instances)}; expected a list of records", field=INSTANCES)
+            raise Refusal(f"{INSTANCES!r}", f"is {_shown(instances)}", expected="a list of records", field=INSTANCES)
         return Payload([_record(record, row) for row, record in enumerate(instances)])
     return Payload([_record(document, 0)], single=True)
 
@@ -285,11 +301,11 @@ def _decoded(body: bytes, parameters: Sequence[str]) -> str:
             charset = value.strip().strip('"')
     codec = _CHARSETS.get(charset.lower())
     if codec is None:
-        raise Refusal(f"charset is {_shown(charset)}; expected one of {', '.join(_CHARSETS)}", status=415)
+        raise Refusal("charset", f"is {_shown(charset)}", expected=f"one of {', '.join(_CHARSETS)}", status=415)
     try:
         return body.decode(codec)
     except UnicodeDecodeError as error:
-        raise Refusal(f"the body is not {charset}: {error.reason} at byte {error.start}") from error
+        raise Refusal("the body", f"is not {charset}: {error.reason} at byte {error.start}") from error
 
 
 def _json(text: str, where: str) -> Any:
@@ -298,16 +314,16 @@ def _json(text: str, where: str) -> Any:
     except Refusal:
         raise
     except RecursionError as error:
-        raise Refusal(f"{where}the body is nested too deeply; expected flat records") from error
+        raise Refusal(f"{where}the body", "is nested too deeply", expected="flat records") from error
     except ValueError as error:
-        raise Refusal(f"{where}the body is not JSON: {error}") from error
+        raise Refusal(f"{where}the body", f"is not JSON: {error}") from error
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     document = dict(pairs)
     if len(document) < len(pairs):
         double = _first_double(name for name, _ in pairs)
-        raise Refusal(f"the field {_shown(double)} stands twice in one object", field=double[:_SHOWN])
+        raise Refusal(f"the field {_shown(double)}", "appears twice in one object", field=double[:_SHOWN])
     return document
 
 
@@ -322,12 +338,12 @@ def _first_double(names: Iterable[str]) -> str:
 
 
 def _refuse_constant(name: str) -> Any:
-    raise Refusal(f"the body holds {name}, which is not JSON; a missing number is null")
+    raise Refusal("the body", f"holds {name}, which is not JSON", fix="write a missing number as null")
 
 
 def _record(document: Any, row: int) -> Mapping[str, Any]:
     if not isinstance(document, dict):
-        raise Refusal(f"row {row} is {_shown(document)}; expected an object of field names and values", row=row)
+        raise Refusal(f"row {row}", f"is {_shown(document)}", expected="an object of field names and values", row=row)
     return document
 
 
@@ -335,16 +351,18 @@ def _csv(text: str) -> list[dict[str, str | None]]:
     try:
         lines = [line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line]
     except csv.Error as error:
-        raise Refusal(f"the body is not CSV: {error}") from error
+        raise Refusal("the body", f"is not CSV: {error}") from error
     if not lines:
-        raise Refusal("the body is empty; expected a header line of field names, then a line for each record")
+        raise Refusal("the body", "is empty", expected="a header line of field names, then a line for each record")
     header, *rows = lines
     if len(set(header)) < len(header):
         double = _first_double(header)
-        raise Refusal(f"the field {_shown(double)} stands twice in the header", field=double[:_SHOWN])
+        raise Refusal(f"the field {_shown(double)}", "appears twice in the header", field=double[:_SHOWN])
     records: list[dict[str, str | None]] = []
     for row, cells in enumerate(rows):
         if len(cells) != len(header):
-            raise Refusal(f"row {row} has {len(cells)} cells; expected {len(header)}, as the header has", row=row)
+            raise Refusal(
+                f"row {row}", f"has {len(cells)} cells", expected=f"{len(header)}, as the header has", row=row
+            )
         records.append(dict(zip(header, cells, strict=True)))
     return records

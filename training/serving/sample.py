@@ -38,7 +38,11 @@ def _near(job: Job, time: np.datetime64) -> tuple[dict[str, Array], int]:
     events = job.functions.events(since, time)
     if not rows_of(events):
         raise DataError(
-            f"there is no event to send as a sample: events() gives none from {format_time(since)} to "
-            f"{format_time(time + AHEAD)}; send a request of your own: `millrace invoke` with --json or --file"
+            "no event",
+            (
+                f"can be sent as a sample: events() returns none from {format_time(since)} to "
+                f"{format_time(time + AHEAD)}"
+            ),
+            fix="send a request of your own: `millrace invoke` with --json or --file",
         )
     return events, rows_of(events) - 1

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from millrace import DeclarationError, MillraceError
-from millrace.errors import DataError
+from millrace.errors import DataError, Diagnosis
 from millrace.inventory import JobVariable
 from millrace.metrics import Problem
 from training.columns import Array, kind_of
@@ -70,7 +70,8 @@ def _port(job: Job) -> int:
     text = job.environment.get("SAGEMAKER_BIND_TO_PORT") or "8080"
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise DeclarationError(
-            "environment variables", [f"SAGEMAKER_BIND_TO_PORT={text!r}; expected a port from 1 to 65535"]
+            "environment variables",
+            [Diagnosis(f"SAGEMAKER_BIND_TO_PORT={text!r}", "is not a port", expected="a port from 1 to 65535")],
         )
     return int(text)
 
@@ -83,14 +84,16 @@ def _load(job: Job, folder: Path) -> Model:
     except Exception as error:
         # Unpickling runs code that we do not know: whatever it raises, the reader of the log needs the file's name.
         raise DataError(
-            f"the model {folder / MODEL} cannot be loaded ({type(error).__name__}: {error}); expected what "
-            "a training job of this bundle wrote"
+            f"the model {folder / MODEL}",
+            f"cannot be loaded ({type(error).__name__}: {error})",
+            expected="a model that a training job of this bundle wrote",
         ) from error
     trained, here = model.document["libraries"]["scikit-learn"], _version()
     if trained != here:
         raise DataError(
-            f"the model was trained with scikit-learn {trained} and here is {here}, which may read it wrongly; "
-            "train it anew or serve it in the image that trained it"
+            "the model",
+            f"was trained with scikit-learn {trained}, and this is {here}, which may read it wrongly",
+            fix="train again, or serve it in the image that trained it",
         )
     return model
 
@@ -133,7 +136,7 @@ class Predictor:
         scores = self._model.predict(columns)
         if not np.isfinite(scores).all():
             row = int(np.flatnonzero(~np.isfinite(scores))[0])
-            raise DataError(f"row {row}: the model's score is {scores[row]}; expected a finite number")
+            raise DataError(f"row {row}: the model's score", f"is {scores[row]}", expected="a finite number")
         answers: list[dict[str, Any]] = [
             {self._case.key: key, "score": score} for key, score in zip(batch.keys, scores.tolist(), strict=True)
         ]
@@ -192,10 +195,10 @@ class Server:
         try:
             if path not in self._routes:
                 known = ", ".join(self._routes)
-                raise Refusal(f"there is nothing at {path[:100]!r}; known: {known}", status=404)
+                raise Refusal(f"{path[:100]!r}", "is not served", expected=f"one of {known}", status=404)
             wanted, handle = self._routes[path]
             if method != wanted:
-                raise Refusal(f"{path} takes {wanted}, not {method}", status=405)
+                raise Refusal(f"{path}", f"does not accept {method}", expected=f"{wanted}", status=405)
             return (200, *handle(environ))
         except Refusal as refusal:
             return refusal.status, _json(refusal.document), JSON
@@ -210,7 +213,9 @@ class Server:
         accept = _accepted(environ.get("HTTP_ACCEPT", ""))
         length = int(environ.get("CONTENT_LENGTH") or 0)
         if length > MAX_MB * 2**20:
-            raise Refusal(f"the body has {length} bytes; expected at most {MAX_MB} MB: send fewer records", status=413)
+            raise Refusal(
+                "the body", f"has {length} bytes", expected=f"at most {MAX_MB} MB", fix="send fewer records", status=413
+            )
         payload = read(environ["wsgi.input"].read(length), environ.get("CONTENT_TYPE", ""))
         answers = self._predictor.predict(payload)
         if accept == CSV:
@@ -238,7 +243,7 @@ def _accepted(header: str) -> str:
         for known in TYPES:
             if kind in (known, "*/*", known.partition("/")[0] + "/*"):
                 return known
-    raise Refusal(f"Accept is {header[:100]!r}; expected one of {', '.join(TYPES)}", status=406)
+    raise Refusal("Accept", f"is {header[:100]!r}", expected=f"one of {', '.join(TYPES)}", status=406)
 
 
 def _quality(text: str) -> float:
@@ -277,7 +282,9 @@ def _serve(application: Server, port: int, text: str, began: float) -> None:
             asyncore_use_poll=True,
         )
     except OSError as error:
-        raise MillraceError(f"port {port} cannot be bound: {error.strerror}; set SAGEMAKER_BIND_TO_PORT") from error
+        raise MillraceError(
+            f"port {port}", f"cannot be bound: {error.strerror}", fix="set SAGEMAKER_BIND_TO_PORT"
+        ) from error
     deadline: list[float] = []
 
     def stop(*_: object) -> None:

@@ -34,5 +34,7 @@ def resource_type(token: str) -> Resource:
     """
     found = TYPES.get(token)
     if found is None:
-        raise UnknownTypeError(f"{token} cannot be made on this machine; these types can: {', '.join(sorted(TYPES))}")
+        raise UnknownTypeError(
+            token, "cannot be created on this machine", expected=f"one of {', '.join(sorted(TYPES))}"
+        )
     return found

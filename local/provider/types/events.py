@@ -95,7 +95,7 @@ class EventTarget(Resource):
         bus, _, rest = id.partition("/") if id.count("/") == 2 else (_DEFAULT_BUS, "", id)
         rule, slash, target = rest.partition("/")
         if not slash:
-            raise ProviderError(f"{self.token}: id {id!r} cannot be taken apart; import it as <rule>/<target id>")
+            raise ProviderError(f"{self.token}: id {id!r}", "cannot be parsed", fix="import it as <rule>/<target id>")
         return {"eventBusName": bus, "rule": rule, "targetId": target}
 
     def create(self, context: Context, inputs: Values, tags: dict[str, str]) -> Values:  # noqa: ARG002
@@ -127,7 +127,7 @@ class EventTarget(Resource):
 
     def _refuse(self, answer: dict[str, Any], operation: str) -> None:
         for entry in answer.get("FailedEntries", ()):
-            raise ProviderError(f"events {operation}: {entry.get('ErrorCode')}: {entry.get('ErrorMessage')}")
+            raise ProviderError(f"events {operation}", f"failed: {entry.get('ErrorCode')}: {entry.get('ErrorMessage')}")
 
 
 TYPES = (EventRule, EventTarget)

@@ -75,7 +75,9 @@ class Bucket(S3):
             if not self.gone(error):
                 raise
         else:
-            raise ProviderError(f"s3 CreateBucket: BucketAlreadyExists: bucket {inputs['bucket']!r} exists; import it")
+            raise ProviderError(
+                "s3 CreateBucket", f"failed: BucketAlreadyExists: bucket {inputs['bucket']!r} exists", fix="import it"
+            )
         params = self.params(context, self.create_by, inputs)
         if context.region != "us-east-1":
             params["CreateBucketConfiguration"] = {"LocationConstraint": context.region}
@@ -117,7 +119,9 @@ def delete_objects(context: Context, bucket: str, key: str) -> None:
         answer = context.call("s3", "DeleteObjects", {"Bucket": bucket, "Delete": {"Objects": doomed, "Quiet": True}})
         if answer.get("Errors"):
             first = answer["Errors"][0]
-            raise ProviderError(f"s3 DeleteObjects: {first['Code']}: {first['Key']} in {bucket}: {first['Message']}")
+            raise ProviderError(
+                "s3 DeleteObjects", f"failed: {first['Code']}: {first['Key']} in {bucket}: {first['Message']}"
+            )
 
 
 class BucketSetting(S3):
