@@ -1,4 +1,4 @@
-"""The one program: a stack's name says which use case runs in which environment, its configuration says how."""
+"""The Pulumi program: the stack's name selects a use case and environment, its configuration describes the latter."""
 
 import os
 from functools import partial
@@ -20,13 +20,13 @@ HERE = Path(__file__).parent
 
 
 def platform() -> Platform:
-    """What the use cases of the environment share."""
+    """Create what the use cases of the environment share."""
     declared = stacks.of_environment(environment.name)
     return Platform(PLATFORM, PlatformArgs(environment, *account(), declared))
 
 
 def use_case(name: str) -> MlopsStack:
-    """The whole loop of a use case."""
+    """Create all resources of a use case."""
     declared = stacks.load(name)
     built = bundle.build(declared, HERE, HERE / ".millrace" / "bundles")
     number, partition = account()
@@ -43,7 +43,7 @@ def use_case(name: str) -> MlopsStack:
 
 
 def account() -> tuple[str, str]:
-    """The AWS account and its partition."""
+    """Return the AWS account and its partition."""
     return aws.get_caller_identity().account_id, aws.get_partition().partition
 
 

@@ -1,1 +1,1 @@
-"""`millrace`: what `pulumi` does not do."""
+"""The command `millrace`, which does what `pulumi` does not do."""

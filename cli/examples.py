@@ -1,4 +1,4 @@
-"""An example or two of each command, for the reference. Kept apart, so that the commands' modules stay short."""
+"""Examples of each command for the reference, kept apart so that the commands' modules stay short."""
 
 from __future__ import annotations
 

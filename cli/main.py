@@ -1,6 +1,6 @@
-"""The command `millrace`: its groups, what an error looks like, and the exit codes.
+"""The command `millrace`: its subcommands, the display of errors, and the exit codes.
 
-Exit codes: 0 done, 1 could not be done (one clear line says why), 2 used wrongly, 130 interrupted.
+Exit codes: 0 done, 1 failed (one clear line explains why), 2 wrong usage, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -19,15 +19,18 @@ from cli.console import interrupts
 from cli.console.output import ERROR_MARK
 
 #: Each command's module and its line in the help. Modules are imported when their command is run, so that the help
-#: costs neither boto3 nor the vocabulary.
+#: imports neither boto3 nor the vocabulary.
 COMMANDS = {
     "new": ("cli.commands.new", "Begin a use case: from data to a declaration that trains and serves."),
     "up": ("cli.commands.up", "Bring up a use case: cloud, infrastructure, model, endpoint, monitor."),
-    "diff": ("cli.commands.diff", "What a change would do to data, traffic, model, permissions, alarms and cost."),
+    "diff": ("cli.commands.diff", "Show what a change would do to data, traffic, model, permissions, alarms and cost."),
     "deploy": ("cli.commands.deploy", "Deploy a stack: the program as it stands, or exactly a saved plan."),
-    "status": ("cli.commands.status", "What serves, how good it is, and what needs attention."),
-    "watch": ("cli.commands.watch", "The same, live."),
-    "report": ("cli.commands.report", "A page about a use case for people who decide: quality, drift, history, cost."),
+    "status": ("cli.commands.status", "Show what serves, how good it is, and what needs attention."),
+    "watch": ("cli.commands.watch", "Show the status live."),
+    "report": (
+        "cli.commands.report",
+        "Write a page about a use case for people who decide: quality, drift, history, cost.",
+    ),
     "retrain": ("cli.commands.retrain", "Train a challenger and say whether it is better."),
     "run": ("cli.commands.run", "Run a pipeline and show its steps."),
     "approve": ("cli.commands.approval", "Let a registered model serve from the next deployment on."),
@@ -36,15 +39,15 @@ COMMANDS = {
     "pause": ("cli.commands.pause", "Stop schedules and triggers until they are resumed."),
     "resume": ("cli.commands.pause", "Let schedules and triggers run again."),
     "invoke": ("cli.commands.invoke", "Ask the endpoint for a prediction."),
-    "logs": ("cli.commands.logs", "What a job, a pipeline's step or an endpoint printed."),
+    "logs": ("cli.commands.logs", "Print the log of a job, a pipeline's step or an endpoint."),
     "replay": ("cli.commands.replay", "Send past events to the endpoint as if they happened now."),
     "gc": ("cli.commands.gc", "Delete what no model that may still serve needs."),
     "destroy": ("cli.commands.destroy", "Take a stack down in the right order, keeping what must be kept."),
     "upgrade": ("cli.commands.upgrade", "Rewrite declarations whose fields were renamed or retired."),
     "workflows": ("cli.commands.workflows", "Write the workflows of GitHub Actions or GitLab for this repository."),
-    "review": ("cli.commands.review", "A stack of its own for a pull request, with an expiry."),
-    "completion": ("cli.commands.completion", "Completion for bash, zsh and fish."),
-    "local": ("cli.commands.local", "AWS on this machine: start, stop, look, reset."),
+    "review": ("cli.commands.review", "Manage a pull request's own stack, which expires."),
+    "completion": ("cli.commands.completion", "Print or install completion for bash, zsh and fish."),
+    "local": ("cli.commands.local", "Manage AWS on this machine: start, stop, look, reset."),
 }
 
 INTERRUPTED = 130
@@ -54,9 +57,11 @@ class Group(click.Group):
     """A group whose commands are imported when they are needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's own signature
+        """Return the names of all commands."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import and return a command; None where the name is unknown."""
         if cmd_name not in COMMANDS:
             return None
         command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
@@ -64,6 +69,7 @@ class Group(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write each command with its line of help, without importing the command."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
@@ -76,7 +82,7 @@ def millrace(verbose: bool) -> None:
 
     Start with `millrace up`. What changes infrastructure is `pulumi`; these commands do the rest.
     """
-    del verbose  # read by run(), which must know it when a command ends in an error
+    del verbose  # read by _run(), which must know it when a command ends in an error
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -85,8 +91,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run the command; its exit code."""
-    # The same way out for all of them: children are ended before this process is.
+    """Run the command and return its exit code."""
+    # Every signal ends the command in the same way: its children end before this process does.
     interrupts.listen()
     warnings.showwarning = _warn
     try:
@@ -104,7 +110,7 @@ def _warn(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """A warning about a declaration is one line for its author; any other is as Python shows it."""
+    """Print a warning about a declaration as one line for its author; any other as Python shows it."""
     if category.__name__ == "DeclarationWarning":
         click.secho("warning: ", fg="yellow", bold=True, nl=False, err=True)
         place = f"{_short(filename)}:{lineno}" if lineno else _short(filename)
@@ -114,7 +120,7 @@ def _warn(
 
 
 def _short(filename: str) -> str:
-    """A file of this checkout as one sees it from its root."""
+    """Return the path of a file of this checkout relative to its root; of any other as it is."""
     path, root = Path(filename), Path(__file__).resolve().parents[1]
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else filename
 
@@ -122,18 +128,18 @@ def _short(filename: str) -> str:
 def _run(arguments: list[str]) -> int:
     try:
         result = millrace.main(arguments, prog_name="millrace", standalone_mode=False)
-        # Here, where a closed pipe can still be caught.
+        # Flush here, where a closed pipe can still be caught.
         sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except click.Abort as error:
-        # Click raises the same for an interrupt and for a question that nobody answered.
+        # Click raises Abort both for an interrupt and for a question that nobody answered.
         if isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from error
         return _failed("nobody answered: answer with y or n, or pass --yes")
     except BrokenPipeError:
-        # Whoever read the output has enough; Python would try once more at its end.
+        # The reader has closed the pipe; Python would try to flush once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:

@@ -1,7 +1,7 @@
-"""What AWS resources cost, from a table with its dates and sources; what the table does not know is unknown.
+"""Prices of AWS resources, from a table with dates and sources; a price that is not in the table is unknown.
 
-It knows the fixed part of a month: what is paid while nobody uses the stack. Requests, storage, events and the hours
-of jobs come on top. `--prices FILE` and MILLRACE_PRICES lay a table of the user's own over it, entry by entry.
+The table has the fixed part of a month: what is paid while nobody uses the stack. Requests, storage, events and the
+hours of jobs come on top. `--prices FILE` and MILLRACE_PRICES override it by the user's own table, entry by entry.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import click
 
 from cli.console.errors import CliError
 
-#: The variable that names a table of the user's own.
+#: The environment variable that names the user's own table.
 VARIABLE = "MILLRACE_PRICES"
 KINDS = ("hosting", "processing", "training")
 
 _TABLE = Path(__file__).with_suffix(".toml")
-#: A price that is quoted for another kind of instance hour.
+#: The key of prices that are quoted for another kind of instance hour.
 _ANY = "any"
 
 _CONFIG = "aws:sagemaker/endpointConfiguration:EndpointConfiguration"
@@ -34,19 +34,19 @@ _PARAMETER = "aws:ssm/parameter:Parameter"
 
 @dataclass(frozen=True)
 class Prices:
-    """The table, read and checked."""
+    """A price table, read and checked."""
 
     document: Mapping[str, Any]
 
     @classmethod
     def load(cls, override: Path | None = None) -> Prices:
-        """The table, with the user's own over it where there is one.
+        """Load the table, overridden by the user's own where one is given.
 
         Args:
-            override: The user's; None takes what MILLRACE_PRICES names, if anything.
+            override: The path of the user's table; None for the one that MILLRACE_PRICES names, if any.
 
         Raises:
-            CliError: When it cannot be read, or is no such table.
+            CliError: The user's table cannot be read, or is not valid.
         """
         document = tomllib.loads(_TABLE.read_text())
         named = os.environ.get(VARIABLE, "")
@@ -60,36 +60,39 @@ class Prices:
 
     @property
     def date(self) -> str:
-        """When the table was put together."""
+        """The date of the table."""
         return str(self.document["date"])
 
     @property
     def source(self) -> str:
-        """Where its prices come from."""
+        """The source of the prices."""
         return str(self.document["source"])
 
     @property
     def currency(self) -> str:
+        """The currency of the prices."""
         return str(self.document["currency"])
 
     @property
     def hours(self) -> float:
-        """Hours of a month."""
+        """The number of hours in a month."""
         return float(self.document["hours_a_month"])
 
     def source_of(self, region: str) -> str:
-        """Where a region's prices come from; empty when none is known."""
+        """Return the source of a region's prices; empty when none is known."""
         return str(self._region(region).get("source", ""))
 
     def note_of(self, type_token: str) -> str:
-        """What has to be said beside the price of a type."""
+        """Return the note to print with the price of a type; empty without one."""
         return str(self.document["monthly"].get(type_token, {}).get("note", ""))
 
     def hourly(self, kind: str, instance: str, region: str) -> float | None:
-        """An hour of an instance; None when it is not known.
+        """Return the price of an instance hour; None when it is unknown.
 
         Args:
             kind: `hosting`, `processing` or `training`.
+            instance: The instance type, e.g. `ml.m5.large`.
+            region: The AWS region.
         """
         if kind not in KINDS:
             raise ValueError(f"there is no kind {kind!r} of instance hours; expected one of {', '.join(KINDS)}")
@@ -98,17 +101,18 @@ class Prices:
         return None if price is None else float(price)
 
     def is_approximate(self, kind: str, instance: str, region: str) -> bool:
-        """Whether the price is quoted for another kind of hour on the same instance."""
+        """Tell whether the price is quoted for another kind of hour on the same instance."""
         found = self._region(region)
         return instance not in found.get(kind, {}) and instance in found.get(_ANY, {})
 
     def monthly(self, type_token: str, inputs: Mapping[str, Any], region: str) -> float | None:
-        """The fixed part of a month of a resource; None when it is not known, 0.0 when only use costs.
+        """Return the fixed cost of a resource in a month; None when it is unknown, 0.0 when only usage costs.
 
         Args:
-            type_token: Of Pulumi, e.g. `aws:kms/key:Key`.
-            inputs: The resource's. Of an endpoint configuration, as of one that serves: of those that are only kept,
-                nothing runs.
+            type_token: Pulumi's type token, e.g. `aws:kms/key:Key`.
+            inputs: The resource's inputs. An endpoint configuration counts as one that serves; do not ask for one that
+                is only kept, which costs nothing.
+            region: The AWS region.
         """
         if type_token == _CONFIG:
             return self._fleet(inputs, region)
@@ -150,7 +154,7 @@ class Prices:
         queries = inputs.get("metricQueries") or []
         metrics = max(1, sum(1 for each in queries if each.get("metric")))
         if any("ANOMALY_DETECTION_BAND" in str(each.get("expression", "")) for each in queries):
-            # The band counts as two more.
+            # AWS bills the band as two more metrics.
             metrics += 2
         if isinstance(period, int | float) and period < 60:
             return float(known["high_resolution"]) * metrics if "high_resolution" in known else None
@@ -158,7 +162,7 @@ class Prices:
 
 
 def prices_option(function: Any) -> Any:
-    """The option `--prices`."""
+    """Add the option `--prices`."""
     return click.option(
         "--prices",
         type=click.Path(path_type=Path),
@@ -232,7 +236,7 @@ def _is_price(value: Any) -> bool:
 
 
 def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`above` laid over `below`: tables entry by entry, lists added, all else replaced."""
+    """Override `below` by `above`: tables entry by entry; lists are concatenated, other values replaced."""
     made = dict(below)
     for key, value in above.items():
         under = made.get(key)

@@ -1,6 +1,6 @@
-"""The reference of the command line, `docs/cli.md`, made from the commands themselves: `python -m cli.reference`.
+"""The reference of the command line, `docs/cli.md`, generated from the commands: `python -m cli.reference`.
 
-The page depends on the commands alone: not on the terminal, the machine or the checkout's place.
+The page depends on the commands alone: not on the terminal, the machine or the path of the checkout.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _INTRODUCTION = """\
 what it does not, and those that call it (`up`, `deploy`, `destroy`, …) call the stock Pulumi CLI.
 """
 
-#: What every command has in common, in the words of `cli/main.py`, `cli/stack/target.py` and `cli/stack/connection.py`.
+#: The section about all commands, in the words of `cli/main.py`, `cli/stack/target.py` and `cli/stack/connection.py`.
 _COMMON = """\
 ## What all commands share
 
@@ -72,7 +72,7 @@ A command with codes of its own says so below.
 
 
 def page() -> str:
-    """The whole page."""
+    """Render the whole page."""
     context = click.Context(millrace, info_name="millrace")
     found = {name: millrace.get_command(context, name) for name in COMMANDS}
     parts = [_INTRODUCTION, _overview(list(found)), _COMMON.replace("{variables}", "\n".join(_variables(context)))]
@@ -81,7 +81,7 @@ def page() -> str:
 
 
 def _variables(context: click.Context) -> Iterator[str]:
-    """A row for each variable that stands for an option."""
+    """Yield a table row for each environment variable that sets an option."""
     options: dict[str, click.Option] = {}
     for command in _every(millrace, context):
         for option in (each for each in command.params if isinstance(each, click.Option)):
@@ -93,7 +93,7 @@ def _variables(context: click.Context) -> Iterator[str]:
 
 
 def _every(group: click.Group, context: click.Context) -> Iterator[click.Command]:
-    """The commands of a group and of the groups in it."""
+    """Yield the commands of a group and of the groups in it."""
     for command in filter(None, (group.get_command(context, name) for name in group.list_commands(context))):
         yield command
         if isinstance(command, click.Group):
@@ -106,7 +106,7 @@ def _overview(names: Sequence[str]) -> str:
 
 
 def _sections(command: click.Command, name: str, parent: click.Context, depth: int) -> Iterator[str]:
-    """The command's section, then those of its own commands."""
+    """Yield the command's section, then those of its own commands."""
     context = click.Context(command, info_name=name, parent=parent)
     path = context.command_path
     yield f"{'#' * depth} millrace {path.removeprefix('millrace ')}\n"
@@ -134,7 +134,7 @@ def _table(what: str, rows: Sequence[tuple[str, str]]) -> Iterator[str]:
 
 
 def _arguments(command: click.Command, context: click.Context) -> list[tuple[str, str]]:
-    """Those that have a help of their own; what the others are, the command's text says."""
+    """Return the arguments that have their own help; the command's text explains the others."""
     return [
         (f"`{each.make_metavar(context)}`", _plain(help_))
         for each in command.params
@@ -175,7 +175,7 @@ def _explained(option: click.Option, context: click.Context) -> str:
 
 
 def _text(help_: str) -> str:
-    """A command's help as Markdown: paragraphs flow, those that are marked to be kept as they are do so."""
+    """Convert a command's help to Markdown: paragraphs are wrapped, those marked to be kept stay as they are."""
     parts = []
     for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(help_).partition("\f")[0].strip()):
         if paragraph.startswith("\b"):
@@ -186,19 +186,19 @@ def _text(help_: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text in which nothing but `code` is Markdown."""
+    """Escape a text so that nothing but `code` is Markdown."""
     pieces = re.split(r"(`[^`]*`)", text)
     return "".join(piece if piece.startswith("`") else _escaped(piece) for piece in pieces)
 
 
 def _escaped(text: str) -> str:
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    # Within a word an underscore means nothing.
+    # Within a word an underscore needs no escape.
     return re.sub(r"([*\[\]]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", text)
 
 
 def main() -> None:
-    """Write the page; say whether it has changed."""
+    """Write the page and report whether it has changed."""
     text = page()
     changed = not PAGE.is_file() or PAGE.read_text() != text
     if changed:

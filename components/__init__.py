@@ -1,1 +1,1 @@
-"""Pulumi components of the whole MLOps loop, one noun a file; `MlopsStack` wires them, each is of use alone."""
+"""Pulumi components of the MLOps loop, one per file; `MlopsStack` wires them, and each can be used alone."""

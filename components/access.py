@@ -19,13 +19,13 @@ class AccessArgs:
         partition: `aws`, `aws-cn` or `aws-us-gov`.
         bucket_arn: The lake.
         key_arn: The lake's key.
-        prefix: The folder of the lake that is all these roles may see; empty where the lake is the use case's own.
+        prefix: The only folder of the lake that these roles may access; empty where the lake is the use case's own.
         pipelines: Names of the pipelines that run under these roles.
         endpoint: The endpoint's name.
         model_package_group: The registry group's name.
         feature_groups: Names of the feature groups.
         metric_namespace: Where the monitor publishes.
-        dead_letter_queue: Name of the queue that takes what a schedule could not start.
+        dead_letter_queue: Name of the queue for what a schedule could not start.
     """
 
     account: str
@@ -42,7 +42,7 @@ class AccessArgs:
     prefix: str = ""
 
     def arn(self, service: str, resource: str) -> str:
-        """The ARN of a resource of this account and region."""
+        """Return the ARN of a resource of this account and region."""
         return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
 
 
@@ -50,9 +50,10 @@ Statement = dict[str, Any]
 
 
 class Access(pulumi.ComponentResource):
-    """Four roles: pipeline, job, endpoint, trigger. No policy names `*` as its resource but where AWS has no other way.
+    """The four roles of a use case: pipeline, job, endpoint and trigger.
 
-    Makes a Role and a RolePolicy each. Trust is narrowed to this account and to the resources that may assume it.
+    Creates a Role and a RolePolicy for each. A policy names `*` as its resource only where AWS has no other way. Trust
+    is narrowed to this account and to the resources that may assume the role.
     """
 
     pipeline_role_arn: pulumi.Output[str]
@@ -73,7 +74,7 @@ class Access(pulumi.ComponentResource):
         start = [_allow(["sagemaker:StartPipelineExecution"], pipelines)]
         if args.dead_letter_queue:
             start.append(_allow(["sqs:SendMessage"], [args.arn("sqs", args.dead_letter_queue)]))
-        # Of a schedule, a trust policy sees the group.
+        # For a schedule, a trust policy sees its group.
         triggers = [
             *(args.arn("events", f"rule/{pipeline}-*") for pipeline in args.pipelines),
             args.arn("scheduler", "schedule-group/default"),
@@ -104,7 +105,7 @@ class Access(pulumi.ComponentResource):
         statements: Any,
         passes: pulumi.Output[str] | None = None,
     ) -> pulumi.Output[str]:
-        """A role with its policy; its ARN, known only once it may do what it is for."""
+        """Create a role with its policy and return its ARN, which is known only once the policy is attached."""
         role = aws.iam.Role(
             f"{name}-{use}-role",
             assume_role_policy=_trust(services, args.account, source),
@@ -149,7 +150,7 @@ def _lake(args: AccessArgs, bucket_arn: str, key_arn: str, write: bool) -> list[
     keys = ["kms:Decrypt", "kms:DescribeKey", *(["kms:GenerateDataKey*", "kms:Encrypt"] if write else [])]
     listing = [_allow(["s3:ListBucket", "s3:GetBucketLocation"], [bucket_arn])]
     if args.prefix:
-        # With the slash: a prefix is no folder, and `churn` alone would list `churn-eu/` too.
+        # With the slash: a prefix is not a folder, and `churn` alone would list `churn-eu/`, too.
         own = {"StringLike": {"s3:prefix": [f"{args.prefix}/*"]}}
         listing = [
             _allow(["s3:GetBucketLocation"], [bucket_arn]),
@@ -168,19 +169,19 @@ def _logs(args: AccessArgs, kinds: Sequence[str]) -> Statement:
 
 
 def _images(args: AccessArgs) -> list[Statement]:
-    # GetAuthorizationToken knows no resources; images may lie in a registry of another account.
+    # GetAuthorizationToken supports no resources; images may be in a registry of another account.
     pull = ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:BatchCheckLayerAvailability"]
     repositories = f"arn:{args.partition}:ecr:*:*:repository/*"
     return [_allow(["ecr:GetAuthorizationToken"], ["*"]), _allow(pull, [repositories])]
 
 
 def _volumes(key_arn: str) -> Statement:
-    """A job's encrypted volume is attached by a grant, which AWS alone may be given."""
+    """Return the statement for the grant that attaches a job's encrypted volume, and which only AWS may be given."""
     return _allow(["kms:CreateGrant"], [key_arn], Condition={"Bool": {"kms:GrantIsForAWSResource": "true"}})
 
 
 def _offline_store(args: AccessArgs, bucket_arn: str) -> list[Statement]:
-    """What the feature store asks of the role that writes its offline store, besides the objects."""
+    """Return the statements, in addition to objects, for the role that writes the feature store's offline store."""
     return [_allow(["s3:GetBucketAcl"], [bucket_arn]), _allow(["s3:PutObjectAcl"], [_objects(args, bucket_arn)])]
 
 
@@ -201,7 +202,7 @@ def _job_statements(args: AccessArgs) -> Any:
             args.arn("sagemaker", f"endpoint-config/{args.endpoint}*"),
             args.arn("sagemaker", f"model/{args.endpoint}*"),
         ]
-        # Metrics know no resources; the namespace is the bound.
+        # PutMetricData supports no resources; the namespace limits it.
         publish = _allow(
             ["cloudwatch:PutMetricData"],
             ["*"],
@@ -238,7 +239,7 @@ def _endpoint_statements(args: AccessArgs) -> Any:
             _logs(args, ["Endpoints"]),
             *_images(args),
             *_feature_groups(args, ["sagemaker:GetRecord", "sagemaker:BatchGetRecord"]),
-            # The deployment asks for alarms under the endpoint's role.
+            # A deployment reads its alarms with the endpoint's role.
             _allow(["cloudwatch:DescribeAlarms"], [args.arn("cloudwatch", f"alarm:{args.endpoint}-*")]),
         ]
 

@@ -1,4 +1,4 @@
-"""An endpoint that takes a new model by blue/green deployment and proves that it did."""
+"""An endpoint that is updated by blue/green deployment, with a check that the update succeeded."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,19 +23,19 @@ class BlueGreenEndpointArgs:
         region: Where the endpoint is; the check after a deployment asks there.
         errors_alarm: The name of the endpoint's alarm on errors.
         latency_alarm: The name of the endpoint's alarm on latency.
-        instance_type: Of the servers.
-        instance_count: How many; at least what scaling would set, because every deployment starts from it.
+        instance_type: The type of the instances.
+        instance_count: Number of instances; at least what scaling would set, because every deployment starts from it.
         capture_uri: Where requests and answers go, `s3://…`; None captures nothing.
         capture_percent: Share of requests captured.
-        kms_key_arn: Encrypts captured data.
-        alarm_names: More alarms that undo a deployment, at most 8, beside the endpoint's own two.
+        kms_key_arn: The key that encrypts captured data.
+        alarm_names: Alarms that roll back a deployment in addition to the endpoint's own two, at most 8.
         error_rate: Share of requests answered 5xx within a minute from which the errors alarm fires.
         latency_ms: 99th percentile of the model's latency, over two minutes, from which the latency alarm fires.
-        alarm_actions: ARNs of topics that are told of the endpoint's own alarms.
-        environment: Of the model's container.
-        rollout: How a new model takes over.
+        alarm_actions: ARNs of topics that the endpoint's own alarms notify.
+        environment: Environment variables of the model's container.
+        rollout: The way in which a new model takes over.
         protect: Whether `pulumi destroy` refuses to delete the endpoint.
-        rollback_report: A file that a deployment that was rolled back is written to, as JSON; None writes none.
+        rollback_report: The file to which a rolled-back deployment is written, as JSON; None writes none.
     """
 
     endpoint_name: str
@@ -76,11 +76,12 @@ class BlueGreenEndpointArgs:
 
 
 class BlueGreenEndpoint(pulumi.ComponentResource):
-    """Makes two MetricAlarms, a Model, an EndpointConfiguration and an Endpoint.
+    """An endpoint that is updated by blue/green deployment.
 
-    The alarms, on errors and latency, undo a deployment when they fire while it bakes.
-    Model and configuration are named anew for each change and kept when replaced, so that a roll-back has something
-    to stand on. A deployment that was rolled back fails the `up` with the reason, though the provider calls it done.
+    Creates two MetricAlarms, a Model, an EndpointConfiguration and an Endpoint. The alarms, on errors and latency, roll
+    back a deployment if they fire while it bakes. Model and configuration get new names with each change and are kept
+    when replaced, because a rollback needs them. A deployment that was rolled back fails the `up` with the reason,
+    although the provider reports success.
     """
 
     endpoint_name: pulumi.Output[str]
@@ -91,7 +92,7 @@ class BlueGreenEndpoint(pulumi.ComponentResource):
     def __init__(self, name: str, args: BlueGreenEndpointArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("millrace:index:BlueGreenEndpoint", name, None, opts)
         alarms = [self._errors_alarm(name, args).name, self._latency_alarm(name, args).name, *args.alarm_names]
-        # Said outright: children inherit both from the component.
+        # Set explicitly, because children inherit both from the component.
         kept = pulumi.ResourceOptions(parent=self, protect=False, retain_on_delete=True)
         model = aws.sagemaker.Model(
             f"{name}-model",
@@ -140,7 +141,7 @@ class BlueGreenEndpoint(pulumi.ComponentResource):
             name=args.errors_alarm,
             alarm_description=f"More than {args.error_rate:.0%} of the requests to {args.endpoint_name} fail.",
             metric_name="Invocation5XXErrors",
-            # 1 or 0 a request, so that the average is the rate.
+            # The metric is 1 or 0 for each request, so that its average is the rate.
             statistic="Average",
             evaluation_periods=1,
             threshold=args.error_rate,
@@ -164,7 +165,7 @@ class BlueGreenEndpoint(pulumi.ComponentResource):
 
 
 def _on_variant(args: BlueGreenEndpointArgs) -> dict[str, Any]:
-    """What both alarms share; no requests are no failure."""
+    """Return the arguments that both alarms share; without requests the alarms do not fire."""
     return {
         "namespace": "AWS/SageMaker",
         "dimensions": {"EndpointName": args.endpoint_name, "VariantName": args.variant_name},

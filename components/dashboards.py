@@ -8,7 +8,7 @@ Plot = tuple[str, list[list[Any]], str, int]
 
 
 def plot_widgets(plots: Sequence[Plot], region: str, *, top: int = 0) -> list[dict[str, Any]]:
-    """A widget for each plot, below the row ``top`` of the dashboard's grid."""
+    """Return a widget for each plot, from the row ``top`` of the dashboard's grid downwards."""
     return [
         {
             "type": "metric",

@@ -38,13 +38,13 @@ class DataLakeArgs:
 
 @dataclass(frozen=True)
 class Lake:
-    """A lake as those see it who use it, whichever stack has made it.
+    """A lake as its users see it, whichever stack created it.
 
     Attributes:
-        bucket_name: Of the bucket.
-        bucket_arn: Of the bucket.
-        key_arn: Of the key that encrypts it.
-        made_by: What must be there first; empty where another stack has made it.
+        bucket_name: The bucket's name.
+        bucket_arn: The bucket's ARN.
+        key_arn: The ARN of the key that encrypts it.
+        made_by: Resources that must exist first; empty where another stack created the lake.
     """
 
     bucket_name: pulumi.Input[str]
@@ -56,9 +56,9 @@ class Lake:
 class DataLake(pulumi.ComponentResource):
     """A private, versioned bucket encrypted with its own KMS key; plain HTTP is refused.
 
-    Makes: Key, Alias, Bucket, BucketOwnershipControls, BucketPublicAccessBlock, BucketVersioning,
+    Creates: Key, Alias, Bucket, BucketOwnershipControls, BucketPublicAccessBlock, BucketVersioning,
     BucketServerSideEncryptionConfiguration, BucketLifecycleConfiguration, BucketPolicy. The bucket and the key are
-    protected unless `force_destroy`: they hold what models were made from.
+    protected unless `force_destroy`: they hold the data of models.
     """
 
     bucket_name: pulumi.Output[str]

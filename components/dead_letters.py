@@ -1,4 +1,4 @@
-"""Where a trigger goes that started nothing, and the alarm that says so."""
+"""The dead-letter queue for triggers that could not start anything, and the alarm on it."""
 
 import json
 from dataclasses import dataclass, field
@@ -17,8 +17,8 @@ class DeadLettersArgs:
     Attributes:
         queue_name: Known before the queue exists, because the triggers' role names it.
         account: The account whose rules may send to it.
-        alarm_name: Of the alarm that fires when something arrives.
-        alarm_actions: ARNs of topics that are told.
+        alarm_name: The name of the alarm that fires when a message arrives.
+        alarm_actions: ARNs of topics that the alarm notifies.
     """
 
     queue_name: str
@@ -28,7 +28,10 @@ class DeadLettersArgs:
 
 
 class DeadLetters(pulumi.ComponentResource):
-    """Makes an encrypted Queue, a QueuePolicy for EventBridge and a MetricAlarm on its length."""
+    """A dead-letter queue with an alarm.
+
+    Creates an encrypted Queue, a QueuePolicy for EventBridge and a MetricAlarm on its length.
+    """
 
     queue_arn: pulumi.Output[str]
 
@@ -64,7 +67,7 @@ class DeadLetters(pulumi.ComponentResource):
             alarm_actions=args.alarm_actions,
             opts=child,
         )
-        # Known only once events may be sent to it.
+        # The ARN is known only once events may be sent to the queue.
         self.queue_arn = pulumi.Output.all(queue.arn, policy.id).apply(lambda known: str(known[0]))
         self.register_outputs({"queueArn": self.queue_arn})
 

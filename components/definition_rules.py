@@ -1,6 +1,6 @@
-"""What makes a pipeline definition one that SageMaker takes: names, references, order, property files.
+"""The rules of pipeline definitions that SageMaker accepts: names, references, order, property files.
 
-It reads the JSON, whoever wrote it, because the published schema of definitions is behind the service.
+They check the JSON, whatever produced it, because the published schema of definitions is older than the service.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 from millrace.errors import InvalidValueError
 
-#: SageMaker refuses a longer definition, characters.
+#: The longest definition that SageMaker accepts, characters.
 LONGEST = 1_048_576
 
 _NAME = re.compile(r"^[A-Za-z0-9\-_]{1,64}$")
@@ -53,7 +53,7 @@ _EXECUTION = frozenset(
 
 _SIDES = ("LeftValue", "RightValue")
 
-#: Condition → what it needs.
+#: Condition type → the fields that it needs.
 _CONDITIONS = {
     "Equals": _SIDES,
     "GreaterThan": _SIDES,
@@ -70,14 +70,14 @@ def check(text: str) -> None:
     """Refuse a definition that SageMaker would refuse, or that would fail when it runs.
 
     Raises:
-        InvalidValueError: With every finding, each naming its step.
+        InvalidValueError: The definition is not valid; the message lists every problem with its step.
     """
     if found := findings(text):
         raise InvalidValueError("pipeline definition:\n" + "\n".join(f"  - {finding}" for finding in found))
 
 
 def findings(text: str) -> list[str]:
-    """All that is wrong with a definition, a sentence each; none when it is right."""
+    """Return one sentence for each problem of a definition; empty if it is valid."""
     if len(text) > LONGEST:
         return [f"it has {len(text)} characters, expected at most {LONGEST}: make the steps share what they repeat"]
     try:

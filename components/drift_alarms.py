@@ -23,18 +23,18 @@ class DriftAlarmsArgs:
 
     Attributes:
         pipeline: The monitor pipeline.
-        schedule: Starts it.
+        schedule: The schedule that starts it.
         every: How often it runs.
         namespace: Where the monitor publishes.
         endpoint_name: The dimension `Endpoint` of what it publishes.
-        variant_name: Of the endpoint, for the dashboard.
-        region: For the dashboard.
+        variant_name: The endpoint's variant, for the dashboard.
+        region: The region, for the dashboard.
         drift_alarm: Name of the alarm on `psi_max`.
-        heartbeat_alarm: Name of the alarm on a monitor that stays silent.
+        heartbeat_alarm: Name of the alarm that fires when the monitor has stopped publishing.
         psi_threshold: Population stability index from which the drift alarm fires.
-        calibration_alarm: Name of the alarm on `ece`; None makes none.
+        calibration_alarm: Name of the alarm on `ece`; None creates none.
         ece_threshold: Expected calibration error above which the calibration alarm fires.
-        alarm_actions: ARNs of topics that are told.
+        alarm_actions: ARNs of topics that the alarms notify.
     """
 
     pipeline: TrainingPipelineArgs
@@ -62,15 +62,15 @@ class DriftAlarmsArgs:
 
     @property
     def period(self) -> int:
-        """The alarms' period, seconds: the cadence and a quarter, so that a late run leaves no gap."""
+        """The alarms' period, seconds: the interval of the monitor and a quarter, so that a late run leaves no gap."""
         return 60 * math.ceil(self.every.total_seconds() * 1.25 / 60)
 
 
 class DriftAlarms(pulumi.ComponentResource):
-    """Makes a Pipeline, a Schedule, two or three MetricAlarms and a Dashboard.
+    """The monitor of a served model, with its alarms and dashboard.
 
-    The alarms on drift and calibration take missing data as fine; the heartbeat's takes it as a failure, so that a
-    monitor that died is not silence.
+    Creates a Pipeline, a Schedule, two or three MetricAlarms and a Dashboard. The alarms on drift and calibration treat
+    missing data as not breaching; the heartbeat's treats them as breaching, so that it fires when the monitor stops.
     """
 
     pipeline_arn: pulumi.Output[str]

@@ -1,4 +1,4 @@
-"""What keeps the feature store up to date: a pipeline that publishes, and its schedule."""
+"""The publishing of features: a pipeline that keeps the feature store up to date, and its schedule."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class FeaturePublishingArgs:
 
     Attributes:
         pipeline: The publishing pipeline.
-        schedule: Starts it.
+        schedule: The schedule that starts it.
     """
 
     pipeline: TrainingPipelineArgs
@@ -22,7 +22,7 @@ class FeaturePublishingArgs:
 
 
 class FeaturePublishing(pulumi.ComponentResource):
-    """Makes a Pipeline and a Schedule."""
+    """The publishing of features; creates a Pipeline and a Schedule."""
 
     pipeline_arn: pulumi.Output[str]
 

@@ -1,9 +1,9 @@
-"""Feature groups whose features only ever grow.
+"""Feature groups to which features can only be added.
 
 The provider would replace a group, and wipe its online store, for an added feature. So the group's own definition is
-frozen at its creation, and the schema that is wanted now stands in an SSM parameter beside it: its change is shown in
-the preview as an update in place, and a hook on that update adds the new features with UpdateFeatureGroup. A feature
-that is gone or has another type is refused at preview.
+frozen at its creation, and the schema that is wanted now is kept in an SSM parameter: a preview shows its change as an
+update in place, and a hook on that update adds the new features with UpdateFeatureGroup. A feature that was removed, or
+has another type, is refused at preview.
 """
 
 import json
@@ -29,7 +29,7 @@ _RESERVED = frozenset({"is_deleted", "write_time", "api_invocation_time"})
 
 
 class FeatureRemovedError(MillraceError, ValueError):
-    """A declaration takes a feature away, or changes its type, which a feature group cannot follow."""
+    """A declaration that removes a feature or changes its type, which a feature group does not allow."""
 
 
 @dataclass
@@ -38,12 +38,12 @@ class FeatureStoreArgs:
 
     Attributes:
         group_name: Known before the group exists, at most 64 characters.
-        record_identifier: The feature that tells entities apart.
-        event_time: The feature that says when a record was known.
+        record_identifier: The feature that identifies an entity.
+        event_time: The feature with the time at which a record was known.
         features: Feature → type, the two above included.
-        offline_uri: Where the offline store is, `s3://…`.
-        kms_key_arn: Encrypts both stores.
-        role_arn: Writes the offline store.
+        offline_uri: The URI of the offline store, `s3://…`.
+        kms_key_arn: The key that encrypts both stores.
+        role_arn: The role that writes the offline store.
         region: Where the group is.
         parameter_name: The SSM parameter that holds the wanted schema.
         protect: Whether `pulumi destroy` refuses to delete the group: its online store would be wiped.
@@ -97,7 +97,7 @@ class FeatureStoreArgs:
 
 
 class FeatureStore(pulumi.ComponentResource):
-    """One feature group, online and offline. Makes a FeatureGroup and an SSM Parameter with its wanted schema."""
+    """One feature group, online and offline. Creates a FeatureGroup and an SSM Parameter with its wanted schema."""
 
     group_name: pulumi.Output[str]
     group_arn: pulumi.Output[str]
@@ -124,7 +124,7 @@ class FeatureStore(pulumi.ComponentResource):
             f"{name}-schema",
             name=args.parameter_name,
             type="String",
-            # `value` would be a secret, which neither a preview shows nor a hook can read.
+            # `value` would be a secret, which a preview does not show and a hook cannot read.
             insecure_value=json.dumps(dict(args.features), sort_keys=True),
             description=f"The features of {args.group_name}; they only grow",
             opts=pulumi.ResourceOptions(parent=self, depends_on=[group], hooks=_growing(name, args)),
@@ -147,16 +147,16 @@ def _growing(name: str, args: FeatureStoreArgs) -> pulumi.ResourceHookBinding:
 
     at_preview = pulumi.ResourceHookOptions(on_dry_run=True)
     before = pulumi.ResourceHook(f"{name}-features-only-grow", refuse_removals, at_preview)
-    # Before the parameter changes, so that a failure leaves the change to be tried again.
+    # Before the parameter changes, so that the next update tries again after a failure.
     update = pulumi.ResourceHook(f"{name}-add-features", add)
     return pulumi.ResourceHookBinding(before_update=[before, update])
 
 
 def additions(group: str, old: Mapping[str, FeatureType], new: Mapping[str, FeatureType]) -> dict[str, FeatureType]:
-    """The features that `new` has and `old` lacks.
+    """Return the features that `new` has and `old` lacks.
 
     Raises:
-        FeatureRemovedError: When a feature of `old` is gone or has another type.
+        FeatureRemovedError: A feature of `old` is missing from `new` or has another type.
     """
     problems = [
         f"{feature!r} is gone" if feature not in new else f"{feature!r} was {kind} and is now {new[feature]}"
@@ -172,10 +172,10 @@ def additions(group: str, old: Mapping[str, FeatureType], new: Mapping[str, Feat
 
 
 def grow(region: str, group: str, wanted: Mapping[str, FeatureType]) -> None:
-    """Add features to a live group and wait until they are there.
+    """Add features to a live group and wait until SageMaker has added them.
 
     Raises:
-        RuntimeError: When SageMaker does not add them.
+        RuntimeError: The update failed or took too long.
     """
     sagemaker = make_client("sagemaker", region)
     live = {

@@ -1,6 +1,6 @@
-"""The whole loop of one use case in one environment: every component, wired.
+"""All components of one use case in one environment, wired together.
 
-With the platform and the pipelines it knows the vocabulary; each other component can be used alone.
+Only this module, the platform and the workflow depend on declarations; each other component can be used alone.
 """
 
 import hashlib
@@ -52,15 +52,15 @@ class MlopsStackArgs:
     """Inputs of :class:`MlopsStack`.
 
     Attributes:
-        use_case: What is declared.
-        environment: Where it runs.
+        use_case: The declaration.
+        environment: The environment in which it runs.
         account: The AWS account, twelve digits.
         partition: `aws`, `aws-cn` or `aws-us-gov`.
         bundle: The file with the code of jobs and endpoints, named by its content.
         approved_package: ARN of the package that serves; None before the first approval.
-        shared_lake: The platform's lake, where the environment says that it is used; else the stack makes its own.
-        paused: What starts nothing by itself, of `retraining`, `monitor` and `features`.
-        rollback_report: A file that a deployment that was rolled back is written to, as JSON; None writes none.
+        shared_lake: The platform's lake, where the environment shares it; None creates a lake of the stack's own.
+        paused: The triggers that are paused, of `retraining`, `monitor` and `features`.
+        rollback_report: The file to which a rolled-back deployment is written, as JSON; None writes none.
     """
 
     use_case: UseCase
@@ -80,11 +80,11 @@ class MlopsStackArgs:
 
 
 class MlopsStack(pulumi.ComponentResource):
-    """From the declaration of a use case to its whole loop.
+    """All resources of a use case, from its declaration.
 
-    Makes: Notifications, DataLake (unless it shares the platform's) with the code in it, Access, FeatureStore for each
+    Creates Notifications, DataLake (unless it shares the platform's) with the code in it, Access, FeatureStore for each
     table, ModelRegistry, FeaturePublishing, TrainingPipeline, DriftAlarms, Retraining, DeadLetters, and a
-    BlueGreenEndpoint once a package is approved; until then the endpoint is pending, which is no failure.
+    BlueGreenEndpoint once a package is approved; until then the endpoint is pending, which is not a failure.
     """
 
     endpoint_name: pulumi.Output[str]
@@ -144,7 +144,7 @@ class MlopsStack(pulumi.ComponentResource):
         self.register_outputs({"endpointName": self.endpoint_name, "endpointStatus": self.endpoint_status})
 
     def outputs(self) -> "dict[str, pulumi.Input[object]]":
-        """What a program exports."""
+        """Return the outputs that a program exports."""
         return {
             "endpointName": self.endpoint_name,
             "endpointStatus": self.endpoint_status,
@@ -218,9 +218,9 @@ class MlopsStack(pulumi.ComponentResource):
         )
 
     def _upload_code(self) -> pulumi.Output[str]:
-        """The bundle in the lake; its file name, known once it is there."""
+        """Upload the bundle to the lake and return its file name, which is known once it is uploaded."""
         bundle, names = self._args.bundle, self._names
-        # Old code is what old models are reproduced with.
+        # Old code is kept, because old models are reproduced with it.
         kept = pulumi.ResourceOptions(parent=self, retain_on_delete=True)
         uploaded = aws.s3.BucketObjectv2(
             f"{names.stack}-code",
@@ -230,7 +230,7 @@ class MlopsStack(pulumi.ComponentResource):
             opts=kept,
         )
         if self._args.environment.replay_from is not None:
-            # Only where data time begins; replays move it.
+            # The content is only where data time begins; replays change it.
             moved = pulumi.ResourceOptions(parent=self, ignore_changes=["content"])
             aws.s3.BucketObjectv2(
                 f"{names.stack}-clock",
@@ -301,7 +301,7 @@ class MlopsStack(pulumi.ComponentResource):
         return TrainingPipelineArgs(name, text, self._access.pipeline_role_arn, description)
 
     def _schedule(self, pipeline: str, every: timedelta, pausable: str) -> ScheduleArgs:
-        # Where data time is moved by replays, whoever moves it starts the pipelines too.
+        # Where replays move data time, they start the pipelines, too.
         enabled = self._args.environment.replay_from is None and pausable not in self._args.paused
         return ScheduleArgs(pipeline, self._access.trigger_role_arn, self._dead_letter_arn, every, enabled)
 

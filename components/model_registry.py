@@ -1,4 +1,4 @@
-"""The registry group whose newest approved package is what serves."""
+"""The model package group, whose newest approved package serves."""
 
 from dataclasses import dataclass
 
@@ -15,10 +15,10 @@ class ModelRegistryArgs:
 
     Attributes:
         group_name: Known before the group exists.
-        description: Changing it replaces the group: it is set once.
+        description: The group's description; changing it would replace the group.
         region: Where the group is.
-        protect: Whether `pulumi destroy` refuses to delete the group and with it all history. Of a group that is not
-            protected the models are deleted first, by a hook: such a stack is destroyed with `--run-program`.
+        protect: Whether `pulumi destroy` refuses to delete the group and with it all history. If the group is not
+            protected, a hook deletes its models first: such a stack is destroyed with `--run-program`.
     """
 
     group_name: str
@@ -28,7 +28,7 @@ class ModelRegistryArgs:
 
 
 class ModelRegistry(pulumi.ComponentResource):
-    """A model package group. Makes one ModelPackageGroup, protected by default."""
+    """A model package group. Creates one ModelPackageGroup, protected by default."""
 
     group_name: pulumi.Output[str]
     group_arn: pulumi.Output[str]

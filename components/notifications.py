@@ -1,4 +1,4 @@
-"""The topic that alarms and failed pipelines speak to, and who hears it."""
+"""The topic that alarms and failed pipelines publish to, and its subscriptions."""
 
 import json
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ class NotificationsArgs:
     """Inputs of :class:`Notifications`.
 
     Attributes:
-        topic_name: Of the topic.
-        account: The account whose alarms and rules may speak to it.
+        topic_name: The topic's name.
+        account: The account whose alarms and rules may publish to it.
         emails: Addresses that are subscribed; each must confirm once.
-        pipeline_arns: Pipelines whose failed executions are told; computed, so that the topic can come first.
-        dead_letter_arn: Queue that takes what the topic did not; computed too, because its alarm speaks to the topic.
+        pipeline_arns: Pipelines whose failed executions are reported; computed, so that the topic can be created first.
+        dead_letter_arn: Queue for what could not be published; computed, too, because its alarm notifies the topic.
     """
 
     topic_name: str
@@ -28,10 +28,10 @@ class NotificationsArgs:
 
 
 class Notifications(pulumi.ComponentResource):
-    """Makes a Topic, its TopicPolicy and a TopicSubscription for each address.
+    """A topic with its subscriptions.
 
-    Makes an EventRule and an EventTarget besides when pipelines are named: an execution that a rule or a schedule
-    started fails before nobody's eyes.
+    Creates a Topic, its TopicPolicy and a TopicSubscription for each address. If pipelines are named, it also creates
+    an EventRule and an EventTarget: an execution that a rule or a schedule started would otherwise fail unnoticed.
     """
 
     topic_arn: pulumi.Output[str]
@@ -48,7 +48,7 @@ class Notifications(pulumi.ComponentResource):
         )
         for email in args.emails:
             aws.sns.TopicSubscription(f"{name}-{email}", topic=topic.arn, protocol="email", endpoint=email, opts=child)
-        # Known only once it may be spoken to.
+        # The ARN is known only once the topic may be published to.
         self.topic_arn = pulumi.Output.all(topic.arn, policy.id).apply(lambda known: str(known[0]))
         if args.pipeline_arns:
             rule = aws.cloudwatch.EventRule(

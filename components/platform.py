@@ -1,4 +1,4 @@
-"""What the use cases of an environment share: one lake under one key, and a dashboard of all of them."""
+"""The resources that the use cases of an environment share: one lake with one key, and a dashboard of all of them."""
 
 import json
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from millrace.errors import InvalidValueError
 from millrace.inventory import list_alarm_kinds
 from millrace.names import PLATFORM, VARIANT, Names
 
-#: What a widget of CloudWatch's takes at most: alarms, and metrics.
+#: The most alarms and the most metrics that a widget of CloudWatch's can show.
 _ALARMS, _METRICS = 100, 500
 
 
@@ -24,10 +24,10 @@ class PlatformArgs:
     """Inputs of :class:`Platform`.
 
     Attributes:
-        environment: Where it is.
+        environment: The environment.
         account: The AWS account, twelve digits.
         partition: `aws`, `aws-cn` or `aws-us-gov`.
-        use_cases: Those that run in the environment; the dashboard shows them.
+        use_cases: The use cases that run in the environment; the dashboard shows them.
     """
 
     environment: Environment
@@ -51,11 +51,11 @@ class PlatformArgs:
 
 
 class Platform(pulumi.ComponentResource):
-    """What the use cases of an environment share.
+    """The resources that the use cases of an environment share.
 
-    Makes: a DataLake, in which each use case that says `lake: shared` has a folder that its roles alone may open, and
-    a Dashboard with the alarms, drift, quality and traffic of all use cases. Roles, registry groups, pipelines,
-    endpoints and alarms stay each use case's own.
+    Creates: a DataLake, in which each use case with `lake: shared` has a folder that only its own roles may open, and a
+    Dashboard with the alarms, drift, quality and traffic of all use cases. Each use case keeps its own roles, registry
+    groups, pipelines, endpoints and alarms.
     """
 
     lake: pulumi.Output[str]
@@ -81,20 +81,20 @@ class Platform(pulumi.ComponentResource):
         self.register_outputs({"lake": self.lake, "dashboard": self.dashboard})
 
     def outputs(self) -> "dict[str, pulumi.Input[object]]":
-        """What a program exports."""
+        """Return the outputs that a program exports."""
         return {"lake": self.lake, "dashboard": self.dashboard}
 
 
 def make_shared_lake(names: Names, partition: str, key_arn: str | None) -> Lake:
-    """Return the platform's lake as a stack sees it that shares it.
+    """Return the platform's lake for a stack that shares it.
 
     Args:
-        names: Of the stack.
+        names: The stack's names.
         partition: `aws`, `aws-cn` or `aws-us-gov`.
-        key_arn: The key behind ``names.lake_alias``, which AWS alone knows; None where there is none.
+        key_arn: The key behind ``names.lake_alias``, which cannot be computed; None where it does not exist.
 
     Raises:
-        MillraceError: There is no key: the platform of the environment is not deployed.
+        MillraceError: The key does not exist: the platform of the environment is not deployed.
     """
     if key_arn is None:
         platform = f"{PLATFORM}-{names.environment}"

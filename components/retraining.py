@@ -1,7 +1,7 @@
-"""What starts the training pipeline besides a person: alarms, by a rule, and a schedule as the backstop.
+"""The triggers that start the training pipeline by themselves: alarms, by a rule, and a schedule as the backstop.
 
-An alarm that stays in ALARM starts nothing again, which is why there is a schedule; a storm of triggers trains once,
-because the pipeline's first step refuses a start while another execution runs or within the cooldown.
+The schedule exists because an alarm that stays in ALARM starts nothing again. Many triggers at once train once, because
+the pipeline's first step refuses a start while another execution runs or within the cooldown.
 """
 
 import json
@@ -20,16 +20,16 @@ class RetrainingArgs:
     """Inputs of :class:`Retraining`.
 
     Attributes:
-        pipeline_name: The training pipeline; its parameter `Trigger` is told what started it.
+        pipeline_name: The training pipeline; its parameter `Trigger` is set to what started it.
         pipeline_arn: Its ARN.
-        role_arn: May start it and send to the dead-letter queue.
-        dead_letter_arn: Takes what could not be started.
-        rule_name: Of the rule that alarms trigger.
-        schedule_name: Of the backstop.
+        role_arn: The role that may start it and send to the dead-letter queue.
+        dead_letter_arn: The queue for triggers that could not start it.
+        rule_name: The name of the rule that alarms trigger.
+        schedule_name: The backstop's name.
         alarm_names: Alarms whose change to ALARM starts it.
-        every: The backstop; None starts nothing by time.
+        every: The backstop's interval; None creates no schedule.
         enabled: Whether the schedule runs.
-        paused: Whether neither alarms nor the schedule start it: a person has said so.
+        paused: Whether a person has paused it, so that neither alarms nor the schedule start it.
     """
 
     pipeline_name: str
@@ -45,7 +45,10 @@ class RetrainingArgs:
 
 
 class Retraining(pulumi.ComponentResource):
-    """Makes an EventRule with its EventTarget when alarms are named, and a Schedule when there is a backstop."""
+    """The triggers of a training pipeline.
+
+    Creates an EventRule with its EventTarget if alarms are named, and a Schedule if there is a backstop.
+    """
 
     def __init__(self, name: str, args: RetrainingArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("millrace:index:Retraining", name, None, opts)

@@ -9,7 +9,7 @@ import pulumi_aws as aws
 
 from millrace.errors import InvalidValueError
 
-#: A start that could not be made is tried again this often, for this long (seconds), before it is a dead letter.
+#: The most retries of a failed start, and the seconds for which it is retried, before it becomes a dead letter.
 _RETRIES, _AGE = 10, 3600
 
 
@@ -18,12 +18,12 @@ class ScheduleArgs:
     """Inputs of :func:`make_schedule`.
 
     Attributes:
-        schedule_name: Of the schedule.
-        role_arn: May start it and send to the dead-letter queue.
-        dead_letter_arn: Takes what could not be started.
-        every: At least a minute.
+        schedule_name: The schedule's name.
+        role_arn: The role that may start the pipeline and send to the dead-letter queue.
+        dead_letter_arn: The queue for what could not be started.
+        every: The interval, at least a minute.
         enabled: Whether it runs.
-        parameters: Of the pipeline.
+        parameters: The pipeline's parameters.
     """
 
     schedule_name: str
@@ -37,7 +37,7 @@ class ScheduleArgs:
 def make_schedule(
     name: str, args: ScheduleArgs, pipeline_arn: pulumi.Input[str], opts: pulumi.ResourceOptions
 ) -> aws.scheduler.Schedule:
-    """The Schedule resource of a component that owns one; it starts the pipeline."""
+    """Create the Schedule that starts a pipeline, for a component that owns one."""
     return aws.scheduler.Schedule(
         name,
         name=args.schedule_name,
@@ -58,10 +58,10 @@ def make_schedule(
 
 
 def rate(every: timedelta) -> str:
-    """EventBridge's words for an interval: whole days, hours or minutes, singular for one.
+    """Return EventBridge's expression of an interval: whole days, hours or minutes, singular for one.
 
     Raises:
-        InvalidValueError: When it is not a whole number of minutes.
+        InvalidValueError: The interval is not a whole number of minutes, at least one.
     """
     minutes, rest = divmod(every, timedelta(minutes=1))
     if rest or minutes < 1:

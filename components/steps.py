@@ -1,7 +1,7 @@
-"""A SageMaker pipeline as typed steps, and the canonical JSON that they make.
+"""Typed steps of a SageMaker pipeline, and the canonical JSON that is made of them.
 
 Values that are only known when the pipeline runs are written as :func:`parameter`, :func:`execution`, :func:`result`,
-:func:`join` and :func:`json_get`. The JSON holds no time and no random part: the same steps give the same text.
+:func:`join` and :func:`json_get`. The JSON holds no time and no random part: equal steps give equal text.
 """
 
 import json
@@ -18,32 +18,32 @@ Value = Any  # JSON, with functions at its leaves
 
 
 def parameter(name: str) -> dict[str, str]:
-    """The value of a pipeline parameter."""
+    """Return a reference to a pipeline parameter."""
     return {"Get": f"Parameters.{name}"}
 
 
 def execution(name: str) -> dict[str, str]:
-    """A fact of the execution, e.g. `PipelineExecutionId`."""
+    """Return a reference to a property of the execution, e.g. `PipelineExecutionId`."""
     return {"Get": f"Execution.{name}"}
 
 
 def result(step: str, path: str) -> dict[str, str]:
-    """What `Describe…` says of the step's job, e.g. `ModelArtifacts.S3ModelArtifacts`."""
+    """Return a reference to a field of the step's described job, e.g. `ModelArtifacts.S3ModelArtifacts`."""
     return {"Get": f"Steps.{step}.{path}"}
 
 
 def output_uri(step: str, output: str) -> dict[str, str]:
-    """Where a processing step put the output of that name."""
+    """Return a reference to the S3 URI of a named output of a processing step."""
     return result(step, f"ProcessingOutputConfig.Outputs['{output}'].S3Output.S3Uri")
 
 
 def join(*values: Value, on: str = "/") -> dict[str, Any]:
-    """The values as one text."""
+    """Return the values as one text, joined when the pipeline runs."""
     return {"Std:Join": {"On": on, "Values": list(values)}}
 
 
 def json_get(step: str, property_file: str, path: str) -> dict[str, Any]:
-    """A value out of a step's property file."""
+    """Return a reference to a value in a step's property file."""
     return {"Std:JsonGet": {"PropertyFile": {"Get": f"Steps.{step}.PropertyFiles.{property_file}"}, "Path": path}}
 
 
@@ -56,7 +56,7 @@ class Parameter:
     one_of: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
-        """As the definition holds it; the type follows the default, text without one."""
+        """Return the JSON for the definition; the type is that of the default, text without one."""
         types = {bool: "Boolean", int: "Integer", float: "Float"}
         document: dict[str, Any] = {"Name": self.name, "Type": types.get(type(self.default), "String")}
         if self.default is not None:
@@ -83,7 +83,7 @@ class Step:
     property_files: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
-        """As the definition holds it."""
+        """Return the JSON for the definition."""
         document: dict[str, Any] = {"Name": self.name, "Type": self.type, "Arguments": dict(self.arguments)}
         if self.depends_on:
             document["DependsOn"] = list(self.depends_on)
@@ -95,13 +95,13 @@ class Step:
         return document
 
     def steps(self) -> Iterator["Step | Condition"]:
-        """This step."""
+        """Yield this step."""
         yield self
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A fork: all conditions met → `then`, else `otherwise`."""
+    """A condition step: `then` runs if all conditions are met, else `otherwise`."""
 
     name: str
     conditions: Sequence[Mapping[str, Value]]
@@ -110,7 +110,7 @@ class Condition:
     depends_on: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
-        """As the definition holds it."""
+        """Return the JSON for the definition."""
         document: dict[str, Any] = {
             "Name": self.name,
             "Type": "Condition",
@@ -125,34 +125,34 @@ class Condition:
         return document
 
     def steps(self) -> Iterator["Step | Condition"]:
-        """This fork and the steps of both branches."""
+        """Yield this step and the steps of both branches."""
         yield self
         yield from self.then
         yield from self.otherwise
 
 
 def fail(name: str, message: Value) -> Step:
-    """A step that ends the execution as failed, with a reason."""
+    """Return a step that ends the execution as failed, with a reason."""
     return Step(name, "Fail", {"ErrorMessage": message})
 
 
 def equals(left: Value, right: Value) -> dict[str, Any]:
-    """A condition: both sides are the same."""
+    """Return a condition that is met if both sides are equal."""
     return {"Type": "Equals", "LeftValue": left, "RightValue": right}
 
 
 @dataclass(frozen=True)
 class Definition:
-    """A whole pipeline; `definition()` has the name that the SageMaker Python SDK's pipelines have."""
+    """A whole pipeline; `definition()` is named like the method of pipelines in the SageMaker Python SDK."""
 
     parameters: Sequence[Parameter]
     steps: Sequence[Step | Condition]
 
     def definition(self) -> str:
-        """The canonical JSON.
+        """Return the canonical JSON.
 
         Raises:
-            InvalidValueError: When SageMaker would refuse it; the message names the step.
+            InvalidValueError: SageMaker would refuse it; the message names the step.
         """
         text = json.dumps(
             {

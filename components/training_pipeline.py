@@ -10,10 +10,10 @@ from components.definition_rules import check
 
 
 class HasDefinition(Protocol):
-    """Our `Definition`, or a pipeline of the SageMaker Python SDK."""
+    """An object with a pipeline definition: our `Definition`, or a pipeline of the SageMaker Python SDK."""
 
     def definition(self) -> str:
-        """The pipeline's JSON."""
+        """Return the pipeline's JSON."""
         ...
 
 
@@ -23,10 +23,10 @@ class TrainingPipelineArgs:
 
     Attributes:
         pipeline_name: Known before the pipeline exists.
-        definition: The steps; an output where a role or bucket in them is not known yet.
-        role_arn: Starts the steps' jobs.
-        description: For people.
-        max_parallel_steps: How many steps run at once.
+        definition: The definition; an output where a role or bucket in it is not known yet.
+        role_arn: The role that starts the steps' jobs.
+        description: A description for people.
+        max_parallel_steps: The most steps that run at once.
     """
 
     pipeline_name: str
@@ -37,7 +37,7 @@ class TrainingPipelineArgs:
 
 
 class TrainingPipeline(pulumi.ComponentResource):
-    """One Pipeline with its definition inline, refused at preview when SageMaker would refuse it."""
+    """A pipeline with its definition inline, refused at preview if SageMaker would refuse it; creates one Pipeline."""
 
     pipeline_name: pulumi.Output[str]
     pipeline_arn: pulumi.Output[str]
@@ -51,7 +51,7 @@ class TrainingPipeline(pulumi.ComponentResource):
 
 
 def make_pipeline(name: str, args: TrainingPipelineArgs, opts: pulumi.ResourceOptions) -> aws.sagemaker.Pipeline:
-    """The Pipeline resource of a component that owns one."""
+    """Create the Pipeline of a component that owns one."""
     given = args.definition
     text = given if isinstance(given, str | pulumi.Output) else given.definition()
     return aws.sagemaker.Pipeline(

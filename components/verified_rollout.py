@@ -1,6 +1,6 @@
-"""The check after every deployment: does the endpoint really run the configuration that was asked for?
+"""The check after every deployment that the endpoint runs the configuration that was deployed.
 
-SageMaker rolls back a deployment whose alarm fires, and the provider reports success all the same.
+SageMaker rolls back a deployment whose alarm fires, and the provider still reports success.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from queries.rollbacks import Rollback, find_rollback
 
 
 class RolledBackError(MillraceError):
-    """The endpoint went back to its old configuration."""
+    """A deployment that SageMaker rolled back."""
 
     def __init__(self, rollback: Rollback) -> None:
         super().__init__(rollback.text)
@@ -22,12 +22,12 @@ class RolledBackError(MillraceError):
 
 
 def verified(name: str, region: str, report: str | None) -> pulumi.ResourceHookBinding:
-    """Make hooks that fail the `up` when the endpoint does not run what was asked for.
+    """Make hooks that fail the `up` if the endpoint does not run the configuration that was deployed.
 
     Args:
-        name: The component's name; hooks are told apart by it.
+        name: The component's name, with which the hook's name begins.
         region: Where the endpoint is.
-        report: A file that a rollback is written to as JSON, for the program that runs the `up`.
+        report: The file to which a rollback is written as JSON, for the program that runs the `up`; None writes none.
     """
 
     def check(args: pulumi.ResourceHookArgs) -> None:

@@ -1,7 +1,7 @@
-"""The three pipelines of a use case, as steps that all run the same bundle: features, training, monitor.
+"""The three pipelines of a use case, with steps that all run the same bundle: features, training, monitor.
 
-Every step is `python3 <bundle> <step> …` in one image. What a step hands to the next lies in the lake under the
-execution's own prefix, so that nothing is ever written over and every model's data can be found again.
+Every step is `python3 <bundle> <step> …` in one image. Steps pass their outputs on in the lake, under a prefix of the
+execution's own, so that nothing is ever overwritten and every model's data can be found again.
 """
 
 import json
@@ -33,8 +33,8 @@ _TRAINING = "/opt/ml/input/data"
 _HOUR = 3600
 _VOLUME_GB = 30
 
-#: Checks the file that is its first argument against the hash that is its second, then runs it. SageMaker takes at most
-#: 256 characters in an argument.
+#: A program that compares the SHA-256 of the file in its first argument with its second argument, then runs the file.
+#: SageMaker accepts at most 256 characters in an argument.
 _RUN_CHECKED = (
     "import hashlib as h,os,sys;p,d,*r=sys.argv[1:];"
     'h.sha256(open(p,"rb").read()).hexdigest()==d or sys.exit(f"error: {p} is not the code that was deployed: '
@@ -42,13 +42,13 @@ _RUN_CHECKED = (
 )
 assert len(_RUN_CHECKED) <= 256, len(_RUN_CHECKED)
 
-#: What the evaluation says of every model, beside the metrics that its gates name: where it comes from.
+#: The metadata of every model in the evaluation, in addition to the metrics of its gates: its origin.
 _IDENTITY = ("snapshot", "code", "parameters", "model", "as_of", "comparison")
 
 
 @dataclass(frozen=True)
 class WorkflowArgs:
-    """What the jobs of a use case have in common.
+    """The settings that the jobs of a use case have in common.
 
     Attributes:
         use_case: The declaration.
@@ -57,8 +57,8 @@ class WorkflowArgs:
         bundle_sha256: Its hash: a job and an endpoint run no other code.
         image: The runtime image.
         job_role_arn: The role of the jobs.
-        key_arn: Encrypts volumes and outputs.
-        instance_type: Of every job.
+        key_arn: The key that encrypts volumes and outputs.
+        instance_type: The instance type of every job.
         model_package_group: Where models are registered.
         serving_instance_types: Instance types that the registry lists as fit for serving.
         environment: The jobs' environment variables.
@@ -78,13 +78,13 @@ class WorkflowArgs:
 
 
 def features(args: WorkflowArgs) -> Definition:
-    """Publish: the tables' new rows go to the feature store."""
+    """Return the pipeline that publishes the tables' new rows to the feature store."""
     publish = _processing(args, "Publish", ["publish", "--as-of", parameter("AsOf")])
     return Definition([Parameter("AsOf", "now")], [publish])
 
 
 def monitor(args: WorkflowArgs) -> Definition:
-    """Monitor: what was served is held against the training data and the outcomes; metrics go to CloudWatch."""
+    """Return the pipeline that compares served rows with training data and outcomes, and publishes metrics."""
     step = _processing(
         args, "Monitor", ["monitor", "--as-of", parameter("AsOf")], outputs={"report": _place(args, MONITOR_REPORTS)}
     )
@@ -92,10 +92,11 @@ def monitor(args: WorkflowArgs) -> Definition:
 
 
 def training(args: WorkflowArgs) -> Definition:
-    """Ingest → Validate → Dataset → Train → Evaluate → Gate → Register, or a failure that says why.
+    """Return the pipeline that trains a model: Ingest → Validate → Dataset → Train → Evaluate → Gate → Register.
 
-    Where the use case has tables, Publish brings the feature store up to date meanwhile: the gate waits for it, so that
-    no model is registered before its features can be looked up.
+    A model that does not pass the gate ends the execution with the reason. Where the use case has tables, Publish
+    updates the feature store meanwhile: the gate waits for it, so that no model is registered before its features can
+    be looked up.
     """
     ingest = _processing(
         args,
@@ -149,7 +150,7 @@ def training(args: WorkflowArgs) -> Definition:
 
 
 def _place(args: WorkflowArgs, prefix: str, *below: str) -> Value:
-    """A folder in the lake that belongs to this execution alone."""
+    """Return a folder in the lake that belongs only to this execution."""
     return join("s3:/", args.lake, prefix, execution("PipelineExecutionId"), *below)
 
 
@@ -158,7 +159,7 @@ def _code(args: WorkflowArgs) -> str:
 
 
 def _entrypoint(args: WorkflowArgs, folder: str) -> list[str]:
-    """Run the bundle in a folder, unless it is another than was deployed."""
+    """Return the command that runs the bundle in a folder, and fails if it is not the one that was deployed."""
     return ["python3", "-P", "-c", _RUN_CHECKED, f"{folder}/{args.bundle}", args.bundle_sha256]
 
 
@@ -273,7 +274,7 @@ def _channel(name: str, uri: Value) -> dict[str, Any]:
 
 
 def _judged(use_case: UseCase) -> list[str]:
-    """The metrics that decide about a model, each once."""
+    """Return the metrics that decide about a model, each once."""
     return list(dict.fromkeys([*(gate.metric for gate in use_case.gates), use_case.champion_metric]))
 
 

@@ -1,1 +1,1 @@
-"""The Pulumi engine on this machine: the official CLI, found, installed or built, and what local stacks need."""
+"""Setup of the Pulumi engine: the official CLI, found, installed or built, and its home for local stacks."""

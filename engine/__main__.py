@@ -1,4 +1,4 @@
-"""``python -m engine``: make the Pulumi CLI available, and say where it is."""
+"""The entry point of ``python -m engine``, which makes the Pulumi CLI available and prints its location."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from engine.errors import EngineError
 
 
 def main() -> int:
-    """The exit code: 1 when no CLI could be had."""
+    """Make the CLI available; return 0, or 1 if none was found, installed or built."""
     try:
         engine = ensure(lambda text: print(f"• {text}", flush=True))  # noqa: T201 - what the command is for
     except EngineError as error:

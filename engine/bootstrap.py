@@ -1,8 +1,8 @@
 """Find, install or build the official Pulumi CLI.
 
-Three ways, tried in this order: the CLI that is there already, Pulumi's own installer, and a build of Pulumi's own
-published Go modules, pinned by ``go.mod`` and ``go.sum`` beside this file. The second and third end in Pulumi's own
-version folder outside the checkout, so that every checkout shares them.
+Three methods are tried in this order: an existing CLI, Pulumi's own installer, and a build of Pulumi's published Go
+modules, pinned by ``go.mod`` and ``go.sum`` next to this file. The installer and the build write to Pulumi's own
+version folder outside the checkout, so that all checkouts share the result.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from engine.errors import EngineError
 
 HERE = Path(__file__).parent
 
-#: The engine that `go.mod` pins.
+#: The version of Pulumi that `go.mod` pins.
 VERSION = "3.255.0"
 
-#: The oldest CLI found on PATH that is used: it knows resource hooks and configuration objects.
+#: The oldest accepted version of a CLI on PATH: it supports resource hooks and configuration objects.
 OLDEST = (3, 200, 0)
 
 INSTALLER = "https://get.pulumi.com/"
@@ -37,7 +37,7 @@ _TIMEOUT = 10.0
 Say = Callable[[str], None]
 
 _OURS = "# Written by millrace beside the CLI that it built"
-#: Every checkout on this machine shares the script, also one whose engine is still a part of `local`.
+#: All checkouts on this machine share this script, including older ones whose engine is part of `local`.
 _LANGUAGE_HOST = f"""#!/bin/sh
 {_OURS}: the Python language host that the Go modules lack.
 exec python3 -P -c '
@@ -53,7 +53,7 @@ class Engine:
     """A Pulumi CLI that works.
 
     Attributes:
-        folder: What belongs on PATH.
+        folder: The folder to put on PATH.
         origin: `found`, `installed` or `built`.
     """
 
@@ -67,18 +67,18 @@ class Engine:
 
 
 def version_folder() -> Path:
-    """Where the pinned version lives: Pulumi's own folder, outside any checkout."""
+    """Return the folder of the pinned version: Pulumi's own, outside any checkout."""
     return Path.home() / ".pulumi" / "versions" / VERSION / "bin"
 
 
 def ensure(say: Say = lambda _: None) -> Engine:
-    """The Pulumi CLI, made available if it is not.
+    """Return a Pulumi CLI, making one available if necessary.
 
     Args:
-        say: Told, a line at a time, what is being tried.
+        say: Called with each line of progress.
 
     Raises:
-        EngineError: When all three ways fail.
+        EngineError: If all three methods fail.
     """
     if there := _there():
         return there
@@ -87,7 +87,7 @@ def ensure(say: Say = lambda _: None) -> Engine:
 
 
 def _there() -> Engine | None:
-    """What an earlier call installed or built."""
+    """Return the CLI that an earlier call installed or built, or None."""
     folder = version_folder()
     if not (folder / "pulumi").exists():
         return None
@@ -95,14 +95,14 @@ def _there() -> Engine | None:
     if not _is_ours(host):
         return Engine(folder, "installed")
     if host.read_text() != _LANGUAGE_HOST:
-        # An earlier version built the CLI.
+        # An earlier version wrote the script.
         _write_host(host)
     return Engine(folder, "built")
 
 
 @contextlib.contextmanager
 def _alone(say: Say) -> Iterator[None]:
-    """One at a time on this machine: two builds at once would take twice as long and write the same file."""
+    """Hold a lock on this machine: two builds at once would take twice as long and write the same file."""
     folder = version_folder()
     folder.mkdir(parents=True, exist_ok=True)
     with (folder.parent / "millrace.lock").open("w") as lock:
@@ -137,7 +137,7 @@ def _is_ours(host: Path) -> bool:
 
 
 def _write_host(host: Path) -> None:
-    """Write the script whole or not at all: an engine may be starting it."""
+    """Write the script atomically, because an engine may be starting it."""
     draft = host.with_name(f".{host.name}.{os.getpid()}")
     draft.write_text(_LANGUAGE_HOST)
     draft.chmod(0o755)
@@ -204,7 +204,7 @@ def _built(say: Say) -> Engine:
         if done.returncode != 0:
             raise EngineError(f"`go build` in {HERE}", f"failed: {_last_line(done.stderr)}")
         _write_host(folder / "pulumi-language-python")
-        # The CLI last: its presence is what says that the folder is complete.
+        # The CLI is moved last: its presence marks the folder as complete.
         target.replace(folder / target.name)
     return Engine(folder, "built")
 

@@ -1,4 +1,4 @@
-"""The error tree of the engine: one error."""
+"""The errors of the engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What local stacks need of Pulumi: a home, a file backend and the provider, all under the cloud's state folder.
+"""Pulumi's home, file backend and provider for local stacks, all under the cloud's state folder.
 
 A user's own Pulumi login is never touched, and nothing leaves the machine.
 """
@@ -10,7 +10,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-#: Local stacks keep no secret worth keeping; the passphrase is public so that anyone can open them.
+#: Local stacks hold no secret worth protecting; the passphrase is public so that anyone can open them.
 PASSPHRASE = "local"
 
 _PROVIDER = """#!/bin/sh
@@ -21,7 +21,7 @@ _RELAY = Path(__file__).with_name("relay.py")
 
 
 def prepare(state: Path) -> dict[str, str]:
-    """Write what the engine looks for; the environment that makes it look here.
+    """Write the files that the engine needs and return the environment that makes it use them.
 
     Args:
         state: The cloud's state folder, e.g. `.millrace`.
@@ -44,7 +44,7 @@ def prepare(state: Path) -> dict[str, str]:
         "PULUMI_BACKEND_URL": backend.as_uri(),
         "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
         "PULUMI_SKIP_UPDATE_CHECK": "1",
-        # Hooks before a delete are the program's; without it `pulumi destroy` could not call them.
+        # `pulumi destroy` can only call a program's before-delete hooks if it runs the program.
         "PULUMI_RUN_PROGRAM": "true",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
     }

@@ -1,7 +1,7 @@
-"""The Python language host for a CLI that was built from modules: Pulumi's own server for inline programs, on a file.
+"""The Python language host for a CLI built from Go modules: Pulumi's server for inline programs, run on a file.
 
 The engine starts it as ``pulumi-language-python``, reads a port from its first line of output and speaks
-``LanguageRuntime`` to it. It ends when the engine interrupts it or is gone.
+``LanguageRuntime`` to it. It exits when the engine interrupts it or ends.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from google.protobuf import empty_pb2
 from pulumi.automation._server import LanguageServer
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc
 
-#: gRPC's own limit of 4 MB is less than a large stack's inputs; the engine's is this.
+#: The engine's limit, in bytes; gRPC's default of 4 MB is too small for the inputs of a large stack.
 _LARGEST_MESSAGE = 400 * 1024 * 1024
 
-#: Seconds between two looks whether the engine still lives.
+#: Seconds between checks whether the engine is still running.
 _LOOK = 0.5
 
 
 class Host(LanguageServer):
-    """Runs the program that a request names, one at a time."""
+    """A language host that runs the program of a request, one at a time."""
 
     def __init__(self) -> None:
         super().__init__(lambda: None)
 
     def Handshake(self, request: Any, context: Any) -> Any:
-        """Answer the engine's first call; nothing is agreed on."""
+        """Answer the engine's first call; no options are negotiated."""
         return language_pb2.LanguageHandshakeResponse()
 
     def InstallDependencies(self, request: Any, context: Any) -> Any:
@@ -51,7 +51,7 @@ class Host(LanguageServer):
         return language_pb2.RuntimeOptionsResponse()
 
     def Cancel(self, request: Any, context: Any) -> Any:
-        """Acknowledge that the engine cancels."""
+        """Acknowledge a cancellation by the engine."""
         return empty_pb2.Empty()
 
     def Run(self, request: Any, context: Any) -> Any:
@@ -68,14 +68,14 @@ class Host(LanguageServer):
         self.program = run
         response = super().Run(request, context)  # type: ignore[no-untyped-call]
         if response.error:
-            # The error was logged as a diagnostic; the engine need not say it again.
+            # The error was logged as a diagnostic; the engine need not report it again.
             return language_pb2.RunResponse(bail=True)
         return response
 
 
 def main() -> None:
-    """Serve until interrupted."""
-    # A program lives for seconds, most of which it imports the SDK: looking for garbage takes a tenth of that.
+    """Serve until interrupted or until the engine ends."""
+    # A program runs for seconds, mostly importing the SDK; garbage collection would take a tenth of that.
     gc.disable()
     options = [("grpc.max_receive_message_length", _LARGEST_MESSAGE), ("grpc.max_send_message_length", -1)]
     server = grpc.server(ThreadPoolExecutor(max_workers=4), options=options)
@@ -88,11 +88,11 @@ def main() -> None:
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
     engine = os.getppid()
-    # An engine that was killed interrupts nobody; its host must not outlive it.
+    # A killed engine sends no interrupt, and its host must not outlive it.
     while not ended.wait(_LOOK) and os.getppid() == engine:
         pass
     server.stop(grace=None).wait(2)
-    # Threads of a program that never ended must not keep the engine waiting.
+    # Threads that a program left running must not keep the engine waiting.
     os._exit(0)
 
 

@@ -1,7 +1,8 @@
-"""The plugin that the Pulumi engine starts: it hands the engine's connections on to the provider inside the daemon.
+"""The plugin that the Pulumi engine starts; it forwards the engine's connections to the provider in the daemon.
 
-The engine connects by TCP only, and the provider listens on a socket in a private folder, so that nobody else can use
-it while no engine runs. Started by path, with the standard library alone: `python -I -S relay.py <daemon.json>`.
+The engine connects by TCP only, but the provider listens on a Unix socket in a private folder, so that other users
+cannot use it while no engine runs. The plugin is started by path and uses only the standard library:
+`python -I -S relay.py <daemon.json>`.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from pathlib import Path
 
 _BLOCK = 65536
 
-#: Characters of a region's name that fit into a socket's address; those that there are have fewer.
+#: Characters of a region's name that fit into a socket's address; all existing names are shorter.
 _LONGEST = 24
 
 
 def main(facts: Path) -> int:
-    """Serve until the engine ends this process; the exit code."""
+    """Forward connections until the engine ends this process; return 1 if the local cloud is not running."""
     target = _provider_socket(facts)
     if target is None:
         sys.stderr.write("the local cloud is not running: start it with `millrace local start`\n")
@@ -36,7 +37,10 @@ def main(facts: Path) -> int:
 
 
 def _provider_socket(facts: Path) -> str | None:
-    """Where the provider of a running daemon listens; after a kill the facts stay, and the process does not."""
+    """Return the socket path of the running daemon's provider, or None.
+
+    The process is checked because the file of facts remains after the daemon was killed.
+    """
     try:
         found = json.loads(facts.read_text())
         os.kill(found["pid"], 0)
@@ -46,10 +50,10 @@ def _provider_socket(facts: Path) -> str | None:
 
 
 def _connected(target: str, number: int) -> socket.socket:
-    """A connection with an address of its own.
+    """Connect to the provider from a unique socket address.
 
-    By it the provider tells one engine's connections apart, and learns the region of the environment that the engine
-    runs in, which is not the provider's.
+    From the address the provider distinguishes one engine's connections, and learns the region of the engine's
+    environment, which can differ from the provider's.
     """
     connection = socket.socket(socket.AF_UNIX)
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or ""
@@ -73,7 +77,7 @@ def _copy(source: socket.socket, sink: socket.socket) -> None:
             sink.sendall(block)
         sink.shutdown(socket.SHUT_WR)
     except OSError:
-        # One of the two has gone: so does the other.
+        # One side was closed, so both are closed.
         source.close()
         sink.close()
 

@@ -1,5 +1,4 @@
-"""AWS on this machine: the Pulumi engine, a cloud that really runs jobs and endpoints, a provider.
+"""AWS emulated on this machine: a local cloud that runs jobs and endpoints, and a Pulumi provider for it.
 
-This package speaks only the AWS API and Pulumi's plugin protocol. It knows nothing of Millrace and
-imports none of the product's other packages.
+This package speaks only the AWS API and Pulumi's plugin protocol. It imports none of the product's other packages.
 """

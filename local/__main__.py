@@ -1,4 +1,4 @@
-"""``python -m local``: the daemon."""
+"""The entry point of ``python -m local``, which runs the daemon."""
 
 from __future__ import annotations
 

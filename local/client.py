@@ -33,7 +33,7 @@ from local.errors import LocalError
 
 REGION = "eu-west-1"
 
-#: What the SageMaker Python SDK would look for outside of this machine.
+#: Configuration of the SageMaker Python SDK; without a default bucket the SDK calls the real STS.
 _SAGEMAKER = """\
 SchemaVersion: '1.0'
 SageMaker:
@@ -52,17 +52,17 @@ _START = 30.0
 _STOP = 15.0
 
 
-#: A proxy of the user's has no way to this machine's loopback.
+#: An opener without proxies: a user's proxy cannot reach this machine's loopback.
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class LocalCloudError(LocalError):
-    """The daemon could not be started, stopped or used as asked."""
+    """The daemon could not be started, stopped or used as requested."""
 
 
 @dataclass(frozen=True)
 class Running:
-    """A daemon that answers."""
+    """A running daemon that answered a health check."""
 
     pid: int
     port: int
@@ -74,15 +74,15 @@ class Running:
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> Running:
-        """From what ``daemon.json`` says."""
+        """Return the daemon that the contents of ``daemon.json`` describe."""
         return cls(**{name: facts[name] for name in cls.__dataclass_fields__})
 
 
 def start(state: Path, *, port: int = 0, scale: float = 1.0, images: Mapping[str, Path] | None = None) -> Running:
-    """The daemon of this state folder: the one that runs, or a new one, detached from this process.
+    """Return the daemon of this state folder, starting a detached one if none is running.
 
     Raises:
-        LocalCloudError: When it does not come up, or one runs with another scale, port or other images.
+        LocalCloudError: If it does not start, or the running one has a different scale, port or images.
     """
     state = state.resolve()
     folders = {name: str(Path(folder).resolve()) for name, folder in (images or {}).items()}
@@ -105,7 +105,7 @@ def start(state: Path, *, port: int = 0, scale: float = 1.0, images: Mapping[str
     deadline = time.monotonic() + _START
     while time.monotonic() < deadline:
         if running := status(state):
-            # Two starts at once: the other one's daemon may be the one that holds the folder.
+            # With two concurrent starts, the other process's daemon may hold the folder.
             return running if running.pid == process.pid else _same(running, state, port, scale, folders)
         code = process.poll()
         if code not in (None, 3):
@@ -117,12 +117,12 @@ def start(state: Path, *, port: int = 0, scale: float = 1.0, images: Mapping[str
 
 
 def status(state: Path) -> Running | None:
-    """The daemon that answers for this state folder, or None."""
+    """Return the daemon of this state folder if it answers, else None."""
     return _answer(state, _said(state), timeout=5)
 
 
 def health_proof(secret: str, nonce: str, pid: int) -> str:
-    """Return what the daemon with this process id answers to a nonce: only who has the secret can say it."""
+    """Return the answer of the daemon with this process id to a nonce; only a holder of the secret can compute it."""
     return hmac.digest(secret.encode(), f"health {nonce} {pid}".encode(), "sha256").hex()
 
 
@@ -131,7 +131,7 @@ def _private(path: str, flags: int) -> int:
 
 
 def hung(state: Path) -> int | None:
-    """The process that has this state folder, has said where it listens, and does not answer there; or None."""
+    """Return the id of a daemon process that reported its address but no longer answers there, or None."""
     facts, process = _said(state), _daemon(state.resolve())
     if process is None or facts.get("pid") != process.pid or _answer(state, facts, timeout=2):
         return None
@@ -139,7 +139,7 @@ def hung(state: Path) -> int | None:
 
 
 def _said(state: Path) -> dict[str, Any]:
-    """What the folder's daemon has said of itself; nothing where it has not, or what is there is no sense."""
+    """Return the contents of ``daemon.json``, or an empty dict if it is missing or not a JSON object."""
     path = state / "daemon.json"
     try:
         facts = json.loads(path.read_text())
@@ -153,7 +153,7 @@ def _said(state: Path) -> dict[str, Any]:
 
 
 def _answer(state: Path, facts: Mapping[str, Any], timeout: float) -> Running | None:
-    """The daemon of these facts, when it answers and is this state folder's."""
+    """Return the daemon of these facts if it answers and belongs to this state folder, else None."""
     if not set(Running.__dataclass_fields__) <= facts.keys():
         return None
     try:
@@ -168,7 +168,7 @@ def _answer(state: Path, facts: Mapping[str, Any], timeout: float) -> Running | 
             live = json.loads(answer.read(_LONGEST_ANSWER))
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError):
         return None
-    # After a kill -9 the file stays, and another process may have the port by now: it cannot know the secret.
+    # After a kill -9 the file remains and another process may have the port, but it cannot know the secret.
     proof = health_proof(credentials.secret_access_key, nonce, facts["pid"])
     if not isinstance(live, dict) or not hmac.compare_digest(str(live.get("proof")), proof):
         return None
@@ -176,10 +176,10 @@ def _answer(state: Path, facts: Mapping[str, Any], timeout: float) -> Running | 
 
 
 def stop(state: Path) -> bool:
-    """Stop the daemon of this state folder, even one that no longer answers; whether there was one.
+    """Stop the daemon of this state folder, even if it no longer answers; return True if one was running.
 
     Raises:
-        LocalCloudError: When it does not stop.
+        LocalCloudError: If it does not stop in time.
     """
     state = state.resolve()
     process = _daemon(state)
@@ -207,7 +207,7 @@ def reset(state: Path) -> None:
         shutil.rmtree(state)
 
 
-#: Variables by which a user's own identity would go before this cloud's, or make an SDK complain of two.
+#: Variables that would give the user's own identity precedence, or make an SDK report conflicting identities.
 OVERRULED = (
     "AWS_PROFILE",
     "AWS_DEFAULT_PROFILE",
@@ -220,9 +220,9 @@ OVERRULED = (
 
 
 def environment(running: Running, state: Path) -> dict[str, str]:
-    """The environment variables with which any AWS SDK, the AWS CLI and Pulumi use this cloud and no other.
+    """Return the environment variables that make AWS SDKs, the AWS CLI and Pulumi use only this cloud.
 
-    A user's own files are not touched; of the user's own variables, those in :data:`OVERRULED` must be unset.
+    The user's own files are not touched; the user's variables in :data:`OVERRULED` must be unset.
     """
     folder = state.resolve() / "aws"
     return {
@@ -233,25 +233,25 @@ def environment(running: Running, state: Path) -> dict[str, str]:
         "AWS_DEFAULT_REGION": REGION,
         "AWS_CONFIG_FILE": str(folder / "config"),
         "AWS_SHARED_CREDENTIALS_FILE": str(folder / "credentials"),
-        # The SageMaker Python SDK asks the real STS for an account, to name a bucket, unless it is told the bucket.
+        # The SageMaker Python SDK calls the real STS to name a bucket unless a default bucket is configured.
         "SAGEMAKER_USER_CONFIG_OVERRIDE": str(folder / "sagemaker.yaml"),
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
         **without_proxy(os.environ),
-        # An endpoint for one service goes before the one for all.
+        # An endpoint for one service takes precedence over the endpoint for all.
         **{name: running.endpoint_url for name in os.environ if name.startswith("AWS_ENDPOINT_URL_")},
     }
 
 
 def container_environment(running: Running, state: Path) -> dict[str, str]:
-    """Return what a program in a container of the user's own needs, on the host's network: no paths of this machine."""
+    """Return the variables for a user's own container on the host's network, without paths of this machine."""
     found = environment(running, state)
     names = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION")
     return {name: found[name] for name in (*names, "AWS_EC2_METADATA_DISABLED")}
 
 
 def without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
-    """``NO_PROXY`` with this machine's loopback in it, in both spellings."""
+    """Return ``NO_PROXY`` in both spellings, with this machine's loopback names added."""
     given = environment.get("NO_PROXY") or environment.get("no_proxy") or ""
     names = [name for name in given.split(",") if name]
     names += [name for name in ("127.0.0.1", "localhost") if name not in names]
@@ -272,13 +272,13 @@ def _same(running: Running, state: Path, port: int, scale: float, images: Mappin
 
 
 def write_config(state: Path) -> None:
-    """Write the state folder's configuration files of the AWS SDKs, beside its credentials."""
+    """Write the configuration files of the AWS SDKs and the SageMaker SDK next to the credentials."""
     write_private_file(state / "aws" / "config", f"[default]\nregion = {REGION}\n")
     write_private_file(state / "aws" / "sagemaker.yaml", _SAGEMAKER.format(region=REGION, account=ACCOUNT))
 
 
 def _daemon(state: Path) -> psutil.Process | None:
-    """The process that last took the lock of this state folder, when it still has it open."""
+    """Return the process that last took the lock of this state folder, if it still has the file open."""
     lock = state / "daemon.lock"
     try:
         process = psutil.Process(int(lock.read_text()))
@@ -289,7 +289,7 @@ def _daemon(state: Path) -> psutil.Process | None:
 
 
 def _alive(process: psutil.Process) -> bool:
-    # A child of this process stays a zombie until it is waited for, and of some containers' init for ever.
+    # A child stays a zombie until its parent waits for it; some containers' init never does.
     with contextlib.suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
         process.wait(timeout=0)
     try:

@@ -1,7 +1,7 @@
 """The access key of a local cloud: random for every state folder, kept in AWS's shared credentials file.
 
-The file has mode 0600, so that whoever may read it is whoever may use the cloud. It is the only copy: the daemon reads
-it, and every command hands it on in the environment of what it starts.
+The file has mode 0600, so only users who can read it can use the cloud. It is the only copy: the daemon reads it, and
+every command passes it to its subprocesses in their environment.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from local.errors import LocalError
 
-#: Characters of a key id after its prefix; AWS's ids have 20 characters, and so have these.
+#: Characters of a key id after its prefix, for 20 characters in total, as in AWS's ids.
 _ID_LENGTH = 15
 _ID_PREFIX = "LOCAL"
 _ID_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
@@ -29,7 +29,7 @@ class CredentialsError(LocalError):
 
 @dataclass(frozen=True)
 class Credentials:
-    """An access key: its id, which is no secret, and the secret that signs."""
+    """An access key: its id, which is public, and the secret that signs requests."""
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
@@ -72,7 +72,7 @@ def read_credentials(state: Path) -> Credentials | None:
         ) from error
     section = parser[_PROFILE] if parser.has_section(_PROFILE) else {}
     found = Credentials(section.get("aws_access_key_id", ""), section.get("aws_secret_access_key", ""))
-    # Earlier versions wrote a fixed key, which anybody knows.
+    # Earlier versions wrote a fixed, publicly known key.
     if found.access_key_id == "local":
         return None
     if not (found.access_key_id.startswith(_ID_PREFIX) and found.secret_access_key):
@@ -91,7 +91,7 @@ def ensure_credentials(state: Path) -> Credentials:
 
 
 def rotate_credentials(state: Path) -> Credentials:
-    """Give a state folder a new access key; a daemon that runs there accepts only the new one from now on."""
+    """Write and return a new access key of a state folder; a running daemon accepts only the new one from now on."""
     made, path = generate_credentials(), credentials_file(state)
     make_private_folder(path.parent)
     text = f"[{_PROFILE}]\naws_access_key_id = {made.access_key_id}\naws_secret_access_key = {made.secret_access_key}\n"
@@ -100,7 +100,7 @@ def rotate_credentials(state: Path) -> Credentials:
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a folder that only its owner may enter, and take everybody else's access to one that exists."""
+    """Create a folder that only its owner may enter; if it exists, remove the access of all others."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_mode & 0o077:
         folder.chmod(0o700)

@@ -1,7 +1,7 @@
-"""The daemon: one process that is the cloud, started with ``python -m local``.
+"""The daemon process that runs the cloud, started with ``python -m local``.
 
-Owns the order of start and stop. One daemon per state folder, held by a lock on ``daemon.lock``; ``daemon.json``
-is written when everything answers and removed when it stops.
+It controls the order of start and stop. A lock on ``daemon.lock`` ensures one daemon per state folder; ``daemon.json``
+is written once all services answer and removed when the daemon stops.
 """
 
 from __future__ import annotations
@@ -40,26 +40,26 @@ log = logging.getLogger("local.daemon")
 
 VERSION = "1"
 
-#: The exit code of a daemon whose state folder another one holds.
+#: The exit code if another daemon already holds the state folder.
 TAKEN = 3
 
 _LOG_LIMIT = 10_000_000
 
-#: How long background work may take to wind up, in seconds.
+#: Seconds that background work may take to finish when the daemon stops.
 _GRACE = 3.0
 
-#: How long the last port is waited for, in seconds.
+#: Seconds to wait for the previous port to become free.
 _PORT_WAIT = 1.5
 
-#: Seconds between two looks whether to stop.
+#: Seconds between checks for a stop request.
 _LOOK = 0.2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a daemon until SIGTERM or SIGINT; the exit code."""
+    """Run a daemon until SIGTERM or SIGINT; return :data:`TAKEN` if another daemon holds the state folder."""
     options = _parser().parse_args(arguments)
     state: Path = options.state.resolve()
-    # What the cloud keeps is its user's alone, sockets and what jobs write included.
+    # All files of the cloud are private to its user, including sockets and the output of jobs.
     os.umask(0o077)
     make_private_folder(state)
     with (state / "daemon.lock").open("a+") as lock:
@@ -112,7 +112,7 @@ def _holder(lock: IO[str]) -> str:
 
 
 def _forget_the_user() -> None:
-    """What the user's environment says of AWS and of proxies is not for this cloud's calls to itself."""
+    """Remove the user's AWS variables and bypass the user's proxy for the cloud's calls to itself."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
     os.environ.update(without_proxy(os.environ))
@@ -144,10 +144,10 @@ class Daemon:
         self._provider: Any = None
 
     def run(self) -> int:
-        """Start everything, wait for a signal, stop everything."""
+        """Start everything, wait for a signal, stop everything and exit the process."""
         asked: list[int] = []
         for number in (signal.SIGTERM, signal.SIGINT):
-            # No more than this in a handler: it may interrupt whoever holds the event's own lock.
+            # The handler does nothing else: it may interrupt the thread that holds the event's lock.
             signal.signal(number, lambda number, _frame: asked.append(number))
         try:
             self._start()
@@ -156,12 +156,12 @@ class Daemon:
             raise
         _write_json(self._state / "daemon.json", self._facts())
         log.info("up after %.2f s at %s", time.time() - self._started, self.cloud.endpoint_url)
-        # Looked at now and then: a signal that another thread happens to take does not wake this one.
+        # Polled, because a signal that is delivered to another thread does not wake this one.
         while not asked and not self.cloud.stopping.wait(_LOOK):
             pass
         self.cloud.stopping.set()
         self._stop()
-        # Not through the interpreter's own end: threads of libraries may still hold it up.
+        # Skip the interpreter's shutdown, which threads of libraries could block.
         logging.shutdown()
         os._exit(0)
 
@@ -186,14 +186,14 @@ class Daemon:
         operations.recover_all(self.cloud)
         for watcher in (rules, schedules, alarms):
             watcher.start(self.cloud)
-        # It imports Pulumi's protocol, which the cloud can do without while it starts.
+        # Imported late: it loads Pulumi's protocol, which is not needed to start the cloud.
         from local.provider import server as provider
 
         credentials = self.cloud.keys.issue("pulumi")
         self._provider = provider.start(self.cloud.endpoint_url, credentials.arguments(), self._state)
 
     def _stop(self) -> None:
-        """Background work first, while the cloud still answers it; then the last snapshot."""
+        """Stop background work first, while the cloud still answers it; then save the last snapshot."""
         log.info("stopping")
         (self._state / "daemon.json").unlink(missing_ok=True)
         deadline = time.monotonic() + _GRACE
@@ -203,7 +203,7 @@ class Daemon:
             if thread.daemon and thread.name != "http" and not thread.name.startswith("waitress"):
                 thread.join(max(0.0, deadline - time.monotonic()))
         _end_children()
-        # From here on nobody changes anything: the locks are never given back.
+        # The lock is never released, so nothing changes from here on.
         self._moto.lock.acquire()
         _logged(self._snapshots.save)
         _logged(self._store.close)
@@ -211,11 +211,14 @@ class Daemon:
 
 
 def _listening(state: Path, port: int) -> socket.socket:
-    """A socket on the port asked for; for 0 on the last one, so that whoever knew the cloud finds it again."""
+    """Return a listening socket on the given port.
+
+    For port 0 the previous port is reused if possible, so that clients find the cloud again.
+    """
     kept = state / "port"
     deadline = time.monotonic() + _PORT_WAIT
     while port == 0 and kept.exists() and time.monotonic() < deadline:
-        # Connections to the last daemon may hold it a moment longer; whoever else has it keeps it.
+        # Connections to the previous daemon may hold the port a little longer; another process may keep it.
         with contextlib.suppress(OSError, ValueError):
             return socket.create_server(("127.0.0.1", int(kept.read_text())))
         time.sleep(0.1)
@@ -225,7 +228,7 @@ def _listening(state: Path, port: int) -> socket.socket:
 
 
 def _logged(action: Callable[[], object]) -> None:
-    """One step of the stop: its failure is logged and does not keep the next ones from running."""
+    """Run one step of the stop; log its failure so that the next steps still run."""
     try:
         action()
     except Exception:
@@ -233,7 +236,7 @@ def _logged(action: Callable[[], object]) -> None:
 
 
 def _end_children() -> None:
-    """What the parts did not end themselves by now."""
+    """Kill the child processes that are still running."""
     import psutil
 
     left = psutil.Process().children(recursive=True)

@@ -1,17 +1,17 @@
 """The error tree of AWS on this machine.
 
-Every error of `local` that its own code raises is one of these; what AWS itself would refuse is an `AwsError`.
+Every error that the code of `local` raises is one of these; what AWS itself would refuse is an `AwsError`.
 
 ```
 LocalError
-├── AwsError                    a refusal that a client of the cloud sees, in AWS's words
-│   └── SignatureError          a request that is not signed as it must be
-├── LocalCloudError             the cloud cannot be started, reached or changed as asked
+├── AwsError                    an error response to a client of the cloud, in AWS's words
+│   └── SignatureError          a request with a missing or invalid signature
+├── LocalCloudError             the cloud cannot be started, reached or changed as requested
 ├── CredentialsError            the state folder's access key cannot be read or written
-├── ProviderError               a failure that the user of the Pulumi engine sees
-│   ├── ApiError                a refusal of the API
+├── ProviderError               a failure reported to the user of the Pulumi engine
+│   ├── ApiError                an error response of the AWS API
 │   ├── UnknownTypeError        a resource type or function that the provider does not have
-│   └── UnfinishedError         a resource that is not what it should become
+│   └── UnfinishedError         a resource that was created but not completed
 └── the errors of single services, each defined where it is raised
 ```
 """
@@ -23,8 +23,8 @@ class LocalError(Exception):
     """The root of all errors that the cloud on this machine raises on purpose.
 
     Args:
-        subject: What is wrong; all of the message where AWS's own words say it, nothing for a signal between threads.
-        found: What is wrong with it.
+        subject: The subject of the message; the whole message if AWS words it, empty for a signal between threads.
+        found: What is wrong with the subject.
         expected: What would be right.
         fix: The next step.
     """

@@ -1,8 +1,8 @@
-"""The one HTTP entrance of the cloud: from a signed request to the service that answers it.
+"""The cloud's only HTTP entry point, which passes a signed request to the service that answers it.
 
-Every request goes the same way: host and origin → signature → service → operation → validation against botocore's
+Every request takes the same path: host and origin → signature → service → operation → validation against botocore's
 model → handler (or moto) → response in the service's wire format. An unsigned request is refused, except the health
-check, which says nothing of the cloud but that it is the one whose credentials the asker has.
+check, which only proves that the cloud has the same credentials as the caller.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ log = logging.getLogger(__name__)
 
 HEALTH = "/_local/health"
 
-#: botocore's names of the services that share the credential scope ``sagemaker``, those by path last.
+#: botocore's names of the services with the credential scope ``sagemaker``; those identified by path come last.
 SAGEMAKER = ("sagemaker", "sagemaker-runtime", "sagemaker-featurestore-runtime")
 
-#: The paths of the SageMaker services that are told apart by path.
+#: The paths of the SageMaker services that are identified by path.
 _SAGEMAKER_PATHS = ("/endpoints/", "/FeatureGroup/", "/BatchGetRecord", "/BatchWriteRecord")
 
 Tables = Mapping[str, Mapping[str, Handler]]
@@ -64,9 +64,10 @@ class Gateway:
         self._tables = tables
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one WSGI request."""
         request_id = str(uuid.uuid4())
         response = self._respond(environ, request_id)
-        # A bucket may have rules for pages of other origins, which never get in here.
+        # A bucket's rules may add CORS headers, but requests of web pages are always refused here.
         response.headers = {
             name: value for name, value in response.headers.items() if not name.lower().startswith("access-control-")
         }
@@ -108,16 +109,16 @@ class Gateway:
             return serialise_error(wire, AwsError("InternalFailure", message, 500), request_id)
 
     def _admitted(self, environ: WSGIEnvironment) -> str:
-        """The bucket in the host's name, of a request that no web page can have caused."""
+        """Return the bucket in the host name; log and refuse a request that a web page may have caused."""
         try:
             return check_origin(environ)
         except AwsError as error:
-            # Whoever looks for it finds here that a page has tried.
+            # Logged so that an attempt by a web page can be found.
             log.warning("refused %s %s: %s", environ["REQUEST_METHOD"], environ["PATH_INFO"], error.message)
             raise
 
     def _prove(self, environ: WSGIEnvironment) -> Response:
-        """The health check: whoever has this cloud's credentials can tell that it, and no other process, answers."""
+        """Answer the health check with a proof, by which a holder of the credentials can identify this process."""
         nonce = parse_qs(environ.get("QUERY_STRING", "")).get("nonce", [""])[0]
         proof = health_proof(self._cloud.keys.user.secret_access_key, nonce, os.getpid()) if nonce else None
         return Response(200, {"Content-Type": "application/json"}, json.dumps({"proof": proof}).encode())
@@ -142,7 +143,7 @@ class Gateway:
         )
 
     def _form(self, environ: WSGIEnvironment, bucket: str) -> Response:
-        """An upload by S3's form POST, done as the PutObject that it means."""
+        """Answer an upload by S3's form POST by performing the equivalent PutObject."""
         bucket = bucket or environ["PATH_INFO"].strip("/")
         form = forms.read_form(environ, bucket, self._cloud.keys.find)
         meant = forms.as_put(form, environ)
@@ -161,7 +162,7 @@ class Gateway:
             params = protocol.parse(operation, request, labels)
             validation.check(operation, params)
         except AwsError as error:
-            # The two runtimes have a name of their own for it.
+            # The two runtime services use another code for it.
             if service == "sagemaker" or error.code != "ValidationException":
                 raise
             raise AwsError("ValidationError", error.message, error.status) from error
@@ -188,7 +189,7 @@ class Gateway:
     # -- moto --------------------------------------------------------------------------------------------------------
 
     def _other(self, service: MotoService, scope: Scope, environ: WSGIEnvironment, wire: str) -> Response:
-        # moto matches the path as it arrived, which WSGI servers decode.
+        # moto matches the path as it was sent; WSGI servers decode it in PATH_INFO.
         environ["RAW_URI"] = environ.get("REQUEST_URI", environ["PATH_INFO"])
         environ[REGION] = scope.region
         environ.pop(ACCOUNT_HEADER, None)
@@ -211,7 +212,7 @@ class Gateway:
         return response
 
     def _publish(self, params: Mapping[str, Any], response: Response, region: str) -> None:
-        """Events that a client put reach the rules of this cloud, which moto would not start anything for."""
+        """Publish the accepted entries of ``PutEvents`` to this cloud's rules; moto itself starts no targets."""
         if not isinstance(response.body, bytes):
             return
         answers = json.loads(response.body)["Entries"]
@@ -221,7 +222,7 @@ class Gateway:
 
 
 def _infinite(value: Any, where: str) -> Iterator[str]:
-    """The places of numbers that are none, which nothing here could count or keep."""
+    """Yield the paths of numbers that are infinite or not a number, which cannot be counted or stored."""
     if isinstance(value, float) and not math.isfinite(value):
         yield where
     elif isinstance(value, dict):
@@ -265,7 +266,7 @@ def _address_by_path(environ: WSGIEnvironment, bucket: str) -> None:
 
 
 def _first_guess(environ: WSGIEnvironment) -> str:
-    """The wire format of a request that does not say which service it is for."""
+    """Return the likely wire format of a request that does not name its service."""
     if environ.get("HTTP_X_AMZ_TARGET"):
         return "json"
     if environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
@@ -274,7 +275,7 @@ def _first_guess(environ: WSGIEnvironment) -> str:
 
 
 def _wire_of(scope: Scope, environ: WSGIEnvironment) -> str:
-    """The wire format of the service that a request names, whether it is here or not."""
+    """Return the wire format of the service that a request names, whether it is available here or not."""
     if scope.service == "sagemaker":
         return "json" if environ.get("HTTP_X_AMZ_TARGET") else "rest-json"
     if scope.service in SERVICES:
@@ -283,7 +284,7 @@ def _wire_of(scope: Scope, environ: WSGIEnvironment) -> str:
 
 
 def _wire(service: MotoService, environ: WSGIEnvironment) -> str:
-    """The protocol a client speaks: some services have two, told apart by the request."""
+    """Return the protocol that the client uses; some services have two, identified by the request."""
     if service.model == "s3":
         return "rest-xml"
     if environ.get("HTTP_X_AMZ_TARGET"):
@@ -301,10 +302,10 @@ def _wire(service: MotoService, environ: WSGIEnvironment) -> str:
 
 
 def _checked(service: MotoService, wire: str, request: Request) -> tuple[str, dict[str, Any]]:
-    """The operation's name and its parameters, refused where botocore's model would not have them.
+    """Return the operation's name and its parameters, validated against botocore's model.
 
     Raises:
-        AwsError: They are refused, or hold a character that no answer in XML could give back.
+        AwsError: If they are invalid, or hold a character that an XML response cannot represent.
     """
     if wire == "query":
         operation, params = _query(service, request)
@@ -325,7 +326,7 @@ def _checked(service: MotoService, wire: str, request: Request) -> tuple[str, di
 
 
 def _unprintable(value: Any) -> Iterator[str]:
-    """The texts with a character that is none in XML 1.0, the only ones that such services keep."""
+    """Yield the strings with a character that XML 1.0, the format of query responses, does not allow."""
     if isinstance(value, str):
         if protocol.NOT_XML.search(value):
             yield value
@@ -354,7 +355,7 @@ def _query(service: MotoService, request: Request) -> tuple[OperationModel, dict
         raise _unknown(service.model, name or "a request without Action", model.operation_names)
     operation = model.operation_model(name)
     try:
-        # Of the request's parts, its query parser reads the values alone.
+        # moto's query parser reads only the request's values.
         params = PROTOCOL_PARSERS["query"](operation).parse(cast(Any, {"values": MultiDict(values)}))
     except (ValueError, TypeError) as error:
         raise AwsError("MalformedInput", f"{service.model} {name}: {error}") from error

@@ -1,10 +1,9 @@
-"""A cloud in which nothing is made: it answers a program that is only looked at, started with ``python -m
-local.preview_cloud``.
+"""A cloud that creates nothing and answers programs in a preview, started with ``python -m local.preview_cloud``.
 
-An update in it takes seconds and leaves a state as if everything had been made, against which another revision of the
-program can be previewed. Resources get plausible ids and ARNs and exist nowhere; every model package group has one
-approved package; an endpoint runs what it was last given. It ends with its standard input, so that no end of the
-process that started it leaves it behind.
+An update takes seconds and leaves a state as if everything had been created, against which another revision of the
+program can be previewed. Resources get plausible ids and ARNs but do not exist; every model package group has one
+approved package; an endpoint reports the configuration it was last given. The process exits when its standard input
+ends, so that it never outlives the process that started it.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ from local.services.sagemaker import operations
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
-#: What stands between account and name in an ARN, where it is not the type's name in lower case and a slash.
+#: The part of an ARN between account and name, where it is not the type's name in kebab case and a slash.
 _KINDS = {
     "BucketObjectv2": "",
     "Bucket": "",
@@ -65,12 +64,12 @@ _KINDS = {
     "Topic": "",
     "TopicSubscription": "",
 }
-#: Outputs that are no text.
+#: Values of outputs that are not strings.
 _VALUES: Mapping[str, Any] = {"alarmArns": [], "attachmentCount": 0, "version": 1}
 
 
 class Rehearsing(Provider):
-    """The provider, but for creating: it answers what could have been made."""
+    """A provider that creates nothing and returns plausible ids and states instead."""
 
     def __init__(self, api: Api) -> None:
         super().__init__(api, Path.cwd())
@@ -78,6 +77,7 @@ class Rehearsing(Provider):
 
     @report_errors
     def Create(self, request: Any, context: Any) -> Any:
+        """Return a plausible id and state of a resource without creating it."""
         if request.preview:
             return super().Create(request, context)
         resource = find_type(request)
@@ -90,9 +90,9 @@ class Rehearsing(Provider):
 
 
 def made(resource: Resource, planned: Values, urn: str) -> tuple[str, Values]:
-    """Id and state of a resource that could have been made, from what is planned of it.
+    """Return a plausible id and state of a resource, derived from its planned outputs.
 
-    The same each time: what differs between two rehearsals differs in the program.
+    The result is deterministic, so a difference between two rehearsals is a difference between the programs.
     """
     digest = hashlib.sha256(urn.encode()).hexdigest()
     name = _name(resource, planned, urn)
@@ -100,7 +100,7 @@ def made(resource: Resource, planned: Values, urn: str) -> tuple[str, Values]:
     for output in [output for output, value in planned.items() if value is UNKNOWN]:
         declared = resource.properties.get(output)
         if declared is not None and declared.kind is not Kind.STRING:
-            # What the service would fill in, and a program that leaves it out does not compare.
+            # The service would fill it in; it is not compared if the program omits it.
             del state[output]
         else:
             state[output] = _output(resource, output, name, planned.get("region", ""), digest)
@@ -108,7 +108,7 @@ def made(resource: Resource, planned: Values, urn: str) -> tuple[str, Values]:
 
 
 def _name(resource: Resource, planned: Values, urn: str) -> str:
-    """What the resource is called: its own name as far as it has one."""
+    """Return the resource's own name if it has one, else the name in its URN."""
     named = [resource.auto_name[0]] if resource.auto_name else []
     candidates = (planned.get(each) for each in [*named, "name", *resource.id_names()])
     return next((each for each in candidates if isinstance(each, str)), urn.rpartition("::")[2])
@@ -136,11 +136,11 @@ def _output(resource: Resource, output: str, name: str, region: str, digest: str
     return digest[:20]
 
 
-# -- what a program asks besides its provider --------------------------------------------------------------------------
+# -- requests of a program that do not go to its provider --------------------------------------------------------------
 
 
 def _list_model_packages(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """One approved package in every group: what serves is for no revision of a program to say."""
+    """Return one approved package for a group; which one serves does not depend on a program's revision."""
     group = params.get("ModelPackageGroupName")
     if group is None or params.get("ModelApprovalStatus", "Approved") != "Approved":
         return {"ModelPackageSummaryList": []}
@@ -156,7 +156,7 @@ def _list_model_packages(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _describe_endpoint(provider: Rehearsing, call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """An endpoint that runs what it was last given."""
+    """Return an endpoint in service with the configuration it was last given."""
     name = params["EndpointName"]
     arn = f"arn:{PARTITION}:sagemaker:{call.region}:{ACCOUNT}:endpoint/{name}"
     if name not in provider.endpoints:
@@ -173,12 +173,12 @@ def _describe_endpoint(provider: Rehearsing, call: Call, params: dict[str, Any])
 
 
 class _Door(Gateway):
-    """The cloud's door, at which what the program looks up of others is answered too."""
+    """The cloud's gateway, which also answers a program's lookups of other stacks' resources."""
 
     def _other(self, service: MotoService, scope: Scope, environ: WSGIEnvironment, wire: str) -> Response:
         asked = (service.model, str(environ.get("HTTP_X_AMZ_TARGET", "")).rpartition(".")[2])
         if asked == ("ssm", "GetParameter"):
-            # Nothing was paused here, nor set otherwise.
+            # No parameter exists here: nothing was paused or configured.
             raise AwsError("ParameterNotFound", "Nothing is set while a program is only looked at.")
         if asked == ("kms", "DescribeKey"):
             params = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
@@ -187,7 +187,7 @@ class _Door(Gateway):
 
 
 def _described_key(region: str, name: str) -> Response:
-    """Every key is there: the lake of an environment's platform is another stack's."""
+    """Describe any key as existing: a program may use a key of another stack, such as its platform's."""
     key = name.rpartition(":key/")[2] if ":key/" in name else str(uuid.uuid5(uuid.NAMESPACE_URL, name))
     metadata = {"KeyId": key, "Arn": f"arn:{PARTITION}:kms:{region}:{ACCOUNT}:key/{key}", "Enabled": True}
     return Response(200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps({"KeyMetadata": metadata}).encode())
@@ -197,7 +197,7 @@ def _described_key(region: str, name: str) -> Response:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Answer until standard input ends."""
+    """Serve requests until standard input ends, then exit the process."""
     parser = argparse.ArgumentParser(
         prog="python -m local.preview_cloud", description=(__doc__ or "").partition("\n\n")[0]
     )
@@ -230,7 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cloud.spawn("http", create_server(gateway, listening).run)
     write_private_file(state / "daemon.json", json.dumps(facts, indent=2))
     sys.stdin.buffer.read()
-    # There is nothing to keep, and nobody to wait for.
+    # Nothing has to be saved or waited for.
     served.server.stop(grace=None)
     remove_socket(served.socket)
     os._exit(0)

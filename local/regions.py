@@ -1,4 +1,4 @@
-"""The regions that there are, by the data of AWS's own SDK."""
+"""The regions of AWS, from botocore's data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PARTITION = "aws"
 
 @cache
 def known_regions(partition: str = _PARTITION) -> frozenset[str]:
-    """Return the names of the regions of a partition; of all of them where it is empty."""
+    """Return the names of the regions of a partition, or of all partitions if it is empty."""
     from botocore.loaders import create_loader
 
     partitions = create_loader().load_data("endpoints")["partitions"]
@@ -18,10 +18,10 @@ def known_regions(partition: str = _PARTITION) -> frozenset[str]:
 
 
 def is_region(value: object) -> bool:
-    """Whether a value is the name of a region that this cloud has."""
+    """Return True if a value is the name of a region of this cloud."""
     return isinstance(value, str) and value in known_regions()
 
 
 def no_region(value: object) -> str:
-    """What is said of a value that is none."""
+    """Return the message for a value that is not a region."""
     return f"{value!r} is no region of AWS; expected e.g. eu-west-1"

@@ -1,6 +1,6 @@
-"""Millrace's vocabulary: what a use case declares and where it runs.
+"""The declaration of a use case, and of the environment in which it runs.
 
-Importing it costs only pydantic: no AWS, no Pulumi, no NumPy.
+Importing it needs only pydantic: no AWS SDK, no Pulumi, no NumPy.
 """
 
 from millrace.declaration import (

@@ -1,6 +1,6 @@
-"""The declaration of a use case: what is predicted, from what, how good is good enough, what is watched.
+"""The declaration of a use case: target, features, gates, champion rule, monitoring and retraining.
 
-Everything else is derived from it. Each default is what a careful team would choose; the reason stands beside it.
+Everything else is derived from it. Each default is what a careful team would choose, with the reason beside it.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from millrace.part import Part
 #: SageMaker Feature Store adds these to every record.
 RESERVED_COLUMNS = frozenset({"is_deleted", "write_time", "api_invocation_time"})
 
-#: Functions of a use case that are found by name, so that no table's function may have it.
+#: Functions of a use case that are found by name, so that no table's function may have such a name.
 _FUNCTIONS = frozenset({"events", "labels", "features", "model"})
 
-#: The column of the labels that says when one became known.
+#: The labels' column with the time at which a label became known.
 _KNOWN_AT = "known_at"
 
-#: The largest number of hyperparameters that a SageMaker training job takes.
+#: The largest number of hyperparameters that a SageMaker training job accepts.
 _MOST_PARAMETERS = 100
 
 _NOTHING = timedelta(0)
 
 
 def _has_a_unit(given: Any) -> Any:
-    """Numbers would silently count as seconds."""
+    """Refuse a number, which would silently count as seconds; return any other value."""
     try:
         number = float(given)
     except (TypeError, ValueError):
@@ -70,7 +70,7 @@ def _is_plain(given: Any) -> bool | int | float | str:
 
 Column = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=28)]
-# No underscore at its end: the feature group's name, made of it, may not end with a hyphen.
+# No underscore at its end: it becomes a hyphen in the feature group's name, which may not end with one.
 TableName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(_+[a-z0-9]+)*$", max_length=20)]
 Duration = Annotated[timedelta, BeforeValidator(_has_a_unit)]
 Interval = Annotated[timedelta, BeforeValidator(_has_a_unit), AfterValidator(_whole_minutes)]
@@ -78,15 +78,15 @@ Parameter = Annotated[bool | int | float | str, BeforeValidator(_is_plain)]
 
 
 def _meant(name: str, known: Sequence[str]) -> str | None:
-    """The name that was perhaps meant, as a question."""
+    """Return the closest known name as a question; None if none is close."""
     hint = get_close_matches(name, known, n=1)
     return f"did you mean {hint[0]!r}?" if hint else None
 
 
 class FeatureTable(Part):
-    """Values that are known about an entity over time, joined as they were known when a prediction is made.
+    """A table of values about an entity over time, joined as they were known when a prediction is made.
 
-    A function of the same name beside the declaration gives the rows: `weather(since, until) -> Columns`.
+    A function of the same name beside the declaration returns the rows: `weather(since, until) -> Columns`.
     """
 
     name: TableName
@@ -166,7 +166,7 @@ class Slice(Part):
     max_tpr_gap: float | None = Field(default=None, gt=0, le=1)
     """Largest allowed difference of true positive rates between two groups; None only reports it."""
     max_fpr_gap: float | None = Field(default=None, gt=0, le=1)
-    """The same for false positive rates."""
+    """Largest allowed difference of false positive rates between two groups; None only reports it."""
     min_rows: int = Field(default=500, ge=30)
     """Smaller groups are reported but not judged: their gap is mostly noise."""
 
@@ -175,7 +175,7 @@ class Slice(Part):
 
 
 class Champion(Part):
-    """When a challenger takes the champion's place: judged on the newest rows, which neither has seen."""
+    """The rule by which a challenger takes the champion's place, judged on the newest rows, which neither has seen."""
 
     metric: str | None = None
     """`brier` for binary problems, `mae` for regression: they see calibration as well as order."""
@@ -215,9 +215,9 @@ class Expect(Part):
 
 
 class Monitoring(Part):
-    """What is watched once the model serves."""
+    """The settings of the monitor, which runs once the model serves."""
 
-    # An alarm looks back at most seven days, and the heartbeat's looks at two late runs.
+    # An alarm looks back at most seven days, and the heartbeat's covers two late runs.
     every: Interval = Field(default=timedelta(days=1), le=timedelta(days=2, hours=19))
     """How often the monitor runs."""
     window: Duration = Field(default=timedelta(days=28), gt=_NOTHING)
@@ -233,18 +233,18 @@ class Monitoring(Part):
 
 
 class Retraining(Part):
-    """What starts the training pipeline besides a person."""
+    """The triggers that start the training pipeline by themselves."""
 
     on: tuple[Literal["drift", "calibration"], ...] = ()
     """Alarms whose change to ALARM starts it."""
     every: Interval | None = None
     """The backstop: an alarm that never leaves ALARM starts nothing again."""
     cooldown: Duration = Field(default=timedelta(days=1), ge=_NOTHING)
-    """Least data time between two trainings that nobody asked for: an alarm that comes and goes would train all day."""
+    """Minimum data time between two automatic trainings: an alarm that comes and goes would train all day."""
 
 
 class UseCase(Part):
-    """One use case, whole."""
+    """The declaration of one use case."""
 
     name: Name
     target: Column
@@ -258,10 +258,10 @@ class UseCase(Part):
     """How often new rows of the tables go to the feature store, from which the endpoint reads."""
     expectations: tuple[Expect, ...] = ()
     missing: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Texts that stand for a missing value, by column as requests name it (a table's `<table>_<column>`); in others
-    only an empty text does. They count alike in files, in what functions return and in requests."""
+    """Texts that mean a missing value, by column as requests name it (a table's `<table>_<column>`); in other columns
+    only an empty text does. They apply to files, to what functions return and to requests."""
     trusted: tuple[Column, ...] = ()
-    """Columns of the events that may tell the outcome by themselves; a person has looked that none comes from it."""
+    """Columns of the events that may predict the outcome by themselves; a person checked that none comes from it."""
     history: Duration = Field(default=timedelta(days=365), gt=_NOTHING, le=timedelta(days=36_525))
     """How far back training data reaches from the time the pipeline runs."""
     holdout: float = Field(default=0.2, gt=0, lt=0.9)
@@ -276,7 +276,7 @@ class UseCase(Part):
     parameters: dict[str, Parameter] = Field(default_factory=dict)
     """Hyperparameters, handed to `model(params)`."""
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
-    """Every random choice of a training run comes from it."""
+    """The seed of every random choice of a training run."""
 
     def __init__(self, **fields: Any) -> None:
         super().__init__(**fields)
@@ -291,7 +291,7 @@ class UseCase(Part):
         return self.name.replace("-", "_")
 
     def missing_in(self, column: str) -> tuple[str, ...]:
-        """Return the texts that stand for a missing value in a column."""
+        """Return the texts that mean a missing value in a column."""
         return self.missing.get(column, DEFAULT)
 
     @property
@@ -358,7 +358,7 @@ class UseCase(Part):
             **{table.name: {table.entity: "text", table.event_time: "time", **table.columns} for table in self.tables},
         }
         for rule in self.expectations:
-            # What else the events hold is not declared.
+            # The other columns of the events are not declared.
             if rule.table == "events":
                 continue
             if rule.table not in known:

@@ -1,10 +1,10 @@
-"""Fields of declarations that were renamed or retired, and until when their old names are taken.
+"""Renamed and retired fields of declarations, and the versions up to which their old names are accepted.
 
-The rule: what a declaration may say goes on working for one minor version, with one warning that names the mend, and
-is refused after that with an error that names the mend too. `millrace upgrade` reads the same table. An entry stays
-when its time is over, so that whoever merges late is still told what to do.
+The rule: what a declaration may contain stays valid for one minor version, with one warning that names the fix, and is
+refused after that with an error that names the fix, too. `millrace upgrade` reads the same table. An entry stays after
+it has expired, so that whoever merges late still gets the fix.
 
-A model is not touched by any of this: it carries the code and the contract that it was trained with.
+Models are not affected: each carries the code and the contract that it was trained with.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from typing import Any, Literal
 
 from millrace.errors import DeclarationError, Diagnosis
 
-#: Millrace's own version. Bundles run where nothing is installed under its name, so it stands here.
+#: Millrace's own version. It is a constant because bundles run where Millrace is not installed.
 VERSION = "0.1.0"
 
 Unit = Literal["seconds", "minutes", "hours", "days"]
 
 
 class DeclarationWarning(FutureWarning):
-    """A declaration says something that a later version will refuse. Shown unless somebody hides it."""
+    """A warning that a later version will refuse a declaration; it is shown by default."""
 
 
 @dataclass(frozen=True)
 class Renamed:
-    """A field that has another name.
+    """A renamed field.
 
     Attributes:
         part: The class that has the field, e.g. `Rollout`.
-        old: Its name until then.
-        new: Its name now.
+        old: Its old name.
+        new: Its new name.
         since: The minor version in which it was renamed, e.g. `0.2`.
         until: The minor version that refuses the old name.
-        unit: Where the old value was a number of this unit and the new one is a duration.
+        unit: The unit of the old value, a number, where the new one is a duration.
     """
 
     part: str
@@ -54,7 +54,7 @@ class Renamed:
     unit: Unit | None = None
 
     def value(self, old: Any) -> Any:
-        """The old value as the new field takes it; what is no number is left for the field to refuse."""
+        """Return the old value as the new field accepts it; the field itself refuses what is not a number."""
         if self.unit is None or isinstance(old, bool) or not isinstance(old, int | float):
             return old
         return timedelta(**{self.unit: old})
@@ -62,14 +62,14 @@ class Renamed:
 
 @dataclass(frozen=True)
 class Retired:
-    """A field that has no effect any more.
+    """A field that no longer has an effect.
 
     Attributes:
         part: The class that had the field.
         old: Its name.
         since: The minor version from which it has no effect.
         until: The minor version that refuses it.
-        why: Half a sentence: what took its place, or why nothing had to.
+        why: A clause for messages: what replaced it, or why nothing had to.
     """
 
     part: str
@@ -87,17 +87,17 @@ ENTRIES: tuple[Entry, ...] = ()
 
 @dataclass(frozen=True)
 class Table:
-    """The entries as a version of Millrace sees them."""
+    """The entries, and the version of Millrace that applies them."""
 
     entries: tuple[Entry, ...] = ENTRIES
     version: str = VERSION
 
     def of(self, part: str) -> dict[str, Entry]:
-        """The entries of a part, by the old name."""
+        """Return the entries of a part, by the old name."""
         return {entry.old: entry for entry in self.entries if entry.part == part}
 
     def route(self, part: str, name: str) -> list[Entry]:
-        """From a name to what it is now, entry by entry; none for a name of today."""
+        """Return the entries that lead from an old name to the current one; empty for a current name."""
         known, found = self.of(part), list[Entry]()
         while (entry := known.get(name)) is not None and entry not in found:
             found.append(entry)
@@ -107,26 +107,26 @@ class Table:
         return found
 
     def is_over(self, entry: Entry) -> bool:
-        """Whether this version refuses the old name."""
+        """Return True if this version refuses the old name."""
         return _minor(self.version) >= _minor(entry.until)
 
 
 _OWN = Table()
 _table: ContextVar[Table | None] = ContextVar("table", default=None)
-#: What a warning is about and the file to look at, where that is no Python file.
+#: The subject of a warning and its file, where that is not a Python file.
 _place: ContextVar[tuple[str, str] | None] = ContextVar("place", default=None)
-#: What was warned of already: once in a process is enough.
+#: The registry of warnings that were shown, so that each is shown once in a process.
 _warned: dict[Any, Any] = {}
 
 
 def current() -> Table:
-    """The table that declarations are read by."""
+    """Return the table that applies to declarations now."""
     return _table.get() or _OWN
 
 
 @contextmanager
 def using(*entries: Entry, version: str = VERSION) -> Iterator[Table]:
-    """Read declarations by these entries, as this version would: to try what an entry will do."""
+    """Apply these entries and this version to declarations in a block, to test what an entry will do."""
     table = Table(entries, version)
     token = _table.set(table)
     try:
@@ -137,7 +137,7 @@ def using(*entries: Entry, version: str = VERSION) -> Iterator[Table]:
 
 @contextmanager
 def within(place: str, file: str) -> Iterator[None]:
-    """Name this place and file in warnings: for what no line of Python says, such as a stack's configuration."""
+    """Name this place and file in the warnings of a block, for fields outside of Python such as in a stack file."""
     token = _place.set((place, file))
     try:
         yield
@@ -146,15 +146,15 @@ def within(place: str, file: str) -> Iterator[None]:
 
 
 def mended(part: str, named: str, fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a part under the names of today, with a warning for each that had another.
+    """Return the fields of a part under their current names, with a warning for each old name.
 
     Args:
         part: The part's class.
-        named: What messages call it, e.g. `Gate('roc_auc')`.
-        fields: As they are given.
+        named: The part's name in messages, e.g. `Gate('roc_auc')`.
+        fields: The fields as they are given.
 
     Raises:
-        DeclarationError: When the time of an old name is over, or a field is given under two names.
+        DeclarationError: An old name has expired, or a field is given under two names.
     """
     table = current()
     old = [name for name in fields if name in table.of(part)]
@@ -181,7 +181,7 @@ def mended(part: str, named: str, fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def read(part: str, named: str, name: str) -> str | None:
-    """The name of today of an attribute that is read under an old one, with a warning; None where there is none."""
+    """Return the current name of an attribute read under an old one, with a warning; None if it cannot be read so."""
     table = current()
     route = table.route(part, name)
     if not route or table.is_over(route[0]) or (new := newest(route)) is None:
@@ -193,7 +193,7 @@ def read(part: str, named: str, name: str) -> str | None:
 
 
 def newest(route: list[Entry]) -> str | None:
-    """The name at the end of a route; None where the field is retired."""
+    """Return the current name at the end of a route; None if the field is retired."""
     last = route[-1]
     return last.new if isinstance(last, Renamed) else None
 
@@ -205,7 +205,7 @@ def _converted(route: list[Entry], value: Any) -> Any:
 
 
 def _what(route: list[Entry]) -> str:
-    """What became of the field, e.g. `is called bake since 0.2`."""
+    """Describe what became of the field, e.g. `is called bake since 0.2`."""
     last = route[-1]
     if isinstance(last, Retired):
         return f"has no effect since {last.since}: {last.why}"
@@ -219,7 +219,7 @@ def _mend(new: str | None) -> str:
 
 
 def _warn(message: str) -> None:
-    """Once a process and place, at the line of the declaration that says it."""
+    """Warn once per process and place, at the line of the declaration that uses the old name."""
     if place := _place.get():
         warnings.warn_explicit(f"{place[0]}: {message}", DeclarationWarning, place[1], 0, registry=_warned)
         return
@@ -229,7 +229,7 @@ def _warn(message: str) -> None:
 
 
 def _outside() -> FrameType | None:
-    """The innermost frame that is neither the vocabulary's nor a library's that calls it."""
+    """Return the innermost frame outside of this package and of pydantic; None if there is none."""
     own = Path(__file__).parent
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
@@ -241,6 +241,6 @@ def _outside() -> FrameType | None:
 
 
 def _minor(version: str) -> tuple[int, ...]:
-    """Major and minor number."""
+    """Return the major and minor number of a version."""
     numbers = [int(number) for number in re.findall(r"\d+", version)[:2]]
     return tuple(numbers + [0] * (2 - len(numbers)))

@@ -33,11 +33,11 @@ class Document(BaseModel):
 
     @classmethod
     def load(cls, text: bytes | str, where: str) -> Self:
-        """Read a document.
+        """Parse a document and validate it.
 
         Args:
             text: JSON.
-            where: What is read, for the error.
+            where: The document's location, for error messages.
 
         Raises:
             DataError: It is not JSON, or not such a document.
@@ -58,7 +58,7 @@ def _keep_whole(value: Any, validate: ValidatorFunctionWrapHandler) -> int | flo
     return value if type(value) is int else number
 
 
-#: A float, or a whole number that is written as it was: counts stand among metrics.
+#: A float, or a whole number that is written as one, because metrics include counts.
 Number = Annotated[float, WrapValidator(_keep_whole), PlainSerializer(lambda number: number)]
 
 
@@ -66,7 +66,7 @@ class CalibrationBin(Document):
     """A bin of a calibration table.
 
     Attributes:
-        rows: How many.
+        rows: The number of rows.
         predicted: Their mean prediction.
         observed: The share of positive labels.
     """
@@ -107,7 +107,7 @@ class Comparison(Document):
         rows: How many rows were compared.
         champion: The champion's metric.
         challenger: The challenger's metric.
-        is_better: Whether the challenger is; None where they could not be compared.
+        is_better: Whether the challenger is better; None where they could not be compared.
     """
 
     package: str = ""
@@ -134,7 +134,7 @@ class Slice(Document):
     Attributes:
         groups: The rates of each group.
         tpr_gap: The largest difference of true positive rates; None where fewer than two groups have enough rows.
-        fpr_gap: The same of false positive rates.
+        fpr_gap: The largest difference of false positive rates; None where fewer than two groups have enough rows.
         max_tpr_gap: The declared bound; None where there is none.
         max_fpr_gap: The declared bound; None where there is none.
     """
@@ -147,7 +147,7 @@ class Slice(Document):
 
 
 class Evaluation(Document):
-    """What is known of a challenger when it is decided about; steps of the pipeline read it by JSON path.
+    """The evaluation of a challenger, on which its approval is based; steps of the pipeline read it by JSON path.
 
     Attributes:
         gate: The verdict of the gates.
@@ -179,7 +179,7 @@ class MonitoredModel(Document):
 
     Attributes:
         package: The ARN of its package, or of the model where it has none.
-        version: Of the package; 0 where it has none.
+        version: The package's version; 0 where it has none.
         trained_until: The time of the newest row that it was fitted on, ISO 8601.
         identity: The SHA-256 of snapshot, code and parameters.
         config: The endpoint configuration.
@@ -200,10 +200,10 @@ class Unreadable(Document):
 
 
 class Captured(Document):
-    """What the endpoint has captured.
+    """A summary of the requests that the endpoint captured.
 
     Attributes:
-        requests: How many were read.
+        requests: The number of requests that were read.
         rows: Distinct keys in them.
         repeated: Rows whose key was answered again later.
         outside: Rows whose event time is outside of the window.
@@ -218,10 +218,10 @@ class Captured(Document):
 
 
 class FeatureDrift(Document):
-    """One feature in the window against the model's baseline.
+    """The drift of one feature: the window compared with the model's baseline.
 
     Attributes:
-        rows: Of the window.
+        rows: Rows in the window.
         psi: Population stability index; None where there are too few rows.
         missing: The share of missing values in the window.
         missing_then: The share in the training set.
@@ -247,7 +247,7 @@ class Skew(Document):
     """Rows whose served values differ from the point-in-time join.
 
     Attributes:
-        share: Of the rows compared.
+        share: The share of the compared rows that differ.
         rows: How many differ.
         compared: How many were compared.
         columns: Column → in how many rows it differs.
@@ -276,10 +276,10 @@ class MonitorReport(Document):
         by_current_model: How many of the rows that can be scored again have the score that they were answered with.
         features: Feature, or ``score`` → its drift.
         psi_max: The largest PSI of the features that are not informational.
-        psi_max_of: Its feature.
+        psi_max_of: The feature with this PSI.
         scores: The histogram of scores.
         labelled: Rows whose label has arrived.
-        label_coverage: Their share of the rows.
+        label_coverage: The share of rows whose label has arrived.
         quality: Metric → value on labelled rows; empty where there are too few.
         calibration: The calibration table of labelled rows.
         skew: The rows that differ from the join.

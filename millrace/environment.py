@@ -1,4 +1,4 @@
-"""Where a use case runs: one Environment per stack, read from the stack's configuration."""
+"""The environment in which a use case runs: one per stack, read from the stack's configuration."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from millrace.rollout import Rollout, Traffic
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=12)]
 
 _INSTANCE = re.compile(r"ml\.[a-z][a-z0-9-]*\.(medium|large|\d*xlarge)")
-#: Registry with its port, repository, then a tag, a digest or both. A first part without dot or port is no registry.
+#: Registry with its port, repository, then a tag, a digest or both. A first part without dot or port is not a registry.
 _IMAGE = re.compile(
     r"([a-z0-9-]+(\.[a-z0-9-]+)+(:\d+)?|[a-z0-9-]+:\d+)(/[a-z0-9]+([._-]+[a-z0-9]+)*)+"
     r"(:\w[\w.-]{0,127}(@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})",
@@ -49,7 +49,7 @@ def _of_a_registry(image: str) -> str:
 
 
 def _written_as_text(time: Any) -> datetime | None:
-    """Numbers would silently count as seconds since 1970."""
+    """Parse a time given as a text; refuse a number, which would silently count as seconds since 1970."""
     try:
         return None if time is None else datetime.fromisoformat(time)
     except (TypeError, ValueError) as error:
@@ -60,22 +60,22 @@ def _written_as_text(time: Any) -> datetime | None:
 
 Instance = Annotated[str, AfterValidator(_of_sagemaker)]
 
-#: How the names of environments begin that live as long as a pull request.
+#: The prefix of names of environments that exist only as long as a pull request.
 REVIEW = "pr-"
 
-#: Beginnings of variables that are set by SageMaker, the SDKs or Millrace itself.
+#: Prefixes of variables that are set by SageMaker, the SDKs or Millrace itself.
 RESERVED = ("AWS_", "SAGEMAKER_", "SM_", "MILLRACE_")
 
 
 class Promotion(StrEnum):
-    """Who lets a registered model serve."""
+    """The way in which a registered model is approved for serving."""
 
     MANUAL = "manual"
     AUTOMATIC = "automatic"
 
 
 class Lake(StrEnum):
-    """Whose bucket holds the data of a use case."""
+    """The ownership of the bucket that holds the data of a use case."""
 
     OWN = "own"
     SHARED = "shared"
@@ -92,15 +92,15 @@ class Environment(Part):
     )
     """The runtime image of jobs and endpoints; outside `local`, pinned by digest."""
     promotion: Promotion = Promotion.MANUAL
-    """Manual unless said otherwise: a person looks before a model decides about people."""
+    """Manual by default: a person checks a model before it decides about people."""
     job_instance: Instance = "ml.m5.large"
     endpoint_instance: Instance = "ml.m5.large"
     endpoint_count: int = Field(default=1, ge=1, le=100)
     rollout: Rollout = Rollout()
     capture_percent: int = Field(default=100, ge=0, le=100)
-    """Share of requests captured for the monitor; drift cannot be told from what is not kept."""
+    """Share of requests captured for the monitor; drift cannot be measured on requests that are not kept."""
     lake: Lake = Lake.OWN
-    """Its own: whoever deletes a use case deletes its data and nobody else's. Shared: a folder in the bucket of the
+    """Own: deleting a use case deletes its data and those of no other. Shared: a folder in the bucket of the
     stack `platform-<environment>`, under one key, for many small use cases in one account."""
     retention_days: int = Field(default=365, ge=1)
     """Noncurrent object versions and captured data are kept this long, days."""
@@ -109,19 +109,19 @@ class Environment(Part):
     ] = Field(default_factory=dict, max_length=80)
     """Environment variables of every job and of the endpoint, for the use case's own functions."""
     notify: tuple[Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")], ...] = ()
-    """E-mail addresses that are told of every alarm; each must confirm its subscription once."""
+    """E-mail addresses that are notified of every alarm; each must confirm its subscription once."""
     replay_from: Annotated[datetime | None, BeforeValidator(_written_as_text)] = None
     """Data time starts here and is moved by replays, instead of following the wall clock. For demos and tests."""
     force_destroy: bool = False
-    """Whether `pulumi destroy` may delete buckets that hold data. Only `local` and `pr-…` may say yes."""
+    """Whether `pulumi destroy` may delete buckets that hold data. Only `local` and `pr-…` may set it."""
 
     @property
     def is_ephemeral(self) -> bool:
-        """Whether nothing in it needs to be kept: this machine's, and stacks that live as long as a pull request."""
+        """True if nothing in it needs to be kept: the local environment, and those of pull requests."""
         return self.name == "local" or self.name.startswith(REVIEW)
 
     def names(self, use_case: str, account: str) -> Names:
-        """All computed names of a use case here."""
+        """Return all computed names of a use case in this environment."""
         return Names(use_case, self.name, account, self.region, shared_lake=self.lake is Lake.SHARED)
 
     @field_validator("notify")
@@ -179,15 +179,15 @@ class Environment(Part):
 
     @classmethod
     def of_stack(cls, stack: str, configured: Any, region: str | None) -> Self:
-        """The environment that a stack's configuration describes.
+        """Create the environment that a stack's configuration describes.
 
         Args:
             stack: `<use case>-<environment>`.
             configured: The object under `millrace:environment`.
-            region: What stands under `aws:region`: the provider goes by it, so everything does.
+            region: The value of `aws:region`, which the provider uses, so everything does; None where it is not set.
 
         Raises:
-            DeclarationError: When it cannot be what was meant.
+            DeclarationError: The configuration is not valid.
         """
         where = f"stack {stack!r}, millrace:environment"
         if not isinstance(configured, dict):

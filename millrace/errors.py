@@ -2,14 +2,14 @@
 
 ```
 MillraceError
-├── DeclarationError (ValueError)           a use case or environment that cannot be what was meant
-├── InvalidValueError (ValueError)          a field or argument that cannot be what was meant
+├── DeclarationError (ValueError)           a use case or environment that is not valid
+├── InvalidValueError (ValueError)          a field or argument that is not valid
 ├── DataError (ValueError)                  a batch of data that must not be trained on
-├── RequestError (ValueError)               a request that the model cannot take
-│   └── Refusal                             the same with its HTTP status, field and row
+├── RequestError (ValueError)               a request that the model does not accept
+│   └── Refusal                             a request error with its HTTP status, field and row
 ├── StoreError                              the online feature store does not answer
 ├── UnreadableCaptureError (ValueError)     a captured request that cannot be read
-├── UnreadablePauseError                    a pause that somebody wrote by hand
+├── UnreadablePauseError                    a pause that `millrace pause` did not write
 ├── RolledBackError                         a rollout that SageMaker rolled back
 ├── FeatureRemovedError (ValueError)        a feature group that would lose a feature
 ├── UnreadableSourceError                   a file that `millrace upgrade` cannot read
@@ -21,8 +21,8 @@ MillraceError
     └── StalePlanError                      a saved plan that is out of date
 ```
 
-`local` and `engine`, which import nothing of ours, have trees of their own in `errors.py`; `cli/delivery/comment.py`
-runs alone and has one error. Commands map errors of libraries to a `CliError` where they end.
+`local` and `engine`, which import none of these packages, have their own trees in `errors.py`;
+`cli/delivery/comment.py` runs standalone and has one error. Commands map errors of libraries to a `CliError`.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from pydantic_core import ErrorDetails
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is wrong and what to do about it.
+    """A problem and its fix, as the parts of one sentence.
 
     Attributes:
-        subject: What is wrong: a stack, a file, a field with its value.
-        found: What is wrong with it, as the predicate of the sentence.
-        expected: What would be right.
+        subject: The thing with the problem: a stack, a file, a field with its value.
+        found: The problem, as the predicate of the sentence.
+        expected: The correct value.
         fix: The next step.
     """
 
@@ -53,7 +53,7 @@ class Diagnosis:
     fix: str = ""
 
     def __str__(self) -> str:
-        """Return the one sentence that people read: subject, found, expected, fix."""
+        """Return the sentence for people: subject, found, expected, fix."""
         text = f"{self.subject} {self.found}" if self.found else self.subject
         if self.expected:
             text += f"; expected {self.expected}"
@@ -67,9 +67,9 @@ class MillraceError(Exception):
     """The root of all errors that Millrace raises on purpose.
 
     Args:
-        subject: What is wrong.
-        found: What is wrong with it.
-        expected: What would be right.
+        subject: The thing with the problem.
+        found: The problem.
+        expected: The correct value.
         fix: The next step.
     """
 
@@ -79,17 +79,17 @@ class MillraceError(Exception):
 
     @property
     def subject(self) -> str:
-        """What is wrong."""
+        """The thing with the problem."""
         return self.diagnosis.subject
 
     @property
     def found(self) -> str:
-        """What is wrong with it."""
+        """The problem, as the predicate of the sentence."""
         return self.diagnosis.found
 
     @property
     def expected(self) -> str:
-        """What would be right."""
+        """The correct value."""
         return self.diagnosis.expected
 
     @property
@@ -99,11 +99,11 @@ class MillraceError(Exception):
 
 
 class DeclarationError(MillraceError, ValueError):
-    """A declaration that cannot be what was meant.
+    """A declaration that is not valid.
 
     Args:
         where: The use case or stack, e.g. ``use case 'flights'``.
-        problems: What is wrong in it, one diagnosis for each field.
+        problems: One diagnosis for each field that is not valid.
     """
 
     def __init__(self, where: str, problems: Sequence[Diagnosis]) -> None:
@@ -113,7 +113,7 @@ class DeclarationError(MillraceError, ValueError):
 
 
 class InvalidValueError(MillraceError, ValueError):
-    """A field of a declaration, or an argument of a component, that cannot be what was meant."""
+    """A field of a declaration, or an argument of a component, that is not valid."""
 
 
 class DataError(MillraceError, ValueError):
@@ -121,21 +121,21 @@ class DataError(MillraceError, ValueError):
 
 
 class RequestError(MillraceError, ValueError):
-    """A request that the model cannot take; the message names the field."""
+    """A request that the model does not accept; the message names the field."""
 
 
-#: Where Python found the module, at the end of what it says of a failed import.
+#: The module's file at the end of Python's message about a failed import.
 _MODULE_FILE = re.compile(r" \((/[^()]*|unknown location)\)$")
 
 
 def diagnose_source(error: Exception, file: str, line: int | None) -> Diagnosis:
-    """Return what is wrong in a use case's source: file, line and message."""
+    """Return the diagnosis of an error in a use case's source: file, line and message."""
     message = _MODULE_FILE.sub("", (error.msg if isinstance(error, SyntaxError) else str(error)))
     place = file if line is None else f"{file}, line {line}"
     return Diagnosis(f"{place}:", f"{type(error).__name__}{': ' if message else ''}{message}", fix="correct it there")
 
 
-#: The next step after a finding of pydantic's, by its type.
+#: The fix of an error of pydantic's, by its type.
 _FIXES = {
     "string_too_long": "shorten it",
     "string_pattern_mismatch": "correct it",
@@ -146,12 +146,12 @@ _FIXES = {
 
 
 def diagnose(error: ValidationError, model: type[BaseModel]) -> list[Diagnosis]:
-    """Return each of pydantic's findings as field, value, expectation and fix."""
+    """Return a diagnosis of each of pydantic's errors: field, value, expectation and fix."""
     return [each for finding in error.errors(include_url=False) for each in _diagnose_finding(finding, model)]
 
 
 def _diagnose_finding(finding: ErrorDetails, model: type[BaseModel]) -> list[Diagnosis]:
-    """Return one finding; several where a part of the model found several."""
+    """Return the diagnosis of one of pydantic's errors; several if a part of the model has several problems."""
     where = ".".join(str(part) for part in finding["loc"])
     field = f"{where or 'declaration'} = {finding['input']!r}"
     cause = finding.get("ctx", {}).get("error")
@@ -172,13 +172,13 @@ _OF_A_FIELD = re.compile(r"[\w.]+(?: = |: |$)")
 
 
 def _move(where: str, problem: Diagnosis) -> Diagnosis:
-    """Return a part's problem as the whole's, e.g. `rollout.step_percent = 60: …`."""
+    """Return a part's problem as one of the whole, e.g. `rollout.step_percent = 60: …`."""
     joint = "." if _OF_A_FIELD.match(problem.subject) else ": "
     return replace(problem, subject=f"{where}{joint}{problem.subject}")
 
 
 def _fields(model: type[BaseModel], path: Sequence[int | str]) -> list[str]:
-    """The names that a model, or a part of it, knows."""
+    """Return the field names of a model, or of the part of it at a path."""
     for part in path:
         field = model.model_fields.get(str(part))
         inner = field.annotation if field else None

@@ -1,4 +1,4 @@
-"""Findings of data validation: values with a code, a subject and fields, rendered to a sentence here alone.
+"""Findings of data validation: values with a code, a subject and fields, rendered to a sentence only here.
 
 The report `validation.json` holds them as data beside their sentences; programs read the data.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class Level(StrEnum):
-    """What a finding does to a batch of data."""
+    """The effect of a finding on a batch of data."""
 
     REFUSE = "refuse"
     SET_ASIDE = "set aside"

@@ -1,7 +1,6 @@
-"""What the stack of a use case consists of: alarms, pipelines, schedules, rules, and the variables of its jobs.
+"""The resources of a use case's stack: alarms, pipelines, schedules, rules, and the variables of its jobs.
 
-Each list is derived here from the declaration.
-Whoever makes, shows or looks for them asks here: the components, the commands and the jobs agree by construction.
+Each list is derived here from the declaration. Components, commands and jobs all use these lists, so that they agree.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ _SHARED = "shared"
 
 
 class JobVariable(StrEnum):
-    """The environment variables by which a job or an endpoint knows its stack."""
+    """The environment variables that Millrace reads in jobs and endpoints."""
 
     ENVIRONMENT = "MILLRACE_ENVIRONMENT"
     ACCOUNT = "MILLRACE_ACCOUNT"
@@ -60,8 +59,8 @@ class ScheduledPipeline:
     """A schedule that starts a pipeline.
 
     Attributes:
-        kind: Of the pipeline.
-        name: Of the schedule.
+        kind: The pipeline's kind.
+        name: The schedule's name.
         every: Its interval.
         pausable: The name by which `millrace pause` pauses it.
     """
@@ -77,7 +76,7 @@ def list_alarm_kinds(use_case: UseCase, *, has_endpoint: bool = True) -> tuple[s
 
     Args:
         use_case: The declaration.
-        has_endpoint: Whether a model serves, whose alarms come with it.
+        has_endpoint: Whether a model serves; the endpoint's alarms exist only then.
     """
     left_out = {CALIBRATION} if use_case.monitoring.calibration_alarm is None else set()
     left_out |= set() if has_endpoint else set(ENDPOINT_ALARM_KINDS)

@@ -1,6 +1,6 @@
 """The metrics that a gate, a champion rule or an alarm may name, by problem type.
 
-What each means is said once, here; `training/modeling/evaluate.py` computes them.
+Each is defined only here; `training/modeling/evaluate.py` computes them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 
 class Problem(StrEnum):
-    """What kind of answer the model gives."""
+    """The kind of answer that a model gives."""
 
     BINARY = "binary"
     REGRESSION = "regression"
@@ -36,7 +36,7 @@ METRICS: Final[dict[Problem, dict[str, Direction]]] = {
     },
 }
 
-#: The lowest and the highest value that a metric can have; None where there is no end.
+#: The lowest and the highest value that a metric can have; None where it has no bound.
 RANGES: Final[dict[str, tuple[float | None, float | None]]] = {
     "roc_auc": (0, 1),
     "average_precision": (0, 1),
@@ -55,5 +55,5 @@ CHAMPION_METRIC: Final[dict[Problem, str]] = {Problem.BINARY: "brier", Problem.R
 
 
 def better(problem: Problem, metric: str) -> Direction:
-    """Whether a higher or a lower value of ``metric`` is better."""
+    """Return whether a higher or a lower value of ``metric`` is better."""
     return METRICS[problem][metric]

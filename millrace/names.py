@@ -1,4 +1,4 @@
-"""The names that two resources or a resource and a job must both know.
+"""Names that two resources, or a resource and a job, must both know.
 
 They are computed, never looked up, so that a preview shows real values. SageMaker allows 63 characters; with the
 longest suffix added by an automatic name, 41 are left for `<use case>-<environment>`.
@@ -24,10 +24,10 @@ SNAPSHOTS, DATASETS, MODELS, EVALUATIONS, CAPTURE, MONITOR_REPORTS, QUARANTINE, 
     "code",
 )
 
-#: The stack of what the use cases of an environment share is `platform-<environment>`; no use case has this name.
+#: The stack of the resources that use cases share is `platform-<environment>`; no use case may have this name.
 PLATFORM = "platform"
 
-#: The kinds of alarm of every stack, which `Names.alarm` makes names of.
+#: The kinds of alarm of every stack, from which `Names.alarm` makes names.
 DRIFT, CALIBRATION, HEARTBEAT, UNDELIVERED, ERRORS, LATENCY = (
     "drift",
     "calibration",
@@ -37,15 +37,15 @@ DRIFT, CALIBRATION, HEARTBEAT, UNDELIVERED, ERRORS, LATENCY = (
     "latency",
 )
 
-#: The kinds of pipeline of a stack, which `Names.pipeline` makes names of.
+#: The kinds of pipeline of a stack, from which `Names.pipeline` makes names.
 TRAINING, MONITOR, FEATURES = "training", "monitor", "features"
 
-#: What starts a pipeline by itself and can be paused, by the pipeline's kind: alarms and the backstop of training.
+#: The triggers that can be paused, by the kind of their pipeline; `retraining` is both the alarms and the backstop.
 RETRAINING = "retraining"
 PAUSES = {TRAINING: RETRAINING, MONITOR: MONITOR, FEATURES: FEATURES}
 PAUSABLE = tuple(PAUSES.values())
 
-#: The variable with the file that `pulumi up` writes a rollout to that was rolled back, as JSON.
+#: The variable with the path of the file to which `pulumi up` writes a rolled-back rollout, as JSON.
 ROLLBACK_REPORT = "MILLRACE_ROLLBACK_REPORT"
 
 #: Data time of an environment that replays: one JSON object `{"now": "2013-04-01T00:00:00Z"}`.
@@ -70,7 +70,7 @@ class Names:
 
     @property
     def lake(self) -> str:
-        """The bucket; the account makes it unique in the world."""
+        """The bucket; the account makes its name globally unique."""
         owner = f"{PLATFORM}-{self.environment}" if self.shared_lake else self.stack
         return f"{owner}-lake-{self.account}"
 
@@ -80,11 +80,11 @@ class Names:
         return f"{self.lake}/{self.use_case}" if self.shared_lake else self.lake
 
     def key(self, *parts: str) -> str:
-        """The key of an object of the use case in the lake, e.g. `snapshots/a/raw`, or the beginning of keys."""
+        """Return the key of an object of the use case in the lake, e.g. `snapshots/a/raw`, or the beginning of keys."""
         return "/".join([self.use_case, *parts] if self.shared_lake else parts)
 
     def uri(self, *parts: str) -> str:
-        """Where an object or folder of the use case is, `s3://…`."""
+        """Return the URI of an object or folder of the use case, `s3://…`."""
         return "/".join(["s3:/", self.root, *parts])
 
     @property
@@ -103,7 +103,7 @@ class Names:
         return self.stack
 
     def pipeline(self, kind: str) -> str:
-        """The pipeline of a kind: `training`, `monitor` or `features`."""
+        """Return the name of the pipeline of a kind: `training`, `monitor` or `features`."""
         return f"{self.stack}-{kind}"
 
     @property
@@ -122,7 +122,7 @@ class Names:
         return self.pipeline(FEATURES)
 
     def schedule(self, kind: str) -> str:
-        """The schedule that starts the pipeline of a kind."""
+        """Return the name of the schedule that starts the pipeline of a kind."""
         return self.retraining_backstop if kind == TRAINING else self.pipeline(kind)
 
     @property
@@ -137,16 +137,16 @@ class Names:
 
     @property
     def dead_letters(self) -> str:
-        """The queue of triggers that started nothing."""
+        """The queue of triggers that could not start anything."""
         return f"{self.stack}-dead-letters"
 
     @property
     def pause_parameter(self) -> str:
-        """The SSM parameter that is there while schedules and triggers are paused."""
+        """The SSM parameter that exists while schedules and triggers are paused."""
         return f"/millrace/{self.stack}/paused"
 
     def feature_schema(self, table: str) -> str:
-        """The SSM parameter that holds the wanted schema of a table's feature group."""
+        """Return the name of the SSM parameter that holds the wanted schema of a table's feature group."""
         return f"/millrace/{self.stack}/{table}/schema"
 
     @property
@@ -155,9 +155,9 @@ class Names:
         return f"Millrace/{self.stack}"
 
     def feature_group(self, table: str) -> str:
-        """The feature group of one table; underscores become hyphens, as its name may hold none."""
+        """Return the name of a table's feature group; underscores become hyphens, because it may contain none."""
         return f"{self.stack}-{table.replace('_', '-')}"
 
     def alarm(self, kind: str) -> str:
-        """`<stack>-<kind>`, e.g. `flights-local-calibration`."""
+        """Return the name of the alarm of a kind, `<stack>-<kind>`, e.g. `flights-local-calibration`."""
         return f"{self.stack}-{kind}"

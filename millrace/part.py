@@ -1,4 +1,4 @@
-"""What every part of a declaration is: a frozen model that refuses what it does not know, in diagnose."""
+"""The base class of every part of a declaration."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from millrace.errors import DeclarationError, diagnose
 
 
 class Part(BaseModel):
-    """Frozen, and strict about names: an unknown field is an error, never ignored. Numbers are finite.
+    """A frozen part of a declaration: an unknown field is an error, never ignored, and numbers are finite.
 
-    A field's old name is taken for one minor version, with a warning: `millrace/deprecations.py` lists them.
+    A field's old name is accepted for one minor version, with a warning: `millrace/deprecations.py` lists them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
@@ -25,7 +25,7 @@ class Part(BaseModel):
         except ValidationError as error:
             raise DeclarationError(self._named(fields), diagnose(error, type(self))) from error
 
-    # Not for the type checker, which would then take any name for an attribute.
+    # Hidden from the type checker, which would otherwise accept any name as an attribute.
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
@@ -34,6 +34,6 @@ class Part(BaseModel):
 
     @classmethod
     def _named(cls, fields: dict[str, Any]) -> str:
-        """What an error calls it, e.g. `Gate('roc_auc')`."""
+        """Return the part's name in error messages, e.g. `Gate('roc_auc')`."""
         first = next((repr(fields[name]) for name in ("name", "metric", "column") if name in fields), "…")
         return f"{cls.__name__}({first})"

@@ -1,6 +1,6 @@
-"""How a new model takes over an endpoint's traffic: the modes, their limits, stages and durations.
+"""Rollouts, in which a new model takes over an endpoint's traffic: the modes, their limits, stages and durations.
 
-The declaration, the endpoint's component, the preview and whoever waits for a rollout use these.
+The declaration, the endpoint's component, the preview and the commands that wait for a rollout use these.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from pydantic import Field, model_validator
 from millrace.errors import InvalidValueError
 from millrace.part import Part
 
-#: Seconds that a rollout may be allowed: SageMaker's least, and what the Pulumi provider's hour of waiting leaves room
-#: for, as fleets take time to start.
+#: The range of a rollout's time limit, seconds: SageMaker's minimum, and what fits in the hour that the Pulumi provider
+#: waits, because fleets take time to start.
 SHORTEST, LONGEST = 600, 3300
 #: Seconds that alarms may be watched after a step: SageMaker's own limit.
 LONGEST_BAKE = 3600
 
 
 class Traffic(StrEnum):
-    """How a new model takes over the endpoint's traffic."""
+    """The way in which a new model takes over the endpoint's traffic."""
 
     ALL_AT_ONCE = "all_at_once"
     CANARY = "canary"
@@ -36,13 +36,13 @@ class Rollout(Part):
     """The blue/green update of the endpoint."""
 
     traffic: Traffic = Traffic.ALL_AT_ONCE
-    """Canary and linear need a second instance: one instance has no shares."""
+    """Canary and linear need a second instance: the traffic of one instance cannot be split."""
     step_percent: int = Field(default=10, ge=1, le=50)
     """Share of capacity of a canary (1 to 50) or of each step of a linear rollout (10 to 50), percent."""
     bake_seconds: int = Field(default=300, ge=0, le=LONGEST_BAKE)
     """How long alarms are watched after each step, and again before the old fleet ends, seconds."""
     max_seconds: int = Field(default=3000, ge=SHORTEST, le=LONGEST)
-    """When an unfinished rollout is rolled back; the Pulumi provider waits at most an hour."""
+    """Time after which an unfinished rollout is rolled back, seconds; the Pulumi provider waits at most an hour."""
 
     @model_validator(mode="after")
     def _fits_the_time_limit(self) -> Rollout:
@@ -75,7 +75,7 @@ class Rollout(Part):
 
     @property
     def bake_total(self) -> int:
-        """All waits together, the one before the old fleet ends included, seconds; starting the fleet takes longer."""
+        """The sum of all waits, including that before the old fleet ends, seconds; fleets take time to start, too."""
         return (len(self.stages) + 1) * self.bake_seconds
 
 

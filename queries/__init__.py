@@ -1,1 +1,1 @@
-"""Read-only questions to an AWS account, each asked in one way. Needs boto3, and neither Pulumi nor arrays."""
+"""Read-only queries of an AWS account. They need boto3, but neither Pulumi nor NumPy."""

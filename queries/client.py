@@ -1,4 +1,4 @@
-"""Make boto3 clients with one policy for retries, and tell from an error that something does not exist."""
+"""The factory of boto3 clients with one retry policy, and a test for errors that mean a missing resource."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NOT_FOUND_CODES = frozenset(
 )
 _NOT_FOUND_TEXTS = ("does not exist", "Could not find", "could not be found", "NonExistentQueue")
 
-#: What a session's credentials and settings come from, besides the profile.
+#: The variables from which a session takes its credentials and settings, in addition to the profile.
 _VARIABLES = (
     "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CONFIG_FILE",
     "AWS_SHARED_CREDENTIALS_FILE",
@@ -43,7 +43,7 @@ def make_client(
         region: Where to ask; None takes the region of the user's settings.
         profile: The user's profile; None takes the user's default credentials.
         session: A boto3 session to use instead; ``profile`` is ignored then.
-        attempts: Of one request, the first one included.
+        attempts: Attempts of one request, including the first one.
         connect_timeout: Seconds.
         read_timeout: Seconds.
         options: ``endpoint_url``, and more settings of ``botocore.config.Config`` such as ``max_pool_connections``.

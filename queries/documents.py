@@ -1,4 +1,4 @@
-"""Documents in S3: read one, checked against its model, where it may not exist."""
+"""Documents in S3, validated against their models."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def find_document(s3: Any, uri: str, model: type[Model]) -> Model | None:
     Args:
         s3: A boto3 client.
         uri: `s3://bucket/key`.
-        model: What the document must be.
+        model: The class of the document.
 
     Raises:
         DataError: The object is not such a document.

@@ -1,4 +1,4 @@
-"""Endpoints: whether one exists, what it serves, and when nothing is being done to it."""
+"""Endpoints: their description, the model that they serve, and waiting until one is no longer being changed."""
 
 from __future__ import annotations
 
@@ -71,10 +71,10 @@ def get_container(model: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def get_deployment_time(endpoint: Mapping[str, Any], config: Mapping[str, Any]) -> datetime:
-    """Return when the deployment of what serves began.
+    """Return when the deployment of the configuration that serves began.
 
-    Each deployment creates a configuration. LastModifiedTime is no answer: a rollout that is in progress, or was
-    rolled back, changes that too.
+    Each deployment creates a configuration. LastModifiedTime cannot be used: a rollout that is in progress, or was
+    rolled back, changes it, too.
     """
     began: datetime = max(endpoint["CreationTime"], config["CreationTime"])
     return began

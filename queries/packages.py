@@ -1,4 +1,4 @@
-"""Model packages: the newest one of a group, what the registry lists, what an ARN says."""
+"""Model packages: the packages of a group, the description of one, and the parts of an ARN."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def list_packages(sagemaker: Any, group: str, approval: str | None = None) -> It
         ModelPackageGroupName=group,
         SortBy="CreationTime",
         SortOrder="Descending",
-        # A filtered page may be empty and not the last one; without a page size SageMaker gives ten.
+        # A filtered page may be empty and not the last one; without a page size SageMaker returns ten.
         PaginationConfig={"PageSize": 100},
         **conditions,
     )

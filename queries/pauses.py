@@ -1,4 +1,4 @@
-"""Pauses: which triggers of a stack a person has switched off, in an SSM parameter that deployments heed."""
+"""Pauses: the triggers of a stack that a person has switched off, in an SSM parameter that deployments read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from millrace.names import PAUSABLE
 
 
 class UnreadablePauseError(MillraceError):
-    """The parameter's value is not what `millrace pause` writes; it is not taken for permission to go on."""
+    """A parameter that `millrace pause` did not write; it is not treated as if nothing were paused."""
 
     def __init__(self, parameter: str, value: str, fix: str = "") -> None:
         self.parameter, self.value = parameter, value
@@ -26,7 +26,7 @@ class UnreadablePauseError(MillraceError):
 
 @dataclass(frozen=True)
 class Pause:
-    """Who paused a stack's triggers, when and why."""
+    """A pause of a stack's triggers: who set it, when and why."""
 
     since: datetime | None
     by: str
@@ -36,7 +36,7 @@ class Pause:
 
     @property
     def is_complete(self) -> bool:
-        """Whether everything that can be paused is."""
+        """True if everything that can be paused is paused."""
         return set(self.only) == set(PAUSABLE)
 
     @property

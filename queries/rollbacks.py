@@ -34,7 +34,7 @@ class Rollback:
 
     @property
     def text(self) -> str:
-        """What happened, as a sentence for people."""
+        """A description of the rollback, as sentences for people."""
         return (
             f"endpoint {self.endpoint!r} is {self.status} on {self.config!r}, expected {self.expected!r}: the "
             f"deployment was rolled back. Reason: {self.reason or 'none given'}. "
@@ -56,7 +56,7 @@ class Rollback:
 
 
 def find_rollback(sagemaker: Any, cloudwatch: Any, endpoint: str, expected: str) -> Rollback | None:
-    """Return what an endpoint does instead of running a configuration; None where it runs it.
+    """Return the rollback of an endpoint that does not run a configuration; None if it runs it.
 
     Args:
         sagemaker: A boto3 client.
@@ -87,7 +87,7 @@ def list_rollback_alarms(endpoint: Mapping[str, Any]) -> list[str]:
 def is_by_alarm(endpoint: Mapping[str, Any]) -> bool:
     """Tell whether an alarm ended the last deployment, from DescribeEndpoint's answer.
 
-    FailureReason is all that SageMaker says of it; it need not name the alarm.
+    SageMaker reports it only in FailureReason, which need not name the alarm.
     """
     return "alarm" in endpoint.get("FailureReason", "").lower()
 

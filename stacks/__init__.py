@@ -1,4 +1,4 @@
-"""The use cases: a package each, with the declaration and, beside it, functions of its data, features and model."""
+"""The use cases: one package each, with the declaration and the functions for its data, features and model."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from millrace.errors import Diagnosis, diagnose_source
 
 
 def names() -> list[str]:
-    """The use cases that there are, as their folders say."""
+    """Return the names of all use cases, from their folders."""
     packages = (module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
     return sorted(package.replace("_", "-") for package in packages)
 
 
 def of_environment(environment: str) -> list[UseCase]:
-    """The declarations of all use cases that have a stack in an environment."""
+    """Return the declarations of all use cases that have a stack in an environment."""
     folders = [Path(folder) for folder in __path__]
     return [
         load(name)
@@ -30,13 +30,13 @@ def of_environment(environment: str) -> list[UseCase]:
 
 
 def load(name: str) -> UseCase:
-    """The declaration of a use case.
+    """Import the declaration of a use case.
 
     Args:
         name: As declared, e.g. `churn-eu` for the package `stacks/churn_eu`.
 
     Raises:
-        DeclarationError: When there is none of that name, it cannot be imported, or it declares another one.
+        DeclarationError: The package does not exist, cannot be imported, or declares another name.
     """
     package = name.replace("-", "_")
     known = names()
@@ -80,7 +80,7 @@ def _imported(name: str, package: str) -> ModuleType:
 
 
 def _place(error: Exception, package: str) -> tuple[str, int | None]:
-    """The file and line of the package that an error comes from: the innermost ones."""
+    """Return the innermost file and line of the package in an error's traceback."""
     places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError) and error.filename:
         places.append((error.filename, error.lineno))

@@ -1,4 +1,4 @@
-"""What runs inside jobs and endpoints: every step of the loop, and the model server.
+"""Code that runs inside jobs and endpoints: the steps of the pipelines and the model server.
 
-It ships as one bundle (`training/bundle.py`) and imports only `millrace` and the use case's own package.
+It ships as one bundle (`training/bundle.py`) and imports only `millrace`, `queries` and the use case's own package.
 """

@@ -13,12 +13,12 @@ from pathlib import Path
 from millrace.errors import MillraceError
 from millrace.inventory import JobVariable
 
-#: SageMaker shows this much of a processing job's message and of a training job's failure.
+#: Bytes of a processing job's message, or of a training job's failure, that SageMaker shows.
 SHOWN = 1024
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one step; exit 1 with one clear line when it cannot be done."""
+    """Run one step; print one line and exit with status 1 if it fails."""
     options = _parser().parse_args(arguments)
     # One thread: a fitted model's bytes must not depend on the machine's cores, and a server has threads of its own.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -26,13 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _run(options)
     except MillraceError as error:
         _fail(options.step, str(error), error)
-    except Exception as error:  # noqa: BLE001 - whatever it is, SageMaker must be told before the process ends
+    except Exception as error:  # noqa: BLE001 - every error must reach SageMaker before the process ends
         traceback.print_exc()
         _fail(options.step, f"{type(error).__name__}: {error}", error)
 
 
 def _run(options: argparse.Namespace) -> None:
-    """Only the step that runs is imported."""
+    """Run the selected step; import only its module."""
     from training.job import Job
 
     job = Job.here()
@@ -130,12 +130,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _fail(step: str, text: str, error: Exception) -> None:
-    """Tell the reader of the log and, in a job, SageMaker; then end.
+    """Write the failure to the log and, inside a job, to SageMaker's output; then exit with status 1.
 
     Args:
         step: The step that failed.
-        text: Why, for people.
-        error: What was raised; whoever started the step learns AWS's code of it, where AWS refused something.
+        text: The reason, for people.
+        error: The exception; if AWS refused a call, its error code goes into the failure file.
     """
     from training.job import BASE
 

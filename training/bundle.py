@@ -1,7 +1,7 @@
-"""The bundle: one zip that `python3` runs, with the code of jobs and endpoints and the use case's declaration.
+"""The bundle: a zip file that `python3` runs, with the code of jobs and endpoints and the use case's declaration.
 
-Its name carries the hash of its content, and equal sources give equal bytes: order, times, modes and compression are
-fixed. A bundle is what a model's `code` identity means.
+Its name contains the hash of its content, and equal sources give equal bytes: order, times, modes and compression are
+fixed. A model's `code` identity is the SHA-256 of a bundle.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from millrace import UseCase
 from millrace.errors import DeclarationError, Diagnosis, diagnose_source
 
 CONTRACT = "contract.json"
-#: What may lie in a use case's folder and belongs to it; the rest (notebooks, data, caches, its tests) stays out.
+#: Suffixes of the use case's files that are bundled; all others (notebooks, data, caches) and its tests are left out.
 SUFFIXES = frozenset({".py", ".json", ".sql", ".txt", ".csv", ".toml", ".html", ".j2"})
 
 #: Folders of the repository whose modules are shipped.
@@ -32,13 +32,13 @@ def build(use_case: UseCase, repository: Path, folder: Path) -> Path:
     Args:
         use_case: The declaration; it goes into the bundle as `contract.json`.
         repository: The folder that holds `training/`, `millrace/`, `queries/` and `stacks/`.
-        folder: Where to write it; made when it is not there.
+        folder: Where to write it; created if it does not exist.
 
     Returns:
         The bundle, `<folder>/millrace-<use case>-<first 16 of its SHA-256>.pyz`.
 
     Raises:
-        DeclarationError: When the use case has no package under `stacks/`, or a module there is no Python.
+        DeclarationError: When the use case has no package under `stacks/`, or a module there is not valid Python.
     """
     package = repository / "stacks" / use_case.package
     if not (package / "__init__.py").is_file():
@@ -74,16 +74,16 @@ def build(use_case: UseCase, repository: Path, folder: Path) -> Path:
 
 
 def contract(use_case: UseCase) -> bytes:
-    """The declaration as canonical JSON."""
+    """Return the declaration as canonical JSON."""
     document = {"version": 1, "use_case": use_case.model_dump(mode="json")}
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode() + b"\n"
 
 
 def read_contract(data: bytes) -> UseCase:
-    """The declaration that :func:`contract` wrote.
+    """Return the declaration that :func:`contract` wrote.
 
     Raises:
-        DeclarationError: When the contract is of another version or cannot be what was meant.
+        DeclarationError: When the contract has another version or its declaration is invalid.
     """
     document = json.loads(data)
     if document.get("version") != 1:
@@ -99,14 +99,17 @@ def read_contract(data: bytes) -> UseCase:
 
 
 def _compile(use_case: UseCase, contents: Mapping[str, bytes]) -> None:
-    """Refuse here what no job could import. Nothing is run: what it needs may be in the image only."""
+    """Refuse modules with syntax errors, which no job could import.
+
+    The modules are compiled but not run: their dependencies may exist in the image only.
+    """
     problems = []
     for name, source in contents.items():
         if not name.endswith(".py"):
             continue
         try:
             compile(source, name, "exec", dont_inherit=True)
-        # ValueError: null bytes, in older releases.
+        # ValueError: older Python releases raise it for null bytes.
         except (SyntaxError, ValueError) as error:
             problems.append(diagnose_source(error, name, error.lineno if isinstance(error, SyntaxError) else None))
     if problems:

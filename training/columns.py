@@ -30,7 +30,7 @@ Array = npt.NDArray[Any]
 Columns = Mapping[str, Array]
 Kind = Literal["number", "text", "time"]
 
-#: What stands for a missing text.
+#: The value of a missing text.
 _NOTHING: Any = None
 
 
@@ -39,12 +39,12 @@ DTYPES: dict[str, Any] = {"number": np.float32, "text": object, "time": "datetim
 
 
 def kind_of(values: Array) -> Kind:
-    """The kind of a normalised column."""
+    """Return the kind of a normalised column."""
     return {"f": "number", "O": "text", "M": "time"}[values.dtype.kind]  # type: ignore[return-value]
 
 
 def normalise(values: Any, where: str, missing: Collection[str] = ()) -> Array:
-    """A column in its kind's own type.
+    """Convert a column to the dtype of its kind.
 
     Args:
         values: What a function of the use case returned for the column.
@@ -52,7 +52,7 @@ def normalise(values: Any, where: str, missing: Collection[str] = ()) -> Array:
         missing: Texts that stand for a missing value.
 
     Raises:
-        DataError: When it is not one-dimensional, or its type is none of the kinds.
+        DataError: When it is not one-dimensional, or its dtype belongs to none of the kinds.
     """
     array = np.asarray(values)
     if array.ndim != 1:
@@ -67,17 +67,17 @@ def normalise(values: Any, where: str, missing: Collection[str] = ()) -> Array:
 
 
 def _numbers(array: Array, where: str) -> Array:
-    """Numbers as float32, which must hold apart what the column holds apart.
+    """Convert numbers to float32; refuse whole numbers that float32 cannot tell apart.
 
     Raises:
-        DataError: Two values of the column would become one: ids, or seconds since 1970, are no amounts.
+        DataError: When two different values would become equal, as large ids or seconds since 1970 would.
     """
     numbers = array.astype(np.float32)
     whole = array if array.dtype.kind in "iu" else None
     if whole is None and array.dtype == np.float64:
         known = array[np.isfinite(array)]
         whole = known if known.size and np.array_equal(known, np.floor(known)) else None
-    # Below this float32 has every whole number.
+    # Up to this bound float32 represents every whole number exactly.
     if whole is None or not whole.size or max(abs(int(whole.min())), abs(int(whole.max()))) <= 2**24:
         return numbers
     values = np.unique(whole)
@@ -93,14 +93,16 @@ def _numbers(array: Array, where: str) -> Array:
 
 
 def identifier(values: Any, where: str) -> Array:
-    """A column of keys or entities as texts; whole numbers are exact to 64 bits, and texts are never changed.
+    """Convert a column of keys or entities to texts.
+
+    Whole numbers are exact to 64 bits, and texts are never changed.
 
     Args:
         values: What a function of the use case returned for the column.
         where: Function and column, for the error's message.
 
     Raises:
-        DataError: When it is not one-dimensional, or a value can be no identifier.
+        DataError: When it is not one-dimensional, or a value cannot be an identifier.
     """
     array = np.array(values, dtype=object) if isinstance(values, list | tuple) else np.asarray(values)
     if array.ndim != 1:
@@ -109,7 +111,7 @@ def identifier(values: Any, where: str) -> Array:
         return array.astype(str).astype(object)
     if array.dtype.kind not in "fUO":
         raise DataError(where, f"has dtype {array.dtype}", expected="text or whole numbers")
-    # What a float of this width can hold apart.
+    # Up to this bound a float of this width represents every whole number exactly.
     largest = 2**24 if array.dtype == np.float32 else 2**53
     found = np.empty(len(array), dtype=object)
     for row, value in enumerate(array.tolist()):
@@ -134,7 +136,7 @@ def _texts(array: Array, where: str, missing: Collection[str]) -> Array:
     bad = [
         row
         for row, value in enumerate(array)
-        if not isinstance(value, str) and value is not None and value == value  # NaN is the one that differs
+        if not isinstance(value, str) and value is not None and value == value  # only NaN differs from itself
     ]
     if bad:
         value = array[bad[0]]
@@ -153,29 +155,29 @@ def _texts(array: Array, where: str, missing: Collection[str]) -> Array:
 
 
 def is_missing(values: Array) -> npt.NDArray[np.bool_]:
-    """Which values are missing."""
+    """Return a mask of the missing values."""
     if values.dtype.kind == "O":
         return np.asarray(np.equal(values, _NOTHING), dtype=bool)
     return np.asarray(np.isnat(values) if values.dtype.kind == "M" else np.isnan(values))
 
 
 def rows_of(columns: Columns) -> int:
-    """The number of rows."""
+    """Return the number of rows."""
     return len(next(iter(columns.values()))) if columns else 0
 
 
 def take(columns: Columns, index: Array) -> dict[str, Array]:
-    """The chosen rows: a mask or positions."""
+    """Return the rows that a mask or positions select."""
     return {name: values[index] for name, values in columns.items()}
 
 
 def concatenate(parts: Sequence[Columns]) -> dict[str, Array]:
-    """All rows of parts that have the same columns."""
+    """Return all rows of parts that have the same columns."""
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def to_table(columns: Columns) -> pa.Table:
-    """An Arrow table; missing numbers stay NaN."""
+    """Return the columns as an Arrow table; missing numbers stay NaN."""
     return pa.table({name: pa.array(values, _TYPES.get(values.dtype.kind)) for name, values in columns.items()})
 
 
@@ -183,7 +185,7 @@ _TYPES = {"O": pa.string(), "M": pa.timestamp("us")}
 
 
 def from_table(table: pa.Table) -> dict[str, Array]:
-    """What :func:`to_table` was given; nulls of any writer become missing values."""
+    """Return the columns of an Arrow table; nulls, whoever wrote them, become missing values."""
     columns = {}
     for name in table.column_names:
         column = table[name]
@@ -206,7 +208,7 @@ def read(path: Path) -> dict[str, Array]:
     """Read a Parquet file.
 
     Raises:
-        DataError: When it is not there or is not Parquet.
+        DataError: When it does not exist or is not Parquet.
     """
     try:
         return from_table(pq.read_table(path, memory_map=False))
@@ -217,7 +219,7 @@ def read(path: Path) -> dict[str, Array]:
 
 
 def digest(columns: Columns) -> str:
-    """SHA-256 over names, kinds and values, whatever the file format; the order of columns does not count."""
+    """Return the SHA-256 of names, kinds and values; file format and order of columns do not matter."""
     sha = hashlib.sha256()
     for name in sorted(columns):
         values = columns[name]
@@ -229,7 +231,7 @@ def digest(columns: Columns) -> str:
             sha.update(np.array([len(part) for part in parts], dtype=np.int64).tobytes())
             sha.update(b"".join(parts))
         elif values.dtype.kind == "f":
-            # One NaN stands for all of them.
+            # NaN has many bit patterns; hash all of them as one.
             sha.update(np.where(np.isnan(values), values.dtype.type("nan"), values).tobytes())
         else:
             sha.update(np.ascontiguousarray(values).tobytes())
@@ -237,5 +239,5 @@ def digest(columns: Columns) -> str:
 
 
 def feature_name(table: str, column: str) -> str:
-    """A table's column as it stands in joined rows, e.g. `weather_temp`."""
+    """Return the name of a table's column in joined rows, e.g. `weather_temp`."""
     return f"{table}_{column}"

@@ -15,8 +15,8 @@ from training.columns import Array, Columns, is_missing, kind_of
 
 #: Quantile bins of a number.
 BINS = 10
-#: From this share on the most frequent value is a bin of its own and quintiles share the rest: precipitation is
-#: nearly always 0, and quantiles alone would put all of it into one bin.
+#: From this share on the most frequent value gets its own bin, and quintiles split the rest: precipitation is nearly
+#: always 0, and quantiles alone would put all of it into one bin.
 MODE_SHARE = 0.2
 #: Categories with a bin of their own; the rarer ones share one.
 CATEGORIES = 50
@@ -25,7 +25,7 @@ FLOOR = 1e-4
 
 
 def baseline(columns: Columns) -> dict[str, dict[str, Any]]:
-    """Bins, their shares and the missing rate of each column."""
+    """Return the bins, their shares and the missing rate of each column."""
     return {name: _bins_of(values) for name, values in columns.items()}
 
 
@@ -53,7 +53,7 @@ def _edges(values: Array) -> dict[str, Any]:
 
 
 def shares(bins: Mapping[str, Any], values: Array) -> list[float]:
-    """The share of rows in each bin; the last bin is that of missing values."""
+    """Return the share of rows in each bin; the last bin holds the missing values."""
     missing = is_missing(values)
     present = values[~missing]
     if bins["kind"] == "text":
@@ -74,7 +74,7 @@ def shares(bins: Mapping[str, Any], values: Array) -> list[float]:
 
 
 def psi(then: Mapping[str, Any], values: Array) -> float:
-    """The population stability index of ``values`` against a column's baseline."""
+    """Return the population stability index of ``values`` against a column's baseline."""
     expected = np.maximum(np.array(then["shares"]), FLOOR)
     actual = np.maximum(np.array(shares(then, values)), FLOOR)
     return float(np.sum((actual - expected) * np.log(actual / expected)))

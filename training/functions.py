@@ -1,4 +1,4 @@
-"""The functions of a use case, found by name in its package, with what they return checked and brought to one type."""
+"""The functions of a use case, found by name in its package; their results are checked and converted to columns."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from millrace.errors import DataError, DeclarationError, Diagnosis
 from millrace.metrics import Problem
 from training.columns import Array, Columns, feature_name, identifier, is_missing, kind_of, normalise, take
 
-#: Where a function is looked for, in this order; the first one is the package itself.
+#: Modules in which a function is looked up, in this order; the empty name is the package itself.
 MODULES = ("", "data", "features", "model")
-#: When a label became known; the column that `labels` returns beside key and target.
+#: The column that `labels` returns next to key and target: the time at which a label became known.
 KNOWN_AT = "known_at"
-#: How far before the first event the rows of a table without `max_age` are asked for.
+#: How far before the first event the rows of a table without `max_age` are requested.
 REACH = np.timedelta64(30, "D")
 
 
 class Functions:
-    """What a use case can do. Spans are half open, [since, until), in UTC."""
+    """The functions of a use case. Spans are half-open, [since, until), in UTC."""
 
     def __init__(self, use_case: UseCase, modules: Sequence[ModuleType]) -> None:
         self.use_case = use_case
@@ -37,13 +37,13 @@ class Functions:
 
     @classmethod
     def load(cls, use_case: UseCase) -> Functions:
-        """Import the use case's package and those of its modules that there are."""
+        """Import the use case's package and those of its modules that exist."""
         package = f"stacks.{use_case.package}"
         names = [package, *(f"{package}.{name}" for name in MODULES[1:])]
         return cls(use_case, [importlib.import_module(name) for name in names if importlib.util.find_spec(name)])
 
     def events(self, since: np.datetime64, until: np.datetime64) -> dict[str, Array]:
-        """The events of the span, with the target when no function `labels` gives it, sorted by time and key."""
+        """Return the events of the span, sorted by time and key; they hold the target unless `labels` gives it."""
         case = self.use_case
         columns = self._call("events", since, until, {case.key, *(table.entity for table in case.tables)})
         self._need(columns, "events", [case.key, *{table.entity: None for table in case.tables}], "text")
@@ -78,7 +78,7 @@ class Functions:
             )
 
     def labels(self, since: np.datetime64, until: np.datetime64, events: Columns) -> dict[str, Array]:
-        """Key, target and `known_at` of the span's events; without a function of that name, from ``events``."""
+        """Return key, target and `known_at` of the span's events; without a function `labels`, from ``events``."""
         case = self.use_case
         if self._find("labels") is None:
             known = ~is_missing(events[case.target])
@@ -92,7 +92,7 @@ class Functions:
         return take(columns, np.argsort(columns[case.key].astype(str), kind="stable"))
 
     def table(self, table: FeatureTable, since: np.datetime64, until: np.datetime64) -> dict[str, Array]:
-        """The rows of a table that became known in the span, sorted by time and entity."""
+        """Return the rows of a table that became known in the span, sorted by time and entity."""
         columns = self._call(table.name, since, until, {table.entity}, of=f"{table.name}_")
         self._need(columns, table.name, [table.entity], "text")
         self._need(columns, table.name, [table.event_time], "time")
@@ -107,13 +107,13 @@ class Functions:
         for name, kind in table.columns.items():
             self._need(columns, table.name, [name], kind)
         known = columns[table.event_time]
-        # The feature store keeps milliseconds; rounding up never lets a row be known too soon.
+        # The feature store keeps milliseconds; rounding up ensures that no row counts as known too early.
         columns[table.event_time] = _ceil_to_milliseconds(known)
         columns = _within(columns, table.event_time, since, until)
         return take(columns, np.lexsort((columns[table.entity].astype(str), columns[table.event_time])))
 
     def features(self, columns: Columns) -> dict[str, Array]:
-        """The request-time transform; without a function of that name, all columns but key, event time and target."""
+        """Return the features of columns; without a function `features`, all but key, event time and target."""
         case = self.use_case
         transform = self._find("features")
         if transform is None:
@@ -135,9 +135,9 @@ class Functions:
         return checked
 
     def model(self, params: Mapping[str, Any]) -> Any:
-        """The unfitted estimator; without a function of that name, gradient boosting.
+        """Return the unfitted estimator; without a function `model`, gradient boosting.
 
-        It gets one float32 matrix: the features sorted by name, texts as codes of the categories, NaN for missing.
+        It is fitted on one float32 matrix: features sorted by name, texts as codes of the categories, NaN for missing.
         """
         build = self._find("model")
         if build is not None:
@@ -159,7 +159,7 @@ class Functions:
                     for name in unknown
                 ],
             )
-        # Off: a random split of rows in time order would stop training by what it must not know.
+        # Off: its random split of time-ordered rows would let later rows decide when to stop.
         return kind(**{"early_stopping": False, **params})
 
     def _find(self, name: str) -> Callable[..., Any] | None:
@@ -184,14 +184,14 @@ class Functions:
     def _call(
         self, name: str, since: np.datetime64, until: np.datetime64, ids: Collection[str], of: str = ""
     ) -> dict[str, Array]:
-        """Return what a function returned, checked.
+        """Call a function of the use case and return its checked result.
 
         Args:
             name: The function's name.
-            since: The start of the range that is asked for, included.
-            until: Its end, excluded.
-            ids: Columns that name things.
-            of: What the names of its columns begin with in requests.
+            since: The start of the requested span, inclusive.
+            until: Its end, exclusive.
+            ids: Columns that hold identifiers.
+            of: The prefix of its columns' names in requests.
         """
         function = self._find(name)
         assert function is not None
@@ -224,7 +224,7 @@ class Functions:
         return columns
 
     def _need(self, columns: dict[str, Array], function: str, names: Sequence[str], kind: str) -> None:
-        """Check that columns are there in a kind."""
+        """Check that columns exist and have the given kind."""
         for name in names:
             if name not in columns:
                 raise DataError(f"{function}()", f"has no column {name!r}", fix=f"it returned {sorted(columns)}")
@@ -237,13 +237,13 @@ class Functions:
 
 
 def _within(columns: Columns, time: str, since: np.datetime64, until: np.datetime64) -> dict[str, Array]:
-    """Rows outside the span are dropped; rows without a time are kept for the validator to find."""
+    """Drop rows outside the span; keep rows without a time, which the validator reports."""
     times = columns[time]
     return take(columns, np.isnat(times) | ((times >= since) & (times < until)))
 
 
 def reach(table: FeatureTable) -> np.timedelta64:
-    """How far before an event a row of the table may have become known and still count."""
+    """Return how long before an event a row of the table may have become known and still count."""
     return REACH if table.max_age is None else np.timedelta64(table.max_age, "us")
 
 

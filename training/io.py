@@ -1,4 +1,4 @@
-"""How jobs read and write times, URIs and JSON, and report progress."""
+"""Helpers of jobs: times, URIs, JSON files and progress messages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from millrace.errors import DataError
 
 
 def parse_time(text: str, where: str) -> np.datetime64:
-    """A time in UTC.
+    """Parse an ISO 8601 time and return it in UTC; without a zone it is taken as UTC.
 
     Raises:
         DataError: When it is not ISO 8601.
@@ -29,13 +29,17 @@ def parse_time(text: str, where: str) -> np.datetime64:
 
 
 def format_time(time: np.datetime64) -> str:
-    """ISO 8601 in UTC with a Z; milliseconds or microseconds only where there are any."""
+    """Format a time as ISO 8601 in UTC with a Z; fractions of a second are written only if not zero."""
     text = str(time.astype("datetime64[us]"))
     return re.sub(r"(\.\d{3})000$", r"\1", text.removesuffix(".000000")) + "Z"
 
 
 def split_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key of an S3 URI."""
+    """Return bucket and key of an S3 URI.
+
+    Raises:
+        DataError: When it is not an S3 URI.
+    """
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     if not uri.startswith("s3://") or not bucket:
         raise DataError(f"{uri!r}", "is not an S3 URI", expected="s3://<bucket>/<key>")
@@ -43,10 +47,10 @@ def split_uri(uri: str) -> tuple[str, str]:
 
 
 def read_json(path: Path) -> Any:
-    """A JSON document.
+    """Read a JSON document.
 
     Raises:
-        DataError: When it is not there or is not JSON.
+        DataError: When it does not exist or is not JSON.
     """
     try:
         return json.loads(path.read_bytes())
@@ -57,17 +61,17 @@ def read_json(path: Path) -> Any:
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Canonical JSON, one byte sequence for one content."""
+    """Write canonical JSON: equal documents give equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, sort_keys=True, indent=1, allow_nan=False) + "\n")
 
 
 def sha256_of(document: Any) -> str:
-    """The hash of a document's canonical JSON."""
+    """Return the SHA-256 of a document's canonical JSON."""
     return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def say(text: str) -> None:
-    """A line of progress."""
+    """Print a line of progress."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()

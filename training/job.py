@@ -1,4 +1,4 @@
-"""What every step knows: its folder, its use case, the names around it, the time of the data."""
+"""The job that runs a step: its folders, its use case, its stack's names and the time of its data."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from training.bundle import CONTRACT, read_contract
 from training.functions import Functions
 from training.io import parse_time, read_json, split_uri
 
-#: The container's own folder.
+#: SageMaker's base folder in the container.
 BASE = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
 
 
@@ -34,14 +34,18 @@ class Job:
     """One run of one step under SageMaker's container contract."""
 
     base: Path
-    """`/opt/ml`, or what stands for it."""
+    """`/opt/ml`, or the folder used instead of it."""
     bundle: Path
     """The bundle that runs."""
     environment: Mapping[str, str]
 
     @classmethod
     def here(cls) -> Job:
-        """The job of this process; the bundle is what Python was started with."""
+        """Return the job of this process; its bundle is the file that Python was started with.
+
+        Raises:
+            DeclarationError: When Python was not started with a bundle.
+        """
         bundle = Path(sys.path[0])
         if not zipfile.is_zipfile(bundle):
             raise DeclarationError(
@@ -78,27 +82,27 @@ class Job:
 
     @cached_property
     def name(self) -> str:
-        """The processing job's name, as its configuration file says; the process's own outside SageMaker."""
+        """The processing job's name from its configuration file; outside SageMaker, one made of the process id."""
         path = self.base / "config" / "processingjobconfig.json"
         return str(read_json(path)["ProcessingJobName"]) if path.is_file() else f"process-{os.getpid()}"
 
     def client(self, service: str, **settings: Any) -> Any:
-        """A boto3 client for the job's region; settings as :func:`queries.client.make_client` takes them."""
+        """Return a boto3 client for the job's region; :func:`queries.client.make_client` takes the settings."""
         settings.setdefault("max_pool_connections", 32)
         return make_client(service, self._variable("AWS_REGION", "the AWS region"), **settings)
 
     def input(self, name: str) -> Path:
-        """A processing job's input folder."""
+        """Return the folder of a processing job's input."""
         return self.base / "processing" / "input" / name
 
     def output(self, name: str) -> Path:
-        """A processing job's output folder."""
+        """Return the folder of a processing job's output; create it if it does not exist."""
         folder = self.base / "processing" / "output" / name
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def time(self, as_of: str) -> np.datetime64:
-        """The time of the data: ``now`` means the replay's clock where there is one, else the wall clock."""
+        """Return the time of the data; ``now`` means the replay's clock if there is one, else the wall clock."""
         if as_of != "now":
             return parse_time(as_of, "--as-of")
         clock = self.environment.get(JobVariable.CLOCK, "")

@@ -1,6 +1,6 @@
-"""The metrics that `millrace/metrics.py` names, and what audits need; `y` is the outcome, `p` the prediction.
+"""The metrics named in `millrace/metrics.py` and those of audits; `y` is the outcome, `p` the prediction.
 
-NumPy alone: a monitor of a few thousand rows should not wait for larger libraries.
+They use NumPy alone: a monitor of a few thousand rows should not wait for larger libraries to load.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EPSILON = float(np.finfo(np.float64).eps)
 
 
 def measure(problem: Problem, y: Array, p: Array) -> dict[str, float]:
-    """All metrics of a problem type; one that is undefined on these rows (a single class) is left out."""
+    """Return all metrics of a problem type, except those that are undefined on these rows (a single class)."""
     if problem is Problem.BINARY:
         found = {
             "roc_auc": roc_auc(y, p),
@@ -43,7 +43,7 @@ def measure(problem: Problem, y: Array, p: Array) -> dict[str, float]:
 
 
 def roc_auc(y: Array, p: Array) -> float:
-    """Probability that a random positive scores above a random negative, ties counting half (Mann-Whitney)."""
+    """Return the probability that a positive scores above a negative, ties counting half (Mann-Whitney)."""
     positives = int(np.sum(y == 1))
     negatives = len(y) - positives
     if not positives or not negatives:
@@ -54,7 +54,7 @@ def roc_auc(y: Array, p: Array) -> float:
 
 
 def average_precision(y: Array, p: Array) -> float:
-    """Sum over thresholds of the gain in recall times the precision."""
+    """Return the sum over thresholds of the gain in recall times the precision."""
     positives = float(np.sum(y == 1))
     if not positives:
         return math.nan
@@ -66,24 +66,24 @@ def average_precision(y: Array, p: Array) -> float:
 
 
 def brier(y: Array, p: Array) -> float:
-    """Mean squared error of the probability."""
+    """Return the mean squared error of the probability."""
     return float(np.mean((np.asarray(p, float) - y) ** 2))
 
 
 def brier_skill(y: Array, p: Array) -> float:
-    """1 - Brier / (base rate · (1 - base rate)): what the model adds to always saying the base rate."""
+    """Return 1 - Brier / (base rate · (1 - base rate)): the gain over always predicting the base rate."""
     base = float(np.mean(y))
     return 1.0 - brier(y, p) / (base * (1.0 - base)) if 0.0 < base < 1.0 else math.nan
 
 
 def log_loss(y: Array, p: Array) -> float:
-    """Mean negative log-likelihood, nats."""
+    """Return the mean negative log-likelihood in nats."""
     q = np.clip(np.asarray(p, float), EPSILON, 1.0 - EPSILON)
     return float(-np.mean(y * np.log(q) + (1.0 - y) * np.log1p(-q)))
 
 
 def calibration(y: Array, p: Array, bins: int = BINS) -> list[dict[str, float]]:
-    """Rows, mean prediction and observed rate of bins of equal mass, by rising prediction."""
+    """Return rows, mean prediction and observed rate of bins of equal mass, by ascending prediction."""
     order = np.argsort(p, kind="stable")
     parts = [part for part in np.array_split(order, bins) if len(part)]
     return [
@@ -92,13 +92,13 @@ def calibration(y: Array, p: Array, bins: int = BINS) -> list[dict[str, float]]:
 
 
 def ece(y: Array, p: Array, bins: int = BINS) -> float:
-    """Expected calibration error: the mean gap of prediction and outcome over bins of equal mass."""
+    """Return the expected calibration error: the mean gap of prediction and outcome over bins of equal mass."""
     table = calibration(y, p, bins)
     return sum(row["rows"] * abs(row["predicted"] - row["observed"]) for row in table) / len(y)
 
 
 def rates(y: Array, p: Array, threshold: float) -> dict[str, float | int | None]:
-    """Rows, base rate, true and false positive rate at a threshold, and AUC; None where undefined."""
+    """Return rows, base rate, true and false positive rate at a threshold, and AUC; None where undefined."""
     positive = p >= threshold
     late, on_time = y == 1, y != 1
     auc = roc_auc(y, p)
@@ -112,9 +112,9 @@ def rates(y: Array, p: Array, threshold: float) -> dict[str, float | int | None]
 
 
 def single_feature_auc(y: Array, values: Array) -> float:
-    """How well one column alone tells the outcome, whichever way round; texts by their rate of the outcome.
+    """Return the AUC of one column alone, in its better direction; texts score by their rate of the outcome.
 
-    Rates are taken on one half of the rows and used on the other: many rare values would else look like a leak.
+    Rates are taken on one half of the rows and used on the other: otherwise many rare values would look like a leak.
     """
     if values.dtype.kind != "O":
         known = ~np.isnan(values)
@@ -134,7 +134,7 @@ def single_feature_auc(y: Array, values: Array) -> float:
 
 
 def rounded(document: Any, digits: int = 6) -> Any:
-    """A JSON document with its floats rounded and what is no number as None."""
+    """Return a JSON document with its floats rounded; NaN and infinity become None."""
     if isinstance(document, dict):
         return {key: rounded(value, digits) for key, value in document.items()}
     if isinstance(document, (list, tuple)):

@@ -16,9 +16,9 @@ from queries.packages import APPROVED, describe_package, find_newest_package
 from training.io import parse_time, read_json, split_uri
 from training.job import Job
 
-#: Files of a model's archive: what the model needs and where it comes from, and the code that scores it.
+#: Files of a model's archive: the description of its inputs and origin, and the code that scores it.
 DOCUMENT, BUNDLE = "model.json", "code/bundle.pyz"
-#: `--champion` with these values: there is none, whatever the registry says; look it up, as with no value at all.
+#: Values of `--champion`: no champion, whatever the registry holds; look it up, as with an empty value.
 NONE, LOOK_UP = "none", "approved"
 
 
@@ -61,7 +61,7 @@ def champion(job: Job, wanted: str, folder: Path) -> Package | None:
 
 
 def serving(job: Job, config: str, folder: Path) -> Package:
-    """The model of an endpoint's configuration, unpacked into ``folder``; version 0 without a package behind it.
+    """Return the model of an endpoint configuration, unpacked into ``folder``; version 0 if it has no package.
 
     Raises:
         DataError: When the configuration or the model has been deleted, or the model has no archive.
@@ -85,10 +85,10 @@ def _redeploy(job: Job) -> str:
 
 
 def fetch(job: Job, arn: str, folder: Path) -> Package:
-    """A package with its archive unpacked.
+    """Return a package with its archive unpacked.
 
     Raises:
-        DataError: When the package or its archive has been deleted.
+        DataError: When the package or its archive has been deleted, or the archive's code is not the registered one.
     """
     described = describe_package(job.client("sagemaker"), arn)
     if described is None:
@@ -104,10 +104,10 @@ def fetch(job: Job, arn: str, folder: Path) -> Package:
 
 
 def _check_code(arn: str, url: str, folder: Path, registered: str | None) -> None:
-    """Refuse a model whose code is not what the registry says: scoring by it runs that code.
+    """Refuse a model whose code is not the registered one: scoring with it runs that code.
 
     Raises:
-        DataError: When it is another.
+        DataError: When the SHA-256 of its bundle is another one.
     """
     if registered is None:
         return
@@ -147,7 +147,7 @@ def unpack(archive: Path, folder: Path) -> Path:
     """Unpack a model archive.
 
     Raises:
-        DataError: When it is not there or is no archive.
+        DataError: When it does not exist or is not an archive.
     """
     try:
         with tarfile.open(archive) as tar:

@@ -1,1 +1,1 @@
-"""What the commands ask an account about a use case, and start there."""
+"""Queries and operations on the AWS resources of a use case, for the commands."""

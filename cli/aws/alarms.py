@@ -1,4 +1,4 @@
-"""The alarms of a stack, and what they say."""
+"""The CloudWatch alarms of a stack and their states."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class AlarmPart(TypedDict):
 
 
 def find_alarms(target: Target) -> list[AlarmPart]:
-    """Every alarm of the stack and what it says."""
+    """Return the stack's existing alarms and their states."""
     names = [target.names.alarm(kind) for kind in ALARM_KINDS]
     found = target.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
     return describe_alarms(target.names, {alarm["AlarmName"]: alarm for alarm in found})
 
 
 def rows_of_alarms(found: list[AlarmPart]) -> list[tuple[str, str, str]]:
-    """The alarms as a table's rows; what those that fire mean."""
+    """Return the alarms as table rows: name, state, and an explanation where one fires or lacks data."""
     return [
         (
             each["name"],
@@ -45,7 +45,7 @@ def rows_of_alarms(found: list[AlarmPart]) -> list[tuple[str, str, str]]:
 
 
 def describe_alarms(names: Names, found: Mapping[str, Any]) -> list[AlarmPart]:
-    """The stack's alarms and what they say."""
+    """Describe the stack's alarms, given CloudWatch's answers by name; leave out those not found."""
     chosen = [(kind, found[names.alarm(kind)]) for kind in ALARM_KINDS if names.alarm(kind) in found]
     return [
         {

@@ -1,4 +1,4 @@
-"""The steps of the use case's bundle that a person runs: here, with the environment that jobs have."""
+"""Steps of the use case's bundle, run on this machine with the environment variables of a job."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from training import bundle
 
 
 def run(target: Target, arguments: Sequence[str], on_line: children.Line) -> None:
-    """Run a step.
+    """Run a step of the bundle in a subprocess.
 
     Args:
-        arguments: The step and its options.
-        on_line: Told each line that it prints.
+        target: The stack.
+        arguments: The step's name and its options.
+        on_line: Called with each line of the step's standard output.
 
     Raises:
-        CliError: With what it said, when it fails.
+        CliError: The step failed, with the reason that it reported; or the stack is not provisioned.
     """
     built = bundle.build(target.use_case, connection.REPOSITORY, target.state.resolve() / "bundles")
     command = [sys.executable, str(built), *arguments]
@@ -37,7 +38,7 @@ def run(target: Target, arguments: Sequence[str], on_line: children.Line) -> Non
         code, errors = children.run(command, on_line, folder=built.parent, environment=environment, waiting=waiting)
         if code == 0:
             return
-        # A step that was killed has not written why.
+        # A killed step has written no reason.
         why = json.loads(failure.read_text()) if failure.is_file() else {"text": errors.strip(), "code": ""}
         if why["code"] == "NoSuchBucket" and not target.is_provisioned():
             raise target.absent()
@@ -45,12 +46,12 @@ def run(target: Target, arguments: Sequence[str], on_line: children.Line) -> Non
 
 
 def replay(target: Target, since: str, until: str, on_line: children.Line, options: Sequence[str] = ()) -> None:
-    """Send the events of [since, until) to the endpoint; data time stands at ``until`` afterwards."""
+    """Send the events of [since, until) to the endpoint; a replayed environment's data time is then ``until``."""
     run(target, ["replay", "--since", since, "--until", until, *options], on_line)
 
 
 def sample(target: Target) -> dict[str, Any]:
-    """A real request: the first event that is predicted after the data clock, with what is known then."""
+    """Return a real request: the first event predicted after the data clock, with what is known at that time."""
     lines: list[str] = []
     run(target, ["sample", "--as-of", "now"], lines.append)
     return dict(json.loads(lines[-1]))

@@ -1,4 +1,4 @@
-"""The endpoint: what it serves since when, and a request to it."""
+"""The endpoint of a stack: what it serves, since when, and requests to it."""
 
 from __future__ import annotations
 
@@ -20,38 +20,40 @@ from millrace.names import ERRORS
 from queries.endpoints import find_endpoint, find_served_model, get_deployment_time
 from queries.packages import APPROVED, parse_version
 
-#: SageMaker takes no larger body of a request, bytes.
+#: The largest request body that SageMaker accepts, bytes.
 LARGEST = 6_291_456
 
-#: What an endpoint's status is where there is none: it was not answered; nobody has said whether one should be there;
-#: it was there, and what it served is still approved; or no version has been deployed yet.
+#: Statuses of an endpoint that could not be described: the request failed; it was not found, and the registry did not
+#: answer whether it should exist; it was deleted while a version is approved; no version has been deployed yet.
 UNKNOWN, ABSENT, GONE, AWAITED = "unknown", "absent", "gone", "pending its first approved model"
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An endpoint that is there."""
+    """An existing endpoint."""
 
     name: str
     status: str
     since: datetime | None
-    """When the deployment of what serves began; None where its configuration has been deleted."""
+    """When the deployment of the served model began; None where the endpoint's configuration was deleted."""
     package: str | None
     """ARN of the package whose model it serves."""
     reason: str
 
     @property
     def version(self) -> int | None:
+        """The version of the served package; None where the model was not made from one."""
         return parse_version(self.package)
 
     @property
     def since_text(self) -> str:
+        """The start of serving, as text."""
         return moment(self.since) if self.since else "an unknown time, because its configuration was deleted"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What an endpoint said."""
+    """An endpoint's answer to a request."""
 
     body: Any
     variant: str
@@ -59,14 +61,14 @@ class Answer:
 
 
 def find(target: Target) -> Endpoint | None:
-    """The use case's endpoint; None when it is not there."""
+    """Return the use case's endpoint; None when it does not exist."""
     name = target.names.endpoint
     described = find_endpoint(target.sagemaker, name)
     return describe(target, described) if described else None
 
 
 def describe(target: Target, described: Mapping[str, Any]) -> Endpoint:
-    """From DescribeEndpoint's answer."""
+    """Return the endpoint of DescribeEndpoint's answer, with the model that it serves."""
     served = find_served_model(target.sagemaker, described["EndpointConfigName"])
     return Endpoint(
         described["EndpointName"],
@@ -78,10 +80,10 @@ def describe(target: Target, described: Mapping[str, Any]) -> Endpoint:
 
 
 def invoke(target: Target, body: bytes, content_type: str = "application/json") -> Answer:
-    """Ask the endpoint; latency as its caller sees it.
+    """Send a request to the endpoint and measure the latency that its caller sees.
 
     Raises:
-        CliError: When it is not there or refuses the request.
+        CliError: The endpoint does not exist, refuses the request or answers something other than JSON.
     """
     name = target.names.endpoint
     if len(body) > LARGEST:
@@ -113,14 +115,14 @@ def invoke(target: Target, body: bytes, content_type: str = "application/json") 
 
 
 def absence(target: Target) -> str:
-    """Why there is no endpoint, and what to do: what `millrace status` says, for whoever asks the endpoint itself."""
+    """Explain why the endpoint does not exist and what to do, as `millrace status` does."""
     endpoint, name = target.names.endpoint, named(target)
     try:
         approved = model_packages.newest(target, APPROVED)
-        # It comes, and is taken down, with the endpoint.
+        # This alarm is created and deleted together with the endpoint.
         alarms = target.client("cloudwatch").describe_alarms(AlarmNames=[target.names.alarm(ERRORS)])["MetricAlarms"]
     except ClientError:
-        # Who may ask the endpoint need not be let ask anything else.
+        # The caller may have permission to invoke the endpoint and nothing else.
         return f"there is no endpoint {endpoint}; see `millrace status {name}`"
     if approved is None or not alarms:
         return f"there is no endpoint {endpoint}: it is pending its first approved model; see `millrace status {name}`"
@@ -150,7 +152,7 @@ def _map_refusal(target: Target, error: ClientError) -> CliError:
 
 
 def endpoint_document(target: Target, endpoint: Endpoint | None) -> dict[str, Any]:
-    """The endpoint, for programs."""
+    """Return the endpoint as a document for JSON output."""
     return {
         "name": target.names.endpoint,
         "status": endpoint.status if endpoint else AWAITED,
@@ -161,7 +163,7 @@ def endpoint_document(target: Target, endpoint: Endpoint | None) -> dict[str, An
 
 
 def describe_answer(target: Target, body: bytes, answer: Answer) -> dict[str, Any]:
-    """For programs."""
+    """Return the request and its answer as a document for JSON output."""
     try:
         request: Any = json.loads(body)
     except (ValueError, RecursionError):

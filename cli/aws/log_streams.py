@@ -10,14 +10,14 @@ from botocore.exceptions import ClientError
 from cli.console import interrupts
 from queries.client import is_not_found
 
-#: What GetLogEvents gives at most.
+#: The most lines that one GetLogEvents call returns.
 MOST_LINES = 10_000
-#: Seconds between two looks for new lines.
+#: Seconds between two polls for new lines.
 _LOOK = 0.5
 
 
 def streams(logs: Any, group: str, prefix: str = "") -> list[str]:
-    """The names of a group's streams that begin so, oldest first; none when there is no such group."""
+    """Return the names of a group's streams with this prefix, oldest first; none when the group does not exist."""
     prefixed = {"logStreamNamePrefix": prefix} if prefix else {}
     try:
         pages = logs.get_paginator("describe_log_streams").paginate(logGroupName=group, **prefixed)
@@ -30,12 +30,12 @@ def streams(logs: Any, group: str, prefix: str = "") -> list[str]:
 
 
 def last(logs: Any, group: str, stream: str, lines: int) -> list[str]:
-    """The last lines of a stream."""
+    """Return the last lines of a stream."""
     return _page(logs, group, stream, limit=lines)[0]
 
 
 def follow(logs: Any, group: str, prefix: str, lines: int) -> Iterator[tuple[str, str]]:
-    """Stream and line: the last ones of each stream that begins so, then new ones, until the reader has enough."""
+    """Yield (stream, line) without end: the last lines of each stream with this prefix, then new lines."""
     tokens: dict[str, str] = {}
     for stream in streams(logs, group, prefix):
         messages, tokens[stream] = _page(logs, group, stream, limit=lines)
@@ -52,12 +52,12 @@ def _new(logs: Any, group: str, stream: str, tokens: dict[str, str]) -> Iterator
         more = {"nextToken": token} if token else {}
         messages, tokens[stream] = _page(logs, group, stream, startFromHead=True, **more)
         yield from messages
-        # The same token again is the end, for now.
+        # CloudWatch returns the same token again at the end of the stream.
         if not messages or tokens[stream] == token:
             return
 
 
 def _page(logs: Any, group: str, stream: str, **options: Any) -> tuple[list[str], str]:
-    """Lines, and the token of what comes after them."""
+    """Return lines and the token of the page after them."""
     page = logs.get_log_events(logGroupName=group, logStreamName=stream, **options)
     return [event["message"].rstrip("\n") for event in page["events"]], page["nextForwardToken"]

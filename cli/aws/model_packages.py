@@ -23,8 +23,8 @@ from queries.client import is_not_found
 from queries.documents import find_document
 from queries.packages import COMPLETED, describe_package, find_newest_package, list_packages
 
-#: The key of a package's metadata that says which version a rollback went back to, and by which decision: the version,
-#: a colon and a digest of the decision's reason.
+#: The metadata key of a package that a rollback rejected. Its value is the version that the rollback returned to, a
+#: colon and a digest of the decision's reason.
 ROLLED_BACK_TO = "rolled_back_to"
 _LEGACY_ROLLBACK = re.compile(r"rolled back to version (\d+)(?:: |$)")
 
@@ -48,22 +48,22 @@ class Package:
     approval: str
     created: datetime
     description: str
-    """What the pipeline said of it when it was registered: the comparison with the champion."""
+    """The pipeline's text at registration: the comparison with the champion."""
     reason: str
-    """What a person said who approved or rejected it."""
+    """The reason given for its approval or rejection."""
     metadata: Mapping[str, str]
     evaluation_uri: str | None
     status: str = COMPLETED
     model_data: str | None = None
-    """Where its archive is, `s3://…`."""
+    """The URI of its archive, `s3://…`."""
     code_uri: str | None = None
     changed: datetime | None = None
-    """When its registration was changed; None where it never was, or where AWS does not say."""
+    """When its registration last changed; None where it never did, or where AWS does not report it."""
     changed_by: str = ""
 
     @classmethod
     def of(cls, described: Mapping[str, Any]) -> Package:
-        """From DescribeModelPackage."""
+        """Return the package of DescribeModelPackage's answer."""
         statistics = described.get("ModelMetrics", {}).get("ModelQuality", {}).get("Statistics", {})
         containers = described.get("InferenceSpecification", {}).get("Containers", [])
         metadata = described.get("CustomerMetadataProperties", {})
@@ -85,33 +85,33 @@ class Package:
 
     @property
     def execution(self) -> str | None:
-        """The id of the pipeline's execution that made it: what its folders in the lake are called."""
+        """The id of the pipeline execution that made it, which also names its folders in the lake."""
         arn = self.metadata.get("execution", "")
         return arn.rpartition("/")[2] or None
 
     @property
     def rolled_back_to(self) -> int | None:
-        """The version that a rollback went back to when it rejected this one; None where none did."""
+        """The version that a rollback returned to when it rejected this one; None where none did."""
         if kept := self.metadata.get(ROLLED_BACK_TO):
             version, _, digest = kept.partition(":")
-            # Whoever decides by other means changes the reason and leaves the metadata.
+            # A later decision by other means changes the reason but leaves the metadata.
             return int(version) if digest == _digest(self.reason) else None
-        # Before version 0.2 the reason was all that was kept.
+        # Before version 0.2 only the reason recorded a rollback.
         found = _LEGACY_ROLLBACK.match(self.reason)
         return int(found[1]) if found else None
 
     def decided_like(self, other: Package) -> bool:
-        """Whether the other describes the same decision."""
+        """Tell whether the other describes the same decision."""
         return (self.approval, self.reason, self.changed) == (other.approval, other.reason, other.changed)
 
     @property
     def change(self) -> str:
-        """Who changed it last and when, as far as AWS says."""
+        """The time and author of its last change, as far as AWS reports them."""
         by = f" by {self.changed_by}" if self.changed_by else ""
         return f"{moment(self.changed)}{by}" if self.changed else "at a time that AWS does not say"
 
     def document(self, use_case: UseCase) -> dict[str, Any]:
-        """For programs."""
+        """Return the package as a document for JSON output."""
         return {
             "arn": self.arn,
             "version": self.version,
@@ -124,24 +124,24 @@ class Package:
 
 
 def newest(target: Target, approval: str | None = None) -> Package | None:
-    """The newest package, of one approval status or of any; None when there is none, or no group yet."""
+    """Return the newest package, of one approval status or of any; None when none exists, or no group yet."""
     return find(target, find_newest_package(target.sagemaker, target.names.model_package_group, approval))
 
 
 def every(target: Target, approval: str | None = None) -> list[Package]:
-    """All packages, of one approval status or of any, newest first; none when there is no group yet."""
+    """Return all packages, of one approval status or of any, newest first; none when no group exists yet."""
     return [package for arn in arns(target, approval) if (package := find(target, arn))]
 
 
 def arns(target: Target, approval: str | None = None) -> list[str]:
-    """The ARNs of all packages, of one approval status or of any, newest first."""
+    """Return the ARNs of all packages, of one approval status or of any, newest first."""
     found = list_packages(target.sagemaker, target.names.model_package_group, approval)
     return [each["ModelPackageArn"] for each in found]
 
 
 def made_by(target: Target, execution: str) -> Package | None:
-    """The package that an execution of the training pipeline registered; None when it registered none."""
-    # Somebody else's may have come after it.
+    """Return the package that a training execution registered; None when it is not among the newest 20."""
+    # Other executions may have registered packages after it.
     for arn in arns(target)[:20]:
         package = find(target, arn)
         # An ARN may have the execution's id in lower case.
@@ -151,10 +151,10 @@ def made_by(target: Target, execution: str) -> Package | None:
 
 
 def require_group(target: Target) -> None:
-    """Raise when there is no group of models.
+    """Raise when the use case's model package group does not exist.
 
     Raises:
-        CliError: Where the stack is not there, or lacks it.
+        CliError: The stack is not provisioned, or its group was deleted.
     """
     group = target.names.model_package_group
     try:
@@ -162,7 +162,7 @@ def require_group(target: Target) -> None:
     except ClientError as error:
         if not is_not_found(error):
             raise
-        # The platform's lake says nothing of this stack.
+        # A lake that the platform shares exists without this stack, too.
         if target.names.shared_lake or not target.is_provisioned():
             raise target.absent() from error
         raise CliError(
@@ -176,10 +176,10 @@ def require_group(target: Target) -> None:
 
 
 def of_version(target: Target, version: int) -> Package:
-    """The package of a version.
+    """Return the package of a version.
 
     Raises:
-        CliError: When there is none.
+        CliError: The version does not exist.
     """
     names = target.names
     partition = target.client("sts").meta.partition
@@ -200,35 +200,36 @@ def of_version(target: Target, version: int) -> Package:
 
 
 def find(target: Target, arn: str | None) -> Package | None:
-    """A package by its ARN; None when it has been deleted."""
+    """Return the package with this ARN; None without an ARN, or when the package has been deleted."""
     described = describe_package(target.sagemaker, arn) if arn else None
     return Package.of(described) if described else None
 
 
 def describe(target: Target, arn: str) -> Package:
-    """A package by its ARN."""
+    """Return the package with this ARN, which must exist."""
     return Package.of(target.sagemaker.describe_model_package(ModelPackageName=arn))
 
 
 def decide(
     target: Target, package: Package, approval: str, reason: str, *, rolled_back_to: int | None = None
 ) -> Package:
-    """Approve or reject, if the package still is as it was shown.
+    """Approve or reject a package that is still as it was shown.
+
+    AWS has no conditional write: somebody else's decision between the check and the write is detected by reading the
+    package again afterwards.
 
     Args:
         target: The stack.
-        package: As it was shown.
+        package: The package as it was shown.
         approval: The ModelApprovalStatus to set.
-        reason: Why, for people.
-        rolled_back_to: The version that a rollback went back to, where one decides; programs read it again.
-
-    AWS knows no conditional write: who writes between the look and the write is noticed by the look afterwards.
+        reason: The reason, for people.
+        rolled_back_to: The version that a rollback returns to, if this is its decision; kept for programs.
 
     Returns:
         The package as it is now.
 
     Raises:
-        CliError: When somebody else has decided meanwhile; with who and when, as far as AWS says.
+        CliError: Somebody else has decided meanwhile; with the author and time, as far as AWS reports them.
     """
     require_as_shown(target, package)
     metadata: dict[str, Any] = {}
@@ -253,10 +254,10 @@ def decide(
 
 
 def require_as_shown(target: Target, package: Package) -> None:
-    """Raise when a package is not what it was any more.
+    """Raise when a package was deleted or decided on after it was shown.
 
     Raises:
-        CliError: With what it is now, who changed it and when, as far as AWS says.
+        CliError: With its present status, and the author and time of the change, as far as AWS reports them.
     """
     now = find(target, package.arn)
     which = f"version {package.version} of {target.names.model_package_group}"
@@ -283,14 +284,14 @@ def _because(package: Package) -> str:
 
 
 def _who(changed_by: Mapping[str, Any]) -> str:
-    """Whom AWS names as the author of a change: a user profile, else the last part of an ARN."""
+    """Return a change's author: the user profile, else the ARN after its first slash, else the ARN or principal."""
     identity = changed_by.get("IamIdentity", {})
     arn = str(identity.get("Arn", ""))
     return str(changed_by.get("UserProfileName") or arn.partition("/")[2] or arn or identity.get("PrincipalId", ""))
 
 
 def obstacle(target: Target, package: Package) -> str | None:
-    """Why a package cannot serve, whoever approves it; None when it can."""
+    """Return the reason why a package cannot serve even if approved; None when it can."""
     if package.status != COMPLETED:
         return f"its registration is {package.status}, not {COMPLETED}"
     if not package.model_data:
@@ -299,7 +300,7 @@ def obstacle(target: Target, package: Package) -> str | None:
     try:
         target.client("s3").head_object(Bucket=url.netloc, Key=url.path.lstrip("/"))
     except ClientError as error:
-        # Who may not look cannot know; the deployment will.
+        # Without permission to look it is unknown; the deployment will find out.
         if error.response["Error"]["Code"] not in ("404", "NoSuchKey", "NoSuchBucket"):
             return None
         return f"its archive {package.model_data} is gone"
@@ -307,7 +308,7 @@ def obstacle(target: Target, package: Package) -> str | None:
 
 
 def shortfalls(use_case: UseCase, package: Package) -> list[str]:
-    """What keeps a package from meeting its gates, a few words each."""
+    """Return a short text for each gate that a package does not meet."""
     found = []
     for gate in gates(use_case, package):
         if gate["passed"]:
@@ -318,12 +319,12 @@ def shortfalls(use_case: UseCase, package: Package) -> list[str]:
 
 
 def gates(use_case: UseCase, package: Package) -> list[GateResult]:
-    """Each gate with the model's figure; `passed` is None where the model does not say."""
+    """Return each gate with the model's value; ``passed`` is None where the value is unknown."""
     return gates_of(use_case, package.metadata)
 
 
 def gates_of(use_case: UseCase, figures: Mapping[str, Any]) -> list[GateResult]:
-    """Each gate with its value in a mapping of metric → value."""
+    """Return each gate with its value in a mapping of metric → value."""
     found: list[GateResult] = []
     for gate in use_case.gates:
         value = _number(figures.get(gate.metric))
@@ -336,12 +337,12 @@ def gates_of(use_case: UseCase, figures: Mapping[str, Any]) -> list[GateResult]:
 
 
 def rows_of_gates(use_case: UseCase, package: Package) -> list[tuple[str, ...]]:
-    """The gates as a table's rows."""
+    """Return a package's gates as table rows."""
     return rows_of(gates(use_case, package))
 
 
 def rows_of(found: list[GateResult]) -> list[tuple[str, ...]]:
-    """Gates with their figures as a table's rows."""
+    """Return gates with their values as table rows."""
     rows: list[tuple[str, ...]] = []
     for gate in found:
         value = "unknown" if gate["value"] is None else f"{gate['value']:.4f}"
@@ -351,15 +352,15 @@ def rows_of(found: list[GateResult]) -> list[tuple[str, ...]]:
 
 
 def bound_of(gate: GateResult) -> str:
-    """What a gate asks for, in words."""
+    """Return a gate's bound in words."""
     return f"at least {gate['at_least']:g}" if gate["at_least"] is not None else f"at most {gate['at_most']:g}"
 
 
 def evaluation(target: Target, package: Package) -> Evaluation | None:
-    """The evaluation that the package was registered with; None when it is no longer there.
+    """Return the evaluation that the package was registered with; None when it does not exist.
 
     Raises:
-        DataError: It is not an evaluation.
+        DataError: The document is not an evaluation.
     """
     if not package.evaluation_uri:
         return None
@@ -371,5 +372,5 @@ def _number(given: Any) -> float | None:
         number = float(given)
     except (TypeError, ValueError):
         return None
-    # What is no number meets no bound, and says so as the unknown does.
+    # NaN and infinity meet no bound; they count as unknown.
     return number if math.isfinite(number) else None

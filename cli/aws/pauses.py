@@ -1,7 +1,7 @@
 """Pauses of a stack's triggers: who paused them, the schedules and rules that exist, and switching them.
 
-The schedules and the rule are switched by the API. An SSM parameter says so, and why; the program reads it, so that the
-next `pulumi up` keeps them as they are.
+The API switches the schedules and the rule. An SSM parameter records the pause and its reason; the program reads it, so
+that the next `pulumi up` keeps them as they are.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from millrace.names import FEATURES, MONITOR, PAUSES, RETRAINING, TRAINING
 from queries.pauses import Pause, UnreadablePauseError, find_pause
 
 ENABLED, DISABLED = "ENABLED", "DISABLED"
-#: What UpdateSchedule takes of what GetSchedule says; what is left out would be as new.
+#: The fields of GetSchedule's answer that UpdateSchedule accepts; it resets a field that is left out to its default.
 _KEPT = (
     "Name", "GroupName", "ScheduleExpression", "StartDate", "EndDate", "Description", "ScheduleExpressionTimezone",
     "State", "KmsKeyArn", "Target", "FlexibleTimeWindow", "ActionAfterCompletion",
@@ -38,12 +38,12 @@ class Trigger:
     state: str
 
     def document(self) -> dict[str, str]:
-        """For programs."""
+        """Return the trigger as a document for JSON output."""
         return {"what": self.pausable, "kind": self.kind, "name": self.name, "state": self.state}
 
 
 def describe_pause(found: Pause) -> str:
-    """Say what is paused, since when, by whom and why."""
+    """Describe in words what is paused, since when, by whom and why."""
     what = "all triggers" if found.is_complete else " and ".join(found.only)
     why = f", because: {found.reason}" if found.reason else ""
     since = moment(found.since) if found.since else "an unknown time"
@@ -51,13 +51,14 @@ def describe_pause(found: Pause) -> str:
 
 
 def read(target: Target, *, strict: bool = True) -> Pause | None:
-    """What is paused, by whom and why; None when nothing is.
+    """Return the stack's pause; None when nothing is paused.
 
     Args:
-        strict: Whether a parameter that cannot be understood is an error; else it counts as everything.
+        target: The stack.
+        strict: Raise for a parameter that cannot be understood; otherwise it counts as a pause of everything.
 
     Raises:
-        UnreadablePauseError: When it cannot be understood.
+        UnreadablePauseError: The parameter cannot be understood, and ``strict`` is set.
     """
     try:
         return find_pause(target.client("ssm"), target.names.pause_parameter)
@@ -69,6 +70,7 @@ def read(target: Target, *, strict: bool = True) -> Pause | None:
 
 
 def write(target: Target, paused: Pause) -> None:
+    """Write a pause to the stack's SSM parameter, which deployments read."""
     target.client("ssm").put_parameter(
         Name=target.names.pause_parameter,
         Type="String",
@@ -79,7 +81,7 @@ def write(target: Target, paused: Pause) -> None:
 
 
 def find_caller(target: Target) -> str:
-    """The user on this machine, or the caller as AWS knows them."""
+    """Return the user on this machine, for a local stack, or the caller's name in AWS."""
     if target.is_local:
         try:
             return getpass.getuser()
@@ -90,7 +92,7 @@ def find_caller(target: Target) -> str:
 
 
 def list_triggers(target: Target) -> Iterator[Trigger]:
-    """The schedules and the rule that are there."""
+    """Yield the schedules and the rule that exist."""
     names = target.names
     scheduler, events = target.client("scheduler"), target.client("events")
     for kind in (MONITOR, FEATURES, TRAINING):
@@ -107,7 +109,7 @@ def list_triggers(target: Target) -> Iterator[Trigger]:
 
 
 def switch(target: Target, trigger: Trigger, state: str) -> Trigger | None:
-    """Bring it to the state; as it is now, or None where it was so already."""
+    """Set a trigger's state and return the trigger as it is now; None where it had that state already."""
     if trigger.state == state:
         return None
     if trigger.kind == "rule":
@@ -122,7 +124,7 @@ def switch(target: Target, trigger: Trigger, state: str) -> Trigger | None:
 
 
 def stop(target: Target, reason: str) -> int:
-    """Pause everything that starts by itself, e.g. before the stack is destroyed; how many were running."""
+    """Pause all triggers, e.g. before the stack is destroyed; return how many were enabled."""
     found = list(list_triggers(target))
     if found and read(target, strict=False) is None:
         write(target, Pause(datetime.now(UTC), find_caller(target), reason))

@@ -1,4 +1,4 @@
-"""Pipelines: start one, follow its steps, say why one failed."""
+"""Pipelines: start one, follow its steps, explain a failure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from queries.pipelines import RUNNING, SUCCEEDED, find_running_execution, list_e
 
 #: Last lines of a failed job's log that are shown.
 _LOG_LINES = 15
-#: Seconds between two looks: an AWS account's calls are rationed, this machine's are not.
+#: Seconds between two polls: AWS limits the rate of calls, the local cloud does not.
 _LOOK_LOCAL, _LOOK = 0.25, 5.0
 #: The job types of steps, by the key of a step's metadata.
 _JOBS = {"ProcessingJob": "Processing", "TrainingJob": "Training"}
@@ -29,7 +29,7 @@ _JOBS = {"ProcessingJob": "Processing", "TrainingJob": "Training"}
 
 @dataclass(frozen=True)
 class Step:
-    """A step of an execution, as far as it has come."""
+    """A step of an execution and its progress."""
 
     name: str
     status: str
@@ -39,7 +39,7 @@ class Step:
 
     @classmethod
     def of(cls, described: Mapping[str, Any]) -> Step:
-        """From ListPipelineExecutionSteps."""
+        """Return the step of an entry in ListPipelineExecutionSteps' answer."""
         began = described.get("StartTime")
         ended = described.get("EndTime") or datetime.now(UTC)
         took = (ended - began).total_seconds() if began else 0.0
@@ -53,24 +53,26 @@ class Step:
 
     @property
     def is_over(self) -> bool:
+        """True once the step has ended."""
         return self.status not in ("Starting", "Executing", "Stopping")
 
     @property
     def text(self) -> str:
+        """The step's name, status and duration on one line."""
         return f"{self.name:<10} {self.status.lower():<10} {seconds(self.took)}"
 
 
-#: Told a few words.
+#: A callback that is given a few words to show.
 Note = Callable[[str], None]
-#: Told every change: the steps so far, in the order they were started.
+#: A callback that is given the steps so far at every poll, in the order of their start.
 Watcher = Callable[[list[Step]], None]
 
 
 def start(target: Target, kind: str, **parameters: str) -> str:
-    """Start a pipeline; the execution's ARN.
+    """Start a pipeline and return the execution's ARN.
 
     Raises:
-        CliError: When it is not there.
+        CliError: The pipeline does not exist.
     """
     name = target.names.pipeline(kind)
     try:
@@ -101,22 +103,22 @@ def _explain_absence(target: Target, name: str) -> CliError:
 
 
 def executions(target: Target, kind: str, count: int = 10) -> list[dict[str, Any]]:
-    """The newest executions, newest first; none when there is no such pipeline."""
+    """Return the newest executions, newest first; none when the pipeline does not exist."""
     return list_executions(target.sagemaker, target.names.pipeline(kind), count) or []
 
 
 def running(target: Target, kind: str) -> str | None:
-    """The ARN of an execution that runs now."""
+    """Return the ARN of a running execution; None without one."""
     return find_running_execution(target.sagemaker, target.names.pipeline(kind))
 
 
 def steps(sagemaker: Any, execution: str) -> list[Step]:
-    """The steps that were started, in that order."""
+    """Return the steps that were started, in the order of their start."""
     return [Step.of(step) for step in list_steps(sagemaker, execution)]
 
 
 def follow(target: Target, execution: str, watch: Watcher) -> str:
-    """Wait for the end of an execution; its status.
+    """Wait until an execution ends and return its status.
 
     Ctrl-C ends the waiting, not the execution.
     """
@@ -124,7 +126,7 @@ def follow(target: Target, execution: str, watch: Watcher) -> str:
     sagemaker = target.sagemaker
     try:
         while True:
-            # The status first: the steps of an execution that is over are all there.
+            # Read the status first: if the execution is over, the steps read afterwards are complete.
             status = sagemaker.describe_pipeline_execution(PipelineExecutionArn=execution)["PipelineExecutionStatus"]
             watch(steps(sagemaker, execution))
             if status not in RUNNING:
@@ -136,7 +138,11 @@ def follow(target: Target, execution: str, watch: Watcher) -> str:
 
 
 def follow_steps(target: Target, execution: str, note: Note, line: Note, steps: list[Step] | None = None) -> str:
-    """Wait for an execution: each step that is over gets a line, those that run are noted; its status."""
+    """Wait until an execution ends and return its status.
+
+    Each step that is over is given to ``line``, those that run to ``note``; ``steps``, if given, holds the latest
+    steps.
+    """
     told: set[str] = set()
 
     def watch(found: list[Step]) -> None:
@@ -180,7 +186,10 @@ def _tail(target: Target, group: str, prefix: str) -> list[str]:
 
 
 def job_of(sagemaker: Any, step: Step) -> tuple[str, str] | None:
-    """Kind and name of the job that a step ran: its ARN may have the name in lower case, its log has not."""
+    """Return the kind and name of the job that a step ran; None where it ran none.
+
+    The ARN may have the name in lower case; the name of its log has the original case, so the job is looked up.
+    """
     for key, kind in _JOBS.items():
         if arn := step.metadata.get(key, {}).get("Arn"):
             name = str(arn).rpartition("/")[2]

@@ -1,1 +1,1 @@
-"""Comparing two revisions on this machine, without credentials."""
+"""Comparison of two revisions on this machine, without credentials."""

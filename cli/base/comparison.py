@@ -1,8 +1,8 @@
-"""Two revisions of a stack compared on this machine: without credentials, and without the real stack.
+"""Comparison of two revisions of a stack on this machine: without credentials, and without the real stack.
 
-The base is rehearsed: Pulumi runs its program against a cloud in which nothing is made, which leaves a state as if the
-base were deployed. Then Pulumi previews the head against that state, so that the engine and the provider say what
-would be updated and what replaced. It serves pull requests from forks, whose workflows hold no secret.
+Pulumi first deploys the base to a throwaway cloud that creates nothing, which leaves a state as if the base were
+deployed. Pulumi then previews the head against that state, so that the engine and the provider report what would be
+updated and what replaced. It serves pull requests from forks, whose workflows hold no secret.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SHORT = 10
 
 @dataclass(frozen=True)
 class _Run:
-    """One comparison: its stack, where both revisions are laid in turn, and the environment of Pulumi."""
+    """One comparison: its stack, the folder of whichever revision is at work, and Pulumi's environment variables."""
 
     target: Deployable
     tree: Path
@@ -40,18 +40,20 @@ class _Run:
 def compare(
     target: Deployable, base_revision: str, progress: Progress, head_revision: str | None = None
 ) -> dict[str, Any]:
-    """What the head changes of the base, as `pulumi preview --json` says it.
+    """Return what the head changes in the base, as the document of `pulumi preview --json`.
 
-    The document has one part more, `compared`: `base` and `head`, each with `revision` (what was asked for, `working
-    tree` for none) and `commit` (None for the working tree), and `base.found`, False where the base has no such stack.
+    The document has one more part, `compared`: `base` and `head`, each with `revision` (as requested, or `working
+    tree`) and `commit` (None for the working tree), and `base.found`, False where the base has no such stack.
 
     Args:
-        base_revision: What to compare with, e.g. `origin/main`: taken where the head left it.
-        progress: Told what happens; it belongs on standard error.
-        head_revision: Instead of the working tree as it lies.
+        target: The stack.
+        base_revision: The revision to compare with, e.g. `origin/main`; the commit where the head branched off it is
+            used.
+        progress: Shows the stages; it should write to standard error.
+        head_revision: The revision of the head; None for the working tree.
 
     Raises:
-        CliError: When a revision is not here, or a program fails, with its diagnostics.
+        CliError: A revision is not found, or a program fails; with its diagnostics.
     """
     checkout = Checkout.of(connection.REPOSITORY)
     with tempfile.TemporaryDirectory(prefix="millrace-diff-") as name:
@@ -60,7 +62,7 @@ def compare(
             found = bootstrap.ensure(stage.line)
             stage.result = f"Pulumi {found.origin} in {found.folder}"
         with rehearsal(folder / "cloud") as environment:
-            # Both lie at the same path, one after the other: no path differs between them.
+            # Both revisions are written to the same path, one after the other, so that no path differs between them.
             run = _Run(target, folder / "tree", environment)
             with progress.stage("base") as stage:
                 base = _base(run, checkout, base_revision, head_revision, stage)
@@ -70,7 +72,7 @@ def compare(
 
 
 def _base(run: _Run, checkout: Checkout, revision: str, head: str | None, stage: Stage) -> dict[str, Any]:
-    """A state as if the base were deployed."""
+    """Deploy the base to the throwaway cloud and return the base's part of `compared`."""
     tip = checkout.commit(revision)
     commit = checkout.fork_point(tip, checkout.commit(head or "HEAD"))
     what = f"{revision} ({commit[:_SHORT]})"
@@ -96,7 +98,7 @@ def _base(run: _Run, checkout: Checkout, revision: str, head: str | None, stage:
 
 
 def _head(run: _Run, checkout: Checkout, revision: str | None, stage: Stage) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The preview of the head against that state."""
+    """Preview the head against the base's state; return the preview and the head's part of `compared`."""
     commit = checkout.commit(revision) if revision else None
     what = f"{revision} ({commit[:_SHORT]})" if revision and commit else "working tree"
     if commit is None and (changed := checkout.changed()):
@@ -116,7 +118,7 @@ def _head(run: _Run, checkout: Checkout, revision: str | None, stage: Stage) -> 
 
 
 def _lay(run: _Run, checkout: Checkout, commit: str | None, stage: Stage) -> Path:
-    """Write a revision where the one before lay; its program's folder, ready to be run."""
+    """Replace the previous revision's files by this one's; return its program's folder, ready to run."""
     if run.tree.exists():
         shutil.rmtree(run.tree)
     program = checkout.write(commit, run.tree, stage.line)
@@ -134,7 +136,7 @@ def _stack_file(target: Deployable) -> Path:
 
 
 def _missing(target: Deployable, program: Path) -> str | None:
-    """What a revision lacks to have the stack; None when it has it."""
+    """Return the first file that a revision lacks to have the stack; None when it has all."""
     needed = [Path("Pulumi.yaml"), Path("__main__.py"), _stack_file(target)]
     if not isinstance(target, Platform):
         needed.append(Path(STACKS.name) / target.use_case.package / "__init__.py")
@@ -150,5 +152,5 @@ def _select(run: _Run, program: Path) -> None:
 
 
 def _reason(error: CliError) -> str:
-    """Pulumi's own words, without the line that names the command: its stack is none of the user's."""
+    """Return Pulumi's message without its first line, a command on a throwaway stack that the user does not have."""
     return str(error).partition("\n")[2] or str(error)

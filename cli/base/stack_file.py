@@ -1,4 +1,4 @@
-"""A stack's configuration without what only its owner can use: secrets, accounts, keys."""
+"""A stack's configuration file without what only its owner can use: secrets, accounts, keys."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from typing import Any
 
 from cli.console.errors import CliError
 
-#: How a stack encrypts its secrets; a throwaway one has its own way.
+#: Settings of a stack's encryption; a throwaway stack has its own.
 _OWNERS = ("secretsprovider", "encryptionsalt", "encryptedkey")
-#: Of the provider's settings, those that say what is made and not in whose name.
+#: Provider settings that are kept: they affect the resources, not the credentials.
 _KEPT = frozenset({"aws:region", "aws:defaultTags"})
 
 
 def disarm(path: Path) -> None:
-    """Replace what stands in the file by what a throwaway stack can read; the rest stays as it is written.
+    """Remove from a stack's file what a throwaway stack cannot use; the rest stays as it is written.
 
-    A secret becomes a text of its own ciphertext's hash: one that was set anew shows as changed, and none is told.
+    A secret is replaced by a text with a hash of its ciphertext: a secret that was set again shows as changed, and none
+    is revealed.
 
     Raises:
-        CliError: When it is not YAML.
+        CliError: The file is not YAML.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
@@ -45,7 +46,7 @@ def disarm(path: Path) -> None:
 
 
 def _open(values: Any) -> None:
-    """Replace the secrets inside, wherever they stand."""
+    """Replace the secrets in a configuration value, at every depth."""
     places = list(values.items()) if isinstance(values, MutableMapping) else list(enumerate(values))
     for place, value in places:
         if isinstance(value, Mapping) and set(value) == {"secure"} and isinstance(value["secure"], str):

@@ -1,4 +1,4 @@
-"""The throwaway cloud of a comparison: no credentials, nothing of the user's, gone with the command."""
+"""The throwaway cloud of a comparison: without credentials or settings of the user's, ended with the command."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from engine import home
 from local import client
 from local.provider.socket_path import remove_socket
 
-#: How long it may take to answer, seconds.
+#: The longest wait until it answers, seconds.
 _START = 60.0
-#: What the children of a comparison do not get: the user's accounts, logins, secrets of Pulumi's and paths of Python's.
+#: Prefixes of the variables that a comparison's subprocesses do not inherit: AWS accounts and logins, Pulumi's secrets,
+#: Python's paths.
 _USERS = ("AWS_", "PULUMI_", "PYTHONPATH", "MILLRACE_")
 
 
 @contextlib.contextmanager
 def rehearsal(folder: Path) -> Iterator[dict[str, str]]:
-    """A cloud in which nothing is made, in a folder of its own; the environment in which Pulumi uses it alone.
+    """Run a cloud that creates nothing, in its own folder; yield the environment that makes Pulumi use only it.
 
     Raises:
-        CliError: When it does not come up.
+        CliError: The cloud does not start.
     """
     folder.mkdir(parents=True)
     log = folder / "rehearsal.out"
@@ -39,7 +40,7 @@ def rehearsal(folder: Path) -> Iterator[dict[str, str]]:
             [sys.executable, "-m", "local.preview_cloud", "--state", str(folder)],
             cwd=connection.REPOSITORY,
             env=_without_the_user(),
-            # It ends with its input: however this process ends, nothing is left behind.
+            # The cloud ends when its input is closed: however this process ends, nothing is left behind.
             stdin=subprocess.PIPE,
             stdout=out,
             stderr=subprocess.STDOUT,
@@ -52,7 +53,7 @@ def rehearsal(folder: Path) -> Iterator[dict[str, str]]:
                 **client.environment(_running(process, folder, log), folder),
                 **home.prepare(folder),
                 "PATH": connection.path(),
-                # What lies beside the program is read anew each time.
+                # Without bytecode, each revision's modules are read from their source.
                 "PYTHONDONTWRITEBYTECODE": "1",
             }
         finally:
@@ -61,7 +62,7 @@ def rehearsal(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def _remove_socket(folder: Path) -> None:
-    """A process that is killed removes nothing; its socket may lie outside of its folder."""
+    """Remove the socket of the killed cloud, which may lie outside its folder."""
     with contextlib.suppress(FileNotFoundError):
         socket = json.loads((folder / "daemon.json").read_text())["provider_socket"]
         remove_socket(Path(socket))

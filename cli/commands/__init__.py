@@ -1,1 +1,1 @@
-"""One thin file for each command."""
+"""The commands, a module each, with what several of them share."""

@@ -21,7 +21,7 @@ from queries.packages import APPROVED, PENDING, REJECTED
 
 
 def _decision(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The arguments that both commands have."""
+    """Add the arguments and options that both commands have."""
     function = json_option(function)
     function = click.option("--deploy", is_flag=True, help="Deploy afterwards, and wait until it serves.")(function)
     function = click.option("--reason", default="", help="Why; it is kept with the model.")(function)
@@ -105,7 +105,7 @@ def reject(target: Target, version: int | None, yes: bool, reason: str, deploy: 
 
 
 def _left(target: Target, package: Package) -> Package | None:
-    """The newest approved one besides this."""
+    """Return the newest approved package other than this one; None without one."""
     others = [each for each in model_packages.arns(target, APPROVED) if each != package.arn]
     return model_packages.find(target, others[0]) if others else None
 
@@ -127,7 +127,7 @@ def _chosen(target: Target, version: int | None) -> Package:
 
 
 def _require_newer(target: Target, package: Package) -> None:
-    """The newest approved one serves, so that approving an older one would do nothing."""
+    """Raise when a newer package is approved: it would serve, so that approving this one would do nothing."""
     newest = model_packages.newest(target, APPROVED)
     if newest and (newest.created, newest.version) > (package.created, package.version):
         raise CliError(
@@ -141,7 +141,7 @@ def _require_newer(target: Target, package: Package) -> None:
 
 
 def _require_reason(target: Target, package: Package, reason: str) -> None:
-    """Whoever overrules a gate says why: it is what the next person will ask."""
+    """Raise when a package fails a gate and no reason is given: the next person will ask for it."""
     short = model_packages.shortfalls(target.use_case, package)
     if short and not reason:
         raise CliError(
@@ -155,7 +155,7 @@ def _require_reason(target: Target, package: Package, reason: str) -> None:
 
 
 def _is_behind(endpoint: Endpoint | None, wanted: Package | None) -> bool:
-    """Whether a deployment would let another version serve."""
+    """Tell whether a deployment would change the version that serves."""
     return wanted is not None and (endpoint is None or endpoint.package != wanted.arn)
 
 
@@ -170,10 +170,9 @@ def _decide(
     warning: str,
     quiet: bool,
 ) -> None:
-    """Show, ask, write down.
+    """Show the package, ask for confirmation and write the decision.
 
-    Args:
-        others: What a deployment afterwards would change besides; None where there will be none.
+    ``others`` are the other changes of the deployment that follows; None where none follows.
     """
     if not quiet:
         show(target, package)
@@ -197,9 +196,9 @@ def _done(
     deploy: bool,
     as_json: bool,
 ) -> None:
-    """Say what was decided and what follows, or let it follow."""
+    """Report the decision, deploy it where that was asked for, and report what follows."""
     word = "approved" if approval == APPROVED else "rejected"
-    # The registry alone says what should serve; somebody may have approved a newer one meanwhile.
+    # Only the registry decides what should serve; somebody may have approved a newer version meanwhile.
     wanted = model_packages.newest(target, APPROVED)
     endpoint = endpoints.find(target)
     behind = _is_behind(endpoint, wanted)
@@ -247,7 +246,7 @@ def _deployment(target: Target) -> str:
 
 
 def show(target: Target, package: Package) -> None:
-    """A package for a person who decides about it."""
+    """Print a package for the person who decides about it."""
     say(f"{target.names.model_package_group} version {package.version}, {package.approval}, {moment(package.created)}")
     table(model_packages.rows_of_gates(target.use_case, package))
     facts = [("comparison", package.description), ("reason", package.reason)]

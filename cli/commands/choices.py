@@ -1,6 +1,6 @@
 """Shell-completion callbacks: the use cases, environments and versions that an argument may have.
 
-Use cases and environments are read from the names of folders and files alone: a key press waits for them.
+Use cases and environments are read from the names of folders and files alone, because the user waits after a key press.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ _STACKS = REPOSITORY / "stacks"
 
 
 def use_cases(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
-    """The use cases that begin so."""
+    """Return the use cases that begin with the incomplete word."""
     return [name for name in _use_cases() if name.startswith(incomplete)]
 
 
 def environments(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
-    """The environments that begin so: of the use case that is already there, or of all."""
+    """Return the environments that begin with the incomplete word: of the use case already typed, or of all."""
     names = _use_cases()
     given = _given(ctx, names)
     found = set()
     for file in _STACKS.glob("Pulumi.*.yaml"):
         stack = file.name[len("Pulumi.") : -len(".yaml")]
-        # The longest name: `a-b-local` is the stack of `a-b` where there is one.
+        # The longest name wins: `a-b-local` is the stack of `a-b` where that use case exists.
         owner = max((name for name in names if stack.startswith(f"{name}-")), key=len, default="platform")
         if stack.startswith(f"{owner}-") and given in (None, owner):
             found.add(stack.removeprefix(f"{owner}-"))
@@ -32,7 +32,7 @@ def environments(ctx: click.Context, param: click.Parameter, incomplete: str) ->
 
 
 def versions(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
-    """The versions that are registered, newest first; none where nobody answers at once."""
+    """Return the registered versions that begin with the incomplete word, newest first; none on an error."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     from cli import fleet
@@ -53,13 +53,16 @@ def versions(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
             account = Accounts(stack.target.state).of(environment, stack.target.environment.region, stack.profile)
         listed = served.packages(account.client("sagemaker"), stack.name)
     except (MillraceError, BotoCoreError, ClientError):
-        # A key press is no place for an error; the command says it.
+        # Completion shows no errors; the command itself reports them.
         return []
     return [text for each in listed if (text := str(each["ModelPackageVersion"])).startswith(incomplete)]
 
 
 def _given(ctx: click.Context, names: list[str]) -> str | None:
-    """The use case that is already there; where an option still lacks its value, click has not told it apart."""
+    """Return the use case that is already typed; None without one.
+
+    While an option still lacks its value, click has not parsed the words, so they are searched for a use case.
+    """
     found = ctx.params.get("use_case") or next((word for word in ctx.args if word in names), None)
     return str(found) if found else None
 

@@ -10,7 +10,7 @@ import click
 
 from cli.console.errors import CliError
 
-#: Where each shell's own settings are, by the variable that may move them.
+#: Marks the line of a shell's settings file that loads the completion.
 _MARK = "# completion of millrace"
 
 
@@ -21,7 +21,7 @@ _MARK = "# completion of millrace"
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.option("--install", is_flag=True, help="Write it where the shell looks, once; without, it is printed.")
 def completion(shell: str, install: bool) -> None:
-    """Completion for bash, zsh and fish.
+    """Print or install completion for bash, zsh and fish.
 
     For this shell alone: eval "$(millrace completion bash)".
     """
@@ -35,7 +35,7 @@ def completion(shell: str, install: bool) -> None:
 
 
 def script(shell: str, millrace: click.Command) -> str:
-    """What a shell must read."""
+    """Return the completion script of a shell."""
     from click.shell_completion import get_completion_class
 
     found = get_completion_class(shell)
@@ -44,7 +44,7 @@ def script(shell: str, millrace: click.Command) -> str:
 
 
 def _install(shell: str, text: str) -> list[Path]:
-    """The files that were written."""
+    """Write the completion where the shell looks for it; return the files that were written."""
     home = Path.home()
     config = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
     data = Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
@@ -52,7 +52,7 @@ def _install(shell: str, text: str) -> list[Path]:
         return _written(config / "fish" / "completions" / "millrace.fish", text)
     file = data / "millrace" / f"completion.{shell}"
     settings = home / ".bashrc" if shell == "bash" else Path(os.environ.get("ZDOTDIR") or home) / ".zshrc"
-    # What zsh's own completion needs must have been read before.
+    # zsh's compinit must have run before the script.
     ready = "autoload -Uz compinit; (( $+functions[compdef] )) || compinit\n" if shell == "zsh" else ""
     written = _written(file, ready + text)
     line = f'[ -r "{file}" ] && . "{file}"  {_MARK}\n'
@@ -62,7 +62,7 @@ def _install(shell: str, text: str) -> list[Path]:
     kept = [each for each in before.splitlines(keepends=True) if _MARK not in each]
     if kept and not kept[-1].endswith("\n"):
         kept[-1] += "\n"
-    # A settings file may be a link into a folder of the user's own.
+    # The settings file may be a symbolic link, which must stay one.
     return [*written, *_written(settings.resolve(), "".join([*kept, line]))]
 
 
@@ -78,7 +78,7 @@ def _read(path: Path) -> str:
 
 
 def _written(path: Path, text: str) -> list[Path]:
-    """Whole or not at all: a shell that starts meanwhile reads the old file or the new one."""
+    """Write a file whole or not at all: a shell that starts meanwhile reads the old file or the new one."""
     new = path.with_name(f".{path.name}.millrace")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""`millrace deploy`: a stack that exists, brought to what the program says, or to exactly what a saved plan says."""
+"""`millrace deploy`: update an existing stack to what the program declares, or to exactly what a saved plan holds."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from cli.stack.deployable import Deployable, Platform
 from cli.stack.target import Target
 from engine import bootstrap
 
-#: What a person reads line by line.
+#: The most lines of a list that are printed.
 _SHOWN = 12
-#: Steps that are no change.
+#: Pulumi's operations that change nothing.
 _QUIET = frozenset({"same", "read", "refresh"})
 
 
 class _Age(click.ParamType[timedelta]):
-    """A duration such as `7d`, `12h` or `30m`."""
+    """The type of an option that takes a duration such as `7d`, `12h` or `30m`."""
 
     name = "age"
 
@@ -48,13 +48,13 @@ class _Age(click.ParamType[timedelta]):
 
 @dataclass(frozen=True)
 class _Order:
-    """What was asked for."""
+    """A deployment as it was requested, once it has been checked."""
 
     target: Deployable
     plan: saved_plan.Plan | None = None
     refresh: bool | None = None
     removes: bool = False
-    """Whether the endpoint goes, and is meant to."""
+    """True where the deployment deletes the endpoint, as requested."""
 
 
 @click.command()
@@ -102,7 +102,7 @@ def deploy(
     with progress.stage("check") as stage:
         order = _order(target, file, max_age, refresh=refresh, create=create, removes=remove_endpoint, stage=stage)
     if order.removes and isinstance(target, Target):
-        # Or not even a preview would go through.
+        # Otherwise even a preview would fail.
         with progress.stage("unprotect") as stage:
             stage.result = _unprotect_endpoint(target, stage)
     if not target.is_local and not _agreed(order, progress, yes=yes, as_json=as_json):
@@ -125,10 +125,10 @@ def _order(
     removes: bool,
     stage: Stage,
 ) -> _Order:
-    """What can be deployed.
+    """Check what is requested and return it as it can be deployed.
 
     Raises:
-        CliError: When the plan is stale, there is no such stack, or its endpoint would go unasked.
+        CliError: The plan is stale, the stack does not exist, or its endpoint would be deleted without being asked for.
     """
     read = None
     if file:
@@ -144,7 +144,7 @@ def _order(
 
 
 def _found(target: Deployable, *, create: bool) -> str:
-    """Pulumi's stack in words; made where it is not there and may be."""
+    """Describe Pulumi's stack in words; create it where it does not exist and ``create`` is set."""
     try:
         deployment = updates.state(target).get("deployment") or {}
     except updates.NoStackError as error:
@@ -155,19 +155,19 @@ def _found(target: Deployable, *, create: bool) -> str:
         return f"stack {target.stack} is made"
     resources = deployment.get("resources") or []
     if not (deployment.get("pending_operations") or any(each["type"].startswith("aws:") for each in resources)):
-        # Made, and nothing in it: perhaps in a backend that is not the stack's.
+        # The stack exists and is empty: perhaps this is not the backend that has its resources.
         foreign_state.refuse(target)
     return f"stack {target.stack} has {len(resources)} resources"
 
 
 def _agreed(order: _Order, progress: Progress, *, yes: bool, as_json: bool) -> bool:
-    """Show what would be changed and ask; False when there is nothing to do.
+    """Show what would change and ask for confirmation; return False when there is nothing to do.
 
-    Who does not want to be asked has a preview all the same: what Pulumi refuses, such as to delete what is protected,
-    it would find in the middle of a deployment only.
+    The preview runs even where no confirmation is asked for: Pulumi would otherwise refuse, e.g. to delete a protected
+    resource, only in the middle of the deployment.
 
     Raises:
-        CliError: When the answer is no, or the preview fails; nothing was changed.
+        CliError: The answer is no, or the preview fails; nothing was changed.
     """
     target = order.target
     if order.plan:
@@ -211,7 +211,7 @@ def _deployed(order: _Order, progress: Progress, *, as_json: bool) -> updates.Up
 
 
 def _unprotect_endpoint(target: Target, stage: Stage) -> str:
-    """It is protected where nothing may be deleted by mistake; this is none. What was done, in words."""
+    """Remove the protection of an endpoint that is to be deleted; return in words what was done."""
     found = stack_state.resources(target, stage.note) or []
     kind = "aws:sagemaker/endpoint:Endpoint"
     urns = [each.urn for each in found if each.type == kind and each.protect]
@@ -220,7 +220,7 @@ def _unprotect_endpoint(target: Target, stage: Stage) -> str:
 
 
 def _progress(order: _Order, update: updates.Update) -> tuple[dict[str, str], list[str] | None]:
-    """What a failed update did, and what of its plan is left; None where there is no plan to tell."""
+    """Return what an update has changed, by name, and what is left of the plan; None for the latter without a plan."""
     done = {_name(urn): kind for urn, kind in update.done.items() if kind not in _QUIET and urn not in update.failed}
     if order.plan is None:
         return done, None
@@ -256,11 +256,11 @@ def _failure(order: _Order, error: updates.UpdateError, done: Mapping[str, str],
 
 
 def _serves(target: Deployable) -> bool:
-    """Whether there is a model that could be gone back from."""
+    """Tell whether an endpoint exists whose model could be rolled back."""
     try:
         return isinstance(target, Target) and endpoints.find(target) is not None
     except (BotoCoreError, ClientError):
-        # The deployment's own error is what is said.
+        # The deployment's own error is the one to report.
         return False
 
 

@@ -1,8 +1,8 @@
 """`millrace destroy`: take a stack down in the right order, and keep what must be kept.
 
-Triggers stop first, then what runs, then Pulumi takes the rest down; what roll-outs have left behind goes last. Data of
-an environment that does not say `force_destroy` stay: the lake, its key, the registry. Each step looks at what is still
-there, so that the command goes on where it was broken off.
+Triggers stop first, then running executions; then Pulumi deletes the stack, and last what rollouts left behind. Where
+the environment does not set `force_destroy`, its data stay: the lake, its key, the registry. Each step looks at what
+still exists, so that the command can be run again after an interruption.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from cli.stack.deployable import Deployable, Platform, named
 from cli.stack.target import Target
 from millrace.inventory import PIPELINE_KINDS
 
-#: What holds what models were made from, by the beginning of its type: kept unless the environment lets it go. All of
+#: Prefixes of the types of resources that hold data and models: kept unless the environment sets force_destroy. All of
 #: the bucket's own settings stay with it: without them it would be readable over plain HTTP, or unencrypted.
 _DATA = ("aws:s3/", "aws:kms/", "aws:sagemaker/modelPackageGroup:")
 _GROUP = "aws:sagemaker/modelPackageGroup:ModelPackageGroup"
-#: How long executions and endpoints may take to come to an end, seconds.
+#: The longest wait until executions have stopped, seconds.
 _PATIENCE = 1800.0
 _REASON = "the stack is being destroyed"
 
@@ -54,10 +54,10 @@ def destroy(
 
     USE_CASE is a use case, or `platform` for what the use cases of an environment share: that goes last.
 
-    Where the environment sets `force_destroy` (this machine's, and those of pull requests), everything goes. Elsewhere
-    the lake, its key and the registry with its models stay, and the command says how to remove them deliberately.
-    A stack that is not there is no error: exit code 0. One that is there and unknown to Pulumi's backend is refused.
-    Broken off, it goes on when it is run again.
+    Where the environment sets `force_destroy` (this machine's, and those of pull requests), everything is deleted.
+    Elsewhere the lake, its key and the registry with its models stay, and the command prints how to remove them
+    deliberately. A stack that does not exist is no error: exit code 0. One that exists and is unknown to Pulumi's
+    backend is refused. After an interruption, run it again to continue.
     """
     if keep_data and delete_data:
         raise click.UsageError("--keep-data and --delete-data are opposites: give one of them")
@@ -133,7 +133,7 @@ def _running(target: Target) -> list[tuple[str, str]]:
 
 
 def _orphans(target: Target) -> list[garbage.Item]:
-    """Configurations and models of this stack that Pulumi does not delete: it retains the old ones, and the last."""
+    """Return the stack's configurations and models that Pulumi retains: those of earlier rollouts, and the last."""
     configs, models = garbage.orphans(target)
     why = "a roll-out left it behind"
     return [
@@ -192,7 +192,7 @@ def _each(target: Deployable, plan: Plan, *, as_json: bool) -> Done:
 
 
 def _stop(target: Target, done: Done, stage: Stage) -> None:
-    """Stop what runs and wait for its end: a job that goes on would write into what is deleted."""
+    """Stop running executions and wait for their end: a running job would write into what is deleted."""
     for kind, execution in _running(target):
         stage.note(f"stopping {kind}")
         try:
@@ -217,7 +217,7 @@ def _stop(target: Target, done: Done, stage: Stage) -> None:
 
 def _take_down(target: Deployable, plan: Plan, done: Done, stage: Stage) -> None:
     if isinstance(target, Target):
-        # Nothing can be deleted of an endpoint while something is done to it.
+        # An endpoint cannot be deleted while it is being changed.
         rollout.wait_until_settled(target, stage)
     stack_state.unprotect(target, [each.urn for each in plan.goes if each.protect])
     if plan.delete_data:
@@ -233,7 +233,7 @@ def _take_down(target: Deployable, plan: Plan, done: Done, stage: Stage) -> None
 
 
 def _empty(target: Deployable, plan: Plan, stage: Stage) -> None:
-    """Empty what Pulumi would not, because it was deployed when it was still to be kept."""
+    """Empty the model group and bucket that Pulumi would not, because they were deployed to be kept."""
     for each in plan.goes:
         if each.type == _GROUP and not each.hooked and isinstance(target, Target):
             for arn in model_packages.arns(target):
@@ -241,12 +241,12 @@ def _empty(target: Deployable, plan: Plan, stage: Stage) -> None:
                 stage.note(f"model {arn.rpartition('/')[2]}")
                 target.sagemaker.delete_model_package(ModelPackageName=arn)
         elif each.type == BUCKET and not each.inputs.get("forceDestroy"):
-            # By its own name: the configuration may name another lake by now, everybody's.
+            # Use the resource's own name: the configuration may name another lake by now, which all use cases share.
             _empty_bucket(target, each.id, "", stage)
 
 
 def _sweep(target: Target, plan: Plan, done: Done, stage: Stage) -> None:
-    """Delete what Pulumi retained, now that nothing can go back to it; configurations before the models they name."""
+    """Delete what Pulumi retained, which no rollback needs any more; configurations before the models they name."""
     if endpoint := endpoints.find(target):
         raise CliError(
             f"endpoint {endpoint.name}",
@@ -269,7 +269,7 @@ def _sweep(target: Target, plan: Plan, done: Done, stage: Stage) -> None:
 
 
 def _empty_bucket(target: Deployable, bucket: str, prefix: str, stage: Stage) -> int:
-    """Delete what is in a bucket under a beginning of keys, all versions; how many there were."""
+    """Delete all versions of the objects under a prefix of a bucket; return their number."""
     s3, count = target.client("s3"), 0
     pages = s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix)
     for page in pages:
@@ -285,12 +285,12 @@ def _empty_bucket(target: Deployable, bucket: str, prefix: str, stage: Stage) ->
     return count
 
 
-# -- what is said ------------------------------------------------------------------------------------------------------
+# -- output ------------------------------------------------------------------------------------------------------------
 
 
 def _nothing(target: Deployable, plan: Plan, *, as_json: bool) -> None:
     if plan.known and not plan.stays:
-        # Broken off after the last resource, or before the first one.
+        # An earlier run was interrupted after the last resource, or a deployment before the first one.
         if plan.hollow:
             stack_state.destroy(target, [], lambda _: None, run_program=False)
         stack_state.remove(target)

@@ -22,20 +22,20 @@ from cli.stack.target import Target
 if TYPE_CHECKING:
     from cli.stack.deployable import Deployable
 
-#: What `diff` ends with, besides 1 for what could not be done or was used wrongly.
+#: The exit codes of `diff`, other than 1 for a failure or wrong usage.
 SAME, CHANGED, RISKY = 0, 2, 3
 
 _FORMATS = ("markdown", "json", "text")
 
 
 class _UsedWronglyError(click.UsageError):
-    """Used wrongly is 1 here: 2 says that something changes."""
+    """A usage error with exit code 1, because 2 means that something changes."""
 
     exit_code = 1
 
 
 class _Diff(click.Command):
-    """Its usage errors are of the kind above."""
+    """The command, whose usage errors have exit code 1."""
 
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
         with _told_apart():
@@ -83,12 +83,12 @@ def diff(
     limit: int,
     prices: Path | None,
 ) -> int:
-    """What a change would do to data, traffic, model, permissions, alarms and cost.
+    """Show what a change would do to data, traffic, model, permissions, alarms and cost.
 
-    USE_CASE may be `platform`. Without --preview and --base it is `pulumi preview` of the stack as the program now
-    stands.
+    USE_CASE may be `platform`. Without --preview and --base it is `pulumi preview` of the stack with the program as it
+    is now.
 
-    Exit codes: 0 nothing changes, 2 something does, 3 with risk, 1 it could not be told, or was used wrongly.
+    Exit codes: 0 nothing changes, 2 something changes, 3 something changes with a risk, 1 a failure or wrong usage.
     """
     from cli.diff import document, markdown
 
@@ -123,7 +123,7 @@ def _agree(*, given: str | None, base: str | None, refresh: bool, save_plan: Pat
 def _compared(
     target: Deployable, table: Prices, *, given: str | None, base: str | None, refresh: bool, save_plan: Path | None
 ) -> dict[str, Any]:
-    """The whole difference as one document."""
+    """Return the whole difference as one document."""
     from cli.diff import document, lookups, preview
     from cli.diff.document import Context
 
@@ -182,7 +182,7 @@ def _bytes(given: str) -> bytes:
 def _asked(
     target: Deployable, describe: Callable[..., dict[str, Any]], *, refresh: bool, save_plan: Path | None
 ) -> dict[str, Any]:
-    """`pulumi preview` of the stack, or of a stack that is to be, described."""
+    """Run `pulumi preview` of the stack, which need not exist yet, and return its description."""
     from cli.deployment import endpoint_guard, foreign_state, saved_plan
     from cli.pulumi import updates
 
@@ -192,12 +192,12 @@ def _asked(
                 return saved_plan.save(target, save_plan, stage.note, describe)
             return describe(updates.preview(target, stage.note, refresh=refresh))
         except updates.NoStackError:
-            # What stands would be told to be new.
+            # Existing resources would be reported as new.
             foreign_state.refuse(target)
             stage.note("the stack was never made: the program runs beside it")
             found = updates.preview_new_stack(target)
         except CliError as error:
-            # Pulumi's own advice would be to take the endpoint's protection away.
+            # Pulumi's own message advises to remove the endpoint's protection.
             if isinstance(target, Target) and endpoint_guard.loses_endpoint(target):
                 raise endpoint_guard.refuse_removal(target) from error
             raise
@@ -206,7 +206,7 @@ def _asked(
 
 
 def _offline(target: Deployable, base: str) -> Mapping[str, Any]:
-    """Two revisions compared, without credentials."""
+    """Compare two revisions, without credentials."""
     from cli.base import comparison
 
     found: Mapping[str, Any] = comparison.compare(target, base, Progress(err=True))
@@ -214,7 +214,7 @@ def _offline(target: Deployable, base: str) -> Mapping[str, Any]:
 
 
 def _declared(target: Deployable, found: Mapping[str, Any]) -> Any:
-    """The declarations of both sides."""
+    """Return the use case's declarations on both sides; (None, None) for the platform."""
     from cli.diff import revisions
 
     compared = found.get("compared")
@@ -222,7 +222,7 @@ def _declared(target: Deployable, found: Mapping[str, Any]) -> Any:
 
 
 def _between(found: Mapping[str, Any], base: str) -> str:
-    """What was compared with what, as the comparison says it."""
+    """Return a sentence about what was compared with what."""
     compared = found.get("compared")
     if not isinstance(compared, Mapping):
         return f"What is declared, against {base}; the deployed stack may differ from it."

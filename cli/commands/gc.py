@@ -21,7 +21,7 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def _age(ctx: click.Context, param: click.Parameter, value: str) -> timedelta:
-    """A duration such as `30d`."""
+    """Parse a duration such as `30d`: a callback of click's."""
     found = re.fullmatch(r"(\d{1,5})([mhdw])", value.strip())
     if not found:
         raise click.BadParameter(f"{value!r}; expected a number and m, h, d or w, e.g. 30d", ctx, param)
@@ -51,10 +51,10 @@ def _age(ctx: click.Context, param: click.Parameter, value: str) -> timedelta:
 def gc(target: Target, keep: int, older_than: timedelta, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Delete what no model that may still serve needs.
 
-    Endpoint configurations and models that roll-outs have left behind; snapshots, datasets, archives and code that no
-    registered model refers to; refused batches; uploads that were broken off. What any registered model was made from
-    stays, so that each of them can be made again: to let go of it, delete the model from the registry first. Broken
-    off, it can be run again.
+    That is: endpoint configurations and models that rollouts have left behind; snapshots, datasets, archives and code
+    that no registered model refers to; refused batches; interrupted uploads. What any registered model was made from
+    stays, so that each of them can be made again: to delete it too, delete the model from the registry first. After an
+    interruption, run it again to continue.
     """
     if not dry_run:
         yes_with_json(yes=yes, as_json=as_json)
@@ -71,7 +71,7 @@ def gc(target: Target, keep: int, older_than: timedelta, yes: bool, dry_run: boo
         if not yes and not click.confirm(f"Delete {_count(found.items)}?"):
             raise DeclinedError()
         with Progress(err=as_json).stage("delete") as stage:
-            # Looked at again: what was registered or deployed while the question stood is needed now.
+            # Collect again: what was registered or deployed before the answer is needed now.
             wanted = {(item.kind, item.name, item.upload) for item in found.items}
             again = garbage.collect(target, keep, older_than).items
             still = [item for item in again if (item.kind, item.name, item.upload) in wanted]
@@ -115,7 +115,7 @@ def _count(items: list[Item]) -> str:
 
 
 def _delete(target: Target, items: list[Item], deleted: list[Item], stage: Stage) -> None:
-    """One after the other; those that are done are in ``deleted``, also when it is broken off."""
+    """Delete one item after the other; ``deleted`` holds those that are done, also after an interruption."""
     live = garbage.live_config(target)
     for number, item in enumerate(items, 1):
         interrupts.check()

@@ -14,7 +14,7 @@ from cli.console.errors import CliError
 from cli.console.output import say, write_json
 from cli.stack.target import Target
 
-#: Content types by a file's ending.
+#: Content types by a file's extension.
 _TYPES = {".json": "application/json", ".jsonl": "application/jsonlines", ".csv": "text/csv"}
 
 
@@ -43,9 +43,9 @@ def invoke(target: Target, text: str | None, file: str | None, use_sample: bool,
 
 
 def _body(target: Target, text: str | None, file: str | None) -> tuple[bytes, str]:
-    """The request and its content type."""
+    """Return the request and its content type."""
     if text is not None:
-        # What a shell passes on that is not UTF-8 comes as surrogates.
+        # An argument's bytes that are not UTF-8 arrive as surrogates.
         return _checked(text.encode(errors="surrogateescape"), "--json"), _TYPES[".json"]
     if file is None:
         return json.dumps(bundle_steps.sample(target)).encode(), _TYPES[".json"]

@@ -18,19 +18,19 @@ from local import client as daemon
 from local.credentials import credentials_file, rotate_credentials
 
 _LINES = 50
-#: Real time, and an hour in four milliseconds.
+#: The range of --scale: 1 is real time, with 1,000,000 an hour takes four milliseconds.
 _PACES = (1, 1_000_000)
 
 
 def _number(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
-    """Not NaN, which is in every range."""
+    """Refuse NaN, which click accepts in every range."""
     if value is not None and math.isnan(value):
         raise click.BadParameter("nan is not in the range {}<=x<={}.".format(*_PACES), ctx, param)
     return value
 
 
 def _images(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Path]:
-    """Repository name to folder."""
+    """Parse the images: repository name → folder."""
     images = {name: Path(folder).resolve() for name, folder in pairs(ctx, param, values).items()}
     if own := connection.IMAGES.keys() & images.keys():
         raise click.BadParameter(f"{min(own)!r} is the product's own image", ctx, param)
@@ -39,7 +39,7 @@ def _images(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
 
 @click.group()
 def local() -> None:
-    """AWS on this machine: start, stop, look, reset.
+    """Manage AWS on this machine: start, stop, look, reset.
 
     One process on the loopback interface with all its state in one folder. Nothing is sent anywhere.
     """
@@ -67,7 +67,7 @@ def local() -> None:
 )
 @json_option
 def start(state: Path, scale: float | None, port: int, images: dict[str, Path], as_json: bool) -> None:
-    """Start the cloud, or say that it runs."""
+    """Start the cloud, or report that it runs."""
     for name, folder in images.items():
         if not (folder / "bin").is_dir():
             raise click.BadParameter(
@@ -88,7 +88,7 @@ def stop(state: Path) -> None:
 @connection.state_option
 @json_option
 def status(state: Path, as_json: bool) -> None:
-    """Whether the cloud runs, where, and at what pace."""
+    """Show whether the cloud runs, where, and at what pace."""
     _show(daemon.status(state), state, as_json)
 
 
@@ -122,9 +122,9 @@ def reset(state: Path, yes: bool) -> None:
     help="Whose syntax; zsh reads bash's. docker: a file for `docker run --network host --env-file`.",
 )
 def env(state: Path, shell: str) -> None:
-    """Print what makes boto3, the AWS CLI and pulumi use the local cloud, its credentials among it.
+    """Print the variables that make boto3, the AWS CLI and pulumi use the local cloud, its credentials included.
 
-    Starts it if it is not running. For bash: eval "$(millrace local env)"
+    Starts the cloud if it is not running. For bash: eval "$(millrace local env)"
     """
     was_running = daemon.status(state) is not None
     running = connection.ensure(state)
@@ -146,7 +146,7 @@ def env(state: Path, shell: str) -> None:
 def rotate(state: Path, as_json: bool) -> None:
     """Give the cloud a new access key; the old one is refused from now on.
 
-    Jobs and endpoints that run have keys of their own and go on. Shells need `millrace local env` again.
+    Running jobs and endpoints have their own keys and continue. Shells need `millrace local env` again.
     """
     made = rotate_credentials(state)
     if as_json:
@@ -161,7 +161,7 @@ def rotate(state: Path, as_json: bool) -> None:
 @click.option("--lines", type=click.IntRange(min=1), default=_LINES, show_default=True, help="How many of the last.")
 @click.option("--follow", "-f", is_flag=True, help="Go on until Ctrl-C.")
 def logs(state: Path, lines: int, follow: bool) -> None:
-    """The cloud's own log; for jobs and endpoints see `millrace logs`."""
+    """Print the cloud's own log; for jobs and endpoints see `millrace logs`."""
     path = state / "daemon.log"
     if not path.exists():
         raise CliError(
@@ -195,7 +195,7 @@ def _facts(running: daemon.Running | None, state: Path) -> dict[str, object]:
     return {
         "running": running is not None,
         "state": str(state),
-        # Of a process that does not answer, too.
+        # Also of a process that does not answer.
         "pid": running.pid if running else daemon.hung(state),
         "endpoint_url": running.endpoint_url if running else None,
         "port": running.port if running else None,

@@ -32,7 +32,7 @@ _EXECUTION = re.compile(r"arn:[\w-]+:sagemaker:[\w-]+:\d+:pipeline/[^/]+/executi
 @env_option
 @connection.state_option
 def logs(name: str, follow: bool, lines: int, environment: str, state: Path) -> None:
-    """What a job, a pipeline's step or an endpoint printed.
+    """Print the log of a job, a pipeline's step or an endpoint.
 
     NAME is an endpoint (flights-local), a training or processing job or the start of its name, a pipeline's step
     (flights-local-training/Evaluate: of the newest execution), or the ARN of an execution with or without a step.
@@ -65,7 +65,7 @@ def logs(name: str, follow: bool, lines: int, environment: str, state: Path) -> 
 
 
 def _places(client: Any, name: str) -> list[tuple[str, str]]:
-    """Log group and stream prefix of all that the name may mean."""
+    """Return the log group and stream prefix of everything that the name may mean."""
     if name.startswith("arn:") or "/" in name:
         return _of_execution(name)
     if log_streams.streams(client, _ENDPOINTS + name):
@@ -74,7 +74,7 @@ def _places(client: Any, name: str) -> list[tuple[str, str]]:
 
 
 def _of_execution(name: str) -> list[tuple[str, str]]:
-    """The jobs of an execution, or of one step of it."""
+    """Return the log group and stream prefix of each job of an execution, or of one step of it."""
     sagemaker = make_client("sagemaker")
     if name.startswith("arn:"):
         if not _EXECUTION.fullmatch(name):

@@ -37,8 +37,8 @@ def new(name: str, path: Path | None, **options: Any) -> None:
     """Begin a use case: from data to a declaration that trains and serves.
 
     NAME is lower-case words with hyphens, e.g. churn-eu. Without --from its data are made up, and everything else
-    works. What the data do not say is asked; each question is one of the options below. Nothing is overwritten, and
-    nothing is written unless all of it is: the result is tried on the data first.
+    works. What cannot be derived from the data is asked; each question is one of the options below. Nothing is
+    overwritten, and nothing is written unless all of it is: the result is tried on the data first.
     """
     from cli.scaffold import begin, begun
 

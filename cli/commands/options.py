@@ -15,12 +15,12 @@ from cli.console.errors import CliError
 from cli.stack import connection
 from cli.stack.target import Target
 
-#: Characters of a reason that the registry keeps.
+#: The most characters of a reason that the registry keeps.
 LONGEST = 1024
 
 
 def of_use_case(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The argument USE_CASE with ``--env`` and ``--state``: the function gets a connected :class:`Target` first."""
+    """Add USE_CASE, ``--env`` and ``--state``; the function gets a connected :class:`Target` first."""
 
     @click.argument("use_case", metavar="USE_CASE", shell_complete=choices.use_cases)
     @env_option
@@ -35,7 +35,7 @@ def of_use_case(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def env_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The option ``--env``."""
+    """Add the option ``--env``."""
     return click.option(
         "--env",
         "environment",
@@ -47,7 +47,7 @@ def env_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def yes_with_json(*, yes: bool, as_json: bool) -> None:
-    """A question has no place in a document for a program."""
+    """Refuse ``--json`` without ``--yes``: a question has no place in a document for a program."""
     if as_json and not yes:
         raise click.UsageError("--json does not ask: pass --yes with it")
 
@@ -66,7 +66,7 @@ def check_reason(reason: str) -> None:
 
 
 def check_time(as_of: str) -> None:
-    """Refuse what is no time."""
+    """Refuse a value that is neither `now` nor an ISO time."""
     if as_of == "now":
         return
     try:
@@ -78,7 +78,7 @@ def check_time(as_of: str) -> None:
 
 
 def pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """Check `NAME=VALUE`, each name once: a callback of click's."""
+    """Parse options `NAME=VALUE`, each name once: a callback of click's."""
     found: dict[str, str] = {}
     for value in values:
         name, equals, text = value.partition("=")

@@ -1,7 +1,7 @@
-"""`millrace pause` and `millrace resume`: what starts by itself stops at once, and stays so through deployments.
+"""`millrace pause` and `millrace resume`: stop schedules and triggers at once, and keep them stopped.
 
-The schedules and the rule are disabled by the API. An SSM parameter says so, and why; the program reads it, so that the
-next `pulumi up` keeps them as they are. Pulumi's own record is refreshed, so that a preview shows no change.
+The API disables the schedules and the rule. An SSM parameter records the pause and its reason; the program reads it, so
+that the next `pulumi up` keeps them as they are. Pulumi's state is refreshed, so that a preview shows no change.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ from queries.pauses import Pause
 def pause(target: Target, only: tuple[str, ...], reason: str, as_json: bool) -> None:
     """Stop schedules and triggers until they are resumed.
 
-    Alarms start no training, and schedules start nothing. What runs goes on, the endpoint serves on, and `millrace
-    retrain` works. While the monitor is paused, its heartbeat alarm fires after two of its intervals: that is meant.
+    Alarms start no training, and schedules start nothing. Running executions continue, the endpoint keeps serving, and
+    `millrace retrain` works. While the monitor is paused, its heartbeat alarm fires after two of its intervals: that is
+    intended.
     """
     check_reason(reason)
     if any(ord(each) < 32 for each in reason):
@@ -48,12 +49,12 @@ def pause(target: Target, only: tuple[str, ...], reason: str, as_json: bool) -> 
     before, replaced = pauses.read(target), None
     wanted = tuple(each for each in PAUSABLE if not only or each in only)
     if before and set(before.only) >= set(wanted) and not reason:
-        # Said again: the first one's reason stands; what somebody has switched on by hand is switched off once more.
+        # Paused already: the first pause and its reason are kept; what somebody has enabled by hand is disabled again.
         now = before
     else:
         what = tuple(each for each in PAUSABLE if each in wanted or (before and each in before.only))
         if before and not reason:
-            # More is paused, and why it began is still so.
+            # More is paused; the time and reason of the first pause still apply.
             now = replace(before, only=what)
         else:
             now, replaced = Pause(datetime.now(UTC), pauses.find_caller(target), reason, what), before
@@ -68,7 +69,7 @@ def pause(target: Target, only: tuple[str, ...], reason: str, as_json: bool) -> 
 def resume(target: Target, as_json: bool) -> None:
     """Let schedules and triggers run again.
 
-    Those that the declaration itself switches off, because data time is moved by replays, stay off.
+    Those that the declaration itself disables, because replays move data time, stay disabled.
     """
     found = _required(target)
     before = pauses.read(target, strict=False)
@@ -96,7 +97,7 @@ def _required(target: Target) -> list[Trigger]:
 def _tell(
     target: Target, paused: Pause | None, changed: list[Trigger], *, as_json: bool, was: Pause | None = None
 ) -> None:
-    """Bring Pulumi's record up to date, and say what is so now."""
+    """Refresh Pulumi's state, and print what is paused and running now."""
     behind = stack_state.refresh(target, [each.name for each in changed]) if changed else None
     running = {kind: found for kind in PIPELINE_KINDS if (found := pipelines.running(target, kind))}
     if as_json:

@@ -22,7 +22,8 @@ def replay(
 ) -> None:
     """Send past events to the endpoint as if they happened now.
 
-    Where the environment replays, data time moves along and never back; the monitor then has something to look at.
+    In an environment that replays, data time moves forward with the events and never back; the monitor then has data to
+    look at.
     """
     options = {"--step-hours": step_hours, "--batch": batch, "--endpoint": endpoint}
     more = [text for name, value in options.items() if value is not None for text in (name, str(value))]

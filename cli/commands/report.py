@@ -27,10 +27,10 @@ from cli.stack.target import Target
 
 HTML, MARKDOWN, JSON = "html", "markdown", "json"
 _SUFFIXES = {HTML: "html", MARKDOWN: "md", JSON: "json"}
-#: How a file begins that this command has written: what may be written over.
+#: Texts near the beginning of a file that this command has written and may overwrite.
 _MARKS = ('content="millrace report"', "<!-- millrace report -->", '"report": "millrace"')
 _LOOKED_AT = 1024
-#: Runs of the monitor in a table, and lines in a plot.
+#: The most runs of the monitor in a table, and lines in a plot.
 _RUNS, _LINES = 8, 5
 
 Document = dict[str, Any]
@@ -57,9 +57,9 @@ def report(
     force: bool,
     state: Path,
 ) -> None:
-    """A page about a use case for people who decide: quality, drift, history, cost.
+    """Write a page about a use case for people who decide: quality, drift, history, cost.
 
-    One file that loads nothing: <use case>-<environment>-report.html here, unless --output says otherwise.
+    It is one file that loads nothing else: <use case>-<environment>-report.html here, unless --output names another.
     """
     stack = fleet.stacks_of(state, use_case, environment)[0]
     kind, path = _where(stack.name, kind, output, as_json=as_json)
@@ -81,7 +81,7 @@ def report(
 
 
 def _where(stack: str, kind: str | None, output: Path | None, *, as_json: bool) -> tuple[str, Path | None]:
-    """The format, and the file; None is standard output."""
+    """Return the format and the file; None for standard output."""
     if as_json and kind not in (None, JSON):
         raise click.UsageError(f"--json and --format {kind} say two things; leave one out")
     if output is not None and str(output) != "-":
@@ -97,7 +97,7 @@ def _where(stack: str, kind: str | None, output: Path | None, *, as_json: bool) 
 
 
 def _may_be_written(path: Path, *, force: bool) -> None:
-    """Raise when a file is there that this command has not written; before the work, not after it.
+    """Raise when the file cannot be written or is not a report; before the work, not after it.
 
     Raises:
         CliError: With what to do.
@@ -118,7 +118,7 @@ def _may_be_written(path: Path, *, force: bool) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
+    """Write the file whole or not at all."""
     try:
         descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.absolute().parent)
     except OSError as error:
@@ -126,7 +126,7 @@ def _write(path: Path, text: str) -> None:
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
-        # Made for its owner alone; a page is for others too.
+        # A temporary file is readable by its owner alone; a report is for others, too.
         mask = os.umask(0)
         os.umask(mask)
         Path(draft).chmod(0o666 & ~mask)
@@ -140,7 +140,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def rendered(kind: str, target: Target, found: ReportDocument) -> str:
-    """The report in one of the formats."""
+    """Render the report in one of the formats."""
     if kind == JSON:
         return json_text(found) + "\n"
     name = "page.html.j2" if kind == HTML else "page.md.j2"
@@ -148,7 +148,7 @@ def rendered(kind: str, target: Target, found: ReportDocument) -> str:
 
 
 def _values(target: Target, found: ReportDocument, *, with_plots: bool) -> dict[str, Any]:
-    """What stands in the templates."""
+    """Return the values that the templates use."""
     endpoint, model = found["endpoint"], found["model"]
     monitoring = target.use_case.monitoring
     version = f"version {endpoint['version']}" if endpoint["version"] else endpoint["package"] or endpoint["status"]
@@ -186,14 +186,14 @@ def _values(target: Target, found: ReportDocument, *, with_plots: bool) -> dict[
 
 
 def figure(value: float | int | None) -> str:
-    """A figure as a person reads it."""
+    """Format a number for people; None becomes a dash."""
     if value is None:
         return "–"
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
 def _decided(found: ReportDocument) -> str:
-    """Who let it serve, as far as the registry says."""
+    """Return a sentence about who approved what serves, as far as the registry records it."""
     row = next((row for row in found["quality"] if row["version"] == found["endpoint"]["version"]), None)
     if row is None:
         return ""
@@ -205,7 +205,7 @@ def _decided(found: ReportDocument) -> str:
 
 
 def _gaps(audited: Mapping[str, Any]) -> list[Document]:
-    """The gaps between groups against their bounds."""
+    """Return the gaps between groups with their bounds."""
     found = []
     for key, name in (("tpr", "gap of true positive rates"), ("fpr", "gap of false positive rates")):
         value, bound = audited.get(f"{key}_gap"), audited.get(f"max_{key}_gap")
@@ -223,14 +223,14 @@ def _sum(hours: list[Document], key: str) -> str:
 
 
 def _columns(drift: list[Document]) -> list[str]:
-    """The columns of all runs, those that drift most in the newest one first."""
+    """Return the columns of all runs, those that drift most in the newest run first."""
     newest = drift[-1]["features"] if drift else {}
     names = dict.fromkeys(name for run in drift for name in run["features"])
     return sorted(names, key=lambda name: -((newest.get(name) or {}).get("psi") or 0.0))
 
 
 def _lineage(lineage: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The lineage as a table's rows."""
+    """Return the lineage as table rows."""
     identity = lineage["identity"]
     parameters = lineage["parameters"]
     return [
@@ -250,7 +250,7 @@ def _lineage(lineage: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _reproduce(found: ReportDocument) -> str:
-    """The commands that train the same model again."""
+    """Return the commands that train the same model again."""
     lineage = found["lineage"]
     assert lineage is not None
     as_of = lineage["as_of"] or "<data time>"
@@ -269,7 +269,7 @@ def _reproduce(found: ReportDocument) -> str:
 
 
 def _plots(target: Target, found: ReportDocument) -> dict[str, Any]:
-    """The pictures; an empty text where there is nothing to draw."""
+    """Return the plots; an empty text where there is nothing to draw."""
     from markupsafe import Markup
 
     drift, traffic = found["drift"] or [], found["traffic_history"] or []

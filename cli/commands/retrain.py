@@ -1,4 +1,4 @@
-"""`millrace retrain`: train a challenger by hand, and say what came of it."""
+"""`millrace retrain`: train a challenger by hand, and report the outcome."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from queries.documents import find_document
 from queries.packages import APPROVED, PENDING, parse_version
 from queries.pipelines import EXECUTING
 
-#: The exit code where everything worked and the challenger is not good enough.
+#: The exit code where everything worked but the challenger is not good enough.
 REFUSED = 4
-#: The pipeline's last step where the gate refuses, and the one that measures.
+#: The step that ends the pipeline where the gate refuses the model, and the step that measures the model.
 _REFUSAL, _EVALUATION = "Refused", "Evaluate"
-#: Values of the parameter Champion besides an ARN.
+#: Values of the parameter Champion other than an ARN.
 _LOOK_UP, _NONE = "approved", "none"
 
 
 @dataclass
 class Outcome:
-    """What came of a training."""
+    """The outcome of a training."""
 
     execution: str
     status: str = EXECUTING
@@ -45,6 +45,7 @@ class Outcome:
 
     @property
     def code(self) -> int:
+        """The command's exit code."""
         return REFUSED if self.outcome == "refused" else 0
 
 
@@ -86,7 +87,7 @@ def retrain(target: Target, champion: str, as_of: str, no_wait: bool, as_json: b
 
 
 def _champion(target: Target, wanted: str) -> str:
-    """The value of the pipeline's parameter."""
+    """Return the value of the pipeline's parameter Champion."""
     if wanted in (_LOOK_UP, _NONE):
         return wanted
     if not wanted.isdecimal() or int(wanted) < 1:
@@ -102,10 +103,10 @@ def _champion(target: Target, wanted: str) -> str:
 
 
 def _judge(target: Target, outcome: Outcome, stage: Stage) -> None:
-    """What the execution came to.
+    """Set the outcome of an execution that has ended.
 
     Raises:
-        CliError: When a step failed: then nothing is known of the challenger.
+        CliError: A step failed or no model was registered, so that nothing is known of the challenger.
     """
     outcome.package = model_packages.made_by(target, outcome.execution)
     outcome.evaluation = _evaluation(target, outcome)
@@ -132,7 +133,7 @@ def _judge(target: Target, outcome: Outcome, stage: Stage) -> None:
 
 
 def _evaluation(target: Target, outcome: Outcome) -> Evaluation | None:
-    """What the challenger's evaluation says, registered or not; None where there is none."""
+    """Return the challenger's evaluation, whether it was registered or not; None where none exists."""
     if outcome.package:
         return model_packages.evaluation(target, outcome.package)
     step = next((step for step in outcome.steps if step.name == _EVALUATION and step.status == "Succeeded"), None)
@@ -185,7 +186,7 @@ def _show(target: Target, outcome: Outcome) -> None:
 
 
 def _compared(target: Target, outcome: Outcome) -> str:
-    """The challenger beside its champion, as a person says it."""
+    """Return a sentence that compares the challenger with its champion."""
     found = outcome.evaluation.champion if outcome.evaluation else None
     if found is None or found.challenger is None or found.champion is None or not found.package:
         return outcome.reason

@@ -1,4 +1,4 @@
-"""`millrace review`: a stack of its own for a pull request, which ends with it or when its time is over."""
+"""`millrace review`: a pull request's own stack, which is destroyed with it or when it expires."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _WAITING = "waiting for what it is doing to stop"
 
 @click.group()
 def review() -> None:
-    """A stack of its own for a pull request, with an expiry.
+    """Manage a pull request's own stack, which expires.
 
-    It is called <use case>-pr-<number>, is like the stack of another environment but as small as it can be, and can be
+    It is called <use case>-pr-<number>, is like the stack of another environment but as small as possible, and can be
     destroyed with all its data.
     """
 
@@ -41,7 +41,7 @@ def _pull_request(function: Function) -> Function:
 
 
 def _source(function: Function) -> Function:
-    """Where it comes from, and whose account it is in."""
+    """Add the options ``--from``, the environment to copy, and ``--state``."""
     function = connection.state_option(function)
     return click.option(
         "--from", "source", default="dev", show_default=True, metavar="ENV", help="The environment that it is like."
@@ -68,8 +68,8 @@ def create(
 ) -> None:
     """Make the stack of a pull request, or give it a new expiry.
 
-    Writes stacks/Pulumi.<use case>-pr-<number>.yaml, and the record by which `expire` finds the stack. Run again after
-    a push, it takes up what was changed in the environment that the stack is like.
+    Writes stacks/Pulumi.<use case>-pr-<number>.yaml, and the record by which `expire` finds the stack. Run it again
+    after a push to take over what was changed in the environment that the stack is like.
     """
     if source == connection.LOCAL:
         raise click.UsageError("--from local: this machine's stack is nobody's to review; name an environment of AWS")
@@ -78,7 +78,7 @@ def create(
     known, _ = review_stack.records(source)
     if before := [each for each in known if each.stack == record.stack]:
         record = dataclasses.replace(record, created=before[0].created)
-    # Before anything is made, so that nothing can be left behind that nobody knows of.
+    # Save the record before anything else, so that no stack can exist without one.
     record.save()
     review_stack.write(record.path, text)
     if not as_json:
@@ -97,7 +97,7 @@ def create(
 @_source
 @json_option
 def list_(source: str, state: Path, as_json: bool) -> None:
-    """The review stacks that there are, and when they expire."""
+    """List the review stacks and when they expire."""
     connection.connect(source, state)
     found, broken = review_stack.records(source)
     unknown = _unrecorded(found)
@@ -146,9 +146,9 @@ def destroy(use_case: str | None, pull_request: int, source: str, state: Path, y
 @_source
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def expire(source: str, state: Path, yes: bool) -> None:
-    """Take down every review stack whose time is over.
+    """Take down every review stack that has expired.
 
-    One that cannot be taken down does not keep the others; it is named in the end, with exit code 1.
+    One that cannot be taken down does not stop the others; it is named at the end, with exit code 1.
     """
     connection.connect(source, state)
     found, broken = review_stack.records(source)
@@ -168,10 +168,10 @@ def _ask(found: Sequence[Record], yes: bool) -> None:
 
 
 def _each(found: Sequence[Record], state: Path, is_meant: Callable[[Record], bool], broken: Sequence[str] = ()) -> None:
-    """Take down one after the other, and say in the end which could not be.
+    """Take down one stack after the other, and report at the end those that failed.
 
-    Args:
-        is_meant: Whether a stack still goes by its record as it is once its turn comes: the others take their time.
+    ``is_meant`` decides by a stack's record when its turn comes: taking down those before it takes time, and it may
+    have been renewed meanwhile.
     """
     failed = []
     for problem in broken:
@@ -196,7 +196,7 @@ def _each(found: Sequence[Record], state: Path, is_meant: Callable[[Record], boo
 
 
 def _in_turn(record: Record, state: Path, is_meant: Callable[[Record], bool]) -> str:
-    """Take a stack down if it still is to be; what became of it."""
+    """Take a stack down if its present record still asks for it; return a line about the result."""
     now = record.now()
     if now is None:
         return f"{NOTE} {record.stack} has no record any more: somebody else has taken it down meanwhile"
@@ -206,7 +206,10 @@ def _in_turn(record: Record, state: Path, is_meant: Callable[[Record], bool]) ->
 
 
 def _take_down(record: Record, state: Path) -> str:
-    """Destroy a stack, and when it is gone what tells of it; broken off, it can be done again."""
+    """Destroy a stack, then delete its record and its file; return a line about the result.
+
+    After an interruption it can be run again.
+    """
     record.restore()
     _run(["destroy", record.use_case, "--env", record.environment, "--yes", *_of(state)])
     if not record.forget():
@@ -216,7 +219,7 @@ def _take_down(record: Record, state: Path) -> str:
 
 
 def _run(arguments: Sequence[str], *, quiet: bool = False) -> None:
-    """Another command of ours, in a process of its own: what it does to this one's settings ends with it."""
+    """Run another millrace command in its own process, so that the settings it changes end with it."""
     command = [sys.executable, "-m", "cli.main", *arguments]
     code, errors = children.run(
         command,
@@ -231,13 +234,13 @@ def _run(arguments: Sequence[str], *, quiet: bool = False) -> None:
 
 
 def _of(state: Path) -> list[str]:
-    """The option ``--state`` for a command of ours, where the user gave it."""
+    """Return the option ``--state`` for another millrace command, where the user gave it."""
     source = click.get_current_context().get_parameter_source("state")
     return [] if source is click.core.ParameterSource.DEFAULT else ["--state", str(state)]
 
 
 def _unrecorded(found: Sequence[Record]) -> list[str]:
-    """The stacks that have a file here but no record."""
+    """Return the stacks that have a file here but no record."""
     known = {each.stack for each in found}
     names = [
         path.name.removeprefix("Pulumi.").removesuffix(".yaml") for path in STACKS.glob(f"Pulumi.*-{REVIEW}*.yaml")
@@ -254,7 +257,7 @@ def _until(record: Record) -> str:
 
 
 def _document(record: Record) -> dict[str, Any]:
-    """For programs."""
+    """Return a review stack as a document for JSON output."""
     return {
         "stack": record.stack,
         "recorded": True,

@@ -1,7 +1,7 @@
 """`millrace rollback`: serve the previous model again, or a named version.
 
-The registry is the truth about what serves, so that a rollback is a decision there and a deployment: what is newer than
-the version to go back to is rejected, and the stack is brought up.
+The registry decides what serves, so that a rollback is a decision there and a deployment: versions newer than the one
+to return to are rejected, and the stack is deployed.
 """
 
 from __future__ import annotations
@@ -28,22 +28,23 @@ from queries.packages import APPROVED, REJECTED
 
 @dataclass(frozen=True)
 class Plan:
-    """What a rollback will do."""
+    """A planned rollback."""
 
     endpoint: Endpoint
     serving: Package | None
-    """None where what serves has been deleted from the registry."""
+    """The package that serves; None where it was deleted from the registry."""
     to: Package
     rejected: tuple[Package, ...]
-    """Approved and newer than where it goes, newest first: in this order the registry never names a newer one."""
+    """The approved packages newer than ``to``, newest first: in this order what should serve only gets older."""
 
     @property
     def approves(self) -> bool:
+        """True where the rollback must approve ``to`` again."""
         return self.to.approval != APPROVED
 
     @property
     def is_done(self) -> bool:
-        """Whether it serves already, e.g. because the run before this one was broken off when all was done."""
+        """True where ``to`` serves already, e.g. because an earlier run was interrupted when all was done."""
         return self.to.arn == self.endpoint.package and self.endpoint.status == "InService"
 
 
@@ -62,10 +63,10 @@ class Plan:
 def rollback(target: Target, to: int | None, reason: str, yes: bool, no_deploy: bool, as_json: bool) -> None:
     """Serve the previous model again, or a named version.
 
-    The version that serves, and every approved one that is newer than where it goes, is rejected; then the stack is
+    The version that serves, and every approved one newer than the one to return to, is rejected; then the stack is
     deployed, and the command ends when the endpoint serves. A version named with --to is approved again if it was
-    rejected. When the deployment fails, the registry is put back as it was. Run again after it was broken off, it goes
-    on; when all was done it says so, and further back leads only --to.
+    rejected. When the deployment fails, the registry is put back as it was. After an interruption, run it again to
+    continue; when all is done it reports so, and only --to goes further back.
     """
     yes_with_json(yes=yes, as_json=as_json)
     check_reason(reason)
@@ -91,10 +92,10 @@ def rollback(target: Target, to: int | None, reason: str, yes: bool, no_deploy: 
 
 
 def _plan(target: Target, to: int | None) -> Plan:
-    """What there is to do.
+    """Return what the rollback will do.
 
     Raises:
-        CliError: When there is nothing to go back to; nothing was changed.
+        CliError: There is nothing to go back to; nothing was changed.
     """
     model_packages.require_group(target)
     endpoint = endpoints.find(target)
@@ -121,13 +122,15 @@ def _plan(target: Target, to: int | None) -> Plan:
 
 
 def _order(package: Package) -> tuple[Any, int]:
-    """The newest by this order is what serves: creation decides."""
+    """Return the key by which approved packages are ordered: the newest by creation time serves."""
     return package.created, package.version
 
 
 def _was_gone_back_to(target: Target, served: Package, approved: list[Package]) -> bool:
-    """Whether what serves is what the last rollback wanted, and nothing has been decided since: going back once more
-    would go further than was asked for by whoever runs again what was broken off."""
+    """Tell whether the version that serves is the last rollback's, and nothing has been decided since.
+
+    Someone who repeats an interrupted rollback then wants no further step back.
+    """
     if served.approval != APPROVED or any(_order(each) > _order(served) for each in approved):
         return False
     return any(
@@ -138,7 +141,7 @@ def _was_gone_back_to(target: Target, served: Package, approved: list[Package]) 
 
 
 def _previous(target: Target, endpoint: Endpoint, served: Package | None, approved: list[Package]) -> Package:
-    """The newest approved one before what serves."""
+    """Return the newest approved package older than the one that serves."""
     if served is None and endpoint.version is None:
         raise CliError(f"endpoint {endpoint.name}", "serves a model without a version", fix="name one with --to")
     older = [
@@ -146,7 +149,7 @@ def _previous(target: Target, endpoint: Endpoint, served: Package | None, approv
         for each in approved
         if (_order(each) < _order(served) if served else each.version < (endpoint.version or 0))
     ]
-    # What is approved already and newer than all that serve was deployed by nobody yet: it is not a way back.
+    # An approved package newer than the one that serves was not deployed yet, so it is no rollback target.
     if older:
         return older[0]
     others = [
@@ -165,7 +168,7 @@ def _previous(target: Target, endpoint: Endpoint, served: Package | None, approv
 def _check(
     target: Target, endpoint: Endpoint, served: Package | None, chosen: Package, newer: tuple[Package, ...]
 ) -> None:
-    """Refuse what is no way back."""
+    """Refuse a package that is no rollback target."""
     name = named(target)
     which = f"version {chosen.version} of {target.names.model_package_group}"
     if chosen.arn == endpoint.package and endpoint.status == "InService":
@@ -193,7 +196,7 @@ def _check(
 
 
 def _require_as_planned(target: Target, plan: Plan) -> None:
-    """Look again: somebody may have decided or deployed while the question stood."""
+    """Raise when somebody has decided or deployed before the question was answered."""
     endpoint = endpoints.find(target)
     if endpoint is None or (endpoint.status, endpoint.package) != (plan.endpoint.status, plan.endpoint.package):
         now = f"is {endpoint.status} and serves version {endpoint.version}" if endpoint else "is gone"
@@ -216,7 +219,10 @@ def _require_as_planned(target: Target, plan: Plan) -> None:
 
 
 def _decide(target: Target, plan: Plan, reason: str) -> list[tuple[Package, Package]]:
-    """Write the decisions; each package before and after. What was written is taken back when one cannot be."""
+    """Write the decisions; return each package before and after its decision.
+
+    When one cannot be written, those before it are reverted.
+    """
     written: list[tuple[Package, Package]] = []
     why = f"rolled back to version {plan.to.version}" + (f": {reason}" if reason else "")
     try:
@@ -234,7 +240,7 @@ def _decide(target: Target, plan: Plan, reason: str) -> list[tuple[Package, Pack
 
 
 def _deploy(target: Target, plan: Plan, written: list[tuple[Package, Package]], *, quiet: bool) -> Endpoint:
-    """Deploy; when that fails, put the registry back where the old model still serves, else say how to go on."""
+    """Deploy; on failure, restore the registry if the old model still serves, else print how to continue."""
     try:
         return rollout.serve(target, plan.to, quiet=quiet)
     except BaseException:
@@ -254,12 +260,12 @@ def _deploy(target: Target, plan: Plan, written: list[tuple[Package, Package]], 
 
 
 def _take_back(target: Target, written: list[tuple[Package, Package]]) -> None:
-    """The registry as it was, newest decision first; what cannot be taken back is said with how to do it."""
+    """Revert the decisions, the last one first; print how to revert by hand what cannot be reverted."""
     for before, after in reversed(written):
         try:
             model_packages.decide(target, after, before.approval, before.reason, rolled_back_to=before.rolled_back_to)
             say(f"put back: version {before.version} is {before.approval} again", err=True)
-        except Exception as error:  # noqa: BLE001 - the first failure is what is raised; this one is said with its mend
+        except Exception as error:  # noqa: BLE001 - the first failure is raised; this one is printed with its fix
             verb = "approve" if before.approval == APPROVED else "reject"
             say(
                 f"version {before.version} could not be put back to {before.approval} ({error}); do it by hand: "
@@ -268,11 +274,11 @@ def _take_back(target: Target, written: list[tuple[Package, Package]]) -> None:
             )
 
 
-# -- what is said ------------------------------------------------------------------------------------------------------
+# -- output ------------------------------------------------------------------------------------------------------------
 
 
 def _show(target: Target, plan: Plan, others: list[str], *, deploy: bool) -> None:
-    """From where to where, what is rejected, how long it takes."""
+    """Print both versions, what is rejected and how long the rollout takes."""
     say(f"endpoint {plan.endpoint.name}: version {plan.endpoint.version} serves since {plan.endpoint.since_text}")
     say(f"back to version {plan.to.version}, {plan.to.approval}, registered {moment(plan.to.created)}")
     metrics = dict.fromkeys([*(gate.metric for gate in target.use_case.gates), target.use_case.champion_metric])
@@ -296,7 +302,7 @@ def _show(target: Target, plan: Plan, others: list[str], *, deploy: bool) -> Non
 
 
 def _nothing(target: Target, plan: Plan, *, as_json: bool) -> None:
-    """What was wanted is so already."""
+    """Report that the version serves already."""
     if as_json:
         _document(target, plan, plan.endpoint, [], f"millrace status {named(target)}")
         return

@@ -25,7 +25,7 @@ def run(target: Target, pipeline: str, as_of: str, no_wait: bool, as_json: bool)
     """Run a pipeline and show its steps.
 
     Ends with exit code 1 when the pipeline fails. Ctrl-C ends the waiting; the pipeline goes on. To train, use
-    `millrace retrain`, which says what came of it.
+    `millrace retrain`, which reports the outcome.
     """
     check_time(as_of)
     if pipeline == "features" and not target.use_case.tables:

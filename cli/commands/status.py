@@ -1,7 +1,7 @@
 """`millrace status`: what serves, how good it is, and what needs attention, of all stacks or of one in depth.
 
-With ``--json`` the table is one document, described at `cli.fleet.ask`; one stack is what its row there is, described
-at `cli.fleet._row`, with what `cli.fleet.depth.add` adds.
+With ``--json`` the table is one document, described at `cli.fleet.ask`; one stack is its row of that document,
+described at `cli.fleet._row`, with the parts that `cli.fleet.depth.add` adds.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cli.fleet import depth, view
 from cli.fleet.accounts import Accounts
 from cli.stack import connection
 
-#: What `--fail-on` may name.
+#: The values of `--fail-on`.
 ATTENTION, NOT_ASKED = "attention", "not-asked"
 
 
@@ -34,10 +34,10 @@ ATTENTION, NOT_ASKED = "attention", "not-asked"
 @connection.state_option
 @json_option
 def status(use_case: str | None, environment: str | None, fail_on: tuple[str, ...], state: Path, as_json: bool) -> int:
-    """What serves, how good it is, and what needs attention.
+    """Show what serves, how good it is, and what needs attention.
 
-    Of every use case in every environment; of USE_CASE alone; with --env too, that stack in depth, as it is where
-    only one of USE_CASE's answers.
+    Shows every use case in every environment, or USE_CASE alone. With --env too, or where only one stack of USE_CASE
+    answers, it shows that stack in depth.
     """
     chosen = fleet.stacks_of(state, use_case, environment)
     if use_case and environment:
@@ -51,7 +51,7 @@ def status(use_case: str | None, environment: str | None, fail_on: tuple[str, ..
     known = Accounts(state)
     found = fleet.ask(chosen, known)
     if use_case:
-        # Whose they are cannot be told from their names alone.
+        # Their names alone do not tell which use case they belong to.
         found["elsewhere"] = []
     if as_json:
         write_json(found)
@@ -64,7 +64,7 @@ def status(use_case: str | None, environment: str | None, fail_on: tuple[str, ..
 
 
 def _closer(chosen: list[fleet.Stack], known: Accounts, answered: list[str]) -> None:
-    """The only stack of a use case that answers, in depth; how to see more of one of several."""
+    """Print in depth the only stack that answers; where several do, print how to see one of them in depth."""
     if len(answered) == 1:
         [stack] = [stack for stack in chosen if stack.name == answered[0]]
         say()

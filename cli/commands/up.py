@@ -1,4 +1,4 @@
-"""`millrace up`: the whole loop of one use case, stage by stage, each of which does only what is left to do."""
+"""`millrace up`: the whole loop of one use case in stages, each of which does only what is left to do."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from millrace.names import CAPTURE
 from queries.packages import APPROVED, PENDING
 from queries.pipelines import SUCCEEDED
 
-#: What the first monitor looks at: a week, so that every weekday is in it.
+#: The data time that the first monitor looks at: a week, so that it has every weekday.
 OBSERVED = timedelta(days=7)
-#: How long what was served is waited for, seconds: where no event was to be replayed, nothing comes.
+#: The longest wait for captured requests, seconds: where no event was replayed, none are captured.
 _CAPTURE = 10.0
 
 
 @dataclass
 class Run:
-    """What the stages share."""
+    """The state that the stages share."""
 
     target: Target
     progress: Progress
@@ -56,7 +56,7 @@ def up(use_case: str, stack: str | None, yes: bool, no_observe: bool, state: Pat
     """Bring up a use case: cloud, infrastructure, model, endpoint, monitor.
 
     USE_CASE is flights unless it is given. Each stage does only what is left to do: a second run changes nothing and
-    trains nothing, and a run that was broken off is taken up where it stood.
+    trains nothing, and an interrupted run continues where it stopped.
     """
     target = Target.of_stack(stack or f"{use_case}-{connection.LOCAL}", state)
     _agree(target, use_case)
@@ -105,13 +105,13 @@ def _ask(target: Target) -> None:
 
 
 def _engine(stage: Stage) -> None:
-    """The Pulumi CLI: found, installed or built."""
+    """Find, install or build the Pulumi CLI."""
     found = bootstrap.ensure(stage.line)
     stage.result = f"Pulumi {found.origin} in {found.folder}"
 
 
 def _cloud(target: Target, stage: Stage) -> None:
-    """The local cloud: running, or started."""
+    """Start the local cloud if it is not running, and use it."""
     running = connection.ensure(target.state)
     if "millrace" not in running.images:
         raise CliError(
@@ -124,7 +124,7 @@ def _cloud(target: Target, stage: Stage) -> None:
 
 
 def _provision(run: Run, stage: Stage) -> None:
-    """Everything but what needs a model; never at the cost of an endpoint that serves."""
+    """Deploy everything that exists without an approved model; refuse where that would delete the endpoint."""
     if endpoint_guard.loses_endpoint(run.target):
         raise endpoint_guard.refuse_removal(run.target)
     update = updates.up(run.target, stage.note)
@@ -133,7 +133,7 @@ def _provision(run: Run, stage: Stage) -> None:
 
 
 def _train(run: Run, stage: Stage) -> None:
-    """A model, unless there is one, or one waits for a person."""
+    """Train a model, unless one is approved or waits for approval."""
     target = run.target
     execution = pipelines.running(target, "training")
     if execution is None:
@@ -153,7 +153,10 @@ def _train(run: Run, stage: Stage) -> None:
 
 
 def _approve(run: Run, stage: Stage) -> None:
-    """Manual promotion leaves the newest model to a person; automatic has been done by the pipeline's gate."""
+    """Find the version that is approved and the one that waits for approval.
+
+    Nothing is approved here: with automatic promotion the pipeline's gate has done it, with manual a person will.
+    """
     target = run.target
     run.approved, run.waiting = model_packages.newest(target, APPROVED), model_packages.newest(target, PENDING)
     if run.approved and run.waiting and run.waiting.version < run.approved.version:
@@ -175,7 +178,7 @@ def _approve(run: Run, stage: Stage) -> None:
 
 
 def _deploy(run: Run, stage: Stage) -> None:
-    """The newest approved model on the endpoint, unless it serves there."""
+    """Deploy the newest approved model, unless the endpoint serves it."""
     target = run.target
     run.serving = endpoints.find(target)
     if run.approved is None:
@@ -183,7 +186,7 @@ def _deploy(run: Run, stage: Stage) -> None:
         return
     if not rollout.is_serving(run.serving, run.approved):
         updates.up(target, stage.note)
-        # A broken-off update may have left it at work.
+        # An interrupted update may have left the endpoint changing.
         run.serving = rollout.wait_until_settled(target, stage)
     run.serving = rollout.require_serving(target, run.approved, run.serving)
     stage.result = f"{run.serving.name} serves version {run.serving.version} since {run.serving.since_text}"
@@ -193,7 +196,7 @@ def _deploy(run: Run, stage: Stage) -> None:
 
 
 def _observe(target: Target, stage: Stage) -> None:
-    """Some days of past events, then the monitor: once."""
+    """Replay some days of past events and run the monitor, unless it has already succeeded once."""
     execution = pipelines.running(target, "monitor")
     if execution is None:
         ran = pipelines.executions(target, "monitor")
@@ -207,13 +210,13 @@ def _observe(target: Target, stage: Stage) -> None:
 
 
 def _replay(target: Target, stage: Stage) -> None:
-    """The first days after the data clock's start, as far as they have not been sent."""
+    """Replay the first days after the data clock's start, as far as they have not been sent."""
     start = target.environment.replay_from
     assert start is not None
     now, until = target.data_time(), start + OBSERVED
     if now > start and not _captured(target):
         until = now + OBSERVED
-    # Data of this week have no future to replay.
+    # Events after the present do not exist yet.
     until = min(until, datetime.now(UTC))
     if now >= until:
         return
@@ -221,13 +224,13 @@ def _replay(target: Target, stage: Stage) -> None:
     stage.line(f"replayed {moment(now)} to {moment(until)}")
     _await_capture(target, stage)
     if target.use_case.tables:
-        # The endpoint's own look-ups are of the data time that the replay has left behind.
+        # The features that the endpoint looks up online are still of the data time before the replay.
         execution = pipelines.start(target, "features")
         pipelines.require_success(target, execution, pipelines.follow_steps(target, execution, stage.note, stage.line))
 
 
 def _await_capture(target: Target, stage: Stage) -> None:
-    """What was served is in the lake a little later; a monitor that looks before sees nothing."""
+    """Wait until served requests are captured in the lake: a monitor that runs earlier would see none."""
     deadline = time.monotonic() + _CAPTURE
     stage.note("waiting for what was served to be captured")
     while target.environment.capture_percent and not _captured(target) and time.monotonic() < deadline:
@@ -235,7 +238,7 @@ def _await_capture(target: Target, stage: Stage) -> None:
 
 
 def _captured(target: Target) -> bool:
-    """Whether the endpoint has captured anything."""
+    """Tell whether the endpoint has captured anything."""
     found = target.client("s3").list_objects_v2(
         Bucket=target.names.lake, Prefix=f"{target.names.key(CAPTURE)}/", MaxKeys=1
     )

@@ -1,4 +1,4 @@
-"""What `millrace up` says at its end: a real prediction, the figures against the gates, the alarms, what to try."""
+"""The summary of `millrace up`: a real prediction, the figures against the gates, the alarms, what to try."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from queries.packages import PENDING
 
 
 def of(target: Target, stages: Mapping[str, float]) -> dict[str, Any]:
-    """Everything, for programs."""
+    """Return the summary as a document for JSON output."""
     endpoint = endpoints.find(target)
     package = model_packages.find(target, endpoint.package) if endpoint else None
     waiting = model_packages.newest(target, PENDING)
@@ -38,7 +38,7 @@ def of(target: Target, stages: Mapping[str, float]) -> dict[str, Any]:
 
 
 def show(target: Target, found: Mapping[str, Any]) -> None:
-    """The same for people."""
+    """Print the summary for people."""
     say()
     version = found["version"] or found["pending_version"]
     serves = f", serves version {found['version']}" if found["version"] else ""
@@ -60,7 +60,7 @@ def show(target: Target, found: Mapping[str, Any]) -> None:
 
 
 def _sample(target: Target) -> dict[str, Any]:
-    """A real prediction; where the use case has no event to ask about, the reason."""
+    """Return a real prediction; the reason where the use case has no event to ask about."""
     try:
         body = json.dumps(bundle_steps.sample(target)).encode()
     except CliError as error:

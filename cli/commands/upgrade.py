@@ -1,6 +1,6 @@
-"""`millrace upgrade`: declarations and stacks' configurations under the names of today.
+"""`millrace upgrade`: rewrite declarations and stacks' configurations to the current names.
 
-It reads files and never runs them: what a later version refuses can be mended too.
+It reads files and never runs them, so that it can also fix what the current version refuses.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _STACKS = connection.REPOSITORY / "stacks"
 
 @dataclass
 class _File:
-    """A file that was looked at."""
+    """A file and its upgrade."""
 
     path: Path
     before: bytes
     after: bytes
     findings: list[Finding]
-    #: The line, where it can be told, and the message of what kept it from being read or written.
+    #: The line, where it is known, and the message of what kept the file from being read or written.
     error: tuple[int | None, str] | None = None
 
     @property
@@ -49,7 +49,7 @@ class _File:
 
     @property
     def place(self) -> str:
-        """Of the error."""
+        """The file, and the line where known, of the error."""
         line = self.error[0] if self.error else None
         return self.name if line is None else f"{self.name}:{line}"
 
@@ -63,7 +63,7 @@ def upgrade(use_cases: tuple[str, ...], check: bool, as_diff: bool, as_json: boo
     """Rewrite declarations whose fields were renamed or retired.
 
     Of the use cases that are named, or of all: the Python under `stacks/<use case>` and the stacks'
-    configurations. Formatting and comments stay. What a person must decide is said and left alone, with exit
+    configurations. Formatting and comments stay. What a person must decide is reported and left unchanged, with exit
     code 1.
     """
     from millrace import deprecations
@@ -115,11 +115,11 @@ def _modules(package: Path) -> Iterator[Path]:
 
 
 def _use_case_of(path: Path, packages: Iterable[str]) -> str | None:
-    """The use case of a stack's file: its name without the environment's."""
+    """Return the use case of a stack's file: the stack's name without the environment's."""
     from cli.upgrading import UnreadableSourceError, stack_file
 
     stack = path.name[len("Pulumi.") : -len(".yaml")]
-    # What cannot be read is shown by whoever looks at it next.
+    # A file that cannot be read is reported when it is upgraded.
     with contextlib.suppress(UnreadableSourceError, OSError):
         if environment := stack_file.environment_of(path.read_bytes()):
             return stack.removesuffix(f"-{environment}")
@@ -153,7 +153,7 @@ def _write(file: _File) -> None:
     """Replace the file as a whole, or leave it as it is."""
     if not file.is_changed:
         return
-    # The file itself, where it is linked from somewhere.
+    # Where the path is a symbolic link, replace the file that it points to.
     target = file.path.resolve()
     draft = None
     try:
@@ -172,7 +172,7 @@ def _write(file: _File) -> None:
             draft.unlink(missing_ok=True)
 
 
-# -- what is said ------------------------------------------------------------------------------------------------------
+# -- output ------------------------------------------------------------------------------------------------------------
 
 
 def _document(files: list[_File], table: Table, written: bool) -> dict[str, Any]:

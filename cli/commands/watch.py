@@ -25,10 +25,10 @@ from cli.stack.target import Target
 from millrace import MillraceError
 from millrace.inventory import ALARM_KINDS
 
-#: What is known of each stack, by words: a change of one of them is a line. What was not answered is not among them.
+#: The known facts of each stack, by name; a change of one is a line. A fact whose request failed is left out.
 Facts = dict[str, dict[str, str]]
 
-#: What changes of the stacks' files themselves are told under.
+#: The name under which changes of the stacks' files themselves are reported.
 _FILES = "files"
 
 
@@ -41,10 +41,10 @@ _FILES = "files"
 @connection.state_option
 @json_option
 def watch(use_case: str | None, environment: str | None, every: float, state: Path, as_json: bool) -> int:
-    """The same, live.
+    """Show the status live.
 
-    What `millrace status` shows, looked at again and again until Ctrl-C.
-    Without a terminal, a line for each change. With --json, a document a line: at, stack, what, before, after.
+    It repeats what `millrace status` shows until Ctrl-C. Without a terminal it prints a line for each change; with
+    --json a line is a document: at, stack, what, before, after.
     """
     known = Accounts(state)
 
@@ -52,7 +52,7 @@ def watch(use_case: str | None, environment: str | None, every: float, state: Pa
         known.look_again()
         return fleet.ask(fleet.stacks_of(state, use_case, environment), known)
 
-    # A stack that there is not is an error at once, not a change.
+    # A stack that does not exist is an error at once, not a change.
     chosen = fleet.stacks_of(state, use_case, environment)
     try:
         if sys.stdout.isatty() and not as_json:
@@ -60,12 +60,12 @@ def watch(use_case: str | None, environment: str | None, every: float, state: Pa
         else:
             _lines(look, every, as_json=as_json)
     except KeyboardInterrupt:
-        # The only way that it ends.
+        # Ctrl-C is the only way to end it.
         return 0
 
 
 def _closer(stack: fleet.Stack, known: Accounts) -> Callable[[], Any]:
-    """One stack in depth."""
+    """Return a function that shows one stack in depth."""
 
     def look() -> Any:
         from rich.text import Text
@@ -103,7 +103,7 @@ def _live(look: Callable[[], Any], every: float) -> NoReturn:
 # -- without a terminal ------------------------------------------------------------------------------------------------
 
 
-#: Before the kind of an alarm, in the name of what changes.
+#: The prefix of an alarm's kind in the name of a fact.
 _ALARM = "alarm "
 
 
@@ -113,7 +113,7 @@ def _lines(look: Callable[[], FleetDocument], every: float, *, as_json: bool) ->
         try:
             now = remembered(before, facts(look())) | {_FILES: {"status": "they can be read"}}
         except MillraceError as error:
-            # One that is being written, perhaps; what is known stays.
+            # Perhaps a stack's file is being written; keep the known facts.
             now = {**before, _FILES: {"status": str(error)}}
         for change in changes(before, now):
             _tell(change, as_json=as_json)
@@ -122,7 +122,7 @@ def _lines(look: Callable[[], FleetDocument], every: float, *, as_json: bool) ->
 
 
 def facts(found: FleetDocument) -> Facts:
-    """What is worth a line when it changes."""
+    """Return the facts of each stack whose change is worth a line."""
     known = {each["stack"]: {"answers": each["reason"]} for each in found["not_asked"]}
     return known | {row["stack"]: _facts_of(row) for row in found["stacks"]}
 
@@ -159,7 +159,7 @@ def _rollout(rolling: Mapping[str, Any] | None) -> str:
 
 
 def changes(before: Facts, now: Facts) -> list[dict[str, str | None]]:
-    """Each change: stack, what, before and after."""
+    """Return each change: stack, what, before and after."""
     found: list[dict[str, str | None]] = []
     for stack, known in now.items():
         old = before.get(stack)
@@ -176,7 +176,7 @@ def changes(before: Facts, now: Facts) -> list[dict[str, str | None]]:
 
 
 def remembered(before: Facts, now: Facts) -> Facts:
-    """What is not answered now is as it was before: silence is no change."""
+    """Keep the previous value where a request failed, so that an outage is not reported as a change."""
     return {stack: {**before.get(stack, {}), **known} for stack, known in now.items()}
 
 
@@ -205,5 +205,5 @@ def _tell(change: Mapping[str, str | None], *, as_json: bool) -> None:
     else:
         before, after = (attention.brief(change[key] or "unknown") for key in ("before", "after"))
         said = f"{change['what']}: {before} → {after}"
-    # A change is a line, whatever was said.
+    # A change is one line, also where a message has several.
     say(f"{moment(at)}  {change['stack']}  {' '.join(said.split())}")

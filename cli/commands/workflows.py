@@ -1,4 +1,4 @@
-"""`millrace workflows`: delivery by GitHub Actions or GitLab, and the few steps of it that are more than a command."""
+"""`millrace workflows`: delivery by GitHub Actions or GitLab, and those of its steps that are not other commands."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def workflows() -> None:
     """Write the workflows of GitHub Actions or GitLab for this repository.
 
-    A preview of every stack that a pull request concerns, as one comment each; deployment of what was merged, by a plan
-    that was shown and approved; a look for drift every night; review stacks. Accounts are reached by roles (OIDC),
+    A preview of every stack that a pull request affects, as one comment each; deployment of what was merged, by a plan
+    that was shown and approved; a check for drift every night; review stacks. Accounts are reached by roles (OIDC),
     never by keys, and a pull request from a fork reaches none.
     """
 
 
 def _rendering(function: Function) -> Function:
-    """The options that both hosts have."""
+    """Add the options that both hosts have."""
     options = [
         click.option("--output", type=click.Path(file_okay=False, path_type=Path),
                      help="A folder; default: where the host looks."),
@@ -84,7 +84,7 @@ def _write(render: Callable[[rendering.Wanted], dict[Path, str]], given: dict[st
 
 
 def _command() -> str:
-    """What was typed, without what says only what to do with the result."""
+    """Return the command as it was typed, without options that only decide what to do with the result."""
     import shlex
 
     context = click.get_current_context()
@@ -120,12 +120,12 @@ def stacks(
     outputs: bool,
     as_json: bool,
 ) -> None:
-    """The stacks that a change concerns.
+    """List the stacks that a change affects.
 
-    A stack's own are its use case's folder and its configuration; what every stack is made of concerns all of them. An
-    empty commit, or one that is not in this clone, stands for everything.
+    A change of a use case's folder or of a stack's configuration affects its own stacks; a change of what every stack
+    is made of affects all of them. An empty commit, or one that is not in this clone, selects every stack.
 
-    With --outputs, of an environment such as dev: `dev`, parted into `dev_platform` (what its use cases share, which is
+    With --outputs, of an environment such as dev: `dev`, split into `dev_platform` (what its use cases share, which is
     deployed first) and `dev_use_cases`; and `all_stacks`.
     """
     from cli.stack import stack_files
@@ -143,7 +143,7 @@ def stacks(
         write_json([each.document for each in found])
     elif outputs:
         order = list(environments) or list(dict.fromkeys(each.environment for each in known))
-        # No environment can have a name with an underscore.
+        # These names are unique: an environment's name has no underscore.
         for environment in order:
             there = [each for each in found if each.environment == environment]
             say(_output(environment, there))
@@ -168,9 +168,9 @@ def _output(name: str, stacks: Iterable[StackFile]) -> str:
 def saved(use_case: str, environment: str, state: Path, output: Path) -> None:
     """Fetch the plan that was saved for exactly these files.
 
-    Writes plan.json, over one that is there; nothing where no preview of a branch of this repository saved a plan for
-    the git tree that is checked out, or the plan has grown stale since. What the plan does is not fetched with it:
-    `millrace diff` tells it anew, of what is checked out.
+    Writes plan.json, over an existing one; nothing where no preview of a branch of this repository saved a plan for the
+    git tree that is checked out, or where the plan has become stale. The description of the plan is not fetched with
+    it: `millrace diff` makes it again from what is checked out.
     """
     from cli.delivery import plan_store
     from cli.stack import deployable

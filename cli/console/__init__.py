@@ -1,1 +1,1 @@
-"""How the commands speak: tables, JSON, progress, interrupts, errors, subprocesses, templates."""
+"""Input and output of the commands: tables, JSON, progress, interrupts, errors, subprocesses, templates."""

@@ -1,4 +1,4 @@
-"""Children of a command that end with it: told once to stop and waited for, and never left behind."""
+"""Subprocesses of a command that end with it: asked once to stop, waited for, and never left behind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cli.console.output import say
 
 Line = Callable[[str], None]
 
-#: Seconds between two looks at what a child says.
+#: Seconds between two reads of a child's output.
 _LOOK = 0.05
 #: Linux: the signal that a process gets when its parent dies, however it dies.
 _PR_SET_PDEATHSIG = 1
@@ -34,19 +34,22 @@ def run(
     environment: Mapping[str, str],
     waiting: str,
 ) -> tuple[int, str]:
-    """Run a child to its end.
+    """Run a child process to its end.
 
-    The child has a session of its own, so that a terminal's Ctrl-C reaches it only once, from here.
+    The child has its own session, so that a terminal's Ctrl-C reaches it only once, from here.
 
     Args:
-        on_line: Told each line of its standard output.
-        waiting: Said when it was told to stop and takes its time.
+        command: The program and its arguments.
+        on_line: Called with each line of its standard output.
+        folder: Its working directory.
+        environment: Its environment variables.
+        waiting: Printed when the child was asked to stop and does not stop at once.
 
     Returns:
         Its exit code and what it wrote to standard error.
     """
-    # Files, not pipes: when this process is killed, a child that writes into a broken pipe dies before it has put its
-    # house in order.
+    # Files, not pipes: when this process is killed, a child that writes into a broken pipe would die before it has
+    # cleaned up.
     with (
         _file() as (out, said),
         _file() as (err, errors),
@@ -73,7 +76,7 @@ def run(
 
 @contextlib.contextmanager
 def _file() -> Iterator[tuple[int, TextIO]]:
-    """A file without a name, to write to and to read from."""
+    """Yield a temporary file without a name: a descriptor to write to, and a reader."""
     descriptor, name = tempfile.mkstemp()
     try:
         with Path(name).open(errors="replace") as reader:
@@ -99,7 +102,7 @@ def _followed(child: subprocess.Popen[bytes], said: TextIO, on_line: Line) -> in
 
 
 def _end(child: subprocess.Popen[bytes], waiting: str) -> None:
-    """Ask once, wait; at the second Ctrl-C end it at once."""
+    """Ask the child to stop and wait for it; at a second Ctrl-C kill it."""
     if child.poll() is not None:
         return
     child.send_signal(signal.SIGINT)
@@ -116,7 +119,7 @@ def _end(child: subprocess.Popen[bytes], waiting: str) -> None:
 
 
 def _sweep(session: int) -> None:
-    """End what a child that was killed has left behind: its own children are still of its session."""
+    """Kill what a killed child has left behind: its own children, which are still in its session."""
     for pid in psutil.pids():
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if os.getsid(pid) == session:

@@ -1,4 +1,4 @@
-"""The one kind of error that the commands raise, shown as it is without a trace, exit code 1."""
+"""The error that the commands raise: shown without a trace, exit code 1."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from millrace.errors import MillraceError
 
 
 class CliError(MillraceError):
-    """A command that cannot do what was asked."""
+    """A command that could not be done: what, where, and what to do about it."""
 
 
 class DeclinedError(CliError):
@@ -42,7 +42,7 @@ def as_clear(error: Exception) -> Exception:
 
 
 def _find_hint(error: Exception) -> str:
-    """Return the next step, where a library's message does not say it."""
+    """Return the next step, where a library's message lacks it."""
     from botocore.exceptions import (
         EndpointConnectionError,
         NoCredentialsError,

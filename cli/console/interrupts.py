@@ -1,7 +1,7 @@
-"""Being asked to stop: every signal takes the way of Ctrl-C, and none is lost.
+"""Requests to stop: every signal acts like Ctrl-C, and none is lost.
 
 An exception that a signal handler raises is swallowed when it happens to land in a destructor or a callback of the
-import machinery. What is asked for is therefore remembered, and whoever waits or goes on to the next thing looks.
+import machinery. The request is therefore remembered, and checked before every wait and every next piece of work.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ _asked = False
 
 
 def listen() -> None:
-    """From here on SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does."""
+    """Make SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt from now on, as Ctrl-C does."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
 
 
 def check() -> None:
-    """Stop if it was asked for.
+    """Raise when a stop was requested.
 
     Raises:
-        KeyboardInterrupt: When it was.
+        KeyboardInterrupt: A stop was requested.
     """
     if _asked:
         raise KeyboardInterrupt
 
 
 def pause(seconds: float) -> None:
-    """Sleep, unless it was asked to stop.
+    """Sleep; raise when a stop was requested before or meanwhile.
 
     Raises:
-        KeyboardInterrupt: When it was.
+        KeyboardInterrupt: A stop was requested.
     """
     check()
     time.sleep(seconds)

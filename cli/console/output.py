@@ -1,4 +1,4 @@
-"""How the commands write: tables for people, JSON for programs, one way to show a time or a figure."""
+"""Output of the commands: tables for people, JSON for programs, one format of times and figures."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ DONE, FAILED, NOTE = "✓", "✗", "•"
 
 
 def json_option(function: Function) -> Function:
-    """The option ``--json`` of every command that reads."""
+    """Add the option ``--json``, which every command that reads has."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")(function)
 
 
-#: How an error begins on standard error.
+#: The beginning of an error's line on standard error.
 ERROR_MARK = "error: "
 
 
 def write_json(document: Any) -> None:
-    """One document for a program, on standard output."""
+    """Print a document for a program on standard output."""
     print(json_text(document))
 
 
 def json_text(document: Any) -> str:
-    """A document for a program."""
+    """Return a document for a program as JSON text."""
     return json.dumps(document, indent=2, default=_plain)
 
 
 def say(text: str = "", *, err: bool = False) -> None:
-    """A line for a person."""
+    """Print a line for people."""
     print(text, file=sys.stderr if err else sys.stdout, flush=True)
 
 
 def table(rows: Iterable[Sequence[object]], *, indent: int = 2) -> None:
-    """Rows in aligned columns; nothing is cut, so that output can be read by programs too."""
+    """Print rows in aligned columns; nothing is cut, so that programs can read the output, too."""
     texts = [[str(cell) for cell in row] for row in rows]
     widths = [max((len(row[place]) for row in texts if place < len(row)), default=0) for place in range(_most(texts))]
     for row in texts:
@@ -50,12 +50,12 @@ def table(rows: Iterable[Sequence[object]], *, indent: int = 2) -> None:
 
 
 def moment(time: datetime | None) -> str:
-    """A time in UTC, to the second."""
+    """Format a time in UTC, to the second; None becomes `never`."""
     return "never" if time is None else time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def ago(time: datetime) -> str:
-    """How far away a time is, in one unit: what a table has room for."""
+    """Format the distance of a time from now in one unit, short enough for a table."""
     distance = abs((datetime.now(UTC) - time).total_seconds())
     for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
         if distance >= 2 * length or (unit == "d" and distance >= length):
@@ -64,7 +64,7 @@ def ago(time: datetime) -> str:
 
 
 def seconds(value: float) -> str:
-    """A duration as a person says it."""
+    """Format a duration for people."""
     return f"{value:.1f} s" if value < 60 else f"{int(value // 60)} min {int(value % 60):02d} s"
 
 
@@ -79,7 +79,7 @@ def _plain(value: Any) -> Any:
 
 
 def human_size(size: float) -> str:
-    """Bytes as a person says them."""
+    """Format a number of bytes for people."""
     for unit in ("bytes", "KB", "MB", "GB"):
         if size < 1000:
             return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""Stages of work: one line each when done, with its time; a spinner meanwhile where a person watches."""
+"""Stages of work: one line each when done, with its duration; a spinner meanwhile on a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WIDTH = 10
 
 
 class Stage:
-    """One stage while it runs."""
+    """A running stage."""
 
     def __init__(self, progress: Progress, name: str) -> None:
         self.result = ""
@@ -24,11 +24,11 @@ class Stage:
         self._name = name
 
     def note(self, text: str) -> None:
-        """What is happening now; seen only on a terminal."""
+        """Show what is happening now; only on a terminal."""
         self._progress.spin(self._name, text)
 
     def line(self, text: str) -> None:
-        """Something that stays."""
+        """Print a line that stays."""
         self._progress.print(f"    {text}")
 
 
@@ -36,7 +36,7 @@ class Progress:
     """The stages of a command.
 
     Args:
-        err: Whether it goes to standard error, because standard output is for a program.
+        err: Write to standard error, because standard output is for a program.
     """
 
     def __init__(self, *, err: bool = False) -> None:
@@ -46,7 +46,7 @@ class Progress:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Stage]:
-        """A stage; what it raises ends it as failed."""
+        """Yield a stage and print its line at the end; an exception marks it as failed."""
         stage = Stage(self, name)
         began = time.monotonic()
         mark, colour = FAILED, "red"
@@ -67,11 +67,11 @@ class Progress:
             self._console.print(line)
 
     def print(self, text: str) -> None:
-        """A line above the spinner."""
+        """Print a line above the spinner."""
         self._console.print(Text(text))
 
     def spin(self, name: str, text: str) -> None:
-        """What the spinner says."""
+        """Set the spinner's text."""
         words = Text(f"{name}  {text}", no_wrap=True, overflow="ellipsis")
         words.truncate(max(self._console.width - 4, 20), overflow="ellipsis")
         self._status.update(words)

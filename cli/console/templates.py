@@ -1,4 +1,4 @@
-"""Jinja2 templates of `templates/`: what the commands write for people, repositories and pipelines of delivery."""
+"""The Jinja2 templates of `templates/`, which make texts for people, repositories and delivery pipelines."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def _environment() -> Environment:
 
 
 def render(name: str, **values: Any) -> str:
-    """The text of a template.
+    """Render a template.
 
     Args:
         name: Its path under `templates/`, e.g. `ci/github/preview.yml.j2`.
-        values: What stands in it; all of them must be given.
+        values: The values that it uses; all of them must be given.
 
     Raises:
-        jinja2.UndefinedError: When a value is missing.
-        jinja2.TemplateNotFound: When there is no such template.
+        jinja2.UndefinedError: A value is missing.
+        jinja2.TemplateNotFound: The template does not exist.
     """
     return _environment().get_template(name).render(**values)

@@ -1,1 +1,1 @@
-"""Delivery by a host's workflows: what a change concerns, plans that were kept, comments, the workflows."""
+"""Delivery through GitHub or GitLab workflows: the workflow files, saved plans and preview comments."""

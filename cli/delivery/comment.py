@@ -1,16 +1,16 @@
-"""One comment for each stack of a pull or merge request, written anew in place: `python3 -m cli.delivery.comment`.
+"""The preview comment of each stack on a pull or merge request: `python3 -m cli.delivery.comment`.
 
-It is a program of its own that needs nothing but Python's standard library, because it runs with the right to write
-comments: what holds that right installs nothing and runs nothing of the pull request. What it is given was made by the
-pull request's own code, perhaps a stranger's, and is taken for data: its size, names and number are checked, the number
-against what GitHub itself knows of the run, and a stranger's text is marked as such. Each comment names its commit,
-and a preview that failed takes the place of what an earlier one said.
+Each run updates the existing comment in place. The program uses only Python's standard library, because it runs with
+a token that may write comments: a job with such a token installs nothing and runs nothing from the pull request. Its
+input was produced by the code of the pull request, which may come from a stranger, and is treated as data: its size,
+names and number are checked, the number against what GitHub itself reports about the run, and text from a fork is
+marked as such. Each comment names its commit, and a failed preview replaces the comment of an earlier one.
 
     python3 -m cli.delivery.comment github --run ID                   after a run that left `comment-<stack>` artifacts
     python3 -m cli.delivery.comment gitlab --stack STACK --file FILE  within a pipeline of a merge request
-    python3 -m cli.delivery.comment gitlab --stack STACK --failed     the same, where there is no file
+    python3 -m cli.delivery.comment gitlab --stack STACK --failed     within a pipeline, when there is no file
 
-Exit codes: 0 done, or nothing to do, 1 could not be done, 2 used wrongly.
+Exit codes: 0 done, or nothing to do; 1 failed; 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-#: Characters of a comment: what GitHub takes less some room for what is added.
+#: The maximum length of a comment, characters: GitHub's limit less room for what is added to the text.
 LONGEST = 60_000
-#: Bytes of an artifact, packed and of each file in it, and artifacts of a run.
+#: The maximum size of an artifact (packed, and of each file in it), bytes, and the maximum number for a run.
 _LARGEST, _MOST = 1_000_000, 50
-#: What an artifact with a comment is named, and the stack in it.
+#: The name of an artifact with a comment; the group is the stack.
 _ARTIFACT = re.compile(r"comment-([a-z][a-z0-9]*(?:-[a-z0-9]+)*)")
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
-#: Who writes with the token of a workflow.
+#: The author of everything that is written with a workflow's token.
 _BOT = "github-actions[bot]"
-#: How a run ends that could not tell what it should.
+#: The conclusions of a run that failed.
 _FAILED = ("failure", "startup_failure", "timed_out")
 _TIMEOUT = 30.0
 _PER_PAGE = 100
 
 
 class CommentError(RuntimeError):
-    """What could not be done, and why; with the status of the answer, where there was one."""
+    """A failed request or an invalid input; `status` is the HTTP status of the response, if there was one."""
 
     def __init__(self, text: str, status: int | None = None) -> None:
         super().__init__(text)
@@ -58,31 +58,31 @@ class Api:
     """A JSON API over HTTP.
 
     Attributes:
-        url: Where it begins.
-        headers: What says who asks; never sent to where an answer redirects.
+        url: The base URL.
+        headers: The headers that authenticate the caller; never sent to the target of a redirect.
     """
 
     url: str
     headers: Mapping[str, str]
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """The answer, as JSON.
+        """Send a request and return the JSON of the response; None when the response is empty.
 
         Raises:
-            CommentError: When it is refused or there is none.
+            CommentError: When the request is refused or not answered.
         """
         answer = self.read(method, path, None if body is None else json.dumps(body).encode())
         return json.loads(answer) if answer else None
 
     def read(self, method: str, path: str, data: bytes | None = None, most: int = 10_000_000) -> bytes:
-        """The answer, as it is."""
+        """Send a request and return the body of the response, which may have at most `most` bytes."""
         address = f"{self.url.rstrip('/')}/{path.lstrip('/')}"
         request = urllib.request.Request(address, data=data, method=method)
         request.add_header("User-Agent", "millrace")
         if data is not None:
             request.add_header("Content-Type", "application/json")
         for name, value in self.headers.items():
-            # An artifact is answered with a redirect to a store, which must not be shown the token.
+            # GitHub redirects an artifact's download to a storage service, which must not receive the token.
             request.add_unredirected_header(name, value)
         try:
             with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
@@ -97,10 +97,11 @@ class Api:
         return content
 
     def pages(self, path: str, key: str | None = None) -> list[Any]:
-        """What all pages of a list hold.
+        """Return the entries of all pages of a list.
 
         Args:
-            key: Under which the list stands in an answer; None where the answer is the list.
+            path: The path of the list in the API.
+            key: The key of the list in a response; None when the response itself is the list.
         """
         found: list[Any] = []
         joint = "&" if "?" in path else "?"
@@ -114,7 +115,7 @@ class Api:
 
 
 def github_api() -> Api:
-    """GitHub's, as its runners say."""
+    """Return the API of this repository on GitHub, from the variables that its runners set."""
     token = _variable("GITHUB_TOKEN")
     return Api(
         f"{_variable('GITHUB_API_URL')}/repos/{_variable('GITHUB_REPOSITORY')}",
@@ -127,12 +128,12 @@ def github_api() -> Api:
 
 
 def gitlab_api(token: str, header: str) -> Api:
-    """GitLab's, as its runners say."""
+    """Return the API of GitLab, from the variables that its runners set; `token` names the one with the token."""
     return Api(_variable("CI_API_V4_URL"), {header: _variable(token)})
 
 
 def gitlab_project() -> str:
-    """The path of this project in GitLab's API."""
+    """Return the path of this project in GitLab's API."""
     return f"projects/{urllib.parse.quote(_variable('CI_PROJECT_ID'), safe='')}"
 
 
@@ -150,7 +151,7 @@ def on_github(api: Api, run_id: int) -> list[str]:
     """Write the comments that a run of the preview left.
 
     Returns:
-        What was done, a line each.
+        What was done, one line for each comment.
     """
     run = api.call("GET", f"actions/runs/{run_id}")
     texts, numbers = _left(api, run_id)
@@ -174,7 +175,7 @@ def on_github(api: Api, run_id: int) -> list[str]:
 
 
 def _left(api: Api, run_id: int) -> tuple[dict[str, str], set[str]]:
-    """The text for each stack in a run's artifacts, and the pull request that they say they are for."""
+    """Return the text for each stack from a run's artifacts, and the pull request numbers that they name."""
     texts: dict[str, str] = {}
     numbers: set[str] = set()
     listed = api.pages(f"actions/runs/{run_id}/artifacts", "artifacts")
@@ -196,17 +197,17 @@ def _left(api: Api, run_id: int) -> tuple[dict[str, str], set[str]]:
 
 
 def unpack(packed: bytes, names: Sequence[str], largest: int) -> dict[str, bytes]:
-    """The named files of an archive, read here and never laid into a folder.
+    """Return the named files of a zip archive, read in memory and never written to disk.
 
     Raises:
-        CommentError: When one is missing or larger than it may be, or it is no archive.
+        CommentError: When a file is missing or too large, or the archive is not a zip file.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(packed)) as archive:
             found = {}
             for name in names:
                 with archive.open(name) as file:
-                    # What the archive says of its size is not to be believed.
+                    # The size recorded in the archive is not trusted.
                     found[name] = file.read(largest + 1)
                 if len(found[name]) > largest:
                     raise CommentError(f"{name} of an artifact has more than {largest} bytes")
@@ -216,9 +217,12 @@ def unpack(packed: bytes, names: Sequence[str], largest: int) -> dict[str, bytes
 
 
 def _pull_request(api: Api, run: Mapping[str, Any], numbers: set[str]) -> int | None:
-    """The pull request of the run: the one it says, if that is what GitHub knows of it; None when it has moved on."""
+    """Return the number of a run's pull request; None when it is unclear, closed or has newer commits.
+
+    The artifacts name the number; it is accepted only if GitHub reports the run's commit and repository for it.
+    """
     if not numbers:
-        # A run that failed, or that no stack concerns, left none; there is still something to be said.
+        # A run that failed, or that concerns no stack, leaves no number, but existing comments must be updated.
         numbers = _of_branch(api, run)
     if len(numbers) != 1:
         return None
@@ -232,10 +236,10 @@ def _pull_request(api: Api, run: Mapping[str, Any], numbers: set[str]) -> int | 
 
 
 def _of_branch(api: Api, run: Mapping[str, Any]) -> set[str]:
-    """The open pull requests of the branch that a run is of, a fork's too, which GitHub does not name in the run."""
+    """Return the open pull requests of a run's branch, including those of a fork, which GitHub omits from the run."""
     repository = run.get("head_repository")
     if not repository:
-        # A fork that is gone, and its pull requests with it.
+        # The fork was deleted, so its branch cannot be looked up.
         return set()
     head = f"{repository['owner']['login']}:{run['head_branch']}"
     pulls = api.pages(f"pulls?state=open&head={urllib.parse.quote(head, safe='')}")
@@ -243,7 +247,10 @@ def _of_branch(api: Api, run: Mapping[str, Any]) -> set[str]:
 
 
 def _ours(comments: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
-    """The comments that this program wrote, by stack; anybody may write the marker, but not under its name."""
+    """Return the IDs of the comments that this program wrote, by stack.
+
+    The author is checked, because anybody may write the marker.
+    """
     found: dict[str, list[int]] = {}
     for comment in comments:
         match = re.match(r"<!-- millrace: (\S+) -->", comment.get("body") or "")
@@ -257,7 +264,7 @@ def _github_write(api: Api, number: int, stack: str, body: str, ids: Sequence[in
         api.call("POST", f"issues/{number}/comments", {"body": body})
         return [f"{stack}: commented on pull request {number}"]
     api.call("PATCH", f"issues/comments/{ids[0]}", {"body": body})
-    # Two runs at once may have written one each.
+    # Two concurrent runs may each have created a comment.
     for extra in ids[1:]:
         api.call("DELETE", f"issues/comments/{extra}")
     return [f"{stack}: updated the comment on pull request {number}"]
@@ -279,7 +286,7 @@ def _failed(stack: str, commit: str, where: str) -> str:
 
 
 def _foreign(text: str) -> str:
-    """A stranger's text: said to be one, and calling nobody."""
+    """Prefix the text of a fork with a warning and disable its mentions."""
     return (
         "> Made without credentials by the code of the pull request itself, which comes from a fork: read it as you "
         "read that code.\n\n" + text.replace("@", "@\u200b")
@@ -287,7 +294,7 @@ def _foreign(text: str) -> str:
 
 
 def shortened(text: str) -> str:
-    """A text that fits into a comment."""
+    """Return a text, cut to the maximum length of a comment."""
     if len(text) <= LONGEST:
         return text
     return text[:LONGEST] + "\n\n… and more: the whole of it is among the artifacts of the run."
@@ -297,11 +304,14 @@ def shortened(text: str) -> str:
 
 
 def on_gitlab(api: Api, project: str, request: str, stack: str, body: str) -> str:
-    """Write the note of a stack on a merge request; what was done.
+    """Write the note of a stack on a merge request and return what was done.
 
     Args:
-        project: Its path in the API.
-        request: The merge request's number in the project.
+        api: The API of GitLab.
+        project: The path of the project in the API.
+        request: The number of the merge request in the project.
+        stack: The stack's name.
+        body: The text of the note.
     """
     if not _NUMBER.fullmatch(request):
         raise CommentError(f"CI_MERGE_REQUEST_IID={request!r} is no number of a merge request")
@@ -320,8 +330,8 @@ def on_gitlab(api: Api, project: str, request: str, stack: str, body: str) -> st
 
 
 def _gitlab_body(stack: str, file: Path | None) -> str:
-    """What the note says: what a file has, or that the preview failed."""
-    # Where GitLab previews what would be merged, the pipeline's own commit is on no branch.
+    """Return the text of a note: the content of the file, or that the preview failed when there is no file."""
+    # In a pipeline for merged results, the pipeline's own commit is on no branch.
     commit = os.environ.get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA") or _variable("CI_COMMIT_SHA")
     if file is None:
         return _failed(stack, commit, _variable("CI_PIPELINE_URL"))
@@ -332,7 +342,7 @@ def _gitlab_body(stack: str, file: Path | None) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code."""
+    """Run the program and return its exit code."""
     parser = argparse.ArgumentParser(prog="python3 -m cli.delivery.comment", description="One comment for each stack.")
     hosts = parser.add_subparsers(dest="host", required=True)
     github = hosts.add_parser("github", help="after a run that left comments as artifacts")

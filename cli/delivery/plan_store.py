@@ -1,9 +1,8 @@
-"""Plans that a preview saved, found again by stack and git tree: the same files, whichever commit they are in.
+"""Saved plans in the host's storage, found by stack and git tree: the same files, whichever commit they are in.
 
-A plan is a limit to what a deployment may do, never an instruction: the engine runs the program and refuses what the
-plan does not have. A plan that somebody made up can therefore stop a deployment, and nothing more. That is why the
-plan alone is saved: whoever may push a branch may save something here, and words of theirs would be read by those who
-approve.
+A plan limits what a deployment may do and is never an instruction: Pulumi runs the program and refuses operations that
+are not in the plan. A forged plan can therefore stop a deployment, and nothing more. Only the plan itself is stored,
+because anybody who may push a branch may store something here, and approvers would read any text stored with it.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from cli.delivery import comment
 from cli.stack import stack_files
 from cli.stack.deployable import Deployable
 
-#: What is saved, and its bytes at most.
+#: The name of the stored file, and its maximum size, bytes.
 FILE = "plan.json"
 _LARGEST = 50_000_000
 
 
 def fetch(stack: str) -> bytes | None:
-    """The plan that was saved for a stack and what is checked out; None where none was.
+    """Return the plan stored for a stack and the checked-out files; None when none was stored.
 
     Raises:
         CliError: Outside a workflow, or when its host does not answer.
@@ -37,10 +36,10 @@ def fetch(stack: str) -> bytes | None:
 
 
 def keep(stack: str, plan: bytes) -> None:
-    """Save a plan for a stack and what is checked out, where the host has a place that a job may write to.
+    """Store a plan for a stack and the checked-out files in GitLab's package registry.
 
     Raises:
-        CliError: Outside a workflow of GitLab, or when it does not answer.
+        CliError: Outside a workflow of GitLab, or when GitLab does not answer.
     """
     if _host() != "gitlab":
         raise CliError(
@@ -53,7 +52,7 @@ def keep(stack: str, plan: bytes) -> None:
 
 
 def outdated(target: Deployable, content: bytes) -> str:
-    """Why a plan cannot be deployed any more; empty where it can."""
+    """Return why a plan can no longer be deployed; empty when it can."""
     from cli.deployment import saved_plan
 
     with tempfile.TemporaryDirectory(prefix="millrace-saved-") as folder:
@@ -92,7 +91,7 @@ def _of_github(stack: str) -> bytes | None:
 
 
 def _is_of_a_branch(artifact: Mapping[str, Any]) -> bool:
-    """Whether a run of this repository's own branches left it: a run for a fork leaves artifacts here, too."""
+    """Return True if a run of this repository's own branches left it; runs for forks leave artifacts, too."""
     run = artifact.get("workflow_run") or {}
     return bool(run) and run.get("head_repository_id") == run.get("repository_id")
 

@@ -1,4 +1,4 @@
-"""What the workflows of a host say: their values, their files, and what may be written over."""
+"""The workflow files of GitHub and GitLab: their template values, how they are rendered, and safe overwriting."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ _BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/-]*")
 _EXPIRES = re.compile(r"[1-9]\d*[hd]")
 _BACKEND = re.compile(r"[a-z0-9]+://[^\s'\"{}$]+")
-#: The name under which a role of review stacks is given.
+#: The name of review stacks in `--role-arn NAME=ARN`.
 _REVIEW = "review"
-#: The first line of what is written, with a digest of all that follows it, by which a change by hand is seen.
+#: The first line of a written file; its digest of all that follows reveals a change by hand.
 _HEAD = re.compile(r"# Written by `(?P<command>[^`]*)`; digest of what follows: (?P<digest>[0-9a-f]{16})\n")
 
-#: Of a pull request: from a branch of this repository, by somebody whose runs are given a token for OIDC.
+#: Conditions on a pull request: `_TRUSTED` if it is from a branch of this repository and by an author whose runs get
+#: an OIDC token, `_FOREIGN` if not.
 _TRUSTED = (
     "github.event.pull_request.head.repo.full_name == github.repository "
     "&& github.event.pull_request.user.login != 'dependabot[bot]'"
@@ -47,7 +48,7 @@ _SAME = "$CI_MERGE_REQUEST_SOURCE_PROJECT_ID == $CI_MERGE_REQUEST_PROJECT_ID"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the workflows are asked to be: the options of the command, each by its name."""
+    """The options of `millrace workflows`, each by its name."""
 
     command: str
     environments: tuple[str, ...]
@@ -80,7 +81,7 @@ class Wanted:
                     raise click.UsageError(f"{option} {name}={arn}: expected arn:aws:iam::<account>:role/<name>")
 
     def stacks(self) -> list[StackFile]:
-        """The stacks that there are, in the order of promotion."""
+        """Return the existing stacks of accounts, in order of promotion."""
         found = stack_files.found(self.environments, self.use_cases)
         names = list(dict.fromkeys(each.environment for each in found))
         if not found:
@@ -99,7 +100,7 @@ class Wanted:
 
 
 def github(wanted: Wanted) -> dict[Path, str]:
-    """The files of GitHub Actions."""
+    """Return the workflow files of GitHub Actions: path → content."""
     stacks = wanted.stacks()
     names = list(dict.fromkeys(each.environment for each in stacks))
     review_from = wanted.review_from or names[0]
@@ -142,7 +143,7 @@ def github(wanted: Wanted) -> dict[Path, str]:
 
 
 def _waves(wanted: Wanted, environments: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
-    """What is deployed one after the other: an environment, and which list of its stacks."""
+    """Return what is deployed one after the other: for each environment its platform, then its use cases."""
     parts = ["platform", "use_cases"]
     if wanted.use_cases and PLATFORM not in wanted.use_cases:
         parts.remove("platform")
@@ -154,7 +155,7 @@ def _waves(wanted: Wanted, environments: Sequence[Mapping[str, str]]) -> list[di
 
 
 def gitlab(wanted: Wanted) -> dict[Path, str]:
-    """The files of GitLab."""
+    """Return the pipeline file of GitLab: path → content."""
     stacks = wanted.stacks()
     names = list(dict.fromkeys(each.environment for each in stacks))
     review_from = wanted.review_from or names[0]
@@ -167,7 +168,7 @@ def gitlab(wanted: Wanted) -> dict[Path, str]:
     }
 
     def before(stack: StackFile) -> list[StackFile]:
-        """The same use case in the environment before, and what is shared in its own."""
+        """Return the stacks to deploy first: the same use case in the previous environment, and the platform."""
         same = [each for each in stacks if each.use_case == stack.use_case]
         shared = [each for each in stacks if each.is_platform and each.environment == stack.environment]
         return [*same[: same.index(stack)][-1:], *(each for each in shared if each != stack)]
@@ -202,7 +203,7 @@ def gitlab(wanted: Wanted) -> dict[Path, str]:
 
 
 def _gh(expression: str) -> str:
-    """An expression of GitHub Actions."""
+    """Return an expression in the syntax of GitHub Actions."""
     return "${{ " + expression + " }}"
 
 
@@ -215,13 +216,13 @@ def _glob(path: str) -> str:
 
 
 def _backend(wanted: Wanted, variable: Any, secret: Any) -> list[tuple[str, str]]:
-    """Where Pulumi keeps its state, and what opens it."""
+    """Return the variables with the location of Pulumi's state and the secret that opens it, with their values."""
     opens = "PULUMI_ACCESS_TOKEN" if (wanted.backend or "").startswith("https://") else "PULUMI_CONFIG_PASSPHRASE"
     return [("PULUMI_BACKEND_URL", wanted.backend or variable("PULUMI_BACKEND_URL")), (opens, secret(opens))]
 
 
 def _variables(wanted: Wanted, roles: Mapping[str, Mapping[str, str]]) -> list[tuple[str, str]]:
-    """The variables that a project of GitLab must have, and what they are."""
+    """Return the variables that a GitLab project must define, with their descriptions."""
     found = []
     for name, of in roles.items():
         what = "review stacks" if name == _REVIEW else name
@@ -240,7 +241,7 @@ def _variables(wanted: Wanted, roles: Mapping[str, Mapping[str, str]]) -> list[t
 
 
 def _pins(given: Mapping[str, str]) -> dict[str, str]:
-    """Each action with its commit, and its version behind it."""
+    """Return each action pinned to its commit; its version follows as a comment unless `--pin` chose the commit."""
     import tomllib
 
     table = tomllib.loads((FOLDER / "ci" / "pins.toml").read_text())
@@ -273,13 +274,17 @@ def _digest(text: str) -> str:
 
 
 def place(files: Mapping[Path, str], output: Path | None, *, force: bool, check: bool, dry_run: bool) -> None:
-    """Write the files, or say how they differ from what is there.
+    """Write the files, or report how they differ from the existing ones.
 
     Args:
-        output: A folder that takes them all; None puts each where its host looks for it.
+        files: Path → content.
+        output: A folder for all files; None puts each where its host looks for it.
+        force: Whether to overwrite files that were changed by hand.
+        check: Whether to raise if a file differs, and write nothing.
+        dry_run: Whether to print the differences, and write nothing.
 
     Raises:
-        CliError: When a file would be written over that was changed by hand; with ``check``, when one differs.
+        CliError: When a file that was changed by hand would be overwritten; with ``check``, when a file differs.
     """
     if sum((force, check, dry_run)) > 1:
         raise click.UsageError("--force, --check and --dry-run exclude each other; give one of them")
@@ -330,7 +335,7 @@ def _there(path: Path) -> str | None:
 
 
 def _may_be_replaced(path: Path) -> bool:
-    """Whether nothing of anybody's is lost: it is not there, or as it was written."""
+    """Return True if overwriting loses nothing: the file does not exist or is as it was written."""
     text = _there(path)
     if text is None:
         return True

@@ -1,1 +1,1 @@
-"""Deploying a stack: plans, rollouts, what it leaves behind, and what must not be lost."""
+"""Deployment of stacks: saved plans, rollouts, destruction, garbage collection, and checks against losses."""

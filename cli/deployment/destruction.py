@@ -1,4 +1,4 @@
-"""What becomes of a stack that is destroyed: what goes, what stays and costs, and how to remove the rest."""
+"""The effects of destroying a stack: what is deleted, what is kept and costs money, and how to remove the rest."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ from cli.pulumi.stack_state import Resource
 from cli.stack.deployable import Deployable, named
 
 BUCKET = "aws:s3/bucket:Bucket"
-#: How many pages of a lake's versions are counted: a person waits.
+#: The maximum number of pages of object versions that are counted, because a person is waiting.
 _PAGES = 50
 
 
 @dataclass
 class Plan:
-    """What is there, and what becomes of it."""
+    """The existing parts of a stack, and what a destruction does with them."""
 
     goes: list[Resource] = field(default_factory=list)
     stays: list[Resource] = field(default_factory=list)
     known: bool = False
-    """Whether Pulumi has a stack of that name."""
+    """True if Pulumi has a stack of that name."""
     hollow: bool = False
-    """Whether it has only itself in it, as a first deployment leaves it that failed before it made anything."""
+    """True if its state has no AWS resources: its first deployment failed before it created any."""
     running: list[tuple[str, str]] = field(default_factory=list)
-    """Pipeline and execution."""
+    """Kind of pipeline and ARN of the execution."""
     orphans: list[garbage.Item] = field(default_factory=list)
     paused: bool = False
     delete_data: bool = False
 
     @property
     def is_empty(self) -> bool:
+        """True if there is nothing to delete, to stop or to resume."""
         return not (self.goes or self.orphans or self.running or self.paused)
 
 
 @dataclass
 class Done:
-    """What was done."""
+    """The result of a destruction."""
 
     deleted: Counter[str] = field(default_factory=Counter)
     stopped: int = 0
@@ -48,17 +49,18 @@ class Done:
 
 
 def is_main(resource: Resource) -> bool:
-    """What holds data, rather than a setting of it."""
+    """Return True if a resource holds data itself, rather than being a setting of one that does."""
     return resource.kind in ("Bucket", "Key", "ModelPackageGroup")
 
 
 def list_kept(target: Deployable, plan: Plan) -> list[dict[str, str]]:
+    """Return the kept resources that hold data, and the stack's folder in a shared lake if there are any."""
     found = [{"type": each.kind, "name": each.id} for each in plan.stays if is_main(each)]
     return [*found, {"type": "Folder", "name": target.names.uri()}] if target.names.shared_lake and found else found
 
 
 def list_costs(target: Deployable, plan: Plan) -> list[dict[str, Any]]:
-    """What is billed on for what stays; a price that is not known is said."""
+    """Return the continuing costs of the kept resources; a price that is not known is named as such."""
     if not plan.stays:
         return []
     found = []
@@ -79,7 +81,7 @@ def _usd(target: Deployable, usd: float | None) -> str:
 
 
 def _size(target: Deployable, bucket: str) -> str:
-    """How much lies in a lake, replaced versions too."""
+    """Return the size of all object versions in a lake, as text."""
     size = count = 0
     pages = target.client("s3").get_paginator("list_object_versions").paginate(Bucket=bucket)
     for number, page in enumerate(pages):
@@ -91,7 +93,7 @@ def _size(target: Deployable, bucket: str) -> str:
 
 
 def list_removal(target: Deployable, plan: Plan) -> list[str]:
-    """The commands that take the rest down, once a person wants it so."""
+    """Return the commands that remove the kept resources, for a person who wants that."""
     stack, names = target.stack, target.names
     if target.environment.force_destroy:
         return [f"millrace destroy {named(target)}"]
@@ -105,13 +107,13 @@ def list_removal(target: Deployable, plan: Plan) -> list[str]:
     lines += [_emptying(each.id) for each in plan.stays if each.type == BUCKET]
     if names.shared_lake:
         lines.append(_emptying(names.lake, f"{names.use_case}/"))
-    # The program would protect again what has just been unprotected.
+    # The program would protect the resources again.
     lines.append(f"pulumi destroy --yes --stack {stack} --run-program=false")
     return [*lines, f"pulumi stack rm {stack} --yes --preserve-config"]
 
 
 def _emptying(bucket: str, prefix: str = "") -> str:
-    """The command that deletes every version under a beginning of keys."""
+    """Return the command that deletes every object version under a key prefix."""
     of = f"--bucket {bucket}" + (f" --prefix {prefix}" if prefix else "")
     return (
         f"aws s3api list-object-versions {of} --query '[Versions, DeleteMarkers][].[Key, VersionId]' --output text "

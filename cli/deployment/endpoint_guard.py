@@ -1,4 +1,7 @@
-"""No deployment ends serving unless that is meant: the program leaves an endpoint out that has no approved model."""
+"""The check that a deployment does not delete an endpoint unintentionally.
+
+The program leaves the endpoint out when no package is approved.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from queries.packages import APPROVED
 
 
 def loses_endpoint(target: Target) -> bool:
-    """Whether there is an endpoint and nothing that it may serve: the program would leave it out."""
+    """Return True if an endpoint exists but no package is approved: the program would leave the endpoint out."""
     return model_packages.newest(target, APPROVED) is None and endpoints.find(target) is not None
 
 
@@ -18,7 +21,7 @@ def refuse_removal(target: Target) -> CliError:
     """Return the error of a deployment that would delete the endpoint."""
     endpoint, newest, name = endpoints.find(target), model_packages.newest(target), named(target)
     if newest is None and not target.names.shared_lake:
-        # Without its group, nothing can be trained either. What it says of a shared lake is not of this stack.
+        # Without the group nothing can be trained. Not for a shared lake, where the error says nothing of this stack.
         model_packages.require_group(target)
     version = f", which serves version {endpoint.version}," if endpoint and endpoint.version else ""
     approve = f"`millrace approve {name} {newest.version}`" if newest else f"train one, `millrace retrain {name}`"

@@ -1,4 +1,4 @@
-"""What a deployment would do, told as `millrace diff` tells it, for whoever asks a question before one."""
+"""The changes that a deployment would make, as `millrace diff` reports them, for commands that ask first."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from cli.stack.deployable import Deployable
 from cli.stack.target import Target
 from engine import bootstrap
 
-#: How many changes are named one by one.
+#: The maximum number of changes that are listed by name.
 _NAMED = 6
-#: The component that stands and falls with an approved model, as it is named in a URN.
+#: The component that exists only while a package is approved, as it is named in a URN.
 _COMPONENT = "$millrace:index:BlueGreenEndpoint$"
 _ENDPOINT = "aws:sagemaker/endpoint:Endpoint"
-#: What differs where another model is all that is new: type → properties. Model and configuration get new names by it.
+#: The properties that differ when only the model is new, by type. The model and its configuration get new names.
 _BY_MODEL = {
     "aws:sagemaker/model:Model": {"name", "primaryContainer.modelPackageName"},
     "aws:sagemaker/endpointConfiguration:EndpointConfiguration": {"name", "productionVariants[0].modelName"},
@@ -28,16 +28,17 @@ _BY_MODEL = {
 
 
 def told(target: Deployable, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """A preview of the stack as the document of `millrace diff`.
+    """Return the document of `millrace diff` for a preview of the stack.
 
     Args:
+        target: The stack.
         asked: The document of `pulumi preview --json`.
     """
     from cli import prices
     from cli.diff import document, lookups, preview
 
     environment = target.environment
-    # Nobody asks here what it costs: a table of the user's own, which may be wrong, is not to stand in the way.
+    # Costs do not matter here, so the bundled table is used: an invalid table of the user must not cause an error.
     table = prices.Prices.load(Path(prices.__file__).with_suffix(".toml"))
     extras = lookups.of(target) if isinstance(target, Target) else {}
     context = document.Context(deployable.name(target), environment.name, "", environment.region, table, **extras)
@@ -45,21 +46,22 @@ def told(target: Deployable, asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def lines(risks: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What to look at twice, a line each."""
+    """Return one line for each risk."""
     return [f"{each['title']}: {each['name']}. {each['consequence']}" for each in risks]
 
 
-# -- what goes along with a model --------------------------------------------------------------------------------------
+# -- changes other than the model --------------------------------------------------------------------------------------
 
 
 def others(target: Target, *, quiet: bool) -> list[str]:
-    """What a deployment from this checkout would change besides the model that serves, by logical name.
+    """Return the logical names of what a deployment from this checkout would change other than the serving model.
 
     Args:
+        target: The stack.
         quiet: Whether progress goes to standard error.
 
     Raises:
-        CliError: When the program cannot be deployed as it stands; nothing was changed.
+        CliError: When the preview fails; nothing was changed.
     """
     with Progress(err=quiet).stage("preview") as stage:
         bootstrap.ensure(stage.line)
@@ -69,19 +71,19 @@ def others(target: Target, *, quiet: bool) -> list[str]:
 
 
 def besides_model(document: Mapping[str, Any]) -> Iterator[str]:
-    """The changes of a `millrace diff` that another model alone does not explain."""
+    """Yield the names of the changes in a `millrace diff` document that a new model alone does not explain."""
     whole = {each["operation"] for each in document["resources"] if each["type"] == _ENDPOINT} & {"create", "delete"}
     for each in document["resources"]:
         paths = {part["path"] for part in each["properties"]}
         by_model = each["operation"] in ("update", "replace") and paths <= _BY_MODEL.get(each["type"], set())
-        # An endpoint comes with its first approved model and goes with its last one, and its alarms with it.
+        # The endpoint and its alarms are created with the first approved package and deleted with the last one.
         if _COMPONENT in each["urn"] and (by_model or each["operation"] in whole):
             continue
         yield each["name"]
 
 
 def show(target: Target, found: Sequence[str]) -> None:
-    """Say what goes along."""
+    """Print a note on the other changes, if there are any."""
     if not found:
         return
     named = ", ".join(found[:_NAMED]) + (", …" if len(found) > _NAMED else "")
@@ -90,7 +92,7 @@ def show(target: Target, found: Sequence[str]) -> None:
 
 
 def along(found: Sequence[str]) -> str:
-    """The same within a question."""
+    """Return the other changes as the end of a question; empty when there are none."""
     return f", with {_counted(found)}" if found else ""
 
 

@@ -1,4 +1,4 @@
-"""What stands of a stack in its account, whatever Pulumi's backend knows of it."""
+"""The check for a stack whose AWS resources exist although Pulumi's backend has no state of them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from queries.client import is_not_found
 
 
 def refuse(target: Deployable) -> None:
-    """Refuse a stack that stands while Pulumi has nothing of it: another backend has, and only there it can be changed.
+    """Raise if resources of the stack exist but Pulumi has none: another backend has its state.
+
+    The stack can be changed only with that backend.
 
     Raises:
-        CliError: With what stands, and where was looked.
+        CliError: With the existing resources, and the backend that was read.
     """
     if there := ", ".join(_standing(target)):
         raise CliError(
@@ -36,7 +38,7 @@ def refuse(target: Deployable) -> None:
 
 
 def _standing(target: Deployable) -> Iterator[str]:
-    """What is there of what goes, or is kept, only with Pulumi's record of it; what roll-outs leave behind is none."""
+    """Yield the AWS resources of this stack that only its Pulumi state can manage; ignore rollout leftovers."""
     names = target.names
     if isinstance(target, Target):
         sagemaker, group = target.sagemaker, names.model_package_group

@@ -1,7 +1,7 @@
-"""What a stack has left behind that no model which may still serve needs: configurations, models, objects of its lake.
+"""Leftovers of a stack that no model which may still serve needs: configurations, models, objects in its lake.
 
-Reproducibility goes first: what a package of the registry refers to stays, whatever its approval, and where a package
-does not say what it refers to, everything stays that it might.
+Reproducibility comes first: everything that a registered package refers to is kept, whatever its approval. When a
+package does not record what it refers to, everything that it may refer to is kept.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from queries.client import is_not_found
 from queries.endpoints import IN_SERVICE, find_endpoint, find_endpoint_config, find_model, get_container
 from queries.pipelines import RUNNING, find_pipeline
 
-#: What an item is, in the order of deletion: a configuration before the model that it names.
+#: The kinds of items, in order of deletion: a configuration before the model that it names.
 CONFIG, MODEL, OBJECTS, UPLOAD = "endpoint configuration", "model", "objects", "incomplete upload"
 KINDS = (CONFIG, MODEL, OBJECTS, UPLOAD)
-#: What stays may be a whole prefix of the lake.
+#: The kind of something kept that is a whole prefix of the lake.
 PREFIX = "prefix"
-#: An upload that is older is taken for broken off, however old things must be that are asked for.
+#: An older upload counts as abandoned, whatever minimum age was asked for.
 _BROKEN_OFF = timedelta(days=1)
-#: How many objects S3 deletes at once.
+#: The maximum number of objects that S3 deletes in one request.
 _BATCH = 1000
-#: How Pulumi names what it is given no name for: the logical name and seven hexadecimal digits.
+#: The suffix of names that Pulumi generates: seven hexadecimal digits after the logical name.
 _AUTOMATIC = r"-[0-9a-f]{7}"
 
 
@@ -46,16 +46,16 @@ class Item:
 
     kind: str
     name: str
-    """A name, or the key or beginning of keys in the lake."""
+    """A name, or the key or key prefix in the lake."""
     since: datetime
     why: str
     size: int = 0
-    """Bytes; configurations and models take none."""
+    """Bytes; 0 for configurations and models."""
     keys: tuple[str, ...] = field(default=(), repr=False)
     upload: str = ""
 
     def document(self) -> dict[str, Any]:
-        """For programs."""
+        """Return the item as a dictionary, for JSON output."""
         return {
             "kind": self.kind,
             "name": self.name,
@@ -67,7 +67,7 @@ class Item:
 
 
 class Reason(StrEnum):
-    """Why something that looks like garbage stays."""
+    """The reason why something that looks like garbage is kept."""
 
     SERVES = "serves"
     NEWEST = "newest"
@@ -87,13 +87,13 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class Kept:
-    """Something that looks like garbage and stays.
+    """Something that looks like garbage and is kept.
 
     Attributes:
-        kind: What it is; `prefix` for everything below a prefix of the lake.
+        kind: Its kind; `prefix` for everything below a prefix of the lake.
         name: Its name, key or prefix.
-        reason: Why it stays.
-        detail: What of the registry does not say what it was made from, where that is the reason.
+        reason: Why it is kept.
+        detail: For an unknown origin: which package does not record what it was made from.
     """
 
     kind: str
@@ -110,30 +110,31 @@ class Kept:
         return f"{subject}: {_REASONS[self.reason].format(detail=self.detail)}"
 
     def document(self) -> dict[str, Any]:
-        """For programs."""
+        """Return the kept thing as a dictionary, for JSON output."""
         return {"kind": self.kind, "name": self.name, "reason": self.reason.value, "text": self.text}
 
 
 @dataclass
 class Inventory:
-    """What can be deleted, and why other things that look like it stay."""
+    """The items that can be deleted, and those that are kept although they look like garbage."""
 
     items: list[Item] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
 
 
 def collect(target: Target, keep: int, older_than: timedelta) -> Inventory:
-    """Look at everything.
+    """Collect everything that can be deleted, and what is kept.
 
     Args:
-        keep: How many versions besides the serving one keep the configuration that a rollback would stand on.
-        older_than: What is younger stays.
+        target: The stack.
+        keep: How many versions, other than the serving one, keep the configuration that a rollback needs.
+        older_than: The minimum age of an item; younger ones are kept.
     """
     found = Inventory()
     before = datetime.now(UTC) - older_than
     live = _collect_serving(target, found, keep, before)
     _collect_lake(target, found, live, before)
-    # What runs now may be uploading.
+    # A running execution may be uploading.
     busy = any(pipelines.running(target, kind) for kind in PIPELINE_KINDS)
     found.items += _uploads(target, datetime.now(UTC) - (_BROKEN_OFF if busy else min(older_than, _BROKEN_OFF)))
     found.items.sort(key=lambda item: (KINDS.index(item.kind), item.name))
@@ -144,7 +145,7 @@ def collect(target: Target, keep: int, older_than: timedelta) -> Inventory:
 
 
 def orphans(target: Target) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The endpoint configurations and models of this stack, newest first, by the names that Pulumi gives them."""
+    """Return this stack's endpoint configurations and models with names that Pulumi generated, newest first."""
     name = re.escape(target.names.endpoint)
     configs = _listed(target, "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName")
     models = _listed(target, "list_models", "Models", "ModelName")
@@ -163,10 +164,10 @@ def _listed(target: Target, operation: str, key: str, name: str) -> list[dict[st
 
 
 def live_config(target: Target) -> str | None:
-    """The configuration that the endpoint runs; None where there is no endpoint.
+    """Return the configuration that the endpoint runs; None when there is no endpoint.
 
     Raises:
-        CliError: While something is being done to it, or it is not in service: any configuration may be needed.
+        CliError: When the endpoint is not in service: it may still need any of its configurations.
     """
     endpoint = find_endpoint(target.sagemaker, target.names.endpoint)
     if endpoint is None:
@@ -181,7 +182,7 @@ def live_config(target: Target) -> str | None:
 
 
 def _collect_serving(target: Target, found: Inventory, keep: int, before: datetime) -> set[str]:
-    """Add what is left of roll-outs; the packages behind all that stays, by ARN."""
+    """Add the leftovers of rollouts, and return the ARNs of the packages behind all models that are kept."""
     live = live_config(target)
     configs, models = orphans(target)
     described = {each["EndpointConfigName"]: _models_of(target, each["EndpointConfigName"]) for each in configs}
@@ -190,7 +191,7 @@ def _collect_serving(target: Target, found: Inventory, keep: int, before: dateti
     if live:
         stays[live] = Reason.SERVES
     if configs:
-        # What Pulumi made last is what its record names, whether the endpoint took it or went back.
+        # Pulumi's state names the newest one, whether the endpoint accepted it or was rolled back.
         stays.setdefault(configs[0]["EndpointConfigName"], Reason.NEWEST)
     versions = {packages.get(model, "") for name in stays for model in described.get(name, ())}
     for each in configs:
@@ -221,7 +222,7 @@ def _models_of(target: Target, config: str) -> tuple[str, ...]:
 
 
 def _package_of(target: Target, model: str) -> str:
-    """The ARN of a model's package; empty where it has none or is gone."""
+    """Return the ARN of a model's package; empty when it has none or does not exist."""
     return str(get_container(find_model(target.sagemaker, model) or {}).get("ModelPackageName", ""))
 
 
@@ -230,18 +231,18 @@ def _package_of(target: Target, model: str) -> str:
 
 @dataclass
 class _Needed:
-    """What packages, pipelines and running executions refer to."""
+    """Everything that packages, pipelines and running executions refer to."""
 
     executions: set[str] = field(default_factory=set)
-    """Ids, in lower case: what the folders of executions are called."""
+    """IDs in lower case, which are the names of the executions' folders."""
     uris: set[str] = field(default_factory=set)
     unknown: list[str] = field(default_factory=list)
-    """Why nothing of executions may be deleted at all."""
+    """Reasons why no execution's folder may be deleted."""
     code: list[str] = field(default_factory=list)
-    """Why no code may be deleted."""
+    """Reasons why no code may be deleted."""
 
     def has(self, uri: str) -> bool:
-        """Whether something refers to an object, or to a folder that it is in."""
+        """Return True if something refers to an object, or to a folder that contains it."""
         return any(uri == each or uri.startswith(f"{each.rstrip('/')}/") for each in self.uris)
 
 
@@ -261,7 +262,7 @@ def _needed(target: Target, live: set[str]) -> _Needed:
             continue
         text = definition["PipelineDefinition"]
         needed.uris |= set(re.findall(r"s3://[^\"\\ ]+\.pyz", text))
-        # Inside of a pipeline, parts of an address may be joined only when it runs.
+        # A pipeline may join the parts of an address only when it runs, so file names alone count, too.
         needed.uris |= {target.names.uri(CODE, each) for each in re.findall(r"[A-Za-z0-9-]+\.pyz", text)}
     return needed
 
@@ -279,13 +280,13 @@ def _needs(package: Package, needed: _Needed) -> None:
 
 
 def _execution_in(uri: str | None) -> str | None:
-    """The execution's id in the address of an archive, `…/models/<execution>/…`."""
+    """Return the ID of the execution in the address of an archive, `…/models/<execution>/…`."""
     found = re.search(rf"/{MODELS}/([a-z0-9]+)/", uri or "")
     return found[1] if found else None
 
 
 def _collect_lake(target: Target, found: Inventory, live: set[str], before: datetime) -> None:
-    """Add what lies in the lake and nobody refers to."""
+    """Add the objects in the lake that nothing refers to."""
     if not target.is_provisioned():
         return
     needed = _needed(target, live)
@@ -329,7 +330,7 @@ def _objects(target: Target, prefix: str) -> Iterator[dict[str, Any]]:
 
 
 def _folders(target: Target, prefix: str, why: str) -> list[Item]:
-    """The folders of a prefix, one for each execution or job, as items."""
+    """Return the folders under a prefix, one for each execution or job, as items."""
     start = f"{target.names.key(prefix)}/"
     grouped: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for each in _objects(target, prefix):
@@ -350,7 +351,7 @@ def _item(name: str, objects: list[dict[str, Any]], why: str) -> Item:
 
 
 def _uploads(target: Target, before: datetime) -> Iterable[Item]:
-    """Uploads in parts that were broken off: they cost and nobody sees them."""
+    """Yield the multipart uploads that were never completed: they cost money, and no listing of objects shows them."""
     if not target.is_provisioned():
         return
     s3 = target.client("s3")
@@ -371,7 +372,7 @@ def _uploads(target: Target, before: datetime) -> Iterable[Item]:
 
 
 def delete(target: Target, item: Item) -> None:
-    """Delete one thing; gone already is fine.
+    """Delete an item; do nothing when it no longer exists.
 
     Raises:
         CliError: When objects cannot be deleted, with the first reason.

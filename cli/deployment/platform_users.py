@@ -1,4 +1,4 @@
-"""Who uses the platform of an environment: stacks whose files say `lake: shared`, and folders in its lake."""
+"""The users of an environment's platform: stacks whose files set `lake: shared`, and folders in its lake."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from millrace import Environment
 
 @dataclass(frozen=True)
 class _Stack:
-    """Another stack of the environment, whatever its declaration says today."""
+    """Another stack of the environment, known by its file alone; its declaration is not read."""
 
     stack: str
     environment: Environment
@@ -24,16 +24,17 @@ class _Stack:
 
 
 def require_unused(platform: Platform, data: tuple[str, ...], *, delete_data: bool) -> None:
-    """Raise while a use case still needs what would be destroyed.
+    """Raise if a use case still needs what would be destroyed.
 
     Args:
-        data: How the types begin of what is kept where data are.
-        delete_data: Whether the lake goes, too.
+        platform: The platform that would be destroyed.
+        data: Prefixes of the types of resources that are kept with the data.
+        delete_data: Whether the lake is deleted, too.
 
     Raises:
-        CliError: With the stacks that use it, or whose data lie in it.
+        CliError: With the stacks that use it, or whose data are in its lake.
     """
-    # A registry that is kept is well with a lake that is.
+    # When the data are kept, a stack that has only its data left (e.g. its registry) loses nothing.
     users = [
         each.stack
         for each in _sharing(platform)
@@ -61,20 +62,20 @@ def require_unused(platform: Platform, data: tuple[str, ...], *, delete_data: bo
 
 
 def _sharing(platform: Platform) -> Iterator[_Stack]:
-    """The stacks of this environment whose files say that they share its lake."""
+    """Yield the stacks of this environment whose files set `lake: shared`."""
     name = platform.environment.name
     for file in sorted(STACKS.glob(f"Pulumi.*-{name}.yaml")):
         stack = file.name.removeprefix("Pulumi.").removesuffix(".yaml")
         environment = configuration(stack).get("millrace:environment")
         if stack == platform.stack or not isinstance(environment, dict):
             continue
-        # Of an environment `dev`, not of `eu-dev`.
+        # The pattern for `dev` also matches files of `eu-dev`.
         if environment.get("name", name) == name and environment.get("lake") == "shared":
             yield _Stack(stack, platform.environment, platform.state, platform.is_local)
 
 
 def _folders(platform: Platform) -> list[str]:
-    """The folders of use cases in the lake that are not empty."""
+    """Return the folders of use cases in the lake that are not empty."""
     s3 = platform.client("s3")
     try:
         page = s3.list_objects_v2(Bucket=platform.names.lake, Delimiter="/")

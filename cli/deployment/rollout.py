@@ -1,4 +1,4 @@
-"""A deployment that a command of its own asks for: `pulumi up`, and then the proof that the endpoint serves."""
+"""The deployment of a package: `pulumi up`, and then a check that the endpoint serves it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ from queries.endpoints import IN_SERVICE
 
 
 class NotServingError(CliError):
-    """The deployment ended, and the endpoint does not serve what it should."""
+    """The deployment ended, but the endpoint does not serve what it should."""
 
 
 def serve(target: Target, package: Package, *, quiet: bool = False) -> Endpoint:
     """Deploy the stack and wait until its endpoint serves this package, which must be the newest approved one.
 
     Args:
+        target: The stack.
+        package: The package that the endpoint must serve.
         quiet: Whether progress goes to standard error.
 
     Raises:
@@ -51,7 +53,7 @@ def require_serving(target: Target, package: Package, endpoint: Endpoint | None)
     """Return the endpoint if it serves this package.
 
     Raises:
-        NotServingError: It does not, with what it does instead.
+        NotServingError: When it does not, with its actual state.
     """
     if endpoint is None or not is_serving(endpoint, package):
         raise NotServingError(
@@ -63,7 +65,7 @@ def require_serving(target: Target, package: Package, endpoint: Endpoint | None)
 
 
 def wait_until_settled(target: Target, stage: Stage) -> Endpoint | None:
-    """Return the endpoint once nothing is being done to it any more; None when it does not exist."""
+    """Wait until the endpoint is no longer changing and return it; None when it does not exist."""
     name = target.names.endpoint
     found = queried.wait_until_settled(
         target.sagemaker,
@@ -82,9 +84,9 @@ def _state(endpoint: Endpoint | None) -> str:
 
 
 def duration(target: Target) -> timedelta:
-    """How long a roll-out bakes, all shifts and the end of the old fleet; fleets take time to start besides.
+    """Return how long all waits of a rollout take together; starting the new fleet takes longer.
 
-    On this machine the cloud's time runs faster, and so does the roll-out.
+    In the local cloud time runs faster, and so does the rollout.
     """
     total = target.environment.rollout.bake_total
     running = client.status(target.state) if target.is_local else None

@@ -1,8 +1,8 @@
-"""Saved plans: what a preview promised, bound to the code, the state and the model that it was made of.
+"""Saved plans: the changes that a preview promised, bound to the code, the state and the model that it was made of.
 
-A plan is one file: Pulumi's own, which `pulumi up --plan FILE` takes too, with one part more, `millrace`. Pulumi holds
-an update to the operations of its plan; what the part adds is that a plan which is out of date is refused before
-anything is touched. Secrets in it are encrypted as in the stack's own state.
+A plan is one file: Pulumi's own plan, which `pulumi up --plan FILE` also accepts, with an additional part, `millrace`.
+Pulumi limits an update to the operations of its plan; because of the additional part, a plan that is out of date is
+refused before anything is changed. Secrets in it are encrypted as in the stack's own state.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ from cli.stack.target import STACKS, Target
 from millrace.documents import Document
 from queries.packages import APPROVED, parse_version
 
-#: How old a plan may be.
+#: The maximum age of a plan.
 MAX_AGE = timedelta(days=7)
 
 _PART, _FORMAT = "millrace", 3
-#: How many differences are named one by one.
+#: The maximum number of differences that are listed by name.
 _NAMED = 5
-#: What changes in a resource's record when nothing of the resource does: where the program makes it, and the order of
-#: its dependencies. That a secret was changed, whose ciphertext says nothing, its time of modification tells.
+#: Parts of a resource's state that change when the resource itself does not: its place in the program, and the order
+#: of its dependencies. A changed secret is noticed by its modification time, since its ciphertext always differs.
 _PLACES = frozenset({"sourcePosition", "stackTrace"})
 _DEPENDENCIES = frozenset({"dependencies", "propertyDependencies"})
-#: How Pulumi marks what is no plain object: a secret, a file.
+#: The key by which Pulumi marks an object that is not plain: a secret, a file.
 _SPECIAL = "4dabf18193072939515e22adb298388d"
-#: A plan's steps that leave everything as it is, or only belong to a replacement that is counted once.
+#: Steps of a plan that change nothing, or that belong to a replacement, which is counted once.
 _QUIET = frozenset({"same", "create-replacement", "delete-replaced"})
 
 
 class StalePlanError(CliError):
-    """A plan that is not of what is there now.
+    """A plan that no longer matches the code, the state or the model.
 
     Attributes:
-        reasons: What differs, a sentence each.
+        reasons: The differences, a sentence each.
     """
 
     def __init__(self, file: Path, reasons: list[str], again: str) -> None:
@@ -59,18 +59,18 @@ class StalePlanError(CliError):
 
 
 class Facts(Document):
-    """What must be the same when the plan is deployed.
+    """The facts that must be the same when the plan is deployed.
 
     Attributes:
-        stack: Its name.
+        stack: The stack's name.
         account: The AWS account.
-        region: Its region.
-        commit: What is checked out.
-        tree: The digest of all that stacks are made of.
-        files: Path → digest, of what this stack is made of.
-        resources: URN → digest of its record in the stack's state.
+        region: The AWS region.
+        commit: The checked-out commit.
+        tree: The digest of all files that stacks are made of.
+        files: Path → digest, for the files that this stack is made of.
+        resources: URN → digest of the resource in the stack's state.
         approved_package: The ARN of the newest approved package.
-        paused: What is paused.
+        paused: The paused triggers.
     """
 
     stack: str
@@ -85,13 +85,13 @@ class Facts(Document):
 
 
 class Part(Facts):
-    """What Millrace adds to Pulumi's plan.
+    """Millrace's part of a plan, in addition to Pulumi's.
 
     Attributes:
-        format: The version of this part.
+        format: The version of this part's format.
         created: When the preview was made.
-        risks: What to look at twice, as `millrace diff` reports it.
-        digest: Of the whole file but itself.
+        risks: The risks, as `millrace diff` reports them.
+        digest: The digest of the whole file without this field.
     """
 
     format: Literal[3]
@@ -105,7 +105,7 @@ class Plan:
     """A plan that may be deployed.
 
     Attributes:
-        file: Where it lies.
+        file: The path of the file.
         document: The whole file, parsed.
         part: Millrace's part of it.
     """
@@ -116,7 +116,7 @@ class Plan:
 
     @property
     def steps(self) -> dict[str, str]:
-        """URN → what will be done with it, without what stays as it is."""
+        """The operation on each resource, by URN, without those that stay as they are."""
         found = {}
         for urn, each in self.document["resourcePlans"].items():
             steps = each.get("steps") or []
@@ -128,40 +128,40 @@ class Plan:
 
     @property
     def changes(self) -> dict[str, int]:
-        """The counts of the steps."""
+        """The number of resources for each operation."""
         return dict(Counter(self.steps.values()))
 
     @property
     def risks(self) -> list[dict[str, Any]]:
-        """What of it to look at twice, as `millrace diff` told it."""
+        """The risks, as `millrace diff` reports them."""
         return self.part.risks
 
 
 def save(
     target: Deployable, file: Path, note: updates.Note, describe: Callable[[Mapping[str, Any]], dict[str, Any]]
 ) -> dict[str, Any]:
-    """Preview and write the plan.
+    """Preview the stack and write the plan.
 
     Args:
         target: The stack.
-        file: Where to write it.
-        note: Told what is being done.
-        describe: Makes the document of `millrace diff` of that of `pulumi preview --json`.
+        file: Where to write the plan.
+        note: Called with each progress message.
+        describe: Makes the document of `millrace diff` from that of `pulumi preview --json`.
 
     Returns:
         The document of `millrace diff`.
 
     Raises:
-        NoStackError: When the stack was never made.
-        CliError: When the preview fails, the folder is no git checkout, or the file cannot
+        NoStackError: When the stack was never created.
+        CliError: When the preview fails, the folder is not a git checkout, or the file cannot
             be written.
     """
     file = file.resolve()
     if not file.parent.is_dir():
         raise CliError(f"plan {file}", f"cannot be written: folder {file.parent} does not exist", fix="create it first")
-    # Or this checkout would make up a key of its own, and no other could read the plan.
+    # Otherwise this checkout would create its own key, and no other checkout could read the plan.
     secrets_key.restore(target)
-    # Before the preview: what changes meanwhile makes the plan stale, never wrong.
+    # Collected before the preview, so that a change in between makes the plan stale, never wrong.
     facts = _facts(target, file, note)
     with tempfile.TemporaryDirectory(prefix="millrace-plan-") as scratch:
         draft = Path(scratch) / "plan.json"
@@ -180,11 +180,11 @@ def save(
 
 
 def read(target: Deployable, file: Path, note: updates.Note, max_age: timedelta = MAX_AGE) -> Plan:
-    """A plan that is still of what is there.
+    """Return a plan that still matches the code, the state and the model.
 
     Raises:
-        StalePlanError: With everything that differs.
-        CliError: When the file is none, was edited or cut off.
+        StalePlanError: With all differences.
+        CliError: When the file is not a plan, or was edited or cut off.
     """
     plan = _parsed(file, target)
     then = plan.part
@@ -207,7 +207,7 @@ def read(target: Deployable, file: Path, note: updates.Note, max_age: timedelta 
 
 
 def _facts(target: Deployable, file: Path, note: updates.Note) -> Facts:
-    """What must be the same when the plan is deployed."""
+    """Collect the facts that must be the same when the plan is deployed."""
     note("reading the code")
     checkout = Checkout.of(connection.REPOSITORY)
     tree, files = checkout.content([*stack_files.SHARED, STACKS.name], without=file)
@@ -234,7 +234,7 @@ def _facts(target: Deployable, file: Path, note: updates.Note) -> Facts:
 
 
 def _resources(target: Deployable) -> Iterator[tuple[str, str]]:
-    """Each resource in the stack's state with the digest of its record."""
+    """Yield each resource in the stack's state with its digest."""
     try:
         state = updates.state(target)
     except updates.NoStackError as error:
@@ -256,7 +256,7 @@ def _sorted(value: Any) -> Any:
 
 
 def _meant(value: Any) -> Any:
-    """A value without what is another each time: how a secret is encrypted, and where a file of known content lies."""
+    """Drop the fields that differ between runs: ciphertexts, and the paths of files whose content is known."""
     if isinstance(value, Mapping):
         passing = {"ciphertext", "path"} if "hash" in value else {"ciphertext"}
         kept = value.items() if _SPECIAL not in value else [each for each in value.items() if each[0] not in passing]
@@ -265,7 +265,7 @@ def _meant(value: Any) -> Any:
 
 
 def not_made(target: Deployable) -> updates.NoStackError:
-    """What to say where Pulumi has no such stack."""
+    """Return the error for a stack that does not exist in Pulumi's backend."""
     how = f"millrace deploy {deployable.name(target)} --env {target.environment.name} --create"
     return updates.NoStackError(
         f"stack {target.stack}",
@@ -275,17 +275,17 @@ def not_made(target: Deployable) -> updates.NoStackError:
 
 
 def backend() -> str:
-    """Where Pulumi is told to keep the states of stacks."""
+    """Return where Pulumi keeps the states of stacks, for messages."""
     return os.environ.get("PULUMI_BACKEND_URL") or "the one that `pulumi login` chose"
 
 
 def _paused(target: Target) -> list[str]:
-    """What is paused, which the program reads too."""
+    """Return the paused triggers, sorted; the program reads them, too."""
     found = pauses.read(target, strict=False)
     return sorted(found.only) if found else []
 
 
-# -- what differs ------------------------------------------------------------------------------------------------------
+# -- differences -------------------------------------------------------------------------------------------------------
 
 
 def _age(plan: Plan, max_age: timedelta) -> Iterator[str]:
@@ -314,7 +314,7 @@ def _differences(then: Facts, now: Facts) -> Iterator[str]:
 
 
 def _changed(then: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
-    """Name → what happened to it."""
+    """Return what happened to each name that differs: changed, gone or new."""
     found = {name: "changed" if name in now else "gone" for name in then if now.get(name) != then[name]}
     return found | {name: "new" for name in now if name not in then}
 
@@ -378,7 +378,7 @@ def _parsed(file: Path, target: Deployable) -> Plan:
 
 
 def _write(file: Path, document: Mapping[str, Any]) -> None:
-    """Whole or not at all, and for its owner alone: it tells what a stack is made of."""
+    """Write the file atomically and readable only by its owner, because it reveals what a stack is made of."""
     try:
         with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}.", delete=False) as draft:
             json.dump(document, draft, indent=1)
@@ -388,7 +388,7 @@ def _write(file: Path, document: Mapping[str, Any]) -> None:
 
 
 def _digest(document: Mapping[str, Any]) -> str:
-    """Of everything but itself."""
+    """Return the digest of the document without its own digest."""
     part = {name: value for name, value in document[_PART].items() if name != "digest"}
     return _hash({**document, _PART: part})
 

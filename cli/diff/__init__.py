@@ -1,1 +1,1 @@
-"""What a change would do to data, traffic, model, permissions, alarms and cost, for a reviewer."""
+"""The effects of a change on data, traffic, model, permissions, alarms and cost, for a reviewer."""

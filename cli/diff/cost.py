@@ -1,4 +1,4 @@
-"""What a month costs before and after, item by item; what is not known is named and never counted as nothing."""
+"""The cost of a month before and after, item by item; an unknown price is named and never counted as 0."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from cli.diff import pipelines, traffic, watching
 from cli.diff.preview import Preview, Resource
 from cli.prices import Prices
 
-#: What is written beside the sum.
+#: The costs that the sum leaves out, as a note beside it.
 EXCLUDED = "requests, storage, data transfer and the hours of jobs, which cost by use"
 
 
 def changes(preview: Preview, prices: Prices) -> dict[str, Any]:
-    """Sums of what is known, and items; the difference is None when the price of anything that changes is unknown."""
+    """Return the known sums, and items; the difference is None when the price of anything that changes is unknown."""
     items, unknown, approximate = _items(preview, prices)
     sides = {}
     for side in ("before", "after"):
@@ -47,7 +47,7 @@ def _items(preview: Preview, prices: Prices) -> tuple[list[dict[str, Any]], list
         if not resource.type.startswith("aws:"):
             continue
         if resource.type == traffic.CONFIG and resource.urn not in serving:
-            # Kept for a roll-back: nothing of it runs.
+            # Kept for a rollback: nothing of it runs.
             continue
         before, after = [_price(side, resource, preview, prices) for side in (resource.old, resource.new)]
         old = None if resource.old is None else before
@@ -78,9 +78,9 @@ def _items(preview: Preview, prices: Prices) -> tuple[list[dict[str, Any]], list
 
 
 def _serving(preview: Preview) -> set[str]:
-    """The configurations that an endpoint runs, before or after."""
+    """Return the URNs of the configurations that an endpoint runs, before or after."""
     found = {config.urn for each in preview.of(traffic.ENDPOINT) if (config := traffic.config_of(preview, each))}
-    # Where nothing is said of what stays, a configuration that changes is one that serves.
+    # A preview without unchanged resources may lack the endpoint; then a configuration that changes counts as serving.
     return found or {each.urn for each in preview.of(traffic.CONFIG) if not preview.is_complete}
 
 
@@ -92,7 +92,7 @@ def _price(side: Mapping[str, Any] | None, resource: Resource, preview: Preview,
 
 
 def _what(resource: Resource, preview: Preview, prices: Prices) -> str:
-    """What the table does not know."""
+    """Return the description of what has no price in the table."""
     if resource.type != traffic.CONFIG:
         return resource.type
     unpriced = sorted(
@@ -128,7 +128,7 @@ def _fleet(resource: Resource) -> str:
 
 
 def _hourly(preview: Preview, prices: Prices) -> list[dict[str, Any]]:
-    """What an hour of jobs costs, where their instance changes."""
+    """Return the cost of an hour of jobs before and after, where their instance type changes."""
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
     for pipeline in preview.of(pipelines.PIPELINE):
         before, after = pipelines.instances(pipeline.before), pipelines.instances(pipeline.after)

@@ -1,7 +1,7 @@
-"""What the declaration says before and after, out of the bundles that the jobs run: gates, slices, what is watched.
+"""The declaration before and after, read from the bundles that the jobs run: gates, slices, monitoring.
 
-A preview shows a bundle's hash only. The new one lies where the program has just built it; the old one lies beside it,
-or in the lake. A bundle is read only when its content is what the preview says it is.
+A preview has only a bundle's hash. The new bundle is where the program has just built it; the old one is next to it,
+or in the lake. A bundle is read only when its content has the hash that the preview names.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from cli.diff.preview import Preview
 from cli.diff.values import clean
 
 _CONTRACT = "contract.json"
-#: No bundle is larger, bytes.
+#: The maximum size of a bundle, bytes.
 _LARGEST = 64 * 1024 * 1024
 
-#: How a bundle of a file name is fetched from the lake; None when it cannot be.
+#: Returns the bundle with a file name from the lake; None when it cannot be read.
 Fetch = Callable[[str], bytes | None]
 
 UseCase = Mapping[str, Any]
 
 
 def use_cases(preview: Preview, fetch: Fetch | None) -> tuple[UseCase | None, UseCase | None]:
-    """The declarations before and after; None where the code stays, or its bundle cannot be had."""
+    """Return the declarations before and after; None where the code stays, or its bundle is not available."""
     for before, after in preview.assets.values():
         if not before.get("path", after.get("path", "")).endswith(".pyz"):
             continue
@@ -51,7 +51,7 @@ def _of_asset(asset: Mapping[str, Any], fetch: Fetch | None) -> UseCase | None:
 
 
 def _file(path: Path, digest: str) -> bytes | None:
-    """A file's content when it is the one that is meant."""
+    """Return the content of a file; None if it does not have the expected digest."""
     try:
         if path.suffix != ".pyz" or path.stat().st_size > _LARGEST:
             return None
@@ -72,11 +72,11 @@ def _contract(bundle: bytes) -> UseCase | None:
     return cleaned if isinstance(declared, dict) else None
 
 
-# -- what differs ------------------------------------------------------------------------------------------------------
+# -- differences -------------------------------------------------------------------------------------------------------
 
 
 def changes(before: UseCase | None, after: UseCase | None) -> list[dict[str, Any]]:
-    """Each field that differs; tables are told with the features."""
+    """Return each field that differs, except tables, which are reported with the features."""
     if before is None or after is None:
         return []
     found = differences.between(keyed(before), keyed(after))
@@ -88,7 +88,7 @@ def changes(before: UseCase | None, after: UseCase | None) -> list[dict[str, Any
 
 
 def keyed(use_case: UseCase) -> dict[str, Any]:
-    """Lists by what tells their members apart, so that one that is added does not move the others."""
+    """Replace lists with mappings, keyed by what identifies a member, so that adding one does not move the others."""
     made = dict(use_case)
     for field, key in (("gates", "metric"), ("slices", "column"), ("tables", "name")):
         if isinstance(made.get(field), list):
@@ -103,13 +103,13 @@ def keyed(use_case: UseCase) -> dict[str, Any]:
 
 
 def _named(part: Mapping[str, Any], field: str) -> dict[str, Any]:
-    """A list of names, in which none has a place."""
+    """Replace a list of names with a mapping, so that their order does not matter."""
     names = part.get(field)
     return {**part, field: dict.fromkeys(map(str, names), True)} if isinstance(names, list) else dict(part)
 
 
 def _rules(members: list[Any]) -> dict[str, Any]:
-    """Expectations by their table and column; several of one column are told apart by what they say."""
+    """Return expectations by their table and column; several of one column are numbered."""
     made: dict[str, Any] = {}
     for each in sorted(members, key=lambda rule: json.dumps(rule, sort_keys=True, default=str)):
         if not isinstance(each, Mapping):

@@ -1,4 +1,4 @@
-"""What differs between two values, property by property; long documents line by line."""
+"""Differences between two values, property by property; in long documents, line by line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LONG = 120
 
 @dataclass(frozen=True)
 class Difference:
-    """One property; `ABSENT` where it is not there."""
+    """A property that differs; `ABSENT` on the side where it does not exist."""
 
     path: str
     before: Any
@@ -27,7 +27,7 @@ class Difference:
 
 
 def between(before: Any, after: Any, path: str = "") -> Iterator[Difference]:
-    """What differs, in the order of the paths; objects and lists are gone through."""
+    """Yield the differences, in the order of their paths; objects and lists are compared recursively."""
     if before == after and type(before) is type(after):
         return
     if isinstance(before, Mapping) and isinstance(after, Mapping):
@@ -44,7 +44,7 @@ def between(before: Any, after: Any, path: str = "") -> Iterator[Difference]:
 
 
 def of(resource: Resource) -> list[Difference]:
-    """What differs of a resource; of a secret only that it does."""
+    """Return the differences of a resource; for a secret, only that it differs."""
     if resource.old is None or resource.new is None:
         return []
     found = list(between(resource.old, resource.new))
@@ -52,14 +52,14 @@ def of(resource: Resource) -> list[Difference]:
     for name in resource.changed:
         top = name.partition(".")[0].partition("[")[0]
         if top not in shown:
-            # The engine hides both sides, or the difference lies in what AWS says and not in the program.
+            # Pulumi hides both sides, or the difference is in what AWS reports, not in the program.
             found.append(Difference(name, resource.old.get(top, ABSENT), resource.new.get(top, ABSENT)))
             shown.add(top)
     return sorted(found, key=lambda each: each.path)
 
 
 def lines(before: Any, after: Any) -> list[str] | None:
-    """The unified diff of two long texts; None where they are better shown whole."""
+    """Return the unified diff of two long texts; None when they are better shown whole."""
     texts = [_lines(each) for each in (before, after)]
     if any(each is None for each in texts):
         return None

@@ -1,6 +1,6 @@
-"""The whole difference as one document: what the comment is written from, and what `--format json` prints.
+"""The whole difference as one document: the source of the review comment, and the output of `--format json`.
 
-Its form is described in `docs/reviewing.md`; `version` changes when a reader of the old form would be misled.
+Its format is described in `docs/reviewing.md`; `version` changes when a reader of the old format would be misled.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ VERSION = 2
 
 NOTHING, CHANGES, RISKY = "no changes", "changes", "risky changes"
 
-#: Lines of a document's diff that are kept: more is no reading matter.
+#: The maximum number of lines of a document's diff: nobody reads more.
 _LINES = 400
 
 
 @dataclass(frozen=True)
 class Context:
-    """What the preview itself does not say.
+    """Information that the preview itself does not have.
 
     Attributes:
-        use_case: Its name, or `platform`.
-        environment: Its name.
-        source: What the comparison is of, for people.
-        region: The stack's.
-        prices: What resources cost.
-        figures: Asks the registry for the metrics of a package.
-        comparison: Asks it what was said of one when it was registered.
-        fetch: Gets a bundle out of the lake.
+        use_case: The use case's name, or `platform`.
+        environment: The environment's name.
+        source: What was compared, for people.
+        region: The stack's region.
+        prices: The prices of resources.
+        figures: Returns the metrics of a package in the registry.
+        comparison: Returns the comparison with the champion that was recorded when a package was registered.
+        fetch: Downloads a bundle from the lake.
         use_cases: The declarations before and after, where they are known without the bundles.
-        notes: What the reader has to know besides.
+        notes: Additional notes for the reader.
     """
 
     use_case: str
@@ -52,7 +52,7 @@ class Context:
 
 
 def of(preview: Preview, context: Context) -> dict[str, Any]:
-    """The document; equal previews give equal documents."""
+    """Return the document of a preview; equal previews give equal documents."""
     known = None not in context.use_cases
     use_cases = context.use_cases if known else declared.use_cases(preview, context.fetch)
     granted = permissions.list_changes(preview)
@@ -87,7 +87,7 @@ def of(preview: Preview, context: Context) -> dict[str, Any]:
 
 
 def _present(value: Any) -> Any:
-    """Nothing where nothing is."""
+    """Replace `ABSENT` with None, everywhere in a value."""
     if isinstance(value, Mapping):
         return {key: _present(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -97,7 +97,7 @@ def _present(value: Any) -> Any:
 
 def _is_shown(resource: Resource) -> bool:
     if resource.operation == "same":
-        # Only the engine's promise not to delete it changes.
+        # Only its protection from deletion changes.
         return resource.is_real and resource.was_protected and not resource.is_protected
     return resource.is_real
 
@@ -129,7 +129,7 @@ def _resource(resource: Resource) -> dict[str, Any]:
 
 
 def _inputs(resource: Resource) -> dict[str, Any]:
-    """Of what is made or goes: all that it is."""
+    """Return all inputs of a resource that is created or deleted; none for any other."""
     if resource.operation == "create":
         return dict(resource.after)
     return dict(resource.before) if resource.operation == "delete" else {}
@@ -140,7 +140,7 @@ def _property(difference: differences.Difference, resource: Resource) -> dict[st
     hidden = difference.before == difference.after
     before, after = difference.before, difference.after
     if resource.type == pipelines.PIPELINE:
-        # Its code is told once, with the model.
+        # Its code is reported once, with the model.
         before, after = pipelines.without_code(before), pipelines.without_code(after)
     lines = None if hidden else differences.lines(before, after)
     made = {

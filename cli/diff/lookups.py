@@ -1,4 +1,4 @@
-"""What the registry and the lake say of versions and of the code that runs now."""
+"""Lookups in the registry and the lake: the metrics of versions, and the code that runs now."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from millrace.names import CODE
 
 
 def of(target: Target) -> dict[str, Any]:
-    """How the registry and the lake are asked about versions and the code that runs now; nothing where they cannot."""
+    """Return functions that look up metrics, comparisons and bundles; each returns nothing when its lookup fails."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     def figures(arn: str) -> dict[str, float] | None:

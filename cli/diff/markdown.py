@@ -1,7 +1,7 @@
-"""The document as a comment: what a reviewer must not miss first, and never more than the host takes.
+"""The document as a comment: first what a reviewer must not miss, and never longer than the host allows.
 
-Everything that comes from a resource is text or code here, whatever it looks like: it marks nothing up, links nothing
-and pings nobody. When it gets too long the folded part goes first, then details, then lists; a risk goes last.
+Everything that comes from a resource is rendered as text or code: it cannot add markup or links, or notify anybody.
+When the comment is too long, the folded part is dropped first, then details, then lists; risks are dropped last.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from cli.diff.model import as_text
 from cli.diff.permissions import openings
 from cli.diff.values import Mark
 
-#: What a comment of GitHub's may hold, characters, and what is left free for what others add.
+#: The maximum length of a comment on GitHub, characters, and the margin left for what others add.
 LIMIT, MARGIN = 65_536, 512
 
-#: Characters of a value in a line.
+#: The maximum length of a value within a line, characters.
 _VALUE = 160
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~#!&$^])")
-#: An invisible space, after which no name is called and no issue is linked.
+#: An invisible space, which prevents mentions of users and links to issues.
 _BREAK = "\N{ZERO WIDTH SPACE}"
 
 
 @dataclass(frozen=True)
 class Detail:
-    """How much is said.
+    """The level of detail of a comment.
 
     Attributes:
-        properties: Of each resource, whether its properties stand there.
-        documents: Whether long documents stand there, line by line.
+        properties: Whether the properties of each resource are shown.
+        documents: Whether long documents are shown, line by line.
         resources: Whether the folded part lists resources at all.
-        most: The longest a list gets; None for all.
-        sections: Whether there is more than risks.
-        risks: The most risks that are told; None for all.
-        reasons: Whether each says its consequence, cause and way out.
+        most: The maximum length of a list; None for no limit.
+        sections: Whether sections other than the risks are shown.
+        risks: The maximum number of risks that are shown; None for no limit.
+        reasons: Whether each risk has its consequence, cause and fix.
     """
 
     properties: bool = True
@@ -65,18 +65,18 @@ _DETAILS = (
 
 
 class Words:
-    """How texts and values are written in Markdown."""
+    """The formatting of texts and values in Markdown."""
 
     def text(self, value: object) -> str:
-        """A text that marks nothing up, on one line."""
+        """Return a text on one line, with all markup escaped."""
         said = _SPECIAL.sub(r"\\\1", " ".join(str(value).split()))
         said = re.sub(r"@(?=\S)", f"@{_BREAK}", said)
         said = re.sub(r"(\\#)(?=\d)", rf"\1{_BREAK}", said)
-        # Neither a list nor a heading, nor the line that makes one of the line above.
+        # Prevents a list, a heading, and a line that makes the line above a heading.
         return re.sub(r"^([-+=>]|\d+[.)])(?=\s|$|[-=])", r"\\\1", said)
 
     def prose(self, value: str) -> str:
-        """A sentence of ours, in which names stand between backticks."""
+        """Return a sentence of Millrace's own, in which names are between backticks."""
         parts = value.split("`")
         if len(parts) % 2 == 0:
             return self.text(value)
@@ -84,12 +84,12 @@ class Words:
         return "".join(said).strip()
 
     def _between(self, part: str) -> str:
-        """Text between names, with the spaces around it."""
+        """Return the text between names, with the spaces around it."""
         inner = self.text(part)
         return f"{' ' if part[:1].isspace() else ''}{inner}{' ' if inner and part[-1:].isspace() else ''}"
 
     def code(self, value: object) -> str:
-        """A name or a value, as code."""
+        """Return a name or a value as code."""
         said = " ".join(str(value).split()) or " "
         longest = max((len(run) for run in re.findall("`+", said)), default=0)
         fence = "`" * (longest + 1)
@@ -97,11 +97,11 @@ class Words:
         return f"{fence}{pad}{said}{pad}{fence}"
 
     def cell(self, value: object) -> str:
-        """Code within a table."""
+        """Return a name or a value as code within a table."""
         return self.code(value).replace("|", "\\|")
 
     def value(self, value: Any) -> str:
-        """A property's value: as code, shortened; what stands for a value, as words."""
+        """Return a property's value as shortened code; a mark in italics."""
         if value is None:
             return "nothing"
         if isinstance(value, Mark):
@@ -112,67 +112,80 @@ class Words:
         return self.code(said) if said else "an empty text"
 
     def bold(self, value: object) -> str:
+        """Return a text in bold."""
         return f"**{self.text(value)}**"
 
     def heading(self, value: str, level: int = 3) -> str:
+        """Return a heading."""
         return f"{'#' * level} {value}"
 
     def fence(self, lines: Sequence[str]) -> str:
-        """Lines of a diff as a block."""
+        """Return the lines of a diff as a block."""
         longest = max((len(run) for line in lines for run in re.findall("`+", line)), default=0)
         marks = "`" * max(3, longest + 1)
         return "\n".join([f"{marks}diff", *lines, marks])
 
     def begin_fold(self, summary: str) -> str:
+        """Return the start of a folded part."""
         return f"<details><summary>{summary}</summary>\n"
 
     def end_fold(self) -> str:
+        """Return the end of a folded part."""
         return "\n</details>"
 
 
 class Plain(Words):
-    """The same for a terminal.
+    """The formatting of texts and values for a terminal.
 
     Args:
-        colours: Whether it shows bold letters.
+        colours: Whether the terminal shows bold text.
     """
 
     def __init__(self, *, colours: bool = False) -> None:
         self._colours = colours
 
     def text(self, value: object) -> str:
+        """Return a text on one line."""
         return " ".join(str(value).split())
 
     def prose(self, value: str) -> str:
+        """Return a sentence of Millrace's own, without its backticks."""
         return self.text(value.replace("`", ""))
 
     def code(self, value: object) -> str:
+        """Return a name or a value as text."""
         return self.text(value)
 
     def value(self, value: Any) -> str:
+        """Return a property's value as shortened text."""
         if value is None:
             return "nothing"
         said = as_text(value) if not isinstance(value, bool) else str(value).lower()
         return f"{said[: _VALUE - 1]}…" if len(said) > _VALUE else said or "an empty text"
 
     def bold(self, value: object) -> str:
+        """Return a text, in bold if the terminal shows it."""
         return click.style(self.text(value), bold=True) if self._colours else self.text(value)
 
     def heading(self, value: str, level: int = 3) -> str:
+        """Return a heading in bold; in capitals unless it is the title."""
         return self.bold(value if level == 2 else value.upper())
 
     def fence(self, lines: Sequence[str]) -> str:
+        """Return the lines of a diff, indented."""
         return "\n".join(f"    {line}" for line in lines)
 
     def begin_fold(self, summary: str) -> str:
+        """Return the summary of a part, which is not folded here."""
         return f"{summary}\n"
 
     def end_fold(self) -> str:
+        """Return nothing, because no part is folded here."""
         return ""
 
 
 def comment(document: Mapping[str, Any], limit: int = LIMIT) -> str:
-    """The comment, with no more characters than the limit less a margin."""
+    """Return the document as a comment with at most as many characters as the limit less a margin."""
     room = max(limit - MARGIN, limit // 2)
     for detail in _DETAILS:
         text = _written(document, detail, Words())
@@ -188,7 +201,7 @@ def comment(document: Mapping[str, Any], limit: int = LIMIT) -> str:
 
 
 def plain(document: Mapping[str, Any], *, colours: bool = False) -> str:
-    """The document for a terminal."""
+    """Return the document as text for a terminal."""
     return _written(document, Detail(), Plain(colours=colours))
 
 
@@ -198,7 +211,7 @@ def _written(document: Mapping[str, Any], detail: Detail, words: Words) -> str:
 
 
 class _Say:
-    """Words that templates would have to compute."""
+    """Phrases that templates would otherwise have to compute."""
 
     def __init__(self, words: Words, detail: Detail) -> None:
         self._words, self._detail = words, detail
@@ -211,16 +224,16 @@ class _Say:
         return ", ".join(said) or "no resource changes"
 
     def some(self, values: Sequence[Any]) -> Sequence[Any]:
-        """The values that are told."""
+        """Return the values that are shown."""
         return values if self._detail.most is None else values[: self._detail.most]
 
     def rest(self, values: Sequence[Any]) -> str:
-        """What is to be said of the others."""
+        """Return the phrase for the values that are not shown."""
         left = len(values) - len(self.some(values))
         return f"and {left} more" if left else ""
 
     def codes(self, values: Sequence[Any], most: int = 12) -> str:
-        """Names, one after the other."""
+        """Return names as code, one after the other."""
         shown = [self._words.code(each) for each in values[:most]]
         left = len(values) - len(shown)
         return ", ".join([*shown, *([f"and {left} more"] if left else [])])
@@ -229,11 +242,11 @@ class _Say:
         if value is None:
             return "unknown"
         sign = ("+" if value > 0 else "-" if value < 0 else "") if signed else ("-" if value < 0 else "")
-        # A dollar sign before a number begins no formula.
+        # A dollar sign before a number does not begin a formula in Markdown.
         return f"{sign}${abs(value):,.2f}"
 
     def sum(self, cost: Mapping[str, Any], side: str) -> str:
-        """What is known of a month, and that it is not all."""
+        """Return the known cost of a month, marked as a minimum when it is not all."""
         return f"{'at least ' if cost['at_least'][side] else ''}{self.money(cost[side])}"
 
     def hourly(self, value: float | None) -> str:
@@ -255,14 +268,14 @@ class _Say:
         return str(side["instance"]) if side["count"] is None else f"{side['count']} × {side['instance']}"
 
     def short(self, resource: str) -> str:
-        """An ARN without what is the same for all of an account."""
+        """Return an ARN as service and resource only."""
         return openings.short(resource)
 
     def count(self, number: int, noun: str) -> str:
         return f"{number} {noun}{'' if number == 1 else 's'}"
 
     def risks(self, document: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The risks that are told; those that differ in their name alone are told together."""
+        """Return the risks that are shown; those that differ only in their name are combined."""
         found: Sequence[Mapping[str, str]] = document["risks"]
         shown = found if self._detail.risks is None else found[: self._detail.risks]
         together: dict[tuple[str, ...], list[str]] = {}
@@ -273,12 +286,12 @@ class _Say:
         return [{**dict(zip(names, said, strict=True)), "names": each} for said, each in together.items()]
 
     def left(self, document: Mapping[str, Any]) -> int:
-        """How many risks are not told."""
+        """Return the number of risks that are not shown."""
         count = len(document["risks"])
         return 0 if self._detail.risks is None else count - min(count, self._detail.risks)
 
     def steps(self, changed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Changes of steps; the same change of several steps is told once."""
+        """Return the changes of steps; the same change of several steps is combined."""
         together: dict[str, dict[str, Any]] = {}
         for step in changed:
             for each in step["changes"]:
@@ -287,19 +300,19 @@ class _Say:
         return list(together.values())
 
     def condition(self, text: str) -> str:
-        """A condition of a policy in a line."""
+        """Return the condition of a policy as one line of text."""
         return openings.as_words(text)
 
     def told(self, permissions: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """Roles and resources of which something is known."""
+        """Return the roles and resources of which changes are known."""
         return [each for each in permissions if each["gained"] or each["lost"]]
 
     def unseen(self, permissions: Sequence[Mapping[str, Any]], part: str) -> list[str]:
-        """Policies of which nothing is known: yet (`unknown`), or here (`unread`)."""
+        """Return the policies whose content is not known: yet (`unknown`), or here (`unread`)."""
         return [name for each in permissions for name in each[part]]
 
     def untouched(self, document: Mapping[str, Any]) -> list[str]:
-        """The parts of which there is nothing to say."""
+        """Return the names of the parts that do not change."""
         model = document["model"]
         keys = ("serves", "image", "code", "hyperparameters", "features", "declaration", "variables")
         trains = any(each["trains"] for each in document["pipelines"])

@@ -1,4 +1,4 @@
-"""What serves and what trains, before and after: the model's version, the code, hyperparameters, features."""
+"""The model that serves and what trains it, before and after: version, code, hyperparameters, features."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from cli.diff.values import Mark, clean, document
 MODEL = "aws:sagemaker/model:Model"
 PARAMETER, GROUP = "aws:ssm/parameter:Parameter", "aws:sagemaker/featureGroup:FeatureGroup"
 
-#: What the registry says of a version; None when it cannot be asked.
+#: Returns the registry's metrics of a package by its ARN; None when they cannot be read.
 Figures = Callable[[str], Mapping[str, Any] | None]
-#: How the registry says that a version compared with the champion; empty when it cannot be asked, or says nothing.
+#: Returns how a package compared with the champion, as recorded in the registry; empty when that cannot be read.
 Comparison = Callable[[str], str]
 
 
@@ -26,7 +26,7 @@ def changes(
     use_cases: tuple[declared.UseCase | None, declared.UseCase | None],
     comparison: Comparison = lambda _: "",
 ) -> dict[str, Any]:
-    """All of it; empty lists and None where nothing changes."""
+    """Return the changes to the model; empty lists and None where nothing changes."""
     before, after = use_cases
     return {
         "serves": _serves(preview, figures, comparison),
@@ -41,7 +41,7 @@ def changes(
 
 
 def package(inputs: Mapping[str, Any]) -> str | None:
-    """The ARN of the package that a model is made of."""
+    """Return the ARN of the package that a model is made of; None when it has none."""
     containers = [inputs.get("primaryContainer"), *(inputs.get("containers") or [])]
     for container in containers:
         if isinstance(container, Mapping) and container.get("modelPackageName"):
@@ -50,7 +50,7 @@ def package(inputs: Mapping[str, Any]) -> str | None:
 
 
 def version(arn: str | None) -> int | None:
-    """The version at the end of a package's ARN."""
+    """Return the version at the end of a package's ARN; None when there is none."""
     last = (arn or "").rpartition("/")[2]
     return int(last) if last.isdecimal() else None
 
@@ -62,7 +62,7 @@ def _serves(preview: Preview, figures: Figures, comparison: Comparison) -> dict[
             return {
                 "before": _package(before, figures) if model.old is not None else None,
                 "after": _package(after, figures) if model.new is not None else None,
-                # Of the newer of the two: an older one was compared with a champion before it.
+                # Only if the version is newer: an older one was compared with an earlier champion.
                 "comparison": _comparison(before, after, comparison),
             }
     return None
@@ -82,7 +82,7 @@ def _package(arn: str | None, figures: Figures) -> dict[str, Any]:
 
 
 def _image(preview: Preview) -> dict[str, Any] | None:
-    """The image of the jobs."""
+    """Return the change of the jobs' image; None when it stays the same."""
     for pipeline in preview.of(pipelines.PIPELINE):
         if pipeline.operation == "update":
             before, after = _images(pipeline.before), _images(pipeline.after)
@@ -103,7 +103,7 @@ def _images(inputs: Mapping[str, Any]) -> set[str]:
 
 
 def _code(preview: Preview) -> dict[str, Any] | None:
-    """The bundle that jobs run, by its hash."""
+    """Return the change of the bundles that jobs run, by their hashes; None when they stay the same."""
     for pipeline in preview.of(pipelines.PIPELINE):
         if pipeline.operation != "update":
             continue
@@ -129,7 +129,7 @@ def _hyperparameters(preview: Preview) -> Iterator[dict[str, Any]]:
 
 
 def _variables(preview: Preview) -> Iterator[dict[str, Any]]:
-    """Environment variables of the served model."""
+    """Yield the changed environment variables of the served model."""
     for model in preview.of(MODEL):
         if model.operation in ("same", "create", "delete"):
             continue
@@ -146,7 +146,7 @@ def _variables(preview: Preview) -> Iterator[dict[str, Any]]:
 
 
 def _features(preview: Preview) -> list[dict[str, Any]]:
-    """Features added and removed, table by table; whole tables too."""
+    """Return the features added, removed and retyped, table by table, including new and deleted tables."""
     found = []
     for parameter in preview.of(PARAMETER):
         name = str(parameter.after.get("name") or parameter.before.get("name") or "")
@@ -178,5 +178,5 @@ def _table(name: str, parameter: Resource, before: Mapping[str, str], after: Map
 
 
 def as_text(value: Any) -> str:
-    """A value as one line: texts as they are, the rest as JSON."""
+    """Return a value as one line: a text as it is, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)

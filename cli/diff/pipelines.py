@@ -1,4 +1,4 @@
-"""What pipelines do, before and after, from their definitions; and what that says of code, gates and promotion."""
+"""Pipelines before and after, from their definitions: steps, parameters, code, gates and promotion."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from cli.diff.values import Mark, document
 from millrace.inventory import JobVariable
 
 PIPELINE = "aws:sagemaker/pipeline:Pipeline"
-#: Bundles are named by their content.
+#: The name of a bundle, which has the hash of its content.
 BUNDLE = re.compile(r"millrace-[a-z0-9-]+-(?P<hash>[0-9a-f]{16})\.pyz")
 PROMOTION = JobVariable.PROMOTION.value
 
 _CODE = "(code)"
-#: Steps that make a model, or hand it on.
+#: The types of steps that produce or register a model.
 _TRAINING = ("Training", "RegisterModel")
 
 Step = Mapping[str, Any]
 
 
 def changes(preview: Preview) -> list[dict[str, Any]]:
-    """Each pipeline whose steps or parameters change; one whose code alone does has no steps."""
+    """Return the pipelines whose steps or parameters change; if only the code changes, without any steps."""
     found = []
     for pipeline in preview.of(PIPELINE):
         if pipeline.operation != "same" and (entry := _pipeline(pipeline)):
@@ -74,13 +74,13 @@ def _pipeline(pipeline: Resource) -> dict[str, Any] | None:
 
 
 def definition(inputs: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A pipeline's definition; None when it is only known after deployment."""
+    """Return a pipeline's definition; None when it is known only after deployment."""
     parsed = document(inputs.get("pipelineDefinition"))
     return parsed if isinstance(parsed, dict) else None
 
 
 def steps(parsed: Mapping[str, Any] | None) -> dict[str, Step]:
-    """Name → step, those within conditions too, in the definition's order."""
+    """Return the steps by name, including those within conditions, in the definition's order."""
     return dict(_walk((parsed or {}).get("Steps") or []))
 
 
@@ -103,29 +103,29 @@ _BRANCHES = ("IfSteps", "ElseSteps")
 
 
 def _bare(step: Step) -> Any:
-    """A step without the name of its code, which is told once for all."""
+    """Return a step without the name of its code, which is reported only once."""
     return json.loads(_bared(json.dumps(step)))
 
 
 def without_code(text: Any) -> Any:
-    """A definition in which all code has the same name."""
+    """Replace the names of all code in a definition with the same placeholder."""
     return _bared(text) if isinstance(text, str) and not isinstance(text, Mark) else text
 
 
 def _bared(text: str) -> str:
-    """Without names of bundles, and without the whole hashes of these, by which a job checks them."""
+    """Replace names of bundles, and their full hashes, by which a job verifies them, with a placeholder."""
     for hash in bundles(text):
         text = re.sub(rf"\b{hash}[0-9a-f]{{48}}\b", _CODE, text)
     return BUNDLE.sub(_CODE, text)
 
 
 def bundles(text: str) -> set[str]:
-    """The hashes of the bundles that a text names."""
+    """Return the hashes of the bundles that a text names."""
     return {found["hash"] for found in BUNDLE.finditer(text)}
 
 
 def _trains(pipeline: Resource) -> bool:
-    """Whether a model comes out of it; so it may, as long as its definition is not known."""
+    """Return True if a pipeline produces a model, or may do so because its definition is not known."""
     sides = [side for side in (pipeline.old, pipeline.new) if side is not None]
     parsed = [definition(side) for side in sides]
     return None in parsed or any(step.get("Type") in _TRAINING for each in parsed for step in steps(each).values())
@@ -143,11 +143,11 @@ def _parameters(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dic
     ]
 
 
-# -- what definitions say of the loop ----------------------------------------------------------------------------------
+# -- promotion, gates and jobs in definitions --------------------------------------------------------------------------
 
 
 def variables(inputs: Mapping[str, Any], name: str) -> set[str]:
-    """The values of an environment variable in all steps of a pipeline."""
+    """Return the values of an environment variable in all steps of a pipeline."""
     found = set()
     for step in steps(definition(inputs)).values():
         environment = (step.get("Arguments") or {}).get("Environment") or {}
@@ -157,7 +157,7 @@ def variables(inputs: Mapping[str, Any], name: str) -> set[str]:
 
 
 def approves(inputs: Mapping[str, Any]) -> bool | None:
-    """Whether a model is approved as it is registered, whatever was found of it; None where none is registered."""
+    """Return True if a pipeline registers models as approved without a decision; None when it registers none."""
     said = [
         step["Arguments"]["ModelApprovalStatus"]
         for step in steps(definition(inputs)).values()
@@ -167,13 +167,13 @@ def approves(inputs: Mapping[str, Any]) -> bool | None:
 
 
 def removed(pipeline: Resource) -> list[str]:
-    """The steps that are gone from a pipeline that stays."""
+    """Return the steps that are removed from a pipeline that stays."""
     before, after = definition(pipeline.before), definition(pipeline.after)
     return [] if before is None or after is None else [step for step in steps(before) if step not in steps(after)]
 
 
 def decided(pipeline: Resource) -> dict[str, str]:
-    """Steps that decide what comes next, and decide otherwise than before → in what."""
+    """Return the steps that decide what comes next and do so differently than before, with what changed."""
     before, after = definition(pipeline.before), definition(pipeline.after)
     if before is None or after is None:
         return {}
@@ -193,7 +193,7 @@ def decided(pipeline: Resource) -> dict[str, str]:
 
 
 def hyperparameters(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The hyperparameters of the training steps."""
+    """Return the hyperparameters of the training steps."""
     found: dict[str, Any] = {}
     for step in steps(definition(inputs)).values():
         found.update((step.get("Arguments") or {}).get("HyperParameters") or {})
@@ -201,7 +201,7 @@ def hyperparameters(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def judged(inputs: Mapping[str, Any]) -> set[str]:
-    """The metrics that a model is judged by: what the training job is asked to publish of the rows it has not seen."""
+    """Return the metrics that a model is judged by: those that the training job publishes for the holdout rows."""
     found: set[str] = set()
     for step in steps(definition(inputs)).values():
         algorithm = (step.get("Arguments") or {}).get("AlgorithmSpecification") or {}
@@ -212,7 +212,7 @@ def judged(inputs: Mapping[str, Any]) -> set[str]:
 
 
 def instances(inputs: Mapping[str, Any]) -> dict[str, str]:
-    """Kind of job → its instance type, as far as the steps agree."""
+    """Return the instance type of each kind of job; if steps of a kind differ, the last one's."""
     found: dict[str, str] = {}
     for step in steps(definition(inputs)).values():
         arguments = step.get("Arguments") or {}

@@ -1,6 +1,6 @@
-"""Reading what `pulumi preview --json` says, whoever made it and whenever.
+"""Previews, read from the output of `pulumi preview --json`, whoever made it and whenever.
 
-It refuses what is no such document, and what is one of a preview that failed: half a preview shows half a change.
+Any other document is refused, and so is a preview that failed: an incomplete preview shows an incomplete change.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cli.diff.values import clean, seen
 
 Operation = Literal["same", "create", "update", "replace", "delete"]
 
-#: What each kind of step comes down to; a resource with several steps has the first that stands here.
+#: The operation of each kind of step; for a resource with several steps, the first in this order counts.
 _OPERATIONS: dict[str, Operation] = {
     "replace": "replace",
     "create-replacement": "replace",
@@ -31,7 +31,7 @@ _OPERATIONS: dict[str, Operation] = {
     "read": "same",
     "refresh": "same",
     "discard": "same",
-    # Of a replacement that was begun by an earlier update.
+    # The rest of a replacement that an earlier update began.
     "delete-replaced": "delete",
     "discard-replaced": "same",
     "remove-pending-replace": "same",
@@ -40,7 +40,7 @@ _ORDER = list(_OPERATIONS)
 
 _URN = re.compile(r"^urn:pulumi:(?P<stack>[^:]+)::(?P<project>[^:]+)::(?P<types>.+?)::(?P<name>.+)$", re.DOTALL)
 _STACK = "pulumi:pulumi:Stack"
-#: An account, where something says that it lies in it or is meant for it.
+#: An account, in the ARN of a resource or in a condition on the source account.
 _ACCOUNT = re.compile(r"\barn:[\w-]+:[\w-]*:[\w-]*:(\d{12}):|\bSourceAccount\W+(\d{12})\b")
 _COLOUR = re.compile(r"<\{%.*?%\}>|\x1b\[[0-9;]*m")
 _HOW = "make one with `pulumi preview --json`, or leave --preview out"
@@ -55,11 +55,11 @@ class Resource:
         old: Its inputs before; None when it is created.
         new: Its inputs after; None when it is deleted.
         because: The properties that force a replacement.
-        changed: The properties that differ, as the provider says it.
-        was_protected: Whether the engine refused to delete it.
-        is_kept: Whether AWS keeps it when it leaves the stack.
-        is_component: Whether it is only the program's own and nothing that lies anywhere.
-        sources: Property → URNs of the resources that it comes from.
+        changed: The properties that differ, as the provider reports them.
+        was_protected: Whether Pulumi refused to delete it.
+        is_kept: Whether AWS keeps it when it is removed from the stack.
+        is_component: Whether it is a component, which exists only in the program.
+        sources: Property → URNs of the resources that its value comes from.
     """
 
     urn: str
@@ -83,27 +83,29 @@ class Resource:
 
     @property
     def is_real(self) -> bool:
-        """Whether it is a thing of its own; components, providers and the stack itself are the program's."""
+        """True if it exists outside the program, unlike components, providers and the stack itself."""
         return not self.is_component and not self.type.startswith(("pulumi:", "millrace:"))
 
     @property
     def before(self) -> Mapping[str, Any]:
+        """The inputs before the change; empty when the resource is created."""
         return self.old or {}
 
     @property
     def after(self) -> Mapping[str, Any]:
+        """The inputs after the change; empty when the resource is deleted."""
         return self.new or {}
 
 
 @dataclass(frozen=True)
 class Preview:
-    """A whole preview.
+    """A preview of one stack.
 
     Attributes:
-        region: Where the stack is; empty when the preview does not say.
-        account: Where most of what is deployed lies; empty when the preview does not say.
+        region: The stack's region; empty when the preview does not name it.
+        account: The account of most deployed resources; empty when that is unclear.
         is_new: Whether nothing is deployed: the stack itself is created.
-        is_complete: Whether it names what stays as it is, too.
+        is_complete: Whether it also names the resources that stay as they are.
         assets: URN → the files of a resource before and after: path and SHA-256.
     """
 
@@ -117,24 +119,25 @@ class Preview:
     assets: Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]] = field(default_factory=dict)
 
     def of(self, *types: str) -> list[Resource]:
-        """The resources of these types, in the order of their names."""
+        """Return the resources of these types, sorted by type and name."""
         return [each for each in self.resources if each.type in types]
 
 
 def read(data: bytes, where: str) -> Preview:
-    """A preview out of its JSON.
+    """Return the preview in JSON data.
 
     Args:
-        where: What an error calls it.
+        data: The JSON data.
+        where: The name of the data in errors.
 
     Raises:
-        CliError: When it is none, or one that failed.
+        CliError: When the data are not a preview, or the preview failed.
     """
     return of(parsed(data, where), where)
 
 
 def parsed(data: bytes, where: str) -> dict[str, Any]:
-    """The JSON object that the bytes hold.
+    """Return the JSON object that the data hold.
 
     Raises:
         CliError: When they hold none.
@@ -158,10 +161,10 @@ def parsed(data: bytes, where: str) -> dict[str, Any]:
 
 
 def of(document: Mapping[str, Any], where: str) -> Preview:
-    """A preview out of its parsed document.
+    """Return the preview in a parsed document.
 
     Raises:
-        CliError: When it is none, or one that failed.
+        CliError: When the document is not a preview, or the preview failed.
     """
     errors, warnings = _diagnostics(document, where)
     if errors:
@@ -194,7 +197,7 @@ def of(document: Mapping[str, Any], where: str) -> Preview:
         resources=tuple(resources),
         warnings=tuple(warnings),
         account=_account(grouped),
-        # A comparison of two revisions asks nobody what is deployed.
+        # A comparison of two revisions does not read what is deployed.
         is_new=is_created and "compared" not in document,
         is_complete=is_created
         or any(each.operation == "same" and not each.type.startswith("pulumi:") for each in resources),
@@ -203,9 +206,9 @@ def of(document: Mapping[str, Any], where: str) -> Preview:
 
 
 def _check_whole(steps: Sequence[Any], summary: Any, where: str) -> None:
-    """What was cut out of a preview would else be taken for what does not change.
+    """Raise if steps are missing from a preview: they would be mistaken for resources that do not change.
 
-    Only what changes is counted: what stays is named with `--show-sames` alone, and summed up all the same.
+    Only changes are counted: unchanged resources have steps only with `--show-sames`, but the summary always has them.
     """
     said = summary if isinstance(summary, Mapping) else {}
     if not steps and not any(said.values()):
@@ -258,7 +261,7 @@ def _parts(urn: str) -> dict[str, str]:
 
 
 def _diagnostics(document: Mapping[str, Any], where: str) -> tuple[list[str], list[str]]:
-    """Errors and warnings, each once."""
+    """Return the errors and the warnings, without duplicates."""
     given = document.get("diagnostics") or []
     if not isinstance(given, list):
         raise CliError(f"{where}: `diagnostics`", "is not a list", expected="the JSON of a preview", fix=_HOW)
@@ -273,13 +276,13 @@ def _diagnostics(document: Mapping[str, Any], where: str) -> tuple[list[str], li
         if text and text not in said[each["severity"]]:
             said[each["severity"]].append(text)
     if len(said["error"]) > 1:
-        # The engine's own last word, after what went wrong.
+        # Pulumi's own general error, which follows the specific ones.
         said["error"] = [each for each in said["error"] if each != "preview failed"]
     return said["error"], said["warning"]
 
 
 def _drawn(grouped: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[tuple[str, str]]:
-    """Names that the engine has drawn for what does not exist yet; the next preview would draw others."""
+    """Yield the random names that Pulumi generated for new resources, each with a name that is always the same."""
     for urn, steps in grouped.items():
         for step in steps:
             if _OPERATIONS[step["op"]] not in ("create", "replace"):
@@ -320,7 +323,7 @@ def _resource(urn: str, steps: Sequence[Mapping[str, Any]], renamed: Mapping[str
 
 
 def _account(grouped: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """The stack's own account, out of what is deployed: a change cannot claim another one."""
+    """Return the stack's own account, from what is already deployed, so that a change cannot claim another one."""
     said = Counter(
         found[1] or found[2]
         for steps in grouped.values()
@@ -339,7 +342,7 @@ def _inputs(state: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, A
 
 
 def _because(step: Mapping[str, Any]) -> tuple[str, ...]:
-    """What forces a replacement, as exactly as the provider says it."""
+    """Return the properties that force a replacement, as precisely as the provider reports them."""
     detailed = step.get("detailedDiff") or {}
     exact = {
         str(path)
@@ -356,7 +359,7 @@ def _texts(step: Mapping[str, Any], key: str) -> tuple[str, ...]:
 def _assets(
     grouped: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> Iterator[tuple[str, tuple[Mapping[str, str], Mapping[str, str]]]]:
-    """The files behind resources: what the code of the jobs is."""
+    """Yield the files of resources before and after, such as the code of the jobs."""
     for urn, steps in grouped.items():
         for step in steps:
             found = [((step.get(state) or {}).get("inputs") or {}).get("source") for state in ("oldState", "newState")]

@@ -1,4 +1,4 @@
-"""How long data are kept, before and after: objects and their old versions, logs, messages, keys on their way out."""
+"""Retention of data before and after: objects and their old versions, logs, messages, keys that await deletion."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from cli.diff.preview import Preview, Resource
 BUCKETS = ("aws:s3/bucket:Bucket", "aws:s3/bucketV2:BucketV2")
 _LIFECYCLE = "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration"
 
-#: Numbers that say how long something is kept: type → property, its unit.
+#: Type → the property with its retention time, and the unit.
 _KEPT = {
     "aws:cloudwatch/logGroup:LogGroup": ("retentionInDays", "days"),
     "aws:sqs/queue:Queue": ("messageRetentionSeconds", "seconds"),
     "aws:kms/key:Key": ("deletionWindowInDays", "days before it is gone"),
 }
-#: A date is for all objects, of whatever age: before any number of days.
+#: Subtracted from a date: it applies to objects of any age, so it is ordered before any number of days.
 _BEFORE_ALL = 10_000_000.0
-#: What of an object expires → where its days stand.
+#: The kind of expiry → the field with its days.
 _EXPIRIES = {"noncurrentVersionExpiration": "noncurrentDays", "expiration": "days"}
 
 
@@ -45,9 +45,9 @@ class _Rule:
     """A rule that deletes objects, or their old versions.
 
     Attributes:
-        only: What an object has to be, besides lying under the prefix.
-        days: How long an object is kept; the less, the sooner it goes.
-        date: When all go, where it is not by their age.
+        only: The conditions on an object, in addition to the prefix.
+        days: How long an object is kept; a date becomes a negative number that orders it before all ages.
+        date: The date on which all objects are deleted, if the rule has one.
     """
 
     name: str
@@ -58,12 +58,12 @@ class _Rule:
     date: str = ""
 
     def is_for_all_of(self, other: _Rule) -> bool:
-        """Whether it is for whatever the other is for."""
+        """Return True if this rule applies to everything that the other one applies to."""
         return self.expiry == other.expiry and other.prefix.startswith(self.prefix) and self.only <= other.only
 
 
 def shorter(preview: Preview) -> Iterator[Shorter]:
-    """All that is kept for a shorter time than before."""
+    """Yield everything that is kept for a shorter time than before."""
     for resource in preview.of(_LIFECYCLE):
         if resource.old is not None or not _is_of_a_new_bucket(resource, preview):
             yield from _expiring(resource)
@@ -86,7 +86,7 @@ def _is_of_a_new_bucket(resource: Resource, preview: Preview) -> bool:
 
 
 def _expiring(resource: Resource) -> Iterator[Shorter]:
-    """Where no rule was for an object, it was kept for ever."""
+    """Yield the rules that delete sooner than before; without a rule, an object was kept for ever."""
     before = list(_rules(resource.before))
     for rule in sorted(_rules(resource.after), key=lambda each: (each.name, each.expiry)):
         was = min((each for each in before if each.is_for_all_of(rule)), key=lambda each: each.days, default=None)
@@ -102,7 +102,7 @@ def _time(rule: _Rule | None) -> str:
 
 
 def _rules(inputs: Mapping[str, Any]) -> Iterator[_Rule]:
-    """The rules that are on."""
+    """Yield the rules that are on."""
     rules = inputs.get("rules")
     for place, rule in enumerate(rules if isinstance(rules, list) else []):
         if not isinstance(rule, Mapping) or rule.get("status") != "Enabled":

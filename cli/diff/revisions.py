@@ -1,4 +1,4 @@
-"""The declaration as another revision has it: a comparison without credentials leaves no bundle to read it from."""
+"""The declaration at another revision, for comparisons without credentials, which have no bundle to read it from."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from cli.diff.values import clean
 from cli.stack import connection
 from cli.stack.target import Target
 
-#: How long an import of a declaration may take, seconds.
+#: The time limit for importing a declaration, seconds.
 _TIMEOUT = 60.0
-#: What the code of a revision does not get to see.
+#: Prefixes of the environment variables that are hidden from a revision's code.
 _USERS = ("AWS_", "PULUMI_", "PYTHONPATH", "MILLRACE_")
 _DECLARE = "import json, sys, stacks; print(json.dumps(stacks.load(sys.argv[1]).model_dump(mode='json')))"
 
 
 def use_cases(target: Target, compared: Mapping[str, Any]) -> tuple[UseCase | None, UseCase | None]:
-    """The declarations of the base and of the working tree; None where one cannot be read.
+    """Return the declarations of the base and of the working tree; None for one that cannot be read.
 
     Args:
-        compared: What the comparison says of itself: `base` with `commit` and `found`.
+        target: The stack.
+        compared: The comparison's description of itself: `base` with `commit` and `found`.
     """
     base = compared.get("base") or {}
     if not base.get("found") or not base.get("commit"):
@@ -55,6 +56,6 @@ def _of(name: str, commit: str) -> UseCase | None:
             )
             declared: UseCase = clean(json.loads(done.stdout), {})
         except (CliError, OSError, ValueError, subprocess.SubprocessError):
-            # The comment says that it could not be read.
+            # The review comment reports that it could not be read.
             return None
     return declared

@@ -1,4 +1,4 @@
-"""How the endpoint's traffic moves: the stages of the roll-out, the fleet, and what undoes it."""
+"""The movement of an endpoint's traffic: the stages of the rollout, the fleet, and the rollback alarms."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ONLY_ROLLOUT = "the roll-out itself changes: AWS takes it with a deployment of 
 
 
 def changes(preview: Preview) -> list[dict[str, Any]]:
-    """What happens to each endpoint that changes, or whose configuration does."""
+    """Return what happens to each endpoint that changes, or whose configuration changes."""
     found = []
     for endpoint in preview.of(ENDPOINT):
         config = config_of(preview, endpoint)
@@ -30,7 +30,7 @@ def changes(preview: Preview) -> list[dict[str, Any]]:
 
 
 def config_of(preview: Preview, endpoint: Resource) -> Resource | None:
-    """The configuration that an endpoint runs."""
+    """Return the configuration that an endpoint runs; None when the preview does not show it."""
     configs = preview.of(CONFIG)
     sources = endpoint.sources.get("endpointConfigName", ())
     by_urn = next((each for each in configs if each.urn in sources), None)
@@ -40,7 +40,7 @@ def config_of(preview: Preview, endpoint: Resource) -> Resource | None:
 
 
 def variants(inputs: Inputs) -> dict[str, dict[str, Any]]:
-    """Variant → instance type and count, or `serverless`."""
+    """Return the instance type and count of each variant; `serverless` and no count for serverless ones."""
     found = {}
     for each in inputs.get("productionVariants") or []:
         name = str(each.get("variantName", "variant"))
@@ -52,13 +52,13 @@ def variants(inputs: Inputs) -> dict[str, dict[str, Any]]:
 
 
 def alarms(inputs: Inputs) -> list[str]:
-    """The alarms that undo a deployment."""
+    """Return the alarms that roll a deployment back."""
     rollback = (inputs.get("deploymentConfig") or {}).get("autoRollbackConfiguration") or {}
     return [str(each.get("alarmName")) for each in rollback.get("alarms") or []]
 
 
 def quickest(inputs: Inputs, preview: Preview) -> float:
-    """How long the first of the alarms that undo a deployment takes to fire, seconds; 0 when the preview has none."""
+    """Return how long the fastest of the rollback alarms takes to fire, seconds; 0 when the preview has none."""
     named = alarms(inputs)
     found = []
     for alarm in preview.of(watching.ALARM):
@@ -70,15 +70,15 @@ def quickest(inputs: Inputs, preview: Preview) -> float:
 
 
 def plan(inputs: Inputs, instances: int | None, fires: float = 0.0) -> dict[str, Any]:
-    """The stages of a roll-out.
+    """Return the stages of a rollout.
 
     Args:
-        inputs: Of the endpoint.
-        instances: Of the new fleet; None when that is not known.
-        fires: How long its quickest alarm takes, seconds.
+        inputs: The inputs of the endpoint.
+        instances: The number of instances of the new fleet; None when it is not known.
+        fires: How long the fastest rollback alarm takes to fire, seconds.
 
     Returns:
-        Stages (percent of the traffic, minutes that the alarms are watched), minutes altogether and at most.
+        The stages (percent of the traffic, minutes that the alarms are watched), and the total and maximum minutes.
     """
     config = inputs.get("deploymentConfig") or {}
     blue_green, rolling = config.get("blueGreenUpdatePolicy"), config.get("rollingUpdatePolicy")
@@ -105,7 +105,7 @@ def plan(inputs: Inputs, instances: int | None, fires: float = 0.0) -> dict[str,
 
 
 def bake(inputs: Inputs) -> float | None:
-    """How long the old fleet is kept once all traffic has moved, seconds; None where nothing says it."""
+    """Return how long the old fleet is kept after all traffic has moved, seconds; None when that is not known."""
     config = inputs.get("deploymentConfig") or {}
     if rolling := config.get("rollingUpdatePolicy"):
         wait = rolling.get("waitIntervalInSeconds")
@@ -117,7 +117,7 @@ def bake(inputs: Inputs) -> float | None:
 
 
 def is_unwatched(inputs: Inputs, fires: float = 0.0) -> bool:
-    """Whether the old fleet ends before any alarm can have fired on all of the traffic."""
+    """Return True if the old fleet is removed before any alarm can have fired on all of the traffic."""
     wait = bake(inputs)
     return wait is not None and (not wait or wait < fires)
 
@@ -151,7 +151,7 @@ def _percent(size: Any, instances: int | None) -> float | None:
 
 
 def _minutes(seconds: Any) -> float | None:
-    # Of a second, too: it is not nothing.
+    # Two digits, so that one second is not rounded to 0.
     return _round(seconds / 60, 2) if isinstance(seconds, int | float) else None
 
 
@@ -169,13 +169,13 @@ def _endpoint(endpoint: Resource, config: Resource | None, preview: Preview) -> 
     old = plan(endpoint.before, None, fires) if endpoint.old is not None else None
     replaced = config is not None and config.operation in ("replace", "create")
     named = endpoint.before.get("endpointConfigName") != endpoint.after.get("endpointConfigName")
-    # The provider asks for a deployment when the roll-out alone changes, too.
+    # The provider requests a deployment even when only the rollout's configuration changes.
     asked = endpoint.before.get("deploymentConfig") != endpoint.after.get("deploymentConfig")
     moves = endpoint.operation == "update" and (replaced or named or asked)
     fleet = [
         {"variant": name, "before": before.get(name), "after": after.get(name)} for name in sorted({*before, *after})
     ]
-    # Of one that is replaced, the old one goes.
+    # A replaced endpoint is reported under its old name.
     sides = (endpoint.before, endpoint.after) if endpoint.operation == "replace" else (endpoint.after, endpoint.before)
     return {
         "endpoint": next((str(side["name"]) for side in sides if side.get("name")), endpoint.name),
@@ -196,7 +196,7 @@ def _bare(rollout: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _why(config: Resource | None, preview: Preview) -> str:
-    """What about its configuration is new."""
+    """Return what is new in the configuration of an endpoint."""
     if config is None:
         return "it gets another configuration"
     if config.operation == "create":
@@ -214,7 +214,7 @@ def _why(config: Resource | None, preview: Preview) -> str:
 
 
 def _is_environment_alone(config: Resource, preview: Preview) -> bool:
-    """Whether the same models serve, which are told other variables."""
+    """Return True if the same models serve and only their environment variables change."""
     changed = [each for each in preview.of(model.MODEL) if each.operation != "same"]
     named = [each for each in changed if each.urn in config.sources.get("productionVariants", ())] or changed
     return bool(named) and all(
@@ -224,14 +224,14 @@ def _is_environment_alone(config: Resource, preview: Preview) -> bool:
 
 
 def _told_nothing(inputs: Inputs) -> dict[str, Any]:
-    """A model without its name and its environment variables."""
+    """Return the inputs of a model without its name and its environment variables."""
     container = inputs.get("primaryContainer") or {}
     bare = {key: each for key, each in container.items() if key != "environment"}
     return {**inputs, "name": None, "primaryContainer": bare}
 
 
 def _peak(rollout: Mapping[str, Any] | None, before: Inputs, after: Inputs) -> str | None:
-    """What runs at the same time while the traffic moves."""
+    """Return what runs at the same time while the traffic moves; None when that is not known."""
     if rollout is None or rollout["kind"] == "rolling":
         return None
     said = [_fleet(side) for side in (before, after)]

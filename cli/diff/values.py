@@ -1,6 +1,6 @@
-"""What a preview's values may be shown as: no secret, no placeholder, no name that is drawn anew each time.
+"""Values of a preview in a form that may be shown: without secrets, placeholders and randomly generated names.
 
-Everything is made so once, when the preview is read: what comes later cannot show what it has never seen.
+All values are cleaned once, when the preview is read, so that later code cannot show what it never received.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-#: Under this key the engine says what a value is that JSON has no word for.
+#: The key under which Pulumi names the type of a value that JSON cannot represent.
 SIGNATURE = "4dabf18193072939515e22adb298388d"
 _SECRET = "1b47061264138c4ac30d75fd1eb44270"
 _FILES = {"c44067f5952c0a294b673a41bacd8c17": "file", "0def7320c3a5731c473e5ecbe6d01bc7": "archive"}
 
-#: What the engine writes for a value that it will only know later, one for each kind.
+#: Pulumi's placeholders for a value that is known only after deployment, one for each type.
 _UNKNOWN = (
     "04da6b54-80e4-46f7-96ec-b56ff0331ba9",
     "1c4a061d-8072-4f0a-a4cb-0ff528b18fe7",
@@ -34,14 +34,14 @@ _SECRET_NAME = re.compile(
     r"(^|[-_])(pwd|auth|bearer|dsn)($|[-_])|connection[-_]?string",
     re.IGNORECASE,
 )
-#: Names that only look so.
+#: Names that match the pattern above, but not for secrets.
 _NO_SECRET_NAME = re.compile(
     r"(token|tokens)[-_]?(count|limit|length|size|bucket)|max[-_]?tokens"
-    # What a condition asks of those whom GitHub signs in.
+    # Condition keys for the tokens of GitHub's identity provider.
     r"|^token\.actions\.githubusercontent\.com(/[^:]*)?:\w+$",
     re.IGNORECASE,
 )
-#: Values that are secrets wherever they stand.
+#: Values that are secrets under any name.
 _SECRET_VALUE = re.compile(
     r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
@@ -51,17 +51,18 @@ _SECRET_VALUE = re.compile(
 )
 
 
-#: What moves a terminal's cursor or turns the direction of reading; tabs and line ends are harmless.
+#: Characters that move a terminal's cursor or change the reading direction; tabs and line ends are harmless.
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class Mark(str):
-    """A text that stands for a value; never equal to what a resource says itself."""
+    """A text that represents a value; never equal to the same text in a resource."""
 
     __slots__ = ("digest",)
     digest: str
 
     def __new__(cls, text: str, digest: str = "") -> Mark:
+        """Create a mark; `digest` distinguishes marks of the same text."""
         made = super().__new__(cls, text)
         made.digest = digest
         return made
@@ -81,22 +82,23 @@ _SECRET_TEXT = "[secret]"
 
 
 def secret(value: Any) -> Mark:
-    """A secret, of which only a change can be told."""
+    """Return a mark for a secret, which shows only whether the secret changes."""
     text = json.dumps(value, sort_keys=True, default=str)
     return Mark(_SECRET_TEXT, hashlib.sha256(text.encode()).hexdigest())
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether what stands under this name is not to be shown."""
+    """Return True if a value with this name must not be shown."""
     return bool(_SECRET_NAME.search(name)) and not _NO_SECRET_NAME.search(name)
 
 
 def clean(value: Any, renamed: Mapping[str, str], name: str = "") -> Any:
-    """A value as it may be shown.
+    """Return a value in a form that may be shown.
 
     Args:
-        renamed: Names that the engine has drawn for what it will create → what to say instead.
-        name: The key under which the value stands.
+        value: The value.
+        renamed: Names that Pulumi generated for resources that it will create → the names to show instead.
+        name: The key of the value.
     """
     hides = bool(name) and is_secret_name(name) and value not in (None, "", [], {}) and not isinstance(value, bool)
     if isinstance(value, Mapping):
@@ -115,16 +117,16 @@ def clean(value: Any, renamed: Mapping[str, str], name: str = "") -> Any:
 def _special(value: Mapping[str, Any]) -> Any:
     kind = value[SIGNATURE]
     if kind in _FILES:
-        # Its path is of the machine where the preview was made.
+        # Without its path, which belongs to the machine where the preview was made.
         return f"{_FILES[kind]} of SHA-256 {str(value.get('hash', 'unknown'))[:16]}"
     if kind == _SECRET:
         return secret({key: each for key, each in value.items() if key != SIGNATURE})
-    # Outputs, references and what the engine may learn to say: nothing of it is shown unseen.
+    # Outputs, references and types that Pulumi may add later are not shown.
     return UNKNOWN if kind in _UNKNOWN else secret(value)
 
 
 def _object(value: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
-    """An object; of a pair of name and value, the name says whether the value is a secret."""
+    """Clean an object; in a pair of name and value, the name decides whether the value is a secret."""
     called = next((value[key] for key in ("name", "Name", "key", "Key") if isinstance(value.get(key), str)), "")
     cleaned = {}
     for key, each in value.items():
@@ -150,12 +152,12 @@ def _text(value: str, renamed: Mapping[str, str]) -> str:
 
 
 def seen(text: str) -> str:
-    """A text without what cannot be seen and yet changes how it reads."""
+    """Replace the characters of a text that are invisible but change how it reads."""
     return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def document(value: Any) -> Any:
-    """The JSON document that a text holds; None when it holds none."""
+    """Return the JSON document that a text holds; None when it holds none."""
     if not isinstance(value, str) or isinstance(value, Mark) or value[:1] not in ("{", "["):
         return None
     try:

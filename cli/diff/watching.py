@@ -1,4 +1,4 @@
-"""Alarms, schedules and rules: what is watched and what starts by itself, before and after."""
+"""Alarms, schedules and rules before and after: what is monitored and what starts automatically."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SCHEDULE = "aws:scheduler/schedule:Schedule"
 RULE, TARGET = "aws:cloudwatch/eventRule:EventRule", "aws:cloudwatch/eventTarget:EventTarget"
 DASHBOARD = "aws:cloudwatch/dashboard:Dashboard"
 
-#: Operators of a direction: the second fires at the bound itself, too.
+#: Operators by direction; the second of each also fires at the threshold itself.
 _BELOW = ("LessThanThreshold", "LessThanOrEqualToThreshold")
 _ABOVE = ("GreaterThanThreshold", "GreaterThanOrEqualToThreshold")
 
-#: What of an alarm, a schedule or a rule a reviewer wants to know; the rest stands in the resources.
+#: The properties of an alarm, a schedule or a rule that a reviewer needs; the resources have all of them.
 _FIELDS = {
     ALARM: (
         "threshold", "comparisonOperator", "period", "evaluationPeriods", "datapointsToAlarm", "statistic",
@@ -51,9 +51,9 @@ _NAMES = {
 
 
 def changes(preview: Preview) -> list[dict[str, Any]]:
-    """Each alarm, schedule, rule and dashboard that changes."""
+    """Return each alarm, schedule, rule and dashboard that changes."""
     found = []
-    # A rule that comes or goes is told with its target.
+    # The target of a rule that is created or deleted is not reported separately.
     rules = {called(each) for each in preview.of(RULE) if each.operation in ("create", "delete")}
     for resource in preview.of(*_FIELDS):
         if resource.operation == "same" or (resource.type == TARGET and called(resource) in rules):
@@ -72,7 +72,7 @@ def changes(preview: Preview) -> list[dict[str, Any]]:
 
 
 def called(resource: Resource) -> str:
-    """The name that AWS knows it by."""
+    """Return the name that AWS knows a resource by."""
     key = _NAMES.get(resource.type, "name")
     return str(resource.after.get(key) or resource.before.get(key) or resource.name)
 
@@ -90,7 +90,7 @@ def _differences(resource: Resource) -> Iterator[differences.Difference]:
 
 
 def _state(resource: Resource) -> str:
-    """What a new or a deleted one says, in a few words."""
+    """Return the rule of an alarm, the expression of a schedule or the pattern of a rule, in a few words."""
     inputs = resource.new if resource.new is not None else resource.before
     if resource.type == ALARM:
         return rule_of(inputs)
@@ -104,7 +104,7 @@ def _state(resource: Resource) -> str:
 
 
 def rule_of(inputs: Mapping[str, Any]) -> str:
-    """When an alarm fires."""
+    """Return when an alarm fires."""
     symbol = {
         "GreaterThanThreshold": ">", "GreaterThanOrEqualToThreshold": "≥",
         "LessThanThreshold": "<", "LessThanOrEqualToThreshold": "≤",
@@ -115,15 +115,15 @@ def rule_of(inputs: Mapping[str, Any]) -> str:
 
 
 def number(value: Any) -> str:
-    """A number without a needless `.0`."""
+    """Return a number as text, without a trailing `.0`."""
     return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
-# -- what is watched less ----------------------------------------------------------------------------------------------
+# -- weaker monitoring -------------------------------------------------------------------------------------------------
 
 
 def loosened(alarm: Resource) -> list[tuple[str, str]]:
-    """How an alarm fires later or less often than before: the property and what about it."""
+    """Return how an alarm fires later or less often than before, as pairs of property and description."""
     if alarm.type not in (ALARM, COMPOSITE) or alarm.old is None or alarm.new is None:
         return []
     return [
@@ -163,7 +163,7 @@ def _measured(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[
 
 
 def _span(statistic: str) -> tuple[float, float] | None:
-    """Between which percentiles a statistic lies; None for what is counted."""
+    """Return the percentiles between which a statistic lies; None when it is not one, e.g. a sum."""
     found = re.fullmatch(r"p(\d+(?:\.\d+)?)", statistic)
     if found:
         return float(found[1]), float(found[1])
@@ -194,7 +194,7 @@ def _quieter(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[s
 
 
 def _untold(old: Any, new: Any) -> Iterator[tuple[str, str]]:
-    """Who is told no longer; what is only known after deployment may be any of them."""
+    """Yield who is no longer notified; a value known only after deployment may be any of the receivers."""
     if not isinstance(old, list) or not isinstance(new, list):
         return
     left = [str(each) for each in old if each not in new]
@@ -210,29 +210,29 @@ def _another(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[s
             yield field, "it watches something else"
             return
     was, now = str(old.get("alarmRule")), str(new.get("alarmRule"))
-    # One more alarm that is enough by itself only makes it fire more often.
+    # An additional alternative only makes it fire more often.
     only_more = "NOT" not in now.upper() and {*was.split(" OR ")} <= {*now.split(" OR ")}
     if was != now and not only_more:
         yield "alarmRule", "its rule is another one"
 
 
-# -- what starts no more -----------------------------------------------------------------------------------------------
+# -- triggers that stop ------------------------------------------------------------------------------------------------
 
 
 def is_off(resource: Resource) -> bool:
-    """Whether a schedule or a rule that ran runs no more."""
+    """Return True if a schedule or a rule that ran no longer runs."""
     if resource.type not in (SCHEDULE, RULE) or resource.old is None:
         return False
     return _runs(resource.old) and (resource.new is None or not _runs(resource.new))
 
 
 def stopped(resource: Resource) -> tuple[str, str] | None:
-    """How a schedule or a rule that is on no longer starts what it did: the property and what about it."""
+    """Return how a schedule or a rule that is on no longer starts what it did: the property and a description."""
     if resource.old is None or resource.new is None or not _runs(resource.old) or not _runs(resource.new):
         return None
     if resource.type == SCHEDULE:
         before, after = resource.old.get("endDate"), resource.new.get("endDate")
-        # Dates of this form are in order as texts.
+        # Dates of this form sort correctly as texts.
         sooner = bool(after) and (not before or str(after) < str(before))
         return ("endDate", f"It starts nothing after {after}.") if sooner else None
     unheard = list(_unheard(document(resource.old.get("eventPattern")), document(resource.new.get("eventPattern"))))
@@ -240,7 +240,7 @@ def stopped(resource: Resource) -> tuple[str, str] | None:
 
 
 def _unheard(old: Any, new: Any, path: str = "") -> Iterator[str]:
-    """What a pattern listened for, where nothing of it is left; a filter that is no plain value may still match it."""
+    """Yield what a pattern matched and no longer does; a filter that is not a plain value may still match it."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in old:
             yield from _unheard(old[key], new.get(key), f"{path}.{key}" if path else str(key))
@@ -255,7 +255,7 @@ def _runs(inputs: Mapping[str, Any]) -> bool:
 
 
 def is_untargeted(target: Resource, preview: Preview) -> bool:
-    """Whether a rule that runs, and goes on to, starts this no more."""
+    """Return True if a rule that ran, and still runs, no longer starts this target."""
     if target.type != TARGET or target.operation != "delete":
         return False
     rule = next((each for each in preview.of(RULE) if called(each) == called(target)), None)

@@ -1,8 +1,8 @@
-"""The fleet: every stack that has a file, and what all of them say, asked in bulk.
+"""The fleet: every stack that has a stack file, with its status, queried in bulk.
 
-An account is asked once for what it lists (endpoints, pipelines, groups, alarms by their names, schedules, rules,
-pauses), then each stack for what only it can say. What could not be asked is said with its reason and fails nothing
-else.
+Each account is queried once for its lists (endpoints, pipelines, model package groups, alarms by name, schedules,
+rules, pauses), then once per stack for the details. A query that fails is reported with its reason and does not stop
+the others.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from millrace.inventory import ALARM_KINDS, PIPELINE_KINDS, list_pipelines, list
 from millrace.names import ERRORS, PLATFORM, Names
 from queries.pipelines import FAILED, list_executions, list_steps
 
-#: Names in one DescribeAlarms, and in one GetParameters.
+#: Maximum number of names in one DescribeAlarms request, and in one GetParameters request.
 _ALARMS_AT_ONCE, _PARAMETERS_AT_ONCE = 100, 10
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A stack that has a file; without a target where the file or the declaration cannot be read."""
+    """A stack that has a stack file; ``target`` is None if the file or the declaration cannot be read."""
 
     name: str
     use_case: str
@@ -56,7 +56,7 @@ class Stack:
 
     @classmethod
     def of(cls, name: str, state: Path) -> Stack:
-        """By its name, whatever its file holds."""
+        """Load a stack by its name; if its file or declaration is invalid, return it with ``problem`` set."""
         use_case, _, environment = name.rpartition("-")
         try:
             values = configuration(name)
@@ -70,7 +70,7 @@ class Stack:
         return cls(name, use_case, environment, target, profile_of(values))
 
     def document(self, reason: str) -> SilentStack:
-        """What is said of a stack that could not be asked."""
+        """Return the document of this stack for the case that it could not be queried."""
         return {
             "stack": self.name,
             "use_case": self.use_case,
@@ -82,7 +82,7 @@ class Stack:
 
 @dataclass
 class Listed:
-    """What an account lists, as far as the fleet is concerned; None where it did not answer that question."""
+    """The lists of one account that the fleet needs; a list is None if its query failed."""
 
     account: str
     endpoints: dict[str, Any] | None = None
@@ -93,12 +93,13 @@ class Listed:
     rules: dict[str, Any] | None = None
     paused: dict[str, str] | None = None
     unknown: dict[str, str] = field(default_factory=dict)
-    """Why, by the name of what is not known."""
+    """The reasons why queries failed, by the name of the fact."""
 
     def has(self, names: Names) -> bool:
-        """Whether anything of a stack that runs is there, or may be; what is kept of one taken down does not.
+        """Return True if any running part of a stack exists, or may exist because a list is unknown.
 
-        A deployment that failed may have made any of it.
+        One part is enough, because a failed deployment may have created any of them. Data that was kept when the stack
+        was destroyed does not count.
         """
         pipelines = set(map(names.pipeline, PIPELINE_KINDS))
         parts = (self.endpoints, {names.endpoint}), (self.pipelines, pipelines)
@@ -107,30 +108,30 @@ class Listed:
         return any(names.alarm(kind) in (self.alarms or {}) for kind in ALARM_KINDS)
 
     def keeps(self, names: Names) -> bool:
-        """Whether the group of models is there, which outlives what runs."""
+        """Return True if the model package group exists, which is kept when the running parts are destroyed."""
         return self.groups is not None and names.model_package_group in self.groups
 
     def strays(self, known: Iterable[str]) -> list[str]:
-        """The stacks that stand there, by the pipelines that every one has, and are not among those that are known."""
+        """Return the stacks in this account that are not in ``known``, detected by the pipelines every stack has."""
         stems = [name.removesuffix("-training") for name in self.pipelines or () if name.endswith("-training")]
         return sorted({name for name in stems if f"{name}-monitor" in (self.pipelines or ())} - set(known))
 
     @property
     def is_closed(self) -> bool:
-        """Whether it answered none of what matters."""
+        """True if endpoints, pipelines and model package groups are all unknown."""
         return self.endpoints is None and self.pipelines is None and self.groups is None
 
 
 def stacks_of(state: Path, use_case: str | None = None, environment: str | None = None) -> list[Stack]:
-    """The stacks that have a file, by name; of one use case or one environment.
+    """Return the stacks that have a stack file, sorted by name; optionally of one use case or environment only.
 
     Raises:
-        CliError: When there is none of these.
+        CliError: When no stack matches.
     """
     names = _names()
     if use_case is not None:
         stacks.load(use_case)
-        # Others may begin so too; which of them are the use case's their files say.
+        # Names of other use cases may start the same way; the filter below uses the use case read from each file.
         names = [name for name in names if name.startswith(f"{use_case}-")]
     found = [Stack.of(name, state) for name in names if not name.startswith(f"{PLATFORM}-")]
     chosen = [
@@ -149,12 +150,12 @@ def stacks_of(state: Path, use_case: str | None = None, environment: str | None 
 
 
 def _names() -> list[str]:
-    """Every stack that has a file here."""
+    """Return the names of all stacks that have a file in this checkout, sorted."""
     return sorted(file.name[len("Pulumi.") : -len(".yaml")] for file in STACKS.glob("Pulumi.*.yaml"))
 
 
 def ask(chosen: Sequence[Stack], known: Accounts) -> FleetDocument:
-    """Everything that the table shows, for programs."""
+    """Query stacks, one thread per account, and return the document that the fleet's table is made from."""
     groups = dict[int, tuple[Account, list[Stack]]]()
     silent, strays = list[SilentStack](), list[ForeignStack]()
     for stack in chosen:
@@ -176,7 +177,7 @@ def ask(chosen: Sequence[Stack], known: Accounts) -> FleetDocument:
                 strays += more
     rows.sort(key=lambda row: (row["use_case"], row["environment"]))
     silent.sort(key=lambda row: (row["use_case"], row["environment"]))
-    # Accounts may be the same one with other credentials.
+    # Two entries may be the same account with different credentials.
     unique = {(each["stack"], each["account"], each["region"]): each for each in strays}
     needs: list[StackActionItem] = [{"stack": row["stack"], **each} for row in rows for each in row["attention"]]
     return {
@@ -190,10 +191,10 @@ def ask(chosen: Sequence[Stack], known: Accounts) -> FleetDocument:
 
 
 def ask_one(stack: Stack, known: Accounts) -> tuple[Target, StackDocument]:
-    """One stack, with a target whose clients are those that were asked.
+    """Query one stack; return its target, which uses the clients of the queried account, and its document.
 
     Raises:
-        CliError: When it cannot be asked.
+        CliError: When the stack cannot be queried.
     """
     if stack.target is None:
         raise CliError(stack.problem)
@@ -217,7 +218,7 @@ def ask_one(stack: Stack, known: Accounts) -> tuple[Target, StackDocument]:
 def _ask_account(
     account: Account, chosen: Sequence[Stack]
 ) -> tuple[list[StackDocument], list[SilentStack], list[ForeignStack]]:
-    """The documents of the stacks that answer, of those that do not, and of those that no file here names."""
+    """Return the documents of stacks that answered, of stacks that did not, and of stacks without a file here."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     pool = ThreadPoolExecutor(accounts.AT_ONCE)
@@ -248,7 +249,7 @@ def _ask_account(
 
 
 def _absent(target: Target, names: Names, listed: Listed) -> Finding:
-    """Why nothing of a stack runs, and what would make it run."""
+    """Return the finding that explains why nothing of a stack runs, with the command that deploys it."""
     where = "on this machine" if target.is_local else f"in account {listed.account}, {target.environment.region}"
     how = f"millrace up {target.use_case.name}" if target.is_local else f"millrace up --stack {target.stack}"
     if listed.keeps(names):
@@ -257,11 +258,11 @@ def _absent(target: Target, names: Names, listed: Listed) -> Finding:
 
 
 def _list(account: Account, chosen: Sequence[Stack], pool: ThreadPoolExecutor) -> Listed:
-    """What the account lists.
+    """Query the lists of an account.
 
     Raises:
-        botocore.exceptions.BotoCoreError: When it does not answer at all.
-        botocore.exceptions.ClientError: When it does not know who asks.
+        botocore.exceptions.BotoCoreError: When the account does not answer at all.
+        botocore.exceptions.ClientError: When it refuses GetCallerIdentity, for example because of the credentials.
     """
     listed = Listed(account.client("sts").get_caller_identity()["Account"])
     names = [each.target.environment.names(each.target.use_case.name, listed.account) for each in chosen if each.target]
@@ -294,7 +295,7 @@ def _by_name(account: Account, service: str, operation: str, key: str, name: str
 
 
 def _alarms(account: Account, names: Sequence[str]) -> dict[str, Any]:
-    """Alarms by their exact names: another stack's may begin alike."""
+    """Return the existing alarms among the given exact names; a prefix could match alarms of other stacks."""
     cloudwatch, found = account.client("cloudwatch"), dict[str, Any]()
     for some in _batches(names, _ALARMS_AT_ONCE):
         answer = cloudwatch.describe_alarms(AlarmNames=some, MaxRecords=_ALARMS_AT_ONCE)
@@ -303,7 +304,7 @@ def _alarms(account: Account, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _paused(account: Account, names: Sequence[str]) -> dict[str, str]:
-    """The pauses that there are, by the parameter's name."""
+    """Return the values of the pause parameters that exist, by parameter name."""
     ssm, found = account.client("ssm"), dict[str, str]()
     for some in _batches(names, _PARAMETERS_AT_ONCE):
         found |= {each["Name"]: each["Value"] for each in ssm.get_parameters(Names=some)["Parameters"]}
@@ -318,7 +319,7 @@ def _batches(names: Sequence[str], size: int) -> Iterable[list[str]]:
 
 
 def _row(target: Target, account: Account, listed: Listed) -> StackDocument:
-    """What is known of a stack."""
+    """Query one stack and return its document."""
     names = target.environment.names(target.use_case.name, listed.account)
     unknown = dict(listed.unknown)
     stood = names.alarm(ERRORS) in (listed.alarms or {})
@@ -355,7 +356,7 @@ def _row(target: Target, account: Account, listed: Listed) -> StackDocument:
 def _odd(
     target: Target, names: Names, part: ServedPart, listed: Listed, absent: list[str], *, is_paused: bool
 ) -> list[Finding]:
-    """What is not there, or switched off, though the declaration has it."""
+    """Return findings about declared resources that are missing or disabled."""
     case = target.use_case
     lost = {
         "pipeline": absent,
@@ -368,7 +369,7 @@ def _odd(
 
 
 def _last(target: Target, names: Names, listed: Listed, unknown: dict[str, str]) -> dict[str, RunPart | None]:
-    """The newest execution of each pipeline of the stack."""
+    """Return the newest execution of each pipeline of the stack, by kind of pipeline; None if it is not known."""
     found: dict[str, RunPart | None] = {}
     for kind, name in list_pipelines(target.use_case, names).items():
         there = listed.pipelines is None or name in listed.pipelines
@@ -378,12 +379,12 @@ def _last(target: Target, names: Names, listed: Listed, unknown: dict[str, str])
 
 
 def executions(sagemaker: Any, pipeline: str, count: int) -> list[RunPart]:
-    """The newest executions of a pipeline, newest first; none where there is no such pipeline."""
+    """Return the newest executions of a pipeline, newest first; none if the pipeline does not exist."""
     return [_execution(sagemaker, each) for each in list_executions(sagemaker, pipeline, count) or ()]
 
 
 def _execution(sagemaker: Any, summary: Mapping[str, Any]) -> RunPart:
-    """One execution, with the step that failed."""
+    """Return the document of one execution, including the step that failed."""
     document: RunPart = {
         "execution": summary["PipelineExecutionArn"],
         "status": summary["PipelineExecutionStatus"],
@@ -392,7 +393,7 @@ def _execution(sagemaker: Any, summary: Mapping[str, Any]) -> RunPart:
         "reason": summary.get("PipelineExecutionFailureReason", ""),
     }
     if document["status"] == FAILED:
-        # The execution only says that a step failed; the step says why.
+        # The execution reports only that a step failed; the reason is in the step.
         steps = [step for step in list_steps(sagemaker, document["execution"]) if step["StepStatus"] == FAILED]
         if steps:
             document["step"] = steps[0]["StepName"]
@@ -401,7 +402,7 @@ def _execution(sagemaker: Any, summary: Mapping[str, Any]) -> RunPart:
 
 
 def _next(target: Target, names: Names, account: Account, schedules: Mapping[str, Any]) -> dict[str, NextRun]:
-    """When each pipeline is started next by its schedule: at, state (or None where there is none) and interval."""
+    """Return when a schedule starts each pipeline next, with its state (None if no schedule exists) and interval."""
     intervals = {each.kind: each.every for each in list_schedules(target.use_case, names)}
     found: dict[str, NextRun] = {}
     for kind in PIPELINE_KINDS:
@@ -415,7 +416,7 @@ def _next(target: Target, names: Names, account: Account, schedules: Mapping[str
 
 
 def next_run(changed: datetime, interval: float) -> datetime:
-    """When a rate runs next: every ``interval`` seconds since it was made or changed, as EventBridge counts."""
+    """Return the next run of a rate schedule: every ``interval`` seconds from ``changed``, as EventBridge counts."""
     now = datetime.now(UTC)
     passed = max((now - changed).total_seconds(), 0.0)
     return datetime.fromtimestamp(changed.timestamp() + (passed // interval + 1) * interval, UTC)

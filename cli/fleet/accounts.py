@@ -1,7 +1,7 @@
-"""Whom to ask: the clients of one account, or of the cloud on this machine, in one region; what their errors mean.
+"""Clients of one AWS account, or of the local cloud, in one region, and explanations of their errors.
 
-Unlike `cloud.connect` nothing of it goes through this process's environment variables, so that stacks of several
-accounts can be asked at once.
+Nothing here sets environment variables of this process, unlike :func:`cli.stack.connection.connect` does for the local
+cloud, so stacks of several accounts can be queried at the same time.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from cli.console.errors import CliError
 from cli.stack import connection
 from queries.client import make_client
 
-#: Questions to one account at a time: AWS rations them, and this machine has few cores.
+#: Concurrent queries of one account: AWS limits their rate, and this machine has few cores.
 AT_ONCE = 8
-#: Seconds that an answer may take: one slow account must not hold up all others.
+#: Timeouts in seconds for connecting and for a response: one slow account must not delay all others.
 _CONNECT, _READ = 5, 20
-#: Codes of AWS for what credentials are refused with.
+#: AWS error codes for expired credentials, invalid credentials and missing permissions.
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
 _INVALID = {"InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "AuthFailure"}
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"}
@@ -31,13 +31,13 @@ _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Au
 
 @dataclass
 class Account:
-    """Clients, each made once and shared by threads.
+    """An AWS account, or the local cloud, with its clients, which are created once and shared by threads.
 
     Attributes:
-        region: Where it is asked.
-        profile: The user's own, as the stack's file says; None takes the user's own settings.
-        local: The folder of the local cloud's settings and its address; None where it is an account.
-        scale: Seconds of the cloud's time in a second; None where the cloud does not say.
+        region: The region of all clients.
+        profile: The AWS profile named in the stack file; None uses the default credentials.
+        local: The folder of the local cloud's AWS configuration and its endpoint URL; None for an AWS account.
+        scale: Seconds of the cloud's time per real second; None if unknown.
     """
 
     region: str
@@ -48,19 +48,19 @@ class Account:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def client(self, service: str) -> Any:
-        """A boto3 client.
+        """Return the boto3 client of a service; create it on first use.
 
         Raises:
-            botocore.exceptions.BotoCoreError: When there is no such profile.
+            botocore.exceptions.BotoCoreError: When the profile does not exist.
         """
-        # Making one is not safe in several threads; using one is.
+        # Creating a client is not thread-safe; using one is.
         with self._lock:
             if service not in self._clients:
                 self._clients[service] = self._make(service)
             return self._clients[service]
 
     def _make(self, service: str) -> Any:
-        # A proxy of the user's has no way to this machine's loopback.
+        # A proxy cannot reach this machine's loopback address.
         local: dict[str, Any] = {"endpoint_url": self.local[1], "proxies": {}} if self.local else {}
         return make_client(
             service,
@@ -81,7 +81,7 @@ class Account:
                 self._clients["session"] = boto3.session.Session(profile_name=self.profile)
             else:
                 quiet = botocore.session.Session()
-                # The user's own files and profile say nothing of this machine's cloud, and may be broken.
+                # The user's own files and profile do not concern the local cloud, and may be invalid.
                 for name in ("config", "credentials"):
                     quiet.set_config_variable(f"{name}_file", str(self.local[0] / name))
                 quiet.set_config_variable("profile", "default")
@@ -90,7 +90,7 @@ class Account:
 
 
 class Accounts:
-    """The accounts of a command, each once."""
+    """A cache of the accounts that a command queries."""
 
     def __init__(self, state: Path) -> None:
         self._state = state
@@ -98,21 +98,21 @@ class Accounts:
         self._fresh: set[tuple[str, str, str | None]] = set()
 
     def look_again(self) -> None:
-        """From here on the local cloud is looked for anew: it may have stopped, or moved to another port."""
+        """Check every account again on its next use: the local cloud may have stopped or changed its port."""
         self._fresh.clear()
 
     def of(self, environment: str, region: str, profile: str | None) -> Account:
-        """The account of an environment.
+        """Return the account of an environment.
 
         Raises:
-            CliError: When it is this machine's cloud and that does not run, or would be taken for an account.
+            CliError: When the local cloud is needed and is not running, or when it would be mistaken for an account.
         """
         is_local = environment == connection.LOCAL or connection.stands_in()
         key = (connection.LOCAL if is_local else "", region, None if is_local else profile)
         if key not in self._fresh:
             found = self._local(region) if is_local else self._other(environment, region, profile)
             known = self._known.get(key)
-            # Clients take a while to make.
+            # Keep the known account if nothing has changed, because clients take a while to create.
             if known is None or (known.local, known.scale) != (found.local, found.scale):
                 self._known[key] = found
             self._fresh.add(key)
@@ -136,7 +136,7 @@ class Accounts:
 
 
 def is_set_by_the_user() -> bool:
-    """Whether this shell's settings name an endpoint, and no state folder was named before it."""
+    """Return True if AWS_ENDPOINT_URL is set and the user has not named a state folder, which takes precedence."""
     context = click.get_current_context()
     source = context.get_parameter_source("state")
     named = source in (click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.ENVIRONMENT)
@@ -144,7 +144,7 @@ def is_set_by_the_user() -> bool:
 
 
 def tried(question: Callable[[], Any], unknown: dict[str, str], fact: str) -> Any:
-    """The answer; where it is refused or there is none, None, and why under ``unknown[fact]``."""
+    """Return the result of ``question``; if AWS refuses or fails, store why in ``unknown[fact]`` and return None."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -155,14 +155,14 @@ def tried(question: Callable[[], Any], unknown: dict[str, str], fact: str) -> An
 
 
 def _hint() -> str:
-    """What to do where this shell says who should have answered."""
+    """Return advice on AWS_ENDPOINT_URL to append to a connection error; empty if the variable is not set."""
     if not os.environ.get("AWS_ENDPOINT_URL"):
         return ""
     return '; AWS_ENDPOINT_URL says whom to ask: eval "$(millrace local env)" once more, or unset it'
 
 
 def reason(error: Exception, profile: str | None = None) -> str:
-    """Why an account does not answer, and what to do, in one line."""
+    """Return one line that explains why a query of an account failed and how to fix it."""
     from botocore import exceptions as aws
 
     if isinstance(error, CliError):

@@ -1,4 +1,4 @@
-"""Action items: from what is known of a stack, what needs a person, each with the exact next command; worst first."""
+"""Action items of a stack: the problems that need a person, each with the exact next command, worst first."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from cli.stack.deployable import in_environment
 from millrace.names import CALIBRATION, DRIFT, ERRORS, HEARTBEAT, LATENCY, UNDELIVERED
 from queries.pipelines import FAILED, RUNNING
 
-#: The step with which the training pipeline ends that refuses a challenger.
+#: The step with which the training pipeline fails when it refuses a challenger.
 REFUSED = "Refused"
-#: Statuses of an endpoint that is being changed or is as it should be.
+#: Statuses of an endpoint that is in service or being changed.
 _GOOD = ("InService", "Creating", "Updating", "RollingBack", "SystemUpdating")
 
 Document = StackDocument
@@ -26,7 +26,7 @@ def list_items(document: Document, warnings: Sequence[Finding]) -> list[ActionIt
     """Return the action items.
 
     Args:
-        document: What is known of the stack.
+        document: The stack's document.
         warnings: The document's warnings; those that name a command are action items too.
     """
     return [
@@ -36,7 +36,7 @@ def list_items(document: Document, warnings: Sequence[Finding]) -> list[ActionIt
 
 
 def brief(text: str, most: int = 200) -> str:
-    """The first line of what somebody said, shortened: a reason may be a whole dump."""
+    """Return the first line of a text, shortened to ``most`` characters: a reason may be a whole stack trace."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     first = lines[0] if lines else ""
     if len(first) > most:
@@ -45,22 +45,22 @@ def brief(text: str, most: int = 200) -> str:
 
 
 def is_too_old(document: Document, version: int) -> bool:
-    """Whether a version that waits can only be rejected: a newer one is approved, and the newest one serves."""
+    """Return True if a newer version than this one is approved, so that a pending one can only be rejected."""
     return bool(document["approved"] and version < document["approved"])
 
 
 def knows_what_serves(document: Document) -> bool:
-    """Whether it was answered which package serves, if any: what was not answered is not absent."""
+    """Return True if it is known which package serves, or that none does."""
     return document["endpoint"]["package"] is not None or not {"endpoint", "model"} & set(document["unknown"])
 
 
 def command(document: Document, verb: str, *words: object) -> str:
-    """A command about the stack; the local environment goes without saying."""
+    """Return a `millrace` command about the stack; `--env` is omitted for the local environment."""
     return " ".join(["millrace", verb, document["use_case"], *map(str, words)]) + _where(document)
 
 
 def logs(document: Document, name: str) -> str:
-    """The command that shows what an endpoint or a pipeline's newest execution printed."""
+    """Return the command that shows the logs of an endpoint or of a pipeline's newest execution."""
     return f"millrace logs {name}{_where(document)}"
 
 
@@ -103,20 +103,20 @@ def _has_model_to_come(document: Document) -> bool:
 
 
 def _is_behind(document: Document) -> bool:
-    """Whether, as far as both are known, another version is approved than the one that serves."""
+    """Return True if both are known and the newest approved version is not the one that serves."""
     if "registry" in document["unknown"] or not knows_what_serves(document):
         return False
     return bool(document["approved"] != document["endpoint"]["version"])
 
 
 def _of_approved(document: Document, serves: int | None, approved: int) -> _Item:
-    """What to do about an approved version that does not serve."""
+    """Return the action item for an approved version that does not serve."""
     if document["endpoint"]["undone"] != approved or not document["endpoint"]["config"]:
         return find(Code.APPROVED_NOT_SERVED, approved=approved), command(document, "deploy")
     fields = {"approved": approved, "serves": f"version {serves}" if serves else "the current model"}
     if document["endpoint"]["rolled_back_by_alarm"]:
         return find(Code.APPROVED_ROLLED_BACK_BY_ALARM, **fields), command(document, "deploy")
-    # The next try would meet the same.
+    # Another attempt would fail in the same way.
     return find(Code.APPROVED_ROLLOUT_FAILS, **fields), command(document, "reject", approved)
 
 
@@ -151,7 +151,7 @@ def _of_model(document: Document) -> Iterator[_Item]:
             yield found, command(document, "reject", version)
         else:
             yield find(Code.APPROVAL_WAITS, version=version), command(document, "approve", version)
-    # What serves without a package is reported by a warning, with its own command.
+    # If the endpoint serves without a package, a warning reports that, with its own command.
     is_odd = document["endpoint"]["config"] is not None and document["endpoint"]["package"] is None
     is_deployable = document["rollout"] is None and document["endpoint"]["status"] != GONE and not is_odd
     if approved and is_deployable and knows_what_serves(document) and (not serves or serves < approved):
@@ -174,7 +174,7 @@ def _of_model(document: Document) -> Iterator[_Item]:
 
 def _of_runs(document: Document) -> Iterator[_Item]:
     for kind, run in document["last"].items():
-        # A refused challenger is an answer; it is the pipeline's own way to fail.
+        # A refused challenger is a regular result; the pipeline reports it by failing.
         if run and run["status"] == FAILED and run["step"] != REFUSED:
             reason = brief(run["reason"]) or "without a reason"
             found = find(Code.RUN_FAILED, pipeline=kind, reason=reason)

@@ -1,6 +1,6 @@
-"""What a stack costs a month while it stands: its parts with their prices, and what no price can be told of.
+"""The monthly cost of a deployed stack: its parts with their prices, and the parts whose price is unknown.
 
-A part without a price is named and never counted as nothing; a sum beside such parts is a lower bound.
+A part without a price is listed and never counted as zero; a sum that lacks such parts is a lower bound.
 """
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ from cli.stack.target import Target
 if TYPE_CHECKING:
     from cli.prices import Prices
 
-#: What is paid by use: how much that is, is not known beforehand.
+#: Parts that are billed by use, so their cost is not known in advance: of a deployed stack, and of kept data.
 _BY_USE = ("jobs of the pipelines", "storage and requests")
 _KEPT = ("storage",)
-#: Before it is known.
+#: The cost before it is computed.
 NONE: CostPart = {"billed": False, "monthly_usd": None, "items": [], "unknown": [], "prices_of": ""}
 
 
 def of(target: Target, document: StackDocument, *, alarms: bool, kept: bool) -> CostPart:
-    """The cost of a stack; of one that is taken down, of what is kept.
+    """Return the monthly cost of a stack; for a destroyed stack, of the data that was kept.
 
     Args:
+        target: The use case and its environment.
+        document: The stack's document; its own ``cost`` is not read.
         alarms: Whether the document's alarms are known.
-        kept: Whether a stack that does not stand has left its data.
+        kept: Whether data exists that is kept when the stack is destroyed.
     """
     prices, items = table(), list[CostItem]()
     region = target.environment.region
@@ -61,21 +63,21 @@ def of(target: Target, document: StackDocument, *, alarms: bool, kept: bool) -> 
 
 
 def text(cost: CostPart) -> str:
-    """The sum as a person reads it: what it does not hold makes it a lower bound."""
+    """Return the cost for people: `local` if it is not billed, else the sum."""
     if not cost["billed"]:
         return "local"
     return amount(cost)
 
 
 def amount(cost: CostPart) -> str:
-    """The sum alone."""
+    """Return the sum as text, marked as a lower bound if parts are unknown."""
     if cost["monthly_usd"] is None:
         return "unknown"
     return f"{'≥ ' if cost['unknown'] else ''}${cost['monthly_usd']:,.2f}"
 
 
 def sum_of(costs: list[CostPart]) -> str:
-    """The sum of stacks that are billed; empty when there is none."""
+    """Return the sum of all billed stacks as text; empty if no stack is billed."""
     billed = [cost for cost in costs if cost["billed"]]
     if not billed:
         return ""
@@ -91,7 +93,7 @@ def _item(item: str, detail: str, usd: float | None) -> CostItem:
 
 @cache
 def table() -> Prices:
-    """The prices that come with Millrace."""
+    """Return the price table that is part of Millrace."""
     from cli.prices import Prices
 
     return Prices.load()

@@ -1,4 +1,4 @@
-"""One stack in depth: what the table shows, and everything else that a person asks who looks closer."""
+"""All details of one stack, beyond those in the fleet's table."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ from queries.packages import APPROVED
 
 Document = dict[str, Any]
 
-#: Executions of each pipeline, and packages, that are shown.
+#: Number of executions of each pipeline, and of packages, that are shown.
 EXECUTIONS, PACKAGES = 3, 8
-#: What the monitor publishes about an endpoint as a whole.
+#: Metrics that the monitor publishes about an endpoint as a whole.
 FIGURES = (
     "psi_max", "ece", "brier", "roc_auc", "mae", "rows", "label_coverage", "skew", "heartbeat",
 )  # fmt: skip
-#: How far back its newest figures are looked for: longer than the longest interval and a late run.
+#: How far back to search for the monitor's newest figures: longer than the longest interval plus a late run.
 _BACK = timedelta(days=7)
 
 
 def add(target: Target, row: StackDocument) -> DeepDocument:
-    """Ask for all that is known of a stack; ``pending`` has the gates of each package too."""
+    """Query all details of a stack and return them with its document; ``pending`` then includes the gates."""
     unknown: dict[str, str] = row["unknown"]
     questions = {
         "data_time": lambda: _data_time(target),
@@ -81,13 +81,13 @@ def add(target: Target, row: StackDocument) -> DeepDocument:
 
 
 def history(target: Target, count: int) -> list[PackageHistory]:
-    """The newest packages, newest first."""
+    """Return the newest packages of a stack, newest first."""
     found = [model_packages.find(target, arn) for arn in model_packages.arns(target)[:count]]
     return [package_document(target, package) for package in found if package]
 
 
 def package_document(target: Target, package: Package) -> PackageHistory:
-    """What the registry knows of a package."""
+    """Return the document of a package in the registry."""
     return {
         "version": package.version,
         "approval": package.approval,
@@ -102,7 +102,7 @@ def package_document(target: Target, package: Package) -> PackageHistory:
 
 
 def _late_approvals(known: list[PackageHistory]) -> list[WarningPart]:
-    """Versions that were approved by hand after a newer one and so do not serve."""
+    """Return a warning for each version that was approved after a newer version and therefore does not serve."""
     approved = [each for each in known if each["approval"] == APPROVED]
     if not approved:
         return []
@@ -116,7 +116,7 @@ def _late_approvals(known: list[PackageHistory]) -> list[WarningPart]:
 
 
 def _data_time(target: Target) -> datetime | None:
-    """Where the environment replays, the time of its data clock; None before there is one."""
+    """Return the data clock's time if the environment replays data; None if it does not, or has no clock yet."""
     if target.clock is None:
         return None
     try:
@@ -129,7 +129,7 @@ def _data_time(target: Target) -> datetime | None:
 
 
 def figures(target: Target) -> Document | None:
-    """The monitor's newest figures and when they were published; None when there are none."""
+    """Return the monitor's newest figures and when they were published; None if none were published in 7 days."""
     names = target.names
     of_endpoint = [{"Name": "Endpoint", "Value": names.endpoint}]
     queries = [
@@ -150,7 +150,7 @@ def figures(target: Target) -> Document | None:
             at = max(at, result["Timestamps"][0]) if at else result["Timestamps"][0]
     if at is None:
         return None
-    # A figure of an older run is not the newest run's: that one had too few rows or labels for it.
+    # Drop figures of older runs: the newest run did not publish them, having too few rows or labels.
     known = {name: value for name, (time, value) in newest.items() if name != "heartbeat" and time == at}
     return {"at": at, "age_seconds": round((now - at).total_seconds()), **known}
 
@@ -158,7 +158,7 @@ def figures(target: Target) -> Document | None:
 def query(
     key: str, namespace: str, metric: str, dimensions: list[dict[str, str]], statistic: str, period: int
 ) -> Document:
-    """One question of GetMetricData."""
+    """Build one query for GetMetricData."""
     stat = {
         "Metric": {"Namespace": namespace, "MetricName": metric, "Dimensions": dimensions},
         "Period": period,
@@ -167,7 +167,7 @@ def query(
     return {"Id": key, "MetricStat": stat}
 
 
-#: What is told of an endpoint's traffic, by its metric and statistic; latency comes in microseconds.
+#: The metric and statistic of each traffic figure of an endpoint; CloudWatch has the latency in microseconds.
 TRAFFIC = {
     "requests": ("Invocations", "Sum"),
     "errors_5xx": ("Invocation5XXErrors", "Sum"),
@@ -178,13 +178,13 @@ TRAFFIC = {
 
 
 def traffic_queries(target: Target) -> list[Document]:
-    """The questions of GetMetricData about it, hour by hour."""
+    """Build the hourly queries for GetMetricData about the endpoint's traffic."""
     served = [{"Name": "EndpointName", "Value": target.names.endpoint}, {"Name": "VariantName", "Value": VARIANT}]
     return [query(key, "AWS/SageMaker", metric, served, how, 3600) for key, (metric, how) in TRAFFIC.items()]
 
 
 def _traffic(target: Target) -> Document:
-    """The last hour's requests, errors and latency; None where no point was published."""
+    """Return the last hour's requests, errors and latency; a figure is None if no data point was published."""
     now = datetime.now(UTC)
     answer = target.client("cloudwatch").get_metric_data(
         MetricDataQueries=traffic_queries(target),
@@ -204,7 +204,7 @@ def _traffic(target: Target) -> Document:
 
 
 def _schedules(target: Target, following: Mapping[str, NextRun]) -> list[ScheduleState]:
-    """Each schedule as it is, and what the declaration expects where that differs."""
+    """Return each existing schedule, with the declared expression if it differs."""
     scheduler, found = target.client("scheduler"), list[ScheduleState]()
     for kind in PIPELINE_KINDS:
         name = target.names.schedule(kind)
@@ -229,7 +229,7 @@ def _schedules(target: Target, following: Mapping[str, NextRun]) -> list[Schedul
 
 
 def _rate(seconds: float | None) -> str | None:
-    """EventBridge's words for an interval."""
+    """Return an interval as a rate expression of EventBridge."""
     if seconds is None:
         return None
     minutes = round(seconds / 60)
@@ -241,7 +241,7 @@ def _rate(seconds: float | None) -> str | None:
 
 
 def _dead_letters(target: Target) -> DeadLetters | None:
-    """The queue of triggers that started nothing; None when it is not there."""
+    """Return the state of the dead-letter queue of triggers; None if the queue does not exist."""
     sqs = target.client("sqs")
     try:
         url = sqs.get_queue_url(QueueName=target.names.dead_letters)["QueueUrl"]

@@ -1,7 +1,7 @@
-"""The document of a stack, which `millrace status --json` prints: its form, part by part.
+"""Types of the document that `millrace status --json` prints for a stack, part by part.
 
-`VERSION` changes when a reader of the old form would be misled. What an account did not answer is None or empty, and
-`unknown` says why.
+`VERSION` changes when a reader of the old form would be misled. A fact that could not be queried is None or empty, and
+`unknown` has the reason.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def name_runs(pipeline: str) -> str:
 class EndpointPart(TypedDict):
     """The endpoint.
 
-    ``status`` is SageMaker's, or one of those in :mod:`cli.fleet.served` where there is no endpoint. ``undone`` is the
-    newest approved version, where its rollout was rolled back.
+    ``status`` is SageMaker's, or one of those in :mod:`cli.aws.endpoints` if no endpoint exists. ``undone`` is the
+    newest approved version if its rollout may have been rolled back, else None.
     """
 
     name: str
@@ -41,14 +41,14 @@ class EndpointPart(TypedDict):
 
 
 class MetricValue(TypedDict):
-    """The metric that champion and challenger are compared by."""
+    """The metric by which champion and challenger are compared."""
 
     name: str
     value: float | None
 
 
 class ModelPart(TypedDict):
-    """The model that serves."""
+    """The model that the endpoint serves."""
 
     arn: str
     version: int
@@ -91,7 +91,7 @@ class RolloutPart(TypedDict):
 
 
 class PendingPackage(TypedDict):
-    """A version that waits for approval; its gates are known in depth alone."""
+    """A version that waits for approval; ``gates`` is set only in a :class:`DeepDocument`."""
 
     version: int
     created: datetime
@@ -110,7 +110,7 @@ class RunPart(TypedDict):
 
 
 class NextRun(TypedDict):
-    """When a schedule starts a pipeline next; ``state`` is None where there is no schedule."""
+    """The next scheduled start of a pipeline; ``state`` is None if no schedule exists."""
 
     at: datetime | None
     state: str | None
@@ -118,7 +118,7 @@ class NextRun(TypedDict):
 
 
 class PausePart(TypedDict):
-    """Who paused the stack, as the parameter says."""
+    """The pause of a stack, as its parameter records it."""
 
     since: str | None
     by: str | None
@@ -126,7 +126,7 @@ class PausePart(TypedDict):
 
 
 class CostItem(TypedDict):
-    """A part of the cost; None where its price is unknown."""
+    """A part of the cost; ``monthly_usd`` is None if its price is unknown."""
 
     item: str
     detail: str
@@ -134,7 +134,7 @@ class CostItem(TypedDict):
 
 
 class CostPart(TypedDict):
-    """The cost a month; ``billed`` is False on this machine; ``unknown`` names what the sum does not hold."""
+    """The monthly cost; ``billed`` is False for the local cloud; ``unknown`` names the parts that the sum lacks."""
 
     billed: bool
     monthly_usd: float | None
@@ -144,7 +144,7 @@ class CostPart(TypedDict):
 
 
 class WarningPart(TypedDict):
-    """What differs from the declaration, see :mod:`cli.fleet.findings`."""
+    """A difference from the declaration, see :mod:`cli.fleet.findings`."""
 
     code: str
     fields: dict[str, Any]
@@ -152,7 +152,7 @@ class WarningPart(TypedDict):
 
 
 class ActionItem(TypedDict):
-    """What needs a person: ``what`` is the sentence, ``command`` the next command."""
+    """A problem that needs a person: ``what`` is the sentence, ``command`` the next command."""
 
     code: str
     fields: dict[str, Any]
@@ -161,9 +161,9 @@ class ActionItem(TypedDict):
 
 
 class ServedPart(TypedDict):
-    """What the endpoint serves and what the registry has.
+    """The part of the document about the endpoint and the registry.
 
-    ``approved`` is the version that should serve.
+    ``approved`` is the newest approved version, which should serve.
     """
 
     endpoint: EndpointPart
@@ -176,7 +176,7 @@ class ServedPart(TypedDict):
 class StackDocument(ServedPart):
     """A stack that answered.
 
-    ``last`` and ``next`` are by kind of pipeline; ``missing`` holds the names of pipelines that should exist.
+    ``last`` and ``next`` are by kind of pipeline; ``missing`` holds the names of declared pipelines that do not exist.
     """
 
     version: int
@@ -198,7 +198,7 @@ class StackDocument(ServedPart):
 
 
 class PackageHistory(TypedDict):
-    """A version of the registry, in depth."""
+    """A version in the registry, with its approval and gates."""
 
     version: int
     approval: str
@@ -212,7 +212,7 @@ class PackageHistory(TypedDict):
 
 
 class ScheduleState(TypedDict):
-    """A schedule; ``expected`` is the declared expression where that differs."""
+    """A schedule; ``expected`` is the declared expression if it differs from the actual one."""
 
     pipeline: str
     name: str
@@ -223,14 +223,14 @@ class ScheduleState(TypedDict):
 
 
 class DeadLetters(TypedDict):
-    """The queue of triggers that started nothing."""
+    """The dead-letter queue of triggers that started no pipeline."""
 
     queue: str
     waiting: int
 
 
 class DeepDocument(StackDocument):
-    """A stack in depth.
+    """A stack with all details.
 
     ``executions`` are the newest by kind of pipeline; ``figures`` the monitor's newest values with ``at`` and
     ``age_seconds``; ``traffic`` the requests, errors and latency of the last hour.
@@ -246,7 +246,7 @@ class DeepDocument(StackDocument):
 
 
 class SilentStack(TypedDict):
-    """A stack that did not answer, and why."""
+    """A stack that could not be queried or does not run, with the reason."""
 
     stack: str
     use_case: str
@@ -256,7 +256,7 @@ class SilentStack(TypedDict):
 
 
 class ForeignStack(TypedDict):
-    """A stack that exists in an account and has no file here."""
+    """A stack that exists in an account and has no file in this checkout."""
 
     stack: str
     account: str
@@ -270,7 +270,7 @@ class StackActionItem(ActionItem):
 
 
 class FleetDocument(TypedDict):
-    """All stacks that were asked."""
+    """The documents of all queried stacks."""
 
     version: int
     as_of: datetime
@@ -281,7 +281,7 @@ class FleetDocument(TypedDict):
 
 
 class VersionQuality(PackageHistory):
-    """A version with its metrics on the holdout and its comparison with the champion; None where not kept."""
+    """A version with its holdout metrics and its comparison with the champion; None if its evaluation is missing."""
 
     metrics: dict[str, float | None] | None
     champion: dict[str, Any] | None
@@ -290,8 +290,8 @@ class VersionQuality(PackageHistory):
 class ReportDocument(DeepDocument):
     """A stack with its history, which `millrace report --format json` prints.
 
-    ``gaps`` says which part is not known, and why; ``report_version`` changes when a reader of the old form would be
-    misled.
+    ``gaps`` has the reason for each part that is unknown; ``report_version`` changes when a reader of the old form
+    would be misled.
     """
 
     report: str

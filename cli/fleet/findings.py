@@ -1,6 +1,6 @@
-"""Findings about a stack: its warnings and action items, as values with a code and fields; their sentences stand here.
+"""Findings about a stack, which are its warnings and action items: a code with fields, and the sentence of each code.
 
-A warning says what differs from the declaration; an action item says what needs a person, and the command for it.
+A warning is a difference from the declaration; an action item is a problem that needs a person, with its command.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from cli.fleet.document import WarningPart
 
 
 class Code(StrEnum):
-    """What was found."""
+    """The kind of a finding."""
 
     # The endpoint
     ENDPOINT_MISSING = "endpoint_missing"
@@ -62,7 +62,7 @@ class Code(StrEnum):
 
 _NONE_LEFT = "`pulumi up` would stop serving, and `millrace deploy` refuses to"
 _NEXT = "a deployment with --refresh"
-#: The sentence of each code, with the names of its fields; a reason, where there is one, follows after a colon.
+#: The sentence of each code, with the names of its fields; a reason, if given, is appended after a colon.
 _SENTENCES = {
     Code.ENDPOINT_MISSING: (
         "endpoint {endpoint} was deleted, and version {approved} is approved: " + _NEXT + " recreates it"
@@ -171,10 +171,10 @@ class Finding:
     """Something about a stack that a person should know.
 
     Attributes:
-        code: What was found.
-        command: The words of the command that fixes it, its verb first; the use case follows the verb. Empty where the
-            sentence says what to do.
-        fields: What it is about, by the names in the code's sentence; ``reason``, where given, is somebody's own words.
+        code: The kind of the finding.
+        command: The words of the command that fixes it, its verb first; the use case is inserted after the verb. Empty
+            if the command is computed elsewhere or is part of the sentence.
+        fields: The values for the placeholders in the code's sentence; ``reason``, if given, is quoted text.
     """
 
     code: Code

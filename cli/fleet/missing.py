@@ -1,4 +1,4 @@
-"""What a stack should have by its declaration and has no more: whatever was deleted or switched off by hand."""
+"""Resources that a stack's declaration requires and that are missing or disabled, usually by hand."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from millrace.names import Names
 
 
 def pipelines(case: UseCase, names: Names, found: Iterable[str] | None) -> list[str]:
-    """The declared pipelines that do not exist; none where the account did not say."""
+    """Return the declared pipelines that do not exist; none if the account's pipelines are unknown."""
     return _without(inventory.list_pipelines(case, names).values(), found)
 
 
 def alarms(case: UseCase, names: Names, found: Iterable[str] | None, *, serves: bool) -> list[str]:
-    """The declared alarms that do not exist; those of an endpoint come with it."""
+    """Return the declared alarms that do not exist; alarms of the endpoint count only if it ``serves``."""
     return _without(map(names.alarm, inventory.list_alarm_kinds(case, has_endpoint=serves)), found)
 
 
 def rules(case: UseCase, names: Names, found: Iterable[str] | None) -> list[str]:
-    """The declared rules that do not exist."""
+    """Return the declared rules that do not exist."""
     return _without(inventory.list_rules(case, names), found)
 
 
 def schedules(case: UseCase, names: Names, found: Iterable[str] | None) -> list[str]:
-    """The declared schedules that do not exist, whether they would be enabled or not."""
+    """Return the declared schedules that do not exist, whether they would be enabled or not."""
     return _without([each.name for each in inventory.list_schedules(case, names)], found)
 
 
@@ -36,7 +36,7 @@ def _without(declared: Iterable[str], found: Iterable[str] | None) -> list[str]:
 
 
 def list_findings(missing: Mapping[str, list[str]]) -> list[Finding]:
-    """Return what to report of missing resources.
+    """Return the finding about missing resources; none if nothing is missing.
 
     Args:
         missing: The names of the missing resources, by their kind.
@@ -46,7 +46,7 @@ def list_findings(missing: Mapping[str, list[str]]) -> list[Finding]:
 
 
 def find_disabled_rule(case: UseCase, names: Names, found: Mapping[str, Any] | None) -> list[Finding]:
-    """Return what to report of a rule that is disabled in a stack that nobody has paused."""
+    """Return the finding about a disabled retraining rule, if any; the caller checks that the stack is not paused."""
     rule = (found or {}).get(names.retraining_rule, {})
     if not case.retraining.on or rule.get("State") != "DISABLED":
         return []

@@ -1,4 +1,4 @@
-"""What a stack serves and what its registry says: read as it is, whatever was changed by hand, and nothing crashes."""
+"""The served model and the registry of a stack, read robustly even if resources were changed by hand."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from queries.packages import APPROVED, PENDING, REJECTED, list_packages, parse_g
 from queries.pauses import UnreadablePauseError, parse_pause
 from queries.rollbacks import is_by_alarm, list_rollback_alarms
 
-#: Packages of any status that are looked at: the newest ones.
+#: Maximum number of packages of any status that are read, newest first.
 _NEWEST = 100
-#: No version: the registry did not say which are approved.
+#: Marks the approved version as unknown, because the registry could not be queried.
 _NOT_ASKED = -1
-#: Puts back what the program says, whatever was changed by hand.
+#: The command that restores the declared state after changes by hand.
 PUT_BACK = ("deploy", "--refresh")
 
 
@@ -39,13 +39,15 @@ def of(
     *,
     stood: bool,
 ) -> tuple[ServedPart, list[Finding]]:
-    """What is served and what the registry has, and what of it differs from the declaration.
+    """Return what the endpoint serves and what the registry has, and findings where they differ from the declaration.
 
     Args:
-        endpoints: Those of the account by name; None where it did not say.
-        groups: The names of its groups of models; None where it did not say.
-        unknown: Takes what could not be asked.
-        stood: Whether the alarms are there that are made, and taken down, with the endpoint.
+        target: The use case and its environment, with the clients of its account.
+        names: The names of the stack's resources.
+        endpoints: The account's endpoints by name; None if unknown.
+        groups: The names of the account's model package groups; None if unknown.
+        unknown: Receives the reason for each fact that cannot be queried.
+        stood: Whether the errors alarm exists, which is created and destroyed with the endpoint.
     """
     warnings: list[Finding] = []
     live = None
@@ -84,13 +86,13 @@ def of(
 
 
 def _decisive(sagemaker: Any, group: str) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
-    """The newest approved package and those that wait, newest first; however many others were registered since."""
+    """Return the newest approved package, and the packages that wait for approval, newest first."""
     approved = next(list_packages(sagemaker, group, APPROVED), None)
     return approved, list(list_packages(sagemaker, group, PENDING))
 
 
 def _absent(unknown: Collection[str], *, approved: bool, stood: bool) -> str:
-    """The status of an endpoint that nobody could describe."""
+    """Return the status of an endpoint that does not exist or could not be described."""
     if "endpoint" in unknown:
         return UNKNOWN
     if "registry" in unknown:
@@ -101,9 +103,9 @@ def _absent(unknown: Collection[str], *, approved: bool, stood: bool) -> str:
 def package_of(
     sagemaker: Any, config: str, names: Names, warnings: list[Finding], unknown: dict[str, str]
 ) -> tuple[str | None, dict[str, Any]]:
-    """The ARN of the package behind an endpoint's configuration, and what SageMaker says of the latter.
+    """Return the ARN of the package behind an endpoint configuration, and the configuration's description.
 
-    What is odd on the way goes to ``warnings``.
+    Deviations from the declaration are added to ``warnings``.
     """
     if not re.fullmatch(rf"{re.escape(names.endpoint)}-config-[0-9a-f]{{7}}", config):
         warnings.append(find(Code.FOREIGN_CONFIG, *PUT_BACK, endpoint=names.endpoint, config=config))
@@ -122,17 +124,17 @@ def package_of(
 
 
 def packages(sagemaker: Any, group: str) -> list[dict[str, Any]]:
-    """The summaries of the newest packages of a group, newest first; none where there is no such group."""
+    """Return the summaries of the newest packages of a group, newest first; none if the group does not exist."""
     return list(islice(list_packages(sagemaker, group), _NEWEST))
 
 
 def rollout(sagemaker: Any, live: Mapping[str, Any], serves: str | None, unknown: dict[str, str]) -> RolloutPart | None:
-    """The deployment that is under way: the old fleet, which is blue, the new one, which is green, and its stages."""
+    """Return the rollout in progress, with the old (blue) and the new (green) fleet; None if there is no rollout."""
     pending = live.get("PendingDeploymentSummary")
     if not pending:
         return None
     green = pending.get("EndpointConfigName", "")
-    # Nobody has made the new configuration by hand who is just rolling it out.
+    # Warnings are discarded: a configuration that is being rolled out is assumed not to be made by hand.
     arn, _ = package_of(sagemaker, green, Names("", "", "", ""), [], unknown) if green else (None, None)
     policy = live.get("LastDeploymentConfig", {}).get("BlueGreenUpdatePolicy", {})
     routing = policy.get("TrafficRoutingConfiguration", {})
@@ -160,13 +162,13 @@ def _fleet(config: str, arn: str | None, variants: list[dict[str, Any]]) -> Flee
 
 
 def pause(found: Mapping[str, str], names: Names) -> PausePart | None:
-    """Who has paused a stack, since when and why."""
+    """Return who paused a stack, since when and why; None if it is not paused."""
     if (text := found.get(names.pause_parameter)) is None:
         return None
     try:
         said = parse_pause(names.pause_parameter, text)
     except UnreadablePauseError:
-        # `millrace pause` did not write it; as much as can be understood is shown.
+        # `millrace pause` did not write it; show as much as can be understood.
         return _read_foreign_pause(text)
     return {"since": said.since_iso, "by": said.by, "reason": said.reason}
 
@@ -205,10 +207,10 @@ def _endpoint(
 
 
 def _since(live: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
-    """When the deployment of what serves began; None where that cannot be told.
+    """Return when the deployment of the served configuration began; None if unknown.
 
-    Each deployment makes a configuration of its own. The endpoint's own time of change is no answer: a roll-out that
-    is under way, or was undone, changes that too.
+    Each deployment creates its own configuration. The endpoint's modification time cannot be used: a rollout that is
+    in progress, or was rolled back, changes it too.
     """
     if not config or live["EndpointStatus"] == "Creating":
         return None
@@ -216,14 +218,17 @@ def _since(live: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
 
 
 def _undone(live: Mapping[str, Any] | None, newest: Mapping[str, Any] | None) -> int | None:
-    """The newest approved version, where it may be the one whose roll-out was undone; one made later is not."""
+    """Return the newest approved version if its rollout may be the one that was rolled back, else None.
+
+    A version that was created after the endpoint's last change cannot be the one.
+    """
     if live is None or newest is None or not live.get("FailureReason") or live.get("PendingDeploymentSummary"):
         return None
     return int(newest["ModelPackageVersion"]) if newest["CreationTime"] < live["LastModifiedTime"] else None
 
 
 def _model(target: Target, package: Package | None, warnings: list[Finding]) -> ModelPart | None:
-    """The model that serves, with its figures; figures that it does not say are said to be missing."""
+    """Return the served model with its gates and metric; add a warning if its package lacks metrics."""
     if package is None:
         return None
     metric, gates = target.use_case.champion_metric, model_packages.gates(target.use_case, package)
@@ -244,7 +249,7 @@ def _model(target: Target, package: Package | None, warnings: list[Finding]) -> 
 
 
 def number(text: str) -> float | None:
-    """A figure of the registry's metadata."""
+    """Return a number from the registry's metadata; None if the text is no number."""
     try:
         return float(text)
     except ValueError:
@@ -253,14 +258,14 @@ def number(text: str) -> float | None:
 
 @dataclass(frozen=True)
 class _Known:
-    """What the registry says."""
+    """The state of the registry."""
 
     approved: int | None
-    """The newest approved version; `_NOT_ASKED` where it did not say."""
+    """The newest approved version; None if no version is approved, `_NOT_ASKED` if unknown."""
     is_lost: bool
-    """The group is gone."""
+    """Whether the model package group does not exist."""
     is_silent: bool
-    """It did not say what became of the package that serves."""
+    """Whether the served package could not be read, so that it may still exist."""
 
 
 def _warn_of_package(

@@ -1,4 +1,4 @@
-"""What the fleet and one stack look like to a person: a table on a terminal, aligned text elsewhere."""
+"""Output of the fleet and of one stack for people: a table on a terminal, aligned text elsewhere."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 
 HEAD = ("use case", "env", "serves", "since", "quality", "alarms", "last training", "next", "waits", "cost/month")
-#: The markup of a cell that a person must see.
+#: Rich styles of cells and lines.
 _BAD, _WARN, _GOOD, _QUIET = "bold red", "yellow", "green", "dim"
-#: Lines that a row of the table may take.
+#: Maximum number of lines in a row of the table.
 _TALLEST = 3
 
 
@@ -42,7 +42,7 @@ _TALLEST = 3
 
 
 def table_of(found: FleetDocument) -> None:
-    """The table, what could not be asked, and what needs attention."""
+    """Print the table, the stacks and facts that could not be queried, and the action items."""
     if sys.stdout.isatty():
         from rich.console import Console
 
@@ -55,7 +55,7 @@ def table_of(found: FleetDocument) -> None:
 
 
 def renderable(found: FleetDocument) -> RenderableType:
-    """The same for a terminal: a table where it has room, else a paragraph a stack; words are never broken."""
+    """Render the fleet for a terminal: a table if it fits, else one paragraph per stack; words are never broken."""
     from rich.console import Console, Group
     from rich.text import Text
 
@@ -72,7 +72,7 @@ def renderable(found: FleetDocument) -> RenderableType:
 
 
 def _widths(rows: Sequence[Sequence[str]], room: int) -> list[int] | None:
-    """How wide each column may be; None where the table would not be read: too narrow for its words, or too tall."""
+    """Return the width of each column; None if the table would be too wide, or its rows too tall."""
     columns = [[name, *(row[place] for row in rows)] for place, name in enumerate(HEAD)]
     widths = [max(len(word) for cell in column for word in cell.split()) for column in columns]
     wanted = [max(map(len, column)) for column in columns]
@@ -101,7 +101,7 @@ def _table(rows: Sequence[Sequence[tuple[str, str]]], widths: Sequence[int]) -> 
 
 
 def _paragraph(row: Sequence[tuple[str, str]], room: int) -> RenderableType:
-    """A stack where a table has no room: its name, then what there is to say, as much as fits in a line."""
+    """Render a stack as a paragraph: its name, then the cells that are not empty, joined into lines that fit."""
     from rich.text import Text
 
     (name, _), (environment, _), *rest = row
@@ -122,7 +122,7 @@ def _paragraph(row: Sequence[tuple[str, str]], room: int) -> RenderableType:
 
 
 def _hung(line: Text, room: int) -> Text:
-    """A line below a name: what does not fit goes on below it."""
+    """Return a line indented below a name and wrapped with a deeper hanging indent."""
     from rich.console import Console
     from rich.text import Text
 
@@ -131,7 +131,7 @@ def _hung(line: Text, room: int) -> Text:
 
 
 def wrapped(line: str, room: int) -> list[str]:
-    """A line in lines that fit, between words; a command that follows an arrow keeps a line of its own."""
+    """Wrap a line between words; a command after an arrow starts a line of its own."""
     if len(line) <= room:
         return [line]
     begins = " " * (len(line) - len(line.lstrip()) + 2)
@@ -146,7 +146,7 @@ def wrapped(line: str, room: int) -> list[str]:
 
 
 def live(found: FleetDocument) -> RenderableType:
-    """The same where the screen may end too soon: what needs attention comes first."""
+    """Render the fleet for a screen that may cut off its end: the action items come first."""
     from rich.console import Console, Group
     from rich.text import Text
 
@@ -157,7 +157,7 @@ def live(found: FleetDocument) -> RenderableType:
 
 
 def below(found: FleetDocument) -> Iterator[str]:
-    """The lines below the table; the last ones say what needs attention."""
+    """Yield the lines below the table, the action items last."""
     if total := costs.sum_of([row["cost"] for row in found["stacks"]]):
         yield f"cost of what is billed: {total} a month, jobs and requests come on top"
     unknown = {(fact, why) for row in found["stacks"] for fact, why in row["unknown"].items()}
@@ -180,7 +180,7 @@ def below(found: FleetDocument) -> Iterator[str]:
 
 
 def _elsewhere(found: Sequence[ForeignStack]) -> Iterator[str]:
-    """One line an account: what stands there and is of another checkout, or of a use case that was deleted here."""
+    """Yield one line per account and region about stacks without a file in this checkout."""
     for account, region in dict.fromkeys((each["account"], each["region"]) for each in found):
         names = [each["stack"] for each in found if (each["account"], each["region"]) == (account, region)]
         yield (
@@ -190,7 +190,7 @@ def _elsewhere(found: Sequence[ForeignStack]) -> Iterator[str]:
 
 
 def cells(row: StackDocument) -> list[tuple[str, str]]:
-    """A row of the table: text and style of each cell, in the order of `HEAD`."""
+    """Return a row of the table: text and style of each cell, in the order of `HEAD`."""
     firing = [alarm["kind"] for alarm in row["alarms"] if alarm["state"] == "ALARM"]
     alarms = "unknown" if "alarms" in row["unknown"] else ", ".join(firing) or ("none" if row["alarms"] else "–")
     waiting = [
@@ -230,7 +230,7 @@ def _serves(row: StackDocument) -> tuple[str, str]:
 
 
 def _quality(row: StackDocument) -> tuple[str, str]:
-    """The metric that decides between champions, and the gates: those that fail are named."""
+    """Return text and style of the metric that decides between models and of the gates; failed gates are named."""
     model = row["model"]
     if model is None:
         return ("unknown" if row["endpoint"]["config"] or "endpoint" in row["unknown"] else "–"), ""
@@ -279,7 +279,7 @@ def _next(row: StackDocument) -> str:
 
 
 def stack(found: DeepDocument) -> None:
-    """Everything about one stack; on a terminal in lines that fit it."""
+    """Print all details of one stack; on a terminal, wrap the lines to its width."""
     if not sys.stdout.isatty():
         _stack(found)
         return

@@ -1,4 +1,4 @@
-"""Who updates a stack now: our own lock of a local stack, and Pulumi's, which the dead leave behind."""
+"""Locks on a stack: Millrace's own of a local stack, and Pulumi's, which killed processes leave behind."""
 
 from __future__ import annotations
 
@@ -21,15 +21,22 @@ class Locked(Protocol):
     """A stack, and the folder of the local cloud that it is in."""
 
     @property
-    def stack(self) -> str: ...
+    def stack(self) -> str:
+        """The stack's name."""
+        ...
 
     @property
-    def state(self) -> Path: ...
+    def state(self) -> Path:
+        """The folder of the local cloud."""
+        ...
 
 
 @contextlib.contextmanager
 def alone(target: Locked, note: Callable[[str], None], deadline: float) -> Iterator[None]:
-    """One `millrace up` of a local stack at a time: what it does besides `pulumi up` no lock of Pulumi's guards."""
+    """Hold Millrace's own lock of a local stack, so that only one `millrace up` runs at a time.
+
+    Pulumi's lock protects only `pulumi up`, not the other work of `millrace up`.
+    """
     path = target.state / "stacks" / f"{target.stack}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
@@ -50,21 +57,24 @@ def alone(target: Locked, note: Callable[[str], None], deadline: float) -> Itera
 
 
 def held(stack: str) -> list[dict[str, Any]]:
-    """The locks of a stack in a backend of files; other backends look after their own."""
+    """Return Pulumi's locks of a stack in a file backend; none for others, which manage their locks themselves."""
     url = urlparse(os.environ.get("PULUMI_BACKEND_URL", ""))
     if url.scheme != "file":
         return []
     folder = Path(unquote(url.path)) / ".pulumi" / "locks"
     found = []
     for path in folder.glob(f"*/*/{stack}/*.json"):
-        # It may be given back while we look.
+        # The lock may be released between listing and reading.
         with contextlib.suppress(FileNotFoundError):
             found.append(json.loads(path.read_text()))
     return found
 
 
 def is_alive(lock: Mapping[str, Any]) -> bool:
-    """Whether the process of a lock is there and is Pulumi: after a kill another one may have its number."""
+    """Return True if the process of a lock exists and is Pulumi: after a kill its number may be reused.
+
+    A lock of another host counts as alive.
+    """
     import psutil
 
     if lock["hostname"] != socket.gethostname():

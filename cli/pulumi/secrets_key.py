@@ -1,8 +1,8 @@
-"""What opens a stack's secrets, in a checkout whose stack file does not say it.
+"""The key of a stack's secrets, in a checkout whose stack file lacks it.
 
-Pulumi writes it into the stack's file when it makes the stack, for people to commit. Where a workflow made the stack,
-or nobody did, each checkout would make up its own, and a plan of one could not be read in another. The stack's state
-has it too: it is public without the passphrase, or without the right to use the key.
+Pulumi writes the key into the stack's file when it creates the stack, for people to commit. If a workflow created the
+stack, or nobody committed the file, each checkout would create its own key, and a plan made in one could not be read
+in another. The stack's state has the key, too: it is useless without the passphrase or the right to use the KMS key.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from cli.pulumi import updates
 from cli.stack.deployable import Deployable
 from cli.stack.target import STACKS
 
-#: What a stack's file says of it, by the kind that the state names: each with its place in the state.
+#: The key's fields in a stack's file → their names in the state, by the kind of secrets provider in the state.
 _WORDS = {
     "passphrase": {"encryptionsalt": "salt"},
     "cloud": {"secretsprovider": "url", "encryptedkey": "encryptedkey"},
@@ -22,7 +22,7 @@ _WORDS = {
 
 
 def restore(target: Deployable) -> None:
-    """Write it into the stack's file, where the file lacks it and the state has it.
+    """Write the key into the stack's file if the file lacks it and the state has it.
 
     Raises:
         CliError: When the state cannot be read.
@@ -30,7 +30,7 @@ def restore(target: Deployable) -> None:
     import yaml
 
     path = STACKS / f"Pulumi.{target.stack}.yaml"
-    # Before Pulumi has looked at it, which may write a new one.
+    # Read before Pulumi runs, which may write a new key into the file.
     text = path.read_text()
     document: Mapping[str, Any] = yaml.safe_load(text)
     if any(word in document for words in _WORDS.values() for word in words):
@@ -42,7 +42,7 @@ def restore(target: Deployable) -> None:
     provider = deployment.get("secrets_providers") or {}
     told = provider.get("state") or {}
     words = {word: told[part] for word, part in _WORDS.get(provider.get("type", ""), {}).items() if told.get(part)}
-    # Without words the backend itself keeps it.
+    # Without fields, the backend itself keeps the key.
     if words:
         lines = "".join(f"{word}: {value}\n" for word, value in words.items())
         path.write_text(f"{text.rstrip()}\n{lines}")

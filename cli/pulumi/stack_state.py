@@ -1,4 +1,4 @@
-"""What Pulumi knows of a stack: its resources, and the operations on them besides an update."""
+"""The state that Pulumi has of a stack: its resources, and the operations on them other than an update."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from cli.pulumi.updates import Deployed
 from cli.stack import connection
 from engine import bootstrap
 
-#: Told what is happening: a few words.
+#: Called with each progress message: a few words.
 Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Resource:
-    """A resource in Pulumi's record."""
+    """A resource in Pulumi's state."""
 
     urn: str
     type: str
     id: str
     parent: str
     needs: tuple[str, ...]
-    """The URNs of what it depends on."""
+    """The URNs of its dependencies."""
     inputs: Mapping[str, Any]
     outputs: Mapping[str, Any]
     protect: bool
     retained: bool
-    """Whether Pulumi forgets it without deleting it."""
+    """True if Pulumi forgets it without deleting it."""
     hooked: bool
-    """Whether the program must run when it is deleted; Pulumi asks for that even where it stays."""
+    """True if the program must run when it is deleted; Pulumi requires that even when it is kept."""
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Resource:
-        """From an exported deployment."""
+        """Return the resource of an entry in an exported deployment."""
         needs = [*document.get("dependencies", [])]
         needs += [urn for urns in (document.get("propertyDependencies") or {}).values() for urn in urns or []]
         return cls(
@@ -69,15 +69,15 @@ class Resource:
 
     @property
     def is_real(self) -> bool:
-        """Whether something of AWS's stands for it, rather than a component or provider."""
+        """True if it is a resource of AWS, rather than a component or a provider."""
         return self.type.startswith("aws:")
 
 
 def resources(target: Deployed, note: Note = lambda _: None) -> list[Resource] | None:
-    """The stack's resources in the order they were made; None when there is no such stack.
+    """Return the stack's resources in the order they were created; None when the stack does not exist.
 
     Raises:
-        CliError: When Pulumi's backend cannot be asked.
+        CliError: When Pulumi's backend cannot be read.
     """
     bootstrap.ensure(note)
     try:
@@ -88,7 +88,7 @@ def resources(target: Deployed, note: Note = lambda _: None) -> list[Resource] |
 
 
 def closure(found: Iterable[Resource], kept: Iterable[Resource]) -> set[str]:
-    """The URNs of what must stay when these stay: themselves, what they depend on, and the parents of all."""
+    """Return the URNs of all that must stay with these resources: themselves, their dependencies and all parents."""
     known = {each.urn: each for each in found}
     urns: set[str] = set()
     waiting = deque(kept)
@@ -102,7 +102,7 @@ def closure(found: Iterable[Resource], kept: Iterable[Resource]) -> set[str]:
 
 
 def refresh(target: Deployed, names: Sequence[str]) -> str | None:
-    """Bring Pulumi's record of the resources of these names up to date; why not, where it could not be done."""
+    """Refresh Pulumi's state of the resources with these names; return why that failed, or None."""
     if shutil.which("pulumi", path=connection.path()) is None:
         return "the Pulumi CLI is not there"
     try:
@@ -118,16 +118,18 @@ def refresh(target: Deployed, names: Sequence[str]) -> str | None:
 
 
 def unprotect(target: Deployed, urns: Sequence[str]) -> None:
-    """Let these resources be deleted by the next destroy."""
+    """Remove the protection of these resources, so that the next destroy can delete them."""
     if urns:
         _require(target, ["state", "unprotect", *urns, "--yes", "--stack", target.stack])
 
 
 def destroy(target: Deployed, kept: Iterable[str], note: Note, *, run_program: bool) -> updates.Update:
-    """`pulumi destroy` of all but what is kept.
+    """Run `pulumi destroy` for all resources except those that are kept.
 
     Args:
+        target: The stack.
         kept: URNs of what stays; what they depend on stays too.
+        note: Called with each progress message.
         run_program: Whether hooks of the program must be called before something is deleted.
 
     Raises:
@@ -136,7 +138,7 @@ def destroy(target: Deployed, kept: Iterable[str], note: Note, *, run_program: b
     command = ["destroy", "--yes", "--skip-preview", "--json", f"--run-program={str(run_program).lower()}"]
     command += ["--stack", target.stack, *_each("--exclude", sorted(kept))]
     if target.is_local:
-        # A cloud that was killed has lost its last seconds, which Pulumi does not know.
+        # A local cloud that was killed has lost its last seconds, which Pulumi's state does not reflect.
         command.append("--refresh")
     with _alone(target, note):
         update = updates.Update()
@@ -144,13 +146,13 @@ def destroy(target: Deployed, kept: Iterable[str], note: Note, *, run_program: b
     if code != 0 or update.result not in ("", "succeeded"):
         said = "\n".join(update.errors) or _said(errors, code)
         raise CliError(f"`pulumi destroy` of stack {target.stack}", f"failed:\n{said}")
-    # What it only looked at before.
+    # Resources that it only refreshed.
     update.changes.pop("same", None)
     return update
 
 
 def remove(target: Deployed) -> None:
-    """Forget the stack, which has no resources any more; its configuration stays."""
+    """Remove the stack, which must have no resources any more; keep its configuration."""
     _require(target, ["stack", "rm", target.stack, "--yes", "--preserve-config"])
 
 
@@ -166,7 +168,7 @@ def _require(target: Deployed, arguments: list[str]) -> None:
 
 @contextmanager
 def _alone(target: Deployed, note: Note) -> Iterator[None]:
-    """No other update of the stack meanwhile; what a killed one left locked is cleared where that is safe."""
+    """Keep other updates of the stack out; clear the lock of a killed one where that is safe."""
     deadline = time.monotonic() + updates.PATIENCE
     with locks.alone(target, note, deadline) if target.is_local else nullcontext():
         updates.free(target, note)

@@ -1,4 +1,4 @@
-"""The stock Pulumi CLI as a child: updates with their counts and diagnostics, and locks that the dead left behind."""
+"""The Pulumi CLI as a subprocess: updates and previews, their events and diagnostics, and stale locks."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from millrace import Environment
 from millrace.names import ROLLBACK_REPORT
 from queries.rollbacks import Rollback
 
-#: Told what is happening: a few words.
+#: Called with each progress message: a few words.
 Note = Callable[[str], None]
 
-#: How long an update of somebody else's is waited for, seconds.
+#: How long to wait for another update of the stack, seconds.
 PATIENCE = 900.0
 _WAITING = "waiting for Pulumi to finish the step that it is in"
-#: The input that is also the id, of the types of resource that cannot be created twice.
+#: The input that is also the ID, for types of resources that cannot be created twice.
 _IDS = {
     "aws:iam/role:Role": "name",
     "aws:kms/alias:Alias": "name",
@@ -41,51 +41,59 @@ _IDS = {
     "aws:sagemaker/pipeline:Pipeline": "pipelineName",
     "aws:ssm/parameter:Parameter": "name",
 }
-#: Pulumi marks colours in its messages so.
+#: Pulumi's markup of colours in its messages.
 _COLOUR = re.compile(r"<\{%.*?%\}>")
-#: Its words where another update holds the stack's lock.
+#: Its message when another update holds the stack's lock.
 _LOCKED = "currently locked by"
-#: And where there is no such stack.
+#: Its message when the stack does not exist.
 _NO_STACK = "no stack named"
-#: And where nobody has said where states are kept.
+#: Its message when no backend is set.
 _NO_BACKEND = "PULUMI_ACCESS_TOKEN must be set"
 
 
 class _LockedError(CliError):
-    """Pulumi refused, because the stack is being updated."""
+    """Pulumi refused, because another update of the stack is running."""
 
 
 class Deployed(Protocol):
-    """A stack that can be deployed: of a use case, or the platform's."""
+    """A stack that can be deployed: a use case's or the platform's."""
 
     @property
-    def stack(self) -> str: ...
+    def stack(self) -> str:
+        """The stack's name."""
+        ...
 
     @property
-    def environment(self) -> Environment: ...
+    def environment(self) -> Environment:
+        """The environment that the stack is deployed to."""
+        ...
 
     @property
-    def state(self) -> Path: ...
+    def state(self) -> Path:
+        """The folder of the local cloud."""
+        ...
 
     @property
-    def is_local(self) -> bool: ...
+    def is_local(self) -> bool:
+        """True if the stack is deployed to the local cloud."""
+        ...
 
 
 class NoStackError(CliError):
-    """The backend knows no stack of that name."""
+    """The backend has no stack of that name."""
 
 
 @dataclass
 class Update:
-    """What an update did.
+    """The result of an update.
 
     Attributes:
-        changes: The counts, by kind of step.
+        changes: The number of steps, by kind of step.
         errors: Pulumi's diagnostics.
-        trace: What the program wrote to standard error, which is all there is when it raised what it should not.
-        done: URN → kind of step, of each resource that a step was finished for.
+        trace: What the program wrote to standard error; after an unexpected exception this is all there is.
+        done: URN → kind of step, of each resource whose step finished.
         failed: The URNs of those whose step failed.
-        rollback: Why the endpoint does not run what was deployed, where SageMaker rolled the rollout back.
+        rollback: Why the endpoint does not run what was deployed, when SageMaker rolled the rollout back.
     """
 
     changes: dict[str, int] = field(default_factory=dict)
@@ -113,10 +121,10 @@ class Update:
 
 
 class UpdateError(CliError):
-    """An update that failed, perhaps in the middle.
+    """An update that failed, possibly partway.
 
     Attributes:
-        update: What it did until then.
+        update: What it did before it failed.
     """
 
     def __init__(self, subject: str, found: str, update: Update) -> None:
@@ -127,19 +135,22 @@ class UpdateError(CliError):
 def up(
     target: Deployed, note: Note, *, create: bool = True, plan: Path | None = None, refresh: bool | None = None
 ) -> Update:
-    """`pulumi up` of the target's stack.
+    """Run `pulumi up` of the target's stack.
 
     Args:
-        create: Make the stack when it is not there.
+        target: The stack.
+        note: Called with each progress message.
+        create: Whether to create the stack when it does not exist.
         plan: A saved plan, which the update may not exceed.
-        refresh: Look at first what is there; None does so where a killed cloud may have lost something.
+        refresh: Whether to refresh the state first; None does so for a local stack without a plan.
 
     Raises:
         UpdateError: With Pulumi's own diagnostics, when the update fails.
-        CliError: When it could not begin.
+        CliError: When it could not start.
     """
     options = ["--plan", str(plan.resolve())] if plan else []
-    # A cloud that was killed has lost its last seconds, which Pulumi does not know. A plan is of a state as it was.
+    # A local cloud that was killed has lost its last seconds, which Pulumi's state does not reflect. A plan is bound to
+    # the state as it was.
     if refresh if refresh is not None else target.is_local and plan is None:
         options.append("--refresh")
     if not target.is_local:
@@ -150,7 +161,7 @@ def up(
             try:
                 return _up(target, note, options, create=create)
             except _LockedError:
-                # Somebody else's began between our look and our update.
+                # Another update began after the lock was checked.
                 if time.monotonic() > deadline:
                     raise
                 interrupts.pause(0.2)
@@ -166,12 +177,12 @@ def _up(target: Deployed, note: Note, options: list[str], *, create: bool) -> Up
 
 
 def make(target: Deployed) -> None:
-    """Make the target's stack, empty, unless it is there."""
+    """Create the target's stack, empty, unless it exists."""
     _plain(target, "stack", "select", "--create", target.stack)
 
 
 def updated(stack: str, options: Sequence[str], note: Note, folder: Path, environment: Mapping[str, str]) -> Update:
-    """`pulumi up` of the program in a folder.
+    """Run `pulumi up` of the program in a folder.
 
     Raises:
         UpdateError: With Pulumi's own diagnostics, when it fails.
@@ -194,14 +205,16 @@ def updated(stack: str, options: Sequence[str], note: Note, folder: Path, enviro
 
 
 def preview(target: Deployed, note: Note, *, refresh: bool = False, draft: Path | None = None) -> dict[str, Any]:
-    """The document of `pulumi preview --json` of the target's stack.
+    """Return the document of `pulumi preview --json` of the target's stack.
 
     Args:
-        refresh: Look at first what is there.
-        draft: Where to write Pulumi's own plan; a saved plan is made of it.
+        target: The stack.
+        note: Called with each progress message.
+        refresh: Whether to refresh the state first.
+        draft: Where to write Pulumi's own plan, from which a saved plan is made.
 
     Raises:
-        NoStackError: When the stack was never made.
+        NoStackError: When the stack was never created.
         CliError: With Pulumi's own diagnostics, when it fails.
     """
     options = [*(["--save-plan", str(draft.resolve())] if draft else []), *(["--refresh"] if refresh else [])]
@@ -210,10 +223,10 @@ def preview(target: Deployed, note: Note, *, refresh: bool = False, draft: Path 
 
 
 def previewed(stack: str, options: Sequence[str], folder: Path, environment: Mapping[str, str]) -> dict[str, Any]:
-    """The document of `pulumi preview --json` of the program in a folder, with what stays as it is.
+    """Return the document of `pulumi preview --json` of the program in a folder, including unchanged resources.
 
     Raises:
-        NoStackError: When the stack was never made.
+        NoStackError: When the stack was never created.
         CliError: With Pulumi's own diagnostics, when it fails.
     """
     lines: list[str] = []
@@ -234,10 +247,10 @@ def previewed(stack: str, options: Sequence[str], folder: Path, environment: Map
 
 
 def state(target: Deployed) -> dict[str, Any]:
-    """The target's stack as Pulumi knows it: the document of `pulumi stack export`.
+    """Return the state of the target's stack: the document of `pulumi stack export`.
 
     Raises:
-        NoStackError: When the stack was never made.
+        NoStackError: When the stack was never created.
     """
     lines: list[str] = []
     _plain(target, "stack", "export", "--stack", target.stack, on_line=lines.append)
@@ -245,7 +258,7 @@ def state(target: Deployed) -> dict[str, Any]:
 
 
 def version(target: Deployed) -> str:
-    """The version of the Pulumi CLI that would be used, e.g. `v3.200.0`."""
+    """Return the version of the Pulumi CLI that is used, e.g. `v3.200.0`."""
     lines: list[str] = []
     _plain(target, "version", on_line=lines.append)
     return "".join(lines).strip()
@@ -273,12 +286,12 @@ def _run(target: Deployed, arguments: list[str], on_line: children.Line) -> tupl
 
 
 def environment_of(target: Deployed) -> dict[str, str]:
-    """What the Pulumi CLI runs in: this process's environment, with the stack's region and profile."""
+    """Return the environment of the Pulumi CLI: this process's own, with the stack's region and profile."""
     environment = {**os.environ, "PATH": connection.path(), "PULUMI_SKIP_UPDATE_CHECK": "1"}
-    # AWS's own settings say nothing of the region that the stack's configuration names.
+    # AWS's own settings do not have the region that the stack's configuration names.
     environment.setdefault("AWS_REGION", target.environment.region)
     if not target.is_local and not connection.stands_in() and (profile := profile_of(configuration(target.stack))):
-        # The provider goes by it; so must what the program itself asks AWS.
+        # The provider uses this profile; the program's own requests to AWS must use it, too.
         environment["AWS_PROFILE"] = profile
     return environment
 
@@ -286,13 +299,13 @@ def environment_of(target: Deployed) -> dict[str, str]:
 def run(
     arguments: Sequence[str], on_line: children.Line, folder: Path, environment: Mapping[str, str]
 ) -> tuple[int, str]:
-    """Run the Pulumi CLI to its end: its exit code, and what it wrote to standard error."""
+    """Run the Pulumi CLI; return its exit code and what it wrote to standard error."""
     command = ["pulumi", *arguments, "--non-interactive", "--color", "never"]
     return children.run(command, on_line, folder=folder, environment=environment, waiting=_WAITING)
 
 
 def read_event(line: str, update: Update, note: Note) -> None:
-    """One event of `pulumi up --json`."""
+    """Add one event of `pulumi up --json` to the update."""
     try:
         event = json.loads(line)
     except ValueError:
@@ -306,7 +319,7 @@ def read_event(line: str, update: Update, note: Note) -> None:
             kind, name = metadata["type"].rpartition(":")[2], metadata["urn"].rpartition("::")[2]
             note(f"{update.begun} resources: {metadata['op']} {kind} {name}")
     elif metadata := _metadata(event, "resOutputsEvent"):
-        # A replacement is made in several steps.
+        # A replacement has several steps.
         update.done[metadata["urn"]] = "replace" if "replace" in metadata["op"] else metadata["op"]
         if metadata["type"] == "pulumi:pulumi:Stack":
             update.outputs = dict((metadata.get("new") or {}).get("outputs") or {})
@@ -347,7 +360,7 @@ def preview_new_stack(target: Deployed) -> dict[str, Any]:
         folder = Path(name)
         config = folder / f"Pulumi.{target.stack}.yaml"
         values = yaml.safe_load((connection.REPOSITORY / "stacks" / config.name).read_text())
-        # Its secrets are of the backend's own key.
+        # Without the file's key: secrets are encrypted with the temporary backend's own.
         kept = {key: each for key, each in values.items() if key == "config"}
         config.write_text(yaml.safe_dump(kept, allow_unicode=True))
         project = yaml.safe_load((connection.REPOSITORY / "Pulumi.yaml").read_text())["name"]
@@ -363,7 +376,10 @@ def preview_new_stack(target: Deployed) -> dict[str, Any]:
 
 
 def _make_empty_backend(folder: Path, project: str, stack: str) -> str:
-    """A backend with an empty stack; `pulumi stack init` would write a key into the stack's own file."""
+    """Create a backend with an empty stack and return its URL.
+
+    `pulumi stack init` would write a key into the stack's own file.
+    """
     stacks = folder / "backend" / ".pulumi" / "stacks" / project
     stacks.mkdir(parents=True)
     (folder / "backend" / ".pulumi" / "meta.yaml").write_text("version: 1\n")
@@ -372,13 +388,13 @@ def _make_empty_backend(folder: Path, project: str, stack: str) -> str:
     return (folder / "backend").as_uri()
 
 
-# -- what a broken-off update left behind ------------------------------------------------------------------------------
+# -- leftovers of an interrupted update --------------------------------------------------------------------------------
 
 
 def _adopt(target: Deployed) -> None:
-    """Take what was being created when an update was broken off for created: the refresh then finds out.
+    """Import what an interrupted update was creating; the refresh then finds out whether it exists.
 
-    Otherwise it would be created once more and refused, because it exists. On AWS that is for a person to decide.
+    Otherwise it would be created again, which fails if it exists. On AWS a person must decide that.
     """
     found = state(target)
     deployment = found.get("deployment") or {}
@@ -395,7 +411,7 @@ def _adopt(target: Deployed) -> None:
 
 
 def _id(resource: Mapping[str, Any]) -> str:
-    """The id that the provider gives a resource; empty where creating it again does no harm."""
+    """Return the ID that the provider gives a resource; empty when creating it again does no harm."""
     inputs = resource.get("inputs") or {}
     kind = resource["type"]
     if kind == "aws:scheduler/schedule:Schedule":
@@ -404,7 +420,7 @@ def _id(resource: Mapping[str, Any]) -> str:
 
 
 def free(target: Deployed, note: Note) -> None:
-    """Clear the lock of an update that was killed; wait for one that runs, and not for ever."""
+    """Wait for a running update of the stack, up to a limit, and clear the lock of one that was killed."""
     deadline = time.monotonic() + PATIENCE
     while holder := next((lock for lock in locks.held(target.stack) if locks.is_alive(lock)), None):
         who = f"process {holder['pid']} on {holder['hostname']}"

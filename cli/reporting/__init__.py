@@ -1,1 +1,1 @@
-"""What a report says, and its plots."""
+"""The content of a report, and its plots."""

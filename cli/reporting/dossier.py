@@ -1,4 +1,4 @@
-"""Everything that a report says about a stack, read from where it is; what is not there is said, never made up."""
+"""The content of a report about a stack; a part that is missing is named with the reason, never invented."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ Document = dict[str, Any]
 #: Changes when a reader of the old form of the report would be misled.
 VERSION = 2
 
-#: What is looked at, the newest ones first: packages, and executions of a pipeline.
+#: Maximum number of packages, and of executions of a pipeline, that are read, newest first.
 PACKAGES, RUNS = 20, 50
-#: How far back traffic and alarms are told.
+#: How far back traffic and alarms are reported.
 _BACK = timedelta(days=30)
-#: A bundle is smaller; what is larger is none.
+#: Maximum size of an object that is read, bytes; bundles are smaller.
 _LARGEST = 64 * 2**20
 
 
 def of(target: Target, row: StackDocument) -> ReportDocument:
-    """Return the report, for programs.
+    """Query everything that a report needs and return its document.
 
     Keys: ``report`` ("millrace"), ``report_version``, ``made``, those of `millrace status` of one stack, ``quality``
-    (a document a version, oldest first: version, approval, created, description, reason, changed_by, trigger, gates,
-    metrics, champion), ``calibration`` (holdout and outcomes, each with as_of and bins), ``slices`` of the version that
-    serves, ``drift`` (a document a run of the monitor, oldest first), ``traffic_history``, ``alarm_history``,
-    ``trainings``, ``lineage`` and ``gaps``: why a part is not there, by its key.
+    (one document per version, oldest first: version, approval, created, description, reason, changed_by, trigger,
+    gates, metrics, champion), ``calibration`` (holdout and outcomes, each with as_of and bins), ``slices`` of the
+    version that serves, ``drift`` (one document per run of the monitor, oldest first), ``traffic_history``,
+    ``alarm_history``, ``trainings``, ``lineage`` and ``gaps``: the reason for each missing part, by its key.
     """
     missing: dict[str, str] = {}
     with ThreadPoolExecutor(accounts.AT_ONCE) as pool:
@@ -71,7 +71,7 @@ def of(target: Target, row: StackDocument) -> ReportDocument:
     serving = next((package for package in packages if package.arn == row["endpoint"]["package"]), None)
     evaluation = evaluations.get(serving.version) if serving else None
     document: ReportDocument = {
-        # First: by its beginning a file is known as a report, which may be written over.
+        # Must be the first key: a file that begins with it is recognized as a report, which may be overwritten.
         "report": "millrace",
         "report_version": VERSION,
         "made": datetime.now(UTC),
@@ -111,7 +111,7 @@ def _say_missing(document: ReportDocument, serving: Package | None, evaluation: 
 
 
 def _packages(target: Target, missing: dict[str, str]) -> list[Package]:
-    """The newest packages, newest first."""
+    """Return the newest packages, newest first."""
 
     def read() -> list[Package]:
         arns = model_packages.arns(target)
@@ -123,7 +123,7 @@ def _packages(target: Target, missing: dict[str, str]) -> list[Package]:
 
 
 def _evaluation(target: Target, package: Package, missing: dict[str, str]) -> Evaluation | None:
-    """The evaluation of a package; None when it is not there, or cannot be read."""
+    """Return the evaluation of a package; None if it does not exist or cannot be read."""
     key = f"evaluation of version {package.version}"
     try:
         return accounts.tried(lambda: model_packages.evaluation(target, package), missing, key)  # type: ignore[no-any-return]
@@ -143,7 +143,7 @@ def _quality(target: Target, package: Package, evaluation: Evaluation | None) ->
 def _calibration(
     evaluation: Evaluation | None, serving: Package | None, drift: list[Document], missing: dict[str, str]
 ) -> dict[str, Document | None]:
-    """On the holdout, when it was trained, and on outcomes that have arrived since."""
+    """Return the calibration on the holdout, from training, and on outcomes that have arrived since."""
     holdout = [each.dump() for each in evaluation.calibration] if evaluation else []
     measured = [run for run in drift if run["calibration"]]
     if not measured:
@@ -160,7 +160,7 @@ def _calibration(
 
 
 def _monitored(target: Target, missing: dict[str, str]) -> list[Document]:
-    """What each of the newest runs of the monitor wrote, oldest first."""
+    """Return the reports of the newest successful runs of the monitor, oldest first."""
     s3 = target.client("s3")
     runs = fleet.executions(target.sagemaker, target.names.monitor_pipeline, RUNS)
     done = [run["execution"].rpartition("/")[2] for run in runs if run["status"] == "Succeeded"]
@@ -180,7 +180,7 @@ def _read_report(s3: Any, uri: str, missing: dict[str, str]) -> MonitorReport | 
 
 
 def _run(report: MonitorReport) -> Document:
-    """What a report of the monitor says."""
+    """Return the part of a monitor's report that goes into the stack's report."""
     return {
         "as_of": report.as_of,
         "since": report.since,
@@ -203,7 +203,7 @@ def _run(report: MonitorReport) -> Document:
 
 
 def _traffic(target: Target) -> list[Document]:
-    """Requests, errors and latency, hour by hour, as far as there were any."""
+    """Return requests, errors and latency by hour, for the hours that have data."""
     now = datetime.now(UTC)
     answer = target.client("cloudwatch").get_metric_data(
         MetricDataQueries=depth.traffic_queries(target),
@@ -214,14 +214,14 @@ def _traffic(target: Target) -> list[Document]:
     hours: dict[datetime, Document] = {}
     for result in answer["MetricDataResults"]:
         for at, value in zip(result["Timestamps"], result["Values"], strict=True):
-            # Latency comes in microseconds.
+            # CloudWatch has the latency in microseconds.
             known = value / 1000 if result["Id"].startswith("latency") else value
             hours.setdefault(at, dict.fromkeys(depth.TRAFFIC))[result["Id"]] = known
     return [{"at": at, **hours[at]} for at in sorted(hours)]
 
 
 def _alarm_history(target: Target, missing: dict[str, str]) -> list[Document]:
-    """Every change of state of the stack's alarms that CloudWatch still knows, newest first."""
+    """Return the recent state changes of the stack's alarms, newest first."""
     cloudwatch, found = target.client("cloudwatch"), list[Document]()
     for kind in ALARM_KINDS:
         name = target.names.alarm(kind)
@@ -251,7 +251,7 @@ def _alarm_history(target: Target, missing: dict[str, str]) -> list[Document]:
 
 
 def _trainings(target: Target, packages: list[Package]) -> list[Document]:
-    """The newest executions of the training pipeline, newest first, with what became of them."""
+    """Return the newest executions of the training pipeline, newest first, with the version that each registered."""
     made = {package.metadata.get("execution", "").lower(): package for package in packages}
     return [
         {
@@ -268,7 +268,7 @@ def _trainings(target: Target, packages: list[Package]) -> list[Document]:
 
 
 def _lineage(target: Target, packages: list[Package], arn: str | None, missing: dict[str, str]) -> Document | None:
-    """What the version that serves was made of, and whether that is still there and is the same."""
+    """Return what the serving version was made from and if that is unchanged; None if it is not in ``packages``."""
     package = next((each for each in packages if each.arn == arn), None)
     if package is None:
         return None
@@ -295,7 +295,7 @@ def _lineage(target: Target, packages: list[Package], arn: str | None, missing: 
 
 
 def _is(word: str, is_there: bool, found: str | None, expected: str | None) -> str:
-    """Whether what a model was made of is still there and is the same."""
+    """Describe in words whether an input of a model still exists and is unchanged."""
     if not is_there:
         return "gone"
     if not found or not expected:
@@ -304,7 +304,7 @@ def _is(word: str, is_there: bool, found: str | None, expected: str | None) -> s
 
 
 def _bytes(s3: Any, uri: str | None, *below: str) -> bytes | None:
-    """An object; None when it is not there."""
+    """Return the content of an object; None if it does not exist or is larger than `_LARGEST`."""
     if not uri:
         return None
     url = urlsplit(uri)
@@ -326,7 +326,7 @@ def _hash_of_manifest(text: bytes | None) -> str | None:
 
 
 def _contract(bundle: bytes | None) -> Document:
-    """The declaration that a bundle holds; empty where there is none."""
+    """Return the declaration in a bundle; empty if the bundle is missing or has none."""
     from training.bundle import CONTRACT
 
     try:

@@ -1,4 +1,4 @@
-"""Plots as SVG text, for pages that load nothing: lines over time, and observed over predicted."""
+"""Plots as SVG text, for pages without external resources: lines over time, and observed over predicted rates."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 from training.monitoring.report import ALARM, CALM, GREY, INK, LOUD
 
-#: One colour a line; more lines than colours share the last.
+#: One colour per line; further lines share the last colour.
 COLOURS = (CALM, LOUD, "#4a9d6f", "#7b5ea7", "#8a6d3b", GREY)
-#: With more labels a line has no dots.
+#: Maximum number of labels with which a line has dots.
 _DOTS = 60
 _LEFT, _TOP, _RIGHT, _BOTTOM = 54, 10, 16, 40
 
@@ -24,13 +24,15 @@ def lines(
     width: int = 460,
     height: int = 190,
 ) -> str:
-    """Values over labels, a line each; a value that is not known is a gap, and a bound is a dashed line.
+    """Return a plot of series over labels, one line each; an unknown value is a gap, and a bound is a dashed line.
 
     Args:
-        labels: Along the x axis, evenly.
-        series: A value a label, by the name of the line.
-        text: What a reader who sees no picture is told.
-        bounds: By what they are called.
+        labels: The labels of the x axis, evenly spaced.
+        series: One value per label, by the name of the line; None if unknown.
+        text: The alternative text for readers who cannot see the plot.
+        bounds: The values of the bounds by their names.
+        width: Pixels.
+        height: Pixels, without the legend.
     """
     limits = dict(bounds or {})
     known = [value for values in series.values() for value in values if value is not None]
@@ -69,7 +71,7 @@ def lines(
 
 
 def calibration(bins: Sequence[Mapping[str, Any]], text: str, side: int = 220) -> str:
-    """Observed rate over mean prediction, a dot a bin; the diagonal is a calibrated model."""
+    """Return a plot of the observed rate over the mean prediction, one dot per bin; the diagonal is perfect."""
     pad = 40
     top = max(max(row["predicted"], row["observed"]) for row in bins) * 1.1 or 1.0
     points = [(pad + row["predicted"] / top * side, 8 + side - row["observed"] / top * side) for row in bins]
@@ -90,7 +92,7 @@ def calibration(bins: Sequence[Mapping[str, Any]], text: str, side: int = 220) -
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
-    """The axis: from zero where that is near, with room above."""
+    """Return the range of the y axis, which starts at zero if that is near and has some room above."""
     low, high = min(values), max(values)
     low = 0.0 if 0 <= low <= (high - low) * 2 or high == low >= 0 else low - (high - low) * 0.1
     high += (high - low) * 0.1
@@ -98,7 +100,7 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _pieces(values: Sequence[float | None]) -> list[list[tuple[int, float]]]:
-    """Runs of values that are known."""
+    """Return the runs of known values, each value with its place."""
     pieces: list[list[tuple[int, float]]] = [[]]
     for place, value in enumerate(values):
         if value is None:

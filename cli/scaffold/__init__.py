@@ -1,1 +1,1 @@
-"""What `millrace new` does: look at data, ask what it cannot tell, write a use case, try it before it is there."""
+"""The stages of `millrace new`: inspect data, ask open questions, render a use case, try it out, and write it."""

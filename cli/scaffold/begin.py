@@ -1,4 +1,4 @@
-"""The way from a file to a use case: look, ask, take a sample, render, try, put in place, say what was done."""
+"""The steps from a file to a use case: inspect, ask, take a sample, render, try out, write, and summarize."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ _MADE_UP = {BINARY: ("left", "customer", "asked_at"), REGRESSION: ("spent", "cus
 
 
 def run(wishes: Wishes) -> None:
-    """Begin a use case.
+    """Create a use case.
 
     Raises:
-        CliError: When it cannot be; then nothing was written.
+        CliError: When it cannot be created; then nothing was written.
     """
     folder = connection.REPOSITORY / "stacks"
     there = [file.name[len("Pulumi.") : -len(".yaml")] for file in folder.glob("Pulumi.*.yaml")]
@@ -132,7 +132,7 @@ def _from_file(begun: Begun, path: Path) -> tuple[Plan, bytes]:
         distinct = sample.distinct(source, able, stage.note)
         stage.result = f"{rows:,} rows, {len(columns)} columns of {path}"
     roles = _roles(begun, source, columns, distinct)
-    # Of a key, digits are kept as they are.
+    # The digits of a key are kept as text, so its note does not apply.
     begun.said += [text for name, text in begun.as_numbers.items() if name != roles.key]
     begun.questions.require_all()
     with begun.progress.stage("sample") as stage:
@@ -161,7 +161,7 @@ def _from_file(begun: Begun, path: Path) -> tuple[Plan, bytes]:
 
 
 def _read(begun: Begun, source: Source, stage: Stage) -> dict[str, str]:
-    """Decide how the cells of the file are read; why columns cannot be read as what they hold."""
+    """Decide how the cells of the file are read; return the reason for each column that cannot be read."""
     given: dict[str, list[str]] = {}
     for wish in begun.wishes.missing:
         name, equals, text = wish.partition("=")
@@ -187,7 +187,7 @@ def _read(begun: Begun, source: Source, stage: Stage) -> dict[str, str]:
 
 
 def _timely(source: Source, made: Plan, stamps: sample.Array | None, stage: Stage) -> Plan:
-    """The plan less the columns of times that lie after the event, or of which there is no event time to tell."""
+    """Return the plan without times that may be after the event; without an event time, without all times."""
     late = {}
     for feature in made.times:
         assert feature.form
@@ -266,10 +266,10 @@ def _target(begun: Begun, columns: Mapping[str, Column]) -> tuple[Column, str]:
 
 
 def _not_passed_over(begun: Begun, guess: Guess | None, over: str | None, is_all: bool) -> Guess | None:
-    """The guess, with what is wrong with columns that are called like a target.
+    """Return the guess with a note on columns that are named like a target but cannot be one.
 
     Raises:
-        CliError: When no other column is called so and nobody can be asked.
+        CliError: When this is true of all columns named like a target, and there is no guess or nobody can be asked.
     """
     if over and is_all and not (guess and begun.questions.can_ask):
         example = f", e.g. --target {guess.value}" if guess else ""
@@ -356,7 +356,7 @@ def _event_time(
 
 
 def _known(option: str, columns: Mapping[str, Column]) -> inference.Check:
-    """Refuses a column that is not there, so that a person can answer again."""
+    """Return a check that refuses a column that does not exist, so that a person can answer again."""
 
     def check(name: str) -> None:
         if name != NONE or option == "--target":

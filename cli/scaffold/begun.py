@@ -1,4 +1,4 @@
-"""What the stages of `millrace new` share: the user's wishes, and what has been found so far."""
+"""State that the stages of `millrace new` share: the command's options, and what has been found so far."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cli.scaffold.questions import Questions
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the command was given."""
+    """The arguments and options of the command."""
 
     name: str
     path: Path | None
@@ -33,13 +33,13 @@ class Wishes:
 
 @dataclass
 class Begun:
-    """What the stages share."""
+    """The state that the stages share."""
 
     wishes: Wishes
     progress: Progress
     questions: Questions
     now: datetime
     said: list[str] = field(default_factory=list)
-    """How the file is read, beyond what anybody would expect."""
+    """Notes for the user about how the file is read, where that may be unexpected."""
     as_numbers: dict[str, str] = field(default_factory=dict)
-    """What is to be said of a column whose digits are read as numbers, unless it is the key."""
+    """A note on each column whose digits are read as numbers; it does not apply if the column is the key."""

@@ -1,4 +1,4 @@
-"""The first gate of a use case: a bound that its own sample reaches, with the reason beside it."""
+"""The first gate of a new use case: a bound that its own sample reaches, with the reason for it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import math
 from cli.scaffold.plan import Plan
 from cli.scaffold.trial import Trial
 
-#: Standard errors that the bound stays away from what was reached, and the least distance.
+#: Distance of the bound from the reached value, in standard errors, and the minimum distance for an AUC.
 _ERRORS, _LEAST = 2.0, 0.02
 #: An area under the ROC curve that chance alone may reach.
 _CHANCE = 0.52
 
 
 def of(plan: Plan, trial: Trial) -> tuple[str, str, float, str]:
-    """Metric, side, bound and reason."""
+    """Return metric, side (`at_least` or `at_most`), bound and reason of the gate."""
     return _binary(trial) if plan.is_binary else _regression(trial)
 
 
@@ -38,7 +38,7 @@ def _regression(trial: Trial) -> tuple[str, str, float, str]:
 
 
 def _up(value: float) -> float:
-    """Two significant digits, upwards."""
+    """Round up to two significant digits; return 0.01 for a value that is not positive."""
     if value <= 0:
         return 0.01
     digits = 1 - math.floor(math.log10(value))

@@ -1,4 +1,4 @@
-"""What columns are probably for: target, key, event time. Each guess has a reason and says whether it is sure."""
+"""Guesses of which columns are target, key and event time, each with a reason and whether it is sure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cli.scaffold.profile import MANY, Column
 from cli.scaffold.source import UNNAMED, Source
 from cli.scaffold.times import Form
 
-#: Instead of a column: there is none.
+#: The value of an option for a column if no column is meant.
 NONE = "none"
 BINARY, REGRESSION = "binary", "regression"
 
@@ -29,29 +29,29 @@ _TARGETS = frozenset({
     "response", "responded", "bought", "purchased", "approved", "y",
 })  # fmt: skip
 _AMOUNTS = frozenset({"price", "sales", "revenue", "demand", "spend", "duration", "cost", "target", "value", "y"})
-#: What a target's name may end in besides.
+#: Words that may end a target's name that begins with one of the words above, as in `churn_flag`.
 _SAYINGS = frozenset({"flag", "value", "status", "indicator", "result", "class", "label"})
 _IDS = frozenset({"id", "key", "uuid", "guid", "number", "no", "nr", "ref"})
 _YES = ("yes", "true", "y", "t", "positive", "churned", "left", "fraud", "bad", "default", "late", "churn")
-#: A column that is called a key and repeats so few values, or says when but for so few rows, has a mistake in it.
+#: Share of different values in a key, or of rows with an event time, from which the exceptions are mistakes.
 _NEARLY = 0.9
-#: What says when is there in this share of the rows at least; else it is of something that happens to some only.
+#: Minimum share of rows with an event time; a rarer time belongs to something that happens only in some rows.
 _MOSTLY = 0.5
-#: What is odd in a larger share of the rows is no slip.
+#: Maximum share of odd values that may be slips.
 _ODD = 0.01
-#: So many different values are listed.
+#: Maximum number of different values that a message lists.
 _FEW = 6
-#: With fewer different numbers a target may be classes as well as amounts.
+#: Up to this many different whole numbers, a target may be classes instead of amounts.
 _CLASSES = 10
 
 
-#: Refuses an answer.
+#: Raises a CliError if an answer is invalid.
 Check = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Guess:
-    """What is proposed, why, and whether it can be taken without asking."""
+    """A proposed answer, its reason, and whether it can be used without asking."""
 
     value: str
     reason: str
@@ -59,14 +59,14 @@ class Guess:
 
 
 def words(name: str) -> list[str]:
-    """The words of a column's name in ASCII: `isFraud` is `is fraud`."""
+    """Return the words of a column's name in lower-case ASCII: `is` and `fraud` for `isFraud`."""
     plain = unicodedata.normalize("NFKD", name.replace("ß", "ss")).encode("ascii", "ignore").decode()
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", plain)
     return [word for word in re.split(r"[^a-z0-9]+", parted.lower()) if word]
 
 
 def target(columns: Mapping[str, Column], problem: str | None) -> Guess | None:
-    """The column that is predicted; None when no column can be."""
+    """Guess the column to predict; None if no column can be a target."""
     binary = [each for each in columns.values() if each.classes == 2]
     numbers = [
         each for each in columns.values() if each.kind in ("integer", "number") and each.classes > 2 and not each.forms
@@ -77,7 +77,7 @@ def target(columns: Mapping[str, Column], problem: str | None) -> Guess | None:
         name for name, each in able.items() if (_TARGETS if each.classes == 2 else _AMOUNTS).intersection(_ends(name))
     ]
     named = named or [name for name, each in able.items() if _is_called_target(each, problem) and not is_id(name)]
-    # What has two values is asked about more often than an amount.
+    # Prefer columns with two values, which are predicted more often than amounts.
     named = [name for name in named if able[name].classes == 2] or named
     if len(named) == 1:
         return Guess(named[0], "its name says so", sure=True)
@@ -91,14 +91,14 @@ def target(columns: Mapping[str, Column], problem: str | None) -> Guess | None:
 
 
 def _ends(name: str) -> list[str]:
-    """The words by which a name says what it is."""
+    """Return the first and the last word of a name, which tell what it means."""
     return [*words(name)[:1], *words(name)[-1:]]
 
 
 def unable(columns: Mapping[str, Column], problem: str | None) -> tuple[str | None, bool]:
-    """What is said of columns that are called like a target and cannot be one, and whether no other is called so.
+    """Return what is wrong with columns that are named like a target but cannot be one, and whether all of them are.
 
-    Then nothing is sure: whoever has such a column means it, and what is wrong with it must not be passed over.
+    If all of them are, no other guess is sure: the user probably means such a column, so its problem must be reported.
     """
     called = [each for each in columns.values() if _is_called_target(each, problem)]
     wrong = [(each.name, said) for each in called if (said := unfit(each, problem))]
@@ -111,14 +111,14 @@ def _is_called_target(column: Column, problem: str | None) -> bool:
     if not said or column.forms:
         return False
     wanted = _TARGETS | _AMOUNTS if problem == REGRESSION or column.misspelt else _TARGETS
-    # Whoever asks for an amount means none of those that are yes or no.
+    # In a regression, a column with two values is not meant, unless it is named like an amount.
     if problem == REGRESSION and column.classes == 2 and said[-1] not in _AMOUNTS:
         return False
     return said[-1] in wanted or (said[0] in wanted and said[-1] in _SAYINGS)
 
 
 def unfit(column: Column, problem: str | None) -> str | None:
-    """Why nothing can be learnt of a column as a target; None when something can."""
+    """Return why a column cannot be a target; None if it can."""
     is_number = column.kind in ("integer", "number")
     if not column.known:
         return f"is empty in all {column.rows:,} rows"
@@ -143,11 +143,11 @@ def unfit(column: Column, problem: str | None) -> str | None:
 
 
 def problem(column: Column) -> Guess:
-    """What kind of answer a target asks for."""
+    """Guess the kind of problem from the target."""
     if column.classes <= 2 or column.kind == "truth":
         return Guess(BINARY, f"{column.name} has two values", sure=True)
     if column.kind in ("integer", "number"):
-        # A few whole numbers may be classes as well, and so may more of them under such a name.
+        # A few different whole numbers may be classes; so may many, if the column's name suggests it.
         called = {"class", "label", "category", "grade", "rating"}.intersection(words(column.name))
         sure = not is_whole(column) or (column.different > _CLASSES and not called)
         return Guess(REGRESSION, f"{column.name} holds numbers, {column.low:g} to {column.high:g}", sure=sure)
@@ -155,23 +155,23 @@ def problem(column: Column) -> Guess:
 
 
 def is_whole(column: Column) -> bool:
-    """Whether all numbers of a column are whole, as classes are."""
+    """Return True if all numbers of a column are whole, as classes are."""
     if column.kind == "integer":
         return True
     return column.values is not None and all(_is_whole(value) for value in column.values)
 
 
 def _is_whole(value: Any) -> bool:
-    # In a file with decimal commas the values are its texts.
+    # In a file with decimal commas, the values are texts with commas.
     number = _number(str(value).replace(",", "."))
     return number is not None and number.is_integer()
 
 
 def positive(column: Column) -> Guess | None:
-    """The value of a binary target that counts as 1; None where the values are 0 and 1 or truths already."""
+    """Guess the value of a binary target that counts as 1; None if the values are already 0 and 1 or truths."""
     values = column.outcomes or {}
     if column.kind == "truth" or {str(value) for value in values} in ({"0", "1"}, {"0.0", "1.0"}, {"0"}, {"1"}):
-        # A space beside some of them makes texts of them all.
+        # If spaces surround some of the values, all of them are texts.
         return Guess(max(map(str, values)), f"it means yes{_spelt(column)}", sure=True) if column.is_folded else None
     if len(values) == 2 and {_number(value) for value in values} == {1.0, -1.0}:
         yes = next(str(value) for value in values if _number(value) == 1.0)
@@ -197,10 +197,10 @@ def _spelt(column: Column) -> str:
 
 
 def index(source: Source, columns: Mapping[str, Column]) -> dict[str, str]:
-    """The first column where it only counts the rows, as pandas writes it, and why it is left out.
+    """Return the first column, with the reason to leave it out, if it only counts the rows, as pandas writes it.
 
     Raises:
-        CliError: It has no name and is something else.
+        CliError: When the first column has no name and does not count the rows.
     """
     name = source.columns[0]
     is_unnamed = source.raw_names.get(name) is not None and not source.raw_names[name].strip()
@@ -216,7 +216,7 @@ def index(source: Source, columns: Mapping[str, Column]) -> dict[str, str]:
 
 
 def _counts(source: Source, name: str) -> bool:
-    """Whether a column holds 0, 1, 2 … or 1, 2, 3 … in the order of the rows."""
+    """Return True if a column holds 0, 1, 2 … or 1, 2, 3 … in the order of the rows."""
     import pyarrow as pa
 
     found = np.concatenate(
@@ -229,15 +229,16 @@ def _counts(source: Source, name: str) -> bool:
 
 
 def may_be_key(column: Column) -> bool:
-    """Whether it is worth while to count a column's different values."""
+    """Return True if a column may be the key, so that its different values are worth counting."""
     return column.kind in ("text", "integer") and not column.missing and (not column.repeats or is_id(column.name))
 
 
 def key(columns: Mapping[str, Column], distinct: Mapping[str, float]) -> Guess:
-    """The column that names an event.
+    """Guess the column that identifies an event.
 
     Args:
-        distinct: How many different values columns have, as a share of the rows.
+        columns: The columns by name.
+        distinct: The number of different values of each candidate, as a share of the rows.
     """
     unique = [name for name, share in distinct.items() if share == 1]
     ids = [name for name in unique if is_id(name)]
@@ -246,11 +247,11 @@ def key(columns: Mapping[str, Column], distinct: Mapping[str, float]) -> Guess:
     if ids:
         return Guess(ids[0], f"the first of {len(ids)} that could be: {', '.join(ids)}")
     if unique:
-        # Unlike a text, a number may be different everywhere by chance.
+        # Unlike texts, numbers may all be different by chance.
         sure = len(unique) == 1 and columns[unique[0]].kind == "text"
         return Guess(unique[0], "no value stands twice", sure=sure)
     if nearly := [name for name, share in distinct.items() if share >= _NEARLY]:
-        # Whoever looks at the rows that repeat it knows more than we do.
+        # A later check refuses the repeated values by row, and the user can judge these rows.
         return Guess(nearly[0], "its name says so", sure=True)
     return Guess(
         NONE, "no column of texts or whole numbers has another value in every row: the row's number is the key",
@@ -259,30 +260,32 @@ def key(columns: Mapping[str, Column], distinct: Mapping[str, float]) -> Guess:
 
 
 def event_time(source: Source, columns: Mapping[str, Column], written: Form | None) -> Guess:
-    """The column that says when a prediction is asked for.
+    """Guess the column with the time at which a prediction is requested.
 
     Args:
-        written: How its times are written, where that was said.
+        source: The file.
+        columns: The candidates by name.
+        written: The format of its times, if the user gave it.
     """
     found = {
         name: form
         for name, each in columns.items()
-        # A column with open ends says until when something is valid, and not when anything happens.
+        # A column with open ends is the end of a validity, not the time of an event.
         if (form := each.likely_form) and not _has_open_ends(each)
     }
     able = {name: form for name, form in found.items() if columns[name].share_missing <= 1 - _MOSTLY}
     if not able:
         return Guess(NONE, _no_time(columns, list(found)))
-    # One with many gaps only where there is no other: as the latest it would be of what came after the event.
+    # Ignore columns with many gaps if there are others: the latest of them would be about something after the event.
     whole = {name: form for name, form in able.items() if columns[name].share_missing <= 1 - _NEARLY} or able
-    # One with a few odd years neither: where it is the only one, these rows are refused by number.
+    # Likewise ignore columns with some implausible years; if there are no others, a later check refuses these rows.
     whole = {name: form for name, form in whole.items() if not columns[name].outside} or whole
     first = next(source.batches(lambda _: None, list(whole)))
     name = max(whole, key=lambda name: _middle(first.column(name), whole[name]))
     told = f"the latest of {len(whole)} columns of times: {', '.join(whole)}"
     if len(whole) == 1:
         told = f"the one column of times{' in nearly every row' if len(able) > 1 else ''}"
-        # Of several formats one is settled later, with reasons of its own.
+        # If several formats are possible, one is chosen later, with its own reasons.
         if written or len(columns[name].forms) < 2:
             told += f", {(written or able[name]).text}"
     gaps = columns[name].missing
@@ -292,7 +295,7 @@ def event_time(source: Source, columns: Mapping[str, Column], written: Form | No
 
 
 def time_format(source: Source, column: str, forms: list[Form], now: datetime) -> Guess:
-    """Which of several formats a column's times are written in: one by which none is to come, the rows in order."""
+    """Guess which of several formats a column's times have: one with no time in the future and the rows in order."""
     against = {form: _against(source, column, form, now) for form in forms}
     best, *others = sorted(forms, key=lambda form: [bool(each) for each in against[form]])
     usual = ", but the day comes first in most of the world" if best.order.startswith("d") else ""
@@ -304,7 +307,7 @@ def time_format(source: Source, column: str, forms: list[Form], now: datetime) -
 
 
 def _against(source: Source, column: str, form: Form, now: datetime) -> tuple[str, str]:
-    """What speaks against a format, the weightier first; empty where nothing does."""
+    """Return two arguments against a format, the stronger one first; an argument that does not apply is empty."""
     read = [times.parse(batch.column(column), form) for batch in source.batches(lambda _: None, [column])]
     found = np.concatenate(read)
     found = found[~np.isnat(found)]
@@ -318,7 +321,7 @@ def _against(source: Source, column: str, form: Form, now: datetime) -> tuple[st
 
 
 def _no_time(columns: Mapping[str, Column], found: list[str]) -> str:
-    """Why no column says when, with what may be of use."""
+    """Return why no column can be the event time, with hints on columns that the user could name."""
     said = f"no column holds {'a time in most rows' if found else 'times'}"
     gaps = [f"{name} is empty in {columns[name].missing:,} of {columns[name].rows:,}" for name in found]
     likely = [
@@ -342,22 +345,22 @@ def _no_time(columns: Mapping[str, Column], found: list[str]) -> str:
 
 
 def _has_open_ends(column: Column) -> bool:
-    """Whether so many of its times are of years that no event is of that they are no slips."""
+    """Return True if too many of a column's times have implausible years for these to be slips."""
     return column.outside > column.known * _ODD
 
 
 def _middle(values: Any, form: Form) -> int:
-    """The median of the times of a column."""
+    """Return the median of the times of a column, microseconds since 1970; 0 if it cannot be computed."""
     with suppress(ValueError):
         return times.median(times.parse(values, form))
     with suppress(ValueError):
-        # What is no time, here and there, has no say.
+        # Ignore occasional values that are no times.
         return times.median(times.parse(values.filter(times.matches(values, form)), form))
     return 0
 
 
 def is_id(name: str) -> bool:
-    """Whether a column's name says that it names things."""
+    """Return True if a column's name indicates identifiers."""
     return bool(_IDS.intersection(words(name))) or name.lower().endswith("id")
 
 
@@ -365,10 +368,10 @@ def is_id(name: str) -> bool:
 
 
 def find(option: str, name: str, columns: Mapping[str, Column]) -> Column:
-    """The column of a name.
+    """Return the column with a name.
 
     Raises:
-        CliError: When there is none, with those that were perhaps meant.
+        CliError: When it does not exist, with similar names.
     """
     if name in columns:
         return columns[name]
@@ -379,10 +382,10 @@ def find(option: str, name: str, columns: Mapping[str, Column]) -> Column:
 
 
 def check_target(column: Column, problem: str | None, columns: Mapping[str, Column]) -> None:
-    """Refuse a target that nothing can be learnt of.
+    """Refuse a column that cannot be a target of this kind of problem.
 
     Raises:
-        CliError: With what it holds.
+        CliError: When it cannot, with what it holds.
     """
     said = unfit(column, None if problem == REGRESSION else problem)
     if said and not column.known:
@@ -412,10 +415,10 @@ def check_target(column: Column, problem: str | None, columns: Mapping[str, Colu
 
 
 def check_key(column: Column) -> None:
-    """Refuse a key that is missing somewhere or cannot name anything.
+    """Refuse a key that has missing values, or whose type cannot identify events.
 
     Raises:
-        CliError: With what it holds.
+        CliError: When it does, with what it holds.
     """
     if column.missing:
         raise CliError(

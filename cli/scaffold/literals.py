@@ -1,16 +1,16 @@
-"""Values as Python writes them, laid out as a formatter would leave them."""
+"""Python literals and calls as source text, laid out as a formatter would leave them."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
 
-#: Columns of a line.
+#: Maximum length of a line, characters.
 WIDTH = 120
 
 
 def text(value: str) -> str:
-    """A string literal: double quotes, unless single ones need less escaping."""
+    """Return a string literal with double quotes, or single quotes if these need less escaping."""
     body = value.encode("unicode_escape").decode() if not value.isprintable() else value.replace("\\", "\\\\")
     if '"' in body and "'" not in body:
         return f"'{body}'"
@@ -18,16 +18,16 @@ def text(value: str) -> str:
 
 
 def number(value: float) -> str:
-    """A number literal without a needless fraction."""
+    """Return a number literal without a needless fraction."""
     return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(float(value))
 
 
 def sequence(parts: Iterable[str], indent: int, ends: str = "[]", before: str = "") -> str:
-    """A list or tuple of literals on one line where it fits after ``before``, else one part a line."""
+    """Return a list or tuple literal on one line if it fits there after ``before``, else with one part per line."""
     parts = list(parts)
     single = ends == "()" and len(parts) == 1
     line = ends[0] + ", ".join(parts) + ("," if single else "") + ends[1]
-    # The comma that follows.
+    # One more character for the comma that follows.
     if indent + len(before) + len(line) + 1 <= WIDTH and "\n" not in line:
         return line
     inner = " " * (indent + 4)
@@ -35,22 +35,24 @@ def sequence(parts: Iterable[str], indent: int, ends: str = "[]", before: str = 
 
 
 def call(name: str, arguments: Iterable[str], indent: int, before: str = "") -> str:
-    """A call, laid out the same way."""
+    """Return a call expression, laid out like a sequence."""
     return name + sequence(arguments, indent, "()", before + name).replace(",)", ")")
 
 
 def mapping(entries: Iterable[tuple[str, str]], indent: int) -> str:
-    """The entries of a dict, one a line, without its braces."""
+    """Return the entries of a dict literal, one per line, without its braces."""
     inner = " " * indent
     lines = [f"{inner}{key}: {value}," for key, value in entries]
     return "".join(line + _long(line, 0) + "\n" for line in lines)
 
 
 def returned(entries: Iterable[tuple[str, str]], indent: int, before: str = "") -> str:
-    """A `return` of a dict, which the formatter leaves alone where a long name would be torn apart.
+    """Return a `return` statement with a dict literal; if a line is too long, it is excluded from formatting.
 
     Args:
-        before: A line that comes first.
+        entries: The source text of each key and its value.
+        indent: Number of spaces before the statement.
+        before: A line to insert before the entries.
     """
     inner, outer = mapping(entries, indent + 4), " " * indent
     skip = "  # fmt: skip" if max(map(len, inner.splitlines()), default=0) > WIDTH else ""
@@ -58,12 +60,12 @@ def returned(entries: Iterable[tuple[str, str]], indent: int, before: str = "") 
 
 
 def comment(text: str, indent: int) -> str:
-    """A comment, in as many lines as it needs."""
+    """Return a comment, wrapped to as many lines as it needs."""
     before = " " * indent + "# "
     return "\n".join(textwrap.wrap(text, WIDTH, initial_indent=before, subsequent_indent=before))
 
 
 def _long(line: str, comma: int = 1) -> str:
-    """What a line that cannot be shortened, because one text is long, says about itself; a single word need not."""
+    """Return the `noqa` comment for a line that is too long; empty if it fits, has line breaks or is a single word."""
     is_long = "\n" not in line and len(line) + comma > WIDTH and len(line.split()) > 1
     return "  # noqa: E501" if is_long else ""

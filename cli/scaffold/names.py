@@ -1,4 +1,4 @@
-"""Whether a use case may have a name: as Python, as a stack, as AWS resources, beside those that there are."""
+"""Validation of a use case's name: as Python, as a stack, as AWS resources, and against existing names."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ import click
 from cli.console.errors import CliError
 from millrace.names import PLATFORM, Names
 
-#: The environments that a new use case gets a stack of.
+#: The environments for which a new use case gets a stack.
 ENVIRONMENTS = ("local", "dev", "staging", "prod")
-#: What `millrace/declaration.py` says of a name.
+#: The pattern and the maximum length of a name, as in `millrace/declaration.py`.
 _PATTERN, _LONGEST = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*"), 28
-#: What S3 allows a bucket's name, the shortest limit of all names that are made of a stack's.
+#: Maximum length of an S3 bucket's name, the strictest limit of all names that contain a stack's name.
 _BUCKET = 63
 _ACCOUNT = "123456789012"
 
 
 def check(name: str, use_cases: Iterable[str], stacks: Iterable[str]) -> None:
-    """Refuse a name that could not be used, or only in the way of another one.
+    """Refuse a name that is invalid or conflicts with an existing one.
 
     Args:
-        use_cases: The use cases that there are.
-        stacks: The stacks that there are, `<use case>-<environment>`.
+        name: The name of the new use case.
+        use_cases: The existing use cases.
+        stacks: The existing stacks, `<use case>-<environment>`.
 
     Raises:
-        click.BadParameter: When no repository could have a use case of that name; with one that would do.
-        CliError: When only this one cannot, because of what is there.
+        click.BadParameter: When the name is invalid in every repository; the message suggests a valid one.
+        CliError: When the name conflicts with an existing use case or stack of this repository.
     """
     use_cases, stacks = sorted(use_cases), sorted(stacks)
     wrong = _spelling(name) or _python(name)
@@ -47,7 +48,7 @@ def check(name: str, use_cases: Iterable[str], stacks: Iterable[str]) -> None:
 
 
 def suggestion(name: str, use_cases: list[str], stacks: list[str]) -> str | None:
-    """A name near this one that would do."""
+    """Return a valid name that is similar to this one; None if none is found."""
     slug = _slug(name)
     stem = next((slug.removesuffix(f"-{each}") for each in ENVIRONMENTS if slug.endswith(f"-{each}")), slug)
     for candidate in (slug, stem, f"{stem[:22]}-model", f"{stem[:26]}-2", f"my-{stem[:25]}"):
@@ -59,8 +60,8 @@ def suggestion(name: str, use_cases: list[str], stacks: list[str]) -> str | None
 
 
 def _slug(name: str) -> str:
-    """The name in lower case with hyphens, cut at a hyphen where it is too long."""
-    # A hump of camel case is a word of its own.
+    """Return the name in lower case with hyphens, cut at a hyphen if it is too long."""
+    # Split camel case into words.
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name)
     slug = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
     leading = re.match(r"[0-9-]+", slug)
@@ -95,14 +96,14 @@ def _python(name: str) -> str | None:
     if package in sys.stdlib_module_names:
         return f"is also a module of Python's; stacks/{package} would be taken for it"
     found = importlib.util.find_spec(package)
-    # A folder without code, such as docs, is found as well and hides nothing.
+    # A folder without code, such as docs, is also found, but does not hide the use case.
     if found is not None and found.origin is not None:
         return f"is also the name of an installed package; stacks/{package} would be taken for it"
     return None
 
 
 def _taken(name: str, use_cases: Iterable[str], stacks: Iterable[str]) -> str | None:
-    """What another use case's names and this one's would share."""
+    """Return how the name conflicts with an existing use case or stack; None if it does not."""
     if name in use_cases:
         return f"is taken: stacks/{name.replace('-', '_')} is there; nothing is overwritten"
     mine = [f"{name}-{environment}" for environment in ENVIRONMENTS]

@@ -1,4 +1,4 @@
-"""Files put where they belong: all of them or none, and never over what is there."""
+"""Writing of the files of a new use case: all of them or none, and never over existing files."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from cli.console.errors import CliError
 
 
 def put(files: Mapping[str, bytes], repository: Path, package: str) -> None:
-    """Write files below a repository; the package comes last and whole, for a use case is there once it is.
+    """Write files below a repository; the package is renamed into place last, so that it is never visible in part.
 
     Args:
-        files: By path, e.g. `stacks/churn/data.py`.
-        package: The folder of the package, e.g. `stacks/churn`.
+        files: The content of each file by its path, e.g. `stacks/churn/data.py`.
+        repository: The folder of the repository.
+        package: The path of the package, e.g. `stacks/churn`.
 
     Raises:
-        CliError: When something is there already, or cannot be written.
+        CliError: When a file or the package exists, or cannot be written; then nothing was written.
     """
     made: list[Path] = []
     target = repository / package
@@ -36,7 +37,7 @@ def put(files: Mapping[str, bytes], repository: Path, package: str) -> None:
                 with path.open("xb") as file:
                     made.append(path)
                     file.write(body)
-            # An empty folder would be replaced by a rename.
+            # A rename would silently replace an empty folder.
             if target.exists():
                 raise FileExistsError(None, "exists", str(target))
             draft.rename(target)
@@ -46,7 +47,7 @@ def put(files: Mapping[str, bytes], repository: Path, package: str) -> None:
             raise CliError(f"{error.filename}", f"cannot be written: {error.strerror}; nothing was written") from error
     except BaseException:
         if draft in made and not draft.exists():
-            # It has become the package already.
+            # The draft has already been renamed to the package.
             shutil.rmtree(target, ignore_errors=True)
         _undo(made)
         raise

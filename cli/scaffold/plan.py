@@ -1,4 +1,4 @@
-"""A use case as it will be written: the columns of the file, their names and uses, and all that follows from them."""
+"""The plan of a new use case: the columns of the file, their names and roles, and all that follows from them."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ from cli.scaffold.times import Form
 from millrace import Monitoring
 from millrace.environment import RESERVED
 
-#: What a text column may hold at most to be a feature: with more it is free text, or names.
+#: Maximum number of different texts in a feature; a column with more is free text, or names.
 CATEGORIES = 100
-#: Names that training keeps for itself.
+#: Column names that training uses itself.
 _TAKEN = frozenset({"fold", "score", "known_at", "instances", "p"})
-#: Days that the rows of a file without times are spread over, however many they are.
+#: Days over which the rows of a file without times are spread.
 SPREAD = 90
-#: Up to here a 32-bit float has every whole number.
+#: The largest number up to which a 32-bit float can represent every whole number.
 _EXACT = 2**24
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 
 @dataclass(frozen=True)
 class Feature:
-    """A column that a prediction is made from, as known when it is asked for."""
+    """A column from which the model predicts, with a value that is known when a prediction is requested."""
 
     column: str
-    """As the file calls it."""
+    """The column's name in the file."""
     name: str
-    """As the use case calls it."""
+    """The feature's name in the use case."""
     kind: str
     """`number`, `truth`, `text` or `time`."""
     form: Form | None = None
-    """How its times are written."""
+    """The format of its times."""
     values: tuple[str, ...] = ()
-    """Of a text with few different values, all of them."""
+    """All values of a text with few different ones."""
     low: float | None = None
     share_missing: float = 0.0
     has_open_ends: bool = False
-    """Whether some of its times are of years that no event is of."""
+    """Whether some of its times are outside `times.YEARS`."""
 
 
 @dataclass(frozen=True)
 class Roles:
-    """What the columns of the file are for."""
+    """The problem, and the roles of the file's columns."""
 
     problem: str
     target: str
@@ -63,7 +63,7 @@ class Roles:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that the templates need."""
+    """The plan of a use case, with everything that the templates need."""
 
     name: str
     region: str
@@ -72,82 +72,88 @@ class Plan:
     key: str
     event_time: str
     columns: Mapping[str, str] = field(default_factory=dict)
-    """The file's column of target, key and event time; absent where there is none."""
+    """The file's columns by role (`target`, `key`, `event_time`); a role without a column is absent."""
     target_kind: str = "number"
-    """`number`, `truth` or `text`, as the file has it."""
+    """The kind of the target in the file: `number`, `truth` or `text`."""
     positive: str | None = None
     negative: str | None = None
-    """The two values of a binary target; None where they are 0 and 1 or truths already."""
+    """The two values of a binary target; None if they are already 0 and 1 or truths."""
     is_folded: bool = False
-    """Whether the target's texts differ in case and outer spaces without meaning it."""
+    """Whether case and outer spaces of the target's texts are ignored."""
     form: Form | None = None
     features: tuple[Feature, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
-    """Columns of the file that are no features, and why."""
+    """Columns of the file that are no features, with the reason."""
     trusted: tuple[str, ...] = ()
     source: Path | None = None
     delimiter: str = ","
     decimal: str = "."
     raw_names: Mapping[str, str] = field(default_factory=dict)
-    """The file's own names of columns that are called otherwise once spaces around them are dropped."""
+    """The file's own names of columns that were changed, for example by dropping spaces around them."""
     readings: Mapping[str, Reading] = field(default_factory=dict)
     """How the cells of each column of a CSV file are read."""
     skipped: str = ""
     """A first line that is no header."""
     has_newlines: bool = False
     rows: int = 0
-    """Of the file."""
+    """Number of rows in the file."""
     last: datetime | None = None
-    """When the last row arrived, in a file without times."""
+    """The assumed arrival of the last row, if the file has no times."""
     replay_from: datetime | None = None
     since: datetime | None = None
     until: datetime | None = None
-    """The sample's span, half open."""
+    """The exclusive end of the sample's span, which starts at ``since``."""
     sample_rows: int = 0
     history_days: int | None = None
     window_days: int | None = None
     min_labels: int | None = None
     per_day: float = 0.0
     gates: tuple[tuple[str, str, float, str], ...] = ()
-    """Metric, side, bound, reason."""
+    """Metric, side (`at_least` or `at_most`), bound and reason of each gate."""
 
     @property
     def package(self) -> str:
+        """The name of the use case's Python package."""
         return self.name.replace("-", "_")
 
     @property
     def variable(self) -> str:
-        """The environment variable that names another file than the sample."""
+        """The environment variable that names a data file to use instead of the sample."""
         name = f"{self.package.upper()}_DATA"
         return f"DATA_OF_{self.package.upper()}" if name.startswith(RESERVED) else name
 
     @property
     def is_binary(self) -> bool:
+        """True if the problem is binary."""
         return self.problem == BINARY
 
     @property
     def stale_days(self) -> int:
-        """The monitor's window: training refuses data whose newest event is older."""
+        """The monitor's window in days: training refuses data whose newest event is older."""
         return self.window_days or Monitoring().window.days
 
     @property
     def times(self) -> list[Feature]:
-        """Features that are made of times."""
+        """The features that are times."""
         return [feature for feature in self.features if feature.kind == "time"]
 
     @property
     def renamed(self) -> dict[str, str]:
-        """The file's columns that have another name here."""
+        """The names in the use case of columns that have another name in the file, by that name."""
         pairs = {feature.column: feature.name for feature in self.features}
         pairs |= {self.columns[role]: getattr(self, role) for role in self.columns}
         return {column: name for column, name in pairs.items() if column != name}
 
 
 def of(name: str, region: str, roles: Roles, columns: Mapping[str, Column], left_out: Mapping[str, str]) -> Plan:
-    """The plan before the rows were looked at.
+    """Make the plan as far as it is known before the sample is taken.
 
     Args:
-        left_out: Columns that are no features for a reason that is known already.
+        name: The use case's name.
+        region: The AWS region.
+        roles: The roles of the columns.
+        columns: The columns of the file by name.
+        left_out: Columns that are already known to be no features, with the reason.
     """
     names = identifiers([roles.target, *(each for each in (roles.key, roles.event_time) if each != NONE), *columns])
     out = dict(left_out)
@@ -195,7 +201,7 @@ def of(name: str, region: str, roles: Roles, columns: Mapping[str, Column], left
 
 
 def without(plan: Plan, columns: Mapping[str, str]) -> Plan:
-    """The plan less some features, each with its reason."""
+    """Return the plan without some features; ``columns`` has the reason for each."""
     return replace(
         plan,
         features=tuple(feature for feature in plan.features if feature.column not in columns),
@@ -204,7 +210,7 @@ def without(plan: Plan, columns: Mapping[str, str]) -> Plan:
 
 
 def identifiers(columns: Iterable[str]) -> dict[str, str]:
-    """A name for each column that Python and AWS can take; the column's own where it can."""
+    """Return a name for each column that Python and AWS accept: the column's own name if possible."""
     names: dict[str, str] = {}
     for column in dict.fromkeys(columns):
         name = column
@@ -218,7 +224,7 @@ def identifiers(columns: Iterable[str]) -> dict[str, str]:
 
 
 def _fresh(name: str, taken: Iterable[str]) -> str:
-    """The name, or it with a number where it is taken; a join tells no case apart."""
+    """Return the name, with a number if it is taken; case is ignored, as it is in a join."""
     folded = {each.lower() for each in taken}
     count, found = 1, name
     while found.lower() in folded:
@@ -228,10 +234,12 @@ def _fresh(name: str, taken: Iterable[str]) -> str:
 
 
 def _feature(column: Column, name: str, event_form: Form | None) -> Feature | str:
-    """The column as a feature, or why it is none.
+    """Return the column as a feature, or the reason why it is none.
 
     Args:
-        event_form: How the times of the events are written.
+        column: The column.
+        name: The column's name in the use case.
+        event_form: The format of the event times; None if the file has none.
     """
     kind = column.kind
     if kind == "empty":
@@ -257,7 +265,7 @@ def _feature(column: Column, name: str, event_form: Form | None) -> Feature | st
     if kind == "integer" and (said := _undated(column)):
         return said
     if kind == "number" and is_id(column.name) and not column.repeats:
-        # pandas writes whole numbers so where one of them was missing once.
+        # pandas writes whole numbers with a point if one of them was missing.
         return "it is an id by its name, written with a point: write whole numbers to make it the key"
     if kind == "number" and (forms := times.epoch(column.low, column.high)):
         return f"it may hold times, {forms[0].text}, with fractions: write whole ones"
@@ -273,7 +281,7 @@ def _feature(column: Column, name: str, event_form: Form | None) -> Feature | st
 
 
 def _undated(column: Column) -> str | None:
-    """Why whole numbers are no amounts: they look like times, or are too large to be told apart."""
+    """Return why whole numbers are no amounts: they look like dates or are too large for a float; None if they are."""
     if column.days == column.known:
         return (
             f"it may hold dates, the format {times.DAYS}: if it says when, --event-time {column.name} --time-format "
@@ -292,7 +300,7 @@ def _float32(value: float) -> float:
 
 
 def _form(forms: list[Form], event_form: Form | None) -> Form | str:
-    """The one way in which times are written, or why it is not known: of two orders, that of the event's time."""
+    """Return the format of a column's times, or why it is ambiguous; prefer the day order of the event times."""
     if len(forms) == 1:
         return forms[0]
     alike = [form for form in forms if event_form and form.order == event_form.order]
@@ -320,5 +328,5 @@ def _odd(first: tuple[int, str]) -> str:
 
 
 def midnight(day: date) -> datetime:
-    """The beginning of a day."""
+    """Return the beginning of a day."""
     return datetime(day.year, day.month, day.day)

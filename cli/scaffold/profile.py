@@ -1,4 +1,4 @@
-"""What each column of a source holds: kind, missing values, how many different ones. One pass, little memory."""
+"""Statistics of each column of a source: kind, missing values, different values; in one pass and with little memory."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from cli.scaffold.counting import count_matching, count_true
 from cli.scaffold.source import Note, Source
 from cli.scaffold.times import Form
 
-#: Different values of a column that are remembered; with more, only that there are many.
+#: Maximum number of different values of a column that are kept; of more it is only known that there are many.
 MANY = 1000
 _INTEGER = r"^[+-]?\d{1,18}$"
 _NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
-#: The same with a decimal comma; and one that may as well be a thousand and more.
+#: Numbers with a decimal comma; and those whose comma may as well separate thousands.
 _COMMA, _THOUSANDS = r"^[+-]?\d*,\d+([eE][+-]?\d+)?$", r"^[+-]?[1-9]\d{0,2},\d{3}$"
-#: A number whose points may set its thousands apart.
+#: Numbers whose points may separate thousands.
 _POINTED = r"^[+-]?[1-9]\d{0,2}(\.\d{3})+$"
 _POINT = r"^[+-]?\d*\.\d*([eE][+-]?\d+)?$"
-#: Numbers whose thousands are set apart, in any of the usual ways.
+#: Numbers with separated thousands, in any of the usual ways.
 _GROUPED = r"^[+-]?\d{1,3}([.,' \x{a0}\x{202f}]\d{3})+([.,]\d+)?$"
 _TRUTH = r"^(true|false|True|False|TRUE|FALSE)$"
 
 
 @dataclass
 class Column:
-    """One column, as far as it was read."""
+    """Statistics of one column, as far as it was read."""
 
     name: str
     type: str = ""
-    """`text` as in CSV, else what Parquet says: `integer`, `number`, `truth`, `time`, `other`."""
+    """`text` for CSV, else by the type in Parquet: `integer`, `number`, `truth`, `time`, `text`, `other`."""
     rows: int = 0
     missing: int = 0
     integers: int = 0
@@ -40,30 +40,31 @@ class Column:
     fractions: int = 0
     """Numbers with a decimal comma, in a file whose numbers have them."""
     thousands: tuple[int, str] = (0, "")
-    """How many of these may have been meant as thousands, and the first of them."""
+    """Number of these whose comma may separate thousands instead, and the first of them."""
     grouped: int = 0
-    """Texts that would be numbers but for what sets their thousands apart."""
+    """Texts that would be numbers without their thousands separators."""
     truths: int = 0
     low: float = float("inf")
     high: float = float("-inf")
     has_newlines: bool = False
     repeats: bool = False
-    """Whether a value stands twice in one batch: then it is no key."""
+    """Whether a value occurs twice in one batch: then the column is no key."""
     values: dict[Any, int] | None = field(default_factory=dict)
     """The different values and their counts; None when there are many."""
     written: dict[Form, int] | None = None
-    """How many values are written in each form that may be one of times."""
+    """Number of values that match each possible format of times."""
     is_name: bool = False
-    """Whether its digits name things."""
+    """Whether its digits are identifiers."""
     days: int = 0
     """Whole numbers that are dates such as 20250131."""
     outside: int = 0
-    """Times of years that no event is of: an open end."""
+    """Number of times outside `times.YEARS`, which often mean an open end."""
     odd: tuple[int, str] | None = None
-    """Row (from 1) and value of the first text that is no number; of typed numbers, of the first that is infinite."""
+    """Row (from 1) and value of the first text that is no number, or of the first typed number that is infinite."""
 
     @property
     def known(self) -> int:
+        """The number of values that are not missing."""
         return self.rows - self.missing
 
     @property
@@ -85,28 +86,28 @@ class Column:
 
     @property
     def likely_form(self) -> Form | None:
-        """The form of most values, for a column that is said to hold times."""
+        """The format that most values match; None if it is fewer than half of them."""
         ranked = sorted((self.written or {}).items(), key=lambda item: -item[1])
         return ranked[0][0] if ranked and ranked[0][1] >= self.known / 2 else None
 
     @property
     def different(self) -> int:
-        """How many different values there are; beyond MANY, at least that."""
+        """The number of different values; MANY + 1 if there are more than MANY."""
         return MANY + 1 if self.values is None else len(self.values)
 
     @property
     def outcomes(self) -> dict[Any, int] | None:
-        """The different values, were it a target: texts that differ in case or outer spaces only are one."""
+        """The values as outcomes of a target: texts that differ only in case or outer spaces are one outcome."""
         return self._folded if self.is_folded or (self.kind == "truth" and self.values) else self.values
 
     @property
     def classes(self) -> int:
-        """How many outcomes there are; beyond MANY, at least that."""
+        """The number of outcomes; MANY + 1 if there are more than MANY."""
         return MANY + 1 if self.outcomes is None else len(self.outcomes)
 
     @property
     def is_folded(self) -> bool:
-        """Whether its two texts, or its one, are written in several ways: `Yes`, `yes` and `YES `."""
+        """True if its one or two texts are written in several ways: `Yes`, `yes` and `YES `."""
         return self.kind == "text" and self.values is not None and len(self._folded) < min(self.different, 3)
 
     @property
@@ -118,7 +119,7 @@ class Column:
 
     @property
     def misspelt(self) -> str | None:
-        """How numbers are written that cannot be read as such, with one of them."""
+        """The notation because of which numbers cannot be read, with an example; None if that is not the case."""
         like = f"row {self.odd[0]} is {self.odd[1][:40]!r}" if self.odd else ""
         if self.commas and self.commas + self.integers == self.known:
             return f"decimal commas, {like}"
@@ -128,11 +129,12 @@ class Column:
 
     @property
     def share_missing(self) -> float:
+        """The share of missing values; 0 if there are no rows."""
         return self.missing / self.rows if self.rows else 0.0
 
     @property
     def text(self) -> str:
-        """For people, e.g. `number, 0 to 48, 1.2% missing`."""
+        """A description for people, e.g. `number, 0 to 48, 1.2% missing`."""
         parts = [self.kind]
         if self.kind in ("integer", "number"):
             parts.append(f"{self.low:g} to {self.high:g}")
@@ -145,7 +147,7 @@ class Column:
 
 
 def scan(source: Source, note: Note) -> dict[str, Column]:
-    """Every column of a source."""
+    """Read a source once and return the statistics of every column; detect decimal commas and store them in it."""
     how = source.readings
     columns = {name: Column(name, is_name=name in how and how[name].is_name) for name in source.columns}
     for place, batch in enumerate(source.batches(note)):
@@ -158,12 +160,12 @@ def scan(source: Source, note: Note) -> dict[str, Column]:
 
 
 def fold(value: str) -> str:
-    """A text without what people do not mean: case and outer spaces."""
+    """Return a text in lower case and without outer spaces."""
     return value.strip().lower()
 
 
 def _has_commas(batch: Any) -> bool:
-    """Whether the numbers of a file have decimal commas: one column's all do, and no column's have decimal points."""
+    """Return True if the numbers of a file have decimal commas: all of one column do, and no column has points."""
     import pyarrow.compute as pc
 
     has = False
@@ -178,7 +180,7 @@ def _has_commas(batch: Any) -> bool:
 
 
 def _said_decimal(batch: Any) -> str:
-    """The first number that shows the decimal commas of a file, for people."""
+    """Return a note for people on decimal commas, with the first number that shows them."""
     import pyarrow.compute as pc
 
     for name, values in zip(batch.schema.names, batch.columns, strict=True):
@@ -191,7 +193,7 @@ def _said_decimal(batch: Any) -> str:
 
 
 def _look(column: Column, values: Any, decimal: str) -> None:
-    """Take a batch into account."""
+    """Update the statistics of a column with the values of a batch."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -268,7 +270,7 @@ def _look_at_texts(column: Column, values: Any, known: Any, before: int, decimal
         other = pc.invert(numeric)
         _note_odd(column, values, other, before)
         column.commas += count_matching(known, _COMMA) if decimal == "." else 0
-        # Without those that are numbers as they stand, e.g. 0.123.
+        # Do not count texts that can be read as numbers, e.g. 0.123.
         column.grouped += count_matching(values.filter(other), _GROUPED)
     if decimal == ",":
         column.fractions += count_matching(known, _COMMA)
@@ -288,7 +290,7 @@ def _look_at_texts(column: Column, values: Any, known: Any, before: int, decimal
 
 
 def _infinite(numbers: Any) -> Any:
-    """Which numbers are infinite once training has them as float32: nothing can be learnt of them."""
+    """Return a mask of the numbers that are infinite as float32, from which training cannot learn."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -296,14 +298,14 @@ def _infinite(numbers: Any) -> Any:
 
 
 def _note_odd(column: Column, values: Any, odd: Any, before: int) -> None:
-    """Remember the first value that is odd."""
+    """Store the first value in the mask ``odd``, unless an earlier one is stored."""
     place = odd.index(True).as_py()
     if column.odd is None and place >= 0:
         column.odd = (before + place + 1, str(values[place]))
 
 
 def _as_epoch(column: Column, known: Any) -> None:
-    """Whole numbers that may be dates, or that a column's name calls times."""
+    """Count whole numbers that may be dates, or times if the column's name indicates it."""
     days, outside = times.count_days(known) if times.may_be_days(column.low, column.high) else (0, 0)
     column.days += days
     column.outside += outside

@@ -1,4 +1,4 @@
-"""What the data do not say: asked of a person, proposed under `--yes`, or named as the flags that are missing."""
+"""Questions that the data do not answer: a person is asked, `--yes` accepts proposals, else missing flags are named."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from cli.scaffold.inference import Check, Guess
 
 @dataclass
 class Questions:
-    """How open questions are settled, and what was settled without asking.
+    """The open questions of a command, and the answers that were taken without asking.
 
-    Args:
-        yes: Take what is proposed.
+    Attributes:
+        yes: Whether every proposal is accepted without asking.
     """
 
     yes: bool
     settled: list[tuple[str, str, str]] = field(default_factory=list)
-    """Flag, value and reason of everything that nobody gave."""
+    """Flag, value and reason of each answer that was taken without asking."""
     _open: list[tuple[str, str, Guess]] = field(default_factory=list)
 
     @property
     def can_ask(self) -> bool:
-        """Whether a person is there to answer."""
+        """True if a person can be asked."""
         return not self.yes and sys.stdin.isatty() and sys.stderr.isatty()
 
     def settle(
@@ -42,14 +42,18 @@ class Questions:
         check: Check | None = None,
         choices: Sequence[str] = (),
     ) -> str:
-        """The answer: what was given, what is sure, or what a person says.
+        """Return the answer to a question: the given value, a sure guess, or a person's answer.
+
+        If nobody can be asked, the guess is returned and :meth:`require_all` refuses later, so that all missing flags
+        are reported at once.
 
         Args:
-            check: Refuses an answer that cannot be, so that it is asked for again.
-            choices: All answers that there are, where they are few.
-
-        Without a person the proposal is gone on with, and :meth:`require_all` refuses afterwards: so everything that
-        is missing is said at once.
+            flag: The option that answers the question.
+            question: The question to show to a person.
+            given: The value of the option; None if it was not given.
+            guess: The proposed answer.
+            check: Raises a CliError for an invalid answer, which makes the prompt repeat.
+            choices: All possible answers, if they are few.
         """
         if given is not None:
             return given
@@ -72,7 +76,7 @@ class Questions:
         return answer
 
     def is_agreed(self, flag: str, value: str, question: str, reason: str) -> bool:
-        """Whether a flag that nobody gave is taken as proposed."""
+        """Return True if a proposed flag is accepted: by a person, by `--yes`, or until :meth:`require_all` refuses."""
         if not self.can_ask and not self.yes:
             self._open.append((flag, question, Guess(value, reason)))
         if not self.can_ask:
@@ -82,10 +86,10 @@ class Questions:
         return click.confirm(f"  {flag} {value}", default=True, err=True)
 
     def require_all(self) -> None:
-        """Refuse to go on with proposals that nobody has agreed to.
+        """Refuse to continue with proposals that nobody has accepted.
 
         Raises:
-            click.UsageError: With the flags that are missing.
+            click.UsageError: When questions are open, with the missing flags.
         """
         if not self._open:
             return
@@ -113,5 +117,5 @@ def _checked(check: Check) -> Callable[[str], str]:
 
 
 def _quoted(value: str) -> str:
-    """As a shell takes it."""
+    """Quote a value for a shell."""
     return shlex.quote(value)

@@ -1,7 +1,7 @@
-"""How the cells of each column of a CSV file are to be read, decided by all cells of the column.
+"""Decisions on how to read the cells of each column of a CSV file, based on all cells of the column.
 
-One odd cell decides nothing: what is missing in a column of numbers may be a value in a column of texts, and digits may
-be a name. Whatever is decided is said, with its evidence and the flag that decides otherwise.
+A single odd cell decides nothing: a text that means a missing value among numbers may be a value among texts, and
+digits may be identifiers. Each decision is reported, with its evidence and the flag that overrides it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from cli.scaffold import times
 from cli.scaffold.counting import count_matching, count_true
 from cli.scaffold.source import Note, Reading, Source
 
-#: Texts by which programs write that a value is missing, besides an empty cell.
+#: Texts that programs write for a missing value, in addition to the empty cell.
 MARKS = ("NA", "N/A", "NaN", "nan", "null", "NULL", "None", "\\N")
-#: Of these, the one that is never a value: MySQL and PostgreSQL write it so.
+#: The one of these that is never a value: MySQL and PostgreSQL write it for NULL.
 _NEVER = "\\N"
 SIGNS = "$€£¥₹"
 
@@ -25,19 +25,19 @@ _MONEY = r"^[+-]?[{sign}]\s?[+-]?\d[\d.,']*$"
 _DIGITS, _LONG, _ZERO = r"^[+-]?\d+$", r"^[+-]?\d{19,}$", r"^0\d+$"
 _POWER = r"^\d+[eE]\d+$"
 _TRUTH = r"^(true|false|True|False|TRUE|FALSE)$"
-#: So many cells with a leading zero make a column of digits one of names.
+#: Share of cells with a leading zero from which a column of digits holds identifiers.
 _ZEROS = 0.1
-#: What is so in this share of the cells at least is what the column holds.
+#: A column has the kind that more than this share of its cells have.
 _MOST = 0.5
 
 
 @dataclass
 class _Cells:
-    """What the cells of a column are like."""
+    """Statistics of the cells of a column."""
 
     rows: int = 0
     plain: int = 0
-    """Neither blank nor a mark."""
+    """Cells that are neither blank nor one of `MARKS`."""
     numbers: int = 0
     truths: int = 0
     digits: int = 0
@@ -48,43 +48,45 @@ class _Cells:
     """Plain cells that begin with a space."""
     times: dict[times.Form, int] | None = None
     finer: tuple[int, int] | None = None
-    """How many times have more digits than microseconds, and the row of the first."""
+    """Number of times with more digits than microseconds, and the row of the first."""
     widths: tuple[int, int] = (10**6, 0)
     power: tuple[int, str] | None = None
     """Row and text of the first cell such as 1E5."""
     zero: tuple[int, str] | None = None
     """Row and text of the first cell with a leading zero."""
     blank: tuple[int, int] | None = None
-    """How many cells hold nothing but spaces, and the row of the first."""
+    """Number of cells that hold only spaces, and the row of the first."""
     marks: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """How often each mark is there, and the row of the first."""
+    """Number of cells with each mark, and the row of the first."""
     money: dict[str, tuple[int, int, str]] = field(default_factory=dict)
-    """The same of each currency, with the first cell."""
+    """Number of amounts in each currency, with the row and the text of the first."""
     points: int = 0
-    """Amounts with commas between the thousands and a point; and with points and a comma."""
+    """Amounts with a decimal point or commas between thousands; ``commas`` counts amounts written the other way."""
     commas: int = 0
     plainest: set[str] | None = field(default_factory=set)
-    """The different plain cells, while they are few."""
+    """The different plain cells; None once there are four."""
 
 
 @dataclass
 class Readings:
-    """How a file is read, and what is to be said of it."""
+    """The readings of all columns of a file, and notes on them for the user."""
 
     of: dict[str, Reading]
     said: list[str] = field(default_factory=list)
     as_numbers: dict[str, str] = field(default_factory=dict)
-    """What is to be said of a column whose digits are read as numbers."""
+    """A note on each column whose digits are read as numbers."""
     reasons: dict[str, str] = field(default_factory=dict)
-    """Columns that cannot be read as what they hold, and why."""
+    """The reason for each column that cannot be read as what it holds."""
 
 
 def decide(source: Source, given: Mapping[str, tuple[str, ...]], target: str | None, note: Note) -> Readings:
-    """Look at every cell of a CSV file.
+    """Decide from every cell of a CSV file how its columns are read.
 
     Args:
-        given: Texts that a person has said to be missing, by column.
-        target: The column that a person has said to be the target.
+        source: The file.
+        given: The texts that mean a missing value by the user's options, by column.
+        target: The target by the user's options; None if not given.
+        note: Receives the progress.
     """
     cells = {name: _Cells() for name in source.columns}
     for batch in source.batches(note, raw=True):
@@ -202,7 +204,7 @@ def _reading(name: str, cells: _Cells, given: tuple[str, ...] | None, is_target:
 
 
 def _held(cells: _Cells, amounts: int, dated: int) -> str:
-    """What most cells are, if they are no texts."""
+    """Return what most cells are: `truths`, `numbers` or `times`, or an empty text for texts."""
     if cells.plain and cells.truths == cells.plain:
         return "truths"
     if amounts > cells.plain * _MOST:
@@ -211,7 +213,7 @@ def _held(cells: _Cells, amounts: int, dated: int) -> str:
 
 
 def _missing(name: str, cells: _Cells, what: str, is_target: bool, readings: Readings) -> tuple[str, ...]:
-    """The cells that stand for a missing value, where nobody has said it."""
+    """Return the texts that mean a missing value, for a column about which the user has given none."""
     if what or (is_target and cells.plainest is not None and len(cells.plainest) == 2):
         rest = f"all others are {what}" if what else f"the others are {' and '.join(sorted(cells.plainest or ()))}"
         for mark, (count, row) in sorted(cells.marks.items()):
@@ -229,7 +231,7 @@ def _missing(name: str, cells: _Cells, what: str, is_target: bool, readings: Rea
 
 
 def _is_name(name: str, cells: _Cells, readings: Readings) -> bool:
-    """Whether a column of digits names things."""
+    """Return True if the digits in a column are identifiers; add notes to ``readings``."""
     if not cells.plain:
         return False
     if cells.powers > cells.plain * _MOST and cells.powers + cells.digits >= cells.plain:
@@ -254,7 +256,7 @@ def _is_name(name: str, cells: _Cells, readings: Readings) -> bool:
 
 
 def _currency(name: str, cells: _Cells, readings: Readings) -> tuple[str, str]:
-    """The currency of a column, and what sets its thousands apart; empty where there is none."""
+    """Return the currency sign of a column and its thousands separator; both empty if it holds no readable amounts."""
     if not cells.money or sum(count for count, _, _ in cells.money.values()) + cells.numbers <= cells.plain * _MOST:
         return "", ""
     ranked = sorted(cells.money, key=lambda sign: -cells.money[sign][0])

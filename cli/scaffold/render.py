@@ -1,4 +1,4 @@
-"""A plan as files: the package with its data and tests, and a configuration for each environment."""
+"""Rendering of a plan into files: the package with its data and tests, and a stack file for each environment."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from cli.scaffold.plan import SPREAD, Feature, Plan
 from cli.scaffold.times import Form
 from millrace.names import Names
 
-#: Until the team has built its own.
+#: A placeholder for the account's number in URIs, until the team enters its own.
 _ACCOUNT = "123456789012"
-#: Rules that are taken from the data, of each kind: more would be noise.
+#: Maximum number of expectations of each kind that are derived from the data: more would be noise.
 _RULES = 5
-#: Texts with more different values are no list that a rule could name.
+#: Maximum number of different texts that an expectation lists.
 _LISTED = 8
-#: Columns that are named where some are left out.
+#: Maximum number of left-out columns that a comment names.
 _NAMED = 8
 
 
 def files(plan: Plan, sample: bytes | None) -> dict[str, bytes]:
-    """Every file by its path below the repository.
+    """Render every file of a use case, by its path below the repository.
 
     Args:
-        sample: The sample's CSV; None where the events are made up.
+        plan: The plan of the use case.
+        sample: The sample as CSV; None if the events are made up.
     """
     folder = f"stacks/{plan.package}"
     found: dict[str, Any] = {f"{folder}/__init__.py": _declaration(plan)}
@@ -89,7 +90,7 @@ def _docstring(plan: Plan) -> str:
 
 
 def _expectations(plan: Plan) -> list[str]:
-    """Rules that every row of the file keeps to."""
+    """Return the source text of expectations that every row of the file meets."""
     listed = [each for each in plan.features if each.kind == "text" and 2 <= len(each.values) <= _LISTED][:_RULES]
     bounded = [each for each in plan.features if each.kind == "number" and each.low is not None and each.low >= 0]
     lines = []
@@ -104,7 +105,7 @@ def _expectations(plan: Plan) -> list[str]:
 
 
 def _allowed(feature: Feature) -> float:
-    """Twice what is missing today, and some."""
+    """Return the allowed share of missing values: twice the current share plus 0.05."""
     return round(0.05 + 2 * feature.share_missing, 2)
 
 
@@ -141,7 +142,7 @@ def _data(plan: Plan) -> str:
 
 
 def _file(plan: Plan) -> dict[str, str]:
-    """The columns that are read, by the file's own names, and what they are called here."""
+    """Return the columns that are read: their names in the use case, by their names in the file."""
     pairs = {column: getattr(plan, role) for role, column in plan.columns.items() if role != "target"}
     pairs |= {feature.column: feature.name for feature in plan.features}
     pairs[plan.columns["target"]] = plan.target
@@ -149,7 +150,7 @@ def _file(plan: Plan) -> dict[str, str]:
 
 
 def _missing(plan: Plan) -> list[str]:
-    """What stands for a missing value in each column, where it is more than an empty cell."""
+    """Return the texts that mean a missing value in each column, where that is more than an empty cell."""
     entries = []
     for column, name in {raw.strip(): name for raw, name in _file(plan).items()}.items():
         how = plan.readings.get(column)
@@ -159,7 +160,7 @@ def _missing(plan: Plan) -> list[str]:
 
 
 def _row_lines(plan: Plan) -> list[tuple[str, str]]:
-    """Each column of the events and the expression that gives it."""
+    """Return each column of the events with the expression that computes it."""
     lines = []
     if "key" in plan.columns:
         lines.append((plan.key, f"_texts({_cells(plan, plan.columns['key'])})"))
@@ -190,7 +191,7 @@ def _row_lines(plan: Plan) -> list[tuple[str, str]]:
 
 
 def _value(plan: Plan, column: str, kind: str) -> str:
-    """The expression that reads a column of numbers, truths or texts."""
+    """Return the expression that reads a column of numbers, truths or texts."""
     if kind == "text":
         return f"_texts({_cells(plan, column)})"
     how, arguments = plan.readings.get(column), [text(column), f"table[{text(column)}]"]
@@ -200,7 +201,7 @@ def _value(plan: Plan, column: str, kind: str) -> str:
 
 
 def _cells(plan: Plan, column: str) -> str:
-    """The cells of a column of texts."""
+    """Return the expression for the cells of a column of texts."""
     how = plan.readings.get(column)
     cells = f"table[{text(column)}]"
     return f"pc.utf8_trim_whitespace({cells})" if how and how.trim else cells
@@ -216,7 +217,7 @@ def _time(column: str, form: Form) -> str:
 
 
 def _left_out(plan: Plan) -> list[str]:
-    """Comment lines about the columns that are not read."""
+    """Return comment lines about the columns that are not read."""
     if not plan.left_out:
         return []
     lines = ["#: Left out:"]
@@ -243,7 +244,7 @@ def _features(plan: Plan) -> str:
 
 
 def days_name(plan: Plan, feature: Feature) -> str:
-    """The name of a feature that is made of a time."""
+    """Return the name of the feature that is computed from a time."""
     name = f"{feature.name[:50]}_days"
     return name if name not in {each.name for each in plan.features} else f"{name}_before"
 
@@ -306,7 +307,7 @@ def _iso(time: datetime) -> str:
 
 
 def made_up(name: str, region: str, problem: str, roles: tuple[str, str, str], now: datetime) -> Plan:
-    """The plan of a use case whose events are made up: target, key and event time are only names."""
+    """Return the plan of a use case with made-up events, for which target, key and event time are only names."""
     target, key, event_time = roles
     start = datetime(now.year, now.month, now.day) - timedelta(days=28)
     features = tuple(

@@ -1,4 +1,4 @@
-"""The rows that go with a use case: few, spread over the newest time, in time order; and what the whole file says."""
+"""The sample that is committed with a use case: few rows, spread over the newest period, in time order."""
 
 from __future__ import annotations
 
@@ -20,21 +20,23 @@ from cli.scaffold.times import Form
 
 Array = npt.NDArray[Any]
 
-#: The sample is committed with the code and travels in every bundle: at most so many rows and bytes.
+#: Maximum rows and bytes of the sample, which is committed with the code and is part of every bundle.
 MOST_ROWS, MOST_BYTES = 2000, 300_000
-#: With fewer rows with an outcome the default holdout is no measure: a fifth of what is trained on has to be 30 rows.
+#: Minimum rows with an outcome, and of these before the replay's start: the default holdout is a fifth of the training
+#: rows, and with fewer than 30 rows its metrics mean nothing.
 FEWEST = 200
 _TRAINED = 150
-#: How far back training looks unless it is told otherwise, and what of the sample comes after the replay's start.
+#: Days of history that training uses by default; days of the sample that should follow the replay's start; and the
+#: largest share of its rows before that start.
 _HISTORY, _AFTER, _SHARE = 365, 21, 0.7
-#: How far a declaration may look back, days, less what is added for safety.
+#: Maximum days of history that a declaration may ask for, less a margin.
 _OLDEST = 99 * 365
-#: Rows in the monitor's window from which drift and quality say something.
+#: Minimum rows in the monitor's window for meaningful drift and quality.
 _WATCHED = 300
 
 
 def distinct(source: Source, candidates: list[str], note: Note) -> dict[str, float]:
-    """How many different values each column has, as a share of the rows of the file: 1 where none stands twice."""
+    """Return the number of different values of each column as a share of all rows: 1 if no value occurs twice."""
     found: dict[str, list[Array]] = {name: [] for name in candidates}
     if not candidates:
         return {}
@@ -46,10 +48,10 @@ def distinct(source: Source, candidates: list[str], note: Note) -> dict[str, flo
 
 
 def refuse_doubles(source: Source, key: str, note: Note) -> None:
-    """See that a column names every row.
+    """Refuse a key that is not unique.
 
     Raises:
-        CliError: With two rows of one key.
+        CliError: When a value occurs twice, with the first two of its rows.
     """
     hashes = np.concatenate([_hashes(batch.column(key)) for batch in source.batches(note, [key])])
     order = np.argsort(hashes, kind="stable")
@@ -69,10 +71,10 @@ def refuse_doubles(source: Source, key: str, note: Note) -> None:
 
 
 def times_of(source: Source, column: str, form: Form, note: Note) -> Array:
-    """The time of every row.
+    """Return the time of every row.
 
     Raises:
-        CliError: With the first row whose time cannot be read.
+        CliError: When a time is invalid, missing or implausible, with the first such row.
     """
     parts: list[Array] = []
     done = 0
@@ -103,10 +105,10 @@ def times_of(source: Source, column: str, form: Form, note: Note) -> Array:
 
 
 def _refuse_years(column: str, form: Form, found: Array) -> None:
-    """See that no time is of years that no event is of.
+    """Refuse times outside `times.YEARS`.
 
     Raises:
-        CliError: With the first row whose time is.
+        CliError: When a time is outside, with the first such row.
     """
     first, last = times.YEARS
     wrong = np.flatnonzero((found < np.datetime64(f"{first}-01-01")) | (found >= np.datetime64(f"{last + 1}-01-01")))
@@ -126,7 +128,7 @@ def _refuse_years(column: str, form: Form, found: Array) -> None:
 
 
 def untimely(source: Source, column: str, form: Form, stamps: Array, note: Note) -> str | None:
-    """Why the times of a column do not lie before their events, with the first row; None when all do."""
+    """Return why a column's times are not all before their events, with the first such row; None if they are."""
     done = 0
     for batch in source.batches(note, [column]):
         values = batch.column(column)
@@ -143,13 +145,17 @@ def untimely(source: Source, column: str, form: Form, stamps: Array, note: Note)
 
 
 def take(source: Source, plan: Plan, all_times: Array | None, now: datetime, note: Note) -> tuple[Plan, bytes]:
-    """The sample, and the plan with what follows from it.
+    """Take the sample; return the plan completed with what follows from the sample, and the sample as CSV.
 
     Args:
-        all_times: Of the rows of the file; None where it has none.
+        source: The file.
+        plan: The plan so far.
+        all_times: The time of every row of the file; None if the file has no times.
+        now: The current time, in UTC.
+        note: Receives the progress.
 
     Raises:
-        CliError: When too few rows have an outcome, or such rows lie in the future.
+        CliError: When too few rows have an outcome, when rows are too large, or when times cannot be right.
     """
     known = _has_outcome(source, plan, note)
     if known.sum() < FEWEST:
@@ -168,7 +174,7 @@ def take(source: Source, plan: Plan, all_times: Array | None, now: datetime, not
     )
     if all_times is None:
         last = midnight(now.date())
-        # As the template has it.
+        # The same times as `_arrivals` in the template data.py.j2 computes.
         step = np.timedelta64(SPREAD, "D").astype("timedelta64[us]") // len(chosen)
         stamps = np.datetime64(last, "us") - step * np.arange(len(chosen))[::-1]
         plan = replace(plan, last=last)
@@ -179,7 +185,7 @@ def take(source: Source, plan: Plan, all_times: Array | None, now: datetime, not
 
 
 def refuse_few(said: str) -> NoReturn:
-    """Say that rows are too few, and why.
+    """Raise an error about too few rows.
 
     Raises:
         CliError: Always.
@@ -192,13 +198,16 @@ def refuse_few(said: str) -> NoReturn:
 
 
 def _refuse_to_come(plan: Plan, found: Array, rows: Array, now: datetime) -> None:
-    """See that years of two digits are not read as years to come: what has an outcome has been.
+    """Refuse two-digit years that put rows with an outcome into the future.
 
     Args:
-        found: The times of the rows with an outcome, which are ``rows``.
+        plan: The plan, with the format of the times.
+        found: The times of the rows with an outcome.
+        rows: The numbers of these rows in the file, from 0.
+        now: The current time, in UTC.
 
     Raises:
-        CliError: With the first row whose year is.
+        CliError: When a year is in the future, with the first such row.
     """
     late = np.flatnonzero(found > np.datetime64(now.replace(tzinfo=None), "us"))
     if plan.form and "%y" in plan.form.format and late.size:
@@ -217,10 +226,10 @@ def _refuse_to_come(plan: Plan, found: Array, rows: Array, now: datetime) -> Non
 
 
 def _refuse_ages(column: str, all_times: Array, stamps: Array, now: datetime) -> None:
-    """See that training can look back to the first row of the sample.
+    """Refuse a sample that begins earlier than training can look back.
 
     Raises:
-        CliError: With the rows that are too old for that.
+        CliError: When it does, with the oldest row and the number of rows that are too old.
     """
     last = min(stamps[-1], np.datetime64(now.replace(tzinfo=None), "us"))
     bound = (last - np.timedelta64(_OLDEST, "D")).astype("datetime64[D]")
@@ -241,10 +250,10 @@ def _refuse_ages(column: str, all_times: Array, stamps: Array, now: datetime) ->
 
 
 def timed(plan: Plan, stamps: Array, known: Array, now: datetime) -> Plan:
-    """The plan with what follows from the times of the sample's rows.
+    """Return the plan completed with what follows from the times of the sample's rows.
 
     Raises:
-        CliError: When too few rows with an outcome are of the past.
+        CliError: When too few rows with an outcome are in the past.
     """
     past = known & (stamps < np.datetime64(now.replace(tzinfo=None), "us"))
     if past.sum() < FEWEST:
@@ -274,7 +283,7 @@ def timed(plan: Plan, stamps: Array, known: Array, now: datetime) -> Plan:
 
 
 def _replay_from(stamps: Array) -> np.datetime64:
-    """Where data time starts: enough rows before it to train on, and weeks after it to replay."""
+    """Return the start of the replay: enough rows before it to train on and, if possible, weeks after it to replay."""
     place = int(len(stamps) * _SHARE)
     enough = int(np.searchsorted(stamps, stamps[-1] - np.timedelta64(_AFTER, "D")))
     if enough >= max(_TRAINED, len(stamps) // 2):
@@ -294,7 +303,7 @@ def _has_outcome(source: Source, plan: Plan, note: Note) -> Array:
 
 
 def _newest(all_times: Array) -> Array:
-    """The rows, by time, that a sample is spread over: those of the newest time that training may look at."""
+    """Return the rows over which the sample is spread, in time order: those of the newest period."""
     order = np.argsort(all_times, kind="stable")
     since = all_times[order[-1]] - np.timedelta64(_HISTORY + 90, "D")
     within = len(order) - int(np.searchsorted(all_times[order], since))
@@ -302,7 +311,7 @@ def _newest(all_times: Array) -> Array:
 
 
 def _written(source: Source, plan: Plan, rows: int | Array, note: Note) -> tuple[bytes, Array]:
-    """The sample as CSV, and the rows of the file that it holds, by time."""
+    """Return the sample as CSV, and the numbers of its rows in the file, in time order."""
     candidates = np.arange(rows) if isinstance(rows, int) else rows
     read = [feature.column for feature in plan.features] + list(dict.fromkeys(plan.columns.values()))
     names = [name for name in source.columns if name in set(read)]
@@ -325,12 +334,12 @@ def _written(source: Source, plan: Plan, rows: int | Array, note: Note) -> tuple
 
 
 def _rows(source: Source, names: list[str], chosen: Array, note: Note) -> list[tuple[Any, ...]]:
-    """Rows of the file in the order of ``chosen``."""
+    """Return rows of the file in the order of ``chosen``."""
     import pyarrow as pa
 
     order = np.argsort(chosen, kind="stable")
     wanted, parts, done = chosen[order], [], 0
-    # As the file has them: data.py reads the sample as it reads the file.
+    # Keep the raw cells, because data.py reads the sample in the same way as the file.
     for batch in source.batches(note, names, raw=True):
         low, high = np.searchsorted(wanted, [done, done + batch.num_rows])
         if high > low:
@@ -345,7 +354,7 @@ def _rows(source: Source, names: list[str], chosen: Array, note: Note) -> list[t
 
 
 def _fine(values: Any) -> Any:
-    """Times no finer than Python's."""
+    """Truncate times to microseconds, the resolution of Python's datetime."""
     import pyarrow as pa
 
     if pa.types.is_timestamp(values.type):
@@ -354,7 +363,7 @@ def _fine(values: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """A value as CSV has it."""
+    """Convert a value to the form that is written to CSV."""
     if isinstance(value, datetime):
         return value.isoformat(sep=" ") if value.tzinfo is None else value.astimezone(UTC).isoformat(sep=" ")
     if isinstance(value, float) and math.isnan(value):
@@ -371,11 +380,11 @@ def _csv(names: list[str], rows: list[tuple[Any, ...]], delimiter: str) -> bytes
 
 
 def _hashes(values: Any) -> Array:
-    """A number for each value: eight bytes a row, whatever it is."""
+    """Return a 64-bit number for each value, so that values of every type need eight bytes a row."""
     import pyarrow as pa
 
     if pa.types.is_integer(values.type):
-        # Python's hash of -1 is that of -2.
+        # Use integers as they are: Python's hashes of -1 and -2 are equal.
         return np.asarray(values.to_numpy(zero_copy_only=False)).astype(np.int64)
     return np.fromiter((hash(value) for value in values.to_pylist()), np.int64, len(values))
 

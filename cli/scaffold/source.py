@@ -1,4 +1,4 @@
-"""A file of data as record batches, never all of it at once: CSV as the texts that stand there, Parquet as typed."""
+"""A data file read in record batches: CSV as texts, Parquet with its types; large files are never held in memory."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from typing import IO, Any
 from cli.console import interrupts
 from cli.console.errors import CliError
 
-#: Files up to this size are kept in memory once they were read, bytes.
+#: Maximum size of a file that is kept in memory after the first read, bytes.
 _KEPT = 64_000_000
-#: Bytes that are looked at at once.
+#: Bytes of CSV, and rows of Parquet, that are read at a time.
 _BLOCK = 4_000_000
 _ROWS = 65_536
 _DELIMITERS = ",;\t|"
 _CSV, _PARQUET = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz"), (".parquet", ".pq")
-#: How pandas calls a column without a name; and what such a column of row numbers is called.
+#: The name that a first column without a name gets, which is also the one that pandas gives it.
 UNNAMED = "Unnamed: 0"
 
-#: Told how far it is: a few words.
+#: Receives the progress in a few words.
 Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How one column is read."""
+    """The way in which the cells of one column are read."""
 
     missing: tuple[str, ...] = ("",)
-    """Cells that stand for a missing value, spaces around them aside."""
+    """Texts that mean a missing value, without surrounding spaces."""
     trim: bool = False
-    """Whether spaces around its cells mean nothing."""
+    """Whether spaces around its cells are dropped."""
     sign: str = ""
-    """The currency that its numbers carry."""
+    """The currency sign in its numbers."""
     group: str = ""
-    """What sets the thousands of its numbers apart."""
+    """The thousands separator in its numbers."""
     is_name: bool = False
-    """Whether its digits name things: they are kept as they are."""
+    """Whether its digits are identifiers, which are kept as text."""
 
 
 @dataclass
@@ -56,26 +56,26 @@ class Source:
     delimiter: str = ","
     is_csv: bool = True
     decimal: str = "."
-    """What parts a number's whole from its fraction in CSV."""
+    """The decimal separator in CSV."""
     said_decimal: str = ""
-    """What shows that it is no point."""
+    """A note on why the decimal separator is a comma; empty if it is a point."""
     raw_names: dict[str, str] = field(default_factory=dict)
-    """The file's own names of columns, where spaces around them were dropped."""
+    """The file's own names of columns that were changed, for example by dropping spaces around them."""
     skipped: str = ""
-    """A first line that says what the delimiter is, as spreadsheets read it."""
+    """A first line such as `sep=;`, which tells spreadsheets the delimiter."""
     readings: Mapping[str, Reading] = field(default_factory=dict)
     """How the cells of each column are read."""
     length: int = 0
-    """Bytes, once unpacked."""
+    """Size in bytes; of a gzip file, uncompressed."""
     _batches: list[Any] = field(default_factory=list)
     _complete: bool = False
 
     @classmethod
     def open(cls, path: Path, note: Note) -> Source:
-        """Look whether the file can be read.
+        """Open a file: find its columns and check that it can be read.
 
         Raises:
-            CliError: When it cannot, with the place.
+            CliError: When it cannot be read, with the place of the problem.
         """
         is_csv = path.name.lower().endswith(_CSV)
         if not is_csv and not path.name.lower().endswith(_PARQUET):
@@ -99,13 +99,15 @@ class Source:
         return source
 
     def batches(self, note: Note, columns: Sequence[str] | None = None, *, raw: bool = False) -> Iterator[Any]:
-        """The rows in their order; ``columns`` None gives all.
+        """Yield the rows in their order, in record batches.
 
         Args:
-            raw: Whether cells of CSV are wanted as they are, an empty text where there is nothing.
+            note: Receives the progress.
+            columns: The columns to read; None reads all.
+            raw: Whether cells of CSV are returned unchanged, an empty cell as an empty text.
 
         Raises:
-            CliError: When a row cannot be read, with its number.
+            CliError: When a row cannot be read, with its line if that is known.
         """
         for batch in self._stored(note, columns):
             yield batch if raw or not self.is_csv else _read_cells(batch, self.readings)
@@ -159,7 +161,7 @@ def _csv_batches(source: Source, columns: Sequence[str] | None) -> Iterator[Any]
 
 
 def _read_cells(batch: Any, readings: Mapping[str, Reading]) -> Any:
-    """The cells of CSV as they are read: missing ones are null, numbers without currency and separators."""
+    """Apply the readings to CSV cells: set missing ones to null, and drop currencies, separators and outer spaces."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -176,7 +178,7 @@ def _read_cells(batch: Any, readings: Mapping[str, Reading]) -> Any:
 
 
 def _uneven(source: Source) -> str | None:
-    """The first row that has not as many cells as the header."""
+    """Return a message about the first row that has more or fewer cells than the header; None if there is none."""
     with _texts(source.path) as file:
         if source.skipped:
             file.readline()
@@ -196,7 +198,7 @@ def _parquet_batches(source: Source, columns: Sequence[str] | None) -> Iterator[
 
     with pq.ParquetFile(source.path) as file:
         for batch in file.iter_batches(batch_size=_ROWS, columns=None if columns is None else list(columns)):
-            # Categories are texts like others.
+            # Read categories as plain values.
             plain = [each.dictionary_decode() if pa.types.is_dictionary(each.type) else each for each in batch.columns]
             yield pa.RecordBatch.from_arrays(plain, names=batch.schema.names)
 
@@ -220,7 +222,7 @@ def _of_csv(path: Path, size: int, note: Note) -> Source:
         first, skipped = file.readline(), ""
         if said := re.fullmatch(r"sep=(.)\r?\n?", first):
             first, skipped, lines = file.readline(), first.strip(), lines - 1
-        # The one that is said, or parts the header into most columns.
+        # Use the declared delimiter, else the one that splits the header into the most columns.
         delimiter = (
             said[1]
             if said
@@ -239,7 +241,7 @@ def _of_csv(path: Path, size: int, note: Note) -> Source:
 
 
 def _texts(path: Path) -> IO[str]:
-    """A CSV file to read as text, unpacked where it is packed."""
+    """Open a CSV file as text, decompressed if necessary."""
     return io.TextIOWrapper(_bytes(path), encoding="utf-8-sig", newline="")
 
 
@@ -248,10 +250,10 @@ def _bytes(path: Path) -> Any:
 
 
 def _refuse_bytes(path: Path, size: int, note: Note) -> tuple[int, int]:
-    """See that the file is UTF-8; its lines, and its bytes once unpacked.
+    """Refuse a file that is not UTF-8 text; return its number of lines and its uncompressed size in bytes.
 
     Raises:
-        CliError: With the line and the byte that are not.
+        CliError: When it is not UTF-8 text, with the line and the position of the first wrong byte.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     lines, returns, done, ended = 0, 0, 0, True

@@ -1,4 +1,4 @@
-"""What `millrace new` says at its end: what was made, from what, and the next three commands."""
+"""The final output of `millrace new`: what was created, from what, and the next three commands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def of(
     dry_run: bool,
     said: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Everything, for programs."""
+    """Return the whole summary as JSON data."""
     return {
         "use_case": plan.name,
         "written": not dry_run,
@@ -45,7 +45,7 @@ def of(
 
 
 def show(found: Mapping[str, Any], *, as_json: bool) -> None:
-    """The same for people, or as it is."""
+    """Print the summary, as text for people or as JSON."""
     if as_json:
         write_json(found)
         return
@@ -70,7 +70,7 @@ def show(found: Mapping[str, Any], *, as_json: bool) -> None:
 
 
 def _of_arrivals(plan: Plan) -> list[str]:
-    """What follows where the file has no times."""
+    """Return hints on the consequences if the file has no times."""
     if plan.last is None:
         return []
     return [

@@ -1,4 +1,4 @@
-"""How a column writes times, and the times themselves, in UTC."""
+"""Formats in which a column may write times, and parsing of these times, in UTC."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _ORDERS = tuple(
     order for year in ("%Y", "%y") for order in (("%d", "%m", year), ("%m", "%d", year), (year, "%m", "%d"))
 )
 _CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
-#: Whole numbers that are dates, e.g. 20250131.
+#: The format of whole numbers that are dates, e.g. 20250131.
 DAYS = "%Y%m%d"
-#: The years of which events may be: others are placeholders, or written in another way than they are read.
+#: First and last plausible year of an event: other years are placeholders, or are read in a wrong format.
 YEARS = (1900, 2100)
-#: Any other year; what is valid for ever is often written as of 9999.
+#: Pattern of every other year; "valid forever" is often written as the year 9999.
 _NO_YEAR = r"(0\d{3}|1[0-8]\d\d|21(0[1-9]|[1-9]\d)|2[2-9]\d\d|[3-9]\d{3})"
-#: Dates of such a year: it comes first, or last, or the date is a whole number.
+#: Patterns of dates in such a year: with the year first or last, and as a whole number.
 _OUTSIDE = rf"^{_NO_YEAR}[-/.]|^\d{{1,2}}[-/.]\d{{1,2}}[-/.]{_NO_YEAR}(\D|$)"
 _DAYS_OUTSIDE = rf"^{_NO_YEAR}\d{{4}}$"
-#: Seconds since 1970 that a column of numbers may mean: 1990 to 2100.
+#: Range in which numbers may be seconds since 1970: the years 1990 to 2100.
 _EPOCH = (631_152_000, 4_102_444_800)
-#: Words of a column's name that say that it holds times.
+#: Words in a column's name that indicate times.
 _WORDS = frozenset({
     "time", "times", "timestamp", "datetime", "date", "ts", "epoch", "unix", "at", "when", "created", "updated",
     "modified", "occurred", "asked", "seen", "started", "ended",
@@ -40,16 +40,16 @@ _WORDS = frozenset({
 
 @dataclass(frozen=True)
 class Form:
-    """One way to write times."""
+    """A format of times."""
 
     kind: str
     """`iso`, `zoned`, `seconds`, `milliseconds`, `typed` (an Arrow type) or `format`."""
     format: str = ""
-    """Of `strptime`, for `format`."""
+    """The format for `strptime`, if ``kind`` is `format`."""
 
     @property
     def text(self) -> str:
-        """For people."""
+        """A description for people."""
         return {
             "iso": "ISO 8601, e.g. 2024-05-01T12:00:00",
             "zoned": "ISO 8601 with a zone, e.g. 2024-05-01T12:00:00Z",
@@ -60,18 +60,18 @@ class Form:
 
     @property
     def order(self) -> str:
-        """Of day, month and year in a format, e.g. `dmy`."""
+        """The order of day, month and year in the format, e.g. `dmy`."""
         return "".join(re.findall(r"%([dmy])", self.format.replace("%Y", "%y")))
 
 
 ISO, ZONED, SECONDS, MILLISECONDS, TYPED = (Form(kind) for kind in ("iso", "zoned", "seconds", "milliseconds", "typed"))
 _WHOLE_DAYS = Form("format", DAYS)
-#: What `--time-format` says besides the formats of `strptime`.
+#: Values of `--time-format` that are not formats of `strptime`.
 EPOCHS = {"epoch-s": SECONDS, "epoch-ms": MILLISECONDS}
 
 
 def forms(values: Any) -> list[Form]:
-    """The ways in which the first texts of a column may be written, likely ones first."""
+    """Return the formats that match at least half of the first texts of a column, likely ones first."""
     import pyarrow.compute as pc
 
     known = pc.drop_null(values).slice(0, 200)
@@ -91,7 +91,7 @@ def forms(values: Any) -> list[Form]:
 
 
 def forms_of_numbers(name: str, low: float, high: float) -> list[Form]:
-    """The same for whole numbers, which say nothing by themselves: the column's name must."""
+    """Return the formats in which whole numbers may be times; none unless the column's name indicates times."""
     words = re.split(r"[^a-z]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
     if not _WORDS.intersection(words):
         return []
@@ -99,12 +99,12 @@ def forms_of_numbers(name: str, low: float, high: float) -> list[Form]:
 
 
 def may_be_days(low: float, high: float) -> bool:
-    """Whether whole numbers between these may be dates such as 20250131, an open end such as 99991231 among them."""
+    """Return True if whole numbers in this range may be dates such as 20250131, or open ends such as 99991231."""
     return YEARS[0] * 10_000 + 101 <= low and high <= 99991231
 
 
 def count_days(values: Any) -> tuple[int, int]:
-    """How many whole numbers are dates such as 20250131, and how many of these are of a year that no event is of."""
+    """Return how many whole numbers are dates such as 20250131, and how many of these have an implausible year."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -113,7 +113,7 @@ def count_days(values: Any) -> tuple[int, int]:
 
 
 def outside(values: Any) -> Any:
-    """Which texts or times are of years that no event is of; what is valid for ever is written so."""
+    """Return a mask of the texts or times whose year is outside `YEARS`, as that of an open end often is."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -124,20 +124,20 @@ def outside(values: Any) -> Any:
 
 
 def without_open_ends(found: Array) -> Array:
-    """Times of which those of years that no event is of are missing."""
+    """Return the times with those outside `YEARS` replaced by NaT."""
     first, last = (np.datetime64(f"{year}-01-01", "us") for year in (YEARS[0], YEARS[1] + 1))
     return np.where((found < first) | (found >= last), np.datetime64("NaT", "us"), found)
 
 
 def epoch(low: float, high: float) -> list[Form]:
-    """How whole numbers between these would have to be written to be times of our days."""
+    """Return the epoch unit, as a list of at most one, that puts whole numbers in this range into 1990 to 2100."""
     if _EPOCH[0] <= low and high <= _EPOCH[1]:
         return [SECONDS]
     return [MILLISECONDS] if _EPOCH[0] * 1000 <= low and high <= _EPOCH[1] * 1000 else []
 
 
 def matches(values: Any, form: Form) -> Any:
-    """Which texts are written so; null where there is none."""
+    """Return a mask of the texts that match a format; null where a text is null."""
     import pyarrow.compute as pc
 
     if form.kind in ("iso", "zoned"):
@@ -146,10 +146,10 @@ def matches(values: Any, form: Form) -> Any:
 
 
 def parse(values: Any, form: Form) -> Array:
-    """The times of a column as datetime64[us] in UTC; NaT where one is missing.
+    """Parse the times of a column into datetime64[us] in UTC; NaT where a value is missing.
 
     Raises:
-        ValueError: When one is no time; its argument is the row.
+        ValueError: When a value is not a time; the only argument is its row, from 0.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -170,24 +170,28 @@ def parse(values: Any, form: Form) -> Array:
 
 
 def median(found: Array) -> int:
-    """The median of times, microseconds since 1970; 0 of none."""
+    """Return the median of times in microseconds since 1970; 0 if no time is known."""
     known = found[~np.isnat(found)]
     return int(np.median(known.astype(np.int64))) if known.size else 0
 
 
 def _by_format(values: Any, form: Form) -> Any:
-    """The texts as `strptime` reads them; null where it cannot."""
+    """Parse values with `strptime`; null where that fails."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     texts = values.cast(pa.string()) if pa.types.is_integer(values.type) else values
     parsed = pc.strptime(texts, format=form.format, unit="us", error_is_null=True)
-    # It takes 24 for %Y, as the year 24.
+    # For %Y it also accepts 24, as the year 24.
     return pc.if_else(pc.less(pc.year(parsed), 1000), None, parsed)
 
 
 def _cast(values: Any, kind: Any) -> Any:
-    """The values in another type; what cannot be is a ValueError with its row."""
+    """Cast the values to another type.
+
+    Raises:
+        ValueError: When a value cannot be cast; the only argument is its row, from 0.
+    """
     import pyarrow as pa
 
     try:

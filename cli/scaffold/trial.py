@@ -1,4 +1,4 @@
-"""A rendered use case, tried where it lies: with the steps by which the pipeline makes the first model."""
+"""The trial of a rendered use case: its first model is trained with the same code as in the training pipeline."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ from cli.scaffold.plan import Plan
 from millrace import Environment, MillraceError
 from millrace.findings import Code, Finding, Level
 
-#: What the templates' own marks look like, and what a writer leaves for later.
+#: Template syntax, and the mark of unfinished text, which rendered files must not contain.
 _MARKS = ("{{", "{%", "{#", "TO" + "DO")
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of it."""
+    """The result of a trial."""
 
     metrics: Mapping[str, float]
-    """On the holdout."""
+    """The metrics on the holdout."""
     noise: float
-    """The standard error of the metric that the gate is about."""
+    """The standard error of the gate's metric."""
     plain: float
-    """The same metric of a guess that knows no features: the mean of what was trained on."""
+    """The gate's metric of a prediction without features, which is the mean of the training outcomes."""
     rows: int
-    """Of the holdout."""
+    """Number of rows in the holdout."""
     leaks: Mapping[str, float]
-    """Features that tell the outcome nearly by themselves, by their names here, and how well: the largest AUC."""
+    """The features that predict the outcome almost alone, by name in the use case, with their largest AUC."""
     refusals: tuple[str, ...]
-    """Why the pipeline would refuse the data, besides leaks."""
+    """Reasons other than leaks for which the pipeline would refuse the data."""
     hints: tuple[str, ...]
-    """What it would warn of."""
+    """Warnings that the pipeline would give."""
     absent: tuple[str, ...] = ()
-    """Features that no row has that the model is fitted on, by their names here."""
+    """Features that are missing in all rows on which the model is fitted, by name in the use case."""
 
 
 def write(files: Mapping[str, bytes], folder: Path) -> None:
-    """Put rendered files into an empty folder."""
+    """Write rendered files into an empty folder."""
     for name, body in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,10 +58,10 @@ def write(files: Mapping[str, bytes], folder: Path) -> None:
 
 
 def check(files: Mapping[str, bytes], folder: Path, plan: Plan) -> None:
-    """See that nothing of the templates is left, that Python compiles and the stacks can be what they say.
+    """Check that no template syntax is left, that Python files and stack files are valid, and that the use case loads.
 
     Raises:
-        CliError: When the templates are at fault.
+        CliError: When template syntax is left, or the use case does not load.
     """
     for name, body in files.items():
         if name.endswith(".csv"):
@@ -84,7 +84,7 @@ def check(files: Mapping[str, bytes], folder: Path, plan: Plan) -> None:
 
 
 def plan_texts(plan: Plan) -> str:
-    """Everything that comes from the data, which may hold what looks like a mark."""
+    """Return all texts that come from the data, which may contain what looks like template syntax."""
     texts = [each for feature in plan.features for each in (feature.column, *feature.values)]
     return "\n".join(
         [*texts, *plan.columns.values(), *(each for both in plan.left_out for each in both), plan.positive or ""]
@@ -92,8 +92,8 @@ def plan_texts(plan: Plan) -> str:
 
 
 def run(folder: Path, plan: Plan) -> Trial:
-    """Train on what lies before the replay's start, measure on the newest part of it."""
-    # As in a job: the sums of floats depend on how they are split.
+    """Train on the rows before the replay's start and measure on the newest part of them."""
+    # As in a job: sums of floats depend on the number of threads.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from training.columns import is_missing
     from training.data import validate
@@ -110,7 +110,7 @@ def run(folder: Path, plan: Plan) -> Trial:
         case = stacks.load(plan.name)
         functions = Functions.load(case)
         findings: list[Finding] = []
-        # As the first training will see the data, and a later one, to which all of the sample has happened.
+        # Validate the data as a late training sees them, with the whole sample in the past, and as the first one does.
         for time in (np.datetime64(plan.until, "us"), as_of):
             snapshot = collect(functions, time)
             accepted, found, _ = validate.check(case, snapshot)
@@ -139,7 +139,7 @@ def run(folder: Path, plan: Plan) -> Trial:
 
 
 def _around(plan: Plan, learnt: Any, y: Any, p: Any) -> tuple[float, float]:
-    """The standard error of the gate's metric, and what a guess without features reaches."""
+    """Return the standard error of the gate's metric, and the metric of a prediction without features."""
     if not plan.is_binary:
         error = np.abs(p - y)
         return float(np.std(error) / math.sqrt(len(y))), float(np.mean(np.abs(y - np.mean(learnt))))
@@ -156,7 +156,7 @@ def _around(plan: Plan, learnt: Any, y: Any, p: Any) -> tuple[float, float]:
 
 
 def _sorted(findings: Sequence[Finding]) -> tuple[dict[str, float], tuple[str, ...], tuple[str, ...]]:
-    """Leaking columns, what refuses the batch besides, and warnings."""
+    """Split findings into leaking columns with their AUC, other reasons for refusal, and warnings."""
     leaks: dict[str, float] = {}
     refusals: dict[str, None] = {}
     hints: dict[str, str] = {}
@@ -178,7 +178,11 @@ def _sorted(findings: Sequence[Finding]) -> tuple[dict[str, float], tuple[str, .
 
 @contextmanager
 def _there(folder: Path, plan: Plan) -> Iterator[None]:
-    """As if the rendered package were under `stacks/` already, and nothing of the user's shell named other data."""
+    """Make the rendered package importable as if it were in `stacks/`, and hide the variable that names other data.
+
+    Raises:
+        CliError: When the use case raises an error of Millrace.
+    """
     place = str(folder / "stacks")
     name = f"stacks.{plan.package}"
     given = os.environ.pop(plan.variable, None)

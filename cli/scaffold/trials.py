@@ -1,4 +1,4 @@
-"""Trials of a rendered use case until nothing leaks, and the files as they will be."""
+"""Trials of a rendered use case, repeated until no feature leaks, and its final files."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from cli.scaffold import gates, plan, render, trial
 from cli.scaffold.begun import Begun
 from cli.scaffold.plan import Plan
 
-#: Leaks come to light a few at a time.
+#: Maximum number of trials: leaks are found a few at a time.
 _TRIES = 4
 
 
 def try_out(begun: Begun, found: Plan, body: bytes | None) -> tuple[Plan, dict[str, bytes], trial.Trial]:
-    """Render and train until nothing leaks; then the gate, and all files once more, as they will be."""
+    """Render and train until no feature leaks; then add the gate and render the final files.
+
+    Raises:
+        CliError: When no feature is left, the pipeline would refuse the data, or the rows have only one outcome.
+    """
     for _ in range(_TRIES):
         if not found.features:
             raise _refuse_empty(found)
@@ -72,7 +76,7 @@ def _once(found: Plan, body: bytes | None) -> trial.Trial:
 
 
 def _without_leaks(begun: Begun, found: Plan, leaks: Mapping[str, float]) -> Plan:
-    """Each leaking column trusted or left out, as a person says."""
+    """Return the plan with each leaking column trusted or left out, as a person decides."""
     out = {}
     for feature in found.features:
         if feature.name not in leaks:

@@ -1,1 +1,1 @@
-"""What a command is about: stacks, their files, and the connection to their account."""
+"""Stacks that commands work on, their files, and the connection to their account."""

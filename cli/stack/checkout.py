@@ -1,6 +1,6 @@
-"""The repository's content at a revision, or as it lies in the working tree: read, and written somewhere else.
+"""The repository's content at a revision or in the working tree, which can be hashed or written to another folder.
 
-Nothing of the repository is touched: its index is copied, and new objects go to a folder of their own.
+The repository itself is not changed: its index is copied, and new objects go to a temporary folder.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pathlib import Path
 
 from cli.console.errors import CliError
 
-#: Told what is worth knowing: a line.
+#: Receives a line to show to the user.
 Line = Callable[[str], None]
 
-#: What git's own hooks and commands set, which would lead it to another repository or index.
+#: Variables that git sets for hooks and commands; they would direct it to another repository or index.
 _LOCAL = (
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR",
@@ -30,7 +30,7 @@ _LOCAL = (
     "GIT_PREFIX",
     "GIT_WORK_TREE",
 )
-#: No question, no network, no large files: what is compared is what the repository has.
+#: Settings with which git does not prompt, fetch, or download large files: only what the repository has is compared.
 _QUIET = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_LFS_SKIP_SMUDGE": "1",
@@ -46,8 +46,8 @@ class Checkout:
     """A working tree, or a folder in one.
 
     Attributes:
-        folder: The folder that holds the program.
-        prefix: Where it lies in the working tree: empty, or ending in a slash.
+        folder: The folder of the Pulumi program.
+        prefix: Its path in the working tree: empty, or ending in a slash.
     """
 
     folder: Path
@@ -55,10 +55,10 @@ class Checkout:
 
     @classmethod
     def of(cls, folder: Path) -> Checkout:
-        """The checkout that this folder belongs to.
+        """Return the checkout that contains this folder.
 
         Raises:
-            CliError: When it belongs to none, or there is no git.
+            CliError: When the folder is not in a checkout, or git is not installed.
         """
         try:
             done = _git(folder, ["rev-parse", "--show-prefix"])
@@ -71,10 +71,10 @@ class Checkout:
         return cls(folder, done.stdout.rstrip("\n"))
 
     def commit(self, revision: str) -> str:
-        """The commit that a revision names.
+        """Return the hash of the commit that a revision names.
 
         Raises:
-            CliError: When there is none here.
+            CliError: When this clone has no such commit.
         """
         done = self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
         if done.returncode == 0:
@@ -91,17 +91,21 @@ class Checkout:
         )
 
     def fork_point(self, base: str, head: str) -> str:
-        """Where ``head`` left ``base``; ``base`` itself where the history says nothing, as in a shallow clone."""
+        """Return the merge base of ``base`` and ``head``; ``base`` itself if none is known, as in a shallow clone."""
         done = self._git("merge-base", base, head)
         return done.stdout.strip() if done.returncode == 0 else base
 
     def changed(self) -> int:
-        """How many files of the working tree differ from its commit, those that git does not know included."""
+        """Return the number of files below the folder that differ from HEAD, including untracked files."""
         done = self._asked("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", "--", ".")
         return done.count("\0")
 
     def write(self, revision: str | None, into: Path, note: Line) -> Path:
-        """Write the content of a revision, or of the working tree, to another folder; the program's folder there."""
+        """Write the content of a revision, or of the working tree if None, to a new folder.
+
+        Returns:
+            The program's folder in the new folder.
+        """
         into.mkdir(parents=True)
         with self._index(revision) as environment:
             self._asked("checkout-index", "--all", "--force", f"--prefix={into}/", environment=environment)
@@ -111,14 +115,14 @@ class Checkout:
         return into / self.prefix
 
     def content(self, folders: Sequence[str], without: Path | None = None) -> tuple[str, dict[str, str]]:
-        """The working tree's content as git would name it.
+        """Return the hashes by which git would identify the working tree's content.
 
         Args:
-            folders: Where files that git does not know count too.
-            without: A file that does not count.
+            folders: Folders in which untracked files are included.
+            without: A file to leave out.
 
         Returns:
-            The hash of the tree, and mode and hash of each file, by its path from the program's folder.
+            The hash of the tree, and the mode and hash of each file by its path relative to the program's folder.
         """
         with self._index(None, folders, without) as environment:
             tree = self._asked(
@@ -133,7 +137,7 @@ class Checkout:
     def _index(
         self, revision: str | None, folders: Sequence[str] = (".",), without: Path | None = None
     ) -> Iterator[dict[str, str]]:
-        """The environment in which git has this content in an index of its own."""
+        """Yield environment variables with which git uses a temporary index that holds this content."""
         with tempfile.TemporaryDirectory(prefix="millrace-index-") as scratch:
             environment = {"GIT_INDEX_FILE": f"{scratch}/index"}
             if revision is not None:
@@ -155,11 +159,11 @@ class Checkout:
             yield environment
 
     def _path(self, name: str) -> Path:
-        """Where git keeps something of this working tree."""
+        """Return the path of a file or folder in this working tree's git folder."""
         return self.folder / self._asked("rev-parse", "--git-path", name).rstrip("\n")
 
     def _entries(self, environment: dict[str, str]) -> list[tuple[str, str, str]]:
-        """Mode, hash and path of what is in the index, of the program's folder."""
+        """Return mode, hash and path of each entry of the index below the program's folder."""
         listed = self._asked("ls-files", "--stage", "--full-name", "-z", environment=environment)
         found = []
         for entry in filter(None, listed.split("\0")):
@@ -169,7 +173,7 @@ class Checkout:
         return found
 
     def _write_submodule(self, path: str, commit: str | None, into: Path, note: Line) -> None:
-        """A submodule's content: what is not here can not be compared, and may not matter."""
+        """Write a submodule's content; note it and continue if it is not available, because it may not matter."""
         place = self.folder / path.removeprefix(self.prefix)
         try:
             if not (place / ".git").exists():
@@ -184,10 +188,10 @@ class Checkout:
         return _git(self.folder, arguments, environment)
 
     def _asked(self, *arguments: str, environment: dict[str, str] | None = None) -> str:
-        """What git answers.
+        """Run git and return its output.
 
         Raises:
-            CliError: With git's own words, when it cannot.
+            CliError: When git fails, with its error message.
         """
         done = self._git(*arguments, environment=environment)
         if done.returncode != 0:

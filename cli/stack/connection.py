@@ -1,4 +1,4 @@
-"""Which AWS the commands speak to: the account of the user's own settings, or the cloud on this machine."""
+"""The connection of commands to AWS: to the account of the user's settings, or to the local cloud."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from engine import bootstrap, home
 from local import client
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-#: The environment whose AWS is this machine.
+#: The environment that uses the local cloud instead of AWS.
 LOCAL = "local"
-#: The unpacked runtime image of jobs and endpoints, under the name that stacks give it.
+#: The folder of the unpacked runtime image of jobs and endpoints, by the image name in stack files.
 IMAGES = {"millrace": REPOSITORY / "training" / "image"}
-#: The variable that says, when it is 1, that the local cloud is meant to stand in for the account of every environment:
-#: what a workflow would do there can be rehearsed here. Nothing reaches AWS then.
+#: The environment variable that, set to 1, makes the local cloud replace the account of every environment, to rehearse
+#: a workflow on this machine. Nothing reaches AWS then.
 STAND_IN = "MILLRACE_STAND_IN"
-#: An hour of the cloud takes a minute: bakes of five minutes and daily schedules can be waited for.
+#: Seconds of the local cloud's time per real second: an hour takes a minute, so that nobody waits long for bakes of
+#: five minutes and daily schedules.
 SCALE = 60.0
 
-#: What only a local cloud's folder holds, and what may lie there before a cloud has run.
+#: Files that only a local cloud's folder contains, and entries that may exist in it before the cloud has run.
 _STATE_FILES, _BEFORE = ("daemon.lock", "sagemaker.sqlite"), {"aws", "bundles", "pulumi", "stacks"}
 
 _Source = click.core.ParameterSource
@@ -38,7 +39,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def state_option(function: Function) -> Function:
-    """The option ``--state`` of everything that may speak to the local cloud."""
+    """Add the option ``--state`` to a command that may use the local cloud."""
     return click.option(
         "--state",
         type=click.Path(file_okay=False, path_type=Path),
@@ -51,9 +52,13 @@ def state_option(function: Function) -> Function:
 
 
 def _possible(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
-    """A path that a folder may have, whether there is one or not."""
+    """Return the path of ``--state`` if a folder exists or can exist there.
+
+    Raises:
+        click.BadParameter: When the path cannot be accessed.
+    """
     try:
-        # What is not there yet may be made.
+        # A missing folder may be created later.
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             value.stat()
     except OSError as error:
@@ -64,15 +69,16 @@ def _possible(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
 def ensure(
     state: Path, *, scale: float | None = None, port: int = 0, images: Mapping[str, Path] | None = None
 ) -> client.Running:
-    """The local cloud of this folder, started when it is not running.
+    """Return the local cloud of a state folder; start it if it is not running.
 
     Args:
-        scale: Seconds of its time in one real second; None takes the running one's, or the default.
-        port: Where it listens; 0 takes the running one's, or a free one.
-        images: What it can run besides the product's own image; None takes the running one's, or nothing.
+        state: The local cloud's folder.
+        scale: Seconds of its time per real second; None keeps that of the running cloud, else uses the default.
+        port: The port it listens on; 0 keeps that of the running cloud, else uses a free port.
+        images: Additional images that it can run; None keeps those of the running cloud, else adds none.
 
     Raises:
-        CliError: When the folder cannot be made, or is held by a process that does not answer.
+        CliError: When the folder cannot be created, or is held by a process that does not answer.
     """
     running = client.status(state)
     if running is None:
@@ -87,16 +93,16 @@ def ensure(
             ) from error
     asked = {**IMAGES, **images} if images else dict(_folders(running))
     if (scale or running.scale) != running.scale or (port or running.port) != running.port or images:
-        # Says what differs and what to do.
+        # This raises an error that names the differences and the fix.
         return client.start(state, port=port, scale=scale or running.scale, images=asked)
     return running
 
 
 def require(state: Path) -> client.Running:
-    """The local cloud that runs.
+    """Return the running local cloud.
 
     Raises:
-        CliError: When it does not, with the ways out.
+        CliError: When it is not running, with possible fixes.
     """
     running = client.status(state)
     if running is None:
@@ -113,7 +119,7 @@ def require(state: Path) -> client.Running:
 
 
 def explain_hung(state: Path, pid: int) -> CliError:
-    """Return the error of a process that has the folder and does not answer."""
+    """Return the error about a process that holds the state folder and does not answer."""
     return CliError(
         f"process {pid}",
         f"holds {state} but does not answer",
@@ -127,19 +133,19 @@ def _not_hung(state: Path) -> None:
 
 
 def is_state(folder: Path) -> bool:
-    """Whether a folder is a local cloud's and nothing else: what may be deleted."""
+    """Return True if a folder belongs to a local cloud or holds only what one creates first, so it may be deleted."""
     found = {path.name for path in folder.iterdir()}
     return bool(found.intersection(_STATE_FILES)) or found <= _BEFORE
 
 
 def connect(environment: str, state: Path) -> None:
-    """From here on boto3, and every child of this process, use the AWS of this environment.
+    """Make boto3 and all child processes use the AWS of this environment, through environment variables.
 
-    A command is a process of its own, so its environment variables are the one place that all of them read. A state
-    folder that the user names goes first, then an endpoint that the user has set.
+    A state folder named by the user takes precedence over an endpoint set by the user. For an account nothing is
+    changed; it is only checked that no variable redirects it to this machine.
 
     Raises:
-        CliError: When the local cloud does not run, or would be taken for an account.
+        CliError: When the local cloud is not running, or would be mistaken for an account.
     """
     if environment != LOCAL and not stands_in():
         _not_this_machine(environment)
@@ -148,10 +154,10 @@ def connect(environment: str, state: Path) -> None:
 
 
 def stands_in() -> bool:
-    """Whether the local cloud is meant where an account would be.
+    """Return True if the local cloud replaces the account of every environment, see :data:`STAND_IN`.
 
     Raises:
-        CliError: When the variable says neither yes nor no.
+        CliError: When the variable is neither empty, 0 nor 1.
     """
     value = os.environ.get(STAND_IN, "")
     if value not in ("", "0", "1"):
@@ -165,13 +171,13 @@ def stands_in() -> bool:
 
 
 def _has_endpoint(environment: str) -> bool:
-    """Whether the user has set where AWS is; a stand-in is only ever on this machine."""
+    """Return True if the user has set an endpoint; one that replaces an account counts only on this machine."""
     address = os.environ.get("AWS_ENDPOINT_URL", "")
     return bool(address) and (environment == LOCAL or _is_loopback(urlsplit(address).hostname or ""))
 
 
 def _is_named(option: str) -> bool:
-    """Whether the user gave an option of this command, in whichever way."""
+    """Return True if the user gave this option on the command line or by its environment variable."""
     source = click.get_current_context().get_parameter_source(option)
     return source in (_Source.COMMANDLINE, _Source.ENVIRONMENT)
 
@@ -198,26 +204,26 @@ def _is_loopback(host: str) -> bool:
 
 
 def use(running: client.Running, state: Path) -> None:
-    """From here on this local cloud is AWS."""
+    """Set this process's environment variables so that boto3 and child processes use this local cloud."""
     for name in client.OVERRULED:
         os.environ.pop(name, None)
     os.environ.update(variables(running, state))
 
 
 def variables(running: client.Running, state: Path) -> dict[str, str]:
-    """The environment variables for boto3, the AWS CLI and Pulumi."""
+    """Return the environment variables with which boto3, the AWS CLI and Pulumi use a local cloud."""
     return {**client.environment(running, state), **home.prepare(state), "PATH": path()}
 
 
 def path() -> str:
-    """``PATH`` with the Pulumi CLI and this Python first, each once."""
+    """Return ``PATH`` with the folders of the Pulumi CLI and of this Python first, each once."""
     first = [str(_engine_folder()), str(Path(sys.executable).parent)]
     others = [folder for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if folder not in first]
     return os.pathsep.join([*first, *others])
 
 
 def _engine_folder() -> Path:
-    """Where the Pulumi CLI is, or will be once `millrace up` has made it available."""
+    """Return the folder of the Pulumi CLI, or where `millrace up` will install it."""
     folder = bootstrap.version_folder()
     if not (folder / "pulumi").exists() and (found := shutil.which("pulumi")):
         return Path(found).parent

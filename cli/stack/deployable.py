@@ -1,4 +1,4 @@
-"""What can be deployed: a use case in an environment, or what the use cases of an environment share."""
+"""Deployable stacks: a use case in an environment, or the platform that the use cases of an environment share."""
 
 from __future__ import annotations
 
@@ -23,19 +23,21 @@ class Platform:
 
     @property
     def stack(self) -> str:
+        """The stack's name."""
         return f"{PLATFORM}-{self.environment.name}"
 
     @property
     def is_local(self) -> bool:
+        """True if the platform is in the local cloud."""
         return self.environment.name == connection.LOCAL
 
     @cached_property
     def names(self) -> Names:
-        """All computed names; the lake is its own, and the use cases'."""
+        """The names of the platform's resources; the use cases share its data lake."""
         return Names(PLATFORM, self.environment.name, account(self), self.environment.region)
 
     def client(self, service: str) -> Any:
-        """A boto3 client in the environment's region."""
+        """Return the boto3 client of a service in the environment's region."""
         profile = None if self.is_local else profile_of(configuration(self.stack))
         return make_client(service, self.environment.region, profile=profile)
 
@@ -44,10 +46,10 @@ Deployable = Target | Platform
 
 
 def of(name: str, environment: str, state: Path) -> Deployable:
-    """By the name of a use case, or `platform`, and the environment's.
+    """Load the stack of a use case, or of `platform`, in an environment.
 
     Raises:
-        MillraceError: When there is no such stack, or it cannot be what was meant.
+        MillraceError: When the stack does not exist, or its file does not describe this environment.
     """
     if name != PLATFORM:
         return Target.of(name, environment, state)
@@ -58,20 +60,20 @@ def of(name: str, environment: str, state: Path) -> Deployable:
 
 
 def name(target: Deployable) -> str:
-    """What the commands call it."""
+    """Return the name by which commands refer to a deployable: the use case's name, or `platform`."""
     return PLATFORM if isinstance(target, Platform) else target.use_case.name
 
 
 def named(target: Deployable) -> str:
-    """What stands behind a command to type: `flights`, `flights --env prod`, `platform --env prod`."""
+    """Return the arguments that name a deployable in a command: `flights`, `flights --env prod`."""
     return name(target) + in_environment(target.environment.name)
 
 
 def in_environment(environment: str) -> str:
-    """What a command to type says of the environment; the local one goes without saying."""
+    """Return the option `--env` for a command, with a leading space; empty for the local environment."""
     return "" if environment == connection.LOCAL else f" --env {environment}"
 
 
 def account(target: Deployable) -> str:
-    """The AWS account that it is deployed in."""
+    """Return the number of the AWS account in which the target is deployed."""
     return str(target.client("sts").get_caller_identity()["Account"])

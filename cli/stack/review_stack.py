@@ -1,7 +1,7 @@
-"""A review stack: its configuration, derived from another environment's, and the record of it in its account.
+"""Review stacks: their configuration, derived from another environment's, and their records in the account.
 
-The record lies in a parameter of Systems Manager, so that whoever has the account can find and end the stack, from any
-checkout: the configuration that the program needs for it is in the record, too.
+A record is a parameter of Systems Manager and contains the stack's whole configuration, so that anybody with access to
+the account can find and destroy the stack from any checkout.
 """
 
 from __future__ import annotations
@@ -27,35 +27,40 @@ from millrace import Environment
 from millrace.environment import REVIEW
 from queries.client import make_client
 
-#: The parameters' path.
+#: The path of the parameters with the records.
 RECORDS = "/millrace/review"
-#: What a parameter of the standard tier holds.
+#: Maximum size of a standard-tier parameter, bytes.
 _LARGEST = 4096
 _LIFETIME = re.compile(r"([1-9][0-9]{0,3})([hd])")
 _LONGEST = timedelta(days=30)
-#: What a review stack has none of, whatever it is derived from: it has no platform of its own, and nobody is woken.
+#: Settings that a review stack never has: it uses no shared platform, and it notifies nobody.
 _LEFT_OUT = ("lake", "notify")
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where records are kept: a region, and whose credentials are used there."""
+    """The place of records: a region, and the profile whose credentials are used there."""
 
     region: str
     profile: str | None
 
     def ssm(self) -> Any:
-        """The client."""
+        """Return the Systems Manager client."""
         return make_client("ssm", self.region, profile=self.profile)
 
 
 @dataclass(frozen=True)
 class Record:
-    """One review stack.
+    """The record of one review stack.
 
     Attributes:
+        use_case: The use case's name.
+        pull_request: The pull request's number.
         source: The environment that it is derived from.
-        document: The whole of its configuration file.
+        created: When it was created.
+        expires: When it may be destroyed.
+        document: The whole content of its configuration file.
+        place: Where the record is kept.
     """
 
     use_case: str
@@ -68,26 +73,29 @@ class Record:
 
     @property
     def environment(self) -> str:
+        """The environment's name."""
         return f"{REVIEW}{self.pull_request}"
 
     @property
     def stack(self) -> str:
+        """The stack's name."""
         return f"{self.use_case}-{self.environment}"
 
     @property
     def path(self) -> Path:
-        """The stack's file."""
+        """The path of the stack file."""
         return file_of(self.stack)
 
     @property
     def is_expired(self) -> bool:
+        """True if the stack may be destroyed because its lifetime is over."""
         return self.expires <= datetime.now(UTC)
 
     def save(self) -> None:
-        """Write the record down.
+        """Write the record to its parameter.
 
         Raises:
-            CliError: When it is larger than a parameter may be.
+            CliError: When the record is larger than a parameter may be.
         """
         value = json.dumps(
             {
@@ -116,10 +124,10 @@ class Record:
         )
 
     def now(self) -> Record | None:
-        """The record as it is now; None where it is gone.
+        """Read the record again from its parameter; None if it no longer exists.
 
         Raises:
-            CliError: When it cannot be read any more.
+            CliError: When the parameter is not a valid record.
         """
         ssm = self.place.ssm()
         try:
@@ -129,7 +137,7 @@ class Record:
         return _read(parameter["Name"], parameter["Value"], self.place)
 
     def forget(self) -> bool:
-        """Delete the record, unless it has been written anew since this was read; whether it is gone."""
+        """Delete the record unless it was overwritten since it was read; return True if it no longer exists."""
         if self.now() not in (None, self):
             return False
         ssm = self.place.ssm()
@@ -138,21 +146,21 @@ class Record:
         return True
 
     def restore(self) -> None:
-        """Write the stack's file where this checkout does not have it."""
+        """Write the stack file if this checkout does not have it."""
         if not self.path.exists():
             write(self.path, _text({**self.document}))
 
 
 def file_of(stack: str) -> Path:
-    """The file of a stack."""
+    """Return the path of a stack's file."""
     return STACKS / f"Pulumi.{stack}.yaml"
 
 
 def lifetime(text: str) -> timedelta:
-    """`72h` or `3d`.
+    """Parse a lifetime in hours or days, such as `72h` or `3d`.
 
     Raises:
-        click.BadParameter: When it is neither, or longer than a review stack may live.
+        click.BadParameter: When the text is neither, or exceeds the longest lifetime of a review stack.
     """
     match = _LIFETIME.fullmatch(text)
     found = timedelta(hours=int(match[1]) * (24 if match[2] == "d" else 1)) if match else None
@@ -162,10 +170,10 @@ def lifetime(text: str) -> timedelta:
 
 
 def places(source: str) -> list[Place]:
-    """The places of all stacks of an environment, where their review stacks are recorded.
+    """Return the places of all stacks of an environment, in which the records of their review stacks are kept.
 
     Raises:
-        CliError: When there is no such environment.
+        CliError: When the environment has no stack.
     """
     found = []
     for path in sorted(STACKS.glob(f"Pulumi.*-{source}.yaml")):
@@ -179,7 +187,7 @@ def places(source: str) -> list[Place]:
 
 
 def records(source: str) -> tuple[list[Record], list[str]]:
-    """Every recorded review stack in the places of an environment, by pull request; and what is wrong with others."""
+    """Return all records in the places of an environment, sorted by pull request, and errors about invalid ones."""
     found: list[Record] = []
     broken: list[str] = []
     for place in places(source):
@@ -216,7 +224,7 @@ def _read(name: str, value: str, place: Place) -> Record:
             f"is not a record of a review stack ({error!r})",
             fix="correct or delete it",
         ) from error
-    # Who may write parameters decides what is destroyed: never more than a review stack.
+    # Records decide which stacks are destroyed: refuse one that could name anything but a review stack.
     if f"{RECORDS}/{record.stack}" != name or record.pull_request < 1:
         raise CliError(
             f"parameter {name} in {place.region}", f"is about stack {record.stack!r}", fix="correct or delete it"
@@ -225,13 +233,13 @@ def _read(name: str, value: str, place: Place) -> Record:
 
 
 def derive(use_case: str, pull_request: int, source: str, expires: timedelta) -> tuple[Record, str]:
-    """A review stack that is like a stack of another environment, as small as it can be, and can be destroyed whole.
+    """Derive a review stack from a stack of another environment, as small as possible and completely destroyable.
 
     Returns:
         The record and the text of its file, neither of which is written.
 
     Raises:
-        CliError: When there is no such stack, or what is derived cannot be.
+        CliError: When the source stack does not exist, or its file has no environment.
     """
     declared = stacks.load(use_case)
     values = configuration(f"{declared.name}-{source}")
@@ -250,14 +258,14 @@ def derive(use_case: str, pull_request: int, source: str, expires: timedelta) ->
 
 
 def _make_small(environment: Any, name: str) -> None:
-    """Change the configuration of an environment into that of a review stack."""
+    """Change the configuration of an environment in place into that of a review stack."""
     environment["name"] = name
     environment["promotion"] = "automatic"
     environment["force_destroy"] = True
     for left_out in _LEFT_OUT:
         environment.pop(left_out, None)
     environment.pop("endpoint_count", None)
-    # One instance has no shares.
+    # The traffic of a single instance cannot be shifted in steps.
     if rollout := environment.get("rollout"):
         rollout.pop("traffic", None)
         rollout.pop("step_percent", None)
@@ -270,7 +278,7 @@ def _yaml() -> Any:
 
     yaml = YAML()
     yaml.preserve_quotes = True
-    # A digest is longer than a line would be.
+    # Do not wrap long values such as image digests.
     yaml.width = 4096
     return yaml
 
@@ -286,7 +294,7 @@ def _round_trip(path: Path) -> Any:
 
 
 def _plain(document: Any) -> dict[str, Any]:
-    """The same without what is only for writing it back."""
+    """Return a round-trip document as plain dicts and lists, without comments and formatting."""
     import yaml
 
     return dict(yaml.safe_load(_text(document)))
@@ -299,7 +307,7 @@ def _text(document: Any) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file, all of it or nothing."""
+    """Write a file atomically."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".review-")
     try:
         with os.fdopen(handle, "w") as file:

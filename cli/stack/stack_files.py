@@ -1,4 +1,4 @@
-"""Which stacks there are and which of them a change concerns, by the files alone: no use case is imported for it."""
+"""Discovery of stacks, and of the stacks that a change affects, by files alone: no use case is imported."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from cli.stack.target import STACKS, configuration
 from millrace.environment import REVIEW
 from millrace.names import PLATFORM
 
-#: What every stack is made of besides its own use case. All else (documents, tests, commands, this machine's cloud)
-#: changes no stack.
+#: Paths that are part of every stack, in addition to its own use case. Changes elsewhere (documents, tests, commands,
+#: the local cloud) affect no stack.
 SHARED = (
     "Pulumi.yaml",
     "__main__.py",
@@ -26,21 +26,21 @@ SHARED = (
     "requirements.lock",
     "training/",
 )
-#: The order of promotion of names that are usual; others come before the last of them.
+#: The order of promotion of the usual environments; other names are sorted before the last of these.
 _USUAL = ("dev", "test", "staging", "prod")
-#: What the host of the repository sends as the commit before the first one.
+#: The hash that the repository's host sends as the commit before the first one.
 _NOTHING = "0" * 40
 
 
 @dataclass(frozen=True)
 class StackFile:
-    """One stack, as its file says.
+    """One stack, as its file describes it.
 
     Attributes:
-        use_case: As declared, or `platform` for what the use cases of an environment share.
-        environment: Its name.
+        use_case: The use case's name, or `platform` for the platform that the use cases of an environment share.
+        environment: The environment's name.
         stack: `<use case>-<environment>`.
-        region: Where it is.
+        region: The AWS region; empty if the file names none.
     """
 
     use_case: str
@@ -50,36 +50,36 @@ class StackFile:
 
     @property
     def document(self) -> dict[str, str]:
-        """For programs."""
+        """The fields as JSON data."""
         return asdict(self)
 
     @property
     def own(self) -> list[str]:
-        """The paths of the repository that concern this stack and not every stack."""
+        """The paths in the repository that affect this stack but not every stack."""
         if self.is_platform:
             # Its dashboard shows every use case.
             return ["stacks/"]
         return [f"stacks/{self.use_case.replace('-', '_')}/", f"stacks/Pulumi.{self.stack}.yaml"]
 
     def has(self, path: str) -> bool:
-        """Whether a file of the repository is part of what the stack is made of."""
+        """Return True if a change of this file in the repository affects the stack."""
         return _is_shared(path) or _is_in(path, self.own)
 
     @property
     def is_platform(self) -> bool:
-        """Whether it is no use case's."""
+        """True if the stack is a platform and not a use case's stack."""
         return self.use_case == PLATFORM
 
 
 def found(environments: Sequence[str] = (), use_cases: Sequence[str] = ()) -> list[StackFile]:
-    """The stacks of accounts, in the order of promotion; of an environment, what its use cases share goes first.
+    """Return the stacks in the order of promotion; within an environment the platform comes first.
 
     Args:
-        environments: Only these, in this order; none takes all but this machine's and those of pull requests.
-        use_cases: Only these; none takes all.
+        environments: Only these, in this order; if empty, all except the local one and those of pull requests.
+        use_cases: Only these; if empty, all.
 
     Raises:
-        CliError: When one of them has no stack, or a file does not say what it is of.
+        CliError: When one of them has no stack, or a file's environment does not match its name.
     """
     read = [_read(path) for path in sorted(STACKS.glob("Pulumi.*.yaml"))]
     stacks = sorted(read, key=lambda each: (not each.is_platform, each.stack))
@@ -106,11 +106,12 @@ def found(environments: Sequence[str] = (), use_cases: Sequence[str] = ()) -> li
 
 
 def since(stacks: Iterable[StackFile], base: str) -> tuple[list[StackFile], str]:
-    """The stacks that what was changed since a commit concerns, and why all of them where it is all of them.
+    """Return the stacks that changes since a commit affect; if all are affected, also the reason, else an empty text.
 
     Args:
-        base: The commit; what was changed on its side after the two parted does not count. Empty, or a commit that is
-            not there (the first one, or before a forced push), stands for everything.
+        stacks: The stacks to choose from.
+        base: The commit; only changes since its merge base with HEAD count. If it is empty or does not exist in this
+            clone (before the first commit, or after a forced push), all stacks are affected.
     """
     stacks = list(stacks)
     if not base or base == _NOTHING:
@@ -127,7 +128,7 @@ def since(stacks: Iterable[StackFile], base: str) -> tuple[list[StackFile], str]
 
 
 def tree() -> str:
-    """The hash of what is checked out: the same for the same files, whichever commit they are in."""
+    """Return the hash of HEAD's tree, which is equal for equal files, whichever commit they are in."""
     text = _git("rev-parse", "HEAD^{tree}")
     assert text is not None
     return text.strip()
@@ -158,7 +159,7 @@ def _rank(environment: str) -> tuple[float, str]:
 
 
 def _is_shared(path: str) -> bool:
-    """Whether a file is part of every stack; what lies in `stacks/` and is no use case's own is."""
+    """Return True if a file is part of every stack, which includes files in `stacks/` that no single stack owns."""
     if not path.startswith("stacks/"):
         return _is_in(path, SHARED)
     first = path.split("/")[1]
@@ -171,9 +172,13 @@ def _is_in(path: str, places: Iterable[str]) -> bool:
 
 
 def _git(*arguments: str, code: int | None = 0) -> str | None:
-    """What git says; None where it refuses and may."""
+    """Run git and return its output; if it fails and ``code`` is None, return None.
+
+    Raises:
+        CliError: When git is not installed, or fails and ``code`` is not None.
+    """
     command = ["git", *arguments]
-    # A hook or an alias of whoever calls is not meant.
+    # In a hook or an alias, git sets variables that would point to another repository.
     environment = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE")}
     try:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What a command is about: one use case in one environment, as its stack file says, and its AWS clients."""
+"""The target of a command: one use case in one environment, configured by its stack file, and its AWS clients."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Target:
     environment: Environment
     state: Path
     clients: Callable[[str], Any] | None = None
-    """Gives the clients where several accounts are asked at once; None takes those of this process's settings."""
+    """Returns the client of a service, if several accounts are queried at once; None uses this process's settings."""
 
     @classmethod
     def of(cls, use_case: str, environment: str, state: Path) -> Target:
-        """By the names of the use case and the environment."""
+        """Load a target by the names of its use case and its environment."""
         try:
             declared = stacks.load(use_case)
         except DeclarationError as error:
@@ -54,35 +54,42 @@ class Target:
 
     @classmethod
     def of_stack(cls, stack: str, state: Path) -> Target:
-        """By the name of the stack, `<use case>-<environment>`."""
+        """Load a target by the name of its stack, `<use case>-<environment>`."""
         environment = Environment.of_stack(stack, *_configured(stack))
         return cls(stacks.load(stack.removesuffix(f"-{environment.name}")), environment, state)
 
     @property
     def stack(self) -> str:
+        """The stack's name."""
         return f"{self.use_case.name}-{self.environment.name}"
 
     @property
     def is_local(self) -> bool:
-        """Whether its AWS is this machine."""
+        """True if the target is in the local cloud."""
         return self.environment.name == connection.LOCAL
 
     @cached_property
     def names(self) -> Names:
+        """The names of the stack's resources; asks AWS for the account's number."""
         account = self.client("sts").get_caller_identity()["Account"]
         return self.environment.names(self.use_case.name, account)
 
     @cached_property
     def sagemaker(self) -> Any:
+        """The SageMaker client."""
         return self.client("sagemaker")
 
     @property
     def clock(self) -> str | None:
-        """Where data time is written down; None where it is the wall clock."""
+        """The S3 URI of the data clock; None if data time is the wall clock."""
         return self.names.uri(CLOCK_KEY) if self.environment.replay_from is not None else None
 
     def data_time(self) -> datetime:
-        """What the data clock says, where there is one, else now."""
+        """Return the time of the data clock; the current time if the environment has no data clock.
+
+        Raises:
+            CliError: When the data clock does not exist.
+        """
         if self.clock is None:
             return datetime.now(UTC)
         s3 = self.client("s3")
@@ -93,7 +100,7 @@ class Target:
         return datetime.fromisoformat(json.loads(body)["now"])
 
     def is_provisioned(self) -> bool:
-        """Whether the first of its resources is there, on which the others build."""
+        """Return True if the bucket of the data lake exists, on which the other resources depend."""
         try:
             self.client("s3").head_bucket(Bucket=self.names.lake)
         except ClientError as error:
@@ -103,12 +110,12 @@ class Target:
         return True
 
     def absent(self) -> CliError:
-        """What to say where the stack is not there, e.g. after `pulumi destroy`."""
+        """Return the error for a stack that is not provisioned, for example after `pulumi destroy`."""
         how = f"millrace up {self.use_case.name}" if self.is_local else f"millrace up --stack {self.stack}"
         return CliError(f"stack {self.stack}", "is not provisioned", fix=f"run `{how}`")
 
     def client(self, service: str) -> Any:
-        """A boto3 client in the environment's region."""
+        """Return the boto3 client of a service in the environment's region."""
         if self.clients is not None:
             return self.clients(service)
         profile = None if self.is_local else self.profile
@@ -116,31 +123,31 @@ class Target:
 
     @cached_property
     def profile(self) -> str | None:
-        """The profile of the account, where the stack's file names one."""
+        """The AWS profile named in the stack file; None if it names none."""
         return profile_of(configuration(self.stack))
 
     def job_environment(self) -> dict[str, str]:
-        """The variables that every step of the bundle reads."""
+        """Return the environment variables that every step of the bundle reads."""
         return {**make_job_variables(self.environment, self.names), "AWS_REGION": self.environment.region}
 
 
 def _configured(stack: str) -> tuple[Any, str | None]:
-    """The environment and the region in a stack's file, as they stand there."""
+    """Return the environment and the region from a stack file, unvalidated."""
     values = configuration(stack)
     return values.get("millrace:environment"), values.get("aws:region")
 
 
 def profile_of(values: Mapping[str, Any]) -> str | None:
-    """The profile of a stack's configuration: whose credentials its account is asked with."""
+    """Return the AWS profile in a stack's configuration; None if it names none."""
     profile = values.get("aws:profile")
     return str(profile) if profile else None
 
 
 def configuration(stack: str) -> dict[str, Any]:
-    """What stands under `config` in a stack's file.
+    """Return the mapping under `config` in a stack file; empty if it has none.
 
     Raises:
-        CliError: When there is no such file, or it cannot be read.
+        CliError: When the file does not exist or cannot be read.
     """
     import yaml
 

@@ -1,4 +1,4 @@
-"""What `millrace upgrade` does to a file: Python declarations and the stacks' configurations."""
+"""The changes that `millrace upgrade` makes to files: to Python declarations and to stack files."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from millrace.errors import MillraceError
 
 @dataclass(frozen=True)
 class Finding:
-    """One place where a declaration says something old.
+    """One place where a declaration uses an old field.
 
     Attributes:
-        line: In the file as it was.
+        line: The line in the original file.
         part: The class of the part, e.g. `Rollout`.
-        old: The name that stands there.
-        new: The name of today; None where the field is retired.
-        text: What is done about it, or what a person has to do.
-        by_hand: Whether a person has to.
+        old: The field's old name.
+        new: The field's current name; None if the field is retired.
+        text: What is changed, or what a person has to change.
+        by_hand: Whether a person has to change it.
     """
 
     line: int
@@ -31,14 +31,14 @@ class Finding:
 
 @dataclass
 class Upgraded:
-    """A file's content and what was found in it."""
+    """The upgraded content of a file, with the findings about it."""
 
     content: bytes
     findings: list[Finding] = field(default_factory=list)
 
 
 class UnreadableSourceError(MillraceError):
-    """The file cannot be parsed."""
+    """An error about a file that cannot be parsed."""
 
     def __init__(self, line: int | None, message: str) -> None:
         super().__init__("the file" if line is None else f"line {line}", f"cannot be read: {message}")
@@ -46,12 +46,12 @@ class UnreadableSourceError(MillraceError):
 
 
 def unit(route: list[Entry]) -> str | None:
-    """The unit of the old number where the new value is a duration."""
+    """Return the unit of the old number if the new value is a duration, else None."""
     return next((entry.unit for entry in route if isinstance(entry, Renamed) and entry.unit), None)
 
 
 def done(line: int, part: str, name: str, route: list[Entry]) -> Finding:
-    """What was changed without a person's help."""
+    """Return the finding about a field that is changed automatically."""
     new = newest(route)
     if new is None:
         return Finding(line, part, name, None, f"{part}: {name} removed: {why(route)}")
@@ -60,17 +60,17 @@ def done(line: int, part: str, name: str, route: list[Entry]) -> Finding:
 
 
 def by_hand(line: int, part: str, name: str, route: list[Entry], reason: str) -> Finding:
-    """What a person has to change."""
+    """Return the finding about a field that a person has to change."""
     return Finding(line, part, name, newest(route), f"{part}: {reason}", by_hand=True)
 
 
 def twice(line: int, part: str, name: str, route: list[Entry]) -> Finding:
-    """A field that stands there under both names."""
+    """Return the finding about a field that is given under both its old and its current name."""
     reason = f"{name} is called {newest(route)}, which is given too; remove {name} by hand"
     return by_hand(line, part, name, route, reason)
 
 
 def why(route: list[Entry]) -> str:
-    """Why a retired field has no effect."""
+    """Return why a retired field has no effect; empty if the field is not retired."""
     last = route[-1]
     return last.why if isinstance(last, Retired) else ""

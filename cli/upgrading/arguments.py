@@ -1,4 +1,4 @@
-"""Taking arguments out of a call, or keys out of a literal dict, without touching what stands around them."""
+"""Removal of arguments from a call, or of keys from a literal dict, without changing the code around them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _Space = cst.BaseParenthesizableWhitespace
 
 
 def without(items: Sequence[Item], dropped: Collection[int], before: _Space) -> tuple[list[Item], _Space]:
-    """The other items, and the whitespace before the first.
+    """Return the items that are not dropped, and the whitespace before the first.
 
-    A comment on the line of what is taken out goes with it; comments on lines of their own stay.
+    A comment on the line of a dropped item is dropped with it; comments on lines of their own are kept.
     """
     kept: list[Item] = []
     for place, item in enumerate(items):
@@ -36,7 +36,7 @@ def without(items: Sequence[Item], dropped: Collection[int], before: _Space) -> 
 
 
 def _joined(before: _Space, after: _Space) -> _Space:
-    """The whitespace before and after what was taken out, as one."""
+    """Merge the whitespace before and after a dropped item."""
     if isinstance(before, cst.ParenthesizedWhitespace) and isinstance(after, cst.ParenthesizedWhitespace):
         return after.with_changes(first_line=before.first_line, empty_lines=[*before.empty_lines, *after.empty_lines])
     return after if isinstance(after, cst.ParenthesizedWhitespace) else before
@@ -52,7 +52,7 @@ def _followed_by(item: Item, space: _Space) -> Item:
 
 
 def _ending_as(item: Item, last: Item) -> Item:
-    """The item as the last one, which has no comma behind it unless a comment needs it."""
+    """Return the item as the new last one, without its comma unless a comment follows that."""
     space, tail = _after(item), last.whitespace_after_arg if isinstance(last, cst.Arg) else cst.SimpleWhitespace("")
     if isinstance(space, cst.ParenthesizedWhitespace) and (space.first_line.comment or _has_comments(space)):
         return _followed_by(item, _joined(space, tail) if isinstance(tail, cst.ParenthesizedWhitespace) else space)

@@ -1,4 +1,4 @@
-"""Which field of a part holds which other part, as the vocabulary's own types say."""
+"""The parts of declarations, and which field holds which part, read from the type annotations of their classes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ MODULES = ("millrace", "millrace.declaration", "millrace.environment", "millrace
 
 
 def known() -> dict[str, type[Part]]:
-    """Every part, by the name of its class."""
+    """Return every part, by the name of its class."""
     return {part.__name__: part for root in (UseCase, Environment) for part in _within(root)}
 
 
 def held(part: type[Part], field: str) -> type[Part] | None:
-    """The part that a field holds, alone or many of it."""
+    """Return the part that a field holds, one or several of it; None if it holds no part."""
     info = part.model_fields.get(field)
     return _inner(info.annotation) if info else None
 

@@ -1,4 +1,4 @@
-"""Python declarations: keyword arguments of parts, keys of dicts that stand for parts, and reads of their fields."""
+"""The upgrade of Python declarations: keyword arguments and dict keys of parts, and reads of their fields."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from cli.upgrading.arguments import without
 from millrace.deprecations import Entry, Table, newest
 from millrace.part import Part
 
-#: What a use case's package calls its declaration.
+#: The name of the declaration in a use case's package.
 _DECLARED = "USE_CASE"
 _PARTIAL = "functools.partial"
-#: Calls that do nothing but make a value.
+#: Calls that have no side effect.
 _HARMLESS = frozenset({"datetime.timedelta", "datetime.datetime", "datetime.date"})
 
 
 def upgraded(content: bytes, module: str, table: Table) -> Upgraded:
-    """A module with the names of today.
+    """Upgrade a Python module to the current names.
 
     Args:
-        content: As it stands in the file.
-        module: Its dotted name, e.g. `stacks.churn`.
-        table: What was renamed and retired.
+        content: The content of the file.
+        module: The module's dotted name, e.g. `stacks.churn`.
+        table: The renamed and the retired fields.
 
     Raises:
-        UnreadableSourceError: When it is no Python.
+        UnreadableSourceError: When the content is not valid Python.
     """
     try:
-        # Python's own messages are better.
+        # Python's own parser first: its error messages are better.
         ast.parse(content)
         tree = cst.parse_module(content)
     except SyntaxError as error:
@@ -46,7 +46,7 @@ def upgraded(content: bytes, module: str, table: Table) -> Upgraded:
     # ValueError: null bytes, in older releases.
     except ValueError as error:
         raise UnreadableSourceError(None, str(error)) from error
-    # What names nothing old needs no closer look, which takes long.
+    # Skip the slow analysis if no old name occurs in the file.
     if not any(entry.old.encode() in content for entry in table.entries):
         return Upgraded(content)
     command = _Upgrade(CodemodContext(full_module_name=module, full_package_name=module), table)
@@ -56,7 +56,7 @@ def upgraded(content: bytes, module: str, table: Table) -> Upgraded:
 
 
 def _stands_in(code: str, name: str) -> bool:
-    """Whether a name stands somewhere as a key or keyword."""
+    """Return True if a name occurs in the code as a key or keyword."""
     return re.search(rf"""(["']){name}\1|\b{name}\s*=""", code) is not None
 
 
@@ -66,7 +66,7 @@ class _Upgrade(VisitorBasedCodemodCommand):
     def __init__(self, context: CodemodContext, table: Table) -> None:
         super().__init__(context)
         self.findings: list[Finding] = []
-        #: Of names that may be in what a `**` hands over, which cannot be told here.
+        #: Findings about old names that may be in a `**` argument, whose content is not known here.
         self.unseen: list[Finding] = []
         self._table, self._parts, self._starred = table, parts.known(), False
 
@@ -122,7 +122,7 @@ class _Upgrade(VisitorBasedCodemodCommand):
     def _held(
         self, part: type[Part], field: str, old: cst.BaseExpression, new: cst.BaseExpression
     ) -> cst.BaseExpression:
-        """The value of a field, where literal dicts may stand for parts."""
+        """Return the value of a field, upgraded where literal dicts are given for parts."""
         inner = parts.held(part, field)
         if inner is None:
             return new
@@ -174,7 +174,7 @@ class _Upgrade(VisitorBasedCodemodCommand):
         new: cst.BaseExpression,
         given: set[str],
     ) -> cst.BaseExpression | None:
-        """The value under the name of today; None to take it out."""
+        """Add a finding about an old field and return its upgraded value; None if it has to be removed."""
         name, line = str(key.value if isinstance(key, cst.Name) else key.evaluated_value), self._line(key)
         target = newest(route)
         if target is None and not self._is_harmless(old):
@@ -190,7 +190,7 @@ class _Upgrade(VisitorBasedCodemodCommand):
             RemoveImportsVisitor.remove_unused_import_by_node(self.context, old)
             return None
         value = self._converted(route, new)
-        # Under its new name it may hold parts.
+        # A value that was not converted may contain parts, which are upgraded too.
         return value if value is not new else self._held(part, target, old, new)
 
     def _converted(self, route: list[Entry], value: cst.BaseExpression) -> cst.BaseExpression:
@@ -218,7 +218,7 @@ class _Upgrade(VisitorBasedCodemodCommand):
         return updated_node.with_changes(attr=cst.Name(new))
 
     def _read(self, node: cst.BaseExpression) -> type[Part] | None:
-        """The part that an expression such as `USE_CASE.monitoring` is."""
+        """Return the part that an expression such as `USE_CASE.monitoring` reads; None if it reads no part."""
         if isinstance(node, cst.Subscript):
             return self._read(node.value)
         if isinstance(node, cst.Name):
@@ -254,7 +254,7 @@ class _Upgrade(VisitorBasedCodemodCommand):
         return int(position.start.line)
 
     def _is_harmless(self, node: cst.BaseExpression) -> bool:
-        """Whether leaving the expression out leaves nothing undone."""
+        """Return True if the expression has no side effect, so that it can be removed."""
         if isinstance(node, cst.Name | cst.BaseNumber | cst.SimpleString | cst.Ellipsis | cst.ConcatenatedString):
             return True
         if isinstance(node, cst.Attribute):
@@ -277,7 +277,7 @@ class _Upgrade(VisitorBasedCodemodCommand):
 
 
 def _keys(node: cst.Dict) -> Sequence[str]:
-    """The keys of a literal dict that are literal texts."""
+    """Return the keys of a literal dict that are string literals."""
     return [
         str(each.key.evaluated_value)
         for each in node.elements

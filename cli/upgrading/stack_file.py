@@ -1,7 +1,7 @@
-"""A stack's configuration: keys are renamed and taken out where they stand, and nothing else moves.
+"""The upgrade of a stack file: keys are renamed and removed in place, and nothing else changes.
 
-The parser says where every key and value begins and ends; the text between them, comments and `encryptionsalt`
-included, is never written anew.
+The parser reports where every key and value begins and ends; the text between them, including comments and
+`encryptionsalt`, is never rewritten.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from millrace.deprecations import Entry, Table, newest
 from millrace.part import Part
 
 _ENVIRONMENT = "millrace:environment"
-#: The letter of a duration of whole units in ISO 8601.
+#: The ISO 8601 duration for a number of each unit.
 _LETTERS = {"seconds": "PT{}S", "minutes": "PT{}M", "hours": "PT{}H", "days": "P{}D"}
 
-#: Where a text is replaced: from, to, by what.
+#: A replacement in a text: start, end, and new text.
 _Edit = tuple[int, int, str]
 
 
 def upgraded(content: bytes, table: Table) -> Upgraded:
-    """A stack's file with the names of today.
+    """Upgrade a stack file to the current names.
 
     Raises:
-        UnreadableSourceError: When it is no YAML.
+        UnreadableSourceError: When the content is not valid YAML in UTF-8.
     """
     text = _decoded(content)
     found = _Search(text, table)
@@ -39,7 +39,7 @@ def upgraded(content: bytes, table: Table) -> Upgraded:
 
 
 def environment_of(content: bytes) -> str | None:
-    """The name of the environment that a stack's file describes, as far as it says one."""
+    """Return the name of the environment that a stack file describes; None if it names none."""
     name = _value(_value(_value(_composed(_decoded(content)), "config"), _ENVIRONMENT), "name")
     return str(name.value) if name is not None and isinstance(name.value, str) else None
 
@@ -52,7 +52,7 @@ def _decoded(content: bytes) -> str:
 
 
 def _composed(text: str) -> Any:
-    """The tree of nodes, with their places."""
+    """Parse YAML into a tree of nodes with their positions."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -74,7 +74,7 @@ def _value(node: Any, key: str) -> Any:
 
 
 class _Search:
-    """What is to be changed in a text."""
+    """A search for old fields in a text, which collects findings and edits."""
 
     def __init__(self, text: str, table: Table) -> None:
         self.text, self.table = text, table
@@ -82,7 +82,7 @@ class _Search:
         self.edits: list[_Edit] = []
 
     def look(self, part: type[Part], node: Any) -> Literal["empty", "kept"]:
-        """Look at a mapping that describes a part; whether nothing of it is left."""
+        """Search a mapping that describes a part; return `empty` if all of its keys have to be removed, else `kept`."""
         pairs = _pairs(node)
         given = {key.value for key, _ in pairs}
         gone = [place for place, (key, value) in enumerate(pairs) if self._is_gone(part, key, value, given)]
@@ -94,7 +94,7 @@ class _Search:
     def _is_gone(self, part: type[Part], key: Any, value: Any, given: set[str]) -> bool:
         route = self.table.route(part.__name__, str(key.value))
         if key.value == "<<":
-            # A mapping with an anchor, which may stand anywhere.
+            # The merged mapping has an anchor and may be defined anywhere in the file.
             for merged in [value] if value.id == "mapping" else _items(value):
                 self.look(part, merged)
             return False
@@ -108,7 +108,7 @@ class _Search:
         return left == ["empty"] and value.id == "mapping"
 
     def _mend(self, part: type[Part], key: Any, value: Any, route: list[Entry], given: set[str]) -> bool:
-        """Whether the key is to be taken out."""
+        """Add the findings and edits for an old key; return True if the key has to be removed."""
         new, line = newest(route), key.start_mark.line + 1
         if new is None and value.anchor:
             reason = f"{key.value} has no effect any more: {why(route)}; its value has an anchor, so remove it by hand"
@@ -138,7 +138,7 @@ def _items(node: Any) -> list[Any]:
 
 
 def _duration(node: Any, of: str) -> str | None:
-    """A number of a unit as ISO 8601 has it; what is empty stays so."""
+    """Return a number of a unit as an ISO 8601 duration; an empty value as it is, and None for other values."""
     if node.id != "scalar":
         return None
     if node.value in ("", "~", "null"):
@@ -154,12 +154,12 @@ def _duration(node: Any, of: str) -> str | None:
 
 
 def _removals(text: str, mapping: Any, gone: list[int]) -> Iterator[_Edit]:
-    """The pieces of text of some of a mapping's keys; never all of them."""
+    """Yield the edits that remove some of a mapping's keys; ``gone`` must not be all of them."""
     pairs = mapping.value
     for place in gone:
         key, value = pairs[place]
         if not mapping.flow_style:
-            # The whole lines, but the comments of the next key.
+            # Remove whole lines, but keep the comments of the next key.
             start = text.rfind("\n", 0, key.start_mark.index) + 1
             end = text.find("\n", _end(text, key, value))
             yield start, len(text) if end < 0 else end + 1, ""
@@ -172,12 +172,12 @@ def _removals(text: str, mapping: Any, gone: list[int]) -> Iterator[_Edit]:
 
 
 def _end(text: str, key: Any, value: Any) -> int:
-    """Where the text of a key and its value ends: a block's own mark stands where the next thing begins."""
+    """Return where the text of a key and its value ends; a block's own end mark is where the next item begins."""
     start, end = int(value.start_mark.index), int(value.end_mark.index)
     if value.id != "scalar" and not value.flow_style and value.value:
         last = value.value[-1]
         return _end(text, *(last if value.id == "mapping" else (last, last)))
     if start == end:
-        # Nothing stands there, and its mark is anywhere.
+        # The value is empty, and the position of its mark has no meaning.
         return int(key.end_mark.index)
     return start + len(text[start:end].rstrip())

@@ -1,1 +1,1 @@
-"""What every service of the cloud stands on: the protocol, the store, the clock, events, keys."""
+"""The shared core of the cloud's services: protocol, store, clock, events and access keys."""

@@ -1,7 +1,7 @@
-"""The cloud's clock: time stamps are real, durations can be hurried.
+"""The cloud's clock: timestamps are real, waits can be shortened.
 
 A scale of 60 makes a 600-second bake last ten seconds. Only what the cloud itself waits for is scaled: bakes,
-schedules, cooldowns, alarm periods. Jobs and requests take the time they take.
+schedules, cooldowns, alarm periods. Jobs and requests run in real time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Clock:
-    """A clock whose waits are ``scale`` times shorter than they say."""
+    """A clock whose waits are shortened by the factor ``scale``."""
 
     scale: float = 1.0
 
@@ -22,13 +22,13 @@ class Clock:
             raise ValueError(f"clock scale: {self.scale} is not above 0; 1 is real time, 60 a minute per second")
 
     def now(self) -> float:
-        """Seconds since the epoch, real."""
+        """Return the real time in seconds since the epoch."""
         return time.time()
 
     def real(self, seconds: float) -> float:
-        """How many real seconds a wait of ``seconds`` of the cloud's time lasts."""
+        """Return the real seconds that a wait of ``seconds`` of the cloud's time lasts."""
         return seconds / self.scale
 
     def wait(self, seconds: float, unless: threading.Event) -> bool:
-        """Wait ``seconds`` of the cloud's time; True at once when ``unless`` is set, False at the end."""
+        """Wait ``seconds`` of the cloud's time; return True as soon as ``unless`` is set, else False."""
         return unless.wait(self.real(seconds))

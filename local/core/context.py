@@ -1,4 +1,4 @@
-"""What every handler and background worker is given: the cloud it belongs to and the call it answers."""
+"""The context of every handler and background worker: the cloud it belongs to and the call it answers."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Cloud:
 
     Attributes:
         state: The folder that holds everything the cloud keeps.
-        endpoint_url: Where the cloud answers, ``http://127.0.0.1:<port>``. Its own parts call it there too.
+        endpoint_url: The cloud's URL, ``http://127.0.0.1:<port>``, which its own parts use too.
         keys: The access keys with which the cloud may be called.
-        stopping: Set once, when the cloud goes down; every loop and wait ends on it.
+        stopping: Set once, when the cloud stops; every loop and wait then ends.
     """
 
     state: Path
@@ -51,13 +51,13 @@ class Cloud:
         self._parts_lock = threading.RLock()
 
     def _client(self, service: str, region: str) -> Any:
-        # A session of its own: boto3's default session is not safe to build clients from in several threads.
+        # A separate session: boto3's default session is not safe to build clients from in several threads.
         return boto3.session.Session().client(
             service, region_name=region, endpoint_url=self.endpoint_url, **self._own.arguments()
         )
 
     def part(self, kind: Callable[[Cloud], Part]) -> Part:
-        """This cloud's one instance of ``kind``, made on first use: what a module keeps in memory per cloud."""
+        """Return this cloud's only instance of ``kind``, created on first use, for a module's data in memory."""
         with self._parts_lock:
             if kind not in self._parts:
                 self._parts[kind] = kind(self)
@@ -79,7 +79,7 @@ class Cloud:
 
 @dataclass(frozen=True)
 class Call:
-    """One request on its way through a handler."""
+    """One request that a handler answers."""
 
     cloud: Cloud
     service: str
@@ -90,13 +90,14 @@ class Call:
 
     @property
     def store(self) -> Store:
+        """The cloud's document store."""
         return self.cloud.store
 
     def arn(self, resource: str, service: str = "sagemaker") -> str:
-        """``arn:aws:<service>:<region>:<account>:<resource>``."""
+        """Return ``arn:aws:<service>:<region>:<account>:<resource>``."""
         return f"arn:{PARTITION}:{service}:{self.region}:{ACCOUNT}:{resource}"
 
 
 #: Takes the call and its validated parameters (botocore's member names; times as ``datetime``, blobs as
-#: ``bytes``), answers the operation's output members (times as epoch seconds or ``datetime``).
+#: ``bytes``), returns the operation's output members (times as epoch seconds or ``datetime``).
 Handler = Callable[[Call, dict[str, Any]], dict[str, Any]]

@@ -1,7 +1,7 @@
-"""The errors that handlers raise, in AWS's own words.
+"""The errors that handlers raise, with AWS's codes and messages.
 
 A handler refuses a request by raising :class:`AwsError`; the gateway writes it in the wire format of the
-service's protocol. Anything else that escapes a handler is a bug and becomes a logged ``InternalFailure``.
+service's protocol. Any other exception in a handler is a bug and becomes a logged ``InternalFailure``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from local.errors import LocalError
 
 
 class AwsError(LocalError):
-    """A refusal that a client sees.
+    """An error response to a client.
 
     Args:
         code: The error code as AWS spells it, e.g. ``ValidationException``.
@@ -28,15 +28,15 @@ class AwsError(LocalError):
 
 
 def validation_error(message: str) -> AwsError:
-    """The ``ValidationException`` that most of SageMaker's refusals are, not-found included."""
+    """Return a ``ValidationException``, which SageMaker uses for most errors, including not-found."""
     return AwsError("ValidationException", message)
 
 
 def not_found(message: str) -> AwsError:
-    """``ResourceNotFound``: pipelines, executions, feature groups and tuning jobs use it, endpoints do not."""
+    """Return a ``ResourceNotFound``: pipelines, executions, feature groups and tuning jobs use it, endpoints do not."""
     return AwsError("ResourceNotFound", message)
 
 
 def in_use(message: str) -> AwsError:
-    """``ResourceInUse``: a taken name of a job or feature group."""
+    """Return a ``ResourceInUse``, the error for a taken name of a job or feature group."""
     return AwsError("ResourceInUse", message)

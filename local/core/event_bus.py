@@ -1,8 +1,8 @@
-"""The event bus: what happens in this cloud as EventBridge envelopes, kept until they are delivered.
+"""The event bus: events of this cloud as EventBridge envelopes, stored until they are delivered.
 
-Owns the envelope and the two queues, both documents in the store: events that no rule has seen yet, and
-deliveries to one target each. An event that is emitted within a store transaction becomes part of it, and what
-is queued survives the daemon. EventBridge's rules empty both queues.
+It defines the envelope and two queues of documents in the store: events that no rule has processed yet, and
+deliveries to one target each. An event that is emitted within a store transaction becomes part of it, and the queues
+survive a restart of the daemon. EventBridge's rules empty both queues.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ DEFAULT_BUS = "default"
 
 
 def stamp(seconds: float) -> str:
-    """A time as envelopes write it, e.g. ``2026-11-02T09:00:00Z``."""
+    """Return a time in the form of envelopes, e.g. ``2026-11-02T09:00:00Z``."""
     return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class EventBus:
-    """Takes events from anywhere in the cloud.
+    """A queue of events from all parts of the cloud.
 
     Attributes:
         wake: Set when something was queued.
@@ -52,18 +52,16 @@ class EventBus:
         region: str,
         source: str = "aws.sagemaker",
     ) -> None:
-        """Queue one event of an AWS service on the default bus; returns at once.
+        """Queue one event of an AWS service on the default bus and return at once.
 
-        Args:
-            detail: JSON values only, in the words of the service's documentation.
+        ``detail`` has JSON values only, named as in the service's documentation.
         """
         self._queue(new_event(source, detail_type, resources, detail, region, self._clock.now()), DEFAULT_BUS)
 
     def publish(self, entries: Sequence[Mapping[str, Any]], region: str) -> None:
-        """Queue what a client put by ``PutEvents``.
+        """Queue the accepted entries of a client's ``PutEvents``.
 
-        Args:
-            entries: Entries that were accepted, as the request spells them, each with the ``EventId`` of its answer.
+        Each entry is spelled as in the request and has the ``EventId`` of the response.
         """
         for entry in entries:
             time = entry.get("Time")
@@ -92,11 +90,12 @@ class EventBus:
         """Queue one delivery.
 
         Args:
+            region: The region of the sender.
             sender: ARN of the rule, schedule or alarm that it comes from.
-            target: As ``PutTargets`` and ``CreateSchedule`` spell it.
+            target: The target as ``PutTargets`` and ``CreateSchedule`` spell it.
             payload: The event, or for a schedule or alarm the text of the message.
             principal: The service that assumes the target's role or that the target's policy must allow.
-            subject: Of a message to an SNS topic.
+            subject: The subject of a message to an SNS topic.
         """
         name = str(uuid.uuid4())
         now = self._clock.now()
@@ -129,7 +128,7 @@ def new_event(
     time: float,
     name: str | None = None,
 ) -> Event:
-    """EventBridge's envelope of one event, under an id of its own where ``name`` gives none."""
+    """Return EventBridge's envelope of one event, with a new id if ``name`` is None."""
     return {
         "version": "0",
         "id": name or str(uuid.uuid4()),

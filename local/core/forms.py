@@ -1,6 +1,6 @@
-"""S3's form POST: an upload that a signed policy allows, turned into the PutObject that it means.
+"""S3's form POST: an upload that a signed policy allows, converted to the equivalent PutObject.
 
-A form is parsed once, here, and no other code reads it: what the policy was judged by is what is stored.
+A form is parsed only once, here, so that the values checked against the policy are the values that are stored.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 
     from local.core.signature import Find
 
-#: The fields of a form without its file may have so many bytes together, and so many parts.
+#: The most bytes of a form's fields together, without its file, and the most parts of a form.
 _FIELDS = 2**20
 _PARTS = 1000
 
 _CREDENTIAL = re.compile(r"([^/]+)/(\d{8})/([a-z0-9-]+)/(s3)/aws4_request")
 
-#: Fields that a policy need not speak of.
+#: Fields that a policy need not mention.
 _FREE = {"x-amz-signature", "signature", "awsaccesskeyid", "policy", "file"}
 #: Fields about the signature.
 _SIGNING = {"x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-security-token", "x-amz-signature"}
@@ -54,7 +54,7 @@ class Form:
     """An upload whose policy was verified.
 
     Attributes:
-        fields: By lower-case name.
+        fields: The form's fields by lower-case name.
     """
 
     scope: Scope
@@ -66,17 +66,17 @@ class Form:
 
 
 def is_form(environ: WSGIEnvironment) -> bool:
-    """Tell whether a request is a form that uploads to S3."""
+    """Return True if a request is a POST of a multipart form."""
     return environ["REQUEST_METHOD"] == "POST" and str(environ.get("CONTENT_TYPE", "")).startswith(
         "multipart/form-data"
     )
 
 
 def read_form(environ: WSGIEnvironment, bucket: str, find: Find) -> Form:
-    """Return the upload of a form.
+    """Parse a form and return its upload.
 
     Raises:
-        AwsError: The form is broken, its policy not signed by a key of this cloud, or it does not allow the upload.
+        AwsError: If the form is malformed, or its policy is not signed by a key of this cloud or forbids the upload.
     """
     fields, file, name = _parsed(environ)
     policy = fields.get("policy")
@@ -86,7 +86,7 @@ def read_form(environ: WSGIEnvironment, bucket: str, find: Find) -> Form:
     if "key" not in fields:
         raise AwsError("InvalidArgument", "Bucket POST must contain a field named 'key'.")
     fields["key"] = fields["key"].replace("${filename}", name)
-    # Without a key it would be the creation of a bucket.
+    # PutObject without a key would create a bucket.
     if not fields["key"]:
         raise AwsError("InvalidArgument", "User key must have a length greater than 0.")
     if not fields["key"].isprintable():
@@ -99,7 +99,7 @@ def read_form(environ: WSGIEnvironment, bucket: str, find: Find) -> Form:
 
 
 def as_put(form: Form, environ: WSGIEnvironment) -> WSGIEnvironment:
-    """Return the environment of the PutObject that a form means."""
+    """Return the WSGI environment of the PutObject that is equivalent to a form."""
     path = f"/{form.bucket}/{form.key}"
     kept = {name: value for name, value in environ.items() if not name.startswith("HTTP_") or name == "HTTP_HOST"}
     headers = _headers(form.fields)
@@ -113,13 +113,13 @@ def as_put(form: Form, environ: WSGIEnvironment) -> WSGIEnvironment:
         "QUERY_STRING": "",
         "CONTENT_LENGTH": str(form.length),
         "wsgi.input": form.file,
-        # moto takes a request without this header for an anonymous one.
+        # moto treats a request without this header as anonymous.
         "HTTP_AUTHORIZATION": f"{ALGORITHM} Credential={form.scope.access_key_id}/{form.scope.text}",
     }
 
 
 def _headers(fields: Mapping[str, str]) -> dict[str, str]:
-    """The headers of PutObject that the fields of a form mean."""
+    """Return the headers of PutObject for the fields of a form."""
     known = {
         member.serialization["name"].lower()
         for member in service_model("s3").operation_model("PutObject").input_shape.members.values()
@@ -139,7 +139,7 @@ def _headers(fields: Mapping[str, str]) -> dict[str, str]:
 
 
 def _tags(text: str) -> str:
-    """A form's XML of tags as the query that the header of PutObject holds."""
+    """Return a form's XML of tags as the query string in the header of PutObject."""
     try:
         tree = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
@@ -151,7 +151,7 @@ def _tags(text: str) -> str:
 
 
 def answer(form: Form, put: Response, endpoint_url: str) -> Response:
-    """Return what S3 answers the form whose PutObject was answered by ``put``."""
+    """Return S3's response to a form from ``put``, the response to its PutObject."""
     if put.status != 200:
         return put
     tag = next((value for name, value in put.headers.items() if name.lower() == "etag"), "")
@@ -236,7 +236,7 @@ def _check_policy(policy: str, fields: Mapping[str, str], bucket: str, length: i
 
 
 def _check_condition(condition: Any, values: Mapping[str, str], length: int) -> str:
-    """The field that a condition is about, which it holds for."""
+    """Check one condition of a policy and return the field that it covers."""
     if isinstance(condition, dict) and len(condition) == 1:
         ((name, wanted),) = condition.items()
         kind, name = "eq", str(name).lower()

@@ -28,14 +28,14 @@ class Images:
 
     @property
     def folders(self) -> dict[str, Path]:
-        """Repository name to folder, as given."""
+        """The resolved folders of the images, by repository name."""
         return dict(self._folders)
 
     def resolve(self, image_uri: str) -> Path:
-        """The folder of ``<registry>/<repository>[:tag|@digest]``; the registry and the tag do not matter.
+        """Return the folder of ``<registry>/<repository>[:tag|@digest]``; the registry and the tag do not matter.
 
         Raises:
-            AwsError: ``ValidationException`` when no image has that repository name; it names those there are.
+            AwsError: ``ValidationException`` if no image has that repository name; the message lists the known names.
         """
         name = repository(image_uri)
         folder = self._folders.get(name)
@@ -48,7 +48,7 @@ class Images:
         return folder
 
     def resolved_uri(self, image_uri: str) -> str:
-        """The URI with the digest of what would run, as ``DeployedImages`` shows it."""
+        """Return the URI with the digest of the files that would run, as ``DeployedImages`` shows it."""
         folder = self.resolve(image_uri)
         bare, _, given = image_uri.partition("@")
         if given:
@@ -61,7 +61,7 @@ class Images:
 
 
 def repository(image_uri: str) -> str:
-    """The repository name of an image URI: ``A.dkr.ecr.R.amazonaws.com/team/server:1`` gives ``team/server``."""
+    """Return an image URI's repository name: ``team/server`` of ``A.dkr.ecr.R.amazonaws.com/team/server:1``."""
     first, _, rest = image_uri.partition("@")[0].partition("/")
     path = rest if rest and ("." in first or ":" in first or first == "localhost") else image_uri.partition("@")[0]
     head, slash, last = path.rpartition("/")

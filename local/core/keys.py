@@ -1,7 +1,7 @@
-"""Who may call the cloud: every access key that it accepts, and whose it is.
+"""The access keys that the cloud accepts, and their owners.
 
-There are four kinds: the user's, from the state folder's credentials file; one for each of the cloud's own parts and
-containers, made when they start and gone when they end; those of IAM users; those of STS's sessions.
+Four kinds exist: the user's, from the state folder's credentials file; one for each of the cloud's own parts and
+containers, created when they start and revoked when they end; those of IAM users; those of STS's sessions.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from local.credentials import Credentials, credentials_file, ensure_credentials,
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Whom `sts get-caller-identity` names to the user of the cloud.
+#: The identity that `sts get-caller-identity` returns to the user of the cloud.
 USER_ARN = f"arn:{PARTITION}:iam::{ACCOUNT}:user/millrace"
 
 
@@ -26,8 +26,8 @@ class Key:
     """An access key that is accepted.
 
     Attributes:
-        arn: Who signs with it; None where moto knows better.
-        token: The session token that goes with it, for temporary keys.
+        arn: The ARN of its owner; None if moto determines it.
+        token: The session token of a temporary key.
     """
 
     secret: str = field(repr=False)
@@ -48,12 +48,12 @@ class KeyRing:
         self._user = ensure_credentials(state)
         self._stamp = self._file_stamp()
         self._issued: dict[str, Key] = {}
-        #: Finds keys that IAM and STS gave out; set once they are there.
+        #: Finds keys that IAM and STS issued; set once these services are available.
         self.find_elsewhere: Callable[[str], Key | None] = lambda _access_key_id: None
 
     @property
     def user(self) -> Credentials:
-        """The user's access key as it is now."""
+        """The user's current access key."""
         with self._lock:
             stamp = self._file_stamp()
             if stamp != self._stamp:
@@ -61,7 +61,7 @@ class KeyRing:
             return self._user
 
     def find(self, access_key_id: str) -> Key | None:
-        """Return the key with this id, or None when nobody has it."""
+        """Return the key with this id, or None if it is unknown."""
         if access_key_id == self.user.access_key_id:
             return Key(self.user.secret_access_key, USER_ARN)
         with self._lock:
@@ -77,7 +77,7 @@ class KeyRing:
         return made
 
     def revoke(self, credentials: Credentials) -> None:
-        """Accept an issued key no longer."""
+        """Stop accepting an issued key."""
         with self._lock:
             self._issued.pop(credentials.access_key_id, None)
 
@@ -85,6 +85,6 @@ class KeyRing:
         try:
             found = credentials_file(self._state).stat()
         except OSError:
-            # Deleted under a running cloud: the key that it knows stays.
+            # The file was deleted while the cloud runs: keep the known key.
             return self._stamp if hasattr(self, "_stamp") else None
         return found.st_mtime_ns, found.st_ino

@@ -1,7 +1,7 @@
-"""Where a request comes from: what a web page can make a browser send does not get in.
+"""The check of a request's origin, which refuses what a web page can make a browser send.
 
-A browser names the page's own host in ``Host`` when a name has been rebound to this machine, and the page's origin in
-``Origin`` or ``Sec-Fetch-Site`` when it sends a form or a script's request. No script can change these headers.
+A browser sends the page's own host in ``Host`` if a DNS name was rebound to this machine, and the page's origin in
+``Origin`` or ``Sec-Fetch-Site`` if it sends a form or a script's request. No script can change these headers.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:]+\]|[^:\[\]]*)(?::\d{1,5})?")
 _OWN = ("127.0.0.1", "localhost", "[::1]")
-#: Below this name S3's virtual-hosted addresses are: ``<bucket>.localhost``.
+#: The suffix of S3's virtual-hosted addresses, ``<bucket>.localhost``.
 _BELOW = ".localhost"
 
-#: What a browser says of a request that a page of this very address made, or that the user typed.
+#: A browser's ``Sec-Fetch-Site`` for a request by a page of the same origin, or by the user.
 _OWN_SITES = ("same-origin", "none")
 
 
@@ -27,7 +27,7 @@ def check_origin(environ: WSGIEnvironment) -> str:
     """Refuse a request that is not addressed to this machine by name, or that another web page has caused.
 
     Returns:
-        The bucket in the host's name, or an empty text.
+        The bucket in the host's name, or an empty string.
 
     Raises:
         AwsError: ``AccessDenied``, with the header that is refused.

@@ -1,6 +1,6 @@
-"""Bodies of requests: what they claim of themselves is checked, chunks are joined, and what unpacks is bounded.
+"""Request bodies: hashes and checksums are verified, chunks are joined, and unpacked sizes are limited.
 
-A body that arrives otherwise than it was signed, or than its checksums say, is refused before any service sees it.
+A body that does not match its signature or its checksums is refused before any service sees it.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
 #: InvokeEndpoint, 25 MB.
 LARGEST = 64 * 2**20
 
-#: A chunk is kept in memory while its signature is checked.
+#: The largest chunk, in bytes; a chunk is kept in memory while its signature is checked.
 _LARGEST_CHUNK = 64 * 2**20
-#: Bodies above this size lie on the disk while their chunks are joined.
+#: Bodies above this size, in bytes, are kept on disk while their chunks are joined.
 _IN_MEMORY = 8 * 2**20
 _LONGEST_LINE = 16_384
 
 _SIGNED = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 _STREAMS = {_SIGNED, f"{_SIGNED}-TRAILER", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}
 
-#: What of a body is hashed at a time.
+#: Bytes of a body that are hashed at a time.
 _BLOCK = 2**20
 
 
 def check_hash(environ: WSGIEnvironment) -> None:
-    """Refuse a body whose hash is not the signed one, of any service but S3.
+    """Refuse a body whose hash differs from the signed one, for any service except S3.
 
     Raises:
-        AwsError: It is not, or the body is longer than any service's may be.
+        AwsError: If the hash differs, or the body is longer than :data:`LARGEST`.
     """
     length = int(environ.get("CONTENT_LENGTH") or 0)
     if length > LARGEST:
@@ -57,15 +57,15 @@ def check_hash(environ: WSGIEnvironment) -> None:
 
 
 def too_large(length: int) -> AwsError:
-    """The refusal of a body above :data:`LARGEST`."""
+    """Return the error for a body longer than :data:`LARGEST`."""
     return AwsError("RequestEntityTooLargeException", f"The body has {length:,} bytes; at most {LARGEST:,}.", 413)
 
 
 def unpack_gzip(body: bytes) -> bytes:
-    """Return what a compressed body holds.
+    """Return the uncompressed content of a body.
 
     Raises:
-        AwsError: It is not gzip, or holds more than :data:`LARGEST`.
+        AwsError: If the body is not gzip, or unpacks to more than :data:`LARGEST`.
     """
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(body)) as file:
@@ -86,10 +86,11 @@ def admit_object(environ: WSGIEnvironment, signed: Signed | None) -> None:
     """Check the body of an S3 request and leave it joined in ``environ``.
 
     Args:
-        signed: What was verified of the signature in the header; None for presigned requests, whose body is not signed.
+        environ: The WSGI environment of the request.
+        signed: The verified signature, from which the signatures of chunks follow.
 
     Raises:
-        AwsError: The body is not what its hash, its chunks' signatures or its checksums say.
+        AwsError: If the body does not match its hash, its chunks' signatures or its checksums.
     """
     claimed = environ.get("HTTP_X_AMZ_CONTENT_SHA256")
     if claimed in _STREAMS:
@@ -112,7 +113,7 @@ def admit_object(environ: WSGIEnvironment, signed: Signed | None) -> None:
 
 
 def _join(environ: WSGIEnvironment, claimed: str, signed: Signed | None) -> None:
-    """Replace a body in chunks by what they hold, their signatures checked one after the other."""
+    """Replace a chunked body by its joined content, verifying the chunks' signatures in order."""
     is_signed = claimed.startswith(_SIGNED)
     if is_signed and (signed is None or not signed.signing_key):
         raise SignatureError("wrong", f"{claimed} needs a signature in the Authorization header.")
@@ -167,7 +168,7 @@ def _chunk_head(stream: IO[bytes]) -> tuple[int, str]:
 
 
 def _trailer(stream: IO[bytes]) -> dict[str, str]:
-    """The headers after the last chunk, in the order they came."""
+    """Read the headers after the last chunk, in the order they were sent."""
     found: dict[str, str] = {}
     while line := stream.readline(_LONGEST_LINE).strip():
         name, colon, value = line.decode("latin-1").partition(":")
@@ -181,10 +182,10 @@ def _trailer(stream: IO[bytes]) -> dict[str, str]:
 
 
 def check_digests(environ: WSGIEnvironment) -> None:
-    """Check a body against what its headers say of it.
+    """Check a body against the MD5 and the checksums in its headers.
 
     Raises:
-        AwsError: It is another.
+        AwsError: If one of them does not match.
     """
     given = environ.get("HTTP_CONTENT_MD5")
     length = int(environ.get("CONTENT_LENGTH") or 0)
@@ -213,7 +214,7 @@ def _decoded(text: str) -> bytes:
 
 
 def _rolling(step: Callable[[bytes, int], int], width: int) -> Callable[[Any, int], bytes]:
-    """A checksum that goes on from block to block."""
+    """Return a function that computes a checksum block by block."""
 
     def compute(stream: Any, length: int) -> bytes:
         value, start = 0, stream.tell()
@@ -241,7 +242,7 @@ def _hashed(algorithm: str) -> Callable[[Any, int], bytes]:
     return lambda stream, length: bytes.fromhex(hash_of_stream(stream, length, algorithm))
 
 
-#: By the ending of their header.
+#: Checksum functions by the suffix of their header.
 _CHECKSUMS: Mapping[str, Callable[[Any, int], bytes]] = {
     "CRC32": _rolling(zlib.crc32, 4),
     "CRC32C": _rolling(_crc32c, 4),

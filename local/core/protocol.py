@@ -1,8 +1,8 @@
-"""The wire formats of the services that this cloud answers itself, read from botocore's own service models.
+"""Parsing of requests to the services that this cloud implements itself, based on botocore's service models.
 
-Owns: which operation a request asks for, its parameters as Python values, and the response's bytes, for the
-``json`` and ``rest-json`` protocols. It refuses what the wire cannot mean: a body that is not JSON, a value of
-another type than the model says, a member the model does not have.
+It finds a request's operation and reads its parameters as Python values, for the ``json`` and ``rest-json``
+protocols. It refuses a body that is not JSON, a value of another type than the model's, and a member that the model
+does not have.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from local.core.errors import AwsError
 
 JSON_PROTOCOLS = ("json", "rest-json")
 
-#: Lists and objects in each other that a body may have; no operation's input is nearly as deep.
+#: The deepest nesting of lists and objects in a body; no operation's input is nearly as deep.
 LEVELS = 200
 
 _loading = threading.Lock()
@@ -35,11 +35,11 @@ _loading = threading.Lock()
 
 @dataclass(frozen=True)
 class Request:
-    """One HTTP request, whole.
+    """One HTTP request with its complete body.
 
     Attributes:
-        path: The path as it arrived, percent-encoded.
-        query: The query's members, decoded.
+        path: The path as it was sent, percent-encoded.
+        query: The query's values by name, decoded.
         headers: Header values by lower-case name.
     """
 
@@ -66,31 +66,31 @@ def _session() -> botocore.session.Session:
 
 @cache
 def service_model(service: str) -> ServiceModel:
-    """botocore's model of a service, by botocore's name for it."""
+    """Return botocore's model of a service, by botocore's name of the service."""
     with _loading:
         return cast(ServiceModel, _session().get_service_model(service))
 
 
 @cache
 def _operation(service: str, name: str) -> OperationModel:
-    # Cached whole: a model resolves its shapes lazily, and a second request need not do it again.
+    # Cached, because a model resolves its shapes lazily and every request would resolve them again.
     return cast(OperationModel, service_model(service).operation_model(name))
 
 
 def protocol_of(service: str) -> str:
-    """The protocol that botocore's clients of this Python version speak to the service."""
+    """Return the protocol that the clients of the installed botocore use for the service."""
     return str(service_model(service).resolved_protocol)
 
 
-#: What is no character in XML 1.0.
+#: Characters that XML 1.0 does not allow.
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-#: Services whose name in a signature is not botocore's.
+#: botocore's names of services by their name in signatures, where the two differ.
 _SIGNING_NAMES = {"elasticloadbalancing": "elbv2", "email": "ses", "execute-api": "apigateway", "es": "opensearch"}
 
 
 def protocol_of_scope(scope: str) -> str | None:
-    """The protocol of the service with this name in signatures, also of one that is not here; None when unknown."""
+    """Return the protocol of the service with this name in signatures, available here or not; None if unknown."""
     from botocore.exceptions import UnknownServiceError
 
     try:
@@ -99,12 +99,12 @@ def protocol_of_scope(scope: str) -> str | None:
         return None
 
 
-# -- which operation -------------------------------------------------------------------------------------------------
+# -- operations ------------------------------------------------------------------------------------------------------
 
 
 @cache
 def _routes(service: str) -> list[tuple[str, re.Pattern[str], str]]:
-    """(method, path pattern, operation) of a rest-json service, the longest literal path first."""
+    """Return (method, path pattern, operation) of a rest-json service's operations, longest literal path first."""
     routes = []
     model = service_model(service)
     for name in model.operation_names:
@@ -123,7 +123,7 @@ def _routes(service: str) -> list[tuple[str, re.Pattern[str], str]]:
 
 
 def find_operation(service: str, request: Request) -> tuple[OperationModel, dict[str, str]] | None:
-    """The operation and its path labels, or None when the service's model has none for this request."""
+    """Return the operation and its path labels, or None if the service's model has none for this request."""
     model = service_model(service)
     if protocol_of(service) == "json":
         name = request.headers.get("x-amz-target", "").rpartition(".")[2]
@@ -138,10 +138,10 @@ def find_operation(service: str, request: Request) -> tuple[OperationModel, dict
 
 
 def parse(operation: OperationModel, request: Request, labels: Mapping[str, str]) -> dict[str, Any]:
-    """The request's parameters by member name: times as aware ``datetime``, blobs as ``bytes``.
+    """Return the request's parameters by member name: times as aware ``datetime``, blobs as ``bytes``.
 
     Raises:
-        AwsError: ``SerializationException`` naming the member, its value and the type the model has.
+        AwsError: ``SerializationException`` naming the member, its value and the type in the model.
     """
     shape = operation.input_shape
     if shape is None:
@@ -193,7 +193,7 @@ def _too_deep() -> AwsError:
 
 
 def deeper(value: Any, levels: int) -> bool:
-    """Whether a value of JSON has more than so many lists and objects in each other."""
+    """Return True if a JSON value nests more than ``levels`` lists and objects."""
     layer = [value]
     for _ in range(levels + 1):
         layer = [item for item in layer if isinstance(item, dict | list)]
@@ -204,7 +204,7 @@ def deeper(value: Any, levels: int) -> bool:
 
 
 def _located(shape: Shape, name: str, request: Request, labels: Mapping[str, str]) -> Any:
-    """A member that travels in the path, the query or a header; None when it is not there."""
+    """Return a member that is sent in the path, the query or a header; None if it is missing."""
     location = shape.serialization.get("location")
     key = shape.serialization.get("name", name)
     if location == "uri":
@@ -224,7 +224,7 @@ def _located(shape: Shape, name: str, request: Request, labels: Mapping[str, str
 
 
 def _from_text(shape: Shape, text: str, where: str) -> Any:
-    """A scalar from the path, the query or a header."""
+    """Parse a scalar from the path, the query or a header."""
     kind = shape.type_name
     if kind == "boolean":
         if text.lower() not in ("true", "false"):
@@ -295,7 +295,7 @@ def _read_plain(shape: Shape, value: Any, where: str) -> Any:
     if not isinstance(value, bool if shape.type_name == "boolean" else str):
         raise _mismatch(shape, value, where)
     try:
-        # Half of a surrogate pair is possible in JSON, and no text.
+        # JSON can hold half of a surrogate pair, which is not valid text.
         if isinstance(value, str) and not value.isascii():
             value.encode()
     except UnicodeEncodeError:

@@ -1,6 +1,6 @@
-"""Regular expressions that users give: RE2 runs them in time linear in the text, and none can hold up the cloud.
+"""Regular expressions given by users, run by RE2 in time linear in the text, so that none can block the cloud.
 
-Python's own engine may take for ever on some, and nothing else runs meanwhile. RE2 has neither look-around nor
+Python's own engine can take unlimited time, during which nothing else runs. RE2 has neither look-around nor
 back-references; an expression with them is refused.
 """
 
@@ -16,7 +16,7 @@ import re2
 
 from local.errors import LocalError
 
-#: Modules of moto, by its backend's name, that run expressions made of what users send.
+#: Modules of moto, by the name of their backend, that run expressions built from users' input.
 _OF_MOTO: Mapping[str, tuple[str, ...]] = {
     "ecr": ("moto.ecr.models",),
     "events": ("moto.events.models",),
@@ -27,7 +27,7 @@ _OF_MOTO: Mapping[str, tuple[str, ...]] = {
 
 
 class RegexError(LocalError, ValueError):
-    """A regular expression that RE2 does not take; the message says why."""
+    """A regular expression that RE2 does not accept; the message gives the reason."""
 
 
 @lru_cache(maxsize=2000)
@@ -35,7 +35,7 @@ def compile_regex(pattern: str) -> Any:
     """Return a compiled expression with ``match``, ``search``, ``fullmatch``, ``finditer`` and ``groups``.
 
     Raises:
-        RegexError: It is no expression, or needs more than RE2 has.
+        RegexError: If it is not a valid expression, or uses syntax that RE2 does not have.
     """
     options = re2.Options()
     options.log_errors = False
@@ -54,7 +54,7 @@ def compile_wildcards(pattern: str, many: str = "*", one: str = "?") -> Any:
 
 
 class _Linear:
-    """Stands in for Python's ``re`` in modules of moto."""
+    """A replacement of Python's ``re`` in modules of moto."""
 
     error = re.error
     DOTALL, IGNORECASE, MULTILINE, VERBOSE = re.DOTALL, re.IGNORECASE, re.MULTILINE, re.VERBOSE
@@ -63,7 +63,7 @@ class _Linear:
         return getattr(re, name)
 
     def compile(self, pattern: Any, flags: int = 0) -> Any:
-        """Compile by RE2 what has no flags; moto's own expressions with flags are not the user's."""
+        """Compile a pattern without flags with RE2; patterns with flags are moto's own, not the user's."""
         if flags or not isinstance(pattern, str):
             return re.compile(pattern, flags)
         try:
@@ -85,6 +85,6 @@ class _Linear:
 
 
 def bound_moto(backend: str) -> None:
-    """Make a backend of moto run the expressions of users by RE2."""
+    """Make a backend of moto run users' expressions with RE2."""
     for name in _OF_MOTO.get(backend, ()):
         importlib.import_module(name).re = _Linear()  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Answers of operations in the wire format of their protocol, and refusals in that of any protocol."""
+"""Serialisation of responses of the JSON protocols, and of errors of any protocol."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from local.core.protocol import JSON_PROTOCOLS, NOT_XML, Response
 
 
 def serialise(operation: OperationModel, output: Mapping[str, Any]) -> Response:
-    """The response of a handler's output members.
+    """Return the response for a handler's output members.
 
     Raises:
-        ValueError: When the handler answers a member that the operation's output does not have.
+        ValueError: If the handler returned a member that the operation's output does not have.
     """
     model = operation.service_model
     response = Response(int(operation.http.get("responseCode", 200)), {"Content-Type": content_type(model)})
@@ -51,7 +51,7 @@ def serialise(operation: OperationModel, output: Mapping[str, Any]) -> Response:
 
 
 def content_type(model: ServiceModel) -> str:
-    """The content type of a service's JSON."""
+    """Return the content type of a service's JSON."""
     if model.resolved_protocol == "json":
         return f"application/x-amz-json-{model.metadata.get('jsonVersion', '1.0')}"
     return "application/json"
@@ -89,7 +89,7 @@ def _timestamp(value: float | dt.datetime, form: str) -> float | str:
 
 
 def serialise_error(protocol: str, error: AwsError, request_id: str) -> Response:
-    """A refusal in the wire format of any protocol that boto3 speaks."""
+    """Return the response for an error in the wire format of any protocol that boto3 supports."""
     if protocol in JSON_PROTOCOLS:
         body = {"__type": error.code, "message": error.message, **error.fields}
         version = "application/json" if protocol == "rest-json" else "application/x-amz-json-1.1"

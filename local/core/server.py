@@ -12,26 +12,26 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, get_header_lines
 from waitress.task import WSGITask
 
-#: A handler may call this cloud again, and an invocation may last a minute: more threads than clients call at once.
+#: More threads than concurrent clients: a handler may call this cloud again, and an invocation may last a minute.
 THREADS = 96
 
-#: Every client keeps its connections open; waitress would take no new ones above its own default of 100.
+#: Every client keeps its connections open; waitress by default accepts at most 100.
 _CONNECTIONS = 4000
 
-#: Above S3's largest part.
+#: Bytes, more than S3's largest part.
 _MAX_BODY = 6 * 2**30
 
-#: Where the parser leaves the names of preserved headers, for :func:`preserved_names`.
+#: The header in which the parser stores the names of preserved headers, for :func:`preserved_names`.
 _NAMES = "X_PRESERVED_NAMES"
 
 
 class _Parser(HTTPRequestParser):  # type: ignore[misc]
-    """Keeps ``x-amz-meta-my_key``: waitress drops every header with an underscore in its name."""
+    """A parser that keeps ``x-amz-meta-my_key``; waitress drops every header with an underscore in its name."""
 
     def parse_header(self, header_plus: bytes) -> None:
         super().parse_header(header_plus)
         if not self.content_length and not self.chunked:
-            # Nothing to wait for: asking for it would leave the request unfinished for ever.
+            # No body follows; waiting for one would leave the request unfinished forever.
             self.expect_continue = False
         self.headers.pop(_NAMES, None)
         names = []
@@ -45,7 +45,7 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]
 
 
 class _Task(WSGITask):  # type: ignore[misc]
-    """Leaves the names of metadata in lower case, as S3 does: waitress capitalises every header's name."""
+    """A task that writes the names of metadata in lower case, as S3 does; waitress capitalises every header's name."""
 
     def build_response_header(self) -> bytes:
         head: bytes = super().build_response_header()
@@ -58,13 +58,13 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
 
 
 def preserved_names(environ: dict[str, Any]) -> dict[str, str]:
-    """The headers with an underscore in their name: their name as sent, by their key in ``environ``."""
+    """Return the names, as sent, of headers with an underscore in their name, by their key in ``environ``."""
     names = environ.pop(f"HTTP_{_NAMES}", "")
     return {f"HTTP_{name.upper().replace('-', '_')}": name for name in names.split(",") if name}
 
 
 def create_server(application: Callable[..., Any], listening: socket.socket) -> Any:
-    """A server of the application on a socket that already listens; its ``run`` serves until the process ends."""
+    """Return a server of the application on a listening socket; its ``run`` serves until the process ends."""
     server = waitress.create_server(
         application,
         sockets=[listening],
@@ -72,7 +72,7 @@ def create_server(application: Callable[..., Any], listening: socket.socket) -> 
         ident=None,
         max_request_body_size=_MAX_BODY,
         connection_limit=_CONNECTIONS,
-        # select() ends at 1024 descriptors.
+        # select() is limited to 1024 descriptors.
         asyncore_use_poll=True,
         channel_timeout=600,
         clear_untrusted_proxy_headers=True,

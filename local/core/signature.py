@@ -1,8 +1,8 @@
-"""Signatures of requests: AWS Signature Version 4 in the header and the query, chunked bodies included, and Version 2
-in the query of presigned S3 URLs. A request that is not signed by a key of this cloud does not pass.
+"""Verification of request signatures: AWS Signature Version 4, and Version 2 in presigned S3 URLs.
 
-The canonical forms are those of AWS's documentation, "Create a signed AWS API request" and "Authenticating requests
-(AWS Signature Version 4)". Dates count by the wall clock, whatever the cloud's own clock says.
+Version 4 is verified in the header, the query and chunked bodies. A request that is not signed by a key of this cloud
+is refused. The canonical forms are those of AWS's documentation, "Create a signed AWS API request" and
+"Authenticating requests (AWS Signature Version 4)". Dates are compared with the wall clock, not the cloud's clock.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 ALGORITHM = "AWS4-HMAC-SHA256"
 UNSIGNED = "UNSIGNED-PAYLOAD"
 
-#: Seconds by which a request's date may differ from this machine's clock, and the longest life of a presigned URL.
+#: Seconds by which a request's date may differ from this machine's clock, and the longest validity of a presigned URL.
 SKEW = 900
 _LONGEST = 604_800
 
-#: Where a request that names no region is made; Signature Version 2 knows none.
+#: The region of a request that names none, as with Signature Version 2.
 _REGION = "us-east-1"
 
 _CREDENTIAL = re.compile(
@@ -59,7 +59,7 @@ Find = Callable[[str], Key | None]
 
 @dataclass(frozen=True)
 class Scope:
-    """What a signature is for: the key's id, the region and the service."""
+    """The scope of a signature: region, service, the key's id and the date."""
 
     region: str
     service: str
@@ -74,11 +74,11 @@ class Scope:
 
 @dataclass(frozen=True)
 class Signed:
-    """A request whose signature is right.
+    """A request with a valid signature.
 
     Attributes:
-        arn: Who signed it; None when IAM or STS know better.
-        signature, signing_key, time: From which the signatures of a body's chunks follow.
+        arn: The ARN of the signer; None if IAM or STS determine it.
+        signature, signing_key, time: The inputs for the signatures of a body's chunks.
     """
 
     scope: Scope
@@ -89,10 +89,10 @@ class Signed:
 
 
 class SignatureError(AwsError):
-    """A request that is not signed as it must be; :meth:`worded` says it as the service would."""
+    """A request with a missing or invalid signature; :meth:`worded` gives it the code of a service."""
 
     _CODES: Mapping[str, tuple[str, str, str]] = {
-        # What is wrong: S3's code, that of the query services, and that of all others.
+        # The kind of failure: the codes of S3, of the query services and of all other services.
         "missing": ("AccessDenied", "MissingAuthenticationToken", "MissingAuthenticationTokenException"),
         "malformed": ("AuthorizationHeaderMalformed", "IncompleteSignature", "IncompleteSignatureException"),
         "unknown": ("InvalidAccessKeyId", "InvalidClientTokenId", "UnrecognizedClientException"),
@@ -108,17 +108,17 @@ class SignatureError(AwsError):
         self.kind = kind
 
     def worded(self, wire: str) -> AwsError:
-        """Return the refusal with the code of the services that speak ``wire``."""
+        """Return the error with the code of the services that use the protocol ``wire``."""
         codes = self._CODES[self.kind]
         code = codes[0] if wire == "rest-xml" else codes[1] if wire == "query" else codes[2]
         return AwsError(code, self.message, self.status)
 
 
 def read_scope(environ: WSGIEnvironment) -> Scope:
-    """Return what the request claims to be signed for; nothing is verified yet.
+    """Return the scope that a request claims to be signed for, without verifying it.
 
     Raises:
-        SignatureError: It is not signed, or not in a way that any service reads.
+        SignatureError: If the request is not signed, or its credential cannot be read.
     """
     query = environ.get("QUERY_STRING", "")
     header = environ.get("HTTP_AUTHORIZATION", "")
@@ -145,10 +145,10 @@ def read_scope(environ: WSGIEnvironment) -> Scope:
 
 
 def find_key(find: Find, scope: Scope) -> Key:
-    """The key that a request is said to be signed with.
+    """Return the key that a request claims to be signed with.
 
     Raises:
-        SignatureError: There is none of this id.
+        SignatureError: If no key has this id.
     """
     key = find(scope.access_key_id)
     if key is None:
@@ -161,15 +161,16 @@ def find_key(find: Find, scope: Scope) -> Key:
 
 
 def verify(environ: WSGIEnvironment, scope: Scope, find: Find, bucket: str = "") -> Signed:
-    """Check a request's signature.
+    """Verify a request's signature.
 
     Args:
-        scope: What :func:`read_scope` found.
-        find: Gives the key of an id.
+        environ: The WSGI environment of the request.
+        scope: The scope that :func:`read_scope` returned.
+        find: Returns the key with an id, or None.
         bucket: The bucket in the host name of a virtual-hosted request.
 
     Raises:
-        SignatureError: The key is unknown, the signature wrong, or the date too far from now.
+        SignatureError: If the key is unknown, the signature is wrong, or the date is too far from now.
     """
     key = find_key(find, scope)
     query = environ.get("QUERY_STRING", "")
@@ -239,15 +240,17 @@ def canonical_request(environ: WSGIEnvironment, service: str, names: list[str], 
     """Return the canonical form of a request, whose hash is signed.
 
     Args:
+        environ: The WSGI environment of the request.
+        service: The service in the signature's scope.
         names: The signed headers in lower case, in the order of the signature.
-        payload: The hash of the body, or what stands for it.
+        payload: The hash of the body, or the constant used instead of it.
     """
     target = str(environ.get("REQUEST_URI") or quote(environ["PATH_INFO"], safe="/" + SAFE))
     if "://" in target.split("?", 1)[0]:
         split = urlsplit(target)
         target = split.path or "/"
     path = target.partition("?")[0]
-    # S3 signs a path once encoded, every other service an encoded path encoded once more.
+    # S3 signs the path encoded once, every other service the path encoded twice.
     plain, safe = (unquote_to_bytes(path), "/" + SAFE) if service == "s3" else (normalise_path(path), "/~")
     path = quote(plain, safe=safe)
     headers = "".join(f"{name}:{read_header(environ, name)}\n" for name in names)
@@ -266,14 +269,14 @@ def signing_key(secret: str, scope: Scope) -> bytes:
 
 
 def chunk_signature(signed: Signed, previous: str, chunk: bytes) -> str:
-    """Return the signature of one chunk of a body that is signed as it is sent."""
+    """Return the expected signature of one chunk of a chunked body."""
     empty = sha256_of(b"")
     text = f"{ALGORITHM}-PAYLOAD\n{signed.time}\n{signed.scope.text}\n{previous}\n{empty}\n{sha256_of(chunk)}"
     return sign_text(signed.signing_key, text)
 
 
 def trailer_signature(signed: Signed, previous: str, trailer: bytes) -> str:
-    """Return the signature of the trailing headers of such a body, each ``name:value`` and a line feed."""
+    """Return the expected signature of a chunked body's trailing headers, each ``name:value`` and a line feed."""
     text = f"{ALGORITHM}-TRAILER\n{signed.time}\n{signed.scope.text}\n{previous}\n{sha256_of(trailer)}"
     return sign_text(signed.signing_key, text)
 
@@ -284,7 +287,7 @@ def policy_signature(secret: str, scope: Scope, policy: str) -> str:
 
 
 def _check_headers(environ: WSGIEnvironment, names: list[str], scope: Scope) -> None:
-    """Refuse a signature that leaves open where the request goes, or what S3 is to do."""
+    """Refuse a signature that does not cover the host or, for S3, an ``x-amz-`` header."""
     if "host" not in names:
         raise SignatureError("wrong", "'Host' must be a 'SignedHeader' in the AWS Authorization.")
     if names != sorted(names) or any(name != name.lower() for name in names):
@@ -293,7 +296,7 @@ def _check_headers(environ: WSGIEnvironment, names: list[str], scope: Scope) -> 
         return
     sent = {key[5:].replace("_", "-").lower() for key in environ if key.startswith("HTTP_X_AMZ_")}
     plain = {name.replace("_", "-") for name in names}
-    # A presigned request's body is not signed, so neither is the header that says so.
+    # A presigned request's body is not signed, and neither is the header that states this.
     if unsigned := sorted(sent - plain - {"x-amz-content-sha256"}):
         raise SignatureError(
             "wrong", f"There were headers present in the request which were not signed: {', '.join(unsigned)}."
@@ -352,12 +355,12 @@ def _verify_version_2(environ: WSGIEnvironment, scope: Scope, key: Key, bucket: 
 
 
 def _version_2_text(environ: WSGIEnvironment, expires: str, bucket: str) -> str:
-    """What a Version 2 signature signs; headers may stand in the query of a presigned URL."""
+    """Return the text that a Version 2 signature signs; a presigned URL may hold headers in its query."""
     from botocore.auth import HmacV1Auth
 
     path, _, query = str(environ.get("REQUEST_URI") or environ["PATH_INFO"]).partition("?")
     pairs = [pair.partition("=") for pair in query.split("&") if pair]
-    # A request for a part of a bucket or object is another one, and Version 2 signs a list of these alone.
+    # A subresource selects another operation, and Version 2 signs only a fixed list of subresources.
     if unsigned := sorted(
         {unquote_plus(name) for name, _, _ in pairs} & _subresources() - set(HmacV1Auth.QSAOfInterest)
     ):
@@ -380,7 +383,7 @@ def _version_2_text(environ: WSGIEnvironment, expires: str, bucket: str) -> str:
 
 @cache
 def _subresources() -> frozenset[str]:
-    """The words in the query of an S3 request that say which operation it is."""
+    """Return the parameters in the query of an S3 request that select the operation."""
     model = protocol.service_model("s3")
     queries = (model.operation_model(name).http["requestUri"].partition("?")[2] for name in model.operation_names)
     return frozenset(pair.partition("=")[0] for query in queries for pair in query.split("&")) - {

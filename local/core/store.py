@@ -1,6 +1,6 @@
 """SageMaker's state: JSON documents in one SQLite file, each under a kind, a region and a name.
 
-A document is what ``Describe…`` answers, with times as epoch seconds, plus members that start with an
+A document is the response of ``Describe…``, with times as epoch seconds, plus members that start with an
 underscore and never leave the process (see :func:`public`). Every write is durable when it returns.
 """
 
@@ -31,14 +31,14 @@ CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NU
 
 
 def public(document: Document) -> Document:
-    """The document without its private members: what a client may see."""
+    """Return the document without its private members, as a client may see it."""
     return {key: value for key, value in document.items() if not key.startswith("_")}
 
 
 class Store:
-    """Documents by kind, region and name; safe for use by many threads.
+    """A store of documents by kind, region and name; safe for use by many threads.
 
-    ``transaction`` makes several calls one unit: other threads wait, an exception undoes all of it.
+    ``transaction`` groups several calls: other threads wait, and an exception rolls all of them back.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,7 +56,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing; may be nested, the outermost one decides."""
+        """Run the block as one transaction; nested transactions end with the outermost one."""
         with self._lock:
             outermost = self._depth == 0
             if outermost:
@@ -75,7 +75,7 @@ class Store:
                 self._depth -= 1
 
     def get(self, kind: str, region: str, name: str) -> Document | None:
-        """The document, a fresh copy, or None."""
+        """Return a new copy of the document, or None."""
         with self._lock:
             row = self._db.execute(
                 "SELECT body FROM documents WHERE kind = ? AND region = ? AND name = ?", (kind, region, name)
@@ -83,9 +83,9 @@ class Store:
         return None if row is None else json.loads(row[0])
 
     def spelling(self, kind: str, region: str, name: str) -> str | None:
-        """Return the name under which a document is kept whose name is this one in any case, or None.
+        """Return the stored name of a document that equals this one regardless of case, or None.
 
-        Earlier versions kept documents whose names differ in case alone: the exact one goes first, then the oldest.
+        Earlier versions stored documents whose names differ only in case: the exact name is preferred, then the oldest.
         """
         with self._lock:
             row = self._db.execute(
@@ -96,7 +96,7 @@ class Store:
         return None if row is None else str(row[0])
 
     def put(self, kind: str, region: str, name: str, document: Document) -> None:
-        """Write the document whole, new or not; its place in creation order is kept."""
+        """Create or replace the document; a replaced document keeps its place in creation order."""
         body = json.dumps(document, separators=(",", ":"), allow_nan=False)
         with self.transaction():
             self._db.execute(
@@ -106,7 +106,7 @@ class Store:
             )
 
     def update(self, kind: str, region: str, name: str, change: Callable[[Document], None]) -> Document | None:
-        """Read, change in place and write back as one unit; the document afterwards, or None if there is none."""
+        """Apply ``change`` to the document in one transaction; return the changed document, or None if none exists."""
         with self.transaction():
             document = self.get(kind, region, name)
             if document is not None:
@@ -115,7 +115,7 @@ class Store:
             return document
 
     def delete(self, kind: str, region: str, name: str) -> bool:
-        """Remove the document; whether there was one."""
+        """Delete the document; return True if it existed."""
         with self.transaction():
             done = self._db.execute(
                 "DELETE FROM documents WHERE kind = ? AND region = ? AND name = ?", (kind, region, name)
@@ -123,7 +123,7 @@ class Store:
             return done.rowcount > 0
 
     def list(self, kind: str, region: str | None = None) -> list[Document]:
-        """All documents of a kind in order of creation; of all regions when ``region`` is None."""
+        """Return all documents of a kind in order of creation; of all regions if ``region`` is None."""
         where, values = ("", ()) if region is None else (" AND region = ?", (region,))
         with self._lock:
             rows = self._db.execute(
@@ -132,7 +132,7 @@ class Store:
         return [json.loads(row[0]) for row in rows]
 
     def next(self, counter: str) -> int:
-        """The next number of a counter that never goes back: 1, 2, 3, …"""
+        """Return the next number of a counter that never decreases, starting at 1."""
         with self.transaction():
             row = self._db.execute(
                 "INSERT INTO counters (name, value) VALUES (?, 1)"

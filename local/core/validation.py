@@ -1,4 +1,4 @@
-"""Requests checked against botocore's own service model, as the service itself would.
+"""Validation of requests against botocore's service models, as strict as the services' own.
 
 botocore's client checks only required members, types and a few lengths; AWS also enforces patterns, enums and
 ranges. The messages are AWS's: ``1 validation error detected: Value 'a_b' at 'modelName' failed to satisfy
@@ -55,7 +55,7 @@ def _structure(shape: Any, value: Mapping[str, Any], where: str) -> Iterator[str
     if getattr(shape, "is_document_type", False):
         return
     for name in shape.required_members:
-        # AWS fills idempotency tokens in where a client leaves them out.
+        # AWS generates an idempotency token that a client omits.
         if value.get(name) is None and not shape.members[name].metadata.get("idempotencyToken"):
             yield f"Value null at '{_path(where, name)}' failed to satisfy constraint: Member must not be null"
     if getattr(shape, "is_tagged_union", False) and len(value) != 1:
@@ -83,7 +83,7 @@ def _member(shape: Any, value: Any, where: str) -> Iterator[str]:
         if enum and value not in enum:
             yield _broken(shape, value, where, f"Member must satisfy enum value set: [{', '.join(enum)}]")
         pattern = shape.metadata.get("pattern")
-        # Not of a text that is too long as it is: a pattern may take a while.
+        # Skipped for a text of the wrong length, because matching a pattern can be slow.
         if pattern and not broken and not matches(pattern, value):
             yield _broken(shape, value, where, f"Member must satisfy regular expression pattern: {pattern}")
 
@@ -116,23 +116,24 @@ def _broken(shape: Any, value: Any, where: str, constraint: str) -> str:
 
 
 def matches(pattern: str, value: str) -> bool:
-    """Whether the whole value matches the model's (Java) pattern; True where Python cannot express it."""
+    """Return True if the whole value matches the model's (Java) pattern, or if Python cannot express the pattern."""
     compiled = compile_pattern(pattern, value.isascii())
     return compiled is None or compiled.fullmatch(value) is not None
 
 
 @cache
 def compile_pattern(pattern: str, ascii_only: bool = False) -> Any:
-    """Python's form of a Java pattern, or None where there is none; such a pattern is not enforced.
+    """Return Python's form of a Java pattern, or None if there is none; such a pattern is not enforced.
 
     Args:
-        ascii_only: Expand Unicode classes for ASCII values alone, which costs nothing.
+        pattern: The Java pattern of the model.
+        ascii_only: Expand Unicode classes to their ASCII characters only, which is cheap.
     """
     try:
         python = _translate(pattern, ascii_only)
     except re.error:
         return None
-    # In linear time where it can be: a few patterns look ahead, and a few that are made of ranges are too large.
+    # RE2 needs only linear time, but it has no look-ahead and refuses a few large patterns of many ranges.
     with contextlib.suppress(RegexError):
         return compile_regex(python.replace(r"\Z", r"\z"))
     try:
@@ -142,8 +143,8 @@ def compile_pattern(pattern: str, ascii_only: bool = False) -> Any:
 
 
 def _translate(pattern: str, ascii_only: bool) -> str:
-    # Java reads two escaped surrogates as the one character they encode, and lets `$` be repeated and `-` stand
-    # for itself after a class.
+    # Java reads two escaped surrogates as the one character they encode, accepts a repeated `$`, and reads `-` after a
+    # class literally.
     pattern = pattern.replace(r"\uD800\uDC00-\uDBFF\uDFFF", r"\U00010000-\U0010FFFF")
     pattern = re.sub(r"\$\{\d+,\d+\}", "$", pattern)
     pattern = re.sub(r"(\\[wds])-(?!\])", r"\1\\-", pattern)
@@ -167,7 +168,7 @@ def _translate(pattern: str, ascii_only: bool) -> str:
 
 @cache
 def _ranges(name: str, limit: int) -> str:
-    """A named class as the inside of a character class, for the code points below ``limit``."""
+    """Return a named class as the content of a character class, for the code points below ``limit``."""
     if name in _POSIX:
         return _POSIX[name]
     if name not in _CATEGORIES:

@@ -1,5 +1,5 @@
-"""The Pulumi provider ``aws`` of this machine: the resources of ``pulumi_aws``, made behind any AWS endpoint.
+"""The local Pulumi provider ``aws``, which creates the resources of ``pulumi_aws`` at any AWS endpoint.
 
-It owns the wire protocol of Pulumi providers and the translation of inputs into API calls. It knows nothing of the
-cloud behind the endpoint, and of AWS only what botocore's models and the tables in ``types`` say.
+It implements the wire protocol of Pulumi providers and translates inputs into API calls. It does not depend on the
+cloud behind the endpoint; its knowledge of AWS comes from botocore's models and the tables in ``types``.
 """

@@ -1,4 +1,4 @@
-"""Calls of the API, and what a resource is given to do its work with."""
+"""API calls, and the context in which a resource makes them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _POLL_FIRST, _POLL_LAST = 0.02, 1.0
 
 
 class Api:
-    """The API at one endpoint: a client per service and region, made on first use and shared by all threads.
+    """The API at one endpoint: a client per service and region, created on first use and shared by all threads.
 
     Args:
-        credentials: What requests are signed with, as boto3's arguments.
+        credentials: The access key that signs requests, as boto3's arguments.
     """
 
     def __init__(self, endpoint_url: str, credentials: Mapping[str, str]) -> None:
@@ -46,10 +46,10 @@ class Api:
             )
 
     def call(self, service: str, region: str, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer of one operation.
+        """Call an operation and return its response.
 
         Raises:
-            ApiError: The API refused.
+            ApiError: If the API returned an error.
         """
         with api_errors(service, operation):
             answer = getattr(self._client(service, region), xform_name(operation))(**params)
@@ -59,11 +59,11 @@ class Api:
 
 @dataclass
 class Context:
-    """One request of the engine: where it goes, which tags everything gets, and what ends it early.
+    """The context of one request of the engine: region, default tags, cancellation and timeout.
 
     Attributes:
-        directory: What relative paths of assets are relative to.
-        timeout: Seconds that the user allows for it; 0 for the resource's own limit.
+        directory: The base folder for relative paths of assets.
+        timeout: The user's limit in seconds; 0 for the resource's own limit.
     """
 
     api: Api
@@ -74,11 +74,11 @@ class Context:
     timeout: float = 0.0
 
     def call(self, service: str, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer of one operation in this request's region."""
+        """Call an operation in this request's region and return its response."""
         return self.api.call(service, self.region, operation, params)
 
     def accepted(self, service: str, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Of ``params``, those that the operation takes."""
+        """Return those of ``params`` that the operation accepts."""
         shape = service_model(service).operation_model(operation).input_shape
         return trim(params, shape) if shape is not None else {}
 
@@ -86,7 +86,7 @@ class Context:
         """Poll until ``done``.
 
         Raises:
-            ProviderError: The time was up, or the engine cancelled.
+            ProviderError: If the time limit was reached, or the engine cancelled.
         """
         limit = self.timeout or seconds
         deadline, pause = time.monotonic() + limit, _POLL_FIRST

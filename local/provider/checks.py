@@ -1,6 +1,6 @@
-"""Checking the inputs of a resource before anything is made: names, defaults, types, constraints.
+"""Checks of a resource's inputs before anything is created: names, defaults, types, constraints.
 
-Every failure says which property, what value it has and what is expected; all of them are found at once.
+Every failure names the property, its value and what is expected; all of them are found at once.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from local.provider.shapes import Kind, Property
 from local.provider.values import UNKNOWN, Asset, Values, known
 from local.regions import is_region, no_region
 
-#: The member of checked inputs that lists the properties which the program left out.
+#: The member of checked inputs that lists the properties which the program left out and the checks filled in.
 DEFAULTS = "__defaults"
 
 
 @dataclass(frozen=True)
 class Naming:
-    """What the engine says about the name of the resource being checked."""
+    """The engine's settings for the name of the resource being checked."""
 
     resource: str
     seed: bytes = b""
@@ -34,13 +34,13 @@ class Naming:
 
 
 def check(resource: Resource, old: Values, new: Values, naming: Naming) -> tuple[Values, list[Failure]]:
-    """The inputs with names and defaults filled in, and what is wrong with them.
+    """Return the inputs with names and defaults filled in, and what is wrong with them.
 
     Args:
         resource: The type.
-        old: The checked inputs of the last run: a name made then is kept.
-        new: What the program declares.
-        naming: How the resource is called.
+        old: The checked inputs of the last run: an automatic name in them is kept.
+        new: The inputs that the program declares.
+        naming: The engine's settings for the resource's name.
     """
     declared = {name: value for name, value in new.items() if not name.startswith("__")}
     failures = list(_unknown_names(resource.token, resource.properties, declared))
@@ -60,7 +60,7 @@ def check(resource: Resource, old: Values, new: Values, naming: Naming) -> tuple
 
 
 def wrong_region(inputs: Values) -> list[Failure]:
-    """What is wrong with the region that a resource or a function names for itself."""
+    """Return the failure of a region that a resource or a function names for itself, if any."""
     region = inputs.get("region")
     fits = region in (None, UNKNOWN) or is_region(region)
     return [] if fits else [Failure("region", f"region {no_region(region)}")]
@@ -76,7 +76,7 @@ def _unknown_names(
 
 
 def coerce(declared: Property, value: Any) -> Any:
-    """A value as the property's type has it, where the text or number given can be nothing else."""
+    """Return a value converted to the property's type, if the text or number has only one meaning."""
     if declared.kind is Kind.OBJECT and isinstance(value, Mapping):
         inner = declared.properties
         return {name: coerce(inner[name], item) if name in inner else item for name, item in value.items()}
@@ -98,7 +98,7 @@ def coerce(declared: Property, value: Any) -> Any:
 
 
 def with_defaults(properties: Mapping[str, Property], values: Values) -> Values:
-    """The top-level defaults; those inside objects are set in place, in the copies that ``coerce`` made."""
+    """Return the top-level defaults; those inside objects are set in place, in the copies that ``coerce`` made."""
     for name, value in values.items():
         _set_inner_defaults(properties[name], value)
     return {

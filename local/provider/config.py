@@ -1,4 +1,4 @@
-"""The provider's configuration: where resources go and which tags all of them get."""
+"""The provider's configuration: the region of resources and the tags that all of them get."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from local.provider.errors import Failure
 from local.provider.values import UNKNOWN, Values
 from local.regions import is_region, no_region
 
-#: What tells the official provider where AWS is and who calls. Here the endpoint and the caller are given.
+#: Settings of the official provider for endpoint and caller; ignored, because both are fixed here.
 _CONNECTION = frozenset(
     {
         "accessKey",
@@ -59,12 +59,12 @@ class Session:
 
     @property
     def settings(self) -> tuple[str, dict[str, str]]:
-        """What two sessions must have in common to do the same."""
+        """The settings that make two sessions interchangeable if they are equal."""
         return self.region, self.default_tags
 
 
 def structured(value: Any) -> Any:
-    """A configuration value; the engine passes lists and objects on as JSON text."""
+    """Return a configuration value, parsed if the engine passed a list or object as JSON text."""
     if isinstance(value, str) and value[:1] in ("{", "["):
         try:
             return json.loads(value)
@@ -74,19 +74,18 @@ def structured(value: Any) -> Any:
 
 
 def region_of(peer: str) -> str:
-    """The region of the environment that an engine runs in, empty if it has none.
+    """Return the region of the environment that an engine runs in, empty if it has none.
 
     Args:
-        peer: The address of the engine's connection, which ends with it.
+        peer: The address of the engine's connection, which ends with ``@`` and the region.
     """
     return peer.rpartition("@")[2] if "@" in peer else ""
 
 
 def check(config: Values, around: str) -> Iterator[Failure]:
-    """What is wrong with a configuration.
+    """Yield what is wrong with a configuration.
 
-    Args:
-        around: The region of the environment, which counts where none is configured.
+    ``around`` is the region of the engine's environment, used if none is configured.
     """
     for name, value in config.items():
         if name not in _OURS | _CONNECTION and value not in ("", None):
@@ -106,7 +105,7 @@ def check(config: Values, around: str) -> Iterator[Failure]:
 
 
 def session(config: Values) -> Session:
-    """The session that a checked configuration makes."""
+    """Return the session for a checked configuration."""
     tags = structured(config.get("defaultTags")) or {}
     return Session(
         region=str(config["region"]),

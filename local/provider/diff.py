@@ -1,8 +1,8 @@
-"""Comparing what a program declares with what is there.
+"""Comparison of declared inputs with existing resources.
 
-``settle`` makes a resource's state of what was declared and what the API answers, keeping the declared spelling where
-both mean the same; ``restrict`` takes from a state what a program declared; ``compare`` lists the changes between two
-sets of inputs.
+``settle`` builds a resource's state from the declared inputs and the API's response, keeping the declared spelling
+where both are equivalent; ``restrict`` reduces a state to what a program declared; ``compare`` lists the changes
+between two sets of inputs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Properties = Mapping[str, Property]
 
 @dataclass(frozen=True)
 class Change:
-    """One changed value: its property path, what happened to it, and whether that needs another resource."""
+    """One changed value: its property path, the kind of change, and whether it requires a replacement."""
 
     path: str
     kind: ChangeKind
@@ -35,19 +35,19 @@ class Change:
 
 
 def absent(value: Any) -> bool:
-    """Whether a value is as good as none: for an optional property the API makes no difference."""
+    """Return True if a value is empty: for an optional property the API treats it like a missing one."""
     return value is None or value is False or value == "" or (isinstance(value, (list, dict)) and not value)
 
 
 def same(declared: Property, old: Any, new: Any) -> bool:
-    """Whether two known values of a property mean the same."""
+    """Return True if two known values of a property are equivalent."""
     if declared.same is not None and isinstance(old, str) and isinstance(new, str):
         return declared.same(old, new)
     return bool(old == new)
 
 
 def compare(properties: Properties, old: Values, new: Values, prefix: str = "") -> Iterator[Change]:
-    """The changes from old inputs to new ones, in the order of the properties."""
+    """Yield the changes from old inputs to new ones, in the order of the properties."""
     for name, declared in properties.items():
         before, after = old.get(name), new.get(name)
         if after is None and declared.computed:
@@ -116,7 +116,7 @@ def _compare_maps(declared: Property, old: Values, new: Values, path: str) -> It
 
 
 def _forces(declared: Property, value: Any) -> bool:
-    """Whether a value that comes or goes as a whole needs another resource, by itself or by something inside it."""
+    """Return True if adding or removing a value requires a replacement, by itself or by a value inside it."""
     if declared.replaces:
         return True
     if declared.kind is Kind.OBJECT and isinstance(value, Mapping):
@@ -127,7 +127,7 @@ def _forces(declared: Property, value: Any) -> bool:
 
 
 def settle(properties: Properties, declared: Values, live: Values) -> Values:
-    """The state: what the API answers, spelled as declared wherever both mean the same."""
+    """Return the state: the API's values, spelled as declared wherever both are equivalent."""
     state: Values = {}
     for name, kind in properties.items():
         wanted, found = declared.get(name), live.get(name)
@@ -157,7 +157,7 @@ def _settle(kind: Property, declared: Any, live: Any) -> Any:
 
 
 def _match(kind: Property, item: Any, left: list[Any], index: int, live: list[Any]) -> Any:
-    """The item of the answer that a declared item stands for."""
+    """Return the item of the API's response that corresponds to a declared item, or None."""
     assert kind.element is not None
     if not kind.unordered:
         return live[index] if index < len(live) else None
@@ -169,7 +169,7 @@ def _match(kind: Property, item: Any, left: list[Any], index: int, live: list[An
 
 
 def restrict(properties: Properties, state: Values, declared: Values) -> Values:
-    """Of a state, the part that a program declared: properties that it left to the service are left out."""
+    """Return the part of a state that a program declared, without properties it left to the service."""
     return {
         name: _restrict(properties[name], state[name], wanted)
         for name, wanted in declared.items()

@@ -1,4 +1,4 @@
-"""When two texts mean the same: JSON documents, IAM policies, references to KMS keys."""
+"""Comparison of equivalent texts: JSON documents, IAM policies, references to KMS keys."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 
 def same_json(old: Any, new: Any) -> bool:
-    """Whether two JSON texts hold the same document."""
+    """Return True if two JSON texts hold the same document."""
     return bool(old == new) or _canonical(old, policy=False) == _canonical(new, policy=False)
 
 
 def same_policy(old: Any, new: Any) -> bool:
-    """Whether two policies allow and deny the same: order, and single values in lists, mean nothing."""
+    """Return True if two policies are equivalent; order, and a single value as a list, do not matter."""
     return bool(old == new) or _canonical(old, policy=True) == _canonical(new, policy=True)
 
 
 def same_key(old: Any, new: Any) -> bool:
-    """Whether a key's id and an ARN name the same key."""
+    """Return True if two key ids or ARNs name the same key."""
     return str(old).rsplit("/", 1)[-1] == str(new).rsplit("/", 1)[-1]
 
 

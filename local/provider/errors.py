@@ -1,4 +1,4 @@
-"""The provider's errors, and how a refusal of the API becomes one."""
+"""The provider's errors, and the conversion of API errors into them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from local.errors import LocalError
 
 
 class ProviderError(LocalError):
-    """A failure that the user of the engine sees."""
+    """A failure reported to the user of the engine."""
 
 
 class UnknownTypeError(ProviderError):
@@ -20,7 +20,7 @@ class UnknownTypeError(ProviderError):
 
 
 class ApiError(ProviderError):
-    """A refusal of the API.
+    """An error response of the API.
 
     Attributes:
         code: The API's error code, e.g. ``ValidationException``.
@@ -48,7 +48,7 @@ def api_errors(service: str, operation: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Failure:
-    """What is wrong with one property."""
+    """An invalid property and the reason."""
 
     property: str
     reason: str

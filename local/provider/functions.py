@@ -1,4 +1,4 @@
-"""The provider's functions, those that programs call with ``aws.get_…`` and ``aws.iam.get_policy_document``."""
+"""The provider's functions, which programs call as ``aws.get_…`` and ``aws.iam.get_policy_document``."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _get_policy_document(context: Context, args: Values) -> Values:  # noqa: ARG
 
 
 def _merge(statements: list[dict[str, Any]], more: Any, replace: bool) -> None:
-    """Add statements; one whose Sid is there already takes its place, or is refused."""
+    """Add statements; one with an existing Sid replaces that statement or, without ``replace``, is refused."""
     for statement in more if isinstance(more, list) else [more]:
         sid = statement.get("Sid")
         at = next((i for i, known in enumerate(statements) if sid and known.get("Sid") == sid), None)
@@ -114,10 +114,10 @@ FUNCTIONS: dict[str, Callable[[Context, Values], Values]] = {
 
 
 def call(token: str, context: Context, args: Values) -> Values:
-    """The result of a function.
+    """Call a function and return its result.
 
     Raises:
-        UnknownTypeError: There is no such function.
+        UnknownTypeError: If the provider does not have the function.
     """
     function = FUNCTIONS.get(token)
     if function is None:

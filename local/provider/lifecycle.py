@@ -1,4 +1,4 @@
-"""What happens to one resource at each verb of the engine, in values; the server puts it on the wire."""
+"""The engine's operations on one resource, in plain values; the server handles the wire format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ARN, _TAGS_ALL = "arn", "tagsAll"
 
 
 class UnfinishedError(ProviderError):
-    """A resource is there, but not as it should be; the engine keeps its state and mends it with the next update."""
+    """A resource was created but not completed; the engine keeps its state and fixes it with the next update."""
 
     def __init__(self, reason: str, id: str, state: Values, inputs: Values) -> None:
         super().__init__(reason)
@@ -27,18 +27,22 @@ class UnfinishedError(ProviderError):
 
 @dataclass(frozen=True)
 class Difference:
-    """What a program changes of a resource."""
+    """The changes that a program makes to a resource."""
 
     changes: tuple[Change, ...]
     delete_before_replace: bool
 
     @property
     def replaces(self) -> bool:
+        """True if a change requires a replacement."""
         return any(change.replaces for change in self.changes)
 
 
 def difference(resource: Resource, context: Context, state: Values, old: Values, new: Values) -> Difference:
-    """What ``new`` inputs change: against the state as far as the old inputs declared it, so that drift shows."""
+    """Return what the ``new`` inputs change.
+
+    They are compared with the state, as far as the old inputs declared it, so that drift is detected.
+    """
     before = restrict(resource.properties, state, old)
     changes = list(compare(resource.properties, before, new))
     if resource.tagging is not None and all(change.property != "tags" for change in changes):
@@ -50,7 +54,7 @@ def difference(resource: Resource, context: Context, state: Values, old: Values,
 
 
 def _needs_the_name(resource: Resource, old: Values, new: Values) -> bool:
-    """Whether a replacement cannot stand beside what it replaces: it keeps a name that the program gave."""
+    """Return True if the old resource must be deleted first, e.g. because a given name stays the same."""
     if resource.delete_before_replace or resource.auto_name is None:
         return resource.delete_before_replace
     name = resource.auto_name[0]
@@ -58,7 +62,7 @@ def _needs_the_name(resource: Resource, old: Values, new: Values) -> bool:
 
 
 def planned(resource: Resource, context: Context, inputs: Values, state: Values | None = None) -> Values:
-    """The outputs of a create or update that a preview shows: unknown where only making it can tell."""
+    """Return the outputs of a create or update in a preview; unknown where only the real operation provides them."""
     declared = {name: value for name, value in inputs.items() if not name.startswith("__")}
     if state is None:
         outputs: Values = dict.fromkeys((*resource.outputs, *resource.created, *resource.volatile), UNKNOWN)
@@ -76,10 +80,10 @@ def planned(resource: Resource, context: Context, inputs: Values, state: Values 
 
 
 def create(resource: Resource, context: Context, inputs: Values) -> tuple[str, Values]:
-    """Make the resource; its id and state.
+    """Create the resource; return its id and state.
 
     Raises:
-        UnfinishedError: It was made, but what had to follow failed.
+        UnfinishedError: If it was created, but a later step failed.
     """
     tags = resource.tags_all(inputs, context.default_tags)
     made = {**inputs, **resource.create(context, inputs, tags)}
@@ -95,7 +99,7 @@ def create(resource: Resource, context: Context, inputs: Values) -> tuple[str, V
 
 
 def update(resource: Resource, context: Context, id: str, state: Values, old: Values, new: Values) -> Values:
-    """Bring the resource to the new inputs; its state."""
+    """Update the resource to the new inputs; return its state."""
     tags = resource.tags_all(new, context.default_tags)
     wanted = {**_outputs(resource, state), **_identity(resource, id, state), **new, _TAGS_ALL: tags}
     found = difference(resource, context, state, old, new)
@@ -118,7 +122,10 @@ def _retag(resource: Resource, context: Context, wanted: Values, tags: dict[str,
 
 
 def read(resource: Resource, context: Context, id: str, state: Values, inputs: Values) -> tuple[Values, Values] | None:
-    """State and inputs as they are now, or None when the resource is gone. Without a state it is an import."""
+    """Return the current state and inputs, or None if the resource no longer exists.
+
+    Without inputs it is an import, and the inputs are derived from the resource.
+    """
     live = resource.read(context, {**state, **_identity(resource, id, state)})
     if live is None:
         return None
@@ -135,12 +142,12 @@ def read(resource: Resource, context: Context, id: str, state: Values, inputs: V
 
 
 def delete(resource: Resource, context: Context, id: str, state: Values) -> None:
-    """Remove the resource; gone already is fine."""
+    """Delete the resource; it is no error if it no longer exists."""
     resource.delete(context, {**state, **_identity(resource, id, state)})
 
 
 def _identity(resource: Resource, id: str, state: Values) -> Values:
-    """What the id is made of: of a state that has it, else taken from the id."""
+    """Return the values in the id, from the state if it has all of them, else parsed from the id."""
     names = resource.id_names()
     return {name: state[name] for name in names} if all(name in state for name in names) else resource.parse(id)
 

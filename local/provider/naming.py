@@ -1,4 +1,4 @@
-"""Names of resources whose program gives none, by the rules of ``pulumi_aws``: ``<resource>-<7 hex digits>``."""
+"""Automatic names of resources by the rules of ``pulumi_aws``: ``<resource>-<7 hex digits>``."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from local.provider.errors import ProviderError
 
 @dataclass(frozen=True)
 class AutoName:
-    """How one property is named.
+    """The rule for the automatic name of one property.
 
     Attributes:
-        maximum: The longest name that is made; a longer one is an error, not a cut.
-        digits: How many random hex digits follow; 0 for the resource's name as it is.
-        prefix: What the name starts with, e.g. ``alias/``.
-        lowercase: The resource's name is lowered first.
+        maximum: The longest allowed name; a longer one is an error and is not truncated.
+        digits: The number of random hex digits that follow; 0 for the resource's name as it is.
+        prefix: The start of the name, e.g. ``alias/``.
+        lowercase: Convert the resource's name to lower case.
         fifo: The property that, when true, adds the suffix ``.fifo``.
     """
 
@@ -29,17 +29,17 @@ class AutoName:
 
 
 def unique(digits: int, seed: bytes) -> str:
-    """Random hex digits; the same for the same seed of the engine, so that a repeated step names the same thing."""
+    """Return hex digits: random, or derived from the engine's seed, so that a repeated step makes the same name."""
     if not seed:
         return secrets.token_hex(digits)[:digits]
     return hashlib.sha256(seed).hexdigest()[:digits]
 
 
 def make_name(rule: AutoName, resource: str, seed: bytes, suffix: str = "") -> str:
-    """The name of ``resource``.
+    """Return an automatic name for ``resource``.
 
     Raises:
-        ProviderError: It would be longer than the rule allows.
+        ProviderError: If it would be longer than the rule allows.
     """
     stem = rule.prefix + (resource.lower() if rule.lowercase else resource)
     name = f"{stem}-{unique(rule.digits, seed)}{suffix}" if rule.digits else stem + suffix

@@ -1,7 +1,7 @@
-"""A resource type: what its table entry says, and how that is turned into API calls.
+"""The base class of resource types, which turns a table entry into API calls.
 
-Each type is a subclass of :class:`Resource` whose class attributes are its table entry. Where one call per verb is
-enough nothing else is needed; types that AWS spreads over several calls override a method.
+Each type is a subclass of :class:`Resource` whose class attributes are its table entry. Nothing else is needed if each
+operation takes one API call; types that AWS spreads over several calls override a method.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from local.provider.shapes import (
 )
 from local.provider.values import Values
 
-#: Stands for every property in :attr:`Resource.replaces`.
+#: Means every property in :attr:`Resource.replaces`.
 ALL = "*"
 
-#: Error codes that say that a resource is not there.
+#: Error codes that mean that a resource does not exist.
 _GONE = frozenset(
     {
         "404",
@@ -60,12 +60,12 @@ _GONE = frozenset(
 
 @dataclass(frozen=True)
 class Tagging:
-    """How a service's resources are tagged after they are made.
+    """The operations that tag a service's existing resources.
 
     Attributes:
         add, remove, show: The operations.
         resource: The member that names the resource in all three.
-        by: The property or output whose value that is.
+        by: The property or output that holds the member's value.
     """
 
     add: str
@@ -77,11 +77,11 @@ class Tagging:
 
 @dataclass(frozen=True)
 class Wait:
-    """A status that a resource passes through: where it is read, and when it is done.
+    """A status to wait for: where it is read, and which value ends the wait.
 
     Attributes:
-        status, reason: Paths in the read operation's answer.
-        pending: What is waited out; any status but these and ``target`` is a failure.
+        status, reason: Paths in the read operation's response.
+        pending: The statuses to wait through; any status but these and ``target`` is a failure.
         seconds: The longest wait.
     """
 
@@ -98,30 +98,30 @@ class Resource:
     Attributes:
         token: The Pulumi type, e.g. ``aws:sagemaker/model:Model``.
         service: The botocore service.
-        create_by, read_by, update_by, delete_by: Operations; empty where the type has its own way or none.
+        create_by, read_by, update_by, delete_by: Operations; empty if the type has none or overrides the method.
         shape: A path in the create operation's input whose structure declares the properties; empty for the input.
-        answer: The path in the read operation's answer under which the resource lies.
+        answer: The path of the resource in the read operation's response.
         id: The template of the id over properties and outputs, e.g. ``{role}:{name}``.
-        members: Member expressions of the properties that are not called as their API member is (see ``shapes``).
-        places: Where the read operation's answer has a property elsewhere than the parameters have it.
+        members: Member expressions of properties whose name differs from that of their API member (see ``shapes``).
+        places: Paths of properties in the read operation's response, where they differ from the parameters.
         own: Properties that the create operation does not declare.
-        omit: Properties of the operation that Pulumi's type does not have; ``only``, those it has, where they are few.
-        outputs: Paths in the read operation's answer of what the service computes; empty where code finds it.
-        created: Paths in the create operation's answer of what the id is made of.
+        omit: Properties of the operation that Pulumi's type does not have; ``only`` lists those it has, if few.
+        outputs: Paths in the read operation's response of values that the service computes; empty if code sets them.
+        created: Paths in the create operation's response of the values in the id.
         identity: Members that name the resource in other operations, and the property or output they hold.
-        auto_name: The property that is named when the program does not, and how.
-        name_prefix: Whether there is a property ``namePrefix`` beside it.
-        replaces: Paths whose change needs another resource (``ALL`` for every one, ``path!`` for the path alone
-            without what is inside it), but for those in ``in_place``.
-        defaults, required, computed, unread, unordered, same: By path, what ``Property`` says of them.
+        auto_name: The property that gets an automatic name, and the rule for it.
+        name_prefix: Whether the type also has a property ``namePrefix``.
+        replaces: Paths whose change requires a replacement (``ALL`` for every one, ``path!`` for the path alone
+            without what is inside it), except for those in ``in_place``.
+        defaults, required, computed, unread, unordered, same: The attributes of ``Property`` with these names, by path.
         volatile: Outputs that an update changes.
-        secret: Outputs that are secret whatever they come from.
+        secret: Outputs that are always secret.
         conflicts, exactly_one, at_least_one: Groups of paths; a group counts where its parent is given.
-        requires: Paths that are no good without another.
+        requires: Paths that are only valid together with another path.
         tagging: How its resources are tagged; None for a type without tags.
-        regional: Whether it lies in a region.
-        waits: What a create waits for; ``forgotten_if_unready`` says that a resource which does not get there is left
-            behind without a trace in the state.
+        regional: Whether its resources belong to a region.
+        waits: The status that a create waits for; with ``forgotten_if_unready``, a resource that does not reach it is
+            not recorded in the state.
     """
 
     token: ClassVar[str]
@@ -163,7 +163,7 @@ class Resource:
     waits: ClassVar[Wait | None] = None
     forgotten_if_unready: ClassVar[bool] = False
 
-    # ---- what the table entry amounts to
+    # ---- properties and ids
 
     @cached_property
     def properties(self) -> dict[str, Property]:
@@ -198,7 +198,7 @@ class Resource:
             if name == "tags" and not prefix:
                 deep = False
             self._mark_one(kind, path, deep)
-            # A list's items carry what is said of the list, at the same path.
+            # The settings of a list's path apply to its items too.
             inner: Property | None = kind
             while inner is not None:
                 if inner is not kind:
@@ -217,14 +217,14 @@ class Resource:
         kind.same = self.same.get(path, kind.same)
 
     def identify(self, known: Mapping[str, Any]) -> str:
-        """The id, from properties and outputs."""
+        """Return the id, from properties and outputs."""
         return self.id.format(**known)
 
     def parse(self, id: str) -> Values:
-        """The properties and outputs that an id holds.
+        """Return the properties and outputs that an id holds.
 
         Raises:
-            ProviderError: It is not of the type's form.
+            ProviderError: If the id does not have the type's form.
         """
         names = self.id_names()
         *literals, last = re.split(r"\{\w+\}", self.id)
@@ -235,30 +235,30 @@ class Resource:
         return dict(zip(names, parsed.groups(), strict=True))
 
     def id_names(self) -> list[str]:
-        """The properties and outputs that the id is made of."""
+        """Return the names of the properties and outputs in the id."""
         return re.findall(r"\{(\w+)\}", self.id)
 
-    # ---- the verbs
+    # ---- operations
 
     def create(self, context: Context, inputs: Values, tags: dict[str, str]) -> Values:
-        """Make the resource; the outputs that its id is made of."""
+        """Create the resource; return the outputs in its id."""
         params = self.params(context, self.create_by, inputs)
         answer = self.call(context, self.create_by, {**params, **self._tags_on_create(tags)})
         return {name: dig(answer, path.split(".")) for name, path in self.created.items()}
 
     def complete(self, context: Context, known: Values, tags: dict[str, str]) -> None:
-        """What is left to do once the resource is there: settings with calls of their own, tags, waiting."""
+        """Finish a created resource: apply settings that need separate calls, set tags, wait."""
         if tags and self.tagging is not None and not self._tags_on_create(tags):
             self.add_tags(context, known, tags)
         self.await_ready(context, known)
 
     def read(self, context: Context, known: Values) -> Values | None:
-        """Properties and outputs as they are now, ``tagsAll`` among them; None when the resource is gone."""
+        """Return the current properties and outputs, including ``tagsAll``; None if the resource does not exist."""
         try:
             root = self.live(context, known)
             if root is None:
                 return None
-            # Operations need not repeat what they were asked for.
+            # A response may omit the names given in the request.
             asked = {name: known[name] for name in self.id_names() if name in self.properties}
             values = asked | from_api(self.properties, root, self.places)
             values |= self.computed_outputs(context, {**known, **values}, root)
@@ -273,44 +273,44 @@ class Resource:
         return values
 
     def live(self, context: Context, known: Values) -> dict[str, Any] | None:
-        """The API's description of the resource, or None."""
+        """Return the API's description of the resource, or None."""
         answer = self.call(context, self.read_by, self.params(context, self.read_by, known))
         found = dig(answer, self.answer.split(".")) if self.answer else answer
         return found if found is None else dict(found)
 
     def computed_outputs(self, context: Context, known: Values, root: dict[str, Any]) -> Values:  # noqa: ARG002
-        """The outputs that are no inputs."""
+        """Return the outputs that are not inputs."""
         found = {name: dig(root, path.split(".")) for name, path in self.outputs.items() if path}
         return {name: plain(value) for name, value in found.items() if value is not None}
 
     def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:  # noqa: ARG002
-        """Bring the resource to ``known``, which differs from what is there in the properties ``changed``."""
+        """Update the resource to ``known``, which differs from the existing one in the properties ``changed``."""
         if self.update_by:
             self.call(context, self.update_by, self.params(context, self.update_by, known))
 
     def delete(self, context: Context, known: Values) -> None:
-        """Remove the resource; one that is gone already is no error."""
+        """Delete the resource; it is no error if it no longer exists."""
         if self.delete_by:
             self.ignore_gone(lambda: self.call(context, self.delete_by, self.params(context, self.delete_by, known)))
 
-    # ---- the means
+    # ---- helpers
 
     def params(self, context: Context, operation: str, values: Values) -> dict[str, Any]:
-        """The parameters of an operation, as far as it takes them."""
+        """Return the parameters for an operation, without those that it does not accept."""
         params = to_api(self.properties, values)
         params |= {member: values[name] for member, name in self.identity.items() if values.get(name) is not None}
         return context.accepted(self.service, operation, params)
 
     def call(self, context: Context, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer of an operation of the type's service."""
+        """Call an operation of the type's service and return its response."""
         return context.call(self.service, operation, params)
 
     def gone(self, error: ApiError) -> bool:
-        """Whether a refusal says that the resource is not there."""
+        """Return True if an error means that the resource does not exist."""
         return error.code in _GONE
 
     def ignore_gone(self, act: Callable[[], object]) -> None:
-        """Do it; that the resource is not there is no error."""
+        """Call ``act`` and ignore an error that means that the resource does not exist."""
         try:
             act()
         except ApiError as error:
@@ -318,10 +318,10 @@ class Resource:
                 raise
 
     def await_ready(self, context: Context, known: Values) -> None:
-        """Wait for :attr:`waits`.
+        """Wait for the status in :attr:`waits`.
 
         Raises:
-            ProviderError: It came to another status, or not to this one in time.
+            ProviderError: If the resource reached another status, or did not reach this one in time.
         """
         wait = self.waits
         if wait is None:
@@ -339,7 +339,7 @@ class Resource:
         context.wait(f"{name} becoming {wait.target}", ready, wait.seconds)
 
     def await_gone(self, context: Context, known: Values, seconds: float) -> None:
-        """Wait until the API no longer knows the resource."""
+        """Wait until the API no longer finds the resource."""
 
         def gone() -> bool:
             try:
@@ -357,7 +357,7 @@ class Resource:
         return self._tag_params(self.create_by, tags) if tags and self.create_by and self.tagging is not None else {}
 
     def _tag_params(self, operation: str, tags: dict[str, str]) -> dict[str, Any]:
-        """The tags as an operation takes them: a map, or a list of pairs whose member names are the service's own."""
+        """Return the tags in an operation's form: a map, or a list of pairs with the service's own member names."""
         shape = service_model(self.service).operation_model(operation).input_shape
         for member, inner in shape.members.items():
             if member.lower() == "tags" and inner.type_name == "map":
@@ -381,7 +381,7 @@ class Resource:
         self.call(context, self.tagging.remove, {**self._tagged(known), member: names})
 
     def show_tags(self, context: Context, known: Values) -> dict[str, str]:
-        """The tags that the resource has."""
+        """Return the tags of the resource."""
         assert self.tagging is not None
         answer = self.call(context, self.tagging.show, self._tagged(known))
         found: Any = next((value for name, value in answer.items() if name.lower().startswith("tag")), {})
@@ -397,7 +397,7 @@ class Resource:
     # ---- state
 
     def state(self, inputs: Values, live: Values, default_tags: Mapping[str, str]) -> Values:
-        """The outputs that the engine keeps: the live values, spelled as declared where both mean the same."""
+        """Return the outputs that the engine keeps: the live values, spelled as declared where both are equivalent."""
         state = settle(self.properties, inputs, live)
         state |= {name: value for name, value in live.items() if name not in self.properties}
         if self.tagging is not None:
@@ -409,12 +409,12 @@ class Resource:
         return state
 
     def tags_all(self, inputs: Values, default_tags: Mapping[str, str]) -> Any:
-        """All tags that a resource with these inputs gets."""
+        """Return all tags of a resource with these inputs, including the default tags."""
         tags = inputs.get("tags", {})
         return {**default_tags, **tags} if isinstance(tags, Mapping) else tags
 
     def importable(self, live: Values) -> Values:
-        """The inputs of a program that declares a resource as it is: what the service did not fill in itself."""
+        """Return the inputs of a program that declares the resource as it is, without computed values."""
         return {
             name: value
             for name, value in live.items()

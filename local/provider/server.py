@@ -1,6 +1,6 @@
-"""The provider's gRPC server: the engine's requests in, the resource types' answers out.
+"""The provider's gRPC server, which passes the engine's requests to the resource types.
 
-The engine finds one server for every provider of every run. Each of its connections is a provider of its own, so
+One server handles every provider of every run of the engine. Each connection is a separate provider, so
 configuration belongs to the connection that sent it.
 """
 
@@ -29,7 +29,7 @@ from local.provider.values import known, marshal, unmarshal
 
 log = logging.getLogger(__name__)
 
-#: The version that the provider answers with: of ``pulumi_aws``, whose types it has.
+#: The version that the provider reports: that of ``pulumi_aws``, whose types it has.
 VERSION = "7.51.1"
 _THREADS = 64
 _SESSIONS = 64
@@ -55,7 +55,7 @@ class Running:
     server: Any
 
     def stop(self) -> None:
-        """End it: requests under way have a second to finish."""
+        """Stop the server; requests in progress have a second to finish."""
         self.server.stop(grace=1.0).wait()
         remove_socket(self.socket)
 
@@ -64,20 +64,16 @@ def start(endpoint_url: str, credentials: Mapping[str, str], state: Path, *, dir
     """Serve the provider on a socket that only this user can open.
 
     Args:
-        endpoint_url: Where the API is, e.g. ``http://127.0.0.1:4566``.
-        credentials: What its requests are signed with, as boto3's arguments.
+        endpoint_url: The URL of the API, e.g. ``http://127.0.0.1:4566``.
+        credentials: The access key that signs requests, as boto3's arguments.
         state: The folder for the socket.
-        directory: What relative paths of assets are relative to; the working directory by default.
+        directory: The base folder for relative paths of assets; the working directory by default.
     """
     return serve(Provider(Api(endpoint_url, credentials), directory or Path.cwd()), state)
 
 
 def serve(provider: Provider, state: Path) -> Running:
-    """Serve one provider until it is stopped.
-
-    Args:
-        state: The folder for the socket.
-    """
+    """Start a server for one provider, with its socket in the folder ``state``."""
     server = grpc.server(
         ThreadPoolExecutor(_THREADS, thread_name_prefix="provider"),
         options=[
@@ -94,7 +90,7 @@ def serve(provider: Provider, state: Path) -> Running:
 
 
 def report_errors(method: Method) -> Method:
-    """Answer a failure as the engine shows it best: the resource type and what went wrong, no stack trace."""
+    """Wrap a method so that a failure is reported as the resource type and the reason, without a stack trace."""
 
     @wraps(method)
     def answer(self: Provider, request: Any, context: Any) -> Any:
@@ -127,12 +123,13 @@ def _failures(found: Iterable[Failure]) -> list[Any]:
 
 
 def find_type(request: Any) -> Resource:
+    """Return the resource type of a request."""
     token = request.type or request.urn.split("::")[2].rsplit("$", 1)[-1]
     return resource_type(token)
 
 
 class Provider(ResourceProviderServicer):
-    """The service that the engine speaks to; stateless but for the configuration of each connection."""
+    """The gRPC service that the engine calls; its only state is the configuration of each connection."""
 
     def __init__(self, api: Api, directory: Path) -> None:
         self._api = api
@@ -142,12 +139,15 @@ class Provider(ResourceProviderServicer):
     # ---- the plugin
 
     def GetPluginInfo(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        """Return the version of the provider."""
         return plugin_pb2.PluginInfo(version=VERSION)
 
     def Attach(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        """Acknowledge that the engine attaches to this server."""
         return empty_pb2.Empty()
 
     def Handshake(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        """Return the features that the provider supports."""
         return provider_pb2.ProviderHandshakeResponse(
             accept_secrets=True,
             accept_resources=False,
@@ -156,15 +156,19 @@ class Provider(ResourceProviderServicer):
         )
 
     def GetSchema(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        """Return a schema with only a name and a version."""
         return provider_pb2.GetSchemaResponse(schema=f'{{"name": "aws", "version": "{VERSION}"}}')
 
     def GetMapping(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        """Return no mapping for converters."""
         return provider_pb2.GetMappingResponse()
 
     def GetMappings(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        """Return no mappings for converters."""
         return provider_pb2.GetMappingsResponse()
 
     def Cancel(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        """Cancel the waits of this connection's requests."""
         session = self._sessions.get(context.peer())
         if session is not None:
             session.cancelled.set()
@@ -174,6 +178,7 @@ class Provider(ResourceProviderServicer):
 
     @report_errors
     def CheckConfig(self, request: Any, context: Any) -> Any:
+        """Check the configuration; the default region is that of the engine's environment."""
         news, secrets = unmarshal(request.news)
         around = config.region_of(context.peer())
         failures = _failures(config.check(news, around))
@@ -182,6 +187,7 @@ class Provider(ResourceProviderServicer):
 
     @report_errors
     def DiffConfig(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        """Return the changed settings; another region requires a replacement."""
         olds, _ = unmarshal(request.old_inputs if request.HasField("old_inputs") else request.olds)
         news, _ = unmarshal(request.news)
         changed = sorted(name for name in {*olds, *news} - {"version"} if olds.get(name) != news.get(name))
@@ -194,12 +200,13 @@ class Provider(ResourceProviderServicer):
 
     @report_errors
     def Configure(self, request: Any, context: Any) -> Any:
+        """Verify the account and keep the configuration for this connection."""
         args, _ = unmarshal(request.args)
         values = {name.removeprefix("aws:config:"): value for name, value in request.variables.items()} | args
         session = config.session(values)
         self._verify_account(session)
         self._sessions[context.peer()] = session
-        # An engine's run leaves its sessions behind; a few are kept for connections that come again.
+        # Sessions remain after a run of the engine; a few are kept for connections that are reopened.
         while len(self._sessions) > _SESSIONS:
             self._sessions.pop(next(iter(self._sessions)))
         return provider_pb2.ConfigureResponse(
@@ -230,7 +237,7 @@ class Provider(ResourceProviderServicer):
         known_here = self._sessions.get(peer)
         if known_here is not None:
             return known_here
-        # A connection that was idle for long is made anew, and its configuration is not sent again.
+        # A connection that was idle for long is reopened, and its configuration is not sent again.
         sessions = [session for session in list(self._sessions.values()) if not session.cancelled.is_set()]
         if sessions and all(session.settings == sessions[0].settings for session in sessions):
             return sessions[-1]
@@ -240,6 +247,7 @@ class Provider(ResourceProviderServicer):
 
     @report_errors
     def Check(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        """Return a resource's inputs with names and defaults filled in, and the failures."""
         resource = find_type(request)
         olds, _ = unmarshal(request.olds)
         news, secrets = unmarshal(request.news)
@@ -256,6 +264,7 @@ class Provider(ResourceProviderServicer):
 
     @report_errors
     def Diff(self, request: Any, context: Any) -> Any:
+        """Return the changes that new inputs make to a resource."""
         resource = find_type(request)
         state, _ = unmarshal(request.olds)
         old = unmarshal(request.old_inputs)[0] if request.HasField("old_inputs") else state
@@ -276,6 +285,7 @@ class Provider(ResourceProviderServicer):
 
     @report_errors
     def Create(self, request: Any, context: Any) -> Any:
+        """Create a resource, or return its planned outputs in a preview."""
         resource = find_type(request)
         inputs, secrets = unmarshal(request.properties)
         work = self._context(context, inputs, request.timeout)
@@ -287,6 +297,7 @@ class Provider(ResourceProviderServicer):
 
     @report_errors
     def Read(self, request: Any, context: Any) -> Any:
+        """Return a resource's current state and inputs, or an empty response if it does not exist."""
         resource = find_type(request)
         state, secrets = unmarshal(request.properties)
         inputs, secret_inputs = unmarshal(request.inputs)
@@ -302,6 +313,7 @@ class Provider(ResourceProviderServicer):
 
     @report_errors
     def Update(self, request: Any, context: Any) -> Any:
+        """Update a resource, or return its planned outputs in a preview."""
         resource = find_type(request)
         state, old_secrets = unmarshal(request.olds)
         old = unmarshal(request.old_inputs)[0] if request.HasField("old_inputs") else state
@@ -316,6 +328,7 @@ class Provider(ResourceProviderServicer):
 
     @report_errors
     def Delete(self, request: Any, context: Any) -> Any:
+        """Delete a resource."""
         state, _ = unmarshal(request.properties)
         work = self._context(context, state, request.timeout)
         lifecycle.delete(find_type(request), work, request.id, state)
@@ -323,6 +336,7 @@ class Provider(ResourceProviderServicer):
 
     @report_errors
     def Invoke(self, request: Any, context: Any) -> Any:
+        """Call a function of the provider."""
         args, secrets = unmarshal(request.args)
         if wrong := checks.wrong_region(args):
             return provider_pb2.InvokeResponse(failures=_failures(wrong))
@@ -333,7 +347,9 @@ class Provider(ResourceProviderServicer):
         return response
 
     def Construct(self, request: Any, context: Any) -> Any:
+        """Refuse: this provider has no components."""
         context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{request.type}: this provider has no components")
 
     def Call(self, request: Any, context: Any) -> Any:
+        """Refuse: this provider has no methods."""
         context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{request.tok}: this provider has no methods")

@@ -1,10 +1,10 @@
 """Properties of a resource type, derived from botocore's model of the operation that creates it.
 
-A :class:`Property` knows its type, its constraints and where its value stands among the operation's parameters. The
-tables name only what differs: a member expression is ``Member`` (another name), ``Outer.Inner`` (a property that
-lies deeper), ``Member[]`` (a list property of one item where the API has the item itself), ``Member[0]`` (the reverse:
-a property that is the one item of the API's list) or ``Member{Name:Value}`` (a map property where the API has a list
-of pairs). An object property without a member groups parameters that the API has side by side.
+A :class:`Property` has its type, its constraints and the place of its value in the operation's parameters. The tables
+name only what differs: a member expression is ``Member`` (another name), ``Outer.Inner`` (a nested member),
+``Member[]`` (a list property of one item where the API has the item itself), ``Member[0]`` (the reverse: a property
+that is the one item of the API's list) or ``Member{Name:Value}`` (a map property where the API has a list of pairs).
+An object property without a member groups parameters that the API has side by side.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Same = Callable[[Any, Any], bool]
 
 
 class Kind(Enum):
-    """What type a property has in a Pulumi program."""
+    """The type of a property in a Pulumi program."""
 
     STRING = "a string"
     INTEGER = "a whole number"
@@ -60,16 +60,16 @@ class Property:
     """One property of a resource type, or one member of an object property.
 
     Attributes:
-        member: Where its value stands in the API's parameters; empty when no parameter takes it.
+        member: The path of its value in the API's parameters; empty if no parameter takes it.
         single: The API has one item where the property is a list; ``listed`` is the reverse.
         pair: The API has a list of structures with these two members where the property is a map.
-        text: The API takes and gives the scalar as text (attribute maps).
-        default: What an omitted property is; None for nothing.
-        replaces: A change of it, its coming or its going needs another resource.
+        text: The API takes and returns the scalar as text (attribute maps).
+        default: The value of an omitted property; None for no default.
+        replaces: Changing, adding or removing it requires a replacement.
         computed: The service fills it in, so leaving it out of a program is no change.
-        unread: The API need not give it back: what was declared last is taken for its state.
-        unordered: The order of the list means nothing.
-        same: When two values mean the same.
+        unread: The API may not return it; its state is then what was declared last.
+        unordered: The order of the list does not matter.
+        same: Returns True if two values are equivalent.
         minimum, maximum: Bounds of a number, or of the length of anything else.
     """
 
@@ -95,43 +95,43 @@ class Property:
 
 
 def string(member: str = "", **settings: Any) -> Property:
-    """A string property that the create operation's model does not declare as one."""
+    """Return a string property that the create operation's model does not declare as one."""
     return Property(Kind.STRING, tuple(member.split(".")) if member else (), **settings)
 
 
 def integer(member: str = "", **settings: Any) -> Property:
-    """A whole number that the create operation's model does not declare as one."""
+    """Return an integer property that the create operation's model does not declare as one."""
     return Property(Kind.INTEGER, tuple(member.split(".")) if member else (), **settings)
 
 
 def boolean(member: str = "", **settings: Any) -> Property:
-    """A true-or-false that the create operation's model does not declare as one."""
+    """Return a boolean property that the create operation's model does not declare as one."""
     return Property(Kind.BOOLEAN, tuple(member.split(".")) if member else (), **settings)
 
 
 def strings(member: str = "", **settings: Any) -> Property:
-    """A map of strings that the create operation's model does not declare as one."""
+    """Return a property for a map of strings that the create operation's model does not declare as one."""
     return Property(Kind.MAP, tuple(member.split(".")) if member else (), element=Property(Kind.STRING), **settings)
 
 
 @cache
 def service_model(service: str) -> Any:
-    """botocore's model of a service."""
+    """Return botocore's model of a service."""
     return botocore.session.get_session().get_service_model(service)
 
 
 @cache
 def property_name(member: str) -> str:
-    """The Pulumi name of an API member: ``VolumeSizeInGB`` is ``volumeSizeInGb``."""
+    """Return the Pulumi name of an API member: ``volumeSizeInGb`` for ``VolumeSizeInGB``."""
     head, *rest = str(xform_name(member)).split("_")
     return head + "".join(part.capitalize() for part in rest)
 
 
 @cache
 def compiled(pattern: str) -> re.Pattern[str] | None:
-    r"""A pattern of the API's model, or None where Python's ``re`` cannot read it.
+    r"""Return a compiled pattern of the API's model, or None if Python's ``re`` cannot read it.
 
-    The models are written for another engine: Unicode classes such as ``\p{L}`` are taken for any character.
+    The models are written for another engine: Unicode classes such as ``\p{L}`` are read as any character.
     """
     readable = re.sub(r"\\[pP]\{\w+\}", r"\\s\\S", pattern)
     readable = re.sub(r"(?<!\[)\\s\\S(?![^\[]*\])", r"[\\s\\S]", readable) if "[" not in readable else readable
@@ -142,14 +142,14 @@ def compiled(pattern: str) -> re.Pattern[str] | None:
 
 
 class Builder:
-    """Builds the properties of one type from a shape and the differences that its table names."""
+    """A builder of the properties of one type, from a shape and the differences in the type's table."""
 
     def __init__(self, members: Mapping[str, str], omit: Iterable[str] = ()) -> None:
         self._members = members
         self._omit = frozenset(omit)
 
     def properties(self, shape: Any, prefix: str = "", within: tuple[str, ...] = ()) -> dict[str, Property]:
-        """The properties of a structure; ``within`` names the shapes around it, to end recursive ones."""
+        """Return the properties of a structure; ``within`` names the shapes around it, to end recursive ones."""
         declared = self._declared(prefix)
         taken = {re.split(r"[.\[{]", expression)[0] for expression in declared.values()}
         found: dict[str, Property] = {}
@@ -205,7 +205,7 @@ class Builder:
 
 
 def to_api(properties: Mapping[str, Property], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The API's parameters for these property values; empty lists and maps are left out, as the API would have it."""
+    """Return the API's parameters for property values; empty lists and maps are left out, as the API expects."""
     params: dict[str, Any] = {}
     for name, declared in properties.items():
         value = values.get(name)
@@ -248,7 +248,7 @@ def _item_to_api(declared: Property, value: Any) -> Any:
 def from_api(
     properties: Mapping[str, Property], answer: Mapping[str, Any], places: Mapping[str, str] | None = None
 ) -> Values:
-    """The property values that an answer of the API holds; ``places`` says where it differs from the parameters."""
+    """Return the property values in a response; ``places`` gives paths that differ from the parameters."""
     values: Values = {}
     for name, declared in properties.items():
         place = places[name].split(".") if places and name in places else declared.member
@@ -286,7 +286,7 @@ def _scalar_from_api(declared: Property, value: Any) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """A scalar of an answer as a property holds it: times as RFC 3339 text, parsed documents as JSON text."""
+    """Return a scalar of a response as a property holds it: times as RFC 3339, parsed documents as JSON text."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     if isinstance(value, Mapping):
@@ -297,7 +297,7 @@ def plain(value: Any) -> Any:
 
 
 def dig(value: Any, path: Iterable[str]) -> Any:
-    """The value under a path of members; a number indexes a list; None where there is nothing."""
+    """Return the value under a path of members, or None; a number in the path indexes a list."""
     for step in path:
         if isinstance(value, list):
             value = value[int(step)] if int(step) < len(value) else None
@@ -309,7 +309,7 @@ def dig(value: Any, path: Iterable[str]) -> Any:
 
 
 def trim(params: Mapping[str, Any], shape: Any) -> dict[str, Any]:
-    """Only those parameters that the structure ``shape`` has, inside nested structures too."""
+    """Return only those parameters that the structure ``shape`` has, inside nested structures too."""
     kept: dict[str, Any] = {}
     for member, value in params.items():
         inner = shape.members.get(member)

@@ -6,7 +6,7 @@ import contextlib
 import tempfile
 from pathlib import Path
 
-#: The longest path of a socket is 103 bytes on macOS and 107 on Linux; beside it lie those of its clients.
+#: Leaves room for the longer names of clients' sockets: a path has at most 103 bytes on macOS and 107 on Linux.
 _LONGEST = 80
 
 _NAME = "provider.sock"
@@ -14,7 +14,7 @@ _PREFIX = "millrace-"
 
 
 def make_socket_path(state: Path) -> Path:
-    """Return where the provider's socket may be made; nobody else can enter the folder."""
+    """Return a path for the provider's socket, in a folder that only this user may enter."""
     path = state / _NAME
     if len(str(path).encode()) > _LONGEST:
         path = Path(tempfile.mkdtemp(prefix=_PREFIX)) / _NAME
@@ -27,5 +27,5 @@ def remove_socket(path: Path) -> None:
     path.unlink(missing_ok=True)
     if path.parent.name.startswith(_PREFIX):
         with contextlib.suppress(OSError):
-            # A client of it may still be there; the folder is empty and private all the same.
+            # The socket of a client may still exist; the folder stays private in any case.
             path.parent.rmdir()

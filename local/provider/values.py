@@ -1,7 +1,7 @@
-"""Property values between the engine's wire form (a protobuf ``Struct``) and Python.
+"""Conversion of property values between the engine's wire format (a protobuf ``Struct``) and Python.
 
-Unknowns become :data:`UNKNOWN`, assets and archives objects of their own. Secrets are unwrapped, and the names of the
-top-level properties that held one are handed back beside the values, so that they can be wrapped again.
+Unknowns become :data:`UNKNOWN`, assets and archives become :class:`Asset`. Secrets are unwrapped, and the names of the
+top-level properties that held one are returned with the values, so that they can be wrapped again.
 """
 
 from __future__ import annotations
@@ -47,33 +47,34 @@ class Unknown:
         return "UNKNOWN"
 
 
-#: A value that is not known before another resource is made.
+#: A value that is not known before another resource is created.
 UNKNOWN = Unknown()
 
 
 @dataclass(frozen=True)
 class Asset:
-    """A file, or an archive of files: its content hash as the engine computed it, and where it is to be had."""
+    """A file, or an archive of files: the location of the content and its hash as the engine computed it."""
 
     fields: Mapping[str, Any]
     archive: bool = False
 
     @property
     def hash(self) -> str:
+        """The content hash, empty if the engine sent none."""
         return str(self.fields.get("hash", ""))
 
     def __eq__(self, other: object) -> bool:
-        # Where a file lies is no difference: only what is in it.
+        # Only the content matters, not its location.
         return isinstance(other, Asset) and (self.hash == other.hash if self.hash else self.fields == other.fields)
 
     def __hash__(self) -> int:
         return hash(self.hash)
 
     def read(self, directory: Path) -> bytes:
-        """The content: of a file as it is, of an archive as a ZIP file that depends on nothing but what is in it.
+        """Return the content: a file as it is, an archive as a ZIP file that depends only on its content.
 
         Args:
-            directory: What relative paths are relative to.
+            directory: The base folder for relative paths.
         """
         if self.archive and not self._is_archive_file(directory):
             return _zip(dict(self._files(directory)))
@@ -89,7 +90,7 @@ class Asset:
         return "path" in self.fields and (directory / self.fields["path"]).is_file()
 
     def _files(self, directory: Path) -> Iterator[tuple[str, bytes]]:
-        """What is in an archive, by its path there; an archive inside is a folder."""
+        """Yield the paths and contents of an archive's files; an archive inside it is a folder."""
         if "assets" in self.fields:
             for name, asset in self.fields["assets"].items():
                 if asset.archive:
@@ -131,7 +132,7 @@ def _zip(files: Mapping[str, bytes]) -> bytes:
 
 
 def unmarshal(struct: Struct) -> tuple[Values, frozenset[str]]:
-    """The values of a ``Struct``, nulls left out, and the names of the top-level properties that hold a secret."""
+    """Return the values of a ``Struct``, without nulls, and the names of top-level properties that hold a secret."""
     values: Values = {}
     secret_names = set()
     for name, value in struct.fields.items():
@@ -179,7 +180,7 @@ class _Reader:
             return self.value(fields["id"]) if "id" in fields else fields["urn"].string_value
         if signature in (ASSET, ARCHIVE):
             plain = {name: self.value(item) for name, item in fields.items() if name != SIGNATURE}
-            # The engine sends all ways to give an asset, the unused ones empty.
+            # The engine sends every field of an asset, with the unused ones empty.
             kept = {name: item for name, item in plain.items() if item not in (None, "", {})}
             if not kept.keys() & {"text", "path", "uri", "assets"} and "text" in plain:
                 kept["text"] = ""
@@ -192,7 +193,7 @@ class _Reader:
 
 
 def marshal(values: Mapping[str, Any], secret_names: Iterable[str] = ()) -> Struct:
-    """The ``Struct`` of ``values``; the properties named in ``secret_names`` are wrapped as secrets."""
+    """Return the ``Struct`` of ``values``; the properties named in ``secret_names`` are wrapped as secrets."""
     struct = Struct()
     wrapped = frozenset(secret_names)
     for name, value in values.items():
@@ -230,7 +231,7 @@ def _write(target: Value, value: Any) -> None:
 
 
 def known(value: Any) -> bool:
-    """Whether no part of the value is unknown."""
+    """Return True if no part of the value is unknown."""
     if isinstance(value, Mapping):
         return all(known(item) for item in value.values())
     if isinstance(value, list):

@@ -1,1 +1,1 @@
-"""AWS's services, a folder each; moto answers those that are not ours."""
+"""AWS services, one folder each; moto provides those that are not implemented here."""

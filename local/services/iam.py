@@ -1,8 +1,7 @@
-"""Where this cloud's IAM departs from moto's: simulations are answered, AWS's managed policies are there, and names
-that differ in case alone are one.
+"""Corrections of moto's IAM: policy simulations, AWS's managed policies, and names that are unique in any case.
 
-No policy of a caller is evaluated yet, so a simulation answers that everything is allowed, for a role or user that
-exists.
+No policy of a caller is evaluated yet, so a simulation answers that everything is allowed, for a role, user or group
+that exists.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from local.core.identity import ACCOUNT, PARTITION
 
 
 def install() -> None:
-    """Give moto's IAM what it lacks, once in a process."""
+    """Patch moto's IAM with the corrections; call this once in a process."""
     from moto.iam.models import IAMBackend, iam_backends
     from moto.iam.responses import IamResponse
 
@@ -28,7 +27,7 @@ def install() -> None:
         setattr(IamResponse, name, answer)
     for kind in ("role", "user", "group"):
         setattr(IAMBackend, f"create_{kind}", _of_a_free_name(kind, getattr(IAMBackend, f"create_{kind}")))
-    # Of this partition only: moto makes backends of all when it looks for a key.
+    # Only for this partition: moto creates the backends of all partitions when it looks up a key.
     complete(iam_backends[ACCOUNT][PARTITION])
 
 
@@ -52,7 +51,7 @@ def _of_a_free_name(kind: str, create: Callable[..., Any]) -> Callable[..., Any]
 
 
 def _trusts(document: str) -> bool:
-    """Whether a trust policy has a statement list, which may be empty; moto looks into what is there."""
+    """Return True if a trust policy has a Statement, which may be empty; moto checks the rest, and invalid JSON."""
     try:
         found = json.loads(document)
     except ValueError:
@@ -61,14 +60,14 @@ def _trusts(document: str) -> bool:
 
 
 def complete(backend: Any) -> None:
-    """Give a backend AWS's managed policies, which a snapshot leaves out."""
+    """Add AWS's managed policies to a backend that has none, because a snapshot leaves them out."""
     if not backend.aws_managed_policies:
         backend.aws_managed_policies = list(managed_policies().values())
         backend.managed_policies = managed_policies() | backend.managed_policies
 
 
 def kept_policies(backend: Any) -> dict[str, Any]:
-    """Return the managed policies of a backend that a snapshot keeps: the account's own, and what is attached."""
+    """Return the managed policies of a backend that a snapshot keeps: the account's own, and AWS's if attached."""
     return {
         arn: policy
         for arn, policy in backend.managed_policies.items()

@@ -1,4 +1,4 @@
-"""Where this cloud's KMS departs from moto's: a key that is disabled, or about to be deleted, does nothing."""
+"""Correction of moto's KMS: a key that is disabled or pending deletion cannot be used."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def install() -> None:
-    """Make moto's keys heed their state."""
+    """Patch moto's KMS to refuse operations with a disabled key or one that is pending deletion."""
     from moto.kms.models import KmsBackend
 
     for name in ("encrypt", "generate_data_key", "re_encrypt", "sign", "generate_mac"):
@@ -33,7 +33,7 @@ def _with_a_key_that_works(decrypt: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(decrypt)
     def decrypted(self: Any, *args: Any, **params: Any) -> Any:
         found = decrypt(self, *args, **params)
-        # Which key it was the ciphertext alone knows.
+        # Only the ciphertext identifies the key.
         _require_enabled(self, found[1])
         return found
 

@@ -1,8 +1,7 @@
-"""Log groups and streams of SageMaker, found by a name in any case.
+"""Case-insensitive lookup of SageMaker's log groups and streams.
 
-CloudWatch Logs itself tells names apart by case. A client that has a job's ARN knows its name in lower case only, and
-would find no stream by it; so under ``/aws/sagemaker/`` a name that matches nothing as it is given is looked for
-without regard to case.
+CloudWatch Logs itself is case-sensitive. A client that has a job's ARN knows its name in lower case only, and would not
+find its streams; so under ``/aws/sagemaker/`` a name without an exact match is looked up without regard to case.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ _OURS = "/aws/sagemaker/"
 
 @functools.cache
 def install() -> None:
-    """Make moto find what belongs to SageMaker by a name in any case, once in a process."""
+    """Patch moto to find SageMaker's log groups and streams by a name in any case, once in a process."""
     from moto.logs.models import LogGroup, LogsBackend
     from moto.logs.responses import LogsResponse
 
@@ -33,7 +32,7 @@ def install() -> None:
 
 
 def _own(known: Iterable[str], given: str) -> str:
-    """The one of the known names that is the given one in any case; the given one as it is goes first."""
+    """Return the known name that equals the given one, exactly or else in any case; the given one if none does."""
     names = list(known)
     if given in names:
         return given
@@ -69,7 +68,7 @@ def _by_names(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _by_stream_prefix(method: Callable[..., Any]) -> Callable[..., Any]:
-    """The streams of a prefix, which moto takes no notice of."""
+    """Wrap FilterLogEvents so that it applies logStreamNamePrefix, which moto ignores."""
     from moto.logs.exceptions import InvalidParameterException
 
     @functools.wraps(method)
@@ -82,7 +81,7 @@ def _by_stream_prefix(method: Callable[..., Any]) -> Callable[..., Any]:
         name = self._get_param("logGroupName")
         group = groups.get(_own(groups, name) if name.startswith(_OURS) else name)
         streams = [stream for stream in group.streams if stream.startswith(_prefix(group, prefix))] if group else []
-        # Where there are none, a name that no stream can have: no name at all would mean every stream.
+        # If none matches, a name that no stream can have is passed: an empty list would mean every stream.
         self.body = json.dumps({**json.loads(self.body), "logStreamNames": streams or [":"]})
         return method(self)
 
@@ -90,10 +89,10 @@ def _by_stream_prefix(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _prefix(group: Any, given: str) -> str:
-    """The prefix as the streams of a group have it."""
+    """Return the prefix in the spelling of the streams of a group."""
     if not group.name.startswith(_OURS) or any(name.startswith(given) for name in group.streams):
         return given
-    # Streams of one job begin alike: its name in its own spelling.
+    # All streams of a job begin with its name in the same spelling.
     return next((name[: len(given)] for name in group.streams if name.lower().startswith(given.lower())), given)
 
 

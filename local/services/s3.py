@@ -1,7 +1,7 @@
-"""Where this cloud's buckets depart from moto's: names, versions, conditions of policies, and delete markers.
+"""Corrections of moto's S3: names, versions, conditions of policies, and delete markers.
 
 A request never leaves this machine, so it counts as encrypted in transit: a statement that denies plain HTTP denies
-nothing here. A statement with a condition that cannot be judged here is taken as if it applied, and logged.
+nothing here. A condition that cannot be evaluated here is taken as met, and logged.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FACTS = {"aws:SecureTransport": "true"}
 
 
 def install() -> None:
-    """Make moto's buckets heed the conditions of their policies, and let go of a key that has markers only."""
+    """Patch moto's S3 with the corrections; call this once in a process."""
     from moto.iam.access_control import IAMPolicy, PermissionResult
     from moto.s3.models import FakeBucket, FakeDeleteMarker, S3Backend
     from moto.s3.responses import S3Response
@@ -42,7 +42,7 @@ def install() -> None:
     S3Backend.delete_object = _deleting(S3Backend.delete_object)  # type: ignore[method-assign]
     S3Backend.create_bucket = _named(S3Backend.create_bucket)  # type: ignore[method-assign]
     S3Backend.put_object = _short(S3Backend.put_object)  # type: ignore[method-assign]
-    # It has no body to let go of, and moto asks it to when it is its key's last version.
+    # A delete marker has no body to dispose of, but moto calls this when it is its key's last version.
     FakeDeleteMarker.dispose = lambda _: None  # type: ignore[attr-defined]
 
 
@@ -59,7 +59,7 @@ def _checking(put: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _problem(policy: Any) -> str | None:
-    """What keeps a text from being a bucket's policy."""
+    """Return why a text is not a valid bucket policy; None if it is one."""
     try:
         document = json.loads(policy)
     except (ValueError, RecursionError):
@@ -95,17 +95,17 @@ def _known(read: Callable[..., Any]) -> Callable[..., Any]:
 
 # -- names -------------------------------------------------------------------------------------------------------------
 
-#: A bucket's name, but for the rules that follow.
+#: A bucket's name, apart from the rules that follow.
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
 _PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
 _SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
-#: Bytes of a key.
+#: The longest key, bytes.
 _LONGEST_KEY = 1024
 
 
 def is_bucket_name(name: str) -> bool:
-    """Whether S3 takes a name for a general purpose bucket."""
+    """Return True if S3 accepts a name for a general purpose bucket."""
     return (
         _NAME.fullmatch(name) is not None
         and ".." not in name
@@ -146,14 +146,17 @@ _NO_VERSION = ("InvalidArgument", "Invalid version id specified")
 
 
 def _is_version(backend: Any, bucket_name: str, version: str | None) -> bool:
-    """Whether a version may be deleted; one that was never there may be, and nothing happens."""
+    """Return True if a version id is valid to delete; one that never existed is, and its deletion changes nothing."""
     if version in (None, "null"):
         return True
     return bool(backend.get_bucket(bucket_name).versioning_status and _VERSION.fullmatch(str(version)))
 
 
 def _deleting(delete: Callable[..., Any]) -> Callable[..., Any]:
-    """Where versioning is off, or suspended, moto deletes the object whatever version is named."""
+    """Wrap DeleteObject so that only the named version is deleted.
+
+    Where versioning is off or suspended, moto would delete the object whatever version is named.
+    """
     from moto.s3.exceptions import S3ClientError
 
     @wraps(delete)
@@ -165,7 +168,7 @@ def _deleting(delete: Callable[..., Any]) -> Callable[..., Any]:
         bucket = self.get_bucket(bucket_name)
         status = bucket.versioning_status
         if version_id is not None and status:
-            # One version goes; the others of a bucket whose versioning is suspended stay.
+            # Only this version is deleted; in a bucket with suspended versioning the others stay, too.
             bucket.versioning_status = "Enabled"
         try:
             return delete(self, bucket_name, key_name, version_id=version_id, bypass=bypass)
@@ -176,7 +179,7 @@ def _deleting(delete: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _deleting_keys(delete: Callable[..., Any]) -> Callable[..., Any]:
-    """Of several objects, each that cannot be deleted is told in the answer."""
+    """Wrap DeleteObjects so that the response reports each object with an invalid version id."""
 
     @wraps(delete)
     def delete_keys(self: Any, bucket_name: str, authenticated: bool = True) -> Any:
@@ -211,7 +214,7 @@ def _deleting_keys(delete: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def applicable(policy: dict[str, Any]) -> dict[str, Any]:
-    """The policy with those statements only whose conditions hold for a request on this machine."""
+    """Return the policy with only those statements whose conditions hold for a request on this machine."""
     statements = policy.get("Statement", [])
     if isinstance(statements, dict):
         statements = [statements]

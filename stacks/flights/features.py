@@ -1,4 +1,4 @@
-"""What the model sees of a flight: the same function in training, monitoring and the endpoint."""
+"""The features of a flight, from the same function in training, monitoring and the endpoint."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ TABLES = tuple(f"{table.name}_{column}" for table in USE_CASE.tables for column 
 
 
 def features(columns: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    """The 15 features; what the events hold besides is for audits alone."""
+    """Return the 15 features; the other columns of the events are only for audits."""
     taken = {name: columns[name] for name in REQUEST + TABLES}
     return {name: values if values.dtype == object else values.astype(np.float32) for name, values in taken.items()}

@@ -1,1 +1,1 @@
-"""From sources to a training set: ingest, validate, join, split, and publish features."""
+"""Steps from sources to a training set: ingest, validate, join, split; and the publishing of features."""

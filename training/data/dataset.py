@@ -1,7 +1,7 @@
 """Step 3: the training set, each row as it was known when its prediction would have been made, split by time.
 
-The newest rows that a champion has not seen are the `judge` of champion and challenger; of the rest, the newest share
-is the `holdout` on which gates are measured; what remains is `fit`.
+The newest rows, which a champion has not seen, are the `judge` fold, on which champion and challenger are compared; of
+the rest, the newest share is the `holdout`, on which gates are measured; what remains is `fit`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from training.registry import champion
 ROWS = "rows.parquet"
 FOLD = "fold"
 FIT, HOLDOUT, JUDGE = "fit", "holdout", "judge"
-#: With fewer rows a fold says nothing.
+#: The fewest rows of a fold; fewer are too few to measure anything.
 FEWEST = 30
 
 
@@ -43,7 +43,7 @@ class Dataset:
         return cls(c.read(folder / ROWS), read_json(folder / MANIFEST))
 
     def of(self, *folds: str) -> dict[str, Array]:
-        """The rows of some folds."""
+        """Return the rows of the given folds."""
         return c.take(self.rows, np.isin(self.rows[FOLD].astype(str), folds))
 
 
@@ -74,7 +74,7 @@ def run(job: Job, wanted_champion: str) -> None:
 
 
 def labelled(use_case: UseCase, snapshot: Snapshot) -> dict[str, Array]:
-    """The joined rows of the events whose label is known, with the target."""
+    """Return the joined rows of the events whose label is known, with the target."""
     events, labels = snapshot.data[EVENTS], snapshot.data[LABELS]
     outcome = dict(zip(labels[use_case.key].tolist(), labels[use_case.target].tolist(), strict=True))
     target = np.array([outcome.get(key, np.nan) for key in events[use_case.key].tolist()], dtype=np.float64)
@@ -88,9 +88,9 @@ def folds(use_case: UseCase, times: Array, as_of: np.datetime64, unseen_since: n
 
     Args:
         use_case: The declaration: the share that is held out, and how long the champion is judged.
-        times: Event times, rising.
+        times: Event times in ascending order.
         as_of: The data time of the snapshot.
-        unseen_since: The newest row of the champion's training; None without a champion.
+        unseen_since: The newest event time in the champion's training; None without a champion.
 
     Raises:
         DataError: When too few rows are left to fit or to hold out.
@@ -98,7 +98,7 @@ def folds(use_case: UseCase, times: Array, as_of: np.datetime64, unseen_since: n
     fold = np.full(len(times), FIT, dtype=object)
     if unseen_since is not None:
         judge = (times >= as_of - np.timedelta64(use_case.champion.judged_on, "us")) & (times > unseen_since)
-        # Too few new rows judge nobody: then the challenger may learn from them.
+        # Too few new rows cannot decide a comparison; the challenger learns from them instead.
         if judge.sum() >= FEWEST:
             fold[judge] = JUDGE
     rest = np.flatnonzero(fold == FIT)
@@ -110,7 +110,7 @@ def folds(use_case: UseCase, times: Array, as_of: np.datetime64, unseen_since: n
             expected=f"at least {FEWEST} of each",
             fix=f"widen history (now {use_case.history}) or wait for labels",
         )
-    # Rows of one instant stay in one fold.
+    # Rows with the same event time stay in one fold.
     instant = times[rest[cut]]
     fold[rest[times[rest] >= instant]] = HOLDOUT
     left = int((fold == FIT).sum())

@@ -1,4 +1,4 @@
-"""Records of the online feature store: the newest of each entity, in SageMaker's texts."""
+"""Records of the online feature store, the newest of each entity, and the conversion of values from and to text."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from millrace import FeatureTable
 from millrace.errors import MillraceError
 from training.io import parse_time
 
-#: Identifiers that one BatchGetRecord takes.
+#: The most identifiers that one BatchGetRecord call accepts.
 AT_ONCE = 100
-#: How often what was left unprocessed is asked for again, and the first pause, seconds.
+#: Tries for each batch of identifiers; before try n = 1, 2, …, counted from 0, the pause is PAUSE * 2**n seconds.
 TRIES, PAUSE = 4, 0.05
 
 #: A record as the store keeps it, without its group: feature name → text.
@@ -22,18 +22,18 @@ Record = Mapping[str, str]
 
 
 class StoreError(MillraceError):
-    """The feature store does not answer, or not for this group: nothing may be predicted without its values."""
+    """The feature store cannot be read; nothing may be predicted without its values."""
 
 
 def fetch(client: Any, wanted: Mapping[str, Iterable[str]]) -> dict[tuple[str, str], Record]:
-    """The records of feature groups.
+    """Return the newest records of entities from feature groups.
 
     Args:
         client: For `sagemaker-featurestore-runtime`.
         wanted: Feature group → identifiers.
 
     Returns:
-        (Group, identifier) → record; what has no record is left out.
+        (Group, identifier) → record; identifiers without a record are left out.
 
     Raises:
         StoreError: When the store did not answer for every identifier.
@@ -59,7 +59,7 @@ def fetch(client: Any, wanted: Mapping[str, Iterable[str]]) -> dict[tuple[str, s
 
 
 def _ask(client: Any, pairs: list[tuple[str, str]], found: dict[tuple[str, str], Record]) -> list[tuple[str, str]]:
-    """One BatchGetRecord; what it left unprocessed."""
+    """Call BatchGetRecord once, add its records to ``found`` and return the unprocessed pairs."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     groups: dict[str, list[str]] = {}
@@ -92,15 +92,15 @@ def _ask(client: Any, pairs: list[tuple[str, str]], found: dict[tuple[str, str],
 
 
 def _name_of(group: str) -> str:
-    """A group's name, which may come back as its ARN."""
+    """Return a group's name, given its name or its ARN."""
     return group.rpartition("/")[2]
 
 
 def known_at(table: FeatureTable, group: str, record: Record) -> np.datetime64:
-    """When a record of a group became known.
+    """Return the time at which a record of a group became known.
 
     Raises:
-        StoreError: When it does not say.
+        StoreError: When the record has no event time.
     """
     if table.event_time not in record:
         raise StoreError(
@@ -110,18 +110,18 @@ def known_at(table: FeatureTable, group: str, record: Record) -> np.datetime64:
 
 
 def value_of(kind: str, text: str | None) -> Any:
-    """A value from its text in the store, where a missing one is left out."""
+    """Parse a value from its text in the store; None, as for a feature that the record lacks, means missing."""
     if kind == "number":
         return np.float32(np.nan) if text is None else np.float32(float(text))
     return text
 
 
 def text_of(value: Any) -> str | None:
-    """The text from which :func:`value_of` makes exactly the same value; None for a missing one."""
-    if value is None or value != value:  # NaN is the one that differs from itself
+    """Return the text from which :func:`value_of` makes exactly the same value; None for a missing one."""
+    if value is None or value != value:  # only NaN differs from itself
         return None
     if isinstance(value, str):
         return value
     shortest = str(value)
-    # A reader goes through a double; the few shortest decimals that it would round differently are written in full.
+    # Readers parse a double first; the few shortest decimals that would then round differently are written in full.
     return shortest if np.float32(float(shortest)) == value else repr(float(value))

@@ -1,6 +1,6 @@
-"""Whether a training that nobody asked for may run: one at a time, and not too soon after the last.
+"""The guard of automatic retraining: one training at a time, and not too soon after the previous one.
 
-An alarm that comes and goes, or two triggers of one cause, would else train the same model again and again.
+Without it, an alarm that flaps, or two triggers with one cause, would train the same model again and again.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from queries.pipelines import EXECUTING, list_executions
 from training.io import format_time, parse_time, say
 from training.job import Job
 
-#: A training with this trigger was asked for by a person, and no guard stops it.
+#: The trigger of a training that a person started; the guard never refuses it.
 MANUAL = "manual"
 
 
 def check(job: Job, as_of: np.datetime64, trigger: str, execution: str) -> None:
-    """Let the training go on, or refuse it.
+    """Refuse an automatic training that must not run now.
 
     Args:
-        job: Its names say which pipeline and which group of models.
+        job: The job; its names identify the pipeline and the model package group.
         as_of: The time of the data that would be trained on.
-        trigger: What started the pipeline; a person is never refused.
+        trigger: What started the pipeline; ``manual`` is never refused.
         execution: The ARN of the pipeline's execution; empty when it is not known.
 
     Raises:
-        MillraceError: When another execution runs or the newest model is too young.
+        MillraceError: When an earlier execution still runs or the newest model is too recent.
     """
     if trigger == MANUAL:
         return
@@ -48,7 +48,10 @@ def check(job: Job, as_of: np.datetime64, trigger: str, execution: str) -> None:
 
 
 def _runs_already(job: Job, execution: str) -> str | None:
-    """The ARN of another execution that runs and was started earlier; of two started at once one is the earlier."""
+    """Return the ARN of the earliest running execution that was started before this one, or None.
+
+    The ARN orders executions started at the same time; if this one is not known, every running execution counts.
+    """
     found = list_executions(job.client("sagemaker"), job.names.training_pipeline, None) or []
     mine = next((_order(summary) for summary in found if summary["PipelineExecutionArn"] == execution), None)
     others = [
@@ -65,7 +68,7 @@ def _order(summary: dict[str, Any]) -> tuple[datetime, str]:
 
 
 def _cooled_down(job: Job, as_of: np.datetime64, trigger: str) -> None:
-    """Refuse when the newest model, whatever became of it, knows data that are nearly as new."""
+    """Refuse when the newest model, approved or not, was trained on data from within the cooldown before ``as_of``."""
     cooldown = np.timedelta64(job.use_case.retraining.cooldown, "us")
     sagemaker = job.client("sagemaker")
     arn = find_newest_package(sagemaker, job.names.model_package_group)

@@ -14,7 +14,7 @@ from training.job import Job
 
 
 def run(job: Job, as_of: str, trigger: str = guard.MANUAL, execution: str = "") -> None:
-    """Write the snapshot of ``as_of`` (ISO 8601, or ``now``), unless the guard stops what ``trigger`` began."""
+    """Write the snapshot as of ``as_of`` (ISO 8601, or ``now``), unless the guard refuses the training."""
     time = job.time(as_of)
     guard.check(job, time, trigger, execution)
     snapshot = collect(job.functions, time)
@@ -24,7 +24,7 @@ def run(job: Job, as_of: str, trigger: str = guard.MANUAL, execution: str = "") 
 
 
 def collect(functions: Functions, as_of: np.datetime64) -> Snapshot:
-    """What is known at ``as_of``: labels that have arrived, rows that have become known; nothing of later."""
+    """Return the snapshot of what is known at ``as_of``: events, labels that have arrived and rows already known."""
     case = functions.use_case
     since = as_of - np.timedelta64(case.history, "us")
     events = functions.events(since, as_of)
@@ -34,16 +34,17 @@ def collect(functions: Functions, as_of: np.datetime64) -> Snapshot:
 
 
 def known_labels(functions: Functions, since: np.datetime64, as_of: np.datetime64, events: Columns) -> dict[str, Array]:
-    """The labels of the events of [since, as_of) that have arrived by ``as_of``."""
+    """Return the labels of the events of [since, as_of) that have arrived by ``as_of``."""
     labels = functions.labels(since, as_of, events)
-    # A label without a time stays for the validator to find.
+    # A label without a time is kept, so that the validator reports it.
     return newest_labels(functions.use_case, take(labels, ~(labels[KNOWN_AT] > as_of)))
 
 
 def newest_labels(use_case: UseCase, labels: Columns) -> dict[str, Array]:
-    """Of several labels of one key the one that became known last: it corrects the others.
+    """Return the newest label of each key: it corrects the earlier ones.
 
-    Labels of one key that became known at once and differ both stay, for the validator to find.
+    Labels without a time, and labels of one key that differ but became known at the same time, are all kept, so that
+    the validator reports them.
     """
     keys, known = labels[use_case.key].astype(str), labels[KNOWN_AT]
     if len(np.unique(keys)) == len(keys):
@@ -64,6 +65,6 @@ def newest_labels(use_case: UseCase, labels: Columns) -> dict[str, Array]:
 
 
 def tables_of(functions: Functions, since: np.datetime64, until: np.datetime64) -> dict[str, dict[str, Array]]:
-    """The rows of each table that an event of [since, until) may see."""
+    """Return the rows of each table that events of [since, until) may see."""
     first = since - np.timedelta64(functions.use_case.lead_time, "us")
     return {table.name: functions.table(table, first - reach(table), until) for table in functions.use_case.tables}

@@ -1,6 +1,6 @@
-"""The point-in-time join: to each event, the values of each table as they were known when its prediction is made.
+"""The point-in-time join: adds to each event the values of each table as known when its prediction is made.
 
-One SQL text does it, in what DuckDB and Athena have in common: over the union of events and rows, the running maximum
+It is one SQL query in the dialect that DuckDB and Athena share: over the union of events and rows, the running maximum
 of the time at which rows became known finds the newest row that each event may see; an equi-join fetches it. It costs
 a sort per table, where a join by inequality costs the product.
 
@@ -23,22 +23,22 @@ ROW, AT, ORDINAL = "_row", "_at", "_ordinal"
 
 
 def values_of(table: FeatureTable, rows: Columns) -> list[str]:
-    """The value columns of a table: as declared, else as they came."""
+    """Return the value columns of a table: the declared ones, or else those of the rows."""
     return list(table.columns) or sorted(set(rows) - {table.entity, table.event_time})
 
 
 def prediction_times(use_case: UseCase, event_times: Array) -> Array:
-    """When the predictions are made."""
+    """Return the times at which the predictions are made."""
     return np.asarray(event_times - np.timedelta64(use_case.lead_time, "us"))
 
 
 def visible(table: FeatureTable, known_at: Array, at: Array) -> Array:
-    """Whether rows known at ``known_at`` may be seen at ``at``: the join's rule, for one row that was looked up."""
+    """Return a mask: True if a row known at ``known_at`` may be seen at ``at``, by the join's rule."""
     return np.asarray((known_at <= at) & (known_at >= _oldest(table, at)))
 
 
 def sql(tables: Sequence[tuple[FeatureTable, list[str]]], event_columns: list[str]) -> str:
-    """The text of the join over the relations `events` and one per table.
+    """Return the SQL of the join over the relations `events` and one per table.
 
     Args:
         tables: Each table with its value columns.
@@ -77,7 +77,7 @@ def _newest(table: FeatureTable, columns: list[str]) -> str:
 
 
 def join(use_case: UseCase, events: Columns, rows: Mapping[str, Columns]) -> dict[str, Array]:
-    """Run the join.
+    """Join events with the tables' values as known when their predictions are made.
 
     Args:
         use_case: Its tables, lead time and ages decide what each event sees.
@@ -85,7 +85,7 @@ def join(use_case: UseCase, events: Columns, rows: Mapping[str, Columns]) -> dic
         rows: The rows of each table by its name.
 
     Raises:
-        DataError: When a joined column would take the name of an event's.
+        DataError: When a joined column would have the name of a column of the events.
     """
     import duckdb
 
@@ -108,7 +108,7 @@ def join(use_case: UseCase, events: Columns, rows: Mapping[str, Columns]) -> dic
 
 
 def _oldest(table: FeatureTable, at: Array) -> Array:
-    """The earliest time at which a row may have become known and still count at ``at``."""
+    """Return the earliest time at which a row may have become known and still count at ``at``."""
     if table.max_age is None:
         return np.full(len(at), np.datetime64("1900-01-01", "us"))
     return np.asarray(at - np.timedelta64(table.max_age, "us"))

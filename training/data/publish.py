@@ -1,13 +1,13 @@
-"""Bring the feature store up to date with the tables.
+"""The publish step: brings the feature store up to date with the tables.
 
-For each entity the endpoint needs one row, the newest: it goes to the online store and, like every record there, to
-the offline store. Rows before it that are new too go to the offline store alone, where the table has a `max_age` those
-of that last span; with a backfill all rows, also those that a run before has written: the offline store only grows,
-and its readers take the newest write of a row.
+The endpoint needs one row of each entity, the newest: it goes to the online store and, like every record there, to the
+offline store. Older rows that are new go to the offline store alone: if the table has a `max_age`, those within it
+before the newest row, otherwise none. A backfill writes all rows, also those that an earlier run has written: the
+offline store only grows, and its readers take the newest write of a row.
 
-What is new is decided by the online store: rows known later than an entity's record there, or another content of the
-same time, as after a column was added. So a second run writes nothing, and a run as of an earlier time takes nothing
-back. The newest row is written last: a run that was cut off is made up for by the next.
+The online store decides what is new: rows known later than an entity's record there, or rows of the same time with
+other content, as after a column was added. So a second run writes nothing, and a run as of an earlier time reverts
+nothing. The newest row is written last, so that the next run completes one that was interrupted.
 """
 
 from __future__ import annotations
@@ -31,38 +31,38 @@ from training.functions import reach
 from training.io import format_time, say
 from training.job import Job
 
-#: Records on their way at once, and seconds between two lines of progress.
+#: Records written concurrently, and seconds between two lines of progress.
 THREADS, PROGRESS = 16, 5.0
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table that is to be written."""
+    """A row of a table to be written."""
 
     table: str
     entity: str
     record: Record
     online: bool
-    """Whether it goes to both stores, or to the offline store alone."""
+    """True if it goes to both stores, False if to the offline store alone."""
 
 
 def run(job: Job, as_of: str) -> None:
-    """Publish what became known until ``as_of`` (ISO 8601, or ``now``), looking as far back as a row may count."""
+    """Publish the rows known at ``as_of`` (ISO 8601, or ``now``), as far back as a row may count."""
     now = job.time(as_of)
-    # A row that is known at the very instant counts.
+    # The end is exclusive, and a row that becomes known exactly now counts.
     until = now + np.timedelta64(1, "us")
     data = {table.name: job.functions.table(table, now - reach(table), until) for table in job.use_case.tables}
     publish_tables(job, _accepted(job, Snapshot(now, now, data)), backfill=False)
 
 
 def publish_snapshot(job: Job, *, backfill: bool) -> None:
-    """Publish the tables of the snapshot that a training uses, which was validated."""
+    """Publish the tables of the validated snapshot that a training uses."""
     snapshot, _ = Snapshot.read(job.input("snapshot"))
     publish_tables(job, snapshot, backfill=backfill)
 
 
 def publish_tables(job: Job, snapshot: Snapshot, *, backfill: bool) -> None:
-    """Publish the tables of a snapshot that was validated.
+    """Publish the tables of a validated snapshot.
 
     Args:
         job: This job.
@@ -86,7 +86,11 @@ def publish_tables(job: Job, snapshot: Snapshot, *, backfill: bool) -> None:
 
 
 def _accepted(job: Job, snapshot: Snapshot) -> Snapshot:
-    """The rows that the validator would not set aside: what training does not see, the endpoint must not see either."""
+    """Return the rows that break no expectation: the endpoint must not see rows that training does not see.
+
+    Raises:
+        DataError: When an entity or an event time is missing.
+    """
     findings = Findings(job.use_case, snapshot)
     data: dict[str, Columns] = {}
     for table in job.use_case.tables:
@@ -99,7 +103,7 @@ def _accepted(job: Job, snapshot: Snapshot) -> Snapshot:
         bad = np.zeros(c.rows_of(rows), dtype=bool)
         for rule in job.use_case.expectations:
             if rule.table == table.name:
-                # However many there are: a few rows are no sample that a share could be judged on.
+                # Drop all rows that break it: they are too few to judge their share.
                 always = rule.model_copy(update={"max_bad": 1.0, "max_missing": 1.0})
                 bad |= broken_by(always, rows, findings)
         if bad.any():
@@ -109,7 +113,7 @@ def _accepted(job: Job, snapshot: Snapshot) -> Snapshot:
 
 
 def _new_rows(job: Job, client: Any, table: FeatureTable, rows: Columns, backfill: bool) -> tuple[list[Row], list[Row]]:
-    """The rows for the offline store alone, and those for both."""
+    """Return the rows for the offline store alone, and those for both stores."""
     entities, known = rows[table.entity], rows[table.event_time]
     # Of rows known at the same time the last one counts, as in the join.
     order = np.lexsort((known, entities.astype(str)))
@@ -121,7 +125,7 @@ def _new_rows(job: Job, client: Any, table: FeatureTable, rows: Columns, backfil
     for index in order[is_newest].tolist():
         row = _row(table, rows, index, online=True)
         record = there.get(row.entity)
-        # NaT is before and after nothing.
+        # Every comparison with NaT is false.
         bound[row.entity] = known_at(table, group, record) if record else np.datetime64("NaT", "us")
         if record != row.record and not known[index] < bound[row.entity]:
             newest.append(row)
@@ -133,7 +137,7 @@ def _new_rows(job: Job, client: Any, table: FeatureTable, rows: Columns, backfil
 
 
 def _candidates(table: FeatureTable, known: Array, order: Array, is_newest: Array, backfill: bool) -> Iterator[int]:
-    """Rows that are not the newest of their entity and yet may be published, in order."""
+    """Yield, in order, rows that may be published although they are not the newest of their entity."""
     if not backfill and table.max_age is None:
         return
     newest = np.flatnonzero(is_newest)
@@ -174,7 +178,7 @@ def _row(table: FeatureTable, rows: Columns, index: int, *, online: bool) -> Row
 
 
 def _put_all(client: Any, group: str, rows: list[Row]) -> None:
-    """Write rows with several threads; the first failure ends it."""
+    """Write rows with several threads; stop at the first failure."""
     said = time.monotonic()
     pool = ThreadPoolExecutor(THREADS)
     try:

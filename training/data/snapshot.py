@@ -20,7 +20,7 @@ EVENTS, LABELS = "events", "labels"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What was known at ``as_of`` about the events since ``since``."""
+    """The data known at ``as_of`` about the events since ``since``."""
 
     as_of: np.datetime64
     since: np.datetime64
@@ -28,7 +28,7 @@ class Snapshot:
     """`events`, `labels` and each table by its name."""
 
     def write(self, folder: Path) -> dict[str, Any]:
-        """Write the files; the manifest that now lies beside them."""
+        """Write the files and their manifest; return the manifest."""
         tables = {name: {"rows": c.rows_of(data), "sha256": c.digest(data)} for name, data in self.data.items()}
         for name, data in self.data.items():
             c.write(data, folder / f"{name}.parquet")
@@ -44,10 +44,10 @@ class Snapshot:
 
     @classmethod
     def read(cls, folder: Path) -> tuple[Snapshot, dict[str, Any]]:
-        """The snapshot of a folder and its manifest, contents checked against the hashes.
+        """Return the snapshot in a folder and its manifest; check the contents against the hashes.
 
         Raises:
-            DataError: When a file is missing, unreadable or not what the manifest says.
+            DataError: When a file is missing, unreadable or differs from the manifest.
         """
         manifest = read_json(folder / MANIFEST)
         data = {}

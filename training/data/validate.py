@@ -1,6 +1,6 @@
 """Step 2: refuse a batch of data that must not be trained on; set single bad rows aside where the use case allows it.
 
-The report says every finding. What passes, less the rows set aside, is written as the snapshot that later steps use.
+The report lists every finding. An accepted batch, without the rows set aside, is the snapshot that later steps use.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from training.io import format_time, say, write_json
 from training.job import Job
 from training.metrics import single_feature_auc
 
-#: How well one request-time column alone may tell the outcome: honest ones seldom reach the first bound, and what
-#: reaches the second has seen the outcome. In a regression one honest column may explain most of the target.
+#: Bounds of the AUC of one request-time column alone: legitimate ones seldom reach the first, and one that reaches the
+#: second contains the outcome. In a regression one legitimate column may explain most of the target.
 LEAK_WARN = 0.70
 LEAK_REFUSE = {Problem.BINARY: 0.80, Problem.REGRESSION: 0.99}
-#: Rows of an example.
+#: Rows that a finding shows as examples.
 SHOWN = 3
 
 
 class Findings:
-    """What was found in a snapshot, rule by rule."""
+    """The findings of a snapshot, rule by rule."""
 
     def __init__(self, use_case: UseCase, snapshot: Snapshot) -> None:
         self._times = {EVENTS: use_case.event_time, LABELS: KNOWN_AT}
@@ -47,7 +47,7 @@ class Findings:
     def add(
         self, level: Level, code: Code, table: str, column: str | None = None, bad: Array | None = None, **fields: Any
     ) -> None:
-        """Add one; ``bad`` is a mask of the rows that break the rule."""
+        """Add a finding; ``bad`` is a mask of the rows that break the rule."""
         rows = self._snapshot.data.get(table, {})
         index: list[int] = np.flatnonzero(bad)[:SHOWN].tolist() if bad is not None else []
         names = dict.fromkeys([*self._ids.get(table, []), *([column] if column else [])])
@@ -57,7 +57,7 @@ class Findings:
 
     @property
     def refused(self) -> list[str]:
-        """One sentence a finding that refuses the batch."""
+        """The texts of the findings that refuse the batch, one sentence each."""
         return [finding.text for finding in self.all if finding.level is Level.REFUSE]
 
 
@@ -86,7 +86,7 @@ def run(job: Job) -> None:
 
 
 def check(use_case: UseCase, snapshot: Snapshot) -> tuple[Snapshot, Findings, dict[str, Columns]]:
-    """The snapshot less the rows set aside, the findings, and those rows by table."""
+    """Return the snapshot without the rows set aside, the findings, and the rows set aside by table."""
     findings = Findings(use_case, snapshot)
     _schema(use_case, snapshot, findings)
     if findings.refused:
@@ -101,7 +101,7 @@ def check(use_case: UseCase, snapshot: Snapshot) -> tuple[Snapshot, Findings, di
         _leakage(use_case, snapshot, findings)
     aside: dict[str, Columns] = {name: c.take(snapshot.data[name], mask) for name, mask in masks.items() if mask.any()}
     if EVENTS in aside:
-        # A label without its event would be nobody's.
+        # The labels of events that are set aside go with them.
         masks[LABELS] |= np.isin(
             snapshot.data[LABELS][use_case.key].astype(str), aside[EVENTS][use_case.key].astype(str)
         )
@@ -110,7 +110,7 @@ def check(use_case: UseCase, snapshot: Snapshot) -> tuple[Snapshot, Findings, di
 
 
 def _schema(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None:
-    """Tables, columns and kinds are there, and rows at all."""
+    """Check that tables and columns exist and are of the right kinds, and that there are rows."""
     wanted: dict[str, dict[str, str]] = {
         EVENTS: {use_case.key: "text", use_case.event_time: "time"},
         LABELS: {use_case.key: "text", use_case.target: "number", KNOWN_AT: "time"},
@@ -142,7 +142,7 @@ def _schema(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None:
 
 
 def _identity(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None:
-    """Keys, entities and times are there; a key stands for one event."""
+    """Check that keys, entities, times and targets are not missing, and that each key belongs to one event."""
     never_missing = {
         EVENTS: [use_case.key, use_case.event_time],
         LABELS: [use_case.key, use_case.target, KNOWN_AT],
@@ -164,7 +164,7 @@ def _identity(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None
 
 
 def _repeated(columns: list[Array]) -> Array:
-    """Which rows repeat an earlier one."""
+    """Return a mask of the rows that repeat an earlier one."""
     order = np.lexsort(columns)
     same = np.all([values[order][1:] == values[order][:-1] for values in columns], axis=0)
     repeated = np.zeros(len(order), dtype=bool)
@@ -173,7 +173,10 @@ def _repeated(columns: list[Array]) -> Array:
 
 
 def broken_by(rule: Expect, rows: Columns, findings: Findings) -> Array:
-    """The rows to set aside by one rule; a finding when there are more than it allows."""
+    """Return a mask of the rows that one rule sets aside, and add its findings.
+
+    If more rows break the rule than it allows, the batch is refused and no row is set aside.
+    """
     values = rows[rule.column]
     missing = is_missing(values)
     if np.mean(missing) > rule.max_missing:
@@ -209,7 +212,7 @@ def broken_by(rule: Expect, rows: Columns, findings: Findings) -> Array:
 
 
 def _outcomes(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None:
-    """The target can be learnt from."""
+    """Check that a model can learn from the target."""
     labels, events = snapshot.data[LABELS], snapshot.data[EVENTS]
     target = labels[use_case.target]
     known = target[~np.isnan(target)]
@@ -221,7 +224,7 @@ def _outcomes(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None
     if infinite.any():
         findings.add(Level.REFUSE, Code.INFINITE, LABELS, use_case.target, infinite)
     strangers = ~np.isin(labels[use_case.key].astype(str), events[use_case.key].astype(str))
-    # Labels of other events teach nothing.
+    # Labels of unknown events are not trained on.
     outcomes = np.unique(known[~strangers[~np.isnan(target)]])
     if len(outcomes) < 2:
         value = f"{outcomes[0]:g}" if len(outcomes) else "nothing"
@@ -233,7 +236,7 @@ def _outcomes(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None
 
 
 def _freshness(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None:
-    """Data still arrive: events within the monitor's window, a table's rows within their age."""
+    """Check that data still arrive: events within the monitor's window, a table's rows within their age."""
     window = np.timedelta64(use_case.monitoring.window, "us")
     bounds = [(EVENTS, use_case.event_time, window, Level.REFUSE)]
     for table in use_case.tables:
@@ -248,7 +251,10 @@ def _freshness(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> Non
 
 
 def _leakage(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None:
-    """No request-time column tells the outcome by itself, unless trusted. Regression: whether above the median."""
+    """Check that no request-time column predicts the outcome alone, unless it is trusted.
+
+    In a regression the outcome is whether the target is above its median.
+    """
     refuse = LEAK_REFUSE[use_case.problem]
     events, labels = snapshot.data[EVENTS], snapshot.data[LABELS]
     outcome = dict(zip(labels[use_case.key].tolist(), labels[use_case.target].tolist(), strict=True))
@@ -270,7 +276,7 @@ def _leakage(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None:
 
 
 def _quarantine(job: Job, folder: Path) -> str:
-    """Copy the report to the lake's quarantine; where it is, or why it is not there."""
+    """Copy the report to the lake's quarantine; return its location, or why it could not be copied, as text."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:

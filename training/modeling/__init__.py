@@ -1,1 +1,1 @@
-"""Fit a model, save and score it, evaluate it against its gates and its champion."""
+"""Steps from a training set to a judged model: fit, save, score, evaluate against gates and champion."""

@@ -1,7 +1,7 @@
 """Step 5: measure the model on rows it has not seen, audit its groups, compare it with the champion, decide.
 
-The gate looks at the holdout alone. The comparison looks at rows that neither model was fitted on: the newest ones,
-else those that both held out. Without such rows a person decides.
+The gate uses the holdout alone. The comparison uses rows that neither model was fitted on: the newest ones, or else
+those that both held out. Without such rows a person decides.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from training.registry import Package, champion, unpack
 #: One-row predictions that are timed.
 TIMED = 100
 
-#: What the registry does not take in a property's value.
+#: Characters that the registry does not accept in a property's value.
 _UNTAKEN = re.compile(r"[^\w .:/=+\-@]")
 
 
@@ -80,7 +80,7 @@ def run(job: Job, wanted_champion: str) -> None:
 
 
 def gate(case: UseCase, metrics: dict[str, float], slices: Mapping[str, Slice]) -> list[str]:
-    """What fails, a sentence each."""
+    """Return one sentence for each gate or slice that fails."""
     failed = []
     for bound in case.gates:
         value = metrics.get(bound.metric)
@@ -99,7 +99,7 @@ def gate(case: UseCase, metrics: dict[str, float], slices: Mapping[str, Slice]) 
 
 
 def audit(case: UseCase, holdout: Columns) -> dict[str, Slice]:
-    """The groups of each slice one by one, and the gaps between those with enough rows."""
+    """Return the rates of the groups of each slice, and the gaps between groups with enough rows."""
     found: dict[str, Slice] = {}
     for part in case.slices:
         groups = _groups(holdout[part.column])
@@ -119,7 +119,7 @@ def audit(case: UseCase, holdout: Columns) -> dict[str, Slice]:
 
 
 def _groups(values: Array) -> Array:
-    """Texts are their own groups; numbers fall into quarters of equal mass."""
+    """Return the group of each row: a text is its own group, numbers fall into quartiles."""
     if kind_of(values) == "text":
         return np.where(is_missing(values), "(missing)", values).astype(str)
     edges = np.nanquantile(values, [0.25, 0.5, 0.75])
@@ -136,7 +136,7 @@ def _gap(found: list[float | int | None]) -> float | None:
 def compare(
     case: UseCase, model: Model, folder: Path, dataset: Dataset, package: Package | None, scratch: Path
 ) -> Comparison:
-    """Champion and challenger on rows that neither was fitted on."""
+    """Compare champion and challenger on rows that neither was fitted on."""
     if package is None:
         return _comparison("there is no champion")
     version = f"champion version {package.version}"
@@ -188,7 +188,7 @@ def _judged(case: UseCase, version: str, which: str, y: Array, mine: Array, thei
 
 
 def decide(failed: list[str], package: Package | None, comparison: Comparison, mode: Promotion) -> tuple[str, str]:
-    """The approval status of the model and its reason."""
+    """Return the approval status of the model and its reason."""
     passed = APPROVED if mode is Promotion.AUTOMATIC else PENDING
     if failed:
         return REJECTED, "; ".join(failed)
@@ -200,7 +200,7 @@ def decide(failed: list[str], package: Package | None, comparison: Comparison, m
 
 
 def timed(model: Model, rows: Columns) -> dict[str, float]:
-    """Milliseconds of one row from joined columns to score: median and 99th percentile."""
+    """Return the milliseconds from one row's joined columns to its score: median and 99th percentile."""
     seconds = []
     for row in np.linspace(0, c.rows_of(rows) - 1, TIMED).astype(int):
         one = {name: rows[name][row : row + 1] for name in model.document["inputs"]}
@@ -216,7 +216,7 @@ def timed(model: Model, rows: Columns) -> dict[str, float]:
 def _metadata(
     case: UseCase, metrics: dict[str, float], identity: dict[str, str], as_of: str, reason: str
 ) -> dict[str, str]:
-    """What the registry's package carries: texts of at most 256 characters, the same names for every model."""
+    """Return the package's metadata: texts of at most 256 characters, with the same names for every model."""
     names = dict.fromkeys([*(bound.metric for bound in case.gates), case.champion_metric])
     figures = {name: f"{metrics[name]:.5f}" if name in metrics else "undefined" for name in names}
     return {**identity, **figures, "as_of": as_of, "comparison": _UNTAKEN.sub("", reason)[:256]}

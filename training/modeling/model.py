@@ -28,7 +28,7 @@ UNSEEN = -1.0
 
 
 class Used(Mapping[str, Array]):
-    """Columns that remember which of them were asked for."""
+    """Columns that record which of them were read."""
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
@@ -66,7 +66,7 @@ class Model:
 
     @classmethod
     def load(cls, folder: Path, functions: Functions) -> Model:
-        """The model of a folder."""
+        """Load the model from a folder."""
         import joblib
 
         document = read_json(folder / DOCUMENT)
@@ -79,7 +79,7 @@ class Model:
         write_json(folder / DOCUMENT, self.document)
 
     def features(self, rows: Columns) -> dict[str, Array]:
-        """The features of joined rows.
+        """Return the features of joined rows.
 
         Raises:
             DataError: When they are not those that the model was fitted on.
@@ -95,19 +95,19 @@ class Model:
         return found
 
     def score(self, features: Columns) -> Array:
-        """The probability of a late outcome, or the predicted value: float64, one a row."""
+        """Return the probability of the outcome 1, or the predicted value: float64, one per row."""
         matrix = encode(features, self.document["features"], self._codes)
         if self.functions.use_case.problem is Problem.BINARY:
             return np.asarray(self.estimator.predict_proba(matrix)[:, 1], dtype=np.float64)
         return np.asarray(self.estimator.predict(matrix), dtype=np.float64)
 
     def predict(self, rows: Columns) -> Array:
-        """The scores of joined rows."""
+        """Return the scores of joined rows."""
         return self.score(self.features(rows))
 
 
 def encode(features: Columns, kinds: Mapping[str, str], codes: Mapping[str, Mapping[str, int]]) -> Array:
-    """One float32 matrix, a column a feature: texts as codes, unseen ones as -1, missing ones as NaN."""
+    """Return one float32 matrix, one column per feature: texts as codes, unseen ones as -1, missing ones as NaN."""
     matrix = np.empty((len(next(iter(features.values()))), len(kinds)), dtype=np.float32)
     for column, name in enumerate(kinds):
         if name in codes:
@@ -119,7 +119,7 @@ def encode(features: Columns, kinds: Mapping[str, str], codes: Mapping[str, Mapp
 
 
 def categories(features: Columns) -> dict[str, list[str]]:
-    """The texts of each text feature, sorted; their positions are their codes."""
+    """Return the texts of each text feature, sorted; their positions are their codes."""
     return {
         name: sorted(set(values[~is_missing(values)].tolist()))
         for name, values in features.items()
@@ -143,7 +143,7 @@ def fit(functions: Functions, parameters: Mapping[str, Any], rows: Columns, y: A
     _refuse_unlearnable(functions.use_case, features, y)
     document: dict[str, Any] = {
         "inputs": {name: kind_of(rows[name]) for name in rows if name in used.names},
-        # Sorted, as the document is when it is read again: the matrix has its columns in this order.
+        # Sorted, as in the document that is read back: the matrix has its columns in this order.
         "features": {name: kind_of(features[name]) for name in sorted(features)},
         "categories": categories(features),
     }
@@ -157,10 +157,10 @@ def fit(functions: Functions, parameters: Mapping[str, Any], rows: Columns, y: A
 
 
 def _refuse_unlearnable(use_case: UseCase, features: Columns, y: Array) -> None:
-    """Refuse by name what an estimator would refuse in words of its own, or learn nonsense of.
+    """Refuse, by name, features and outcomes that no estimator can learn from.
 
     Raises:
-        DataError: A feature is missing or infinite, or the outcome is one alone.
+        DataError: When a feature is missing in all rows or infinite in one, or a binary outcome has one value only.
     """
     for name, values in sorted(features.items()):
         if is_missing(values).all():
@@ -187,10 +187,10 @@ def _refuse_unlearnable(use_case: UseCase, features: Columns, y: Array) -> None:
 
 
 def stable_pickle(estimator: Any) -> bytes:
-    """A joblib pickle that depends on values alone.
+    """Return a joblib pickle that depends on values alone.
 
-    A fresh object shares strings and arrays in its own way, which a pickle shows; one that was pickled and loaded
-    before shares them as the pickle says.
+    A pickle also records which strings and arrays an object shares, and that depends on how the object was made; after
+    a round trip through a pickle it is always the same.
     """
     import joblib
 

@@ -1,4 +1,7 @@
-"""Score joined rows with the model that lies around this bundle: each model is judged and watched by its own code."""
+"""The score step: scores joined rows with the model whose folder contains this bundle.
+
+Each model is evaluated and monitored with its own code.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,12 @@ from training.job import Job
 from training.modeling.model import Model
 from training.registry import BUNDLE
 
-#: The column of the scores, and the start of the names of the features beside it; no declared column has a colon.
+#: The column of the scores, and the prefix of the feature columns next to it; no declared column has a colon.
 SCORE, FEATURE = "p", "feature:"
 
 
 def run(job: Job, rows: str, out: str) -> None:
-    """Read joined rows, write key, score and features."""
+    """Read joined rows; write key, score and features."""
     columns = c.read(Path(rows))
     model = Model.load(job.bundle.parent.parent, job.functions)
     if absent := sorted(set(model.document["inputs"]) - set(columns)):
@@ -31,7 +34,7 @@ def run(job: Job, rows: str, out: str) -> None:
 
 
 def score_with(folder: Path, rows: Columns, scratch: Path) -> tuple[Array, dict[str, Array]]:
-    """The scores that the model in ``folder`` gives the rows, and their features, by the code in its own bundle.
+    """Score rows with the model in ``folder``, using its own bundle's code; return scores and features.
 
     Raises:
         DataError: When its code cannot score them.

@@ -26,7 +26,7 @@ from training.modeling.model import HOLDOUT as HOLDOUT_FILE
 from training.registry import BUNDLE
 
 LIBRARIES = ("numpy", "scikit-learn")
-#: The name under which the scores stand beside the features in baselines and drift metrics.
+#: The name of the scores next to the features in baselines and drift metrics.
 SCORE = "score"
 
 
@@ -64,7 +64,7 @@ def run(job: Job) -> None:
 
 
 def merged_parameters(declared: dict[str, Any], job: Job) -> dict[str, Any]:
-    """The declared parameters, overridden by the job's hyperparameters, which are JSON in strings."""
+    """Return the declared parameters, overridden by the job's hyperparameters, which are JSON in strings."""
     path = job.base / "input" / "config" / "hyperparameters.json"
     given: dict[str, Any] = {}
     for name, text in (read_json(path) if path.is_file() else {}).items():
@@ -81,14 +81,14 @@ def merged_parameters(declared: dict[str, Any], job: Job) -> dict[str, Any]:
 
 
 def _split(job: Job, rows: Columns) -> tuple[dict[str, Array], Array]:
-    """The rows as an endpoint would get them, and their outcomes."""
+    """Return the rows as an endpoint would get them, and their outcomes."""
     case = job.use_case
     inputs = {name: values for name, values in rows.items() if name not in (case.key, case.target, FOLD)}
     return inputs, rows[case.target]
 
 
 def _scored(job: Job, rows: Columns, y: Array, p: Array) -> dict[str, Array]:
-    """The holdout: key, outcome and score, and the columns that slices group by."""
+    """Return the holdout: key, outcome and score, and the columns that slices group by."""
     case = job.use_case
     groups = {slice_.column: rows[slice_.column] for slice_ in case.slices if slice_.column in rows}
     return {case.key: rows[case.key], "y": y, "p": p, **groups}
@@ -109,7 +109,7 @@ def _description(job: Job, dataset: Dataset, rows: Columns, parameters: dict[str
         "columns": {
             name: c.kind_of(values) for name, values in rows.items() if name not in (case.key, case.target, FOLD)
         },
-        # What stands for a missing value in a request, where it is more than an empty text.
+        # Texts that mean a missing value in a request, for columns where not only an empty text does.
         "missing": {name: list(texts) for name, texts in sorted(case.missing.items())},
         "parameters": parameters,
         "identity": {

@@ -1,1 +1,1 @@
-"""What was served, held against the training data and the outcomes that arrived since."""
+"""The monitor: compares served rows with the training data and with the outcomes that have arrived since."""

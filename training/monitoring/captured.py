@@ -1,7 +1,7 @@
-"""What an endpoint was asked and answered, read back from its data capture.
+"""Requests and answers of an endpoint, read from its data capture.
 
 A line of a capture file holds one request and its answer as text. Each row of a request is paired with the prediction
-in the same place; what cannot be read is counted and named, row by row where that is possible.
+at the same position; what cannot be read is counted by reason, row by row where possible.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from training.modeling.train import SCORE
 from training.serving import requests
 from training.serving.requests import Refusal
 
-#: Files that are fetched at once.
+#: Files that are fetched concurrently.
 AT_ONCE = 16
 
 Record = Mapping[str, Any]
 
 
 class UnreadableCaptureError(MillraceError, ValueError):
-    """Why a line, or a row of it, cannot be read."""
+    """A line of a capture file, or a row of it, that cannot be read; the text is the reason."""
 
 
 @dataclass
@@ -43,19 +43,19 @@ class Served:
     rows: dict[str, Array]
     """Key, event time, the model's inputs and `score`."""
     complete: Array
-    """Whether every input of a row is known: an answer in CSV does not say what was looked up."""
+    """Mask of the rows whose inputs are all known: an answer in CSV does not hold what was looked up."""
     requests: int
     duplicates: int
     unreadable: dict[str, dict[str, Any]]
-    """Reason → `count` and the `example` that was met first."""
+    """Reason → `count` and the first `example`."""
 
 
 @dataclass
 class Reader:
-    """Collects rows from capture files.
+    """A reader that collects rows from capture files.
 
-    ``kinds`` are the model's inputs and their kinds, ``missing`` the texts that stand for a missing value in them; key
-    and event time are read besides.
+    ``kinds`` are the model's inputs and their kinds, ``missing`` the texts that mean a missing value in them; key and
+    event time are always read, too.
     """
 
     key: str
@@ -77,7 +77,7 @@ class Reader:
                 self._line(f"{file} line {number}", line)
 
     def served(self) -> Served:
-        """All rows so far; of those with one key, the one that was answered last."""
+        """Return all rows so far; of those with one key, the one that was answered last."""
         self._rows.sort(key=lambda row: row[0])
         last = {values[0]: (values, complete) for _, values, complete in self._rows}
         names = [*self._kinds, SCORE]
@@ -115,7 +115,7 @@ class Reader:
                 self._count(str(error), f"{where} row {place}")
 
     def _row(self, record: Record, prediction: Record) -> tuple[list[Any], bool]:
-        """The values of a row in the order of the kinds, the score behind them, and whether all are known."""
+        """Return a row's values in the order of the kinds, then its score; and whether all of them are known."""
         looked_up = prediction.get("columns") or {}
         values: list[Any] = []
         complete = True
@@ -141,7 +141,7 @@ class Reader:
 
 
 def read(job: Job, kinds: Mapping[str, str], missing: Mapping[str, Sequence[str]], since: np.datetime64) -> Served:
-    """What the endpoint has captured since a wall-clock time, to the hour."""
+    """Return what the endpoint has captured since a wall-clock time, rounded down to the hour."""
     reader = Reader(job.use_case.key, job.use_case.event_time, kinds, missing)
     s3, bucket = job.client("s3"), job.names.lake
 
@@ -166,7 +166,7 @@ def _keys(s3: Any, bucket: str, prefix: str, since: np.datetime64) -> Iterator[s
 
 
 def predictions(body: bytes, content_type: str) -> Sequence[Record]:
-    """The predictions of an answer."""
+    """Return the predictions of an answer."""
     if content_type.split(";")[0].strip().lower() != requests.JSON:
         return requests.read(body, content_type).records
     document = _object(body, "the answer")
@@ -180,7 +180,7 @@ def predictions(body: bytes, content_type: str) -> Sequence[Record]:
 
 
 def _payload(captured: Mapping[str, Any], side: str) -> tuple[bytes, str]:
-    """Bytes and content type of one side."""
+    """Return body and content type of one side: request or answer."""
     if side not in captured:
         raise UnreadableCaptureError(f"the {side}", "is missing: the endpoint captures one side only")
     payload = captured[side]
@@ -190,7 +190,7 @@ def _payload(captured: Mapping[str, Any], side: str) -> tuple[bytes, str]:
             return base64.b64decode(data, validate=True), content_type
         except ValueError as error:
             raise UnreadableCaptureError(f"{side}", "is not in base 64, as it claims") from error
-    # What was captured as text is no longer in the charset that its type names.
+    # Text is captured already decoded: the charset of the content type no longer applies.
     return data.encode(), content_type.split(";")[0]
 
 
@@ -209,7 +209,7 @@ def _is_object(value: Any, what: str) -> Record:
 
 
 def _value(name: str, kind: str, value: Any, missing: Collection[str] = DEFAULT) -> Any:
-    """A value in its kind; null and the texts that say so are missing, which is NaN for a number and else None."""
+    """Convert a value to its kind; null and the texts that mean missing become NaN for a number, else None."""
     if value is None or (isinstance(value, str) and is_missing_text(value, missing)):
         return math.nan if kind == "number" else None
     try:
@@ -226,10 +226,10 @@ def _value(name: str, kind: str, value: Any, missing: Collection[str] = DEFAULT)
 
 
 def _key(value: Any) -> str | None:
-    """Return a key as text, or None where the value is none.
+    """Return a key as text, or None if the value cannot be a key.
 
-    Whole numbers count as texts, as they do in keys that a use case gives. A float is none: it may have been rounded,
-    and requests with one are refused.
+    Whole numbers count as texts, as they do in keys that a use case returns. A float cannot be a key: it may have been
+    rounded, and requests with one are refused.
     """
     if isinstance(value, str):
         return value

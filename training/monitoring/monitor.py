@@ -1,4 +1,4 @@
-"""The monitor: what was served in the last window, measured against training, against the join and against outcomes.
+"""The monitor step: compares the rows served in the last window with training, with the join and with outcomes.
 
 It reads the endpoint's data capture, takes the labels that have arrived, publishes figures to CloudWatch and writes a
 report for people. The baseline is that of the model that serves now.
@@ -40,11 +40,11 @@ from training.registry import Package
 #: With fewer rows no drift is published: the index of n rows of an unchanged population exceeds 16.9 / n once in
 #: twenty times (chi-square of ten bins), and an alarm must not fire on that.
 MIN_ROWS = 200
-#: Requests are made around the time that the prediction is for; how much earlier they may have been, besides the lead.
+#: How much earlier than the lead time before its event a request may have been made.
 EARLY = np.timedelta64(1, "D")
 #: Data points of one PutMetricData call.
 AT_ONCE = 1000
-#: A served score is the current model's when it differs by no more: an answer in CSV is rounded.
+#: The largest difference at which a served score counts as the current model's.
 SAME_SCORE = 1e-6
 #: Differing rows that the report shows.
 SHOWN = 3
@@ -56,7 +56,7 @@ class Window:
 
     rows: Columns
     complete: Array
-    """Whether all inputs of a row are known."""
+    """Mask of the rows whose inputs are all known."""
     y: Array
     """The outcome of each row; NaN where none has arrived."""
 
@@ -93,10 +93,10 @@ def run(job: Job, as_of: str) -> None:
 
 
 def _captured_since(job: Job, since: np.datetime64, created: datetime) -> np.datetime64:
-    """The first wall-clock hour whose capture can matter.
+    """Return the earliest wall-clock time whose capture can matter.
 
-    Where data time follows the wall clock, a request lies near the time that its prediction is for; a replay may have
-    been at any time, but not before there was an endpoint.
+    Where data time follows the wall clock, a request is made near the time that its prediction is for; a replay may
+    have been at any time, but not before the endpoint was created.
     """
     if job.environment.get(JobVariable.CLOCK):
         return np.datetime64(created.astimezone(UTC).replace(tzinfo=None), "us") - np.timedelta64(1, "h")
@@ -106,7 +106,7 @@ def _captured_since(job: Job, since: np.datetime64, created: datetime) -> np.dat
 def _examined(
     job: Job, package: Package, served: Served, since: np.datetime64, now: np.datetime64, scratch: Path
 ) -> dict[str, Any]:
-    """Everything that the report says about the served rows."""
+    """Return all that the report contains about the served rows."""
     case = job.use_case
     notes = [f"the baseline is that of {_named(package)}, whichever versions served in the window"]
     times = served.rows[case.event_time]
@@ -145,7 +145,7 @@ def _examined(
 
 
 def _outcomes(functions: Functions, rows: Columns, events: Columns, since: np.datetime64, now: np.datetime64) -> Array:
-    """The outcome of each row as far as it has arrived."""
+    """Return the outcome of each row; NaN where none has arrived."""
     case = functions.use_case
     labels = known_labels(functions, since, now, events)
     known = dict(zip(labels[case.key].tolist(), labels[case.target].tolist(), strict=True))
@@ -156,7 +156,7 @@ def _outcomes(functions: Functions, rows: Columns, events: Columns, since: np.da
 
 
 def _drift(case: UseCase, package: Package, window: Window, scratch: Path, notes: list[str]) -> dict[str, Any]:
-    """Each feature, as the model's own code makes it, and the score against the model's baseline."""
+    """Compare each feature, as the model's own code makes it, and the score with the model's baseline."""
     baseline: dict[str, Any] = read_json(package.folder / BASELINE)
     values: dict[str, Array] = {}
     report: dict[str, Any] = {}
@@ -201,7 +201,7 @@ def _drift(case: UseCase, package: Package, window: Window, scratch: Path, notes
 
 
 def _quality(case: UseCase, window: Window, notes: list[str]) -> dict[str, Any]:
-    """All metrics of the problem over the rows whose outcome has arrived, if they are enough."""
+    """Return all metrics of the problem over the rows whose outcome has arrived, if there are enough."""
     known = ~np.isnan(window.y)
     labelled = int(known.sum())
     report: dict[str, Any] = {"labelled": labelled, "label_coverage": labelled / len(known), "quality": {}}
@@ -224,7 +224,7 @@ def _quality(case: UseCase, window: Window, notes: list[str]) -> dict[str, Any]:
 def _skew(
     functions: Functions, window: Window, events: Columns, since: np.datetime64, now: np.datetime64, notes: list[str]
 ) -> dict[str, Any]:
-    """The table columns as served against those that the point-in-time join gives the same keys."""
+    """Compare the table columns as served with those that the point-in-time join gives for the same keys."""
     case = functions.use_case
     names = [feature_name(table.name, column) for table in case.tables for column in table.columns]
     served = c.take(window.rows, window.complete)
@@ -265,7 +265,7 @@ def _skew(
 
 
 def _same(left: Array, right: Array) -> Array:
-    """Whether values are equal; two missing ones are."""
+    """Return a mask of the equal values; two missing ones are equal."""
     return np.asarray((left == right) | (is_missing(left) & is_missing(right)))
 
 
@@ -277,7 +277,7 @@ def _plain(value: Any) -> Any:
 
 
 def data_points(endpoint: str, report: MonitorReport) -> list[dict[str, Any]]:
-    """What is published of a report; a figure that is not known is left out, never sent as a zero."""
+    """Return the data points of a report; an unknown figure is left out, never sent as a zero."""
     figures = {
         "heartbeat": 1,
         "rows": report.rows,
@@ -301,7 +301,7 @@ def data_points(endpoint: str, report: MonitorReport) -> list[dict[str, Any]]:
 
 
 def publish(job: Job, data: list[dict[str, Any]]) -> None:
-    """Send data points to CloudWatch, stamped with the wall clock, which is what alarms go by."""
+    """Send data points to CloudWatch, stamped with the wall clock, which is the time that alarms use."""
     cloudwatch = job.client("cloudwatch")
     stamp = datetime.now(UTC)
     for first in range(0, len(data), AT_ONCE):
@@ -310,7 +310,7 @@ def publish(job: Job, data: list[dict[str, Any]]) -> None:
 
 
 def _tell(report: MonitorReport) -> None:
-    """The report's main figures, for the log."""
+    """Print the report's main figures to the log."""
     for note in report.notes:
         say(f"note: {note}")
     if report.features:

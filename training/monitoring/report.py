@@ -1,4 +1,4 @@
-"""The monitor's report as one self-contained HTML page: no script, no font, no picture from elsewhere."""
+"""The monitor's report as one self-contained HTML page: no external scripts, fonts or images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ svg {{ max-width: 100%; height: auto }} svg text {{ font: 12px system-ui, sans-s
 
 
 def page(report: MonitorReport, monitoring: Monitoring) -> str:
-    """The page of a report whose floats are rounded."""
+    """Return the HTML page of a report whose floats are already rounded."""
     quality, drifts = report.quality, report.features
     parts = [_facts(report, monitoring), _list("Notes", report.notes)]
     if drifts:
@@ -92,13 +92,13 @@ def _shown(value: Any) -> str:
 
 
 def _drift_bars(features: Mapping[str, FeatureDrift], alarm: float) -> str:
-    """A bar a column, longest first; what is informational is grey."""
+    """Return a plot with one bar per column, longest first; informational columns are grey."""
     known = {name: (found.psi, found) for name, found in features.items() if found.psi is not None}
     if not known:
         return "<p>Not measured.</p>"
     names = sorted(known, key=lambda name: -known[name][0])
     left, width, height = 20 + 8 * max(map(len, names)), 420, 20
-    # A season's drift is many times the alarm; longer bars are cut and say their value.
+    # Seasonal drift is many times the alarm's bound; longer bars are cut, and the value is written next to each.
     scale = width / (2 * alarm)
     bars = []
     for row, name in enumerate(names):
@@ -118,7 +118,7 @@ def _drift_bars(features: Mapping[str, FeatureDrift], alarm: float) -> str:
 
 
 def _calibration(bins: Sequence[CalibrationBin]) -> str:
-    """Observed rate over mean prediction, a dot a bin of equal mass."""
+    """Return a plot of the observed rate over the mean prediction, one dot per bin of equal mass."""
     side, pad = 260, 34
     top = max(max(row.predicted, row.observed) for row in bins) * 1.1 or 1.0
 
@@ -141,8 +141,8 @@ def _calibration(bins: Sequence[CalibrationBin]) -> str:
 
 
 def _histogram(scores: Scores) -> str:
-    """The share of rows in each bin of the baseline, training in grey beside now."""
-    # The bins of a most frequent score and of missing ones stand last and are mostly empty.
+    """Return a plot of the share of rows in each bin of the baseline: training in grey, now next to it."""
+    # The bins of the most frequent score and of missing ones come last and are mostly empty.
     pairs = list(zip(scores.then, scores.now, strict=True))
     while len(pairs) > 1 and not any(pairs[-1]):
         pairs.pop()

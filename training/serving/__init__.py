@@ -1,1 +1,1 @@
-"""The model server, what it takes and answers, and requests made for it."""
+"""The model server, its requests and answers, and the steps that make requests for it."""

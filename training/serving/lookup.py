@@ -15,7 +15,7 @@ from training.data.join import prediction_times, visible
 
 
 class OnlineTables:
-    """What the tables' newest rows say, as the point-in-time join would give it."""
+    """The newest values of the tables in the online store, as the point-in-time join would give them."""
 
     def __init__(self, use_case: UseCase, names: Names, client: Any) -> None:
         self._use_case = use_case
@@ -30,10 +30,10 @@ class OnlineTables:
         Args:
             tables: The tables to look up.
             columns: The batch: event time and entities.
-            wanted: Table → the rows that want it; the values of all others are missing.
+            wanted: Table → mask of the rows to look up; the values of all others are missing.
 
         Raises:
-            StoreError: When the store cannot say.
+            StoreError: When the store cannot be read.
         """
         groups = {
             self._names.feature_group(table.name): sorted(set(columns[table.entity][wanted[table.name]].tolist()))
@@ -59,7 +59,7 @@ class OnlineTables:
         newest = {entity: record for (of, entity), record in records.items() if of == group}
         times = {entity: known_at(table, group, record) for entity, record in newest.items()}
         never = np.datetime64("NaT", "us")
-        # No entity is the empty text.
+        # The empty text is never an entity.
         rows = ["" if entities is None or not wants else str(entities[row]) for row, wants in enumerate(wanted)]
         known = np.asarray([times.get(entity, never) for entity in rows], dtype=DTYPES["time"])
         seen = visible(table, known, at)

@@ -1,8 +1,8 @@
-"""Send past events to an endpoint as if they happened now, in steps of data time.
+"""The replay step: sends past events to an endpoint as if they happened now, in steps of data time.
 
 Each row carries its table columns as they were known when its prediction would have been made, so that a replay needs
-no feature store. Where the environment replays, its clock moves along: it stands at a step's end once the events of
-the step have been answered. It never goes back, so it is never moved past what was not sent.
+no feature store. In an environment that replays, the clock moves along: to a step's end, once the events of the step
+have been answered. It never goes back, so it is never moved past events that were not sent.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from training.data.join import join
 from training.io import format_time, parse_time, say, split_uri
 from training.job import Job
 
-#: SageMaker refuses larger bodies; a little below its six megabytes.
+#: Bytes of the largest body; a little below SageMaker's limit of six megabytes.
 LARGEST = 5_000_000
 #: Bounds of the options: rows of a request, hours of a step, and the span of a replay.
 MOST_ROWS = 10_000
@@ -33,12 +33,12 @@ MOST_HOURS = 24.0 * 31
 LONGEST = np.timedelta64(3 * 366, "D")
 #: About how much data time is joined at once.
 BLOCK = np.timedelta64(31, "D")
-#: A span without any event that is no quiet day but a mistake.
+#: A span of at least this length without any event is a mistake.
 QUIET = np.timedelta64(7, "D")
 
 
 def run(job: Job, options: Namespace) -> None:
-    """Send the events of [since, until); afterwards the clock stands at ``until``."""
+    """Send the events of [since, until) and move the clock to ``until``."""
     since, until = _span(options)
     clock = _clock(job, options, since, until)
     endpoint = options.endpoint or job.names.endpoint
@@ -62,7 +62,11 @@ def run(job: Job, options: Namespace) -> None:
 
 
 def _span(options: Namespace) -> tuple[np.datetime64, np.datetime64]:
-    """The span, when it and the other options are such as can be meant."""
+    """Return the span; refuse it and the other options where they are invalid.
+
+    Raises:
+        DeclarationError: When options are invalid; names all of them.
+    """
     since, until = parse_time(options.since, "--since"), parse_time(options.until, "--until")
     problems = []
     if not since < until:
@@ -93,7 +97,7 @@ class _Clock:
         self._s3 = job.client("s3")
 
     def move(self, to: np.datetime64) -> None:
-        """Set it, unless it is further already: a replay that was broken off is begun again."""
+        """Set the clock, unless it is already later, as when an interrupted replay is restarted."""
         if self.now >= to:
             return
         body = json.dumps({"now": format_time(to)}).encode()
@@ -155,7 +159,7 @@ def _clock(job: Job, options: Namespace, since: np.datetime64, until: np.datetim
 def _steps(
     job: Job, since: np.datetime64, until: np.datetime64, step: np.timedelta64
 ) -> Iterator[tuple[np.datetime64, Columns]]:
-    """The end and the rows of each step; whole blocks of steps are joined at once, which costs as much as one."""
+    """Yield the end and the rows of each step; a block of steps is joined at once, which costs as much as one step."""
     block = max(1, int(BLOCK / step)) * step
     start = since
     while start < until:
@@ -176,14 +180,14 @@ def _steps(
 
 
 def _joined(job: Job, start: np.datetime64, end: np.datetime64) -> Columns:
-    """The events of a span with what each may know."""
+    """Return the events of a span, joined with what is known when each is predicted."""
     case = job.use_case
     events = {name: values for name, values in job.functions.events(start, end).items() if name != case.target}
     return join(case, events, tables_of(job.functions, start, end)) if c.rows_of(events) else events
 
 
 def _bodies(rows: Columns, batch: int) -> Iterator[tuple[bytes, int]]:
-    """Requests of at most ``batch`` rows, and fewer where their text would be too long, each with its row count."""
+    """Yield request bodies of at most ``batch`` rows, fewer where they would be too large, with their row counts."""
     names = list(rows)
     values = [plain(column) for column in rows.values()]
     records = [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
@@ -205,7 +209,7 @@ def _bodies(rows: Columns, batch: int) -> Iterator[tuple[bytes, int]]:
 
 
 def plain(column: Array) -> list[Any]:
-    """Values as JSON has them; what is missing is null."""
+    """Return values for JSON; missing ones are None."""
     if column.dtype.kind == "M":
         return [None if np.isnat(value) else format_time(value) for value in column]
     missing = is_missing(column)
@@ -213,7 +217,7 @@ def plain(column: Array) -> list[Any]:
 
 
 def _send(runtime: Any, endpoint: str, body: bytes, size: int) -> None:
-    """Send one request and see that each row got a prediction."""
+    """Send one request and check that each row got a prediction."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     inference = str(uuid.uuid4())

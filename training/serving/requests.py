@@ -1,7 +1,7 @@
-"""Requests of the model server: from a body of JSON, JSON Lines or CSV to typed columns, or a refusal by field and row.
+"""Requests of the model server: bodies of JSON, JSON Lines or CSV, converted to typed columns or refused.
 
-In JSON a missing value is `null`, in CSV it is an empty cell. Whole numbers may stand for a key or an entity, as in
-the use case's own functions; truth values count as 1 and 0.
+In JSON a missing value is `null`, in CSV it is an empty cell. Whole numbers are accepted as keys and entities, as in
+the use case's own functions; booleans count as 1 and 0. A refusal names field and row.
 """
 
 from __future__ import annotations
@@ -80,9 +80,9 @@ class Payload:
 
     records: Sequence[Mapping[str, Any]]
     single: bool = False
-    """Whether the body is one bare JSON record, which is answered alike."""
+    """True if the body is one bare JSON record; the answer is then a bare one, too."""
     texts: bool = False
-    """Whether all values are texts, as in CSV."""
+    """True if all values are texts, as in CSV."""
 
 
 @dataclass(frozen=True)
@@ -91,13 +91,13 @@ class Batch:
 
     keys: list[str]
     columns: dict[str, Array]
-    """What the model may ask for, but for the columns of tables that are not given."""
+    """All columns that the records give, without the key."""
     given: dict[str, Array]
-    """For each table that the model uses, which rows gave its columns; the others are to be looked up."""
+    """Table that the model uses → mask of the rows that give its columns; the others are looked up."""
 
 
 class Schema:
-    """What a record may and must hold.
+    """The fields that a record may and must hold.
 
     Args:
         document: The model's `model.json`.
@@ -114,7 +114,7 @@ class Schema:
             (table, columns[table.name]) for table in use_case.tables if inputs.intersection(columns[table.name])
         ]
         self._inputs = inputs
-        #: Of a model of earlier versions, which do not say it, those that count everywhere.
+        #: Texts that mean a missing value, by column; models of earlier versions have none and use the default.
         self._missing: Mapping[str, Sequence[str]] = document.get("missing", {})
         self._of_tables = {name for names in columns.values() for name in names}
         self._entities = {table.entity for table in use_case.tables}
@@ -123,7 +123,7 @@ class Schema:
         """Check and convert all records.
 
         Raises:
-            Refusal: Naming field and row.
+            Refusal: When a record is invalid; names field and row.
         """
         records = payload.records
         if not records:
@@ -192,7 +192,7 @@ _EXPECTED = {
 
 
 def _converter(kind: str, is_id: bool, texts: bool) -> Callable[[Any], Any]:
-    """The function that brings a value to its column's kind; None stands for a missing value."""
+    """Return the function that converts a value to its column's kind; it takes None for a missing value."""
     if kind == "number":
         return _number_of_text if texts else _number
     if kind == "time":
@@ -225,7 +225,7 @@ def _text(value: Any) -> Any:
     if not isinstance(value, str):
         raise _WrongError("text, or null where it is missing")
     if not value.isascii():
-        # Half a surrogate pair is no character: nothing could be looked up by it or written of it.
+        # Raises for half a surrogate pair, which is not a character and cannot be looked up or written.
         value.encode()
     return value
 
@@ -271,7 +271,7 @@ def read(body: bytes, content_type: str) -> Payload:
         content_type: The request's header; without one it is JSON.
 
     Raises:
-        Refusal: 415 for a type or charset that is not known, 400 for a body that is not what its type says.
+        Refusal: 415 for an unknown type or charset, 400 for a body that does not match its type.
     """
     kind, *parameters = (part.strip() for part in (content_type or JSON).split(";"))
     if kind.lower() not in TYPES:
@@ -328,7 +328,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _first_double(names: Iterable[str]) -> str:
-    """The first name that stands there twice; the empty text when none does."""
+    """Return the first name that occurs twice, or the empty text if none does."""
     seen: set[str] = set()
     for name in names:
         if name in seen:

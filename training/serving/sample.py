@@ -1,4 +1,4 @@
-"""One real request, as a caller would send it: the next event that is known to come, or else the newest that was."""
+"""The sample step: prints a real request as a caller would send it, of the next known event or else the newest one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def run(job: Job, as_of: str) -> None:
     """Print, as one line of JSON, the first event whose prediction is to be made after ``as_of``, or the last before.
 
     Raises:
-        DataError: When there is no event as far back as models learn from.
+        DataError: When no event is found, even as far back as models learn from.
     """
     case = job.use_case
     events, place = _near(job, job.time(as_of) + np.timedelta64(case.lead_time, "us"))
@@ -30,7 +30,7 @@ def run(job: Job, as_of: str) -> None:
 
 
 def _near(job: Job, time: np.datetime64) -> tuple[dict[str, Array], int]:
-    """Events, sorted by time, and the place among them of the nearest one."""
+    """Return events, sorted by time, and the position of the nearest one."""
     events = job.functions.events(time, time + AHEAD)
     if rows_of(events):
         return events, 0

@@ -1,8 +1,8 @@
 """The model server: SageMaker's `/ping` and `/invocations` on top of the code that trained the model.
 
-A record goes the way of a training row: typed columns, the tables' values as they are known when the prediction is
-made (given in the request or looked up), features, score. No request ends the server; it serves until SIGTERM, answers
-what has arrived, and goes.
+A record is treated like a training row: typed columns, the tables' values as known when the prediction is made (given
+in the request or looked up), features, score. No request stops the server; it serves until SIGTERM, answers what has
+arrived, and exits.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from training.serving.requests import CSV, JSON, JSON_LINES, TYPES, Batch, Paylo
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
-#: Requests that are worked on at once; more would only share the same interpreter.
+#: Requests that are processed concurrently; more would only share the same interpreter.
 THREADS = 4
 #: SageMaker's bound for real-time requests, MB.
 MAX_MB = 6
@@ -48,10 +48,10 @@ _PHRASES = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Al
 
 
 def run(job: Job) -> None:
-    """Serve the model that lies around the bundle until SIGTERM.
+    """Serve the model whose folder contains the bundle until SIGTERM.
 
     Raises:
-        MillraceError: When model, environment or port are not what they must be.
+        MillraceError: When the model, an environment variable or the port is invalid.
     """
     began = time.monotonic()
     port = _port(job)
@@ -105,13 +105,13 @@ def _version() -> str:
 
 
 def _client(job: Job) -> Any:
-    """The online store's client: short waits, since the caller's request waits too."""
+    """Return the online store's client with short timeouts, since the caller's request waits too."""
     service = "sagemaker-featurestore-runtime"
     return job.client(service, attempts=3, connect_timeout=2, read_timeout=5, max_pool_connections=THREADS)
 
 
 class Predictor:
-    """From a request's body to its answers."""
+    """The predictor: converts the records of a request to answers."""
 
     def __init__(self, job: Job, model: Model) -> None:
         self._case = job.use_case
@@ -121,15 +121,16 @@ class Predictor:
 
     @property
     def fields(self) -> list[str]:
-        """The names in an answer that CSV has, in order."""
+        """The fields of an answer in CSV, in order."""
         return [self._case.key, "score", *(["label"] if self._case.problem is Problem.BINARY else [])]
 
     def predict(self, payload: Payload) -> list[dict[str, Any]]:
-        """One answer a record, in order.
+        """Return one answer per record, in order.
 
         Raises:
             Refusal: When a record is not what the model needs.
             StoreError: When values cannot be looked up.
+            DataError: When a score is not finite.
         """
         batch = self._schema.batch(payload)
         columns, looked_up = self._with_tables(batch)
@@ -149,7 +150,7 @@ class Predictor:
         return answers
 
     def _with_tables(self, batch: Batch) -> tuple[dict[str, Array], list[tuple[Array, dict[str, list[Any]]]]]:
-        """All columns; and, for each table that was looked up, for which rows and what, as JSON has it."""
+        """Return all columns and, for each table that was looked up, its rows and its values for JSON."""
         columns, looked_up = dict(batch.columns), []
         wanted = {name: ~given for name, given in batch.given.items()}
         tables = [(table, names) for table, names in self._schema.tables if wanted[table.name].any()]
@@ -166,7 +167,7 @@ class Predictor:
 
 
 def _shown(values: Array) -> list[Any]:
-    """Values for JSON: a missing one is None, a number the shortest that is the same float32."""
+    """Return values for JSON: None for a missing one, the shortest number that is the same float32."""
     if kind_of(values) == "text":
         return list(values)
     return [None if text == "nan" else float(text) for text in values.astype("U32").tolist()]
@@ -205,7 +206,7 @@ class Server:
         except (StoreError, DataError) as error:
             sys.stderr.write(f"error: {path}: {error}\n")
             return 500, _json({"error": str(error)}), JSON
-        except Exception as error:  # noqa: BLE001 - the server outlives what the use case's own code may raise
+        except Exception as error:  # noqa: BLE001 - the server survives every error of the use case's own code
             traceback.print_exc()
             return 500, _json({"error": f"the model failed: {type(error).__name__}: {error}"}), JSON
 
@@ -225,12 +226,16 @@ class Server:
         return _json(answers[0] if payload.single else {"predictions": answers}), JSON
 
 
-#: What batch transform asks for.
+#: The answer to batch transform's request for execution parameters.
 _BATCH = {"MaxConcurrentTransforms": THREADS, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": MAX_MB}
 
 
 def _accepted(header: str) -> str:
-    """The type of the answer: of those that the caller takes, the one it likes best."""
+    """Return the content type of the answer: the one that the caller prefers among those it accepts.
+
+    Raises:
+        Refusal: When the caller accepts none that the server can answer with.
+    """
     wanted = []
     for place, part in enumerate(header.split(",")):
         kind, *parameters = (piece.strip().lower() for piece in part.split(";"))
@@ -266,18 +271,18 @@ def _csv(fields: Sequence[str], answers: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def _serve(application: Server, port: int, text: str, began: float) -> None:
-    """Serve until SIGTERM or SIGINT, then until no request is left."""
+    """Serve until SIGTERM or SIGINT, then until no request is left, for at most DRAIN seconds."""
     import waitress
 
     try:
         server: Any = waitress.create_server(
             application,
-            # SageMaker sends requests from outside the container; elsewhere nobody but this machine should.
+            # SageMaker sends requests from outside the container; elsewhere only this machine should send any.
             host=os.environ.get(JobVariable.BIND_ADDRESS) or "0.0.0.0",
             port=port,
             threads=THREADS,
             ident=None,
-            # Larger bodies than ours are read and refused in our own words, unless they are beyond reason.
+            # Bodies of more than MAX_MB are read and refused with our own message, up to 16 times that size.
             max_request_body_size=16 * MAX_MB * 2**20,
             asyncore_use_poll=True,
         )
@@ -298,11 +303,11 @@ def _serve(application: Server, port: int, text: str, began: float) -> None:
         server.asyncore.loop(timeout=0.05 if deadline else 1.0, map=server._map, use_poll=True, count=1)
     say("stopped")
     sys.stdout.flush()
-    # Threads and libraries have nothing to finish; SageMaker waits for the end.
+    # Exit at once: threads and libraries have nothing to finish, and SageMaker waits for the process to end.
     os._exit(0)
 
 
 def _is_busy(server: Any) -> bool:
-    """Whether a request is being received, worked on or answered."""
+    """Return True if a request is being received, processed or answered."""
     channels = list(server.active_channels.values())
     return any(each.request is not None or each.requests or each.total_outbufs_len for each in channels)

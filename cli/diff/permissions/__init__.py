@@ -1,6 +1,7 @@
-"""Who may do what, before and after: actions gained and lost, role by role, resource by resource.
+"""Permissions before and after: actions gained and lost, by role and by resource.
 
-`policies` reads what a resource says, `permission` what a policy allows, `openings` what is more than can be overseen.
+`policies` finds the policy documents of a resource, `permission` reads what they allow, and `openings` finds what is
+too wide to be overseen.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ __all__ = ["Permission", "compare", "list_changes", "read_policy"]
 
 
 def list_changes(preview: Preview) -> list[dict[str, Any]]:
-    """Each role and resource whose permissions change, by name."""
+    """Return each role and resource whose permissions change, sorted by kind and name."""
     names = {each.urn: each.name for each in preview.of(policies.ROLE)}
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for resource in preview.resources:
@@ -52,7 +53,10 @@ def _add(entry: dict[str, Any], before: Any, after: Any, resource: Resource) -> 
 
 
 def _unguarded(old: Iterable[Permission], gained: Iterable[Permission]) -> list[dict[str, Any]]:
-    """What a service might do for ours alone and now may for anybody: the conditions that are lost."""
+    """Return the gained permissions that a service had before only under a condition on whom it acts for.
+
+    Each is returned with the condition that it lost.
+    """
     found = []
     for each in gained:
         if each.effect != "Allow" or openings.guards(each.condition):
@@ -64,7 +68,7 @@ def _unguarded(old: Iterable[Permission], gained: Iterable[Permission]) -> list[
 
 
 def _grouped(permissions: list[Permission]) -> list[dict[str, Any]]:
-    """Actions that go together: the same effect, resources, condition and principal."""
+    """Group actions that have the same effect, resources, condition and principal."""
     by_action: dict[tuple[str, str, str, str], list[str]] = {}
     for each in permissions:
         by_action.setdefault((each.effect, each.action, each.condition, each.principal), []).append(each.resource)

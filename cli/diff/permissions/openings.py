@@ -1,6 +1,6 @@
-"""What of a gained permission opens more than anybody can oversee: power over others, whole services, everybody.
+"""Gained permissions that are too wide to be overseen: power over others, whole services, access for everybody.
 
-A condition makes none of it harmless, except one that says who: for everybody, that is what there is left to narrow.
+Conditions are not taken into account, except those that limit who may use a permission.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-#: Services with which one may take what others may: rights, keys, secrets, data.
+#: Services that give access to what belongs to others: rights, keys, secrets, data.
 _POWERFUL = frozenset({
     "cloudformation", "iam", "identitystore", "kms", "lambda", "organizations", "s3", "secretsmanager", "ssm", "sso",
     "sts",
 })  # fmt: skip
-#: Single actions that on every resource are as good as every right.
+#: Actions that amount to full access when they are allowed on every resource.
 _TAKING = (
     "iam:PassRole", "sts:AssumeRole", "iam:CreateAccessKey", "iam:AttachRolePolicy", "iam:AttachUserPolicy",
     "iam:AttachGroupPolicy", "iam:PutRolePolicy", "iam:PutUserPolicy", "iam:PutGroupPolicy", "iam:CreatePolicyVersion",
@@ -26,33 +26,33 @@ _TAKING = (
     "iam:UpdateLoginProfile", "iam:DeleteRolePermissionsBoundary", "iam:DeleteUserPermissionsBoundary",
     "iam:PutRolePermissionsBoundary", "iam:PutUserPermissionsBoundary",
 )  # fmt: skip
-#: Those that on every resource read what anybody keeps from others.
+#: Actions that read everybody's secrets when they are allowed on every resource.
 _READING = ("secretsmanager:GetSecretValue", "secretsmanager:BatchGetSecretValue", "kms:Decrypt")
-#: Who signs people in from anywhere, besides the providers that an account names itself.
+#: Public identity providers, in addition to the OIDC providers that an account registers itself.
 _SIGNING_IN = frozenset({
     "accounts.google.com", "cognito-identity.amazonaws.com", "graph.facebook.com", "www.amazon.com",
 })  # fmt: skip
-#: Keys of a condition that say who may, in lower case.
+#: Condition keys that limit who may use a permission, in lower case.
 _WHO = frozenset({
     "aws:principalaccount", "aws:principalarn", "aws:principalorgid", "aws:principalorgpaths", "aws:sourceaccount",
     "aws:sourcearn", "aws:sourceip", "aws:sourceorgid", "aws:sourceorgpaths", "aws:sourceowner", "aws:sourcevpc",
     "aws:sourcevpce", "aws:userid", "kms:calleraccount", "s3:dataaccesspointaccount", "s3:dataaccesspointarn",
 })  # fmt: skip
-#: Those that say for whom a service acts; without one it may be made to act for a stranger.
+#: Condition keys that limit whom a service acts for; without one, a stranger may make it act for them.
 _FOR_WHOM = frozenset({
     "aws:sourceaccount", "aws:sourcearn", "aws:sourceorgid", "aws:sourceorgpaths", "aws:sourceowner", "sts:externalid",
 })  # fmt: skip
-#: Operators that a request without the key does not meet.
+#: Condition operators that a request without the key does not meet.
 _NARROWING = frozenset({
     "stringequals", "stringequalsignorecase", "stringlike", "arnequals", "arnlike", "ipaddress", "numericequals",
 })  # fmt: skip
 _EVERYWHERE = frozenset({"0.0.0.0/0", "::/0"})
-#: How a statement with NotAction, NotResource or NotPrincipal is written, and one that attaches a managed policy.
+#: The prefixes of what NotAction, NotResource or NotPrincipal name, and of an attached managed policy.
 ALL_BUT, MANAGED = "all but ", "policy "
 
 
 class Code(StrEnum):
-    """What makes a permission more than anybody can oversee."""
+    """The reason why a permission is too wide."""
 
     EVERYBODY = "everybody"
     SIGNED_IN = "signed_in"
@@ -86,13 +86,13 @@ _CONSEQUENCES = {
 
 @dataclass(frozen=True)
 class Opening:
-    """What is opened, and to whom.
+    """A permission that is too wide, and who gets it.
 
     Attributes:
-        code: What makes it an opening.
-        whom: Who may.
-        what: What they may do.
-        fields: What the consequence names.
+        code: Why it is too wide.
+        whom: Who gets it.
+        what: What it allows.
+        fields: The values for the sentence of the consequence.
     """
 
     code: Code
@@ -102,15 +102,16 @@ class Opening:
 
     @property
     def consequence(self) -> str:
-        """What that means, as a sentence."""
+        """The consequence, as a sentence."""
         return _CONSEQUENCES[self.code].format(**self.fields)
 
 
 def of(entry: Mapping[str, Any], own: str) -> Iterator[Opening]:
-    """What is opened by what a role, a policy or a resource has gained.
+    """Yield the permissions that are too wide among those that a role, a policy or a resource has gained.
 
     Args:
-        own: The stack's account; empty where it is not known.
+        entry: The changes of one, as :func:`cli.diff.permissions.list_changes` returns them.
+        own: The stack's account; empty when it is not known.
     """
     whom = f"{entry['of']} {entry['name']}"
     for each in entry["gained"]:
@@ -141,7 +142,7 @@ def _too_much(whom: str, gained: Mapping[str, Any], *, is_role: bool) -> Iterato
         what = " on ".join([_named(actions), *(each for each in resources if each.startswith(ALL_BUT))])
         yield Opening(Code.ALL_BUT, whom, what)
         return
-    # At a resource, `*` is the resource itself.
+    # In a resource's own policy, `*` is the resource itself.
     wide = is_role and any(map(_is_every, resources))
     services = sorted({each.partition(":")[0].lower() for each in actions if each.partition(":")[2] == "*"})
     if wide and services:
@@ -168,7 +169,7 @@ def _is_everybody(principal: str) -> bool:
 
 
 def _accounts(gained: Mapping[str, Any]) -> set[str]:
-    """The accounts whose people may; none where it is a service, whoever it acts for."""
+    """Return the accounts that get a permission; none when the principal is a service."""
     if _is_everybody(gained["principal"]):
         return set(re.findall(r"\b\d{12}\b", gained["condition"]))
     found = re.fullmatch(r"(?:arn:[\w-]+:(?:iam|sts)::)?(\d{12})(?::.*)?", gained["principal"])
@@ -176,7 +177,7 @@ def _accounts(gained: Mapping[str, Any]) -> set[str]:
 
 
 def _is_every(resource: str) -> bool:
-    """Whether a resource stands for all of a service, or all of one kind."""
+    """Return True if a resource pattern matches everything of a service, or everything of one kind."""
     if not resource.strip("*"):
         return True
     parts = resource.split(":", 5)
@@ -188,11 +189,11 @@ def _is_every(resource: str) -> bool:
 
 
 def _is_anybody_signed_in(gained: Mapping[str, Any]) -> bool:
-    """Whether people who are signed in elsewhere may, and nothing says which of them."""
+    """Return True if the users of an identity provider may, without a condition that limits which."""
     who = gained["principal"]
     if who not in _SIGNING_IN and ":oidc-provider/" not in who:
         return False
-    # An identity pool of Cognito's is the account's own, and named as the audience.
+    # For Cognito a condition on the audience is enough: it names an identity pool of the account.
     asked = ("cognito-identity.amazonaws.com:aud", ":sub") if who.startswith("cognito") else ":sub"
     return not any(key.endswith(asked) for key in _keys(gained["condition"]))
 
@@ -202,7 +203,7 @@ def _is_among(action: str, actions: tuple[str, ...]) -> bool:
 
 
 def _managed(action: str) -> str:
-    """The name of a managed policy that allows more than one thing to do."""
+    """Return the name of a managed policy that allows too much; empty for any other action."""
     if not action.startswith(MANAGED):
         return ""
     name = action.rpartition("/")[2]
@@ -213,17 +214,17 @@ def _managed(action: str) -> str:
 
 
 def narrows(condition: str) -> bool:
-    """Whether a condition says who may."""
+    """Return True if a condition limits who may use a permission."""
     return bool(_keys(condition) & _WHO)
 
 
 def guards(condition: str) -> set[str]:
-    """The keys of a condition that say for whom a service acts."""
+    """Return the keys of a condition that limit whom a service acts for."""
     return _keys(condition) & _FOR_WHOM
 
 
 def as_words(condition: str) -> str:
-    """A condition of a policy in a line."""
+    """Return the condition of a policy as one line of text."""
     words = {"StringEquals": "is", "ArnEquals": "is", "ArnLike": "is like", "StringLike": "is like", "Bool": "is"}
     said = []
     parsed = json.loads(condition)
@@ -239,17 +240,17 @@ def as_words(condition: str) -> str:
 
 
 def short(resource: str) -> str:
-    """An ARN without what is the same for all of an account."""
+    """Return an ARN as service and resource only, without partition, region and account."""
     found = re.fullmatch(r"arn:[^:]*:([^:]*):[^:]*:[^:]*:(.+)", resource)
     return f"{found[1]}: {found[2]}" if found else resource
 
 
 def _keys(condition: str) -> set[str]:
-    """The keys, in lower case, that a condition bounds in earnest."""
+    """Return the keys, in lower case, that a condition effectively limits."""
     given = json.loads(condition) if condition else {}
     found = set()
     for operator, keys in given.items() if isinstance(given, Mapping) else ():
-        # Of several values, and `…IfExists`: a request without the key meets it.
+        # A request without the key meets `ForAllValues:…` and `…IfExists`.
         if operator.lower().removeprefix("foranyvalue:") not in _NARROWING or not isinstance(keys, Mapping):
             continue
         for key, values in keys.items():
@@ -261,14 +262,14 @@ def _keys(condition: str) -> set[str]:
 
 
 def _is_subject(value: str) -> bool:
-    """Whether a subject, such as `repo:owner/name:*`, names whose it is before its first wildcard."""
+    """Return True if a subject, such as `repo:owner/name:*`, names its owner before the first wildcard."""
     said, wild, _ = re.sub("[*?]", "*", value).partition("*")
     owner = said.partition(":")[2]
     return bool(said) if not wild else bool(re.search(r"[^/:][/:]", owner))
 
 
 def _is_bound(value: str) -> bool:
-    """Whether a value is not met by everybody's."""
+    """Return True if a value of a condition limits who meets it, rather than being met by everybody."""
     if value in _EVERYWHERE:
         return False
     parts = value.split(":", 5)

@@ -1,6 +1,6 @@
-"""A permission, read from policy documents, and what is gained and lost between two sets of them.
+"""Permissions that policy documents grant, and the differences between two sets of them.
 
-A permission counts as gained only when nothing allowed it before: a narrower statement under a broader one is none.
+A permission counts as gained only when nothing allowed it before: a narrower statement under a broader one does not.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cli.diff.values import document
 
 @dataclass(frozen=True, order=True)
 class Permission:
-    """One action on one resource; with `NotAction` or `NotResource` everything but it."""
+    """A permission for one action on one resource; with `NotAction` or `NotResource`, for everything but these."""
 
     effect: str
     action: str
@@ -27,7 +27,7 @@ class Permission:
 
     @property
     def is_wildcard(self) -> bool:
-        """Whether it is wider than what can be counted: a whole service, every resource, everybody."""
+        """True if it covers what cannot be counted: a whole service, every resource, everybody."""
         action = self.action.partition(":")[2]
         return self.effect == "Allow" and (
             self.action == "*"
@@ -39,7 +39,7 @@ class Permission:
         )
 
     def covers(self, other: Permission) -> bool:
-        """Whether it says all that the other says."""
+        """Return True if this permission includes the other one."""
         return (
             self.effect == other.effect
             and _covers(self.action.lower(), other.action.lower())
@@ -50,12 +50,12 @@ class Permission:
 
 
 def _covers(pattern: str, name: str) -> bool:
-    # Square brackets are no pattern of AWS's.
+    # AWS does not treat square brackets as a pattern.
     return pattern == name or fnmatch.fnmatchcase(name, pattern.replace("[", "[[]"))
 
 
 def read_policy(text: Any) -> set[Permission] | None:
-    """The permissions of a policy document; None when it is only known after deployment, or is no policy."""
+    """Return the permissions of a policy document; None if it is known only after deployment or not a policy."""
     parsed = text if isinstance(text, Mapping) else document(text)
     if not isinstance(parsed, Mapping):
         return None
@@ -103,7 +103,7 @@ def _list(value: Any) -> list[str]:
 
 
 def compare(before: Iterable[Permission], after: Iterable[Permission]) -> tuple[list[Permission], list[Permission]]:
-    """What is gained and what is lost."""
+    """Return the permissions that are gained and those that are lost."""
     old, new = set(before), set(after)
     gained = [each for each in new if not any(other.covers(each) for other in old)]
     lost = [each for each in old if not any(other.covers(each) for other in new)]

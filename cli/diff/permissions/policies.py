@@ -1,6 +1,6 @@
-"""What a resource says of permissions: of whom or at what, and the policy documents before and after.
+"""The policy documents of a resource before and after, and the roles or resources that they apply to.
 
-What AWS says in inputs of their own, such as an access list or a grant, is written as the statement that it is.
+Permissions in other inputs of AWS, such as an access list or a grant, are converted to the equivalent statement.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ ROLE, USER = "aws:iam/role:Role", "aws:iam/user:User"
 _POLICY, _MANY = "aws:iam/policy:Policy", "aws:iam/policyAttachment:PolicyAttachment"
 _INVOCATION, _GRANT = "aws:lambda/permission:Permission", "aws:kms/grant:Grant"
 
-#: A policy of somebody → the input that says of whom.
+#: A type of inline policy → the input that names its owner.
 _INLINE = {
     "aws:iam/rolePolicy:RolePolicy": "role",
     "aws:iam/userPolicy:UserPolicy": "user",
@@ -27,35 +27,36 @@ _ATTACHED = {
     "aws:iam/userPolicyAttachment:UserPolicyAttachment": "user",
     "aws:iam/groupPolicyAttachment:GroupPolicyAttachment": "group",
 }
-#: Inputs of any other type that say who may do something, whether they can be read here or not.
+#: Inputs of other types that grant permissions, whether they can be read here or not.
 _SAYING = frozenset({
     "accessControlPolicy", "accessPolicies", "accessPolicy", "acl", "grants", "granteePrincipal", "managedPolicyArns",
     "permissionsBoundary", "policy", "policyArn", "policyArns", "policyDocument", "principal", "principalArn",
     "principals", "resourcePolicy",
 })  # fmt: skip
-#: What the access lists of a bucket that are open to everybody allow.
+#: The actions that a bucket's public access lists allow to everybody.
 _OPEN_LISTS = {
     "public-read": ["s3:ListBucket"],
     "public-read-write": ["s3:ListBucket", "s3:PutObject"],
-    # Everybody with an account at AWS.
+    # To everybody with an AWS account.
     "authenticated-read": ["s3:ListBucket"],
 }
-#: Inputs of a permission to invoke → the condition that they are.
+#: Inputs of a Lambda permission → the equivalent condition.
 _CONDITIONS = {
     "sourceAccount": ("StringEquals", "aws:SourceAccount"),
     "sourceArn": ("ArnLike", "aws:SourceArn"),
     "principalOrgId": ("StringEquals", "aws:PrincipalOrgID"),
 }
 
-#: Of what, of whom, the document before and after.
+#: The kind and the name of the owner, the document before and after.
 Said = tuple[str, str, Any, Any]
 
 
 def of(resource: Resource, roles: Mapping[str, str]) -> Iterator[Said]:
-    """All that a resource says.
+    """Yield the policy documents of a resource.
 
     Args:
-        roles: URN → name.
+        resource: The resource.
+        roles: URN → name, of all roles.
     """
     before, after = resource.before, resource.after
     if resource.type in (ROLE, USER):
@@ -95,7 +96,7 @@ def _of_principal(resource: Resource) -> Iterator[Said]:
 
 
 def _of_many(resource: Resource) -> Iterator[Said]:
-    """A managed policy attached to several at once."""
+    """Yield the documents of a managed policy that is attached to several roles, users or groups at once."""
     for kind in ("role", "user", "group"):
         old, new = (
             dict.fromkeys(_names(side.get(f"{kind}s")), _managed(side.get("policyArn")))
@@ -106,7 +107,7 @@ def _of_many(resource: Resource) -> Iterator[Said]:
 
 
 def _of_any(resource: Resource) -> Iterator[Said]:
-    """Policies at the resource itself: wherever one stands, and in what is called so."""
+    """Yield the policies of the resource itself: inputs that hold one, and inputs that are named like one."""
     for key in sorted({*resource.before, *resource.after}):
         sides = resource.before.get(key), resource.after.get(key)
         if key == "acl" and resource.type.startswith("aws:s3/bucket"):
@@ -116,7 +117,7 @@ def _of_any(resource: Resource) -> Iterator[Said]:
 
 
 def _as_it_is(value: Any) -> Any:
-    """An object that is no policy, in a form that is not taken for one that allows nothing."""
+    """Wrap an object that is not a policy, so that it is not read as a policy that allows nothing."""
     return [value] if isinstance(value, Mapping) and not _is_policy(value) else value
 
 
@@ -133,14 +134,14 @@ def _statement(effect: str = "Allow", **said: Any) -> dict[str, Any]:
 
 
 def _managed(arns: Any) -> dict[str, Any] | None:
-    """A managed policy, of which the preview says the name only."""
+    """Return a statement for managed policies, of which the preview has only the names."""
     return (
         _statement(Action=[f"{openings.MANAGED}{arn}" for arn in _names(arns)], Resource="as it says") if arns else None
     )
 
 
 def _bound(arn: Any) -> dict[str, Any] | None:
-    """A boundary refuses what it does not allow itself."""
+    """Return a statement for a permissions boundary, which denies everything that it does not allow."""
     return _statement("Deny", NotAction=f"what {arn} allows") if arn else None
 
 
@@ -171,7 +172,7 @@ def _grant(inputs: Mapping[str, Any]) -> dict[str, Any] | None:
     return _statement(Principal=inputs.get("granteePrincipal"), Action=actions)
 
 
-# -- whose -------------------------------------------------------------------------------------------------------------
+# -- owners ------------------------------------------------------------------------------------------------------------
 
 
 def _names(value: Any) -> list[str]:
@@ -181,7 +182,7 @@ def _names(value: Any) -> list[str]:
 
 
 def _owner(resource: Resource, key: str, roles: Mapping[str, str]) -> str:
-    """The name of the role, user or group that a policy belongs to."""
+    """Return the name of the role, user or group that a policy belongs to."""
     urns = resource.sources.get(key, ())
     if known := next((roles[urn] for urn in urns if urn in roles), None):
         return known

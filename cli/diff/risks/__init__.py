@@ -1,6 +1,6 @@
-"""Risks of a change: what is lost, less protected, watched less, less encrypted, decided otherwise, opened.
+"""Risks of a change: loss, and weaker protection, monitoring, encryption, checks of models and data, and permissions.
 
-A file for each family of rule; `risk.py` has the values and their sentences.
+Each family of rules has a file; `risk.py` has the values and their sentences.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ UseCases = tuple[declared.UseCase | None, declared.UseCase | None]
 def list_risks(
     preview: Preview, use_cases: UseCases = (None, None), granted: Iterable[Mapping[str, Any]] = ()
 ) -> list[dict[str, Any]]:
-    """Return all risks of a change, the worst first.
+    """Return all risks of a change, in the order of their families.
 
     A stack that is created has none: nothing exists that could be harmed.
 

@@ -1,4 +1,4 @@
-"""Who may do more: wildcards, everybody, other accounts, services that act for strangers."""
+"""Rules for wider permissions: wildcards, everybody, other accounts, services that act for strangers."""
 
 from __future__ import annotations
 

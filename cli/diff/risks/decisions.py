@@ -1,4 +1,4 @@
-"""Who decides what serves, and by what: promotion, gates, steps of pipelines, the declaration itself."""
+"""Rules for what decides which model serves: promotion, gates, steps of pipelines, the declaration itself."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def list_risks(preview: Preview, use_cases: UseCases) -> Iterator[Risk]:
 
 
 def _list_declared_less(stack: str, use_cases: UseCases) -> Iterator[Risk]:
-    """What the declaration itself asks less for."""
+    """Yield the risks of a declaration that requires less than before."""
     if different := easing.another(*use_cases):
         how = _make_sentence(" and ".join(each.text for each in different))
         yield Risk(Code.ANOTHER_MODEL, stack, fields={"how": how})
@@ -52,7 +52,7 @@ def _list_declared_less(stack: str, use_cases: UseCases) -> Iterator[Risk]:
 
 
 def _list_judged_less(preview: Preview) -> Iterator[Risk]:
-    """Metrics that the pipelines judge models by no more, where the declarations are not known."""
+    """Yield a risk for each metric that models are no longer judged by, if the declarations are unknown."""
     for pipeline in preview.of(pipelines.PIPELINE):
         if pipelines.definition(pipeline.after) is None:
             continue

@@ -1,4 +1,4 @@
-"""What a declaration asks less for than before: of models, of data, of what is watched."""
+"""Requirements of a declaration that are relaxed: on models, on data, on monitoring."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Sides = tuple[Mapping[str, Any], Mapping[str, Any]]
 
 
 class Code(StrEnum):
-    """How a declaration asks less."""
+    """The way in which a requirement is relaxed."""
 
     GONE = "gone"
     BOUND = "bound"
@@ -28,7 +28,7 @@ class Code(StrEnum):
     ANOTHER = "another"
 
 
-#: What each asks less, as the main clause of a sentence, with the names of its fields.
+#: The main clause of a sentence for each code, with the names of its fields.
 _CLAUSES = {
     Code.GONE: "{what} is gone",
     Code.BOUND: "{what} asked for {asked}{words} {before:g}, now for {after}",
@@ -45,12 +45,12 @@ _CLAUSES = {
 
 @dataclass(frozen=True)
 class Easing:
-    """One thing that a declaration asks less for.
+    """A requirement of a declaration that is relaxed.
 
     Attributes:
-        code: How it asks less.
+        code: How it is relaxed.
         what: The field, gate, slice or column that it is about.
-        fields: What was asked for and is now, by the names in the code's clause.
+        fields: The requirement before and after, by the names in the code's clause.
     """
 
     code: Code
@@ -63,12 +63,12 @@ class Easing:
         return _CLAUSES[self.code].format(what=self.what, **self.fields)
 
     def dump(self) -> dict[str, Any]:
-        """Return it as JSON data."""
+        """Return the easing as JSON data."""
         return {"code": self.code.value, "what": self.what, "fields": dict(self.fields)}
 
 
 def models(before: UseCase | None, after: UseCase | None) -> list[Easing]:
-    """What a model no longer has to meet."""
+    """Return the relaxed requirements on models."""
     if before is None or after is None:
         return []
     old, new = keyed(before), keyed(after)
@@ -84,7 +84,7 @@ def models(before: UseCase | None, after: UseCase | None) -> list[Easing]:
 
 
 def data(before: UseCase | None, after: UseCase | None) -> list[Easing]:
-    """What data no longer have to meet."""
+    """Return the relaxed requirements on data."""
     if before is None or after is None:
         return []
     old, new = keyed(before), keyed(after)
@@ -100,7 +100,7 @@ def data(before: UseCase | None, after: UseCase | None) -> list[Easing]:
 
 
 def watching(before: UseCase | None, after: UseCase | None) -> list[Easing]:
-    """What is looked at for less, by less, or less often; bounds of alarms are told with the alarms."""
+    """Return the relaxed requirements on monitoring; the bounds of alarms are reported with the alarms."""
     if before is None or after is None:
         return []
     old, new = keyed(before), keyed(after)
@@ -113,7 +113,7 @@ def watching(before: UseCase | None, after: UseCase | None) -> list[Easing]:
     found += _times(sides, "every", "monitoring.every", "what goes wrong is seen later", is_less=_longer)
     starts = [(side.get("retraining") or {}).get("on") or {} for side in (old, new)]
     if starts[1]:
-        # Where none is left, the rule that goes says so.
+        # When none is left, the deleted rule is reported as a risk of its own.
         found += [Easing(Code.TRIGGER, str(alarm)) for alarm in starts[0] if alarm not in starts[1]]
     for column, each in _audits(old):
         now = (new.get("slices") or {}).get(column)
@@ -125,7 +125,7 @@ def watching(before: UseCase | None, after: UseCase | None) -> list[Easing]:
 
 
 def another(before: UseCase | None, after: UseCase | None) -> list[Easing]:
-    """What makes it a model of something else."""
+    """Return the changes that make it a model of something else: its problem, target or key."""
     if before is None or after is None:
         return []
     return [
@@ -141,7 +141,7 @@ _GAPS = ("max_tpr_gap", "max_fpr_gap")
 
 
 def _audits(use_case: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """The slices that are judged and not only reported."""
+    """Return the slices that are judged, not only reported."""
     slices = sorted((use_case.get("slices") or {}).items())
     return [(column, each) for column, each in slices if any(each.get(gap) is not None for gap in _GAPS)]
 
@@ -165,7 +165,7 @@ def _bounds(
 
 
 def _values(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Easing]:
-    """Of a rule that names the values."""
+    """Yield the relaxation of a rule that lists the allowed values."""
     if old and not new:
         yield Easing(Code.ANY_VALUE, what, {"values": ", ".join(old)})
     elif old and (more := [value for value in new if value not in old]):
@@ -190,7 +190,7 @@ def _times(sides: Sides, field: str, name: str, consequence: str, *, is_less: An
 
 
 def _time(value: Any) -> timedelta | None:
-    """A duration as JSON has it, e.g. `P28D`."""
+    """Return a duration from its JSON form, e.g. `P28D`; None when it is not one."""
     from pydantic import TypeAdapter, ValidationError
 
     if value is None:

@@ -1,4 +1,4 @@
-"""What is encrypted with a weaker key or not at all, and what is closed less to the outside."""
+"""Rules for weaker encryption, and for less protection from access from outside."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _POLICIES = ("aws:s3/bucketPolicy:BucketPolicy", "aws:sqs/queuePolicy:QueuePolic
 
 
 def list_risks(preview: Preview) -> Iterator[Risk]:
-    """Yield the risks of what others could read or change from then on."""
+    """Yield the risks that others can read or change data from then on."""
     for resource in preview.of(_ENCRYPTION):
         if resource.old is None or resource.new is None:
             continue
@@ -63,7 +63,7 @@ def _uses_kms(inputs: Mapping[str, Any]) -> bool:
 
 
 def _list_plain_http(preview: Preview) -> Iterator[Risk]:
-    """Policies that refused plain HTTP and do so no more."""
+    """Yield the risks of policies that denied plain HTTP and no longer do."""
     for resource in preview.of(*_POLICIES):
         before = permissions.read_policy(resource.before.get("policy")) or set()
         after = permissions.read_policy(resource.after.get("policy")) if resource.new is not None else set()
@@ -76,7 +76,7 @@ def _list_plain_http(preview: Preview) -> Iterator[Risk]:
 
 
 def _list_jobs(preview: Preview) -> Iterator[Risk]:
-    """Jobs whose disks or results were encrypted with the lake's key."""
+    """Yield the risks of steps that name fewer encryption keys for their disks and results than before."""
     for pipeline in preview.of(pipelines.PIPELINE):
         before, after = pipelines.definition(pipeline.before), pipelines.definition(pipeline.after)
         if before is None or after is None:

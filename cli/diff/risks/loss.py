@@ -1,4 +1,4 @@
-"""What is lost with a resource that is deleted or replaced, or with a key that is turned off."""
+"""Rules for what is lost with a resource that is deleted or replaced, or with a key that is turned off."""
 
 from __future__ import annotations
 

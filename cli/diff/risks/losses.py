@@ -1,4 +1,4 @@
-"""What is lost when a resource is deleted or replaced: one row for each type that holds something."""
+"""Losses when a resource is deleted or replaced: one row for each type that holds something."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from cli.diff.preview import Resource
 
 @dataclass(frozen=True)
 class Loss:
-    """What goes with a resource.
+    """The loss of a resource that is deleted or replaced.
 
     Attributes:
-        noun: What a person calls it.
-        deleted: The consequence of its end.
-        replaced: The consequence of another one in its place.
+        noun: What a person calls the resource.
+        deleted: The consequence of deleting it.
+        replaced: The consequence of replacing it.
         fix: What to do instead.
     """
 
@@ -182,7 +182,7 @@ _LOSSES: dict[str, Loss | Callable[[Resource], Loss]] = {
     "aws:sns/topicSubscription:TopicSubscription": _SUBSCRIPTION,
 }
 
-#: Types whose end or replacement loses nothing, or is told by a rule of its own.
+#: Types whose deletion or replacement loses nothing, or is reported by another rule.
 _HARMLESS = frozenset(
     {
         "aws:appautoscaling/policy:Policy",
@@ -219,7 +219,7 @@ _ORDER = {token: place for place, token in enumerate(_LOSSES)}
 def find_loss(resource: Resource) -> Loss | None:
     """Return what is lost with a resource; None when nothing is.
 
-    A type that this version knows nothing of counts as one that holds something.
+    A type that this version does not know counts as one that holds something.
     """
     if not resource.is_real or resource.type in _HARMLESS:
         return None
@@ -231,5 +231,5 @@ def find_loss(resource: Resource) -> Loss | None:
 
 
 def rank(resource: Resource) -> int:
-    """The worst come first."""
+    """Return the sort key of a resource by its loss: the worst losses come first."""
     return _ORDER.get(resource.type, len(_ORDER))

@@ -1,4 +1,4 @@
-"""What is no longer protected from deletion, or kept for a shorter time."""
+"""Rules for resources that are no longer protected from deletion, and for data that are kept for a shorter time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cli.diff.risks.risk import Code, Risk, change
 
 
 def list_risks(preview: Preview) -> Iterator[Risk]:
-    """Yield the risks of what may be deleted from then on."""
+    """Yield the risks of what may be deleted, or is deleted sooner, from then on."""
     for resource in preview.resources:
         if resource.was_protected and not resource.is_protected and resource.new is not None:
             yield Risk(Code.UNPROTECTED, find_name(resource), resource.type, change("protect"))

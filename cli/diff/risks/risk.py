@@ -1,4 +1,4 @@
-"""A risk of a change, as a value: what happens to what and why; its sentences stand here, one row for each code."""
+"""A risk of a change, as a value: its code, its resource and its cause; and the sentences for each code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Cause(StrEnum):
-    """What brings a risk about, where that is no property of the resource."""
+    """The cause of a risk, where that is not a property of the resource."""
 
     NOT_DECLARED = "not_declared"
     DECLARATION = "declaration"
@@ -30,17 +30,17 @@ _CAUSES = {
 
 
 class Code(StrEnum):
-    """What is risked."""
+    """The code of a risk."""
 
-    # What is lost
+    # Loss
     DELETED = "deleted"
     REPLACED = "replaced"
     KEY_OFF = "key_off"
-    # What is no longer protected
+    # Weaker protection from deletion
     UNPROTECTED = "unprotected"
     FORCE_DESTROY = "force_destroy"
     KEPT_SHORTER = "kept_shorter"
-    # What is watched less
+    # Weaker monitoring
     ALARM_REMOVED = "alarm_removed"
     ALARM_LOOSENED = "alarm_loosened"
     TRIGGER_REMOVED = "trigger_removed"
@@ -50,11 +50,11 @@ class Code(StrEnum):
     CAPTURE_FEWER = "capture_fewer"
     CAPTURE_LESS = "capture_less"
     WATCHED_LESS = "watched_less"
-    # How a rollout is undone
+    # Weaker rollback of rollouts
     BAKE_NONE = "bake_none"
     ROLLBACK_ALARM_REMOVED = "rollback_alarm_removed"
     ROLLBACK_ALARMS_REMOVED = "rollback_alarms_removed"
-    # What is encrypted or closed less
+    # Weaker encryption and protection from access
     ENCRYPTION_KEY = "encryption_key"
     KEY_ROTATION = "key_rotation"
     QUEUE_ENCRYPTION = "queue_encryption"
@@ -67,7 +67,7 @@ class Code(StrEnum):
     CAPTURE_ENCRYPTION = "capture_encryption"
     PLAIN_HTTP = "plain_http"
     JOB_ENCRYPTION = "job_encryption"
-    # Who decides, and by what
+    # Weaker decisions on models and data
     PROMOTION_AUTOMATIC = "promotion_automatic"
     STEP_APPROVES = "step_approves"
     GATE_LOOSENED = "gate_loosened"
@@ -76,7 +76,7 @@ class Code(StrEnum):
     FEATURE_REMOVED = "feature_removed"
     ANOTHER_MODEL = "another_model"
     EXPECTATION_LOOSENED = "expectation_loosened"
-    # Who may
+    # Wider permissions
     OPENED = "opened"
     CONDITION_LOST = "condition_lost"
 
@@ -296,14 +296,14 @@ _TEXTS = {
 
 @dataclass(frozen=True)
 class Risk:
-    """One thing of a change that a person should look at twice.
+    """A risk of a change, which a person should check.
 
     Attributes:
-        code: What is risked.
+        code: The code of the risk.
         name: The name of the resource, or the stack's.
-        type: The resource's type; empty where it is the stack.
-        cause: What brings it about: a cause, or the properties that change.
-        fields: What it is about, by the names in the code's sentences.
+        type: The resource's type; empty for the stack.
+        cause: What causes it: a cause, or the properties that change.
+        fields: The values for the code's sentences, by name.
     """
 
     code: Code
@@ -314,7 +314,7 @@ class Risk:
 
     @property
     def because(self) -> str:
-        """What brings it about, as the part of a sentence."""
+        """The cause, as a part of a sentence."""
         if isinstance(self.cause, Cause):
             return _CAUSES[self.cause]
         names = ", ".join(f"`{each}`" for each in self.cause)
@@ -341,5 +341,5 @@ KINDS = frozenset(text.kind for text in _TEXTS.values())
 
 
 def change(*properties: str) -> tuple[str, ...]:
-    """Return the cause of a risk that changed properties bring about."""
+    """Return the cause of a risk that is caused by changed properties."""
     return properties

@@ -1,4 +1,4 @@
-"""How a bad rollout is noticed and rolled back: the bake, and the alarms of the deployment."""
+"""Rules for how a bad rollout is noticed and rolled back: its bake time, and the alarms of the deployment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is watched less: alarms, what starts by itself, captured requests."""
+"""Rules for weaker monitoring: alarms, schedules and event rules, captured requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TRIGGERS = {watching.SCHEDULE: "schedule", watching.RULE: "rule", watching.TARG
 
 
 def list_risks(preview: Preview) -> Iterator[Risk]:
-    """Yield the risks of what nobody notices from then on."""
+    """Yield the risks of problems that nobody notices from then on."""
     for alarm in preview.of(watching.ALARM, watching.COMPOSITE):
         name = watching.called(alarm)
         if alarm.operation == "delete":

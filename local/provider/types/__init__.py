@@ -27,10 +27,10 @@ TYPES: dict[str, Resource] = {kind.token: kind() for module in _MODULES for kind
 
 
 def resource_type(token: str) -> Resource:
-    """The type of this token.
+    """Return the resource type with this token.
 
     Raises:
-        UnknownTypeError: There is none.
+        UnknownTypeError: If the provider does not have this type.
     """
     found = TYPES.get(token)
     if found is None:

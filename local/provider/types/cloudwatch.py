@@ -18,7 +18,7 @@ _ACTIONS = frozenset({"alarmActions", "okActions", "insufficientDataActions"})
 
 
 class Alarm(Resource):
-    """What both kinds of alarm share."""
+    """The base of both types of alarm."""
 
     service = "cloudwatch"
     found_in = ""
@@ -30,11 +30,13 @@ class Alarm(Resource):
     tagging = Tagging("TagResource", "UntagResource", "ListTagsForResource", "ResourceARN")
 
     def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+        """Return the API's description of the alarm, or None."""
         wanted = {"AlarmNames": [self.identify(known)], "AlarmTypes": [self.kind]}
         found = self.call(context, "DescribeAlarms", wanted).get(self.found_in)
         return dict(found[0]) if found else None
 
     def delete(self, context: Context, known: Values) -> None:
+        """Delete the alarm; it is no error if it no longer exists."""
         self.ignore_gone(lambda: self.call(context, "DeleteAlarms", {"AlarmNames": [self.identify(known)]}))
 
 
@@ -105,6 +107,7 @@ class Dashboard(Resource):
     same = {"dashboardBody": same_json}
 
     def delete(self, context: Context, known: Values) -> None:
+        """Delete the dashboard; it is no error if it no longer exists."""
         self.ignore_gone(lambda: self.call(context, "DeleteDashboards", {"DashboardNames": [known["dashboardName"]]}))
 
 

@@ -13,7 +13,7 @@ from local.provider.values import Values
 
 
 class Repository(Resource):
-    """``aws:ecr/repository:Repository``: one with images is not deleted unless ``forceDelete`` says so."""
+    """``aws:ecr/repository:Repository``: a repository with images is only deleted with ``forceDelete``."""
 
     token = "aws:ecr/repository:Repository"
     service = "ecr"
@@ -31,11 +31,13 @@ class Repository(Resource):
     tagging = Tagging("TagResource", "UntagResource", "ListTagsForResource", "resourceArn")
 
     def params(self, context: Context, operation: str, values: Values) -> dict[str, object]:
+        """Return the parameters for an operation; the read operation takes a list of names."""
         if operation == self.read_by:
             return {"repositoryNames": [values["name"]]}
         return super().params(context, operation, values)
 
     def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:
+        """Apply changed tag mutability and image scanning, each with its own call."""
         if changed & {"imageTagMutability", "imageTagMutabilityExclusionFilters"}:
             self.call(context, "PutImageTagMutability", self.params(context, "PutImageTagMutability", known))
         if "imageScanningConfiguration" in changed:
@@ -44,6 +46,7 @@ class Repository(Resource):
             self.call(context, "PutImageScanningConfiguration", params)
 
     def delete(self, context: Context, known: Values) -> None:
+        """Delete the repository, with its images if ``forceDelete`` is set; it is no error if it no longer exists."""
         repository = {"repositoryName": known["name"], "force": bool(known.get("forceDelete"))}
         self.ignore_gone(lambda: self.call(context, self.delete_by, repository))
 

@@ -36,14 +36,17 @@ class EventRule(Resource):
     tagging = Tagging("TagResource", "UntagResource", "ListTagsForResource", "ResourceARN")
 
     def identify(self, known: Any) -> str:
+        """Return the rule's name, after the name of its bus unless that is the default one."""
         bus = known.get("eventBusName", _DEFAULT_BUS)
         return str(known["name"]) if bus == _DEFAULT_BUS else f"{bus}/{known['name']}"
 
     def parse(self, id: str) -> Values:
+        """Return the bus and the rule's name that an id holds."""
         bus, _, name = id.rpartition("/")
         return {"eventBusName": bus or _DEFAULT_BUS, "name": name}
 
     def delete(self, context: Context, known: Values) -> None:
+        """Delete the rule, by force if ``forceDestroy`` is set; it is no error if it no longer exists."""
         rule = {"Name": known["name"], "EventBusName": known["eventBusName"], "Force": bool(known.get("forceDestroy"))}
         self.ignore_gone(lambda: self.call(context, self.delete_by, rule))
 
@@ -84,14 +87,21 @@ class EventTarget(Resource):
     same = {"input": same_json}
 
     def identify(self, known: Any) -> str:
+        """Return ``<rule>-<target id>``, after the name of the bus unless that is the default one."""
         bus = known.get("eventBusName", _DEFAULT_BUS)
         ours = f"{known['rule']}-{known['targetId']}"
         return ours if bus == _DEFAULT_BUS else f"{bus}-{ours}"
 
     def id_names(self) -> list[str]:
+        """Return the names of the properties in the id."""
         return ["rule", "targetId", "eventBusName"]
 
     def parse(self, id: str) -> Values:
+        """Return the properties in an import id, ``[<bus>/]<rule>/<target id>``.
+
+        Raises:
+            ProviderError: If the id does not have this form.
+        """
         bus, _, rest = id.partition("/") if id.count("/") == 2 else (_DEFAULT_BUS, "", id)
         rule, slash, target = rest.partition("/")
         if not slash:
@@ -99,15 +109,18 @@ class EventTarget(Resource):
         return {"eventBusName": bus, "rule": rule, "targetId": target}
 
     def create(self, context: Context, inputs: Values, tags: dict[str, str]) -> Values:  # noqa: ARG002
+        """Add the target to its rule."""
         target = to_api(self.properties, inputs)
         answer = self.call(context, "PutTargets", {**self._rule(inputs), "Targets": [target]})
         self._refuse(answer, "PutTargets")
         return {}
 
     def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:  # noqa: ARG002
+        """Put the target with its new inputs."""
         self.create(context, known, {})
 
     def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+        """Return the target from the list of its rule's targets, or None."""
         page = self._rule(known)
         while True:
             answer = self.call(context, "ListTargetsByRule", page)
@@ -119,6 +132,7 @@ class EventTarget(Resource):
             page["NextToken"] = answer["NextToken"]
 
     def delete(self, context: Context, known: Values) -> None:
+        """Remove the target from its rule; it is no error if it no longer exists."""
         target = {**self._rule(known), "Ids": [known["targetId"]], "Force": bool(known.get("forceDestroy"))}
         self.ignore_gone(lambda: self._refuse(self.call(context, "RemoveTargets", target), "RemoveTargets"))
 

@@ -34,6 +34,7 @@ class Role(Resource):
     tagging = Tagging("TagRole", "UntagRole", "ListRoleTags", "RoleName", by="name")
 
     def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:
+        """Apply the changed properties, each with its own call."""
         role = {"RoleName": known["name"]}
         if "assumeRolePolicy" in changed:
             self.call(context, "UpdateAssumeRolePolicy", {**role, "PolicyDocument": known["assumeRolePolicy"]})
@@ -48,6 +49,7 @@ class Role(Resource):
                 self.call(context, "DeleteRolePermissionsBoundary", role)
 
     def delete(self, context: Context, known: Values) -> None:
+        """Delete the role and, with ``forceDetachPolicies``, first detach its policies; it may no longer exist."""
         role = {"RoleName": known["name"]}
 
         def remove() -> None:
@@ -60,7 +62,7 @@ class Role(Resource):
 
 
 class Policy(Resource):
-    """``aws:iam/policy:Policy``: an update makes a new default version and drops the oldest of five."""
+    """``aws:iam/policy:Policy``: an update creates a new default version and deletes the oldest of five."""
 
     token = "aws:iam/policy:Policy"
     service = "iam"
@@ -80,6 +82,7 @@ class Policy(Resource):
     tagging = Tagging("TagPolicy", "UntagPolicy", "ListPolicyTags", "PolicyArn")
 
     def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+        """Return the API's description of the policy and the document of its default version, or None."""
         found = super().live(context, known)
         if found is not None:
             version = {"PolicyArn": known["arn"], "VersionId": found["DefaultVersionId"]}
@@ -87,6 +90,7 @@ class Policy(Resource):
         return found
 
     def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:
+        """Create a new default version; delete the oldest other one if there are five."""
         if "policy" not in changed:
             return
         policy = {"PolicyArn": known["arn"]}
@@ -96,6 +100,7 @@ class Policy(Resource):
         self.call(context, "CreatePolicyVersion", {**policy, "PolicyDocument": known["policy"], "SetAsDefault": True})
 
     def delete(self, context: Context, known: Values) -> None:
+        """Delete the policy and all its versions; it is no error if it no longer exists."""
         policy = {"PolicyArn": known["arn"]}
 
         def remove() -> None:
@@ -106,7 +111,7 @@ class Policy(Resource):
         self.ignore_gone(remove)
 
     def _spare_versions(self, context: Context, policy: dict[str, str]) -> list[str]:
-        """The versions that are not the default one, oldest first."""
+        """Return the versions that are not the default one, oldest first."""
         versions = self.call(context, "ListPolicyVersions", policy)["Versions"]
         spare = [version["VersionId"] for version in versions if not version["IsDefaultVersion"]]
         return sorted(spare, key=lambda version: int(version.lstrip("v")))
@@ -141,6 +146,7 @@ class RolePolicyAttachment(Resource):
     delete_before_replace = True
 
     def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+        """Return the attachment, or None if the policy is not attached to the role."""
         attached = self.call(context, "ListAttachedRolePolicies", {"RoleName": known["role"]})["AttachedPolicies"]
         if all(policy["PolicyArn"] != known["policyArn"] for policy in attached):
             return None

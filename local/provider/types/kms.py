@@ -49,6 +49,7 @@ class Key(Resource):
     tagging = Tagging("TagResource", "UntagResource", "ListResourceTags", "KeyId", by="keyId")
 
     def complete(self, context: Context, known: Values, tags: dict[str, str]) -> None:
+        """Enable rotation or disable the key if declared, then set tags."""
         changed = {"enableKeyRotation"} if known.get("enableKeyRotation") else set()
         if known.get("isEnabled") is False:
             changed.add("isEnabled")
@@ -56,6 +57,7 @@ class Key(Resource):
         super().complete(context, known, tags)
 
     def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+        """Return the key's description, rotation and policy; None if its deletion is scheduled."""
         found = super().live(context, known)
         if found is None or found["KeyState"] in ("PendingDeletion", "PendingReplicaDeletion"):
             return None
@@ -65,6 +67,7 @@ class Key(Resource):
         return found
 
     def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:
+        """Apply the changed properties, each with its own call."""
         key = {"KeyId": known["keyId"]}
         if "isEnabled" in changed and known["isEnabled"]:
             self.call(context, "EnableKey", key)
@@ -82,6 +85,7 @@ class Key(Resource):
             self.call(context, "DisableKey", key)
 
     def delete(self, context: Context, known: Values) -> None:
+        """Schedule the key's deletion, unless it is already scheduled."""
         if self.read(context, known) is not None:
             days = known.get("deletionWindowInDays", 30)
             self.call(context, "ScheduleKeyDeletion", {"KeyId": known["keyId"], "PendingWindowInDays": days})
@@ -101,6 +105,7 @@ class Alias(Resource):
     same = {"targetKeyId": same_key}
 
     def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+        """Return the alias from the list of aliases, or None."""
         marker: dict[str, str] = {}
         while True:
             page = self.call(context, "ListAliases", marker)
@@ -112,13 +117,14 @@ class Alias(Resource):
             marker = {"Marker": page["NextMarker"]}
 
     def computed_outputs(self, context: Context, known: Values, root: dict[str, Any]) -> Values:
+        """Return the outputs that are not inputs, including the ARN of the target key."""
         found = super().computed_outputs(context, known, root)
         target = self.call(context, "DescribeKey", {"KeyId": root["TargetKeyId"]})
         return {**found, "targetKeyArn": target["KeyMetadata"]["Arn"]}
 
 
 class KeyPolicy(Resource):
-    """``aws:kms/keyPolicy:KeyPolicy``: a delete puts the default policy back."""
+    """``aws:kms/keyPolicy:KeyPolicy``: a delete restores the default policy."""
 
     token = "aws:kms/keyPolicy:KeyPolicy"
     service = "kms"
@@ -131,13 +137,16 @@ class KeyPolicy(Resource):
     same = {"policy": same_policy, "keyId": same_key}
 
     def params(self, context: Context, operation: str, values: Values) -> dict[str, Any]:
+        """Return the parameters for an operation, with ``default``, the only name of a key's policy."""
         return {**super().params(context, operation, values), "PolicyName": "default"}
 
     def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+        """Return the key's id and policy."""
         key = {"KeyId": known["keyId"]}
         return {**key, **self.call(context, "GetKeyPolicy", {**key, "PolicyName": "default"})}
 
     def delete(self, context: Context, known: Values) -> None:
+        """Restore the default policy, unless ``bypassPolicyLockoutSafetyCheck`` is set."""
         if known.get("bypassPolicyLockoutSafetyCheck"):
             return
         account = context.call("sts", "GetCallerIdentity", {})["Account"]

@@ -34,11 +34,13 @@ class LogGroup(Resource):
     tagging = Tagging("TagResource", "UntagResource", "ListTagsForResource", "resourceArn")
 
     def complete(self, context: Context, known: Values, tags: dict[str, str]) -> None:
+        """Set the retention and the tags."""
         if known.get("retentionInDays"):
             self.update(context, known, frozenset({"retentionInDays"}))
         super().complete(context, known, tags)
 
     def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+        """Return the log group from the list of log groups, with retention 0 if it has none, or None."""
         prefix: dict[str, Any] = {"logGroupNamePrefix": known["name"]}
         while True:
             page = self.call(context, "DescribeLogGroups", prefix)
@@ -50,9 +52,11 @@ class LogGroup(Resource):
             prefix["nextToken"] = page["nextToken"]
 
     def computed_outputs(self, context: Context, known: Values, root: dict[str, Any]) -> Values:  # noqa: ARG002
+        """Return the ARN without the suffix ``:*``."""
         return {"arn": root["arn"].removesuffix(":*")}
 
     def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:
+        """Apply changed retention and key, each with its own call."""
         group = {"logGroupName": known["name"]}
         if "retentionInDays" in changed:
             if known["retentionInDays"]:
@@ -66,6 +70,7 @@ class LogGroup(Resource):
                 self.call(context, "DisassociateKmsKey", group)
 
     def delete(self, context: Context, known: Values) -> None:
+        """Delete the log group, unless ``skipDestroy`` is set."""
         if not known.get("skipDestroy"):
             super().delete(context, known)
 

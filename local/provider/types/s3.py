@@ -1,4 +1,4 @@
-"""S3 buckets and their settings, which are resources of their own; a bucket's inline settings are not taken."""
+"""S3 buckets, and their settings as separate resources; settings inside a bucket are not supported."""
 
 # ruff: noqa: RUF012 -- the class attributes are table entries; Resource declares them as ClassVar.
 
@@ -16,18 +16,20 @@ from local.provider.values import Values
 
 
 class S3(Resource):
-    """What S3's types share: tags are one set that is read and written whole."""
+    """The base of S3's types, whose tags are one set that is read and written as a whole."""
 
     service = "s3"
 
     def tagged(self, known: Values) -> dict[str, str]:
-        """The members that name the tagged thing."""
+        """Return the members that name the tagged bucket or object."""
         return {"Bucket": known["bucket"]}
 
     def add_tags(self, context: Context, known: Values, tags: dict[str, str]) -> None:
+        """Set these tags and keep the others."""
         self._put_tags(context, known, {**self.show_tags(context, known), **tags})
 
     def remove_tags(self, context: Context, known: Values, names: list[str]) -> None:
+        """Remove the tags of these names and keep the others."""
         left = {name: value for name, value in self.show_tags(context, known).items() if name not in names}
         assert self.tagging is not None
         if left:
@@ -36,6 +38,7 @@ class S3(Resource):
             self.call(context, self.tagging.remove, self.tagged(known))
 
     def show_tags(self, context: Context, known: Values) -> dict[str, str]:
+        """Return the tags, empty if there is no tag set."""
         assert self.tagging is not None
         try:
             answer = self.call(context, self.tagging.show, self.tagged(known))
@@ -52,7 +55,7 @@ class S3(Resource):
 
 
 class Bucket(S3):
-    """``aws:s3/bucket:Bucket``: a full one is not deleted unless ``forceDestroy`` says so."""
+    """``aws:s3/bucket:Bucket``: a bucket with objects is only deleted with ``forceDestroy``."""
 
     token = "aws:s3/bucket:Bucket"
     create_by, delete_by = "CreateBucket", "DeleteBucket"
@@ -68,6 +71,11 @@ class Bucket(S3):
     tagging = Tagging("PutBucketTagging", "DeleteBucketTagging", "GetBucketTagging", "Bucket", by="bucket")
 
     def create(self, context: Context, inputs: Values, tags: dict[str, str]) -> Values:  # noqa: ARG002
+        """Create the bucket in the request's region.
+
+        Raises:
+            ProviderError: If the bucket exists.
+        """
         bucket = {"Bucket": inputs["bucket"]}
         try:
             self.call(context, "HeadBucket", bucket)
@@ -85,9 +93,11 @@ class Bucket(S3):
         return {}
 
     def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+        """Return the API's description of the bucket."""
         return {"Bucket": known["bucket"], **self.call(context, "HeadBucket", {"Bucket": known["bucket"]})}
 
     def computed_outputs(self, context: Context, known: Values, root: dict[str, Any]) -> Values:
+        """Return the outputs that are not inputs, including the domain names."""
         name, region = known["bucket"], root.get("BucketRegion") or context.region
         return {
             "arn": f"arn:aws:s3:::{name}",
@@ -97,9 +107,11 @@ class Bucket(S3):
         }
 
     def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:
-        """Nothing but tags is the bucket's own."""
+        """Do nothing: a change of ``forceDestroy`` needs no call."""
 
     def delete(self, context: Context, known: Values) -> None:
+        """Delete the bucket, with its objects if ``forceDestroy`` is set; it is no error if it no longer exists."""
+
         def remove() -> None:
             if known.get("forceDestroy"):
                 delete_objects(context, known["bucket"], "")
@@ -133,7 +145,7 @@ class BucketSetting(S3):
 
 
 class BucketVersioning(BucketSetting):
-    """``aws:s3/bucketVersioning:BucketVersioning``: a delete suspends it."""
+    """``aws:s3/bucketVersioning:BucketVersioning``: a delete suspends versioning."""
 
     token = "aws:s3/bucketVersioning:BucketVersioning"
     create_by = update_by = "PutBucketVersioning"
@@ -142,10 +154,12 @@ class BucketVersioning(BucketSetting):
     members = {"mfa": "MFA"}
 
     def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+        """Return the versioning configuration, or None if it was never set."""
         found = self.call(context, "GetBucketVersioning", {"Bucket": known["bucket"]})
         return {"VersioningConfiguration": found} if found.get("Status") else None
 
     def delete(self, context: Context, known: Values) -> None:
+        """Suspend versioning; it is no error if the bucket no longer exists."""
         suspended = {"Bucket": known["bucket"], "VersioningConfiguration": {"Status": "Suspended"}}
         self.ignore_gone(lambda: self.call(context, "PutBucketVersioning", suspended))
 
@@ -174,6 +188,7 @@ class BucketPublicAccessBlock(BucketSetting):
     defaults = dict.fromkeys(members, False)
 
     def delete(self, context: Context, known: Values) -> None:
+        """Delete the setting, unless ``skipDestroy`` is set."""
         if not known.get("skipDestroy"):
             super().delete(context, known)
 

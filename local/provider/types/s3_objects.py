@@ -69,13 +69,16 @@ class BucketObjectv2(S3):
     tagging = Tagging("PutObjectTagging", "DeleteObjectTagging", "GetObjectTagging", "Key", by="key")
 
     def tagged(self, known: Values) -> dict[str, str]:
+        """Return the members that name the tagged object."""
         return {"Bucket": known["bucket"], "Key": known["key"]}
 
     def parse(self, id: str) -> Values:
+        """Return the bucket and the key that an id or an ``s3://`` URL holds."""
         bucket, _, key = id.removeprefix("s3://").partition("/")
         return super().parse(f"{bucket}/{key}")
 
     def create(self, context: Context, inputs: Values, tags: dict[str, str]) -> Values:
+        """Upload the content with its tags."""
         content = {"Body": self._content(context, inputs), "Tagging": urlencode(tags)}
         self.call(context, self.create_by, {**self.params(context, self.create_by, inputs), **content})
         return {}
@@ -88,17 +91,20 @@ class BucketObjectv2(S3):
         return str(inputs.get("content", "")).encode()
 
     def computed_outputs(self, context: Context, known: Values, root: dict[str, Any]) -> Values:
+        """Return the outputs that are not inputs, including the ARN and the ETag without quotes."""
         found = super().computed_outputs(context, known, root)
         return {**found, "arn": f"arn:aws:s3:::{known['bucket']}/{known['key']}", "etag": root["ETag"].strip('"')}
 
     def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:
+        """Upload the object again, unless only tags or ``forceDestroy`` changed."""
         if changed - {"tags", "tagsAll", "forceDestroy"}:
             self.create(context, known, known["tagsAll"])
 
     def complete(self, context: Context, known: Values, tags: dict[str, str]) -> None:
-        """Nothing: an object is put with its tags."""
+        """Do nothing: an object is uploaded with its tags."""
 
     def delete(self, context: Context, known: Values) -> None:
+        """Delete all versions of the object; it is no error if it no longer exists."""
         self.ignore_gone(lambda: delete_objects(context, known["bucket"], known["key"]))
 
 

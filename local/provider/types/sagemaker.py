@@ -20,12 +20,13 @@ _NOTIFIED = "asyncInferenceConfig.outputConfig.notificationConfig.includeInferen
 
 
 class SageMaker(Resource):
-    """What SageMaker's types share: how they are tagged and how the service says that something is not there."""
+    """The base of SageMaker's types: how they are tagged, and the service's errors for a missing resource."""
 
     service = "sagemaker"
     tagging: ClassVar[Tagging | None] = Tagging("AddTags", "DeleteTags", "ListTags", "ResourceArn")
 
     def gone(self, error: ApiError) -> bool:
+        """Return True if an error means that the resource does not exist, by its code or its message."""
         unknown = ("Could not find", "does not exist", "Cannot find")
         return super().gone(error) or (error.code == "ValidationException" and any(u in error.message for u in unknown))
 
@@ -106,10 +107,10 @@ class EndpointConfiguration(SageMaker):
 
 
 class Endpoint(SageMaker):
-    """``aws:sagemaker/endpoint:Endpoint``: made and updated when it is in service.
+    """``aws:sagemaker/endpoint:Endpoint``: a create or update is done when the endpoint is in service.
 
-    A create that fails leaves the endpoint behind, which the state does not hold. An update that is rolled back ends
-    in service too: it counts as done, and the state then holds the configuration in use.
+    A failed create leaves an endpoint that is not in the state. An update that is rolled back also ends in service: it
+    counts as done, and the state then holds the configuration in use.
     """
 
     token = "aws:sagemaker/endpoint:Endpoint"
@@ -129,15 +130,18 @@ class Endpoint(SageMaker):
     forgotten_if_unready = True
 
     def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+        """Return the API's description of the endpoint, or None if it is being deleted."""
         found = super().live(context, known)
         return None if found is not None and found["EndpointStatus"] == "Deleting" else found
 
     def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:
+        """Update the endpoint and wait until it is in service."""
         if changed & {"endpointConfigName", "deploymentConfig"}:
             super().update(context, known, changed)
             self.await_ready(context, known)
 
     def delete(self, context: Context, known: Values) -> None:
+        """Delete the endpoint and wait until it no longer exists."""
         super().delete(context, known)
 
         def gone() -> bool:
@@ -174,6 +178,7 @@ class FeatureGroup(SageMaker):
     waits = Wait("FeatureGroupStatus", "Created", ("Creating",), seconds=1200.0)
 
     def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:
+        """Update the online store's time to live and the throughput, and wait for the result."""
         touched: Values = {
             name: known.get(name) for name in ("onlineStoreConfig", "throughputConfig") if name in changed
         }
@@ -193,6 +198,7 @@ class FeatureGroup(SageMaker):
         context.wait(f"feature group {known['featureGroupName']} being updated", settled, 600.0)
 
     def delete(self, context: Context, known: Values) -> None:
+        """Delete the feature group and wait until it no longer exists."""
         super().delete(context, known)
         self.await_gone(context, known, 600.0)
 
@@ -210,6 +216,7 @@ class ModelPackageGroup(SageMaker):
     waits = Wait("ModelPackageGroupStatus", "Completed", ("Pending", "InProgress"))
 
     def delete(self, context: Context, known: Values) -> None:
+        """Delete the group and wait until it no longer exists."""
         super().delete(context, known)
         self.await_gone(context, known, 600.0)
 
@@ -241,7 +248,8 @@ class Pipeline(SageMaker):
     exactly_one = (("pipelineDefinition", "pipelineDefinitionS3Location"),)
 
     def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:
-        # What is not sent stays as it is; a description that left the program must be emptied.
+        """Update the pipeline; a description that the program no longer has is emptied."""
+        # A member that is not sent keeps its value, so a removed description must be sent empty.
         cleared = {name: "" for name in ("pipelineDescription",) if name in changed and absent(known.get(name))}
         super().update(context, {**known, **cleared}, changed)
 

@@ -14,17 +14,18 @@ from local.provider.values import Values
 
 
 class AutoScaling(Resource):
-    """What both types share: how the service says that something is not there."""
+    """The base of both types, with the service's errors for a missing resource."""
 
     service = "application-autoscaling"
 
     def gone(self, error: ApiError) -> bool:
+        """Return True if an error means that the resource does not exist, by its code or its message."""
         unknown = ("No scalable target found", "No scaling policy found")
         return super().gone(error) or any(text in error.message for text in unknown)
 
 
 class Target(AutoScaling):
-    """``aws:appautoscaling/target:Target``: without tags, which this machine's cloud has none of for it."""
+    """``aws:appautoscaling/target:Target``: without tags, which the local cloud does not have for it."""
 
     token = "aws:appautoscaling/target:Target"
     create_by = update_by = "RegisterScalableTarget"
@@ -37,9 +38,11 @@ class Target(AutoScaling):
     computed = frozenset({"roleArn", "suspendedState"})
 
     def parse(self, id: str) -> Values:
+        """Return the properties that an id holds."""
         return _parse(id, ("serviceNamespace", "resourceId", "scalableDimension"))
 
     def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+        """Return the API's description of the target, or None."""
         wanted = {
             "ServiceNamespace": known["serviceNamespace"],
             "ResourceIds": [known["resourceId"]],
@@ -72,9 +75,11 @@ class Policy(AutoScaling):
     )
 
     def parse(self, id: str) -> Values:
+        """Return the properties that an id holds."""
         return _parse(id, ("serviceNamespace", "resourceId", "scalableDimension", "name"))
 
     def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+        """Return the API's description of the policy, or None."""
         wanted = {
             "ServiceNamespace": known["serviceNamespace"],
             "ResourceId": known["resourceId"],
@@ -85,12 +90,13 @@ class Policy(AutoScaling):
         return dict(found[0]) if found else None
 
     def computed_outputs(self, context: Context, known: Values, root: dict[str, Any]) -> Values:
+        """Return the outputs that are not inputs, including the ARNs of the policy's alarms."""
         alarms = [alarm["AlarmARN"] for alarm in root.get("Alarms", ())]
         return {**super().computed_outputs(context, known, root), "alarmArns": alarms}
 
 
 def _parse(id: str, names: tuple[str, ...]) -> Values:
-    """An import id ``namespace/resource/dimension[/name]``, whose resource may hold slashes itself."""
+    """Parse an import id ``namespace/resource/dimension[/name]``, whose resource may hold slashes itself."""
     namespace, *middle = id.split("/")
     tail = len(names) - 2
     return dict(zip(names, (namespace, "/".join(middle[:-tail]), *middle[-tail:]), strict=False))

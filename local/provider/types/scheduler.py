@@ -11,7 +11,7 @@ from local.provider.values import Values
 
 
 class Schedule(Resource):
-    """``aws:scheduler/schedule:Schedule``: an update sends everything, so what a program leaves out is as new."""
+    """``aws:scheduler/schedule:Schedule``: an update sends every property, so omitted ones get their defaults again."""
 
     token = "aws:scheduler/schedule:Schedule"
     service = "scheduler"
@@ -67,6 +67,7 @@ class ScheduleGroup(Resource):
     waits = Wait("State", "ACTIVE", (), seconds=300.0)
 
     def delete(self, context: Context, known: Values) -> None:
+        """Delete the group and wait until it no longer exists."""
         if self.read(context, known) is not None:
             super().delete(context, known)
             self.await_gone(context, known, 300.0)

@@ -46,21 +46,24 @@ class Topic(Resource):
     tagging = Tagging("TagResource", "UntagResource", "ListTagsForResource", "ResourceArn")
 
     def create(self, context: Context, inputs: Values, tags: dict[str, str]) -> Values:
-        # A topic that is not FIFO must not say so.
+        """Create the topic; properties that are False are not sent."""
+        # The API accepts FifoTopic only for a FIFO topic.
         return super().create(context, {k: v for k, v in inputs.items() if v is not False}, tags)
 
     def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+        """Return the topic's attributes and name, or None."""
         found = super().live(context, known)
         return None if found is None else {**found, "Name": known["arn"].rsplit(":", 1)[-1]}
 
     def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:
+        """Set the changed attributes one by one."""
         _set_attributes(self, context, "SetTopicAttributes", {"TopicArn": known["arn"]}, known, changed)
 
 
 def _set_attributes(
     resource: Resource, context: Context, operation: str, thing: dict[str, str], known: Values, changed: frozenset[str]
 ) -> None:
-    """Set the changed attributes one by one; one that left the program is emptied."""
+    """Set the changed attributes one by one; one that the program no longer has is emptied."""
     for name in sorted(changed):
         kind = resource.properties.get(name)
         if kind is not None and kind.member[:1] == ("Attributes",):
@@ -69,7 +72,7 @@ def _set_attributes(
 
 
 class TopicPolicy(Resource):
-    """``aws:sns/topicPolicy:TopicPolicy``: a delete puts the default policy back."""
+    """``aws:sns/topicPolicy:TopicPolicy``: a delete restores the default policy."""
 
     token = "aws:sns/topicPolicy:TopicPolicy"
     service = "sns"
@@ -81,16 +84,20 @@ class TopicPolicy(Resource):
     outputs = {"owner": "Attributes.Owner"}
 
     def create(self, context: Context, inputs: Values, tags: dict[str, str]) -> Values:  # noqa: ARG002
+        """Set the topic's policy."""
         self._put(context, inputs["arn"], inputs["policy"])
         return {}
 
     def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+        """Return the topic's attributes."""
         return self.call(context, "GetTopicAttributes", {"TopicArn": known["arn"]})
 
     def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:  # noqa: ARG002
+        """Set the topic's policy."""
         self._put(context, known["arn"], known["policy"])
 
     def delete(self, context: Context, known: Values) -> None:
+        """Restore the default policy; it is no error if the topic no longer exists."""
         owner = known["arn"].split(":")[4]
         actions = ["GetTopicAttributes", "SetTopicAttributes", "AddPermission", "RemovePermission", "DeleteTopic"]
         actions += ["Subscribe", "ListSubscriptionsByTopic", "Publish"]
@@ -144,10 +151,12 @@ class TopicSubscription(Resource):
     same = {"filterPolicy": same_json, "redrivePolicy": same_json, "deliveryPolicy": same_json}
 
     def params(self, context: Context, operation: str, values: Values) -> dict[str, Any]:
+        """Return the parameters for an operation; a subscribe always asks for the ARN."""
         params = super().params(context, operation, values)
         return {**params, "ReturnSubscriptionArn": True} if operation == "Subscribe" else params
 
     def computed_outputs(self, context: Context, known: Values, root: dict[str, Any]) -> Values:
+        """Return the outputs that are not inputs, including the status of the confirmation."""
         attributes = root["Attributes"]
         return {
             **super().computed_outputs(context, known, root),
@@ -156,6 +165,7 @@ class TopicSubscription(Resource):
         }
 
     def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:
+        """Set the changed attributes one by one."""
         thing = {"SubscriptionArn": known["arn"]}
         _set_attributes(self, context, "SetSubscriptionAttributes", thing, known, changed)
 

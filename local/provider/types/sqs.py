@@ -85,18 +85,22 @@ class Queue(Resource):
     tagging = Tagging("TagQueue", "UntagQueue", "ListQueueTags", "QueueUrl", by="url")
 
     def create(self, context: Context, inputs: Values, tags: dict[str, str]) -> Values:
-        # A queue that is not FIFO must not say so.
+        """Create the queue; properties that are False are not sent."""
+        # The API accepts FifoQueue only for a FIFO queue.
         return super().create(context, {k: v for k, v in inputs.items() if v is not False}, tags)
 
     def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+        """Return the queue's URL, name and attributes."""
         queue = {"QueueUrl": known["url"]}
         attributes = self.call(context, "GetQueueAttributes", {**queue, "AttributeNames": ["All"]})["Attributes"]
         return {**queue, "QueueName": known["url"].rsplit("/", 1)[-1], "Attributes": attributes}
 
     def computed_outputs(self, context: Context, known: Values, root: dict[str, Any]) -> Values:
+        """Return the outputs that are not inputs, including the URL."""
         return {**super().computed_outputs(context, known, root), "url": root["QueueUrl"]}
 
     def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:
+        """Set the changed attributes in one call; those that the program no longer has are emptied."""
         touched = {name: kind for name, kind in self.properties.items() if name in changed and len(kind.member) == 2}
         if touched:
             attributes = {kind.member[1]: "" for kind in touched.values()}
@@ -116,18 +120,22 @@ class QueuePolicy(Resource):
     }
 
     def create(self, context: Context, inputs: Values, tags: dict[str, str]) -> Values:  # noqa: ARG002
+        """Set the queue's policy."""
         self._put(context, inputs["queueUrl"], inputs["policy"])
         return {}
 
     def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+        """Return the queue's URL and policy, or None if it has no policy."""
         queue = {"QueueUrl": known["queueUrl"]}
         answer = self.call(context, "GetQueueAttributes", {**queue, "AttributeNames": ["Policy"]})
         return {**queue, **answer} if answer.get("Attributes", {}).get("Policy") else None
 
     def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:  # noqa: ARG002
+        """Set the queue's policy."""
         self._put(context, known["queueUrl"], known["policy"])
 
     def delete(self, context: Context, known: Values) -> None:
+        """Empty the queue's policy; it is no error if the queue no longer exists."""
         self.ignore_gone(lambda: self._put(context, known["queueUrl"], ""))
 
     def _put(self, context: Context, url: str, policy: str) -> None:

@@ -14,7 +14,7 @@ from local.provider.values import Values
 
 
 class Parameter(Resource):
-    """``aws:ssm/parameter:Parameter``: its value is a secret whatever its type."""
+    """``aws:ssm/parameter:Parameter``: its value is always a secret."""
 
     token = "aws:ssm/parameter:Parameter"
     service = "ssm"
@@ -35,14 +35,17 @@ class Parameter(Resource):
     tagging = Tagging("AddTagsToResource", "RemoveTagsFromResource", "ListTagsForResource", "ResourceId", by="name")
 
     def create(self, context: Context, inputs: Values, tags: dict[str, str]) -> Values:
+        """Create the parameter from ``value`` or ``insecureValue``."""
         return super().create(context, {**inputs, "value": self._value(inputs)}, tags)
 
     def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:
+        """Put the parameter again, unless only tags or ``overwrite`` changed."""
         if changed - {"tags", "tagsAll", "overwrite"}:
             params = self.params(context, self.create_by, {**known, "value": self._value(known)})
             self.call(context, self.create_by, {**params, "Overwrite": known.get("overwrite") is not False})
 
     def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+        """Return the parameter's value and description."""
         name = {"Name": known["name"]}
         found = self.call(context, "GetParameter", {**name, "WithDecryption": True})["Parameter"]
         filters = [{"Key": "Name", "Option": "Equals", "Values": [known["name"]]}]

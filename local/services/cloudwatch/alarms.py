@@ -1,8 +1,8 @@
-"""CloudWatch alarms: evaluated once a minute of the cloud's time, announced within half a second.
+"""CloudWatch alarms, evaluated once a minute of the cloud's time; changes are announced within half a second.
 
-A change of state, by evaluation or by ``SetAlarmState``, is one "CloudWatch Alarm State Change" event, and the
-alarm's actions for the new state. What was last announced is kept in the store. Periods run on the cloud's clock
-while time stamps are real: a period of P seconds covers P divided by the clock's scale.
+Each change of state, by evaluation or by ``SetAlarmState``, emits one "CloudWatch Alarm State Change" event and runs
+the alarm's actions for the new state. The store keeps what was last announced. Periods run on the cloud's clock while
+timestamps are real: a period of P seconds covers P divided by the clock's scale, in real seconds.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from local.services.cloudwatch.evaluation import (
 
 log = logging.getLogger(__name__)
 
-#: The store's kind of what was last announced.
+#: The kind under which the store keeps what was last announced of each alarm.
 _ANNOUNCED = "alarm-state"
 
-#: Real seconds between two looks at the states, and the least between two evaluations of an alarm.
+#: Real seconds between two checks of the states, and the minimum between two evaluations of one alarm.
 _LOOK = 0.25
 _LEAST = 1.0
 
@@ -49,14 +49,14 @@ _ACTIONS = {OK: "ok_actions", ALARM: "alarm_actions", INSUFFICIENT: "insufficien
 
 
 def start(cloud: Cloud) -> None:
-    """Start the worker; changes that nobody announced yet are announced first."""
+    """Start the worker, which first announces changes that were not announced before a restart."""
     mounted.correct()
     metric_retention.bound(cloud.clock.scale)
     cloud.spawn("alarms", Alarms(cloud).run)
 
 
 class Alarms:
-    """Every alarm of the cloud: when it is next evaluated, and what was announced of it."""
+    """The worker that evaluates every alarm of the cloud and announces its changes of state."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
@@ -69,7 +69,7 @@ class Alarms:
         """Evaluate and announce until the cloud stops."""
         while True:
             alarms = list(mounted.alarms())
-            # A state that somebody set is announced before an evaluation may take it back.
+            # A state set by a client is announced before an evaluation can change it again.
             for region, alarm in alarms:
                 with _logged(alarm):
                     self._announce(region, alarm)
@@ -108,7 +108,7 @@ class Alarms:
         self._due[alarm.alarm_arn] = time.time() + max(_LEAST, self._cloud.clock.real(_interval(alarm)))
 
     def _judge(self, region: str, alarm: Any, now: float) -> tuple[str, str, str]:
-        """State, reason and reason data of a metric alarm."""
+        """Return the state, the reason and the reason data of a metric alarm."""
         period, points = _period(alarm), self._points(region, alarm, now)
         compare, words = COMPARISONS[alarm.comparison_operator]
         threshold, periods = float(alarm.threshold), int(alarm.evaluation_periods)
@@ -126,7 +126,7 @@ class Alarms:
         return state, *_reason(alarm, state, real[-periods:], words, period, needed)
 
     def _points(self, region: str, alarm: Any, now: float) -> list[Point]:
-        """The points of the alarm's whole evaluation range."""
+        """Return the points of the alarm's whole evaluation range, oldest first."""
         number = int(alarm.evaluation_periods) + EXTRA_PERIODS
         if not alarm.metric_data_queries:
             return self._window(region, alarm, alarm.statistic or alarm.extended_statistic, now, number)
@@ -157,11 +157,11 @@ class Alarms:
     # -- announcement ------------------------------------------------------------------------------------------------
 
     def _announce(self, region: str, alarm: Any) -> None:
-        """Announce every change that was not yet, however fast they came."""
+        """Announce every change of state that was not announced yet, including several since the last check."""
         known, states = self._announced.get(alarm.alarm_arn), _states(alarm)
         last, first = len(states) - 1, 0
         if known is not None and known["incarnation"] == alarm.incarnation:
-            # After a kill the alarm may be older than what was announced of it.
+            # After a kill, the restored alarm may be older than its last announcement.
             first = min(known["updates"], last)
             if known["updates"] == last:
                 return
@@ -208,7 +208,7 @@ class Alarms:
 
 @contextlib.contextmanager
 def _logged(alarm: Any) -> Iterator[None]:
-    """One alarm that trips over a bug must not stop the others."""
+    """Log an unexpected error instead of raising it, so that a bug with one alarm does not stop the others."""
     try:
         yield
     except Exception:
@@ -233,17 +233,20 @@ def _interval(alarm: Any) -> float:
         return _EVERY
     if _period(alarm) < 60:
         return _EVERY_HIGH_RESOLUTION
-    # AWS looks once an hour at alarms whose range is over a day; nobody at this machine should wait for that.
+    # AWS evaluates alarms whose range is over a day only once an hour, which is too long to wait for locally.
     return _EVERY
 
 
-# -- words -----------------------------------------------------------------------------------------------------------
+# -- reasons and messages --------------------------------------------------------------------------------------------
 
 
 def _reason(
     alarm: Any, state: str, real: Sequence[tuple[float, float]], words: str, period: float, needed: int
 ) -> tuple[str, str]:
-    """Reason and reason data in CloudWatch's words; ``real`` are the points that decided, with their times."""
+    """Return the reason and its data in CloudWatch's wording.
+
+    ``real`` holds the value and the time of each point that decided.
+    """
     values = [value for value, _ in real]
     data = {
         "version": "1.0",
@@ -297,7 +300,7 @@ def _iso(seconds: float) -> str:
 
 
 def _states(alarm: Any) -> list[dict[str, Any]]:
-    """Every state that the alarm has been in, the present one last."""
+    """Return every state that the alarm has been in, the current one last."""
     now = (alarm.state_reason, alarm.state_reason_data, alarm.state_value, alarm.state_updated_timestamp)
     states = []
     for reason, data, value, updated in [*(former[1:] for former in alarm.history), now]:
@@ -337,7 +340,7 @@ def _configuration(alarm: Any) -> dict[str, Any]:
 
 
 def _notification(region: str, alarm: Any, before: str, state: Mapping[str, Any]) -> dict[str, Any]:
-    """The message that an SNS topic gets."""
+    """Return the message for an SNS topic."""
     message = {
         "AlarmName": alarm.name,
         "AlarmDescription": alarm.description,

@@ -1,4 +1,4 @@
-"""What an alarm and a datum may say: refused when it is put, rather than never heard of again."""
+"""Checks of alarms and metric data when they are put, so that invalid ones are refused instead of silently ignored."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ACTIONS = {
     "insufficient_data_actions": "InsufficientDataActions",
 }
 
-#: CloudWatch takes no number beyond, no more values in one datum, and no time further back or ahead.
+#: CloudWatch's limits: the largest number, the values in one datum, and how far back or ahead a timestamp may be.
 _LARGEST = 2.0**360
 _VALUES = 150
 _BACK, _AHEAD = dt.timedelta(weeks=2), dt.timedelta(hours=2)
@@ -39,14 +39,14 @@ class DefinitionError(LocalError, ValueError):
 
 
 def check(params: Mapping[str, Any], existing: Collection[str]) -> None:
-    """Check an alarm.
+    """Check the definition of an alarm.
 
     Args:
-        params: As moto's ``put_metric_alarm`` has them.
+        params: The parameters of moto's ``put_metric_alarm``.
         existing: Names of the alarms of the region.
 
     Raises:
-        DefinitionError: Says what is wrong.
+        DefinitionError: CloudWatch would refuse the alarm, or this cloud cannot evaluate it.
     """
     try:
         _actions(params)
@@ -82,7 +82,7 @@ def _composite(rule: str, existing: Collection[str]) -> None:
         raise DefinitionError(f"Could not save the composite alarm as alarms [{listed}] in the alarm rule do not exist")
 
 
-#: Members that are of an alarm on one metric.
+#: Parameters of an alarm on a single metric, which exclude Metrics.
 _ONE_METRIC = ("metric_name", "namespace", "period", "statistic", "extended_statistic", "dimensions", "unit")
 _HOUR, _DAY, _WEEK = 3600, 86_400, 604_800
 
@@ -125,7 +125,7 @@ def _metric(params: Mapping[str, Any]) -> None:
 
 
 def _look_back(period: int, periods: int) -> None:
-    """Refuse an alarm that looks at more than a week, or at more than a day by periods under an hour."""
+    """Refuse an alarm whose evaluation range is over a week, or over a day with a period under an hour."""
     longest = _WEEK if period >= _HOUR else _DAY
     if period * periods > longest:
         raise DefinitionError(
@@ -152,18 +152,20 @@ def _queries(queries: Sequence[Any]) -> None:
 
 
 def returns(query: Any) -> bool:
-    """Whether a query is the one that the alarm watches."""
+    """Return True if the alarm watches the query's result."""
     return query.return_data is None or str(query.return_data).lower() == "true"
 
 
 def evaluate(queries: Sequence[Any], found: dict[str, list[float | None]], number: int) -> None:
-    """Add the points of the queries that are expressions, each after those that it needs.
+    """Compute the queries that are expressions, each after those that it depends on.
 
     Args:
-        found: ``number`` points by the id of their query.
+        queries: All queries of the alarm.
+        found: The points of each computed query by its id; the expressions' points are added.
+        number: The number of points of each query.
 
     Raises:
-        UnsupportedError: When an expression uses what this cloud lacks, or they need one another in a circle.
+        UnsupportedError: An expression uses what this cloud lacks, or expressions depend on each other in a circle.
     """
     left = [query for query in queries if query.metric_stat is None]
     while left:
@@ -188,14 +190,15 @@ def _period(period: Any) -> None:
 
 
 def check_data(namespace: str, data: Sequence[Mapping[str, Any]], *, ours: bool) -> None:
-    """Check what somebody puts.
+    """Check metric data that are being put.
 
     Args:
-        data: MetricData, as the API has it.
-        ours: Whether it is the cloud itself who puts it, to whom AWS' own namespaces belong.
+        namespace: The namespace of the data.
+        data: MetricData in the API's form.
+        ours: Whether the cloud itself puts them; only it may use AWS's own namespaces.
 
     Raises:
-        RefusedError: Says what is wrong with the first that CloudWatch would refuse.
+        RefusedError: CloudWatch would refuse the namespace or a datum; the message names the first problem.
     """
     if namespace.startswith("AWS/") and not ours:
         raise RefusedError("InvalidParameterValue", "The value AWS/ for parameter Namespace is invalid.")

@@ -1,4 +1,4 @@
-"""Alarm evaluation without a cloud: from data points to a state, metric math, composite rules.
+"""Alarm evaluation without a cloud: states from data points, statistics, metric math and composite rules.
 
 Times are epoch seconds. A list of points runs from the oldest to the newest period; None is a missing point.
 """
@@ -20,7 +20,7 @@ Point = float | None
 
 OK, ALARM, INSUFFICIENT = "OK", "ALARM", "INSUFFICIENT_DATA"
 
-#: How many periods are looked at beyond EvaluationPeriods, so that late and missing data need not decide.
+#: Periods evaluated in addition to EvaluationPeriods, so that late or missing data need not decide the state.
 EXTRA_PERIODS = 2
 
 COMPARISONS: Mapping[str, tuple[Callable[[float, float], bool], str]] = {
@@ -32,14 +32,14 @@ COMPARISONS: Mapping[str, tuple[Callable[[float, float], bool], str]] = {
 
 
 class UnsupportedError(LocalError, ValueError):
-    """Something an alarm or a query asks for that this cloud does not evaluate."""
+    """A part of an alarm or a query that this cloud does not support."""
 
 
 class RefusedError(LocalError, ValueError):
     """A request for or with metric data that CloudWatch would refuse.
 
     Attributes:
-        code: CloudWatch's code of the error.
+        code: CloudWatch's error code.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -51,17 +51,17 @@ class RefusedError(LocalError, ValueError):
 
 
 def decide(breaches: Sequence[bool | None], *, periods: int, needed: int, missing: str, current: str) -> str:
-    """The state of an alarm, by the rules for M of N data points and missing data.
+    """Return the state of an alarm, by the rules for M out of N data points and for missing data.
 
-    With at least ``periods`` real points the newest of them decide. Otherwise as many missing ones as are needed
-    count as ``missing`` says.
+    With at least ``periods`` real points, the newest of them decide. Otherwise the missing ones are treated as
+    ``missing`` says.
 
     Args:
-        breaches: Whether each point breaches, None where there is none; the whole evaluation range.
+        breaches: Whether each point of the whole evaluation range breaches; None where it is missing.
         periods: EvaluationPeriods, N.
         needed: DatapointsToAlarm, M.
         missing: TreatMissingData.
-        current: The state now, which some cases keep.
+        current: The current state, which some cases keep.
     """
     real = [breach for breach in breaches if breach is not None]
     if len(real) >= periods:
@@ -79,7 +79,7 @@ def decide(breaches: Sequence[bool | None], *, periods: int, needed: int, missin
         return current
     if not real:
         return INSUFFICIENT
-    # All there is breaches: enough when the oldest breach is old enough for the rest to have followed it.
+    # Every real point breaches: alarm once the oldest of them is at least ``needed`` periods old.
     age = len(breaches) - breaches.index(True)
     return ALARM if age >= needed else current
 
@@ -92,7 +92,7 @@ class Sample:
     """One metric datum: a value, or the statistics of several.
 
     Attributes:
-        single: Whether it is one value, perhaps several times, which percentiles need.
+        single: Whether it is one value, possibly repeated; percentiles can be computed only then.
     """
 
     time: float
@@ -105,10 +105,14 @@ class Sample:
 
 
 def aggregate(samples: Sequence[Sample], name: str, *, until: float, width: float, number: int) -> list[Point]:
-    """One point for each of ``number`` windows of ``width`` seconds, the newest of which ends at ``until``.
+    """Return one point for each of ``number`` windows, the newest of which ends at ``until``.
 
     Args:
-        name: Of a statistic, see :func:`statistic`.
+        samples: The metric data.
+        name: The name of a statistic, see :func:`statistic`.
+        until: The end of the newest window.
+        width: The length of a window, seconds.
+        number: The number of windows.
     """
     windows: list[list[Sample]] = [[] for _ in range(number)]
     for sample in samples:
@@ -120,7 +124,7 @@ def aggregate(samples: Sequence[Sample], name: str, *, until: float, width: floa
 
 
 def divide(samples: Sequence[Sample], *, start: float, width: float, number: int) -> list[list[Sample]]:
-    """The samples of each of ``number`` windows of ``width`` seconds, the first of which begins at ``start``."""
+    """Return the samples of each of ``number`` windows of ``width`` seconds, the first of which begins at ``start``."""
     windows: list[list[Sample]] = [[] for _ in range(number)]
     for sample in samples:
         place = math.floor((sample.time - start) / width)
@@ -130,10 +134,10 @@ def divide(samples: Sequence[Sample], *, start: float, width: float, number: int
 
 
 def statistic(name: str) -> Callable[[list[Sample]], Point]:
-    """What computes a statistic of the samples of one period.
+    """Return the function that computes a statistic of the samples of one period.
 
     Raises:
-        UnsupportedError: When it is not one of CloudWatch's five or a percentile such as p99.
+        UnsupportedError: It is neither one of CloudWatch's five statistics nor a percentile such as p99.
     """
     if name in _STATISTICS:
         return _STATISTICS[name]
@@ -147,7 +151,7 @@ def _percentile(samples: list[Sample], percent: float) -> Point:
     if not samples or not all(sample.single for sample in samples):
         return None
     ordered = sorted(samples, key=lambda sample: sample.minimum)
-    # Value i, of all that were put in their order, is of the first sample up to which there are more than i.
+    # The value at index i of all sorted values is in the first sample whose cumulative count is more than i.
     ends = list(itertools.accumulate(sample.count for sample in ordered))
     place = max(ends[-1] - 1, 0) * percent / 100
     low, high = (
@@ -181,7 +185,7 @@ _BINARY: Mapping[type[ast.AST], Callable[[float, float], float]] = {
 
 
 def operands(expression: str) -> set[str]:
-    """The ids that a metric math expression may use; of one that cannot be read, none."""
+    """Return the names in a metric math expression, ids and functions alike; empty if it cannot be parsed."""
     try:
         tree = ast.parse(expression, mode="eval")
     except SyntaxError:
@@ -190,14 +194,15 @@ def operands(expression: str) -> set[str]:
 
 
 def calculate(expression: str, series: Mapping[str, Sequence[Point]], number: int) -> list[Point]:
-    """Evaluate a metric math expression point by point; a missing operand or a division by zero gives no point.
+    """Evaluate a metric math expression point by point; a missing operand or a division by zero gives a missing point.
 
     Args:
+        expression: The expression.
         series: Points by the id of the query that they come from.
-        number: How many points each has.
+        number: The number of points of each series.
 
     Raises:
-        UnsupportedError: When the expression uses more than ids, numbers, ``+ - * /``, comparisons, parentheses,
+        UnsupportedError: The expression uses more than ids, numbers, ``+ - * /``, comparisons, parentheses,
             ``IF(condition, then, else)`` and ``FILL(id, number)``.
     """
     try:
@@ -221,7 +226,7 @@ def _value(node: ast.expr, points: Mapping[str, Point], text: str) -> Point:
         case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _BINARY:
             return _both(type(op), _value(left, points, text), _value(right, points, text))
         case ast.Call(func=ast.Name(id="IF"), args=[condition, then, other], keywords=[]):
-            # All three, so that an unsupported part shows whichever way the condition goes.
+            # Evaluate all three, so that an unsupported part is found whatever the condition is.
             chosen, yes, no = (_value(each, points, text) for each in (condition, then, other))
             return None if chosen is None else yes if chosen else no
         case ast.Call(func=ast.Name(id="FILL"), args=[inner, filler], keywords=[]):
@@ -242,13 +247,14 @@ _TOKEN = re.compile(r'\s*(?:(ALARM|OK|INSUFFICIENT_DATA)\s*\(\s*(?:"([^"]+)"|([^
 
 
 def compose(rule: str, state_of: Callable[[str], str]) -> bool:
-    """Whether a composite alarm's rule holds.
+    """Return True if a composite alarm's rule holds.
 
     Args:
-        state_of: The state of an alarm by name or ARN; what it raises for an unknown one comes through.
+        rule: AlarmRule.
+        state_of: Returns the state of an alarm by name or ARN; its exceptions are not caught.
 
     Raises:
-        UnsupportedError: When the rule is not made of ``ALARM() OK() INSUFFICIENT_DATA() AND OR NOT TRUE FALSE ()``.
+        UnsupportedError: The rule is not made of ``ALARM() OK() INSUFFICIENT_DATA() AND OR NOT TRUE FALSE ()``.
     """
     words: list[str] = []
     position = 0
@@ -269,7 +275,7 @@ def compose(rule: str, state_of: Callable[[str], str]) -> bool:
 
 
 def watched_by(rule: str) -> set[str]:
-    """The alarms that a composite alarm's rule names, by name or ARN."""
+    """Return the alarms that a composite alarm's rule refers to, by name or ARN."""
     found: set[str] = set()
 
     def state_of(name: str) -> str:

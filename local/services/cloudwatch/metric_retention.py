@@ -1,7 +1,7 @@
-"""How much of the metric data is kept: once enough has been put, what is old becomes statistic sets.
+"""Retention of metric data: after many new data, old values are aggregated into statistic sets.
 
-What is older than five minutes and than every alarm's sight is added up: a minute's values become one set, after a day
-an hour's.
+Values older than five minutes and than every alarm's evaluation range become one set a minute, and after a day one set
+an hour.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from typing import Any
 from local.services.cloudwatch.evaluation import EXTRA_PERIODS
 from local.services.cloudwatch.metrics import Key, key_of, sample_of, seconds_of, source_key, sources
 
-#: Data are added up when so many came since the last time.
+#: The number of new data after which old ones are aggregated again.
 _MANY = 10_000
 
-#: Seconds for which values are kept as they are, and minutes as minutes.
+#: Seconds for which single values are kept, and sets of a minute.
 _VALUES, _MINUTES = 300.0, 86400.0
 
-#: Seconds after which CloudWatch has forgotten everything.
+#: Seconds after which CloudWatch has deleted all data.
 _FORGOTTEN = 455 * 86400.0
 
 
 @functools.cache
 def bound(scale: float) -> None:
-    """Let moto's list be added up from now on, once in a process.
+    """Patch moto to aggregate old metric data, once in a process.
 
     Args:
-        scale: The clock's, which says how long the periods of alarms are in real seconds.
+        scale: The clock's scale: a period of P seconds lasts P divided by it, in real seconds.
     """
     from moto.cloudwatch.models import CloudWatchBackend
 
@@ -46,7 +46,7 @@ def _adding_up(put: Callable[..., None], scale: float) -> Callable[..., None]:
         put(self, namespace, [each for datum in metric_data for each in _weighted(datum)])
         _share_dimensions(self.metric_data, before)
         if len(self.metric_data) - left.get(self.region_name, 0) >= _MANY:
-            # Within a request, which holds moto's lock: nobody else changes the list.
+            # This runs within a request, which holds moto's lock: no other thread changes the list.
             self.metric_data = added_up(self.metric_data, _sight(self.alarms.values(), scale), time.time())
             left[self.region_name] = len(self.metric_data)
 
@@ -54,7 +54,7 @@ def _adding_up(put: Callable[..., None], scale: float) -> Callable[..., None]:
 
 
 def _weighted(datum: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A datum of several values as one datum of each; moto would make as many as the counts say."""
+    """Yield one datum for each of the values of a datum; moto would create as many as the counts say."""
     if not datum.get("Values"):
         yield datum
         return
@@ -69,7 +69,10 @@ def _weighted(datum: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _share_dimensions(data: list[Any], start: int) -> None:
-    """Values of one request mostly have the same dimensions: held once, they cost less, here and in a snapshot."""
+    """Let the data from index ``start`` on share equal dimensions, as those of one request mostly are.
+
+    It saves memory, and space in a snapshot.
+    """
     shared: dict[Any, Any] = {}
     for datum in data[start:]:
         names = tuple((each.name, each.value) for each in datum.dimensions)
@@ -77,7 +80,7 @@ def _share_dimensions(data: list[Any], start: int) -> None:
 
 
 def _sight(alarms: Any, scale: float) -> dict[Key, float]:
-    """How far back alarms see each metric, in real seconds."""
+    """Return for each metric how far back alarms read it, in real seconds."""
     sight: dict[Key, float] = {}
     for alarm in alarms:
         for source in sources(alarm):
@@ -88,10 +91,12 @@ def _sight(alarms: Any, scale: float) -> dict[Key, float]:
 
 
 def added_up(data: Sequence[Any], sight: dict[Key, float], now: float) -> list[Any]:
-    """The data with everything old in statistic sets.
+    """Return the data with old values aggregated into statistic sets, without those that CloudWatch has deleted.
 
     Args:
-        sight: By metric, for how many seconds its values are needed as they are.
+        data: moto's metric data.
+        sight: For each metric, the seconds for which its single values are kept.
+        now: Epoch seconds.
     """
     from moto.cloudwatch.models import MetricAggregatedDatum
 

@@ -1,7 +1,7 @@
-"""Metric data by metric: what alarms and queries read.
+"""Metric data indexed by metric, for alarms and queries.
 
-moto keeps every value ever put in one list. Here new data are sorted under their metrics as they come, so that an
-evaluation reads no more than its own periods.
+moto keeps every value ever put in one list. The index sorts new data by metric as they arrive, so that an evaluation
+reads only its own periods.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ from local.services.cloudwatch.evaluation import (
 #: Namespace, name and dimensions in order.
 Key = tuple[str, str, tuple[tuple[str, str], ...]]
 
-#: Seconds without data after which a metric is not listed any more, and not as recently active.
+#: Seconds without data after which a metric is no longer listed, and no longer counts as recently active.
 _UNLISTED, _INACTIVE = 14 * 86400.0, 3 * 3600.0
 
-#: The namespace whose metrics moto makes up when it is asked.
+#: The namespace whose metrics moto computes when they are requested.
 _MADE_UP = "AWS/S3"
 
-#: Periods below a minute, and the most data points that CloudWatch answers of statistics and of a query.
+#: Periods below a minute, and the most data points that GetMetricStatistics and GetMetricData return.
 _SHORT = (1, 5, 10, 20, 30)
 _MOST_STATISTICS, _MOST = 1440, 100_800
 
 
 def dimensions_of(dimensions: Sequence[Any]) -> tuple[tuple[str, str], ...]:
-    """Dimensions that moto holds, in an order of their own."""
+    """Return moto's dimensions as sorted pairs of name and value."""
     return tuple(sorted((each.name, each.value) for each in dimensions))
 
 
 def key_of(datum: Any) -> Key:
-    """The metric that a datum belongs to."""
+    """Return the key of the metric that a datum belongs to."""
     return datum.namespace, datum.name, dimensions_of(datum.dimensions)
 
 
 def sources(alarm: Any) -> list[Any]:
-    """Everything of an alarm that has a metric, a period and a unit."""
+    """Return the parts of an alarm that have a metric, a period and a unit."""
     if alarm.rule is not None:
         return []
     if not alarm.metric_data_queries:
@@ -60,7 +60,7 @@ def sources(alarm: Any) -> list[Any]:
 
 
 def source_key(source: Any) -> Key:
-    """The metric that one of :func:`sources` reads."""
+    """Return the key of the metric that one of :func:`sources` reads."""
     metric = getattr(source, "metric", source)
     return metric.namespace, metric.metric_name, dimensions_of(metric.dimensions)
 
@@ -75,20 +75,20 @@ class MetricIndex:
         self._regions: dict[str, _Region] = {}
 
     def refresh(self, region: str) -> None:
-        """Take what was put since the last time."""
+        """Index the data that were put since the last call."""
         self.take(region, _backend(region).metric_data)
 
     def take(self, region: str, data: list[Any]) -> None:
-        """Take what was put since the last time into moto's list."""
+        """Index the data that were added to moto's list since the last call."""
         self._regions.setdefault(region, _Region()).take(data)
 
     def newest(self, region: str, start: float) -> list[Any]:
-        """The newest datum of every metric that has one after ``start``."""
+        """Return the newest datum of every metric that has one after ``start``."""
         known = self._regions.get(region)
         return [] if known is None else known.newest(start)
 
     def since(self, region: str, key: Key, start: float) -> list[Sample]:
-        """A metric's samples after ``start``, which is in epoch seconds."""
+        """Return a metric's samples after ``start``, in epoch seconds."""
         known = self._regions.get(region)
         return [] if known is None else known.since(key, start)
 
@@ -101,7 +101,7 @@ class _Region:
 
     def take(self, data: list[Any]) -> None:
         if data is not self._read:
-            # Another list: the old one was added up.
+            # moto has another list, because the old one was aggregated.
             self._read, self._position, self._metrics = data, 0, {}
         new = data[self._position :]
         self._position += len(new)
@@ -128,25 +128,27 @@ def _backend(region: str) -> Any:
 
 
 def seconds_of(at: dt.datetime) -> float:
+    """Return a time in epoch seconds; a time without a zone is in UTC."""
     return (at if at.tzinfo else at.replace(tzinfo=dt.UTC)).timestamp()
 
 
 def sample_of(at: float, datum: Any) -> Sample:
+    """Return a datum of moto as a sample."""
     if hasattr(datum, "value"):
         return Sample(at, 1.0, datum.value, datum.value, datum.value, datum.unit)
-    # CloudWatch knows percentiles of a set that can only be one value several times.
+    # CloudWatch computes percentiles of a set only if it can only be one value, repeated.
     is_one = datum.min == datum.max and datum.sum == datum.min * datum.sample_count
     return Sample(at, datum.sample_count, datum.sum, datum.min, datum.max, datum.unit, single=is_one)
 
 
 # -- queries ---------------------------------------------------------------------------------------------------------
 
-#: Of requests, which hold moto's lock; alarms have one of their own.
+#: The index for requests, which hold moto's lock; the alarms' worker has its own.
 _asked = MetricIndex()
 
 
 def _index(backend: Any) -> str:
-    """Bring the index of requests up to date for a backend; its place there."""
+    """Update the requests' index from a backend and return the key of the backend's region in it."""
     place = f"{backend.account_id}/{backend.region_name}"
     _asked.take(place, backend.metric_data)
     return place
@@ -155,10 +157,13 @@ def _index(backend: Any) -> str:
 def listed(
     backend: Any, name: str | None, namespace: str | None, dimensions: Sequence[Any], *, recent: bool = False
 ) -> list[Any]:
-    """One datum of every metric that ListMetrics asks for.
+    """Return one datum of every metric that ListMetrics asks for.
 
     Args:
-        dimensions: As the API has them, with or without a value.
+        backend: moto's backend of the region.
+        name: MetricName; None for every name.
+        namespace: Namespace; None for every namespace.
+        dimensions: Dimensions in the API's form, with or without a value.
         recent: Whether only metrics with data of the last three hours are wanted.
     """
     start = time.time() - (_INACTIVE if recent else _UNLISTED)
@@ -180,7 +185,7 @@ def _samples(backend: Any, metric: Mapping[str, Any], unit: str | None, start: f
 
 
 def _first(start: float, period: int) -> float:
-    """Where the first period begins: CloudWatch rounds the start of a query down, the more the older it is."""
+    """Return the start of the first period: CloudWatch rounds the start of a query down, by more the older it is."""
     age = time.time() - start
     step = period if period < 60 else 60 if age < 15 * 86400 else 300 if age < 63 * 86400 else 3600
     return start // step * step
@@ -194,7 +199,7 @@ def _checked_period(value: Any, code: str) -> int:
 
 
 def _at(seconds: float) -> dt.datetime:
-    # Without a zone, as moto has its times.
+    # Without a time zone, like moto's times.
     return dt.datetime.fromtimestamp(seconds, dt.UTC).replace(tzinfo=None)
 
 
@@ -209,14 +214,21 @@ def statistics(
     end: dt.datetime,
     period: int,
 ) -> list[dict[str, Any]]:
-    """The datapoints of GetMetricStatistics.
+    """Return the datapoints of GetMetricStatistics.
 
     Args:
-        metric: With Namespace, MetricName and Dimensions.
+        backend: moto's backend of the region.
+        metric: Namespace, MetricName and Dimensions.
+        names: Statistics.
+        extended: ExtendedStatistics.
+        unit: Unit; None for data of every unit.
+        start: StartTime.
+        end: EndTime.
+        period: Period, seconds.
 
     Raises:
-        RefusedError: When CloudWatch would refuse it.
-        UnsupportedError: When it asks for a statistic that this cloud does not compute.
+        RefusedError: CloudWatch would refuse the request.
+        UnsupportedError: It asks for a statistic that this cloud does not compute.
     """
     if not names and not extended:
         raise RefusedError("InvalidParameterCombination", "Must specify either Statistics or ExtendedStatistics")
@@ -272,15 +284,19 @@ def data(
     ascending: bool,
     most: int = _MOST,
 ) -> list[dict[str, Any]]:
-    """The results of GetMetricData, all on one page.
+    """Return the results of GetMetricData, all on one page.
 
     Args:
-        queries: MetricDataQueries, as the API has them.
+        backend: moto's backend of the region.
+        queries: MetricDataQueries in the API's form.
+        start: StartTime.
+        end: EndTime.
+        ascending: Whether the oldest point comes first.
         most: MaxDatapoints.
 
     Raises:
-        RefusedError: When CloudWatch would refuse it.
-        UnsupportedError: When it asks for what this cloud does not compute.
+        RefusedError: CloudWatch would refuse the request.
+        UnsupportedError: It asks for something that this cloud does not compute.
     """
     if seconds_of(start) >= seconds_of(end):
         raise RefusedError("ValidationError", "The parameter StartTime must be less than the parameter EndTime.")
@@ -292,7 +308,7 @@ def data(
     }
     left = [query for query in queries if not query.get("MetricStat")]
     while left:
-        # Each after those that it needs; when none is left that has all it needs, one says what it lacks.
+        # Each after those that it depends on; if none is ready, evaluating one raises the error that says why.
         ready = [query for query in left if operands(query["Expression"]) & {each["Id"] for each in left} == set()]
         for query in ready or left[:1]:
             found[query["Id"]] = _expression_series(query, found)
@@ -334,7 +350,7 @@ def _stat_series(backend: Any, stat: Mapping[str, Any], start: float, end: float
 def _expression_series(query: Mapping[str, Any], found: Mapping[str, _Series]) -> _Series:
     text = query["Expression"]
     used = {name: found[name] for name in sorted(operands(text) & found.keys())}
-    # With nothing to go by still once, so that what is unsupported about it is said.
+    # An expression without metrics is evaluated once, so that its unsupported parts are reported.
     number = len(next(iter(used.values())).points) if used else 1
     periods = sorted({series.period for series in used.values()})
     if len(periods) > 1:

@@ -1,8 +1,8 @@
-"""Where this cloud's CloudWatch departs from moto's, and what it reads of moto in this process.
+"""Corrections of moto's CloudWatch, and direct reads of its state in this process.
 
-Alarms are looked at several times a second, so they are read here; everything that changes something goes through the
-API. A new alarm has no data yet, a changed one keeps its state, and there are composite ones; alarms and metric data
-that AWS would refuse are refused; metric data are looked up by metric, with percentiles and metric math.
+Alarms are checked several times a second, so they are read here; everything that changes something goes through the
+API. A new alarm has no data yet, a changed one keeps its state, and composite alarms exist; alarms and metric data that
+AWS would refuse are refused; metric data are looked up by metric, with percentiles and metric math.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from local.services.cloudwatch.evaluation import RefusedError, UnsupportedError,
 
 @functools.cache
 def correct() -> None:
-    """Put the departures in place, once in a process."""
+    """Patch moto's CloudWatch with the corrections, once in a process."""
     from moto.cloudwatch.models import CloudWatchBackend
     from moto.cloudwatch.responses import CloudWatchResponse
 
@@ -42,7 +42,7 @@ def correct() -> None:
 
 @contextlib.contextmanager
 def _refusing() -> Iterator[None]:
-    """Say in CloudWatch's way what a request for or with metric data is refused for."""
+    """Convert errors about metric data to moto's exceptions, which become CloudWatch's answers."""
     from moto.cloudwatch.exceptions import CloudWatchException, ValidationError
 
     try:
@@ -60,7 +60,7 @@ def _checking_data(put: Callable[..., Any]) -> Callable[..., Any]:
         with _refusing():
             if self._get_param("EntityMetricData"):
                 raise UnsupportedError("EntityMetricData")
-            # Looked at only where it matters, since it takes a while.
+            # Checked only where it matters, because it is slow.
             ours = namespace.startswith("AWS/") and _from_here()
             definitions.check_data(namespace, self._get_param("MetricData", []), ours=ours)
         return put(self)
@@ -69,7 +69,7 @@ def _checking_data(put: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _from_here() -> bool:
-    """Whether the request came over a connection that this process opened, which only the cloud's own parts do."""
+    """Return True if the request came over a connection of this process, which only the cloud's own parts open."""
     import flask
     import psutil
 
@@ -78,7 +78,7 @@ def _from_here() -> bool:
 
 
 def _describe_alarms(self: Any) -> Any:
-    """All conditions at once; moto heeds one of them."""
+    """Answer DescribeAlarms by all its conditions at once; moto applies only one of them."""
     from moto.core.responses import ActionResult
 
     params = self._get_params()
@@ -109,7 +109,7 @@ def _list_metrics(self: Any) -> Any:
         if given := [name for name in ("IncludeLinkedAccounts", "OwningAccount") if params.get(name)]:
             raise UnsupportedError(" and ".join(given))
         if params.get("NextToken"):
-            # Goes on with what was found for the first page.
+            # moto continues with the results found for the first page.
             token, found = backend.list_metrics(params["NextToken"], *asked)
         else:
             recent = params.get("RecentlyActive") is not None
@@ -154,7 +154,7 @@ def _get_metric_statistics(self: Any) -> Any:
 
 
 def _put_composite_alarm(self: Any) -> Any:
-    """What moto's responses lack though its alarms have rules."""
+    """Answer PutCompositeAlarm, which moto's responses lack although its alarms have rules."""
     from moto.cloudwatch.exceptions import ValidationError
 
     suppressing = ("ActionsSuppressor", "ActionsSuppressorWaitPeriod", "ActionsSuppressorExtensionPeriod")
@@ -163,7 +163,7 @@ def _put_composite_alarm(self: Any) -> Any:
     return self.put_metric_alarm()
 
 
-#: What an alarm keeps when it is put again; the last one tells it from a later alarm of the same name.
+#: Attributes that an alarm keeps when it is put again; the last distinguishes it from a later alarm of its name.
 _KEPT = ("state_value", "state_reason", "state_reason_data", "state_updated_timestamp", "history", "incarnation")
 
 
@@ -215,7 +215,7 @@ def _each(backends: Any) -> Iterator[tuple[str, Any]]:
 
 
 def alarms() -> Iterator[tuple[str, Any]]:
-    """Every alarm, metric and composite, with its region."""
+    """Yield every alarm, metric and composite, with its region."""
     from moto.cloudwatch.models import cloudwatch_backends
 
     for region, backend in _each(cloudwatch_backends):
@@ -224,7 +224,7 @@ def alarms() -> Iterator[tuple[str, Any]]:
 
 
 def messages(region: str, queue: str) -> tuple[int, int, int] | None:
-    """The messages of a queue that are visible, in flight and delayed; None where there is no such queue."""
+    """Return the number of visible, in-flight and delayed messages of a queue; None if it does not exist."""
     from moto.sqs.models import sqs_backends
 
     found = sqs_backends[ACCOUNT][region].queues.get(queue)

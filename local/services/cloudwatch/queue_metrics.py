@@ -1,6 +1,6 @@
-"""CloudWatch metrics of SQS queues: how many messages they hold, once a minute of the cloud's time.
+"""CloudWatch metrics of SQS queues: the number of their messages, once a minute of the cloud's time.
 
-Only of queues that an alarm watches, such as dead-letter queues: nobody else would read them.
+They are put only for queues that an alarm watches, such as dead-letter queues: nothing else would read them.
 """
 
 from __future__ import annotations
@@ -21,29 +21,33 @@ log = logging.getLogger(__name__)
 
 NAMESPACE = "AWS/SQS"
 
-#: The metrics, as :func:`local.services.cloudwatch.mounted.messages` counts them.
+#: The metrics, in the order of :func:`local.services.cloudwatch.mounted.messages`.
 _NAMES = (
     "ApproximateNumberOfMessagesVisible",
     "ApproximateNumberOfMessagesNotVisible",
     "ApproximateNumberOfMessagesDelayed",
 )
-#: Metrics that one PutMetricData may carry are 1,000: these are of 300 queues.
+#: Metrics in one PutMetricData request, those of 300 queues; CloudWatch allows 1,000.
 _AT_ONCE = 900
 
 _EVERY = 60.0
-#: The least real seconds between two puts.
+#: The minimum between two puts, real seconds.
 _LEAST = 1.0
 
 
 class QueueMetrics:
-    """When the next put is due."""
+    """The publisher of the metrics, which keeps when the next put is due."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
         self._due = 0.0
 
     def publish(self, alarms: Sequence[tuple[str, Any]]) -> None:
-        """Put the metrics of every queue that one of the alarms, given with their regions, watches, if it is time."""
+        """Put the metrics of every queue that one of the alarms watches, if the next put is due.
+
+        Args:
+            alarms: Alarms with their regions.
+        """
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + max(_LEAST, self._cloud.clock.real(_EVERY))
@@ -54,7 +58,7 @@ class QueueMetrics:
                 if namespace == NAMESPACE and name in _NAMES and [key for key, _ in dimensions] == ["QueueName"]:
                     watched.setdefault(region, set()).add(dimensions[0][1])
         for region, queues in watched.items():
-            # A queue that is not there has no metrics.
+            # A queue that does not exist has no metrics.
             data = [datum for queue in sorted(queues) for datum in _data(region, queue)]
             for first in range(0, len(data), _AT_ONCE):
                 self._put(region, data[first : first + _AT_ONCE])

@@ -1,8 +1,7 @@
-"""Whether a policy allows a service of this cloud what it is about to do.
+"""Policy evaluation: whether a service of this cloud may do what it is about to do.
 
-A small part of IAM's evaluation: an explicit deny wins, then any allow. It knows actions, resources, principals
-and the string, ARN and Bool conditions. A condition that it does not know keeps an allow from counting and makes a
-deny count.
+A small part of IAM's evaluation: an explicit deny wins, then any allow. It supports actions, resources, principals and
+the string, ARN and Bool conditions. With an unsupported condition an allow does not apply, and a deny applies.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ Document = Mapping[str, Any]
 
 
 class AccessError(LocalError):
-    """Denied, with the code that dead-letter messages use."""
+    """A denied access, with the error code for dead-letter messages."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -31,7 +30,7 @@ class AccessError(LocalError):
 
 
 def source(principal: str, arn: str) -> dict[str, str]:
-    """The condition keys of a call that a service makes for ``arn``."""
+    """Return the condition keys of a call that a service makes on behalf of ``arn``."""
     keys = {"aws:sourcearn": arn, "aws:sourceaccount": ACCOUNT, "aws:securetransport": "true"}
     if principal == "cloudwatch.amazonaws.com":
         keys["aws:sourceowner"] = ACCOUNT
@@ -39,13 +38,18 @@ def source(principal: str, arn: str) -> dict[str, str]:
 
 
 def require_role(cloud: Cloud, role: str, *, principal: str, sender: str, action: str, resource: str) -> None:
-    """Check that ``principal`` may assume ``role``, and the role ``action`` on ``resource``.
+    """Check that ``principal`` may assume ``role``, and the role may perform ``action`` on ``resource``.
 
     Args:
+        cloud: The cloud, whose IAM has the role.
+        role: The role's ARN.
+        principal: The service that assumes the role.
         sender: The ARN that trust policies see as ``aws:SourceArn``.
+        action: An IAM action, such as ``sqs:SendMessage``.
+        resource: The ARN that the action is performed on.
 
     Raises:
-        AccessError: When not.
+        AccessError: The role does not exist, or a policy does not allow it.
     """
     iam = cloud.client("iam", "us-east-1")
     name = role.rpartition("/")[2]
@@ -64,10 +68,10 @@ def require_role(cloud: Cloud, role: str, *, principal: str, sender: str, action
 
 
 def require_policy(policies: Iterable[Document], *, principal: str, sender: str, action: str, resource: str) -> None:
-    """Check that a resource's own policies let ``principal`` do ``action`` for ``sender``.
+    """Check that a resource's own policies let ``principal`` perform ``action`` on behalf of ``sender``.
 
     Raises:
-        AccessError: When not.
+        AccessError: They do not allow it.
     """
     if not allows(policies, action=action, resource=resource, principal=principal, keys=source(principal, sender)):
         raise AccessError(
@@ -99,11 +103,14 @@ def allows(
     principal: str | None = None,
     keys: Mapping[str, str] | None = None,
 ) -> bool:
-    """Evaluate policies.
+    """Return True if policies allow an action on a resource.
 
     Args:
+        documents: The policies.
+        action: An IAM action.
+        resource: The resource's ARN.
         principal: The calling service for policies that have principals (trust and resource policies).
-        keys: Condition keys in lower case.
+        keys: Condition keys in lower case, with their values.
     """
     verdict = False
     for document in documents:
@@ -133,7 +140,7 @@ def _concerns(statement: Document, action: str, resource: str, principal: str | 
         return False
     if "NotResource" in statement:
         return not _any_like(statement["NotResource"], resource)
-    # A trust policy has no resource: it is about its role.
+    # A trust policy has no Resource: it applies to its role.
     return "Resource" not in statement or _any_like(statement["Resource"], resource)
 
 

@@ -23,35 +23,37 @@ class ExpressionError(LocalError, ValueError):
 
 
 class Expression(Protocol):
-    """When something is due."""
+    """A parsed schedule expression."""
 
     def next(self, after: float) -> float | None:
-        """The first time after ``after`` (epoch seconds), or None when there is no more."""
+        """Return the first time after ``after``, in epoch seconds; None if there is none."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Every so many seconds."""
+    """A fixed interval in seconds."""
 
     seconds: float
 
     def next(self, after: float) -> float:
+        """Return the time one interval after ``after``."""
         return after + self.seconds
 
 
 @dataclass(frozen=True)
 class At:
-    """Once, at a time given in epoch seconds."""
+    """One time, in epoch seconds."""
 
     time: float
 
     def next(self, after: float) -> float | None:
+        """Return the time if it is later than ``after``, else None."""
         return self.time if self.time > after else None
 
 
 @dataclass(frozen=True)
 class Cron:
-    """Six fields in a time zone: an hour that the clocks skip is not run, one that they repeat is run once."""
+    """Six fields in a time zone: a time that the clocks skip is left out, one that they repeat is due once."""
 
     minutes: frozenset[int]
     hours: frozenset[int]
@@ -60,6 +62,7 @@ class Cron:
     zone: ZoneInfo
 
     def next(self, after: float) -> float | None:
+        """Return the first matching time after ``after``; None after the last matching year."""
         day = dt.datetime.fromtimestamp(after, self.zone).date()
         while day.year <= max(self.years):
             if day.year not in self.years:
@@ -80,14 +83,15 @@ class Cron:
 
 
 def parse(expression: str, zone: str = "UTC", *, once: bool = False) -> Expression:
-    """Read an expression.
+    """Parse a schedule expression.
 
     Args:
+        expression: ``rate(…)``, ``cron(…)`` or ``at(…)``.
         zone: IANA name of the time zone of ``cron`` and ``at``.
-        once: Whether ``at(…)`` is possible here: schedules have it, rules do not.
+        once: Whether ``at(…)`` is allowed: schedules support it, rules do not.
 
     Raises:
-        ExpressionError: Says what is wrong.
+        ExpressionError: The expression or the time zone is not valid.
     """
     kind, inner = _split(expression)
     tz = _zone(zone)
@@ -121,7 +125,7 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def _instant(naive: dt.datetime, zone: ZoneInfo) -> float | None:
-    """The first moment at which the clocks of the zone show this time; None when they skip it."""
+    """Return the first moment at which clocks in the zone show this time, epoch seconds; None if they skip it."""
     time = naive.replace(tzinfo=zone).timestamp()
     shown = dt.datetime.fromtimestamp(time, zone).replace(tzinfo=None)
     return time if shown == naive else None
@@ -161,7 +165,7 @@ def _cron(inner: str, expression: str, zone: ZoneInfo) -> Cron:
 
 
 def _numbers(field: str, low: int, high: int, names: tuple[str, ...] = ()) -> frozenset[int]:
-    """The numbers of a field of ``*``, numbers, names, ranges, steps and lists of these."""
+    """Return the numbers of a field of ``*``, numbers, names, ranges, steps and lists of these."""
 
     def number(text: str) -> int:
         value = names.index(text) + low if text in names else int(text) if text.isdigit() else -1
@@ -182,7 +186,7 @@ def _numbers(field: str, low: int, high: int, names: tuple[str, ...] = ()) -> fr
             end = high if step else start
         if step and (not step.isdigit() or int(step) < 1):
             raise ValueError(f"'{step}' in '{field}' is not a step of 1 or more")
-        # A range such as FRI-MON goes round the end.
+        # A range such as FRI-MON wraps around.
         round_the_end = [*range(start, high + 1), *range(low, end + 1)]
         numbers = range(start, end + 1) if start <= end else round_the_end
         found.update(numbers[:: int(step or 1)])
@@ -208,7 +212,7 @@ def _month_day(field: str) -> Callable[[dt.date], bool]:
 
 
 def _nearest_weekday(day: dt.date, wanted: int) -> dt.date:
-    """Monday to Friday nearest to the ``wanted`` day, within the month of ``day``."""
+    """Return the weekday, Monday to Friday, nearest to the ``wanted`` day within the month of ``day``."""
     at = day.replace(day=wanted)
     if at.weekday() == 5:
         shift = -1 if wanted > 1 else 2

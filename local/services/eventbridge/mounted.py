@@ -1,6 +1,6 @@
-"""Where this cloud's EventBridge departs from moto's, and what it reads of moto in this process.
+"""Corrections of moto's EventBridge, and direct reads of its state in this process.
 
-Rules are looked at several times a second, so they are read here; everything that changes something goes through the
+Rules are checked several times a second, so they are read here; everything that changes something goes through the
 API. Patterns and schedule expressions that AWS would refuse are refused; events are delivered by this cloud's own
 rules.
 """
@@ -18,7 +18,7 @@ from local.services.eventbridge import expressions, patterns
 
 @functools.cache
 def correct() -> None:
-    """Put the departures in place, once in a process."""
+    """Patch moto's EventBridge with the corrections, once in a process."""
     from moto.events.models import EventsBackend, Rule
 
     for owner, name, change in (
@@ -53,7 +53,7 @@ def _checking_rule(put: Callable[..., Any]) -> Callable[..., Any]:
 def _only_to_archives(send: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(send)
     def send_to_targets(self: Any, original_event: Any, transform_input: bool = True) -> None:
-        # An archive is a target whose ARN names a bus' region alone; moto makes it itself.
+        # The target for an archive, which moto creates itself, has an ARN with a region but without a resource.
         if any(target["Arn"].split(":")[2] == "events" and "/" not in target["Arn"] for target in self.targets):
             send(self, original_event, transform_input)
 
@@ -61,7 +61,7 @@ def _only_to_archives(send: Callable[..., None]) -> Callable[..., None]:
 
 
 def scheduled_rules() -> Iterator[tuple[str, Any]]:
-    """Every enabled rule that has a schedule, with its region."""
+    """Yield every enabled rule that has a schedule, with its region."""
     from moto.events.models import events_backends
 
     for region, backend in list(dict.items(events_backends[ACCOUNT])):
@@ -72,7 +72,7 @@ def scheduled_rules() -> Iterator[tuple[str, Any]]:
 
 
 def rules(region: str, bus: str) -> list[Any]:
-    """The enabled rules of a bus that have an event pattern."""
+    """Return the enabled rules of a bus that have an event pattern, except those of archives."""
     from moto.events.models import events_backends
 
     found = events_backends[ACCOUNT][region].event_buses.get(bus)

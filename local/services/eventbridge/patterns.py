@@ -1,4 +1,4 @@
-"""Event patterns: which events a rule takes.
+"""Event patterns, by which a rule selects events.
 
 Fields are joined by *and*, the entries of a list by *or*, comparison is exact. Operators: ``prefix``, ``suffix``,
 ``anything-but``, ``exists``, ``numeric``, ``equals-ignore-case``, ``wildcard``, ``cidr`` and ``$or``. An unknown
@@ -37,7 +37,7 @@ class PatternError(LocalError, ValueError):
 
 
 def matches(pattern: Pattern, event: Any) -> bool:
-    """Whether the event fits the pattern, which :func:`check` has let pass; an empty one fits every event."""
+    """Return True if an event matches a pattern that :func:`check` accepts; an empty pattern matches every event."""
     # An array of objects matches when one of its objects does.
     if isinstance(event, list):
         return any(matches(pattern, item) for item in event)
@@ -48,7 +48,7 @@ def check(pattern: Any) -> None:
     """Refuse a pattern that EventBridge would refuse.
 
     Raises:
-        PatternError: Says what is wrong with which part.
+        PatternError: A part of the pattern is not valid; the message names it.
     """
     if not isinstance(pattern, Mapping):
         raise PatternError(f"{pattern!r} is not an object")
@@ -79,7 +79,7 @@ def _field(key: str, wanted: Any, event: Any) -> bool:
 
 
 def _entry(wanted: Any, value: Any) -> bool:
-    """One entry of a pattern's array against the field: a field that is an array fits when an element does."""
+    """Return True if a field matches one entry of a pattern's array; an array matches if one of its elements does."""
     if isinstance(wanted, Mapping) and "exists" in wanted:
         return bool((value is not _ABSENT and not isinstance(value, Mapping)) is wanted["exists"])
     test = _test(wanted)
@@ -171,7 +171,10 @@ def _cidr(operand: Any) -> Callable[[Any], bool]:
 
 
 def _anything_but(operand: Any) -> Callable[[Any], bool]:
-    """Literals, a list of them, or one of the text operators, whose own operand may be a list here."""
+    """Return the test of ``anything-but``.
+
+    The operand is a literal, a list of literals, or one of the text operators, whose own operand may be a list here.
+    """
     if isinstance(operand, Mapping):
         name, inner = next(iter(operand.items()), ("", None))
         if len(operand) != 1 or name not in ("prefix", "suffix", "equals-ignore-case", "wildcard"):

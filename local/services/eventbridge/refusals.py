@@ -1,7 +1,7 @@
-"""What moto's EventBridge and Scheduler take although AWS would not, or this cloud could never act on it.
+"""Checks that moto's EventBridge and Scheduler lack: of what AWS would refuse, or this cloud could never act on.
 
-Refused when it is put: events entry by entry, targets of rules likewise, schedules as a whole. Owns testing a
-pattern too, which moto lacks, and that a repeated request makes a schedule once.
+It is refused when it is put: events and targets of rules entry by entry, schedules as a whole. This module also answers
+TestEventPattern, which moto lacks, and creates a schedule only once when the request is repeated.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import Any
 from local.core.identity import ACCOUNT
 from local.services.eventbridge import patterns, targets
 
-#: Of the entries of one PutEvents request, in bytes.
+#: The largest total size of the entries of one PutEvents request, bytes.
 _LARGEST = 256 * 1024
 
-#: What an event has at least, for a pattern to be tested against it.
+#: Fields that an event must have to be tested against a pattern.
 _ENVELOPE = ("id", "account", "source", "time", "region", "resources", "detail-type")
 
 
 @functools.cache
 def correct() -> None:
-    """Put the refusals in place, once in a process."""
+    """Patch moto's EventBridge and Scheduler with the checks, once in a process."""
     from moto.events.models import EventsBackend
     from moto.events.responses import EventsHandler
     from moto.scheduler.models import EventBridgeSchedulerBackend
@@ -61,13 +61,13 @@ def _checking_entries(put: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _size(entry: Mapping[str, Any]) -> int:
-    """The size of an entry as EventBridge counts it."""
+    """Return the size of an entry as EventBridge counts it, bytes."""
     texts = [entry.get(name) or "" for name in ("Source", "DetailType", "Detail")] + (entry.get("Resources") or [])
     return (14 if entry.get("Time") is not None else 0) + sum(len(text.encode()) for text in texts)
 
 
 def _refusal(entry: Mapping[str, Any]) -> dict[str, str] | None:
-    """What is wrong with an entry beyond what moto looks at itself."""
+    """Return the error of an entry that moto does not detect itself; None if there is none."""
     if str(entry.get("Source") or "").startswith("aws."):
         return {"ErrorCode": "NotAuthorizedForSourceException", "ErrorMessage": "Not authorized for the source."}
     if entry.get("Detail") and _object(entry["Detail"]) is None:
@@ -76,7 +76,7 @@ def _refusal(entry: Mapping[str, Any]) -> dict[str, str] | None:
 
 
 def _object(text: str) -> dict[str, Any] | None:
-    """The JSON object that a text is, if it is one; Python alone takes numbers that are none."""
+    """Parse a JSON object; return None if the text is not one, also for NaN and infinity, which Python accepts."""
 
     def number(literal: str) -> float:
         value = float(literal)
@@ -112,7 +112,7 @@ def _test_event_pattern(self: Any) -> Any:
 # -- targets ---------------------------------------------------------------------------------------------------------
 
 
-#: Targets of one rule.
+#: The most targets of one rule.
 _TARGETS = 5
 
 
@@ -180,7 +180,7 @@ def _once(create: Callable[..., Any]) -> Callable[..., Any]:
         group = self.scheduler_backend.get_schedule_group(asked.get("GroupName"))
         name = self.uri.split("/")[-1]
         made = group.schedules.get(name)
-        # The schedule keeps its request, so that a snapshot does.
+        # The request is kept on the schedule, so that a snapshot includes it.
         if made is not None and asked.get("ClientToken") and getattr(made, "request", None) == asked:
             return json.dumps({"ScheduleArn": made.arn})
         answer = create(self)

@@ -1,8 +1,8 @@
-"""EventBridge rules: from an event to the targets of the rules that it matches.
+"""EventBridge rules: delivery of an event to the targets of the rules that it matches.
 
-One worker empties the queues of :mod:`local.core.event_bus`. A delivery that fails is tried again, with growing
-pauses, when another try may help and the target's retry policy allows; otherwise it goes to the target's dead-letter
-queue, or is logged as lost where there is none. After a kill the event in hand may be delivered twice, as on AWS.
+One worker empties the queues of :mod:`local.core.event_bus`. A failed delivery is retried with growing pauses if a
+retry may succeed and the target's retry policy allows it; otherwise it goes to the target's dead-letter queue, or is
+logged as lost if the target has none. After a kill, the event in progress may be delivered twice, as on AWS.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _AGE = 86400.0
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 600.0
 
-#: Real seconds after which the worker looks up although nothing woke it.
+#: The longest that the worker waits before it checks whether the cloud is stopping, real seconds.
 _LOOK = 0.5
 
 
 def start(cloud: Cloud) -> None:
-    """Start the worker; what a former daemon left in the queues goes first."""
+    """Start the worker, which first delivers what an earlier daemon left in the queues."""
     mounted.correct()
     refusals.correct()
     cloud.spawn("rules", _work, cloud)
@@ -50,7 +50,7 @@ def _work(cloud: Cloud) -> None:
             try:
                 route(cloud, queued["event"], queued["bus"])
             except Exception:
-                # One event that trips over a bug must not stop the others, nor come again for ever.
+                # An event that causes an unexpected error must not stop the others or be retried forever.
                 log.exception("lost: the event %s", queued["event"])
                 cloud.store.delete(EVENTS, queued["event"]["region"], queued["event"]["id"])
         due = _deliver_due(cloud)
@@ -69,7 +69,7 @@ def route(cloud: Cloud, event: dict[str, Any], bus: str) -> None:
 
 
 def _deliver_due(cloud: Cloud) -> float:
-    """Try every delivery whose time has come; the time at which the next one is due."""
+    """Attempt every delivery that is due and return the time at which the next one is due."""
     next_due = float("inf")
     for delivery in cloud.store.list(DELIVERIES):
         if cloud.stopping.is_set():
@@ -80,7 +80,7 @@ def _deliver_due(cloud: Cloud) -> float:
 
 
 def _try(cloud: Cloud, delivery: dict[str, Any]) -> float:
-    """One try; when the next one is due, infinity when there is none."""
+    """Attempt a delivery once; return when the next attempt is due, or infinity if there is none."""
     delivery["attempts"] += 1
     failure = None
     try:
@@ -90,7 +90,7 @@ def _try(cloud: Cloud, delivery: dict[str, Any]) -> float:
     except BotoCoreError as error:
         failure = targets.DeliveryError("INTERNAL_ERROR", str(error), passing=True)
     except Exception as error:
-        # One delivery that trips over a bug must not stop the others.
+        # A delivery that causes an unexpected error must not stop the others.
         log.exception("delivery from %s to %s", delivery["sender"], delivery["target"].get("Arn"))
         failure = targets.DeliveryError("INTERNAL_ERROR", f"A bug in the local cloud: {error!r}")
     if failure and failure.passing and not _exhausted(cloud, delivery):

@@ -1,7 +1,7 @@
 """Delivery to one target: a SageMaker pipeline, an SNS topic, an SQS queue or a CloudWatch log group.
 
-Owns what is sent and under whose permission. Other targets, and members of a target that this cloud does not
-honour, are refused by name: when they are put, and once more when something is delivered.
+This module decides what is sent and with whose permission. Other targets, and members of a target that this cloud does
+not support, are refused by name: when they are put, and again when something is delivered.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _GONE = ("NotFound", "NonExistent", "DoesNotExist")
 
 
 class DeliveryError(LocalError):
-    """A delivery that failed.
+    """A failed delivery.
 
     Attributes:
-        code: As dead-letter messages spell it.
-        passing: Whether another try may succeed.
+        code: The error code in dead-letter messages.
+        passing: Whether a retry may succeed.
     """
 
     def __init__(self, code: str, message: str, *, passing: bool = False) -> None:
@@ -50,10 +50,10 @@ def check(target: Document) -> None:
     """Refuse a target that nothing can ever be delivered to.
 
     Args:
-        target: As ``PutTargets`` and ``CreateSchedule`` spell it.
+        target: A target in the form of ``PutTargets`` and ``CreateSchedule``.
 
     Raises:
-        DeliveryError: Says why, and what is available.
+        DeliveryError: The target is not valid or not available here; the message says why.
     """
     _check_arn(target["Arn"])
     if _kind(target["Arn"]) not in _SENDERS:
@@ -112,10 +112,10 @@ def _check_arn(arn: str) -> None:
 
 
 def send(cloud: Cloud, delivery: Document) -> None:
-    """Make one delivery, as :meth:`local.core.event_bus.EventBus.deliver` has it.
+    """Attempt one delivery, as queued by :meth:`local.core.event_bus.EventBus.deliver`.
 
     Raises:
-        DeliveryError: When it failed.
+        DeliveryError: The delivery failed.
     """
     target = delivery["target"]
     check(target)
@@ -128,11 +128,11 @@ def send(cloud: Cloud, delivery: Document) -> None:
 
 
 def bury(cloud: Cloud, delivery: Document, error: DeliveryError) -> None:
-    """Put a failed delivery into the target's dead-letter queue, with the attributes that say why.
+    """Send a failed delivery to the target's dead-letter queue, with attributes that describe the failure.
 
     Raises:
-        AccessError: When the queue's policy, or the schedule's role, does not allow it.
-        ClientError: When there is no such queue.
+        AccessError: The queue's policy, or the schedule's role, does not allow it.
+        ClientError: The queue does not exist.
     """
     target = delivery["target"]
     queue = target["DeadLetterConfig"]["Arn"]
@@ -155,7 +155,7 @@ def bury(cloud: Cloud, delivery: Document, error: DeliveryError) -> None:
 
 
 def _kind(arn: str) -> tuple[str, str]:
-    """Service and resource type of an ARN; the type is empty where the resource is but a name."""
+    """Return the service and resource type of an ARN; the type is empty if the resource is only a name."""
     service, resource = arn.split(":")[2], arn.split(":", 5)[-1]
     parts = re.split(r"[:/]", resource)
     return service, parts[0] if len(parts) > 1 else ""
@@ -173,11 +173,11 @@ def _failed(error: ClientError) -> DeliveryError:
     return DeliveryError("SDK_CLIENT_ERROR", str(error))
 
 
-# -- what is sent ----------------------------------------------------------------------------------------------------
+# -- messages --------------------------------------------------------------------------------------------------------
 
 
 def _message(delivery: Document) -> str:
-    """The text for targets that take one: the event, or what the target makes of it."""
+    """Return the text for a target that takes one: the event, or the result of the input options of the target."""
     target, payload = delivery["target"], delivery["payload"]
     if "Input" in target:
         return str(target["Input"])
@@ -189,10 +189,10 @@ def _message(delivery: Document) -> str:
 
 
 def resolve(path: str, event: Any) -> Any:
-    """The value at a JSON path of an event.
+    """Return the value at a JSON path of an event.
 
     Raises:
-        DeliveryError: When the path is not one, or the event has nothing there.
+        DeliveryError: The path is not valid, or the event has nothing there.
     """
     try:
         return templates.resolve(path, event)
@@ -200,7 +200,7 @@ def resolve(path: str, event: Any) -> Any:
         raise DeliveryError("INVALID_PARAMETER", str(error)) from error
 
 
-# -- where it goes ---------------------------------------------------------------------------------------------------
+# -- destinations ----------------------------------------------------------------------------------------------------
 
 
 def _require_role(cloud: Cloud, delivery: Document, action: str, resource: str) -> None:
@@ -209,13 +209,16 @@ def _require_role(cloud: Cloud, delivery: Document, action: str, resource: str) 
         raise DeliveryError("FAILED_TO_ASSUME_ROLE", f"The target {delivery['target']['Arn']} needs a RoleArn.")
     principal, sender = delivery["principal"], delivery["sender"]
     if principal == "scheduler.amazonaws.com":
-        # What the trust policy of a schedule's role sees is the schedule's group.
+        # The trust policy of a schedule's role sees the schedule's group as the source.
         sender = sender.replace(":schedule/", ":schedule-group/").rpartition("/")[0]
     access.require_role(cloud, role, principal=principal, sender=sender, action=action, resource=resource)
 
 
 def _require(cloud: Cloud, delivery: Document, action: str, resource: str, policies: list[Document]) -> None:
-    """Schedules act by their role; rules and alarms by the policy of what they send to."""
+    """Check that a delivery is allowed.
+
+    Schedules act with their role; rules and alarms need the policy of the resource that they send to.
+    """
     if delivery["principal"] == "scheduler.amazonaws.com":
         _require_role(cloud, delivery, action, resource)
         return

@@ -1,7 +1,7 @@
-"""Input transformers: from an event and a template to the text that a target gets.
+"""Input transformers: from an event and a template to the text for a target.
 
-Owns JSON paths as EventBridge has them, too. In a template that is JSON, a value stands as JSON, or within quotes as
-part of the text; in any other template it stands as it is.
+This module also resolves JSON paths of EventBridge. In a JSON template, a value is inserted as JSON, or within quotes
+as part of the text; in any other template it is inserted as text.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from local.errors import LocalError
 
 Transformer = Mapping[str, Any]
 
-#: Variables that every template knows.
+#: Variables that are defined in every template.
 _PREDEFINED = frozenset(
     f"aws.events.{name}" for name in ("rule-arn", "rule-name", "event.ingestion-time", "event", "event.json")
 )
 _VARIABLE = re.compile(r"<([A-Za-z0-9_.\-]+)>")
-#: What matters for telling whether a variable stands within quotes.
+#: Tokens that determine whether a variable is within quotes.
 _TOKEN = re.compile(rf'(?P<escape>\\.)|(?P<quote>")|{_VARIABLE.pattern}', re.DOTALL)
 _PATH = re.compile(r"\$(\.[^.\[\]$\s*]+|\[\d+\]|\['[^']+'\])*")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\['([^']+)'\]")
@@ -31,15 +31,15 @@ class TemplateError(LocalError, ValueError):
 
 
 class AbsentError(LocalError, LookupError):
-    """The event has nothing at a path."""
+    """A JSON path at which the event has nothing."""
 
 
 def resolve(path: str, event: Any) -> Any:
-    """The value at a JSON path of names and indexes, such as ``$.detail.items[0]``.
+    """Return the value at a JSON path of names and indexes, such as ``$.detail.items[0]``.
 
     Raises:
-        TemplateError: When the path is not one.
-        AbsentError: When the event has nothing there.
+        TemplateError: The path is not valid.
+        AbsentError: The event has nothing there.
     """
     check_path(path)
     value = event
@@ -52,20 +52,20 @@ def resolve(path: str, event: Any) -> Any:
 
 
 def check_path(path: str) -> None:
-    """Refuse what is no JSON path.
+    """Refuse a text that is not a JSON path.
 
     Raises:
-        TemplateError: Says which.
+        TemplateError: It is not one.
     """
     if not _PATH.fullmatch(path):
         raise TemplateError(f"'{path}' is not a JSON path such as $.detail.alarmName.")
 
 
 def check(transformer: Transformer) -> None:
-    """Refuse a transformer that can be filled from no event.
+    """Refuse a transformer that cannot be filled from any event.
 
     Raises:
-        TemplateError: Says which path or variable.
+        TemplateError: A path or a variable is not valid; the message names it.
     """
     paths = transformer.get("InputPathsMap", {})
     for name, path in paths.items():
@@ -79,11 +79,13 @@ def check(transformer: Transformer) -> None:
 
 
 def fill(transformer: Transformer, event: Any, *, rule: str, received: str) -> str:
-    """Fill a template, which :func:`check` has let pass.
+    """Fill the template of a transformer that :func:`check` accepts.
 
     Args:
-        rule: The ARN of the rule that took the event.
-        received: When the event came in.
+        transformer: InputTemplate and InputPathsMap.
+        event: The event.
+        rule: The ARN of the rule that matched the event.
+        received: The time at which the event arrived.
     """
     paths = transformer.get("InputPathsMap", {})
     predefined = {
@@ -98,7 +100,7 @@ def fill(transformer: Transformer, event: Any, *, rule: str, received: str) -> s
         try:
             return predefined[name] if name in predefined else resolve(paths[name], event)
         except AbsentError:
-            # AWS has no variable then, and delivers.
+            # AWS leaves such a variable empty and delivers.
             return ""
 
     template = str(transformer["InputTemplate"])
@@ -119,7 +121,7 @@ def fill(transformer: Transformer, event: Any, *, rule: str, received: str) -> s
 
 
 def _is_json(template: str) -> bool:
-    """Whether a template is a JSON object, array or text once its variables have values."""
+    """Return True if a template is a JSON object, array or text once its variables have values."""
     if template.lstrip().startswith("{"):
         return True
     try:

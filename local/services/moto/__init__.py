@@ -1,1 +1,1 @@
-"""The services that moto answers, mounted in this process."""
+"""The services that moto implements, mounted in this process."""

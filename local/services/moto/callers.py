@@ -1,4 +1,4 @@
-"""What STS says of who calls: the owner of the key that signed, where moto would name a user of its own."""
+"""Corrections of moto's STS: a caller is the owner of the key that signed, and an assumed role must exist."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
 
 
 def install(find: Callable[[str], Key | None]) -> None:
-    """Make GetCallerIdentity name the owners of this cloud's own keys, and AssumeRole want a role that exists.
+    """Patch GetCallerIdentity to name the owners of this cloud's own keys, and AssumeRole to require an existing role.
 
     Args:
-        find: Gives the key of an id.
+        find: Returns the key with an id; None if there is none.
     """
     from moto.core.responses import BaseResponse
     from moto.sts.models import STSBackend
@@ -37,7 +37,7 @@ def install(find: Callable[[str], Key | None]) -> None:
 
     @wraps(from_header)
     def get_access_key(self: Any) -> str:
-        # In a presigned URL it is the first part of what the signature is scoped to; moto reads the header alone.
+        # In a presigned URL the key's id is the first part of X-Amz-Credential; moto reads only the header.
         presigned = self.querystring.get("X-Amz-Credential")
         return str(presigned[0]).partition("/")[0] if presigned else from_header(self)
 

@@ -1,7 +1,7 @@
-"""The services that moto answers, mounted in this process, under one account and without a network.
+"""The services that moto implements, mounted in this process, under one account and without a network.
 
-Owns: which of moto's services this cloud has, their WSGI applications, and the lock that keeps requests and
-snapshots apart. It refuses a service that is not in the table, and an operation that moto lacks, by name.
+This module owns the table of these services, their WSGI applications, and the lock that separates requests from
+snapshots. An operation that moto lacks is refused by name.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# moto reads its settings when it is imported: buckets only by path, since an IP address has no sub-domains.
+# moto reads its settings at import. Buckets are addressed only by path, since an IP address has no subdomains.
 os.environ.setdefault("MOTO_DISABLE_GLOBAL_CORS", "1")
 os.environ.setdefault("S3_IGNORE_SUBDOMAIN_BUCKETNAME", "1")
 
@@ -45,8 +45,8 @@ class MotoService:
     Attributes:
         model: botocore's name for it.
         backend: moto's name for it.
-        invalid: The error code by which it refuses a broken parameter.
-        delivers: Backends of moto that it writes to within its own requests.
+        invalid: The service's error code for an invalid parameter.
+        delivers: Other backends of moto that its requests write to.
     """
 
     model: str
@@ -55,7 +55,7 @@ class MotoService:
     delivers: tuple[str, ...] = ()
 
 
-#: By the service's name in a signature's credential scope.
+#: The services by their name in a signature's credential scope.
 SERVICES: Mapping[str, MotoService] = {
     "application-autoscaling": MotoService("application-autoscaling", "applicationautoscaling"),
     "budgets": MotoService("budgets", "budgets", "InvalidParameterException"),
@@ -71,34 +71,34 @@ SERVICES: Mapping[str, MotoService] = {
     "sns": MotoService("sns", "sns", "InvalidParameter", ("sqs",)),
     "sqs": MotoService("sqs", "sqs", "InvalidParameterValue"),
     "ssm": MotoService("ssm", "ssm"),
-    # The keys of sessions are kept by IAM.
+    # moto keeps the keys of sessions in IAM's backend.
     "sts": MotoService("sts", "sts", "ValidationError", ("iam",)),
 }
 
-#: Operations that leave nothing behind start with one of these; all others make a snapshot due.
+#: Prefixes of operations that change nothing; all others require a new snapshot.
 _READS = ("Get", "List", "Describe", "Head", "Filter", "Lookup", "Encrypt", "Decrypt", "GenerateDataKey", "Simulate")
 
-#: How often a waiting ReceiveMessage looks again, in seconds.
+#: Seconds between two polls of a waiting ReceiveMessage.
 _POLL = 0.1
 _LONGEST_POLL = 20
-#: Requests that may wait so at once.
+#: The most requests that may wait at the same time.
 _POLLS = 24
 
-#: Operations that moto answers with what is not so: tokens that nobody gave out.
+#: Operations that moto answers with session tokens that this cloud would not accept.
 _ABSENT = frozenset({("sts", "GetSessionToken"), ("sts", "GetFederationToken")})
 
 
 def is_read(operation: str) -> bool:
-    """Whether an operation changes nothing."""
+    """Return True if an operation changes nothing."""
     return operation.startswith(_READS)
 
 
 class MotoMount:
-    """moto's applications, made when first asked for.
+    """moto's WSGI applications, each created at its first request.
 
     Attributes:
-        lock: Held while moto works. Whoever reads moto's backends directly holds it too.
-        changed: Names of moto's backends that changed since they were last taken by a snapshot.
+        lock: Held while moto works. Every direct reader of moto's backends holds it, too.
+        changed: Names of moto's backends that changed since the last snapshot.
     """
 
     def __init__(self, stopping: threading.Event, keys: KeyRing) -> None:
@@ -108,17 +108,17 @@ class MotoMount:
         self._polls = threading.BoundedSemaphore(_POLLS)
         self._keys = keys
         keys.find_elsewhere = self.find_key
-        #: Puts back what a refused request has changed; None where nothing is kept.
+        #: Restores what a refused request has changed; None where the state is not kept on disk.
         self.undo: Undo | None = None
         self._apps: dict[str, WSGIApplication] = {}
 
     def call(
         self, service: MotoService, environ: WSGIEnvironment, operation: str, params: Mapping[str, Any]
     ) -> Response:
-        """Let moto answer one request.
+        """Answer one request with moto.
 
         Raises:
-            AwsError: When moto does not have the operation, or cannot do it with these parameters; nothing has changed.
+            AwsError: moto lacks the operation, or cannot perform it with these parameters; nothing has changed.
         """
         if (service.model, operation) in _ABSENT:
             raise AwsError(
@@ -173,7 +173,7 @@ class MotoMount:
             log.warning("moto: %s %s", service.model, operation, exc_info=True)
             raise refusal(service.model, service.invalid, operation, params, error) from error
         status, headers = started[-1]
-        # The gateway names every request itself.
+        # The gateway adds its own request id.
         kept = {name: value for name, value in headers if name.lower() != "x-amzn-requestid"}
         return Response(int(status.split()[0]), kept, body)
 
@@ -211,12 +211,12 @@ class MotoMount:
             session = sts_backends[ACCOUNT][PARTITION].get_assumed_role_from_access_key(access_key_id)
             if session is None:
                 return Key(made.secret_access_key)
-            # Its account is the role's, which may be another one; this cloud has one.
+            # Its account is the role's, which may differ in moto; this cloud has only one.
             expired = session.expiration < datetime.now(UTC).replace(tzinfo=session.expiration.tzinfo)
             return None if expired else Key(session.secret_access_key, session.arn, session.session_token)
 
     def _receive(self, service: MotoService, environ: WSGIEnvironment, params: Mapping[str, Any]) -> Response:
-        """ReceiveMessage, which may wait up to 20 s: waits here, so that moto's lock is free meanwhile."""
+        """Answer ReceiveMessage and wait up to 20 s for messages here, so that moto's lock is free meanwhile."""
         body = environ["wsgi.input"].read()
         wait = float(params.get("WaitTimeSeconds") or 0)
         if not 0 <= wait <= _LONGEST_POLL:
@@ -227,7 +227,7 @@ class MotoMount:
             )
         if environ.get("HTTP_X_AMZ_TARGET"):
             body = json.dumps({**params, "WaitTimeSeconds": 0}).encode()
-        # Those that wait hold a thread each; where too many do, the next is answered as a short poll is.
+        # Each waiting request holds a thread; with too many of them, the next is answered like a short poll.
         waits = wait > 0 and self._polls.acquire(blocking=False)
         try:
             return self._polled(service, environ, params, body, time.monotonic() + (wait if waits else 0))

@@ -1,4 +1,4 @@
-"""How what moto holds is pickled: bodies of S3 objects once each on disk, locks as new ones, keys as DER."""
+"""Pickling of moto's state: bodies of S3 objects are stored once each on disk, locks recreated, keys kept as DER."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Bodies:
         folder.mkdir(parents=True, exist_ok=True)
 
     def put(self, data: bytes) -> str:
-        """Store ``data``; its SHA-256."""
+        """Store ``data`` and return its SHA-256."""
         digest = hashlib.sha256(data).hexdigest()
         path = self._folder / digest
         if not path.exists():
@@ -42,21 +42,21 @@ class Bodies:
         return digest
 
     def read(self, digest: str, start: int, size: int) -> bytes:
-        """``size`` bytes from ``start``; to the end when ``size`` is negative."""
+        """Return ``size`` bytes from ``start``, or all to the end if ``size`` is negative."""
         with (self._folder / digest).open("rb") as file:
             file.seek(start)
             return file.read(size)
 
     def sync(self) -> None:
-        """Bring what was stored since the last call through to the disk."""
+        """Flush the bodies that were stored since the last call to the disk."""
         while self._unsynced:
             fsync(self._folder / self._unsynced.pop())
 
     def restore(self, digest: str) -> Body:
-        """The body of an object that a snapshot names.
+        """Return the body of an object in a snapshot.
 
         Raises:
-            FileNotFoundError: When it is not stored.
+            FileNotFoundError: It is not stored.
         """
         if not (self._folder / digest).is_file():
             raise FileNotFoundError(f"the body {digest} of an S3 object is not in {self._folder}")
@@ -64,7 +64,7 @@ class Bodies:
         return Body(self, digest)
 
     def sweep(self) -> int:
-        """Remove every body that :meth:`restore` was not asked for; how many."""
+        """Remove every body that :meth:`restore` did not return, and return how many were removed."""
         unused = [path for path in self._folder.iterdir() if path.name not in self._referenced]
         for path in unused:
             path.unlink()
@@ -73,7 +73,7 @@ class Bodies:
 
 
 class Body:
-    """The part of a temporary file that moto uses for an object's body, on stored bytes."""
+    """An S3 object's body in :class:`Bodies`, with the file methods that moto uses."""
 
     def __init__(self, bodies: Bodies, digest: str | None = None) -> None:
         self._bodies = bodies
@@ -81,15 +81,18 @@ class Body:
         self.digest = digest
 
     def seek(self, position: int) -> int:
+        """Set the position of the next read and return it."""
         self._position = position
         return position
 
     def truncate(self) -> None:
+        """Empty the body; its position must be 0."""
         if self._position:
             raise io.UnsupportedOperation("a body is replaced whole: truncate(0) only")
         self.digest = None
 
     def write(self, data: bytes) -> int:
+        """Store ``data`` as the whole body, which must be empty, and return its length."""
         if self.digest is not None:
             raise io.UnsupportedOperation("a body is written once")
         self.digest = self._bodies.put(bytes(data))
@@ -97,6 +100,7 @@ class Body:
         return len(data)
 
     def read(self, size: int = -1) -> bytes:
+        """Return ``size`` bytes from the position, or all to the end if ``size`` is negative."""
         if self.digest is None:
             return b""
         data = self._bodies.read(self.digest, self._position, size)
@@ -104,11 +108,11 @@ class Body:
         return data
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file is held open."""
 
 
 class _Pickler(pickle.Pickler):
-    """Pickles what moto's backends hold beyond plain data: bodies by name, locks as new ones, keys as DER."""
+    """A pickler of moto's backends: it writes bodies by name, locks as new ones and keys as DER."""
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file, protocol=5)
@@ -127,18 +131,18 @@ class _Pickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
         if kind.__module__ == "moto.s3.models" and kind.__name__ == "FakeKey":
-            # Its own state would hold the body's bytes.
+            # The state from its own __getstate__ would include the body's bytes.
             return copyreg.__newobj__, (kind,), dict(vars(obj)), None, None, _set_state  # type: ignore[attr-defined]
         if kind.__module__.startswith("moto.") and issubclass(kind, dict):
-            # moto's mappings override the very methods through which pickle reads and fills a mapping.
+            # moto's mappings override the methods with which pickle reads and fills a mapping.
             state = (list(dict.items(obj)), vars(obj), getattr(obj, "default_factory", None))
             return kind.__new__, (kind,), state, None, None, _fill
         if kind.__module__ == "moto.iam.models" and kind.__name__ == "IAMBackend":
-            # AWS's policies are AWS's; what is attached of them is kept by its name.
+            # AWS's managed policies are left out; those that are attached are kept by their ARN.
             kept = {**vars(obj), "aws_managed_policies": [], "managed_policies": kept_policies(obj)}
             return copyreg.__newobj__, (kind,), kept, None, None, _set_state  # type: ignore[attr-defined]
         if kind is FunctionType and "<locals>" in obj.__qualname__ and not obj.__closure__:
-            # The factory of a defaultdict: by its code, which the header's version of Python makes safe.
+            # The factory of a defaultdict is kept as its code, which is safe: the header has Python's version.
             return _function, (obj.__module__, obj.__name__, marshal.dumps(obj.__code__))
         if kind.__module__.startswith("cryptography.") and hasattr(obj, "private_bytes"):
             return _private_key, (_der(obj),)
@@ -146,7 +150,7 @@ class _Pickler(pickle.Pickler):
 
 
 def dump(what: Any, file: io.BytesIO) -> None:
-    """Pickle something that moto holds, as snapshots do."""
+    """Pickle an object of moto's in the format of snapshots."""
     _Pickler(file).dump(what)
 
 
@@ -209,6 +213,7 @@ def _private_key(der: bytes) -> Any:
 
 
 def fsync(path: Path) -> None:
+    """Flush a file or a folder to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -216,8 +221,8 @@ def fsync(path: Path) -> None:
         os.close(descriptor)
 
 
-#: Snapshots name these functions by the module that first had them, so that earlier and later versions read each
-#: other's.
+#: Snapshots refer to these functions by the module that first defined them, so that earlier and later versions can
+#: read each other's.
 _FIRST = "local.cloud.snapshot"
 sys.modules.setdefault(_FIRST, sys.modules[__name__])
 for _each in (_set_state, _fill, _function, _private_key):

@@ -1,4 +1,4 @@
-"""What an exception within moto means to a client: a refusal in the words of the service that was asked."""
+"""Translation of exceptions within moto to error responses of the service that was called."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ABSENT = re.compile("NotFound|NoSuch|NonExist|NotExist")
 _TOKENS = frozenset({"NextToken", "nextToken", "Marker"})
 _XML = re.compile(r"_from_(body|xml)$")
 
-#: Operations of S3 that moto takes for another one, which it then does.
+#: Operations of S3 that moto mistakes for another one, which it would perform.
 S3_ABSENT = frozenset(
     {
         "CreateBucketMetadataConfiguration", "CreateBucketMetadataTableConfiguration", "CreateSession",
@@ -35,11 +35,14 @@ S3_ABSENT = frozenset(
 
 
 def refusal(model: str, invalid: str, operation: str, params: Mapping[str, Any], error: Exception) -> AwsError:
-    """Return the refusal that stands for an exception of moto's.
+    """Return the error response for an exception within moto.
 
     Args:
         model: botocore's name of the service.
-        invalid: The code by which the service refuses a broken parameter.
+        invalid: The service's error code for an invalid parameter.
+        operation: The operation's name.
+        params: The request's parameters.
+        error: The exception.
     """
     what = (
         f"{operation}: these parameters are not valid, or not available in the local cloud "
@@ -70,7 +73,7 @@ def _of_s3(what: str, error: Exception) -> AwsError:
 
 
 def _codes(model: str, operation: str) -> dict[str, int]:
-    """The errors that the operation is modelled with, and their statuses."""
+    """Return the error codes in the operation's model, with their HTTP statuses."""
     found = {}
     for shape in protocol.service_model(model).operation_model(operation).error_shapes:
         told = shape.metadata.get("error", {})
@@ -90,7 +93,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _frame(error: Exception) -> str:
-    """The innermost function of S3's own that the exception came through."""
+    """Return the innermost function of moto's S3 responses in the exception's traceback; empty if there is none."""
     name, trace = "", error.__traceback__
     while trace is not None:
         code = trace.tb_frame.f_code

@@ -1,22 +1,22 @@
-"""How moto reads a request: the region of the signature counts, and a body is a body.
+"""Corrections of how moto reads requests: the region is that of the signature, and S3 bodies are not parsed.
 
-moto guesses a region from the URL and the user agent first, takes an account from a header, and lets its web framework
-parse whatever is called a form.
+By itself, moto guesses a region from the URL and the user agent first, takes an account from a header, and lets its web
+framework parse a body with the content type of a form.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-#: In the environment of a request: the region that it is signed for.
+#: The key, in a request's environment, of the region that it is signed for.
 REGION = "local.region"
 
-#: A header by which any client could name another account.
+#: The header with which any client could select another account.
 ACCOUNT_HEADER = "HTTP_X_MOTO_ACCOUNT_ID"
 
 
 def install() -> None:
-    """Put it in place, once in a process."""
+    """Patch moto to use the region of the signature."""
     from moto.core.responses import BaseResponse
 
     def get_region_from_url(self: Any, request: Any, full_url: str) -> str:  # noqa: ARG001
@@ -26,18 +26,18 @@ def install() -> None:
 
 
 def install_s3(app: Any) -> None:
-    """The same for S3, which has rules of its own.
+    """Patch moto's S3 to use the region of the signature and to leave bodies unparsed.
 
     Args:
         app: moto's web application for S3.
     """
     import moto.s3.responses
 
-    # It goes on with the region of the signature.
+    # Without a region from the URL, moto continues with the region of the signature.
     setattr(moto.s3.responses, "parse_region_from_url", lambda *_, **__: None)  # noqa: B010 - not of its public names
 
     class RawRequest(app.request_class):  # type: ignore[misc]
-        """A request whose body is an object, whatever its content type."""
+        """A request whose body is never parsed as a form, whatever its content type."""
 
         @property
         def want_form_data_parsed(self) -> bool:

@@ -1,8 +1,8 @@
-"""What moto holds in memory, kept on disk: one pickle per service, and the bodies of S3 objects once each.
+"""Snapshots of moto's state on disk: one pickle per service, and the bodies of S3 objects once each.
 
-A pickle is written whole to a new file and renamed, so that there is always a good one. Bodies live under
-``objects/<sha256>``; a snapshot holds only their names and so never rewrites them. A pickle that cannot be read,
-such as one of another release of moto, is put aside under another name and said so, never dropped.
+A pickle is written to a new file and renamed, so that a complete one always exists. Bodies are stored under
+``objects/<sha256>``; a snapshot holds only their names and so never rewrites them. A pickle that cannot be read, such
+as one of another release of moto, is renamed and logged, never deleted.
 """
 
 from __future__ import annotations
@@ -27,19 +27,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Of our file, not of moto.
+#: The version of our file format, not of moto.
 _FORMAT = 1
 
-#: A snapshot at most so often, in seconds, and never for more than this share of the time.
+#: The minimum seconds between two snapshots, and the largest share of the time that they may take.
 INTERVAL = 3.0
 _SHARE = 0.05
 
 
 class Snapshots:
-    """moto's backends on disk.
+    """The snapshots of moto's backends on disk.
 
     Args:
-        state: The cloud's state folder; this owns ``moto/`` and ``objects/`` in it.
+        state: The cloud's state folder, in which this class owns ``moto/`` and ``objects/``.
+        mount: The mounted services.
     """
 
     def __init__(self, state: Path, mount: MotoMount) -> None:
@@ -52,10 +53,10 @@ class Snapshots:
         mount.undo = Undo(self._bodies)
 
     def load(self) -> None:
-        """Put back what the last daemon left; call it once, before moto answers anything."""
+        """Restore what the last daemon saved; call this once, before moto answers any request."""
         import moto.s3.models
 
-        # Instead of moto's temporary files: bodies then cost no memory and outlive the process.
+        # Bodies replace moto's temporary files: they take no memory and outlive the process.
         moto.s3.models.tempfile = SimpleNamespace(  # type: ignore[assignment,attr-defined]
             SpooledTemporaryFile=lambda *_args, **_kwargs: Body(self._bodies)
         )
@@ -85,13 +86,13 @@ class Snapshots:
             )
 
     def keep(self, stopping: threading.Event) -> None:
-        """Save what changes, every few seconds, until ``stopping``."""
+        """Save what changed, every few seconds, until ``stopping`` is set."""
         pause = INTERVAL
         while not stopping.wait(pause):
             pause = max(INTERVAL, self.save() / _SHARE)
 
     def save(self) -> float:
-        """Save the services that changed since the last time; the seconds that requests were held up."""
+        """Save the services that changed since the last call; return the seconds for which requests were blocked."""
         with self._saving:
             with self._mount.lock:
                 started = time.monotonic()
@@ -131,7 +132,7 @@ def _check(header: dict[str, Any]) -> None:
 
 
 def _backends(service: str) -> dict[str, dict[str, Any]]:
-    """A service's backends by account and region."""
+    """Return a service's backends by account and region."""
     from moto.backends import get_backend
 
     backend: Any = get_backend(service)  # type: ignore[call-overload]
@@ -154,13 +155,16 @@ def _install(service: str, backends: dict[str, dict[str, Any]]) -> None:
 
 
 def _own_buckets(live: Any, account: str, partition: str, backend: Any) -> None:
-    """Tell moto whose the buckets are: it knows beside its backends, and lets one without an owner be made anew."""
+    """Register the owners of buckets with moto.
+
+    moto keeps them outside of its backends, and would let a bucket without an owner be created again.
+    """
     for name in (*backend.buckets, *backend.table_buckets):
         live.bucket_accounts[name] = (partition, account)
 
 
 def _count_on(backend: Any) -> None:
-    """Let moto number further log events after those that there are: its pages go on by these numbers."""
+    """Make moto number further log events after the restored ones, because its pagination uses these numbers."""
     from moto.logs.models import LogEvent
 
     numbers = (
@@ -172,7 +176,7 @@ def _count_on(backend: Any) -> None:
     LogEvent._event_id = max(LogEvent._event_id, max(numbers, default=-1) + 1)
 
 
-# -- pickling --------------------------------------------------------------------------------------------------------
+# -- files -----------------------------------------------------------------------------------------------------------
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -1,8 +1,8 @@
-"""A refused request changes nothing: what a backend of moto held before a call is put back when the call fails.
+"""Undo of refused requests: a moto backend gets back the state it had before a failed call.
 
-moto checks much after it has begun, and some of it not at all: an exception of its own then ends a request halfway.
-The state is small where a cloud is young, and a picture of it costs less than the call. Of a backend whose picture
-takes longer than :data:`DEAR`, none is taken: moto itself must leave it whole.
+moto validates much only after it has changed something, and some of it not at all: an exception then ends a request
+halfway. A young cloud's state is small, and copying it costs less than the call. A backend that takes longer to copy
+than :data:`DEAR` is left out: it relies on moto alone.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from local.services.moto.pickles import Bodies, dump, unpickle
 
 log = logging.getLogger(__name__)
 
-#: Seconds that a picture of one backend may take.
+#: The longest that copying one backend may take, seconds.
 DEAR = 0.005
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What the backends of a service held: pickles by account and region, and which there were."""
+    """The state of a service's backends: pickles by account and region, and which backends existed."""
 
     service: str
     pickles: dict[tuple[str, str], bytes]
@@ -32,14 +32,14 @@ class Picture:
 
 
 class Undo:
-    """Takes pictures and puts them back; used under the lock of moto."""
+    """The maker and restorer of pictures; callers hold moto's lock."""
 
     def __init__(self, bodies: Bodies) -> None:
         self._bodies = bodies
         self._cost: dict[tuple[str, str, str], float] = {}
 
     def take(self, service: str) -> Picture:
-        """Return what the backends of a service hold now, of those that are cheap to look at."""
+        """Return a picture of a service's backends, without the pickles of those that are slow to copy."""
         pickles = {}
         found = _backends(service)
         for place, backend in found.items():
@@ -52,19 +52,19 @@ class Undo:
         return Picture(service, pickles, frozenset(found))
 
     def put_back(self, before: Picture) -> None:
-        """Make the backends hold again what they held."""
+        """Restore the backends to what they were in a picture."""
         from moto.backends import get_backend
 
         live: Any = get_backend(before.service)  # type: ignore[call-overload]
         for place, backend in _backends(before.service).items():
             account, region = place
             if place not in before.known:
-                # The failed call has made it.
+                # The failed call created it.
                 dict.pop(live[account], region, None)
             elif place in before.pickles and _pickled(backend) != before.pickles[place]:
                 log.warning("a refused request has changed %s in %s: it is put back", before.service, region)
                 kept = unpickle(before.pickles[place], self._bodies)
-                # The object stays: others hold it.
+                # The object itself stays, because others refer to it.
                 vars(backend).clear()
                 vars(backend).update(vars(kept))
                 if before.service == "iam":
@@ -87,7 +87,7 @@ def _pickled(backend: Any) -> bytes | None:
     try:
         dump(backend, out)
     except Exception:
-        # The snapshot says which backend cannot be kept.
+        # Saving a snapshot logs which backend cannot be pickled.
         log.debug("no picture of %r", backend, exc_info=True)
         return None
     return out.getvalue()

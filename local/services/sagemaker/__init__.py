@@ -1,1 +1,1 @@
-"""SageMaker, its runtime and its feature store runtime, really running."""
+"""SageMaker, its runtime and its feature store runtime: jobs, pipelines and endpoints as local processes."""

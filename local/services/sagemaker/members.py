@@ -1,7 +1,7 @@
-"""Which members of a request this cloud honours, when it comes and in a step of a pipeline alike.
+"""The request members that the local cloud supports, in direct calls and in pipeline steps alike.
 
-A member that only observes, or that asks for nothing, is accepted and echoed by ``Describe…``. One that would change
-the result and is not here is refused by name. What is false, or an empty list, asks for nothing.
+A member that only observes, or that is empty, is accepted and returned by ``Describe…``. A member that would change
+the result but is not supported is refused by name. Null, false, and an empty string or list count as empty.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from local.services.sagemaker import values
 
 @dataclass(frozen=True)
 class Struct:
-    """The members of a structure that are honoured.
+    """A structure and its supported members.
 
     Attributes:
-        members: What is known of each: None when any value will do.
-        called: How a refusal calls it; ``{where}`` is what it is in, and its own members can be named.
-        needs: Members that must be there, though AWS's model leaves them out for kinds that are not here.
+        members: The specification of each supported member; None accepts any value.
+        called: The structure's name in refusals; ``{where}`` is the place that contains it, and the structure's own
+            members can be used as fields too.
+        needs: Required members that are optional in AWS's model, because kinds that are not available here omit them.
     """
 
     members: Mapping[str, Known]
@@ -60,7 +61,7 @@ _TRAINING = Struct(
             "TrainingJobName", "HyperParameters", "RoleArn", "OutputDataConfig", "VpcConfig", "Tags", "Environment",
             "EnableNetworkIsolation", "EnableManagedSpotTraining", "EnableInterContainerTrafficEncryption",
             "CheckpointConfig", "TensorBoardOutputConfig",
-            # These observe, or concern faults and prices that this cloud does not have.
+            # These only observe, or concern faults and prices that the local cloud does not have.
             "DebugHookConfig", "ProfilerConfig", "ExperimentConfig", "RetryStrategy", "RemoteDebugConfig",
             "InfraCheckConfig", "SessionChainingConfig",
         ),
@@ -180,32 +181,35 @@ _OPERATIONS: Mapping[str, Struct] = {
 
 
 def check_members(operation: str, params: Mapping[str, Any]) -> None:
-    """Refuse members that would change what the operation does, and that this cloud does not honour.
+    """Refuse a request with unsupported or missing members.
 
     Raises:
-        AwsError: ``ValidationException`` that names them.
+        AwsError: ``ValidationException`` with the first finding.
     """
     for finding in find_refused(operation, params):
         raise refusal(finding)
 
 
 def refuse_others(given: Mapping[str, Any], known: Iterable[str], where: str) -> None:
-    """Refuse members that this cloud does not honour, by name.
+    """Refuse members that are neither in ``known`` nor empty.
 
     Raises:
-        AwsError: ``ValidationException``.
+        AwsError: ``ValidationException`` that names them.
     """
     for finding in _struct(Struct(_any(*known)), given, where):
         raise refusal(finding)
 
 
 def refusal(finding: str) -> AwsError:
-    """Return the refusal for what :func:`find_refused` found."""
+    """Return the ``ValidationException`` for a finding of :func:`find_refused`."""
     return validation_error(f"{finding} in the local cloud.")
 
 
 def find_refused(operation: str, params: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is refused of a request, or of the arguments of a step, whose functions are not looked into."""
+    """Yield a message for each fault in the members of a request or of a step's arguments.
+
+    A fault is an unsupported member or value, or a missing member. Calls of pipeline functions are not checked.
+    """
     if spec := _OPERATIONS.get(operation):
         yield from _struct(spec, params, operation)
 
@@ -233,15 +237,15 @@ def _struct(spec: Struct, given: Any, where: str) -> Iterator[str]:
 
 
 def is_empty(value: Any) -> bool:
-    """Tell whether a member asks for nothing: it is null, false, or an empty text or list.
+    """Return True if a member's value is null, false, or an empty string or list.
 
-    An empty structure may ask for something by being there, as ``AsyncInferenceConfig`` does.
+    An empty structure is different: its presence can be a request, as with ``AsyncInferenceConfig``.
     """
     return value is None or value is False or (isinstance(value, str | list) and not value)
 
 
 class _Names(dict[str, Any]):
-    """Members of a structure, by which it is called; those that are not given are called so."""
+    """A structure's members for ``format_map``; a missing member is formatted as ``without <name>``."""
 
     def __missing__(self, key: str) -> str:
         return f"without {key}"

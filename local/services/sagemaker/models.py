@@ -20,7 +20,7 @@ from local.services.sagemaker.roles import require_role
 
 
 def create_model(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``CreateModel``: checks image and model data at once."""
+    """Create a model after checking its image and model data."""
     check_members("CreateModel", params)
     name = params["ModelName"]
     arn = call.arn(f"model/{name.lower()}")
@@ -50,7 +50,7 @@ def create_model(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _resolve(call: Call, container: dict[str, Any]) -> dict[str, Any]:
-    """Image, model data and environment of a container definition, checked."""
+    """Check a container definition and return its image, model data URL and environment."""
     if container.get("Mode", "SingleModel") != "SingleModel":
         raise validation_error("Containers of Mode MultiModel are not available in the local cloud.")
     if package := container.get("ModelPackageName"):
@@ -90,7 +90,7 @@ def _package(call: Call, name: str) -> dict[str, Any]:
 
 
 def require_object(call: Call, url: str) -> None:
-    """Refuse model data that is not there."""
+    """Refuse model data that does not exist in S3."""
     if not url.startswith("s3://"):
         raise validation_error(f"Model data at {url}: only s3://<bucket>/<key> is available in the local cloud.")
     bucket, _, key = url.removeprefix("s3://").partition("/")
@@ -101,7 +101,7 @@ def require_object(call: Call, url: str) -> None:
 
 
 def require_model(call: Call, name: str) -> Document:
-    """The model's document, or AWS's refusal."""
+    """Return the model's document; raise AWS's error if it does not exist."""
     document = call.store.get("model", call.region, name)
     if document is None:
         raise validation_error(f'Could not find model "{call.arn(f"model/{name.lower()}")}".')
@@ -109,12 +109,12 @@ def require_model(call: Call, name: str) -> Document:
 
 
 def describe_model(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``DescribeModel``: what was asked for."""
+    """Describe a model."""
     return public(require_model(call, params["ModelName"]))
 
 
 def delete_model(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``DeleteModel``; what serves from it goes on."""
+    """Delete a model; endpoints that serve it continue to serve."""
     with call.store.transaction():
         document = require_model(call, params["ModelName"])
         call.store.delete("model", call.region, params["ModelName"])
@@ -123,7 +123,7 @@ def delete_model(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def list_models(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``ListModels``."""
+    """List models."""
     members = ("ModelName", "ModelArn", "CreationTime")
     items = [{member: document[member] for member in members} for document in call.store.list("model", call.region)]
     return paging.page(call, params, items, key="Models", sort={"Name": "ModelName", "CreationTime": "CreationTime"})

@@ -1,9 +1,9 @@
-"""One identity for every resource: its name in any case, and its ARN, which SageMaker writes in lower case.
+"""Case-insensitive resource names and ARNs.
 
-Before an operation sees its parameters, every name in them that a resource already has is replaced by that resource's
-own spelling, and every ARN by the ARN as SageMaker writes it. So describing, updating, stopping, deleting and tagging
-find a resource however a client came by its name, and no two resources differ in case alone. InvokeEndpoint is the
-exception: AWS documents that its name must match.
+Before an operation sees its parameters, each name of an existing resource in them is replaced by the spelling with
+which the resource was created, and each ARN by its lower case, as SageMaker writes it. So describing, updating,
+stopping, deleting and tagging find a resource by its name in any case, and no two resources differ in case alone.
+InvokeEndpoint is the exception: AWS documents that its name must match.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from botocore.model import ListShape, Shape, StructureShape
 from local.core import protocol
 from local.core.context import Call, Handler
 
-#: Members that hold the name of a resource → the store's kind of it.
+#: The store's kind of a resource, by the member that holds the resource's name.
 _NAMES: Mapping[str, str] = {
     "ModelName": "model",
     "EndpointConfigName": "endpoint-config",
@@ -26,7 +26,7 @@ _NAMES: Mapping[str, str] = {
     "ProcessingJobName": "processing-job",
     "FeatureGroupName": "feature-group",
 }
-#: Members that hold an ARN, or may do so.
+#: Members that hold an ARN, or may hold one.
 _ARNS = frozenset(
     {
         "FeatureGroupName",
@@ -42,7 +42,7 @@ _ARNS = frozenset(
 
 
 def resolving(handler: Handler) -> Handler:
-    """Return the handler of an operation, given the own spelling of every resource that its parameters name."""
+    """Return a handler that gets the stored spelling of all resource names and ARNs in its parameters."""
 
     @wraps(handler)
     def resolved(call: Call, params: dict[str, Any]) -> dict[str, Any]:
@@ -53,12 +53,15 @@ def resolving(handler: Handler) -> Handler:
 
 
 def own_spelling(call: Call, kind: str, name: str) -> str:
-    """Return the name of the resource that ``name`` means, in its own spelling; the given one when there is none."""
+    """Return the stored spelling of a resource's name, or ``name`` itself if no such resource exists."""
     return call.store.spelling(kind, call.region, name) or name
 
 
 def _resolve(call: Call, member: str, value: Any, shape: Shape | None) -> Any:
-    """The value with names replaced; what users keep in maps, such as hyperparameters, is left alone."""
+    """Return the value with resource names and ARNs replaced by their stored spelling.
+
+    User-defined maps, such as hyperparameters, are not changed.
+    """
     if isinstance(shape, StructureShape) and isinstance(value, dict):
         return {name: _resolve(call, name, each, shape.members.get(name)) for name, each in value.items()}
     if isinstance(shape, ListShape) and isinstance(value, list):

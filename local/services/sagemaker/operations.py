@@ -29,7 +29,7 @@ _TABLES: dict[str, tuple[dict[str, Handler], ...]] = {
     "sagemaker-runtime": (invocations.OPERATIONS,),
     "sagemaker-featurestore-runtime": (records.OPERATIONS,),
 }
-#: What takes up interrupted work, in this order.
+#: The functions that resume interrupted work, in the order of their calls.
 _RECOVERIES: tuple[Callable[[Cloud], None], ...] = (host.recover, jobs.recover, pipelines.recover, groups.recover)
 
 
@@ -51,10 +51,10 @@ def list_operations() -> dict[str, dict[str, Handler]]:
 
 
 def recover_all(cloud: Cloud) -> None:
-    """Make the work that a stop interrupted converge."""
+    """Resume or settle all work that the last shutdown interrupted."""
     for recover in _RECOVERIES:
         try:
             recover(cloud)
         except Exception:
-            # The rest of the cloud is of use without it.
+            # The rest of the local cloud works without it.
             log.exception("%s: interrupted work could not be resumed", recover.__module__)

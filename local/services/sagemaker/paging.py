@@ -1,4 +1,4 @@
-"""What every ``List…`` operation does alike: filter by name and time, sort, cut into pages."""
+"""The common part of all ``List…`` operations: filter by name and time, sort, split into pages."""
 
 from __future__ import annotations
 
@@ -28,19 +28,21 @@ def page(
     order: str = "Descending",
     size: int = 10,
 ) -> dict[str, Any]:
-    """One page of a listing.
+    """Return one page of a listing as the operation's output.
 
     Honours ``NameContains`` (of the member ``sort["Name"]``), ``CreationTimeBefore|After``,
-    ``LastModifiedTimeBefore|After``, ``SortBy``, ``SortOrder``, ``MaxResults`` and ``NextToken``; filters that only
-    one operation has, such as a status, are the caller's.
+    ``LastModifiedTimeBefore|After``, ``SortBy``, ``SortOrder``, ``MaxResults`` and ``NextToken``. Filters that only one
+    operation has, such as a status, must be applied by the caller.
 
     Args:
-        items: The summaries that a client sees, all of them.
-        key: The output member that holds them.
-        sort: ``SortBy`` values to members of an item; ``Name`` is the member that tells items apart.
-        by: ``SortBy`` when not given.
-        order: ``SortOrder`` when not given.
-        size: ``MaxResults`` when not given.
+        call: The request, whose operation is named in errors.
+        params: The parameters of the request.
+        items: All summaries, as a client sees them.
+        key: The output member that holds the summaries.
+        sort: The member of an item for each ``SortBy`` value; ``Name`` is the member that identifies an item.
+        by: The default of ``SortBy``.
+        order: The default of ``SortOrder``.
+        size: The default of ``MaxResults``.
     """
     chosen = params.get("SortBy", by)
     if chosen not in sort:
@@ -77,16 +79,18 @@ def _kept(item: Item, params: Mapping[str, Any], name: str) -> bool:
 
 
 def _digest(params: Mapping[str, Any]) -> str:
-    """What a token is good for: the same question."""
+    """Return a hash of the request without its page members, to recognize tokens of other requests."""
     asked = {key: str(value) for key, value in params.items() if key not in _PAGE}
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _position(token: str, query: str, like: list[Any] | None) -> list[Any]:
-    """Where the page before ended.
+    """Return the sort key of the last item on the previous page.
 
     Args:
-        like: The place of an item, whose parts those of a token can be compared with; None when there is no item.
+        token: The ``NextToken`` of the request.
+        query: The hash of the request, which the token must contain.
+        like: The sort key of any item, to check that the token's key can be compared with it; None without items.
     """
     try:
         asked, last = json.loads(base64.urlsafe_b64decode(token))
@@ -100,7 +104,7 @@ def _position(token: str, query: str, like: list[Any] | None) -> list[Any]:
 
 
 def _is_alike(one: Any, other: Any) -> bool:
-    """Whether two values can be put in an order."""
+    """Return True if two sort keys can be compared."""
     if isinstance(other, list):
         return isinstance(one, list) and len(one) == len(other) and all(map(_is_alike, one, other))
     kind = str if isinstance(other, str) else (int, float)

@@ -27,7 +27,7 @@ PACKAGE = "model-package"
 _ADDITIONAL_LIMIT = 15
 _METADATA_LIMIT = 50
 
-#: What a package keeps of its request as it was given.
+#: The members of a request that a package keeps unchanged.
 _KEPT = (
     "ModelPackageDescription", "ModelPackageRegistrationType", "InferenceSpecification", "MetadataProperties",
     "ModelMetrics", "Domain", "Task", "SamplePayloadUrl", "CustomerMetadataProperties", "DriftCheckBaselines",
@@ -43,7 +43,7 @@ _UPDATE = {
     "CustomerMetadataProperties", "CustomerMetadataPropertiesToRemove", "AdditionalInferenceSpecificationsToAdd",
     "InferenceSpecification", "SourceUri", "ModelCard", "ModelLifeCycle", "ClientToken",
 }  # fmt: skip
-#: What an update replaces whole.
+#: The members that an update replaces completely.
 _REPLACED = (
     "ModelApprovalStatus", "ModelPackageRegistrationType", "ApprovalDescription", "InferenceSpecification", "SourceUri",
     "ModelCard", "ModelLifeCycle",
@@ -63,7 +63,7 @@ _EVENT = (
 
 
 def create_model_package_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``CreateModelPackageGroup``."""
+    """Create a model package group."""
     refuse_others(params, {"ModelPackageGroupName", "ModelPackageGroupDescription", "Tags"}, "CreateModelPackageGroup")
     arn = _group_arn(call, params["ModelPackageGroupName"])
     document: Document = {
@@ -83,12 +83,12 @@ def create_model_package_group(call: Call, params: dict[str, Any]) -> dict[str, 
 
 
 def describe_model_package_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``DescribeModelPackageGroup``, by name or ARN."""
+    """Describe a model package group, by name or ARN."""
     return public(_require_group(call, params["ModelPackageGroupName"]))
 
 
 def list_model_package_groups(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``ListModelPackageGroups``; no other account shares any."""
+    """List model package groups; none is shared by another account."""
     members = (
         "ModelPackageGroupName", "ModelPackageGroupArn", "ModelPackageGroupDescription", "CreationTime",
         "ModelPackageGroupStatus",
@@ -106,7 +106,7 @@ def list_model_package_groups(call: Call, params: dict[str, Any]) -> dict[str, A
 
 
 def delete_model_package_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``DeleteModelPackageGroup``: its packages must be gone."""
+    """Delete a model package group; refuse it while the group has packages."""
     with call.store.transaction():
         group = _require_group(call, params["ModelPackageGroupName"])
         arn = group["ModelPackageGroupArn"]
@@ -122,7 +122,10 @@ def delete_model_package_group(call: Call, params: dict[str, Any]) -> dict[str, 
 
 
 def put_model_package_group_policy(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``PutModelPackageGroupPolicy``: keeps the policy; all of this cloud is one account, so it restricts nobody."""
+    """Store the policy of a model package group.
+
+    The policy is not enforced, because the whole local cloud is one account.
+    """
     try:
         policy = json.loads(params["ResourcePolicy"])
     except ValueError as error:
@@ -137,12 +140,12 @@ def put_model_package_group_policy(call: Call, params: dict[str, Any]) -> dict[s
 
 
 def get_model_package_group_policy(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``GetModelPackageGroupPolicy``."""
+    """Return the policy of a model package group."""
     return {"ResourcePolicy": _with_policy(_group_of_policy(call, params))["_policy"]}
 
 
 def delete_model_package_group_policy(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``DeleteModelPackageGroupPolicy``."""
+    """Delete the policy of a model package group."""
     with call.store.transaction():
         group = _with_policy(_group_of_policy(call, params))
         del group["_policy"]
@@ -165,7 +168,7 @@ def _with_policy(group: Document) -> Document:
 
 
 def _require_group(call: Call, name: str) -> Document:
-    """The group's document by name or ARN, or AWS's refusal."""
+    """Return the group's document by name or ARN; raise AWS's error if it does not exist."""
     arn = _group_arn(call, name)
     group = call.store.get(GROUP, call.region, arn)
     if group is None:
@@ -181,7 +184,7 @@ def _group_arn(call: Call, name: str) -> str:
 
 
 def create_model_package(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``CreateModelPackage``: the next version of a group; image and model data are checked at once."""
+    """Create the next version of a group after checking its images and model data."""
     _check_request(params)
     specifications = [params.get("InferenceSpecification"), *params.get("AdditionalInferenceSpecifications", [])]
     _require_group(call, params["ModelPackageGroupName"])
@@ -191,7 +194,7 @@ def create_model_package(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     _check_containers(call, specifications)
     with call.store.transaction():
         group = _require_group(call, params["ModelPackageGroupName"])
-        # Again: the same request may have come in while model data was looked for.
+        # Check again: the same request may have arrived while the model data was checked.
         if known := _repeated(call, params):
             return {"ModelPackageArn": known}
         package = _new_package(group, params)
@@ -219,7 +222,7 @@ def _check_request(params: Mapping[str, Any]) -> None:
 
 
 def _new_package(group: Document, params: Mapping[str, Any]) -> Document:
-    """The document of the group's next version; counts it in ``group``."""
+    """Return the document of the group's next version, and count the version in ``group``."""
     group["_last_version"] += 1
     version = group["_last_version"]
     arn = f"{group['ModelPackageGroupArn'].replace(':model-package-group/', ':model-package/')}/{version}"
@@ -241,7 +244,7 @@ def _new_package(group: Document, params: Mapping[str, Any]) -> Document:
 
 
 def _repeated(call: Call, params: Mapping[str, Any]) -> str | None:
-    """The ARN that an earlier request with the same ClientToken made, if there was one."""
+    """Return the ARN that an earlier request with the same ClientToken created, or None."""
     if token := params.get("ClientToken"):
         for package in call.store.list(PACKAGE, call.region):
             if package.get("_created_by", [None])[0] == token:
@@ -273,7 +276,10 @@ def _check_names(additional: list[dict[str, Any]]) -> None:
 
 
 def _check_containers(call: Call, specifications: Iterable[Mapping[str, Any] | None]) -> None:
-    """Every image must be known here and all model data be there. Calls S3: not within a transaction."""
+    """Refuse unknown images and model data that does not exist.
+
+    It calls S3, so it must not run within a transaction.
+    """
     for specification in specifications:
         for container in (specification or {}).get("Containers", []):
             refuse_others(container, _CONTAINER, "a model package's container")
@@ -285,7 +291,7 @@ def _check_containers(call: Call, specifications: Iterable[Mapping[str, Any] | N
 
 
 def describe_model_package(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``DescribeModelPackage``: what was asked for and what became of it."""
+    """Describe a model package; with MetadataOnly, the content of its model card is empty."""
     package = public(_require_package(call, params["ModelPackageName"]))
     if params.get("IncludedData") == "MetadataOnly" and "ModelCard" in package:
         package["ModelCard"] = {**package["ModelCard"], "ModelCardContent": "{}"}
@@ -293,7 +299,7 @@ def describe_model_package(call: Call, params: dict[str, Any]) -> dict[str, Any]
 
 
 def batch_describe_model_package(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``BatchDescribeModelPackage``: summaries and errors by ARN."""
+    """Return the summaries of model packages, and errors, by ARN."""
     found, errors = {}, {}
     for arn in params["ModelPackageArnList"]:
         try:
@@ -305,7 +311,7 @@ def batch_describe_model_package(call: Call, params: dict[str, Any]) -> dict[str
 
 
 def list_model_packages(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``ListModelPackages``: the versions of a group, or of all groups with ModelPackageType Versioned or Both."""
+    """List the versions of a group, or of all groups if ModelPackageType is Versioned or Both."""
     group = params.get("ModelPackageGroupName")
     kind = params.get("ModelPackageType", "Versioned" if group else "Unversioned")
     packages = _packages(call, _require_group(call, group)) if group else call.store.list(PACKAGE, call.region)
@@ -325,7 +331,7 @@ def list_model_packages(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def update_model_package(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``UpdateModelPackage``: an event tells which members changed, if any did."""
+    """Update a model package; if members changed, emit an event that names them."""
     refuse_others(params, _UPDATE, "UpdateModelPackage")
     arn = params["ModelPackageArn"]
     added = params.get("AdditionalInferenceSpecificationsToAdd", [])
@@ -351,7 +357,7 @@ def update_model_package(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _apply(package: Document, params: Mapping[str, Any]) -> list[str]:
-    """Change the document; the members that are different now."""
+    """Apply a request to the document and return the names of the members that changed."""
     new = _part(params, _REPLACED)
     if "CustomerMetadataProperties" in params or "CustomerMetadataPropertiesToRemove" in params:
         new["CustomerMetadataProperties"] = _metadata(package, params)
@@ -385,7 +391,7 @@ def _metadata(package: Document, params: Mapping[str, Any]) -> dict[str, str]:
 
 
 def delete_model_package(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``DeleteModelPackage``; models made from it stay."""
+    """Delete a model package; models created from it remain."""
     with call.store.transaction():
         package = _require_package(call, params["ModelPackageName"])
         call.store.delete(PACKAGE, call.region, package["ModelPackageArn"])
@@ -393,7 +399,7 @@ def delete_model_package(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _require_package(call: Call, name: str) -> Document:
-    """The package's document by ARN or ``<group>/<version>``, or AWS's refusal."""
+    """Return the package's document by ARN or ``<group>/<version>``; raise AWS's error if it is missing."""
     arn = name if name.startswith("arn:") else call.arn(f"model-package/{name.lower()}")
     package = call.store.get(PACKAGE, call.region, arn)
     if package is None:

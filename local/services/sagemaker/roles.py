@@ -1,4 +1,4 @@
-"""The role that a resource is given: of this account, and there."""
+"""Checks that a resource's role exists and belongs to this account."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ def require_account(arn: str) -> None:
 
 
 def require_role(call: Call, arn: str) -> None:
-    """Refuse a role that does not exist, or is another account's; call it outside a transaction.
+    """Refuse a role that does not exist or belongs to another account.
+
+    Call it outside a transaction, because it sends a request to IAM.
 
     Raises:
         AwsError: ``ValidationException``, in AWS's words.
@@ -32,7 +34,7 @@ def require_role(call: Call, arn: str) -> None:
         if error.response["Error"]["Code"] != "NoSuchEntity":
             raise
         found = None
-    # A role below a path has it in its ARN, and is another one without it.
+    # The ARN of a role contains its path: an ARN without the path names another role.
     if found != arn:
         raise validation_error(
             f"Could not assume role {arn}. Please ensure that the role exists and allows principal "

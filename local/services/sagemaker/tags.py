@@ -1,4 +1,4 @@
-"""Tags of every SageMaker resource; other operations keep them by :func:`put` and :func:`drop`."""
+"""Tags of SageMaker resources; other operations change them with :func:`put` and :func:`drop`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from local.core.context import Call, Handler
 from local.core.errors import validation_error
 from local.services.sagemaker import paging
 
-#: Most tags a resource may have.
+#: The maximum number of tags of a resource.
 LIMIT = 50
 
-#: The type in an ARN to the member that holds the ARN; the store's kind is the type itself.
+#: The member that holds the ARN, by the resource type in the ARN, which is also the store's kind.
 _RESOURCES = {
     "model": "ModelArn",
     "endpoint-config": "EndpointConfigArn",
@@ -26,9 +26,9 @@ _RESOURCES = {
 
 
 def put(call: Call, arn: str, tags: Sequence[dict[str, str]] | None) -> dict[str, str]:
-    """Add tags to those of ``arn``, newer values winning; what it has now.
+    """Add tags to those of ``arn`` and return all of them; a new value replaces the old one of its key.
 
-    Call it before the resource is written: it refuses bad tags.
+    Call it before the resource is written, because it refuses invalid tags.
     """
     with call.store.transaction():
         now = get(call, arn)
@@ -45,12 +45,12 @@ def put(call: Call, arn: str, tags: Sequence[dict[str, str]] | None) -> dict[str
 
 
 def get(call: Call, arn: str) -> dict[str, str]:
-    """The tags of ``arn`` by key."""
+    """Return the tags of ``arn`` by key."""
     return call.store.get("tags", call.region, arn) or {}
 
 
 def drop(call: Call, arn: str) -> None:
-    """Forget the tags of ``arn``, which is being deleted."""
+    """Delete all tags of a resource that is being deleted."""
     call.store.delete("tags", call.region, arn)
 
 
@@ -70,20 +70,20 @@ def _listed(tags: dict[str, str]) -> list[dict[str, str]]:
 
 
 def add_tags(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``AddTags``."""
+    """Add tags to a resource and return all its tags."""
     _require(call, params["ResourceArn"])
     return {"Tags": _listed(put(call, params["ResourceArn"], params["Tags"]))}
 
 
 def list_tags(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``ListTags``, by key."""
+    """List the tags of a resource, sorted by key."""
     _require(call, params["ResourceArn"])
     items = _listed(get(call, params["ResourceArn"]))
     return paging.page(call, params, items, key="Tags", sort={"Name": "Key"}, by="Name", order="Ascending", size=50)
 
 
 def delete_tags(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``DeleteTags``; keys that are not there are no error."""
+    """Delete tags of a resource; keys that it does not have are ignored."""
     arn = params["ResourceArn"]
     _require(call, arn)
     with call.store.transaction():

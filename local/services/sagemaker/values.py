@@ -1,7 +1,7 @@
 """The values of a pipeline definition: ``Get``, ``Std:Join``, ``Std:JsonGet`` and conditions, found and resolved.
 
 A path is a list of names and indices: ``Steps.S.ProcessingOutputConfig.Outputs['o'].S3Output.S3Uri`` has seven parts.
-A list of things with names, such as outputs and channels, can be indexed by name.
+A list whose entries have names, such as outputs and channels, can also be indexed by name.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from local.errors import LocalError
 
-#: Functions that may stand in the place of any value.
+#: Functions whose calls may replace any value.
 FUNCTIONS = ("Get", "Std:Join", "Std:JsonGet")
 
 Path = list[str | int]
@@ -23,7 +23,7 @@ _PART = re.compile(r"\.?(?P<name>[^.\[\]'\"]+)|\[(?P<index>\d+)\]|\[(?P<quote>['
 
 
 class ResolveError(LocalError):
-    """A value that cannot be had when the pipeline runs; the message says which and why."""
+    """A value that cannot be resolved while the pipeline runs; the message names it and the reason."""
 
 
 @dataclass(frozen=True)
@@ -40,29 +40,33 @@ class Reference:
 
     @property
     def step(self) -> str | None:
-        """The step whose property it is."""
+        """The name of the step that it refers to; None for a parameter or a property of the execution."""
         return str(self.path[1]) if self.path[0] == "Steps" and len(self.path) > 1 else None
 
 
 class Scope(Protocol):
-    """Where references point while a pipeline runs; each raises :class:`ResolveError`."""
+    """The source of referenced values while a pipeline runs; each method raises :class:`ResolveError`."""
 
-    def parameter(self, name: str) -> Any: ...
+    def parameter(self, name: str) -> Any:
+        """Return the value of a pipeline parameter."""
+        ...
 
-    def execution(self, name: str) -> Any: ...
+    def execution(self, name: str) -> Any:
+        """Return a property of the execution."""
+        ...
 
     def step(self, name: str) -> Any:
-        """The description of what the step ran."""
+        """Return the description of the resource that the step created."""
 
     def property_file(self, step: str, name: str) -> tuple[str, Any]:
-        """Where the file is and what its JSON holds."""
+        """Return the URL and the parsed JSON of a step's property file."""
 
     def json_object(self, url: str) -> Any:
-        """The JSON of an S3 object."""
+        """Return the parsed JSON of an S3 object."""
 
 
 def function(value: Any) -> str | None:
-    """The name of the function that the value is a call of."""
+    """Return the name of the function that the value calls, or None if it is not a function call."""
     if isinstance(value, dict) and len(value) == 1:
         (name,) = value
         return name if name in FUNCTIONS else None
@@ -70,10 +74,10 @@ def function(value: Any) -> str | None:
 
 
 def parse_path(text: str) -> Path:
-    """The parts of a path.
+    """Return the parts of a path.
 
     Raises:
-        ValueError: When it is not one.
+        ValueError: The text is not a path.
     """
     parts: Path = []
     position = 0
@@ -92,10 +96,10 @@ def parse_path(text: str) -> Path:
 
 
 def references(value: Any) -> Iterator[Reference]:
-    """All references within a value.
+    """Yield all references within a value.
 
     Raises:
-        ValueError: When a function is not called as it should be.
+        ValueError: A function call is malformed.
     """
     name = function(value)
     if name == "Get":
@@ -146,10 +150,10 @@ def _check_json_get(call: Any) -> None:
 
 
 def resolve(value: Any, scope: Scope) -> Any:
-    """The value with every function replaced by what it gives.
+    """Return the value with every function call replaced by its result.
 
     Raises:
-        ResolveError: When something it refers to is not there.
+        ResolveError: A referenced value does not exist.
     """
     name = function(value)
     if name == "Get":
@@ -167,7 +171,7 @@ def resolve(value: Any, scope: Scope) -> Any:
 
 
 def as_text(value: Any) -> str:
-    """A value as ``Std:Join`` writes it."""
+    """Return a value as ``Std:Join`` writes it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -197,10 +201,10 @@ def _json_get(call: dict[str, Any], scope: Scope) -> Any:
 
 
 def walk(value: Any, path: Path, where: str) -> Any:
-    """What a path leads to.
+    """Return the value at a path.
 
     Raises:
-        ResolveError: When it leads nowhere.
+        ResolveError: Nothing exists at the path.
     """
     for part in path:
         found = _enter(value, part)
@@ -222,7 +226,7 @@ def _enter(value: Any, part: str | int) -> list[Any]:
 
 
 def named(item: dict[str, Any]) -> list[Any]:
-    """What an entry of a list is called: its ``OutputName``, ``ChannelName``, ``MetricName``, …"""
+    """Return the names of a list entry: the values of ``OutputName``, ``ChannelName``, ``MetricName`` and so on."""
     return [text for key, text in item.items() if key.endswith("Name")]
 
 
@@ -236,7 +240,7 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "LessThanOrEqualTo": operator.le,
 }
 
-#: The members of each type of condition, besides ``Type``.
+#: The members of each type of condition, other than ``Type``.
 CONDITIONS: dict[str, set[str]] = {
     **{name: {"LeftValue", "RightValue"} for name in _COMPARISONS},
     "In": {"QueryValue", "Values"},
@@ -246,16 +250,16 @@ CONDITIONS: dict[str, set[str]] = {
 
 
 def holds(condition: dict[str, Any], scope: Scope) -> bool:
-    """Whether a condition is met.
+    """Return True if a condition is met.
 
     Raises:
-        ResolveError: When a value is not there, or two of different types are compared.
+        ResolveError: A value does not exist, or two values of different types are compared.
     """
     kind = condition["Type"]
     if kind == "Not":
         return not holds(condition["Condition"], scope)
     if kind == "Or":
-        # Every part is evaluated, so that a value that is missing never goes unnoticed.
+        # Evaluate every part, so that a missing value is always reported.
         met = [holds(part, scope) for part in condition["Conditions"]]
         return any(met)
     if kind == "In":

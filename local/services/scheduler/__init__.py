@@ -1,1 +1,1 @@
-"""EventBridge Scheduler: schedules that start what they name."""
+"""EventBridge Scheduler: schedules that start their targets."""

@@ -1,4 +1,4 @@
-"""Where this cloud's scheduler departs from moto's, and what it reads of moto in this process."""
+"""Corrections of moto's EventBridge Scheduler, and direct reads of its state in this process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from local.services.eventbridge import expressions
 
 @functools.cache
 def correct() -> None:
-    """Put this cloud's departures from moto's scheduler in place, once in a process."""
+    """Patch moto's scheduler with the corrections, once in a process."""
     from moto.scheduler.models import EventBridgeSchedulerBackend as Backend
 
     for name in ("create_schedule", "update_schedule"):
@@ -33,14 +33,14 @@ def _checking_schedule(change: Callable[..., Any]) -> Callable[..., Any]:
         window = params["flexible_time_window"]
         if (window.get("Mode") == "FLEXIBLE") is not ("MaximumWindowInMinutes" in window):
             raise ValidationException("MaximumWindowInMinutes belongs to FlexibleTimeWindow when its Mode is FLEXIBLE.")
-        # An update says everything anew, and what it leaves out is the default again.
+        # An update replaces the whole schedule; what it leaves out gets the default again.
         return change(self, **{**params, "state": params.get("state") or "ENABLED"})
 
     return checked
 
 
 def schedules() -> Iterator[tuple[str, Any]]:
-    """Every enabled schedule, with its region."""
+    """Yield every enabled schedule, with its region."""
     from moto.scheduler.models import scheduler_backends
 
     for region, backend in list(dict.items(scheduler_backends[ACCOUNT])):

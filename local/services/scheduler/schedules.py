@@ -1,8 +1,8 @@
 """Schedules: rules with a schedule expression, and EventBridge Scheduler's schedules.
 
-Both run on the cloud's time: with a hurried clock, each schedule's time starts at the real time at which it was made
-or changed, and runs faster from there, also while the cloud is down. A run that was missed is made up for once,
-however many were missed; this is where a machine that sleeps at night departs from AWS, which never sleeps.
+Both run on the cloud's time: with a faster clock, each schedule's time starts at the real time at which it was created
+or changed, and runs faster from there, also while the cloud is down. Missed runs are made up by one run, however many
+were missed; this differs from AWS, because a local machine may sleep at night.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: The store's kind of when each schedule is due.
+#: The kind under which the store keeps when each schedule is due.
 _DUE = "schedule-due"
 
-#: Real seconds between two looks.
+#: Real seconds between two checks.
 _LOOK = 0.25
 
 
@@ -44,7 +44,7 @@ def start(cloud: Cloud) -> None:
 
 @dataclass(frozen=True)
 class Entry:
-    """One schedule or scheduled rule, as far as its timing goes.
+    """The timing of one schedule or scheduled rule.
 
     Attributes:
         source: moto's object.
@@ -64,23 +64,23 @@ class Entry:
 
     @property
     def timing(self) -> str:
-        """Tells timings apart: another timing starts anew."""
+        """A text that identifies the timing; when it changes, the schedule starts again."""
         return json.dumps([self.expression, self.zone, self.start, self.end, self.window])
 
 
 class Schedules:
-    """When everything is due, kept in the store."""
+    """The worker that runs every schedule; when each is due is kept in the store."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
         self._due: dict[str, dict[str, Any]] = {entry["arn"]: entry for entry in cloud.store.list(_DUE)}
 
     def _now(self, origin: float) -> float:
-        """The cloud's time in epoch seconds, for what started at ``origin``."""
+        """Return the cloud's time in epoch seconds, for a schedule that started at ``origin``."""
         return origin + (self._cloud.clock.now() - origin) * self._cloud.clock.scale
 
     def run(self) -> None:
-        """Look at every schedule until the cloud stops."""
+        """Check every schedule until the cloud stops."""
         while not self._cloud.stopping.wait(_LOOK):
             seen = set()
             for entry in _entries():
@@ -88,7 +88,7 @@ class Schedules:
                 try:
                     self._look(entry)
                 except Exception:
-                    # One schedule that trips over a bug must not stop the others.
+                    # A schedule that causes an unexpected error must not stop the others.
                     log.exception("schedule %s", entry.arn)
             for gone in self._due.keys() - seen:
                 self._cloud.store.delete(_DUE, self._due.pop(gone)["region"], gone)
@@ -97,7 +97,7 @@ class Schedules:
         known = self._due.get(entry.arn)
         fresh = known is None or known["timing"] != entry.timing
         if known is None or fresh or known["scale"] != self._cloud.clock.scale:
-            # At another scale the time starts anew as well, but a rate does not run at once again.
+            # At another scale the time starts again, too, but a rate does not run at once again.
             origin = self._cloud.clock.now()
             self._keep(entry, origin, self._first(entry, origin, fresh=fresh))
             return
@@ -122,7 +122,7 @@ class Schedules:
         return _within(entry, expression.next(begin))
 
     def _following(self, entry: Entry, nominal: float, now: float) -> float | None:
-        """The next run after ``nominal`` that may still come, be it late within its window."""
+        """Return the next run after ``nominal`` that is still possible, even if late within its window."""
         expression = _parsed(entry)
         if expression is None:
             return None
@@ -146,7 +146,7 @@ class Schedules:
         self._due[entry.arn] = known
 
     def _complete(self, entry: Entry) -> None:
-        """A schedule without further runs deletes itself if it says so."""
+        """Delete a schedule without further runs if its ActionAfterCompletion is DELETE."""
         if getattr(entry.source, "action_after_completion", None) != "DELETE":
             return
         try:
@@ -204,7 +204,7 @@ def _fire(cloud: Cloud, entry: Entry, nominal: float) -> None:
 
 
 def _filled(target: Mapping[str, Any], arn: str, nominal: float) -> dict[str, Any]:
-    """The target with the context attributes of this run in it."""
+    """Return the target with the context attributes of this run filled in."""
     text = json.dumps(target)
     for name, value in (
         ("schedule-arn", arn), ("scheduled-time", stamp(nominal)), ("execution-id", str(uuid.uuid4())),

@@ -1,1 +1,1 @@
-"""What runs in place of a container: a process, its guard, its logs."""
+"""Processes that emulate containers: the process group, its guard, its logs."""

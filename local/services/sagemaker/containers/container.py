@@ -1,4 +1,4 @@
-"""``docker run``'s stand-in: one process group with a clean environment and a folder for ``/opt/ml``."""
+"""A container, emulated by one process group with a clean environment and a folder for ``/opt/ml``."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Where SageMaker mounts everything in a real container.
+#: The folder in which SageMaker mounts everything in a real container.
 MOUNT = "/opt/ml"
 _MOUNTED = re.compile(r"(?:(?<=file://)|(?<![\w./~})-]))/opt/ml(?![\w.-])")
 
 
 class ContainerError(LocalError):
-    """A container that could not be started; the message says why."""
+    """A container that could not be started; the message gives the reason."""
 
 
 class Container:
-    """A running process group; made by :meth:`start`.
+    """A running process group, created by :meth:`start`.
 
     Its output goes line by line to CloudWatch Logs. When the first process ends, the rest of its group is
     killed, as a container ends with its first process. When the daemon dies, the group is killed too.
@@ -53,7 +53,7 @@ class Container:
         self._process = process
         self._stream = stream
         self._on_line = on_line
-        #: Set when the process has ended; its last lines may still be on their way to the logs.
+        #: Set when the process has ended; its last lines may not have reached the logs yet.
         self.ended = threading.Event()
         self._finished = threading.Event()
 
@@ -75,16 +75,19 @@ class Container:
         """Start ``command`` of ``image``.
 
         Args:
+            cloud: The local cloud, to which the logs go and for which the container gets credentials.
             image: The unpacked image; its ``bin/`` comes first on the PATH.
-            command: Executable and arguments; each ``/opt/ml`` in them is moved to ``root``.
-            root: The folder that stands for ``/opt/ml``; must exist.
-            environment: The container's own variables; values are moved like the command.
+            command: Executable and arguments; each ``/opt/ml`` in them is replaced by ``root``.
+            root: The folder that replaces ``/opt/ml``; must exist.
+            environment: The container's own variables; ``/opt/ml`` in their values is replaced too.
             region: The region of the container and of its logs.
-            isolated: Whether it gets no way to the cloud's API, as with EnableNetworkIsolation.
+            log_group: The log group of its output.
+            log_stream: The log stream of its output.
             on_line: Called with every line of output, in order, all before :meth:`wait` returns a code.
+            isolated: Whether the container gets no access to the local cloud's API, as with EnableNetworkIsolation.
 
         Raises:
-            ContainerError: When the executable is not there or cannot be run.
+            ContainerError: The executable was not found or cannot be run.
         """
         path = os.pathsep.join([str(image / "bin"), str(Path(sys.executable).parent), "/usr/bin", "/bin"])
         executable = shutil.which(command[0] if "/" not in command[0] else moved(command[0], root), path=path)
@@ -118,16 +121,19 @@ class Container:
         return container
 
     def poll(self) -> int | None:
-        """The exit code (negative: the signal that ended it), or None while it runs."""
+        """Return the exit code (negative: the signal that ended the process), or None while it runs.
+
+        The code is returned only after all output was read.
+        """
         return self._process.returncode if self._finished.is_set() else None
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """Wait for the end, at most ``timeout`` seconds; the exit code, or None when it still runs."""
+        """Wait at most ``timeout`` seconds for the end; return the exit code, or None if it still runs."""
         self._finished.wait(timeout)
         return self.poll()
 
     def stop(self, first: signal.Signals = signal.SIGTERM, grace: float = 30.0) -> int | None:
-        """Send ``first`` to the whole group, SIGKILL after ``grace`` seconds; the exit code."""
+        """Send ``first`` to the whole group, SIGKILL after ``grace`` seconds; return the exit code."""
         self._signal(first)
         if self.wait(grace) is None:
             self.kill()
@@ -135,7 +141,7 @@ class Container:
         return self.poll()
 
     def kill(self) -> None:
-        """Send SIGKILL to the whole group and do not wait."""
+        """Send SIGKILL to the whole group without waiting."""
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -146,7 +152,7 @@ class Container:
 
     def _reap(self) -> None:
         self._process.wait()
-        # The rest of the group goes with it; it would also hold the output open.
+        # A container ends with its first process; other processes would also keep the output open.
         self.kill()
         GUARD.remove(self.pid)
         self._on_end()
@@ -174,14 +180,14 @@ def _base_environment(path: str, root: Path) -> dict[str, str]:
         "LANG": "C.UTF-8",
         # Lines reach the logs when they are printed, not when a buffer is full.
         "PYTHONUNBUFFERED": "1",
-        # What a job installs is its own: the Python that it shares with the cloud stays as it is.
+        # A job installs packages for itself only, because it shares the Python installation with the local cloud.
         "PIP_TARGET": str(root / "packages"),
         "PYTHONPATH": str(root / "packages"),
     }
 
 
 def _access(cloud: Cloud, region: str, credentials: Credentials) -> dict[str, str]:
-    """The variables by which any AWS SDK in the container finds this cloud."""
+    """Return the variables by which any AWS SDK in the container finds the local cloud."""
     return {
         "AWS_ENDPOINT_URL": cloud.endpoint_url,
         "AWS_REGION": region,
@@ -197,15 +203,15 @@ def _revoke(cloud: Cloud, credentials: Credentials | None) -> None:
 
 
 def moved(value: str, root: Path) -> str:
-    """Return ``value`` with every ``/opt/ml`` in it replaced by the folder that stands for it.
+    """Return ``value`` with every path ``/opt/ml`` in it replaced by ``root``.
 
-    It is a path of its own: not the end of another one, such as ``s3://bucket/opt/ml``, nor the start of ``/opt/mlx``.
+    Neither the end of another path, such as ``s3://bucket/opt/ml``, nor the start of ``/opt/mlx`` is replaced.
     """
     return _MOUNTED.sub(lambda _: str(root), value)
 
 
 def _lines(output: IO[bytes], stream: LogStream) -> Iterator[str]:
-    """Lines of a pipe as they come; flushes the stream whenever the pipe is quiet for long enough."""
+    """Yield the lines of a pipe as they arrive; meanwhile, flush the stream whenever it is due."""
     rest = b""
     while True:
         due = stream.due()

@@ -1,7 +1,7 @@
-"""A helper process that ends the daemon's containers when the daemon dies, however it dies.
+"""A helper process that kills the daemon's containers when the daemon dies, for whatever reason.
 
-It reads process groups from a pipe; when the pipe's other end is gone (even by SIGKILL) it kills those it
-still knows. Unlike the kernel's parent-death signal this reaches whole groups, does not depend on the thread
+It reads process groups from a pipe; when the pipe's other end is closed (even by SIGKILL), it kills the groups that
+are still registered. Unlike the kernel's parent-death signal this reaches whole groups, does not depend on the thread
 that started them, and works on every POSIX system.
 """
 
@@ -35,13 +35,13 @@ class Guard:
         self._helper: subprocess.Popen[bytes] | None = None
 
     def add(self, group: int) -> None:
-        """From now on ``group`` does not outlive this process."""
+        """Register a process group, which is killed when this process dies."""
         with self._lock:
             self._groups.add(group)
             self._tell(b"+%d\n" % group)
 
     def remove(self, group: int) -> None:
-        """``group`` has ended; its number may be used again."""
+        """Unregister a process group that has ended, because its number may be reused."""
         with self._lock:
             self._groups.discard(group)
             self._tell(b"-%d\n" % group)

@@ -1,7 +1,7 @@
-"""What a container prints, as a stream of CloudWatch Logs.
+"""A container's output as a stream of CloudWatch Logs.
 
-Lines are put in batches through the cloud's own API. A line that the service does not take is counted and
-reported in the daemon's log; it never stops the container that wrote it.
+Lines are sent in batches through the local cloud's own API. Lines that could not be sent are counted in the daemon's
+log; they never stop the container.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds that a line may wait for company before it is sent.
+#: Seconds that a line waits for further lines before the batch is sent.
 DELAY = 0.3
-#: PutLogEvents: at most 10,000 events and 1 MiB (26 bytes of overhead each) a batch.
+#: Limits of a PutLogEvents batch: 10,000 events and 1 MiB, to which each event adds 26 bytes of overhead.
 MAX_EVENTS = 10_000
 MAX_BYTES = 1_048_576
 OVERHEAD = 26
-#: Bytes of one event; longer lines are cut into several.
+#: The maximum bytes of one event; longer lines are split.
 MAX_LINE = 200_000
 
 
@@ -41,7 +41,7 @@ class LogStream:
         self._created = False
 
     def write(self, line: str) -> None:
-        """Take one line; it is sent when the batch is full, or by :meth:`flush`."""
+        """Add one line; it is sent when the batch is full, or by :meth:`flush`."""
         if not self._events:
             self._oldest = time.monotonic()
         stamp = int(time.time() * 1000)
@@ -55,11 +55,11 @@ class LogStream:
             self._bytes += size
 
     def due(self) -> float | None:
-        """Seconds until the waiting lines should be flushed; None when there are none."""
+        """Return the seconds until the unsent lines should be flushed, or None if there are none."""
         return max(0.0, self._oldest + DELAY - time.monotonic()) if self._events else None
 
     def flush(self) -> None:
-        """Send what waits."""
+        """Send the unsent lines."""
         events, self._events, self._bytes = self._events, [], 0
         if not events:
             return
@@ -75,7 +75,7 @@ class LogStream:
         try:
             client.put_log_events(logGroupName=self.group, logStreamName=self.stream, logEvents=events)
         except client.exceptions.ResourceNotFoundException:
-            # Somebody deleted the group or the stream while we wrote to it.
+            # The group or the stream was deleted by another client.
             self._create(client)
             client.put_log_events(logGroupName=self.group, logStreamName=self.stream, logEvents=events)
 

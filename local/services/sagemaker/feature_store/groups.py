@@ -1,7 +1,7 @@
 """Feature groups: create, describe, update, delete, list.
 
-Refused by name, since nothing here would honour them: Iceberg tables, collection types, storage other than Standard,
-provisioned throughput. Features are only ever added. A group's records are in `records.py`.
+Refused by name, because they are not supported: Iceberg tables, collection types, storage other than Standard,
+provisioned throughput. Features can be added but not removed. A group's records are in `records.py`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _BUSY = frozenset({"Creating", "Deleting"})
 
 
 def create_feature_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``CreateFeatureGroup``: answers at once; role, bucket and keys are looked at afterwards."""
+    """Create a feature group and return at once; its role, bucket and keys are checked afterwards."""
     name = params["FeatureGroupName"]
     _check_features(params)
     _check_stores(params)
@@ -80,7 +80,7 @@ def _check_features(params: Mapping[str, Any]) -> None:
 
 
 def _check_definitions(definitions: Sequence[Mapping[str, Any]], existing: Iterable[str]) -> None:
-    # The data catalog does not tell upper from lower case.
+    # The names of the data catalog are case-insensitive.
     taken = {name.lower() for name in existing}
     for definition in definitions:
         name = definition["FeatureName"]
@@ -130,7 +130,7 @@ def _check_ttl(online: Mapping[str, Any]) -> None:
 
 
 def lifetime(ttl: Mapping[str, Any]) -> float:
-    """A ``TtlDuration`` in seconds."""
+    """Return a ``TtlDuration`` in seconds."""
     return float(ttl["Value"] * _SECONDS[ttl["Unit"]])
 
 
@@ -180,7 +180,7 @@ def _finish_creation(cloud: Cloud, region: str, name: str) -> None:
 
 
 def _problem(cloud: Cloud, region: str, group: Mapping[str, Any]) -> str | None:
-    """What keeps the group from working: a role, bucket or key that is not there."""
+    """Return the reason why the group cannot work (a role, bucket or key that cannot be used), or None."""
     storage = group.get("OfflineStoreConfig", {}).get("S3StorageConfig", {})
     security = (group.get("OnlineStoreConfig") or {}).get("SecurityConfig", {})
     checks: list[tuple[str, Callable[[], object]]] = []
@@ -201,7 +201,7 @@ def _problem(cloud: Cloud, region: str, group: Mapping[str, Any]) -> str | None:
 
 
 def describe_feature_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``DescribeFeatureGroup``, all features on one page."""
+    """Describe a feature group, with all its features on one page."""
     group = require(call, params["FeatureGroupName"])
     answer = {**public(group), "NextToken": ""}
     if (group.get("OnlineStoreConfig") or {}).get("EnableOnlineStore"):
@@ -210,7 +210,7 @@ def describe_feature_group(call: Call, params: dict[str, Any]) -> dict[str, Any]
 
 
 def update_feature_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``UpdateFeatureGroup``: adds features, or changes the time to live of records written from then on."""
+    """Add features, or change the throughput or the time to live of records written from then on."""
     given = [member for member in ("FeatureAdditions", "OnlineStoreConfig", "ThroughputConfig") if params.get(member)]
     if len(given) != 1:
         raise validation_error(
@@ -257,7 +257,7 @@ def _finish_update(cloud: Cloud, region: str, name: str) -> None:
 
 
 def delete_feature_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``DeleteFeatureGroup``: its online records go at once, what is in S3 stays."""
+    """Delete a feature group and its online records; its data in S3 remains."""
     with call.store.transaction():
         group = require(call, params["FeatureGroupName"])
         if group["FeatureGroupStatus"] in _BUSY:
@@ -275,7 +275,7 @@ def _finish_deletion(cloud: Cloud, region: str, name: str) -> None:
     group = cloud.store.get(KIND, region, name)
     if group is None:
         return
-    # Rows that are still buffered belong to S3, where they outlive the group.
+    # Write the buffered rows to S3 before the group is deleted; its data there remains.
     cloud.part(offline_store.OfflineStore).flush()
     _clear(cloud, region, group)
     with cloud.store.transaction():
@@ -285,14 +285,17 @@ def _finish_deletion(cloud: Cloud, region: str, name: str) -> None:
 
 
 def _clear(cloud: Cloud, region: str, group: Document) -> None:
-    """Remove the records of a group, unless a group of an earlier version, another in case alone, has them too."""
+    """Delete the online records of a group, unless another group has the same ARN and thus the same records.
+
+    Such groups, whose names differ in case alone, were created by earlier versions.
+    """
     arn = group["FeatureGroupArn"]
     if sum(each["FeatureGroupArn"] == arn for each in cloud.store.list(KIND, region)) < 2:
         cloud.part(record_store.RecordStore).clear(arn)
 
 
 def list_feature_groups(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``ListFeatureGroups``."""
+    """List feature groups."""
     wanted, offline = params.get("FeatureGroupStatusEquals"), params.get("OfflineStoreStatusEquals")
     members = ("FeatureGroupName", "FeatureGroupArn", "CreationTime", "FeatureGroupStatus", "OfflineStoreStatus")
     items = []
@@ -312,10 +315,10 @@ def list_feature_groups(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def require(call: Call, name: str) -> Document:
-    """The group's document by name or ARN.
+    """Return the group's document by name or ARN.
 
     Raises:
-        AwsError: ``ResourceNotFound``.
+        AwsError: ``ResourceNotFound``, or ``ValidationException`` for an ARN of another region.
     """
     group = _find(call, name)
     if group is None:
@@ -324,7 +327,7 @@ def require(call: Call, name: str) -> Document:
 
 
 def missing(name: str) -> str:
-    """What AWS says when there is no such group."""
+    """Return AWS's message for a group that does not exist."""
     return f"Resource Not Found: Amazon SageMaker can't find a FeatureGroup with name {name.rpartition('/')[2]}"
 
 
@@ -359,12 +362,12 @@ def _announce(cloud: Cloud, region: str, group: Document) -> None:
 
 
 def recover(cloud: Cloud) -> None:
-    """Finish what was under way, and start the worker that writes the offline store."""
+    """Finish interrupted operations, and start the worker that writes the offline store."""
     for group in cloud.store.list(KIND):
         try:
             _finish(cloud, group)
         except Exception:
-            # The other groups, and their offline store, are of use without it.
+            # The other groups and their offline store work without it.
             log.exception("%s: what a stop interrupted could not be finished", group["FeatureGroupArn"])
     cloud.spawn("offline store", cloud.part(offline_store.OfflineStore).run)
 

@@ -1,6 +1,6 @@
 """The offline store: rows of feature groups as Parquet files in S3, in AWS's layout and columns.
 
-Rows are written within fifteen minutes of the cloud's time, by group and hour of event time, to
+Rows are written within fifteen minutes of the local cloud's time, by group and hour of event time, to
 ``<ResolvedOutputS3Uri>/year=…/month=…/day=…/hour=…/<event time>_<16 characters>.parquet``. Files are only ever added.
 """
 
@@ -31,18 +31,18 @@ log = logging.getLogger(__name__)
 _DELAY = 900.0
 _LEAST_DELAY = 1.0
 
-#: So many rows are written without waiting longer.
+#: The number of buffered rows that are written before the delay is over.
 _MANY = 50_000
 
-#: Real seconds between two looks at the buffer.
+#: Real seconds between two checks of the buffer.
 _LOOK = 0.5
 
-#: Real seconds at most until what could not be written is tried again.
+#: The maximum real seconds until a failed write is tried again.
 _AGAIN = 60.0
 
 
 class OfflineStore:
-    """Writes what :class:`~local.services.sagemaker.feature_store.record_store.RecordStore` has waiting."""
+    """The writer of the rows that :class:`~local.services.sagemaker.feature_store.record_store.RecordStore` buffers."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
@@ -51,9 +51,9 @@ class OfflineStore:
         self._told: set[str] = set()
 
     def run(self) -> None:
-        """Write what is due until the cloud stops, then what is left.
+        """Write rows when they are due until the local cloud stops, then the remaining ones.
 
-        What cannot be written then, or after a kill, is written at the next start.
+        Rows that cannot be written then, or that a kill left behind, are written at the next start.
         """
         self._guarded_flush()
         delay = max(_LEAST_DELAY, self._cloud.clock.real(_DELAY))
@@ -73,18 +73,18 @@ class OfflineStore:
         try:
             return self.flush()
         except Exception:
-            # The worker must outlive whatever it is that failed: every group's rows go through it.
+            # The worker must survive any error, because it writes the rows of all groups.
             log.exception("the offline store could not be written; trying again")
             return False
 
     def flush(self) -> bool:
-        """Write every waiting row now; whether none had to stay.
+        """Write all buffered rows now, and return True if none of them failed.
 
-        A group whose rows cannot be written gets the OfflineStoreStatus Blocked, and keeps them; the others go on.
+        A group whose rows cannot be written gets the OfflineStoreStatus Blocked and keeps them; others are written.
         """
         with self._writing:
             batches = self._records.assign(uuid.uuid4().hex)
-            # Read after the rows were taken, so that the groups have every feature that a row has.
+            # Read after the batches were assigned, so that the groups have every feature of the rows.
             groups = {group["FeatureGroupArn"]: group for group in self._cloud.store.list("feature-group")}
             blocked: dict[str, str] = {}
             away: set[str] = set()
@@ -102,7 +102,7 @@ class OfflineStore:
                     blocked[arn] = str(error)
                     away.add(arn)
                 except Exception as error:
-                    # It is in the rows of this batch; neither other groups nor other hours are to suffer.
+                    # The rows of this batch are the cause; other batches must still be written.
                     blocked[arn] = f"{len(self._records.rows(batch))} rows cannot be written: {error}"
                     if batch not in self._told:
                         self._told.add(batch)
@@ -145,13 +145,13 @@ def _key(first: Row, batch: str) -> str:
     except (ValueError, OverflowError, OSError) as error:
         raise ValueError(f"event time {first.event_time} is no date, expected Unix seconds: {error}") from error
     suffix = hashlib.sha256(batch.encode()).hexdigest()[:16].upper()
-    # %Y does not fill years with zeros everywhere.
+    # %Y does not pad years with zeros on every platform.
     year = f"{time.year:04}"
     return f"year={year}/{time:month=%m/day=%d/hour=%H}/{year}{time:%m%dT%H%M%SZ}_{suffix}.parquet"
 
 
 def schema(group: Mapping[str, Any]) -> pa.Schema:
-    """The columns of a group's files: its features, then those that the feature store adds."""
+    """Return the schema of a group's files: its features, then the columns that the feature store adds."""
     import pyarrow as pa
 
     types = {"Integral": pa.int64(), "Fractional": pa.float64(), "String": pa.string()}

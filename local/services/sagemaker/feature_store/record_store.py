@@ -1,6 +1,6 @@
-"""Records of feature groups: the online store, and the rows that wait to be written to the offline store.
+"""Records of feature groups: the online store, and the buffered rows for the offline store.
 
-Both are in one SQLite file, so that one put is one transaction. A row that was answered for is there after a kill.
+Both are in one SQLite file, so that one put is one transaction. A row whose request was answered survives a kill.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ CREATE TABLE IF NOT EXISTS buffer (
 CREATE INDEX IF NOT EXISTS buffer_by_batch ON buffer (batch);
 """
 
-#: The last second that has a date: no event time and no end of a record's life is after it.
+#: The epoch second of the latest date, in the year 9999: no event time or expiry time is after it.
 LATEST = 253402300799.0
 
-#: Newer or equal wins: of two records with one event time, the last one written stays. What has expired never wins.
+#: A record replaces one with an older or equal event time, and any expired one.
 _UPSERT = """
 INSERT INTO online (feature_group, id, event_time, deleted, expires, body) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (feature_group, id) DO UPDATE SET
@@ -57,9 +57,9 @@ class Record:
 
     Attributes:
         event_time: Epoch seconds.
-        values: Feature values as text, by name, in the order they came in.
+        values: Feature values as text, by name, in the order of the request.
         expires: Epoch seconds, or None.
-        deleted: Whether it was soft-deleted: then it only remembers its event time.
+        deleted: Whether it was soft-deleted; then it keeps only its event time.
     """
 
     id: str
@@ -71,7 +71,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Row:
-    """One row for the offline store; ``values`` are of the columns' types."""
+    """One row for the offline store; ``values`` have the types of the columns."""
 
     feature_group: str
     event_time: float
@@ -86,7 +86,7 @@ class RecordStore:
         self._lock = threading.RLock()
         self._db = sqlite3.connect(cloud.state / "online.sqlite", check_same_thread=False, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
-        # Survives the end of the process; only a power failure may take the last moments.
+        # Data survives the end of the process; only a power failure may lose the last writes.
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.executescript(_SCHEMA)
 
@@ -104,7 +104,7 @@ class RecordStore:
     # -- online ------------------------------------------------------------------------------------------------------
 
     def get(self, group: str, name: str) -> Record | None:
-        """The record, also a soft-deleted one; None when there is none or it has expired."""
+        """Return the record, even a soft-deleted one; None if it does not exist or has expired."""
         with self._lock:
             row = self._db.execute(
                 "SELECT id, event_time, body, expires, deleted FROM online WHERE feature_group = ? AND id = ?",
@@ -115,7 +115,7 @@ class RecordStore:
         return Record(row[0], row[1], json.loads(row[2]), row[3], bool(row[4]))
 
     def put(self, group: str, record: Record | None, row: Row | None) -> None:
-        """Write to the stores that are given, together."""
+        """Write the given record and the given row in one transaction."""
         with self._transaction() as db:
             if record is not None:
                 body = json.dumps(record.values, separators=(",", ":"))
@@ -124,7 +124,7 @@ class RecordStore:
             _append(db, row)
 
     def erase(self, group: str, name: str, event_time: float, row: Row | None) -> bool:
-        """Hard-delete the record, unless it is newer: then nothing is written, and False is the answer."""
+        """Hard-delete the record and return True; if it is newer, write nothing and return False."""
         with self._transaction() as db:
             existing = self.get(group, name)
             if existing is not None and existing.event_time > event_time:
@@ -134,7 +134,7 @@ class RecordStore:
             return True
 
     def ids(self, group: str, after: str, limit: int, *, with_deleted: bool) -> list[str]:
-        """Record identifiers in order, those greater than ``after``."""
+        """Return at most ``limit`` record identifiers greater than ``after``, in order."""
         with self._lock:
             rows = self._db.execute(
                 "SELECT id FROM online WHERE feature_group = ? AND id > ? AND (deleted = 0 OR ?)"
@@ -144,22 +144,22 @@ class RecordStore:
         return [row[0] for row in rows]
 
     def clear(self, group: str) -> None:
-        """Forget all records of a group."""
+        """Delete all online records of a group."""
         with self._transaction() as db:
             db.execute("DELETE FROM online WHERE feature_group = ?", (group,))
 
     def size(self, group: str) -> int:
-        """Bytes of all records of a group."""
+        """Return the size of all online records of a group, in characters of identifiers and JSON."""
         with self._lock:
             (size,) = self._db.execute(
                 "SELECT COALESCE(SUM(LENGTH(id) + LENGTH(body)), 0) FROM online WHERE feature_group = ?", (group,)
             ).fetchone()
         return int(size)
 
-    # -- rows that wait ----------------------------------------------------------------------------------------------
+    # -- buffered rows -----------------------------------------------------------------------------------------------
 
     def waiting(self) -> tuple[int, float]:
-        """About how many rows wait, and since when the oldest does (epoch seconds)."""
+        """Return the approximate number of buffered rows, and the time of the oldest one (epoch seconds)."""
         with self._lock:
             count, oldest = self._db.execute(
                 "SELECT COALESCE(MAX(sequence) - MIN(sequence) + 1, 0), "
@@ -168,9 +168,9 @@ class RecordStore:
         return int(count), float(oldest or 0.0)
 
     def assign(self, new_batch: str) -> list[str]:
-        """Give every row without one a batch, by group and hour of event time; all batches that wait.
+        """Assign each row without a batch to one, by group and hour of event time; return all batches.
 
-        A batch is made once and never changed: writing it again writes the same file again.
+        A batch never changes once it is created, so that writing it again writes the same file.
         """
         with self._transaction() as db:
             db.execute(
@@ -179,7 +179,7 @@ class RecordStore:
             return [row[0] for row in db.execute("SELECT batch FROM buffer GROUP BY batch ORDER BY MIN(sequence)")]
 
     def rows(self, batch: str) -> list[Row]:
-        """The rows of a batch in the order in which they were written."""
+        """Return the rows of a batch in the order in which they were written."""
         with self._lock:
             found = self._db.execute(
                 "SELECT feature_group, event_time, written, body FROM buffer WHERE batch = ? ORDER BY sequence",
@@ -188,7 +188,7 @@ class RecordStore:
         return [Row(row[0], row[1], row[2], json.loads(row[3])) for row in found]
 
     def drop(self, batch: str) -> None:
-        """Forget a batch: it is in the offline store."""
+        """Delete a batch, which is in the offline store now."""
         with self._transaction() as db:
             db.execute("DELETE FROM buffer WHERE batch = ?", (batch,))
 

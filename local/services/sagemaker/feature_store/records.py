@@ -1,7 +1,7 @@
-"""Records of feature groups: put, get, delete, and many at a time.
+"""Records of feature groups: put, get, delete, list, and batches of them.
 
-Online, the record with the newest event time wins, and of equal event times the last one written. Values are checked
-against their feature's type; a feature without a value is left out, since there is neither null nor NaN.
+In the online store, the record with the newest event time wins; of equal event times, the last one written. Values are
+checked against their feature's type; a feature without a value is omitted, since neither null nor NaN exists.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from local.core.store import Document
 from local.services.sagemaker.feature_store import groups
 from local.services.sagemaker.feature_store.record_store import LATEST, Record, RecordStore, Row
 
-#: The first second that has a date.
+#: The epoch second of the earliest date, 0001-01-01.
 _EARLIEST = -62135596800.0
 _ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z")
 _INTEGER = re.compile(r"[+-]?\d{1,19}")
@@ -36,7 +36,7 @@ def _invalid(message: str) -> AwsError:
 
 
 def _group(call: Call, name: str, *, reading: bool = False) -> Document:
-    """The group; an unknown one is 404 to a reader and a validation error to a writer."""
+    """Return the group; if it does not exist, raise a 404 for readers and a validation error for writers."""
     try:
         group = groups.require(call, name)
     except AwsError as error:
@@ -51,7 +51,7 @@ def _group(call: Call, name: str, *, reading: bool = False) -> Document:
 
 
 def _stores(group: Document, asked: Sequence[str] | None) -> set[str]:
-    """The stores that a write goes to."""
+    """Return the stores that a write goes to."""
     there = set()
     if _is_online(group):
         there.add("OnlineStore")
@@ -114,7 +114,7 @@ def _event_time(name: str, kind: str, text: str) -> float:
 
 
 def _texts(group: Document, record: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """The record's values as text by feature, checked for what must and may be there."""
+    """Check a record's features and return their values as text, by name."""
     known = {each["FeatureName"] for each in group["FeatureDefinitions"]}
     name = group["FeatureGroupName"]
     texts: dict[str, str] = {}
@@ -161,7 +161,7 @@ def _expiry(group: Document, event_time: float, ttl: Mapping[str, Any] | None) -
 
 
 def put_record(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``PutRecord``: replaces the whole record; features that are left out vanish."""
+    """Write a record, which replaces the old one completely; omitted features are removed."""
     _put(call, params, params.get("TtlDuration"))
     return {}
 
@@ -186,7 +186,7 @@ def _put(call: Call, entry: Mapping[str, Any], ttl: Mapping[str, Any] | None) ->
 
 
 def batch_write_record(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``BatchWriteRecord``: each entry by itself; those that were refused come back with the reason."""
+    """Write each entry separately; return those that were refused, with the reason."""
     errors = []
     for entry in params["Entries"]:
         try:
@@ -197,7 +197,10 @@ def batch_write_record(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def delete_record(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``DeleteRecord``: SoftDelete keeps the event time, so that an older put stays out; HardDelete keeps nothing."""
+    """Delete a record.
+
+    SoftDelete keeps the event time, so that an older put is ignored; HardDelete keeps nothing.
+    """
     group = _group(call, params["FeatureGroupName"])
     stores = _stores(group, params.get("TargetStores"))
     types, arn, name = _types(group), group["FeatureGroupArn"], params["RecordIdentifierValueAsString"]
@@ -226,7 +229,7 @@ def delete_record(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def get_record(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``GetRecord``: an answer without Record when there is none."""
+    """Return a record; the output has no Record if none exists."""
     group = _group(call, params["FeatureGroupName"], reading=True)
     _require_online(group)
     names = params.get("FeatureNames")
@@ -256,7 +259,7 @@ def _read(
 
 
 def batch_get_record(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``BatchGetRecord``, from several groups; identifiers without a record are left out."""
+    """Return records of several groups; identifiers without a record are omitted."""
     records: list[dict[str, Any]] = []
     errors: list[dict[str, Any]] = []
     for wanted in params["Identifiers"]:
@@ -282,7 +285,7 @@ def batch_get_record(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def list_records(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``ListRecords``: identifiers of the online store, in order."""
+    """List the record identifiers of the online store, in order."""
     group = _group(call, params["FeatureGroupName"], reading=True)
     _require_online(group)
     size = params.get("MaxResults", _PAGE)

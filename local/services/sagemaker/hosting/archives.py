@@ -1,4 +1,4 @@
-"""Model archives, unpacked within bounds: what is small when it is sent cannot fill the disk or the memory."""
+"""Unpacking of model archives within limits, so that a small archive cannot fill the disk or the memory."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import IO
 
 from local.errors import LocalError
 
-#: The most files of an archive, and the most bytes that it may hold.
+#: The maximum number of files in an archive, and of unpacked bytes.
 MAX_FILES = 20_000
 MAX_BYTES = 20 * 2**30
-#: Above this size, an archive may not hold more than so many times its own bytes. Text compresses 3 to 10 times.
+#: Unpacked bytes that are always allowed; above them, the maximum ratio to the packed size. Text has ratios of 3 to 10.
 FREE_BYTES = 256 * 2**20
 MAX_RATIO = 200
-#: A header of an archive is read at once; none needs more.
+#: The maximum bytes of one read: tarfile reads a header at once, and no header needs more.
 _MAX_READ = 16 * 2**20
 
 
 class ArchiveError(LocalError):
-    """An archive that is none, or holds more than it may."""
+    """A file that is not a valid archive, or one that exceeds the limits."""
 
 
 class _Bounded:
-    """The unpacked bytes of an archive, as far as they may be read."""
+    """A reader of an archive's unpacked bytes that refuses to exceed the limits."""
 
     def __init__(self, packed: IO[bytes]) -> None:
         packed.seek(0, 2)
@@ -60,7 +60,7 @@ def unpack(packed: IO[bytes], folder: Path) -> None:
     """Unpack a ``tar.gz`` into a folder.
 
     Raises:
-        ArchiveError: It is no such archive, or holds too many files, too many bytes, or a path outside the folder.
+        ArchiveError: It is not a ``tar.gz``, or contains too many files, too many bytes, or a path outside the folder.
     """
     count = 0
     try:

@@ -1,4 +1,4 @@
-"""Data capture: what an endpoint was asked and answered, as JSON Lines in S3."""
+"""Data capture: an endpoint's requests and replies, as JSON Lines in S3."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds of the cloud's time until a record is in S3 at latest, and real seconds below which no file is worth it.
+#: The delay until a record is written, in seconds of the local cloud's time, and its minimum in real seconds.
 INTERVAL = 60.0
 SHORTEST = 0.5
-#: Records of a variant that make a full file.
+#: The number of a variant's records in a full file.
 FULL = 500
-#: Records kept while S3 does not take them; beyond that the oldest are given up, counted in the log.
+#: The maximum records of a variant kept while S3 refuses them; older ones are dropped and counted in the log.
 KEPT = 20_000
 
 
 class Capture:
-    """Captures one endpoint's requests under one configuration; :meth:`close` writes what is left."""
+    """The data capture of one endpoint under one configuration; :meth:`close` writes the remaining records."""
 
     def __init__(self, cloud: Cloud, region: str, endpoint: str, config: Mapping[str, Any]) -> None:
         self._cloud = cloud
@@ -48,7 +48,7 @@ class Capture:
         self._thread = cloud.spawn(f"capture-{endpoint}", self._run)
 
     def record(self, variant: str, request: Request, reply: Reply) -> None:
-        """Take one answered request, if it is in the sample."""
+        """Add one answered request, if it is in the sample."""
         if random.random() * 100 >= self._config["InitialSamplingPercentage"]:
             return
         line = json.dumps(self._document(request, reply), separators=(",", ":"))
@@ -59,7 +59,7 @@ class Capture:
                 self._changed.notify_all()
 
     def close(self) -> None:
-        """Write what is left and take no more."""
+        """Write the remaining records and stop capturing."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

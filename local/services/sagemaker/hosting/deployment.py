@@ -1,6 +1,6 @@
 """Guardrails of an endpoint's update: build the new fleet, shift traffic in steps, watch alarms, finish or roll back.
 
-All at once, canary, linear and rolling are one list of steps each; the same runner takes every list.
+All at once, canary, linear and rolling deployments are lists of steps, which one runner executes.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Real seconds between two looks at the alarms.
+#: Real seconds between two checks of the alarms.
 POLL = 0.5
-#: A server of the new fleet that ended this often while it had traffic is not healthy.
+#: A variant of the new fleet has failed if no server is ready and one was restarted this often.
 RESTARTS = 3
 
 
 class RollBackError(LocalError):
-    """The deployment cannot go on; the message is the endpoint's FailureReason."""
+    """A deployment that must be rolled back; the message is the endpoint's FailureReason."""
 
 
 class GoingDownError(LocalError):
-    """The cloud goes down in the middle of the work; the next start finishes it or rolls it back."""
+    """An interruption by the local cloud's shutdown; the next start finishes the work or rolls it back."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class Step:
     """One step of a deployment.
 
     Attributes:
-        servers: What the new fleet has by variant, before traffic moves.
+        servers: The number of the new fleet's servers by variant, before traffic moves.
         share: The new fleet's share of the traffic, 0 to 1.
-        capacity: How the stages' messages call the part of the new fleet that takes traffic.
-        active: Servers that take that share.
-        bake: Seconds of the cloud's time to watch the alarms before the next step.
-        interval: The parameter that says how long.
-        retire: Whether as large a part of the old fleet ends after the bake.
+        capacity: The part of the new fleet that takes traffic, as messages name it.
+        active: The number of servers that take that share.
+        bake: Seconds of the local cloud's time to watch the alarms before the next step.
+        interval: The parameter that sets ``bake``.
+        retire: Whether an equal part of the old fleet ends after the bake.
     """
 
     servers: dict[str, int]
@@ -60,13 +60,13 @@ class Step:
 
 
 def instances(size: dict[str, Any], total: int) -> int:
-    """A ``CapacitySize`` in whole instances of ``total``, at least one."""
+    """Return a ``CapacitySize`` in whole instances of ``total``, at least one."""
     value = int(size["Value"])
     return min(total, value if size["Type"] == "INSTANCE_COUNT" else max(1, total * value // 100))
 
 
 def steps(config: dict[str, Any], counts: dict[str, int]) -> list[Step]:
-    """What a ``DeploymentConfig`` means for a new fleet of ``counts`` instances by variant."""
+    """Return the steps of a ``DeploymentConfig`` for a new fleet of ``counts`` instances by variant."""
     total = sum(counts.values())
     if rolling := config.get("RollingUpdatePolicy"):
         return _rolling(rolling, counts)
@@ -92,7 +92,7 @@ def _part(counts: dict[str, int], share: float, part: int, capacity: str, traffi
 
 
 def _share(size: dict[str, Any], total: int) -> float:
-    """The share of traffic; a percentage is taken exactly, so that it means something for one instance too."""
+    """Return the share of traffic; a percentage is not rounded to instances, so that it works for one instance."""
     return min(1.0, int(size["Value"]) / (total if size["Type"] == "INSTANCE_COUNT" else 100))
 
 
@@ -121,11 +121,11 @@ def _sick(variant: str, reason: str) -> str:
 
 
 class Deployment:
-    """Runs the steps of one update; whoever starts it owns the endpoint until it returns.
+    """The steps of one update, with their runner; only its caller may change the endpoint until it returns.
 
     Args:
         shift: Called with the share of traffic that the new fleet takes from now on.
-        report: Called with each stage: status, message, share of traffic and servers that take it.
+        report: Called at each stage with status, message, share of traffic and number of servers that take it.
     """
 
     def __init__(
@@ -152,11 +152,11 @@ class Deployment:
         self._steps = steps(config, {variant.name: variant.plan["Count"] for variant in green.variants.values()})
 
     def run(self) -> None:
-        """Bring the new fleet to all traffic.
+        """Shift all traffic to the new fleet.
 
         Raises:
-            RollBackError: When it must not go on; traffic is where it was, :meth:`roll_back` mends it.
-            GoingDownError: When the cloud goes down.
+            RollBackError: The deployment failed; traffic stays as it is until :meth:`roll_back`.
+            GoingDownError: The local cloud is shutting down.
         """
         self._check_alarms()
         for step in self._steps:
@@ -172,7 +172,10 @@ class Deployment:
                 self._blue.resize(left)
 
     def roll_back(self) -> None:
-        """All traffic to the old fleet, which gets back what it may have lost; the new one keeps its servers."""
+        """Restore the old fleet's servers and shift all traffic to it.
+
+        The new fleet keeps its servers.
+        """
         if self._blue.count() < sum(self._blue_counts.values()):
             self._restore_blue()
         self._shift(0.0)
@@ -212,7 +215,7 @@ class Deployment:
                 break
             self._cloud.stopping.wait(min(POLL, end - begun))
             self._spend((time.monotonic() - begun) * clock.scale)
-        # A bake can be shorter than it takes to notice a server that is not well.
+        # A bake can be shorter than the time to detect an unhealthy server.
         begun = time.monotonic()
         for variant in self._green.variants.values():
             for server in variant.ready():
@@ -221,7 +224,10 @@ class Deployment:
         self._spend(time.monotonic() - begun)
 
     def _spend(self, seconds: float) -> None:
-        """Count time against MaximumExecutionTimeoutInSeconds: building takes real time, baking the cloud's."""
+        """Count seconds against MaximumExecutionTimeoutInSeconds.
+
+        Building counts in real time, baking in the local cloud's.
+        """
         if self._cloud.stopping.is_set():
             raise GoingDownError
         self._spent += seconds

@@ -1,4 +1,4 @@
-"""What a DeploymentConfig must satisfy beyond the shapes of its members."""
+"""The rules for a DeploymentConfig beyond the shapes of its members."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from local.core.errors import validation_error
 from local.services.sagemaker.hosting.deployment import instances, steps
 from local.services.sagemaker.hosting.fleet import Plan
 
-#: Percentages of capacity that one step may take.
+#: The minimum and maximum percentage of capacity in one step.
 _PERCENT = {"CANARY": (1, 50), "LINEAR": (10, 50), "ROLLING": (5, 50)}
 
 
@@ -16,8 +16,9 @@ def check_deployment(config: dict[str, Any], old: Plan | None, new: Plan) -> Non
     """Refuse a deployment that could not run.
 
     Args:
-        old: What serves; None when the endpoint is being created and the configuration only kept.
-        new: What shall serve.
+        config: The DeploymentConfig.
+        old: The plan that serves; None when the endpoint is being created and the configuration is only stored.
+        new: The plan to deploy.
     """
     blue_green, rolling = config.get("BlueGreenUpdatePolicy"), config.get("RollingUpdatePolicy")
     if (blue_green is None) == (rolling is None):

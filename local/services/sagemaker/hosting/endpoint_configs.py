@@ -1,4 +1,4 @@
-"""Endpoint configurations: Create, Describe, Delete and List, and what they mean for a fleet.
+"""Endpoint configurations: Create, Describe, Delete and List, and the plans for their fleets.
 
 Variants have instances. Serverless, asynchronous and shadow variants, explainers and inference components
 are refused by name.
@@ -19,7 +19,7 @@ from local.services.sagemaker.models import require_model
 
 
 def create_endpoint_config(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``CreateEndpointConfig``: every model must be there."""
+    """Create an endpoint configuration; all its models must exist."""
     check_members("CreateEndpointConfig", params)
     name = params["EndpointConfigName"]
     arn = _arn(call, name)
@@ -57,10 +57,10 @@ def _variant(call: Call, variant: dict[str, Any]) -> dict[str, Any]:
 
 
 def plan(call: Call, name: str) -> Plan:
-    """Everything that servers of the configuration need; see :mod:`local.services.sagemaker.hosting.fleet`.
+    """Return everything that the configuration's servers need; see :mod:`local.services.sagemaker.hosting.fleet`.
 
     Raises:
-        AwsError: When the configuration or one of its models is gone.
+        AwsError: The configuration or one of its models does not exist.
     """
     config = require_config(call, name)
     variants = []
@@ -94,7 +94,7 @@ def plan(call: Call, name: str) -> Plan:
 
 
 def require_config(call: Call, name: str) -> Document:
-    """The configuration's document, or AWS's refusal."""
+    """Return the configuration's document; raise AWS's error if it does not exist."""
     document = call.store.get("endpoint-config", call.region, name)
     if document is None:
         raise validation_error(f'Could not find endpoint configuration "{_arn(call, name)}".')
@@ -106,12 +106,15 @@ def _arn(call: Call, name: str) -> str:
 
 
 def describe_endpoint_config(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``DescribeEndpointConfig``: what was asked for, with defaults."""
+    """Describe an endpoint configuration, with default values."""
     return public(require_config(call, params["EndpointConfigName"]))
 
 
 def delete_endpoint_config(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``DeleteEndpointConfig``; as on AWS one in use can be deleted: its endpoint serves on and cannot be updated."""
+    """Delete an endpoint configuration.
+
+    As on AWS, it may be in use: its endpoint continues to serve and can no longer be updated.
+    """
     with call.store.transaction():
         document = require_config(call, params["EndpointConfigName"])
         call.store.delete("endpoint-config", call.region, params["EndpointConfigName"])
@@ -120,7 +123,7 @@ def delete_endpoint_config(call: Call, params: dict[str, Any]) -> dict[str, Any]
 
 
 def list_endpoint_configs(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``ListEndpointConfigs``."""
+    """List endpoint configurations."""
     members = ("EndpointConfigName", "EndpointConfigArn", "CreationTime")
     items = [
         {member: document[member] for member in members} for document in call.store.list("endpoint-config", call.region)

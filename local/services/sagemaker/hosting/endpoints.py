@@ -20,7 +20,7 @@ _SETTLED = {"InService", "UpdateRollbackFailed", "OutOfService"}
 
 
 def create_endpoint(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``CreateEndpoint``: answers at once, the servers start in the background."""
+    """Create an endpoint and return at once; its servers start in the background."""
     name = params["EndpointName"]
     arn = _arn(call, name)
     now = time.time()
@@ -49,11 +49,11 @@ def create_endpoint(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def update_endpoint(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``UpdateEndpoint``: answers at once, the deployment runs in the background."""
+    """Update an endpoint and return at once; the deployment runs in the background."""
     name = params["EndpointName"]
     with call.store.transaction():
         document = _changeable(call, name)
-        # What a roll-back stands on must be there.
+        # A rollback needs the current configuration.
         endpoint_configs.require_config(call, document["EndpointConfigName"])
         plan = endpoint_configs.plan(call, params["EndpointConfigName"])
         _retain(document["_plan"], plan, params)
@@ -74,7 +74,7 @@ def update_endpoint(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _retain(old: Plan, new: Plan, params: dict[str, Any]) -> None:
-    """Take over what RetainAllVariantProperties keeps of the live endpoint."""
+    """Copy the properties that RetainAllVariantProperties keeps from the live endpoint's plan to the new one."""
     excluded = {item["VariantPropertyType"] for item in params.get("ExcludeRetainedVariantProperties", [])}
     if not params.get("RetainAllVariantProperties"):
         if excluded:
@@ -92,7 +92,7 @@ def _retain(old: Plan, new: Plan, params: dict[str, Any]) -> None:
 
 
 def update_endpoint_weights_and_capacities(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``UpdateEndpointWeightsAndCapacities``: on the same servers, more or fewer."""
+    """Change the weights and instance counts of an endpoint's variants, in the background."""
     name = params["EndpointName"]
     weights: dict[str, float] = {}
     counts: dict[str, int] = {}
@@ -124,7 +124,7 @@ def update_endpoint_weights_and_capacities(call: Call, params: dict[str, Any]) -
 
 
 def delete_endpoint(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``DeleteEndpoint``: requests on their way finish."""
+    """Delete an endpoint in the background; requests in progress finish."""
     name = params["EndpointName"]
     with call.store.transaction():
         document = require_endpoint(call, name)
@@ -139,12 +139,12 @@ def delete_endpoint(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def describe_endpoint(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``DescribeEndpoint``."""
+    """Describe an endpoint."""
     return public(require_endpoint(call, params["EndpointName"]))
 
 
 def list_endpoints(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``ListEndpoints``."""
+    """List endpoints."""
     members = ("EndpointName", "EndpointArn", "CreationTime", "LastModifiedTime", "EndpointStatus")
     status = params.get("StatusEquals")
     items = [
@@ -157,7 +157,7 @@ def list_endpoints(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def require_endpoint(call: Call, name: str) -> Document:
-    """The endpoint's document, or AWS's refusal."""
+    """Return the endpoint's document; raise AWS's error if it does not exist."""
     document = call.store.get("endpoint", call.region, name)
     if document is None:
         raise validation_error(f'Could not find endpoint "{_arn(call, name)}".')

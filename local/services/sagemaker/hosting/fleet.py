@@ -1,14 +1,15 @@
 """The model servers of one endpoint configuration: real processes that are started, watched and restarted.
 
 A *plan* is a configuration with everything resolved that its servers need, so that they can be started again
-when the configuration, the model or the model package is gone::
+after the configuration, the model or the model package was deleted::
 
     {"EndpointConfigName": "shop-2", "DataCaptureConfig": {…},
      "Variants": [{"VariantName": "blue", "Weight": 1.0, "Count": 2, "Image": "…", "ModelDataUrl": "s3://…",
-                   "Environment": {}, "Isolated": false, "StartupTimeout": 240, "Routing": "…"}],
+                   "Environment": {}, "Isolated": false, "StartupTimeout": 240, "Routing": "…",
+                   "InstanceType": "…", "DeployedImages": […]}],
      "Folder": "3f9a01bc"}
 
-``Folder`` is added by the first fleet of a plan: there its unpacked models are, also for the fleet after a restart.
+``Folder`` is added by the first fleet of a plan: the folder of its unpacked models, also for the fleet after a restart.
 """
 
 from __future__ import annotations
@@ -43,26 +44,26 @@ log = logging.getLogger(__name__)
 
 Plan = dict[str, Any]
 
-#: Seconds until a server must answer its first ping, unless the variant says otherwise.
+#: The default of the seconds within which a server must answer its first ping.
 STARTUP_TIMEOUT = 240.0
-#: Seconds a ping may take, and between two of them.
+#: Seconds that a ping may take, and seconds between two pings of a starting server.
 PING_TIMEOUT = 2.0
 PING_INTERVAL = 0.05
-#: Seconds between two pings of a server that has come up.
+#: Seconds between two pings of a server that has started.
 HEALTH_INTERVAL = 2.0
-#: A server that fails so many pings in a row is replaced.
+#: A server that fails this many pings in a row is replaced.
 FAILED_PINGS = 3
-#: Seconds that a server gets to end when it is replaced, before it is killed.
+#: Seconds that a server has to end when it is replaced, before it is killed.
 REPLACE_GRACE = 5.0
-#: A server that ends this often before its first answer will not come up: nobody needs to wait for the window's end.
+#: A server that ends this often before its first answer has failed, even before its startup timeout.
 CRASHES = 5
-#: Seconds a server that ended waits for its restart at most.
+#: The maximum seconds before a server that ended is restarted.
 BACKOFF = 30.0
 
-#: Seconds until the archive of a model that served before is looked for again.
+#: Seconds between two attempts to fetch the archive of a model that served before.
 MODEL_INTERVAL = 3.0
 
-#: Seconds that requests get to finish before their server ends: more than a model may take.
+#: Seconds that requests have to finish before their server ends: more than a model may take.
 DRAIN = 65.0
 
 
@@ -72,7 +73,7 @@ _ports_lock = threading.Lock()
 
 @contextlib.contextmanager
 def _free_port() -> Iterator[int]:
-    """A port that nobody listens on, and that no other server of this cloud is given meanwhile."""
+    """Yield a port that no process listens on, reserved for one server of this local cloud."""
     with _ports_lock:
         while True:
             with socket.socket() as probe:
@@ -92,7 +93,7 @@ class _Pool(urllib3.HTTPConnectionPool):
     """Kept-alive connections to one process.
 
     Attributes:
-        answered: When it last answered anything, by the monotonic clock.
+        answered: The monotonic time of its last answer to any request.
     """
 
     answered = 0.0
@@ -105,14 +106,17 @@ class _Pool(urllib3.HTTPConnectionPool):
 
 @dataclass(frozen=True)
 class _FailedPing:
-    """Why a ping failed; ``answered`` tells a server that says it is not well from one that says nothing."""
+    """A failed ping; ``answered`` is True if the server reported itself unhealthy, False without an answer."""
 
     reason: str
     answered: bool
 
 
 def _ping(pool: _Pool, since: float) -> _FailedPing | None:
-    """Ask a process how it is; one too busy for the ping that has answered anything ``since`` is well."""
+    """Ping a process; return the failure, or None if the process is healthy.
+
+    A process that is too busy to answer the ping is healthy if it answered any request after ``since``.
+    """
     try:
         answer = pool.request("GET", "/ping", timeout=PING_TIMEOUT, retries=False)
     except urllib3.exceptions.HTTPError as error:
@@ -123,14 +127,14 @@ def _ping(pool: _Pool, since: float) -> _FailedPing | None:
 
 
 class Server:
-    """One instance of a variant: a process that serves on a port of its own.
+    """One instance of a variant: a process that serves on its own port.
 
     Attributes:
         pool: Kept-alive connections to the process, None while it cannot take requests.
-        outstanding: Requests on their way; guarded by the router's lock.
-        failure: Why it will never come up, once that is known.
-        restarts: How often the process ended by itself, or was not healthy, and was started again.
-        sick: Why it was last replaced, None while it has always been healthy.
+        outstanding: The number of requests in progress; guarded by the router's lock.
+        failure: The reason why it will not be ready, or None.
+        restarts: The number of restarts after the process ended by itself or was unhealthy.
+        sick: The reason for its last replacement, None while it has always been healthy.
     """
 
     def __init__(self, fleet: Fleet, variant: Variant) -> None:
@@ -147,7 +151,7 @@ class Server:
         self._thread = fleet.cloud.spawn(f"server-{self.id}", self._run)
 
     def lives(self, after: float) -> bool:
-        """Whether the process still runs ``after`` seconds from now."""
+        """Wait at most ``after`` seconds and return True if the process still runs."""
         container = self._container
         return container is not None and not container.ended.wait(after)
 
@@ -161,13 +165,16 @@ class Server:
             self._thread.join(0.05)
 
     def refused(self) -> None:
-        """It takes no connection: let it go and start another process, if it has not ended already."""
+        """Kill the process, which accepts no connection, so that a new one is started."""
         self._publish(None)
         if self._container is not None:
             self._container.kill()
 
     def unhealthy(self) -> str | None:
-        """Ping it now: why it is not healthy, or None as soon as it answers or while it takes no requests at all."""
+        """Ping the server and return the reason why it is unhealthy, or None.
+
+        A server that answers, or takes no requests at the moment, is unhealthy only if it was replaced before.
+        """
         for number in range(FAILED_PINGS):
             pool = self.pool
             failed = _ping(pool, time.monotonic()) if pool is not None else None
@@ -206,7 +213,7 @@ class Server:
             remove_tree(root)
 
     def _model(self) -> Path:
-        """The unpacked model; where it has served before, it is waited for until its archive is there again."""
+        """Return the folder of the unpacked model; if the fleet has served before, retry until it can be fetched."""
         while True:
             try:
                 found = self.variant.model()
@@ -254,7 +261,7 @@ class Server:
             self.restarts += 1
             if served:
                 deadline = time.monotonic() + self.variant.plan["StartupTimeout"]
-            # The first restart is at once: it is most likely that somebody killed the process.
+            # The first restart is immediate, because most likely somebody killed the process.
             self._stop.wait(min(BACKOFF, 0.1 * 2**crashes) if crashes > 1 else 0)
 
     def _start(self, image: Path, root: Path, port: int) -> Container:
@@ -272,7 +279,7 @@ class Server:
         )
 
     def _watch(self, container: Container, pool: _Pool) -> None:
-        """Ping the process until it ends, and end it when it is not healthy any more."""
+        """Ping the process until it ends, and end it when it is no longer healthy."""
         failures, since = 0, time.monotonic()
         while not container.ended.wait(HEALTH_INTERVAL):
             failed = _ping(pool, since)
@@ -290,12 +297,12 @@ class Server:
                 self._drain(container)
                 container.stop(grace=REPLACE_GRACE)
             else:
-                # It would not see a polite request to end either.
+                # It would not react to SIGTERM either.
                 container.kill()
             container.ended.wait()
 
     def _drain(self, container: Container) -> None:
-        """Wait for the requests that the process still works on."""
+        """Wait at most ``DRAIN`` seconds for the requests that the process still works on."""
         deadline = time.monotonic() + DRAIN
         with self.fleet.changed:
             while self.outstanding and time.monotonic() < deadline and not container.ended.is_set():
@@ -318,7 +325,7 @@ class Server:
 
 
 def _bound_to(port: int) -> dict[str, str]:
-    """Where the server is to listen: SageMaker's variable for the port, and ours for this machine alone."""
+    """Return the variables for the server's port (SageMaker's) and for its address (Millrace's)."""
     return {"SAGEMAKER_BIND_TO_PORT": str(port), "MILLRACE_BIND_ADDRESS": "127.0.0.1"}
 
 
@@ -338,11 +345,11 @@ class Variant:
         self._model = ModelFolder(fleet.cloud, fleet.region, folder, plan["ModelDataUrl"])
 
     def ready(self) -> list[Server]:
-        """The servers that can take a request."""
+        """Return the servers that can take a request."""
         return [server for server in self.servers if server.pool is not None]
 
     def model(self) -> Path:
-        """The folder of the unpacked model, which all servers of the variant share and none can change."""
+        """Return the folder of the unpacked model, which all servers of the variant share read-only."""
         return self._model.find()
 
 
@@ -353,7 +360,7 @@ class Fleet:
         changed: The lock of the endpoint's router, which also guards what the fleet's servers publish.
 
     Attributes:
-        persistent: Whether its servers have served before, so that none is given up that does not come up at once.
+        persistent: Whether its servers have served before, so that one that fails to start is tried again.
     """
 
     def __init__(self, cloud: Cloud, region: str, endpoint: str, plan: Plan, changed: threading.Condition) -> None:
@@ -367,9 +374,9 @@ class Fleet:
         self.variants = {variant["VariantName"]: Variant(self, variant) for variant in plan["Variants"]}
 
     def resize(self, counts: dict[str, int] | None = None, *, grace: float = 30.0) -> None:
-        """Start or drain and end servers until each variant has as many as wished (default: as planned).
+        """Start or end servers until each variant has the number in ``counts`` (default: the planned one).
 
-        New servers are only started here, see :meth:`wait`; surplus ones finish their requests first.
+        New servers are not awaited, see :meth:`wait`; surplus ones finish their requests first.
         """
         surplus: list[Server] = []
         for variant in self.variants.values():
@@ -381,34 +388,37 @@ class Fleet:
         self._end(surplus, grace)
 
     def count(self) -> int:
-        """Servers there are, ready or not."""
+        """Return the number of servers, ready or not."""
         return sum(len(variant.servers) for variant in self.variants.values())
 
     def failure(self) -> str | None:
-        """Why a server will not come up, or None."""
+        """Return the reason why a server will not be ready, or None."""
         return next((s.failure for v in self.variants.values() for s in v.servers if s.failure is not None), None)
 
     def ready(self) -> bool:
-        """Whether every server can take requests."""
+        """Return True if every server can take requests."""
         return all(server.pool is not None for variant in self.variants.values() for server in variant.servers)
 
     def wait(self, seconds: float = 1.0) -> bool:
-        """Wait until all servers are ready or one has failed, at most ``seconds``; whether all are ready."""
+        """Wait at most ``seconds`` until all servers are ready or one has failed; return True if all are ready."""
         with self.changed:
             self.changed.wait_for(lambda: self.ready() or self.failure() is not None, seconds)
             return self.ready()
 
     def stop(self, grace: float = 30.0, *, keep: bool = False) -> None:
-        """Drain and end all servers and remove their folders; ``keep`` the models for the next run."""
+        """Drain and end all servers; remove the fleet's folder with its models.
+
+        With ``keep``, the models remain for the next run.
+        """
         self.resize(dict.fromkeys(self.variants, 0), grace=grace)
         if not keep and self.folder.is_dir():
-            # At once: half of a model must not be found after a kill.
+            # Rename it first: after a kill, no incomplete model may exist under the old name.
             remove_tree(self.folder.rename(self.folder.with_name(f"{self.folder.name}.gone")))
 
     def _end(self, servers: list[Server], grace: float) -> None:
         deadline = time.monotonic() + DRAIN
         with self.changed:
-            # No new request reaches them: they are out of their variant's list.
+            # No new request reaches them, because they are no longer in their variant's list.
             while any(server.outstanding for server in servers) and time.monotonic() < deadline:
                 if self.cloud.stopping.is_set():
                     break
@@ -421,5 +431,5 @@ class Fleet:
 
 
 def log_group(endpoint: str) -> str:
-    """The log group of an endpoint's containers."""
+    """Return the name of the log group of an endpoint's containers."""
     return f"/aws/sagemaker/Endpoints/{endpoint}"

@@ -1,6 +1,6 @@
-"""The endpoints of a cloud while it runs: their servers, and the work that changes their state.
+"""The running endpoints of a local cloud: their servers, and the operations that change their state.
 
-The document of an endpoint is what ``DescribeEndpoint`` answers, plus ``_plan``: what serves, or served last.
+An endpoint's document has the members of ``DescribeEndpoint``, and ``_plan``: the plan that serves or served last.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds that model servers get to end when the cloud itself goes down.
+#: Seconds that model servers have to end when the local cloud shuts down.
 SHUTDOWN_GRACE = 2.0
 
 
 class Hosting:
-    """All endpoints of one cloud; ``cloud.part(Hosting)``."""
+    """All endpoints of one local cloud; ``cloud.part(Hosting)``."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
@@ -42,7 +42,7 @@ class Hosting:
         cloud.spawn("hosting", self._await_stop)
 
     def endpoint(self, region: str, name: str) -> HostedEndpoint:
-        """The endpoint, made on first use."""
+        """Return the endpoint, which is created on first use."""
         with self._lock:
             key = (region, name)
             if key not in self._endpoints:
@@ -50,12 +50,12 @@ class Hosting:
             return self._endpoints[key]
 
     def forget(self, region: str, name: str) -> None:
-        """It is deleted."""
+        """Remove a deleted endpoint."""
         with self._lock:
             self._endpoints.pop((region, name), None)
 
     def stop(self) -> None:
-        """End all model servers and write what was captured; the cloud must still answer."""
+        """End all model servers and write the captured data; the local cloud must still answer requests."""
         with self._lock:
             if self._stopped:
                 return
@@ -73,7 +73,7 @@ class Hosting:
 
 
 class HostedEndpoint:
-    """One endpoint's servers and router; what changes it runs in a thread by :meth:`start`, one at a time."""
+    """One endpoint's servers and router; :meth:`start` runs its changes, of which only one may run at a time."""
 
     def __init__(self, cloud: Cloud, region: str, name: str) -> None:
         self.cloud = cloud
@@ -82,7 +82,7 @@ class HostedEndpoint:
         self.router = Router(cloud, region, name)
 
     def start(self, work: Callable[..., None], *args: object) -> None:
-        """Run one of this endpoint's methods in the background, until it is done or the cloud goes down."""
+        """Run one of this endpoint's methods in the background, until it returns or the local cloud shuts down."""
 
         def run() -> None:
             try:
@@ -93,10 +93,10 @@ class HostedEndpoint:
         self.cloud.spawn(f"{work.__name__}-{self.name}", run)
 
     def create(self, plan: Plan) -> None:
-        """Creating → InService or Failed."""
+        """Start the first fleet; the status changes from Creating to InService or Failed."""
         self._announce()
         fleet = self.router.fleet(plan)
-        # Without a share of the traffic, but known to whoever ends everything.
+        # Without traffic yet, but already a route, so that a shutdown ends the fleet too.
         self.router.set(Route(fleet, 0.0))
         fleet.resize()
         if reason := self._await(fleet):
@@ -109,7 +109,10 @@ class HostedEndpoint:
         self._announce()
 
     def resume(self, plan: Plan, reason: str | None = None) -> None:
-        """Serve again after a restart of the cloud, rolled back for ``reason``; requests wait for the servers."""
+        """Serve again after a restart of the local cloud; requests wait for the servers.
+
+        ``reason`` is the FailureReason if an interrupted update was rolled back.
+        """
         fleet = self.router.fleet(plan)
         self._save(lambda doc: doc["_plan"].update(Folder=plan["Folder"]))
         fleet.persistent = True
@@ -124,7 +127,7 @@ class HostedEndpoint:
             self._await_return(fleet, failure)
 
     def _await_return(self, fleet: Fleet, failure: str) -> None:
-        """Take the reason back as soon as the fleet serves, unless another one took its place."""
+        """Remove the FailureReason once the fleet serves again, unless another fleet has replaced it."""
         while any(route.fleet is fleet for route in self.router.routes):
             if fleet.failure() is None and fleet.wait():
                 log.info("endpoint %s serves again", self.name)
@@ -134,7 +137,10 @@ class HostedEndpoint:
                 raise GoingDownError
 
     def update(self, plan: Plan, config: dict[str, Any]) -> None:
-        """Updating → InService on the new configuration, or on the old one after a roll-back."""
+        """Deploy a plan; the status changes from Updating to InService.
+
+        After a rollback, the old plan serves.
+        """
         self._announce()
         blue = self._route()
         green = Route(self.router.fleet(plan), 0.0, self._capture(plan))
@@ -149,7 +155,7 @@ class HostedEndpoint:
             self._announce("SageMaker Endpoint Deployment State Change")
 
         total = sum(variant["Count"] for variant in plan["Variants"])
-        # Without a share of the traffic, but known to whoever ends everything.
+        # Without traffic yet, but already a route, so that a shutdown ends the fleet too.
         shift(0.0)
         deployment = Deployment(self.cloud, blue.fleet, green.fleet, config, shift=shift, report=report)
         reason: str | None = None
@@ -160,7 +166,7 @@ class HostedEndpoint:
         except RollBackError as error:
             reason = str(error)
         except Exception as error:
-            # The endpoint must not stay between two configurations, whatever we have not thought of.
+            # The endpoint must not stay between two configurations, even after an unexpected error.
             log.exception("deployment of endpoint %s", self.name)
             reason = f"InternalServerError: {error}"
         if reason is not None:
@@ -174,7 +180,10 @@ class HostedEndpoint:
         self._announce()
 
     def scale(self, weights: dict[str, float], counts: dict[str, int]) -> None:
-        """New weights and instance counts on the same fleet: Updating → InService, or as it was."""
+        """Change the weights and instance counts of the serving fleet.
+
+        If the servers do not start, the old weights and counts are kept. The status changes from Updating to InService.
+        """
         self._announce()
         route = self._route()
         before = {variant.name: len(variant.servers) for variant in route.fleet.variants.values()}
@@ -195,7 +204,7 @@ class HostedEndpoint:
         self._announce()
 
     def delete(self) -> None:
-        """Deleting → gone."""
+        """End the servers, then delete the endpoint's document and tags."""
         self._announce()
         routes = self.router.routes
         self.router.set()
@@ -208,14 +217,14 @@ class HostedEndpoint:
         self.cloud.part(Hosting).forget(self.region, self.name)
 
     def shut_down(self) -> None:
-        """End everything quickly; the state stays."""
+        """End all servers quickly; keep the stored state."""
         for route in self.router.routes:
             if route.capture is not None:
                 route.capture.close()
             route.fleet.stop(SHUTDOWN_GRACE, keep=True)
 
     def _route(self) -> Route:
-        """The one fleet that serves; just after a restart it is not there for a moment."""
+        """Return the route of the one serving fleet; just after a restart, wait until it exists."""
         with self.router.changed:
             self.router.changed.wait_for(lambda: self.router.routes)
             (route,) = self.router.routes
@@ -231,7 +240,7 @@ class HostedEndpoint:
             route.capture.close()
 
     def _await(self, fleet: Fleet) -> str | None:
-        """Wait until the fleet is ready; why it will not be, or None."""
+        """Wait until the fleet is ready; return None, or the reason why it will not be."""
         while not fleet.wait():
             if self.cloud.stopping.is_set():
                 raise GoingDownError
@@ -253,7 +262,7 @@ class HostedEndpoint:
         self.cloud.store.update("endpoint", self.region, self.name, stamped)
 
     def _serve(self, plan: Plan | None, reason: str | None) -> None:
-        """InService with what ``plan`` says, or with what the document says already."""
+        """Set the status InService with ``plan``, or with the plan in the document."""
 
         def change(document: Document) -> None:
             document.pop("PendingDeploymentSummary", None)
@@ -278,7 +287,7 @@ class HostedEndpoint:
 
 
 def _pending(plan: Plan, begun: float, status: str, message: str, share: float, active: int) -> dict[str, Any]:
-    """A ``PendingDeploymentSummary``: ``active`` of the new servers take ``share`` of the traffic."""
+    """Return a ``PendingDeploymentSummary``: ``active`` of the new servers take ``share`` of the traffic."""
     total = sum(variant["Count"] for variant in plan["Variants"])
     variants = [
         {
@@ -297,7 +306,7 @@ def _pending(plan: Plan, begun: float, status: str, message: str, share: float, 
 
 
 def show(document: Document, plan: Plan) -> None:
-    """Write into an endpoint's document what serves."""
+    """Write the serving plan to an endpoint's document."""
     document["_plan"] = plan
     document["EndpointConfigName"] = plan["EndpointConfigName"]
     document["ProductionVariants"] = [
@@ -324,9 +333,9 @@ def show(document: Document, plan: Plan) -> None:
 
 
 def _tidy(cloud: Cloud) -> None:
-    """Remove what the last run left, but for the unpacked models of endpoints that will serve again.
+    """Remove leftovers of the last run, except the unpacked models of endpoints that will serve again.
 
-    As on AWS an endpoint then needs neither its model nor the archive any more.
+    As on AWS, such an endpoint no longer needs its model or the archive.
     """
     kept = {
         models_folder(cloud, document["EndpointArn"].split(":")[3], document["EndpointName"], folder)
@@ -343,7 +352,7 @@ def _tidy(cloud: Cloud) -> None:
 
 
 def recover(cloud: Cloud) -> None:
-    """Bring every endpoint to where its document says, or to where it was before the interrupted change."""
+    """Restore every endpoint to the state in its document, or to the state before an interrupted update."""
     hosting = cloud.part(Hosting)
     for document in cloud.store.list("endpoint"):
         region, name = document["EndpointArn"].split(":")[3], document["EndpointName"]
@@ -360,12 +369,12 @@ def recover(cloud: Cloud) -> None:
 
 
 def _upper(status: str) -> str:
-    """``InService`` as events spell it: ``IN_SERVICE``."""
+    """Return a status as events spell it: ``InService`` becomes ``IN_SERVICE``."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", status).upper()
 
 
 def _in_milliseconds(value: Any, key: str = "") -> Any:
-    """Times as events have them."""
+    """Return the value with all times in milliseconds, as events have them."""
     if isinstance(value, dict):
         return {name: _in_milliseconds(item, name) for name, item in value.items()}
     if isinstance(value, list):

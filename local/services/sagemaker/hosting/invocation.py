@@ -1,4 +1,4 @@
-"""A request to a model, and its answer."""
+"""A request to a model, and its reply."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Request:
-    """What a client sends to a model."""
+    """A client's request to a model."""
 
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
@@ -19,7 +19,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a model answered."""
+    """The reply of a model."""
 
     status: int
     headers: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""CloudWatch metrics of invocations, added up in memory and put once a second."""
+"""CloudWatch metrics of invocations, summed in memory and published once a second."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NAMESPACE = "AWS/SageMaker"
-#: Seconds between two puts.
+#: Seconds between two publications.
 INTERVAL = 1.0
-#: Latencies put for one interval: beyond that a random sample, enough for any percentile, stands for all.
+#: The maximum latencies published for one interval: of more, a random sample, large enough for any percentile.
 SAMPLE = 50
 
 _Dimensions = tuple[tuple[str, str], ...]
@@ -27,7 +27,7 @@ _Dimensions = tuple[tuple[str, str], ...]
 
 @dataclass
 class _Sums:
-    """One interval of one variant."""
+    """The counts and latencies of one variant in one interval."""
 
     invocations: int = 0
     errors_4xx: int = 0
@@ -67,7 +67,7 @@ class _Sums:
 
 
 class InvocationMetrics:
-    """All endpoints' counters of one cloud; ``cloud.part(InvocationMetrics)``."""
+    """The invocation counters of all endpoints of one local cloud; ``cloud.part(InvocationMetrics)``."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
@@ -86,12 +86,15 @@ class InvocationMetrics:
         model_latency: float | None,
         overhead: float,
     ) -> None:
-        """Take one request.
+        """Count one request.
 
         Args:
-            config: The endpoint configuration, during a deployment: then both fleets are told apart.
-            status: What the model answered; 0 when it did not, 503 when no server was there to ask.
-            model_latency: Seconds the model took, None when it was not asked.
+            region: The region of the endpoint.
+            endpoint: The endpoint's name.
+            variant: The variant's name.
+            config: The endpoint configuration during a deployment, to count both fleets separately; else None.
+            status: The model's HTTP status; 0 if it did not answer, 503 if no server was ready.
+            model_latency: Seconds that the model took; None if it was not called.
             overhead: Seconds that the rest took.
         """
         base = (("EndpointName", endpoint), ("VariantName", variant))
@@ -108,7 +111,7 @@ class InvocationMetrics:
                     sums.model_latency.append(model_latency * 1e6)
 
     def flush(self) -> None:
-        """Put what there is."""
+        """Publish the counters and reset them."""
         with self._lock:
             sums, self._sums = self._sums, {}
         now = dt.datetime.now(dt.UTC)

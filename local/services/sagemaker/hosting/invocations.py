@@ -14,12 +14,12 @@ _KNOWN = {
     "EndpointName", "Body", "ContentType", "Accept", "CustomAttributes", "TargetVariant", "InferenceId",
 }  # fmt: skip
 _ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
-#: The largest body, in bytes: 25 MB.
+#: The maximum bytes of a body: 25 MiB.
 LIMIT = 25 * 1024 * 1024
 
 
 def invoke_endpoint(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``InvokeEndpoint``: one request to one model server, its answer back."""
+    """Send one request to a model server and return its reply."""
     if others := sorted(set(params) - _KNOWN):
         raise _refused(f"{', '.join(others)} of InvokeEndpoint is not available in the local cloud.")
     name, body = params["EndpointName"], params.get("Body", b"")

@@ -1,4 +1,4 @@
-"""The unpacked models of an endpoint: fetched once for each variant, and changed by nobody."""
+"""The unpacked models of an endpoint, fetched once for each variant and then read-only."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from local.core.context import Cloud
 from local.errors import LocalError
 from local.services.sagemaker.hosting import archives
 
-#: What the folders of unpacked models end in.
+#: The suffix of the folders of unpacked models.
 MODEL_SUFFIX = ".model"
 
 
 class ModelDataError(LocalError):
-    """The model's archive cannot be had or unpacked; the message is AWS's."""
+    """A model archive that cannot be downloaded or unpacked; the message is AWS's."""
 
 
 class ModelFolder:
     """The folder of a variant's unpacked model.
 
     Args:
-        folder: Where it is, or will be.
-        url: Of the archive, `s3://…`; empty where the model has none.
+        folder: The path of the folder, which need not exist yet.
+        url: The archive's URL, `s3://…`; empty if the model has none.
     """
 
     def __init__(self, cloud: Cloud, region: str, folder: Path, url: str) -> None:
@@ -36,9 +36,9 @@ class ModelFolder:
         self._unpacking = threading.Lock()
 
     def find(self) -> Path:
-        """The folder, made on first use."""
+        """Return the folder; fetch and unpack the model on first use."""
         with self._unpacking:
-            # One that is there under this name is whole, and what served before a restart.
+            # An existing folder of this name is complete, and served before a restart.
             if not self._is_there:
                 if not self._folder.is_dir():
                     self._fetch(self._folder)
@@ -73,12 +73,12 @@ class ModelFolder:
 
 
 def models_folder(cloud: Cloud, region: str, endpoint: str, name: str) -> Path:
-    """Where a fleet has its models and its servers their folders."""
+    """Return the folder of a fleet, which contains its models and its servers' folders."""
     return cloud.state / "endpoints" / region / endpoint / name
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder, also one that holds read-only folders; nothing happens when there is none."""
+    """Remove a folder, even if it contains read-only folders; do nothing if it does not exist."""
     for path in [folder, *folder.rglob("*")] if folder.is_dir() else []:
         if path.is_dir() and not path.is_symlink():
             path.chmod(0o700)

@@ -1,4 +1,4 @@
-"""Takes an endpoint's requests to its model servers: fleet by traffic share, variant by weight, server by load."""
+"""Routing of an endpoint's requests to its model servers: fleet by traffic share, variant by weight, server by load."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds a model may take for an answer.
+#: Seconds that a model may take to answer.
 TIMEOUT = 60.0
-#: Seconds a request waits for a server while none is ready: about what a restart takes.
+#: Seconds that a request waits for a ready server: about as long as a restart takes.
 PATIENCE = 8.0
 
 
 @dataclass(frozen=True)
 class Route:
-    """A fleet, its share of the traffic (0 to 1), and where its traffic is captured."""
+    """A fleet, its share of the traffic (0 to 1), and the data capture of its traffic."""
 
     fleet: Fleet
     share: float
@@ -41,7 +41,7 @@ class Route:
 
 
 class Router:
-    """The way to the servers of one endpoint.
+    """The router of one endpoint.
 
     ``changed`` guards the routes and everything that fleets publish. A request holds its server from the
     choice to the answer, so that a fleet without a route ends only after its last request.
@@ -55,21 +55,21 @@ class Router:
         self.routes: tuple[Route, ...] = ()
 
     def fleet(self, plan: Plan) -> Fleet:
-        """A new fleet of this endpoint; it has no servers yet and gets no traffic."""
+        """Return a new fleet of this endpoint; it has no servers yet and gets no traffic."""
         return Fleet(self.cloud, self.region, self.endpoint, plan, self.changed)
 
     def set(self, *routes: Route) -> None:
-        """From now on, and at once, requests go these ways."""
+        """Replace the routes; new requests use them at once."""
         with self.changed:
             self.routes = routes
             self.changed.notify_all()
 
     def invoke(self, request: Request) -> Reply:
-        """Ask a model; its answer, whatever its status.
+        """Send a request to a model server and return its reply, whatever its status.
 
         Raises:
-            AwsError: ``ModelError`` when the model does not answer, ``ServiceUnavailable`` when there is no
-                server to ask, ``ValidationError`` when there is no such variant.
+            AwsError: ``ModelError`` if the model does not answer, ``ServiceUnavailable`` if no server is ready,
+                ``ValidationError`` if the target variant does not exist.
         """
         begun = time.monotonic()
         while True:
@@ -136,7 +136,7 @@ class Router:
         except urllib3.exceptions.TimeoutError as error:
             raise self._no_answer("the time is up") from error
         except urllib3.exceptions.HTTPError as error:
-            # The server closed a kept-alive connection just then, and lives: it has not seen the request.
+            # The server closed a kept-alive connection but still runs, so it has not received the request.
             if again and _closed_unanswered(error) and server.lives(after=0.05):
                 return self._ask(server, request, again=False)
             raise self._no_answer("the connection broke") from error
@@ -153,7 +153,7 @@ class Router:
         return self.model_error(text, 0, why)
 
     def model_error(self, text: str, status: int, body: str) -> AwsError:
-        """The error of a model that answered badly or not at all."""
+        """Return the error for a model that answered with an error or not at all."""
         return AwsError(
             "ModelError",
             text,
@@ -164,7 +164,7 @@ class Router:
         )
 
     def see_logs(self) -> str:
-        """Where AWS sends the caller for more."""
+        """Return the sentence with which AWS refers the caller to the logs."""
         return (
             f"See https://{self.region}.console.aws.amazon.com/cloudwatch/home?region={self.region}"
             f"#logEventViewer:group={log_group(self.endpoint)} in account {ACCOUNT} for more information."
@@ -196,7 +196,7 @@ class Router:
 
 
 class _NotDeliveredError(LocalError):
-    """The server took no connection, so it cannot have seen the request."""
+    """A request that the server cannot have received, because it accepted no connection."""
 
 
 def _closed_unanswered(error: Exception) -> bool:
@@ -206,7 +206,10 @@ def _closed_unanswered(error: Exception) -> bool:
 
 
 def _choose(routes: Sequence[Route], target: str | None) -> tuple[Route, Variant, Server] | None:
-    """A ready server: fleets by share, variants by weight, the least busy server unless routing is random."""
+    """Choose a ready server, or return None if there is none.
+
+    Fleets are chosen by share, variants by weight, and the least busy server unless routing is random.
+    """
     ways: list[tuple[Route, Variant, list[Server]]] = []
     chances: list[float] = []
     for route in routes:
@@ -215,7 +218,7 @@ def _choose(routes: Sequence[Route], target: str | None) -> tuple[Route, Variant
             servers = variant.ready()
             if target not in (None, variant.name) or route.share <= 0 or not servers:
                 continue
-            # A target beats weights; where all weights are 0 they say nothing.
+            # Weights do not count for a target variant, nor if all of them are 0.
             weight = 1.0 if target is not None or total == 0 else variant.weight / total
             ways.append((route, variant, servers))
             chances.append(route.share * weight)

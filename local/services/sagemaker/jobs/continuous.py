@@ -1,4 +1,4 @@
-"""Folders of a running job that follow it to S3: continuous outputs, checkpoints, TensorBoard's events."""
+"""Continuous upload of a running job's folders to S3: outputs, checkpoints, TensorBoard's events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from local.services.sagemaker.jobs import transfer
 
 @dataclass(frozen=True)
 class Place:
-    """Folders, one on each host, and where their files go.
+    """A folder on each host, and the S3 URL to which their files are uploaded.
 
     Attributes:
         key: The KMS key to encrypt with, if any.
@@ -24,7 +24,7 @@ class Place:
 
 
 class Continuous:
-    """Uploads what is new or changed since the last look."""
+    """An uploader of files that are new or changed since its last upload."""
 
     def __init__(self, s3: Any, places: Sequence[Place]) -> None:
         self._s3 = s3
@@ -35,10 +35,10 @@ class Continuous:
         return bool(self._places)
 
     def upload(self) -> None:
-        """Upload it now.
+        """Upload the new and changed files.
 
         Raises:
-            TransferError: A file cannot be put.
+            TransferError: A file cannot be uploaded.
         """
         for place in self._places:
             fresh = {}

@@ -29,7 +29,7 @@ _RUNS: dict[str, type[JobRun]] = {"Training": training.TrainingRun, "Processing"
 
 
 def create_training_job(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``CreateTrainingJob``: answers at once, the job runs in the background."""
+    """Create a training job and return at once; the job runs in the background."""
     _check_training(call, params)
     now = time.time()
     document: Document = {
@@ -42,7 +42,7 @@ def create_training_job(call: Call, params: dict[str, Any]) -> dict[str, Any]:
             **params.get("StoppingCondition", {}),
         },
         "TrainingJobStatus": "InProgress",
-        # There without a key, too: the SageMaker SDK reads it so.
+        # The SageMaker SDK expects the member even without a key.
         "OutputDataConfig": {"KmsKeyId": "", **params["OutputDataConfig"]},
     }
     runs.transition(document, "Starting", "Starting the training job")
@@ -96,7 +96,7 @@ def _check_spot(params: Mapping[str, Any]) -> None:
 
 
 def create_processing_job(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``CreateProcessingJob``: answers at once, the job runs in the background."""
+    """Create a processing job and return at once; the job runs in the background."""
     _check_processing(call, params)
     now = time.time()
     document: Document = {
@@ -137,7 +137,7 @@ def _check_local_path(place: Mapping[str, Any], where: str) -> None:
         raise validation_error(f"LocalPath of {where} is '{path}'; expected a path below /opt/ml/processing/.")
 
 
-# -- both ------------------------------------------------------------------------------------------------------------
+# -- training and processing -----------------------------------------------------------------------------------------
 
 
 def _check_instances(resources: Mapping[str, Any], where: str) -> None:
@@ -239,9 +239,9 @@ def _list(call: Call, params: dict[str, Any], label: str, members: tuple[str, ..
 
 
 def describe_training_job(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``DescribeTrainingJob``."""
+    """Describe a training job."""
     document = public(_require(call, "Training", params["TrainingJobName"]))
-    # Earlier versions kept it empty until it was known; a client takes it for whole.
+    # Earlier versions stored it empty until it was known; clients expect it to be complete.
     if not document.get("ModelArtifacts"):
         document.pop("ModelArtifacts", None)
     document["OutputDataConfig"].setdefault("KmsKeyId", "")
@@ -249,43 +249,46 @@ def describe_training_job(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def stop_training_job(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``StopTrainingJob``: SIGTERM, 120 s for a last checkpoint, SIGKILL; artifacts are uploaded."""
+    """Stop a training job: SIGTERM, 120 s for a last checkpoint, SIGKILL.
+
+    Its artifacts are uploaded.
+    """
     return _stop(call, "Training", params["TrainingJobName"])
 
 
 def delete_training_job(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``DeleteTrainingJob``; its artifacts stay."""
+    """Delete a training job; its artifacts remain."""
     return _delete(call, "Training", params["TrainingJobName"])
 
 
 def list_training_jobs(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``ListTrainingJobs``."""
+    """List training jobs."""
     refuse_others(params, set(params) - {"WarmPoolStatusEquals", "TrainingPlanArnEquals"}, "ListTrainingJobs")
     return _list(call, params, "Training", ("SecondaryStatus",))
 
 
 def describe_processing_job(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``DescribeProcessingJob``."""
+    """Describe a processing job."""
     return public(_require(call, "Processing", params["ProcessingJobName"]))
 
 
 def stop_processing_job(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``StopProcessingJob``: SIGINT, then SIGKILL."""
+    """Stop a processing job: SIGINT, 120 s, SIGKILL."""
     return _stop(call, "Processing", params["ProcessingJobName"])
 
 
 def delete_processing_job(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``DeleteProcessingJob``; its outputs stay."""
+    """Delete a processing job; its outputs remain."""
     return _delete(call, "Processing", params["ProcessingJobName"])
 
 
 def list_processing_jobs(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``ListProcessingJobs``."""
+    """List processing jobs."""
     return _list(call, params, "Processing", ("FailureReason", "ExitMessage"))
 
 
 def recover(cloud: Cloud) -> None:
-    """Settle the jobs that the last end of the cloud interrupted."""
+    """Settle the jobs that the last shutdown of the local cloud interrupted."""
     for label, run in _RUNS.items():
         runs.recover(cloud, run.kind, label)
 

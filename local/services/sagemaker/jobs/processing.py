@@ -1,4 +1,4 @@
-"""A processing job's run: inputs in, the container, outputs out at the end or as they appear."""
+"""The run of a processing job: inputs, the container, outputs at the end or continuously."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from local.services.sagemaker.jobs import transfer
 from local.services.sagemaker.jobs.continuous import Continuous, Place
 from local.services.sagemaker.jobs.runs import Ended, JobError, JobRun, Outcome
 
-#: Seconds a job may run when the request does not say.
+#: The default of MaxRuntimeInSeconds.
 MAX_RUNTIME = 86_400
 
 _MESSAGE = 1024
@@ -28,13 +28,16 @@ class ProcessingRun(JobRun):
 
     @property
     def instances(self) -> int:
+        """The number of hosts."""
         return int(self.document["ProcessingResources"]["ClusterConfig"]["InstanceCount"])
 
     @property
     def max_runtime(self) -> float:
+        """The maximum run time of the containers, in seconds."""
         return float(self.document["StoppingCondition"]["MaxRuntimeInSeconds"])
 
     def work(self) -> Outcome:
+        """Download the inputs, run the containers, upload the outputs, and return the outcome."""
         for number, host in enumerate(self.hosts):
             self._prepare(number, host)
         if self.stop_requested:
@@ -76,7 +79,7 @@ class ProcessingRun(JobRun):
                     said.append(_text(content.read(_MESSAGE)))
         return "".join(said)[:_MESSAGE]
 
-    # -- in ----------------------------------------------------------------------------------------------------------
+    # -- inputs ------------------------------------------------------------------------------------------------------
 
     def _prepare(self, number: int, host: str) -> None:
         root = self.root(host)
@@ -95,7 +98,7 @@ class ProcessingRun(JobRun):
             transfer.download(self.s3, items, local(root, source))
 
     def _configuration(self) -> dict[str, Any]:
-        """``processingjobconfig.json``: the request, with nulls and defaults in its place."""
+        """Return the content of ``processingjobconfig.json``: the request, completed by nulls and defaults."""
         document = self.document
         defaults = {
             "S3DataDistributionType": "FullyReplicated",
@@ -121,19 +124,19 @@ class ProcessingRun(JobRun):
             "StoppingCondition": document["StoppingCondition"],
         }
 
-    # -- out ---------------------------------------------------------------------------------------------------------
+    # -- outputs -----------------------------------------------------------------------------------------------------
 
     def _outputs(self, mode: str) -> list[dict[str, Any]]:
         outputs = self.document.get("ProcessingOutputConfig", {}).get("Outputs", [])
         return [output["S3Output"] for output in outputs if output["S3Output"]["S3UploadMode"] == mode]
 
     def folders(self, output: dict[str, Any]) -> list[Path]:
-        """An output's folder on each host."""
+        """Return an output's folder on each host."""
         return [local(self.root(host), output) for host in self.hosts]
 
 
 def local(root: Path, place: dict[str, Any]) -> Path:
-    """Where a ``LocalPath`` is on a host."""
+    """Return the path of a ``LocalPath`` below a host's folder ``root``."""
     return root / str(place["LocalPath"]).removeprefix(MOUNT).lstrip("/")
 
 
@@ -141,7 +144,7 @@ def _text(data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        # The last character may be cut in two by the limit.
+        # The limit may have cut the last character.
         if error.reason == "unexpected end of data" and len(data) == _MESSAGE:
             return data[: error.start].decode()
         raise JobError("/opt/ml/output/message is not UTF-8") from error

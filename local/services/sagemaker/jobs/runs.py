@@ -1,7 +1,7 @@
-"""Jobs that run: one process per host in a folder that stands for ``/opt/ml``, from download to upload.
+"""Running jobs: one process per host in a folder that replaces ``/opt/ml``, from download to upload.
 
-What training and processing jobs have in common; what differs is in `training.py` and `processing.py`. The folder of a
-job that completed is removed; those of the last others stay, to be looked at.
+This is the common part of training and processing jobs; the differences are in `training.py` and `processing.py`. The
+folder of a completed job is removed; the newest folders of other jobs are kept for inspection.
 """
 
 from __future__ import annotations
@@ -28,38 +28,38 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: How many folders of jobs that did not complete are kept.
+#: The number of folders of jobs that did not complete, which are kept.
 KEPT = 20
 
-#: Seconds between the first signal and SIGKILL.
+#: Seconds of the local cloud's time between the first signal and SIGKILL.
 GRACE = 120.0
 
-#: Seconds between two looks at what a running job has to upload by now.
+#: Seconds between two continuous uploads of a running job.
 CONTINUOUS = 1.0
 
-#: Statuses after which nothing changes any more.
+#: The final statuses of a job.
 ENDED = ("Completed", "Failed", "Stopped")
 
 RESTARTED = "InternalServerError: the local cloud was restarted while the job ran"
 
-#: The longest FailureReason and ExitMessage.
+#: The maximum length of FailureReason.
 _LIMIT = 1024
 
-#: Enumerated members that events write in another case than descriptions do.
+#: Members whose enumeration values have another case in events than in descriptions.
 _EVENT_ENUMS = {"S3DataType", "S3InputMode", "S3DataDistributionType", "S3CompressionType", "S3UploadMode"}
 
 
 class JobError(LocalError):
-    """Something in the request or its data keeps the job from running: a ``ClientError`` of the job."""
+    """A fault in the request or its data that keeps the job from running: a ``ClientError`` of the job."""
 
 
 class JobInterruptedError(LocalError):
-    """The cloud goes down; :func:`recover` settles the job when it is back."""
+    """An interruption by the local cloud's shutdown; :func:`recover` settles the job after the restart."""
 
 
 @dataclass
 class Outcome:
-    """How a job ended; ``members`` are further members of its description."""
+    """The result of a job; ``members`` are further members of its description."""
 
     status: str
     secondary: str
@@ -68,10 +68,10 @@ class Outcome:
 
 
 class JobRun(ABC):
-    """One run of one job, in a thread of its own."""
+    """One run of one job, in its own thread."""
 
     kind: ClassVar[str]
-    #: How the members of its description start: ``Training`` or ``Processing``.
+    #: The prefix of its description's members: ``Training`` or ``Processing``.
     label: ClassVar[str]
     log_group: ClassVar[str]
     stop_signal: ClassVar[signal.Signals]
@@ -89,33 +89,37 @@ class JobRun(ABC):
         self._changed = threading.Event()
         self._stop_requested = False
 
-    # -- what a kind of job adds -------------------------------------------------------------------------------------
+    # -- implemented by subclasses -----------------------------------------------------------------------------------
 
     @property
     @abstractmethod
-    def instances(self) -> int: ...
+    def instances(self) -> int:
+        """The number of hosts."""
+        ...
 
     @property
     @abstractmethod
-    def max_runtime(self) -> float: ...
+    def max_runtime(self) -> float:
+        """The maximum run time of the containers, in seconds."""
+        ...
 
     @abstractmethod
     def work(self) -> Outcome:
-        """Download, run, upload."""
+        """Download the data, run the containers, upload the results, and return the outcome."""
 
-    # -- from outside ------------------------------------------------------------------------------------------------
+    # -- called by other threads -------------------------------------------------------------------------------------
 
     def request_stop(self) -> None:
-        """End the job before its time."""
+        """Request the job to end early."""
         self._stop_requested = True
         self._changed.set()
 
     def wake(self) -> None:
-        """Look again whether the cloud goes down."""
+        """Wake the job's thread, which then checks whether the local cloud is shutting down."""
         self._changed.set()
 
     def run(self) -> None:
-        """From the start to a status that stays."""
+        """Run the job until it has a final status or the local cloud shuts down."""
         try:
             self.finish(self._attempt())
         except JobInterruptedError:
@@ -124,7 +128,7 @@ class JobRun(ABC):
             self.finished.set()
 
     def _attempt(self) -> Outcome:
-        # What a deleted job of that name left behind is not this one's.
+        # Remove the files of a deleted job with the same name.
         shutil.rmtree(self.folder, ignore_errors=True)
         try:
             return self.work()
@@ -143,10 +147,11 @@ class JobRun(ABC):
 
     @property
     def hosts(self) -> list[str]:
+        """The names of the hosts: ``algo-1``, ``algo-2`` and so on."""
         return [f"algo-{number}" for number in range(1, self.instances + 1)]
 
     def root(self, host: str) -> Path:
-        """What stands for ``/opt/ml`` on a host."""
+        """Return the folder that replaces ``/opt/ml`` on a host."""
         return self.folder / host
 
     def execute(
@@ -159,10 +164,20 @@ class JobRun(ABC):
         on_line: Callable[[str], None] | None = None,
         meanwhile: Callable[[], None] | None = None,
     ) -> Ended:
-        """Run the command on every host until all have ended, one has failed, or time or patience is up.
+        """Run the command on every host until all have ended, one has failed, or the job must stop.
+
+        It must stop when that is requested or when its maximum run time is over.
 
         Args:
-            meanwhile: Called every second while it runs.
+            command: Executable and arguments.
+            environment: The variables of the containers.
+            image: The URI of the image.
+            isolated: Whether the containers get no access to the local cloud's API.
+            on_line: Called with every line of output.
+            meanwhile: Called every second while the containers run.
+
+        Raises:
+            JobInterruptedError: The local cloud is shutting down.
         """
         folder = self.cloud.images.resolve(image)
         epoch = int(time.time())
@@ -229,16 +244,17 @@ class JobRun(ABC):
 
     @property
     def stop_requested(self) -> bool:
+        """True once :meth:`request_stop` was called."""
         return self._stop_requested
 
     # -- the document ------------------------------------------------------------------------------------------------
 
     def change(self, change: Callable[[Document], None]) -> None:
-        """Change the job's document and tell the world."""
+        """Change the job's document and emit its state change event."""
         update(self.cloud, self.kind, self.label, self.region, self.name, change)
 
     def finish(self, outcome: Outcome) -> None:
-        """Write down how it ended, then clear up."""
+        """Remove the folder of a completed job, then write the outcome to the document."""
 
         def end(document: Document) -> None:
             settle(document, self.label, outcome)
@@ -250,10 +266,10 @@ class JobRun(ABC):
 
 @dataclass(frozen=True)
 class Ended:
-    """How the hosts of a job ended.
+    """The exit codes of a job's hosts.
 
     Attributes:
-        stopped: Why they were stopped, if they were: ``Stopped``, ``MaxRuntimeExceeded`` or ``HostFailed``.
+        stopped: The reason if they were stopped (``Stopped``, ``MaxRuntimeExceeded`` or ``HostFailed``), or None.
         codes: Exit codes by host; negative for a signal.
     """
 
@@ -262,21 +278,21 @@ class Ended:
 
     @property
     def failed_host(self) -> str | None:
-        """The first host whose own failure ended the job."""
+        """The first host whose own failure ended the job, or None."""
         if self.stopped in ("Stopped", "MaxRuntimeExceeded"):
             return None
         failed = [host for host, code in self.codes.items() if code != 0]
-        # With several, those that the others' failure killed come last.
+        # Hosts that were killed because another one had failed come last.
         return min(failed, key=lambda host: (self.codes[host] < 0, host), default=None)
 
     def exit_code(self, host: str) -> int:
-        """As a shell shows it: 128 + n for signal n."""
+        """Return a host's exit code as a shell shows it: 128 + n for signal n."""
         code = self.codes[host]
         return code if code >= 0 else 128 - code
 
 
 def settle(document: Document, label: str, outcome: Outcome) -> None:
-    """Bring a document into its last status."""
+    """Write the outcome and the end time to a job's document."""
     now = time.time()
     document[f"{label}JobStatus"] = outcome.status
     document[f"{label}EndTime"] = now
@@ -312,7 +328,7 @@ def transition(document: Document, secondary: str, message: str) -> None:
 def update(
     cloud: Cloud, kind: str, label: str, region: str, name: str, change: Callable[[Document], None]
 ) -> Document | None:
-    """Change a job's document as one unit and emit the state change."""
+    """Change a job's document in one transaction, emit the state change event, and return the document."""
 
     def changed(document: Document) -> None:
         change(document)
@@ -325,7 +341,7 @@ def update(
 
 
 def emit(cloud: Cloud, label: str, region: str, document: Document) -> None:
-    """The event of a job's state."""
+    """Emit the state change event of a job."""
     cloud.events.emit(
         detail_type=f"SageMaker {label} Job State Change",
         resources=[document[f"{label}JobArn"]],
@@ -335,7 +351,7 @@ def emit(cloud: Cloud, label: str, region: str, document: Document) -> None:
 
 
 def _event(value: Any, *, enums: bool, name: str = "") -> Any:
-    """A description as events have it: times in milliseconds, some enumerations in another case."""
+    """Return a description as events have it: times in milliseconds, some enumerations in another case."""
     if isinstance(value, dict):
         return {key: _event(item, enums=enums, name=key) for key, item in value.items()}
     if isinstance(value, list):
@@ -348,7 +364,7 @@ def _event(value: Any, *, enums: bool, name: str = "") -> Any:
 
 
 class Jobs:
-    """The runs of a cloud's jobs."""
+    """The running jobs of one local cloud."""
 
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
@@ -357,10 +373,10 @@ class Jobs:
         cloud.spawn("jobs-stopping", self._wake_all)
 
     def start(self, run: JobRun) -> None:
-        """Let it run in the background."""
+        """Start a run in the background."""
         with self._lock:
             self._runs[run.kind, run.region, run.name] = run
-        # Whoever asked for its end before it was in the table found nothing to tell.
+        # A stop that was requested before the run was in the table did not reach it.
         now = self.cloud.store.get(run.kind, run.region, run.name)
         if now is not None and now[f"{run.label}JobStatus"] == "Stopping":
             run.request_stop()
@@ -375,12 +391,12 @@ class Jobs:
             self._prune()
 
     def stop(self, kind: str, region: str, name: str) -> None:
-        """Ask a running job to end; none that runs is no error."""
+        """Request a running job to end; do nothing if the job does not run."""
         if run := self._get(kind, region, name):
             run.request_stop()
 
     def wait(self, kind: str, region: str, name: str) -> None:
-        """Return when the job no longer runs: it has ended, or the cloud goes down."""
+        """Wait until the job no longer runs: it has ended, or the local cloud is shutting down."""
         if run := self._get(kind, region, name):
             run.finished.wait()
 
@@ -395,7 +411,7 @@ class Jobs:
                 run.wake()
 
     def _prune(self) -> None:
-        """Keep the newest folders of jobs that no longer run."""
+        """Remove the folders of jobs that no longer run, except the newest ones."""
         with self._lock:
             running = {run.folder for run in self._runs.values()}
         folders = [path for path in (self.cloud.state / "jobs").glob("*/*/*") if path not in running]
@@ -404,14 +420,14 @@ class Jobs:
             try:
                 ages.append((path.stat().st_mtime, path))
             except FileNotFoundError:
-                # Another job's end removed it.
+                # It was removed at the end of another job.
                 continue
         for _, path in sorted(ages, reverse=True)[KEPT:]:
             shutil.rmtree(path, ignore_errors=True)
 
 
 def recover(cloud: Cloud, kind: str, label: str) -> None:
-    """Settle the jobs of a kind that the last end of the cloud interrupted."""
+    """Settle the jobs of a kind that the last shutdown of the local cloud interrupted."""
     for region, document in _unsettled(cloud, kind, label):
         stopping = document[f"{label}JobStatus"] == "Stopping"
         outcome = Outcome("Stopped", "Stopped") if stopping else Outcome("Failed", "Failed", RESTARTED)

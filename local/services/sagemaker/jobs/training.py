@@ -1,4 +1,4 @@
-"""A training job's run: channels in, ``train``, model and output archives out, metrics from the log lines."""
+"""The run of a training job: channels, ``train``, archives of model and output, metrics from the log lines."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds a job may train when the request does not say.
+#: The default of MaxRuntimeInSeconds.
 MAX_RUNTIME = 86_400
 
 _GROUP = "homogeneousCluster"
 
-#: How much of the failure file goes into FailureReason.
+#: The maximum characters of a FailureReason that quotes the failure file.
 _FAILURE = 1024
 
-#: Where a job leaves its checkpoints and TensorBoard's events when the request does not say.
+#: The default folders of checkpoints and of TensorBoard's events.
 _CHECKPOINTS, _TENSORBOARD = f"{MOUNT}/checkpoints", f"{MOUNT}/output/tensorboard"
 
-#: The channel of the scripts by which the SageMaker SDK starts a user's code; they spell out where they are.
+#: The channel of the scripts with which the SageMaker SDK starts a user's code; they contain absolute paths.
 _DRIVERS = "sm_drivers"
 
-#: Data points of one PutMetricData.
+#: The data points of one PutMetricData request.
 _BATCH = 500
 
 
@@ -54,13 +54,16 @@ class TrainingRun(JobRun):
 
     @property
     def instances(self) -> int:
+        """The number of hosts."""
         return int(self.document["ResourceConfig"].get("InstanceCount", 1))
 
     @property
     def max_runtime(self) -> float:
+        """The maximum run time of the containers, in seconds."""
         return float(self.document["StoppingCondition"]["MaxRuntimeInSeconds"])
 
     def work(self) -> Outcome:
+        """Download the channels, run the containers, upload the artifacts, and return the outcome."""
         self._enter("Downloading", "Downloading input data", TrainingStartTime=time.time())
         for number, host in enumerate(self.hosts):
             self._prepare(number, host)
@@ -93,7 +96,7 @@ class TrainingRun(JobRun):
 
     def _enter(self, secondary: str, message: str, **members: float) -> None:
         def change(document: Document) -> None:
-            # A job that is to stop still uploads, and begins nothing else.
+            # A stopping job still uploads its artifacts, but enters no other status.
             if document["TrainingJobStatus"] != "Stopping" or secondary == "Uploading":
                 transition(document, secondary, message)
             document.update(members)
@@ -115,7 +118,7 @@ class TrainingRun(JobRun):
             return Outcome("Stopped", ended.stopped, members=members)
         return Outcome("Completed", "Completed", members=members)
 
-    # -- in ----------------------------------------------------------------------------------------------------------
+    # -- inputs ------------------------------------------------------------------------------------------------------
 
     def _prepare(self, number: int, host: str) -> None:
         root = self.root(host)
@@ -133,12 +136,12 @@ class TrainingRun(JobRun):
             if channel["ChannelName"] == _DRIVERS:
                 _move_paths(folder, root)
         if checkpoints := self.document.get("CheckpointConfig"):
-            # Those of an earlier run of the job, if there are any.
+            # Restore the checkpoints of an earlier run of the job, if any exist.
             items = transfer.list_objects(self.s3, checkpoints["S3Uri"])
             transfer.download(self.s3, items, self._local(root, checkpoints, _CHECKPOINTS))
 
     def _places(self) -> list[Place]:
-        """The folders that follow the job to S3 while it runs."""
+        """Return the folders that are uploaded while the job runs."""
         document, roots = self.document, [self.root(host) for host in self.hosts]
         places = []
         if given := document.get("CheckpointConfig"):
@@ -179,10 +182,10 @@ class TrainingRun(JobRun):
             },
         }
 
-    # -- out ---------------------------------------------------------------------------------------------------------
+    # -- outputs -----------------------------------------------------------------------------------------------------
 
     def _upload(self) -> Document:
-        """Artifacts of all hosts, whatever became of the job; the members that tell where they are."""
+        """Upload the artifacts of all hosts, even after a failure; return the members with their location."""
         output = self.document["OutputDataConfig"]
         url = f"{output['S3OutputPath'].rstrip('/')}/{self.name}/output"
         key = output.get("KmsKeyId")
@@ -207,7 +210,7 @@ class TrainingRun(JobRun):
 
 
 def _move_paths(folder: Path, root: Path) -> None:
-    """Make scripts find the folder that stands for ``/opt/ml``, by its path in their text."""
+    """Replace ``/opt/ml`` in the text of scripts by the host's folder ``root``."""
     for path in folder.rglob("*"):
         if path.suffix in (".py", ".sh", ".json") and path.is_file():
             path.write_text(moved(path.read_text(encoding="utf-8"), root), encoding="utf-8")
@@ -226,7 +229,7 @@ class Metrics:
         self._last: dict[str, tuple[float, float]] = {}
 
     def read(self, line: str) -> None:
-        """Take one line; several hosts may call at once."""
+        """Extract the values of one line; several threads may call it at once."""
         found = []
         for name, pattern in self.definitions:
             for match in pattern.finditer(line):
@@ -239,11 +242,11 @@ class Metrics:
             self._last |= {name: (value, at) for name, value, at in found}
 
     def final(self) -> list[dict[str, Any]]:
-        """The last value of each metric."""
+        """Return the last value of each metric."""
         return [{"MetricName": name, "Value": value, "Timestamp": at} for name, (value, at) in self._last.items()]
 
     def publish(self) -> None:
-        """Put all values into CloudWatch; what it does not take is logged and fails no job."""
+        """Publish all values to CloudWatch; values that it refuses are logged and do not fail the job."""
         dimensions = [{"Name": "TrainingJobName", "Value": self._job}]
         data = [
             {

@@ -1,6 +1,6 @@
-"""What moves between S3 and a job's folders: objects of a data source, trees of files, archives.
+"""Transfers between S3 and a job's folders: objects of a data source, trees of files, archives.
 
-An archive depends on names, contents and the executable bit alone: equal content gives equal bytes.
+An archive depends only on names, contents and the executable bit: equal content gives equal bytes.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local.errors import LocalError
 
-#: Requests at a time; below the ten connections a boto3 client keeps open.
+#: The number of parallel requests; less than the ten connections that a boto3 client keeps open.
 PARALLEL = 8
 
 _CHUNK = 1 << 20
 
 
 class TransferError(LocalError):
-    """Data that could not be moved; the message says which and why."""
+    """Data that could not be transferred; the message names it and the reason."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """One object and where it goes, relative to the folder of its data source."""
+    """One object and its target path, relative to the folder of its data source."""
 
     bucket: str
     key: str
@@ -41,14 +41,15 @@ class Item:
 
     @property
     def url(self) -> str:
+        """The object's S3 URL."""
         return f"s3://{self.bucket}/{self.key}"
 
 
 def split(url: str) -> tuple[str, str]:
-    """Bucket and key of an ``s3://`` URL.
+    """Return bucket and key of an ``s3://`` URL.
 
     Raises:
-        TransferError: When it is not one.
+        TransferError: The text is not such a URL.
     """
     bucket, _, key = url.removeprefix("s3://").partition("/")
     if not url.startswith("s3://") or not bucket:
@@ -57,13 +58,14 @@ def split(url: str) -> tuple[str, str]:
 
 
 def find(s3: Any, url: str, data_type: str = "S3Prefix") -> list[Item]:
-    """The objects of a data source, by key.
+    """Return the objects of a data source, sorted by URL.
 
-    ``S3Prefix`` is a raw key prefix: ``s3://b/in`` also finds ``in_old/x``. A path is what follows the prefix; where
-    the prefix ends within a name, that name is kept whole. ``ManifestFile`` names a common prefix, then objects.
+    ``S3Prefix`` is a raw key prefix: ``s3://b/in`` also finds ``in_old/x``. An object's path is the part of its key
+    after the prefix; if the prefix ends within a name, the path begins with that whole name. ``ManifestFile`` is a file
+    with a common prefix and the objects below it.
 
     Raises:
-        TransferError: When there are none, or they cannot be listed.
+        TransferError: No objects exist, or they cannot be listed.
     """
     items = list_objects(s3, url, data_type)
     if not items:
@@ -75,10 +77,10 @@ def find(s3: Any, url: str, data_type: str = "S3Prefix") -> list[Item]:
 
 
 def list_objects(s3: Any, url: str, data_type: str = "S3Prefix") -> list[Item]:
-    """The objects of a data source, by key; none where there are none.
+    """Return the objects of a data source, sorted by URL; the list may be empty.
 
     Raises:
-        TransferError: When they cannot be listed.
+        TransferError: They cannot be listed.
     """
     bucket, prefix = split(url)
     try:
@@ -97,7 +99,7 @@ def _prefix(s3: Any, bucket: str, prefix: str) -> list[Item]:
             if prefix and not prefix.endswith("/") and not rest.startswith("/"):
                 rest = key[prefix.rfind("/") + 1 :]
             path = rest.lstrip("/")
-            # Keys that end in a slash are what consoles make for folders.
+            # Keys that end in a slash are folder markers, which consoles create.
             if path and not path.endswith("/"):
                 items.append(Item(bucket, key, path))
     return items
@@ -116,7 +118,7 @@ def _manifest(s3: Any, bucket: str, key: str) -> list[Item]:
 
 
 def shard(items: list[Item], host: int, hosts: int) -> list[Item]:
-    """About one ``hosts``-th of the objects: those of host number ``host``."""
+    """Return about one ``hosts``-th of the objects: those of host number ``host``, counted from 0."""
     return items[host::hosts]
 
 
@@ -124,7 +126,7 @@ def download(s3: Any, items: Iterable[Item], folder: Path) -> None:
     """Copy objects into a folder, several at a time.
 
     Raises:
-        TransferError: When one cannot be had, or its path would leave the folder.
+        TransferError: An object cannot be copied, or its path would leave the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -143,14 +145,17 @@ def download(s3: Any, items: Iterable[Item], folder: Path) -> None:
 
 
 def upload(s3: Any, files: Mapping[str, Path], url: str, key: str | None = None, *, may_vanish: bool = False) -> None:
-    """Put files, by path relative to the URL; objects that are there already stay.
+    """Upload files by their path relative to the URL; other existing objects remain.
 
     Args:
+        s3: The S3 client.
+        files: The files by path relative to the URL.
+        url: The S3 URL below which they are put.
         key: The KMS key to encrypt with, if any.
-        may_vanish: Whether a file that is no longer there is left out.
+        may_vanish: Whether a file that no longer exists is skipped.
 
     Raises:
-        TransferError: When one cannot be put.
+        TransferError: A file cannot be uploaded.
     """
     bucket, prefix = split(url)
     encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key} if key else {}
@@ -179,14 +184,14 @@ def _each(action: Any, things: Iterable[Any]) -> None:
 
 
 def tree(*folders: Path) -> dict[str, Path]:
-    """All files of the folders by relative path, sorted; of equal paths the first folder's.
+    """Return all files of the folders by relative path, sorted; of equal paths the first folder's file.
 
     Raises:
-        TransferError: On a symbolic link, which SageMaker does not take either.
+        TransferError: A folder contains a symbolic link, which SageMaker does not accept either.
     """
     files: dict[str, Path] = {}
     for folder in folders:
-        # Unlike Path.rglob, os.walk goes on when a folder vanishes.
+        # Unlike Path.rglob, os.walk continues when a folder is deleted meanwhile.
         for parent, folders_there, names in os.walk(folder):
             for name in (*folders_there, *names):
                 path = Path(parent, name)
@@ -198,7 +203,7 @@ def tree(*folders: Path) -> dict[str, Path]:
 
 
 def archive(files: Mapping[str, Path], target: Path) -> None:
-    """Write a ``tar.gz`` of files by their names in it."""
+    """Write files to a ``tar.gz`` under the given names."""
     with (
         target.open("wb") as raw,
         gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=6, mtime=0) as zipped,

@@ -1,6 +1,6 @@
-"""A step's arguments checked against botocore's shape of the request that they become.
+"""Checks of a step's arguments against botocore's shape of the resulting request.
 
-A function may stand in the place of any value; of it only the type is known. The words are AWS's.
+A function call may replace any value; only the type of its result is checked. The messages are worded like AWS's.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from local.core.protocol import service_model
 from local.core.validation import matches
 from local.services.sagemaker import values
 
-#: What a function gives, as botocore names types; None where only the run can tell.
+#: Returns botocore's name for the type of a function's result, or None if only the run can tell.
 TypeOf = Callable[[Any], str | None]
 
 _NUMBERS = {"integer", "long", "float", "double"}
@@ -31,7 +31,7 @@ _PYTHON: dict[str, type | tuple[type, ...]] = {
 
 
 def shape_of(operation: str, *, output: bool = False) -> Any:
-    """botocore's shape of a request, or of an answer."""
+    """Return botocore's shape of an operation's request, or of its output."""
     model = service_model("sagemaker").operation_model(operation)
     return model.output_shape if output else model.input_shape
 
@@ -39,10 +39,14 @@ def shape_of(operation: str, *, output: bool = False) -> Any:
 def check(
     shape: Any, value: Any, where: str, type_of: TypeOf, *, without: frozenset[str] = frozenset()
 ) -> Iterator[str]:
-    """Every way in which the value breaks the shape.
+    """Yield a message for every violation of the shape.
 
     Args:
-        without: Members of the outermost structure that may not be given.
+        shape: Botocore's shape.
+        value: The value to check.
+        where: The place of the value, for messages.
+        type_of: Returns the type of a function's result.
+        without: Members of the outermost structure that must not be given.
     """
     if values.function(value):
         yield from _function(shape, value, where, type_of)
@@ -115,7 +119,7 @@ def _function(shape: Any, value: Any, where: str, type_of: TypeOf) -> Iterator[s
 
 
 def property_shape(shape: Any, path: values.Path) -> Any | None:
-    """The shape of a property of an answer, or None when it has no such property."""
+    """Return the shape of a property of an output, or None if the output has no such property."""
     for part in path:
         if shape.type_name == "structure":
             shape = shape.members.get(part) if isinstance(part, str) else None

@@ -1,7 +1,7 @@
-"""Pipeline definitions as they are created: everything that can be refused before anything runs.
+"""Checks of pipeline definitions at their creation: everything that can be refused before a run.
 
-A refusal names the step and lists all findings. Arguments are checked against botocore's shape of the request that a
-step makes; what only a run can tell is left to the run.
+A refusal lists the findings and names their steps. Arguments are checked against botocore's shape of the request that
+a step sends; what is known only at run time is not checked.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from local.services.sagemaker.pipelines.steps import KINDS
 
 VERSION = "2020-12-01"
 
-#: Most parameters a definition may have.
+#: The maximum number of parameters in a definition.
 _PARAMETERS = 200
 
-#: Lists and objects in each other that a definition may have.
+#: The maximum nesting depth of a definition.
 _LEVELS = 100
 
-#: What ``Execution.`` has.
+#: The properties of ``Execution`` to which a definition can refer.
 EXECUTION = (
     "StartDateTime", "CurrentDateTime", "PipelineName", "PipelineArn", "PipelineExecutionId", "PipelineExecutionArn",
     "TrainingJobName", "ProcessingJobName",
@@ -52,7 +52,7 @@ _ELSEWHERE = {
     "NotebookJob", "Endpoint", "EndpointConfig", "Lineage",
 }  # fmt: skip
 _PYTHON = {"String": "string", "Integer": "integer", "Float": "double", "Boolean": "boolean"}
-#: The most findings of one refusal.
+#: The maximum number of findings that a refusal lists.
 _SHOWN = 10
 
 
@@ -60,14 +60,14 @@ _DEEP = f"it is nested deeper than {_LEVELS} levels"
 
 
 class _Broken(LocalError):
-    """Nothing more can be said about a definition that is this far from being one."""
+    """A finding because of which the rest of the definition cannot be checked."""
 
 
 def parse(text: str) -> Document:
-    """The definition as JSON, checked.
+    """Parse and check the JSON text of a definition.
 
     Raises:
-        AwsError: ``ValidationException`` with everything that is wrong with it.
+        AwsError: ``ValidationException`` with the findings.
     """
     try:
         definition = json.loads(text, parse_constant=_no_number, parse_float=_finite)
@@ -172,7 +172,11 @@ def _parameter_values(parameter: Document, where: str) -> Iterator[str]:
 
 
 def _form(step: Any, where: str, *, nested: bool) -> Iterator[str]:
-    """What is wrong with a step by itself; what raises is so wrong that the rest cannot be read."""
+    """Yield the findings about a step by itself.
+
+    Raises:
+        _Broken: The rest of the definition cannot be checked.
+    """
     _expect(step, dict, f"an entry of {where}", "a step")
     name, kind = step.get("Name"), step.get("Type")
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9\-_]{1,64}", name):
@@ -225,7 +229,7 @@ def _condition(condition: Any, where: str) -> Iterator[str]:
 
 
 def _extras(step: Document, where: str) -> Iterator[str]:
-    """CacheConfig, RetryPolicies and PropertyFiles."""
+    """Yield the findings about CacheConfig, RetryPolicies and PropertyFiles."""
     cache = _expect(step.get("CacheConfig", {}), dict, f"{where}: CacheConfig", "an object")
     yield from _unknown(cache, {"Enabled", "ExpireAfter"}, f"CacheConfig of {where}")
     _expect(cache.get("Enabled", False), bool, f"{where}: Enabled of CacheConfig", "true or false")
@@ -251,7 +255,7 @@ def _property_file(step: Document, file: Document, where: str) -> Iterator[str]:
     config = step["Arguments"].get("ProcessingOutputConfig", {})
     outputs = config.get("Outputs", []) if isinstance(config, dict) else []
     if not isinstance(outputs, list):
-        # What is wrong with it is told with the arguments.
+        # The check of the arguments reports it.
         return
     names = [output.get("OutputName") for output in outputs if isinstance(output, dict)]
     if file["OutputName"] not in names and all(isinstance(name, str) for name in names):
@@ -280,11 +284,11 @@ def _retry_policy(policy: Document, where: str) -> Iterator[str]:
             yield f"{where}: {member} of a retry policy is {value!r}; expected {low} to {high or 'any number'}"
 
 
-# -- what steps say of each other ------------------------------------------------------------------------------------
+# -- references between steps ----------------------------------------------------------------------------------------
 
 
 class _Scope:
-    """A definition whose steps have their form: references, arguments, order."""
+    """The checks of a definition whose steps passed :func:`_form`: references, arguments, order."""
 
     def __init__(self, definition: Document, steps: dict[str, Document]) -> None:
         self._definition = definition
@@ -320,7 +324,7 @@ class _Scope:
             shape = arguments.shape_of(kind.operation)
             without = frozenset({kind.named or "ClientToken"})
             for finding in arguments.check(shape, step["Arguments"], "Arguments", self._type_of, without=without):
-                # AWS's own sentence about an enumeration stands alone.
+                # AWS's message about an enumeration does not name the step.
                 yield finding if "enum value set" in finding else f"{where}: {finding}"
             for finding in find_refused(kind.operation, step["Arguments"]):
                 yield f"{where}: {finding} in the local cloud"
@@ -381,7 +385,7 @@ class _Scope:
             yield f"{text}: {kind.describe} answers no such property"
 
     def _type_of(self, value: Any) -> str | None:
-        """The type of what a function gives, in botocore's words."""
+        """Return botocore's name for the type of a function's result, or None if only the run can tell."""
         name = values.function(value)
         if name != "Get":
             return "string" if name == "Std:Join" else None

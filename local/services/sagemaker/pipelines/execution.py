@@ -1,7 +1,7 @@
-"""Executions that run: a thread starts each step as soon as what it waits for has succeeded.
+"""Running executions: a thread starts each step as soon as the steps that it depends on have succeeded.
 
-After a step has failed nothing new starts; what runs is waited for. Everything that has to survive the cloud's end is
-in the execution's document (`state.py`): a run can be taken up again from it at any point.
+After a step has failed, no new step starts, and the running ones are awaited. Everything that must survive a shutdown
+of the local cloud is in the execution's document (`state.py`), from which a run can be resumed at any point.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ExecutionRun:
     """One execution while it runs.
 
     Attributes:
-        halt: Set when the execution is to stop, or the cloud goes down.
+        halt: Set when the execution must stop, or when the local cloud shuts down.
     """
 
     def __init__(self, cloud: Cloud, region: str, arn: str) -> None:
@@ -52,21 +52,21 @@ class ExecutionRun:
         self._jobs_stopped = False
 
     def document(self) -> Document:
-        """The execution as it is now."""
+        """Return the current document of the execution."""
         document = self.cloud.store.get(state.EXECUTION, self.region, self.arn)
         assert document is not None, self.arn
         return document
 
     def wake(self) -> None:
-        """Look again whether to go on."""
+        """Halt the execution and wake its thread."""
         self.halt.set()
         self._changed.set()
 
     def run(self, *, recovered: bool = False) -> None:
-        """To a status that stays, or until the cloud goes down.
+        """Run the execution until it has a final status or the local cloud shuts down.
 
         Args:
-            recovered: Whether the last end of the cloud interrupted it.
+            recovered: Whether the last shutdown of the local cloud interrupted the execution.
         """
         if recovered:
             drop_lost(self.cloud, self.region, self.arn, self.nodes)
@@ -84,14 +84,14 @@ class ExecutionRun:
             with self._lock:
                 over = not self._running
             if over:
-                # A step that ended since then may have let others go.
+                # A step that ended meanwhile may have made others ready.
                 if not self._ready(self.document()):
                     self._finish()
                     return
             else:
                 self._changed.wait()
 
-    # -- which steps -------------------------------------------------------------------------------------------------
+    # -- choice of steps ---------------------------------------------------------------------------------------------
 
     def _begin_ready(self) -> None:
         document = self.document()
@@ -138,7 +138,7 @@ class ExecutionRun:
         except StepStoppedError:
             status, members = "Stopped", {}
         except StepError as error:
-            # The end of the cloud makes requests fail; the next start finds out what the step came to.
+            # Requests fail during a shutdown of the local cloud; the next start determines the step's result.
             if self.cloud.stopping.is_set():
                 return
             status, members = "Failed", {"FailureReason": str(error)}
@@ -154,12 +154,12 @@ class ExecutionRun:
         state.change_step(self.cloud, self.region, self.arn, node.name, status, **members)
 
     def _perform(self, node: Node, resumed: bool) -> Document:
-        """Do what the step is for; further members of its record.
+        """Perform the step and return further members of its record.
 
         Raises:
-            StepError: When it fails.
-            StepStoppedError: When the execution is being stopped.
-            StepInterruptedError: When the cloud goes down.
+            StepError: The step failed.
+            StepStoppedError: The execution is being stopped.
+            StepInterruptedError: The local cloud is shutting down.
         """
         if node.type in KINDS:
             return JobStep(self, node).perform(resumed=resumed)
@@ -169,7 +169,7 @@ class ExecutionRun:
                 message = values.as_text(values.resolve(node.document["Arguments"]["ErrorMessage"], scope))
                 return {"FailureReason": message, "Metadata": {"Fail": {"ErrorMessage": message[:3072]}}}
             conditions = node.document["Arguments"]["Conditions"]
-            # Every condition is evaluated, so that a value that is missing never goes unnoticed.
+            # Evaluate every condition, so that a missing value is always reported.
             met = [values.holds(condition, scope) for condition in conditions]
         except values.ResolveError as error:
             raise StepError(f"ClientError: {error}") from error
@@ -208,7 +208,7 @@ def _may_start(node: Node, records: Document) -> bool:
 
 
 class Executions:
-    """The runs of a cloud's executions."""
+    """The running executions of one local cloud."""
 
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
@@ -217,7 +217,7 @@ class Executions:
         cloud.spawn("pipelines-stopping", self._wake_all)
 
     def start(self, region: str, arn: str, *, recovered: bool = False) -> None:
-        """Let an execution run in the background, from where it is."""
+        """Start or resume an execution in the background."""
         run = ExecutionRun(self.cloud, region, arn)
         with self._lock:
             self._runs[arn] = run
@@ -228,12 +228,12 @@ class Executions:
             run.run(recovered=recovered)
         finally:
             with self._lock:
-                # A retry may have put the next run in its place.
+                # A retry may have replaced this run by the next one.
                 if self._runs.get(run.arn) is run:
                     del self._runs[run.arn]
 
     def stop(self, arn: str) -> None:
-        """Tell an execution that it is Stopping now."""
+        """Halt a running execution, whose status is Stopping; do nothing if it does not run."""
         with self._lock:
             run = self._runs.get(arn)
         if run is not None:

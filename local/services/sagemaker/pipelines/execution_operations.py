@@ -1,4 +1,4 @@
-"""Executions of pipelines: Start, Stop, Retry, Update, Describe, List; they run in `execution.py` beside it.
+"""Executions of pipelines: Start, Stop, Retry, Update, Describe, List; `execution.py` runs them.
 
 Refused by name: selective execution, version aliases, MLflow experiments.
 """
@@ -30,25 +30,25 @@ _START = {
     "PipelineName", "PipelineExecutionDisplayName", "PipelineParameters", "PipelineExecutionDescription",
     "ClientRequestToken", "ParallelismConfiguration", "PipelineVersionId", "RoleArn",
 }  # fmt: skip
-#: Entries of a page of steps or parameters when the request does not say.
+#: The default of MaxResults for steps and parameters.
 _PAGE = 100
 
 _RANDOM = random.SystemRandom()
 
 
 def key_of(name: str) -> str:
-    """The store's name of a pipeline, from its name or ARN: ARNs are in lower case."""
+    """Return the store's name of a pipeline from its name or ARN, in lower case like ARNs."""
     return name.rpartition("/")[2].lower()
 
 
 def digest(params: Mapping[str, Any]) -> str:
-    """What a request asks for, to tell a repeated one from another one with the same token."""
+    """Return a hash of a request without its token, to recognize a repeated request."""
     asked = {key: value for key, value in params.items() if key != "ClientRequestToken"}
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
 def require(call: Call, name: str) -> Document:
-    """The pipeline's document, by name or ARN, or AWS's refusal."""
+    """Return the pipeline's document by name or ARN; raise AWS's error if it does not exist."""
     document = call.store.get(state.PIPELINE, call.region, key_of(name))
     arn = call.arn(f"pipeline/{key_of(name)}")
     if document is None or (name.startswith("arn:") and name.lower() != document["PipelineArn"]):
@@ -57,7 +57,7 @@ def require(call: Call, name: str) -> Document:
 
 
 def created_within(document: Document, params: Mapping[str, Any]) -> bool:
-    """Whether a listing's CreatedAfter and CreatedBefore have it."""
+    """Return True if CreatedAfter and CreatedBefore of a listing include the document."""
     after, before = params.get("CreatedAfter"), params.get("CreatedBefore")
     created = document["CreationTime"]
     return (after is None or created > after.timestamp()) and (before is None or created < before.timestamp())
@@ -74,7 +74,7 @@ def _require_execution(call: Call, arn: str) -> Document:
 
 
 def start_pipeline_execution(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``StartPipelineExecution``: answers at once, the steps run in the background."""
+    """Start an execution and return at once; its steps run in the background."""
     refuse_others(params, _START, "StartPipelineExecution")
     pipeline = require(call, params["PipelineName"])
     key = key_of(pipeline["PipelineName"])
@@ -150,7 +150,7 @@ def _definition(call: Call, key: str, number: int) -> Document:
 
 
 def _parameters(definition: Document, given: list[dict[str, str]]) -> Document:
-    """The value of every parameter, of its type."""
+    """Return the typed value of every parameter, given or default."""
     declared = {parameter["Name"]: parameter for parameter in definition.get("Parameters", [])}
     names = [entry["Name"] for entry in given]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
@@ -187,7 +187,7 @@ def _coerced(parameter: Document, text: str) -> Any:
 
 
 def stop_pipeline_execution(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``StopPipelineExecution``: stops its jobs; Stopping, then Stopped."""
+    """Stop an execution and its jobs; its status is Stopping, then Stopped."""
 
     def stopping(document: Document) -> None:
         document["PipelineExecutionStatus"] = "Stopping"
@@ -198,7 +198,7 @@ def stop_pipeline_execution(call: Call, params: dict[str, Any]) -> dict[str, Any
 
 
 def retry_pipeline_execution(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``RetryPipelineExecution``: keeps what has succeeded, does the rest."""
+    """Retry an execution: keep the steps that succeeded and run the others."""
 
     def again(document: Document) -> None:
         if failed := [record["StepName"] for record in document["_steps"].values() if _is_fail(record)]:
@@ -226,7 +226,7 @@ def _is_fail(record: Document) -> bool:
 def _once(
     call: Call, params: Mapping[str, Any], statuses: tuple[str, ...], changing: Callable[[Document], None]
 ) -> bool:
-    """Change an execution that is in one of the statuses; False when the same token has done so before."""
+    """Change an execution that is in one of the statuses; return False if the same token did so before."""
     arn, token = params["PipelineExecutionArn"], params.get("ClientRequestToken")
     with call.store.transaction():
         document = _require_execution(call, arn)
@@ -247,7 +247,7 @@ def _once(
 
 
 def update_pipeline_execution(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``UpdatePipelineExecution``: how it is called, and how many of its steps may run at once from now on."""
+    """Update the display name, description and parallelism of an execution."""
     arn = params["PipelineExecutionArn"]
     members = ("PipelineExecutionDescription", "PipelineExecutionDisplayName", "ParallelismConfiguration")
     with call.store.transaction():
@@ -261,16 +261,16 @@ def update_pipeline_execution(call: Call, params: dict[str, Any]) -> dict[str, A
     return {"PipelineExecutionArn": arn}
 
 
-# -- look ------------------------------------------------------------------------------------------------------------
+# -- describe and list -----------------------------------------------------------------------------------------------
 
 
 def describe_pipeline_execution(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``DescribePipelineExecution``."""
+    """Describe an execution."""
     return public(_require_execution(call, params["PipelineExecutionArn"]))
 
 
 def describe_pipeline_definition_for_execution(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``DescribePipelineDefinitionForExecution``: what it was started with."""
+    """Return the definition with which an execution was started."""
     document = _require_execution(call, params["PipelineExecutionArn"])
     name = state.version_name(document["_pipeline"], document["PipelineVersionId"])
     version = call.store.get(state.VERSION, call.region, name) or {}
@@ -278,7 +278,7 @@ def describe_pipeline_definition_for_execution(call: Call, params: dict[str, Any
 
 
 def list_pipeline_executions(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``ListPipelineExecutions``, the newest first."""
+    """List the executions of a pipeline, newest first."""
     refuse_others(params, set(params) - {"PipelineVersionAlias"}, "ListPipelineExecutions")
     key = key_of(require(call, params["PipelineName"])["PipelineName"])
     members = {
@@ -299,7 +299,7 @@ def list_pipeline_executions(call: Call, params: dict[str, Any]) -> dict[str, An
 
 
 def list_pipeline_execution_steps(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``ListPipelineExecutionSteps``: those that were started, the newest first."""
+    """List the steps of an execution that were started, newest first."""
     if "PipelineExecutionArn" not in params:
         raise validation_error("PipelineExecutionArn is required for ListPipelineExecutionSteps.")
     document = _require_execution(call, params["PipelineExecutionArn"])
@@ -309,7 +309,7 @@ def list_pipeline_execution_steps(call: Call, params: dict[str, Any]) -> dict[st
 
 
 def list_pipeline_parameters_for_execution(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``ListPipelineParametersForExecution``: as text, those with their default value too."""
+    """List the parameters of an execution as text, including default values."""
     document = _require_execution(call, params["PipelineExecutionArn"])
     items = [{"Name": name, "Value": values.as_text(value)} for name, value in document["_parameters"].items()]
     sort = {"Name": "Name"}

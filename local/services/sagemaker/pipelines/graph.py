@@ -1,4 +1,4 @@
-"""A pipeline definition as a graph: every step, those of both branches of a condition too, and what each waits for."""
+"""A pipeline definition as a graph: every step, including both branches of conditions, and its dependencies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from local.services.sagemaker import values
 
-#: The branches of a Condition step by the outcome that leads into them.
+#: The branches of a Condition step, by the outcome that selects them.
 BRANCHES = {True: "IfSteps", False: "ElseSteps"}
 
 Document = dict[str, Any]
@@ -21,8 +21,8 @@ class Node:
     """One step.
 
     Attributes:
-        branch: The Condition step that it stands in, and the outcome that leads to it.
-        after: The steps that have to succeed first: named in DependsOn, referred to, and the condition around it.
+        branch: The Condition step whose branch contains this step, and the outcome that selects it; or None.
+        after: The steps that must succeed first: those in DependsOn, those referred to, and the enclosing condition.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Node:
 
 
 def walk(steps: list[Document], branch: tuple[str, bool] | None = None) -> Iterator[tuple[Document, Any]]:
-    """Each step with the branch it stands in, as they are written."""
+    """Yield each step with the branch that contains it, in the order of the definition."""
     for step in steps:
         yield step, branch
         if step["Type"] == "Condition":
@@ -42,16 +42,16 @@ def walk(steps: list[Document], branch: tuple[str, bool] | None = None) -> Itera
 
 
 def own(step: Document) -> Any:
-    """What a step evaluates itself: its arguments, or of a Condition its conditions."""
+    """Return the values that a step evaluates: its arguments, or the conditions of a Condition step."""
     arguments = step.get("Arguments", {})
     return arguments.get("Conditions", []) if step["Type"] == "Condition" else arguments
 
 
 def graph(definition: Document) -> dict[str, Node]:
-    """The steps by name, in the order of the definition.
+    """Return the steps by name, in the order of the definition.
 
     Raises:
-        ValueError: When a function in it is not called as it should be.
+        ValueError: A function call is malformed.
     """
     nodes = {}
     for step, branch in walk(definition["Steps"]):
@@ -64,7 +64,7 @@ def graph(definition: Document) -> dict[str, Node]:
 
 # -- parameters ------------------------------------------------------------------------------------------------------
 
-#: The types of parameters, and what a value of each is in JSON.
+#: The Python types of a parsed JSON value, by the type of a parameter.
 PARAMETERS: dict[str, tuple[type, ...]] = {
     "String": (str,),
     "Integer": (int,),
@@ -74,10 +74,10 @@ PARAMETERS: dict[str, tuple[type, ...]] = {
 
 
 def coerce(kind: str, text: str) -> Any:
-    """The value that the text of a parameter stands for.
+    """Convert the text of a parameter to its type.
 
     Raises:
-        ValueError: When it is none of the type.
+        ValueError: The text is not of the type.
     """
     if kind == "Integer" and re.fullmatch(r"[+-]?\d{1,19}", text) and _fits(int(text)):
         return int(text)
@@ -91,12 +91,12 @@ def coerce(kind: str, text: str) -> Any:
 
 
 def _fits(value: float) -> bool:
-    """Whether it is an integer of 64 bits or a finite number."""
+    """Return True if the value is a 64-bit integer or a finite number."""
     return -(2**63) <= value < 2**63 if isinstance(value, int) else math.isfinite(value)
 
 
 def is_of(kind: str, value: Any) -> bool:
-    """Whether a value of a definition is of a parameter's type."""
+    """Return True if a value of a definition is of a parameter's type."""
     if not isinstance(value, PARAMETERS[kind]) or (kind != "Boolean" and isinstance(value, bool)):
         return False
     return not isinstance(value, int | float) or _fits(value)

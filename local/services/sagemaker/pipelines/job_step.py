@@ -1,4 +1,4 @@
-"""A step that makes a job, a model or a model package: named, made once, awaited, made again where a policy asks."""
+"""Steps that create a job, a model or a model package: naming, creation, waiting, and retries by policies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from local.services.sagemaker.pipelines.recovery import count_outputs
 from local.services.sagemaker.pipelines.scope import RunScope
 from local.services.sagemaker.pipelines.steps import KINDS, StepError, call, describe, exists, request_of
 
-#: Seconds between two looks at a model package that is not ready yet.
+#: Seconds between two polls of a model package that is not ready yet.
 _LOOK = 0.2
 
 _RANDOM = random.SystemRandom()
@@ -42,19 +42,19 @@ class Run(Protocol):
 
 
 class StepStoppedError(LocalError):
-    """The execution is being stopped, and with it the step."""
+    """The end of a step because its execution is being stopped."""
 
 
 class StepInterruptedError(LocalError):
-    """The cloud goes down; the next start takes the step up again."""
+    """An interruption by the local cloud's shutdown; the next start resumes the step."""
 
 
 class _Restarted(LocalError):
-    """The job was lost in a restart of the cloud."""
+    """The loss of a job by a restart of the local cloud."""
 
 
 class JobStep:
-    """One step of a run; its state is in its record alone."""
+    """One step of a run; its state is only in its record."""
 
     def __init__(self, run: Run, node: Node) -> None:
         self._run = run
@@ -64,15 +64,15 @@ class JobStep:
         self._client = run.cloud.client("sagemaker", run.region)
 
     def perform(self, *, resumed: bool) -> Document:
-        """Make the job and see it through, as often as the retry policies say.
+        """Create the resource and await it, with further attempts as the retry policies allow.
 
         Args:
-            resumed: Whether the cloud went down in the middle of it.
+            resumed: Whether a shutdown of the local cloud interrupted the step.
 
         Raises:
-            StepError: When it fails.
-            StepStoppedError: When the execution is being stopped.
-            StepInterruptedError: When the cloud goes down.
+            StepError: The step failed.
+            StepStoppedError: The execution is being stopped.
+            StepInterruptedError: The local cloud is shutting down.
         """
         record = self._record()
         if "_base" not in record:
@@ -90,7 +90,7 @@ class JobStep:
             record = self._put(_failures=record["_failures"] + 1, _made=None, _token=str(uuid.uuid4()))
 
     def stop(self) -> None:
-        """Stop the job if it runs; its end is the step's."""
+        """Stop the job if it runs; the step ends with it."""
         record = self._record()
         if self._kind.job is None or record.get("_made") is None:
             return
@@ -100,7 +100,7 @@ class JobStep:
         try:
             stop(**{self._kind.asked: record["_made"]})
         except ClientError as error:
-            # It has ended, or somebody else stops it: either way it ends.
+            # It has ended already, or another client is stopping it.
             if error.response["Error"]["Code"] != "ValidationException":
                 raise
 
@@ -142,14 +142,18 @@ class JobStep:
         self._put("Executing", _made=made, Metadata=metadata, **attempts)
 
     def _await(self, made: str, *, before: bool) -> None:
-        """Return when what was made is there.
+        """Wait until the resource is complete.
 
         Args:
-            before: Whether it was made before the cloud went down. If it completed, nobody has counted its outputs,
-                and some may have gone with the cloud.
+            made: The name or ARN of the resource.
+            before: Whether it was created before the local cloud shut down. If such a job completed, its outputs were
+                not counted, and some may have been lost in the shutdown.
 
         Raises:
-            StepError: When it failed.
+            StepError: The job or the model package failed.
+            StepStoppedError: The execution is being stopped.
+            StepInterruptedError: The local cloud is shutting down.
+            _Restarted: The job must be repeated after a restart of the local cloud.
         """
         if self._kind.job is None:
             self._await_package(made)
@@ -188,10 +192,10 @@ class JobStep:
             if self._cloud.stopping.wait(_LOOK):
                 raise StepInterruptedError
 
-    # -- again -------------------------------------------------------------------------------------------------------
+    # -- retries and cache -------------------------------------------------------------------------------------------
 
     def _may_retry(self, record: Document, error: StepError) -> bool:
-        """Whether a retry policy asks for another attempt; waits as long as it says."""
+        """Return True if a retry policy allows another attempt, after the wait that it requires."""
         exception = error.exception
         if exception is None:
             return False
@@ -209,7 +213,7 @@ class JobStep:
         raise StepInterruptedError if self._cloud.stopping.is_set() else StepStoppedError
 
     def _cached(self, request: Document) -> Document | None:
-        """The members of a cache hit, or None; notes what later executions can hit."""
+        """Return the members of a cache hit, or store the cache key for later executions and return None."""
         if self._kind.job is None:
             return None
         key = cache_key(self._node.type, request)
@@ -223,7 +227,10 @@ class JobStep:
         return {"Metadata": record["Metadata"], "_made": record["_made"], "CacheHitResult": hit}
 
     def _source(self, key: str, config: Document) -> tuple[str, Document] | None:
-        """The newest execution in which this step succeeded with the key, and the step's record there."""
+        """Return the newest execution in which this step succeeded with the key, or None.
+
+        The execution is returned by its ARN, with the step's record in it.
+        """
         oldest = time.time() - seconds(config["ExpireAfter"]) if "ExpireAfter" in config else 0.0
         pipeline = self._run.document()["_pipeline"]
         found: list[tuple[float, str, Document]] = []
@@ -248,7 +255,7 @@ class JobStep:
         return dict(self._run.document()["_steps"][self._node.name])
 
     def _put(self, status: str | None = None, **members: Any) -> Document:
-        """Change the step's record; without a status it keeps its own."""
+        """Change the step's record and return it; without ``status`` the step keeps its own."""
         return state.change_step(self._cloud, self._run.region, self._run.arn, self._node.name, status, **members)
 
     def _put_if_executing(self, status: str) -> None:
@@ -260,7 +267,7 @@ class JobStep:
         state.change(self._cloud, self._run.region, self._run.arn, changing)
 
     def _base(self) -> str:
-        """The job's name before the count of failures: names of jobs have no underscore."""
+        """Return the job's name without the number of failures; job names must not contain underscores."""
         execution = self._run.arn.rpartition("/")[2]
         tail = "".join(_RANDOM.choices(string.ascii_letters + string.digits, k=10))
         return f"pipelines-{execution}-{self._node.name[:20].replace('_', '-')}-{tail}"

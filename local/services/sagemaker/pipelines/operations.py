@@ -1,7 +1,7 @@
-"""Pipelines: Create, Update, Describe, Delete, List; and the table of all operations around them.
+"""Pipelines: Create, Update, Describe, Delete, List; and the table of all pipeline operations.
 
-Every definition that a pipeline has had is kept as a version, for the executions that run it. Refused by name:
-version aliases, callbacks, MLflow.
+Every definition of a pipeline is kept as a version, for the executions that run it. Refused by name: version aliases,
+callbacks, MLflow.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _DEFINITION = {"PipelineDefinition", "PipelineDefinitionS3Location"}
 
 
 def create_pipeline(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``CreatePipeline``: a definition that could not run is refused."""
+    """Create a pipeline; refuse a definition that could not run."""
     refuse_others(params, {"PipelineName", "ClientRequestToken", "Tags", *_KEPT, *_DEFINITION}, "CreatePipeline")
     name = params["PipelineName"]
     arn = call.arn(f"pipeline/{name.lower()}")
@@ -65,7 +65,7 @@ def create_pipeline(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _definition(call: Call, params: Mapping[str, Any]) -> str | None:
-    """The checked text of the definition that a request brings, if it brings one."""
+    """Return the checked definition text of a request, or None if the request has none."""
     if given := sorted(_DEFINITION & set(params)):
         if len(given) > 1:
             raise validation_error(f"Expected either {given[0]} or {given[1]}, and not both.")
@@ -103,7 +103,7 @@ def _put_version(call: Call, document: Document, text: str) -> None:
 
 
 def update_pipeline(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``UpdatePipeline``: a changed definition becomes the next version; executions keep theirs."""
+    """Update a pipeline; a changed definition becomes the next version, and executions keep theirs."""
     refuse_others(params, {"PipelineName", *_KEPT, *_DEFINITION}, "UpdatePipeline")
     require(call, params["PipelineName"])
     text = _definition(call, params)
@@ -128,7 +128,7 @@ def _version(call: Call, document: Document, number: int) -> Document:
 
 
 def describe_pipeline(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``DescribePipeline``: of a version when asked, else of the newest."""
+    """Describe a pipeline with the requested version of its definition, by default the newest one."""
     refuse_others(params, {"PipelineName", "PipelineVersionId"}, "DescribePipeline")
     document = require(call, params["PipelineName"])
     number: int = params.get("PipelineVersionId") or document["_version"]
@@ -137,7 +137,7 @@ def describe_pipeline(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def delete_pipeline(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``DeletePipeline``: refused while an execution runs; takes its executions along."""
+    """Delete a pipeline and its executions; refuse it while an execution runs."""
     with call.store.transaction():
         document = require(call, params["PipelineName"])
         key = key_of(document["PipelineName"])
@@ -159,7 +159,7 @@ def delete_pipeline(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def list_pipelines(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``ListPipelines``; none of them is managed by AWS."""
+    """List pipelines; none is managed by AWS."""
     members = ("PipelineArn", "PipelineName", "PipelineDisplayName", "PipelineDescription", "RoleArn", "CreationTime")
     prefix = params.get("PipelineNamePrefix", "")
     items = [
@@ -177,7 +177,7 @@ def list_pipelines(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def list_pipeline_versions(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """``ListPipelineVersions``, the newest first."""
+    """List the versions of a pipeline, newest first."""
     document = require(call, params["PipelineName"])
     last: dict[int, str] = {}
     for execution in of_pipeline(call.cloud, call.region, key_of(document["PipelineName"])):
@@ -201,7 +201,7 @@ def list_pipeline_versions(call: Call, params: dict[str, Any]) -> dict[str, Any]
 
 
 def recover(cloud: Cloud) -> None:
-    """Take up the executions that the last end of the cloud interrupted; their jobs are settled by now."""
+    """Resume the executions that the last shutdown interrupted; call it after their jobs were settled."""
     for document in cloud.store.list(EXECUTION):
         if document["PipelineExecutionStatus"] in ACTIVE:
             arn = document["PipelineExecutionArn"]

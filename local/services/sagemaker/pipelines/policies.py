@@ -1,4 +1,4 @@
-"""Whether a step's work is done anew: its cache key, and the retry policies of its failures."""
+"""The cache keys and retry policies of pipeline steps, which decide whether a step's work is repeated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EXCEPTIONS = (
     "SageMaker.RESOURCE_LIMIT",
 )  # fmt: skip
 
-#: The members of a request that make two runs of a step the same one: neither outputs, nor role, nor resources.
+#: The members of a request that are part of a step's cache key: neither outputs, nor role, nor resources.
 _KEYS = {
     "Processing": ("AppSpecification", "Environment", "ProcessingInputs"),
     "Training": (
@@ -23,7 +23,7 @@ _KEYS = {
     ),
 }  # fmt: skip
 
-#: ISO 8601, and what the developer guide shows: without its P, and in small letters.
+#: An ISO 8601 duration, also without the P and in lower case, as the developer guide shows it.
 _DURATION = re.compile(
     r"P?(?=.)(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?=.)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?",
     re.IGNORECASE,
@@ -32,10 +32,10 @@ _UNITS = (365 * 86400, 30 * 86400, 7 * 86400, 86400, 3600, 60, 1)
 
 
 def seconds(duration: Any) -> float:
-    """The length of an ISO 8601 duration such as ``P30D``; a month has 30 days, a year 365.
+    """Return the seconds of an ISO 8601 duration such as ``P30D``; a month has 30 days, a year 365.
 
     Raises:
-        ValueError: When it is none.
+        ValueError: The value is not a duration.
     """
     match = _DURATION.fullmatch(duration) if isinstance(duration, str) else None
     if match is None:
@@ -44,20 +44,20 @@ def seconds(duration: Any) -> float:
 
 
 def cache_key(kind: str, request: Mapping[str, Any]) -> str:
-    """What two requests of a step have to share for the second to be a cache hit."""
+    """Return the cache key of a step's request; a later request with the same key can be a cache hit."""
     chosen = {member: request.get(member) for member in _KEYS[kind]}
     return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
 
 
 def job_exception(reason: str) -> str | None:
-    """The exception that a job's FailureReason stands for, if a retry policy can name it."""
+    """Return the retry policy's exception for a job's FailureReason, or None if no policy can name it."""
     if reason.startswith("InternalServerError"):
         return "SageMaker.JOB_INTERNAL_ERROR"
     return "SageMaker.CAPACITY_ERROR" if reason.startswith("CapacityError") else None
 
 
 def service_exception(code: str, status: int) -> str | None:
-    """The exception that a refused request stands for."""
+    """Return the retry policy's exception for a refused request, or None if no policy can name it."""
     if code in ("ThrottlingException", "Throttling"):
         return "Step.THROTTLING"
     if code == "ResourceLimitExceeded":
@@ -66,10 +66,12 @@ def service_exception(code: str, status: int) -> str | None:
 
 
 def pause(policies: Sequence[Mapping[str, Any]], exception: str | None, retries: int, elapsed: float) -> float | None:
-    """Seconds to wait before the next attempt, or None when there is to be none.
+    """Return the seconds to wait before the next attempt, or None if no policy allows another one.
 
     Args:
-        retries: How often the policy's exceptions were retried already.
+        policies: The retry policies of the step.
+        exception: The exception of the last attempt.
+        retries: How often the exception was retried already.
         elapsed: Seconds since the first attempt.
     """
     for policy in policies:

@@ -1,7 +1,7 @@
-"""What an execution can rely on when it is taken up again: the end of the cloud may have cost the last seconds of S3.
+"""Recovery of executions after a shutdown of the local cloud, which may have lost the last seconds of S3.
 
-When a job's step succeeds, the objects of its outputs are counted. A step of which some are gone at the next start is
-done again, and with it everything that came after.
+When a step with a job succeeds, the objects of its outputs are counted. If some of them are missing at the next start,
+the step and all steps after it are run again.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: How what a redone step had made is taken away, by the step's type; jobs stay.
+#: The operation that deletes the resource of a step to be run again, by the step's type; jobs are kept.
 _UNDO = {"Model": ("delete_model", "ModelName"), "RegisterModel": ("delete_model_package", "ModelPackageName")}
 
 
 def count_outputs(cloud: Cloud, region: str, described: Mapping[str, Any]) -> dict[str, int]:
-    """How many objects each output of a job has."""
+    """Return the number of objects in each output of a job, by URL."""
     outputs = described.get("ProcessingOutputConfig", {}).get("Outputs", [])
     urls = [f"{output['S3Output']['S3Uri'].rstrip('/')}/" for output in outputs]
     if artifact := described.get("ModelArtifacts", {}).get("S3ModelArtifacts"):
@@ -41,13 +41,13 @@ def _count(cloud: Cloud, region: str, url: str) -> int:
     try:
         return sum(page["KeyCount"] for page in pages)
     except ClientError as error:
-        # What cannot be seen cannot be missed: the step's success does not hang on it.
+        # An output that cannot be listed counts as empty, so that the step still succeeds.
         log.info("%s cannot be listed: %s", url, error)
         return 0
 
 
 def drop_lost(cloud: Cloud, region: str, arn: str, nodes: Mapping[str, Node]) -> None:
-    """Forget the steps whose outputs are gone and those after them, so that they are done again."""
+    """Remove the records of steps with lost outputs, and of the steps after them, so that they run again."""
     document = cloud.store.get(state.EXECUTION, region, arn)
     assert document is not None, arn
     records = document["_steps"]
@@ -80,5 +80,5 @@ def _undo(cloud: Cloud, region: str, record: Document) -> None:
     try:
         getattr(cloud.client("sagemaker", region), operation)(**{member: record["_made"]})
     except ClientError as error:
-        # Somebody has deleted it, or it cannot be deleted: it is of no use either way.
+        # It was deleted by another client, or cannot be deleted; it is not needed in either case.
         log.warning("%s of %s: %s", operation, record["_made"], error)

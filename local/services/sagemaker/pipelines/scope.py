@@ -1,4 +1,4 @@
-"""Where the functions of a pipeline's definition get their values while it runs."""
+"""The source of the values of a pipeline definition's functions during an execution."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class RunScope:
-    """The values of one execution as one step sees them.
+    """The values of one execution, as one step sees them.
 
     Args:
-        document: The execution as it is now.
-        definition: Its steps by name.
-        job: The name of the job that the step is about to make.
+        document: The current document of the execution.
+        steps: The steps of its definition by name.
+        job: The name of the job that the step is about to create.
     """
 
     def __init__(
@@ -36,11 +36,11 @@ class RunScope:
         self._job = job
 
     def parameter(self, name: str) -> Any:
-        """A parameter's value, of its type."""
+        """Return the typed value of a pipeline parameter."""
         return self._document["_parameters"][name]
 
     def execution(self, name: str) -> Any:
-        """A fact of the execution."""
+        """Return a property of the execution."""
         document = self._document
         arn = document["PipelineExecutionArn"]
         facts = {
@@ -58,7 +58,7 @@ class RunScope:
         return facts[name]
 
     def step(self, name: str) -> Any:
-        """The description of what the step made."""
+        """Return the description of the resource that the step created."""
         record = self._document["_steps"].get(name, {})
         if "_made" not in record:
             raise ResolveError(f"Steps.{name}: the step has made nothing yet")
@@ -69,7 +69,7 @@ class RunScope:
             raise ResolveError(f"Steps.{name}: {error}") from error
 
     def property_file(self, step: str, name: str) -> tuple[str, Any]:
-        """A file below an output of a processing step."""
+        """Return the URL and the parsed JSON of a property file of a processing step."""
         declared = {file["PropertyFileName"]: file for file in self._steps[step]["PropertyFiles"]}
         file = declared[name]
         outputs = self.step(step).get("ProcessingOutputConfig", {}).get("Outputs", [])
@@ -80,7 +80,7 @@ class RunScope:
         return url, self.json_object(url)
 
     def json_object(self, url: str) -> Any:
-        """The JSON of an S3 object."""
+        """Return the parsed JSON of an S3 object."""
         try:
             bucket, key = split(url)
             body = self._cloud.client("s3", self._region).get_object(Bucket=bucket, Key=key)["Body"].read()
@@ -92,5 +92,5 @@ class RunScope:
 
 
 def iso(seconds: float) -> str:
-    """A time as ``Execution.StartDateTime`` gives it."""
+    """Return epoch seconds as ``Execution.StartDateTime`` shows them."""
     return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,7 +1,7 @@
-"""What is kept of an execution, and every change of it: the document, its steps' records, the events of both.
+"""The stored state of executions and all changes of it: documents, steps' records, and the events of both.
 
-An execution's document is what ``DescribePipelineExecution`` answers, under its ARN; ``_steps`` holds a record per
-step that was started, by name, as ``ListPipelineExecutionSteps`` answers it.
+An execution's document has the members of ``DescribePipelineExecution`` and is stored under its ARN. ``_steps`` holds
+a record of each step that was started, by name, with the members of ``ListPipelineExecutionSteps``.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ if TYPE_CHECKING:
 #: The store's kinds.
 PIPELINE, VERSION, EXECUTION = "pipeline", "pipeline-version", "pipeline-execution"
 
-#: Executions that something may still happen to.
+#: The statuses of executions that are not finished.
 ACTIVE = ("Executing", "Stopping")
 
-#: Steps that are not over.
+#: The statuses of steps that are not finished.
 UNSETTLED = ("Starting", "Executing", "Stopping")
 
-#: Steps that may run at once when nothing else is said.
+#: The default of MaxParallelExecutionSteps.
 PARALLEL = 50
 
 FAILED = "Step failure: One or multiple steps failed."
 
-#: The longest FailureReason of a step.
+#: The maximum length of a step's FailureReason.
 _LIMIT = 1024
 
 
 def version_name(pipeline: str, number: int) -> str:
-    """The store's name of one version of a pipeline's definition."""
+    """Return the store's name of one version of a pipeline's definition."""
     return f"{pipeline}/{number:09d}"
 
 
 def of_pipeline(cloud: Cloud, region: str, pipeline: str) -> list[Document]:
-    """The executions of a pipeline, the oldest first."""
+    """Return the executions of a pipeline, oldest first."""
     return [document for document in cloud.store.list(EXECUTION, region) if document["_pipeline"] == pipeline]
 
 
 def change(cloud: Cloud, region: str, arn: str, changing: Callable[[Document], None]) -> Document:
-    """Change an execution's document as one unit, with the events of its status and its steps'."""
+    """Change an execution's document in one transaction, emit events for changed statuses, and return it."""
     with cloud.store.transaction():
         document = cloud.store.get(EXECUTION, region, arn)
         assert document is not None, arn
@@ -63,7 +63,7 @@ def change(cloud: Cloud, region: str, arn: str, changing: Callable[[Document], N
 
 
 def change_step(cloud: Cloud, region: str, arn: str, name: str, status: str | None = None, **members: Any) -> Document:
-    """Move one step on; without a status it keeps its own. Its record afterwards."""
+    """Change the record of one step and return it; without ``status`` the step keeps its own."""
 
     def changing(document: Document) -> None:
         record = document["_steps"].setdefault(name, {"StepName": name, "StartTime": time.time()})
@@ -79,7 +79,7 @@ def change_step(cloud: Cloud, region: str, arn: str, name: str, status: str | No
 
 
 def emit(cloud: Cloud, region: str, document: Document, previous: str | None) -> None:
-    """The event of an execution's status."""
+    """Emit the event for an execution's status."""
     detail = {
         "pipelineExecutionDisplayName": document["PipelineExecutionDisplayName"],
         "currentPipelineExecutionStatus": document["PipelineExecutionStatus"],
@@ -122,5 +122,5 @@ def _camel(value: Any) -> Any:
 
 
 def shown(record: Document) -> Document:
-    """A step's record as a client sees it."""
+    """Return a step's record as a client sees it."""
     return public(record)

@@ -1,4 +1,4 @@
-"""The steps of a pipeline that make something: which requests they send, and what comes of them."""
+"""Pipeline steps that create a resource: the requests that they send, and their results."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from local.services.sagemaker.pipelines.policies import service_exception
 
 
 class StepError(LocalError):
-    """The step has failed; the message is its FailureReason.
+    """A failure of a step; the message is its FailureReason.
 
     Attributes:
-        exception: What a retry policy would call it.
+        exception: The exception that a retry policy can name, or None.
     """
 
     def __init__(self, reason: str, exception: str | None = None) -> None:
@@ -32,13 +32,13 @@ class Kind:
     """One type of step.
 
     Attributes:
-        operation: What it calls.
-        named: The request's member for the name, which a definition must not give.
-        describe: The operation that describes what was made, whose answer is the step's properties.
-        asked: Its request's member.
-        arn: The answer's member with the ARN.
-        metadata: What the step's metadata calls it.
-        job: Whether it runs for a while; then the store's kind of it, and what its members start with.
+        operation: The operation that creates the resource.
+        named: The request's member for the resource's name, which a definition must not contain; None without a name.
+        describe: The operation that describes the resource; its output holds the step's properties.
+        asked: The member of that operation's request that identifies the resource.
+        arn: The output's member with the ARN.
+        metadata: The resource's member in the step's metadata.
+        job: The store's kind of the job and the prefix of its members; None if the resource is not a job.
     """
 
     operation: str
@@ -67,10 +67,10 @@ KINDS = {
 
 
 def request_of(kind: Kind, given: Any, scope: values.Scope) -> dict[str, Any]:
-    """The request that a step's arguments come to.
+    """Return the request that a step's arguments result in.
 
     Raises:
-        StepError: When a value cannot be had.
+        StepError: A value cannot be resolved.
     """
     try:
         resolved = values.resolve(given, scope)
@@ -80,7 +80,7 @@ def request_of(kind: Kind, given: Any, scope: values.Scope) -> dict[str, Any]:
 
 
 def _as_asked(shape: Any, given: Any, resolved: Any) -> Any:
-    """Results of functions as text where the request has text; anything else as it is."""
+    """Return the value without nulls, with results of functions as text where the request expects text."""
     if values.function(given):
         scalar = isinstance(resolved, bool | int | float)
         return values.as_text(resolved) if shape.type_name == "string" and scalar else resolved
@@ -96,10 +96,10 @@ def _as_asked(shape: Any, given: Any, resolved: Any) -> Any:
 
 
 def call(client: Any, operation: str, request: dict[str, Any]) -> dict[str, Any]:
-    """The answer of a SageMaker operation.
+    """Call a SageMaker operation and return its output.
 
     Raises:
-        StepError: When it is refused.
+        StepError: The request failed.
     """
     try:
         return dict(getattr(client, xform_name(operation))(**request))
@@ -116,10 +116,10 @@ def _failed(operation: str, details: str) -> str:
 
 
 def describe(client: Any, kind: Kind, name: str) -> dict[str, Any]:
-    """What a step made, as JSON.
+    """Return the description of a step's resource, as JSON.
 
     Raises:
-        StepError: When it is not there.
+        StepError: The resource cannot be described.
     """
     answer = call(client, kind.describe, {kind.asked: name})
     answer.pop("ResponseMetadata", None)
@@ -135,7 +135,7 @@ def _plain(value: Any) -> Any:
 
 
 def exists(client: Any, kind: Kind, name: str) -> bool:
-    """Whether something of the name is there, made by an attempt that the end of the cloud interrupted."""
+    """Return True if a resource with this name exists."""
     try:
         describe(client, kind, name)
     except StepError:
