@@ -19,17 +19,17 @@ from training import bundle
 HERE = Path(__file__).parent
 
 
-def platform() -> Platform:
+def create_platform() -> Platform:
     """Create what the use cases of the environment share."""
-    declared = stacks.of_environment(environment.name)
-    return Platform(PLATFORM, PlatformArgs(environment, *account(), declared))
+    declared = stacks.load_environment_use_cases(environment.name)
+    return Platform(PLATFORM, PlatformArgs(environment, *get_account(), declared))
 
 
-def use_case(name: str) -> MlopsStack:
+def create_use_case(name: str) -> MlopsStack:
     """Create all resources of a use case."""
     declared = stacks.load(name)
-    built = bundle.build(declared, HERE, HERE / ".millrace" / "bundles")
-    number, partition = account()
+    built = bundle.build_bundle(declared, HERE, HERE / ".millrace" / "bundles")
+    number, partition = get_account()
     names, client = environment.names(declared.name, number), partial(make_client, region=environment.region)
     package = packages.find_newest_package(client("sagemaker"), names.model_package_group, packages.APPROVED)
     pause = pauses.find_pause(client("ssm"), names.pause_parameter)
@@ -42,7 +42,7 @@ def use_case(name: str) -> MlopsStack:
     return MlopsStack(name, args)
 
 
-def account() -> tuple[str, str]:
+def get_account() -> tuple[str, str]:
     """Return the AWS account and its partition."""
     return aws.get_caller_identity().account_id, aws.get_partition().partition
 
@@ -51,7 +51,7 @@ try:
     configured, region = pulumi.Config().get_object("environment"), pulumi.Config("aws").get("region")
     environment = Environment.of_stack(pulumi.get_stack(), configured, region)
     what = pulumi.get_stack().removesuffix(f"-{environment.name}")
-    stack = platform() if what == PLATFORM else use_case(what)
+    stack = create_platform() if what == PLATFORM else create_use_case(what)
 except MillraceError as error:
     raise pulumi.RunError(str(error)) from error
 

@@ -47,7 +47,7 @@ def _measure(out: Console, state: Path) -> None:
     done = _run(["-m", "cli.main", "up", "--json"], {**os.environ, "MILLRACE_STATE": str(state)})
     total = time.perf_counter() - began
     summary = json.loads(done)
-    running = client.status(state)
+    running = client.find_daemon(state)
     assert running is not None
     environment = _environment(running, state)
     rows = [(f"up: {stage}", f"{seconds:.1f} s") for stage, seconds in summary["stages"].items()]
@@ -67,9 +67,14 @@ def _measure(out: Console, state: Path) -> None:
 
 
 def _environment(running: client.Running, state: Path) -> dict[str, str]:
-    folder = bootstrap.ensure().folder
+    folder = bootstrap.ensure_cli().folder
     path = os.pathsep.join([str(folder), str(Path(sys.executable).parent), os.environ["PATH"]])
-    own = {**client.environment(running, state), **home.prepare(state), "PATH": path, "MILLRACE_STATE": str(state)}
+    own = {
+        **client.build_environment(running, state),
+        **home.prepare_home(state),
+        "PATH": path,
+        "MILLRACE_STATE": str(state),
+    }
     return {**os.environ, **own}
 
 

@@ -93,7 +93,7 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run the command and return its exit code."""
     # Every signal ends the command in the same way: its children end before this process does.
-    interrupts.listen()
+    interrupts.install_handlers()
     warnings.showwarning = _warn
     try:
         return _run(arguments)
@@ -144,10 +144,10 @@ def _run(arguments: list[str]) -> int:
         return 1
     except Exception as error:
         verbose = "--verbose" in arguments[:1]
-        from cli.console.errors import as_clear
+        from cli.console.errors import map_error
         from millrace.errors import MillraceError
 
-        clear = as_clear(error)
+        clear = map_error(error)
         if not isinstance(clear, MillraceError):
             raise
         if verbose:

@@ -71,7 +71,7 @@ A command with codes of its own says so below.
 """
 
 
-def page() -> str:
+def render_page() -> str:
     """Render the whole page."""
     context = click.Context(millrace, info_name="millrace")
     found = {name: millrace.get_command(context, name) for name in COMMANDS}
@@ -199,7 +199,7 @@ def _escaped(text: str) -> str:
 
 def main() -> None:
     """Write the page and report whether it has changed."""
-    text = page()
+    text = render_page()
     changed = not PAGE.is_file() or PAGE.read_text() != text
     if changed:
         PAGE.write_text(text)

@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components.verified_rollout import verified
+from components.verified_rollout import make_verification_hooks
 from millrace.errors import InvalidValueError
 from millrace.rollout import Rollout, Traffic
 
@@ -126,7 +126,7 @@ class BlueGreenEndpoint(pulumi.ComponentResource):
                 parent=self,
                 protect=args.protect,
                 retain_on_delete=False,
-                hooks=verified(name, args.region, args.rollback_report),
+                hooks=make_verification_hooks(name, args.region, args.rollback_report),
             ),
         )
         self.alarm_names = [args.errors_alarm, args.latency_alarm]

@@ -7,7 +7,7 @@ from typing import Any
 Plot = tuple[str, list[list[Any]], str, int]
 
 
-def plot_widgets(plots: Sequence[Plot], region: str, *, top: int = 0) -> list[dict[str, Any]]:
+def make_plot_widgets(plots: Sequence[Plot], region: str, *, top: int = 0) -> list[dict[str, Any]]:
     """Return a widget for each plot, from the row ``top`` of the dashboard's grid downwards."""
     return [
         {

@@ -66,17 +66,17 @@ _CONDITIONS = {
 }
 
 
-def check(text: str) -> None:
+def check_definition(text: str) -> None:
     """Refuse a definition that SageMaker would refuse, or that would fail when it runs.
 
     Raises:
         InvalidValueError: The definition is not valid; the message lists every problem with its step.
     """
-    if found := findings(text):
+    if found := find_problems(text):
         raise InvalidValueError("pipeline definition:\n" + "\n".join(f"  - {finding}" for finding in found))
 
 
-def findings(text: str) -> list[str]:
+def find_problems(text: str) -> list[str]:
     """Return one sentence for each problem of a definition; empty if it is valid."""
     if len(text) > LONGEST:
         return [f"it has {len(text)} characters, expected at most {LONGEST}: make the steps share what they repeat"]

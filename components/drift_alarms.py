@@ -8,7 +8,7 @@ from datetime import timedelta
 import pulumi
 import pulumi_aws as aws
 
-from components.dashboards import Plot, plot_widgets
+from components.dashboards import Plot, make_plot_widgets
 from components.schedule import ScheduleArgs, make_schedule
 from components.training_pipeline import TrainingPipelineArgs, make_pipeline
 from millrace.errors import InvalidValueError
@@ -159,4 +159,4 @@ def _dashboard(args: DriftAlarmsArgs) -> str:
         ),
         ("Latency, microseconds", [["AWS/SageMaker", "ModelLatency", *served]], "p99", 300),
     ]
-    return json.dumps({"widgets": plot_widgets(plots, args.region)}, sort_keys=True)
+    return json.dumps({"widgets": make_plot_widgets(plots, args.region)}, sort_keys=True)

@@ -137,13 +137,13 @@ class FeatureStore(pulumi.ComponentResource):
 def _growing(name: str, args: FeatureStoreArgs) -> pulumi.ResourceHookBinding:
     def added(hook: pulumi.ResourceHookArgs) -> dict[str, FeatureType]:
         old, new = hook.old_inputs or {}, hook.new_inputs or {}
-        return additions(args.group_name, json.loads(old["insecureValue"]), json.loads(new["insecureValue"]))
+        return find_added_features(args.group_name, json.loads(old["insecureValue"]), json.loads(new["insecureValue"]))
 
     def refuse_removals(hook: pulumi.ResourceHookArgs) -> None:
         added(hook)
 
     def add(hook: pulumi.ResourceHookArgs) -> None:
-        grow(args.region, args.group_name, added(hook))
+        add_features(args.region, args.group_name, added(hook))
 
     at_preview = pulumi.ResourceHookOptions(on_dry_run=True)
     before = pulumi.ResourceHook(f"{name}-features-only-grow", refuse_removals, at_preview)
@@ -152,7 +152,9 @@ def _growing(name: str, args: FeatureStoreArgs) -> pulumi.ResourceHookBinding:
     return pulumi.ResourceHookBinding(before_update=[before, update])
 
 
-def additions(group: str, old: Mapping[str, FeatureType], new: Mapping[str, FeatureType]) -> dict[str, FeatureType]:
+def find_added_features(
+    group: str, old: Mapping[str, FeatureType], new: Mapping[str, FeatureType]
+) -> dict[str, FeatureType]:
     """Return the features that `new` has and `old` lacks.
 
     Raises:
@@ -171,7 +173,7 @@ def additions(group: str, old: Mapping[str, FeatureType], new: Mapping[str, Feat
     return {feature: kind for feature, kind in new.items() if feature not in old}
 
 
-def grow(region: str, group: str, wanted: Mapping[str, FeatureType]) -> None:
+def add_features(region: str, group: str, wanted: Mapping[str, FeatureType]) -> None:
     """Add features to a live group and wait until SageMaker has added them.
 
     Raises:

@@ -126,7 +126,9 @@ class MlopsStack(pulumi.ComponentResource):
         publishing = self._make_publishing(code) if args.use_case.tables else None
         training = TrainingPipeline(
             names.training_pipeline,
-            self._pipeline(names.training_pipeline, workflow.training, code, f"Trains {args.use_case.name}"),
+            self._pipeline(
+                names.training_pipeline, workflow.define_training_pipeline, code, f"Trains {args.use_case.name}"
+            ),
             self._child,
         )
         monitor = self._make_monitor(code)
@@ -307,7 +309,9 @@ class MlopsStack(pulumi.ComponentResource):
 
     def _make_publishing(self, code: pulumi.Output[str]) -> FeaturePublishing:
         name, use_case = self._names.features_pipeline, self._args.use_case
-        pipeline = self._pipeline(name, workflow.features, code, f"Publishes the feature tables of {use_case.name}")
+        pipeline = self._pipeline(
+            name, workflow.define_features_pipeline, code, f"Publishes the feature tables of {use_case.name}"
+        )
         schedule = self._schedule(name, use_case.publish_every, "features")
         return FeaturePublishing(name, FeaturePublishingArgs(pipeline, schedule), self._child)
 
@@ -317,7 +321,7 @@ class MlopsStack(pulumi.ComponentResource):
         return DriftAlarms(
             name,
             DriftAlarmsArgs(
-                pipeline=self._pipeline(name, workflow.monitor, code, f"Watches {names.endpoint}"),
+                pipeline=self._pipeline(name, workflow.define_monitor_pipeline, code, f"Watches {names.endpoint}"),
                 schedule=self._schedule(name, watched.every, "monitor"),
                 every=watched.every,
                 namespace=names.metric_namespace,

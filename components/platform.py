@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components.dashboards import Plot, plot_widgets
+from components.dashboards import Plot, make_plot_widgets
 from components.data_lake import DataLake, DataLakeArgs, Lake
 from millrace import Environment, MillraceError, UseCase
 from millrace.errors import InvalidValueError
@@ -147,7 +147,7 @@ def _dashboard(args: PlatformArgs) -> str:
         for row, arns in enumerate(rows)
     ]
     plotted = [plot for plot in plots if plot[1]]
-    widgets += plot_widgets(plotted, args.environment.region, top=6 * len(rows))
+    widgets += make_plot_widgets(plotted, args.environment.region, top=6 * len(rows))
     return json.dumps({"widgets": widgets}, sort_keys=True)
 
 

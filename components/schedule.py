@@ -41,7 +41,7 @@ def make_schedule(
     return aws.scheduler.Schedule(
         name,
         name=args.schedule_name,
-        schedule_expression=rate(args.every),
+        schedule_expression=format_rate(args.every),
         flexible_time_window={"mode": "OFF"},
         state="ENABLED" if args.enabled else "DISABLED",
         target={
@@ -57,7 +57,7 @@ def make_schedule(
     )
 
 
-def rate(every: timedelta) -> str:
+def format_rate(every: timedelta) -> str:
     """Return EventBridge's expression of an interval: whole days, hours or minutes, singular for one.
 
     Raises:

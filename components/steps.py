@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from components.definition_rules import check
+from components.definition_rules import check_definition
 
 VERSION = "2020-12-01"
 
@@ -27,14 +27,14 @@ def execution(name: str) -> dict[str, str]:
     return {"Get": f"Execution.{name}"}
 
 
-def result(step: str, path: str) -> dict[str, str]:
+def refer_to_job(step: str, path: str) -> dict[str, str]:
     """Return a reference to a field of the step's described job, e.g. `ModelArtifacts.S3ModelArtifacts`."""
     return {"Get": f"Steps.{step}.{path}"}
 
 
 def output_uri(step: str, output: str) -> dict[str, str]:
     """Return a reference to the S3 URI of a named output of a processing step."""
-    return result(step, f"ProcessingOutputConfig.Outputs['{output}'].S3Output.S3Uri")
+    return refer_to_job(step, f"ProcessingOutputConfig.Outputs['{output}'].S3Output.S3Uri")
 
 
 def join(*values: Value, on: str = "/") -> dict[str, Any]:
@@ -164,5 +164,5 @@ class Definition:
             sort_keys=True,
             separators=(",", ":"),
         )
-        check(text)
+        check_definition(text)
         return text

@@ -6,7 +6,7 @@ from typing import Protocol
 import pulumi
 import pulumi_aws as aws
 
-from components.definition_rules import check
+from components.definition_rules import check_definition
 
 
 class HasDefinition(Protocol):
@@ -67,5 +67,5 @@ def make_pipeline(name: str, args: TrainingPipelineArgs, opts: pulumi.ResourceOp
 
 
 def _checked(text: str) -> str:
-    check(text)
+    check_definition(text)
     return text

@@ -21,7 +21,7 @@ class RolledBackError(MillraceError):
         self.rollback = rollback
 
 
-def verified(name: str, region: str, report: str | None) -> pulumi.ResourceHookBinding:
+def make_verification_hooks(name: str, region: str, report: str | None) -> pulumi.ResourceHookBinding:
     """Make hooks that fail the `up` if the endpoint does not run the configuration that was deployed.
 
     Args:
@@ -33,13 +33,13 @@ def verified(name: str, region: str, report: str | None) -> pulumi.ResourceHookB
     def check(args: pulumi.ResourceHookArgs) -> None:
         wanted: Any = args.new_inputs or {}
         found: Any = args.new_outputs or {}
-        verify(region, found["name"], wanted["endpointConfigName"], report)
+        verify_rollout(region, found["name"], wanted["endpointConfigName"], report)
 
     hook = pulumi.ResourceHook(f"{name}-verified-rollout", check)
     return pulumi.ResourceHookBinding(after_create=[hook], after_update=[hook])
 
 
-def verify(region: str, endpoint: str, wanted: str, report: str | None = None) -> None:
+def verify_rollout(region: str, endpoint: str, wanted: str, report: str | None = None) -> None:
     """Refuse an endpoint that does not run the configuration `wanted`.
 
     Raises:

@@ -22,7 +22,7 @@ from components.steps import (
     json_get,
     output_uri,
     parameter,
-    result,
+    refer_to_job,
 )
 from millrace import UseCase
 from millrace.inventory import JobVariable
@@ -77,13 +77,13 @@ class WorkflowArgs:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def features(args: WorkflowArgs) -> Definition:
+def define_features_pipeline(args: WorkflowArgs) -> Definition:
     """Return the pipeline that publishes the tables' new rows to the feature store."""
     publish = _processing(args, "Publish", ["publish", "--as-of", parameter("AsOf")])
     return Definition([Parameter("AsOf", "now")], [publish])
 
 
-def monitor(args: WorkflowArgs) -> Definition:
+def define_monitor_pipeline(args: WorkflowArgs) -> Definition:
     """Return the pipeline that compares served rows with training data and outcomes, and publishes metrics."""
     step = _processing(
         args, "Monitor", ["monitor", "--as-of", parameter("AsOf")], outputs={"report": _place(args, MONITOR_REPORTS)}
@@ -91,7 +91,7 @@ def monitor(args: WorkflowArgs) -> Definition:
     return Definition([Parameter("AsOf", "now")], [step])
 
 
-def training(args: WorkflowArgs) -> Definition:
+def define_training_pipeline(args: WorkflowArgs) -> Definition:
     """Return the pipeline that trains a model: Ingest → Validate → Dataset → Train → Evaluate → Gate → Register.
 
     A model that does not pass the gate ends the execution with the reason. Where the use case has tables, Publish
@@ -129,7 +129,7 @@ def training(args: WorkflowArgs) -> Definition:
         ["evaluate", "--champion", parameter("Champion")],
         inputs={
             "dataset": output_uri("Dataset", "dataset"),
-            "model": result("Train", "ModelArtifacts.S3ModelArtifacts"),
+            "model": refer_to_job("Train", "ModelArtifacts.S3ModelArtifacts"),
         },
         outputs={"evaluation": _place(args, EVALUATIONS)},
         property_files={"Evaluation": ("evaluation", "evaluation.json")},
@@ -287,7 +287,7 @@ def _register(args: WorkflowArgs) -> Step:
             "Containers": [
                 {
                     "Image": args.image,
-                    "ModelDataUrl": result("Train", "ModelArtifacts.S3ModelArtifacts"),
+                    "ModelDataUrl": refer_to_job("Train", "ModelArtifacts.S3ModelArtifacts"),
                     "Environment": {JobVariable.BUNDLE_SHA256.value: args.bundle_sha256},
                 }
             ],

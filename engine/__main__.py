@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from engine.bootstrap import ensure
+from engine.bootstrap import ensure_cli
 from engine.errors import EngineError
 
 
 def main() -> int:
     """Make the CLI available; return 0, or 1 if none was found, installed or built."""
     try:
-        engine = ensure(lambda text: print(f"• {text}", flush=True))  # noqa: T201 - what the command is for
+        engine = ensure_cli(lambda text: print(f"• {text}", flush=True))  # noqa: T201 - what the command is for
     except EngineError as error:
         print(error, file=sys.stderr)  # noqa: T201 - what the command is for
         return 1

@@ -71,7 +71,7 @@ def version_folder() -> Path:
     return Path.home() / ".pulumi" / "versions" / VERSION / "bin"
 
 
-def ensure(say: Say = lambda _: None) -> Engine:
+def ensure_cli(say: Say = lambda _: None) -> Engine:
     """Return a Pulumi CLI, making one available if necessary.
 
     Args:

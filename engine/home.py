@@ -20,7 +20,7 @@ exec {python} -I -S {relay} {facts}
 _RELAY = Path(__file__).with_name("relay.py")
 
 
-def prepare(state: Path) -> dict[str, str]:
+def prepare_home(state: Path) -> dict[str, str]:
     """Write the files that the engine needs and return the environment that makes it use them.
 
     Args:

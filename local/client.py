@@ -86,7 +86,7 @@ def start(state: Path, *, port: int = 0, scale: float = 1.0, images: Mapping[str
     """
     state = state.resolve()
     folders = {name: str(Path(folder).resolve()) for name, folder in (images or {}).items()}
-    if running := status(state):
+    if running := find_daemon(state):
         return _same(running, state, port, scale, folders)
     make_private_folder(state)
     ensure_credentials(state)
@@ -104,7 +104,7 @@ def start(state: Path, *, port: int = 0, scale: float = 1.0, images: Mapping[str
         )
     deadline = time.monotonic() + _START
     while time.monotonic() < deadline:
-        if running := status(state):
+        if running := find_daemon(state):
             # With two concurrent starts, the other process's daemon may hold the folder.
             return running if running.pid == process.pid else _same(running, state, port, scale, folders)
         code = process.poll()
@@ -116,12 +116,12 @@ def start(state: Path, *, port: int = 0, scale: float = 1.0, images: Mapping[str
     raise LocalCloudError(f"the local cloud of {state}", f"did not answer within {_START:.0f} s:\n{_tail(state)}")
 
 
-def status(state: Path) -> Running | None:
+def find_daemon(state: Path) -> Running | None:
     """Return the daemon of this state folder if it answers, else None."""
     return _answer(state, _said(state), timeout=5)
 
 
-def health_proof(secret: str, nonce: str, pid: int) -> str:
+def compute_health_proof(secret: str, nonce: str, pid: int) -> str:
     """Return the answer of the daemon with this process id to a nonce; only a holder of the secret can compute it."""
     return hmac.digest(secret.encode(), f"health {nonce} {pid}".encode(), "sha256").hex()
 
@@ -130,7 +130,7 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, mode=0o600)
 
 
-def hung(state: Path) -> int | None:
+def find_hung_process(state: Path) -> int | None:
     """Return the id of a daemon process that reported its address but no longer answers there, or None."""
     facts, process = _said(state), _daemon(state.resolve())
     if process is None or facts.get("pid") != process.pid or _answer(state, facts, timeout=2):
@@ -169,7 +169,7 @@ def _answer(state: Path, facts: Mapping[str, Any], timeout: float) -> Running | 
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError):
         return None
     # After a kill -9 the file remains and another process may have the port, but it cannot know the secret.
-    proof = health_proof(credentials.secret_access_key, nonce, facts["pid"])
+    proof = compute_health_proof(credentials.secret_access_key, nonce, facts["pid"])
     if not isinstance(live, dict) or not hmac.compare_digest(str(live.get("proof")), proof):
         return None
     return Running.of(facts)
@@ -219,7 +219,7 @@ OVERRULED = (
 )
 
 
-def environment(running: Running, state: Path) -> dict[str, str]:
+def build_environment(running: Running, state: Path) -> dict[str, str]:
     """Return the environment variables that make AWS SDKs, the AWS CLI and Pulumi use only this cloud.
 
     The user's own files are not touched; the user's variables in :data:`OVERRULED` must be unset.
@@ -237,20 +237,20 @@ def environment(running: Running, state: Path) -> dict[str, str]:
         "SAGEMAKER_USER_CONFIG_OVERRIDE": str(folder / "sagemaker.yaml"),
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
-        **without_proxy(os.environ),
+        **exclude_loopback_from_proxy(os.environ),
         # An endpoint for one service takes precedence over the endpoint for all.
         **{name: running.endpoint_url for name in os.environ if name.startswith("AWS_ENDPOINT_URL_")},
     }
 
 
-def container_environment(running: Running, state: Path) -> dict[str, str]:
+def build_container_environment(running: Running, state: Path) -> dict[str, str]:
     """Return the variables for a user's own container on the host's network, without paths of this machine."""
-    found = environment(running, state)
+    found = build_environment(running, state)
     names = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION")
     return {name: found[name] for name in (*names, "AWS_EC2_METADATA_DISABLED")}
 
 
-def without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
+def exclude_loopback_from_proxy(environment: Mapping[str, str]) -> dict[str, str]:
     """Return ``NO_PROXY`` in both spellings, with this machine's loopback names added."""
     given = environment.get("NO_PROXY") or environment.get("no_proxy") or ""
     names = [name for name in given.split(",") if name]

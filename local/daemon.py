@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from local.client import without_proxy, write_config
+from local.client import exclude_loopback_from_proxy, write_config
 from local.core.clock import Clock
 from local.core.context import Cloud
 from local.core.images import Images
@@ -115,7 +115,7 @@ def _forget_the_user() -> None:
     """Remove the user's AWS variables and bypass the user's proxy for the cloud's calls to itself."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
-    os.environ.update(without_proxy(os.environ))
+    os.environ.update(exclude_loopback_from_proxy(os.environ))
     os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
 
 

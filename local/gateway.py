@@ -20,7 +20,7 @@ from urllib.parse import parse_qs
 
 from botocore.model import OperationModel
 
-from local.client import health_proof
+from local.client import compute_health_proof
 from local.core import forms, payload, protocol, validation
 from local.core.context import Call, Cloud, Handler
 from local.core.errors import AwsError
@@ -28,8 +28,8 @@ from local.core.identity import PARTITION
 from local.core.origin import check_origin
 from local.core.protocol import Request, Response
 from local.core.serialise import serialise, serialise_error
-from local.core.server import preserved_names
-from local.core.signature import Scope, SignatureError, Signed, read_scope, verify
+from local.core.server import pop_preserved_names
+from local.core.signature import Scope, SignatureError, Signed, read_scope, verify_signature
 from local.regions import known_regions
 from local.services.moto.mount import SERVICES, MotoMount, MotoService
 from local.services.moto.refusals import S3_ABSENT
@@ -91,7 +91,7 @@ class Gateway:
                 return self._form(environ, bucket)
             scope = read_scope(environ)
             wire = _wire_of(scope, environ)
-            signed = verify(environ, scope, self._cloud.keys.find, bucket)
+            signed = verify_signature(environ, scope, self._cloud.keys.find, bucket)
             _check_region(scope)
             if bucket and scope.service != "s3":
                 raise AwsError("AccessDenied", f"Host '{environ['HTTP_HOST']}' is S3's, not {scope.service}'s.", 403)
@@ -120,13 +120,13 @@ class Gateway:
     def _prove(self, environ: WSGIEnvironment) -> Response:
         """Answer the health check with a proof, by which a holder of the credentials can identify this process."""
         nonce = parse_qs(environ.get("QUERY_STRING", "")).get("nonce", [""])[0]
-        proof = health_proof(self._cloud.keys.user.secret_access_key, nonce, os.getpid()) if nonce else None
+        proof = compute_health_proof(self._cloud.keys.user.secret_access_key, nonce, os.getpid()) if nonce else None
         return Response(200, {"Content-Type": "application/json"}, json.dumps({"proof": proof}).encode())
 
     def _serve(self, environ: WSGIEnvironment, signed: Signed, bucket: str, request_id: str) -> Response:
         scope = signed.scope
         if scope.service == "s3":
-            payload.admit_object(environ, signed)
+            payload.check_object_body(environ, signed)
             if bucket:
                 _address_by_path(environ, bucket)
         else:
@@ -146,10 +146,10 @@ class Gateway:
         """Answer an upload by S3's form POST by performing the equivalent PutObject."""
         bucket = bucket or environ["PATH_INFO"].strip("/")
         form = forms.read_form(environ, bucket, self._cloud.keys.find)
-        meant = forms.as_put(form, environ)
+        meant = forms.convert_to_put(form, environ)
         payload.check_digests(meant)
         put = self._other(SERVICES["s3"], form.scope, meant, "rest-xml")
-        return forms.answer(form, put, self._cloud.endpoint_url)
+        return forms.build_form_response(form, put, self._cloud.endpoint_url)
 
     # -- SageMaker ---------------------------------------------------------------------------------------------------
 
@@ -159,8 +159,8 @@ class Gateway:
         if handler is None:
             raise _unknown(service, operation.name, self._tables[service])
         try:
-            params = protocol.parse(operation, request, labels)
-            validation.check(operation, params)
+            params = protocol.parse_parameters(operation, request, labels)
+            validation.validate_parameters(operation, params)
         except AwsError as error:
             # The two runtime services use another code for it.
             if service == "sagemaker" or error.code != "ValidationException":
@@ -196,7 +196,7 @@ class Gateway:
         if service.model == "s3":
             if environ["PATH_INFO"].startswith("/v20180820/"):
                 raise AwsError("UnknownServiceException", "The service 's3control' is not available here.", 501)
-            environ["moto.preserved_header_names"] = preserved_names(environ)
+            environ["moto.preserved_header_names"] = pop_preserved_names(environ)
             name = find_operation_of_s3(environ)
             if name in S3_ABSENT:
                 raise AwsError("NotImplemented", f"s3: {name} is not available in the local cloud.", 501)
@@ -280,7 +280,7 @@ def _wire_of(scope: Scope, environ: WSGIEnvironment) -> str:
         return "json" if environ.get("HTTP_X_AMZ_TARGET") else "rest-json"
     if scope.service in SERVICES:
         return _wire(SERVICES[scope.service], environ)
-    return protocol.protocol_of_scope(scope.service) or _first_guess(environ)
+    return protocol.find_protocol_by_signing_name(scope.service) or _first_guess(environ)
 
 
 def _wire(service: MotoService, environ: WSGIEnvironment) -> str:
@@ -298,7 +298,7 @@ def _wire(service: MotoService, environ: WSGIEnvironment) -> str:
             "use another protocol in the client's configuration.",
             501,
         )
-    return protocol.protocol_of(service.model)
+    return protocol.find_protocol(service.model)
 
 
 def _checked(service: MotoService, wire: str, request: Request) -> tuple[str, dict[str, Any]]:
@@ -313,11 +313,11 @@ def _checked(service: MotoService, wire: str, request: Request) -> tuple[str, di
         found = protocol.find_operation(service.model, request)
         if found is None:
             asked = request.headers.get("x-amz-target") or f"{request.method} {request.path}"
-            raise _unknown(service.model, asked, protocol.service_model(service.model).operation_names)
+            raise _unknown(service.model, asked, protocol.load_service_model(service.model).operation_names)
         operation, labels = found
-        params = protocol.parse(operation, request, labels)
+        params = protocol.parse_parameters(operation, request, labels)
     try:
-        validation.check(operation, params)
+        validation.validate_parameters(operation, params)
     except AwsError as error:
         raise AwsError(service.invalid, error.message, error.status) from error
     if wire == "query" and (text := next(_unprintable(params), None)):

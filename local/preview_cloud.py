@@ -83,13 +83,13 @@ class Rehearsing(Provider):
         resource = find_type(request)
         inputs, secrets = unmarshal(request.properties)
         work = self._context(context, inputs)
-        id, state = made(resource, lifecycle.planned(resource, work, inputs), request.urn)
+        id, state = predict_state(resource, lifecycle.plan_outputs(resource, work, inputs), request.urn)
         if resource.token == "aws:sagemaker/endpoint:Endpoint":
             self.endpoints[state["name"]] = state["endpointConfigName"]
         return provider_pb2.CreateResponse(id=id, properties=marshal({**state, "id": id}, secrets | resource.secret))
 
 
-def made(resource: Resource, planned: Values, urn: str) -> tuple[str, Values]:
+def predict_state(resource: Resource, planned: Values, urn: str) -> tuple[str, Values]:
     """Return a plausible id and state of a resource, derived from its planned outputs.
 
     The result is deterministic, so a difference between two rehearsals is a difference between the programs.

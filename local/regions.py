@@ -22,6 +22,6 @@ def is_region(value: object) -> bool:
     return isinstance(value, str) and value in known_regions()
 
 
-def no_region(value: object) -> str:
+def describe_invalid_region(value: object) -> str:
     """Return the message for a value that is not a region."""
     return f"{value!r} is no region of AWS; expected e.g. eu-west-1"

@@ -119,13 +119,13 @@ _place: ContextVar[tuple[str, str] | None] = ContextVar("place", default=None)
 _warned: dict[Any, Any] = {}
 
 
-def current() -> Table:
+def get_table() -> Table:
     """Return the table that applies to declarations now."""
     return _table.get() or _OWN
 
 
 @contextmanager
-def using(*entries: Entry, version: str = VERSION) -> Iterator[Table]:
+def use_entries(*entries: Entry, version: str = VERSION) -> Iterator[Table]:
     """Apply these entries and this version to declarations in a block, to test what an entry will do."""
     table = Table(entries, version)
     token = _table.set(table)
@@ -136,7 +136,7 @@ def using(*entries: Entry, version: str = VERSION) -> Iterator[Table]:
 
 
 @contextmanager
-def within(place: str, file: str) -> Iterator[None]:
+def name_place(place: str, file: str) -> Iterator[None]:
     """Name this place and file in the warnings of a block, for fields outside of Python such as in a stack file."""
     token = _place.set((place, file))
     try:
@@ -145,7 +145,7 @@ def within(place: str, file: str) -> Iterator[None]:
         _place.reset(token)
 
 
-def mended(part: str, named: str, fields: dict[str, Any]) -> dict[str, Any]:
+def rename_fields(part: str, named: str, fields: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a part under their current names, with a warning for each old name.
 
     Args:
@@ -156,14 +156,14 @@ def mended(part: str, named: str, fields: dict[str, Any]) -> dict[str, Any]:
     Raises:
         DeclarationError: An old name has expired, or a field is given under two names.
     """
-    table = current()
+    table = get_table()
     old = [name for name in fields if name in table.of(part)]
     if not old:
         return fields
     kept, problems = {name: value for name, value in fields.items() if name not in old}, []
     for name in old:
         route = table.route(part, name)
-        new, value = newest(route), fields[name]
+        new, value = get_current_name(route), fields[name]
         if table.is_over(route[0]):
             found = f"{_what(route)} and is refused from {route[0].until} on"
             problems.append(Diagnosis(f"{name} = {value!r}:", found, fix=_mend(new)))
@@ -180,11 +180,11 @@ def mended(part: str, named: str, fields: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def read(part: str, named: str, name: str) -> str | None:
+def find_current_name(part: str, named: str, name: str) -> str | None:
     """Return the current name of an attribute read under an old one, with a warning; None if it cannot be read so."""
-    table = current()
+    table = get_table()
     route = table.route(part, name)
-    if not route or table.is_over(route[0]) or (new := newest(route)) is None:
+    if not route or table.is_over(route[0]) or (new := get_current_name(route)) is None:
         return None
     if any(isinstance(entry, Renamed) and entry.unit for entry in route):
         return None
@@ -192,7 +192,7 @@ def read(part: str, named: str, name: str) -> str | None:
     return new
 
 
-def newest(route: list[Entry]) -> str | None:
+def get_current_name(route: list[Entry]) -> str | None:
     """Return the current name at the end of a route; None if the field is retired."""
     last = route[-1]
     return last.new if isinstance(last, Renamed) else None

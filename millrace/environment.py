@@ -212,7 +212,7 @@ class Environment(Part):
                 ],
             )
         try:
-            with deprecations.within(where, f"Pulumi.{stack}.yaml"):
+            with deprecations.name_place(where, f"Pulumi.{stack}.yaml"):
                 environment = cls(**configured)
         except DeclarationError as error:
             raise DeclarationError(where, error.problems) from error

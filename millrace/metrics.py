@@ -54,6 +54,6 @@ RANGES: Final[dict[str, tuple[float | None, float | None]]] = {
 CHAMPION_METRIC: Final[dict[Problem, str]] = {Problem.BINARY: "brier", Problem.REGRESSION: "mae"}
 
 
-def better(problem: Problem, metric: str) -> Direction:
+def get_direction(problem: Problem, metric: str) -> Direction:
     """Return whether a higher or a lower value of ``metric`` is better."""
     return METRICS[problem][metric]

@@ -19,7 +19,7 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     def __init__(self, **fields: Any) -> None:
-        fields = deprecations.mended(type(self).__name__, self._named(fields), fields)
+        fields = deprecations.rename_fields(type(self).__name__, self._named(fields), fields)
         try:
             super().__init__(**fields)
         except ValidationError as error:
@@ -29,7 +29,7 @@ class Part(BaseModel):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            new = deprecations.read(type(self).__name__, self._named(self.__dict__), name)
+            new = deprecations.find_current_name(type(self).__name__, self._named(self.__dict__), name)
             return super().__getattr__(name) if new is None else getattr(self, new)
 
     @classmethod

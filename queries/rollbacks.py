@@ -84,7 +84,7 @@ def list_rollback_alarms(endpoint: Mapping[str, Any]) -> list[str]:
     return [alarm["AlarmName"] for alarm in deployment.get("Alarms", [])]
 
 
-def is_by_alarm(endpoint: Mapping[str, Any]) -> bool:
+def is_caused_by_alarm(endpoint: Mapping[str, Any]) -> bool:
     """Tell whether an alarm ended the last deployment, from DescribeEndpoint's answer.
 
     SageMaker reports it only in FailureReason, which need not name the alarm.

@@ -13,18 +13,18 @@ from millrace import DeclarationError, UseCase
 from millrace.errors import Diagnosis, diagnose_source
 
 
-def names() -> list[str]:
+def list_use_cases() -> list[str]:
     """Return the names of all use cases, from their folders."""
     packages = (module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
     return sorted(package.replace("_", "-") for package in packages)
 
 
-def of_environment(environment: str) -> list[UseCase]:
+def load_environment_use_cases(environment: str) -> list[UseCase]:
     """Return the declarations of all use cases that have a stack in an environment."""
     folders = [Path(folder) for folder in __path__]
     return [
         load(name)
-        for name in names()
+        for name in list_use_cases()
         if any((folder / f"Pulumi.{name}-{environment}.yaml").is_file() for folder in folders)
     ]
 
@@ -39,7 +39,7 @@ def load(name: str) -> UseCase:
         DeclarationError: The package does not exist, cannot be imported, or declares another name.
     """
     package = name.replace("-", "_")
-    known = names()
+    known = list_use_cases()
     if package.replace("_", "-") not in known:
         have = ", ".join(known) or "none"
         raise DeclarationError(

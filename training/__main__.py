@@ -39,50 +39,50 @@ def _run(options: argparse.Namespace) -> None:
     if options.step == "ingest":
         from training.data import ingest
 
-        ingest.run(job, options.as_of, options.trigger, options.execution)
+        ingest.run_ingest(job, options.as_of, options.trigger, options.execution)
     elif options.step == "validate":
         from training.data import validate
 
-        validate.run(job)
+        validate.run_validate(job)
     elif options.step == "dataset":
         from training.data import dataset
 
-        dataset.run(job, options.champion)
+        dataset.run_dataset(job, options.champion)
     elif options.step == "train":
         from training.modeling import train
 
-        train.run(job)
+        train.run_train(job)
     elif options.step == "evaluate":
         from training.modeling import evaluate
 
-        evaluate.run(job, options.champion)
+        evaluate.run_evaluate(job, options.champion)
     elif options.step == "score":
         from training.modeling import score
 
-        score.run(job, options.rows, options.out)
+        score.run_score(job, options.rows, options.out)
     elif options.step == "publish":
         from training.data import publish
 
         if options.snapshot:
             publish.publish_snapshot(job, backfill=options.backfill)
         else:
-            publish.run(job, options.as_of)
+            publish.run_publish(job, options.as_of)
     elif options.step == "monitor":
         from training.monitoring import monitor
 
-        monitor.run(job, options.as_of)
+        monitor.run_monitor(job, options.as_of)
     elif options.step == "sample":
         from training.serving import sample
 
-        sample.run(job, options.as_of)
+        sample.run_sample(job, options.as_of)
     elif options.step == "serve":
         from training.serving import server
 
-        server.run(job)
+        server.run_serve(job)
     else:
         from training.serving import replay
 
-        replay.run(job, options)
+        replay.run_replay(job, options)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -26,7 +26,7 @@ _SHIPPED = ("training", "millrace", "queries")
 _MAIN = "from training.__main__ import main\n\nmain()\n"
 
 
-def build(use_case: UseCase, repository: Path, folder: Path) -> Path:
+def build_bundle(use_case: UseCase, repository: Path, folder: Path) -> Path:
     """Write the bundle of a use case.
 
     Args:
@@ -52,7 +52,7 @@ def build(use_case: UseCase, repository: Path, folder: Path) -> Path:
                 )
             ],
         )
-    contents = {CONTRACT: contract(use_case), "__main__.py": _MAIN.encode()}
+    contents = {CONTRACT: render_contract(use_case), "__main__.py": _MAIN.encode()}
     for path in _sources(repository, package):
         contents[path.relative_to(repository).as_posix()] = path.read_bytes()
     _compile(use_case, {name: contents[name] for name in sorted(contents) if name.startswith("stacks/")})
@@ -73,7 +73,7 @@ def build(use_case: UseCase, repository: Path, folder: Path) -> Path:
     return bundle
 
 
-def contract(use_case: UseCase) -> bytes:
+def render_contract(use_case: UseCase) -> bytes:
     """Return the declaration as canonical JSON."""
     document = {"version": 1, "use_case": use_case.model_dump(mode="json")}
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode() + b"\n"

@@ -38,7 +38,7 @@ _NOTHING: Any = None
 DTYPES: dict[str, Any] = {"number": np.float32, "text": object, "time": "datetime64[us]"}
 
 
-def kind_of(values: Array) -> Kind:
+def find_kind(values: Array) -> Kind:
     """Return the kind of a normalised column."""
     return {"f": "number", "O": "text", "M": "time"}[values.dtype.kind]  # type: ignore[return-value]
 
@@ -92,7 +92,7 @@ def _numbers(array: Array, where: str) -> Array:
     return numbers
 
 
-def identifier(values: Any, where: str) -> Array:
+def convert_identifiers(values: Any, where: str) -> Array:
     """Convert a column of keys or entities to texts.
 
     Whole numbers are exact to 64 bits, and texts are never changed.
@@ -161,12 +161,12 @@ def is_missing(values: Array) -> npt.NDArray[np.bool_]:
     return np.asarray(np.isnat(values) if values.dtype.kind == "M" else np.isnan(values))
 
 
-def rows_of(columns: Columns) -> int:
+def count_rows(columns: Columns) -> int:
     """Return the number of rows."""
     return len(next(iter(columns.values()))) if columns else 0
 
 
-def take(columns: Columns, index: Array) -> dict[str, Array]:
+def select_rows(columns: Columns, index: Array) -> dict[str, Array]:
     """Return the rows that a mask or positions select."""
     return {name: values[index] for name, values in columns.items()}
 
@@ -218,7 +218,7 @@ def read(path: Path) -> dict[str, Array]:
         raise DataError(f"{path}", f"is not a readable Parquet file: {error}") from error
 
 
-def digest(columns: Columns) -> str:
+def hash_columns(columns: Columns) -> str:
     """Return the SHA-256 of names, kinds and values; file format and order of columns do not matter."""
     sha = hashlib.sha256()
     for name in sorted(columns):
@@ -238,6 +238,6 @@ def digest(columns: Columns) -> str:
     return sha.hexdigest()
 
 
-def feature_name(table: str, column: str) -> str:
+def make_feature_name(table: str, column: str) -> str:
     """Return the name of a table's column in joined rows, e.g. `weather_temp`."""
     return f"{table}_{column}"

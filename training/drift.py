@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from training.columns import Array, Columns, is_missing, kind_of
+from training.columns import Array, Columns, find_kind, is_missing
 
 #: Quantile bins of a number.
 BINS = 10
@@ -24,7 +24,7 @@ CATEGORIES = 50
 FLOOR = 1e-4
 
 
-def baseline(columns: Columns) -> dict[str, dict[str, Any]]:
+def compute_baseline(columns: Columns) -> dict[str, dict[str, Any]]:
     """Return the bins, their shares and the missing rate of each column."""
     return {name: _bins_of(values) for name, values in columns.items()}
 
@@ -32,13 +32,13 @@ def baseline(columns: Columns) -> dict[str, dict[str, Any]]:
 def _bins_of(values: Array) -> dict[str, Any]:
     missing = is_missing(values)
     bins: dict[str, Any]
-    if kind_of(values) == "text":
+    if find_kind(values) == "text":
         names, counts = np.unique(values[~missing].astype(str), return_counts=True)
         frequent = names[np.argsort(-counts, kind="stable")[:CATEGORIES]]
         bins = {"kind": "text", "categories": sorted(frequent.tolist())}
     else:
         bins = {"kind": "number", **_edges(values[~missing].astype(np.float64))}
-    return {**bins, "missing": float(np.mean(missing)) if len(values) else 0.0, "shares": shares(bins, values)}
+    return {**bins, "missing": float(np.mean(missing)) if len(values) else 0.0, "shares": compute_shares(bins, values)}
 
 
 def _edges(values: Array) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def _edges(values: Array) -> dict[str, Any]:
     return {"mode": mode, "edges": np.unique(edges).tolist()}
 
 
-def shares(bins: Mapping[str, Any], values: Array) -> list[float]:
+def compute_shares(bins: Mapping[str, Any], values: Array) -> list[float]:
     """Return the share of rows in each bin; the last bin holds the missing values."""
     missing = is_missing(values)
     present = values[~missing]
@@ -73,8 +73,8 @@ def shares(bins: Mapping[str, Any], values: Array) -> list[float]:
     return [float(count) / max(len(values), 1) for count in (*counts.tolist(), int(missing.sum()))]
 
 
-def psi(then: Mapping[str, Any], values: Array) -> float:
+def compute_psi(then: Mapping[str, Any], values: Array) -> float:
     """Return the population stability index of ``values`` against a column's baseline."""
     expected = np.maximum(np.array(then["shares"]), FLOOR)
-    actual = np.maximum(np.array(shares(then, values)), FLOOR)
+    actual = np.maximum(np.array(compute_shares(then, values)), FLOOR)
     return float(np.sum((actual - expected) * np.log(actual / expected)))

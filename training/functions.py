@@ -13,7 +13,16 @@ import numpy as np
 from millrace import FeatureTable, UseCase
 from millrace.errors import DataError, DeclarationError, Diagnosis
 from millrace.metrics import Problem
-from training.columns import Array, Columns, feature_name, identifier, is_missing, kind_of, normalise, take
+from training.columns import (
+    Array,
+    Columns,
+    convert_identifiers,
+    find_kind,
+    is_missing,
+    make_feature_name,
+    normalise,
+    select_rows,
+)
 
 #: Modules in which a function is looked up, in this order; the empty name is the package itself.
 MODULES = ("", "data", "features", "model")
@@ -65,11 +74,11 @@ class Functions:
             )
         self._refuse_unknown_missing(columns)
         columns = _within(columns, case.event_time, since, until)
-        return take(columns, np.lexsort((columns[case.key].astype(str), columns[case.event_time])))
+        return select_rows(columns, np.lexsort((columns[case.key].astype(str), columns[case.event_time])))
 
     def _refuse_unknown_missing(self, events: Columns) -> None:
         case = self.use_case
-        of_tables = {feature_name(table.name, column) for table in case.tables for column in table.columns}
+        of_tables = {make_feature_name(table.name, column) for table in case.tables for column in table.columns}
         if unknown := sorted(set(case.missing) - set(events) - of_tables - {case.target}):
             raise DataError(
                 "the declaration",
@@ -83,13 +92,13 @@ class Functions:
         if self._find("labels") is None:
             known = ~is_missing(events[case.target])
             columns = {case.key: events[case.key], case.target: events[case.target], KNOWN_AT: events[case.event_time]}
-            return take(columns, known)
+            return select_rows(columns, known)
         columns = self._call("labels", since, until, {case.key})
         self._need(columns, "labels", [case.key], "text")
         self._need(columns, "labels", [case.target], "number")
         self._need(columns, "labels", [KNOWN_AT], "time")
         columns = {name: columns[name] for name in (case.key, case.target, KNOWN_AT)}
-        return take(columns, np.argsort(columns[case.key].astype(str), kind="stable"))
+        return select_rows(columns, np.argsort(columns[case.key].astype(str), kind="stable"))
 
     def table(self, table: FeatureTable, since: np.datetime64, until: np.datetime64) -> dict[str, Array]:
         """Return the rows of a table that became known in the span, sorted by time and entity."""
@@ -110,7 +119,7 @@ class Functions:
         # The feature store keeps milliseconds; rounding up ensures that no row counts as known too early.
         columns[table.event_time] = _ceil_to_milliseconds(known)
         columns = _within(columns, table.event_time, since, until)
-        return take(columns, np.lexsort((columns[table.entity].astype(str), columns[table.event_time])))
+        return select_rows(columns, np.lexsort((columns[table.entity].astype(str), columns[table.event_time])))
 
     def features(self, columns: Columns) -> dict[str, Array]:
         """Return the features of columns; without a function `features`, all but key, event time and target."""
@@ -128,7 +137,7 @@ class Functions:
             ) from error
         checked = self._checked(result, "features")
         for name, values in checked.items():
-            if kind_of(values) == "time":
+            if find_kind(values) == "time":
                 raise DataError(
                     "features()", f"returned times for {name!r}", expected="numbers or text", fix="derive them"
                 )
@@ -213,7 +222,7 @@ class Functions:
         for name, values in result.items():
             where = f"{function}() column {name!r}"
             if name in ids:
-                columns[name] = identifier(values, where)
+                columns[name] = convert_identifiers(values, where)
             elif name == self.use_case.target and np.asarray(values).dtype.kind in "fiub":
                 columns[name] = np.asarray(values, dtype=np.float64)
             else:
@@ -228,7 +237,7 @@ class Functions:
         for name in names:
             if name not in columns:
                 raise DataError(f"{function}()", f"has no column {name!r}", fix=f"it returned {sorted(columns)}")
-            found = kind_of(columns[name])
+            found = find_kind(columns[name])
             if found == kind:
                 continue
             raise DataError(
@@ -239,10 +248,10 @@ class Functions:
 def _within(columns: Columns, time: str, since: np.datetime64, until: np.datetime64) -> dict[str, Array]:
     """Drop rows outside the span; keep rows without a time, which the validator reports."""
     times = columns[time]
-    return take(columns, np.isnat(times) | ((times >= since) & (times < until)))
+    return select_rows(columns, np.isnat(times) | ((times >= since) & (times < until)))
 
 
-def reach(table: FeatureTable) -> np.timedelta64:
+def get_lookback(table: FeatureTable) -> np.timedelta64:
     """Return how long before an event a row of the table may have become known and still count."""
     return REACH if table.max_age is None else np.timedelta64(table.max_age, "us")
 

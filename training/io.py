@@ -66,12 +66,12 @@ def write_json(path: Path, document: Any) -> None:
     path.write_text(json.dumps(document, sort_keys=True, indent=1, allow_nan=False) + "\n")
 
 
-def sha256_of(document: Any) -> str:
+def hash_document(document: Any) -> str:
     """Return the SHA-256 of a document's canonical JSON."""
     return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def say(text: str) -> None:
+def print_progress(text: str) -> None:
     """Print a line of progress."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()

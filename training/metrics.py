@@ -19,7 +19,7 @@ BINS = 10
 EPSILON = float(np.finfo(np.float64).eps)
 
 
-def measure(problem: Problem, y: Array, p: Array) -> dict[str, float]:
+def compute_metrics(problem: Problem, y: Array, p: Array) -> dict[str, float]:
     """Return all metrics of a problem type, except those that are undefined on these rows (a single class)."""
     if problem is Problem.BINARY:
         found = {
@@ -82,7 +82,7 @@ def log_loss(y: Array, p: Array) -> float:
     return float(-np.mean(y * np.log(q) + (1.0 - y) * np.log1p(-q)))
 
 
-def calibration(y: Array, p: Array, bins: int = BINS) -> list[dict[str, float]]:
+def compute_calibration_bins(y: Array, p: Array, bins: int = BINS) -> list[dict[str, float]]:
     """Return rows, mean prediction and observed rate of bins of equal mass, by ascending prediction."""
     order = np.argsort(p, kind="stable")
     parts = [part for part in np.array_split(order, bins) if len(part)]
@@ -93,11 +93,11 @@ def calibration(y: Array, p: Array, bins: int = BINS) -> list[dict[str, float]]:
 
 def ece(y: Array, p: Array, bins: int = BINS) -> float:
     """Return the expected calibration error: the mean gap of prediction and outcome over bins of equal mass."""
-    table = calibration(y, p, bins)
+    table = compute_calibration_bins(y, p, bins)
     return sum(row["rows"] * abs(row["predicted"] - row["observed"]) for row in table) / len(y)
 
 
-def rates(y: Array, p: Array, threshold: float) -> dict[str, float | int | None]:
+def compute_rates(y: Array, p: Array, threshold: float) -> dict[str, float | int | None]:
     """Return rows, base rate, true and false positive rate at a threshold, and AUC; None where undefined."""
     positive = p >= threshold
     late, on_time = y == 1, y != 1
@@ -133,12 +133,12 @@ def single_feature_auc(y: Array, values: Array) -> float:
     return math.nan if math.isnan(auc) else max(auc, 1.0 - auc)
 
 
-def rounded(document: Any, digits: int = 6) -> Any:
+def round_floats(document: Any, digits: int = 6) -> Any:
     """Return a JSON document with its floats rounded; NaN and infinity become None."""
     if isinstance(document, dict):
-        return {key: rounded(value, digits) for key, value in document.items()}
+        return {key: round_floats(value, digits) for key, value in document.items()}
     if isinstance(document, (list, tuple)):
-        return [rounded(value, digits) for value in document]
+        return [round_floats(value, digits) for value in document]
     if isinstance(document, (float, np.floating)):
         return round(float(document), digits) if math.isfinite(document) else None
     return document.item() if isinstance(document, np.generic) else document

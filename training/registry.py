@@ -44,7 +44,7 @@ class Package:
         return parse_time(self.document["trained_until"], f"trained_until of {self.arn}")
 
 
-def champion(job: Job, wanted: str, folder: Path) -> Package | None:
+def fetch_champion(job: Job, wanted: str, folder: Path) -> Package | None:
     """Return the champion, unpacked into a folder; None without one.
 
     Args:
@@ -57,10 +57,10 @@ def champion(job: Job, wanted: str, folder: Path) -> Package | None:
     arn: str | None = wanted
     if wanted in ("", LOOK_UP):
         arn = find_newest_package(job.client("sagemaker"), job.names.model_package_group, APPROVED)
-    return None if arn is None else fetch(job, arn, folder)
+    return None if arn is None else fetch_package(job, arn, folder)
 
 
-def serving(job: Job, config: str, folder: Path) -> Package:
+def fetch_serving_model(job: Job, config: str, folder: Path) -> Package:
     """Return the model of an endpoint configuration, unpacked into ``folder``; version 0 if it has no package.
 
     Raises:
@@ -74,7 +74,7 @@ def serving(job: Job, config: str, folder: Path) -> Package:
             f"model {served.name} of endpoint configuration {config}", "has been deleted", fix=f"{_redeploy(job)}"
         )
     if served.package:
-        return fetch(job, served.package, folder)
+        return fetch_package(job, served.package, folder)
     if url := served.container.get("ModelDataUrl"):
         return Package(served.model["ModelArn"], 0, url, _unpacked(job, url, folder))
     raise DataError(f"model {served.name} of endpoint configuration {config}", "has neither a package nor model data")
@@ -84,7 +84,7 @@ def _redeploy(job: Job) -> str:
     return f"`millrace deploy {job.use_case.name} --env {job.names.environment} --refresh`"
 
 
-def fetch(job: Job, arn: str, folder: Path) -> Package:
+def fetch_package(job: Job, arn: str, folder: Path) -> Package:
     """Return a package with its archive unpacked.
 
     Raises:
@@ -140,10 +140,10 @@ def _unpacked(job: Job, url: str, folder: Path) -> Path:
                 f"retrain {job.use_case.name} --champion none`"
             ),
         ) from error
-    return unpack(archive, folder / "model")
+    return unpack_archive(archive, folder / "model")
 
 
-def unpack(archive: Path, folder: Path) -> Path:
+def unpack_archive(archive: Path, folder: Path) -> Path:
     """Unpack a model archive.
 
     Raises:

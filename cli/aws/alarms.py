@@ -32,7 +32,7 @@ def find_alarms(target: Target) -> list[AlarmPart]:
     return describe_alarms(target.names, {alarm["AlarmName"]: alarm for alarm in found})
 
 
-def rows_of_alarms(found: list[AlarmPart]) -> list[tuple[str, str, str]]:
+def format_alarm_rows(found: list[AlarmPart]) -> list[tuple[str, str, str]]:
     """Return the alarms as table rows: name, state, and an explanation where one fires or lacks data."""
     return [
         (

@@ -18,7 +18,7 @@ from millrace.inventory import JobVariable
 from training import bundle
 
 
-def run(target: Target, arguments: Sequence[str], on_line: children.Line) -> None:
+def run_step(target: Target, arguments: Sequence[str], on_line: children.Line) -> None:
     """Run a step of the bundle in a subprocess.
 
     Args:
@@ -29,13 +29,15 @@ def run(target: Target, arguments: Sequence[str], on_line: children.Line) -> Non
     Raises:
         CliError: The step failed, with the reason that it reported; or the stack is not provisioned.
     """
-    built = bundle.build(target.use_case, connection.REPOSITORY, target.state.resolve() / "bundles")
+    built = bundle.build_bundle(target.use_case, connection.REPOSITORY, target.state.resolve() / "bundles")
     command = [sys.executable, str(built), *arguments]
     waiting = f"waiting for the {arguments[0]} to stop"
     with tempfile.TemporaryDirectory() as folder:
         failure = Path(folder) / "failure.json"
         environment = {**os.environ, **target.job_environment(), JobVariable.FAILURE_FILE.value: str(failure)}
-        code, errors = children.run(command, on_line, folder=built.parent, environment=environment, waiting=waiting)
+        code, errors = children.run_child(
+            command, on_line, folder=built.parent, environment=environment, waiting=waiting
+        )
         if code == 0:
             return
         # A killed step has written no reason.
@@ -45,13 +47,13 @@ def run(target: Target, arguments: Sequence[str], on_line: children.Line) -> Non
         raise CliError(why["text"] or f"{arguments[0]} ended with exit code {code}")
 
 
-def replay(target: Target, since: str, until: str, on_line: children.Line, options: Sequence[str] = ()) -> None:
+def replay_events(target: Target, since: str, until: str, on_line: children.Line, options: Sequence[str] = ()) -> None:
     """Send the events of [since, until) to the endpoint; a replayed environment's data time is then ``until``."""
-    run(target, ["replay", "--since", since, "--until", until, *options], on_line)
+    run_step(target, ["replay", "--since", since, "--until", until, *options], on_line)
 
 
-def sample(target: Target) -> dict[str, Any]:
+def make_sample_request(target: Target) -> dict[str, Any]:
     """Return a real request: the first event predicted after the data clock, with what is known at that time."""
     lines: list[str] = []
-    run(target, ["sample", "--as-of", "now"], lines.append)
+    run_step(target, ["sample", "--as-of", "now"], lines.append)
     return dict(json.loads(lines[-1]))

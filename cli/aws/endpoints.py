@@ -13,8 +13,8 @@ from botocore.exceptions import ClientError
 
 from cli.aws import model_packages
 from cli.console.errors import CliError
-from cli.console.output import moment
-from cli.stack.deployable import named
+from cli.console.output import format_time
+from cli.stack.deployable import render_arguments
 from cli.stack.target import Target
 from millrace.names import ERRORS
 from queries.endpoints import find_endpoint, find_served_model, get_deployment_time
@@ -48,7 +48,7 @@ class Endpoint:
     @property
     def since_text(self) -> str:
         """The start of serving, as text."""
-        return moment(self.since) if self.since else "an unknown time, because its configuration was deleted"
+        return format_time(self.since) if self.since else "an unknown time, because its configuration was deleted"
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,14 @@ class Answer:
     latency_ms: float
 
 
-def find(target: Target) -> Endpoint | None:
+def read_endpoint(target: Target) -> Endpoint | None:
     """Return the use case's endpoint; None when it does not exist."""
     name = target.names.endpoint
     described = find_endpoint(target.sagemaker, name)
-    return describe(target, described) if described else None
+    return parse_endpoint(target, described) if described else None
 
 
-def describe(target: Target, described: Mapping[str, Any]) -> Endpoint:
+def parse_endpoint(target: Target, described: Mapping[str, Any]) -> Endpoint:
     """Return the endpoint of DescribeEndpoint's answer, with the model that it serves."""
     served = find_served_model(target.sagemaker, described["EndpointConfigName"])
     return Endpoint(
@@ -114,11 +114,11 @@ def invoke(target: Target, body: bytes, content_type: str = "application/json") 
     return Answer(document, answered.get("InvokedProductionVariant", ""), latency)
 
 
-def absence(target: Target) -> str:
+def explain_missing_endpoint(target: Target) -> str:
     """Explain why the endpoint does not exist and what to do, as `millrace status` does."""
-    endpoint, name = target.names.endpoint, named(target)
+    endpoint, name = target.names.endpoint, render_arguments(target)
     try:
-        approved = model_packages.newest(target, APPROVED)
+        approved = model_packages.find_newest(target, APPROVED)
         # This alarm is created and deleted together with the endpoint.
         alarms = target.client("cloudwatch").describe_alarms(AlarmNames=[target.names.alarm(ERRORS)])["MetricAlarms"]
     except ClientError:
@@ -139,7 +139,7 @@ def _map_refusal(target: Target, error: ClientError) -> CliError:
     if not said:
         message = error.response["Error"]["Message"]
         if "not found" in message:
-            return CliError(absence(target))
+            return CliError(explain_missing_endpoint(target))
         return CliError(f"endpoint {name}", f"did not answer: {message}", fix=f"see `millrace logs {name}`")
     try:
         document = json.loads(said)
@@ -151,7 +151,7 @@ def _map_refusal(target: Target, error: ClientError) -> CliError:
     return CliError(f"endpoint {name}", f"refused the request ({', '.join([f'status {status}', *places])}): {said}")
 
 
-def endpoint_document(target: Target, endpoint: Endpoint | None) -> dict[str, Any]:
+def build_endpoint_document(target: Target, endpoint: Endpoint | None) -> dict[str, Any]:
     """Return the endpoint as a document for JSON output."""
     return {
         "name": target.names.endpoint,

@@ -16,7 +16,7 @@ MOST_LINES = 10_000
 _LOOK = 0.5
 
 
-def streams(logs: Any, group: str, prefix: str = "") -> list[str]:
+def list_streams(logs: Any, group: str, prefix: str = "") -> list[str]:
     """Return the names of a group's streams with this prefix, oldest first; none when the group does not exist."""
     prefixed = {"logStreamNamePrefix": prefix} if prefix else {}
     try:
@@ -29,20 +29,20 @@ def streams(logs: Any, group: str, prefix: str = "") -> list[str]:
     return [stream["logStreamName"] for stream in sorted(found, key=lambda stream: stream.get("creationTime", 0))]
 
 
-def last(logs: Any, group: str, stream: str, lines: int) -> list[str]:
+def read_last_lines(logs: Any, group: str, stream: str, lines: int) -> list[str]:
     """Return the last lines of a stream."""
     return _page(logs, group, stream, limit=lines)[0]
 
 
-def follow(logs: Any, group: str, prefix: str, lines: int) -> Iterator[tuple[str, str]]:
+def follow_lines(logs: Any, group: str, prefix: str, lines: int) -> Iterator[tuple[str, str]]:
     """Yield (stream, line) without end: the last lines of each stream with this prefix, then new lines."""
     tokens: dict[str, str] = {}
-    for stream in streams(logs, group, prefix):
+    for stream in list_streams(logs, group, prefix):
         messages, tokens[stream] = _page(logs, group, stream, limit=lines)
         yield from ((stream, message) for message in messages)
     while True:
-        interrupts.pause(_LOOK)
-        for stream in streams(logs, group, prefix):
+        interrupts.sleep(_LOOK)
+        for stream in list_streams(logs, group, prefix):
             yield from ((stream, message) for message in _new(logs, group, stream, tokens))
 
 

@@ -14,8 +14,8 @@ from urllib.parse import urlparse
 from botocore.exceptions import ClientError
 
 from cli.console.errors import CliError
-from cli.console.output import moment
-from cli.stack.deployable import named
+from cli.console.output import format_time
+from cli.stack.deployable import render_arguments
 from cli.stack.target import Target
 from millrace import UseCase
 from millrace.documents import Evaluation
@@ -108,7 +108,7 @@ class Package:
     def change(self) -> str:
         """The time and author of its last change, as far as AWS reports them."""
         by = f" by {self.changed_by}" if self.changed_by else ""
-        return f"{moment(self.changed)}{by}" if self.changed else "at a time that AWS does not say"
+        return f"{format_time(self.changed)}{by}" if self.changed else "at a time that AWS does not say"
 
     def document(self, use_case: UseCase) -> dict[str, Any]:
         """Return the package as a document for JSON output."""
@@ -119,31 +119,31 @@ class Package:
             "created": self.created,
             "description": self.description,
             "reason": self.reason,
-            "gates": gates(use_case, self),
+            "gates": check_gates(use_case, self),
         }
 
 
-def newest(target: Target, approval: str | None = None) -> Package | None:
+def find_newest(target: Target, approval: str | None = None) -> Package | None:
     """Return the newest package, of one approval status or of any; None when none exists, or no group yet."""
-    return find(target, find_newest_package(target.sagemaker, target.names.model_package_group, approval))
+    return find_package(target, find_newest_package(target.sagemaker, target.names.model_package_group, approval))
 
 
-def every(target: Target, approval: str | None = None) -> list[Package]:
+def list_group_packages(target: Target, approval: str | None = None) -> list[Package]:
     """Return all packages, of one approval status or of any, newest first; none when no group exists yet."""
-    return [package for arn in arns(target, approval) if (package := find(target, arn))]
+    return [package for arn in list_arns(target, approval) if (package := find_package(target, arn))]
 
 
-def arns(target: Target, approval: str | None = None) -> list[str]:
+def list_arns(target: Target, approval: str | None = None) -> list[str]:
     """Return the ARNs of all packages, of one approval status or of any, newest first."""
     found = list_packages(target.sagemaker, target.names.model_package_group, approval)
     return [each["ModelPackageArn"] for each in found]
 
 
-def made_by(target: Target, execution: str) -> Package | None:
+def find_registered_by(target: Target, execution: str) -> Package | None:
     """Return the package that a training execution registered; None when it is not among the newest 20."""
     # Other executions may have registered packages after it.
-    for arn in arns(target)[:20]:
-        package = find(target, arn)
+    for arn in list_arns(target)[:20]:
+        package = find_package(target, arn)
         # An ARN may have the execution's id in lower case.
         if package and package.metadata.get("execution", "").lower() == execution.lower():
             return package
@@ -169,13 +169,13 @@ def require_group(target: Target) -> None:
             f"model package group {group}",
             f"was deleted, though stack {target.stack} exists",
             fix=(
-                f"`millrace deploy {named(target)} --refresh` recreates it without its models; where an "
+                f"`millrace deploy {render_arguments(target)} --refresh` recreates it without its models; where an "
                 "endpoint serves, add --remove-endpoint, since the endpoint is then deleted too"
             ),
         ) from error
 
 
-def of_version(target: Target, version: int) -> Package:
+def get_version(target: Target, version: int) -> Package:
     """Return the package of a version.
 
     Raises:
@@ -187,30 +187,30 @@ def of_version(target: Target, version: int) -> Package:
         f"arn:{partition}:sagemaker:{names.region}:{names.account}:model-package/{names.model_package_group}/{version}"
     )
     try:
-        return describe(target, arn)
+        return get_package(target, arn)
     except ClientError as error:
         if not is_not_found(error):
             raise
-        have = newest(target)
-        name = named(target)
+        have = find_newest(target)
+        name = render_arguments(target)
         known = f"versions go up to {have.version}" if have else f"there is none yet: train: millrace retrain {name}"
         if have and version < have.version:
             known += "; it has been deleted"
         raise CliError(f"{names.model_package_group}", f"has no model version {version}", fix=f"{known}") from error
 
 
-def find(target: Target, arn: str | None) -> Package | None:
+def find_package(target: Target, arn: str | None) -> Package | None:
     """Return the package with this ARN; None without an ARN, or when the package has been deleted."""
     described = describe_package(target.sagemaker, arn) if arn else None
     return Package.of(described) if described else None
 
 
-def describe(target: Target, arn: str) -> Package:
+def get_package(target: Target, arn: str) -> Package:
     """Return the package with this ARN, which must exist."""
     return Package.of(target.sagemaker.describe_model_package(ModelPackageName=arn))
 
 
-def decide(
+def set_approval(
     target: Target, package: Package, approval: str, reason: str, *, rolled_back_to: int | None = None
 ) -> Package:
     """Approve or reject a package that is still as it was shown.
@@ -231,7 +231,7 @@ def decide(
     Raises:
         CliError: Somebody else has decided meanwhile; with the author and time, as far as AWS reports them.
     """
-    require_as_shown(target, package)
+    require_unchanged(target, package)
     metadata: dict[str, Any] = {}
     if rolled_back_to is not None:
         metadata = {"CustomerMetadataProperties": {ROLLED_BACK_TO: f"{rolled_back_to}:{_digest(reason)}"}}
@@ -240,7 +240,7 @@ def decide(
     target.sagemaker.update_model_package(
         ModelPackageArn=package.arn, ModelApprovalStatus=approval, ApprovalDescription=reason, **metadata
     )
-    written = describe(target, package.arn)
+    written = get_package(target, package.arn)
     if (written.approval, written.reason) != (approval, reason):
         raise CliError(
             f"version {package.version} of {target.names.model_package_group}",
@@ -253,13 +253,13 @@ def decide(
     return written
 
 
-def require_as_shown(target: Target, package: Package) -> None:
+def require_unchanged(target: Target, package: Package) -> None:
     """Raise when a package was deleted or decided on after it was shown.
 
     Raises:
         CliError: With its present status, and the author and time of the change, as far as AWS reports them.
     """
-    now = find(target, package.arn)
+    now = find_package(target, package.arn)
     which = f"version {package.version} of {target.names.model_package_group}"
     if now is None:
         raise CliError(which, "was deleted in the meantime; nothing was changed")
@@ -290,7 +290,7 @@ def _who(changed_by: Mapping[str, Any]) -> str:
     return str(changed_by.get("UserProfileName") or arn.partition("/")[2] or arn or identity.get("PrincipalId", ""))
 
 
-def obstacle(target: Target, package: Package) -> str | None:
+def find_obstacle(target: Target, package: Package) -> str | None:
     """Return the reason why a package cannot serve even if approved; None when it can."""
     if package.status != COMPLETED:
         return f"its registration is {package.status}, not {COMPLETED}"
@@ -307,23 +307,23 @@ def obstacle(target: Target, package: Package) -> str | None:
     return None
 
 
-def shortfalls(use_case: UseCase, package: Package) -> list[str]:
+def list_missed_gates(use_case: UseCase, package: Package) -> list[str]:
     """Return a short text for each gate that a package does not meet."""
     found = []
-    for gate in gates(use_case, package):
+    for gate in check_gates(use_case, package):
         if gate["passed"]:
             continue
         value = "unknown" if gate["value"] is None else f"{gate['value']:.4f}"
-        found.append(f"{gate['metric']} is {value}, expected {bound_of(gate)}")
+        found.append(f"{gate['metric']} is {value}, expected {format_bound(gate)}")
     return found
 
 
-def gates(use_case: UseCase, package: Package) -> list[GateResult]:
+def check_gates(use_case: UseCase, package: Package) -> list[GateResult]:
     """Return each gate with the model's value; ``passed`` is None where the value is unknown."""
-    return gates_of(use_case, package.metadata)
+    return check_gates_of_metrics(use_case, package.metadata)
 
 
-def gates_of(use_case: UseCase, figures: Mapping[str, Any]) -> list[GateResult]:
+def check_gates_of_metrics(use_case: UseCase, figures: Mapping[str, Any]) -> list[GateResult]:
     """Return each gate with its value in a mapping of metric → value."""
     found: list[GateResult] = []
     for gate in use_case.gates:
@@ -336,27 +336,27 @@ def gates_of(use_case: UseCase, figures: Mapping[str, Any]) -> list[GateResult]:
     return found
 
 
-def rows_of_gates(use_case: UseCase, package: Package) -> list[tuple[str, ...]]:
+def format_package_gates(use_case: UseCase, package: Package) -> list[tuple[str, ...]]:
     """Return a package's gates as table rows."""
-    return rows_of(gates(use_case, package))
+    return format_gates(check_gates(use_case, package))
 
 
-def rows_of(found: list[GateResult]) -> list[tuple[str, ...]]:
+def format_gates(found: list[GateResult]) -> list[tuple[str, ...]]:
     """Return gates with their values as table rows."""
     rows: list[tuple[str, ...]] = []
     for gate in found:
         value = "unknown" if gate["value"] is None else f"{gate['value']:.4f}"
         mark = {True: "passed", False: "FAILED", None: ""}[gate["passed"]]
-        rows.append((gate["metric"], value, bound_of(gate), mark))
+        rows.append((gate["metric"], value, format_bound(gate), mark))
     return rows
 
 
-def bound_of(gate: GateResult) -> str:
+def format_bound(gate: GateResult) -> str:
     """Return a gate's bound in words."""
     return f"at least {gate['at_least']:g}" if gate["at_least"] is not None else f"at most {gate['at_most']:g}"
 
 
-def evaluation(target: Target, package: Package) -> Evaluation | None:
+def find_evaluation(target: Target, package: Package) -> Evaluation | None:
     """Return the evaluation that the package was registered with; None when it does not exist.
 
     Raises:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from cli.console.output import moment
-from cli.stack.deployable import named
+from cli.console.output import format_time
+from cli.stack.deployable import render_arguments
 from cli.stack.target import Target
 from millrace.names import FEATURES, MONITOR, PAUSES, RETRAINING, TRAINING
 from queries.pauses import Pause, UnreadablePauseError, find_pause
@@ -46,11 +46,11 @@ def describe_pause(found: Pause) -> str:
     """Describe in words what is paused, since when, by whom and why."""
     what = "all triggers" if found.is_complete else " and ".join(found.only)
     why = f", because: {found.reason}" if found.reason else ""
-    since = moment(found.since) if found.since else "an unknown time"
+    since = format_time(found.since) if found.since else "an unknown time"
     return f"{what} paused since {since} by {found.by}{why}"
 
 
-def read(target: Target, *, strict: bool = True) -> Pause | None:
+def read_pause(target: Target, *, strict: bool = True) -> Pause | None:
     """Return the stack's pause; None when nothing is paused.
 
     Args:
@@ -64,12 +64,12 @@ def read(target: Target, *, strict: bool = True) -> Pause | None:
         return find_pause(target.client("ssm"), target.names.pause_parameter)
     except UnreadablePauseError as error:
         if strict:
-            fix = f"somebody has written it by hand; `millrace resume {named(target)}` deletes it"
+            fix = f"somebody has written it by hand; `millrace resume {render_arguments(target)}` deletes it"
             raise UnreadablePauseError(error.parameter, error.value, fix) from error
         return Pause(None, "somebody", "")
 
 
-def write(target: Target, paused: Pause) -> None:
+def write_pause(target: Target, paused: Pause) -> None:
     """Write a pause to the stack's SSM parameter, which deployments read."""
     target.client("ssm").put_parameter(
         Name=target.names.pause_parameter,
@@ -108,7 +108,7 @@ def list_triggers(target: Target) -> Iterator[Trigger]:
         return
 
 
-def switch(target: Target, trigger: Trigger, state: str) -> Trigger | None:
+def set_trigger_state(target: Target, trigger: Trigger, state: str) -> Trigger | None:
     """Set a trigger's state and return the trigger as it is now; None where it had that state already."""
     if trigger.state == state:
         return None
@@ -123,9 +123,9 @@ def switch(target: Target, trigger: Trigger, state: str) -> Trigger | None:
     return Trigger(trigger.pausable, trigger.kind, trigger.name, state)
 
 
-def stop(target: Target, reason: str) -> int:
+def pause_all(target: Target, reason: str) -> int:
     """Pause all triggers, e.g. before the stack is destroyed; return how many were enabled."""
     found = list(list_triggers(target))
-    if found and read(target, strict=False) is None:
-        write(target, Pause(datetime.now(UTC), find_caller(target), reason))
-    return sum(switch(target, each, DISABLED) is not None for each in found)
+    if found and read_pause(target, strict=False) is None:
+        write_pause(target, Pause(datetime.now(UTC), find_caller(target), reason))
+    return sum(set_trigger_state(target, each, DISABLED) is not None for each in found)

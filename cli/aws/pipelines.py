@@ -12,8 +12,8 @@ from botocore.exceptions import ClientError
 from cli.aws import log_streams
 from cli.console import interrupts
 from cli.console.errors import CliError
-from cli.console.output import say, seconds
-from cli.stack.deployable import named
+from cli.console.output import format_duration, say
+from cli.stack.deployable import render_arguments
 from cli.stack.target import Target
 from millrace.inventory import PIPELINE_KINDS
 from queries.client import is_not_found
@@ -59,7 +59,7 @@ class Step:
     @property
     def text(self) -> str:
         """The step's name, status and duration on one line."""
-        return f"{self.name:<10} {self.status.lower():<10} {seconds(self.took)}"
+        return f"{self.name:<10} {self.status.lower():<10} {format_duration(self.took)}"
 
 
 #: A callback that is given a few words to show.
@@ -68,7 +68,7 @@ Note = Callable[[str], None]
 Watcher = Callable[[list[Step]], None]
 
 
-def start(target: Target, kind: str, **parameters: str) -> str:
+def start_execution(target: Target, kind: str, **parameters: str) -> str:
     """Start a pipeline and return the execution's ARN.
 
     Raises:
@@ -98,26 +98,26 @@ def _explain_absence(target: Target, name: str) -> CliError:
     return CliError(
         f"pipeline {name}",
         f"was deleted by hand, though stack {target.stack} exists",
-        fix=f"`millrace deploy {named(target)} --refresh` recreates it",
+        fix=f"`millrace deploy {render_arguments(target)} --refresh` recreates it",
     )
 
 
-def executions(target: Target, kind: str, count: int = 10) -> list[dict[str, Any]]:
+def list_newest_executions(target: Target, kind: str, count: int = 10) -> list[dict[str, Any]]:
     """Return the newest executions, newest first; none when the pipeline does not exist."""
     return list_executions(target.sagemaker, target.names.pipeline(kind), count) or []
 
 
-def running(target: Target, kind: str) -> str | None:
+def find_running(target: Target, kind: str) -> str | None:
     """Return the ARN of a running execution; None without one."""
     return find_running_execution(target.sagemaker, target.names.pipeline(kind))
 
 
-def steps(sagemaker: Any, execution: str) -> list[Step]:
+def read_steps(sagemaker: Any, execution: str) -> list[Step]:
     """Return the steps that were started, in the order of their start."""
     return [Step.of(step) for step in list_steps(sagemaker, execution)]
 
 
-def follow(target: Target, execution: str, watch: Watcher) -> str:
+def wait_until_over(target: Target, execution: str, watch: Watcher) -> str:
     """Wait until an execution ends and return its status.
 
     Ctrl-C ends the waiting, not the execution.
@@ -128,16 +128,16 @@ def follow(target: Target, execution: str, watch: Watcher) -> str:
         while True:
             # Read the status first: if the execution is over, the steps read afterwards are complete.
             status = sagemaker.describe_pipeline_execution(PipelineExecutionArn=execution)["PipelineExecutionStatus"]
-            watch(steps(sagemaker, execution))
+            watch(read_steps(sagemaker, execution))
             if status not in RUNNING:
                 return str(status)
-            interrupts.pause(pause)
+            interrupts.sleep(pause)
     except KeyboardInterrupt:
         say(f"{execution} goes on; `millrace status {target.use_case.name}` shows it", err=True)
         raise
 
 
-def follow_steps(target: Target, execution: str, note: Note, line: Note, steps: list[Step] | None = None) -> str:
+def wait_with_progress(target: Target, execution: str, note: Note, line: Note, steps: list[Step] | None = None) -> str:
     """Wait until an execution ends and return its status.
 
     Each step that is over is given to ``line``, those that run to ``note``; ``steps``, if given, holds the latest
@@ -154,7 +154,7 @@ def follow_steps(target: Target, execution: str, note: Note, line: Note, steps: 
                 line(step.text)
         note(", ".join(step.name for step in found if not step.is_over) or "waiting for the next step")
 
-    return follow(target, execution, watch)
+    return wait_until_over(target, execution, watch)
 
 
 def require_success(target: Target, execution: str, status: str) -> None:
@@ -166,10 +166,10 @@ def require_success(target: Target, execution: str, status: str) -> None:
     if status == SUCCEEDED:
         return
     lines = []
-    failed = [step for step in steps(target.sagemaker, execution) if step.status == "Failed"]
+    failed = [step for step in read_steps(target.sagemaker, execution) if step.status == "Failed"]
     for step in failed:
         lines.append(f"step {step.name} failed: {step.reason or 'without a reason'}")
-        if job := job_of(target.sagemaker, step):
+        if job := find_job(target.sagemaker, step):
             kind, name = job
             lines += [f"  | {line}" for line in _tail(target, f"/aws/sagemaker/{kind}Jobs", f"{name}/")]
             lines.append(f"the whole log: millrace logs {name}")
@@ -181,11 +181,11 @@ def require_success(target: Target, execution: str, status: str) -> None:
 
 def _tail(target: Target, group: str, prefix: str) -> list[str]:
     logs = target.client("logs")
-    streams = log_streams.streams(logs, group, prefix)
-    return log_streams.last(logs, group, streams[-1], _LOG_LINES) if streams else []
+    streams = log_streams.list_streams(logs, group, prefix)
+    return log_streams.read_last_lines(logs, group, streams[-1], _LOG_LINES) if streams else []
 
 
-def job_of(sagemaker: Any, step: Step) -> tuple[str, str] | None:
+def find_job(sagemaker: Any, step: Step) -> tuple[str, str] | None:
     """Return the kind and name of the job that a step ran; None where it ran none.
 
     The ARN may have the name in lower case; the name of its log has the original case, so the job is looked up.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.base import stack_file
-from cli.base.throwaway_cloud import rehearsal
+from cli.base.throwaway_cloud import run_throwaway_cloud
 from cli.console.errors import CliError
 from cli.console.progress import Progress, Stage
 from cli.pulumi import updates
@@ -37,7 +37,7 @@ class _Run:
     environment: dict[str, str]
 
 
-def compare(
+def compare_revisions(
     target: Deployable, base_revision: str, progress: Progress, head_revision: str | None = None
 ) -> dict[str, Any]:
     """Return what the head changes in the base, as the document of `pulumi preview --json`.
@@ -59,9 +59,9 @@ def compare(
     with tempfile.TemporaryDirectory(prefix="millrace-diff-") as name:
         folder = Path(name).resolve()
         with progress.stage("engine") as stage:
-            found = bootstrap.ensure(stage.line)
+            found = bootstrap.ensure_cli(stage.line)
             stage.result = f"Pulumi {found.origin} in {found.folder}"
-        with rehearsal(folder / "cloud") as environment:
+        with run_throwaway_cloud(folder / "cloud") as environment:
             # Both revisions are written to the same path, one after the other, so that no path differs between them.
             run = _Run(target, folder / "tree", environment)
             with progress.stage("base") as stage:
@@ -79,14 +79,14 @@ def _base(run: _Run, checkout: Checkout, revision: str, head: str | None, stage:
     if commit != tip:
         what = f"{commit[:_SHORT]}, where the head left {revision}"
     stage.note(f"writing {what}")
-    program = _lay(run, checkout, commit, stage)
+    program = _write_revision(run, checkout, commit, stage)
     missing = _missing(run.target, program)
     if missing:
         stage.result = f"{what} has no {missing}: everything is new"
     else:
         try:
             _select(run, program)
-            done = updates.updated(run.target.stack, [], stage.note, program, run.environment)
+            done = updates.run_up(run.target.stack, [], stage.note, program, run.environment)
         except CliError as error:
             raise CliError(
                 f"the program of the base, {what},",
@@ -104,20 +104,20 @@ def _head(run: _Run, checkout: Checkout, revision: str | None, stage: Stage) -> 
     if commit is None and (changed := checkout.changed()):
         what += f", {changed} file{'s' if changed > 1 else ''} not committed"
     stage.note(f"writing {what}")
-    program = _lay(run, checkout, commit, stage)
+    program = _write_revision(run, checkout, commit, stage)
     if missing := _missing(run.target, program):
         raise CliError(f"the head, {what},", f"has no {missing}", expected=f"the program of stack {run.target.stack}")
     try:
         _select(run, program)
         stage.note("the program runs")
-        document = updates.previewed(run.target.stack, [], program, run.environment)
+        document = updates.run_preview(run.target.stack, [], program, run.environment)
     except CliError as error:
         raise CliError(f"the program of the head, {what},", f"cannot be previewed:\n{_reason(error)}") from error
     stage.result = what
     return document, {"revision": revision or "working tree", "commit": commit}
 
 
-def _lay(run: _Run, checkout: Checkout, commit: str | None, stage: Stage) -> Path:
+def _write_revision(run: _Run, checkout: Checkout, commit: str | None, stage: Stage) -> Path:
     """Replace the previous revision's files by this one's; return its program's folder, ready to run."""
     if run.tree.exists():
         shutil.rmtree(run.tree)
@@ -125,19 +125,19 @@ def _lay(run: _Run, checkout: Checkout, commit: str | None, stage: Stage) -> Pat
     venv = program / ".venv"
     if program.is_dir() and not venv.exists():
         venv.symlink_to(Path(sys.prefix))
-    path = program / _stack_file(run.target)
+    path = program / _get_stack_file(run.target)
     if path.is_file():
-        stack_file.disarm(path)
+        stack_file.remove_owner_settings(path)
     return program
 
 
-def _stack_file(target: Deployable) -> Path:
+def _get_stack_file(target: Deployable) -> Path:
     return Path(STACKS.name) / f"Pulumi.{target.stack}.yaml"
 
 
 def _missing(target: Deployable, program: Path) -> str | None:
     """Return the first file that a revision lacks to have the stack; None when it has all."""
-    needed = [Path("Pulumi.yaml"), Path("__main__.py"), _stack_file(target)]
+    needed = [Path("Pulumi.yaml"), Path("__main__.py"), _get_stack_file(target)]
     if not isinstance(target, Platform):
         needed.append(Path(STACKS.name) / target.use_case.package / "__init__.py")
     return next((each.as_posix() for each in needed if not (program / each).is_file()), None)
@@ -146,7 +146,7 @@ def _missing(target: Deployable, program: Path) -> str | None:
 def _select(run: _Run, program: Path) -> None:
     lines: list[str] = []
     arguments = ["stack", "select", "--create", run.target.stack]
-    code, errors = updates.run(arguments, lines.append, program, run.environment)
+    code, errors = updates.run_pulumi(arguments, lines.append, program, run.environment)
     if code != 0:
         raise CliError(f"`pulumi {' '.join(arguments)}`", f"failed:\n{errors.strip()}")
 

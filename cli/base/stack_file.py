@@ -15,7 +15,7 @@ _OWNERS = ("secretsprovider", "encryptionsalt", "encryptedkey")
 _KEPT = frozenset({"aws:region", "aws:defaultTags"})
 
 
-def disarm(path: Path) -> None:
+def remove_owner_settings(path: Path) -> None:
     """Remove from a stack's file what a throwaway stack cannot use; the rest stays as it is written.
 
     A secret is replaced by a text with a hash of its ciphertext: a secret that was set again shows as changed, and none
@@ -40,16 +40,16 @@ def disarm(path: Path) -> None:
     if isinstance(config := document.get("config"), MutableMapping):
         for name in [name for name in config if str(name).startswith("aws:") and name not in _KEPT]:
             del config[name]
-        _open(config)
+        _replace_secrets(config)
     with path.open("w") as file:
         yaml.dump(document, file)
 
 
-def _open(values: Any) -> None:
+def _replace_secrets(values: Any) -> None:
     """Replace the secrets in a configuration value, at every depth."""
     places = list(values.items()) if isinstance(values, MutableMapping) else list(enumerate(values))
     for place, value in places:
         if isinstance(value, Mapping) and set(value) == {"secure"} and isinstance(value["secure"], str):
             values[place] = f"secret-{hashlib.sha256(value['secure'].encode()).hexdigest()[:12]}"
         elif isinstance(value, MutableMapping | list):
-            _open(value)
+            _replace_secrets(value)

@@ -26,7 +26,7 @@ _USERS = ("AWS_", "PULUMI_", "PYTHONPATH", "MILLRACE_")
 
 
 @contextlib.contextmanager
-def rehearsal(folder: Path) -> Iterator[dict[str, str]]:
+def run_throwaway_cloud(folder: Path) -> Iterator[dict[str, str]]:
     """Run a cloud that creates nothing, in its own folder; yield the environment that makes Pulumi use only it.
 
     Raises:
@@ -50,9 +50,9 @@ def rehearsal(folder: Path) -> Iterator[dict[str, str]]:
         try:
             yield {
                 **_without_the_user(),
-                **client.environment(_running(process, folder, log), folder),
-                **home.prepare(folder),
-                "PATH": connection.path(),
+                **client.build_environment(_wait_until_running(process, folder, log), folder),
+                **home.prepare_home(folder),
+                "PATH": connection.make_search_path(),
                 # Without bytecode, each revision's modules are read from their source.
                 "PYTHONDONTWRITEBYTECODE": "1",
             }
@@ -72,11 +72,11 @@ def _without_the_user() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(_USERS)}
 
 
-def _running(process: subprocess.Popen[bytes], folder: Path, log: Path) -> client.Running:
+def _wait_until_running(process: subprocess.Popen[bytes], folder: Path, log: Path) -> client.Running:
     facts, deadline = folder / "daemon.json", time.monotonic() + _START
     while not facts.exists():
         if process.poll() is not None or time.monotonic() > deadline:
             said = log.read_text(errors="replace").strip() or "it said nothing"
             raise CliError("the throwaway cloud of the comparison", f"did not start:\n{said}")
-        interrupts.pause(0.02)
+        interrupts.sleep(0.02)
     return client.Running.of(json.loads(facts.read_text()))

@@ -11,78 +11,82 @@ from cli.aws import endpoints, model_packages
 from cli.aws.endpoints import Endpoint
 from cli.aws.model_packages import Package
 from cli.commands import choices
-from cli.commands.options import check_reason, of_use_case, yes_with_json
+from cli.commands.options import check_reason, require_yes_with_json, with_target
 from cli.console.errors import CliError, DeclinedError
-from cli.console.output import json_option, moment, say, table, write_json
+from cli.console.output import format_time, json_option, print_table, say, write_json
 from cli.deployment import expected_changes, rollout
-from cli.stack.deployable import named
+from cli.stack.deployable import render_arguments
 from cli.stack.target import Target
 from queries.packages import APPROVED, PENDING, REJECTED
 
 
-def _decision(function: Callable[..., Any]) -> Callable[..., Any]:
+def _add_decision_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the arguments and options that both commands have."""
     function = json_option(function)
     function = click.option("--deploy", is_flag=True, help="Deploy afterwards, and wait until it serves.")(function)
     function = click.option("--reason", default="", help="Why; it is kept with the model.")(function)
     function = click.option("--yes", is_flag=True, help="Do not ask.")(function)
-    function = click.argument("version", type=click.IntRange(min=1), required=False, shell_complete=choices.versions)(
-        function
-    )
-    return of_use_case(function)
+    function = click.argument(
+        "version", type=click.IntRange(min=1), required=False, shell_complete=choices.complete_versions
+    )(function)
+    return with_target(function)
 
 
 @click.command()
-@_decision
+@_add_decision_options
 def approve(target: Target, version: int | None, yes: bool, reason: str, deploy: bool, as_json: bool) -> None:
     """Let a registered model serve from the next deployment on.
 
     VERSION is the newest one that waits for approval, unless it is given. A model that fails a gate is approved only
     with a --reason, and one that is older than an approved one not at all: that is `millrace rollback`.
     """
-    yes_with_json(yes=yes, as_json=as_json)
+    require_yes_with_json(yes=yes, as_json=as_json)
     check_reason(reason)
-    package = _chosen(target, version)
+    package = _find_package(target, version)
     if package.approval == APPROVED:
         raise CliError(
             f"version {package.version} of {target.names.model_package_group}",
             f"is already approved{f', since {package.change}' if package.changed else ''}",
             fix=f"to let it serve: {_deployment(target)}",
         )
-    if because := model_packages.obstacle(target, package):
+    if because := model_packages.find_obstacle(target, package):
         raise CliError(
             f"version {package.version} of {target.names.model_package_group}",
             f"cannot serve: {because}",
-            fix=f"train again: millrace retrain {named(target)}",
+            fix=f"train again: millrace retrain {render_arguments(target)}",
         )
-    endpoint = endpoints.find(target)
+    endpoint = endpoints.read_endpoint(target)
     _require_newer(target, package)
     _require_reason(target, package, reason)
     warning = ""
     if endpoint and endpoint.version and endpoint.version > package.version:
         warning = f"version {endpoint.version} serves and is newer: the next deployment goes back to this one"
-    others = expected_changes.others(target, quiet=as_json) if deploy and _is_behind(endpoint, package) else None
+    others = (
+        expected_changes.find_other_changes(target, quiet=as_json)
+        if deploy and _changes_serving(endpoint, package)
+        else None
+    )
     _decide(target, package, APPROVED, others, yes=yes, reason=reason, warning=warning, quiet=as_json)
     _done(target, package, APPROVED, others, reason=reason, deploy=deploy, as_json=as_json)
 
 
 @click.command()
-@_decision
+@_add_decision_options
 def reject(target: Target, version: int | None, yes: bool, reason: str, deploy: bool, as_json: bool) -> None:
     """Keep a model from serving, or take one back.
 
     VERSION is the newest one that waits for approval, unless it is given. Rejecting the version that serves rolls
     back: the next deployment takes the newest one that is still approved. `millrace rollback` does both.
     """
-    yes_with_json(yes=yes, as_json=as_json)
+    require_yes_with_json(yes=yes, as_json=as_json)
     check_reason(reason)
-    package = _chosen(target, version)
+    package = _find_package(target, version)
     if package.approval == REJECTED:
         raise CliError(
             f"version {package.version} of {target.names.model_package_group}",
             f"is already rejected{f', since {package.change}' if package.changed else ''}",
         )
-    endpoint = endpoints.find(target)
+    endpoint = endpoints.read_endpoint(target)
     serves = endpoint is not None and endpoint.package == package.arn
     left = _left(target, package)
     warning = ""
@@ -97,38 +101,45 @@ def reject(target: Target, version: int | None, yes: bool, reason: str, deploy: 
             raise CliError(
                 f"version {package.version}",
                 "serves and no other version is approved, so that deploying would delete the endpoint",
-                fix=(f"approve another version first, leave out --deploy, or: millrace destroy {named(target)}"),
+                fix=(
+                    "approve another version first, leave out --deploy, or: millrace destroy "
+                    f"{render_arguments(target)}"
+                ),
             )
-    others = expected_changes.others(target, quiet=as_json) if deploy and _is_behind(endpoint, left) else None
+    others = (
+        expected_changes.find_other_changes(target, quiet=as_json)
+        if deploy and _changes_serving(endpoint, left)
+        else None
+    )
     _decide(target, package, REJECTED, others, yes=yes, reason=reason, warning=warning, quiet=as_json)
     _done(target, package, REJECTED, others, reason=reason, deploy=deploy, as_json=as_json)
 
 
 def _left(target: Target, package: Package) -> Package | None:
     """Return the newest approved package other than this one; None without one."""
-    others = [each for each in model_packages.arns(target, APPROVED) if each != package.arn]
-    return model_packages.find(target, others[0]) if others else None
+    others = [each for each in model_packages.list_arns(target, APPROVED) if each != package.arn]
+    return model_packages.find_package(target, others[0]) if others else None
 
 
-def _chosen(target: Target, version: int | None) -> Package:
+def _find_package(target: Target, version: int | None) -> Package:
     model_packages.require_group(target)
     if version is not None:
-        return model_packages.of_version(target, version)
-    package = model_packages.newest(target, PENDING)
+        return model_packages.get_version(target, version)
+    package = model_packages.find_newest(target, PENDING)
     if package is None:
-        newest = model_packages.newest(target)
+        newest = model_packages.find_newest(target)
         have = f"the newest, version {newest.version}, is {newest.approval}" if newest else "there is no model at all"
         raise CliError(
             f"model package group {target.names.model_package_group}",
             f"has no model that waits for approval: {have}",
-            fix=f"name a version, or train: millrace retrain {named(target)}",
+            fix=f"name a version, or train: millrace retrain {render_arguments(target)}",
         )
     return package
 
 
 def _require_newer(target: Target, package: Package) -> None:
     """Raise when a newer package is approved: it would serve, so that approving this one would do nothing."""
-    newest = model_packages.newest(target, APPROVED)
+    newest = model_packages.find_newest(target, APPROVED)
     if newest and (newest.created, newest.version) > (package.created, package.version):
         raise CliError(
             f"version {package.version}",
@@ -136,25 +147,25 @@ def _require_newer(target: Target, package: Package) -> None:
                 f"would not serve: version {newest.version} is approved and newer, and the newest "
                 "approved version serves"
             ),
-            fix=f"to go back: millrace rollback {named(target)} --to {package.version}",
+            fix=f"to go back: millrace rollback {render_arguments(target)} --to {package.version}",
         )
 
 
 def _require_reason(target: Target, package: Package, reason: str) -> None:
     """Raise when a package fails a gate and no reason is given: the next person will ask for it."""
-    short = model_packages.shortfalls(target.use_case, package)
+    short = model_packages.list_missed_gates(target.use_case, package)
     if short and not reason:
         raise CliError(
             f"version {package.version}",
             f"does not meet its gates: {'; '.join(short)}",
             fix=(
-                f"to approve it nevertheless, give a reason: millrace approve {named(target)} "
+                f"to approve it nevertheless, give a reason: millrace approve {render_arguments(target)} "
                 f"{package.version} --reason …"
             ),
         )
 
 
-def _is_behind(endpoint: Endpoint | None, wanted: Package | None) -> bool:
+def _changes_serving(endpoint: Endpoint | None, wanted: Package | None) -> bool:
     """Tell whether a deployment would change the version that serves."""
     return wanted is not None and (endpoint is None or endpoint.package != wanted.arn)
 
@@ -175,15 +186,15 @@ def _decide(
     ``others`` are the other changes of the deployment that follows; None where none follows.
     """
     if not quiet:
-        show(target, package)
+        print_package(target, package)
         if warning:
             say(f"  note: {warning}")
-        expected_changes.show(target, others or ())
+        expected_changes.print_changes(target, others or ())
     verb = "Approve" if approval == APPROVED else "Reject"
-    deploys = "" if others is None else f" and deploy{expected_changes.along(others)}"
+    deploys = "" if others is None else f" and deploy{expected_changes.format_other_changes(others)}"
     if not yes and not click.confirm(f"{verb} version {package.version}{deploys}?"):
         raise DeclinedError()
-    model_packages.decide(target, package, approval, reason)
+    model_packages.set_approval(target, package, approval, reason)
 
 
 def _done(
@@ -199,13 +210,13 @@ def _done(
     """Report the decision, deploy it where that was asked for, and report what follows."""
     word = "approved" if approval == APPROVED else "rejected"
     # Only the registry decides what should serve; somebody may have approved a newer version meanwhile.
-    wanted = model_packages.newest(target, APPROVED)
-    endpoint = endpoints.find(target)
-    behind = _is_behind(endpoint, wanted)
+    wanted = model_packages.find_newest(target, APPROVED)
+    endpoint = endpoints.read_endpoint(target)
+    behind = _changes_serving(endpoint, wanted)
     if not as_json:
         say(f"{word} version {package.version}")
     if deploy and wanted and behind:
-        endpoint = rollout.serve(target, wanted, quiet=as_json)
+        endpoint = rollout.deploy_package(target, wanted, quiet=as_json)
         behind = False
     following = _following(target, package, wanted, endpoint, behind=behind)
     if as_json:
@@ -235,22 +246,25 @@ def _following(
     if wanted is None and endpoint is not None and endpoint.package == package.arn:
         return (
             f"no version is approved: it serves until the next deployment that may take the endpoint away "
-            f"(`millrace deploy {named(target)} --remove-endpoint`); train: millrace retrain "
-            f"{named(target)}, or approve another one"
+            f"(`millrace deploy {render_arguments(target)} --remove-endpoint`); train: millrace retrain "
+            f"{render_arguments(target)}, or approve another one"
         )
     return ""
 
 
 def _deployment(target: Target) -> str:
-    return f"millrace deploy {named(target)}"
+    return f"millrace deploy {render_arguments(target)}"
 
 
-def show(target: Target, package: Package) -> None:
+def print_package(target: Target, package: Package) -> None:
     """Print a package for the person who decides about it."""
-    say(f"{target.names.model_package_group} version {package.version}, {package.approval}, {moment(package.created)}")
-    table(model_packages.rows_of_gates(target.use_case, package))
+    say(
+        f"{target.names.model_package_group} version {package.version}, {package.approval}, "
+        f"{format_time(package.created)}"
+    )
+    print_table(model_packages.format_package_gates(target.use_case, package))
     facts = [("comparison", package.description), ("reason", package.reason)]
     facts += [(name, package.metadata.get(name, "")) for name in ("as_of", "snapshot", "code", "execution")]
     if package.changed:
         facts.append(("decided", package.change))
-    table((name, text) for name, text in facts if text)
+    print_table((name, text) for name, text in facts if text)

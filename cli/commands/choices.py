@@ -12,12 +12,12 @@ from cli.stack.connection import REPOSITORY
 _STACKS = REPOSITORY / "stacks"
 
 
-def use_cases(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+def complete_use_cases(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
     """Return the use cases that begin with the incomplete word."""
     return [name for name in _use_cases() if name.startswith(incomplete)]
 
 
-def environments(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+def complete_environments(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
     """Return the environments that begin with the incomplete word: of the use case already typed, or of all."""
     names = _use_cases()
     given = _given(ctx, names)
@@ -31,7 +31,7 @@ def environments(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     return sorted(name for name in found if name.startswith(incomplete))
 
 
-def versions(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+def complete_versions(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
     """Return the registered versions that begin with the incomplete word, newest first; none on an error."""
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -46,12 +46,12 @@ def versions(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
     if not use_case:
         return []
     try:
-        stack = fleet.stacks_of(state or connection.REPOSITORY / ".millrace", use_case, environment)[0]
+        stack = fleet.list_stacks(state or connection.REPOSITORY / ".millrace", use_case, environment)[0]
         if stack.target is None:
             return []
         with ctx:
             account = Accounts(stack.target.state).of(environment, stack.target.environment.region, stack.profile)
-        listed = served.packages(account.client("sagemaker"), stack.name)
+        listed = served.list_newest_packages(account.client("sagemaker"), stack.name)
     except (MillraceError, BotoCoreError, ClientError):
         # Completion shows no errors; the command itself reports them.
         return []

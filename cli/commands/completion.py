@@ -25,7 +25,7 @@ def completion(shell: str, install: bool) -> None:
 
     For this shell alone: eval "$(millrace completion bash)".
     """
-    text = script(shell, click.get_current_context().find_root().command)
+    text = render_script(shell, click.get_current_context().find_root().command)
     if not install:
         click.echo(text, nl=False)
         return
@@ -34,7 +34,7 @@ def completion(shell: str, install: bool) -> None:
     click.echo(f"it works in every new {shell}")
 
 
-def script(shell: str, millrace: click.Command) -> str:
+def render_script(shell: str, millrace: click.Command) -> str:
     """Return the completion script of a shell."""
     from click.shell_completion import get_completion_class
 
@@ -49,12 +49,12 @@ def _install(shell: str, text: str) -> list[Path]:
     config = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
     data = Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
     if shell == "fish":
-        return _written(config / "fish" / "completions" / "millrace.fish", text)
+        return _write(config / "fish" / "completions" / "millrace.fish", text)
     file = data / "millrace" / f"completion.{shell}"
     settings = home / ".bashrc" if shell == "bash" else Path(os.environ.get("ZDOTDIR") or home) / ".zshrc"
     # zsh's compinit must have run before the script.
     ready = "autoload -Uz compinit; (( $+functions[compdef] )) || compinit\n" if shell == "zsh" else ""
-    written = _written(file, ready + text)
+    written = _write(file, ready + text)
     line = f'[ -r "{file}" ] && . "{file}"  {_MARK}\n'
     before = _read(settings)
     if line in before:
@@ -63,7 +63,7 @@ def _install(shell: str, text: str) -> list[Path]:
     if kept and not kept[-1].endswith("\n"):
         kept[-1] += "\n"
     # The settings file may be a symbolic link, which must stay one.
-    return [*written, *_written(settings.resolve(), "".join([*kept, line]))]
+    return [*written, *_write(settings.resolve(), "".join([*kept, line]))]
 
 
 def _read(path: Path) -> str:
@@ -77,7 +77,7 @@ def _read(path: Path) -> str:
         ) from error
 
 
-def _written(path: Path, text: str) -> list[Path]:
+def _write(path: Path, text: str) -> list[Path]:
     """Write a file whole or not at all: a shell that starts meanwhile reads the old file or the new one."""
     new = path.with_name(f".{path.name}.millrace")
     try:

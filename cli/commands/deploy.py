@@ -13,10 +13,10 @@ import click
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cli.aws import endpoints
-from cli.aws.endpoints import endpoint_document
+from cli.aws.endpoints import build_endpoint_document
 from cli.commands.options import env_option
 from cli.console.errors import CliError, DeclinedError
-from cli.console.output import json_option, moment, say, table, write_json
+from cli.console.output import format_time, json_option, print_table, say, write_json
 from cli.console.progress import Progress, Stage
 from cli.deployment import endpoint_guard, expected_changes, foreign_state, saved_plan
 from cli.pulumi import stack_state, updates
@@ -93,29 +93,31 @@ def deploy(
         raise click.UsageError(
             f"{option} cannot go with --plan: a plan is of a stack as it was; make a new plan instead"
         )
-    target = deployable.of(use_case, environment, state)
-    connection.connect(environment, state)
+    target = deployable.load_deployable(use_case, environment, state)
+    connection.use_environment(environment, state)
     progress = Progress(err=as_json)
     with progress.stage("engine") as stage:
-        found = bootstrap.ensure(stage.line)
+        found = bootstrap.ensure_cli(stage.line)
         stage.result = f"Pulumi {found.origin} in {found.folder}"
     with progress.stage("check") as stage:
-        order = _order(target, file, max_age, refresh=refresh, create=create, removes=remove_endpoint, stage=stage)
+        order = _check_request(
+            target, file, max_age, refresh=refresh, create=create, removes=remove_endpoint, stage=stage
+        )
     if order.removes and isinstance(target, Target):
         # Otherwise even a preview would fail.
         with progress.stage("unprotect") as stage:
             stage.result = _unprotect_endpoint(target, stage)
     if not target.is_local and not _agreed(order, progress, yes=yes, as_json=as_json):
-        _tell(order, updates.Update(changes={"same": 0}), progress, as_json=as_json)
+        _report(order, updates.Update(changes={"same": 0}), progress, as_json=as_json)
         return
-    update = _deployed(order, progress, as_json=as_json)
-    _tell(order, update, progress, as_json=as_json)
+    update = _deploy(order, progress, as_json=as_json)
+    _report(order, update, progress, as_json=as_json)
 
 
 # -- before ------------------------------------------------------------------------------------------------------------
 
 
-def _order(
+def _check_request(
     target: Deployable,
     file: Path | None,
     max_age: timedelta,
@@ -132,31 +134,31 @@ def _order(
     """
     read = None
     if file:
-        read = saved_plan.read(target, file, stage.note, max_age)
-        stage.result = f"plan {file} of {moment(read.part.created)}: {_counts(read.changes)}"
+        read = saved_plan.read_plan(target, file, stage.note, max_age)
+        stage.result = f"plan {file} of {format_time(read.part.created)}: {_counts(read.changes)}"
     else:
         stage.note("looking for the stack")
-        stage.result = _found(target, create=create)
-    gone = isinstance(target, Target) and endpoint_guard.loses_endpoint(target)
+        stage.result = _find_or_create_stack(target, create=create)
+    gone = isinstance(target, Target) and endpoint_guard.would_lose_endpoint(target)
     if isinstance(target, Target) and gone and not removes:
-        raise endpoint_guard.refuse_removal(target)
+        raise endpoint_guard.make_removal_error(target)
     return _Order(target, read, refresh=refresh or None, removes=gone)
 
 
-def _found(target: Deployable, *, create: bool) -> str:
+def _find_or_create_stack(target: Deployable, *, create: bool) -> str:
     """Describe Pulumi's stack in words; create it where it does not exist and ``create`` is set."""
     try:
-        deployment = updates.state(target).get("deployment") or {}
+        deployment = updates.export_state(target).get("deployment") or {}
     except updates.NoStackError as error:
-        foreign_state.refuse(target)
+        foreign_state.require_no_foreign_resources(target)
         if not create:
-            raise saved_plan.not_made(target) from error
-        updates.make(target)
+            raise saved_plan.make_missing_stack_error(target) from error
+        updates.create_stack(target)
         return f"stack {target.stack} is made"
     resources = deployment.get("resources") or []
     if not (deployment.get("pending_operations") or any(each["type"].startswith("aws:") for each in resources)):
         # The stack exists and is empty: perhaps this is not the backend that has its resources.
-        foreign_state.refuse(target)
+        foreign_state.require_no_foreign_resources(target)
     return f"stack {target.stack} has {len(resources)} resources"
 
 
@@ -175,17 +177,17 @@ def _agreed(order: _Order, progress: Progress, *, yes: bool, as_json: bool) -> b
         steps = [f"{kind} {_name(urn)}" for urn, kind in order.plan.steps.items()]
     else:
         with progress.stage("preview") as stage:
-            document = updates.preview(target, stage.note, refresh=bool(order.refresh))
+            document = updates.preview_stack(target, stage.note, refresh=bool(order.refresh))
             changes = {kind: count for kind, count in document["changeSummary"].items() if kind not in _QUIET}
-            risks, steps = expected_changes.told(target, document)["risks"], []
+            risks, steps = expected_changes.describe_preview(target, document)["risks"], []
             stage.result = _counts(changes)
     if not changes:
         return False
-    for line in [*expected_changes.lines(risks), *_cut(steps)]:
+    for line in [*expected_changes.format_risks(risks), *_truncate(steps)]:
         say(f"  {line}", err=as_json)
     if yes:
         return True
-    where = f"account {deployable.account(target)}, {target.environment.region}"
+    where = f"account {deployable.find_account(target)}, {target.environment.region}"
     if not click.confirm(f"This changes real resources in {where}. Go on?", err=True):
         left = f"endpoint {target.names.endpoint} is not protected until the next deployment" if order.removes else ""
         raise DeclinedError(but=left)
@@ -195,14 +197,14 @@ def _agreed(order: _Order, progress: Progress, *, yes: bool, as_json: bool) -> b
 # -- deploying ---------------------------------------------------------------------------------------------------------
 
 
-def _deployed(order: _Order, progress: Progress, *, as_json: bool) -> updates.Update:
+def _deploy(order: _Order, progress: Progress, *, as_json: bool) -> updates.Update:
     try:
         with progress.stage("deploy") as stage:
             file = order.plan.file if order.plan else None
-            update = updates.up(order.target, stage.note, create=False, plan=file, refresh=order.refresh)
+            update = updates.update_stack(order.target, stage.note, create=False, plan=file, refresh=order.refresh)
             stage.result = update.text
     except updates.UpdateError as error:
-        done, left = _progress(order, error.update)
+        done, left = _split_done_and_left(order, error.update)
         if as_json:
             part = {"result": "failed", "error": str(error), "done": done, "left": left}
             write_json({**_document(order, error.update, progress), **part})
@@ -212,14 +214,14 @@ def _deployed(order: _Order, progress: Progress, *, as_json: bool) -> updates.Up
 
 def _unprotect_endpoint(target: Target, stage: Stage) -> str:
     """Remove the protection of an endpoint that is to be deleted; return in words what was done."""
-    found = stack_state.resources(target, stage.note) or []
+    found = stack_state.list_resources(target, stage.note) or []
     kind = "aws:sagemaker/endpoint:Endpoint"
     urns = [each.urn for each in found if each.type == kind and each.protect]
-    stack_state.unprotect(target, urns)
+    stack_state.unprotect_resources(target, urns)
     return f"endpoint {target.names.endpoint} may go" if urns else "nothing was protected"
 
 
-def _progress(order: _Order, update: updates.Update) -> tuple[dict[str, str], list[str] | None]:
+def _split_done_and_left(order: _Order, update: updates.Update) -> tuple[dict[str, str], list[str] | None]:
     """Return what an update has changed, by name, and what is left of the plan; None for the latter without a plan."""
     done = {_name(urn): kind for urn, kind in update.done.items() if kind not in _QUIET and urn not in update.failed}
     if order.plan is None:
@@ -231,10 +233,10 @@ def _failure(order: _Order, error: updates.UpdateError, done: Mapping[str, str],
     target, lines = order.target, [str(error)]
     rollback = error.update.rollback
     if done and not rollback:
-        lines.append(f"done until then: {', '.join(_cut(f'{name} ({kind})' for name, kind in done.items()))}")
+        lines.append(f"done until then: {', '.join(_truncate(f'{name} ({kind})' for name, kind in done.items()))}")
     if left is not None and not rollback:
-        lines.append(f"left of the plan: {', '.join(_cut(left)) or 'nothing'}")
-    name = deployable.named(target)
+        lines.append(f"left of the plan: {', '.join(_truncate(left)) or 'nothing'}")
+    name = deployable.render_arguments(target)
     if rollback:
         cause = f"by its alarms ({', '.join(rollback.alarms)})" if rollback.alarms else "for the reason above"
         over = "once the alarm is over" if rollback.alarms else "once that is mended"
@@ -250,15 +252,15 @@ def _failure(order: _Order, error: updates.UpdateError, done: Mapping[str, str],
             f"left with `millrace diff {name} --save-plan {order.plan.file}`"
         )
     else:
-        back = f"; `millrace rollback {name}` serves the previous model again" if _serves(target) else ""
+        back = f"; `millrace rollback {name}` serves the previous model again" if _has_endpoint(target) else ""
         lines.append(f"mend what is said above and run this again: it goes on where it stopped{back}")
     return "\n".join(lines)
 
 
-def _serves(target: Deployable) -> bool:
+def _has_endpoint(target: Deployable) -> bool:
     """Tell whether an endpoint exists whose model could be rolled back."""
     try:
-        return isinstance(target, Target) and endpoints.find(target) is not None
+        return isinstance(target, Target) and endpoints.read_endpoint(target) is not None
     except (BotoCoreError, ClientError):
         # The deployment's own error is the one to report.
         return False
@@ -267,7 +269,7 @@ def _serves(target: Deployable) -> bool:
 # -- after -------------------------------------------------------------------------------------------------------------
 
 
-def _tell(order: _Order, update: updates.Update, progress: Progress, *, as_json: bool) -> None:
+def _report(order: _Order, update: updates.Update, progress: Progress, *, as_json: bool) -> None:
     document = {**_document(order, update, progress), "result": "succeeded"}
     if as_json:
         write_json(document)
@@ -277,17 +279,17 @@ def _tell(order: _Order, update: updates.Update, progress: Progress, *, as_json:
         version = f", serves version {endpoint['version']}" if endpoint["version"] else ""
         say(f"endpoint {endpoint['name']}: {endpoint['status']}{version}")
     if following := update.outputs.get("nextStep"):
-        table([("next", following)], indent=0)
+        print_table([("next", following)], indent=0)
 
 
 def _document(order: _Order, update: updates.Update, progress: Progress) -> dict[str, Any]:
     target = order.target
-    served = None if isinstance(target, Platform) else endpoint_document(target, endpoints.find(target))
+    served = None if isinstance(target, Platform) else build_endpoint_document(target, endpoints.read_endpoint(target))
     return {
         "stack": target.stack,
         "plan": str(order.plan.file) if order.plan else None,
         "changes": update.changes,
-        "done": _progress(order, update)[0],
+        "done": _split_done_and_left(order, update)[0],
         "outputs": update.outputs,
         "endpoint": served,
         "stages": dict(progress.took),
@@ -302,6 +304,6 @@ def _counts(changes: Mapping[str, int]) -> str:
     return ", ".join(f"{count} to {kind}" for kind, count in changes.items()) or "nothing to do"
 
 
-def _cut(lines: Iterable[str]) -> list[str]:
+def _truncate(lines: Iterable[str]) -> list[str]:
     found = list(lines)
     return [*found[:_SHOWN], f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else found

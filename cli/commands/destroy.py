@@ -17,16 +17,16 @@ from botocore.exceptions import ClientError
 
 from cli.aws import endpoints, model_packages, pauses, pipelines
 from cli.commands import choices
-from cli.commands.options import env_option, yes_with_json
+from cli.commands.options import env_option, require_yes_with_json
 from cli.console import interrupts
 from cli.console.errors import CliError, DeclinedError
-from cli.console.output import json_option, say, seconds, table, write_json
+from cli.console.output import format_duration, json_option, print_table, say, write_json
 from cli.console.progress import Progress, Stage
 from cli.deployment import foreign_state, garbage, platform_users, rollout
-from cli.deployment.destruction import BUCKET, Done, Plan, is_main, list_costs, list_kept, list_removal
+from cli.deployment.destruction import BUCKET, Done, Plan, holds_data, list_costs, list_kept, list_removal_commands
 from cli.pulumi import stack_state
 from cli.stack import connection, deployable
-from cli.stack.deployable import Deployable, Platform, named
+from cli.stack.deployable import Deployable, Platform, render_arguments
 from cli.stack.target import Target
 from millrace.inventory import PIPELINE_KINDS
 
@@ -40,7 +40,7 @@ _REASON = "the stack is being destroyed"
 
 
 @click.command()
-@click.argument("use_case", metavar="USE_CASE", shell_complete=choices.use_cases)
+@click.argument("use_case", metavar="USE_CASE", shell_complete=choices.complete_use_cases)
 @env_option
 @connection.state_option
 @click.option("--keep-data", is_flag=True, help="Keep lake, key and registry, also where they could go.")
@@ -61,9 +61,9 @@ def destroy(
     """
     if keep_data and delete_data:
         raise click.UsageError("--keep-data and --delete-data are opposites: give one of them")
-    yes_with_json(yes=yes, as_json=as_json)
-    target = deployable.of(use_case, environment, state)
-    connection.connect(environment, state)
+    require_yes_with_json(yes=yes, as_json=as_json)
+    target = deployable.load_deployable(use_case, environment, state)
+    connection.use_environment(environment, state)
     may = target.environment.force_destroy
     if delete_data and not may:
         raise _refuse_data(target)
@@ -87,8 +87,8 @@ def destroy(
         _show(target, plan)
     if not yes:
         _ask(target)
-    done = _each(target, plan, as_json=as_json)
-    _tell(target, plan, done, as_json=as_json)
+    done = _destroy(target, plan, as_json=as_json)
+    _report(target, plan, done, as_json=as_json)
 
 
 def _refuse_data(target: Deployable) -> CliError:
@@ -97,7 +97,8 @@ def _refuse_data(target: Deployable) -> CliError:
     return CliError(
         f"environment {target.environment.name!r}",
         f"does not set force_destroy{barred}; --delete-data is refused, nothing was changed",
-        fix=f"run `millrace destroy {named(target)}` without it: it deletes everything else and prints how to delete "
+        fix=f"run `millrace destroy {render_arguments(target)}` without it: it deletes everything else and prints "
+        "how to delete "
         "the data on purpose",
     )
 
@@ -106,20 +107,20 @@ def _refuse_data(target: Deployable) -> CliError:
 
 
 def _plan(target: Deployable, *, delete_data: bool) -> Plan:
-    found = stack_state.resources(target)
+    found = stack_state.list_resources(target)
     plan = Plan(known=found is not None, delete_data=delete_data)
     every = found or []
     kept = [] if delete_data else [each for each in every if each.type.startswith(_DATA)]
-    urns = stack_state.closure(every, kept)
+    urns = stack_state.find_closure(every, kept)
     plan.goes = [each for each in every if each.is_real and each.urn not in urns]
     plan.stays = [each for each in every if each.is_real and each.urn in urns]
     plan.hollow = bool(every) and not (plan.goes or plan.stays)
     if not (plan.goes or plan.stays):
-        foreign_state.refuse(target)
+        foreign_state.require_no_foreign_resources(target)
     if isinstance(target, Target):
         plan.running = _running(target)
         plan.orphans = _orphans(target)
-        plan.paused = pauses.read(target, strict=False) is not None
+        plan.paused = pauses.read_pause(target, strict=False) is not None
     return plan
 
 
@@ -127,14 +128,14 @@ def _running(target: Target) -> list[tuple[str, str]]:
     return [
         (kind, each["PipelineExecutionArn"])
         for kind in PIPELINE_KINDS
-        for each in pipelines.executions(target, kind, 100)
+        for each in pipelines.list_newest_executions(target, kind, 100)
         if each["PipelineExecutionStatus"] in ("Executing", "Stopping")
     ]
 
 
 def _orphans(target: Target) -> list[garbage.Item]:
     """Return the stack's configurations and models that Pulumi retains: those of earlier rollouts, and the last."""
-    configs, models = garbage.orphans(target)
+    configs, models = garbage.list_configs_and_models(target)
     why = "a roll-out left it behind"
     return [
         *(garbage.Item(garbage.CONFIG, each["EndpointConfigName"], each["CreationTime"], why) for each in configs),
@@ -155,7 +156,7 @@ def _show(target: Deployable, plan: Plan) -> None:
     if any(each.protect for each in plan.goes):
         say("  goes although it is protected: " + ", ".join(sorted(each.name for each in plan.goes if each.protect)))
     if plan.stays:
-        say("  stays: " + ", ".join(f"{each.kind} {each.id}" for each in plan.stays if is_main(each)))
+        say("  stays: " + ", ".join(f"{each.kind} {each.id}" for each in plan.stays if holds_data(each)))
     elif plan.delete_data:
         say("  all its data go with it: lake, key and registry")
 
@@ -173,12 +174,12 @@ def _ask(target: Deployable) -> None:
 # -- doing it ----------------------------------------------------------------------------------------------------------
 
 
-def _each(target: Deployable, plan: Plan, *, as_json: bool) -> Done:
+def _destroy(target: Deployable, plan: Plan, *, as_json: bool) -> Done:
     done = Done()
     progress = Progress(err=as_json)
     if isinstance(target, Target):
         with progress.stage("triggers") as stage:
-            stopped = pauses.stop(target, _REASON)
+            stopped = pauses.pause_all(target, _REASON)
             stage.result = f"{stopped} stopped" if stopped else "none were on"
         with progress.stage("executions") as stage:
             _stop(target, done, stage)
@@ -187,7 +188,7 @@ def _each(target: Deployable, plan: Plan, *, as_json: bool) -> Done:
             _take_down(target, plan, done, stage)
     if isinstance(target, Target):
         with progress.stage("leftovers") as stage:
-            _sweep(target, plan, done, stage)
+            _delete_leftovers(target, plan, done, stage)
     return done
 
 
@@ -208,10 +209,10 @@ def _stop(target: Target, done: Done, stage: Stage) -> None:
         if time.monotonic() > deadline:
             raise CliError(
                 f"{running[0][1]}",
-                f"did not stop within {seconds(_PATIENCE)}; nothing was deleted",
-                fix=f"see `millrace status {named(target)}`, then run this again",
+                f"did not stop within {format_duration(_PATIENCE)}; nothing was deleted",
+                fix=f"see `millrace status {render_arguments(target)}`, then run this again",
             )
-        interrupts.pause(0.25 if target.is_local else 5.0)
+        interrupts.sleep(0.25 if target.is_local else 5.0)
     stage.result = f"{done.stopped} stopped" if done.stopped else "none ran"
 
 
@@ -219,25 +220,25 @@ def _take_down(target: Deployable, plan: Plan, done: Done, stage: Stage) -> None
     if isinstance(target, Target):
         # An endpoint cannot be deleted while it is being changed.
         rollout.wait_until_settled(target, stage)
-    stack_state.unprotect(target, [each.urn for each in plan.goes if each.protect])
+    stack_state.unprotect_resources(target, [each.urn for each in plan.goes if each.protect])
     if plan.delete_data:
-        _empty(target, plan, stage)
+        _empty_protected(target, plan, stage)
     hooked = any(each.hooked for each in (*plan.goes, *plan.stays))
-    update = stack_state.destroy(target, [each.urn for each in plan.stays], stage.note, run_program=hooked)
+    update = stack_state.destroy_stack(target, [each.urn for each in plan.stays], stage.note, run_program=hooked)
     retained = {each.urn for each in plan.goes if each.retained}
     done.deleted.update(each.kind for each in plan.goes if each.urn not in retained)
     stage.result = update.text
-    if not (stack_state.resources(target) or []) and not plan.stays:
-        stack_state.remove(target)
+    if not (stack_state.list_resources(target) or []) and not plan.stays:
+        stack_state.remove_stack(target)
         done.removed = True
 
 
-def _empty(target: Deployable, plan: Plan, stage: Stage) -> None:
+def _empty_protected(target: Deployable, plan: Plan, stage: Stage) -> None:
     """Empty the model group and bucket that Pulumi would not, because they were deployed to be kept."""
     for each in plan.goes:
         if each.type == _GROUP and not each.hooked and isinstance(target, Target):
-            for arn in model_packages.arns(target):
-                interrupts.check()
+            for arn in model_packages.list_arns(target):
+                interrupts.raise_if_interrupted()
                 stage.note(f"model {arn.rpartition('/')[2]}")
                 target.sagemaker.delete_model_package(ModelPackageName=arn)
         elif each.type == BUCKET and not each.inputs.get("forceDestroy"):
@@ -245,9 +246,9 @@ def _empty(target: Deployable, plan: Plan, stage: Stage) -> None:
             _empty_bucket(target, each.id, "", stage)
 
 
-def _sweep(target: Target, plan: Plan, done: Done, stage: Stage) -> None:
+def _delete_leftovers(target: Target, plan: Plan, done: Done, stage: Stage) -> None:
     """Delete what Pulumi retained, which no rollback needs any more; configurations before the models they name."""
-    if endpoint := endpoints.find(target):
+    if endpoint := endpoints.read_endpoint(target):
         raise CliError(
             f"endpoint {endpoint.name}",
             f"still exists, {endpoint.status}: it is not in Pulumi's state",
@@ -255,8 +256,8 @@ def _sweep(target: Target, plan: Plan, done: Done, stage: Stage) -> None:
         )
     for item in _orphans(target):
         stage.note(f"{item.kind} {item.name}")
-        interrupts.check()
-        garbage.delete(target, item)
+        interrupts.raise_if_interrupted()
+        garbage.delete_item(target, item)
         done.deleted["EndpointConfiguration" if item.kind == garbage.CONFIG else "Model"] += 1
     if plan.delete_data and target.names.shared_lake and target.is_provisioned():
         done.deleted["object version"] += _empty_bucket(target, target.names.lake, f"{target.names.use_case}/", stage)
@@ -276,7 +277,7 @@ def _empty_bucket(target: Deployable, bucket: str, prefix: str, stage: Stage) ->
         found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
         batch = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in found]
         if batch:
-            interrupts.check()
+            interrupts.raise_if_interrupted()
             answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": batch, "Quiet": True})
             for error in answer.get("Errors", []):
                 raise CliError(f"{error['Key']}", f"could not be deleted: {error.get('Message') or error['Code']}")
@@ -292,8 +293,8 @@ def _nothing(target: Deployable, plan: Plan, *, as_json: bool) -> None:
     if plan.known and not plan.stays:
         # An earlier run was interrupted after the last resource, or a deployment before the first one.
         if plan.hollow:
-            stack_state.destroy(target, [], lambda _: None, run_program=False)
-        stack_state.remove(target)
+            stack_state.destroy_stack(target, [], lambda _: None, run_program=False)
+        stack_state.remove_stack(target)
     if as_json:
         _document(target, plan, Done(), [], [])
         return
@@ -306,7 +307,7 @@ def _nothing(target: Deployable, plan: Plan, *, as_json: bool) -> None:
         say(f"stack {target.stack} is not there: it was never deployed, or is destroyed already; nothing to do")
 
 
-def _tell(target: Deployable, plan: Plan, done: Done, *, as_json: bool) -> None:
+def _report(target: Deployable, plan: Plan, done: Done, *, as_json: bool) -> None:
     kept, cost = list_kept(target, plan), list_costs(target, plan)
     if as_json:
         _document(target, plan, done, kept, cost)
@@ -319,18 +320,18 @@ def _tell(target: Deployable, plan: Plan, done: Done, *, as_json: bool) -> None:
         if not target.is_local:
             say("  the key can still be recovered for 7 days, for which nothing is billed")
         else:
-            again = "deploy platform --create" if isinstance(target, Platform) else f"up {named(target)}"
+            again = "deploy platform --create" if isinstance(target, Platform) else f"up {render_arguments(target)}"
             say(f"next: millrace {again} begins anew")
 
 
 def _say_kept(target: Deployable, plan: Plan) -> None:
     say("kept")
-    table((each["type"], each["name"]) for each in list_kept(target, plan))
+    print_table((each["type"], each["name"]) for each in list_kept(target, plan))
     if cost := list_costs(target, plan):
         say("still costs")
-        table((each["what"], each["usd"], each["how"]) for each in cost)
+        print_table((each["what"], each["usd"], each["how"]) for each in cost)
     say("to remove it deliberately, which cannot be undone:")
-    for line in list_removal(target, plan):
+    for line in list_removal_commands(target, plan):
         say(f"  {line}")
 
 
@@ -345,6 +346,6 @@ def _document(
             "removed": done.removed,
             "kept": kept or list_kept(target, plan),
             "costs": cost or list_costs(target, plan),
-            "next": list_removal(target, plan) if plan.stays else [],
+            "next": list_removal_commands(target, plan) if plan.stays else [],
         }
     )

@@ -38,16 +38,16 @@ class _Diff(click.Command):
     """The command, whose usage errors have exit code 1."""
 
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
-        with _told_apart():
+        with _map_usage_errors():
             return super().make_context(*arguments, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with _told_apart():
+        with _map_usage_errors():
             return super().invoke(ctx)
 
 
 @contextlib.contextmanager
-def _told_apart() -> Iterator[None]:
+def _map_usage_errors() -> Iterator[None]:
     try:
         yield
     except click.UsageError as error:
@@ -92,24 +92,24 @@ def diff(
     """
     from cli.diff import document, markdown
 
-    _agree(given=given, base=base, refresh=refresh, save_plan=save_plan)
+    _check_options(given=given, base=base, refresh=refresh, save_plan=save_plan)
     if as_json and form not in (None, "json"):
         raise click.UsageError(f"--json and --format {form} contradict each other; give one of them")
     chosen = "json" if as_json else form or ("text" if output is None and sys.stdout.isatty() else "markdown")
     table = Prices.load(prices)
-    target = deployable.of(use_case, environment, state)
+    target = deployable.load_deployable(use_case, environment, state)
     found = _compared(target, table, given=given, base=base, refresh=refresh, save_plan=save_plan)
     if chosen == "json":
         text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
     elif chosen == "text":
-        text = markdown.plain(found, colours=output is None and sys.stdout.isatty())
+        text = markdown.render_plain(found, colours=output is None and sys.stdout.isatty())
     else:
-        text = markdown.comment(found, limit)
+        text = markdown.render_comment(found, limit)
     _write(text, output, found)
     return {document.NOTHING: SAME, document.CHANGES: CHANGED}.get(found["verdict"], RISKY)
 
 
-def _agree(*, given: str | None, base: str | None, refresh: bool, save_plan: Path | None) -> None:
+def _check_options(*, given: str | None, base: str | None, refresh: bool, save_plan: Path | None) -> None:
     if given is not None and base is not None:
         raise click.UsageError("--preview and --base contradict each other; give one of them")
     if refresh and save_plan is not None:
@@ -127,7 +127,7 @@ def _compared(
     from cli.diff import document, lookups, preview
     from cli.diff.document import Context
 
-    name, environment = deployable.name(target), target.environment
+    name, environment = deployable.get_name(target), target.environment
     said: dict[str, Any] = {
         "use_case": name,
         "environment": environment.name,
@@ -136,7 +136,7 @@ def _compared(
     }
     if given is not None:
         where = "standard input" if given == "-" else f"preview {given}"
-        read = preview.read(_bytes(given), where)
+        read = preview.read_preview(_bytes(given), where)
         if read.stack not in ("", target.stack):
             raise CliError(
                 where,
@@ -144,21 +144,23 @@ def _compared(
                 expected=f"{target.stack}",
                 fix="name the stack that it belongs to",
             )
-        return document.of(read, Context(source=f"From a preview of {target.stack} that was made before.", **said))
+        return document.make_document(
+            read, Context(source=f"From a preview of {target.stack} that was made before.", **said)
+        )
     if base is not None:
         found = _offline(target, base)
         context = Context(source=_between(found, base), use_cases=_declared(target, found), **said)
-        return document.of(preview.of(found, f"comparison with {base}"), context)
-    connection.connect(environment.name, target.state)
+        return document.make_document(preview.parse_preview(found, f"comparison with {base}"), context)
+    connection.use_environment(environment.name, target.state)
 
     def describe(asked: Mapping[str, Any], *notes: str) -> dict[str, Any]:
-        extras = lookups.of(target) if isinstance(target, Target) else {}
-        read = preview.of(asked, f"preview of {target.stack}")
+        extras = lookups.make_lookups(target) if isinstance(target, Target) else {}
+        read = preview.parse_preview(asked, f"preview of {target.stack}")
         if read.is_new:
             source = "The program as it stands; nothing is deployed that it could be compared with."
         else:
             source = "The program as it stands, against the deployed stack" + (", looked at anew." if refresh else ".")
-        return document.of(read, Context(source=source, notes=notes, **said, **extras))
+        return document.make_document(read, Context(source=source, notes=notes, **said, **extras))
 
     return _asked(target, describe, refresh=refresh, save_plan=save_plan)
 
@@ -189,17 +191,17 @@ def _asked(
     with Progress(err=True).stage("preview") as stage:
         try:
             if save_plan:
-                return saved_plan.save(target, save_plan, stage.note, describe)
-            return describe(updates.preview(target, stage.note, refresh=refresh))
+                return saved_plan.save_plan(target, save_plan, stage.note, describe)
+            return describe(updates.preview_stack(target, stage.note, refresh=refresh))
         except updates.NoStackError:
             # Existing resources would be reported as new.
-            foreign_state.refuse(target)
+            foreign_state.require_no_foreign_resources(target)
             stage.note("the stack was never made: the program runs beside it")
             found = updates.preview_new_stack(target)
         except CliError as error:
             # Pulumi's own message advises to remove the endpoint's protection.
-            if isinstance(target, Target) and endpoint_guard.loses_endpoint(target):
-                raise endpoint_guard.refuse_removal(target) from error
+            if isinstance(target, Target) and endpoint_guard.would_lose_endpoint(target):
+                raise endpoint_guard.make_removal_error(target) from error
             raise
     notes = ["No plan was saved: there is no stack yet that it could be of."] if save_plan else []
     return describe(found, *notes)
@@ -209,7 +211,7 @@ def _offline(target: Deployable, base: str) -> Mapping[str, Any]:
     """Compare two revisions, without credentials."""
     from cli.base import comparison
 
-    found: Mapping[str, Any] = comparison.compare(target, base, Progress(err=True))
+    found: Mapping[str, Any] = comparison.compare_revisions(target, base, Progress(err=True))
     return found
 
 
@@ -218,7 +220,7 @@ def _declared(target: Deployable, found: Mapping[str, Any]) -> Any:
     from cli.diff import revisions
 
     compared = found.get("compared")
-    return revisions.use_cases(target, compared or {}) if isinstance(target, Target) else (None, None)
+    return revisions.read_use_cases(target, compared or {}) if isinstance(target, Target) else (None, None)
 
 
 def _between(found: Mapping[str, Any], base: str) -> str:

@@ -8,10 +8,10 @@ from datetime import timedelta
 import click
 
 from cli.aws import model_packages
-from cli.commands.options import of_use_case, yes_with_json
+from cli.commands.options import require_yes_with_json, with_target
 from cli.console import interrupts
 from cli.console.errors import CliError, DeclinedError
-from cli.console.output import human_size, json_option, moment, say, table, write_json
+from cli.console.output import format_size, format_time, json_option, print_table, say, write_json
 from cli.console.progress import Progress, Stage
 from cli.deployment import garbage
 from cli.deployment.garbage import CONFIG, MODEL, PREFIX, Inventory, Item, Reason
@@ -29,7 +29,7 @@ def _age(ctx: click.Context, param: click.Parameter, value: str) -> timedelta:
 
 
 @click.command()
-@of_use_case
+@with_target
 @click.option(
     "--keep",
     type=click.IntRange(min=0),
@@ -57,26 +57,26 @@ def gc(target: Target, keep: int, older_than: timedelta, yes: bool, dry_run: boo
     interruption, run it again to continue.
     """
     if not dry_run:
-        yes_with_json(yes=yes, as_json=as_json)
+        require_yes_with_json(yes=yes, as_json=as_json)
     if not target.is_provisioned():
         raise target.absent()
     model_packages.require_group(target)
     with Progress(err=as_json).stage("look") as stage:
-        found = garbage.collect(target, keep, older_than)
-        stage.result = _count(found.items)
+        found = garbage.collect_garbage(target, keep, older_than)
+        stage.result = _format_summary(found.items)
     if not as_json:
         _show(found)
     deleted: list[Item] = []
     if found.items and not dry_run:
-        if not yes and not click.confirm(f"Delete {_count(found.items)}?"):
+        if not yes and not click.confirm(f"Delete {_format_summary(found.items)}?"):
             raise DeclinedError()
         with Progress(err=as_json).stage("delete") as stage:
             # Collect again: what was registered or deployed before the answer is needed now.
             wanted = {(item.kind, item.name, item.upload) for item in found.items}
-            again = garbage.collect(target, keep, older_than).items
+            again = garbage.collect_garbage(target, keep, older_than).items
             still = [item for item in again if (item.kind, item.name, item.upload) in wanted]
             _delete(target, still, deleted, stage)
-            stage.result = _count(deleted)
+            stage.result = _format_summary(deleted)
     if as_json:
         write_json(
             {
@@ -102,29 +102,29 @@ def _show(found: Inventory) -> None:
         more = f"; {young} things are younger than asked for: --older-than takes them too" if young else ""
         say(f"there is nothing to delete{more}")
         return
-    rows = [(item.kind, item.name, human_size(item.size), moment(item.since), item.why) for item in found.items]
-    table([("what", "name", "size", "since", "why"), *rows])
-    say(f"  {_count(found.items)}")
+    rows = [(item.kind, item.name, format_size(item.size), format_time(item.since), item.why) for item in found.items]
+    print_table([("what", "name", "size", "since", "why"), *rows])
+    say(f"  {_format_summary(found.items)}")
 
 
-def _count(items: list[Item]) -> str:
+def _format_summary(items: list[Item]) -> str:
     if not items:
         return "nothing"
     size = sum(item.size for item in items)
-    return f"{len(items)} thing{'' if len(items) == 1 else 's'}, {human_size(size)}"
+    return f"{len(items)} thing{'' if len(items) == 1 else 's'}, {format_size(size)}"
 
 
 def _delete(target: Target, items: list[Item], deleted: list[Item], stage: Stage) -> None:
     """Delete one item after the other; ``deleted`` holds those that are done, also after an interruption."""
-    live = garbage.live_config(target)
+    live = garbage.find_live_config(target)
     for number, item in enumerate(items, 1):
-        interrupts.check()
+        interrupts.raise_if_interrupted()
         stage.note(f"{number} of {len(items)}: {item.kind} {item.name}")
-        if item.kind in (CONFIG, MODEL) and garbage.live_config(target) != live:
+        if item.kind in (CONFIG, MODEL) and garbage.find_live_config(target) != live:
             raise CliError(
                 f"endpoint {target.names.endpoint}",
                 f"was deployed in the meantime; {len(deleted)} things are deleted",
                 fix="run this again",
             )
-        garbage.delete(target, item)
+        garbage.delete_item(target, item)
         deleted.append(item)

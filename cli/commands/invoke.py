@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from cli.aws import bundle_steps, endpoints
-from cli.commands.options import of_use_case
+from cli.commands.options import with_target
 from cli.console.errors import CliError
 from cli.console.output import say, write_json
 from cli.stack.target import Target
@@ -19,7 +19,7 @@ _TYPES = {".json": "application/json", ".jsonl": "application/jsonlines", ".csv"
 
 
 @click.command()
-@of_use_case
+@with_target
 @click.option("--json", "text", metavar="JSON", help='The request: one record, or {"instances": [record, …]}.')
 @click.option("--file", metavar="FILE", help="The request in a file: .json, .jsonl or .csv; - is standard input, JSON.")
 @click.option("--sample", "use_sample", is_flag=True, help="A real event, next after the data clock.")
@@ -48,7 +48,7 @@ def _body(target: Target, text: str | None, file: str | None) -> tuple[bytes, st
         # An argument's bytes that are not UTF-8 arrive as surrogates.
         return _checked(text.encode(errors="surrogateescape"), "--json"), _TYPES[".json"]
     if file is None:
-        return json.dumps(bundle_steps.sample(target)).encode(), _TYPES[".json"]
+        return json.dumps(bundle_steps.make_sample_request(target)).encode(), _TYPES[".json"]
     if file == "-":
         return _checked(sys.stdin.buffer.read(), "standard input"), _TYPES[".json"]
     path = Path(file)

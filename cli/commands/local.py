@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from cli.commands.options import pairs
+from cli.commands.options import parse_pairs
 from cli.console import interrupts
 from cli.console.errors import CliError, DeclinedError
-from cli.console.output import json_option, say, seconds, write_json
+from cli.console.output import format_duration, json_option, say, write_json
 from cli.stack import connection
 from local import client as daemon
 from local.credentials import credentials_file, rotate_credentials
@@ -31,7 +31,7 @@ def _number(ctx: click.Context, param: click.Parameter, value: float | None) -> 
 
 def _images(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Path]:
     """Parse the images: repository name → folder."""
-    images = {name: Path(folder).resolve() for name, folder in pairs(ctx, param, values).items()}
+    images = {name: Path(folder).resolve() for name, folder in parse_pairs(ctx, param, values).items()}
     if own := connection.IMAGES.keys() & images.keys():
         raise click.BadParameter(f"{min(own)!r} is the product's own image", ctx, param)
     return images
@@ -73,7 +73,7 @@ def start(state: Path, scale: float | None, port: int, images: dict[str, Path], 
             raise click.BadParameter(
                 f"'{name}={folder}': no folder {folder / 'bin'}, where an image's executables are", param_hint="--image"
             )
-    _show(connection.ensure(state, scale=scale, port=port, images=images), state, as_json)
+    _show(connection.ensure_local_cloud(state, scale=scale, port=port, images=images), state, as_json)
 
 
 @local.command()
@@ -89,7 +89,7 @@ def stop(state: Path) -> None:
 @json_option
 def status(state: Path, as_json: bool) -> None:
     """Show whether the cloud runs, where, and at what pace."""
-    _show(daemon.status(state), state, as_json)
+    _show(daemon.find_daemon(state), state, as_json)
 
 
 @local.command()
@@ -100,7 +100,7 @@ def reset(state: Path, yes: bool) -> None:
     if not state.exists():
         say(f"{state} is not there: nothing to delete")
         return
-    if not connection.is_state(state):
+    if not connection.is_state_folder(state):
         raise CliError(
             f"{state}", "is not the folder of a local cloud; nothing was deleted", fix="name the right one with --state"
         )
@@ -126,17 +126,17 @@ def env(state: Path, shell: str) -> None:
 
     Starts the cloud if it is not running. For bash: eval "$(millrace local env)"
     """
-    was_running = daemon.status(state) is not None
-    running = connection.ensure(state)
+    was_running = daemon.find_daemon(state) is not None
+    running = connection.ensure_local_cloud(state)
     if not was_running:
         say(f"started the local cloud of {state} at {running.endpoint_url}", err=True)
     if shell == "docker":
-        for name, value in daemon.container_environment(running, state).items():
+        for name, value in daemon.build_container_environment(running, state).items():
             say(f"{name}={value}")
         return
     for name in daemon.OVERRULED:
         say(f"unset {name};" if shell == "bash" else f"set -e {name};")
-    for name, value in connection.variables(running, state).items():
+    for name, value in connection.make_variables(running, state).items():
         say(_exported(name, value, shell))
 
 
@@ -172,21 +172,21 @@ def logs(state: Path, lines: int, follow: bool) -> None:
         while follow:
             sys.stdout.write(file.read())
             sys.stdout.flush()
-            interrupts.pause(0.2)
+            interrupts.sleep(0.2)
 
 
 def _show(running: daemon.Running | None, state: Path, as_json: bool) -> None:
     if as_json:
         write_json(_facts(running, state))
-    elif running is None and (pid := daemon.hung(state)):
+    elif running is None and (pid := daemon.find_hung_process(state)):
         say(str(connection.explain_hung(state, pid)))
     elif running is None:
         say(f"the local cloud of {state} is not running; start it with `millrace local start`")
     else:
-        up = seconds(time.time() - running.started)
+        up = format_duration(time.time() - running.started)
         say(f"the local cloud runs at {running.endpoint_url} (pid {running.pid}, up {up})")
         say(f"  state  {state}")
-        say(f"  scale  {running.scale:g}: an hour takes {seconds(3600 / running.scale)}")
+        say(f"  scale  {running.scale:g}: an hour takes {format_duration(3600 / running.scale)}")
         say(f"  images {', '.join(sorted(running.images))}; others: millrace local start --image REPOSITORY=FOLDER")
         say('  shell  eval "$(millrace local env)"')
 
@@ -196,7 +196,7 @@ def _facts(running: daemon.Running | None, state: Path) -> dict[str, object]:
         "running": running is not None,
         "state": str(state),
         # Also of a process that does not answer.
-        "pid": running.pid if running else daemon.hung(state),
+        "pid": running.pid if running else daemon.find_hung_process(state),
         "endpoint_url": running.endpoint_url if running else None,
         "port": running.port if running else None,
         "scale": running.scale if running else None,

@@ -39,7 +39,7 @@ def logs(name: str, follow: bool, lines: int, environment: str, state: Path) -> 
     """
     if not name:
         raise click.UsageError("NAME is empty; expected an endpoint, a job or <pipeline>/<step>")
-    connection.connect(environment, state)
+    connection.use_environment(environment, state)
     client = make_client("logs")
     places = _places(client, name)
     if not places:
@@ -55,12 +55,12 @@ def logs(name: str, follow: bool, lines: int, environment: str, state: Path) -> 
                 f"{name!r}", f"has {len(places)} logs, and --follow follows one", fix="name one step or job of it"
             )
         group, prefix = places[0]
-        for stream, line in log_streams.follow(client, group, prefix, lines):
+        for stream, line in log_streams.follow_lines(client, group, prefix, lines):
             say(f"{stream}: {line}" if group.startswith(_ENDPOINTS) else line)
     for group, prefix in places:
-        for stream in log_streams.streams(client, group, prefix):
+        for stream in log_streams.list_streams(client, group, prefix):
             say(f"==> {group} {stream}")
-            for line in log_streams.last(client, group, stream, lines):
+            for line in log_streams.read_last_lines(client, group, stream, lines):
                 say(line)
 
 
@@ -68,9 +68,9 @@ def _places(client: Any, name: str) -> list[tuple[str, str]]:
     """Return the log group and stream prefix of everything that the name may mean."""
     if name.startswith("arn:") or "/" in name:
         return _of_execution(name)
-    if log_streams.streams(client, _ENDPOINTS + name):
+    if log_streams.list_streams(client, _ENDPOINTS + name):
         return [(_ENDPOINTS + name, "")]
-    return [(group, name) for group in _GROUPS if log_streams.streams(client, group, name)]
+    return [(group, name) for group in _GROUPS if log_streams.list_streams(client, group, name)]
 
 
 def _of_execution(name: str) -> list[tuple[str, str]]:
@@ -90,11 +90,11 @@ def _of_execution(name: str) -> list[tuple[str, str]]:
     else:
         pipeline, _, wanted = name.partition("/")
         execution = _newest(sagemaker, pipeline)
-    found = pipelines.steps(sagemaker, execution)
+    found = pipelines.read_steps(sagemaker, execution)
     if wanted and wanted not in [step.name for step in found]:
         have = ", ".join(step.name for step in found) or "none yet"
         raise CliError(f"execution {execution}", f"has run no step {wanted!r}", fix=f"it has: {have}")
-    jobs = [pipelines.job_of(sagemaker, step) for step in found if wanted in ("", step.name)]
+    jobs = [pipelines.find_job(sagemaker, step) for step in found if wanted in ("", step.name)]
     return [(f"/aws/sagemaker/{kind}Jobs", f"{job}/") for kind, job in filter(None, jobs)]
 
 

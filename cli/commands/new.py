@@ -42,4 +42,4 @@ def new(name: str, path: Path | None, **options: Any) -> None:
     """
     from cli.scaffold import begin, begun
 
-    begin.run(begun.Wishes(name, path, **options))
+    begin.create_use_case(begun.Wishes(name, path, **options))

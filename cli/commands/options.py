@@ -19,16 +19,16 @@ from cli.stack.target import Target
 LONGEST = 1024
 
 
-def of_use_case(function: Callable[..., Any]) -> Callable[..., Any]:
+def with_target(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add USE_CASE, ``--env`` and ``--state``; the function gets a connected :class:`Target` first."""
 
-    @click.argument("use_case", metavar="USE_CASE", shell_complete=choices.use_cases)
+    @click.argument("use_case", metavar="USE_CASE", shell_complete=choices.complete_use_cases)
     @env_option
     @connection.state_option
     @wraps(function)
     def command(use_case: str, environment: str, state: Path, **rest: Any) -> Any:
         target = Target.of(use_case, environment, state)
-        connection.connect(environment, state)
+        connection.use_environment(environment, state)
         return function(target, **rest)
 
     return command
@@ -41,12 +41,12 @@ def env_option(function: Callable[..., Any]) -> Callable[..., Any]:
         "environment",
         default=connection.LOCAL,
         show_default=True,
-        shell_complete=choices.environments,
+        shell_complete=choices.complete_environments,
         help="The stack's environment.",
     )(function)
 
 
-def yes_with_json(*, yes: bool, as_json: bool) -> None:
+def require_yes_with_json(*, yes: bool, as_json: bool) -> None:
     """Refuse ``--json`` without ``--yes``: a question has no place in a document for a program."""
     if as_json and not yes:
         raise click.UsageError("--json does not ask: pass --yes with it")
@@ -77,7 +77,7 @@ def check_time(as_of: str) -> None:
         ) from error
 
 
-def pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+def parse_pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     """Parse options `NAME=VALUE`, each name once: a callback of click's."""
     found: dict[str, str] = {}
     for value in values:

@@ -13,11 +13,11 @@ import click
 
 from cli.aws import pauses, pipelines
 from cli.aws.pauses import DISABLED, ENABLED, Trigger
-from cli.commands.options import check_reason, of_use_case
+from cli.commands.options import check_reason, with_target
 from cli.console.errors import CliError
-from cli.console.output import json_option, say, table, write_json
+from cli.console.output import json_option, print_table, say, write_json
 from cli.pulumi import stack_state
-from cli.stack.deployable import named
+from cli.stack.deployable import render_arguments
 from cli.stack.target import Target
 from millrace.inventory import PIPELINE_KINDS
 from millrace.names import PAUSABLE
@@ -25,7 +25,7 @@ from queries.pauses import Pause
 
 
 @click.command()
-@of_use_case
+@with_target
 @click.option("--only", type=click.Choice(PAUSABLE), multiple=True, help="Only this; may be given more than once.")
 @click.option("--reason", default="", help="Why; `millrace status` shows it.")
 @json_option
@@ -46,7 +46,7 @@ def pause(target: Target, only: tuple[str, ...], reason: str, as_json: bool) -> 
             fix="leave out `--only features`",
         )
     found = _required(target)
-    before, replaced = pauses.read(target), None
+    before, replaced = pauses.read_pause(target), None
     wanted = tuple(each for each in PAUSABLE if not only or each in only)
     if before and set(before.only) >= set(wanted) and not reason:
         # Paused already: the first pause and its reason are kept; what somebody has enabled by hand is disabled again.
@@ -58,13 +58,13 @@ def pause(target: Target, only: tuple[str, ...], reason: str, as_json: bool) -> 
             now = replace(before, only=what)
         else:
             now, replaced = Pause(datetime.now(UTC), pauses.find_caller(target), reason, what), before
-        pauses.write(target, now)
-    changed = [pauses.switch(target, each, DISABLED) for each in found if each.pausable in now.only]
-    _tell(target, now, [each for each in changed if each], as_json=as_json, was=replaced)
+        pauses.write_pause(target, now)
+    changed = [pauses.set_trigger_state(target, each, DISABLED) for each in found if each.pausable in now.only]
+    _refresh_and_report(target, now, [each for each in changed if each], as_json=as_json, was=replaced)
 
 
 @click.command()
-@of_use_case
+@with_target
 @json_option
 def resume(target: Target, as_json: bool) -> None:
     """Let schedules and triggers run again.
@@ -72,13 +72,13 @@ def resume(target: Target, as_json: bool) -> None:
     Those that the declaration itself disables, because replays move data time, stay disabled.
     """
     found = _required(target)
-    before = pauses.read(target, strict=False)
+    before = pauses.read_pause(target, strict=False)
     # A schedule of a replayed environment is disabled whether anything is paused or not.
     by_time = target.environment.replay_from is None
-    changed = [pauses.switch(target, each, ENABLED) for each in found if each.kind == "rule" or by_time]
+    changed = [pauses.set_trigger_state(target, each, ENABLED) for each in found if each.kind == "rule" or by_time]
     if before:
         target.client("ssm").delete_parameter(Name=target.names.pause_parameter)
-    _tell(target, None, [each for each in changed if each], as_json=as_json, was=before)
+    _refresh_and_report(target, None, [each for each in changed if each], as_json=as_json, was=before)
 
 
 def _required(target: Target) -> list[Trigger]:
@@ -94,12 +94,12 @@ def _required(target: Target) -> list[Trigger]:
     )
 
 
-def _tell(
+def _refresh_and_report(
     target: Target, paused: Pause | None, changed: list[Trigger], *, as_json: bool, was: Pause | None = None
 ) -> None:
     """Refresh Pulumi's state, and print what is paused and running now."""
-    behind = stack_state.refresh(target, [each.name for each in changed]) if changed else None
-    running = {kind: found for kind in PIPELINE_KINDS if (found := pipelines.running(target, kind))}
+    behind = stack_state.refresh_resources(target, [each.name for each in changed]) if changed else None
+    running = {kind: found for kind in PIPELINE_KINDS if (found := pipelines.find_running(target, kind))}
     if as_json:
         write_json(
             {
@@ -122,10 +122,10 @@ def _tell(
         say(f"resumed: {pauses.describe_pause(was)}")
     else:
         say("nothing was paused" + ("; what was switched off by hand is on again" if changed else ""))
-    table((each.kind, each.name, each.state.lower()) for each in pauses.list_triggers(target))
+    print_table((each.kind, each.name, each.state.lower()) for each in pauses.list_triggers(target))
     for kind, execution in running.items():
         say(f"{kind} runs on: {execution}")
     if behind:
         say(f"note: Pulumi's record could not be refreshed ({behind}); the next `pulumi up` does it", err=True)
     if paused:
-        say(f"next: millrace resume {named(target)}")
+        say(f"next: millrace resume {render_arguments(target)}")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 
 from cli.aws import bundle_steps
-from cli.commands.options import of_use_case
+from cli.commands.options import with_target
 from cli.console.output import say
 from cli.stack.target import Target
 
 
 @click.command()
-@of_use_case
+@with_target
 @click.option("--since", required=True, help="ISO time of the first event, e.g. 2013-04-01T00:00:00Z.")
 @click.option("--until", required=True, help="ISO time; data time stands there afterwards.")
 @click.option("--step-hours", type=float, help="Data time of a step (default 24).")
@@ -27,7 +27,7 @@ def replay(
     """
     options = {"--step-hours": step_hours, "--batch": batch, "--endpoint": endpoint}
     more = [text for name, value in options.items() if value is not None for text in (name, str(value))]
-    bundle_steps.replay(target, since, until, say, more)
+    bundle_steps.replay_events(target, since, until, say, more)
     name = target.use_case.name
     if target.use_case.tables:
         say(f"next: millrace run {name} --pipeline features   the endpoint's look-ups, brought to the new data time")

@@ -17,7 +17,7 @@ from cli.commands import choices
 from cli.commands.options import env_option
 from cli.console import templates
 from cli.console.errors import CliError
-from cli.console.output import json_text, moment, say
+from cli.console.output import format_time, render_json, say
 from cli.fleet import attention, costs
 from cli.fleet.accounts import Accounts
 from cli.fleet.document import ReportDocument
@@ -37,7 +37,7 @@ Document = dict[str, Any]
 
 
 @click.command()
-@click.argument("use_case", shell_complete=choices.use_cases)
+@click.argument("use_case", shell_complete=choices.complete_use_cases)
 @env_option
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Where to; - is standard output.")
 @click.option(
@@ -61,16 +61,16 @@ def report(
 
     It is one file that loads nothing else: <use case>-<environment>-report.html here, unless --output names another.
     """
-    stack = fleet.stacks_of(state, use_case, environment)[0]
+    stack = fleet.list_stacks(state, use_case, environment)[0]
     kind, path = _where(stack.name, kind, output, as_json=as_json)
     if open_it and (kind != HTML or path is None):
         raise click.UsageError("--open shows a page in the browser; it needs --format html and a file")
     if path is not None:
-        _may_be_written(path, force=force)
-    target, row = fleet.ask_one(stack, Accounts(state))
+        _require_writable(path, force=force)
+    target, row = fleet.query_stack(stack, Accounts(state))
     if not row["deployed"]:
         raise CliError(f"stack {stack.name}:", f"{row['warnings'][0]['text']}")
-    text = rendered(kind, target, dossier.of(target, row))
+    text = render_report(kind, target, dossier.build_report(target, row))
     if path is None:
         sys.stdout.write(text)
         return
@@ -96,7 +96,7 @@ def _where(stack: str, kind: str | None, output: Path | None, *, as_json: bool) 
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
-def _may_be_written(path: Path, *, force: bool) -> None:
+def _require_writable(path: Path, *, force: bool) -> None:
     """Raise when the file cannot be written or is not a report; before the work, not after it.
 
     Raises:
@@ -139,10 +139,10 @@ def _write(path: Path, text: str) -> None:
 # -- the page ----------------------------------------------------------------------------------------------------------
 
 
-def rendered(kind: str, target: Target, found: ReportDocument) -> str:
+def render_report(kind: str, target: Target, found: ReportDocument) -> str:
     """Render the report in one of the formats."""
     if kind == JSON:
-        return json_text(found) + "\n"
+        return render_json(found) + "\n"
     name = "page.html.j2" if kind == HTML else "page.md.j2"
     return templates.render(f"report/{name}", **_values(target, found, with_plots=kind == HTML))
 
@@ -162,21 +162,21 @@ def _values(target: Target, found: ReportDocument, *, with_plots: bool) -> dict[
         "decided": _decided(found),
         "passed": sum(gate["passed"] is True for gate in model["gates"]) if model else 0,
         "firing": [alarm["kind"] for alarm in found["alarms"] if alarm["state"] == "ALARM"],
-        "cost": costs.amount(found["cost"]),
+        "cost": costs.render_amount(found["cost"]),
         "metrics": [gate.metric for gate in target.use_case.gates],
         "psi_alarm": monitoring.psi_alarm,
         "informational": monitoring.informational,
         "drift_shown": (found["drift"] or [])[-_RUNS:],
         "drift_columns": _columns(found["drift"] or []),
-        "requests": _sum(traffic, "requests"),
-        "failed": _sum(traffic, "errors_5xx"),
-        "refused": _sum(traffic, "errors_4xx"),
+        "requests": _format_sum(traffic, "requests"),
+        "failed": _format_sum(traffic, "errors_5xx"),
+        "refused": _format_sum(traffic, "errors_4xx"),
         "slowest": max((each["latency_ms_p99"] for each in traffic if each["latency_ms_p99"]), default=None),
         "lineage": _lineage(found["lineage"]) if found["lineage"] else [],
-        "reproduce": _reproduce(found) if found["lineage"] else "",
-        "moment": moment,
-        "figure": figure,
-        "bound": model_packages.bound_of,
+        "reproduce": _list_commands(found) if found["lineage"] else "",
+        "moment": format_time,
+        "figure": format_figure,
+        "bound": model_packages.format_bound,
         "gaps": _gaps,
         "outcome": _outcome,
         "day": lambda text: str(text or "?")[:10],
@@ -185,7 +185,7 @@ def _values(target: Target, found: ReportDocument, *, with_plots: bool) -> dict[
     return values | (_plots(target, found) if with_plots else {})
 
 
-def figure(value: float | int | None) -> str:
+def format_figure(value: float | int | None) -> str:
     """Format a number for people; None becomes a dash."""
     if value is None:
         return "–"
@@ -198,10 +198,13 @@ def _decided(found: ReportDocument) -> str:
     if row is None:
         return ""
     if not row["changed"]:
-        return f"The pipeline registered it as {row['approval']} on {moment(row['created'])}; nobody has changed that."
+        return (
+            f"The pipeline registered it as {row['approval']} on {format_time(row['created'])}; nobody has "
+            "changed that."
+        )
     who = row["changed_by"] or "somebody whom AWS does not name"
     why = f", because: {row['reason']}" if row["reason"] else ""
-    return f"Last decided on {moment(row['changed'])} by {who}{why}."
+    return f"Last decided on {format_time(row['changed'])} by {who}{why}."
 
 
 def _gaps(audited: Mapping[str, Any]) -> list[Document]:
@@ -218,7 +221,7 @@ def _outcome(run: Mapping[str, Any]) -> str:
     return "refused" if run["step"] == attention.REFUSED else str(run["status"]).lower()
 
 
-def _sum(hours: list[Document], key: str) -> str:
+def _format_sum(hours: list[Document], key: str) -> str:
     return f"{sum(each[key] or 0 for each in hours):,.0f}"
 
 
@@ -249,12 +252,12 @@ def _lineage(lineage: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _reproduce(found: ReportDocument) -> str:
+def _list_commands(found: ReportDocument) -> str:
     """Return the commands that train the same model again."""
     lineage = found["lineage"]
     assert lineage is not None
     as_of = lineage["as_of"] or "<data time>"
-    train = attention.command(found, "run", "--pipeline", "training", "--as-of", as_of)
+    train = attention.build_command(found, "run", "--pipeline", "training", "--as-of", as_of)
     fetched = [f"aws s3 cp {lineage['code_uri']} code.pyz"] if lineage["code_uri"] else []
     if lineage["data_uri"]:
         fetched.append(f"aws s3 cp --recursive {lineage['data_uri']} data/")
@@ -278,7 +281,7 @@ def _plots(target: Target, found: ReportDocument) -> dict[str, Any]:
     quality = []
     for place, gate in enumerate(target.use_case.gates):
         bound = {"at least": gate.at_least} if gate.at_least is not None else {"at most": gate.at_most}
-        svg = plots.lines(
+        svg = plots.plot_lines(
             versions,
             {gate.metric: [row["gates"][place]["value"] for row in found["quality"]]},
             f"{gate.metric} of each version against its gate",
@@ -290,19 +293,19 @@ def _plots(target: Target, found: ReportDocument) -> dict[str, Any]:
     alarm = {"ece alarm": monitoring.calibration_alarm} if monitoring.calibration_alarm is not None else {}
     measured = {name: [run["quality"].get(name) for run in drift] for name in ("ece", "brier", "mae")}
     drawn = {
-        "psi_max": plots.lines(
+        "psi_max": plots.plot_lines(
             days, {"psi_max": [run["psi_max"] for run in drift]}, "largest PSI of each run of the monitor",
             bounds={"alarm": monitoring.psi_alarm},
         ),
-        "features": plots.lines(
+        "features": plots.plot_lines(
             days, {name: [(run["features"].get(name) or {}).get("psi") for run in drift] for name in worst},
             "PSI of the columns that drift most",
         ),
-        "quality": plots.lines(
+        "quality": plots.plot_lines(
             days, {name: values for name, values in measured.items() if any(value is not None for value in values)},
             "quality on labelled rows of each run of the monitor", bounds=alarm,
         ),
-        "rows": plots.lines(
+        "rows": plots.plot_lines(
             days, {"served": [run["rows"] for run in drift], "labelled": [run["labelled"] for run in drift]},
             "rows of each run of the monitor",
         ),
@@ -312,7 +315,7 @@ def _plots(target: Target, found: ReportDocument) -> dict[str, Any]:
         "drift_plots": {name: Markup(svg) for name, svg in drawn.items()},
         "traffic_plots": {name: Markup(svg) for name, svg in _plot_traffic(traffic).items()},
         "calibration": {
-            key: Markup(plots.calibration(each["bins"], f"observed over predicted, {key}")) if each else ""
+            key: Markup(plots.plot_calibration(each["bins"], f"observed over predicted, {key}")) if each else ""
             for key, each in found["calibration"].items()
         },
     }
@@ -321,13 +324,13 @@ def _plots(target: Target, found: ReportDocument) -> dict[str, Any]:
 def _plot_traffic(traffic: list[Document]) -> dict[str, str]:
     hours = [f"{each['at']:%m-%d %H:%M}" for each in traffic]
     return {
-        "latency": plots.lines(
+        "latency": plots.plot_lines(
             hours,
             {name: [each[f"latency_ms_{name}"] for each in traffic] for name in ("p50", "p99")},
             "latency by hour",
         ),
-        "requests": plots.lines(hours, {"requests": [each["requests"] for each in traffic]}, "requests by hour"),
-        "errors": plots.lines(
+        "requests": plots.plot_lines(hours, {"requests": [each["requests"] for each in traffic]}, "requests by hour"),
+        "errors": plots.plot_lines(
             hours,
             {"failed": [each["errors_5xx"] for each in traffic], "refused": [each["errors_4xx"] for each in traffic]},
             "errors by hour",

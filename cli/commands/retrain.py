@@ -10,14 +10,14 @@ import click
 from cli.aws import model_packages, pipelines
 from cli.aws.model_packages import GateResult, Package
 from cli.aws.pipelines import Step
-from cli.commands.options import check_time, of_use_case
+from cli.commands.options import check_time, with_target
 from cli.console.errors import CliError
-from cli.console.output import json_option, say, table, write_json
+from cli.console.output import json_option, print_table, say, write_json
 from cli.console.progress import Progress, Stage
-from cli.stack.deployable import named
+from cli.stack.deployable import render_arguments
 from cli.stack.target import Target
 from millrace.documents import Evaluation
-from millrace.metrics import better
+from millrace.metrics import get_direction
 from queries.documents import find_document
 from queries.packages import APPROVED, PENDING, parse_version
 from queries.pipelines import EXECUTING
@@ -50,7 +50,7 @@ class Outcome:
 
 
 @click.command()
-@of_use_case
+@with_target
 @click.option(
     "--champion",
     default=_LOOK_UP,
@@ -71,14 +71,16 @@ def retrain(target: Target, champion: str, as_of: str, no_wait: bool, as_json: b
     check_time(as_of)
     parameters = {"AsOf": as_of, "Champion": _champion(target, champion), "Trigger": "manual"}
     model_packages.require_group(target)
-    if other := pipelines.running(target, "training"):
+    if other := pipelines.find_running(target, "training"):
         say(f"note: another training runs already, {other}; this one starts beside it", err=True)
-    outcome = Outcome(pipelines.start(target, "training", **parameters))
+    outcome = Outcome(pipelines.start_execution(target, "training", **parameters))
     if not no_wait:
         with Progress(err=as_json).stage("training") as stage:
             stage.result = outcome.execution
-            outcome.status = pipelines.follow_steps(target, outcome.execution, stage.note, stage.line, outcome.steps)
-            _judge(target, outcome, stage)
+            outcome.status = pipelines.wait_with_progress(
+                target, outcome.execution, stage.note, stage.line, outcome.steps
+            )
+            _set_outcome(target, outcome, stage)
     if as_json:
         write_json(_document(target, outcome))
     else:
@@ -94,21 +96,21 @@ def _champion(target: Target, wanted: str) -> str:
         raise click.BadParameter(
             f"{wanted!r}; expected 'approved', 'none' or the number of a version", param_hint="--champion"
         )
-    package = model_packages.of_version(target, int(wanted))
-    if because := model_packages.obstacle(target, package):
+    package = model_packages.get_version(target, int(wanted))
+    if because := model_packages.find_obstacle(target, package):
         raise CliError(
             f"version {package.version}", f"cannot be compared with: {because}", fix="name another --champion"
         )
     return package.arn
 
 
-def _judge(target: Target, outcome: Outcome, stage: Stage) -> None:
+def _set_outcome(target: Target, outcome: Outcome, stage: Stage) -> None:
     """Set the outcome of an execution that has ended.
 
     Raises:
         CliError: A step failed or no model was registered, so that nothing is known of the challenger.
     """
-    outcome.package = model_packages.made_by(target, outcome.execution)
+    outcome.package = model_packages.find_registered_by(target, outcome.execution)
     outcome.evaluation = _evaluation(target, outcome)
     refusal = next((step for step in outcome.steps if step.name == _REFUSAL and step.status == "Failed"), None)
     if refusal:
@@ -125,7 +127,7 @@ def _judge(target: Target, outcome: Outcome, stage: Stage) -> None:
                 f"{target.names.model_package_group}: it may have been deleted, or the pipeline was "
                 "changed"
             ),
-            fix=f"see `millrace status {named(target)}`",
+            fix=f"see `millrace status {render_arguments(target)}`",
         )
     taken = outcome.package.approval in (APPROVED, PENDING)
     outcome.outcome, outcome.reason = ("registered" if taken else "refused"), outcome.package.description
@@ -135,9 +137,9 @@ def _judge(target: Target, outcome: Outcome, stage: Stage) -> None:
 def _evaluation(target: Target, outcome: Outcome) -> Evaluation | None:
     """Return the challenger's evaluation, whether it was registered or not; None where none exists."""
     if outcome.package:
-        return model_packages.evaluation(target, outcome.package)
+        return model_packages.find_evaluation(target, outcome.package)
     step = next((step for step in outcome.steps if step.name == _EVALUATION and step.status == "Succeeded"), None)
-    job = pipelines.job_of(target.sagemaker, step) if step else None
+    job = pipelines.find_job(target.sagemaker, step) if step else None
     if job is None:
         return None
     described = target.sagemaker.describe_processing_job(ProcessingJobName=job[1])
@@ -149,8 +151,10 @@ def _evaluation(target: Target, outcome: Outcome) -> Evaluation | None:
 
 def _gates(target: Target, outcome: Outcome) -> list[GateResult]:
     if outcome.package:
-        return model_packages.gates(target.use_case, outcome.package)
-    return model_packages.gates_of(target.use_case, outcome.evaluation.metrics if outcome.evaluation else {})
+        return model_packages.check_gates(target.use_case, outcome.package)
+    return model_packages.check_gates_of_metrics(
+        target.use_case, outcome.evaluation.metrics if outcome.evaluation else {}
+    )
 
 
 def _document(target: Target, outcome: Outcome) -> dict[str, Any]:
@@ -166,7 +170,7 @@ def _document(target: Target, outcome: Outcome) -> dict[str, Any]:
         "gates": _gates(target, outcome),
         "champion": outcome.evaluation.champion.dump() if outcome.evaluation else {},
         "steps": [{"name": step.name, "status": step.status, "seconds": round(step.took, 3)} for step in outcome.steps],
-        "next": _next(target, outcome),
+        "next": _list_next_steps(target, outcome),
     }
 
 
@@ -180,8 +184,8 @@ def _show(target: Target, outcome: Outcome) -> None:
         say(f"refused: version {package.version} is registered as {package.approval}: {_compared(target, outcome)}")
     else:
         say(f"registered version {package.version}, {package.approval}: {_compared(target, outcome)}")
-    table(model_packages.rows_of(_gates(target, outcome)))
-    for line in _next(target, outcome):
+    print_table(model_packages.format_gates(_gates(target, outcome)))
+    for line in _list_next_steps(target, outcome):
         say(f"next: {line}")
 
 
@@ -193,15 +197,15 @@ def _compared(target: Target, outcome: Outcome) -> str:
     mine, theirs = found.challenger, found.champion
     metric, version = target.use_case.champion_metric, parse_version(found.package)
     needed = target.use_case.champion.better_by
-    gain = mine - theirs if better(target.use_case.problem, metric) == "higher" else theirs - mine
+    gain = mine - theirs if get_direction(target.use_case.problem, metric) == "higher" else theirs - mine
     return (
         f"{'better' if gain >= 0 else 'worse'} than champion version {version} by {abs(gain):.5f} ({metric} "
         f"{mine:.5f} against {theirs:.5f} on {found.rows} rows, needed {needed:g})"
     )
 
 
-def _next(target: Target, outcome: Outcome) -> list[str]:
-    name = named(target)
+def _list_next_steps(target: Target, outcome: Outcome) -> list[str]:
+    name = render_arguments(target)
     package = outcome.package
     if outcome.outcome == "started":
         return [f"millrace status {name}"]

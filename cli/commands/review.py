@@ -14,7 +14,7 @@ import click
 
 from cli.console import children, interrupts
 from cli.console.errors import CliError, DeclinedError
-from cli.console.output import DONE, ERROR_MARK, FAILED, NOTE, json_option, moment, say, table, write_json
+from cli.console.output import DONE, ERROR_MARK, FAILED, NOTE, format_time, json_option, print_table, say, write_json
 from cli.stack import connection, review_stack
 from cli.stack.review_stack import Record
 from cli.stack.target import STACKS
@@ -50,7 +50,7 @@ def _source(function: Function) -> Function:
 
 def _lifetime(ctx: click.Context, param: click.Parameter, value: str) -> timedelta:
     try:
-        return review_stack.lifetime(value)
+        return review_stack.parse_lifetime(value)
     except click.BadParameter as error:
         error.ctx, error.param = ctx, param
         raise
@@ -73,19 +73,19 @@ def create(
     """
     if source == connection.LOCAL:
         raise click.UsageError("--from local: this machine's stack is nobody's to review; name an environment of AWS")
-    connection.connect(f"{REVIEW}{pull_request}", state)
+    connection.use_environment(f"{REVIEW}{pull_request}", state)
     record, text = review_stack.derive(use_case, pull_request, source, expires)
-    known, _ = review_stack.records(source)
+    known, _ = review_stack.list_records(source)
     if before := [each for each in known if each.stack == record.stack]:
         record = dataclasses.replace(record, created=before[0].created)
     # Save the record before anything else, so that no stack can exist without one.
     record.save()
-    review_stack.write(record.path, text)
+    review_stack.write_atomically(record.path, text)
     if not as_json:
         like = f"like {record.use_case}-{source}, with one instance"
-        say(f"{DONE} stack {record.stack}: {like}, until {moment(record.expires)}")
+        say(f"{DONE} stack {record.stack}: {like}, until {format_time(record.expires)}")
     if up:
-        _run(["up", "--stack", record.stack, "--yes", *_of(state)], quiet=as_json)
+        _run(["up", "--stack", record.stack, "--yes", *_pass_state_option(state)], quiet=as_json)
     if as_json:
         write_json(_document(record))
     elif not up:
@@ -98,16 +98,16 @@ def create(
 @json_option
 def list_(source: str, state: Path, as_json: bool) -> None:
     """List the review stacks and when they expire."""
-    connection.connect(source, state)
-    found, broken = review_stack.records(source)
+    connection.use_environment(source, state)
+    found, broken = review_stack.list_records(source)
     unknown = _unrecorded(found)
     for problem in broken:
         say(f"{NOTE} {problem}", err=True)
     if as_json:
         write_json([*map(_document, found), *({"stack": stack, "recorded": False} for stack in unknown)])
         return
-    table(
-        (each.stack, f"pull request {each.pull_request}", f"since {moment(each.created)}", _until(each))
+    print_table(
+        (each.stack, f"pull request {each.pull_request}", f"since {format_time(each.created)}", _until(each))
         for each in found
     )
     for stack in unknown:
@@ -126,8 +126,8 @@ def destroy(use_case: str | None, pull_request: int, source: str, state: Path, y
 
     Of all use cases, or of USE_CASE alone.
     """
-    connection.connect(source, state)
-    known, _ = review_stack.records(source)
+    connection.use_environment(source, state)
+    known, _ = review_stack.list_records(source)
     found = [each for each in known if each.pull_request == pull_request and use_case in (None, each.use_case)]
     if not found:
         of = f" of use case {use_case}" if use_case else ""
@@ -135,7 +135,8 @@ def destroy(use_case: str | None, pull_request: int, source: str, state: Path, y
         for stack in _unrecorded(known):
             if stack.endswith(f"-{REVIEW}{pull_request}") and stack.startswith(use_case or ""):
                 say(
-                    f"  {stack} has a file: `millrace destroy` takes it down, then delete {review_stack.file_of(stack)}"
+                    f"  {stack} has a file: `millrace destroy` takes it down, then delete "
+                    f"{review_stack.get_stack_path(stack)}"
                 )
         return
     _ask(found, yes)
@@ -150,8 +151,8 @@ def expire(source: str, state: Path, yes: bool) -> None:
 
     One that cannot be taken down does not stop the others; it is named at the end, with exit code 1.
     """
-    connection.connect(source, state)
-    found, broken = review_stack.records(source)
+    connection.use_environment(source, state)
+    found, broken = review_stack.list_records(source)
     over = [each for each in found if each.is_expired]
     if not over and not broken:
         say(f"none of {len(found)} review stacks has expired" if found else "there is no review stack")
@@ -177,9 +178,9 @@ def _each(found: Sequence[Record], state: Path, is_meant: Callable[[Record], boo
     for problem in broken:
         say(f"{FAILED} {problem}", err=True)
     for record in found:
-        interrupts.check()
+        interrupts.raise_if_interrupted()
         try:
-            say(_in_turn(record, state, is_meant))
+            say(_destroy_if_meant(record, state, is_meant))
         except CliError as error:
             failed.append(record.stack)
             say(f"{FAILED} {record.stack}: {error}", err=True)
@@ -195,7 +196,7 @@ def _each(found: Sequence[Record], state: Path, is_meant: Callable[[Record], boo
         )
 
 
-def _in_turn(record: Record, state: Path, is_meant: Callable[[Record], bool]) -> str:
+def _destroy_if_meant(record: Record, state: Path, is_meant: Callable[[Record], bool]) -> str:
     """Take a stack down if its present record still asks for it; return a line about the result."""
     now = record.now()
     if now is None:
@@ -211,7 +212,7 @@ def _take_down(record: Record, state: Path) -> str:
     After an interruption it can be run again.
     """
     record.restore()
-    _run(["destroy", record.use_case, "--env", record.environment, "--yes", *_of(state)])
+    _run(["destroy", record.use_case, "--env", record.environment, "--yes", *_pass_state_option(state)])
     if not record.forget():
         return f"{NOTE} {record.stack} is gone, and its record stays: it was renewed meanwhile; bring it up again"
     record.path.unlink(missing_ok=True)
@@ -221,7 +222,7 @@ def _take_down(record: Record, state: Path) -> str:
 def _run(arguments: Sequence[str], *, quiet: bool = False) -> None:
     """Run another millrace command in its own process, so that the settings it changes end with it."""
     command = [sys.executable, "-m", "cli.main", *arguments]
-    code, errors = children.run(
+    code, errors = children.run_child(
         command,
         lambda line: say(f"  {line}", err=quiet),
         folder=connection.REPOSITORY,
@@ -233,7 +234,7 @@ def _run(arguments: Sequence[str], *, quiet: bool = False) -> None:
         raise CliError(said or f"`millrace {' '.join(arguments)}` ended with exit code {code}")
 
 
-def _of(state: Path) -> list[str]:
+def _pass_state_option(state: Path) -> list[str]:
     """Return the option ``--state`` for another millrace command, where the user gave it."""
     source = click.get_current_context().get_parameter_source("state")
     return [] if source is click.core.ParameterSource.DEFAULT else ["--state", str(state)]
@@ -250,10 +251,10 @@ def _unrecorded(found: Sequence[Record]) -> list[str]:
 
 def _until(record: Record) -> str:
     if record.is_expired:
-        return f"expired {moment(record.expires)}"
+        return f"expired {format_time(record.expires)}"
     left = record.expires - datetime.now(UTC)
     hours = int(left.total_seconds() // 3600)
-    return f"until {moment(record.expires)} ({hours} h)"
+    return f"until {format_time(record.expires)} ({hours} h)"
 
 
 def _document(record: Record) -> dict[str, Any]:

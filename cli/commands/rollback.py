@@ -15,11 +15,11 @@ from cli.aws import endpoints, model_packages
 from cli.aws.endpoints import Endpoint
 from cli.aws.model_packages import Package
 from cli.commands import choices
-from cli.commands.options import check_reason, of_use_case, yes_with_json
+from cli.commands.options import check_reason, require_yes_with_json, with_target
 from cli.console.errors import CliError, DeclinedError
-from cli.console.output import json_option, moment, say, seconds, table, write_json
+from cli.console.output import format_duration, format_time, json_option, print_table, say, write_json
 from cli.deployment import expected_changes, rollout
-from cli.stack.deployable import named
+from cli.stack.deployable import render_arguments
 from cli.stack.target import Target
 from millrace.environment import Promotion
 from queries.endpoints import IN_PROGRESS
@@ -49,11 +49,11 @@ class Plan:
 
 
 @click.command()
-@of_use_case
+@with_target
 @click.option(
     "--to",
     type=click.IntRange(min=1),
-    shell_complete=choices.versions,
+    shell_complete=choices.complete_versions,
     help="Default: the approved version before the one that serves.",
 )
 @click.option("--reason", default="", help="Why; it is kept with the models that are rejected.")
@@ -68,17 +68,19 @@ def rollback(target: Target, to: int | None, reason: str, yes: bool, no_deploy: 
     rejected. When the deployment fails, the registry is put back as it was. After an interruption, run it again to
     continue; when all is done it reports so, and only --to goes further back.
     """
-    yes_with_json(yes=yes, as_json=as_json)
+    require_yes_with_json(yes=yes, as_json=as_json)
     check_reason(reason)
     plan = _plan(target, to)
     if plan.is_done:
         _nothing(target, plan, as_json=as_json)
         return
     # Whoever is on call must know what else a deployment from this checkout would change.
-    others = [] if no_deploy else expected_changes.others(target, quiet=as_json)
+    others = [] if no_deploy else expected_changes.find_other_changes(target, quiet=as_json)
     if not as_json:
         _show(target, plan, others, deploy=not no_deploy)
-    if not yes and not click.confirm(f"Go back to version {plan.to.version}{expected_changes.along(others)}?"):
+    if not yes and not click.confirm(
+        f"Go back to version {plan.to.version}{expected_changes.format_other_changes(others)}?"
+    ):
         raise DeclinedError()
     _require_as_planned(target, plan)
     written = _decide(target, plan, reason)
@@ -98,21 +100,21 @@ def _plan(target: Target, to: int | None) -> Plan:
         CliError: There is nothing to go back to; nothing was changed.
     """
     model_packages.require_group(target)
-    endpoint = endpoints.find(target)
-    name = named(target)
+    endpoint = endpoints.read_endpoint(target)
+    name = render_arguments(target)
     if endpoint is None:
-        raise CliError("nothing", f"can be rolled back: {endpoints.absence(target)}")
+        raise CliError("nothing", f"can be rolled back: {endpoints.explain_missing_endpoint(target)}")
     if endpoint.status in IN_PROGRESS:
         raise CliError(
             f"endpoint {endpoint.name}",
             f"is {endpoint.status}: a rollout is in progress, which its alarms may still roll back",
             fix=f"wait until `millrace status {name}` says InService, then decide",
         )
-    approved = model_packages.every(target, APPROVED)
-    served = model_packages.find(target, endpoint.package)
+    approved = model_packages.list_group_packages(target, APPROVED)
+    served = model_packages.find_package(target, endpoint.package)
     if to is not None:
-        chosen = model_packages.of_version(target, to)
-    elif served and _was_gone_back_to(target, served, approved):
+        chosen = model_packages.get_version(target, to)
+    elif served and _is_rollback_target(target, served, approved):
         chosen = served
     else:
         chosen = _previous(target, endpoint, served, approved)
@@ -126,7 +128,7 @@ def _order(package: Package) -> tuple[Any, int]:
     return package.created, package.version
 
 
-def _was_gone_back_to(target: Target, served: Package, approved: list[Package]) -> bool:
+def _is_rollback_target(target: Target, served: Package, approved: list[Package]) -> bool:
     """Tell whether the version that serves is the last rollback's, and nothing has been decided since.
 
     Someone who repeats an interrupted rollback then wants no further step back.
@@ -135,7 +137,7 @@ def _was_gone_back_to(target: Target, served: Package, approved: list[Package]) 
         return False
     return any(
         each.rolled_back_to == served.version
-        for each in model_packages.every(target, REJECTED)
+        for each in model_packages.list_group_packages(target, REJECTED)
         if _order(each) > _order(served)
     )
 
@@ -154,7 +156,7 @@ def _previous(target: Target, endpoint: Endpoint, served: Package | None, approv
         return older[0]
     others = [
         each
-        for each in model_packages.every(target)
+        for each in model_packages.list_group_packages(target)
         if each.arn != endpoint.package and each.version < (endpoint.version or 0)
     ]
     have = ", ".join(f"{each.version} ({each.approval})" for each in others[:10])
@@ -169,7 +171,7 @@ def _check(
     target: Target, endpoint: Endpoint, served: Package | None, chosen: Package, newer: tuple[Package, ...]
 ) -> None:
     """Refuse a package that is no rollback target."""
-    name = named(target)
+    name = render_arguments(target)
     which = f"version {chosen.version} of {target.names.model_package_group}"
     if chosen.arn == endpoint.package and endpoint.status == "InService":
         if newer:
@@ -191,20 +193,20 @@ def _check(
             f"is newer than version {endpoint.version}, which serves",
             fix=f"to go forward: millrace approve {name} {chosen.version} --deploy",
         )
-    if because := model_packages.obstacle(target, chosen):
+    if because := model_packages.find_obstacle(target, chosen):
         raise CliError(which, f"cannot serve: {because}", fix="name another one with --to")
 
 
 def _require_as_planned(target: Target, plan: Plan) -> None:
     """Raise when somebody has decided or deployed before the question was answered."""
-    endpoint = endpoints.find(target)
+    endpoint = endpoints.read_endpoint(target)
     if endpoint is None or (endpoint.status, endpoint.package) != (plan.endpoint.status, plan.endpoint.package):
         now = f"is {endpoint.status} and serves version {endpoint.version}" if endpoint else "is gone"
         raise CliError(
             f"endpoint {plan.endpoint.name}", f"{now} in the meantime; nothing was changed", fix="look and decide again"
         )
     known = {each.arn for each in (*plan.rejected, plan.to)}
-    for each in model_packages.every(target, APPROVED):
+    for each in model_packages.list_group_packages(target, APPROVED):
         if each.arn not in known and _order(each) > _order(plan.to):
             raise CliError(
                 f"version {each.version} of {target.names.model_package_group}",
@@ -212,7 +214,7 @@ def _require_as_planned(target: Target, plan: Plan) -> None:
                 fix="look and decide again",
             )
     for each in (*plan.rejected, plan.to):
-        model_packages.require_as_shown(target, each)
+        model_packages.require_unchanged(target, each)
 
 
 # -- doing it ----------------------------------------------------------------------------------------------------------
@@ -228,13 +230,13 @@ def _decide(target: Target, plan: Plan, reason: str) -> list[tuple[Package, Pack
     try:
         if plan.approves:
             again = f"serves again instead of version {plan.endpoint.version}" + (f": {reason}" if reason else "")
-            written.append((plan.to, model_packages.decide(target, plan.to, APPROVED, again[:1024])))
+            written.append((plan.to, model_packages.set_approval(target, plan.to, APPROVED, again[:1024])))
         for each in plan.rejected:
             written.append(
-                (each, model_packages.decide(target, each, REJECTED, why[:1024], rolled_back_to=plan.to.version))
+                (each, model_packages.set_approval(target, each, REJECTED, why[:1024], rolled_back_to=plan.to.version))
             )
     except BaseException:
-        _take_back(target, written)
+        _revert(target, written)
         raise
     return written
 
@@ -242,13 +244,13 @@ def _decide(target: Target, plan: Plan, reason: str) -> list[tuple[Package, Pack
 def _deploy(target: Target, plan: Plan, written: list[tuple[Package, Package]], *, quiet: bool) -> Endpoint:
     """Deploy; on failure, restore the registry if the old model still serves, else print how to continue."""
     try:
-        return rollout.serve(target, plan.to, quiet=quiet)
+        return rollout.deploy_package(target, plan.to, quiet=quiet)
     except BaseException:
-        now = endpoints.find(target)
+        now = endpoints.read_endpoint(target)
         if now and now.status == plan.endpoint.status and now.package == plan.endpoint.package:
-            _take_back(target, written)
+            _revert(target, written)
         else:
-            name = named(target)
+            name = render_arguments(target)
             serves = f"is {now.status} with version {now.version}" if now else "is gone"
             say(
                 f"the registry is left as decided, with version {plan.to.version} as the newest approved one, because "
@@ -259,17 +261,19 @@ def _deploy(target: Target, plan: Plan, written: list[tuple[Package, Package]], 
         raise
 
 
-def _take_back(target: Target, written: list[tuple[Package, Package]]) -> None:
+def _revert(target: Target, written: list[tuple[Package, Package]]) -> None:
     """Revert the decisions, the last one first; print how to revert by hand what cannot be reverted."""
     for before, after in reversed(written):
         try:
-            model_packages.decide(target, after, before.approval, before.reason, rolled_back_to=before.rolled_back_to)
+            model_packages.set_approval(
+                target, after, before.approval, before.reason, rolled_back_to=before.rolled_back_to
+            )
             say(f"put back: version {before.version} is {before.approval} again", err=True)
         except Exception as error:  # noqa: BLE001 - the first failure is raised; this one is printed with its fix
             verb = "approve" if before.approval == APPROVED else "reject"
             say(
                 f"version {before.version} could not be put back to {before.approval} ({error}); do it by hand: "
-                f"millrace {verb} {named(target)} {before.version}",
+                f"millrace {verb} {render_arguments(target)} {before.version}",
                 err=True,
             )
 
@@ -280,41 +284,41 @@ def _take_back(target: Target, written: list[tuple[Package, Package]]) -> None:
 def _show(target: Target, plan: Plan, others: list[str], *, deploy: bool) -> None:
     """Print both versions, what is rejected and how long the rollout takes."""
     say(f"endpoint {plan.endpoint.name}: version {plan.endpoint.version} serves since {plan.endpoint.since_text}")
-    say(f"back to version {plan.to.version}, {plan.to.approval}, registered {moment(plan.to.created)}")
+    say(f"back to version {plan.to.version}, {plan.to.approval}, registered {format_time(plan.to.created)}")
     metrics = dict.fromkeys([*(gate.metric for gate in target.use_case.gates), target.use_case.champion_metric])
     known = "unknown"
     rows = [("", f"version {plan.endpoint.version}", f"version {plan.to.version}")]
     for metric in (*metrics, "as_of"):
         old = plan.serving.metadata.get(metric, known) if plan.serving else "deleted"
         rows.append((metric, old, plan.to.metadata.get(metric, known)))
-    table(rows)
+    print_table(rows)
     if plan.approves:
         say(f"  approved again: version {plan.to.version}" + (f", {plan.to.reason}" if plan.to.reason else ""))
-    for short in model_packages.shortfalls(target.use_case, plan.to):
+    for short in model_packages.list_missed_gates(target.use_case, plan.to):
         say(f"  note: version {plan.to.version} does not meet its gates as they are now: {short}")
     for each in plan.rejected:
         say(f"  rejected: version {each.version}" + (", which serves" if each.arn == plan.endpoint.package else ""))
-    expected_changes.show(target, others)
+    expected_changes.print_changes(target, others)
     if deploy:
         kind = target.environment.rollout.traffic.value.replace("_", " ")
-        bakes = seconds(rollout.duration(target).total_seconds())
+        bakes = format_duration(rollout.compute_duration(target).total_seconds())
         say(f"  roll-out: {kind}, bakes {bakes}, and its fleet takes time to start besides")
 
 
 def _nothing(target: Target, plan: Plan, *, as_json: bool) -> None:
     """Report that the version serves already."""
     if as_json:
-        _document(target, plan, plan.endpoint, [], f"millrace status {named(target)}")
+        _document(target, plan, plan.endpoint, [], f"millrace status {render_arguments(target)}")
         return
     say(
         f"version {plan.to.version} of {target.names.model_package_group} serves already since "
         f"{plan.endpoint.since_text}; nothing was changed"
     )
-    say(f"to go back further: millrace rollback {named(target)} --to <version>")
+    say(f"to go back further: millrace rollback {render_arguments(target)} --to <version>")
 
 
 def _done(target: Target, plan: Plan, endpoint: Endpoint | None, others: list[str], *, as_json: bool) -> None:
-    name = named(target)
+    name = render_arguments(target)
     following = f"millrace status {name}" if endpoint else f"millrace deploy {name}"
     if as_json:
         _document(target, plan, endpoint, others, following)
@@ -325,7 +329,7 @@ def _done(target: Target, plan: Plan, endpoint: Endpoint | None, others: list[st
         if target.environment.promotion is Promotion.AUTOMATIC:
             say(
                 f"promotion is automatic: until you know why version {plan.endpoint.version} had to go, keep training "
-                f"from approving its like: millrace pause {named(target)} --only retraining"
+                f"from approving its like: millrace pause {render_arguments(target)} --only retraining"
             )
     else:
         say(f"version {plan.to.version} is the newest approved one; it serves after: {following}")

@@ -6,7 +6,7 @@ import click
 
 from cli.aws import model_packages, pipelines
 from cli.aws.pipelines import Step
-from cli.commands.options import check_time, of_use_case
+from cli.commands.options import check_time, with_target
 from cli.console.errors import CliError
 from cli.console.output import json_option, say, write_json
 from cli.console.progress import Progress
@@ -16,7 +16,7 @@ from queries.pipelines import EXECUTING
 
 
 @click.command()
-@of_use_case
+@with_target
 @click.option("--pipeline", type=click.Choice(list(PIPELINE_KINDS)), required=True, help="Which one.")
 @click.option("--as-of", default="now", show_default=True, help="Data time, ISO 8601, e.g. 2013-04-01T00:00:00Z.")
 @click.option("--no-wait", is_flag=True, help="Start it and return.")
@@ -30,12 +30,12 @@ def run(target: Target, pipeline: str, as_of: str, no_wait: bool, as_json: bool)
     check_time(as_of)
     if pipeline == "features" and not target.use_case.tables:
         raise CliError(f"use case {target.use_case.name!r}", "has no feature tables, so it has no features pipeline")
-    execution = pipelines.start(target, pipeline, AsOf=as_of)
+    execution = pipelines.start_execution(target, pipeline, AsOf=as_of)
     status, steps = EXECUTING, list[Step]()
     if not no_wait:
         with Progress(err=as_json).stage(pipeline) as stage:
             stage.result = execution
-            status = pipelines.follow_steps(target, execution, stage.note, stage.line, steps)
+            status = pipelines.wait_with_progress(target, execution, stage.note, stage.line, steps)
             pipelines.require_success(target, execution, status)
     if as_json:
         found = [{"name": step.name, "status": step.status, "seconds": round(step.took, 3)} for step in steps]
@@ -43,5 +43,5 @@ def run(target: Target, pipeline: str, as_of: str, no_wait: bool, as_json: bool)
         write_json({"execution": execution, "pipeline": name, "status": status, "steps": found})
     elif no_wait:
         say(f"started {execution}")
-    elif pipeline == "training" and (package := model_packages.made_by(target, execution)):
+    elif pipeline == "training" and (package := model_packages.find_registered_by(target, execution)):
         say(f"registered version {package.version}, {package.approval}: {package.description}")

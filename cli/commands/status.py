@@ -1,7 +1,7 @@
 """`millrace status`: what serves, how good it is, and what needs attention, of all stacks or of one in depth.
 
-With ``--json`` the table is one document, described at `cli.fleet.ask`; one stack is its row of that document,
-described at `cli.fleet._row`, with the parts that `cli.fleet.depth.add` adds.
+With ``--json`` the table is one document, described at `cli.fleet.query_stacks`; one stack is its row of that document,
+described at `cli.fleet._describe_stack`, with the parts that `cli.fleet.depth.add_details` adds.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ ATTENTION, NOT_ASKED = "attention", "not-asked"
 
 
 @click.command()
-@click.argument("use_case", required=False, shell_complete=choices.use_cases)
-@click.option("--env", "environment", shell_complete=choices.environments, help="One environment alone.")
+@click.argument("use_case", required=False, shell_complete=choices.complete_use_cases)
+@click.option("--env", "environment", shell_complete=choices.complete_environments, help="One environment alone.")
 @click.option(
     "--fail-on",
     "fail_on",
@@ -39,36 +39,36 @@ def status(use_case: str | None, environment: str | None, fail_on: tuple[str, ..
     Shows every use case in every environment, or USE_CASE alone. With --env too, or where only one stack of USE_CASE
     answers, it shows that stack in depth.
     """
-    chosen = fleet.stacks_of(state, use_case, environment)
+    chosen = fleet.list_stacks(state, use_case, environment)
     if use_case and environment:
-        target, row = fleet.ask_one(chosen[0], Accounts(state))
-        deep = depth.add(target, row)
+        target, row = fleet.query_stack(chosen[0], Accounts(state))
+        deep = depth.add_details(target, row)
         if as_json:
             write_json(deep)
         else:
-            view.stack(deep)
+            view.print_stack(deep)
         return int(bool((ATTENTION in fail_on and deep["attention"]) or (NOT_ASKED in fail_on and deep["unknown"])))
     known = Accounts(state)
-    found = fleet.ask(chosen, known)
+    found = fleet.query_stacks(chosen, known)
     if use_case:
         # Their names alone do not tell which use case they belong to.
         found["elsewhere"] = []
     if as_json:
         write_json(found)
     else:
-        view.table_of(found)
+        view.print_fleet(found)
         if use_case:
-            _closer(chosen, known, [row["stack"] for row in found["stacks"]])
+            _show_in_depth(chosen, known, [row["stack"] for row in found["stacks"]])
     silent = found["not_asked"] or any(row["unknown"] for row in found["stacks"])
     return int(bool((ATTENTION in fail_on and found["attention"]) or (NOT_ASKED in fail_on and silent)))
 
 
-def _closer(chosen: list[fleet.Stack], known: Accounts, answered: list[str]) -> None:
+def _show_in_depth(chosen: list[fleet.Stack], known: Accounts, answered: list[str]) -> None:
     """Print in depth the only stack that answers; where several do, print how to see one of them in depth."""
     if len(answered) == 1:
         [stack] = [stack for stack in chosen if stack.name == answered[0]]
         say()
-        view.stack(depth.add(*fleet.ask_one(stack, known)))
+        view.print_stack(depth.add_details(*fleet.query_stack(stack, known)))
     elif answered:
         first = next(stack for stack in chosen if stack.name == answered[0])
         say(f"in depth: millrace status {first.use_case} --env {first.environment}")

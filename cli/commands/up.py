@@ -15,7 +15,7 @@ from cli.aws.model_packages import Package
 from cli.commands import up_summary
 from cli.console import interrupts
 from cli.console.errors import CliError, DeclinedError
-from cli.console.output import json_option, moment, seconds, write_json
+from cli.console.output import format_duration, format_time, json_option, write_json
 from cli.console.progress import Progress, Stage
 from cli.deployment import endpoint_guard, rollout
 from cli.pulumi import updates
@@ -59,16 +59,16 @@ def up(use_case: str, stack: str | None, yes: bool, no_observe: bool, state: Pat
     trains nothing, and an interrupted run continues where it stopped.
     """
     target = Target.of_stack(stack or f"{use_case}-{connection.LOCAL}", state)
-    _agree(target, use_case)
+    _check_stack(target, use_case)
     if not target.is_local:
-        connection.connect(target.environment.name, state)
+        connection.use_environment(target.environment.name, state)
     run = Run(target, Progress(err=as_json))
     _each(run, yes=yes, observe=not no_observe)
-    found = up_summary.of(target, run.progress.took)
+    found = up_summary.build_summary(target, run.progress.took)
     if as_json:
         write_json(found)
     else:
-        up_summary.show(target, found)
+        up_summary.print_summary(target, found)
 
 
 def _each(run: Run, *, yes: bool, observe: bool) -> None:
@@ -84,7 +84,7 @@ def _each(run: Run, *, yes: bool, observe: bool) -> None:
     with run.progress.stage("train") as stage:
         _train(run, stage)
     with run.progress.stage("approve") as stage:
-        _approve(run, stage)
+        _find_decision(run, stage)
     with run.progress.stage("deploy") as stage:
         _deploy(run, stage)
     if observe and run.serving and run.target.is_local and run.target.environment.replay_from:
@@ -92,7 +92,7 @@ def _each(run: Run, *, yes: bool, observe: bool) -> None:
             _observe(run.target, stage)
 
 
-def _agree(target: Target, use_case: str) -> None:
+def _check_stack(target: Target, use_case: str) -> None:
     source = click.get_current_context().get_parameter_source("use_case")
     if source is not click.core.ParameterSource.DEFAULT and target.use_case.name != use_case:
         raise click.UsageError(f"stack {target.stack} is of use case {target.use_case.name!r}, not {use_case!r}")
@@ -106,28 +106,28 @@ def _ask(target: Target) -> None:
 
 def _engine(stage: Stage) -> None:
     """Find, install or build the Pulumi CLI."""
-    found = bootstrap.ensure(stage.line)
+    found = bootstrap.ensure_cli(stage.line)
     stage.result = f"Pulumi {found.origin} in {found.folder}"
 
 
 def _cloud(target: Target, stage: Stage) -> None:
     """Start the local cloud if it is not running, and use it."""
-    running = connection.ensure(target.state)
+    running = connection.ensure_local_cloud(target.state)
     if "millrace" not in running.images:
         raise CliError(
             f"the local cloud of {target.state}",
             "was started without the runtime image `millrace`",
             fix="run `millrace local stop`, then this again; its state is kept",
         )
-    connection.use(running, target.state)
-    stage.result = f"{running.endpoint_url}, an hour takes {seconds(3600 / running.scale)}"
+    connection.use_local_cloud(running, target.state)
+    stage.result = f"{running.endpoint_url}, an hour takes {format_duration(3600 / running.scale)}"
 
 
 def _provision(run: Run, stage: Stage) -> None:
     """Deploy everything that exists without an approved model; refuse where that would delete the endpoint."""
-    if endpoint_guard.loses_endpoint(run.target):
-        raise endpoint_guard.refuse_removal(run.target)
-    update = updates.up(run.target, stage.note)
+    if endpoint_guard.would_lose_endpoint(run.target):
+        raise endpoint_guard.make_removal_error(run.target)
+    update = updates.update_stack(run.target, stage.note)
     run.outputs = update.outputs
     stage.result = update.text
 
@@ -135,41 +135,44 @@ def _provision(run: Run, stage: Stage) -> None:
 def _train(run: Run, stage: Stage) -> None:
     """Train a model, unless one is approved or waits for approval."""
     target = run.target
-    execution = pipelines.running(target, "training")
+    execution = pipelines.find_running(target, "training")
     if execution is None:
-        if package := model_packages.newest(target, APPROVED):
+        if package := model_packages.find_newest(target, APPROVED):
             stage.result = f"version {package.version} is approved already"
             return
-        if package := model_packages.newest(target, PENDING):
+        if package := model_packages.find_newest(target, PENDING):
             stage.result = f"version {package.version} waits for approval already"
             return
-        execution = pipelines.start(target, "training")
+        execution = pipelines.start_execution(target, "training")
     else:
         stage.line(f"taking up {execution}")
-    status = pipelines.follow_steps(target, execution, stage.note, stage.line)
+    status = pipelines.wait_with_progress(target, execution, stage.note, stage.line)
     pipelines.require_success(target, execution, status)
-    package = model_packages.newest(target)
+    package = model_packages.find_newest(target)
     stage.result = f"version {package.version} registered" if package else "no model was registered"
 
 
-def _approve(run: Run, stage: Stage) -> None:
+def _find_decision(run: Run, stage: Stage) -> None:
     """Find the version that is approved and the one that waits for approval.
 
     Nothing is approved here: with automatic promotion the pipeline's gate has done it, with manual a person will.
     """
     target = run.target
-    run.approved, run.waiting = model_packages.newest(target, APPROVED), model_packages.newest(target, PENDING)
+    run.approved, run.waiting = (
+        model_packages.find_newest(target, APPROVED),
+        model_packages.find_newest(target, PENDING),
+    )
     if run.approved and run.waiting and run.waiting.version < run.approved.version:
         run.waiting = None
     how = "by the gate" if target.environment.promotion is Promotion.AUTOMATIC else "by a person"
     if run.approved:
         stage.result = f"version {run.approved.version}, approved {how}"
     if run.waiting:
-        for row in model_packages.rows_of_gates(target.use_case, run.waiting):
+        for row in model_packages.format_package_gates(target.use_case, run.waiting):
             stage.line("  ".join(row))
         stage.result = f"version {run.waiting.version} waits for a person: millrace approve {target.use_case.name}"
     if not run.approved and not run.waiting:
-        newest = model_packages.newest(target)
+        newest = model_packages.find_newest(target)
         said = f"the newest, version {newest.version}, is {newest.approval}: {newest.description}" if newest else ""
         raise CliError(
             f"model package group {target.names.model_package_group}",
@@ -180,12 +183,12 @@ def _approve(run: Run, stage: Stage) -> None:
 def _deploy(run: Run, stage: Stage) -> None:
     """Deploy the newest approved model, unless the endpoint serves it."""
     target = run.target
-    run.serving = endpoints.find(target)
+    run.serving = endpoints.read_endpoint(target)
     if run.approved is None:
         stage.result = "pending its first approved model"
         return
     if not rollout.is_serving(run.serving, run.approved):
-        updates.up(target, stage.note)
+        updates.update_stack(target, stage.note)
         # An interrupted update may have left the endpoint changing.
         run.serving = rollout.wait_until_settled(target, stage)
     run.serving = rollout.require_serving(target, run.approved, run.serving)
@@ -197,16 +200,18 @@ def _deploy(run: Run, stage: Stage) -> None:
 
 def _observe(target: Target, stage: Stage) -> None:
     """Replay some days of past events and run the monitor, unless it has already succeeded once."""
-    execution = pipelines.running(target, "monitor")
+    execution = pipelines.find_running(target, "monitor")
     if execution is None:
-        ran = pipelines.executions(target, "monitor")
+        ran = pipelines.list_newest_executions(target, "monitor")
         if any(each["PipelineExecutionStatus"] == SUCCEEDED for each in ran):
             stage.result = "the monitor has run already"
             return
         _replay(target, stage)
-        execution = pipelines.start(target, "monitor")
-    pipelines.require_success(target, execution, pipelines.follow_steps(target, execution, stage.note, stage.line))
-    stage.result = f"the monitor has looked at what was served until {moment(target.data_time())}"
+        execution = pipelines.start_execution(target, "monitor")
+    pipelines.require_success(
+        target, execution, pipelines.wait_with_progress(target, execution, stage.note, stage.line)
+    )
+    stage.result = f"the monitor has looked at what was served until {format_time(target.data_time())}"
 
 
 def _replay(target: Target, stage: Stage) -> None:
@@ -220,21 +225,23 @@ def _replay(target: Target, stage: Stage) -> None:
     until = min(until, datetime.now(UTC))
     if now >= until:
         return
-    bundle_steps.replay(target, now.isoformat(), until.isoformat(), stage.note)
-    stage.line(f"replayed {moment(now)} to {moment(until)}")
-    _await_capture(target, stage)
+    bundle_steps.replay_events(target, now.isoformat(), until.isoformat(), stage.note)
+    stage.line(f"replayed {format_time(now)} to {format_time(until)}")
+    _wait_for_capture(target, stage)
     if target.use_case.tables:
         # The features that the endpoint looks up online are still of the data time before the replay.
-        execution = pipelines.start(target, "features")
-        pipelines.require_success(target, execution, pipelines.follow_steps(target, execution, stage.note, stage.line))
+        execution = pipelines.start_execution(target, "features")
+        pipelines.require_success(
+            target, execution, pipelines.wait_with_progress(target, execution, stage.note, stage.line)
+        )
 
 
-def _await_capture(target: Target, stage: Stage) -> None:
+def _wait_for_capture(target: Target, stage: Stage) -> None:
     """Wait until served requests are captured in the lake: a monitor that runs earlier would see none."""
     deadline = time.monotonic() + _CAPTURE
     stage.note("waiting for what was served to be captured")
     while target.environment.capture_percent and not _captured(target) and time.monotonic() < deadline:
-        interrupts.pause(0.2)
+        interrupts.sleep(0.2)
 
 
 def _captured(target: Target) -> bool:

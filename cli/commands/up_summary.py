@@ -7,29 +7,29 @@ from collections.abc import Mapping
 from typing import Any
 
 from cli.aws import bundle_steps, endpoints, model_packages
-from cli.aws.alarms import find_alarms, rows_of_alarms
-from cli.aws.endpoints import endpoint_document
+from cli.aws.alarms import find_alarms, format_alarm_rows
+from cli.aws.endpoints import build_endpoint_document
 from cli.console.errors import CliError
-from cli.console.output import say, table
-from cli.stack.deployable import named
+from cli.console.output import print_table, say
+from cli.stack.deployable import render_arguments
 from cli.stack.target import Target
 from queries.packages import PENDING
 
 
-def of(target: Target, stages: Mapping[str, float]) -> dict[str, Any]:
+def build_summary(target: Target, stages: Mapping[str, float]) -> dict[str, Any]:
     """Return the summary as a document for JSON output."""
-    endpoint = endpoints.find(target)
-    package = model_packages.find(target, endpoint.package) if endpoint else None
-    waiting = model_packages.newest(target, PENDING)
+    endpoint = endpoints.read_endpoint(target)
+    package = model_packages.find_package(target, endpoint.package) if endpoint else None
+    waiting = model_packages.find_newest(target, PENDING)
     shown = package or waiting
-    evaluation = model_packages.evaluation(target, shown) if shown else None
+    evaluation = model_packages.find_evaluation(target, shown) if shown else None
     return {
         "stack": target.stack,
         "stages": dict(stages),
-        "endpoint": endpoint_document(target, endpoint),
+        "endpoint": build_endpoint_document(target, endpoint),
         "version": endpoint.version if endpoint else None,
         "pending_version": waiting.version if waiting and (not package or waiting.version > package.version) else None,
-        "gates": model_packages.gates(target.use_case, shown) if shown else [],
+        "gates": model_packages.check_gates(target.use_case, shown) if shown else [],
         "evaluation": evaluation.dump() if evaluation else {},
         "sample": _sample(target) if endpoint else None,
         "alarms": find_alarms(target),
@@ -37,7 +37,7 @@ def of(target: Target, stages: Mapping[str, float]) -> dict[str, Any]:
     }
 
 
-def show(target: Target, found: Mapping[str, Any]) -> None:
+def print_summary(target: Target, found: Mapping[str, Any]) -> None:
     """Print the summary for people."""
     say()
     version = found["version"] or found["pending_version"]
@@ -50,26 +50,26 @@ def show(target: Target, found: Mapping[str, Any]) -> None:
             say(f"request     {json.dumps(asked['request'])}")
             say(f"prediction  {json.dumps(asked['answer'])}  ({asked['latency_ms']:.1f} ms)")
     if version:
-        package = model_packages.of_version(target, version)
+        package = model_packages.get_version(target, version)
         say(f"gates       of version {version}, on rows that it had not seen")
-        table(model_packages.rows_of_gates(target.use_case, package), indent=12)
+        print_table(model_packages.format_package_gates(target.use_case, package), indent=12)
     say("alarms")
-    table(rows_of_alarms(found["alarms"]), indent=12)
+    print_table(format_alarm_rows(found["alarms"]), indent=12)
     say("next")
-    table(found["next"], indent=12)
+    print_table(found["next"], indent=12)
 
 
 def _sample(target: Target) -> dict[str, Any]:
     """Return a real prediction; the reason where the use case has no event to ask about."""
     try:
-        body = json.dumps(bundle_steps.sample(target)).encode()
+        body = json.dumps(bundle_steps.make_sample_request(target)).encode()
     except CliError as error:
         return {"error": str(error)}
     return endpoints.describe_answer(target, body, endpoints.invoke(target, body))
 
 
 def _next(target: Target, *, served: bool) -> list[list[str]]:
-    name = named(target)
+    name = render_arguments(target)
     if not served:
         return [
             [f"millrace approve {name}", "look at the model and let it serve"],

@@ -70,8 +70,8 @@ def upgrade(use_cases: tuple[str, ...], check: bool, as_diff: bool, as_json: boo
 
     if as_diff and as_json:
         raise click.UsageError("--diff and --json are two ways to print; take one")
-    table = deprecations.current()
-    files = [_looked_at(path, table) for path in _paths(use_cases)]
+    table = deprecations.get_table()
+    files = [_upgrade(path, table) for path in _paths(use_cases)]
     writes = not check and not as_diff
     if writes:
         for file in files:
@@ -79,7 +79,7 @@ def upgrade(use_cases: tuple[str, ...], check: bool, as_diff: bool, as_json: boo
     if as_json:
         output.write_json(_document(files, table, writes))
     else:
-        _say(files, table, writes, as_diff)
+        _print_report(files, table, writes, as_diff)
     by_hand = any(finding.by_hand for file in files for finding in file.findings)
     failed = any(file.error for file in files)
     return int(failed or by_hand or (check and any(file.is_changed for file in files)))
@@ -104,7 +104,7 @@ def _paths(use_cases: Iterable[str]) -> list[Path]:
             )
     modules = [path for name in named or packages for path in _modules(packages[name])]
     stacks = sorted(_STACKS.glob("Pulumi.*.yaml"))
-    return modules + [path for path in stacks if not named or _use_case_of(path, packages) in named]
+    return modules + [path for path in stacks if not named or _find_use_case(path, packages) in named]
 
 
 def _modules(package: Path) -> Iterator[Path]:
@@ -114,14 +114,14 @@ def _modules(package: Path) -> Iterator[Path]:
             yield path
 
 
-def _use_case_of(path: Path, packages: Iterable[str]) -> str | None:
+def _find_use_case(path: Path, packages: Iterable[str]) -> str | None:
     """Return the use case of a stack's file: the stack's name without the environment's."""
     from cli.upgrading import UnreadableSourceError, stack_file
 
     stack = path.name[len("Pulumi.") : -len(".yaml")]
     # A file that cannot be read is reported when it is upgraded.
     with contextlib.suppress(UnreadableSourceError, OSError):
-        if environment := stack_file.environment_of(path.read_bytes()):
+        if environment := stack_file.read_environment_name(path.read_bytes()):
             return stack.removesuffix(f"-{environment}")
     return max((name for name in packages if stack.startswith(f"{name}-")), key=len, default=None)
 
@@ -129,17 +129,17 @@ def _use_case_of(path: Path, packages: Iterable[str]) -> str | None:
 # -- what becomes of them ----------------------------------------------------------------------------------------------
 
 
-def _looked_at(path: Path, table: Table) -> _File:
+def _upgrade(path: Path, table: Table) -> _File:
     from cli.upgrading import UnreadableSourceError, python, stack_file
 
     before = b""
     try:
         before = path.read_bytes()
         if path.suffix == ".yaml":
-            found = stack_file.upgraded(before, table)
+            found = stack_file.upgrade_stack_file(before, table)
         else:
             module = ".".join(path.relative_to(connection.REPOSITORY).with_suffix("").parts)
-            found = python.upgraded(before, module.removesuffix(".__init__"), table)
+            found = python.upgrade_module(before, module.removesuffix(".__init__"), table)
     except UnreadableSourceError as error:
         return _File(path, before, before, [], (error.line, f"{error.message}; correct it there"))
     except OSError as error:
@@ -199,7 +199,7 @@ def _entry(file: _File, finding: Finding) -> dict[str, Any]:
     }
 
 
-def _say(files: list[_File], table: Table, writes: bool, as_diff: bool) -> None:
+def _print_report(files: list[_File], table: Table, writes: bool, as_diff: bool) -> None:
     changes = 0
     for file in files:
         if as_diff and file.is_changed:

@@ -16,7 +16,7 @@ import click
 from cli import fleet
 from cli.commands import choices
 from cli.console import interrupts
-from cli.console.output import json_option, moment, say
+from cli.console.output import format_time, json_option, say
 from cli.fleet import attention, depth, view
 from cli.fleet.accounts import Accounts
 from cli.fleet.document import FleetDocument, StackDocument
@@ -33,8 +33,8 @@ _FILES = "files"
 
 
 @click.command()
-@click.argument("use_case", required=False, shell_complete=choices.use_cases)
-@click.option("--env", "environment", shell_complete=choices.environments, help="One environment alone.")
+@click.argument("use_case", required=False, shell_complete=choices.complete_use_cases)
+@click.option("--env", "environment", shell_complete=choices.complete_environments, help="One environment alone.")
 @click.option(
     "--every", type=click.FloatRange(min=1, max=3600), default=5.0, show_default=True, help="Seconds between two looks."
 )
@@ -50,28 +50,31 @@ def watch(use_case: str | None, environment: str | None, every: float, state: Pa
 
     def look() -> FleetDocument:
         known.look_again()
-        return fleet.ask(fleet.stacks_of(state, use_case, environment), known)
+        return fleet.query_stacks(fleet.list_stacks(state, use_case, environment), known)
 
     # A stack that does not exist is an error at once, not a change.
-    chosen = fleet.stacks_of(state, use_case, environment)
+    chosen = fleet.list_stacks(state, use_case, environment)
     try:
         if sys.stdout.isatty() and not as_json:
-            _live(_closer(chosen[0], known) if use_case and environment else lambda: view.live(look()), every)
+            _live(
+                _make_depth_view(chosen[0], known) if use_case and environment else lambda: view.render_live(look()),
+                every,
+            )
         else:
-            _lines(look, every, as_json=as_json)
+            _print_changes(look, every, as_json=as_json)
     except KeyboardInterrupt:
         # Ctrl-C is the only way to end it.
         return 0
 
 
-def _closer(stack: fleet.Stack, known: Accounts) -> Callable[[], Any]:
+def _make_depth_view(stack: fleet.Stack, known: Accounts) -> Callable[[], Any]:
     """Return a function that shows one stack in depth."""
 
     def look() -> Any:
         from rich.text import Text
 
         known.look_again()
-        target, row = fleet.ask_one(stack, known)
+        target, row = fleet.query_stack(stack, known)
         return Text(_printed(target, row))
 
     return look
@@ -80,7 +83,7 @@ def _closer(stack: fleet.Stack, known: Accounts) -> Callable[[], Any]:
 def _printed(target: Target, row: StackDocument) -> str:
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
-        view.stack(depth.add(target, row))
+        view.print_stack(depth.add_details(target, row))
     return text.getvalue()
 
 
@@ -95,9 +98,9 @@ def _live(look: Callable[[], Any], every: float) -> NoReturn:
                 shown = look()
             except MillraceError as error:
                 shown = Text(str(error), "yellow")
-            head = Text(f"{moment(datetime.now(UTC))}, every {every:g} s; Ctrl-C ends", "dim")
+            head = Text(f"{format_time(datetime.now(UTC))}, every {every:g} s; Ctrl-C ends", "dim")
             screen.update(Group(head, shown), refresh=True)
-            interrupts.pause(every)
+            interrupts.sleep(every)
 
 
 # -- without a terminal ------------------------------------------------------------------------------------------------
@@ -107,33 +110,33 @@ def _live(look: Callable[[], Any], every: float) -> NoReturn:
 _ALARM = "alarm "
 
 
-def _lines(look: Callable[[], FleetDocument], every: float, *, as_json: bool) -> NoReturn:
+def _print_changes(look: Callable[[], FleetDocument], every: float, *, as_json: bool) -> NoReturn:
     before: Facts = {}
     while True:
         try:
-            now = remembered(before, facts(look())) | {_FILES: {"status": "they can be read"}}
+            now = keep_unanswered(before, collect_facts(look())) | {_FILES: {"status": "they can be read"}}
         except MillraceError as error:
             # Perhaps a stack's file is being written; keep the known facts.
             now = {**before, _FILES: {"status": str(error)}}
-        for change in changes(before, now):
-            _tell(change, as_json=as_json)
+        for change in find_changes(before, now):
+            _print_change(change, as_json=as_json)
         before = now
-        interrupts.pause(every)
+        interrupts.sleep(every)
 
 
-def facts(found: FleetDocument) -> Facts:
+def collect_facts(found: FleetDocument) -> Facts:
     """Return the facts of each stack whose change is worth a line."""
     known = {each["stack"]: {"answers": each["reason"]} for each in found["not_asked"]}
-    return known | {row["stack"]: _facts_of(row) for row in found["stacks"]}
+    return known | {row["stack"]: _collect_stack_facts(row) for row in found["stacks"]}
 
 
-def _facts_of(row: StackDocument) -> dict[str, str]:
+def _collect_stack_facts(row: StackDocument) -> dict[str, str]:
     endpoint, unknown = row["endpoint"], row["unknown"]
     known = {"answers": "yes", "not known": ", ".join(unknown) or "nothing"}
     if attention.knows_what_serves(row):
         known["serves"] = f"version {endpoint['version']}" if endpoint["version"] else endpoint["package"] or "nothing"
     if "endpoint" not in unknown:
-        known["endpoint"] = " ".join(filter(None, (endpoint["status"], attention.brief(endpoint["reason"]))))
+        known["endpoint"] = " ".join(filter(None, (endpoint["status"], attention.shorten(endpoint["reason"]))))
         known["roll-out"] = _rollout(row["rollout"])
     if "registry" not in unknown:
         known["approved"] = f"version {row['approved']}" if row["approved"] else "none"
@@ -147,35 +150,38 @@ def _facts_of(row: StackDocument) -> dict[str, str]:
         known |= {f"{_ALARM}{kind}": states.get(kind, "none") for kind in ALARM_KINDS}
     for kind, run in row["last"].items():
         if f"{kind} runs" not in unknown:
-            known[kind] = f"{run['status']}, started {moment(run['started'])}" if run else "never"
+            known[kind] = f"{run['status']}, started {format_time(run['started'])}" if run else "never"
     return known
 
 
 def _rollout(rolling: Mapping[str, Any] | None) -> str:
     if rolling is None:
         return "none"
-    stages = [f"{each['status']}: {attention.brief(each['message'])}" for each in rolling["green"]["stages"]]
+    stages = [f"{each['status']}: {attention.shorten(each['message'])}" for each in rolling["green"]["stages"]]
     return "; ".join(stages) or "under way"
 
 
-def changes(before: Facts, now: Facts) -> list[dict[str, str | None]]:
+def find_changes(before: Facts, now: Facts) -> list[dict[str, str | None]]:
     """Return each change: stack, what, before and after."""
     found: list[dict[str, str | None]] = []
     for stack, known in now.items():
         old = before.get(stack)
         if old is None:
             if stack != _FILES:
-                found.append(_change(stack, "found", None, _at_first(known)))
+                found.append(_change(stack, "found", None, _summarize(known)))
             continue
         differs = [what for what in dict.fromkeys([*old, *known]) if old.get(what) != known.get(what)]
         if set(old) == {"answers"} and len(known) > 1:
-            found += [_change(stack, "answers", old["answers"], "yes"), _change(stack, "found", None, _at_first(known))]
+            found += [
+                _change(stack, "answers", old["answers"], "yes"),
+                _change(stack, "found", None, _summarize(known)),
+            ]
             continue
         found += [_change(stack, what, old.get(what), known.get(what)) for what in differs]
     return found + [_change(stack, "found", "yes", None) for stack in before if stack not in now]
 
 
-def remembered(before: Facts, now: Facts) -> Facts:
+def keep_unanswered(before: Facts, now: Facts) -> Facts:
     """Keep the previous value where a request failed, so that an outage is not reported as a change."""
     return {stack: {**before.get(stack, {}), **known} for stack, known in now.items()}
 
@@ -184,7 +190,7 @@ def _change(stack: str, what: str, before: str | None, after: str | None) -> dic
     return {"stack": stack, "what": what, "before": before, "after": after}
 
 
-def _at_first(known: Mapping[str, str]) -> str:
+def _summarize(known: Mapping[str, str]) -> str:
     if known["answers"] != "yes":
         return f"does not answer: {known['answers']}"
     firing = [what.removeprefix(_ALARM) for what, state in known.items() if state == "ALARM"]
@@ -192,7 +198,7 @@ def _at_first(known: Mapping[str, str]) -> str:
     return f"serves {serves}, {endpoint}; alarms firing: {', '.join(firing) or 'none'}"
 
 
-def _tell(change: Mapping[str, str | None], *, as_json: bool) -> None:
+def _print_change(change: Mapping[str, str | None], *, as_json: bool) -> None:
     at = datetime.now(UTC)
     if as_json:
         say(json.dumps({"at": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"), **change}))
@@ -203,7 +209,7 @@ def _tell(change: Mapping[str, str | None], *, as_json: bool) -> None:
         after = change["after"] or ""
         said = "answers again" if after == "yes" else f"does not answer: {after}"
     else:
-        before, after = (attention.brief(change[key] or "unknown") for key in ("before", "after"))
+        before, after = (attention.shorten(change[key] or "unknown") for key in ("before", "after"))
         said = f"{change['what']}: {before} → {after}"
     # A change is one line, also where a message has several.
-    say(f"{moment(at)}  {change['stack']}  {' '.join(said.split())}")
+    say(f"{format_time(at)}  {change['stack']}  {' '.join(said.split())}")

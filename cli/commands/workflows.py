@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from cli.commands.options import env_option, pairs
-from cli.console.output import json_option, say, table, write_json
+from cli.commands.options import env_option, parse_pairs
+from cli.console.output import json_option, print_table, say, write_json
 from cli.delivery import rendering
 from cli.stack import connection
 
@@ -30,16 +30,16 @@ def workflows() -> None:
     """
 
 
-def _rendering(function: Function) -> Function:
+def _add_rendering_options(function: Function) -> Function:
     """Add the options that both hosts have."""
     options = [
         click.option("--output", type=click.Path(file_okay=False, path_type=Path),
                      help="A folder; default: where the host looks."),
         click.option("--env", "environments", multiple=True, help="In the order of promotion; default: all there are."),
         click.option("--use-case", "use_cases", multiple=True, help="Default: all there are."),
-        click.option("--role-arn", "roles", metavar="ENV=ARN", multiple=True, callback=pairs,
+        click.option("--role-arn", "roles", metavar="ENV=ARN", multiple=True, callback=parse_pairs,
                      help="The role that deploys to an environment, or `review=ARN`; default: a variable of the host."),
-        click.option("--preview-role-arn", "preview_roles", metavar="ENV=ARN", multiple=True, callback=pairs,
+        click.option("--preview-role-arn", "preview_roles", metavar="ENV=ARN", multiple=True, callback=parse_pairs,
                      help="The role that previews and needs to read only; default: a variable of the host."),
         click.option("--backend", help="Pulumi's state, e.g. s3://BUCKET; default: a variable of the host."),
         click.option("--branch", default="main", show_default=True, help="What is deployed."),
@@ -56,31 +56,31 @@ def _rendering(function: Function) -> Function:
 
 
 @workflows.command()
-@_rendering
-@click.option("--pin", "pins", metavar="ACTION=DIGEST", multiple=True, callback=pairs,
+@_add_rendering_options
+@click.option("--pin", "pins", metavar="ACTION=DIGEST", multiple=True, callback=parse_pairs,
               help="The commit of an action, instead of the one in templates/ci/pins.toml.")  # fmt: skip
 @click.option("--runner", default="ubuntu-24.04", show_default=True, help="What the jobs run on.")
 @click.option("--session", type=click.IntRange(900, 43_200), default=3600, show_default=True,
               help="Seconds for which a job holds its role, which must allow as many.")  # fmt: skip
 def github(**given: Any) -> None:
     """Write the workflows of GitHub Actions into .github/workflows."""
-    _write(rendering.github, given)
+    _write(rendering.render_github, given)
 
 
 @workflows.command()
-@_rendering
+@_add_rendering_options
 @click.option("--image", default="python:3.11-bookworm", show_default=True, help="What the jobs run in.")
 @click.option("--automatic", metavar="ENV", multiple=True, help="Deployed without anybody's click; default: none.")
 def gitlab(**given: Any) -> None:
     """Write .gitlab-ci.yml for GitLab."""
-    _write(rendering.gitlab, given)
+    _write(rendering.render_gitlab, given)
 
 
 def _write(render: Callable[[rendering.Wanted], dict[Path, str]], given: dict[str, Any]) -> None:
     output, how = given.pop("output"), {name: given.pop(name) for name in ("force", "check", "dry_run")}
     wanted = rendering.Wanted(command=_command(), **given)
     files = render(wanted)
-    rendering.place(files, output, **how)
+    rendering.write_files(files, output, **how)
 
 
 def _command() -> str:
@@ -132,11 +132,11 @@ def stacks(
 
     if outputs and as_json:
         raise click.UsageError("--outputs and --json are two forms of one thing; give one of them")
-    known = stack_files.found(environments, use_cases)
+    known = stack_files.list_stack_files(environments, use_cases)
     found = [each for each in known if not (without_platform and each.is_platform)]
     why = ""
     if changed_since is not None:
-        found, why = stack_files.since(found, changed_since)
+        found, why = stack_files.find_affected_stacks(found, changed_since)
     if why:
         say(f"all stacks: {why}", err=True)
     if as_json:
@@ -151,7 +151,7 @@ def stacks(
             say(_output(f"{environment}_use_cases", [each for each in there if not each.is_platform]))
         say(_output("all_stacks", found))
     else:
-        table((each.stack, each.region) for each in found)
+        print_table((each.stack, each.region) for each in found)
         if not found:
             say("no stack is concerned")
 
@@ -175,13 +175,13 @@ def saved(use_case: str, environment: str, state: Path, output: Path) -> None:
     from cli.delivery import plan_store
     from cli.stack import deployable
 
-    target = deployable.of(use_case, environment, state)
-    plan = plan_store.fetch(target.stack)
+    target = deployable.load_deployable(use_case, environment, state)
+    plan = plan_store.fetch_plan(target.stack)
     if plan is None:
         say(f"no plan was saved for {target.stack} and these files")
         return
-    connection.connect(environment, state)
-    if reason := plan_store.outdated(target, plan):
+    connection.use_environment(environment, state)
+    if reason := plan_store.explain_stale(target, plan):
         say(f"the plan that was saved for {target.stack} and these files cannot be deployed any more: {reason}")
         return
     output.mkdir(parents=True, exist_ok=True)
@@ -199,5 +199,5 @@ def keep(stack: str, plan: Path) -> None:
     """
     from cli.delivery import plan_store
 
-    plan_store.keep(stack, plan.read_bytes())
+    plan_store.store_plan(stack, plan.read_bytes())
     say(f"saved the plan for {stack} and these files")

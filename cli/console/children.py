@@ -26,7 +26,7 @@ _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
 
 
-def run(
+def run_child(
     command: Sequence[str],
     on_line: Line,
     *,
@@ -65,13 +65,13 @@ def run(
         ) as child,
     ):
         try:
-            return _followed(child, said, on_line), errors.read()
+            return _follow(child, said, on_line), errors.read()
         except BaseException:
             _end(child, waiting)
             raise
         finally:
             if child.returncode is None or child.returncode < 0:
-                _sweep(child.pid)
+                _kill_session(child.pid)
 
 
 @contextlib.contextmanager
@@ -86,7 +86,7 @@ def _file() -> Iterator[tuple[int, TextIO]]:
         os.close(descriptor)
 
 
-def _followed(child: subprocess.Popen[bytes], said: TextIO, on_line: Line) -> int:
+def _follow(child: subprocess.Popen[bytes], said: TextIO, on_line: Line) -> int:
     part = ""
     while True:
         code = child.poll()
@@ -118,7 +118,7 @@ def _end(child: subprocess.Popen[bytes], waiting: str) -> None:
         raise
 
 
-def _sweep(session: int) -> None:
+def _kill_session(session: int) -> None:
     """Kill what a killed child has left behind: its own children, which are still in its session."""
     for pid in psutil.pids():
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -23,7 +23,7 @@ class DeclinedError(CliError):
         super().__init__("nothing", f"was {done}{f', but that {but}' if but else ''}")
 
 
-def as_clear(error: Exception) -> Exception:
+def map_error(error: Exception) -> Exception:
     """Return an error whose message alone says what is wrong, where the error has such a message.
 
     Errors of AWS's SDK, of the local cloud and of the engine are mapped to ours here, at the boundary. Any other error

@@ -13,13 +13,13 @@ from types import FrameType
 _asked = False
 
 
-def listen() -> None:
+def install_handlers() -> None:
     """Make SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt from now on, as Ctrl-C does."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
 
 
-def check() -> None:
+def raise_if_interrupted() -> None:
     """Raise when a stop was requested.
 
     Raises:
@@ -29,15 +29,15 @@ def check() -> None:
         raise KeyboardInterrupt
 
 
-def pause(seconds: float) -> None:
+def sleep(seconds: float) -> None:
     """Sleep; raise when a stop was requested before or meanwhile.
 
     Raises:
         KeyboardInterrupt: A stop was requested.
     """
-    check()
+    raise_if_interrupted()
     time.sleep(seconds)
-    check()
+    raise_if_interrupted()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's signature

@@ -27,10 +27,10 @@ ERROR_MARK = "error: "
 
 def write_json(document: Any) -> None:
     """Print a document for a program on standard output."""
-    print(json_text(document))
+    print(render_json(document))
 
 
-def json_text(document: Any) -> str:
+def render_json(document: Any) -> str:
     """Return a document for a program as JSON text."""
     return json.dumps(document, indent=2, default=_plain)
 
@@ -40,7 +40,7 @@ def say(text: str = "", *, err: bool = False) -> None:
     print(text, file=sys.stderr if err else sys.stdout, flush=True)
 
 
-def table(rows: Iterable[Sequence[object]], *, indent: int = 2) -> None:
+def print_table(rows: Iterable[Sequence[object]], *, indent: int = 2) -> None:
     """Print rows in aligned columns; nothing is cut, so that programs can read the output, too."""
     texts = [[str(cell) for cell in row] for row in rows]
     widths = [max((len(row[place]) for row in texts if place < len(row)), default=0) for place in range(_most(texts))]
@@ -49,12 +49,12 @@ def table(rows: Iterable[Sequence[object]], *, indent: int = 2) -> None:
         say(" " * indent + "  ".join(cells).rstrip())
 
 
-def moment(time: datetime | None) -> str:
+def format_time(time: datetime | None) -> str:
     """Format a time in UTC, to the second; None becomes `never`."""
     return "never" if time is None else time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def ago(time: datetime) -> str:
+def format_age(time: datetime) -> str:
     """Format the distance of a time from now in one unit, short enough for a table."""
     distance = abs((datetime.now(UTC) - time).total_seconds())
     for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
@@ -63,7 +63,7 @@ def ago(time: datetime) -> str:
     return f"{distance:.0f} s"
 
 
-def seconds(value: float) -> str:
+def format_duration(value: float) -> str:
     """Format a duration for people."""
     return f"{value:.1f} s" if value < 60 else f"{int(value // 60)} min {int(value % 60):02d} s"
 
@@ -78,7 +78,7 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
-def human_size(size: float) -> str:
+def format_size(size: float) -> str:
     """Format a number of bytes for people."""
     for unit in ("bytes", "KB", "MB", "GB"):
         if size < 1000:

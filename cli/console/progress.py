@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cli.console import interrupts
-from cli.console.output import DONE, FAILED, seconds
+from cli.console.output import DONE, FAILED, format_duration
 
 _WIDTH = 10
 
@@ -54,15 +54,15 @@ class Progress:
             self.spin(name, "")
             self._status.start()
         try:
-            interrupts.check()
+            interrupts.raise_if_interrupted()
             yield stage
-            interrupts.check()
+            interrupts.raise_if_interrupted()
             mark, colour = DONE, "green"
         finally:
             took = self.took[name] = round(time.monotonic() - began, 3)
             self._status.stop()
             line = Text.assemble(
-                (mark, colour), f" {name:<{_WIDTH}} {stage.result}".rstrip(), (f"  {seconds(took)}", "dim")
+                (mark, colour), f" {name:<{_WIDTH}} {stage.result}".rstrip(), (f"  {format_duration(took)}", "dim")
             )
             self._console.print(line)
 

@@ -114,7 +114,7 @@ class Api:
         raise CommentError(f"GET {path} has more than {len(found)} entries")
 
 
-def github_api() -> Api:
+def make_github_api() -> Api:
     """Return the API of this repository on GitHub, from the variables that its runners set."""
     token = _variable("GITHUB_TOKEN")
     return Api(
@@ -127,12 +127,12 @@ def github_api() -> Api:
     )
 
 
-def gitlab_api(token: str, header: str) -> Api:
+def make_gitlab_api(token: str, header: str) -> Api:
     """Return the API of GitLab, from the variables that its runners set; `token` names the one with the token."""
     return Api(_variable("CI_API_V4_URL"), {header: _variable(token)})
 
 
-def gitlab_project() -> str:
+def find_gitlab_project() -> str:
     """Return the path of this project in GitLab's API."""
     return f"projects/{urllib.parse.quote(_variable('CI_PROJECT_ID'), safe='')}"
 
@@ -147,19 +147,19 @@ def _variable(name: str) -> str:
 # -- GitHub ------------------------------------------------------------------------------------------------------------
 
 
-def on_github(api: Api, run_id: int) -> list[str]:
+def write_github_comments(api: Api, run_id: int) -> list[str]:
     """Write the comments that a run of the preview left.
 
     Returns:
         What was done, one line for each comment.
     """
     run = api.call("GET", f"actions/runs/{run_id}")
-    texts, numbers = _left(api, run_id)
+    texts, numbers = _read_artifacts(api, run_id)
     number = _pull_request(api, run, numbers)
     if number is None:
         return ["no open pull request has the commit of this run any more: nothing was written"]
     is_foreign = (run.get("head_repository") or {}).get("id") != run["repository"]["id"]
-    ours = _ours(api.pages(f"issues/{number}/comments"))
+    ours = _find_own_comments(api.pages(f"issues/{number}/comments"))
     commit, conclusion = run["head_sha"], run.get("conclusion")
     done = []
     for stack, text in sorted(texts.items()):
@@ -174,7 +174,7 @@ def on_github(api: Api, run_id: int) -> list[str]:
     return done or ["the run left no comment: nothing was written"]
 
 
-def _left(api: Api, run_id: int) -> tuple[dict[str, str], set[str]]:
+def _read_artifacts(api: Api, run_id: int) -> tuple[dict[str, str], set[str]]:
     """Return the text for each stack from a run's artifacts, and the pull request numbers that they name."""
     texts: dict[str, str] = {}
     numbers: set[str] = set()
@@ -191,7 +191,7 @@ def _left(api: Api, run_id: int) -> tuple[dict[str, str], set[str]]:
             )
         packed = api.read("GET", f"actions/artifacts/{int(artifact['id'])}/zip", most=_LARGEST)
         files = unpack(packed, ("comment.md", "number"), _LARGEST)
-        texts[stack] = shortened(files["comment.md"].decode(errors="replace"))
+        texts[stack] = shorten(files["comment.md"].decode(errors="replace"))
         numbers.add(files["number"].decode(errors="replace").strip())
     return texts, numbers
 
@@ -246,7 +246,7 @@ def _of_branch(api: Api, run: Mapping[str, Any]) -> set[str]:
     return {str(each["number"]) for each in pulls}
 
 
-def _ours(comments: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
+def _find_own_comments(comments: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
     """Return the IDs of the comments that this program wrote, by stack.
 
     The author is checked, because anybody may write the marker.
@@ -293,7 +293,7 @@ def _foreign(text: str) -> str:
     )
 
 
-def shortened(text: str) -> str:
+def shorten(text: str) -> str:
     """Return a text, cut to the maximum length of a comment."""
     if len(text) <= LONGEST:
         return text
@@ -303,7 +303,7 @@ def shortened(text: str) -> str:
 # -- GitLab ------------------------------------------------------------------------------------------------------------
 
 
-def on_gitlab(api: Api, project: str, request: str, stack: str, body: str) -> str:
+def write_gitlab_note(api: Api, project: str, request: str, stack: str, body: str) -> str:
     """Write the note of a stack on a merge request and return what was done.
 
     Args:
@@ -335,7 +335,7 @@ def _gitlab_body(stack: str, file: Path | None) -> str:
     commit = os.environ.get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA") or _variable("CI_COMMIT_SHA")
     if file is None:
         return _failed(stack, commit, _variable("CI_PIPELINE_URL"))
-    return _body(stack, commit, shortened(file.read_text()))
+    return _body(stack, commit, shorten(file.read_text()))
 
 
 # -- the command -------------------------------------------------------------------------------------------------------
@@ -355,12 +355,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         if given.host == "github":
-            for line in on_github(github_api(), given.run):
+            for line in write_github_comments(make_github_api(), given.run):
                 print(line)
         else:
-            api = gitlab_api("MILLRACE_TOKEN", "PRIVATE-TOKEN")
+            api = make_gitlab_api("MILLRACE_TOKEN", "PRIVATE-TOKEN")
             body = _gitlab_body(given.stack, given.file)
-            print(on_gitlab(api, gitlab_project(), _variable("CI_MERGE_REQUEST_IID"), given.stack, body))
+            print(write_gitlab_note(api, find_gitlab_project(), _variable("CI_MERGE_REQUEST_IID"), given.stack, body))
     except (CommentError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -23,7 +23,7 @@ FILE = "plan.json"
 _LARGEST = 50_000_000
 
 
-def fetch(stack: str) -> bytes | None:
+def fetch_plan(stack: str) -> bytes | None:
     """Return the plan stored for a stack and the checked-out files; None when none was stored.
 
     Raises:
@@ -35,7 +35,7 @@ def fetch(stack: str) -> bytes | None:
         raise CliError(str(error)) from error
 
 
-def keep(stack: str, plan: bytes) -> None:
+def store_plan(stack: str, plan: bytes) -> None:
     """Store a plan for a stack and the checked-out files in GitLab's package registry.
 
     Raises:
@@ -51,7 +51,7 @@ def keep(stack: str, plan: bytes) -> None:
         raise CliError(str(error)) from error
 
 
-def outdated(target: Deployable, content: bytes) -> str:
+def explain_stale(target: Deployable, content: bytes) -> str:
     """Return why a plan can no longer be deployed; empty when it can."""
     from cli.deployment import saved_plan
 
@@ -59,7 +59,7 @@ def outdated(target: Deployable, content: bytes) -> str:
         file = Path(folder) / FILE
         file.write_bytes(content)
         try:
-            saved_plan.read(target, file, lambda _: None)
+            saved_plan.read_plan(target, file, lambda _: None)
         except saved_plan.StalePlanError as error:
             return "; ".join(error.reasons)
         except CliError as error:
@@ -79,8 +79,8 @@ def _host() -> str:
 
 
 def _of_github(stack: str) -> bytes | None:
-    api = comment.github_api()
-    name = f"plan-{stack}-{stack_files.tree()}"
+    api = comment.make_github_api()
+    name = f"plan-{stack}-{stack_files.hash_tree()}"
     listed = api.call("GET", f"actions/artifacts?name={name}&per_page=100")["artifacts"]
     found = [each for each in listed if each["name"] == name and not each["expired"] and _is_of_a_branch(each)]
     if not found:
@@ -106,8 +106,8 @@ def _of_gitlab(stack: str) -> bytes | None:
 
 
 def _gitlab() -> comment.Api:
-    return comment.gitlab_api("CI_JOB_TOKEN", "JOB-TOKEN")
+    return comment.make_gitlab_api("CI_JOB_TOKEN", "JOB-TOKEN")
 
 
 def _package(stack: str) -> str:
-    return f"{comment.gitlab_project()}/packages/generic/plan-{stack}/{stack_files.tree()}/{FILE}"
+    return f"{comment.find_gitlab_project()}/packages/generic/plan-{stack}/{stack_files.hash_tree()}/{FILE}"

@@ -82,7 +82,7 @@ class Wanted:
 
     def stacks(self) -> list[StackFile]:
         """Return the existing stacks of accounts, in order of promotion."""
-        found = stack_files.found(self.environments, self.use_cases)
+        found = stack_files.list_stack_files(self.environments, self.use_cases)
         names = list(dict.fromkeys(each.environment for each in found))
         if not found:
             raise CliError(
@@ -99,7 +99,7 @@ class Wanted:
         return found
 
 
-def github(wanted: Wanted) -> dict[Path, str]:
+def render_github(wanted: Wanted) -> dict[Path, str]:
     """Return the workflow files of GitHub Actions: path → content."""
     stacks = wanted.stacks()
     names = list(dict.fromkeys(each.environment for each in stacks))
@@ -154,7 +154,7 @@ def _waves(wanted: Wanted, environments: Sequence[Mapping[str, str]]) -> list[di
     ]
 
 
-def gitlab(wanted: Wanted) -> dict[Path, str]:
+def render_gitlab(wanted: Wanted) -> dict[Path, str]:
     """Return the pipeline file of GitLab: path → content."""
     stacks = wanted.stacks()
     names = list(dict.fromkeys(each.environment for each in stacks))
@@ -273,7 +273,7 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def place(files: Mapping[Path, str], output: Path | None, *, force: bool, check: bool, dry_run: bool) -> None:
+def write_files(files: Mapping[Path, str], output: Path | None, *, force: bool, check: bool, dry_run: bool) -> None:
     """Write the files, or report how they differ from the existing ones.
 
     Args:
@@ -289,7 +289,7 @@ def place(files: Mapping[Path, str], output: Path | None, *, force: bool, check:
     if sum((force, check, dry_run)) > 1:
         raise click.UsageError("--force, --check and --dry-run exclude each other; give one of them")
     places = {(output / name.name if output else connection.REPOSITORY / name): text for name, text in files.items()}
-    differing = [path for path, text in places.items() if _there(path) != text]
+    differing = [path for path, text in places.items() if _read_existing(path) != text]
     if check:
         if differing:
             names = ", ".join(_short(path) for path in differing)
@@ -325,7 +325,7 @@ def _command_of(files: Mapping[Path, str]) -> str:
     return match["command"]
 
 
-def _there(path: Path) -> str | None:
+def _read_existing(path: Path) -> str | None:
     try:
         return path.read_text()
     except FileNotFoundError:
@@ -336,7 +336,7 @@ def _there(path: Path) -> str | None:
 
 def _may_be_replaced(path: Path) -> bool:
     """Return True if overwriting loses nothing: the file does not exist or is as it was written."""
-    text = _there(path)
+    text = _read_existing(path)
     if text is None:
         return True
     match = _HEAD.match(text)
@@ -348,6 +348,6 @@ def _short(path: Path) -> str:
 
 
 def _difference(path: Path, text: str) -> str:
-    old: Sequence[str] = (_there(path) or "").splitlines(keepends=True)
+    old: Sequence[str] = (_read_existing(path) or "").splitlines(keepends=True)
     lines = difflib.unified_diff(old, text.splitlines(keepends=True), _short(path), _short(path))
     return "".join(lines)

@@ -6,11 +6,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from cli.console.output import human_size
+from cli.console.output import format_size
 from cli.deployment import garbage
 from cli.fleet import costs
 from cli.pulumi.stack_state import Resource
-from cli.stack.deployable import Deployable, named
+from cli.stack.deployable import Deployable, render_arguments
 
 BUCKET = "aws:s3/bucket:Bucket"
 #: The maximum number of pages of object versions that are counted, because a person is waiting.
@@ -48,14 +48,14 @@ class Done:
     removed: bool = False
 
 
-def is_main(resource: Resource) -> bool:
+def holds_data(resource: Resource) -> bool:
     """Return True if a resource holds data itself, rather than being a setting of one that does."""
     return resource.kind in ("Bucket", "Key", "ModelPackageGroup")
 
 
 def list_kept(target: Deployable, plan: Plan) -> list[dict[str, str]]:
     """Return the kept resources that hold data, and the stack's folder in a shared lake if there are any."""
-    found = [{"type": each.kind, "name": each.id} for each in plan.stays if is_main(each)]
+    found = [{"type": each.kind, "name": each.id} for each in plan.stays if holds_data(each)]
     return [*found, {"type": "Folder", "name": target.names.uri()}] if target.names.shared_lake and found else found
 
 
@@ -65,7 +65,7 @@ def list_costs(target: Deployable, plan: Plan) -> list[dict[str, Any]]:
         return []
     found = []
     if any(each.kind == "Key" for each in plan.stays):
-        prices = costs.table()
+        prices = costs.load_prices()
         usd = prices.monthly("aws:kms/key:Key", {}, target.names.region) if prices else None
         found.append({"what": "key", "usd": _usd(target, usd), "how": "a month"})
     found += [
@@ -86,17 +86,17 @@ def _size(target: Deployable, bucket: str) -> str:
     pages = target.client("s3").get_paginator("list_object_versions").paginate(Bucket=bucket)
     for number, page in enumerate(pages):
         if number == _PAGES:
-            return f"more than {human_size(size)}"
+            return f"more than {format_size(size)}"
         size += sum(each["Size"] for each in page.get("Versions", []))
         count += len(page.get("Versions", []))
-    return f"{human_size(size)} in {count} object versions"
+    return f"{format_size(size)} in {count} object versions"
 
 
-def list_removal(target: Deployable, plan: Plan) -> list[str]:
+def list_removal_commands(target: Deployable, plan: Plan) -> list[str]:
     """Return the commands that remove the kept resources, for a person who wants that."""
     stack, names = target.stack, target.names
     if target.environment.force_destroy:
-        return [f"millrace destroy {named(target)}"]
+        return [f"millrace destroy {render_arguments(target)}"]
     lines = [f"pulumi state unprotect --all --yes --stack {stack}"]
     if any(each.kind == "ModelPackageGroup" for each in plan.stays):
         lines.append(
@@ -104,15 +104,15 @@ def list_removal(target: Deployable, plan: Plan) -> list[str]:
             "--query 'ModelPackageSummaryList[].ModelPackageArn' --output text); do "
             'aws sagemaker delete-model-package --model-package-name "$arn"; done'
         )
-    lines += [_emptying(each.id) for each in plan.stays if each.type == BUCKET]
+    lines += [_format_emptying_command(each.id) for each in plan.stays if each.type == BUCKET]
     if names.shared_lake:
-        lines.append(_emptying(names.lake, f"{names.use_case}/"))
+        lines.append(_format_emptying_command(names.lake, f"{names.use_case}/"))
     # The program would protect the resources again.
     lines.append(f"pulumi destroy --yes --stack {stack} --run-program=false")
     return [*lines, f"pulumi stack rm {stack} --yes --preserve-config"]
 
 
-def _emptying(bucket: str, prefix: str = "") -> str:
+def _format_emptying_command(bucket: str, prefix: str = "") -> str:
     """Return the command that deletes every object version under a key prefix."""
     of = f"--bucket {bucket}" + (f" --prefix {prefix}" if prefix else "")
     return (

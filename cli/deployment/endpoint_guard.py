@@ -7,19 +7,23 @@ from __future__ import annotations
 
 from cli.aws import endpoints, model_packages
 from cli.console.errors import CliError
-from cli.stack.deployable import named
+from cli.stack.deployable import render_arguments
 from cli.stack.target import Target
 from queries.packages import APPROVED
 
 
-def loses_endpoint(target: Target) -> bool:
+def would_lose_endpoint(target: Target) -> bool:
     """Return True if an endpoint exists but no package is approved: the program would leave the endpoint out."""
-    return model_packages.newest(target, APPROVED) is None and endpoints.find(target) is not None
+    return model_packages.find_newest(target, APPROVED) is None and endpoints.read_endpoint(target) is not None
 
 
-def refuse_removal(target: Target) -> CliError:
+def make_removal_error(target: Target) -> CliError:
     """Return the error of a deployment that would delete the endpoint."""
-    endpoint, newest, name = endpoints.find(target), model_packages.newest(target), named(target)
+    endpoint, newest, name = (
+        endpoints.read_endpoint(target),
+        model_packages.find_newest(target),
+        render_arguments(target),
+    )
     if newest is None and not target.names.shared_lake:
         # Without the group nothing can be trained. Not for a shared lake, where the error says nothing of this stack.
         model_packages.require_group(target)

@@ -27,7 +27,7 @@ _BY_MODEL = {
 }
 
 
-def told(target: Deployable, asked: Mapping[str, Any]) -> dict[str, Any]:
+def describe_preview(target: Deployable, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return the document of `millrace diff` for a preview of the stack.
 
     Args:
@@ -40,12 +40,12 @@ def told(target: Deployable, asked: Mapping[str, Any]) -> dict[str, Any]:
     environment = target.environment
     # Costs do not matter here, so the bundled table is used: an invalid table of the user must not cause an error.
     table = prices.Prices.load(Path(prices.__file__).with_suffix(".toml"))
-    extras = lookups.of(target) if isinstance(target, Target) else {}
-    context = document.Context(deployable.name(target), environment.name, "", environment.region, table, **extras)
-    return document.of(preview.of(asked, f"preview of {target.stack}"), context)
+    extras = lookups.make_lookups(target) if isinstance(target, Target) else {}
+    context = document.Context(deployable.get_name(target), environment.name, "", environment.region, table, **extras)
+    return document.make_document(preview.parse_preview(asked, f"preview of {target.stack}"), context)
 
 
-def lines(risks: Sequence[Mapping[str, Any]]) -> list[str]:
+def format_risks(risks: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return one line for each risk."""
     return [f"{each['title']}: {each['name']}. {each['consequence']}" for each in risks]
 
@@ -53,7 +53,7 @@ def lines(risks: Sequence[Mapping[str, Any]]) -> list[str]:
 # -- changes other than the model --------------------------------------------------------------------------------------
 
 
-def others(target: Target, *, quiet: bool) -> list[str]:
+def find_other_changes(target: Target, *, quiet: bool) -> list[str]:
     """Return the logical names of what a deployment from this checkout would change other than the serving model.
 
     Args:
@@ -64,13 +64,13 @@ def others(target: Target, *, quiet: bool) -> list[str]:
         CliError: When the preview fails; nothing was changed.
     """
     with Progress(err=quiet).stage("preview") as stage:
-        bootstrap.ensure(stage.line)
-        found = list(besides_model(told(target, updates.preview(target, stage.note))))
-        stage.result = f"besides the model: {_counted(found)}" if found else "nothing else changes"
+        bootstrap.ensure_cli(stage.line)
+        found = list(find_changes_besides_model(describe_preview(target, updates.preview_stack(target, stage.note))))
+        stage.result = f"besides the model: {_count_changes(found)}" if found else "nothing else changes"
     return found
 
 
-def besides_model(document: Mapping[str, Any]) -> Iterator[str]:
+def find_changes_besides_model(document: Mapping[str, Any]) -> Iterator[str]:
     """Yield the names of the changes in a `millrace diff` document that a new model alone does not explain."""
     whole = {each["operation"] for each in document["resources"] if each["type"] == _ENDPOINT} & {"create", "delete"}
     for each in document["resources"]:
@@ -82,19 +82,22 @@ def besides_model(document: Mapping[str, Any]) -> Iterator[str]:
         yield each["name"]
 
 
-def show(target: Target, found: Sequence[str]) -> None:
+def print_changes(target: Target, found: Sequence[str]) -> None:
     """Print a note on the other changes, if there are any."""
     if not found:
         return
     named = ", ".join(found[:_NAMED]) + (", …" if len(found) > _NAMED else "")
-    say(f"  note: this checkout is not what is deployed; deploying it makes {_counted(found)}: {named}")
-    say(f"        millrace diff {deployable.named(target)} shows them; check out what is deployed to leave them out")
+    say(f"  note: this checkout is not what is deployed; deploying it makes {_count_changes(found)}: {named}")
+    say(
+        f"        millrace diff {deployable.render_arguments(target)} shows them; check out what is deployed to "
+        "leave them out"
+    )
 
 
-def along(found: Sequence[str]) -> str:
+def format_other_changes(found: Sequence[str]) -> str:
     """Return the other changes as the end of a question; empty when there are none."""
-    return f", with {_counted(found)}" if found else ""
+    return f", with {_count_changes(found)}" if found else ""
 
 
-def _counted(found: Sequence[str]) -> str:
+def _count_changes(found: Sequence[str]) -> str:
     return f"{len(found)} other change{'s' if len(found) > 1 else ''}"

@@ -15,7 +15,7 @@ from millrace.inventory import PIPELINE_KINDS
 from queries.client import is_not_found
 
 
-def refuse(target: Deployable) -> None:
+def require_no_foreign_resources(target: Deployable) -> None:
     """Raise if resources of the stack exist but Pulumi has none: another backend has its state.
 
     The stack can be changed only with that backend.
@@ -23,11 +23,11 @@ def refuse(target: Deployable) -> None:
     Raises:
         CliError: With the existing resources, and the backend that was read.
     """
-    if there := ", ".join(_standing(target)):
+    if there := ", ".join(_find_existing(target)):
         raise CliError(
             f"stack {target.stack}",
             (
-                f"has no resources in the state of this backend ({saved_plan.backend()}), but AWS has: "
+                f"has no resources in the state of this backend ({saved_plan.describe_backend()}), but AWS has: "
                 f"{there}; nothing was changed"
             ),
             fix=(
@@ -37,23 +37,23 @@ def refuse(target: Deployable) -> None:
         )
 
 
-def _standing(target: Deployable) -> Iterator[str]:
+def _find_existing(target: Deployable) -> Iterator[str]:
     """Yield the AWS resources of this stack that only its Pulumi state can manage; ignore rollout leftovers."""
     names = target.names
     if isinstance(target, Target):
         sagemaker, group = target.sagemaker, names.model_package_group
-        if _is_there(sagemaker.describe_endpoint, EndpointName=names.endpoint):
+        if _exists(sagemaker.describe_endpoint, EndpointName=names.endpoint):
             yield f"endpoint {names.endpoint}"
         for pipeline in (target.names.pipeline(kind) for kind in PIPELINE_KINDS):
-            if _is_there(sagemaker.describe_pipeline, PipelineName=pipeline):
+            if _exists(sagemaker.describe_pipeline, PipelineName=pipeline):
                 yield f"pipeline {pipeline}"
-        if _is_there(sagemaker.describe_model_package_group, ModelPackageGroupName=group):
+        if _exists(sagemaker.describe_model_package_group, ModelPackageGroupName=group):
             yield f"model package group {group}"
-    if not names.shared_lake and _is_there(target.client("s3").head_bucket, Bucket=names.lake):
+    if not names.shared_lake and _exists(target.client("s3").head_bucket, Bucket=names.lake):
         yield f"bucket {names.lake}"
 
 
-def _is_there(ask: Callable[..., Any], **what: str) -> bool:
+def _exists(ask: Callable[..., Any], **what: str) -> bool:
     try:
         ask(**what)
     except ClientError as error:

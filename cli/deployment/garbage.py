@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from cli.aws import model_packages, pipelines
 from cli.aws.model_packages import Package
 from cli.console.errors import CliError
-from cli.stack.deployable import named
+from cli.stack.deployable import render_arguments
 from cli.stack.target import Target
 from millrace.inventory import PIPELINE_KINDS
 from millrace.names import CODE, DATASETS, MODELS, QUARANTINE, SNAPSHOTS
@@ -122,7 +122,7 @@ class Inventory:
     kept: list[Kept] = field(default_factory=list)
 
 
-def collect(target: Target, keep: int, older_than: timedelta) -> Inventory:
+def collect_garbage(target: Target, keep: int, older_than: timedelta) -> Inventory:
     """Collect everything that can be deleted, and what is kept.
 
     Args:
@@ -135,7 +135,7 @@ def collect(target: Target, keep: int, older_than: timedelta) -> Inventory:
     live = _collect_serving(target, found, keep, before)
     _collect_lake(target, found, live, before)
     # A running execution may be uploading.
-    busy = any(pipelines.running(target, kind) for kind in PIPELINE_KINDS)
+    busy = any(pipelines.find_running(target, kind) for kind in PIPELINE_KINDS)
     found.items += _uploads(target, datetime.now(UTC) - (_BROKEN_OFF if busy else min(older_than, _BROKEN_OFF)))
     found.items.sort(key=lambda item: (KINDS.index(item.kind), item.name))
     return found
@@ -144,7 +144,7 @@ def collect(target: Target, keep: int, older_than: timedelta) -> Inventory:
 # -- configurations and models -----------------------------------------------------------------------------------------
 
 
-def orphans(target: Target) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def list_configs_and_models(target: Target) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return this stack's endpoint configurations and models with names that Pulumi generated, newest first."""
     name = re.escape(target.names.endpoint)
     configs = _listed(target, "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName")
@@ -163,7 +163,7 @@ def _listed(target: Target, operation: str, key: str, name: str) -> list[dict[st
     return sorted(found, key=lambda each: (each["CreationTime"], each[name]), reverse=True)
 
 
-def live_config(target: Target) -> str | None:
+def find_live_config(target: Target) -> str | None:
     """Return the configuration that the endpoint runs; None when there is no endpoint.
 
     Raises:
@@ -176,15 +176,15 @@ def live_config(target: Target) -> str | None:
         raise CliError(
             f"endpoint {target.names.endpoint}",
             f"is {status}: it may be rolled back to any of its configurations",
-            fix=f"run this again when `millrace status {named(target)}` says InService",
+            fix=f"run this again when `millrace status {render_arguments(target)}` says InService",
         )
     return str(endpoint["EndpointConfigName"])
 
 
 def _collect_serving(target: Target, found: Inventory, keep: int, before: datetime) -> set[str]:
     """Add the leftovers of rollouts, and return the ARNs of the packages behind all models that are kept."""
-    live = live_config(target)
-    configs, models = orphans(target)
+    live = find_live_config(target)
+    configs, models = list_configs_and_models(target)
     described = {each["EndpointConfigName"]: _models_of(target, each["EndpointConfigName"]) for each in configs}
     packages = {each["ModelName"]: _package_of(target, each["ModelName"]) for each in models}
     stays: dict[str, Reason] = {}
@@ -248,13 +248,13 @@ class _Needed:
 
 def _needed(target: Target, live: set[str]) -> _Needed:
     needed = _Needed()
-    packages = model_packages.every(target)
+    packages = model_packages.list_group_packages(target)
     for package in packages:
-        _needs(package, needed)
+        _add_needs(package, needed)
     for arn in live - {package.arn for package in packages}:
         needed.unknown.append(f"a model is kept whose package {arn} has been deleted: what it needs cannot be told")
     for kind in PIPELINE_KINDS:
-        for execution in pipelines.executions(target, kind, 100):
+        for execution in pipelines.list_newest_executions(target, kind, 100):
             if execution["PipelineExecutionStatus"] in RUNNING:
                 needed.executions.add(execution["PipelineExecutionArn"].rpartition("/")[2].lower())
         definition = find_pipeline(target.sagemaker, target.names.pipeline(kind))
@@ -267,7 +267,7 @@ def _needed(target: Target, live: set[str]) -> _Needed:
     return needed
 
 
-def _needs(package: Package, needed: _Needed) -> None:
+def _add_needs(package: Package, needed: _Needed) -> None:
     needed.uris |= {uri for uri in (package.model_data, package.evaluation_uri, package.code_uri) if uri}
     needed.uris |= {value for value in package.metadata.values() if value.startswith("s3://")}
     execution = package.execution or _execution_in(package.model_data)
@@ -371,7 +371,7 @@ def _uploads(target: Target, before: datetime) -> Iterable[Item]:
 # -- deleting --------------------------------------------------------------------------------------------------------
 
 
-def delete(target: Target, item: Item) -> None:
+def delete_item(target: Target, item: Item) -> None:
     """Delete an item; do nothing when it no longer exists.
 
     Raises:

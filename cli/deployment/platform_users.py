@@ -8,8 +8,8 @@ from pathlib import Path
 
 from cli.console.errors import CliError
 from cli.pulumi import stack_state
-from cli.stack.deployable import Platform, in_environment, named
-from cli.stack.target import STACKS, configuration
+from cli.stack.deployable import Platform, render_arguments, render_environment_option
+from cli.stack.target import STACKS, read_configuration
 from millrace import Environment
 
 
@@ -40,7 +40,7 @@ def require_unused(platform: Platform, data: tuple[str, ...], *, delete_data: bo
         for each in _sharing(platform)
         if any(
             resource.is_real and (delete_data or not resource.type.startswith(data))
-            for resource in stack_state.resources(each) or []
+            for resource in stack_state.list_resources(each) or []
         )
     ]
     if users:
@@ -48,7 +48,9 @@ def require_unused(platform: Platform, data: tuple[str, ...], *, delete_data: bo
         raise CliError(
             f"{platform.stack}",
             f"is still used by {', '.join(users)} (lake: shared); nothing was changed",
-            fix=(f"destroy those first, `millrace destroy {first}{in_environment(platform.environment.name)}`"),
+            fix=(
+                f"destroy those first, `millrace destroy {first}{render_environment_option(platform.environment.name)}`"
+            ),
         )
     if delete_data and (folders := _folders(platform)):
         raise CliError(
@@ -56,7 +58,7 @@ def require_unused(platform: Platform, data: tuple[str, ...], *, delete_data: bo
             (f"still holds data of {', '.join(folders)}, whose stacks are not known here; nothing was changed"),
             fix=(
                 "destroy them from the checkout that has them, or keep the data: `millrace destroy "
-                f"{named(platform)} --keep-data`"
+                f"{render_arguments(platform)} --keep-data`"
             ),
         )
 
@@ -66,7 +68,7 @@ def _sharing(platform: Platform) -> Iterator[_Stack]:
     name = platform.environment.name
     for file in sorted(STACKS.glob(f"Pulumi.*-{name}.yaml")):
         stack = file.name.removeprefix("Pulumi.").removesuffix(".yaml")
-        environment = configuration(stack).get("millrace:environment")
+        environment = read_configuration(stack).get("millrace:environment")
         if stack == platform.stack or not isinstance(environment, dict):
             continue
         # The pattern for `dev` also matches files of `eu-dev`.

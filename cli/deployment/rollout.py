@@ -11,7 +11,7 @@ from cli.console import interrupts
 from cli.console.errors import CliError
 from cli.console.progress import Progress, Stage
 from cli.pulumi import updates
-from cli.stack.deployable import named
+from cli.stack.deployable import render_arguments
 from cli.stack.target import Target
 from engine import bootstrap
 from local import client
@@ -23,7 +23,7 @@ class NotServingError(CliError):
     """The deployment ended, but the endpoint does not serve what it should."""
 
 
-def serve(target: Target, package: Package, *, quiet: bool = False) -> Endpoint:
+def deploy_package(target: Target, package: Package, *, quiet: bool = False) -> Endpoint:
     """Deploy the stack and wait until its endpoint serves this package, which must be the newest approved one.
 
     Args:
@@ -37,8 +37,8 @@ def serve(target: Target, package: Package, *, quiet: bool = False) -> Endpoint:
     """
     with Progress(err=quiet).stage("deploy") as stage:
         stage.note(f"version {package.version} on {target.names.endpoint}")
-        bootstrap.ensure(stage.line)
-        updates.up(target, stage.note, create=False)
+        bootstrap.ensure_cli(stage.line)
+        updates.update_stack(target, stage.note, create=False)
         endpoint = require_serving(target, package, wait_until_settled(target, stage))
         stage.result = f"{endpoint.name} serves version {endpoint.version} since {endpoint.since_text}"
     return endpoint
@@ -59,7 +59,7 @@ def require_serving(target: Target, package: Package, endpoint: Endpoint | None)
         raise NotServingError(
             f"endpoint {target.names.endpoint}",
             f"does not serve version {package.version}: it {_state(endpoint)}",
-            fix=f"see `millrace status {named(target)}` and `millrace logs {target.names.endpoint}`",
+            fix=f"see `millrace status {render_arguments(target)}` and `millrace logs {target.names.endpoint}`",
         )
     return endpoint
 
@@ -70,10 +70,10 @@ def wait_until_settled(target: Target, stage: Stage) -> Endpoint | None:
     found = queried.wait_until_settled(
         target.sagemaker,
         name,
-        lambda: interrupts.pause(0.25 if target.is_local else 10.0),
+        lambda: interrupts.sleep(0.25 if target.is_local else 10.0),
         lambda status: stage.note(f"endpoint {name} is {status}"),
     )
-    return endpoints.describe(target, found) if found else None
+    return endpoints.parse_endpoint(target, found) if found else None
 
 
 def _state(endpoint: Endpoint | None) -> str:
@@ -83,11 +83,11 @@ def _state(endpoint: Endpoint | None) -> str:
     return f"is {endpoint.status}{serves}{f', because: {endpoint.reason}' if endpoint.reason else ''}"
 
 
-def duration(target: Target) -> timedelta:
+def compute_duration(target: Target) -> timedelta:
     """Return how long all waits of a rollout take together; starting the new fleet takes longer.
 
     In the local cloud time runs faster, and so does the rollout.
     """
     total = target.environment.rollout.bake_total
-    running = client.status(target.state) if target.is_local else None
+    running = client.find_daemon(target.state) if target.is_local else None
     return timedelta(seconds=total / running.scale if running else total)

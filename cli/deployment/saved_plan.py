@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from cli.aws import model_packages, pauses
 from cli.console.errors import CliError
-from cli.console.output import moment
+from cli.console.output import format_time
 from cli.pulumi import secrets_key, updates
 from cli.stack import connection, deployable, stack_files
 from cli.stack.checkout import Checkout
@@ -137,7 +137,7 @@ class Plan:
         return self.part.risks
 
 
-def save(
+def save_plan(
     target: Deployable, file: Path, note: updates.Note, describe: Callable[[Mapping[str, Any]], dict[str, Any]]
 ) -> dict[str, Any]:
     """Preview the stack and write the plan.
@@ -160,12 +160,12 @@ def save(
     if not file.parent.is_dir():
         raise CliError(f"plan {file}", f"cannot be written: folder {file.parent} does not exist", fix="create it first")
     # Otherwise this checkout would create its own key, and no other checkout could read the plan.
-    secrets_key.restore(target)
+    secrets_key.restore_key(target)
     # Collected before the preview, so that a change in between makes the plan stale, never wrong.
     facts = _facts(target, file, note)
     with tempfile.TemporaryDirectory(prefix="millrace-plan-") as scratch:
         draft = Path(scratch) / "plan.json"
-        asked = updates.preview(target, note, draft=draft)
+        asked = updates.preview_stack(target, note, draft=draft)
         planned = json.loads(draft.read_text())
     described = describe(asked)
     planned[_PART] = {
@@ -179,7 +179,7 @@ def save(
     return described
 
 
-def read(target: Deployable, file: Path, note: updates.Note, max_age: timedelta = MAX_AGE) -> Plan:
+def read_plan(target: Deployable, file: Path, note: updates.Note, max_age: timedelta = MAX_AGE) -> Plan:
     """Return a plan that still matches the code, the state and the model.
 
     Raises:
@@ -188,14 +188,14 @@ def read(target: Deployable, file: Path, note: updates.Note, max_age: timedelta 
     """
     plan = _parsed(file, target)
     then = plan.part
-    again = _again(target, file)
+    again = _format_command(target, file)
     if then.stack != target.stack:
         reason = f"stack: made for {then.stack}, asked to deploy {target.stack}"
         raise StalePlanError(file, [reason], f"{again}, or deploy it where it belongs")
-    secrets_key.restore(target)
+    secrets_key.restore_key(target)
     reasons = list(_age(plan, max_age))
     reasons += _differences(then, _facts(target, file.resolve(), note))
-    version, mine = plan.document["manifest"]["version"], updates.version(target)
+    version, mine = plan.document["manifest"]["version"], updates.find_version(target)
     if version != mine:
         reasons.append(f"Pulumi: made with {version}, this is {mine}")
     if reasons:
@@ -214,15 +214,15 @@ def _facts(target: Deployable, file: Path, note: updates.Note) -> Facts:
     note("reading the stack's state")
     resources = dict(_resources(target))
     region = target.environment.region
-    stack = stack_files.StackFile(deployable.name(target), target.environment.name, target.stack, region)
+    stack = stack_files.StackFile(deployable.get_name(target), target.environment.name, target.stack, region)
     approved, paused = None, list[str]()
     if not isinstance(target, Platform):
         note("looking for the approved model")
-        package = model_packages.newest(target, APPROVED)
+        package = model_packages.find_newest(target, APPROVED)
         approved, paused = package.arn if package else None, _paused(target)
     return Facts(
         stack=target.stack,
-        account=deployable.account(target),
+        account=deployable.find_account(target),
         region=region,
         commit=checkout.commit("HEAD"),
         tree=tree,
@@ -236,13 +236,13 @@ def _facts(target: Deployable, file: Path, note: updates.Note) -> Facts:
 def _resources(target: Deployable) -> Iterator[tuple[str, str]]:
     """Yield each resource in the stack's state with its digest."""
     try:
-        state = updates.state(target)
+        state = updates.export_state(target)
     except updates.NoStackError as error:
-        raise not_made(target) from error
+        raise make_missing_stack_error(target) from error
     for resource in (state.get("deployment") or {}).get("resources") or []:
         gone = f" ({resource.get('id')}, to be deleted)" if resource.get("delete") else ""
         record = {
-            name: _sorted(value) if name in _DEPENDENCIES else _meant(value)
+            name: _sorted(value) if name in _DEPENDENCIES else _drop_volatile_fields(value)
             for name, value in resource.items()
             if name not in _PLACES
         }
@@ -255,33 +255,33 @@ def _sorted(value: Any) -> Any:
     return sorted(value) if isinstance(value, list) else value
 
 
-def _meant(value: Any) -> Any:
+def _drop_volatile_fields(value: Any) -> Any:
     """Drop the fields that differ between runs: ciphertexts, and the paths of files whose content is known."""
     if isinstance(value, Mapping):
         passing = {"ciphertext", "path"} if "hash" in value else {"ciphertext"}
         kept = value.items() if _SPECIAL not in value else [each for each in value.items() if each[0] not in passing]
-        return {name: _meant(each) for name, each in kept}
-    return [_meant(each) for each in value] if isinstance(value, list) else value
+        return {name: _drop_volatile_fields(each) for name, each in kept}
+    return [_drop_volatile_fields(each) for each in value] if isinstance(value, list) else value
 
 
-def not_made(target: Deployable) -> updates.NoStackError:
+def make_missing_stack_error(target: Deployable) -> updates.NoStackError:
     """Return the error for a stack that does not exist in Pulumi's backend."""
-    how = f"millrace deploy {deployable.name(target)} --env {target.environment.name} --create"
+    how = f"millrace deploy {deployable.get_name(target)} --env {target.environment.name} --create"
     return updates.NoStackError(
         f"stack {target.stack}",
-        f"does not exist in this backend ({backend()})",
+        f"does not exist in this backend ({describe_backend()})",
         fix=f"create it with `{how}`, or log in to the backend that has it",
     )
 
 
-def backend() -> str:
+def describe_backend() -> str:
     """Return where Pulumi keeps the states of stacks, for messages."""
     return os.environ.get("PULUMI_BACKEND_URL") or "the one that `pulumi login` chose"
 
 
 def _paused(target: Target) -> list[str]:
     """Return the paused triggers, sorted; the program reads them, too."""
-    found = pauses.read(target, strict=False)
+    found = pauses.read_pause(target, strict=False)
     return sorted(found.only) if found else []
 
 
@@ -291,7 +291,10 @@ def _paused(target: Target) -> list[str]:
 def _age(plan: Plan, max_age: timedelta) -> Iterator[str]:
     age = datetime.now(UTC) - plan.part.created
     if age > max_age:
-        yield f"age: made {moment(plan.part.created)}, {_span(age)} ago; expected at most {_span(max_age)} (--max-age)"
+        yield (
+            f"age: made {format_time(plan.part.created)}, {_span(age)} ago; expected at most {_span(max_age)} "
+            "(--max-age)"
+        )
 
 
 def _differences(then: Facts, now: Facts) -> Iterator[str]:
@@ -329,8 +332,8 @@ def _model(arn: str | None) -> str:
     return f"version {parse_version(arn)}" if arn else "none"
 
 
-def _again(target: Deployable, file: Path) -> str:
-    return f"`millrace diff {deployable.name(target)} --env {target.environment.name} --save-plan {file}`"
+def _format_command(target: Deployable, file: Path) -> str:
+    return f"`millrace diff {deployable.get_name(target)} --env {target.environment.name} --save-plan {file}`"
 
 
 def _span(span: timedelta) -> str:
@@ -344,7 +347,7 @@ def _span(span: timedelta) -> str:
 
 
 def _parsed(file: Path, target: Deployable) -> Plan:
-    again = _again(target, file)
+    again = _format_command(target, file)
     try:
         document = json.loads(file.read_text())
     except OSError as error:

@@ -14,7 +14,7 @@ from cli.prices import Prices
 EXCLUDED = "requests, storage, data transfer and the hours of jobs, which cost by use"
 
 
-def changes(preview: Preview, prices: Prices) -> dict[str, Any]:
+def compare_costs(preview: Preview, prices: Prices) -> dict[str, Any]:
     """Return the known sums, and items; the difference is None when the price of anything that changes is unknown."""
     items, unknown, approximate = _items(preview, prices)
     sides = {}
@@ -54,12 +54,12 @@ def _items(preview: Preview, prices: Prices) -> tuple[list[dict[str, Any]], list
         new = None if resource.new is None else after
         lost = (resource.old is not None and before is None) or (resource.new is not None and after is None)
         if lost:
-            unknown[_what(resource, preview, prices)] += 1
+            unknown[_describe_unpriced(resource, preview, prices)] += 1
         approximate |= _approximate(resource, preview, prices)
         if lost or before or after:
             items.append(
                 {
-                    "item": watching.called(resource) if resource.type != traffic.CONFIG else resource.name,
+                    "item": watching.find_name(resource) if resource.type != traffic.CONFIG else resource.name,
                     "type": resource.type,
                     "what": _fleet(resource) or resource.kind,
                     "before": old if resource.old is not None else 0.0,
@@ -79,7 +79,7 @@ def _items(preview: Preview, prices: Prices) -> tuple[list[dict[str, Any]], list
 
 def _serving(preview: Preview) -> set[str]:
     """Return the URNs of the configurations that an endpoint runs, before or after."""
-    found = {config.urn for each in preview.of(traffic.ENDPOINT) if (config := traffic.config_of(preview, each))}
+    found = {config.urn for each in preview.of(traffic.ENDPOINT) if (config := traffic.find_config(preview, each))}
     # A preview without unchanged resources may lack the endpoint; then a configuration that changes counts as serving.
     return found or {each.urn for each in preview.of(traffic.CONFIG) if not preview.is_complete}
 
@@ -91,7 +91,7 @@ def _price(side: Mapping[str, Any] | None, resource: Resource, preview: Preview,
     return None if price is None else round(price, 2)
 
 
-def _what(resource: Resource, preview: Preview, prices: Prices) -> str:
+def _describe_unpriced(resource: Resource, preview: Preview, prices: Prices) -> str:
     """Return the description of what has no price in the table."""
     if resource.type != traffic.CONFIG:
         return resource.type
@@ -99,7 +99,7 @@ def _what(resource: Resource, preview: Preview, prices: Prices) -> str:
         {
             str(each["instance"])
             for side in (resource.before, resource.after)
-            for each in traffic.variants(side).values()
+            for each in traffic.list_variants(side).values()
             if each["instance"] == "serverless"
             or prices.hourly("hosting", str(each["instance"]), preview.region) is None
         }
@@ -111,7 +111,9 @@ def _approximate(resource: Resource, preview: Preview, prices: Prices) -> set[st
     if resource.type != traffic.CONFIG:
         return set()
     instances = {
-        str(each["instance"]) for side in (resource.before, resource.after) for each in traffic.variants(side).values()
+        str(each["instance"])
+        for side in (resource.before, resource.after)
+        for each in traffic.list_variants(side).values()
     }
     return {each for each in instances if prices.is_approximate("hosting", each, preview.region)}
 
@@ -120,7 +122,7 @@ def _fleet(resource: Resource) -> str:
     if resource.type != traffic.CONFIG:
         return ""
     sides = [
-        ", ".join(f"{each['count']} × {each['instance']}" for each in traffic.variants(side).values())
+        ", ".join(f"{each['count']} × {each['instance']}" for each in traffic.list_variants(side).values())
         for side in (resource.before, resource.after)
         if side
     ]
@@ -131,7 +133,7 @@ def _hourly(preview: Preview, prices: Prices) -> list[dict[str, Any]]:
     """Return the cost of an hour of jobs before and after, where their instance type changes."""
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
     for pipeline in preview.of(pipelines.PIPELINE):
-        before, after = pipelines.instances(pipeline.before), pipelines.instances(pipeline.after)
+        before, after = pipelines.find_instances(pipeline.before), pipelines.find_instances(pipeline.after)
         for kind in sorted({*before} & {*after}):
             old, new = before[kind], after[kind]
             if old == new:

@@ -16,7 +16,7 @@ from typing import Any
 
 from cli.diff import differences
 from cli.diff.preview import Preview
-from cli.diff.values import clean
+from cli.diff.values import clean_value
 
 _CONTRACT = "contract.json"
 #: The maximum size of a bundle, bytes.
@@ -28,7 +28,7 @@ Fetch = Callable[[str], bytes | None]
 UseCase = Mapping[str, Any]
 
 
-def use_cases(preview: Preview, fetch: Fetch | None) -> tuple[UseCase | None, UseCase | None]:
+def read_use_cases(preview: Preview, fetch: Fetch | None) -> tuple[UseCase | None, UseCase | None]:
     """Return the declarations before and after; None where the code stays, or its bundle is not available."""
     for before, after in preview.assets.values():
         if not before.get("path", after.get("path", "")).endswith(".pyz"):
@@ -68,18 +68,18 @@ def _contract(bundle: bytes) -> UseCase | None:
     except (zipfile.BadZipFile, KeyError, ValueError):
         return None
     declared = document.get("use_case") if isinstance(document, dict) else None
-    cleaned: UseCase = clean(declared, {})
+    cleaned: UseCase = clean_value(declared, {})
     return cleaned if isinstance(declared, dict) else None
 
 
 # -- differences -------------------------------------------------------------------------------------------------------
 
 
-def changes(before: UseCase | None, after: UseCase | None) -> list[dict[str, Any]]:
+def list_changes(before: UseCase | None, after: UseCase | None) -> list[dict[str, Any]]:
     """Return each field that differs, except tables, which are reported with the features."""
     if before is None or after is None:
         return []
-    found = differences.between(keyed(before), keyed(after))
+    found = differences.compare_values(key_lists(before), key_lists(after))
     return [
         {"path": each.path, "before": each.before, "after": each.after}
         for each in found
@@ -87,12 +87,12 @@ def changes(before: UseCase | None, after: UseCase | None) -> list[dict[str, Any
     ]
 
 
-def keyed(use_case: UseCase) -> dict[str, Any]:
+def key_lists(use_case: UseCase) -> dict[str, Any]:
     """Replace lists with mappings, keyed by what identifies a member, so that adding one does not move the others."""
     made = dict(use_case)
     for field, key in (("gates", "metric"), ("slices", "column"), ("tables", "name")):
         if isinstance(made.get(field), list):
-            made[field] = _by(key, made[field])
+            made[field] = _key_members(key, made[field])
     if isinstance(made.get("expectations"), list):
         made["expectations"] = _rules(made["expectations"])
     made = _named(made, "trusted")
@@ -124,7 +124,7 @@ def _rules(members: list[Any]) -> dict[str, Any]:
     return made
 
 
-def _by(key: str, members: list[Any]) -> dict[str, Any]:
+def _key_members(key: str, members: list[Any]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for place, each in enumerate(members):
         if not isinstance(each, Mapping):

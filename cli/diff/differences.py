@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cli.diff.preview import Resource
-from cli.diff.values import Mark, document
+from cli.diff.values import Mark, parse_document
 
 ABSENT = Mark("absent")
 
@@ -26,28 +26,28 @@ class Difference:
     after: Any
 
 
-def between(before: Any, after: Any, path: str = "") -> Iterator[Difference]:
+def compare_values(before: Any, after: Any, path: str = "") -> Iterator[Difference]:
     """Yield the differences, in the order of their paths; objects and lists are compared recursively."""
     if before == after and type(before) is type(after):
         return
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for key in sorted({*before, *after}):
             below = f"{path}.{key}" if path else str(key)
-            yield from between(before.get(key, ABSENT), after.get(key, ABSENT), below)
+            yield from compare_values(before.get(key, ABSENT), after.get(key, ABSENT), below)
     elif isinstance(before, list) and isinstance(after, list):
         for place in range(max(len(before), len(after))):
             old = before[place] if place < len(before) else ABSENT
             new = after[place] if place < len(after) else ABSENT
-            yield from between(old, new, f"{path}[{place}]")
+            yield from compare_values(old, new, f"{path}[{place}]")
     elif before != after:
         yield Difference(path, before, after)
 
 
-def of(resource: Resource) -> list[Difference]:
+def list_differences(resource: Resource) -> list[Difference]:
     """Return the differences of a resource; for a secret, only that it differs."""
     if resource.old is None or resource.new is None:
         return []
-    found = list(between(resource.old, resource.new))
+    found = list(compare_values(resource.old, resource.new))
     shown = {each.path.partition(".")[0].partition("[")[0] for each in found}
     for name in resource.changed:
         top = name.partition(".")[0].partition("[")[0]
@@ -58,7 +58,7 @@ def of(resource: Resource) -> list[Difference]:
     return sorted(found, key=lambda each: each.path)
 
 
-def lines(before: Any, after: Any) -> list[str] | None:
+def make_line_diff(before: Any, after: Any) -> list[str] | None:
     """Return the unified diff of two long texts; None when they are better shown whole."""
     texts = [_lines(each) for each in (before, after)]
     if any(each is None for each in texts):
@@ -72,6 +72,6 @@ def lines(before: Any, after: Any) -> list[str] | None:
 def _lines(value: Any) -> list[str] | None:
     if not isinstance(value, str) or isinstance(value, Mark):
         return None
-    if (parsed := document(value)) is not None:
+    if (parsed := parse_document(value)) is not None:
         return json.dumps(parsed, indent=1, sort_keys=True, ensure_ascii=False).splitlines()
     return value.splitlines() if len(value) > _LONG and "\n" in value else None

@@ -51,10 +51,10 @@ class Context:
     notes: Sequence[str] = field(default_factory=list)
 
 
-def of(preview: Preview, context: Context) -> dict[str, Any]:
+def make_document(preview: Preview, context: Context) -> dict[str, Any]:
     """Return the document of a preview; equal previews give equal documents."""
     known = None not in context.use_cases
-    use_cases = context.use_cases if known else declared.use_cases(preview, context.fetch)
+    use_cases = context.use_cases if known else declared.read_use_cases(preview, context.fetch)
     granted = permissions.list_changes(preview)
     found = risks.list_risks(preview, use_cases, granted)
     resources = [_resource(each) for each in preview.resources if _is_shown(each)]
@@ -73,25 +73,25 @@ def of(preview: Preview, context: Context) -> dict[str, Any]:
         if preview.is_complete
         else None,
         "risks": found,
-        "traffic": traffic.changes(preview),
-        "model": model.changes(preview, context.figures, use_cases, context.comparison),
+        "traffic": traffic.list_changes(preview),
+        "model": model.list_changes(preview, context.figures, use_cases, context.comparison),
         "permissions": granted,
-        "watching": watching.changes(preview),
-        "pipelines": [each for each in pipelines.changes(preview) if _says_something(each)],
-        "cost": cost.changes(preview, context.prices),
+        "watching": watching.list_changes(preview),
+        "pipelines": [each for each in pipelines.list_changes(preview) if _says_something(each)],
+        "cost": cost.compare_costs(preview, context.prices),
         "resources": resources,
         "notes": [*context.notes, *_notes(preview), *preview.warnings],
     }
-    shown: dict[str, Any] = _present(made)
+    shown: dict[str, Any] = _replace_absent(made)
     return shown
 
 
-def _present(value: Any) -> Any:
+def _replace_absent(value: Any) -> Any:
     """Replace `ABSENT` with None, everywhere in a value."""
     if isinstance(value, Mapping):
-        return {key: _present(each) for key, each in value.items()}
+        return {key: _replace_absent(each) for key, each in value.items()}
     if isinstance(value, list):
-        return [_present(each) for each in value]
+        return [_replace_absent(each) for each in value]
     return None if value is differences.ABSENT else value
 
 
@@ -123,7 +123,7 @@ def _resource(resource: Resource) -> dict[str, Any]:
         "operation": "unprotect" if resource.operation == "same" else resource.operation,
         "kept": resource.is_kept and resource.operation in ("delete", "replace"),
         "because": list(resource.because),
-        "properties": [_property(each, resource) for each in differences.of(resource)],
+        "properties": [_property(each, resource) for each in differences.list_differences(resource)],
         "inputs": _inputs(resource),
     }
 
@@ -141,8 +141,8 @@ def _property(difference: differences.Difference, resource: Resource) -> dict[st
     before, after = difference.before, difference.after
     if resource.type == pipelines.PIPELINE:
         # Its code is reported once, with the model.
-        before, after = pipelines.without_code(before), pipelines.without_code(after)
-    lines = None if hidden else differences.lines(before, after)
+        before, after = pipelines.hide_code(before), pipelines.hide_code(after)
+    lines = None if hidden else differences.make_line_diff(before, after)
     made = {
         "path": difference.path,
         "replaces": any(each.partition(".")[0].partition("[")[0] == top for each in resource.because),

@@ -9,13 +9,13 @@ from cli.stack.target import Target
 from millrace.names import CODE
 
 
-def of(target: Target) -> dict[str, Any]:
+def make_lookups(target: Target) -> dict[str, Any]:
     """Return functions that look up metrics, comparisons and bundles; each returns nothing when its lookup fails."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     def figures(arn: str) -> dict[str, float] | None:
         try:
-            package = model_packages.find(target, arn)
+            package = model_packages.find_package(target, arn)
         except (BotoCoreError, ClientError):
             return None
         if package is None:
@@ -31,7 +31,7 @@ def of(target: Target) -> dict[str, Any]:
 
     def comparison(arn: str) -> str:
         try:
-            package = model_packages.find(target, arn)
+            package = model_packages.find_package(target, arn)
         except (BotoCoreError, ClientError):
             return ""
         return package.description if package else ""

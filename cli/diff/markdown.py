@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from cli.console.templates import render
-from cli.diff.model import as_text
+from cli.diff.model import format_value
 from cli.diff.permissions import openings
 from cli.diff.values import Mark
 
@@ -106,7 +106,7 @@ class Words:
             return "nothing"
         if isinstance(value, Mark):
             return f"*{self.text(value)}*"
-        said = as_text(value) if not isinstance(value, bool) else str(value).lower()
+        said = format_value(value) if not isinstance(value, bool) else str(value).lower()
         if len(said) > _VALUE:
             said = f"{said[: _VALUE - 1]}…"
         return self.code(said) if said else "an empty text"
@@ -160,7 +160,7 @@ class Plain(Words):
         """Return a property's value as shortened text."""
         if value is None:
             return "nothing"
-        said = as_text(value) if not isinstance(value, bool) else str(value).lower()
+        said = format_value(value) if not isinstance(value, bool) else str(value).lower()
         return f"{said[: _VALUE - 1]}…" if len(said) > _VALUE else said or "an empty text"
 
     def bold(self, value: object) -> str:
@@ -184,7 +184,7 @@ class Plain(Words):
         return ""
 
 
-def comment(document: Mapping[str, Any], limit: int = LIMIT) -> str:
+def render_comment(document: Mapping[str, Any], limit: int = LIMIT) -> str:
     """Return the document as a comment with at most as many characters as the limit less a margin."""
     room = max(limit - MARGIN, limit // 2)
     for detail in _DETAILS:
@@ -200,7 +200,7 @@ def comment(document: Mapping[str, Any], limit: int = LIMIT) -> str:
     return text[:room]
 
 
-def plain(document: Mapping[str, Any], *, colours: bool = False) -> str:
+def render_plain(document: Mapping[str, Any], *, colours: bool = False) -> str:
     """Return the document as text for a terminal."""
     return _written(document, Detail(), Plain(colours=colours))
 
@@ -269,7 +269,7 @@ class _Say:
 
     def short(self, resource: str) -> str:
         """Return an ARN as service and resource only."""
-        return openings.short(resource)
+        return openings.shorten_arn(resource)
 
     def count(self, number: int, noun: str) -> str:
         return f"{number} {noun}{'' if number == 1 else 's'}"
@@ -295,13 +295,13 @@ class _Say:
         together: dict[str, dict[str, Any]] = {}
         for step in changed:
             for each in step["changes"]:
-                key = repr((each["path"], as_text(each["before"]), as_text(each["after"])))
+                key = repr((each["path"], format_value(each["before"]), format_value(each["after"])))
                 together.setdefault(key, {**each, "steps": []})["steps"].append(step["step"])
         return list(together.values())
 
     def condition(self, text: str) -> str:
         """Return the condition of a policy as one line of text."""
-        return openings.as_words(text)
+        return openings.format_condition(text)
 
     def told(self, permissions: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """Return the roles and resources of which changes are known."""

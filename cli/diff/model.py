@@ -9,7 +9,7 @@ from typing import Any
 from cli.diff import declared, pipelines
 from cli.diff.differences import ABSENT
 from cli.diff.preview import Preview, Resource
-from cli.diff.values import Mark, clean, document
+from cli.diff.values import Mark, clean_value, parse_document
 
 MODEL = "aws:sagemaker/model:Model"
 PARAMETER, GROUP = "aws:ssm/parameter:Parameter", "aws:sagemaker/featureGroup:FeatureGroup"
@@ -20,7 +20,7 @@ Figures = Callable[[str], Mapping[str, Any] | None]
 Comparison = Callable[[str], str]
 
 
-def changes(
+def list_changes(
     preview: Preview,
     figures: Figures,
     use_cases: tuple[declared.UseCase | None, declared.UseCase | None],
@@ -34,13 +34,13 @@ def changes(
         "code": _code(preview),
         "hyperparameters": list(_hyperparameters(preview)),
         "features": _features(preview),
-        "declaration": declared.changes(before, after),
+        "declaration": declared.list_changes(before, after),
         "declaration_known": before is not None and after is not None,
         "variables": list(_variables(preview)),
     }
 
 
-def package(inputs: Mapping[str, Any]) -> str | None:
+def find_package(inputs: Mapping[str, Any]) -> str | None:
     """Return the ARN of the package that a model is made of; None when it has none."""
     containers = [inputs.get("primaryContainer"), *(inputs.get("containers") or [])]
     for container in containers:
@@ -49,7 +49,7 @@ def package(inputs: Mapping[str, Any]) -> str | None:
     return None
 
 
-def version(arn: str | None) -> int | None:
+def parse_version(arn: str | None) -> int | None:
     """Return the version at the end of a package's ARN; None when there is none."""
     last = (arn or "").rpartition("/")[2]
     return int(last) if last.isdecimal() else None
@@ -57,7 +57,7 @@ def version(arn: str | None) -> int | None:
 
 def _serves(preview: Preview, figures: Figures, comparison: Comparison) -> dict[str, Any] | None:
     for model in preview.of(MODEL):
-        before, after = package(model.before), package(model.after)
+        before, after = find_package(model.before), find_package(model.after)
         if model.operation != "same" and before != after:
             return {
                 "before": _package(before, figures) if model.old is not None else None,
@@ -69,16 +69,16 @@ def _serves(preview: Preview, figures: Figures, comparison: Comparison) -> dict[
 
 
 def _comparison(before: str | None, after: str | None, comparison: Comparison) -> str | None:
-    old, new = version(before), version(after)
+    old, new = parse_version(before), parse_version(after)
     if old is None or new is None or new < old:
         return None
-    return clean(comparison(str(after)), {}) or None
+    return clean_value(comparison(str(after)), {}) or None
 
 
 def _package(arn: str | None, figures: Figures) -> dict[str, Any]:
-    if arn is None or version(arn) is None:
+    if arn is None or parse_version(arn) is None:
         return {"package": arn, "version": None, "metrics": None}
-    return {"package": arn, "version": version(arn), "metrics": figures(arn)}
+    return {"package": arn, "version": parse_version(arn), "metrics": figures(arn)}
 
 
 def _image(preview: Preview) -> dict[str, Any] | None:
@@ -93,7 +93,7 @@ def _image(preview: Preview) -> dict[str, Any] | None:
 
 def _images(inputs: Mapping[str, Any]) -> set[str]:
     found = set()
-    for step in pipelines.steps(pipelines.definition(inputs)).values():
+    for step in pipelines.list_steps(pipelines.parse_definition(inputs)).values():
         arguments = step.get("Arguments") or {}
         for where in ("AppSpecification", "AlgorithmSpecification"):
             image = (arguments.get(where) or {}).get("ImageUri") or (arguments.get(where) or {}).get("TrainingImage")
@@ -108,7 +108,8 @@ def _code(preview: Preview) -> dict[str, Any] | None:
         if pipeline.operation != "update":
             continue
         before, after = [
-            pipelines.bundles(str(side.get("pipelineDefinition", ""))) for side in (pipeline.before, pipeline.after)
+            pipelines.find_bundles(str(side.get("pipelineDefinition", "")))
+            for side in (pipeline.before, pipeline.after)
         ]
         if before != after and before and after:
             return {"before": ", ".join(sorted(before)), "after": ", ".join(sorted(after))}
@@ -119,8 +120,8 @@ def _hyperparameters(preview: Preview) -> Iterator[dict[str, Any]]:
     for pipeline in preview.of(pipelines.PIPELINE):
         if pipeline.operation != "update":
             continue
-        before, after = pipelines.hyperparameters(pipeline.before), pipelines.hyperparameters(pipeline.after)
-        if not after and pipelines.definition(pipeline.after) is None:
+        before, after = pipelines.find_hyperparameters(pipeline.before), pipelines.find_hyperparameters(pipeline.after)
+        if not after and pipelines.parse_definition(pipeline.after) is None:
             continue
         for name in sorted({*before, *after}):
             old, new = before.get(name, ABSENT), after.get(name, ABSENT)
@@ -158,7 +159,7 @@ def _features(preview: Preview) -> list[dict[str, Any]]:
 
 
 def _schema(inputs: Mapping[str, Any]) -> dict[str, str]:
-    parsed = document(inputs.get("insecureValue"))
+    parsed = parse_document(inputs.get("insecureValue"))
     return {str(name): str(kind) for name, kind in parsed.items()} if isinstance(parsed, dict) else {}
 
 
@@ -177,6 +178,6 @@ def _table(name: str, parameter: Resource, before: Mapping[str, str], after: Map
     }
 
 
-def as_text(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Return a value as one line: a text as it is, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)

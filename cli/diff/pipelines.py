@@ -10,7 +10,7 @@ from typing import Any
 from cli.diff import differences
 from cli.diff.differences import ABSENT
 from cli.diff.preview import Preview, Resource
-from cli.diff.values import Mark, document
+from cli.diff.values import Mark, parse_document
 from millrace.inventory import JobVariable
 
 PIPELINE = "aws:sagemaker/pipeline:Pipeline"
@@ -25,7 +25,7 @@ _TRAINING = ("Training", "RegisterModel")
 Step = Mapping[str, Any]
 
 
-def changes(preview: Preview) -> list[dict[str, Any]]:
+def list_changes(preview: Preview) -> list[dict[str, Any]]:
     """Return the pipelines whose steps or parameters change; if only the code changes, without any steps."""
     found = []
     for pipeline in preview.of(PIPELINE):
@@ -48,23 +48,23 @@ def _pipeline(pipeline: Resource) -> dict[str, Any] | None:
         "note": "",
     }
     if pipeline.operation == "create":
-        entry["steps_added"] = list(steps(definition(pipeline.after)))
+        entry["steps_added"] = list(list_steps(parse_definition(pipeline.after)))
         return entry
     if pipeline.operation == "delete":
-        entry["steps_removed"] = list(steps(definition(pipeline.before)))
+        entry["steps_removed"] = list(list_steps(parse_definition(pipeline.before)))
         return entry
-    before, after = definition(pipeline.before), definition(pipeline.after)
+    before, after = parse_definition(pipeline.before), parse_definition(pipeline.after)
     if before is None or after is None:
         entry["note"] = "its definition is known after deployment"
         return entry
-    old, new = steps(before), steps(after)
+    old, new = list_steps(before), list_steps(after)
     entry["steps_added"] = [step for step in new if step not in old]
     entry["steps_removed"] = [step for step in old if step not in new]
     for step in new:
         if step not in old or old[step] == new[step]:
             continue
-        differing = list(differences.between(_bare(old[step]), _bare(new[step])))
-        if bundles(json.dumps(old[step])) != bundles(json.dumps(new[step])):
+        differing = list(differences.compare_values(_hide_step_code(old[step]), _hide_step_code(new[step])))
+        if find_bundles(json.dumps(old[step])) != find_bundles(json.dumps(new[step])):
             entry["code_changed"] = True
         if differing:
             changed = [{"path": each.path, "before": each.before, "after": each.after} for each in differing]
@@ -73,13 +73,13 @@ def _pipeline(pipeline: Resource) -> dict[str, Any] | None:
     return entry
 
 
-def definition(inputs: Mapping[str, Any]) -> dict[str, Any] | None:
+def parse_definition(inputs: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return a pipeline's definition; None when it is known only after deployment."""
-    parsed = document(inputs.get("pipelineDefinition"))
+    parsed = parse_document(inputs.get("pipelineDefinition"))
     return parsed if isinstance(parsed, dict) else None
 
 
-def steps(parsed: Mapping[str, Any] | None) -> dict[str, Step]:
+def list_steps(parsed: Mapping[str, Any] | None) -> dict[str, Step]:
     """Return the steps by name, including those within conditions, in the definition's order."""
     return dict(_walk((parsed or {}).get("Steps") or []))
 
@@ -102,24 +102,24 @@ def _walk(given: list[Any]) -> Iterator[tuple[str, Step]]:
 _BRANCHES = ("IfSteps", "ElseSteps")
 
 
-def _bare(step: Step) -> Any:
+def _hide_step_code(step: Step) -> Any:
     """Return a step without the name of its code, which is reported only once."""
-    return json.loads(_bared(json.dumps(step)))
+    return json.loads(_hide_text_code(json.dumps(step)))
 
 
-def without_code(text: Any) -> Any:
+def hide_code(text: Any) -> Any:
     """Replace the names of all code in a definition with the same placeholder."""
-    return _bared(text) if isinstance(text, str) and not isinstance(text, Mark) else text
+    return _hide_text_code(text) if isinstance(text, str) and not isinstance(text, Mark) else text
 
 
-def _bared(text: str) -> str:
+def _hide_text_code(text: str) -> str:
     """Replace names of bundles, and their full hashes, by which a job verifies them, with a placeholder."""
-    for hash in bundles(text):
+    for hash in find_bundles(text):
         text = re.sub(rf"\b{hash}[0-9a-f]{{48}}\b", _CODE, text)
     return BUNDLE.sub(_CODE, text)
 
 
-def bundles(text: str) -> set[str]:
+def find_bundles(text: str) -> set[str]:
     """Return the hashes of the bundles that a text names."""
     return {found["hash"] for found in BUNDLE.finditer(text)}
 
@@ -127,8 +127,8 @@ def bundles(text: str) -> set[str]:
 def _trains(pipeline: Resource) -> bool:
     """Return True if a pipeline produces a model, or may do so because its definition is not known."""
     sides = [side for side in (pipeline.old, pipeline.new) if side is not None]
-    parsed = [definition(side) for side in sides]
-    return None in parsed or any(step.get("Type") in _TRAINING for each in parsed for step in steps(each).values())
+    parsed = [parse_definition(side) for side in sides]
+    return None in parsed or any(step.get("Type") in _TRAINING for each in parsed for step in list_steps(each).values())
 
 
 def _parameters(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -146,38 +146,42 @@ def _parameters(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dic
 # -- promotion, gates and jobs in definitions --------------------------------------------------------------------------
 
 
-def variables(inputs: Mapping[str, Any], name: str) -> set[str]:
+def find_variables(inputs: Mapping[str, Any], name: str) -> set[str]:
     """Return the values of an environment variable in all steps of a pipeline."""
     found = set()
-    for step in steps(definition(inputs)).values():
+    for step in list_steps(parse_definition(inputs)).values():
         environment = (step.get("Arguments") or {}).get("Environment") or {}
         if name in environment:
             found.add(str(environment[name]))
     return found
 
 
-def approves(inputs: Mapping[str, Any]) -> bool | None:
+def approves_models(inputs: Mapping[str, Any]) -> bool | None:
     """Return True if a pipeline registers models as approved without a decision; None when it registers none."""
     said = [
         step["Arguments"]["ModelApprovalStatus"]
-        for step in steps(definition(inputs)).values()
+        for step in list_steps(parse_definition(inputs)).values()
         if "ModelApprovalStatus" in (step.get("Arguments") or {})
     ]
     return "Approved" in said if said else None
 
 
-def removed(pipeline: Resource) -> list[str]:
+def list_removed_steps(pipeline: Resource) -> list[str]:
     """Return the steps that are removed from a pipeline that stays."""
-    before, after = definition(pipeline.before), definition(pipeline.after)
-    return [] if before is None or after is None else [step for step in steps(before) if step not in steps(after)]
+    before, after = parse_definition(pipeline.before), parse_definition(pipeline.after)
+    return (
+        []
+        if before is None or after is None
+        else [step for step in list_steps(before) if step not in list_steps(after)]
+    )
 
 
-def decided(pipeline: Resource) -> dict[str, str]:
+def list_changed_decisions(pipeline: Resource) -> dict[str, str]:
     """Return the steps that decide what comes next and do so differently than before, with what changed."""
-    before, after = definition(pipeline.before), definition(pipeline.after)
+    before, after = parse_definition(pipeline.before), parse_definition(pipeline.after)
     if before is None or after is None:
         return {}
-    old, new = steps(before), steps(after)
+    old, new = list_steps(before), list_steps(after)
     found = {}
     for name, step in old.items():
         if step.get("Type") != "Condition":
@@ -192,18 +196,18 @@ def decided(pipeline: Resource) -> dict[str, str]:
     return found
 
 
-def hyperparameters(inputs: Mapping[str, Any]) -> dict[str, Any]:
+def find_hyperparameters(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the hyperparameters of the training steps."""
     found: dict[str, Any] = {}
-    for step in steps(definition(inputs)).values():
+    for step in list_steps(parse_definition(inputs)).values():
         found.update((step.get("Arguments") or {}).get("HyperParameters") or {})
     return found
 
 
-def judged(inputs: Mapping[str, Any]) -> set[str]:
+def find_judged_metrics(inputs: Mapping[str, Any]) -> set[str]:
     """Return the metrics that a model is judged by: those that the training job publishes for the holdout rows."""
     found: set[str] = set()
-    for step in steps(definition(inputs)).values():
+    for step in list_steps(parse_definition(inputs)).values():
         algorithm = (step.get("Arguments") or {}).get("AlgorithmSpecification") or {}
         found.update(
             str(each.get("Name", "")).removeprefix("holdout_") for each in algorithm.get("MetricDefinitions") or []
@@ -211,10 +215,10 @@ def judged(inputs: Mapping[str, Any]) -> set[str]:
     return found
 
 
-def instances(inputs: Mapping[str, Any]) -> dict[str, str]:
+def find_instances(inputs: Mapping[str, Any]) -> dict[str, str]:
     """Return the instance type of each kind of job; if steps of a kind differ, the last one's."""
     found: dict[str, str] = {}
-    for step in steps(definition(inputs)).values():
+    for step in list_steps(parse_definition(inputs)).values():
         arguments = step.get("Arguments") or {}
         training = arguments.get("ResourceConfig") or {}
         processing = (arguments.get("ProcessingResources") or {}).get("ClusterConfig") or {}

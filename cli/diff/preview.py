@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from cli.console.errors import CliError
-from cli.diff.values import clean, seen
+from cli.diff.values import clean_value, replace_invisible
 
 Operation = Literal["same", "create", "update", "replace", "delete"]
 
@@ -123,7 +123,7 @@ class Preview:
         return [each for each in self.resources if each.type in types]
 
 
-def read(data: bytes, where: str) -> Preview:
+def read_preview(data: bytes, where: str) -> Preview:
     """Return the preview in JSON data.
 
     Args:
@@ -133,10 +133,10 @@ def read(data: bytes, where: str) -> Preview:
     Raises:
         CliError: When the data are not a preview, or the preview failed.
     """
-    return of(parsed(data, where), where)
+    return parse_preview(parse_json(data, where), where)
 
 
-def parsed(data: bytes, where: str) -> dict[str, Any]:
+def parse_json(data: bytes, where: str) -> dict[str, Any]:
     """Return the JSON object that the data hold.
 
     Raises:
@@ -160,7 +160,7 @@ def parsed(data: bytes, where: str) -> dict[str, Any]:
     return document
 
 
-def of(document: Mapping[str, Any], where: str) -> Preview:
+def parse_preview(document: Mapping[str, Any], where: str) -> Preview:
     """Return the preview in a parsed document.
 
     Raises:
@@ -178,11 +178,11 @@ def of(document: Mapping[str, Any], where: str) -> Preview:
     if steps is None:
         known = ", ".join(sorted(map(str, document))[:8]) or "nothing"
         raise CliError(where, f"has no list `steps`, only {known}", expected="the JSON of a preview", fix=f"{_HOW}")
-    _check_whole(steps, document.get("changeSummary"), where)
+    _check_complete(steps, document.get("changeSummary"), where)
     grouped: dict[str, list[Mapping[str, Any]]] = {}
     for number, step in enumerate(steps):
-        grouped.setdefault(_urn(step, where, number), []).append(step)
-    renamed = dict(_drawn(grouped))
+        grouped.setdefault(_check_step(step, where, number), []).append(step)
+    renamed = dict(_list_generated_names(grouped))
     resources = sorted(
         (_resource(urn, group, renamed) for urn, group in grouped.items()), key=lambda each: (each.type, each.name)
     )
@@ -192,7 +192,7 @@ def of(document: Mapping[str, Any], where: str) -> Preview:
     config = document.get("config")
     is_created = any(each.type == _STACK and each.operation == "create" for each in resources)
     return Preview(
-        stack=seen(next(iter(stacks), "")),
+        stack=replace_invisible(next(iter(stacks), "")),
         region=str(config.get("aws:region", "")) if isinstance(config, Mapping) else "",
         resources=tuple(resources),
         warnings=tuple(warnings),
@@ -205,7 +205,7 @@ def of(document: Mapping[str, Any], where: str) -> Preview:
     )
 
 
-def _check_whole(steps: Sequence[Any], summary: Any, where: str) -> None:
+def _check_complete(steps: Sequence[Any], summary: Any, where: str) -> None:
     """Raise if steps are missing from a preview: they would be mistaken for resources that do not change.
 
     Only changes are counted: unchanged resources have steps only with `--show-sames`, but the summary always has them.
@@ -230,7 +230,7 @@ def _check_whole(steps: Sequence[Any], summary: Any, where: str) -> None:
             )
 
 
-def _urn(step: Any, where: str, number: int) -> str:
+def _check_step(step: Any, where: str, number: int) -> str:
     if not isinstance(step, Mapping) or not isinstance(step.get("urn"), str) or not isinstance(step.get("op"), str):
         raise CliError(
             f"{where}: steps[{number}]", "has no `op` and `urn`", expected="the JSON of a preview", fix=f"{_HOW}"
@@ -272,7 +272,7 @@ def _diagnostics(document: Mapping[str, Any], where: str) -> tuple[list[str], li
         message = _COLOUR.sub("", str(each.get("message", ""))).strip()
         message = message.removeprefix(f"{each['severity']}: ").removeprefix("Preview failed: ")
         name = str(each.get("urn", "")).rpartition("::")[2]
-        text = str(clean(f"{name}: {message}" if name else message, {}))
+        text = str(clean_value(f"{name}: {message}" if name else message, {}))
         if text and text not in said[each["severity"]]:
             said[each["severity"]].append(text)
     if len(said["error"]) > 1:
@@ -281,7 +281,7 @@ def _diagnostics(document: Mapping[str, Any], where: str) -> tuple[list[str], li
     return said["error"], said["warning"]
 
 
-def _drawn(grouped: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[tuple[str, str]]:
+def _list_generated_names(grouped: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[tuple[str, str]]:
     """Yield the random names that Pulumi generated for new resources, each with a name that is always the same."""
     for urn, steps in grouped.items():
         for step in steps:
@@ -303,13 +303,13 @@ def _resource(urn: str, steps: Sequence[Mapping[str, Any]], renamed: Mapping[str
     parts = _parts(urn)
     operation = _OPERATIONS[first["op"]]
     return Resource(
-        urn=seen(urn),
-        name=seen(parts["name"]),
-        type=seen(parts["types"].rpartition("$")[2]),
+        urn=replace_invisible(urn),
+        name=replace_invisible(parts["name"]),
+        type=replace_invisible(parts["types"].rpartition("$")[2]),
         operation=operation,
         old=_inputs(old, renamed) if old and operation != "create" else None,
         new=_inputs(new, renamed) if new and operation != "delete" else None,
-        because=_because(first),
+        because=_list_causes(first),
         changed=_texts(first, "diffReasons"),
         was_protected=bool(old.get("protect")),
         is_protected=bool(new.get("protect")),
@@ -337,11 +337,11 @@ def _account(grouped: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 def _inputs(state: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
     given = state.get("inputs") or {}
-    shown: dict[str, Any] = clean({key: each for key, each in given.items() if key != "__defaults"}, renamed)
+    shown: dict[str, Any] = clean_value({key: each for key, each in given.items() if key != "__defaults"}, renamed)
     return shown
 
 
-def _because(step: Mapping[str, Any]) -> tuple[str, ...]:
+def _list_causes(step: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the properties that force a replacement, as precisely as the provider reports them."""
     detailed = step.get("detailedDiff") or {}
     exact = {
@@ -349,11 +349,11 @@ def _because(step: Mapping[str, Any]) -> tuple[str, ...]:
         for path, each in detailed.items()
         if isinstance(each, Mapping) and str(each.get("kind", "")).endswith("-replace")
     }
-    return tuple(sorted(map(seen, exact))) or _texts(step, "replaceReasons")
+    return tuple(sorted(map(replace_invisible, exact))) or _texts(step, "replaceReasons")
 
 
 def _texts(step: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    return tuple(sorted({seen(str(each)) for each in step.get(key) or ()}))
+    return tuple(sorted({replace_invisible(str(each)) for each in step.get(key) or ()}))
 
 
 def _assets(

@@ -62,7 +62,7 @@ class _Rule:
         return self.expiry == other.expiry and other.prefix.startswith(self.prefix) and self.only <= other.only
 
 
-def shorter(preview: Preview) -> Iterator[Shorter]:
+def list_shorter(preview: Preview) -> Iterator[Shorter]:
     """Yield everything that is kept for a shorter time than before."""
     for resource in preview.of(_LIFECYCLE):
         if resource.old is not None or not _is_of_a_new_bucket(resource, preview):

@@ -13,7 +13,7 @@ from typing import Any
 
 from cli.console.errors import CliError
 from cli.diff.declared import UseCase
-from cli.diff.values import clean
+from cli.diff.values import clean_value
 from cli.stack import connection
 from cli.stack.target import Target
 
@@ -24,7 +24,7 @@ _USERS = ("AWS_", "PULUMI_", "PYTHONPATH", "MILLRACE_")
 _DECLARE = "import json, sys, stacks; print(json.dumps(stacks.load(sys.argv[1]).model_dump(mode='json')))"
 
 
-def use_cases(target: Target, compared: Mapping[str, Any]) -> tuple[UseCase | None, UseCase | None]:
+def read_use_cases(target: Target, compared: Mapping[str, Any]) -> tuple[UseCase | None, UseCase | None]:
     """Return the declarations of the base and of the working tree; None for one that cannot be read.
 
     Args:
@@ -34,12 +34,12 @@ def use_cases(target: Target, compared: Mapping[str, Any]) -> tuple[UseCase | No
     base = compared.get("base") or {}
     if not base.get("found") or not base.get("commit"):
         return None, None
-    before = _of(target.use_case.name, str(base["commit"]))
-    after: UseCase = clean(target.use_case.model_dump(mode="json"), {})
+    before = _read_use_case(target.use_case.name, str(base["commit"]))
+    after: UseCase = clean_value(target.use_case.model_dump(mode="json"), {})
     return before, after
 
 
-def _of(name: str, commit: str) -> UseCase | None:
+def _read_use_case(name: str, commit: str) -> UseCase | None:
     from cli.stack.checkout import Checkout
 
     with tempfile.TemporaryDirectory(prefix="millrace-diff-") as folder:
@@ -54,7 +54,7 @@ def _of(name: str, commit: str) -> UseCase | None:
                 timeout=_TIMEOUT,
                 check=True,
             )
-            declared: UseCase = clean(json.loads(done.stdout), {})
+            declared: UseCase = clean_value(json.loads(done.stdout), {})
         except (CliError, OSError, ValueError, subprocess.SubprocessError):
             # The review comment reports that it could not be read.
             return None

@@ -18,18 +18,18 @@ Inputs = Mapping[str, Any]
 _ONLY_ROLLOUT = "the roll-out itself changes: AWS takes it with a deployment of what serves already"
 
 
-def changes(preview: Preview) -> list[dict[str, Any]]:
+def list_changes(preview: Preview) -> list[dict[str, Any]]:
     """Return what happens to each endpoint that changes, or whose configuration changes."""
     found = []
     for endpoint in preview.of(ENDPOINT):
-        config = config_of(preview, endpoint)
+        config = find_config(preview, endpoint)
         if endpoint.operation == "same" and (config is None or config.operation == "same"):
             continue
         found.append(_endpoint(endpoint, config, preview))
     return found
 
 
-def config_of(preview: Preview, endpoint: Resource) -> Resource | None:
+def find_config(preview: Preview, endpoint: Resource) -> Resource | None:
     """Return the configuration that an endpoint runs; None when the preview does not show it."""
     configs = preview.of(CONFIG)
     sources = endpoint.sources.get("endpointConfigName", ())
@@ -39,7 +39,7 @@ def config_of(preview: Preview, endpoint: Resource) -> Resource | None:
     return configs[0]
 
 
-def variants(inputs: Inputs) -> dict[str, dict[str, Any]]:
+def list_variants(inputs: Inputs) -> dict[str, dict[str, Any]]:
     """Return the instance type and count of each variant; `serverless` and no count for serverless ones."""
     found = {}
     for each in inputs.get("productionVariants") or []:
@@ -51,25 +51,25 @@ def variants(inputs: Inputs) -> dict[str, dict[str, Any]]:
     return found
 
 
-def alarms(inputs: Inputs) -> list[str]:
+def list_rollback_alarms(inputs: Inputs) -> list[str]:
     """Return the alarms that roll a deployment back."""
     rollback = (inputs.get("deploymentConfig") or {}).get("autoRollbackConfiguration") or {}
     return [str(each.get("alarmName")) for each in rollback.get("alarms") or []]
 
 
-def quickest(inputs: Inputs, preview: Preview) -> float:
+def find_fastest_alarm(inputs: Inputs, preview: Preview) -> float:
     """Return how long the fastest of the rollback alarms takes to fire, seconds; 0 when the preview has none."""
-    named = alarms(inputs)
+    named = list_rollback_alarms(inputs)
     found = []
     for alarm in preview.of(watching.ALARM):
         side = alarm.after or alarm.before
         period, periods = side.get("period"), side.get("datapointsToAlarm") or side.get("evaluationPeriods")
-        if watching.called(alarm) in named and isinstance(period, int | float) and isinstance(periods, int | float):
+        if watching.find_name(alarm) in named and isinstance(period, int | float) and isinstance(periods, int | float):
             found.append(float(period * periods))
     return min(found, default=0.0)
 
 
-def plan(inputs: Inputs, instances: int | None, fires: float = 0.0) -> dict[str, Any]:
+def describe_rollout(inputs: Inputs, instances: int | None, fires: float = 0.0) -> dict[str, Any]:
     """Return the stages of a rollout.
 
     Args:
@@ -99,12 +99,12 @@ def plan(inputs: Inputs, instances: int | None, fires: float = 0.0) -> dict[str,
         "stages": stages,
         "minutes": total,
         "limit_minutes": _minutes(limit),
-        "alarms": alarms(inputs),
+        "alarms": list_rollback_alarms(inputs),
         "unwatched": is_unwatched(inputs, fires),
     }
 
 
-def bake(inputs: Inputs) -> float | None:
+def find_bake_time(inputs: Inputs) -> float | None:
     """Return how long the old fleet is kept after all traffic has moved, seconds; None when that is not known."""
     config = inputs.get("deploymentConfig") or {}
     if rolling := config.get("rollingUpdatePolicy"):
@@ -118,7 +118,7 @@ def bake(inputs: Inputs) -> float | None:
 
 def is_unwatched(inputs: Inputs, fires: float = 0.0) -> bool:
     """Return True if the old fleet is removed before any alarm can have fired on all of the traffic."""
-    wait = bake(inputs)
+    wait = find_bake_time(inputs)
     return wait is not None and (not wait or wait < fires)
 
 
@@ -161,12 +161,12 @@ def _round(value: float, digits: int = 1) -> float:
 
 
 def _endpoint(endpoint: Resource, config: Resource | None, preview: Preview) -> dict[str, Any]:
-    before, after = (variants(config.before), variants(config.after)) if config else ({}, {})
+    before, after = (list_variants(config.before), list_variants(config.after)) if config else ({}, {})
     counts = [each["count"] for each in after.values()]
     instances = sum(counts) if counts and all(isinstance(each, int) for each in counts) else None
-    fires = quickest(endpoint.after, preview)
-    rollout = plan(endpoint.after, instances, fires) if endpoint.new is not None else None
-    old = plan(endpoint.before, None, fires) if endpoint.old is not None else None
+    fires = find_fastest_alarm(endpoint.after, preview)
+    rollout = describe_rollout(endpoint.after, instances, fires) if endpoint.new is not None else None
+    old = describe_rollout(endpoint.before, None, fires) if endpoint.old is not None else None
     replaced = config is not None and config.operation in ("replace", "create")
     named = endpoint.before.get("endpointConfigName") != endpoint.after.get("endpointConfigName")
     # The provider requests a deployment even when only the rollout's configuration changes.
@@ -181,9 +181,9 @@ def _endpoint(endpoint: Resource, config: Resource | None, preview: Preview) -> 
         "endpoint": next((str(side["name"]) for side in sides if side.get("name")), endpoint.name),
         "operation": endpoint.operation,
         "moves_traffic": moves,
-        "why": (_why(config, preview) if replaced or named else _ONLY_ROLLOUT) if moves else "",
+        "why": (_explain_change(config, preview) if replaced or named else _ONLY_ROLLOUT) if moves else "",
         "rollout": rollout,
-        "rollout_changed": bool(old and rollout and _bare(old) != _bare(rollout)),
+        "rollout_changed": bool(old and rollout and _drop_alarms(old) != _drop_alarms(rollout)),
         "rollout_before": old,
         "fleet": [each for each in fleet if each["before"] != each["after"] or endpoint.operation != "same"],
         "fleet_changed": any(each["before"] != each["after"] for each in fleet),
@@ -191,11 +191,11 @@ def _endpoint(endpoint: Resource, config: Resource | None, preview: Preview) -> 
     }
 
 
-def _bare(rollout: Mapping[str, Any]) -> dict[str, Any]:
+def _drop_alarms(rollout: Mapping[str, Any]) -> dict[str, Any]:
     return {key: each for key, each in rollout.items() if key != "alarms"}
 
 
-def _why(config: Resource | None, preview: Preview) -> str:
+def _explain_change(config: Resource | None, preview: Preview) -> str:
     """Return what is new in the configuration of an endpoint."""
     if config is None:
         return "it gets another configuration"
@@ -206,7 +206,7 @@ def _why(config: Resource | None, preview: Preview) -> str:
     models = [[each.get("modelName") for each in side.get("productionVariants") or []] for side in (old, new)]
     if models[0] != models[1] or any(isinstance(name, Mark) for name in models[1]):
         reasons.append("the environment of the model" if _is_environment_alone(config, preview) else "the model")
-    if variants(old) != variants(new):
+    if list_variants(old) != list_variants(new):
         reasons.append("the fleet")
     if old.get("dataCaptureConfig") != new.get("dataCaptureConfig"):
         reasons.append("the capture of requests")
@@ -218,12 +218,12 @@ def _is_environment_alone(config: Resource, preview: Preview) -> bool:
     changed = [each for each in preview.of(model.MODEL) if each.operation != "same"]
     named = [each for each in changed if each.urn in config.sources.get("productionVariants", ())] or changed
     return bool(named) and all(
-        each.old is not None and each.new is not None and _told_nothing(each.old) == _told_nothing(each.new)
+        each.old is not None and each.new is not None and _drop_environment(each.old) == _drop_environment(each.new)
         for each in named
     )
 
 
-def _told_nothing(inputs: Inputs) -> dict[str, Any]:
+def _drop_environment(inputs: Inputs) -> dict[str, Any]:
     """Return the inputs of a model without its name and its environment variables."""
     container = inputs.get("primaryContainer") or {}
     bare = {key: each for key, each in container.items() if key != "environment"}

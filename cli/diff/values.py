@@ -81,7 +81,7 @@ UNKNOWN = Mark("known after deployment")
 _SECRET_TEXT = "[secret]"
 
 
-def secret(value: Any) -> Mark:
+def mark_secret(value: Any) -> Mark:
     """Return a mark for a secret, which shows only whether the secret changes."""
     text = json.dumps(value, sort_keys=True, default=str)
     return Mark(_SECRET_TEXT, hashlib.sha256(text.encode()).hexdigest())
@@ -92,7 +92,7 @@ def is_secret_name(name: str) -> bool:
     return bool(_SECRET_NAME.search(name)) and not _NO_SECRET_NAME.search(name)
 
 
-def clean(value: Any, renamed: Mapping[str, str], name: str = "") -> Any:
+def clean_value(value: Any, renamed: Mapping[str, str], name: str = "") -> Any:
     """Return a value in a form that may be shown.
 
     Args:
@@ -104,13 +104,13 @@ def clean(value: Any, renamed: Mapping[str, str], name: str = "") -> Any:
     if isinstance(value, Mapping):
         if SIGNATURE in value:
             return _special(value)
-        return secret(value) if hides else _object(value, renamed)
+        return mark_secret(value) if hides else _object(value, renamed)
     if isinstance(value, list):
         if hides:
-            return secret(value)
-        return [clean(each, renamed) for each in value]
+            return mark_secret(value)
+        return [clean_value(each, renamed) for each in value]
     if hides and value not in _UNKNOWN:
-        return secret(value)
+        return mark_secret(value)
     return _text(value, renamed) if isinstance(value, str) else value
 
 
@@ -120,9 +120,9 @@ def _special(value: Mapping[str, Any]) -> Any:
         # Without its path, which belongs to the machine where the preview was made.
         return f"{_FILES[kind]} of SHA-256 {str(value.get('hash', 'unknown'))[:16]}"
     if kind == _SECRET:
-        return secret({key: each for key, each in value.items() if key != SIGNATURE})
+        return mark_secret({key: each for key, each in value.items() if key != SIGNATURE})
     # Outputs, references and types that Pulumi may add later are not shown.
-    return UNKNOWN if kind in _UNKNOWN else secret(value)
+    return UNKNOWN if kind in _UNKNOWN else mark_secret(value)
 
 
 def _object(value: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def _object(value: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, A
     cleaned = {}
     for key, each in value.items():
         hides = key in ("value", "Value", "DefaultValue") and is_secret_name(called)
-        cleaned[seen(str(key))] = secret(each) if hides else clean(each, renamed, str(key))
+        cleaned[replace_invisible(str(key))] = mark_secret(each) if hides else clean_value(each, renamed, str(key))
     return cleaned
 
 
@@ -143,20 +143,20 @@ def _text(value: str, renamed: Mapping[str, str]) -> str:
     for drawn, said in renamed.items():
         if drawn in value:
             value = value.replace(drawn, said)
-    if (parsed := document(value)) is not None:
+    if (parsed := parse_document(value)) is not None:
         # Documents within documents hold secrets too.
-        shown = clean(parsed, {})
+        shown = clean_value(parsed, {})
         if shown != parsed:
             value = json.dumps(shown, separators=(",", ":"))
-    return _SECRET_VALUE.sub(_SECRET_TEXT, _ANY_UNKNOWN.sub(str(UNKNOWN), seen(value)))
+    return _SECRET_VALUE.sub(_SECRET_TEXT, _ANY_UNKNOWN.sub(str(UNKNOWN), replace_invisible(value)))
 
 
-def seen(text: str) -> str:
+def replace_invisible(text: str) -> str:
     """Replace the characters of a text that are invisible but change how it reads."""
     return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def document(value: Any) -> Any:
+def parse_document(value: Any) -> Any:
     """Return the JSON document that a text holds; None when it holds none."""
     if not isinstance(value, str) or isinstance(value, Mark) or value[:1] not in ("{", "["):
         return None

@@ -8,7 +8,7 @@ from typing import Any
 
 from cli.diff import differences
 from cli.diff.preview import Preview, Resource
-from cli.diff.values import UNKNOWN, Mark, document
+from cli.diff.values import UNKNOWN, Mark, parse_document
 
 ALARM, COMPOSITE = "aws:cloudwatch/metricAlarm:MetricAlarm", "aws:cloudwatch/compositeAlarm:CompositeAlarm"
 SCHEDULE = "aws:scheduler/schedule:Schedule"
@@ -50,19 +50,19 @@ _NAMES = {
 }
 
 
-def changes(preview: Preview) -> list[dict[str, Any]]:
+def list_changes(preview: Preview) -> list[dict[str, Any]]:
     """Return each alarm, schedule, rule and dashboard that changes."""
     found = []
     # The target of a rule that is created or deleted is not reported separately.
-    rules = {called(each) for each in preview.of(RULE) if each.operation in ("create", "delete")}
+    rules = {find_name(each) for each in preview.of(RULE) if each.operation in ("create", "delete")}
     for resource in preview.of(*_FIELDS):
-        if resource.operation == "same" or (resource.type == TARGET and called(resource) in rules):
+        if resource.operation == "same" or (resource.type == TARGET and find_name(resource) in rules):
             continue
         fields = [{"path": each.path, "before": each.before, "after": each.after} for each in _differences(resource)]
         found.append(
             {
                 "what": _NOUNS[resource.type],
-                "name": called(resource),
+                "name": find_name(resource),
                 "operation": resource.operation,
                 "is": _state(resource),
                 "changes": fields,
@@ -71,7 +71,7 @@ def changes(preview: Preview) -> list[dict[str, Any]]:
     return sorted(found, key=lambda each: (each["what"], each["name"]))
 
 
-def called(resource: Resource) -> str:
+def find_name(resource: Resource) -> str:
     """Return the name that AWS knows a resource by."""
     key = _NAMES.get(resource.type, "name")
     return str(resource.after.get(key) or resource.before.get(key) or resource.name)
@@ -82,28 +82,28 @@ def _differences(resource: Resource) -> Iterator[differences.Difference]:
         return
     for field in _FIELDS[resource.type]:
         before, after = resource.old.get(field, differences.ABSENT), resource.new.get(field, differences.ABSENT)
-        old, new = document(before), document(after)
+        old, new = parse_document(before), parse_document(after)
         if old is not None and new is not None:
-            yield from differences.between(old, new, field)
+            yield from differences.compare_values(old, new, field)
         else:
-            yield from differences.between(before, after, field)
+            yield from differences.compare_values(before, after, field)
 
 
 def _state(resource: Resource) -> str:
     """Return the rule of an alarm, the expression of a schedule or the pattern of a rule, in a few words."""
     inputs = resource.new if resource.new is not None else resource.before
     if resource.type == ALARM:
-        return rule_of(inputs)
+        return describe_rule(inputs)
     if resource.type == SCHEDULE:
         return f"{inputs.get('scheduleExpression', '')}, {str(inputs.get('state', 'ENABLED')).lower()}"
     if resource.type == RULE:
-        pattern = document(inputs.get("eventPattern"))
+        pattern = parse_document(inputs.get("eventPattern"))
         names = ((pattern or {}).get("detail") or {}).get("alarmName") if isinstance(pattern, dict) else None
         return f"on {', '.join(map(str, names))}" if names else str(inputs.get("scheduleExpression", ""))
     return ""
 
 
-def rule_of(inputs: Mapping[str, Any]) -> str:
+def describe_rule(inputs: Mapping[str, Any]) -> str:
     """Return when an alarm fires."""
     symbol = {
         "GreaterThanThreshold": ">", "GreaterThanOrEqualToThreshold": "≥",
@@ -111,10 +111,10 @@ def rule_of(inputs: Mapping[str, Any]) -> str:
     }.get(str(inputs.get("comparisonOperator")), str(inputs.get("comparisonOperator", "")))  # fmt: skip
     if inputs.get("metricName") is None:
         return "an expression"
-    return f"{inputs['metricName']} {symbol} {number(inputs.get('threshold'))}"
+    return f"{inputs['metricName']} {symbol} {format_number(inputs.get('threshold'))}"
 
 
-def number(value: Any) -> str:
+def format_number(value: Any) -> str:
     """Return a number as text, without a trailing `.0`."""
     return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
@@ -122,16 +122,16 @@ def number(value: Any) -> str:
 # -- weaker monitoring -------------------------------------------------------------------------------------------------
 
 
-def loosened(alarm: Resource) -> list[tuple[str, str]]:
+def list_loosened(alarm: Resource) -> list[tuple[str, str]]:
     """Return how an alarm fires later or less often than before, as pairs of property and description."""
     if alarm.type not in (ALARM, COMPOSITE) or alarm.old is None or alarm.new is None:
         return []
     return [
         *_compared(alarm.old, alarm.new),
         *_measured(alarm.old, alarm.new),
-        *_later(alarm.old, alarm.new),
-        *_quieter(alarm.old, alarm.new),
-        *_another(alarm.old, alarm.new),
+        *_list_later(alarm.old, alarm.new),
+        *_list_quieter(alarm.old, alarm.new),
+        *_list_other_subject(alarm.old, alarm.new),
     ]
 
 
@@ -146,7 +146,7 @@ def _compared(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[
     if not isinstance(before, int | float) or not isinstance(after, int | float):
         return
     if (now in _ABOVE and after > before) or (now in _BELOW and after < before):
-        yield "threshold", f"its threshold goes from {number(before)} to {number(after)}"
+        yield "threshold", f"its threshold goes from {format_number(before)} to {format_number(after)}"
 
 
 def _measured(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -170,7 +170,7 @@ def _span(statistic: str) -> tuple[float, float] | None:
     return {"Minimum": (0.0, 0.0), "Average": (0.0, 100.0), "Maximum": (100.0, 100.0)}.get(statistic)
 
 
-def _later(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _list_later(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for field, verb, words in (
         ("period", "looks at", "seconds at once"),
         ("evaluationPeriods", "waits for", "periods"),
@@ -178,22 +178,22 @@ def _later(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str
     ):
         before, after = old.get(field), new.get(field)
         if isinstance(before, int | float) and isinstance(after, int | float) and after > before:
-            yield field, f"it {verb} {number(after)} {words} instead of {number(before)}"
+            yield field, f"it {verb} {format_number(after)} {words} instead of {format_number(before)}"
 
 
-def _quieter(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _list_quieter(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if old.get("treatMissingData") == "breaching" and new.get("treatMissingData") != "breaching":
         yield "treatMissingData", "silence no longer counts as a failure"
     if old.get("actionsEnabled", True) is not False and new.get("actionsEnabled", True) is False:
         yield "actionsEnabled", "it no longer tells anybody"
     else:
-        yield from _untold(old.get("alarmActions") or [], new.get("alarmActions") or [])
+        yield from _list_unnotified(old.get("alarmActions") or [], new.get("alarmActions") or [])
     suppressor = new.get("actionsSuppressor")
     if isinstance(suppressor, Mapping) and suppressor != old.get("actionsSuppressor"):
         yield "actionsSuppressor", f"it tells nobody while {suppressor.get('alarm')} fires"
 
 
-def _untold(old: Any, new: Any) -> Iterator[tuple[str, str]]:
+def _list_unnotified(old: Any, new: Any) -> Iterator[tuple[str, str]]:
     """Yield who is no longer notified; a value known only after deployment may be any of the receivers."""
     if not isinstance(old, list) or not isinstance(new, list):
         return
@@ -204,7 +204,7 @@ def _untold(old: Any, new: Any) -> Iterator[tuple[str, str]]:
         yield "alarmActions", f"it no longer tells {', '.join(left)}"
 
 
-def _another(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _list_other_subject(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for field in ("metricName", "namespace", "dimensions", "metricQueries"):
         if old.get(field) != new.get(field):
             yield field, "it watches something else"
@@ -226,7 +226,7 @@ def is_off(resource: Resource) -> bool:
     return _runs(resource.old) and (resource.new is None or not _runs(resource.new))
 
 
-def stopped(resource: Resource) -> tuple[str, str] | None:
+def find_stopped(resource: Resource) -> tuple[str, str] | None:
     """Return how a schedule or a rule that is on no longer starts what it did: the property and a description."""
     if resource.old is None or resource.new is None or not _runs(resource.old) or not _runs(resource.new):
         return None
@@ -235,15 +235,19 @@ def stopped(resource: Resource) -> tuple[str, str] | None:
         # Dates of this form sort correctly as texts.
         sooner = bool(after) and (not before or str(after) < str(before))
         return ("endDate", f"It starts nothing after {after}.") if sooner else None
-    unheard = list(_unheard(document(resource.old.get("eventPattern")), document(resource.new.get("eventPattern"))))
+    unheard = list(
+        _list_unmatched(
+            parse_document(resource.old.get("eventPattern")), parse_document(resource.new.get("eventPattern"))
+        )
+    )
     return ("eventPattern", f"It no longer listens for {' and '.join(unheard)}.") if unheard else None
 
 
-def _unheard(old: Any, new: Any, path: str = "") -> Iterator[str]:
+def _list_unmatched(old: Any, new: Any, path: str = "") -> Iterator[str]:
     """Yield what a pattern matched and no longer does; a filter that is not a plain value may still match it."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in old:
-            yield from _unheard(old[key], new.get(key), f"{path}.{key}" if path else str(key))
+            yield from _list_unmatched(old[key], new.get(key), f"{path}.{key}" if path else str(key))
     elif isinstance(old, list) and isinstance(new, list):
         plain = all(not isinstance(each, Mapping) and str(UNKNOWN) not in str(each) for each in new)
         if plain and not any(each in new for each in old):
@@ -258,7 +262,7 @@ def is_untargeted(target: Resource, preview: Preview) -> bool:
     """Return True if a rule that ran, and still runs, no longer starts this target."""
     if target.type != TARGET or target.operation != "delete":
         return False
-    rule = next((each for each in preview.of(RULE) if called(each) == called(target)), None)
+    rule = next((each for each in preview.of(RULE) if find_name(each) == find_name(target)), None)
     if rule is not None and not (_runs(rule.before) and rule.new is not None and _runs(rule.new)):
         return False
     others = [each.after for each in preview.of(TARGET) if each.new is not None]

@@ -19,7 +19,7 @@ import stacks
 from cli.aws import alarms
 from cli.console.errors import CliError
 from cli.fleet import accounts, attention, costs, missing, served
-from cli.fleet.accounts import Account, Accounts, tried
+from cli.fleet.accounts import Account, Accounts, try_query
 from cli.fleet.document import (
     VERSION,
     FleetDocument,
@@ -32,8 +32,8 @@ from cli.fleet.document import (
     StackDocument,
     name_runs,
 )
-from cli.fleet.findings import Code, Finding, find
-from cli.stack.target import STACKS, Target, configuration, profile_of
+from cli.fleet.findings import Code, Finding, make_finding
+from cli.stack.target import STACKS, Target, get_profile, read_configuration
 from millrace import Environment, MillraceError
 from millrace.inventory import ALARM_KINDS, PIPELINE_KINDS, list_pipelines, list_schedules
 from millrace.names import ERRORS, PLATFORM, Names
@@ -59,7 +59,7 @@ class Stack:
         """Load a stack by its name; if its file or declaration is invalid, return it with ``problem`` set."""
         use_case, _, environment = name.rpartition("-")
         try:
-            values = configuration(name)
+            values = read_configuration(name)
             found = Environment.of_stack(name, values.get("millrace:environment"), values.get("aws:region"))
             use_case, environment = name.removesuffix(f"-{found.name}"), found.name
             target = Target(stacks.load(use_case), found, state)
@@ -67,7 +67,7 @@ class Stack:
             return cls(name, use_case, environment, problem=str(error))
         except SystemExit:
             return cls(name, use_case, environment, problem=f"importing use case {use_case!r} ends the process")
-        return cls(name, use_case, environment, target, profile_of(values))
+        return cls(name, use_case, environment, target, get_profile(values))
 
     def document(self, reason: str) -> SilentStack:
         """Return the document of this stack for the case that it could not be queried."""
@@ -122,13 +122,13 @@ class Listed:
         return self.endpoints is None and self.pipelines is None and self.groups is None
 
 
-def stacks_of(state: Path, use_case: str | None = None, environment: str | None = None) -> list[Stack]:
+def list_stacks(state: Path, use_case: str | None = None, environment: str | None = None) -> list[Stack]:
     """Return the stacks that have a stack file, sorted by name; optionally of one use case or environment only.
 
     Raises:
         CliError: When no stack matches.
     """
-    names = _names()
+    names = _list_stack_names()
     if use_case is not None:
         stacks.load(use_case)
         # Names of other use cases may start the same way; the filter below uses the use case read from each file.
@@ -149,12 +149,12 @@ def stacks_of(state: Path, use_case: str | None = None, environment: str | None 
     return chosen
 
 
-def _names() -> list[str]:
+def _list_stack_names() -> list[str]:
     """Return the names of all stacks that have a file in this checkout, sorted."""
     return sorted(file.name[len("Pulumi.") : -len(".yaml")] for file in STACKS.glob("Pulumi.*.yaml"))
 
 
-def ask(chosen: Sequence[Stack], known: Accounts) -> FleetDocument:
+def query_stacks(chosen: Sequence[Stack], known: Accounts) -> FleetDocument:
     """Query stacks, one thread per account, and return the document that the fleet's table is made from."""
     groups = dict[int, tuple[Account, list[Stack]]]()
     silent, strays = list[SilentStack](), list[ForeignStack]()
@@ -171,7 +171,7 @@ def ask(chosen: Sequence[Stack], known: Accounts) -> FleetDocument:
     rows: list[StackDocument] = []
     if groups:
         with ThreadPoolExecutor(len(groups)) as pool:
-            for answered, others, more in pool.map(lambda group: _ask_account(*group), groups.values()):
+            for answered, others, more in pool.map(lambda group: _query_account(*group), groups.values()):
                 rows += answered
                 silent += others
                 strays += more
@@ -190,7 +190,7 @@ def ask(chosen: Sequence[Stack], known: Accounts) -> FleetDocument:
     }
 
 
-def ask_one(stack: Stack, known: Accounts) -> tuple[Target, StackDocument]:
+def query_stack(stack: Stack, known: Accounts) -> tuple[Target, StackDocument]:
     """Query one stack; return its target, which uses the clients of the queried account, and its document.
 
     Raises:
@@ -203,19 +203,19 @@ def ask_one(stack: Stack, known: Accounts) -> tuple[Target, StackDocument]:
     account = known.of(stack.environment, stack.target.environment.region, stack.profile)
     try:
         with ThreadPoolExecutor(accounts.AT_ONCE) as pool:
-            listed = _list(account, [stack], pool)
+            listed = _query_lists(account, [stack], pool)
     except (BotoCoreError, ClientError) as error:
-        raise CliError(f"stack {stack.name}:", f"{accounts.reason(error, account.profile)}") from error
+        raise CliError(f"stack {stack.name}:", f"{accounts.explain_error(error, account.profile)}") from error
     if listed.is_closed:
         raise CliError(f"stack {stack.name}:", f"{next(iter(listed.unknown.values()))}")
     target = replace(stack.target, clients=account.client)
-    return target, _row(target, account, listed)
+    return target, _describe_stack(target, account, listed)
 
 
 # -- one account -------------------------------------------------------------------------------------------------------
 
 
-def _ask_account(
+def _query_account(
     account: Account, chosen: Sequence[Stack]
 ) -> tuple[list[StackDocument], list[SilentStack], list[ForeignStack]]:
     """Return the documents of stacks that answered, of stacks that did not, and of stacks without a file here."""
@@ -223,7 +223,7 @@ def _ask_account(
 
     pool = ThreadPoolExecutor(accounts.AT_ONCE)
     try:
-        listed = _list(account, chosen, pool)
+        listed = _query_lists(account, chosen, pool)
         if listed.is_closed:
             return [], [stack.document(next(iter(listed.unknown.values()))) for stack in chosen], []
         there, silent = [], list[SilentStack]()
@@ -234,30 +234,33 @@ def _ask_account(
             if listed.has(names):
                 there.append(target)
             else:
-                silent.append(stack.document(_absent(target, names, listed).text))
-        rows = list(pool.map(lambda target: _row(target, account, listed), there))
+                silent.append(stack.document(_explain_absence(target, names, listed).text))
+        rows = list(pool.map(lambda target: _describe_stack(target, account, listed), there))
         region = next(stack.target.environment.region for stack in chosen if stack.target)
         return (
             rows,
             silent,
-            [{"stack": name, "account": listed.account, "region": region} for name in listed.strays(_names())],
+            [
+                {"stack": name, "account": listed.account, "region": region}
+                for name in listed.strays(_list_stack_names())
+            ],
         )
     except (BotoCoreError, ClientError) as error:
-        return [], [stack.document(accounts.reason(error, account.profile)) for stack in chosen], []
+        return [], [stack.document(accounts.explain_error(error, account.profile)) for stack in chosen], []
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _absent(target: Target, names: Names, listed: Listed) -> Finding:
+def _explain_absence(target: Target, names: Names, listed: Listed) -> Finding:
     """Return the finding that explains why nothing of a stack runs, with the command that deploys it."""
     where = "on this machine" if target.is_local else f"in account {listed.account}, {target.environment.region}"
     how = f"millrace up {target.use_case.name}" if target.is_local else f"millrace up --stack {target.stack}"
     if listed.keeps(names):
-        return find(Code.TAKEN_DOWN, where=where, command=how, group=names.model_package_group)
-    return find(Code.NOT_RUNNING if listed.groups is None else Code.NEVER_DEPLOYED, where=where, command=how)
+        return make_finding(Code.TAKEN_DOWN, where=where, command=how, group=names.model_package_group)
+    return make_finding(Code.NOT_RUNNING if listed.groups is None else Code.NEVER_DEPLOYED, where=where, command=how)
 
 
-def _list(account: Account, chosen: Sequence[Stack], pool: ThreadPoolExecutor) -> Listed:
+def _query_lists(account: Account, chosen: Sequence[Stack], pool: ThreadPoolExecutor) -> Listed:
     """Query the lists of an account.
 
     Raises:
@@ -280,10 +283,10 @@ def _list(account: Account, chosen: Sequence[Stack], pool: ThreadPoolExecutor) -
         ),
         "schedules": lambda: _by_name(account, "scheduler", "list_schedules", "Schedules", "Name"),
         "rules": lambda: _by_name(account, "events", "list_rules", "Rules", "Name"),
-        "alarms": lambda: _alarms(account, [each.alarm(kind) for each in names for kind in ALARM_KINDS]),
-        "paused": lambda: _paused(account, [each.pause_parameter for each in names]),
+        "alarms": lambda: _find_alarms(account, [each.alarm(kind) for each in names for kind in ALARM_KINDS]),
+        "paused": lambda: _find_pauses(account, [each.pause_parameter for each in names]),
     }
-    asked = {fact: pool.submit(tried, question, listed.unknown, fact) for fact, question in questions.items()}
+    asked = {fact: pool.submit(try_query, question, listed.unknown, fact) for fact, question in questions.items()}
     for fact, answer in asked.items():
         setattr(listed, fact, answer.result())
     return listed
@@ -294,7 +297,7 @@ def _by_name(account: Account, service: str, operation: str, key: str, name: str
     return {each[name]: each for page in pages for each in page[key]}
 
 
-def _alarms(account: Account, names: Sequence[str]) -> dict[str, Any]:
+def _find_alarms(account: Account, names: Sequence[str]) -> dict[str, Any]:
     """Return the existing alarms among the given exact names; a prefix could match alarms of other stacks."""
     cloudwatch, found = account.client("cloudwatch"), dict[str, Any]()
     for some in _batches(names, _ALARMS_AT_ONCE):
@@ -303,7 +306,7 @@ def _alarms(account: Account, names: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _paused(account: Account, names: Sequence[str]) -> dict[str, str]:
+def _find_pauses(account: Account, names: Sequence[str]) -> dict[str, str]:
     """Return the values of the pause parameters that exist, by parameter name."""
     ssm, found = account.client("ssm"), dict[str, str]()
     for some in _batches(names, _PARAMETERS_AT_ONCE):
@@ -318,15 +321,17 @@ def _batches(names: Sequence[str], size: int) -> Iterable[list[str]]:
 # -- one stack ---------------------------------------------------------------------------------------------------------
 
 
-def _row(target: Target, account: Account, listed: Listed) -> StackDocument:
+def _describe_stack(target: Target, account: Account, listed: Listed) -> StackDocument:
     """Query one stack and return its document."""
     names = target.environment.names(target.use_case.name, listed.account)
     unknown = dict(listed.unknown)
     stood = names.alarm(ERRORS) in (listed.alarms or {})
-    part, findings = served.of(target, names, listed.endpoints, listed.groups, unknown, stood=stood)
-    absent = missing.pipelines(target.use_case, names, listed.pipelines)
-    paused = served.pause(listed.paused or {}, names)
-    findings += _odd(target, names, part, listed, absent, is_paused=listed.paused is None or paused is not None)
+    part, findings = served.describe_served(target, names, listed.endpoints, listed.groups, unknown, stood=stood)
+    absent = missing.find_missing_pipelines(target.use_case, names, listed.pipelines)
+    paused = served.read_pause(listed.paused or {}, names)
+    findings += _find_deviations(
+        target, names, part, listed, absent, is_paused=listed.paused is None or paused is not None
+    )
     deployed = listed.has(names)
     document: StackDocument = {
         "version": VERSION,
@@ -339,51 +344,51 @@ def _row(target: Target, account: Account, listed: Listed) -> StackDocument:
         **part,
         "alarms": alarms.describe_alarms(names, listed.alarms or {}),
         "missing": absent,
-        "last": _last(target, names, listed, unknown),
-        "next": _next(target, names, account, listed.schedules or {}),
+        "last": _find_last_runs(target, names, listed, unknown),
+        "next": _find_next_runs(target, names, account, listed.schedules or {}),
         "paused": paused,
-        "warnings": [each.dump() for each in (findings if deployed else [_absent(target, names, listed)])],
+        "warnings": [each.dump() for each in (findings if deployed else [_explain_absence(target, names, listed)])],
         "unknown": unknown,
         "cost": costs.NONE,
         "attention": [],
     }
-    document["cost"] = costs.of(target, document, alarms=listed.alarms is not None, kept=listed.keeps(names))
+    document["cost"] = costs.estimate_cost(target, document, alarms=listed.alarms is not None, kept=listed.keeps(names))
     if deployed:
         document["attention"] = attention.list_items(document, findings)
     return document
 
 
-def _odd(
+def _find_deviations(
     target: Target, names: Names, part: ServedPart, listed: Listed, absent: list[str], *, is_paused: bool
 ) -> list[Finding]:
     """Return findings about declared resources that are missing or disabled."""
     case = target.use_case
     lost = {
         "pipeline": absent,
-        "alarm": missing.alarms(case, names, listed.alarms, serves=part["endpoint"]["config"] is not None),
-        "rule": missing.rules(case, names, listed.rules),
-        "schedule": missing.schedules(case, names, listed.schedules),
+        "alarm": missing.find_missing_alarms(case, names, listed.alarms, serves=part["endpoint"]["config"] is not None),
+        "rule": missing.find_missing_rules(case, names, listed.rules),
+        "schedule": missing.find_missing_schedules(case, names, listed.schedules),
     }
     disabled = [] if is_paused else missing.find_disabled_rule(case, names, listed.rules)
     return missing.list_findings(lost) + disabled
 
 
-def _last(target: Target, names: Names, listed: Listed, unknown: dict[str, str]) -> dict[str, RunPart | None]:
+def _find_last_runs(target: Target, names: Names, listed: Listed, unknown: dict[str, str]) -> dict[str, RunPart | None]:
     """Return the newest execution of each pipeline of the stack, by kind of pipeline; None if it is not known."""
     found: dict[str, RunPart | None] = {}
     for kind, name in list_pipelines(target.use_case, names).items():
         there = listed.pipelines is None or name in listed.pipelines
-        runs = tried(partial(executions, target.sagemaker, name, 1), unknown, name_runs(kind)) if there else []
+        runs = try_query(partial(list_runs, target.sagemaker, name, 1), unknown, name_runs(kind)) if there else []
         found[kind] = runs[0] if runs else None
     return found
 
 
-def executions(sagemaker: Any, pipeline: str, count: int) -> list[RunPart]:
+def list_runs(sagemaker: Any, pipeline: str, count: int) -> list[RunPart]:
     """Return the newest executions of a pipeline, newest first; none if the pipeline does not exist."""
-    return [_execution(sagemaker, each) for each in list_executions(sagemaker, pipeline, count) or ()]
+    return [_describe_run(sagemaker, each) for each in list_executions(sagemaker, pipeline, count) or ()]
 
 
-def _execution(sagemaker: Any, summary: Mapping[str, Any]) -> RunPart:
+def _describe_run(sagemaker: Any, summary: Mapping[str, Any]) -> RunPart:
     """Return the document of one execution, including the step that failed."""
     document: RunPart = {
         "execution": summary["PipelineExecutionArn"],
@@ -401,7 +406,7 @@ def _execution(sagemaker: Any, summary: Mapping[str, Any]) -> RunPart:
     return document
 
 
-def _next(target: Target, names: Names, account: Account, schedules: Mapping[str, Any]) -> dict[str, NextRun]:
+def _find_next_runs(target: Target, names: Names, account: Account, schedules: Mapping[str, Any]) -> dict[str, NextRun]:
     """Return when a schedule starts each pipeline next, with its state (None if no schedule exists) and interval."""
     intervals = {each.kind: each.every for each in list_schedules(target.use_case, names)}
     found: dict[str, NextRun] = {}
@@ -410,12 +415,12 @@ def _next(target: Target, names: Names, account: Account, schedules: Mapping[str
         state = schedule["State"] if schedule else None
         at = None
         if schedule and state == "ENABLED" and every is not None and account.scale:
-            at = next_run(schedule["LastModificationDate"], every.total_seconds() / account.scale)
+            at = compute_next_run(schedule["LastModificationDate"], every.total_seconds() / account.scale)
         found[kind] = {"at": at, "state": state, "every_seconds": every.total_seconds() if every else None}
     return found
 
 
-def next_run(changed: datetime, interval: float) -> datetime:
+def compute_next_run(changed: datetime, interval: float) -> datetime:
     """Return the next run of a rate schedule: every ``interval`` seconds from ``changed``, as EventBridge counts."""
     now = datetime.now(UTC)
     passed = max((now - changed).total_seconds(), 0.0)

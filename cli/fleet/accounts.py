@@ -1,6 +1,6 @@
 """Clients of one AWS account, or of the local cloud, in one region, and explanations of their errors.
 
-Nothing here sets environment variables of this process, unlike :func:`cli.stack.connection.connect` does for the local
+Nothing here sets environment variables of this process, unlike :func:`cli.stack.connection.use_environment` does for the local
 cloud, so stacks of several accounts can be queried at the same time.
 """
 
@@ -107,7 +107,7 @@ class Accounts:
         Raises:
             CliError: When the local cloud is needed and is not running, or when it would be mistaken for an account.
         """
-        is_local = environment == connection.LOCAL or connection.stands_in()
+        is_local = environment == connection.LOCAL or connection.is_account_emulated()
         key = (connection.LOCAL if is_local else "", region, None if is_local else profile)
         if key not in self._fresh:
             found = self._local(region) if is_local else self._other(environment, region, profile)
@@ -122,20 +122,20 @@ class Accounts:
         from local import client
 
         try:
-            if is_set_by_the_user():
-                running = client.status(self._state)
+            if is_endpoint_set_by_user():
+                running = client.find_daemon(self._state)
                 return Account(region, scale=running.scale if running else None)
-            running = connection.require(self._state)
+            running = connection.require_local_cloud(self._state)
         except client.LocalCloudError as error:
             raise CliError(str(error)) from error
         return Account(region, None, (self._state.resolve() / "aws", running.endpoint_url), running.scale)
 
     def _other(self, environment: str, region: str, profile: str | None) -> Account:
-        connection.connect(environment, self._state)
+        connection.use_environment(environment, self._state)
         return Account(region, profile)
 
 
-def is_set_by_the_user() -> bool:
+def is_endpoint_set_by_user() -> bool:
     """Return True if AWS_ENDPOINT_URL is set and the user has not named a state folder, which takes precedence."""
     context = click.get_current_context()
     source = context.get_parameter_source("state")
@@ -143,25 +143,25 @@ def is_set_by_the_user() -> bool:
     return bool(os.environ.get("AWS_ENDPOINT_URL")) and not named
 
 
-def tried(question: Callable[[], Any], unknown: dict[str, str], fact: str) -> Any:
+def try_query(question: Callable[[], Any], unknown: dict[str, str], fact: str) -> Any:
     """Return the result of ``question``; if AWS refuses or fails, store why in ``unknown[fact]`` and return None."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         return question()
     except (ClientError, BotoCoreError) as error:
-        unknown[fact] = reason(error)
+        unknown[fact] = explain_error(error)
         return None
 
 
-def _hint() -> str:
+def _explain_endpoint_variable() -> str:
     """Return advice on AWS_ENDPOINT_URL to append to a connection error; empty if the variable is not set."""
     if not os.environ.get("AWS_ENDPOINT_URL"):
         return ""
     return '; AWS_ENDPOINT_URL says whom to ask: eval "$(millrace local env)" once more, or unset it'
 
 
-def reason(error: Exception, profile: str | None = None) -> str:
+def explain_error(error: Exception, profile: str | None = None) -> str:
     """Return one line that explains why a query of an account failed and how to fix it."""
     from botocore import exceptions as aws
 
@@ -175,7 +175,7 @@ def reason(error: Exception, profile: str | None = None) -> str:
     if isinstance(error, aws.TokenRetrievalError | aws.SSOError | aws.UnauthorizedSSOTokenError):
         return f"credentials have expired: {error}; run `aws sso login`"
     if isinstance(error, aws.EndpointConnectionError | aws.ConnectionError | aws.HTTPClientError):
-        return f"no answer: {error}{_hint()}"
+        return f"no answer: {error}{_explain_endpoint_variable()}"
     if not isinstance(error, aws.ClientError):
         return str(error)
     code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from cli.aws.endpoints import AWAITED, GONE
 from cli.fleet.document import ActionItem, StackDocument
-from cli.fleet.findings import Code, Finding, find
+from cli.fleet.findings import Code, Finding, make_finding
 from cli.fleet.served import PUT_BACK
-from cli.stack.deployable import in_environment
+from cli.stack.deployable import render_environment_option
 from millrace.names import CALIBRATION, DRIFT, ERRORS, HEARTBEAT, LATENCY, UNDELIVERED
 from queries.pipelines import FAILED, RUNNING
 
@@ -31,11 +31,11 @@ def list_items(document: Document, warnings: Sequence[Finding]) -> list[ActionIt
     """
     return [
         {"code": each.code.value, "fields": dict(each.fields), "what": each.text, "command": made}
-        for each, made in _list_needs(document, warnings)
+        for each, made in _list_findings(document, warnings)
     ]
 
 
-def brief(text: str, most: int = 200) -> str:
+def shorten(text: str, most: int = 200) -> str:
     """Return the first line of a text, shortened to ``most`` characters: a reason may be a whole stack trace."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     first = lines[0] if lines else ""
@@ -54,48 +54,51 @@ def knows_what_serves(document: Document) -> bool:
     return document["endpoint"]["package"] is not None or not {"endpoint", "model"} & set(document["unknown"])
 
 
-def command(document: Document, verb: str, *words: object) -> str:
+def build_command(document: Document, verb: str, *words: object) -> str:
     """Return a `millrace` command about the stack; `--env` is omitted for the local environment."""
-    return " ".join(["millrace", verb, document["use_case"], *map(str, words)]) + _where(document)
+    return " ".join(["millrace", verb, document["use_case"], *map(str, words)]) + _build_environment_option(document)
 
 
-def logs(document: Document, name: str) -> str:
+def build_logs_command(document: Document, name: str) -> str:
     """Return the command that shows the logs of an endpoint or of a pipeline's newest execution."""
-    return f"millrace logs {name}{_where(document)}"
+    return f"millrace logs {name}{_build_environment_option(document)}"
 
 
-def _where(document: Document) -> str:
-    return in_environment(document["environment"])
+def _build_environment_option(document: Document) -> str:
+    return render_environment_option(document["environment"])
 
 
-def _list_needs(document: Document, warnings: Sequence[Finding]) -> Iterator[_Item]:
-    yield from _of_endpoint(document)
-    yield from _of_alarms(document)
-    yield from _of_model(document)
+def _list_findings(document: Document, warnings: Sequence[Finding]) -> Iterator[_Item]:
+    yield from _list_endpoint_items(document)
+    yield from _list_alarm_items(document)
+    yield from _list_model_items(document)
     for warning in warnings:
         verb, *words = warning.command
-        yield warning, command(document, verb, *words)
-    yield from _of_runs(document)
+        yield warning, build_command(document, verb, *words)
+    yield from _list_run_items(document)
     if paused := document["paused"]:
         since = paused["since"] or "an unknown time"
-        yield find(Code.PAUSED, since=since, reason=brief(str(paused["reason"] or ""))), command(document, "resume")
+        yield (
+            make_finding(Code.PAUSED, since=since, reason=shorten(str(paused["reason"] or ""))),
+            build_command(document, "resume"),
+        )
 
 
-def _of_endpoint(document: Document) -> Iterator[_Item]:
+def _list_endpoint_items(document: Document) -> Iterator[_Item]:
     endpoint = document["endpoint"]
     if endpoint["config"] is None:
         if endpoint["status"] == GONE:
-            found = find(Code.ENDPOINT_MISSING, endpoint=endpoint["name"], approved=document["approved"])
-            yield found, command(document, *PUT_BACK)
+            found = make_finding(Code.ENDPOINT_MISSING, endpoint=endpoint["name"], approved=document["approved"])
+            yield found, build_command(document, *PUT_BACK)
         elif endpoint["status"] == AWAITED and not _has_model_to_come(document):
-            yield find(Code.NO_MODEL_YET), command(document, "retrain")
+            yield make_finding(Code.NO_MODEL_YET), build_command(document, "retrain")
         return
-    reason = brief(endpoint["reason"])
+    reason = shorten(endpoint["reason"])
     if endpoint["status"] not in _GOOD:
-        found = find(Code.ENDPOINT_UNHEALTHY, status=endpoint["status"], reason=reason)
-        yield found, logs(document, endpoint["name"])
+        found = make_finding(Code.ENDPOINT_UNHEALTHY, status=endpoint["status"], reason=reason)
+        yield found, build_logs_command(document, endpoint["name"])
     elif endpoint["reason"] and document["rollout"] is None and _is_behind(document):
-        yield find(Code.ROLLED_BACK, reason=reason), logs(document, endpoint["name"])
+        yield make_finding(Code.ROLLED_BACK, reason=reason), build_logs_command(document, endpoint["name"])
 
 
 def _has_model_to_come(document: Document) -> bool:
@@ -109,53 +112,53 @@ def _is_behind(document: Document) -> bool:
     return bool(document["approved"] != document["endpoint"]["version"])
 
 
-def _of_approved(document: Document, serves: int | None, approved: int) -> _Item:
+def _make_approved_item(document: Document, serves: int | None, approved: int) -> _Item:
     """Return the action item for an approved version that does not serve."""
     if document["endpoint"]["undone"] != approved or not document["endpoint"]["config"]:
-        return find(Code.APPROVED_NOT_SERVED, approved=approved), command(document, "deploy")
+        return make_finding(Code.APPROVED_NOT_SERVED, approved=approved), build_command(document, "deploy")
     fields = {"approved": approved, "serves": f"version {serves}" if serves else "the current model"}
     if document["endpoint"]["rolled_back_by_alarm"]:
-        return find(Code.APPROVED_ROLLED_BACK_BY_ALARM, **fields), command(document, "deploy")
+        return make_finding(Code.APPROVED_ROLLED_BACK_BY_ALARM, **fields), build_command(document, "deploy")
     # Another attempt would fail in the same way.
-    return find(Code.APPROVED_ROLLOUT_FAILS, **fields), command(document, "reject", approved)
+    return make_finding(Code.APPROVED_ROLLOUT_FAILS, **fields), build_command(document, "reject", approved)
 
 
-def _of_alarms(document: Document) -> Iterator[_Item]:
+def _list_alarm_items(document: Document) -> Iterator[_Item]:
     waiting = [each["version"] for each in document["pending"] if not is_too_old(document, each["version"])]
     firing = {alarm["kind"]: alarm for alarm in document["alarms"] if alarm["state"] == "ALARM"}
     order = (ERRORS, LATENCY, UNDELIVERED, HEARTBEAT, CALIBRATION, DRIFT)
     for kind in (kind for kind in order if kind in firing):
         alarm = {"alarm": firing[kind]["name"], "meaning": firing[kind]["description"].rstrip(".") or "it fires"}
         if kind in (ERRORS, LATENCY):
-            yield find(Code.ALARM, **alarm), logs(document, document["endpoint"]["name"])
+            yield make_finding(Code.ALARM, **alarm), build_logs_command(document, document["endpoint"]["name"])
         elif kind == UNDELIVERED:
             verb = "watch" if _is_training(document) else "retrain"
-            yield find(Code.ALARM_UNDELIVERED, **alarm), command(document, verb)
+            yield make_finding(Code.ALARM_UNDELIVERED, **alarm), build_command(document, verb)
         elif kind == HEARTBEAT:
-            yield find(Code.ALARM, **alarm), command(document, "run", "--pipeline", "monitor")
+            yield make_finding(Code.ALARM, **alarm), build_command(document, "run", "--pipeline", "monitor")
         elif _is_training(document):
-            yield find(Code.ALARM_TRAINING_RUNS, **alarm), command(document, "watch")
+            yield make_finding(Code.ALARM_TRAINING_RUNS, **alarm), build_command(document, "watch")
         elif waiting:
-            found = find(Code.ALARM_APPROVAL_WAITS, version=waiting[0], **alarm)
-            yield found, command(document, "approve", waiting[0])
+            found = make_finding(Code.ALARM_APPROVAL_WAITS, version=waiting[0], **alarm)
+            yield found, build_command(document, "approve", waiting[0])
         else:
-            yield find(Code.ALARM, **alarm), command(document, "retrain")
+            yield make_finding(Code.ALARM, **alarm), build_command(document, "retrain")
 
 
-def _of_model(document: Document) -> Iterator[_Item]:
+def _list_model_items(document: Document) -> Iterator[_Item]:
     serves, approved = document["endpoint"]["version"], document["approved"]
     for package in document["pending"]:
         version = package["version"]
         if is_too_old(document, version):
-            found = find(Code.APPROVAL_OUTDATED, version=version, approved=approved)
-            yield found, command(document, "reject", version)
+            found = make_finding(Code.APPROVAL_OUTDATED, version=version, approved=approved)
+            yield found, build_command(document, "reject", version)
         else:
-            yield find(Code.APPROVAL_WAITS, version=version), command(document, "approve", version)
+            yield make_finding(Code.APPROVAL_WAITS, version=version), build_command(document, "approve", version)
     # If the endpoint serves without a package, a warning reports that, with its own command.
     is_odd = document["endpoint"]["config"] is not None and document["endpoint"]["package"] is None
     is_deployable = document["rollout"] is None and document["endpoint"]["status"] != GONE and not is_odd
     if approved and is_deployable and knows_what_serves(document) and (not serves or serves < approved):
-        yield _of_approved(document, serves, approved)
+        yield _make_approved_item(document, serves, approved)
     model = document["model"]
     if model is None:
         return
@@ -169,16 +172,16 @@ def _of_model(document: Document) -> Iterator[_Item]:
                 "bound": "at least" if has_lower else "at most",
                 "limit": gate["at_least"] if has_lower else gate["at_most"],
             }
-            yield find(Code.GATE_FAILED, **fields), command(document, "retrain")
+            yield make_finding(Code.GATE_FAILED, **fields), build_command(document, "retrain")
 
 
-def _of_runs(document: Document) -> Iterator[_Item]:
+def _list_run_items(document: Document) -> Iterator[_Item]:
     for kind, run in document["last"].items():
         # A refused challenger is a regular result; the pipeline reports it by failing.
         if run and run["status"] == FAILED and run["step"] != REFUSED:
-            reason = brief(run["reason"]) or "without a reason"
-            found = find(Code.RUN_FAILED, pipeline=kind, reason=reason)
-            yield found, logs(document, f"{document['stack']}-{kind}/")
+            reason = shorten(run["reason"]) or "without a reason"
+            found = make_finding(Code.RUN_FAILED, pipeline=kind, reason=reason)
+            yield found, build_logs_command(document, f"{document['stack']}-{kind}/")
 
 
 def _is_training(document: Document) -> bool:

@@ -21,7 +21,7 @@ _KEPT = ("storage",)
 NONE: CostPart = {"billed": False, "monthly_usd": None, "items": [], "unknown": [], "prices_of": ""}
 
 
-def of(target: Target, document: StackDocument, *, alarms: bool, kept: bool) -> CostPart:
+def estimate_cost(target: Target, document: StackDocument, *, alarms: bool, kept: bool) -> CostPart:
     """Return the monthly cost of a stack; for a destroyed stack, of the data that was kept.
 
     Args:
@@ -30,7 +30,7 @@ def of(target: Target, document: StackDocument, *, alarms: bool, kept: bool) -> 
         alarms: Whether the document's alarms are known.
         kept: Whether data exists that is kept when the stack is destroyed.
     """
-    prices, items = table(), list[CostItem]()
+    prices, items = load_prices(), list[CostItem]()
     region = target.environment.region
     if document["endpoint"]["config"]:
         count, instance = document["endpoint"]["instances"], document["endpoint"]["instance_type"]
@@ -62,21 +62,21 @@ def of(target: Target, document: StackDocument, *, alarms: bool, kept: bool) -> 
     }
 
 
-def text(cost: CostPart) -> str:
+def render_cost(cost: CostPart) -> str:
     """Return the cost for people: `local` if it is not billed, else the sum."""
     if not cost["billed"]:
         return "local"
-    return amount(cost)
+    return render_amount(cost)
 
 
-def amount(cost: CostPart) -> str:
+def render_amount(cost: CostPart) -> str:
     """Return the sum as text, marked as a lower bound if parts are unknown."""
     if cost["monthly_usd"] is None:
         return "unknown"
     return f"{'≥ ' if cost['unknown'] else ''}${cost['monthly_usd']:,.2f}"
 
 
-def sum_of(costs: list[CostPart]) -> str:
+def render_total(costs: list[CostPart]) -> str:
     """Return the sum of all billed stacks as text; empty if no stack is billed."""
     billed = [cost for cost in costs if cost["billed"]]
     if not billed:
@@ -92,7 +92,7 @@ def _item(item: str, detail: str, usd: float | None) -> CostItem:
 
 
 @cache
-def table() -> Prices:
+def load_prices() -> Prices:
     """Return the price table that is part of Millrace."""
     from cli.prices import Prices
 

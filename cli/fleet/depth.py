@@ -14,7 +14,7 @@ from cli.aws import model_packages
 from cli.aws.model_packages import Package
 from cli.console.errors import CliError
 from cli.fleet import accounts
-from cli.fleet.accounts import tried
+from cli.fleet.accounts import try_query
 from cli.fleet.document import (
     DeadLetters,
     DeepDocument,
@@ -25,7 +25,7 @@ from cli.fleet.document import (
     StackDocument,
     WarningPart,
 )
-from cli.fleet.findings import Code, find
+from cli.fleet.findings import Code, make_finding
 from cli.stack.target import Target
 from millrace.inventory import PIPELINE_KINDS
 from millrace.names import VARIANT
@@ -44,29 +44,29 @@ FIGURES = (
 _BACK = timedelta(days=7)
 
 
-def add(target: Target, row: StackDocument) -> DeepDocument:
+def add_details(target: Target, row: StackDocument) -> DeepDocument:
     """Query all details of a stack and return them with its document; ``pending`` then includes the gates."""
     unknown: dict[str, str] = row["unknown"]
     questions = {
-        "data_time": lambda: _data_time(target),
+        "data_time": lambda: _find_data_time(target),
         "executions": lambda: {
-            kind: fleet.executions(target.sagemaker, target.names.pipeline(kind), EXECUTIONS) for kind in PIPELINE_KINDS
+            kind: fleet.list_runs(target.sagemaker, target.names.pipeline(kind), EXECUTIONS) for kind in PIPELINE_KINDS
         },
-        "figures": lambda: figures(target),
-        "traffic": lambda: _traffic(target),
-        "registry": lambda: history(target, PACKAGES),
-        "schedules": lambda: _schedules(target, row["next"]),
-        "dead_letters": lambda: _dead_letters(target),
+        "figures": lambda: find_newest_figures(target),
+        "traffic": lambda: _find_traffic(target),
+        "registry": lambda: list_package_history(target, PACKAGES),
+        "schedules": lambda: _find_schedules(target, row["next"]),
+        "dead_letters": lambda: _find_dead_letters(target),
     }
     with ThreadPoolExecutor(accounts.AT_ONCE) as pool:
-        asked = {fact: pool.submit(tried, question, unknown, fact) for fact, question in questions.items()}
+        asked = {fact: pool.submit(try_query, question, unknown, fact) for fact, question in questions.items()}
         found = {fact: answer.result() for fact, answer in asked.items()}
     known = {each["version"]: each for each in found["registry"] or []}
     pending: list[PendingPackage] = [
         {**each, "gates": known[each["version"]]["gates"] if each["version"] in known else []}
         for each in row["pending"]
     ]
-    row["warnings"] += _late_approvals(found["registry"] or [])
+    row["warnings"] += _find_late_approvals(found["registry"] or [])
     return {
         **row,
         "pending": pending,
@@ -80,13 +80,13 @@ def add(target: Target, row: StackDocument) -> DeepDocument:
     }
 
 
-def history(target: Target, count: int) -> list[PackageHistory]:
+def list_package_history(target: Target, count: int) -> list[PackageHistory]:
     """Return the newest packages of a stack, newest first."""
-    found = [model_packages.find(target, arn) for arn in model_packages.arns(target)[:count]]
-    return [package_document(target, package) for package in found if package]
+    found = [model_packages.find_package(target, arn) for arn in model_packages.list_arns(target)[:count]]
+    return [describe_package(target, package) for package in found if package]
 
 
-def package_document(target: Target, package: Package) -> PackageHistory:
+def describe_package(target: Target, package: Package) -> PackageHistory:
     """Return the document of a package in the registry."""
     return {
         "version": package.version,
@@ -97,11 +97,11 @@ def package_document(target: Target, package: Package) -> PackageHistory:
         "changed": package.changed,
         "changed_by": package.changed_by,
         "trigger": package.metadata.get("trigger", ""),
-        "gates": model_packages.gates(target.use_case, package),
+        "gates": model_packages.check_gates(target.use_case, package),
     }
 
 
-def _late_approvals(known: list[PackageHistory]) -> list[WarningPart]:
+def _find_late_approvals(known: list[PackageHistory]) -> list[WarningPart]:
     """Return a warning for each version that was approved after a newer version and therefore does not serve."""
     approved = [each for each in known if each["approval"] == APPROVED]
     if not approved:
@@ -109,13 +109,13 @@ def _late_approvals(known: list[PackageHistory]) -> list[WarningPart]:
     newest = approved[0]
     since = newest["changed"] or newest["created"]
     return [
-        find(Code.APPROVED_LATE, version=each["version"], newest=newest["version"]).dump()
+        make_finding(Code.APPROVED_LATE, version=each["version"], newest=newest["version"]).dump()
         for each in approved[1:]
         if each["changed"] and each["changed"] > since
     ]
 
 
-def _data_time(target: Target) -> datetime | None:
+def _find_data_time(target: Target) -> datetime | None:
     """Return the data clock's time if the environment replays data; None if it does not, or has no clock yet."""
     if target.clock is None:
         return None
@@ -128,12 +128,12 @@ def _data_time(target: Target) -> datetime | None:
 # -- CloudWatch --------------------------------------------------------------------------------------------------------
 
 
-def figures(target: Target) -> Document | None:
+def find_newest_figures(target: Target) -> Document | None:
     """Return the monitor's newest figures and when they were published; None if none were published in 7 days."""
     names = target.names
     of_endpoint = [{"Name": "Endpoint", "Value": names.endpoint}]
     queries = [
-        query(f"m{place}", names.metric_namespace, name, of_endpoint, "Maximum", 60)
+        build_metric_query(f"m{place}", names.metric_namespace, name, of_endpoint, "Maximum", 60)
         for place, name in enumerate(FIGURES)
     ]
     now = datetime.now(UTC)
@@ -155,7 +155,7 @@ def figures(target: Target) -> Document | None:
     return {"at": at, "age_seconds": round((now - at).total_seconds()), **known}
 
 
-def query(
+def build_metric_query(
     key: str, namespace: str, metric: str, dimensions: list[dict[str, str]], statistic: str, period: int
 ) -> Document:
     """Build one query for GetMetricData."""
@@ -177,17 +177,19 @@ TRAFFIC = {
 }
 
 
-def traffic_queries(target: Target) -> list[Document]:
+def build_traffic_queries(target: Target) -> list[Document]:
     """Build the hourly queries for GetMetricData about the endpoint's traffic."""
     served = [{"Name": "EndpointName", "Value": target.names.endpoint}, {"Name": "VariantName", "Value": VARIANT}]
-    return [query(key, "AWS/SageMaker", metric, served, how, 3600) for key, (metric, how) in TRAFFIC.items()]
+    return [
+        build_metric_query(key, "AWS/SageMaker", metric, served, how, 3600) for key, (metric, how) in TRAFFIC.items()
+    ]
 
 
-def _traffic(target: Target) -> Document:
+def _find_traffic(target: Target) -> Document:
     """Return the last hour's requests, errors and latency; a figure is None if no data point was published."""
     now = datetime.now(UTC)
     answer = target.client("cloudwatch").get_metric_data(
-        MetricDataQueries=traffic_queries(target),
+        MetricDataQueries=build_traffic_queries(target),
         StartTime=now - timedelta(hours=1),
         EndTime=now,
     )
@@ -203,7 +205,7 @@ def _traffic(target: Target) -> Document:
 # -- schedules and dead letters ----------------------------------------------------------------------------------------
 
 
-def _schedules(target: Target, following: Mapping[str, NextRun]) -> list[ScheduleState]:
+def _find_schedules(target: Target, following: Mapping[str, NextRun]) -> list[ScheduleState]:
     """Return each existing schedule, with the declared expression if it differs."""
     scheduler, found = target.client("scheduler"), list[ScheduleState]()
     for kind in PIPELINE_KINDS:
@@ -214,7 +216,7 @@ def _schedules(target: Target, following: Mapping[str, NextRun]) -> list[Schedul
             if is_not_found(error):
                 continue
             raise
-        expected = _rate(following[kind]["every_seconds"])
+        expected = _render_rate(following[kind]["every_seconds"])
         found.append(
             {
                 "pipeline": kind,
@@ -228,7 +230,7 @@ def _schedules(target: Target, following: Mapping[str, NextRun]) -> list[Schedul
     return found
 
 
-def _rate(seconds: float | None) -> str | None:
+def _render_rate(seconds: float | None) -> str | None:
     """Return an interval as a rate expression of EventBridge."""
     if seconds is None:
         return None
@@ -240,7 +242,7 @@ def _rate(seconds: float | None) -> str | None:
     return None
 
 
-def _dead_letters(target: Target) -> DeadLetters | None:
+def _find_dead_letters(target: Target) -> DeadLetters | None:
     """Return the state of the dead-letter queue of triggers; None if the queue does not exist."""
     sqs = target.client("sqs")
     try:

@@ -199,6 +199,6 @@ def _list_resources(missing: Mapping[str, Sequence[str]]) -> str:
     return f"{listed} {'is' if sum(map(len, missing.values())) == 1 else 'are'}"
 
 
-def find(code: Code, *command: str, **fields: Any) -> Finding:
+def make_finding(code: Code, *command: str, **fields: Any) -> Finding:
     """Make a finding from a code, the words of a command, and fields."""
     return Finding(code, command, fields)

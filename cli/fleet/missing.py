@@ -5,33 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cli.fleet.findings import Code, Finding, find
+from cli.fleet.findings import Code, Finding, make_finding
 from cli.fleet.served import PUT_BACK
 from millrace import UseCase, inventory
 from millrace.names import Names
 
 
-def pipelines(case: UseCase, names: Names, found: Iterable[str] | None) -> list[str]:
+def find_missing_pipelines(case: UseCase, names: Names, found: Iterable[str] | None) -> list[str]:
     """Return the declared pipelines that do not exist; none if the account's pipelines are unknown."""
-    return _without(inventory.list_pipelines(case, names).values(), found)
+    return _list_missing(inventory.list_pipelines(case, names).values(), found)
 
 
-def alarms(case: UseCase, names: Names, found: Iterable[str] | None, *, serves: bool) -> list[str]:
+def find_missing_alarms(case: UseCase, names: Names, found: Iterable[str] | None, *, serves: bool) -> list[str]:
     """Return the declared alarms that do not exist; alarms of the endpoint count only if it ``serves``."""
-    return _without(map(names.alarm, inventory.list_alarm_kinds(case, has_endpoint=serves)), found)
+    return _list_missing(map(names.alarm, inventory.list_alarm_kinds(case, has_endpoint=serves)), found)
 
 
-def rules(case: UseCase, names: Names, found: Iterable[str] | None) -> list[str]:
+def find_missing_rules(case: UseCase, names: Names, found: Iterable[str] | None) -> list[str]:
     """Return the declared rules that do not exist."""
-    return _without(inventory.list_rules(case, names), found)
+    return _list_missing(inventory.list_rules(case, names), found)
 
 
-def schedules(case: UseCase, names: Names, found: Iterable[str] | None) -> list[str]:
+def find_missing_schedules(case: UseCase, names: Names, found: Iterable[str] | None) -> list[str]:
     """Return the declared schedules that do not exist, whether they would be enabled or not."""
-    return _without([each.name for each in inventory.list_schedules(case, names)], found)
+    return _list_missing([each.name for each in inventory.list_schedules(case, names)], found)
 
 
-def _without(declared: Iterable[str], found: Iterable[str] | None) -> list[str]:
+def _list_missing(declared: Iterable[str], found: Iterable[str] | None) -> list[str]:
     return [] if found is None else [name for name in declared if name not in found]
 
 
@@ -42,7 +42,7 @@ def list_findings(missing: Mapping[str, list[str]]) -> list[Finding]:
         missing: The names of the missing resources, by their kind.
     """
     found = {kind: names for kind, names in missing.items() if names}
-    return [find(Code.RESOURCES_MISSING, *PUT_BACK, missing=found)] if found else []
+    return [make_finding(Code.RESOURCES_MISSING, *PUT_BACK, missing=found)] if found else []
 
 
 def find_disabled_rule(case: UseCase, names: Names, found: Mapping[str, Any] | None) -> list[Finding]:
@@ -50,4 +50,4 @@ def find_disabled_rule(case: UseCase, names: Names, found: Mapping[str, Any] | N
     rule = (found or {}).get(names.retraining_rule, {})
     if not case.retraining.on or rule.get("State") != "DISABLED":
         return []
-    return [find(Code.RULE_DISABLED, *PUT_BACK, rule=names.retraining_rule)]
+    return [make_finding(Code.RULE_DISABLED, *PUT_BACK, rule=names.retraining_rule)]

@@ -12,15 +12,15 @@ from typing import Any
 from cli.aws import model_packages
 from cli.aws.endpoints import ABSENT, AWAITED, GONE, UNKNOWN
 from cli.aws.model_packages import Package
-from cli.fleet.accounts import tried
+from cli.fleet.accounts import try_query
 from cli.fleet.document import EndpointPart, FleetPart, ModelPart, PausePart, PendingPackage, RolloutPart, ServedPart
-from cli.fleet.findings import Code, Finding, find
+from cli.fleet.findings import Code, Finding, make_finding
 from cli.stack.target import Target
 from millrace.names import Names
 from queries.endpoints import find_endpoint, find_served_model, get_deployment_time
 from queries.packages import APPROVED, PENDING, REJECTED, list_packages, parse_group, parse_version
 from queries.pauses import UnreadablePauseError, parse_pause
-from queries.rollbacks import is_by_alarm, list_rollback_alarms
+from queries.rollbacks import is_caused_by_alarm, list_rollback_alarms
 
 #: Maximum number of packages of any status that are read, newest first.
 _NEWEST = 100
@@ -30,7 +30,7 @@ _NOT_ASKED = -1
 PUT_BACK = ("deploy", "--refresh")
 
 
-def of(
+def describe_served(
     target: Target,
     names: Names,
     endpoints: Mapping[str, Any] | None,
@@ -52,15 +52,17 @@ def of(
     warnings: list[Finding] = []
     live = None
     if endpoints is None or names.endpoint in endpoints:
-        live = tried(lambda: find_endpoint(target.sagemaker, names.endpoint), unknown, "endpoint")
+        live = try_query(lambda: find_endpoint(target.sagemaker, names.endpoint), unknown, "endpoint")
     arn, package, config = None, None, dict[str, Any]()
     if live:
-        arn, config = package_of(target.sagemaker, live["EndpointConfigName"], names, warnings, unknown)
-        package = tried(lambda: model_packages.find(target, arn), unknown, "model") if arn else None
+        arn, config = find_served_package(target.sagemaker, live["EndpointConfigName"], names, warnings, unknown)
+        package = try_query(lambda: model_packages.find_package(target, arn), unknown, "model") if arn else None
     is_lost = groups is not None and names.model_package_group not in groups
     newest, pending = None, list[PendingPackage]()
     if not is_lost:
-        answer = tried(lambda: _decisive(target.sagemaker, names.model_package_group), unknown, "registry")
+        answer = try_query(
+            lambda: _find_decisive_packages(target.sagemaker, names.model_package_group), unknown, "registry"
+        )
         newest, waiting = answer or (None, [])
         pending = [
             {
@@ -74,24 +76,26 @@ def of(
     known = _Known(_NOT_ASKED if "registry" in unknown else approved, is_lost, "model" in unknown)
     _warn_of_package(names, arn, package, known, warnings)
     _warn_of_registry(names, live, known, package, warnings)
-    status = live["EndpointStatus"] if live else _absent(unknown, approved=approved is not None, stood=stood)
+    status = (
+        live["EndpointStatus"] if live else _choose_missing_status(unknown, approved=approved is not None, stood=stood)
+    )
     part: ServedPart = {
-        "endpoint": _endpoint(names, live, arn, config, status, _undone(live, newest)),
-        "model": _model(target, package, warnings),
-        "rollout": rollout(target.sagemaker, live, arn, unknown) if live else None,
+        "endpoint": _describe_endpoint(names, live, arn, config, status, _find_rolled_back_version(live, newest)),
+        "model": _describe_model(target, package, warnings),
+        "rollout": describe_rollout(target.sagemaker, live, arn, unknown) if live else None,
         "approved": approved,
         "pending": pending,
     }
     return part, warnings
 
 
-def _decisive(sagemaker: Any, group: str) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+def _find_decisive_packages(sagemaker: Any, group: str) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     """Return the newest approved package, and the packages that wait for approval, newest first."""
     approved = next(list_packages(sagemaker, group, APPROVED), None)
     return approved, list(list_packages(sagemaker, group, PENDING))
 
 
-def _absent(unknown: Collection[str], *, approved: bool, stood: bool) -> str:
+def _choose_missing_status(unknown: Collection[str], *, approved: bool, stood: bool) -> str:
     """Return the status of an endpoint that does not exist or could not be described."""
     if "endpoint" in unknown:
         return UNKNOWN
@@ -100,7 +104,7 @@ def _absent(unknown: Collection[str], *, approved: bool, stood: bool) -> str:
     return GONE if approved and stood else AWAITED
 
 
-def package_of(
+def find_served_package(
     sagemaker: Any, config: str, names: Names, warnings: list[Finding], unknown: dict[str, str]
 ) -> tuple[str | None, dict[str, Any]]:
     """Return the ARN of the package behind an endpoint configuration, and the configuration's description.
@@ -108,34 +112,36 @@ def package_of(
     Deviations from the declaration are added to ``warnings``.
     """
     if not re.fullmatch(rf"{re.escape(names.endpoint)}-config-[0-9a-f]{{7}}", config):
-        warnings.append(find(Code.FOREIGN_CONFIG, *PUT_BACK, endpoint=names.endpoint, config=config))
-    served = tried(lambda: find_served_model(sagemaker, config), unknown, "model")
+        warnings.append(make_finding(Code.FOREIGN_CONFIG, *PUT_BACK, endpoint=names.endpoint, config=config))
+    served = try_query(lambda: find_served_model(sagemaker, config), unknown, "model")
     if served is None:
         return None, {}
     if served.config is None:
         place = {"endpoint": names.endpoint, "region": names.region}
-        warnings.append(find(Code.CONFIG_DELETED, *PUT_BACK, config=config, **place))
+        warnings.append(make_finding(Code.CONFIG_DELETED, *PUT_BACK, config=config, **place))
         return None, {}
     if served.model is None:
-        warnings.append(find(Code.MODEL_DELETED, *PUT_BACK, model=served.name))
+        warnings.append(make_finding(Code.MODEL_DELETED, *PUT_BACK, model=served.name))
     elif served.package is None:
-        warnings.append(find(Code.MODEL_WITHOUT_PACKAGE, *PUT_BACK, model=served.name))
+        warnings.append(make_finding(Code.MODEL_WITHOUT_PACKAGE, *PUT_BACK, model=served.name))
     return served.package, dict(served.config)
 
 
-def packages(sagemaker: Any, group: str) -> list[dict[str, Any]]:
+def list_newest_packages(sagemaker: Any, group: str) -> list[dict[str, Any]]:
     """Return the summaries of the newest packages of a group, newest first; none if the group does not exist."""
     return list(islice(list_packages(sagemaker, group), _NEWEST))
 
 
-def rollout(sagemaker: Any, live: Mapping[str, Any], serves: str | None, unknown: dict[str, str]) -> RolloutPart | None:
+def describe_rollout(
+    sagemaker: Any, live: Mapping[str, Any], serves: str | None, unknown: dict[str, str]
+) -> RolloutPart | None:
     """Return the rollout in progress, with the old (blue) and the new (green) fleet; None if there is no rollout."""
     pending = live.get("PendingDeploymentSummary")
     if not pending:
         return None
     green = pending.get("EndpointConfigName", "")
     # Warnings are discarded: a configuration that is being rolled out is assumed not to be made by hand.
-    arn, _ = package_of(sagemaker, green, Names("", "", "", ""), [], unknown) if green else (None, None)
+    arn, _ = find_served_package(sagemaker, green, Names("", "", "", ""), [], unknown) if green else (None, None)
     policy = live.get("LastDeploymentConfig", {}).get("BlueGreenUpdatePolicy", {})
     routing = policy.get("TrafficRoutingConfiguration", {})
     return {
@@ -143,12 +149,12 @@ def rollout(sagemaker: Any, live: Mapping[str, Any], serves: str | None, unknown
         "traffic": routing.get("Type"),
         "bake_seconds": routing.get("WaitIntervalInSeconds"),
         "alarms": list_rollback_alarms(live),
-        "blue": _fleet(live["EndpointConfigName"], serves, live.get("ProductionVariants", [])),
-        "green": _fleet(green, arn, pending.get("ProductionVariants", [])),
+        "blue": _describe_fleet(live["EndpointConfigName"], serves, live.get("ProductionVariants", [])),
+        "green": _describe_fleet(green, arn, pending.get("ProductionVariants", [])),
     }
 
 
-def _fleet(config: str, arn: str | None, variants: list[dict[str, Any]]) -> FleetPart:
+def _describe_fleet(config: str, arn: str | None, variants: list[dict[str, Any]]) -> FleetPart:
     stages = [stage for variant in variants for stage in variant.get("VariantStatus", [])]
     return {
         "config": config,
@@ -161,7 +167,7 @@ def _fleet(config: str, arn: str | None, variants: list[dict[str, Any]]) -> Flee
     }
 
 
-def pause(found: Mapping[str, str], names: Names) -> PausePart | None:
+def read_pause(found: Mapping[str, str], names: Names) -> PausePart | None:
     """Return who paused a stack, since when and why; None if it is not paused."""
     if (text := found.get(names.pause_parameter)) is None:
         return None
@@ -182,7 +188,7 @@ def _read_foreign_pause(text: str) -> PausePart:
     return {"since": said.get("since"), "by": said.get("by"), "reason": said.get("reason")}
 
 
-def _endpoint(
+def _describe_endpoint(
     names: Names,
     live: Mapping[str, Any] | None,
     arn: str | None,
@@ -196,9 +202,9 @@ def _endpoint(
         "status": status,
         "undone": undone,
         "version": parse_version(arn) if arn and parse_group(arn) == names.model_package_group else None,
-        "since": _since(live, config) if live else None,
+        "since": _find_deployment_time(live, config) if live else None,
         "reason": live.get("FailureReason", "") if live else "",
-        "rolled_back_by_alarm": is_by_alarm(live) if live else False,
+        "rolled_back_by_alarm": is_caused_by_alarm(live) if live else False,
         "package": arn,
         "config": live["EndpointConfigName"] if live else None,
         "instance_type": config["ProductionVariants"][0].get("InstanceType") if config else None,
@@ -206,7 +212,7 @@ def _endpoint(
     }
 
 
-def _since(live: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
+def _find_deployment_time(live: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
     """Return when the deployment of the served configuration began; None if unknown.
 
     Each deployment creates its own configuration. The endpoint's modification time cannot be used: a rollout that is
@@ -217,7 +223,7 @@ def _since(live: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
     return get_deployment_time(live, config)
 
 
-def _undone(live: Mapping[str, Any] | None, newest: Mapping[str, Any] | None) -> int | None:
+def _find_rolled_back_version(live: Mapping[str, Any] | None, newest: Mapping[str, Any] | None) -> int | None:
     """Return the newest approved version if its rollout may be the one that was rolled back, else None.
 
     A version that was created after the endpoint's last change cannot be the one.
@@ -227,15 +233,15 @@ def _undone(live: Mapping[str, Any] | None, newest: Mapping[str, Any] | None) ->
     return int(newest["ModelPackageVersion"]) if newest["CreationTime"] < live["LastModifiedTime"] else None
 
 
-def _model(target: Target, package: Package | None, warnings: list[Finding]) -> ModelPart | None:
+def _describe_model(target: Target, package: Package | None, warnings: list[Finding]) -> ModelPart | None:
     """Return the served model with its gates and metric; add a warning if its package lacks metrics."""
     if package is None:
         return None
-    metric, gates = target.use_case.champion_metric, model_packages.gates(target.use_case, package)
+    metric, gates = target.use_case.champion_metric, model_packages.check_gates(target.use_case, package)
     wanted = dict.fromkeys([*(gate["metric"] for gate in gates), metric])
     if missing := [name for name in wanted if name not in package.metadata]:
         metrics = ", ".join(missing)
-        warnings.append(find(Code.METRICS_MISSING, "retrain", version=package.version, metrics=metrics))
+        warnings.append(make_finding(Code.METRICS_MISSING, "retrain", version=package.version, metrics=metrics))
     return {
         "arn": package.arn,
         "version": package.version,
@@ -244,11 +250,11 @@ def _model(target: Target, package: Package | None, warnings: list[Finding]) -> 
         "description": package.description,
         "reason": package.reason,
         "gates": gates,
-        "metric": {"name": metric, "value": number(package.metadata.get(metric, ""))},
+        "metric": {"name": metric, "value": parse_number(package.metadata.get(metric, ""))},
     }
 
 
-def number(text: str) -> float | None:
+def parse_number(text: str) -> float | None:
     """Return a number from the registry's metadata; None if the text is no number."""
     try:
         return float(text)
@@ -275,14 +281,14 @@ def _warn_of_package(
         return
     if parse_group(arn) != names.model_package_group:
         group = {"endpoint": names.endpoint, "package": arn, "group": names.model_package_group}
-        warnings.append(find(Code.FOREIGN_GROUP, *PUT_BACK, **group))
+        warnings.append(make_finding(Code.FOREIGN_GROUP, *PUT_BACK, **group))
     if package is None and not known.is_silent and not known.is_lost:
         code = Code.PACKAGE_DELETED
         if known.approved is None:
             code = Code.PACKAGE_DELETED_NONE_APPROVED
         elif known.approved == _NOT_ASKED:
             code = Code.PACKAGE_DELETED_REGISTRY_SILENT
-        warnings.append(find(code, "retrain", package=arn, approved=known.approved))
+        warnings.append(make_finding(code, "retrain", package=arn, approved=known.approved))
 
 
 def _warn_of_registry(
@@ -290,7 +296,7 @@ def _warn_of_registry(
 ) -> None:
     if known.is_lost:
         code, more = (Code.GROUP_DELETED, ()) if live is None else (Code.GROUP_DELETED_SERVING, ("--remove-endpoint",))
-        warnings.append(find(code, *PUT_BACK, *more, group=names.model_package_group))
+        warnings.append(make_finding(code, *PUT_BACK, *more, group=names.model_package_group))
         return
     approved = known.approved
     if live is None or package is None or approved == _NOT_ASKED:
@@ -299,11 +305,11 @@ def _warn_of_registry(
         return
     version, is_rejected = package.version, package.approval == REJECTED
     if approved is None and is_rejected:
-        warnings.append(find(Code.REJECTED_SERVES_NONE_APPROVED, "retrain", version=version))
+        warnings.append(make_finding(Code.REJECTED_SERVES_NONE_APPROVED, "retrain", version=version))
     elif approved is None:
-        warnings.append(find(Code.NONE_APPROVED, "approve", str(version), version=version))
+        warnings.append(make_finding(Code.NONE_APPROVED, "approve", str(version), version=version))
     elif approved < version:
         fields = {"approved": approved, "version": version, "approval": package.approval}
-        warnings.append(find(Code.OLDER_APPROVED, "deploy", **fields))
+        warnings.append(make_finding(Code.OLDER_APPROVED, "deploy", **fields))
     elif is_rejected and approved > version:
-        warnings.append(find(Code.REJECTED_SERVES, "deploy", version=version))
+        warnings.append(make_finding(Code.REJECTED_SERVES, "deploy", version=version))

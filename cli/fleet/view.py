@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from cli.aws.endpoints import AWAITED, GONE
-from cli.aws.model_packages import GateResult, rows_of
-from cli.console.output import ago, moment, say, seconds, table
+from cli.aws.model_packages import GateResult, format_gates
+from cli.console.output import format_age, format_duration, format_time, print_table, say
 from cli.fleet import attention, costs
 from cli.fleet.document import (
     CostPart,
@@ -41,33 +41,33 @@ _TALLEST = 3
 # -- all stacks --------------------------------------------------------------------------------------------------------
 
 
-def table_of(found: FleetDocument) -> None:
+def print_fleet(found: FleetDocument) -> None:
     """Print the table, the stacks and facts that could not be queried, and the action items."""
     if sys.stdout.isatty():
         from rich.console import Console
 
-        Console(highlight=False).print(renderable(found))
+        Console(highlight=False).print(render_fleet(found))
     else:
         if found["stacks"]:
-            table([HEAD, *([text for text, _ in cells(row)] for row in found["stacks"])], indent=0)
-        for line in below(found):
+            print_table([HEAD, *([text for text, _ in render_cells(row)] for row in found["stacks"])], indent=0)
+        for line in list_lines_below(found):
             say(line)
 
 
-def renderable(found: FleetDocument) -> RenderableType:
+def render_fleet(found: FleetDocument) -> RenderableType:
     """Render the fleet for a terminal: a table if it fits, else one paragraph per stack; words are never broken."""
     from rich.console import Console, Group
     from rich.text import Text
 
     room = Console().width
-    rows = [cells(row) for row in found["stacks"]]
+    rows = [render_cells(row) for row in found["stacks"]]
     shown: list[RenderableType] = []
     if rows:
         widths = _widths([[text for text, _ in row] for row in rows], room)
-        shown = [_table(rows, widths)] if widths else [_paragraph(row, room) for row in rows]
-    for line in below(found):
+        shown = [_table(rows, widths)] if widths else [_render_paragraph(row, room) for row in rows]
+    for line in list_lines_below(found):
         style = _WARN if line.startswith("! ") else ""
-        shown += [Text(part, style) for part in wrapped(line, room)]
+        shown += [Text(part, style) for part in wrap_line(line, room)]
     return Group(*shown)
 
 
@@ -100,7 +100,7 @@ def _table(rows: Sequence[Sequence[tuple[str, str]]], widths: Sequence[int]) -> 
     return shown
 
 
-def _paragraph(row: Sequence[tuple[str, str]], room: int) -> RenderableType:
+def _render_paragraph(row: Sequence[tuple[str, str]], room: int) -> RenderableType:
     """Render a stack as a paragraph: its name, then the cells that are not empty, joined into lines that fit."""
     from rich.text import Text
 
@@ -118,10 +118,10 @@ def _paragraph(row: Sequence[tuple[str, str]], room: int) -> RenderableType:
             line = Text("")
         line = line.append(" · ").append(part) if line else part
     lines.append(line)
-    return Text("\n").join([lines[0], *(_hung(line, room) for line in lines[1:])]).append("\n")
+    return Text("\n").join([lines[0], *(_indent_line(line, room) for line in lines[1:])]).append("\n")
 
 
-def _hung(line: Text, room: int) -> Text:
+def _indent_line(line: Text, room: int) -> Text:
     """Return a line indented below a name and wrapped with a deeper hanging indent."""
     from rich.console import Console
     from rich.text import Text
@@ -130,7 +130,7 @@ def _hung(line: Text, room: int) -> Text:
     return Text("\n").join([Text("  " if place == 0 else "    ").append(part) for place, part in enumerate(parts)])
 
 
-def wrapped(line: str, room: int) -> list[str]:
+def wrap_line(line: str, room: int) -> list[str]:
     """Wrap a line between words; a command after an arrow starts a line of its own."""
     if len(line) <= room:
         return [line]
@@ -145,20 +145,20 @@ def wrapped(line: str, room: int) -> list[str]:
     return found
 
 
-def live(found: FleetDocument) -> RenderableType:
+def render_live(found: FleetDocument) -> RenderableType:
     """Render the fleet for a screen that may cut off its end: the action items come first."""
     from rich.console import Console, Group
     from rich.text import Text
 
     room = Console().width
     lines = [f"! {need['stack']}: {need['what']} → {need['command']}" for need in found["attention"]]
-    needs = [Text(part, _WARN) for line in lines for part in wrapped(line, room)]
-    return Group(*needs, renderable({**found, "attention": []}) if needs else renderable(found))
+    needs = [Text(part, _WARN) for line in lines for part in wrap_line(line, room)]
+    return Group(*needs, render_fleet({**found, "attention": []}) if needs else render_fleet(found))
 
 
-def below(found: FleetDocument) -> Iterator[str]:
+def list_lines_below(found: FleetDocument) -> Iterator[str]:
     """Yield the lines below the table, the action items last."""
-    if total := costs.sum_of([row["cost"] for row in found["stacks"]]):
+    if total := costs.render_total([row["cost"] for row in found["stacks"]]):
         yield f"cost of what is billed: {total} a month, jobs and requests come on top"
     unknown = {(fact, why) for row in found["stacks"] for fact, why in row["unknown"].items()}
     for fact, why in sorted(unknown):
@@ -169,7 +169,7 @@ def below(found: FleetDocument) -> Iterator[str]:
         for why in dict.fromkeys(each["reason"] for each in found["not_asked"]):
             silent = [each["stack"] for each in found["not_asked"] if each["reason"] == why]
             yield f"  {', '.join(silent)}: {why}"
-    yield from _elsewhere(found["elsewhere"])
+    yield from _list_foreign_stacks(found["elsewhere"])
     if not found["attention"]:
         if not any(row["attention"] for row in found["stacks"]):
             yield "nothing needs attention" if found["stacks"] else "no stack answered"
@@ -179,7 +179,7 @@ def below(found: FleetDocument) -> Iterator[str]:
         yield f"! {need['stack']}: {need['what']} → {need['command']}"
 
 
-def _elsewhere(found: Sequence[ForeignStack]) -> Iterator[str]:
+def _list_foreign_stacks(found: Sequence[ForeignStack]) -> Iterator[str]:
     """Yield one line per account and region about stacks without a file in this checkout."""
     for account, region in dict.fromkeys((each["account"], each["region"]) for each in found):
         names = [each["stack"] for each in found if (each["account"], each["region"]) == (account, region)]
@@ -189,7 +189,7 @@ def _elsewhere(found: Sequence[ForeignStack]) -> Iterator[str]:
         )
 
 
-def cells(row: StackDocument) -> list[tuple[str, str]]:
+def render_cells(row: StackDocument) -> list[tuple[str, str]]:
     """Return a row of the table: text and style of each cell, in the order of `HEAD`."""
     firing = [alarm["kind"] for alarm in row["alarms"] if alarm["state"] == "ALARM"]
     alarms = "unknown" if "alarms" in row["unknown"] else ", ".join(firing) or ("none" if row["alarms"] else "–")
@@ -204,13 +204,13 @@ def cells(row: StackDocument) -> list[tuple[str, str]]:
         (row["use_case"], ""),
         (row["environment"], ""),
         _serves(row),
-        (ago(row["endpoint"]["since"]) if row["endpoint"]["since"] else "–", ""),
+        (format_age(row["endpoint"]["since"]) if row["endpoint"]["since"] else "–", ""),
         _quality(row),
         (alarms, _BAD if firing else ""),
         _training(row),
         (_next(row), ""),
         (", ".join(waiting) or "–", _WARN if waiting else ""),
-        (costs.text(row["cost"]), _QUIET if not row["cost"]["billed"] else ""),
+        (costs.render_cost(row["cost"]), _QUIET if not row["cost"]["billed"] else ""),
     ]
 
 
@@ -261,12 +261,12 @@ def _training(row: StackDocument) -> tuple[str, str]:
     refused = run["step"] == attention.REFUSED
     words = {"Executing": "running", "Succeeded": "succeeded"}
     text = "refused" if refused else words.get(run["status"], run["status"].lower())
-    return f"{text}, {ago(run['started'])} ago", _BAD if run["status"] == "Failed" and not refused else ""
+    return f"{text}, {format_age(run['started'])} ago", _BAD if run["status"] == "Failed" and not refused else ""
 
 
 def _next(row: StackDocument) -> str:
     times = [(kind, row["next"][kind]["at"]) for kind in ("training", "monitor")]
-    known = [f"{kind} in {ago(at)}" for kind, at in times if at]
+    known = [f"{kind} in {format_age(at)}" for kind, at in times if at]
     if known:
         return ", ".join(known)
     if "schedules" in row["unknown"]:
@@ -278,32 +278,32 @@ def _next(row: StackDocument) -> str:
 # -- one stack ---------------------------------------------------------------------------------------------------------
 
 
-def stack(found: DeepDocument) -> None:
+def print_stack(found: DeepDocument) -> None:
     """Print all details of one stack; on a terminal, wrap the lines to its width."""
     if not sys.stdout.isatty():
-        _stack(found)
+        _print_stack_lines(found)
         return
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
-        _stack(found)
+        _print_stack_lines(found)
     room = shutil.get_terminal_size().columns
     for line in text.getvalue().splitlines():
-        for part in wrapped(line, room):
+        for part in wrap_line(line, room):
             say(part)
 
 
-def _stack(found: DeepDocument) -> None:
+def _print_stack_lines(found: DeepDocument) -> None:
     say(f"{found['stack']}  account {found['account']}, {found['region']}")
     _say_endpoint(found)
     _say_rollout(found["rollout"])
     _say_pending(found)
     if found["data_time"]:
-        say(f"data time {moment(found['data_time'])}")
+        say(f"data time {format_time(found['data_time'])}")
     _say_figures(found)
     _say_alarms(found)
     say("executions")
     ran = [(kind, run) for kind, runs in (found["executions"] or {}).items() for run in runs]
-    table((kind, run["status"], moment(run["started"]), _why(run)) for kind, run in ran)
+    print_table((kind, run["status"], format_time(run["started"]), _explain_failure(run)) for kind, run in ran)
     _say_schedules(found)
     _say_registry(found)
     if letters := found["dead_letters"]:
@@ -327,31 +327,31 @@ def _say_endpoint(found: DeepDocument) -> None:
     serves = f"version {endpoint['version']}" if endpoint["version"] else endpoint["package"] or "no package"
     if not attention.knows_what_serves(found):
         serves = "what is not known"
-    since = f" since {moment(endpoint['since'])}" if endpoint["since"] else ""
+    since = f" since {format_time(endpoint['since'])}" if endpoint["since"] else ""
     say(f"endpoint {endpoint['name']}: {endpoint['status']}, serves {serves}{since}")
     if endpoint["reason"]:
-        say(f"  {attention.brief(endpoint['reason'])}")
+        say(f"  {attention.shorten(endpoint['reason'])}")
     if model:
         said = model["reason"] or model["description"]
         say(f"  {model['approval']}{f': {said}' if said else ''}")
         value = model["metric"]["value"]
-        rows = rows_of(model["gates"])
+        rows = format_gates(model["gates"])
         if model["metric"]["name"] not in [row[0] for row in rows]:
             rows.append((model["metric"]["name"], "unknown" if value is None else f"{value:.4f}", "tells champions"))
-        table(rows)
+        print_table(rows)
 
 
 def _say_rollout(rolling: RolloutPart | None) -> None:
     if rolling is None:
         return
-    baked = f", bakes {seconds(rolling['bake_seconds'])} a stage" if rolling["bake_seconds"] is not None else ""
-    say(f"roll-out {rolling['traffic'] or ''} since {moment(rolling['started'])}{baked}")
+    baked = f", bakes {format_duration(rolling['bake_seconds'])} a stage" if rolling["bake_seconds"] is not None else ""
+    say(f"roll-out {rolling['traffic'] or ''} since {format_time(rolling['started'])}{baked}")
     for colour in ("blue", "green"):
         fleet = rolling[colour]
         version = f"version {fleet['version']}" if fleet["version"] else fleet["config"]
         say(f"  {colour:<6} {version}: {fleet['instances']} of {fleet['wanted']} instance(s)")
         for stage in fleet["stages"]:
-            say(f"         {stage['status']}: {attention.brief(stage['message'])}")
+            say(f"         {stage['status']}: {attention.shorten(stage['message'])}")
     if rolling["alarms"]:
         say(f"  undone by: {', '.join(rolling['alarms'])}")
 
@@ -360,12 +360,12 @@ def _say_pending(found: DeepDocument) -> None:
     for package in found["pending"]:
         version = package["version"]
         if attention.is_too_old(found, version):
-            command = attention.command(found, "reject", version)
+            command = attention.build_command(found, "reject", version)
             newer = f"version {found['approved']} is approved and newer"
             say(f"version {version} waits for approval, but {newer}: {command}")
         else:
-            say(f"version {version} waits for approval: {attention.command(found, 'approve', version)}")
-        table(rows_of(package.get("gates", [])))
+            say(f"version {version} waits for approval: {attention.build_command(found, 'approve', version)}")
+        print_table(format_gates(package.get("gates", [])))
 
 
 def _say_figures(found: DeepDocument) -> None:
@@ -375,8 +375,8 @@ def _say_figures(found: DeepDocument) -> None:
     elif figures is None:
         say("monitor: has published nothing in the last 7 days")
     else:
-        say(f"monitor: last heard {ago(figures['at'])} ago, {moment(figures['at'])}")
-        table((name, f"{value:.4g}") for name, value in figures.items() if name not in ("at", "age_seconds"))
+        say(f"monitor: last heard {format_age(figures['at'])} ago, {format_time(figures['at'])}")
+        print_table((name, f"{value:.4g}") for name, value in figures.items() if name not in ("at", "age_seconds"))
     if traffic and traffic["requests"]:
         errors = f"{traffic['errors_5xx'] or 0:.0f} failed, {traffic['errors_4xx'] or 0:.0f} refused"
         latency = traffic["latency_ms_p99"]
@@ -385,33 +385,35 @@ def _say_figures(found: DeepDocument) -> None:
 
 
 def _say_alarms(found: DeepDocument) -> None:
-    say("alarms" if found["alarms"] else f"alarms: {_none(found, 'alarms')}")
+    say("alarms" if found["alarms"] else f"alarms: {_name_emptiness(found, 'alarms')}")
     signs = {"GreaterThanThreshold": ">", "LessThanThreshold": "<"}
     rows = []
     for alarm in found["alarms"]:
         sign = signs.get(alarm["comparison"] or "", alarm["comparison"] or "")
         fires = f"{alarm['metric']} {sign} {alarm['threshold']:,.10g}" if alarm["threshold"] is not None else ""
-        reason = attention.brief(alarm["reason"])
+        reason = attention.shorten(alarm["reason"])
         said = {"ALARM": f"{alarm['description']} {reason}".strip(), "OK": ""}
-        rows.append((alarm["name"], alarm["state"], moment(alarm["since"]), fires, said.get(alarm["state"], reason)))
-    table(rows)
+        rows.append(
+            (alarm["name"], alarm["state"], format_time(alarm["since"]), fires, said.get(alarm["state"], reason))
+        )
+    print_table(rows)
 
 
 def _say_schedules(found: DeepDocument) -> None:
-    say("schedules" if found["schedules"] else f"schedules: {_none(found, 'schedules')}")
+    say("schedules" if found["schedules"] else f"schedules: {_name_emptiness(found, 'schedules')}")
     rows = []
     for each in found["schedules"] or []:
-        at = f"next {moment(each['next'])}" if each["next"] else ""
+        at = f"next {format_time(each['next'])}" if each["next"] else ""
         odd = f"changed by hand: the declaration says {each['expected']}" if each["expected"] else ""
         rows.append((each["pipeline"], each["state"], each["expression"], at, odd))
-    table(rows)
+    print_table(rows)
     if paused := found["paused"]:
-        by, why = paused["by"] or "somebody", f": {attention.brief(paused['reason'])}" if paused["reason"] else ""
+        by, why = paused["by"] or "somebody", f": {attention.shorten(paused['reason'])}" if paused["reason"] else ""
         say(f"  paused by {by} since {paused['since']}{why}")
 
 
 def _say_registry(found: DeepDocument) -> None:
-    say("registry" if found["registry"] else f"registry: {_none(found, 'registry')}")
+    say("registry" if found["registry"] else f"registry: {_name_emptiness(found, 'registry')}")
     rows = []
     for package in found["registry"] or []:
         serves = "serves" if package["version"] == found["endpoint"]["version"] else ""
@@ -419,23 +421,25 @@ def _say_registry(found: DeepDocument) -> None:
         said = package["reason"] or package["description"]
         words = {PENDING: "waits", APPROVED: "approved"}
         approval = words.get(package["approval"], package["approval"].lower())
-        when = moment(package["changed"] or package["created"])
+        when = format_time(package["changed"] or package["created"])
         rows.append((f"v{package['version']}", approval, serves, when, f"{who} {said}".strip()))
-    table(rows)
+    print_table(rows)
 
 
 def _say_cost(cost: CostPart) -> None:
-    say(f"cost a month: {costs.amount(cost)}" + ("" if cost["billed"] else " on AWS; this machine costs nothing"))
-    table(
+    say(
+        f"cost a month: {costs.render_amount(cost)}" + ("" if cost["billed"] else " on AWS; this machine costs nothing")
+    )
+    print_table(
         (each["item"], each["detail"], "unknown" if each["monthly_usd"] is None else f"${each['monthly_usd']:,.2f}")
         for each in cost["items"]
     )
 
 
-def _none(found: DeepDocument, fact: str) -> str:
+def _name_emptiness(found: DeepDocument, fact: str) -> str:
     return "not known" if fact in found["unknown"] else "none"
 
 
-def _why(run: RunPart) -> str:
-    said = attention.brief(str(run["reason"]))
+def _explain_failure(run: RunPart) -> str:
+    said = attention.shorten(str(run["reason"]))
     return f"{run['step']}: {said}" if run["step"] else said

@@ -32,7 +32,7 @@ class Locked(Protocol):
 
 
 @contextlib.contextmanager
-def alone(target: Locked, note: Callable[[str], None], deadline: float) -> Iterator[None]:
+def hold_lock(target: Locked, note: Callable[[str], None], deadline: float) -> Iterator[None]:
     """Hold Millrace's own lock of a local stack, so that only one `millrace up` runs at a time.
 
     Pulumi's lock protects only `pulumi up`, not the other work of `millrace up`.
@@ -52,11 +52,11 @@ def alone(target: Locked, note: Callable[[str], None], deadline: float) -> Itera
                         "is being updated by another `millrace up`",
                         fix="run it again afterwards",
                     ) from error
-                interrupts.pause(0.2)
+                interrupts.sleep(0.2)
         yield
 
 
-def held(stack: str) -> list[dict[str, Any]]:
+def list_locks(stack: str) -> list[dict[str, Any]]:
     """Return Pulumi's locks of a stack in a file backend; none for others, which manage their locks themselves."""
     url = urlparse(os.environ.get("PULUMI_BACKEND_URL", ""))
     if url.scheme != "file":

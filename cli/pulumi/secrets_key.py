@@ -21,7 +21,7 @@ _WORDS = {
 }
 
 
-def restore(target: Deployable) -> None:
+def restore_key(target: Deployable) -> None:
     """Write the key into the stack's file if the file lacks it and the state has it.
 
     Raises:
@@ -36,7 +36,7 @@ def restore(target: Deployable) -> None:
     if any(word in document for words in _WORDS.values() for word in words):
         return
     try:
-        deployment = updates.state(target).get("deployment") or {}
+        deployment = updates.export_state(target).get("deployment") or {}
     except updates.NoStackError:
         return
     provider = deployment.get("secrets_providers") or {}

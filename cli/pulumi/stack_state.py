@@ -73,21 +73,21 @@ class Resource:
         return self.type.startswith("aws:")
 
 
-def resources(target: Deployed, note: Note = lambda _: None) -> list[Resource] | None:
+def list_resources(target: Deployed, note: Note = lambda _: None) -> list[Resource] | None:
     """Return the stack's resources in the order they were created; None when the stack does not exist.
 
     Raises:
         CliError: When Pulumi's backend cannot be read.
     """
-    bootstrap.ensure(note)
+    bootstrap.ensure_cli(note)
     try:
-        deployment = updates.state(target).get("deployment") or {}
+        deployment = updates.export_state(target).get("deployment") or {}
     except updates.NoStackError:
         return None
     return [Resource.of(each) for each in deployment.get("resources") or [] if not each.get("delete")]
 
 
-def closure(found: Iterable[Resource], kept: Iterable[Resource]) -> set[str]:
+def find_closure(found: Iterable[Resource], kept: Iterable[Resource]) -> set[str]:
     """Return the URNs of all that must stay with these resources: themselves, their dependencies and all parents."""
     known = {each.urn: each for each in found}
     urns: set[str] = set()
@@ -101,29 +101,29 @@ def closure(found: Iterable[Resource], kept: Iterable[Resource]) -> set[str]:
     return urns
 
 
-def refresh(target: Deployed, names: Sequence[str]) -> str | None:
+def refresh_resources(target: Deployed, names: Sequence[str]) -> str | None:
     """Refresh Pulumi's state of the resources with these names; return why that failed, or None."""
-    if shutil.which("pulumi", path=connection.path()) is None:
+    if shutil.which("pulumi", path=connection.make_search_path()) is None:
         return "the Pulumi CLI is not there"
     try:
-        found = resources(target)
+        found = list_resources(target)
     except CliError as error:
         return str(error)
     urns = [each.urn for each in found or [] if each.is_real and each.inputs.get("name") in names]
     if not urns:
         return f"it has none of {', '.join(names)}"
     command = ["refresh", "--yes", "--skip-preview", "--run-program=false", "--stack", target.stack]
-    code, errors = _run(target, [*command, *_each("--target", urns)], lambda _: None)
-    return None if code == 0 else _said(errors, code)
+    code, errors = _run(target, [*command, *_repeat_option("--target", urns)], lambda _: None)
+    return None if code == 0 else _format_errors(errors, code)
 
 
-def unprotect(target: Deployed, urns: Sequence[str]) -> None:
+def unprotect_resources(target: Deployed, urns: Sequence[str]) -> None:
     """Remove the protection of these resources, so that the next destroy can delete them."""
     if urns:
         _require(target, ["state", "unprotect", *urns, "--yes", "--stack", target.stack])
 
 
-def destroy(target: Deployed, kept: Iterable[str], note: Note, *, run_program: bool) -> updates.Update:
+def destroy_stack(target: Deployed, kept: Iterable[str], note: Note, *, run_program: bool) -> updates.Update:
     """Run `pulumi destroy` for all resources except those that are kept.
 
     Args:
@@ -136,48 +136,50 @@ def destroy(target: Deployed, kept: Iterable[str], note: Note, *, run_program: b
         CliError: With Pulumi's own diagnostics, when it fails.
     """
     command = ["destroy", "--yes", "--skip-preview", "--json", f"--run-program={str(run_program).lower()}"]
-    command += ["--stack", target.stack, *_each("--exclude", sorted(kept))]
+    command += ["--stack", target.stack, *_repeat_option("--exclude", sorted(kept))]
     if target.is_local:
         # A local cloud that was killed has lost its last seconds, which Pulumi's state does not reflect.
         command.append("--refresh")
-    with _alone(target, note):
+    with _hold_stack(target, note):
         update = updates.Update()
         code, errors = _run(target, command, lambda line: updates.read_event(line, update, note))
     if code != 0 or update.result not in ("", "succeeded"):
-        said = "\n".join(update.errors) or _said(errors, code)
+        said = "\n".join(update.errors) or _format_errors(errors, code)
         raise CliError(f"`pulumi destroy` of stack {target.stack}", f"failed:\n{said}")
     # Resources that it only refreshed.
     update.changes.pop("same", None)
     return update
 
 
-def remove(target: Deployed) -> None:
+def remove_stack(target: Deployed) -> None:
     """Remove the stack, which must have no resources any more; keep its configuration."""
     _require(target, ["stack", "rm", target.stack, "--yes", "--preserve-config"])
 
 
-def _each(option: str, values: Iterable[str]) -> list[str]:
+def _repeat_option(option: str, values: Iterable[str]) -> list[str]:
     return [part for value in values for part in (option, value)]
 
 
 def _require(target: Deployed, arguments: list[str]) -> None:
     code, errors = _run(target, arguments, lambda _: None)
     if code != 0:
-        raise CliError(f"`pulumi {' '.join(arguments[:2])}` of stack {target.stack}", f"failed:\n{_said(errors, code)}")
+        raise CliError(
+            f"`pulumi {' '.join(arguments[:2])}` of stack {target.stack}", f"failed:\n{_format_errors(errors, code)}"
+        )
 
 
 @contextmanager
-def _alone(target: Deployed, note: Note) -> Iterator[None]:
+def _hold_stack(target: Deployed, note: Note) -> Iterator[None]:
     """Keep other updates of the stack out; clear the lock of a killed one where that is safe."""
     deadline = time.monotonic() + updates.PATIENCE
-    with locks.alone(target, note, deadline) if target.is_local else nullcontext():
-        updates.free(target, note)
+    with locks.hold_lock(target, note, deadline) if target.is_local else nullcontext():
+        updates.wait_for_lock(target, note)
         yield
 
 
 def _run(target: Deployed, arguments: list[str], on_line: children.Line) -> tuple[int, str]:
-    return updates.run(arguments, on_line, connection.REPOSITORY, updates.environment_of(target))
+    return updates.run_pulumi(arguments, on_line, connection.REPOSITORY, updates.make_environment(target))
 
 
-def _said(errors: str, code: int) -> str:
+def _format_errors(errors: str, code: int) -> str:
     return "\n".join(line for line in errors.splitlines() if line.strip()) or f"it ended with exit code {code}"

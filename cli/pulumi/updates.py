@@ -17,7 +17,7 @@ from cli.console import children, interrupts
 from cli.console.errors import CliError
 from cli.pulumi import locks
 from cli.stack import connection
-from cli.stack.target import configuration, profile_of
+from cli.stack.target import get_profile, read_configuration
 from millrace import Environment
 from millrace.names import ROLLBACK_REPORT
 from queries.rollbacks import Rollback
@@ -132,7 +132,7 @@ class UpdateError(CliError):
         self.update = update
 
 
-def up(
+def update_stack(
     target: Deployed, note: Note, *, create: bool = True, plan: Path | None = None, refresh: bool | None = None
 ) -> Update:
     """Run `pulumi up` of the target's stack.
@@ -156,7 +156,7 @@ def up(
     if not target.is_local:
         return _up(target, note, options, create=create)
     deadline = time.monotonic() + PATIENCE
-    with locks.alone(target, note, deadline):
+    with locks.hold_lock(target, note, deadline):
         while True:
             try:
                 return _up(target, note, options, create=create)
@@ -164,24 +164,24 @@ def up(
                 # Another update began after the lock was checked.
                 if time.monotonic() > deadline:
                     raise
-                interrupts.pause(0.2)
+                interrupts.sleep(0.2)
 
 
 def _up(target: Deployed, note: Note, options: list[str], *, create: bool) -> Update:
-    free(target, note)
+    wait_for_lock(target, note)
     if create:
-        make(target)
+        create_stack(target)
     if target.is_local and "--plan" not in options:
-        _adopt(target)
-    return updated(target.stack, options, note, connection.REPOSITORY, environment_of(target))
+        _adopt_pending_resources(target)
+    return run_up(target.stack, options, note, connection.REPOSITORY, make_environment(target))
 
 
-def make(target: Deployed) -> None:
+def create_stack(target: Deployed) -> None:
     """Create the target's stack, empty, unless it exists."""
-    _plain(target, "stack", "select", "--create", target.stack)
+    _run_or_raise(target, "stack", "select", "--create", target.stack)
 
 
-def updated(stack: str, options: Sequence[str], note: Note, folder: Path, environment: Mapping[str, str]) -> Update:
+def run_up(stack: str, options: Sequence[str], note: Note, folder: Path, environment: Mapping[str, str]) -> Update:
     """Run `pulumi up` of the program in a folder.
 
     Raises:
@@ -192,7 +192,7 @@ def updated(stack: str, options: Sequence[str], note: Note, folder: Path, enviro
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "rollback.json"
         variables = {**environment, ROLLBACK_REPORT: str(report)}
-        code, errors = run(command, lambda line: read_event(line, update, note), folder, variables)
+        code, errors = run_pulumi(command, lambda line: read_event(line, update, note), folder, variables)
         if report.is_file():
             update.rollback = Rollback.load(report.read_text())
     if code != 0 or update.result not in ("", "succeeded"):
@@ -204,7 +204,7 @@ def updated(stack: str, options: Sequence[str], note: Note, folder: Path, enviro
     return update
 
 
-def preview(target: Deployed, note: Note, *, refresh: bool = False, draft: Path | None = None) -> dict[str, Any]:
+def preview_stack(target: Deployed, note: Note, *, refresh: bool = False, draft: Path | None = None) -> dict[str, Any]:
     """Return the document of `pulumi preview --json` of the target's stack.
 
     Args:
@@ -219,10 +219,10 @@ def preview(target: Deployed, note: Note, *, refresh: bool = False, draft: Path 
     """
     options = [*(["--save-plan", str(draft.resolve())] if draft else []), *(["--refresh"] if refresh else [])]
     note("the program runs")
-    return previewed(target.stack, options, connection.REPOSITORY, environment_of(target))
+    return run_preview(target.stack, options, connection.REPOSITORY, make_environment(target))
 
 
-def previewed(stack: str, options: Sequence[str], folder: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+def run_preview(stack: str, options: Sequence[str], folder: Path, environment: Mapping[str, str]) -> dict[str, Any]:
     """Return the document of `pulumi preview --json` of the program in a folder, including unchanged resources.
 
     Raises:
@@ -231,7 +231,7 @@ def previewed(stack: str, options: Sequence[str], folder: Path, environment: Map
     """
     lines: list[str] = []
     command = ["preview", "--json", "--show-sames", "--stack", stack, *options]
-    code, errors = run(command, lines.append, folder, environment)
+    code, errors = run_pulumi(command, lines.append, folder, environment)
     text = "\n".join(lines)
     try:
         document = json.loads(text)
@@ -241,26 +241,26 @@ def previewed(stack: str, options: Sequence[str], folder: Path, environment: Map
         return dict(document)
     found = Update()
     for each in document.get("diagnostics") or []:
-        _note(each, found)
+        _add_diagnostic(each, found)
     said = [*(found.errors or found.trace), *_clean(errors), *([] if document else _clean(text))]
     raise _failure(f"`pulumi preview` of stack {stack} failed", "\n".join(said) or _ending(code))
 
 
-def state(target: Deployed) -> dict[str, Any]:
+def export_state(target: Deployed) -> dict[str, Any]:
     """Return the state of the target's stack: the document of `pulumi stack export`.
 
     Raises:
         NoStackError: When the stack was never created.
     """
     lines: list[str] = []
-    _plain(target, "stack", "export", "--stack", target.stack, on_line=lines.append)
+    _run_or_raise(target, "stack", "export", "--stack", target.stack, on_line=lines.append)
     return dict(json.loads("\n".join(lines)))
 
 
-def version(target: Deployed) -> str:
+def find_version(target: Deployed) -> str:
     """Return the version of the Pulumi CLI that is used, e.g. `v3.200.0`."""
     lines: list[str] = []
-    _plain(target, "version", on_line=lines.append)
+    _run_or_raise(target, "version", on_line=lines.append)
     return "".join(lines).strip()
 
 
@@ -275,33 +275,37 @@ def _ending(code: int) -> str:
     return f"it was ended by signal {-code}" if code < 0 else f"it ended with exit code {code}"
 
 
-def _plain(target: Deployed, *arguments: str, on_line: children.Line = lambda _: None) -> None:
+def _run_or_raise(target: Deployed, *arguments: str, on_line: children.Line = lambda _: None) -> None:
     code, errors = _run(target, list(arguments), on_line)
     if code != 0:
         raise _failure(f"`pulumi {' '.join(arguments)}` failed", "\n".join(_clean(errors)))
 
 
 def _run(target: Deployed, arguments: list[str], on_line: children.Line) -> tuple[int, str]:
-    return run(arguments, on_line, connection.REPOSITORY, environment_of(target))
+    return run_pulumi(arguments, on_line, connection.REPOSITORY, make_environment(target))
 
 
-def environment_of(target: Deployed) -> dict[str, str]:
+def make_environment(target: Deployed) -> dict[str, str]:
     """Return the environment of the Pulumi CLI: this process's own, with the stack's region and profile."""
-    environment = {**os.environ, "PATH": connection.path(), "PULUMI_SKIP_UPDATE_CHECK": "1"}
+    environment = {**os.environ, "PATH": connection.make_search_path(), "PULUMI_SKIP_UPDATE_CHECK": "1"}
     # AWS's own settings do not have the region that the stack's configuration names.
     environment.setdefault("AWS_REGION", target.environment.region)
-    if not target.is_local and not connection.stands_in() and (profile := profile_of(configuration(target.stack))):
+    if (
+        not target.is_local
+        and not connection.is_account_emulated()
+        and (profile := get_profile(read_configuration(target.stack)))
+    ):
         # The provider uses this profile; the program's own requests to AWS must use it, too.
         environment["AWS_PROFILE"] = profile
     return environment
 
 
-def run(
+def run_pulumi(
     arguments: Sequence[str], on_line: children.Line, folder: Path, environment: Mapping[str, str]
 ) -> tuple[int, str]:
     """Run the Pulumi CLI; return its exit code and what it wrote to standard error."""
     command = ["pulumi", *arguments, "--non-interactive", "--color", "never"]
-    return children.run(command, on_line, folder=folder, environment=environment, waiting=_WAITING)
+    return children.run_child(command, on_line, folder=folder, environment=environment, waiting=_WAITING)
 
 
 def read_event(line: str, update: Update, note: Note) -> None:
@@ -326,13 +330,13 @@ def read_event(line: str, update: Update, note: Note) -> None:
     elif metadata := _metadata(event, "resOpFailedEvent"):
         update.failed.append(metadata["urn"])
     elif diagnostic := event.get("diagnosticEvent"):
-        _note(diagnostic, update)
+        _add_diagnostic(diagnostic, update)
     elif summary := event.get("summaryEvent"):
         update.changes = dict(summary.get("resourceChanges") or {})
         update.result = str(summary.get("result", ""))
 
 
-def _note(diagnostic: Mapping[str, Any], update: Update) -> None:
+def _add_diagnostic(diagnostic: Mapping[str, Any], update: Update) -> None:
     where = str(diagnostic.get("urn", "")).rpartition("::")[2]
     message = _COLOUR.sub("", diagnostic["message"])
     if diagnostic.get("severity") == "error":
@@ -366,13 +370,13 @@ def preview_new_stack(target: Deployed) -> dict[str, Any]:
         project = yaml.safe_load((connection.REPOSITORY / "Pulumi.yaml").read_text())["name"]
         environment = {
             **os.environ,
-            "PATH": connection.path(),
+            "PATH": connection.make_search_path(),
             "PULUMI_SKIP_UPDATE_CHECK": "1",
             "PULUMI_BACKEND_URL": _make_empty_backend(folder, project, target.stack),
             "PULUMI_CONFIG_PASSPHRASE": "unmade",
         }
         environment.setdefault("AWS_REGION", target.environment.region)
-        return previewed(target.stack, ["--config-file", str(config)], connection.REPOSITORY, environment)
+        return run_preview(target.stack, ["--config-file", str(config)], connection.REPOSITORY, environment)
 
 
 def _make_empty_backend(folder: Path, project: str, stack: str) -> str:
@@ -391,12 +395,12 @@ def _make_empty_backend(folder: Path, project: str, stack: str) -> str:
 # -- leftovers of an interrupted update --------------------------------------------------------------------------------
 
 
-def _adopt(target: Deployed) -> None:
+def _adopt_pending_resources(target: Deployed) -> None:
     """Import what an interrupted update was creating; the refresh then finds out whether it exists.
 
     Otherwise it would be created again, which fails if it exists. On AWS a person must decide that.
     """
-    found = state(target)
+    found = export_state(target)
     deployment = found.get("deployment") or {}
     pending = deployment.pop("pending_operations", None) or []
     if not pending:
@@ -407,7 +411,7 @@ def _adopt(target: Deployed) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(found, file)
         file.flush()
-        _plain(target, "stack", "import", "--stack", target.stack, "--file", file.name)
+        _run_or_raise(target, "stack", "import", "--stack", target.stack, "--file", file.name)
 
 
 def _id(resource: Mapping[str, Any]) -> str:
@@ -419,10 +423,10 @@ def _id(resource: Mapping[str, Any]) -> str:
     return str(inputs.get(_IDS.get(kind, ""), ""))
 
 
-def free(target: Deployed, note: Note) -> None:
+def wait_for_lock(target: Deployed, note: Note) -> None:
     """Wait for a running update of the stack, up to a limit, and clear the lock of one that was killed."""
     deadline = time.monotonic() + PATIENCE
-    while holder := next((lock for lock in locks.held(target.stack) if locks.is_alive(lock)), None):
+    while holder := next((lock for lock in locks.list_locks(target.stack) if locks.is_alive(lock)), None):
         who = f"process {holder['pid']} on {holder['hostname']}"
         note(f"waiting for {who}, which updates the stack")
         if time.monotonic() > deadline:
@@ -431,8 +435,8 @@ def free(target: Deployed, note: Note) -> None:
                 f"is being updated by {who}",
                 fix=f"wait until it is done, or stop it and run `pulumi cancel --stack {target.stack}`",
             )
-        interrupts.pause(0.2)
-    if not locks.held(target.stack):
+        interrupts.sleep(0.2)
+    if not locks.list_locks(target.stack):
         return
     if not target.is_local:
         raise CliError(
@@ -440,4 +444,4 @@ def free(target: Deployed, note: Note) -> None:
             "is locked by an update that was killed",
             fix=f"when nobody else updates it, run `pulumi cancel --stack {target.stack}`",
         )
-    _plain(target, "cancel", "--yes", "--stack", target.stack)
+    _run_or_raise(target, "cancel", "--yes", "--stack", target.stack)

@@ -39,7 +39,7 @@ _BACK = timedelta(days=30)
 _LARGEST = 64 * 2**20
 
 
-def of(target: Target, row: StackDocument) -> ReportDocument:
+def build_report(target: Target, row: StackDocument) -> ReportDocument:
     """Query everything that a report needs and return its document.
 
     Keys: ``report`` ("millrace"), ``report_version``, ``made``, those of `millrace status` of one stack, ``quality``
@@ -50,23 +50,23 @@ def of(target: Target, row: StackDocument) -> ReportDocument:
     """
     missing: dict[str, str] = {}
     with ThreadPoolExecutor(accounts.AT_ONCE) as pool:
-        packages = _packages(target, missing)
+        packages = _list_packages(target, missing)
         evaluations = dict(
             zip(
                 [package.version for package in packages],
-                pool.map(lambda package: _evaluation(target, package, missing), packages),
+                pool.map(lambda package: _read_evaluation(target, package, missing), packages),
                 strict=True,
             )
         )
         asked: dict[str, Callable[[], Any]] = {
-            "drift": lambda: _monitored(target, missing),
+            "drift": lambda: _read_monitor_reports(target, missing),
             "traffic_history": lambda: _traffic(target),
             "alarm_history": lambda: _alarm_history(target, missing),
             "trainings": lambda: _trainings(target, packages),
             "lineage": lambda: _lineage(target, packages, row["endpoint"]["package"], missing),
         }
-        answers = {key: pool.submit(accounts.tried, question, missing, key) for key, question in asked.items()}
-        deep = depth.add(target, row)
+        answers = {key: pool.submit(accounts.try_query, question, missing, key) for key, question in asked.items()}
+        deep = depth.add_details(target, row)
         found = {key: answer.result() for key, answer in answers.items()}
     serving = next((package for package in packages if package.arn == row["endpoint"]["package"]), None)
     evaluation = evaluations.get(serving.version) if serving else None
@@ -86,11 +86,11 @@ def of(target: Target, row: StackDocument) -> ReportDocument:
         "lineage": found["lineage"],
         "gaps": missing,
     }
-    _say_missing(document, serving, evaluation)
+    _add_gaps(document, serving, evaluation)
     return document
 
 
-def _say_missing(document: ReportDocument, serving: Package | None, evaluation: Evaluation | None) -> None:
+def _add_gaps(document: ReportDocument, serving: Package | None, evaluation: Evaluation | None) -> None:
     missing = document["gaps"]
     if serving is None:
         why = "no version serves" if document["endpoint"]["package"] is None else "the package that serves was deleted"
@@ -110,23 +110,23 @@ def _say_missing(document: ReportDocument, serving: Package | None, evaluation: 
         missing.setdefault("trainings", "the training pipeline has not run")
 
 
-def _packages(target: Target, missing: dict[str, str]) -> list[Package]:
+def _list_packages(target: Target, missing: dict[str, str]) -> list[Package]:
     """Return the newest packages, newest first."""
 
     def read() -> list[Package]:
-        arns = model_packages.arns(target)
+        arns = model_packages.list_arns(target)
         if (older := len(arns) - PACKAGES) > 0:
             missing["quality_partly"] = f"the figures of {older} older version(s), which are not read"
-        return [package for arn in arns[:PACKAGES] if (package := model_packages.find(target, arn))]
+        return [package for arn in arns[:PACKAGES] if (package := model_packages.find_package(target, arn))]
 
-    return accounts.tried(read, missing, "quality") or []
+    return accounts.try_query(read, missing, "quality") or []
 
 
-def _evaluation(target: Target, package: Package, missing: dict[str, str]) -> Evaluation | None:
+def _read_evaluation(target: Target, package: Package, missing: dict[str, str]) -> Evaluation | None:
     """Return the evaluation of a package; None if it does not exist or cannot be read."""
     key = f"evaluation of version {package.version}"
     try:
-        return accounts.tried(lambda: model_packages.evaluation(target, package), missing, key)  # type: ignore[no-any-return]
+        return accounts.try_query(lambda: model_packages.find_evaluation(target, package), missing, key)  # type: ignore[no-any-return]
     except DataError as error:
         missing[key] = str(error)
         return None
@@ -134,7 +134,7 @@ def _evaluation(target: Target, package: Package, missing: dict[str, str]) -> Ev
 
 def _quality(target: Target, package: Package, evaluation: Evaluation | None) -> VersionQuality:
     return {
-        **depth.package_document(target, package),
+        **depth.describe_package(target, package),
         "metrics": evaluation.metrics if evaluation else None,
         "champion": evaluation.champion.dump() if evaluation else None,
     }
@@ -159,16 +159,16 @@ def _calibration(
 # -- monitor -----------------------------------------------------------------------------------------------------------
 
 
-def _monitored(target: Target, missing: dict[str, str]) -> list[Document]:
+def _read_monitor_reports(target: Target, missing: dict[str, str]) -> list[Document]:
     """Return the reports of the newest successful runs of the monitor, oldest first."""
     s3 = target.client("s3")
-    runs = fleet.executions(target.sagemaker, target.names.monitor_pipeline, RUNS)
+    runs = fleet.list_runs(target.sagemaker, target.names.monitor_pipeline, RUNS)
     done = [run["execution"].rpartition("/")[2] for run in runs if run["status"] == "Succeeded"]
     keys = [target.names.key(MONITOR_REPORTS, run, "monitor.json") for run in reversed(done)]
     found = [_read_report(s3, f"s3://{target.names.lake}/{key}", missing) for key in keys]
     if gone := sum(report is None for report in found):
         missing["drift_partly"] = f"{gone} of {len(keys)} reports of the monitor are not there any more"
-    return [_run(report) for report in found if report is not None]
+    return [_describe_monitor_run(report) for report in found if report is not None]
 
 
 def _read_report(s3: Any, uri: str, missing: dict[str, str]) -> MonitorReport | None:
@@ -179,7 +179,7 @@ def _read_report(s3: Any, uri: str, missing: dict[str, str]) -> MonitorReport | 
         return None
 
 
-def _run(report: MonitorReport) -> Document:
+def _describe_monitor_run(report: MonitorReport) -> Document:
     """Return the part of a monitor's report that goes into the stack's report."""
     return {
         "as_of": report.as_of,
@@ -206,7 +206,7 @@ def _traffic(target: Target) -> list[Document]:
     """Return requests, errors and latency by hour, for the hours that have data."""
     now = datetime.now(UTC)
     answer = target.client("cloudwatch").get_metric_data(
-        MetricDataQueries=depth.traffic_queries(target),
+        MetricDataQueries=depth.build_traffic_queries(target),
         StartTime=now - _BACK,
         EndTime=now + timedelta(minutes=1),
         ScanBy="TimestampAscending",
@@ -260,7 +260,7 @@ def _trainings(target: Target, packages: list[Package]) -> list[Document]:
             "trigger": package.metadata.get("trigger") if package else None,
             "as_of": package.metadata.get("as_of") if package else None,
         }
-        for run in fleet.executions(target.sagemaker, target.names.training_pipeline, RUNS)
+        for run in fleet.list_runs(target.sagemaker, target.names.training_pipeline, RUNS)
     ]
 
 
@@ -277,24 +277,26 @@ def _lineage(target: Target, packages: list[Package], arn: str | None, missing: 
     if absent := [name for name, value in identity.items() if not value]:
         missing["lineage_partly"] = f"version {package.version} does not say its {', '.join(absent)}"
     s3 = target.client("s3")
-    code = accounts.tried(lambda: _bytes(s3, known.get("code_uri")), missing, "code")
-    data = accounts.tried(lambda: _bytes(s3, known.get("data_uri"), "manifest.json"), missing, "data")
-    contract = _contract(code)
+    code = accounts.try_query(lambda: _read_object(s3, known.get("code_uri")), missing, "code")
+    data = accounts.try_query(lambda: _read_object(s3, known.get("data_uri"), "manifest.json"), missing, "data")
+    contract = _read_contract(code)
     return {
         "version": package.version,
         "as_of": known.get("as_of"),
         "identity": identity,
         "data_uri": known.get("data_uri"),
-        "data": _is("there", data is not None, _hash_of_manifest(data), identity["snapshot"]),
+        "data": _describe_input("there", data is not None, _hash_of_manifest(data), identity["snapshot"]),
         "code_uri": known.get("code_uri"),
-        "code": _is("there", code is not None, hashlib.sha256(code).hexdigest() if code else None, identity["code"]),
+        "code": _describe_input(
+            "there", code is not None, hashlib.sha256(code).hexdigest() if code else None, identity["code"]
+        ),
         "execution": known.get("execution"),
         "parameters": contract.get("parameters"),
         "seed": contract.get("seed"),
     }
 
 
-def _is(word: str, is_there: bool, found: str | None, expected: str | None) -> str:
+def _describe_input(word: str, is_there: bool, found: str | None, expected: str | None) -> str:
     """Describe in words whether an input of a model still exists and is unchanged."""
     if not is_there:
         return "gone"
@@ -303,7 +305,7 @@ def _is(word: str, is_there: bool, found: str | None, expected: str | None) -> s
     return f"{word}, and the same" if found == expected else f"{word}, but NOT the same"
 
 
-def _bytes(s3: Any, uri: str | None, *below: str) -> bytes | None:
+def _read_object(s3: Any, uri: str | None, *below: str) -> bytes | None:
     """Return the content of an object; None if it does not exist or is larger than `_LARGEST`."""
     if not uri:
         return None
@@ -325,7 +327,7 @@ def _hash_of_manifest(text: bytes | None) -> str | None:
         return None
 
 
-def _contract(bundle: bytes | None) -> Document:
+def _read_contract(bundle: bytes | None) -> Document:
     """Return the declaration in a bundle; empty if the bundle is missing or has none."""
     from training.bundle import CONTRACT
 

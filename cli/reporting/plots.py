@@ -15,7 +15,7 @@ _DOTS = 60
 _LEFT, _TOP, _RIGHT, _BOTTOM = 54, 10, 16, 40
 
 
-def lines(
+def plot_lines(
     labels: Sequence[str],
     series: Mapping[str, Sequence[float | None]],
     text: str,
@@ -54,7 +54,7 @@ def lines(
         )
     for number, (name, values) in enumerate(series.items()):
         colour = COLOURS[min(number, len(COLOURS) - 1)]
-        for piece in _pieces(values):
+        for piece in _split_at_gaps(values):
             points = [at(place, value) for place, value in piece]
             path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
             parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
@@ -70,7 +70,7 @@ def lines(
     return _svg(width, height + (18 if len(series) > 1 else 0), text, "".join(parts))
 
 
-def calibration(bins: Sequence[Mapping[str, Any]], text: str, side: int = 220) -> str:
+def plot_calibration(bins: Sequence[Mapping[str, Any]], text: str, side: int = 220) -> str:
     """Return a plot of the observed rate over the mean prediction, one dot per bin; the diagonal is perfect."""
     pad = 40
     top = max(max(row["predicted"], row["observed"]) for row in bins) * 1.1 or 1.0
@@ -99,7 +99,7 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
     return (low, high) if high > low else (min(low, 0.0), low + 1)
 
 
-def _pieces(values: Sequence[float | None]) -> list[list[tuple[int, float]]]:
+def _split_at_gaps(values: Sequence[float | None]) -> list[list[tuple[int, float]]]:
     """Return the runs of known values, each value with its place."""
     pieces: list[list[tuple[int, float]]] = [[]]
     for place, value in enumerate(values):

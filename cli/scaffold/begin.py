@@ -34,13 +34,13 @@ from cli.scaffold.source import Source
 from cli.scaffold.times import Form
 from cli.scaffold.trials import try_out
 from cli.stack import connection
-from local.regions import known_regions, no_region
+from local.regions import describe_invalid_region, known_regions
 
 #: Names of the columns of made-up events, by problem: target, key, event time.
 _MADE_UP = {BINARY: ("left", "customer", "asked_at"), REGRESSION: ("spent", "customer", "asked_at")}
 
 
-def run(wishes: Wishes) -> None:
+def create_use_case(wishes: Wishes) -> None:
     """Create a use case.
 
     Raises:
@@ -48,7 +48,7 @@ def run(wishes: Wishes) -> None:
     """
     folder = connection.REPOSITORY / "stacks"
     there = [file.name[len("Pulumi.") : -len(".yaml")] for file in folder.glob("Pulumi.*.yaml")]
-    names.check(wishes.name, stacks.names(), there)
+    names.check_name(wishes.name, stacks.list_use_cases(), there)
     package = folder / wishes.name.replace("-", "_")
     if package.exists():
         raise CliError(
@@ -59,14 +59,14 @@ def run(wishes: Wishes) -> None:
     _check_region(wishes.region)
     begun = Begun(wishes, Progress(err=True), Questions(wishes.yes), datetime.now(UTC))
     if wishes.path is None:
-        found, body = _made_up(begun), None
+        found, body = _plan_made_up_events(begun), None
     else:
-        found, body = _from_file(begun, wishes.path)
+        found, body = _plan_from_file(begun, wishes.path)
     found, files, result = try_out(begun, found, body)
     if not wishes.dry_run:
-        place.put(files, connection.REPOSITORY, f"stacks/{found.package}")
-    done = summary.of(found, files, result, begun.questions.settled, wishes.dry_run, begun.said)
-    summary.show(done, as_json=wishes.as_json)
+        place.write_files(files, connection.REPOSITORY, f"stacks/{found.package}")
+    done = summary.make_summary(found, files, result, begun.questions.settled, wishes.dry_run, begun.said)
+    summary.print_summary(done, as_json=wishes.as_json)
 
 
 def _check_region(region: str) -> None:
@@ -74,13 +74,13 @@ def _check_region(region: str) -> None:
     if region not in regions:
         near = difflib.get_close_matches(region, regions, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise click.BadParameter(f"{no_region(region)}{hint}", param_hint="--region")
+        raise click.BadParameter(f"{describe_invalid_region(region)}{hint}", param_hint="--region")
 
 
 # -- without a file ----------------------------------------------------------------------------------------------------
 
 
-def _made_up(begun: Begun) -> Plan:
+def _plan_made_up_events(begun: Begun) -> Plan:
     wishes = begun.wishes
     for option, value in (("--positive", wishes.positive), ("--time-format", wishes.time_format),
                           ("--missing", wishes.missing),
@@ -91,23 +91,23 @@ def _made_up(begun: Begun) -> Plan:
     target, key, time = _MADE_UP[problem]
     roles = (wishes.target or target, wishes.key or key, wishes.event_time or time)
     for option, name in zip(("--target", "--key", "--event-time"), roles, strict=True):
-        if plan.identifiers([name])[name] != name or name in ("calls", "months", "plan") or name == NONE:
+        if plan.make_identifiers([name])[name] != name or name in ("calls", "months", "plan") or name == NONE:
             raise click.UsageError(f"{option} {name!r} cannot be a column's name here; expected a new identifier")
     if len(set(roles)) < 3:
         raise click.UsageError("--target, --key and --event-time must be three different names")
-    return render.made_up(wishes.name, wishes.region, problem, roles, begun.now)
+    return render.plan_made_up_events(wishes.name, wishes.region, problem, roles, begun.now)
 
 
 # -- from a file -------------------------------------------------------------------------------------------------------
 
 
-def _from_file(begun: Begun, path: Path) -> tuple[Plan, bytes]:
+def _plan_from_file(begun: Begun, path: Path) -> tuple[Plan, bytes]:
     wishes = begun.wishes
     with begun.progress.stage("read") as stage:
         source = Source.open(path, stage.note)
-        reasons = _read(begun, source, stage)
+        reasons = _decide_readings(begun, source, stage)
         columns = profile.scan(source, stage.note)
-        index = inference.index(source, columns)
+        index = inference.find_index_column(source, columns)
         for name in index:
             if name not in (wishes.key, wishes.target):
                 del columns[name]
@@ -117,7 +117,7 @@ def _from_file(begun: Begun, path: Path) -> tuple[Plan, bytes]:
         if rows < sample.FEWEST:
             sample.refuse_few(f"--from {path} has {rows} row{'s' if rows > 1 else ''}")
         for name in (*wishes.leave_out, *wishes.trust):
-            inference.find("--leave-out" if name in wishes.leave_out else "--trust", name, columns)
+            inference.find_column("--leave-out" if name in wishes.leave_out else "--trust", name, columns)
         begun.said += [source.said_decimal] if source.said_decimal else []
         for name, column in columns.items():
             count, first = column.thousands
@@ -129,18 +129,18 @@ def _from_file(begun: Begun, path: Path) -> tuple[Plan, bytes]:
                     f"{times.YEARS[1]}: an open end, taken as missing"
                 )
         able = [name for name, column in columns.items() if inference.may_be_key(column)]
-        distinct = sample.distinct(source, able, stage.note)
+        distinct = sample.measure_distinct_shares(source, able, stage.note)
         stage.result = f"{rows:,} rows, {len(columns)} columns of {path}"
-    roles = _roles(begun, source, columns, distinct)
+    roles = _ask_roles(begun, source, columns, distinct)
     # The digits of a key are kept as text, so its note does not apply.
     begun.said += [text for name, text in begun.as_numbers.items() if name != roles.key]
     begun.questions.require_all()
     with begun.progress.stage("sample") as stage:
         if roles.key != NONE and distinct.get(roles.key) != 1:
-            sample.refuse_doubles(source, roles.key, stage.note)
+            sample.refuse_duplicates(source, roles.key, stage.note)
         stamps = None
         if roles.form is not None:
-            stamps = sample.times_of(source, roles.event_time, roles.form, stage.note)
+            stamps = sample.read_times(source, roles.event_time, roles.form, stage.note)
         left_out = {**index, **reasons, **dict.fromkeys(wishes.leave_out, "left out on request")}
         for name in (roles.target, roles.key, roles.event_time):
             if name in reasons:
@@ -150,31 +150,31 @@ def _from_file(begun: Begun, path: Path) -> tuple[Plan, bytes]:
                     fix="correct the file, or name another column",
                 )
             left_out.pop(name, None)
-        made = plan.of(wishes.name, wishes.region, roles, columns, left_out)
+        made = plan.make_plan(wishes.name, wishes.region, roles, columns, left_out)
         made = replace(made, source=path, trusted=tuple(
             feature.name for feature in made.features if feature.column in wishes.trust
         ))  # fmt: skip
-        made = _timely(source, made, stamps, stage)
-        made, text = sample.take(source, made, stamps, begun.now, stage.note)
+        made = _drop_late_times(source, made, stamps, stage)
+        made, text = sample.take_sample(source, made, stamps, begun.now, stage.note)
         stage.result = f"{made.sample_rows:,} rows of {made.since:%Y-%m-%d} to {made.until:%Y-%m-%d}"
     return made, text
 
 
-def _read(begun: Begun, source: Source, stage: Stage) -> dict[str, str]:
+def _decide_readings(begun: Begun, source: Source, stage: Stage) -> dict[str, str]:
     """Decide how the cells of the file are read; return the reason for each column that cannot be read."""
     given: dict[str, list[str]] = {}
     for wish in begun.wishes.missing:
         name, equals, text = wish.partition("=")
         if not equals:
             raise click.BadParameter(f"{wish!r}; expected COLUMN=TEXT, or COLUMN= for none", param_hint="--missing")
-        inference.find("--missing", name, dict.fromkeys(source.columns))  # type: ignore[arg-type]
+        inference.find_column("--missing", name, dict.fromkeys(source.columns))  # type: ignore[arg-type]
         given.setdefault(name, [""]).append(text)
     if not source.is_csv:
         if given:
             raise click.UsageError("--missing is about the cells of CSV; Parquet has nulls of its own")
         return {}
     texts = {name: tuple(dict.fromkeys(each)) for name, each in given.items()}
-    found = reading.decide(source, texts, begun.wishes.target, stage.note)
+    found = reading.decide_readings(source, texts, begun.wishes.target, stage.note)
     source.readings = found.of
     begun.said += found.said
     begun.as_numbers = found.as_numbers
@@ -186,36 +186,36 @@ def _read(begun: Begun, source: Source, stage: Stage) -> dict[str, str]:
     return found.reasons
 
 
-def _timely(source: Source, made: Plan, stamps: sample.Array | None, stage: Stage) -> Plan:
+def _drop_late_times(source: Source, made: Plan, stamps: sample.Array | None, stage: Stage) -> Plan:
     """Return the plan without times that may be after the event; without an event time, without all times."""
     late = {}
     for feature in made.times:
         assert feature.form
         if stamps is None:
             late[feature.column] = "a time says little without the event's time"
-        elif said := sample.untimely(source, feature.column, feature.form, stamps, stage.note):
+        elif said := sample.explain_late_times(source, feature.column, feature.form, stamps, stage.note):
             late[feature.column] = said
-    return plan.without(made, late)
+    return plan.leave_out_features(made, late)
 
 
-def _roles(begun: Begun, source: Source, columns: Mapping[str, Column], distinct: Mapping[str, float]) -> Roles:
-    target, problem = _target(begun, columns)
-    positive = _positive(begun, target) if problem == BINARY else None
+def _ask_roles(begun: Begun, source: Source, columns: Mapping[str, Column], distinct: Mapping[str, float]) -> Roles:
+    target, problem = _ask_target(begun, columns)
+    positive = _ask_positive(begun, target) if problem == BINARY else None
     negative = None
     if positive is not None:
         [negative] = [value for each in target.outcomes or {} if (value := str(each)) != positive]
     rest = {name: column for name, column in columns.items() if name != target.name}
-    time, form = _event_time(begun, source, columns, rest)
+    time, form = _ask_event_time(begun, source, columns, rest)
     able = {name: share for name, share in distinct.items() if name not in (target.name, time)}
     key = begun.questions.settle(
         "--key",
         "Which column names an event?",
         begun.wishes.key,
-        inference.key(columns, able),
-        _known("--key", columns),
+        inference.guess_key(columns, able),
+        _make_column_check("--key", columns),
     )
     if key != NONE or NONE in columns:
-        inference.check_key(inference.find("--key", key, columns))
+        inference.check_key(inference.find_column("--key", key, columns))
     roles = {"--target": target.name, "--key": key, "--event-time": time}
     for option, name in roles.items():
         if name != NONE and (double := [each for each in roles if each != option and roles[each] == name]):
@@ -229,12 +229,12 @@ def _roles(begun: Begun, source: Source, columns: Mapping[str, Column], distinct
     return Roles(problem, target.name, positive, negative, key, time, form)
 
 
-def _target(begun: Begun, columns: Mapping[str, Column]) -> tuple[Column, str]:
+def _ask_target(begun: Begun, columns: Mapping[str, Column]) -> tuple[Column, str]:
     wishes, questions = begun.wishes, begun.questions
-    guess = inference.target(columns, wishes.problem)
+    guess = inference.guess_target(columns, wishes.problem)
     if wishes.target is None:
         considered = {name: column for name, column in columns.items() if name not in wishes.leave_out}
-        guess = _not_passed_over(begun, guess, *inference.unable(considered, wishes.problem))
+        guess = _note_unusable_targets(begun, guess, *inference.explain_unusable_targets(considered, wishes.problem))
     if guess is None and wishes.target is None:
         raise CliError(
             f"--from {wishes.path}: no column",
@@ -242,11 +242,15 @@ def _target(begun: Begun, columns: Mapping[str, Column]) -> tuple[Column, str]:
             fix="name one with --target",
         )
     name = questions.settle(
-        "--target", "Which column is predicted?", wishes.target, guess or Guess("", ""), _known("--target", columns)
+        "--target",
+        "Which column is predicted?",
+        wishes.target,
+        guess or Guess("", ""),
+        _make_column_check("--target", columns),
     )
-    column = inference.find("--target", name, columns)
+    column = inference.find_column("--target", name, columns)
     inference.check_target(column, wishes.problem, columns)
-    guessed = inference.problem(column)
+    guessed = inference.guess_problem(column)
     if guessed.value == REGRESSION and not guessed.sure and wishes.problem is None and not questions.can_ask:
         values = ", ".join(str(value) for value in list(column.values or {})[:6])
         raise CliError(
@@ -265,7 +269,7 @@ def _target(begun: Begun, columns: Mapping[str, Column]) -> tuple[Column, str]:
     return column, problem
 
 
-def _not_passed_over(begun: Begun, guess: Guess | None, over: str | None, is_all: bool) -> Guess | None:
+def _note_unusable_targets(begun: Begun, guess: Guess | None, over: str | None, is_all: bool) -> Guess | None:
     """Return the guess with a note on columns that are named like a target but cannot be one.
 
     Raises:
@@ -283,8 +287,8 @@ def _not_passed_over(begun: Begun, guess: Guess | None, over: str | None, is_all
     return replace(guess, reason=f"{guess.reason}; but {over}", sure=guess.sure and not is_all)
 
 
-def _positive(begun: Begun, target: Column) -> str | None:
-    guess = inference.positive(target)
+def _ask_positive(begun: Begun, target: Column) -> str | None:
+    guess = inference.guess_positive(target)
     given = begun.wishes.positive
     values = [str(value) for value in target.outcomes or {}]
     if given is not None and target.is_folded:
@@ -307,7 +311,7 @@ def _positive(begun: Begun, target: Column) -> str | None:
     return chosen
 
 
-def _event_time(
+def _ask_event_time(
     begun: Begun, source: Source, columns: Mapping[str, Column], rest: Mapping[str, Column]
 ) -> tuple[str, Form | None]:
     wishes, questions = begun.wishes, begun.questions
@@ -316,13 +320,13 @@ def _event_time(
         written = times.EPOCHS.get(wishes.time_format) or Form("format", wishes.time_format)
     name = questions.settle(
         "--event-time", "Which column says when a prediction is asked for?", wishes.event_time,
-        inference.event_time(source, rest, written), _known("--event-time", columns),
+        inference.guess_event_time(source, rest, written), _make_column_check("--event-time", columns),
     )  # fmt: skip
     if name == NONE and NONE not in columns:
         if written:
             raise click.UsageError("--time-format is about the column of --event-time, which is none")
         return NONE, None
-    column = inference.find("--event-time", name, columns)
+    column = inference.find_column("--event-time", name, columns)
     if written:
         if not written.format and column.kind != "integer":
             row, value = column.odd or (1, column.kind)
@@ -336,7 +340,7 @@ def _event_time(
         return name, written
     forms = column.forms or ([column.likely_form] if column.likely_form else [])
     if not forms and column.kind == "integer":
-        forms = times.forms_of_numbers("time", column.low, column.high)
+        forms = times.find_number_forms("time", column.low, column.high)
     if not forms:
         first = next(iter(column.values or {}), column.odd[1] if column.odd else column.kind)
         raise CliError(
@@ -349,17 +353,17 @@ def _event_time(
         return name, forms[0]
     chosen = questions.settle(
         "--time-format", f"How are the times of {name} written? They can be read in {len(forms)} ways.", None,
-        inference.time_format(source, name, forms, begun.now), None,
+        inference.guess_time_format(source, name, forms, begun.now), None,
         tuple(form.format for form in forms),
     )  # fmt: skip
     return name, Form("format", chosen)
 
 
-def _known(option: str, columns: Mapping[str, Column]) -> inference.Check:
+def _make_column_check(option: str, columns: Mapping[str, Column]) -> inference.Check:
     """Return a check that refuses a column that does not exist, so that a person can answer again."""
 
     def check(name: str) -> None:
         if name != NONE or option == "--target":
-            inference.find(option, name, columns)
+            inference.find_column(option, name, columns)
 
     return check

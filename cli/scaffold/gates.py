@@ -13,7 +13,7 @@ _ERRORS, _LEAST = 2.0, 0.02
 _CHANCE = 0.52
 
 
-def of(plan: Plan, trial: Trial) -> tuple[str, str, float, str]:
+def choose_gate(plan: Plan, trial: Trial) -> tuple[str, str, float, str]:
     """Return metric, side (`at_least` or `at_most`), bound and reason of the gate."""
     return _binary(trial) if plan.is_binary else _regression(trial)
 
@@ -30,14 +30,14 @@ def _binary(trial: Trial) -> tuple[str, str, float, str]:
 
 def _regression(trial: Trial) -> tuple[str, str, float, str]:
     reached = trial.metrics["mae"]
-    bound = _up(reached + max(0.05 * reached, _ERRORS * trial.noise))
+    bound = _round_up(reached + max(0.05 * reached, _ERRORS * trial.noise))
     said = f"The {trial.rows} newest rows before the replay reach {reached:.4g}"
     if bound < trial.plain:
         return "mae", "at_most", bound, f"{said}; always saying the mean would give {trial.plain:.4g}."
     return "mae", "at_most", bound, f"{said}, hardly better than the mean, {trial.plain:.4g}: lower it once a model is."
 
 
-def _up(value: float) -> float:
+def _round_up(value: float) -> float:
     """Round up to two significant digits; return 0.01 for a value that is not positive."""
     if value <= 0:
         return 0.01

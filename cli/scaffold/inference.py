@@ -58,14 +58,14 @@ class Guess:
     sure: bool = False
 
 
-def words(name: str) -> list[str]:
+def split_words(name: str) -> list[str]:
     """Return the words of a column's name in lower-case ASCII: `is` and `fraud` for `isFraud`."""
     plain = unicodedata.normalize("NFKD", name.replace("ß", "ss")).encode("ascii", "ignore").decode()
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", plain)
     return [word for word in re.split(r"[^a-z0-9]+", parted.lower()) if word]
 
 
-def target(columns: Mapping[str, Column], problem: str | None) -> Guess | None:
+def guess_target(columns: Mapping[str, Column], problem: str | None) -> Guess | None:
     """Guess the column to predict; None if no column can be a target."""
     binary = [each for each in columns.values() if each.classes == 2]
     numbers = [
@@ -74,7 +74,9 @@ def target(columns: Mapping[str, Column], problem: str | None) -> Guess | None:
     able = {each.name: each for each in [*(binary if problem != REGRESSION else []),
                                          *(numbers if problem != BINARY else [])]}  # fmt: skip
     named = [
-        name for name, each in able.items() if (_TARGETS if each.classes == 2 else _AMOUNTS).intersection(_ends(name))
+        name
+        for name, each in able.items()
+        if (_TARGETS if each.classes == 2 else _AMOUNTS).intersection(_get_outer_words(name))
     ]
     named = named or [name for name, each in able.items() if _is_called_target(each, problem) and not is_id(name)]
     # Prefer columns with two values, which are predicted more often than amounts.
@@ -90,24 +92,24 @@ def target(columns: Mapping[str, Column], problem: str | None) -> Guess | None:
     return Guess(next(reversed(able)), "the last column that could be") if able else None
 
 
-def _ends(name: str) -> list[str]:
+def _get_outer_words(name: str) -> list[str]:
     """Return the first and the last word of a name, which tell what it means."""
-    return [*words(name)[:1], *words(name)[-1:]]
+    return [*split_words(name)[:1], *split_words(name)[-1:]]
 
 
-def unable(columns: Mapping[str, Column], problem: str | None) -> tuple[str | None, bool]:
+def explain_unusable_targets(columns: Mapping[str, Column], problem: str | None) -> tuple[str | None, bool]:
     """Return what is wrong with columns that are named like a target but cannot be one, and whether all of them are.
 
     If all of them are, no other guess is sure: the user probably means such a column, so its problem must be reported.
     """
     called = [each for each in columns.values() if _is_called_target(each, problem)]
-    wrong = [(each.name, said) for each in called if (said := unfit(each, problem))]
+    wrong = [(each.name, said) for each in called if (said := explain_unfit_target(each, problem))]
     said = " and ".join(f"{name!r}, which is called like the target, {said}" for name, said in wrong)
     return said or None, len(wrong) == len(called)
 
 
 def _is_called_target(column: Column, problem: str | None) -> bool:
-    said = words(column.name)
+    said = split_words(column.name)
     if not said or column.forms:
         return False
     wanted = _TARGETS | _AMOUNTS if problem == REGRESSION or column.misspelt else _TARGETS
@@ -117,7 +119,7 @@ def _is_called_target(column: Column, problem: str | None) -> bool:
     return said[-1] in wanted or (said[0] in wanted and said[-1] in _SAYINGS)
 
 
-def unfit(column: Column, problem: str | None) -> str | None:
+def explain_unfit_target(column: Column, problem: str | None) -> str | None:
     """Return why a column cannot be a target; None if it can."""
     is_number = column.kind in ("integer", "number")
     if not column.known:
@@ -142,13 +144,13 @@ def unfit(column: Column, problem: str | None) -> str | None:
     return None
 
 
-def problem(column: Column) -> Guess:
+def guess_problem(column: Column) -> Guess:
     """Guess the kind of problem from the target."""
     if column.classes <= 2 or column.kind == "truth":
         return Guess(BINARY, f"{column.name} has two values", sure=True)
     if column.kind in ("integer", "number"):
         # A few different whole numbers may be classes; so may many, if the column's name suggests it.
-        called = {"class", "label", "category", "grade", "rating"}.intersection(words(column.name))
+        called = {"class", "label", "category", "grade", "rating"}.intersection(split_words(column.name))
         sure = not is_whole(column) or (column.different > _CLASSES and not called)
         return Guess(REGRESSION, f"{column.name} holds numbers, {column.low:g} to {column.high:g}", sure=sure)
     raise AssertionError(f"a target of {column.kind} with {column.classes} outcomes was let through")
@@ -167,20 +169,24 @@ def _is_whole(value: Any) -> bool:
     return number is not None and number.is_integer()
 
 
-def positive(column: Column) -> Guess | None:
+def guess_positive(column: Column) -> Guess | None:
     """Guess the value of a binary target that counts as 1; None if the values are already 0 and 1 or truths."""
     values = column.outcomes or {}
     if column.kind == "truth" or {str(value) for value in values} in ({"0", "1"}, {"0.0", "1.0"}, {"0"}, {"1"}):
         # If spaces surround some of the values, all of them are texts.
-        return Guess(max(map(str, values)), f"it means yes{_spelt(column)}", sure=True) if column.is_folded else None
+        return (
+            Guess(max(map(str, values)), f"it means yes{_render_spellings(column)}", sure=True)
+            if column.is_folded
+            else None
+        )
     if len(values) == 2 and {_number(value) for value in values} == {1.0, -1.0}:
         yes = next(str(value) for value in values if _number(value) == 1.0)
         return Guess(yes, "of 1 and -1, 1 is yes by convention")
     known = [value for value in values if str(value).strip().lower() in _YES]
     if len(known) == 1:
-        return Guess(str(known[0]), f"it means yes{_spelt(column)}", sure=True)
+        return Guess(str(known[0]), f"it means yes{_render_spellings(column)}", sure=True)
     rare = min(values, key=lambda value: values[value])
-    return Guess(str(rare), f"the rarer one, {values[rare] / column.known:.0%} of the rows{_spelt(column)}")
+    return Guess(str(rare), f"the rarer one, {values[rare] / column.known:.0%} of the rows{_render_spellings(column)}")
 
 
 def _number(value: Any) -> float | None:
@@ -190,13 +196,13 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def _spelt(column: Column) -> str:
+def _render_spellings(column: Column) -> str:
     if not column.is_folded:
         return ""
     return f"; case and outer spaces are not told apart: {', '.join(repr(value) for value in column.values or {})}"
 
 
-def index(source: Source, columns: Mapping[str, Column]) -> dict[str, str]:
+def find_index_column(source: Source, columns: Mapping[str, Column]) -> dict[str, str]:
     """Return the first column, with the reason to leave it out, if it only counts the rows, as pandas writes it.
 
     Raises:
@@ -206,7 +212,7 @@ def index(source: Source, columns: Mapping[str, Column]) -> dict[str, str]:
     is_unnamed = source.raw_names.get(name) is not None and not source.raw_names[name].strip()
     if not is_unnamed and name.lower() not in ("index", UNNAMED.lower()):
         return {}
-    if columns[name].kind == "integer" and _counts(source, name):
+    if columns[name].kind == "integer" and _is_row_count(source, name):
         return {name: "an index: it counts the rows, as pandas writes it"}
     if is_unnamed:
         raise CliError(
@@ -215,7 +221,7 @@ def index(source: Source, columns: Mapping[str, Column]) -> dict[str, str]:
     return {}
 
 
-def _counts(source: Source, name: str) -> bool:
+def _is_row_count(source: Source, name: str) -> bool:
     """Return True if a column holds 0, 1, 2 … or 1, 2, 3 … in the order of the rows."""
     import pyarrow as pa
 
@@ -233,7 +239,7 @@ def may_be_key(column: Column) -> bool:
     return column.kind in ("text", "integer") and not column.missing and (not column.repeats or is_id(column.name))
 
 
-def key(columns: Mapping[str, Column], distinct: Mapping[str, float]) -> Guess:
+def guess_key(columns: Mapping[str, Column], distinct: Mapping[str, float]) -> Guess:
     """Guess the column that identifies an event.
 
     Args:
@@ -259,7 +265,7 @@ def key(columns: Mapping[str, Column], distinct: Mapping[str, float]) -> Guess:
     )  # fmt: skip
 
 
-def event_time(source: Source, columns: Mapping[str, Column], written: Form | None) -> Guess:
+def guess_event_time(source: Source, columns: Mapping[str, Column], written: Form | None) -> Guess:
     """Guess the column with the time at which a prediction is requested.
 
     Args:
@@ -275,13 +281,13 @@ def event_time(source: Source, columns: Mapping[str, Column], written: Form | No
     }
     able = {name: form for name, form in found.items() if columns[name].share_missing <= 1 - _MOSTLY}
     if not able:
-        return Guess(NONE, _no_time(columns, list(found)))
+        return Guess(NONE, _explain_no_time(columns, list(found)))
     # Ignore columns with many gaps if there are others: the latest of them would be about something after the event.
     whole = {name: form for name, form in able.items() if columns[name].share_missing <= 1 - _NEARLY} or able
     # Likewise ignore columns with some implausible years; if there are no others, a later check refuses these rows.
     whole = {name: form for name, form in whole.items() if not columns[name].outside} or whole
     first = next(source.batches(lambda _: None, list(whole)))
-    name = max(whole, key=lambda name: _middle(first.column(name), whole[name]))
+    name = max(whole, key=lambda name: _compute_median(first.column(name), whole[name]))
     told = f"the latest of {len(whole)} columns of times: {', '.join(whole)}"
     if len(whole) == 1:
         told = f"the one column of times{' in nearly every row' if len(able) > 1 else ''}"
@@ -294,9 +300,9 @@ def event_time(source: Source, columns: Mapping[str, Column], written: Form | No
     return Guess(name, told, sure=len(able) == 1 and not gaps)
 
 
-def time_format(source: Source, column: str, forms: list[Form], now: datetime) -> Guess:
+def guess_time_format(source: Source, column: str, forms: list[Form], now: datetime) -> Guess:
     """Guess which of several formats a column's times have: one with no time in the future and the rows in order."""
-    against = {form: _against(source, column, form, now) for form in forms}
+    against = {form: _find_arguments_against(source, column, form, now) for form in forms}
     best, *others = sorted(forms, key=lambda form: [bool(each) for each in against[form]])
     usual = ", but the day comes first in most of the world" if best.order.startswith("d") else ""
     said = []
@@ -306,7 +312,7 @@ def time_format(source: Source, column: str, forms: list[Form], now: datetime) -
     return Guess(best.format, "; ".join(said))
 
 
-def _against(source: Source, column: str, form: Form, now: datetime) -> tuple[str, str]:
+def _find_arguments_against(source: Source, column: str, form: Form, now: datetime) -> tuple[str, str]:
     """Return two arguments against a format, the stronger one first; an argument that does not apply is empty."""
     read = [times.parse(batch.column(column), form) for batch in source.batches(lambda _: None, [column])]
     found = np.concatenate(read)
@@ -320,20 +326,22 @@ def _against(source: Source, column: str, form: Form, now: datetime) -> tuple[st
     )
 
 
-def _no_time(columns: Mapping[str, Column], found: list[str]) -> str:
+def _explain_no_time(columns: Mapping[str, Column], found: list[str]) -> str:
     """Return why no column can be the event time, with hints on columns that the user could name."""
     said = f"no column holds {'a time in most rows' if found else 'times'}"
     gaps = [f"{name} is empty in {columns[name].missing:,} of {columns[name].rows:,}" for name in found]
     likely = [
-        f"{each.name} may be {times.epoch(each.low, each.high)[0].text}: if it says when, --event-time {each.name}"
+        f"{each.name} may be {times.find_epoch_forms(each.low, each.high)[0].text}: if it says when, --event-time "
+        f"{each.name}"
         for each in columns.values()
-        if each.kind == "integer" and times.epoch(each.low, each.high)
+        if each.kind == "integer" and times.find_epoch_forms(each.low, each.high)
     ]
     likely += [
-        f"{each.name} may be {times.epoch(each.low, each.high)[0].text} with fractions, which are not read as times: "
+        f"{each.name} may be {times.find_epoch_forms(each.low, each.high)[0].text} with fractions, which are not "
+        "read as times: "
         "write whole ones"
         for each in columns.values()
-        if each.kind == "number" and times.epoch(each.low, each.high)
+        if each.kind == "number" and times.find_epoch_forms(each.low, each.high)
     ]
     ends = [
         f"{each.name} is of years outside {times.YEARS[0]} to {times.YEARS[1]} in {each.outside:,} of {each.rows:,}"
@@ -349,25 +357,25 @@ def _has_open_ends(column: Column) -> bool:
     return column.outside > column.known * _ODD
 
 
-def _middle(values: Any, form: Form) -> int:
+def _compute_median(values: Any, form: Form) -> int:
     """Return the median of the times of a column, microseconds since 1970; 0 if it cannot be computed."""
     with suppress(ValueError):
-        return times.median(times.parse(values, form))
+        return times.compute_median(times.parse(values, form))
     with suppress(ValueError):
         # Ignore occasional values that are no times.
-        return times.median(times.parse(values.filter(times.matches(values, form)), form))
+        return times.compute_median(times.parse(values.filter(times.mask_matches(values, form)), form))
     return 0
 
 
 def is_id(name: str) -> bool:
     """Return True if a column's name indicates identifiers."""
-    return bool(_IDS.intersection(words(name))) or name.lower().endswith("id")
+    return bool(_IDS.intersection(split_words(name))) or name.lower().endswith("id")
 
 
 # -- columns that somebody named ---------------------------------------------------------------------------------------
 
 
-def find(option: str, name: str, columns: Mapping[str, Column]) -> Column:
+def find_column(option: str, name: str, columns: Mapping[str, Column]) -> Column:
     """Return the column with a name.
 
     Raises:
@@ -387,7 +395,7 @@ def check_target(column: Column, problem: str | None, columns: Mapping[str, Colu
     Raises:
         CliError: When it cannot, with what it holds.
     """
-    said = unfit(column, None if problem == REGRESSION else problem)
+    said = explain_unfit_target(column, None if problem == REGRESSION else problem)
     if said and not column.known:
         raise CliError(f"--target {column.name!r} {said}", expected="the outcomes")
     if said and column.classes == 1:

@@ -22,7 +22,7 @@ _BUCKET = 63
 _ACCOUNT = "123456789012"
 
 
-def check(name: str, use_cases: Iterable[str], stacks: Iterable[str]) -> None:
+def check_name(name: str, use_cases: Iterable[str], stacks: Iterable[str]) -> None:
     """Refuse a name that is invalid or conflicts with an existing one.
 
     Args:
@@ -35,25 +35,28 @@ def check(name: str, use_cases: Iterable[str], stacks: Iterable[str]) -> None:
         CliError: When the name conflicts with an existing use case or stack of this repository.
     """
     use_cases, stacks = sorted(use_cases), sorted(stacks)
-    wrong = _spelling(name) or _python(name)
-    taken = None if wrong else _taken(name, use_cases, stacks)
-    problem = wrong or taken or _ending(name)
+    wrong = _check_spelling(name) or _check_python_name(name)
+    taken = None if wrong else _find_conflict(name, use_cases, stacks)
+    problem = wrong or taken or _check_ending(name)
     if not problem:
         return
-    better = suggestion(name, use_cases, stacks)
+    better = suggest_name(name, use_cases, stacks)
     said = f"{name!r} {problem}" + (f"; did you mean {better!r}?" if better else "")
     if taken:
         raise CliError(f"NAME {said}")
     raise click.BadParameter(said, param_hint="NAME")
 
 
-def suggestion(name: str, use_cases: list[str], stacks: list[str]) -> str | None:
+def suggest_name(name: str, use_cases: list[str], stacks: list[str]) -> str | None:
     """Return a valid name that is similar to this one; None if none is found."""
     slug = _slug(name)
     stem = next((slug.removesuffix(f"-{each}") for each in ENVIRONMENTS if slug.endswith(f"-{each}")), slug)
     for candidate in (slug, stem, f"{stem[:22]}-model", f"{stem[:26]}-2", f"my-{stem[:25]}"):
         if candidate != name and not (
-            _spelling(candidate) or _python(candidate) or _taken(candidate, use_cases, stacks) or _ending(candidate)
+            _check_spelling(candidate)
+            or _check_python_name(candidate)
+            or _find_conflict(candidate, use_cases, stacks)
+            or _check_ending(candidate)
         ):
             return candidate
     return None
@@ -73,7 +76,7 @@ def _slug(name: str) -> str:
     return slug
 
 
-def _spelling(name: str) -> str | None:
+def _check_spelling(name: str) -> str | None:
     if not name:
         return "is empty; expected lower-case words with hyphens, e.g. 'churn' or 'churn-eu'"
     if len(name) > _LONGEST:
@@ -85,7 +88,7 @@ def _spelling(name: str) -> str | None:
     return None
 
 
-def _python(name: str) -> str | None:
+def _check_python_name(name: str) -> str | None:
     package = name.replace("-", "_")
     if keyword.iskeyword(package):
         return f"is a Python keyword; stacks/{package} could not be imported"
@@ -102,7 +105,7 @@ def _python(name: str) -> str | None:
     return None
 
 
-def _taken(name: str, use_cases: Iterable[str], stacks: Iterable[str]) -> str | None:
+def _find_conflict(name: str, use_cases: Iterable[str], stacks: Iterable[str]) -> str | None:
     """Return how the name conflicts with an existing use case or stack; None if it does not."""
     if name in use_cases:
         return f"is taken: stacks/{name.replace('-', '_')} is there; nothing is overwritten"
@@ -119,7 +122,7 @@ def _taken(name: str, use_cases: Iterable[str], stacks: Iterable[str]) -> str | 
     return None
 
 
-def _ending(name: str) -> str | None:
+def _check_ending(name: str) -> str | None:
     ending = next((each for each in ENVIRONMENTS if name.endswith(f"-{each}")), None)
     if ending:
         stem = name.removesuffix(f"-{ending}")

@@ -11,7 +11,7 @@ from cli.console import interrupts
 from cli.console.errors import CliError
 
 
-def put(files: Mapping[str, bytes], repository: Path, package: str) -> None:
+def write_files(files: Mapping[str, bytes], repository: Path, package: str) -> None:
     """Write files below a repository; the package is renamed into place last, so that it is never visible in part.
 
     Args:
@@ -30,7 +30,7 @@ def put(files: Mapping[str, bytes], repository: Path, package: str) -> None:
             draft.mkdir()
             made.append(draft)
             for name, body in files.items():
-                interrupts.check()
+                interrupts.raise_if_interrupted()
                 inside = Path(name).is_relative_to(package)
                 path = draft / Path(name).relative_to(package) if inside else repository / name
                 path.parent.mkdir(parents=True, exist_ok=True)

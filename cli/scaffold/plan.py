@@ -145,7 +145,7 @@ class Plan:
         return {column: name for column, name in pairs.items() if column != name}
 
 
-def of(name: str, region: str, roles: Roles, columns: Mapping[str, Column], left_out: Mapping[str, str]) -> Plan:
+def make_plan(name: str, region: str, roles: Roles, columns: Mapping[str, Column], left_out: Mapping[str, str]) -> Plan:
     """Make the plan as far as it is known before the sample is taken.
 
     Args:
@@ -155,13 +155,15 @@ def of(name: str, region: str, roles: Roles, columns: Mapping[str, Column], left
         columns: The columns of the file by name.
         left_out: Columns that are already known to be no features, with the reason.
     """
-    names = identifiers([roles.target, *(each for each in (roles.key, roles.event_time) if each != NONE), *columns])
+    names = make_identifiers(
+        [roles.target, *(each for each in (roles.key, roles.event_time) if each != NONE), *columns]
+    )
     out = dict(left_out)
     features = []
     for column in columns.values():
         if column.name in (roles.target, roles.key, roles.event_time) or column.name in out:
             continue
-        found = _feature(column, names[column.name], roles.form)
+        found = _make_feature(column, names[column.name], roles.form)
         if isinstance(found, Feature):
             features.append(found)
         else:
@@ -181,8 +183,8 @@ def of(name: str, region: str, roles: Roles, columns: Mapping[str, Column], left
         region=region,
         problem=roles.problem,
         target=names[roles.target],
-        key=_fresh("row", taken) if roles.key == NONE else names[roles.key],
-        event_time=_fresh("arrived_at", taken) if roles.event_time == NONE else names[roles.event_time],
+        key=_make_unique("row", taken) if roles.key == NONE else names[roles.key],
+        event_time=_make_unique("arrived_at", taken) if roles.event_time == NONE else names[roles.event_time],
         columns={
             role: column
             for role, column in (("target", roles.target), ("key", roles.key), ("event_time", roles.event_time))
@@ -200,7 +202,7 @@ def of(name: str, region: str, roles: Roles, columns: Mapping[str, Column], left
     )
 
 
-def without(plan: Plan, columns: Mapping[str, str]) -> Plan:
+def leave_out_features(plan: Plan, columns: Mapping[str, str]) -> Plan:
     """Return the plan without some features; ``columns`` has the reason for each."""
     return replace(
         plan,
@@ -209,21 +211,21 @@ def without(plan: Plan, columns: Mapping[str, str]) -> Plan:
     )
 
 
-def identifiers(columns: Iterable[str]) -> dict[str, str]:
+def make_identifiers(columns: Iterable[str]) -> dict[str, str]:
     """Return a name for each column that Python and AWS accept: the column's own name if possible."""
     names: dict[str, str] = {}
     for column in dict.fromkeys(columns):
         name = column
         if not _IDENTIFIER.fullmatch(name):
-            name = "_".join(inference.words(column)) or "column"
+            name = "_".join(inference.split_words(column)) or "column"
             name = (name if name[0].isalpha() else f"c_{name}")[:60].rstrip("_")
         if name.lower() in _TAKEN:
             name = f"{name}_value"
-        names[column] = _fresh(name, names.values())
+        names[column] = _make_unique(name, names.values())
     return names
 
 
-def _fresh(name: str, taken: Iterable[str]) -> str:
+def _make_unique(name: str, taken: Iterable[str]) -> str:
     """Return the name, with a number if it is taken; case is ignored, as it is in a join."""
     folded = {each.lower() for each in taken}
     count, found = 1, name
@@ -233,7 +235,7 @@ def _fresh(name: str, taken: Iterable[str]) -> str:
     return found
 
 
-def _feature(column: Column, name: str, event_form: Form | None) -> Feature | str:
+def _make_feature(column: Column, name: str, event_form: Form | None) -> Feature | str:
     """Return the column as a feature, or the reason why it is none.
 
     Args:
@@ -252,25 +254,25 @@ def _feature(column: Column, name: str, event_form: Form | None) -> Feature | st
         return "its name says that it only tells rows apart"
     if kind == "text":
         if column.different > CATEGORIES or column.numbers > column.known / 2 or column.misspelt:
-            return _no_category(column)
+            return _explain_no_category(column)
         values = tuple(sorted(str(value) for value in column.values or {}))
         return Feature(column.name, name, "text", values=values, share_missing=column.share_missing)
     if kind == "time" or (kind == "integer" and column.forms):
-        form = _form(column.forms, event_form)
+        form = _choose_form(column.forms, event_form)
         if isinstance(form, str):
             return form
         return Feature(
             column.name, name, "time", form, share_missing=column.share_missing, has_open_ends=column.outside > 0
         )
-    if kind == "integer" and (said := _undated(column)):
+    if kind == "integer" and (said := _explain_no_amount(column)):
         return said
     if kind == "number" and is_id(column.name) and not column.repeats:
         # pandas writes whole numbers with a point if one of them was missing.
         return "it is an id by its name, written with a point: write whole numbers to make it the key"
-    if kind == "number" and (forms := times.epoch(column.low, column.high)):
+    if kind == "number" and (forms := times.find_epoch_forms(column.low, column.high)):
         return f"it may hold times, {forms[0].text}, with fractions: write whole ones"
     if column.odd and kind == "number":
-        return _odd(column.odd)
+        return _explain_odd_value(column.odd)
     return Feature(
         column.name,
         name,
@@ -280,7 +282,7 @@ def _feature(column: Column, name: str, event_form: Form | None) -> Feature | st
     )
 
 
-def _undated(column: Column) -> str | None:
+def _explain_no_amount(column: Column) -> str | None:
     """Return why whole numbers are no amounts: they look like dates or are too large for a float; None if they are."""
     if column.days == column.known:
         return (
@@ -299,7 +301,7 @@ def _float32(value: float) -> float:
     return float(struct.unpack("f", struct.pack("f", value))[0])
 
 
-def _form(forms: list[Form], event_form: Form | None) -> Form | str:
+def _choose_form(forms: list[Form], event_form: Form | None) -> Form | str:
     """Return the format of a column's times, or why it is ambiguous; prefer the day order of the event times."""
     if len(forms) == 1:
         return forms[0]
@@ -310,19 +312,19 @@ def _form(forms: list[Form], event_form: Form | None) -> Form | str:
     return f"its dates can be read in {len(forms)} ways, {ways}: write them as 2024-05-01"
 
 
-def _no_category(column: Column) -> str:
+def _explain_no_category(column: Column) -> str:
     if column.misspelt:
         mend = "write them with a point, or with commas in all columns and ; between the columns"
         return f"its numbers have {column.misspelt}: {mend if column.commas else 'write them without'}"
     if column.numbers > column.known / 2 and column.odd:
-        return _odd(column.odd)
+        return _explain_odd_value(column.odd)
     if column.likely_form:
         return "it would hold times, but not in every row"
     have = f"more than {MANY:,}" if column.values is None else str(column.different)
     return f"{have} different texts: free text, or names"
 
 
-def _odd(first: tuple[int, str]) -> str:
+def _explain_odd_value(first: tuple[int, str]) -> str:
     row, value = first
     return f"it would hold numbers, but row {row} is {value[:40]!r}: mend the file"
 

@@ -153,9 +153,9 @@ def scan(source: Source, note: Note) -> dict[str, Column]:
     for place, batch in enumerate(source.batches(note)):
         if not place and source.is_csv and source.delimiter != "," and _has_commas(batch):
             source.decimal = ","
-            source.said_decimal = _said_decimal(batch)
+            source.said_decimal = _explain_decimal(batch)
         for name, column in columns.items():
-            _look(column, batch.column(name), source.decimal)
+            _update_column(column, batch.column(name), source.decimal)
     return columns
 
 
@@ -179,7 +179,7 @@ def _has_commas(batch: Any) -> bool:
     return has
 
 
-def _said_decimal(batch: Any) -> str:
+def _explain_decimal(batch: Any) -> str:
     """Return a note for people on decimal commas, with the first number that shows them."""
     import pyarrow.compute as pc
 
@@ -192,7 +192,7 @@ def _said_decimal(batch: Any) -> str:
     return "numbers are read with decimal commas"
 
 
-def _look(column: Column, values: Any, decimal: str) -> None:
+def _update_column(column: Column, values: Any, decimal: str) -> None:
     """Update the statistics of a column with the values of a batch."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -211,15 +211,15 @@ def _look(column: Column, values: Any, decimal: str) -> None:
     if kind == "text":
         _look_at_texts(column, values, known, before, decimal)
     elif kind in ("integer", "number"):
-        _bounds(column, known)
+        _update_bounds(column, known)
         if pa.types.is_floating(values.type):
-            _note_odd(column, values, _infinite(values), before)
+            _note_odd(column, values, _mask_infinite(values), before)
         if kind == "integer":
-            _as_epoch(column, known)
+            _count_epoch_times(column, known)
     elif kind == "time":
         form = times.ZONED if pa.types.is_timestamp(values.type) and values.type.tz else times.TYPED
         column.written = {form: (column.written or {}).get(form, 0) + len(known)}
-        column.outside += count_true(times.outside(known))
+        column.outside += count_true(times.mask_implausible(known))
 
 
 def _kind_of_type(kind: Any) -> str:
@@ -263,9 +263,9 @@ def _look_at_texts(column: Column, values: Any, known: Any, before: int, decimal
     numeric = pc.match_substring_regex(values, _NUMBER if decimal == "." else _NUMBER.replace(r"\.", ","))
     spelt = pc.if_else(numeric, values, None)
     numbers = (pc.replace_substring(spelt, ",", ".") if decimal == "," else spelt).cast(pa.float64())
-    numeric = pc.and_not(numeric, _infinite(numbers).fill_null(True))
+    numeric = pc.and_not(numeric, _mask_infinite(numbers).fill_null(True))
     column.numbers += count_true(numeric)
-    _bounds(column, numbers.filter(numeric))
+    _update_bounds(column, numbers.filter(numeric))
     if not pc.all(numeric).as_py():
         other = pc.invert(numeric)
         _note_odd(column, values, other, before)
@@ -279,17 +279,17 @@ def _look_at_texts(column: Column, values: Any, known: Any, before: int, decimal
             column.thousands = (column.thousands[0] + count, column.thousands[1] or first)
     column.has_newlines = column.has_newlines or bool(pc.any(pc.match_substring(known, "\n")).as_py())
     if column.integers == column.known:
-        _as_epoch(column, known)
+        _count_epoch_times(column, known)
         return
-    column.outside += count_true(times.outside(known))
+    column.outside += count_true(times.mask_implausible(known))
     if column.written is None or not column.written:
-        column.written = dict.fromkeys(times.forms(known), 0) if column.known == len(known) else {}
+        column.written = dict.fromkeys(times.find_forms(known), 0) if column.known == len(known) else {}
     for form in column.written:
         if form.kind not in ("seconds", "milliseconds"):
-            column.written[form] += count_true(times.matches(known, form))
+            column.written[form] += count_true(times.mask_matches(known, form))
 
 
-def _infinite(numbers: Any) -> Any:
+def _mask_infinite(numbers: Any) -> Any:
     """Return a mask of the numbers that are infinite as float32, from which training cannot learn."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -304,17 +304,17 @@ def _note_odd(column: Column, values: Any, odd: Any, before: int) -> None:
         column.odd = (before + place + 1, str(values[place]))
 
 
-def _as_epoch(column: Column, known: Any) -> None:
+def _count_epoch_times(column: Column, known: Any) -> None:
     """Count whole numbers that may be dates, or times if the column's name indicates it."""
     days, outside = times.count_days(known) if times.may_be_days(column.low, column.high) else (0, 0)
     column.days += days
     column.outside += outside
-    found = times.forms_of_numbers(column.name, column.low, column.high)
+    found = times.find_number_forms(column.name, column.low, column.high)
     before = column.written or {}
     column.written = {form: before.get(form, 0) + (days if form.format else len(known)) for form in found}
 
 
-def _bounds(column: Column, numbers: Any) -> None:
+def _update_bounds(column: Column, numbers: Any) -> None:
     import pyarrow.compute as pc
 
     found = pc.min_max(numbers).as_py()

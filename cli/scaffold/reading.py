@@ -79,7 +79,7 @@ class Readings:
     """The reason for each column that cannot be read as what it holds."""
 
 
-def decide(source: Source, given: Mapping[str, tuple[str, ...]], target: str | None, note: Note) -> Readings:
+def decide_readings(source: Source, given: Mapping[str, tuple[str, ...]], target: str | None, note: Note) -> Readings:
     """Decide from every cell of a CSV file how its columns are read.
 
     Args:
@@ -94,7 +94,7 @@ def decide(source: Source, given: Mapping[str, tuple[str, ...]], target: str | N
             _look(found, batch.column(name))
     readings = Readings({})
     for name, found in cells.items():
-        readings.of[name] = _reading(name, found, given.get(name), name == target, readings)
+        readings.of[name] = _decide_reading(name, found, given.get(name), name == target, readings)
     return readings
 
 
@@ -145,9 +145,9 @@ def _look(cells: _Cells, raw: Any) -> None:
         row = before + finer.index(True).as_py() + 1
         cells.finer = (count, row) if cells.finer is None else (cells.finer[0] + count, cells.finer[1])
     if cells.times is None:
-        cells.times = dict.fromkeys(times.forms(plain), 0)
+        cells.times = dict.fromkeys(times.find_forms(plain), 0)
     for form in cells.times:
-        cells.times[form] += count_true(times.matches(plain, form))
+        cells.times[form] += count_true(times.mask_matches(plain, form))
     if cells.plainest is not None:
         cells.plainest |= set(pc.unique(plain).to_pylist()[:4])
         cells.plainest = cells.plainest if len(cells.plainest) < 4 else None
@@ -182,28 +182,30 @@ def _look_at_money(cells: _Cells, trimmed: Any, before: int) -> None:
 # -- deciding ----------------------------------------------------------------------------------------------------------
 
 
-def _reading(name: str, cells: _Cells, given: tuple[str, ...] | None, is_target: bool, readings: Readings) -> Reading:
+def _decide_reading(
+    name: str, cells: _Cells, given: tuple[str, ...] | None, is_target: bool, readings: Readings
+) -> Reading:
     is_name = _is_name(name, cells, readings)
-    sign, group = _currency(name, cells, readings)
+    sign, group = _decide_currency(name, cells, readings)
     amounts = cells.numbers + (cells.money[sign][0] if sign else 0)
     dated = max((cells.times or {}).values(), default=0)
-    what = _held(cells, amounts, dated) if not is_name else ""
+    what = _classify_cells(cells, amounts, dated) if not is_name else ""
     if cells.blank:
         count, row = cells.blank
-        readings.said.append(f"{name}: {_holding(count)} nothing but spaces, first in row {row}: missing")
+        readings.said.append(f"{name}: {_count_cells(count)} nothing but spaces, first in row {row}: missing")
     if cells.finer and what == "times":
         count, row = cells.finer
         readings.said.append(f"{name}: {count:,} times, first in row {row}: digits beyond microseconds are dropped")
     missing = given
     if missing is None:
-        missing = _missing(name, cells, what, is_target, readings)
+        missing = _decide_missing(name, cells, what, is_target, readings)
     is_led = bool(cells.plain) and cells.led == cells.plain
     if is_led and not what:
         readings.said.append(f"{name}: every text begins with a space, which is dropped")
     return Reading(missing, trim=bool(what) or is_led, sign=sign, group=group, is_name=is_name)
 
 
-def _held(cells: _Cells, amounts: int, dated: int) -> str:
+def _classify_cells(cells: _Cells, amounts: int, dated: int) -> str:
     """Return what most cells are: `truths`, `numbers` or `times`, or an empty text for texts."""
     if cells.plain and cells.truths == cells.plain:
         return "truths"
@@ -212,7 +214,7 @@ def _held(cells: _Cells, amounts: int, dated: int) -> str:
     return "times" if dated > cells.plain * _MOST else ""
 
 
-def _missing(name: str, cells: _Cells, what: str, is_target: bool, readings: Readings) -> tuple[str, ...]:
+def _decide_missing(name: str, cells: _Cells, what: str, is_target: bool, readings: Readings) -> tuple[str, ...]:
     """Return the texts that mean a missing value, for a column about which the user has given none."""
     if what or (is_target and cells.plainest is not None and len(cells.plainest) == 2):
         rest = f"all others are {what}" if what else f"the others are {' and '.join(sorted(cells.plainest or ()))}"
@@ -255,7 +257,7 @@ def _is_name(name: str, cells: _Cells, readings: Readings) -> bool:
     return False
 
 
-def _currency(name: str, cells: _Cells, readings: Readings) -> tuple[str, str]:
+def _decide_currency(name: str, cells: _Cells, readings: Readings) -> tuple[str, str]:
     """Return the currency sign of a column and its thousands separator; both empty if it holds no readable amounts."""
     if not cells.money or sum(count for count, _, _ in cells.money.values()) + cells.numbers <= cells.plain * _MOST:
         return "", ""
@@ -280,5 +282,5 @@ def _currency(name: str, cells: _Cells, readings: Readings) -> tuple[str, str]:
     return sign, ","
 
 
-def _holding(count: int) -> str:
+def _count_cells(count: int) -> str:
     return f"{count:,} cell{'s hold' if count > 1 else ' holds'}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from cli.console import templates
 from cli.scaffold import literals
-from cli.scaffold.literals import number, text
+from cli.scaffold.literals import render_number, render_text
 from cli.scaffold.names import ENVIRONMENTS
 from cli.scaffold.plan import SPREAD, Feature, Plan
 from cli.scaffold.times import Form
@@ -25,7 +25,7 @@ _LISTED = 8
 _NAMED = 8
 
 
-def files(plan: Plan, sample: bytes | None) -> dict[str, bytes]:
+def render_files(plan: Plan, sample: bytes | None) -> dict[str, bytes]:
     """Render every file of a use case, by its path below the repository.
 
     Args:
@@ -55,24 +55,24 @@ def _declaration(plan: Plan) -> str:
     monitoring += [f"min_labels={labels}"] if labels else []
     names = ["Expect"] if expectations else []
     names += ["Gate", *(["Monitoring"] if monitoring else []), "Retraining", "UseCase"]
-    trusted = [text(name) for name in plan.trusted]
+    trusted = [render_text(name) for name in plan.trusted]
     return templates.render(
         "use_case/__init__.py.j2",
         docstring=_docstring(plan),
         has_spans=bool(window or plan.history_days),
         imports=names,
-        use_case=text(plan.name),
-        problem=text(plan.problem),
-        target=text(plan.target),
-        key=text(plan.key),
-        event_time=text(plan.event_time),
+        use_case=render_text(plan.name),
+        problem=render_text(plan.problem),
+        target=render_text(plan.target),
+        key=render_text(plan.key),
+        event_time=render_text(plan.event_time),
         expectations=expectations,
-        missing=_missing(plan) if plan.source else [],
-        trusted=literals.sequence(trusted, 4, before="trusted=") if trusted else "",
+        missing=_render_missing_marks(plan) if plan.source else [],
+        trusted=literals.render_sequence(trusted, 4, before="trusted=") if trusted else "",
         trusted_why="Each tells the outcome nearly by itself; a person has said that it is known when asked.",
         history=plan.history_days,
-        gates=[f"Gate({text(metric)}, {side}={number(bound)})" for metric, side, bound, _ in plan.gates],
-        gate_reasons=[literals.comment(reason, 4) for *_, reason in plan.gates],
+        gates=[f"Gate({render_text(metric)}, {side}={render_number(bound)})" for metric, side, bound, _ in plan.gates],
+        gate_reasons=[literals.render_comment(reason, 4) for *_, reason in plan.gates],
         monitoring=monitoring,
         monitoring_why=(
             f"The sample has about {plan.per_day:.{0 if plan.per_day >= 10 else 1}f} rows a day; "
@@ -95,16 +95,18 @@ def _expectations(plan: Plan) -> list[str]:
     bounded = [each for each in plan.features if each.kind == "number" and each.low is not None and each.low >= 0]
     lines = []
     for feature in listed:
-        values = literals.sequence([text(value) for value in feature.values], 12, "()", "one_of=")
-        arguments = [text(feature.name), f"one_of={values}", "max_bad=0.01"]
-        lines.append(literals.call("Expect", arguments, 8))
+        values = literals.render_sequence([render_text(value) for value in feature.values], 12, "()", "one_of=")
+        arguments = [render_text(feature.name), f"one_of={values}", "max_bad=0.01"]
+        lines.append(literals.render_call("Expect", arguments, 8))
     for feature in bounded[:_RULES]:
-        missing = [f"max_missing={number(_allowed(feature))}"] if feature.share_missing < 0.4 else []
-        lines.append(literals.call("Expect", [text(feature.name), "at_least=0", "max_bad=0.01", *missing], 8))
+        missing = [f"max_missing={render_number(_allow_missing(feature))}"] if feature.share_missing < 0.4 else []
+        lines.append(
+            literals.render_call("Expect", [render_text(feature.name), "at_least=0", "max_bad=0.01", *missing], 8)
+        )
     return lines
 
 
-def _allowed(feature: Feature) -> float:
+def _allow_missing(feature: Feature) -> float:
     """Return the allowed share of missing values: twice the current share plus 0.05."""
     return round(0.05 + 2 * feature.share_missing, 2)
 
@@ -114,7 +116,7 @@ def _allowed(feature: Feature) -> float:
 
 def _data(plan: Plan) -> str:
     last = _iso(plan.last) if plan.last else ""
-    parse = [f"delimiter={text(plan.delimiter)}"] if plan.delimiter != "," else []
+    parse = [f"delimiter={render_text(plan.delimiter)}"] if plan.delimiter != "," else []
     parse += ["newlines_in_values=True"] if plan.has_newlines else []
     rows = list(_row_lines(plan))
     calls = {name for _, line in rows for name in re.findall(r"\b(_\w+)\(", line)}
@@ -125,17 +127,19 @@ def _data(plan: Plan) -> str:
         variable=plan.variable,
         target=plan.target,
         sample_rows=f"{plan.sample_rows:,}",
-        file=literals.mapping(((text(column), text(name)) for column, name in _file(plan).items()), 4),
+        file=literals.render_entries(
+            ((render_text(column), render_text(name)) for column, name in _file(plan).items()), 4
+        ),
         strips=any(raw.strip() != raw for raw in plan.raw_names.values()),
         skips=bool(plan.skipped),
-        decimal=text(plan.decimal) if plan.decimal != "." else "",
-        left_out=_left_out(plan),
+        decimal=render_text(plan.decimal) if plan.decimal != "." else "",
+        left_out=_render_left_out(plan),
         last=last,
         spread=SPREAD,
         stale_days=plan.stale_days,
-        event_time_literal=text(plan.event_time),
-        rows=literals.returned(((text(name), value) for name, value in rows), 4),
-        time_column=text(plan.columns["event_time"]) if plan.form else "",
+        event_time_literal=render_text(plan.event_time),
+        rows=literals.render_return(((render_text(name), value) for name, value in rows), 4),
+        time_column=render_text(plan.columns["event_time"]) if plan.form else "",
         calls=calls,
         parse=", ".join(parse),
     )
@@ -149,13 +153,15 @@ def _file(plan: Plan) -> dict[str, str]:
     return {plan.raw_names.get(column, column): name for column, name in pairs.items()}
 
 
-def _missing(plan: Plan) -> list[str]:
+def _render_missing_marks(plan: Plan) -> list[str]:
     """Return the texts that mean a missing value in each column, where that is more than an empty cell."""
     entries = []
     for column, name in {raw.strip(): name for raw, name in _file(plan).items()}.items():
         how = plan.readings.get(column)
         if how and how.missing != ("",):
-            entries.append(f"{text(name)}: {literals.sequence([text(each) for each in how.missing], 8, '()')}")
+            entries.append(
+                f"{render_text(name)}: {literals.render_sequence([render_text(each) for each in how.missing], 8, '()')}"
+            )
     return entries
 
 
@@ -180,43 +186,43 @@ def _row_lines(plan: Plan) -> list[tuple[str, str]]:
     if plan.positive is None or plan.negative is None:
         return [*lines, (plan.target, _value(plan, column, plan.target_kind))]
     if plan.target_kind == "text":
-        target, yes, no = _cells(plan, column), text(plan.positive), text(plan.negative)
+        target, yes, no = _cells(plan, column), render_text(plan.positive), render_text(plan.negative)
     else:
         target = f"pa.array({_value(plan, column, 'number')}, from_pandas=True)"
-        yes, no = number(float(plan.positive)), number(float(plan.negative))
+        yes, no = render_number(float(plan.positive)), render_number(float(plan.negative))
     if plan.is_folded:
-        target = f"table[{text(column)}]"
+        target = f"table[{render_text(column)}]"
         target = f"pc.utf8_lower(pc.utf8_trim_whitespace({target}))"
-    return [*lines, (plan.target, f"_outcome({text(column)}, {target}, yes={yes}, no={no})")]
+    return [*lines, (plan.target, f"_outcome({render_text(column)}, {target}, yes={yes}, no={no})")]
 
 
 def _value(plan: Plan, column: str, kind: str) -> str:
     """Return the expression that reads a column of numbers, truths or texts."""
     if kind == "text":
         return f"_texts({_cells(plan, column)})"
-    how, arguments = plan.readings.get(column), [text(column), f"table[{text(column)}]"]
+    how, arguments = plan.readings.get(column), [render_text(column), f"table[{render_text(column)}]"]
     if how and how.sign:
-        arguments += [f"sign={text(how.sign)}", f"group={text(how.group)}"]
+        arguments += [f"sign={render_text(how.sign)}", f"group={render_text(how.group)}"]
     return f"_{'truths' if kind == 'truth' else 'numbers'}({', '.join(arguments)})"
 
 
 def _cells(plan: Plan, column: str) -> str:
     """Return the expression for the cells of a column of texts."""
     how = plan.readings.get(column)
-    cells = f"table[{text(column)}]"
+    cells = f"table[{render_text(column)}]"
     return f"pc.utf8_trim_whitespace({cells})" if how and how.trim else cells
 
 
 def _time(column: str, form: Form) -> str:
-    argument = f"table[{text(column)}]"
+    argument = f"table[{render_text(column)}]"
     if form.kind == "format":
-        return f"_times_as({argument}, {text(form.format)})"
+        return f"_times_as({argument}, {render_text(form.format)})"
     if form.kind in ("seconds", "milliseconds"):
-        return f"_since_1970({argument}, {text('s' if form.kind == 'seconds' else 'ms')})"
+        return f"_since_1970({argument}, {render_text('s' if form.kind == 'seconds' else 'ms')})"
     return f"_times_with_zone({argument})" if form.kind == "zoned" else f"_times({argument})"
 
 
-def _left_out(plan: Plan) -> list[str]:
+def _render_left_out(plan: Plan) -> list[str]:
     """Return comment lines about the columns that are not read."""
     if not plan.left_out:
         return []
@@ -233,17 +239,20 @@ def _left_out(plan: Plan) -> list[str]:
 
 
 def _features(plan: Plan) -> str:
-    plain = [text(feature.name) for feature in plan.features if feature.kind != "time"]
-    days = [(text(days_name(plan, each)), f"_days(columns[{text(each.name)}], now)") for each in plan.times]
+    plain = [render_text(feature.name) for feature in plan.features if feature.kind != "time"]
+    days = [
+        (render_text(name_days_feature(plan, each)), f"_days(columns[{render_text(each.name)}], now)")
+        for each in plan.times
+    ]
     return templates.render(
         "use_case/features.py.j2",
-        plain=literals.sequence(plain, 0, "()", "PLAIN = ") if plain else "",
-        event_time=text(plan.event_time),
-        made=literals.returned(days, 4, "        **{name: columns[name] for name in PLAIN},\n" if plain else ""),
+        plain=literals.render_sequence(plain, 0, "()", "PLAIN = ") if plain else "",
+        event_time=render_text(plan.event_time),
+        made=literals.render_return(days, 4, "        **{name: columns[name] for name in PLAIN},\n" if plain else ""),
     )
 
 
-def days_name(plan: Plan, feature: Feature) -> str:
+def name_days_feature(plan: Plan, feature: Feature) -> str:
     """Return the name of the feature that is computed from a time."""
     name = f"{feature.name[:50]}_days"
     return name if name not in {each.name for each in plan.features} else f"{name}_before"
@@ -255,9 +264,9 @@ def _made_up(plan: Plan) -> str:
         use_case=plan.name,
         what="whether they left" if plan.is_binary else "what they spent",
         target=plan.target,
-        target_literal=text(plan.target),
-        key=text(plan.key),
-        event_time=text(plan.event_time),
+        target_literal=render_text(plan.target),
+        key=render_text(plan.key),
+        event_time=render_text(plan.event_time),
         is_binary=plan.is_binary,
         variable="left" if plan.is_binary else "spent",
     )
@@ -281,7 +290,7 @@ def _tests(plan: Plan) -> str:
         since=_iso(plan.since),
         until=_iso(plan.until),
         sample_rows=plan.sample_rows,
-        columns=literals.mapping(((text(name), text(kind)) for name, kind in kinds.items()), 4),
+        columns=literals.render_entries(((render_text(name), render_text(kind)) for name, kind in kinds.items()), 4),
         is_binary=plan.is_binary,
     )
 
@@ -306,7 +315,7 @@ def _iso(time: datetime) -> str:
     return time.isoformat(timespec="seconds" if not time.microsecond else "microseconds")
 
 
-def made_up(name: str, region: str, problem: str, roles: tuple[str, str, str], now: datetime) -> Plan:
+def plan_made_up_events(name: str, region: str, problem: str, roles: tuple[str, str, str], now: datetime) -> Plan:
     """Return the plan of a use case with made-up events, for which target, key and event time are only names."""
     target, key, event_time = roles
     start = datetime(now.year, now.month, now.day) - timedelta(days=28)

@@ -35,7 +35,7 @@ _OLDEST = 99 * 365
 _WATCHED = 300
 
 
-def distinct(source: Source, candidates: list[str], note: Note) -> dict[str, float]:
+def measure_distinct_shares(source: Source, candidates: list[str], note: Note) -> dict[str, float]:
     """Return the number of different values of each column as a share of all rows: 1 if no value occurs twice."""
     found: dict[str, list[Array]] = {name: [] for name in candidates}
     if not candidates:
@@ -47,7 +47,7 @@ def distinct(source: Source, candidates: list[str], note: Note) -> dict[str, flo
     return {name: len(np.unique(values)) / len(values) for name, values in joined.items()}
 
 
-def refuse_doubles(source: Source, key: str, note: Note) -> None:
+def refuse_duplicates(source: Source, key: str, note: Note) -> None:
     """Refuse a key that is not unique.
 
     Raises:
@@ -70,7 +70,7 @@ def refuse_doubles(source: Source, key: str, note: Note) -> None:
     )
 
 
-def times_of(source: Source, column: str, form: Form, note: Note) -> Array:
+def read_times(source: Source, column: str, form: Form, note: Note) -> Array:
     """Return the time of every row.
 
     Raises:
@@ -127,7 +127,7 @@ def _refuse_years(column: str, form: Form, found: Array) -> None:
         )
 
 
-def untimely(source: Source, column: str, form: Form, stamps: Array, note: Note) -> str | None:
+def explain_late_times(source: Source, column: str, form: Form, stamps: Array, note: Note) -> str | None:
     """Return why a column's times are not all before their events, with the first such row; None if they are."""
     done = 0
     for batch in source.batches(note, [column]):
@@ -137,14 +137,14 @@ def untimely(source: Source, column: str, form: Form, stamps: Array, note: Note)
         except ValueError as error:
             row = int(error.args[0])
             return f"row {done + row + 1} is {values[row].as_py()!r}, which is no time: mend the file"
-        parsed = times.without_open_ends(parsed)
+        parsed = times.drop_open_ends(parsed)
         if (after := np.flatnonzero(parsed > stamps[done : done + len(parsed)])).size:
             return f"row {done + int(after[0]) + 1} holds a time after the event: not known yet"
         done += len(parsed)
     return None
 
 
-def take(source: Source, plan: Plan, all_times: Array | None, now: datetime, note: Note) -> tuple[Plan, bytes]:
+def take_sample(source: Source, plan: Plan, all_times: Array | None, now: datetime, note: Note) -> tuple[Plan, bytes]:
     """Take the sample; return the plan completed with what follows from the sample, and the sample as CSV.
 
     Args:
@@ -161,9 +161,9 @@ def take(source: Source, plan: Plan, all_times: Array | None, now: datetime, not
     if known.sum() < FEWEST:
         refuse_few(f"{int(known.sum())} rows of {source.path} have an outcome")
     if all_times is not None:
-        _refuse_to_come(plan, all_times[known], np.flatnonzero(known), now)
-    rows = len(known) if all_times is None else _newest(all_times)
-    text, chosen = _written(source, plan, rows, note)
+        _refuse_future_years(plan, all_times[known], np.flatnonzero(known), now)
+    rows = len(known) if all_times is None else _choose_newest_rows(all_times)
+    text, chosen = _write_sample(source, plan, rows, note)
     plan = replace(plan, sample_rows=len(chosen), delimiter=source.delimiter if source.is_csv else ",")
     plan = replace(
         plan,
@@ -180,8 +180,8 @@ def take(source: Source, plan: Plan, all_times: Array | None, now: datetime, not
         plan = replace(plan, last=last)
     else:
         stamps = all_times[chosen]
-        _refuse_ages(plan.columns["event_time"], all_times, stamps, now)
-    return timed(plan, stamps, known[chosen], now), text
+        _refuse_old_sample(plan.columns["event_time"], all_times, stamps, now)
+    return add_time_span(plan, stamps, known[chosen], now), text
 
 
 def refuse_few(said: str) -> NoReturn:
@@ -197,7 +197,7 @@ def refuse_few(said: str) -> NoReturn:
     )
 
 
-def _refuse_to_come(plan: Plan, found: Array, rows: Array, now: datetime) -> None:
+def _refuse_future_years(plan: Plan, found: Array, rows: Array, now: datetime) -> None:
     """Refuse two-digit years that put rows with an outcome into the future.
 
     Args:
@@ -225,7 +225,7 @@ def _refuse_to_come(plan: Plan, found: Array, rows: Array, now: datetime) -> Non
         )
 
 
-def _refuse_ages(column: str, all_times: Array, stamps: Array, now: datetime) -> None:
+def _refuse_old_sample(column: str, all_times: Array, stamps: Array, now: datetime) -> None:
     """Refuse a sample that begins earlier than training can look back.
 
     Raises:
@@ -249,7 +249,7 @@ def _refuse_ages(column: str, all_times: Array, stamps: Array, now: datetime) ->
         )
 
 
-def timed(plan: Plan, stamps: Array, known: Array, now: datetime) -> Plan:
+def add_time_span(plan: Plan, stamps: Array, known: Array, now: datetime) -> Plan:
     """Return the plan completed with what follows from the times of the sample's rows.
 
     Raises:
@@ -302,7 +302,7 @@ def _has_outcome(source: Source, plan: Plan, note: Note) -> Array:
     return np.concatenate(parts)
 
 
-def _newest(all_times: Array) -> Array:
+def _choose_newest_rows(all_times: Array) -> Array:
     """Return the rows over which the sample is spread, in time order: those of the newest period."""
     order = np.argsort(all_times, kind="stable")
     since = all_times[order[-1]] - np.timedelta64(_HISTORY + 90, "D")
@@ -310,7 +310,7 @@ def _newest(all_times: Array) -> Array:
     return order[-max(within, MOST_ROWS) :]
 
 
-def _written(source: Source, plan: Plan, rows: int | Array, note: Note) -> tuple[bytes, Array]:
+def _write_sample(source: Source, plan: Plan, rows: int | Array, note: Note) -> tuple[bytes, Array]:
     """Return the sample as CSV, and the numbers of its rows in the file, in time order."""
     candidates = np.arange(rows) if isinstance(rows, int) else rows
     read = [feature.column for feature in plan.features] + list(dict.fromkeys(plan.columns.values()))
@@ -319,7 +319,7 @@ def _written(source: Source, plan: Plan, rows: int | Array, note: Note) -> tuple
     while True:
         chosen = candidates[np.unique(np.linspace(0, len(candidates) - 1, count).round().astype(int))]
         header = [source.raw_names.get(name, name) for name in names]
-        text = _csv(header, _rows(source, names, chosen, note), source.delimiter if source.is_csv else ",")
+        text = _csv(header, _read_rows(source, names, chosen, note), source.delimiter if source.is_csv else ",")
         if source.skipped:
             text = f"{source.skipped}\n".encode() + text
         if len(text) <= MOST_BYTES:
@@ -333,7 +333,7 @@ def _written(source: Source, plan: Plan, rows: int | Array, note: Note) -> tuple
             )
 
 
-def _rows(source: Source, names: list[str], chosen: Array, note: Note) -> list[tuple[Any, ...]]:
+def _read_rows(source: Source, names: list[str], chosen: Array, note: Note) -> list[tuple[Any, ...]]:
     """Return rows of the file in the order of ``chosen``."""
     import pyarrow as pa
 
@@ -344,16 +344,16 @@ def _rows(source: Source, names: list[str], chosen: Array, note: Note) -> list[t
         low, high = np.searchsorted(wanted, [done, done + batch.num_rows])
         if high > low:
             index = pa.array(wanted[low:high] - done)
-            parts.append(pa.table({name: _fine(batch.column(name).take(index)) for name in names}))
+            parts.append(pa.table({name: _truncate_times(batch.column(name).take(index)) for name in names}))
         done += batch.num_rows
-    columns = [[_plain(value) for value in pa.concat_tables(parts)[name].to_pylist()] for name in names]
+    columns = [[_convert_to_csv(value) for value in pa.concat_tables(parts)[name].to_pylist()] for name in names]
     found = list(zip(*columns, strict=True))
     back = np.empty(len(order), dtype=int)
     back[order] = np.arange(len(order))
     return [found[place] for place in back.tolist()]
 
 
-def _fine(values: Any) -> Any:
+def _truncate_times(values: Any) -> Any:
     """Truncate times to microseconds, the resolution of Python's datetime."""
     import pyarrow as pa
 
@@ -362,7 +362,7 @@ def _fine(values: Any) -> Any:
     return values
 
 
-def _plain(value: Any) -> Any:
+def _convert_to_csv(value: Any) -> Any:
     """Convert a value to the form that is written to CSV."""
     if isinstance(value, datetime):
         return value.isoformat(sep=" ") if value.tzinfo is None else value.astimezone(UTC).isoformat(sep=" ")

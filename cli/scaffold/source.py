@@ -91,7 +91,7 @@ class Source:
                 raise CliError(f"--from {path}", "is a folder", expected="one file")
             if not size:
                 raise CliError(f"--from {path}", "is empty", expected="a header and rows")
-            source = _of_csv(path, size, note) if is_csv else _of_parquet(path)
+            source = _open_csv(path, size, note) if is_csv else _open_parquet(path)
         except (OSError, EOFError, zlib.error) as error:
             said = getattr(error, "strerror", None) or error
             raise CliError(f"--from {path}", f"cannot be read: {said}") from error
@@ -120,7 +120,7 @@ class Source:
         keep = self.length <= _KEPT
         rows, whole = 0, self._read(None if keep else columns)
         for batch in whole:
-            interrupts.check()
+            interrupts.raise_if_interrupted()
             rows += batch.num_rows
             note(f"{rows:,} rows")
             if keep:
@@ -135,7 +135,7 @@ class Source:
         try:
             yield from _csv_batches(self, columns) if self.is_csv else _parquet_batches(self, columns)
         except pa.ArrowException as error:
-            said = (_uneven(self) if self.is_csv else None) or str(error)
+            said = (_find_uneven_row(self) if self.is_csv else None) or str(error)
             raise CliError(f"--from {self.path}", f"cannot be read: {said}") from error
 
 
@@ -177,9 +177,9 @@ def _read_cells(batch: Any, readings: Mapping[str, Reading]) -> Any:
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
-def _uneven(source: Source) -> str | None:
+def _find_uneven_row(source: Source) -> str | None:
     """Return a message about the first row that has more or fewer cells than the header; None if there is none."""
-    with _texts(source.path) as file:
+    with _open_text(source.path) as file:
         if source.skipped:
             file.readline()
         lines = csv.reader(file, delimiter=source.delimiter)
@@ -203,7 +203,7 @@ def _parquet_batches(source: Source, columns: Sequence[str] | None) -> Iterator[
             yield pa.RecordBatch.from_arrays(plain, names=batch.schema.names)
 
 
-def _of_parquet(path: Path) -> Source:
+def _open_parquet(path: Path) -> Source:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -216,9 +216,9 @@ def _of_parquet(path: Path) -> Source:
         raise CliError(f"--from {path}", f"is not a Parquet file: {error}") from error
 
 
-def _of_csv(path: Path, size: int, note: Note) -> Source:
-    lines, length = _refuse_bytes(path, size, note)
-    with _texts(path) as file:
+def _open_csv(path: Path, size: int, note: Note) -> Source:
+    lines, length = _check_encoding(path, size, note)
+    with _open_text(path) as file:
         first, skipped = file.readline(), ""
         if said := re.fullmatch(r"sep=(.)\r?\n?", first):
             first, skipped, lines = file.readline(), first.strip(), lines - 1
@@ -240,16 +240,16 @@ def _of_csv(path: Path, size: int, note: Note) -> Source:
     return Source(path, names, delimiter, raw_names=raw, skipped=skipped, length=length)
 
 
-def _texts(path: Path) -> IO[str]:
+def _open_text(path: Path) -> IO[str]:
     """Open a CSV file as text, decompressed if necessary."""
-    return io.TextIOWrapper(_bytes(path), encoding="utf-8-sig", newline="")
+    return io.TextIOWrapper(_open_bytes(path), encoding="utf-8-sig", newline="")
 
 
-def _bytes(path: Path) -> Any:
+def _open_bytes(path: Path) -> Any:
     return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")
 
 
-def _refuse_bytes(path: Path, size: int, note: Note) -> tuple[int, int]:
+def _check_encoding(path: Path, size: int, note: Note) -> tuple[int, int]:
     """Refuse a file that is not UTF-8 text; return its number of lines and its uncompressed size in bytes.
 
     Raises:
@@ -257,9 +257,9 @@ def _refuse_bytes(path: Path, size: int, note: Note) -> tuple[int, int]:
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     lines, returns, done, ended = 0, 0, 0, True
-    with _bytes(path) as file:
+    with _open_bytes(path) as file:
         while block := file.read(_BLOCK):
-            interrupts.check()
+            interrupts.raise_if_interrupted()
             if not done and block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
                 raise CliError(f"--from {path}", "is UTF-16", expected="UTF-8", fix=f"iconv -f UTF-16 -t UTF-8 {path}")
             pending = len(decoder.getstate()[0])

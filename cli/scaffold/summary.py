@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cli.console.output import NOTE, say, table, write_json
+from cli.console.output import NOTE, print_table, say, write_json
 from cli.scaffold.plan import Plan
 from cli.scaffold.trial import Trial
 
 
-def of(
+def make_summary(
     plan: Plan,
     files: Mapping[str, bytes],
     result: Trial,
@@ -39,12 +39,12 @@ def of(
             for metric, side, bound, _ in plan.gates
         ],
         "read": list(said),
-        "hints": [*_of_arrivals(plan), *result.hints] if plan.source else [],
-        "next": _next(plan),
+        "hints": [*_list_arrival_hints(plan), *result.hints] if plan.source else [],
+        "next": _list_next_commands(plan),
     }
 
 
-def show(found: Mapping[str, Any], *, as_json: bool) -> None:
+def print_summary(found: Mapping[str, Any], *, as_json: bool) -> None:
     """Print the summary, as text for people or as JSON."""
     if as_json:
         write_json(found)
@@ -62,14 +62,14 @@ def show(found: Mapping[str, Any], *, as_json: bool) -> None:
         say(f"{NOTE} {hint}")
     say()
     say("made" if found["written"] else "would be made; nothing was written")
-    table([(name, f"{size:,} bytes") for name, size in found["files"].items()])
+    print_table([(name, f"{size:,} bytes") for name, size in found["files"].items()])
     if found["sample"]["rows"]:
         say(f"{NOTE} sample.csv is committed with the code: look whether its rows may be")
     say("next")
-    table(found["next"])
+    print_table(found["next"])
 
 
-def _of_arrivals(plan: Plan) -> list[str]:
+def _list_arrival_hints(plan: Plan) -> list[str]:
     """Return hints on the consequences if the file has no times."""
     if plan.last is None:
         return []
@@ -80,7 +80,7 @@ def _of_arrivals(plan: Plan) -> list[str]:
     ]
 
 
-def _next(plan: Plan) -> list[list[str]]:
+def _list_next_commands(plan: Plan) -> list[list[str]]:
     return [
         [f"millrace up {plan.name}", "train and serve it on this machine"],
         [f"millrace invoke {plan.name} --sample", "ask it for a prediction"],

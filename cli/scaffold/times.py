@@ -70,14 +70,14 @@ _WHOLE_DAYS = Form("format", DAYS)
 EPOCHS = {"epoch-s": SECONDS, "epoch-ms": MILLISECONDS}
 
 
-def forms(values: Any) -> list[Form]:
+def find_forms(values: Any) -> list[Form]:
     """Return the formats that match at least half of the first texts of a column, likely ones first."""
     import pyarrow.compute as pc
 
     known = pc.drop_null(values).slice(0, 200)
     if not len(known):
         return []
-    found = [form for form in (ISO, ZONED) if _share(matches(known, form)) >= 0.5]
+    found = [form for form in (ISO, ZONED) if _share(mask_matches(known, form)) >= 0.5]
     if found:
         return found
     return [
@@ -86,16 +86,16 @@ def forms(values: Any) -> list[Form]:
         for separator in "/.-"
         for clock in _CLOCKS
         if separator in str(known[0])
-        and _share(matches(known, form := Form("format", separator.join(order) + clock))) >= 0.5
+        and _share(mask_matches(known, form := Form("format", separator.join(order) + clock))) >= 0.5
     ]
 
 
-def forms_of_numbers(name: str, low: float, high: float) -> list[Form]:
+def find_number_forms(name: str, low: float, high: float) -> list[Form]:
     """Return the formats in which whole numbers may be times; none unless the column's name indicates times."""
     words = re.split(r"[^a-z]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
     if not _WORDS.intersection(words):
         return []
-    return [_WHOLE_DAYS] if may_be_days(low, high) else epoch(low, high)
+    return [_WHOLE_DAYS] if may_be_days(low, high) else find_epoch_forms(low, high)
 
 
 def may_be_days(low: float, high: float) -> bool:
@@ -108,11 +108,11 @@ def count_days(values: Any) -> tuple[int, int]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    are = pc.fill_null(matches(values, _WHOLE_DAYS), fill_value=False)
+    are = pc.fill_null(mask_matches(values, _WHOLE_DAYS), fill_value=False)
     return count_true(are), count_matching(values.cast(pa.string()).filter(are), _DAYS_OUTSIDE)
 
 
-def outside(values: Any) -> Any:
+def mask_implausible(values: Any) -> Any:
     """Return a mask of the texts or times whose year is outside `YEARS`, as that of an open end often is."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -123,20 +123,20 @@ def outside(values: Any) -> Any:
     return pc.match_substring_regex(values, _OUTSIDE)
 
 
-def without_open_ends(found: Array) -> Array:
+def drop_open_ends(found: Array) -> Array:
     """Return the times with those outside `YEARS` replaced by NaT."""
     first, last = (np.datetime64(f"{year}-01-01", "us") for year in (YEARS[0], YEARS[1] + 1))
     return np.where((found < first) | (found >= last), np.datetime64("NaT", "us"), found)
 
 
-def epoch(low: float, high: float) -> list[Form]:
+def find_epoch_forms(low: float, high: float) -> list[Form]:
     """Return the epoch unit, as a list of at most one, that puts whole numbers in this range into 1990 to 2100."""
     if _EPOCH[0] <= low and high <= _EPOCH[1]:
         return [SECONDS]
     return [MILLISECONDS] if _EPOCH[0] * 1000 <= low and high <= _EPOCH[1] * 1000 else []
 
 
-def matches(values: Any, form: Form) -> Any:
+def mask_matches(values: Any, form: Form) -> Any:
     """Return a mask of the texts that match a format; null where a text is null."""
     import pyarrow.compute as pc
 
@@ -169,7 +169,7 @@ def parse(values: Any, form: Form) -> Array:
     return _numpy(_cast(values, pa.timestamp("us", "UTC") if zoned else pa.timestamp("us")))
 
 
-def median(found: Array) -> int:
+def compute_median(found: Array) -> int:
     """Return the median of times in microseconds since 1970; 0 if no time is known."""
     known = found[~np.isnat(found)]
     return int(np.median(known.astype(np.int64))) if known.size else 0

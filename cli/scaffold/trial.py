@@ -49,7 +49,7 @@ class Trial:
     """Features that are missing in all rows on which the model is fitted, by name in the use case."""
 
 
-def write(files: Mapping[str, bytes], folder: Path) -> None:
+def write_files(files: Mapping[str, bytes], folder: Path) -> None:
     """Write rendered files into an empty folder."""
     for name, body in files.items():
         path = folder / name
@@ -57,7 +57,7 @@ def write(files: Mapping[str, bytes], folder: Path) -> None:
         path.write_bytes(body)
 
 
-def check(files: Mapping[str, bytes], folder: Path, plan: Plan) -> None:
+def check_files(files: Mapping[str, bytes], folder: Path, plan: Plan) -> None:
     """Check that no template syntax is left, that Python files and stack files are valid, and that the use case loads.
 
     Raises:
@@ -67,7 +67,7 @@ def check(files: Mapping[str, bytes], folder: Path, plan: Plan) -> None:
         if name.endswith(".csv"):
             continue
         source = body.decode()
-        if mark := next((mark for mark in _MARKS if mark in source and mark not in plan_texts(plan)), None):
+        if mark := next((mark for mark in _MARKS if mark in source and mark not in list_data_texts(plan)), None):
             raise CliError(
                 f"{name}",
                 f"was not rendered completely, {mark!r} is left",
@@ -79,11 +79,11 @@ def check(files: Mapping[str, bytes], folder: Path, plan: Plan) -> None:
             config = yaml.safe_load(source)["config"]
             stack = Path(name).name.removeprefix("Pulumi.").removesuffix(".yaml")
             Environment.of_stack(stack, config["millrace:environment"], config["aws:region"])
-    with _there(folder, plan):
+    with _use_rendered_package(folder, plan):
         stacks.load(plan.name)
 
 
-def plan_texts(plan: Plan) -> str:
+def list_data_texts(plan: Plan) -> str:
     """Return all texts that come from the data, which may contain what looks like template syntax."""
     texts = [each for feature in plan.features for each in (feature.column, *feature.values)]
     return "\n".join(
@@ -91,35 +91,35 @@ def plan_texts(plan: Plan) -> str:
     )
 
 
-def run(folder: Path, plan: Plan) -> Trial:
+def run_trial(folder: Path, plan: Plan) -> Trial:
     """Train on the rows before the replay's start and measure on the newest part of them."""
     # As in a job: sums of floats depend on the number of threads.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from training.columns import is_missing
     from training.data import validate
-    from training.data.dataset import FIT, FOLD, HOLDOUT, folds, labelled
-    from training.data.ingest import collect
+    from training.data.dataset import FIT, FOLD, HOLDOUT, assign_folds, join_labelled_events
+    from training.data.ingest import collect_snapshot
     from training.functions import Functions
-    from training.metrics import measure
-    from training.modeling.model import fit
+    from training.metrics import compute_metrics
+    from training.modeling.model import fit_model
 
     assert plan.replay_from
     assert plan.until
     as_of = np.datetime64(plan.replay_from, "us")
-    with _there(folder, plan):
+    with _use_rendered_package(folder, plan):
         case = stacks.load(plan.name)
         functions = Functions.load(case)
         findings: list[Finding] = []
         # Validate the data as a late training sees them, with the whole sample in the past, and as the first one does.
         for time in (np.datetime64(plan.until, "us"), as_of):
-            snapshot = collect(functions, time)
-            accepted, found, _ = validate.check(case, snapshot)
+            snapshot = collect_snapshot(functions, time)
+            accepted, found, _ = validate.check_snapshot(case, snapshot)
             findings += found.all
-        leaks, refusals, hints = _sorted(findings)
+        leaks, refusals, hints = _split_findings(findings)
         if refusals or leaks:
             return Trial({}, 0.0, 0.0, 0, leaks, refusals, hints)
-        rows = labelled(case, accepted)
-        fold = folds(case, rows[case.event_time], as_of, None)
+        rows = join_labelled_events(case, accepted)
+        fold = assign_folds(case, rows[case.event_time], as_of, None)
 
         def part(which: str) -> tuple[dict[str, Any], Any]:
             chosen = {name: values[fold == which] for name, values in rows.items() if name != FOLD}
@@ -134,11 +134,13 @@ def run(folder: Path, plan: Plan) -> Trial:
             return Trial({}, 0.0, 0.0, 0, leaks, refusals, hints, absent)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            p = fit(functions, case.parameters, train, learnt).predict(holdout)
-        return Trial(measure(case.problem, y, p), *_around(plan, learnt, y, p), len(y), leaks, refusals, hints)
+            p = fit_model(functions, case.parameters, train, learnt).predict(holdout)
+        return Trial(
+            compute_metrics(case.problem, y, p), *_measure_baseline(plan, learnt, y, p), len(y), leaks, refusals, hints
+        )
 
 
-def _around(plan: Plan, learnt: Any, y: Any, p: Any) -> tuple[float, float]:
+def _measure_baseline(plan: Plan, learnt: Any, y: Any, p: Any) -> tuple[float, float]:
     """Return the standard error of the gate's metric, and the metric of a prediction without features."""
     if not plan.is_binary:
         error = np.abs(p - y)
@@ -155,7 +157,7 @@ def _around(plan: Plan, learnt: Any, y: Any, p: Any) -> tuple[float, float]:
     return math.sqrt(max(variance, 0.0) / (positives * negatives)), 0.5
 
 
-def _sorted(findings: Sequence[Finding]) -> tuple[dict[str, float], tuple[str, ...], tuple[str, ...]]:
+def _split_findings(findings: Sequence[Finding]) -> tuple[dict[str, float], tuple[str, ...], tuple[str, ...]]:
     """Split findings into leaking columns with their AUC, other reasons for refusal, and warnings."""
     leaks: dict[str, float] = {}
     refusals: dict[str, None] = {}
@@ -177,7 +179,7 @@ def _sorted(findings: Sequence[Finding]) -> tuple[dict[str, float], tuple[str, .
 
 
 @contextmanager
-def _there(folder: Path, plan: Plan) -> Iterator[None]:
+def _use_rendered_package(folder: Path, plan: Plan) -> Iterator[None]:
     """Make the rendered package importable as if it were in `stacks/`, and hide the variable that names other data.
 
     Raises:

@@ -27,11 +27,13 @@ def try_out(begun: Begun, found: Plan, body: bytes | None) -> tuple[Plan, dict[s
             raise _refuse_empty(found)
         with begun.progress.stage("try") as stage:
             stage.note("training as the pipeline will")
-            result = _once(found, body)
-            stage.result = _said(found, result)
+            result = _run_trial(found, body)
+            stage.result = _describe_result(found, result)
         if result.absent and not result.refusals:
             gone = "it is missing in all rows that the first model is fitted on"
-            found = plan.without(found, {each.column: gone for each in found.features if each.name in result.absent})
+            found = plan.leave_out_features(
+                found, {each.column: gone for each in found.features if each.name in result.absent}
+            )
             continue
         if not result.leaks:
             break
@@ -48,11 +50,11 @@ def try_out(begun: Begun, found: Plan, body: bytes | None) -> tuple[Plan, dict[s
             fix=f"check whether the file is ordered by {found.target}"
             + ("; shuffle it, or name a column with --event-time" if found.last else ""),
         )
-    found = replace(found, gates=(gates.of(found, result),))
-    files = render.files(found, body)
+    found = replace(found, gates=(gates.choose_gate(found, result),))
+    files = render.render_files(found, body)
     with tempfile.TemporaryDirectory(prefix="millrace-new-") as folder:
-        trial.write(files, Path(folder))
-        trial.check(files, Path(folder), found)
+        trial.write_files(files, Path(folder))
+        trial.check_files(files, Path(folder), found)
     return found, files, result
 
 
@@ -69,10 +71,10 @@ def _refuse_empty(found: Plan) -> CliError:
     )
 
 
-def _once(found: Plan, body: bytes | None) -> trial.Trial:
+def _run_trial(found: Plan, body: bytes | None) -> trial.Trial:
     with tempfile.TemporaryDirectory(prefix="millrace-new-") as folder:
-        trial.write(render.files(found, body), Path(folder))
-        return trial.run(Path(folder), found)
+        trial.write_files(render.render_files(found, body), Path(folder))
+        return trial.run_trial(Path(folder), found)
 
 
 def _without_leaks(begun: Begun, found: Plan, leaks: Mapping[str, float]) -> Plan:
@@ -91,10 +93,10 @@ def _without_leaks(begun: Begun, found: Plan, leaks: Mapping[str, float]) -> Pla
         else:
             found = replace(found, trusted=(*found.trusted, feature.name))
     begun.questions.require_all()
-    return plan.without(found, out)
+    return plan.leave_out_features(found, out)
 
 
-def _said(found: Plan, result: trial.Trial) -> str:
+def _describe_result(found: Plan, result: trial.Trial) -> str:
     if result.leaks:
         return f"{', '.join(result.leaks)} {'tells' if len(result.leaks) == 1 else 'tell'} {found.target} alone"
     metric = "roc_auc" if found.is_binary else "mae"

@@ -66,7 +66,9 @@ class Checkout:
             raise CliError("`git`", "is not on PATH, and this command needs it", fix="install it") from error
         if done.returncode != 0:
             raise CliError(
-                f"{folder}", f"is not a git checkout: {_said(done)}", expected="a checkout, whose revisions are read"
+                f"{folder}",
+                f"is not a git checkout: {_get_error_text(done)}",
+                expected="a checkout, whose revisions are read",
             )
         return cls(folder, done.stdout.rstrip("\n"))
 
@@ -195,7 +197,7 @@ class Checkout:
         """
         done = self._git(*arguments, environment=environment)
         if done.returncode != 0:
-            raise CliError(f"`git {' '.join(arguments)}` in {self.folder}", f"failed: {_said(done)}")
+            raise CliError(f"`git {' '.join(arguments)}` in {self.folder}", f"failed: {_get_error_text(done)}")
         return done.stdout
 
 
@@ -215,5 +217,5 @@ def _git(
     )
 
 
-def _said(done: subprocess.CompletedProcess[str]) -> str:
+def _get_error_text(done: subprocess.CompletedProcess[str]) -> str:
     return done.stderr.strip() or f"exit code {done.returncode}"

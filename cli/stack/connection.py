@@ -44,14 +44,14 @@ def state_option(function: Function) -> Function:
         "--state",
         type=click.Path(file_okay=False, path_type=Path),
         envvar="MILLRACE_STATE",
-        callback=_possible,
+        callback=_check_state_path,
         default=REPOSITORY / ".millrace",
         show_default="the checkout's .millrace",
         help="The local cloud's folder; also MILLRACE_STATE.",
     )(function)
 
 
-def _possible(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
+def _check_state_path(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
     """Return the path of ``--state`` if a folder exists or can exist there.
 
     Raises:
@@ -66,7 +66,7 @@ def _possible(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
     return value
 
 
-def ensure(
+def ensure_local_cloud(
     state: Path, *, scale: float | None = None, port: int = 0, images: Mapping[str, Path] | None = None
 ) -> client.Running:
     """Return the local cloud of a state folder; start it if it is not running.
@@ -80,9 +80,9 @@ def ensure(
     Raises:
         CliError: When the folder cannot be created, or is held by a process that does not answer.
     """
-    running = client.status(state)
+    running = client.find_daemon(state)
     if running is None:
-        _not_hung(state)
+        _refuse_hung(state)
         try:
             return client.start(state, port=port, scale=scale or SCALE, images={**IMAGES, **(images or {})})
         except OSError as error:
@@ -91,22 +91,22 @@ def ensure(
                 f"cannot be created or written to: {error.filename}: {error.strerror}",
                 fix="name another one with --state",
             ) from error
-    asked = {**IMAGES, **images} if images else dict(_folders(running))
+    asked = {**IMAGES, **images} if images else dict(_list_images(running))
     if (scale or running.scale) != running.scale or (port or running.port) != running.port or images:
         # This raises an error that names the differences and the fix.
         return client.start(state, port=port, scale=scale or running.scale, images=asked)
     return running
 
 
-def require(state: Path) -> client.Running:
+def require_local_cloud(state: Path) -> client.Running:
     """Return the running local cloud.
 
     Raises:
         CliError: When it is not running, with possible fixes.
     """
-    running = client.status(state)
+    running = client.find_daemon(state)
     if running is None:
-        _not_hung(state)
+        _refuse_hung(state)
         raise CliError(
             f"the local cloud of {state}",
             "is not running",
@@ -127,18 +127,18 @@ def explain_hung(state: Path, pid: int) -> CliError:
     )
 
 
-def _not_hung(state: Path) -> None:
-    if pid := client.hung(state):
+def _refuse_hung(state: Path) -> None:
+    if pid := client.find_hung_process(state):
         raise explain_hung(state, pid)
 
 
-def is_state(folder: Path) -> bool:
+def is_state_folder(folder: Path) -> bool:
     """Return True if a folder belongs to a local cloud or holds only what one creates first, so it may be deleted."""
     found = {path.name for path in folder.iterdir()}
     return bool(found.intersection(_STATE_FILES)) or found <= _BEFORE
 
 
-def connect(environment: str, state: Path) -> None:
+def use_environment(environment: str, state: Path) -> None:
     """Make boto3 and all child processes use the AWS of this environment, through environment variables.
 
     A state folder named by the user takes precedence over an endpoint set by the user. For an account nothing is
@@ -147,13 +147,13 @@ def connect(environment: str, state: Path) -> None:
     Raises:
         CliError: When the local cloud is not running, or would be mistaken for an account.
     """
-    if environment != LOCAL and not stands_in():
-        _not_this_machine(environment)
+    if environment != LOCAL and not is_account_emulated():
+        _refuse_local_endpoint(environment)
     elif _is_named("state") or not _has_endpoint(environment):
-        use(require(state), state)
+        use_local_cloud(require_local_cloud(state), state)
 
 
-def stands_in() -> bool:
+def is_account_emulated() -> bool:
     """Return True if the local cloud replaces the account of every environment, see :data:`STAND_IN`.
 
     Raises:
@@ -182,7 +182,7 @@ def _is_named(option: str) -> bool:
     return source in (_Source.COMMANDLINE, _Source.ENVIRONMENT)
 
 
-def _not_this_machine(environment: str) -> None:
+def _refuse_local_endpoint(environment: str) -> None:
     for name in sorted(name for name in os.environ if name.startswith("AWS_ENDPOINT_URL")):
         address = os.environ[name]
         if _is_loopback(urlsplit(address).hostname or ""):
@@ -203,19 +203,19 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def use(running: client.Running, state: Path) -> None:
+def use_local_cloud(running: client.Running, state: Path) -> None:
     """Set this process's environment variables so that boto3 and child processes use this local cloud."""
     for name in client.OVERRULED:
         os.environ.pop(name, None)
-    os.environ.update(variables(running, state))
+    os.environ.update(make_variables(running, state))
 
 
-def variables(running: client.Running, state: Path) -> dict[str, str]:
+def make_variables(running: client.Running, state: Path) -> dict[str, str]:
     """Return the environment variables with which boto3, the AWS CLI and Pulumi use a local cloud."""
-    return {**client.environment(running, state), **home.prepare(state), "PATH": path()}
+    return {**client.build_environment(running, state), **home.prepare_home(state), "PATH": make_search_path()}
 
 
-def path() -> str:
+def make_search_path() -> str:
     """Return ``PATH`` with the folders of the Pulumi CLI and of this Python first, each once."""
     first = [str(_engine_folder()), str(Path(sys.executable).parent)]
     others = [folder for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if folder not in first]
@@ -230,5 +230,5 @@ def _engine_folder() -> Path:
     return folder
 
 
-def _folders(running: client.Running) -> list[tuple[str, Path]]:
+def _list_images(running: client.Running) -> list[tuple[str, Path]]:
     return [(name, Path(folder)) for name, folder in running.images.items()]

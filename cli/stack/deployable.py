@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.stack import connection
-from cli.stack.target import Target, configuration, profile_of
+from cli.stack.target import Target, get_profile, read_configuration
 from millrace import Environment
 from millrace.names import PLATFORM, Names
 from queries.client import make_client
@@ -34,18 +34,18 @@ class Platform:
     @cached_property
     def names(self) -> Names:
         """The names of the platform's resources; the use cases share its data lake."""
-        return Names(PLATFORM, self.environment.name, account(self), self.environment.region)
+        return Names(PLATFORM, self.environment.name, find_account(self), self.environment.region)
 
     def client(self, service: str) -> Any:
         """Return the boto3 client of a service in the environment's region."""
-        profile = None if self.is_local else profile_of(configuration(self.stack))
+        profile = None if self.is_local else get_profile(read_configuration(self.stack))
         return make_client(service, self.environment.region, profile=profile)
 
 
 Deployable = Target | Platform
 
 
-def of(name: str, environment: str, state: Path) -> Deployable:
+def load_deployable(name: str, environment: str, state: Path) -> Deployable:
     """Load the stack of a use case, or of `platform`, in an environment.
 
     Raises:
@@ -54,26 +54,26 @@ def of(name: str, environment: str, state: Path) -> Deployable:
     if name != PLATFORM:
         return Target.of(name, environment, state)
     stack = f"{PLATFORM}-{environment}"
-    values = configuration(stack)
+    values = read_configuration(stack)
     found = Environment.of_stack(stack, values.get("millrace:environment"), values.get("aws:region"))
     return Platform(found, state)
 
 
-def name(target: Deployable) -> str:
+def get_name(target: Deployable) -> str:
     """Return the name by which commands refer to a deployable: the use case's name, or `platform`."""
     return PLATFORM if isinstance(target, Platform) else target.use_case.name
 
 
-def named(target: Deployable) -> str:
+def render_arguments(target: Deployable) -> str:
     """Return the arguments that name a deployable in a command: `flights`, `flights --env prod`."""
-    return name(target) + in_environment(target.environment.name)
+    return get_name(target) + render_environment_option(target.environment.name)
 
 
-def in_environment(environment: str) -> str:
+def render_environment_option(environment: str) -> str:
     """Return the option `--env` for a command, with a leading space; empty for the local environment."""
     return "" if environment == connection.LOCAL else f" --env {environment}"
 
 
-def account(target: Deployable) -> str:
+def find_account(target: Deployable) -> str:
     """Return the number of the AWS account in which the target is deployed."""
     return str(target.client("sts").get_caller_identity()["Account"])

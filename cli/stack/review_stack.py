@@ -22,7 +22,7 @@ import click
 
 import stacks
 from cli.console.errors import CliError
-from cli.stack.target import STACKS, configuration, profile_of
+from cli.stack.target import STACKS, get_profile, read_configuration
 from millrace import Environment
 from millrace.environment import REVIEW
 from queries.client import make_client
@@ -84,7 +84,7 @@ class Record:
     @property
     def path(self) -> Path:
         """The path of the stack file."""
-        return file_of(self.stack)
+        return get_stack_path(self.stack)
 
     @property
     def is_expired(self) -> bool:
@@ -148,15 +148,15 @@ class Record:
     def restore(self) -> None:
         """Write the stack file if this checkout does not have it."""
         if not self.path.exists():
-            write(self.path, _text({**self.document}))
+            write_atomically(self.path, _text({**self.document}))
 
 
-def file_of(stack: str) -> Path:
+def get_stack_path(stack: str) -> Path:
     """Return the path of a stack's file."""
     return STACKS / f"Pulumi.{stack}.yaml"
 
 
-def lifetime(text: str) -> timedelta:
+def parse_lifetime(text: str) -> timedelta:
     """Parse a lifetime in hours or days, such as `72h` or `3d`.
 
     Raises:
@@ -169,7 +169,7 @@ def lifetime(text: str) -> timedelta:
     return found
 
 
-def places(source: str) -> list[Place]:
+def list_places(source: str) -> list[Place]:
     """Return the places of all stacks of an environment, in which the records of their review stacks are kept.
 
     Raises:
@@ -177,21 +177,21 @@ def places(source: str) -> list[Place]:
     """
     found = []
     for path in sorted(STACKS.glob(f"Pulumi.*-{source}.yaml")):
-        values = configuration(path.name.removeprefix("Pulumi.").removesuffix(".yaml"))
+        values = read_configuration(path.name.removeprefix("Pulumi.").removesuffix(".yaml"))
         configured = values.get("millrace:environment")
         if isinstance(configured, dict) and configured.get("name") == source and values.get("aws:region"):
-            found.append(Place(str(values["aws:region"]), profile_of(values)))
+            found.append(Place(str(values["aws:region"]), get_profile(values)))
     if not found:
         raise CliError(f"environment {source!r}", f"has no stack in {STACKS}", fix="name another one with --from")
     return list(dict.fromkeys(found))
 
 
-def records(source: str) -> tuple[list[Record], list[str]]:
+def list_records(source: str) -> tuple[list[Record], list[str]]:
     """Return all records in the places of an environment, sorted by pull request, and errors about invalid ones."""
     found: list[Record] = []
     broken: list[str] = []
-    for place in places(source):
-        for name, value in _in(place):
+    for place in list_places(source):
+        for name, value in _list_parameters(place):
             try:
                 found.append(_read(name, value, place))
             except CliError as error:
@@ -199,7 +199,7 @@ def records(source: str) -> tuple[list[Record], list[str]]:
     return sorted(found, key=lambda record: (record.pull_request, record.use_case)), broken
 
 
-def _in(place: Place) -> Iterator[tuple[str, str]]:
+def _list_parameters(place: Place) -> Iterator[tuple[str, str]]:
     pages = place.ssm().get_paginator("get_parameters_by_path").paginate(Path=RECORDS, Recursive=True)
     for page in pages:
         for parameter in page["Parameters"]:
@@ -242,18 +242,18 @@ def derive(use_case: str, pull_request: int, source: str, expires: timedelta) ->
         CliError: When the source stack does not exist, or its file has no environment.
     """
     declared = stacks.load(use_case)
-    values = configuration(f"{declared.name}-{source}")
-    document = _round_trip(file_of(f"{declared.name}-{source}"))
+    values = read_configuration(f"{declared.name}-{source}")
+    document = _round_trip(get_stack_path(f"{declared.name}-{source}"))
     stack, name = f"{declared.name}-{REVIEW}{pull_request}", f"{REVIEW}{pull_request}"
     _make_small(document["config"]["millrace:environment"], name)
     document.yaml_set_start_comment(
         f"Made by `millrace review create`; goes with `millrace review destroy {declared.name} --pr {pull_request}`."
     )
-    plain = _plain(document)
+    plain = _convert_to_plain(document)
     config = plain["config"]
     Environment.of_stack(stack, config["millrace:environment"], config.get("aws:region"))
     now = datetime.now(UTC).replace(microsecond=0)
-    place = Place(str(config["aws:region"]), profile_of(values))
+    place = Place(str(config["aws:region"]), get_profile(values))
     return Record(declared.name, pull_request, source, now, now + expires, plain, place), _text(document)
 
 
@@ -293,7 +293,7 @@ def _round_trip(path: Path) -> Any:
     return document
 
 
-def _plain(document: Any) -> dict[str, Any]:
+def _convert_to_plain(document: Any) -> dict[str, Any]:
     """Return a round-trip document as plain dicts and lists, without comments and formatting."""
     import yaml
 
@@ -306,7 +306,7 @@ def _text(document: Any) -> str:
     return text.getvalue()
 
 
-def write(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str) -> None:
     """Write a file atomically."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".review-")
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cli.console.errors import CliError
 from cli.stack import connection
-from cli.stack.target import STACKS, configuration
+from cli.stack.target import STACKS, read_configuration
 from millrace.environment import REVIEW
 from millrace.names import PLATFORM
 
@@ -71,7 +71,7 @@ class StackFile:
         return self.use_case == PLATFORM
 
 
-def found(environments: Sequence[str] = (), use_cases: Sequence[str] = ()) -> list[StackFile]:
+def list_stack_files(environments: Sequence[str] = (), use_cases: Sequence[str] = ()) -> list[StackFile]:
     """Return the stacks in the order of promotion; within an environment the platform comes first.
 
     Args:
@@ -105,7 +105,7 @@ def found(environments: Sequence[str] = (), use_cases: Sequence[str] = ()) -> li
     return chosen
 
 
-def since(stacks: Iterable[StackFile], base: str) -> tuple[list[StackFile], str]:
+def find_affected_stacks(stacks: Iterable[StackFile], base: str) -> tuple[list[StackFile], str]:
     """Return the stacks that changes since a commit affect; if all are affected, also the reason, else an empty text.
 
     Args:
@@ -127,7 +127,7 @@ def since(stacks: Iterable[StackFile], base: str) -> tuple[list[StackFile], str]
     return [each for each in stacks if any(map(each.has, paths))], ""
 
 
-def tree() -> str:
+def hash_tree() -> str:
     """Return the hash of HEAD's tree, which is equal for equal files, whichever commit they are in."""
     text = _git("rev-parse", "HEAD^{tree}")
     assert text is not None
@@ -136,7 +136,7 @@ def tree() -> str:
 
 def _read(path: Path) -> StackFile:
     stack = path.name.removeprefix("Pulumi.").removesuffix(".yaml")
-    values = configuration(stack)
+    values = read_configuration(stack)
     configured = values.get("millrace:environment")
     name = configured.get("name") if isinstance(configured, dict) else None
     if not isinstance(name, str) or not stack.endswith(f"-{name}"):

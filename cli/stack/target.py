@@ -40,7 +40,7 @@ class Target:
             declared = stacks.load(use_case)
         except DeclarationError as error:
             package = use_case.replace("-", "_")
-            if package.replace("_", "-") in stacks.names():
+            if package.replace("_", "-") in stacks.list_use_cases():
                 raise
             raise CliError(
                 f"{error}",
@@ -50,12 +50,12 @@ class Target:
                 ),
             ) from error
         stack = f"{declared.name}-{environment}"
-        return cls(declared, Environment.of_stack(stack, *_configured(stack)), state)
+        return cls(declared, Environment.of_stack(stack, *_read_environment(stack)), state)
 
     @classmethod
     def of_stack(cls, stack: str, state: Path) -> Target:
         """Load a target by the name of its stack, `<use case>-<environment>`."""
-        environment = Environment.of_stack(stack, *_configured(stack))
+        environment = Environment.of_stack(stack, *_read_environment(stack))
         return cls(stacks.load(stack.removesuffix(f"-{environment.name}")), environment, state)
 
     @property
@@ -124,26 +124,26 @@ class Target:
     @cached_property
     def profile(self) -> str | None:
         """The AWS profile named in the stack file; None if it names none."""
-        return profile_of(configuration(self.stack))
+        return get_profile(read_configuration(self.stack))
 
     def job_environment(self) -> dict[str, str]:
         """Return the environment variables that every step of the bundle reads."""
         return {**make_job_variables(self.environment, self.names), "AWS_REGION": self.environment.region}
 
 
-def _configured(stack: str) -> tuple[Any, str | None]:
+def _read_environment(stack: str) -> tuple[Any, str | None]:
     """Return the environment and the region from a stack file, unvalidated."""
-    values = configuration(stack)
+    values = read_configuration(stack)
     return values.get("millrace:environment"), values.get("aws:region")
 
 
-def profile_of(values: Mapping[str, Any]) -> str | None:
+def get_profile(values: Mapping[str, Any]) -> str | None:
     """Return the AWS profile in a stack's configuration; None if it names none."""
     profile = values.get("aws:profile")
     return str(profile) if profile else None
 
 
-def configuration(stack: str) -> dict[str, Any]:
+def read_configuration(stack: str) -> dict[str, Any]:
     """Return the mapping under `config` in a stack file; empty if it has none.
 
     Raises:

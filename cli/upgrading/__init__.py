@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from millrace.deprecations import Entry, Renamed, Retired, newest
+from millrace.deprecations import Entry, Renamed, Retired, get_current_name
 from millrace.errors import MillraceError
 
 
@@ -45,32 +45,32 @@ class UnreadableSourceError(MillraceError):
         self.line, self.message = line, message
 
 
-def unit(route: list[Entry]) -> str | None:
+def find_unit(route: list[Entry]) -> str | None:
     """Return the unit of the old number if the new value is a duration, else None."""
     return next((entry.unit for entry in route if isinstance(entry, Renamed) and entry.unit), None)
 
 
-def done(line: int, part: str, name: str, route: list[Entry]) -> Finding:
+def make_automatic_finding(line: int, part: str, name: str, route: list[Entry]) -> Finding:
     """Return the finding about a field that is changed automatically."""
-    new = newest(route)
+    new = get_current_name(route)
     if new is None:
-        return Finding(line, part, name, None, f"{part}: {name} removed: {why(route)}")
-    became = f" (a duration; it was a number of {unit(route)})" if unit(route) else ""
+        return Finding(line, part, name, None, f"{part}: {name} removed: {explain_retirement(route)}")
+    became = f" (a duration; it was a number of {find_unit(route)})" if find_unit(route) else ""
     return Finding(line, part, name, new, f"{part}: {name} → {new}{became}")
 
 
-def by_hand(line: int, part: str, name: str, route: list[Entry], reason: str) -> Finding:
+def make_manual_finding(line: int, part: str, name: str, route: list[Entry], reason: str) -> Finding:
     """Return the finding about a field that a person has to change."""
-    return Finding(line, part, name, newest(route), f"{part}: {reason}", by_hand=True)
+    return Finding(line, part, name, get_current_name(route), f"{part}: {reason}", by_hand=True)
 
 
-def twice(line: int, part: str, name: str, route: list[Entry]) -> Finding:
+def make_duplicate_finding(line: int, part: str, name: str, route: list[Entry]) -> Finding:
     """Return the finding about a field that is given under both its old and its current name."""
-    reason = f"{name} is called {newest(route)}, which is given too; remove {name} by hand"
-    return by_hand(line, part, name, route, reason)
+    reason = f"{name} is called {get_current_name(route)}, which is given too; remove {name} by hand"
+    return make_manual_finding(line, part, name, route, reason)
 
 
-def why(route: list[Entry]) -> str:
+def explain_retirement(route: list[Entry]) -> str:
     """Return why a retired field has no effect; empty if the field is not retired."""
     last = route[-1]
     return last.why if isinstance(last, Retired) else ""

@@ -12,25 +12,25 @@ from millrace.part import Part
 MODULES = ("millrace", "millrace.declaration", "millrace.environment", "millrace.rollout")
 
 
-def known() -> dict[str, type[Part]]:
+def list_parts() -> dict[str, type[Part]]:
     """Return every part, by the name of its class."""
-    return {part.__name__: part for root in (UseCase, Environment) for part in _within(root)}
+    return {part.__name__: part for root in (UseCase, Environment) for part in _iterate_parts(root)}
 
 
-def held(part: type[Part], field: str) -> type[Part] | None:
+def find_held_part(part: type[Part], field: str) -> type[Part] | None:
     """Return the part that a field holds, one or several of it; None if it holds no part."""
     info = part.model_fields.get(field)
-    return _inner(info.annotation) if info else None
+    return _find_part(info.annotation) if info else None
 
 
-def _within(part: type[Part]) -> Iterator[type[Part]]:
+def _iterate_parts(part: type[Part]) -> Iterator[type[Part]]:
     yield part
     for field in part.model_fields:
-        if (inner := held(part, field)) is not None:
-            yield from _within(inner)
+        if (inner := find_held_part(part, field)) is not None:
+            yield from _iterate_parts(inner)
 
 
-def _inner(annotation: Any) -> type[Part] | None:
+def _find_part(annotation: Any) -> type[Part] | None:
     if isinstance(annotation, type) and issubclass(annotation, Part):
         return annotation
-    return next((found for each in get_args(annotation) if (found := _inner(each)) is not None), None)
+    return next((found for each in get_args(annotation) if (found := _find_part(each)) is not None), None)

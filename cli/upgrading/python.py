@@ -12,9 +12,19 @@ from libcst.codemod import CodemodContext, VisitorBasedCodemodCommand
 from libcst.codemod.visitors import AddImportsVisitor, RemoveImportsVisitor
 from libcst.metadata import PositionProvider, QualifiedNameProvider
 
-from cli.upgrading import Finding, UnreadableSourceError, Upgraded, by_hand, done, parts, twice, unit, why
-from cli.upgrading.arguments import without
-from millrace.deprecations import Entry, Table, newest
+from cli.upgrading import (
+    Finding,
+    UnreadableSourceError,
+    Upgraded,
+    explain_retirement,
+    find_unit,
+    make_automatic_finding,
+    make_duplicate_finding,
+    make_manual_finding,
+    parts,
+)
+from cli.upgrading.arguments import remove_items
+from millrace.deprecations import Entry, Table, get_current_name
 from millrace.part import Part
 
 #: The name of the declaration in a use case's package.
@@ -24,7 +34,7 @@ _PARTIAL = "functools.partial"
 _HARMLESS = frozenset({"datetime.timedelta", "datetime.datetime", "datetime.date"})
 
 
-def upgraded(content: bytes, module: str, table: Table) -> Upgraded:
+def upgrade_module(content: bytes, module: str, table: Table) -> Upgraded:
     """Upgrade a Python module to the current names.
 
     Args:
@@ -51,11 +61,11 @@ def upgraded(content: bytes, module: str, table: Table) -> Upgraded:
         return Upgraded(content)
     command = _Upgrade(CodemodContext(full_module_name=module, full_package_name=module), table)
     changed = command.transform_module(tree)
-    findings = command.findings + [each for each in command.unseen if _stands_in(changed.code, each.old)]
+    findings = command.findings + [each for each in command.unseen if _occurs_in(changed.code, each.old)]
     return Upgraded(changed.bytes, sorted(findings, key=lambda each: each.line))
 
 
-def _stands_in(code: str, name: str) -> bool:
+def _occurs_in(code: str, name: str) -> bool:
     """Return True if a name occurs in the code as a key or keyword."""
     return re.search(rf"""(["']){name}\1|\b{name}\s*=""", code) is not None
 
@@ -68,7 +78,7 @@ class _Upgrade(VisitorBasedCodemodCommand):
         self.findings: list[Finding] = []
         #: Findings about old names that may be in a `**` argument, whose content is not known here.
         self.unseen: list[Finding] = []
-        self._table, self._parts, self._starred = table, parts.known(), False
+        self._table, self._parts, self._starred = table, parts.list_parts(), False
 
     # -- where parts are made ------------------------------------------------------------------------------------------
 
@@ -101,10 +111,10 @@ class _Upgrade(VisitorBasedCodemodCommand):
                 if mended is None:
                     dropped.add(place)
                 elif self._is_renamed(route, given):
-                    args[place] = new.with_changes(keyword=cst.Name(newest(route) or ""), value=mended)
+                    args[place] = new.with_changes(keyword=cst.Name(get_current_name(route) or ""), value=mended)
             elif old.keyword is not None:
                 args[place] = new.with_changes(value=self._held(part, old.keyword.value, old.value, new.value))
-        return without(args, dropped, updated.whitespace_before_args)
+        return remove_items(args, dropped, updated.whitespace_before_args)
 
     def _splat(
         self, part: type[Part], old: cst.BaseExpression, new: cst.BaseExpression, given: set[str]
@@ -114,16 +124,20 @@ class _Upgrade(VisitorBasedCodemodCommand):
         code, line = cst.Module([]).code_for_node(old), self._line(old)
         for name in self._table.of(part.__name__):
             route = self._table.route(part.__name__, name)
-            reason = f"{name} is called {newest(route)}" if newest(route) else f"{name} has no effect any more"
+            reason = (
+                f"{name} is called {get_current_name(route)}"
+                if get_current_name(route)
+                else f"{name} has no effect any more"
+            )
             reason += f"; it may be in **{code}, which cannot be told here: look, and change it by hand"
-            self.unseen.append(by_hand(line, part.__name__, name, route, reason))
+            self.unseen.append(make_manual_finding(line, part.__name__, name, route, reason))
         return new
 
     def _held(
         self, part: type[Part], field: str, old: cst.BaseExpression, new: cst.BaseExpression
     ) -> cst.BaseExpression:
         """Return the value of a field, upgraded where literal dicts are given for parts."""
-        inner = parts.held(part, field)
+        inner = parts.find_held_part(part, field)
         if inner is None:
             return new
         if isinstance(old, cst.Dict) and isinstance(new, cst.Dict):
@@ -155,14 +169,14 @@ class _Upgrade(VisitorBasedCodemodCommand):
             if mended is None:
                 dropped.add(place)
             elif self._is_renamed(route, given):
-                key = before.key.with_changes(value=before.key.value.replace(name, newest(route) or name))
+                key = before.key.with_changes(value=before.key.value.replace(name, get_current_name(route) or name))
                 elements[place] = after.with_changes(key=key, value=mended)
-        kept, space = without(elements, dropped, new.lbrace.whitespace_after)
+        kept, space = remove_items(elements, dropped, new.lbrace.whitespace_after)
         return new.with_changes(elements=kept, lbrace=new.lbrace.with_changes(whitespace_after=space))
 
     @staticmethod
     def _is_renamed(route: list[Entry], given: set[str]) -> bool:
-        new = newest(route)
+        new = get_current_name(route)
         return new is not None and new not in given
 
     def _mend(
@@ -176,16 +190,19 @@ class _Upgrade(VisitorBasedCodemodCommand):
     ) -> cst.BaseExpression | None:
         """Add a finding about an old field and return its upgraded value; None if it has to be removed."""
         name, line = str(key.value if isinstance(key, cst.Name) else key.evaluated_value), self._line(key)
-        target = newest(route)
+        target = get_current_name(route)
         if target is None and not self._is_harmless(old):
             code = cst.Module([]).code_for_node(old)
-            reason = f"{name} has no effect any more: {why(route)}; {code} may do something, so remove it by hand"
-            self.findings.append(by_hand(line, part.__name__, name, route, reason))
+            reason = (
+                f"{name} has no effect any more: {explain_retirement(route)}; {code} may do something, so "
+                "remove it by hand"
+            )
+            self.findings.append(make_manual_finding(line, part.__name__, name, route, reason))
             return new
         if target in given:
-            self.findings.append(twice(line, part.__name__, name, route))
+            self.findings.append(make_duplicate_finding(line, part.__name__, name, route))
             return new
-        self.findings.append(done(line, part.__name__, name, route))
+        self.findings.append(make_automatic_finding(line, part.__name__, name, route))
         if target is None:
             RemoveImportsVisitor.remove_unused_import_by_node(self.context, old)
             return None
@@ -194,7 +211,7 @@ class _Upgrade(VisitorBasedCodemodCommand):
         return value if value is not new else self._held(part, target, old, new)
 
     def _converted(self, route: list[Entry], value: cst.BaseExpression) -> cst.BaseExpression:
-        of = unit(route)
+        of = find_unit(route)
         if of is None or (isinstance(value, cst.Name) and value.value == "None"):
             return value
         AddImportsVisitor.add_needed_import(self.context, "datetime", "timedelta")
@@ -208,13 +225,13 @@ class _Upgrade(VisitorBasedCodemodCommand):
         name = original_node.attr.value
         if part is None or not (route := self._table.route(part.__name__, name)):
             return updated_node
-        new, line = newest(route), self._line(original_node.attr)
-        if new is None or unit(route):
+        new, line = get_current_name(route), self._line(original_node.attr)
+        if new is None or find_unit(route):
             became = "has no effect any more" if new is None else f"is called {new} and is a duration"
             reason = f"{name} {became}, and is read here; change this by hand"
-            self.findings.append(by_hand(line, part.__name__, name, route, reason))
+            self.findings.append(make_manual_finding(line, part.__name__, name, route, reason))
             return updated_node
-        self.findings.append(done(line, part.__name__, name, route))
+        self.findings.append(make_automatic_finding(line, part.__name__, name, route))
         return updated_node.with_changes(attr=cst.Name(new))
 
     def _read(self, node: cst.BaseExpression) -> type[Part] | None:
@@ -230,7 +247,7 @@ class _Upgrade(VisitorBasedCodemodCommand):
             whole = self._read(node.value)
             if whole is not None:
                 route = self._table.route(whole.__name__, node.attr.value)
-                return parts.held(whole, (newest(route) if route else None) or node.attr.value)
+                return parts.find_held_part(whole, (get_current_name(route) if route else None) or node.attr.value)
         return None
 
     # -- what a node is ------------------------------------------------------------------------------------------------

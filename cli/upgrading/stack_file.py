@@ -9,9 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from cli.upgrading import Finding, UnreadableSourceError, Upgraded, by_hand, done, parts, twice, unit, why
+from cli.upgrading import (
+    Finding,
+    UnreadableSourceError,
+    Upgraded,
+    explain_retirement,
+    find_unit,
+    make_automatic_finding,
+    make_duplicate_finding,
+    make_manual_finding,
+    parts,
+)
 from millrace import Environment
-from millrace.deprecations import Entry, Table, newest
+from millrace.deprecations import Entry, Table, get_current_name
 from millrace.part import Part
 
 _ENVIRONMENT = "millrace:environment"
@@ -22,15 +32,15 @@ _LETTERS = {"seconds": "PT{}S", "minutes": "PT{}M", "hours": "PT{}H", "days": "P
 _Edit = tuple[int, int, str]
 
 
-def upgraded(content: bytes, table: Table) -> Upgraded:
+def upgrade_stack_file(content: bytes, table: Table) -> Upgraded:
     """Upgrade a stack file to the current names.
 
     Raises:
         UnreadableSourceError: When the content is not valid YAML in UTF-8.
     """
-    text = _decoded(content)
+    text = _decode(content)
     found = _Search(text, table)
-    environment = _value(_value(_composed(text), "config"), _ENVIRONMENT)
+    environment = _value(_value(_parse_nodes(text), "config"), _ENVIRONMENT)
     if environment is not None:
         found.look(Environment, environment)
     for start, end, new in sorted(set(found.edits), reverse=True):
@@ -38,20 +48,20 @@ def upgraded(content: bytes, table: Table) -> Upgraded:
     return Upgraded(text.encode(), sorted(dict.fromkeys(found.findings), key=lambda each: each.line))
 
 
-def environment_of(content: bytes) -> str | None:
+def read_environment_name(content: bytes) -> str | None:
     """Return the name of the environment that a stack file describes; None if it names none."""
-    name = _value(_value(_value(_composed(_decoded(content)), "config"), _ENVIRONMENT), "name")
+    name = _value(_value(_value(_parse_nodes(_decode(content)), "config"), _ENVIRONMENT), "name")
     return str(name.value) if name is not None and isinstance(name.value, str) else None
 
 
-def _decoded(content: bytes) -> str:
+def _decode(content: bytes) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
         raise UnreadableSourceError(content[: error.start].count(b"\n") + 1, "it is not UTF-8") from error
 
 
-def _composed(text: str) -> Any:
+def _parse_nodes(text: str) -> Any:
     """Parse YAML into a tree of nodes with their positions."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -88,7 +98,7 @@ class _Search:
         gone = [place for place, (key, value) in enumerate(pairs) if self._is_gone(part, key, value, given)]
         if pairs and len(gone) == len(pairs):
             return "empty"
-        self.edits += _removals(self.text, node, gone)
+        self.edits += _list_removals(self.text, node, gone)
         return "kept"
 
     def _is_gone(self, part: type[Part], key: Any, value: Any, given: set[str]) -> bool:
@@ -98,10 +108,10 @@ class _Search:
             for merged in [value] if value.id == "mapping" else _items(value):
                 self.look(part, merged)
             return False
-        name = (newest(route) if route else None) or str(key.value)
+        name = (get_current_name(route) if route else None) or str(key.value)
         if route and self._mend(part, key, value, route, given):
             return True
-        inner = parts.held(part, name)
+        inner = parts.find_held_part(part, name)
         left: list[str] = []
         if inner is not None:
             left = [self.look(inner, each) for each in ([value] if value.id == "mapping" else _items(value))]
@@ -109,23 +119,26 @@ class _Search:
 
     def _mend(self, part: type[Part], key: Any, value: Any, route: list[Entry], given: set[str]) -> bool:
         """Add the findings and edits for an old key; return True if the key has to be removed."""
-        new, line = newest(route), key.start_mark.line + 1
+        new, line = get_current_name(route), key.start_mark.line + 1
         if new is None and value.anchor:
-            reason = f"{key.value} has no effect any more: {why(route)}; its value has an anchor, so remove it by hand"
-            self.findings.append(by_hand(line, part.__name__, key.value, route, reason))
+            reason = (
+                f"{key.value} has no effect any more: {explain_retirement(route)}; its value has an anchor, "
+                "so remove it by hand"
+            )
+            self.findings.append(make_manual_finding(line, part.__name__, key.value, route, reason))
             return False
         if new in given:
-            self.findings.append(twice(line, part.__name__, key.value, route))
+            self.findings.append(make_duplicate_finding(line, part.__name__, key.value, route))
             return False
-        if new is not None and (of := unit(route)):
+        if new is not None and (of := find_unit(route)):
             duration = _duration(value, of)
             if duration is None:
                 reason = f"{key.value} is called {new} and is a duration; write e.g. {_LETTERS[of].format(5)} by hand"
-                self.findings.append(by_hand(line, part.__name__, key.value, route, reason))
+                self.findings.append(make_manual_finding(line, part.__name__, key.value, route, reason))
                 return False
             if value.value:
                 self.edits.append((value.start_mark.index, value.end_mark.index, duration))
-        self.findings.append(done(line, part.__name__, key.value, route))
+        self.findings.append(make_automatic_finding(line, part.__name__, key.value, route))
         if new is None:
             return True
         start, end = key.start_mark.index, key.end_mark.index
@@ -153,7 +166,7 @@ def _duration(node: Any, of: str) -> str | None:
 # -- taking keys out ---------------------------------------------------------------------------------------------------
 
 
-def _removals(text: str, mapping: Any, gone: list[int]) -> Iterator[_Edit]:
+def _list_removals(text: str, mapping: Any, gone: list[int]) -> Iterator[_Edit]:
     """Yield the edits that remove some of a mapping's keys; ``gone`` must not be all of them."""
     pairs = mapping.value
     for place in gone:
@@ -161,22 +174,22 @@ def _removals(text: str, mapping: Any, gone: list[int]) -> Iterator[_Edit]:
         if not mapping.flow_style:
             # Remove whole lines, but keep the comments of the next key.
             start = text.rfind("\n", 0, key.start_mark.index) + 1
-            end = text.find("\n", _end(text, key, value))
+            end = text.find("\n", _find_end(text, key, value))
             yield start, len(text) if end < 0 else end + 1, ""
         elif all(each in gone for each in range(place, len(pairs))):
             last = max(each for each in range(len(pairs)) if each not in gone)
             if place == last + 1:
-                yield _end(text, *pairs[last]), _end(text, *pairs[-1]), ""
+                yield _find_end(text, *pairs[last]), _find_end(text, *pairs[-1]), ""
         else:
             yield key.start_mark.index, pairs[place + 1][0].start_mark.index, ""
 
 
-def _end(text: str, key: Any, value: Any) -> int:
+def _find_end(text: str, key: Any, value: Any) -> int:
     """Return where the text of a key and its value ends; a block's own end mark is where the next item begins."""
     start, end = int(value.start_mark.index), int(value.end_mark.index)
     if value.id != "scalar" and not value.flow_style and value.value:
         last = value.value[-1]
-        return _end(text, *(last if value.id == "mapping" else (last, last)))
+        return _find_end(text, *(last if value.id == "mapping" else (last, last)))
     if start == end:
         # The value is empty, and the position of its mark has no meaning.
         return int(key.end_mark.index)

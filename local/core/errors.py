@@ -32,11 +32,11 @@ def validation_error(message: str) -> AwsError:
     return AwsError("ValidationException", message)
 
 
-def not_found(message: str) -> AwsError:
+def not_found_error(message: str) -> AwsError:
     """Return a ``ResourceNotFound``: pipelines, executions, feature groups and tuning jobs use it, endpoints do not."""
     return AwsError("ResourceNotFound", message)
 
 
-def in_use(message: str) -> AwsError:
+def in_use_error(message: str) -> AwsError:
     """Return a ``ResourceInUse``, the error for a taken name of a job or feature group."""
     return AwsError("ResourceInUse", message)

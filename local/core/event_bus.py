@@ -27,7 +27,7 @@ DELIVERIES = "delivery"
 DEFAULT_BUS = "default"
 
 
-def stamp(seconds: float) -> str:
+def format_timestamp(seconds: float) -> str:
     """Return a time in the form of envelopes, e.g. ``2026-11-02T09:00:00Z``."""
     return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -56,7 +56,7 @@ class EventBus:
 
         ``detail`` has JSON values only, named as in the service's documentation.
         """
-        self._queue(new_event(source, detail_type, resources, detail, region, self._clock.now()), DEFAULT_BUS)
+        self._queue(create_event(source, detail_type, resources, detail, region, self._clock.now()), DEFAULT_BUS)
 
     def publish(self, entries: Sequence[Mapping[str, Any]], region: str) -> None:
         """Queue the accepted entries of a client's ``PutEvents``.
@@ -65,7 +65,7 @@ class EventBus:
         """
         for entry in entries:
             time = entry.get("Time")
-            event = new_event(
+            event = create_event(
                 entry["Source"],
                 entry["DetailType"],
                 entry.get("Resources", []),
@@ -119,7 +119,7 @@ class EventBus:
         self.wake.set()
 
 
-def new_event(
+def create_event(
     source: str,
     detail_type: str,
     resources: Sequence[str],
@@ -135,7 +135,7 @@ def new_event(
         "detail-type": detail_type,
         "source": source,
         "account": ACCOUNT,
-        "time": stamp(time),
+        "time": format_timestamp(time),
         "region": region,
         "resources": list(resources),
         "detail": dict(detail),

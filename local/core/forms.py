@@ -19,16 +19,16 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from local.core.errors import AwsError
-from local.core.protocol import Response, service_model
+from local.core.protocol import Response, load_service_model
 from local.core.signature import (
     ALGORITHM,
     Scope,
     SignatureError,
     find_key,
-    policy_signature,
-    version_2_signature,
+    sign_policy,
+    sign_version_2,
 )
-from local.core.signature_text import is_whole
+from local.core.signature_text import is_whole_number
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
@@ -98,7 +98,7 @@ def read_form(environ: WSGIEnvironment, bucket: str, find: Find) -> Form:
     return Form(scope, bucket, fields["key"], fields, file, length)
 
 
-def as_put(form: Form, environ: WSGIEnvironment) -> WSGIEnvironment:
+def convert_to_put(form: Form, environ: WSGIEnvironment) -> WSGIEnvironment:
     """Return the WSGI environment of the PutObject that is equivalent to a form."""
     path = f"/{form.bucket}/{form.key}"
     kept = {name: value for name, value in environ.items() if not name.startswith("HTTP_") or name == "HTTP_HOST"}
@@ -122,7 +122,7 @@ def _headers(fields: Mapping[str, str]) -> dict[str, str]:
     """Return the headers of PutObject for the fields of a form."""
     known = {
         member.serialization["name"].lower()
-        for member in service_model("s3").operation_model("PutObject").input_shape.members.values()
+        for member in load_service_model("s3").operation_model("PutObject").input_shape.members.values()
         if member.serialization.get("location") == "header"
     }
     headers = {}
@@ -150,7 +150,7 @@ def _tags(text: str) -> str:
     return urlencode([(str(key), str(value)) for key, value in tags])
 
 
-def answer(form: Form, put: Response, endpoint_url: str) -> Response:
+def build_form_response(form: Form, put: Response, endpoint_url: str) -> Response:
     """Return S3's response to a form from ``put``, the response to its PutObject."""
     if put.status != 200:
         return put
@@ -210,7 +210,7 @@ def _verified(fields: Mapping[str, str], policy: str, find: Find) -> Scope:
     key = find_key(find, scope)
     if not hmac.compare_digest((key.token or "").encode(), fields.get("x-amz-security-token", "").encode()):
         raise SignatureError("token", "The provided token is malformed or otherwise invalid.")
-    signed = policy_signature(key.secret, scope, policy) if scope.date else version_2_signature(key.secret, policy)
+    signed = sign_policy(key.secret, scope, policy) if scope.date else sign_version_2(key.secret, policy)
     if not hmac.compare_digest(signed.encode(), given.encode()):
         raise SignatureError("wrong", "The signature of the form's policy does not match what was calculated.")
     return scope
@@ -242,7 +242,7 @@ def _check_condition(condition: Any, values: Mapping[str, str], length: int) -> 
         kind, name = "eq", str(name).lower()
     elif isinstance(condition, list) and len(condition) == 3 and condition[0] == "content-length-range":
         low, high = condition[1], condition[2]
-        if not (is_whole(str(low)) and is_whole(str(high))):
+        if not (is_whole_number(str(low)) and is_whole_number(str(high))):
             raise AwsError("InvalidPolicyDocument", "Invalid Policy: content-length-range takes two whole numbers.")
         if length < int(low):
             raise AwsError("EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size.")

@@ -37,7 +37,7 @@ class Images:
         Raises:
             AwsError: ``ValidationException`` if no image has that repository name; the message lists the known names.
         """
-        name = repository(image_uri)
+        name = parse_repository_name(image_uri)
         folder = self._folders.get(name)
         if folder is None:
             known = ", ".join(sorted(self._folders)) or "none"
@@ -60,7 +60,7 @@ class Images:
         return f"{head}{slash}{last.split(':')[0]}@sha256:{digest.hexdigest()}"
 
 
-def repository(image_uri: str) -> str:
+def parse_repository_name(image_uri: str) -> str:
     """Return an image URI's repository name: ``team/server`` of ``A.dkr.ecr.R.amazonaws.com/team/server:1``."""
     first, _, rest = image_uri.partition("@")[0].partition("/")
     path = rest if rest and ("." in first or ":" in first or first == "localhost") else image_uri.partition("@")[0]

@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from local.core.errors import AwsError
-from local.core.signature import UNSIGNED, SignatureError, Signed, chunk_signature, trailer_signature
-from local.core.signature_text import hash_of_stream
+from local.core.signature import UNSIGNED, SignatureError, Signed, sign_chunk, sign_trailer
+from local.core.signature_text import hash_stream
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
@@ -48,15 +48,15 @@ def check_hash(environ: WSGIEnvironment) -> None:
     """
     length = int(environ.get("CONTENT_LENGTH") or 0)
     if length > LARGEST:
-        raise too_large(length)
+        raise body_too_large_error(length)
     claimed = environ.get("HTTP_X_AMZ_CONTENT_SHA256")
     if claimed is not None and not hmac.compare_digest(
-        claimed.encode(), hash_of_stream(environ["wsgi.input"], length).encode()
+        claimed.encode(), hash_stream(environ["wsgi.input"], length).encode()
     ):
         raise SignatureError("wrong", "The value of x-amz-content-sha256 is not the hash of the request's body.")
 
 
-def too_large(length: int) -> AwsError:
+def body_too_large_error(length: int) -> AwsError:
     """Return the error for a body longer than :data:`LARGEST`."""
     return AwsError("RequestEntityTooLargeException", f"The body has {length:,} bytes; at most {LARGEST:,}.", 413)
 
@@ -82,7 +82,7 @@ def unpack_gzip(body: bytes) -> bytes:
 # -- S3 ----------------------------------------------------------------------------------------------------------------
 
 
-def admit_object(environ: WSGIEnvironment, signed: Signed | None) -> None:
+def check_object_body(environ: WSGIEnvironment, signed: Signed | None) -> None:
     """Check the body of an S3 request and leave it joined in ``environ``.
 
     Args:
@@ -102,7 +102,7 @@ def admit_object(environ: WSGIEnvironment, signed: Signed | None) -> None:
                 "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, "
                 f"{', '.join(sorted(_STREAMS))} or a valid sha256 value.",
             )
-        found = hash_of_stream(environ["wsgi.input"], int(environ.get("CONTENT_LENGTH") or 0))
+        found = hash_stream(environ["wsgi.input"], int(environ.get("CONTENT_LENGTH") or 0))
         if found != claimed:
             raise AwsError(
                 "XAmzContentSHA256Mismatch",
@@ -127,7 +127,7 @@ def _join(environ: WSGIEnvironment, claimed: str, signed: Signed | None) -> None
             raise AwsError("IncompleteBody", f"A chunk of {size} bytes ends after {len(chunk)}.")
         if is_signed:
             assert signed is not None
-            if not hmac.compare_digest(chunk_signature(signed, previous, chunk).encode(), signature.encode()):
+            if not hmac.compare_digest(sign_chunk(signed, previous, chunk).encode(), signature.encode()):
                 raise SignatureError("wrong", "The signature of a chunk does not match what was calculated.")
             previous = signature
         joined.write(chunk)
@@ -140,7 +140,7 @@ def _join(environ: WSGIEnvironment, claimed: str, signed: Signed | None) -> None
         assert signed is not None
         given = trailer.pop("x-amz-trailer-signature", "")
         text = "".join(f"{name}:{value}\n" for name, value in trailer.items())
-        if not hmac.compare_digest(trailer_signature(signed, previous, text.encode()).encode(), given.encode()):
+        if not hmac.compare_digest(sign_trailer(signed, previous, text.encode()).encode(), given.encode()):
             raise SignatureError("wrong", "The signature of the trailing headers does not match what was calculated.")
     length = joined.tell()
     decoded = environ.get("HTTP_X_AMZ_DECODED_CONTENT_LENGTH", "")
@@ -192,7 +192,7 @@ def check_digests(environ: WSGIEnvironment) -> None:
     if given is not None:
         if len(_decoded(given)) != 16:
             raise AwsError("InvalidDigest", "The Content-MD5 you specified was invalid.")
-        if _decoded(given).hex() != hash_of_stream(environ["wsgi.input"], length, "md5"):
+        if _decoded(given).hex() != hash_stream(environ["wsgi.input"], length, "md5"):
             raise AwsError("BadDigest", "The Content-MD5 you specified did not match what we received.")
     if "HTTP_X_AMZ_COPY_SOURCE" in environ:
         return
@@ -239,7 +239,7 @@ def _crc64nvme(block: bytes, value: int) -> int:
 
 
 def _hashed(algorithm: str) -> Callable[[Any, int], bytes]:
-    return lambda stream, length: bytes.fromhex(hash_of_stream(stream, length, algorithm))
+    return lambda stream, length: bytes.fromhex(hash_stream(stream, length, algorithm))
 
 
 #: Checksum functions by the suffix of their header.

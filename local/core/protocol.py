@@ -65,7 +65,7 @@ def _session() -> botocore.session.Session:
 
 
 @cache
-def service_model(service: str) -> ServiceModel:
+def load_service_model(service: str) -> ServiceModel:
     """Return botocore's model of a service, by botocore's name of the service."""
     with _loading:
         return cast(ServiceModel, _session().get_service_model(service))
@@ -74,12 +74,12 @@ def service_model(service: str) -> ServiceModel:
 @cache
 def _operation(service: str, name: str) -> OperationModel:
     # Cached, because a model resolves its shapes lazily and every request would resolve them again.
-    return cast(OperationModel, service_model(service).operation_model(name))
+    return cast(OperationModel, load_service_model(service).operation_model(name))
 
 
-def protocol_of(service: str) -> str:
+def find_protocol(service: str) -> str:
     """Return the protocol that the clients of the installed botocore use for the service."""
-    return str(service_model(service).resolved_protocol)
+    return str(load_service_model(service).resolved_protocol)
 
 
 #: Characters that XML 1.0 does not allow.
@@ -89,12 +89,12 @@ NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SIGNING_NAMES = {"elasticloadbalancing": "elbv2", "email": "ses", "execute-api": "apigateway", "es": "opensearch"}
 
 
-def protocol_of_scope(scope: str) -> str | None:
+def find_protocol_by_signing_name(scope: str) -> str | None:
     """Return the protocol of the service with this name in signatures, available here or not; None if unknown."""
     from botocore.exceptions import UnknownServiceError
 
     try:
-        return protocol_of(_SIGNING_NAMES.get(scope, scope))
+        return find_protocol(_SIGNING_NAMES.get(scope, scope))
     except UnknownServiceError:
         return None
 
@@ -106,7 +106,7 @@ def protocol_of_scope(scope: str) -> str | None:
 def _routes(service: str) -> list[tuple[str, re.Pattern[str], str]]:
     """Return (method, path pattern, operation) of a rest-json service's operations, longest literal path first."""
     routes = []
-    model = service_model(service)
+    model = load_service_model(service)
     for name in model.operation_names:
         http = model.operation_model(name).http
         path = http["requestUri"].partition("?")[0]
@@ -124,8 +124,8 @@ def _routes(service: str) -> list[tuple[str, re.Pattern[str], str]]:
 
 def find_operation(service: str, request: Request) -> tuple[OperationModel, dict[str, str]] | None:
     """Return the operation and its path labels, or None if the service's model has none for this request."""
-    model = service_model(service)
-    if protocol_of(service) == "json":
+    model = load_service_model(service)
+    if find_protocol(service) == "json":
         name = request.headers.get("x-amz-target", "").rpartition(".")[2]
         return (_operation(service, name), {}) if name in model.operation_names else None
     for method, pattern, name in _routes(service):
@@ -137,7 +137,7 @@ def find_operation(service: str, request: Request) -> tuple[OperationModel, dict
 # -- parse -----------------------------------------------------------------------------------------------------------
 
 
-def parse(operation: OperationModel, request: Request, labels: Mapping[str, str]) -> dict[str, Any]:
+def parse_parameters(operation: OperationModel, request: Request, labels: Mapping[str, str]) -> dict[str, Any]:
     """Return the request's parameters by member name: times as aware ``datetime``, blobs as ``bytes``.
 
     Raises:
@@ -174,7 +174,7 @@ def _json_body(body: bytes) -> dict[str, Any]:
         raise AwsError("SerializationException", f"The request's body is not JSON: {error}") from error
     except RecursionError as error:
         raise _too_deep() from error
-    if body.count(b"{") + body.count(b"[") > LEVELS and deeper(parsed, LEVELS):
+    if body.count(b"{") + body.count(b"[") > LEVELS and is_nested_deeper_than(parsed, LEVELS):
         raise _too_deep()
     if not isinstance(parsed, dict):
         raise AwsError("SerializationException", f"The request's body is {_kind(parsed)}, expected a JSON object")
@@ -192,7 +192,7 @@ def _too_deep() -> AwsError:
     return AwsError("SerializationException", f"The request's body is nested deeper than {LEVELS} levels.")
 
 
-def deeper(value: Any, levels: int) -> bool:
+def is_nested_deeper_than(value: Any, levels: int) -> bool:
     """Return True if a JSON value nests more than ``levels`` lists and objects."""
     layer = [value]
     for _ in range(levels + 1):

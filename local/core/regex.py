@@ -84,7 +84,7 @@ class _Linear:
         return self.compile(pattern, flags).search(text)
 
 
-def bound_moto(backend: str) -> None:
+def use_re2_in_moto(backend: str) -> None:
     """Make a backend of moto run users' expressions with RE2."""
     for name in _OF_MOTO.get(backend, ()):
         importlib.import_module(name).re = _Linear()  # type: ignore[attr-defined]

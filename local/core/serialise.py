@@ -22,7 +22,7 @@ def serialise(operation: OperationModel, output: Mapping[str, Any]) -> Response:
         ValueError: If the handler returned a member that the operation's output does not have.
     """
     model = operation.service_model
-    response = Response(int(operation.http.get("responseCode", 200)), {"Content-Type": content_type(model)})
+    response = Response(int(operation.http.get("responseCode", 200)), {"Content-Type": find_content_type(model)})
     shape = operation.output_shape
     if shape is None:
         return response
@@ -50,7 +50,7 @@ def serialise(operation: OperationModel, output: Mapping[str, Any]) -> Response:
     return response
 
 
-def content_type(model: ServiceModel) -> str:
+def find_content_type(model: ServiceModel) -> str:
     """Return the content type of a service's JSON."""
     if model.resolved_protocol == "json":
         return f"application/x-amz-json-{model.metadata.get('jsonVersion', '1.0')}"

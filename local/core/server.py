@@ -57,7 +57,7 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
     task_class = _Task
 
 
-def preserved_names(environ: dict[str, Any]) -> dict[str, str]:
+def pop_preserved_names(environ: dict[str, Any]) -> dict[str, str]:
     """Return the names, as sent, of headers with an underscore in their name, by their key in ``environ``."""
     names = environ.pop(f"HTTP_{_NAMES}", "")
     return {f"HTTP_{name.upper().replace('-', '_')}": name for name in names.split(",") if name}

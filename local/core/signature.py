@@ -23,15 +23,15 @@ from local.core.errors import AwsError
 from local.core.keys import Key
 from local.core.signature_text import (
     SAFE,
-    find_first,
+    compute_sha256,
+    find_query_value,
     format_seconds,
-    hash_of_body,
-    is_sent,
-    is_whole,
+    has_header,
+    hash_body,
+    is_whole_number,
     list_query_pairs,
     normalise_path,
     read_header,
-    sha256_of,
     sign_text,
 )
 
@@ -125,10 +125,10 @@ def read_scope(environ: WSGIEnvironment) -> Scope:
     if header:
         match = _CREDENTIAL.search(header)
     elif "X-Amz-Credential" in query:
-        match = _CREDENTIAL.fullmatch(find_first(query, "X-Amz-Credential"))
+        match = _CREDENTIAL.fullmatch(find_query_value(query, "X-Amz-Credential"))
         header = "X-Amz-Credential"
     elif "AWSAccessKeyId" in query and "Signature" in query:
-        return Scope(_REGION, "s3", find_first(query, "AWSAccessKeyId"))
+        return Scope(_REGION, "s3", find_query_value(query, "AWSAccessKeyId"))
     else:
         raise SignatureError(
             "missing",
@@ -160,7 +160,7 @@ def find_key(find: Find, scope: Scope) -> Key:
     return key
 
 
-def verify(environ: WSGIEnvironment, scope: Scope, find: Find, bucket: str = "") -> Signed:
+def verify_signature(environ: WSGIEnvironment, scope: Scope, find: Find, bucket: str = "") -> Signed:
     """Verify a request's signature.
 
     Args:
@@ -198,35 +198,37 @@ def _verify_header(environ: WSGIEnvironment, scope: Scope, key: Key) -> Signed:
     _check_token(key, environ.get("HTTP_X_AMZ_SECURITY_TOKEN", ""))
     names = parts["SignedHeaders"].split(";")
     _check_headers(environ, names, scope)
-    payload = environ.get("HTTP_X_AMZ_CONTENT_SHA256") or hash_of_body(environ)
+    payload = environ.get("HTTP_X_AMZ_CONTENT_SHA256") or hash_body(environ)
     return _compare(environ, scope, key, moment, names, payload, parts["Signature"])
 
 
 def _verify_query(environ: WSGIEnvironment, scope: Scope, key: Key) -> Signed:
     query = environ["QUERY_STRING"]
-    values = {name: find_first(query, f"X-Amz-{name}") for name in ("Algorithm", "Date", "Expires", "SignedHeaders")}
-    signature = find_first(query, "X-Amz-Signature")
+    values = {
+        name: find_query_value(query, f"X-Amz-{name}") for name in ("Algorithm", "Date", "Expires", "SignedHeaders")
+    }
+    signature = find_query_value(query, "X-Amz-Signature")
     if values["Algorithm"] != ALGORITHM or not signature or not values["SignedHeaders"]:
         raise SignatureError(
             "malformed", f"Query-string authentication needs X-Amz-Algorithm={ALGORITHM}, SignedHeaders and Signature."
         )
     expires = values["Expires"] or str(SKEW)
-    if not is_whole(expires) or not 0 < int(expires) <= _LONGEST:
+    if not is_whole_number(expires) or not 0 < int(expires) <= _LONGEST:
         raise SignatureError("malformed", f"X-Amz-Expires is {expires[:20]!r}; expected 1 to {_LONGEST} seconds.")
     _check_clock(values["Date"], scope, SKEW, int(expires), kind="expired")
-    _check_token(key, find_first(query, "X-Amz-Security-Token"))
+    _check_token(key, find_query_value(query, "X-Amz-Security-Token"))
     names = values["SignedHeaders"].split(";")
     _check_headers(environ, names, scope)
-    payload = UNSIGNED if scope.service == "s3" else hash_of_body(environ)
+    payload = UNSIGNED if scope.service == "s3" else hash_body(environ)
     return _compare(environ, scope, key, values["Date"], names, payload, signature)
 
 
 def _compare(
     environ: WSGIEnvironment, scope: Scope, key: Key, moment: str, names: list[str], payload: str, signature: str
 ) -> Signed:
-    request = canonical_request(environ, scope.service, names, payload)
-    signing = signing_key(key.secret, scope)
-    text = f"{ALGORITHM}\n{moment}\n{scope.text}\n{sha256_of(request)}"
+    request = build_canonical_request(environ, scope.service, names, payload)
+    signing = derive_signing_key(key.secret, scope)
+    text = f"{ALGORITHM}\n{moment}\n{scope.text}\n{compute_sha256(request)}"
     if not hmac.compare_digest(sign_text(signing, text).encode(), signature.encode()):
         raise SignatureError(
             "wrong",
@@ -236,7 +238,7 @@ def _compare(
     return Signed(scope, key.arn, signature, signing, moment)
 
 
-def canonical_request(environ: WSGIEnvironment, service: str, names: list[str], payload: str) -> bytes:
+def build_canonical_request(environ: WSGIEnvironment, service: str, names: list[str], payload: str) -> bytes:
     """Return the canonical form of a request, whose hash is signed.
 
     Args:
@@ -260,7 +262,7 @@ def canonical_request(environ: WSGIEnvironment, service: str, names: list[str], 
     return text.encode("latin-1", "replace")
 
 
-def signing_key(secret: str, scope: Scope) -> bytes:
+def derive_signing_key(secret: str, scope: Scope) -> bytes:
     """Return the key that signs for one day, region and service."""
     made = f"AWS4{secret}".encode()
     for part in (scope.date, scope.region, scope.service, "aws4_request"):
@@ -268,22 +270,22 @@ def signing_key(secret: str, scope: Scope) -> bytes:
     return made
 
 
-def chunk_signature(signed: Signed, previous: str, chunk: bytes) -> str:
+def sign_chunk(signed: Signed, previous: str, chunk: bytes) -> str:
     """Return the expected signature of one chunk of a chunked body."""
-    empty = sha256_of(b"")
-    text = f"{ALGORITHM}-PAYLOAD\n{signed.time}\n{signed.scope.text}\n{previous}\n{empty}\n{sha256_of(chunk)}"
+    empty = compute_sha256(b"")
+    text = f"{ALGORITHM}-PAYLOAD\n{signed.time}\n{signed.scope.text}\n{previous}\n{empty}\n{compute_sha256(chunk)}"
     return sign_text(signed.signing_key, text)
 
 
-def trailer_signature(signed: Signed, previous: str, trailer: bytes) -> str:
+def sign_trailer(signed: Signed, previous: str, trailer: bytes) -> str:
     """Return the expected signature of a chunked body's trailing headers, each ``name:value`` and a line feed."""
-    text = f"{ALGORITHM}-TRAILER\n{signed.time}\n{signed.scope.text}\n{previous}\n{sha256_of(trailer)}"
+    text = f"{ALGORITHM}-TRAILER\n{signed.time}\n{signed.scope.text}\n{previous}\n{compute_sha256(trailer)}"
     return sign_text(signed.signing_key, text)
 
 
-def policy_signature(secret: str, scope: Scope, policy: str) -> str:
+def sign_policy(secret: str, scope: Scope, policy: str) -> str:
     """Return the Version 4 signature of a form's policy."""
-    return sign_text(signing_key(secret, scope), policy)
+    return sign_text(derive_signing_key(secret, scope), policy)
 
 
 def _check_headers(environ: WSGIEnvironment, names: list[str], scope: Scope) -> None:
@@ -338,14 +340,14 @@ def _check_token(key: Key, token: str) -> None:
 
 def _verify_version_2(environ: WSGIEnvironment, scope: Scope, key: Key, bucket: str) -> Signed:
     query = environ["QUERY_STRING"]
-    expires, signature = find_first(query, "Expires"), find_first(query, "Signature")
-    if not is_whole(expires):
+    expires, signature = find_query_value(query, "Expires"), find_query_value(query, "Signature")
+    if not is_whole_number(expires):
         raise SignatureError("malformed", f"Expires is {expires[:20]!r}; expected seconds since 1970.")
     if time.time() > int(expires):
         raise SignatureError("expired", f"Request has expired: it was valid until {format_seconds(int(expires))}.")
-    _check_token(key, find_first(query, "x-amz-security-token"))
+    _check_token(key, find_query_value(query, "x-amz-security-token"))
     text = _version_2_text(environ, expires, bucket)
-    if not hmac.compare_digest(version_2_signature(key.secret, text).encode(), signature.encode()):
+    if not hmac.compare_digest(sign_version_2(key.secret, text).encode(), signature.encode()):
         raise SignatureError(
             "wrong",
             "The request signature we calculated does not match the signature you provided. "
@@ -366,7 +368,9 @@ def _version_2_text(environ: WSGIEnvironment, expires: str, bucket: str) -> str:
     ):
         raise SignatureError("malformed", f"Signature Version 2 does not sign {', '.join(unsigned)}: use Version 4.")
     headers = {name.lower(): unquote_plus(value) for name, _, value in pairs}
-    headers |= {name: read_header(environ, name) for name in ("content-md5", "content-type") if is_sent(environ, name)}
+    headers |= {
+        name: read_header(environ, name) for name in ("content-md5", "content-type") if has_header(environ, name)
+    }
     headers |= {
         key[5:].replace("_", "-").lower(): read_header(environ, key[5:])
         for key in environ
@@ -384,7 +388,7 @@ def _version_2_text(environ: WSGIEnvironment, expires: str, bucket: str) -> str:
 @cache
 def _subresources() -> frozenset[str]:
     """Return the parameters in the query of an S3 request that select the operation."""
-    model = protocol.service_model("s3")
+    model = protocol.load_service_model("s3")
     queries = (model.operation_model(name).http["requestUri"].partition("?")[2] for name in model.operation_names)
     return frozenset(pair.partition("=")[0] for query in queries for pair in query.split("&")) - {
         "",
@@ -393,7 +397,7 @@ def _subresources() -> frozenset[str]:
     }
 
 
-def version_2_signature(secret: str, text: str) -> str:
+def sign_version_2(secret: str, text: str) -> str:
     """Return the Version 2 signature of a text, in Base64."""
     return base64.b64encode(hmac.digest(secret.encode(), text.encode(), "sha1")).decode()
 

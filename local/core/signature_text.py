@@ -23,17 +23,17 @@ def sign_text(key: bytes, text: str) -> str:
     return hmac.digest(key, text.encode("latin-1", "replace"), "sha256").hex()
 
 
-def sha256_of(data: bytes) -> str:
+def compute_sha256(data: bytes) -> str:
     """Return the SHA-256 of data, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
-def find_first(query: str, name: str) -> str:
+def find_query_value(query: str, name: str) -> str:
     """Return the first value of a parameter in a query, or an empty string."""
     return parse_qs(query).get(name, [""])[0]
 
 
-def is_whole(text: str) -> bool:
+def is_whole_number(text: str) -> bool:
     """Return True if a text is a whole number of at most 18 decimal digits."""
     return text.isascii() and text.isdecimal() and len(text) <= _DIGITS
 
@@ -73,7 +73,7 @@ def find_environ_key(name: str) -> str:
     return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
 
 
-def is_sent(environ: WSGIEnvironment, name: str) -> bool:
+def has_header(environ: WSGIEnvironment, name: str) -> bool:
     """Return True if the request has the header."""
     return find_environ_key(name) in environ
 
@@ -83,12 +83,12 @@ def read_header(environ: Mapping[str, Any], name: str) -> str:
     return " ".join(str(environ.get(find_environ_key(name), "")).split())
 
 
-def hash_of_body(environ: WSGIEnvironment) -> str:
+def hash_body(environ: WSGIEnvironment) -> str:
     """Return the SHA-256 of the request's body and rewind the body."""
-    return hash_of_stream(environ["wsgi.input"], int(environ.get("CONTENT_LENGTH") or 0))
+    return hash_stream(environ["wsgi.input"], int(environ.get("CONTENT_LENGTH") or 0))
 
 
-def hash_of_stream(stream: Any, length: int, algorithm: str = "sha256") -> str:
+def hash_stream(stream: Any, length: int, algorithm: str = "sha256") -> str:
     """Return the hash of the next ``length`` bytes of a stream, in hexadecimal, and rewind the stream."""
     digest, start = hashlib.new(algorithm), stream.tell()
     while length > 0 and (block := stream.read(min(length, 2**20))):

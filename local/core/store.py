@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NU
 """
 
 
-def public(document: Document) -> Document:
+def remove_private_members(document: Document) -> Document:
     """Return the document without its private members, as a client may see it."""
     return {key: value for key, value in document.items() if not key.startswith("_")}
 

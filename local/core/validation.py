@@ -37,7 +37,7 @@ _POSIX = {"ASCII": r"\x00-\x7f", "Alnum": "A-Za-z0-9", "Print": r"\x20-\x7e"}
 _TOKEN = re.compile(r"\\p\{(?P<named>\w+)\}|\\(?P<end>z)|(?P<escape>\\.)|(?P<open>\[\^?)|(?P<close>\])", re.S)
 
 
-def check(operation: OperationModel, params: Mapping[str, Any]) -> None:
+def validate_parameters(operation: OperationModel, params: Mapping[str, Any]) -> None:
     """Refuse parameters that break a constraint of the operation's input shape.
 
     Raises:
@@ -84,7 +84,7 @@ def _member(shape: Any, value: Any, where: str) -> Iterator[str]:
             yield _broken(shape, value, where, f"Member must satisfy enum value set: [{', '.join(enum)}]")
         pattern = shape.metadata.get("pattern")
         # Skipped for a text of the wrong length, because matching a pattern can be slow.
-        if pattern and not broken and not matches(pattern, value):
+        if pattern and not broken and not matches_pattern(pattern, value):
             yield _broken(shape, value, where, f"Member must satisfy regular expression pattern: {pattern}")
 
 
@@ -115,7 +115,7 @@ def _broken(shape: Any, value: Any, where: str, constraint: str) -> str:
 # -- patterns --------------------------------------------------------------------------------------------------------
 
 
-def matches(pattern: str, value: str) -> bool:
+def matches_pattern(pattern: str, value: str) -> bool:
     """Return True if the whole value matches the model's (Java) pattern, or if Python cannot express the pattern."""
     compiled = compile_pattern(pattern, value.isascii())
     return compiled is None or compiled.fullmatch(value) is not None

@@ -14,8 +14,8 @@ import boto3
 from botocore import xform_name
 from botocore.config import Config
 
-from local.provider.errors import ProviderError, api_errors
-from local.provider.shapes import service_model, trim
+from local.provider.errors import ProviderError, convert_api_errors
+from local.provider.shapes import load_service_model, select_known_params
 
 _POLL_FIRST, _POLL_LAST = 0.02, 1.0
 
@@ -51,7 +51,7 @@ class Api:
         Raises:
             ApiError: If the API returned an error.
         """
-        with api_errors(service, operation):
+        with convert_api_errors(service, operation):
             answer = getattr(self._client(service, region), xform_name(operation))(**params)
         answer.pop("ResponseMetadata", None)
         return dict(answer)
@@ -79,8 +79,8 @@ class Context:
 
     def accepted(self, service: str, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return those of ``params`` that the operation accepts."""
-        shape = service_model(service).operation_model(operation).input_shape
-        return trim(params, shape) if shape is not None else {}
+        shape = load_service_model(service).operation_model(operation).input_shape
+        return select_known_params(params, shape) if shape is not None else {}
 
     def wait(self, what: str, done: Callable[[], bool], seconds: float) -> None:
         """Poll until ``done``.

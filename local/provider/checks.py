@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from local.provider.documents import same_json, same_policy
+from local.provider.documents import is_same_json, is_same_policy
 from local.provider.errors import Failure, ProviderError
-from local.provider.naming import make_name, unique
+from local.provider.naming import make_name, make_unique_digits
 from local.provider.resources import Resource
 from local.provider.shapes import Kind, Property
-from local.provider.values import UNKNOWN, Asset, Values, known
-from local.regions import is_region, no_region
+from local.provider.values import UNKNOWN, Asset, Values, is_known
+from local.regions import describe_invalid_region, is_region
 
 #: The member of checked inputs that lists the properties which the program left out and the checks filled in.
 DEFAULTS = "__defaults"
@@ -33,7 +33,7 @@ class Naming:
     mode: Literal["propose", "enforce", "disable"] = "propose"
 
 
-def check(resource: Resource, old: Values, new: Values, naming: Naming) -> tuple[Values, list[Failure]]:
+def check_inputs(resource: Resource, old: Values, new: Values, naming: Naming) -> tuple[Values, list[Failure]]:
     """Return the inputs with names and defaults filled in, and what is wrong with them.
 
     Args:
@@ -46,24 +46,24 @@ def check(resource: Resource, old: Values, new: Values, naming: Naming) -> tuple
     failures = list(_unknown_names(resource.token, resource.properties, declared))
     inputs = {name: value for name, value in declared.items() if name in resource.properties}
     inputs = {name: coerce(resource.properties[name], value) for name, value in inputs.items()}
-    made = with_defaults(resource.properties, inputs)
+    made = fill_defaults(resource.properties, inputs)
     try:
         made |= _name(resource, old, inputs, naming)
     except ProviderError as error:
         assert resource.auto_name is not None
         failures.append(Failure(resource.auto_name[0], str(error)))
         made[resource.auto_name[0]] = UNKNOWN
-    failures += wrong_region(inputs)
+    failures += check_region(inputs)
     failures += _constraints(resource.properties, {**inputs, **made}, "")
     failures += _groups(resource, {**inputs, **made})
     return {**inputs, **made, DEFAULTS: sorted(made)}, failures
 
 
-def wrong_region(inputs: Values) -> list[Failure]:
+def check_region(inputs: Values) -> list[Failure]:
     """Return the failure of a region that a resource or a function names for itself, if any."""
     region = inputs.get("region")
     fits = region in (None, UNKNOWN) or is_region(region)
-    return [] if fits else [Failure("region", f"region {no_region(region)}")]
+    return [] if fits else [Failure("region", f"region {describe_invalid_region(region)}")]
 
 
 def _unknown_names(
@@ -84,8 +84,8 @@ def coerce(declared: Property, value: Any) -> Any:
         return [coerce(declared.element, item) for item in value]
     if declared.kind is Kind.MAP and declared.element is not None and isinstance(value, Mapping):
         return {name: coerce(declared.element, item) for name, item in value.items()}
-    if declared.same in (same_json, same_policy) and isinstance(value, (dict, list)):
-        return json.dumps(value, separators=(",", ":")) if known(value) else UNKNOWN
+    if declared.same in (is_same_json, is_same_policy) and isinstance(value, (dict, list)):
+        return json.dumps(value, separators=(",", ":")) if is_known(value) else UNKNOWN
     if declared.kind is Kind.STRING and isinstance(value, (bool, int, float)):
         return str(value).lower() if isinstance(value, bool) else str(value)
     if declared.kind is Kind.INTEGER and isinstance(value, str) and re.fullmatch(r"-?\d+", value):
@@ -97,7 +97,7 @@ def coerce(declared: Property, value: Any) -> Any:
     return value
 
 
-def with_defaults(properties: Mapping[str, Property], values: Values) -> Values:
+def fill_defaults(properties: Mapping[str, Property], values: Values) -> Values:
     """Return the top-level defaults; those inside objects are set in place, in the copies that ``coerce`` made."""
     for name, value in values.items():
         _set_inner_defaults(properties[name], value)
@@ -136,7 +136,7 @@ def _name(resource: Resource, old: Values, inputs: Values, naming: Naming) -> Va
     if prefix is UNKNOWN:
         return {name: UNKNOWN}
     if prefix is not None:
-        return {name: prefix + unique(26, naming.seed)}
+        return {name: prefix + make_unique_digits(26, naming.seed)}
     if naming.mode == "disable":
         raise ProviderError("names", "are not generated in this project", fix="give the resource a name")
     if naming.proposed:

@@ -10,7 +10,7 @@ from typing import Any
 
 from local.provider.errors import Failure
 from local.provider.values import UNKNOWN, Values
-from local.regions import is_region, no_region
+from local.regions import describe_invalid_region, is_region
 
 #: Settings of the official provider for endpoint and caller; ignored, because both are fixed here.
 _CONNECTION = frozenset(
@@ -63,7 +63,7 @@ class Session:
         return self.region, self.default_tags
 
 
-def structured(value: Any) -> Any:
+def parse_setting(value: Any) -> Any:
     """Return a configuration value, parsed if the engine passed a list or object as JSON text."""
     if isinstance(value, str) and value[:1] in ("{", "["):
         try:
@@ -73,7 +73,7 @@ def structured(value: Any) -> Any:
     return value
 
 
-def region_of(peer: str) -> str:
+def parse_region(peer: str) -> str:
     """Return the region of the environment that an engine runs in, empty if it has none.
 
     Args:
@@ -82,7 +82,7 @@ def region_of(peer: str) -> str:
     return peer.rpartition("@")[2] if "@" in peer else ""
 
 
-def check(config: Values, around: str) -> Iterator[Failure]:
+def check_config(config: Values, around: str) -> Iterator[Failure]:
     """Yield what is wrong with a configuration.
 
     ``around`` is the region of the engine's environment, used if none is configured.
@@ -96,20 +96,20 @@ def check(config: Values, around: str) -> Iterator[Failure]:
         reason = "aws:region is not set: pulumi config set aws:region <region>, e.g. eu-west-1, or set AWS_REGION"
         yield Failure("region", reason)
     elif region is None and not is_region(around):
-        yield Failure("region", f"aws:region is not set, and the environment's {no_region(around)}")
+        yield Failure("region", f"aws:region is not set, and the environment's {describe_invalid_region(around)}")
     elif region not in (None, UNKNOWN) and not is_region(region):
-        yield Failure("region", f"aws:region {no_region(region)}")
-    tags = structured(config.get("defaultTags"))
+        yield Failure("region", f"aws:region {describe_invalid_region(region)}")
+    tags = parse_setting(config.get("defaultTags"))
     if tags not in (None, UNKNOWN, "") and not isinstance(tags, dict):
         yield Failure("defaultTags", f"{tags!r} is not an object such as {{'tags': {{'team': 'search'}}}}")
 
 
-def session(config: Values) -> Session:
+def create_session(config: Values) -> Session:
     """Return the session for a checked configuration."""
-    tags = structured(config.get("defaultTags")) or {}
+    tags = parse_setting(config.get("defaultTags")) or {}
     return Session(
         region=str(config["region"]),
         default_tags={name: str(value) for name, value in (tags.get("tags") or {}).items()},
-        accounts=frozenset(structured(config.get("allowedAccountIds")) or ()),
-        refused_accounts=frozenset(structured(config.get("forbiddenAccountIds")) or ()),
+        accounts=frozenset(parse_setting(config.get("allowedAccountIds")) or ()),
+        refused_accounts=frozenset(parse_setting(config.get("forbiddenAccountIds")) or ()),
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from local.provider.shapes import Kind, Property
-from local.provider.values import UNKNOWN, Values, known
+from local.provider.values import UNKNOWN, Values, is_known
 
 ChangeKind = Literal["add", "delete", "update"]
 Properties = Mapping[str, Property]
@@ -34,12 +34,12 @@ class Change:
         return re.split(r"[.\[]", self.path, maxsplit=1)[0]
 
 
-def absent(value: Any) -> bool:
+def is_empty(value: Any) -> bool:
     """Return True if a value is empty: for an optional property the API treats it like a missing one."""
     return value is None or value is False or value == "" or (isinstance(value, (list, dict)) and not value)
 
 
-def same(declared: Property, old: Any, new: Any) -> bool:
+def is_equivalent(declared: Property, old: Any, new: Any) -> bool:
     """Return True if two known values of a property are equivalent."""
     if declared.same is not None and isinstance(old, str) and isinstance(new, str):
         return declared.same(old, new)
@@ -58,11 +58,11 @@ def compare(properties: Properties, old: Values, new: Values, prefix: str = "") 
 def _compare(declared: Property, old: Any, new: Any, path: str) -> Iterator[Change]:
     if new is UNKNOWN or old is UNKNOWN:
         yield Change(path, "add" if old is None else "update", declared.replaces)
-    elif absent(old) and absent(new):
+    elif is_empty(old) and is_empty(new):
         pass
-    elif absent(old):
+    elif is_empty(old):
         yield Change(path, "add", _forces(declared, new))
-    elif absent(new):
+    elif is_empty(new):
         yield Change(path, "delete" if new is None else "update", _forces(declared, old))
     elif declared.kind is Kind.OBJECT:
         yield from compare(declared.properties, old, new, f"{path}.")
@@ -70,7 +70,7 @@ def _compare(declared: Property, old: Any, new: Any, path: str) -> Iterator[Chan
         yield from (_compare_sets if declared.unordered else _compare_lists)(declared, old, new, path)
     elif declared.kind is Kind.MAP:
         yield from _compare_maps(declared, old, new, path)
-    elif not same(declared, old, new):
+    elif not is_equivalent(declared, old, new):
         yield Change(path, "update", declared.replaces)
 
 
@@ -126,13 +126,13 @@ def _forces(declared: Property, value: Any) -> bool:
     return False
 
 
-def settle(properties: Properties, declared: Values, live: Values) -> Values:
+def build_state(properties: Properties, declared: Values, live: Values) -> Values:
     """Return the state: the API's values, spelled as declared wherever both are equivalent."""
     state: Values = {}
     for name, kind in properties.items():
         wanted, found = declared.get(name), live.get(name)
         if found is None:
-            if wanted is not None and (kind.unread or absent(wanted)):
+            if wanted is not None and (kind.unread or is_empty(wanted)):
                 state[name] = wanted
         else:
             state[name] = found if wanted is None else _settle(kind, wanted, found)
@@ -141,7 +141,7 @@ def settle(properties: Properties, declared: Values, live: Values) -> Values:
 
 def _settle(kind: Property, declared: Any, live: Any) -> Any:
     if kind.kind is Kind.OBJECT and isinstance(live, Mapping):
-        return settle(kind.properties, declared, dict(live))
+        return build_state(kind.properties, declared, dict(live))
     if kind.kind is Kind.LIST and kind.element is not None and isinstance(live, list):
         left = list(live)
         settled = []
@@ -153,7 +153,7 @@ def _settle(kind: Property, declared: Any, live: Any) -> Any:
                 left.remove(match)
             settled.append(_settle(kind.element, item, match))
         return settled + (left if kind.unordered else live[len(declared) :])
-    return declared if same(kind, declared, live) else live
+    return declared if is_equivalent(kind, declared, live) else live
 
 
 def _match(kind: Property, item: Any, left: list[Any], index: int, live: list[Any]) -> Any:
@@ -168,7 +168,7 @@ def _match(kind: Property, item: Any, left: list[Any], index: int, live: list[An
     return None
 
 
-def restrict(properties: Properties, state: Values, declared: Values) -> Values:
+def select_declared(properties: Properties, state: Values, declared: Values) -> Values:
     """Return the part of a state that a program declared, without properties it left to the service."""
     return {
         name: _restrict(properties[name], state[name], wanted)
@@ -178,10 +178,10 @@ def restrict(properties: Properties, state: Values, declared: Values) -> Values:
 
 
 def _restrict(kind: Property, state: Any, declared: Any) -> Any:
-    if not known(declared):
+    if not is_known(declared):
         return state
     if kind.kind is Kind.OBJECT and isinstance(state, Mapping):
-        return restrict(kind.properties, dict(state), declared)
+        return select_declared(kind.properties, dict(state), declared)
     if kind.kind is Kind.LIST and kind.element is not None and isinstance(state, list):
         paired = [_restrict(kind.element, item, wanted) for item, wanted in zip(state, declared, strict=False)]
         return paired + state[len(declared) :]

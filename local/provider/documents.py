@@ -7,17 +7,17 @@ from functools import lru_cache
 from typing import Any
 
 
-def same_json(old: Any, new: Any) -> bool:
+def is_same_json(old: Any, new: Any) -> bool:
     """Return True if two JSON texts hold the same document."""
     return bool(old == new) or _canonical(old, policy=False) == _canonical(new, policy=False)
 
 
-def same_policy(old: Any, new: Any) -> bool:
+def is_same_policy(old: Any, new: Any) -> bool:
     """Return True if two policies are equivalent; order, and a single value as a list, do not matter."""
     return bool(old == new) or _canonical(old, policy=True) == _canonical(new, policy=True)
 
 
-def same_key(old: Any, new: Any) -> bool:
+def is_same_key(old: Any, new: Any) -> bool:
     """Return True if two key ids or ARNs name the same key."""
     return str(old).rsplit("/", 1)[-1] == str(new).rsplit("/", 1)[-1]
 

@@ -34,7 +34,7 @@ class ApiError(ProviderError):
 
 
 @contextmanager
-def api_errors(service: str, operation: str) -> Iterator[None]:
+def convert_api_errors(service: str, operation: str) -> Iterator[None]:
     """Turn botocore's exceptions into :class:`ApiError`."""
     try:
         yield

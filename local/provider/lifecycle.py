@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from local.provider.api import Context
-from local.provider.checks import DEFAULTS, with_defaults
-from local.provider.diff import Change, compare, restrict
+from local.provider.checks import DEFAULTS, fill_defaults
+from local.provider.diff import Change, compare, select_declared
 from local.provider.errors import ProviderError
 from local.provider.resources import Resource
-from local.provider.values import UNKNOWN, Values, known
+from local.provider.values import UNKNOWN, Values, is_known
 
 _ARN, _TAGS_ALL = "arn", "tagsAll"
 
@@ -38,16 +38,16 @@ class Difference:
         return any(change.replaces for change in self.changes)
 
 
-def difference(resource: Resource, context: Context, state: Values, old: Values, new: Values) -> Difference:
+def compute_difference(resource: Resource, context: Context, state: Values, old: Values, new: Values) -> Difference:
     """Return what the ``new`` inputs change.
 
     They are compared with the state, as far as the old inputs declared it, so that drift is detected.
     """
-    before = restrict(resource.properties, state, old)
+    before = select_declared(resource.properties, state, old)
     changes = list(compare(resource.properties, before, new))
     if resource.tagging is not None and all(change.property != "tags" for change in changes):
         tags = resource.tags_all(new, context.default_tags)
-        if tags is UNKNOWN or not known(tags) or tags != state.get(_TAGS_ALL, {}):
+        if tags is UNKNOWN or not is_known(tags) or tags != state.get(_TAGS_ALL, {}):
             changes.append(Change(_TAGS_ALL, "update", replaces=False))
     replaces = any(change.replaces for change in changes)
     return Difference(tuple(changes), replaces and _needs_the_name(resource, old, new))
@@ -61,7 +61,7 @@ def _needs_the_name(resource: Resource, old: Values, new: Values) -> bool:
     return name not in new.get(DEFAULTS, ()) and old.get(name) == new.get(name)
 
 
-def planned(resource: Resource, context: Context, inputs: Values, state: Values | None = None) -> Values:
+def plan_outputs(resource: Resource, context: Context, inputs: Values, state: Values | None = None) -> Values:
     """Return the outputs of a create or update in a preview; unknown where only the real operation provides them."""
     declared = {name: value for name, value in inputs.items() if not name.startswith("__")}
     if state is None:
@@ -102,7 +102,7 @@ def update(resource: Resource, context: Context, id: str, state: Values, old: Va
     """Update the resource to the new inputs; return its state."""
     tags = resource.tags_all(new, context.default_tags)
     wanted = {**_outputs(resource, state), **_identity(resource, id, state), **new, _TAGS_ALL: tags}
-    found = difference(resource, context, state, old, new)
+    found = compute_difference(resource, context, state, old, new)
     changed = frozenset(change.property for change in found.changes)
     if changed - {"tags", _TAGS_ALL}:
         resource.update(context, wanted, changed)
@@ -132,10 +132,10 @@ def read(resource: Resource, context: Context, id: str, state: Values, inputs: V
     declared, defaults = inputs, inputs.get(DEFAULTS, ())
     if not inputs:
         declared = resource.importable(live)
-        filled = with_defaults(resource.properties, declared)
+        filled = fill_defaults(resource.properties, declared)
         declared, defaults = {**declared, **filled}, sorted(filled)
     current = resource.state(declared, live, context.default_tags)
-    refreshed = restrict(resource.properties, current, declared)
+    refreshed = select_declared(resource.properties, current, declared)
     if current.get("tags"):
         refreshed["tags"] = current["tags"]
     return {**current, "id": id}, {**refreshed, DEFAULTS: [name for name in defaults if name in refreshed]}

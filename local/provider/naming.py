@@ -28,7 +28,7 @@ class AutoName:
     fifo: str = ""
 
 
-def unique(digits: int, seed: bytes) -> str:
+def make_unique_digits(digits: int, seed: bytes) -> str:
     """Return hex digits: random, or derived from the engine's seed, so that a repeated step makes the same name."""
     if not seed:
         return secrets.token_hex(digits)[:digits]
@@ -42,7 +42,7 @@ def make_name(rule: AutoName, resource: str, seed: bytes, suffix: str = "") -> s
         ProviderError: If it would be longer than the rule allows.
     """
     stem = rule.prefix + (resource.lower() if rule.lowercase else resource)
-    name = f"{stem}-{unique(rule.digits, seed)}{suffix}" if rule.digits else stem + suffix
+    name = f"{stem}-{make_unique_digits(rule.digits, seed)}{suffix}" if rule.digits else stem + suffix
     if len(name) > rule.maximum:
         raise ProviderError(
             f"the name generated from {resource!r}",

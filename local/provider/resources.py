@@ -13,20 +13,20 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from local.provider.api import Context
-from local.provider.diff import settle
+from local.provider.diff import build_state
 from local.provider.errors import ApiError, ProviderError
 from local.provider.naming import AutoName
 from local.provider.shapes import (
     Builder,
     Property,
     Same,
-    dig,
-    from_api,
-    plain,
-    service_model,
-    string,
-    strings,
-    to_api,
+    convert_from_api,
+    convert_scalar,
+    convert_to_api,
+    find_value,
+    load_service_model,
+    string_map_property,
+    string_property,
 )
 from local.provider.values import Values
 
@@ -175,18 +175,18 @@ class Resource:
             found = {name: kind for name, kind in found.items() if not self.only or name in self.only}
         found |= self.own
         if self.tagging is not None:
-            found["tags"] = strings()
+            found["tags"] = string_map_property()
         if self.regional:
-            found["region"] = string(replaces=True, computed=True)
+            found["region"] = string_property(replaces=True, computed=True)
         if self.name_prefix:
-            found["namePrefix"] = string(replaces=True, unread=True)
+            found["namePrefix"] = string_property(replaces=True, unread=True)
         self._mark(found, "", inherited=ALL in self.replaces)
         if self.auto_name is not None:
             found[self.auto_name[0]].required = True
         return found
 
     def _input_shape(self) -> Any:
-        shape = service_model(self.service).operation_model(self.create_by).input_shape
+        shape = load_service_model(self.service).operation_model(self.create_by).input_shape
         for step in self.shape.split(".") if self.shape else ():
             shape = shape.members[step]
         return shape.member if shape.type_name == "list" else shape
@@ -244,7 +244,7 @@ class Resource:
         """Create the resource; return the outputs in its id."""
         params = self.params(context, self.create_by, inputs)
         answer = self.call(context, self.create_by, {**params, **self._tags_on_create(tags)})
-        return {name: dig(answer, path.split(".")) for name, path in self.created.items()}
+        return {name: find_value(answer, path.split(".")) for name, path in self.created.items()}
 
     def complete(self, context: Context, known: Values, tags: dict[str, str]) -> None:
         """Finish a created resource: apply settings that need separate calls, set tags, wait."""
@@ -260,7 +260,7 @@ class Resource:
                 return None
             # A response may omit the names given in the request.
             asked = {name: known[name] for name in self.id_names() if name in self.properties}
-            values = asked | from_api(self.properties, root, self.places)
+            values = asked | convert_from_api(self.properties, root, self.places)
             values |= self.computed_outputs(context, {**known, **values}, root)
             if self.tagging is not None:
                 values["tagsAll"] = self.show_tags(context, {**known, **values})
@@ -275,13 +275,13 @@ class Resource:
     def live(self, context: Context, known: Values) -> dict[str, Any] | None:
         """Return the API's description of the resource, or None."""
         answer = self.call(context, self.read_by, self.params(context, self.read_by, known))
-        found = dig(answer, self.answer.split(".")) if self.answer else answer
+        found = find_value(answer, self.answer.split(".")) if self.answer else answer
         return found if found is None else dict(found)
 
     def computed_outputs(self, context: Context, known: Values, root: dict[str, Any]) -> Values:  # noqa: ARG002
         """Return the outputs that are not inputs."""
-        found = {name: dig(root, path.split(".")) for name, path in self.outputs.items() if path}
-        return {name: plain(value) for name, value in found.items() if value is not None}
+        found = {name: find_value(root, path.split(".")) for name, path in self.outputs.items() if path}
+        return {name: convert_scalar(value) for name, value in found.items() if value is not None}
 
     def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:  # noqa: ARG002
         """Update the resource to ``known``, which differs from the existing one in the properties ``changed``."""
@@ -297,7 +297,7 @@ class Resource:
 
     def params(self, context: Context, operation: str, values: Values) -> dict[str, Any]:
         """Return the parameters for an operation, without those that it does not accept."""
-        params = to_api(self.properties, values)
+        params = convert_to_api(self.properties, values)
         params |= {member: values[name] for member, name in self.identity.items() if values.get(name) is not None}
         return context.accepted(self.service, operation, params)
 
@@ -330,9 +330,9 @@ class Resource:
 
         def ready() -> bool:
             root = self.live(context, known) or {}
-            status = dig(root, wait.status.split("."))
+            status = find_value(root, wait.status.split("."))
             if status not in (wait.target, *wait.pending):
-                reason = dig(root, wait.reason.split(".")) or "the API gives no reason"
+                reason = find_value(root, wait.reason.split(".")) or "the API gives no reason"
                 raise ProviderError(f"{name}", f"is {status}, not {wait.target}: {reason}")
             return bool(status == wait.target)
 
@@ -358,7 +358,7 @@ class Resource:
 
     def _tag_params(self, operation: str, tags: dict[str, str]) -> dict[str, Any]:
         """Return the tags in an operation's form: a map, or a list of pairs with the service's own member names."""
-        shape = service_model(self.service).operation_model(operation).input_shape
+        shape = load_service_model(self.service).operation_model(operation).input_shape
         for member, inner in shape.members.items():
             if member.lower() == "tags" and inner.type_name == "map":
                 return {member: tags}
@@ -376,7 +376,7 @@ class Resource:
     def remove_tags(self, context: Context, known: Values, names: list[str]) -> None:
         """Remove the tags of these names."""
         assert self.tagging is not None
-        shape = service_model(self.service).operation_model(self.tagging.remove).input_shape
+        shape = load_service_model(self.service).operation_model(self.tagging.remove).input_shape
         member = next(name for name in shape.members if name.lower() == "tagkeys")
         self.call(context, self.tagging.remove, {**self._tagged(known), member: names})
 
@@ -398,7 +398,7 @@ class Resource:
 
     def state(self, inputs: Values, live: Values, default_tags: Mapping[str, str]) -> Values:
         """Return the outputs that the engine keeps: the live values, spelled as declared where both are equivalent."""
-        state = settle(self.properties, inputs, live)
+        state = build_state(self.properties, inputs, live)
         state |= {name: value for name, value in live.items() if name not in self.properties}
         if self.tagging is not None:
             declared, every = inputs.get("tags", {}), live.get("tagsAll", {})

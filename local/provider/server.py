@@ -24,8 +24,8 @@ from local.provider.api import Api, Context
 from local.provider.errors import Failure, ProviderError
 from local.provider.resources import Resource
 from local.provider.socket_path import make_socket_path, remove_socket
-from local.provider.types import resource_type
-from local.provider.values import known, marshal, unmarshal
+from local.provider.types import find_resource_type
+from local.provider.values import is_known, marshal, unmarshal
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ def _failures(found: Iterable[Failure]) -> list[Any]:
 def find_type(request: Any) -> Resource:
     """Return the resource type of a request."""
     token = request.type or request.urn.split("::")[2].rsplit("$", 1)[-1]
-    return resource_type(token)
+    return find_resource_type(token)
 
 
 class Provider(ResourceProviderServicer):
@@ -180,8 +180,8 @@ class Provider(ResourceProviderServicer):
     def CheckConfig(self, request: Any, context: Any) -> Any:
         """Check the configuration; the default region is that of the engine's environment."""
         news, secrets = unmarshal(request.news)
-        around = config.region_of(context.peer())
-        failures = _failures(config.check(news, around))
+        around = config.parse_region(context.peer())
+        failures = _failures(config.check_config(news, around))
         news = {**news, "region": around} if news.get("region") is None else news
         return provider_pb2.CheckResponse(inputs=marshal(news, secrets), failures=failures)
 
@@ -191,7 +191,7 @@ class Provider(ResourceProviderServicer):
         olds, _ = unmarshal(request.old_inputs if request.HasField("old_inputs") else request.olds)
         news, _ = unmarshal(request.news)
         changed = sorted(name for name in {*olds, *news} - {"version"} if olds.get(name) != news.get(name))
-        moved = [name for name in changed if name == "region" and known(olds.get(name)) and known(news.get(name))]
+        moved = [name for name in changed if name == "region" and is_known(olds.get(name)) and is_known(news.get(name))]
         return provider_pb2.DiffResponse(
             changes=provider_pb2.DiffResponse.DIFF_SOME if changed else provider_pb2.DiffResponse.DIFF_NONE,
             diffs=changed,
@@ -203,7 +203,7 @@ class Provider(ResourceProviderServicer):
         """Verify the account and keep the configuration for this connection."""
         args, _ = unmarshal(request.args)
         values = {name.removeprefix("aws:config:"): value for name, value in request.variables.items()} | args
-        session = config.session(values)
+        session = config.create_session(values)
         self._verify_account(session)
         self._sessions[context.peer()] = session
         # Sessions remain after a run of the engine; a few are kept for connections that are reopened.
@@ -259,7 +259,7 @@ class Provider(ResourceProviderServicer):
             proposed=request.autonaming.proposed_name,
             mode=mode,  # type: ignore[arg-type]
         )
-        inputs, failures = checks.check(resource, olds, news, naming)
+        inputs, failures = checks.check_inputs(resource, olds, news, naming)
         return provider_pb2.CheckResponse(inputs=marshal(inputs, secrets), failures=_failures(failures))
 
     @report_errors
@@ -269,7 +269,7 @@ class Provider(ResourceProviderServicer):
         state, _ = unmarshal(request.olds)
         old = unmarshal(request.old_inputs)[0] if request.HasField("old_inputs") else state
         new, _ = unmarshal(request.news)
-        found = lifecycle.difference(resource, self._context(context, new), state, old, new)
+        found = lifecycle.compute_difference(resource, self._context(context, new), state, old, new)
         response = provider_pb2.DiffResponse(
             changes=provider_pb2.DiffResponse.DIFF_SOME if found.changes else provider_pb2.DiffResponse.DIFF_NONE,
             deleteBeforeReplace=found.delete_before_replace,
@@ -291,7 +291,9 @@ class Provider(ResourceProviderServicer):
         work = self._context(context, inputs, request.timeout)
         secret = secrets | resource.secret
         if request.preview:
-            return provider_pb2.CreateResponse(properties=marshal(lifecycle.planned(resource, work, inputs), secret))
+            return provider_pb2.CreateResponse(
+                properties=marshal(lifecycle.plan_outputs(resource, work, inputs), secret)
+            )
         id, state = lifecycle.create(resource, work, inputs)
         return provider_pb2.CreateResponse(id=id, properties=marshal({**state, "id": id}, secret))
 
@@ -321,7 +323,7 @@ class Provider(ResourceProviderServicer):
         work = self._context(context, new, request.timeout)
         secret = secrets | resource.secret | (old_secrets - new.keys())
         if request.preview:
-            outputs = lifecycle.planned(resource, work, new, state)
+            outputs = lifecycle.plan_outputs(resource, work, new, state)
         else:
             outputs = lifecycle.update(resource, work, request.id, state, old, new)
         return provider_pb2.UpdateResponse(properties=marshal({**outputs, "id": request.id}, secret))
@@ -338,7 +340,7 @@ class Provider(ResourceProviderServicer):
     def Invoke(self, request: Any, context: Any) -> Any:
         """Call a function of the provider."""
         args, secrets = unmarshal(request.args)
-        if wrong := checks.wrong_region(args):
+        if wrong := checks.check_region(args):
             return provider_pb2.InvokeResponse(failures=_failures(wrong))
         result = functions.call(request.tok, self._context(context, args), args)
         struct = marshal(result, result.keys() if secrets else ())

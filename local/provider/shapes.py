@@ -94,41 +94,41 @@ class Property:
     properties: dict[str, Property] = field(default_factory=dict)
 
 
-def string(member: str = "", **settings: Any) -> Property:
+def string_property(member: str = "", **settings: Any) -> Property:
     """Return a string property that the create operation's model does not declare as one."""
     return Property(Kind.STRING, tuple(member.split(".")) if member else (), **settings)
 
 
-def integer(member: str = "", **settings: Any) -> Property:
+def integer_property(member: str = "", **settings: Any) -> Property:
     """Return an integer property that the create operation's model does not declare as one."""
     return Property(Kind.INTEGER, tuple(member.split(".")) if member else (), **settings)
 
 
-def boolean(member: str = "", **settings: Any) -> Property:
+def boolean_property(member: str = "", **settings: Any) -> Property:
     """Return a boolean property that the create operation's model does not declare as one."""
     return Property(Kind.BOOLEAN, tuple(member.split(".")) if member else (), **settings)
 
 
-def strings(member: str = "", **settings: Any) -> Property:
+def string_map_property(member: str = "", **settings: Any) -> Property:
     """Return a property for a map of strings that the create operation's model does not declare as one."""
     return Property(Kind.MAP, tuple(member.split(".")) if member else (), element=Property(Kind.STRING), **settings)
 
 
 @cache
-def service_model(service: str) -> Any:
+def load_service_model(service: str) -> Any:
     """Return botocore's model of a service."""
     return botocore.session.get_session().get_service_model(service)
 
 
 @cache
-def property_name(member: str) -> str:
+def convert_member_name(member: str) -> str:
     """Return the Pulumi name of an API member: ``volumeSizeInGb`` for ``VolumeSizeInGB``."""
     head, *rest = str(xform_name(member)).split("_")
     return head + "".join(part.capitalize() for part in rest)
 
 
 @cache
-def compiled(pattern: str) -> re.Pattern[str] | None:
+def compile_pattern(pattern: str) -> re.Pattern[str] | None:
     r"""Return a compiled pattern of the API's model, or None if Python's ``re`` cannot read it.
 
     The models are written for another engine: Unicode classes such as ``\p{L}`` are read as any character.
@@ -154,7 +154,7 @@ class Builder:
         taken = {re.split(r"[.\[{]", expression)[0] for expression in declared.values()}
         found: dict[str, Property] = {}
         for member, inner in shape.members.items():
-            name = property_name(member)
+            name = convert_member_name(member)
             if member in taken or name in declared or prefix + name in self._omit or inner.name in within:
                 continue
             found[name] = self._property(inner, prefix + name, within)
@@ -194,7 +194,7 @@ class Builder:
         found = Property(kind, minimum=shape.metadata.get("min"), maximum=shape.metadata.get("max"))
         if kind is Kind.STRING:
             found.enum = tuple(getattr(shape, "enum", ()))
-            found.pattern = compiled(shape.metadata["pattern"]) if "pattern" in shape.metadata else None
+            found.pattern = compile_pattern(shape.metadata["pattern"]) if "pattern" in shape.metadata else None
         elif kind is Kind.LIST:
             found.element = self._property(shape.member, path, within)
         elif kind is Kind.MAP:
@@ -204,7 +204,7 @@ class Builder:
         return found
 
 
-def to_api(properties: Mapping[str, Property], values: Mapping[str, Any]) -> dict[str, Any]:
+def convert_to_api(properties: Mapping[str, Property], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the API's parameters for property values; empty lists and maps are left out, as the API expects."""
     params: dict[str, Any] = {}
     for name, declared in properties.items():
@@ -212,7 +212,7 @@ def to_api(properties: Mapping[str, Property], values: Mapping[str, Any]) -> dic
         if value is None or value is UNKNOWN:
             continue
         if not declared.member:
-            params |= to_api(declared.properties, value) if declared.kind is Kind.OBJECT else {}
+            params |= convert_to_api(declared.properties, value) if declared.kind is Kind.OBJECT else {}
             continue
         if value in ([], {}) and declared.kind is not Kind.OBJECT:
             continue
@@ -237,7 +237,7 @@ def _item_to_api(declared: Property, value: Any) -> Any:
         assert declared.element is not None
         return _value_to_api(declared.element, value[0])
     if declared.kind is Kind.OBJECT:
-        return to_api(declared.properties, value)
+        return convert_to_api(declared.properties, value)
     if declared.kind is Kind.LIST and declared.element is not None:
         return [_value_to_api(declared.element, item) for item in value]
     if declared.kind is Kind.MAP and declared.element is not None:
@@ -245,16 +245,16 @@ def _item_to_api(declared: Property, value: Any) -> Any:
     return value
 
 
-def from_api(
+def convert_from_api(
     properties: Mapping[str, Property], answer: Mapping[str, Any], places: Mapping[str, str] | None = None
 ) -> Values:
     """Return the property values in a response; ``places`` gives paths that differ from the parameters."""
     values: Values = {}
     for name, declared in properties.items():
         place = places[name].split(".") if places and name in places else declared.member
-        value = dig(answer, place) if place else None
+        value = find_value(answer, place) if place else None
         if not place and declared.kind is Kind.OBJECT:
-            values |= {name: inner} if (inner := from_api(declared.properties, answer)) else {}
+            values |= {name: inner} if (inner := convert_from_api(declared.properties, answer)) else {}
         if value is not None and value != "":
             values[name] = _value_from_api(declared, value)
     return values
@@ -268,7 +268,7 @@ def _value_from_api(declared: Property, value: Any) -> Any:
     if declared.single and declared.element is not None:
         return [_value_from_api(declared.element, value)]
     if declared.kind is Kind.OBJECT:
-        return from_api(declared.properties, value)
+        return convert_from_api(declared.properties, value)
     if declared.kind is Kind.LIST and declared.element is not None:
         return [_value_from_api(declared.element, item) for item in value]
     if declared.kind is Kind.MAP and declared.element is not None:
@@ -282,10 +282,10 @@ def _scalar_from_api(declared: Property, value: Any) -> Any:
             return int(value)
         if declared.kind is Kind.BOOLEAN:
             return value.lower() == "true"
-    return plain(value)
+    return convert_scalar(value)
 
 
-def plain(value: Any) -> Any:
+def convert_scalar(value: Any) -> Any:
     """Return a scalar of a response as a property holds it: times as RFC 3339, parsed documents as JSON text."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -296,7 +296,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def dig(value: Any, path: Iterable[str]) -> Any:
+def find_value(value: Any, path: Iterable[str]) -> Any:
     """Return the value under a path of members, or None; a number in the path indexes a list."""
     for step in path:
         if isinstance(value, list):
@@ -308,11 +308,11 @@ def dig(value: Any, path: Iterable[str]) -> Any:
     return value
 
 
-def trim(params: Mapping[str, Any], shape: Any) -> dict[str, Any]:
+def select_known_params(params: Mapping[str, Any], shape: Any) -> dict[str, Any]:
     """Return only those parameters that the structure ``shape`` has, inside nested structures too."""
     kept: dict[str, Any] = {}
     for member, value in params.items():
         inner = shape.members.get(member)
         if inner is not None:
-            kept[member] = trim(value, inner) if inner.type_name == "structure" else value
+            kept[member] = select_known_params(value, inner) if inner.type_name == "structure" else value
     return kept

@@ -230,10 +230,10 @@ def _write(target: Value, value: Any) -> None:
         raise TypeError(f"a {type(value).__name__} is no property value: {value!r}")
 
 
-def known(value: Any) -> bool:
+def is_known(value: Any) -> bool:
     """Return True if no part of the value is unknown."""
     if isinstance(value, Mapping):
-        return all(known(item) for item in value.values())
+        return all(is_known(item) for item in value.values())
     if isinstance(value, list):
-        return all(known(item) for item in value)
+        return all(is_known(item) for item in value)
     return value is not UNKNOWN

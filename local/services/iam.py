@@ -28,7 +28,7 @@ def install() -> None:
     for kind in ("role", "user", "group"):
         setattr(IAMBackend, f"create_{kind}", _of_a_free_name(kind, getattr(IAMBackend, f"create_{kind}")))
     # Only for this partition: moto creates the backends of all partitions when it looks up a key.
-    complete(iam_backends[ACCOUNT][PARTITION])
+    add_managed_policies(iam_backends[ACCOUNT][PARTITION])
 
 
 def _of_a_free_name(kind: str, create: Callable[..., Any]) -> Callable[..., Any]:
@@ -59,14 +59,14 @@ def _trusts(document: str) -> bool:
     return isinstance(found, dict) and "Statement" in found
 
 
-def complete(backend: Any) -> None:
+def add_managed_policies(backend: Any) -> None:
     """Add AWS's managed policies to a backend that has none, because a snapshot leaves them out."""
     if not backend.aws_managed_policies:
-        backend.aws_managed_policies = list(managed_policies().values())
-        backend.managed_policies = managed_policies() | backend.managed_policies
+        backend.aws_managed_policies = list(load_managed_policies().values())
+        backend.managed_policies = load_managed_policies() | backend.managed_policies
 
 
-def kept_policies(backend: Any) -> dict[str, Any]:
+def list_kept_policies(backend: Any) -> dict[str, Any]:
     """Return the managed policies of a backend that a snapshot keeps: the account's own, and AWS's if attached."""
     return {
         arn: policy
@@ -76,7 +76,7 @@ def kept_policies(backend: Any) -> dict[str, Any]:
 
 
 @cache
-def managed_policies() -> dict[str, Any]:
+def load_managed_policies() -> dict[str, Any]:
     """Return AWS's managed policies by ARN."""
     from moto.iam.aws_managed_policies import aws_managed_policies_data
     from moto.iam.models import AWSManagedPolicy

@@ -31,7 +31,9 @@ def install() -> None:
     def get_permission(self: Any, action: str, resource: str) -> Any:
         if self.policy is None:
             return PermissionResult.NEUTRAL
-        return IAMPolicy(json.dumps(applicable(json.loads(self.policy)))).is_action_permitted(action, resource)
+        return IAMPolicy(json.dumps(select_applicable_statements(json.loads(self.policy)))).is_action_permitted(
+            action, resource
+        )
 
     FakeBucket.get_permission = get_permission  # type: ignore[method-assign]
     S3Backend.put_bucket_policy = _checking(S3Backend.put_bucket_policy)  # type: ignore[method-assign]
@@ -213,7 +215,7 @@ def _deleting_keys(delete: Callable[..., Any]) -> Callable[..., Any]:
 # -- policies ----------------------------------------------------------------------------------------------------------
 
 
-def applicable(policy: dict[str, Any]) -> dict[str, Any]:
+def select_applicable_statements(policy: dict[str, Any]) -> dict[str, Any]:
     """Return the policy with only those statements whose conditions hold for a request on this machine."""
     statements = policy.get("Statement", [])
     if isinstance(statements, dict):

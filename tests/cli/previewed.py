@@ -94,14 +94,14 @@ def recorded(name: str) -> dict[str, Any]:
 
 
 def of(given: Mapping[str, Any], notes: tuple[str, ...] = ()) -> dict[str, Any]:
-    read = preview.of(given, "preview")
-    return document.of(
+    read = preview.parse_preview(given, "preview")
+    return document.make_document(
         read, document.Context("flights", "local", "A test.", "eu-west-1", Prices.load(), notes=list(notes))
     )
 
 
 def comment(*steps: Mapping[str, Any], limit: int = markdown.LIMIT) -> str:
-    return markdown.comment(told(*steps), limit)
+    return markdown.render_comment(told(*steps), limit)
 
 
 def risks(*steps: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -63,7 +63,7 @@ def declared(cloud: Cloud, name: str, *tables: FeatureTable) -> fleet.Stack:
 
 def asked(cloud: Cloud, name: str, *denied: str) -> dict[str, Any]:
     """The table's document of one stack, while some questions are denied."""
-    return fleet.ask([declared(cloud, name)], Answering(cloud, *denied))
+    return fleet.query_stacks([declared(cloud, name)], Answering(cloud, *denied))
 
 
 def row(cloud: Cloud, name: str, *denied: str) -> dict[str, Any]:
@@ -95,11 +95,11 @@ def test_what_was_not_answered_is_unknown_and_no_need(
     [whole] = found["stacks"]
     assert silent in whole["unknown"]
     assert (found["attention"], whole["warnings"]) == ([], [])
-    view.table_of(found)
+    view.print_table(found)
     head, line, *_ = capsys.readouterr().out.splitlines()
     place = head.index("waits") if silent == "registry" else head.index("serves")
     assert line[place:].startswith("unknown")
-    view.stack(depth.add(*fleet.ask_one(declared(cloud, "whole"), Answering(cloud, *denied))))
+    view.print_stack(depth.add_details(*fleet.query_stack(declared(cloud, "whole"), Answering(cloud, *denied))))
     shown = capsys.readouterr().out
     assert "nothing needs attention" in shown
     said = {
@@ -111,13 +111,13 @@ def test_what_was_not_answered_is_unknown_and_no_need(
 
 @pytest.mark.parametrize("denied", ["DescribeEndpoint", "DescribeModel", "ListModelPackages", "ListPipelineExecutions"])
 def test_silence_is_no_change(cloud: Cloud, denied: str) -> None:
-    before = watch.facts(asked(cloud, "whole"))
-    now = watch.remembered(before, watch.facts(asked(cloud, "whole", denied)))
-    assert [change["what"] for change in watch.changes(before, now)] == ["not known"]
-    again = watch.remembered(now, watch.facts(asked(cloud, "whole")))
-    assert [change["what"] for change in watch.changes(now, again)] == ["not known"]
+    before = watch.collect_facts(asked(cloud, "whole"))
+    now = watch.keep_unanswered(before, watch.collect_facts(asked(cloud, "whole", denied)))
+    assert [change["what"] for change in watch.find_changes(before, now)] == ["not known"]
+    again = watch.keep_unanswered(now, watch.collect_facts(asked(cloud, "whole")))
+    assert [change["what"] for change in watch.find_changes(now, again)] == ["not known"]
     # What is asked for the first time is unknown too.
-    [first] = watch.changes({}, watch.facts(asked(cloud, "whole", "DescribeEndpoint")))
+    [first] = watch.find_changes({}, watch.collect_facts(asked(cloud, "whole", "DescribeEndpoint")))
     assert (first["after"] or "").startswith("serves unknown, unknown; alarms firing: none")
 
 
@@ -176,7 +176,7 @@ def test_an_endpoint_that_was_deleted_by_hand_is_gone(cloud: Cloud, capsys: pyte
     assert (need["code"], need["fields"]) == ("endpoint_missing", {"endpoint": "lost-local", "approved": 1})
     assert need["what"].startswith("endpoint lost-local was deleted, and version 1 is approved: ")
     assert need["command"] == "millrace deploy lost --refresh"
-    view.table_of(found)
+    view.print_table(found)
     head, line, *_ = capsys.readouterr().out.splitlines()
     assert line[head.index("serves") :].startswith("gone ")
     # Its own alarms are deployed with it: without them it has never been there.
@@ -225,7 +225,7 @@ def test_what_watches_a_stack_and_was_deleted_by_hand_is_named(cloud: Cloud, kin
 
 def test_the_pipeline_of_features_is_missed_too_where_there_are_tables(cloud: Cloud) -> None:
     table = FeatureTable("shop", entity="place", columns={"area": "number"}, event_time="known")
-    [found] = fleet.ask([declared(cloud, "plundered", table)], Answering(cloud))["stacks"]
+    [found] = fleet.query_stacks([declared(cloud, "plundered", table)], Answering(cloud))["stacks"]
     assert found["missing"] == ["plundered-local-features"]
     [need] = found["attention"]
     assert need["fields"]["missing"] == {
@@ -268,8 +268,8 @@ def test_features_that_are_not_published_are_told(cloud: Cloud) -> None:
     over(cloud.sagemaker, start(cloud.sagemaker, "tabled-local-features"))
     weather = FeatureTable("weather", entity="customer", event_time="known_at", columns={"rain": "number"})
     stack = declared(cloud, "tabled", weather)
-    [found] = fleet.ask([stack], Answering(cloud))["stacks"]
+    [found] = fleet.query_stacks([stack], Answering(cloud))["stacks"]
     assert found["last"]["features"]["step"] == "Publish"
     needs = {need["command"]: need["what"] for need in found["attention"]}
     assert needs["millrace logs tabled-local-features/"].startswith("the last run of features failed: ")
-    assert watch.facts({"stacks": [found], "not_asked": []})["tabled-local"]["features"].startswith("Failed, ")
+    assert watch.collect_facts({"stacks": [found], "not_asked": []})["tabled-local"]["features"].startswith("Failed, ")

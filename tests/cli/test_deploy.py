@@ -122,7 +122,7 @@ def test_the_question_shows_every_risk_that_diff_shows_of_a_plan_too(account: Ac
     assert {"gate-loosened", "opened"} <= {each["kind"] for each in document["risks"]}
     for arguments in ((), ("--plan", "plan.json")):
         shown = account.answered("deploy", "flights", *DEV, *arguments)
-        for line in expected_changes.lines(document["risks"]):
+        for line in expected_changes.format_risks(document["risks"]):
             assert line in shown
     # The steps of a plan stand below.
     assert f"update {STACK}-training-pipeline" in shown
@@ -185,13 +185,15 @@ def test_what_stands_and_is_unknown_to_the_backend_is_neither_told_as_new_nor_ma
 
 
 def test_what_only_another_model_explains_is_not_told_as_another_change() -> None:
-    assert list(expected_changes.besides_model(previewed.recorded("model"))) == []
+    assert list(expected_changes.find_changes_besides_model(previewed.recorded("model"))) == []
     pipelines = [f"flights-local-{kind}-pipeline" for kind in ("features", "monitor", "training")]
-    assert sorted(expected_changes.besides_model(previewed.recorded("instance"))) == [
+    assert sorted(expected_changes.find_changes_besides_model(previewed.recorded("instance"))) == [
         "flights-local-config",
         *pipelines,
     ]
-    assert list(expected_changes.besides_model(previewed.recorded("rollout"))) == ["flights-local-endpoint"]
+    assert list(expected_changes.find_changes_besides_model(previewed.recorded("rollout"))) == [
+        "flights-local-endpoint"
+    ]
 
 
 @pytest.mark.parametrize("operation", ["create", "delete"])
@@ -200,9 +202,14 @@ def test_an_endpoint_comes_and_goes_with_its_model_and_its_alarms_with_it(operat
         sides = (None, {"name": "it"}) if operation == "create" else ({"name": "it"}, None)
         return previewed.step(operation, f"millrace:index:BlueGreenEndpoint${previewed.TYPES[kind]}", kind, *sides)
 
-    assert list(expected_changes.besides_model(previewed.told(step("Endpoint"), step("Model"), step("Alarm")))) == []
+    assert (
+        list(
+            expected_changes.find_changes_besides_model(previewed.told(step("Endpoint"), step("Model"), step("Alarm")))
+        )
+        == []
+    )
     # An alarm that goes alone is the checkout's doing.
-    assert list(expected_changes.besides_model(previewed.told(step("Alarm")))) == ["Alarm"]
+    assert list(expected_changes.find_changes_besides_model(previewed.told(step("Alarm")))) == ["Alarm"]
 
 
 def test_whoever_decides_about_a_model_is_told_what_goes_along(account: Account) -> None:

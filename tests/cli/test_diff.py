@@ -80,14 +80,14 @@ def test_another_instance_type_is_told_with_its_cost_and_its_jobs() -> None:
     assert {each["kind"]: each["after"]["hourly"] for each in document["cost"]["hourly"]} == {
         "processing": None, "training": None,
     }  # fmt: skip
-    text = markdown.comment(document)
+    text = markdown.render_comment(document)
     assert "`ml.m5.2xlarge` unknown" in text
     assert "steps `Ingest`, `Validate`, `Features`, `Evaluate`:" in text
 
 
 def test_a_feature_group_that_is_replaced_is_the_first_thing_that_is_said() -> None:
     document = recorded("group")
-    text = markdown.comment(document)
+    text = markdown.render_comment(document)
 
     assert document["verdict"] == "risky changes"
     assert [(each["kind"], each["name"]) for each in document["risks"]] == [
@@ -106,7 +106,7 @@ def test_another_model_is_told_by_its_version() -> None:
     assert document["traffic"][0]["why"] == "the model changes"
     # The old configuration and model stay at AWS, so nothing is lost with them.
     assert document["risks"] == []
-    assert "**Serves** version 1 → version 2" in markdown.comment(document)
+    assert "**Serves** version 1 → version 2" in markdown.render_comment(document)
 
 
 def test_a_stack_that_was_never_deployed_is_made_and_nothing_is_at_risk() -> None:
@@ -117,14 +117,14 @@ def test_a_stack_that_was_never_deployed_is_made_and_nothing_is_at_risk() -> Non
     assert set(document["counts"]) == {"create"}
     # One key, one dashboard, four alarms.
     assert (document["cost"]["before"], document["cost"]["after"]) == (0, pytest.approx(1.00 + 3.00 + 4 * 0.10))
-    assert "**Creates everything**" in markdown.comment(document)
+    assert "**Creates everything**" in markdown.render_comment(document)
 
 
 def test_nothing_is_said_in_two_lines() -> None:
     document = recorded("same")
 
     assert document["verdict"] == "no changes"
-    assert [line for line in lines(markdown.comment(document)) if line] == [
+    assert [line for line in lines(markdown.render_comment(document)) if line] == [
         "## Millrace: what changes in `flights-local`", "**Nothing changes.**", "A test.",
     ]  # fmt: skip
 
@@ -134,9 +134,9 @@ def test_the_same_preview_is_always_told_in_the_same_way(name: str) -> None:
     first, second = recorded(name), recorded(name)
 
     assert json.dumps(first) == json.dumps(second)
-    assert markdown.comment(first) == markdown.comment(second)
+    assert markdown.render_comment(first) == markdown.render_comment(second)
     # Names that the engine draws are not told.
-    assert "-(new)" in markdown.comment(first) or name in ("rollout", "feature", "role", "group", "same", "new")
+    assert "-(new)" in markdown.render_comment(first) or name in ("rollout", "feature", "role", "group", "same", "new")
 
 
 # -- exit codes and formats --------------------------------------------------------------------------------------------
@@ -348,7 +348,7 @@ def test_a_preview_without_what_stays_says_what_it_cannot_tell() -> None:
 
     assert document["notes"] == []
     assert "names only what changes" in of(short)["notes"][0]
-    assert "of what changes" in markdown.comment(of(short))
+    assert "of what changes" in markdown.render_comment(of(short))
 
 
 def test_what_is_not_touched_is_said() -> None:
@@ -376,9 +376,9 @@ def test_what_it_was_compared_with_is_said_as_it_is(
 ) -> None:
     """The engine itself is tested elsewhere: it answers with a recorded preview."""
     found = json.loads((PREVIEWS / f"{name}.json").read_text())
-    monkeypatch.setattr("cli.stack.connection.connect", lambda *_: None)
-    monkeypatch.setattr("cli.pulumi.updates.preview", lambda *_, **__: found)
-    monkeypatch.setattr("cli.diff.lookups.of", lambda _: {})
+    monkeypatch.setattr("cli.stack.connection.use_environment", lambda *_: None)
+    monkeypatch.setattr("cli.pulumi.updates.preview_stack", lambda *_, **__: found)
+    monkeypatch.setattr("cli.diff.lookups.make_lookups", lambda _: {})
 
     _, out, _ = diff(capsys, "--format", "markdown")
 
@@ -399,7 +399,7 @@ def compared(monkeypatch: pytest.MonkeyPatch, found: bool) -> None:
         "base": {"revision": "origin/main", "commit": commit, "found": found},
         "head": {"revision": "working tree", "commit": None},
     }
-    monkeypatch.setattr("cli.base.comparison.compare", lambda target, base, progress: document)
+    monkeypatch.setattr("cli.base.comparison.compare_revisions", lambda target, base, progress: document)
 
 
 def test_a_comparison_says_what_was_compared_with_what(

@@ -243,7 +243,7 @@ def test_a_comment_that_fits_is_whole() -> None:
 @pytest.mark.parametrize("limit", [65_536, 20_000, 8_000, 4_000, 2_000, 1_000])
 @pytest.mark.parametrize("count", [250, 1_500])
 def test_no_comment_is_longer_than_its_limit(count: int, limit: int) -> None:
-    text = markdown.comment(_told(count), limit)
+    text = markdown.render_comment(_told(count), limit)
 
     assert len(text) <= limit
     assert f"**⚠ {count} risks**" in text
@@ -253,7 +253,7 @@ def test_no_comment_is_longer_than_its_limit(count: int, limit: int) -> None:
 
 def test_the_folded_part_goes_first_and_risks_last() -> None:
     document = told(*many(60))
-    lengths = {limit: markdown.comment(document, limit) for limit in (40_000, 12_000, 1_000)}
+    lengths = {limit: markdown.render_comment(document, limit) for limit in (40_000, 12_000, 1_000)}
 
     # Properties, then resources, then the rest but for risks.
     assert "key-0059" in lengths[40_000]
@@ -265,7 +265,7 @@ def test_the_folded_part_goes_first_and_risks_last() -> None:
 
 
 def test_risks_are_whole_where_they_have_room() -> None:
-    text = markdown.comment(told(*many(30)), 8_000)
+    text = markdown.render_comment(told(*many(30)), 8_000)
 
     assert all(f"alarm-{n:04}" in text for n in range(30))
     assert "Nobody is told any more" in text

@@ -43,7 +43,7 @@ def test_a_stack_is_new_when_it_is_itself_created() -> None:
     new, deployed = of(brief(root("create"), ADMINISTRATOR)), of(brief(root("same"), ADMINISTRATOR))
 
     assert (new["new"], new["verdict"]) == (True, "changes")
-    assert "The stack was never deployed" in markdown.comment(new)
+    assert "The stack was never deployed" in markdown.render_comment(new)
     assert (deployed["new"], deployed["verdict"]) == (False, "risky changes")
 
 
@@ -55,7 +55,7 @@ def test_a_base_without_the_stack_says_nothing_of_what_is_deployed(
         "base": {"revision": "origin/main", "commit": "0123456789abcdef", "found": False},
         "head": {"revision": "working tree", "commit": None},
     }
-    monkeypatch.setattr("cli.base.comparison.compare", lambda target, base, progress: document)
+    monkeypatch.setattr("cli.base.comparison.compare_revisions", lambda target, base, progress: document)
 
     code, out, _ = diff(capsys, "--base", "origin/main")
 

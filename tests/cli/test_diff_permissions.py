@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cli.diff.permissions import Permission, compare, read_policy
+from cli.diff.permissions import Permission, compare_permissions, read_policy
 from tests.cli.previewed import UNKNOWN, comment, step, told
 
 
@@ -24,7 +24,7 @@ def said(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> tuple[lis
     old, new = read_policy(document(*before)), read_policy(document(*after))
     assert old is not None
     assert new is not None
-    gained, lost = compare(old, new)
+    gained, lost = compare_permissions(old, new)
     return tuple([f"{each.effect} {each.action} {each.resource}" for each in side] for side in (gained, lost))  # type: ignore[return-value]
 
 

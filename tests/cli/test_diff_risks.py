@@ -481,7 +481,7 @@ def test_code_that_runs_now_is_fetched_from_the_lake(tmp_path: Path) -> None:
     old.unlink()
     context = document.Context("flights", "local", "", "eu-west-1", Prices.load(), fetch=held.get)
 
-    found = document.of(preview.of(whole(changed), "preview"), context)
+    found = document.make_document(preview.parse_preview(whole(changed), "preview"), context)
 
     assert [each["kind"] for each in found["risks"]] == ["gate-loosened", "gate-loosened"]
 

@@ -58,7 +58,7 @@ def percent(value: int) -> dict[str, Any]:
     ],
 )  # fmt: skip
 def test_stages(inputs: dict[str, Any], instances: int | None, stages: list[Any], minutes: float | None) -> None:
-    plan = traffic.plan(inputs, instances)
+    plan = traffic.describe_rollout(inputs, instances)
 
     assert [(each["percent"], each["minutes"]) for each in plan["stages"]] == stages
     assert plan["minutes"] == minutes
@@ -92,7 +92,7 @@ def test_an_endpoint_that_is_replaced_has_no_roll_out() -> None:
     document = told(*served(fleet("ml.m5.large", 1, modelName="n"), op="replace"))
 
     assert not document["traffic"][0]["moves_traffic"]
-    assert "is replaced: serving stops until the new one is up, without a roll-out" in markdown.comment(document)
+    assert "is replaced: serving stops until the new one is up, without a roll-out" in markdown.render_comment(document)
 
 
 def test_an_endpoint_that_is_made_or_goes() -> None:
@@ -136,8 +136,8 @@ def test_metrics_of_both_versions_where_the_registry_can_be_asked() -> None:
         "flights", "local", "", "eu-west-1", Prices.load(), figures=lambda arn: figures.get(arn.rpartition("/")[2])
     )
     changed = step("replace", "Model", "m", package(1), package(2), because=["primaryContainer"], before=KEPT)
-    made = document.of(preview.of(whole(changed), "preview"), context)
-    text = markdown.comment(made)
+    made = document.make_document(preview.parse_preview(whole(changed), "preview"), context)
+    text = markdown.render_comment(made)
 
     assert made["model"]["serves"]["after"]["metrics"] == {"roc_auc": 0.72, "ece": 0.01}
     assert "  - `ece` nothing → `0.01`" in text
@@ -152,7 +152,9 @@ def test_figures_of_two_versions_are_no_comparison() -> None:
 
     def told_of(before: int, after: int) -> str:
         changed = step("replace", "Model", "m", package(before), package(after), because=["x"], before=KEPT)
-        return markdown.comment(document.of(preview.of(whole(changed), "preview"), context))
+        return markdown.render_comment(
+            document.make_document(preview.parse_preview(whole(changed), "preview"), context)
+        )
 
     said = "  - each was measured on rows of its own, so these are no comparison"
     assert f"{said}; the registry's: 0.2 \\*better\\*: 3\n" in told_of(1, 3)
@@ -252,7 +254,7 @@ def test_schedules_and_rules() -> None:
 
 def test_what_nobody_knows_the_price_of_is_named_and_not_counted() -> None:
     document = told(*served(fleet("ml.p5.48xlarge", 1)), step("create", "aws:mq/broker:Broker", "b", None, {}))
-    text = markdown.comment(document)
+    text = markdown.render_comment(document)
 
     [config] = [each for each in document["cost"]["items"] if each["type"] == traffic.CONFIG]
     assert (config["before"], config["after"]) == (pytest.approx(0.128 * 730, abs=0.01), None)
@@ -266,7 +268,7 @@ def test_what_nobody_knows_the_price_of_is_named_and_not_counted() -> None:
 
 def test_nothing_is_saved_where_a_price_is_not_known() -> None:
     document = told(*served(fleet("ml.p5.48xlarge", 1)))
-    text = markdown.comment(document)
+    text = markdown.render_comment(document)
 
     assert document["cost"]["difference"] is None
     assert document["cost"]["at_least"] == {"before": False, "after": True}
@@ -280,7 +282,9 @@ def test_what_stays_and_has_no_price_does_not_blur_the_difference() -> None:
     document = told(broker, *served(fleet("ml.m5.large", 2)))
 
     assert document["cost"]["difference"] == pytest.approx(0.128 * 730, abs=0.01)
-    assert "at least $93.44 → at least $186.88 a month (+$93.44), not all of it known" in markdown.comment(document)
+    assert "at least $93.44 → at least $186.88 a month (+$93.44), not all of it known" in markdown.render_comment(
+        document
+    )
 
 
 def test_a_configuration_that_is_only_kept_costs_nothing() -> None:

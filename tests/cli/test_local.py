@@ -49,7 +49,7 @@ def test_start_status_stop_reset(millrace: Millrace) -> None:
     assert "up after" in millrace("local", "logs").stdout
 
     assert "its state is kept" in millrace("local", "stop").stdout
-    assert client.status(millrace.state) is None
+    assert client.find_daemon(millrace.state) is None
     assert "is not running" in millrace("local", "stop").stdout
     assert "nothing was deleted" in millrace("local", "reset", stdin="n\n", code=1).stderr
     assert millrace.state.exists()
@@ -86,7 +86,7 @@ def test_a_daemon_that_hangs_is_named_with_its_end(millrace: Millrace) -> None:
         assert words in millrace.error("local", "start")
     finally:
         psutil.Process(pid).resume()
-    assert eventually(lambda: client.status(millrace.state))
+    assert eventually(lambda: client.find_daemon(millrace.state))
 
 
 @pytest.mark.parametrize("facts", ["{broken", "{}", "[]", '{"endpoint_url": 5, "pid": 1}', "\udcff"])
@@ -154,7 +154,7 @@ def test_an_interrupt_ends_a_command_and_not_the_cloud(millrace: Millrace, numbe
     following.send_signal(number)
     _, said = following.communicate(timeout=10)
     assert (following.returncode, said.strip()) == (130, "interrupted")
-    assert eventually(lambda: client.status(millrace.state))
+    assert eventually(lambda: client.find_daemon(millrace.state))
 
 
 def test_an_image_of_ones_own_is_named_at_the_start(millrace: Millrace, tmp_path: Path) -> None:

@@ -37,10 +37,10 @@ from cli.base import comparison
 from cli.console import interrupts
 from cli.console.progress import Progress
 from cli.stack import deployable
-interrupts.listen()
+interrupts.install_handlers()
 use_case, environment, base, *head = sys.argv[1:]
-target = deployable.of(use_case, environment, Path(".millrace"))
-print(json.dumps(comparison.compare(target, base, Progress(err=True), *head)))
+target = deployable.load_deployable(use_case, environment, Path(".millrace"))
+print(json.dumps(comparison.compare_revisions(target, base, Progress(err=True), *head)))
 """
 
 
@@ -274,7 +274,7 @@ def test_a_stack_file_keeps_what_is_made_and_loses_whose_it_is(tmp_path: Path) -
         "    replay_from: 2013-04-01T00:00:00Z\n"
         "    variables: {KEY: {secure: v1:CCCC:DDDD}, PLAIN: 'yes'}\n"
     )
-    stack_file.disarm(path)
+    stack_file.remove_owner_settings(path)
     text = path.read_text()
     assert not {word for word in ("owners", "AAAA", "BBBB", "DDDD", "999999999999") if word in text}
     assert "aws:defaultTags: {tags: {team: churn}}" in text

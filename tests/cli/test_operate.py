@@ -339,9 +339,9 @@ def test_a_deployment_that_would_delete_the_endpoint_is_refused(served: Loop) ->
     target = replace(Target.of("flights", "local", served.daemon.state), clients=served.daemon.client)
     first, second, third, fourth = (version for version, *_ in versions(served))
     for version in (second, third, fourth):
-        assert not endpoint_guard.loses_endpoint(target)
+        assert not endpoint_guard.would_lose_endpoint(target)
         reject(served, version, "")
-    assert endpoint_guard.loses_endpoint(target)
+    assert endpoint_guard.would_lose_endpoint(target)
     said = endpoint_guard.endpoint_stays(target)
     assert f"this would delete endpoint {STACK}, which serves version {third}, because no model of {STACK}" in said
     assert f"`millrace approve flights {fourth}`" in said

@@ -175,7 +175,7 @@ def test_what_is_renewed_while_others_are_asked_about_or_taken_down_stays(
 
     for name, value in checkout.environment.items():
         monkeypatch.setenv(name, value)
-    read = next(each for each in review_stack.records("dev")[0] if each.stack == "flights-pr-2")
+    read = next(each for each in review_stack.list_records("dev")[0] if each.stack == "flights-pr-2")
     checkout.millrace("review", "create", "flights", "--pr", "2", "--expires", "3d")
     assert (read.forget(), checkout.recorded()) == (False, {"flights-pr-2"})
     now = read.now()

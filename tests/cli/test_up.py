@@ -83,7 +83,7 @@ def locks(millrace: Millrace) -> list[Path]:
 
 def left(millrace: Millrace, before: set[int]) -> list[str]:
     """What runs that did not, but for the cloud and its own children."""
-    running = client.status(millrace.state)
+    running = client.find_daemon(millrace.state)
     assert running is not None
     own = {running.pid, *(child.pid for child in psutil.Process(running.pid).children(recursive=True))}
     new = []
@@ -108,7 +108,7 @@ def test_ctrl_c_ends_pulumi_too_and_gives_its_lock_back(cloud: Millrace) -> None
     assert "Traceback" not in up.said
     assert eventually(lambda: not left(cloud, before))
     assert locks(cloud) == []
-    assert client.status(cloud.state)
+    assert client.find_daemon(cloud.state)
 
 
 def test_after_a_kill_the_next_up_clears_the_lock_and_adopts_what_was_made(cloud: Millrace) -> None:
@@ -185,7 +185,7 @@ def _buckets(millrace: Millrace) -> list[str]:
 
 
 def _client(millrace: Millrace, service: str) -> Any:
-    running = client.status(millrace.state)
+    running = client.find_daemon(millrace.state)
     assert running is not None
     import boto3
 

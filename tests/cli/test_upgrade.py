@@ -320,7 +320,7 @@ def test_what_is_taken_out_leaves_tidy_code(tmp_path: Path, before: str, after: 
         (Retired("UseCase", "strategy", "0.2", "0.3", "…"), Retired("FeatureTable", "ttl", "0.2", "0.3", "…"))
     )
     head = f"from millrace import UseCase{after[len(after.rstrip()) :]}"
-    assert python.upgraded((head + before).encode(), "stacks.churn", table).content.decode() == head + after
+    assert python.upgrade_module((head + before).encode(), "stacks.churn", table).content.decode() == head + after
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_versions_are_completed_where_somebody_answers(alone: tuple[Cloud, Check
         "from cli.commands.options import of_use_case\n"
         "@click.command()\n"
         "@of_use_case\n"
-        "@click.argument('version', shell_complete=choices.versions)\n"
+        "@click.argument('version', shell_complete=choices.complete_versions)\n"
         "def decide(target, version): pass\n"
         "decide(prog_name='decide', complete_var='ASK')"
     )

@@ -95,7 +95,7 @@ def cloud() -> Iterator[dict[str, str]]:
         running = client.start(state, scale=60.0, images={"clients": HERE / "image"})
         try:
             kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-            environment = {**kept, **client.environment(running, state), "HOME": folder}
+            environment = {**kept, **client.build_environment(running, state), "HOME": folder}
             trust = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
             boto3.client(
                 "iam",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components.definition_rules import findings
+from components.definition_rules import find_problems
 
 REPORT = {"PropertyFileName": "Report", "OutputName": "o", "FilePath": "r.json"}
 READ = {"Std:JsonGet": {"PropertyFile": {"Get": "Steps.A.PropertyFiles.Report"}, "Path": "x"}}
@@ -45,7 +45,7 @@ EQUAL = {"Type": "Equals", "LeftValue": READ, "RightValue": 1}
     ],
 )
 def test_what_sagemaker_takes(definition: str) -> None:
-    assert findings(definition) == []
+    assert find_problems(definition) == []
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_what_sagemaker_takes(definition: str) -> None:
     ],
 )
 def test_what_it_does_not(definition: str, finding: str) -> None:
-    found = findings(definition)
+    found = find_problems(definition)
     assert any(finding in each for each in found), found
     assert len(found) == 1, found
 
@@ -104,4 +104,4 @@ def test_what_it_does_not(definition: str, finding: str) -> None:
 def test_a_step_in_a_branch_waits_for_its_fork() -> None:
     inside = step("B")
     waiting = step("A", DependsOn=["B"], PropertyFiles=[REPORT])
-    assert any("in a circle" in each for each in findings(text(waiting, fork(EQUAL, then=[inside]))))
+    assert any("in a circle" in each for each in find_problems(text(waiting, fork(EQUAL, then=[inside]))))

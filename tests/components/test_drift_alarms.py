@@ -16,7 +16,7 @@ from components.training_pipeline import TrainingPipelineArgs
 from millrace.documents import MonitorReport
 from tests.components import mocked
 from tests.components.flights_stack import flights
-from training.monitoring.monitor import data_points
+from training.monitoring.monitor import make_data_points
 
 
 def alarms_args(every: timedelta = timedelta(days=1), **changes: Any) -> DriftAlarmsArgs:
@@ -147,7 +147,7 @@ REPORT = {
 def _published(endpoint: str) -> set[tuple[str, tuple[tuple[str, str], ...]]]:
     return {
         (point["MetricName"], tuple((each["Name"], each["Value"]) for each in point["Dimensions"]))
-        for point in data_points(endpoint, MonitorReport.model_validate(REPORT))
+        for point in make_data_points(endpoint, MonitorReport.model_validate(REPORT))
     }
 
 

@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 import stacks
-from components.feature_store import FeatureRemovedError, FeatureStore, FeatureStoreArgs, FeatureType, additions
+from components.feature_store import (
+    FeatureRemovedError,
+    FeatureStore,
+    FeatureStoreArgs,
+    FeatureType,
+    find_added_features,
+)
 from tests.components import mocked
 from tests.components.flights_stack import flights
 
@@ -128,12 +134,12 @@ def test_a_name_that_is_too_long_is_refused() -> None:
 
 
 def test_additions_are_what_is_new() -> None:
-    assert additions("g", FEATURES, {**FEATURES, "wind": "Fractional", "sky": "String"}) == {
+    assert find_added_features("g", FEATURES, {**FEATURES, "wind": "Fractional", "sky": "String"}) == {
         "wind": "Fractional",
         "sky": "String",
     }
-    assert additions("g", FEATURES, FEATURES) == {}
-    assert additions("g", {}, FEATURES) == FEATURES
+    assert find_added_features("g", FEATURES, FEATURES) == {}
+    assert find_added_features("g", {}, FEATURES) == FEATURES
 
 
 @pytest.mark.parametrize(
@@ -146,7 +152,7 @@ def test_additions_are_what_is_new() -> None:
 )
 def test_a_lost_or_retyped_feature_is_refused_with_the_way_out(new: dict[str, FeatureType], problem: str) -> None:
     with pytest.raises(FeatureRemovedError) as refused:
-        additions("flights-dev-weather", FEATURES, new)
+        find_added_features("flights-dev-weather", FEATURES, new)
     message = str(refused.value)
     assert message.startswith("feature group 'flights-dev-weather': ")
     assert problem in message

@@ -126,7 +126,9 @@ def _stack(name: str, approved: str | None) -> tuple[MlopsStack, dict[str, Any]]
     """The component and its outputs as known."""
     made_: list[MlopsStack] = []
     known: dict[str, Any] = {}
-    args = MlopsStackArgs(stacks.load("flights"), environment(name), mocked.ACCOUNT, "aws", BUNDLE_FILE, approved)
+    args = MlopsStackArgs(
+        stacks.load("flights"), environment(name), mocked.ACCOUNT, "aws", BUNDLE_FILE, approved
+    )
 
     def program() -> pulumi.Output[None]:
         made_.append(MlopsStack("flights", args))

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pulumi
 import pytest
 
-from components.schedule import ScheduleArgs, make_schedule, rate
+from components.schedule import ScheduleArgs, format_rate, make_schedule
 from tests.components import mocked
 from tests.components.flights_stack import flights
 
@@ -29,13 +29,13 @@ from tests.components.flights_stack import flights
     ],
 )
 def test_an_interval_in_words(every: timedelta, words: str) -> None:
-    assert rate(every) == words
+    assert format_rate(every) == words
 
 
 @pytest.mark.parametrize("every", [timedelta(0), timedelta(seconds=30), timedelta(seconds=90), -timedelta(hours=1)])
 def test_what_no_schedule_knows_is_refused(every: timedelta) -> None:
     with pytest.raises(ValueError, match=r"every=.*; expected whole minutes, at least one"):
-        rate(every)
+        format_rate(every)
 
 
 @pytest.mark.parametrize("enabled", [True, False])

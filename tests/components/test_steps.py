@@ -12,14 +12,14 @@ from components.steps import (
     Definition,
     Parameter,
     Step,
-    check,
+    check_definition,
     equals,
     execution,
     fail,
     join,
     json_get,
     parameter,
-    result,
+    refer_to_job,
 )
 
 EVALUATE = Step("Evaluate", "Processing", {"RoleArn": "r"}, property_files={"Report": ("evaluation", "report.json")})
@@ -30,7 +30,7 @@ def test_the_same_steps_give_the_same_text_and_nothing_else() -> None:
         [Parameter("AsOf", "now"), Parameter("Rows", 3), Parameter("Mode", "full", ("full", "quick"))],
         [
             Step("Train", "Training", {"Path": join("s3:/", "b", execution("PipelineExecutionId"))}),
-            Step("Check", "Processing", {"Data": result("Train", "ModelArtifacts.S3ModelArtifacts")}, ("Train",)),
+            Step("Check", "Processing", {"Data": refer_to_job("Train", "ModelArtifacts.S3ModelArtifacts")}, ("Train",)),
         ],
     )
     assert json.loads(pipeline.definition()) == {
@@ -87,13 +87,13 @@ def _condition(**more: Any) -> Condition:
         ([Step("A", "CreateModel", {})], "no step type 'CreateModel'"),
         ([Step("A", "Processing", {"x": parameter("Nope")})], "names no parameter"),
         ([Step("A", "Processing", {"x": execution("Nope")})], "no fact of an execution"),
-        ([Step("A", "Processing", {"x": result("B", "Arn")})], "'B', which is no step"),
+        ([Step("A", "Processing", {"x": refer_to_job("B", "Arn")})], "'B', which is no step"),
         ([Step("A", "Processing", {}, ("B",))], "DependsOn names 'B'"),
         ([fail("F", "m"), Step("A", "Processing", {}, ("F",))], "depends on the Fail step"),
         ([Step("A", "Processing", {"x": json_get("B", "R", "p")})], "names no property file"),
         ([EVALUATE, Step("A", "Processing", {"x": json_get("Evaluate", "R", "p")})], "does not declare"),
         (
-            [Step("A", "Processing", {"x": result("B", "Arn")}), Step("B", "Processing", {}, ("A",))],
+            [Step("A", "Processing", {"x": refer_to_job("B", "Arn")}), Step("B", "Processing", {}, ("A",))],
             "in a circle",
         ),
         ([_condition(then=[Condition("Inner", [], then=[])])], "may not stand inside another"),
@@ -110,4 +110,4 @@ def test_what_sagemaker_would_refuse_is_refused(steps: list[Step | Condition], f
 )
 def test_text_that_is_no_definition_is_refused(text: str, finding: str) -> None:
     with pytest.raises(ValueError, match=finding):
-        check(text)
+        check_definition(text)

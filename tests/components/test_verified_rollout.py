@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components.verified_rollout import RolledBackError, verify
+from components.verified_rollout import RolledBackError, verify_rollout
 from local import client
 from queries.rollbacks import Rollback
 from tests.local.conftest import CloudDaemon, cloud_daemon
@@ -22,7 +22,7 @@ ALARM = "verified-errors"
 @pytest.fixture
 def sagemaker(cloud_daemon: CloudDaemon, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A client; this process's own boto3 speaks to the same cloud."""
-    for name, value in client.environment(cloud_daemon.running, cloud_daemon.state).items():
+    for name, value in client.build_environment(cloud_daemon.running, cloud_daemon.state).items():
         monkeypatch.setenv(name, value)
     return prepare(cloud_daemon, "verified-1", "verified-2")
 
@@ -42,7 +42,7 @@ def test_a_deployment_that_was_rolled_back_is_told_with_its_alarm(
 ) -> None:
     sagemaker.create_endpoint(EndpointName="verified", EndpointConfigName="verified-1")
     settled(sagemaker)
-    verify(client.REGION, "verified", "verified-1")
+    verify_rollout(client.REGION, "verified", "verified-1")
 
     cloudwatch = cloud_daemon.client("cloudwatch")
     cloudwatch.put_metric_alarm(
@@ -65,7 +65,7 @@ def test_a_deployment_that_was_rolled_back_is_told_with_its_alarm(
 
     report = tmp_path / "rollback.json"
     with pytest.raises(RolledBackError) as told:
-        verify(client.REGION, "verified", "verified-2", str(report))
+        verify_rollout(client.REGION, "verified", "verified-2", str(report))
     rollback = Rollback.load(report.read_text())
     assert (rollback.endpoint, rollback.status) == ("verified", "InService")
     assert (rollback.config, rollback.expected) == ("verified-1", "verified-2")
@@ -79,5 +79,5 @@ def test_a_deployment_that_was_rolled_back_is_told_with_its_alarm(
     # Over as soon as the new fleet is gone, as most such alarms are.
     cloudwatch.delete_alarms(AlarmNames=[ALARM])
     with pytest.raises(RolledBackError, match=f"Its alarms: {ALARM}\\."):
-        verify(client.REGION, "verified", "verified-2")
-    verify(client.REGION, "verified", "verified-1")
+        verify_rollout(client.REGION, "verified", "verified-2")
+    verify_rollout(client.REGION, "verified", "verified-1")

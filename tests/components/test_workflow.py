@@ -49,7 +49,11 @@ ARGS = WorkflowArgs(
     serving_instance_types=["ml.m5.large"],
     environment=ENVIRONMENT,
 )
-BUILDERS = {"features": workflow.features, "training": workflow.training, "monitor": workflow.monitor}
+BUILDERS = {
+    "features": workflow.define_features_pipeline,
+    "training": workflow.define_training_pipeline,
+    "monitor": workflow.define_monitor_pipeline,
+}
 
 
 def document(definition: Definition) -> dict[str, Any]:
@@ -69,7 +73,7 @@ def steps(built: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def of_training(args: WorkflowArgs = ARGS) -> dict[str, dict[str, Any]]:
     """The steps of the training pipeline."""
-    return steps(document(workflow.training(args)))
+    return steps(document(workflow.define_training_pipeline(args)))
 
 
 class Later(str):
@@ -242,7 +246,11 @@ def test_every_job_runs_a_step_that_the_bundle_has_in_one_image_under_one_role()
 
 
 def test_without_tables_nothing_is_published() -> None:
-    found = steps(document(workflow.training(replace(ARGS, use_case=ARGS.use_case.model_copy(update={"tables": ()})))))
+    found = steps(
+        document(
+            workflow.define_training_pipeline(replace(ARGS, use_case=ARGS.use_case.model_copy(update={"tables": ()})))
+        )
+    )
     assert "Publish" not in found
     assert "DependsOn" not in found["Gate"]
 
@@ -251,7 +259,7 @@ def test_a_job_runs_the_code_that_was_deployed_and_no_other(tmp_path: Path) -> N
     code = tmp_path / "code.py"
     code.write_text("import sys; print('ran', sys.argv[1:], sys.path[0])")
     args = replace(ARGS, bundle=code.name, bundle_sha256=hashlib.sha256(code.read_bytes()).hexdigest())
-    entrypoint = steps(document(workflow.monitor(args)))["Monitor"]["Arguments"]["AppSpecification"][
+    entrypoint = steps(document(workflow.define_monitor_pipeline(args)))["Monitor"]["Arguments"]["AppSpecification"][
         "ContainerEntrypoint"
     ]
     command = [each.replace("/opt/ml/processing/input/code", str(tmp_path)) for each in entrypoint]

@@ -43,7 +43,7 @@ def test_the_page_is_up_to_date_whatever_the_terminal(columns: str) -> None:
 
 
 def test_every_command_has_a_section_an_example_and_a_line_of_help() -> None:
-    text = reference.page()
+    text = reference.render_page()
     commands = _commands(millrace, "millrace")
     assert len(commands) > 10
     for command in commands:
@@ -60,7 +60,7 @@ def test_every_variable_that_a_command_reads_is_named() -> None:
     sources = "".join(path.read_text() for path in (REPOSITORY / "cli").rglob("*.py"))
     names = set(re.findall(r'"MILLRACE_([A-Z_]+)"', sources)) - _FOR_OTHERS
     assert {"STATE", "PRICES"} <= names
-    text = reference.page()
+    text = reference.render_page()
     assert [name for name in sorted(names) if f"| `MILLRACE_{name}` |" not in text] == []
 
 

@@ -160,5 +160,5 @@ def test_a_page_runs_in_a_clone_of_its_own_whose_cloud_ends_with_it(tmp_path: Pa
         runner.run(page, checkout, timeout=60)
     started = json.loads((checkout / "started.json").read_text())
     assert str(checkout) in json.dumps(started)
-    assert client.status(checkout / ".millrace") is None
+    assert client.find_daemon(checkout / ".millrace") is None
     assert _is_over(started["pid"])

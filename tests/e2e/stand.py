@@ -48,7 +48,7 @@ class Stand:
         (folder / ".venv").symlink_to(Path(sys.prefix))
         for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "start"]):
             self.git(*command)
-        self.engine = bootstrap.ensure()
+        self.engine = bootstrap.ensure_cli()
 
     @property
     def state(self) -> Path:
@@ -67,14 +67,14 @@ class Stand:
 
     @property
     def environment(self) -> dict[str, str]:
-        running = client.status(self.state)
+        running = client.find_daemon(self.state)
         assert running is not None, "the cloud of this stand does not run"
         path = [str(self.engine.folder), str(Path(sys.executable).parent), os.environ["PATH"]]
         mine = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PULUMI_"))}
         return {
             **mine,
-            **client.environment(running, self.state),
-            **home.prepare(self.state),
+            **client.build_environment(running, self.state),
+            **home.prepare_home(self.state),
             "PATH": os.pathsep.join(path),
         }
 

@@ -214,10 +214,10 @@ def test_a_killed_model_server_comes_back(stand: Stand) -> None:
 def test_a_killed_cloud_converges_with_nothing_lost(stand: Stand) -> None:
     packages = [package["ModelPackageArn"] for package in stand.packages()]
     stand.millrace("retrain", "flights", "--no-wait")
-    running = client.status(stand.state)
+    running = client.find_daemon(stand.state)
     assert running is not None
     psutil.Process(running.pid).send_signal(signal.SIGKILL)
-    eventually(lambda: True if client.status(stand.state) is None else None, "the cloud's death", 10)
+    eventually(lambda: True if client.find_daemon(stand.state) is None else None, "the cloud's death", 10)
     stand.start()
     stand.millrace("up", "--json", timeout=400)
     assert [package["ModelPackageArn"] for package in stand.packages()][: len(packages)] == packages
@@ -236,7 +236,7 @@ def test_zz_destroy_leaves_no_process_and_up_works_again(stand: Stand) -> None:
 
 
 def _children(stand: Stand) -> list[psutil.Process]:
-    running = client.status(stand.state)
+    running = client.find_daemon(stand.state)
     assert running is not None
     return [
         process

@@ -261,8 +261,8 @@ def test_offline_says_of_a_change_what_the_real_stack_says(planned: Stand) -> No
     compare = (
         "import json; from pathlib import Path; from cli.base import comparison;"
         "from cli.stack import deployable; from cli.console.progress import Progress;"
-        "target = deployable.of('flights', 'local', Path('.millrace'));"
-        "print(json.dumps(comparison.compare(target, 'HEAD', Progress(err=True))))"
+        "target = deployable.load_deployable('flights', 'local', Path('.millrace'));"
+        "print(json.dumps(comparison.compare_revisions(target, 'HEAD', Progress(err=True))))"
     )
     command = [sys.executable, "-c", compare]
     done = subprocess.run(

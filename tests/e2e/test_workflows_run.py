@@ -40,10 +40,10 @@ class Place:
         self.clone = folder / "clone"
         self.git("clone", "--quiet", str(self.origin.folder), str(self.clone), folder=folder)
         set_up(self.clone)
-        pulumi = home.prepare(self.origin.state)
+        pulumi = home.prepare_home(self.origin.state)
         role = "arn:aws:iam::123456789012:role/of-the-workflow"
         self.account = {
-            **client.environment(running, self.origin.state),
+            **client.build_environment(running, self.origin.state),
             "MILLRACE_STAND_IN": "1",
             # Where the stand-in's provider is found; an account has Pulumi's own.
             "PULUMI_HOME": pulumi["PULUMI_HOME"],

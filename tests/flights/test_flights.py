@@ -16,9 +16,9 @@ from stacks.flights import USE_CASE, data
 from stacks.flights import features as transform
 from training import columns as c
 from training.columns import Columns
-from training.data.ingest import collect, tables_of
-from training.data.join import join, prediction_times
-from training.data.validate import check
+from training.data.ingest import collect_snapshot, fetch_tables
+from training.data.join import compute_prediction_times, join
+from training.data.validate import check_snapshot
 from training.functions import Functions
 
 YEAR = np.datetime64("2013-01-01", "us"), np.datetime64("2014-01-02", "us")
@@ -49,7 +49,7 @@ def all_flights(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_flight_has_one_key_and_one_outcome(functions: Functions, all_flights: None) -> None:
     events = functions.events(*YEAR)
     labels = functions.labels(*YEAR, events)
-    assert c.rows_of(events) == 336_776
+    assert c.count_rows(events) == 336_776
     assert len(set(events["flight_id"])) == 336_776
     assert set(labels["flight_id"]) == set(events["flight_id"])
     # Cancelled and diverted flights count as late.
@@ -70,7 +70,7 @@ def test_outcomes_are_those_of_the_file(functions: Functions, all_flights: None)
 
 
 def test_by_default_every_fourth_flight_is_kept(functions: Functions) -> None:
-    assert c.rows_of(functions.events(*YEAR)) == 84_194
+    assert c.count_rows(functions.events(*YEAR)) == 84_194
 
 
 def test_an_outcome_is_known_when_the_flight_has_arrived(functions: Functions, all_flights: None) -> None:
@@ -84,7 +84,9 @@ def test_an_outcome_is_known_when_the_flight_has_arrived(functions: Functions, a
 def test_nobody_knows_an_outcome_before_the_prediction(functions: Functions, all_flights: None) -> None:
     events = functions.events(*YEAR)
     labels = functions.labels(*YEAR, events)
-    at = dict(zip(events["flight_id"].tolist(), prediction_times(USE_CASE, events["scheduled_at"]), strict=True))
+    at = dict(
+        zip(events["flight_id"].tolist(), compute_prediction_times(USE_CASE, events["scheduled_at"]), strict=True)
+    )
     made = np.array([at[key] for key in labels["flight_id"].tolist()])
     wait = (labels["known_at"] - made) / HOUR
     assert wait.min() > 0
@@ -96,7 +98,7 @@ def test_nobody_knows_an_outcome_before_the_prediction(functions: Functions, all
 def test_weather_is_known_an_hour_after_its_stamp(functions: Functions) -> None:
     table = next(table for table in USE_CASE.tables if table.name == "weather")
     rows = functions.table(table, *YEAR)
-    assert c.rows_of(rows) == 26_115
+    assert c.count_rows(rows) == 26_115
     known = {(o, k): t for o, k, t in zip(rows["origin"], rows["known_at"].tolist(), rows["temp"], strict=True)}
     for line in lines("weather.csv")[::97]:
         stamp = np.datetime64(line["time_hour"].removesuffix("Z"), "us")
@@ -142,18 +144,18 @@ def test_a_span_of_table_rows_does_not_depend_on_what_else_is_asked_for(function
         whole = functions.table(table, *MAY)
         part = functions.table(table, MAY[0], MAY[0] + np.timedelta64(7, "D"))
         inside = whole[table.event_time] < MAY[0] + np.timedelta64(7, "D")
-        assert c.digest(c.take(whole, inside)) == c.digest(part), table.name
+        assert c.hash_columns(c.select_rows(whole, inside)) == c.hash_columns(part), table.name
 
 
 def test_one_sensor_reading_is_set_aside(functions: Functions) -> None:
-    snapshot = collect(functions, np.datetime64("2013-04-01", "us"))
-    accepted, findings, aside = check(USE_CASE, snapshot)
+    snapshot = collect_snapshot(functions, np.datetime64("2013-04-01", "us"))
+    accepted, findings, aside = check_snapshot(USE_CASE, snapshot)
     assert findings.refused == []
     assert list(aside) == ["weather"]
     assert aside["weather"]["wind_speed"].round().tolist() == [1048.0]
     assert aside["weather"]["origin"].tolist() == ["EWR"]
     assert aside["weather"]["known_at"].tolist() == [np.datetime64("2013-02-12T09:00", "us").item()]
-    assert c.rows_of(accepted.data["weather"]) == c.rows_of(snapshot.data["weather"]) - 1
+    assert c.count_rows(accepted.data["weather"]) == c.count_rows(snapshot.data["weather"]) - 1
     assert len(findings.all) == 1
 
 
@@ -164,15 +166,15 @@ def test_rewriting_what_comes_after_moves_no_feature_of_what_came_before(
     now = np.datetime64("2013-05-16T14:10", "us")
 
     def features() -> tuple[Columns, Any]:
-        rows = join(USE_CASE, functions.events(*MAY), tables_of(functions, *MAY))
-        return transform.features(rows), prediction_times(USE_CASE, rows["scheduled_at"]) <= now
+        rows = join(USE_CASE, functions.events(*MAY), fetch_tables(functions, *MAY))
+        return transform.features(rows), compute_prediction_times(USE_CASE, rows["scheduled_at"]) <= now
 
     before, made = features()
     _rewrite_future(monkeypatch, now)
     after, made_again = features()
     assert made.tolist() == made_again.tolist()
     assert 3000 < made.sum() < len(made) - 3000
-    assert c.digest(c.take(after, made)) == c.digest(c.take(before, made))
+    assert c.hash_columns(c.select_rows(after, made)) == c.hash_columns(c.select_rows(before, made))
     moved = ~np.isclose(before["departures_delay_mean"], after["departures_delay_mean"], equal_nan=True)
     assert moved[~made].mean() > 0.9
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from local.core.errors import AwsError
-from local.core.images import Images, repository
+from local.core.images import Images, parse_repository_name
 from local.services.sagemaker.containers.container import Container, ContainerError
 from tests.local.hosted import ECHO, REGION, HostedCloud, eventually, hosted, moto_url
 
@@ -171,7 +171,7 @@ def test_containers_die_with_a_daemon_that_is_killed(tmp_path: Path, moto_url: s
     ],
 )
 def test_repository_of_an_image_uri(uri: str, name: str) -> None:
-    assert repository(uri) == name
+    assert parse_repository_name(uri) == name
 
 
 def test_images_are_found_by_repository_and_unknown_ones_are_refused_with_those_known() -> None:

@@ -58,7 +58,7 @@ def test_stop_is_quick_clean_and_final(fresh_daemon: CloudDaemon) -> None:
     assert time.monotonic() - started < 5
     assert gone(pid)
     assert all(gone(child.pid) for child in children)
-    assert client.status(fresh_daemon.state) is None
+    assert client.find_daemon(fresh_daemon.state) is None
     assert not (fresh_daemon.state / "daemon.json").exists()
     assert client.stop(fresh_daemon.state) is False
 
@@ -67,7 +67,7 @@ def test_stop_is_quick_clean_and_final(fresh_daemon: CloudDaemon) -> None:
 def test_signals_end_it(fresh_daemon: CloudDaemon, number: signal.Signals) -> None:
     os.kill(fresh_daemon.running.pid, number)
     eventually(lambda: gone(fresh_daemon.running.pid))
-    assert client.status(fresh_daemon.state) is None
+    assert client.find_daemon(fresh_daemon.state) is None
 
 
 def test_a_kill_leaves_a_stale_file_that_fools_nobody(fresh_daemon: CloudDaemon) -> None:
@@ -75,7 +75,7 @@ def test_a_kill_leaves_a_stale_file_that_fools_nobody(fresh_daemon: CloudDaemon)
     os.kill(killed.pid, signal.SIGKILL)
     eventually(lambda: gone(killed.pid))
     assert (fresh_daemon.state / "daemon.json").exists()
-    assert client.status(fresh_daemon.state) is None
+    assert client.find_daemon(fresh_daemon.state) is None
     assert fresh_daemon.start().pid != killed.pid
 
 
@@ -84,12 +84,12 @@ def test_a_stale_file_whose_port_another_daemon_has_fools_nobody(fresh_daemon: C
     other.mkdir()
     facts = json.loads((fresh_daemon.state / "daemon.json").read_text())
     (other / "daemon.json").write_text(json.dumps({**facts, "pid": facts["pid"] + 1}))
-    assert client.status(other) is None
+    assert client.find_daemon(other) is None
 
 
 def test_a_daemon_that_answers_nobody_is_stopped_too(fresh_daemon: CloudDaemon) -> None:
     (fresh_daemon.state / "daemon.json").unlink()
-    assert client.status(fresh_daemon.state) is None
+    assert client.find_daemon(fresh_daemon.state) is None
     assert client.stop(fresh_daemon.state) is True
     assert gone(fresh_daemon.running.pid)
 
@@ -104,7 +104,7 @@ def test_a_user_s_proxy_and_profile_do_not_matter(tmp_path: Path, monkeypatch: p
         running = client.start(state)
         code = "import boto3; print(boto3.client('s3').list_buckets()['Buckets'])"
         kept = {name: value for name, value in os.environ.items() if name not in client.OVERRULED}
-        environment = {**kept, **client.environment(running, state)}
+        environment = {**kept, **client.build_environment(running, state)}
         answer = subprocess.run(
             [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=False
         )
@@ -123,7 +123,7 @@ def test_a_second_daemon_of_the_same_folder_says_so(fresh_daemon: CloudDaemon) -
     )
     assert second.returncode == 3
     assert f"the daemon with pid {fresh_daemon.running.pid} serves this state folder already" in second.stderr
-    assert client.status(fresh_daemon.state) == fresh_daemon.running
+    assert client.find_daemon(fresh_daemon.state) == fresh_daemon.running
 
 
 def test_starts_at_once_agree_on_one_daemon(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_the_environment_is_enough_whatever_the_user_has_set(fresh_daemon: Cloud
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
         "AWS_PROFILE": "work",
-        **client.environment(fresh_daemon.running, fresh_daemon.state),
+        **client.build_environment(fresh_daemon.running, fresh_daemon.state),
     }
     for name in client.OVERRULED:
         environment.pop(name, None)

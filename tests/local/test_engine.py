@@ -37,12 +37,12 @@ class Pulumi:
 
     def __init__(self, folder: Path, cloud: CloudDaemon) -> None:
         self.folder = folder
-        engine = bootstrap.ensure()
+        engine = bootstrap.ensure_cli()
         path = [str(engine.folder), str(Path(sys.executable).parent), os.environ["PATH"]]
         self.environment = {
             **os.environ,
-            **client.environment(cloud.running, cloud.state),
-            **home.prepare(cloud.state),
+            **client.build_environment(cloud.running, cloud.state),
+            **home.prepare_home(cloud.state),
             "PATH": os.pathsep.join(path),
         }
 
@@ -125,14 +125,14 @@ def test_the_environment_s_region_will_do(pulumi: Pulumi, fresh_daemon: CloudDae
 
 
 def test_a_second_look_for_the_engine_costs_nothing() -> None:
-    first = bootstrap.ensure()
+    first = bootstrap.ensure_cli()
     said: list[str] = []
-    assert bootstrap.ensure(said.append) == first
+    assert bootstrap.ensure_cli(said.append) == first
     assert said == []
 
 
 def test_the_script_of_an_earlier_version_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = bootstrap.ensure()
+    real = bootstrap.ensure_cli()
     folder = tmp_path / "bin"
     folder.mkdir()
     (folder / "pulumi").symlink_to(real.cli)
@@ -140,7 +140,7 @@ def test_the_script_of_an_earlier_version_is_replaced(tmp_path: Path, monkeypatc
     head = "#!/bin/sh\n# Written by millrace beside the CLI that it built: the Python language host."
     host.write_text(f'{head}\nexec python3 -P -m local.engine.language_host "$@"\n')
     monkeypatch.setattr(bootstrap, "version_folder", lambda: folder)
-    assert bootstrap.ensure() == bootstrap.Engine(folder, "built")
+    assert bootstrap.ensure_cli() == bootstrap.Engine(folder, "built")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     with subprocess.Popen([host], env={**os.environ, "PATH": path}, stdout=subprocess.PIPE, text=True) as started:
         try:
@@ -150,5 +150,5 @@ def test_the_script_of_an_earlier_version_is_replaced(tmp_path: Path, monkeypatc
             started.terminate()
     # Pulumi's own is left alone.
     host.write_text("#!/bin/sh\nexit 0\n")
-    assert bootstrap.ensure() == bootstrap.Engine(folder, "installed")
+    assert bootstrap.ensure_cli() == bootstrap.Engine(folder, "installed")
     assert host.read_text() == "#!/bin/sh\nexit 0\n"

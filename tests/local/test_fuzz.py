@@ -14,7 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from local import client
-from local.core.protocol import service_model
+from local.core.protocol import load_service_model
 from local.core.store import Store
 from local.services.moto.mount import SERVICES
 from local.services.sagemaker.operations import list_operations
@@ -41,7 +41,7 @@ def operations() -> Iterator[tuple[str, str]]:
         for name in sorted(table):
             yield service, name
     for known in SERVICES.values():
-        for name in sorted(service_model(known.model).operation_names):
+        for name in sorted(load_service_model(known.model).operation_names):
             if (known.model, name) not in ELSEWHERE:
                 yield known.model, name
 
@@ -126,7 +126,7 @@ def test_nothing_that_is_asked_breaks_the_cloud(fuzzed: CloudDaemon, service: st
     wrong: list[str] = []
     asked = 0
     for name in (name for known, name in operations() if known == service):
-        shape = service_model(service).operation_model(name).input_shape
+        shape = load_service_model(service).operation_model(name).input_shape
         made = Made(f"{SEED} {service} {name}")
         for _ in range(TIMES):
             params = made.structure(shape, 0) if shape is not None else {}

@@ -76,7 +76,7 @@ def test_a_new_key_ends_the_old_one_at_once(fresh_daemon: CloudDaemon) -> None:
     with pytest.raises(ClientError, match="InvalidClientTokenId"):
         caller(fresh_daemon, **old.arguments())
     assert caller(fresh_daemon, **new.arguments())
-    assert client.status(fresh_daemon.state) == fresh_daemon.running
+    assert client.find_daemon(fresh_daemon.state) == fresh_daemon.running
 
 
 def test_every_folder_has_a_key_of_its_own(cloud_daemon: CloudDaemon, fresh_daemon: CloudDaemon) -> None:

@@ -13,7 +13,12 @@ from botocore.exceptions import ClientError
 
 from local.core.context import Call
 from local.services.sagemaker.pipelines import operations
-from local.services.sagemaker.pipelines.policies import job_exception, pause, seconds, service_exception
+from local.services.sagemaker.pipelines.policies import (
+    classify_job_failure,
+    classify_service_error,
+    compute_retry_delay,
+    parse_duration,
+)
 from tests.local.conftest import CloudDaemon
 from tests.local.hosted import REGION, HostedCloud, eventually, hosted, moto_url
 from tests.local.jobs import ROLE, bucket
@@ -216,11 +221,11 @@ def test_pauses_grow_until_the_attempts_are_used_up() -> None:
         {"ExceptionType": ["Step.THROTTLING"], "IntervalSeconds": 2, "BackoffRate": 3.0, "MaxAttempts": 3},
         {"ExceptionType": ["SageMaker.JOB_INTERNAL_ERROR"], "ExpireAfterMin": 10},
     ]
-    assert [pause(policies, "Step.THROTTLING", n, 0) for n in range(4)] == [2.0, 6.0, 18.0, None]
+    assert [compute_retry_delay(policies, "Step.THROTTLING", n, 0) for n in range(4)] == [2.0, 6.0, 18.0, None]
     internal = "SageMaker.JOB_INTERNAL_ERROR"
-    assert [pause(policies, internal, 1, elapsed) for elapsed in (0, 599, 600)] == [2.0, 2.0, None]
-    assert pause(policies, "SageMaker.CAPACITY_ERROR", 0, 0) is None
-    assert pause([], None, 0, 0) is None
+    assert [compute_retry_delay(policies, internal, 1, elapsed) for elapsed in (0, 599, 600)] == [2.0, 2.0, None]
+    assert compute_retry_delay(policies, "SageMaker.CAPACITY_ERROR", 0, 0) is None
+    assert compute_retry_delay([], None, 0, 0) is None
 
 
 @pytest.mark.parametrize(
@@ -233,20 +238,20 @@ def test_pauses_grow_until_the_attempts_are_used_up() -> None:
     ],
 )
 def test_refusals_are_told_apart(code: str, status: int, exception: str | None) -> None:
-    assert service_exception(code, status) == exception
+    assert classify_service_error(code, status) == exception
 
 
 def test_failures_of_jobs_are_told_apart() -> None:
-    assert job_exception("InternalServerError: x") == "SageMaker.JOB_INTERNAL_ERROR"
-    assert job_exception("CapacityError: x") == "SageMaker.CAPACITY_ERROR"
-    assert job_exception("AlgorithmError: x") is None
+    assert classify_job_failure("InternalServerError: x") == "SageMaker.JOB_INTERNAL_ERROR"
+    assert classify_job_failure("CapacityError: x") == "SageMaker.CAPACITY_ERROR"
+    assert classify_job_failure("AlgorithmError: x") is None
 
 
 def test_durations() -> None:
     texts = {"P30D": 2592000, "PT12H": 43200, "P1DT1M1.5S": 86461.5, "P1Y2M": 425 * 86400, "P2W": 1209600}
     # As the developer guide shows them.
     texts |= {"30d": 2592000, "5y": 5 * 31536000, "T16m": 960, "30dT5h": 2592000 + 18000}
-    assert {text: seconds(text) for text in texts} == texts
+    assert {text: parse_duration(text) for text in texts} == texts
     for text in ("P", "30", "PT", "P1H", "", "T", 5):
         with pytest.raises(ValueError, match="is not a duration"):
-            seconds(text)
+            parse_duration(text)

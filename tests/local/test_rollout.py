@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from scipy import stats
 
 from local.services.sagemaker.hosting import fleet
-from local.services.sagemaker.hosting.deployment import instances, steps
+from local.services.sagemaker.hosting.deployment import compute_instances, plan_steps
 from local.services.sagemaker.hosting.host import Hosting
 from tests.local.hosted import REGION, HostedCloud, eventually, failures, hosted, moto_url, variant
 from tests.local.test_endpoints import refused, servers
@@ -347,7 +347,7 @@ def test_guardrails_need_the_same_variants(hosted: HostedCloud) -> None:
 
 
 def shape(config: dict[str, Any], count: int) -> list[tuple[int, float, float]]:
-    return [(step.servers["v"], round(step.share, 3), step.bake) for step in steps(config, {"v": count})]
+    return [(step.servers["v"], round(step.share, 3), step.bake) for step in plan_steps(config, {"v": count})]
 
 
 def test_each_policy_is_a_list_of_steps() -> None:
@@ -364,7 +364,7 @@ def test_each_policy_is_a_list_of_steps() -> None:
 
 
 def test_percentages_become_whole_instances() -> None:
-    assert instances(percent(33), 3) == 1
-    assert instances(percent(10), 3) == 1
-    assert instances(percent(50), 5) == 2
-    assert instances({"Type": "INSTANCE_COUNT", "Value": 2}, 5) == 2
+    assert compute_instances(percent(33), 3) == 1
+    assert compute_instances(percent(10), 3) == 1
+    assert compute_instances(percent(50), 5) == 2
+    assert compute_instances({"Type": "INSTANCE_COUNT", "Value": 2}, 5) == 2

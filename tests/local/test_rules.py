@@ -333,7 +333,7 @@ def test_policies(statements: list[dict[str, Any]], expected: bool) -> None:
     principal, arn = "events.amazonaws.com", f"arn:aws:events:{REGION}:{ACCOUNT}:rule/shop-1"
     allowed = access.allows(
         [{"Statement": statements}], action="sts:AssumeRole", resource="arn:aws:iam::123456789012:role/r",
-        principal=principal, keys=access.source(principal, arn),
+        principal=principal, keys=access.make_condition_keys(principal, arn),
     )  # fmt: skip
     assert allowed is expected
 
@@ -358,7 +358,7 @@ class Target:
             self.buried.append((error.code, delivery["attempts"] - 1))
 
         monkeypatch.setattr(targets, "send", send)
-        monkeypatch.setattr(targets, "bury", bury)
+        monkeypatch.setattr(targets, "send_to_dead_letter_queue", bury)
 
     def deliver(self, **policy: Any) -> None:
         target = {"Arn": "arn:aws:sqs:r:a:q", "DeadLetterConfig": {"Arn": "arn:aws:sqs:r:a:dead"}}

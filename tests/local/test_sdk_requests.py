@@ -15,8 +15,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local import client as daemon_client
-from local.core.protocol import service_model
-from local.services.sagemaker.containers.container import moved
+from local.core.protocol import load_service_model
+from local.services.sagemaker.containers.container import replace_mount_path
 
 from .conftest import CloudDaemon
 from .hosted import IMAGE, eventually
@@ -64,7 +64,7 @@ def test_members_that_only_observe_are_accepted_and_echoed(sagemaker: Any, what:
     sagemaker.create_training_job(TrainingJobName=name, **training("print()", "s3://sdk/out", **OBSERVES[what]))
     job = finished(sagemaker, name)
     assert job["TrainingJobStatus"] == "Completed"
-    known = service_model("sagemaker").operation_model("DescribeTrainingJob").output_shape.members
+    known = load_service_model("sagemaker").operation_model("DescribeTrainingJob").output_shape.members
     for member, value in OBSERVES[what].items():
         if member in known:
             assert job[member] == value, member
@@ -280,7 +280,7 @@ def test_a_role_that_cannot_be_passed_is_refused_at_once(sagemaker: Any, role: s
     ],
 )
 def test_the_folder_is_moved_inside_any_argument(given: str, expected: str) -> None:
-    assert moved(given, Path("/job")) == expected
+    assert replace_mount_path(given, Path("/job")) == expected
 
 
 def test_a_shell_line_finds_its_folder(sagemaker: Any, cloud_daemon: CloudDaemon) -> None:
@@ -355,7 +355,7 @@ def test_what_a_job_installs_is_its_own(sagemaker: Any, cloud_daemon: CloudDaemo
 
 
 def test_no_variable_of_the_user_s_goes_before_the_cloud_s(fresh_daemon: CloudDaemon) -> None:
-    given = daemon_client.environment(fresh_daemon.running, fresh_daemon.state)
+    given = daemon_client.build_environment(fresh_daemon.running, fresh_daemon.state)
     assert not set(given) & set(daemon_client.OVERRULED)
     assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= set(given)
     code = "import boto3; s = boto3.Session(); print(s.profile_name, s.get_credentials().method)"
@@ -366,7 +366,7 @@ def test_no_variable_of_the_user_s_goes_before_the_cloud_s(fresh_daemon: CloudDa
 def test_the_sagemaker_sdk_is_told_not_to_look_elsewhere(fresh_daemon: CloudDaemon) -> None:
     import yaml
 
-    given = daemon_client.environment(fresh_daemon.running, fresh_daemon.state)
+    given = daemon_client.build_environment(fresh_daemon.running, fresh_daemon.state)
     document = yaml.safe_load(Path(given["SAGEMAKER_USER_CONFIG_OVERRIDE"]).read_text())
     modules = document["SageMaker"]["PythonSDK"]["Modules"]
     # As the SDK's own schema has them: beside what is of a session, not in it.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from local.core.store import Store, public
+from local.core.store import Store, remove_private_members
 
 
 @pytest.fixture
@@ -106,4 +106,4 @@ def test_a_number_that_json_has_not_is_refused(store: Store) -> None:
 
 
 def test_public_hides_private_members() -> None:
-    assert public({"Name": "m", "_secret": 1}) == {"Name": "m"}
+    assert remove_private_members({"Name": "m", "_secret": 1}) == {"Name": "m"}

@@ -21,7 +21,7 @@ from millrace import (
     Slice,
     UseCase,
 )
-from millrace.metrics import CHAMPION_METRIC, METRICS, Problem, better
+from millrace.metrics import CHAMPION_METRIC, METRICS, Problem, get_direction
 
 DAY = timedelta(days=1)
 
@@ -128,7 +128,10 @@ def test_the_champion_s_metric_sees_calibration_as_well_as_order(problem: str, m
 
 def test_which_way_each_metric_is_better() -> None:
     higher = {
-        (problem.value, name) for problem in Problem for name in METRICS[problem] if better(problem, name) == "higher"
+        (problem.value, name)
+        for problem in Problem
+        for name in METRICS[problem]
+        if get_direction(problem, name) == "higher"
     }
     assert higher == {
         ("binary", "roc_auc"),

@@ -16,7 +16,7 @@ import pytest
 
 from cli.upgrading import parts
 from millrace import DeclarationError, Environment, Gate, Monitoring, Slice, UseCase, deprecations
-from millrace.deprecations import DeclarationWarning, Renamed, Retired, Table, using
+from millrace.deprecations import DeclarationWarning, Renamed, Retired, Table, use_entries
 from millrace.rollout import Rollout
 from training import bundle
 
@@ -47,7 +47,7 @@ def said(warned: list[warnings.WarningMessage]) -> str:
 
 
 def test_an_old_name_is_taken_with_one_warning_that_says_everything(warned: list[warnings.WarningMessage]) -> None:
-    with using(BOUND, version="0.2.0"):
+    with use_entries(BOUND, version="0.2.0"):
         gates = [Gate("roc_auc", minimum=floor) for floor in (0.7, 0.7)]
     assert gates == [Gate("roc_auc", at_least=0.7)] * 2
     assert said(warned) == (
@@ -60,7 +60,7 @@ def test_an_old_name_is_taken_with_one_warning_that_says_everything(warned: list
 
 
 def test_what_is_deprecated_in_a_later_version_or_another_part_is_untouched() -> None:
-    with using(BOUND, version="0.2.0"), pytest.raises(DeclarationError, match="is not a field"):
+    with use_entries(BOUND, version="0.2.0"), pytest.raises(DeclarationError, match="is not a field"):
         Slice("origin", minimum=3)
     with pytest.raises(DeclarationError, match="is not a field"):
         Gate("roc_auc", minimum=0.7)
@@ -68,7 +68,7 @@ def test_what_is_deprecated_in_a_later_version_or_another_part_is_untouched() ->
 
 @pytest.mark.parametrize("version", ["0.3.0", "0.4.1", "1.0.0"])
 def test_after_its_time_an_old_name_is_refused_with_the_mend(version: str) -> None:
-    with using(BOUND, version=version), pytest.raises(DeclarationError) as refused:
+    with use_entries(BOUND, version=version), pytest.raises(DeclarationError) as refused:
         Gate("roc_auc", minimum=0.7)
     assert str(refused.value) == (
         "Gate('roc_auc'):\n  - minimum = 0.7: is called at_least since 0.2 and is refused from 0.3 on; "
@@ -78,13 +78,13 @@ def test_after_its_time_an_old_name_is_refused_with_the_mend(version: str) -> No
 
 @pytest.mark.parametrize("version", ["0.2.9", "0.2.0.dev1", "0.1"])
 def test_until_then_it_is_taken(version: str, warned: list[warnings.WarningMessage]) -> None:
-    with using(BOUND, version=version):
+    with use_entries(BOUND, version=version):
         assert Gate("roc_auc", minimum=0.7).at_least == 0.7
     assert len(warned) == 1
 
 
 def test_both_names_are_refused(warned: list[warnings.WarningMessage]) -> None:
-    with using(BOUND, version="0.2.0"), pytest.raises(DeclarationError) as refused:
+    with use_entries(BOUND, version="0.2.0"), pytest.raises(DeclarationError) as refused:
         Gate("roc_auc", minimum=0.7, at_least=0.7)
     assert "minimum = 0.7: is called at_least since 0.2, and at_least is given too; remove minimum" in str(
         refused.value
@@ -93,13 +93,13 @@ def test_both_names_are_refused(warned: list[warnings.WarningMessage]) -> None:
 
 
 def test_a_retired_field_has_no_effect_says_why_and_is_refused_later(warned: list[warnings.WarningMessage]) -> None:
-    with using(STRATEGY, version="0.2.0"):
+    with use_entries(STRATEGY, version="0.2.0"):
         assert case(strategy="by luck") == case()
     assert said(warned) == (
         "use case 'churn': strategy has no effect since 0.2: every split is by time; it will be refused from 0.3 on: "
         "run `millrace upgrade`, or remove it"
     )
-    with using(STRATEGY, version="0.3.0"), pytest.raises(DeclarationError) as refused:
+    with use_entries(STRATEGY, version="0.3.0"), pytest.raises(DeclarationError) as refused:
         case(strategy="by luck")
     assert str(refused.value).startswith("use case 'churn':\n  - strategy = 'by luck': has no effect since 0.2: every")
 
@@ -109,34 +109,37 @@ def test_a_retired_field_has_no_effect_says_why_and_is_refused_later(warned: lis
     [(6, timedelta(hours=6)), (0.5, timedelta(minutes=30)), (timedelta(hours=6), timedelta(hours=6))],
 )
 def test_a_number_becomes_a_duration(given: Any, meant: timedelta, warned: list[warnings.WarningMessage]) -> None:
-    with using(COOLDOWN, version="0.2.0"):
+    with use_entries(COOLDOWN, version="0.2.0"):
         assert case(retraining={"pause_hours": given}).retraining.cooldown == meant
     assert "pause_hours is called cooldown and is a duration, not a number of hours, since 0.2" in said(warned)
 
 
 def test_what_is_no_number_is_refused_under_the_new_name(warned: list[warnings.WarningMessage]) -> None:
-    with using(COOLDOWN, version="0.2.0"), pytest.raises(DeclarationError, match=r"retraining.cooldown = 'soon'"):
+    with use_entries(COOLDOWN, version="0.2.0"), pytest.raises(DeclarationError, match=r"retraining.cooldown = 'soon'"):
         case(retraining={"pause_hours": "soon"})
 
 
 def test_a_field_that_was_renamed_twice_says_its_last_name(warned: list[warnings.WarningMessage]) -> None:
     table = [Renamed("Gate", "floor", "minimum", "0.1", "0.2"), BOUND]
-    with using(*table, version="0.1.0"):
+    with use_entries(*table, version="0.1.0"):
         assert Gate("roc_auc", floor=0.7).at_least == 0.7
     assert "floor is called at_least since 0.1; it will be refused from 0.2 on" in said(warned)
-    with using(*table, version="0.2.0"), pytest.raises(DeclarationError, match=r"floor = 0\.7: is called at_least"):
+    with (
+        use_entries(*table, version="0.2.0"),
+        pytest.raises(DeclarationError, match=r"floor = 0\.7: is called at_least"),
+    ):
         Gate("roc_auc", floor=0.7)
 
 
 def test_a_stack_s_configuration_is_named_with_its_file(warned: list[warnings.WarningMessage]) -> None:
-    with using(BAKE, version="0.2.0"):
+    with use_entries(BAKE, version="0.2.0"):
         environment = Environment.of_stack("churn-local", {"name": "local", "rollout": {"bake": 60}}, "eu-west-1")
     assert environment.rollout == Rollout(bake_seconds=60)
     assert said(warned).startswith(
         "stack 'churn-local', millrace:environment: Rollout(…): bake is called bake_seconds since 0.2; "
     )
     assert warned[0].filename == "Pulumi.churn-local.yaml"
-    with using(BAKE, version="0.3.0"), pytest.raises(DeclarationError) as refused:
+    with use_entries(BAKE, version="0.3.0"), pytest.raises(DeclarationError) as refused:
         Environment.of_stack("churn-local", {"name": "local", "rollout": {"bake": 60}}, "eu-west-1")
     assert str(refused.value).startswith(
         "stack 'churn-local', millrace:environment:\n  - rollout.bake = 60: is called bake_seconds since 0.2"
@@ -146,25 +149,25 @@ def test_a_stack_s_configuration_is_named_with_its_file(warned: list[warnings.Wa
 def test_an_old_name_can_be_read_as_long_as_it_can_be_given(warned: list[warnings.WarningMessage]) -> None:
     renamed = Renamed("Monitoring", "psi", "psi_alarm", "0.2", "0.3")
     watched: Any = Monitoring(psi_alarm=0.3)
-    with using(renamed, version="0.2.0"):
+    with use_entries(renamed, version="0.2.0"):
         assert watched.psi == 0.3
         assert not hasattr(watched, "psy")
     assert "Monitoring(…): psi is called psi_alarm since 0.2; reading it will fail from 0.3 on" in said(warned)
-    with using(renamed, version="0.3.0"), pytest.raises(AttributeError, match="psi"):
+    with use_entries(renamed, version="0.3.0"), pytest.raises(AttributeError, match="psi"):
         _ = watched.psi
 
 
 def test_a_contract_holds_the_names_of_today(warned: list[warnings.WarningMessage]) -> None:
-    with using(BOUND, STRATEGY, version="0.2.0"):
+    with use_entries(BOUND, STRATEGY, version="0.2.0"):
         old = case(gates=[Gate("roc_auc", minimum=0.7)], strategy="by luck")
-    assert bundle.contract(old) == bundle.contract(case(gates=[Gate("roc_auc", at_least=0.7)]))
+    assert bundle.render_contract(old) == bundle.render_contract(case(gates=[Gate("roc_auc", at_least=0.7)]))
 
 
 def test_python_shows_the_warning_to_whoever_has_set_nothing(tmp_path: Path) -> None:
     program = tmp_path / "declaration.py"
     program.write_text(
         "from millrace import Gate, deprecations\n"
-        "with deprecations.using(deprecations.Renamed('Gate', 'minimum', 'at_least', '0.1', '9.0')):\n"
+        "with deprecations.use_entries(deprecations.Renamed('Gate', 'minimum', 'at_least', '0.1', '9.0')):\n"
         "    Gate('roc_auc', minimum=0.7)\n"
     )
     done = subprocess.run(
@@ -195,14 +198,14 @@ def test_a_bad_entry_is_found() -> None:
 
 def faults(table: Table) -> list[str]:
     """What is wrong with a table, in words."""
-    known, found = parts.known(), []
+    known, found = parts.list_parts(), []
     for entry in table.entries:
         where = f"{entry.part}.{entry.old}"
         if entry.part not in known:
             found.append(f"there is no part {entry.part}")
             continue
         fields, route = known[entry.part].model_fields, table.route(entry.part, entry.old)
-        new = deprecations.newest(route)
+        new = deprecations.get_current_name(route)
         if entry.old in fields:
             found.append(f"{where} is still a field")
         elif new is not None and new not in fields:

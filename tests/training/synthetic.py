@@ -196,7 +196,7 @@ def build(folder: Path, case: UseCase, source: str | None = None) -> Path:
     )
     (package / "__init__.py").write_text(declaration)
     (package / "data.py").write_text(source or data(case))
-    return bundle.build(case, repository, folder / "bundles")
+    return bundle.build_bundle(case, repository, folder / "bundles")
 
 
 def matrix(rows: Iterable[Mapping[str, Any]]) -> Any:

@@ -22,7 +22,7 @@ def test_equal_sources_give_equal_bytes_whatever_the_files_times_and_modes(tmp_p
     source = tmp_path / "two/repository/stacks/toy_orders/data.py"
     os.utime(source, (0, 0))
     source.chmod(0o755)
-    again = bundle.build(case, tmp_path / "two/repository", tmp_path / "three")
+    again = bundle.build_bundle(case, tmp_path / "two/repository", tmp_path / "three")
     assert one.read_bytes() == two.read_bytes() == again.read_bytes()
     assert one.name == f"millrace-toy-orders-{hashlib.sha256(one.read_bytes()).hexdigest()[:16]}.pyz"
 
@@ -41,7 +41,7 @@ def test_it_holds_the_code_and_the_declaration_and_nothing_else(tmp_path: Path) 
     other = tmp_path / "repository/stacks/other"
     other.mkdir()
     (other / "__init__.py").write_text("")
-    pyz = bundle.build(case, tmp_path / "repository", tmp_path / "out")
+    pyz = bundle.build_bundle(case, tmp_path / "repository", tmp_path / "out")
     with zipfile.ZipFile(pyz) as archive:
         names = archive.namelist()
         assert bundle.read_contract(archive.read("contract.json")) == case
@@ -93,7 +93,7 @@ def test_an_error_of_the_use_cases_own_code_is_told_with_its_traceback(tmp_path:
 
 def test_a_use_case_without_a_package_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MillraceError, match=r"has no stacks/toy_orders/__init__.py; expected its package there"):
-        bundle.build(synthetic.use_case(), tmp_path, tmp_path)
+        bundle.build_bundle(synthetic.use_case(), tmp_path, tmp_path)
 
 
 def test_code_that_no_job_could_import_is_refused_before_it_is_packed(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_code_that_no_job_could_import_is_refused_before_it_is_packed(tmp_path: 
     (package / "parts/runs.py").write_text("raise SystemExit('it is compiled, not run')\n")
     (package / "parts/notes.txt").write_text("def (")
     with pytest.raises(MillraceError) as refused:
-        bundle.build(case, tmp_path / "repository", tmp_path / "out")
+        bundle.build_bundle(case, tmp_path / "repository", tmp_path / "out")
     first, model, sql, zero = str(refused.value).splitlines()
     assert first == "use case 'toy-orders', stacks/toy_orders:"
     assert model == "  - stacks/toy_orders/model.py, line 3: SyntaxError: expected ':'; correct it there"
@@ -118,7 +118,7 @@ def test_code_that_no_job_could_import_is_refused_before_it_is_packed(tmp_path: 
     assert not (tmp_path / "out").exists()
     for name in ("model.py", "parts/sql.py", "parts/zero.py"):
         (package / name).write_text("")
-    assert bundle.build(case, tmp_path / "repository", tmp_path / "out").is_file()
+    assert bundle.build_bundle(case, tmp_path / "repository", tmp_path / "out").is_file()
 
 
 def test_every_field_of_the_declaration_reaches_the_jobs(tmp_path: Path) -> None:
@@ -131,6 +131,6 @@ def test_every_field_of_the_declaration_reaches_the_jobs(tmp_path: Path) -> None
 
 
 def test_a_contract_of_another_version_is_refused() -> None:
-    document = json.loads(bundle.contract(synthetic.use_case()))
+    document = json.loads(bundle.render_contract(synthetic.use_case()))
     with pytest.raises(MillraceError, match=r"version=2 cannot be read; expected 1: build the bundle again"):
         bundle.read_contract(json.dumps({**document, "version": 2}).encode())

@@ -11,8 +11,8 @@ import pytest
 from millrace import Champion, MillraceError
 from tests.training import synthetic
 from training import columns as c
-from training.data.dataset import FIT, HOLDOUT, JUDGE, Dataset, folds, labelled
-from training.data.ingest import collect
+from training.data.dataset import FIT, HOLDOUT, JUDGE, Dataset, assign_folds, join_labelled_events
+from training.data.ingest import collect_snapshot
 from training.data.snapshot import Snapshot
 
 AS_OF = np.datetime64("2024-04-01T00:00", "us")
@@ -26,34 +26,34 @@ def hourly(days: int) -> np.ndarray:
 
 def test_without_a_champion_the_newest_share_is_held_out() -> None:
     times = hourly(10)
-    fold = folds(CASE, times, AS_OF, None)
+    fold = assign_folds(CASE, times, AS_OF, None)
     assert fold.tolist() == [FIT] * 180 + [HOLDOUT] * 60
 
 
 def test_with_a_champion_the_newest_days_judge_and_the_rest_is_split() -> None:
     times = hourly(12)
-    fold = folds(CASE, times, AS_OF, AS_OF - np.timedelta64(30, "D"))
+    fold = assign_folds(CASE, times, AS_OF, AS_OF - np.timedelta64(30, "D"))
     assert fold.tolist() == [FIT] * 90 + [HOLDOUT] * 30 + [JUDGE] * 168
 
 
 def test_rows_that_the_champion_was_fitted_on_do_not_judge() -> None:
     times = hourly(10)
     unseen = AS_OF - np.timedelta64(3, "D")
-    fold = folds(CASE, times, AS_OF, unseen)
+    fold = assign_folds(CASE, times, AS_OF, unseen)
     assert set(fold[times <= unseen]) == {FIT, HOLDOUT}
     assert set(fold[times > unseen]) == {JUDGE}
 
 
 def test_too_few_new_rows_judge_nobody() -> None:
     times = hourly(10)
-    fold = folds(CASE, times, AS_OF, AS_OF - 30 * HOUR)
+    fold = assign_folds(CASE, times, AS_OF, AS_OF - 30 * HOUR)
     assert np.sum(fold == JUDGE) == 0
-    assert np.sum(folds(CASE, times, AS_OF, AS_OF - 31 * HOUR) == JUDGE) == 30
+    assert np.sum(assign_folds(CASE, times, AS_OF, AS_OF - 31 * HOUR) == JUDGE) == 30
 
 
 def test_rows_of_one_instant_stay_together() -> None:
     times = np.repeat(hourly(4), 7)
-    fold = folds(CASE, times, AS_OF, None)
+    fold = assign_folds(CASE, times, AS_OF, None)
     for time in np.unique(times):
         assert len(set(fold[times == time])) == 1
     assert list(fold) == sorted(fold)
@@ -62,16 +62,16 @@ def test_rows_of_one_instant_stay_together() -> None:
 def test_too_few_rows_are_refused_with_what_to_do() -> None:
     text = r"100 rows with labels leave 75 to fit and 25 to hold out; expected at least 30 of each: widen history"
     with pytest.raises(MillraceError, match=text):
-        folds(CASE, hourly(5)[-100:], AS_OF, None)
+        assign_folds(CASE, hourly(5)[-100:], AS_OF, None)
 
 
 def test_only_events_with_an_outcome_are_rows() -> None:
     case = synthetic.use_case()
-    snapshot = collect(synthetic.functions(case), AS_OF)
-    rows = labelled(case, snapshot)
+    snapshot = collect_snapshot(synthetic.functions(case), AS_OF)
+    rows = join_labelled_events(case, snapshot)
     events, labels = snapshot.data["events"], snapshot.data["labels"]
     # An outcome is known two hours later; the orders of half past ten, eleven and half past eleven have none yet.
-    assert c.rows_of(rows) == c.rows_of(events) - 3
+    assert c.count_rows(rows) == c.count_rows(events) - 3
     assert rows["order_id"].tolist() == events["order_id"][:-3].tolist()
     late = dict(zip(labels["order_id"], labels["late"], strict=True))
     assert rows["late"].tolist() == [late[key] for key in rows["order_id"]]
@@ -81,14 +81,14 @@ def test_only_events_with_an_outcome_are_rows() -> None:
 def test_the_step_writes_rows_and_says_how_many(tmp_path: Path) -> None:
     case = synthetic.use_case()
     pyz = synthetic.build(tmp_path, case)
-    snapshot = collect(synthetic.functions(case), AS_OF)
+    snapshot = collect_snapshot(synthetic.functions(case), AS_OF)
     manifest = snapshot.write(tmp_path / "job/processing/input/snapshot")
     done = synthetic.run_step(pyz, tmp_path / "job", "dataset", "--champion", "none")
     dataset = Dataset.read(tmp_path / "job/processing/output/dataset")
     assert dataset.manifest["snapshot"] == manifest["sha256"]
     assert dataset.manifest["folds"] == {"fit": 2302, "holdout": 575, "judge": 0}
     assert dataset.manifest["unlabelled"] == 3
-    assert dataset.manifest["sha256"] == c.digest(dataset.rows)
+    assert dataset.manifest["sha256"] == c.hash_columns(dataset.rows)
     assert "training set as of 2024-04-01T00:00:00Z: 2302 fit, 575 holdout, 0 judge" in done.stdout
     assert np.max(dataset.of(FIT)["placed_at"]) < np.min(dataset.of(HOLDOUT)["placed_at"])
 
@@ -96,7 +96,7 @@ def test_the_step_writes_rows_and_says_how_many(tmp_path: Path) -> None:
 def test_a_snapshot_of_an_instant_knows_nothing_of_later() -> None:
     case = synthetic.use_case()
     functions = synthetic.functions(case)
-    snapshot = collect(functions, AS_OF)
+    snapshot = collect_snapshot(functions, AS_OF)
     for name, column in [("events", "placed_at"), ("labels", "known_at"), ("station_reports", "known_at"),
                          ("queues", "counted_at")]:  # fmt: skip
         times = snapshot.data[name][column]
@@ -107,10 +107,10 @@ def test_a_snapshot_of_an_instant_knows_nothing_of_later() -> None:
 
 
 def test_a_snapshot_read_back_is_the_same(tmp_path: Path) -> None:
-    snapshot = collect(synthetic.functions(synthetic.use_case()), AS_OF)
+    snapshot = collect_snapshot(synthetic.functions(synthetic.use_case()), AS_OF)
     written = snapshot.write(tmp_path)
     again, manifest = Snapshot.read(tmp_path)
     assert manifest == written
     assert (again.as_of, again.since) == (snapshot.as_of, snapshot.since)
     for name, rows in snapshot.data.items():
-        assert c.digest(again.data[name]) == c.digest(rows)
+        assert c.hash_columns(again.data[name]) == c.hash_columns(rows)

@@ -23,7 +23,7 @@ from tests.local.hosted import IMAGE
 from tests.training import synthetic
 from training import columns as c
 from training.data.dataset import JUDGE, Dataset
-from training.modeling.evaluate import audit, compare, decide, gate
+from training.modeling.evaluate import audit_slices, compare_with_champion, decide_approval, find_gate_failures
 from training.modeling.model import Model
 from training.registry import Package
 
@@ -51,7 +51,7 @@ BETTER, WORSE, UNCLEAR = (
 def test_the_decision(
     failed: list[str], package: Package | None, comparison: Comparison, mode: Promotion, status: str, reason: str
 ) -> None:
-    assert decide(failed, package, comparison, mode) == (status, reason)
+    assert decide_approval(failed, package, comparison, mode) == (status, reason)
 
 
 @pytest.mark.parametrize(("bound", "metrics", "failed"), [
@@ -62,7 +62,7 @@ def test_the_decision(
     (Gate("roc_auc", at_least=0.7), {}, ["roc_auc is undefined on the holdout, which holds one outcome only"]),
 ])  # fmt: skip
 def test_the_gate(bound: Gate, metrics: dict[str, float], failed: list[str]) -> None:
-    assert gate(synthetic.use_case(gates=[bound]), metrics, {}) == failed
+    assert find_gate_failures(synthetic.use_case(gates=[bound]), metrics, {}) == failed
 
 
 def held_out(seed: int = 0) -> dict[str, Any]:
@@ -78,18 +78,18 @@ def held_out(seed: int = 0) -> dict[str, Any]:
 
 def test_gaps_between_groups_with_enough_rows_are_gated() -> None:
     case = synthetic.use_case(slices=[Slice("band", max_tpr_gap=0.4, max_fpr_gap=0.1, min_rows=100)], gates=[])
-    found = audit(case, held_out())
+    found = audit_slices(case, held_out())
     rates = {name: group.tpr for name, group in found["band"].groups.items()}
     assert rates == {"a": 0.5, "b": 1.0, "c": 0.0}
     assert (found["band"].tpr_gap, found["band"].fpr_gap) == (0.5, 0.0)
-    assert gate(case, {}, found) == ["TPR gap between groups of band is 0.500; expected at most 0.4"]
+    assert find_gate_failures(case, {}, found) == ["TPR gap between groups of band is 0.500; expected at most 0.4"]
     only_told = synthetic.use_case(slices=[Slice("band", min_rows=100)], gates=[])
-    assert gate(only_told, {}, audit(only_told, held_out())) == []
+    assert find_gate_failures(only_told, {}, audit_slices(only_told, held_out())) == []
 
 
 def test_a_number_is_audited_in_quarters() -> None:
     case = synthetic.use_case(slices=[Slice("size", min_rows=30)])
-    groups = audit(case, held_out())["size"].groups
+    groups = audit_slices(case, held_out())["size"].groups
     assert len(groups) == 4
     assert [group.rows for group in groups.values()] == [205] * 4
 
@@ -109,7 +109,7 @@ def test_better_by_less_than_the_margin_is_not_better(tmp_path: Path, gain: floa
     package = Package(PACKAGE.arn, 3, PACKAGE.model_data, tmp_path / "champion")
     challenger = Model(synthetic.functions(case), {"identity": {"model": "challenger"}, "categories": {}}, None)
     empty = Dataset({"order_id": keys[:0], "fold": keys[:0]}, {})
-    found = compare(case, challenger, tmp_path / "challenger", empty, package, tmp_path)
+    found = compare_with_champion(case, challenger, tmp_path / "challenger", empty, package, tmp_path)
     assert found.is_better is better
     assert (found.rows, found.champion, found.challenger) == (90, 0.25, pytest.approx(0.25 - gain))
     assert "of champion version 3 on 90 rows that both held out" in found.text
@@ -124,7 +124,7 @@ def test_without_common_rows_nothing_is_decided(tmp_path: Path) -> None:
     package = Package(PACKAGE.arn, 3, PACKAGE.model_data, tmp_path / "champion")
     challenger = Model(synthetic.functions(case), {"identity": {"model": "challenger"}, "categories": {}}, None)
     empty = Dataset({"order_id": keys[:0], "fold": keys[:0]}, {})
-    found = compare(case, challenger, tmp_path / "challenger", empty, package, tmp_path)
+    found = compare_with_champion(case, challenger, tmp_path / "challenger", empty, package, tmp_path)
     assert found.is_better is None
     assert found.text.startswith("there are no rows that champion version 3 has not been fitted on")
 
@@ -198,7 +198,7 @@ def test_the_challenger_is_judged_on_days_that_neither_has_seen(loop: Loop, tmp_
     judge = dataset.of(JUDGE)
     assert dataset.manifest["champion"] == loop.arn
     # Seven days, less the three newest orders, whose outcome is not known yet.
-    assert c.rows_of(judge) == 7 * 48 - 3
+    assert c.count_rows(judge) == 7 * 48 - 3
     functions = synthetic.functions(synthetic.use_case(name="toy-judged"))
     scores = {
         name: brier_score_loss(judge["late"], Model.load(base / "model", functions).predict(judge))

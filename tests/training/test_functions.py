@@ -66,7 +66,7 @@ def test_events_that_cannot_be_meant_are_refused(name: str, columns: dict[str, A
 def test_tables_must_hold_what_the_declaration_says() -> None:
     found = functions()
     table = next(table for table in found.use_case.tables if table.name == "queues")
-    n = c.rows_of(found.table(table, SINCE, UNTIL))
+    n = c.count_rows(found.table(table, SINCE, UNTIL))
     more = r"queues\(\) returned the values \['extra', 'queue'\]; expected \['queue'\], as the table declares"
     with pytest.raises(MillraceError, match=more):
         changed("queues", extra=np.zeros(n)).table(table, SINCE, UNTIL)
@@ -86,8 +86,8 @@ def test_rows_come_sorted_within_the_span_whatever_the_function_gives() -> None:
         return {name: values[order] for name, values in rows.items()}
 
     found = functions("events", shuffled).events(SINCE, UNTIL)
-    assert c.digest(found) == c.digest(functions().events(SINCE, UNTIL))
-    assert c.rows_of(found) == DAY
+    assert c.hash_columns(found) == c.hash_columns(functions().events(SINCE, UNTIL))
+    assert c.count_rows(found) == DAY
     assert (np.diff(found["placed_at"]) >= np.timedelta64(0)).all()
 
 
@@ -105,7 +105,7 @@ def test_without_labels_the_events_carry_the_target() -> None:
     events = found.events(SINCE, UNTIL)
     labels = found.labels(SINCE, UNTIL, events)
     # Known from the event's own time on; a missing target is no outcome.
-    assert c.rows_of(labels) == int(np.sum(~np.isnan(late)))
+    assert c.count_rows(labels) == int(np.sum(~np.isnan(late)))
     at = dict(zip(events["order_id"], events["placed_at"], strict=True))
     assert all(at[key] == known for key, known in zip(labels["order_id"], labels["known_at"], strict=True))
     without = functions(without="labels")

@@ -11,13 +11,13 @@ import pytest
 
 from millrace import FeatureTable, UseCase
 from millrace.errors import DataError
-from training.columns import identifier, is_missing, normalise
+from training.columns import convert_identifiers, is_missing, normalise
 from training.data import dataset, ingest
 from training.data.snapshot import LABELS
 from training.functions import KNOWN_AT, Functions
 from training.modeling import model
 from training.monitoring.captured import _value
-from training.serving.requests import Payload, Schema, read
+from training.serving.requests import Payload, Schema, read_payload
 
 BIG = 2**63 - 1
 HOUR = np.datetime64("2030-01-01T00", "h")
@@ -37,7 +37,7 @@ HOUR = np.datetime64("2030-01-01T00", "h")
     ],
 )
 def test_identifiers_are_exact(values: Any, expected: list[str | None]) -> None:
-    assert identifier(values, "events() column 'id'").tolist() == expected
+    assert convert_identifiers(values, "events() column 'id'").tolist() == expected
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_identifiers_are_exact(values: Any, expected: list[str | None]) -> None:
 )
 def test_what_cannot_be_told_exactly_is_no_identifier(values: Any, message: str) -> None:
     with pytest.raises(DataError) as refused:
-        identifier(values, "events() column 'id'")
+        convert_identifiers(values, "events() column 'id'")
     assert message in str(refused.value)
     assert "events() column 'id'" in str(refused.value)
 
@@ -128,7 +128,7 @@ def test_what_says_missing_says_it_in_functions_requests_and_captures() -> None:
         record = {"id": "1", "at": "2030-01-01T00:00:00Z", "kind": text, "x": 1}
         assert schema.batch(Payload([record])).columns["kind"].tolist() == [expected], repr(text)
         body = f'id,at,kind,x\n1,2030-01-01T00:00:00Z,"{text}",1\n'.encode()
-        assert schema.batch(read(body, "text/csv")).columns["kind"].tolist() == [expected], repr(text)
+        assert schema.batch(read_payload(body, "text/csv")).columns["kind"].tolist() == [expected], repr(text)
         assert _value("kind", "text", text, ["", "\\N"]) == expected
 
 
@@ -139,7 +139,7 @@ def test_a_number_that_is_missing_says_so_in_requests_as_in_files() -> None:
         record = {"id": "1", "at": "2030-01-01T00:00:00Z", "x": value}
         assert is_missing(schema.batch(Payload([record])).columns["x"]).all()
     body = b"id,at,x\n1,2030-01-01T00:00:00Z, \n2,2030-01-01T00:00:00Z,NA\n3,2030-01-01T00:00:00Z,4\n"
-    assert is_missing(schema.batch(read(body, "text/csv")).columns["x"]).tolist() == [True, True, False]
+    assert is_missing(schema.batch(read_payload(body, "text/csv")).columns["x"]).tolist() == [True, True, False]
 
 
 # -- folds, labels, what nothing can be learnt of ----------------------------------------------------------------------
@@ -149,10 +149,10 @@ def test_events_of_one_instant_are_refused_by_name() -> None:
     case = UseCase(name="toy", target="y", key="id", event_time="asked_at")
     times = np.full(600, np.datetime64("2030-01-01T00:00", "us"))
     with pytest.raises(DataError, match=r"asked_at is 2030-01-01T00:00:00\S* in 600 of 600 rows .* leaves 0 to fit"):
-        dataset.folds(case, times, np.datetime64("2030-02-01", "us"), None)
+        dataset.assign_folds(case, times, np.datetime64("2030-02-01", "us"), None)
     spread = np.sort(np.concatenate([times[:590], times[:10] - np.arange(1, 11) * np.timedelta64(1, "D")]))
     with pytest.raises(DataError, match=r"in 590 of 600 rows .* leaves 10 to fit"):
-        dataset.folds(case, spread, np.datetime64("2030-02-01", "us"), None)
+        dataset.assign_folds(case, spread, np.datetime64("2030-02-01", "us"), None)
 
 
 def labels(*rows: tuple[str, float, str]) -> dict[str, Any]:
@@ -168,13 +168,13 @@ def test_a_corrected_label_counts_as_it_is_known_last() -> None:
     given = labels(
         ("a", 0.0, "2030-01-02"), ("b", 1.0, "2030-01-01"), ("a", 1.0, "2030-01-05"), ("a", 0.0, "2030-01-03")
     )
-    found = ingest.newest_labels(case, given)
+    found = ingest.keep_newest_labels(case, given)
     assert dict(zip(found["id"].tolist(), found["y"].tolist(), strict=True)) == {"a": 1.0, "b": 1.0}
     assert len(found["id"]) == 2
     # Twice the same is one; two answers at once are a mistake that the validator names.
-    twice = ingest.newest_labels(case, labels(("a", 1.0, "2030-01-02"), ("a", 1.0, "2030-01-02")))
+    twice = ingest.keep_newest_labels(case, labels(("a", 1.0, "2030-01-02"), ("a", 1.0, "2030-01-02")))
     assert len(twice["id"]) == 1
-    odd = ingest.newest_labels(case, labels(("a", 1.0, "2030-01-02"), ("a", 0.0, "2030-01-02")))
+    odd = ingest.keep_newest_labels(case, labels(("a", 1.0, "2030-01-02"), ("a", 0.0, "2030-01-02")))
     assert len(odd["id"]) == 2
 
 
@@ -185,12 +185,12 @@ def test_a_snapshot_takes_the_corrected_label() -> None:
         events=lambda *_: {"id": ["a", "b"], "at": [HOUR, HOUR]},
         labels=lambda *_: labels(("a", 0.0, "2030-01-02"), ("b", 1.0, "2030-01-02"), ("a", 1.0, "2030-01-05")),
     )
-    snapshot = ingest.collect(given, np.datetime64("2030-01-10", "us"))
+    snapshot = ingest.collect_snapshot(given, np.datetime64("2030-01-10", "us"))
     found = snapshot.data[LABELS]
     assert dict(zip(found["id"].tolist(), found["y"].tolist(), strict=True)) == {"a": 1.0, "b": 1.0}
     assert len(found["id"]) == 2
     # As it was known before the correction.
-    before = ingest.collect(given, np.datetime64("2030-01-04", "us")).data[LABELS]
+    before = ingest.collect_snapshot(given, np.datetime64("2030-01-04", "us")).data[LABELS]
     assert dict(zip(before["id"].tolist(), before["y"].tolist(), strict=True)) == {"a": 0.0, "b": 1.0}
 
 
@@ -200,16 +200,16 @@ def test_what_nothing_can_be_learnt_of_is_refused_by_name() -> None:
     x, y = np.arange(40, dtype=np.float32), np.tile([0.0, 1.0], 20)
     gone = np.full(40, np.nan, dtype=np.float32)
     with pytest.raises(DataError, match="feature 'gone' is missing in all 40 rows to fit"):
-        model.fit(given, {}, {"x": x, "gone": gone}, y)
+        model.fit_model(given, {}, {"x": x, "gone": gone}, y)
     text = np.full(40, None, dtype=object)
     with pytest.raises(DataError, match="feature 'text' is missing in all 40 rows to fit"):
-        model.fit(given, {}, {"x": x, "text": text}, y)
+        model.fit_model(given, {}, {"x": x, "text": text}, y)
     infinite = x.copy()
     infinite[7] = np.inf
     with pytest.raises(DataError, match="feature 'x' is infinite in 1 of 40 rows to fit, first in row 7"):
-        model.fit(given, {}, {"x": infinite}, y)
+        model.fit_model(given, {}, {"x": infinite}, y)
     with pytest.raises(DataError, match="all 40 rows to fit have y = 1; a model needs both outcomes"):
-        model.fit(given, {}, {"x": x}, np.ones(40))
+        model.fit_model(given, {}, {"x": x}, np.ones(40))
 
 
 def test_a_column_of_missing_texts_that_is_not_there_is_refused_by_name() -> None:

@@ -12,9 +12,9 @@ import pytest
 from millrace import FeatureTable, MillraceError, UseCase
 from tests.training import synthetic
 from training import columns as c
-from training.columns import Columns, feature_name
-from training.data.ingest import tables_of
-from training.data.join import join, prediction_times, visible
+from training.columns import Columns, make_feature_name
+from training.data.ingest import fetch_tables
+from training.data.join import compute_prediction_times, is_visible, join
 
 LEAD, AGE = timedelta(minutes=30), timedelta(hours=2)
 DAY = np.datetime64("2024-03-01T00:00", "us")
@@ -72,7 +72,7 @@ def by_hand(case: UseCase, events: Columns, tables: dict[str, Columns]) -> dict[
                     if newest is None or known_at >= newest:
                         newest, value = known_at, rows[column][row]
                 values.append(value)
-            found[feature_name(table.name, column)] = values
+            found[make_feature_name(table.name, column)] = values
     return found
 
 
@@ -115,7 +115,7 @@ def test_the_edges_of_what_counts(seconds: int, seen: bool) -> None:
     assert joined["aged_sky"].tolist() == (["rain"] if seen else [None])
     assert np.isnan(joined["ageless_queue"]).all()
     # The endpoint's rule for a row that it looked up is the same.
-    assert visible(case.tables[0], known_at, prediction_times(case, events["placed_at"])).tolist() == [seen]
+    assert is_visible(case.tables[0], known_at, compute_prediction_times(case, events["placed_at"])).tolist() == [seen]
 
 
 def test_of_rows_known_at_one_instant_the_last_counts() -> None:
@@ -135,23 +135,23 @@ def test_rewriting_all_that_comes_after_moves_nothing_before(seed: int) -> None:
     since, until = np.datetime64("2024-03-01", "us"), np.datetime64("2024-03-08", "us")
     rng = np.random.default_rng(seed)
     now = since + rng.integers(86_400, 6 * 86_400) * SECOND
-    events, tables = functions.events(since, until), tables_of(functions, since, until)
+    events, tables = functions.events(since, until), fetch_tables(functions, since, until)
     before = join(case, events, tables)
     rewritten: dict[str, Columns] = {}
     for table in case.tables:
         rows = tables[table.name]
         past, future = rows[table.event_time] <= now, rows[table.event_time] > now
         # Later rows: half of them gone, the others of other entities at other times, with other values.
-        later = c.take(rows, np.flatnonzero(future)[rng.random(future.sum()) < 0.5])
+        later = c.select_rows(rows, np.flatnonzero(future)[rng.random(future.sum()) < 0.5])
         later = {name: rng.permutation(values) for name, values in later.items()}
-        later[table.event_time] = now + rng.integers(1, 86_400, c.rows_of(later)) * SECOND
-        rewritten[table.name] = c.concatenate([c.take(rows, past), later])
+        later[table.event_time] = now + rng.integers(1, 86_400, c.count_rows(later)) * SECOND
+        rewritten[table.name] = c.concatenate([c.select_rows(rows, past), later])
     after = join(case, events, rewritten)
-    known = prediction_times(case, events["placed_at"]) <= now
+    known = compute_prediction_times(case, events["placed_at"]) <= now
     assert 40 < known.sum() < len(known) - 40
-    assert c.digest(c.take(after, known)) == c.digest(c.take(before, known))
+    assert c.hash_columns(c.select_rows(after, known)) == c.hash_columns(c.select_rows(before, known))
     # The future did change, so that the comparison says something.
-    assert c.digest(c.take(after, ~known)) != c.digest(c.take(before, ~known))
+    assert c.hash_columns(c.select_rows(after, ~known)) != c.hash_columns(c.select_rows(before, ~known))
 
 
 def test_the_first_event_of_a_span_sees_as_far_back_as_any() -> None:
@@ -164,9 +164,9 @@ def test_the_first_event_of_a_span_sees_as_far_back_as_any() -> None:
         "known_at": np.repeat(since - np.timedelta64(LEAD + AGE), 3),
     }  # fmt: skip
     events = functions.events(since, until)
-    narrow = join(case, events, tables_of(functions, since, until))
-    wide = join(case, events, tables_of(functions, since - np.timedelta64(7, "D"), until))
-    assert c.digest(narrow) == c.digest(wide)
+    narrow = join(case, events, fetch_tables(functions, since, until))
+    wide = join(case, events, fetch_tables(functions, since - np.timedelta64(7, "D"), until))
+    assert c.hash_columns(narrow) == c.hash_columns(wide)
     assert np.flatnonzero(~np.isnan(wide["station_reports_wind"])).tolist() == [0]
 
 

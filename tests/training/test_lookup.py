@@ -14,7 +14,7 @@ from millrace import UseCase
 from tests.local.conftest import CloudDaemon
 from tests.training import synthetic
 from tests.training.served import Server, serving
-from training.data.feature_store import StoreError, fetch
+from training.data.feature_store import StoreError, fetch_records
 from training.data.join import join
 
 CASE = synthetic.use_case(name="toy-lookup", history="P20D")
@@ -197,8 +197,8 @@ def test_unprocessed_identifiers_are_asked_for_again() -> None:
     """The local cloud leaves none unprocessed, so a store that does stands in for it."""
     names = [str(number) for number in range(150)]
     store = Overloaded(times=2)
-    found = fetch(store, {"g": names})
+    found = fetch_records(store, {"g": names})
     assert found == {("g", name): {"id": name} for name in names}
     assert [len(asked) for asked in store.asked] == [100, 99, 98, 50]
     with pytest.raises(StoreError, match=r"feature group g: 46 record\(s\) such as '4' were still unprocessed after 4"):
-        fetch(Overloaded(times=9), {"g": names[:50]})
+        fetch_records(Overloaded(times=9), {"g": names[:50]})

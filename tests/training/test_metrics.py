@@ -10,7 +10,14 @@ import pytest
 import sklearn.metrics as sk
 
 from millrace.metrics import METRICS, Problem
-from training.metrics import calibration, ece, measure, rates, rounded, single_feature_auc
+from training.metrics import (
+    compute_calibration_bins,
+    compute_metrics,
+    compute_rates,
+    ece,
+    round_floats,
+    single_feature_auc,
+)
 
 
 def binary(seed: int, ties: bool) -> tuple[Any, Any]:
@@ -32,7 +39,7 @@ def test_binary_metrics_are_scikit_learns(seed: int, ties: bool) -> None:
         "brier_skill": 1 - sk.brier_score_loss(y, p) / sk.brier_score_loss(y, np.full(len(y), base)),
         "log_loss": sk.log_loss(y, p),
     }
-    found = measure(Problem.BINARY, y, p)
+    found = compute_metrics(Problem.BINARY, y, p)
     assert set(found) == set(METRICS[Problem.BINARY])
     assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-12)
 
@@ -42,7 +49,7 @@ def test_regression_metrics_are_scikit_learns(seed: int) -> None:
     rng = np.random.default_rng(seed)
     y = rng.normal(10, 3, 300)
     p = y + rng.normal(0.5, 1, 300)
-    assert measure(Problem.REGRESSION, y, p) == pytest.approx(
+    assert compute_metrics(Problem.REGRESSION, y, p) == pytest.approx(
         {
             "mae": sk.mean_absolute_error(y, p),
             "rmse": sk.root_mean_squared_error(y, p),
@@ -55,29 +62,33 @@ def test_regression_metrics_are_scikit_learns(seed: int) -> None:
 
 def test_bias_is_its_size_whatever_the_sign() -> None:
     y = np.array([1.0, 2.0, 3.0])
-    assert measure(Problem.REGRESSION, y, y - 2)["bias"] == measure(Problem.REGRESSION, y, y + 2)["bias"] == 2.0
+    assert (
+        compute_metrics(Problem.REGRESSION, y, y - 2)["bias"]
+        == compute_metrics(Problem.REGRESSION, y, y + 2)["bias"]
+        == 2.0
+    )
 
 
 @pytest.mark.parametrize("outcome", [0.0, 1.0])
 def test_what_is_undefined_with_one_outcome_is_left_out(outcome: float) -> None:
     y, p = np.full(20, outcome), np.linspace(0.1, 0.9, 20)
-    found = measure(Problem.BINARY, y, p)
+    found = compute_metrics(Problem.BINARY, y, p)
     undefined = {"roc_auc", "brier_skill"} | (set() if outcome else {"average_precision"})
     assert set(METRICS[Problem.BINARY]) - set(found) == undefined
     assert all(math.isfinite(value) for value in found.values())
-    assert "r2" not in measure(Problem.REGRESSION, y, p)
+    assert "r2" not in compute_metrics(Problem.REGRESSION, y, p)
 
 
 def test_certain_and_wrong_costs_much_but_not_infinitely() -> None:
     y, p = np.array([1.0, 0.0]), np.array([0.0, 1.0])
-    assert measure(Problem.BINARY, y, p)["log_loss"] == pytest.approx(sk.log_loss(y, p))
+    assert compute_metrics(Problem.BINARY, y, p)["log_loss"] == pytest.approx(sk.log_loss(y, p))
 
 
 def test_calibration_error_by_hand() -> None:
     # Two bins of two: predicted .15 against observed .5, predicted .85 against observed 1.
     y, p = np.array([1.0, 0.0, 1.0, 1.0]), np.array([0.9, 0.1, 0.8, 0.2])
     assert ece(y, p, bins=2) == pytest.approx((0.35 + 0.15) / 2)
-    assert calibration(y, p, bins=2) == [
+    assert compute_calibration_bins(y, p, bins=2) == [
         {"rows": 2, "predicted": pytest.approx(0.15), "observed": 0.5},
         {"rows": 2, "predicted": pytest.approx(0.85), "observed": 1.0},
     ]
@@ -90,11 +101,11 @@ def test_calibration_with_fewer_rows_than_bins() -> None:
 def test_rates_are_those_of_the_confusion_matrix() -> None:
     y, p = binary(0, ties=True)
     (tn, fp), (fn, tp) = sk.confusion_matrix(y, p >= 0.4)
-    found = rates(y, p, 0.4)
+    found = compute_rates(y, p, 0.4)
     assert found["tpr"] == pytest.approx(tp / (tp + fn))
     assert found["fpr"] == pytest.approx(fp / (fp + tn))
     assert found["rows"] == 500
-    assert rates(y[:0], p[:0], 0.4) == {"rows": 0, "base_rate": None, "tpr": None, "fpr": None, "roc_auc": None}
+    assert compute_rates(y[:0], p[:0], 0.4) == {"rows": 0, "base_rate": None, "tpr": None, "fpr": None, "roc_auc": None}
 
 
 def test_one_columns_auc_finds_it_whichever_way_round_and_in_texts() -> None:
@@ -118,4 +129,4 @@ def test_a_texts_auc_does_not_take_rare_values_for_a_leak() -> None:
 
 def test_rounded_keeps_what_json_can_hold() -> None:
     document = {"a": np.float64(1 / 3), "b": [math.nan, math.inf], "c": (np.int64(4), True, "text", None)}
-    assert rounded(document) == {"a": 0.333333, "b": [None, None], "c": [4, True, "text", None]}
+    assert round_floats(document) == {"a": 0.333333, "b": [None, None], "c": [4, True, "text", None]}

@@ -14,10 +14,10 @@ from millrace import MillraceError
 from tests.training import synthetic
 from training import columns as c
 from training.columns import Columns
-from training.data.dataset import labelled
-from training.data.ingest import collect
+from training.data.dataset import join_labelled_events
+from training.data.ingest import collect_snapshot
 from training.functions import Functions
-from training.modeling.model import Model, encode, fit, stable_pickle
+from training.modeling.model import Model, encode_features, fit_model, make_stable_pickle
 
 AS_OF = np.datetime64("2024-03-01T00:00", "us")
 PARAMETERS = {"max_iter": 10, "max_leaf_nodes": 5}
@@ -25,7 +25,7 @@ PARAMETERS = {"max_iter": 10, "max_leaf_nodes": 5}
 
 def rows_of(functions: Functions) -> tuple[dict[str, Any], Any]:
     case = functions.use_case
-    rows = labelled(case, collect(functions, AS_OF))
+    rows = join_labelled_events(case, collect_snapshot(functions, AS_OF))
     return {name: values for name, values in rows.items() if name not in (case.key, case.target)}, rows[case.target]
 
 
@@ -36,7 +36,7 @@ def functions(request: pytest.FixtureRequest) -> Functions:
 
 def test_scores_are_the_estimators_own(functions: Functions) -> None:
     rows, y = rows_of(functions)
-    model = fit(functions, PARAMETERS, rows, y)
+    model = fit_model(functions, PARAMETERS, rows, y)
     # The matrix made by hand: categories by their place in the alphabet, the hour of the day.
     hour = np.array([moment.hour for moment in rows["placed_at"].tolist()])
     codes = {"a": 0, "b": 1, "c": 2, "clear": 0, "rain": 1, None: np.nan}
@@ -53,19 +53,21 @@ def test_scores_are_the_estimators_own(functions: Functions) -> None:
 
 def test_a_loaded_model_scores_the_same_and_is_saved_to_the_same_bytes(functions: Functions, tmp_path: Path) -> None:
     rows, y = rows_of(functions)
-    model = fit(functions, PARAMETERS, rows, y)
+    model = fit_model(functions, PARAMETERS, rows, y)
     model.save(tmp_path / "one")
     again = Model.load(tmp_path / "one", functions)
     np.testing.assert_array_equal(again.predict(rows), model.predict(rows))
     again.save(tmp_path / "two")
     for name in ("model.joblib", "model.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-    assert stable_pickle(fit(functions, PARAMETERS, rows, y).estimator) == stable_pickle(model.estimator)
+    assert make_stable_pickle(fit_model(functions, PARAMETERS, rows, y).estimator) == make_stable_pickle(
+        model.estimator
+    )
 
 
 def test_a_row_is_scored_alone_as_in_a_batch(functions: Functions) -> None:
     rows, y = rows_of(functions)
-    model = fit(functions, PARAMETERS, rows, y)
+    model = fit_model(functions, PARAMETERS, rows, y)
     whole = model.predict(rows)
     for row in range(0, len(y), 199):
         one = {name: rows[name][row : row + 1] for name in model.document["inputs"]}
@@ -74,14 +76,14 @@ def test_a_row_is_scored_alone_as_in_a_batch(functions: Functions) -> None:
 
 def test_unseen_texts_are_not_missing_ones() -> None:
     features: Columns = {"kind": np.array(["b", "new", None], dtype=object), "n": np.array([1, 2, np.nan], np.float32)}
-    matrix = encode(features, {"kind": "text", "n": "number"}, {"kind": {"a": 0, "b": 1}})
+    matrix = encode_features(features, {"kind": "text", "n": "number"}, {"kind": {"a": 0, "b": 1}})
     assert matrix.dtype == np.float32
     np.testing.assert_array_equal(matrix, np.array([[1, 1], [-1, 2], [np.nan, np.nan]], np.float32))
 
 
 def test_only_what_features_asks_for_is_an_input(functions: Functions) -> None:
     rows, y = rows_of(functions)
-    model = fit(functions, PARAMETERS, rows, y)
+    model = fit_model(functions, PARAMETERS, rows, y)
     needed = set(model.document["inputs"])
     assert needed == {"placed_at", "size", "kind", "station_reports_wind", "station_reports_sky", "queues_queue"}
     less = {name: rows[name] for name in needed}
@@ -90,7 +92,7 @@ def test_only_what_features_asks_for_is_an_input(functions: Functions) -> None:
 
 def test_features_of_another_kind_are_refused(functions: Functions) -> None:
     rows, y = rows_of(functions)
-    model = fit(functions, PARAMETERS, rows, y)
+    model = fit_model(functions, PARAMETERS, rows, y)
     with pytest.raises(MillraceError, match=r"on which the model was fitted: train again"):
         model.features(dict(rows) | {"size": rows["kind"]})
 
@@ -100,6 +102,6 @@ def test_the_use_cases_own_model_gets_the_parameters_and_the_seed() -> None:
     functions = synthetic.functions(case)
     vars(functions._modules[0])["model"] = lambda params: DummyClassifier(strategy="stratified", **params)
     rows, y = rows_of(functions)
-    model = fit(functions, {"constant": None}, rows, y)
+    model = fit_model(functions, {"constant": None}, rows, y)
     assert model.estimator.get_params() == {"strategy": "stratified", "random_state": 5, "constant": None}
-    assert c.rows_of(rows) == len(model.predict(rows))
+    assert c.count_rows(rows) == len(model.predict(rows))

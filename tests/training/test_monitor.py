@@ -23,7 +23,7 @@ from tests.local.hosted import IMAGE, eventually, variant
 from tests.training import synthetic
 from training import columns as c
 from training.columns import Columns, is_missing
-from training.data.ingest import tables_of
+from training.data.ingest import fetch_tables
 from training.data.join import join
 from training.io import format_time
 from training.modeling.model import Model
@@ -96,7 +96,7 @@ def world(cloud_daemon: CloudDaemon, tmp_path_factory: pytest.TempPathFactory) -
     sagemaker.create_endpoint(EndpointName=ENDPOINT, EndpointConfigName=f"{ENDPOINT}-1")
     eventually(lambda: sagemaker.describe_endpoint(EndpointName=ENDPOINT)["EndpointStatus"] == "InService", 60)
     functions = synthetic.functions(case)
-    rows = join(case, _events(functions), tables_of(functions, SINCE, UNTIL))
+    rows = join(case, _events(functions), fetch_tables(functions, SINCE, UNTIL))
     scores = Model.load(model, functions).predict(rows)
     yield World(cloud_daemon, pyz, rows, scores)
     sagemaker.delete_endpoint(EndpointName=ENDPOINT)
@@ -167,9 +167,9 @@ def _answers(rows: Columns, scores: Any) -> list[dict[str, Any]]:
 def captured_window(world: World) -> dict[str, Any]:
     """Capture the whole window: three types, values given and looked up, what is broken, what is repeated."""
     rows, scores = world.rows, world.scores
-    n = c.rows_of(rows)
+    n = c.count_rows(rows)
     parts = np.array_split(np.arange(n), 4)
-    given, looked, lines, table = ((c.take(rows, part), scores[part]) for part in parts)
+    given, looked, lines, table = ((c.select_rows(rows, part), scores[part]) for part in parts)
     old = _line(_records(given[0]), _answers(given[0], 1 - given[1]), minute=1)
     new = _line(_records(given[0]), _answers(*given), minute=2)
     found = _answers(*looked)
@@ -182,7 +182,10 @@ def captured_window(world: World) -> dict[str, Any]:
     in_lines = _line(_records(lines[0]), _answers(*lines), (LINES, LINES), minute=4)
     answers = [{name: value for name, value in answer.items() if name != "label"} for answer in _answers(*table)]
     in_csv = _line(_records(table[0]), answers, (CSV, CSV), minute=5)
-    two, replies = _records(c.take(given[0], np.arange(2))), _answers(c.take(given[0], np.arange(2)), scores[:2])
+    two, replies = (
+        _records(c.select_rows(given[0], np.arange(2))),
+        _answers(c.select_rows(given[0], np.arange(2)), scores[:2]),
+    )
     other_key = _line(two, [{**replies[0], "order_id": "another"}, {**replies[1], "score": None}], minute=6)
     one_side = json.loads(new)
     del one_side["captureData"]["endpointOutput"]
@@ -273,7 +276,7 @@ def test_the_report_names_what_was_not_read_and_what_differs(
 def _unmoved(world: World) -> int:
     """How many of the five changed winds leave the score as it was."""
     first = len(np.array_split(np.arange(len(world.scores)), 4)[0])
-    rows = c.take(world.rows, np.arange(first, first + 5))
+    rows = c.select_rows(world.rows, np.arange(first, first + 5))
     rows["station_reports_wind"] = np.full(5, 99.5, dtype=np.float32)
     functions = synthetic.functions(synthetic.use_case())
     archive = world.daemon.client("s3").get_object(Bucket=LAKE, Key="models/model.tar.gz")["Body"].read()
@@ -285,7 +288,7 @@ def _unmoved(world: World) -> int:
 
 
 def test_where_data_time_is_the_wall_clock_older_hours_are_not_read(world: World, tmp_path: Path) -> None:
-    rows, score = c.take(world.rows, np.arange(2)), world.scores[:2]
+    rows, score = c.select_rows(world.rows, np.arange(2)), world.scores[:2]
     # The window begins on the 6th; a request may have been made the lead time, half an hour, and a day before.
     for place, hour in enumerate((22, 23)):
         key = {"order_id": f"early-{hour}"}

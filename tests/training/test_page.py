@@ -10,7 +10,7 @@ import pytest
 
 from millrace import Monitoring
 from millrace.documents import MonitorReport
-from training.monitoring.report import page
+from training.monitoring.report import render_page
 
 REPORT: dict[str, Any] = {
     "endpoint": "toy-local", "as_of": "2024-04-15T00:00:00Z", "since": "2024-04-01T00:00:00Z", "rows": 672,
@@ -27,7 +27,7 @@ REPORT: dict[str, Any] = {
 
 
 def made(report: dict[str, Any], monitoring: Monitoring) -> str:
-    return page(MonitorReport.model_validate(report), monitoring)
+    return render_page(MonitorReport.model_validate(report), monitoring)
 
 
 def plots(html: str) -> list[ElementTree.Element]:

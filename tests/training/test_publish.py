@@ -14,8 +14,8 @@ from millrace import Expect, UseCase
 from tests.local.conftest import CloudDaemon
 from tests.local.hosted import eventually
 from tests.training import synthetic
-from training.data.feature_store import text_of
-from training.serving.lookup import value_of
+from training.data.feature_store import format_value
+from training.serving.lookup import parse_value
 
 HOUR = np.timedelta64(1, "h")
 
@@ -221,10 +221,10 @@ def test_every_float32_comes_back_through_its_text_and_a_double() -> None:
     bits = np.random.default_rng(1).integers(0, 2**32, 50_000, dtype=np.uint32)
     values = np.concatenate([bits.view(np.float32), np.array([0.0, -0.0, 1e-45, 3.4028235e38, 1 / 3], np.float32)])
     for value in values[np.isfinite(values)]:
-        text = text_of(value)
+        text = format_value(value)
         assert text is not None
         assert np.array(float(text)).astype(np.float32).tobytes() == value.tobytes()
-        assert value_of("number", text).tobytes() == value.tobytes()
-    assert text_of(np.float32(39.02)) == "39.02"
-    assert text_of(np.float32("nan")) is None
-    assert text_of(None) is None
+        assert parse_value("number", text).tobytes() == value.tobytes()
+    assert format_value(np.float32(39.02)) == "39.02"
+    assert format_value(np.float32("nan")) is None
+    assert format_value(None) is None

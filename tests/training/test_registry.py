@@ -28,13 +28,13 @@ def job(cloud_daemon: CloudDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ):
         monkeypatch.setenv(name, value)
     case = UseCase(name="flights", target="y", key="id", event_time="at")
-    built = bundle.build(case, Path(__file__).resolve().parents[2], tmp_path)
+    built = bundle.build_bundle(case, Path(__file__).resolve().parents[2], tmp_path)
     return Job(tmp_path, built, {"AWS_REGION": "eu-west-1"})
 
 
 def test_a_package_that_was_deleted_is_named_with_the_way_out(job: Job, tmp_path: Path) -> None:
     with pytest.raises(DataError) as refused:
-        registry.fetch(job, PACKAGE, tmp_path / "champion")
+        registry.fetch_package(job, PACKAGE, tmp_path / "champion")
     assert PACKAGE in str(refused.value)
     assert "millrace retrain flights --champion none" in str(refused.value)
 
@@ -57,5 +57,5 @@ def test_an_archive_that_was_deleted_is_named_with_the_way_out(
     )["ModelPackageArn"]
     cloud_daemon.client("s3").delete_object(Bucket=GROUP, Key="model.tar.gz")
     with pytest.raises(DataError) as refused:
-        registry.fetch(job, arn, tmp_path / "champion")
+        registry.fetch_package(job, arn, tmp_path / "champion")
     assert f"s3://{GROUP}/model.tar.gz was not found" in str(refused.value)

@@ -16,7 +16,7 @@ from tests.training import synthetic
 from training import columns as c
 from training.data.dataset import FIT, HOLDOUT, Dataset
 from training.data.snapshot import Snapshot
-from training.serving.requests import Schema, read
+from training.serving.requests import Schema, read_payload
 
 
 @dataclass
@@ -73,7 +73,7 @@ def test_what_the_declaration_calls_missing_is_so_in_training_and_in_requests(tm
     assert set(snapshot.data["events"]["kind"]) == {None, "b", "c"}
     body = b"order_id,placed_at,kind\n1,2030-01-01T00:00:00Z,a\n2,2030-01-01T00:00:00Z,b\n"
     schema = Schema(case, {**trained.document, "inputs": ["kind"]})
-    assert schema.batch(read(body, "text/csv")).columns["kind"].tolist() == [None, "b"]
+    assert schema.batch(read_payload(body, "text/csv")).columns["kind"].tolist() == [None, "b"]
 
 
 def test_one_other_value_changes_the_snapshot_alone(first: Trained, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_the_model_says_what_it_is(first: Trained) -> None:
     document = first.document
     dataset = Dataset.read(first.folder / "dataset")
     fitted = dataset.of(FIT, HOLDOUT)
-    assert document["rows"] == c.rows_of(fitted)
+    assert document["rows"] == c.count_rows(fitted)
     assert document["trained_until"] == f"{np.max(fitted['placed_at'])}".removesuffix(".000000") + "Z"
     assert document["features"] == {
         "size": "number", "kind": "text", "station_reports_wind": "number", "station_reports_sky": "text",

@@ -13,9 +13,9 @@ import pytest
 from millrace import Expect, Slice, UseCase
 from tests.training import synthetic
 from training import columns as c
-from training.data.ingest import collect
+from training.data.ingest import collect_snapshot
 from training.data.snapshot import Snapshot
-from training.data.validate import check
+from training.data.validate import check_snapshot
 
 AS_OF = np.datetime64("2024-04-01T00:00", "us")
 Data = dict[str, dict[str, Any]]
@@ -23,7 +23,7 @@ Data = dict[str, dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def whole() -> Snapshot:
-    return collect(synthetic.functions(synthetic.use_case()), AS_OF)
+    return collect_snapshot(synthetic.functions(synthetic.use_case()), AS_OF)
 
 
 def changed(snapshot: Snapshot, change: Callable[[Data], None]) -> Snapshot:
@@ -43,16 +43,16 @@ def put(table: str, column: str, value: Any, *rows: int) -> Callable[[Data], Non
 
 
 def sentences(case: UseCase, snapshot: Snapshot, level: str = "refuse") -> list[str]:
-    _, findings, _ = check(case, snapshot)
+    _, findings, _ = check_snapshot(case, snapshot)
     return [finding.rule for finding in findings.all if finding.level == level]
 
 
 def test_good_data_pass_whole(whole: Snapshot) -> None:
-    accepted, findings, aside = check(synthetic.use_case(), whole)
+    accepted, findings, aside = check_snapshot(synthetic.use_case(), whole)
     assert findings.refused == []
     assert aside == {}
-    assert {name: c.digest(rows) for name, rows in accepted.data.items()} == {
-        name: c.digest(rows) for name, rows in whole.data.items()
+    assert {name: c.hash_columns(rows) for name, rows in accepted.data.items()} == {
+        name: c.hash_columns(rows) for name, rows in whole.data.items()
     }
 
 
@@ -79,26 +79,26 @@ NAT = np.datetime64("NaT")
     (lambda data: data["queues"].pop("queue"), "queues: there is no column 'queue'; there are ['counted_at', 'shop']"),
     (lambda data: data["queues"].update(queue=data["queues"]["shop"]),
      "queues: column 'queue' holds text; expected number"),
-    (lambda data: data.update(labels=c.take(data["labels"], np.arange(0))),
+    (lambda data: data.update(labels=c.select_rows(data["labels"], np.arange(0))),
      "labels: there is no row; expected at least one"),
     (lambda data: data["labels"].update(order_id="x" + data["labels"]["order_id"]),
      "labels: no label's order_id is that of an event; compare the two"),
     (lambda data: data.update(
-        events=c.take(data["events"], data["events"]["placed_at"] < AS_OF - np.timedelta64(15, "D"))),
+        events=c.select_rows(data["events"], data["events"]["placed_at"] < AS_OF - np.timedelta64(15, "D"))),
      "events: the newest placed_at is 2024-03-16T23:30:00Z; expected one within 336 h of as_of"),
 ])  # fmt: skip
 def test_a_batch_that_must_not_be_trained_on_is_refused(
     whole: Snapshot, change: Callable[[Data], None], refusal: str
 ) -> None:
-    _, findings, _ = check(synthetic.use_case(), changed(whole, change))
+    _, findings, _ = check_snapshot(synthetic.use_case(), changed(whole, change))
     assert len([text for text in findings.refused if text.startswith(refusal)]) == 1, findings.refused
 
 
 @pytest.mark.parametrize(("change", "warning"), [
-    (lambda data: data.update(queues=c.concatenate([data["queues"], c.take(data["queues"], np.arange(2))])),
+    (lambda data: data.update(queues=c.concatenate([data["queues"], c.select_rows(data["queues"], np.arange(2))])),
      "several rows of one shop became known at the same time; the last one counts"),
     (put("labels", "order_id", "stranger", 5), "the order_id is that of no event"),
-    (lambda data: data.update(station_reports=c.take(
+    (lambda data: data.update(station_reports=c.select_rows(
         data["station_reports"], data["station_reports"]["known_at"] < AS_OF - np.timedelta64(5, "h"))),
      "expected one within 2 h of as_of"),
 ])  # fmt: skip
@@ -121,7 +121,7 @@ def test_what_is_odd_but_harmless_is_a_warning(whole: Snapshot, change: Callable
 ])  # fmt: skip
 def test_an_expectation_names_rule_and_rows(whole: Snapshot, rule: Expect, refusal: str) -> None:
     case = synthetic.use_case(expectations=[rule])
-    _, findings, aside = check(case, changed(whole, put("events", "size", -1.0, 3, 4)))
+    _, findings, aside = check_snapshot(case, changed(whole, put("events", "size", -1.0, 3, 4)))
     assert len(findings.refused) == 1
     assert findings.refused[0].startswith(refusal)
     assert aside == {}
@@ -151,13 +151,13 @@ def test_few_bad_rows_are_set_aside_with_their_labels(whole: Snapshot) -> None:
     case = synthetic.use_case(expectations=[Expect("size", at_least=0, max_bad=0.001)])
     snapshot = changed(whole, put("events", "size", -1.0, 3, 4))
     gone = snapshot.data["events"]["order_id"][[3, 4]].tolist()
-    accepted, findings, aside = check(case, snapshot)
+    accepted, findings, aside = check_snapshot(case, snapshot)
     assert findings.refused == []
     assert aside["events"]["order_id"].tolist() == gone
     for name in ("events", "labels"):
         kept = accepted.data[name]["order_id"].tolist()
         assert not set(gone) & set(kept)
-        assert len(kept) == c.rows_of(snapshot.data[name]) - 2
+        assert len(kept) == c.count_rows(snapshot.data[name]) - 2
     more = changed(whole, put("events", "size", -1.0, *range(4)))
     assert sentences(case, more) == ["size breaks the rule: at least 0 (at most 0.10% of rows may)"]
 
@@ -176,7 +176,7 @@ def test_a_column_that_tells_the_outcome_is_a_leak(whole: Snapshot, strength: fl
     def leak(data: Data) -> None:
         data["events"]["arrived_after"] = (strength * outcome + noise).astype(np.float32)
 
-    _, findings, _ = check(synthetic.use_case(), changed(whole, leak))
+    _, findings, _ = check_snapshot(synthetic.use_case(), changed(whole, leak))
     found = [finding for finding in findings.all if finding.column == "arrived_after"]
     assert [finding.level for finding in found] == ([level] if level else [])
     if level:
@@ -197,7 +197,7 @@ def leaking(snapshot: Snapshot, case: UseCase, noise: float) -> Snapshot:
 
 
 def levels(case: UseCase, snapshot: Snapshot) -> list[tuple[str, str]]:
-    _, findings, _ = check(case, snapshot)
+    _, findings, _ = check_snapshot(case, snapshot)
     return [(each.level, each.rule) for each in findings.all if each.column == "told"]
 
 
@@ -209,7 +209,7 @@ def test_a_person_who_has_looked_may_trust_a_column(whole: Snapshot) -> None:
         "if not, leave it out of events()"
     )
     case = synthetic.use_case(trusted=["told"])
-    accepted, findings, _ = check(case, leaking(whole, case, 0.3))
+    accepted, findings, _ = check_snapshot(case, leaking(whole, case, 0.3))
     assert findings.refused == []
     assert "told" in accepted.data["events"]
     ((level, rule),) = levels(case, leaking(whole, case, 0.3))
@@ -220,7 +220,7 @@ def test_a_person_who_has_looked_may_trust_a_column(whole: Snapshot) -> None:
 @pytest.mark.parametrize(("noise", "level"), [(1.0, "warn"), (0.3, "warn"), (0.0, "refuse"), (9.0, None)])
 def test_an_honest_column_may_explain_a_regression_well(noise: float, level: str | None) -> None:
     case = synthetic.use_case("regression")
-    snapshot = leaking(collect(synthetic.functions(case), AS_OF), case, noise)
+    snapshot = leaking(collect_snapshot(synthetic.functions(case), AS_OF), case, noise)
     found = levels(case, snapshot)
     assert [each[0] for each in found] == ([level] if level else [])
     trusting = synthetic.use_case("regression", trusted=["told"])
@@ -237,7 +237,7 @@ def test_the_step_writes_report_and_accepted_snapshot_or_ends(whole: Snapshot, t
     assert json.loads((output / "report/validation.json").read_text())["passed"] == 1
     assert c.read(output / "report/set_aside_events.parquet")["size"].tolist() == [-1.0]
     accepted, _ = Snapshot.read(output / "accepted")
-    assert c.rows_of(accepted.data["events"]) == c.rows_of(whole.data["events"]) - 1
+    assert c.count_rows(accepted.data["events"]) == c.count_rows(whole.data["events"]) - 1
     base = tmp_path / "bad"
     changed(whole, put("events", "size", -1.0, *range(50))).write(base / "processing/input/snapshot")
     refused = synthetic.run_step(pyz, base, "validate", check=False)

@@ -19,9 +19,9 @@ from training import columns as c
 from training.columns import Array, Columns
 from training.data.join import join
 from training.data.snapshot import EVENTS, LABELS, MANIFEST, Snapshot
-from training.io import format_time, read_json, say, write_json
+from training.io import format_time, print_progress, read_json, write_json
 from training.job import Job
-from training.registry import champion
+from training.registry import fetch_champion
 
 ROWS = "rows.parquet"
 FOLD = "fold"
@@ -44,17 +44,17 @@ class Dataset:
 
     def of(self, *folds: str) -> dict[str, Array]:
         """Return the rows of the given folds."""
-        return c.take(self.rows, np.isin(self.rows[FOLD].astype(str), folds))
+        return c.select_rows(self.rows, np.isin(self.rows[FOLD].astype(str), folds))
 
 
-def run(job: Job, wanted_champion: str) -> None:
+def run_dataset(job: Job, wanted_champion: str) -> None:
     """Write the training set."""
     snapshot, manifest = Snapshot.read(job.input("snapshot"))
     with tempfile.TemporaryDirectory() as scratch:
-        package = champion(job, wanted_champion, Path(scratch))
+        package = fetch_champion(job, wanted_champion, Path(scratch))
         unseen_since = package.trained_until if package else None
-    rows = labelled(job.use_case, snapshot)
-    rows[FOLD] = folds(job.use_case, rows[job.use_case.event_time], snapshot.as_of, unseen_since)
+    rows = join_labelled_events(job.use_case, snapshot)
+    rows[FOLD] = assign_folds(job.use_case, rows[job.use_case.event_time], snapshot.as_of, unseen_since)
     folder = job.output("dataset")
     c.write(rows, folder / ROWS)
     counts = {fold: int(np.sum(rows[FOLD] == fold)) for fold in (FIT, HOLDOUT, JUDGE)}
@@ -66,24 +66,28 @@ def run(job: Job, wanted_champion: str) -> None:
             "as_of": manifest["as_of"],
             "champion": package.arn if package else None,
             "folds": counts,
-            "unlabelled": c.rows_of(snapshot.data[EVENTS]) - c.rows_of(rows),
-            "sha256": c.digest(rows),
+            "unlabelled": c.count_rows(snapshot.data[EVENTS]) - c.count_rows(rows),
+            "sha256": c.hash_columns(rows),
         },
     )
-    say(f"training set as of {format_time(snapshot.as_of)}: " + ", ".join(f"{n} {fold}" for fold, n in counts.items()))
+    print_progress(
+        f"training set as of {format_time(snapshot.as_of)}: " + ", ".join(f"{n} {fold}" for fold, n in counts.items())
+    )
 
 
-def labelled(use_case: UseCase, snapshot: Snapshot) -> dict[str, Array]:
+def join_labelled_events(use_case: UseCase, snapshot: Snapshot) -> dict[str, Array]:
     """Return the joined rows of the events whose label is known, with the target."""
     events, labels = snapshot.data[EVENTS], snapshot.data[LABELS]
     outcome = dict(zip(labels[use_case.key].tolist(), labels[use_case.target].tolist(), strict=True))
     target = np.array([outcome.get(key, np.nan) for key in events[use_case.key].tolist()], dtype=np.float64)
     known = ~np.isnan(target)
-    rows = join(use_case, c.take(events, known), {table.name: snapshot.data[table.name] for table in use_case.tables})
+    rows = join(
+        use_case, c.select_rows(events, known), {table.name: snapshot.data[table.name] for table in use_case.tables}
+    )
     return rows | {use_case.target: target[known]}
 
 
-def folds(use_case: UseCase, times: Array, as_of: np.datetime64, unseen_since: np.datetime64 | None) -> Array:
+def assign_folds(use_case: UseCase, times: Array, as_of: np.datetime64, unseen_since: np.datetime64 | None) -> Array:
     """Return the fold of each row.
 
     Args:

@@ -25,7 +25,7 @@ class StoreError(MillraceError):
     """The feature store cannot be read; nothing may be predicted without its values."""
 
 
-def fetch(client: Any, wanted: Mapping[str, Iterable[str]]) -> dict[tuple[str, str], Record]:
+def fetch_records(client: Any, wanted: Mapping[str, Iterable[str]]) -> dict[tuple[str, str], Record]:
     """Return the newest records of entities from feature groups.
 
     Args:
@@ -96,7 +96,7 @@ def _name_of(group: str) -> str:
     return group.rpartition("/")[2]
 
 
-def known_at(table: FeatureTable, group: str, record: Record) -> np.datetime64:
+def parse_known_at(table: FeatureTable, group: str, record: Record) -> np.datetime64:
     """Return the time at which a record of a group became known.
 
     Raises:
@@ -109,14 +109,14 @@ def known_at(table: FeatureTable, group: str, record: Record) -> np.datetime64:
     return parse_time(record[table.event_time], f"{table.event_time} in feature group {group}")
 
 
-def value_of(kind: str, text: str | None) -> Any:
+def parse_value(kind: str, text: str | None) -> Any:
     """Parse a value from its text in the store; None, as for a feature that the record lacks, means missing."""
     if kind == "number":
         return np.float32(np.nan) if text is None else np.float32(float(text))
     return text
 
 
-def text_of(value: Any) -> str | None:
+def format_value(value: Any) -> str | None:
     """Return the text from which :func:`value_of` makes exactly the same value; None for a missing one."""
     if value is None or value != value:  # only NaN differs from itself
         return None

@@ -13,14 +13,14 @@ import numpy as np
 from millrace.errors import MillraceError
 from queries.packages import describe_package, find_newest_package
 from queries.pipelines import EXECUTING, list_executions
-from training.io import format_time, parse_time, say
+from training.io import format_time, parse_time, print_progress
 from training.job import Job
 
 #: The trigger of a training that a person started; the guard never refuses it.
 MANUAL = "manual"
 
 
-def check(job: Job, as_of: np.datetime64, trigger: str, execution: str) -> None:
+def refuse_untimely_training(job: Job, as_of: np.datetime64, trigger: str, execution: str) -> None:
     """Refuse an automatic training that must not run now.
 
     Args:
@@ -77,7 +77,7 @@ def _cooled_down(job: Job, as_of: np.datetime64, trigger: str) -> None:
         return
     text = described.get("CustomerMetadataProperties", {}).get("as_of", "")
     if not text:
-        say(f"guard: {arn} does not say as of when it was trained; no cooldown is kept")
+        print_progress(f"guard: {arn} does not say as of when it was trained; no cooldown is kept")
         return
     trained = parse_time(text, f"as_of of {arn}")
     if as_of - trained < cooldown:

@@ -5,42 +5,46 @@ from __future__ import annotations
 import numpy as np
 
 from millrace import UseCase
-from training.columns import Array, Columns, rows_of, take
+from training.columns import Array, Columns, count_rows, select_rows
 from training.data import guard
 from training.data.snapshot import EVENTS, LABELS, Snapshot
-from training.functions import KNOWN_AT, Functions, reach
-from training.io import say
+from training.functions import KNOWN_AT, Functions, get_lookback
+from training.io import print_progress
 from training.job import Job
 
 
-def run(job: Job, as_of: str, trigger: str = guard.MANUAL, execution: str = "") -> None:
+def run_ingest(job: Job, as_of: str, trigger: str = guard.MANUAL, execution: str = "") -> None:
     """Write the snapshot as of ``as_of`` (ISO 8601, or ``now``), unless the guard refuses the training."""
     time = job.time(as_of)
-    guard.check(job, time, trigger, execution)
-    snapshot = collect(job.functions, time)
+    guard.refuse_untimely_training(job, time, trigger, execution)
+    snapshot = collect_snapshot(job.functions, time)
     manifest = snapshot.write(job.output("snapshot"))
-    counts = ", ".join(f"{name} {rows_of(data)}" for name, data in snapshot.data.items())
-    say(f"snapshot of {manifest['as_of']} since {manifest['since']}: {counts}; sha256 {manifest['sha256'][:16]}")
+    counts = ", ".join(f"{name} {count_rows(data)}" for name, data in snapshot.data.items())
+    print_progress(
+        f"snapshot of {manifest['as_of']} since {manifest['since']}: {counts}; sha256 {manifest['sha256'][:16]}"
+    )
 
 
-def collect(functions: Functions, as_of: np.datetime64) -> Snapshot:
+def collect_snapshot(functions: Functions, as_of: np.datetime64) -> Snapshot:
     """Return the snapshot of what is known at ``as_of``: events, labels that have arrived and rows already known."""
     case = functions.use_case
     since = as_of - np.timedelta64(case.history, "us")
     events = functions.events(since, as_of)
-    labels = known_labels(functions, since, as_of, events)
+    labels = fetch_known_labels(functions, since, as_of, events)
     events = {name: values for name, values in events.items() if name != case.target}
-    return Snapshot(as_of, since, {EVENTS: events, LABELS: labels, **tables_of(functions, since, as_of)})
+    return Snapshot(as_of, since, {EVENTS: events, LABELS: labels, **fetch_tables(functions, since, as_of)})
 
 
-def known_labels(functions: Functions, since: np.datetime64, as_of: np.datetime64, events: Columns) -> dict[str, Array]:
+def fetch_known_labels(
+    functions: Functions, since: np.datetime64, as_of: np.datetime64, events: Columns
+) -> dict[str, Array]:
     """Return the labels of the events of [since, as_of) that have arrived by ``as_of``."""
     labels = functions.labels(since, as_of, events)
     # A label without a time is kept, so that the validator reports it.
-    return newest_labels(functions.use_case, take(labels, ~(labels[KNOWN_AT] > as_of)))
+    return keep_newest_labels(functions.use_case, select_rows(labels, ~(labels[KNOWN_AT] > as_of)))
 
 
-def newest_labels(use_case: UseCase, labels: Columns) -> dict[str, Array]:
+def keep_newest_labels(use_case: UseCase, labels: Columns) -> dict[str, Array]:
     """Return the newest label of each key: it corrects the earlier ones.
 
     Labels without a time, and labels of one key that differ but became known at the same time, are all kept, so that
@@ -60,11 +64,13 @@ def newest_labels(use_case: UseCase, labels: Columns) -> dict[str, Array]:
         same = labels[use_case.target][place] == labels[use_case.target][before]
         kept[before] = known[before] == known[place] and not same
     if corrected := int((~kept).sum()):
-        say(f"{corrected} label(s) were corrected later: the newest of each {use_case.key} counts")
-    return take(labels, kept)
+        print_progress(f"{corrected} label(s) were corrected later: the newest of each {use_case.key} counts")
+    return select_rows(labels, kept)
 
 
-def tables_of(functions: Functions, since: np.datetime64, until: np.datetime64) -> dict[str, dict[str, Array]]:
+def fetch_tables(functions: Functions, since: np.datetime64, until: np.datetime64) -> dict[str, dict[str, Array]]:
     """Return the rows of each table that events of [since, until) may see."""
     first = since - np.timedelta64(functions.use_case.lead_time, "us")
-    return {table.name: functions.table(table, first - reach(table), until) for table in functions.use_case.tables}
+    return {
+        table.name: functions.table(table, first - get_lookback(table), until) for table in functions.use_case.tables
+    }

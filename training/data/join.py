@@ -16,28 +16,28 @@ import numpy as np
 
 from millrace import FeatureTable, UseCase
 from millrace.errors import DataError
-from training.columns import Array, Columns, feature_name, from_table, to_table
+from training.columns import Array, Columns, from_table, make_feature_name, to_table
 
 #: Helper columns of the inputs; a declared column cannot start with an underscore.
 ROW, AT, ORDINAL = "_row", "_at", "_ordinal"
 
 
-def values_of(table: FeatureTable, rows: Columns) -> list[str]:
+def list_value_columns(table: FeatureTable, rows: Columns) -> list[str]:
     """Return the value columns of a table: the declared ones, or else those of the rows."""
     return list(table.columns) or sorted(set(rows) - {table.entity, table.event_time})
 
 
-def prediction_times(use_case: UseCase, event_times: Array) -> Array:
+def compute_prediction_times(use_case: UseCase, event_times: Array) -> Array:
     """Return the times at which the predictions are made."""
     return np.asarray(event_times - np.timedelta64(use_case.lead_time, "us"))
 
 
-def visible(table: FeatureTable, known_at: Array, at: Array) -> Array:
+def is_visible(table: FeatureTable, known_at: Array, at: Array) -> Array:
     """Return a mask: True if a row known at ``known_at`` may be seen at ``at``, by the join's rule."""
     return np.asarray((known_at <= at) & (known_at >= _oldest(table, at)))
 
 
-def sql(tables: Sequence[tuple[FeatureTable, list[str]]], event_columns: list[str]) -> str:
+def render_sql(tables: Sequence[tuple[FeatureTable, list[str]]], event_columns: list[str]) -> str:
     """Return the SQL of the join over the relations `events` and one per table.
 
     Args:
@@ -48,7 +48,7 @@ def sql(tables: Sequence[tuple[FeatureTable, list[str]]], event_columns: list[st
     chosen = [f'e."{name}"' for name in event_columns]
     joins = []
     for table, columns in tables:
-        chosen += [f'"{table.name}_"."{name}" AS "{feature_name(table.name, name)}"' for name in columns]
+        chosen += [f'"{table.name}_"."{name}" AS "{make_feature_name(table.name, name)}"' for name in columns]
         joins.append(f'LEFT JOIN "{table.name}_seen" AS "{table.name}_" ON "{table.name}_"."{ROW}" = e."{ROW}"')
     return "\n".join([*parts, "SELECT " + ", ".join(chosen), "FROM events AS e", *joins, f'ORDER BY e."{ROW}"'])
 
@@ -89,13 +89,13 @@ def join(use_case: UseCase, events: Columns, rows: Mapping[str, Columns]) -> dic
     """
     import duckdb
 
-    tables = [(table, values_of(table, rows[table.name])) for table in use_case.tables]
+    tables = [(table, list_value_columns(table, rows[table.name])) for table in use_case.tables]
     for table, columns in tables:
-        if clash := {feature_name(table.name, name) for name in columns} & set(events):
+        if clash := {make_feature_name(table.name, name) for name in columns} & set(events):
             raise DataError(
                 "events()", f"has the columns {sorted(clash)}, which the join of {table.name} adds", fix="rename them"
             )
-    at = prediction_times(use_case, events[use_case.event_time])
+    at = compute_prediction_times(use_case, events[use_case.event_time])
     inputs = dict(events) | {ROW: np.arange(len(at)), AT: at}
     with duckdb.connect() as connection:
         for table, _ in tables:
@@ -103,7 +103,7 @@ def join(use_case: UseCase, events: Columns, rows: Mapping[str, Columns]) -> dic
             known = dict(rows[table.name])
             connection.register(table.name, to_table(known | {ORDINAL: np.arange(len(known[table.event_time]))}))
         connection.register("events", to_table(inputs))
-        result = connection.sql(sql(tables, list(events))).to_arrow_table()
+        result = connection.sql(render_sql(tables, list(events))).to_arrow_table()
     return from_table(result)
 
 

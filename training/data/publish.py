@@ -24,11 +24,11 @@ from millrace import FeatureTable
 from millrace.errors import DataError, MillraceError
 from training import columns as c
 from training.columns import Array, Columns, is_missing
-from training.data.feature_store import Record, StoreError, fetch, known_at, text_of
+from training.data.feature_store import Record, StoreError, fetch_records, format_value, parse_known_at
 from training.data.snapshot import Snapshot
-from training.data.validate import Findings, broken_by
-from training.functions import reach
-from training.io import format_time, say
+from training.data.validate import Findings, find_broken_rows
+from training.functions import get_lookback
+from training.io import format_time, print_progress
 from training.job import Job
 
 #: Records written concurrently, and seconds between two lines of progress.
@@ -46,12 +46,12 @@ class Row:
     """True if it goes to both stores, False if to the offline store alone."""
 
 
-def run(job: Job, as_of: str) -> None:
+def run_publish(job: Job, as_of: str) -> None:
     """Publish the rows known at ``as_of`` (ISO 8601, or ``now``), as far back as a row may count."""
     now = job.time(as_of)
     # The end is exclusive, and a row that becomes known exactly now counts.
     until = now + np.timedelta64(1, "us")
-    data = {table.name: job.functions.table(table, now - reach(table), until) for table in job.use_case.tables}
+    data = {table.name: job.functions.table(table, now - get_lookback(table), until) for table in job.use_case.tables}
     publish_tables(job, _accepted(job, Snapshot(now, now, data)), backfill=False)
 
 
@@ -79,7 +79,7 @@ def publish_tables(job: Job, snapshot: Snapshot, *, backfill: bool) -> None:
         group = job.names.feature_group(table.name)
         for rows in (older, newest):
             _put_all(client, group, rows)
-        say(
+        print_progress(
             f"published {table.name} as of {format_time(snapshot.as_of)}: {len(newest)} row(s) online, "
             f"{len(older)} more offline, {time.monotonic() - began:.1f} s"
         )
@@ -100,15 +100,15 @@ def _accepted(job: Job, snapshot: Snapshot) -> Snapshot:
                 raise DataError(
                     f"{table.name}: {column}", f"is missing in {missing.sum()} row(s)", expected="it in every row"
                 )
-        bad = np.zeros(c.rows_of(rows), dtype=bool)
+        bad = np.zeros(c.count_rows(rows), dtype=bool)
         for rule in job.use_case.expectations:
             if rule.table == table.name:
                 # Drop all rows that break it: they are too few to judge their share.
                 always = rule.model_copy(update={"max_bad": 1.0, "max_missing": 1.0})
-                bad |= broken_by(always, rows, findings)
+                bad |= find_broken_rows(always, rows, findings)
         if bad.any():
-            say(f"{table.name}: left out {bad.sum()} row(s) that break a rule")
-        data[table.name] = c.take(rows, ~bad)
+            print_progress(f"{table.name}: left out {bad.sum()} row(s) that break a rule")
+        data[table.name] = c.select_rows(rows, ~bad)
     return Snapshot(snapshot.as_of, snapshot.since, data)
 
 
@@ -126,7 +126,7 @@ def _new_rows(job: Job, client: Any, table: FeatureTable, rows: Columns, backfil
         row = _row(table, rows, index, online=True)
         record = there.get(row.entity)
         # Every comparison with NaT is false.
-        bound[row.entity] = known_at(table, group, record) if record else np.datetime64("NaT", "us")
+        bound[row.entity] = parse_known_at(table, group, record) if record else np.datetime64("NaT", "us")
         if record != row.record and not known[index] < bound[row.entity]:
             newest.append(row)
     older = []
@@ -151,7 +151,7 @@ def _candidates(table: FeatureTable, known: Array, order: Array, is_newest: Arra
 
 def _there(client: Any, group: str, entities: Array) -> dict[str, Record]:
     try:
-        found = fetch(client, {group: [str(entity) for entity in entities]})
+        found = fetch_records(client, {group: [str(entity) for entity in entities]})
     except StoreError as error:
         raise StoreError(
             f"{error}", fix="deploy first: `pulumi up` makes the group that the features pipeline needs"
@@ -167,7 +167,7 @@ def _row(table: FeatureTable, rows: Columns, index: int, *, online: bool) -> Row
     }
     for name in table.columns:
         value = rows[name][index]
-        text = text_of(value)
+        text = format_value(value)
         if text is None:
             continue
         if not isinstance(value, str) and np.isinf(value):
@@ -185,7 +185,7 @@ def _put_all(client: Any, group: str, rows: list[Row]) -> None:
         for done, _ in enumerate(pool.map(lambda row: _put(client, group, row), rows), 1):
             if time.monotonic() - said >= PROGRESS:
                 said = time.monotonic()
-                say(f"{group}: {done} of {len(rows)} records")
+                print_progress(f"{group}: {done} of {len(rows)} records")
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -12,7 +12,7 @@ import numpy as np
 from millrace.errors import DataError
 from training import columns as c
 from training.columns import Columns
-from training.io import format_time, parse_time, read_json, sha256_of, write_json
+from training.io import format_time, hash_document, parse_time, read_json, write_json
 
 MANIFEST = "manifest.json"
 EVENTS, LABELS = "events", "labels"
@@ -29,7 +29,9 @@ class Snapshot:
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Write the files and their manifest; return the manifest."""
-        tables = {name: {"rows": c.rows_of(data), "sha256": c.digest(data)} for name, data in self.data.items()}
+        tables = {
+            name: {"rows": c.count_rows(data), "sha256": c.hash_columns(data)} for name, data in self.data.items()
+        }
         for name, data in self.data.items():
             c.write(data, folder / f"{name}.parquet")
         manifest = {
@@ -37,7 +39,7 @@ class Snapshot:
             "as_of": format_time(self.as_of),
             "since": format_time(self.since),
             "tables": tables,
-            "sha256": sha256_of({name: table["sha256"] for name, table in tables.items()}),
+            "sha256": hash_document({name: table["sha256"] for name, table in tables.items()}),
         }
         write_json(folder / MANIFEST, manifest)
         return manifest
@@ -53,11 +55,11 @@ class Snapshot:
         data = {}
         for name, table in manifest["tables"].items():
             data[name] = c.read(folder / f"{name}.parquet")
-            if c.digest(data[name]) != table["sha256"]:
+            if c.hash_columns(data[name]) != table["sha256"]:
                 raise DataError(
                     f"{name}.parquet",
                     (
-                        f"has {c.rows_of(data[name])} rows and does not match {MANIFEST} ({table['rows']} rows, "
+                        f"has {c.count_rows(data[name])} rows and does not match {MANIFEST} ({table['rows']} rows, "
                         f"sha256 {table['sha256'][:16]}…)"
                     ),
                     fix="ingest again",

@@ -18,10 +18,10 @@ from millrace.findings import Code, Finding, Level
 from millrace.metrics import Problem
 from millrace.names import QUARANTINE
 from training import columns as c
-from training.columns import Array, Columns, feature_name, is_missing, kind_of
+from training.columns import Array, Columns, find_kind, is_missing, make_feature_name
 from training.data.snapshot import EVENTS, LABELS, Snapshot
 from training.functions import KNOWN_AT
-from training.io import format_time, say, write_json
+from training.io import format_time, print_progress, write_json
 from training.job import Job
 from training.metrics import single_feature_auc
 
@@ -61,51 +61,53 @@ class Findings:
         return [finding.text for finding in self.all if finding.level is Level.REFUSE]
 
 
-def run(job: Job) -> None:
+def run_validate(job: Job) -> None:
     """Write the report and the accepted snapshot, or fail with the first findings."""
     snapshot, _ = Snapshot.read(job.input("snapshot"))
-    accepted, findings, aside = check(job.use_case, snapshot)
+    accepted, findings, aside = check_snapshot(job.use_case, snapshot)
     report = {
         "version": 1,
         "as_of": format_time(snapshot.as_of),
         "passed": 0 if findings.refused else 1,
         "findings": [finding.dump() for finding in findings.all],
-        "set_aside": {name: c.rows_of(rows) for name, rows in aside.items()},
+        "set_aside": {name: c.count_rows(rows) for name, rows in aside.items()},
     }
     folder = job.output("report")
     write_json(folder / "validation.json", report)
     for name, rows in aside.items():
         c.write(rows, folder / f"set_aside_{name}.parquet")
-        say(f"set aside {c.rows_of(rows)} row(s) of {name}")
+        print_progress(f"set aside {c.count_rows(rows)} row(s) of {name}")
     for finding in findings.all:
-        say(f"{finding.level}: {finding.text}")
+        print_progress(f"{finding.level}: {finding.text}")
     if findings.refused:
         raise DataError("; ".join(findings.refused) + _quarantine(job, folder))
     manifest = accepted.write(job.output("accepted"))
-    say(f"accepted: sha256 {manifest['sha256'][:16]}")
+    print_progress(f"accepted: sha256 {manifest['sha256'][:16]}")
 
 
-def check(use_case: UseCase, snapshot: Snapshot) -> tuple[Snapshot, Findings, dict[str, Columns]]:
+def check_snapshot(use_case: UseCase, snapshot: Snapshot) -> tuple[Snapshot, Findings, dict[str, Columns]]:
     """Return the snapshot without the rows set aside, the findings, and the rows set aside by table."""
     findings = Findings(use_case, snapshot)
     _schema(use_case, snapshot, findings)
     if findings.refused:
         return snapshot, findings, {}
     _identity(use_case, snapshot, findings)
-    masks = {name: np.zeros(c.rows_of(rows), dtype=bool) for name, rows in snapshot.data.items()}
+    masks = {name: np.zeros(c.count_rows(rows), dtype=bool) for name, rows in snapshot.data.items()}
     for rule in use_case.expectations:
-        masks[rule.table] |= broken_by(rule, snapshot.data[rule.table], findings)
+        masks[rule.table] |= find_broken_rows(rule, snapshot.data[rule.table], findings)
     _outcomes(use_case, snapshot, findings)
     _freshness(use_case, snapshot, findings)
     if not findings.refused:
         _leakage(use_case, snapshot, findings)
-    aside: dict[str, Columns] = {name: c.take(snapshot.data[name], mask) for name, mask in masks.items() if mask.any()}
+    aside: dict[str, Columns] = {
+        name: c.select_rows(snapshot.data[name], mask) for name, mask in masks.items() if mask.any()
+    }
     if EVENTS in aside:
         # The labels of events that are set aside go with them.
         masks[LABELS] |= np.isin(
             snapshot.data[LABELS][use_case.key].astype(str), aside[EVENTS][use_case.key].astype(str)
         )
-    data = {name: c.take(rows, ~masks[name]) for name, rows in snapshot.data.items()}
+    data = {name: c.select_rows(rows, ~masks[name]) for name, rows in snapshot.data.items()}
     return Snapshot(snapshot.as_of, snapshot.since, data), findings, aside
 
 
@@ -120,7 +122,7 @@ def _schema(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None:
         wanted[table.name] = {table.entity: "text", table.event_time: "time", **table.columns}
     for rule in use_case.expectations:
         wanted[rule.table].setdefault(rule.column, "")
-    joined = {feature_name(table.name, column) for table in use_case.tables for column in table.columns}
+    joined = {make_feature_name(table.name, column) for table in use_case.tables for column in table.columns}
     for column in (*(part.column for part in use_case.slices if part.column not in joined), *use_case.trusted):
         wanted[EVENTS].setdefault(column, "")
     for name, columns in wanted.items():
@@ -128,16 +130,16 @@ def _schema(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None:
         if rows is None:
             findings.add(Level.REFUSE, Code.TABLE_MISSING, name)
             continue
-        if not c.rows_of(rows):
+        if not c.count_rows(rows):
             findings.add(Level.REFUSE, Code.NO_ROWS, name)
         for column, kind in columns.items():
             if column not in rows:
                 findings.add(Level.REFUSE, Code.COLUMN_MISSING, name, column, found=sorted(rows))
-            elif kind and kind_of(rows[column]) != kind:
-                findings.add(Level.REFUSE, Code.WRONG_KIND, name, column, found=kind_of(rows[column]), expected=kind)
+            elif kind and find_kind(rows[column]) != kind:
+                findings.add(Level.REFUSE, Code.WRONG_KIND, name, column, found=find_kind(rows[column]), expected=kind)
     for part in use_case.slices:
         values = snapshot.data.get(EVENTS, {}).get(part.column)
-        if values is not None and kind_of(values) == "time":
+        if values is not None and find_kind(values) == "time":
             findings.add(Level.REFUSE, Code.SLICE_OF_TIME, EVENTS, part.column)
 
 
@@ -172,7 +174,7 @@ def _repeated(columns: list[Array]) -> Array:
     return repeated
 
 
-def broken_by(rule: Expect, rows: Columns, findings: Findings) -> Array:
+def find_broken_rows(rule: Expect, rows: Columns, findings: Findings) -> Array:
     """Return a mask of the rows that one rule sets aside, and add its findings.
 
     If more rows break the rule than it allows, the batch is refused and no row is set aside.
@@ -193,8 +195,8 @@ def broken_by(rule: Expect, rows: Columns, findings: Findings) -> Array:
     for word, bound, breaks in tests:
         if bound is None:
             continue
-        if kind_of(values) != "number":
-            findings.add(Level.REFUSE, Code.BOUND_NEEDS_NUMBERS, rule.table, rule.column, found=kind_of(values))
+        if find_kind(values) != "number":
+            findings.add(Level.REFUSE, Code.BOUND_NEEDS_NUMBERS, rule.table, rule.column, found=find_kind(values))
             return bad
         expected.append(f"{word} {bound:g}")
         bad |= ~missing & breaks(values)
@@ -262,7 +264,7 @@ def _leakage(use_case: UseCase, snapshot: Snapshot, findings: Findings) -> None:
     known = ~np.isnan(y)
     y = y[known] if use_case.problem is Problem.BINARY else (y[known] > np.median(y[known])).astype(float)
     for name, values in events.items():
-        if name in (use_case.key, use_case.event_time) or kind_of(values) == "time":
+        if name in (use_case.key, use_case.event_time) or find_kind(values) == "time":
             continue
         auc = single_feature_auc(y, values[known])
         if not math.isnan(auc) and auc >= LEAK_WARN:

@@ -21,17 +21,17 @@ from millrace.documents import Approval, CalibrationBin, Comparison, Evaluation,
 from millrace.environment import Promotion
 from millrace.errors import DataError, Diagnosis
 from millrace.inventory import JobVariable
-from millrace.metrics import better
+from millrace.metrics import get_direction
 from queries.packages import APPROVED, PENDING, REJECTED
 from training import columns as c
-from training.columns import Array, Columns, is_missing, kind_of
+from training.columns import Array, Columns, find_kind, is_missing
 from training.data.dataset import FEWEST, FOLD, JUDGE, Dataset
-from training.io import say, write_json
+from training.io import print_progress, write_json
 from training.job import Job
-from training.metrics import calibration, measure, rates, rounded
+from training.metrics import compute_calibration_bins, compute_metrics, compute_rates, round_floats
 from training.modeling.model import HOLDOUT, Model
 from training.modeling.score import score_with
-from training.registry import Package, champion, unpack
+from training.registry import Package, fetch_champion, unpack_archive
 
 #: One-row predictions that are timed.
 TIMED = 100
@@ -40,27 +40,27 @@ TIMED = 100
 _UNTAKEN = re.compile(r"[^\w .:/=+\-@]")
 
 
-def run(job: Job, wanted_champion: str) -> None:
+def run_evaluate(job: Job, wanted_champion: str) -> None:
     """Write `evaluation.json`."""
     case = job.use_case
     archive = job.input("model") / "model.tar.gz"
     dataset = Dataset.read(job.input("dataset"))
     with tempfile.TemporaryDirectory() as scratch:
-        folder = unpack(archive, Path(scratch) / "challenger")
+        folder = unpack_archive(archive, Path(scratch) / "challenger")
         model = Model.load(folder, job.functions)
         if model.document["identity"]["code"] != job.code_sha256:
             raise DataError(
                 "the model", "was trained by another bundle than the one that evaluates it", fix="train again"
             )
         holdout = c.read(folder / HOLDOUT)
-        metrics = measure(case.problem, holdout["y"], holdout["p"])
-        slices = audit(case, holdout)
-        failed = gate(case, metrics, slices)
-        package = champion(job, wanted_champion, Path(scratch) / "champion")
-        comparison = compare(case, model, folder, dataset, package, Path(scratch))
-        latency = timed(model, dataset.rows)
+        metrics = compute_metrics(case.problem, holdout["y"], holdout["p"])
+        slices = audit_slices(case, holdout)
+        failed = find_gate_failures(case, metrics, slices)
+        package = fetch_champion(job, wanted_champion, Path(scratch) / "champion")
+        comparison = compare_with_champion(case, model, folder, dataset, package, Path(scratch))
+        latency = measure_latency(model, dataset.rows)
     identity = {**model.document["identity"], "model": hashlib.sha256(archive.read_bytes()).hexdigest()}
-    status, reason = decide(failed, package, comparison, _promotion(job))
+    status, reason = decide_approval(failed, package, comparison, _promotion(job))
     evaluation = Evaluation(
         version=1,
         gate=Gate(passed=0 if failed else 1, failed="; ".join(failed)),
@@ -68,18 +68,20 @@ def run(job: Job, wanted_champion: str) -> None:
         metrics={"rows": len(holdout["y"]), **metrics, **latency},
         champion=comparison.model_copy(update={"package": package.arn if package else ""}),
         slices=slices,
-        calibration=[CalibrationBin.model_validate(each) for each in calibration(holdout["y"], holdout["p"])],
+        calibration=[
+            CalibrationBin.model_validate(each) for each in compute_calibration_bins(holdout["y"], holdout["p"])
+        ],
         identity=identity,
         metadata=_metadata(case, metrics, identity, dataset.manifest["as_of"], reason),
     )
-    write_json(job.output("evaluation") / "evaluation.json", rounded(evaluation.dump()))
+    write_json(job.output("evaluation") / "evaluation.json", round_floats(evaluation.dump()))
     for name, value in metrics.items():
-        say(f"{name}={value:.6f};")
-    say(f"gate {'failed: ' + '; '.join(failed) if failed else 'passed'}")
-    say(f"{status}: {reason}")
+        print_progress(f"{name}={value:.6f};")
+    print_progress(f"gate {'failed: ' + '; '.join(failed) if failed else 'passed'}")
+    print_progress(f"{status}: {reason}")
 
 
-def gate(case: UseCase, metrics: dict[str, float], slices: Mapping[str, Slice]) -> list[str]:
+def find_gate_failures(case: UseCase, metrics: dict[str, float], slices: Mapping[str, Slice]) -> list[str]:
     """Return one sentence for each gate or slice that fails."""
     failed = []
     for bound in case.gates:
@@ -98,13 +100,13 @@ def gate(case: UseCase, metrics: dict[str, float], slices: Mapping[str, Slice]) 
     return failed
 
 
-def audit(case: UseCase, holdout: Columns) -> dict[str, Slice]:
+def audit_slices(case: UseCase, holdout: Columns) -> dict[str, Slice]:
     """Return the rates of the groups of each slice, and the gaps between groups with enough rows."""
     found: dict[str, Slice] = {}
     for part in case.slices:
         groups = _groups(holdout[part.column])
         by_group = {
-            name: rates(holdout["y"][groups == name], holdout["p"][groups == name], case.threshold)
+            name: compute_rates(holdout["y"][groups == name], holdout["p"][groups == name], case.threshold)
             for name in np.unique(groups)
         }
         judged = [group for group in by_group.values() if int(group["rows"] or 0) >= part.min_rows]
@@ -120,7 +122,7 @@ def audit(case: UseCase, holdout: Columns) -> dict[str, Slice]:
 
 def _groups(values: Array) -> Array:
     """Return the group of each row: a text is its own group, numbers fall into quartiles."""
-    if kind_of(values) == "text":
+    if find_kind(values) == "text":
         return np.where(is_missing(values), "(missing)", values).astype(str)
     edges = np.nanquantile(values, [0.25, 0.5, 0.75])
     names = np.array([f"<{edges[0]:g}", *(f"{a:g}..{b:g}" for a, b in pairwise(edges)),
@@ -133,7 +135,7 @@ def _gap(found: list[float | int | None]) -> float | None:
     return max(known) - min(known) if len(known) > 1 else None
 
 
-def compare(
+def compare_with_champion(
     case: UseCase, model: Model, folder: Path, dataset: Dataset, package: Package | None, scratch: Path
 ) -> Comparison:
     """Compare champion and challenger on rows that neither was fitted on."""
@@ -144,7 +146,7 @@ def compare(
         text = f"{version} is the same model: same data, code and parameters"
         return _comparison(text, is_better=False)
     judge = dataset.of(JUDGE)
-    if c.rows_of(judge):
+    if c.count_rows(judge):
         rows = {name: values for name, values in judge.items() if name not in (case.target, FOLD)}
         y, mine = judge[case.target], model.predict(rows)
         try:
@@ -175,10 +177,10 @@ def _comparison(
 
 def _judged(case: UseCase, version: str, which: str, y: Array, mine: Array, theirs: Array) -> Comparison:
     metric = case.champion_metric
-    challenger, champion_ = (measure(case.problem, y, p).get(metric) for p in (mine, theirs))
+    challenger, champion_ = (compute_metrics(case.problem, y, p).get(metric) for p in (mine, theirs))
     if challenger is None or champion_ is None:
         return _comparison(f"{metric} is undefined on {which}, which hold one outcome only", rows=len(y))
-    gain = challenger - champion_ if better(case.problem, metric) == "higher" else champion_ - challenger
+    gain = challenger - champion_ if get_direction(case.problem, metric) == "higher" else champion_ - challenger
     is_better = gain >= case.champion.better_by
     text = (
         f"{metric} {challenger:.5f} against {champion_:.5f} of {version} on {which}: "
@@ -187,7 +189,9 @@ def _judged(case: UseCase, version: str, which: str, y: Array, mine: Array, thei
     return _comparison(text, len(y), champion_, challenger, bool(is_better))
 
 
-def decide(failed: list[str], package: Package | None, comparison: Comparison, mode: Promotion) -> tuple[str, str]:
+def decide_approval(
+    failed: list[str], package: Package | None, comparison: Comparison, mode: Promotion
+) -> tuple[str, str]:
     """Return the approval status of the model and its reason."""
     passed = APPROVED if mode is Promotion.AUTOMATIC else PENDING
     if failed:
@@ -199,10 +203,10 @@ def decide(failed: list[str], package: Package | None, comparison: Comparison, m
     return (passed if comparison.is_better else REJECTED), comparison.text
 
 
-def timed(model: Model, rows: Columns) -> dict[str, float]:
+def measure_latency(model: Model, rows: Columns) -> dict[str, float]:
     """Return the milliseconds from one row's joined columns to its score: median and 99th percentile."""
     seconds = []
-    for row in np.linspace(0, c.rows_of(rows) - 1, TIMED).astype(int):
+    for row in np.linspace(0, c.count_rows(rows) - 1, TIMED).astype(int):
         one = {name: rows[name][row : row + 1] for name in model.document["inputs"]}
         began = time.perf_counter()
         model.predict(one)

@@ -17,7 +17,7 @@ import numpy as np
 from millrace import UseCase
 from millrace.errors import DataError
 from millrace.metrics import Problem
-from training.columns import Array, Columns, is_missing, kind_of
+from training.columns import Array, Columns, find_kind, is_missing
 from training.functions import Functions
 from training.io import read_json, write_json
 from training.registry import DOCUMENT
@@ -27,7 +27,7 @@ MODEL, BASELINE, HOLDOUT = "model.joblib", "baseline.json", "holdout.parquet"
 UNSEEN = -1.0
 
 
-class Used(Mapping[str, Array]):
+class ReadTracker(Mapping[str, Array]):
     """Columns that record which of them were read."""
 
     def __init__(self, columns: Columns) -> None:
@@ -75,7 +75,7 @@ class Model:
     def save(self, folder: Path) -> None:
         """Write estimator and document; equal models give equal bytes."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / MODEL).write_bytes(stable_pickle(self.estimator))
+        (folder / MODEL).write_bytes(make_stable_pickle(self.estimator))
         write_json(folder / DOCUMENT, self.document)
 
     def features(self, rows: Columns) -> dict[str, Array]:
@@ -85,7 +85,7 @@ class Model:
             DataError: When they are not those that the model was fitted on.
         """
         found = self.functions.features({name: rows[name] for name in self.document["inputs"]})
-        if (kinds := {name: kind_of(values) for name, values in found.items()}) != self.document["features"]:
+        if (kinds := {name: find_kind(values) for name, values in found.items()}) != self.document["features"]:
             raise DataError(
                 "features()",
                 f"returned {kinds}",
@@ -96,7 +96,7 @@ class Model:
 
     def score(self, features: Columns) -> Array:
         """Return the probability of the outcome 1, or the predicted value: float64, one per row."""
-        matrix = encode(features, self.document["features"], self._codes)
+        matrix = encode_features(features, self.document["features"], self._codes)
         if self.functions.use_case.problem is Problem.BINARY:
             return np.asarray(self.estimator.predict_proba(matrix)[:, 1], dtype=np.float64)
         return np.asarray(self.estimator.predict(matrix), dtype=np.float64)
@@ -106,7 +106,7 @@ class Model:
         return self.score(self.features(rows))
 
 
-def encode(features: Columns, kinds: Mapping[str, str], codes: Mapping[str, Mapping[str, int]]) -> Array:
+def encode_features(features: Columns, kinds: Mapping[str, str], codes: Mapping[str, Mapping[str, int]]) -> Array:
     """Return one float32 matrix, one column per feature: texts as codes, unseen ones as -1, missing ones as NaN."""
     matrix = np.empty((len(next(iter(features.values()))), len(kinds)), dtype=np.float32)
     for column, name in enumerate(kinds):
@@ -118,16 +118,16 @@ def encode(features: Columns, kinds: Mapping[str, str], codes: Mapping[str, Mapp
     return matrix
 
 
-def categories(features: Columns) -> dict[str, list[str]]:
+def collect_categories(features: Columns) -> dict[str, list[str]]:
     """Return the texts of each text feature, sorted; their positions are their codes."""
     return {
         name: sorted(set(values[~is_missing(values)].tolist()))
         for name, values in features.items()
-        if kind_of(values) == "text"
+        if find_kind(values) == "text"
     }
 
 
-def fit(functions: Functions, parameters: Mapping[str, Any], rows: Columns, y: Array) -> Model:
+def fit_model(functions: Functions, parameters: Mapping[str, Any], rows: Columns, y: Array) -> Model:
     """Fit the use case's estimator on joined rows.
 
     Args:
@@ -136,23 +136,23 @@ def fit(functions: Functions, parameters: Mapping[str, Any], rows: Columns, y: A
         rows: Joined rows without key and target.
         y: The outcome of each row.
     """
-    used = Used(rows)
+    used = ReadTracker(rows)
     features = functions.features(used)
     if not features:
         raise DataError("features()", "returned no column", expected="at least one")
     _refuse_unlearnable(functions.use_case, features, y)
     document: dict[str, Any] = {
-        "inputs": {name: kind_of(rows[name]) for name in rows if name in used.names},
+        "inputs": {name: find_kind(rows[name]) for name in rows if name in used.names},
         # Sorted, as in the document that is read back: the matrix has its columns in this order.
-        "features": {name: kind_of(features[name]) for name in sorted(features)},
-        "categories": categories(features),
+        "features": {name: find_kind(features[name]) for name in sorted(features)},
+        "categories": collect_categories(features),
     }
     estimator = functions.model(parameters)
     unset = {name: value for name, value in estimator.get_params().items() if name.split("__")[-1] == "random_state"}
     estimator.set_params(**{name: functions.use_case.seed for name, value in unset.items() if value is None})
     model = Model(functions, document, estimator)
     binary = functions.use_case.problem is Problem.BINARY
-    estimator.fit(encode(features, document["features"], model._codes), y.astype(np.int8) if binary else y)
+    estimator.fit(encode_features(features, document["features"], model._codes), y.astype(np.int8) if binary else y)
     return model
 
 
@@ -186,7 +186,7 @@ def _refuse_unlearnable(use_case: UseCase, features: Columns, y: Array) -> None:
         )
 
 
-def stable_pickle(estimator: Any) -> bytes:
+def make_stable_pickle(estimator: Any) -> bytes:
     """Return a joblib pickle that depends on values alone.
 
     A pickle also records which strings and arrays an object shares, and that depends on how the object was made; after

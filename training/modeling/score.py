@@ -20,7 +20,7 @@ from training.registry import BUNDLE
 SCORE, FEATURE = "p", "feature:"
 
 
-def run(job: Job, rows: str, out: str) -> None:
+def run_score(job: Job, rows: str, out: str) -> None:
     """Read joined rows; write key, score and features."""
     columns = c.read(Path(rows))
     model = Model.load(job.bundle.parent.parent, job.functions)

@@ -17,11 +17,11 @@ from millrace.errors import DataError, DeclarationError, Diagnosis
 from training import columns as c
 from training.columns import Array, Columns
 from training.data.dataset import FIT, FOLD, HOLDOUT, Dataset
-from training.drift import baseline
-from training.io import format_time, read_json, say, sha256_of, write_json
+from training.drift import compute_baseline
+from training.io import format_time, hash_document, print_progress, read_json, write_json
 from training.job import Job
-from training.metrics import measure
-from training.modeling.model import BASELINE, Model, fit
+from training.metrics import compute_metrics
+from training.modeling.model import BASELINE, Model, fit_model
 from training.modeling.model import HOLDOUT as HOLDOUT_FILE
 from training.registry import BUNDLE
 
@@ -30,20 +30,20 @@ LIBRARIES = ("numpy", "scikit-learn")
 SCORE = "score"
 
 
-def run(job: Job) -> None:
+def run_train(job: Job) -> None:
     """Write the model folder."""
     case = job.use_case
     dataset = Dataset.read(job.base / "input" / "data" / "dataset")
-    parameters = merged_parameters(case.parameters, job)
+    parameters = merge_parameters(case.parameters, job)
     train, holdout = dataset.of(FIT), dataset.of(HOLDOUT)
-    first = fit(job.functions, parameters, *_split(job, train))
+    first = fit_model(job.functions, parameters, *_split(job, train))
     rows, y = _split(job, holdout)
     p = first.predict(rows)
-    for name, value in measure(case.problem, y, p).items():
-        say(f"holdout_{name}={value:.6f};")
+    for name, value in compute_metrics(case.problem, y, p).items():
+        print_progress(f"holdout_{name}={value:.6f};")
     everything = dataset.of(FIT, HOLDOUT)
     rows, outcome = _split(job, everything)
-    final = fit(job.functions, parameters, rows, outcome)
+    final = fit_model(job.functions, parameters, rows, outcome)
     folder = job.base / "model"
     final.document |= _description(job, dataset, everything, parameters)
     final.save(folder)
@@ -55,15 +55,15 @@ def run(job: Job) -> None:
             "differ from the fitted model's on the training rows",
             fix="do not serve it",
         )
-    write_json(folder / BASELINE, baseline(features | {SCORE: scores}))
+    write_json(folder / BASELINE, compute_baseline(features | {SCORE: scores}))
     c.write(_scored(job, holdout, y, p), folder / HOLDOUT_FILE)
     (folder / BUNDLE).parent.mkdir(exist_ok=True)
     shutil.copyfile(job.bundle, folder / BUNDLE)
     count, until = len(final.document["features"]), final.document["trained_until"]
-    say(f"model of {len(outcome)} rows, {count} features, until {until}")
+    print_progress(f"model of {len(outcome)} rows, {count} features, until {until}")
 
 
-def merged_parameters(declared: dict[str, Any], job: Job) -> dict[str, Any]:
+def merge_parameters(declared: dict[str, Any], job: Job) -> dict[str, Any]:
     """Return the declared parameters, overridden by the job's hyperparameters, which are JSON in strings."""
     path = job.base / "input" / "config" / "hyperparameters.json"
     given: dict[str, Any] = {}
@@ -107,7 +107,7 @@ def _description(job: Job, dataset: Dataset, rows: Columns, parameters: dict[str
         "trained_from": format_time(np.min(times)),
         "trained_until": format_time(np.max(times)),
         "columns": {
-            name: c.kind_of(values) for name, values in rows.items() if name not in (case.key, case.target, FOLD)
+            name: c.find_kind(values) for name, values in rows.items() if name not in (case.key, case.target, FOLD)
         },
         # Texts that mean a missing value in a request, for columns where not only an empty text does.
         "missing": {name: list(texts) for name, texts in sorted(case.missing.items())},
@@ -115,7 +115,7 @@ def _description(job: Job, dataset: Dataset, rows: Columns, parameters: dict[str
         "identity": {
             "snapshot": dataset.manifest["snapshot"],
             "code": job.code_sha256,
-            "parameters": sha256_of({"parameters": parameters, "seed": case.seed}),
+            "parameters": hash_document({"parameters": parameters, "seed": case.seed}),
         },
         "libraries": {name: metadata.version(name) for name in LIBRARIES},
     }

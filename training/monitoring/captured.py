@@ -95,8 +95,8 @@ class Reader:
         try:
             document = _object(line, "the line")
             captured = document.get("captureData", {})
-            asked = requests.read(*_payload(captured, "endpointInput")).records
-            answered = predictions(*_payload(captured, "endpointOutput"))
+            asked = requests.read_payload(*_payload(captured, "endpointInput")).records
+            answered = parse_predictions(*_payload(captured, "endpointOutput"))
             answered_at = str(document.get("eventMetadata", {}).get("inferenceTime", ""))
             if len(asked) != len(answered):
                 raise UnreadableCaptureError(
@@ -140,7 +140,9 @@ class Reader:
         found["count"] += 1
 
 
-def read(job: Job, kinds: Mapping[str, str], missing: Mapping[str, Sequence[str]], since: np.datetime64) -> Served:
+def read_capture(
+    job: Job, kinds: Mapping[str, str], missing: Mapping[str, Sequence[str]], since: np.datetime64
+) -> Served:
     """Return what the endpoint has captured since a wall-clock time, rounded down to the hour."""
     reader = Reader(job.use_case.key, job.use_case.event_time, kinds, missing)
     s3, bucket = job.client("s3"), job.names.lake
@@ -165,10 +167,10 @@ def _keys(s3: Any, bucket: str, prefix: str, since: np.datetime64) -> Iterator[s
                 yield str(found["Key"])
 
 
-def predictions(body: bytes, content_type: str) -> Sequence[Record]:
+def parse_predictions(body: bytes, content_type: str) -> Sequence[Record]:
     """Return the predictions of an answer."""
     if content_type.split(";")[0].strip().lower() != requests.JSON:
-        return requests.read(body, content_type).records
+        return requests.read_payload(body, content_type).records
     document = _object(body, "the answer")
     if "error" in document:
         raise UnreadableCaptureError("the request", "was answered with an error")

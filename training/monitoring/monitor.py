@@ -21,20 +21,20 @@ from millrace.metrics import Problem
 from queries.endpoints import find_endpoint
 from training import columns as c
 from training import registry
-from training.columns import Array, Columns, feature_name, is_missing
-from training.data.ingest import known_labels, tables_of
+from training.columns import Array, Columns, is_missing, make_feature_name
+from training.data.ingest import fetch_known_labels, fetch_tables
 from training.data.join import join
-from training.drift import psi, shares
+from training.drift import compute_psi, compute_shares
 from training.functions import Functions
-from training.io import format_time, read_json, say, write_json
+from training.io import format_time, print_progress, read_json, write_json
 from training.job import Job
-from training.metrics import calibration, measure, rounded
+from training.metrics import compute_calibration_bins, compute_metrics, round_floats
 from training.modeling.model import BASELINE
 from training.modeling.score import score_with
 from training.modeling.train import SCORE
 from training.monitoring import captured
 from training.monitoring.captured import Served
-from training.monitoring.report import page
+from training.monitoring.report import render_page
 from training.registry import Package
 
 #: With fewer rows no drift is published: the index of n rows of an unchanged population exceeds 16.9 / n once in
@@ -61,7 +61,7 @@ class Window:
     """The outcome of each row; NaN where none has arrived."""
 
 
-def run(job: Job, as_of: str) -> None:
+def run_monitor(job: Job, as_of: str) -> None:
     """Publish the figures as of a data time; write `monitor.json` and `report.html`."""
     now = job.time(as_of)
     since = now - np.timedelta64(job.use_case.monitoring.window, "us")
@@ -76,19 +76,19 @@ def run(job: Job, as_of: str) -> None:
     }
     if endpoint := find_endpoint(job.client("sagemaker"), job.names.endpoint):
         with tempfile.TemporaryDirectory() as scratch:
-            package = registry.serving(job, endpoint["EndpointConfigName"], Path(scratch) / "serving")
+            package = registry.fetch_serving_model(job, endpoint["EndpointConfigName"], Path(scratch) / "serving")
             kinds, missing = package.document["inputs"], package.document.get("missing", {})
-            served = captured.read(job, kinds, missing, _captured_since(job, since, endpoint["CreationTime"]))
+            served = captured.read_capture(job, kinds, missing, _captured_since(job, since, endpoint["CreationTime"]))
             found |= _examined(job, package, served, since, now, Path(scratch))
             found["model"]["config"] = endpoint["EndpointConfigName"]
     else:
         found["notes"].append("the endpoint is not there: it is pending its first approved model")
-    data = data_points(job.names.endpoint, MonitorReport.model_validate(found))
-    publish(job, data)
-    report = MonitorReport.model_validate(rounded({**found, "published": len(data)}))
+    data = make_data_points(job.names.endpoint, MonitorReport.model_validate(found))
+    publish_data_points(job, data)
+    report = MonitorReport.model_validate(round_floats({**found, "published": len(data)}))
     folder = job.output("report")
     write_json(folder / "monitor.json", report.dump())
-    (folder / "report.html").write_text(page(report, job.use_case.monitoring))
+    (folder / "report.html").write_text(render_page(report, job.use_case.monitoring))
     _tell(report)
 
 
@@ -111,7 +111,7 @@ def _examined(
     notes = [f"the baseline is that of {_named(package)}, whichever versions served in the window"]
     times = served.rows[case.event_time]
     chosen = (times >= since) & (times < now)
-    rows = c.take(served.rows, chosen)
+    rows = c.select_rows(served.rows, chosen)
     report: dict[str, Any] = {
         "model": {
             "package": package.arn,
@@ -126,7 +126,7 @@ def _examined(
             "outside": int(np.sum(~chosen)),
             "unreadable": served.unreadable,
         },
-        "rows": c.rows_of(rows),
+        "rows": c.count_rows(rows),
         "notes": notes,
     }
     for reason, found in served.unreadable.items():
@@ -147,7 +147,7 @@ def _examined(
 def _outcomes(functions: Functions, rows: Columns, events: Columns, since: np.datetime64, now: np.datetime64) -> Array:
     """Return the outcome of each row; NaN where none has arrived."""
     case = functions.use_case
-    labels = known_labels(functions, since, now, events)
+    labels = fetch_known_labels(functions, since, now, events)
     known = dict(zip(labels[case.key].tolist(), labels[case.target].tolist(), strict=True))
     return np.array([known.get(key, np.nan) for key in rows[case.key].tolist()], dtype=np.float64)
 
@@ -161,7 +161,7 @@ def _drift(case: UseCase, package: Package, window: Window, scratch: Path, notes
     values: dict[str, Array] = {}
     report: dict[str, Any] = {}
     if window.complete.any():
-        complete = c.take(window.rows, window.complete)
+        complete = c.select_rows(window.rows, window.complete)
         inputs = {name: column for name, column in complete.items() if name != SCORE}
         mine, values = score_with(package.folder, inputs, scratch)
         report["by_current_model"] = int(np.sum(np.abs(mine - complete[SCORE]) <= SAME_SCORE))
@@ -169,7 +169,7 @@ def _drift(case: UseCase, package: Package, window: Window, scratch: Path, notes
     features = {
         name: {
             "rows": len(column),
-            "psi": psi(baseline[name], column) if len(column) >= MIN_ROWS else None,
+            "psi": compute_psi(baseline[name], column) if len(column) >= MIN_ROWS else None,
             "missing": float(np.mean(is_missing(column))),
             "missing_then": baseline[name]["missing"],
             "informational": name in case.monitoring.informational,
@@ -192,7 +192,7 @@ def _drift(case: UseCase, package: Package, window: Window, scratch: Path, notes
         "scores": {
             "edges": baseline[SCORE]["edges"],
             "then": baseline[SCORE]["shares"],
-            "now": shares(baseline[SCORE], window.rows[SCORE]),
+            "now": compute_shares(baseline[SCORE], window.rows[SCORE]),
         },
     }
 
@@ -212,9 +212,9 @@ def _quality(case: UseCase, window: Window, notes: list[str]) -> dict[str, Any]:
         )
         return report
     y, p = window.y[known], window.rows[SCORE][known]
-    report["quality"] = measure(case.problem, y, p)
+    report["quality"] = compute_metrics(case.problem, y, p)
     if case.problem is Problem.BINARY:
-        report["calibration"] = calibration(y, p)
+        report["calibration"] = compute_calibration_bins(y, p)
     return report
 
 
@@ -226,8 +226,8 @@ def _skew(
 ) -> dict[str, Any]:
     """Compare the table columns as served with those that the point-in-time join gives for the same keys."""
     case = functions.use_case
-    names = [feature_name(table.name, column) for table in case.tables for column in table.columns]
-    served = c.take(window.rows, window.complete)
+    names = [make_feature_name(table.name, column) for table in case.tables for column in table.columns]
+    served = c.select_rows(window.rows, window.complete)
     if not (names := [name for name in names if name in served]):
         return {}
     place = {key: row for row, key in enumerate(events[case.key].tolist())}
@@ -236,10 +236,10 @@ def _skew(
         notes.append(
             f"{strangers} served row(s) are not compared with the join: events() does not know their {case.key}"
         )
-    served = c.take(served, at >= 0)
-    if not (compared := c.rows_of(served)):
+    served = c.select_rows(served, at >= 0)
+    if not (compared := c.count_rows(served)):
         return {}
-    joined = join(case, c.take(events, at[at >= 0]), tables_of(functions, since, now))
+    joined = join(case, c.select_rows(events, at[at >= 0]), fetch_tables(functions, since, now))
     differs = {name: ~_same(served[name], joined[name]) for name in names}
     rows = np.any(list(differs.values()), axis=0)
     examples = [
@@ -276,7 +276,7 @@ def _plain(value: Any) -> Any:
 # -- publishing --------------------------------------------------------------------------------------------------------
 
 
-def data_points(endpoint: str, report: MonitorReport) -> list[dict[str, Any]]:
+def make_data_points(endpoint: str, report: MonitorReport) -> list[dict[str, Any]]:
     """Return the data points of a report; an unknown figure is left out, never sent as a zero."""
     figures = {
         "heartbeat": 1,
@@ -300,7 +300,7 @@ def data_points(endpoint: str, report: MonitorReport) -> list[dict[str, Any]]:
     ]
 
 
-def publish(job: Job, data: list[dict[str, Any]]) -> None:
+def publish_data_points(job: Job, data: list[dict[str, Any]]) -> None:
     """Send data points to CloudWatch, stamped with the wall clock, which is the time that alarms use."""
     cloudwatch = job.client("cloudwatch")
     stamp = datetime.now(UTC)
@@ -312,19 +312,19 @@ def publish(job: Job, data: list[dict[str, Any]]) -> None:
 def _tell(report: MonitorReport) -> None:
     """Print the report's main figures to the log."""
     for note in report.notes:
-        say(f"note: {note}")
+        print_progress(f"note: {note}")
     if report.features:
         drift = ", ".join(
             f"{name} {found.psi:.3f}"
             for name, found in sorted(report.features.items(), key=lambda item: -(item[1].psi or 0.0))
             if found.psi is not None
         )
-        say(f"psi: {drift or 'not measured'}")
+        print_progress(f"psi: {drift or 'not measured'}")
     for name, value in report.quality.items():
-        say(f"{name}={value:.6f};")
+        print_progress(f"{name}={value:.6f};")
     if skew := report.skew:
-        say(f"skew: {skew.rows} of {skew.compared} rows differ from the join")
-    say(
+        print_progress(f"skew: {skew.rows} of {skew.compared} rows differ from the join")
+    print_progress(
         f"{report.endpoint} as of {report.as_of} since {report.since}: {report.rows} rows served, "
         f"{report.labelled or 0} with an outcome; {report.published} data points published"
     )

@@ -25,7 +25,7 @@ svg {{ max-width: 100%; height: auto }} svg text {{ font: 12px system-ui, sans-s
 """
 
 
-def page(report: MonitorReport, monitoring: Monitoring) -> str:
+def render_page(report: MonitorReport, monitoring: Monitoring) -> str:
     """Return the HTML page of a report whose floats are already rounded."""
     quality, drifts = report.quality, report.features
     parts = [_facts(report, monitoring), _list("Notes", report.notes)]

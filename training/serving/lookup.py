@@ -9,9 +9,9 @@ import numpy as np
 
 from millrace import FeatureTable, UseCase
 from millrace.names import Names
-from training.columns import DTYPES, Array, feature_name
-from training.data.feature_store import Record, fetch, known_at, value_of
-from training.data.join import prediction_times, visible
+from training.columns import DTYPES, Array, make_feature_name
+from training.data.feature_store import Record, fetch_records, parse_known_at, parse_value
+from training.data.join import compute_prediction_times, is_visible
 
 
 class OnlineTables:
@@ -40,8 +40,8 @@ class OnlineTables:
             for table in tables
             if wanted[table.name].any()
         }
-        records = fetch(self._client, groups) if groups else {}
-        at = prediction_times(self._use_case, columns[self._use_case.event_time])
+        records = fetch_records(self._client, groups) if groups else {}
+        at = compute_prediction_times(self._use_case, columns[self._use_case.event_time])
         joined: dict[str, Array] = {}
         for table in tables:
             joined |= self._joined(table, columns.get(table.entity), wanted[table.name], at, records)
@@ -57,16 +57,16 @@ class OnlineTables:
     ) -> dict[str, Array]:
         group = self._names.feature_group(table.name)
         newest = {entity: record for (of, entity), record in records.items() if of == group}
-        times = {entity: known_at(table, group, record) for entity, record in newest.items()}
+        times = {entity: parse_known_at(table, group, record) for entity, record in newest.items()}
         never = np.datetime64("NaT", "us")
         # The empty text is never an entity.
         rows = ["" if entities is None or not wants else str(entities[row]) for row, wants in enumerate(wanted)]
         known = np.asarray([times.get(entity, never) for entity in rows], dtype=DTYPES["time"])
-        seen = visible(table, known, at)
+        seen = is_visible(table, known, at)
         joined = {}
         for name, kind in table.columns.items():
-            values = {entity: value_of(kind, record.get(name)) for entity, record in newest.items()}
-            missing = value_of(kind, None)
+            values = {entity: parse_value(kind, record.get(name)) for entity, record in newest.items()}
+            missing = parse_value(kind, None)
             chosen = [values[entity] if sees else missing for entity, sees in zip(rows, seen, strict=True)]
-            joined[feature_name(table.name, name)] = np.asarray(chosen, dtype=DTYPES[kind])
+            joined[make_feature_name(table.name, name)] = np.asarray(chosen, dtype=DTYPES[kind])
         return joined

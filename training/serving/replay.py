@@ -20,9 +20,9 @@ from millrace.errors import DataError, DeclarationError, Diagnosis, MillraceErro
 from millrace.inventory import JobVariable
 from training import columns as c
 from training.columns import Array, Columns, is_missing
-from training.data.ingest import tables_of
+from training.data.ingest import fetch_tables
 from training.data.join import join
-from training.io import format_time, parse_time, say, split_uri
+from training.io import format_time, parse_time, print_progress, split_uri
 from training.job import Job
 
 #: Bytes of the largest body; a little below SageMaker's limit of six megabytes.
@@ -37,7 +37,7 @@ BLOCK = np.timedelta64(31, "D")
 QUIET = np.timedelta64(7, "D")
 
 
-def run(job: Job, options: Namespace) -> None:
+def run_replay(job: Job, options: Namespace) -> None:
     """Send the events of [since, until) and move the clock to ``until``."""
     since, until = _span(options)
     clock = _clock(job, options, since, until)
@@ -56,9 +56,11 @@ def run(job: Job, options: Namespace) -> None:
             clock.move(end)
         rows += sent
         seconds = max(time.monotonic() - step_began, 1e-9)
-        say(f"until {format_time(end)}: {sent} rows, {sent / seconds:.0f} rows/s; {rows} so far")
+        print_progress(f"until {format_time(end)}: {sent} rows, {sent / seconds:.0f} rows/s; {rows} so far")
     seconds = time.monotonic() - began
-    say(f"replayed {format_time(since)} to {format_time(until)}: {rows} rows in {requests} requests, {seconds:.1f} s")
+    print_progress(
+        f"replayed {format_time(since)} to {format_time(until)}: {rows} rows in {requests} requests, {seconds:.1f} s"
+    )
 
 
 def _span(options: Namespace) -> tuple[np.datetime64, np.datetime64]:
@@ -165,7 +167,7 @@ def _steps(
     while start < until:
         last = min(start + block, until)
         rows = _joined(job, start, last)
-        if not c.rows_of(rows) and last - start >= QUIET:
+        if not c.count_rows(rows) and last - start >= QUIET:
             raise DataError(
                 "events()",
                 f"returned none from {format_time(start)} to {format_time(last)}",
@@ -175,7 +177,7 @@ def _steps(
         times = rows[job.use_case.event_time]
         while start < last:
             end = min(start + step, last)
-            yield end, c.take(rows, (times >= start) & (times < end))
+            yield end, c.select_rows(rows, (times >= start) & (times < end))
             start = end
 
 
@@ -183,13 +185,13 @@ def _joined(job: Job, start: np.datetime64, end: np.datetime64) -> Columns:
     """Return the events of a span, joined with what is known when each is predicted."""
     case = job.use_case
     events = {name: values for name, values in job.functions.events(start, end).items() if name != case.target}
-    return join(case, events, tables_of(job.functions, start, end)) if c.rows_of(events) else events
+    return join(case, events, fetch_tables(job.functions, start, end)) if c.count_rows(events) else events
 
 
 def _bodies(rows: Columns, batch: int) -> Iterator[tuple[bytes, int]]:
     """Yield request bodies of at most ``batch`` rows, fewer where they would be too large, with their row counts."""
     names = list(rows)
-    values = [plain(column) for column in rows.values()]
+    values = [to_json_values(column) for column in rows.values()]
     records = [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
     waiting = [records[first : first + batch] for first in range(0, len(records), batch)]
     while waiting:
@@ -208,7 +210,7 @@ def _bodies(rows: Columns, batch: int) -> Iterator[tuple[bytes, int]]:
             waiting[:0] = [part[: len(part) // 2], part[len(part) // 2 :]]
 
 
-def plain(column: Array) -> list[Any]:
+def to_json_values(column: Array) -> list[Any]:
     """Return values for JSON; missing ones are None."""
     if column.dtype.kind == "M":
         return [None if np.isnat(value) else format_time(value) for value in column]

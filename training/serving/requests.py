@@ -20,7 +20,7 @@ import numpy as np
 from millrace import FeatureTable, UseCase
 from millrace.errors import DataError, MillraceError, RequestError
 from millrace.missing import DEFAULT, is_missing_text
-from training.columns import DTYPES, Array, feature_name
+from training.columns import DTYPES, Array, make_feature_name
 from training.io import parse_time
 
 JSON, JSON_LINES, CSV = "application/json", "application/jsonlines", "text/csv"
@@ -108,7 +108,9 @@ class Schema:
         kinds: Mapping[str, str] = document["columns"]
         self.kinds = {self.key: "text", self.event_time: "time", **kinds}
         inputs = set(document["inputs"])
-        columns = {table.name: [feature_name(table.name, name) for name in table.columns] for table in use_case.tables}
+        columns = {
+            table.name: [make_feature_name(table.name, name) for name in table.columns] for table in use_case.tables
+        }
         #: The tables of which the model uses a column, and the names of their columns in joined rows.
         self.tables: list[tuple[FeatureTable, list[str]]] = [
             (table, columns[table.name]) for table in use_case.tables if inputs.intersection(columns[table.name])
@@ -263,7 +265,7 @@ def _shown(value: Any) -> str:
 # -- bodies ----------------------------------------------------------------------------------------------------------
 
 
-def read(body: bytes, content_type: str) -> Payload:
+def read_payload(body: bytes, content_type: str) -> Payload:
     """Return the records of a body.
 
     Args:

@@ -8,16 +8,16 @@ import sys
 import numpy as np
 
 from millrace.errors import DataError
-from training.columns import Array, rows_of, take
+from training.columns import Array, count_rows, select_rows
 from training.io import format_time
 from training.job import Job
-from training.serving.replay import plain
+from training.serving.replay import to_json_values
 
 #: How far ahead an event is looked for.
 AHEAD = np.timedelta64(7, "D")
 
 
-def run(job: Job, as_of: str) -> None:
+def run_sample(job: Job, as_of: str) -> None:
     """Print, as one line of JSON, the first event whose prediction is to be made after ``as_of``, or the last before.
 
     Raises:
@@ -25,18 +25,22 @@ def run(job: Job, as_of: str) -> None:
     """
     case = job.use_case
     events, place = _near(job, job.time(as_of) + np.timedelta64(case.lead_time, "us"))
-    one = {name: plain(values)[0] for name, values in take(events, np.array([place])).items() if name != case.target}
+    one = {
+        name: to_json_values(values)[0]
+        for name, values in select_rows(events, np.array([place])).items()
+        if name != case.target
+    }
     sys.stdout.write(json.dumps(one) + "\n")
 
 
 def _near(job: Job, time: np.datetime64) -> tuple[dict[str, Array], int]:
     """Return events, sorted by time, and the position of the nearest one."""
     events = job.functions.events(time, time + AHEAD)
-    if rows_of(events):
+    if count_rows(events):
         return events, 0
     since = time - np.timedelta64(job.use_case.history, "us")
     events = job.functions.events(since, time)
-    if not rows_of(events):
+    if not count_rows(events):
         raise DataError(
             "no event",
             (
@@ -45,4 +49,4 @@ def _near(job: Job, time: np.datetime64) -> tuple[dict[str, Array], int]:
             ),
             fix="send a request of your own: `millrace invoke` with --json or --file",
         )
-    return events, rows_of(events) - 1
+    return events, count_rows(events) - 1

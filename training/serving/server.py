@@ -25,13 +25,13 @@ from millrace import DeclarationError, MillraceError
 from millrace.errors import DataError, Diagnosis
 from millrace.inventory import JobVariable
 from millrace.metrics import Problem
-from training.columns import Array, kind_of
+from training.columns import Array, find_kind
 from training.data.feature_store import StoreError
-from training.io import say
+from training.io import print_progress
 from training.job import Job
 from training.modeling.model import MODEL, Model
 from training.serving.lookup import OnlineTables
-from training.serving.requests import CSV, JSON, JSON_LINES, TYPES, Batch, Payload, Refusal, Schema, read
+from training.serving.requests import CSV, JSON, JSON_LINES, TYPES, Batch, Payload, Refusal, Schema, read_payload
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -47,7 +47,7 @@ _PHRASES = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Al
             413: "Content Too Large", 415: "Unsupported Media Type", 500: "Internal Server Error"}  # fmt: skip
 
 
-def run(job: Job) -> None:
+def run_serve(job: Job) -> None:
     """Serve the model whose folder contains the bundle until SIGTERM.
 
     Raises:
@@ -168,7 +168,7 @@ class Predictor:
 
 def _shown(values: Array) -> list[Any]:
     """Return values for JSON: None for a missing one, the shortest number that is the same float32."""
-    if kind_of(values) == "text":
+    if find_kind(values) == "text":
         return list(values)
     return [None if text == "nan" else float(text) for text in values.astype("U32").tolist()]
 
@@ -217,7 +217,7 @@ class Server:
             raise Refusal(
                 "the body", f"has {length} bytes", expected=f"at most {MAX_MB} MB", fix="send fewer records", status=413
             )
-        payload = read(environ["wsgi.input"].read(length), environ.get("CONTENT_TYPE", ""))
+        payload = read_payload(environ["wsgi.input"].read(length), environ.get("CONTENT_TYPE", ""))
         answers = self._predictor.predict(payload)
         if accept == CSV:
             return _csv(self._predictor.fields, answers), CSV
@@ -298,10 +298,10 @@ def _serve(application: Server, port: int, text: str, began: float) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    say(f"{text}, ready after {time.monotonic() - began:.1f} s")
+    print_progress(f"{text}, ready after {time.monotonic() - began:.1f} s")
     while not deadline or (_is_busy(server) and time.monotonic() < deadline[0]):
         server.asyncore.loop(timeout=0.05 if deadline else 1.0, map=server._map, use_poll=True, count=1)
-    say("stopped")
+    print_progress("stopped")
     sys.stdout.flush()
     # Exit at once: threads and libraries have nothing to finish, and SageMaker waits for the process to end.
     os._exit(0)

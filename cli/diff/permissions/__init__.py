@@ -11,11 +11,11 @@ from dataclasses import replace
 from typing import Any
 
 from cli.diff.permissions import openings, policies
-from cli.diff.permissions.permission import Permission, compare, read_policy
+from cli.diff.permissions.permission import Permission, compare_permissions, read_policy
 from cli.diff.preview import Preview, Resource
 from cli.diff.values import Mark
 
-__all__ = ["Permission", "compare", "list_changes", "read_policy"]
+__all__ = ["Permission", "compare_permissions", "list_changes", "read_policy"]
 
 
 def list_changes(preview: Preview) -> list[dict[str, Any]]:
@@ -25,7 +25,7 @@ def list_changes(preview: Preview) -> list[dict[str, Any]]:
     for resource in preview.resources:
         if resource.operation == "same":
             continue
-        for what, who, before, after in policies.of(resource, names):
+        for what, who, before, after in policies.list_documents(resource, names):
             entry = found.setdefault((what, who), _entry(what, who))
             _add(entry, before, after, resource)
     for entry in found.values():
@@ -46,7 +46,7 @@ def _add(entry: dict[str, Any], before: Any, after: Any, resource: Resource) -> 
         if (is_later or before != after) and resource.name not in (names := entry["unknown" if is_later else "unread"]):
             names.append(resource.name)
         return
-    gained, lost = compare(old, new)
+    gained, lost = compare_permissions(old, new)
     entry["gained"] += gained
     entry["lost"] += lost
     entry["unguarded"] += _unguarded(old, gained)
@@ -59,10 +59,12 @@ def _unguarded(old: Iterable[Permission], gained: Iterable[Permission]) -> list[
     """
     found = []
     for each in gained:
-        if each.effect != "Allow" or openings.guards(each.condition):
+        if each.effect != "Allow" or openings.find_guard_keys(each.condition):
             continue
         for other in old:
-            if openings.guards(other.condition) and replace(each, condition="").covers(replace(other, condition="")):
+            if openings.find_guard_keys(other.condition) and replace(each, condition="").covers(
+                replace(other, condition="")
+            ):
                 found.append({"action": each.action, "principal": each.principal, "condition": other.condition})
     return sorted(found, key=lambda one: (one["principal"], one["action"], one["condition"]))
 

@@ -106,7 +106,7 @@ class Opening:
         return _CONSEQUENCES[self.code].format(**self.fields)
 
 
-def of(entry: Mapping[str, Any], own: str) -> Iterator[Opening]:
+def find_openings(entry: Mapping[str, Any], own: str) -> Iterator[Opening]:
     """Yield the permissions that are too wide among those that a role, a policy or a resource has gained.
 
     Args:
@@ -117,21 +117,23 @@ def of(entry: Mapping[str, Any], own: str) -> Iterator[Opening]:
     for each in entry["gained"]:
         if each["effect"] != "Allow":
             continue
-        if _is_everybody(each["principal"]) and not narrows(each["condition"]):
+        if _is_everybody(each["principal"]) and not limits_principal(each["condition"]):
             but = "" if each["principal"] == "*" else f" but {each['principal'].removeprefix(ALL_BUT)}"
             yield Opening(Code.EVERYBODY, f"everybody{but}", _named(each["actions"]))
             continue
         if _is_anybody_signed_in(each):
-            yield Opening(Code.SIGNED_IN, f"whomever {short(each['principal'])} signs in", _named(each["actions"]))
+            yield Opening(
+                Code.SIGNED_IN, f"whomever {shorten_arn(each['principal'])} signs in", _named(each["actions"])
+            )
             continue
         if strangers := sorted(_accounts(each) - {own}):
             code = Code.STRANGERS if own else Code.UNKNOWN_ACCOUNT
             yield Opening(code, f"account {', '.join(strangers)}", _named(each["actions"]), {"own": own})
             continue
-        yield from _too_much(whom, each, is_role=entry["of"] not in ("trust", "resource"))
+        yield from _find_too_much(whom, each, is_role=entry["of"] not in ("trust", "resource"))
 
 
-def _too_much(whom: str, gained: Mapping[str, Any], *, is_role: bool) -> Iterator[Opening]:
+def _find_too_much(whom: str, gained: Mapping[str, Any], *, is_role: bool) -> Iterator[Opening]:
     actions, resources = gained["actions"], gained["resources"]
     everything = [each for each in actions if not each.replace(":", "").strip("*")]
     inverse = [each for each in [*actions, *resources] if each.startswith(ALL_BUT)]
@@ -213,17 +215,17 @@ def _managed(action: str) -> str:
 # -- conditions --------------------------------------------------------------------------------------------------------
 
 
-def narrows(condition: str) -> bool:
+def limits_principal(condition: str) -> bool:
     """Return True if a condition limits who may use a permission."""
     return bool(_keys(condition) & _WHO)
 
 
-def guards(condition: str) -> set[str]:
+def find_guard_keys(condition: str) -> set[str]:
     """Return the keys of a condition that limit whom a service acts for."""
     return _keys(condition) & _FOR_WHOM
 
 
-def as_words(condition: str) -> str:
+def format_condition(condition: str) -> str:
     """Return the condition of a policy as one line of text."""
     words = {"StringEquals": "is", "ArnEquals": "is", "ArnLike": "is like", "StringLike": "is like", "Bool": "is"}
     said = []
@@ -234,12 +236,12 @@ def as_words(condition: str) -> str:
         for key, given in keys.items():
             values = [str(each) for each in given] if isinstance(given, list) else [str(given)]
             more = f" or {len(values) - 3} more" if len(values) > 3 else ""
-            shown = " or ".join(short(each) for each in values[:3])
+            shown = " or ".join(shorten_arn(each) for each in values[:3])
             said.append(f"{key} {words.get(operator, operator)} {shown}{more}")
     return " and ".join(said)
 
 
-def short(resource: str) -> str:
+def shorten_arn(resource: str) -> str:
     """Return an ARN as service and resource only, without partition, region and account."""
     found = re.fullmatch(r"arn:[^:]*:([^:]*):[^:]*:[^:]*:(.+)", resource)
     return f"{found[1]}: {found[2]}" if found else resource

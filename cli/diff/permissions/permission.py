@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cli.diff.permissions import openings
-from cli.diff.values import document
+from cli.diff.values import parse_document
 
 
 @dataclass(frozen=True, order=True)
@@ -56,7 +56,7 @@ def _covers(pattern: str, name: str) -> bool:
 
 def read_policy(text: Any) -> set[Permission] | None:
     """Return the permissions of a policy document; None if it is known only after deployment or not a policy."""
-    parsed = text if isinstance(text, Mapping) else document(text)
+    parsed = text if isinstance(text, Mapping) else parse_document(text)
     if not isinstance(parsed, Mapping):
         return None
     statements = parsed.get("Statement", [])
@@ -70,13 +70,13 @@ def read_policy(text: Any) -> set[Permission] | None:
 def _of_statement(statement: Mapping[str, Any]) -> Iterator[Permission]:
     condition = statement.get("Condition")
     said = json.dumps(condition, sort_keys=True) if condition else ""
-    for action in _either(statement, "Action"):
-        for resource in _either(statement, "Resource") or [""]:
+    for action in _list_values(statement, "Action"):
+        for resource in _list_values(statement, "Resource") or [""]:
             for principal in _principals(statement):
                 yield Permission(str(statement.get("Effect", "Allow")), action, resource, said, principal)
 
 
-def _either(statement: Mapping[str, Any], key: str) -> list[str]:
+def _list_values(statement: Mapping[str, Any], key: str) -> list[str]:
     if f"Not{key}" in statement:
         return [f"{openings.ALL_BUT}{', '.join(_list(statement[f'Not{key}']))}"]
     return _list(statement.get(key))
@@ -102,7 +102,9 @@ def _list(value: Any) -> list[str]:
     return [str(each) for each in value] if isinstance(value, list) else [str(value)]
 
 
-def compare(before: Iterable[Permission], after: Iterable[Permission]) -> tuple[list[Permission], list[Permission]]:
+def compare_permissions(
+    before: Iterable[Permission], after: Iterable[Permission]
+) -> tuple[list[Permission], list[Permission]]:
     """Return the permissions that are gained and those that are lost."""
     old, new = set(before), set(after)
     gained = [each for each in new if not any(other.covers(each) for other in old)]

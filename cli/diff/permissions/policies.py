@@ -10,7 +10,7 @@ from typing import Any
 
 from cli.diff.permissions import openings
 from cli.diff.preview import Resource
-from cli.diff.values import Mark, document
+from cli.diff.values import Mark, parse_document
 
 ROLE, USER = "aws:iam/role:Role", "aws:iam/user:User"
 _POLICY, _MANY = "aws:iam/policy:Policy", "aws:iam/policyAttachment:PolicyAttachment"
@@ -51,7 +51,7 @@ _CONDITIONS = {
 Said = tuple[str, str, Any, Any]
 
 
-def of(resource: Resource, roles: Mapping[str, str]) -> Iterator[Said]:
+def list_documents(resource: Resource, roles: Mapping[str, str]) -> Iterator[Said]:
     """Yield the policy documents of a resource.
 
     Args:
@@ -113,16 +113,16 @@ def _of_any(resource: Resource) -> Iterator[Said]:
         if key == "acl" and resource.type.startswith("aws:s3/bucket"):
             yield "resource", resource.name, _access_list(sides[0]), _access_list(sides[1])
         elif key in _SAYING or any(map(_is_policy, sides)):
-            yield "resource", resource.name, *map(_as_it_is, sides)
+            yield "resource", resource.name, *map(_wrap_unreadable, sides)
 
 
-def _as_it_is(value: Any) -> Any:
+def _wrap_unreadable(value: Any) -> Any:
     """Wrap an object that is not a policy, so that it is not read as a policy that allows nothing."""
     return [value] if isinstance(value, Mapping) and not _is_policy(value) else value
 
 
 def _is_policy(value: Any) -> bool:
-    parsed = value if isinstance(value, Mapping) else document(value)
+    parsed = value if isinstance(value, Mapping) else parse_document(value)
     return isinstance(parsed, Mapping) and "Statement" in parsed
 
 

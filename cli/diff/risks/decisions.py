@@ -8,7 +8,7 @@ from cli.diff import declared, model, pipelines
 from cli.diff.preview import Preview
 from cli.diff.risks import easing
 from cli.diff.risks.resources import find_name
-from cli.diff.risks.risk import Cause, Code, Risk, change
+from cli.diff.risks.risk import Cause, Code, Risk, caused_by
 
 UseCases = tuple[declared.UseCase | None, declared.UseCase | None]
 
@@ -19,18 +19,18 @@ def list_risks(preview: Preview, use_cases: UseCases) -> Iterator[Risk]:
     if before == {"manual"} and "automatic" in after:
         yield Risk(Code.PROMOTION_AUTOMATIC, preview.stack, cause=Cause.PROMOTION)
     for pipeline in preview.of(pipelines.PIPELINE):
-        name, cause = find_name(pipeline), change("pipelineDefinition")
-        if pipelines.approves(pipeline.after) and pipelines.approves(pipeline.before) is False:
+        name, cause = find_name(pipeline), caused_by("pipelineDefinition")
+        if pipelines.approves_models(pipeline.after) and pipelines.approves_models(pipeline.before) is False:
             yield Risk(Code.STEP_APPROVES, name, pipeline.type, cause)
-        decided = pipelines.decided(pipeline)
+        decided = pipelines.list_changed_decisions(pipeline)
         for step, how in decided.items():
             yield Risk(Code.CONDITION_CHANGED, name, pipeline.type, cause, {"step": step, "how": how})
-        if gone := [step for step in pipelines.removed(pipeline) if step not in decided]:
+        if gone := [step for step in pipelines.list_removed_steps(pipeline) if step not in decided]:
             yield Risk(Code.STEP_REMOVED, name, pipeline.type, cause, {"steps": ", ".join(gone)})
     yield from _list_declared_less(preview.stack, use_cases)
     if None in use_cases:
         yield from _list_judged_less(preview)
-    for table in model.changes(preview, lambda _: None, (None, None))["features"]:
+    for table in model.list_changes(preview, lambda _: None, (None, None))["features"]:
         gone = [each["name"] for each in [*table["removed"], *table["retyped"]]]
         if gone and table["operation"] == "update":
             fields = {"features": ", ".join(gone)}
@@ -39,13 +39,13 @@ def list_risks(preview: Preview, use_cases: UseCases) -> Iterator[Risk]:
 
 def _list_declared_less(stack: str, use_cases: UseCases) -> Iterator[Risk]:
     """Yield the risks of a declaration that requires less than before."""
-    if different := easing.another(*use_cases):
+    if different := easing.list_identity_changes(*use_cases):
         how = _make_sentence(" and ".join(each.text for each in different))
         yield Risk(Code.ANOTHER_MODEL, stack, fields={"how": how})
     for code, eased in (
-        (Code.GATE_LOOSENED, easing.models(*use_cases)),
-        (Code.EXPECTATION_LOOSENED, easing.data(*use_cases)),
-        (Code.WATCHED_LESS, easing.watching(*use_cases)),
+        (Code.GATE_LOOSENED, easing.list_model_easings(*use_cases)),
+        (Code.EXPECTATION_LOOSENED, easing.list_data_easings(*use_cases)),
+        (Code.WATCHED_LESS, easing.list_monitoring_easings(*use_cases)),
     ):
         for each in eased:
             yield Risk(code, stack, fields={"how": _make_sentence(each.text), "easing": each.dump()})
@@ -54,9 +54,11 @@ def _list_declared_less(stack: str, use_cases: UseCases) -> Iterator[Risk]:
 def _list_judged_less(preview: Preview) -> Iterator[Risk]:
     """Yield a risk for each metric that models are no longer judged by, if the declarations are unknown."""
     for pipeline in preview.of(pipelines.PIPELINE):
-        if pipelines.definition(pipeline.after) is None:
+        if pipelines.parse_definition(pipeline.after) is None:
             continue
-        for metric in sorted(pipelines.judged(pipeline.before) - pipelines.judged(pipeline.after)):
+        for metric in sorted(
+            pipelines.find_judged_metrics(pipeline.before) - pipelines.find_judged_metrics(pipeline.after)
+        ):
             how = f"Models are no longer judged by {metric}."
             yield Risk(Code.GATE_LOOSENED, preview.stack, fields={"how": how})
 
@@ -68,7 +70,7 @@ def _make_sentence(words: str) -> str:
 def _find_promotion(preview: Preview, *, after: bool) -> set[str]:
     found: set[str] = set()
     for pipeline in preview.of(pipelines.PIPELINE):
-        found |= pipelines.variables(pipeline.after if after else pipeline.before, pipelines.PROMOTION)
+        found |= pipelines.find_variables(pipeline.after if after else pipeline.before, pipelines.PROMOTION)
     for each in preview.of(model.MODEL):
         side = each.after if after else each.before
         value = ((side.get("primaryContainer") or {}).get("environment") or {}).get(pipelines.PROMOTION)

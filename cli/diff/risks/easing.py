@@ -8,7 +8,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any, TypeGuard
 
-from cli.diff.declared import UseCase, keyed
+from cli.diff.declared import UseCase, key_lists
 
 Sides = tuple[Mapping[str, Any], Mapping[str, Any]]
 
@@ -67,11 +67,11 @@ class Easing:
         return {"code": self.code.value, "what": self.what, "fields": dict(self.fields)}
 
 
-def models(before: UseCase | None, after: UseCase | None) -> list[Easing]:
+def list_model_easings(before: UseCase | None, after: UseCase | None) -> list[Easing]:
     """Return the relaxed requirements on models."""
     if before is None or after is None:
         return []
-    old, new = keyed(before), keyed(after)
+    old, new = key_lists(before), key_lists(after)
     found: list[Easing] = []
     for metric, gate in sorted((old.get("gates") or {}).items()):
         now = (new.get("gates") or {}).get(metric)
@@ -83,11 +83,11 @@ def models(before: UseCase | None, after: UseCase | None) -> list[Easing]:
     return found
 
 
-def data(before: UseCase | None, after: UseCase | None) -> list[Easing]:
+def list_data_easings(before: UseCase | None, after: UseCase | None) -> list[Easing]:
     """Return the relaxed requirements on data."""
     if before is None or after is None:
         return []
-    old, new = keyed(before), keyed(after)
+    old, new = key_lists(before), key_lists(after)
     found: list[Easing] = []
     for column, rule in sorted((old.get("expectations") or {}).items()):
         now = (new.get("expectations") or {}).get(column)
@@ -99,11 +99,11 @@ def data(before: UseCase | None, after: UseCase | None) -> list[Easing]:
     return found
 
 
-def watching(before: UseCase | None, after: UseCase | None) -> list[Easing]:
+def list_monitoring_easings(before: UseCase | None, after: UseCase | None) -> list[Easing]:
     """Return the relaxed requirements on monitoring; the bounds of alarms are reported with the alarms."""
     if before is None or after is None:
         return []
-    old, new = keyed(before), keyed(after)
+    old, new = key_lists(before), key_lists(after)
     sides = (old.get("monitoring") or {}, new.get("monitoring") or {})
     found = [Easing(Code.INFORMATIONAL, column) for column in _gained(*sides, "informational")]
     found += _numbers(
@@ -124,7 +124,7 @@ def watching(before: UseCase | None, after: UseCase | None) -> list[Easing]:
     return found
 
 
-def another(before: UseCase | None, after: UseCase | None) -> list[Easing]:
+def list_identity_changes(before: UseCase | None, after: UseCase | None) -> list[Easing]:
     """Return the changes that make it a model of something else: its problem, target or key."""
     if before is None or after is None:
         return []

@@ -9,7 +9,7 @@ from cli.diff import permissions, pipelines, traffic
 from cli.diff.permissions import policies
 from cli.diff.preview import Preview
 from cli.diff.risks.resources import find_name, is_turned_off
-from cli.diff.risks.risk import Cause, Code, Risk, change
+from cli.diff.risks.risk import Cause, Code, Risk, caused_by
 
 _ENCRYPTION = "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
 _BLOCK = "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock"
@@ -36,21 +36,21 @@ def list_risks(preview: Preview) -> Iterator[Risk]:
         if resource.old is None or resource.new is None:
             continue
         if _uses_kms(resource.old) and not _uses_kms(resource.new):
-            yield Risk(Code.ENCRYPTION_KEY, find_name(resource), resource.type, change("rules"))
+            yield Risk(Code.ENCRYPTION_KEY, find_name(resource), resource.type, caused_by("rules"))
     for token, key, code in _SWITCHES:
         for resource in preview.of(token):
             if is_turned_off(resource, key):
-                yield Risk(code, find_name(resource), resource.type, change(key))
+                yield Risk(code, find_name(resource), resource.type, caused_by(key))
     for resource in preview.of(_VERSIONING):
         before, after = (
             (side.get("versioningConfiguration") or {}).get("status") for side in (resource.before, resource.after)
         )
         if resource.new is not None and before == "Enabled" and after != "Enabled":
-            yield Risk(Code.VERSIONING, find_name(resource), resource.type, change("versioningConfiguration"))
+            yield Risk(Code.VERSIONING, find_name(resource), resource.type, caused_by("versioningConfiguration"))
     for resource in preview.of(traffic.CONFIG):
         old, new = (side.get("dataCaptureConfig") or {} for side in (resource.before, resource.after))
         if new.get("enableCapture") and old.get("kmsKeyId") and not new.get("kmsKeyId"):
-            cause = change("dataCaptureConfig.kmsKeyId")
+            cause = caused_by("dataCaptureConfig.kmsKeyId")
             yield Risk(Code.CAPTURE_ENCRYPTION, find_name(resource), resource.type, cause)
     yield from _list_plain_http(preview)
     yield from _list_jobs(preview)
@@ -70,21 +70,21 @@ def _list_plain_http(preview: Preview) -> Iterator[Risk]:
         if after is None:
             continue
         refused = {each for each in before if each.effect == "Deny" and "aws:SecureTransport" in each.condition}
-        if permissions.compare(refused, {each for each in after if each.effect == "Deny"})[1]:
-            cause = change("policy") if resource.new is not None else Cause.NOT_DECLARED
+        if permissions.compare_permissions(refused, {each for each in after if each.effect == "Deny"})[1]:
+            cause = caused_by("policy") if resource.new is not None else Cause.NOT_DECLARED
             yield Risk(Code.PLAIN_HTTP, find_name(resource), resource.type, cause)
 
 
 def _list_jobs(preview: Preview) -> Iterator[Risk]:
     """Yield the risks of steps that name fewer encryption keys for their disks and results than before."""
     for pipeline in preview.of(pipelines.PIPELINE):
-        before, after = pipelines.definition(pipeline.before), pipelines.definition(pipeline.after)
+        before, after = pipelines.parse_definition(pipeline.before), pipelines.parse_definition(pipeline.after)
         if before is None or after is None:
             continue
-        old, new = pipelines.steps(before), pipelines.steps(after)
+        old, new = pipelines.list_steps(before), pipelines.list_steps(after)
         bare = sorted(name for name in old if name in new and len(_list_keys(new[name])) < len(_list_keys(old[name])))
         if bare:
-            cause, fields = change("pipelineDefinition"), {"steps": ", ".join(bare)}
+            cause, fields = caused_by("pipelineDefinition"), {"steps": ", ".join(bare)}
             yield Risk(Code.JOB_ENCRYPTION, find_name(pipeline), pipeline.type, cause, fields)
 
 

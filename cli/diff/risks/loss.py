@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from cli.diff.preview import Preview
 from cli.diff.risks import losses
 from cli.diff.risks.resources import find_name
-from cli.diff.risks.risk import Cause, Code, Risk, change
+from cli.diff.risks.risk import Cause, Code, Risk, caused_by
 
 _KEY = "aws:kms/key:Key"
 
@@ -15,7 +15,7 @@ _KEY = "aws:kms/key:Key"
 def list_risks(preview: Preview) -> Iterator[Risk]:
     """Yield the risks of what is lost, the worst first."""
     gone = [each for each in preview.resources if each.operation in ("delete", "replace") and not each.is_kept]
-    for resource in sorted(gone, key=lambda each: (losses.rank(each), each.name)):
+    for resource in sorted(gone, key=lambda each: (losses.rank_loss(each), each.name)):
         loss = losses.find_loss(resource)
         if loss is None:
             continue
@@ -33,4 +33,4 @@ def list_risks(preview: Preview) -> Iterator[Risk]:
         )
     for key in preview.of(_KEY):
         if key.new is not None and key.before.get("isEnabled", True) and key.new.get("isEnabled") is False:
-            yield Risk(Code.KEY_OFF, find_name(key), key.type, change("isEnabled"))
+            yield Risk(Code.KEY_OFF, find_name(key), key.type, caused_by("isEnabled"))

@@ -230,6 +230,6 @@ def find_loss(resource: Resource) -> Loss | None:
     return loss if isinstance(loss, Loss) else loss(resource)
 
 
-def rank(resource: Resource) -> int:
+def rank_loss(resource: Resource) -> int:
     """Return the sort key of a resource by its loss: the worst losses come first."""
     return _ORDER.get(resource.type, len(_ORDER))

@@ -340,6 +340,6 @@ class Risk:
 KINDS = frozenset(text.kind for text in _TEXTS.values())
 
 
-def change(*properties: str) -> tuple[str, ...]:
+def caused_by(*properties: str) -> tuple[str, ...]:
     """Return the cause of a risk that is caused by changed properties."""
     return properties

@@ -7,7 +7,7 @@ from typing import Any
 
 from cli.diff import traffic, watching
 from cli.diff.preview import Preview, Resource
-from cli.diff.risks.risk import Cause, Code, Risk, change
+from cli.diff.risks.risk import Cause, Code, Risk, caused_by
 
 _TRIGGERS = {watching.SCHEDULE: "schedule", watching.RULE: "rule", watching.TARGET: "target of the rule"}
 
@@ -15,12 +15,12 @@ _TRIGGERS = {watching.SCHEDULE: "schedule", watching.RULE: "rule", watching.TARG
 def list_risks(preview: Preview) -> Iterator[Risk]:
     """Yield the risks of problems that nobody notices from then on."""
     for alarm in preview.of(watching.ALARM, watching.COMPOSITE):
-        name = watching.called(alarm)
+        name = watching.find_name(alarm)
         if alarm.operation == "delete":
-            rule = watching.rule_of(alarm.before)
+            rule = watching.describe_rule(alarm.before)
             yield Risk(Code.ALARM_REMOVED, name, alarm.type, Cause.NOT_DECLARED, {"rule": rule})
-        for changed, how in watching.loosened(alarm):
-            yield Risk(Code.ALARM_LOOSENED, name, alarm.type, change(changed), {"how": how})
+        for changed, how in watching.list_loosened(alarm):
+            yield Risk(Code.ALARM_LOOSENED, name, alarm.type, caused_by(changed), {"how": how})
     for resource in preview.of(watching.SCHEDULE, watching.RULE, watching.TARGET):
         yield from _list_stopped(resource, preview)
     for config in preview.of(traffic.CONFIG):
@@ -29,15 +29,15 @@ def list_risks(preview: Preview) -> Iterator[Risk]:
 
 
 def _list_stopped(resource: Resource, preview: Preview) -> Iterator[Risk]:
-    name, noun = watching.called(resource), {"noun": _TRIGGERS[resource.type]}
+    name, noun = watching.find_name(resource), {"noun": _TRIGGERS[resource.type]}
     if watching.is_off(resource) or watching.is_untargeted(resource, preview):
         if resource.new is None:
             yield Risk(Code.TRIGGER_REMOVED, name, resource.type, Cause.NOT_DECLARED, noun)
         else:
-            yield Risk(Code.TRIGGER_OFF, name, resource.type, change("state"), noun)
-    elif stopped := watching.stopped(resource):
+            yield Risk(Code.TRIGGER_OFF, name, resource.type, caused_by("state"), noun)
+    elif stopped := watching.find_stopped(resource):
         changed, how = stopped
-        yield Risk(Code.TRIGGER_STOPPED, name, resource.type, change(changed), {**noun, "how": how})
+        yield Risk(Code.TRIGGER_STOPPED, name, resource.type, caused_by(changed), {**noun, "how": how})
 
 
 def _list_captured_less(config: Resource, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Risk]:
@@ -45,9 +45,9 @@ def _list_captured_less(config: Resource, old: Mapping[str, Any], new: Mapping[s
     if after < before:
         code = Code.CAPTURE_OFF if after == 0 else Code.CAPTURE_FEWER
         fields = {"before": before, "after": after}
-        yield Risk(code, config.name, config.type, change("dataCaptureConfig"), fields)
+        yield Risk(code, config.name, config.type, caused_by("dataCaptureConfig"), fields)
     elif before and (left := sorted(_list_modes(old) - _list_modes(new))):
-        cause = change("dataCaptureConfig.captureOptions")
+        cause = caused_by("dataCaptureConfig.captureOptions")
         yield Risk(Code.CAPTURE_LESS, config.name, config.type, cause, {"modes": " and ".join(left)})
 
 

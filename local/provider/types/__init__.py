@@ -26,7 +26,7 @@ _MODULES = (s3, s3_objects, kms, iam, sagemaker, cloudwatch, logs, events, sched
 TYPES: dict[str, Resource] = {kind.token: kind() for module in _MODULES for kind in module.TYPES}
 
 
-def resource_type(token: str) -> Resource:
+def find_resource_type(token: str) -> Resource:
     """Return the resource type with this token.
 
     Raises:

@@ -7,10 +7,10 @@ from __future__ import annotations
 from typing import Any
 
 from local.provider.api import Context
-from local.provider.documents import same_json
+from local.provider.documents import is_same_json
 from local.provider.naming import AutoName
 from local.provider.resources import Resource, Tagging
-from local.provider.shapes import Kind, Property, integer, string
+from local.provider.shapes import Kind, Property, integer_property, string_property
 from local.provider.values import Values
 
 _UNTAKEN = frozenset({"actionConfiguration"})
@@ -85,9 +85,9 @@ class CompositeAlarm(Alarm):
         "actionsSuppressor": Property(
             Kind.OBJECT,
             properties={
-                "alarm": string("ActionsSuppressor", required=True),
-                "extensionPeriod": integer("ActionsSuppressorExtensionPeriod", required=True),
-                "waitPeriod": integer("ActionsSuppressorWaitPeriod", required=True),
+                "alarm": string_property("ActionsSuppressor", required=True),
+                "extensionPeriod": integer_property("ActionsSuppressorExtensionPeriod", required=True),
+                "waitPeriod": integer_property("ActionsSuppressorWaitPeriod", required=True),
             },
         )
     }
@@ -104,7 +104,7 @@ class Dashboard(Resource):
     id = "{dashboardName}"
     outputs = {"dashboardArn": "DashboardArn"}
     replaces = frozenset({"dashboardName"})
-    same = {"dashboardBody": same_json}
+    same = {"dashboardBody": is_same_json}
 
     def delete(self, context: Context, known: Values) -> None:
         """Delete the dashboard; it is no error if it no longer exists."""

@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 from local.provider.api import Context
-from local.provider.documents import same_key
+from local.provider.documents import is_same_key
 from local.provider.naming import AutoName
 from local.provider.resources import Resource, Tagging
-from local.provider.shapes import boolean
+from local.provider.shapes import boolean_property
 from local.provider.values import Values
 
 
@@ -21,13 +21,13 @@ class Repository(Resource):
     answer = "repositories.0"
     members = {"name": "repositoryName", "encryptionConfigurations": "encryptionConfiguration[]"}
     omit = frozenset({"registryId"})
-    own = {"forceDelete": boolean(unread=True)}
+    own = {"forceDelete": boolean_property(unread=True)}
     outputs = {"arn": "repositoryArn", "registryId": "registryId", "repositoryUrl": "repositoryUri"}
     auto_name = ("name", AutoName(255))
     replaces = frozenset({"name", "encryptionConfigurations"})
     defaults = {"imageTagMutability": "MUTABLE", "encryptionConfigurations.encryptionType": "AES256"}
     computed = frozenset({"encryptionConfigurations", "imageScanningConfiguration"})
-    same = {"encryptionConfigurations.kmsKey": same_key}
+    same = {"encryptionConfigurations.kmsKey": is_same_key}
     tagging = Tagging("TagResource", "UntagResource", "ListTagsForResource", "resourceArn")
 
     def params(self, context: Context, operation: str, values: Values) -> dict[str, object]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 from typing import Any
 
 from local.provider.api import Context
-from local.provider.documents import same_json
+from local.provider.documents import is_same_json
 from local.provider.errors import ProviderError
 from local.provider.naming import AutoName
 from local.provider.resources import Resource, Tagging
-from local.provider.shapes import boolean, string, to_api
+from local.provider.shapes import boolean_property, convert_to_api, string_property
 from local.provider.values import Values
 
 _DEFAULT_BUS = "default"
@@ -24,7 +24,7 @@ class EventRule(Resource):
     service = "events"
     create_by = update_by = "PutRule"
     read_by, delete_by = "DescribeRule", "DeleteRule"
-    own = {"forceDestroy": boolean(unread=True)}
+    own = {"forceDestroy": boolean_property(unread=True)}
     outputs = {"arn": "Arn"}
     auto_name = ("name", AutoName(64))
     name_prefix = True
@@ -32,7 +32,7 @@ class EventRule(Resource):
     defaults = {"eventBusName": _DEFAULT_BUS, "forceDestroy": False}
     computed = frozenset({"state"})
     at_least_one = (("scheduleExpression", "eventPattern"),)
-    same = {"eventPattern": same_json}
+    same = {"eventPattern": is_same_json}
     tagging = Tagging("TagResource", "UntagResource", "ListTagsForResource", "ResourceARN")
 
     def identify(self, known: Any) -> str:
@@ -75,16 +75,16 @@ class EventTarget(Resource):
     }
     omit = frozenset({"ecsParameters", "appSyncParameters", "redshiftTarget.sqls"})
     own = {
-        "rule": string(required=True, pattern=None, minimum=1, maximum=64),
-        "eventBusName": string(),
-        "forceDestroy": boolean(unread=True),
+        "rule": string_property(required=True, pattern=None, minimum=1, maximum=64),
+        "eventBusName": string_property(),
+        "forceDestroy": boolean_property(unread=True),
     }
     auto_name = ("targetId", AutoName(255))
     replaces = frozenset({"rule", "eventBusName", "targetId"})
     defaults = {"eventBusName": _DEFAULT_BUS, "forceDestroy": False}
     unordered = frozenset({"sagemakerPipelineTarget.pipelineParameterLists"})
     conflicts = (("input", "inputPath", "inputTransformer"),)
-    same = {"input": same_json}
+    same = {"input": is_same_json}
 
     def identify(self, known: Any) -> str:
         """Return ``<rule>-<target id>``, after the name of the bus unless that is the default one."""
@@ -110,7 +110,7 @@ class EventTarget(Resource):
 
     def create(self, context: Context, inputs: Values, tags: dict[str, str]) -> Values:  # noqa: ARG002
         """Add the target to its rule."""
-        target = to_api(self.properties, inputs)
+        target = convert_to_api(self.properties, inputs)
         answer = self.call(context, "PutTargets", {**self._rule(inputs), "Targets": [target]})
         self._refuse(answer, "PutTargets")
         return {}

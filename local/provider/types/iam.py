@@ -7,10 +7,10 @@ from __future__ import annotations
 from typing import Any
 
 from local.provider.api import Context
-from local.provider.documents import same_policy
+from local.provider.documents import is_same_policy
 from local.provider.naming import AutoName
 from local.provider.resources import ALL, Resource, Tagging
-from local.provider.shapes import boolean
+from local.provider.shapes import boolean_property
 from local.provider.values import Values
 
 
@@ -24,13 +24,13 @@ class Role(Resource):
     answer = "Role"
     members = {"name": "RoleName", "assumeRolePolicy": "AssumeRolePolicyDocument"}
     places = {"permissionsBoundary": "PermissionsBoundary.PermissionsBoundaryArn"}
-    own = {"forceDetachPolicies": boolean(unread=True)}
+    own = {"forceDetachPolicies": boolean_property(unread=True)}
     outputs = {"arn": "Arn", "createDate": "CreateDate", "uniqueId": "RoleId"}
     auto_name = ("name", AutoName(64))
     name_prefix = True
     replaces = frozenset({"name", "path"})
     defaults = {"forceDetachPolicies": False, "maxSessionDuration": 3600, "path": "/"}
-    same = {"assumeRolePolicy": same_policy}
+    same = {"assumeRolePolicy": is_same_policy}
     tagging = Tagging("TagRole", "UntagRole", "ListRoleTags", "RoleName", by="name")
 
     def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:
@@ -78,7 +78,7 @@ class Policy(Resource):
     name_prefix = True
     replaces = frozenset({"name", "path", "description"})
     defaults = {"path": "/"}
-    same = {"policy": same_policy}
+    same = {"policy": is_same_policy}
     tagging = Tagging("TagPolicy", "UntagPolicy", "ListPolicyTags", "PolicyArn")
 
     def live(self, context: Context, known: Values) -> dict[str, Any] | None:
@@ -130,7 +130,7 @@ class RolePolicy(Resource):
     auto_name = ("name", AutoName(255))
     name_prefix = True
     replaces = frozenset({"name", "role"})
-    same = {"policy": same_policy}
+    same = {"policy": is_same_policy}
 
 
 class RolePolicyAttachment(Resource):

@@ -8,10 +8,10 @@ import json
 from typing import Any
 
 from local.provider.api import Context
-from local.provider.documents import same_key, same_policy
+from local.provider.documents import is_same_key, is_same_policy
 from local.provider.naming import AutoName
 from local.provider.resources import Resource, Tagging
-from local.provider.shapes import boolean, integer
+from local.provider.shapes import boolean_property, integer_property
 from local.provider.values import Values
 
 
@@ -26,10 +26,10 @@ class Key(Resource):
     members = {"customerMasterKeySpec": "KeySpec"}
     omit = frozenset({"origin"})
     own = {
-        "deletionWindowInDays": integer(minimum=7, maximum=30),
-        "enableKeyRotation": boolean("KeyRotationEnabled"),
-        "isEnabled": boolean("Enabled"),
-        "rotationPeriodInDays": integer("RotationPeriodInDays", minimum=90, maximum=2560),
+        "deletionWindowInDays": integer_property(minimum=7, maximum=30),
+        "enableKeyRotation": boolean_property("KeyRotationEnabled"),
+        "isEnabled": boolean_property("Enabled"),
+        "rotationPeriodInDays": integer_property("RotationPeriodInDays", minimum=90, maximum=2560),
     }
     created = {"keyId": "KeyMetadata.KeyId", "arn": "KeyMetadata.Arn"}
     identity = {"KeyId": "keyId"}
@@ -45,7 +45,7 @@ class Key(Resource):
     computed = frozenset({"description", "multiRegion", "policy", "rotationPeriodInDays"})
     unread = frozenset({"bypassPolicyLockoutSafetyCheck", "deletionWindowInDays"})
     requires = {"rotationPeriodInDays": "enableKeyRotation", "xksKeyId": "customKeyStoreId"}
-    same = {"policy": same_policy}
+    same = {"policy": is_same_policy}
     tagging = Tagging("TagResource", "UntagResource", "ListResourceTags", "KeyId", by="keyId")
 
     def complete(self, context: Context, known: Values, tags: dict[str, str]) -> None:
@@ -102,7 +102,7 @@ class Alias(Resource):
     auto_name = ("name", AutoName(238, prefix="alias/"))
     name_prefix = True
     replaces = frozenset({"name"})
-    same = {"targetKeyId": same_key}
+    same = {"targetKeyId": is_same_key}
 
     def live(self, context: Context, known: Values) -> dict[str, Any] | None:
         """Return the alias from the list of aliases, or None."""
@@ -134,7 +134,7 @@ class KeyPolicy(Resource):
     replaces = frozenset({"keyId"})
     defaults = {"bypassPolicyLockoutSafetyCheck": False}
     unread = frozenset({"bypassPolicyLockoutSafetyCheck"})
-    same = {"policy": same_policy, "keyId": same_key}
+    same = {"policy": is_same_policy, "keyId": is_same_key}
 
     def params(self, context: Context, operation: str, values: Values) -> dict[str, Any]:
         """Return the parameters for an operation, with ``default``, the only name of a key's policy."""

@@ -7,10 +7,10 @@ from __future__ import annotations
 from typing import Any
 
 from local.provider.api import Context
-from local.provider.documents import same_key
+from local.provider.documents import is_same_key
 from local.provider.naming import AutoName
 from local.provider.resources import Resource, Tagging
-from local.provider.shapes import boolean, integer
+from local.provider.shapes import boolean_property, integer_property
 from local.provider.values import Values
 
 
@@ -22,7 +22,10 @@ class LogGroup(Resource):
     create_by, delete_by = "CreateLogGroup", "DeleteLogGroup"
     members = {"name": "logGroupName"}
     omit = frozenset({"deletionProtectionEnabled"})
-    own = {"retentionInDays": integer("retentionInDays", computed=True), "skipDestroy": boolean(unread=True)}
+    own = {
+        "retentionInDays": integer_property("retentionInDays", computed=True),
+        "skipDestroy": boolean_property(unread=True),
+    }
     outputs = {"arn": ""}
     auto_name = ("name", AutoName(255))
     name_prefix = True
@@ -30,7 +33,7 @@ class LogGroup(Resource):
     defaults = {"retentionInDays": 0, "skipDestroy": False}
     computed = frozenset({"logGroupClass"})
     unread = frozenset({"logGroupClass"})
-    same = {"kmsKeyId": same_key}
+    same = {"kmsKeyId": is_same_key}
     tagging = Tagging("TagResource", "UntagResource", "ListTagsForResource", "resourceArn")
 
     def complete(self, context: Context, known: Values, tags: dict[str, str]) -> None:

@@ -7,11 +7,11 @@ from __future__ import annotations
 from typing import Any
 
 from local.provider.api import Context
-from local.provider.documents import same_key, same_policy
+from local.provider.documents import is_same_key, is_same_policy
 from local.provider.errors import ApiError, ProviderError
 from local.provider.naming import AutoName
 from local.provider.resources import Resource, Tagging
-from local.provider.shapes import boolean
+from local.provider.shapes import boolean_property
 from local.provider.values import Values
 
 
@@ -62,7 +62,7 @@ class Bucket(S3):
     id = "{bucket}"
     members = {"objectLockEnabled": "ObjectLockEnabledForBucket"}
     only = frozenset({"bucket", "objectLockEnabled"})
-    own = {"forceDestroy": boolean(unread=True)}
+    own = {"forceDestroy": boolean_property(unread=True)}
     auto_name = ("bucket", AutoName(63, lowercase=True))
     replaces = frozenset({"bucket", "objectLockEnabled"})
     defaults = {"forceDestroy": False}
@@ -171,7 +171,7 @@ class BucketPolicy(BucketSetting):
     create_by = update_by = "PutBucketPolicy"
     read_by, delete_by = "GetBucketPolicy", "DeleteBucketPolicy"
     omit = BucketSetting.omit | {"confirmRemoveSelfBucketAccess"}
-    same = {"policy": same_policy}
+    same = {"policy": is_same_policy}
 
 
 class BucketPublicAccessBlock(BucketSetting):
@@ -184,7 +184,7 @@ class BucketPublicAccessBlock(BucketSetting):
         name[0].lower() + name[1:]: f"PublicAccessBlockConfiguration.{name}"
         for name in ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
     }
-    own = {"skipDestroy": boolean(unread=True)}
+    own = {"skipDestroy": boolean_property(unread=True)}
     defaults = dict.fromkeys(members, False)
 
     def delete(self, context: Context, known: Values) -> None:
@@ -211,7 +211,7 @@ class BucketServerSideEncryptionConfiguration(BucketSetting):
         }
     )
     unordered = frozenset({"rules"})
-    same = {"rules.applyServerSideEncryptionByDefault.kmsMasterKeyId": same_key}
+    same = {"rules.applyServerSideEncryptionByDefault.kmsMasterKeyId": is_same_key}
 
 
 class BucketLifecycleConfiguration(BucketSetting):

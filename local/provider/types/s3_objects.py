@@ -9,10 +9,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 from local.provider.api import Context
-from local.provider.documents import same_key
+from local.provider.documents import is_same_key
 from local.provider.naming import AutoName
 from local.provider.resources import Tagging
-from local.provider.shapes import Kind, Property, boolean, string
+from local.provider.shapes import Kind, Property, boolean_property, string_property
 from local.provider.types.s3 import S3, delete_objects
 from local.provider.values import Values
 
@@ -45,11 +45,11 @@ class BucketObjectv2(S3):
         }
     )
     own = {
-        "content": string(unread=True),
-        "contentBase64": string(unread=True),
-        "forceDestroy": boolean(unread=True),
+        "content": string_property(unread=True),
+        "contentBase64": string_property(unread=True),
+        "forceDestroy": boolean_property(unread=True),
         "source": Property(Kind.ASSET, unread=True),
-        "sourceHash": string(unread=True),
+        "sourceHash": string_property(unread=True),
     }
     outputs = {
         "arn": "",
@@ -65,7 +65,7 @@ class BucketObjectv2(S3):
     unread = frozenset({"storageClass", "bucketKeyEnabled"})
     volatile = frozenset({"versionId", "etag"})
     conflicts = (("source", "content", "contentBase64"),)
-    same = {"kmsKeyId": same_key}
+    same = {"kmsKeyId": is_same_key}
     tagging = Tagging("PutObjectTagging", "DeleteObjectTagging", "GetObjectTagging", "Key", by="key")
 
     def tagged(self, known: Values) -> dict[str, str]:

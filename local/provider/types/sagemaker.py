@@ -7,12 +7,12 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from local.provider.api import Context
-from local.provider.diff import absent
-from local.provider.documents import same_json, same_policy
+from local.provider.diff import is_empty
+from local.provider.documents import is_same_json, is_same_policy
 from local.provider.errors import ApiError
 from local.provider.naming import AutoName
 from local.provider.resources import ALL, Resource, Tagging, Wait
-from local.provider.shapes import to_api
+from local.provider.shapes import convert_to_api
 from local.provider.values import Values
 
 _HOUR = 3600.0
@@ -185,7 +185,7 @@ class FeatureGroup(SageMaker):
         if not touched:
             return
         group = {"FeatureGroupName": known["featureGroupName"]}
-        params = context.accepted(self.service, "UpdateFeatureGroup", to_api(self.properties, touched))
+        params = context.accepted(self.service, "UpdateFeatureGroup", convert_to_api(self.properties, touched))
         self.call(context, "UpdateFeatureGroup", {**group, **params})
 
         def settled() -> bool:
@@ -229,7 +229,7 @@ class ModelPackageGroupPolicy(SageMaker):
     read_by, delete_by = "GetModelPackageGroupPolicy", "DeleteModelPackageGroupPolicy"
     id = "{modelPackageGroupName}"
     replaces = frozenset({"modelPackageGroupName"})
-    same = {"resourcePolicy": same_policy}
+    same = {"resourcePolicy": is_same_policy}
     tagging = None
 
 
@@ -244,13 +244,13 @@ class Pipeline(SageMaker):
     replaces = frozenset({"pipelineName"})
     required = frozenset({"pipelineDisplayName"})
     unread = frozenset({"pipelineDefinitionS3Location"})
-    same = {"pipelineDefinition": same_json}
+    same = {"pipelineDefinition": is_same_json}
     exactly_one = (("pipelineDefinition", "pipelineDefinitionS3Location"),)
 
     def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:
         """Update the pipeline; a description that the program no longer has is emptied."""
         # A member that is not sent keeps its value, so a removed description must be sent empty.
-        cleared = {name: "" for name in ("pipelineDescription",) if name in changed and absent(known.get(name))}
+        cleared = {name: "" for name in ("pipelineDescription",) if name in changed and is_empty(known.get(name))}
         super().update(context, {**known, **cleared}, changed)
 
 

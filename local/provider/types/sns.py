@@ -8,10 +8,10 @@ import json
 from typing import Any
 
 from local.provider.api import Context
-from local.provider.documents import same_json, same_key, same_policy
+from local.provider.documents import is_same_json, is_same_key, is_same_policy
 from local.provider.naming import AutoName
 from local.provider.resources import Resource, Tagging
-from local.provider.shapes import boolean, dig, integer, string, to_api
+from local.provider.shapes import boolean_property, convert_to_api, find_value, integer_property, string_property
 from local.provider.values import Values
 
 
@@ -24,14 +24,14 @@ class Topic(Resource):
     id = "{arn}"
     only = frozenset({"name"})
     own = {
-        "contentBasedDeduplication": boolean("Attributes.ContentBasedDeduplication", text=True),
-        "deliveryPolicy": string("Attributes.DeliveryPolicy"),
-        "displayName": string("Attributes.DisplayName"),
-        "fifoTopic": boolean("Attributes.FifoTopic", text=True),
-        "kmsMasterKeyId": string("Attributes.KmsMasterKeyId"),
-        "policy": string("Attributes.Policy"),
-        "signatureVersion": integer("Attributes.SignatureVersion", text=True, minimum=1, maximum=2),
-        "tracingConfig": string("Attributes.TracingConfig", enum=("Active", "PassThrough")),
+        "contentBasedDeduplication": boolean_property("Attributes.ContentBasedDeduplication", text=True),
+        "deliveryPolicy": string_property("Attributes.DeliveryPolicy"),
+        "displayName": string_property("Attributes.DisplayName"),
+        "fifoTopic": boolean_property("Attributes.FifoTopic", text=True),
+        "kmsMasterKeyId": string_property("Attributes.KmsMasterKeyId"),
+        "policy": string_property("Attributes.Policy"),
+        "signatureVersion": integer_property("Attributes.SignatureVersion", text=True, minimum=1, maximum=2),
+        "tracingConfig": string_property("Attributes.TracingConfig", enum=("Active", "PassThrough")),
     }
     created = {"arn": "TopicArn"}
     identity = {"TopicArn": "arn"}
@@ -42,7 +42,7 @@ class Topic(Resource):
     defaults = {"contentBasedDeduplication": False, "fifoTopic": False}
     computed = frozenset({"policy", "signatureVersion", "tracingConfig"})
     unread = frozenset({"tracingConfig", "signatureVersion"})
-    same = {"policy": same_policy, "deliveryPolicy": same_json, "kmsMasterKeyId": same_key}
+    same = {"policy": is_same_policy, "deliveryPolicy": is_same_json, "kmsMasterKeyId": is_same_key}
     tagging = Tagging("TagResource", "UntagResource", "ListTagsForResource", "ResourceArn")
 
     def create(self, context: Context, inputs: Values, tags: dict[str, str]) -> Values:
@@ -67,7 +67,7 @@ def _set_attributes(
     for name in sorted(changed):
         kind = resource.properties.get(name)
         if kind is not None and kind.member[:1] == ("Attributes",):
-            value = dig(to_api({name: kind}, known), kind.member)
+            value = find_value(convert_to_api({name: kind}, known), kind.member)
             resource.call(context, operation, {**thing, "AttributeName": kind.member[1], "AttributeValue": value or ""})
 
 
@@ -78,8 +78,8 @@ class TopicPolicy(Resource):
     service = "sns"
     id = "{arn}"
     own = {
-        "arn": string("TopicArn", required=True, replaces=True),
-        "policy": string("Attributes.Policy", required=True, same=same_policy),
+        "arn": string_property("TopicArn", required=True, replaces=True),
+        "policy": string_property("Attributes.Policy", required=True, same=is_same_policy),
     }
     outputs = {"owner": "Attributes.Owner"}
 
@@ -128,14 +128,14 @@ class TopicSubscription(Resource):
     only = frozenset({"topic", "protocol", "endpoint"})
     places = {"topic": "Attributes.TopicArn", "protocol": "Attributes.Protocol", "endpoint": "Attributes.Endpoint"}
     own = {
-        "confirmationTimeoutInMinutes": integer(unread=True),
-        "deliveryPolicy": string("Attributes.DeliveryPolicy"),
-        "endpointAutoConfirms": boolean(unread=True),
-        "filterPolicy": string("Attributes.FilterPolicy"),
-        "filterPolicyScope": string("Attributes.FilterPolicyScope", enum=("MessageAttributes", "MessageBody")),
-        "rawMessageDelivery": boolean("Attributes.RawMessageDelivery", text=True),
-        "redrivePolicy": string("Attributes.RedrivePolicy"),
-        "subscriptionRoleArn": string("Attributes.SubscriptionRoleArn"),
+        "confirmationTimeoutInMinutes": integer_property(unread=True),
+        "deliveryPolicy": string_property("Attributes.DeliveryPolicy"),
+        "endpointAutoConfirms": boolean_property(unread=True),
+        "filterPolicy": string_property("Attributes.FilterPolicy"),
+        "filterPolicyScope": string_property("Attributes.FilterPolicyScope", enum=("MessageAttributes", "MessageBody")),
+        "rawMessageDelivery": boolean_property("Attributes.RawMessageDelivery", text=True),
+        "redrivePolicy": string_property("Attributes.RedrivePolicy"),
+        "subscriptionRoleArn": string_property("Attributes.SubscriptionRoleArn"),
     }
     created = {"arn": "SubscriptionArn"}
     identity = {"SubscriptionArn": "arn"}
@@ -148,7 +148,7 @@ class TopicSubscription(Resource):
     defaults = {"confirmationTimeoutInMinutes": 1, "endpointAutoConfirms": False, "rawMessageDelivery": False}
     computed = frozenset({"filterPolicyScope"})
     requires = {"filterPolicyScope": "filterPolicy"}
-    same = {"filterPolicy": same_json, "redrivePolicy": same_json, "deliveryPolicy": same_json}
+    same = {"filterPolicy": is_same_json, "redrivePolicy": is_same_json, "deliveryPolicy": is_same_json}
 
     def params(self, context: Context, operation: str, values: Values) -> dict[str, Any]:
         """Return the parameters for an operation; a subscribe always asks for the ARN."""

@@ -7,19 +7,19 @@ from __future__ import annotations
 from typing import Any
 
 from local.provider.api import Context
-from local.provider.documents import same_json, same_key, same_policy
+from local.provider.documents import is_same_json, is_same_key, is_same_policy
 from local.provider.naming import AutoName
 from local.provider.resources import Resource, Tagging
-from local.provider.shapes import Property, boolean, integer, string, to_api
+from local.provider.shapes import Property, boolean_property, convert_to_api, integer_property, string_property
 from local.provider.values import Values
 
 
 def _whole(attribute: str, minimum: int, maximum: int) -> Property:
-    return integer(f"Attributes.{attribute}", text=True, minimum=minimum, maximum=maximum)
+    return integer_property(f"Attributes.{attribute}", text=True, minimum=minimum, maximum=maximum)
 
 
 def _switch(attribute: str) -> Property:
-    return boolean(f"Attributes.{attribute}", text=True)
+    return boolean_property(f"Attributes.{attribute}", text=True)
 
 
 class Queue(Resource):
@@ -33,18 +33,20 @@ class Queue(Resource):
     only = frozenset({"name"})
     own = {
         "contentBasedDeduplication": _switch("ContentBasedDeduplication"),
-        "deduplicationScope": string("Attributes.DeduplicationScope", enum=("messageGroup", "queue")),
+        "deduplicationScope": string_property("Attributes.DeduplicationScope", enum=("messageGroup", "queue")),
         "delaySeconds": _whole("DelaySeconds", 0, 900),
         "fifoQueue": _switch("FifoQueue"),
-        "fifoThroughputLimit": string("Attributes.FifoThroughputLimit", enum=("perMessageGroupId", "perQueue")),
+        "fifoThroughputLimit": string_property(
+            "Attributes.FifoThroughputLimit", enum=("perMessageGroupId", "perQueue")
+        ),
         "kmsDataKeyReusePeriodSeconds": _whole("KmsDataKeyReusePeriodSeconds", 60, 86400),
-        "kmsMasterKeyId": string("Attributes.KmsMasterKeyId"),
+        "kmsMasterKeyId": string_property("Attributes.KmsMasterKeyId"),
         "maxMessageSize": _whole("MaximumMessageSize", 1024, 1048576),
         "messageRetentionSeconds": _whole("MessageRetentionPeriod", 60, 1209600),
-        "policy": string("Attributes.Policy"),
+        "policy": string_property("Attributes.Policy"),
         "receiveWaitTimeSeconds": _whole("ReceiveMessageWaitTimeSeconds", 0, 20),
-        "redriveAllowPolicy": string("Attributes.RedriveAllowPolicy"),
-        "redrivePolicy": string("Attributes.RedrivePolicy"),
+        "redriveAllowPolicy": string_property("Attributes.RedriveAllowPolicy"),
+        "redrivePolicy": string_property("Attributes.RedrivePolicy"),
         "sqsManagedSseEnabled": _switch("SqsManagedSseEnabled"),
         "visibilityTimeoutSeconds": _whole("VisibilityTimeout", 0, 43200),
     }
@@ -77,10 +79,10 @@ class Queue(Resource):
     unread = frozenset({"kmsDataKeyReusePeriodSeconds", "sqsManagedSseEnabled"})
     conflicts = (("kmsMasterKeyId", "sqsManagedSseEnabled"),)
     same = {
-        "policy": same_policy,
-        "redrivePolicy": same_json,
-        "redriveAllowPolicy": same_json,
-        "kmsMasterKeyId": same_key,
+        "policy": is_same_policy,
+        "redrivePolicy": is_same_json,
+        "redriveAllowPolicy": is_same_json,
+        "kmsMasterKeyId": is_same_key,
     }
     tagging = Tagging("TagQueue", "UntagQueue", "ListQueueTags", "QueueUrl", by="url")
 
@@ -104,7 +106,7 @@ class Queue(Resource):
         touched = {name: kind for name, kind in self.properties.items() if name in changed and len(kind.member) == 2}
         if touched:
             attributes = {kind.member[1]: "" for kind in touched.values()}
-            attributes |= to_api(touched, known).get("Attributes", {})
+            attributes |= convert_to_api(touched, known).get("Attributes", {})
             self.call(context, "SetQueueAttributes", {"QueueUrl": known["url"], "Attributes": attributes})
 
 
@@ -115,8 +117,8 @@ class QueuePolicy(Resource):
     service = "sqs"
     id = "{queueUrl}"
     own = {
-        "queueUrl": string("QueueUrl", required=True, replaces=True),
-        "policy": string("Attributes.Policy", required=True, same=same_policy),
+        "queueUrl": string_property("QueueUrl", required=True, replaces=True),
+        "policy": string_property("Attributes.Policy", required=True, same=is_same_policy),
     }
 
     def create(self, context: Context, inputs: Values, tags: dict[str, str]) -> Values:  # noqa: ARG002

@@ -9,7 +9,7 @@ from typing import Any
 from local.provider.api import Context
 from local.provider.naming import AutoName
 from local.provider.resources import Resource, Tagging
-from local.provider.shapes import string
+from local.provider.shapes import string_property
 from local.provider.values import Values
 
 
@@ -20,7 +20,7 @@ class Parameter(Resource):
     service = "ssm"
     create_by, delete_by = "PutParameter", "DeleteParameter"
     omit = frozenset({"policies", "value"})
-    own = {"value": string("Value"), "insecureValue": string()}
+    own = {"value": string_property("Value"), "insecureValue": string_property()}
     places = {"insecureValue": "InsecureValue"}
     outputs = {"arn": "ARN", "version": "Version"}
     auto_name = ("name", AutoName(255))

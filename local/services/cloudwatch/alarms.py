@@ -29,8 +29,8 @@ from local.services.cloudwatch.evaluation import (
     OK,
     Point,
     aggregate,
-    compose,
-    decide,
+    decide_state,
+    evaluate_rule,
 )
 
 log = logging.getLogger(__name__)
@@ -50,8 +50,8 @@ _ACTIONS = {OK: "ok_actions", ALARM: "alarm_actions", INSUFFICIENT: "insufficien
 
 def start(cloud: Cloud) -> None:
     """Start the worker, which first announces changes that were not announced before a restart."""
-    mounted.correct()
-    metric_retention.bound(cloud.clock.scale)
+    mounted.install_corrections()
+    metric_retention.install_retention(cloud.clock.scale)
     cloud.spawn("alarms", Alarms(cloud).run)
 
 
@@ -68,7 +68,7 @@ class Alarms:
     def run(self) -> None:
         """Evaluate and announce until the cloud stops."""
         while True:
-            alarms = list(mounted.alarms())
+            alarms = list(mounted.list_alarms())
             # A state set by a client is announced before an evaluation can change it again.
             for region, alarm in alarms:
                 with _logged(alarm):
@@ -114,7 +114,7 @@ class Alarms:
         threshold, periods = float(alarm.threshold), int(alarm.evaluation_periods)
         needed = int(alarm.datapoints_to_alarm or periods)
         breaches = [None if point is None else compare(point, threshold) for point in points]
-        state = decide(
+        state = decide_state(
             breaches,
             periods=periods,
             needed=needed,
@@ -135,12 +135,12 @@ class Alarms:
             for query in alarm.metric_data_queries
             if query.metric_stat is not None
         }
-        definitions.evaluate(alarm.metric_data_queries, found, number)
-        return found[next(query.id for query in alarm.metric_data_queries if definitions.returns(query))]
+        definitions.evaluate_expressions(alarm.metric_data_queries, found, number)
+        return found[next(query.id for query in alarm.metric_data_queries if definitions.is_watched(query))]
 
     def _window(self, region: str, source: Any, statistic: str, now: float, number: int) -> list[Point]:
         width = self._cloud.clock.real(float(source.period))
-        samples = self._index.since(region, metrics.source_key(source), now - number * width)
+        samples = self._index.since(region, metrics.make_source_key(source), now - number * width)
         kept = [sample for sample in samples if not source.unit or sample.unit == source.unit]
         return aggregate(kept, statistic, until=now, width=width, number=number)
 
@@ -288,7 +288,7 @@ def _judge_composite(region: str, alarm: Any, states: Mapping[tuple[str, str], s
             unknown.append(short)
         return states.get((region, short), INSUFFICIENT)
 
-    holds = compose(alarm.rule, state_of)
+    holds = evaluate_rule(alarm.rule, state_of)
     if unknown:
         return INSUFFICIENT, f"Insufficient Data: no alarm is named {', '.join(unknown)}.", "{}"
     state = ALARM if holds else OK
@@ -316,7 +316,7 @@ def _configuration(alarm: Any) -> dict[str, Any]:
         queries = [("m1", True, None, alarm, alarm.statistic or alarm.extended_statistic, alarm)]
     else:
         queries = [
-            (query.id, definitions.returns(query), query.expression, query.metric_stat, None, None)
+            (query.id, definitions.is_watched(query), query.expression, query.metric_stat, None, None)
             for query in alarm.metric_data_queries
         ]
     listed = []
@@ -332,7 +332,7 @@ def _configuration(alarm: Any) -> dict[str, Any]:
                 "metric": {
                     "namespace": source.namespace,
                     "name": source.metric_name,
-                    "dimensions": dict(metrics.dimensions_of(source.dimensions)),
+                    "dimensions": dict(metrics.sort_dimensions(source.dimensions)),
                 },
             }
         listed.append(metric)
@@ -362,7 +362,7 @@ def _notification(region: str, alarm: Any, before: str, state: Mapping[str, Any]
         "Namespace": alarm.namespace,
         "Statistic": alarm.statistic or alarm.extended_statistic,
         "Unit": alarm.unit,
-        "Dimensions": [{"name": name, "value": value} for name, value in metrics.dimensions_of(alarm.dimensions)],
+        "Dimensions": [{"name": name, "value": value} for name, value in metrics.sort_dimensions(alarm.dimensions)],
         "Period": alarm.period and int(alarm.period),
         "EvaluationPeriods": int(alarm.evaluation_periods),
         "ComparisonOperator": alarm.comparison_operator,

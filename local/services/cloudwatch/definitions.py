@@ -16,8 +16,8 @@ from local.services.cloudwatch.evaluation import (
     RefusedError,
     UnsupportedError,
     calculate,
-    compose,
-    statistic,
+    evaluate_rule,
+    get_statistic,
 )
 
 _HIGH_RESOLUTION = (10, 20, 30)
@@ -38,7 +38,7 @@ class DefinitionError(LocalError, ValueError):
     """An alarm that CloudWatch would refuse, or that this cloud cannot evaluate."""
 
 
-def check(params: Mapping[str, Any], existing: Collection[str]) -> None:
+def check_alarm(params: Mapping[str, Any], existing: Collection[str]) -> None:
     """Check the definition of an alarm.
 
     Args:
@@ -76,7 +76,7 @@ def _composite(rule: str, existing: Collection[str]) -> None:
             missing.add(short)
         return INSUFFICIENT
 
-    compose(rule, state_of)
+    evaluate_rule(rule, state_of)
     if missing:
         listed = ", ".join(sorted(missing))
         raise DefinitionError(f"Could not save the composite alarm as alarms [{listed}] in the alarm rule do not exist")
@@ -121,7 +121,7 @@ def _metric(params: Mapping[str, Any]) -> None:
     given = [params[name] for name in ("statistic", "extended_statistic") if params.get(name)]
     if len(given) != 1:
         raise DefinitionError(f"one of Statistic and ExtendedStatistic is required, got {len(given)}")
-    statistic(given[0])
+    get_statistic(given[0])
 
 
 def _look_back(period: int, periods: int) -> None:
@@ -135,7 +135,7 @@ def _look_back(period: int, periods: int) -> None:
 
 
 def _queries(queries: Sequence[Any]) -> None:
-    answers = [query.id for query in queries if returns(query)]
+    answers = [query.id for query in queries if is_watched(query)]
     if len(answers) != 1:
         raise DefinitionError(f"exactly one of Metrics must have ReturnData true, got {', '.join(answers) or 'none'}")
     names = [query.id for query in queries]
@@ -146,17 +146,17 @@ def _queries(queries: Sequence[Any]) -> None:
             raise DefinitionError(f"the metric '{query.id}' needs either MetricStat or Expression")
         if query.metric_stat is not None:
             _period(query.metric_stat.period)
-            statistic(query.metric_stat.stat)
+            get_statistic(query.metric_stat.stat)
     points: dict[str, list[float | None]] = {query.id: [1.0] for query in queries if query.metric_stat is not None}
-    evaluate(queries, points, 1)
+    evaluate_expressions(queries, points, 1)
 
 
-def returns(query: Any) -> bool:
+def is_watched(query: Any) -> bool:
     """Return True if the alarm watches the query's result."""
     return query.return_data is None or str(query.return_data).lower() == "true"
 
 
-def evaluate(queries: Sequence[Any], found: dict[str, list[float | None]], number: int) -> None:
+def evaluate_expressions(queries: Sequence[Any], found: dict[str, list[float | None]], number: int) -> None:
     """Compute the queries that are expressions, each after those that it depends on.
 
     Args:

@@ -50,7 +50,7 @@ class RefusedError(LocalError, ValueError):
 # -- state -----------------------------------------------------------------------------------------------------------
 
 
-def decide(breaches: Sequence[bool | None], *, periods: int, needed: int, missing: str, current: str) -> str:
+def decide_state(breaches: Sequence[bool | None], *, periods: int, needed: int, missing: str, current: str) -> str:
     """Return the state of an alarm, by the rules for M out of N data points and for missing data.
 
     With at least ``periods`` real points, the newest of them decide. Otherwise the missing ones are treated as
@@ -119,11 +119,11 @@ def aggregate(samples: Sequence[Sample], name: str, *, until: float, width: floa
         back = math.floor((until - sample.time) / width)
         if 0 <= back < number:
             windows[number - 1 - back].append(sample)
-    compute = statistic(name)
+    compute = get_statistic(name)
     return [compute(window) if window else None for window in windows]
 
 
-def divide(samples: Sequence[Sample], *, start: float, width: float, number: int) -> list[list[Sample]]:
+def divide_into_windows(samples: Sequence[Sample], *, start: float, width: float, number: int) -> list[list[Sample]]:
     """Return the samples of each of ``number`` windows of ``width`` seconds, the first of which begins at ``start``."""
     windows: list[list[Sample]] = [[] for _ in range(number)]
     for sample in samples:
@@ -133,7 +133,7 @@ def divide(samples: Sequence[Sample], *, start: float, width: float, number: int
     return windows
 
 
-def statistic(name: str) -> Callable[[list[Sample]], Point]:
+def get_statistic(name: str) -> Callable[[list[Sample]], Point]:
     """Return the function that computes a statistic of the samples of one period.
 
     Raises:
@@ -184,7 +184,7 @@ _BINARY: Mapping[type[ast.AST], Callable[[float, float], float]] = {
 }  # fmt: skip
 
 
-def operands(expression: str) -> set[str]:
+def list_operands(expression: str) -> set[str]:
     """Return the names in a metric math expression, ids and functions alike; empty if it cannot be parsed."""
     try:
         tree = ast.parse(expression, mode="eval")
@@ -246,7 +246,7 @@ def _both(kind: type[ast.AST], left: Point, right: Point) -> Point:
 _TOKEN = re.compile(r'\s*(?:(ALARM|OK|INSUFFICIENT_DATA)\s*\(\s*(?:"([^"]+)"|([^\s()"]+))\s*\)|(\w+|[()]))')
 
 
-def compose(rule: str, state_of: Callable[[str], str]) -> bool:
+def evaluate_rule(rule: str, state_of: Callable[[str], str]) -> bool:
     """Return True if a composite alarm's rule holds.
 
     Args:
@@ -274,7 +274,7 @@ def compose(rule: str, state_of: Callable[[str], str]) -> bool:
     return value
 
 
-def watched_by(rule: str) -> set[str]:
+def list_watched_alarms(rule: str) -> set[str]:
     """Return the alarms that a composite alarm's rule refers to, by name or ARN."""
     found: set[str] = set()
 
@@ -282,7 +282,7 @@ def watched_by(rule: str) -> set[str]:
         found.add(name)
         return "OK"
 
-    compose(rule, state_of)
+    evaluate_rule(rule, state_of)
     return found
 
 

@@ -13,7 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from local.services.cloudwatch.evaluation import EXTRA_PERIODS
-from local.services.cloudwatch.metrics import Key, key_of, sample_of, seconds_of, source_key, sources
+from local.services.cloudwatch.metrics import (
+    Key,
+    list_sources,
+    make_key,
+    make_sample,
+    make_source_key,
+    to_epoch_seconds,
+)
 
 #: The number of new data after which old ones are aggregated again.
 _MANY = 10_000
@@ -26,7 +33,7 @@ _FORGOTTEN = 455 * 86400.0
 
 
 @functools.cache
-def bound(scale: float) -> None:
+def install_retention(scale: float) -> None:
     """Patch moto to aggregate old metric data, once in a process.
 
     Args:
@@ -47,7 +54,7 @@ def _adding_up(put: Callable[..., None], scale: float) -> Callable[..., None]:
         _share_dimensions(self.metric_data, before)
         if len(self.metric_data) - left.get(self.region_name, 0) >= _MANY:
             # This runs within a request, which holds moto's lock: no other thread changes the list.
-            self.metric_data = added_up(self.metric_data, _sight(self.alarms.values(), scale), time.time())
+            self.metric_data = aggregate_old_data(self.metric_data, _sight(self.alarms.values(), scale), time.time())
             left[self.region_name] = len(self.metric_data)
 
     return put_metric_data
@@ -83,14 +90,14 @@ def _sight(alarms: Any, scale: float) -> dict[Key, float]:
     """Return for each metric how far back alarms read it, in real seconds."""
     sight: dict[Key, float] = {}
     for alarm in alarms:
-        for source in sources(alarm):
+        for source in list_sources(alarm):
             seconds = float(source.period) * (int(alarm.evaluation_periods) + EXTRA_PERIODS + 1) / scale
-            key = source_key(source)
+            key = make_source_key(source)
             sight[key] = max(seconds, sight.get(key, 0.0))
     return sight
 
 
-def added_up(data: Sequence[Any], sight: dict[Key, float], now: float) -> list[Any]:
+def aggregate_old_data(data: Sequence[Any], sight: dict[Key, float], now: float) -> list[Any]:
     """Return the data with old values aggregated into statistic sets, without those that CloudWatch has deleted.
 
     Args:
@@ -103,16 +110,16 @@ def added_up(data: Sequence[Any], sight: dict[Key, float], now: float) -> list[A
     kept: list[Any] = []
     sums: dict[Any, Any] = {}
     for datum in data:
-        at = seconds_of(datum.timestamp)
+        at = to_epoch_seconds(datum.timestamp)
         age = now - at
-        if age <= _VALUES or age <= sight.get(key := key_of(datum), 0.0):
+        if age <= _VALUES or age <= sight.get(key := make_key(datum), 0.0):
             kept.append(datum)
             continue
         if age > _FORGOTTEN:
             continue
         width = 60.0 if age <= _MINUTES else 3600.0
         start = at // width * width
-        sample = sample_of(at, datum)
+        sample = make_sample(at, datum)
         place = (key, datum.unit, start)
         known = sums.get(place)
         if known is None:

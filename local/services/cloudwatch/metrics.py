@@ -21,9 +21,9 @@ from local.services.cloudwatch.evaluation import (
     Sample,
     UnsupportedError,
     calculate,
-    divide,
-    operands,
-    statistic,
+    divide_into_windows,
+    get_statistic,
+    list_operands,
 )
 
 #: Namespace, name and dimensions in order.
@@ -40,17 +40,17 @@ _SHORT = (1, 5, 10, 20, 30)
 _MOST_STATISTICS, _MOST = 1440, 100_800
 
 
-def dimensions_of(dimensions: Sequence[Any]) -> tuple[tuple[str, str], ...]:
+def sort_dimensions(dimensions: Sequence[Any]) -> tuple[tuple[str, str], ...]:
     """Return moto's dimensions as sorted pairs of name and value."""
     return tuple(sorted((each.name, each.value) for each in dimensions))
 
 
-def key_of(datum: Any) -> Key:
+def make_key(datum: Any) -> Key:
     """Return the key of the metric that a datum belongs to."""
-    return datum.namespace, datum.name, dimensions_of(datum.dimensions)
+    return datum.namespace, datum.name, sort_dimensions(datum.dimensions)
 
 
-def sources(alarm: Any) -> list[Any]:
+def list_sources(alarm: Any) -> list[Any]:
     """Return the parts of an alarm that have a metric, a period and a unit."""
     if alarm.rule is not None:
         return []
@@ -59,10 +59,10 @@ def sources(alarm: Any) -> list[Any]:
     return [query.metric_stat for query in alarm.metric_data_queries if query.metric_stat is not None]
 
 
-def source_key(source: Any) -> Key:
+def make_source_key(source: Any) -> Key:
     """Return the key of the metric that one of :func:`sources` reads."""
     metric = getattr(source, "metric", source)
-    return metric.namespace, metric.metric_name, dimensions_of(metric.dimensions)
+    return metric.namespace, metric.metric_name, sort_dimensions(metric.dimensions)
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------
@@ -106,8 +106,8 @@ class _Region:
         new = data[self._position :]
         self._position += len(new)
         for datum in new:
-            at = seconds_of(datum.timestamp)
-            times, kept = self._metrics.setdefault(key_of(datum), ([], []))
+            at = to_epoch_seconds(datum.timestamp)
+            times, kept = self._metrics.setdefault(make_key(datum), ([], []))
             place = len(times) if not times or at >= times[-1] else bisect.bisect_right(times, at)
             times.insert(place, at)
             kept.insert(place, datum)
@@ -118,7 +118,7 @@ class _Region:
     def since(self, key: Key, start: float) -> list[Sample]:
         times, kept = self._metrics.get(key, ([], []))
         first = bisect.bisect_right(times, start)
-        return [sample_of(at, datum) for at, datum in zip(times[first:], kept[first:], strict=True)]
+        return [make_sample(at, datum) for at, datum in zip(times[first:], kept[first:], strict=True)]
 
 
 def _backend(region: str) -> Any:
@@ -127,12 +127,12 @@ def _backend(region: str) -> Any:
     return cloudwatch_backends[ACCOUNT][region]
 
 
-def seconds_of(at: dt.datetime) -> float:
+def to_epoch_seconds(at: dt.datetime) -> float:
     """Return a time in epoch seconds; a time without a zone is in UTC."""
     return (at if at.tzinfo else at.replace(tzinfo=dt.UTC)).timestamp()
 
 
-def sample_of(at: float, datum: Any) -> Sample:
+def make_sample(at: float, datum: Any) -> Sample:
     """Return a datum of moto as a sample."""
     if hasattr(datum, "value"):
         return Sample(at, 1.0, datum.value, datum.value, datum.value, datum.unit)
@@ -154,7 +154,7 @@ def _index(backend: Any) -> str:
     return place
 
 
-def listed(
+def list_metrics(
     backend: Any, name: str | None, namespace: str | None, dimensions: Sequence[Any], *, recent: bool = False
 ) -> list[Any]:
     """Return one datum of every metric that ListMetrics asks for.
@@ -169,7 +169,7 @@ def listed(
     start = time.time() - (_INACTIVE if recent else _UNLISTED)
     found = _asked.newest(_index(backend), start)
     made_up = backend.aws_metric_data if namespace in (None, _MADE_UP) else []
-    made_up = [datum for datum in made_up if seconds_of(datum.timestamp) > start]
+    made_up = [datum for datum in made_up if to_epoch_seconds(datum.timestamp) > start]
     return [datum for datum in (*found, *made_up) if datum.filter(namespace, name, dimensions)]
 
 
@@ -177,8 +177,8 @@ def _samples(backend: Any, metric: Mapping[str, Any], unit: str | None, start: f
     dimensions = tuple(sorted((each["Name"], each["Value"]) for each in metric.get("Dimensions") or []))
     key = (metric["Namespace"], metric["MetricName"], dimensions)
     if key[0] == _MADE_UP:
-        made_up = [datum for datum in backend.aws_metric_data if key_of(datum) == key]
-        found = [sample_of(seconds_of(datum.timestamp), datum) for datum in made_up]
+        made_up = [datum for datum in backend.aws_metric_data if make_key(datum) == key]
+        found = [make_sample(to_epoch_seconds(datum.timestamp), datum) for datum in made_up]
     else:
         found = _asked.since(_index(backend), key, math.nextafter(start, -math.inf))
     return [sample for sample in found if start <= sample.time < end and (not unit or (sample.unit or "None") == unit)]
@@ -203,7 +203,7 @@ def _at(seconds: float) -> dt.datetime:
     return dt.datetime.fromtimestamp(seconds, dt.UTC).replace(tzinfo=None)
 
 
-def statistics(
+def get_statistics(
     backend: Any,
     metric: Mapping[str, Any],
     names: Sequence[str],
@@ -235,8 +235,8 @@ def statistics(
     if names and extended:
         raise RefusedError("InvalidParameterCombination", "Specify Statistics or ExtendedStatistics, not both.")
     period = _checked_period(period, "InvalidParameterValue")
-    first, until = _first(seconds_of(start), period), seconds_of(end)
-    if seconds_of(start) >= until:
+    first, until = _first(to_epoch_seconds(start), period), to_epoch_seconds(end)
+    if to_epoch_seconds(start) >= until:
         raise RefusedError("InvalidParameterValue", "The parameter StartTime must be less than the parameter EndTime.")
     number = math.ceil((until - first) / period)
     if number > _MOST_STATISTICS:
@@ -245,10 +245,10 @@ def statistics(
             f"You have requested up to {number} datapoints, which exceeds the limit of {_MOST_STATISTICS}: increase "
             "Period or decrease the time range.",
         )
-    computes = {name: statistic(name) for name in (*names, *extended)}
+    computes = {name: get_statistic(name) for name in (*names, *extended)}
     found = _samples(backend, metric, unit, first, until)
     datapoints = []
-    for place, window in enumerate(divide(found, start=first, width=period, number=number)):
+    for place, window in enumerate(divide_into_windows(found, start=first, width=period, number=number)):
         points = {name: compute(window) if window else None for name, compute in computes.items()}
         values = {name: point for name, point in points.items() if point is not None}
         if values:
@@ -275,7 +275,7 @@ class _Series:
         }
 
 
-def data(
+def get_metric_data(
     backend: Any,
     queries: Sequence[Mapping[str, Any]],
     *,
@@ -298,18 +298,18 @@ def data(
         RefusedError: CloudWatch would refuse the request.
         UnsupportedError: It asks for something that this cloud does not compute.
     """
-    if seconds_of(start) >= seconds_of(end):
+    if to_epoch_seconds(start) >= to_epoch_seconds(end):
         raise RefusedError("ValidationError", "The parameter StartTime must be less than the parameter EndTime.")
     _check_queries(queries)
     found = {
-        query["Id"]: _stat_series(backend, query["MetricStat"], seconds_of(start), seconds_of(end))
+        query["Id"]: _stat_series(backend, query["MetricStat"], to_epoch_seconds(start), to_epoch_seconds(end))
         for query in queries
         if query.get("MetricStat")
     }
     left = [query for query in queries if not query.get("MetricStat")]
     while left:
         # Each after those that it depends on; if none is ready, evaluating one raises the error that says why.
-        ready = [query for query in left if operands(query["Expression"]) & {each["Id"] for each in left} == set()]
+        ready = [query for query in left if list_operands(query["Expression"]) & {each["Id"] for each in left} == set()]
         for query in ready or left[:1]:
             found[query["Id"]] = _expression_series(query, found)
         left = [query for query in left if query["Id"] not in found]
@@ -336,20 +336,20 @@ def _check_queries(queries: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _stat_series(backend: Any, stat: Mapping[str, Any], start: float, end: float) -> _Series:
-    compute, period = statistic(stat["Stat"]), _checked_period(stat["Period"], "ValidationError")
+    compute, period = get_statistic(stat["Stat"]), _checked_period(stat["Period"], "ValidationError")
     first = _first(start, period)
     number = math.ceil((end - first) / period)
     if number > _MOST:
         message = f"{number} periods of {period} s are more than {_MOST} data points: increase Period."
         raise RefusedError("ValidationError", message)
     samples = _samples(backend, stat["Metric"], stat.get("Unit"), first, end)
-    windows = divide(samples, start=first, width=period, number=number)
+    windows = divide_into_windows(samples, start=first, width=period, number=number)
     return _Series(first, period, [compute(window) if window else None for window in windows])
 
 
 def _expression_series(query: Mapping[str, Any], found: Mapping[str, _Series]) -> _Series:
     text = query["Expression"]
-    used = {name: found[name] for name in sorted(operands(text) & found.keys())}
+    used = {name: found[name] for name in sorted(list_operands(text) & found.keys())}
     # An expression without metrics is evaluated once, so that its unsupported parts are reported.
     number = len(next(iter(used.values())).points) if used else 1
     periods = sorted({series.period for series in used.values()})

@@ -15,11 +15,11 @@ from typing import Any
 
 from local.core.identity import ACCOUNT
 from local.services.cloudwatch import definitions, metrics
-from local.services.cloudwatch.evaluation import RefusedError, UnsupportedError, watched_by
+from local.services.cloudwatch.evaluation import RefusedError, UnsupportedError, list_watched_alarms
 
 
 @functools.cache
-def correct() -> None:
+def install_corrections() -> None:
     """Patch moto's CloudWatch with the corrections, once in a process."""
     from moto.cloudwatch.models import CloudWatchBackend
     from moto.cloudwatch.responses import CloudWatchResponse
@@ -113,7 +113,7 @@ def _list_metrics(self: Any) -> Any:
             token, found = backend.list_metrics(params["NextToken"], *asked)
         else:
             recent = params.get("RecentlyActive") is not None
-            token, found = backend._get_paginated(metrics.listed(backend, *asked, recent=recent))
+            token, found = backend._get_paginated(metrics.list_metrics(backend, *asked, recent=recent))
     return ActionResult({"Metrics": found, "NextToken": token})
 
 
@@ -124,7 +124,7 @@ def _get_metric_data(self: Any) -> Any:
     with _refusing():
         if params.get("NextToken"):
             raise RefusedError("InvalidParameterValue", "The value of the parameter NextToken is invalid.")
-        results = metrics.data(
+        results = metrics.get_metric_data(
             self.cloudwatch_backend,
             params.get("MetricDataQueries", []),
             start=params["StartTime"],
@@ -140,7 +140,7 @@ def _get_metric_statistics(self: Any) -> Any:
 
     params = self._get_params()
     with _refusing():
-        datapoints = metrics.statistics(
+        datapoints = metrics.get_statistics(
             self.cloudwatch_backend,
             params,
             params.get("Statistics") or [],
@@ -177,7 +177,7 @@ def _keeping_state(put: Callable[..., Any]) -> Callable[..., Any]:
             kind = "metric" if before.rule is None else "composite"
             raise ValidationError(f"Alarm {params['name']}: a {kind} alarm of this name exists; delete it first.")
         try:
-            definitions.check(params, self.alarms.keys())
+            definitions.check_alarm(params, self.alarms.keys())
         except definitions.DefinitionError as error:
             raise ValidationError(f"Alarm {params['name']}: {error}") from error
         alarm = put(self, **params)
@@ -203,7 +203,7 @@ def _keeping_children(delete: Callable[..., None]) -> Callable[..., None]:
         left = [each for each in self.alarms.values() if each.rule is not None and each.name not in alarm_names]
         for name in alarm_names:
             own = {name, self.alarms[name].alarm_arn} if name in self.alarms else set()
-            if any(own & watched_by(each.rule) for each in left):
+            if any(own & list_watched_alarms(each.rule) for each in left):
                 raise ValidationError(f"Cannot delete {name} as there are composite alarm(s) depending on it")
         delete(self, alarm_names)
 
@@ -214,7 +214,7 @@ def _each(backends: Any) -> Iterator[tuple[str, Any]]:
     yield from list(dict.items(backends[ACCOUNT]))
 
 
-def alarms() -> Iterator[tuple[str, Any]]:
+def list_alarms() -> Iterator[tuple[str, Any]]:
     """Yield every alarm, metric and composite, with its region."""
     from moto.cloudwatch.models import cloudwatch_backends
 
@@ -223,7 +223,7 @@ def alarms() -> Iterator[tuple[str, Any]]:
             yield region, alarm
 
 
-def messages(region: str, queue: str) -> tuple[int, int, int] | None:
+def count_messages(region: str, queue: str) -> tuple[int, int, int] | None:
     """Return the number of visible, in-flight and delayed messages of a queue; None if it does not exist."""
     from moto.sqs.models import sqs_backends
 

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 NAMESPACE = "AWS/SQS"
 
-#: The metrics, in the order of :func:`local.services.cloudwatch.mounted.messages`.
+#: The metrics, in the order of :func:`local.services.cloudwatch.mounted.count_messages`.
 _NAMES = (
     "ApproximateNumberOfMessagesVisible",
     "ApproximateNumberOfMessagesNotVisible",
@@ -53,8 +53,8 @@ class QueueMetrics:
         self._due = time.monotonic() + max(_LEAST, self._cloud.clock.real(_EVERY))
         watched: dict[str, set[str]] = {}
         for region, alarm in alarms:
-            for source in metrics.sources(alarm):
-                namespace, name, dimensions = metrics.source_key(source)
+            for source in metrics.list_sources(alarm):
+                namespace, name, dimensions = metrics.make_source_key(source)
                 if namespace == NAMESPACE and name in _NAMES and [key for key, _ in dimensions] == ["QueueName"]:
                     watched.setdefault(region, set()).add(dimensions[0][1])
         for region, queues in watched.items():
@@ -74,5 +74,5 @@ def _data(region: str, queue: str) -> list[dict[str, Any]]:
     dimensions = [{"Name": "QueueName", "Value": queue}]
     return [
         {"MetricName": name, "Dimensions": dimensions, "Value": float(count), "Unit": "Count"}
-        for name, count in zip(_NAMES, mounted.messages(region, queue) or (), strict=False)
+        for name, count in zip(_NAMES, mounted.count_messages(region, queue) or (), strict=False)
     ]

@@ -29,7 +29,7 @@ class AccessError(LocalError):
         self.code = code
 
 
-def source(principal: str, arn: str) -> dict[str, str]:
+def make_condition_keys(principal: str, arn: str) -> dict[str, str]:
     """Return the condition keys of a call that a service makes on behalf of ``arn``."""
     keys = {"aws:sourcearn": arn, "aws:sourceaccount": ACCOUNT, "aws:securetransport": "true"}
     if principal == "cloudwatch.amazonaws.com":
@@ -57,7 +57,7 @@ def require_role(cloud: Cloud, role: str, *, principal: str, sender: str, action
         found = iam.get_role(RoleName=name)["Role"]
     except ClientError as error:
         raise AccessError("FAILED_TO_ASSUME_ROLE", f"The role {role} does not exist: {error}") from error
-    keys = source(principal, sender)
+    keys = make_condition_keys(principal, sender)
     trust = found["AssumeRolePolicyDocument"]
     if not allows([trust], action="sts:AssumeRole", resource=role, principal=principal, keys=keys):
         raise AccessError(
@@ -73,7 +73,9 @@ def require_policy(policies: Iterable[Document], *, principal: str, sender: str,
     Raises:
         AccessError: They do not allow it.
     """
-    if not allows(policies, action=action, resource=resource, principal=principal, keys=source(principal, sender)):
+    if not allows(
+        policies, action=action, resource=resource, principal=principal, keys=make_condition_keys(principal, sender)
+    ):
         raise AccessError(
             "NO_PERMISSIONS",
             f"The policy of {resource} does not allow {principal} to perform {action} for {sender}: "

@@ -17,7 +17,7 @@ from local.services.eventbridge import expressions, patterns
 
 
 @functools.cache
-def correct() -> None:
+def install_corrections() -> None:
     """Patch moto's EventBridge with the corrections, once in a process."""
     from moto.events.models import EventsBackend, Rule
 
@@ -60,7 +60,7 @@ def _only_to_archives(send: Callable[..., None]) -> Callable[..., None]:
     return send_to_targets
 
 
-def scheduled_rules() -> Iterator[tuple[str, Any]]:
+def list_scheduled_rules() -> Iterator[tuple[str, Any]]:
     """Yield every enabled rule that has a schedule, with its region."""
     from moto.events.models import events_backends
 
@@ -71,7 +71,7 @@ def scheduled_rules() -> Iterator[tuple[str, Any]]:
                     yield region, rule
 
 
-def rules(region: str, bus: str) -> list[Any]:
+def list_rules(region: str, bus: str) -> list[Any]:
     """Return the enabled rules of a bus that have an event pattern, except those of archives."""
     from moto.events.models import events_backends
 

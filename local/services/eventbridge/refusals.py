@@ -23,7 +23,7 @@ _ENVELOPE = ("id", "account", "source", "time", "region", "resources", "detail-t
 
 
 @functools.cache
-def correct() -> None:
+def install_checks() -> None:
     """Patch moto's EventBridge and Scheduler with the checks, once in a process."""
     from moto.events.models import EventsBackend
     from moto.events.responses import EventsHandler

@@ -34,8 +34,8 @@ _LOOK = 0.5
 
 def start(cloud: Cloud) -> None:
     """Start the worker, which first delivers what an earlier daemon left in the queues."""
-    mounted.correct()
-    refusals.correct()
+    mounted.install_corrections()
+    refusals.install_checks()
     cloud.spawn("rules", _work, cloud)
 
 
@@ -60,7 +60,7 @@ def route(cloud: Cloud, event: dict[str, Any], bus: str) -> None:
     """Turn a queued event into deliveries, one for each target of each rule that matches."""
     region = event["region"]
     with cloud.store.transaction():
-        for rule in mounted.rules(region, bus):
+        for rule in mounted.list_rules(region, bus):
             if not patterns.matches(rule.event_pattern.get_pattern(), event):
                 continue
             for target in list(rule.targets):
@@ -121,6 +121,6 @@ def _give_up(cloud: Cloud, delivery: dict[str, Any], failure: targets.DeliveryEr
         return
     log.warning("undelivered, to %s: from %s to %s: %s: %s", where, sender, target["Arn"], failure.code, failure)
     try:
-        targets.bury(cloud, delivery, failure)
+        targets.send_to_dead_letter_queue(cloud, delivery, failure)
     except (access.AccessError, targets.DeliveryError, ClientError, BotoCoreError) as error:
         log.error("lost: the dead-letter queue %s of %s takes nothing: %s", where, sender, error)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from local.core.event_bus import stamp
+from local.core.event_bus import format_timestamp
 from local.core.identity import ACCOUNT
 from local.errors import LocalError
 from local.services.eventbridge import access, templates
@@ -127,7 +127,7 @@ def send(cloud: Cloud, delivery: Document) -> None:
         raise _failed(error) from error
 
 
-def bury(cloud: Cloud, delivery: Document, error: DeliveryError) -> None:
+def send_to_dead_letter_queue(cloud: Cloud, delivery: Document, error: DeliveryError) -> None:
     """Send a failed delivery to the target's dead-letter queue, with attributes that describe the failure.
 
     Raises:
@@ -184,7 +184,9 @@ def _message(delivery: Document) -> str:
     if "InputPath" in target:
         payload = resolve(target["InputPath"], payload)
     elif transformer := target.get("InputTransformer"):
-        return templates.fill(transformer, payload, rule=delivery["sender"], received=stamp(delivery["created"]))
+        return templates.fill_template(
+            transformer, payload, rule=delivery["sender"], received=format_timestamp(delivery["created"])
+        )
     return payload if isinstance(payload, str) else json.dumps(payload)
 
 

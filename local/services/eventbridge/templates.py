@@ -78,7 +78,7 @@ def check(transformer: Transformer) -> None:
             raise TemplateError(f"InputTemplate names <{name}>, which InputPathsMap lacks; known: {known}.")
 
 
-def fill(transformer: Transformer, event: Any, *, rule: str, received: str) -> str:
+def fill_template(transformer: Transformer, event: Any, *, rule: str, received: str) -> str:
     """Fill the template of a transformer that :func:`check` accepts.
 
     Args:

@@ -24,7 +24,7 @@ from local.core.keys import Key, KeyRing
 from local.core.protocol import Response
 from local.services import iam, kms, logs, s3
 from local.services.moto import callers, requests
-from local.services.moto.refusals import refusal
+from local.services.moto.refusals import make_error
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication, WSGIEnvironment
@@ -171,7 +171,7 @@ class MotoMount:
             ) from error
         except Exception as error:
             log.warning("moto: %s %s", service.model, operation, exc_info=True)
-            raise refusal(service.model, service.invalid, operation, params, error) from error
+            raise make_error(service.model, service.invalid, operation, params, error) from error
         status, headers = started[-1]
         # The gateway adds its own request id.
         kept = {name: value for name, value in headers if name.lower() != "x-amzn-requestid"}
@@ -184,7 +184,7 @@ class MotoMount:
 
             app = cast("WSGIApplication", create_backend_app(cast(Any, service.backend)))
             requests.install()
-            regex.bound_moto(service.backend)
+            regex.use_re2_in_moto(service.backend)
             if service.backend == "s3":
                 s3.install()
                 requests.install_s3(app)

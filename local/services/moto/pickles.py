@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from local.services.iam import kept_policies
+from local.services.iam import list_kept_policies
 
 if TYPE_CHECKING:
     from _typeshed import SupportsRead
@@ -139,7 +139,7 @@ class _Pickler(pickle.Pickler):
             return kind.__new__, (kind,), state, None, None, _fill
         if kind.__module__ == "moto.iam.models" and kind.__name__ == "IAMBackend":
             # AWS's managed policies are left out; those that are attached are kept by their ARN.
-            kept = {**vars(obj), "aws_managed_policies": [], "managed_policies": kept_policies(obj)}
+            kept = {**vars(obj), "aws_managed_policies": [], "managed_policies": list_kept_policies(obj)}
             return copyreg.__newobj__, (kind,), kept, None, None, _set_state  # type: ignore[attr-defined]
         if kind is FunctionType and "<locals>" in obj.__qualname__ and not obj.__closure__:
             # The factory of a defaultdict is kept as its code, which is safe: the header has Python's version.
@@ -171,10 +171,10 @@ class _Unpickler(pickle.Unpickler):
 
     def persistent_load(self, pid: Any) -> Any:
         if isinstance(pid, tuple):
-            from local.services.iam import managed_policies
+            from local.services.iam import load_managed_policies
 
             _, arn, attachments = pid
-            policy = managed_policies()[arn]
+            policy = load_managed_policies()[arn]
             policy.attachment_count = attachments
             return policy
         return self._bodies.restore(pid) if pid else Body(self._bodies)

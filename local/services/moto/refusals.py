@@ -34,7 +34,7 @@ S3_ABSENT = frozenset(
 )  # fmt: skip
 
 
-def refusal(model: str, invalid: str, operation: str, params: Mapping[str, Any], error: Exception) -> AwsError:
+def make_error(model: str, invalid: str, operation: str, params: Mapping[str, Any], error: Exception) -> AwsError:
     """Return the error response for an exception within moto.
 
     Args:
@@ -75,7 +75,7 @@ def _of_s3(what: str, error: Exception) -> AwsError:
 def _codes(model: str, operation: str) -> dict[str, int]:
     """Return the error codes in the operation's model, with their HTTP statuses."""
     found = {}
-    for shape in protocol.service_model(model).operation_model(operation).error_shapes:
+    for shape in protocol.load_service_model(model).operation_model(operation).error_shapes:
         told = shape.metadata.get("error", {})
         found[str(told.get("code") or shape.name)] = int(told.get("httpStatusCode", 400))
     return found

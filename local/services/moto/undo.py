@@ -68,7 +68,7 @@ class Undo:
                 vars(backend).clear()
                 vars(backend).update(vars(kept))
                 if before.service == "iam":
-                    iam.complete(backend)
+                    iam.add_managed_policies(backend)
 
 
 def _backends(service: str) -> dict[tuple[str, str], Any]:

@@ -187,7 +187,7 @@ def check_members(operation: str, params: Mapping[str, Any]) -> None:
         AwsError: ``ValidationException`` with the first finding.
     """
     for finding in find_refused(operation, params):
-        raise refusal(finding)
+        raise make_refusal(finding)
 
 
 def refuse_others(given: Mapping[str, Any], known: Iterable[str], where: str) -> None:
@@ -197,10 +197,10 @@ def refuse_others(given: Mapping[str, Any], known: Iterable[str], where: str) ->
         AwsError: ``ValidationException`` that names them.
     """
     for finding in _struct(Struct(_any(*known)), given, where):
-        raise refusal(finding)
+        raise make_refusal(finding)
 
 
-def refusal(finding: str) -> AwsError:
+def make_refusal(finding: str) -> AwsError:
     """Return the ``ValidationException`` for a finding of :func:`find_refused`."""
     return validation_error(f"{finding} in the local cloud.")
 
@@ -215,7 +215,7 @@ def find_refused(operation: str, params: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _struct(spec: Struct, given: Any, where: str) -> Iterator[str]:
-    if not isinstance(given, Mapping) or values.function(given):
+    if not isinstance(given, Mapping) or values.find_function_name(given):
         return
     if spec.called:
         where = spec.called.format_map(_Names({**given, "where": where}))

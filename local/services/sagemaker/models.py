@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError, ParamValidationError
 
 from local.core.context import Call, Handler
 from local.core.errors import validation_error
-from local.core.store import Document, public
+from local.core.store import Document, remove_private_members
 from local.services.sagemaker import paging, tags
 from local.services.sagemaker.members import check_members
 from local.services.sagemaker.roles import require_role
@@ -33,7 +33,7 @@ def create_model(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         )
     if role := params.get("ExecutionRoleArn"):
         require_role(call, role)
-    resolved = _resolve(call, params.get("PrimaryContainer") or containers[0])
+    resolved = _resolve_container(call, params.get("PrimaryContainer") or containers[0])
     document = {
         **{key: value for key, value in params.items() if key != "Tags"},
         "ModelArn": arn,
@@ -44,19 +44,19 @@ def create_model(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     with call.store.transaction():
         if call.store.get("model", call.region, name):
             raise validation_error(f'Cannot create already existing model "{arn}".')
-        tags.put(call, arn, params.get("Tags"))
+        tags.merge_tags(call, arn, params.get("Tags"))
         call.store.put("model", call.region, name, document)
     return {"ModelArn": arn}
 
 
-def _resolve(call: Call, container: dict[str, Any]) -> dict[str, Any]:
+def _resolve_container(call: Call, container: dict[str, Any]) -> dict[str, Any]:
     """Check a container definition and return its image, model data URL and environment."""
     if container.get("Mode", "SingleModel") != "SingleModel":
         raise validation_error("Containers of Mode MultiModel are not available in the local cloud.")
     if package := container.get("ModelPackageName"):
         if "Image" in container or "ModelDataUrl" in container:
             raise validation_error("A container has either ModelPackageName or Image and ModelDataUrl, and not both.")
-        source = _package(call, package)
+        source = _require_approved_container(call, package)
     elif "Image" in container:
         source = container
     else:
@@ -71,7 +71,7 @@ def _resolve(call: Call, container: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _package(call: Call, name: str) -> dict[str, Any]:
+def _require_approved_container(call: Call, name: str) -> dict[str, Any]:
     arn = name if name.startswith("arn:") else call.arn(f"model-package/{name.lower()}")
     package = call.store.get("model-package", call.region, arn)
     if package is None:
@@ -110,7 +110,7 @@ def require_model(call: Call, name: str) -> Document:
 
 def describe_model(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Describe a model."""
-    return public(require_model(call, params["ModelName"]))
+    return remove_private_members(require_model(call, params["ModelName"]))
 
 
 def delete_model(call: Call, params: dict[str, Any]) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def delete_model(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     with call.store.transaction():
         document = require_model(call, params["ModelName"])
         call.store.delete("model", call.region, params["ModelName"])
-        tags.drop(call, document["ModelArn"])
+        tags.delete_all_tags(call, document["ModelArn"])
     return {}
 
 
@@ -126,7 +126,9 @@ def list_models(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """List models."""
     members = ("ModelName", "ModelArn", "CreationTime")
     items = [{member: document[member] for member in members} for document in call.store.list("model", call.region)]
-    return paging.page(call, params, items, key="Models", sort={"Name": "ModelName", "CreationTime": "CreationTime"})
+    return paging.build_page(
+        call, params, items, key="Models", sort={"Name": "ModelName", "CreationTime": "CreationTime"}
+    )
 
 
 OPERATIONS: dict[str, Handler] = {

@@ -41,18 +41,18 @@ _ARNS = frozenset(
 )
 
 
-def resolving(handler: Handler) -> Handler:
+def with_stored_names(handler: Handler) -> Handler:
     """Return a handler that gets the stored spelling of all resource names and ARNs in its parameters."""
 
     @wraps(handler)
     def resolved(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-        shape = protocol.service_model(call.service).operation_model(call.operation).input_shape
+        shape = protocol.load_service_model(call.service).operation_model(call.operation).input_shape
         return handler(call, _resolve(call, "", params, shape))
 
     return resolved
 
 
-def own_spelling(call: Call, kind: str, name: str) -> str:
+def find_stored_name(call: Call, kind: str, name: str) -> str:
     """Return the stored spelling of a resource's name, or ``name`` itself if no such resource exists."""
     return call.store.spelling(kind, call.region, name) or name
 
@@ -70,4 +70,4 @@ def _resolve(call: Call, member: str, value: Any, shape: Shape | None) -> Any:
         return value
     if member in _ARNS and value[:4].lower() == "arn:":
         return value.lower()
-    return own_spelling(call, _NAMES[member], value) if member in _NAMES else value
+    return find_stored_name(call, _NAMES[member], value) if member in _NAMES else value

@@ -46,7 +46,7 @@ def list_operations() -> dict[str, dict[str, Handler]]:
             if twice := table.keys() & part.keys():
                 raise ValueError(f"{service}: {', '.join(sorted(twice))} is answered by two tables")
             table |= part
-    tables["sagemaker"] = {name: names.resolving(handler) for name, handler in tables["sagemaker"].items()}
+    tables["sagemaker"] = {name: names.with_stored_names(handler) for name, handler in tables["sagemaker"].items()}
     return tables
 
 

@@ -17,7 +17,7 @@ Item = dict[str, Any]
 _PAGE = ("NextToken", "MaxResults")
 
 
-def page(
+def build_page(
     call: Call,
     params: Mapping[str, Any],
     items: Iterable[Item],
@@ -53,11 +53,11 @@ def page(
     def place(item: Item) -> list[Any]:
         return [item[sort[chosen]], item[name]]
 
-    kept = sorted((item for item in items if _kept(item, params, name)), key=place, reverse=descending)
-    query = _digest(params)
+    kept = sorted((item for item in items if _matches_filters(item, params, name)), key=place, reverse=descending)
+    query = _hash_query(params)
     start = 0
     if token := params.get("NextToken"):
-        last = _position(token, query, place(kept[0]) if kept else None)
+        last = _parse_token(token, query, place(kept[0]) if kept else None)
         start = sum(place(item) >= last if descending else place(item) <= last for item in kept)
     end = start + params.get("MaxResults", size)
     answer: dict[str, Any] = {key: kept[start:end]}
@@ -66,7 +66,7 @@ def page(
     return answer
 
 
-def _kept(item: Item, params: Mapping[str, Any], name: str) -> bool:
+def _matches_filters(item: Item, params: Mapping[str, Any], name: str) -> bool:
     if params.get("NameContains", "").lower() not in str(item[name]).lower():
         return False
     for member in ("CreationTime", "LastModifiedTime"):
@@ -78,13 +78,13 @@ def _kept(item: Item, params: Mapping[str, Any], name: str) -> bool:
     return True
 
 
-def _digest(params: Mapping[str, Any]) -> str:
+def _hash_query(params: Mapping[str, Any]) -> str:
     """Return a hash of the request without its page members, to recognize tokens of other requests."""
     asked = {key: str(value) for key, value in params.items() if key not in _PAGE}
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _position(token: str, query: str, like: list[Any] | None) -> list[Any]:
+def _parse_token(token: str, query: str, like: list[Any] | None) -> list[Any]:
     """Return the sort key of the last item on the previous page.
 
     Args:
@@ -98,14 +98,14 @@ def _position(token: str, query: str, like: list[Any] | None) -> list[Any]:
         raise validation_error(f"Invalid NextToken '{token}': pass the one of the page before, unchanged.") from error
     if asked != query:
         raise validation_error("Invalid NextToken: it belongs to a listing with other filters or another order.")
-    if not isinstance(last, list) or not (like is None or _is_alike(last, like)):
+    if not isinstance(last, list) or not (like is None or _is_comparable(last, like)):
         raise validation_error(f"Invalid NextToken '{token}': pass the one of the page before, unchanged.")
     return list(last)
 
 
-def _is_alike(one: Any, other: Any) -> bool:
+def _is_comparable(one: Any, other: Any) -> bool:
     """Return True if two sort keys can be compared."""
     if isinstance(other, list):
-        return isinstance(one, list) and len(one) == len(other) and all(map(_is_alike, one, other))
+        return isinstance(one, list) and len(one) == len(other) and all(map(_is_comparable, one, other))
     kind = str if isinstance(other, str) else (int, float)
     return isinstance(one, kind) and not isinstance(one, bool)

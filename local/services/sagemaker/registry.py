@@ -1,7 +1,6 @@
 """The model registry: package groups, their policies, and packages, which are the versions of a group.
 
-Documents are kept under their ARN. Packages outside a group, Marketplace products and validation by transform
-jobs are refused by name.
+Documents are kept under their ARN. Packages outside a group, Marketplace products and validation are refused by name.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any
 
 from local.core.context import Call, Handler
 from local.core.errors import AwsError, validation_error
-from local.core.store import Document, public
+from local.core.store import Document, remove_private_members
 from local.services.sagemaker import paging, tags
 from local.services.sagemaker.members import refuse_others
 from local.services.sagemaker.models import require_object
@@ -77,14 +76,14 @@ def create_model_package_group(call: Call, params: dict[str, Any]) -> dict[str, 
     with call.store.transaction():
         if call.store.get(GROUP, call.region, arn):
             raise validation_error(f"Model Package Group already exists: {arn}")
-        tags.put(call, arn, params.get("Tags"))
+        tags.merge_tags(call, arn, params.get("Tags"))
         call.store.put(GROUP, call.region, arn, document)
     return {"ModelPackageGroupArn": arn}
 
 
 def describe_model_package_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Describe a model package group, by name or ARN."""
-    return public(_require_group(call, params["ModelPackageGroupName"]))
+    return remove_private_members(_require_group(call, params["ModelPackageGroupName"]))
 
 
 def list_model_package_groups(call: Call, params: dict[str, Any]) -> dict[str, Any]:
@@ -95,10 +94,10 @@ def list_model_package_groups(call: Call, params: dict[str, Any]) -> dict[str, A
     )  # fmt: skip
     shared = params.get("CrossAccountFilterOption") == "CrossAccount"
     groups = [] if shared else call.store.list(GROUP, call.region)
-    return paging.page(
+    return paging.build_page(
         call,
         params,
-        [_part(group, members) for group in groups],
+        [_select_members(group, members) for group in groups],
         key="ModelPackageGroupSummaryList",
         sort={"Name": "ModelPackageGroupName", "CreationTime": "CreationTime"},
         order="Ascending",
@@ -110,14 +109,14 @@ def delete_model_package_group(call: Call, params: dict[str, Any]) -> dict[str, 
     with call.store.transaction():
         group = _require_group(call, params["ModelPackageGroupName"])
         arn = group["ModelPackageGroupArn"]
-        if count := len(_packages(call, group)):
+        if count := len(_list_packages_of_group(call, group)):
             raise AwsError(
                 "ConflictException",
                 f"Model Package Group {arn} cannot be deleted: it still contains Model Packages ({count}). "
                 "Delete them first.",
             )
         call.store.delete(GROUP, call.region, arn)
-        tags.drop(call, arn)
+        tags.delete_all_tags(call, arn)
     return {}
 
 
@@ -133,7 +132,7 @@ def put_model_package_group_policy(call: Call, params: dict[str, Any]) -> dict[s
     if not isinstance(policy, dict) or not policy.get("Statement"):
         raise validation_error("Invalid resource policy: expected a JSON object with a Statement.")
     with call.store.transaction():
-        group = _group_of_policy(call, params)
+        group = _require_group_for_policy(call, params)
         group["_policy"] = params["ResourcePolicy"]
         call.store.put(GROUP, call.region, group["ModelPackageGroupArn"], group)
     return {"ModelPackageGroupArn": group["ModelPackageGroupArn"]}
@@ -141,19 +140,19 @@ def put_model_package_group_policy(call: Call, params: dict[str, Any]) -> dict[s
 
 def get_model_package_group_policy(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Return the policy of a model package group."""
-    return {"ResourcePolicy": _with_policy(_group_of_policy(call, params))["_policy"]}
+    return {"ResourcePolicy": _require_policy(_require_group_for_policy(call, params))["_policy"]}
 
 
 def delete_model_package_group_policy(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Delete the policy of a model package group."""
     with call.store.transaction():
-        group = _with_policy(_group_of_policy(call, params))
+        group = _require_policy(_require_group_for_policy(call, params))
         del group["_policy"]
         call.store.put(GROUP, call.region, group["ModelPackageGroupArn"], group)
     return {}
 
 
-def _group_of_policy(call: Call, params: Mapping[str, Any]) -> Document:
+def _require_group_for_policy(call: Call, params: Mapping[str, Any]) -> Document:
     arn = _group_arn(call, params["ModelPackageGroupName"])
     group = call.store.get(GROUP, call.region, arn)
     if group is None:
@@ -161,7 +160,7 @@ def _group_of_policy(call: Call, params: Mapping[str, Any]) -> Document:
     return group
 
 
-def _with_policy(group: Document) -> Document:
+def _require_policy(group: Document) -> Document:
     if "_policy" not in group:
         raise validation_error(f"Cannot find resource policy for: {group['ModelPackageGroupArn']}")
     return group
@@ -188,19 +187,19 @@ def create_model_package(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     _check_request(params)
     specifications = [params.get("InferenceSpecification"), *params.get("AdditionalInferenceSpecifications", [])]
     _require_group(call, params["ModelPackageGroupName"])
-    if known := _repeated(call, params):
+    if known := _find_repeated_request(call, params):
         return {"ModelPackageArn": known}
     _check_names(params.get("AdditionalInferenceSpecifications", []))
     _check_containers(call, specifications)
     with call.store.transaction():
         group = _require_group(call, params["ModelPackageGroupName"])
         # Check again: the same request may have arrived while the model data was checked.
-        if known := _repeated(call, params):
+        if known := _find_repeated_request(call, params):
             return {"ModelPackageArn": known}
         package = _new_package(group, params)
         call.store.put(GROUP, call.region, group["ModelPackageGroupArn"], group)
         call.store.put(PACKAGE, call.region, package["ModelPackageArn"], package)
-        _emit(call, package, [])
+        _emit_state_change(call, package, [])
     return {"ModelPackageArn": package["ModelPackageArn"]}
 
 
@@ -227,7 +226,7 @@ def _new_package(group: Document, params: Mapping[str, Any]) -> Document:
     version = group["_last_version"]
     arn = f"{group['ModelPackageGroupArn'].replace(':model-package-group/', ':model-package/')}/{version}"
     package: Document = {
-        **_part(params, _KEPT),
+        **_select_members(params, _KEPT),
         "ModelPackageName": group["ModelPackageGroupName"],
         "ModelPackageGroupName": group["ModelPackageGroupName"],
         "ModelPackageVersion": version,
@@ -239,26 +238,26 @@ def _new_package(group: Document, params: Mapping[str, Any]) -> Document:
         "ModelApprovalStatus": params.get("ModelApprovalStatus", "PendingManualApproval"),
     }
     if token := params.get("ClientToken"):
-        package["_created_by"] = [token, _digest(params)]
+        package["_created_by"] = [token, _hash_request(params)]
     return package
 
 
-def _repeated(call: Call, params: Mapping[str, Any]) -> str | None:
+def _find_repeated_request(call: Call, params: Mapping[str, Any]) -> str | None:
     """Return the ARN that an earlier request with the same ClientToken created, or None."""
     if token := params.get("ClientToken"):
         for package in call.store.list(PACKAGE, call.region):
             if package.get("_created_by", [None])[0] == token:
-                _same(token, package["_created_by"][1], params)
+                _check_same_request(token, package["_created_by"][1], params)
                 return str(package["ModelPackageArn"])
     return None
 
 
-def _same(token: str, digest: str, params: Mapping[str, Any]) -> None:
-    if digest != _digest(params):
+def _check_same_request(token: str, digest: str, params: Mapping[str, Any]) -> None:
+    if digest != _hash_request(params):
         raise AwsError("ConflictException", f"ClientToken '{token}' was used for a request with other parameters.")
 
 
-def _digest(params: Mapping[str, Any]) -> str:
+def _hash_request(params: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()
 
 
@@ -292,7 +291,7 @@ def _check_containers(call: Call, specifications: Iterable[Mapping[str, Any] | N
 
 def describe_model_package(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Describe a model package; with MetadataOnly, the content of its model card is empty."""
-    package = public(_require_package(call, params["ModelPackageName"]))
+    package = remove_private_members(_require_package(call, params["ModelPackageName"]))
     if params.get("IncludedData") == "MetadataOnly" and "ModelCard" in package:
         package["ModelCard"] = {**package["ModelCard"], "ModelCardContent": "{}"}
     return package
@@ -304,7 +303,9 @@ def batch_describe_model_package(call: Call, params: dict[str, Any]) -> dict[str
     for arn in params["ModelPackageArnList"]:
         try:
             # A summary always has an InferenceSpecification.
-            found[arn] = {"InferenceSpecification": {"Containers": []}} | _part(_require_package(call, arn), _BATCH)
+            found[arn] = {"InferenceSpecification": {"Containers": []}} | _select_members(
+                _require_package(call, arn), _BATCH
+            )
         except AwsError as error:
             errors[arn] = {"ErrorCode": error.code, "ErrorResponse": error.message}
     return {"ModelPackageSummaries": found, "BatchDescribeModelPackageErrorMap": errors}
@@ -314,11 +315,13 @@ def list_model_packages(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """List the versions of a group, or of all groups if ModelPackageType is Versioned or Both."""
     group = params.get("ModelPackageGroupName")
     kind = params.get("ModelPackageType", "Versioned" if group else "Unversioned")
-    packages = _packages(call, _require_group(call, group)) if group else call.store.list(PACKAGE, call.region)
+    packages = (
+        _list_packages_of_group(call, _require_group(call, group)) if group else call.store.list(PACKAGE, call.region)
+    )
     approval = params.get("ModelApprovalStatus")
     wanted = params.get("NameContains", "").lower()
     items = [
-        {**_part(package, _SUMMARY), "_place": [package["ModelPackageName"], package["ModelPackageVersion"]]}
+        {**_select_members(package, _SUMMARY), "_place": [package["ModelPackageName"], package["ModelPackageVersion"]]}
         for package in packages
         if kind != "Unversioned"
         and approval in (None, package["ModelApprovalStatus"])
@@ -326,8 +329,8 @@ def list_model_packages(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     ]
     key = "ModelPackageSummaryList"
     sort = {"Name": "_place", "CreationTime": "CreationTime"}
-    answer = paging.page(call, params, items, key=key, sort=sort, order="Ascending")
-    return {**answer, key: [public(item) for item in answer[key]]}
+    answer = paging.build_page(call, params, items, key=key, sort=sort, order="Ascending")
+    return {**answer, key: [remove_private_members(item) for item in answer[key]]}
 
 
 def update_model_package(call: Call, params: dict[str, Any]) -> dict[str, Any]:
@@ -344,23 +347,23 @@ def update_model_package(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         updates = package.setdefault("_updates", {})
         if token := params.get("ClientToken"):
             if token in updates:
-                _same(token, updates[token], params)
+                _check_same_request(token, updates[token], params)
                 return {"ModelPackageArn": arn}
-            updates[token] = _digest(params)
-        changed = _apply(package, params)
+            updates[token] = _hash_request(params)
+        changed = _apply_update(package, params)
         if changed:
             package["LastModifiedTime"] = time.time()
             package["LastModifiedBy"] = {}
-            _emit(call, package, changed)
+            _emit_state_change(call, package, changed)
         call.store.put(PACKAGE, call.region, arn, package)
     return {"ModelPackageArn": arn}
 
 
-def _apply(package: Document, params: Mapping[str, Any]) -> list[str]:
+def _apply_update(package: Document, params: Mapping[str, Any]) -> list[str]:
     """Apply a request to the document and return the names of the members that changed."""
-    new = _part(params, _REPLACED)
+    new = _select_members(params, _REPLACED)
     if "CustomerMetadataProperties" in params or "CustomerMetadataPropertiesToRemove" in params:
-        new["CustomerMetadataProperties"] = _metadata(package, params)
+        new["CustomerMetadataProperties"] = _merge_metadata(package, params)
     if added := params.get("AdditionalInferenceSpecificationsToAdd"):
         additional = [*package.get("AdditionalInferenceSpecifications", []), *added]
         _check_names(additional)
@@ -372,7 +375,7 @@ def _apply(package: Document, params: Mapping[str, Any]) -> list[str]:
     return changed
 
 
-def _metadata(package: Document, params: Mapping[str, Any]) -> dict[str, str]:
+def _merge_metadata(package: Document, params: Mapping[str, Any]) -> dict[str, str]:
     given = params.get("CustomerMetadataProperties", {})
     removed = set(params.get("CustomerMetadataPropertiesToRemove", []))
     if both := sorted(removed & given.keys()):
@@ -407,22 +410,22 @@ def _require_package(call: Call, name: str) -> Document:
     return package
 
 
-def _packages(call: Call, group: Document) -> list[Document]:
+def _list_packages_of_group(call: Call, group: Document) -> list[Document]:
     name = group["ModelPackageGroupName"]
     return [item for item in call.store.list(PACKAGE, call.region) if item["ModelPackageGroupName"] == name]
 
 
-def _part(document: Mapping[str, Any], members: Iterable[str]) -> dict[str, Any]:
+def _select_members(document: Mapping[str, Any], members: Iterable[str]) -> dict[str, Any]:
     return {member: document[member] for member in members if member in document}
 
 
-def _emit(call: Call, package: Document, changed: list[str]) -> None:
+def _emit_state_change(call: Call, package: Document, changed: list[str]) -> None:
     created = dt.datetime.fromtimestamp(package["CreationTime"], dt.UTC)
     call.cloud.events.emit(
         detail_type="SageMaker Model Package State Change",
         resources=[package["ModelPackageArn"]],
         detail={
-            **_part(package, _EVENT),
+            **_select_members(package, _EVENT),
             "CreationTime": created.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "UpdatedModelPackageFields": changed,
         },

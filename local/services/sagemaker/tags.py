@@ -25,13 +25,13 @@ _RESOURCES = {
 }
 
 
-def put(call: Call, arn: str, tags: Sequence[dict[str, str]] | None) -> dict[str, str]:
+def merge_tags(call: Call, arn: str, tags: Sequence[dict[str, str]] | None) -> dict[str, str]:
     """Add tags to those of ``arn`` and return all of them; a new value replaces the old one of its key.
 
     Call it before the resource is written, because it refuses invalid tags.
     """
     with call.store.transaction():
-        now = get(call, arn)
+        now = get_tags(call, arn)
         given = {tag["Key"]: tag["Value"] for tag in tags or ()}
         for key in given:
             if key.lower().startswith("aws:"):
@@ -44,12 +44,12 @@ def put(call: Call, arn: str, tags: Sequence[dict[str, str]] | None) -> dict[str
         return now
 
 
-def get(call: Call, arn: str) -> dict[str, str]:
+def get_tags(call: Call, arn: str) -> dict[str, str]:
     """Return the tags of ``arn`` by key."""
     return call.store.get("tags", call.region, arn) or {}
 
 
-def drop(call: Call, arn: str) -> None:
+def delete_all_tags(call: Call, arn: str) -> None:
     """Delete all tags of a resource that is being deleted."""
     call.store.delete("tags", call.region, arn)
 
@@ -65,21 +65,24 @@ def _require(call: Call, arn: str) -> None:
         raise validation_error(f'Could not find {kind.replace("-", " ")} "{arn}".')
 
 
-def _listed(tags: dict[str, str]) -> list[dict[str, str]]:
+def to_tag_list(tags: dict[str, str]) -> list[dict[str, str]]:
+    """Return tags in the API's form."""
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
 def add_tags(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Add tags to a resource and return all its tags."""
     _require(call, params["ResourceArn"])
-    return {"Tags": _listed(put(call, params["ResourceArn"], params["Tags"]))}
+    return {"Tags": to_tag_list(merge_tags(call, params["ResourceArn"], params["Tags"]))}
 
 
 def list_tags(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """List the tags of a resource, sorted by key."""
     _require(call, params["ResourceArn"])
-    items = _listed(get(call, params["ResourceArn"]))
-    return paging.page(call, params, items, key="Tags", sort={"Name": "Key"}, by="Name", order="Ascending", size=50)
+    items = to_tag_list(get_tags(call, params["ResourceArn"]))
+    return paging.build_page(
+        call, params, items, key="Tags", sort={"Name": "Key"}, by="Name", order="Ascending", size=50
+    )
 
 
 def delete_tags(call: Call, params: dict[str, Any]) -> dict[str, Any]:
@@ -88,7 +91,7 @@ def delete_tags(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     _require(call, arn)
     with call.store.transaction():
         call.store.put(
-            "tags", call.region, arn, {k: v for k, v in get(call, arn).items() if k not in params["TagKeys"]}
+            "tags", call.region, arn, {k: v for k, v in get_tags(call, arn).items() if k not in params["TagKeys"]}
         )
     return {}
 

@@ -65,7 +65,7 @@ class Scope(Protocol):
         """Return the parsed JSON of an S3 object."""
 
 
-def function(value: Any) -> str | None:
+def find_function_name(value: Any) -> str | None:
     """Return the name of the function that the value calls, or None if it is not a function call."""
     if isinstance(value, dict) and len(value) == 1:
         (name,) = value
@@ -95,32 +95,32 @@ def parse_path(text: str) -> Path:
     return parts
 
 
-def references(value: Any) -> Iterator[Reference]:
+def find_references(value: Any) -> Iterator[Reference]:
     """Yield all references within a value.
 
     Raises:
         ValueError: A function call is malformed.
     """
-    name = function(value)
+    name = find_function_name(value)
     if name == "Get":
         yield _reference(value["Get"])
     elif name == "Std:Join":
         _check_join(value[name])
         for part in value[name]["Values"]:
-            yield from references(part)
+            yield from find_references(part)
     elif name == "Std:JsonGet":
         call = value[name]
         _check_json_get(call)
         if "PropertyFile" in call:
             yield _reference(call["PropertyFile"]["Get"], file=True)
-        yield from references(call.get("S3Uri"))
-        yield from references(call["Path"])
+        yield from find_references(call.get("S3Uri"))
+        yield from find_references(call["Path"])
     elif isinstance(value, dict):
         for item in value.values():
-            yield from references(item)
+            yield from find_references(item)
     elif isinstance(value, list):
         for item in value:
-            yield from references(item)
+            yield from find_references(item)
 
 
 def _reference(text: Any, *, file: bool = False) -> Reference:
@@ -142,7 +142,7 @@ def _check_join(call: Any) -> None:
 def _check_json_get(call: Any) -> None:
     if not isinstance(call, dict) or set(call) not in ({"PropertyFile", "Path"}, {"S3Uri", "Path"}):
         raise ValueError(f"Std:JsonGet {call!r}: expected Path with either PropertyFile or S3Uri")
-    if "PropertyFile" in call and function(call["PropertyFile"]) != "Get":
+    if "PropertyFile" in call and find_function_name(call["PropertyFile"]) != "Get":
         raise ValueError(f"PropertyFile {call['PropertyFile']!r}: expected {{'Get': 'Steps.Name.PropertyFiles.File'}}")
 
 
@@ -155,7 +155,7 @@ def resolve(value: Any, scope: Scope) -> Any:
     Raises:
         ResolveError: A referenced value does not exist.
     """
-    name = function(value)
+    name = find_function_name(value)
     if name == "Get":
         return _get(value["Get"], scope)
     if name == "Std:Join":
@@ -181,7 +181,7 @@ def _get(text: str, scope: Scope) -> Any:
         return scope.parameter(str(rest[0]))
     if head == "Execution":
         return scope.execution(str(rest[0]))
-    return walk(scope.step(str(rest[0])), rest[1:], text)
+    return follow_path(scope.step(str(rest[0])), rest[1:], text)
 
 
 def _json_get(call: dict[str, Any], scope: Scope) -> Any:
@@ -197,10 +197,10 @@ def _json_get(call: dict[str, Any], scope: Scope) -> Any:
         parts = parse_path(path.removeprefix("$"))
     except ValueError as error:
         raise ResolveError(f"Std:JsonGet: {error}") from error
-    return walk(content, parts, f"{path} of {url}")
+    return follow_path(content, parts, f"{path} of {url}")
 
 
-def walk(value: Any, path: Path, where: str) -> Any:
+def follow_path(value: Any, path: Path, where: str) -> Any:
     """Return the value at a path.
 
     Raises:
@@ -221,11 +221,11 @@ def _enter(value: Any, part: str | int) -> list[Any]:
     if isinstance(value, list):
         if isinstance(part, int):
             return value[part : part + 1]
-        return [item for item in value if isinstance(item, dict) and part in named(item)][:1]
+        return [item for item in value if isinstance(item, dict) and part in list_entry_names(item)][:1]
     return []
 
 
-def named(item: dict[str, Any]) -> list[Any]:
+def list_entry_names(item: dict[str, Any]) -> list[Any]:
     """Return the names of a list entry: the values of ``OutputName``, ``ChannelName``, ``MetricName`` and so on."""
     return [text for key, text in item.items() if key.endswith("Name")]
 
@@ -249,7 +249,7 @@ CONDITIONS: dict[str, set[str]] = {
 }
 
 
-def holds(condition: dict[str, Any], scope: Scope) -> bool:
+def is_condition_met(condition: dict[str, Any], scope: Scope) -> bool:
     """Return True if a condition is met.
 
     Raises:
@@ -257,10 +257,10 @@ def holds(condition: dict[str, Any], scope: Scope) -> bool:
     """
     kind = condition["Type"]
     if kind == "Not":
-        return not holds(condition["Condition"], scope)
+        return not is_condition_met(condition["Condition"], scope)
     if kind == "Or":
         # Evaluate every part, so that a missing value is always reported.
-        met = [holds(part, scope) for part in condition["Conditions"]]
+        met = [is_condition_met(part, scope) for part in condition["Conditions"]]
         return any(met)
     if kind == "In":
         query = resolve(condition["QueryValue"], scope)

@@ -11,7 +11,7 @@ from local.services.eventbridge import expressions
 
 
 @functools.cache
-def correct() -> None:
+def install_corrections() -> None:
     """Patch moto's scheduler with the corrections, once in a process."""
     from moto.scheduler.models import EventBridgeSchedulerBackend as Backend
 
@@ -39,7 +39,7 @@ def _checking_schedule(change: Callable[..., Any]) -> Callable[..., Any]:
     return checked
 
 
-def schedules() -> Iterator[tuple[str, Any]]:
+def list_schedules() -> Iterator[tuple[str, Any]]:
     """Yield every enabled schedule, with its region."""
     from moto.scheduler.models import scheduler_backends
 

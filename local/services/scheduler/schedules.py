@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.core.event_bus import new_event, stamp
+from local.core.event_bus import create_event, format_timestamp
 from local.services.eventbridge import expressions
-from local.services.eventbridge.mounted import correct as correct_rules
-from local.services.eventbridge.mounted import scheduled_rules
+from local.services.eventbridge.mounted import install_corrections as correct_rules
+from local.services.eventbridge.mounted import list_scheduled_rules
 from local.services.scheduler import mounted
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _LOOK = 0.25
 def start(cloud: Cloud) -> None:
     """Start the worker."""
     correct_rules()
-    mounted.correct()
+    mounted.install_corrections()
     cloud.spawn("schedules", Schedules(cloud).run)
 
 
@@ -158,9 +158,9 @@ class Schedules:
 
 
 def _entries() -> Iterator[Entry]:
-    for region, rule in scheduled_rules():
+    for region, rule in list_scheduled_rules():
         yield Entry(rule.arn, region, rule, rule.scheduled_expression)
-    for region, schedule in mounted.schedules():
+    for region, schedule in mounted.list_schedules():
         window = schedule.flexible_time_window.get("MaximumWindowInMinutes") or 0
         yield Entry(
             schedule.arn,
@@ -190,7 +190,7 @@ def _within(entry: Entry, time: float | None) -> float | None:
 
 def _fire(cloud: Cloud, entry: Entry, nominal: float) -> None:
     if hasattr(entry.source, "targets"):
-        event = new_event("aws.events", "Scheduled Event", [entry.arn], {}, entry.region, nominal)
+        event = create_event("aws.events", "Scheduled Event", [entry.arn], {}, entry.region, nominal)
         for target in list(entry.source.targets):
             cloud.events.deliver(region=entry.region, sender=entry.arn, target=target, payload=event)
         return
@@ -207,7 +207,7 @@ def _filled(target: Mapping[str, Any], arn: str, nominal: float) -> dict[str, An
     """Return the target with the context attributes of this run filled in."""
     text = json.dumps(target)
     for name, value in (
-        ("schedule-arn", arn), ("scheduled-time", stamp(nominal)), ("execution-id", str(uuid.uuid4())),
+        ("schedule-arn", arn), ("scheduled-time", format_timestamp(nominal)), ("execution-id", str(uuid.uuid4())),
     ):  # fmt: skip
         text = text.replace(f"<aws.scheduler.{name}>", value)
     filled: dict[str, Any] = json.loads(text)

@@ -19,7 +19,7 @@ import yaml
 
 from cli.console.errors import CliError
 from cli.scaffold import gates, literals, names, place
-from cli.scaffold.plan import identifiers
+from cli.scaffold.plan import make_identifiers
 from millrace import Environment
 from tests.cli.conftest import REPOSITORY
 from tests.local.hosted import eventually
@@ -288,7 +288,7 @@ def test_a_file_that_cannot_be_written_takes_the_others_back(tmp_path: Path) -> 
     files = {f"stacks/{name}": b"new" for name in ("a/__init__.py", "a/tests/__init__.py", "Pulumi.a-dev.yaml",
                                                    "Pulumi.a-prod.yaml")}  # fmt: skip
     with pytest.raises(CliError, match=r"Pulumi.a-prod.yaml is there already; nothing was written"):
-        place.put(files, tmp_path, "stacks/a")
+        place.write_files(files, tmp_path, "stacks/a")
     assert [path.name for path in (tmp_path / "stacks").iterdir()] == ["Pulumi.a-prod.yaml"]
     assert (tmp_path / "stacks/Pulumi.a-prod.yaml").read_text() == "mine"
 
@@ -321,13 +321,13 @@ def test_being_stopped_at_work_leaves_nothing(
      ("back\\slash", '"back\\\\slash"'), ("line\nend", '"line\\nend"'), ("ö", '"ö"')],
 )  # fmt: skip
 def test_texts_are_written_as_python_reads_them(value: str, written: str) -> None:
-    assert literals.text(value) == written
-    assert eval(literals.text(value)) == value
+    assert literals.render_text(value) == written
+    assert eval(literals.render_text(value)) == value
 
 
 def test_columns_get_names_of_their_own() -> None:
     columns = ["Größe (cm)", "groesse", "2nd", "fold", "a b", "a_b", "A-B", "é", "€", "$", "Age", "age!", "Score"]
-    found = identifiers(columns)
+    found = make_identifiers(columns)
     assert list(found.values()) == [
         "grosse_cm", "groesse", "c_2nd", "fold_value", "a_b", "a_b_2", "a_b_3", "e", "column", "column_2",
         # A join tells no case apart.
@@ -337,4 +337,4 @@ def test_columns_get_names_of_their_own() -> None:
 
 @pytest.mark.parametrize(("value", "bound"), [(16366.2, 17000), (3.243, 3.3), (0.0123, 0.013), (99.4, 100), (2, 2.0)])
 def test_bounds_are_rounded_upwards_to_two_digits(value: float, bound: float) -> None:
-    assert gates._up(value) == bound
+    assert gates._round_up(value) == bound

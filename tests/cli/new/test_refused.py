@@ -38,7 +38,7 @@ from .conftest import Checkout, Row, Terminal, churn, write
 )  # fmt: skip
 def test_names_that_cannot_be(name: str, said: str) -> None:
     with pytest.raises(click.BadParameter) as refused:
-        names.check(name, ["flights"], ["flights-local", "flights-dev"])
+        names.check_name(name, ["flights"], ["flights-local", "flights-dev"])
     assert said in str(refused.value)
 
 
@@ -51,7 +51,7 @@ def test_names_that_cannot_be(name: str, said: str) -> None:
 )
 def test_names_that_cannot_be_beside_what_is_there(name: str, said: str) -> None:
     with pytest.raises(CliError) as refused:
-        names.check(name, ["flights"], ["flights-local", "flights-dev"])
+        names.check_name(name, ["flights"], ["flights-local", "flights-dev"])
     assert said in str(refused.value)
 
 
@@ -66,8 +66,8 @@ def test_names_that_cannot_be_beside_what_is_there(name: str, said: str) -> None
 )
 def test_names_whose_stacks_are_another_s(name: str, use_cases: list[str], stacks: list[str]) -> None:
     with pytest.raises(CliError, match="stack"):
-        names.check(name, use_cases, stacks)
-    names.check("b", use_cases, stacks)
+        names.check_name(name, use_cases, stacks)
+    names.check_name("b", use_cases, stacks)
 
 
 def test_a_bad_name_is_refused_by_the_command_before_the_file_is_read(checkout: Checkout) -> None:

@@ -90,19 +90,16 @@ class Container:
             ContainerError: The executable was not found or cannot be run.
         """
         path = os.pathsep.join([str(image / "bin"), str(Path(sys.executable).parent), "/usr/bin", "/bin"])
-        executable = shutil.which(command[0] if "/" not in command[0] else moved(command[0], root), path=path)
-        if executable is None:
-            have = ", ".join(sorted(file.name for file in (image / "bin").iterdir())) or "nothing"
-            raise ContainerError(f"executable {command[0]!r} is not in image {image.name}, which has: {have}")
+        executable = _find_executable(command[0], image, root, path)
         credentials = None if isolated else cloud.keys.issue(log_stream.replace("/", "-"))
         try:
             process = subprocess.Popen(
-                [executable, *(moved(item, root) for item in command[1:])],
+                [executable, *(replace_mount_path(item, root) for item in command[1:])],
                 cwd=root,
                 env={
-                    **_base_environment(path, root),
-                    **({} if credentials is None else _access(cloud, region, credentials)),
-                    **{name: moved(value, root) for name, value in environment.items()},
+                    **_build_base_environment(path, root),
+                    **({} if credentials is None else _build_access_variables(cloud, region, credentials)),
+                    **{name: replace_mount_path(value, root) for name, value in environment.items()},
                     "SAGEMAKER_BASE_DIR": str(root),
                 },
                 stdin=subprocess.DEVNULL,
@@ -162,7 +159,7 @@ class Container:
         output = self._process.stdout
         assert output is not None
         try:
-            for line in _lines(output, self._stream):
+            for line in _read_lines(output, self._stream):
                 self._stream.write(line)
                 if self._on_line is not None:
                     self._on_line(line)
@@ -173,7 +170,16 @@ class Container:
             self._finished.set()
 
 
-def _base_environment(path: str, root: Path) -> dict[str, str]:
+def _find_executable(name: str, image: Path, root: Path, path: str) -> str:
+    """Return the path of a command's executable: one of the image, or one that a mount holds."""
+    executable = shutil.which(name if "/" not in name else replace_mount_path(name, root), path=path)
+    if executable is None:
+        have = ", ".join(sorted(file.name for file in (image / "bin").iterdir())) or "nothing"
+        raise ContainerError(f"executable {name!r} is not in image {image.name}, which has: {have}")
+    return executable
+
+
+def _build_base_environment(path: str, root: Path) -> dict[str, str]:
     return {
         "PATH": path,
         "HOME": str(root),
@@ -186,7 +192,7 @@ def _base_environment(path: str, root: Path) -> dict[str, str]:
     }
 
 
-def _access(cloud: Cloud, region: str, credentials: Credentials) -> dict[str, str]:
+def _build_access_variables(cloud: Cloud, region: str, credentials: Credentials) -> dict[str, str]:
     """Return the variables by which any AWS SDK in the container finds the local cloud."""
     return {
         "AWS_ENDPOINT_URL": cloud.endpoint_url,
@@ -202,7 +208,7 @@ def _revoke(cloud: Cloud, credentials: Credentials | None) -> None:
         cloud.keys.revoke(credentials)
 
 
-def moved(value: str, root: Path) -> str:
+def replace_mount_path(value: str, root: Path) -> str:
     """Return ``value`` with every path ``/opt/ml`` in it replaced by ``root``.
 
     Neither the end of another path, such as ``s3://bucket/opt/ml``, nor the start of ``/opt/mlx`` is replaced.
@@ -210,7 +216,7 @@ def moved(value: str, root: Path) -> str:
     return _MOUNTED.sub(lambda _: str(root), value)
 
 
-def _lines(output: IO[bytes], stream: LogStream) -> Iterator[str]:
+def _read_lines(output: IO[bytes], stream: LogStream) -> Iterator[str]:
     """Yield the lines of a pipe as they arrive; meanwhile, flush the stream whenever it is due."""
     rest = b""
     while True:

@@ -16,9 +16,9 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.core.context import Call, Cloud, Handler
-from local.core.errors import in_use, not_found, validation_error
+from local.core.errors import in_use_error, not_found_error, validation_error
 from local.core.identity import ACCOUNT
-from local.core.store import Document, public
+from local.core.store import Document, remove_private_members
 from local.services.sagemaker import names, paging, tags
 from local.services.sagemaker.feature_store import offline_store, record_store
 from local.services.sagemaker.roles import require_account
@@ -52,12 +52,12 @@ def create_feature_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         "FeatureGroupStatus": "Creating",
     }
     if offline := document.get("OfflineStoreConfig"):
-        document["OfflineStoreConfig"] = _resolved(call, name, offline, int(now))
+        document["OfflineStoreConfig"] = _resolve_offline_config(call, name, offline, int(now))
         document["OfflineStoreStatus"] = {"Status": "Active"}
     with call.store.transaction():
-        if _find(call, name):
-            raise in_use(f"Resource Already Exists: FeatureGroup with name {name} already exists.")
-        tags.put(call, arn, params.get("Tags"))
+        if _find_group(call, name):
+            raise in_use_error(f"Resource Already Exists: FeatureGroup with name {name} already exists.")
+        tags.merge_tags(call, arn, params.get("Tags"))
         call.store.put(KIND, call.region, name, document)
     call.cloud.spawn(f"create {name}", _finish_creation, call.cloud, call.region, name)
     return {"FeatureGroupArn": arn}
@@ -108,48 +108,48 @@ def _check_stores(params: Mapping[str, Any]) -> None:
     if not online.get("EnableOnlineStore") and "TtlDuration" in online:
         raise validation_error("TtlDuration needs an online store: set EnableOnlineStore.")
     _check_ttl(online)
-    _refuse("OnlineStoreConfig.StorageType", online.get("StorageType", "Standard"), ("Standard",))
+    _check_available("OnlineStoreConfig.StorageType", online.get("StorageType", "Standard"), ("Standard",))
     _check_throughput(params)
     if offline:
         if "RoleArn" not in params:
             raise validation_error(
                 "A feature group with an OfflineStoreConfig needs a RoleArn that may write to its S3Uri."
             )
-        _refuse("OfflineStoreConfig.TableFormat", offline.get("TableFormat", "Glue"), ("Glue", "Default"))
+        _check_available("OfflineStoreConfig.TableFormat", offline.get("TableFormat", "Glue"), ("Glue", "Default"))
 
 
 def _check_ttl(online: Mapping[str, Any]) -> None:
     ttl = online.get("TtlDuration")
     if ttl is not None and set(ttl) != {"Unit", "Value"}:
         raise validation_error(f"TtlDuration {ttl}: expected both Unit and Value.")
-    if ttl is not None and time.time() + lifetime(ttl) > record_store.LATEST:
+    if ttl is not None and time.time() + compute_lifetime(ttl) > record_store.LATEST:
         raise validation_error(
             f"TtlDuration of {ttl['Value']} {ttl['Unit']} ends after the year 9999: choose a shorter one, or none for "
             "records that never expire."
         )
 
 
-def lifetime(ttl: Mapping[str, Any]) -> float:
+def compute_lifetime(ttl: Mapping[str, Any]) -> float:
     """Return a ``TtlDuration`` in seconds."""
     return float(ttl["Value"] * _SECONDS[ttl["Unit"]])
 
 
 def _check_throughput(params: Mapping[str, Any]) -> None:
-    _refuse(
+    _check_available(
         "ThroughputConfig.ThroughputMode",
         params.get("ThroughputConfig", {}).get("ThroughputMode", "OnDemand"),
         ("OnDemand",),
     )
 
 
-def _refuse(member: str, value: str, available: Sequence[str]) -> None:
+def _check_available(member: str, value: str, available: Sequence[str]) -> None:
     if value not in available:
         raise validation_error(
             f"{member} {value} is not available in the local cloud; available: {', '.join(available)}."
         )
 
 
-def _resolved(call: Call, name: str, offline: Mapping[str, Any], epoch: int) -> dict[str, Any]:
+def _resolve_offline_config(call: Call, name: str, offline: Mapping[str, Any], epoch: int) -> dict[str, Any]:
     storage = dict(offline["S3StorageConfig"])
     prefix = storage["S3Uri"].rstrip("/")
     folder = f"{ACCOUNT}/sagemaker/{call.region}/offline-store/{name}-{epoch}/data"
@@ -169,17 +169,17 @@ def _finish_creation(cloud: Cloud, region: str, name: str) -> None:
     group = cloud.store.get(KIND, region, name)
     if group is None:
         return
-    problem = _problem(cloud, region, group)
+    problem = _find_problem(cloud, region, group)
 
     def change(document: Document) -> None:
         document["FeatureGroupStatus"] = "CreateFailed" if problem else "Created"
         if problem:
             document["FailureReason"] = problem
 
-    _changed(cloud, region, name, change)
+    _change_group(cloud, region, name, change)
 
 
-def _problem(cloud: Cloud, region: str, group: Mapping[str, Any]) -> str | None:
+def _find_problem(cloud: Cloud, region: str, group: Mapping[str, Any]) -> str | None:
     """Return the reason why the group cannot work (a role, bucket or key that cannot be used), or None."""
     storage = group.get("OfflineStoreConfig", {}).get("S3StorageConfig", {})
     security = (group.get("OnlineStoreConfig") or {}).get("SecurityConfig", {})
@@ -202,8 +202,8 @@ def _problem(cloud: Cloud, region: str, group: Mapping[str, Any]) -> str | None:
 
 def describe_feature_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Describe a feature group, with all its features on one page."""
-    group = require(call, params["FeatureGroupName"])
-    answer = {**public(group), "NextToken": ""}
+    group = require_group(call, params["FeatureGroupName"])
+    answer = {**remove_private_members(group), "NextToken": ""}
     if (group.get("OnlineStoreConfig") or {}).get("EnableOnlineStore"):
         answer["OnlineStoreTotalSizeBytes"] = call.cloud.part(record_store.RecordStore).size(group["FeatureGroupArn"])
     return answer
@@ -218,11 +218,11 @@ def update_feature_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
             f"not {len(given)}."
         )
     online = params.get("OnlineStoreConfig", {})
-    _refuse("OnlineStoreConfig.StorageType", online.get("StorageType", "Standard"), ("Standard",))
+    _check_available("OnlineStoreConfig.StorageType", online.get("StorageType", "Standard"), ("Standard",))
     _check_ttl(online)
     _check_throughput(params)
     with call.store.transaction():
-        group = require(call, params["FeatureGroupName"])
+        group = require_group(call, params["FeatureGroupName"])
         name = group["FeatureGroupName"]
         if group["FeatureGroupStatus"] != "Created":
             raise validation_error(
@@ -253,20 +253,20 @@ def _finish_update(cloud: Cloud, region: str, name: str) -> None:
             group["ThroughputConfig"] = throughput
         group["LastUpdateStatus"] = {"Status": "Successful"}
 
-    _changed(cloud, region, name, change)
+    _change_group(cloud, region, name, change)
 
 
 def delete_feature_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Delete a feature group and its online records; its data in S3 remains."""
     with call.store.transaction():
-        group = require(call, params["FeatureGroupName"])
+        group = require_group(call, params["FeatureGroupName"])
         if group["FeatureGroupStatus"] in _BUSY:
             raise validation_error(
                 f"FeatureGroup {group['FeatureGroupName']} is {group['FeatureGroupStatus']} and cannot be deleted now."
             )
         group["FeatureGroupStatus"] = "Deleting"
         call.store.put(KIND, call.region, group["FeatureGroupName"], group)
-    _clear(call.cloud, call.region, group)
+    _delete_records(call.cloud, call.region, group)
     call.cloud.spawn("delete group", _finish_deletion, call.cloud, call.region, group["FeatureGroupName"])
     return {}
 
@@ -277,14 +277,14 @@ def _finish_deletion(cloud: Cloud, region: str, name: str) -> None:
         return
     # Write the buffered rows to S3 before the group is deleted; its data there remains.
     cloud.part(offline_store.OfflineStore).flush()
-    _clear(cloud, region, group)
+    _delete_records(cloud, region, group)
     with cloud.store.transaction():
         cloud.store.delete(KIND, region, name)
         cloud.store.delete("tags", region, group["FeatureGroupArn"])
         _announce(cloud, region, group)
 
 
-def _clear(cloud: Cloud, region: str, group: Document) -> None:
+def _delete_records(cloud: Cloud, region: str, group: Document) -> None:
     """Delete the online records of a group, unless another group has the same ARN and thus the same records.
 
     Such groups, whose names differ in case alone, were created by earlier versions.
@@ -309,29 +309,29 @@ def list_feature_groups(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         "FeatureGroupStatus": "FeatureGroupStatus",
         "OfflineStoreStatus": "_offline",
     }
-    answer = paging.page(call, params, items, key="FeatureGroupSummaries", sort=sort)
-    answer["FeatureGroupSummaries"] = [public(item) for item in answer["FeatureGroupSummaries"]]
+    answer = paging.build_page(call, params, items, key="FeatureGroupSummaries", sort=sort)
+    answer["FeatureGroupSummaries"] = [remove_private_members(item) for item in answer["FeatureGroupSummaries"]]
     return answer
 
 
-def require(call: Call, name: str) -> Document:
+def require_group(call: Call, name: str) -> Document:
     """Return the group's document by name or ARN.
 
     Raises:
         AwsError: ``ResourceNotFound``, or ``ValidationException`` for an ARN of another region.
     """
-    group = _find(call, name)
+    group = _find_group(call, name)
     if group is None:
-        raise not_found(missing(name))
+        raise not_found_error(format_not_found(name))
     return group
 
 
-def missing(name: str) -> str:
+def format_not_found(name: str) -> str:
     """Return AWS's message for a group that does not exist."""
     return f"Resource Not Found: Amazon SageMaker can't find a FeatureGroup with name {name.rpartition('/')[2]}"
 
 
-def _find(call: Call, name: str) -> Document | None:
+def _find_group(call: Call, name: str) -> Document | None:
     if name[:4].lower() == "arn:":
         region, prefix = name.split(":")[3], call.arn(f"{KIND}/")
         if region != call.region:
@@ -339,10 +339,10 @@ def _find(call: Call, name: str) -> Document | None:
         if not name.lower().startswith(prefix):
             return None
         name = name[len(prefix) :]
-    return call.store.get(KIND, call.region, names.own_spelling(call, KIND, name))
+    return call.store.get(KIND, call.region, names.find_stored_name(call, KIND, name))
 
 
-def _changed(cloud: Cloud, region: str, name: str, change: Callable[[Document], None]) -> None:
+def _change_group(cloud: Cloud, region: str, name: str, change: Callable[[Document], None]) -> None:
     with cloud.store.transaction():
         group = cloud.store.update(KIND, region, name, change)
         if group is not None:
@@ -350,7 +350,7 @@ def _changed(cloud: Cloud, region: str, name: str, change: Callable[[Document], 
 
 
 def _announce(cloud: Cloud, region: str, group: Document) -> None:
-    detail = public(group)
+    detail = remove_private_members(group)
     for member in ("CreationTime", "LastModifiedTime"):
         detail[member] = int(detail[member] * 1000)
     cloud.events.emit(
@@ -365,14 +365,14 @@ def recover(cloud: Cloud) -> None:
     """Finish interrupted operations, and start the worker that writes the offline store."""
     for group in cloud.store.list(KIND):
         try:
-            _finish(cloud, group)
+            _finish_interrupted(cloud, group)
         except Exception:
             # The other groups and their offline store work without it.
             log.exception("%s: what a stop interrupted could not be finished", group["FeatureGroupArn"])
     cloud.spawn("offline store", cloud.part(offline_store.OfflineStore).run)
 
 
-def _finish(cloud: Cloud, group: Document) -> None:
+def _finish_interrupted(cloud: Cloud, group: Document) -> None:
     name, region = group["FeatureGroupName"], group["FeatureGroupArn"].split(":")[3]
     if group["FeatureGroupStatus"] == "Creating":
         _finish_creation(cloud, region, name)

@@ -120,7 +120,7 @@ class OfflineStore:
         )
         region = group["FeatureGroupArn"].split(":")[3]
         self._cloud.client("s3", region).put_object(
-            Bucket=bucket, Key=f"{prefix}/{_key(rows[0], batch)}", Body=_parquet(group, rows), **encryption
+            Bucket=bucket, Key=f"{prefix}/{_build_key(rows[0], batch)}", Body=_render_parquet(group, rows), **encryption
         )
         self._records.drop(batch)
 
@@ -139,7 +139,7 @@ class OfflineStore:
         self._cloud.store.update("feature-group", region, group["FeatureGroupName"], change)
 
 
-def _key(first: Row, batch: str) -> str:
+def _build_key(first: Row, batch: str) -> str:
     try:
         time = dt.datetime.fromtimestamp(first.event_time, dt.UTC)
     except (ValueError, OverflowError, OSError) as error:
@@ -150,7 +150,7 @@ def _key(first: Row, batch: str) -> str:
     return f"year={year}/{time:month=%m/day=%d/hour=%H}/{year}{time:%m%dT%H%M%SZ}_{suffix}.parquet"
 
 
-def schema(group: Mapping[str, Any]) -> pa.Schema:
+def build_schema(group: Mapping[str, Any]) -> pa.Schema:
     """Return the schema of a group's files: its features, then the columns that the feature store adds."""
     import pyarrow as pa
 
@@ -166,7 +166,7 @@ def schema(group: Mapping[str, Any]) -> pa.Schema:
     )
 
 
-def _parquet(group: Mapping[str, Any], rows: Sequence[Row]) -> bytes:
+def _render_parquet(group: Mapping[str, Any], rows: Sequence[Row]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -180,5 +180,5 @@ def _parquet(group: Mapping[str, Any], rows: Sequence[Row]) -> bytes:
         for row in rows
     ]
     sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(columns, schema=schema(group)), sink, compression="snappy")
+    pq.write_table(pa.Table.from_pylist(columns, schema=build_schema(group)), sink, compression="snappy")
     return sink.getvalue()

@@ -121,7 +121,7 @@ class RecordStore:
                 body = json.dumps(record.values, separators=(",", ":"))
                 values = (group, record.id, record.event_time, record.deleted, record.expires, body, time.time())
                 db.execute(_UPSERT, values)
-            _append(db, row)
+            _append_row(db, row)
 
     def erase(self, group: str, name: str, event_time: float, row: Row | None) -> bool:
         """Hard-delete the record and return True; if it is newer, write nothing and return False."""
@@ -130,7 +130,7 @@ class RecordStore:
             if existing is not None and existing.event_time > event_time:
                 return False
             db.execute("DELETE FROM online WHERE feature_group = ? AND id = ?", (group, name))
-            _append(db, row)
+            _append_row(db, row)
             return True
 
     def ids(self, group: str, after: str, limit: int, *, with_deleted: bool) -> list[str]:
@@ -193,7 +193,7 @@ class RecordStore:
             db.execute("DELETE FROM buffer WHERE batch = ?", (batch,))
 
 
-def _append(db: sqlite3.Connection, row: Row | None) -> None:
+def _append_row(db: sqlite3.Connection, row: Row | None) -> None:
     if row is not None:
         db.execute(
             "INSERT INTO buffer (feature_group, event_time, hour, written, body) VALUES (?, ?, ?, ?, ?)",

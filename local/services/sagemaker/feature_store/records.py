@@ -31,26 +31,28 @@ _RECORD_BYTES = 350 * 1024
 _PAGE = 100
 
 
-def _invalid(message: str) -> AwsError:
+def _make_validation_error(message: str) -> AwsError:
     return AwsError("ValidationError", message)
 
 
-def _group(call: Call, name: str, *, reading: bool = False) -> Document:
+def _require_created_group(call: Call, name: str, *, reading: bool = False) -> Document:
     """Return the group; if it does not exist, raise a 404 for readers and a validation error for writers."""
     try:
-        group = groups.require(call, name)
+        group = groups.require_group(call, name)
     except AwsError as error:
         if error.code != "ResourceNotFound":
             raise
         if reading:
             raise AwsError("ResourceNotFound", error.message, 404) from error
-        raise _invalid(error.message) from error
+        raise _make_validation_error(error.message) from error
     if group["FeatureGroupStatus"] != "Created":
-        raise _invalid(f"FeatureGroup {group['FeatureGroupName']} is {group['FeatureGroupStatus']}, not Created.")
+        raise _make_validation_error(
+            f"FeatureGroup {group['FeatureGroupName']} is {group['FeatureGroupStatus']}, not Created."
+        )
     return group
 
 
-def _stores(group: Document, asked: Sequence[str] | None) -> set[str]:
+def _select_stores(group: Document, asked: Sequence[str] | None) -> set[str]:
     """Return the stores that a write goes to."""
     there = set()
     if _is_online(group):
@@ -58,7 +60,7 @@ def _stores(group: Document, asked: Sequence[str] | None) -> set[str]:
     if "OfflineStoreConfig" in group:
         there.add("OfflineStore")
     if missing := set(asked or ()) - there:
-        raise _invalid(f"FeatureGroup {group['FeatureGroupName']} has no {', '.join(sorted(missing))}.")
+        raise _make_validation_error(f"FeatureGroup {group['FeatureGroupName']} has no {', '.join(sorted(missing))}.")
     return set(asked) if asked else there
 
 
@@ -68,13 +70,13 @@ def _is_online(group: Document) -> bool:
 
 def _require_online(group: Document) -> None:
     if not _is_online(group):
-        raise _invalid(f"FeatureGroup {group['FeatureGroupName']} has no OnlineStore.")
+        raise _make_validation_error(f"FeatureGroup {group['FeatureGroupName']} has no OnlineStore.")
 
 
 # -- values ----------------------------------------------------------------------------------------------------------
 
 
-def _parse(name: str, kind: str, text: str) -> Any:
+def _parse_value(name: str, kind: str, text: str) -> Any:
     value: Any = text
     if kind == "Integral":
         value = int(text) if _INTEGER.fullmatch(text) else None
@@ -88,32 +90,32 @@ def _parse(name: str, kind: str, text: str) -> Any:
         bounds = (
             "a 64-bit integer" if kind == "Integral" else "a finite number; leave the feature out where it has none"
         )
-        raise _invalid(
+        raise _make_validation_error(
             f"Attempted to parse the feature value for the feature named [{name}] into a FeatureValue of type {kind}. "
             f"The provided value is '{text[:100]}'; expected {bounds}."
         )
     return value
 
 
-def _event_time(name: str, kind: str, text: str) -> float:
+def _parse_event_time(name: str, kind: str, text: str) -> float:
     if kind == "Fractional":
-        seconds = float(_parse(name, kind, text))
+        seconds = float(_parse_value(name, kind, text))
         if _EARLIEST <= seconds <= LATEST:
             return seconds
-        raise _invalid(
+        raise _make_validation_error(
             f"The event time feature [{name}] has the value '{text[:100]}'; expected Unix seconds of a date in the "
             f"years 1 to 9999, {_EARLIEST:.0f} to {LATEST:.0f}: are these milliseconds?"
         )
     with contextlib.suppress(ValueError):
         if _ISO.fullmatch(text):
             return dt.datetime.fromisoformat(text).timestamp()
-    raise _invalid(
+    raise _make_validation_error(
         f"The event time feature [{name}] has the value '{text[:100]}'; expected yyyy-MM-dd'T'HH:mm:ssZ or "
         "yyyy-MM-dd'T'HH:mm:ss.SSSZ in UTC, such as 2026-11-02T09:27:57Z."
     )
 
 
-def _texts(group: Document, record: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def _check_record(group: Document, record: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Check a record's features and return their values as text, by name."""
     known = {each["FeatureName"] for each in group["FeatureDefinitions"]}
     name = group["FeatureGroupName"]
@@ -121,36 +123,40 @@ def _texts(group: Document, record: Sequence[Mapping[str, Any]]) -> dict[str, st
     for feature in record:
         key = feature["FeatureName"]
         if key not in known:
-            raise _invalid(f"FeatureName [{key}] is not a feature of FeatureGroup {name}.")
+            raise _make_validation_error(f"FeatureName [{key}] is not a feature of FeatureGroup {name}.")
         if key in texts:
-            raise _invalid(f"FeatureName [{key}] is in the record twice.")
+            raise _make_validation_error(f"FeatureName [{key}] is in the record twice.")
         if "ValueAsStringList" in feature:
-            raise _invalid(f"ValueAsStringList of feature [{key}] is not available in the local cloud.")
+            raise _make_validation_error(f"ValueAsStringList of feature [{key}] is not available in the local cloud.")
         if "ValueAsString" not in feature:
-            raise _invalid(f"Feature [{key}] has no ValueAsString: leave out a feature that has no value.")
+            raise _make_validation_error(
+                f"Feature [{key}] has no ValueAsString: leave out a feature that has no value."
+            )
         texts[key] = feature["ValueAsString"]
     for member in ("RecordIdentifierFeatureName", "EventTimeFeatureName"):
         if not texts.get(group[member]):
-            raise _invalid(f"The record lacks a value of [{group[member]}], the {member} of FeatureGroup {name}.")
+            raise _make_validation_error(
+                f"The record lacks a value of [{group[member]}], the {member} of FeatureGroup {name}."
+            )
     size = sum(len(key.encode()) + len(text.encode()) for key, text in texts.items())
     if size > _RECORD_BYTES:
-        raise _invalid(f"The record has {size} bytes; at most {_RECORD_BYTES} are possible.")
+        raise _make_validation_error(f"The record has {size} bytes; at most {_RECORD_BYTES} are possible.")
     if len(texts[group["RecordIdentifierFeatureName"]].encode()) > 2048:
-        raise _invalid("The record identifier is longer than 2048 bytes.")
+        raise _make_validation_error("The record identifier is longer than 2048 bytes.")
     return texts
 
 
-def _types(group: Document) -> dict[str, str]:
+def _list_feature_types(group: Document) -> dict[str, str]:
     return {each["FeatureName"]: each["FeatureType"] for each in group["FeatureDefinitions"]}
 
 
-def _expiry(group: Document, event_time: float, ttl: Mapping[str, Any] | None) -> float | None:
+def _compute_expiry(group: Document, event_time: float, ttl: Mapping[str, Any] | None) -> float | None:
     duration = ttl or (group.get("OnlineStoreConfig") or {}).get("TtlDuration")
     if duration is None:
         return None
-    expires = event_time + groups.lifetime(duration)
+    expires = event_time + groups.compute_lifetime(duration)
     if expires > LATEST:
-        raise _invalid(
+        raise _make_validation_error(
             f"A TtlDuration of {duration['Value']} {duration['Unit']} from the record's event time on ends after the "
             "year 9999: choose a shorter one, or none for a record that never expires."
         )
@@ -167,17 +173,19 @@ def put_record(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _put(call: Call, entry: Mapping[str, Any], ttl: Mapping[str, Any] | None) -> None:
-    group = _group(call, entry["FeatureGroupName"])
-    stores = _stores(group, entry.get("TargetStores"))
+    group = _require_created_group(call, entry["FeatureGroupName"])
+    stores = _select_stores(group, entry.get("TargetStores"))
     if ttl is not None and "OnlineStore" not in stores:
-        raise _invalid("TtlDuration needs the OnlineStore, which this record does not go to.")
-    texts = _texts(group, entry["Record"])
-    types = _types(group)
-    values = {name: _parse(name, types[name], text) for name, text in texts.items()}
+        raise _make_validation_error("TtlDuration needs the OnlineStore, which this record does not go to.")
+    texts = _check_record(group, entry["Record"])
+    types = _list_feature_types(group)
+    values = {name: _parse_value(name, types[name], text) for name, text in texts.items()}
     key = group["EventTimeFeatureName"]
-    event_time = _event_time(key, types[key], texts[key])
+    event_time = _parse_event_time(key, types[key], texts[key])
     arn = group["FeatureGroupArn"]
-    record = Record(texts[group["RecordIdentifierFeatureName"]], event_time, texts, _expiry(group, event_time, ttl))
+    record = Record(
+        texts[group["RecordIdentifierFeatureName"]], event_time, texts, _compute_expiry(group, event_time, ttl)
+    )
     call.cloud.part(RecordStore).put(
         arn,
         record if "OnlineStore" in stores else None,
@@ -201,25 +209,25 @@ def delete_record(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
     SoftDelete keeps the event time, so that an older put is ignored; HardDelete keeps nothing.
     """
-    group = _group(call, params["FeatureGroupName"])
-    stores = _stores(group, params.get("TargetStores"))
-    types, arn, name = _types(group), group["FeatureGroupArn"], params["RecordIdentifierValueAsString"]
+    group = _require_created_group(call, params["FeatureGroupName"])
+    stores = _select_stores(group, params.get("TargetStores"))
+    types, arn, name = _list_feature_types(group), group["FeatureGroupArn"], params["RecordIdentifierValueAsString"]
     id_feature, time_feature = group["RecordIdentifierFeatureName"], group["EventTimeFeatureName"]
     text = params["EventTime"]
-    event_time = _event_time(time_feature, types[time_feature], text)
+    event_time = _parse_event_time(time_feature, types[time_feature], text)
     values = {
-        id_feature: _parse(id_feature, types[id_feature], name),
-        time_feature: _parse(time_feature, types[time_feature], text),
+        id_feature: _parse_value(id_feature, types[id_feature], name),
+        time_feature: _parse_value(time_feature, types[time_feature], text),
         "is_deleted": True,
     }
     row = Row(arn, event_time, time.time(), values) if "OfflineStore" in stores else None
     records = call.cloud.part(RecordStore)
     if params.get("DeletionMode", "SoftDelete") == "SoftDelete" or "OnlineStore" not in stores:
-        tombstone = Record(name, event_time, {}, _expiry(group, event_time, None), deleted=True)
+        tombstone = Record(name, event_time, {}, _compute_expiry(group, event_time, None), deleted=True)
         records.put(arn, tombstone if "OnlineStore" in stores else None, row)
         return {}
     if not records.erase(arn, name, event_time, row):
-        raise _invalid(
+        raise _make_validation_error(
             f"The record '{name}' has a newer event time than {text}: a HardDelete needs one that is not older."
         )
     return {}
@@ -230,7 +238,7 @@ def delete_record(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 def get_record(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Return a record; the output has no Record if none exists."""
-    group = _group(call, params["FeatureGroupName"], reading=True)
+    group = _require_created_group(call, params["FeatureGroupName"], reading=True)
     _require_online(group)
     names = params.get("FeatureNames")
     _check_names(group, names)
@@ -238,8 +246,10 @@ def get_record(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_names(group: Document, names: Sequence[str] | None) -> None:
-    if names and (unknown := sorted(set(names) - _types(group).keys())):
-        raise _invalid(f"FeatureNames {unknown} are not features of FeatureGroup {group['FeatureGroupName']}.")
+    if names and (unknown := sorted(set(names) - _list_feature_types(group).keys())):
+        raise _make_validation_error(
+            f"FeatureNames {unknown} are not features of FeatureGroup {group['FeatureGroupName']}."
+        )
 
 
 def _read(
@@ -269,7 +279,7 @@ def batch_get_record(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         ]
         names = wanted.get("FeatureNames")
         try:
-            group = _group(call, wanted["FeatureGroupName"], reading=True)
+            group = _require_created_group(call, wanted["FeatureGroupName"], reading=True)
             _require_online(group)
             _check_names(group, names)
         except AwsError as error:
@@ -286,7 +296,7 @@ def batch_get_record(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 def list_records(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """List the record identifiers of the online store, in order."""
-    group = _group(call, params["FeatureGroupName"], reading=True)
+    group = _require_created_group(call, params["FeatureGroupName"], reading=True)
     _require_online(group)
     size = params.get("MaxResults", _PAGE)
     after = ""
@@ -294,7 +304,9 @@ def list_records(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         try:
             after = base64.urlsafe_b64decode(token).decode()
         except (binascii.Error, ValueError) as error:
-            raise _invalid(f"Invalid NextToken '{token[:100]}': pass the one of the page before, unchanged.") from error
+            raise _make_validation_error(
+                f"Invalid NextToken '{token[:100]}': pass the one of the page before, unchanged."
+            ) from error
     found = call.cloud.part(RecordStore).ids(
         group["FeatureGroupArn"], after, size + 1, with_deleted=params.get("IncludeSoftDeletedRecords", False)
     )

@@ -59,46 +59,52 @@ class Step:
     retire: bool = False
 
 
-def instances(size: dict[str, Any], total: int) -> int:
+def compute_instances(size: dict[str, Any], total: int) -> int:
     """Return a ``CapacitySize`` in whole instances of ``total``, at least one."""
     value = int(size["Value"])
     return min(total, value if size["Type"] == "INSTANCE_COUNT" else max(1, total * value // 100))
 
 
-def steps(config: dict[str, Any], counts: dict[str, int]) -> list[Step]:
+def plan_steps(config: dict[str, Any], counts: dict[str, int]) -> list[Step]:
     """Return the steps of a ``DeploymentConfig`` for a new fleet of ``counts`` instances by variant."""
     total = sum(counts.values())
     if rolling := config.get("RollingUpdatePolicy"):
-        return _rolling(rolling, counts)
+        return _plan_rolling_steps(rolling, counts)
     policy = config.get("BlueGreenUpdatePolicy", {})
     traffic = policy.get("TrafficRoutingConfiguration", {"Type": "ALL_AT_ONCE"})
     result: list[Step] = []
     if traffic["Type"] == "CANARY":
         size = traffic["CanarySize"]
-        part = instances(size, total)
-        result.append(_part(counts, _share(size, total), part, f"canary capacity of {part} instance(s)", traffic))
+        part = compute_instances(size, total)
+        result.append(
+            _build_partial_step(
+                counts, _compute_share(size, total), part, f"canary capacity of {part} instance(s)", traffic
+            )
+        )
     elif traffic["Type"] == "LINEAR":
         size = traffic["LinearStepSize"]
-        step = _share(size, total)
+        step = _compute_share(size, total)
         for number in range(1, math.ceil(1 / step - 1e-9)):
             part = max(1, round(total * number * step))
-            result.append(_part(counts, number * step, part, f"{part} instance(s)", traffic))
+            result.append(_build_partial_step(counts, number * step, part, f"{part} instance(s)", traffic))
     wait = policy.get("TerminationWaitInSeconds", 0)
     return [*result, Step(counts, 1.0, f"{total} instance(s)", total, wait, "TerminationWaitInSeconds")]
 
 
-def _part(counts: dict[str, int], share: float, part: int, capacity: str, traffic: dict[str, Any]) -> Step:
+def _build_partial_step(
+    counts: dict[str, int], share: float, part: int, capacity: str, traffic: dict[str, Any]
+) -> Step:
     return Step(counts, share, capacity, part, traffic["WaitIntervalInSeconds"], "WaitIntervalInSeconds")
 
 
-def _share(size: dict[str, Any], total: int) -> float:
+def _compute_share(size: dict[str, Any], total: int) -> float:
     """Return the share of traffic; a percentage is not rounded to instances, so that it works for one instance."""
     return min(1.0, int(size["Value"]) / (total if size["Type"] == "INSTANCE_COUNT" else 100))
 
 
-def _rolling(policy: dict[str, Any], counts: dict[str, int]) -> list[Step]:
+def _plan_rolling_steps(policy: dict[str, Any], counts: dict[str, int]) -> list[Step]:
     ((variant, total),) = counts.items()
-    batch = instances(policy["MaximumBatchSize"], total)
+    batch = compute_instances(policy["MaximumBatchSize"], total)
     return [
         Step(
             {variant: done},
@@ -113,7 +119,7 @@ def _rolling(policy: dict[str, Any], counts: dict[str, int]) -> list[Step]:
     ]
 
 
-def _sick(variant: str, reason: str) -> str:
+def _format_unhealthy(variant: str, reason: str) -> str:
     return (
         f"The primary container for production variant {variant} did not pass the ping health check during the "
         f"deployment: {reason}. Please check CloudWatch logs for this endpoint."
@@ -149,7 +155,7 @@ class Deployment:
         self._limit: float = policy.get("MaximumExecutionTimeoutInSeconds", math.inf)
         self._spent = 0.0
         self._blue_counts = {variant.name: len(variant.servers) for variant in blue.variants.values()}
-        self._steps = steps(config, {variant.name: variant.plan["Count"] for variant in green.variants.values()})
+        self._steps = plan_steps(config, {variant.name: variant.plan["Count"] for variant in green.variants.values()})
 
     def run(self) -> None:
         """Shift all traffic to the new fleet.
@@ -220,7 +226,7 @@ class Deployment:
         for variant in self._green.variants.values():
             for server in variant.ready():
                 if reason := server.unhealthy():
-                    raise RollBackError(_sick(variant.name, reason))
+                    raise RollBackError(_format_unhealthy(variant.name, reason))
         self._spend(time.monotonic() - begun)
 
     def _spend(self, seconds: float) -> None:
@@ -241,7 +247,7 @@ class Deployment:
             if reason := self._green.failure():
                 raise RollBackError(reason)
             if sick := next((server.sick for server in variant.servers if server.sick), None):
-                raise RollBackError(_sick(variant.name, sick))
+                raise RollBackError(_format_unhealthy(variant.name, sick))
             if not variant.ready() and any(server.restarts >= RESTARTS for server in variant.servers):
                 raise RollBackError(
                     f"The primary container for production variant {variant.name} ended {RESTARTS} times during the "

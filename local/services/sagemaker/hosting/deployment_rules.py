@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from local.core.errors import validation_error
-from local.services.sagemaker.hosting.deployment import instances, steps
+from local.services.sagemaker.hosting.deployment import compute_instances, plan_steps
 from local.services.sagemaker.hosting.fleet import Plan
 
 #: The minimum and maximum percentage of capacity in one step.
@@ -30,7 +30,7 @@ def check_deployment(config: dict[str, Any], old: Plan | None, new: Plan) -> Non
             raise validation_error("RollingUpdatePolicy is not possible for endpoints with several variants.")
         _check_size("ROLLING", "MaximumBatchSize", rolling["MaximumBatchSize"], total)
         back = rolling.get("RollbackMaximumBatchSize")
-        if back is not None and instances(back, total) < total:
+        if back is not None and compute_instances(back, total) < total:
             raise validation_error(
                 "RollbackMaximumBatchSize below the whole fleet is not available in the local cloud; "
                 "leave it out to roll back in one step."
@@ -44,7 +44,7 @@ def check_deployment(config: dict[str, Any], old: Plan | None, new: Plan) -> Non
             f"{', '.join(sorted(counts))}."
         )
     limit = (rolling or blue_green or {}).get("MaximumExecutionTimeoutInSeconds")
-    waits = sum(step.bake for step in steps(config, counts))
+    waits = sum(step.bake for step in plan_steps(config, counts))
     if limit is not None and limit <= waits:
         raise validation_error(
             f"MaximumExecutionTimeoutInSeconds {limit} is not above the {waits:g} seconds that the deployment waits."

@@ -11,7 +11,7 @@ from typing import Any
 
 from local.core.context import Call, Handler
 from local.core.errors import validation_error
-from local.core.store import Document, public
+from local.core.store import Document, remove_private_members
 from local.services.sagemaker import paging, tags
 from local.services.sagemaker.hosting.fleet import STARTUP_TIMEOUT, Plan
 from local.services.sagemaker.members import check_members
@@ -23,7 +23,7 @@ def create_endpoint_config(call: Call, params: dict[str, Any]) -> dict[str, Any]
     check_members("CreateEndpointConfig", params)
     name = params["EndpointConfigName"]
     arn = _arn(call, name)
-    variants = [_variant(call, variant) for variant in params["ProductionVariants"]]
+    variants = [_check_variant(call, variant) for variant in params["ProductionVariants"]]
     names = [variant["VariantName"] for variant in variants]
     if repeated := sorted({variant for variant in names if names.count(variant) > 1}):
         raise validation_error(f"VariantName must be unique in ProductionVariants; repeated: {', '.join(repeated)}.")
@@ -38,12 +38,12 @@ def create_endpoint_config(call: Call, params: dict[str, Any]) -> dict[str, Any]
     with call.store.transaction():
         if call.store.get("endpoint-config", call.region, name):
             raise validation_error(f'Cannot create already existing endpoint configuration "{arn}".')
-        tags.put(call, arn, params.get("Tags"))
+        tags.merge_tags(call, arn, params.get("Tags"))
         call.store.put("endpoint-config", call.region, name, document)
     return {"EndpointConfigArn": arn}
 
 
-def _variant(call: Call, variant: dict[str, Any]) -> dict[str, Any]:
+def _check_variant(call: Call, variant: dict[str, Any]) -> dict[str, Any]:
     where = f"production variant {variant['VariantName']}"
     for member in ("ModelName", "InitialInstanceCount", "InstanceType"):
         if member not in variant:
@@ -56,7 +56,7 @@ def _variant(call: Call, variant: dict[str, Any]) -> dict[str, Any]:
     return {"InitialVariantWeight": 1.0, **variant}
 
 
-def plan(call: Call, name: str) -> Plan:
+def build_plan(call: Call, name: str) -> Plan:
     """Return everything that the configuration's servers need; see :mod:`local.services.sagemaker.hosting.fleet`.
 
     Raises:
@@ -107,7 +107,7 @@ def _arn(call: Call, name: str) -> str:
 
 def describe_endpoint_config(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Describe an endpoint configuration, with default values."""
-    return public(require_config(call, params["EndpointConfigName"]))
+    return remove_private_members(require_config(call, params["EndpointConfigName"]))
 
 
 def delete_endpoint_config(call: Call, params: dict[str, Any]) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def delete_endpoint_config(call: Call, params: dict[str, Any]) -> dict[str, Any]
     with call.store.transaction():
         document = require_config(call, params["EndpointConfigName"])
         call.store.delete("endpoint-config", call.region, params["EndpointConfigName"])
-        tags.drop(call, document["EndpointConfigArn"])
+        tags.delete_all_tags(call, document["EndpointConfigArn"])
     return {}
 
 
@@ -128,7 +128,7 @@ def list_endpoint_configs(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     items = [
         {member: document[member] for member in members} for document in call.store.list("endpoint-config", call.region)
     ]
-    return paging.page(
+    return paging.build_page(
         call,
         params,
         items,

@@ -7,7 +7,7 @@ from typing import Any
 
 from local.core.context import Call, Handler
 from local.core.errors import validation_error
-from local.core.store import Document, public
+from local.core.store import Document, remove_private_members
 from local.services.sagemaker import paging, tags
 from local.services.sagemaker.hosting import endpoint_configs
 from local.services.sagemaker.hosting.deployment_rules import check_deployment
@@ -27,7 +27,7 @@ def create_endpoint(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     with call.store.transaction():
         if call.store.get("endpoint", call.region, name):
             raise validation_error(f'Cannot create already existing endpoint "{arn}".')
-        plan = endpoint_configs.plan(call, params["EndpointConfigName"])
+        plan = endpoint_configs.build_plan(call, params["EndpointConfigName"])
         document: Document = {
             "EndpointName": name,
             "EndpointArn": arn,
@@ -41,9 +41,9 @@ def create_endpoint(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         if deployment is not None:
             check_deployment(deployment, None, plan)
             document["LastDeploymentConfig"] = deployment
-        tags.put(call, arn, params.get("Tags"))
+        tags.merge_tags(call, arn, params.get("Tags"))
         call.store.put("endpoint", call.region, name, document)
-    endpoint = _hosted(call, name)
+    endpoint = _get_hosted_endpoint(call, name)
     endpoint.start(endpoint.create, plan)
     return {"EndpointArn": arn}
 
@@ -52,11 +52,11 @@ def update_endpoint(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Update an endpoint and return at once; the deployment runs in the background."""
     name = params["EndpointName"]
     with call.store.transaction():
-        document = _changeable(call, name)
+        document = _require_changeable(call, name)
         # A rollback needs the current configuration.
         endpoint_configs.require_config(call, document["EndpointConfigName"])
-        plan = endpoint_configs.plan(call, params["EndpointConfigName"])
-        _retain(document["_plan"], plan, params)
+        plan = endpoint_configs.build_plan(call, params["EndpointConfigName"])
+        _retain_properties(document["_plan"], plan, params)
         deployment = params.get("DeploymentConfig")
         if params.get("RetainDeploymentConfig"):
             if deployment is not None:
@@ -68,12 +68,12 @@ def update_endpoint(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         else:
             document.pop("LastDeploymentConfig", None)
         _set_updating(call, document)
-    endpoint = _hosted(call, name)
+    endpoint = _get_hosted_endpoint(call, name)
     endpoint.start(endpoint.update, plan, deployment or {})
     return {"EndpointArn": document["EndpointArn"]}
 
 
-def _retain(old: Plan, new: Plan, params: dict[str, Any]) -> None:
+def _retain_properties(old: Plan, new: Plan, params: dict[str, Any]) -> None:
     """Copy the properties that RetainAllVariantProperties keeps from the live endpoint's plan to the new one."""
     excluded = {item["VariantPropertyType"] for item in params.get("ExcludeRetainedVariantProperties", [])}
     if not params.get("RetainAllVariantProperties"):
@@ -97,7 +97,7 @@ def update_endpoint_weights_and_capacities(call: Call, params: dict[str, Any]) -
     weights: dict[str, float] = {}
     counts: dict[str, int] = {}
     with call.store.transaction():
-        document = _changeable(call, name)
+        document = _require_changeable(call, name)
         endpoint_configs.require_config(call, document["EndpointConfigName"])
         shown = {variant["VariantName"]: variant for variant in document["ProductionVariants"]}
         for desired in params["DesiredWeightsAndCapacities"]:
@@ -118,7 +118,7 @@ def update_endpoint_weights_and_capacities(call: Call, params: dict[str, Any]) -
                     {"Status": "Updating", "StatusMessage": text, "StartTime": time.time()}
                 ]
         _set_updating(call, document)
-    endpoint = _hosted(call, name)
+    endpoint = _get_hosted_endpoint(call, name)
     endpoint.start(endpoint.scale, weights, counts)
     return {"EndpointArn": document["EndpointArn"]}
 
@@ -133,14 +133,14 @@ def delete_endpoint(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         document["EndpointStatus"] = "Deleting"
         document["LastModifiedTime"] = time.time()
         call.store.put("endpoint", call.region, name, document)
-    endpoint = _hosted(call, name)
+    endpoint = _get_hosted_endpoint(call, name)
     endpoint.start(endpoint.delete)
     return {}
 
 
 def describe_endpoint(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Describe an endpoint."""
-    return public(require_endpoint(call, params["EndpointName"]))
+    return remove_private_members(require_endpoint(call, params["EndpointName"]))
 
 
 def list_endpoints(call: Call, params: dict[str, Any]) -> dict[str, Any]:
@@ -153,7 +153,7 @@ def list_endpoints(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         if status in (None, document["EndpointStatus"])
     ]
     sort = {"Name": "EndpointName", "CreationTime": "CreationTime", "Status": "EndpointStatus"}
-    return paging.page(call, params, items, key="Endpoints", sort=sort)
+    return paging.build_page(call, params, items, key="Endpoints", sort=sort)
 
 
 def require_endpoint(call: Call, name: str) -> Document:
@@ -164,7 +164,7 @@ def require_endpoint(call: Call, name: str) -> Document:
     return document
 
 
-def _changeable(call: Call, name: str) -> Document:
+def _require_changeable(call: Call, name: str) -> Document:
     document = require_endpoint(call, name)
     arn, status = document["EndpointArn"], document["EndpointStatus"]
     if status == "Failed":
@@ -180,7 +180,7 @@ def _set_updating(call: Call, document: Document) -> None:
     call.store.put("endpoint", call.region, document["EndpointName"], document)
 
 
-def _hosted(call: Call, name: str) -> HostedEndpoint:
+def _get_hosted_endpoint(call: Call, name: str) -> HostedEndpoint:
     return call.cloud.part(Hosting).endpoint(call.region, name)
 
 

@@ -33,7 +33,7 @@ from local.services.sagemaker.hosting.model_data import (
     MODEL_SUFFIX,
     ModelDataError,
     ModelFolder,
-    models_folder,
+    build_fleet_folder_path,
     remove_tree,
 )
 
@@ -72,7 +72,7 @@ _ports_lock = threading.Lock()
 
 
 @contextlib.contextmanager
-def _free_port() -> Iterator[int]:
+def _reserve_port() -> Iterator[int]:
     """Yield a port that no process listens on, reserved for one server of this local cloud."""
     with _ports_lock:
         while True:
@@ -233,7 +233,7 @@ class Server:
         crashes, served = 0, self.fleet.persistent
         deadline = time.monotonic() + self.variant.plan["StartupTimeout"]
         while not self._stop.is_set() and not self.fleet.cloud.stopping.is_set():
-            with _free_port() as port:
+            with _reserve_port() as port:
                 self._container = container = self._start(image, root, port)
                 if self._stop.is_set():
                     container.stop()
@@ -271,9 +271,9 @@ class Server:
             image=image,
             command=["serve"],
             root=root,
-            environment={**plan["Environment"], **_bound_to(port), "SAGEMAKER_REGION": fleet.region},
+            environment={**plan["Environment"], **_build_bind_variables(port), "SAGEMAKER_REGION": fleet.region},
             region=fleet.region,
-            log_group=log_group(fleet.endpoint),
+            log_group=build_log_group_name(fleet.endpoint),
             log_stream=f"{self.variant.name}/{self.id}",
             isolated=plan["Isolated"],
         )
@@ -324,7 +324,7 @@ class Server:
         return False
 
 
-def _bound_to(port: int) -> dict[str, str]:
+def _build_bind_variables(port: int) -> dict[str, str]:
     """Return the variables for the server's port (SageMaker's) and for its address (Millrace's)."""
     return {"SAGEMAKER_BIND_TO_PORT": str(port), "MILLRACE_BIND_ADDRESS": "127.0.0.1"}
 
@@ -370,7 +370,7 @@ class Fleet:
         self.config: str = plan["EndpointConfigName"]
         self.changed = changed
         self.persistent = False
-        self.folder = models_folder(cloud, region, endpoint, plan.setdefault("Folder", secrets.token_hex(4)))
+        self.folder = build_fleet_folder_path(cloud, region, endpoint, plan.setdefault("Folder", secrets.token_hex(4)))
         self.variants = {variant["VariantName"]: Variant(self, variant) for variant in plan["Variants"]}
 
     def resize(self, counts: dict[str, int] | None = None, *, grace: float = 30.0) -> None:
@@ -430,6 +430,6 @@ class Fleet:
             thread.join()
 
 
-def log_group(endpoint: str) -> str:
+def build_log_group_name(endpoint: str) -> str:
     """Return the name of the log group of an endpoint's containers."""
     return f"/aws/sagemaker/Endpoints/{endpoint}"

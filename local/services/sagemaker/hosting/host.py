@@ -14,11 +14,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from local.core.errors import AwsError
-from local.core.store import Document, public
+from local.core.store import Document, remove_private_members
 from local.services.sagemaker.hosting.capture import Capture
 from local.services.sagemaker.hosting.deployment import Deployment, GoingDownError, RollBackError
 from local.services.sagemaker.hosting.fleet import Fleet, Plan
-from local.services.sagemaker.hosting.model_data import MODEL_SUFFIX, models_folder, remove_tree
+from local.services.sagemaker.hosting.model_data import MODEL_SUFFIX, build_fleet_folder_path, remove_tree
 from local.services.sagemaker.hosting.router import Route, Router
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Hosting:
         self._lock = threading.Lock()
         self._stopped = False
         self._endpoints: dict[tuple[str, str], HostedEndpoint] = {}
-        _tidy(cloud)
+        _remove_leftovers(cloud)
         cloud.spawn("hosting", self._await_stop)
 
     def endpoint(self, region: str, name: str) -> HostedEndpoint:
@@ -150,7 +150,7 @@ class HostedEndpoint:
             self.router.set(Route(blue.fleet, 1 - share, blue.capture), Route(green.fleet, share, green.capture))
 
         def report(status: str, message: str, share: float, active: int) -> None:
-            summary = _pending(plan, begun, status, message, share, active)
+            summary = _build_pending_summary(plan, begun, status, message, share, active)
             self._save(lambda doc: doc.update(PendingDeploymentSummary=summary))
             self._announce("SageMaker Endpoint Deployment State Change")
 
@@ -270,23 +270,29 @@ class HostedEndpoint:
             document["EndpointStatus"] = "InService"
             if reason is not None:
                 document["FailureReason"] = reason
-            show(document, plan or document["_plan"])
+            write_plan(document, plan or document["_plan"])
 
         self._save(change)
 
     def _announce(self, detail_type: str = "SageMaker Endpoint State Change") -> None:
         document = self._document()
         tags = self.cloud.store.get("tags", self.region, document["EndpointArn"]) or {}
-        members = {**public(document), "EndpointStatus": _upper(document["EndpointStatus"]), "Tags": tags}
+        members = {
+            **remove_private_members(document),
+            "EndpointStatus": _to_event_status(document["EndpointStatus"]),
+            "Tags": tags,
+        }
         self.cloud.events.emit(
             detail_type=detail_type,
             resources=[document["EndpointArn"]],
-            detail=_in_milliseconds(members),
+            detail=_to_milliseconds(members),
             region=self.region,
         )
 
 
-def _pending(plan: Plan, begun: float, status: str, message: str, share: float, active: int) -> dict[str, Any]:
+def _build_pending_summary(
+    plan: Plan, begun: float, status: str, message: str, share: float, active: int
+) -> dict[str, Any]:
     """Return a ``PendingDeploymentSummary``: ``active`` of the new servers take ``share`` of the traffic."""
     total = sum(variant["Count"] for variant in plan["Variants"])
     variants = [
@@ -305,7 +311,7 @@ def _pending(plan: Plan, begun: float, status: str, message: str, share: float, 
     return {"EndpointConfigName": plan["EndpointConfigName"], "StartTime": begun, "ProductionVariants": variants}
 
 
-def show(document: Document, plan: Plan) -> None:
+def write_plan(document: Document, plan: Plan) -> None:
     """Write the serving plan to an endpoint's document."""
     document["_plan"] = plan
     document["EndpointConfigName"] = plan["EndpointConfigName"]
@@ -332,13 +338,13 @@ def show(document: Document, plan: Plan) -> None:
         }
 
 
-def _tidy(cloud: Cloud) -> None:
+def _remove_leftovers(cloud: Cloud) -> None:
     """Remove leftovers of the last run, except the unpacked models of endpoints that will serve again.
 
     As on AWS, such an endpoint no longer needs its model or the archive.
     """
     kept = {
-        models_folder(cloud, document["EndpointArn"].split(":")[3], document["EndpointName"], folder)
+        build_fleet_folder_path(cloud, document["EndpointArn"].split(":")[3], document["EndpointName"], folder)
         for document in cloud.store.list("endpoint")
         if document["EndpointStatus"] not in ("Creating", "Deleting", "Failed")
         and (folder := document["_plan"].get("Folder"))
@@ -368,15 +374,15 @@ def recover(cloud: Cloud) -> None:
             endpoint.start(endpoint.resume, plan)
 
 
-def _upper(status: str) -> str:
+def _to_event_status(status: str) -> str:
     """Return a status as events spell it: ``InService`` becomes ``IN_SERVICE``."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", status).upper()
 
 
-def _in_milliseconds(value: Any, key: str = "") -> Any:
+def _to_milliseconds(value: Any, key: str = "") -> Any:
     """Return the value with all times in milliseconds, as events have them."""
     if isinstance(value, dict):
-        return {name: _in_milliseconds(item, name) for name, item in value.items()}
+        return {name: _to_milliseconds(item, name) for name, item in value.items()}
     if isinstance(value, list):
-        return [_in_milliseconds(item) for item in value]
+        return [_to_milliseconds(item) for item in value]
     return int(value * 1000) if isinstance(value, float) and key.endswith("Time") else value

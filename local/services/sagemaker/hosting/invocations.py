@@ -21,13 +21,13 @@ LIMIT = 25 * 1024 * 1024
 def invoke_endpoint(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Send one request to a model server and return its reply."""
     if others := sorted(set(params) - _KNOWN):
-        raise _refused(f"{', '.join(others)} of InvokeEndpoint is not available in the local cloud.")
+        raise _make_refusal(f"{', '.join(others)} of InvokeEndpoint is not available in the local cloud.")
     name, body = params["EndpointName"], params.get("Body", b"")
     document = call.store.get("endpoint", call.region, name)
     if document is None or document["EndpointStatus"] in ("Creating", "Failed", "Deleting"):
-        raise _refused(f"Endpoint {name} of account {ACCOUNT} not found.")
+        raise _make_refusal(f"Endpoint {name} of account {ACCOUNT} not found.")
     if len(body) > LIMIT:
-        raise _refused(f"The body of {len(body)} bytes is too large; at most {LIMIT} are taken.")
+        raise _make_refusal(f"The body of {len(body)} bytes is too large; at most {LIMIT} are taken.")
     headers = {
         "Content-Type": params.get("ContentType", "application/json"),
         "Accept": params.get("Accept"),
@@ -57,7 +57,7 @@ def invoke_endpoint(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def _refused(message: str) -> AwsError:
+def _make_refusal(message: str) -> AwsError:
     return AwsError("ValidationError", message)
 
 

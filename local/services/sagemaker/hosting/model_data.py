@@ -72,7 +72,7 @@ class ModelFolder:
                 ) from error
 
 
-def models_folder(cloud: Cloud, region: str, endpoint: str, name: str) -> Path:
+def build_fleet_folder_path(cloud: Cloud, region: str, endpoint: str, name: str) -> Path:
     """Return the folder of a fleet, which contains its models and its servers' folders."""
     return cloud.state / "endpoints" / region / endpoint / name
 

@@ -16,7 +16,7 @@ from local.core.errors import AwsError
 from local.core.identity import ACCOUNT, PARTITION
 from local.errors import LocalError
 from local.services.sagemaker.hosting.capture import Capture
-from local.services.sagemaker.hosting.fleet import Fleet, Plan, Server, Variant, log_group
+from local.services.sagemaker.hosting.fleet import Fleet, Plan, Server, Variant, build_log_group_name
 from local.services.sagemaker.hosting.invocation import Reply, Request
 from local.services.sagemaker.hosting.invocation_metrics import InvocationMetrics
 
@@ -98,7 +98,7 @@ class Router:
                         "ValidationError",
                         f"Variant {target} not found in endpoint {self.endpoint} of account {ACCOUNT}.",
                     )
-                if chosen := _choose(self.routes, target):
+                if chosen := _choose_server(self.routes, target):
                     chosen[2].outstanding += 1
                     return chosen
                 remaining = deadline - time.monotonic()
@@ -137,7 +137,7 @@ class Router:
             raise self._no_answer("the time is up") from error
         except urllib3.exceptions.HTTPError as error:
             # The server closed a kept-alive connection but still runs, so it has not received the request.
-            if again and _closed_unanswered(error) and server.lives(after=0.05):
+            if again and _is_closed_unanswered(error) and server.lives(after=0.05):
                 return self._ask(server, request, again=False)
             raise self._no_answer("the connection broke") from error
         return Reply(answer.status, answer.headers, answer.data, server.variant.name)
@@ -160,14 +160,14 @@ class Router:
             status=424,
             OriginalStatusCode=status,
             OriginalMessage=body,
-            LogStreamArn=f"arn:{PARTITION}:logs:{self.region}:{ACCOUNT}:log-group:{log_group(self.endpoint)}",
+            LogStreamArn=f"arn:{PARTITION}:logs:{self.region}:{ACCOUNT}:log-group:{build_log_group_name(self.endpoint)}",
         )
 
     def see_logs(self) -> str:
         """Return the sentence with which AWS refers the caller to the logs."""
         return (
             f"See https://{self.region}.console.aws.amazon.com/cloudwatch/home?region={self.region}"
-            f"#logEventViewer:group={log_group(self.endpoint)} in account {ACCOUNT} for more information."
+            f"#logEventViewer:group={build_log_group_name(self.endpoint)} in account {ACCOUNT} for more information."
         )
 
     def _count(self, route: Route, variant: Variant, status: int, begun: float, asked: float) -> None:
@@ -199,13 +199,13 @@ class _NotDeliveredError(LocalError):
     """A request that the server cannot have received, because it accepted no connection."""
 
 
-def _closed_unanswered(error: Exception) -> bool:
+def _is_closed_unanswered(error: Exception) -> bool:
     return isinstance(error, urllib3.exceptions.ProtocolError) and any(
         isinstance(cause, ConnectionError) for cause in error.args
     )
 
 
-def _choose(routes: Sequence[Route], target: str | None) -> tuple[Route, Variant, Server] | None:
+def _choose_server(routes: Sequence[Route], target: str | None) -> tuple[Route, Variant, Server] | None:
     """Choose a ready server, or return None if there is none.
 
     Fleets are chosen by share, variants by weight, and the least busy server unless routing is random.

@@ -42,7 +42,7 @@ class Continuous:
         """
         for place in self._places:
             fresh = {}
-            for name, path in transfer.tree(*place.folders).items():
+            for name, path in transfer.list_files(*place.folders).items():
                 try:
                     about = path.stat()
                 except FileNotFoundError:

@@ -13,9 +13,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from local.core.context import Call, Cloud, Handler
-from local.core.errors import in_use, validation_error
+from local.core.errors import in_use_error, validation_error
 from local.core.regex import RegexError, compile_regex
-from local.core.store import Document, public
+from local.core.store import Document, remove_private_members
 from local.services.sagemaker import paging, tags
 from local.services.sagemaker.jobs import processing, runs, training
 from local.services.sagemaker.jobs.runs import ENDED, JobRun, Jobs
@@ -45,7 +45,7 @@ def create_training_job(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         # The SageMaker SDK expects the member even without a key.
         "OutputDataConfig": {"KmsKeyId": "", **params["OutputDataConfig"]},
     }
-    runs.transition(document, "Starting", "Starting the training job")
+    runs.enter_secondary_status(document, "Starting", "Starting the training job")
     return _create(call, "Training", document, params, now)
 
 
@@ -178,13 +178,13 @@ def _create(call: Call, label: str, document: Document, params: Mapping[str, Any
     document |= {f"{label}JobArn": arn, "CreationTime": now, "LastModifiedTime": now}
     with call.store.transaction():
         if call.store.get(kind, call.region, name):
-            raise in_use(
+            raise in_use_error(
                 f"{label} job names must be unique within an AWS account and region, and a {label.lower()} job with "
                 f"this name already exists ({arn})"
             )
-        tags.put(call, arn, params.get("Tags"))
+        tags.merge_tags(call, arn, params.get("Tags"))
         call.store.put(kind, call.region, name, document)
-    runs.emit(call.cloud, label, call.region, document)
+    runs.emit_state_change(call.cloud, label, call.region, document)
     call.cloud.part(Jobs).start(_RUNS[label](call.cloud, call.region, name))
     return {f"{label}JobArn": arn}
 
@@ -203,14 +203,14 @@ def _stop(call: Call, label: str, name: str) -> dict[str, Any]:
 
     def stopping(document: Document) -> None:
         if label == "Training":
-            runs.transition(document, "Stopping", "Stopping the training job")
+            runs.enter_secondary_status(document, "Stopping", "Stopping the training job")
         document[f"{label}JobStatus"] = "Stopping"
 
     with call.store.transaction():
         status = _require(call, label, name)[f"{label}JobStatus"]
         if status != "InProgress":
             raise validation_error(f"The request was rejected because the {label.lower()} job is in status {status}.")
-        runs.update(call.cloud, kind, label, call.region, name, stopping)
+        runs.update_job(call.cloud, kind, label, call.region, name, stopping)
     call.cloud.part(Jobs).stop(kind, call.region, name)
     return {}
 
@@ -220,9 +220,9 @@ def _delete(call: Call, label: str, name: str) -> dict[str, Any]:
         document = _require(call, label, name)
         status = document[f"{label}JobStatus"]
         if status not in ENDED:
-            raise in_use(f"The {label.lower()} job {name} is in status {status}; stop it before it is deleted.")
+            raise in_use_error(f"The {label.lower()} job {name} is in status {status}; stop it before it is deleted.")
         call.store.delete(_RUNS[label].kind, call.region, name)
-        tags.drop(call, document[f"{label}JobArn"])
+        tags.delete_all_tags(call, document[f"{label}JobArn"])
     return {}
 
 
@@ -235,12 +235,12 @@ def _list(call: Call, params: dict[str, Any], label: str, members: tuple[str, ..
         if status in (None, document[f"{label}JobStatus"])
     ]
     sort = {"Name": f"{label}JobName", "CreationTime": "CreationTime", "Status": f"{label}JobStatus"}
-    return paging.page(call, params, items, key=f"{label}JobSummaries", sort=sort)
+    return paging.build_page(call, params, items, key=f"{label}JobSummaries", sort=sort)
 
 
 def describe_training_job(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Describe a training job."""
-    document = public(_require(call, "Training", params["TrainingJobName"]))
+    document = remove_private_members(_require(call, "Training", params["TrainingJobName"]))
     # Earlier versions stored it empty until it was known; clients expect it to be complete.
     if not document.get("ModelArtifacts"):
         document.pop("ModelArtifacts", None)
@@ -269,7 +269,7 @@ def list_training_jobs(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 def describe_processing_job(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Describe a processing job."""
-    return public(_require(call, "Processing", params["ProcessingJobName"]))
+    return remove_private_members(_require(call, "Processing", params["ProcessingJobName"]))
 
 
 def stop_processing_job(call: Call, params: dict[str, Any]) -> dict[str, Any]:
@@ -290,7 +290,7 @@ def list_processing_jobs(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 def recover(cloud: Cloud) -> None:
     """Settle the jobs that the last shutdown of the local cloud interrupted."""
     for label, run in _RUNS.items():
-        runs.recover(cloud, run.kind, label)
+        runs.settle_interrupted_jobs(cloud, run.kind, label)
 
 
 OPERATIONS: dict[str, Handler] = {

@@ -58,7 +58,7 @@ class ProcessingRun(JobRun):
         outcome = self._outcome(ended)
         if outcome.status == "Completed":
             for output in self._outputs("EndOfJob"):
-                transfer.upload(self.s3, transfer.tree(*self.folders(output)), output["S3Uri"], key)
+                transfer.upload(self.s3, transfer.list_files(*self.folders(output)), output["S3Uri"], key)
         return outcome
 
     def _outcome(self, ended: Ended) -> Outcome:
@@ -76,7 +76,7 @@ class ProcessingRun(JobRun):
             file = self.root(host) / "output" / "message"
             if file.is_file():
                 with file.open("rb") as content:
-                    said.append(_text(content.read(_MESSAGE)))
+                    said.append(_decode_message(content.read(_MESSAGE)))
         return "".join(said)[:_MESSAGE]
 
     # -- inputs ------------------------------------------------------------------------------------------------------
@@ -89,13 +89,13 @@ class ProcessingRun(JobRun):
         resources = {"current_host": host, "hosts": self.hosts}
         (root / "config" / "resourceconfig.json").write_text(json.dumps(resources))
         for output in self._outputs("EndOfJob") + self._outputs("Continuous"):
-            local(root, output).mkdir(parents=True, exist_ok=True)
+            resolve_local_path(root, output).mkdir(parents=True, exist_ok=True)
         for given in self.document.get("ProcessingInputs", []):
             source = given["S3Input"]
-            items = transfer.find(self.s3, source["S3Uri"], source["S3DataType"])
+            items = transfer.require_objects(self.s3, source["S3Uri"], source["S3DataType"])
             if source.get("S3DataDistributionType") == "ShardedByS3Key":
-                items = transfer.shard(items, number, self.instances)
-            transfer.download(self.s3, items, local(root, source))
+                items = transfer.select_shard(items, number, self.instances)
+            transfer.download(self.s3, items, resolve_local_path(root, source))
 
     def _configuration(self) -> dict[str, Any]:
         """Return the content of ``processingjobconfig.json``: the request, completed by nulls and defaults."""
@@ -132,15 +132,15 @@ class ProcessingRun(JobRun):
 
     def folders(self, output: dict[str, Any]) -> list[Path]:
         """Return an output's folder on each host."""
-        return [local(self.root(host), output) for host in self.hosts]
+        return [resolve_local_path(self.root(host), output) for host in self.hosts]
 
 
-def local(root: Path, place: dict[str, Any]) -> Path:
+def resolve_local_path(root: Path, place: dict[str, Any]) -> Path:
     """Return the path of a ``LocalPath`` below a host's folder ``root``."""
     return root / str(place["LocalPath"]).removeprefix(MOUNT).lstrip("/")
 
 
-def _text(data: bytes) -> str:
+def _decode_message(data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from local.core.store import Document, public
+from local.core.store import Document, remove_private_members
 from local.errors import LocalError
 from local.services.sagemaker.containers.container import Container, ContainerError
 from local.services.sagemaker.jobs.transfer import TransferError
@@ -251,13 +251,13 @@ class JobRun(ABC):
 
     def change(self, change: Callable[[Document], None]) -> None:
         """Change the job's document and emit its state change event."""
-        update(self.cloud, self.kind, self.label, self.region, self.name, change)
+        update_job(self.cloud, self.kind, self.label, self.region, self.name, change)
 
     def finish(self, outcome: Outcome) -> None:
         """Remove the folder of a completed job, then write the outcome to the document."""
 
         def end(document: Document) -> None:
-            settle(document, self.label, outcome)
+            write_outcome(document, self.label, outcome)
 
         if outcome.status == "Completed":
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -291,7 +291,7 @@ class Ended:
         return code if code >= 0 else 128 - code
 
 
-def settle(document: Document, label: str, outcome: Outcome) -> None:
+def write_outcome(document: Document, label: str, outcome: Outcome) -> None:
     """Write the outcome and the end time to a job's document."""
     now = time.time()
     document[f"{label}JobStatus"] = outcome.status
@@ -300,7 +300,7 @@ def settle(document: Document, label: str, outcome: Outcome) -> None:
     if outcome.reason:
         document["FailureReason"] = outcome.reason[:_LIMIT]
     if label == "Training":
-        transition(document, outcome.secondary, outcome.reason or _LAST_MESSAGES.get(outcome.secondary, ""))
+        enter_secondary_status(document, outcome.secondary, outcome.reason or _LAST_MESSAGES.get(outcome.secondary, ""))
         document["SecondaryStatusTransitions"][-1]["EndTime"] = now
         if started := document.get("TrainingStartTime"):
             seconds = max(1, round(now - started))
@@ -315,7 +315,7 @@ _LAST_MESSAGES = {
 }
 
 
-def transition(document: Document, secondary: str, message: str) -> None:
+def enter_secondary_status(document: Document, secondary: str, message: str) -> None:
     """Move a training job to its next secondary status."""
     now = time.time()
     transitions = document.setdefault("SecondaryStatusTransitions", [])
@@ -325,7 +325,7 @@ def transition(document: Document, secondary: str, message: str) -> None:
     transitions.append({"Status": secondary, "StartTime": now, "StatusMessage": message})
 
 
-def update(
+def update_job(
     cloud: Cloud, kind: str, label: str, region: str, name: str, change: Callable[[Document], None]
 ) -> Document | None:
     """Change a job's document in one transaction, emit the state change event, and return the document."""
@@ -336,26 +336,26 @@ def update(
 
     document = cloud.store.update(kind, region, name, changed)
     if document is not None:
-        emit(cloud, label, region, document)
+        emit_state_change(cloud, label, region, document)
     return document
 
 
-def emit(cloud: Cloud, label: str, region: str, document: Document) -> None:
+def emit_state_change(cloud: Cloud, label: str, region: str, document: Document) -> None:
     """Emit the state change event of a job."""
     cloud.events.emit(
         detail_type=f"SageMaker {label} Job State Change",
         resources=[document[f"{label}JobArn"]],
-        detail=_event(public(document), enums=label == "Processing"),
+        detail=_to_event_detail(remove_private_members(document), enums=label == "Processing"),
         region=region,
     )
 
 
-def _event(value: Any, *, enums: bool, name: str = "") -> Any:
+def _to_event_detail(value: Any, *, enums: bool, name: str = "") -> Any:
     """Return a description as events have it: times in milliseconds, some enumerations in another case."""
     if isinstance(value, dict):
-        return {key: _event(item, enums=enums, name=key) for key, item in value.items()}
+        return {key: _to_event_detail(item, enums=enums, name=key) for key, item in value.items()}
     if isinstance(value, list):
-        return [_event(item, enums=enums) for item in value]
+        return [_to_event_detail(item, enums=enums) for item in value]
     if isinstance(value, float) and name.endswith(("Time", "Timestamp")):
         return int(value * 1000)
     if enums and name in _EVENT_ENUMS:
@@ -426,19 +426,19 @@ class Jobs:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def recover(cloud: Cloud, kind: str, label: str) -> None:
+def settle_interrupted_jobs(cloud: Cloud, kind: str, label: str) -> None:
     """Settle the jobs of a kind that the last shutdown of the local cloud interrupted."""
-    for region, document in _unsettled(cloud, kind, label):
+    for region, document in _list_unfinished_jobs(cloud, kind, label):
         stopping = document[f"{label}JobStatus"] == "Stopping"
         outcome = Outcome("Stopped", "Stopped") if stopping else Outcome("Failed", "Failed", RESTARTED)
 
         def end(document: Document, outcome: Outcome = outcome) -> None:
-            settle(document, label, outcome)
+            write_outcome(document, label, outcome)
 
-        update(cloud, kind, label, region, document[f"{label}JobName"], end)
+        update_job(cloud, kind, label, region, document[f"{label}JobName"], end)
 
 
-def _unsettled(cloud: Cloud, kind: str, label: str) -> list[tuple[str, Document]]:
+def _list_unfinished_jobs(cloud: Cloud, kind: str, label: str) -> list[tuple[str, Document]]:
     return [
         (document[f"{label}JobArn"].split(":")[3], document)
         for document in cloud.store.list(kind)

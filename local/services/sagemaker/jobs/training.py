@@ -16,10 +16,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local.core.regex import compile_regex
 from local.core.store import Document
-from local.services.sagemaker.containers.container import MOUNT, moved
+from local.services.sagemaker.containers.container import MOUNT, replace_mount_path
 from local.services.sagemaker.jobs import transfer
 from local.services.sagemaker.jobs.continuous import Continuous, Place
-from local.services.sagemaker.jobs.runs import Ended, JobRun, Outcome, transition
+from local.services.sagemaker.jobs.runs import Ended, JobRun, Outcome, enter_secondary_status
 
 if TYPE_CHECKING:
     from local.core.context import Cloud
@@ -98,7 +98,7 @@ class TrainingRun(JobRun):
         def change(document: Document) -> None:
             # A stopping job still uploads its artifacts, but enters no other status.
             if document["TrainingJobStatus"] != "Stopping" or secondary == "Uploading":
-                transition(document, secondary, message)
+                enter_secondary_status(document, secondary, message)
             document.update(members)
 
         self.change(change)
@@ -128,9 +128,9 @@ class TrainingRun(JobRun):
             (root / "input" / "config" / f"{name}.json").write_text(json.dumps(content))
         for channel in self.document.get("InputDataConfig", []):
             source = channel["DataSource"]["S3DataSource"]
-            items = transfer.find(self.s3, source["S3Uri"], source["S3DataType"])
+            items = transfer.require_objects(self.s3, source["S3Uri"], source["S3DataType"])
             if source.get("S3DataDistributionType") == "ShardedByS3Key":
-                items = transfer.shard(items, number, self.instances)
+                items = transfer.select_shard(items, number, self.instances)
             folder = root / "input" / "data" / channel["ChannelName"]
             transfer.download(self.s3, items, folder)
             if channel["ChannelName"] == _DRIVERS:
@@ -190,10 +190,10 @@ class TrainingRun(JobRun):
         url = f"{output['S3OutputPath'].rstrip('/')}/{self.name}/output"
         key = output.get("KmsKeyId")
         roots = [self.root(host) for host in self.hosts]
-        data = transfer.tree(*(root / "output" / "data" for root in roots))
+        data = transfer.list_files(*(root / "output" / "data" for root in roots))
         if data:
             self._put_archive("output.tar.gz", data, url, key)
-        model = transfer.tree(*(root / "model" for root in roots))
+        model = transfer.list_files(*(root / "model" for root in roots))
         if not model:
             return {}
         if output.get("CompressionType", "GZIP") == "NONE":
@@ -204,7 +204,7 @@ class TrainingRun(JobRun):
 
     def _put_archive(self, name: str, files: dict[str, Any], url: str, key: str | None) -> None:
         target = self.folder / name
-        transfer.archive(files, target)
+        transfer.write_archive(files, target)
         transfer.upload(self.s3, {name: target}, url, key)
         target.unlink()
 
@@ -213,7 +213,7 @@ def _move_paths(folder: Path, root: Path) -> None:
     """Replace ``/opt/ml`` in the text of scripts by the host's folder ``root``."""
     for path in folder.rglob("*"):
         if path.suffix in (".py", ".sh", ".json") and path.is_file():
-            path.write_text(moved(path.read_text(encoding="utf-8"), root), encoding="utf-8")
+            path.write_text(replace_mount_path(path.read_text(encoding="utf-8"), root), encoding="utf-8")
 
 
 class Metrics:

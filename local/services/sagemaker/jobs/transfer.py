@@ -45,7 +45,7 @@ class Item:
         return f"s3://{self.bucket}/{self.key}"
 
 
-def split(url: str) -> tuple[str, str]:
+def parse_s3_url(url: str) -> tuple[str, str]:
     """Return bucket and key of an ``s3://`` URL.
 
     Raises:
@@ -57,7 +57,7 @@ def split(url: str) -> tuple[str, str]:
     return bucket, key
 
 
-def find(s3: Any, url: str, data_type: str = "S3Prefix") -> list[Item]:
+def require_objects(s3: Any, url: str, data_type: str = "S3Prefix") -> list[Item]:
     """Return the objects of a data source, sorted by URL.
 
     ``S3Prefix`` is a raw key prefix: ``s3://b/in`` also finds ``in_old/x``. An object's path is the part of its key
@@ -82,15 +82,15 @@ def list_objects(s3: Any, url: str, data_type: str = "S3Prefix") -> list[Item]:
     Raises:
         TransferError: They cannot be listed.
     """
-    bucket, prefix = split(url)
+    bucket, prefix = parse_s3_url(url)
     try:
-        items = _manifest(s3, bucket, prefix) if data_type == "ManifestFile" else _prefix(s3, bucket, prefix)
+        items = _read_manifest(s3, bucket, prefix) if data_type == "ManifestFile" else _list_prefix(s3, bucket, prefix)
     except (ClientError, BotoCoreError) as error:
         raise TransferError(f'Data download failed: S3 URL "{url}": {error}') from error
     return sorted(items, key=lambda item: item.url)
 
 
-def _prefix(s3: Any, bucket: str, prefix: str) -> list[Item]:
+def _list_prefix(s3: Any, bucket: str, prefix: str) -> list[Item]:
     items = []
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for found in page.get("Contents", ()):
@@ -105,11 +105,11 @@ def _prefix(s3: Any, bucket: str, prefix: str) -> list[Item]:
     return items
 
 
-def _manifest(s3: Any, bucket: str, key: str) -> list[Item]:
+def _read_manifest(s3: Any, bucket: str, key: str) -> list[Item]:
     body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     try:
         head, *names = json.loads(body)
-        common_bucket, common = split(head["prefix"])
+        common_bucket, common = parse_s3_url(head["prefix"])
     except (ValueError, TypeError, KeyError) as error:
         raise TransferError(
             f's3://{bucket}/{key} is not a manifest; expected [{{"prefix": "s3://bucket/prefix/"}}, "name", …]'
@@ -117,7 +117,7 @@ def _manifest(s3: Any, bucket: str, key: str) -> list[Item]:
     return [Item(common_bucket, common + name, name.lstrip("/")) for name in names]
 
 
-def shard(items: list[Item], host: int, hosts: int) -> list[Item]:
+def select_shard(items: list[Item], host: int, hosts: int) -> list[Item]:
     """Return about one ``hosts``-th of the objects: those of host number ``host``, counted from 0."""
     return items[host::hosts]
 
@@ -141,7 +141,7 @@ def download(s3: Any, items: Iterable[Item], folder: Path) -> None:
         except (ClientError, BotoCoreError, OSError) as error:
             raise TransferError(f'Data download failed: "{item.url}": {error}') from error
 
-    _each(one, items)
+    _run_parallel(one, items)
 
 
 def upload(s3: Any, files: Mapping[str, Path], url: str, key: str | None = None, *, may_vanish: bool = False) -> None:
@@ -157,7 +157,7 @@ def upload(s3: Any, files: Mapping[str, Path], url: str, key: str | None = None,
     Raises:
         TransferError: A file cannot be uploaded.
     """
-    bucket, prefix = split(url)
+    bucket, prefix = parse_s3_url(url)
     encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key} if key else {}
 
     def one(entry: tuple[str, Path]) -> None:
@@ -171,10 +171,10 @@ def upload(s3: Any, files: Mapping[str, Path], url: str, key: str | None = None,
         except (ClientError, BotoCoreError, OSError) as error:
             raise TransferError(f'Artifact upload failed: "s3://{bucket}/{name}": {error}') from error
 
-    _each(one, files.items())
+    _run_parallel(one, files.items())
 
 
-def _each(action: Any, things: Iterable[Any]) -> None:
+def _run_parallel(action: Any, things: Iterable[Any]) -> None:
     things = list(things)
     if len(things) == 1:
         action(things[0])
@@ -183,7 +183,7 @@ def _each(action: Any, things: Iterable[Any]) -> None:
             list(pool.map(action, things))
 
 
-def tree(*folders: Path) -> dict[str, Path]:
+def list_files(*folders: Path) -> dict[str, Path]:
     """Return all files of the folders by relative path, sorted; of equal paths the first folder's file.
 
     Raises:
@@ -202,7 +202,7 @@ def tree(*folders: Path) -> dict[str, Path]:
     return dict(sorted(files.items()))
 
 
-def archive(files: Mapping[str, Path], target: Path) -> None:
+def write_archive(files: Mapping[str, Path], target: Path) -> None:
     """Write files to a ``tar.gz`` under the given names."""
     with (
         target.open("wb") as raw,

@@ -14,13 +14,21 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from local.core.errors import AwsError, validation_error
-from local.core.protocol import deeper
+from local.core.protocol import is_nested_deeper_than
 from local.errors import LocalError
 from local.services.sagemaker import values
 from local.services.sagemaker.members import find_refused, is_empty
 from local.services.sagemaker.pipelines import arguments
-from local.services.sagemaker.pipelines.graph import BRANCHES, PARAMETERS, Document, graph, is_of, own, walk
-from local.services.sagemaker.pipelines.policies import EXCEPTIONS, seconds
+from local.services.sagemaker.pipelines.graph import (
+    BRANCHES,
+    PARAMETERS,
+    Document,
+    build_graph,
+    get_own_values,
+    is_of_type,
+    walk_steps,
+)
+from local.services.sagemaker.pipelines.policies import EXCEPTIONS, parse_duration
 from local.services.sagemaker.pipelines.steps import KINDS
 
 VERSION = "2020-12-01"
@@ -63,61 +71,61 @@ class _Broken(LocalError):
     """A finding because of which the rest of the definition cannot be checked."""
 
 
-def parse(text: str) -> Document:
+def parse_definition(text: str) -> Document:
     """Parse and check the JSON text of a definition.
 
     Raises:
         AwsError: ``ValidationException`` with the findings.
     """
     try:
-        definition = json.loads(text, parse_constant=_no_number, parse_float=_finite)
+        definition = json.loads(text, parse_constant=_refuse_constant, parse_float=_parse_finite_number)
     except ValueError as error:
-        raise _refusal([f"it is not JSON: {error}"]) from error
+        raise _make_refusal([f"it is not JSON: {error}"]) from error
     except RecursionError as error:
-        raise _refusal([_DEEP]) from error
-    if deeper(definition, _LEVELS):
-        raise _refusal([_DEEP])
+        raise _make_refusal([_DEEP]) from error
+    if is_nested_deeper_than(definition, _LEVELS):
+        raise _make_refusal([_DEEP])
     try:
-        found = list(_findings(definition))
+        found = list(_find_faults(definition))
     except _Broken as error:
         found = [str(error)]
     if found:
-        raise _refusal(found)
+        raise _make_refusal(found)
     return dict(definition)
 
 
-def _no_number(text: str) -> Any:
+def _refuse_constant(text: str) -> Any:
     raise ValueError(f"{text} is not a number of JSON")
 
 
-def _finite(text: str) -> float:
+def _parse_finite_number(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(f"the number {text[:100]} is too large; expected one of at most 1.8e308")
     return number
 
 
-def _refusal(found: list[str]) -> AwsError:
+def _make_refusal(found: list[str]) -> AwsError:
     more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     return validation_error(
         f"Unable to parse pipeline definition. Model Validation failed: {'; '.join(found[:_SHOWN])}{more}"
     )
 
 
-def _findings(definition: Any) -> Iterator[str]:
+def _find_faults(definition: Any) -> Iterator[str]:
     _expect(definition, dict, "the definition", "a JSON object")
-    yield from _unknown(definition, _TOP, "the definition")
+    yield from _find_unknown_members(definition, _TOP, "the definition")
     if not is_empty(definition.get("MlflowConfig")):
         yield "MlflowConfig of the definition is not available in the local cloud"
     if definition.get("Version") != VERSION:
         yield f"Version is {definition.get('Version')!r}; expected '{VERSION}'"
-    yield from _parameters(_expect(definition.get("Parameters", []), list, "Parameters", "a list"))
+    yield from _check_parameters(_expect(definition.get("Parameters", []), list, "Parameters", "a list"))
     steps = _expect(definition.get("Steps"), list, "Steps", "a list")
     if not steps:
         yield "Steps is empty; expected at least one step"
     for step in steps:
-        yield from _form(step, "Steps", nested=False)
-    named = [step for step, _ in walk(steps)]
+        yield from _check_form(step, "Steps", nested=False)
+    named = [step for step, _ in walk_steps(steps)]
     names = [step["Name"] for step in named]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"Step name '{name}' is not unique; each step needs a name of its own, in branches too"
@@ -131,7 +139,7 @@ def _expect(value: Any, kind: type, where: str, what: str) -> Any:
     return value
 
 
-def _unknown(given: Document, known: set[str], where: str) -> Iterator[str]:
+def _find_unknown_members(given: Document, known: set[str], where: str) -> Iterator[str]:
     for name in sorted(set(given) - known):
         yield f"Unknown member '{name}' of {where}; known: {', '.join(sorted(known))}"
 
@@ -139,7 +147,7 @@ def _unknown(given: Document, known: set[str], where: str) -> Iterator[str]:
 # -- parameters ------------------------------------------------------------------------------------------------------
 
 
-def _parameters(parameters: list[Any]) -> Iterator[str]:
+def _check_parameters(parameters: list[Any]) -> Iterator[str]:
     if len(parameters) > _PARAMETERS:
         yield f"there are {len(parameters)} Parameters; expected at most {_PARAMETERS}"
     seen: set[str] = set()
@@ -149,20 +157,20 @@ def _parameters(parameters: list[Any]) -> Iterator[str]:
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9\-_]{1,256}", name):
             raise _Broken(f"parameter name {name!r} must match [A-Za-z0-9\\-_]{{1,256}}")
         where = f"parameter '{name}'"
-        yield from _unknown(parameter, {"Name", "Type", "DefaultValue", "EnumValues"}, where)
+        yield from _find_unknown_members(parameter, {"Name", "Type", "DefaultValue", "EnumValues"}, where)
         if name in seen:
             yield f"{where} is there twice"
         seen.add(name)
         if not isinstance(kind, str) or kind not in PARAMETERS:
             raise _Broken(f"{where}: Type is {kind!r}; expected one of {', '.join(PARAMETERS)}")
-        yield from _parameter_values(parameter, where)
+        yield from _check_parameter_values(parameter, where)
 
 
-def _parameter_values(parameter: Document, where: str) -> Iterator[str]:
+def _check_parameter_values(parameter: Document, where: str) -> Iterator[str]:
     kind = parameter["Type"]
     enum = _expect(parameter.get("EnumValues", []), list, f"{where}: EnumValues", "a list")
     for value in [parameter["DefaultValue"], *enum] if "DefaultValue" in parameter else enum:
-        if not is_of(kind, value):
+        if not is_of_type(kind, value):
             yield f"{where}: value {value!r} is not of type {kind}"
     if "DefaultValue" in parameter and enum and parameter["DefaultValue"] not in enum:
         yield f"{where}: DefaultValue {parameter['DefaultValue']!r} is not among EnumValues {enum}"
@@ -171,7 +179,7 @@ def _parameter_values(parameter: Document, where: str) -> Iterator[str]:
 # -- the form of a step ----------------------------------------------------------------------------------------------
 
 
-def _form(step: Any, where: str, *, nested: bool) -> Iterator[str]:
+def _check_form(step: Any, where: str, *, nested: bool) -> Iterator[str]:
     """Yield the findings about a step by itself.
 
     Raises:
@@ -187,30 +195,30 @@ def _form(step: Any, where: str, *, nested: bool) -> Iterator[str]:
         raise _Broken(f"{where}: {what} not available in the local cloud; available: {', '.join(_TYPES)}")
     if kind == "Condition" and nested:
         raise _Broken(f"{where}: a Condition step must not stand in a branch of another one")
-    yield from _unknown(step, _STEP | _MORE[kind], f"{where} of type {kind}")
+    yield from _find_unknown_members(step, _STEP | _MORE[kind], f"{where} of type {kind}")
     given = _expect(step.get("Arguments"), dict, f"{where}: Arguments", "an object")
     for other in _expect(step.get("DependsOn", []), list, f"{where}: DependsOn", "a list of step names"):
         _expect(other, str, f"{where}: an entry of DependsOn", "a step's name")
     for member in ("DisplayName", "Description"):
         _expect(step.get(member, ""), str, f"{where}: {member}", "text")
     if kind == "Condition":
-        yield from _unknown(given, {"Conditions", *BRANCHES.values()}, f"the Arguments of {where}")
+        yield from _find_unknown_members(given, {"Conditions", *BRANCHES.values()}, f"the Arguments of {where}")
         conditions = _expect(given.get("Conditions"), list, f"{where}: Conditions", "a list")
         if not conditions:
             yield f"{where}: Conditions is empty; expected at least one"
         for condition in conditions:
-            yield from _condition(condition, where)
+            yield from _check_condition(condition, where)
         for branch in BRANCHES.values():
             for inner in _expect(given.get(branch, []), list, f"{where}: {branch}", "a list"):
-                yield from _form(inner, f"{branch} of {where}", nested=True)
+                yield from _check_form(inner, f"{branch} of {where}", nested=True)
     elif kind == "Fail":
-        yield from _unknown(given, {"ErrorMessage"}, f"the Arguments of {where}")
+        yield from _find_unknown_members(given, {"ErrorMessage"}, f"the Arguments of {where}")
         if "ErrorMessage" not in given:
             yield f"{where}: ErrorMessage is required"
-    yield from _extras(step, where)
+    yield from _check_optional_members(step, where)
 
 
-def _condition(condition: Any, where: str) -> Iterator[str]:
+def _check_condition(condition: Any, where: str) -> Iterator[str]:
     _expect(condition, dict, f"{where}: a condition", "an object with Type")
     kind = condition.get("Type")
     if not isinstance(kind, str) or kind not in values.CONDITIONS:
@@ -218,28 +226,28 @@ def _condition(condition: Any, where: str) -> Iterator[str]:
     expected = values.CONDITIONS[kind]
     if missing := sorted(expected - set(condition)):
         raise _Broken(f"{where}: condition {kind} needs {', '.join(missing)}")
-    yield from _unknown(condition, {"Type", *expected}, f"condition {kind} of {where}")
+    yield from _find_unknown_members(condition, {"Type", *expected}, f"condition {kind} of {where}")
     if kind == "Not":
-        yield from _condition(condition["Condition"], where)
+        yield from _check_condition(condition["Condition"], where)
     elif kind == "Or":
         for part in _expect(condition["Conditions"], list, f"{where}: Conditions of Or", "a list"):
-            yield from _condition(part, where)
+            yield from _check_condition(part, where)
     elif kind == "In":
         _expect(condition["Values"], list, f"{where}: Values of In", "a list")
 
 
-def _extras(step: Document, where: str) -> Iterator[str]:
+def _check_optional_members(step: Document, where: str) -> Iterator[str]:
     """Yield the findings about CacheConfig, RetryPolicies and PropertyFiles."""
     cache = _expect(step.get("CacheConfig", {}), dict, f"{where}: CacheConfig", "an object")
-    yield from _unknown(cache, {"Enabled", "ExpireAfter"}, f"CacheConfig of {where}")
+    yield from _find_unknown_members(cache, {"Enabled", "ExpireAfter"}, f"CacheConfig of {where}")
     _expect(cache.get("Enabled", False), bool, f"{where}: Enabled of CacheConfig", "true or false")
     if "ExpireAfter" in cache:
         try:
-            seconds(cache["ExpireAfter"])
+            parse_duration(cache["ExpireAfter"])
         except ValueError as error:
             yield f"{where}: ExpireAfter of CacheConfig: {error}"
     for policy in _expect(step.get("RetryPolicies", []), list, f"{where}: RetryPolicies", "a list"):
-        yield from _retry_policy(_expect(policy, dict, f"{where}: a retry policy", "an object"), where)
+        yield from _check_retry_policy(_expect(policy, dict, f"{where}: a retry policy", "an object"), where)
     seen: set[str] = set()
     for file in _expect(step.get("PropertyFiles", []), list, f"{where}: PropertyFiles", "a list"):
         members = {"PropertyFileName", "OutputName", "FilePath"}
@@ -248,10 +256,10 @@ def _extras(step: Document, where: str) -> Iterator[str]:
         if file["PropertyFileName"] in seen:
             yield f"{where}: property file '{file['PropertyFileName']}' is there twice"
         seen.add(file["PropertyFileName"])
-        yield from _property_file(step, file, where)
+        yield from _check_property_file(step, file, where)
 
 
-def _property_file(step: Document, file: Document, where: str) -> Iterator[str]:
+def _check_property_file(step: Document, file: Document, where: str) -> Iterator[str]:
     config = step["Arguments"].get("ProcessingOutputConfig", {})
     outputs = config.get("Outputs", []) if isinstance(config, dict) else []
     if not isinstance(outputs, list):
@@ -264,9 +272,9 @@ def _property_file(step: Document, file: Document, where: str) -> Iterator[str]:
         yield f"{where}: {what} is of output '{file['OutputName']}'; outputs: {known}"
 
 
-def _retry_policy(policy: Document, where: str) -> Iterator[str]:
+def _check_retry_policy(policy: Document, where: str) -> Iterator[str]:
     known = {"ExceptionType", "IntervalSeconds", "BackoffRate", "MaxAttempts", "ExpireAfterMin"}
-    yield from _unknown(policy, known, f"a retry policy of {where}")
+    yield from _find_unknown_members(policy, known, f"a retry policy of {where}")
     types = policy.get("ExceptionType")
     if not isinstance(types, list) or not types or not set(map(str, types)) <= set(EXCEPTIONS):
         yield f"{where}: ExceptionType of a retry policy is {types!r}; expected a list of {', '.join(EXCEPTIONS)}"
@@ -313,7 +321,7 @@ class _Scope:
             elif self._steps[other]["Type"] == "Fail":
                 yield f"{where}: DependsOn names '{other}'; a Fail step cannot be depended on"
         try:
-            found = list(values.references(own(step)))
+            found = list(values.find_references(get_own_values(step)))
         except ValueError as error:
             yield f"{where}: {error}"
             return
@@ -321,9 +329,11 @@ class _Scope:
         for finding in wrong:
             yield f"{where}: {finding}"
         if not wrong and (kind := KINDS.get(step["Type"])):
-            shape = arguments.shape_of(kind.operation)
+            shape = arguments.get_shape(kind.operation)
             without = frozenset({kind.named or "ClientToken"})
-            for finding in arguments.check(shape, step["Arguments"], "Arguments", self._type_of, without=without):
+            for finding in arguments.find_violations(
+                shape, step["Arguments"], "Arguments", self._type_of, without=without
+            ):
                 # AWS's message about an enumeration does not name the step.
                 yield finding if "enum value set" in finding else f"{where}: {finding}"
             for finding in find_refused(kind.operation, step["Arguments"]):
@@ -332,7 +342,9 @@ class _Scope:
             yield from self._error_message(step["Arguments"].get("ErrorMessage", ""), where)
 
     def _error_message(self, message: Any, where: str) -> Iterator[str]:
-        text = isinstance(message, str) or (values.function(message) and self._type_of(message) in ("string", None))
+        text = isinstance(message, str) or (
+            values.find_function_name(message) and self._type_of(message) in ("string", None)
+        )
         if not text:
             yield f"{where}: ErrorMessage is {message!r}; expected text"
 
@@ -341,9 +353,9 @@ class _Scope:
         if config is None:
             return
         _expect(config, dict, "PipelineExperimentConfig", "an object or null")
-        yield from _unknown(config, {"ExperimentName", "TrialName"}, "PipelineExperimentConfig")
+        yield from _find_unknown_members(config, {"ExperimentName", "TrialName"}, "PipelineExperimentConfig")
         try:
-            found = list(values.references(config))
+            found = list(values.find_references(config))
         except ValueError as error:
             yield f"PipelineExperimentConfig: {error}"
             return
@@ -381,12 +393,12 @@ class _Scope:
         kind = KINDS.get(self._steps[str(rest[0])]["Type"])
         if kind is None:
             yield f"{text}: a {self._steps[str(rest[0])]['Type']} step has no properties"
-        elif arguments.property_shape(arguments.shape_of(kind.describe, output=True), rest[1:]) is None:
+        elif arguments.find_property_shape(arguments.get_shape(kind.describe, output=True), rest[1:]) is None:
             yield f"{text}: {kind.describe} answers no such property"
 
     def _type_of(self, value: Any) -> str | None:
         """Return botocore's name for the type of a function's result, or None if only the run can tell."""
-        name = values.function(value)
+        name = values.find_function_name(value)
         if name != "Get":
             return "string" if name == "Std:Join" else None
         head, *rest = values.parse_path(value["Get"])
@@ -395,11 +407,11 @@ class _Scope:
         if head == "Execution":
             return "string"
         kind = KINDS[self._steps[str(rest[0])]["Type"]]
-        shape = arguments.property_shape(arguments.shape_of(kind.describe, output=True), rest[1:])
+        shape = arguments.find_property_shape(arguments.get_shape(kind.describe, output=True), rest[1:])
         return str(shape.type_name) if shape is not None else None
 
     def _order(self) -> Iterator[str]:
-        nodes = graph(self._definition)
+        nodes = build_graph(self._definition)
         try:
             TopologicalSorter({name: node.after for name, node in nodes.items()}).prepare()
         except CycleError as error:

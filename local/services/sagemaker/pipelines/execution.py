@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from local.core.store import Document
 from local.services.sagemaker import values
 from local.services.sagemaker.pipelines import state as state
-from local.services.sagemaker.pipelines.graph import Node, graph
+from local.services.sagemaker.pipelines.graph import Node, build_graph
 from local.services.sagemaker.pipelines.job_step import JobStep, StepInterruptedError, StepStoppedError
-from local.services.sagemaker.pipelines.recovery import drop_lost
+from local.services.sagemaker.pipelines.recovery import drop_lost_steps
 from local.services.sagemaker.pipelines.scope import RunScope
 from local.services.sagemaker.pipelines.steps import KINDS, StepError
 
@@ -41,10 +41,10 @@ class ExecutionRun:
         self.halt = threading.Event()
         document = self.document()
         version = cloud.store.get(
-            state.VERSION, region, state.version_name(document["_pipeline"], document["PipelineVersionId"])
+            state.VERSION, region, state.build_version_name(document["_pipeline"], document["PipelineVersionId"])
         )
         assert version is not None, arn
-        self.nodes = graph(json.loads(version["PipelineDefinition"]))
+        self.nodes = build_graph(json.loads(version["PipelineDefinition"]))
         self.steps = {name: node.document for name, node in self.nodes.items()}
         self._lock = threading.Lock()
         self._running: set[str] = set()
@@ -69,7 +69,7 @@ class ExecutionRun:
             recovered: Whether the last shutdown of the local cloud interrupted the execution.
         """
         if recovered:
-            drop_lost(self.cloud, self.region, self.arn, self.nodes)
+            drop_lost_steps(self.cloud, self.region, self.arn, self.nodes)
         document = self.document()
         if document["PipelineExecutionStatus"] == "Stopping":
             self.halt.set()
@@ -170,7 +170,7 @@ class ExecutionRun:
                 return {"FailureReason": message, "Metadata": {"Fail": {"ErrorMessage": message[:3072]}}}
             conditions = node.document["Arguments"]["Conditions"]
             # Evaluate every condition, so that a missing value is always reported.
-            met = [values.holds(condition, scope) for condition in conditions]
+            met = [values.is_condition_met(condition, scope) for condition in conditions]
         except values.ResolveError as error:
             raise StepError(f"ClientError: {error}") from error
         return {"Metadata": {"Condition": {"Outcome": str(all(met))}}}
@@ -195,7 +195,7 @@ class ExecutionRun:
                 document["PipelineExecutionStatus"] = "Succeeded"
             document["_ended"] = time.time()
 
-        state.change(self.cloud, self.region, self.arn, finish)
+        state.change_execution(self.cloud, self.region, self.arn, finish)
 
 
 def _may_start(node: Node, records: Document) -> bool:

@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from local.core.context import Call
-from local.core.errors import AwsError, not_found, validation_error
-from local.core.store import Document, public
+from local.core.errors import AwsError, not_found_error, validation_error
+from local.core.store import Document, remove_private_members
 from local.services.sagemaker import paging, values
 from local.services.sagemaker.members import refuse_others
 from local.services.sagemaker.pipelines import state as state
 from local.services.sagemaker.pipelines.execution import Executions
-from local.services.sagemaker.pipelines.graph import coerce
+from local.services.sagemaker.pipelines.graph import parse_parameter
 from local.services.sagemaker.pipelines.scope import RunScope
 
 #: The store's kind of the idempotency tokens of StartPipelineExecution.
@@ -36,27 +36,27 @@ _PAGE = 100
 _RANDOM = random.SystemRandom()
 
 
-def key_of(name: str) -> str:
+def build_store_name(name: str) -> str:
     """Return the store's name of a pipeline from its name or ARN, in lower case like ARNs."""
     return name.rpartition("/")[2].lower()
 
 
-def digest(params: Mapping[str, Any]) -> str:
+def hash_request(params: Mapping[str, Any]) -> str:
     """Return a hash of a request without its token, to recognize a repeated request."""
     asked = {key: value for key, value in params.items() if key != "ClientRequestToken"}
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
-def require(call: Call, name: str) -> Document:
+def require_pipeline(call: Call, name: str) -> Document:
     """Return the pipeline's document by name or ARN; raise AWS's error if it does not exist."""
-    document = call.store.get(state.PIPELINE, call.region, key_of(name))
-    arn = call.arn(f"pipeline/{key_of(name)}")
+    document = call.store.get(state.PIPELINE, call.region, build_store_name(name))
+    arn = call.arn(f"pipeline/{build_store_name(name)}")
     if document is None or (name.startswith("arn:") and name.lower() != document["PipelineArn"]):
-        raise not_found(f"Pipeline {name if name.startswith('arn:') else arn} does not exist.")
+        raise not_found_error(f"Pipeline {name if name.startswith('arn:') else arn} does not exist.")
     return document
 
 
-def created_within(document: Document, params: Mapping[str, Any]) -> bool:
+def is_created_within(document: Document, params: Mapping[str, Any]) -> bool:
     """Return True if CreatedAfter and CreatedBefore of a listing include the document."""
     after, before = params.get("CreatedAfter"), params.get("CreatedBefore")
     created = document["CreationTime"]
@@ -66,7 +66,7 @@ def created_within(document: Document, params: Mapping[str, Any]) -> bool:
 def _require_execution(call: Call, arn: str) -> Document:
     document = call.store.get(state.EXECUTION, call.region, arn)
     if document is None:
-        raise not_found(f"Pipeline execution {arn} does not exist.")
+        raise not_found_error(f"Pipeline execution {arn} does not exist.")
     return document
 
 
@@ -76,10 +76,10 @@ def _require_execution(call: Call, arn: str) -> Document:
 def start_pipeline_execution(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Start an execution and return at once; its steps run in the background."""
     refuse_others(params, _START, "StartPipelineExecution")
-    pipeline = require(call, params["PipelineName"])
-    key = key_of(pipeline["PipelineName"])
+    pipeline = require_pipeline(call, params["PipelineName"])
+    key = build_store_name(pipeline["PipelineName"])
     token = params.get("ClientRequestToken")
-    asked = digest(params)
+    asked = hash_request(params)
     with call.store.transaction():
         if token and (repeated := call.store.get(TOKEN, call.region, f"{key}/{token}")):
             if repeated["asked"] != asked:
@@ -88,23 +88,23 @@ def start_pipeline_execution(call: Call, params: dict[str, Any]) -> dict[str, An
                     f"ClientRequestToken {token} was used for another StartPipelineExecution of {key}.",
                 )
             return {"PipelineExecutionArn": repeated["arn"]}
-        pipeline = require(call, params["PipelineName"])
-        document = _new(call, pipeline, params)
+        pipeline = require_pipeline(call, params["PipelineName"])
+        document = _build_execution(call, pipeline, params)
         arn = document["PipelineExecutionArn"]
         call.store.put(state.EXECUTION, call.region, arn, document)
         if token:
             call.store.put(TOKEN, call.region, f"{key}/{token}", {"arn": arn, "asked": asked})
         pipeline["LastRunTime"] = document["CreationTime"]
         call.store.put(state.PIPELINE, call.region, key, pipeline)
-        state.emit(call.cloud, call.region, document, None)
+        state.emit_execution_status(call.cloud, call.region, document, None)
     call.cloud.part(Executions).start(call.region, arn)
     return {"PipelineExecutionArn": arn}
 
 
-def _new(call: Call, pipeline: Document, params: Mapping[str, Any]) -> Document:
+def _build_execution(call: Call, pipeline: Document, params: Mapping[str, Any]) -> Document:
     number = params.get("PipelineVersionId", pipeline["_version"])
-    key = key_of(pipeline["PipelineName"])
-    definition = _definition(call, key, number)
+    key = build_store_name(pipeline["PipelineName"])
+    definition = _load_definition(call, key, number)
     now = time.time()
     identity = "".join(_RANDOM.choices(string.ascii_lowercase + string.digits, k=12))
     document: Document = {
@@ -118,7 +118,7 @@ def _new(call: Call, pipeline: Document, params: Mapping[str, Any]) -> Document:
         "LastModifiedTime": now,
         "_name": pipeline["PipelineName"],
         "_pipeline": key,
-        "_parameters": _parameters(definition, params.get("PipelineParameters", [])),
+        "_parameters": _resolve_parameters(definition, params.get("PipelineParameters", [])),
         "_steps": {},
         "_token": params.get("ClientRequestToken"),
         "_tokens": {},
@@ -131,25 +131,25 @@ def _new(call: Call, pipeline: Document, params: Mapping[str, Any]) -> Document:
     names = {"ExperimentName": key, "TrialName": identity}
     config = definition.get("PipelineExperimentConfig", names)
     if config:
-        document["PipelineExperimentConfig"] = _experiment(call, document, config)
+        document["PipelineExperimentConfig"] = _resolve_experiment(call, document, config)
     return document
 
 
-def _experiment(call: Call, document: Document, config: Document) -> Document:
+def _resolve_experiment(call: Call, document: Document, config: Document) -> Document:
     try:
         return dict(values.resolve(config, RunScope(call.cloud, call.region, document, {})))
     except values.ResolveError as error:
         raise validation_error(f"PipelineExperimentConfig: {error}") from error
 
 
-def _definition(call: Call, key: str, number: int) -> Document:
-    version = call.store.get(state.VERSION, call.region, state.version_name(key, number))
+def _load_definition(call: Call, key: str, number: int) -> Document:
+    version = call.store.get(state.VERSION, call.region, state.build_version_name(key, number))
     if version is None:
-        raise not_found(f"Version {number} of pipeline {call.arn(f'pipeline/{key}')} does not exist.")
+        raise not_found_error(f"Version {number} of pipeline {call.arn(f'pipeline/{key}')} does not exist.")
     return dict(json.loads(version["PipelineDefinition"]))
 
 
-def _parameters(definition: Document, given: list[dict[str, str]]) -> Document:
+def _resolve_parameters(definition: Document, given: list[dict[str, str]]) -> Document:
     """Return the typed value of every parameter, given or default."""
     declared = {parameter["Name"]: parameter for parameter in definition.get("Parameters", [])}
     names = [entry["Name"] for entry in given]
@@ -165,14 +165,14 @@ def _parameters(definition: Document, given: list[dict[str, str]]) -> Document:
             f"Parameters {', '.join(without)} have no default value; give one in PipelineParameters."
         )
     return {
-        name: _coerced(parameter, values_given[name]) if name in values_given else parameter["DefaultValue"]
+        name: _parse_value(parameter, values_given[name]) if name in values_given else parameter["DefaultValue"]
         for name, parameter in declared.items()
     }
 
 
-def _coerced(parameter: Document, text: str) -> Any:
+def _parse_value(parameter: Document, text: str) -> Any:
     try:
-        value = coerce(parameter["Type"], text)
+        value = parse_parameter(parameter["Type"], text)
     except ValueError as error:
         raise validation_error(f"Value of pipeline parameter {parameter['Name']}: {error}.") from error
     if "EnumValues" in parameter and value not in parameter["EnumValues"]:
@@ -192,7 +192,7 @@ def stop_pipeline_execution(call: Call, params: dict[str, Any]) -> dict[str, Any
     def stopping(document: Document) -> None:
         document["PipelineExecutionStatus"] = "Stopping"
 
-    if _once(call, params, ("Executing",), stopping):
+    if _change_once(call, params, ("Executing",), stopping):
         call.cloud.part(Executions).stop(params["PipelineExecutionArn"])
     return {"PipelineExecutionArn": params["PipelineExecutionArn"]}
 
@@ -214,7 +214,7 @@ def retry_pipeline_execution(call: Call, params: dict[str, Any]) -> dict[str, An
         if "ParallelismConfiguration" in params:
             document["ParallelismConfiguration"] = params["ParallelismConfiguration"]
 
-    if _once(call, params, ("Failed", "Stopped"), again):
+    if _change_once(call, params, ("Failed", "Stopped"), again):
         call.cloud.part(Executions).start(call.region, params["PipelineExecutionArn"])
     return {"PipelineExecutionArn": params["PipelineExecutionArn"]}
 
@@ -223,7 +223,7 @@ def _is_fail(record: Document) -> bool:
     return bool(record["_type"] == "Fail" and record["StepStatus"] == "Failed")
 
 
-def _once(
+def _change_once(
     call: Call, params: Mapping[str, Any], statuses: tuple[str, ...], changing: Callable[[Document], None]
 ) -> bool:
     """Change an execution that is in one of the statuses; return False if the same token did so before."""
@@ -242,7 +242,7 @@ def _once(
             changing(document)
             document["_tokens"][call.operation] = token
 
-        state.change(call.cloud, call.region, arn, change)
+        state.change_execution(call.cloud, call.region, arn, change)
     return True
 
 
@@ -252,7 +252,7 @@ def update_pipeline_execution(call: Call, params: dict[str, Any]) -> dict[str, A
     members = ("PipelineExecutionDescription", "PipelineExecutionDisplayName", "ParallelismConfiguration")
     with call.store.transaction():
         _require_execution(call, arn)
-        state.change(
+        state.change_execution(
             call.cloud,
             call.region,
             arn,
@@ -266,13 +266,13 @@ def update_pipeline_execution(call: Call, params: dict[str, Any]) -> dict[str, A
 
 def describe_pipeline_execution(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Describe an execution."""
-    return public(_require_execution(call, params["PipelineExecutionArn"]))
+    return remove_private_members(_require_execution(call, params["PipelineExecutionArn"]))
 
 
 def describe_pipeline_definition_for_execution(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Return the definition with which an execution was started."""
     document = _require_execution(call, params["PipelineExecutionArn"])
-    name = state.version_name(document["_pipeline"], document["PipelineVersionId"])
+    name = state.build_version_name(document["_pipeline"], document["PipelineVersionId"])
     version = call.store.get(state.VERSION, call.region, name) or {}
     return {key: version[key] for key in ("PipelineDefinition", "CreationTime")}
 
@@ -280,7 +280,7 @@ def describe_pipeline_definition_for_execution(call: Call, params: dict[str, Any
 def list_pipeline_executions(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """List the executions of a pipeline, newest first."""
     refuse_others(params, set(params) - {"PipelineVersionAlias"}, "ListPipelineExecutions")
-    key = key_of(require(call, params["PipelineName"])["PipelineName"])
+    key = build_store_name(require_pipeline(call, params["PipelineName"])["PipelineName"])
     members = {
         "PipelineExecutionArn": "PipelineExecutionArn",
         "CreationTime": "StartTime",
@@ -291,11 +291,11 @@ def list_pipeline_executions(call: Call, params: dict[str, Any]) -> dict[str, An
     }
     items = [
         {shown: document[member] for member, shown in members.items() if member in document}
-        for document in state.of_pipeline(call.cloud, call.region, key)
-        if created_within(document, params)
+        for document in state.list_executions(call.cloud, call.region, key)
+        if is_created_within(document, params)
     ]
     sort = {"PipelineExecutionArn": "PipelineExecutionArn", "CreationTime": "StartTime", "Name": "PipelineExecutionArn"}
-    return paging.page(call, params, items, key="PipelineExecutionSummaries", sort=sort)
+    return paging.build_page(call, params, items, key="PipelineExecutionSummaries", sort=sort)
 
 
 def list_pipeline_execution_steps(call: Call, params: dict[str, Any]) -> dict[str, Any]:
@@ -303,9 +303,9 @@ def list_pipeline_execution_steps(call: Call, params: dict[str, Any]) -> dict[st
     if "PipelineExecutionArn" not in params:
         raise validation_error("PipelineExecutionArn is required for ListPipelineExecutionSteps.")
     document = _require_execution(call, params["PipelineExecutionArn"])
-    items = [state.shown(record) for record in document["_steps"].values()]
+    items = [state.hide_private_members(record) for record in document["_steps"].values()]
     sort = {"CreationTime": "StartTime", "Name": "StepName"}
-    return paging.page(call, params, items, key="PipelineExecutionSteps", sort=sort, size=_PAGE)
+    return paging.build_page(call, params, items, key="PipelineExecutionSteps", sort=sort, size=_PAGE)
 
 
 def list_pipeline_parameters_for_execution(call: Call, params: dict[str, Any]) -> dict[str, Any]:
@@ -313,6 +313,6 @@ def list_pipeline_parameters_for_execution(call: Call, params: dict[str, Any]) -
     document = _require_execution(call, params["PipelineExecutionArn"])
     items = [{"Name": name, "Value": values.as_text(value)} for name, value in document["_parameters"].items()]
     sort = {"Name": "Name"}
-    return paging.page(
+    return paging.build_page(
         call, params, items, key="PipelineParameters", sort=sort, by="Name", order="Ascending", size=_PAGE
     )

@@ -17,10 +17,22 @@ from local.errors import LocalError
 from local.services.sagemaker.jobs.runs import ENDED, RESTARTED, Jobs
 from local.services.sagemaker.pipelines import state as state
 from local.services.sagemaker.pipelines.graph import Node
-from local.services.sagemaker.pipelines.policies import cache_key, job_exception, pause, seconds
+from local.services.sagemaker.pipelines.policies import (
+    build_cache_key,
+    classify_job_failure,
+    compute_retry_delay,
+    parse_duration,
+)
 from local.services.sagemaker.pipelines.recovery import count_outputs
 from local.services.sagemaker.pipelines.scope import RunScope
-from local.services.sagemaker.pipelines.steps import KINDS, StepError, call, describe, exists, request_of
+from local.services.sagemaker.pipelines.steps import (
+    KINDS,
+    StepError,
+    build_request,
+    call_operation,
+    describe_resource,
+    resource_exists,
+)
 
 #: Seconds between two polls of a model package that is not ready yet.
 _LOOK = 0.2
@@ -109,9 +121,9 @@ class JobStep:
     def _attempt(self, record: Document, *, resumed: bool) -> Document:
         name = record["_base"] + (f"-{record['_failures']}" if record["_failures"] else "")
         made = record.get("_made")
-        if made is None and resumed and self._kind.named and exists(self._client, self._kind, name):
+        if made is None and resumed and self._kind.named and resource_exists(self._client, self._kind, name):
             made = name
-            self._made(made, describe(self._client, self._kind, name)[self._kind.arn])
+            self._made(made, describe_resource(self._client, self._kind, name)[self._kind.arn])
         before = made is not None
         if made is None:
             if self._run.halt.is_set():
@@ -123,7 +135,7 @@ class JobStep:
                 request[self._kind.named] = name
             else:
                 request["ClientToken"] = record["_token"]
-            arn = call(self._client, self._kind.operation, request)[self._kind.arn]
+            arn = call_operation(self._client, self._kind.operation, request)[self._kind.arn]
             made = name if self._kind.named else arn
             self._made(made, arn)
         if self._run.halt.is_set() and not self._cloud.stopping.is_set():
@@ -134,7 +146,7 @@ class JobStep:
     def _request(self, name: str) -> Document:
         document = self._run.document()
         scope = RunScope(self._cloud, self._run.region, document, self._run.steps, name if self._kind.job else None)
-        return request_of(self._kind, self._node.document["Arguments"], scope)
+        return build_request(self._kind, self._node.document["Arguments"], scope)
 
     def _made(self, made: str, arn: str) -> None:
         attempts = {"AttemptCount": self._record()["_failures"] + 1} if self._kind.job else {}
@@ -162,7 +174,7 @@ class JobStep:
         self._cloud.part(Jobs).wait(store_kind, self._run.region, made)
         if self._cloud.stopping.is_set():
             raise StepInterruptedError
-        described = describe(self._client, self._kind, made)
+        described = describe_resource(self._client, self._kind, made)
         status, reason = described[f"{label}JobStatus"], described.get("FailureReason", "")
         if reason == RESTARTED or (before and status == "Completed"):
             raise _Restarted
@@ -179,11 +191,11 @@ class JobStep:
                 reason += f": {secondary}"
         if message := described.get("ExitMessage"):
             reason += f". Exit message: {message}"
-        raise StepError(reason, job_exception(reason))
+        raise StepError(reason, classify_job_failure(reason))
 
     def _await_package(self, made: str) -> None:
         while self._node.type == "RegisterModel":
-            described = describe(self._client, self._kind, made)
+            described = describe_resource(self._client, self._kind, made)
             status = described.get("ModelPackageStatus", "Completed")
             if status == "Failed":
                 raise StepError(f"ClientError: model package {made} has failed: {described}")
@@ -201,7 +213,7 @@ class JobStep:
             return False
         retries = record["_retries"].get(exception, 0)
         elapsed = (time.time() - record["StartTime"]) * self._cloud.clock.scale
-        wait = pause(self._node.document.get("RetryPolicies", ()), exception, retries, elapsed)
+        wait = compute_retry_delay(self._node.document.get("RetryPolicies", ()), exception, retries, elapsed)
         if wait is None:
             return False
         self._put(_retries={**record["_retries"], exception: retries + 1})
@@ -216,7 +228,7 @@ class JobStep:
         """Return the members of a cache hit, or store the cache key for later executions and return None."""
         if self._kind.job is None:
             return None
-        key = cache_key(self._node.type, request)
+        key = build_cache_key(self._node.type, request)
         config = self._node.document.get("CacheConfig", {})
         source = self._source(key, config) if config.get("Enabled") else None
         if source is None:
@@ -231,10 +243,10 @@ class JobStep:
 
         The execution is returned by its ARN, with the step's record in it.
         """
-        oldest = time.time() - seconds(config["ExpireAfter"]) if "ExpireAfter" in config else 0.0
+        oldest = time.time() - parse_duration(config["ExpireAfter"]) if "ExpireAfter" in config else 0.0
         pipeline = self._run.document()["_pipeline"]
         found: list[tuple[float, str, Document]] = []
-        for document in state.of_pipeline(self._cloud, self._run.region, pipeline):
+        for document in state.list_executions(self._cloud, self._run.region, pipeline):
             record = document["_steps"].get(self._node.name, {})
             if (
                 record.get("_cache_key") == key
@@ -245,7 +257,7 @@ class JobStep:
                 found.append((record["EndTime"], document["PipelineExecutionArn"], record))
         for _, arn, record in sorted(found, key=lambda item: item[0], reverse=True):
             # A job that was deleted has no outputs to refer to.
-            if exists(self._client, self._kind, record["_made"]):
+            if resource_exists(self._client, self._kind, record["_made"]):
                 return arn, record
         return None
 
@@ -264,7 +276,7 @@ class JobStep:
             if record["StepStatus"] == "Executing":
                 record["StepStatus"] = status
 
-        state.change(self._cloud, self._run.region, self._run.arn, changing)
+        state.change_execution(self._cloud, self._run.region, self._run.arn, changing)
 
     def _base(self) -> str:
         """Return the job's name without the number of failures; job names must not contain underscores."""

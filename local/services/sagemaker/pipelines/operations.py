@@ -13,14 +13,26 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.core.context import Call, Cloud, Handler
-from local.core.errors import AwsError, not_found, validation_error
-from local.core.store import Document, public
+from local.core.errors import AwsError, not_found_error, validation_error
+from local.core.store import Document, remove_private_members
 from local.services.sagemaker import paging, tags
 from local.services.sagemaker.members import refuse_others
 from local.services.sagemaker.pipelines import definition, execution_operations
 from local.services.sagemaker.pipelines.execution import Executions
-from local.services.sagemaker.pipelines.execution_operations import TOKEN, digest, key_of, require
-from local.services.sagemaker.pipelines.state import ACTIVE, EXECUTION, PIPELINE, VERSION, of_pipeline, version_name
+from local.services.sagemaker.pipelines.execution_operations import (
+    TOKEN,
+    build_store_name,
+    hash_request,
+    require_pipeline,
+)
+from local.services.sagemaker.pipelines.state import (
+    ACTIVE,
+    EXECUTION,
+    PIPELINE,
+    VERSION,
+    build_version_name,
+    list_executions,
+)
 from local.services.sagemaker.roles import require_role
 
 _KEPT = ("PipelineDisplayName", "PipelineDescription", "RoleArn", "ParallelismConfiguration")
@@ -32,12 +44,12 @@ def create_pipeline(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     refuse_others(params, {"PipelineName", "ClientRequestToken", "Tags", *_KEPT, *_DEFINITION}, "CreatePipeline")
     name = params["PipelineName"]
     arn = call.arn(f"pipeline/{name.lower()}")
-    text = _definition(call, params)
+    text = _read_definition(call, params)
     if text is None:
         raise validation_error("Either PipelineDefinition or PipelineDefinitionS3Location is required.")
     require_role(call, params["RoleArn"])
     now = time.time()
-    asked = digest(params)
+    asked = hash_request(params)
     document: Document = {
         "PipelineArn": arn,
         "PipelineName": name,
@@ -51,33 +63,35 @@ def create_pipeline(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         "_asked": asked,
     }
     with call.store.transaction():
-        if there := call.store.get(PIPELINE, call.region, key_of(name)):
+        if there := call.store.get(PIPELINE, call.region, build_store_name(name)):
             if document["_token"] and document["_token"] == there["_token"] and asked == there["_asked"]:
                 return {"PipelineArn": arn}
             raise validation_error(
                 "Pipeline names must be unique within an AWS account and region. "
                 f"Pipeline with name ({name}) already exists."
             )
-        tags.put(call, arn, params.get("Tags"))
-        call.store.put(PIPELINE, call.region, key_of(name), document)
+        tags.merge_tags(call, arn, params.get("Tags"))
+        call.store.put(PIPELINE, call.region, build_store_name(name), document)
         _put_version(call, document, text)
     return {"PipelineArn": arn}
 
 
-def _definition(call: Call, params: Mapping[str, Any]) -> str | None:
+def _read_definition(call: Call, params: Mapping[str, Any]) -> str | None:
     """Return the checked definition text of a request, or None if the request has none."""
     if given := sorted(_DEFINITION & set(params)):
         if len(given) > 1:
             raise validation_error(f"Expected either {given[0]} or {given[1]}, and not both.")
         text = (
-            str(params["PipelineDefinition"]) if given[0] == "PipelineDefinition" else _from_s3(call, params[given[0]])
+            str(params["PipelineDefinition"])
+            if given[0] == "PipelineDefinition"
+            else _read_from_s3(call, params[given[0]])
         )
-        definition.parse(text)
+        definition.parse_definition(text)
         return text
     return None
 
 
-def _from_s3(call: Call, location: dict[str, str]) -> str:
+def _read_from_s3(call: Call, location: dict[str, str]) -> str:
     place = f"s3://{location['Bucket']}/{location['ObjectKey']}"
     request = {"Bucket": location["Bucket"], "Key": location["ObjectKey"]}
     if "VersionId" in location:
@@ -92,56 +106,58 @@ def _from_s3(call: Call, location: dict[str, str]) -> str:
 
 
 def _put_version(call: Call, document: Document, text: str) -> None:
-    key = key_of(document["PipelineName"])
+    key = build_store_name(document["PipelineName"])
     version = {
         "PipelineArn": document["PipelineArn"],
         "PipelineVersionId": document["_version"],
         "PipelineDefinition": text,
         "CreationTime": document["LastModifiedTime"],
     }
-    call.store.put(VERSION, call.region, version_name(key, document["_version"]), version)
+    call.store.put(VERSION, call.region, build_version_name(key, document["_version"]), version)
 
 
 def update_pipeline(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Update a pipeline; a changed definition becomes the next version, and executions keep theirs."""
     refuse_others(params, {"PipelineName", *_KEPT, *_DEFINITION}, "UpdatePipeline")
-    require(call, params["PipelineName"])
-    text = _definition(call, params)
+    require_pipeline(call, params["PipelineName"])
+    text = _read_definition(call, params)
     if role := params.get("RoleArn"):
         require_role(call, role)
     with call.store.transaction():
-        document = require(call, params["PipelineName"])
+        document = require_pipeline(call, params["PipelineName"])
         document |= {key: params[key] for key in _KEPT if key in params}
         document["LastModifiedTime"] = time.time()
-        if text is not None and text != _version(call, document, document["_version"])["PipelineDefinition"]:
+        if text is not None and text != _require_version(call, document, document["_version"])["PipelineDefinition"]:
             document["_version"] += 1
             _put_version(call, document, text)
-        call.store.put(PIPELINE, call.region, key_of(document["PipelineName"]), document)
+        call.store.put(PIPELINE, call.region, build_store_name(document["PipelineName"]), document)
     return {"PipelineArn": document["PipelineArn"], "PipelineVersionId": document["_version"]}
 
 
-def _version(call: Call, document: Document, number: int) -> Document:
-    version = call.store.get(VERSION, call.region, version_name(key_of(document["PipelineName"]), number))
+def _require_version(call: Call, document: Document, number: int) -> Document:
+    version = call.store.get(
+        VERSION, call.region, build_version_name(build_store_name(document["PipelineName"]), number)
+    )
     if version is None:
-        raise not_found(f"Version {number} of pipeline {document['PipelineArn']} does not exist.")
+        raise not_found_error(f"Version {number} of pipeline {document['PipelineArn']} does not exist.")
     return version
 
 
 def describe_pipeline(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Describe a pipeline with the requested version of its definition, by default the newest one."""
     refuse_others(params, {"PipelineName", "PipelineVersionId"}, "DescribePipeline")
-    document = require(call, params["PipelineName"])
+    document = require_pipeline(call, params["PipelineName"])
     number: int = params.get("PipelineVersionId") or document["_version"]
-    version = _version(call, document, number)
-    return {**public(document), "PipelineDefinition": version["PipelineDefinition"]}
+    version = _require_version(call, document, number)
+    return {**remove_private_members(document), "PipelineDefinition": version["PipelineDefinition"]}
 
 
 def delete_pipeline(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Delete a pipeline and its executions; refuse it while an execution runs."""
     with call.store.transaction():
-        document = require(call, params["PipelineName"])
-        key = key_of(document["PipelineName"])
-        executions = of_pipeline(call.cloud, call.region, key)
+        document = require_pipeline(call, params["PipelineName"])
+        key = build_store_name(document["PipelineName"])
+        executions = list_executions(call.cloud, call.region, key)
         active = [one["PipelineExecutionArn"] for one in executions if one["PipelineExecutionStatus"] in ACTIVE]
         if active:
             raise AwsError(
@@ -152,9 +168,9 @@ def delete_pipeline(call: Call, params: dict[str, Any]) -> dict[str, Any]:
             call.store.delete(EXECUTION, call.region, execution["PipelineExecutionArn"])
             call.store.delete(TOKEN, call.region, f"{key}/{execution['_token']}")
         for number in range(1, document["_version"] + 1):
-            call.store.delete(VERSION, call.region, version_name(key, number))
+            call.store.delete(VERSION, call.region, build_version_name(key, number))
         call.store.delete(PIPELINE, call.region, key)
-        tags.drop(call, document["PipelineArn"])
+        tags.delete_all_tags(call, document["PipelineArn"])
     return {"PipelineArn": document["PipelineArn"]}
 
 
@@ -170,19 +186,19 @@ def list_pipelines(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         for document in call.store.list(PIPELINE, call.region)
         if document["PipelineName"].lower().startswith(prefix.lower())
         and params.get("ManagedBy", "CUSTOMER") == "CUSTOMER"
-        and execution_operations.created_within(document, params)
+        and execution_operations.is_created_within(document, params)
     ]
     sort = {"Name": "PipelineName", "CreationTime": "CreationTime"}
-    return paging.page(call, params, items, key="PipelineSummaries", sort=sort)
+    return paging.build_page(call, params, items, key="PipelineSummaries", sort=sort)
 
 
 def list_pipeline_versions(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """List the versions of a pipeline, newest first."""
-    document = require(call, params["PipelineName"])
+    document = require_pipeline(call, params["PipelineName"])
     last: dict[int, str] = {}
-    for execution in of_pipeline(call.cloud, call.region, key_of(document["PipelineName"])):
+    for execution in list_executions(call.cloud, call.region, build_store_name(document["PipelineName"])):
         last[execution["PipelineVersionId"]] = execution["PipelineExecutionArn"]
-    versions = [_version(call, document, number) for number in range(1, document["_version"] + 1)]
+    versions = [_require_version(call, document, number) for number in range(1, document["_version"] + 1)]
     items = [
         {
             **{key: version[key] for key in ("PipelineArn", "PipelineVersionId", "CreationTime")},
@@ -193,9 +209,9 @@ def list_pipeline_versions(call: Call, params: dict[str, Any]) -> dict[str, Any]
             ),
         }
         for version in versions
-        if execution_operations.created_within(version, params)
+        if execution_operations.is_created_within(version, params)
     ]
-    return paging.page(
+    return paging.build_page(
         call, params, items, key="PipelineVersionSummaries", sort={"Version": "PipelineVersionId"}, by="Version"
     )
 

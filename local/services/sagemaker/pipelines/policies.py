@@ -31,7 +31,7 @@ _DURATION = re.compile(
 _UNITS = (365 * 86400, 30 * 86400, 7 * 86400, 86400, 3600, 60, 1)
 
 
-def seconds(duration: Any) -> float:
+def parse_duration(duration: Any) -> float:
     """Return the seconds of an ISO 8601 duration such as ``P30D``; a month has 30 days, a year 365.
 
     Raises:
@@ -43,20 +43,20 @@ def seconds(duration: Any) -> float:
     return sum(float(count) * unit for count, unit in zip(match.groups(), _UNITS, strict=True) if count)
 
 
-def cache_key(kind: str, request: Mapping[str, Any]) -> str:
+def build_cache_key(kind: str, request: Mapping[str, Any]) -> str:
     """Return the cache key of a step's request; a later request with the same key can be a cache hit."""
     chosen = {member: request.get(member) for member in _KEYS[kind]}
     return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
 
 
-def job_exception(reason: str) -> str | None:
+def classify_job_failure(reason: str) -> str | None:
     """Return the retry policy's exception for a job's FailureReason, or None if no policy can name it."""
     if reason.startswith("InternalServerError"):
         return "SageMaker.JOB_INTERNAL_ERROR"
     return "SageMaker.CAPACITY_ERROR" if reason.startswith("CapacityError") else None
 
 
-def service_exception(code: str, status: int) -> str | None:
+def classify_service_error(code: str, status: int) -> str | None:
     """Return the retry policy's exception for a refused request, or None if no policy can name it."""
     if code in ("ThrottlingException", "Throttling"):
         return "Step.THROTTLING"
@@ -65,7 +65,9 @@ def service_exception(code: str, status: int) -> str | None:
     return "Step.SERVICE_FAULT" if status >= 500 else None
 
 
-def pause(policies: Sequence[Mapping[str, Any]], exception: str | None, retries: int, elapsed: float) -> float | None:
+def compute_retry_delay(
+    policies: Sequence[Mapping[str, Any]], exception: str | None, retries: int, elapsed: float
+) -> float | None:
     """Return the seconds to wait before the next attempt, or None if no policy allows another one.
 
     Args:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from local.core.store import Document
-from local.services.sagemaker.jobs.transfer import split
+from local.services.sagemaker.jobs.transfer import parse_s3_url
 from local.services.sagemaker.pipelines import state as state
 from local.services.sagemaker.pipelines.graph import Node
 
@@ -32,11 +32,11 @@ def count_outputs(cloud: Cloud, region: str, described: Mapping[str, Any]) -> di
     urls = [f"{output['S3Output']['S3Uri'].rstrip('/')}/" for output in outputs]
     if artifact := described.get("ModelArtifacts", {}).get("S3ModelArtifacts"):
         urls.append(artifact)
-    return {url: _count(cloud, region, url) for url in urls}
+    return {url: _count_objects(cloud, region, url) for url in urls}
 
 
-def _count(cloud: Cloud, region: str, url: str) -> int:
-    bucket, prefix = split(url)
+def _count_objects(cloud: Cloud, region: str, url: str) -> int:
+    bucket, prefix = parse_s3_url(url)
     pages = cloud.client("s3", region).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     try:
         return sum(page["KeyCount"] for page in pages)
@@ -46,7 +46,7 @@ def _count(cloud: Cloud, region: str, url: str) -> int:
         return 0
 
 
-def drop_lost(cloud: Cloud, region: str, arn: str, nodes: Mapping[str, Node]) -> None:
+def drop_lost_steps(cloud: Cloud, region: str, arn: str, nodes: Mapping[str, Node]) -> None:
     """Remove the records of steps with lost outputs, and of the steps after them, so that they run again."""
     document = cloud.store.get(state.EXECUTION, region, arn)
     assert document is not None, arn
@@ -64,13 +64,13 @@ def drop_lost(cloud: Cloud, region: str, arn: str, nodes: Mapping[str, Node]) ->
         for name in lost:
             del document["_steps"][name]
 
-    state.change(cloud, region, arn, drop)
+    state.change_execution(cloud, region, arn, drop)
 
 
 def _is_lost(cloud: Cloud, region: str, record: Document) -> bool:
     if record["StepStatus"] != "Succeeded":
         return False
-    return any(_count(cloud, region, url) < count for url, count in record.get("_objects", {}).items())
+    return any(_count_objects(cloud, region, url) < count for url, count in record.get("_objects", {}).items())
 
 
 def _undo(cloud: Cloud, region: str, record: Document) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.core.store import Document
-from local.services.sagemaker.jobs.transfer import TransferError, split
-from local.services.sagemaker.pipelines.steps import KINDS, StepError, describe
+from local.services.sagemaker.jobs.transfer import TransferError, parse_s3_url
+from local.services.sagemaker.pipelines.steps import KINDS, StepError, describe_resource
 from local.services.sagemaker.values import ResolveError
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ class RunScope:
         document = self._document
         arn = document["PipelineExecutionArn"]
         facts = {
-            "StartDateTime": iso(document["CreationTime"]),
-            "CurrentDateTime": iso(self._cloud.clock.now()),
+            "StartDateTime": format_iso_time(document["CreationTime"]),
+            "CurrentDateTime": format_iso_time(self._cloud.clock.now()),
             "PipelineName": document["_name"],
             "PipelineArn": document["PipelineArn"],
             "PipelineExecutionId": arn.rpartition("/")[2],
@@ -64,7 +64,7 @@ class RunScope:
             raise ResolveError(f"Steps.{name}: the step has made nothing yet")
         client = self._cloud.client("sagemaker", self._region)
         try:
-            return describe(client, KINDS[record["_type"]], record["_made"])
+            return describe_resource(client, KINDS[record["_type"]], record["_made"])
         except StepError as error:
             raise ResolveError(f"Steps.{name}: {error}") from error
 
@@ -82,7 +82,7 @@ class RunScope:
     def json_object(self, url: str) -> Any:
         """Return the parsed JSON of an S3 object."""
         try:
-            bucket, key = split(url)
+            bucket, key = parse_s3_url(url)
             body = self._cloud.client("s3", self._region).get_object(Bucket=bucket, Key=key)["Body"].read()
             return json.loads(body)
         except (ClientError, BotoCoreError, TransferError) as error:
@@ -91,6 +91,6 @@ class RunScope:
             raise ResolveError(f"{url} is not JSON: {error}") from error
 
 
-def iso(seconds: float) -> str:
+def format_iso_time(seconds: float) -> str:
     """Return epoch seconds as ``Execution.StartDateTime`` shows them."""
     return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

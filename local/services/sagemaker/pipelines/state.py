@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from local.core.event_bus import stamp
-from local.core.store import Document, public
+from local.core.event_bus import format_timestamp
+from local.core.store import Document, remove_private_members
 
 if TYPE_CHECKING:
     from local.core.context import Cloud
@@ -34,17 +34,17 @@ FAILED = "Step failure: One or multiple steps failed."
 _LIMIT = 1024
 
 
-def version_name(pipeline: str, number: int) -> str:
+def build_version_name(pipeline: str, number: int) -> str:
     """Return the store's name of one version of a pipeline's definition."""
     return f"{pipeline}/{number:09d}"
 
 
-def of_pipeline(cloud: Cloud, region: str, pipeline: str) -> list[Document]:
+def list_executions(cloud: Cloud, region: str, pipeline: str) -> list[Document]:
     """Return the executions of a pipeline, oldest first."""
     return [document for document in cloud.store.list(EXECUTION, region) if document["_pipeline"] == pipeline]
 
 
-def change(cloud: Cloud, region: str, arn: str, changing: Callable[[Document], None]) -> Document:
+def change_execution(cloud: Cloud, region: str, arn: str, changing: Callable[[Document], None]) -> Document:
     """Change an execution's document in one transaction, emit events for changed statuses, and return it."""
     with cloud.store.transaction():
         document = cloud.store.get(EXECUTION, region, arn)
@@ -58,7 +58,7 @@ def change(cloud: Cloud, region: str, arn: str, changing: Callable[[Document], N
             if record["StepStatus"] != steps.get(name):
                 _emit_step(cloud, region, document, record, steps.get(name))
         if document["PipelineExecutionStatus"] != status:
-            emit(cloud, region, document, status)
+            emit_execution_status(cloud, region, document, status)
         return document
 
 
@@ -75,31 +75,31 @@ def change_step(cloud: Cloud, region: str, arn: str, name: str, status: str | No
         if "FailureReason" in members:
             record["FailureReason"] = members["FailureReason"][:_LIMIT]
 
-    return dict(change(cloud, region, arn, changing)["_steps"][name])
+    return dict(change_execution(cloud, region, arn, changing)["_steps"][name])
 
 
-def emit(cloud: Cloud, region: str, document: Document, previous: str | None) -> None:
+def emit_execution_status(cloud: Cloud, region: str, document: Document, previous: str | None) -> None:
     """Emit the event for an execution's status."""
     detail = {
         "pipelineExecutionDisplayName": document["PipelineExecutionDisplayName"],
         "currentPipelineExecutionStatus": document["PipelineExecutionStatus"],
         "previousPipelineExecutionStatus": previous,
-        "executionStartTime": stamp(document["CreationTime"]),
-        "executionEndTime": stamp(document["_ended"]) if "_ended" in document else None,
+        "executionStartTime": format_timestamp(document["CreationTime"]),
+        "executionEndTime": format_timestamp(document["_ended"]) if "_ended" in document else None,
     }
     _emit(cloud, region, document, "Execution Status Change", detail)
 
 
 def _emit_step(cloud: Cloud, region: str, document: Document, record: Document, previous: str | None) -> None:
     detail = {
-        "metadata": _camel(record.get("Metadata", {})),
+        "metadata": _to_camel_case(record.get("Metadata", {})),
         "stepName": record["StepName"],
         "stepType": record["_type"],
-        "stepStartTime": stamp(record["StartTime"]),
-        "stepEndTime": stamp(record["EndTime"]) if "EndTime" in record else None,
+        "stepStartTime": format_timestamp(record["StartTime"]),
+        "stepEndTime": format_timestamp(record["EndTime"]) if "EndTime" in record else None,
         "previousStepStatus": previous,
         "currentStepStatus": record["StepStatus"],
-        "cacheHitResult": _camel(record["CacheHitResult"]) if "CacheHitResult" in record else None,
+        "cacheHitResult": _to_camel_case(record["CacheHitResult"]) if "CacheHitResult" in record else None,
         "failureReason": record.get("FailureReason"),
     }
     _emit(cloud, region, document, "Execution Step Status Change", detail)
@@ -115,12 +115,12 @@ def _emit(cloud: Cloud, region: str, document: Document, what: str, detail: Docu
     )
 
 
-def _camel(value: Any) -> Any:
+def _to_camel_case(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key[:1].lower() + key[1:]: _camel(item) for key, item in value.items()}
+        return {key[:1].lower() + key[1:]: _to_camel_case(item) for key, item in value.items()}
     return value
 
 
-def shown(record: Document) -> Document:
+def hide_private_members(record: Document) -> Document:
     """Return a step's record as a client sees it."""
-    return public(record)
+    return remove_private_members(record)

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local.errors import LocalError
 from local.services.sagemaker import values
 from local.services.sagemaker.pipelines import arguments
-from local.services.sagemaker.pipelines.policies import service_exception
+from local.services.sagemaker.pipelines.policies import classify_service_error
 
 
 class StepError(LocalError):
@@ -66,7 +66,7 @@ KINDS = {
 }  # fmt: skip
 
 
-def request_of(kind: Kind, given: Any, scope: values.Scope) -> dict[str, Any]:
+def build_request(kind: Kind, given: Any, scope: values.Scope) -> dict[str, Any]:
     """Return the request that a step's arguments result in.
 
     Raises:
@@ -76,26 +76,30 @@ def request_of(kind: Kind, given: Any, scope: values.Scope) -> dict[str, Any]:
         resolved = values.resolve(given, scope)
     except values.ResolveError as error:
         raise StepError(f"ClientError: {error}") from error
-    return dict(_as_asked(arguments.shape_of(kind.operation), given, resolved))
+    return dict(_convert_to_request_types(arguments.get_shape(kind.operation), given, resolved))
 
 
-def _as_asked(shape: Any, given: Any, resolved: Any) -> Any:
+def _convert_to_request_types(shape: Any, given: Any, resolved: Any) -> Any:
     """Return the value without nulls, with results of functions as text where the request expects text."""
-    if values.function(given):
+    if values.find_function_name(given):
         scalar = isinstance(resolved, bool | int | float)
         return values.as_text(resolved) if shape.type_name == "string" and scalar else resolved
     if isinstance(given, dict) and shape.type_name in ("structure", "map"):
         return {
-            key: _as_asked(shape.members[key] if shape.type_name == "structure" else shape.value, item, resolved[key])
+            key: _convert_to_request_types(
+                shape.members[key] if shape.type_name == "structure" else shape.value, item, resolved[key]
+            )
             for key, item in given.items()
             if item is not None
         }
     if isinstance(given, list) and shape.type_name == "list":
-        return [_as_asked(shape.member, item, after) for item, after in zip(given, resolved, strict=True)]
+        return [
+            _convert_to_request_types(shape.member, item, after) for item, after in zip(given, resolved, strict=True)
+        ]
     return resolved
 
 
-def call(client: Any, operation: str, request: dict[str, Any]) -> dict[str, Any]:
+def call_operation(client: Any, operation: str, request: dict[str, Any]) -> dict[str, Any]:
     """Call a SageMaker operation and return its output.
 
     Raises:
@@ -106,38 +110,40 @@ def call(client: Any, operation: str, request: dict[str, Any]) -> dict[str, Any]
     except ClientError as error:
         code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-        raise StepError(_failed(operation, f"{message} ({code})"), service_exception(code, status)) from error
+        raise StepError(
+            _format_failure(operation, f"{message} ({code})"), classify_service_error(code, status)
+        ) from error
     except BotoCoreError as error:
-        raise StepError(_failed(operation, str(error))) from error
+        raise StepError(_format_failure(operation, str(error))) from error
 
 
-def _failed(operation: str, details: str) -> str:
+def _format_failure(operation: str, details: str) -> str:
     return f"ClientError: Failed to invoke sagemaker:{operation}. Error Details: {details}"
 
 
-def describe(client: Any, kind: Kind, name: str) -> dict[str, Any]:
+def describe_resource(client: Any, kind: Kind, name: str) -> dict[str, Any]:
     """Return the description of a step's resource, as JSON.
 
     Raises:
         StepError: The resource cannot be described.
     """
-    answer = call(client, kind.describe, {kind.asked: name})
+    answer = call_operation(client, kind.describe, {kind.asked: name})
     answer.pop("ResponseMetadata", None)
-    return dict(_plain(answer))
+    return dict(_to_json_values(answer))
 
 
-def _plain(value: Any) -> Any:
+def _to_json_values(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _to_json_values(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [_to_json_values(item) for item in value]
     return value.astimezone(dt.UTC).isoformat() if isinstance(value, dt.datetime) else value
 
 
-def exists(client: Any, kind: Kind, name: str) -> bool:
+def resource_exists(client: Any, kind: Kind, name: str) -> bool:
     """Return True if a resource with this name exists."""
     try:
-        describe(client, kind, name)
+        describe_resource(client, kind, name)
     except StepError:
         return False
     return True
