@@ -30,7 +30,7 @@ def create_use_case(name: str) -> MlopsStack:
     declared = stacks.load(name)
     built = bundle.build_bundle(declared, HERE, HERE / ".millrace" / "bundles")
     number, partition = get_account()
-    names, client = environment.names(declared.name, number), partial(make_client, region=environment.region)
+    names, client = environment.make_names(declared.name, number), partial(make_client, region=environment.region)
     package = packages.find_newest_package(client("sagemaker"), names.model_package_group, packages.APPROVED)
     pause = pauses.find_pause(client("ssm"), names.pause_parameter)
     lake = None
@@ -49,11 +49,11 @@ def get_account() -> tuple[str, str]:
 
 try:
     configured, region = pulumi.Config().get_object("environment"), pulumi.Config("aws").get("region")
-    environment = Environment.of_stack(pulumi.get_stack(), configured, region)
+    environment = Environment.from_stack(pulumi.get_stack(), configured, region)
     what = pulumi.get_stack().removesuffix(f"-{environment.name}")
     stack = create_platform() if what == PLATFORM else create_use_case(what)
 except MillraceError as error:
     raise pulumi.RunError(str(error)) from error
 
-for name, value in stack.outputs().items():
+for name, value in stack.list_outputs().items():
     pulumi.export(name, value)

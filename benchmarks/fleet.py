@@ -45,7 +45,7 @@ def _made(folder: Path) -> Path:
 def _aws(cloud: Cloud, endpoint: str) -> None:
     settings = {
         "AWS_ENDPOINT_URL": cloud.daemon.endpoint_url,
-        **ensure_credentials(cloud.daemon.state).environment(),
+        **ensure_credentials(cloud.daemon.state).to_environment(),
         "AWS_DEFAULT_REGION": "eu-west-1",
     }
     folder = Path(sys.executable).parent

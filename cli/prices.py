@@ -78,15 +78,15 @@ class Prices:
         """The number of hours in a month."""
         return float(self.document["hours_a_month"])
 
-    def source_of(self, region: str) -> str:
+    def get_source(self, region: str) -> str:
         """Return the source of a region's prices; empty when none is known."""
         return str(self._region(region).get("source", ""))
 
-    def note_of(self, type_token: str) -> str:
+    def get_note(self, type_token: str) -> str:
         """Return the note to print with the price of a type; empty without one."""
         return str(self.document["monthly"].get(type_token, {}).get("note", ""))
 
-    def hourly(self, kind: str, instance: str, region: str) -> float | None:
+    def find_hourly_price(self, kind: str, instance: str, region: str) -> float | None:
         """Return the price of an instance hour; None when it is unknown.
 
         Args:
@@ -105,7 +105,7 @@ class Prices:
         found = self._region(region)
         return instance not in found.get(kind, {}) and instance in found.get(_ANY, {})
 
-    def monthly(self, type_token: str, inputs: Mapping[str, Any], region: str) -> float | None:
+    def find_monthly_price(self, type_token: str, inputs: Mapping[str, Any], region: str) -> float | None:
         """Return the fixed cost of a resource in a month; None when it is unknown, 0.0 when only usage costs.
 
         Args:
@@ -140,7 +140,7 @@ class Prices:
                     return None
                 continue
             count = variant.get("initialInstanceCount", 1)
-            price = self.hourly("hosting", str(variant.get("instanceType")), region)
+            price = self.find_hourly_price("hosting", str(variant.get("instanceType")), region)
             if price is None or not isinstance(count, int | float):
                 return None
             total += price * count * self.hours

@@ -76,7 +76,7 @@ class MlopsStackArgs:
     @property
     def names(self) -> Names:
         """All computed names."""
-        return self.environment.names(self.use_case.name, self.account)
+        return self.environment.make_names(self.use_case.name, self.account)
 
 
 class MlopsStack(pulumi.ComponentResource):
@@ -145,7 +145,7 @@ class MlopsStack(pulumi.ComponentResource):
         self.alarms = [*monitor.alarm_arns, names.alarm(UNDELIVERED), *(endpoint.alarm_names if endpoint else [])]
         self.register_outputs({"endpointName": self.endpoint_name, "endpointStatus": self.endpoint_status})
 
-    def outputs(self) -> "dict[str, pulumi.Input[object]]":
+    def list_outputs(self) -> "dict[str, pulumi.Input[object]]":
         """Return the outputs that a program exports."""
         return {
             "endpointName": self.endpoint_name,

@@ -47,7 +47,7 @@ class PlatformArgs:
     @property
     def names(self) -> list[Names]:
         """The computed names of each use case."""
-        return [self.environment.names(each.name, self.account) for each in self.use_cases]
+        return [self.environment.make_names(each.name, self.account) for each in self.use_cases]
 
 
 class Platform(pulumi.ComponentResource):
@@ -80,7 +80,7 @@ class Platform(pulumi.ComponentResource):
         self.dashboard = dashboard.dashboard_name
         self.register_outputs({"lake": self.lake, "dashboard": self.dashboard})
 
-    def outputs(self) -> "dict[str, pulumi.Input[object]]":
+    def list_outputs(self) -> "dict[str, pulumi.Input[object]]":
         """Return the outputs that a program exports."""
         return {"lake": self.lake, "dashboard": self.dashboard}
 

@@ -55,7 +55,7 @@ class Parameter:
     default: str | int | float | bool | None = None
     one_of: tuple[str, ...] = ()
 
-    def document(self) -> dict[str, Any]:
+    def dump(self) -> dict[str, Any]:
         """Return the JSON for the definition; the type is that of the default, text without one."""
         types = {bool: "Boolean", int: "Integer", float: "Float"}
         document: dict[str, Any] = {"Name": self.name, "Type": types.get(type(self.default), "String")}
@@ -82,7 +82,7 @@ class Step:
     depends_on: tuple[str, ...] = ()
     property_files: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
-    def document(self) -> dict[str, Any]:
+    def dump(self) -> dict[str, Any]:
         """Return the JSON for the definition."""
         document: dict[str, Any] = {"Name": self.name, "Type": self.type, "Arguments": dict(self.arguments)}
         if self.depends_on:
@@ -109,15 +109,15 @@ class Condition:
     otherwise: Sequence[Step] = ()
     depends_on: tuple[str, ...] = ()
 
-    def document(self) -> dict[str, Any]:
+    def dump(self) -> dict[str, Any]:
         """Return the JSON for the definition."""
         document: dict[str, Any] = {
             "Name": self.name,
             "Type": "Condition",
             "Arguments": {
                 "Conditions": [dict(condition) for condition in self.conditions],
-                "IfSteps": [step.document() for step in self.then],
-                "ElseSteps": [step.document() for step in self.otherwise],
+                "IfSteps": [step.dump() for step in self.then],
+                "ElseSteps": [step.dump() for step in self.otherwise],
             },
         }
         if self.depends_on:
@@ -158,8 +158,8 @@ class Definition:
             {
                 "Version": VERSION,
                 "Metadata": {},
-                "Parameters": [parameter.document() for parameter in self.parameters],
-                "Steps": [step.document() for step in self.steps],
+                "Parameters": [parameter.dump() for parameter in self.parameters],
+                "Steps": [step.dump() for step in self.steps],
             },
             sort_keys=True,
             separators=(",", ":"),

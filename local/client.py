@@ -73,7 +73,7 @@ class Running:
     started: float
 
     @classmethod
-    def of(cls, facts: Mapping[str, Any]) -> Running:
+    def from_facts(cls, facts: Mapping[str, Any]) -> Running:
         """Return the daemon that the contents of ``daemon.json`` describe."""
         return cls(**{name: facts[name] for name in cls.__dataclass_fields__})
 
@@ -172,7 +172,7 @@ def _answer(state: Path, facts: Mapping[str, Any], timeout: float) -> Running | 
     proof = compute_health_proof(credentials.secret_access_key, nonce, facts["pid"])
     if not isinstance(live, dict) or not hmac.compare_digest(str(live.get("proof")), proof):
         return None
-    return Running.of(facts)
+    return Running.from_facts(facts)
 
 
 def stop(state: Path) -> bool:
@@ -227,7 +227,7 @@ def build_environment(running: Running, state: Path) -> dict[str, str]:
     folder = state.resolve() / "aws"
     return {
         "AWS_ENDPOINT_URL": running.endpoint_url,
-        **ensure_credentials(state).environment(),
+        **ensure_credentials(state).to_environment(),
         "AWS_SESSION_TOKEN": "",
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,

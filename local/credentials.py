@@ -34,11 +34,11 @@ class Credentials:
     access_key_id: str
     secret_access_key: str = field(repr=False)
 
-    def environment(self) -> dict[str, str]:
+    def to_environment(self) -> dict[str, str]:
         """Return the environment variables that every AWS SDK reads."""
         return {"AWS_ACCESS_KEY_ID": self.access_key_id, "AWS_SECRET_ACCESS_KEY": self.secret_access_key}
 
-    def arguments(self) -> dict[str, str]:
+    def to_boto3_arguments(self) -> dict[str, str]:
         """Return the arguments of boto3's sessions and clients."""
         return {"aws_access_key_id": self.access_key_id, "aws_secret_access_key": self.secret_access_key}
 

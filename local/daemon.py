@@ -182,7 +182,7 @@ class Daemon:
         gateway = Gateway(self.cloud, self._moto, operations.list_operations())
         server = create_server(gateway, self._socket)
         self.cloud.spawn("http", server.run)
-        self.cloud.spawn("snapshots", self._snapshots.keep, self.cloud.stopping)
+        self.cloud.spawn("snapshots", self._snapshots.save_regularly, self.cloud.stopping)
         operations.recover_all(self.cloud)
         for watcher in (rules, schedules, alarms):
             watcher.start(self.cloud)
@@ -190,7 +190,7 @@ class Daemon:
         from local.provider import server as provider
 
         credentials = self.cloud.keys.issue("pulumi")
-        self._provider = provider.start(self.cloud.endpoint_url, credentials.arguments(), self._state)
+        self._provider = provider.start(self.cloud.endpoint_url, credentials.to_boto3_arguments(), self._state)
 
     def _stop(self) -> None:
         """Stop background work first, while the cloud still answers it; then save the last snapshot."""

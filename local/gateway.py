@@ -97,7 +97,7 @@ class Gateway:
                 raise AwsError("AccessDenied", f"Host '{environ['HTTP_HOST']}' is S3's, not {scope.service}'s.", 403)
             return self._serve(environ, signed, bucket, request_id)
         except SignatureError as error:
-            return serialise_error(wire, error.worded(wire), request_id)
+            return serialise_error(wire, error.to_service_error(wire), request_id)
         except AwsError as error:
             return serialise_error(wire, error, request_id)
         except RecursionError:

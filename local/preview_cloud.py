@@ -104,13 +104,13 @@ def predict_state(resource: Resource, planned: Values, urn: str) -> tuple[str, V
             del state[output]
         else:
             state[output] = _output(resource, output, name, planned.get("region", ""), digest)
-    return resource.identify(state), state
+    return resource.build_id(state), state
 
 
 def _name(resource: Resource, planned: Values, urn: str) -> str:
     """Return the resource's own name if it has one, else the name in its URN."""
     named = [resource.auto_name[0]] if resource.auto_name else []
-    candidates = (planned.get(each) for each in [*named, "name", *resource.id_names()])
+    candidates = (planned.get(each) for each in [*named, "name", *resource.list_id_names()])
     return next((each for each in candidates if isinstance(each, str)), urn.rpartition("::")[2])
 
 
@@ -210,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     listening = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     cloud = Cloud(state, url, Store(state / "sagemaker.sqlite"), Clock(1.0), Images({}))
-    provider = Rehearsing(Api(url, cloud.keys.issue("pulumi").arguments()))
+    provider = Rehearsing(Api(url, cloud.keys.issue("pulumi").to_boto3_arguments()))
     tables = operations.list_operations()
     tables["sagemaker"] |= {
         "ListModelPackages": _list_model_packages,

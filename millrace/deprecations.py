@@ -53,7 +53,7 @@ class Renamed:
     until: str
     unit: Unit | None = None
 
-    def value(self, old: Any) -> Any:
+    def convert(self, old: Any) -> Any:
         """Return the old value as the new field accepts it; the field itself refuses what is not a number."""
         if self.unit is None or isinstance(old, bool) or not isinstance(old, int | float):
             return old
@@ -92,13 +92,13 @@ class Table:
     entries: tuple[Entry, ...] = ENTRIES
     version: str = VERSION
 
-    def of(self, part: str) -> dict[str, Entry]:
+    def get_entries(self, part: str) -> dict[str, Entry]:
         """Return the entries of a part, by the old name."""
         return {entry.old: entry for entry in self.entries if entry.part == part}
 
-    def route(self, part: str, name: str) -> list[Entry]:
+    def trace(self, part: str, name: str) -> list[Entry]:
         """Return the entries that lead from an old name to the current one; empty for a current name."""
-        known, found = self.of(part), list[Entry]()
+        known, found = self.get_entries(part), list[Entry]()
         while (entry := known.get(name)) is not None and entry not in found:
             found.append(entry)
             if isinstance(entry, Retired):
@@ -157,12 +157,12 @@ def rename_fields(part: str, named: str, fields: dict[str, Any]) -> dict[str, An
         DeclarationError: An old name has expired, or a field is given under two names.
     """
     table = get_table()
-    old = [name for name in fields if name in table.of(part)]
+    old = [name for name in fields if name in table.get_entries(part)]
     if not old:
         return fields
     kept, problems = {name: value for name, value in fields.items() if name not in old}, []
     for name in old:
-        route = table.route(part, name)
+        route = table.trace(part, name)
         new, value = get_current_name(route), fields[name]
         if table.is_over(route[0]):
             found = f"{_what(route)} and is refused from {route[0].until} on"
@@ -183,7 +183,7 @@ def rename_fields(part: str, named: str, fields: dict[str, Any]) -> dict[str, An
 def find_current_name(part: str, named: str, name: str) -> str | None:
     """Return the current name of an attribute read under an old one, with a warning; None if it cannot be read so."""
     table = get_table()
-    route = table.route(part, name)
+    route = table.trace(part, name)
     if not route or table.is_over(route[0]) or (new := get_current_name(route)) is None:
         return None
     if any(isinstance(entry, Renamed) and entry.unit for entry in route):
@@ -200,7 +200,7 @@ def get_current_name(route: list[Entry]) -> str | None:
 
 def _converted(route: list[Entry], value: Any) -> Any:
     for entry in route:
-        value = entry.value(value) if isinstance(entry, Renamed) else value
+        value = entry.convert(value) if isinstance(entry, Renamed) else value
     return value
 
 

@@ -120,7 +120,7 @@ class Environment(Part):
         """True if nothing in it needs to be kept: the local environment, and those of pull requests."""
         return self.name == "local" or self.name.startswith(REVIEW)
 
-    def names(self, use_case: str, account: str) -> Names:
+    def make_names(self, use_case: str, account: str) -> Names:
         """Return all computed names of a use case in this environment."""
         return Names(use_case, self.name, account, self.region, shared_lake=self.lake is Lake.SHARED)
 
@@ -178,7 +178,7 @@ class Environment(Part):
         return self
 
     @classmethod
-    def of_stack(cls, stack: str, configured: Any, region: str | None) -> Self:
+    def from_stack(cls, stack: str, configured: Any, region: str | None) -> Self:
         """Create the environment that a stack's configuration describes.
 
         Args:

@@ -181,7 +181,7 @@ def test_every_committed_stack_is_of_a_use_case_and_an_environment(path: Path) -
     document = yaml.safe_load(path.read_text())
     stack = path.name.removeprefix("Pulumi.").removesuffix(".yaml")
     config = document["config"]
-    environment = Environment.of_stack(stack, config["millrace:environment"], config["aws:region"])
+    environment = Environment.from_stack(stack, config["millrace:environment"], config["aws:region"])
     assert stacks.load(stack.removesuffix(f"-{environment.name}")).name
     assert config["aws:region"] == environment.region
     # A run must leave the work tree clean: the engine would write a salt of its own into a local stack's file.

@@ -35,7 +35,7 @@ def _run(options: argparse.Namespace) -> None:
     """Run the selected step; import only its module."""
     from training.job import Job
 
-    job = Job.here()
+    job = Job.from_process()
     if options.step == "ingest":
         from training.data import ingest
 

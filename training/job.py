@@ -40,7 +40,7 @@ class Job:
     environment: Mapping[str, str]
 
     @classmethod
-    def here(cls) -> Job:
+    def from_process(cls) -> Job:
         """Return the job of this process; its bundle is the file that Python was started with.
 
         Raises:
@@ -86,22 +86,22 @@ class Job:
         path = self.base / "config" / "processingjobconfig.json"
         return str(read_json(path)["ProcessingJobName"]) if path.is_file() else f"process-{os.getpid()}"
 
-    def client(self, service: str, **settings: Any) -> Any:
+    def make_client(self, service: str, **settings: Any) -> Any:
         """Return a boto3 client for the job's region; :func:`queries.client.make_client` takes the settings."""
         settings.setdefault("max_pool_connections", 32)
         return make_client(service, self._variable("AWS_REGION", "the AWS region"), **settings)
 
-    def input(self, name: str) -> Path:
+    def get_input_folder(self, name: str) -> Path:
         """Return the folder of a processing job's input."""
         return self.base / "processing" / "input" / name
 
-    def output(self, name: str) -> Path:
+    def make_output_folder(self, name: str) -> Path:
         """Return the folder of a processing job's output; create it if it does not exist."""
         folder = self.base / "processing" / "output" / name
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def time(self, as_of: str) -> np.datetime64:
+    def find_data_time(self, as_of: str) -> np.datetime64:
         """Return the time of the data; ``now`` means the replay's clock if there is one, else the wall clock."""
         if as_of != "now":
             return parse_time(as_of, "--as-of")
@@ -109,7 +109,7 @@ class Job:
         if not clock:
             return np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
         bucket, key = split_uri(clock)
-        body = json.loads(self.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
+        body = json.loads(self.make_client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
         if "now" not in body:
             raise DataError(f"{clock}", f"holds {body!r}", expected='{"now": "<ISO time>"}')
         return parse_time(body["now"], clock)

@@ -56,7 +56,7 @@ def fetch_champion(job: Job, wanted: str, folder: Path) -> Package | None:
         return None
     arn: str | None = wanted
     if wanted in ("", LOOK_UP):
-        arn = find_newest_package(job.client("sagemaker"), job.names.model_package_group, APPROVED)
+        arn = find_newest_package(job.make_client("sagemaker"), job.names.model_package_group, APPROVED)
     return None if arn is None else fetch_package(job, arn, folder)
 
 
@@ -66,7 +66,7 @@ def fetch_serving_model(job: Job, config: str, folder: Path) -> Package:
     Raises:
         DataError: When the configuration or the model has been deleted, or the model has no archive.
     """
-    served = find_served_model(job.client("sagemaker"), config)
+    served = find_served_model(job.make_client("sagemaker"), config)
     if served.config is None:
         raise DataError(f"endpoint configuration {config}", "has been deleted", fix=f"recreate it: {_redeploy(job)}")
     if served.model is None:
@@ -90,7 +90,7 @@ def fetch_package(job: Job, arn: str, folder: Path) -> Package:
     Raises:
         DataError: When the package or its archive has been deleted, or the archive's code is not the registered one.
     """
-    described = describe_package(job.client("sagemaker"), arn)
+    described = describe_package(job.make_client("sagemaker"), arn)
     if described is None:
         raise DataError(
             f"model package {arn}",
@@ -128,7 +128,7 @@ def _unpacked(job: Job, url: str, folder: Path) -> Path:
     archive = folder / "model.tar.gz"
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        job.client("s3").download_file(bucket, key, str(archive))
+        job.make_client("s3").download_file(bucket, key, str(archive))
     except ClientError as error:
         if error.response["Error"]["Code"] not in ("404", "NoSuchKey", "NoSuchBucket"):
             raise

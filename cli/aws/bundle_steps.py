@@ -34,7 +34,7 @@ def run_step(target: Target, arguments: Sequence[str], on_line: children.Line) -
     waiting = f"waiting for the {arguments[0]} to stop"
     with tempfile.TemporaryDirectory() as folder:
         failure = Path(folder) / "failure.json"
-        environment = {**os.environ, **target.job_environment(), JobVariable.FAILURE_FILE.value: str(failure)}
+        environment = {**os.environ, **target.make_job_variables(), JobVariable.FAILURE_FILE.value: str(failure)}
         code, errors = children.run_child(
             command, on_line, folder=built.parent, environment=environment, waiting=waiting
         )
@@ -43,7 +43,7 @@ def run_step(target: Target, arguments: Sequence[str], on_line: children.Line) -
         # A killed step has written no reason.
         why = json.loads(failure.read_text()) if failure.is_file() else {"text": errors.strip(), "code": ""}
         if why["code"] == "NoSuchBucket" and not target.is_provisioned():
-            raise target.absent()
+            raise target.make_absence_error()
         raise CliError(why["text"] or f"{arguments[0]} ended with exit code {code}")
 
 

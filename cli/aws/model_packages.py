@@ -62,7 +62,7 @@ class Package:
     changed_by: str = ""
 
     @classmethod
-    def of(cls, described: Mapping[str, Any]) -> Package:
+    def from_description(cls, described: Mapping[str, Any]) -> Package:
         """Return the package of DescribeModelPackage's answer."""
         statistics = described.get("ModelMetrics", {}).get("ModelQuality", {}).get("Statistics", {})
         containers = described.get("InferenceSpecification", {}).get("Containers", [])
@@ -100,7 +100,7 @@ class Package:
         found = _LEGACY_ROLLBACK.match(self.reason)
         return int(found[1]) if found else None
 
-    def decided_like(self, other: Package) -> bool:
+    def has_same_decision(self, other: Package) -> bool:
         """Tell whether the other describes the same decision."""
         return (self.approval, self.reason, self.changed) == (other.approval, other.reason, other.changed)
 
@@ -110,7 +110,7 @@ class Package:
         by = f" by {self.changed_by}" if self.changed_by else ""
         return f"{format_time(self.changed)}{by}" if self.changed else "at a time that AWS does not say"
 
-    def document(self, use_case: UseCase) -> dict[str, Any]:
+    def to_document(self, use_case: UseCase) -> dict[str, Any]:
         """Return the package as a document for JSON output."""
         return {
             "arn": self.arn,
@@ -164,7 +164,7 @@ def require_group(target: Target) -> None:
             raise
         # A lake that the platform shares exists without this stack, too.
         if target.names.shared_lake or not target.is_provisioned():
-            raise target.absent() from error
+            raise target.make_absence_error() from error
         raise CliError(
             f"model package group {group}",
             f"was deleted, though stack {target.stack} exists",
@@ -202,12 +202,12 @@ def get_version(target: Target, version: int) -> Package:
 def find_package(target: Target, arn: str | None) -> Package | None:
     """Return the package with this ARN; None without an ARN, or when the package has been deleted."""
     described = describe_package(target.sagemaker, arn) if arn else None
-    return Package.of(described) if described else None
+    return Package.from_description(described) if described else None
 
 
 def get_package(target: Target, arn: str) -> Package:
     """Return the package with this ARN, which must exist."""
-    return Package.of(target.sagemaker.describe_model_package(ModelPackageName=arn))
+    return Package.from_description(target.sagemaker.describe_model_package(ModelPackageName=arn))
 
 
 def set_approval(
@@ -263,7 +263,7 @@ def require_unchanged(target: Target, package: Package) -> None:
     which = f"version {package.version} of {target.names.model_package_group}"
     if now is None:
         raise CliError(which, "was deleted in the meantime; nothing was changed")
-    if not now.decided_like(package):
+    if not now.has_same_decision(package):
         was = "" if now.approval != package.approval else " again"
         raise CliError(
             which,

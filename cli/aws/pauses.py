@@ -37,7 +37,7 @@ class Trigger:
     name: str
     state: str
 
-    def document(self) -> dict[str, str]:
+    def to_document(self) -> dict[str, str]:
         """Return the trigger as a document for JSON output."""
         return {"what": self.pausable, "kind": self.kind, "name": self.name, "state": self.state}
 

@@ -38,7 +38,7 @@ class Step:
     metadata: Mapping[str, Any]
 
     @classmethod
-    def of(cls, described: Mapping[str, Any]) -> Step:
+    def from_description(cls, described: Mapping[str, Any]) -> Step:
         """Return the step of an entry in ListPipelineExecutionSteps' answer."""
         began = described.get("StartTime")
         ended = described.get("EndTime") or datetime.now(UTC)
@@ -114,7 +114,7 @@ def find_running(target: Target, kind: str) -> str | None:
 
 def read_steps(sagemaker: Any, execution: str) -> list[Step]:
     """Return the steps that were started, in the order of their start."""
-    return [Step.of(step) for step in list_steps(sagemaker, execution)]
+    return [Step.from_description(step) for step in list_steps(sagemaker, execution)]
 
 
 def wait_until_over(target: Target, execution: str, watch: Watcher) -> str:

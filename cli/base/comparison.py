@@ -55,11 +55,11 @@ def compare_revisions(
     Raises:
         CliError: A revision is not found, or a program fails; with its diagnostics.
     """
-    checkout = Checkout.of(connection.REPOSITORY)
+    checkout = Checkout.find(connection.REPOSITORY)
     with tempfile.TemporaryDirectory(prefix="millrace-diff-") as name:
         folder = Path(name).resolve()
         with progress.stage("engine") as stage:
-            found = bootstrap.ensure_cli(stage.line)
+            found = bootstrap.ensure_cli(stage.print_line)
             stage.result = f"Pulumi {found.origin} in {found.folder}"
         with run_throwaway_cloud(folder / "cloud") as environment:
             # Both revisions are written to the same path, one after the other, so that no path differs between them.
@@ -73,8 +73,8 @@ def compare_revisions(
 
 def _base(run: _Run, checkout: Checkout, revision: str, head: str | None, stage: Stage) -> dict[str, Any]:
     """Deploy the base to the throwaway cloud and return the base's part of `compared`."""
-    tip = checkout.commit(revision)
-    commit = checkout.fork_point(tip, checkout.commit(head or "HEAD"))
+    tip = checkout.resolve_commit(revision)
+    commit = checkout.find_fork_point(tip, checkout.resolve_commit(head or "HEAD"))
     what = f"{revision} ({commit[:_SHORT]})"
     if commit != tip:
         what = f"{commit[:_SHORT]}, where the head left {revision}"
@@ -99,9 +99,9 @@ def _base(run: _Run, checkout: Checkout, revision: str, head: str | None, stage:
 
 def _head(run: _Run, checkout: Checkout, revision: str | None, stage: Stage) -> tuple[dict[str, Any], dict[str, Any]]:
     """Preview the head against the base's state; return the preview and the head's part of `compared`."""
-    commit = checkout.commit(revision) if revision else None
+    commit = checkout.resolve_commit(revision) if revision else None
     what = f"{revision} ({commit[:_SHORT]})" if revision and commit else "working tree"
-    if commit is None and (changed := checkout.changed()):
+    if commit is None and (changed := checkout.count_changed_files()):
         what += f", {changed} file{'s' if changed > 1 else ''} not committed"
     stage.note(f"writing {what}")
     program = _write_revision(run, checkout, commit, stage)
@@ -121,7 +121,7 @@ def _write_revision(run: _Run, checkout: Checkout, commit: str | None, stage: St
     """Replace the previous revision's files by this one's; return its program's folder, ready to run."""
     if run.tree.exists():
         shutil.rmtree(run.tree)
-    program = checkout.write(commit, run.tree, stage.line)
+    program = checkout.write(commit, run.tree, stage.print_line)
     venv = program / ".venv"
     if program.is_dir() and not venv.exists():
         venv.symlink_to(Path(sys.prefix))

@@ -79,4 +79,4 @@ def _wait_until_running(process: subprocess.Popen[bytes], folder: Path, log: Pat
             said = log.read_text(errors="replace").strip() or "it said nothing"
             raise CliError("the throwaway cloud of the comparison", f"did not start:\n{said}")
         interrupts.sleep(0.02)
-    return client.Running.of(json.loads(facts.read_text()))
+    return client.Running.from_facts(json.loads(facts.read_text()))

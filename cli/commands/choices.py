@@ -50,7 +50,7 @@ def complete_versions(ctx: click.Context, param: click.Parameter, incomplete: st
         if stack.target is None:
             return []
         with ctx:
-            account = Accounts(stack.target.state).of(environment, stack.target.environment.region, stack.profile)
+            account = Accounts(stack.target.state).get(environment, stack.target.environment.region, stack.profile)
         listed = served.list_newest_packages(account.client("sagemaker"), stack.name)
     except (MillraceError, BotoCoreError, ClientError):
         # Completion shows no errors; the command itself reports them.

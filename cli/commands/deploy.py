@@ -97,7 +97,7 @@ def deploy(
     connection.use_environment(environment, state)
     progress = Progress(err=as_json)
     with progress.stage("engine") as stage:
-        found = bootstrap.ensure_cli(stage.line)
+        found = bootstrap.ensure_cli(stage.print_line)
         stage.result = f"Pulumi {found.origin} in {found.folder}"
     with progress.stage("check") as stage:
         order = _check_request(

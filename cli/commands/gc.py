@@ -59,7 +59,7 @@ def gc(target: Target, keep: int, older_than: timedelta, yes: bool, dry_run: boo
     if not dry_run:
         require_yes_with_json(yes=yes, as_json=as_json)
     if not target.is_provisioned():
-        raise target.absent()
+        raise target.make_absence_error()
     model_packages.require_group(target)
     with Progress(err=as_json).stage("look") as stage:
         found = garbage.collect_garbage(target, keep, older_than)
@@ -82,9 +82,9 @@ def gc(target: Target, keep: int, older_than: timedelta, yes: bool, dry_run: boo
             {
                 "stack": target.stack,
                 "dry_run": dry_run,
-                "items": [item.document() for item in found.items],
+                "items": [item.dump() for item in found.items],
                 "bytes": sum(item.size for item in found.items),
-                "kept": [each.document() for each in found.kept],
+                "kept": [each.dump() for each in found.kept],
                 "deleted": [item.name for item in deleted],
             }
         )

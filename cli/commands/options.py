@@ -27,7 +27,7 @@ def with_target(function: Callable[..., Any]) -> Callable[..., Any]:
     @connection.state_option
     @wraps(function)
     def command(use_case: str, environment: str, state: Path, **rest: Any) -> Any:
-        target = Target.of(use_case, environment, state)
+        target = Target.load(use_case, environment, state)
         connection.use_environment(environment, state)
         return function(target, **rest)
 

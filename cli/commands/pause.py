@@ -86,7 +86,7 @@ def _required(target: Target) -> list[Trigger]:
     if found:
         return found
     if target.names.shared_lake or not target.is_provisioned():
-        raise target.absent()
+        raise target.make_absence_error()
     raise CliError(
         f"stack {target.stack}",
         "exists, but its schedules and its rule were deleted by hand",
@@ -107,8 +107,8 @@ def _refresh_and_report(
                 "paused": None
                 if paused is None
                 else {"since": paused.since, "by": paused.by, "reason": paused.reason, "only": list(paused.only)},
-                "changed": [each.document() for each in changed],
-                "triggers": [each.document() for each in pauses.list_triggers(target)],
+                "changed": [each.to_document() for each in changed],
+                "triggers": [each.to_document() for each in pauses.list_triggers(target)],
                 "running": running,
                 "refreshed": behind is None,
             }

@@ -78,7 +78,7 @@ def retrain(target: Target, champion: str, as_of: str, no_wait: bool, as_json: b
         with Progress(err=as_json).stage("training") as stage:
             stage.result = outcome.execution
             outcome.status = pipelines.wait_with_progress(
-                target, outcome.execution, stage.note, stage.line, outcome.steps
+                target, outcome.execution, stage.note, stage.print_line, outcome.steps
             )
             _set_outcome(target, outcome, stage)
     if as_json:

@@ -198,7 +198,7 @@ def _each(found: Sequence[Record], state: Path, is_meant: Callable[[Record], boo
 
 def _destroy_if_meant(record: Record, state: Path, is_meant: Callable[[Record], bool]) -> str:
     """Take a stack down if its present record still asks for it; return a line about the result."""
-    now = record.now()
+    now = record.reload()
     if now is None:
         return f"{NOTE} {record.stack} has no record any more: somebody else has taken it down meanwhile"
     if not is_meant(now):
@@ -213,7 +213,7 @@ def _take_down(record: Record, state: Path) -> str:
     """
     record.restore()
     _run(["destroy", record.use_case, "--env", record.environment, "--yes", *_pass_state_option(state)])
-    if not record.forget():
+    if not record.delete():
         return f"{NOTE} {record.stack} is gone, and its record stays: it was renewed meanwhile; bring it up again"
     record.path.unlink(missing_ok=True)
     return f"{DONE} {record.stack} is gone"

@@ -35,7 +35,7 @@ def run(target: Target, pipeline: str, as_of: str, no_wait: bool, as_json: bool)
     if not no_wait:
         with Progress(err=as_json).stage(pipeline) as stage:
             stage.result = execution
-            status = pipelines.wait_with_progress(target, execution, stage.note, stage.line, steps)
+            status = pipelines.wait_with_progress(target, execution, stage.note, stage.print_line, steps)
             pipelines.require_success(target, execution, status)
     if as_json:
         found = [{"name": step.name, "status": step.status, "seconds": round(step.took, 3)} for step in steps]

@@ -58,7 +58,7 @@ def up(use_case: str, stack: str | None, yes: bool, no_observe: bool, state: Pat
     USE_CASE is flights unless it is given. Each stage does only what is left to do: a second run changes nothing and
     trains nothing, and an interrupted run continues where it stopped.
     """
-    target = Target.of_stack(stack or f"{use_case}-{connection.LOCAL}", state)
+    target = Target.load_stack(stack or f"{use_case}-{connection.LOCAL}", state)
     _check_stack(target, use_case)
     if not target.is_local:
         connection.use_environment(target.environment.name, state)
@@ -106,7 +106,7 @@ def _ask(target: Target) -> None:
 
 def _engine(stage: Stage) -> None:
     """Find, install or build the Pulumi CLI."""
-    found = bootstrap.ensure_cli(stage.line)
+    found = bootstrap.ensure_cli(stage.print_line)
     stage.result = f"Pulumi {found.origin} in {found.folder}"
 
 
@@ -145,8 +145,8 @@ def _train(run: Run, stage: Stage) -> None:
             return
         execution = pipelines.start_execution(target, "training")
     else:
-        stage.line(f"taking up {execution}")
-    status = pipelines.wait_with_progress(target, execution, stage.note, stage.line)
+        stage.print_line(f"taking up {execution}")
+    status = pipelines.wait_with_progress(target, execution, stage.note, stage.print_line)
     pipelines.require_success(target, execution, status)
     package = model_packages.find_newest(target)
     stage.result = f"version {package.version} registered" if package else "no model was registered"
@@ -169,7 +169,7 @@ def _find_decision(run: Run, stage: Stage) -> None:
         stage.result = f"version {run.approved.version}, approved {how}"
     if run.waiting:
         for row in model_packages.format_package_gates(target.use_case, run.waiting):
-            stage.line("  ".join(row))
+            stage.print_line("  ".join(row))
         stage.result = f"version {run.waiting.version} waits for a person: millrace approve {target.use_case.name}"
     if not run.approved and not run.waiting:
         newest = model_packages.find_newest(target)
@@ -209,16 +209,16 @@ def _observe(target: Target, stage: Stage) -> None:
         _replay(target, stage)
         execution = pipelines.start_execution(target, "monitor")
     pipelines.require_success(
-        target, execution, pipelines.wait_with_progress(target, execution, stage.note, stage.line)
+        target, execution, pipelines.wait_with_progress(target, execution, stage.note, stage.print_line)
     )
-    stage.result = f"the monitor has looked at what was served until {format_time(target.data_time())}"
+    stage.result = f"the monitor has looked at what was served until {format_time(target.read_data_time())}"
 
 
 def _replay(target: Target, stage: Stage) -> None:
     """Replay the first days after the data clock's start, as far as they have not been sent."""
     start = target.environment.replay_from
     assert start is not None
-    now, until = target.data_time(), start + OBSERVED
+    now, until = target.read_data_time(), start + OBSERVED
     if now > start and not _captured(target):
         until = now + OBSERVED
     # Events after the present do not exist yet.
@@ -226,13 +226,13 @@ def _replay(target: Target, stage: Stage) -> None:
     if now >= until:
         return
     bundle_steps.replay_events(target, now.isoformat(), until.isoformat(), stage.note)
-    stage.line(f"replayed {format_time(now)} to {format_time(until)}")
+    stage.print_line(f"replayed {format_time(now)} to {format_time(until)}")
     _wait_for_capture(target, stage)
     if target.use_case.tables:
         # The features that the endpoint looks up online are still of the data time before the replay.
         execution = pipelines.start_execution(target, "features")
         pipelines.require_success(
-            target, execution, pipelines.wait_with_progress(target, execution, stage.note, stage.line)
+            target, execution, pipelines.wait_with_progress(target, execution, stage.note, stage.print_line)
         )
 
 

@@ -49,7 +49,7 @@ def watch(use_case: str | None, environment: str | None, every: float, state: Pa
     known = Accounts(state)
 
     def look() -> FleetDocument:
-        known.look_again()
+        known.expire()
         return fleet.query_stacks(fleet.list_stacks(state, use_case, environment), known)
 
     # A stack that does not exist is an error at once, not a change.
@@ -73,7 +73,7 @@ def _make_depth_view(stack: fleet.Stack, known: Accounts) -> Callable[[], Any]:
     def look() -> Any:
         from rich.text import Text
 
-        known.look_again()
+        known.expire()
         target, row = fleet.query_stack(stack, known)
         return Text(_printed(target, row))
 

@@ -27,7 +27,7 @@ class Stage:
         """Show what is happening now; only on a terminal."""
         self._progress.spin(self._name, text)
 
-    def line(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Print a line that stays."""
         self._progress.print(f"    {text}")
 

@@ -96,7 +96,7 @@ class Api:
             raise CommentError(f"{method} {address} answered with more than {most} bytes")
         return content
 
-    def pages(self, path: str, key: str | None = None) -> list[Any]:
+    def read_pages(self, path: str, key: str | None = None) -> list[Any]:
         """Return the entries of all pages of a list.
 
         Args:
@@ -159,7 +159,7 @@ def write_github_comments(api: Api, run_id: int) -> list[str]:
     if number is None:
         return ["no open pull request has the commit of this run any more: nothing was written"]
     is_foreign = (run.get("head_repository") or {}).get("id") != run["repository"]["id"]
-    ours = _find_own_comments(api.pages(f"issues/{number}/comments"))
+    ours = _find_own_comments(api.read_pages(f"issues/{number}/comments"))
     commit, conclusion = run["head_sha"], run.get("conclusion")
     done = []
     for stack, text in sorted(texts.items()):
@@ -178,7 +178,7 @@ def _read_artifacts(api: Api, run_id: int) -> tuple[dict[str, str], set[str]]:
     """Return the text for each stack from a run's artifacts, and the pull request numbers that they name."""
     texts: dict[str, str] = {}
     numbers: set[str] = set()
-    listed = api.pages(f"actions/runs/{run_id}/artifacts", "artifacts")
+    listed = api.read_pages(f"actions/runs/{run_id}/artifacts", "artifacts")
     named = [(match[1], each) for each in listed if (match := _ARTIFACT.fullmatch(str(each["name"])))]
     if len(named) > _MOST:
         raise CommentError(f"run {run_id} left {len(named)} comments; expected at most {_MOST}")
@@ -242,7 +242,7 @@ def _of_branch(api: Api, run: Mapping[str, Any]) -> set[str]:
         # The fork was deleted, so its branch cannot be looked up.
         return set()
     head = f"{repository['owner']['login']}:{run['head_branch']}"
-    pulls = api.pages(f"pulls?state=open&head={urllib.parse.quote(head, safe='')}")
+    pulls = api.read_pages(f"pulls?state=open&head={urllib.parse.quote(head, safe='')}")
     return {str(each["number"]) for each in pulls}
 
 
@@ -319,7 +319,7 @@ def write_gitlab_note(api: Api, project: str, request: str, stack: str, body: st
     notes = f"{project}/merge_requests/{request}/notes"
     ids = [
         int(note["id"])
-        for note in api.pages(notes)
+        for note in api.read_pages(notes)
         if note["author"]["id"] == me and (note.get("body") or "").startswith(_marker(stack))
     ]
     if not ids:

@@ -80,7 +80,7 @@ class Wanted:
                 if not _ARN.fullmatch(arn):
                     raise click.UsageError(f"{option} {name}={arn}: expected arn:aws:iam::<account>:role/<name>")
 
-    def stacks(self) -> list[StackFile]:
+    def find_stacks(self) -> list[StackFile]:
         """Return the existing stacks of accounts, in order of promotion."""
         found = stack_files.list_stack_files(self.environments, self.use_cases)
         names = list(dict.fromkeys(each.environment for each in found))
@@ -101,7 +101,7 @@ class Wanted:
 
 def render_github(wanted: Wanted) -> dict[Path, str]:
     """Return the workflow files of GitHub Actions: path → content."""
-    stacks = wanted.stacks()
+    stacks = wanted.find_stacks()
     names = list(dict.fromkeys(each.environment for each in stacks))
     review_from = wanted.review_from or names[0]
     use_cases = "".join(f" --use-case {name}" for name in wanted.use_cases)
@@ -156,7 +156,7 @@ def _waves(wanted: Wanted, environments: Sequence[Mapping[str, str]]) -> list[di
 
 def render_gitlab(wanted: Wanted) -> dict[Path, str]:
     """Return the pipeline file of GitLab: path → content."""
-    stacks = wanted.stacks()
+    stacks = wanted.find_stacks()
     names = list(dict.fromkeys(each.environment for each in stacks))
     review_from = wanted.review_from or names[0]
     roles = {

@@ -66,7 +66,7 @@ def list_costs(target: Deployable, plan: Plan) -> list[dict[str, Any]]:
     found = []
     if any(each.kind == "Key" for each in plan.stays):
         prices = costs.load_prices()
-        usd = prices.monthly("aws:kms/key:Key", {}, target.names.region) if prices else None
+        usd = prices.find_monthly_price("aws:kms/key:Key", {}, target.names.region) if prices else None
         found.append({"what": "key", "usd": _usd(target, usd), "how": "a month"})
     found += [
         {"what": "lake", "usd": "by size", "how": _size(target, each.id)} for each in plan.stays if each.type == BUCKET

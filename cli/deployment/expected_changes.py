@@ -64,7 +64,7 @@ def find_other_changes(target: Target, *, quiet: bool) -> list[str]:
         CliError: When the preview fails; nothing was changed.
     """
     with Progress(err=quiet).stage("preview") as stage:
-        bootstrap.ensure_cli(stage.line)
+        bootstrap.ensure_cli(stage.print_line)
         found = list(find_changes_besides_model(describe_preview(target, updates.preview_stack(target, stage.note))))
         stage.result = f"besides the model: {_count_changes(found)}" if found else "nothing else changes"
     return found

@@ -54,7 +54,7 @@ class Item:
     keys: tuple[str, ...] = field(default=(), repr=False)
     upload: str = ""
 
-    def document(self) -> dict[str, Any]:
+    def dump(self) -> dict[str, Any]:
         """Return the item as a dictionary, for JSON output."""
         return {
             "kind": self.kind,
@@ -109,7 +109,7 @@ class Kept:
         )
         return f"{subject}: {_REASONS[self.reason].format(detail=self.detail)}"
 
-    def document(self) -> dict[str, Any]:
+    def dump(self) -> dict[str, Any]:
         """Return the kept thing as a dictionary, for JSON output."""
         return {"kind": self.kind, "name": self.name, "reason": self.reason.value, "text": self.text}
 
@@ -241,7 +241,7 @@ class _Needed:
     code: list[str] = field(default_factory=list)
     """Reasons why no code may be deleted."""
 
-    def has(self, uri: str) -> bool:
+    def refers_to(self, uri: str) -> bool:
         """Return True if something refers to an object, or to a folder that contains it."""
         return any(uri == each or uri.startswith(f"{each.rstrip('/')}/") for each in self.uris)
 
@@ -296,13 +296,13 @@ def _collect_lake(target: Target, found: Inventory, live: set[str], before: date
             continue
         for item in _folders(target, prefix, "no registered model was made from it"):
             folder = item.name.rstrip("/").rpartition("/")[2].lower()
-            if folder not in needed.executions and not any(needed.has(_uri(target, key)) for key in item.keys):
+            if folder not in needed.executions and not any(needed.refers_to(_uri(target, key)) for key in item.keys):
                 _add(found, item, before)
     if needed.code:
         found.kept.append(Kept(PREFIX, CODE, Reason.ORIGIN_UNKNOWN, needed.code[0]))
     else:
         for item in _each_object(target, CODE, "no registered model and no pipeline uses it"):
-            if not needed.has(_uri(target, item.name)):
+            if not needed.refers_to(_uri(target, item.name)):
                 _add(found, item, before)
     for item in _folders(target, QUARANTINE, "a batch that was refused"):
         _add(found, item, before)

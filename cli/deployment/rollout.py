@@ -37,7 +37,7 @@ def deploy_package(target: Target, package: Package, *, quiet: bool = False) -> 
     """
     with Progress(err=quiet).stage("deploy") as stage:
         stage.note(f"version {package.version} on {target.names.endpoint}")
-        bootstrap.ensure_cli(stage.line)
+        bootstrap.ensure_cli(stage.print_line)
         updates.update_stack(target, stage.note, create=False)
         endpoint = require_serving(target, package, wait_until_settled(target, stage))
         stage.result = f"{endpoint.name} serves version {endpoint.version} since {endpoint.since_text}"

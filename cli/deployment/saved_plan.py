@@ -209,8 +209,8 @@ def read_plan(target: Deployable, file: Path, note: updates.Note, max_age: timed
 def _facts(target: Deployable, file: Path, note: updates.Note) -> Facts:
     """Collect the facts that must be the same when the plan is deployed."""
     note("reading the code")
-    checkout = Checkout.of(connection.REPOSITORY)
-    tree, files = checkout.content([*stack_files.SHARED, STACKS.name], without=file)
+    checkout = Checkout.find(connection.REPOSITORY)
+    tree, files = checkout.hash_content([*stack_files.SHARED, STACKS.name], without=file)
     note("reading the stack's state")
     resources = dict(_resources(target))
     region = target.environment.region
@@ -224,9 +224,9 @@ def _facts(target: Deployable, file: Path, note: updates.Note) -> Facts:
         stack=target.stack,
         account=deployable.find_account(target),
         region=region,
-        commit=checkout.commit("HEAD"),
+        commit=checkout.resolve_commit("HEAD"),
         tree=tree,
-        files={path: digest for path, digest in files.items() if stack.has(path)},
+        files={path: digest for path, digest in files.items() if stack.includes(path)},
         resources=resources,
         approved_package=approved,
         paused=paused,

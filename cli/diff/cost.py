@@ -36,7 +36,7 @@ def compare_costs(preview: Preview, prices: Prices) -> dict[str, Any]:
         "hourly": _hourly(preview, prices),
         "excluded": EXCLUDED,
         "date": prices.date,
-        "source": prices.source_of(preview.region) or prices.source,
+        "source": prices.get_source(preview.region) or prices.source,
     }
 
 
@@ -66,7 +66,7 @@ def _items(preview: Preview, prices: Prices) -> tuple[list[dict[str, Any]], list
                     "after": new if resource.new is not None else 0.0,
                     "operation": resource.operation,
                     "unknown": lost,
-                    "note": prices.note_of(resource.type),
+                    "note": prices.get_note(resource.type),
                 }
             )
     said = [{"what": what, "count": count} for what, count in sorted(unknown.items())]
@@ -79,15 +79,19 @@ def _items(preview: Preview, prices: Prices) -> tuple[list[dict[str, Any]], list
 
 def _serving(preview: Preview) -> set[str]:
     """Return the URNs of the configurations that an endpoint runs, before or after."""
-    found = {config.urn for each in preview.of(traffic.ENDPOINT) if (config := traffic.find_config(preview, each))}
+    found = {
+        config.urn
+        for each in preview.find_resources(traffic.ENDPOINT)
+        if (config := traffic.find_config(preview, each))
+    }
     # A preview without unchanged resources may lack the endpoint; then a configuration that changes counts as serving.
-    return found or {each.urn for each in preview.of(traffic.CONFIG) if not preview.is_complete}
+    return found or {each.urn for each in preview.find_resources(traffic.CONFIG) if not preview.is_complete}
 
 
 def _price(side: Mapping[str, Any] | None, resource: Resource, preview: Preview, prices: Prices) -> float | None:
     if side is None:
         return 0.0
-    price = prices.monthly(resource.type, side, preview.region)
+    price = prices.find_monthly_price(resource.type, side, preview.region)
     return None if price is None else round(price, 2)
 
 
@@ -101,7 +105,7 @@ def _describe_unpriced(resource: Resource, preview: Preview, prices: Prices) -> 
             for side in (resource.before, resource.after)
             for each in traffic.list_variants(side).values()
             if each["instance"] == "serverless"
-            or prices.hourly("hosting", str(each["instance"]), preview.region) is None
+            or prices.find_hourly_price("hosting", str(each["instance"]), preview.region) is None
         }
     )
     return f"hosting on {', '.join(unpriced)} in {preview.region or 'an unknown region'}"
@@ -132,13 +136,13 @@ def _fleet(resource: Resource) -> str:
 def _hourly(preview: Preview, prices: Prices) -> list[dict[str, Any]]:
     """Return the cost of an hour of jobs before and after, where their instance type changes."""
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for pipeline in preview.of(pipelines.PIPELINE):
+    for pipeline in preview.find_resources(pipelines.PIPELINE):
         before, after = pipelines.find_instances(pipeline.before), pipelines.find_instances(pipeline.after)
         for kind in sorted({*before} & {*after}):
             old, new = before[kind], after[kind]
             if old == new:
                 continue
-            costs = [prices.hourly(kind, each, preview.region) for each in (old, new)]
+            costs = [prices.find_hourly_price(kind, each, preview.region) for each in (old, new)]
             found[kind, old, new] = {
                 "kind": kind,
                 "before": {"instance": old, "hourly": costs[0]},

@@ -223,16 +223,16 @@ class _Say:
             said.append(f"{document['unchanged']} unchanged")
         return ", ".join(said) or "no resource changes"
 
-    def some(self, values: Sequence[Any]) -> Sequence[Any]:
+    def limit(self, values: Sequence[Any]) -> Sequence[Any]:
         """Return the values that are shown."""
         return values if self._detail.most is None else values[: self._detail.most]
 
-    def rest(self, values: Sequence[Any]) -> str:
+    def format_rest(self, values: Sequence[Any]) -> str:
         """Return the phrase for the values that are not shown."""
-        left = len(values) - len(self.some(values))
+        left = len(values) - len(self.limit(values))
         return f"and {left} more" if left else ""
 
-    def codes(self, values: Sequence[Any], most: int = 12) -> str:
+    def format_codes(self, values: Sequence[Any], most: int = 12) -> str:
         """Return names as code, one after the other."""
         shown = [self._words.code(each) for each in values[:most]]
         left = len(values) - len(shown)
@@ -245,7 +245,7 @@ class _Say:
         # A dollar sign before a number does not begin a formula in Markdown.
         return f"{sign}${abs(value):,.2f}"
 
-    def sum(self, cost: Mapping[str, Any], side: str) -> str:
+    def format_sum(self, cost: Mapping[str, Any], side: str) -> str:
         """Return the known cost of a month, marked as a minimum when it is not all."""
         return f"{'at least ' if cost['at_least'][side] else ''}{self.money(cost[side])}"
 
@@ -285,7 +285,7 @@ class _Say:
         names = ("title", "consequence", "because", "fix")
         return [{**dict(zip(names, said, strict=True)), "names": each} for said, each in together.items()]
 
-    def left(self, document: Mapping[str, Any]) -> int:
+    def count_left(self, document: Mapping[str, Any]) -> int:
         """Return the number of risks that are not shown."""
         count = len(document["risks"])
         return 0 if self._detail.risks is None else count - min(count, self._detail.risks)
@@ -303,15 +303,15 @@ class _Say:
         """Return the condition of a policy as one line of text."""
         return openings.format_condition(text)
 
-    def told(self, permissions: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    def list_known(self, permissions: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """Return the roles and resources of which changes are known."""
         return [each for each in permissions if each["gained"] or each["lost"]]
 
-    def unseen(self, permissions: Sequence[Mapping[str, Any]], part: str) -> list[str]:
+    def list_unknown(self, permissions: Sequence[Mapping[str, Any]], part: str) -> list[str]:
         """Return the policies whose content is not known: yet (`unknown`), or here (`unread`)."""
         return [name for each in permissions for name in each[part]]
 
-    def untouched(self, document: Mapping[str, Any]) -> list[str]:
+    def list_unchanged(self, document: Mapping[str, Any]) -> list[str]:
         """Return the names of the parts that do not change."""
         model = document["model"]
         keys = ("serves", "image", "code", "hyperparameters", "features", "declaration", "variables")

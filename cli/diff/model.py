@@ -56,7 +56,7 @@ def parse_version(arn: str | None) -> int | None:
 
 
 def _serves(preview: Preview, figures: Figures, comparison: Comparison) -> dict[str, Any] | None:
-    for model in preview.of(MODEL):
+    for model in preview.find_resources(MODEL):
         before, after = find_package(model.before), find_package(model.after)
         if model.operation != "same" and before != after:
             return {
@@ -83,7 +83,7 @@ def _package(arn: str | None, figures: Figures) -> dict[str, Any]:
 
 def _image(preview: Preview) -> dict[str, Any] | None:
     """Return the change of the jobs' image; None when it stays the same."""
-    for pipeline in preview.of(pipelines.PIPELINE):
+    for pipeline in preview.find_resources(pipelines.PIPELINE):
         if pipeline.operation == "update":
             before, after = _images(pipeline.before), _images(pipeline.after)
             if before and after and before != after:
@@ -104,7 +104,7 @@ def _images(inputs: Mapping[str, Any]) -> set[str]:
 
 def _code(preview: Preview) -> dict[str, Any] | None:
     """Return the change of the bundles that jobs run, by their hashes; None when they stay the same."""
-    for pipeline in preview.of(pipelines.PIPELINE):
+    for pipeline in preview.find_resources(pipelines.PIPELINE):
         if pipeline.operation != "update":
             continue
         before, after = [
@@ -117,7 +117,7 @@ def _code(preview: Preview) -> dict[str, Any] | None:
 
 
 def _hyperparameters(preview: Preview) -> Iterator[dict[str, Any]]:
-    for pipeline in preview.of(pipelines.PIPELINE):
+    for pipeline in preview.find_resources(pipelines.PIPELINE):
         if pipeline.operation != "update":
             continue
         before, after = pipelines.find_hyperparameters(pipeline.before), pipelines.find_hyperparameters(pipeline.after)
@@ -131,7 +131,7 @@ def _hyperparameters(preview: Preview) -> Iterator[dict[str, Any]]:
 
 def _variables(preview: Preview) -> Iterator[dict[str, Any]]:
     """Yield the changed environment variables of the served model."""
-    for model in preview.of(MODEL):
+    for model in preview.find_resources(MODEL):
         if model.operation in ("same", "create", "delete"):
             continue
         before, after = [
@@ -149,7 +149,7 @@ def _variables(preview: Preview) -> Iterator[dict[str, Any]]:
 def _features(preview: Preview) -> list[dict[str, Any]]:
     """Return the features added, removed and retyped, table by table, including new and deleted tables."""
     found = []
-    for parameter in preview.of(PARAMETER):
+    for parameter in preview.find_resources(PARAMETER):
         name = str(parameter.after.get("name") or parameter.before.get("name") or "")
         if parameter.operation == "same" or not name.endswith("/schema"):
             continue

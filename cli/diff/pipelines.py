@@ -28,7 +28,7 @@ Step = Mapping[str, Any]
 def list_changes(preview: Preview) -> list[dict[str, Any]]:
     """Return the pipelines whose steps or parameters change; if only the code changes, without any steps."""
     found = []
-    for pipeline in preview.of(PIPELINE):
+    for pipeline in preview.find_resources(PIPELINE):
         if pipeline.operation != "same" and (entry := _pipeline(pipeline)):
             found.append(entry)
     return found

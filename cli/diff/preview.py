@@ -118,7 +118,7 @@ class Preview:
     is_complete: bool = False
     assets: Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]] = field(default_factory=dict)
 
-    def of(self, *types: str) -> list[Resource]:
+    def find_resources(self, *types: str) -> list[Resource]:
         """Return the resources of these types, sorted by type and name."""
         return [each for each in self.resources if each.type in types]
 

@@ -57,18 +57,18 @@ class _Rule:
     days: float
     date: str = ""
 
-    def is_for_all_of(self, other: _Rule) -> bool:
+    def covers(self, other: _Rule) -> bool:
         """Return True if this rule applies to everything that the other one applies to."""
         return self.expiry == other.expiry and other.prefix.startswith(self.prefix) and self.only <= other.only
 
 
 def list_shorter(preview: Preview) -> Iterator[Shorter]:
     """Yield everything that is kept for a shorter time than before."""
-    for resource in preview.of(_LIFECYCLE):
+    for resource in preview.find_resources(_LIFECYCLE):
         if resource.old is not None or not _is_of_a_new_bucket(resource, preview):
             yield from _expiring(resource)
     for token, (key, unit) in _KEPT.items():
-        for resource in preview.of(token):
+        for resource in preview.find_resources(token):
             old, new = resource.before.get(key), resource.after.get(key)
             was_forever = resource.old is not None and not old and key == "retentionInDays"
             if isinstance(new, int | float) and (was_forever or (isinstance(old, int | float) and 0 < new < old)):
@@ -80,7 +80,7 @@ def _is_of_a_new_bucket(resource: Resource, preview: Preview) -> bool:
     return any(
         bucket.operation == "create"
         and (bucket.urn in resource.sources.get("bucket", ()) or bucket.after.get("bucket") == resource.after["bucket"])
-        for bucket in preview.of(*BUCKETS)
+        for bucket in preview.find_resources(*BUCKETS)
         if resource.after.get("bucket")
     )
 
@@ -89,7 +89,7 @@ def _expiring(resource: Resource) -> Iterator[Shorter]:
     """Yield the rules that delete sooner than before; without a rule, an object was kept for ever."""
     before = list(_rules(resource.before))
     for rule in sorted(_rules(resource.after), key=lambda each: (each.name, each.expiry)):
-        was = min((each for each in before if each.is_for_all_of(rule)), key=lambda each: each.days, default=None)
+        was = min((each for each in before if each.covers(rule)), key=lambda each: each.days, default=None)
         if was is None or rule.days < was.days:
             noun = f"lifecycle rule for {rule.prefix}" if rule.prefix else "lifecycle rule"
             yield Shorter(resource, noun, f"{rule.name} {rule.expiry}", _time(was), _time(rule))

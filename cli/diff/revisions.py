@@ -44,7 +44,7 @@ def _read_use_case(name: str, commit: str) -> UseCase | None:
 
     with tempfile.TemporaryDirectory(prefix="millrace-diff-") as folder:
         try:
-            program = Checkout.of(connection.REPOSITORY).write(commit, Path(folder) / "tree", lambda _: None)
+            program = Checkout.find(connection.REPOSITORY).write(commit, Path(folder) / "tree", lambda _: None)
             done = subprocess.run(
                 [sys.executable, "-c", _DECLARE, name],
                 cwd=program,

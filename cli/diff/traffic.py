@@ -21,7 +21,7 @@ _ONLY_ROLLOUT = "the roll-out itself changes: AWS takes it with a deployment of 
 def list_changes(preview: Preview) -> list[dict[str, Any]]:
     """Return what happens to each endpoint that changes, or whose configuration changes."""
     found = []
-    for endpoint in preview.of(ENDPOINT):
+    for endpoint in preview.find_resources(ENDPOINT):
         config = find_config(preview, endpoint)
         if endpoint.operation == "same" and (config is None or config.operation == "same"):
             continue
@@ -31,7 +31,7 @@ def list_changes(preview: Preview) -> list[dict[str, Any]]:
 
 def find_config(preview: Preview, endpoint: Resource) -> Resource | None:
     """Return the configuration that an endpoint runs; None when the preview does not show it."""
-    configs = preview.of(CONFIG)
+    configs = preview.find_resources(CONFIG)
     sources = endpoint.sources.get("endpointConfigName", ())
     by_urn = next((each for each in configs if each.urn in sources), None)
     if by_urn is not None or len(configs) != 1:
@@ -61,7 +61,7 @@ def find_fastest_alarm(inputs: Inputs, preview: Preview) -> float:
     """Return how long the fastest of the rollback alarms takes to fire, seconds; 0 when the preview has none."""
     named = list_rollback_alarms(inputs)
     found = []
-    for alarm in preview.of(watching.ALARM):
+    for alarm in preview.find_resources(watching.ALARM):
         side = alarm.after or alarm.before
         period, periods = side.get("period"), side.get("datapointsToAlarm") or side.get("evaluationPeriods")
         if watching.find_name(alarm) in named and isinstance(period, int | float) and isinstance(periods, int | float):
@@ -215,7 +215,7 @@ def _explain_change(config: Resource | None, preview: Preview) -> str:
 
 def _is_environment_alone(config: Resource, preview: Preview) -> bool:
     """Return True if the same models serve and only their environment variables change."""
-    changed = [each for each in preview.of(model.MODEL) if each.operation != "same"]
+    changed = [each for each in preview.find_resources(model.MODEL) if each.operation != "same"]
     named = [each for each in changed if each.urn in config.sources.get("productionVariants", ())] or changed
     return bool(named) and all(
         each.old is not None and each.new is not None and _drop_environment(each.old) == _drop_environment(each.new)

@@ -54,8 +54,8 @@ def list_changes(preview: Preview) -> list[dict[str, Any]]:
     """Return each alarm, schedule, rule and dashboard that changes."""
     found = []
     # The target of a rule that is created or deleted is not reported separately.
-    rules = {find_name(each) for each in preview.of(RULE) if each.operation in ("create", "delete")}
-    for resource in preview.of(*_FIELDS):
+    rules = {find_name(each) for each in preview.find_resources(RULE) if each.operation in ("create", "delete")}
+    for resource in preview.find_resources(*_FIELDS):
         if resource.operation == "same" or (resource.type == TARGET and find_name(resource) in rules):
             continue
         fields = [{"path": each.path, "before": each.before, "after": each.after} for each in _differences(resource)]
@@ -262,8 +262,8 @@ def is_untargeted(target: Resource, preview: Preview) -> bool:
     """Return True if a rule that ran, and still runs, no longer starts this target."""
     if target.type != TARGET or target.operation != "delete":
         return False
-    rule = next((each for each in preview.of(RULE) if find_name(each) == find_name(target)), None)
+    rule = next((each for each in preview.find_resources(RULE) if find_name(each) == find_name(target)), None)
     if rule is not None and not (_runs(rule.before) and rule.new is not None and _runs(rule.new)):
         return False
-    others = [each.after for each in preview.of(TARGET) if each.new is not None]
+    others = [each.after for each in preview.find_resources(TARGET) if each.new is not None]
     return not any(all(each.get(key) == target.before.get(key) for key in ("rule", "arn")) for each in others)

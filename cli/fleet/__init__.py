@@ -55,12 +55,12 @@ class Stack:
     problem: str = ""
 
     @classmethod
-    def of(cls, name: str, state: Path) -> Stack:
+    def load(cls, name: str, state: Path) -> Stack:
         """Load a stack by its name; if its file or declaration is invalid, return it with ``problem`` set."""
         use_case, _, environment = name.rpartition("-")
         try:
             values = read_configuration(name)
-            found = Environment.of_stack(name, values.get("millrace:environment"), values.get("aws:region"))
+            found = Environment.from_stack(name, values.get("millrace:environment"), values.get("aws:region"))
             use_case, environment = name.removesuffix(f"-{found.name}"), found.name
             target = Target(stacks.load(use_case), found, state)
         except MillraceError as error:
@@ -69,7 +69,7 @@ class Stack:
             return cls(name, use_case, environment, problem=f"importing use case {use_case!r} ends the process")
         return cls(name, use_case, environment, target, get_profile(values))
 
-    def document(self, reason: str) -> SilentStack:
+    def make_silent_document(self, reason: str) -> SilentStack:
         """Return the document of this stack for the case that it could not be queried."""
         return {
             "stack": self.name,
@@ -95,7 +95,7 @@ class Listed:
     unknown: dict[str, str] = field(default_factory=dict)
     """The reasons why queries failed, by the name of the fact."""
 
-    def has(self, names: Names) -> bool:
+    def may_have_deployment(self, names: Names) -> bool:
         """Return True if any running part of a stack exists, or may exist because a list is unknown.
 
         One part is enough, because a failed deployment may have created any of them. Data that was kept when the stack
@@ -107,11 +107,11 @@ class Listed:
             return True
         return any(names.alarm(kind) in (self.alarms or {}) for kind in ALARM_KINDS)
 
-    def keeps(self, names: Names) -> bool:
+    def has_model_package_group(self, names: Names) -> bool:
         """Return True if the model package group exists, which is kept when the running parts are destroyed."""
         return self.groups is not None and names.model_package_group in self.groups
 
-    def strays(self, known: Iterable[str]) -> list[str]:
+    def find_foreign_stacks(self, known: Iterable[str]) -> list[str]:
         """Return the stacks in this account that are not in ``known``, detected by the pipelines every stack has."""
         stems = [name.removesuffix("-training") for name in self.pipelines or () if name.endswith("-training")]
         return sorted({name for name in stems if f"{name}-monitor" in (self.pipelines or ())} - set(known))
@@ -133,7 +133,7 @@ def list_stacks(state: Path, use_case: str | None = None, environment: str | Non
         stacks.load(use_case)
         # Names of other use cases may start the same way; the filter below uses the use case read from each file.
         names = [name for name in names if name.startswith(f"{use_case}-")]
-    found = [Stack.of(name, state) for name in names if not name.startswith(f"{PLATFORM}-")]
+    found = [Stack.load(name, state) for name in names if not name.startswith(f"{PLATFORM}-")]
     chosen = [
         stack for stack in found if use_case in (None, stack.use_case) and environment in (None, stack.environment)
     ]
@@ -160,12 +160,12 @@ def query_stacks(chosen: Sequence[Stack], known: Accounts) -> FleetDocument:
     silent, strays = list[SilentStack](), list[ForeignStack]()
     for stack in chosen:
         if stack.target is None:
-            silent.append(stack.document(stack.problem))
+            silent.append(stack.make_silent_document(stack.problem))
             continue
         try:
-            account = known.of(stack.environment, stack.target.environment.region, stack.profile)
+            account = known.get(stack.environment, stack.target.environment.region, stack.profile)
         except MillraceError as error:
-            silent.append(stack.document(str(error)))
+            silent.append(stack.make_silent_document(str(error)))
             continue
         groups.setdefault(id(account), (account, []))[1].append(stack)
     rows: list[StackDocument] = []
@@ -200,7 +200,7 @@ def query_stack(stack: Stack, known: Accounts) -> tuple[Target, StackDocument]:
         raise CliError(stack.problem)
     from botocore.exceptions import BotoCoreError, ClientError
 
-    account = known.of(stack.environment, stack.target.environment.region, stack.profile)
+    account = known.get(stack.environment, stack.target.environment.region, stack.profile)
     try:
         with ThreadPoolExecutor(accounts.AT_ONCE) as pool:
             listed = _query_lists(account, [stack], pool)
@@ -225,16 +225,16 @@ def _query_account(
     try:
         listed = _query_lists(account, chosen, pool)
         if listed.is_closed:
-            return [], [stack.document(next(iter(listed.unknown.values()))) for stack in chosen], []
+            return [], [stack.make_silent_document(next(iter(listed.unknown.values()))) for stack in chosen], []
         there, silent = [], list[SilentStack]()
         for stack in chosen:
             assert stack.target is not None
             target = replace(stack.target, clients=account.client)
-            names = target.environment.names(target.use_case.name, listed.account)
-            if listed.has(names):
+            names = target.environment.make_names(target.use_case.name, listed.account)
+            if listed.may_have_deployment(names):
                 there.append(target)
             else:
-                silent.append(stack.document(_explain_absence(target, names, listed).text))
+                silent.append(stack.make_silent_document(_explain_absence(target, names, listed).text))
         rows = list(pool.map(lambda target: _describe_stack(target, account, listed), there))
         region = next(stack.target.environment.region for stack in chosen if stack.target)
         return (
@@ -242,11 +242,11 @@ def _query_account(
             silent,
             [
                 {"stack": name, "account": listed.account, "region": region}
-                for name in listed.strays(_list_stack_names())
+                for name in listed.find_foreign_stacks(_list_stack_names())
             ],
         )
     except (BotoCoreError, ClientError) as error:
-        return [], [stack.document(accounts.explain_error(error, account.profile)) for stack in chosen], []
+        return [], [stack.make_silent_document(accounts.explain_error(error, account.profile)) for stack in chosen], []
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -255,7 +255,7 @@ def _explain_absence(target: Target, names: Names, listed: Listed) -> Finding:
     """Return the finding that explains why nothing of a stack runs, with the command that deploys it."""
     where = "on this machine" if target.is_local else f"in account {listed.account}, {target.environment.region}"
     how = f"millrace up {target.use_case.name}" if target.is_local else f"millrace up --stack {target.stack}"
-    if listed.keeps(names):
+    if listed.has_model_package_group(names):
         return make_finding(Code.TAKEN_DOWN, where=where, command=how, group=names.model_package_group)
     return make_finding(Code.NOT_RUNNING if listed.groups is None else Code.NEVER_DEPLOYED, where=where, command=how)
 
@@ -268,7 +268,9 @@ def _query_lists(account: Account, chosen: Sequence[Stack], pool: ThreadPoolExec
         botocore.exceptions.ClientError: When it refuses GetCallerIdentity, for example because of the credentials.
     """
     listed = Listed(account.client("sts").get_caller_identity()["Account"])
-    names = [each.target.environment.names(each.target.use_case.name, listed.account) for each in chosen if each.target]
+    names = [
+        each.target.environment.make_names(each.target.use_case.name, listed.account) for each in chosen if each.target
+    ]
     questions: dict[str, Callable[[], Any]] = {
         "endpoints": lambda: _by_name(account, "sagemaker", "list_endpoints", "Endpoints", "EndpointName"),
         "pipelines": lambda: set(_by_name(account, "sagemaker", "list_pipelines", "PipelineSummaries", "PipelineName")),
@@ -323,7 +325,7 @@ def _batches(names: Sequence[str], size: int) -> Iterable[list[str]]:
 
 def _describe_stack(target: Target, account: Account, listed: Listed) -> StackDocument:
     """Query one stack and return its document."""
-    names = target.environment.names(target.use_case.name, listed.account)
+    names = target.environment.make_names(target.use_case.name, listed.account)
     unknown = dict(listed.unknown)
     stood = names.alarm(ERRORS) in (listed.alarms or {})
     part, findings = served.describe_served(target, names, listed.endpoints, listed.groups, unknown, stood=stood)
@@ -332,7 +334,7 @@ def _describe_stack(target: Target, account: Account, listed: Listed) -> StackDo
     findings += _find_deviations(
         target, names, part, listed, absent, is_paused=listed.paused is None or paused is not None
     )
-    deployed = listed.has(names)
+    deployed = listed.may_have_deployment(names)
     document: StackDocument = {
         "version": VERSION,
         "stack": target.stack,
@@ -352,7 +354,9 @@ def _describe_stack(target: Target, account: Account, listed: Listed) -> StackDo
         "cost": costs.NONE,
         "attention": [],
     }
-    document["cost"] = costs.estimate_cost(target, document, alarms=listed.alarms is not None, kept=listed.keeps(names))
+    document["cost"] = costs.estimate_cost(
+        target, document, alarms=listed.alarms is not None, kept=listed.has_model_package_group(names)
+    )
     if deployed:
         document["attention"] = attention.list_items(document, findings)
     return document

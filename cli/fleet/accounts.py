@@ -1,7 +1,7 @@
 """Clients of one AWS account, or of the local cloud, in one region, and explanations of their errors.
 
-Nothing here sets environment variables of this process, unlike :func:`cli.stack.connection.use_environment` does for the local
-cloud, so stacks of several accounts can be queried at the same time.
+Nothing here sets environment variables of this process, as :func:`cli.stack.connection.use_environment` does for the
+local cloud, so stacks of several accounts can be queried at the same time.
 """
 
 from __future__ import annotations
@@ -97,11 +97,11 @@ class Accounts:
         self._known: dict[tuple[str, str, str | None], Account] = {}
         self._fresh: set[tuple[str, str, str | None]] = set()
 
-    def look_again(self) -> None:
+    def expire(self) -> None:
         """Check every account again on its next use: the local cloud may have stopped or changed its port."""
         self._fresh.clear()
 
-    def of(self, environment: str, region: str, profile: str | None) -> Account:
+    def get(self, environment: str, region: str, profile: str | None) -> Account:
         """Return the account of an environment.
 
         Raises:

@@ -34,7 +34,7 @@ def estimate_cost(target: Target, document: StackDocument, *, alarms: bool, kept
     region = target.environment.region
     if document["endpoint"]["config"]:
         count, instance = document["endpoint"]["instances"], document["endpoint"]["instance_type"]
-        hourly = prices.hourly("hosting", instance or "", region)
+        hourly = prices.find_hourly_price("hosting", instance or "", region)
         about = ", about" if instance and prices.is_approximate("hosting", instance, region) else ""
         total = None if hourly is None else hourly * prices.hours * count
         items.append(_item("endpoint", f"{count} × {instance or 'an unknown instance'}{about}", total))
@@ -43,14 +43,16 @@ def estimate_cost(target: Target, document: StackDocument, *, alarms: bool, kept
     stands = document["deployed"]
     if alarms and stands:
         count = len(document["alarms"])
-        each = prices.monthly("aws:cloudwatch/metricAlarm:MetricAlarm", {}, region)
+        each = prices.find_monthly_price("aws:cloudwatch/metricAlarm:MetricAlarm", {}, region)
         items.append(_item("alarms", str(count), None if each is None else each * count))
     elif stands:
         items.append(_item("alarms", "not known", None))
     if stands:
-        items.append(_item("dashboard", "1", prices.monthly("aws:cloudwatch/dashboard:Dashboard", {}, region)))
+        items.append(
+            _item("dashboard", "1", prices.find_monthly_price("aws:cloudwatch/dashboard:Dashboard", {}, region))
+        )
     if (stands or kept) and target.environment.lake != "shared":
-        items.append(_item("key", "1", prices.monthly("aws:kms/key:Key", {}, region)))
+        items.append(_item("key", "1", prices.find_monthly_price("aws:kms/key:Key", {}, region)))
     items += [_item(name, "by use", None) for name in (_BY_USE if stands else _KEPT if kept else ())]
     known = [each["monthly_usd"] for each in items if each["monthly_usd"] is not None]
     return {

@@ -120,7 +120,7 @@ def _find_data_time(target: Target) -> datetime | None:
     if target.clock is None:
         return None
     try:
-        return target.data_time()
+        return target.read_data_time()
     except CliError:
         return None
 

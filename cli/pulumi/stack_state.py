@@ -40,7 +40,7 @@ class Resource:
     """True if the program must run when it is deleted; Pulumi requires that even when it is kept."""
 
     @classmethod
-    def of(cls, document: Mapping[str, Any]) -> Resource:
+    def from_document(cls, document: Mapping[str, Any]) -> Resource:
         """Return the resource of an entry in an exported deployment."""
         needs = [*document.get("dependencies", [])]
         needs += [urn for urns in (document.get("propertyDependencies") or {}).values() for urn in urns or []]
@@ -84,7 +84,7 @@ def list_resources(target: Deployed, note: Note = lambda _: None) -> list[Resour
         deployment = updates.export_state(target).get("deployment") or {}
     except updates.NoStackError:
         return None
-    return [Resource.of(each) for each in deployment.get("resources") or [] if not each.get("delete")]
+    return [Resource.from_document(each) for each in deployment.get("resources") or [] if not each.get("delete")]
 
 
 def find_closure(found: Iterable[Resource], kept: Iterable[Resource]) -> set[str]:

@@ -228,7 +228,7 @@ def _is_row_count(source: Source, name: str) -> bool:
     found = np.concatenate(
         [
             batch.column(name).cast(pa.float64()).to_numpy(zero_copy_only=False)
-            for batch in source.batches(lambda _: None, [name])
+            for batch in source.read_batches(lambda _: None, [name])
         ]
     )
     return bool(len(found) and found[0] in (0, 1) and np.array_equal(found, np.arange(len(found)) + found[0]))
@@ -286,7 +286,7 @@ def guess_event_time(source: Source, columns: Mapping[str, Column], written: For
     whole = {name: form for name, form in able.items() if columns[name].share_missing <= 1 - _NEARLY} or able
     # Likewise ignore columns with some implausible years; if there are no others, a later check refuses these rows.
     whole = {name: form for name, form in whole.items() if not columns[name].outside} or whole
-    first = next(source.batches(lambda _: None, list(whole)))
+    first = next(source.read_batches(lambda _: None, list(whole)))
     name = max(whole, key=lambda name: _compute_median(first.column(name), whole[name]))
     told = f"the latest of {len(whole)} columns of times: {', '.join(whole)}"
     if len(whole) == 1:
@@ -314,7 +314,7 @@ def guess_time_format(source: Source, column: str, forms: list[Form], now: datet
 
 def _find_arguments_against(source: Source, column: str, form: Form, now: datetime) -> tuple[str, str]:
     """Return two arguments against a format, the stronger one first; an argument that does not apply is empty."""
-    read = [times.parse(batch.column(column), form) for batch in source.batches(lambda _: None, [column])]
+    read = [times.parse(batch.column(column), form) for batch in source.read_batches(lambda _: None, [column])]
     found = np.concatenate(read)
     found = found[~np.isnat(found)]
     steps, last = np.diff(found).astype(np.int64), found.max()

@@ -150,7 +150,7 @@ def scan(source: Source, note: Note) -> dict[str, Column]:
     """Read a source once and return the statistics of every column; detect decimal commas and store them in it."""
     how = source.readings
     columns = {name: Column(name, is_name=name in how and how[name].is_name) for name in source.columns}
-    for place, batch in enumerate(source.batches(note)):
+    for place, batch in enumerate(source.read_batches(note)):
         if not place and source.is_csv and source.delimiter != "," and _has_commas(batch):
             source.decimal = ","
             source.said_decimal = _explain_decimal(batch)

@@ -75,7 +75,7 @@ class Questions:
         )
         return answer
 
-    def is_agreed(self, flag: str, value: str, question: str, reason: str) -> bool:
+    def ask_agreement(self, flag: str, value: str, question: str, reason: str) -> bool:
         """Return True if a proposed flag is accepted: by a person, by `--yes`, or until :meth:`require_all` refuses."""
         if not self.can_ask and not self.yes:
             self._open.append((flag, question, Guess(value, reason)))

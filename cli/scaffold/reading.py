@@ -89,7 +89,7 @@ def decide_readings(source: Source, given: Mapping[str, tuple[str, ...]], target
         note: Receives the progress.
     """
     cells = {name: _Cells() for name in source.columns}
-    for batch in source.batches(note, raw=True):
+    for batch in source.read_batches(note, raw=True):
         for name, found in cells.items():
             _look(found, batch.column(name))
     readings = Readings({})

@@ -40,7 +40,7 @@ def measure_distinct_shares(source: Source, candidates: list[str], note: Note) -
     found: dict[str, list[Array]] = {name: [] for name in candidates}
     if not candidates:
         return {}
-    for batch in source.batches(note, candidates):
+    for batch in source.read_batches(note, candidates):
         for name, parts in found.items():
             parts.append(_hashes(batch.column(name)))
     joined = {name: np.concatenate(parts) for name, parts in found.items()}
@@ -53,7 +53,7 @@ def refuse_duplicates(source: Source, key: str, note: Note) -> None:
     Raises:
         CliError: When a value occurs twice, with the first two of its rows.
     """
-    hashes = np.concatenate([_hashes(batch.column(key)) for batch in source.batches(note, [key])])
+    hashes = np.concatenate([_hashes(batch.column(key)) for batch in source.read_batches(note, [key])])
     order = np.argsort(hashes, kind="stable")
     same = np.flatnonzero(hashes[order][1:] == hashes[order][:-1])
     if not len(same):
@@ -78,7 +78,7 @@ def read_times(source: Source, column: str, form: Form, note: Note) -> Array:
     """
     parts: list[Array] = []
     done = 0
-    for batch in source.batches(note, [column]):
+    for batch in source.read_batches(note, [column]):
         values = batch.column(column)
         try:
             parsed = times.parse(values, form)
@@ -130,7 +130,7 @@ def _refuse_years(column: str, form: Form, found: Array) -> None:
 def explain_late_times(source: Source, column: str, form: Form, stamps: Array, note: Note) -> str | None:
     """Return why a column's times are not all before their events, with the first such row; None if they are."""
     done = 0
-    for batch in source.batches(note, [column]):
+    for batch in source.read_batches(note, [column]):
         values = batch.column(column)
         try:
             parsed = times.parse(values, form)
@@ -298,7 +298,9 @@ def _replay_from(stamps: Array) -> np.datetime64:
 
 def _has_outcome(source: Source, plan: Plan, note: Note) -> Array:
     column = plan.columns["target"]
-    parts = [batch.column(column).is_valid().to_numpy(zero_copy_only=False) for batch in source.batches(note, [column])]
+    parts = [
+        batch.column(column).is_valid().to_numpy(zero_copy_only=False) for batch in source.read_batches(note, [column])
+    ]
     return np.concatenate(parts)
 
 
@@ -340,7 +342,7 @@ def _read_rows(source: Source, names: list[str], chosen: Array, note: Note) -> l
     order = np.argsort(chosen, kind="stable")
     wanted, parts, done = chosen[order], [], 0
     # Keep the raw cells, because data.py reads the sample in the same way as the file.
-    for batch in source.batches(note, names, raw=True):
+    for batch in source.read_batches(note, names, raw=True):
         low, high = np.searchsorted(wanted, [done, done + batch.num_rows])
         if high > low:
             index = pa.array(wanted[low:high] - done)
@@ -390,7 +392,7 @@ def _hashes(values: Any) -> Array:
 
 
 def _value(source: Source, column: str, row: int) -> Any:
-    for batch in source.batches(lambda _: None, [column]):
+    for batch in source.read_batches(lambda _: None, [column]):
         if row < batch.num_rows:
             return batch.column(column)[row].as_py()
         row -= batch.num_rows

@@ -98,7 +98,7 @@ class Source:
         _refuse_columns(path, source.columns)
         return source
 
-    def batches(self, note: Note, columns: Sequence[str] | None = None, *, raw: bool = False) -> Iterator[Any]:
+    def read_batches(self, note: Note, columns: Sequence[str] | None = None, *, raw: bool = False) -> Iterator[Any]:
         """Yield the rows in their order, in record batches.
 
         Args:

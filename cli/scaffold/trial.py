@@ -78,7 +78,7 @@ def check_files(files: Mapping[str, bytes], folder: Path, plan: Plan) -> None:
         elif name.endswith(".yaml"):
             config = yaml.safe_load(source)["config"]
             stack = Path(name).name.removeprefix("Pulumi.").removesuffix(".yaml")
-            Environment.of_stack(stack, config["millrace:environment"], config["aws:region"])
+            Environment.from_stack(stack, config["millrace:environment"], config["aws:region"])
     with _use_rendered_package(folder, plan):
         stacks.load(plan.name)
 

@@ -84,7 +84,7 @@ def _without_leaks(begun: Begun, found: Plan, leaks: Mapping[str, float]) -> Pla
         if feature.name not in leaks:
             continue
         said = f"{feature.column} alone tells {found.target} with an AUC of {leaks[feature.name]:.3f}"
-        if begun.questions.is_agreed(
+        if begun.questions.ask_agreement(
             "--leave-out", feature.column,
             f"{said}. Is it there before the outcome? If it is: --trust {feature.column}",
             "what comes from the outcome is missing when a prediction is asked for",

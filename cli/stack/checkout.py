@@ -54,7 +54,7 @@ class Checkout:
     prefix: str
 
     @classmethod
-    def of(cls, folder: Path) -> Checkout:
+    def find(cls, folder: Path) -> Checkout:
         """Return the checkout that contains this folder.
 
         Raises:
@@ -72,7 +72,7 @@ class Checkout:
             )
         return cls(folder, done.stdout.rstrip("\n"))
 
-    def commit(self, revision: str) -> str:
+    def resolve_commit(self, revision: str) -> str:
         """Return the hash of the commit that a revision names.
 
         Raises:
@@ -92,12 +92,12 @@ class Checkout:
             fix=f"fetch it with `git fetch {where}`, or name another one with --base",
         )
 
-    def fork_point(self, base: str, head: str) -> str:
+    def find_fork_point(self, base: str, head: str) -> str:
         """Return the merge base of ``base`` and ``head``; ``base`` itself if none is known, as in a shallow clone."""
         done = self._git("merge-base", base, head)
         return done.stdout.strip() if done.returncode == 0 else base
 
-    def changed(self) -> int:
+    def count_changed_files(self) -> int:
         """Return the number of files below the folder that differ from HEAD, including untracked files."""
         done = self._asked("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", "--", ".")
         return done.count("\0")
@@ -116,7 +116,7 @@ class Checkout:
             self._write_submodule(path, commit if revision else None, into, note)
         return into / self.prefix
 
-    def content(self, folders: Sequence[str], without: Path | None = None) -> tuple[str, dict[str, str]]:
+    def hash_content(self, folders: Sequence[str], without: Path | None = None) -> tuple[str, dict[str, str]]:
         """Return the hashes by which git would identify the working tree's content.
 
         Args:
@@ -180,9 +180,9 @@ class Checkout:
         try:
             if not (place / ".git").exists():
                 raise CliError("the revision", "is not checked out")
-            inner = Checkout.of(place)
+            inner = Checkout.find(place)
             shutil.rmtree(into / path, ignore_errors=True)
-            inner.write(inner.commit(commit) if commit else None, into / path, note)
+            inner.write(inner.resolve_commit(commit) if commit else None, into / path, note)
         except CliError as error:
             note(f"compared without submodule {path}: {error}; `git submodule update --init {path}` brings it")
 

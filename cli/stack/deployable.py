@@ -52,10 +52,10 @@ def load_deployable(name: str, environment: str, state: Path) -> Deployable:
         MillraceError: When the stack does not exist, or its file does not describe this environment.
     """
     if name != PLATFORM:
-        return Target.of(name, environment, state)
+        return Target.load(name, environment, state)
     stack = f"{PLATFORM}-{environment}"
     values = read_configuration(stack)
-    found = Environment.of_stack(stack, values.get("millrace:environment"), values.get("aws:region"))
+    found = Environment.from_stack(stack, values.get("millrace:environment"), values.get("aws:region"))
     return Platform(found, state)
 
 

@@ -44,7 +44,7 @@ class Place:
     region: str
     profile: str | None
 
-    def ssm(self) -> Any:
+    def make_client(self) -> Any:
         """Return the Systems Manager client."""
         return make_client("ssm", self.region, profile=self.profile)
 
@@ -115,7 +115,7 @@ class Record:
                 expected=f"at most {_LARGEST}, as a parameter holds",
                 fix=f"shorten the configuration of {self.use_case}-{self.source}",
             )
-        self.place.ssm().put_parameter(
+        self.place.make_client().put_parameter(
             Name=f"{RECORDS}/{self.stack}",
             Description=f"A review stack of pull request {self.pull_request}",
             Value=value,
@@ -123,24 +123,24 @@ class Record:
             Overwrite=True,
         )
 
-    def now(self) -> Record | None:
+    def reload(self) -> Record | None:
         """Read the record again from its parameter; None if it no longer exists.
 
         Raises:
             CliError: When the parameter is not a valid record.
         """
-        ssm = self.place.ssm()
+        ssm = self.place.make_client()
         try:
             parameter = ssm.get_parameter(Name=f"{RECORDS}/{self.stack}")["Parameter"]
         except ssm.exceptions.ParameterNotFound:
             return None
         return _read(parameter["Name"], parameter["Value"], self.place)
 
-    def forget(self) -> bool:
+    def delete(self) -> bool:
         """Delete the record unless it was overwritten since it was read; return True if it no longer exists."""
-        if self.now() not in (None, self):
+        if self.reload() not in (None, self):
             return False
-        ssm = self.place.ssm()
+        ssm = self.place.make_client()
         with contextlib.suppress(ssm.exceptions.ParameterNotFound):
             ssm.delete_parameter(Name=f"{RECORDS}/{self.stack}")
         return True
@@ -200,7 +200,7 @@ def list_records(source: str) -> tuple[list[Record], list[str]]:
 
 
 def _list_parameters(place: Place) -> Iterator[tuple[str, str]]:
-    pages = place.ssm().get_paginator("get_parameters_by_path").paginate(Path=RECORDS, Recursive=True)
+    pages = place.make_client().get_paginator("get_parameters_by_path").paginate(Path=RECORDS, Recursive=True)
     for page in pages:
         for parameter in page["Parameters"]:
             yield parameter["Name"], parameter["Value"]
@@ -251,7 +251,7 @@ def derive(use_case: str, pull_request: int, source: str, expires: timedelta) ->
     )
     plain = _convert_to_plain(document)
     config = plain["config"]
-    Environment.of_stack(stack, config["millrace:environment"], config.get("aws:region"))
+    Environment.from_stack(stack, config["millrace:environment"], config.get("aws:region"))
     now = datetime.now(UTC).replace(microsecond=0)
     place = Place(str(config["aws:region"]), get_profile(values))
     return Record(declared.name, pull_request, source, now, now + expires, plain, place), _text(document)

@@ -61,7 +61,7 @@ class StackFile:
             return ["stacks/"]
         return [f"stacks/{self.use_case.replace('-', '_')}/", f"stacks/Pulumi.{self.stack}.yaml"]
 
-    def has(self, path: str) -> bool:
+    def includes(self, path: str) -> bool:
         """Return True if a change of this file in the repository affects the stack."""
         return _is_shared(path) or _is_in(path, self.own)
 
@@ -124,7 +124,7 @@ def find_affected_stacks(stacks: Iterable[StackFile], base: str) -> tuple[list[S
     paths = [path for path in text.split("\0") if path]
     if shared := [path for path in paths if _is_shared(path)]:
         return stacks, f"{shared[0]} is part of every stack"
-    return [each for each in stacks if any(map(each.has, paths))], ""
+    return [each for each in stacks if any(map(each.includes, paths))], ""
 
 
 def hash_tree() -> str:

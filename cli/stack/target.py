@@ -34,7 +34,7 @@ class Target:
     """Returns the client of a service, if several accounts are queried at once; None uses this process's settings."""
 
     @classmethod
-    def of(cls, use_case: str, environment: str, state: Path) -> Target:
+    def load(cls, use_case: str, environment: str, state: Path) -> Target:
         """Load a target by the names of its use case and its environment."""
         try:
             declared = stacks.load(use_case)
@@ -50,12 +50,12 @@ class Target:
                 ),
             ) from error
         stack = f"{declared.name}-{environment}"
-        return cls(declared, Environment.of_stack(stack, *_read_environment(stack)), state)
+        return cls(declared, Environment.from_stack(stack, *_read_environment(stack)), state)
 
     @classmethod
-    def of_stack(cls, stack: str, state: Path) -> Target:
+    def load_stack(cls, stack: str, state: Path) -> Target:
         """Load a target by the name of its stack, `<use case>-<environment>`."""
-        environment = Environment.of_stack(stack, *_read_environment(stack))
+        environment = Environment.from_stack(stack, *_read_environment(stack))
         return cls(stacks.load(stack.removesuffix(f"-{environment.name}")), environment, state)
 
     @property
@@ -72,7 +72,7 @@ class Target:
     def names(self) -> Names:
         """The names of the stack's resources; asks AWS for the account's number."""
         account = self.client("sts").get_caller_identity()["Account"]
-        return self.environment.names(self.use_case.name, account)
+        return self.environment.make_names(self.use_case.name, account)
 
     @cached_property
     def sagemaker(self) -> Any:
@@ -84,7 +84,7 @@ class Target:
         """The S3 URI of the data clock; None if data time is the wall clock."""
         return self.names.uri(CLOCK_KEY) if self.environment.replay_from is not None else None
 
-    def data_time(self) -> datetime:
+    def read_data_time(self) -> datetime:
         """Return the time of the data clock; the current time if the environment has no data clock.
 
         Raises:
@@ -96,7 +96,7 @@ class Target:
         try:
             body = s3.get_object(Bucket=self.names.lake, Key=self.names.key(CLOCK_KEY))["Body"].read()
         except (s3.exceptions.NoSuchBucket, s3.exceptions.NoSuchKey) as error:
-            raise self.absent() from error
+            raise self.make_absence_error() from error
         return datetime.fromisoformat(json.loads(body)["now"])
 
     def is_provisioned(self) -> bool:
@@ -109,7 +109,7 @@ class Target:
             raise
         return True
 
-    def absent(self) -> CliError:
+    def make_absence_error(self) -> CliError:
         """Return the error for a stack that is not provisioned, for example after `pulumi destroy`."""
         how = f"millrace up {self.use_case.name}" if self.is_local else f"millrace up --stack {self.stack}"
         return CliError(f"stack {self.stack}", "is not provisioned", fix=f"run `{how}`")
@@ -126,7 +126,7 @@ class Target:
         """The AWS profile named in the stack file; None if it names none."""
         return get_profile(read_configuration(self.stack))
 
-    def job_environment(self) -> dict[str, str]:
+    def make_job_variables(self) -> dict[str, str]:
         """Return the environment variables that every step of the bundle reads."""
         return {**make_job_variables(self.environment, self.names), "AWS_REGION": self.environment.region}
 

@@ -106,7 +106,7 @@ class _Upgrade(VisitorBasedCodemodCommand):
                 continue
             if old.star == "**":
                 args[place] = new.with_changes(value=self._splat(part, old.value, new.value, given))
-            elif old.keyword is not None and (route := self._table.route(part.__name__, old.keyword.value)):
+            elif old.keyword is not None and (route := self._table.trace(part.__name__, old.keyword.value)):
                 mended = self._mend(part, old.keyword, route, old.value, new.value, given)
                 if mended is None:
                     dropped.add(place)
@@ -122,8 +122,8 @@ class _Upgrade(VisitorBasedCodemodCommand):
         if isinstance(old, cst.Dict) and isinstance(new, cst.Dict):
             return self._dict(part, old, new, given)
         code, line = cst.Module([]).code_for_node(old), self._line(old)
-        for name in self._table.of(part.__name__):
-            route = self._table.route(part.__name__, name)
+        for name in self._table.get_entries(part.__name__):
+            route = self._table.trace(part.__name__, name)
             reason = (
                 f"{name} is called {get_current_name(route)}"
                 if get_current_name(route)
@@ -161,7 +161,7 @@ class _Upgrade(VisitorBasedCodemodCommand):
             if not isinstance(before.key, cst.SimpleString):
                 continue
             name = str(before.key.evaluated_value)
-            route = self._table.route(part.__name__, name)
+            route = self._table.trace(part.__name__, name)
             if not route:
                 elements[place] = after.with_changes(value=self._held(part, name, before.value, after.value))
                 continue
@@ -223,7 +223,7 @@ class _Upgrade(VisitorBasedCodemodCommand):
     def leave_Attribute(self, original_node: cst.Attribute, updated_node: cst.Attribute) -> cst.BaseExpression:
         part = self._read(original_node.value)
         name = original_node.attr.value
-        if part is None or not (route := self._table.route(part.__name__, name)):
+        if part is None or not (route := self._table.trace(part.__name__, name)):
             return updated_node
         new, line = get_current_name(route), self._line(original_node.attr)
         if new is None or find_unit(route):
@@ -246,7 +246,7 @@ class _Upgrade(VisitorBasedCodemodCommand):
                 return self._parts["UseCase"]
             whole = self._read(node.value)
             if whole is not None:
-                route = self._table.route(whole.__name__, node.attr.value)
+                route = self._table.trace(whole.__name__, node.attr.value)
                 return parts.find_held_part(whole, (get_current_name(route) if route else None) or node.attr.value)
         return None
 

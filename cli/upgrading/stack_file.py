@@ -42,7 +42,7 @@ def upgrade_stack_file(content: bytes, table: Table) -> Upgraded:
     found = _Search(text, table)
     environment = _value(_value(_parse_nodes(text), "config"), _ENVIRONMENT)
     if environment is not None:
-        found.look(Environment, environment)
+        found.search(Environment, environment)
     for start, end, new in sorted(set(found.edits), reverse=True):
         text = text[:start] + new + text[end:]
     return Upgraded(text.encode(), sorted(dict.fromkeys(found.findings), key=lambda each: each.line))
@@ -91,7 +91,7 @@ class _Search:
         self.findings: list[Finding] = []
         self.edits: list[_Edit] = []
 
-    def look(self, part: type[Part], node: Any) -> Literal["empty", "kept"]:
+    def search(self, part: type[Part], node: Any) -> Literal["empty", "kept"]:
         """Search a mapping that describes a part; return `empty` if all of its keys have to be removed, else `kept`."""
         pairs = _pairs(node)
         given = {key.value for key, _ in pairs}
@@ -102,11 +102,11 @@ class _Search:
         return "kept"
 
     def _is_gone(self, part: type[Part], key: Any, value: Any, given: set[str]) -> bool:
-        route = self.table.route(part.__name__, str(key.value))
+        route = self.table.trace(part.__name__, str(key.value))
         if key.value == "<<":
             # The merged mapping has an anchor and may be defined anywhere in the file.
             for merged in [value] if value.id == "mapping" else _items(value):
-                self.look(part, merged)
+                self.search(part, merged)
             return False
         name = (get_current_name(route) if route else None) or str(key.value)
         if route and self._mend(part, key, value, route, given):
@@ -114,7 +114,7 @@ class _Search:
         inner = parts.find_held_part(part, name)
         left: list[str] = []
         if inner is not None:
-            left = [self.look(inner, each) for each in ([value] if value.id == "mapping" else _items(value))]
+            left = [self.search(inner, each) for each in ([value] if value.id == "mapping" else _items(value))]
         return left == ["empty"] and value.id == "mapping"
 
     def _mend(self, part: type[Part], key: Any, value: Any, route: list[Entry], given: set[str]) -> bool:

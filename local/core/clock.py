@@ -25,10 +25,10 @@ class Clock:
         """Return the real time in seconds since the epoch."""
         return time.time()
 
-    def real(self, seconds: float) -> float:
+    def to_real_seconds(self, seconds: float) -> float:
         """Return the real seconds that a wait of ``seconds`` of the cloud's time lasts."""
         return seconds / self.scale
 
     def wait(self, seconds: float, unless: threading.Event) -> bool:
         """Wait ``seconds`` of the cloud's time; return True as soon as ``unless`` is set, else False."""
-        return unless.wait(self.real(seconds))
+        return unless.wait(self.to_real_seconds(seconds))

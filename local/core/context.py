@@ -53,10 +53,10 @@ class Cloud:
     def _client(self, service: str, region: str) -> Any:
         # A separate session: boto3's default session is not safe to build clients from in several threads.
         return boto3.session.Session().client(
-            service, region_name=region, endpoint_url=self.endpoint_url, **self._own.arguments()
+            service, region_name=region, endpoint_url=self.endpoint_url, **self._own.to_boto3_arguments()
         )
 
-    def part(self, kind: Callable[[Cloud], Part]) -> Part:
+    def get_part(self, kind: Callable[[Cloud], Part]) -> Part:
         """Return this cloud's only instance of ``kind``, created on first use, for a module's data in memory."""
         with self._parts_lock:
             if kind not in self._parts:
@@ -93,7 +93,7 @@ class Call:
         """The cloud's document store."""
         return self.cloud.store
 
-    def arn(self, resource: str, service: str = "sagemaker") -> str:
+    def build_arn(self, resource: str, service: str = "sagemaker") -> str:
         """Return ``arn:aws:<service>:<region>:<account>:<resource>``."""
         return f"arn:{PARTITION}:{service}:{self.region}:{ACCOUNT}:{resource}"
 

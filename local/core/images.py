@@ -47,7 +47,7 @@ class Images:
             )
         return folder
 
-    def resolved_uri(self, image_uri: str) -> str:
+    def resolve_uri(self, image_uri: str) -> str:
         """Return the URI with the digest of the files that would run, as ``DeployedImages`` shows it."""
         folder = self.resolve(image_uri)
         bare, _, given = image_uri.partition("@")

@@ -107,7 +107,7 @@ class SignatureError(AwsError):
         super().__init__(self._CODES[kind][2], message, 400 if kind == "malformed" else 403)
         self.kind = kind
 
-    def worded(self, wire: str) -> AwsError:
+    def to_service_error(self, wire: str) -> AwsError:
         """Return the error with the code of the services that use the protocol ``wire``."""
         codes = self._CODES[self.kind]
         code = codes[0] if wire == "rest-xml" else codes[1] if wire == "query" else codes[2]

@@ -82,7 +82,7 @@ class Store:
             ).fetchone()
         return None if row is None else json.loads(row[0])
 
-    def spelling(self, kind: str, region: str, name: str) -> str | None:
+    def find_stored_name(self, kind: str, region: str, name: str) -> str | None:
         """Return the stored name of a document that equals this one regardless of case, or None.
 
         Earlier versions stored documents whose names differ only in case: the exact name is preferred, then the oldest.
@@ -102,7 +102,7 @@ class Store:
             self._db.execute(
                 "INSERT INTO documents (kind, region, name, sequence, body) VALUES (?, ?, ?, ?, ?)"
                 " ON CONFLICT (kind, region, name) DO UPDATE SET body = excluded.body",
-                (kind, region, name, self.next("sequence"), body),
+                (kind, region, name, self.increment_counter("sequence"), body),
             )
 
     def update(self, kind: str, region: str, name: str, change: Callable[[Document], None]) -> Document | None:
@@ -131,7 +131,7 @@ class Store:
             ).fetchall()
         return [json.loads(row[0]) for row in rows]
 
-    def next(self, counter: str) -> int:
+    def increment_counter(self, counter: str) -> int:
         """Return the next number of a counter that never decreases, starting at 1."""
         with self.transaction():
             row = self._db.execute(

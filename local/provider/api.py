@@ -77,7 +77,7 @@ class Context:
         """Call an operation in this request's region and return its response."""
         return self.api.call(service, self.region, operation, params)
 
-    def accepted(self, service: str, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    def filter_accepted(self, service: str, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return those of ``params`` that the operation accepts."""
         shape = load_service_model(service).operation_model(operation).input_shape
         return select_known_params(params, shape) if shape is not None else {}

@@ -46,7 +46,7 @@ def compute_difference(resource: Resource, context: Context, state: Values, old:
     before = select_declared(resource.properties, state, old)
     changes = list(compare(resource.properties, before, new))
     if resource.tagging is not None and all(change.property != "tags" for change in changes):
-        tags = resource.tags_all(new, context.default_tags)
+        tags = resource.merge_tags(new, context.default_tags)
         if tags is UNKNOWN or not is_known(tags) or tags != state.get(_TAGS_ALL, {}):
             changes.append(Change(_TAGS_ALL, "update", replaces=False))
     replaces = any(change.replaces for change in changes)
@@ -75,7 +75,7 @@ def plan_outputs(resource: Resource, context: Context, inputs: Values, state: Va
     if resource.regional:
         outputs["region"] = declared.get("region", context.region)
     if resource.tagging is not None:
-        outputs[_TAGS_ALL] = resource.tags_all(inputs, context.default_tags)
+        outputs[_TAGS_ALL] = resource.merge_tags(inputs, context.default_tags)
     return outputs
 
 
@@ -85,9 +85,9 @@ def create(resource: Resource, context: Context, inputs: Values) -> tuple[str, V
     Raises:
         UnfinishedError: If it was created, but a later step failed.
     """
-    tags = resource.tags_all(inputs, context.default_tags)
+    tags = resource.merge_tags(inputs, context.default_tags)
     made = {**inputs, **resource.create(context, inputs, tags)}
-    id = resource.identify(made)
+    id = resource.build_id(made)
     try:
         resource.complete(context, made, tags)
         return id, _state(resource, context, made, inputs)
@@ -100,7 +100,7 @@ def create(resource: Resource, context: Context, inputs: Values) -> tuple[str, V
 
 def update(resource: Resource, context: Context, id: str, state: Values, old: Values, new: Values) -> Values:
     """Update the resource to the new inputs; return its state."""
-    tags = resource.tags_all(new, context.default_tags)
+    tags = resource.merge_tags(new, context.default_tags)
     wanted = {**_outputs(resource, state), **_identity(resource, id, state), **new, _TAGS_ALL: tags}
     found = compute_difference(resource, context, state, old, new)
     changed = frozenset(change.property for change in found.changes)
@@ -131,10 +131,10 @@ def read(resource: Resource, context: Context, id: str, state: Values, inputs: V
         return None
     declared, defaults = inputs, inputs.get(DEFAULTS, ())
     if not inputs:
-        declared = resource.importable(live)
+        declared = resource.list_importable_inputs(live)
         filled = fill_defaults(resource.properties, declared)
         declared, defaults = {**declared, **filled}, sorted(filled)
-    current = resource.state(declared, live, context.default_tags)
+    current = resource.build_state(declared, live, context.default_tags)
     refreshed = select_declared(resource.properties, current, declared)
     if current.get("tags"):
         refreshed["tags"] = current["tags"]
@@ -148,8 +148,8 @@ def delete(resource: Resource, context: Context, id: str, state: Values) -> None
 
 def _identity(resource: Resource, id: str, state: Values) -> Values:
     """Return the values in the id, from the state if it has all of them, else parsed from the id."""
-    names = resource.id_names()
-    return {name: state[name] for name in names} if all(name in state for name in names) else resource.parse(id)
+    names = resource.list_id_names()
+    return {name: state[name] for name in names} if all(name in state for name in names) else resource.parse_id(id)
 
 
 def _outputs(resource: Resource, state: Values) -> dict[str, Any]:
@@ -160,6 +160,6 @@ def _state(resource: Resource, context: Context, known_values: Values, inputs: V
     live = resource.read(context, known_values)
     if live is None:
         raise ProviderError(
-            f"{resource.token} {resource.identify(known_values)}", "was not found right after it was created"
+            f"{resource.token} {resource.build_id(known_values)}", "was not found right after it was created"
         )
-    return resource.state(inputs, live, context.default_tags)
+    return resource.build_state(inputs, live, context.default_tags)

@@ -170,7 +170,7 @@ class Resource:
         """The inputs of the type, by name."""
         found: dict[str, Property] = {}
         if self.create_by:
-            found = Builder(self.members, self.omit).properties(self._input_shape(), within=())
+            found = Builder(self.members, self.omit).build_properties(self._input_shape(), within=())
             found = {name: kind for name, kind in found.items() if name.lower() != "tags"}
             found = {name: kind for name, kind in found.items() if not self.only or name in self.only}
         found |= self.own
@@ -216,17 +216,17 @@ class Resource:
         kind.default = self.defaults.get(path, kind.default)
         kind.same = self.same.get(path, kind.same)
 
-    def identify(self, known: Mapping[str, Any]) -> str:
+    def build_id(self, known: Mapping[str, Any]) -> str:
         """Return the id, from properties and outputs."""
         return self.id.format(**known)
 
-    def parse(self, id: str) -> Values:
+    def parse_id(self, id: str) -> Values:
         """Return the properties and outputs that an id holds.
 
         Raises:
             ProviderError: If the id does not have the type's form.
         """
-        names = self.id_names()
+        names = self.list_id_names()
         *literals, last = re.split(r"\{\w+\}", self.id)
         pattern = "".join(f"{re.escape(literal)}(.+?)" for literal in literals) + re.escape(last)
         parsed = re.fullmatch(pattern, id)
@@ -234,7 +234,7 @@ class Resource:
             raise ProviderError(f"{self.token}: id {id!r}", f"is not of the form {self.id!r}")
         return dict(zip(names, parsed.groups(), strict=True))
 
-    def id_names(self) -> list[str]:
+    def list_id_names(self) -> list[str]:
         """Return the names of the properties and outputs in the id."""
         return re.findall(r"\{(\w+)\}", self.id)
 
@@ -242,7 +242,7 @@ class Resource:
 
     def create(self, context: Context, inputs: Values, tags: dict[str, str]) -> Values:
         """Create the resource; return the outputs in its id."""
-        params = self.params(context, self.create_by, inputs)
+        params = self.build_params(context, self.create_by, inputs)
         answer = self.call(context, self.create_by, {**params, **self._tags_on_create(tags)})
         return {name: find_value(answer, path.split(".")) for name, path in self.created.items()}
 
@@ -255,30 +255,30 @@ class Resource:
     def read(self, context: Context, known: Values) -> Values | None:
         """Return the current properties and outputs, including ``tagsAll``; None if the resource does not exist."""
         try:
-            root = self.live(context, known)
+            root = self.describe(context, known)
             if root is None:
                 return None
             # A response may omit the names given in the request.
-            asked = {name: known[name] for name in self.id_names() if name in self.properties}
+            asked = {name: known[name] for name in self.list_id_names() if name in self.properties}
             values = asked | convert_from_api(self.properties, root, self.places)
-            values |= self.computed_outputs(context, {**known, **values}, root)
+            values |= self.compute_outputs(context, {**known, **values}, root)
             if self.tagging is not None:
                 values["tagsAll"] = self.show_tags(context, {**known, **values})
         except ApiError as error:
-            if self.gone(error):
+            if self.is_not_found(error):
                 return None
             raise
         if self.regional:
             values["region"] = context.region
         return values
 
-    def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+    def describe(self, context: Context, known: Values) -> dict[str, Any] | None:
         """Return the API's description of the resource, or None."""
-        answer = self.call(context, self.read_by, self.params(context, self.read_by, known))
+        answer = self.call(context, self.read_by, self.build_params(context, self.read_by, known))
         found = find_value(answer, self.answer.split(".")) if self.answer else answer
         return found if found is None else dict(found)
 
-    def computed_outputs(self, context: Context, known: Values, root: dict[str, Any]) -> Values:  # noqa: ARG002
+    def compute_outputs(self, context: Context, known: Values, root: dict[str, Any]) -> Values:  # noqa: ARG002
         """Return the outputs that are not inputs."""
         found = {name: find_value(root, path.split(".")) for name, path in self.outputs.items() if path}
         return {name: convert_scalar(value) for name, value in found.items() if value is not None}
@@ -286,35 +286,37 @@ class Resource:
     def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:  # noqa: ARG002
         """Update the resource to ``known``, which differs from the existing one in the properties ``changed``."""
         if self.update_by:
-            self.call(context, self.update_by, self.params(context, self.update_by, known))
+            self.call(context, self.update_by, self.build_params(context, self.update_by, known))
 
     def delete(self, context: Context, known: Values) -> None:
         """Delete the resource; it is no error if it no longer exists."""
         if self.delete_by:
-            self.ignore_gone(lambda: self.call(context, self.delete_by, self.params(context, self.delete_by, known)))
+            self.ignore_not_found(
+                lambda: self.call(context, self.delete_by, self.build_params(context, self.delete_by, known))
+            )
 
     # ---- helpers
 
-    def params(self, context: Context, operation: str, values: Values) -> dict[str, Any]:
+    def build_params(self, context: Context, operation: str, values: Values) -> dict[str, Any]:
         """Return the parameters for an operation, without those that it does not accept."""
         params = convert_to_api(self.properties, values)
         params |= {member: values[name] for member, name in self.identity.items() if values.get(name) is not None}
-        return context.accepted(self.service, operation, params)
+        return context.filter_accepted(self.service, operation, params)
 
     def call(self, context: Context, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """Call an operation of the type's service and return its response."""
         return context.call(self.service, operation, params)
 
-    def gone(self, error: ApiError) -> bool:
+    def is_not_found(self, error: ApiError) -> bool:
         """Return True if an error means that the resource does not exist."""
         return error.code in _GONE
 
-    def ignore_gone(self, act: Callable[[], object]) -> None:
+    def ignore_not_found(self, act: Callable[[], object]) -> None:
         """Call ``act`` and ignore an error that means that the resource does not exist."""
         try:
             act()
         except ApiError as error:
-            if not self.gone(error):
+            if not self.is_not_found(error):
                 raise
 
     def await_ready(self, context: Context, known: Values) -> None:
@@ -326,10 +328,10 @@ class Resource:
         wait = self.waits
         if wait is None:
             return
-        name = f"{self.token.rsplit(':', 1)[-1]} {self.identify(known)}"
+        name = f"{self.token.rsplit(':', 1)[-1]} {self.build_id(known)}"
 
         def ready() -> bool:
-            root = self.live(context, known) or {}
+            root = self.describe(context, known) or {}
             status = find_value(root, wait.status.split("."))
             if status not in (wait.target, *wait.pending):
                 reason = find_value(root, wait.reason.split(".")) or "the API gives no reason"
@@ -338,18 +340,18 @@ class Resource:
 
         context.wait(f"{name} becoming {wait.target}", ready, wait.seconds)
 
-    def await_gone(self, context: Context, known: Values, seconds: float) -> None:
+    def await_deleted(self, context: Context, known: Values, seconds: float) -> None:
         """Wait until the API no longer finds the resource."""
 
         def gone() -> bool:
             try:
-                return self.live(context, known) is None
+                return self.describe(context, known) is None
             except ApiError as error:
-                if self.gone(error):
+                if self.is_not_found(error):
                     return True
                 raise
 
-        context.wait(f"{self.token.rsplit(':', 1)[-1]} {self.identify(known)} being deleted", gone, seconds)
+        context.wait(f"{self.token.rsplit(':', 1)[-1]} {self.build_id(known)} being deleted", gone, seconds)
 
     # ---- tags
 
@@ -396,7 +398,7 @@ class Resource:
 
     # ---- state
 
-    def state(self, inputs: Values, live: Values, default_tags: Mapping[str, str]) -> Values:
+    def build_state(self, inputs: Values, live: Values, default_tags: Mapping[str, str]) -> Values:
         """Return the outputs that the engine keeps: the live values, spelled as declared where both are equivalent."""
         state = build_state(self.properties, inputs, live)
         state |= {name: value for name, value in live.items() if name not in self.properties}
@@ -408,12 +410,12 @@ class Resource:
             }
         return state
 
-    def tags_all(self, inputs: Values, default_tags: Mapping[str, str]) -> Any:
+    def merge_tags(self, inputs: Values, default_tags: Mapping[str, str]) -> Any:
         """Return all tags of a resource with these inputs, including the default tags."""
         tags = inputs.get("tags", {})
         return {**default_tags, **tags} if isinstance(tags, Mapping) else tags
 
-    def importable(self, live: Values) -> Values:
+    def list_importable_inputs(self, live: Values) -> Values:
         """Return the inputs of a program that declares the resource as it is, without computed values."""
         return {
             name: value

@@ -148,7 +148,7 @@ class Builder:
         self._members = members
         self._omit = frozenset(omit)
 
-    def properties(self, shape: Any, prefix: str = "", within: tuple[str, ...] = ()) -> dict[str, Property]:
+    def build_properties(self, shape: Any, prefix: str = "", within: tuple[str, ...] = ()) -> dict[str, Property]:
         """Return the properties of a structure; ``within`` names the shapes around it, to end recursive ones."""
         declared = self._declared(prefix)
         taken = {re.split(r"[.\[{]", expression)[0] for expression in declared.values()}
@@ -200,7 +200,7 @@ class Builder:
         elif kind is Kind.MAP:
             found.element = self._property(shape.value, path, within)
         elif kind is Kind.OBJECT:
-            found.properties = self.properties(shape, f"{path}.", (*within, shape.name))
+            found.properties = self.build_properties(shape, f"{path}.", (*within, shape.name))
         return found
 
 

@@ -42,7 +42,7 @@ class Answering(Accounts):
         for operation in denied:
             self._account.client("sagemaker").meta.events.register(f"before-call.sagemaker.{operation}", refused)
 
-    def of(self, environment: str, region: str, profile: str | None) -> Account:
+    def get(self, environment: str, region: str, profile: str | None) -> Account:
         return self._account
 
 
@@ -250,7 +250,7 @@ def test_a_rule_that_is_disabled_is_told_unless_somebody_has_paused_it(cloud: Cl
     told = "rule deaf-local-training-on-alarm is disabled, though nothing is paused"
     needs = {need["what"].partition(":")[0]: need["command"] for need in row(cloud, "deaf")["attention"]}
     assert needs[told] == "millrace deploy deaf --refresh"
-    names = Environment(name="local").names("deaf", "123456789012")
+    names = Environment(name="local").make_names("deaf", "123456789012")
     cloud.daemon.client("ssm").put_parameter(Name=names.pause_parameter, Type="String", Value="{}")
     assert commands(row(cloud, "deaf")) == ["millrace approve deaf 1", "millrace resume deaf"]
 

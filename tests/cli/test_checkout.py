@@ -49,7 +49,7 @@ def everything(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 def written(checkout: Checkout, revision: str | None, into: Path) -> tuple[dict[str, str], list[str]]:
     said: list[str] = []
-    program = checkout.write(checkout.commit(revision) if revision else None, into, said.append)
+    program = checkout.write(checkout.resolve_commit(revision) if revision else None, into, said.append)
     return contents(program), said
 
 
@@ -58,12 +58,12 @@ def test_a_revision_and_the_working_tree_are_written_as_they_are(repository: Pat
     (repository / "program" / "b.py").write_text("not known to git\n")
     (repository / "program" / "c.log").write_text("ignored\n")
     before = everything(repository)
-    checkout = Checkout.of(repository / "program")
+    checkout = Checkout.find(repository / "program")
     assert written(checkout, "HEAD~1", tmp_path / "first") == ({"a.py": "one\n"}, [])
     assert written(checkout, "main", tmp_path / "second") == ({"a.py": "two\n"}, [])
     head, _ = written(checkout, None, tmp_path / "head")
     assert head == {"a.py": "three\n", "b.py": "not known to git\n"}
-    assert checkout.changed() == 2
+    assert checkout.count_changed_files() == 2
     assert everything(repository) == before
 
 
@@ -72,19 +72,19 @@ def test_the_environment_of_a_hook_leads_nowhere_else(
 ) -> None:
     monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "nowhere"))
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "no-repository"))
-    assert written(Checkout.of(repository), "HEAD", tmp_path / "head")[0]["program/a.py"] == "two\n"
+    assert written(Checkout.find(repository), "HEAD", tmp_path / "head")[0]["program/a.py"] == "two\n"
 
 
 def test_the_content_is_named_as_git_names_it(repository: Path) -> None:
-    checkout = Checkout.of(repository)
-    tree, files = checkout.content(["program"])
+    checkout = Checkout.find(repository)
+    tree, files = checkout.hash_content(["program"])
     assert tree == git(repository, "rev-parse", "HEAD^{tree}")
     assert files["program/a.py"] == f"100644 {git(repository, 'rev-parse', 'HEAD:program/a.py')}"
     (repository / "program" / "a.py").write_text("three\n")
     (repository / "program" / "new.py").write_text("new\n")
     (repository / "elsewhere.py").write_text("does not count\n")
     (repository / "program" / "plan.json").write_text("{}")
-    changed, found = checkout.content(["program", "gone"], without=repository / "program" / "plan.json")
+    changed, found = checkout.hash_content(["program", "gone"], without=repository / "program" / "plan.json")
     assert set(found) - set(files) == {"program/new.py"}
     assert found["program/a.py"] != files["program/a.py"]
     git(repository, "add", "program/a.py", "program/new.py")
@@ -93,7 +93,7 @@ def test_the_content_is_named_as_git_names_it(repository: Path) -> None:
 
 
 def test_in_a_folder_of_a_larger_repository_paths_are_the_programs(repository: Path) -> None:
-    tree, files = Checkout.of(repository / "program").content(["."])
+    tree, files = Checkout.find(repository / "program").hash_content(["."])
     assert tree == git(repository, "rev-parse", "HEAD:program")
     assert list(files) == ["a.py"]
 
@@ -104,26 +104,26 @@ def test_a_base_is_taken_where_the_head_left_it(repository: Path) -> None:
     git(repository, "commit", "--quiet", "--allow-empty", "--message", "mine")
     git(repository, "switch", "--quiet", "main")
     git(repository, "commit", "--quiet", "--allow-empty", "--message", "theirs")
-    checkout = Checkout.of(repository)
-    assert checkout.fork_point(checkout.commit("main"), checkout.commit("mine")) == left
+    checkout = Checkout.find(repository)
+    assert checkout.find_fork_point(checkout.resolve_commit("main"), checkout.resolve_commit("mine")) == left
 
 
 def test_what_a_shallow_clone_lacks_is_to_be_fetched(repository: Path, tmp_path: Path) -> None:
     missing = git(repository, "rev-parse", "HEAD~1")
     git(tmp_path, "clone", "--quiet", "--depth", "1", repository.as_uri(), "shallow")
-    checkout = Checkout.of(tmp_path / "shallow")
-    assert checkout.commit("origin/main") == git(repository, "rev-parse", "HEAD")
+    checkout = Checkout.find(tmp_path / "shallow")
+    assert checkout.resolve_commit("origin/main") == git(repository, "rev-parse", "HEAD")
     with pytest.raises(CliError, match=rf"'{missing}' .*shallow.*`git fetch origin {missing}`"):
-        checkout.commit(missing)
+        checkout.resolve_commit(missing)
     with pytest.raises(CliError, match="`git fetch origin release`"):
-        checkout.commit("origin/release")
+        checkout.resolve_commit("origin/release")
     with pytest.raises(CliError, match="no git checkout"):
-        Checkout.of(tmp_path)
+        Checkout.find(tmp_path)
 
 
 def test_a_revision_that_looks_like_an_option_is_none(repository: Path) -> None:
     with pytest.raises(CliError, match="'--all'"):
-        Checkout.of(repository).commit("--all")
+        Checkout.find(repository).resolve_commit("--all")
 
 
 def test_submodules_are_written_too_and_missed_aloud(repository: Path, tmp_path: Path) -> None:
@@ -136,11 +136,11 @@ def test_submodules_are_written_too_and_missed_aloud(repository: Path, tmp_path:
     git(repository, "submodule", "--quiet", "add", str(library), "program/lib")
     git(repository, "commit", "--quiet", "--message", "with a library")
     (repository / "program" / "lib" / "lib.py").write_text("changed\n")
-    checkout = Checkout.of(repository)
+    checkout = Checkout.find(repository)
     assert written(checkout, "HEAD", tmp_path / "base")[0]["program/lib/lib.py"] == "first\n"
     assert written(checkout, None, tmp_path / "head")[0]["program/lib/lib.py"] == "changed\n"
     git(tmp_path, "clone", "--quiet", str(repository), "without")
-    found, said = written(Checkout.of(tmp_path / "without"), "HEAD", tmp_path / "third")
+    found, said = written(Checkout.find(tmp_path / "without"), "HEAD", tmp_path / "third")
     assert "program/lib/lib.py" not in found
     assert "submodule program/lib" in said[0]
     assert "git submodule update --init program/lib" in said[0]
@@ -153,4 +153,4 @@ def test_large_files_stay_pointers_on_both_sides(repository: Path, tmp_path: Pat
     git(repository, "config", "filter.lfs.required", "true")
     (repository / ".gitattributes").write_text("*.bin filter=lfs\n")
     (repository / "model.bin").write_text("pointer\n")
-    assert written(Checkout.of(repository), None, tmp_path / "head")[0]["model.bin"] == "pointer\n"
+    assert written(Checkout.find(repository), None, tmp_path / "head")[0]["model.bin"] == "pointer\n"

@@ -188,7 +188,7 @@ def test_a_new_key_ends_the_old_one(millrace: Millrace) -> None:
 
     old = read_credentials(millrace.state)
     assert old is not None
-    assert listed(old.arguments()) == []
+    assert listed(old.to_boto3_arguments()) == []
     made = millrace.json("local", "rotate")
     new = read_credentials(millrace.state)
     assert new is not None
@@ -196,9 +196,9 @@ def test_a_new_key_ends_the_old_one(millrace: Millrace) -> None:
     assert new.access_key_id != old.access_key_id
     assert new.secret_access_key not in str(made)
     with pytest.raises(ClientError) as refused:
-        listed(old.arguments())
+        listed(old.to_boto3_arguments())
     assert refused.value.response["Error"]["Code"] == "InvalidAccessKeyId"
-    assert listed(new.arguments()) == []
+    assert listed(new.to_boto3_arguments()) == []
     assert millrace("local", "env", "--shell", "docker").stdout.splitlines()[:3] == [
         f"AWS_ENDPOINT_URL={running['endpoint_url']}",
         f"AWS_ACCESS_KEY_ID={new.access_key_id}",

@@ -336,25 +336,25 @@ def test_a_deployment_that_cannot_begin_leaves_the_registry_as_it_was(served: Lo
 
 
 def test_a_deployment_that_would_delete_the_endpoint_is_refused(served: Loop) -> None:
-    target = replace(Target.of("flights", "local", served.daemon.state), clients=served.daemon.client)
+    target = replace(Target.load("flights", "local", served.daemon.state), clients=served.daemon.client)
     first, second, third, fourth = (version for version, *_ in versions(served))
     for version in (second, third, fourth):
         assert not endpoint_guard.would_lose_endpoint(target)
         reject(served, version, "")
     assert endpoint_guard.would_lose_endpoint(target)
-    said = endpoint_guard.endpoint_stays(target)
-    assert f"this would delete endpoint {STACK}, which serves version {third}, because no model of {STACK}" in said
+    said = str(endpoint_guard.make_removal_error(target))
+    assert f"endpoint {STACK}, which serves version {third}, would be deleted, because no model of {STACK}" in said
     assert f"`millrace approve flights {fourth}`" in said
     assert "`millrace deploy flights --remove-endpoint`" in said
     assert "pulumi up" not in said
     for version in (first, second, third, fourth):
         served.sagemaker.delete_model_package(ModelPackageName=_arn(served, version))
-    assert "train one, `millrace retrain flights`" in endpoint_guard.endpoint_stays(target)
+    assert "train one, `millrace retrain flights`" in str(endpoint_guard.make_removal_error(target))
     served.sagemaker.delete_model_package_group(ModelPackageGroupName=STACK)
     try:
         # A training could not register what it makes.
-        with pytest.raises(CliError, match=f"model package group {STACK} is gone") as refused:
-            endpoint_guard.endpoint_stays(target)
+        with pytest.raises(CliError, match=f"model package group {STACK} was deleted") as refused:
+            endpoint_guard.make_removal_error(target)
         assert "retrain" not in str(refused.value)
     finally:
         served.sagemaker.create_model_package_group(ModelPackageGroupName=STACK)

@@ -55,7 +55,7 @@ def test_every_price_has_a_date_and_a_source() -> None:
     ],
 )
 def test_an_hour(kind: str, instance: str, region: str, price: float | None) -> None:
-    assert Prices.load().hourly(kind, instance, region) == price
+    assert Prices.load().find_hourly_price(kind, instance, region) == price
 
 
 def test_prices_of_another_kind_of_hour_are_approximate() -> None:
@@ -68,7 +68,7 @@ def test_prices_of_another_kind_of_hour_are_approximate() -> None:
 
 def test_a_kind_that_does_not_exist_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="batch"):
-        Prices.load().hourly("batch", "ml.m5.large", "eu-west-1")
+        Prices.load().find_hourly_price("batch", "ml.m5.large", "eu-west-1")
 
 
 def variant(**more: Any) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def variant(**more: Any) -> dict[str, Any]:
     ],
 )
 def test_a_month(token: str, inputs: dict[str, Any], price: float | None) -> None:
-    found = Prices.load().monthly(token, inputs, "us-east-1")
+    found = Prices.load().find_monthly_price(token, inputs, "us-east-1")
 
     assert found is None if price is None else math.isclose(found or 0.0, price)
 
@@ -140,15 +140,15 @@ def test_a_table_of_the_user_s_own_is_laid_over_entry_by_entry(tmp_path: Path, m
     )
     for found in (Prices.load(mine), _of_variable(mine, monkeypatch)):
         assert found.date == "2027-01-01"
-        assert found.hourly("hosting", "ml.m5.large", "eu-west-1") == 0.1
+        assert found.find_hourly_price("hosting", "ml.m5.large", "eu-west-1") == 0.1
         assert not found.is_approximate("hosting", "ml.m5.large", "eu-west-1")
-        assert found.hourly("training", "ml.m5.large", "eu-central-1") == 0.14
-        assert found.source_of("eu-central-1") == "our contract"
-        assert found.monthly("aws:mq/broker:Broker", {}, "eu-west-1") == 20.0
-        assert found.monthly("aws:ec2/vpc:Vpc", {}, "eu-west-1") == 0.0
+        assert found.find_hourly_price("training", "ml.m5.large", "eu-central-1") == 0.14
+        assert found.get_source("eu-central-1") == "our contract"
+        assert found.find_monthly_price("aws:mq/broker:Broker", {}, "eu-west-1") == 20.0
+        assert found.find_monthly_price("aws:ec2/vpc:Vpc", {}, "eu-west-1") == 0.0
         # What it does not say stays.
-        assert found.hourly("hosting", "ml.m5.xlarge", "eu-west-1") == 0.257
-        assert found.monthly(KEY, {}, "eu-west-1") == 1.0
+        assert found.find_hourly_price("hosting", "ml.m5.xlarge", "eu-west-1") == 0.257
+        assert found.find_monthly_price(KEY, {}, "eu-west-1") == 1.0
 
 
 def _of_variable(path: Path, monkeypatch: pytest.MonkeyPatch) -> Prices:

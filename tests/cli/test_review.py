@@ -177,10 +177,10 @@ def test_what_is_renewed_while_others_are_asked_about_or_taken_down_stays(
         monkeypatch.setenv(name, value)
     read = next(each for each in review_stack.list_records("dev")[0] if each.stack == "flights-pr-2")
     checkout.millrace("review", "create", "flights", "--pr", "2", "--expires", "3d")
-    assert (read.forget(), checkout.recorded()) == (False, {"flights-pr-2"})
-    now = read.now()
+    assert (read.delete(), checkout.recorded()) == (False, {"flights-pr-2"})
+    now = read.reload()
     assert now is not None
-    assert (now.forget(), checkout.recorded()) == (True, set())
+    assert (now.delete(), checkout.recorded()) == (True, set())
     checkout.file("flights-pr-2").unlink()
 
 

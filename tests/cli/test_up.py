@@ -193,5 +193,5 @@ def _client(millrace: Millrace, service: str) -> Any:
         service,
         endpoint_url=running.endpoint_url,
         region_name=client.REGION,
-        **ensure_credentials(millrace.state).arguments(),
+        **ensure_credentials(millrace.state).to_boto3_arguments(),
     )

@@ -27,7 +27,7 @@ REGION = "eu-west-1"
 def environment(name: str) -> Environment:
     """As the stack's configuration says it."""
     document = yaml.safe_load((REPOSITORY / "stacks" / f"Pulumi.flights-{name}.yaml").read_text())
-    return Environment.of_stack(f"flights-{name}", document["config"]["millrace:environment"], REGION)
+    return Environment.from_stack(f"flights-{name}", document["config"]["millrace:environment"], REGION)
 
 
 def package(name: str, version: int = 3) -> str:

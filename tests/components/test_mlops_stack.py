@@ -126,13 +126,11 @@ def _stack(name: str, approved: str | None) -> tuple[MlopsStack, dict[str, Any]]
     """The component and its outputs as known."""
     made_: list[MlopsStack] = []
     known: dict[str, Any] = {}
-    args = MlopsStackArgs(
-        stacks.load("flights"), environment(name), mocked.ACCOUNT, "aws", BUNDLE_FILE, approved
-    )
+    args = MlopsStackArgs(stacks.load("flights"), environment(name), mocked.ACCOUNT, "aws", BUNDLE_FILE, approved)
 
     def program() -> pulumi.Output[None]:
         made_.append(MlopsStack("flights", args))
-        return pulumi.Output.all(**made_[0].outputs()).apply(known.update)
+        return pulumi.Output.all(**made_[0].list_outputs()).apply(known.update)
 
     mocked.run(program)
     return made_[0], known

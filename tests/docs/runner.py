@@ -82,7 +82,9 @@ def environment(checkout: Path) -> dict[str, str]:
     }
     return {
         **mine,
-        "PATH": os.pathsep.join([str(bootstrap.ensure_cli().folder), str(binaries), os.environ.get("PATH", os.defpath)]),
+        "PATH": os.pathsep.join(
+            [str(bootstrap.ensure_cli().folder), str(binaries), os.environ.get("PATH", os.defpath)]
+        ),
         "VIRTUAL_ENV": str(binaries.parent),
         # The virtual environment is shared with the repository under test: imports must come from the clone, or from
         # a clone of it that a page works in.

@@ -127,7 +127,7 @@ class Stand:
             service,
             region_name=REGION,
             endpoint_url=environment["AWS_ENDPOINT_URL"],
-            **ensure_credentials(self.state).arguments(),
+            **ensure_credentials(self.state).to_boto3_arguments(),
             config=Config(retries={"total_max_attempts": 1}),
         )
 

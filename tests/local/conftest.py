@@ -52,11 +52,11 @@ class CloudDaemon:
     @property
     def access(self) -> dict[str, str]:
         """The variables by which a program reaches it."""
-        return {"AWS_ENDPOINT_URL": self.endpoint_url, **ensure_credentials(self.state).environment()}
+        return {"AWS_ENDPOINT_URL": self.endpoint_url, **ensure_credentials(self.state).to_environment()}
 
     @cached_property
     def session(self) -> boto3.session.Session:
-        return boto3.session.Session(**ensure_credentials(self.state).arguments(), region_name=client.REGION)
+        return boto3.session.Session(**ensure_credentials(self.state).to_boto3_arguments(), region_name=client.REGION)
 
     def client(self, service: str, region: str = client.REGION, **config: Any) -> Any:
         """A boto3 client of the daemon that runs now; retries are off, so that a test sees every failure."""

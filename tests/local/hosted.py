@@ -122,7 +122,7 @@ class HostedCloud:
 
     def go_down(self) -> None:
         self.cloud.stopping.set()
-        self.cloud.part(Hosting).stop()
+        self.cloud.get_part(Hosting).stop()
 
     @contextlib.contextmanager
     def load(self, name: str, threads: int = 3) -> Iterator[Counter[str]]:

@@ -520,7 +520,7 @@ def test_going_down_ends_all_servers_quickly(hosted: HostedCloud) -> None:
 
     waiting = threading.Thread(target=wait_long)
     waiting.start()
-    (route,) = hosted.cloud.part(Hosting).endpoint(REGION, "down").router.routes
+    (route,) = hosted.cloud.get_part(Hosting).get_endpoint(REGION, "down").router.routes
     eventually(lambda: any(server.outstanding for server in route.fleet.variants["main"].servers))
     begun = time.monotonic()
     hosted.go_down()

@@ -24,7 +24,7 @@ def caller(daemon: CloudDaemon, **keys: str) -> str:
 
 
 def test_keys_of_users_and_sessions_sign_as_they_are(cloud_daemon: CloudDaemon) -> None:
-    assert caller(cloud_daemon, **ensure_credentials(cloud_daemon.state).arguments()) == (
+    assert caller(cloud_daemon, **ensure_credentials(cloud_daemon.state).to_boto3_arguments()) == (
         "arn:aws:iam::123456789012:user/millrace"
     )
     iam, sts = cloud_daemon.client("iam"), cloud_daemon.client("sts")
@@ -69,19 +69,19 @@ def test_a_presigned_url_names_who_signed_it(cloud_daemon: CloudDaemon) -> None:
 
 def test_a_new_key_ends_the_old_one_at_once(fresh_daemon: CloudDaemon) -> None:
     old = ensure_credentials(fresh_daemon.state)
-    assert caller(fresh_daemon, **old.arguments())
+    assert caller(fresh_daemon, **old.to_boto3_arguments())
     new = rotate_credentials(fresh_daemon.state)
     assert new.access_key_id != old.access_key_id
     assert new.secret_access_key != old.secret_access_key
     with pytest.raises(ClientError, match="InvalidClientTokenId"):
-        caller(fresh_daemon, **old.arguments())
-    assert caller(fresh_daemon, **new.arguments())
+        caller(fresh_daemon, **old.to_boto3_arguments())
+    assert caller(fresh_daemon, **new.to_boto3_arguments())
     assert client.find_daemon(fresh_daemon.state) == fresh_daemon.running
 
 
 def test_every_folder_has_a_key_of_its_own(cloud_daemon: CloudDaemon, fresh_daemon: CloudDaemon) -> None:
     with pytest.raises(ClientError, match="InvalidClientTokenId"):
-        caller(cloud_daemon, **ensure_credentials(fresh_daemon.state).arguments())
+        caller(cloud_daemon, **ensure_credentials(fresh_daemon.state).to_boto3_arguments())
 
 
 def _everything(folder: Path) -> Iterator[Path]:

@@ -283,7 +283,11 @@ def test_names_of_earlier_versions_are_each_found_by_their_own_spelling(tmp_path
     store = Store(tmp_path / "store.sqlite")
     for name in ("Shop", "shop"):
         store.put("model", "eu-west-1", name, {"ModelName": name})
-    assert [store.spelling("model", "eu-west-1", name) for name in ("shop", "Shop", "SHOP")] == ["shop", "Shop", "Shop"]
-    assert store.spelling("model", "eu-west-1", "shops") is None
-    assert store.spelling("model", "us-east-1", "shop") is None
+    assert [store.find_stored_name("model", "eu-west-1", name) for name in ("shop", "Shop", "SHOP")] == [
+        "shop",
+        "Shop",
+        "Shop",
+    ]
+    assert store.find_stored_name("model", "eu-west-1", "shops") is None
+    assert store.find_stored_name("model", "us-east-1", "shop") is None
     store.close()

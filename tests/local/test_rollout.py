@@ -244,7 +244,7 @@ def test_a_new_model_that_gets_sick_brings_all_traffic_back(
     if how == "stopped":
         os.kill(green.pid, signal.SIGSTOP)
     else:
-        endpoint = hosted.cloud.part(Hosting).endpoint(REGION, "shop")
+        endpoint = hosted.cloud.get_part(Hosting).get_endpoint(REGION, "shop")
         (server,) = endpoint.router.routes[1].fleet.variants["main"].servers
         assert server.pool is not None
         server.pool.request("POST", "/invocations", body=how.encode())

@@ -36,8 +36,8 @@ def test_a_server_that_fails_its_pings_is_replaced_and_the_other_takes_its_reque
     else:
         hosted.ask("sick", how.encode())
     eventually(lambda: len(set(servers(hosted, "sick")) - set(before)) == 1 and len(servers(hosted, "sick")) == 2)
-    (route,) = hosted.cloud.part(Hosting).endpoint(REGION, "sick").router.routes
-    eventually(route.fleet.ready)
+    (route,) = hosted.cloud.get_part(Hosting).get_endpoint(REGION, "sick").router.routes
+    eventually(route.fleet.is_ready)
     assert {hosted.ask("sick") for _ in range(10)} == {b"sick-1"}
     assert len(set(servers(hosted, "sick")) & set(before)) == 1, "the healthy one stayed"
 
@@ -49,7 +49,7 @@ def test_a_server_whose_pings_fail_ends_its_requests_first(hosted: HostedCloud) 
     slow: list[bytes] = []
     asking = threading.Thread(target=lambda: slow.append(hosted.ask("drain", b"sleep 2")))
     asking.start()
-    (route,) = hosted.cloud.part(Hosting).endpoint(REGION, "drain").router.routes
+    (route,) = hosted.cloud.get_part(Hosting).get_endpoint(REGION, "drain").router.routes
     eventually(lambda: route.fleet.variants["main"].servers[0].outstanding)
     hosted.ask("drain", b"ping 503")
     eventually(lambda: server not in servers(hosted, "drain"))

@@ -91,11 +91,11 @@ def test_updates_of_many_threads_all_count(store: Store) -> None:
 def test_what_is_written_outlives_the_store(tmp_path: Path) -> None:
     first = Store(tmp_path / "s.sqlite")
     first.put("model", "eu-west-1", "m", {"n": 1})
-    numbers = [first.next("version"), first.next("version")]
+    numbers = [first.increment_counter("version"), first.increment_counter("version")]
     # No close: as after a kill.
     second = Store(tmp_path / "s.sqlite")
     assert second.get("model", "eu-west-1", "m") == {"n": 1}
-    assert [*numbers, second.next("version")] == [1, 2, 3]
+    assert [*numbers, second.increment_counter("version")] == [1, 2, 3]
     first.close()
     second.close()
 

@@ -133,14 +133,14 @@ def test_a_field_that_was_renamed_twice_says_its_last_name(warned: list[warnings
 
 def test_a_stack_s_configuration_is_named_with_its_file(warned: list[warnings.WarningMessage]) -> None:
     with use_entries(BAKE, version="0.2.0"):
-        environment = Environment.of_stack("churn-local", {"name": "local", "rollout": {"bake": 60}}, "eu-west-1")
+        environment = Environment.from_stack("churn-local", {"name": "local", "rollout": {"bake": 60}}, "eu-west-1")
     assert environment.rollout == Rollout(bake_seconds=60)
     assert said(warned).startswith(
         "stack 'churn-local', millrace:environment: Rollout(…): bake is called bake_seconds since 0.2; "
     )
     assert warned[0].filename == "Pulumi.churn-local.yaml"
     with use_entries(BAKE, version="0.3.0"), pytest.raises(DeclarationError) as refused:
-        Environment.of_stack("churn-local", {"name": "local", "rollout": {"bake": 60}}, "eu-west-1")
+        Environment.from_stack("churn-local", {"name": "local", "rollout": {"bake": 60}}, "eu-west-1")
     assert str(refused.value).startswith(
         "stack 'churn-local', millrace:environment:\n  - rollout.bake = 60: is called bake_seconds since 0.2"
     )
@@ -204,7 +204,7 @@ def faults(table: Table) -> list[str]:
         if entry.part not in known:
             found.append(f"there is no part {entry.part}")
             continue
-        fields, route = known[entry.part].model_fields, table.route(entry.part, entry.old)
+        fields, route = known[entry.part].model_fields, table.trace(entry.part, entry.old)
         new = deprecations.get_current_name(route)
         if entry.old in fields:
             found.append(f"{where} is still a field")

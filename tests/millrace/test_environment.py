@@ -36,7 +36,7 @@ def test_a_configuration_is_read_whole() -> None:
         "notify": ["team@example.org"],
         "replay_from": "2013-04-01T00:00:00Z",
     }
-    read = Environment.of_stack("churn-eu-prod-eu", configured, REGION)
+    read = Environment.from_stack("churn-eu-prod-eu", configured, REGION)
     assert read.name == "prod-eu"
     assert read.promotion is Promotion.AUTOMATIC
     assert read.rollout.traffic is Traffic.LINEAR
@@ -188,7 +188,7 @@ REFUSED: list[tuple[str, Any, list[str]]] = [
 @pytest.mark.parametrize(("configured", "pieces"), [each[1:] for each in REFUSED], ids=[each[0] for each in REFUSED])
 def test_what_cannot_be_meant_is_refused_naming_the_stack(configured: Any, pieces: list[str]) -> None:
     with pytest.raises(DeclarationError) as refused:
-        Environment.of_stack("churn-dev", configured, REGION)
+        Environment.from_stack("churn-dev", configured, REGION)
     message = str(refused.value)
     assert message.startswith("stack 'churn-dev', millrace:environment:\n  - ")
     assert [piece for piece in pieces if piece not in message] == [], message
@@ -212,9 +212,9 @@ def test_local_may_use_a_tag_and_throw_its_data_away() -> None:
 )
 def test_the_region_is_the_provider_s(region: str | None, said: str) -> None:
     with pytest.raises(DeclarationError) as refused:
-        Environment.of_stack("churn-local", {"name": "local"}, region)
+        Environment.from_stack("churn-local", {"name": "local"}, region)
     assert said in str(refused.value)
-    assert Environment.of_stack("churn-local", {"name": "local"}, "us-east-1").region == "us-east-1"
+    assert Environment.from_stack("churn-local", {"name": "local"}, "us-east-1").region == "us-east-1"
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def test_the_step_writes_rows_and_says_how_many(tmp_path: Path) -> None:
     assert dataset.manifest["unlabelled"] == 3
     assert dataset.manifest["sha256"] == c.hash_columns(dataset.rows)
     assert "training set as of 2024-04-01T00:00:00Z: 2302 fit, 575 holdout, 0 judge" in done.stdout
-    assert np.max(dataset.of(FIT)["placed_at"]) < np.min(dataset.of(HOLDOUT)["placed_at"])
+    assert np.max(dataset.select_folds(FIT)["placed_at"]) < np.min(dataset.select_folds(HOLDOUT)["placed_at"])
 
 
 def test_a_snapshot_of_an_instant_knows_nothing_of_later() -> None:

@@ -195,7 +195,7 @@ def loop(cloud_daemon: CloudDaemon, tmp_path_factory: pytest.TempPathFactory) ->
 def test_the_challenger_is_judged_on_days_that_neither_has_seen(loop: Loop, tmp_path: Path) -> None:
     log, evaluation = loop.evaluate(tmp_path, "--champion", "approved")
     dataset = Dataset.read(loop.challenger / "dataset")
-    judge = dataset.of(JUDGE)
+    judge = dataset.select_folds(JUDGE)
     assert dataset.manifest["champion"] == loop.arn
     # Seven days, less the three newest orders, whose outcome is not known yet.
     assert c.count_rows(judge) == 7 * 48 - 3

@@ -126,9 +126,9 @@ def test_what_says_missing_says_it_in_functions_requests_and_captures() -> None:
         since = np.datetime64("2029-01-01", "us")
         assert given.events(since, np.datetime64("2031-01-01", "us"))["kind"].tolist() == [expected]
         record = {"id": "1", "at": "2030-01-01T00:00:00Z", "kind": text, "x": 1}
-        assert schema.batch(Payload([record])).columns["kind"].tolist() == [expected], repr(text)
+        assert schema.convert_batch(Payload([record])).columns["kind"].tolist() == [expected], repr(text)
         body = f'id,at,kind,x\n1,2030-01-01T00:00:00Z,"{text}",1\n'.encode()
-        assert schema.batch(read_payload(body, "text/csv")).columns["kind"].tolist() == [expected], repr(text)
+        assert schema.convert_batch(read_payload(body, "text/csv")).columns["kind"].tolist() == [expected], repr(text)
         assert _value("kind", "text", text, ["", "\\N"]) == expected
 
 
@@ -137,9 +137,9 @@ def test_a_number_that_is_missing_says_so_in_requests_as_in_files() -> None:
     schema = Schema(UseCase(name="toy", target="y", key="id", event_time="at"), document)
     for value in (None, "", " ", "NA"):
         record = {"id": "1", "at": "2030-01-01T00:00:00Z", "x": value}
-        assert is_missing(schema.batch(Payload([record])).columns["x"]).all()
+        assert is_missing(schema.convert_batch(Payload([record])).columns["x"]).all()
     body = b"id,at,x\n1,2030-01-01T00:00:00Z, \n2,2030-01-01T00:00:00Z,NA\n3,2030-01-01T00:00:00Z,4\n"
-    assert is_missing(schema.batch(read_payload(body, "text/csv")).columns["x"]).tolist() == [True, True, False]
+    assert is_missing(schema.convert_batch(read_payload(body, "text/csv")).columns["x"]).tolist() == [True, True, False]
 
 
 # -- folds, labels, what nothing can be learnt of ----------------------------------------------------------------------

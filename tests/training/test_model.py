@@ -94,7 +94,7 @@ def test_features_of_another_kind_are_refused(functions: Functions) -> None:
     rows, y = rows_of(functions)
     model = fit_model(functions, PARAMETERS, rows, y)
     with pytest.raises(MillraceError, match=r"on which the model was fitted: train again"):
-        model.features(dict(rows) | {"size": rows["kind"]})
+        model.compute_features(dict(rows) | {"size": rows["kind"]})
 
 
 def test_the_use_cases_own_model_gets_the_parameters_and_the_seed() -> None:

@@ -24,7 +24,7 @@ def job(cloud_daemon: CloudDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """A job of a use case, in the cloud."""
     for name, value in (
         ("AWS_ENDPOINT_URL", cloud_daemon.endpoint_url),
-        *ensure_credentials(cloud_daemon.state).environment().items(),
+        *ensure_credentials(cloud_daemon.state).to_environment().items(),
     ):
         monkeypatch.setenv(name, value)
     case = UseCase(name="flights", target="y", key="id", event_time="at")

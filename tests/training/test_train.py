@@ -73,7 +73,7 @@ def test_what_the_declaration_calls_missing_is_so_in_training_and_in_requests(tm
     assert set(snapshot.data["events"]["kind"]) == {None, "b", "c"}
     body = b"order_id,placed_at,kind\n1,2030-01-01T00:00:00Z,a\n2,2030-01-01T00:00:00Z,b\n"
     schema = Schema(case, {**trained.document, "inputs": ["kind"]})
-    assert schema.batch(read_payload(body, "text/csv")).columns["kind"].tolist() == [None, "b"]
+    assert schema.convert_batch(read_payload(body, "text/csv")).columns["kind"].tolist() == [None, "b"]
 
 
 def test_one_other_value_changes_the_snapshot_alone(first: Trained, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_another_hyperparameter_changes_the_parameters_alone(first: Trained, tmp
 def test_the_model_says_what_it_is(first: Trained) -> None:
     document = first.document
     dataset = Dataset.read(first.folder / "dataset")
-    fitted = dataset.of(FIT, HOLDOUT)
+    fitted = dataset.select_folds(FIT, HOLDOUT)
     assert document["rows"] == c.count_rows(fitted)
     assert document["trained_until"] == f"{np.max(fitted['placed_at'])}".removesuffix(".000000") + "Z"
     assert document["features"] == {
@@ -132,7 +132,7 @@ def test_the_model_says_what_it_is(first: Trained) -> None:
 def test_the_holdouts_scores_come_from_a_model_that_has_not_seen_it(first: Trained) -> None:
     held = c.read(first.folder / "model" / "holdout.parquet")
     dataset = Dataset.read(first.folder / "dataset")
-    assert held["order_id"].tolist() == dataset.of(HOLDOUT)["order_id"].tolist()
+    assert held["order_id"].tolist() == dataset.select_folds(HOLDOUT)["order_id"].tolist()
     # Honest, and neither chance nor too good to be true.
     assert 0.6 < roc_auc_score(held["y"], held["p"]) < 0.85
 

@@ -42,20 +42,20 @@ class Dataset:
         """Read a dataset from the folder that :func:`run` wrote."""
         return cls(c.read(folder / ROWS), read_json(folder / MANIFEST))
 
-    def of(self, *folds: str) -> dict[str, Array]:
+    def select_folds(self, *folds: str) -> dict[str, Array]:
         """Return the rows of the given folds."""
         return c.select_rows(self.rows, np.isin(self.rows[FOLD].astype(str), folds))
 
 
 def run_dataset(job: Job, wanted_champion: str) -> None:
     """Write the training set."""
-    snapshot, manifest = Snapshot.read(job.input("snapshot"))
+    snapshot, manifest = Snapshot.read(job.get_input_folder("snapshot"))
     with tempfile.TemporaryDirectory() as scratch:
         package = fetch_champion(job, wanted_champion, Path(scratch))
         unseen_since = package.trained_until if package else None
     rows = join_labelled_events(job.use_case, snapshot)
     rows[FOLD] = assign_folds(job.use_case, rows[job.use_case.event_time], snapshot.as_of, unseen_since)
-    folder = job.output("dataset")
+    folder = job.make_output_folder("dataset")
     c.write(rows, folder / ROWS)
     counts = {fold: int(np.sum(rows[FOLD] == fold)) for fold in (FIT, HOLDOUT, JUDGE)}
     write_json(

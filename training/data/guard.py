@@ -52,7 +52,7 @@ def _runs_already(job: Job, execution: str) -> str | None:
 
     The ARN orders executions started at the same time; if this one is not known, every running execution counts.
     """
-    found = list_executions(job.client("sagemaker"), job.names.training_pipeline, None) or []
+    found = list_executions(job.make_client("sagemaker"), job.names.training_pipeline, None) or []
     mine = next((_order(summary) for summary in found if summary["PipelineExecutionArn"] == execution), None)
     others = [
         summary
@@ -70,7 +70,7 @@ def _order(summary: dict[str, Any]) -> tuple[datetime, str]:
 def _cooled_down(job: Job, as_of: np.datetime64, trigger: str) -> None:
     """Refuse when the newest model, approved or not, was trained on data from within the cooldown before ``as_of``."""
     cooldown = np.timedelta64(job.use_case.retraining.cooldown, "us")
-    sagemaker = job.client("sagemaker")
+    sagemaker = job.make_client("sagemaker")
     arn = find_newest_package(sagemaker, job.names.model_package_group)
     described = describe_package(sagemaker, arn) if arn else None
     if described is None:

@@ -15,10 +15,10 @@ from training.job import Job
 
 def run_ingest(job: Job, as_of: str, trigger: str = guard.MANUAL, execution: str = "") -> None:
     """Write the snapshot as of ``as_of`` (ISO 8601, or ``now``), unless the guard refuses the training."""
-    time = job.time(as_of)
+    time = job.find_data_time(as_of)
     guard.refuse_untimely_training(job, time, trigger, execution)
     snapshot = collect_snapshot(job.functions, time)
-    manifest = snapshot.write(job.output("snapshot"))
+    manifest = snapshot.write(job.make_output_folder("snapshot"))
     counts = ", ".join(f"{name} {count_rows(data)}" for name, data in snapshot.data.items())
     print_progress(
         f"snapshot of {manifest['as_of']} since {manifest['since']}: {counts}; sha256 {manifest['sha256'][:16]}"

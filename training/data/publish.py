@@ -48,7 +48,7 @@ class Row:
 
 def run_publish(job: Job, as_of: str) -> None:
     """Publish the rows known at ``as_of`` (ISO 8601, or ``now``), as far back as a row may count."""
-    now = job.time(as_of)
+    now = job.find_data_time(as_of)
     # The end is exclusive, and a row that becomes known exactly now counts.
     until = now + np.timedelta64(1, "us")
     data = {table.name: job.functions.table(table, now - get_lookback(table), until) for table in job.use_case.tables}
@@ -57,7 +57,7 @@ def run_publish(job: Job, as_of: str) -> None:
 
 def publish_snapshot(job: Job, *, backfill: bool) -> None:
     """Publish the tables of the validated snapshot that a training uses."""
-    snapshot, _ = Snapshot.read(job.input("snapshot"))
+    snapshot, _ = Snapshot.read(job.get_input_folder("snapshot"))
     publish_tables(job, snapshot, backfill=backfill)
 
 
@@ -72,7 +72,7 @@ def publish_tables(job: Job, snapshot: Snapshot, *, backfill: bool) -> None:
     Raises:
         MillraceError: When a feature group is missing or a record is refused.
     """
-    client = job.client("sagemaker-featurestore-runtime")
+    client = job.make_client("sagemaker-featurestore-runtime")
     for table in job.use_case.tables:
         began = time.monotonic()
         older, newest = _new_rows(job, client, table, snapshot.data[table.name], backfill)

@@ -63,7 +63,7 @@ class Findings:
 
 def run_validate(job: Job) -> None:
     """Write the report and the accepted snapshot, or fail with the first findings."""
-    snapshot, _ = Snapshot.read(job.input("snapshot"))
+    snapshot, _ = Snapshot.read(job.get_input_folder("snapshot"))
     accepted, findings, aside = check_snapshot(job.use_case, snapshot)
     report = {
         "version": 1,
@@ -72,7 +72,7 @@ def run_validate(job: Job) -> None:
         "findings": [finding.dump() for finding in findings.all],
         "set_aside": {name: c.count_rows(rows) for name, rows in aside.items()},
     }
-    folder = job.output("report")
+    folder = job.make_output_folder("report")
     write_json(folder / "validation.json", report)
     for name, rows in aside.items():
         c.write(rows, folder / f"set_aside_{name}.parquet")
@@ -81,7 +81,7 @@ def run_validate(job: Job) -> None:
         print_progress(f"{finding.level}: {finding.text}")
     if findings.refused:
         raise DataError("; ".join(findings.refused) + _quarantine(job, folder))
-    manifest = accepted.write(job.output("accepted"))
+    manifest = accepted.write(job.make_output_folder("accepted"))
     print_progress(f"accepted: sha256 {manifest['sha256'][:16]}")
 
 
@@ -282,7 +282,7 @@ def _quarantine(job: Job, folder: Path) -> str:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        s3 = job.client("s3")
+        s3 = job.make_client("s3")
         prefix = job.names.key(QUARANTINE, job.name)
         for path in sorted(folder.iterdir()):
             s3.upload_file(str(path), job.names.lake, f"{prefix}/{path.name}")

@@ -43,8 +43,8 @@ _UNTAKEN = re.compile(r"[^\w .:/=+\-@]")
 def run_evaluate(job: Job, wanted_champion: str) -> None:
     """Write `evaluation.json`."""
     case = job.use_case
-    archive = job.input("model") / "model.tar.gz"
-    dataset = Dataset.read(job.input("dataset"))
+    archive = job.get_input_folder("model") / "model.tar.gz"
+    dataset = Dataset.read(job.get_input_folder("dataset"))
     with tempfile.TemporaryDirectory() as scratch:
         folder = unpack_archive(archive, Path(scratch) / "challenger")
         model = Model.load(folder, job.functions)
@@ -74,7 +74,7 @@ def run_evaluate(job: Job, wanted_champion: str) -> None:
         identity=identity,
         metadata=_metadata(case, metrics, identity, dataset.manifest["as_of"], reason),
     )
-    write_json(job.output("evaluation") / "evaluation.json", round_floats(evaluation.dump()))
+    write_json(job.make_output_folder("evaluation") / "evaluation.json", round_floats(evaluation.dump()))
     for name, value in metrics.items():
         print_progress(f"{name}={value:.6f};")
     print_progress(f"gate {'failed: ' + '; '.join(failed) if failed else 'passed'}")
@@ -145,7 +145,7 @@ def compare_with_champion(
     if package.document["identity"] == model.document["identity"]:
         text = f"{version} is the same model: same data, code and parameters"
         return _comparison(text, is_better=False)
-    judge = dataset.of(JUDGE)
+    judge = dataset.select_folds(JUDGE)
     if c.count_rows(judge):
         rows = {name: values for name, values in judge.items() if name not in (case.target, FOLD)}
         y, mine = judge[case.target], model.predict(rows)

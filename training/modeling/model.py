@@ -78,7 +78,7 @@ class Model:
         (folder / MODEL).write_bytes(make_stable_pickle(self.estimator))
         write_json(folder / DOCUMENT, self.document)
 
-    def features(self, rows: Columns) -> dict[str, Array]:
+    def compute_features(self, rows: Columns) -> dict[str, Array]:
         """Return the features of joined rows.
 
         Raises:
@@ -103,7 +103,7 @@ class Model:
 
     def predict(self, rows: Columns) -> Array:
         """Return the scores of joined rows."""
-        return self.score(self.features(rows))
+        return self.score(self.compute_features(rows))
 
 
 def encode_features(features: Columns, kinds: Mapping[str, str], codes: Mapping[str, Mapping[str, int]]) -> Array:

@@ -28,7 +28,7 @@ def run_score(job: Job, rows: str, out: str) -> None:
         raise DataError(
             f"{rows}", f"has no column {absent}", expected=f"{sorted(model.document['inputs'])}, which the model needs"
         )
-    features = model.features(columns)
+    features = model.compute_features(columns)
     shown = {f"{FEATURE}{name}": values for name, values in features.items()}
     c.write({job.use_case.key: columns[job.use_case.key], SCORE: model.score(features), **shown}, Path(out))
 

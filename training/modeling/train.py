@@ -35,19 +35,19 @@ def run_train(job: Job) -> None:
     case = job.use_case
     dataset = Dataset.read(job.base / "input" / "data" / "dataset")
     parameters = merge_parameters(case.parameters, job)
-    train, holdout = dataset.of(FIT), dataset.of(HOLDOUT)
+    train, holdout = dataset.select_folds(FIT), dataset.select_folds(HOLDOUT)
     first = fit_model(job.functions, parameters, *_split(job, train))
     rows, y = _split(job, holdout)
     p = first.predict(rows)
     for name, value in compute_metrics(case.problem, y, p).items():
         print_progress(f"holdout_{name}={value:.6f};")
-    everything = dataset.of(FIT, HOLDOUT)
+    everything = dataset.select_folds(FIT, HOLDOUT)
     rows, outcome = _split(job, everything)
     final = fit_model(job.functions, parameters, rows, outcome)
     folder = job.base / "model"
     final.document |= _description(job, dataset, everything, parameters)
     final.save(folder)
-    features = final.features(rows)
+    features = final.compute_features(rows)
     scores = final.score(features)
     if not np.array_equal(Model.load(folder, job.functions).score(features), scores):
         raise DataError(

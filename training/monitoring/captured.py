@@ -70,13 +70,13 @@ class Reader:
         self._kinds = {self.key: "text", self.event_time: "time"}
         self._kinds |= {name: kind for name, kind in self.kinds.items() if name not in self._kinds}
 
-    def add(self, file: str, body: bytes) -> None:
+    def read_file(self, file: str, body: bytes) -> None:
         """Read one capture file."""
         for number, line in enumerate(body.split(b"\n"), start=1):
             if line.strip():
                 self._line(f"{file} line {number}", line)
 
-    def served(self) -> Served:
+    def collect_rows(self) -> Served:
         """Return all rows so far; of those with one key, the one that was answered last."""
         self._rows.sort(key=lambda row: row[0])
         last = {values[0]: (values, complete) for _, values, complete in self._rows}
@@ -145,7 +145,7 @@ def read_capture(
 ) -> Served:
     """Return what the endpoint has captured since a wall-clock time, rounded down to the hour."""
     reader = Reader(job.use_case.key, job.use_case.event_time, kinds, missing)
-    s3, bucket = job.client("s3"), job.names.lake
+    s3, bucket = job.make_client("s3"), job.names.lake
 
     def fetch(key: str) -> bytes:
         return bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
@@ -153,8 +153,8 @@ def read_capture(
     with ThreadPoolExecutor(AT_ONCE) as pool:
         keys = list(_keys(s3, bucket, f"{job.names.key(CAPTURE, job.names.endpoint, VARIANT)}/", since))
         for key, body in zip(keys, pool.map(fetch, keys), strict=True):
-            reader.add(key, body)
-    return reader.served()
+            reader.read_file(key, body)
+    return reader.collect_rows()
 
 
 def _keys(s3: Any, bucket: str, prefix: str, since: np.datetime64) -> Iterator[str]:

@@ -63,7 +63,7 @@ class Window:
 
 def run_monitor(job: Job, as_of: str) -> None:
     """Publish the figures as of a data time; write `monitor.json` and `report.html`."""
-    now = job.time(as_of)
+    now = job.find_data_time(as_of)
     since = now - np.timedelta64(job.use_case.monitoring.window, "us")
     found: dict[str, Any] = {
         "version": 1,
@@ -74,7 +74,7 @@ def run_monitor(job: Job, as_of: str) -> None:
         "rows": 0,
         "notes": [],
     }
-    if endpoint := find_endpoint(job.client("sagemaker"), job.names.endpoint):
+    if endpoint := find_endpoint(job.make_client("sagemaker"), job.names.endpoint):
         with tempfile.TemporaryDirectory() as scratch:
             package = registry.fetch_serving_model(job, endpoint["EndpointConfigName"], Path(scratch) / "serving")
             kinds, missing = package.document["inputs"], package.document.get("missing", {})
@@ -86,7 +86,7 @@ def run_monitor(job: Job, as_of: str) -> None:
     data = make_data_points(job.names.endpoint, MonitorReport.model_validate(found))
     publish_data_points(job, data)
     report = MonitorReport.model_validate(round_floats({**found, "published": len(data)}))
-    folder = job.output("report")
+    folder = job.make_output_folder("report")
     write_json(folder / "monitor.json", report.dump())
     (folder / "report.html").write_text(render_page(report, job.use_case.monitoring))
     _tell(report)
@@ -302,7 +302,7 @@ def make_data_points(endpoint: str, report: MonitorReport) -> list[dict[str, Any
 
 def publish_data_points(job: Job, data: list[dict[str, Any]]) -> None:
     """Send data points to CloudWatch, stamped with the wall clock, which is the time that alarms use."""
-    cloudwatch = job.client("cloudwatch")
+    cloudwatch = job.make_client("cloudwatch")
     stamp = datetime.now(UTC)
     for first in range(0, len(data), AT_ONCE):
         batch = [{**point, "Timestamp": stamp} for point in data[first : first + AT_ONCE]]

@@ -22,7 +22,7 @@ class OnlineTables:
         self._names = names
         self._client = client
 
-    def columns(
+    def look_up_columns(
         self, tables: Collection[FeatureTable], columns: Mapping[str, Array], wanted: Mapping[str, Array]
     ) -> dict[str, Array]:
         """Return the joined columns of some tables for a batch.

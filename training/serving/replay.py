@@ -42,7 +42,7 @@ def run_replay(job: Job, options: Namespace) -> None:
     since, until = _span(options)
     clock = _clock(job, options, since, until)
     endpoint = options.endpoint or job.names.endpoint
-    runtime = job.client("sagemaker-runtime")
+    runtime = job.make_client("sagemaker-runtime")
     step = np.timedelta64(round(options.step_hours * 3600e6), "us")
     rows = requests = 0
     began = time.monotonic()
@@ -94,9 +94,9 @@ class _Clock:
     """The data time of an environment that replays."""
 
     def __init__(self, job: Job, uri: str) -> None:
-        self.now = job.time("now")
+        self.now = job.find_data_time("now")
         self._bucket, self._key = split_uri(uri)
-        self._s3 = job.client("s3")
+        self._s3 = job.make_client("s3")
 
     def move(self, to: np.datetime64) -> None:
         """Set the clock, unless it is already later, as when an interrupted replay is restarted."""

@@ -121,7 +121,7 @@ class Schema:
         self._of_tables = {name for names in columns.values() for name in names}
         self._entities = {table.entity for table in use_case.tables}
 
-    def batch(self, payload: Payload) -> Batch:
+    def convert_batch(self, payload: Payload) -> Batch:
         """Check and convert all records.
 
         Raises:

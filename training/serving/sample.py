@@ -24,7 +24,7 @@ def run_sample(job: Job, as_of: str) -> None:
         DataError: When no event is found, even as far back as models learn from.
     """
     case = job.use_case
-    events, place = _near(job, job.time(as_of) + np.timedelta64(case.lead_time, "us"))
+    events, place = _near(job, job.find_data_time(as_of) + np.timedelta64(case.lead_time, "us"))
     one = {
         name: to_json_values(values)[0]
         for name, values in select_rows(events, np.array([place])).items()

@@ -107,7 +107,7 @@ def _version() -> str:
 def _client(job: Job) -> Any:
     """Return the online store's client with short timeouts, since the caller's request waits too."""
     service = "sagemaker-featurestore-runtime"
-    return job.client(service, attempts=3, connect_timeout=2, read_timeout=5, max_pool_connections=THREADS)
+    return job.make_client(service, attempts=3, connect_timeout=2, read_timeout=5, max_pool_connections=THREADS)
 
 
 class Predictor:
@@ -132,7 +132,7 @@ class Predictor:
             StoreError: When values cannot be looked up.
             DataError: When a score is not finite.
         """
-        batch = self._schema.batch(payload)
+        batch = self._schema.convert_batch(payload)
         columns, looked_up = self._with_tables(batch)
         scores = self._model.predict(columns)
         if not np.isfinite(scores).all():
@@ -156,7 +156,7 @@ class Predictor:
         tables = [(table, names) for table, names in self._schema.tables if wanted[table.name].any()]
         if tables:
             assert self._tables is not None
-            found = self._tables.columns([table for table, _ in tables], columns, wanted)
+            found = self._tables.look_up_columns([table for table, _ in tables], columns, wanted)
             for table, names in tables:
                 rows = wanted[table.name]
                 for name in names:

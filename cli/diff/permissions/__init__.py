@@ -20,7 +20,7 @@ __all__ = ["Permission", "compare_permissions", "list_changes", "read_policy"]
 
 def list_changes(preview: Preview) -> list[dict[str, Any]]:
     """Return each role and resource whose permissions change, sorted by kind and name."""
-    names = {each.urn: each.name for each in preview.of(policies.ROLE)}
+    names = {each.urn: each.name for each in preview.find_resources(policies.ROLE)}
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for resource in preview.resources:
         if resource.operation == "same":

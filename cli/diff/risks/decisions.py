@@ -18,7 +18,7 @@ def list_risks(preview: Preview, use_cases: UseCases) -> Iterator[Risk]:
     before, after = (_find_promotion(preview, after=after) for after in (False, True))
     if before == {"manual"} and "automatic" in after:
         yield Risk(Code.PROMOTION_AUTOMATIC, preview.stack, cause=Cause.PROMOTION)
-    for pipeline in preview.of(pipelines.PIPELINE):
+    for pipeline in preview.find_resources(pipelines.PIPELINE):
         name, cause = find_name(pipeline), caused_by("pipelineDefinition")
         if pipelines.approves_models(pipeline.after) and pipelines.approves_models(pipeline.before) is False:
             yield Risk(Code.STEP_APPROVES, name, pipeline.type, cause)
@@ -53,7 +53,7 @@ def _list_declared_less(stack: str, use_cases: UseCases) -> Iterator[Risk]:
 
 def _list_judged_less(preview: Preview) -> Iterator[Risk]:
     """Yield a risk for each metric that models are no longer judged by, if the declarations are unknown."""
-    for pipeline in preview.of(pipelines.PIPELINE):
+    for pipeline in preview.find_resources(pipelines.PIPELINE):
         if pipelines.parse_definition(pipeline.after) is None:
             continue
         for metric in sorted(
@@ -69,9 +69,9 @@ def _make_sentence(words: str) -> str:
 
 def _find_promotion(preview: Preview, *, after: bool) -> set[str]:
     found: set[str] = set()
-    for pipeline in preview.of(pipelines.PIPELINE):
+    for pipeline in preview.find_resources(pipelines.PIPELINE):
         found |= pipelines.find_variables(pipeline.after if after else pipeline.before, pipelines.PROMOTION)
-    for each in preview.of(model.MODEL):
+    for each in preview.find_resources(model.MODEL):
         side = each.after if after else each.before
         value = ((side.get("primaryContainer") or {}).get("environment") or {}).get(pipelines.PROMOTION)
         if isinstance(value, str):

@@ -32,22 +32,22 @@ _POLICIES = ("aws:s3/bucketPolicy:BucketPolicy", "aws:sqs/queuePolicy:QueuePolic
 
 def list_risks(preview: Preview) -> Iterator[Risk]:
     """Yield the risks that others can read or change data from then on."""
-    for resource in preview.of(_ENCRYPTION):
+    for resource in preview.find_resources(_ENCRYPTION):
         if resource.old is None or resource.new is None:
             continue
         if _uses_kms(resource.old) and not _uses_kms(resource.new):
             yield Risk(Code.ENCRYPTION_KEY, find_name(resource), resource.type, caused_by("rules"))
     for token, key, code in _SWITCHES:
-        for resource in preview.of(token):
+        for resource in preview.find_resources(token):
             if is_turned_off(resource, key):
                 yield Risk(code, find_name(resource), resource.type, caused_by(key))
-    for resource in preview.of(_VERSIONING):
+    for resource in preview.find_resources(_VERSIONING):
         before, after = (
             (side.get("versioningConfiguration") or {}).get("status") for side in (resource.before, resource.after)
         )
         if resource.new is not None and before == "Enabled" and after != "Enabled":
             yield Risk(Code.VERSIONING, find_name(resource), resource.type, caused_by("versioningConfiguration"))
-    for resource in preview.of(traffic.CONFIG):
+    for resource in preview.find_resources(traffic.CONFIG):
         old, new = (side.get("dataCaptureConfig") or {} for side in (resource.before, resource.after))
         if new.get("enableCapture") and old.get("kmsKeyId") and not new.get("kmsKeyId"):
             cause = caused_by("dataCaptureConfig.kmsKeyId")
@@ -64,7 +64,7 @@ def _uses_kms(inputs: Mapping[str, Any]) -> bool:
 
 def _list_plain_http(preview: Preview) -> Iterator[Risk]:
     """Yield the risks of policies that denied plain HTTP and no longer do."""
-    for resource in preview.of(*_POLICIES):
+    for resource in preview.find_resources(*_POLICIES):
         before = permissions.read_policy(resource.before.get("policy")) or set()
         after = permissions.read_policy(resource.after.get("policy")) if resource.new is not None else set()
         if after is None:
@@ -77,7 +77,7 @@ def _list_plain_http(preview: Preview) -> Iterator[Risk]:
 
 def _list_jobs(preview: Preview) -> Iterator[Risk]:
     """Yield the risks of steps that name fewer encryption keys for their disks and results than before."""
-    for pipeline in preview.of(pipelines.PIPELINE):
+    for pipeline in preview.find_resources(pipelines.PIPELINE):
         before, after = pipelines.parse_definition(pipeline.before), pipelines.parse_definition(pipeline.after)
         if before is None or after is None:
             continue

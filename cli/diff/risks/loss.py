@@ -31,6 +31,6 @@ def list_risks(preview: Preview) -> Iterator[Risk]:
                 "fix": loss.fix,
             },
         )
-    for key in preview.of(_KEY):
+    for key in preview.find_resources(_KEY):
         if key.new is not None and key.before.get("isEnabled", True) and key.new.get("isEnabled") is False:
             yield Risk(Code.KEY_OFF, find_name(key), key.type, caused_by("isEnabled"))

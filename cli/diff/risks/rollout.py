@@ -11,7 +11,7 @@ from cli.diff.risks.risk import Cause, Code, Risk, caused_by
 
 def list_risks(preview: Preview) -> Iterator[Risk]:
     """Yield the risks of rollouts that nothing rolls back."""
-    for endpoint in preview.of(traffic.ENDPOINT):
+    for endpoint in preview.find_resources(traffic.ENDPOINT):
         name = watching.find_name(endpoint)
         if _bakes_too_short(endpoint, fires := traffic.find_fastest_alarm(endpoint.after, preview)):
             when = "the moment all traffic has moved"

@@ -14,16 +14,16 @@ _TRIGGERS = {watching.SCHEDULE: "schedule", watching.RULE: "rule", watching.TARG
 
 def list_risks(preview: Preview) -> Iterator[Risk]:
     """Yield the risks of problems that nobody notices from then on."""
-    for alarm in preview.of(watching.ALARM, watching.COMPOSITE):
+    for alarm in preview.find_resources(watching.ALARM, watching.COMPOSITE):
         name = watching.find_name(alarm)
         if alarm.operation == "delete":
             rule = watching.describe_rule(alarm.before)
             yield Risk(Code.ALARM_REMOVED, name, alarm.type, Cause.NOT_DECLARED, {"rule": rule})
         for changed, how in watching.list_loosened(alarm):
             yield Risk(Code.ALARM_LOOSENED, name, alarm.type, caused_by(changed), {"how": how})
-    for resource in preview.of(watching.SCHEDULE, watching.RULE, watching.TARGET):
+    for resource in preview.find_resources(watching.SCHEDULE, watching.RULE, watching.TARGET):
         yield from _list_stopped(resource, preview)
-    for config in preview.of(traffic.CONFIG):
+    for config in preview.find_resources(traffic.CONFIG):
         if config.old is not None and config.new is not None:
             yield from _list_captured_less(config, config.old, config.new)
 

@@ -29,15 +29,15 @@ class Alarm(Resource):
     unordered = _ACTIONS
     tagging = Tagging("TagResource", "UntagResource", "ListTagsForResource", "ResourceARN")
 
-    def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+    def describe(self, context: Context, known: Values) -> dict[str, Any] | None:
         """Return the API's description of the alarm, or None."""
-        wanted = {"AlarmNames": [self.identify(known)], "AlarmTypes": [self.kind]}
+        wanted = {"AlarmNames": [self.build_id(known)], "AlarmTypes": [self.kind]}
         found = self.call(context, "DescribeAlarms", wanted).get(self.found_in)
         return dict(found[0]) if found else None
 
     def delete(self, context: Context, known: Values) -> None:
         """Delete the alarm; it is no error if it no longer exists."""
-        self.ignore_gone(lambda: self.call(context, "DeleteAlarms", {"AlarmNames": [self.identify(known)]}))
+        self.ignore_not_found(lambda: self.call(context, "DeleteAlarms", {"AlarmNames": [self.build_id(known)]}))
 
 
 class MetricAlarm(Alarm):
@@ -108,7 +108,9 @@ class Dashboard(Resource):
 
     def delete(self, context: Context, known: Values) -> None:
         """Delete the dashboard; it is no error if it no longer exists."""
-        self.ignore_gone(lambda: self.call(context, "DeleteDashboards", {"DashboardNames": [known["dashboardName"]]}))
+        self.ignore_not_found(
+            lambda: self.call(context, "DeleteDashboards", {"DashboardNames": [known["dashboardName"]]})
+        )
 
 
 TYPES = (MetricAlarm, CompositeAlarm, Dashboard)

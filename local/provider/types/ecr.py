@@ -30,25 +30,25 @@ class Repository(Resource):
     same = {"encryptionConfigurations.kmsKey": is_same_key}
     tagging = Tagging("TagResource", "UntagResource", "ListTagsForResource", "resourceArn")
 
-    def params(self, context: Context, operation: str, values: Values) -> dict[str, object]:
+    def build_params(self, context: Context, operation: str, values: Values) -> dict[str, object]:
         """Return the parameters for an operation; the read operation takes a list of names."""
         if operation == self.read_by:
             return {"repositoryNames": [values["name"]]}
-        return super().params(context, operation, values)
+        return super().build_params(context, operation, values)
 
     def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:
         """Apply changed tag mutability and image scanning, each with its own call."""
         if changed & {"imageTagMutability", "imageTagMutabilityExclusionFilters"}:
-            self.call(context, "PutImageTagMutability", self.params(context, "PutImageTagMutability", known))
+            self.call(context, "PutImageTagMutability", self.build_params(context, "PutImageTagMutability", known))
         if "imageScanningConfiguration" in changed:
             params = {"repositoryName": known["name"], "imageScanningConfiguration": {"scanOnPush": False}}
-            params |= self.params(context, "PutImageScanningConfiguration", known)
+            params |= self.build_params(context, "PutImageScanningConfiguration", known)
             self.call(context, "PutImageScanningConfiguration", params)
 
     def delete(self, context: Context, known: Values) -> None:
         """Delete the repository, with its images if ``forceDelete`` is set; it is no error if it no longer exists."""
         repository = {"repositoryName": known["name"], "force": bool(known.get("forceDelete"))}
-        self.ignore_gone(lambda: self.call(context, self.delete_by, repository))
+        self.ignore_not_found(lambda: self.call(context, self.delete_by, repository))
 
 
 TYPES = (Repository,)

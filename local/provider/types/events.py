@@ -35,12 +35,12 @@ class EventRule(Resource):
     same = {"eventPattern": is_same_json}
     tagging = Tagging("TagResource", "UntagResource", "ListTagsForResource", "ResourceARN")
 
-    def identify(self, known: Any) -> str:
+    def build_id(self, known: Any) -> str:
         """Return the rule's name, after the name of its bus unless that is the default one."""
         bus = known.get("eventBusName", _DEFAULT_BUS)
         return str(known["name"]) if bus == _DEFAULT_BUS else f"{bus}/{known['name']}"
 
-    def parse(self, id: str) -> Values:
+    def parse_id(self, id: str) -> Values:
         """Return the bus and the rule's name that an id holds."""
         bus, _, name = id.rpartition("/")
         return {"eventBusName": bus or _DEFAULT_BUS, "name": name}
@@ -48,7 +48,7 @@ class EventRule(Resource):
     def delete(self, context: Context, known: Values) -> None:
         """Delete the rule, by force if ``forceDestroy`` is set; it is no error if it no longer exists."""
         rule = {"Name": known["name"], "EventBusName": known["eventBusName"], "Force": bool(known.get("forceDestroy"))}
-        self.ignore_gone(lambda: self.call(context, self.delete_by, rule))
+        self.ignore_not_found(lambda: self.call(context, self.delete_by, rule))
 
 
 class EventTarget(Resource):
@@ -86,17 +86,17 @@ class EventTarget(Resource):
     conflicts = (("input", "inputPath", "inputTransformer"),)
     same = {"input": is_same_json}
 
-    def identify(self, known: Any) -> str:
+    def build_id(self, known: Any) -> str:
         """Return ``<rule>-<target id>``, after the name of the bus unless that is the default one."""
         bus = known.get("eventBusName", _DEFAULT_BUS)
         ours = f"{known['rule']}-{known['targetId']}"
         return ours if bus == _DEFAULT_BUS else f"{bus}-{ours}"
 
-    def id_names(self) -> list[str]:
+    def list_id_names(self) -> list[str]:
         """Return the names of the properties in the id."""
         return ["rule", "targetId", "eventBusName"]
 
-    def parse(self, id: str) -> Values:
+    def parse_id(self, id: str) -> Values:
         """Return the properties in an import id, ``[<bus>/]<rule>/<target id>``.
 
         Raises:
@@ -119,7 +119,7 @@ class EventTarget(Resource):
         """Put the target with its new inputs."""
         self.create(context, known, {})
 
-    def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+    def describe(self, context: Context, known: Values) -> dict[str, Any] | None:
         """Return the target from the list of its rule's targets, or None."""
         page = self._rule(known)
         while True:
@@ -134,7 +134,7 @@ class EventTarget(Resource):
     def delete(self, context: Context, known: Values) -> None:
         """Remove the target from its rule; it is no error if it no longer exists."""
         target = {**self._rule(known), "Ids": [known["targetId"]], "Force": bool(known.get("forceDestroy"))}
-        self.ignore_gone(lambda: self._refuse(self.call(context, "RemoveTargets", target), "RemoveTargets"))
+        self.ignore_not_found(lambda: self._refuse(self.call(context, "RemoveTargets", target), "RemoveTargets"))
 
     def _rule(self, known: Values) -> dict[str, Any]:
         return {"Rule": known["rule"], "EventBusName": known.get("eventBusName", _DEFAULT_BUS)}

@@ -58,7 +58,7 @@ class Role(Resource):
                     self.call(context, "DetachRolePolicy", {**role, "PolicyArn": attached["PolicyArn"]})
             self.call(context, "DeleteRole", role)
 
-        self.ignore_gone(remove)
+        self.ignore_not_found(remove)
 
 
 class Policy(Resource):
@@ -81,9 +81,9 @@ class Policy(Resource):
     same = {"policy": is_same_policy}
     tagging = Tagging("TagPolicy", "UntagPolicy", "ListPolicyTags", "PolicyArn")
 
-    def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+    def describe(self, context: Context, known: Values) -> dict[str, Any] | None:
         """Return the API's description of the policy and the document of its default version, or None."""
-        found = super().live(context, known)
+        found = super().describe(context, known)
         if found is not None:
             version = {"PolicyArn": known["arn"], "VersionId": found["DefaultVersionId"]}
             found["PolicyDocument"] = self.call(context, "GetPolicyVersion", version)["PolicyVersion"]["Document"]
@@ -108,7 +108,7 @@ class Policy(Resource):
                 self.call(context, "DeletePolicyVersion", {**policy, "VersionId": version})
             self.call(context, "DeletePolicy", policy)
 
-        self.ignore_gone(remove)
+        self.ignore_not_found(remove)
 
     def _spare_versions(self, context: Context, policy: dict[str, str]) -> list[str]:
         """Return the versions that are not the default one, oldest first."""
@@ -145,7 +145,7 @@ class RolePolicyAttachment(Resource):
     replaces = frozenset({ALL})
     delete_before_replace = True
 
-    def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+    def describe(self, context: Context, known: Values) -> dict[str, Any] | None:
         """Return the attachment, or None if the policy is not attached to the role."""
         attached = self.call(context, "ListAttachedRolePolicies", {"RoleName": known["role"]})["AttachedPolicies"]
         if all(policy["PolicyArn"] != known["policyArn"] for policy in attached):

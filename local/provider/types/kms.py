@@ -56,9 +56,9 @@ class Key(Resource):
         self.update(context, known, frozenset(changed))
         super().complete(context, known, tags)
 
-    def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+    def describe(self, context: Context, known: Values) -> dict[str, Any] | None:
         """Return the key's description, rotation and policy; None if its deletion is scheduled."""
-        found = super().live(context, known)
+        found = super().describe(context, known)
         if found is None or found["KeyState"] in ("PendingDeletion", "PendingReplicaDeletion"):
             return None
         key = {"KeyId": known["keyId"]}
@@ -104,7 +104,7 @@ class Alias(Resource):
     replaces = frozenset({"name"})
     same = {"targetKeyId": is_same_key}
 
-    def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+    def describe(self, context: Context, known: Values) -> dict[str, Any] | None:
         """Return the alias from the list of aliases, or None."""
         marker: dict[str, str] = {}
         while True:
@@ -116,9 +116,9 @@ class Alias(Resource):
                 return None
             marker = {"Marker": page["NextMarker"]}
 
-    def computed_outputs(self, context: Context, known: Values, root: dict[str, Any]) -> Values:
+    def compute_outputs(self, context: Context, known: Values, root: dict[str, Any]) -> Values:
         """Return the outputs that are not inputs, including the ARN of the target key."""
-        found = super().computed_outputs(context, known, root)
+        found = super().compute_outputs(context, known, root)
         target = self.call(context, "DescribeKey", {"KeyId": root["TargetKeyId"]})
         return {**found, "targetKeyArn": target["KeyMetadata"]["Arn"]}
 
@@ -136,11 +136,11 @@ class KeyPolicy(Resource):
     unread = frozenset({"bypassPolicyLockoutSafetyCheck"})
     same = {"policy": is_same_policy, "keyId": is_same_key}
 
-    def params(self, context: Context, operation: str, values: Values) -> dict[str, Any]:
+    def build_params(self, context: Context, operation: str, values: Values) -> dict[str, Any]:
         """Return the parameters for an operation, with ``default``, the only name of a key's policy."""
-        return {**super().params(context, operation, values), "PolicyName": "default"}
+        return {**super().build_params(context, operation, values), "PolicyName": "default"}
 
-    def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+    def describe(self, context: Context, known: Values) -> dict[str, Any] | None:
         """Return the key's id and policy."""
         key = {"KeyId": known["keyId"]}
         return {**key, **self.call(context, "GetKeyPolicy", {**key, "PolicyName": "default"})}
@@ -159,7 +159,7 @@ class KeyPolicy(Resource):
         }
         document = {"Version": "2012-10-17", "Id": "key-default-1", "Statement": [everything]}
         policy = {"PolicyName": "default", "Policy": json.dumps(document)}
-        self.ignore_gone(lambda: self.call(context, "PutKeyPolicy", {"KeyId": known["keyId"], **policy}))
+        self.ignore_not_found(lambda: self.call(context, "PutKeyPolicy", {"KeyId": known["keyId"], **policy}))
 
 
 TYPES = (Key, Alias, KeyPolicy)

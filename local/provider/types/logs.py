@@ -42,7 +42,7 @@ class LogGroup(Resource):
             self.update(context, known, frozenset({"retentionInDays"}))
         super().complete(context, known, tags)
 
-    def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+    def describe(self, context: Context, known: Values) -> dict[str, Any] | None:
         """Return the log group from the list of log groups, with retention 0 if it has none, or None."""
         prefix: dict[str, Any] = {"logGroupNamePrefix": known["name"]}
         while True:
@@ -54,7 +54,7 @@ class LogGroup(Resource):
                 return None
             prefix["nextToken"] = page["nextToken"]
 
-    def computed_outputs(self, context: Context, known: Values, root: dict[str, Any]) -> Values:  # noqa: ARG002
+    def compute_outputs(self, context: Context, known: Values, root: dict[str, Any]) -> Values:  # noqa: ARG002
         """Return the ARN without the suffix ``:*``."""
         return {"arn": root["arn"].removesuffix(":*")}
 

@@ -20,7 +20,7 @@ class S3(Resource):
 
     service = "s3"
 
-    def tagged(self, known: Values) -> dict[str, str]:
+    def name_tagged(self, known: Values) -> dict[str, str]:
         """Return the members that name the tagged bucket or object."""
         return {"Bucket": known["bucket"]}
 
@@ -35,13 +35,13 @@ class S3(Resource):
         if left:
             self._put_tags(context, known, left)
         else:
-            self.call(context, self.tagging.remove, self.tagged(known))
+            self.call(context, self.tagging.remove, self.name_tagged(known))
 
     def show_tags(self, context: Context, known: Values) -> dict[str, str]:
         """Return the tags, empty if there is no tag set."""
         assert self.tagging is not None
         try:
-            answer = self.call(context, self.tagging.show, self.tagged(known))
+            answer = self.call(context, self.tagging.show, self.name_tagged(known))
         except ApiError as error:
             if error.code == "NoSuchTagSet":
                 return {}
@@ -51,7 +51,7 @@ class S3(Resource):
     def _put_tags(self, context: Context, known: Values, tags: dict[str, str]) -> None:
         assert self.tagging is not None
         tag_set = [{"Key": name, "Value": value} for name, value in tags.items()]
-        self.call(context, self.tagging.add, {**self.tagged(known), "Tagging": {"TagSet": tag_set}})
+        self.call(context, self.tagging.add, {**self.name_tagged(known), "Tagging": {"TagSet": tag_set}})
 
 
 class Bucket(S3):
@@ -80,23 +80,23 @@ class Bucket(S3):
         try:
             self.call(context, "HeadBucket", bucket)
         except ApiError as error:
-            if not self.gone(error):
+            if not self.is_not_found(error):
                 raise
         else:
             raise ProviderError(
                 "s3 CreateBucket", f"failed: BucketAlreadyExists: bucket {inputs['bucket']!r} exists", fix="import it"
             )
-        params = self.params(context, self.create_by, inputs)
+        params = self.build_params(context, self.create_by, inputs)
         if context.region != "us-east-1":
             params["CreateBucketConfiguration"] = {"LocationConstraint": context.region}
         self.call(context, self.create_by, params)
         return {}
 
-    def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+    def describe(self, context: Context, known: Values) -> dict[str, Any] | None:
         """Return the API's description of the bucket."""
         return {"Bucket": known["bucket"], **self.call(context, "HeadBucket", {"Bucket": known["bucket"]})}
 
-    def computed_outputs(self, context: Context, known: Values, root: dict[str, Any]) -> Values:
+    def compute_outputs(self, context: Context, known: Values, root: dict[str, Any]) -> Values:
         """Return the outputs that are not inputs, including the domain names."""
         name, region = known["bucket"], root.get("BucketRegion") or context.region
         return {
@@ -117,7 +117,7 @@ class Bucket(S3):
                 delete_objects(context, known["bucket"], "")
             self.call(context, self.delete_by, {"Bucket": known["bucket"]})
 
-        self.ignore_gone(remove)
+        self.ignore_not_found(remove)
 
 
 def delete_objects(context: Context, bucket: str, key: str) -> None:
@@ -153,7 +153,7 @@ class BucketVersioning(BucketSetting):
     unread = frozenset({"mfa"})
     members = {"mfa": "MFA"}
 
-    def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+    def describe(self, context: Context, known: Values) -> dict[str, Any] | None:
         """Return the versioning configuration, or None if it was never set."""
         found = self.call(context, "GetBucketVersioning", {"Bucket": known["bucket"]})
         return {"VersioningConfiguration": found} if found.get("Status") else None
@@ -161,7 +161,7 @@ class BucketVersioning(BucketSetting):
     def delete(self, context: Context, known: Values) -> None:
         """Suspend versioning; it is no error if the bucket no longer exists."""
         suspended = {"Bucket": known["bucket"], "VersioningConfiguration": {"Status": "Suspended"}}
-        self.ignore_gone(lambda: self.call(context, "PutBucketVersioning", suspended))
+        self.ignore_not_found(lambda: self.call(context, "PutBucketVersioning", suspended))
 
 
 class BucketPolicy(BucketSetting):

@@ -68,19 +68,19 @@ class BucketObjectv2(S3):
     same = {"kmsKeyId": is_same_key}
     tagging = Tagging("PutObjectTagging", "DeleteObjectTagging", "GetObjectTagging", "Key", by="key")
 
-    def tagged(self, known: Values) -> dict[str, str]:
+    def name_tagged(self, known: Values) -> dict[str, str]:
         """Return the members that name the tagged object."""
         return {"Bucket": known["bucket"], "Key": known["key"]}
 
-    def parse(self, id: str) -> Values:
+    def parse_id(self, id: str) -> Values:
         """Return the bucket and the key that an id or an ``s3://`` URL holds."""
         bucket, _, key = id.removeprefix("s3://").partition("/")
-        return super().parse(f"{bucket}/{key}")
+        return super().parse_id(f"{bucket}/{key}")
 
     def create(self, context: Context, inputs: Values, tags: dict[str, str]) -> Values:
         """Upload the content with its tags."""
         content = {"Body": self._content(context, inputs), "Tagging": urlencode(tags)}
-        self.call(context, self.create_by, {**self.params(context, self.create_by, inputs), **content})
+        self.call(context, self.create_by, {**self.build_params(context, self.create_by, inputs), **content})
         return {}
 
     def _content(self, context: Context, inputs: Values) -> bytes:
@@ -90,9 +90,9 @@ class BucketObjectv2(S3):
             return base64.b64decode(inputs["contentBase64"])
         return str(inputs.get("content", "")).encode()
 
-    def computed_outputs(self, context: Context, known: Values, root: dict[str, Any]) -> Values:
+    def compute_outputs(self, context: Context, known: Values, root: dict[str, Any]) -> Values:
         """Return the outputs that are not inputs, including the ARN and the ETag without quotes."""
-        found = super().computed_outputs(context, known, root)
+        found = super().compute_outputs(context, known, root)
         return {**found, "arn": f"arn:aws:s3:::{known['bucket']}/{known['key']}", "etag": root["ETag"].strip('"')}
 
     def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:
@@ -105,7 +105,7 @@ class BucketObjectv2(S3):
 
     def delete(self, context: Context, known: Values) -> None:
         """Delete all versions of the object; it is no error if it no longer exists."""
-        self.ignore_gone(lambda: delete_objects(context, known["bucket"], known["key"]))
+        self.ignore_not_found(lambda: delete_objects(context, known["bucket"], known["key"]))
 
 
 TYPES = (BucketObjectv2,)

@@ -25,10 +25,12 @@ class SageMaker(Resource):
     service = "sagemaker"
     tagging: ClassVar[Tagging | None] = Tagging("AddTags", "DeleteTags", "ListTags", "ResourceArn")
 
-    def gone(self, error: ApiError) -> bool:
+    def is_not_found(self, error: ApiError) -> bool:
         """Return True if an error means that the resource does not exist, by its code or its message."""
         unknown = ("Could not find", "does not exist", "Cannot find")
-        return super().gone(error) or (error.code == "ValidationException" and any(u in error.message for u in unknown))
+        return super().is_not_found(error) or (
+            error.code == "ValidationException" and any(u in error.message for u in unknown)
+        )
 
 
 def _container(path: str) -> dict[str, str]:
@@ -129,9 +131,9 @@ class Endpoint(SageMaker):
     )
     forgotten_if_unready = True
 
-    def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+    def describe(self, context: Context, known: Values) -> dict[str, Any] | None:
         """Return the API's description of the endpoint, or None if it is being deleted."""
-        found = super().live(context, known)
+        found = super().describe(context, known)
         return None if found is not None and found["EndpointStatus"] == "Deleting" else found
 
     def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:
@@ -148,7 +150,7 @@ class Endpoint(SageMaker):
             try:
                 self.call(context, self.read_by, {"EndpointName": known["name"]})
             except ApiError as error:
-                if self.gone(error):
+                if self.is_not_found(error):
                     return True
                 raise
             return False
@@ -185,11 +187,11 @@ class FeatureGroup(SageMaker):
         if not touched:
             return
         group = {"FeatureGroupName": known["featureGroupName"]}
-        params = context.accepted(self.service, "UpdateFeatureGroup", convert_to_api(self.properties, touched))
+        params = context.filter_accepted(self.service, "UpdateFeatureGroup", convert_to_api(self.properties, touched))
         self.call(context, "UpdateFeatureGroup", {**group, **params})
 
         def settled() -> bool:
-            status = (self.live(context, known) or {}).get("LastUpdateStatus", {})
+            status = (self.describe(context, known) or {}).get("LastUpdateStatus", {})
             if status.get("Status") == "Failed":
                 reason = status.get("FailureReason", "no reason given")
                 raise ApiError(self.service, "UpdateFeatureGroup", "Failed", reason)
@@ -200,7 +202,7 @@ class FeatureGroup(SageMaker):
     def delete(self, context: Context, known: Values) -> None:
         """Delete the feature group and wait until it no longer exists."""
         super().delete(context, known)
-        self.await_gone(context, known, 600.0)
+        self.await_deleted(context, known, 600.0)
 
 
 class ModelPackageGroup(SageMaker):
@@ -218,7 +220,7 @@ class ModelPackageGroup(SageMaker):
     def delete(self, context: Context, known: Values) -> None:
         """Delete the group and wait until it no longer exists."""
         super().delete(context, known)
-        self.await_gone(context, known, 600.0)
+        self.await_deleted(context, known, 600.0)
 
 
 class ModelPackageGroupPolicy(SageMaker):

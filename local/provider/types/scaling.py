@@ -18,10 +18,10 @@ class AutoScaling(Resource):
 
     service = "application-autoscaling"
 
-    def gone(self, error: ApiError) -> bool:
+    def is_not_found(self, error: ApiError) -> bool:
         """Return True if an error means that the resource does not exist, by its code or its message."""
         unknown = ("No scalable target found", "No scaling policy found")
-        return super().gone(error) or any(text in error.message for text in unknown)
+        return super().is_not_found(error) or any(text in error.message for text in unknown)
 
 
 class Target(AutoScaling):
@@ -37,11 +37,11 @@ class Target(AutoScaling):
     required = frozenset({"minCapacity", "maxCapacity"})
     computed = frozenset({"roleArn", "suspendedState"})
 
-    def parse(self, id: str) -> Values:
+    def parse_id(self, id: str) -> Values:
         """Return the properties that an id holds."""
         return _parse(id, ("serviceNamespace", "resourceId", "scalableDimension"))
 
-    def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+    def describe(self, context: Context, known: Values) -> dict[str, Any] | None:
         """Return the API's description of the target, or None."""
         wanted = {
             "ServiceNamespace": known["serviceNamespace"],
@@ -74,11 +74,11 @@ class Policy(AutoScaling):
         }
     )
 
-    def parse(self, id: str) -> Values:
+    def parse_id(self, id: str) -> Values:
         """Return the properties that an id holds."""
         return _parse(id, ("serviceNamespace", "resourceId", "scalableDimension", "name"))
 
-    def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+    def describe(self, context: Context, known: Values) -> dict[str, Any] | None:
         """Return the API's description of the policy, or None."""
         wanted = {
             "ServiceNamespace": known["serviceNamespace"],
@@ -89,10 +89,10 @@ class Policy(AutoScaling):
         found = self.call(context, "DescribeScalingPolicies", wanted)["ScalingPolicies"]
         return dict(found[0]) if found else None
 
-    def computed_outputs(self, context: Context, known: Values, root: dict[str, Any]) -> Values:
+    def compute_outputs(self, context: Context, known: Values, root: dict[str, Any]) -> Values:
         """Return the outputs that are not inputs, including the ARNs of the policy's alarms."""
         alarms = [alarm["AlarmARN"] for alarm in root.get("Alarms", ())]
-        return {**super().computed_outputs(context, known, root), "alarmArns": alarms}
+        return {**super().compute_outputs(context, known, root), "alarmArns": alarms}
 
 
 def _parse(id: str, names: tuple[str, ...]) -> Values:

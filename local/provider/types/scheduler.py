@@ -70,7 +70,7 @@ class ScheduleGroup(Resource):
         """Delete the group and wait until it no longer exists."""
         if self.read(context, known) is not None:
             super().delete(context, known)
-            self.await_gone(context, known, 300.0)
+            self.await_deleted(context, known, 300.0)
 
 
 TYPES = (Schedule, ScheduleGroup)

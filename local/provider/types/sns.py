@@ -50,9 +50,9 @@ class Topic(Resource):
         # The API accepts FifoTopic only for a FIFO topic.
         return super().create(context, {k: v for k, v in inputs.items() if v is not False}, tags)
 
-    def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+    def describe(self, context: Context, known: Values) -> dict[str, Any] | None:
         """Return the topic's attributes and name, or None."""
-        found = super().live(context, known)
+        found = super().describe(context, known)
         return None if found is None else {**found, "Name": known["arn"].rsplit(":", 1)[-1]}
 
     def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:
@@ -88,7 +88,7 @@ class TopicPolicy(Resource):
         self._put(context, inputs["arn"], inputs["policy"])
         return {}
 
-    def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+    def describe(self, context: Context, known: Values) -> dict[str, Any] | None:
         """Return the topic's attributes."""
         return self.call(context, "GetTopicAttributes", {"TopicArn": known["arn"]})
 
@@ -110,7 +110,7 @@ class TopicPolicy(Resource):
             "Condition": {"StringEquals": {"AWS:SourceOwner": owner}},
         }
         policy = json.dumps({"Version": "2008-10-17", "Id": "__default_policy_ID", "Statement": [statement]})
-        self.ignore_gone(lambda: self._put(context, known["arn"], policy))
+        self.ignore_not_found(lambda: self._put(context, known["arn"], policy))
 
     def _put(self, context: Context, arn: str, policy: str) -> None:
         attribute = {"TopicArn": arn, "AttributeName": "Policy", "AttributeValue": policy}
@@ -150,16 +150,16 @@ class TopicSubscription(Resource):
     requires = {"filterPolicyScope": "filterPolicy"}
     same = {"filterPolicy": is_same_json, "redrivePolicy": is_same_json, "deliveryPolicy": is_same_json}
 
-    def params(self, context: Context, operation: str, values: Values) -> dict[str, Any]:
+    def build_params(self, context: Context, operation: str, values: Values) -> dict[str, Any]:
         """Return the parameters for an operation; a subscribe always asks for the ARN."""
-        params = super().params(context, operation, values)
+        params = super().build_params(context, operation, values)
         return {**params, "ReturnSubscriptionArn": True} if operation == "Subscribe" else params
 
-    def computed_outputs(self, context: Context, known: Values, root: dict[str, Any]) -> Values:
+    def compute_outputs(self, context: Context, known: Values, root: dict[str, Any]) -> Values:
         """Return the outputs that are not inputs, including the status of the confirmation."""
         attributes = root["Attributes"]
         return {
-            **super().computed_outputs(context, known, root),
+            **super().compute_outputs(context, known, root),
             "pendingConfirmation": attributes.get("PendingConfirmation") == "true",
             "confirmationWasAuthenticated": attributes.get("ConfirmationWasAuthenticated") == "true",
         }

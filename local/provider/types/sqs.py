@@ -91,15 +91,15 @@ class Queue(Resource):
         # The API accepts FifoQueue only for a FIFO queue.
         return super().create(context, {k: v for k, v in inputs.items() if v is not False}, tags)
 
-    def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+    def describe(self, context: Context, known: Values) -> dict[str, Any] | None:
         """Return the queue's URL, name and attributes."""
         queue = {"QueueUrl": known["url"]}
         attributes = self.call(context, "GetQueueAttributes", {**queue, "AttributeNames": ["All"]})["Attributes"]
         return {**queue, "QueueName": known["url"].rsplit("/", 1)[-1], "Attributes": attributes}
 
-    def computed_outputs(self, context: Context, known: Values, root: dict[str, Any]) -> Values:
+    def compute_outputs(self, context: Context, known: Values, root: dict[str, Any]) -> Values:
         """Return the outputs that are not inputs, including the URL."""
-        return {**super().computed_outputs(context, known, root), "url": root["QueueUrl"]}
+        return {**super().compute_outputs(context, known, root), "url": root["QueueUrl"]}
 
     def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:
         """Set the changed attributes in one call; those that the program no longer has are emptied."""
@@ -126,7 +126,7 @@ class QueuePolicy(Resource):
         self._put(context, inputs["queueUrl"], inputs["policy"])
         return {}
 
-    def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+    def describe(self, context: Context, known: Values) -> dict[str, Any] | None:
         """Return the queue's URL and policy, or None if it has no policy."""
         queue = {"QueueUrl": known["queueUrl"]}
         answer = self.call(context, "GetQueueAttributes", {**queue, "AttributeNames": ["Policy"]})
@@ -138,7 +138,7 @@ class QueuePolicy(Resource):
 
     def delete(self, context: Context, known: Values) -> None:
         """Empty the queue's policy; it is no error if the queue no longer exists."""
-        self.ignore_gone(lambda: self._put(context, known["queueUrl"], ""))
+        self.ignore_not_found(lambda: self._put(context, known["queueUrl"], ""))
 
     def _put(self, context: Context, url: str, policy: str) -> None:
         self.call(context, "SetQueueAttributes", {"QueueUrl": url, "Attributes": {"Policy": policy}})

@@ -41,10 +41,10 @@ class Parameter(Resource):
     def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:
         """Put the parameter again, unless only tags or ``overwrite`` changed."""
         if changed - {"tags", "tagsAll", "overwrite"}:
-            params = self.params(context, self.create_by, {**known, "value": self._value(known)})
+            params = self.build_params(context, self.create_by, {**known, "value": self._value(known)})
             self.call(context, self.create_by, {**params, "Overwrite": known.get("overwrite") is not False})
 
-    def live(self, context: Context, known: Values) -> dict[str, Any] | None:
+    def describe(self, context: Context, known: Values) -> dict[str, Any] | None:
         """Return the parameter's value and description."""
         name = {"Name": known["name"]}
         found = self.call(context, "GetParameter", {**name, "WithDecryption": True})["Parameter"]

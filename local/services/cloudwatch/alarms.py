@@ -105,7 +105,7 @@ class Alarms:
                     self._change(region, alarm, *_judge_composite(region, alarm, states))
 
     def _postpone(self, alarm: Any) -> None:
-        self._due[alarm.alarm_arn] = time.time() + max(_LEAST, self._cloud.clock.real(_interval(alarm)))
+        self._due[alarm.alarm_arn] = time.time() + max(_LEAST, self._cloud.clock.to_real_seconds(_interval(alarm)))
 
     def _judge(self, region: str, alarm: Any, now: float) -> tuple[str, str, str]:
         """Return the state, the reason and the reason data of a metric alarm."""
@@ -121,7 +121,7 @@ class Alarms:
             missing=alarm.treat_missing_data or "missing",
             current=alarm.state_value,
         )
-        width = self._cloud.clock.real(period)
+        width = self._cloud.clock.to_real_seconds(period)
         real = [(point, now - (len(points) - place) * width) for place, point in enumerate(points) if point is not None]
         return state, *_reason(alarm, state, real[-periods:], words, period, needed)
 
@@ -139,8 +139,8 @@ class Alarms:
         return found[next(query.id for query in alarm.metric_data_queries if definitions.is_watched(query))]
 
     def _window(self, region: str, source: Any, statistic: str, now: float, number: int) -> list[Point]:
-        width = self._cloud.clock.real(float(source.period))
-        samples = self._index.since(region, metrics.make_source_key(source), now - number * width)
+        width = self._cloud.clock.to_real_seconds(float(source.period))
+        samples = self._index.list_since(region, metrics.make_source_key(source), now - number * width)
         kept = [sample for sample in samples if not source.unit or sample.unit == source.unit]
         return aggregate(kept, statistic, until=now, width=width, number=number)
 

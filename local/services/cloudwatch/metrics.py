@@ -76,18 +76,18 @@ class MetricIndex:
 
     def refresh(self, region: str) -> None:
         """Index the data that were put since the last call."""
-        self.take(region, _backend(region).metric_data)
+        self.add(region, _backend(region).metric_data)
 
-    def take(self, region: str, data: list[Any]) -> None:
+    def add(self, region: str, data: list[Any]) -> None:
         """Index the data that were added to moto's list since the last call."""
         self._regions.setdefault(region, _Region()).take(data)
 
-    def newest(self, region: str, start: float) -> list[Any]:
+    def list_newest(self, region: str, start: float) -> list[Any]:
         """Return the newest datum of every metric that has one after ``start``."""
         known = self._regions.get(region)
         return [] if known is None else known.newest(start)
 
-    def since(self, region: str, key: Key, start: float) -> list[Sample]:
+    def list_since(self, region: str, key: Key, start: float) -> list[Sample]:
         """Return a metric's samples after ``start``, in epoch seconds."""
         known = self._regions.get(region)
         return [] if known is None else known.since(key, start)
@@ -150,7 +150,7 @@ _asked = MetricIndex()
 def _index(backend: Any) -> str:
     """Update the requests' index from a backend and return the key of the backend's region in it."""
     place = f"{backend.account_id}/{backend.region_name}"
-    _asked.take(place, backend.metric_data)
+    _asked.add(place, backend.metric_data)
     return place
 
 
@@ -167,7 +167,7 @@ def list_metrics(
         recent: Whether only metrics with data of the last three hours are wanted.
     """
     start = time.time() - (_INACTIVE if recent else _UNLISTED)
-    found = _asked.newest(_index(backend), start)
+    found = _asked.list_newest(_index(backend), start)
     made_up = backend.aws_metric_data if namespace in (None, _MADE_UP) else []
     made_up = [datum for datum in made_up if to_epoch_seconds(datum.timestamp) > start]
     return [datum for datum in (*found, *made_up) if datum.filter(namespace, name, dimensions)]
@@ -180,7 +180,7 @@ def _samples(backend: Any, metric: Mapping[str, Any], unit: str | None, start: f
         made_up = [datum for datum in backend.aws_metric_data if make_key(datum) == key]
         found = [make_sample(to_epoch_seconds(datum.timestamp), datum) for datum in made_up]
     else:
-        found = _asked.since(_index(backend), key, math.nextafter(start, -math.inf))
+        found = _asked.list_since(_index(backend), key, math.nextafter(start, -math.inf))
     return [sample for sample in found if start <= sample.time < end and (not unit or (sample.unit or "None") == unit)]
 
 

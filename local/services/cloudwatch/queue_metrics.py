@@ -50,7 +50,7 @@ class QueueMetrics:
         """
         if time.monotonic() < self._due:
             return
-        self._due = time.monotonic() + max(_LEAST, self._cloud.clock.real(_EVERY))
+        self._due = time.monotonic() + max(_LEAST, self._cloud.clock.to_real_seconds(_EVERY))
         watched: dict[str, set[str]] = {}
         for region, alarm in alarms:
             for source in metrics.list_sources(alarm):

@@ -95,7 +95,7 @@ def _try(cloud: Cloud, delivery: dict[str, Any]) -> float:
         failure = targets.DeliveryError("INTERNAL_ERROR", f"A bug in the local cloud: {error!r}")
     if failure and failure.passing and not _exhausted(cloud, delivery):
         pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(delivery["attempts"] - 1, 20))
-        delivery["due"] = cloud.clock.now() + cloud.clock.real(pause * random.uniform(0.5, 1.0))
+        delivery["due"] = cloud.clock.now() + cloud.clock.to_real_seconds(pause * random.uniform(0.5, 1.0))
         cloud.store.put(DELIVERIES, delivery["region"], delivery["id"], delivery)
         return float(delivery["due"])
     if failure:

@@ -141,10 +141,10 @@ class MotoMount:
                 response = self._answer(app, service, environ, operation, params)
             except AwsError:
                 if self.undo and before:
-                    self.undo.put_back(before)
+                    self.undo.restore(before)
                 raise
             if response.status >= 400 and self.undo and before:
-                self.undo.put_back(before)
+                self.undo.restore(before)
             return response
 
     def _answer(

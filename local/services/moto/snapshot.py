@@ -85,7 +85,7 @@ class Snapshots:
                 aside,
             )
 
-    def keep(self, stopping: threading.Event) -> None:
+    def save_regularly(self, stopping: threading.Event) -> None:
         """Save what changed, every few seconds, until ``stopping`` is set."""
         pause = INTERVAL
         while not stopping.wait(pause):

@@ -51,7 +51,7 @@ class Undo:
                     pickles[place] = data
         return Picture(service, pickles, frozenset(found))
 
-    def put_back(self, before: Picture) -> None:
+    def restore(self, before: Picture) -> None:
         """Restore the backends to what they were in a picture."""
         from moto.backends import get_backend
 

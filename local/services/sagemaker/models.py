@@ -23,7 +23,7 @@ def create_model(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Create a model after checking its image and model data."""
     check_members("CreateModel", params)
     name = params["ModelName"]
-    arn = call.arn(f"model/{name.lower()}")
+    arn = call.build_arn(f"model/{name.lower()}")
     containers = params.get("Containers", [])
     if ("PrimaryContainer" in params) == bool(containers):
         raise validation_error("CreateModel needs either PrimaryContainer or Containers, and not both.")
@@ -72,7 +72,7 @@ def _resolve_container(call: Call, container: dict[str, Any]) -> dict[str, Any]:
 
 
 def _require_approved_container(call: Call, name: str) -> dict[str, Any]:
-    arn = name if name.startswith("arn:") else call.arn(f"model-package/{name.lower()}")
+    arn = name if name.startswith("arn:") else call.build_arn(f"model-package/{name.lower()}")
     package = call.store.get("model-package", call.region, arn)
     if package is None:
         raise validation_error(f"ModelPackage {arn} does not exist.")
@@ -104,7 +104,7 @@ def require_model(call: Call, name: str) -> Document:
     """Return the model's document; raise AWS's error if it does not exist."""
     document = call.store.get("model", call.region, name)
     if document is None:
-        raise validation_error(f'Could not find model "{call.arn(f"model/{name.lower()}")}".')
+        raise validation_error(f'Could not find model "{call.build_arn(f"model/{name.lower()}")}".')
     return document
 
 

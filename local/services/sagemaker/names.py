@@ -54,7 +54,7 @@ def with_stored_names(handler: Handler) -> Handler:
 
 def find_stored_name(call: Call, kind: str, name: str) -> str:
     """Return the stored spelling of a resource's name, or ``name`` itself if no such resource exists."""
-    return call.store.spelling(kind, call.region, name) or name
+    return call.store.find_stored_name(kind, call.region, name) or name
 
 
 def _resolve(call: Call, member: str, value: Any, shape: Shape | None) -> Any:

@@ -176,7 +176,7 @@ def _require_group(call: Call, name: str) -> Document:
 
 
 def _group_arn(call: Call, name: str) -> str:
-    return name if name.startswith("arn:") else call.arn(f"model-package-group/{name.lower()}")
+    return name if name.startswith("arn:") else call.build_arn(f"model-package-group/{name.lower()}")
 
 
 # -- packages --------------------------------------------------------------------------------------------------------
@@ -403,7 +403,7 @@ def delete_model_package(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 def _require_package(call: Call, name: str) -> Document:
     """Return the package's document by ARN or ``<group>/<version>``; raise AWS's error if it is missing."""
-    arn = name if name.startswith("arn:") else call.arn(f"model-package/{name.lower()}")
+    arn = name if name.startswith("arn:") else call.build_arn(f"model-package/{name.lower()}")
     package = call.store.get(PACKAGE, call.region, arn)
     if package is None:
         raise validation_error(f"ModelPackage {arn} does not exist.")

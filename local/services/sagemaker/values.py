@@ -47,21 +47,21 @@ class Reference:
 class Scope(Protocol):
     """The source of referenced values while a pipeline runs; each method raises :class:`ResolveError`."""
 
-    def parameter(self, name: str) -> Any:
+    def get_parameter(self, name: str) -> Any:
         """Return the value of a pipeline parameter."""
         ...
 
-    def execution(self, name: str) -> Any:
+    def get_execution_property(self, name: str) -> Any:
         """Return a property of the execution."""
         ...
 
-    def step(self, name: str) -> Any:
+    def describe_step(self, name: str) -> Any:
         """Return the description of the resource that the step created."""
 
-    def property_file(self, step: str, name: str) -> tuple[str, Any]:
+    def read_property_file(self, step: str, name: str) -> tuple[str, Any]:
         """Return the URL and the parsed JSON of a step's property file."""
 
-    def json_object(self, url: str) -> Any:
+    def read_json_object(self, url: str) -> Any:
         """Return the parsed JSON of an S3 object."""
 
 
@@ -178,20 +178,20 @@ def as_text(value: Any) -> str:
 def _get(text: str, scope: Scope) -> Any:
     head, *rest = parse_path(text)
     if head == "Parameters":
-        return scope.parameter(str(rest[0]))
+        return scope.get_parameter(str(rest[0]))
     if head == "Execution":
-        return scope.execution(str(rest[0]))
-    return follow_path(scope.step(str(rest[0])), rest[1:], text)
+        return scope.get_execution_property(str(rest[0]))
+    return follow_path(scope.describe_step(str(rest[0])), rest[1:], text)
 
 
 def _json_get(call: dict[str, Any], scope: Scope) -> Any:
     if "PropertyFile" in call:
         text = call["PropertyFile"]["Get"]
         _, step, _, name = parse_path(text)
-        url, content = scope.property_file(str(step), str(name))
+        url, content = scope.read_property_file(str(step), str(name))
     else:
         url = as_text(resolve(call["S3Uri"], scope))
-        content = scope.json_object(url)
+        content = scope.read_json_object(url)
     path = as_text(resolve(call["Path"], scope))
     try:
         parts = parse_path(path.removeprefix("$"))

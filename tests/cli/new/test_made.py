@@ -103,7 +103,7 @@ def _stacks_are_sound(checkout: Checkout, found: Row) -> None:
     for each in names.ENVIRONMENTS:
         document = yaml.safe_load(checkout.read(f"stacks/Pulumi.{name}-{each}.yaml"))
         config = document["config"]
-        environments[each] = Environment.of_stack(
+        environments[each] = Environment.from_stack(
             f"{name}-{each}", config["millrace:environment"], config["aws:region"]
         )
         assert ("encryptionsalt" in document) == (each == "local")

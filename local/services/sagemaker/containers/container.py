@@ -198,7 +198,7 @@ def _build_access_variables(cloud: Cloud, region: str, credentials: Credentials)
         "AWS_ENDPOINT_URL": cloud.endpoint_url,
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
-        **credentials.environment(),
+        **credentials.to_environment(),
         "AWS_EC2_METADATA_DISABLED": "true",
     }
 
@@ -220,7 +220,7 @@ def _read_lines(output: IO[bytes], stream: LogStream) -> Iterator[str]:
     """Yield the lines of a pipe as they arrive; meanwhile, flush the stream whenever it is due."""
     rest = b""
     while True:
-        due = stream.due()
+        due = stream.seconds_until_due()
         if due == 0.0 or (due is not None and not select.select([output], [], [], due)[0]):
             stream.flush()
             continue

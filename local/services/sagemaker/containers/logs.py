@@ -54,7 +54,7 @@ class LogStream:
             self._events.append({"timestamp": stamp, "message": text})
             self._bytes += size
 
-    def due(self) -> float | None:
+    def seconds_until_due(self) -> float | None:
         """Return the seconds until the unsent lines should be flushed, or None if there are none."""
         return max(0.0, self._oldest + DELAY - time.monotonic()) if self._events else None
 

@@ -43,7 +43,7 @@ def create_feature_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     if role := params.get("RoleArn"):
         require_account(role)
     now = time.time()
-    arn = call.arn(f"feature-group/{name.lower()}")
+    arn = call.build_arn(f"feature-group/{name.lower()}")
     document = {
         **{key: value for key, value in params.items() if key != "Tags"},
         "FeatureGroupArn": arn,
@@ -205,7 +205,9 @@ def describe_feature_group(call: Call, params: dict[str, Any]) -> dict[str, Any]
     group = require_group(call, params["FeatureGroupName"])
     answer = {**remove_private_members(group), "NextToken": ""}
     if (group.get("OnlineStoreConfig") or {}).get("EnableOnlineStore"):
-        answer["OnlineStoreTotalSizeBytes"] = call.cloud.part(record_store.RecordStore).size(group["FeatureGroupArn"])
+        answer["OnlineStoreTotalSizeBytes"] = call.cloud.get_part(record_store.RecordStore).measure_size(
+            group["FeatureGroupArn"]
+        )
     return answer
 
 
@@ -276,7 +278,7 @@ def _finish_deletion(cloud: Cloud, region: str, name: str) -> None:
     if group is None:
         return
     # Write the buffered rows to S3 before the group is deleted; its data there remains.
-    cloud.part(offline_store.OfflineStore).flush()
+    cloud.get_part(offline_store.OfflineStore).flush()
     _delete_records(cloud, region, group)
     with cloud.store.transaction():
         cloud.store.delete(KIND, region, name)
@@ -291,7 +293,7 @@ def _delete_records(cloud: Cloud, region: str, group: Document) -> None:
     """
     arn = group["FeatureGroupArn"]
     if sum(each["FeatureGroupArn"] == arn for each in cloud.store.list(KIND, region)) < 2:
-        cloud.part(record_store.RecordStore).clear(arn)
+        cloud.get_part(record_store.RecordStore).delete_group(arn)
 
 
 def list_feature_groups(call: Call, params: dict[str, Any]) -> dict[str, Any]:
@@ -333,7 +335,7 @@ def format_not_found(name: str) -> str:
 
 def _find_group(call: Call, name: str) -> Document | None:
     if name[:4].lower() == "arn:":
-        region, prefix = name.split(":")[3], call.arn(f"{KIND}/")
+        region, prefix = name.split(":")[3], call.build_arn(f"{KIND}/")
         if region != call.region:
             raise validation_error(f"{name} is in {region}, but the request is for {call.region}.")
         if not name.lower().startswith(prefix):
@@ -369,7 +371,7 @@ def recover(cloud: Cloud) -> None:
         except Exception:
             # The other groups and their offline store work without it.
             log.exception("%s: what a stop interrupted could not be finished", group["FeatureGroupArn"])
-    cloud.spawn("offline store", cloud.part(offline_store.OfflineStore).run)
+    cloud.spawn("offline store", cloud.get_part(offline_store.OfflineStore).run)
 
 
 def _finish_interrupted(cloud: Cloud, group: Document) -> None:

@@ -46,7 +46,7 @@ class OfflineStore:
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
-        self._records = cloud.part(RecordStore)
+        self._records = cloud.get_part(RecordStore)
         self._writing = threading.Lock()
         self._told: set[str] = set()
 
@@ -56,10 +56,10 @@ class OfflineStore:
         Rows that cannot be written then, or that a kill left behind, are written at the next start.
         """
         self._guarded_flush()
-        delay = max(_LEAST_DELAY, self._cloud.clock.real(_DELAY))
+        delay = max(_LEAST_DELAY, self._cloud.clock.to_real_seconds(_DELAY))
         while not self._cloud.stopping.wait(_LOOK):
             try:
-                count, oldest = self._records.waiting()
+                count, oldest = self._records.measure_buffer()
             except Exception:
                 log.exception("the rows that wait for the offline store cannot be counted; trying again")
                 continue
@@ -83,7 +83,7 @@ class OfflineStore:
         A group whose rows cannot be written gets the OfflineStoreStatus Blocked and keeps them; others are written.
         """
         with self._writing:
-            batches = self._records.assign(uuid.uuid4().hex)
+            batches = self._records.assign_batches(uuid.uuid4().hex)
             # Read after the batches were assigned, so that the groups have every feature of the rows.
             groups = {group["FeatureGroupArn"]: group for group in self._cloud.store.list("feature-group")}
             blocked: dict[str, str] = {}
@@ -93,8 +93,10 @@ class OfflineStore:
                 if arn in away:
                     continue
                 if arn not in groups:
-                    log.error("%s is gone: %d rows of its offline store are lost", arn, len(self._records.rows(batch)))
-                    self._records.drop(batch)
+                    log.error(
+                        "%s is gone: %d rows of its offline store are lost", arn, len(self._records.read_batch(batch))
+                    )
+                    self._records.delete_batch(batch)
                     continue
                 try:
                     self._write(groups[arn], batch)
@@ -103,7 +105,7 @@ class OfflineStore:
                     away.add(arn)
                 except Exception as error:
                     # The rows of this batch are the cause; other batches must still be written.
-                    blocked[arn] = f"{len(self._records.rows(batch))} rows cannot be written: {error}"
+                    blocked[arn] = f"{len(self._records.read_batch(batch))} rows cannot be written: {error}"
                     if batch not in self._told:
                         self._told.add(batch)
                         log.exception("rows of %s cannot be written to its offline store, and stay", arn)
@@ -112,7 +114,7 @@ class OfflineStore:
             return not blocked
 
     def _write(self, group: Document, batch: str) -> None:
-        rows = self._records.rows(batch)
+        rows = self._records.read_batch(batch)
         config = group["OfflineStoreConfig"]["S3StorageConfig"]
         bucket, _, prefix = re.sub(r"^(s3|https)://", "", config["ResolvedOutputS3Uri"]).partition("/")
         encryption = (
@@ -122,7 +124,7 @@ class OfflineStore:
         self._cloud.client("s3", region).put_object(
             Bucket=bucket, Key=f"{prefix}/{_build_key(rows[0], batch)}", Body=_render_parquet(group, rows), **encryption
         )
-        self._records.drop(batch)
+        self._records.delete_batch(batch)
 
     def _report(self, group: Document, problem: str | None) -> None:
         now = group.get("OfflineStoreStatus")

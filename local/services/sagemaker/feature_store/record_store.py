@@ -133,7 +133,7 @@ class RecordStore:
             _append_row(db, row)
             return True
 
-    def ids(self, group: str, after: str, limit: int, *, with_deleted: bool) -> list[str]:
+    def list_ids(self, group: str, after: str, limit: int, *, with_deleted: bool) -> list[str]:
         """Return at most ``limit`` record identifiers greater than ``after``, in order."""
         with self._lock:
             rows = self._db.execute(
@@ -143,12 +143,12 @@ class RecordStore:
             ).fetchall()
         return [row[0] for row in rows]
 
-    def clear(self, group: str) -> None:
+    def delete_group(self, group: str) -> None:
         """Delete all online records of a group."""
         with self._transaction() as db:
             db.execute("DELETE FROM online WHERE feature_group = ?", (group,))
 
-    def size(self, group: str) -> int:
+    def measure_size(self, group: str) -> int:
         """Return the size of all online records of a group, in characters of identifiers and JSON."""
         with self._lock:
             (size,) = self._db.execute(
@@ -158,7 +158,7 @@ class RecordStore:
 
     # -- buffered rows -----------------------------------------------------------------------------------------------
 
-    def waiting(self) -> tuple[int, float]:
+    def measure_buffer(self) -> tuple[int, float]:
         """Return the approximate number of buffered rows, and the time of the oldest one (epoch seconds)."""
         with self._lock:
             count, oldest = self._db.execute(
@@ -167,7 +167,7 @@ class RecordStore:
             ).fetchone()
         return int(count), float(oldest or 0.0)
 
-    def assign(self, new_batch: str) -> list[str]:
+    def assign_batches(self, new_batch: str) -> list[str]:
         """Assign each row without a batch to one, by group and hour of event time; return all batches.
 
         A batch never changes once it is created, so that writing it again writes the same file.
@@ -178,7 +178,7 @@ class RecordStore:
             )
             return [row[0] for row in db.execute("SELECT batch FROM buffer GROUP BY batch ORDER BY MIN(sequence)")]
 
-    def rows(self, batch: str) -> list[Row]:
+    def read_batch(self, batch: str) -> list[Row]:
         """Return the rows of a batch in the order in which they were written."""
         with self._lock:
             found = self._db.execute(
@@ -187,7 +187,7 @@ class RecordStore:
             ).fetchall()
         return [Row(row[0], row[1], row[2], json.loads(row[3])) for row in found]
 
-    def drop(self, batch: str) -> None:
+    def delete_batch(self, batch: str) -> None:
         """Delete a batch, which is in the offline store now."""
         with self._transaction() as db:
             db.execute("DELETE FROM buffer WHERE batch = ?", (batch,))

@@ -186,7 +186,7 @@ def _put(call: Call, entry: Mapping[str, Any], ttl: Mapping[str, Any] | None) ->
     record = Record(
         texts[group["RecordIdentifierFeatureName"]], event_time, texts, _compute_expiry(group, event_time, ttl)
     )
-    call.cloud.part(RecordStore).put(
+    call.cloud.get_part(RecordStore).put(
         arn,
         record if "OnlineStore" in stores else None,
         Row(arn, event_time, time.time(), {**values, "is_deleted": False}) if "OfflineStore" in stores else None,
@@ -221,7 +221,7 @@ def delete_record(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         "is_deleted": True,
     }
     row = Row(arn, event_time, time.time(), values) if "OfflineStore" in stores else None
-    records = call.cloud.part(RecordStore)
+    records = call.cloud.get_part(RecordStore)
     if params.get("DeletionMode", "SoftDelete") == "SoftDelete" or "OnlineStore" not in stores:
         tombstone = Record(name, event_time, {}, _compute_expiry(group, event_time, None), deleted=True)
         records.put(arn, tombstone if "OnlineStore" in stores else None, row)
@@ -255,7 +255,7 @@ def _check_names(group: Document, names: Sequence[str] | None) -> None:
 def _read(
     call: Call, group: Document, name: str, names: Sequence[str] | None, expiration: str | None
 ) -> dict[str, Any]:
-    record = call.cloud.part(RecordStore).get(group["FeatureGroupArn"], name)
+    record = call.cloud.get_part(RecordStore).get(group["FeatureGroupArn"], name)
     if record is None or record.deleted:
         return {}
     features = [
@@ -307,7 +307,7 @@ def list_records(call: Call, params: dict[str, Any]) -> dict[str, Any]:
             raise _make_validation_error(
                 f"Invalid NextToken '{token[:100]}': pass the one of the page before, unchanged."
             ) from error
-    found = call.cloud.part(RecordStore).ids(
+    found = call.cloud.get_part(RecordStore).list_ids(
         group["FeatureGroupArn"], after, size + 1, with_deleted=params.get("IncludeSoftDeletedRecords", False)
     )
     answer: dict[str, Any] = {"RecordIdentifiers": found[:size]}

@@ -90,7 +90,7 @@ class Capture:
 
     def _run(self) -> None:
         """Write a file when one is full, when its first record is old enough, and at the end."""
-        delay = max(SHORTEST, self._cloud.clock.real(INTERVAL))
+        delay = max(SHORTEST, self._cloud.clock.to_real_seconds(INTERVAL))
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._closed)

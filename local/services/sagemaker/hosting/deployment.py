@@ -182,37 +182,37 @@ class Deployment:
 
         The new fleet keeps its servers.
         """
-        if self._blue.count() < sum(self._blue_counts.values()):
+        if self._blue.count_servers() < sum(self._blue_counts.values()):
             self._restore_blue()
         self._shift(0.0)
 
     def _restore_blue(self) -> None:
         self._blue.resize(self._blue_counts)
-        while not self._blue.wait(POLL):
+        while not self._blue.wait_until_ready(POLL):
             if self._cloud.stopping.is_set():
                 raise GoingDownError
-            if self._blue.failure():
-                log.warning("endpoint %s: old fleet: %s", self._blue.endpoint, self._blue.failure())
+            if self._blue.find_failure():
+                log.warning("endpoint %s: old fleet: %s", self._blue.endpoint, self._blue.find_failure())
                 return
 
     def _build(self, step: Step) -> None:
-        new = sum(step.servers.values()) - self._green.count()
+        new = sum(step.servers.values()) - self._green.count_servers()
         if new <= 0:
             return
         self._report("Creating", f"Launching {new} instance(s).", step.share if step.retire else 0.0, 0)
         self._green.resize(step.servers)
         while True:
             begun = time.monotonic()
-            ready = self._green.wait(POLL)
+            ready = self._green.wait_until_ready(POLL)
             self._spend(time.monotonic() - begun)
             if ready:
                 return
-            if reason := self._green.failure():
+            if reason := self._green.find_failure():
                 raise RollBackError(reason)
 
     def _bake(self, seconds: float) -> None:
         clock = self._cloud.clock
-        end = time.monotonic() + clock.real(seconds)
+        end = time.monotonic() + clock.to_real_seconds(seconds)
         while True:
             self._check_alarms()
             self._check_green()
@@ -224,8 +224,8 @@ class Deployment:
         # A bake can be shorter than the time to detect an unhealthy server.
         begun = time.monotonic()
         for variant in self._green.variants.values():
-            for server in variant.ready():
-                if reason := server.unhealthy():
+            for server in variant.list_ready_servers():
+                if reason := server.check_health():
                     raise RollBackError(_format_unhealthy(variant.name, reason))
         self._spend(time.monotonic() - begun)
 
@@ -244,11 +244,11 @@ class Deployment:
 
     def _check_green(self) -> None:
         for variant in self._green.variants.values():
-            if reason := self._green.failure():
+            if reason := self._green.find_failure():
                 raise RollBackError(reason)
             if sick := next((server.sick for server in variant.servers if server.sick), None):
                 raise RollBackError(_format_unhealthy(variant.name, sick))
-            if not variant.ready() and any(server.restarts >= RESTARTS for server in variant.servers):
+            if not variant.list_ready_servers() and any(server.restarts >= RESTARTS for server in variant.servers):
                 raise RollBackError(
                     f"The primary container for production variant {variant.name} ended {RESTARTS} times during the "
                     "deployment. Please check CloudWatch logs for this endpoint."

@@ -80,7 +80,7 @@ def build_plan(call: Call, name: str) -> Plan:
                 "DeployedImages": [
                     {
                         "SpecifiedImage": container["Image"],
-                        "ResolvedImage": call.cloud.images.resolved_uri(container["Image"]),
+                        "ResolvedImage": call.cloud.images.resolve_uri(container["Image"]),
                         "ResolutionTime": time.time(),
                     }
                 ],
@@ -102,7 +102,7 @@ def require_config(call: Call, name: str) -> Document:
 
 
 def _arn(call: Call, name: str) -> str:
-    return call.arn(f"endpoint-config/{name.lower()}")
+    return call.build_arn(f"endpoint-config/{name.lower()}")
 
 
 def describe_endpoint_config(call: Call, params: dict[str, Any]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def create_endpoint(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         tags.merge_tags(call, arn, params.get("Tags"))
         call.store.put("endpoint", call.region, name, document)
     endpoint = _get_hosted_endpoint(call, name)
-    endpoint.start(endpoint.create, plan)
+    endpoint.run_in_background(endpoint.create, plan)
     return {"EndpointArn": arn}
 
 
@@ -69,7 +69,7 @@ def update_endpoint(call: Call, params: dict[str, Any]) -> dict[str, Any]:
             document.pop("LastDeploymentConfig", None)
         _set_updating(call, document)
     endpoint = _get_hosted_endpoint(call, name)
-    endpoint.start(endpoint.update, plan, deployment or {})
+    endpoint.run_in_background(endpoint.update, plan, deployment or {})
     return {"EndpointArn": document["EndpointArn"]}
 
 
@@ -119,7 +119,7 @@ def update_endpoint_weights_and_capacities(call: Call, params: dict[str, Any]) -
                 ]
         _set_updating(call, document)
     endpoint = _get_hosted_endpoint(call, name)
-    endpoint.start(endpoint.scale, weights, counts)
+    endpoint.run_in_background(endpoint.scale, weights, counts)
     return {"EndpointArn": document["EndpointArn"]}
 
 
@@ -134,7 +134,7 @@ def delete_endpoint(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         document["LastModifiedTime"] = time.time()
         call.store.put("endpoint", call.region, name, document)
     endpoint = _get_hosted_endpoint(call, name)
-    endpoint.start(endpoint.delete)
+    endpoint.run_in_background(endpoint.delete)
     return {}
 
 
@@ -181,11 +181,11 @@ def _set_updating(call: Call, document: Document) -> None:
 
 
 def _get_hosted_endpoint(call: Call, name: str) -> HostedEndpoint:
-    return call.cloud.part(Hosting).endpoint(call.region, name)
+    return call.cloud.get_part(Hosting).get_endpoint(call.region, name)
 
 
 def _arn(call: Call, name: str) -> str:
-    return call.arn(f"endpoint/{name.lower()}")
+    return call.build_arn(f"endpoint/{name.lower()}")
 
 
 __all__ = ["OPERATIONS", "require_endpoint"]

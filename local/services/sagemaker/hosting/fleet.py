@@ -150,7 +150,7 @@ class Server:
         self._stop = threading.Event()
         self._thread = fleet.cloud.spawn(f"server-{self.id}", self._run)
 
-    def lives(self, after: float) -> bool:
+    def is_alive_after(self, after: float) -> bool:
         """Wait at most ``after`` seconds and return True if the process still runs."""
         container = self._container
         return container is not None and not container.ended.wait(after)
@@ -164,13 +164,13 @@ class Server:
                 self._container.stop(grace=grace)
             self._thread.join(0.05)
 
-    def refused(self) -> None:
+    def kill_unreachable(self) -> None:
         """Kill the process, which accepts no connection, so that a new one is started."""
         self._publish(None)
         if self._container is not None:
             self._container.kill()
 
-    def unhealthy(self) -> str | None:
+    def check_health(self) -> str | None:
         """Ping the server and return the reason why it is unhealthy, or None.
 
         A server that answers, or takes no requests at the moment, is unhealthy only if it was replaced before.
@@ -185,7 +185,7 @@ class Server:
         assert failed is not None
         self.sick = failed.reason
         if not failed.answered:
-            self.refused()
+            self.kill_unreachable()
         return failed.reason
 
     def _publish(self, pool: _Pool | None) -> None:
@@ -216,7 +216,7 @@ class Server:
         """Return the folder of the unpacked model; if the fleet has served before, retry until it can be fetched."""
         while True:
             try:
-                found = self.variant.model()
+                found = self.variant.ensure_model()
             except ModelDataError as error:
                 if not self.fleet.persistent:
                     raise
@@ -344,13 +344,13 @@ class Variant:
         folder = fleet.folder / f"{self.name}{MODEL_SUFFIX}"
         self._model = ModelFolder(fleet.cloud, fleet.region, folder, plan["ModelDataUrl"])
 
-    def ready(self) -> list[Server]:
+    def list_ready_servers(self) -> list[Server]:
         """Return the servers that can take a request."""
         return [server for server in self.servers if server.pool is not None]
 
-    def model(self) -> Path:
+    def ensure_model(self) -> Path:
         """Return the folder of the unpacked model, which all servers of the variant share read-only."""
-        return self._model.find()
+        return self._model.ensure()
 
 
 class Fleet:
@@ -387,23 +387,23 @@ class Fleet:
                 variant.servers += [Server(self, variant) for _ in range(wanted - len(variant.servers))]
         self._end(surplus, grace)
 
-    def count(self) -> int:
+    def count_servers(self) -> int:
         """Return the number of servers, ready or not."""
         return sum(len(variant.servers) for variant in self.variants.values())
 
-    def failure(self) -> str | None:
+    def find_failure(self) -> str | None:
         """Return the reason why a server will not be ready, or None."""
         return next((s.failure for v in self.variants.values() for s in v.servers if s.failure is not None), None)
 
-    def ready(self) -> bool:
+    def is_ready(self) -> bool:
         """Return True if every server can take requests."""
         return all(server.pool is not None for variant in self.variants.values() for server in variant.servers)
 
-    def wait(self, seconds: float = 1.0) -> bool:
+    def wait_until_ready(self, seconds: float = 1.0) -> bool:
         """Wait at most ``seconds`` until all servers are ready or one has failed; return True if all are ready."""
         with self.changed:
-            self.changed.wait_for(lambda: self.ready() or self.failure() is not None, seconds)
-            return self.ready()
+            self.changed.wait_for(lambda: self.is_ready() or self.find_failure() is not None, seconds)
+            return self.is_ready()
 
     def stop(self, grace: float = 30.0, *, keep: bool = False) -> None:
         """Drain and end all servers; remove the fleet's folder with its models.

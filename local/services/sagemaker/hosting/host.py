@@ -41,7 +41,7 @@ class Hosting:
         _remove_leftovers(cloud)
         cloud.spawn("hosting", self._await_stop)
 
-    def endpoint(self, region: str, name: str) -> HostedEndpoint:
+    def get_endpoint(self, region: str, name: str) -> HostedEndpoint:
         """Return the endpoint, which is created on first use."""
         with self._lock:
             key = (region, name)
@@ -49,7 +49,7 @@ class Hosting:
                 self._endpoints[key] = HostedEndpoint(self._cloud, region, name)
             return self._endpoints[key]
 
-    def forget(self, region: str, name: str) -> None:
+    def remove_endpoint(self, region: str, name: str) -> None:
         """Remove a deleted endpoint."""
         with self._lock:
             self._endpoints.pop((region, name), None)
@@ -81,7 +81,7 @@ class HostedEndpoint:
         self.name = name
         self.router = Router(cloud, region, name)
 
-    def start(self, work: Callable[..., None], *args: object) -> None:
+    def run_in_background(self, work: Callable[..., None], *args: object) -> None:
         """Run one of this endpoint's methods in the background, until it returns or the local cloud shuts down."""
 
         def run() -> None:
@@ -95,16 +95,16 @@ class HostedEndpoint:
     def create(self, plan: Plan) -> None:
         """Start the first fleet; the status changes from Creating to InService or Failed."""
         self._announce()
-        fleet = self.router.fleet(plan)
+        fleet = self.router.create_fleet(plan)
         # Without traffic yet, but already a route, so that a shutdown ends the fleet too.
-        self.router.set(Route(fleet, 0.0))
+        self.router.set_routes(Route(fleet, 0.0))
         fleet.resize()
         if reason := self._await(fleet):
-            self.router.set()
+            self.router.set_routes()
             fleet.stop()
             self._save(lambda doc: doc.update(EndpointStatus="Failed", FailureReason=reason))
         else:
-            self.router.set(Route(fleet, 1.0, self._capture(plan)))
+            self.router.set_routes(Route(fleet, 1.0, self._capture(plan)))
             self._serve(plan, None)
         self._announce()
 
@@ -113,10 +113,10 @@ class HostedEndpoint:
 
         ``reason`` is the FailureReason if an interrupted update was rolled back.
         """
-        fleet = self.router.fleet(plan)
+        fleet = self.router.create_fleet(plan)
         self._save(lambda doc: doc["_plan"].update(Folder=plan["Folder"]))
         fleet.persistent = True
-        self.router.set(Route(fleet, 1.0, self._capture(plan)))
+        self.router.set_routes(Route(fleet, 1.0, self._capture(plan)))
         fleet.resize()
         if reason is not None:
             self._serve(plan, reason)
@@ -129,7 +129,7 @@ class HostedEndpoint:
     def _await_return(self, fleet: Fleet, failure: str) -> None:
         """Remove the FailureReason once the fleet serves again, unless another fleet has replaced it."""
         while any(route.fleet is fleet for route in self.router.routes):
-            if fleet.failure() is None and fleet.wait():
+            if fleet.find_failure() is None and fleet.wait_until_ready():
                 log.info("endpoint %s serves again", self.name)
                 self._save(lambda doc: doc.pop("FailureReason") if doc.get("FailureReason") == failure else None)
                 return
@@ -143,11 +143,11 @@ class HostedEndpoint:
         """
         self._announce()
         blue = self._route()
-        green = Route(self.router.fleet(plan), 0.0, self._capture(plan))
+        green = Route(self.router.create_fleet(plan), 0.0, self._capture(plan))
         begun = time.time()
 
         def shift(share: float) -> None:
-            self.router.set(Route(blue.fleet, 1 - share, blue.capture), Route(green.fleet, share, green.capture))
+            self.router.set_routes(Route(blue.fleet, 1 - share, blue.capture), Route(green.fleet, share, green.capture))
 
         def report(status: str, message: str, share: float, active: int) -> None:
             summary = _build_pending_summary(plan, begun, status, message, share, active)
@@ -172,9 +172,14 @@ class HostedEndpoint:
         if reason is not None:
             deployment.roll_back()
         kept, gone = (green, blue) if reason is None else (blue, green)
-        self.router.set(Route(kept.fleet, 1.0, kept.capture))
-        if gone.fleet.count():
-            report("Deleting", f"Terminating {gone.fleet.count()} instance(s).", 1.0 if reason is None else 0.0, total)
+        self.router.set_routes(Route(kept.fleet, 1.0, kept.capture))
+        if gone.fleet.count_servers():
+            report(
+                "Deleting",
+                f"Terminating {gone.fleet.count_servers()} instance(s).",
+                1.0 if reason is None else 0.0,
+                total,
+            )
         self._end(gone)
         self._serve(plan if reason is None else None, reason)
         self._announce()
@@ -207,14 +212,14 @@ class HostedEndpoint:
         """End the servers, then delete the endpoint's document and tags."""
         self._announce()
         routes = self.router.routes
-        self.router.set()
+        self.router.set_routes()
         for route in routes:
             self._end(route)
         arn = self._document()["EndpointArn"]
         with self.cloud.store.transaction():
             self.cloud.store.delete("endpoint", self.region, self.name)
             self.cloud.store.delete("tags", self.region, arn)
-        self.cloud.part(Hosting).forget(self.region, self.name)
+        self.cloud.get_part(Hosting).remove_endpoint(self.region, self.name)
 
     def shut_down(self) -> None:
         """End all servers quickly; keep the stored state."""
@@ -241,10 +246,10 @@ class HostedEndpoint:
 
     def _await(self, fleet: Fleet) -> str | None:
         """Wait until the fleet is ready; return None, or the reason why it will not be."""
-        while not fleet.wait():
+        while not fleet.wait_until_ready():
             if self.cloud.stopping.is_set():
                 raise GoingDownError
-            if (reason := fleet.failure()) is not None:
+            if (reason := fleet.find_failure()) is not None:
                 return reason
         return None
 
@@ -359,19 +364,19 @@ def _remove_leftovers(cloud: Cloud) -> None:
 
 def recover(cloud: Cloud) -> None:
     """Restore every endpoint to the state in its document, or to the state before an interrupted update."""
-    hosting = cloud.part(Hosting)
+    hosting = cloud.get_part(Hosting)
     for document in cloud.store.list("endpoint"):
         region, name = document["EndpointArn"].split(":")[3], document["EndpointName"]
-        endpoint, plan, status = hosting.endpoint(region, name), document["_plan"], document["EndpointStatus"]
+        endpoint, plan, status = hosting.get_endpoint(region, name), document["_plan"], document["EndpointStatus"]
         if status == "Creating":
-            endpoint.start(endpoint.create, plan)
+            endpoint.run_in_background(endpoint.create, plan)
         elif status == "Deleting":
-            endpoint.start(endpoint.delete)
+            endpoint.run_in_background(endpoint.delete)
         elif status == "Updating":
             reason = "The local cloud was restarted during the update, which was rolled back."
-            endpoint.start(endpoint.resume, plan, reason)
+            endpoint.run_in_background(endpoint.resume, plan, reason)
         elif status != "Failed":
-            endpoint.start(endpoint.resume, plan)
+            endpoint.run_in_background(endpoint.resume, plan)
 
 
 def _to_event_status(status: str) -> str:

@@ -75,7 +75,7 @@ class InvocationMetrics:
         self._sums: dict[tuple[str, _Dimensions], _Sums] = {}
         cloud.spawn("invocation-metrics", self._run)
 
-    def count(
+    def count_request(
         self,
         *,
         region: str,

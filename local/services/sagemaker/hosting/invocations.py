@@ -34,7 +34,7 @@ def invoke_endpoint(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         _ATTRIBUTES: params.get("CustomAttributes"),
         "X-Amzn-SageMaker-Inference-Id": params.get("InferenceId"),
     }
-    router = call.cloud.part(Hosting).endpoint(call.region, name).router
+    router = call.cloud.get_part(Hosting).get_endpoint(call.region, name).router
     reply = router.invoke(
         Request(
             body=body,
@@ -47,8 +47,11 @@ def invoke_endpoint(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     if not 200 <= reply.status < 300:
         text = reply.body.decode("utf-8", "replace")
         side = "client" if reply.status < 500 else "server"
-        message = f'Received {side} error ({reply.status}) from primary with message "{text}". {router.see_logs()}'
-        raise router.model_error(message, reply.status, text)
+        message = (
+            f'Received {side} error ({reply.status}) from primary with message "{text}". '
+            f"{router.format_log_reference()}"
+        )
+        raise router.make_model_error(message, reply.status, text)
     answer = {"Body": reply.body, "InvokedProductionVariant": reply.variant}
     if content_type := reply.headers.get("Content-Type"):
         answer["ContentType"] = content_type

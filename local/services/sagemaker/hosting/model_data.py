@@ -35,7 +35,7 @@ class ModelFolder:
         self._is_there = False
         self._unpacking = threading.Lock()
 
-    def find(self) -> Path:
+    def ensure(self) -> Path:
         """Return the folder; fetch and unpack the model on first use."""
         with self._unpacking:
             # An existing folder of this name is complete, and served before a restart.

@@ -54,11 +54,11 @@ class Router:
         self.changed = threading.Condition()
         self.routes: tuple[Route, ...] = ()
 
-    def fleet(self, plan: Plan) -> Fleet:
+    def create_fleet(self, plan: Plan) -> Fleet:
         """Return a new fleet of this endpoint; it has no servers yet and gets no traffic."""
         return Fleet(self.cloud, self.region, self.endpoint, plan, self.changed)
 
-    def set(self, *routes: Route) -> None:
+    def set_routes(self, *routes: Route) -> None:
         """Replace the routes; new requests use them at once."""
         with self.changed:
             self.routes = routes
@@ -129,7 +129,7 @@ class Router:
                 retries=False,
             )
         except urllib3.exceptions.NewConnectionError as error:
-            server.refused()
+            server.kill_unreachable()
             raise _NotDeliveredError from error
         except urllib3.exceptions.ConnectTimeoutError as error:
             raise _NotDeliveredError from error
@@ -137,7 +137,7 @@ class Router:
             raise self._no_answer("the time is up") from error
         except urllib3.exceptions.HTTPError as error:
             # The server closed a kept-alive connection but still runs, so it has not received the request.
-            if again and _is_closed_unanswered(error) and server.lives(after=0.05):
+            if again and _is_closed_unanswered(error) and server.is_alive_after(after=0.05):
                 return self._ask(server, request, again=False)
             raise self._no_answer("the connection broke") from error
         return Reply(answer.status, answer.headers, answer.data, server.variant.name)
@@ -148,11 +148,11 @@ class Router:
             "Your invocation timed out while waiting for a response from container primary. Review the latency metrics "
             "for each container in Amazon CloudWatch, resolve the issue, and try again."
             if why == "the time is up"
-            else f'Received server error (0) from primary with message "{why}". {self.see_logs()}'
+            else f'Received server error (0) from primary with message "{why}". {self.format_log_reference()}'
         )
-        return self.model_error(text, 0, why)
+        return self.make_model_error(text, 0, why)
 
-    def model_error(self, text: str, status: int, body: str) -> AwsError:
+    def make_model_error(self, text: str, status: int, body: str) -> AwsError:
         """Return the error for a model that answered with an error or not at all."""
         return AwsError(
             "ModelError",
@@ -163,7 +163,7 @@ class Router:
             LogStreamArn=f"arn:{PARTITION}:logs:{self.region}:{ACCOUNT}:log-group:{build_log_group_name(self.endpoint)}",
         )
 
-    def see_logs(self) -> str:
+    def format_log_reference(self) -> str:
         """Return the sentence with which AWS refers the caller to the logs."""
         return (
             f"See https://{self.region}.console.aws.amazon.com/cloudwatch/home?region={self.region}"
@@ -172,7 +172,7 @@ class Router:
 
     def _count(self, route: Route, variant: Variant, status: int, begun: float, asked: float) -> None:
         now = time.monotonic()
-        self.cloud.part(InvocationMetrics).count(
+        self.cloud.get_part(InvocationMetrics).count_request(
             region=self.region,
             endpoint=self.endpoint,
             variant=variant.name,
@@ -184,7 +184,7 @@ class Router:
 
     def _count_unavailable(self, target: str | None) -> None:
         names = [name for route in self.routes for name in route.fleet.variants]
-        self.cloud.part(InvocationMetrics).count(
+        self.cloud.get_part(InvocationMetrics).count_request(
             region=self.region,
             endpoint=self.endpoint,
             variant=target or (names[0] if names else "none"),
@@ -215,7 +215,7 @@ def _choose_server(routes: Sequence[Route], target: str | None) -> tuple[Route, 
     for route in routes:
         total = sum(variant.weight for variant in route.fleet.variants.values())
         for variant in route.fleet.variants.values():
-            servers = variant.ready()
+            servers = variant.list_ready_servers()
             if target not in (None, variant.name) or route.share <= 0 or not servers:
                 continue
             # Weights do not count for a target variant, nor if all of them are 0.

@@ -174,7 +174,7 @@ def _refuse_repeated(names: list[str], member: str, where: str) -> None:
 def _create(call: Call, label: str, document: Document, params: Mapping[str, Any], now: float) -> dict[str, Any]:
     kind = _RUNS[label].kind
     name = params[f"{label}JobName"]
-    arn = call.arn(f"{kind}/{name.lower()}")
+    arn = call.build_arn(f"{kind}/{name.lower()}")
     document |= {f"{label}JobArn": arn, "CreationTime": now, "LastModifiedTime": now}
     with call.store.transaction():
         if call.store.get(kind, call.region, name):
@@ -185,7 +185,7 @@ def _create(call: Call, label: str, document: Document, params: Mapping[str, Any
         tags.merge_tags(call, arn, params.get("Tags"))
         call.store.put(kind, call.region, name, document)
     runs.emit_state_change(call.cloud, label, call.region, document)
-    call.cloud.part(Jobs).start(_RUNS[label](call.cloud, call.region, name))
+    call.cloud.get_part(Jobs).start(_RUNS[label](call.cloud, call.region, name))
     return {f"{label}JobArn": arn}
 
 
@@ -211,7 +211,7 @@ def _stop(call: Call, label: str, name: str) -> dict[str, Any]:
         if status != "InProgress":
             raise validation_error(f"The request was rejected because the {label.lower()} job is in status {status}.")
         runs.update_job(call.cloud, kind, label, call.region, name, stopping)
-    call.cloud.part(Jobs).stop(kind, call.region, name)
+    call.cloud.get_part(Jobs).stop(kind, call.region, name)
     return {}
 
 

@@ -45,7 +45,7 @@ class ProcessingRun(JobRun):
         application = self.document["AppSpecification"]
         arguments = application.get("ContainerArguments", [])
         key = self.document.get("ProcessingOutputConfig", {}).get("KmsKeyId")
-        places = [Place(self.folders(output), output["S3Uri"], key) for output in self._outputs("Continuous")]
+        places = [Place(self.list_folders(output), output["S3Uri"], key) for output in self._outputs("Continuous")]
         continuous = Continuous(self.s3, places)
         ended = self.execute(
             [*application.get("ContainerEntrypoint", [] if arguments else ["process"]), *arguments],
@@ -58,7 +58,7 @@ class ProcessingRun(JobRun):
         outcome = self._outcome(ended)
         if outcome.status == "Completed":
             for output in self._outputs("EndOfJob"):
-                transfer.upload(self.s3, transfer.list_files(*self.folders(output)), output["S3Uri"], key)
+                transfer.upload(self.s3, transfer.list_files(*self.list_folders(output)), output["S3Uri"], key)
         return outcome
 
     def _outcome(self, ended: Ended) -> Outcome:
@@ -73,7 +73,7 @@ class ProcessingRun(JobRun):
     def _exit_message(self) -> str:
         said = []
         for host in self.hosts:
-            file = self.root(host) / "output" / "message"
+            file = self.get_host_folder(host) / "output" / "message"
             if file.is_file():
                 with file.open("rb") as content:
                     said.append(_decode_message(content.read(_MESSAGE)))
@@ -82,7 +82,7 @@ class ProcessingRun(JobRun):
     # -- inputs ------------------------------------------------------------------------------------------------------
 
     def _prepare(self, number: int, host: str) -> None:
-        root = self.root(host)
+        root = self.get_host_folder(host)
         for folder in ("config", "processing", "output"):
             (root / folder).mkdir(parents=True, exist_ok=True)
         (root / "config" / "processingjobconfig.json").write_text(json.dumps(self._configuration()))
@@ -130,9 +130,9 @@ class ProcessingRun(JobRun):
         outputs = self.document.get("ProcessingOutputConfig", {}).get("Outputs", [])
         return [output["S3Output"] for output in outputs if output["S3Output"]["S3UploadMode"] == mode]
 
-    def folders(self, output: dict[str, Any]) -> list[Path]:
+    def list_folders(self, output: dict[str, Any]) -> list[Path]:
         """Return an output's folder on each host."""
-        return [resolve_local_path(self.root(host), output) for host in self.hosts]
+        return [resolve_local_path(self.get_host_folder(host), output) for host in self.hosts]
 
 
 def resolve_local_path(root: Path, place: dict[str, Any]) -> Path:

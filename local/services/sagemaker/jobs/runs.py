@@ -150,7 +150,7 @@ class JobRun(ABC):
         """The names of the hosts: ``algo-1``, ``algo-2`` and so on."""
         return [f"algo-{number}" for number in range(1, self.instances + 1)]
 
-    def root(self, host: str) -> Path:
+    def get_host_folder(self, host: str) -> Path:
         """Return the folder that replaces ``/opt/ml`` on a host."""
         return self.folder / host
 
@@ -189,7 +189,7 @@ class JobRun(ABC):
                     self.cloud,
                     image=folder,
                     command=command,
-                    root=self.root(host),
+                    root=self.get_host_folder(host),
                     environment=environment,
                     region=self.region,
                     log_group=self.log_group,
@@ -232,7 +232,7 @@ class JobRun(ABC):
         return None
 
     def _stop(self, container: Container) -> None:
-        container.stop(self.stop_signal, self.cloud.clock.real(GRACE))
+        container.stop(self.stop_signal, self.cloud.clock.to_real_seconds(GRACE))
 
     def _wake_at_end(self, container: Container) -> None:
         container.wait()
@@ -249,7 +249,7 @@ class JobRun(ABC):
 
     # -- the document ------------------------------------------------------------------------------------------------
 
-    def change(self, change: Callable[[Document], None]) -> None:
+    def change_document(self, change: Callable[[Document], None]) -> None:
         """Change the job's document and emit its state change event."""
         update_job(self.cloud, self.kind, self.label, self.region, self.name, change)
 
@@ -261,7 +261,7 @@ class JobRun(ABC):
 
         if outcome.status == "Completed":
             shutil.rmtree(self.folder, ignore_errors=True)
-        self.change(end)
+        self.change_document(end)
 
 
 @dataclass(frozen=True)
@@ -285,7 +285,7 @@ class Ended:
         # Hosts that were killed because another one had failed come last.
         return min(failed, key=lambda host: (self.codes[host] < 0, host), default=None)
 
-    def exit_code(self, host: str) -> int:
+    def to_shell_exit_code(self, host: str) -> int:
         """Return a host's exit code as a shell shows it: 128 + n for signal n."""
         code = self.codes[host]
         return code if code >= 0 else 128 - code

@@ -83,14 +83,14 @@ class TrainingRun(JobRun):
             },
             image=algorithm["TrainingImage"],
             isolated=self.document["EnableNetworkIsolation"],
-            on_line=metrics.read if metrics.definitions else None,
+            on_line=metrics.extract_values if metrics.definitions else None,
             meanwhile=kept.upload if kept else None,
         )
         kept.upload()
         metrics.publish()
         self._enter("Uploading", "Uploading generated training model")
         members = self._upload()
-        if final := metrics.final():
+        if final := metrics.list_final_values():
             members["FinalMetricDataList"] = final
         return self._outcome(ended, members)
 
@@ -101,16 +101,16 @@ class TrainingRun(JobRun):
                 enter_secondary_status(document, secondary, message)
             document.update(members)
 
-        self.change(change)
+        self.change_document(change)
 
     def _outcome(self, ended: Ended, members: Document) -> Outcome:
         if host := ended.failed_host:
-            file = self.root(host) / "output" / "failure"
+            file = self.get_host_folder(host) / "output" / "failure"
             text = ""
             if file.is_file():
                 with file.open(encoding="utf-8", errors="replace") as said:
                     text = said.read(_FAILURE)
-            code = f", exit code: {ended.exit_code(host)}"
+            code = f", exit code: {ended.to_shell_exit_code(host)}"
             start = "AlgorithmError: "
             reason = start + text[: _FAILURE - len(start) - len(code)] + code
             return Outcome("Failed", "Failed", reason, members)
@@ -121,7 +121,7 @@ class TrainingRun(JobRun):
     # -- inputs ------------------------------------------------------------------------------------------------------
 
     def _prepare(self, number: int, host: str) -> None:
-        root = self.root(host)
+        root = self.get_host_folder(host)
         for folder in ("input/config", "input/data", "model", "output/data", "code", "checkpoints"):
             (root / folder).mkdir(parents=True, exist_ok=True)
         for name, content in self._configuration(host).items():
@@ -142,7 +142,7 @@ class TrainingRun(JobRun):
 
     def _places(self) -> list[Place]:
         """Return the folders that are uploaded while the job runs."""
-        document, roots = self.document, [self.root(host) for host in self.hosts]
+        document, roots = self.document, [self.get_host_folder(host) for host in self.hosts]
         places = []
         if given := document.get("CheckpointConfig"):
             folders = [self._local(root, given, _CHECKPOINTS) for root in roots]
@@ -189,7 +189,7 @@ class TrainingRun(JobRun):
         output = self.document["OutputDataConfig"]
         url = f"{output['S3OutputPath'].rstrip('/')}/{self.name}/output"
         key = output.get("KmsKeyId")
-        roots = [self.root(host) for host in self.hosts]
+        roots = [self.get_host_folder(host) for host in self.hosts]
         data = transfer.list_files(*(root / "output" / "data" for root in roots))
         if data:
             self._put_archive("output.tar.gz", data, url, key)
@@ -228,7 +228,7 @@ class Metrics:
         self._points: list[tuple[str, float, float]] = []
         self._last: dict[str, tuple[float, float]] = {}
 
-    def read(self, line: str) -> None:
+    def extract_values(self, line: str) -> None:
         """Extract the values of one line; several threads may call it at once."""
         found = []
         for name, pattern in self.definitions:
@@ -241,7 +241,7 @@ class Metrics:
             self._points += found
             self._last |= {name: (value, at) for name, value, at in found}
 
-    def final(self) -> list[dict[str, Any]]:
+    def list_final_values(self) -> list[dict[str, Any]]:
         """Return the last value of each metric."""
         return [{"MetricName": name, "Value": value, "Timestamp": at} for name, (value, at) in self._last.items()]
 

@@ -39,7 +39,7 @@ class ExecutionRun:
         self.region = region
         self.arn = arn
         self.halt = threading.Event()
-        document = self.document()
+        document = self.read_document()
         version = cloud.store.get(
             state.VERSION, region, state.build_version_name(document["_pipeline"], document["PipelineVersionId"])
         )
@@ -51,13 +51,13 @@ class ExecutionRun:
         self._changed = threading.Event()
         self._jobs_stopped = False
 
-    def document(self) -> Document:
+    def read_document(self) -> Document:
         """Return the current document of the execution."""
         document = self.cloud.store.get(state.EXECUTION, self.region, self.arn)
         assert document is not None, self.arn
         return document
 
-    def wake(self) -> None:
+    def halt_and_wake(self) -> None:
         """Halt the execution and wake its thread."""
         self.halt.set()
         self._changed.set()
@@ -70,7 +70,7 @@ class ExecutionRun:
         """
         if recovered:
             drop_lost_steps(self.cloud, self.region, self.arn, self.nodes)
-        document = self.document()
+        document = self.read_document()
         if document["PipelineExecutionStatus"] == "Stopping":
             self.halt.set()
         for name, record in document["_steps"].items():
@@ -85,7 +85,7 @@ class ExecutionRun:
                 over = not self._running
             if over:
                 # A step that ended meanwhile may have made others ready.
-                if not self._ready(self.document()):
+                if not self._ready(self.read_document()):
                     self._finish()
                     return
             else:
@@ -94,7 +94,7 @@ class ExecutionRun:
     # -- choice of steps ---------------------------------------------------------------------------------------------
 
     def _begin_ready(self) -> None:
-        document = self.document()
+        document = self.read_document()
         limit = document.get("ParallelismConfiguration", {}).get("MaxParallelExecutionSteps", state.PARALLEL)
         for node in self._ready(document):
             with self._lock:
@@ -163,7 +163,7 @@ class ExecutionRun:
         """
         if node.type in KINDS:
             return JobStep(self, node).perform(resumed=resumed)
-        scope = RunScope(self.cloud, self.region, self.document(), self.steps)
+        scope = RunScope(self.cloud, self.region, self.read_document(), self.steps)
         try:
             if node.type == "Fail":
                 message = values.as_text(values.resolve(node.document["Arguments"]["ErrorMessage"], scope))
@@ -179,7 +179,7 @@ class ExecutionRun:
 
     def _stop_jobs(self) -> None:
         self._jobs_stopped = True
-        for name, record in self.document()["_steps"].items():
+        for name, record in self.read_document()["_steps"].items():
             if record["StepStatus"] in state.UNSETTLED and record["_type"] in KINDS:
                 JobStep(self, self.nodes[name]).stop()
 
@@ -237,10 +237,10 @@ class Executions:
         with self._lock:
             run = self._runs.get(arn)
         if run is not None:
-            run.wake()
+            run.halt_and_wake()
 
     def _wake_all(self) -> None:
         self.cloud.stopping.wait()
         with self._lock:
             for run in self._runs.values():
-                run.wake()
+                run.halt_and_wake()

@@ -50,7 +50,7 @@ def hash_request(params: Mapping[str, Any]) -> str:
 def require_pipeline(call: Call, name: str) -> Document:
     """Return the pipeline's document by name or ARN; raise AWS's error if it does not exist."""
     document = call.store.get(state.PIPELINE, call.region, build_store_name(name))
-    arn = call.arn(f"pipeline/{build_store_name(name)}")
+    arn = call.build_arn(f"pipeline/{build_store_name(name)}")
     if document is None or (name.startswith("arn:") and name.lower() != document["PipelineArn"]):
         raise not_found_error(f"Pipeline {name if name.startswith('arn:') else arn} does not exist.")
     return document
@@ -97,7 +97,7 @@ def start_pipeline_execution(call: Call, params: dict[str, Any]) -> dict[str, An
         pipeline["LastRunTime"] = document["CreationTime"]
         call.store.put(state.PIPELINE, call.region, key, pipeline)
         state.emit_execution_status(call.cloud, call.region, document, None)
-    call.cloud.part(Executions).start(call.region, arn)
+    call.cloud.get_part(Executions).start(call.region, arn)
     return {"PipelineExecutionArn": arn}
 
 
@@ -145,7 +145,7 @@ def _resolve_experiment(call: Call, document: Document, config: Document) -> Doc
 def _load_definition(call: Call, key: str, number: int) -> Document:
     version = call.store.get(state.VERSION, call.region, state.build_version_name(key, number))
     if version is None:
-        raise not_found_error(f"Version {number} of pipeline {call.arn(f'pipeline/{key}')} does not exist.")
+        raise not_found_error(f"Version {number} of pipeline {call.build_arn(f'pipeline/{key}')} does not exist.")
     return dict(json.loads(version["PipelineDefinition"]))
 
 
@@ -193,7 +193,7 @@ def stop_pipeline_execution(call: Call, params: dict[str, Any]) -> dict[str, Any
         document["PipelineExecutionStatus"] = "Stopping"
 
     if _change_once(call, params, ("Executing",), stopping):
-        call.cloud.part(Executions).stop(params["PipelineExecutionArn"])
+        call.cloud.get_part(Executions).stop(params["PipelineExecutionArn"])
     return {"PipelineExecutionArn": params["PipelineExecutionArn"]}
 
 
@@ -215,7 +215,7 @@ def retry_pipeline_execution(call: Call, params: dict[str, Any]) -> dict[str, An
             document["ParallelismConfiguration"] = params["ParallelismConfiguration"]
 
     if _change_once(call, params, ("Failed", "Stopped"), again):
-        call.cloud.part(Executions).start(call.region, params["PipelineExecutionArn"])
+        call.cloud.get_part(Executions).start(call.region, params["PipelineExecutionArn"])
     return {"PipelineExecutionArn": params["PipelineExecutionArn"]}
 
 

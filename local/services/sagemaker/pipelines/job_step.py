@@ -49,7 +49,7 @@ class Run(Protocol):
     halt: threading.Event
     steps: dict[str, dict[str, Any]]
 
-    def document(self) -> Document:
+    def read_document(self) -> Document:
         """Return the execution's document."""
 
 
@@ -144,7 +144,7 @@ class JobStep:
         return {}
 
     def _request(self, name: str) -> Document:
-        document = self._run.document()
+        document = self._run.read_document()
         scope = RunScope(self._cloud, self._run.region, document, self._run.steps, name if self._kind.job else None)
         return build_request(self._kind, self._node.document["Arguments"], scope)
 
@@ -171,7 +171,7 @@ class JobStep:
             self._await_package(made)
             return
         store_kind, label = self._kind.job
-        self._cloud.part(Jobs).wait(store_kind, self._run.region, made)
+        self._cloud.get_part(Jobs).wait(store_kind, self._run.region, made)
         if self._cloud.stopping.is_set():
             raise StepInterruptedError
         described = describe_resource(self._client, self._kind, made)
@@ -244,7 +244,7 @@ class JobStep:
         The execution is returned by its ARN, with the step's record in it.
         """
         oldest = time.time() - parse_duration(config["ExpireAfter"]) if "ExpireAfter" in config else 0.0
-        pipeline = self._run.document()["_pipeline"]
+        pipeline = self._run.read_document()["_pipeline"]
         found: list[tuple[float, str, Document]] = []
         for document in state.list_executions(self._cloud, self._run.region, pipeline):
             record = document["_steps"].get(self._node.name, {})
@@ -264,7 +264,7 @@ class JobStep:
     # -- the record --------------------------------------------------------------------------------------------------
 
     def _record(self) -> Document:
-        return dict(self._run.document()["_steps"][self._node.name])
+        return dict(self._run.read_document()["_steps"][self._node.name])
 
     def _put(self, status: str | None = None, **members: Any) -> Document:
         """Change the step's record and return it; without ``status`` the step keeps its own."""

@@ -43,7 +43,7 @@ def create_pipeline(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Create a pipeline; refuse a definition that could not run."""
     refuse_others(params, {"PipelineName", "ClientRequestToken", "Tags", *_KEPT, *_DEFINITION}, "CreatePipeline")
     name = params["PipelineName"]
-    arn = call.arn(f"pipeline/{name.lower()}")
+    arn = call.build_arn(f"pipeline/{name.lower()}")
     text = _read_definition(call, params)
     if text is None:
         raise validation_error("Either PipelineDefinition or PipelineDefinitionS3Location is required.")
@@ -221,7 +221,7 @@ def recover(cloud: Cloud) -> None:
     for document in cloud.store.list(EXECUTION):
         if document["PipelineExecutionStatus"] in ACTIVE:
             arn = document["PipelineExecutionArn"]
-            cloud.part(Executions).start(arn.split(":")[3], arn, recovered=True)
+            cloud.get_part(Executions).start(arn.split(":")[3], arn, recovered=True)
 
 
 OPERATIONS: dict[str, Handler] = {

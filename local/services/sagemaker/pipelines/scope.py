@@ -35,11 +35,11 @@ class RunScope:
         self._steps = steps
         self._job = job
 
-    def parameter(self, name: str) -> Any:
+    def get_parameter(self, name: str) -> Any:
         """Return the typed value of a pipeline parameter."""
         return self._document["_parameters"][name]
 
-    def execution(self, name: str) -> Any:
+    def get_execution_property(self, name: str) -> Any:
         """Return a property of the execution."""
         document = self._document
         arn = document["PipelineExecutionArn"]
@@ -57,7 +57,7 @@ class RunScope:
             raise ResolveError(f"Execution.{name}: this step makes no job")
         return facts[name]
 
-    def step(self, name: str) -> Any:
+    def describe_step(self, name: str) -> Any:
         """Return the description of the resource that the step created."""
         record = self._document["_steps"].get(name, {})
         if "_made" not in record:
@@ -68,18 +68,18 @@ class RunScope:
         except StepError as error:
             raise ResolveError(f"Steps.{name}: {error}") from error
 
-    def property_file(self, step: str, name: str) -> tuple[str, Any]:
+    def read_property_file(self, step: str, name: str) -> tuple[str, Any]:
         """Return the URL and the parsed JSON of a property file of a processing step."""
         declared = {file["PropertyFileName"]: file for file in self._steps[step]["PropertyFiles"]}
         file = declared[name]
-        outputs = self.step(step).get("ProcessingOutputConfig", {}).get("Outputs", [])
+        outputs = self.describe_step(step).get("ProcessingOutputConfig", {}).get("Outputs", [])
         places = [entry["S3Output"]["S3Uri"] for entry in outputs if entry["OutputName"] == file["OutputName"]]
         if not places:
             raise ResolveError(f"property file {name} of step {step}: its job has no output '{file['OutputName']}'")
         url = f"{places[0].rstrip('/')}/{file['FilePath'].lstrip('/')}"
-        return url, self.json_object(url)
+        return url, self.read_json_object(url)
 
-    def json_object(self, url: str) -> Any:
+    def read_json_object(self, url: str) -> Any:
         """Return the parsed JSON of an S3 object."""
         try:
             bucket, key = parse_s3_url(url)
