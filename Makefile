@@ -35,10 +35,10 @@ browser:
 	    apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
 	    echo "• no chromium on PATH: the tests in a browser are skipped"
 
-# The pages of docs/ as a site in build/site; what is made of the code and of numbers is made anew first.
+# The pages of docs/ as a site in build/site; the diagrams are drawn first.
 docs: setup
-	@$(BIN)/python -m cli.reference && $(BIN)/python docs/diagrams/draw.py
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict && echo "build/site/index.html, or $(BIN)/mkdocs serve"
+	@$(BIN)/python docs/diagrams/draw.py
+	@NO_MKDOCS_2_WARNING=1 COLUMNS=100 $(BIN)/mkdocs build --strict && echo "build/site/index.html, or $(BIN)/mkdocs serve"
 
 # Clients that nobody here wrote, each in a cached environment of its own; the last result is in docs/local.md. Takes
 # some minutes, and some more the first time.

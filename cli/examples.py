@@ -1,6 +1,10 @@
-"""Examples of each command for the reference, kept apart so that the commands' modules stay short."""
+"""Examples of each command, at the end of its help."""
 
 from __future__ import annotations
+
+import click
+
+_HEADING = "Examples:"
 
 #: Command → (what is typed, what it is for), in the order of `cli/main.py`.
 EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
@@ -130,3 +134,19 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "millrace local rotate": (("millrace local rotate", "somebody may have seen the access key"),),
     "millrace local logs": (("millrace local logs --follow", "what the cloud itself says"),),
 }
+
+
+def add_examples(command: click.Command, path: str) -> None:
+    """Add its examples to the help of a command, and of the commands in a group; once only.
+
+    Args:
+        command: The command.
+        path: The words that call it, e.g. ``millrace review list``.
+    """
+    if isinstance(command, click.Group):
+        for name, below in command.commands.items():
+            add_examples(below, f"{path} {name}")
+    if path in EXAMPLES and _HEADING not in (command.help or ""):
+        # Click keeps the lines of a paragraph after \b; Markdown shows indented lines as code.
+        lines = "\n".join(f"    # {purpose}\n    {line}" for line, purpose in EXAMPLES[path])
+        command.help = f"{command.help}\n\n{_HEADING}\n\n\b\n{lines}"

@@ -17,6 +17,7 @@ import click
 
 from cli.console import interrupts
 from cli.console.output import ERROR_MARK
+from cli.examples import add_examples
 
 #: Each command's module and its line in the help. Modules are imported when their command is run, so that the help
 #: imports neither boto3 nor the vocabulary.
@@ -66,6 +67,7 @@ class Group(click.Group):
             return None
         command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
         assert isinstance(command, click.Command)
+        add_examples(command, f"millrace {cmd_name}")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

@@ -290,7 +290,7 @@ class UseCase(Part):
         """The Python package under `stacks/` that holds the declaration and its functions."""
         return self.name.replace("-", "_")
 
-    def get_missing_texts(self, column: str) -> tuple[str, ...]:
+    def missing_in(self, column: str) -> tuple[str, ...]:
         """Return the texts that mean a missing value in a column."""
         return self.missing.get(column, DEFAULT)
 

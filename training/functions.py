@@ -204,7 +204,7 @@ class Functions:
         """
         function = self._find(name)
         assert function is not None
-        missing = self.use_case.get_missing_texts
+        missing = self.use_case.missing_in
         return self._checked(function(since, until), name, ids, lambda column: missing(f"{of}{column}"))
 
     def _checked(

@@ -59,7 +59,7 @@ def report(
 ) -> None:
     """Write a page about a use case for people who decide: quality, drift, history, cost.
 
-    It is one file that loads nothing else: <use case>-<environment>-report.html here, unless --output names another.
+    It is one file that loads nothing else: `<use case>-<environment>-report.html` here, unless --output names another.
     """
     stack = fleet.list_stacks(state, use_case, environment)[0]
     kind, path = _where(stack.name, kind, output, as_json=as_json)

@@ -29,7 +29,7 @@ _WAITING = "waiting for what it is doing to stop"
 def review() -> None:
     """Manage a pull request's own stack, which expires.
 
-    It is called <use case>-pr-<number>, is like the stack of another environment but as small as possible, and can be
+    It is called `<use case>-pr-<number>`, is like the stack of another environment but as small as possible, and can be
     destroyed with all its data.
     """
 
@@ -68,7 +68,7 @@ def create(
 ) -> None:
     """Make the stack of a pull request, or give it a new expiry.
 
-    Writes stacks/Pulumi.<use case>-pr-<number>.yaml, and the record by which `expire` finds the stack. Run it again
+    Writes `stacks/Pulumi.<use case>-pr-<number>.yaml`, and the record by which `expire` finds the stack. Run it again
     after a push to take over what was changed in the environment that the stack is like.
     """
     if source == connection.LOCAL:

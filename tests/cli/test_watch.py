@@ -71,9 +71,9 @@ def test_versions_are_completed_where_somebody_answers(alone: tuple[Cloud, Check
     program = (
         "import click\n"
         "from cli.commands import choices\n"
-        "from cli.commands.options import of_use_case\n"
+        "from cli.commands.options import with_target\n"
         "@click.command()\n"
-        "@of_use_case\n"
+        "@with_target\n"
         "@click.argument('version', shell_complete=choices.complete_versions)\n"
         "def decide(target, version): pass\n"
         "decide(prog_name='decide', complete_var='ASK')"

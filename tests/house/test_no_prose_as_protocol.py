@@ -34,7 +34,7 @@ FOREIGN = {
     "cli/delivery/rendering.py": "the head of files that this module writes itself",
     "cli/aws/endpoints.py": "SageMaker's words for an endpoint that does not exist",
     "cli/aws/model_packages.py": "reasons that version 0.1 kept in the registry, which had nothing else",
-    "cli/reference.py": "help texts of options, of which the reference is made",
+    "cli/examples.py": "a heading of its own in a help text",
     "millrace/errors.py": "pydantic's and Python's words",
 }
 
