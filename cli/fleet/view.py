@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-import shutil
 import sys
-import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -27,8 +25,8 @@ from cli.fleet.document import (
 from queries.packages import APPROVED, PENDING
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.text import Text
+    from rich.console import Console, RenderableType
+    from rich.table import Table
 
 
 HEAD = ("use case", "env", "serves", "since", "quality", "alarms", "last training", "next", "waits", "cost/month")
@@ -36,6 +34,8 @@ HEAD = ("use case", "env", "serves", "since", "quality", "alarms", "last trainin
 _BAD, _WARN, _GOOD, _QUIET = "bold red", "yellow", "green", "dim"
 #: Maximum number of lines in a row of the table.
 _TALLEST = 3
+#: A width that no terminal has.
+_UNLIMITED = 100_000
 
 
 # -- all stacks --------------------------------------------------------------------------------------------------------
@@ -55,104 +55,82 @@ def print_fleet(found: FleetDocument) -> None:
 
 
 def render_fleet(found: FleetDocument) -> RenderableType:
-    """Render the fleet for a terminal: a table if it fits, else one paragraph per stack; words are never broken."""
+    """Render the fleet for a terminal: a table if it fits, else one paragraph per stack."""
     from rich.console import Console, Group
-    from rich.text import Text
 
-    room = Console().width
+    console = Console()
     rows = [render_cells(row) for row in found["stacks"]]
     shown: list[RenderableType] = []
     if rows:
-        widths = _widths([[text for text, _ in row] for row in rows], room)
-        shown = [_table(rows, widths)] if widths else [_render_paragraph(row, room) for row in rows]
-    for line in list_lines_below(found):
-        style = _WARN if line.startswith("! ") else ""
-        shown += [Text(part, style) for part in wrap_line(line, room)]
+        table = _make_table(rows)
+        shown = [table] if _fits(table, console, len(rows)) else [_render_paragraph(row) for row in rows]
+    shown += [_render_line(line, console.width) for line in list_lines_below(found)]
     return Group(*shown)
 
 
-def _widths(rows: Sequence[Sequence[str]], room: int) -> list[int] | None:
-    """Return the width of each column; None if the table would be too wide, or its rows too tall."""
-    columns = [[name, *(row[place] for row in rows)] for place, name in enumerate(HEAD)]
-    widths = [max(len(word) for cell in column for word in cell.split()) for column in columns]
-    wanted = [max(map(len, column)) for column in columns]
-    spare = room - sum(widths) - 2 * (len(HEAD) - 1)
-    if spare < 0:
-        return None
-    while spare and widths != wanted:
-        narrow = max(range(len(widths)), key=lambda place: wanted[place] - widths[place])
-        widths[narrow] += 1
-        spare -= 1
-    tallest = max(len(textwrap.wrap(cell, widths[place])) for row in rows for place, cell in enumerate(row))
-    return widths if tallest <= _TALLEST else None
-
-
-def _table(rows: Sequence[Sequence[tuple[str, str]]], widths: Sequence[int]) -> RenderableType:
+def _make_table(rows: Sequence[Sequence[tuple[str, str]]]) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     shown = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for name, width in zip(HEAD, widths, strict=True):
-        shown.add_column(name, overflow="fold", width=width)
+    for place, name in enumerate(HEAD):
+        # A column in which every cell is one word cannot be made narrower.
+        shown.add_column(name, no_wrap=not any(" " in row[place][0] for row in rows))
     for row in rows:
         shown.add_row(*(Text(text, style) for text, style in row))
     return shown
 
 
-def _render_paragraph(row: Sequence[tuple[str, str]], room: int) -> RenderableType:
-    """Render a stack as a paragraph: its name, then the cells that are not empty, joined into lines that fit."""
+def _fits(table: Table, console: Console, rows: int) -> bool:
+    """Return True if the terminal has room for the longest word of each column, and no row becomes too tall."""
+    from rich.measure import Measurement
+
+    # A measurement never exceeds the width that it is given, so it is given one without limit.
+    if Measurement.get(console, console.options.update(width=_UNLIMITED), table).minimum > console.width:
+        return False
+    head = 2
+    return len(console.render_lines(table, pad=False)) <= head + rows * _TALLEST
+
+
+def _render_paragraph(row: Sequence[tuple[str, str]]) -> RenderableType:
+    """Render a stack as a paragraph: its name, then the cells that are not empty, side by side as far as they fit."""
+    from rich.columns import Columns
+    from rich.console import Group
+    from rich.padding import Padding
     from rich.text import Text
 
     (name, _), (environment, _), *rest = row
-    lines = [Text(f"{name} {environment}", "bold")]
     parts = [
         Text(f"{label} ").append(text, style)
         for label, (text, style) in zip(HEAD[2:], rest, strict=True)
         if text != "–"
     ]
-    line = Text("")
-    for part in parts:
-        if line and len(line) + 3 + len(part) + 2 > room:
-            lines.append(line)
-            line = Text("")
-        line = line.append(" · ").append(part) if line else part
-    lines.append(line)
-    return Text("\n").join([lines[0], *(_indent_line(line, room) for line in lines[1:])]).append("\n")
+    return Group(Text(f"{name} {environment}", "bold"), Padding(Columns(parts, padding=(0, 3)), (0, 0, 1, 2)))
 
 
-def _indent_line(line: Text, room: int) -> Text:
-    """Return a line indented below a name and wrapped with a deeper hanging indent."""
-    from rich.console import Console
+def _render_line(line: str, room: int) -> RenderableType:
+    """Render a line of text, wrapped between words; where it is too long, its command begins a line of its own."""
+    from rich.console import Group
+    from rich.padding import Padding
     from rich.text import Text
 
-    parts = line.wrap(Console(), max(room - 4, 1))
-    return Text("\n").join([Text("  " if place == 0 else "    ").append(part) for place, part in enumerate(parts)])
-
-
-def wrap_line(line: str, room: int) -> list[str]:
-    """Wrap a line between words; a command after an arrow starts a line of its own."""
+    style = _WARN if line.startswith("! ") else ""
+    indent = len(line) - len(line.lstrip())
+    text, arrow, command = line.strip().rpartition(" → millrace ")
+    parts = [(indent, text), (indent + 2, f"→ millrace {command}")] if arrow else [(indent, line.strip())]
     if len(line) <= room:
-        return [line]
-    begins = " " * (len(line) - len(line.lstrip()) + 2)
-    said, arrow, command = line.rpartition(" → millrace ")
-    parts = [said, f"{begins}→ millrace {command}"] if arrow else [line]
-    found: list[str] = []
-    for part in parts:
-        found += textwrap.wrap(
-            part, room, subsequent_indent=begins, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
-        )
-    return found
+        parts = [(indent, line.strip())]
+    return Group(*(Padding(Text(part, style), (0, 0, 0, left)) for left, part in parts))
 
 
 def render_live(found: FleetDocument) -> RenderableType:
     """Render the fleet for a screen that may cut off its end: the action items come first."""
     from rich.console import Console, Group
-    from rich.text import Text
 
     room = Console().width
     lines = [f"! {need['stack']}: {need['what']} → {need['command']}" for need in found["attention"]]
-    needs = [Text(part, _WARN) for line in lines for part in wrap_line(line, room)]
+    needs = [_render_line(line, room) for line in lines]
     return Group(*needs, render_fleet({**found, "attention": []}) if needs else render_fleet(found))
 
 
@@ -283,13 +261,14 @@ def print_stack(found: DeepDocument) -> None:
     if not sys.stdout.isatty():
         _print_stack_lines(found)
         return
+    from rich.console import Console
+
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
         _print_stack_lines(found)
-    room = shutil.get_terminal_size().columns
+    console = Console(highlight=False)
     for line in text.getvalue().splitlines():
-        for part in wrap_line(line, room):
-            say(part)
+        console.print(_render_line(line, console.width))
 
 
 def _print_stack_lines(found: DeepDocument) -> None:

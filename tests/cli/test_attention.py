@@ -95,7 +95,7 @@ def test_what_was_not_answered_is_unknown_and_no_need(
     [whole] = found["stacks"]
     assert silent in whole["unknown"]
     assert (found["attention"], whole["warnings"]) == ([], [])
-    view.print_table(found)
+    view.print_fleet(found)
     head, line, *_ = capsys.readouterr().out.splitlines()
     place = head.index("waits") if silent == "registry" else head.index("serves")
     assert line[place:].startswith("unknown")
@@ -176,7 +176,7 @@ def test_an_endpoint_that_was_deleted_by_hand_is_gone(cloud: Cloud, capsys: pyte
     assert (need["code"], need["fields"]) == ("endpoint_missing", {"endpoint": "lost-local", "approved": 1})
     assert need["what"].startswith("endpoint lost-local was deleted, and version 1 is approved: ")
     assert need["command"] == "millrace deploy lost --refresh"
-    view.print_table(found)
+    view.print_fleet(found)
     head, line, *_ = capsys.readouterr().out.splitlines()
     assert line[head.index("serves") :].startswith("gone ")
     # Its own alarms are deployed with it: without them it has never been there.

@@ -390,7 +390,7 @@ def test_a_stack_that_cannot_be_asked_is_shown_with_its_reason(cloud: Cloud, tmp
     assert [each["stack"] for each in checkout.json("status", "--env", "dev")["not_asked"]] == ["uc20-dev"]
     # One stack in depth is the whole of what was asked.
     assert "no credentials" in checkout("status", "uc20", "--env", "dev", code=1).stderr
-    assert "there is no stack 'uc20-moon'" in checkout("status", "uc20", "--env", "moon", code=1).stderr
+    assert "stack 'uc20-moon' does not exist" in checkout("status", "uc20", "--env", "moon", code=1).stderr
     # A shell whose AWS is the local cloud's is not the account's.
     said = checkout.json("status", "uc20", **cloud.daemon.access)
     assert {each["stack"] for each in said["not_asked"]} == {"uc20-dev", "uc20-prod"}
