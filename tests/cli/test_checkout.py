@@ -117,7 +117,7 @@ def test_what_a_shallow_clone_lacks_is_to_be_fetched(repository: Path, tmp_path:
         checkout.resolve_commit(missing)
     with pytest.raises(CliError, match="`git fetch origin release`"):
         checkout.resolve_commit("origin/release")
-    with pytest.raises(CliError, match="no git checkout"):
+    with pytest.raises(CliError, match="is not a git checkout"):
         Checkout.find(tmp_path)
 
 

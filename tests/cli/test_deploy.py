@@ -158,7 +158,7 @@ def test_a_plan_takes_no_endpoint_away(account: Account) -> None:
     sagemaker.create_endpoint(EndpointName=STACK, EndpointConfigName=STACK)
     account.millrace("diff", "flights", *DEV, "--save-plan", "plan.json")
     said = plan_is_refused(account)
-    assert f"this would delete endpoint {STACK} because no model of {STACK} is approved" in said
+    assert f"endpoint {STACK} would be deleted, because no model of {STACK} is approved" in said
     assert "`millrace deploy flights --env dev --remove-endpoint`" in said
     assert eventually(
         lambda: sagemaker.describe_endpoint(EndpointName=STACK)["EndpointStatus"] != "Creating", seconds=60
@@ -180,7 +180,7 @@ def test_what_stands_and_is_unknown_to_the_backend_is_neither_told_as_new_nor_ma
             cwd=account.folder, env={**account.environment, **other}, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 1
-        assert f"in this backend (file://{tmp_path}), but there are: pipeline {STACK}-training" in done.stderr
+        assert f"in this backend (file://{tmp_path}), but AWS has: pipeline {STACK}-training" in done.stderr
     assert not list(tmp_path.rglob(f"{STACK}.json"))
 
 

@@ -221,15 +221,15 @@ UNSAYABLE = {
     "no URN": ('{"steps": [{"op": "create", "urn": "key"}]}', "steps[0].urn is 'key'"),
     "a state of another shape": (
         json.dumps({"steps": [{"op": "create", "urn": urn("Key", "k"), "newState": 3}]}),
-        "steps[0].newState is no object",
+        "steps[0].newState is not an object",
     ),
     "no steps at all": ('{"steps": []}', "has no steps and no changeSummary, so it is of no stack"),
     "steps that were cut out": (
         json.dumps(whole(changeSummary={"same": 1, "update": 2})),
-        "changeSummary says update: 2, but steps hold 0 of them; expected all of a preview",
+        "changeSummary says update: 2, but steps hold 0 of them; expected the whole JSON of a preview",
     ),
     "all steps cut out": ('{"changeSummary": {"same": 9, "delete": 1}}', "says delete: 1, but steps hold 0"),
-    "diagnostics of another shape": ('{"steps": [], "diagnostics": 3}', "`diagnostics` is no list"),
+    "diagnostics of another shape": ('{"steps": [], "diagnostics": 3}', "`diagnostics` is not a list"),
     "nested without end": ("[" * 100_000, "is not JSON"),
 }
 
@@ -253,7 +253,7 @@ def test_a_file_that_is_not_there_or_no_text_is_said(capsys: pytest.CaptureFixtu
     binary = tmp_path / "binary"
     binary.write_bytes(b'{"steps": "\xff\xfe"}')
 
-    assert "there is no such file" in diff(capsys, "--preview", str(tmp_path / "none.json"))[2]
+    assert "does not exist" in diff(capsys, "--preview", str(tmp_path / "none.json"))[2]
     assert "not UTF-8 (byte 11)" in diff(capsys, "--preview", str(binary))[2]
     assert "directory" in diff(capsys, "--preview", str(tmp_path))[2]
 
@@ -305,7 +305,7 @@ def test_a_preview_of_another_stack_is_refused(capsys: pytest.CaptureFixture[str
     code, _, err = diff(capsys, "--preview", path)
 
     assert code == 1
-    assert "is of stack churn-prod; expected flights-local" in err
+    assert "belongs to stack churn-prod; expected flights-local" in err
 
 
 def test_a_preview_of_two_stacks_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -315,7 +315,7 @@ def test_a_preview_of_two_stacks_is_refused(capsys: pytest.CaptureFixture[str], 
     code, _, err = diff(capsys, "--preview", written(tmp_path / "preview.json", document))
 
     assert code == 1
-    assert "of several stacks, churn-prod, flights-local" in err
+    assert "about several stacks, churn-prod, flights-local" in err
 
 
 @pytest.mark.parametrize(

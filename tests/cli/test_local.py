@@ -44,7 +44,7 @@ def test_start_status_stop_reset(millrace: Millrace) -> None:
     assert {key: found[key] for key in ("pid", "port")} == {key: started[key] for key in ("pid", "port")}
     assert psutil.pid_exists(started["pid"])
 
-    assert "runs with scale 60.0, asked for 1.0" in millrace.error("local", "start", "--scale", "1")
+    assert "runs with scale 60.0, not with 1.0" in millrace.error("local", "start", "--scale", "1")
     assert started["endpoint_url"] in millrace("local", "status").stdout
     assert "up after" in millrace("local", "logs").stdout
 
@@ -62,7 +62,7 @@ def test_start_status_stop_reset(millrace: Millrace) -> None:
 def test_reset_wants_an_answer_and_deletes_nothing_else(millrace: Millrace) -> None:
     millrace.state.mkdir()
     (millrace.state / "thesis.txt").write_text("years of work")
-    assert "is not a local cloud's folder" in millrace.error("local", "reset", "--yes")
+    assert "is not the folder of a local cloud" in millrace.error("local", "reset", "--yes")
     assert (millrace.state / "thesis.txt").exists()
     (millrace.state / "daemon.lock").write_text("")
     assert "pass --yes" in millrace.error("local", "reset")
@@ -78,7 +78,7 @@ def test_a_daemon_that_hangs_is_named_with_its_end(millrace: Millrace) -> None:
     pid = millrace.json("local", "start")["pid"]
     psutil.Process(pid).suspend()
     try:
-        words = f"process {pid} holds {millrace.state} but does not answer: `millrace local stop`, then `kill -9 {pid}`"
+        words = f"process {pid} holds {millrace.state} but does not answer; `millrace local stop`, then `kill -9 {pid}`"
         assert words in millrace("local", "status").stdout
         found = millrace.json("local", "status")
         assert (found["running"], found["pid"]) == (False, pid)

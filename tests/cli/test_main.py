@@ -59,7 +59,7 @@ def test_used_wrongly_is_exit_code_2(millrace: Millrace, arguments: list[str], s
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["status", "churn"], ["use case 'churn'", "stacks/churn", "there are: flights"]),
+        (["status", "churn"], ["use case 'churn'", "stacks/churn", "choose one of: flights"]),
         (["destroy", "churn"], ["no package stacks/churn", "bring it back", "`git log --oneline -- stacks/churn`"]),
         (["status", "flights", "--env", "moon"], ["'flights-moon'", "Pulumi.flights-moon.yaml", "flights-local"]),
         (["up", "--stack", "flights-moon"], ["'flights-moon'", "flights-local"]),

@@ -81,7 +81,7 @@ def test_a_model_that_is_deleted_while_it_is_asked_about(registry: Loop) -> None
     asked = Asked(registry, "approve", "flights")
     registry.sagemaker.delete_model_package(ModelPackageName=arn)
     code, _, said = asked.yes()
-    assert (code, f"version {version} of {STACK} has been deleted meanwhile; nothing was changed" in said) == (1, True)
+    assert (code, f"version {version} of {STACK} was deleted in the meantime; nothing was changed" in said) == (1, True)
 
 
 def test_whoever_overrules_a_gate_says_why(registry: Loop) -> None:
@@ -141,7 +141,7 @@ def test_a_group_that_somebody_has_deleted(registry: Loop) -> None:
     try:
         for command in ("approve", "reject", "rollback", "gc", "retrain"):
             said = registry(command, "flights", code=1).stderr
-            assert f"model package group {STACK} is gone, though stack {STACK} is there" in said
+            assert f"model package group {STACK} was deleted, though stack {STACK} exists" in said
             assert "`millrace deploy flights --refresh`" in said
             assert "--remove-endpoint" in said
     finally:
@@ -279,7 +279,7 @@ def test_what_is_no_way_back_changes_nothing(served: Loop) -> None:
     served("reject", "flights", str(second), "--yes")
     said = served("rollback", "flights", "--yes", code=1).stderr
     assert f"version {third} serves, and no older version is approved" in said
-    assert f"there are: {second} (Rejected), {first} (Rejected); name one with --to" in said
+    assert f"name one with --to: {second} (Rejected), {first} (Rejected)" in said
     served.sagemaker.delete_model_package(ModelPackageName=_arn(served, first))
     deleted = served("rollback", "flights", "--to", str(first), "--yes", code=1).stderr
     assert f"has no model version {first}; versions go up to {fourth}; it has been deleted" in deleted
@@ -290,7 +290,7 @@ def test_a_version_that_is_approved_meanwhile_would_serve_instead(served: Loop) 
     asked = Asked(served, "rollback", "flights", "--no-deploy")
     newest, _ = served.register(APPROVED)
     code, _, said = asked.yes()
-    assert (code, f"version {newest} of {STACK} was approved meanwhile" in said) == (1, True)
+    assert (code, f"version {newest} of {STACK} was approved in the meantime" in said) == (1, True)
     assert versions(served)[:-1] == before
 
 
@@ -307,7 +307,7 @@ def test_what_serves_was_deleted_from_the_registry(served: Loop) -> None:
 def test_without_an_endpoint_there_is_nothing_to_roll_back(registry: Loop) -> None:
     registry.register(APPROVED)
     said = registry("rollback", "flights", "--yes", code=1).stderr
-    assert f"there is nothing to roll back: there is no endpoint {STACK}: it is pending its first approved" in said
+    assert f"nothing can be rolled back: there is no endpoint {STACK}: it is pending its first approved" in said
 
 
 def test_an_endpoint_that_somebody_has_deleted(registry: Loop) -> None:

@@ -194,7 +194,7 @@ def test_a_table_that_is_not_there_is_said_by_the_command(
     of_variable = diff(capsys, *given)
 
     assert (code, of_variable[0]) == (1, 1)
-    assert "there is no such file" in err
+    assert "does not exist" in err
     assert "MILLRACE_PRICES" in of_variable[2]
     (tmp_path / "none.toml").write_bytes(b"\xff")
     assert "not UTF-8" in diff(capsys, *given)[2]

@@ -197,7 +197,7 @@ def written(history: History, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page, over a file that was no report."""
     path = tmp_path_factory.mktemp("page") / "churn.html"
     path.write_text("my own notes")
-    assert "is no report" in history.checkout("report", "churn", "-o", str(path), code=1).stderr
+    assert "is not a report" in history.checkout("report", "churn", "-o", str(path), code=1).stderr
     assert path.read_text() == "my own notes"
     assert f"wrote {path}" in history.checkout("report", "churn", "-o", str(path), "--force").stdout
     return path

@@ -190,7 +190,7 @@ def test_what_stands_and_is_unknown_to_the_backend_keeps_its_record(checkout: Ch
     lake = {"Bucket": "flights-pr-4-lake-123456789012"}
     checkout.client("s3").create_bucket(**lake, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     said = checkout.millrace("review", "expire", "--yes", code=1).stderr
-    assert "Pulumi has no resources of stack flights-pr-4 in this backend (file://" in said
+    assert "stack flights-pr-4 has no resources in the state of this backend (file://" in said
     assert f"bucket {lake['Bucket']}" in said
     assert checkout.recorded() == {"flights-pr-4"}
     checkout.client("s3").delete_bucket(**lake)
@@ -205,7 +205,7 @@ def test_a_record_that_is_about_another_stack_destroys_nothing(checkout: Checkou
     checkout.change("flights-pr-8", expires="some day")
     done = checkout.millrace("review", "expire", "--yes", code=1)
     assert "is about stack 'payments-pr-7'" in done.stderr
-    assert "flights-pr-8 in eu-west-1 is no record" in done.stderr
+    assert "flights-pr-8 in eu-west-1 is not a record" in done.stderr
     assert "2 records cannot be read" in done.stderr
     assert checkout.recorded() == {"flights-pr-7", "flights-pr-8"}
     assert checkout.file("flights-pr-7").exists()
@@ -228,9 +228,9 @@ def test_a_file_without_a_record_is_listed(checkout: Checkout) -> None:
         (["create", "flights", "--pr", "7", "--expires", "soon"], 2, "'soon'; expected hours or days, at most 30d"),
         (["create", "flights", "--pr", "7", "--expires", "31d"], 2, "'31d'; expected hours or days, at most 30d"),
         (["create", "flights", "--pr", "7", "--from", "local"], 2, "this machine's stack"),
-        (["create", "flights", "--pr", "7", "--from", "moon"], 1, "there is no stack 'flights-moon'"),
-        (["create", "churn", "--pr", "7"], 1, "there is no package stacks/churn"),
-        (["list", "--from", "moon"], 1, "there is no stack of environment 'moon'"),
+        (["create", "flights", "--pr", "7", "--from", "moon"], 1, "stack 'flights-moon' does not exist"),
+        (["create", "churn", "--pr", "7"], 1, "package stacks/churn does not exist"),
+        (["list", "--from", "moon"], 1, "environment 'moon' has no stack"),
     ],
 )
 def test_what_cannot_be_meant_makes_nothing(checkout: Checkout, arguments: list[str], code: int, said: str) -> None:
@@ -252,7 +252,7 @@ def test_without_credentials_nothing_is_written(checkout: Checkout) -> None:
 
 def test_the_local_cloud_stands_in_only_where_that_is_said(checkout: Checkout) -> None:
     for value, said in [
-        ("", "MILLRACE_STAND_IN=1 says that it is meant"),
+        ("", "MILLRACE_STAND_IN=1 lets the local cloud emulate"),
         ("yes", "MILLRACE_STAND_IN='yes'; expected 1"),
     ]:
         done = subprocess.run(
@@ -340,5 +340,5 @@ def test_features_of_a_use_case_without_tables_cannot_be_paused(checkout: Checko
     for more in ((), ("--only", "retraining")):
         said = checkout.millrace("pause", "churn", "--only", "features", *more, code=1).stderr
         assert "use case churn has no feature tables" in said
-        assert "nothing was changed: leave out `--only features`" in said
+        assert "nothing was changed; leave out `--only features`" in said
     checkout.git("clean", "--quiet", "--force", "-d", "stacks")

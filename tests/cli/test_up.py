@@ -173,7 +173,7 @@ def test_an_endpoint_that_serves_what_nobody_approves_any_more_is_not_taken_away
     sagemaker.create_endpoint_config(EndpointConfigName=STACK, ProductionVariants=[variant])
     sagemaker.create_endpoint(EndpointName=STACK, EndpointConfigName=STACK)
     said = cloud("up", "--no-observe", code=1).stderr
-    assert f"this would delete endpoint {STACK} because no model of {STACK} is approved" in said
+    assert f"endpoint {STACK} would be deleted, because no model of {STACK} is approved" in said
     assert "nothing was changed" in said
     assert "`millrace deploy flights --remove-endpoint`" in said
     assert [each["EndpointName"] for each in sagemaker.list_endpoints()["Endpoints"]] == [STACK]

@@ -230,7 +230,7 @@ def test_only_the_named_use_cases_are_touched(checkout: Checkout) -> None:
     checkout.write("Pulumi.churn-eu-local.yaml", OLD_STACK)
     assert checkout.json("churn-eu")["files"] == ["stacks/churn_eu/__init__.py", "stacks/Pulumi.churn-eu-local.yaml"]
     assert checkout.json("churn")["files"] == ["stacks/churn/__init__.py", "stacks/Pulumi.churn-local.yaml"]
-    assert "use case 'chrun': there is no package" in checkout("chrun", code=1).stderr
+    assert "use case 'chrun' has no package" in checkout("chrun", code=1).stderr
 
 
 def test_what_a_person_must_decide_is_left_and_said(checkout: Checkout) -> None:

@@ -69,8 +69,8 @@ def test_reject_by_version_and_what_cannot_be_decided(registry: Loop) -> None:
     second, _ = registry.register("Approved")
     registry("reject", "flights", str(first), "--yes", "--reason", "unfair to small carriers")
     assert registry.decided(arn) == ("Rejected", "unfair to small carriers")
-    assert "rejected already" in registry("reject", "flights", str(first), "--yes", code=1).stderr
-    assert "approved already" in registry("approve", "flights", str(second), "--yes", code=1).stderr
+    assert "already rejected" in registry("reject", "flights", str(first), "--yes", code=1).stderr
+    assert "already approved" in registry("approve", "flights", str(second), "--yes", code=1).stderr
     # An older one would not serve, however approved it is.
     older = registry("approve", "flights", str(first), "--yes", code=1).stderr
     assert f"millrace rollback flights --to {first}" in older
@@ -126,9 +126,9 @@ def test_no_wait_returns_and_ctrl_c_ends_the_waiting_alone(pipelines: Loop) -> N
     ("arguments", "said"),
     [
         (["logs", "arn:foo"], "'arn:foo' is not the ARN of a pipeline's execution; expected arn:"),
-        (["logs", "/Work"], "there is no pipeline ''"),
-        (["logs", "nobody"], "nothing has logged under 'nobody'"),
-        (["logs", "no-such-pipeline/Work"], "there is no pipeline 'no-such-pipeline'"),
+        (["logs", "/Work"], "pipeline '' does not exist"),
+        (["logs", "nobody"], "'nobody' has no logs"),
+        (["logs", "no-such-pipeline/Work"], "pipeline 'no-such-pipeline' does not exist"),
         (["logs", f"{STACK}-training/Play"], "has run no step 'Play'; it has: Work"),
     ],
 )
@@ -142,7 +142,7 @@ def test_a_pipeline_that_is_not_there(pipelines: Loop) -> None:
     try:
         for command in (["run", "flights", "--pipeline", "training"], ["retrain", "flights"]):
             said = pipelines(*command, code=1).stderr
-            assert f"pipeline {STACK}-training is gone, though stack {STACK} is there" in said
+            assert f"pipeline {STACK}-training was deleted by hand, though stack {STACK} exists" in said
             assert "`millrace deploy flights --refresh`" in said
     finally:
         pipelines.pipeline("training", "print('as of', os.environ['AS_OF'])")
@@ -199,7 +199,7 @@ def test_invoke_says_why_a_request_is_refused(served: Loop, tmp_path: Path) -> N
     assert "cannot be read: No such file" in served("invoke", "flights", "--file", "gone.csv", code=1).stderr
     deep = tmp_path / "deep.json"
     deep.write_text("[" * 100_000)
-    assert f"{deep} is not JSON that can be read: it is nested too deeply" in refusal(served, "--file", str(deep))
+    assert f"{deep} is JSON nested too deeply" in refusal(served, "--file", str(deep))
     assert "--json is not UTF-8" in refusal(served, "--json", '{"a": "\udce9"}')
     large = tmp_path / "large.csv"
     large.write_bytes(b"x" * 6_291_457)
@@ -217,7 +217,7 @@ def test_after_the_end_of_the_data_the_newest_event_is_the_sample_and_long_after
     assert done["request"]["scheduled_at"][:10] in ("2013-12-31", "2014-01-01")
     clock.put_object(Bucket=lake, Key="clock.json", Body=b'{"now": "2016-03-01T00:00:00Z"}')
     said = refusal(served, "--sample")
-    assert "no event to send as a sample: events() gives none from 2015-" in said
+    assert "no event can be sent as a sample: events() returns none from 2015-" in said
     assert "send a request of your own" in said
 
 

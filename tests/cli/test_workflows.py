@@ -317,14 +317,14 @@ def test_an_environment_may_be_deployed_without_a_click(checkout: Checkout, tmp_
 def test_files_are_kept_up_to_date_and_what_was_changed_by_hand_is_kept(clean: Checkout) -> None:
     assert "5 of 5 files would be written" in clean("github", "--dry-run").stdout
     assert not (clean.folder / ".github").exists()
-    assert "5 of 5 files are not what they would be" in clean("github", "--check", code=1).stderr
+    assert "5 of 5 files are out of date" in clean("github", "--check", code=1).stderr
     clean("github")
     path = clean.folder / ".github" / "workflows" / "millrace-drift.yml"
     assert path.read_text().startswith("# Written by `millrace workflows github`; digest of what follows: ")
     assert "5 files are what they would be" in clean("github", "--check").stdout
 
     refused = clean("github", "--env", "prod", "--check", code=1).stderr
-    assert "5 of 5 files are not what they would be" in refused
+    assert "5 of 5 files are out of date" in refused
     assert "millrace workflows github --env prod" in refused
     # What is as it was written may be written anew.
     written = clean("github", "--env", "prod").stdout
@@ -343,15 +343,15 @@ def test_files_are_kept_up_to_date_and_what_was_changed_by_hand_is_kept(clean: C
 def test_a_pipeline_of_somebody_else_s_is_not_written_over(clean: Checkout) -> None:
     path = clean.folder / ".gitlab-ci.yml"
     path.write_text("include: ours.yml\n")
-    assert ".gitlab-ci.yml: changed by hand, or not written by this command" in clean("gitlab", code=1).stderr
+    assert ".gitlab-ci.yml changed by hand, or not written by this command" in clean("gitlab", code=1).stderr
     assert path.read_text() == "include: ours.yml\n"
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["github", "--env", "moon"], 1, "there is no stack of environment 'moon'"),
-        (["github", "--use-case", "tides"], 1, "there is no stack of use case 'tides'"),
+        (["github", "--env", "moon"], 1, "environment 'moon' has no stack"),
+        (["github", "--use-case", "tides"], 1, "use case 'tides' has no stack"),
         (["github", "--role-arn", "moon=" + ROLE], 2, "--role-arn 'moon': expected one of dev, prod"),
         (["github", "--role-arn", ROLE], 2, "expected ENV=ARN"),
         (["github", "--role-arn", "dev=me"], 2, "dev=me: expected arn:aws:iam::<account>:role/<name>"),

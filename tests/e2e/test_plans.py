@@ -118,7 +118,7 @@ def steps(document: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_stack_is_made_only_when_asked_for(planned: Stand) -> None:
     said = planned.millrace("deploy", "flights", code=1).stderr
-    assert f"stack {STACK} was never made" in said
+    assert f"stack {STACK} does not exist" in said
     assert "`millrace deploy flights --env local --create`" in said
     made = deploy(planned, "--create")
     assert made["result"] == "succeeded"

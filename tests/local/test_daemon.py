@@ -137,7 +137,7 @@ def test_starts_at_once_agree_on_one_daemon(tmp_path: Path) -> None:
 
 
 def test_another_scale_or_other_images_are_refused_with_the_mend(fresh_daemon: CloudDaemon) -> None:
-    with pytest.raises(client.LocalCloudError, match=r"runs with scale 60\.0, asked for 2\.0: stop it first"):
+    with pytest.raises(client.LocalCloudError, match=r"runs with scale 60\.0, not with 2\.0; stop it first"):
         client.start(fresh_daemon.state, scale=2.0, images=fresh_daemon.images)
     with pytest.raises(client.LocalCloudError, match=r"runs with images .* asked for .*: stop it first"):
         client.start(fresh_daemon.state, scale=60.0, images={**fresh_daemon.images, "new": Path("/tmp")})

@@ -111,12 +111,12 @@ def test_a_seed_makes_the_same_name_again(engine: Engine) -> None:
 def test_the_projects_naming_is_followed(engine: Engine) -> None:
     proposed = NAMES(proposed_name="ours", mode=NAMES.ENFORCE)
     assert checked(engine, BUCKET, {}, autonaming=proposed)["bucket"] == "ours"
-    with pytest.raises(RefusedInputsError, match="names are not made automatically"):
+    with pytest.raises(RefusedInputsError, match="names are not generated"):
         engine.check(BUCKET, "flights", {}, autonaming=NAMES(mode=NAMES.DISABLE))
 
 
 def test_a_name_that_would_be_too_long_is_refused(engine: Engine) -> None:
-    with pytest.raises(RefusedInputsError, match="67 characters, at most 64"):
+    with pytest.raises(RefusedInputsError, match="67 characters; expected at most 64"):
         engine.check(ROLE, "x" * 59, {"assumeRolePolicy": trust("a")})
 
 
@@ -147,7 +147,7 @@ def test_what_is_required_inside_is_asked_for(engine: Engine) -> None:
 
 
 def test_a_type_that_is_not_there_is_refused_with_those_that_are(engine: Engine) -> None:
-    with pytest.raises(grpc.RpcError, match=r"aws:lambda/function:Function cannot be made.*aws:s3/bucket:Bucket"):
+    with pytest.raises(grpc.RpcError, match=r"aws:lambda/function:Function cannot be created.*aws:s3/bucket:Bucket"):
         engine.check("aws:lambda/function:Function", "f", {})
 
 

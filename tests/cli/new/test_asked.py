@@ -223,7 +223,7 @@ def test_a_leak_without_a_person_needs_a_flag_or_yes(checkout: Checkout, tmp_pat
     assert "no column is left to predict from:" in said
     assert "'refund' is left out: refund alone tells left with an AUC of 1.000" in said
     assert "--trust refund" in said
-    assert "the file has none besides" in checkout.refused("churn", "--from", write(tmp_path / "none.csv", only))
+    assert "the file has no other than the target" in checkout.refused("churn", "--from", write(tmp_path / "none.csv", only))
     found = checkout.json("churn", "--from", path, "--trust", "refund", "--dry-run")
     assert (found["trusted"], found["left_out"]) == (["refund"], {})
     assert not [hint for hint in found["hints"] if "refund" in hint]

@@ -243,8 +243,8 @@ def test_an_index_without_a_name_is_left_out(checkout: Checkout, tmp_path: Path)
 def test_several_classes_are_never_amounts_unasked(checkout: Checkout, tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", churn(change=lambda number, row: row.update(left=number % 3)))
     said = checkout.refused("churn", "--from", path, "--yes")
-    assert "'left' holds 3 different whole numbers (0, 1, 2): classes or amounts?" in said
-    assert "no problems of several classes yet" in said
+    assert "'left' holds 3 different whole numbers (0, 1, 2), which may be classes or amounts" in said
+    assert "several classes are not supported yet" in said
     found = checkout.json("churn", "--from", path, "--problem", "regression", "--yes", "--dry-run")
     assert found["problem"] == "regression"
 

@@ -278,7 +278,7 @@ def test_what_is_there_is_never_overwritten(checkout: Checkout, data: str) -> No
 
 def test_a_folder_in_the_way_is_left_alone(checkout: Checkout) -> None:
     (checkout.folder / "stacks/churn").mkdir()
-    assert "stacks/churn is there already" in checkout("churn", code=1).stderr
+    assert "stacks/churn exists, without a use case in it" in checkout("churn", code=1).stderr
     assert checkout.files() - checkout.before == {"stacks/churn"}
 
 
@@ -287,7 +287,7 @@ def test_a_file_that_cannot_be_written_takes_the_others_back(tmp_path: Path) -> 
     (tmp_path / "stacks/Pulumi.a-prod.yaml").write_text("mine")
     files = {f"stacks/{name}": b"new" for name in ("a/__init__.py", "a/tests/__init__.py", "Pulumi.a-dev.yaml",
                                                    "Pulumi.a-prod.yaml")}  # fmt: skip
-    with pytest.raises(CliError, match=r"Pulumi.a-prod.yaml is there already; nothing was written"):
+    with pytest.raises(CliError, match=r"Pulumi.a-prod.yaml already exists; nothing was written"):
         place.write_files(files, tmp_path, "stacks/a")
     assert [path.name for path in (tmp_path / "stacks").iterdir()] == ["Pulumi.a-prod.yaml"]
     assert (tmp_path / "stacks/Pulumi.a-prod.yaml").read_text() == "mine"

@@ -90,7 +90,7 @@ FILES: dict[str, tuple[bytes, str]] = {
     "two columns of a name": (b"a,b,a\n1,2,3\n", "two columns are called 'a', number 1 and 3; rename one"),
     "two columns of a name but for case": (
         b"Age,b,age\n1,2,3\n",
-        "columns 1 and 3 are called 'Age' and 'age'; a join tells no case apart: rename one",
+        "columns 1 and 3 are called 'Age' and 'age', which a join does not tell apart; rename one",
     ),
     "a column without name": (b"a,,c\n1,2,3\n", "column 2 of 3 has no name"),
     "another encoding": (b"name,left\nx,1\nK\xf6ln,0\n", "is not UTF-8: byte 15 (line 3) is 0xf6; expected UTF-8"),
@@ -113,7 +113,7 @@ def test_files_that_cannot_be_read(checkout: Checkout, tmp_path: Path, body: byt
 @pytest.mark.parametrize(
     ("name", "said"),
     [("data.csv", "cannot be read: No such file"), ("data.xlsx", "expected .csv, .csv.gz or .parquet"),
-     ("data.parquet", "is no Parquet file"), ("folder.csv", "is a folder; expected one file")],
+     ("data.parquet", "is not a Parquet file"), ("folder.csv", "is a folder; expected one file")],
 )  # fmt: skip
 def test_files_that_are_none(checkout: Checkout, tmp_path: Path, name: str, said: str) -> None:
     (tmp_path / "data.parquet").write_bytes(b"PAR1 it is not")
@@ -134,7 +134,7 @@ ROWS: dict[str, tuple[Callable[[int, Row], Any], list[str], int, str]] = {
     ),
     "a time that is none": (
         lambda number, row: row.update(asked_at="soon") if number == 16 else None, [], 1,
-        "--event-time 'asked_at': row 17 is 'soon', which is no time; expected ISO 8601",
+        "--event-time 'asked_at': row 17 is 'soon', which is not a time; expected ISO 8601",
     ),
     "a day that is none": (
         lambda number, row: row.update(asked_at="2025-02-30") if number == 16 else None, [], 1, "is '2025-02-30'",
@@ -145,7 +145,7 @@ ROWS: dict[str, tuple[Callable[[int, Row], Any], list[str], int, str]] = {
     ),
     "a key of two rows": (
         lambda number, row: row.update(customer="c20") if number == 30 else None, ["--key", "customer"], 1,
-        "'c20' stands in rows 21 and 31, and 1 value(s) in several",
+        "'c20' is in rows 21 and 31, and 1 value(s) in several",
     ),
     "a missing key": (
         lambda number, row: row.update(customer="") if number == 5 else None, ["--key", "customer"], 1,
@@ -162,7 +162,7 @@ ROWS: dict[str, tuple[Callable[[int, Row], Any], list[str], int, str]] = {
     "years of two digits as of four": (
         lambda number, row: row.update(asked_at=f"5/{13 + number % 9}/24"),
         ["--event-time", "asked_at", "--time-format", "%m/%d/%Y"], 1,
-        "row 1 is '5/13/24', which is no time; expected the format %m/%d/%Y",
+        "row 1 is '5/13/24', which is not a time; expected the format %m/%d/%Y",
     ),
     "a year of the Romans": (
         lambda number, row: row.update(asked_at="0024-05-13") if number == 3 else None, [], 1,
@@ -180,7 +180,7 @@ ROWS: dict[str, tuple[Callable[[int, Row], Any], list[str], int, str]] = {
     "one column twice": (lambda _, row: None, ["--key", "asked_at"], 2, "--key and --event-time are both 'asked_at'"),
     "another way to write times": (lambda _, row: None, ["--time-format", "%Y"], 1, "expected the format %Y"),
     "no times at all": (lambda _, row: None, ["--event-time", "calls"], 1, "'calls' holds no times"),
-    "a value that is not there": (lambda _, row: None, ["--positive", "ja"], 1, "it has: no, yes"),
+    "a value that is not there": (lambda _, row: None, ["--positive", "ja"], 1, "one of: no, yes"),
     "the target left out": (lambda _, row: None, ["--leave-out", "left"], 2, "expected a feature"),
     "everything left out": (
         lambda _, row: None, ["--leave-out", "calls", "--leave-out", "months", "--leave-out", "plan"], 1,
@@ -274,7 +274,7 @@ def test_times_of_a_past_that_training_cannot_look_back_to(checkout: Checkout, t
     said = checkout.refused("churn", "--from", write(tmp_path / "a.csv", rows))
     assert "--event-time 'asked_at': row 398 is of 1905-01-01, but training looks back 99 years at most" in said
     # Of 2024 the newest: rows of 1925 and before.
-    assert "take the rows before 1925-01-25 out (70 of 400)" in said
+    assert "remove the rows before 1925-01-25 (70 of 400)" in said
 
 
 def test_too_few_rows_for_a_holdout(checkout: Checkout, tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ def test_too_few_rows_for_a_holdout(checkout: Checkout, tmp_path: Path) -> None:
 
 def test_a_key_that_repeats_now_and_then_is_not_passed_over(checkout: Checkout, tmp_path: Path) -> None:
     rows = churn(change=lambda number, row: row.update(customer_id=f"c{min(number, 398)}", customer=number % 2))
-    assert "'c398' stands in rows 399 and 400" in checkout.refused("churn", "--from", write(tmp_path / "a.csv", rows))
+    assert "'c398' is in rows 399 and 400" in checkout.refused("churn", "--from", write(tmp_path / "a.csv", rows))
 
 
 def test_options_about_a_file_need_one(checkout: Checkout) -> None:
