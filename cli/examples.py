@@ -9,20 +9,20 @@ _HEADING = "Examples:"
 #: Command → (what is typed, what it is for), in the order of `cli/main.py`.
 EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "millrace new": (
-        ("millrace new churn", "a use case whose data are made up, to change afterwards"),
+        ("millrace new churn", "a use case with made-up data, to adapt afterwards"),
         ("millrace new churn --from calls.csv --target left --dry-run", "from a file; what would be written"),
     ),
     "millrace up": (
         ("millrace up", "the first use case on this machine, from nothing to a prediction"),
         ("millrace up churn --no-observe", "another one, without the first replay and monitor"),
-        ("millrace up --stack flights-dev", "in an account of yours; it asks first"),
+        ("millrace up --stack flights-dev", "in your own AWS account; it asks first"),
     ),
     "millrace diff": (
         ("millrace diff flights --base main", "what a branch would change, without credentials"),
         ("millrace diff flights --env dev --save-plan plan.json --output comment.md", "for a pull request's comment"),
     ),
     "millrace deploy": (
-        ("millrace deploy flights", "the program as it stands, on this machine"),
+        ("millrace deploy flights", "the current program, on this machine"),
         ("millrace deploy flights --env dev --plan plan.json --yes", "exactly what was shown, or nothing"),
         (
             "millrace deploy platform --env dev --create",
@@ -32,7 +32,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "millrace status": (
         ("millrace status", "every use case in every environment"),
         ("millrace status flights --env dev --json", "one stack in depth, for a program"),
-        ("millrace status --fail-on attention", "for a script that looks every hour"),
+        ("millrace status --fail-on attention", "for a script that checks every hour"),
     ),
     "millrace watch": (("millrace watch flights", "the same as status, live, until Ctrl-C"),),
     "millrace report": (
@@ -43,29 +43,29 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("millrace retrain flights", "train on what is known now, and compare with the champion"),
         (
             "millrace retrain flights --champion none --as-of 2013-05-01T00:00:00Z",
-            "as of an earlier time, against nobody",
+            "as of an earlier time, without a champion",
         ),
     ),
     "millrace run": (
-        ("millrace run flights --pipeline monitor", "measure what was served, now"),
+        ("millrace run flights --pipeline monitor", "run the monitor now"),
         ("millrace run flights --pipeline features --no-wait", "publish the feature tables and do not wait"),
     ),
     "millrace approve": (
-        ("millrace approve flights", "the newest model that waits, after a look at its figures"),
-        ("millrace approve flights 4 --yes --deploy", "a named version, without being asked, until it serves"),
+        ("millrace approve flights", "the newest model that waits for approval, after its metrics are shown"),
+        ("millrace approve flights 4 --yes --deploy", "a given version, without confirmation; waits until it serves"),
     ),
     "millrace reject": (("millrace reject flights 4 --reason 'wrong for winter'", "keep version 4 from serving"),),
     "millrace rollback": (
         ("millrace rollback flights", "to the approved version before the one that serves"),
-        ("millrace rollback flights --to 2 --reason 'errors since Monday'", "to a named one"),
+        ("millrace rollback flights --to 2 --reason 'errors since Monday'", "to a given version"),
     ),
     "millrace pause": (
-        ("millrace pause flights --reason 'the source is down'", "nothing starts by itself any more"),
-        ("millrace pause flights --only retraining", "alarms start no training; the monitor looks on"),
+        ("millrace pause flights --reason 'the source is down'", "nothing starts automatically any more"),
+        ("millrace pause flights --only retraining", "alarms start no training; the monitor keeps running"),
     ),
-    "millrace resume": (("millrace resume flights", "everything starts by itself again"),),
+    "millrace resume": (("millrace resume flights", "everything starts automatically again"),),
     "millrace invoke": (
-        ("millrace invoke flights --sample", "a real event that is still to come"),
+        ("millrace invoke flights --sample", "the next real event after the data clock"),
         ("millrace invoke flights --file requests.csv --json-output", "many records, for a program"),
     ),
     "millrace logs": (
@@ -79,16 +79,16 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ),
     ),
     "millrace gc": (
-        ("millrace gc flights --dry-run", "what would go, and how much it takes"),
-        ("millrace gc flights --older-than 90d --keep 5", "more careful than the defaults"),
+        ("millrace gc flights --dry-run", "what would be deleted, and its size"),
+        ("millrace gc flights --older-than 90d --keep 5", "more cautious than the defaults"),
     ),
     "millrace destroy": (
-        ("millrace destroy churn", "on this machine, with everything"),
-        ("millrace destroy churn --env dev", "in an account: lake, key and registry stay"),
+        ("millrace destroy churn", "on this machine, with all data"),
+        ("millrace destroy churn --env dev", "in an account: lake, key and registry are kept"),
     ),
     "millrace upgrade": (
         ("millrace upgrade --diff", "what would be rewritten"),
-        ("millrace upgrade --check", "for a pipeline: exit code 1 when something is old"),
+        ("millrace upgrade --check", "for a pipeline: exit code 1 when something is outdated"),
     ),
     "millrace workflows github": (
         ("millrace workflows github --dry-run", "what would be written"),
@@ -98,41 +98,41 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ),
     ),
     "millrace workflows gitlab": (
-        ("millrace workflows gitlab --automatic dev", "where dev is deployed without anybody's click"),
+        ("millrace workflows gitlab --automatic dev", "dev is deployed without manual approval"),
     ),
     "millrace workflows keep": (
-        ("millrace workflows keep flights-dev plan.json", "typed by the workflow that previews"),
+        ("millrace workflows keep flights-dev plan.json", "run by the workflow that previews"),
     ),
     "millrace workflows saved": (
-        ("millrace workflows saved flights --env dev --output build", "typed by the workflow that deploys"),
+        ("millrace workflows saved flights --env dev --output build", "run by the workflow that deploys"),
     ),
-    "millrace workflows stacks": (("millrace workflows stacks --changed-since origin/main", "what a branch concerns"),),
+    "millrace workflows stacks": (("millrace workflows stacks --changed-since origin/main", "what a branch affects"),),
     "millrace review create": (
         ("millrace review create flights --pr 123 --up", "like dev, with a model that serves"),
         ("millrace review create flights --pr 123 --expires 8h", "for a working day"),
     ),
     "millrace review destroy": (("millrace review destroy --pr 123 --yes", "when the pull request is closed"),),
-    "millrace review expire": (("millrace review expire --yes", "typed by a workflow every night"),),
-    "millrace review list": (("millrace review list", "which there are, and until when"),),
+    "millrace review expire": (("millrace review expire --yes", "run by a workflow every night"),),
+    "millrace review list": (("millrace review list", "which stacks exist, and when they expire"),),
     "millrace completion": (
         ("millrace completion bash --install", "once, for every shell from now on"),
-        ('eval "$(millrace completion zsh)"', "for this shell alone"),
+        ('eval "$(millrace completion zsh)"', "for this shell only"),
     ),
     "millrace local start": (
-        ("millrace local start", "the cloud alone, an hour of which takes a minute"),
-        ("millrace local start --scale 3600 --port 4566", "faster, at a fixed port"),
-        ("millrace local start --image fraud/scorer=images/scorer", "with an image of your own, unpacked there"),
+        ("millrace local start", "only the cloud, where an hour takes a minute"),
+        ("millrace local start --scale 3600 --port 4566", "faster, on a fixed port"),
+        ("millrace local start --image fraud/scorer=images/scorer", "with your own image, unpacked in that folder"),
     ),
     "millrace local stop": (("millrace local stop", "everything is kept"),),
     "millrace local status": (("millrace local status --json", "where it listens, for a program"),),
-    "millrace local reset": (("millrace local reset --yes", "begin again with nothing"),),
+    "millrace local reset": (("millrace local reset --yes", "start from scratch"),),
     "millrace local env": (
         ('eval "$(millrace local env)"', "the AWS CLI, boto3 and pulumi use the local cloud in this shell"),
         ("millrace local env --shell fish | source", "the same in fish"),
         ("millrace local env --shell docker > local.env", "for `docker run --network host --env-file local.env`"),
     ),
-    "millrace local rotate": (("millrace local rotate", "somebody may have seen the access key"),),
-    "millrace local logs": (("millrace local logs --follow", "what the cloud itself says"),),
+    "millrace local rotate": (("millrace local rotate", "when somebody may have seen the access key"),),
+    "millrace local logs": (("millrace local logs --follow", "the log of the cloud itself"),),
 }
 
 

@@ -22,17 +22,17 @@ from cli.examples import add_examples
 #: Each command's module and its line in the help. Modules are imported when their command is run, so that the help
 #: imports neither boto3 nor the vocabulary.
 COMMANDS = {
-    "new": ("cli.commands.new", "Begin a use case: from data to a declaration that trains and serves."),
+    "new": ("cli.commands.new", "Create a use case: from data to a declaration that trains and serves."),
     "up": ("cli.commands.up", "Bring up a use case: cloud, infrastructure, model, endpoint, monitor."),
     "diff": ("cli.commands.diff", "Show what a change would do to data, traffic, model, permissions, alarms and cost."),
-    "deploy": ("cli.commands.deploy", "Deploy a stack: the program as it stands, or exactly a saved plan."),
+    "deploy": ("cli.commands.deploy", "Deploy a stack: the current program, or exactly a saved plan."),
     "status": ("cli.commands.status", "Show what serves, how good it is, and what needs attention."),
     "watch": ("cli.commands.watch", "Show the status live."),
     "report": (
         "cli.commands.report",
-        "Write a page about a use case for people who decide: quality, drift, history, cost.",
+        "Write a page about a use case for decision-makers: quality, drift, history, cost.",
     ),
-    "retrain": ("cli.commands.retrain", "Train a challenger and say whether it is better."),
+    "retrain": ("cli.commands.retrain", "Train a challenger and report whether it is better."),
     "run": ("cli.commands.run", "Run a pipeline and show its steps."),
     "approve": ("cli.commands.approval", "Let a registered model serve from the next deployment on."),
     "reject": ("cli.commands.approval", "Keep a model from serving, or take one back."),
@@ -42,8 +42,8 @@ COMMANDS = {
     "invoke": ("cli.commands.invoke", "Ask the endpoint for a prediction."),
     "logs": ("cli.commands.logs", "Print the log of a job, a pipeline's step or an endpoint."),
     "replay": ("cli.commands.replay", "Send past events to the endpoint as if they happened now."),
-    "gc": ("cli.commands.gc", "Delete what no model that may still serve needs."),
-    "destroy": ("cli.commands.destroy", "Take a stack down in the right order, keeping what must be kept."),
+    "gc": ("cli.commands.gc", "Delete what is no longer needed by any model that may serve."),
+    "destroy": ("cli.commands.destroy", "Destroy a stack in the right order, keeping what must be kept."),
     "upgrade": ("cli.commands.upgrade", "Rewrite declarations whose fields were renamed or retired."),
     "workflows": ("cli.commands.workflows", "Write the workflows of GitHub Actions or GitLab for this repository."),
     "review": ("cli.commands.review", "Manage a pull request's own stack, which expires."),
@@ -77,7 +77,7 @@ class Group(click.Group):
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--verbose", is_flag=True, help="Show the whole trace of an error.")
+@click.option("--verbose", is_flag=True, help="Show the full traceback of an error.")
 @click.version_option(package_name="millrace")
 def millrace(verbose: bool) -> None:
     """One typed declaration, the whole MLOps loop: on AWS, and on this machine.
@@ -139,7 +139,7 @@ def _run(arguments: list[str]) -> int:
         # Click raises Abort both for an interrupt and for a question that nobody answered.
         if isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from error
-        return _failed("nobody answered: answer with y or n, or pass --yes")
+        return _failed("no answer was given: answer y or n, or pass --yes")
     except BrokenPipeError:
         # The reader has closed the pipe; Python would try to flush once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -95,7 +95,7 @@ class Prices:
             region: The AWS region.
         """
         if kind not in KINDS:
-            raise ValueError(f"there is no kind {kind!r} of instance hours; expected one of {', '.join(KINDS)}")
+            raise ValueError(f"kind {kind!r} of instance hours does not exist; expected one of {', '.join(KINDS)}")
         found = self._region(region)
         price = found.get(kind, {}).get(instance, found.get(_ANY, {}).get(instance))
         return None if price is None else float(price)
@@ -166,7 +166,7 @@ def prices_option(function: Any) -> Any:
     return click.option(
         "--prices",
         type=click.Path(path_type=Path),
-        help=f"A price table of your own, laid over the one that is here; also {VARIABLE}.",
+        help=f"Your own price table, merged over the built-in one; also {VARIABLE}.",
     )(function)
 
 
@@ -196,16 +196,16 @@ def _problems(document: Mapping[str, Any]) -> Iterator[str]:
     for key, value in document.items():
         if key in texts:
             if not isinstance(value, texts[key]):
-                yield f"{key} = {value!r} is of the wrong kind"
+                yield f"{key} = {value!r} has the wrong type"
         elif key == "free":
             if not isinstance(value, Mapping) or not isinstance(value.get("types"), list):
                 yield "free needs a list `types`"
         elif key not in ("regions", "monthly"):
-            yield f"{key} is unknown: there are date, source, currency, hours_a_month, regions, monthly and free"
+            yield f"{key} is unknown (known: date, source, currency, hours_a_month, regions, monthly and free)"
         elif not isinstance(value, Mapping):
-            yield f"{key} = {value!r} is no table"
+            yield f"{key} = {value!r} is not a table"
     if document.get("currency", "USD") != "USD":
-        yield f"currency = {document['currency']!r}, but the prices that it is laid over are in USD"
+        yield f"currency = {document['currency']!r}, but the built-in prices are in USD"
     regions, monthly = document.get("regions"), document.get("monthly")
     for region, blocks in regions.items() if isinstance(regions, Mapping) else ():
         yield from _in_region(region, blocks)
@@ -216,19 +216,19 @@ def _problems(document: Mapping[str, Any]) -> Iterator[str]:
 
 def _in_region(region: str, blocks: Any) -> Iterator[str]:
     if not isinstance(blocks, Mapping):
-        yield f"regions.{region} is no table"
+        yield f"regions.{region} is not a table"
         return
     for kind, block in blocks.items():
         if kind in ("date", "source"):
             continue
         if kind not in (*KINDS, _ANY):
-            yield f"regions.{region}.{kind} is unknown: there are {', '.join((*KINDS, _ANY))}"
+            yield f"regions.{region}.{kind} is unknown (known: {', '.join((*KINDS, _ANY))})"
         elif not isinstance(block, Mapping):
-            yield f"regions.{region}.{kind} is no table"
+            yield f"regions.{region}.{kind} is not a table"
         else:
             for instance, price in block.items():
                 if not _is_price(price):
-                    yield f"regions.{region}.{kind}.{instance} = {price!r} is no number of 0 or more"
+                    yield f"regions.{region}.{kind}.{instance} = {price!r} is not a number of 0 or more"
 
 
 def _is_price(value: Any) -> bool:

@@ -65,7 +65,7 @@ class BlueGreenEndpointArgs:
                 f"BlueGreenEndpoint {self.endpoint_name!r}",
                 f"has {len(self.alarm_names)} alarm_names",
                 expected="at most 8, since SageMaker watches ten and two are the endpoint's own",
-                fix="join some in a composite alarm",
+                fix="combine some into a composite alarm",
             )
         if not 0 < self.error_rate < 1:
             raise InvalidValueError(

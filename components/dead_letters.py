@@ -54,7 +54,7 @@ class DeadLetters(pulumi.ComponentResource):
         aws.cloudwatch.MetricAlarm(
             f"{name}-alarm",
             name=args.alarm_name,
-            alarm_description=f"A rule or schedule started nothing: look into the queue {args.queue_name}.",
+            alarm_description=f"A rule or schedule failed to start its target: see queue {args.queue_name}.",
             namespace="AWS/SQS",
             metric_name="ApproximateNumberOfMessagesVisible",
             dimensions={"QueueName": args.queue_name},

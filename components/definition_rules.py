@@ -108,11 +108,11 @@ def _findings(document: dict[str, Any], steps: list[tuple[dict[str, Any], str | 
         if not _NAME.match(name):
             yield f"step {name!r}: the name must match {_NAME.pattern}"
         if name in by_name:
-            yield f"step {name!r}: the name stands there twice; names are unique across branches too"
+            yield f"step {name!r}: the name is used twice; names must be unique, across branches too"
         if kind not in _TYPES:
-            yield f"step {name!r}: there is no step type {kind!r}; known: {', '.join(sorted(_TYPES))}"
+            yield f"step {name!r}: unknown step type {kind!r}; known: {', '.join(sorted(_TYPES))}"
         if kind == "Condition" and fork is not None:
-            yield f"step {name!r}: a Condition step may not stand inside another ({fork!r})"
+            yield f"step {name!r}: a Condition step cannot be nested in another ({fork!r})"
         by_name[name] = step
         order[name] = {fork} if fork else set()
     for step, _ in steps:
@@ -120,7 +120,7 @@ def _findings(document: dict[str, Any], steps: list[tuple[dict[str, Any], str | 
         for other in step.get("DependsOn", []):
             order[name].add(other)
             if other not in by_name:
-                yield f"step {name!r}: DependsOn names {other!r}, which is no step"
+                yield f"step {name!r}: DependsOn names {other!r}, which is not a step"
             elif by_name[other].get("Type") == "Fail":
                 yield f"step {name!r}: depends on the Fail step {other!r}, after which nothing runs"
         if step.get("Type") == "Condition":
@@ -132,14 +132,14 @@ def _findings(document: dict[str, Any], steps: list[tuple[dict[str, Any], str | 
     try:
         TopologicalSorter({name: before & by_name.keys() for name, before in order.items()}).prepare()
     except CycleError as error:
-        yield f"steps wait for each other in a circle: {' → '.join(error.args[1])}"
+        yield f"steps depend on each other in a cycle: {' → '.join(error.args[1])}"
 
 
 def _check_conditions(name: str, conditions: list[dict[str, Any]]) -> Iterator[str]:
     for condition in conditions:
         kind = condition.get("Type")
         if kind not in _CONDITIONS:
-            yield f"step {name!r}: there is no condition {kind!r}; known: {', '.join(_CONDITIONS)}"
+            yield f"step {name!r}: unknown condition {kind!r}; known: {', '.join(_CONDITIONS)}"
         elif not set(_CONDITIONS[kind]) <= condition.keys():
             needed = " and ".join(map(repr, _CONDITIONS[kind]))
             yield f"step {name!r}: a condition of type {kind!r} needs {needed}"
@@ -184,14 +184,14 @@ def _check_reference(
             yield f"step {name!r}: {reference!r} names no parameter; known: {sorted(map(str, parameters))}"
     elif kind == "Execution":
         if rest not in _EXECUTION:
-            yield f"step {name!r}: {reference!r} is no fact of an execution; known: {', '.join(sorted(_EXECUTION))}"
+            yield f"step {name!r}: {reference!r} is not an execution property; known: {', '.join(sorted(_EXECUTION))}"
     elif match := _REFERENCE.match(reference):
         other = match[1]
         order[name].add(other)
         if other not in by_name:
-            yield f"step {name!r}: {reference!r} names {other!r}, which is no step"
+            yield f"step {name!r}: {reference!r} names {other!r}, which is not a step"
         elif by_name[other].get("Type") in ("Fail", "Condition"):
-            yield f"step {name!r}: {reference!r} asks a {by_name[other]['Type']} step, which has no properties"
+            yield f"step {name!r}: {reference!r} refers to a {by_name[other]['Type']} step, which has no properties"
     else:
         yield f"step {name!r}: {reference!r} begins with none of Parameters, Execution, Steps"
 
@@ -201,9 +201,9 @@ def _check_property_file(
 ) -> Iterator[str]:
     match = re.match(r"^Steps\.([^.]+)\.PropertyFiles\.(.+)$", reference)
     if match is None or match[1] not in by_name:
-        yield f"step {name!r}: JsonGet of {path!r} names no property file of a step: {reference!r}"
+        yield f"step {name!r}: JsonGet of {path!r} does not name a property file of a step: {reference!r}"
         return
     order[name].add(match[1])
     declared = {each.get("PropertyFileName") for each in by_name[match[1]].get("PropertyFiles", [])}
     if match[2] not in declared:
-        yield f"step {name!r}: JsonGet wants the property file {match[2]!r}, which step {match[1]!r} does not declare"
+        yield f"step {name!r}: JsonGet reads the property file {match[2]!r}, which step {match[1]!r} does not declare"

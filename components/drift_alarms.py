@@ -57,7 +57,7 @@ class DriftAlarmsArgs:
                 f"DriftAlarms {self.endpoint_name!r}: every={self.every}",
                 "is too long for an alarm",
                 expected="at most 2 days 19 hours",
-                fix="let the monitor run more often",
+                fix="run the monitor more often",
             )
 
     @property

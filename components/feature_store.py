@@ -126,7 +126,7 @@ class FeatureStore(pulumi.ComponentResource):
             type="String",
             # `value` would be a secret, which a preview does not show and a hook cannot read.
             insecure_value=json.dumps(dict(args.features), sort_keys=True),
-            description=f"The features of {args.group_name}; they only grow",
+            description=f"The features of {args.group_name}; features can only be added",
             opts=pulumi.ResourceOptions(parent=self, depends_on=[group], hooks=_growing(name, args)),
         )
         self.group_name = group.feature_group_name
@@ -161,13 +161,13 @@ def find_added_features(
         FeatureRemovedError: A feature of `old` is missing from `new` or has another type.
     """
     problems = [
-        f"{feature!r} is gone" if feature not in new else f"{feature!r} was {kind} and is now {new[feature]}"
+        f"{feature!r} was removed" if feature not in new else f"{feature!r} was {kind} and is now {new[feature]}"
         for feature, kind in old.items()
         if new.get(feature) != kind
     ]
     if problems:
         raise FeatureRemovedError(
-            f"feature group {group!r}: {'; '.join(problems)}. Features only grow: a group cannot lose or retype one. "
+            f"feature group {group!r}: {'; '.join(problems)}. A group cannot lose a feature or change its type. "
             "Declare it as before and stop using it in `features()`, or declare a new table under a new name."
         )
     return {feature: kind for feature, kind in new.items() if feature not in old}
@@ -200,4 +200,4 @@ def _wait_until_updated(sagemaker: "object", group: str) -> None:
         if update["Status"] == "Failed":
             raise RuntimeError(f"feature group {group!r}: UpdateFeatureGroup failed: {update.get('FailureReason')}")
         time.sleep(0.5)
-    raise RuntimeError(f"feature group {group!r}: UpdateFeatureGroup took more than {_UPDATE_TIMEOUT} s; run up again")
+    raise RuntimeError(f"feature group {group!r}: UpdateFeatureGroup took more than {_UPDATE_TIMEOUT} s; deploy again")

@@ -54,7 +54,7 @@ class Notifications(pulumi.ComponentResource):
             rule = aws.cloudwatch.EventRule(
                 f"{name}-failures",
                 name=f"{args.topic_name}-failures",
-                description="Tells of executions that failed",
+                description="Reports failed executions",
                 event_pattern=_failed(args.pipeline_arns),
                 opts=child,
             )

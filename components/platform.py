@@ -40,8 +40,8 @@ class PlatformArgs:
             raise InvalidValueError(
                 f"Platform {self.environment.name!r}",
                 f"has {len(self.use_cases)} use cases",
-                expected=f"at most {_METRICS}, as many as a widget of a dashboard takes",
-                fix="run the others in an environment of another name",
+                expected=f"at most {_METRICS}, the limit of a dashboard widget",
+                fix="run the others in another environment",
             )
 
     @property

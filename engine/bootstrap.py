@@ -109,7 +109,7 @@ def _alone(say: Say) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("another process is making Pulumi available; waiting for it")
+            say("another process is installing Pulumi; waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -127,8 +127,8 @@ def _first_of(say: Say, ways: Sequence[Callable[[Say], Engine]]) -> Engine:
         "\n".join(["could not be found, installed or built:", *tried, ""]),
         fix="do one of these:\n"
         "  1. install the Pulumi CLI yourself and put it on PATH;\n"
-        f"  2. let this machine reach {INSTALLER};\n"
-        "  3. install Go 1.24 or newer and let it reach a Go module proxy.",
+        f"  2. allow this machine to reach {INSTALLER};\n"
+        "  3. install Go 1.24 or newer and allow it to reach a Go module proxy.",
     )
 
 
@@ -154,7 +154,7 @@ def _found(say: Say) -> Engine:
             f"{path}", f"is version {'.'.join(map(str, version))}, older than {'.'.join(map(str, OLDEST))}"
         )
     if shutil.which("pulumi-language-python") is None and not Path(path).with_name("pulumi-language-python").exists():
-        raise EngineError(f"{path}", "has no `pulumi-language-python` beside it")
+        raise EngineError(f"{path}", "has no `pulumi-language-python` next to it")
     say(f"using {path}")
     return Engine(Path(path).parent, "found")
 
@@ -166,15 +166,13 @@ def _version(cli: Path) -> tuple[int, ...]:
         raise EngineError(f"{cli}", f"does not run: {error}") from error
     match = re.match(r"v?(\d+)\.(\d+)\.(\d+)", answer.stdout.strip())
     if match is None:
-        raise EngineError(
-            f"{cli} version", f"answered {answer.stdout.strip()!r}", expected=f"a version like v{VERSION}"
-        )
+        raise EngineError(f"{cli} version", f"printed {answer.stdout.strip()!r}", expected=f"a version like v{VERSION}")
     return tuple(int(part) for part in match.groups())
 
 
 def _installed(say: Say) -> Engine:
     folder = version_folder()
-    say(f"asking {INSTALLER} for Pulumi {VERSION}")
+    say(f"downloading Pulumi {VERSION} from {INSTALLER}")
     try:
         with urllib.request.urlopen(INSTALLER, timeout=_TIMEOUT) as answer:
             script = answer.read()
@@ -191,7 +189,7 @@ def _built(say: Say) -> Engine:
     folder = version_folder()
     go = shutil.which("go")
     if go is None:
-        raise EngineError("`go`, which would build it,", "is not on PATH")
+        raise EngineError("`go`, which is needed to build it,", "is not on PATH")
     folder.mkdir(parents=True, exist_ok=True)
     say(f"building Pulumi {VERSION} from its Go modules (some minutes, once for this machine)")
     flags = f"-w -s -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v{VERSION}"
@@ -211,4 +209,4 @@ def _built(say: Say) -> Engine:
 
 def _last_line(output: bytes) -> str:
     lines = output.decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "it printed nothing"

@@ -196,7 +196,7 @@ def stop(state: Path) -> bool:
     raise LocalCloudError(
         f"the local cloud of {state} (pid {process.pid})",
         f"did not stop within {_STOP:.0f} s",
-        fix=f"see {state / 'daemon.log'}, or end it with: kill -9 {process.pid}",
+        fix=f"see {state / 'daemon.log'}, or kill it with: kill -9 {process.pid}",
     )
 
 
@@ -303,4 +303,4 @@ def _tail(state: Path, lines: int = 20) -> str:
     for name in ("daemon.log", "daemon.out"):
         if (path := state / name).exists():
             text += "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) + "\n"
-    return text.strip() or "(it said nothing)"
+    return text.strip() or "(no output)"

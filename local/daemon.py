@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     make_private_folder(state)
     with (state / "daemon.lock").open("a+") as lock:
         if not _hold(lock):
-            print(f"{state}: {_holder(lock)} serves this state folder already.", file=sys.stderr)  # noqa: T201
+            print(f"{state}: {_holder(lock)} already serves this state folder.", file=sys.stderr)  # noqa: T201
             return TAKEN
         _log_to(state / "daemon.log")
         _forget_the_user()
@@ -74,8 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local", description="AWS on this machine.")
-    parser.add_argument("--state", type=Path, required=True, help="the folder that holds all of the cloud's state")
-    parser.add_argument("--port", type=int, default=0, help="the port to listen on; 0 takes a free one")
+    parser.add_argument("--state", type=Path, required=True, help="the folder that contains all of the cloud's state")
+    parser.add_argument("--port", type=int, default=0, help="the port to listen on; 0 selects a free one")
     parser.add_argument("--scale", type=float, default=1.0, help="seconds of the cloud's time per real second")
     parser.add_argument(
         "--image",
@@ -241,7 +241,7 @@ def _end_children() -> None:
 
     left = psutil.Process().children(recursive=True)
     for child in left:
-        log.warning("killing what is left: pid %d, %s", child.pid, child.name())
+        log.warning("killing remaining process: pid %d, %s", child.pid, child.name())
         with contextlib.suppress(psutil.NoSuchProcess):
             child.kill()
     psutil.wait_procs(left, timeout=1.0)

@@ -306,8 +306,8 @@ class UseCase(Part):
             raise InvalidValueError(
                 f"{len(parameters)} parameters",
                 "are too many",
-                expected=f"at most {_MOST_PARAMETERS}, as many as a training job takes",
-                fix="join some in one text",
+                expected=f"at most {_MOST_PARAMETERS}, the limit of a training job",
+                fix="combine some into one text",
             )
         return parameters
 

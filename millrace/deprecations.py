@@ -169,7 +169,7 @@ def rename_fields(part: str, named: str, fields: dict[str, Any]) -> dict[str, An
             problems.append(Diagnosis(f"{name} = {value!r}:", found, fix=_mend(new)))
             continue
         if new in kept:
-            found = f"{_what(route)}, and {new} is given too"
+            found = f"{_what(route)}, and {new} is also given"
             problems.append(Diagnosis(f"{name} = {value!r}:", found, fix=f"remove {name}"))
             continue
         _warn(f"{named}: {name} {_what(route)}; it will be refused from {route[0].until} on: {_mend(new)}")
@@ -205,13 +205,13 @@ def _converted(route: list[Entry], value: Any) -> Any:
 
 
 def _what(route: list[Entry]) -> str:
-    """Describe what became of the field, e.g. `is called bake since 0.2`."""
+    """Describe what became of the field, e.g. `has been called bake since 0.2`."""
     last = route[-1]
     if isinstance(last, Retired):
-        return f"has no effect since {last.since}: {last.why}"
+        return f"has had no effect since {last.since}: {last.why}"
     unit = next((entry.unit for entry in route if isinstance(entry, Renamed) and entry.unit), None)
     kind = f" and is a duration, not a number of {unit}," if unit else ""
-    return f"is called {last.new}{kind} since {route[0].since}"
+    return f"has been called {last.new}{kind} since {route[0].since}"
 
 
 def _mend(new: str | None) -> str:

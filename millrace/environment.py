@@ -54,7 +54,7 @@ def _written_as_text(time: Any) -> datetime | None:
         return None if time is None else datetime.fromisoformat(time)
     except (TypeError, ValueError) as error:
         raise InvalidValueError(
-            f"{time!r}", "is not a time", expected="text such as '2013-04-01T00:00:00Z'", fix="write it so, in quotes"
+            f"{time!r}", "is not a time", expected="text such as '2013-04-01T00:00:00Z'", fix="write it as quoted text"
         ) from error
 
 

@@ -45,16 +45,16 @@ class Code(StrEnum):
     LEAK_REFUSED = "leak_refused"
 
 
-_LEAK = "{column} alone tells {target} with an AUC of {auc:.3f} (bound {bound}): "
+_LEAK = "{column} alone predicts {target} with an AUC of {auc:.3f} (bound {bound}): "
 #: The sentence of each code, with the names of its fields.
 _SENTENCES = {
     Code.TABLE_MISSING: "the table is missing from the snapshot",
-    Code.NO_ROWS: "there is no row; expected at least one",
-    Code.COLUMN_MISSING: "there is no column {column!r}; there are {found}",
+    Code.NO_ROWS: "no rows found; expected at least one",
+    Code.COLUMN_MISSING: "column {column!r} does not exist; existing: {found}",
     Code.WRONG_KIND: "column {column!r} holds {found}; expected {expected}",
     Code.SLICE_OF_TIME: "column {column!r} holds time; a slice needs text or numbers",
     Code.VALUE_MISSING: "{column} is missing; expected it in every row",
-    Code.KEY_REPEATED: "{column} stands in several rows; expected it once",
+    Code.KEY_REPEATED: "{column} occurs in several rows; expected it once",
     Code.SAME_TIME: "several rows of one {column} became known at the same time; the last one counts",
     Code.TOO_MANY_MISSING: "{share:.1%} of {column} is missing; expected at most {bound:.1%}",
     Code.BOUND_NEEDS_NUMBERS: "{column} holds {found}; a bound needs numbers",
@@ -63,8 +63,8 @@ _SENTENCES = {
     Code.NOT_BINARY: "{column} is neither 0 nor 1",
     Code.INFINITE: "{column} is infinite",
     Code.ONE_OUTCOME: "every {column} is {found}; a model needs both outcomes to learn from",
-    Code.NO_LABEL_OF_AN_EVENT: "no label's {column} is that of an event; compare the two",
-    Code.LABEL_OF_NO_EVENT: "the {column} is that of no event",
+    Code.NO_LABEL_OF_AN_EVENT: "no label's {column} matches an event; compare the two",
+    Code.LABEL_OF_NO_EVENT: "the {column} matches no event",
     Code.STALE: "the newest {column} is {found}; expected one within {hours:g} h of as_of",
     Code.LEAK: _LEAK + "is it known when the prediction is made? If not, leave it out of events()",
     Code.LEAK_TRUSTED: _LEAK + "it is trusted",

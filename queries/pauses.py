@@ -19,7 +19,7 @@ class UnreadablePauseError(MillraceError):
         super().__init__(
             f"SSM parameter {parameter}",
             f"is {value!r}",
-            expected=f"JSON with since, by, reason and perhaps only, of {', '.join(PAUSABLE)}",
+            expected=f"JSON with since, by, reason and optionally only, of {', '.join(PAUSABLE)}",
             fix=fix or "`millrace resume` deletes it, `millrace pause` writes a new one",
         )
 

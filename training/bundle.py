@@ -48,7 +48,7 @@ def build_bundle(use_case: UseCase, repository: Path, folder: Path) -> Path:
                 Diagnosis(
                     f"name={use_case.name!r}",
                     f"has no stacks/{use_case.package}/__init__.py",
-                    expected="its package there",
+                    expected="the package of the use case",
                 )
             ],
         )

@@ -86,8 +86,8 @@ def _numbers(array: Array, where: str) -> Array:
         one, other = (int(value) for value in values[same[0] : same[0] + 2])
         raise DataError(
             where,
-            f"holds whole numbers that a 32-bit float cannot tell apart, such as {one} and {other}",
-            fix=("ids are text (return them as str), times are datetime64, and large amounts need another unit"),
+            f"contains whole numbers that a 32-bit float cannot distinguish, such as {one} and {other}",
+            fix=("ids are text (return them as str), times are datetime64, and large amounts need a larger unit"),
         )
     return numbers
 
@@ -213,7 +213,7 @@ def read(path: Path) -> dict[str, Array]:
     try:
         return from_table(pq.read_table(path, memory_map=False))
     except FileNotFoundError as error:
-        raise DataError(f"{path}", "does not exist", expected="the Parquet file that the step before writes") from error
+        raise DataError(f"{path}", "does not exist", expected="the Parquet file of the previous step") from error
     except pa.ArrowException as error:
         raise DataError(f"{path}", f"is not a readable Parquet file: {error}") from error
 

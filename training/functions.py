@@ -61,7 +61,7 @@ class Functions:
             if case.target not in columns:
                 raise DataError(
                     "events()",
-                    f"has no column {case.target!r}, and there is no function labels()",
+                    f"has no column {case.target!r}, and the function labels() does not exist",
                     fix=(
                         f"return the target in events, or write labels(since, until) in stacks/{case.package}/data.py"
                     ),
@@ -69,8 +69,8 @@ class Functions:
         elif case.target in columns:
             raise DataError(
                 "events()",
-                f"holds the target {case.target!r}, which labels() returns too",
-                fix="return it in one of them",
+                f"contains the target {case.target!r}, which labels() also returns",
+                fix="return it in only one of them",
             )
         self._refuse_unknown_missing(columns)
         columns = _within(columns, case.event_time, since, until)
@@ -111,7 +111,7 @@ class Functions:
                 f"{table.name}()",
                 f"returned the values {sorted(values)}",
                 expected=f"{sorted(table.columns)}, as the table declares",
-                fix="make the two agree",
+                fix="correct one of the two",
             )
         for name, kind in table.columns.items():
             self._need(columns, table.name, [name], kind)

@@ -55,7 +55,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError as error:
-        raise DataError(f"{path}", "does not exist", expected="the file that the step before writes") from error
+        raise DataError(f"{path}", "does not exist", expected="the file that the previous step writes") from error
     except ValueError as error:
         raise DataError(f"{path}", f"is not JSON: {error}") from error
 

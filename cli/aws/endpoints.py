@@ -108,7 +108,7 @@ def invoke(target: Target, body: bytes, content_type: str = "application/json") 
     except ValueError as error:
         raise CliError(
             f"endpoint {name}",
-            f"answered with something else than JSON: {text[:200]!r}",
+            f"returned something other than JSON: {text[:200]!r}",
             fix=f"see `millrace logs {name}`",
         ) from error
     return Answer(document, answered.get("InvokedProductionVariant", ""), latency)
@@ -123,12 +123,12 @@ def explain_missing_endpoint(target: Target) -> str:
         alarms = target.client("cloudwatch").describe_alarms(AlarmNames=[target.names.alarm(ERRORS)])["MetricAlarms"]
     except ClientError:
         # The caller may have permission to invoke the endpoint and nothing else.
-        return f"there is no endpoint {endpoint}; see `millrace status {name}`"
+        return f"endpoint {endpoint} does not exist; see `millrace status {name}`"
     if approved is None or not alarms:
-        return f"there is no endpoint {endpoint}: it is pending its first approved model; see `millrace status {name}`"
+        return f"endpoint {endpoint} is pending its first approved model; see `millrace status {name}`"
     return (
-        f"endpoint {endpoint} is gone, and version {approved.version} is approved: somebody has deleted it; "
-        f"`millrace deploy {name} --refresh` makes it anew"
+        f"endpoint {endpoint} was deleted by hand, although version {approved.version} is approved; "
+        f"`millrace deploy {name} --refresh` recreates it"
     )
 
 

@@ -108,7 +108,7 @@ class Package:
     def change(self) -> str:
         """The time and author of its last change, as far as AWS reports them."""
         by = f" by {self.changed_by}" if self.changed_by else ""
-        return f"{format_time(self.changed)}{by}" if self.changed else "at a time that AWS does not say"
+        return f"{format_time(self.changed)}{by}" if self.changed else "at an unknown time"
 
     def to_document(self, use_case: UseCase) -> dict[str, Any]:
         """Return the package as a document for JSON output."""
@@ -169,8 +169,8 @@ def require_group(target: Target) -> None:
             f"model package group {group}",
             f"was deleted, though stack {target.stack} exists",
             fix=(
-                f"`millrace deploy {render_arguments(target)} --refresh` recreates it without its models; where an "
-                "endpoint serves, add --remove-endpoint, since the endpoint is then deleted too"
+                f"`millrace deploy {render_arguments(target)} --refresh` recreates it without its models; if an "
+                "endpoint exists, add --remove-endpoint, because the endpoint is then deleted too"
             ),
         ) from error
 
@@ -193,9 +193,9 @@ def get_version(target: Target, version: int) -> Package:
             raise
         have = find_newest(target)
         name = render_arguments(target)
-        known = f"versions go up to {have.version}" if have else f"there is none yet: train: millrace retrain {name}"
+        known = f"the newest is version {have.version}" if have else f"train the first one: millrace retrain {name}"
         if have and version < have.version:
-            known += "; it has been deleted"
+            known += "; the requested one was deleted"
         raise CliError(f"{names.model_package_group}", f"has no model version {version}", fix=f"{known}") from error
 
 
@@ -245,8 +245,8 @@ def set_approval(
         raise CliError(
             f"version {package.version} of {target.names.model_package_group}",
             (
-                f"was set to {written.approval} {written.change} at the same moment as it was set to "
-                f"{approval} here, and the other decision stands{_because(written)}"
+                f"was set to {written.approval} {written.change} at the same time as it was set to "
+                f"{approval} here, and the other decision is kept{_because(written)}"
             ),
             fix="agree with its author, then decide again",
         )
@@ -271,7 +271,7 @@ def require_unchanged(target: Target, package: Package) -> None:
                 f"was set to {now.approval}{was} {now.change}{_because(now)}, after it was shown as "
                 f"{package.approval}; nothing was changed here"
             ),
-            fix="look at it and decide again",
+            fix="review it and decide again",
         )
 
 
@@ -295,7 +295,7 @@ def find_obstacle(target: Target, package: Package) -> str | None:
     if package.status != COMPLETED:
         return f"its registration is {package.status}, not {COMPLETED}"
     if not package.model_data:
-        return "it names no model archive, as if it was registered by hand"
+        return "it has no model archive, perhaps because it was registered by hand"
     url = urlparse(package.model_data)
     try:
         target.client("s3").head_object(Bucket=url.netloc, Key=url.path.lstrip("/"))
@@ -303,7 +303,7 @@ def find_obstacle(target: Target, package: Package) -> str | None:
         # Without permission to look it is unknown; the deployment will find out.
         if error.response["Error"]["Code"] not in ("404", "NoSuchKey", "NoSuchBucket"):
             return None
-        return f"its archive {package.model_data} is gone"
+        return f"its archive {package.model_data} does not exist"
     return None
 
 

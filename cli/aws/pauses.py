@@ -64,7 +64,7 @@ def read_pause(target: Target, *, strict: bool = True) -> Pause | None:
         return find_pause(target.client("ssm"), target.names.pause_parameter)
     except UnreadablePauseError as error:
         if strict:
-            fix = f"somebody has written it by hand; `millrace resume {render_arguments(target)}` deletes it"
+            fix = f"it was written by hand; `millrace resume {render_arguments(target)}` deletes it"
             raise UnreadablePauseError(error.parameter, error.value, fix) from error
         return Pause(None, "somebody", "")
 
@@ -75,7 +75,7 @@ def write_pause(target: Target, paused: Pause) -> None:
         Name=target.names.pause_parameter,
         Type="String",
         Value=paused.dump(),
-        Description=f"While it is there, triggers of {target.stack} are paused: millrace resume deletes it",
+        Description=f"While this exists, triggers of {target.stack} are paused; millrace resume deletes it",
         Overwrite=True,
     )
 

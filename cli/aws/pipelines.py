@@ -133,7 +133,7 @@ def wait_until_over(target: Target, execution: str, watch: Watcher) -> str:
                 return str(status)
             interrupts.sleep(pause)
     except KeyboardInterrupt:
-        say(f"{execution} goes on; `millrace status {target.use_case.name}` shows it", err=True)
+        say(f"{execution} continues; `millrace status {target.use_case.name}` shows it", err=True)
         raise
 
 
@@ -168,14 +168,14 @@ def require_success(target: Target, execution: str, status: str) -> None:
     lines = []
     failed = [step for step in read_steps(target.sagemaker, execution) if step.status == "Failed"]
     for step in failed:
-        lines.append(f"step {step.name} failed: {step.reason or 'without a reason'}")
+        lines.append(f"step {step.name} failed: {step.reason or 'no reason given'}")
         if job := find_job(target.sagemaker, step):
             kind, name = job
             lines += [f"  | {line}" for line in _tail(target, f"/aws/sagemaker/{kind}Jobs", f"{name}/")]
-            lines.append(f"the whole log: millrace logs {name}")
+            lines.append(f"full log: millrace logs {name}")
     if not failed:
         described = target.sagemaker.describe_pipeline_execution(PipelineExecutionArn=execution)
-        lines.append(described.get("FailureReason", "no step says why"))
+        lines.append(described.get("FailureReason", "no step reports a reason"))
     raise CliError(f"pipeline execution {execution}", "\n".join([f"is {status}", *lines]))
 
 

@@ -77,8 +77,8 @@ def _base(run: _Run, checkout: Checkout, revision: str, head: str | None, stage:
     commit = checkout.find_fork_point(tip, checkout.resolve_commit(head or "HEAD"))
     what = f"{revision} ({commit[:_SHORT]})"
     if commit != tip:
-        what = f"{commit[:_SHORT]}, where the head left {revision}"
-    stage.note(f"writing {what}")
+        what = f"{commit[:_SHORT]}, the merge base with {revision}"
+    stage.note(f"checking out {what}")
     program = _write_revision(run, checkout, commit, stage)
     missing = _missing(run.target, program)
     if missing:
@@ -90,8 +90,8 @@ def _base(run: _Run, checkout: Checkout, revision: str, head: str | None, stage:
         except CliError as error:
             raise CliError(
                 f"the program of the base, {what},",
-                "fails with the packages that are installed here, so there is nothing to compare with",
-                fix=f"name another base with --base:\n{_reason(error)}",
+                "fails with the packages that are installed here, so it cannot be compared with",
+                fix=f"choose another base with --base:\n{_reason(error)}",
             ) from error
         stage.result = f"{what}, {sum(done.changes.values())} resources"
     return {"revision": revision, "commit": commit, "found": not missing}
@@ -103,13 +103,13 @@ def _head(run: _Run, checkout: Checkout, revision: str | None, stage: Stage) -> 
     what = f"{revision} ({commit[:_SHORT]})" if revision and commit else "working tree"
     if commit is None and (changed := checkout.count_changed_files()):
         what += f", {changed} file{'s' if changed > 1 else ''} not committed"
-    stage.note(f"writing {what}")
+    stage.note(f"checking out {what}")
     program = _write_revision(run, checkout, commit, stage)
     if missing := _missing(run.target, program):
         raise CliError(f"the head, {what},", f"has no {missing}", expected=f"the program of stack {run.target.stack}")
     try:
         _select(run, program)
-        stage.note("the program runs")
+        stage.note("running the program")
         document = updates.run_preview(run.target.stack, [], program, run.environment)
     except CliError as error:
         raise CliError(f"the program of the head, {what},", f"cannot be previewed:\n{_reason(error)}") from error

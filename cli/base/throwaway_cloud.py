@@ -76,7 +76,7 @@ def _wait_until_running(process: subprocess.Popen[bytes], folder: Path, log: Pat
     facts, deadline = folder / "daemon.json", time.monotonic() + _START
     while not facts.exists():
         if process.poll() is not None or time.monotonic() > deadline:
-            said = log.read_text(errors="replace").strip() or "it said nothing"
+            said = log.read_text(errors="replace").strip() or "it printed nothing"
             raise CliError("the throwaway cloud of the comparison", f"did not start:\n{said}")
         interrupts.sleep(0.02)
     return client.Running.from_facts(json.loads(facts.read_text()))

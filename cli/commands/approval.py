@@ -24,8 +24,8 @@ def _add_decision_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the arguments and options that both commands have."""
     function = json_option(function)
     function = click.option("--deploy", is_flag=True, help="Deploy afterwards, and wait until it serves.")(function)
-    function = click.option("--reason", default="", help="Why; it is kept with the model.")(function)
-    function = click.option("--yes", is_flag=True, help="Do not ask.")(function)
+    function = click.option("--reason", default="", help="The reason; it is stored with the model.")(function)
+    function = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")(function)
     function = click.argument(
         "version", type=click.IntRange(min=1), required=False, shell_complete=choices.complete_versions
     )(function)
@@ -60,7 +60,7 @@ def approve(target: Target, version: int | None, yes: bool, reason: str, deploy:
     _require_reason(target, package, reason)
     warning = ""
     if endpoint and endpoint.version and endpoint.version > package.version:
-        warning = f"version {endpoint.version} serves and is newer: the next deployment goes back to this one"
+        warning = f"version {endpoint.version} serves and is newer: the next deployment rolls back to this one"
     others = (
         expected_changes.find_other_changes(target, quiet=as_json)
         if deploy and _changes_serving(endpoint, package)
@@ -91,16 +91,16 @@ def reject(target: Target, version: int | None, yes: bool, reason: str, deploy: 
     left = _left(target, package)
     warning = ""
     if serves:
-        goes = "back" if left and (left.created, left.version) < (package.created, package.version) else "on"
+        goes = "back" if left and (left.created, left.version) < (package.created, package.version) else "forward"
         warning = (
-            f"it serves: the next deployment goes {goes} to version {left.version}"
+            f"the endpoint serves it: the next deployment rolls {goes} to version {left.version}"
             if left
-            else "it serves and no other version is approved: `millrace deploy` refuses to take the endpoint away"
+            else "the endpoint serves it and no other version is approved: `millrace deploy` refuses to delete it"
         )
         if deploy and left is None:
             raise CliError(
                 f"version {package.version}",
-                "serves and no other version is approved, so that deploying would delete the endpoint",
+                "serves and no other version is approved, so deploying would delete the endpoint",
                 fix=(
                     "approve another version first, leave out --deploy, or: millrace destroy "
                     f"{render_arguments(target)}"
@@ -128,7 +128,7 @@ def _find_package(target: Target, version: int | None) -> Package:
     package = model_packages.find_newest(target, PENDING)
     if package is None:
         newest = model_packages.find_newest(target)
-        have = f"the newest, version {newest.version}, is {newest.approval}" if newest else "there is no model at all"
+        have = f"the newest, version {newest.version}, is {newest.approval}" if newest else "no model is registered"
         raise CliError(
             f"model package group {target.names.model_package_group}",
             f"has no model that waits for approval: {have}",
@@ -147,7 +147,7 @@ def _require_newer(target: Target, package: Package) -> None:
                 f"would not serve: version {newest.version} is approved and newer, and the newest "
                 "approved version serves"
             ),
-            fix=f"to go back: millrace rollback {render_arguments(target)} --to {package.version}",
+            fix=f"to roll back: millrace rollback {render_arguments(target)} --to {package.version}",
         )
 
 
@@ -159,7 +159,7 @@ def _require_reason(target: Target, package: Package, reason: str) -> None:
             f"version {package.version}",
             f"does not meet its gates: {'; '.join(short)}",
             fix=(
-                f"to approve it nevertheless, give a reason: millrace approve {render_arguments(target)} "
+                f"to approve it anyway, give a reason: millrace approve {render_arguments(target)} "
                 f"{package.version} --reason …"
             ),
         )
@@ -245,9 +245,9 @@ def _following(
         return f"to let version {wanted.version} serve: {_deployment(target)}"
     if wanted is None and endpoint is not None and endpoint.package == package.arn:
         return (
-            f"no version is approved: it serves until the next deployment that may take the endpoint away "
-            f"(`millrace deploy {render_arguments(target)} --remove-endpoint`); train: millrace retrain "
-            f"{render_arguments(target)}, or approve another one"
+            f"no version is approved: this one keeps serving until a deployment that may delete the endpoint "
+            f"(`millrace deploy {render_arguments(target)} --remove-endpoint`); train a model (`millrace retrain "
+            f"{render_arguments(target)}`) or approve another version"
         )
     return ""
 

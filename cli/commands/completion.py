@@ -19,7 +19,7 @@ _MARK = "# completion of millrace"
 
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-@click.option("--install", is_flag=True, help="Write it where the shell looks, once; without, it is printed.")
+@click.option("--install", is_flag=True, help="Install it for the shell; the default is to print it.")
 def completion(shell: str, install: bool) -> None:
     """Print or install completion for bash, zsh and fish.
 

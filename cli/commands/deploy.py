@@ -61,12 +61,12 @@ class _Order:
 @click.argument("use_case", metavar="USE_CASE")
 @env_option
 @click.option(
-    "--plan", "file", type=click.Path(path_type=Path, dir_okay=False), help="Deploy exactly this plan, or refuse."
+    "--plan", "file", type=click.Path(path_type=Path, dir_okay=False), help="Deploy exactly this plan, or nothing."
 )
-@click.option("--max-age", type=_Age(), default=saved_plan.MAX_AGE, show_default="7d", help="How old the plan may be.")
-@click.option("--refresh", is_flag=True, help="Look first at what is there, in case it was changed by hand.")
-@click.option("--create", is_flag=True, help="Make the stack if it was never made.")
-@click.option("--remove-endpoint", is_flag=True, help="Delete the endpoint where no approved model is left for it.")
+@click.option("--max-age", type=_Age(), default=saved_plan.MAX_AGE, show_default="7d", help="Maximum age of the plan.")
+@click.option("--refresh", is_flag=True, help="Refresh the state first, in case of changes by hand.")
+@click.option("--create", is_flag=True, help="Create the stack if it does not exist.")
+@click.option("--remove-endpoint", is_flag=True, help="Delete the endpoint if it has no approved model left.")
 @click.option("--yes", is_flag=True, help="Do not ask before real resources are changed; local stacks never ask.")
 @connection.state_option
 @json_option
@@ -82,7 +82,7 @@ def deploy(
     state: Path,
     as_json: bool,
 ) -> None:
-    """Deploy a stack: the program as it stands, or exactly a saved plan.
+    """Deploy a stack: the current program, or exactly a saved plan.
 
     USE_CASE is a use case, or `platform` for what the use cases of an environment share. Nothing is trained. A plan
     that is out of date is refused before anything is touched: make one with `millrace diff --save-plan`.
@@ -91,7 +91,7 @@ def deploy(
     if file and (refresh or create or remove_endpoint):
         option = "--refresh" if refresh else "--create" if create else "--remove-endpoint"
         raise click.UsageError(
-            f"{option} cannot go with --plan: a plan is of a stack as it was; make a new plan instead"
+            f"{option} cannot be combined with --plan: a plan is bound to the stack as it was; make a new plan instead"
         )
     target = deployable.load_deployable(use_case, environment, state)
     connection.use_environment(environment, state)
@@ -154,7 +154,7 @@ def _find_or_create_stack(target: Deployable, *, create: bool) -> str:
         if not create:
             raise saved_plan.make_missing_stack_error(target) from error
         updates.create_stack(target)
-        return f"stack {target.stack} is made"
+        return f"created stack {target.stack}"
     resources = deployment.get("resources") or []
     if not (deployment.get("pending_operations") or any(each["type"].startswith("aws:") for each in resources)):
         # The stack exists and is empty: perhaps this is not the backend that has its resources.
@@ -188,7 +188,7 @@ def _agreed(order: _Order, progress: Progress, *, yes: bool, as_json: bool) -> b
     if yes:
         return True
     where = f"account {deployable.find_account(target)}, {target.environment.region}"
-    if not click.confirm(f"This changes real resources in {where}. Go on?", err=True):
+    if not click.confirm(f"This changes real resources in {where}. Proceed?", err=True):
         left = f"endpoint {target.names.endpoint} is not protected until the next deployment" if order.removes else ""
         raise DeclinedError(but=left)
     return True
@@ -218,7 +218,7 @@ def _unprotect_endpoint(target: Target, stage: Stage) -> str:
     kind = "aws:sagemaker/endpoint:Endpoint"
     urns = [each.urn for each in found if each.type == kind and each.protect]
     stack_state.unprotect_resources(target, urns)
-    return f"endpoint {target.names.endpoint} may go" if urns else "nothing was protected"
+    return f"endpoint {target.names.endpoint} may be deleted" if urns else "nothing was protected"
 
 
 def _split_done_and_left(order: _Order, update: updates.Update) -> tuple[dict[str, str], list[str] | None]:
@@ -233,27 +233,27 @@ def _failure(order: _Order, error: updates.UpdateError, done: Mapping[str, str],
     target, lines = order.target, [str(error)]
     rollback = error.update.rollback
     if done and not rollback:
-        lines.append(f"done until then: {', '.join(_truncate(f'{name} ({kind})' for name, kind in done.items()))}")
+        lines.append(f"done before that: {', '.join(_truncate(f'{name} ({kind})' for name, kind in done.items()))}")
     if left is not None and not rollback:
-        lines.append(f"left of the plan: {', '.join(_truncate(left)) or 'nothing'}")
+        lines.append(f"not completed: {', '.join(_truncate(left)) or 'nothing'}")
     name = deployable.render_arguments(target)
     if rollback:
         cause = f"by its alarms ({', '.join(rollback.alarms)})" if rollback.alarms else "for the reason above"
-        over = "once the alarm is over" if rollback.alarms else "once that is mended"
+        over = "once the alarm has cleared" if rollback.alarms else "once that is fixed"
         lines.append(
-            f"the roll-out was undone {cause}; the old model serves on. Look with "
+            f"the rollout was rolled back {cause}; the old model still serves. See "
             f"`millrace logs {target.stack}` and `millrace status {name}`; "
             f"`millrace reject {name}` keeps the new model from serving, "
             f"`millrace deploy {name}` tries again {over}"
         )
     elif order.plan:
         lines.append(
-            "a plan is of one state, and this one is over: mend what is said above, then make a new plan of what is "
-            f"left with `millrace diff {name} --save-plan {order.plan.file}`"
+            "the stack has changed since this plan was made: fix the error above, then make a new plan of what "
+            f"remains with `millrace diff {name} --save-plan {order.plan.file}`"
         )
     else:
         back = f"; `millrace rollback {name}` serves the previous model again" if _has_endpoint(target) else ""
-        lines.append(f"mend what is said above and run this again: it goes on where it stopped{back}")
+        lines.append(f"fix the error above and run this again: it continues where it stopped{back}")
     return "\n".join(lines)
 
 

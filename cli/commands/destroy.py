@@ -43,14 +43,14 @@ _REASON = "the stack is being destroyed"
 @click.argument("use_case", metavar="USE_CASE", shell_complete=choices.complete_use_cases)
 @env_option
 @connection.state_option
-@click.option("--keep-data", is_flag=True, help="Keep lake, key and registry, also where they could go.")
-@click.option("--delete-data", is_flag=True, help="Delete them though they are protected; needs force_destroy.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--keep-data", is_flag=True, help="Keep lake, key and registry, even if they may be deleted.")
+@click.option("--delete-data", is_flag=True, help="Delete them even if protected; requires force_destroy.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 def destroy(
     use_case: str, environment: str, state: Path, keep_data: bool, delete_data: bool, yes: bool, as_json: bool
 ) -> None:
-    """Take a stack down in the right order, keeping what must be kept.
+    """Destroy a stack in the right order, keeping what must be kept.
 
     USE_CASE is a use case, or `platform` for what the use cases of an environment share: that goes last.
 
@@ -60,7 +60,7 @@ def destroy(
     backend is refused. After an interruption, run it again to continue.
     """
     if keep_data and delete_data:
-        raise click.UsageError("--keep-data and --delete-data are opposites: give one of them")
+        raise click.UsageError("--keep-data and --delete-data contradict each other; give one of them")
     require_yes_with_json(yes=yes, as_json=as_json)
     target = deployable.load_deployable(use_case, environment, state)
     connection.use_environment(environment, state)
@@ -93,11 +93,11 @@ def destroy(
 
 def _refuse_data(target: Deployable) -> CliError:
     """Return the error of --delete-data in an environment that keeps its data."""
-    barred = "" if target.environment.is_ephemeral else ", and may not: only `local` and `pr-…` may"
+    barred = "" if target.environment.is_ephemeral else ", which only `local` and `pr-…` may set"
     return CliError(
         f"environment {target.environment.name!r}",
         f"does not set force_destroy{barred}; --delete-data is refused, nothing was changed",
-        fix=f"run `millrace destroy {render_arguments(target)}` without it: it deletes everything else and prints "
+        fix=f"run `millrace destroy {render_arguments(target)}` without the option: it deletes the rest and prints "
         "how to delete "
         "the data on purpose",
     )
@@ -136,7 +136,7 @@ def _running(target: Target) -> list[tuple[str, str]]:
 def _orphans(target: Target) -> list[garbage.Item]:
     """Return the stack's configurations and models that Pulumi retains: those of earlier rollouts, and the last."""
     configs, models = garbage.list_configs_and_models(target)
-    why = "a roll-out left it behind"
+    why = "left over from a rollout"
     return [
         *(garbage.Item(garbage.CONFIG, each["EndpointConfigName"], each["CreationTime"], why) for each in configs),
         *(garbage.Item(garbage.MODEL, each["ModelName"], each["CreationTime"], why) for each in models),
@@ -148,17 +148,17 @@ def _show(target: Deployable, plan: Plan) -> None:
     say(f"stack {target.stack} on {where}")
     counted = Counter(each.kind for each in plan.goes if not each.retained)
     if counted:
-        say(f"  goes: {', '.join(f'{count} {kind}' for kind, count in sorted(counted.items()))}")
+        say(f"  deletes: {', '.join(f'{count} {kind}' for kind, count in sorted(counted.items()))}")
     if plan.orphans:
-        say(f"  goes: {len(plan.orphans)} configurations and models that roll-outs left behind")
+        say(f"  deletes: {len(plan.orphans)} configurations and models left over from rollouts")
     for kind, execution in plan.running:
-        say(f"  is stopped: {kind}, {execution}")
+        say(f"  stops: {kind}, {execution}")
     if any(each.protect for each in plan.goes):
-        say("  goes although it is protected: " + ", ".join(sorted(each.name for each in plan.goes if each.protect)))
+        say("  deletes although protected: " + ", ".join(sorted(each.name for each in plan.goes if each.protect)))
     if plan.stays:
-        say("  stays: " + ", ".join(f"{each.kind} {each.id}" for each in plan.stays if holds_data(each)))
+        say("  keeps: " + ", ".join(f"{each.kind} {each.id}" for each in plan.stays if holds_data(each)))
     elif plan.delete_data:
-        say("  all its data go with it: lake, key and registry")
+        say("  deletes all its data: lake, key and registry")
 
 
 def _ask(target: Deployable) -> None:
@@ -166,7 +166,7 @@ def _ask(target: Deployable) -> None:
         if not click.confirm(f"Destroy {target.stack}?"):
             raise DeclinedError()
         return
-    said = click.prompt(f"To go on, type the stack's name, {target.stack}", default="", show_default=False)
+    said = click.prompt(f"To continue, type the stack's name, {target.stack}", default="", show_default=False)
     if said.strip() != target.stack:
         raise CliError(f"{said.strip()!r}", f"is not {target.stack!r}; nothing was changed")
 
@@ -180,7 +180,7 @@ def _destroy(target: Deployable, plan: Plan, *, as_json: bool) -> Done:
     if isinstance(target, Target):
         with progress.stage("triggers") as stage:
             stopped = pauses.pause_all(target, _REASON)
-            stage.result = f"{stopped} stopped" if stopped else "none were on"
+            stage.result = f"{stopped} stopped" if stopped else "none were enabled"
         with progress.stage("executions") as stage:
             _stop(target, done, stage)
     if plan.known and (plan.goes or not plan.stays):
@@ -213,7 +213,7 @@ def _stop(target: Target, done: Done, stage: Stage) -> None:
                 fix=f"see `millrace status {render_arguments(target)}`, then run this again",
             )
         interrupts.sleep(0.25 if target.is_local else 5.0)
-    stage.result = f"{done.stopped} stopped" if done.stopped else "none ran"
+    stage.result = f"{done.stopped} stopped" if done.stopped else "none were running"
 
 
 def _take_down(target: Deployable, plan: Plan, done: Done, stage: Stage) -> None:
@@ -266,7 +266,7 @@ def _delete_leftovers(target: Target, plan: Plan, done: Done, stage: Stage) -> N
         ssm.delete_parameter(Name=target.names.pause_parameter)
     except ssm.exceptions.ParameterNotFound:
         stage.note("nothing was paused")
-    stage.result = "nothing is left behind" if plan.delete_data else "what must be kept is kept"
+    stage.result = "nothing is left behind" if plan.delete_data else "data was kept"
 
 
 def _empty_bucket(target: Deployable, bucket: str, prefix: str, stage: Stage) -> int:
@@ -299,12 +299,12 @@ def _nothing(target: Deployable, plan: Plan, *, as_json: bool) -> None:
         _document(target, plan, Done(), [], [])
         return
     if plan.stays:
-        say(f"stack {target.stack} is taken down already, but for what is kept")
+        say(f"stack {target.stack} is already destroyed, except for what is kept")
         _say_kept(target, plan)
     elif plan.hollow:
-        say(f"stack {target.stack} had no resources, only a record of itself, which is removed")
+        say(f"stack {target.stack} had no resources; its empty state was removed")
     else:
-        say(f"stack {target.stack} is not there: it was never deployed, or is destroyed already; nothing to do")
+        say(f"stack {target.stack} does not exist: it was never deployed or is already destroyed; nothing to do")
 
 
 def _report(target: Deployable, plan: Plan, done: Done, *, as_json: bool) -> None:
@@ -316,21 +316,21 @@ def _report(target: Deployable, plan: Plan, done: Done, *, as_json: bool) -> Non
     if plan.stays:
         _say_kept(target, plan)
     else:
-        say(f"nothing of {target.stack} is left" + (", and nothing costs any more" if not target.is_local else ""))
+        say(f"nothing of {target.stack} is left" + (", and it no longer costs anything" if not target.is_local else ""))
         if not target.is_local:
-            say("  the key can still be recovered for 7 days, for which nothing is billed")
+            say("  the key can still be recovered for 7 days, which is free of charge")
         else:
             again = "deploy platform --create" if isinstance(target, Platform) else f"up {render_arguments(target)}"
-            say(f"next: millrace {again} begins anew")
+            say(f"next: millrace {again} starts again")
 
 
 def _say_kept(target: Deployable, plan: Plan) -> None:
     say("kept")
     print_table((each["type"], each["name"]) for each in list_kept(target, plan))
     if cost := list_costs(target, plan):
-        say("still costs")
+        say("remaining costs")
         print_table((each["what"], each["usd"], each["how"]) for each in cost)
-    say("to remove it deliberately, which cannot be undone:")
+    say("to delete it permanently:")
     for line in list_removal_commands(target, plan):
         say(f"  {line}")
 

@@ -58,15 +58,15 @@ def _map_usage_errors() -> Iterator[None]:
 @click.argument("use_case", metavar="USE_CASE")
 @env_option
 @connection.state_option
-@click.option("--preview", "given", metavar="FILE", help="The JSON of a preview made before; - reads standard input.")
+@click.option("--preview", "given", metavar="FILE", help="The JSON of an earlier preview; - reads standard input.")
 @click.option("--base", metavar="REV", help="Compare with a git revision, without credentials and without the stack.")
-@click.option("--refresh", is_flag=True, help="Look at first what is really there: shows what was changed by hand.")
+@click.option("--refresh", is_flag=True, help="Refresh the state first, to show changes made by hand.")
 @click.option("--save-plan", type=click.Path(dir_okay=False, path_type=Path), help="Save the plan for `deploy --plan`.")
 @click.option("--format", "form", type=click.Choice(_FORMATS), help="Default: text on a terminal, else markdown.")
 @click.option("--json", "as_json", is_flag=True, help="Short for --format json.")
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write there instead.")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file instead.")
 @click.option(
-    "--limit", type=click.IntRange(min=1000), default=65_536, show_default=True, help="Characters of the markdown."
+    "--limit", type=click.IntRange(min=1000), default=65_536, show_default=True, help="Maximum length of the Markdown."
 )
 @prices_option
 def diff(
@@ -113,7 +113,7 @@ def _check_options(*, given: str | None, base: str | None, refresh: bool, save_p
     if given is not None and base is not None:
         raise click.UsageError("--preview and --base contradict each other; give one of them")
     if refresh and save_plan is not None:
-        raise click.UsageError("--refresh and --save-plan contradict each other: a plan is of the state as it is kept")
+        raise click.UsageError("--refresh and --save-plan contradict each other: a plan is made from the stored state")
     for option, value in (("--refresh", refresh), ("--save-plan", save_plan)):
         if value and (given is not None or base is not None):
             other = "--preview" if given is not None else "--base"
@@ -144,9 +144,7 @@ def _compared(
                 expected=f"{target.stack}",
                 fix="name the stack that it belongs to",
             )
-        return document.make_document(
-            read, Context(source=f"From a preview of {target.stack} that was made before.", **said)
-        )
+        return document.make_document(read, Context(source=f"From an earlier preview of {target.stack}.", **said))
     if base is not None:
         found = _offline(target, base)
         context = Context(source=_between(found, base), use_cases=_declared(target, found), **said)
@@ -157,9 +155,9 @@ def _compared(
         extras = lookups.make_lookups(target) if isinstance(target, Target) else {}
         read = preview.parse_preview(asked, f"preview of {target.stack}")
         if read.is_new:
-            source = "The program as it stands; nothing is deployed that it could be compared with."
+            source = "The current program; nothing is deployed to compare it with."
         else:
-            source = "The program as it stands, against the deployed stack" + (", looked at anew." if refresh else ".")
+            source = "The current program, compared to the deployed stack" + (", after a refresh." if refresh else ".")
         return document.make_document(read, Context(source=source, notes=notes, **said, **extras))
 
     return _asked(target, describe, refresh=refresh, save_plan=save_plan)
@@ -171,7 +169,7 @@ def _bytes(given: str) -> bytes:
     try:
         return Path(given).read_bytes()
     except FileNotFoundError as error:
-        raise CliError(f"preview {given}", "does not exist", fix="make it with `pulumi preview --json`") from error
+        raise CliError(f"preview {given}", "does not exist", fix="create it with `pulumi preview --json`") from error
     except OSError as error:
         raise CliError(
             f"preview {given}", f"cannot be read: {error.strerror}", expected="a file that can be read"
@@ -196,14 +194,14 @@ def _asked(
         except updates.NoStackError:
             # Existing resources would be reported as new.
             foreign_state.require_no_foreign_resources(target)
-            stage.note("the stack was never made: the program runs beside it")
+            stage.note("the stack does not exist: previewing it in a temporary backend")
             found = updates.preview_new_stack(target)
         except CliError as error:
             # Pulumi's own message advises to remove the endpoint's protection.
             if isinstance(target, Target) and endpoint_guard.would_lose_endpoint(target):
                 raise endpoint_guard.make_removal_error(target) from error
             raise
-    notes = ["No plan was saved: there is no stack yet that it could be of."] if save_plan else []
+    notes = ["No plan was saved, because the stack does not exist yet."] if save_plan else []
     return describe(found, *notes)
 
 
@@ -227,15 +225,15 @@ def _between(found: Mapping[str, Any], base: str) -> str:
     """Return a sentence about what was compared with what."""
     compared = found.get("compared")
     if not isinstance(compared, Mapping):
-        return f"What is declared, against {base}; the deployed stack may differ from it."
+        return f"What is declared, compared with {base}; the deployed stack may differ from it."
     sides = []
     for side in ("base", "head"):
         part = compared.get(side) or {}
         commit = str(part.get("commit") or "")[:10]
         sides.append(f"{part.get('revision')}" + (f" ({commit})" if commit else ""))
-    said = f"What is declared in {sides[1]}, against {sides[0]}; the deployed stack may differ from it."
+    said = f"What is declared in {sides[1]}, compared with {sides[0]}; the deployed stack may differ from it."
     if not (compared.get("base") or {}).get("found"):
-        said += " The base has no such stack, so all of it counts as new; whether it is deployed was not asked."
+        said += " The base has no such stack, so all of it counts as new; whether it is deployed was not checked."
     return said
 
 

@@ -35,7 +35,7 @@ def _age(ctx: click.Context, param: click.Parameter, value: str) -> timedelta:
     type=click.IntRange(min=0),
     default=3,
     show_default=True,
-    help="Versions before the serving one whose configurations stay, for a rollback to stand on.",
+    help="Number of versions before the serving one whose configurations are kept for a rollback.",
 )
 @click.option(
     "--older-than",
@@ -43,13 +43,13 @@ def _age(ctx: click.Context, param: click.Parameter, value: str) -> timedelta:
     show_default=True,
     metavar="AGE",
     callback=_age,
-    help="Leave what is younger: 12h, 30d, 4w.",
+    help="Keep what is younger: 12h, 30d, 4w.",
 )
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--dry-run", is_flag=True, help="Show it and delete nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted; delete nothing.")
 @json_option
 def gc(target: Target, keep: int, older_than: timedelta, yes: bool, dry_run: bool, as_json: bool) -> None:
-    """Delete what no model that may still serve needs.
+    """Delete what is no longer needed by any model that may serve.
 
     That is: endpoint configurations and models that rollouts have left behind; snapshots, datasets, archives and code
     that no registered model refers to; refused batches; interrupted uploads. What any registered model was made from
@@ -90,7 +90,7 @@ def gc(target: Target, keep: int, older_than: timedelta, yes: bool, dry_run: boo
         )
     elif deleted and any(item.keys and not item.upload for item in deleted):
         days = target.environment.retention_days
-        say(f"deleted objects are kept as replaced versions for {days} days more (retention_days), and cost until then")
+        say(f"deleted objects are kept as old versions for {days} more days (retention_days) and cost until then")
 
 
 def _show(found: Inventory) -> None:
@@ -99,8 +99,8 @@ def _show(found: Inventory) -> None:
             say(f"  kept: {line.text}")
     if not found.items:
         young = sum(line.reason is Reason.TOO_YOUNG for line in found.kept)
-        more = f"; {young} things are younger than asked for: --older-than takes them too" if young else ""
-        say(f"there is nothing to delete{more}")
+        more = f"; {young} items are younger than --older-than, which can be lowered to delete them" if young else ""
+        say(f"nothing to delete{more}")
         return
     rows = [(item.kind, item.name, format_size(item.size), format_time(item.since), item.why) for item in found.items]
     print_table([("what", "name", "size", "since", "why"), *rows])
@@ -111,7 +111,7 @@ def _format_summary(items: list[Item]) -> str:
     if not items:
         return "nothing"
     size = sum(item.size for item in items)
-    return f"{len(items)} thing{'' if len(items) == 1 else 's'}, {format_size(size)}"
+    return f"{len(items)} item{'' if len(items) == 1 else 's'}, {format_size(size)}"
 
 
 def _delete(target: Target, items: list[Item], deleted: list[Item], stage: Stage) -> None:
@@ -123,7 +123,7 @@ def _delete(target: Target, items: list[Item], deleted: list[Item], stage: Stage
         if item.kind in (CONFIG, MODEL) and garbage.find_live_config(target) != live:
             raise CliError(
                 f"endpoint {target.names.endpoint}",
-                f"was deployed in the meantime; {len(deleted)} things are deleted",
+                f"was deployed in the meantime; {len(deleted)} items were deleted",
                 fix="run this again",
             )
         garbage.delete_item(target, item)

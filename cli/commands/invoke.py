@@ -21,8 +21,8 @@ _TYPES = {".json": "application/json", ".jsonl": "application/jsonlines", ".csv"
 @click.command()
 @with_target
 @click.option("--json", "text", metavar="JSON", help='The request: one record, or {"instances": [record, …]}.')
-@click.option("--file", metavar="FILE", help="The request in a file: .json, .jsonl or .csv; - is standard input, JSON.")
-@click.option("--sample", "use_sample", is_flag=True, help="A real event, next after the data clock.")
+@click.option("--file", metavar="FILE", help="The request in a file: .json, .jsonl or .csv; - reads JSON from stdin.")
+@click.option("--sample", "use_sample", is_flag=True, help="Use a real event, the next one after the data clock.")
 @click.option("--json-output", is_flag=True, help="Print one JSON document: request, answer, latency, variant.")
 def invoke(target: Target, text: str | None, file: str | None, use_sample: bool, json_output: bool) -> None:
     """Ask the endpoint for a prediction.

@@ -51,11 +51,11 @@ def local() -> None:
     "--scale",
     type=click.FloatRange(*_PACES),
     callback=_number,
-    help="Seconds of the cloud's time in one real second (default 60): an hour takes a minute, so that bakes, "
-    "schedules and alarm periods, which AWS counts in minutes and hours, can be waited for. Jobs and requests take "
-    "the time they take. 1 is real time.",
+    help="Seconds of the cloud's time per real second (default 60): an hour takes a minute, so that bakes, schedules "
+    "and alarm periods, which AWS counts in minutes and hours, end within a short wait. Jobs and requests are not "
+    "accelerated. 1 is real time.",
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Where it listens; default: a free port.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port to listen on; default: a free one.")
 @click.option(
     "--image",
     "images",
@@ -63,7 +63,7 @@ def local() -> None:
     callback=_images,
     metavar="REPOSITORY=FOLDER",
     help="An image of your own, unpacked: a folder with bin/serve for endpoints or bin/train for training jobs, found "
-    "by its repository's name in an image URI. Repeat it; give it at every start.",
+    "by the repository name in an image URI. May be repeated; pass it at every start.",
 )
 @json_option
 def start(state: Path, scale: float | None, port: int, images: dict[str, Path], as_json: bool) -> None:
@@ -71,7 +71,7 @@ def start(state: Path, scale: float | None, port: int, images: dict[str, Path], 
     for name, folder in images.items():
         if not (folder / "bin").is_dir():
             raise click.BadParameter(
-                f"'{name}={folder}': no folder {folder / 'bin'}, where an image's executables are", param_hint="--image"
+                f"'{name}={folder}': folder {folder / 'bin'} with the executables does not exist", param_hint="--image"
             )
     _show(connection.ensure_local_cloud(state, scale=scale, port=port, images=images), state, as_json)
 
@@ -94,11 +94,11 @@ def status(state: Path, as_json: bool) -> None:
 
 @local.command()
 @connection.state_option
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def reset(state: Path, yes: bool) -> None:
     """Stop the cloud and delete everything in it."""
     if not state.exists():
-        say(f"{state} is not there: nothing to delete")
+        say(f"{state} does not exist: nothing to delete")
         return
     if not connection.is_state_folder(state):
         raise CliError(
@@ -119,7 +119,7 @@ def reset(state: Path, yes: bool) -> None:
     "--shell",
     type=click.Choice(["bash", "fish", "docker"]),
     default="bash",
-    help="Whose syntax; zsh reads bash's. docker: a file for `docker run --network host --env-file`.",
+    help="The syntax to print; bash also suits zsh. docker: a file for `docker run --network host --env-file`.",
 )
 def env(state: Path, shell: str) -> None:
     """Print the variables that make boto3, the AWS CLI and pulumi use the local cloud, its credentials included.
@@ -158,8 +158,8 @@ def rotate(state: Path, as_json: bool) -> None:
 
 @local.command()
 @connection.state_option
-@click.option("--lines", type=click.IntRange(min=1), default=_LINES, show_default=True, help="How many of the last.")
-@click.option("--follow", "-f", is_flag=True, help="Go on until Ctrl-C.")
+@click.option("--lines", type=click.IntRange(min=1), default=_LINES, show_default=True, help="Lines to print.")
+@click.option("--follow", "-f", is_flag=True, help="Print new lines until Ctrl-C.")
 def logs(state: Path, lines: int, follow: bool) -> None:
     """Print the cloud's own log; for jobs and endpoints see `millrace logs`."""
     path = state / "daemon.log"

@@ -25,9 +25,9 @@ _EXECUTION = re.compile(r"arn:[\w-]+:sagemaker:[\w-]+:\d+:pipeline/[^/]+/executi
 
 @click.command()
 @click.argument("name")
-@click.option("--follow", "-f", is_flag=True, help="Go on until Ctrl-C.")
+@click.option("--follow", "-f", is_flag=True, help="Print new lines until Ctrl-C.")
 @click.option(
-    "--lines", type=click.IntRange(1, log_streams.MOST_LINES), default=_LINES, show_default=True, help="Of each stream."
+    "--lines", type=click.IntRange(1, log_streams.MOST_LINES), default=_LINES, show_default=True, help="Per stream."
 )
 @env_option
 @connection.state_option
@@ -52,7 +52,7 @@ def logs(name: str, follow: bool, lines: int, environment: str, state: Path) -> 
     if follow:
         if len(places) > 1:
             raise CliError(
-                f"{name!r}", f"has {len(places)} logs, and --follow follows one", fix="name one step or job of it"
+                f"{name!r}", f"has {len(places)} logs, but --follow accepts only one", fix="name one step or job of it"
             )
         group, prefix = places[0]
         for stream, line in log_streams.follow_lines(client, group, prefix, lines):
@@ -82,7 +82,7 @@ def _of_execution(name: str) -> list[tuple[str, str]]:
                 f"{name!r}",
                 "is not the ARN of a pipeline's execution",
                 expected=(
-                    "arn:aws:sagemaker:<region>:<account>:pipeline/<name>/execution/<id>, then /<step> if one is meant"
+                    "arn:aws:sagemaker:<region>:<account>:pipeline/<name>/execution/<id>, /<step> added for one step"
                 ),
             )
         parts = name.split("/")

@@ -49,7 +49,7 @@ def env_option(function: Callable[..., Any]) -> Callable[..., Any]:
 def require_yes_with_json(*, yes: bool, as_json: bool) -> None:
     """Refuse ``--json`` without ``--yes``: a question has no place in a document for a program."""
     if as_json and not yes:
-        raise click.UsageError("--json does not ask: pass --yes with it")
+        raise click.UsageError("--json cannot ask for confirmation; pass --yes, too")
 
 
 def check_reason(reason: str) -> None:
@@ -58,7 +58,7 @@ def check_reason(reason: str) -> None:
         raise CliError(
             "--reason",
             f"has {len(reason)} characters",
-            expected=f"at most {LONGEST}, as the registry keeps",
+            expected=f"at most {LONGEST}, the limit of the registry",
             fix="shorten it",
         )
     if "\n" in reason:

@@ -26,8 +26,8 @@ from queries.pauses import Pause
 
 @click.command()
 @with_target
-@click.option("--only", type=click.Choice(PAUSABLE), multiple=True, help="Only this; may be given more than once.")
-@click.option("--reason", default="", help="Why; `millrace status` shows it.")
+@click.option("--only", type=click.Choice(PAUSABLE), multiple=True, help="Pause only this; may be repeated.")
+@click.option("--reason", default="", help="The reason; `millrace status` shows it.")
 @json_option
 def pause(target: Target, only: tuple[str, ...], reason: str, as_json: bool) -> None:
     """Stop schedules and triggers until they are resumed.
@@ -42,7 +42,7 @@ def pause(target: Target, only: tuple[str, ...], reason: str, as_json: bool) -> 
     if "features" in only and not target.use_case.tables:
         raise CliError(
             f"use case {target.use_case.name}",
-            "has no feature tables, and so nothing that publishes features; nothing was changed",
+            "has no feature tables, so nothing publishes features; nothing was changed",
             fix="leave out `--only features`",
         )
     found = _required(target)
@@ -121,11 +121,11 @@ def _refresh_and_report(
     elif was:
         say(f"resumed: {pauses.describe_pause(was)}")
     else:
-        say("nothing was paused" + ("; what was switched off by hand is on again" if changed else ""))
+        say("nothing was paused" + ("; triggers that were disabled by hand are enabled again" if changed else ""))
     print_table((each.kind, each.name, each.state.lower()) for each in pauses.list_triggers(target))
     for kind, execution in running.items():
-        say(f"{kind} runs on: {execution}")
+        say(f"{kind} keeps running: {execution}")
     if behind:
-        say(f"note: Pulumi's record could not be refreshed ({behind}); the next `pulumi up` does it", err=True)
+        say(f"note: Pulumi's state could not be refreshed ({behind}); the next `pulumi up` does it", err=True)
     if paused:
         say(f"next: millrace resume {render_arguments(target)}")

@@ -13,10 +13,10 @@ from cli.stack.target import Target
 @click.command()
 @with_target
 @click.option("--since", required=True, help="ISO time of the first event, e.g. 2013-04-01T00:00:00Z.")
-@click.option("--until", required=True, help="ISO time; data time stands there afterwards.")
-@click.option("--step-hours", type=float, help="Data time of a step (default 24).")
-@click.option("--batch", type=int, help="Rows of a request (default 500).")
-@click.option("--endpoint", help="Another endpoint than the use case's own.")
+@click.option("--until", required=True, help="ISO time; the data clock is set to it afterwards.")
+@click.option("--step-hours", type=float, help="Data time per step, in hours (default 24).")
+@click.option("--batch", type=int, help="Rows per request (default 500).")
+@click.option("--endpoint", help="An endpoint other than the use case's own.")
 def replay(
     target: Target, since: str, until: str, step_hours: float | None, batch: int | None, endpoint: str | None
 ) -> None:
@@ -30,5 +30,5 @@ def replay(
     bundle_steps.replay_events(target, since, until, say, more)
     name = target.use_case.name
     if target.use_case.tables:
-        say(f"next: millrace run {name} --pipeline features   the endpoint's look-ups, brought to the new data time")
+        say(f"next: millrace run {name} --pipeline features   updates the endpoint's look-ups to the new data time")
     say(f"next: millrace run {name} --pipeline monitor    then: millrace status {name}")

@@ -39,13 +39,13 @@ Document = dict[str, Any]
 @click.command()
 @click.argument("use_case", shell_complete=choices.complete_use_cases)
 @env_option
-@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Where to; - is standard output.")
+@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="The file; - is standard output.")
 @click.option(
-    "--format", "kind", type=click.Choice([HTML, MARKDOWN, JSON]), help="Default: as the file's name ends, else html."
+    "--format", "kind", type=click.Choice([HTML, MARKDOWN, JSON]), help="Default: by the file's extension, else html."
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json, on standard output.")
 @click.option("--open", "open_it", is_flag=True, help="Show it in the browser.")
-@click.option("--force", is_flag=True, help="Write over a file that is no report.")
+@click.option("--force", is_flag=True, help="Overwrite a file that is not a report.")
 @connection.state_option
 def report(
     use_case: str,
@@ -57,7 +57,7 @@ def report(
     force: bool,
     state: Path,
 ) -> None:
-    """Write a page about a use case for people who decide: quality, drift, history, cost.
+    """Write a page about a use case for decision-makers: quality, drift, history, cost.
 
     It is one file that loads nothing else: `<use case>-<environment>-report.html` here, unless --output names another.
     """
@@ -83,7 +83,7 @@ def report(
 def _where(stack: str, kind: str | None, output: Path | None, *, as_json: bool) -> tuple[str, Path | None]:
     """Return the format and the file; None for standard output."""
     if as_json and kind not in (None, JSON):
-        raise click.UsageError(f"--json and --format {kind} say two things; leave one out")
+        raise click.UsageError(f"--json and --format {kind} contradict each other; give one of them")
     if output is not None and str(output) != "-":
         by_name = {"md": MARKDOWN, "json": JSON}.get(output.suffix.removeprefix("."), HTML)
         return JSON if as_json else kind or by_name, output
@@ -202,7 +202,7 @@ def _decided(found: ReportDocument) -> str:
             f"The pipeline registered it as {row['approval']} on {format_time(row['created'])}; nobody has "
             "changed that."
         )
-    who = row["changed_by"] or "somebody whom AWS does not name"
+    who = row["changed_by"] or "an unknown user"
     why = f", because: {row['reason']}" if row["reason"] else ""
     return f"Last decided on {format_time(row['changed'])} by {who}{why}."
 
@@ -238,14 +238,14 @@ def _lineage(lineage: Mapping[str, Any]) -> list[tuple[str, str]]:
     parameters = lineage["parameters"]
     return [
         ("data, snapshot", identity["snapshot"] or "unknown"),
-        ("", f"{lineage['data_uri'] or 'unknown place'}: {lineage['data']}"),
+        ("", f"{lineage['data_uri'] or 'unknown location'}: {lineage['data']}"),
         ("data as of", lineage["as_of"] or "unknown"),
         ("code", identity["code"] or "unknown"),
-        ("", f"{lineage['code_uri'] or 'unknown place'}: {lineage['code']}"),
+        ("", f"{lineage['code_uri'] or 'unknown location'}: {lineage['code']}"),
         ("parameters and seed", identity["parameters"] or "unknown"),
         ("", ", ".join(f"{key}={value}" for key, value in (parameters or {}).items()) or "none declared")
         if parameters is not None
-        else ("", "not known: the code is gone"),
+        else ("", "unknown: the code was not found"),
         ("seed", "unknown" if lineage["seed"] is None else str(lineage["seed"])),
         ("model.tar.gz", identity["model"] or "unknown"),
         ("execution", lineage["execution"] or "unknown"),
@@ -263,9 +263,9 @@ def _list_commands(found: ReportDocument) -> str:
         fetched.append(f"aws s3 cp --recursive {lineage['data_uri']} data/")
     return "\n".join(
         [
-            "# what it was made of",
+            "# fetch the code and data of this model",
             *fetched,
-            "# the training itself, from a checkout whose bundle has the hash above",
+            "# train it again, from a checkout whose bundle has the hash above",
             train,
         ]
     )

@@ -56,13 +56,13 @@ class Outcome:
     default=_LOOK_UP,
     show_default=True,
     metavar="approved|none|VERSION",
-    help="Whom the challenger must beat: the newest approved version, nobody, or a version.",
+    help="What the challenger must beat: the newest approved version, nothing, or a given version.",
 )
 @click.option("--as-of", default="now", show_default=True, help="Data time, ISO 8601, e.g. 2013-04-01T00:00:00Z.")
 @click.option("--no-wait", is_flag=True, help="Start it and return.")
 @json_option
 def retrain(target: Target, champion: str, as_of: str, no_wait: bool, as_json: bool) -> int:
-    """Train a challenger and say whether it is better.
+    """Train a challenger and report whether it is better.
 
     Ends with exit code 0 when a model was registered that may serve, or waits for approval; 4 when the training went
     well and the model is refused, by a gate or because it is no better than the champion; 1 when a step failed. It
@@ -72,7 +72,7 @@ def retrain(target: Target, champion: str, as_of: str, no_wait: bool, as_json: b
     parameters = {"AsOf": as_of, "Champion": _champion(target, champion), "Trigger": "manual"}
     model_packages.require_group(target)
     if other := pipelines.find_running(target, "training"):
-        say(f"note: another training runs already, {other}; this one starts beside it", err=True)
+        say(f"note: another training is already running, {other}; this one runs in parallel", err=True)
     outcome = Outcome(pipelines.start_execution(target, "training", **parameters))
     if not no_wait:
         with Progress(err=as_json).stage("training") as stage:
@@ -215,4 +215,4 @@ def _list_next_steps(target: Target, outcome: Outcome) -> list[str]:
         return [f"millrace approve {name} {package.version}"]
     if package.approval == APPROVED:
         return [f"millrace deploy {name}"]
-    return [f"millrace approve {name} {package.version} --reason …, if it should serve all the same"]
+    return [f"millrace approve {name} {package.version} --reason …, to approve it anyway"]

@@ -22,7 +22,7 @@ from millrace.environment import REVIEW
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_WAITING = "waiting for what it is doing to stop"
+_WAITING = "waiting for the current operation to stop"
 
 
 @click.group()
@@ -35,7 +35,7 @@ def review() -> None:
 
 
 def _pull_request(function: Function) -> Function:
-    return click.option("--pr", "pull_request", type=click.IntRange(1, 999_999_999), required=True, help="Its number.")(
+    return click.option("--pr", "pull_request", type=click.IntRange(1, 999_999_999), required=True, help="PR number.")(
         function
     )
 
@@ -44,7 +44,7 @@ def _source(function: Function) -> Function:
     """Add the options ``--from``, the environment to copy, and ``--state``."""
     function = connection.state_option(function)
     return click.option(
-        "--from", "source", default="dev", show_default=True, metavar="ENV", help="The environment that it is like."
+        "--from", "source", default="dev", show_default=True, metavar="ENV", help="The environment that it copies."
     )(function)
 
 
@@ -60,8 +60,8 @@ def _lifetime(ctx: click.Context, param: click.Parameter, value: str) -> timedel
 @click.argument("use_case")
 @_pull_request
 @_source
-@click.option("--expires", default="72h", show_default=True, callback=_lifetime, help="How long it lives from now on.")
-@click.option("--up", is_flag=True, help="Bring it up, too: the whole loop, as `millrace up` does.")
+@click.option("--expires", default="72h", show_default=True, callback=_lifetime, help="Its lifetime from now.")
+@click.option("--up", is_flag=True, help="Also bring it up: the whole loop, as `millrace up` does.")
 @json_option
 def create(
     use_case: str, pull_request: int, source: str, state: Path, expires: timedelta, up: bool, as_json: bool
@@ -72,7 +72,7 @@ def create(
     after a push to take over what was changed in the environment that the stack is like.
     """
     if source == connection.LOCAL:
-        raise click.UsageError("--from local: this machine's stack is nobody's to review; name an environment of AWS")
+        raise click.UsageError("--from local: a local stack cannot be reviewed by others; name an environment on AWS")
     connection.use_environment(f"{REVIEW}{pull_request}", state)
     record, text = review_stack.derive(use_case, pull_request, source, expires)
     known, _ = review_stack.list_records(source)
@@ -90,7 +90,7 @@ def create(
         write_json(_document(record))
     elif not up:
         say(f"  bring it up: millrace up --stack {record.stack}")
-        say(f"  take it down: millrace review destroy {record.use_case} --pr {pull_request}")
+        say(f"  destroy it: millrace review destroy {record.use_case} --pr {pull_request}")
 
 
 @review.command("list")
@@ -111,16 +111,16 @@ def list_(source: str, state: Path, as_json: bool) -> None:
         for each in found
     )
     for stack in unknown:
-        say(f"  {stack}  has a file and no record: it never expires; `millrace review create` gives it one")
+        say(f"  {stack}  has a file but no record: it never expires; `millrace review create` writes one")
     if not found and not unknown:
-        say(f"there is no review stack like {source}")
+        say(f"no review stack like {source} exists")
 
 
 @review.command()
 @click.argument("use_case", required=False)
 @_pull_request
 @_source
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def destroy(use_case: str | None, pull_request: int, source: str, state: Path, yes: bool) -> None:
     """Take down the stacks of a pull request, with all their data.
 
@@ -131,11 +131,11 @@ def destroy(use_case: str | None, pull_request: int, source: str, state: Path, y
     found = [each for each in known if each.pull_request == pull_request and use_case in (None, each.use_case)]
     if not found:
         of = f" of use case {use_case}" if use_case else ""
-        say(f"there is no record of a review stack of pull request {pull_request}{of}: nothing to destroy")
+        say(f"no review stack of pull request {pull_request}{of} is recorded: nothing to destroy")
         for stack in _unrecorded(known):
             if stack.endswith(f"-{REVIEW}{pull_request}") and stack.startswith(use_case or ""):
                 say(
-                    f"  {stack} has a file: `millrace destroy` takes it down, then delete "
+                    f"  {stack} has a file: destroy it with `millrace destroy`, then delete "
                     f"{review_stack.get_stack_path(stack)}"
                 )
         return
@@ -145,7 +145,7 @@ def destroy(use_case: str | None, pull_request: int, source: str, state: Path, y
 
 @review.command()
 @_source
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def expire(source: str, state: Path, yes: bool) -> None:
     """Take down every review stack that has expired.
 
@@ -155,7 +155,7 @@ def expire(source: str, state: Path, yes: bool) -> None:
     found, broken = review_stack.list_records(source)
     over = [each for each in found if each.is_expired]
     if not over and not broken:
-        say(f"none of {len(found)} review stacks has expired" if found else "there is no review stack")
+        say(f"none of {len(found)} review stacks has expired" if found else "no review stack exists")
         return
     if over:
         _ask(over, yes)
@@ -192,7 +192,7 @@ def _each(found: Sequence[Record], state: Path, is_meant: Callable[[Record], boo
         )
     if broken:
         raise CliError(
-            f"{len(broken)} records", "cannot be read, so that the expiry of their stacks is unknown", fix="see above"
+            f"{len(broken)} records", "cannot be read, so the expiry of their stacks is unknown", fix="see above"
         )
 
 
@@ -200,9 +200,9 @@ def _destroy_if_meant(record: Record, state: Path, is_meant: Callable[[Record], 
     """Take a stack down if its present record still asks for it; return a line about the result."""
     now = record.reload()
     if now is None:
-        return f"{NOTE} {record.stack} has no record any more: somebody else has taken it down meanwhile"
+        return f"{NOTE} {record.stack} no longer has a record: somebody else has destroyed it in the meantime"
     if not is_meant(now):
-        return f"{NOTE} {record.stack} stays: it was renewed meanwhile, {_until(now)}"
+        return f"{NOTE} {record.stack} is kept: it was renewed in the meantime, {_until(now)}"
     return _take_down(now, state)
 
 
@@ -214,9 +214,9 @@ def _take_down(record: Record, state: Path) -> str:
     record.restore()
     _run(["destroy", record.use_case, "--env", record.environment, "--yes", *_pass_state_option(state)])
     if not record.delete():
-        return f"{NOTE} {record.stack} is gone, and its record stays: it was renewed meanwhile; bring it up again"
+        return f"{NOTE} {record.stack} is destroyed, but its record was renewed in the meantime: bring it up again"
     record.path.unlink(missing_ok=True)
-    return f"{DONE} {record.stack} is gone"
+    return f"{DONE} {record.stack} is destroyed"
 
 
 def _run(arguments: Sequence[str], *, quiet: bool = False) -> None:

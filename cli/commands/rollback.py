@@ -56,9 +56,9 @@ class Plan:
     shell_complete=choices.complete_versions,
     help="Default: the approved version before the one that serves.",
 )
-@click.option("--reason", default="", help="Why; it is kept with the models that are rejected.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--no-deploy", is_flag=True, help="Decide in the registry only; the next deployment does the rest.")
+@click.option("--reason", default="", help="The reason; it is stored with the rejected models.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option("--no-deploy", is_flag=True, help="Change only the registry; the next deployment applies it.")
 @json_option
 def rollback(target: Target, to: int | None, reason: str, yes: bool, no_deploy: bool, as_json: bool) -> None:
     """Serve the previous model again, or a named version.
@@ -79,7 +79,7 @@ def rollback(target: Target, to: int | None, reason: str, yes: bool, no_deploy: 
     if not as_json:
         _show(target, plan, others, deploy=not no_deploy)
     if not yes and not click.confirm(
-        f"Go back to version {plan.to.version}{expected_changes.format_other_changes(others)}?"
+        f"Roll back to version {plan.to.version}{expected_changes.format_other_changes(others)}?"
     ):
         raise DeclinedError()
     _require_as_planned(target, plan)
@@ -108,7 +108,7 @@ def _plan(target: Target, to: int | None) -> Plan:
         raise CliError(
             f"endpoint {endpoint.name}",
             f"is {endpoint.status}: a rollout is in progress, which its alarms may still roll back",
-            fix=f"wait until `millrace status {name}` says InService, then decide",
+            fix=f"wait until `millrace status {name}` shows InService, then decide",
         )
     approved = model_packages.list_group_packages(target, APPROVED)
     served = model_packages.find_package(target, endpoint.package)
@@ -162,7 +162,7 @@ def _previous(target: Target, endpoint: Endpoint, served: Package | None, approv
     have = ", ".join(f"{each.version} ({each.approval})" for each in others[:10])
     raise CliError(
         f"version {endpoint.version}",
-        f"serves, and no older version {'is approved' if have else 'exists'}, so that none can be rolled back to",
+        f"serves, and no older version {'is approved' if have else 'exists'}, so none can be rolled back to",
         fix=f"name one with --to: {have}" if have else "",
     )
 
@@ -191,7 +191,7 @@ def _check(
         raise CliError(
             which,
             f"is newer than version {endpoint.version}, which serves",
-            fix=f"to go forward: millrace approve {name} {chosen.version} --deploy",
+            fix=f"to serve it: millrace approve {name} {chosen.version} --deploy",
         )
     if because := model_packages.find_obstacle(target, chosen):
         raise CliError(which, f"cannot serve: {because}", fix="name another one with --to")
@@ -201,9 +201,9 @@ def _require_as_planned(target: Target, plan: Plan) -> None:
     """Raise when somebody has decided or deployed before the question was answered."""
     endpoint = endpoints.read_endpoint(target)
     if endpoint is None or (endpoint.status, endpoint.package) != (plan.endpoint.status, plan.endpoint.package):
-        now = f"is {endpoint.status} and serves version {endpoint.version}" if endpoint else "is gone"
+        now = f"is {endpoint.status} and serves version {endpoint.version}" if endpoint else "was deleted"
         raise CliError(
-            f"endpoint {plan.endpoint.name}", f"{now} in the meantime; nothing was changed", fix="look and decide again"
+            f"endpoint {plan.endpoint.name}", f"{now} in the meantime; nothing was changed", fix="check, then decide"
         )
     known = {each.arn for each in (*plan.rejected, plan.to)}
     for each in model_packages.list_group_packages(target, APPROVED):
@@ -211,7 +211,7 @@ def _require_as_planned(target: Target, plan: Plan) -> None:
             raise CliError(
                 f"version {each.version} of {target.names.model_package_group}",
                 f"was approved in the meantime, {each.change}, and would serve; nothing was changed",
-                fix="look and decide again",
+                fix="check and decide again",
             )
     for each in (*plan.rejected, plan.to):
         model_packages.require_unchanged(target, each)
@@ -251,11 +251,11 @@ def _deploy(target: Target, plan: Plan, written: list[tuple[Package, Package]], 
             _revert(target, written)
         else:
             name = render_arguments(target)
-            serves = f"is {now.status} with version {now.version}" if now else "is gone"
+            serves = f"is {now.status} with version {now.version}" if now else "was deleted"
             say(
-                f"the registry is left as decided, with version {plan.to.version} as the newest approved one, because "
-                f"endpoint {target.names.endpoint} {serves}; when `millrace status {name}` says InService, "
-                f"`millrace deploy {name}` brings it there",
+                f"the registry keeps the decision, with version {plan.to.version} as the newest approved one, because "
+                f"endpoint {target.names.endpoint} {serves}; when `millrace status {name}` shows InService, "
+                f"`millrace deploy {name}` deploys that version",
                 err=True,
             )
         raise
@@ -268,11 +268,11 @@ def _revert(target: Target, written: list[tuple[Package, Package]]) -> None:
             model_packages.set_approval(
                 target, after, before.approval, before.reason, rolled_back_to=before.rolled_back_to
             )
-            say(f"put back: version {before.version} is {before.approval} again", err=True)
+            say(f"reverted: version {before.version} is {before.approval} again", err=True)
         except Exception as error:  # noqa: BLE001 - the first failure is raised; this one is printed with its fix
             verb = "approve" if before.approval == APPROVED else "reject"
             say(
-                f"version {before.version} could not be put back to {before.approval} ({error}); do it by hand: "
+                f"version {before.version} could not be reverted to {before.approval} ({error}); do it by hand: "
                 f"millrace {verb} {render_arguments(target)} {before.version}",
                 err=True,
             )
@@ -283,8 +283,8 @@ def _revert(target: Target, written: list[tuple[Package, Package]]) -> None:
 
 def _show(target: Target, plan: Plan, others: list[str], *, deploy: bool) -> None:
     """Print both versions, what is rejected and how long the rollout takes."""
-    say(f"endpoint {plan.endpoint.name}: version {plan.endpoint.version} serves since {plan.endpoint.since_text}")
-    say(f"back to version {plan.to.version}, {plan.to.approval}, registered {format_time(plan.to.created)}")
+    say(f"endpoint {plan.endpoint.name}: version {plan.endpoint.version}, serving since {plan.endpoint.since_text}")
+    say(f"roll back to version {plan.to.version}, {plan.to.approval}, registered {format_time(plan.to.created)}")
     metrics = dict.fromkeys([*(gate.metric for gate in target.use_case.gates), target.use_case.champion_metric])
     known = "unknown"
     rows = [("", f"version {plan.endpoint.version}", f"version {plan.to.version}")]
@@ -302,7 +302,7 @@ def _show(target: Target, plan: Plan, others: list[str], *, deploy: bool) -> Non
     if deploy:
         kind = target.environment.rollout.traffic.value.replace("_", " ")
         bakes = format_duration(rollout.compute_duration(target).total_seconds())
-        say(f"  roll-out: {kind}, bakes {bakes}, and its fleet takes time to start besides")
+        say(f"  rollout: {kind}, bakes for {bakes}, plus the time to start its fleet")
 
 
 def _nothing(target: Target, plan: Plan, *, as_json: bool) -> None:
@@ -311,10 +311,10 @@ def _nothing(target: Target, plan: Plan, *, as_json: bool) -> None:
         _document(target, plan, plan.endpoint, [], f"millrace status {render_arguments(target)}")
         return
     say(
-        f"version {plan.to.version} of {target.names.model_package_group} serves already since "
+        f"version {plan.to.version} of {target.names.model_package_group} is already serving, since "
         f"{plan.endpoint.since_text}; nothing was changed"
     )
-    say(f"to go back further: millrace rollback {render_arguments(target)} --to <version>")
+    say(f"to roll back further: millrace rollback {render_arguments(target)} --to <version>")
 
 
 def _done(target: Target, plan: Plan, endpoint: Endpoint | None, others: list[str], *, as_json: bool) -> None:
@@ -328,8 +328,8 @@ def _done(target: Target, plan: Plan, endpoint: Endpoint | None, others: list[st
         say(f"next: {following}")
         if target.environment.promotion is Promotion.AUTOMATIC:
             say(
-                f"promotion is automatic: until you know why version {plan.endpoint.version} had to go, keep training "
-                f"from approving its like: millrace pause {render_arguments(target)} --only retraining"
+                f"promotion is automatic: until you know why version {plan.endpoint.version} failed, keep training "
+                f"from approving a similar model: millrace pause {render_arguments(target)} --only retraining"
             )
     else:
         say(f"version {plan.to.version} is the newest approved one; it serves after: {following}")

@@ -17,7 +17,7 @@ from queries.pipelines import EXECUTING
 
 @click.command()
 @with_target
-@click.option("--pipeline", type=click.Choice(list(PIPELINE_KINDS)), required=True, help="Which one.")
+@click.option("--pipeline", type=click.Choice(list(PIPELINE_KINDS)), required=True, help="The pipeline.")
 @click.option("--as-of", default="now", show_default=True, help="Data time, ISO 8601, e.g. 2013-04-01T00:00:00Z.")
 @click.option("--no-wait", is_flag=True, help="Start it and return.")
 @json_option

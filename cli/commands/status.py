@@ -23,13 +23,13 @@ ATTENTION, NOT_ASKED = "attention", "not-asked"
 
 @click.command()
 @click.argument("use_case", required=False, shell_complete=choices.complete_use_cases)
-@click.option("--env", "environment", shell_complete=choices.complete_environments, help="One environment alone.")
+@click.option("--env", "environment", shell_complete=choices.complete_environments, help="Only this environment.")
 @click.option(
     "--fail-on",
     "fail_on",
     type=click.Choice([ATTENTION, NOT_ASKED]),
     multiple=True,
-    help="End with exit code 1 when something needs attention, or when a stack could not be asked; for scripts.",
+    help="Exit with code 1 when something needs attention, or when a stack did not answer; for scripts.",
 )
 @connection.state_option
 @json_option
@@ -71,4 +71,4 @@ def _show_in_depth(chosen: list[fleet.Stack], known: Accounts, answered: list[st
         view.print_stack(depth.add_details(*fleet.query_stack(stack, known)))
     elif answered:
         first = next(stack for stack in chosen if stack.name == answered[0])
-        say(f"in depth: millrace status {first.use_case} --env {first.environment}")
+        say(f"details: millrace status {first.use_case} --env {first.environment}")

@@ -49,7 +49,7 @@ class Run:
 @click.argument("use_case", default="flights")
 @click.option("--stack", help="Default: <use case>-local.")
 @click.option("--yes", is_flag=True, help="Do not ask before real resources are changed; local stacks never ask.")
-@click.option("--no-observe", is_flag=True, help="Leave out the first replay and monitor of a local stack.")
+@click.option("--no-observe", is_flag=True, help="Skip the first replay and monitor run of a local stack.")
 @connection.state_option
 @json_option
 def up(use_case: str, stack: str | None, yes: bool, no_observe: bool, state: Path, as_json: bool) -> None:
@@ -95,12 +95,12 @@ def _each(run: Run, *, yes: bool, observe: bool) -> None:
 def _check_stack(target: Target, use_case: str) -> None:
     source = click.get_current_context().get_parameter_source("use_case")
     if source is not click.core.ParameterSource.DEFAULT and target.use_case.name != use_case:
-        raise click.UsageError(f"stack {target.stack} is of use case {target.use_case.name!r}, not {use_case!r}")
+        raise click.UsageError(f"stack {target.stack} belongs to use case {target.use_case.name!r}, not {use_case!r}")
 
 
 def _ask(target: Target) -> None:
     names = target.names
-    if not click.confirm(f"This changes real resources in account {names.account}, {names.region}. Go on?", err=True):
+    if not click.confirm(f"This changes real resources in account {names.account}, {names.region}. Proceed?", err=True):
         raise DeclinedError()
 
 
@@ -138,14 +138,14 @@ def _train(run: Run, stage: Stage) -> None:
     execution = pipelines.find_running(target, "training")
     if execution is None:
         if package := model_packages.find_newest(target, APPROVED):
-            stage.result = f"version {package.version} is approved already"
+            stage.result = f"version {package.version} is already approved"
             return
         if package := model_packages.find_newest(target, PENDING):
-            stage.result = f"version {package.version} waits for approval already"
+            stage.result = f"version {package.version} already waits for approval"
             return
         execution = pipelines.start_execution(target, "training")
     else:
-        stage.print_line(f"taking up {execution}")
+        stage.print_line(f"already running: {execution}")
     status = pipelines.wait_with_progress(target, execution, stage.note, stage.print_line)
     pipelines.require_success(target, execution, status)
     package = model_packages.find_newest(target)
@@ -192,7 +192,7 @@ def _deploy(run: Run, stage: Stage) -> None:
         # An interrupted update may have left the endpoint changing.
         run.serving = rollout.wait_until_settled(target, stage)
     run.serving = rollout.require_serving(target, run.approved, run.serving)
-    stage.result = f"{run.serving.name} serves version {run.serving.version} since {run.serving.since_text}"
+    stage.result = f"{run.serving.name} has served version {run.serving.version} since {run.serving.since_text}"
 
 
 # -- observe -----------------------------------------------------------------------------------------------------------
@@ -204,14 +204,14 @@ def _observe(target: Target, stage: Stage) -> None:
     if execution is None:
         ran = pipelines.list_newest_executions(target, "monitor")
         if any(each["PipelineExecutionStatus"] == SUCCEEDED for each in ran):
-            stage.result = "the monitor has run already"
+            stage.result = "the monitor has already run"
             return
         _replay(target, stage)
         execution = pipelines.start_execution(target, "monitor")
     pipelines.require_success(
         target, execution, pipelines.wait_with_progress(target, execution, stage.note, stage.print_line)
     )
-    stage.result = f"the monitor has looked at what was served until {format_time(target.read_data_time())}"
+    stage.result = f"the monitor has evaluated what was served until {format_time(target.read_data_time())}"
 
 
 def _replay(target: Target, stage: Stage) -> None:
@@ -239,7 +239,7 @@ def _replay(target: Target, stage: Stage) -> None:
 def _wait_for_capture(target: Target, stage: Stage) -> None:
     """Wait until served requests are captured in the lake: a monitor that runs earlier would see none."""
     deadline = time.monotonic() + _CAPTURE
-    stage.note("waiting for what was served to be captured")
+    stage.note("waiting for the served requests to be captured")
     while target.environment.capture_percent and not _captured(target) and time.monotonic() < deadline:
         interrupts.sleep(0.2)
 

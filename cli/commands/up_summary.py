@@ -72,14 +72,14 @@ def _next(target: Target, *, served: bool) -> list[list[str]]:
     name = render_arguments(target)
     if not served:
         return [
-            [f"millrace approve {name}", "look at the model and let it serve"],
+            [f"millrace approve {name}", "review the model and let it serve"],
             [f"millrace up {name}" if target.is_local else f"millrace up --stack {target.stack}", "deploy it"],
         ]
     commands = [
         [f"millrace status {name}", "what serves, alarms, executions"],
         [f"millrace invoke {name} --sample", "one more prediction"],
         [f"millrace retrain {name}", "train a challenger"],
-        [f"millrace report {name}", "a page for people who decide"],
+        [f"millrace report {name}", "a page for decision-makers"],
     ]
     if target.is_local:
         commands.insert(0, ['eval "$(.venv/bin/millrace local env)"', "millrace, pulumi, aws and boto3 work here"])

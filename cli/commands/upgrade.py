@@ -56,7 +56,7 @@ class _File:
 
 @click.command()
 @click.argument("use_cases", metavar="[USE_CASE]...", nargs=-1)
-@click.option("--check", is_flag=True, help="Change nothing; exit code 1 when something is old.")
+@click.option("--check", is_flag=True, help="Change nothing; exit code 1 when something is outdated.")
 @click.option("--diff", "as_diff", is_flag=True, help="Change nothing; print what would be changed.")
 @output.json_option
 def upgrade(use_cases: tuple[str, ...], check: bool, as_diff: bool, as_json: bool) -> int:
@@ -69,7 +69,7 @@ def upgrade(use_cases: tuple[str, ...], check: bool, as_diff: bool, as_json: boo
     from millrace import deprecations
 
     if as_diff and as_json:
-        raise click.UsageError("--diff and --json are two ways to print; take one")
+        raise click.UsageError("--diff and --json contradict each other; give one of them")
     table = deprecations.get_table()
     files = [_upgrade(path, table) for path in _paths(use_cases)]
     writes = not check and not as_diff
@@ -143,9 +143,7 @@ def _upgrade(path: Path, table: Table) -> _File:
     except UnreadableSourceError as error:
         return _File(path, before, before, [], (error.line, f"{error.message}; correct it there"))
     except OSError as error:
-        return _File(
-            path, before, before, [], (None, f"cannot be read: {error.strerror}; mend that and run this again")
-        )
+        return _File(path, before, before, [], (None, f"cannot be read: {error.strerror}; fix that and run this again"))
     return _File(path, before, found.content, found.findings)
 
 
@@ -165,7 +163,7 @@ def _write(file: _File) -> None:
         shutil.copymode(target, draft)
         draft.replace(target)
     except OSError as error:
-        file.error = (None, f"cannot be written: {error.strerror}; mend that and run this again")
+        file.error = (None, f"cannot be written: {error.strerror}; fix that and run this again")
         file.after, file.findings = file.before, []
     finally:
         if draft is not None:
@@ -231,9 +229,9 @@ def _summary(files: list[_File], table: Table, changes: int, writes: bool, err: 
         would = "" if writes else " to make: run `millrace upgrade`"
         click.echo(f"{_count(changes, 'change')} in {_count(changed, 'file')}{would}", err=err)
     elif not left:
-        click.echo(f"nothing to upgrade: {_count(len(files), 'file')} looked at, millrace {table.version}", err=err)
+        click.echo(f"nothing to upgrade: {_count(len(files), 'file')} checked, millrace {table.version}", err=err)
     if left:
-        click.echo(f"{_count(left, 'place')} left for a person, marked {output.FAILED}", err=True)
+        click.echo(f"{_count(left, 'place')} left to change by hand, marked {output.FAILED}", err=True)
 
 
 def _count(number: int, what: str) -> str:

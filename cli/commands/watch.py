@@ -34,9 +34,9 @@ _FILES = "files"
 
 @click.command()
 @click.argument("use_case", required=False, shell_complete=choices.complete_use_cases)
-@click.option("--env", "environment", shell_complete=choices.complete_environments, help="One environment alone.")
+@click.option("--env", "environment", shell_complete=choices.complete_environments, help="Only this environment.")
 @click.option(
-    "--every", type=click.FloatRange(min=1, max=3600), default=5.0, show_default=True, help="Seconds between two looks."
+    "--every", type=click.FloatRange(min=1, max=3600), default=5.0, show_default=True, help="Seconds between updates."
 )
 @connection.state_option
 @json_option
@@ -92,7 +92,7 @@ def _live(look: Callable[[], Any], every: float) -> NoReturn:
     from rich.live import Live
     from rich.text import Text
 
-    with Live(Text("looking …"), console=Console(highlight=False), screen=True, auto_refresh=False) as screen:
+    with Live(Text("loading …"), console=Console(highlight=False), screen=True, auto_refresh=False) as screen:
         while True:
             try:
                 shown = look()
@@ -137,7 +137,7 @@ def _collect_stack_facts(row: StackDocument) -> dict[str, str]:
         known["serves"] = f"version {endpoint['version']}" if endpoint["version"] else endpoint["package"] or "nothing"
     if "endpoint" not in unknown:
         known["endpoint"] = " ".join(filter(None, (endpoint["status"], attention.shorten(endpoint["reason"]))))
-        known["roll-out"] = _rollout(row["rollout"])
+        known["rollout"] = _rollout(row["rollout"])
     if "registry" not in unknown:
         known["approved"] = f"version {row['approved']}" if row["approved"] else "none"
         known["waits for approval"] = ", ".join(f"version {each['version']}" for each in row["pending"]) or "none"
@@ -158,7 +158,7 @@ def _rollout(rolling: Mapping[str, Any] | None) -> str:
     if rolling is None:
         return "none"
     stages = [f"{each['status']}: {attention.shorten(each['message'])}" for each in rolling["green"]["stages"]]
-    return "; ".join(stages) or "under way"
+    return "; ".join(stages) or "in progress"
 
 
 def find_changes(before: Facts, now: Facts) -> list[dict[str, str | None]]:
@@ -204,7 +204,7 @@ def _print_change(change: Mapping[str, str | None], *, as_json: bool) -> None:
         say(json.dumps({"at": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"), **change}))
         return
     if change["what"] == "found":
-        said = change["after"] or "its file is gone"
+        said = change["after"] or "its file was deleted"
     elif change["what"] == "answers":
         after = change["after"] or ""
         said = "answers again" if after == "yes" else f"does not answer: {after}"

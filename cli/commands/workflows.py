@@ -34,20 +34,20 @@ def _add_rendering_options(function: Function) -> Function:
     """Add the options that both hosts have."""
     options = [
         click.option("--output", type=click.Path(file_okay=False, path_type=Path),
-                     help="A folder; default: where the host looks."),
-        click.option("--env", "environments", multiple=True, help="In the order of promotion; default: all there are."),
-        click.option("--use-case", "use_cases", multiple=True, help="Default: all there are."),
+                     help="The folder; default: where the host expects them."),
+        click.option("--env", "environments", multiple=True, help="In the order of promotion; default: all."),
+        click.option("--use-case", "use_cases", multiple=True, help="Default: all."),
         click.option("--role-arn", "roles", metavar="ENV=ARN", multiple=True, callback=parse_pairs,
-                     help="The role that deploys to an environment, or `review=ARN`; default: a variable of the host."),
+                     help="The role that deploys to an environment, or `review=ARN`; default: a CI variable."),
         click.option("--preview-role-arn", "preview_roles", metavar="ENV=ARN", multiple=True, callback=parse_pairs,
-                     help="The role that previews and needs to read only; default: a variable of the host."),
-        click.option("--backend", help="Pulumi's state, e.g. s3://BUCKET; default: a variable of the host."),
-        click.option("--branch", default="main", show_default=True, help="What is deployed."),
-        click.option("--label", default="review-stack", show_default=True, help="Gives a pull request a stack."),
-        click.option("--review-from", metavar="ENV", help="What review stacks are like; default: the first one."),
-        click.option("--expires", default="72h", show_default=True, help="How long a review stack lives."),
-        click.option("--force", is_flag=True, help="Write over files that were changed by hand or are others'."),
-        click.option("--check", is_flag=True, help="Write nothing; exit code 1 if a file is not what it would be."),
+                     help="The role that previews, which only needs to read; default: a CI variable."),
+        click.option("--backend", help="Pulumi's state, e.g. s3://BUCKET; default: a CI variable."),
+        click.option("--branch", default="main", show_default=True, help="The branch that is deployed."),
+        click.option("--label", default="review-stack", show_default=True, help="The label that requests a stack."),
+        click.option("--review-from", metavar="ENV", help="The environment that review stacks copy; default: first."),
+        click.option("--expires", default="72h", show_default=True, help="The lifetime of a review stack."),
+        click.option("--force", is_flag=True, help="Overwrite files that were edited by hand or are not ours."),
+        click.option("--check", is_flag=True, help="Write nothing; exit code 1 if a file is out of date."),
         click.option("--dry-run", is_flag=True, help="Write nothing; show what would change."),
     ]  # fmt: skip
     for option in reversed(options):
@@ -59,9 +59,9 @@ def _add_rendering_options(function: Function) -> Function:
 @_add_rendering_options
 @click.option("--pin", "pins", metavar="ACTION=DIGEST", multiple=True, callback=parse_pairs,
               help="The commit of an action, instead of the one in templates/ci/pins.toml.")  # fmt: skip
-@click.option("--runner", default="ubuntu-24.04", show_default=True, help="What the jobs run on.")
+@click.option("--runner", default="ubuntu-24.04", show_default=True, help="The runner of the jobs.")
 @click.option("--session", type=click.IntRange(900, 43_200), default=3600, show_default=True,
-              help="Seconds for which a job holds its role, which must allow as many.")  # fmt: skip
+              help="Seconds for which a job assumes its role, which must allow that long.")  # fmt: skip
 def github(**given: Any) -> None:
     """Write the workflows of GitHub Actions into .github/workflows."""
     _write(rendering.render_github, given)
@@ -69,8 +69,8 @@ def github(**given: Any) -> None:
 
 @workflows.command()
 @_add_rendering_options
-@click.option("--image", default="python:3.11-bookworm", show_default=True, help="What the jobs run in.")
-@click.option("--automatic", metavar="ENV", multiple=True, help="Deployed without anybody's click; default: none.")
+@click.option("--image", default="python:3.11-bookworm", show_default=True, help="The image of the jobs.")
+@click.option("--automatic", metavar="ENV", multiple=True, help="Deploy without manual approval; default: none.")
 def gitlab(**given: Any) -> None:
     """Write .gitlab-ci.yml for GitLab."""
     _write(rendering.render_gitlab, given)
@@ -106,11 +106,11 @@ def _command() -> str:
 
 
 @workflows.command()
-@click.option("--changed-since", metavar="COMMIT", help="Only those that what was changed since then concerns.")
-@click.option("--env", "environments", multiple=True, help="In the order of promotion; default: all there are.")
-@click.option("--use-case", "use_cases", multiple=True, help="Default: all there are.")
+@click.option("--changed-since", metavar="COMMIT", help="Only those affected by changes since then.")
+@click.option("--env", "environments", multiple=True, help="In the order of promotion; default: all.")
+@click.option("--use-case", "use_cases", multiple=True, help="Default: all.")
 @click.option("--without-platform", is_flag=True, help="Leave out what the use cases of an environment share.")
-@click.option("--outputs", is_flag=True, help="Print lists as outputs of a step.")
+@click.option("--outputs", is_flag=True, help="Print the lists as step outputs.")
 @json_option
 def stacks(
     changed_since: str | None,
@@ -131,7 +131,7 @@ def stacks(
     from cli.stack import stack_files
 
     if outputs and as_json:
-        raise click.UsageError("--outputs and --json are two forms of one thing; give one of them")
+        raise click.UsageError("--outputs and --json contradict each other; give one of them")
     known = stack_files.list_stack_files(environments, use_cases)
     found = [each for each in known if not (without_platform and each.is_platform)]
     why = ""
@@ -153,7 +153,7 @@ def stacks(
     else:
         print_table((each.stack, each.region) for each in found)
         if not found:
-            say("no stack is concerned")
+            say("no stack is affected")
 
 
 def _output(name: str, stacks: Iterable[StackFile]) -> str:
@@ -164,7 +164,7 @@ def _output(name: str, stacks: Iterable[StackFile]) -> str:
 @click.argument("use_case", metavar="USE_CASE")
 @env_option
 @connection.state_option
-@click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=Path(), help="Default: here.")
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=Path(), help="Target folder.")
 def saved(use_case: str, environment: str, state: Path, output: Path) -> None:
     """Fetch the plan that was saved for exactly these files.
 
@@ -182,11 +182,11 @@ def saved(use_case: str, environment: str, state: Path, output: Path) -> None:
         return
     connection.use_environment(environment, state)
     if reason := plan_store.explain_stale(target, plan):
-        say(f"the plan that was saved for {target.stack} and these files cannot be deployed any more: {reason}")
+        say(f"the plan that was saved for {target.stack} and these files can no longer be deployed: {reason}")
         return
     output.mkdir(parents=True, exist_ok=True)
     (output / plan_store.FILE).write_bytes(plan)
-    say(f"took the plan that was saved for {target.stack} and these files")
+    say(f"fetched the plan that was saved for {target.stack} and these files")
 
 
 @workflows.command()

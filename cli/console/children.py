@@ -110,7 +110,7 @@ def _end(child: subprocess.Popen[bytes], waiting: str) -> None:
         try:
             child.wait(timeout=1.0)
         except subprocess.TimeoutExpired:
-            say(f"{waiting}; Ctrl-C again ends it at once", err=True)
+            say(f"{waiting}; press Ctrl-C again to stop it immediately", err=True)
             child.wait()
     except BaseException:
         child.kill()

@@ -20,7 +20,7 @@ class DeclinedError(CliError):
     """
 
     def __init__(self, done: str = "changed", but: str = "") -> None:
-        super().__init__("nothing", f"was {done}{f', but that {but}' if but else ''}")
+        super().__init__("nothing", f"was {done}{f', except that {but}' if but else ''}")
 
 
 def map_error(error: Exception) -> Exception:
@@ -51,12 +51,12 @@ def _find_hint(error: Exception) -> str:
     )
 
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
-        return "say whose to use: AWS_PROFILE, or aws:profile in the stack's file"
+        return "set AWS_PROFILE, or aws:profile in the stack's file"
     if isinstance(error, ProfileNotFound):
         return "correct AWS_PROFILE, or aws:profile in the stack's file"
     if isinstance(error, EndpointConnectionError) and os.environ.get("AWS_ENDPOINT_URL"):
         return (
-            "AWS_ENDPOINT_URL says so, perhaps of a local cloud that has stopped or moved: "
-            'eval "$(millrace local env)" once more, or unset it'
+            "AWS_ENDPOINT_URL is set, perhaps to a local cloud that has stopped or moved: "
+            'run eval "$(millrace local env)" again, or unset it'
         )
     return ""

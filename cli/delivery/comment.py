@@ -89,11 +89,11 @@ class Api:
                 content: bytes = answer.read(most + 1)
         except urllib.error.HTTPError as error:
             said = error.read(2000).decode(errors="replace")
-            raise CommentError(f"{method} {address} was answered with {error.code}: {said}", error.code) from error
+            raise CommentError(f"{method} {address} failed with status {error.code}: {said}", error.code) from error
         except OSError as error:
-            raise CommentError(f"{method} {address} was not answered: {error}") from error
+            raise CommentError(f"{method} {address} received no answer: {error}") from error
         if len(content) > most:
-            raise CommentError(f"{method} {address} answered with more than {most} bytes")
+            raise CommentError(f"{method} {address} returned more than {most} bytes")
         return content
 
     def read_pages(self, path: str, key: str | None = None) -> list[Any]:
@@ -111,7 +111,7 @@ class Api:
             found += listed
             if len(listed) < _PER_PAGE:
                 return found
-        raise CommentError(f"GET {path} has more than {len(found)} entries")
+        raise CommentError(f"GET {path} returned more than {len(found)} entries")
 
 
 def make_github_api() -> Api:
@@ -157,7 +157,7 @@ def write_github_comments(api: Api, run_id: int) -> list[str]:
     texts, numbers = _read_artifacts(api, run_id)
     number = _pull_request(api, run, numbers)
     if number is None:
-        return ["no open pull request has the commit of this run any more: nothing was written"]
+        return ["no open pull request contains the commit of this run: nothing was written"]
     is_foreign = (run.get("head_repository") or {}).get("id") != run["repository"]["id"]
     ours = _find_own_comments(api.read_pages(f"issues/{number}/comments"))
     commit, conclusion = run["head_sha"], run.get("conclusion")
@@ -167,11 +167,11 @@ def write_github_comments(api: Api, run_id: int) -> list[str]:
         done += _github_write(api, number, stack, body, ours.pop(stack, []))
     for stack, ids in sorted(ours.items()):
         if conclusion == "success":
-            body = _body(stack, commit, f"`{stack}`: the pull request does not concern this stack any more.")
+            body = _body(stack, commit, f"`{stack}`: the pull request no longer affects this stack.")
             done += _github_write(api, number, stack, body, ids)
         elif conclusion in _FAILED:
             done += _github_write(api, number, stack, _failed(stack, commit, run["html_url"]), ids)
-    return done or ["the run left no comment: nothing was written"]
+    return done or ["the run saved no comment: nothing was written"]
 
 
 def _read_artifacts(api: Api, run_id: int) -> tuple[dict[str, str], set[str]]:
@@ -181,7 +181,7 @@ def _read_artifacts(api: Api, run_id: int) -> tuple[dict[str, str], set[str]]:
     listed = api.read_pages(f"actions/runs/{run_id}/artifacts", "artifacts")
     named = [(match[1], each) for each in listed if (match := _ARTIFACT.fullmatch(str(each["name"])))]
     if len(named) > _MOST:
-        raise CommentError(f"run {run_id} left {len(named)} comments; expected at most {_MOST}")
+        raise CommentError(f"run {run_id} saved {len(named)} comments; expected at most {_MOST}")
     for stack, artifact in named:
         if artifact["expired"]:
             continue
@@ -228,7 +228,7 @@ def _pull_request(api: Api, run: Mapping[str, Any], numbers: set[str]) -> int | 
         return None
     [number] = numbers
     if not _NUMBER.fullmatch(number):
-        raise CommentError(f"{number[:40]!r} is no number of a pull request; nothing was written")
+        raise CommentError(f"{number[:40]!r} is not a pull request number; nothing was written")
     pull = api.call("GET", f"pulls/{number}")
     head = pull["head"]
     same = head["sha"] == run["head_sha"] and (head.get("repo") or {}).get("id") == run["head_repository"]["id"]
@@ -279,17 +279,14 @@ def _body(stack: str, commit: str, text: str) -> str:
 
 
 def _failed(stack: str, commit: str, where: str) -> str:
-    return (
-        f"{_marker(stack)}\nThe preview of {commit} failed: what that commit would do to `{stack}` is not known. "
-        f"Look at {where}"
-    )
+    return f"{_marker(stack)}\nThe preview of {commit} failed, so its changes to `{stack}` are unknown. See {where}"
 
 
 def _foreign(text: str) -> str:
     """Prefix the text of a fork with a warning and disable its mentions."""
     return (
-        "> Made without credentials by the code of the pull request itself, which comes from a fork: read it as you "
-        "read that code.\n\n" + text.replace("@", "@\u200b")
+        "> Created without credentials by the code of the pull request itself, which comes from a fork: trust it no "
+        "more than that code.\n\n" + text.replace("@", "@\u200b")
     )
 
 
@@ -297,7 +294,7 @@ def shorten(text: str) -> str:
     """Return a text, cut to the maximum length of a comment."""
     if len(text) <= LONGEST:
         return text
-    return text[:LONGEST] + "\n\n… and more: the whole of it is among the artifacts of the run."
+    return text[:LONGEST] + "\n\n… and more: the full text is in the artifacts of the run."
 
 
 # -- GitLab ------------------------------------------------------------------------------------------------------------
@@ -314,7 +311,7 @@ def write_gitlab_note(api: Api, project: str, request: str, stack: str, body: st
         body: The text of the note.
     """
     if not _NUMBER.fullmatch(request):
-        raise CommentError(f"CI_MERGE_REQUEST_IID={request!r} is no number of a merge request")
+        raise CommentError(f"CI_MERGE_REQUEST_IID={request!r} is not a merge request number")
     me = api.call("GET", "user")["id"]
     notes = f"{project}/merge_requests/{request}/notes"
     ids = [
@@ -345,12 +342,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
     parser = argparse.ArgumentParser(prog="python3 -m cli.delivery.comment", description="One comment for each stack.")
     hosts = parser.add_subparsers(dest="host", required=True)
-    github = hosts.add_parser("github", help="after a run that left comments as artifacts")
+    github = hosts.add_parser("github", help="after a run that saved comments as artifacts")
     github.add_argument("--run", type=int, required=True, help="the run's number")
     gitlab = hosts.add_parser("gitlab", help="within a pipeline of a merge request")
     gitlab.add_argument("--stack", required=True)
     what = gitlab.add_mutually_exclusive_group(required=True)
-    what.add_argument("--file", type=Path, help="what the preview says")
+    what.add_argument("--file", type=Path, help="the text of the preview")
     what.add_argument("--failed", action="store_true", help="the preview failed")
     given = parser.parse_args(arguments)
     try:

@@ -229,11 +229,11 @@ def _variables(wanted: Wanted, roles: Mapping[str, Mapping[str, str]]) -> list[t
         if of["deploy"].startswith("$"):
             found.append((of["deploy"][1:], f"the role that deploys {what}"))
         if of["preview"].startswith("$") and name != _REVIEW:
-            found.append((of["preview"][1:], f"the role that previews {what}; it needs to read only"))
+            found.append((of["preview"][1:], f"the role that previews {what}; read access is enough"))
     backend = dict(_backend(wanted, lambda name: f"${name}", lambda name: f"${name}"))
     if wanted.backend is None:
         found.append(("PULUMI_BACKEND_URL", "where Pulumi keeps its state, e.g. s3://<bucket>"))
-    found += [(name, "masked; opens that state") for name in backend if name != "PULUMI_BACKEND_URL"]
+    found += [(name, "masked; gives access to that state") for name in backend if name != "PULUMI_BACKEND_URL"]
     return [
         *found,
         ("MILLRACE_TOKEN", "masked; a project access token (role Reporter, scope api) that writes the notes"),
@@ -287,7 +287,7 @@ def write_files(files: Mapping[Path, str], output: Path | None, *, force: bool, 
         CliError: When a file that was changed by hand would be overwritten; with ``check``, when a file differs.
     """
     if sum((force, check, dry_run)) > 1:
-        raise click.UsageError("--force, --check and --dry-run exclude each other; give one of them")
+        raise click.UsageError("--force, --check and --dry-run are mutually exclusive; give only one of them")
     places = {(output / name.name if output else connection.REPOSITORY / name): text for name, text in files.items()}
     differing = [path for path, text in places.items() if _read_existing(path) != text]
     if check:
@@ -298,7 +298,7 @@ def write_files(files: Mapping[Path, str], output: Path | None, *, force: bool, 
                 f"are out of date: {names}",
                 fix=f"write them: {_command_of(files)}",
             )
-        say(f"{len(places)} files are what they would be")
+        say(f"{len(places)} files are up to date")
         return
     if dry_run:
         for path in differing:
@@ -310,7 +310,7 @@ def write_files(files: Mapping[Path, str], output: Path | None, *, force: bool, 
         raise CliError(
             f"{', '.join(_short(path) for path in kept)}",
             "changed by hand, or not written by this command; nothing was written",
-            fix="look with --dry-run, overwrite with --force, or write elsewhere with --output",
+            fix="see the differences with --dry-run, overwrite with --force, or write elsewhere with --output",
         )
     for path in differing:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -67,7 +67,7 @@ def list_costs(target: Deployable, plan: Plan) -> list[dict[str, Any]]:
     if any(each.kind == "Key" for each in plan.stays):
         prices = costs.load_prices()
         usd = prices.find_monthly_price("aws:kms/key:Key", {}, target.names.region) if prices else None
-        found.append({"what": "key", "usd": _usd(target, usd), "how": "a month"})
+        found.append({"what": "key", "usd": _usd(target, usd), "how": "per month"})
     found += [
         {"what": "lake", "usd": "by size", "how": _size(target, each.id)} for each in plan.stays if each.type == BUCKET
     ]
@@ -76,7 +76,7 @@ def list_costs(target: Deployable, plan: Plan) -> list[dict[str, Any]]:
 
 def _usd(target: Deployable, usd: float | None) -> str:
     if target.is_local:
-        return "nothing here"
+        return "free locally"
     return "price unknown" if usd is None else f"{usd:.2f} USD"
 
 

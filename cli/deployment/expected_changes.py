@@ -66,7 +66,7 @@ def find_other_changes(target: Target, *, quiet: bool) -> list[str]:
     with Progress(err=quiet).stage("preview") as stage:
         bootstrap.ensure_cli(stage.print_line)
         found = list(find_changes_besides_model(describe_preview(target, updates.preview_stack(target, stage.note))))
-        stage.result = f"besides the model: {_count_changes(found)}" if found else "nothing else changes"
+        stage.result = f"in addition to the model: {_count_changes(found)}" if found else "nothing else changes"
     return found
 
 
@@ -87,7 +87,7 @@ def print_changes(target: Target, found: Sequence[str]) -> None:
     if not found:
         return
     named = ", ".join(found[:_NAMED]) + (", …" if len(found) > _NAMED else "")
-    say(f"  note: this checkout is not what is deployed; deploying it makes {_count_changes(found)}: {named}")
+    say(f"  note: this checkout differs from what is deployed; deploying it makes {_count_changes(found)}: {named}")
     say(
         f"        millrace diff {deployable.render_arguments(target)} shows them; check out what is deployed to "
         "leave them out"

@@ -77,10 +77,10 @@ class Reason(StrEnum):
 
 
 _REASONS = {
-    Reason.SERVES: "the endpoint runs it",
-    Reason.NEWEST: "Pulumi made it last",
-    Reason.ROLLBACK: "a rollback would stand on it",
-    Reason.TOO_YOUNG: "younger than asked for",
+    Reason.SERVES: "the endpoint uses it",
+    Reason.NEWEST: "the last one that Pulumi created",
+    Reason.ROLLBACK: "a rollback would need it",
+    Reason.TOO_YOUNG: "younger than --older-than",
     Reason.ORIGIN_UNKNOWN: "{detail}",
 }
 
@@ -176,7 +176,7 @@ def find_live_config(target: Target) -> str | None:
         raise CliError(
             f"endpoint {target.names.endpoint}",
             f"is {status}: it may be rolled back to any of its configurations",
-            fix=f"run this again when `millrace status {render_arguments(target)}` says InService",
+            fix=f"run this again when `millrace status {render_arguments(target)}` shows InService",
         )
     return str(endpoint["EndpointConfigName"])
 
@@ -209,7 +209,7 @@ def _collect_serving(target: Target, found: Inventory, keep: int, before: dateti
         for each in every:
             young = each["CreationTime"] > before
             if each[key] not in kept and not young:
-                found.items.append(Item(kind, each[key], each["CreationTime"], "no rollback stands on it"))
+                found.items.append(Item(kind, each[key], each["CreationTime"], "no rollback needs it"))
             elif young and each[key] not in kept:
                 found.kept.append(Kept(kind, each[key], Reason.TOO_YOUNG))
     found.kept += [Kept(CONFIG, name, why) for name, why in stays.items()]
@@ -252,7 +252,7 @@ def _needed(target: Target, live: set[str]) -> _Needed:
     for package in packages:
         _add_needs(package, needed)
     for arn in live - {package.arn for package in packages}:
-        needed.unknown.append(f"a model is kept whose package {arn} has been deleted: what it needs cannot be told")
+        needed.unknown.append(f"package {arn} of a kept model was deleted, so what the model needs is unknown")
     for kind in PIPELINE_KINDS:
         for execution in pipelines.list_newest_executions(target, kind, 100):
             if execution["PipelineExecutionStatus"] in RUNNING:
@@ -272,11 +272,11 @@ def _add_needs(package: Package, needed: _Needed) -> None:
     needed.uris |= {value for value in package.metadata.values() if value.startswith("s3://")}
     execution = package.execution or _execution_in(package.model_data)
     if execution is None:
-        needed.unknown.append(f"version {package.version} does not say which execution made it")
+        needed.unknown.append(f"version {package.version} does not record which execution made it")
     else:
         needed.executions.add(execution.lower())
     if package.code_uri is None:
-        needed.code.append(f"version {package.version} does not say which code made it")
+        needed.code.append(f"version {package.version} does not record which code made it")
 
 
 def _execution_in(uri: str | None) -> str | None:
@@ -304,7 +304,7 @@ def _collect_lake(target: Target, found: Inventory, live: set[str], before: date
         for item in _each_object(target, CODE, "no registered model and no pipeline uses it"):
             if not needed.refers_to(_uri(target, item.name)):
                 _add(found, item, before)
-    for item in _folders(target, QUARANTINE, "a batch that was refused"):
+    for item in _folders(target, QUARANTINE, "a rejected batch"):
         _add(found, item, before)
 
 

@@ -40,7 +40,7 @@ def deploy_package(target: Target, package: Package, *, quiet: bool = False) -> 
         bootstrap.ensure_cli(stage.print_line)
         updates.update_stack(target, stage.note, create=False)
         endpoint = require_serving(target, package, wait_until_settled(target, stage))
-        stage.result = f"{endpoint.name} serves version {endpoint.version} since {endpoint.since_text}"
+        stage.result = f"{endpoint.name} has served version {endpoint.version} since {endpoint.since_text}"
     return endpoint
 
 
@@ -78,7 +78,7 @@ def wait_until_settled(target: Target, stage: Stage) -> Endpoint | None:
 
 def _state(endpoint: Endpoint | None) -> str:
     if endpoint is None:
-        return "is not there"
+        return "does not exist"
     serves = f", serves version {endpoint.version}" if endpoint.version else ""
     return f"is {endpoint.status}{serves}{f', because: {endpoint.reason}' if endpoint.reason else ''}"
 

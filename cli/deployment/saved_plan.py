@@ -54,7 +54,7 @@ class StalePlanError(CliError):
 
     def __init__(self, file: Path, reasons: list[str], again: str) -> None:
         found = ["is out of date; nothing was changed:", *(f"  - {reason}" for reason in reasons), ""]
-        super().__init__(f"plan {file}", "\n".join(found), fix=f"make a new one and look at it: {again}")
+        super().__init__(f"plan {file}", "\n".join(found), fix=f"make a new one and review it: {again}")
         self.reasons = reasons
 
 
@@ -191,7 +191,7 @@ def read_plan(target: Deployable, file: Path, note: updates.Note, max_age: timed
     again = _format_command(target, file)
     if then.stack != target.stack:
         reason = f"stack: made for {then.stack}, asked to deploy {target.stack}"
-        raise StalePlanError(file, [reason], f"{again}, or deploy it where it belongs")
+        raise StalePlanError(file, [reason], f"{again}, or deploy it to the stack it was made for")
     secrets_key.restore_key(target)
     reasons = list(_age(plan, max_age))
     reasons += _differences(then, _facts(target, file.resolve(), note))
@@ -317,8 +317,8 @@ def _differences(then: Facts, now: Facts) -> Iterator[str]:
 
 
 def _changed(then: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
-    """Return what happened to each name that differs: changed, gone or new."""
-    found = {name: "changed" if name in now else "gone" for name in then if now.get(name) != then[name]}
+    """Return what happened to each name that differs: changed, missing or new."""
+    found = {name: "changed" if name in now else "missing" for name in then if now.get(name) != then[name]}
     return found | {name: "new" for name in now if name not in then}
 
 

@@ -11,7 +11,7 @@ from cli.diff.preview import Preview, Resource
 from cli.prices import Prices
 
 #: The costs that the sum leaves out, as a note beside it.
-EXCLUDED = "requests, storage, data transfer and the hours of jobs, which cost by use"
+EXCLUDED = "requests, storage, data transfer and job hours, which are billed by usage"
 
 
 def compare_costs(preview: Preview, prices: Prices) -> dict[str, Any]:

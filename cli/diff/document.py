@@ -110,8 +110,8 @@ def _says_something(pipeline: Mapping[str, Any]) -> bool:
 def _notes(preview: Preview) -> Iterator[str]:
     if preview.resources and not preview.is_complete:
         yield (
-            "The preview names only what changes: costs are of these alone, and a protection that is taken away is not "
-            "seen. `pulumi preview --json --show-sames` names the rest."
+            "The preview lists only changed resources: costs cover only these, and a removed protection is not "
+            "detected. `pulumi preview --json --show-sames` includes the others."
         )
 
 

@@ -109,7 +109,7 @@ class Words:
         said = format_value(value) if not isinstance(value, bool) else str(value).lower()
         if len(said) > _VALUE:
             said = f"{said[: _VALUE - 1]}…"
-        return self.code(said) if said else "an empty text"
+        return self.code(said) if said else "an empty string"
 
     def bold(self, value: object) -> str:
         """Return a text in bold."""
@@ -161,7 +161,7 @@ class Plain(Words):
         if value is None:
             return "nothing"
         said = format_value(value) if not isinstance(value, bool) else str(value).lower()
-        return f"{said[: _VALUE - 1]}…" if len(said) > _VALUE else said or "an empty text"
+        return f"{said[: _VALUE - 1]}…" if len(said) > _VALUE else said or "an empty string"
 
     def bold(self, value: object) -> str:
         """Return a text, in bold if the terminal shows it."""
@@ -254,13 +254,13 @@ class _Say:
 
     def minutes(self, value: float | None) -> str:
         if value is None:
-            return "a time that is not known"
+            return "an unknown time"
         if 0 < value < 1:
             return self.count(round(value * 60), "second")
         return f"{value:g} minute{'' if value == 1 else 's'}"
 
     def share(self, value: float | None) -> str:
-        return "a share that is not known" if value is None else f"{value:g} %"
+        return "an unknown share" if value is None else f"{value:g} %"
 
     def fleet(self, side: Mapping[str, Any] | None) -> str:
         if side is None:
@@ -318,7 +318,7 @@ class _Say:
         trains = any(each["trains"] for each in document["pipelines"])
         parts = {
             "traffic": document["traffic"],
-            "the model and what trains it": trains or any(model[key] for key in keys),
+            "the model and its training": trains or any(model[key] for key in keys),
             "permissions": document["permissions"],
             "alarms, schedules and pipelines": document["watching"] or document["pipelines"],
         }

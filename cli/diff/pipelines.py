@@ -188,11 +188,11 @@ def list_changed_decisions(pipeline: Resource) -> dict[str, str]:
             continue
         was, now = step["Arguments"], (new.get(name) or {}).get("Arguments") or {}
         if name not in new:
-            found[name] = "is gone"
+            found[name] = "is removed"
         elif was.get("Conditions") != now.get("Conditions"):
-            found[name] = "asks for something else"
+            found[name] = "has a different condition"
         elif any(each in new and each not in (now.get(way) or []) for way in _BRANCHES for each in was[way]):
-            found[name] = "no longer decides about the same steps"
+            found[name] = "no longer controls the same steps"
     return found
 
 

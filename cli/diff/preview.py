@@ -43,7 +43,7 @@ _STACK = "pulumi:pulumi:Stack"
 #: An account, in the ARN of a resource or in a condition on the source account.
 _ACCOUNT = re.compile(r"\barn:[\w-]+:[\w-]*:[\w-]*:(\d{12}):|\bSourceAccount\W+(\d{12})\b")
 _COLOUR = re.compile(r"<\{%.*?%\}>|\x1b\[[0-9;]*m")
-_HOW = "make one with `pulumi preview --json`, or leave --preview out"
+_HOW = "create one with `pulumi preview --json`, or omit --preview"
 
 
 @dataclass(frozen=True)
@@ -153,10 +153,10 @@ def parse_json(data: bytes, where: str) -> dict[str, Any]:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        cut = " It seems to be cut off." if text.lstrip()[:1] == "{" and text.rstrip()[-1:] != "}" else ""
+        cut = " It seems to be truncated." if text.lstrip()[:1] == "{" and text.rstrip()[-1:] != "}" else ""
         raise CliError(where, f"is not JSON: {error}.{cut}", expected="the JSON of a preview", fix=f"{_HOW}") from error
     if not isinstance(document, dict):
-        raise CliError(where, f"holds {type(document).__name__}", expected="an object with `steps`", fix=_HOW)
+        raise CliError(where, f"contains {type(document).__name__}", expected="an object with `steps`", fix=_HOW)
     return document
 
 
@@ -173,7 +173,7 @@ def parse_preview(document: Mapping[str, Any], where: str) -> Preview:
     if steps is None and document.get("changeSummary") is not None:
         steps = []
     if steps is not None and not isinstance(steps, list):
-        kind = {dict: "an object", str: "a text", bool: "a truth value"}.get(type(steps), "")
+        kind = {dict: "an object", str: "a string", bool: "a Boolean"}.get(type(steps), "")
         raise CliError(f"{where}: steps", f"is {kind or steps}", expected="a list", fix=_HOW)
     if steps is None:
         known = ", ".join(sorted(map(str, document))[:8]) or "nothing"
@@ -188,7 +188,7 @@ def parse_preview(document: Mapping[str, Any], where: str) -> Preview:
     )
     stacks = {_parts(urn)["stack"] for urn in grouped}
     if len(stacks) > 1:
-        raise CliError(where, f"is about several stacks, {', '.join(sorted(stacks))}", expected="one", fix=f"{_HOW}")
+        raise CliError(where, f"covers several stacks: {', '.join(sorted(stacks))}", expected="one", fix=f"{_HOW}")
     config = document.get("config")
     is_created = any(each.type == _STACK and each.operation == "create" for each in resources)
     return Preview(
@@ -215,7 +215,7 @@ def _check_complete(steps: Sequence[Any], summary: Any, where: str) -> None:
         raise CliError(
             where,
             "has no steps and no changeSummary, so its stack is unknown",
-            expected="the whole JSON of a preview",
+            expected="the complete JSON of a preview",
             fix=_HOW,
         )
     shown = Counter(str(step.get("op")) for step in steps if isinstance(step, Mapping))
@@ -224,8 +224,8 @@ def _check_complete(steps: Sequence[Any], summary: Any, where: str) -> None:
         if isinstance(count, int) and shown[name] < count:
             raise CliError(
                 f"{where}: changeSummary",
-                f"says {name}: {count}, but steps hold {shown[name]} of them",
-                expected="the whole JSON of a preview",
+                f"reports {name}: {count}, but `steps` contains {shown[name]}",
+                expected="the complete JSON of a preview",
                 fix=_HOW,
             )
 
@@ -238,9 +238,9 @@ def _check_step(step: Any, where: str, number: int) -> str:
     if step["op"] not in _OPERATIONS:
         raise CliError(
             f"{where}: steps[{number}].op",
-            f"is {step['op']!r}, which this version does not know",
+            f"is {step['op']!r}, which this version does not support",
             expected=f"one of {', '.join(_ORDER)}",
-            fix="update Millrace, or make the preview with the Pulumi that it uses",
+            fix="update Millrace, or create the preview with the Pulumi version that Millrace uses",
         )
     for state in ("oldState", "newState"):
         if step.get(state) is not None and not isinstance(step[state], Mapping):

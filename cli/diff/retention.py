@@ -16,7 +16,7 @@ _LIFECYCLE = "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration"
 _KEPT = {
     "aws:cloudwatch/logGroup:LogGroup": ("retentionInDays", "days"),
     "aws:sqs/queue:Queue": ("messageRetentionSeconds", "seconds"),
-    "aws:kms/key:Key": ("deletionWindowInDays", "days before it is gone"),
+    "aws:kms/key:Key": ("deletionWindowInDays", "days before it is deleted"),
 }
 #: Subtracted from a date: it applies to objects of any age, so it is ordered before any number of days.
 _BEFORE_ALL = 10_000_000.0

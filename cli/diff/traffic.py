@@ -15,7 +15,7 @@ CONFIG = "aws:sagemaker/endpointConfiguration:EndpointConfiguration"
 
 Inputs = Mapping[str, Any]
 
-_ONLY_ROLLOUT = "the roll-out itself changes: AWS takes it with a deployment of what serves already"
+_ONLY_ROLLOUT = "the rollout configuration changes, which AWS applies by redeploying the current model"
 
 
 def list_changes(preview: Preview) -> list[dict[str, Any]]:
@@ -198,7 +198,7 @@ def _drop_alarms(rollout: Mapping[str, Any]) -> dict[str, Any]:
 def _explain_change(config: Resource | None, preview: Preview) -> str:
     """Return what is new in the configuration of an endpoint."""
     if config is None:
-        return "it gets another configuration"
+        return "it gets a different configuration"
     if config.operation == "create":
         return "its configuration is new"
     old, new = config.before, config.after

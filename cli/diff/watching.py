@@ -140,13 +140,13 @@ def _compared(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[
     if was is None or now is None:
         return
     if was != now and (was, now) not in (_ABOVE, _BELOW):
-        yield "comparisonOperator", f"its comparison goes from {was} to {now}"
+        yield "comparisonOperator", f"its comparison changes from {was} to {now}"
         return
     before, after = old.get("threshold"), new.get("threshold")
     if not isinstance(before, int | float) or not isinstance(after, int | float):
         return
     if (now in _ABOVE and after > before) or (now in _BELOW and after < before):
-        yield "threshold", f"its threshold goes from {format_number(before)} to {format_number(after)}"
+        yield "threshold", f"its threshold changes from {format_number(before)} to {format_number(after)}"
 
 
 def _measured(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -172,7 +172,7 @@ def _span(statistic: str) -> tuple[float, float] | None:
 
 def _list_later(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for field, verb, words in (
-        ("period", "looks at", "seconds at once"),
+        ("period", "evaluates", "seconds per period"),
         ("evaluationPeriods", "waits for", "periods"),
         ("datapointsToAlarm", "waits for", "data points"),
     ):
@@ -183,14 +183,14 @@ def _list_later(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tupl
 
 def _list_quieter(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if old.get("treatMissingData") == "breaching" and new.get("treatMissingData") != "breaching":
-        yield "treatMissingData", "silence no longer counts as a failure"
+        yield "treatMissingData", "missing data no longer counts as a failure"
     if old.get("actionsEnabled", True) is not False and new.get("actionsEnabled", True) is False:
-        yield "actionsEnabled", "it no longer tells anybody"
+        yield "actionsEnabled", "it no longer notifies anybody"
     else:
         yield from _list_unnotified(old.get("alarmActions") or [], new.get("alarmActions") or [])
     suppressor = new.get("actionsSuppressor")
     if isinstance(suppressor, Mapping) and suppressor != old.get("actionsSuppressor"):
-        yield "actionsSuppressor", f"it tells nobody while {suppressor.get('alarm')} fires"
+        yield "actionsSuppressor", f"it notifies nobody while {suppressor.get('alarm')} fires"
 
 
 def _list_unnotified(old: Any, new: Any) -> Iterator[tuple[str, str]]:
@@ -199,21 +199,21 @@ def _list_unnotified(old: Any, new: Any) -> Iterator[tuple[str, str]]:
         return
     left = [str(each) for each in old if each not in new]
     if old and not new:
-        yield "alarmActions", "it no longer tells anybody"
+        yield "alarmActions", "it no longer notifies anybody"
     elif len(left) > sum(isinstance(each, Mark) for each in new):
-        yield "alarmActions", f"it no longer tells {', '.join(left)}"
+        yield "alarmActions", f"it no longer notifies {', '.join(left)}"
 
 
 def _list_other_subject(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for field in ("metricName", "namespace", "dimensions", "metricQueries"):
         if old.get(field) != new.get(field):
-            yield field, "it watches something else"
+            yield field, "it monitors a different metric"
             return
     was, now = str(old.get("alarmRule")), str(new.get("alarmRule"))
     # An additional alternative only makes it fire more often.
     only_more = "NOT" not in now.upper() and {*was.split(" OR ")} <= {*now.split(" OR ")}
     if was != now and not only_more:
-        yield "alarmRule", "its rule is another one"
+        yield "alarmRule", "its rule is different"
 
 
 # -- triggers that stop ------------------------------------------------------------------------------------------------
@@ -240,7 +240,7 @@ def find_stopped(resource: Resource) -> tuple[str, str] | None:
             parse_document(resource.old.get("eventPattern")), parse_document(resource.new.get("eventPattern"))
         )
     )
-    return ("eventPattern", f"It no longer listens for {' and '.join(unheard)}.") if unheard else None
+    return ("eventPattern", f"It no longer matches {' and '.join(unheard)}.") if unheard else None
 
 
 def _list_unmatched(old: Any, new: Any, path: str = "") -> Iterator[str]:

@@ -158,7 +158,7 @@ def _explain_endpoint_variable() -> str:
     """Return advice on AWS_ENDPOINT_URL to append to a connection error; empty if the variable is not set."""
     if not os.environ.get("AWS_ENDPOINT_URL"):
         return ""
-    return '; AWS_ENDPOINT_URL says whom to ask: eval "$(millrace local env)" once more, or unset it'
+    return '; requests go to AWS_ENDPOINT_URL: run eval "$(millrace local env)" again, or unset it'
 
 
 def explain_error(error: Exception, profile: str | None = None) -> str:

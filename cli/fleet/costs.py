@@ -39,21 +39,21 @@ def estimate_cost(target: Target, document: StackDocument, *, alarms: bool, kept
         total = None if hourly is None else hourly * prices.hours * count
         items.append(_item("endpoint", f"{count} × {instance or 'an unknown instance'}{about}", total))
     elif "endpoint" in document["unknown"]:
-        items.append(_item("endpoint", "not known", None))
+        items.append(_item("endpoint", "unknown", None))
     stands = document["deployed"]
     if alarms and stands:
         count = len(document["alarms"])
         each = prices.find_monthly_price("aws:cloudwatch/metricAlarm:MetricAlarm", {}, region)
         items.append(_item("alarms", str(count), None if each is None else each * count))
     elif stands:
-        items.append(_item("alarms", "not known", None))
+        items.append(_item("alarms", "unknown", None))
     if stands:
         items.append(
             _item("dashboard", "1", prices.find_monthly_price("aws:cloudwatch/dashboard:Dashboard", {}, region))
         )
     if (stands or kept) and target.environment.lake != "shared":
         items.append(_item("key", "1", prices.find_monthly_price("aws:kms/key:Key", {}, region)))
-    items += [_item(name, "by use", None) for name in (_BY_USE if stands else _KEPT if kept else ())]
+    items += [_item(name, "by usage", None) for name in (_BY_USE if stands else _KEPT if kept else ())]
     known = [each["monthly_usd"] for each in items if each["monthly_usd"] is not None]
     return {
         "billed": not target.is_local,

@@ -82,7 +82,7 @@ _SENTENCES = {
     ),
     Code.CONFIG_DELETED: (
         "endpoint configuration {config}, which serves, was deleted: which package serves is unknown, and SageMaker "
-        "accepts no other configuration for such an endpoint. It serves on until it is deleted: "
+        "accepts no other configuration for such an endpoint. It continues to serve until it is deleted: "
         "`aws sagemaker delete-endpoint --endpoint-name {endpoint} --region {region}`; then " + _NEXT + " recreates "
         "both with the newest approved version"
     ),
@@ -95,27 +95,27 @@ _SENTENCES = {
     Code.MODEL_WITHOUT_PACKAGE: (
         "model {model}, which serves, was not created from a registered package; "
         + _NEXT
-        + " replaces it by the newest "
+        + " replaces it with the newest "
         "approved version"
     ),
     Code.PACKAGE_DELETED: (
-        "package {package}, which serves, was deleted with its metrics; it serves on until a new model does; the next "
+        "package {package}, which serves, was deleted with its metrics; it serves until a new model does; the next "
         "deployment serves version {approved}"
     ),
     Code.PACKAGE_DELETED_NONE_APPROVED: (
-        "package {package}, which serves, was deleted with its metrics; it serves on until a new model does; no "
+        "package {package}, which serves, was deleted with its metrics; it serves until a new model does; no "
         "version is approved: " + _NONE_LEFT
     ),
     Code.PACKAGE_DELETED_REGISTRY_SILENT: (
-        "package {package}, which serves, was deleted with its metrics; it serves on until a new model does; whether "
+        "package {package}, which serves, was deleted with its metrics; it serves until a new model does; whether "
         "another version is approved is unknown"
     ),
     Code.METRICS_MISSING: "version {version}, which serves, has no value for {metrics}",
     Code.GATE_FAILED: "version {version} serves with {metric} {value:g}, expected {bound} {limit:g}",
     Code.GROUP_DELETED: "model package group {group} was deleted with its history; " + _NEXT + " recreates it",
     Code.GROUP_DELETED_SERVING: (
-        "model package group {group} was deleted with its history; the endpoint serves on, but no approved version is "
-        "left: " + _NONE_LEFT + ". To start again, delete the endpoint with this command, which stops serving, then "
+        "model package group {group} was deleted with its history; the endpoint still serves, but no approved version "
+        "is left: " + _NONE_LEFT + ". To start again, delete the endpoint with this command, which stops serving, then "
         "train a model with `millrace retrain`"
     ),
     Code.NONE_APPROVED: "version {version} serves and no version is approved: " + _NONE_LEFT,
@@ -126,27 +126,27 @@ _SENTENCES = {
     Code.REJECTED_SERVES: "version {version}, which serves, is rejected: the next deployment replaces it",
     Code.OLDER_APPROVED: (
         "version {approved}, the newest approved one, is older than version {version}, which serves and is {approval}: "
-        "the next deployment goes back to it"
+        "the next deployment returns to it"
     ),
     Code.APPROVED_LATE: (
         "version {version} was approved after version {newest} and does not serve: the newest approved version does"
     ),
     Code.APPROVED_NOT_SERVED: "version {approved} is approved and does not serve yet",
     Code.APPROVED_ROLLED_BACK_BY_ALARM: (
-        "version {approved} is approved, and its rollout was rolled back by an alarm: {serves} serves on; once the "
-        "alarm is over, a deployment tries again; `millrace reject` keeps it from serving"
+        "version {approved} is approved, and its rollout was rolled back by an alarm: {serves} still serves; once the "
+        "alarm has ended, a deployment tries again; `millrace reject` prevents it from serving"
     ),
     Code.APPROVED_ROLLOUT_FAILS: (
         "version {approved} is approved and could not be rolled out: each deployment would try again and fail; once it "
-        "is rejected, {serves} serves on"
+        "is rejected, {serves} keeps serving"
     ),
     Code.APPROVAL_WAITS: "version {version} waits for approval",
     Code.APPROVAL_OUTDATED: (
         "version {version} waits for approval, but version {approved} is approved and newer: reject it"
     ),
     Code.ALARM: "alarm {alarm}: {meaning}",
-    Code.ALARM_UNDELIVERED: "alarm {alarm}: {meaning}; whatever it was to start has not run",
-    Code.ALARM_TRAINING_RUNS: "alarm {alarm}: {meaning}; a training runs",
+    Code.ALARM_UNDELIVERED: "alarm {alarm}: {meaning}; the execution that it should start did not run",
+    Code.ALARM_TRAINING_RUNS: "alarm {alarm}: {meaning}; a training is running",
     Code.ALARM_APPROVAL_WAITS: "alarm {alarm}: {meaning}; version {version} waits for approval",
     Code.RUN_FAILED: "the last run of {pipeline} failed",
     Code.PAUSED: "paused since {since}",
@@ -154,15 +154,15 @@ _SENTENCES = {
         "rule {rule} is disabled, though nothing is paused: no alarm starts a training; " + _NEXT + " enables it"
     ),
     Code.RESOURCES_MISSING: (
-        "{resources} missing, though other parts of the stack exist: its deployment was interrupted, or somebody "
+        "{resources} missing, although other parts of the stack exist: its deployment was interrupted, or somebody "
         "deleted them; " + _NEXT + " recreates them"
     ),
-    Code.NEVER_DEPLOYED: "never deployed, or interrupted at its beginning: nothing of it runs {where}: {command}",
+    Code.NEVER_DEPLOYED: "never deployed, or interrupted at its beginning: none of it is running {where}: {command}",
     Code.TAKEN_DOWN: (
-        "destroyed with its data kept, or interrupted at its first deployment: nothing of it runs {where}, and only "
-        "what is kept exists, such as model package group {group}; to deploy it: {command}"
+        "destroyed with its data kept, or interrupted at its first deployment: none of it is running {where}, and only "
+        "kept resources exist, such as model package group {group}; to deploy it: {command}"
     ),
-    Code.NOT_RUNNING: "nothing of it runs {where}; whether its models are kept is unknown; to deploy it: {command}",
+    Code.NOT_RUNNING: "none of it is running {where}; whether its models are kept is unknown; to deploy it: {command}",
 }
 
 

@@ -137,13 +137,13 @@ def render_live(found: FleetDocument) -> RenderableType:
 def list_lines_below(found: FleetDocument) -> Iterator[str]:
     """Yield the lines below the table, the action items last."""
     if total := costs.render_total([row["cost"] for row in found["stacks"]]):
-        yield f"cost of what is billed: {total} a month, jobs and requests come on top"
+        yield f"billed cost: {total} a month, plus jobs and requests"
     unknown = {(fact, why) for row in found["stacks"] for fact, why in row["unknown"].items()}
     for fact, why in sorted(unknown):
         stacks = [row["stack"] for row in found["stacks"] if row["unknown"].get(fact) == why]
-        yield f"not known: {fact} of {', '.join(stacks)}: {why}"
+        yield f"unknown: {fact} of {', '.join(stacks)}: {why}"
     if found["not_asked"]:
-        yield "not asked:"
+        yield "not queried:"
         for why in dict.fromkeys(each["reason"] for each in found["not_asked"]):
             silent = [each["stack"] for each in found["not_asked"] if each["reason"] == why]
             yield f"  {', '.join(silent)}: {why}"
@@ -163,7 +163,7 @@ def _list_foreign_stacks(found: Sequence[ForeignStack]) -> Iterator[str]:
         names = [each["stack"] for each in found if (each["account"], each["region"]) == (account, region)]
         yield (
             f"also in account {account}, {region}, without a file in this checkout: {', '.join(names)}; "
-            "to see or take one down: from the checkout, or the commit, that declares it"
+            "to inspect or destroy one, use the checkout or commit that declares it"
         )
 
 
@@ -289,7 +289,7 @@ def _print_stack_lines(found: DeepDocument) -> None:
         say(f"dead letters: {letters['waiting']} waiting in {letters['queue'].rpartition('/')[2]}")
     _say_cost(found["cost"])
     for fact, why in found["unknown"].items():
-        say(f"not known: {fact}: {why}")
+        say(f"unknown: {fact}: {why}")
     for warning in found["warnings"]:
         say(f"note: {warning['text']}")
     for need in found["attention"]:
@@ -305,7 +305,7 @@ def _say_endpoint(found: DeepDocument) -> None:
         return
     serves = f"version {endpoint['version']}" if endpoint["version"] else endpoint["package"] or "no package"
     if not attention.knows_what_serves(found):
-        serves = "what is not known"
+        serves = "an unknown package"
     since = f" since {format_time(endpoint['since'])}" if endpoint["since"] else ""
     say(f"endpoint {endpoint['name']}: {endpoint['status']}, serves {serves}{since}")
     if endpoint["reason"]:
@@ -316,7 +316,7 @@ def _say_endpoint(found: DeepDocument) -> None:
         value = model["metric"]["value"]
         rows = format_gates(model["gates"])
         if model["metric"]["name"] not in [row[0] for row in rows]:
-            rows.append((model["metric"]["name"], "unknown" if value is None else f"{value:.4f}", "tells champions"))
+            rows.append((model["metric"]["name"], "unknown" if value is None else f"{value:.4f}", "decides champions"))
         print_table(rows)
 
 
@@ -324,7 +324,7 @@ def _say_rollout(rolling: RolloutPart | None) -> None:
     if rolling is None:
         return
     baked = f", bakes {format_duration(rolling['bake_seconds'])} a stage" if rolling["bake_seconds"] is not None else ""
-    say(f"roll-out {rolling['traffic'] or ''} since {format_time(rolling['started'])}{baked}")
+    say(f"rollout {rolling['traffic'] or ''} since {format_time(rolling['started'])}{baked}")
     for colour in ("blue", "green"):
         fleet = rolling[colour]
         version = f"version {fleet['version']}" if fleet["version"] else fleet["config"]
@@ -332,7 +332,7 @@ def _say_rollout(rolling: RolloutPart | None) -> None:
         for stage in fleet["stages"]:
             say(f"         {stage['status']}: {attention.shorten(stage['message'])}")
     if rolling["alarms"]:
-        say(f"  undone by: {', '.join(rolling['alarms'])}")
+        say(f"  rolled back by: {', '.join(rolling['alarms'])}")
 
 
 def _say_pending(found: DeepDocument) -> None:
@@ -350,16 +350,16 @@ def _say_pending(found: DeepDocument) -> None:
 def _say_figures(found: DeepDocument) -> None:
     figures, traffic = found["figures"], found["traffic"]
     if "figures" in found["unknown"]:
-        say("monitor: its figures are not known")
+        say("monitor: its metrics are unknown")
     elif figures is None:
-        say("monitor: has published nothing in the last 7 days")
+        say("monitor: no metrics were published in the last 7 days")
     else:
-        say(f"monitor: last heard {format_age(figures['at'])} ago, {format_time(figures['at'])}")
+        say(f"monitor: last published {format_age(figures['at'])} ago, {format_time(figures['at'])}")
         print_table((name, f"{value:.4g}") for name, value in figures.items() if name not in ("at", "age_seconds"))
     if traffic and traffic["requests"]:
         errors = f"{traffic['errors_5xx'] or 0:.0f} failed, {traffic['errors_4xx'] or 0:.0f} refused"
         latency = traffic["latency_ms_p99"]
-        slow = f", 99 in 100 within {latency:.0f} ms" if latency is not None else ""
+        slow = f", 99 % within {latency:.0f} ms" if latency is not None else ""
         say(f"last hour: {traffic['requests']:.0f} requests, {errors}{slow}")
 
 
@@ -383,7 +383,7 @@ def _say_schedules(found: DeepDocument) -> None:
     rows = []
     for each in found["schedules"] or []:
         at = f"next {format_time(each['next'])}" if each["next"] else ""
-        odd = f"changed by hand: the declaration says {each['expected']}" if each["expected"] else ""
+        odd = f"changed by hand: the declared value is {each['expected']}" if each["expected"] else ""
         rows.append((each["pipeline"], each["state"], each["expression"], at, odd))
     print_table(rows)
     if paused := found["paused"]:
@@ -416,7 +416,7 @@ def _say_cost(cost: CostPart) -> None:
 
 
 def _name_emptiness(found: DeepDocument, fact: str) -> str:
-    return "not known" if fact in found["unknown"] else "none"
+    return "unknown" if fact in found["unknown"] else "none"
 
 
 def _explain_failure(run: RunPart) -> str:

@@ -104,14 +104,14 @@ def find_closure(found: Iterable[Resource], kept: Iterable[Resource]) -> set[str
 def refresh_resources(target: Deployed, names: Sequence[str]) -> str | None:
     """Refresh Pulumi's state of the resources with these names; return why that failed, or None."""
     if shutil.which("pulumi", path=connection.make_search_path()) is None:
-        return "the Pulumi CLI is not there"
+        return "the Pulumi CLI was not found"
     try:
         found = list_resources(target)
     except CliError as error:
         return str(error)
     urns = [each.urn for each in found or [] if each.is_real and each.inputs.get("name") in names]
     if not urns:
-        return f"it has none of {', '.join(names)}"
+        return f"it does not contain any of {', '.join(names)}"
     command = ["refresh", "--yes", "--skip-preview", "--run-program=false", "--stack", target.stack]
     code, errors = _run(target, [*command, *_repeat_option("--target", urns)], lambda _: None)
     return None if code == 0 else _format_errors(errors, code)

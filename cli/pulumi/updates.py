@@ -218,7 +218,7 @@ def preview_stack(target: Deployed, note: Note, *, refresh: bool = False, draft:
         CliError: With Pulumi's own diagnostics, when it fails.
     """
     options = [*(["--save-plan", str(draft.resolve())] if draft else []), *(["--refresh"] if refresh else [])]
-    note("the program runs")
+    note("running the program")
     return run_preview(target.stack, options, connection.REPOSITORY, make_environment(target))
 
 
@@ -267,12 +267,12 @@ def find_version(target: Deployed) -> str:
 def _failure(what: str, said: str) -> CliError:
     kind = _LockedError if _LOCKED in said else NoStackError if _NO_STACK in said else CliError
     if _NO_BACKEND in said:
-        said += "\nno backend is set; say where states are kept: `pulumi login s3://<bucket>`, or PULUMI_BACKEND_URL"
+        said += "\nno backend is set; choose one with `pulumi login s3://<bucket>` or PULUMI_BACKEND_URL"
     return kind(f"{what}:\n{said}")
 
 
 def _ending(code: int) -> str:
-    return f"it was ended by signal {-code}" if code < 0 else f"it ended with exit code {code}"
+    return f"it was terminated by signal {-code}" if code < 0 else f"it ended with exit code {code}"
 
 
 def _run_or_raise(target: Deployed, *arguments: str, on_line: children.Line = lambda _: None) -> None:
@@ -442,6 +442,6 @@ def wait_for_lock(target: Deployed, note: Note) -> None:
         raise CliError(
             f"stack {target.stack}",
             "is locked by an update that was killed",
-            fix=f"when nobody else updates it, run `pulumi cancel --stack {target.stack}`",
+            fix=f"if nobody else is updating it, run `pulumi cancel --stack {target.stack}`",
         )
     _run_or_raise(target, "cancel", "--yes", "--stack", target.stack)

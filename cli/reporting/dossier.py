@@ -97,9 +97,9 @@ def _add_gaps(document: ReportDocument, serving: Package | None, evaluation: Eva
         missing.setdefault("slices", why)
         missing.setdefault("lineage", why)
     elif evaluation is None:
-        missing.setdefault("slices", f"the evaluation of version {serving.version} is not there any more")
+        missing.setdefault("slices", f"the evaluation of version {serving.version} no longer exists")
     elif not document["slices"]:
-        missing.setdefault("slices", "the declaration names no slices: no groups are audited")
+        missing.setdefault("slices", "the use case declares no slices, so no groups are audited")
     if not document["quality"]:
         missing.setdefault("quality", "no model has been registered")
     if not document["drift"]:
@@ -147,9 +147,9 @@ def _calibration(
     holdout = [each.dump() for each in evaluation.calibration] if evaluation else []
     measured = [run for run in drift if run["calibration"]]
     if not measured:
-        missing["calibration_outcomes"] = "no run of the monitor has had outcomes enough"
+        missing["calibration_outcomes"] = "no run of the monitor has had enough outcomes"
     if not holdout:
-        missing["calibration_holdout"] = "the evaluation of the version that serves is not there"
+        missing["calibration_holdout"] = "the evaluation of the version that serves was not found"
     return {
         "holdout": {"as_of": serving.metadata.get("as_of"), "bins": holdout} if holdout and serving else None,
         "outcomes": {"as_of": measured[-1]["as_of"], "bins": measured[-1]["calibration"]} if measured else None,
@@ -167,7 +167,7 @@ def _read_monitor_reports(target: Target, missing: dict[str, str]) -> list[Docum
     keys = [target.names.key(MONITOR_REPORTS, run, "monitor.json") for run in reversed(done)]
     found = [_read_report(s3, f"s3://{target.names.lake}/{key}", missing) for key in keys]
     if gone := sum(report is None for report in found):
-        missing["drift_partly"] = f"{gone} of {len(keys)} reports of the monitor are not there any more"
+        missing["drift_partly"] = f"{gone} of {len(keys)} reports of the monitor no longer exist"
     return [_describe_monitor_run(report) for report in found if report is not None]
 
 
@@ -275,7 +275,7 @@ def _lineage(target: Target, packages: list[Package], arn: str | None, missing: 
     known = package.metadata
     identity = {name: known.get(name) for name in ("snapshot", "code", "parameters", "model")}
     if absent := [name for name, value in identity.items() if not value]:
-        missing["lineage_partly"] = f"version {package.version} does not say its {', '.join(absent)}"
+        missing["lineage_partly"] = f"version {package.version} does not record its {', '.join(absent)}"
     s3 = target.client("s3")
     code = accounts.try_query(lambda: _read_object(s3, known.get("code_uri")), missing, "code")
     data = accounts.try_query(lambda: _read_object(s3, known.get("data_uri"), "manifest.json"), missing, "data")
@@ -285,10 +285,10 @@ def _lineage(target: Target, packages: list[Package], arn: str | None, missing: 
         "as_of": known.get("as_of"),
         "identity": identity,
         "data_uri": known.get("data_uri"),
-        "data": _describe_input("there", data is not None, _hash_of_manifest(data), identity["snapshot"]),
+        "data": _describe_input("found", data is not None, _hash_of_manifest(data), identity["snapshot"]),
         "code_uri": known.get("code_uri"),
         "code": _describe_input(
-            "there", code is not None, hashlib.sha256(code).hexdigest() if code else None, identity["code"]
+            "found", code is not None, hashlib.sha256(code).hexdigest() if code else None, identity["code"]
         ),
         "execution": known.get("execution"),
         "parameters": contract.get("parameters"),
@@ -299,9 +299,9 @@ def _lineage(target: Target, packages: list[Package], arn: str | None, missing: 
 def _describe_input(word: str, is_there: bool, found: str | None, expected: str | None) -> str:
     """Describe in words whether an input of a model still exists and is unchanged."""
     if not is_there:
-        return "gone"
+        return "deleted"
     if not found or not expected:
-        return f"{word}, but not known to be the same"
+        return f"{word}, but not verified to be the same"
     return f"{word}, and the same" if found == expected else f"{word}, but NOT the same"
 
 

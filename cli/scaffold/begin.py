@@ -53,7 +53,7 @@ def create_use_case(wishes: Wishes) -> None:
     if package.exists():
         raise CliError(
             f"stacks/{package.name}",
-            "exists, without a use case in it; nothing was overwritten",
+            "exists, but contains no use case; nothing was overwritten",
             fix="choose another name, or delete the folder",
         )
     _check_region(wishes.region)
@@ -86,7 +86,7 @@ def _plan_made_up_events(begun: Begun) -> Plan:
                           ("--missing", wishes.missing),
                           ("--leave-out", wishes.leave_out), ("--trust", wishes.trust)):  # fmt: skip
         if value:
-            raise click.UsageError(f"{option} is about the columns of a file; give it with --from")
+            raise click.UsageError(f"{option} applies to the columns of a file; use it with --from")
     problem = wishes.problem or BINARY
     target, key, time = _MADE_UP[problem]
     roles = (wishes.target or target, wishes.key or key, wishes.event_time or time)
@@ -113,7 +113,7 @@ def _plan_from_file(begun: Begun, path: Path) -> tuple[Plan, bytes]:
                 del columns[name]
         rows = next(iter(columns.values())).rows
         if not rows:
-            raise CliError(f"--from {path}", "has a header and no row", expected="rows")
+            raise CliError(f"--from {path}", "has a header but no rows", expected="at least one row")
         if rows < sample.FEWEST:
             sample.refuse_few(f"--from {path} has {rows} row{'s' if rows > 1 else ''}")
         for name in (*wishes.leave_out, *wishes.trust):
@@ -126,7 +126,7 @@ def _plan_from_file(begun: Begun, path: Path) -> tuple[Plan, bytes]:
             if column.forms and column.outside:
                 begun.said.append(
                     f"{name}: {column.outside:,} of {column.known:,} times are of years outside {times.YEARS[0]} to "
-                    f"{times.YEARS[1]}: an open end, taken as missing"
+                    f"{times.YEARS[1]}: an open end, treated as missing"
                 )
         able = [name for name, column in columns.items() if inference.may_be_key(column)]
         distinct = sample.measure_distinct_shares(source, able, stage.note)
@@ -171,7 +171,7 @@ def _decide_readings(begun: Begun, source: Source, stage: Stage) -> dict[str, st
         given.setdefault(name, [""]).append(text)
     if not source.is_csv:
         if given:
-            raise click.UsageError("--missing is about the cells of CSV; Parquet has nulls of its own")
+            raise click.UsageError("--missing applies to CSV cells only; Parquet has its own nulls")
         return {}
     texts = {name: tuple(dict.fromkeys(each)) for name, each in given.items()}
     found = reading.decide_readings(source, texts, begun.wishes.target, stage.note)
@@ -180,9 +180,9 @@ def _decide_readings(begun: Begun, source: Source, stage: Stage) -> dict[str, st
     begun.as_numbers = found.as_numbers
     for name, raw in source.raw_names.items():
         if raw:
-            begun.said.append(f"{raw!r} is read as {name!r}: spaces around the names of columns are dropped")
+            begun.said.append(f"{raw!r} is read as {name!r}: spaces around column names are removed")
     if source.skipped:
-        begun.said.append(f"the first line {source.skipped!r} says what parts the columns, and is skipped")
+        begun.said.append(f"the first line {source.skipped!r} defines the separator of columns, and is skipped")
     return found.reasons
 
 
@@ -192,7 +192,7 @@ def _drop_late_times(source: Source, made: Plan, stamps: sample.Array | None, st
     for feature in made.times:
         assert feature.form
         if stamps is None:
-            late[feature.column] = "a time says little without the event's time"
+            late[feature.column] = "a time is of little use without the event time"
         elif said := sample.explain_late_times(source, feature.column, feature.form, stamps, stage.note):
             late[feature.column] = said
     return plan.leave_out_features(made, late)
@@ -209,7 +209,7 @@ def _ask_roles(begun: Begun, source: Source, columns: Mapping[str, Column], dist
     able = {name: share for name, share in distinct.items() if name not in (target.name, time)}
     key = begun.questions.settle(
         "--key",
-        "Which column names an event?",
+        "Which column identifies an event?",
         begun.wishes.key,
         inference.guess_key(columns, able),
         _make_column_check("--key", columns),
@@ -259,10 +259,10 @@ def _ask_target(begun: Begun, columns: Mapping[str, Column]) -> tuple[Column, st
                 f"holds {column.different} different whole numbers ({values}), which may be classes or "
                 "amounts, and several classes are not supported yet"
             ),
-            fix="give --problem regression if they are amounts, or make a yes-or-no column of it",
+            fix="give --problem regression if they are amounts, or turn it into a yes-or-no column",
         )
     problem = questions.settle(
-        "--problem", "Is it yes or no, or how much?", wishes.problem, guessed, None,
+        "--problem", "Is the outcome yes or no, or an amount?", wishes.problem, guessed, None,
         (BINARY, REGRESSION),
     )  # fmt: skip
     inference.check_target(column, problem, columns)
@@ -297,12 +297,12 @@ def _ask_positive(begun: Begun, target: Column) -> str | None:
         if given is not None and given not in ("1", "1.0", "true", "True", "TRUE"):
             raise CliError(
                 f"--positive {given!r}",
-                f"is not needed: {target.name!r} holds 0 and 1, or truth values",
-                fix="leave it out",
+                f"is not needed: {target.name!r} contains 0 and 1, or Boolean values",
+                fix="omit it",
             )
         return None
     chosen = begun.questions.settle(
-        "--positive", f"Which value of {target.name} is yes?", given, guess, None, tuple(values)
+        "--positive", f"Which value of {target.name} means yes?", given, guess, None, tuple(values)
     )
     if chosen not in values:
         raise CliError(
@@ -319,12 +319,12 @@ def _ask_event_time(
     if wishes.time_format:
         written = times.EPOCHS.get(wishes.time_format) or Form("format", wishes.time_format)
     name = questions.settle(
-        "--event-time", "Which column says when a prediction is asked for?", wishes.event_time,
+        "--event-time", "Which column has the time at which a prediction is requested?", wishes.event_time,
         inference.guess_event_time(source, rest, written), _make_column_check("--event-time", columns),
     )  # fmt: skip
     if name == NONE and NONE not in columns:
         if written:
-            raise click.UsageError("--time-format is about the column of --event-time, which is none")
+            raise click.UsageError("--time-format applies to the column of --event-time, which is none")
         return NONE, None
     column = inference.find_column("--event-time", name, columns)
     if written:
@@ -336,7 +336,7 @@ def _ask_event_time(
                 expected="whole numbers in every row",
             )
         if written.format and column.type != "text":
-            raise CliError("--time-format", f"is for text, and {name!r} holds {column.type}", fix="leave it out")
+            raise CliError("--time-format", f"is for text, and {name!r} holds {column.type}", fix="omit it")
         return name, written
     forms = column.forms or ([column.likely_form] if column.likely_form else [])
     if not forms and column.kind == "integer":

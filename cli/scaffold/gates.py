@@ -33,7 +33,7 @@ def _regression(trial: Trial) -> tuple[str, str, float, str]:
     bound = _round_up(reached + max(0.05 * reached, _ERRORS * trial.noise))
     said = f"The {trial.rows} newest rows before the replay reach {reached:.4g}"
     if bound < trial.plain:
-        return "mae", "at_most", bound, f"{said}; always saying the mean would give {trial.plain:.4g}."
+        return "mae", "at_most", bound, f"{said}; always predicting the mean would give {trial.plain:.4g}."
     return "mae", "at_most", bound, f"{said}, hardly better than the mean, {trial.plain:.4g}: lower it once a model is."
 
 

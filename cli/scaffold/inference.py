@@ -82,14 +82,14 @@ def guess_target(columns: Mapping[str, Column], problem: str | None) -> Guess | 
     # Prefer columns with two values, which are predicted more often than amounts.
     named = [name for name in named if able[name].classes == 2] or named
     if len(named) == 1:
-        return Guess(named[0], "its name says so", sure=True)
+        return Guess(named[0], "its name indicates it", sure=True)
     if named:
-        return Guess(named[-1], f"the last of {len(named)} whose names say so: {', '.join(named)}")
+        return Guess(named[-1], f"the last of {len(named)} whose names indicate it: {', '.join(named)}")
     if len(binary) == 1 and problem == BINARY:
-        return Guess(binary[0].name, "the one column with two values", sure=True)
+        return Guess(binary[0].name, "the only column with two values", sure=True)
     if binary and problem != REGRESSION:
         return Guess(binary[-1].name, f"the last of {len(binary)} column(s) with two values")
-    return Guess(next(reversed(able)), "the last column that could be") if able else None
+    return Guess(next(reversed(able)), "the last possible column") if able else None
 
 
 def _get_outer_words(name: str) -> list[str]:
@@ -104,7 +104,7 @@ def explain_unusable_targets(columns: Mapping[str, Column], problem: str | None)
     """
     called = [each for each in columns.values() if _is_called_target(each, problem)]
     wrong = [(each.name, said) for each in called if (said := explain_unfit_target(each, problem))]
-    said = " and ".join(f"{name!r}, which is called like the target, {said}" for name, said in wrong)
+    said = " and ".join(f"{name!r}, which is named like the target, {said}" for name, said in wrong)
     return said or None, len(wrong) == len(called)
 
 
@@ -132,8 +132,8 @@ def explain_unfit_target(column: Column, problem: str | None) -> str | None:
         return f"would hold numbers, but row {column.odd[0]} is {column.odd[1]!r}"
     if column.classes == 1:
         [value] = list(column.outcomes or {})
-        spelt = ", but for case and spaces," if column.is_folded else ""
-        return f"is {value!r}{spelt} in all {column.known:,} rows that have one"
+        spelt = ", ignoring case and spaces," if column.is_folded else ""
+        return f"is {value!r}{spelt} in all {column.known:,} rows that have a value"
     if column.classes > 2 and not (is_number and problem != BINARY):
         have = f"more than {MANY:,}" if column.values is None else str(column.different)
         few = column.values is not None and column.different <= _FEW
@@ -153,7 +153,7 @@ def guess_problem(column: Column) -> Guess:
         called = {"class", "label", "category", "grade", "rating"}.intersection(split_words(column.name))
         sure = not is_whole(column) or (column.different > _CLASSES and not called)
         return Guess(REGRESSION, f"{column.name} holds numbers, {column.low:g} to {column.high:g}", sure=sure)
-    raise AssertionError(f"a target of {column.kind} with {column.classes} outcomes was let through")
+    raise AssertionError(f"a target of {column.kind} with {column.classes} outcomes was accepted")
 
 
 def is_whole(column: Column) -> bool:
@@ -199,7 +199,7 @@ def _number(value: Any) -> float | None:
 def _render_spellings(column: Column) -> str:
     if not column.is_folded:
         return ""
-    return f"; case and outer spaces are not told apart: {', '.join(repr(value) for value in column.values or {})}"
+    return f"; case and outer spaces are ignored: {', '.join(repr(value) for value in column.values or {})}"
 
 
 def find_index_column(source: Source, columns: Mapping[str, Column]) -> dict[str, str]:
@@ -213,7 +213,7 @@ def find_index_column(source: Source, columns: Mapping[str, Column]) -> dict[str
     if not is_unnamed and name.lower() not in ("index", UNNAMED.lower()):
         return {}
     if columns[name].kind == "integer" and _is_row_count(source, name):
-        return {name: "an index: it counts the rows, as pandas writes it"}
+        return {name: "an index: it numbers the rows, as written by pandas"}
     if is_unnamed:
         raise CliError(
             f"--from {source.path}: column 1 of {len(source.columns)}", "has no name", fix="give it one in the header"
@@ -249,18 +249,18 @@ def guess_key(columns: Mapping[str, Column], distinct: Mapping[str, float]) -> G
     unique = [name for name, share in distinct.items() if share == 1]
     ids = [name for name in unique if is_id(name)]
     if len(ids) == 1:
-        return Guess(ids[0], "its name says so, and no value stands twice", sure=True)
+        return Guess(ids[0], "its name indicates it, and no value is repeated", sure=True)
     if ids:
-        return Guess(ids[0], f"the first of {len(ids)} that could be: {', '.join(ids)}")
+        return Guess(ids[0], f"the first of {len(ids)} possible ones: {', '.join(ids)}")
     if unique:
         # Unlike texts, numbers may all be different by chance.
         sure = len(unique) == 1 and columns[unique[0]].kind == "text"
-        return Guess(unique[0], "no value stands twice", sure=sure)
+        return Guess(unique[0], "no value is repeated", sure=sure)
     if nearly := [name for name, share in distinct.items() if share >= _NEARLY]:
         # A later check refuses the repeated values by row, and the user can judge these rows.
-        return Guess(nearly[0], "its name says so", sure=True)
+        return Guess(nearly[0], "its name indicates it", sure=True)
     return Guess(
-        NONE, "no column of texts or whole numbers has another value in every row: the row's number is the key",
+        NONE, "no column of text or whole numbers has a different value in every row: the row number is the key",
         sure=True,
     )  # fmt: skip
 
@@ -290,13 +290,13 @@ def guess_event_time(source: Source, columns: Mapping[str, Column], written: For
     name = max(whole, key=lambda name: _compute_median(first.column(name), whole[name]))
     told = f"the latest of {len(whole)} columns of times: {', '.join(whole)}"
     if len(whole) == 1:
-        told = f"the one column of times{' in nearly every row' if len(able) > 1 else ''}"
+        told = f"the only column of times{' in nearly every row' if len(able) > 1 else ''}"
         # If several formats are possible, one is chosen later, with its own reasons.
         if written or len(columns[name].forms) < 2:
             told += f", {(written or able[name]).text}"
     gaps = columns[name].missing
     if gaps:
-        told += f"; missing in {gaps:,} of {columns[name].rows:,} rows, but a prediction is asked for in all"
+        told += f"; missing in {gaps:,} of {columns[name].rows:,} rows, but every row is a prediction and needs one"
     return Guess(name, told, sure=len(able) == 1 and not gaps)
 
 
@@ -308,7 +308,7 @@ def guess_time_format(source: Source, column: str, forms: list[Form], now: datet
     said = []
     for other in others:
         worse = (text for text, mine in zip(against[other], against[best], strict=True) if text and not mine)
-        said.append(f"{other.format} {next(worse, f'is possible too{usual}')}")
+        said.append(f"{other.format} {next(worse, f'is also possible{usual}')}")
     return Guess(best.format, "; ".join(said))
 
 
@@ -322,7 +322,7 @@ def _find_arguments_against(source: Source, column: str, form: Form, now: dateti
     is_ordered = (steps >= 0).all() or (steps <= 0).all()
     return (
         f"would reach {last.astype('datetime64[D]')}, after today" if is_late else "",
-        "" if is_ordered else "would not leave the rows in order of time",
+        "" if is_ordered else "would not keep the rows in order of time",
     )
 
 
@@ -331,15 +331,15 @@ def _explain_no_time(columns: Mapping[str, Column], found: list[str]) -> str:
     said = f"no column holds {'a time in most rows' if found else 'times'}"
     gaps = [f"{name} is empty in {columns[name].missing:,} of {columns[name].rows:,}" for name in found]
     likely = [
-        f"{each.name} may be {times.find_epoch_forms(each.low, each.high)[0].text}: if it says when, --event-time "
-        f"{each.name}"
+        f"{each.name} may be {times.find_epoch_forms(each.low, each.high)[0].text}: if it is the time of the event, "
+        f"give --event-time {each.name}"
         for each in columns.values()
         if each.kind == "integer" and times.find_epoch_forms(each.low, each.high)
     ]
     likely += [
         f"{each.name} may be {times.find_epoch_forms(each.low, each.high)[0].text} with fractions, which are not "
         "read as times: "
-        "write whole ones"
+        "write whole numbers"
         for each in columns.values()
         if each.kind == "number" and times.find_epoch_forms(each.low, each.high)
     ]
@@ -348,7 +348,7 @@ def _explain_no_time(columns: Mapping[str, Column], found: list[str]) -> str:
         for each in columns.values()
         if each.likely_form and _has_open_ends(each)
     ]
-    taken = f"{said}: rows are taken as arriving one after another, in file order"
+    taken = f"{said}: rows are assumed to arrive one after another, in file order"
     return "; ".join([taken, *gaps, *ends, *likely])
 
 
@@ -385,7 +385,7 @@ def find_column(option: str, name: str, columns: Mapping[str, Column]) -> Column
         return columns[name]
     folded = {each.lower(): each for each in columns}
     near = [folded[each] for each in get_close_matches(name.lower(), folded, n=3)]
-    mend = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are: {', '.join(columns)}"
+    mend = f"did you mean {' or '.join(map(repr, near))}?" if near else f"the columns are: {', '.join(columns)}"
     raise CliError(f"{option} {name!r}: the file", "has no such column", fix=mend)
 
 
@@ -408,7 +408,7 @@ def check_target(column: Column, problem: str | None, columns: Mapping[str, Colu
         amount = (
             ", or --problem regression"
             if column.kind in ("integer", "number")
-            else ", or make one of it that says yes or no"
+            else ", or turn it into a yes-or-no column"
         )
         raise CliError(
             f"--target {column.name!r} {said}", fix=f"a binary problem has two ({hint}): name another column{amount}"
@@ -432,8 +432,8 @@ def check_key(column: Column) -> None:
         raise CliError(
             f"--key {column.name!r}",
             f"is missing in {column.missing:,} of {column.rows:,} rows",
-            expected="it in every row",
-            fix="name another column, or --key none for the row's number",
+            expected="a value in every row",
+            fix="name another column, or give --key none to use the row number",
         )
     if column.kind not in ("text", "integer", "time"):
         raise CliError(f"--key {column.name!r}", f"holds {column.kind}", expected="text or whole numbers")

@@ -84,7 +84,7 @@ def _check_spelling(name: str) -> str | None:
         over = f": the bucket {longest!r} would have {len(longest)}, and S3 takes {_BUCKET}"
         return f"has {len(name)} characters; expected at most {_LONGEST}" + (over if len(longest) > _BUCKET else "")
     if not _PATTERN.fullmatch(name):
-        return "is not spelt as a name; expected lower-case words with hyphens, e.g. 'churn' or 'churn-eu'"
+        return "is not a valid name; expected lower-case words with hyphens, e.g. 'churn' or 'churn-eu'"
     return None
 
 
@@ -93,32 +93,32 @@ def _check_python_name(name: str) -> str | None:
     if keyword.iskeyword(package):
         return f"is a Python keyword; stacks/{package} could not be imported"
     if name == PLATFORM:
-        return "is the name of what the use cases of an environment share"
+        return "is the name of the resources that the use cases of an environment share"
     if name.startswith(f"{PLATFORM}-"):
-        return "begins like the stacks of what the use cases of an environment share"
+        return "begins like the stacks of the resources that the use cases of an environment share"
     if package in sys.stdlib_module_names:
-        return f"is also a module of Python's; stacks/{package} would be taken for it"
+        return f"is also a module of Python; stacks/{package} would be confused with it"
     found = importlib.util.find_spec(package)
     # A folder without code, such as docs, is also found, but does not hide the use case.
     if found is not None and found.origin is not None:
-        return f"is also the name of an installed package; stacks/{package} would be taken for it"
+        return f"is also the name of an installed package; stacks/{package} would be confused with it"
     return None
 
 
 def _find_conflict(name: str, use_cases: Iterable[str], stacks: Iterable[str]) -> str | None:
     """Return how the name conflicts with an existing use case or stack; None if it does not."""
     if name in use_cases:
-        return f"is taken: stacks/{name.replace('-', '_')} is there; nothing is overwritten"
+        return f"is taken: stacks/{name.replace('-', '_')} exists; nothing is overwritten"
     mine = [f"{name}-{environment}" for environment in ENVIRONMENTS]
     for stack in stacks:
         if stack in mine:
-            return f"would have the stack {stack}, which is there: stacks/Pulumi.{stack}.yaml; nothing is overwritten"
+            return f"would have the stack {stack}, which exists: stacks/Pulumi.{stack}.yaml; nothing is overwritten"
         if name == stack or name.startswith(f"{stack}-"):
-            return f"begins as the stack {stack} is called: its alarms and pipelines could not be told apart"
+            return f"begins with the name of the stack {stack}: their alarms and pipelines could clash"
     for other in use_cases:
         for stack in mine:
             if other == stack or other.startswith(f"{stack}-"):
-                return f"would have the stack {stack}, and the use case {other!r} begins so"
+                return f"would have the stack {stack}, and the name of the use case {other!r} begins with it"
     return None
 
 
@@ -126,5 +126,5 @@ def _check_ending(name: str) -> str | None:
     ending = next((each for each in ENVIRONMENTS if name.endswith(f"-{each}")), None)
     if ending:
         stem = name.removesuffix(f"-{ending}")
-        return f"ends like a stack of the environment {ending!r}; a use case {stem!r} could never be beside it"
+        return f"ends like a stack of the environment {ending!r}; a use case {stem!r} could not exist next to it"
     return None

@@ -251,7 +251,7 @@ def _make_feature(column: Column, name: str, event_form: Form | None) -> Feature
     if column.different == 1 and not column.missing:
         return "it is the same in every row"
     if kind == "integer" and not column.repeats and is_id(column.name):
-        return "its name says that it only tells rows apart"
+        return "its name indicates that it only identifies rows"
     if kind == "text":
         if column.different > CATEGORIES or column.numbers > column.known / 2 or column.misspelt:
             return _explain_no_category(column)
@@ -268,9 +268,9 @@ def _make_feature(column: Column, name: str, event_form: Form | None) -> Feature
         return said
     if kind == "number" and is_id(column.name) and not column.repeats:
         # pandas writes whole numbers with a point if one of them was missing.
-        return "it is an id by its name, written with a point: write whole numbers to make it the key"
+        return "its name indicates an id, but it has decimal points: write whole numbers to make it the key"
     if kind == "number" and (forms := times.find_epoch_forms(column.low, column.high)):
-        return f"it may hold times, {forms[0].text}, with fractions: write whole ones"
+        return f"it may hold times, {forms[0].text}, with fractions: write whole numbers"
     if column.odd and kind == "number":
         return _explain_odd_value(column.odd)
     return Feature(
@@ -286,15 +286,15 @@ def _explain_no_amount(column: Column) -> str | None:
     """Return why whole numbers are no amounts: they look like dates or are too large for a float; None if they are."""
     if column.days == column.known:
         return (
-            f"it may hold dates, the format {times.DAYS}: if it says when, --event-time {column.name} --time-format "
-            f"{times.DAYS}"
+            f"it may hold dates, the format {times.DAYS}: if it is the time of the event, give "
+            f"--event-time {column.name} --time-format {times.DAYS}"
         )
     if max(abs(column.low), abs(column.high)) <= _EXACT:
         return None
     values = column.values
     if values is not None and len({_float32(float(value)) for value in values}) == len(values):
         return None
-    return "its whole numbers are too large for a 32-bit float to tell apart: an id, or a time, and no amount"
+    return "its whole numbers are too large for a 32-bit float to distinguish: an id or a time, not an amount"
 
 
 def _float32(value: float) -> float:
@@ -326,7 +326,7 @@ def _explain_no_category(column: Column) -> str:
 
 def _explain_odd_value(first: tuple[int, str]) -> str:
     row, value = first
-    return f"it would hold numbers, but row {row} is {value[:40]!r}: mend the file"
+    return f"it would hold numbers, but row {row} is {value[:40]!r}: correct the file"
 
 
 def midnight(day: date) -> datetime:

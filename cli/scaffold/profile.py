@@ -124,7 +124,7 @@ class Column:
         if self.commas and self.commas + self.integers == self.known:
             return f"decimal commas, {like}"
         if self.grouped and self.grouped + self.numbers == self.known:
-            return f"their thousands set apart, {like}"
+            return f"separators of thousands, {like}"
         return None
 
     @property

@@ -99,8 +99,8 @@ class Questions:
         count = "1 question is" if len(lines) == 1 else f"{len(lines)} questions are"
         raise click.UsageError(
             "\n".join(
-                [f"{count} open and nobody can be asked here; what is proposed:", *lines,
-                 "give these flags, with other values where they are wrong, or --yes to take them all"]
+                [f"{count} open, and this terminal is not interactive; the proposed answers:", *lines,
+                 "give these flags, with corrected values where needed, or --yes to accept them all"]
             )
         )  # fmt: skip
 

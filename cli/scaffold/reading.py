@@ -192,7 +192,7 @@ def _decide_reading(
     what = _classify_cells(cells, amounts, dated) if not is_name else ""
     if cells.blank:
         count, row = cells.blank
-        readings.said.append(f"{name}: {_count_cells(count)} nothing but spaces, first in row {row}: missing")
+        readings.said.append(f"{name}: {_count_cells(count)} only spaces, first in row {row}: missing")
     if cells.finer and what == "times":
         count, row = cells.finer
         readings.said.append(f"{name}: {count:,} times, first in row {row}: digits beyond microseconds are dropped")
@@ -226,7 +226,7 @@ def _decide_missing(name: str, cells: _Cells, what: str, is_target: bool, readin
         where = f"in {count:,} of {cells.rows:,} rows, first row {row}"
         if mark == _NEVER:
             found.append(mark)
-            readings.said.append(f"--missing {name}={mark}: {where}; databases write a missing value so")
+            readings.said.append(f"--missing {name}={mark}: {where}; databases write missing values this way")
         else:
             readings.said.append(f"{name}: {mark!r} {where} is a value; if it means missing: --missing {name}={mark}")
     return tuple(found)
@@ -237,7 +237,7 @@ def _is_name(name: str, cells: _Cells, readings: Readings) -> bool:
     if not cells.plain:
         return False
     if cells.powers > cells.plain * _MOST and cells.powers + cells.digits >= cells.plain:
-        readings.said.append(f"{name}: texts such as 1E5 name things and are kept as they are, not powers of ten")
+        readings.said.append(f"{name}: texts such as 1E5 are identifiers and kept as they are, not powers of ten")
         return True
     if cells.power and cells.powers + cells.digits == cells.plain:
         row, text = cells.power
@@ -245,7 +245,7 @@ def _is_name(name: str, cells: _Cells, readings: Readings) -> bool:
     if cells.digits < cells.plain:
         return False
     if cells.long:
-        readings.said.append(f"{name}: whole numbers of more than 18 digits name things and are kept as they are")
+        readings.said.append(f"{name}: whole numbers of more than 18 digits are identifiers and kept as they are")
         return True
     if cells.zero is None:
         return False
@@ -270,14 +270,14 @@ def _decide_currency(name: str, cells: _Cells, readings: Readings) -> tuple[str,
         return "", ""
     sign = ranked[0]
     if cells.points and cells.commas:
-        readings.reasons[name] = "its amounts are written in two ways, with decimal points and with decimal commas"
+        readings.reasons[name] = "its amounts are written in two formats, with decimal points and with decimal commas"
         return "", ""
     if cells.commas or (sign == "€" and not cells.points):
         readings.reasons[name] = "its amounts have decimal commas: write them with a point"
         return "", ""
     count, row, text = cells.money[sign]
     readings.said.append(
-        f"{name}: {count:,} of {cells.rows:,} cells carry {sign}, row {row} is {text!r}: read as numbers, commas apart"
+        f"{name}: {count:,} of {cells.rows:,} cells have {sign}, row {row} is {text!r}: read as numbers without commas"
     )
     return sign, ","
 

@@ -69,14 +69,14 @@ def _declaration(plan: Plan) -> str:
         expectations=expectations,
         missing=_render_missing_marks(plan) if plan.source else [],
         trusted=literals.render_sequence(trusted, 4, before="trusted=") if trusted else "",
-        trusted_why="Each tells the outcome nearly by itself; a person has said that it is known when asked.",
+        trusted_why="Each nearly predicts the outcome alone; a person confirmed that it is known at prediction time.",
         history=plan.history_days,
         gates=[f"Gate({render_text(metric)}, {side}={render_number(bound)})" for metric, side, bound, _ in plan.gates],
         gate_reasons=[literals.render_comment(reason, 4) for *_, reason in plan.gates],
         monitoring=monitoring,
         monitoring_why=(
             f"The sample has about {plan.per_day:.{0 if plan.per_day >= 10 else 1}f} rows a day; "
-            "with the whole data the defaults will do."
+            "with the complete data the defaults are sufficient."
         ),
     )
 
@@ -85,7 +85,7 @@ def _docstring(plan: Plan) -> str:
     what = f"will `{plan.target}` be true?" if plan.is_binary else f"how much will `{plan.target}` be?"
     if plan.positive and plan.positive.isalnum():
         what = f"will `{plan.target}` be {plan.positive}?"
-    line = f'"""{plan.name}: {what} Told at `{plan.event_time}`, for each `{plan.key}`."""'
+    line = f'"""{plan.name}: {what} Predicted at `{plan.event_time}`, for each `{plan.key}`."""'
     return line if len(line) <= literals.WIDTH else f'"""What `{plan.target}` will be."""'
 
 
@@ -286,7 +286,7 @@ def _tests(plan: Plan) -> str:
         use_case=plan.name,
         package=plan.package,
         has_file=plan.source is not None,
-        span_why="The sample's span." if plan.source else "A span to look at.",
+        span_why="The sample's span." if plan.source else "An example span.",
         since=_iso(plan.since),
         until=_iso(plan.until),
         sample_rows=plan.sample_rows,

@@ -64,7 +64,7 @@ def refuse_duplicates(source: Source, key: str, note: Note) -> None:
     count = len(np.unique(hashes[order][same]))
     raise CliError(
         f"--key {key!r}",
-        (f"is not unique: {value!r} is in rows {rows[0] + 1} and {rows[1] + 1}, and {count:,} value(s) in several"),
+        (f"is not unique: {value!r} is in rows {rows[0] + 1} and {rows[1] + 1}, and {count:,} value(s) are in several"),
         expected="one event per key",
         fix="name another column, or --key none for the row's number",
     )
@@ -136,10 +136,10 @@ def explain_late_times(source: Source, column: str, form: Form, stamps: Array, n
             parsed = times.parse(values, form)
         except ValueError as error:
             row = int(error.args[0])
-            return f"row {done + row + 1} is {values[row].as_py()!r}, which is no time: mend the file"
+            return f"row {done + row + 1} is {values[row].as_py()!r}, which is not a time: correct the file"
         parsed = times.drop_open_ends(parsed)
         if (after := np.flatnonzero(parsed > stamps[done : done + len(parsed)])).size:
-            return f"row {done + int(after[0]) + 1} holds a time after the event: not known yet"
+            return f"row {done + int(after[0]) + 1} contains a time after the event, which is not known yet"
         done += len(parsed)
     return None
 
@@ -193,7 +193,7 @@ def refuse_few(said: str) -> NoReturn:
     raise CliError(
         said,
         expected=f"at least {FEWEST}",
-        fix=("the gates are measured on the newest fifth of the training rows, and mean nothing on less than 30 rows"),
+        fix=("the gates are measured on the newest fifth of the training rows, and are meaningless below 30 rows"),
     )
 
 
@@ -220,7 +220,7 @@ def _refuse_future_years(plan: Plan, found: Array, rows: Array, now: datetime) -
             ),
             fix=(
                 "two-digit years 00 to 68 are read as 2000 and later: write years with four digits, "
-                "or, if the times are written in another way, give the format with --time-format"
+                "or, if the times have a different format, give it with --time-format"
             ),
         )
 
@@ -261,7 +261,7 @@ def add_time_span(plan: Plan, stamps: Array, known: Array, now: datetime) -> Pla
             "the sample",
             f"has {int(past.sum())} rows that lie in the past and have an outcome",
             expected=f"at least {FEWEST}",
-            fix=f"check whether {plan.event_time} is written in another format than it seems",
+            fix=f"check whether {plan.event_time} has a different format than assumed",
         )
     start = _replay_from(stamps[past])
     until = stamps[-1] + np.timedelta64(1, "us")
@@ -330,7 +330,7 @@ def _write_sample(source: Source, plan: Plan, rows: int | Array, note: Note) -> 
         if count < FEWEST:
             raise CliError(
                 f"{FEWEST} rows of {source.path}",
-                f"have more than {MOST_BYTES:,} bytes, which is too much for a sample beside the code",
+                f"have more than {MOST_BYTES:,} bytes, which is too much for a sample that is stored with the code",
                 fix="leave long columns out with --leave-out",
             )
 

@@ -210,7 +210,7 @@ def _open_parquet(path: Path) -> Source:
     try:
         with pq.ParquetFile(path) as file:
             if not file.metadata.num_rows:
-                raise CliError(f"--from {path}", "has columns and no row", expected="rows")
+                raise CliError(f"--from {path}", "has columns but no rows", expected="at least one row")
             return Source(path, list(file.schema_arrow.names), is_csv=False, length=path.stat().st_size)
     except pa.ArrowException as error:
         raise CliError(f"--from {path}", f"is not a Parquet file: {error}") from error
@@ -235,7 +235,7 @@ def _open_csv(path: Path, size: int, note: Note) -> Source:
     if not any(name.strip() for name in header):
         raise CliError(f"--from {path}: its first line", "is empty", expected="the names of the columns")
     if lines < 2:
-        raise CliError(f"--from {path}", "has a header and no row", expected="rows")
+        raise CliError(f"--from {path}", "has a header but no rows", expected="at least one row")
     raw = {name: given for name, given in zip(names, header, strict=True) if name != given}
     return Source(path, names, delimiter, raw_names=raw, skipped=skipped, length=length)
 
@@ -285,7 +285,7 @@ def _check_encoding(path: Path, size: int, note: Note) -> tuple[int, int]:
             note(f"{min(done / size, 1):.0%} is UTF-8")
     if decoder.getstate()[0]:
         raise CliError(
-            f"--from {path}", "is not UTF-8: it ends within a character", expected="a whole file", fix="copy it again"
+            f"--from {path}", "is not UTF-8: it ends within a character", expected="a full file", fix="copy it again"
         )
     # Some spreadsheets still end lines with a carriage return alone.
     lines = max(lines, returns)
@@ -308,6 +308,6 @@ def _refuse_columns(path: Path, columns: Sequence[str]) -> None:
         if (other := folded.index(name.lower())) != place - 1:
             raise CliError(
                 f"--from {path}: columns {other + 1} and {place}",
-                f"are called {columns[other]!r} and {name!r}, which a join does not tell apart",
+                f"are called {columns[other]!r} and {name!r}, which a join does not distinguish",
                 fix="rename one",
             )

@@ -55,16 +55,16 @@ def print_summary(found: Mapping[str, Any], *, as_json: bool) -> None:
     for each in found["read"]:
         say(f"{NOTE} {each}")
     for column, name in found["renamed"].items():
-        say(f"{NOTE} {column!r} is called {name} here; data.py maps it")
+        say(f"{NOTE} {column!r} is renamed to {name}; data.py maps it")
     for column, reason in found["left_out"].items():
         say(f"{NOTE} {column!r} is left out: {reason}")
     for hint in found["hints"]:
         say(f"{NOTE} {hint}")
     say()
-    say("made" if found["written"] else "would be made; nothing was written")
+    say("created" if found["written"] else "would be created; nothing was written")
     print_table([(name, f"{size:,} bytes") for name, size in found["files"].items()])
     if found["sample"]["rows"]:
-        say(f"{NOTE} sample.csv is committed with the code: look whether its rows may be")
+        say(f"{NOTE} sample.csv is committed with the code: check whether its rows may be")
     say("next")
     print_table(found["next"])
 
@@ -74,15 +74,15 @@ def _list_arrival_hints(plan: Plan) -> list[str]:
     if plan.last is None:
         return []
     return [
-        f"{plan.event_time}: the file has no times. On this machine the replay gives them; in other environments the "
-        f"last row counts as of when the object at {plan.variable} was written, and training is refused once that is "
-        f"{plan.stale_days} days ago: write it anew as data arrive"
+        f"{plan.event_time}: the file has no times. On this machine the replay provides them; in other environments "
+        f"the last row gets the time at which the object at {plan.variable} was written, and training is refused "
+        f"{plan.stale_days} days later: write the object again as data arrive"
     ]
 
 
 def _list_next_commands(plan: Plan) -> list[list[str]]:
     return [
         [f"millrace up {plan.name}", "train and serve it on this machine"],
-        [f"millrace invoke {plan.name} --sample", "ask it for a prediction"],
-        [f"pytest stacks/{plan.package}", "what its tests say"],
+        [f"millrace invoke {plan.name} --sample", "request a prediction"],
+        [f"pytest stacks/{plan.package}", "run its tests"],
     ]

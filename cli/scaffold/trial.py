@@ -70,7 +70,7 @@ def check_files(files: Mapping[str, bytes], folder: Path, plan: Plan) -> None:
         if mark := next((mark for mark in _MARKS if mark in source and mark not in list_data_texts(plan)), None):
             raise CliError(
                 f"{name}",
-                f"was not rendered completely, {mark!r} is left",
+                f"was not rendered completely, {mark!r} remains",
                 fix="this is a defect of templates/use_case",
             )
         if name.endswith(".py"):
@@ -171,7 +171,7 @@ def _split_findings(findings: Sequence[Finding]) -> tuple[dict[str, float], tupl
         elif finding.code is Code.LEAK:
             target, auc = finding.fields["target"], finding.fields["auc"]
             asked = "is it known when the prediction is made?"
-            hints[subject] = f"{subject} alone tells {target} with an AUC of {auc:.3f}: {asked}"
+            hints[subject] = f"{subject} alone predicts {target} with an AUC of {auc:.3f}: {asked}"
         elif finding.level is Level.WARN and finding.code is not Code.LEAK_TRUSTED:
             hints.setdefault(finding.rule, finding.rule)
     hints = {name: hint for name, hint in hints.items() if name not in leaks}

@@ -62,12 +62,12 @@ def _refuse_empty(found: Plan) -> CliError:
     """Return the error of data that leave no column to predict from."""
     reasons = [f"  - {column!r} is left out: {reason}" for column, reason in found.left_out]
     if not reasons:
-        reasons = ["  - the file has no other than the target, the key and the event time"]
+        reasons = ["  - the file has only the target, the key and the event time"]
     return CliError(
         "no column",
         "\n".join(["is left to predict from:", *reasons, ""]),
-        fix="correct the file, name fewer with --leave-out, or name with --trust a column that is known before the "
-        "outcome",
+        fix="correct the file, use --leave-out for fewer columns, or --trust for a column that is known before "
+        "the outcome",
     )
 
 
@@ -83,13 +83,13 @@ def _without_leaks(begun: Begun, found: Plan, leaks: Mapping[str, float]) -> Pla
     for feature in found.features:
         if feature.name not in leaks:
             continue
-        said = f"{feature.column} alone tells {found.target} with an AUC of {leaks[feature.name]:.3f}"
+        said = f"{feature.column} alone predicts {found.target} with an AUC of {leaks[feature.name]:.3f}"
         if begun.questions.ask_agreement(
             "--leave-out", feature.column,
-            f"{said}. Is it there before the outcome? If it is: --trust {feature.column}",
-            "what comes from the outcome is missing when a prediction is asked for",
+            f"{said}. Is it known before the outcome? If so: --trust {feature.column}",
+            "a column that is derived from the outcome is missing when a prediction is requested",
         ):  # fmt: skip
-            out[feature.column] = f"{said}; if it is there before the outcome: --trust {feature.column}"
+            out[feature.column] = f"{said}; if it is known before the outcome: --trust {feature.column}"
         else:
             found = replace(found, trusted=(*found.trusted, feature.name))
     begun.questions.require_all()
@@ -98,7 +98,7 @@ def _without_leaks(begun: Begun, found: Plan, leaks: Mapping[str, float]) -> Pla
 
 def _describe_result(found: Plan, result: trial.Trial) -> str:
     if result.leaks:
-        return f"{', '.join(result.leaks)} {'tells' if len(result.leaks) == 1 else 'tell'} {found.target} alone"
+        return f"{', '.join(result.leaks)} {'predicts' if len(result.leaks) == 1 else 'predict'} {found.target} alone"
     metric = "roc_auc" if found.is_binary else "mae"
-    reached = f"{metric} {result.metrics[metric]:.4g}" if metric in result.metrics else "no figure"
-    return f"{reached} on {result.rows} rows that it had not seen" if result.rows else "the data would be refused"
+    reached = f"{metric} {result.metrics[metric]:.4g}" if metric in result.metrics else "no metric"
+    return f"{reached} on {result.rows} rows that it was not fitted on" if result.rows else "the data would be refused"

@@ -68,7 +68,7 @@ class Checkout:
             raise CliError(
                 f"{folder}",
                 f"is not a git checkout: {_get_error_text(done)}",
-                expected="a checkout, whose revisions are read",
+                expected="a checkout with revisions to read",
             )
         return cls(folder, done.stdout.rstrip("\n"))
 
@@ -85,7 +85,7 @@ class Checkout:
         known = self._git("remote").stdout.split()
         where = f"{remote} {branch}" if branch and remote in known else f"{next(iter(known), 'origin')} {revision}"
         shallow = self._git("rev-parse", "--is-shallow-repository").stdout.strip() == "true"
-        why = "this clone is shallow" if shallow else "nothing here has that name"
+        why = "this clone is shallow" if shallow else "no revision has that name"
         raise CliError(
             f"revision {revision!r}",
             f"is not in this clone ({why})",
@@ -184,7 +184,7 @@ class Checkout:
             shutil.rmtree(into / path, ignore_errors=True)
             inner.write(inner.resolve_commit(commit) if commit else None, into / path, note)
         except CliError as error:
-            note(f"compared without submodule {path}: {error}; `git submodule update --init {path}` brings it")
+            note(f"compared without submodule {path}: {error}; `git submodule update --init {path}` fetches it")
 
     def _git(self, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         return _git(self.folder, arguments, environment)

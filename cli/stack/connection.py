@@ -188,9 +188,9 @@ def _refuse_local_endpoint(environment: str) -> None:
         if _is_loopback(urlsplit(address).hostname or ""):
             raise CliError(
                 f"{name}",
-                f"is the local cloud's, {address}, and environment {environment!r} is not local",
+                f"points to the local cloud, {address}, but environment {environment!r} is not local",
                 fix=(
-                    f"unset it and all that `millrace local env` has set, or use a new shell; {STAND_IN}=1 "
+                    f"unset it and everything `millrace local env` has set, or use a new shell; {STAND_IN}=1 "
                     "lets the local cloud emulate the account"
                 ),
             )

@@ -111,8 +111,8 @@ class Record:
         if len(value.encode()) > _LARGEST:
             raise CliError(
                 f"{self.path.name}",
-                f"makes a record of {len(value.encode())} bytes",
-                expected=f"at most {_LARGEST}, as a parameter holds",
+                f"would need a record of {len(value.encode())} bytes",
+                expected=f"at most {_LARGEST}, the limit of a parameter",
                 fix=f"shorten the configuration of {self.use_case}-{self.source}",
             )
         self.place.make_client().put_parameter(
@@ -247,7 +247,7 @@ def derive(use_case: str, pull_request: int, source: str, expires: timedelta) ->
     stack, name = f"{declared.name}-{REVIEW}{pull_request}", f"{REVIEW}{pull_request}"
     _make_small(document["config"]["millrace:environment"], name)
     document.yaml_set_start_comment(
-        f"Made by `millrace review create`; goes with `millrace review destroy {declared.name} --pr {pull_request}`."
+        f"Made by `millrace review create`, deleted by `millrace review destroy {declared.name} --pr {pull_request}`."
     )
     plain = _convert_to_plain(document)
     config = plain["config"]

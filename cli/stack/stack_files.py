@@ -115,12 +115,12 @@ def find_affected_stacks(stacks: Iterable[StackFile], base: str) -> tuple[list[S
     """
     stacks = list(stacks)
     if not base or base == _NOTHING:
-        return stacks, "there is no commit to compare with"
+        return stacks, "no commit to compare with"
     if _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}", code=None) is None:
         return stacks, f"commit {base!r} is not in this clone"
     text = _git("diff", "--name-only", "-z", "--no-renames", f"{base}...HEAD", code=None)
     if text is None:
-        return stacks, f"commit {base!r} and this one have no history in common in this clone"
+        return stacks, f"commit {base!r} and this one have no common history in this clone"
     paths = [path for path in text.split("\0") if path]
     if shared := [path for path in paths if _is_shared(path)]:
         return stacks, f"{shared[0]} is part of every stack"

@@ -66,7 +66,7 @@ def make_manual_finding(line: int, part: str, name: str, route: list[Entry], rea
 
 def make_duplicate_finding(line: int, part: str, name: str, route: list[Entry]) -> Finding:
     """Return the finding about a field that is given under both its old and its current name."""
-    reason = f"{name} is called {get_current_name(route)}, which is given too; remove {name} by hand"
+    reason = f"{name} is now called {get_current_name(route)}, which is also given; remove {name} by hand"
     return make_manual_finding(line, part, name, route, reason)
 
 

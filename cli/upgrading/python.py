@@ -125,11 +125,11 @@ class _Upgrade(VisitorBasedCodemodCommand):
         for name in self._table.get_entries(part.__name__):
             route = self._table.trace(part.__name__, name)
             reason = (
-                f"{name} is called {get_current_name(route)}"
+                f"{name} is now called {get_current_name(route)}"
                 if get_current_name(route)
                 else f"{name} has no effect any more"
             )
-            reason += f"; it may be in **{code}, which cannot be told here: look, and change it by hand"
+            reason += f"; it may be in **{code}, which cannot be determined here: check it, and change it by hand"
             self.unseen.append(make_manual_finding(line, part.__name__, name, route, reason))
         return new
 
@@ -194,7 +194,7 @@ class _Upgrade(VisitorBasedCodemodCommand):
         if target is None and not self._is_harmless(old):
             code = cst.Module([]).code_for_node(old)
             reason = (
-                f"{name} has no effect any more: {explain_retirement(route)}; {code} may do something, so "
+                f"{name} has no effect any more: {explain_retirement(route)}; {code} may have an effect, so "
                 "remove it by hand"
             )
             self.findings.append(make_manual_finding(line, part.__name__, name, route, reason))
@@ -227,7 +227,7 @@ class _Upgrade(VisitorBasedCodemodCommand):
             return updated_node
         new, line = get_current_name(route), self._line(original_node.attr)
         if new is None or find_unit(route):
-            became = "has no effect any more" if new is None else f"is called {new} and is a duration"
+            became = "has no effect any more" if new is None else f"is now called {new} and is a duration"
             reason = f"{name} {became}, and is read here; change this by hand"
             self.findings.append(make_manual_finding(line, part.__name__, name, route, reason))
             return updated_node

@@ -133,7 +133,7 @@ class _Search:
         if new is not None and (of := find_unit(route)):
             duration = _duration(value, of)
             if duration is None:
-                reason = f"{key.value} is called {new} and is a duration; write e.g. {_LETTERS[of].format(5)} by hand"
+                reason = f"{key.value} is now {new}, a duration; write e.g. {_LETTERS[of].format(5)} by hand"
                 self.findings.append(make_manual_finding(line, part.__name__, key.value, route, reason))
                 return False
             if value.value:

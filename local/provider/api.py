@@ -92,7 +92,7 @@ class Context:
         deadline, pause = time.monotonic() + limit, _POLL_FIRST
         while not done():
             if time.monotonic() > deadline:
-                raise ProviderError(f"{what}:", f"not reached in {limit:.0f} s")
+                raise ProviderError(f"{what}:", f"not reached within {limit:.0f} s")
             if self.cancelled.wait(pause):
                 raise ProviderError(f"{what}:", "cancelled while waiting")
             pause = min(pause * 1.5, _POLL_LAST)

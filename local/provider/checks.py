@@ -72,7 +72,7 @@ def _unknown_names(
     for name in values:
         if name not in properties:
             names = ", ".join(sorted(properties)) or "none"
-            yield Failure(prefix + name, f"{token} has no such property on this machine; it has: {names}")
+            yield Failure(prefix + name, f"{token} has no such property on this machine; its properties are: {names}")
 
 
 def coerce(declared: Property, value: Any) -> Any:
@@ -163,9 +163,9 @@ def _value(declared: Property, value: Any, path: str) -> Iterator[Failure]:
     size = value if declared.kind in (Kind.INTEGER, Kind.NUMBER) else len(value) if hasattr(value, "__len__") else None
     what = "value" if size is value else "length"
     if size is not None and declared.minimum is not None and size < declared.minimum:
-        yield Failure(path, f"{_shown(value)}: its {what} {size} is below the least allowed, {declared.minimum}")
+        yield Failure(path, f"{_shown(value)}: its {what} {size} is below the minimum, {declared.minimum}")
     if size is not None and declared.maximum is not None and size > declared.maximum:
-        yield Failure(path, f"{_shown(value)}: its {what} {size} is above the most allowed, {declared.maximum}")
+        yield Failure(path, f"{_shown(value)}: its {what} {size} is above the maximum, {declared.maximum}")
     if declared.kind is Kind.STRING:
         if declared.enum and value not in declared.enum:
             yield Failure(path, f"{_shown(value)} is not allowed{_allowed(declared)}")
@@ -215,13 +215,14 @@ def _groups(resource: Resource, values: Values) -> Iterator[Failure]:
             yield Failure(given[0], f"conflicts with {', '.join(given[1:])}: give only one of them")
     for group in resource.exactly_one:
         if _parent(values, group[0]) and len(given := _given(values, group)) != 1:
-            yield Failure(group[0], f"exactly one of {', '.join(group)} is needed; given: {', '.join(given) or 'none'}")
+            found = ", ".join(given) or "none"
+            yield Failure(group[0], f"exactly one of {', '.join(group)} is required; given: {found}")
     for group in resource.at_least_one:
         if not _given(values, group):
-            yield Failure(group[0], f"at least one of {', '.join(group)} is needed")
+            yield Failure(group[0], f"at least one of {', '.join(group)} is required")
     for path, needed in resource.requires.items():
         if _given(values, (path,)) and not _given(values, (needed,)):
-            yield Failure(path, f"needs {needed} too")
+            yield Failure(path, f"also requires {needed}")
 
 
 def _given(values: Values, group: tuple[str, ...]) -> list[str]:

@@ -90,7 +90,7 @@ def check_config(config: Values, around: str) -> Iterator[Failure]:
     for name, value in config.items():
         if name not in _OURS | _CONNECTION and value not in ("", None):
             known = ", ".join(sorted(_OURS))
-            yield Failure(name, f"aws:{name} is not supported on this machine; these are: {known}")
+            yield Failure(name, f"aws:{name} is not supported on this machine; supported: {known}")
     region = config.get("region")
     if region is None and not around:
         reason = "aws:region is not set: pulumi config set aws:region <region>, e.g. eu-west-1, or set AWS_REGION"

@@ -334,7 +334,7 @@ class Resource:
             root = self.describe(context, known) or {}
             status = find_value(root, wait.status.split("."))
             if status not in (wait.target, *wait.pending):
-                reason = find_value(root, wait.reason.split(".")) or "the API gives no reason"
+                reason = find_value(root, wait.reason.split(".")) or "the API returned no reason"
                 raise ProviderError(f"{name}", f"is {status}, not {wait.target}: {reason}")
             return bool(status == wait.target)
 

@@ -170,7 +170,7 @@ class Builder:
 
     def _expressed(self, shape: Any, expression: str, path: str, within: tuple[str, ...]) -> Property:
         parsed = re.fullmatch(r"([\w.]+)(\[0?\])?(?:\{(\w+):(\w+)\})?", expression)
-        assert parsed is not None, f"{path}: {expression} is no member expression"
+        assert parsed is not None, f"{path}: {expression} is not a member expression"
         members, brackets, name, value = parsed.groups()
         required = True
         for member in members.split("."):

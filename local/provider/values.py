@@ -101,7 +101,7 @@ class Asset:
         folder = directory / str(self.fields.get("path"))
         if not folder.is_dir():
             raise ProviderError(
-                f"archive by {self.fields}: {folder}", "is not a folder here", fix="give an absolute path"
+                f"archive by {self.fields}: {folder}", "is not a folder on this machine", fix="give an absolute path"
             )
         for file in folder.rglob("*"):
             if file.is_file():
@@ -117,7 +117,7 @@ class Asset:
         if not self.archive and self.hash and hashlib.sha256(content).hexdigest() != self.hash:
             raise ProviderError(
                 f"asset {self.fields['path']!r}: {path}",
-                "has other content than the program named",
+                "has different content than the program declared",
                 fix="run the command again",
             )
         return content
@@ -227,7 +227,7 @@ def _write(target: Value, value: Any) -> None:
     elif isinstance(value, Asset):
         _write(target, {SIGNATURE: ARCHIVE if value.archive else ASSET, **value.fields})
     else:
-        raise TypeError(f"a {type(value).__name__} is no property value: {value!r}")
+        raise TypeError(f"a {type(value).__name__} is not a property value: {value!r}")
 
 
 def is_known(value: Any) -> bool:

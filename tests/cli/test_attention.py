@@ -103,8 +103,8 @@ def test_what_was_not_answered_is_unknown_and_no_need(
     shown = capsys.readouterr().out
     assert "nothing needs attention" in shown
     said = {
-        "endpoint": "endpoint whole-local: unknown\n", "model": "InService, serves what is not known",
-        "registry": "registry: not known",
+        "endpoint": "endpoint whole-local: unknown\n", "model": "InService, serves an unknown package",
+        "registry": "registry: unknown",
     }  # fmt: skip
     assert said[silent] in shown
 
@@ -218,7 +218,7 @@ def test_what_watches_a_stack_and_was_deleted_by_hand_is_named(cloud: Cloud, kin
     finally:
         cloud.watch("plundered-local")
     assert need["fields"] == {"missing": {kind: [f"plundered-local-{name}"]}}
-    assert need["what"].startswith(f"{kind} plundered-local-{name} is missing, though other parts of the stack exist: ")
+    assert need["what"].startswith(f"{kind} plundered-local-{name} is missing, although other parts of the stack ")
     assert need["command"] == "millrace deploy plundered --refresh"
     assert row(cloud, "plundered")["attention"] == []
 

@@ -217,7 +217,7 @@ def test_whoever_decides_about_a_model_is_told_what_goes_along(account: Account)
     account.register()
     account.edit(config, "endpoint_count: 2", "endpoint_count: 2\n    notify: [somebody@example.org]")
     shown = account.answered("approve", "flights", *DEV, "--deploy")
-    assert "this checkout is not what is deployed; deploying it makes 1 other change: " in shown
+    assert "this checkout differs from what is deployed; deploying it makes 1 other change: " in shown
     assert "Approve version 1 and deploy, with 1 other change?" in shown
     assert account.approvals() == ["PendingManualApproval"]
     found = account.said("approve", "flights", *DEV, "--deploy")
@@ -234,7 +234,7 @@ def test_whoever_decides_about_a_model_is_told_what_goes_along(account: Account)
     account.edit(config, "endpoint_count: 2", "endpoint_count: 3")
     for asked, question in (
         (("reject", "flights", "2", *DEV, "--deploy"), "Reject version 2 and deploy, with 1 other change?"),
-        (("rollback", "flights", *DEV), "Go back to version 1, with 1 other change?"),
+        (("rollback", "flights", *DEV), "Roll back to version 1, with 1 other change?"),
     ):
         shown = account.answered(*asked)
         assert question in shown

@@ -93,9 +93,9 @@ def test_a_feature_group_that_is_replaced_is_the_first_thing_that_is_said() -> N
     assert [(each["kind"], each["name"]) for each in document["risks"]] == [
         ("replaced", f"flights-local-{table}") for table in ("carrier-departures", "departures", "weather")
     ]
-    assert "online store is wiped" in text
+    assert "online store is recreated" in text
     assert "`offlineStoreConfig.tableFormat` changes" in text
-    assert text.index("Look at this first") < text.index("Not touched")
+    assert text.index("Check this first") < text.index("Unchanged: ")
 
 
 def test_another_model_is_told_by_its_version() -> None:
@@ -125,7 +125,7 @@ def test_nothing_is_said_in_two_lines() -> None:
 
     assert document["verdict"] == "no changes"
     assert [line for line in lines(markdown.render_comment(document)) if line] == [
-        "## Millrace: what changes in `flights-local`", "**Nothing changes.**", "A test.",
+        "## Millrace: changes of `flights-local`", "**Nothing changes.**", "A test.",
     ]  # fmt: skip
 
 
@@ -156,7 +156,7 @@ def test_as_a_user_runs_it(tmp_path: Path) -> None:
     told = millrace("diff", "flights", "--preview", "-", code=3, stdin=given)
     wrong = millrace("diff", "flights", "--preview", "-", "--no-such-option", code=1)
 
-    assert told.stdout.startswith("## Millrace: what changes in `flights-local`")
+    assert told.stdout.startswith("## Millrace: changes of `flights-local`")
     assert told.stderr == ""
     # 2 would say that something changes.
     assert "No such option" in wrong.stderr
@@ -210,12 +210,12 @@ WHOLE = (PREVIEWS / "role.json").read_text()
 UNSAYABLE = {
     "empty": ("", "is empty"),
     "blank": (" \n ", "is empty"),
-    "cut off": (WHOLE[: len(WHOLE) // 2], "seems to be cut off"),
+    "cut off": (WHOLE[: len(WHOLE) // 2], "seems to be truncated"),
     "no JSON": ("error: no stack", "is not JSON"),
-    "a list": ("[]", "holds list"),
+    "a list": ("[]", "contains list"),
     "another document": ('{"version": 3, "deployment": {}}', "has no list `steps`, only deployment, version"),
-    "steps of another shape": ('{"steps": {"a": 1}}', "steps is an object, expected a list"),
-    "a number of steps": ('{"steps": 5}', "steps is 5, expected a list"),
+    "steps of another shape": ('{"steps": {"a": 1}}', "steps is an object; expected a list"),
+    "a number of steps": ('{"steps": 5}', "steps is 5; expected a list"),
     "a step of another shape": ('{"steps": ["create"]}', "steps[0] has no `op` and `urn`"),
     "an unknown operation": (json.dumps(whole(step("transmogrify", "Key", "k", {}, {}))), "'transmogrify'"),
     "no URN": ('{"steps": [{"op": "create", "urn": "key"}]}', "steps[0].urn is 'key'"),
@@ -223,7 +223,7 @@ UNSAYABLE = {
         json.dumps({"steps": [{"op": "create", "urn": urn("Key", "k"), "newState": 3}]}),
         "steps[0].newState is not an object",
     ),
-    "no steps at all": ('{"steps": []}', "has no steps and no changeSummary, so it is of no stack"),
+    "no steps at all": ('{"steps": []}', "has no steps and no changeSummary, so its stack is unknown"),
     "steps that were cut out": (
         json.dumps(whole(changeSummary={"same": 1, "update": 2})),
         "changeSummary says update: 2, but steps hold 0 of them; expected the whole JSON of a preview",
@@ -268,7 +268,7 @@ def test_a_recorded_preview_from_which_what_changes_is_cut_out_is_refused(
     code, out, err = diff(capsys, "--preview", written(tmp_path / "preview.json", document))
 
     assert (code, out) == (1, "")
-    assert "but steps hold 0 of them" in err
+    assert "but `steps` contains 0" in err
 
 
 def test_nothing_changes_where_the_engine_names_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -288,9 +288,9 @@ def test_a_preview_that_failed_says_why(capsys: pytest.CaptureFixture[str]) -> N
 
     assert (code, out) == (1, "")
     assert "flights-local-weather-schema: before hook" in err
-    assert "'visib' is gone" in err
+    assert "'visib' was removed" in err
     # The engine's own last word says nothing.
-    assert "preview failed\n" not in err.partition("not known:")[2]
+    assert "preview failed\n" not in err.partition("unknown:")[2]
 
 
 def test_warnings_are_told() -> None:
@@ -347,14 +347,14 @@ def test_a_preview_without_what_stays_says_what_it_cannot_tell() -> None:
     from tests.cli.previewed import of
 
     assert document["notes"] == []
-    assert "names only what changes" in of(short)["notes"][0]
-    assert "of what changes" in markdown.render_comment(of(short))
+    assert "lists only changed resources" in of(short)["notes"][0]
+    assert "changed resources only" in markdown.render_comment(of(short))
 
 
 def test_what_is_not_touched_is_said() -> None:
     text = comment(step("update", "Topic", "t", {"displayName": "a"}, {"displayName": "b"}))
 
-    assert "Not touched: traffic; the model and what trains it; permissions; alarms, schedules and pipelines." in text
+    assert "Unchanged: traffic; the model and its training; permissions; alarms, schedules and pipelines." in text
 
 
 def test_every_kind_of_risk_is_explained() -> None:
@@ -367,8 +367,8 @@ def test_every_kind_of_risk_is_explained() -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("new", "The program as it stands; nothing is deployed that it could be compared with."),
-        ("role", "The program as it stands, against the deployed stack."),
+        ("new", "The current program; nothing is deployed to compare it with."),
+        ("role", "The current program, compared to the deployed stack."),
     ],
 )
 def test_what_it_was_compared_with_is_said_as_it_is(
@@ -383,7 +383,7 @@ def test_what_it_was_compared_with_is_said_as_it_is(
     _, out, _ = diff(capsys, "--format", "markdown")
 
     assert expected in lines(out)
-    assert name != "new" or "against the deployed stack" not in out
+    assert name != "new" or "compared to the deployed stack" not in out
 
 
 # -- two revisions -----------------------------------------------------------------------------------------------------

@@ -28,12 +28,12 @@ def training(
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        (training(), training(status="Approved"), [("promotion-automatic", "The step that registers it approves it")]),
+        (training(), training(status="Approved"), [("promotion-automatic", "registers it also approves it")]),
         (training(status="Approved"), training(), []),
         (training(), training(conditions=[]), [("gate-loosened", "The step Gate, which decides")]),
-        (training(), training(branch="ElseSteps"), [("gate-loosened", "no longer decides about the same steps.")]),
-        (training(), training(without="Gate"), [("gate-loosened", "what becomes of a model, is gone.")]),
-        (training(), training(without="Validate"), [("step-removed", "Validate: what they did, checked or kept")]),
+        (training(), training(branch="ElseSteps"), [("gate-loosened", "no longer controls the same steps.")]),
+        (training(), training(without="Gate"), [("gate-loosened", "decides about a model, is removed.")]),
+        (training(), training(without="Validate"), [("step-removed", "Validate: their actions and checks")]),
         (training(without="Validate"), training(), []),
         (training(), {**training(), "pipelineDefinition": UNKNOWN}, []),
     ],
@@ -46,4 +46,4 @@ def test_a_pipeline_that_decides_otherwise(
 
     assert [(each["kind"], each["name"]) for each in found] == [(kind, "training") for kind, _ in said]
     assert all(words in each["consequence"] for each, (_, words) in zip(found, said, strict=True))
-    assert "what trains it" not in comment(changed).partition("Not touched")[2]
+    assert "its training" not in comment(changed).partition("Unchanged: ")[2]

@@ -261,12 +261,12 @@ def test_the_folded_part_goes_first_and_risks_last() -> None:
     for limit in (40_000, 12_000):
         assert all(f"alarm-{n:04}" in lengths[limit] for n in range(60))
     # Where even they have no room, it is said how many there are.
-    assert re.search(r"and \d+ risks more, for which there is no room here", lengths[1_000])
+    assert re.search(r"and \d+ risks more, omitted for length", lengths[1_000])
 
 
 def test_risks_are_whole_where_they_have_room() -> None:
     text = markdown.render_comment(told(*many(30)), 8_000)
 
     assert all(f"alarm-{n:04}" in text for n in range(30))
-    assert "Nobody is told any more" in text
-    assert "Look at this first" in text
+    assert "Nobody is notified any more" in text
+    assert "Check this first" in text

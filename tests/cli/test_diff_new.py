@@ -34,9 +34,9 @@ def test_what_only_adds_to_a_deployed_stack_is_not_taken_for_a_new_one(
     assert code == 3
     assert "Allows role job to do what AdministratorAccess allows" in out
     assert "never deployed" not in out
-    assert "Creates everything" not in out
+    assert "Creates all resources" not in out
     # What stays is not named, so it is not known what all of it costs.
-    assert "of what changes" in out
+    assert "changed resources only" in out
 
 
 def test_a_stack_is_new_when_it_is_itself_created() -> None:
@@ -61,4 +61,4 @@ def test_a_base_without_the_stack_says_nothing_of_what_is_deployed(
 
     assert code == 2
     assert "never deployed" not in out
-    assert "The base has no such stack, so all of it counts as new; whether it is deployed was not asked." in out
+    assert "The base has no such stack, so all of it counts as new; whether it is deployed was not checked." in out

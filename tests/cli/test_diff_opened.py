@@ -138,7 +138,7 @@ def test_an_account_is_told_where_the_preview_does_not_say_which_is_the_stacks_o
     [risk] = of({**whole(), "steps": [made]})["risks"]
 
     assert risk["kind"] == "opened"
-    assert "does not say" in risk["consequence"]
+    assert "does not show" in risk["consequence"]
 
 
 EVERYBODY = [
@@ -215,9 +215,9 @@ def test_a_service_that_may_act_for_a_stranger(before: dict[str, Any], after: di
 def test_a_condition_that_is_lost_is_told_in_words() -> None:
     text = comment(step("update", "Role", "job", trust(MINE), trust({})))
 
-    assert "**No longer asks for whom sagemaker.amazonaws.com acts:** `job`" in text
+    assert "**No longer checks on whose behalf sagemaker.amazonaws.com acts:** `job`" in text
     assert f"Until now only if aws:SourceAccount is {ACCOUNT}." in text
-    assert f"no longer only if `aws:SourceAccount is {ACCOUNT}`" in text
+    assert f"no longer requires `aws:SourceAccount is {ACCOUNT}`" in text
 
 
 def test_a_role_that_everybody_may_take() -> None:

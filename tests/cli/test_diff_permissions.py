@@ -176,8 +176,8 @@ def test_what_may_be_permissions_and_cannot_be_read_is_said(
 ) -> None:
     text = comment(step("update", kind, "it", old, new))
 
-    assert "Cannot be read here, so look yourself at what `it` allows" in text
-    assert "permissions" not in text.partition("Not touched")[2]
+    assert "Cannot be read here, so check yourself what `it` allows" in text
+    assert "permissions" not in text.partition("Unchanged: ")[2]
 
 
 def test_what_is_called_so_and_is_no_permission_is_not_said() -> None:

@@ -123,7 +123,7 @@ def test_how_long_data_are_kept_is_compared_by_what_a_rule_is_for(
 def test_a_rule_for_a_part_of_the_bucket_says_for_which() -> None:
     [risk] = told(step("update", "Lifecycle", "l", rules(), rules(objects(7, **at("runs/")))))["risks"]
 
-    assert (risk["title"], risk["name"]) == ("Keeps data for a shorter time: lifecycle rule for runs/", "lake")
+    assert (risk["title"], risk["name"]) == ("Shortens the retention of data: lifecycle rule for runs/", "lake")
 
 
 def test_the_first_rules_of_a_bucket() -> None:

@@ -20,7 +20,7 @@ from tests.cli.previewed import UNKNOWN, comment, risks, step, told, whole
 HOLDS = [
     ("Bucket", {"bucket": "lake"}, "snapshots, training data, models"),
     ("Key", {"deletionWindowInDays": 30}, "30 days"),
-    ("FeatureGroup", {"featureGroupName": "weather"}, "online store is wiped"),
+    ("FeatureGroup", {"featureGroupName": "weather"}, "online store is "),
     ("ModelGroup", {"modelPackageGroupName": "flights"}, "history of all models"),
     ("Endpoint", {"name": "flights"}, "Serving stops"),
     ("Config", {"name": "flights-config-1"}, "roll"),
@@ -28,9 +28,9 @@ HOLDS = [
     ("Queue", {"name": "letters"}, "Undelivered triggers"),
     ("Topic", {"name": "flights"}, ""),
     ("Role", {"name": "job"}, ""),
-    ("Pipeline", {"pipelineName": "training"}, "history of its executions"),
-    ("LogGroup", {"name": "/aws/sagemaker/x"}, "logs are gone"),
-    ("Versioning", {"bucket": "lake"}, "cannot be had back"),
+    ("Pipeline", {"pipelineName": "training"}, "execution history"),
+    ("LogGroup", {"name": "/aws/sagemaker/x"}, "logs are deleted"),
+    ("Versioning", {"bucket": "lake"}, "cannot be restored"),
     ("PublicAccess", {"bucket": "lake"}, "open the bucket"),
 ]
 
@@ -111,7 +111,7 @@ def test_what_goes_is_called_by_the_name_that_goes() -> None:
     moved = step("replace", "Endpoint", "e", {"name": "flights"}, {"name": "flights-2"}, because=["name"])
 
     assert risks(moved, gone) == [("replaced", "flights"), ("deleted", "clock.json")]
-    assert "`flights` is replaced: serving stops until the new one is up" in comment(moved)
+    assert "`flights` is replaced: serving stops until the new one is in service" in comment(moved)
 
 
 # -- what is no longer guarded -----------------------------------------------------------------------------------------
@@ -289,7 +289,7 @@ def test_a_metric_that_no_longer_judges_is_seen_in_the_pipeline() -> None:
     found = told(step("update", "Pipeline", "p", both, one))["risks"]
 
     assert [(each["kind"], each["consequence"]) for each in found] == [
-        ("gate-loosened", "Models are no longer judged by roc_auc.")
+        ("gate-loosened", "Models are no longer evaluated by roc_auc.")
     ]
     assert risks(step("update", "Pipeline", "p", one, both)) == []
 
@@ -380,19 +380,19 @@ def easier(folder: Path, change: dict[str, Any]) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (monitored(min_labels=5000), "Monitoring.min_labels goes from 500 to 5000: with fewer labels"),
+        (monitored(min_labels=5000), "Monitoring.min_labels changes from 500 to 5000: with fewer labels"),
         (monitored(min_labels=50), None),
-        (monitored(informational=["hour", "month"]), "Monitoring.informational holds hour now"),
+        (monitored(informational=["hour", "month"]), "Monitoring.informational now contains hour"),
         (monitored(informational=[]), None),
-        (monitored(window="P7D"), "Monitoring.window goes from 28 days to 7 days"),
+        (monitored(window="P7D"), "Monitoring.window changes from 28 days to 7 days"),
         (monitored(window="P35D"), None),
-        (monitored(every="P2DT12H"), "Monitoring.every goes from 1 day to 2.5 days"),
+        (monitored(every="P2DT12H"), "Monitoring.every changes from 1 day to 2.5 days"),
         (monitored(every="PT1H"), None),
-        ({"retraining": {"on": ["drift"]}}, "Retraining.on names calibration no longer"),
+        ({"retraining": {"on": ["drift"]}}, "Retraining.on no longer contains calibration"),
         ({"retraining": {"on": ["calibration", "drift"]}}, None),
         (
             {"slices": [{**WATCHED["slices"][0], "min_rows": 5000}, WATCHED["slices"][1]]},
-            "The min_rows of the slice carrier goes from 500 to 5000",
+            "The min_rows of the slice carrier changes from 500 to 5000",
         ),
         # It is only reported.
         ({"slices": [WATCHED["slices"][0], {"column": "origin", "min_rows": 5000}]}, None),
@@ -408,38 +408,38 @@ def test_watching_that_the_declaration_turns_off(tmp_path: Path, change: dict[st
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"expectations": [ORIGIN]}, ["The expectation on weather.temp is gone."]),
+        ({"expectations": [ORIGIN]}, ["The expectation on weather.temp is removed."]),
         # Their order says nothing.
         ({"expectations": [ORIGIN, TEMP]}, []),
         ({"expectations": [{"column": "wind", "table": "weather", "at_least": 0.0}, TEMP, ORIGIN]}, []),
         (
             {"expectations": [{**TEMP, "at_least": -90.0, "at_most": None}, ORIGIN]},
             [
-                "The expectation on weather.temp asked for at least -60, now for at least -90.",
-                "The expectation on weather.temp asked for at most 60, now for nothing.",
+                "The expectation on weather.temp required at least -60, now at least -90.",
+                "The expectation on weather.temp required at most 60, now nothing.",
             ],
         ),
         (
             {"expectations": [{**TEMP, "max_missing": 1.0, "max_bad": 0.5}, ORIGIN]},
             [
-                "The expectation on weather.temp asked for max missing at most 0.1, now for at most 1.",
-                "The expectation on weather.temp asked for max bad at most 0, now for at most 0.5.",
+                "The expectation on weather.temp required max missing at most 0.1, now at most 1.",
+                "The expectation on weather.temp required max bad at most 0, now at most 0.5.",
             ],
         ),
         (
             {"expectations": [TEMP, {**ORIGIN, "one_of": ["JFK", "LGA", "EWR"]}]},
-            ["The expectation on events.origin takes LGA too."],
+            ["The expectation on events.origin also accepts LGA."],
         ),
         (
             {"expectations": [TEMP, {**ORIGIN, "one_of": []}]},
-            ["The expectation on events.origin asked for one of EWR, JFK, now for any value."],
+            ["The expectation on events.origin required one of EWR, JFK, now it accepts any value."],
         ),
         ({"expectations": [{**TEMP, "at_least": -10.0, "max_missing": 0.0}, {**ORIGIN, "one_of": ["JFK"]}]}, []),
         # Of another table, though the column is called the same.
-        ({"expectations": [{**TEMP, "table": "events"}, ORIGIN]}, ["The expectation on weather.temp is gone."]),
+        ({"expectations": [{**TEMP, "table": "events"}, ORIGIN]}, ["The expectation on weather.temp is removed."]),
         (
             {"trusted": ["carrier", "origin"]},
-            ["Carrier is trusted now: that it tells the outcome by itself no longer stops a training."],
+            ["Carrier is now trusted: training no longer stops if this column alone predicts the outcome."],
         ),
         ({"trusted": []}, []),
     ],
@@ -499,8 +499,8 @@ def test_a_gate_that_goes_is_seen_where_only_one_of_the_bundles_can_be_read(tmp_
 
     found, text = told(*steps), comment(*steps)
 
-    assert [each["consequence"] for each in found["risks"]] == ["Models are no longer judged by roc_auc."]
-    assert text.index("**The declaration could not be compared.**") < text.index("Look at this first")
+    assert [each["consequence"] for each in found["risks"]] == ["Models are no longer evaluated by roc_auc."]
+    assert text.index("**The declaration could not be compared.**") < text.index("Check this first")
 
 
 def test_features_that_go_are_a_risk_where_no_hook_refuses_them() -> None:

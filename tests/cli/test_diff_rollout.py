@@ -20,7 +20,7 @@ def test_alarms_that_undo_a_roll_out_no_more() -> None:
 
     assert [each["kind"] for each in [*some, *none]] == ["rollback-alarm-removed"] * 2
     assert "latency" in some[0]["title"]
-    assert "No alarm undoes" in none[0]["consequence"]
+    assert "No alarm rolls back" in none[0]["consequence"]
     assert risks(step("update", "Endpoint", "e", endpoint("errors"), endpoint("errors", "latency"))) == []
 
 
@@ -53,7 +53,7 @@ def test_a_roll_out_whose_alarms_nobody_waits_for(
     found = told(step("update" if old else "create", "Endpoint", "e", old, new))["risks"]
 
     assert [each["kind"] for each in found] == (["bake-none"] if is_risk else [])
-    assert not is_risk or "a bad model is not noticed before the old fleet ends" in found[0]["consequence"]
+    assert not is_risk or "a bad model is not detected before that" in found[0]["consequence"]
 
 
 def fires(name: str, period: int, periods: int) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def test_a_roll_out_that_is_over_before_any_alarm_can_fire(before: int, after: i
 
     assert [each["kind"] for each in found] == (["bake-none"] if is_risk else [])
     if is_risk and after:
-        said = f"The old fleet ends {after} s after all traffic has moved, and no alarm fires in less than 60 s:"
+        said = f"The old fleet is terminated {after} s after all traffic has moved, and no alarm fires in less than"
         assert found[0]["consequence"].startswith(said)
 
 
@@ -94,9 +94,9 @@ def test_a_second_of_watching_promises_no_roll_back() -> None:
     )
 
     assert "which still runs" not in text
-    assert "alarms watched for 1 second, then the old fleet ends" in text
-    assert "All at once, 1 second of watching" in text
-    assert "Watched by `errors`, but not for long enough" in text
+    assert "alarms watched for 1 second, then the old fleet is terminated" in text
+    assert "All at once, 1 second of monitoring" in text
+    assert "Monitored by `errors`, but not for long enough" in text
 
 
 def test_no_roll_back_to_a_fleet_that_is_gone_is_promised() -> None:
@@ -104,5 +104,5 @@ def test_no_roll_back_to_a_fleet_that_is_gone_is_promised() -> None:
     some = comment(step("update", "Endpoint", "e", rolled(0, 0, "errors"), rolled(60, 60, "errors")))
 
     assert "which still runs" not in none
-    assert "not for long enough: the old fleet ends before any of them can fire on all of the traffic" in none
-    assert "Undone by: `errors`. When one fires, all traffic goes back to the old fleet, which still runs" in some
+    assert "not for long enough: the old fleet is terminated before any of them can fire on all of the traffic" in none
+    assert "Rolled back by: `errors`. When one fires, all traffic returns to the old fleet, which still runs" in some

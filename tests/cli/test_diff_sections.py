@@ -84,15 +84,16 @@ def test_a_fleet_that_changes() -> None:
 
     assert "because the fleet changes" in text
     assert "| `main` | `1 × ml.m5.large` | `3 × ml.m5.xlarge` |" in text
-    assert "Both fleets run meanwhile: `1 × ml.m5.large and 3 × ml.m5.xlarge`" in text
-    assert "No alarm undoes it." in text
+    assert "Both fleets run during the rollout: `1 × ml.m5.large and 3 × ml.m5.xlarge`" in text
+    assert "No alarm rolls it back." in text
 
 
 def test_an_endpoint_that_is_replaced_has_no_roll_out() -> None:
     document = told(*served(fleet("ml.m5.large", 1, modelName="n"), op="replace"))
 
     assert not document["traffic"][0]["moves_traffic"]
-    assert "is replaced: serving stops until the new one is up, without a roll-out" in markdown.render_comment(document)
+    text = markdown.render_comment(document)
+    assert "is replaced: serving stops until the new one is in service, without a rollout" in text
 
 
 def test_an_endpoint_that_is_made_or_goes() -> None:
@@ -156,8 +157,8 @@ def test_figures_of_two_versions_are_no_comparison() -> None:
             document.make_document(preview.parse_preview(whole(changed), "preview"), context)
         )
 
-    said = "  - each was measured on rows of its own, so these are no comparison"
-    assert f"{said}; the registry's: 0.2 \\*better\\*: 3\n" in told_of(1, 3)
+    said = "  - measured on different rows, so not comparable"
+    assert f"{said}; the comparison in the registry: 0.2 \\*better\\*: 3\n" in told_of(1, 3)
     # What was said of an older one was of a champion before it.
     assert f"{said}\n" in told_of(3, 1)
 
@@ -172,7 +173,7 @@ def test_a_version_that_is_known_later() -> None:
     new = {"primaryContainer": {"modelPackageName": UNKNOWN}}
     text = comment(step("replace", "Model", "m", package(1), new, because=["primaryContainer"], before=KEPT))
 
-    assert "version 1 → a version that is known after deployment" in text
+    assert "version 1 → a version known after deployment" in text
 
 
 def pipeline(*steps: dict[str, Any], parameters: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -262,8 +263,8 @@ def test_what_nobody_knows_the_price_of_is_named_and_not_counted() -> None:
         {"what": "aws:mq/broker:Broker", "count": 1}, {"what": "hosting on ml.p5.48xlarge in eu-west-1", "count": 1},
     ]  # fmt: skip
     assert "| $93.44 | unknown |" in text
-    assert "Not known, and not in the sum: `aws:mq/broker:Broker`, `hosting on ml.p5.48xlarge in eu-west-1`." in text
-    assert "not all of it known" in text.splitlines()[2]
+    assert "Unknown, and not in the sum: `aws:mq/broker:Broker`, `hosting on ml.p5.48xlarge in eu-west-1`." in text
+    assert "partly unknown" in text.splitlines()[2]
 
 
 def test_nothing_is_saved_where_a_price_is_not_known() -> None:
@@ -272,7 +273,7 @@ def test_nothing_is_saved_where_a_price_is_not_known() -> None:
 
     assert document["cost"]["difference"] is None
     assert document["cost"]["at_least"] == {"before": False, "after": True}
-    assert "$93.44 → at least $0.00 a month (difference unknown), not all of it known" in text.splitlines()[2]
+    assert "$93.44 → at least $0.00 a month (difference unknown), partly unknown" in text.splitlines()[2]
     assert "| **\\$93.44** | **at least \\$0.00** |" in text
     assert "-$" not in text
 
@@ -282,9 +283,7 @@ def test_what_stays_and_has_no_price_does_not_blur_the_difference() -> None:
     document = told(broker, *served(fleet("ml.m5.large", 2)))
 
     assert document["cost"]["difference"] == pytest.approx(0.128 * 730, abs=0.01)
-    assert "at least $93.44 → at least $186.88 a month (+$93.44), not all of it known" in markdown.render_comment(
-        document
-    )
+    assert "at least $93.44 → at least $186.88 a month (+$93.44), partly unknown" in markdown.render_comment(document)
 
 
 def test_a_configuration_that_is_only_kept_costs_nothing() -> None:

@@ -94,7 +94,7 @@ def test_a_rule_that_listens_for_something_else(now: dict[str, Any], said: str |
     assert [(each["kind"], each["name"]) for each in document["risks"]] == (
         [] if said is None else [("trigger-off", "retrain")]
     )
-    assert said is None or f"It no longer listens for {said}" in document["risks"][0]["consequence"]
+    assert said is None or f"It no longer matches {said}" in document["risks"][0]["consequence"]
     assert document["watching"][0]["changes"][0]["path"].startswith("eventPattern")
 
 
@@ -121,7 +121,7 @@ MAXIMUM, MINIMUM, AVERAGE, SUM = ({"statistic": each} for each in ("Maximum", "M
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ({**ABOVE, "period": 60}, {"period": 86_400}, "it looks at 86400 seconds at once instead of 60"),
+        ({**ABOVE, "period": 60}, {"period": 86_400}, "it evaluates 86400 seconds per period instead of 60"),
         ({**ABOVE, "period": 300}, {"period": 60}, None),
         ({**ABOVE, **p(99)}, p(50), "it measures p50 instead of p99"),
         ({**ABOVE, **p(50)}, p(99.9), None),
@@ -138,19 +138,19 @@ MAXIMUM, MINIMUM, AVERAGE, SUM = ({"statistic": each} for each in ("Maximum", "M
         ({**ABOVE, **SUM}, AVERAGE, "it measures Average instead of Sum"),
         (
             ABOVE, {"comparisonOperator": "LessThanThreshold"},
-            "its comparison goes from GreaterThanThreshold to LessThanThreshold",
+            "its comparison changes from GreaterThanThreshold to LessThanThreshold",
         ),
         (
             {**ABOVE, "comparisonOperator": "GreaterThanOrEqualToThreshold"},
             {"comparisonOperator": "GreaterThanThreshold"},
-            "its comparison goes from GreaterThanOrEqualToThreshold to GreaterThanThreshold",
+            "its comparison changes from GreaterThanOrEqualToThreshold to GreaterThanThreshold",
         ),
         (ABOVE, {"comparisonOperator": "GreaterThanOrEqualToThreshold"}, None),
-        ({**ABOVE, "alarmActions": ["topic", "pager"]}, {"alarmActions": ["topic"]}, "it no longer tells pager"),
+        ({**ABOVE, "alarmActions": ["topic", "pager"]}, {"alarmActions": ["topic"]}, "it no longer notifies pager"),
         (ABOVE, {"alarmActions": ["pager", "topic"]}, None),
         # The topic is made anew, which is told with the topic.
         (ABOVE, {"alarmActions": [UNKNOWN]}, None),
-        ({**ABOVE, "metricQueries": [{"id": "a"}]}, {"metricQueries": [{"id": "b"}]}, "it watches something else"),
+        ({**ABOVE, "metricQueries": [{"id": "a"}]}, {"metricQueries": [{"id": "b"}]}, "it monitors a different metric"),
     ],
 )  # fmt: skip
 def test_an_alarm_that_measures_or_tells_less(old: dict[str, Any], new: dict[str, Any], said: str | None) -> None:
@@ -166,13 +166,13 @@ EITHER = {"alarmName": "any", "alarmRule": "ALARM(a) OR ALARM(b)", "alarmActions
 @pytest.mark.parametrize(
     ("new", "said"),
     [
-        ({"actionsEnabled": False}, "it no longer tells anybody"),
-        ({"alarmActions": []}, "it no longer tells anybody"),
-        ({"alarmActions": ["topic"]}, "it no longer tells pager"),
-        ({"alarmRule": "ALARM(a)"}, "its rule is another one"),
-        ({"alarmRule": "ALARM(a) AND ALARM(b)"}, "its rule is another one"),
+        ({"actionsEnabled": False}, "it no longer notifies anybody"),
+        ({"alarmActions": []}, "it no longer notifies anybody"),
+        ({"alarmActions": ["topic"]}, "it no longer notifies pager"),
+        ({"alarmRule": "ALARM(a)"}, "its rule is different"),
+        ({"alarmRule": "ALARM(a) AND ALARM(b)"}, "its rule is different"),
         ({"alarmRule": "ALARM(b) OR ALARM(c) OR ALARM(a)"}, None),
-        ({"actionsSuppressor": {"alarm": "night"}}, "it tells nobody while night fires"),
+        ({"actionsSuppressor": {"alarm": "night"}}, "it notifies nobody while night fires"),
         ({"alarmDescription": "Another."}, None),
     ],
 )
@@ -199,8 +199,8 @@ def test_a_rule_whose_target_goes_starts_nothing() -> None:
         assert (risk["kind"], risk["name"]) == ("trigger-off", "on-drift")
         assert risk["title"] == "Removes the target of the rule"
         text = comment(*steps)
-        assert "Target of a rule `on-drift` goes" in text
-        assert "alarms, schedules and pipelines" not in text.partition("Not touched")[2]
+        assert "Target of a rule `on-drift` is deleted" in text
+        assert "alarms, schedules and pipelines" not in text.partition("Unchanged: ")[2]
 
 
 @pytest.mark.parametrize(

@@ -280,7 +280,7 @@ def test_an_alarm_whose_training_runs_already_is_said(fleet: Checkout, cloud: Cl
     finally:
         cloud.sagemaker.stop_pipeline_execution(PipelineExecutionArn=run, ClientRequestToken="x" * 32)
         cloud.fire("uc10-local-calibration", "OK")
-    assert need["what"] == "alarm uc10-local-calibration: ece of uc10-local is too high; a training runs"
+    assert need["what"] == "alarm uc10-local-calibration: ece of uc10-local is too high; a training is running"
     assert need["command"] == "millrace watch uc10"
 
 

@@ -159,7 +159,7 @@ def test_an_interrupt_ends_a_command_and_not_the_cloud(millrace: Millrace, numbe
 
 def test_an_image_of_ones_own_is_named_at_the_start(millrace: Millrace, tmp_path: Path) -> None:
     assert "expected REPOSITORY=FOLDER" in millrace.error("local", "start", "--image", "scorer", code=2)
-    assert "no folder" in millrace.error("local", "start", "--image", f"fraud/scorer={tmp_path}", code=2)
+    assert "does not exist" in millrace.error("local", "start", "--image", f"fraud/scorer={tmp_path}", code=2)
     (tmp_path / "scorer" / "bin").mkdir(parents=True)
     given = f"fraud/scorer={tmp_path / 'scorer'}"
     assert "is the product's own image" in millrace.error(

@@ -42,7 +42,7 @@ def test_every_command_has_help_that_begins_as_the_list_says(name: str) -> None:
         (["run", "flights", "--pipeline", "nope"], "'nope' is not one of"),
         (["run", "flights", "--frobnicate"], "No such option '--frobnicate'"),
         (["run", "flights"], "Missing option '--pipeline'"),
-        (["up", "churn", "--stack", "flights-local"], "stack flights-local is of use case 'flights', not 'churn'"),
+        (["up", "churn", "--stack", "flights-local"], "belongs to use case 'flights', not 'churn'"),
         (["local", "start", "--scale", "0"], "0.0 is not in the range 1<=x<=1000000"),
         (["local", "start", "--scale", "nan"], "nan is not in the range 1<=x<=1000000"),
         (["local", "start", "--scale", "inf"], "inf is not in the range 1<=x<=1000000"),
@@ -120,4 +120,4 @@ def test_a_folder_that_is_named_goes_before_an_endpoint_of_the_shell(millrace: M
 )
 def test_the_local_cloud_is_not_taken_for_an_account(millrace: Millrace, arguments: list[str], address: str) -> None:
     text = millrace.error(*arguments, **{**GONE, "AWS_ENDPOINT_URL": address})
-    assert f"AWS_ENDPOINT_URL is the local cloud's, {address}, and environment 'dev' is not local; unset it" in text
+    assert f"AWS_ENDPOINT_URL points to the local cloud, {address}, but environment 'dev' is not local" in text

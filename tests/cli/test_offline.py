@@ -176,7 +176,7 @@ def test_a_feature_that_is_taken_away_is_refused_as_on_the_stack(fork: Fork) -> 
         fork.edit("stacks/flights/__init__.py", '"weather_temp", ', "")
         said = fork.error("flights", "dev", fork.base)
     assert "the program of the head, working tree, 1 file not committed, cannot be previewed" in said
-    assert "'temp' is gone" in said
+    assert "'temp' was removed" in said
 
 
 def test_against_a_base_without_the_stack_everything_is_new(fork: Fork) -> None:
@@ -205,7 +205,7 @@ def test_a_base_whose_program_fails_is_told_with_its_diagnostics(fork: Fork) -> 
         said = fork.error("flights", "dev", "HEAD~1")
     assert "the program of the base" in said
     assert "the base is broken" in said
-    assert "name another base with --base" in said
+    assert "choose another base with --base" in said
 
 
 def test_the_platform_itself_can_be_compared(fork: Fork) -> None:

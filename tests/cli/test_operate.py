@@ -117,23 +117,23 @@ def test_what_cannot_serve_is_not_approved(registry: Loop) -> None:
     registry.sagemaker.update_model_package(ModelPackageArn=arn, InferenceSpecification=specification)
     s3.delete_object(Bucket="cli", Key="gone.tar.gz")
     said = registry("approve", "flights", "--yes", code=1).stderr
-    assert f"version {version} of {STACK} cannot serve: its archive s3://cli/gone.tar.gz is gone" in said
+    assert f"version {version} of {STACK} cannot serve: its archive s3://cli/gone.tar.gz does not exist" in said
     assert registry.decided(arn) == (PENDING, "")
     del specification["Containers"][0]["ModelDataUrl"]
     registry.sagemaker.update_model_package(ModelPackageArn=arn, InferenceSpecification=specification)
-    assert "it names no model archive" in registry("approve", "flights", "--yes", code=1).stderr
+    assert "it has no model archive" in registry("approve", "flights", "--yes", code=1).stderr
 
 
 def test_what_is_used_wrongly(registry: Loop) -> None:
     registry.register(PENDING)
     for command in ("approve", "reject", "rollback", "gc", "destroy"):
-        assert "pass --yes with it" in registry(command, "flights", "--json", code=2).stderr
+        assert "pass --yes, too" in registry(command, "flights", "--json", code=2).stderr
     assert "has several lines" in registry("approve", "flights", "--reason", "a\nb", code=1).stderr
     assert (
         "'2 years'; expected a number and m, h, d or w"
         in registry("gc", "flights", "--older-than", "2 years", code=2).stderr
     )
-    assert "are opposites" in registry("destroy", "flights", "--keep-data", "--delete-data", code=2).stderr
+    assert "contradict each other" in registry("destroy", "flights", "--keep-data", "--delete-data", code=2).stderr
 
 
 def test_a_group_that_somebody_has_deleted(registry: Loop) -> None:
@@ -230,8 +230,8 @@ def test_a_rollback_that_was_broken_off_when_all_was_done_is_done(served: Loop) 
     before = versions(served)
     for arguments in ((), ("--to", str(second))):
         done = served("rollback", "flights", *arguments, "--yes")
-        assert f"version {second} of {STACK} serves already since 20" in done.stdout
-        assert "to go back further: millrace rollback flights --to" in done.stdout
+        assert f"version {second} of {STACK} is already serving, since 20" in done.stdout
+        assert "to roll back further: millrace rollback flights --to" in done.stdout
         found = served.millrace.json("rollback", "flights", *arguments, "--yes")
         assert (found["from"], found["to"], found["rejected"], found["deployed"]) == (second, second, [], True)
     assert versions(served) == before
@@ -261,18 +261,18 @@ def switch(loop: Loop, arn: str) -> None:
 
 def test_what_serves_and_is_rejected_goes_on_to_what_is_newer(served: Loop) -> None:
     _, second, third, fourth = (version for version, *_ in versions(served))
-    assert f"the next deployment goes on to version {fourth}" in Asked(served, "reject", "flights", str(third)).no()
+    assert f"next deployment rolls forward to version {fourth}" in Asked(served, "reject", "flights", str(third)).no()
     reject(served, fourth, "")
-    assert f"the next deployment goes back to version {second}" in Asked(served, "reject", "flights", str(third)).no()
+    assert f"the next deployment rolls back to version {second}" in Asked(served, "reject", "flights", str(third)).no()
 
 
 def test_what_is_no_way_back_changes_nothing(served: Loop) -> None:
     before = versions(served)
     first, second, third, fourth = (version for version, *_ in before)
     for arguments, said in (
-        (("--to", str(third)), f"serves already, and version {fourth} is approved and newer"),
-        (("--to", str(fourth)), f"to go forward: millrace approve flights {fourth} --deploy"),
-        (("--to", "999"), f"versions go up to {fourth}"),
+        (("--to", str(third)), f"already serves, and version {fourth} is approved and newer"),
+        (("--to", str(fourth)), f"to serve it: millrace approve flights {fourth} --deploy"),
+        (("--to", "999"), f"the newest is version {fourth}"),
     ):
         assert said in served("rollback", "flights", *arguments, "--yes", code=1).stderr
     assert versions(served) == before
@@ -282,7 +282,7 @@ def test_what_is_no_way_back_changes_nothing(served: Loop) -> None:
     assert f"name one with --to: {second} (Rejected), {first} (Rejected)" in said
     served.sagemaker.delete_model_package(ModelPackageName=_arn(served, first))
     deleted = served("rollback", "flights", "--to", str(first), "--yes", code=1).stderr
-    assert f"has no model version {first}; versions go up to {fourth}; it has been deleted" in deleted
+    assert f"has no model version {first}; the newest is version {fourth}; the requested one was deleted" in deleted
 
 
 def test_a_version_that_is_approved_meanwhile_would_serve_instead(served: Loop) -> None:
@@ -307,7 +307,7 @@ def test_what_serves_was_deleted_from_the_registry(served: Loop) -> None:
 def test_without_an_endpoint_there_is_nothing_to_roll_back(registry: Loop) -> None:
     registry.register(APPROVED)
     said = registry("rollback", "flights", "--yes", code=1).stderr
-    assert f"nothing can be rolled back: there is no endpoint {STACK}: it is pending its first approved" in said
+    assert f"nothing can be rolled back: endpoint {STACK} is pending its first approved" in said
 
 
 def test_an_endpoint_that_somebody_has_deleted(registry: Loop) -> None:
@@ -320,7 +320,7 @@ def test_an_endpoint_that_somebody_has_deleted(registry: Loop) -> None:
     try:
         for command in (("rollback", "flights", "--yes"), ("invoke", "flights", "--json", "{}")):
             said = registry(*command, code=1).stderr
-            assert f"endpoint {STACK} is gone, and version {version} is approved" in said
+            assert f"endpoint {STACK} was deleted by hand, although version {version} is approved" in said
             assert "`millrace deploy flights --refresh`" in said
     finally:
         cloudwatch.delete_alarms(AlarmNames=[f"{STACK}-errors"])
@@ -359,7 +359,7 @@ def test_a_deployment_that_would_delete_the_endpoint_is_refused(served: Loop) ->
     finally:
         served.sagemaker.create_model_package_group(ModelPackageGroupName=STACK)
     wrong = served("deploy", "flights", "--plan", "plan.json", "--remove-endpoint", code=2).stderr
-    assert "--remove-endpoint cannot go with --plan" in wrong
+    assert "--remove-endpoint cannot be combined with --plan" in wrong
 
 
 def _arn(loop: Loop, version: int) -> str:

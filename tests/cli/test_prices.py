@@ -157,16 +157,16 @@ def _of_variable(path: Path, monkeypatch: pytest.MonkeyPatch) -> Prices:
 
 
 BAD = {
-    "regions = 3": "regions = 3 is no table",
+    "regions = 3": "regions = 3 is not a table",
     'currency = "EUR"': "are in USD",
     "[regions.eu-west-1.hosting]\n'ml.m5.large' = -1": "regions.eu-west-1.hosting.ml.m5.large = -1",
-    "[regions.eu-west-1.hosting]\n'ml.m5.large' = 'cheap'": "'cheap' is no number",
-    "[regions.eu-west-1.hosting]\n'ml.m5.large' = nan": "nan is no number",
+    "[regions.eu-west-1.hosting]\n'ml.m5.large' = 'cheap'": "'cheap' is not a number",
+    "[regions.eu-west-1.hosting]\n'ml.m5.large' = nan": "nan is not a number",
     "[regions.eu-west-1.renting]\n'ml.m5.large' = 1": "regions.eu-west-1.renting is unknown",
     "[monthly.'aws:kms/key:Key']\ncost = 1": "needs a number `price`",
     "discount = 0.2": "discount is unknown",
     "[free]\nkinds = []": "free needs a list `types`",
-    "hours_a_month = 'all'": "of the wrong kind",
+    "hours_a_month = 'all'": "has the wrong type",
     "[regions": "is not TOML",
 }
 

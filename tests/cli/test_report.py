@@ -210,7 +210,7 @@ def test_the_page_is_whole_and_loads_nothing(written: Path) -> None:
     assert page.loads == []
     assert "url(" not in text
     assert set(re.findall(r"https?://[^\"'\s<]+", text)) <= {"http://www.w3.org/2000/svg"}
-    assert "Not known" not in page.text("What serves, and why")
+    assert "Not available" not in page.text("What serves, and why")
     assert "Version 3 of churn-local, Approved. better by 0.01 | as <it> is" in page.text("What serves, and why")
     # Each version's figures as they were registered; the second one's are below the gate.
     quality = page.text("Quality against the gates, version by version")
@@ -237,7 +237,7 @@ def test_the_page_is_whole_and_loads_nothing(written: Path) -> None:
     # 730 hours at the price of the table for eu-west-1, and ten cents for each of six alarms.
     assert "1 × ml.m5.large, about 93.44" in cost
     assert "alarms 6 0.60" in cost
-    assert "jobs of the pipelines by use unknown" in cost
+    assert "jobs of the pipelines by usage unknown" in cost
     assert "≥ $98.04" in cost
     assert stat.S_IMODE(written.stat().st_mode) & 0o044
 
@@ -294,7 +294,7 @@ def test_what_is_odd_is_told_in_sentences(history: History) -> None:
     decide(ModelPackageArn=history.arn(3), ModelApprovalStatus="Rejected")
     try:
         odd = [warning["text"] for warning in history.checkout.json("report", "churn")["warnings"]]
-        page = Page(history.checkout("report", "churn", "-o", "-").stdout).text("What is odd")
+        page = Page(history.checkout("report", "churn", "-o", "-").stdout).text("Warnings")
         text = history.checkout("report", "churn", "--format", "markdown").stdout
     finally:
         decide(ModelPackageArn=history.arn(3), ModelApprovalStatus="Approved")
@@ -314,9 +314,9 @@ def test_what_is_not_there_is_said(history: History) -> None:
     text = history.checkout("report", "bare", "-o", "-", "--format", "html").stdout
     page = Page(text)
     assert "pending its first approved model" in page.text("What serves, and why")
-    assert "Not known: no model has been registered." in page.text("Quality against the gates, version by version")
-    assert "Not known: the monitor has not written a report yet." in page.text("Drift")
-    assert "Not known: no version serves." in page.text("Lineage")
+    assert "Not available: no model has been registered." in page.text("Quality against the gates, version by version")
+    assert "Not available: the monitor has not written a report yet." in page.text("Drift")
+    assert "Not available: no version serves." in page.text("Lineage")
     assert "never deployed" in history.checkout("report", "nowhere", code=1).stderr
 
 
@@ -327,9 +327,9 @@ def test_what_a_model_was_made_of_and_is_gone_or_another(history: History) -> No
     history.put("evaluations/3/evaluation.json", b"{torn")
     try:
         page = Page(history.checkout("report", "churn", "-o", "-").stdout)
-        assert f"s3://{LAKE}/snapshots/a/accepted: gone" in page.text("Lineage")
-        assert f"s3://{LAKE}/code/bundle.pyz: there, but NOT the same" in page.text("Lineage")
-        assert "Not known: the evaluation of version 3 is not there any more." in page.text("Groups")
+        assert f"s3://{LAKE}/snapshots/a/accepted: deleted" in page.text("Lineage")
+        assert f"s3://{LAKE}/code/bundle.pyz: found, but NOT the same" in page.text("Lineage")
+        assert "Not available: the evaluation of version 3 no longer exists." in page.text("Groups")
     finally:
         history.put("code/bundle.pyz", code)
         history.put("snapshots/a/accepted/manifest.json", json.dumps({"sha256": SNAPSHOT}).encode())
@@ -346,6 +346,6 @@ def test_a_report_is_written_over_and_nothing_else_is_left(history: History, wri
         history.checkout("report", "churn", "-o", str(path.with_suffix(".json")))
     assert json.loads(path.with_suffix(".json").read_text())["stack"] == STACK
     assert {each.name for each in written.parent.iterdir()} == {"churn.html", "churn.json", "churn.md"}
-    assert "there is no folder" in history.checkout("report", "churn", "-o", f"{path}s/b.html", code=1).stderr
-    assert "two things" in history.checkout("report", "churn", "--json", "--format", "html", code=2).stderr
+    assert "does not exist" in history.checkout("report", "churn", "-o", f"{path}s/b.html", code=1).stderr
+    assert "contradict each other" in history.checkout("report", "churn", "--json", "--format", "html", code=2).stderr
     assert "--open" in history.checkout("report", "churn", "--json", "--open", code=2).stderr

@@ -124,7 +124,7 @@ def test_a_stack_is_taken_down_from_a_checkout_that_never_had_its_file(checkout:
     assert "nothing was destroyed" in refused.stderr
     assert checkout.recorded() == {"flights-pr-7", "flights-pr-8"}
     done = checkout.millrace("review", "destroy", "--pr", "7", "--yes")
-    assert "flights-pr-7 is gone" in done.stdout
+    assert "flights-pr-7 is destroyed" in done.stdout
     assert not checkout.file("flights-pr-7").exists()
     assert checkout.recorded() == {"flights-pr-8"}
     assert checkout.file("flights-pr-8").exists()
@@ -132,7 +132,7 @@ def test_a_stack_is_taken_down_from_a_checkout_that_never_had_its_file(checkout:
 
 
 def test_expire_takes_down_what_is_over_and_goes_on_after_a_failure(checkout: Checkout) -> None:
-    assert "there is no review stack" in checkout.millrace("review", "expire", "--yes").stdout
+    assert "no review stack exists" in checkout.millrace("review", "expire", "--yes").stdout
     for number in ("1", "2", "3"):
         checkout.millrace("review", "create", "flights", "--pr", number)
     assert "none of 3 review stacks has expired" in checkout.millrace("review", "expire", "--yes").stdout
@@ -145,7 +145,7 @@ def test_expire_takes_down_what_is_over_and_goes_on_after_a_failure(checkout: Ch
     done = checkout.millrace("review", "expire", "--yes", code=1)
     assert "1 of 2 review stacks could not be destroyed: flights-pr-1" in done.stderr
     assert "stack 'flights-pr-1', millrace:environment" in done.stderr
-    assert "flights-pr-2 is gone" in done.stdout
+    assert "flights-pr-2 is destroyed" in done.stdout
     assert checkout.recorded() == {"flights-pr-1", "flights-pr-3"}
 
 
@@ -169,8 +169,8 @@ def test_what_is_renewed_while_others_are_asked_about_or_taken_down_stays(
         checkout.millrace("review", "create", "flights", "--pr", "2")
         out, _ = process.communicate("y\n", timeout=120)
     assert process.returncode == 0
-    assert "flights-pr-1 is gone" in out
-    assert "flights-pr-2 stays: it was renewed meanwhile, until 20" in out
+    assert "flights-pr-1 is destroyed" in out
+    assert "flights-pr-2 is kept: it was renewed in the meantime, until 20" in out
     assert (checkout.recorded(), checkout.file("flights-pr-2").exists()) == ({"flights-pr-2"}, True)
 
     for name, value in checkout.environment.items():
@@ -215,7 +215,7 @@ def test_a_file_without_a_record_is_listed(checkout: Checkout) -> None:
     path = checkout.file("flights-pr-9")
     path.write_text(checkout.file("flights-dev").read_text())
     try:
-        assert "flights-pr-9  has a file and no record" in checkout.millrace("review", "list").stdout
+        assert "flights-pr-9  has a file but no record" in checkout.millrace("review", "list").stdout
         assert checkout.listed()["flights-pr-9"]["recorded"] is False
     finally:
         path.unlink()
@@ -227,7 +227,7 @@ def test_a_file_without_a_record_is_listed(checkout: Checkout) -> None:
         (["create", "flights", "--pr", "0"], 2, "0 is not in the range"),
         (["create", "flights", "--pr", "7", "--expires", "soon"], 2, "'soon'; expected hours or days, at most 30d"),
         (["create", "flights", "--pr", "7", "--expires", "31d"], 2, "'31d'; expected hours or days, at most 30d"),
-        (["create", "flights", "--pr", "7", "--from", "local"], 2, "this machine's stack"),
+        (["create", "flights", "--pr", "7", "--from", "local"], 2, "a local stack"),
         (["create", "flights", "--pr", "7", "--from", "moon"], 1, "stack 'flights-moon' does not exist"),
         (["create", "churn", "--pr", "7"], 1, "package stacks/churn does not exist"),
         (["list", "--from", "moon"], 1, "environment 'moon' has no stack"),
@@ -301,11 +301,11 @@ def test_a_platform_goes_after_those_who_share_it_and_the_printed_steps_take_the
     assert "`millrace deploy platform --env prod --create`" in failed
     # There is nothing that could be gone back to.
     assert "millrace rollback" not in failed
-    assert "is not there" in checkout.millrace("destroy", "flights", *prod).stdout
+    assert "does not exist" in checkout.millrace("destroy", "flights", *prod).stdout
     # What does not look first begins, and leaves Pulumi's record of the stack itself.
     checkout.millrace("up", "--stack", "flights-prod", "--yes", code=1)
-    assert "only a record of itself, which is removed" in checkout.millrace("destroy", "flights", *prod).stdout
-    assert "is not there" in checkout.millrace("destroy", "flights", *prod).stdout
+    assert "its empty state was removed" in checkout.millrace("destroy", "flights", *prod).stdout
+    assert "does not exist" in checkout.millrace("destroy", "flights", *prod).stdout
 
     checkout.millrace("deploy", "platform", *prod, "--create")
     made = checkout.millrace("deploy", "flights", *prod, "--create").stdout
@@ -327,7 +327,7 @@ def test_a_platform_goes_after_those_who_share_it_and_the_printed_steps_take_the
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "is not there" in checkout.millrace("destroy", name, *prod).stdout
+        assert "does not exist" in checkout.millrace("destroy", name, *prod).stdout
     assert not [each for each in checkout.client("s3").list_buckets()["Buckets"] if "prod" in each["Name"]]
     checkout.git("clean", "--quiet", "--force", "stacks")
 

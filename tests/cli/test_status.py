@@ -152,7 +152,7 @@ def test_the_monitors_newest_figures_and_how_old_they_are(seen: Seen) -> None:
     known = {name: value for name, value in figures.items() if name not in ("at", "age_seconds")}
     assert known == {"psi_max": 0.1, "label_coverage": 0.2, "skew": 0.01}
     assert 3600 - 61 <= figures["age_seconds"] <= 3600 + 120
-    assert "monitor: last heard" in seen.shown
+    assert "monitor: last published" in seen.shown
     assert ["psi_max", "0.1"] in seen.lines
 
 
@@ -162,7 +162,7 @@ def test_schedules_and_dead_letters(seen: Seen) -> None:
     [schedule] = seen.found["schedules"]
     assert (schedule["pipeline"], schedule["expression"]) == ("monitor", "rate(3 hours)")
     assert schedule["expected"] == "rate(1 day)"
-    assert "changed by hand: the declaration says rate(1 day)" in seen.shown
+    assert "changed by hand: the declared value is rate(1 day)" in seen.shown
 
 
 def test_a_roll_out_under_way_shows_both_fleets(served: Loop, seen: Seen) -> None:
@@ -207,7 +207,7 @@ def test_a_roll_out_under_way_shows_both_fleets(served: Loop, seen: Seen) -> Non
     both = served("status", "flights", AWS_EC2_METADATA_DISABLED="true").stdout
     assert f"v1 → v{version}, rolling out" in both
     assert f"green  version {version}: " in both
-    assert f"undone by: {STACK}-drift" in both
+    assert f"rolled back by: {STACK}-drift" in both
 
 
 def test_a_cloud_with_nothing_in_it(millrace: Millrace) -> None:
@@ -217,7 +217,7 @@ def test_a_cloud_with_nothing_in_it(millrace: Millrace) -> None:
     assert found["endpoint"]["status"] == "pending its first approved model"
     assert (found["data_time"], found["model"], found["pending"], found["alarms"]) == (None, None, [], [])
     assert found["unknown"] == {}
-    assert "at its beginning: nothing of it runs on this machine: millrace up flights" in millrace(*DEPTH).stdout
+    assert "at its beginning: none of it is running on this machine: millrace up flights" in millrace(*DEPTH).stdout
     assert "flights-local: never deployed" in millrace("status", AWS_EC2_METADATA_DISABLED="true").stdout
 
 

@@ -119,7 +119,7 @@ def test_after_a_kill_the_next_up_clears_the_lock_and_adopts_what_was_made(cloud
     assert pulumi is not None
     pulumi.kill()
     assert broken.process.wait(60) == 1
-    assert "ended by signal 9" in broken.said
+    assert "terminated by signal 9" in broken.said
     assert len(locks(cloud)) == 1
     assert eventually(lambda: not left(cloud, before))
 

@@ -249,23 +249,23 @@ def test_what_a_person_must_decide_is_left_and_said(checkout: Checkout) -> None:
     assert checkout.read("churn/__init__.py") == text
     assert (found["changes"], found["errors"]) == ([], [])
     assert [(each["line"], each["text"]) for each in found["by_hand"]] == [
-        (3, "Gate: minimum is called at_least, which is given too; remove minimum by hand"),
+        (3, "Gate: minimum is now called at_least, which is also given; remove minimum by hand"),
         (
             3,
-            "UseCase: strategy has no effect any more: every split is by time; draw() may do something, so remove it "
-            "by hand",
+            "UseCase: strategy has no effect any more: every split is by time; draw() may have an effect, so remove "
+            "it by hand",
         ),
         (
             5,
-            "Retraining: pause_hours is called cooldown; it may be in **OPTIONS, which cannot be told here: look, and "
-            "change it by hand",
+            "Retraining: pause_hours is now called cooldown; it may be in **OPTIONS, which cannot be determined here: "
+            "check it, and change it by hand",
         ),
-        (7, "Retraining: pause_hours is called cooldown and is a duration, and is read here; change this by hand"),
+        (7, "Retraining: pause_hours is now called cooldown and is a duration, and is read here; change this by hand"),
         (7, "UseCase: strategy has no effect any more, and is read here; change this by hand"),
     ]
     said = checkout(code=1).stderr
     assert "✗ stacks/churn/__init__.py:5: Retraining: pause_hours is called cooldown" in said
-    assert said.endswith("5 places left for a person, marked ✗\n")
+    assert said.endswith("5 places left to change by hand, marked ✗\n")
 
 
 @pytest.mark.parametrize(
@@ -346,7 +346,7 @@ def test_a_file_that_cannot_be_written_stays_whole_and_the_rest_is_done(checkout
     # The declaration is larger than this, the stack's file is not.
     limit = 600
     said = checkout(code=1, before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
-    assert "✗ stacks/churn/__init__.py: cannot be written: File too large; mend that and run this" in said.stderr
+    assert "✗ stacks/churn/__init__.py: cannot be written: File too large; fix that and run this" in said.stderr
     assert "stacks/churn/__init__.py" not in said.stdout
     assert checkout.read("churn/__init__.py") == OLD
     assert checkout.read("Pulumi.churn-local.yaml") == NEW_STACK

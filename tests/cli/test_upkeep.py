@@ -106,7 +106,7 @@ def test_training_by_hand_works_while_paused(stack: Loop, tmp_path: Path) -> Non
     create_trainable(stack, gate)
     started = stack.millrace.json("retrain", "flights", "--no-wait")
     assert started["outcome"] == "started"
-    assert f"training runs on: {started['execution']}" in stack("pause", "flights").stdout
+    assert f"training keeps running: {started['execution']}" in stack("pause", "flights").stdout
     gate.touch()
     assert eventually(lambda: _status(stack, started["execution"]) == "Succeeded", seconds=30)
 
@@ -256,7 +256,7 @@ UNNEEDED = {
 def test_gc_deletes_what_nothing_needs_and_can_be_run_again(used: Loop) -> None:
     before = there(used)
     assert "nothing to delete" in used("gc", "flights").stdout
-    assert "younger than asked for: --older-than takes them too" in used("gc", "flights", "--yes").stdout
+    assert "younger than --older-than, which can be lowered to delete them" in used("gc", "flights", "--yes").stdout
     seen = used.millrace.json("gc", "flights", "--older-than", "0d", "--keep", "1", "--dry-run")
     assert (seen["dry_run"], seen["deleted"], seen["bytes"]) == (True, [], 5000)
     asked = used("gc", "flights", "--older-than", "0d", "--keep", "1", stdin="n\n", code=1)
@@ -282,7 +282,7 @@ def test_gc_keeps_everything_that_a_model_may_have_been_made_from(used: Loop) ->
             "kind": "prefix",
             "name": prefix,
             "reason": "origin_unknown",
-            "text": f"everything under {prefix}/: version {_newest(used)} does not say which {what} made it",
+            "text": f"everything under {prefix}/: version {_newest(used)} does not record which {what} made it",
         }
         for prefix, what in {
             "snapshots": "execution",

@@ -74,7 +74,7 @@ def test_reject_by_version_and_what_cannot_be_decided(registry: Loop) -> None:
     # An older one would not serve, however approved it is.
     older = registry("approve", "flights", str(first), "--yes", code=1).stderr
     assert f"millrace rollback flights --to {first}" in older
-    assert f"versions go up to {second}" in registry("approve", "flights", "999", code=1).stderr
+    assert f"the newest is version {second}" in registry("approve", "flights", "999", code=1).stderr
     assert f"the newest, version {second}, is Approved" in registry("approve", "flights", "--yes", code=1).stderr
     assert "at most 1024" in registry("reject", "flights", str(second), "--reason", "x" * 1025, code=1).stderr
 
@@ -157,7 +157,7 @@ def test_rejecting_what_serves_says_what_follows(served: Loop) -> None:
     serves = served.sagemaker.list_model_packages(ModelPackageGroupName=STACK, ModelApprovalStatus="Approved")
     version = serves["ModelPackageSummaryList"][0]["ModelPackageVersion"]
     rejected = served("reject", "flights", str(version), "--yes").stdout
-    assert "no version is approved: it serves until the next deployment" in rejected
+    assert "no version is approved: this one keeps serving until a deployment" in rejected
 
 
 def test_commands_in_a_cloud_with_nothing_in_it(millrace: Millrace) -> None:

@@ -321,7 +321,7 @@ def test_files_are_kept_up_to_date_and_what_was_changed_by_hand_is_kept(clean: C
     clean("github")
     path = clean.folder / ".github" / "workflows" / "millrace-drift.yml"
     assert path.read_text().startswith("# Written by `millrace workflows github`; digest of what follows: ")
-    assert "5 files are what they would be" in clean("github", "--check").stdout
+    assert "5 files are up to date" in clean("github", "--check").stdout
 
     refused = clean("github", "--env", "prod", "--check", code=1).stderr
     assert "5 of 5 files are out of date" in refused
@@ -337,7 +337,7 @@ def test_files_are_kept_up_to_date_and_what_was_changed_by_hand_is_kept(clean: C
     assert path.read_text() == mine
     assert '-    - cron: "0 0 1 1 *"' in clean("github", "--dry-run").stdout
     clean("github", "--force")
-    assert "5 files are what they would be" in clean("github", "--check").stdout
+    assert "5 files are up to date" in clean("github", "--check").stdout
 
 
 def test_a_pipeline_of_somebody_else_s_is_not_written_over(clean: Checkout) -> None:
@@ -359,7 +359,7 @@ def test_a_pipeline_of_somebody_else_s_is_not_written_over(clean: Checkout) -> N
         (["github", "--pin", "actions/stale=" + "0" * 40], 2, "no workflow uses it; expected one of actions/cache"),
         (["github", "--label", "it's"], 2, '--label "it\'s"'),
         (["github", "--expires", "soon"], 2, "--expires 'soon': expected e.g. 72h or 3d"),
-        (["github", "--check", "--force"], 2, "exclude each other"),
+        (["github", "--check", "--force"], 2, "are mutually exclusive"),
         (["gitlab", "--automatic", "moon"], 2, "--automatic 'moon': expected one of dev, prod"),
         (["stacks", "--outputs", "--json"], 2, "give one of them"),
         (["saved", "flights", "--env", "dev"], 1, "neither GITHUB_ACTIONS nor GITLAB_CI is `true`"),

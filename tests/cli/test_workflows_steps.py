@@ -116,7 +116,7 @@ def test_each_stack_has_one_comment_which_is_written_anew(checkout: Checkout, gi
     assert "flights-dev: updated the comment" in said
     assert github.bodies(3)[121:] == [
         f"<!-- millrace: churn-eu-dev -->\nOf commit {'b' * 40}:\n\n"
-        "`churn-eu-dev`: the pull request does not concern this stack any more.",
+        "`churn-eu-dev`: the pull request no longer affects this stack.",
         f"<!-- millrace: flights-dev -->\nOf commit {'b' * 40}:\n\nsecond",
     ]
     assert github.comments[forged]["body"].endswith("mine")
@@ -147,8 +147,8 @@ def test_a_preview_that_failed_takes_the_place_of_what_was_said_before(
             assert body.endswith("two risks")
         else:
             assert body == (
-                f"<!-- millrace: {stack} -->\nThe preview of {'b' * 40} failed: what that commit would do to `{stack}` "
-                "is not known. Look at https://github.test/acme/models/actions/runs/2"
+                f"<!-- millrace: {stack} -->\nThe preview of {'b' * 40} failed, so its changes to `{stack}` "
+                "are unknown. See https://github.test/acme/models/actions/runs/2"
             )
 
 
@@ -231,8 +231,8 @@ def test_a_note_on_gitlab_is_one_and_ours(checkout: Checkout, tmp_path: Path) ->
         branch = {"CI_MERGE_REQUEST_SOURCE_BRANCH_SHA": "d" * 40}
         assert "updated the note" in checkout.python(*arguments, "--failed", **host.environment, **branch).stdout
         assert [note["body"] for note in host.notes.values()][1:] == [
-            f"<!-- millrace: flights-dev -->\nThe preview of {'d' * 40} failed: what that commit would do to "
-            "`flights-dev` is not known. Look at https://gitlab.test/acme/models/-/pipelines/7"
+            f"<!-- millrace: flights-dev -->\nThe preview of {'d' * 40} failed, so its changes to "
+            "`flights-dev` are unknown. See https://gitlab.test/acme/models/-/pipelines/7"
         ]
 
 

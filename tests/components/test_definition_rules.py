@@ -55,34 +55,34 @@ def test_what_sagemaker_takes(definition: str) -> None:
         ("[", "it is not JSON"),
         (text(step("A" * 65)), "the name must match"),
         (text(step("A.b")), "step 'A.b': the name must match"),
-        (text(step("A"), step("A")), "step 'A': the name stands there twice"),
-        (text(step("A"), fork(then=[step("A")])), "step 'A': the name stands there twice"),
-        (text(step("A", "CreateModel")), "step 'A': there is no step type 'CreateModel'; known: AutoML,"),
-        (text(step("A", DependsOn=["B"])), "step 'A': DependsOn names 'B', which is no step"),
+        (text(step("A"), step("A")), "step 'A': the name is used twice"),
+        (text(step("A"), fork(then=[step("A")])), "step 'A': the name is used twice"),
+        (text(step("A", "CreateModel")), "step 'A': unknown step type 'CreateModel'; known: AutoML,"),
+        (text(step("A", DependsOn=["B"])), "step 'A': DependsOn names 'B', which is not a step"),
         (text(step("F", "Fail"), step("A", DependsOn=["F"])), "step 'A': depends on the Fail step 'F'"),
-        (text(step("A", arguments={"x": {"Get": "Steps.B.Arn"}})), "step 'A': 'Steps.B.Arn' names 'B', which is no"),
+        (text(step("A", arguments={"x": {"Get": "Steps.B.Arn"}})), "step 'A': 'Steps.B.Arn' names 'B', which is not"),
         (
             text(step("F", "Fail"), step("A", arguments={"x": {"Get": "Steps.F.ErrorMessage"}})),
-            "'Steps.F.ErrorMessage' asks a Fail step, which has no properties",
+            "'Steps.F.ErrorMessage' refers to a Fail step, which has no properties",
         ),
         (
             text(fork(), step("A", arguments={"x": {"Get": "Steps.Fork.Outcome"}})),
-            "asks a Condition step, which has no",
+            "refers to a Condition step, which has no",
         ),
         (
             text(step("A", arguments={"x": {"Get": "Pipeline.Name"}})),
             "begins with none of Parameters, Execution, Steps",
         ),
         (text(step("A", arguments={"x": {"Get": "Parameters.P"}})), "'Parameters.P' names no parameter; known: []"),
-        (text(step("A", arguments={"x": {"Get": "Execution.Id"}})), "'Execution.Id' is no fact of an execution"),
+        (text(step("A", arguments={"x": {"Get": "Execution.Id"}})), "'Execution.Id' is not an execution property"),
         (
             text(step("A"), fork(EQUAL)),
-            "step 'Fork': JsonGet wants the property file 'Report', which step 'A' does not",
+            "step 'Fork': JsonGet reads the property file 'Report', which step 'A' does not",
         ),
-        (text(fork(EQUAL)), "step 'Fork': JsonGet of 'x' names no property file of a step"),
-        (text(step("A", DependsOn=["B"]), step("B", DependsOn=["A"])), "steps wait for each other in a circle: "),
-        (text(step("A", arguments={"x": {"Get": "Steps.A.Arn"}})), "steps wait for each other in a circle: A → A"),
-        (text(fork(then=[{**fork(), "Name": "Inner"}])), "a Condition step may not stand inside another"),
+        (text(fork(EQUAL)), "step 'Fork': JsonGet of 'x' does not name a property file of a step"),
+        (text(step("A", DependsOn=["B"]), step("B", DependsOn=["A"])), "steps depend on each other in a cycle: "),
+        (text(step("A", arguments={"x": {"Get": "Steps.A.Arn"}})), "steps depend on each other in a cycle: A → A"),
+        (text(fork(then=[{**fork(), "Name": "Inner"}])), "a Condition step cannot be nested in another"),
         (
             text(step("A", PropertyFiles=[REPORT]), fork({"Type": "Not", "Expression": EQUAL})),
             "step 'Fork': a condition of type 'Not' needs 'Condition'",
@@ -91,7 +91,7 @@ def test_what_sagemaker_takes(definition: str) -> None:
             text(step("A", PropertyFiles=[REPORT]), fork({"Type": "Or", "Conditions": [{"Type": "Equals"}]})),
             "step 'Fork': a condition of type 'Equals' needs 'LeftValue' and 'RightValue'",
         ),
-        (text(fork({"Type": "Equal", "LeftValue": 1, "RightValue": 1})), "step 'Fork': there is no condition 'Equal'"),
+        (text(fork({"Type": "Equal", "LeftValue": 1, "RightValue": 1})), "step 'Fork': unknown condition 'Equal'"),
         ("x" * 1_048_577, "it has 1048577 characters, expected at most 1048576"),
     ],
 )
@@ -104,4 +104,4 @@ def test_what_it_does_not(definition: str, finding: str) -> None:
 def test_a_step_in_a_branch_waits_for_its_fork() -> None:
     inside = step("B")
     waiting = step("A", DependsOn=["B"], PropertyFiles=[REPORT])
-    assert any("in a circle" in each for each in find_problems(text(waiting, fork(EQUAL, then=[inside]))))
+    assert any("in a cycle" in each for each in find_problems(text(waiting, fork(EQUAL, then=[inside]))))

@@ -126,7 +126,7 @@ def test_an_alarm_s_period_covers_the_monitor_s_cadence_and_cloudwatch_takes_it(
 
 def test_a_cadence_that_no_alarm_can_cover_is_refused() -> None:
     with pytest.raises(
-        ValueError, match=r"DriftAlarms 'x': every=3 days.*at most 2 days 19 hours: let the monitor run"
+        ValueError, match=r"DriftAlarms 'x': every=3 days.*at most 2 days 19 hours: run the monitor more"
     ):
         alarms_args(every=timedelta(days=3))
 

@@ -78,5 +78,5 @@ def test_features_only_grow(pulumi: Pulumi, fresh_daemon: CloudDaemon) -> None:
 
     declare(pulumi, "temp", "rain")
     refused = pulumi("preview", code=1)
-    assert "feature group 'weather': 'wind' is gone. Features only grow" in refused
+    assert "feature group 'weather': 'wind' was removed. A group cannot lose a feature" in refused
     assert features() == ["origin", "known_at", "temp", "rain", "wind"]

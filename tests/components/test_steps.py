@@ -83,20 +83,20 @@ def _condition(**more: Any) -> Condition:
     ("steps", "finding"),
     [
         ([Step("A b", "Processing", {})], "'A b': the name must match"),
-        ([Step("A", "Processing", {}), _condition(then=[Step("A", "Processing", {})])], "stands there twice"),
-        ([Step("A", "CreateModel", {})], "no step type 'CreateModel'"),
+        ([Step("A", "Processing", {}), _condition(then=[Step("A", "Processing", {})])], "is used twice"),
+        ([Step("A", "CreateModel", {})], "unknown step type 'CreateModel'"),
         ([Step("A", "Processing", {"x": parameter("Nope")})], "names no parameter"),
-        ([Step("A", "Processing", {"x": execution("Nope")})], "no fact of an execution"),
-        ([Step("A", "Processing", {"x": refer_to_job("B", "Arn")})], "'B', which is no step"),
+        ([Step("A", "Processing", {"x": execution("Nope")})], "not an execution property"),
+        ([Step("A", "Processing", {"x": refer_to_job("B", "Arn")})], "'B', which is not a step"),
         ([Step("A", "Processing", {}, ("B",))], "DependsOn names 'B'"),
         ([fail("F", "m"), Step("A", "Processing", {}, ("F",))], "depends on the Fail step"),
-        ([Step("A", "Processing", {"x": json_get("B", "R", "p")})], "names no property file"),
+        ([Step("A", "Processing", {"x": json_get("B", "R", "p")})], "does not name a property file"),
         ([EVALUATE, Step("A", "Processing", {"x": json_get("Evaluate", "R", "p")})], "does not declare"),
         (
             [Step("A", "Processing", {"x": refer_to_job("B", "Arn")}), Step("B", "Processing", {}, ("A",))],
-            "in a circle",
+            "in a cycle",
         ),
-        ([_condition(then=[Condition("Inner", [], then=[])])], "may not stand inside another"),
+        ([_condition(then=[Condition("Inner", [], then=[])])], "cannot be nested in another"),
     ],
 )
 def test_what_sagemaker_would_refuse_is_refused(steps: list[Step | Condition], finding: str) -> None:

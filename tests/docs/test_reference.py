@@ -53,7 +53,7 @@ def test_every_command_has_a_section_an_example_and_a_line_of_help(page: str) ->
 
 def test_the_page_shows_the_options_and_examples_of_a_command(page: str) -> None:
     text = html.unescape(re.sub(r"<[^>]+>", "", page))
-    for part in ("--save-plan", "the whole trace of an error", EXAMPLES["millrace rollback"][0][0]):
+    for part in ("--save-plan", "the full traceback of an error", EXAMPLES["millrace rollback"][0][0]):
         assert part in text
     assert str(REPOSITORY) not in text
     assert "\b" not in text

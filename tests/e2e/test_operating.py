@@ -112,7 +112,7 @@ def test_a_rollback_that_an_alarm_undoes_leaves_the_registry_as_it_was(stand: St
     watcher.join()
     assert "rolled back" in done.stderr
     assert f"{STACK}-errors" in done.stderr
-    assert "put back: version 2 is Approved again" in done.stderr
+    assert "reverted: version 2 is Approved again" in done.stderr
     assert (serving(stand), approvals(stand)) == (2, {1: "Approved", 2: "Approved"})
 
 
@@ -176,7 +176,7 @@ def test_destroy_goes_on_where_it_was_broken_off_and_keeps_the_data(stand: Stand
     # Without its settings a bucket that is kept would be readable over plain HTTP.
     assert "aws:s3/bucketPolicy:BucketPolicy" in kinds
     assert "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration" in kinds
-    assert "taken down already, but for what is kept" in stand.millrace("destroy", "churn", "--yes").stdout
+    assert "already destroyed, except for what is kept" in stand.millrace("destroy", "churn", "--yes").stdout
 
 
 def test_protected_data_go_only_when_it_is_insisted_on(stand: Stand) -> None:
@@ -192,5 +192,5 @@ def test_protected_data_go_only_when_it_is_insisted_on(stand: Stand) -> None:
     assert stand.client("sagemaker").list_model_package_groups()["ModelPackageGroupSummaryList"] == []
     assert stand.client("ssm").describe_parameters()["Parameters"] == []
     again = stand.millrace("destroy", "churn", "--yes")
-    assert "it was never deployed, or is destroyed already; nothing to do" in again.stdout
+    assert "it was never deployed or is already destroyed; nothing to do" in again.stdout
     assert (stand.folder / "stacks" / f"Pulumi.{STACK}.yaml").exists()

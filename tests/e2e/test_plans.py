@@ -242,9 +242,9 @@ aws.sns.Topic("odd", name="odd", display_name=str(time.time()), opts=pulumi.Reso
     save(planned)
     said = refused(planned)
     assert "violates plan" in said
-    assert "done until then: fine (create)" in said
-    assert "left of the plan: odd" in said
-    assert "make a new plan of what is left" in said
+    assert "done before that: fine (create)" in said
+    assert "not completed: odd" in said
+    assert "make a new plan of what remains" in said
     program.write_text(text)
     assert deploy(planned)["done"]["fine"] == "delete"
 
@@ -282,7 +282,7 @@ def test_a_roll_out_that_an_alarm_undoes_fails_with_the_alarm(planned: Stand) ->
     watcher.join()
     assert json.loads(done.stdout)["result"] == "failed"
     assert json.loads(done.stdout)["endpoint"]["version"] == 1
-    assert "the roll-out was undone by its alarms" in done.stderr
+    assert "the rollout was rolled back by its alarms" in done.stderr
     assert f"{STACK}-errors" in done.stderr
     assert "millrace reject flights" in done.stderr
 

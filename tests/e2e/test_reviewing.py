@@ -91,9 +91,9 @@ def test_a_pull_request_gets_the_comment_of_the_documentation(deployed: Stand) -
     assert text == kept, f"{EXAMPLE} is another one; {WRITE}=1 writes it anew:\n{difference}"
     # What a reviewer has to know, in the order of its weight.
     places = [text.index(part) for part in (
-        "Lets weaker models pass:", "The gate on roc\\_auc asked for at least 0.65, now for at least 0.6.",
+        "Accepts weaker models:", "The gate on roc\\_auc required at least 0.65, now at least 0.6.",
         "1. 10 % of the traffic to the new fleet, alarms watched for 5 minutes", "2 × ml.m5.xlarge",
-        "**Features added** to `weather`: `pressure`", "gains `sagemaker:DeleteRecord`", "Cost of a month", "<details>",
+        "**Features added** to `weather`: `pressure`", "gains `sagemaker:DeleteRecord`", "Monthly cost", "<details>",
     )]  # fmt: skip
     assert places == sorted(places)
     assert str(deployed.folder) not in text
@@ -135,7 +135,7 @@ def test_a_change_that_is_refused_fails_with_the_reason(deployed: Stand) -> None
         withdraw(deployed)
 
     assert told.stdout == ""
-    assert "'visib' is gone" in told.stderr
+    assert "'visib' was removed" in told.stderr
     assert "Traceback" not in told.stderr
 
 

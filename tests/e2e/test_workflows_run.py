@@ -179,7 +179,7 @@ def test_a_pull_request_is_previewed_commented_and_deployed_as_it_was_shown(plac
     runner.stacks(deploy)
     [entry] = runner.matrix(deploy, "plan-dev_use_cases")
     runner.job(deploy, "plan-dev_use_cases", entry)
-    assert "took the plan that was saved for flights-dev and these files" in runner.log
+    assert "fetched the plan that was saved for flights-dev and these files" in runner.log
     assert (place.clone / "plan.json").read_bytes() == reviewed
     # Told anew, and the same.
     assert runner.summary == shown
@@ -189,7 +189,7 @@ def test_a_pull_request_is_previewed_commented_and_deployed_as_it_was_shown(plac
     # The same workflow once more: the plan has been used, and is not taken again.
     runner.summary, runner.log = "", ""
     runner.job(deploy, "plan-dev_use_cases", entry)
-    assert "cannot be deployed any more: state: somebody deployed or changed it since" in runner.log
+    assert "can no longer be deployed: state: somebody deployed or changed it since" in runner.log
     assert (place.clone / "plan.json").read_bytes() != reviewed
     assert runner.summary != shown
 
@@ -252,7 +252,7 @@ def test_on_gitlab_a_merge_request_is_previewed_and_deployed_as_it_was_shown(pla
         place.merge()
         fresh(place.clone)
         _gitlab(place, gitlab, f"plan:{STACK}", log)
-        assert "took the plan that was saved for flights-dev and these files" in log[-1]
+        assert "fetched the plan that was saved for flights-dev and these files" in log[-1]
         assert (place.clone / "comment.md").read_text() == shown
         _gitlab(place, gitlab, f"deploy:{STACK}", log)
     assert place.kept_days() == 90

@@ -62,7 +62,7 @@ def is_prose(value: object) -> bool:
 def test_sentences_are_told_from_values() -> None:
     assert is_prose("the deployment was rolled back")
     assert is_prose("not registered: ")
-    assert is_prose(r"alone tells (\w+)")
+    assert is_prose(r"alone predicts (\w+)")
     assert not any(
         map(is_prose, ["InService", "aws:s3/bucket:Bucket", "s3://", "arn:", "rolled_back", ", ", "text/csv"])
     )

@@ -122,7 +122,7 @@ def test_a_second_daemon_of_the_same_folder_says_so(fresh_daemon: CloudDaemon) -
         check=False,
     )
     assert second.returncode == 3
-    assert f"the daemon with pid {fresh_daemon.running.pid} serves this state folder already" in second.stderr
+    assert f"the daemon with pid {fresh_daemon.running.pid} already serves this state folder" in second.stderr
     assert client.find_daemon(fresh_daemon.state) == fresh_daemon.running
 
 

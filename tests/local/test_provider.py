@@ -134,7 +134,7 @@ def test_all_that_is_wrong_is_said_at_once(engine: Engine) -> None:
         },
     )
     assert "'Above' is not allowed; expected one of GreaterThan" in found["comparisonOperator"]
-    assert "below the least allowed, 1" in found["evaluationPeriods"]
+    assert "below the minimum, 1" in found["evaluationPeriods"]
     assert "exactly one of metricName, metricQueries" in found["metricName"]
     assert "no such property" in found["colour"]
     assert "metricName" in found["colour"]

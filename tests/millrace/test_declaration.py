@@ -426,7 +426,7 @@ REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
     (
         "more parameters than a job takes",
         lambda: case(parameters={f"p{n}": n for n in range(101)}),
-        ["use case 'churn'", "parameters: 101 parameters are too many", "at most 100", "join some in one text"],
+        ["use case 'churn'", "parameters: 101 parameters are too many", "at most 100", "combine some into one text"],
     ),
     *(
         (

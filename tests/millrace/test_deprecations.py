@@ -51,7 +51,7 @@ def test_an_old_name_is_taken_with_one_warning_that_says_everything(warned: list
         gates = [Gate("roc_auc", minimum=floor) for floor in (0.7, 0.7)]
     assert gates == [Gate("roc_auc", at_least=0.7)] * 2
     assert said(warned) == (
-        "Gate('roc_auc'): minimum is called at_least since 0.2; it will be refused from 0.3 on: "
+        "Gate('roc_auc'): minimum has been called at_least since 0.2; it will be refused from 0.3 on: "
         "run `millrace upgrade`, or rename it"
     )
     line = Path(__file__).read_text().splitlines()[warned[0].lineno - 1]
@@ -71,7 +71,7 @@ def test_after_its_time_an_old_name_is_refused_with_the_mend(version: str) -> No
     with use_entries(BOUND, version=version), pytest.raises(DeclarationError) as refused:
         Gate("roc_auc", minimum=0.7)
     assert str(refused.value) == (
-        "Gate('roc_auc'):\n  - minimum = 0.7: is called at_least since 0.2 and is refused from 0.3 on; "
+        "Gate('roc_auc'):\n  - minimum = 0.7: has been called at_least since 0.2 and is refused from 0.3 on; "
         "run `millrace upgrade`, or rename it"
     )
 
@@ -86,7 +86,7 @@ def test_until_then_it_is_taken(version: str, warned: list[warnings.WarningMessa
 def test_both_names_are_refused(warned: list[warnings.WarningMessage]) -> None:
     with use_entries(BOUND, version="0.2.0"), pytest.raises(DeclarationError) as refused:
         Gate("roc_auc", minimum=0.7, at_least=0.7)
-    assert "minimum = 0.7: is called at_least since 0.2, and at_least is given too; remove minimum" in str(
+    assert "minimum = 0.7: has been called at_least since 0.2, and at_least is also given; remove minimum" in str(
         refused.value
     )
     assert warned == []
@@ -96,12 +96,12 @@ def test_a_retired_field_has_no_effect_says_why_and_is_refused_later(warned: lis
     with use_entries(STRATEGY, version="0.2.0"):
         assert case(strategy="by luck") == case()
     assert said(warned) == (
-        "use case 'churn': strategy has no effect since 0.2: every split is by time; it will be refused from 0.3 on: "
-        "run `millrace upgrade`, or remove it"
+        "use case 'churn': strategy has had no effect since 0.2: every split is by time; "
+        "it will be refused from 0.3 on: run `millrace upgrade`, or remove it"
     )
     with use_entries(STRATEGY, version="0.3.0"), pytest.raises(DeclarationError) as refused:
         case(strategy="by luck")
-    assert str(refused.value).startswith("use case 'churn':\n  - strategy = 'by luck': has no effect since 0.2: every")
+    assert str(refused.value).startswith("use case 'churn':\n  - strategy = 'by luck': has had no effect since 0.2:")
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_retired_field_has_no_effect_says_why_and_is_refused_later(warned: lis
 def test_a_number_becomes_a_duration(given: Any, meant: timedelta, warned: list[warnings.WarningMessage]) -> None:
     with use_entries(COOLDOWN, version="0.2.0"):
         assert case(retraining={"pause_hours": given}).retraining.cooldown == meant
-    assert "pause_hours is called cooldown and is a duration, not a number of hours, since 0.2" in said(warned)
+    assert "pause_hours has been called cooldown and is a duration, not a number of hours, since 0.2" in said(warned)
 
 
 def test_what_is_no_number_is_refused_under_the_new_name(warned: list[warnings.WarningMessage]) -> None:
@@ -123,10 +123,10 @@ def test_a_field_that_was_renamed_twice_says_its_last_name(warned: list[warnings
     table = [Renamed("Gate", "floor", "minimum", "0.1", "0.2"), BOUND]
     with use_entries(*table, version="0.1.0"):
         assert Gate("roc_auc", floor=0.7).at_least == 0.7
-    assert "floor is called at_least since 0.1; it will be refused from 0.2 on" in said(warned)
+    assert "floor has been called at_least since 0.1; it will be refused from 0.2 on" in said(warned)
     with (
         use_entries(*table, version="0.2.0"),
-        pytest.raises(DeclarationError, match=r"floor = 0\.7: is called at_least"),
+        pytest.raises(DeclarationError, match=r"floor = 0\.7: has been called at_least"),
     ):
         Gate("roc_auc", floor=0.7)
 
@@ -136,13 +136,13 @@ def test_a_stack_s_configuration_is_named_with_its_file(warned: list[warnings.Wa
         environment = Environment.from_stack("churn-local", {"name": "local", "rollout": {"bake": 60}}, "eu-west-1")
     assert environment.rollout == Rollout(bake_seconds=60)
     assert said(warned).startswith(
-        "stack 'churn-local', millrace:environment: Rollout(…): bake is called bake_seconds since 0.2; "
+        "stack 'churn-local', millrace:environment: Rollout(…): bake has been called bake_seconds since 0.2; "
     )
     assert warned[0].filename == "Pulumi.churn-local.yaml"
     with use_entries(BAKE, version="0.3.0"), pytest.raises(DeclarationError) as refused:
         Environment.from_stack("churn-local", {"name": "local", "rollout": {"bake": 60}}, "eu-west-1")
     assert str(refused.value).startswith(
-        "stack 'churn-local', millrace:environment:\n  - rollout.bake = 60: is called bake_seconds since 0.2"
+        "stack 'churn-local', millrace:environment:\n  - rollout.bake = 60: has been called bake_seconds since 0.2"
     )
 
 
@@ -152,7 +152,7 @@ def test_an_old_name_can_be_read_as_long_as_it_can_be_given(warned: list[warning
     with use_entries(renamed, version="0.2.0"):
         assert watched.psi == 0.3
         assert not hasattr(watched, "psy")
-    assert "Monitoring(…): psi is called psi_alarm since 0.2; reading it will fail from 0.3 on" in said(warned)
+    assert "Monitoring(…): psi has been called psi_alarm since 0.2; reading it will fail from 0.3 on" in said(warned)
     with use_entries(renamed, version="0.3.0"), pytest.raises(AttributeError, match="psi"):
         _ = watched.psi
 
@@ -174,7 +174,7 @@ def test_python_shows_the_warning_to_whoever_has_set_nothing(tmp_path: Path) -> 
         [sys.executable, program], cwd=REPOSITORY, env={"PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True,
         check=True,
     )  # fmt: skip
-    assert done.stderr.startswith(f"{program}:3: DeclarationWarning: Gate('roc_auc'): minimum is called at_least")
+    assert done.stderr.startswith(f"{program}:3: DeclarationWarning: Gate('roc_auc'): minimum has been called")
 
 
 # -- the product's own table -------------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ def test_a_step_that_fails_says_why_in_one_line_to_the_job(tmp_path: Path) -> No
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     message = (tmp_path / "job/output/message").read_text()
-    assert message.endswith("manifest.json does not exist; expected the file that the step before writes")
+    assert message.endswith("manifest.json does not exist; expected the file that the previous step writes")
     assert done.stderr == f"error: validate: {message}\n"
 
 
@@ -92,7 +92,7 @@ def test_an_error_of_the_use_cases_own_code_is_told_with_its_traceback(tmp_path:
 
 
 def test_a_use_case_without_a_package_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(MillraceError, match=r"has no stacks/toy_orders/__init__.py; expected its package there"):
+    with pytest.raises(MillraceError, match=r"has no stacks/toy_orders/__init__.py; expected the package of"):
         bundle.build_bundle(synthetic.use_case(), tmp_path, tmp_path)
 
 

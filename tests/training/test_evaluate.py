@@ -36,8 +36,8 @@ BETTER, WORSE, UNCLEAR = (
 
 
 @pytest.mark.parametrize(("failed", "package", "comparison", "mode", "status", "reason"), [
-    ([], None, UNCLEAR, MANUAL, PENDING, "the gate is passed and there is no champion"),
-    ([], None, UNCLEAR, AUTOMATIC, APPROVED, "the gate is passed and there is no champion"),
+    ([], None, UNCLEAR, MANUAL, PENDING, "the gate is passed and no champion exists"),
+    ([], None, UNCLEAR, AUTOMATIC, APPROVED, "the gate is passed and no champion exists"),
     (["a", "b"], None, UNCLEAR, AUTOMATIC, REJECTED, "a; b"),
     (["a"], PACKAGE, BETTER, AUTOMATIC, REJECTED, "a"),
     ([], PACKAGE, BETTER, MANUAL, PENDING, "better"),
@@ -59,7 +59,7 @@ def test_the_decision(
     (Gate("roc_auc", at_least=0.7), {"roc_auc": 0.6999}, ["roc_auc is 0.6999; expected at least 0.7"]),
     (Gate("ece", at_most=0.05), {"ece": 0.05}, []),
     (Gate("ece", at_most=0.05), {"ece": 0.0501}, ["ece is 0.0501; expected at most 0.05"]),
-    (Gate("roc_auc", at_least=0.7), {}, ["roc_auc is undefined on the holdout, which holds one outcome only"]),
+    (Gate("roc_auc", at_least=0.7), {}, ["roc_auc is undefined on the holdout, which contains only one outcome"]),
 ])  # fmt: skip
 def test_the_gate(bound: Gate, metrics: dict[str, float], failed: list[str]) -> None:
     assert find_gate_failures(synthetic.use_case(gates=[bound]), metrics, {}) == failed
@@ -126,7 +126,7 @@ def test_without_common_rows_nothing_is_decided(tmp_path: Path) -> None:
     empty = Dataset({"order_id": keys[:0], "fold": keys[:0]}, {})
     found = compare_with_champion(case, challenger, tmp_path / "challenger", empty, package, tmp_path)
     assert found.is_better is None
-    assert found.text.startswith("there are no rows that champion version 3 has not been fitted on")
+    assert found.text.startswith("champion version 3 was fitted on all rows")
 
 
 # -- the step ----------------------------------------------------------------------------------------------------------
@@ -211,7 +211,7 @@ def test_the_challenger_is_judged_on_days_that_neither_has_seen(loop: Loop, tmp_
     gain = scores["champion"] - scores["challenger"]
     assert found["is_better"] == (gain >= 5e-4)
     word = "better" if gain >= 0 else "worse"
-    assert f"{word} by {abs(gain):.5f}, needed 0.0005" in found["text"]
+    assert f"{word} by {abs(gain):.5f}, required 0.0005" in found["text"]
     assert "on the 333 newest rows" in found["text"]
     assert evaluation["approval"]["status"] == (APPROVED if found["is_better"] else REJECTED)
     held = c.read(loop.challenger / "model/holdout.parquet")
@@ -255,4 +255,4 @@ def test_a_model_of_other_code_is_not_evaluated(loop: Loop, tmp_path: Path) -> N
     synthetic.hand_over(loop.challenger / "dataset", tmp_path / "job/processing/input/dataset")
     done = synthetic.run_step(pyz, tmp_path / "job", "evaluate", "--champion", "none", check=False)
     assert done.returncode == 1
-    assert "the model was trained by another bundle than the one that evaluates it; train again" in done.stderr
+    assert "the model was trained by a different bundle than the one that evaluates it; train again" in done.stderr

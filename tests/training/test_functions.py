@@ -56,7 +56,7 @@ ROWS = np.arange(DAY)
     ("events", {"order_id": ROWS + 0.5}, r"events\(\) column 'order_id' row 0 is 0.5 \(float\); expected text or a "),
     ("events", {"shop": None}, r"events\(\) has no column 'shop'"),
     ("events", {"size": np.zeros(3)}, r"events\(\) returned columns of unequal lengths: \{.*'size': 3"),
-    ("events", {"late": ROWS}, r"events\(\) holds the target 'late', which labels\(\) returns too"),
+    ("events", {"late": ROWS}, r"events\(\) contains the target 'late', which labels\(\) also returns"),
 ])  # fmt: skip
 def test_events_that_cannot_be_meant_are_refused(name: str, columns: dict[str, Any], text: str) -> None:
     with pytest.raises(MillraceError, match=text):
@@ -109,7 +109,7 @@ def test_without_labels_the_events_carry_the_target() -> None:
     at = dict(zip(events["order_id"], events["placed_at"], strict=True))
     assert all(at[key] == known for key, known in zip(labels["order_id"], labels["known_at"], strict=True))
     without = functions(without="labels")
-    with pytest.raises(MillraceError, match=r"events\(\) has no column 'late', and there is no function labels\(\)"):
+    with pytest.raises(MillraceError, match=r"events\(\) has no column 'late', and the function labels\(\)"):
         without.events(SINCE, UNTIL)
 
 

@@ -75,7 +75,7 @@ def test_numbers_that_would_become_one_are_refused_by_name(values: Any, is_refus
     if not is_refused:
         assert normalise(values, "x").dtype == np.float32
         return
-    with pytest.raises(DataError, match="events\\(\\) column 'ts' holds whole numbers that a 32-bit float cannot"):
+    with pytest.raises(DataError, match="events\\(\\) column 'ts' contains whole numbers that a 32-bit float cannot"):
         normalise(values, "events() column 'ts'")
 
 

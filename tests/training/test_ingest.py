@@ -151,4 +151,4 @@ def test_a_model_of_nearly_the_same_data_is_not_trained_again(guarded: Guarded, 
     guarded.register(None)
     unknown = guarded.ingest(tmp_path / "5", "--trigger", "schedule")
     assert unknown.returncode == 0
-    assert "does not say as of when it was trained; no cooldown is kept" in unknown.stdout
+    assert "does not record the time of its training data; no cooldown applies" in unknown.stdout

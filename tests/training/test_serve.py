@@ -223,7 +223,7 @@ BAD: list[tuple[Any, str | None, int | None, str]] = [
     ({"instances": [RECORD, 3]}, None, 1, "row 1 is 3; expected an object"),
     ({"instances": []}, None, None, "the batch is empty"),
     ({"instances": RECORD}, "instances", None, "expected a list of records"),
-    ({"instances": [RECORD], "more": 1}, None, None, "'more' is given beside 'instances'"),
+    ({"instances": [RECORD], "more": 1}, None, None, "'more' is given with 'instances'"),
     ([RECORD], None, 0, "expected an object"),
     (None, None, 0, "expected an object"),
     (b"", None, None, "the body is not JSON"),

@@ -138,7 +138,7 @@ def test_the_holdouts_scores_come_from_a_model_that_has_not_seen_it(first: Train
 
 
 @pytest.mark.parametrize(("name", "value", "text"), [
-    ("max_iter", "[1]", "max_iter = '[1]' cannot be read; expected a number, a truth value or text"),
+    ("max_iter", "[1]", "max_iter = '[1]' cannot be read; expected a number, a Boolean or text"),
     ("max_itre", "5", "'max_itre' is not known to the default model; expected one of "),
 ])  # fmt: skip
 def test_a_wrong_hyperparameter_is_refused_by_name(

@@ -65,9 +65,9 @@ NAT = np.datetime64("NaT")
     (put("events", "placed_at", NAT, 3),
      "events: placed_at is missing; expected it in every row in 1 row(s): order_id=o1491, placed_at=None"),
     (put("events", "order_id", "o1488", 5),
-     "events: order_id stands in several rows; expected it once in 1 row(s): order_id=o1488"),
+     "events: order_id occurs in several rows; expected it once in 1 row(s): order_id=o1488"),
     (put("labels", "order_id", "o1488", 5),
-     "labels: order_id stands in several rows; expected it once in "),
+     "labels: order_id occurs in several rows; expected it once in "),
     (put("labels", "late", np.nan, 7), "labels: late is missing; expected it in every row in 1 row(s)"),
     (put("labels", "known_at", NAT, 7), "labels: known_at is missing; expected it in every row in 1 row(s)"),
     (put("labels", "late", np.inf, 7), "labels: late is infinite in 1 row(s): order_id="),
@@ -76,13 +76,13 @@ NAT = np.datetime64("NaT")
     (put("station_reports", "station", None, 2), "station_reports: station is missing; expected it in every row"),
     (put("queues", "counted_at", NAT, 0, 1), "queues: counted_at is missing; expected it in every row in 2 row(s)"),
     (lambda data: data.pop("queues"), "queues: the table is missing from the snapshot"),
-    (lambda data: data["queues"].pop("queue"), "queues: there is no column 'queue'; there are ['counted_at', 'shop']"),
+    (lambda data: data["queues"].pop("queue"), "queues: column 'queue' does not exist; existing: ['counted_at',"),
     (lambda data: data["queues"].update(queue=data["queues"]["shop"]),
      "queues: column 'queue' holds text; expected number"),
     (lambda data: data.update(labels=c.select_rows(data["labels"], np.arange(0))),
-     "labels: there is no row; expected at least one"),
+     "labels: no rows found; expected at least one"),
     (lambda data: data["labels"].update(order_id="x" + data["labels"]["order_id"]),
-     "labels: no label's order_id is that of an event; compare the two"),
+     "labels: no label's order_id matches an event; compare the two"),
     (lambda data: data.update(
         events=c.select_rows(data["events"], data["events"]["placed_at"] < AS_OF - np.timedelta64(15, "D"))),
      "events: the newest placed_at is 2024-03-16T23:30:00Z; expected one within 336 h of as_of"),
@@ -97,7 +97,7 @@ def test_a_batch_that_must_not_be_trained_on_is_refused(
 @pytest.mark.parametrize(("change", "warning"), [
     (lambda data: data.update(queues=c.concatenate([data["queues"], c.select_rows(data["queues"], np.arange(2))])),
      "several rows of one shop became known at the same time; the last one counts"),
-    (put("labels", "order_id", "stranger", 5), "the order_id is that of no event"),
+    (put("labels", "order_id", "stranger", 5), "the order_id matches no event"),
     (lambda data: data.update(station_reports=c.select_rows(
         data["station_reports"], data["station_reports"]["known_at"] < AS_OF - np.timedelta64(5, "h"))),
      "expected one within 2 h of as_of"),
@@ -117,7 +117,7 @@ def test_what_is_odd_but_harmless_is_a_warning(whole: Snapshot, change: Callable
     (Expect("kind", one_of=("a", "b")), "events: kind breaks the rule: one of a, b (at most 0.00% of rows may)"),
     (Expect("size", max_missing=0.01), "events: 4.4% of size is missing; expected at most 1.0% in 127 row(s): "),
     (Expect("kind", at_least=0), "events: kind holds text; a bound needs numbers"),
-    (Expect("colour", at_least=0), "events: there is no column 'colour'"),
+    (Expect("colour", at_least=0), "events: column 'colour' does not exist"),
 ])  # fmt: skip
 def test_an_expectation_names_rule_and_rows(whole: Snapshot, rule: Expect, refusal: str) -> None:
     case = synthetic.use_case(expectations=[rule])
@@ -128,12 +128,12 @@ def test_an_expectation_names_rule_and_rows(whole: Snapshot, rule: Expect, refus
 
 
 @pytest.mark.parametrize(("changes", "refusal"), [
-    ({"slices": [Slice("bnad")]}, "there is no column 'bnad'; there are ['band', 'kind', "),
-    ({"slices": [Slice("station_reports_wnd")]}, "there is no column 'station_reports_wnd'; there are ["),
-    ({"slices": [Slice("late")]}, "there is no column 'late'; there are ["),
+    ({"slices": [Slice("bnad")]}, "column 'bnad' does not exist; existing: ['band', 'kind', "),
+    ({"slices": [Slice("station_reports_wnd")]}, "column 'station_reports_wnd' does not exist; existing: ["),
+    ({"slices": [Slice("late")]}, "column 'late' does not exist; existing: ["),
     ({"slices": [Slice("placed_at")]}, "column 'placed_at' holds time; a slice needs text or numbers"),
-    ({"trusted": ["szie"]}, "there is no column 'szie'; there are ['band', 'kind', "),
-    ({"trusted": ["queues_queue"]}, "there is no column 'queues_queue'; there are ["),
+    ({"trusted": ["szie"]}, "column 'szie' does not exist; existing: ['band', 'kind', "),
+    ({"trusted": ["queues_queue"]}, "column 'queues_queue' does not exist; existing: ["),
 ])  # fmt: skip
 def test_columns_of_slices_and_trust_are_those_of_the_data(
     whole: Snapshot, changes: dict[str, Any], refusal: str
@@ -180,7 +180,7 @@ def test_a_column_that_tells_the_outcome_is_a_leak(whole: Snapshot, strength: fl
     found = [finding for finding in findings.all if finding.column == "arrived_after"]
     assert [finding.level for finding in found] == ([level] if level else [])
     if level:
-        assert "arrived_after alone tells late with an AUC of" in found[0].rule
+        assert "arrived_after alone predicts late with an AUC of" in found[0].rule
 
 
 def leaking(snapshot: Snapshot, case: UseCase, noise: float) -> Snapshot:

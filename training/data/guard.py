@@ -77,7 +77,7 @@ def _cooled_down(job: Job, as_of: np.datetime64, trigger: str) -> None:
         return
     text = described.get("CustomerMetadataProperties", {}).get("as_of", "")
     if not text:
-        print_progress(f"guard: {arn} does not say as of when it was trained; no cooldown is kept")
+        print_progress(f"guard: {arn} does not record the time of its training data; no cooldown applies")
         return
     trained = parse_time(text, f"as_of of {arn}")
     if as_of - trained < cooldown:

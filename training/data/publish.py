@@ -98,7 +98,7 @@ def _accepted(job: Job, snapshot: Snapshot) -> Snapshot:
         for column in (table.entity, table.event_time):
             if (missing := is_missing(rows[column])).any():
                 raise DataError(
-                    f"{table.name}: {column}", f"is missing in {missing.sum()} row(s)", expected="it in every row"
+                    f"{table.name}: {column}", f"is missing in {missing.sum()} row(s)", expected="a value in every row"
                 )
         bad = np.zeros(c.count_rows(rows), dtype=bool)
         for rule in job.use_case.expectations:
@@ -154,7 +154,7 @@ def _there(client: Any, group: str, entities: Array) -> dict[str, Record]:
         found = fetch_records(client, {group: [str(entity) for entity in entities]})
     except StoreError as error:
         raise StoreError(
-            f"{error}", fix="deploy first: `pulumi up` makes the group that the features pipeline needs"
+            f"{error}", fix="deploy first: `pulumi up` creates the group that the features pipeline needs"
         ) from error
     return {entity: record for (_, entity), record in found.items()}
 

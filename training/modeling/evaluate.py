@@ -50,7 +50,7 @@ def run_evaluate(job: Job, wanted_champion: str) -> None:
         model = Model.load(folder, job.functions)
         if model.document["identity"]["code"] != job.code_sha256:
             raise DataError(
-                "the model", "was trained by another bundle than the one that evaluates it", fix="train again"
+                "the model", "was trained by a different bundle than the one that evaluates it", fix="train again"
             )
         holdout = c.read(folder / HOLDOUT)
         metrics = compute_metrics(case.problem, holdout["y"], holdout["p"])
@@ -87,7 +87,7 @@ def find_gate_failures(case: UseCase, metrics: dict[str, float], slices: Mapping
     for bound in case.gates:
         value = metrics.get(bound.metric)
         if value is None:
-            failed.append(f"{bound.metric} is undefined on the holdout, which holds one outcome only")
+            failed.append(f"{bound.metric} is undefined on the holdout, which contains only one outcome")
         elif bound.at_least is not None and value < bound.at_least:
             failed.append(f"{bound.metric} is {value:.4f}; expected at least {bound.at_least:g}")
         elif bound.at_most is not None and value > bound.at_most:
@@ -140,7 +140,7 @@ def compare_with_champion(
 ) -> Comparison:
     """Compare champion and challenger on rows that neither was fitted on."""
     if package is None:
-        return _comparison("there is no champion")
+        return _comparison("no champion exists")
     version = f"champion version {package.version}"
     if package.document["identity"] == model.document["identity"]:
         text = f"{version} is the same model: same data, code and parameters"
@@ -152,13 +152,13 @@ def compare_with_champion(
         try:
             theirs, _ = score_with(package.folder, rows, scratch)
         except DataError as error:
-            return _comparison(f"{version} could not be judged: {error}")
+            return _comparison(f"{version} could not be evaluated: {error}")
         which = f"the {len(y)} newest rows"
     else:
         ours, other = c.read(folder / HOLDOUT), c.read(package.folder / HOLDOUT)
         _, left, right = np.intersect1d(ours[case.key].astype(str), other[case.key].astype(str), return_indices=True)
         if len(left) < FEWEST:
-            return _comparison(f"there are no rows that {version} has not been fitted on: nothing to compare on")
+            return _comparison(f"{version} was fitted on all rows: the two cannot be compared")
         y, mine, theirs = ours["y"][left], ours["p"][left], other["p"][right]
         which = f"{len(y)} rows that both held out"
     return _judged(case, version, which, y, mine, theirs)
@@ -179,12 +179,12 @@ def _judged(case: UseCase, version: str, which: str, y: Array, mine: Array, thei
     metric = case.champion_metric
     challenger, champion_ = (compute_metrics(case.problem, y, p).get(metric) for p in (mine, theirs))
     if challenger is None or champion_ is None:
-        return _comparison(f"{metric} is undefined on {which}, which hold one outcome only", rows=len(y))
+        return _comparison(f"{metric} is undefined on {which}, which contain only one outcome", rows=len(y))
     gain = challenger - champion_ if get_direction(case.problem, metric) == "higher" else champion_ - challenger
     is_better = gain >= case.champion.better_by
     text = (
         f"{metric} {challenger:.5f} against {champion_:.5f} of {version} on {which}: "
-        f"{'better' if gain >= 0 else 'worse'} by {abs(gain):.5f}, needed {case.champion.better_by:g}"
+        f"{'better' if gain >= 0 else 'worse'} by {abs(gain):.5f}, required {case.champion.better_by:g}"
     )
     return _comparison(text, len(y), champion_, challenger, bool(is_better))
 
@@ -197,7 +197,7 @@ def decide_approval(
     if failed:
         return REJECTED, "; ".join(failed)
     if package is None:
-        return passed, "the gate is passed and there is no champion"
+        return passed, "the gate is passed and no champion exists"
     if comparison.is_better is None:
         return PENDING, comparison.text
     return (passed if comparison.is_better else REJECTED), comparison.text

@@ -139,7 +139,7 @@ def fit_model(functions: Functions, parameters: Mapping[str, Any], rows: Columns
     used = ReadTracker(rows)
     features = functions.features(used)
     if not features:
-        raise DataError("features()", "returned no column", expected="at least one")
+        raise DataError("features()", "returned no columns", expected="at least one")
     _refuse_unlearnable(functions.use_case, features, y)
     document: dict[str, Any] = {
         "inputs": {name: find_kind(rows[name]) for name in rows if name in used.names},

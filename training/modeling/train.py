@@ -75,7 +75,7 @@ def merge_parameters(declared: dict[str, Any], job: Job) -> dict[str, Any]:
         if not isinstance(given[name], (bool, int, float, str)):
             raise DeclarationError(
                 "hyperparameters",
-                [Diagnosis(f"{name} = {text!r}", "cannot be read", expected="a number, a truth value or text")],
+                [Diagnosis(f"{name} = {text!r}", "cannot be read", expected="a number, a Boolean or text")],
             )
     return {**declared, **given}
 

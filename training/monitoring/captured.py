@@ -100,10 +100,10 @@ class Reader:
             answered_at = str(document.get("eventMetadata", {}).get("inferenceTime", ""))
             if len(asked) != len(answered):
                 raise UnreadableCaptureError(
-                    "the answer", "has another number of predictions than the request has rows"
+                    "the answer", "has a different number of predictions than the request has rows"
                 )
         except Refusal as error:
-            self._count("the payload is not what its type says", f"{where}: {error}")
+            self._count("the payload does not match its content type", f"{where}: {error}")
             return
         except UnreadableCaptureError as error:
             self._count(str(error), where)
@@ -129,7 +129,7 @@ class Reader:
         if values[0] is None or values[1] is None:
             raise UnreadableCaptureError("the row", f"has no {self.key if values[0] is None else self.event_time}")
         if _key(prediction.get(self.key)) != values[0]:
-            raise UnreadableCaptureError("the prediction", f"has another {self.key} than the row")
+            raise UnreadableCaptureError("the prediction", f"has a different {self.key} than the row")
         score = _value("score", "number", prediction.get("score"))
         if math.isnan(score):
             raise UnreadableCaptureError("the prediction", "has no score")
@@ -191,7 +191,7 @@ def _payload(captured: Mapping[str, Any], side: str) -> tuple[bytes, str]:
         try:
             return base64.b64decode(data, validate=True), content_type
         except ValueError as error:
-            raise UnreadableCaptureError(f"{side}", "is not in base 64, as it claims") from error
+            raise UnreadableCaptureError(f"{side}", "is not valid base 64, although declared as such") from error
     # Text is captured already decoded: the charset of the content type no longer applies.
     return data.encode(), content_type.split(";")[0]
 

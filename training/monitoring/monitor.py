@@ -82,7 +82,7 @@ def run_monitor(job: Job, as_of: str) -> None:
             found |= _examined(job, package, served, since, now, Path(scratch))
             found["model"]["config"] = endpoint["EndpointConfigName"]
     else:
-        found["notes"].append("the endpoint is not there: it is pending its first approved model")
+        found["notes"].append("the endpoint does not exist: it is pending its first approved model")
     data = make_data_points(job.names.endpoint, MonitorReport.model_validate(found))
     publish_data_points(job, data)
     report = MonitorReport.model_validate(round_floats({**found, "published": len(data)}))
@@ -137,7 +137,7 @@ def _examined(
     events = job.functions.events(since, now)
     window = Window(rows, served.complete[chosen], _outcomes(job.functions, rows, events, since, now))
     if left_out := int(np.sum(~window.complete)):
-        notes.append(f"{left_out} row(s) count for the score alone: an answer in CSV does not say what was looked up")
+        notes.append(f"{left_out} row(s) count only for the score: a CSV answer does not contain looked-up values")
     report |= _drift(case, package, window, scratch, notes)
     report |= _quality(case, window, notes)
     report |= _skew(job.functions, window, events, since, now, notes)
@@ -234,7 +234,7 @@ def _skew(
     at = np.array([place.get(key, -1) for key in served[case.key].tolist()], dtype=np.int64)
     if strangers := int(np.sum(at < 0)):
         notes.append(
-            f"{strangers} served row(s) are not compared with the join: events() does not know their {case.key}"
+            f"{strangers} served row(s) are not compared with the join: events() does not return their {case.key}"
         )
     served = c.select_rows(served, at >= 0)
     if not (compared := c.count_rows(served)):

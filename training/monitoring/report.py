@@ -54,7 +54,7 @@ def render_page(report: MonitorReport, monitoring: Monitoring) -> str:
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>"
-        f"<p>Served rows whose time lies in {escape(report.since)} to {escape(report.as_of)}.</p>"
+        f"<p>Served rows with a time from {escape(report.since)} to {escape(report.as_of)}.</p>"
         f"{''.join(parts)}</body></html>\n"
     )
 
@@ -70,7 +70,7 @@ def _facts(report: MonitorReport, monitoring: Monitoring) -> str:
         alarm = f" (alarm {bound:g})" if bound is not None else ""
         facts.append((f"calibration error{alarm}", report.quality["ece"]))
     if report.skew:
-        facts.append(("rows unlike the join", report.skew.rows))
+        facts.append(("rows that differ from the join", report.skew.rows))
     items = "".join(f"<li><b>{_shown(value)}</b>{escape(name)}</li>" for name, value in facts)
     return f'<ul class="facts">{items}</ul>'
 

@@ -139,7 +139,7 @@ def _clock(job: Job, options: Namespace, since: np.datetime64, until: np.datetim
             [
                 Diagnosis(
                     "--until",
-                    f"is {format_time(until)}, but data time is already {now} and never goes back",
+                    f"is {format_time(until)}, but data time is already {now} and cannot move back",
                     fix="choose a later time",
                 )
             ],

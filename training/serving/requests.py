@@ -142,7 +142,7 @@ class Schema:
             _require(records, table.entity, ~given[table.name], f"{table.name} is looked up by it")
             for name in names:
                 if name in self._inputs:
-                    reason = f"the record holds other columns of {table.name}: give all of them or none"
+                    reason = f"the record contains other columns of {table.name}: give all of them or none"
                     _require(records, name, given[table.name], reason)
         present = dict.fromkeys(name for record in records for name in record)
         columns = {name: self._column(name, records, payload.texts) for name in present}
@@ -288,7 +288,7 @@ def read_payload(body: bytes, content_type: str) -> Payload:
     if isinstance(document, dict) and INSTANCES in document:
         instances = document.pop(INSTANCES)
         if document:
-            raise Refusal(f"{_shown(min(document))}", f"is given beside {INSTANCES!r}", expected=f"{INSTANCES!r} alone")
+            raise Refusal(f"{_shown(min(document))}", f"is given with {INSTANCES!r}", expected=f"{INSTANCES!r} alone")
         if not isinstance(instances, list):
             raise Refusal(f"{INSTANCES!r}", f"is {_shown(instances)}", expected="a list of records", field=INSTANCES)
         return Payload([_record(record, row) for row, record in enumerate(instances)])

@@ -92,7 +92,7 @@ def _load(job: Job, folder: Path) -> Model:
     if trained != here:
         raise DataError(
             "the model",
-            f"was trained with scikit-learn {trained}, and this is {here}, which may read it wrongly",
+            f"was trained with scikit-learn {trained}, and this is {here}, which may load it incorrectly",
             fix="train again, or serve it in the image that trained it",
         )
     return model

@@ -68,19 +68,20 @@ class Code(StrEnum):
 
 
 _CONSEQUENCES = {
-    Code.EVERYBODY: "Anybody with an account at AWS may do it, and often anybody at all: no condition says who.",
-    Code.SIGNED_IN: "No condition on the subject (`…:sub`) says who of all those whom it signs in, wherever they are.",
-    Code.STRANGERS: "It is not the stack's own, {own}: who may do it is decided there.",
+    Code.EVERYBODY: "Anybody with an AWS account is allowed, often anyone at all: no condition restricts who.",
+    Code.SIGNED_IN: "No condition on the subject (`…:sub`) restricts which of its signed-in identities are allowed.",
+    Code.STRANGERS: "It is not the stack's own account, {own}: that account decides who gets the access.",
     Code.UNKNOWN_ACCOUNT: (
-        "The preview does not say whether it is the stack's own; of another one it is decided there."
+        "The preview does not show whether it is the stack's own account; another account would decide who gets the "
+        "access."
     ),
-    Code.EVERYTHING: "That is more than any part of the loop needs; nobody can foresee its use.",
-    Code.ALL_BUT: "What is not named is allowed, also what AWS will add one day.",
-    Code.POWERFUL_SERVICE: "With {services} it may take what others may: their rights, keys, secrets or data.",
-    Code.WHOLE_SERVICE: "That is a whole service, in which it may change and delete what is not its own.",
-    Code.TAKING: "It may act as any role of the account, or give itself rights, and so do what that role may do.",
-    Code.READING: "It may read what others keep for themselves: secrets, or whatever a key of the account encrypts.",
-    Code.MANAGED_POLICY: "A policy of AWS that is this wide is for people.",
+    Code.EVERYTHING: "That is more than any component needs, and nobody can foresee its use.",
+    Code.ALL_BUT: "Everything that is not listed is allowed, including what AWS adds later.",
+    Code.POWERFUL_SERVICE: "With {services} it can obtain the permissions, keys, secrets or data of others.",
+    Code.WHOLE_SERVICE: "That is a whole service: it can also change and delete resources of others.",
+    Code.TAKING: "It can act as any role of the account, or grant itself permissions, and so gain that role's access.",
+    Code.READING: "It can read private data of others: secrets, or anything encrypted with a key of the account.",
+    Code.MANAGED_POLICY: "An AWS managed policy this broad is meant for people, not for services.",
 }
 
 
@@ -118,12 +119,12 @@ def find_openings(entry: Mapping[str, Any], own: str) -> Iterator[Opening]:
         if each["effect"] != "Allow":
             continue
         if _is_everybody(each["principal"]) and not limits_principal(each["condition"]):
-            but = "" if each["principal"] == "*" else f" but {each['principal'].removeprefix(ALL_BUT)}"
+            but = "" if each["principal"] == "*" else f" except {each['principal'].removeprefix(ALL_BUT)}"
             yield Opening(Code.EVERYBODY, f"everybody{but}", _named(each["actions"]))
             continue
         if _is_anybody_signed_in(each):
             yield Opening(
-                Code.SIGNED_IN, f"whomever {shorten_arn(each['principal'])} signs in", _named(each["actions"])
+                Code.SIGNED_IN, f"anyone signed in by {shorten_arn(each['principal'])}", _named(each["actions"])
             )
             continue
         if strangers := sorted(_accounts(each) - {own}):

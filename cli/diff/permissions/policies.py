@@ -135,9 +135,10 @@ def _statement(effect: str = "Allow", **said: Any) -> dict[str, Any]:
 
 def _managed(arns: Any) -> dict[str, Any] | None:
     """Return a statement for managed policies, of which the preview has only the names."""
-    return (
-        _statement(Action=[f"{openings.MANAGED}{arn}" for arn in _names(arns)], Resource="as it says") if arns else None
-    )
+    if not arns:
+        return None
+    actions = [f"{openings.MANAGED}{arn}" for arn in _names(arns)]
+    return _statement(Action=actions, Resource="as the policy defines")
 
 
 def _bound(arn: Any) -> dict[str, Any] | None:

@@ -59,7 +59,7 @@ def _list_judged_less(preview: Preview) -> Iterator[Risk]:
         for metric in sorted(
             pipelines.find_judged_metrics(pipeline.before) - pipelines.find_judged_metrics(pipeline.after)
         ):
-            how = f"Models are no longer judged by {metric}."
+            how = f"Models are no longer evaluated by {metric}."
             yield Risk(Code.GATE_LOOSENED, preview.stack, fields={"how": how})
 
 

@@ -30,15 +30,15 @@ class Code(StrEnum):
 
 #: The main clause of a sentence for each code, with the names of its fields.
 _CLAUSES = {
-    Code.GONE: "{what} is gone",
-    Code.BOUND: "{what} asked for {asked}{words} {before:g}, now for {after}",
-    Code.ANY_VALUE: "{what} asked for one of {values}, now for any value",
-    Code.MORE_VALUES: "{what} takes {values} too",
-    Code.TRUSTED: "{what} is trusted now: that it tells the outcome by itself no longer stops a training",
-    Code.INFORMATIONAL: "monitoring.informational holds {what} now: its drift is reported and alarms nobody",
-    Code.NUMBER: "{what} goes from {before:g} to {after:g}: {consequence}",
-    Code.TIME: "{what} goes from {before} to {after}: {consequence}",
-    Code.TRIGGER: "retraining.on names {what} no longer: that alarm starts no training",
+    Code.GONE: "{what} is removed",
+    Code.BOUND: "{what} required {asked}{words} {before:g}, now {after}",
+    Code.ANY_VALUE: "{what} required one of {values}, now it accepts any value",
+    Code.MORE_VALUES: "{what} also accepts {values}",
+    Code.TRUSTED: "{what} is now trusted: training no longer stops if this column alone predicts the outcome",
+    Code.INFORMATIONAL: "monitoring.informational now contains {what}: its drift is reported but raises no alarm",
+    Code.NUMBER: "{what} changes from {before:g} to {after:g}: {consequence}",
+    Code.TIME: "{what} changes from {before} to {after}: {consequence}",
+    Code.TRIGGER: "retraining.on no longer contains {what}: that alarm starts no training",
     Code.ANOTHER: "its {what} changes from {before} to {after}",
 }
 
@@ -107,10 +107,10 @@ def list_monitoring_easings(before: UseCase | None, after: UseCase | None) -> li
     sides = (old.get("monitoring") or {}, new.get("monitoring") or {})
     found = [Easing(Code.INFORMATIONAL, column) for column in _gained(*sides, "informational")]
     found += _numbers(
-        sides, "min_labels", "monitoring.min_labels", "with fewer labels quality is not measured, and no alarm sees it"
+        sides, "min_labels", "monitoring.min_labels", "with fewer labels quality is not measured, so no alarm can fire"
     )
     found += _times(sides, "window", "monitoring.window", "fewer requests are compared", is_less=_shorter)
-    found += _times(sides, "every", "monitoring.every", "what goes wrong is seen later", is_less=_longer)
+    found += _times(sides, "every", "monitoring.every", "problems are detected later", is_less=_longer)
     starts = [(side.get("retraining") or {}).get("on") or {} for side in (old, new)]
     if starts[1]:
         # When none is left, the deleted rule is reported as a risk of its own.
@@ -119,7 +119,7 @@ def list_monitoring_easings(before: UseCase | None, after: UseCase | None) -> li
         now = (new.get("slices") or {}).get(column)
         if now is not None:
             found += _numbers(
-                (each, now), "min_rows", f"the min_rows of the slice {column}", "smaller groups are judged no more"
+                (each, now), "min_rows", f"the min_rows of the slice {column}", "smaller groups are no longer judged"
             )
     return found
 

@@ -28,132 +28,135 @@ class Loss:
 def _bucket(resource: Resource) -> Loss:
     forced = bool(resource.before.get("forceDestroy"))
     how = (
-        "Everything in it goes with it: snapshots, training data, models, captured requests, the offline store."
+        "Everything in it is deleted too: snapshots, training data, models, captured requests, the offline store."
         if forced
-        else "It holds snapshots, training data, models, captured requests and the offline store; "
-        "AWS refuses to delete it while anything lies in it, so the deployment fails half-way."
+        else "It contains snapshots, training data, models, captured requests and the offline store; "
+        "AWS refuses to delete a bucket that is not empty, so the deployment fails halfway."
     )
     return Loss(
-        "bucket", how, how, "Keep its name and place; to move, copy the data to a new one first and let this one stay."
+        "bucket",
+        how,
+        how,
+        "Keep its name and region; to move the data, copy it to a new bucket first and keep this one.",
     )
 
 
 def _key(resource: Resource) -> Loss:
     days = resource.before.get("deletionWindowInDays", 30)
-    after = f"{days:g} days" if isinstance(days, int | float) else "its waiting time"
+    after = f"{days:g} days" if isinstance(days, int | float) else "its waiting period"
     return Loss(
         "KMS key",
-        f"After {after} nothing that it encrypts can be read again: the lake, the feature store, captured requests.",
-        f"What the old key encrypts stays encrypted with it and is lost for ever after {after}.",
-        "Keep the key. If it is on its way out already, `aws kms cancel-key-deletion` holds it within that time.",
+        f"After {after} nothing encrypted with it can be read again: the lake, the feature store, captured requests.",
+        f"Data encrypted with the old key stays encrypted with it and is lost for ever after {after}.",
+        "Keep the key. If its deletion is already scheduled, cancel it in time with `aws kms cancel-key-deletion`.",
     )
 
 
 _FEATURE_GROUP = Loss(
     "feature group",
-    "Its online store is wiped: the endpoint finds no features of it. The offline store's files stay in the lake.",
-    "Its online store is wiped and begins empty: predictions miss these features until they are published again. "
+    "Its online store is deleted: the endpoint finds none of its features. The offline store's files stay in the lake.",
+    "Its online store is recreated empty: predictions lack these features until they are published again. "
     "The offline store's files stay in the lake.",
-    "A group can only get more features. Undo this, or declare a new table under a new name and leave this one be.",
+    "Features can only be added to a group. Revert this, or declare a new table with a new name and keep this one.",
 )
 _REGISTRY = Loss(
     "model package group",
-    "The history of all models goes with it: versions, figures, approvals, lineage. There is nothing to go back to.",
-    "The history of all models goes with it; the new group is empty, so nothing is approved and nothing may serve.",
-    "Keep its name and description: both are set once.",
+    "The history of all models is deleted too: versions, metrics, approvals, lineage. A rollback is impossible.",
+    "The history of all models is deleted too; the new group is empty, so no model is approved and none may serve.",
+    "Keep its name and description: neither can be changed later.",
 )
 _ENDPOINT = Loss(
     "endpoint",
     "Serving stops: every request fails from then on.",
-    "Serving stops until the new one is up; there is no roll-out, and nothing to roll back to.",
-    "Keep its name, and keep its rollback alarms: adding or taking away the whole block replaces it.",
+    "Serving stops until the new one is in service; there is no rollout and no rollback.",
+    "Keep its name and its rollback alarms: adding or removing the whole block replaces the endpoint.",
 )
 _CONFIGURATION = Loss(
     "endpoint configuration",
-    "The endpoint can no longer be updated, nor rolled back to it.",
-    "The old one is deleted at once: a roll-back has nothing to stand on.",
-    "Let old configurations stay (retain_on_delete); `millrace gc` clears them when nothing needs them.",
+    "The endpoint can no longer be updated, or rolled back to this configuration.",
+    "The old one is deleted immediately, so a rollback to it is impossible.",
+    "Keep old configurations (retain_on_delete); `millrace gc` deletes them when they are no longer needed.",
 )
 _MODEL = Loss(
     "model",
-    "A configuration that names it can no longer be rolled back to.",
-    "The old one is deleted at once: a roll-back has nothing to stand on.",
-    "Let old models stay (retain_on_delete); `millrace gc` clears them when nothing needs them.",
+    "A rollback to a configuration that uses it is no longer possible.",
+    "The old one is deleted immediately, so a rollback to it is impossible.",
+    "Keep old models (retain_on_delete); `millrace gc` deletes them when they are no longer needed.",
 )
 _QUEUE = Loss(
     "queue",
-    "Undelivered triggers in it are lost, and later ones are lost without a trace.",
+    "Undelivered triggers in it are lost, and later ones are lost silently.",
     "Undelivered triggers in it are lost.",
-    "Look into it first: `aws sqs receive-message ${AWS_ENDPOINT_URL:+--endpoint-url $AWS_ENDPOINT_URL}`; then keep "
-    "its name.",
+    "Read its messages first: `aws sqs receive-message ${AWS_ENDPOINT_URL:+--endpoint-url $AWS_ENDPOINT_URL}`; then "
+    "keep its name.",
 )
 _TOPIC = Loss(
     "topic",
-    "Alarms tell nobody any more.",
-    "Its subscriptions are gone: each address has to confirm once more, and hears nothing until it has.",
-    "Keep its name; or tell everybody to look for the confirmation.",
+    "Alarms no longer notify anybody.",
+    "Its subscriptions are deleted: each address must confirm again and is not notified until it has.",
+    "Keep its name, or ask all subscribers to confirm again.",
 )
 _ROLE = Loss(
     "role",
-    "Whatever runs under it stops working.",
-    "It gets another ARN. What runs meanwhile loses its permissions, and what is tied to the ARN for ever, such as a "
-    "feature group, is replaced with it.",
-    "Keep its name and path; change its policies, which is done in place.",
+    "Everything that runs under it stops working.",
+    "Its ARN changes. Anything that runs meanwhile loses its permissions, and resources that cannot change their "
+    "role, such as a feature group, are replaced too.",
+    "Keep its name and path; change its policies instead, which happens in place.",
 )
 _PIPELINE = Loss(
     "pipeline",
-    "It can no longer be run, and the history of its executions goes with it.",
-    "The history of its executions goes with it; what starts it has to name the new one.",
+    "It can no longer be run, and its execution history is deleted.",
+    "Its execution history is deleted; whatever starts it must refer to the new one.",
     "Keep its name.",
 )
 _OBJECT = Loss(
     "object",
-    "What lies there is gone; of code, old models can no longer be reproduced.",
-    "The old one is deleted; of code, old models can no longer be reproduced.",
-    "Let old objects stay (retain_on_delete).",
+    "The object is deleted; if it is code, old models can no longer be reproduced.",
+    "The old one is deleted; if it is code, old models can no longer be reproduced.",
+    "Keep old objects (retain_on_delete).",
 )
-_LOGS = Loss("log group", "Its logs are gone.", "Its logs are gone.", "Keep its name, or export the logs first.")
+_LOGS = Loss("log group", "Its logs are deleted.", "Its logs are deleted.", "Keep its name, or export the logs first.")
 _REPOSITORY = Loss(
     "image repository",
-    "Images in it are gone; models that run them cannot be started again.",
-    "Images in it are gone; models that run them cannot be started again.",
+    "Its images are deleted; models that use them cannot be started again.",
+    "Its images are deleted; models that use them cannot be started again.",
     "Keep its name.",
 )
 _TRACKING = Loss(
     "experiment tracking",
-    "It is no longer to be had; runs that lie in the lake stay there.",
-    "It is away for some minutes, and its address changes.",
+    "It is no longer available; runs stored in the lake stay there.",
+    "It is unavailable for some minutes, and its address changes.",
     "Keep its name, role and version.",
 )
 _DATABASE = Loss(
     "Glue database",
-    "Its tables are gone: the offline store can no longer be asked by name. The files stay.",
-    "Its tables are gone until they are made anew. The files stay.",
+    "Its tables are deleted: the offline store can no longer be queried by name. The files stay.",
+    "Its tables are missing until they are recreated. The files stay.",
     "Keep its name.",
 )
 _PUBLIC = Loss(
     "public access block",
-    "A policy or an access list may open the bucket to everybody.",
-    "For some moments a policy or an access list may open the bucket to everybody.",
+    "A policy or an access list can open the bucket to everybody.",
+    "For a short time a policy or an access list can open the bucket to everybody.",
     "Keep it.",
 )
 _ENCRYPTION = Loss(
     "encryption rule of the bucket",
     "New objects are no longer encrypted with the lake's own key.",
-    "For some moments new objects are not encrypted with the lake's own key.",
+    "For a short time new objects are not encrypted with the lake's own key.",
     "Keep it.",
 )
 _VERSIONING = Loss(
     "versioning of the bucket",
-    "What is overwritten or deleted from then on cannot be had back.",
-    "What is overwritten or deleted meanwhile cannot be had back.",
+    "Objects that are overwritten or deleted from then on cannot be restored.",
+    "Objects that are overwritten or deleted meanwhile cannot be restored.",
     "Keep it.",
 )
 _SUBSCRIPTION = Loss(
     "subscription",
-    "One address fewer is told of alarms.",
-    "The address has to confirm once more, and hears nothing until it has.",
-    "Keep at least one address that is read.",
+    "One address fewer is notified of alarms.",
+    "The address must confirm again and is not notified until it has.",
+    "Keep at least one address that somebody reads.",
 )
 
 _LOSSES: dict[str, Loss | Callable[[Resource], Loss]] = {
@@ -225,8 +228,8 @@ def find_loss(resource: Resource) -> Loss | None:
         return None
     loss = _LOSSES.get(resource.type)
     if loss is None:
-        text = f"What a {resource.type} holds or does is not known here; find out before this is deployed."
-        return Loss(resource.kind, text, text, "Undo the change of what forces it, or move what it holds first.")
+        text = f"Millrace does not know the contents or purpose of a {resource.type}; check it before you deploy this."
+        return Loss(resource.kind, text, text, "Revert the change that causes this, or move its contents first.")
     return loss if isinstance(loss, Loss) else loss(resource)
 
 

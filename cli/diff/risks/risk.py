@@ -25,7 +25,7 @@ _CAUSES = {
     Cause.PROMOTION: "`promotion` changes from manual to automatic",
     Cause.COLUMNS: "the table's columns change",
     Cause.REPLACEMENT: "it forces a replacement",
-    Cause.CREATED_SO: "it is made so",
+    Cause.CREATED_SO: "it is created this way",
 }
 
 
@@ -98,44 +98,44 @@ class _Text:
     fix: str
 
 
-_WHY_BOUND = "Say in the pull request why the old bound was wrong, or keep it."
-_WHY_VALUE = "Say in the pull request why the old value was wrong, or keep it."
+_WHY_BOUND = "Explain in the pull request why the old bound was wrong, or keep it."
+_WHY_VALUE = "Explain in the pull request why the old value was wrong, or keep it."
 _KEEP = "Keep it as it is."
-_NOT_STARTED = "What it starts no longer starts by itself: retraining, monitoring or publishing."
-_UNBOUNDED = "All that its policies allow counts from then on, now and later."
+_NOT_STARTED = "It no longer starts its job automatically: retraining, monitoring or publishing."
+_UNBOUNDED = "Everything that its policies allow, now or later, takes effect without a limit."
 _TEXTS = {
     Code.DELETED: _Text("deleted", "Deletes the {noun}", "{consequence}", "{fix}"),
     Code.REPLACED: _Text("replaced", "Replaces the {noun}", "{consequence}", "{fix}"),
     Code.KEY_OFF: _Text(
         "key-off",
-        "Turns off the KMS key",
-        "Nothing that it encrypts can be read or written until it is on again: the lake, the feature store, captured "
-        "requests.",
-        "Keep it on; who may use it is a matter of its policy.",
+        "Disables the KMS key",
+        "Nothing encrypted with it can be read or written until it is enabled again: the lake, the feature store, "
+        "captured requests.",
+        "Keep it enabled; restrict who may use it in its policy.",
     ),
     Code.UNPROTECTED: _Text(
         "unprotected",
-        "Takes away the protection of",
-        "The engine no longer refuses to delete or replace it; the next change may.",
-        "Leave it protected, unless it is to be deleted on purpose.",
+        "Removes the protection of",
+        "Pulumi no longer refuses to delete or replace it, so the next change may do so.",
+        "Keep it protected, unless you intend to delete it.",
     ),
     Code.FORCE_DESTROY: _Text(
         "force-destroy",
-        "Lets the bucket be deleted with all that is in it",
-        "From then on `pulumi destroy` deletes the data without asking.",
-        "Leave `force_destroy` out of the stack's configuration.",
+        "Allows deleting the bucket with all its contents",
+        "From then on `pulumi destroy` deletes the data without confirmation.",
+        "Remove `force_destroy` from the stack's configuration.",
     ),
     Code.KEPT_SHORTER: _Text(
         "kept-shorter",
-        "Keeps data for a shorter time: {noun}",
-        "Kept {before} until now, from then on {after}: what is older is deleted soon after, and cannot be had back.",
-        "Keep the longer time, or copy what is older first.",
+        "Shortens the retention of data: {noun}",
+        "Kept {before} until now, from then on {after}: older data is deleted soon after and cannot be restored.",
+        "Keep the longer retention, or copy the older data first.",
     ),
     Code.ALARM_REMOVED: _Text(
         "alarm-removed",
         "Removes the alarm",
-        "Nobody is told any more when {rule}.",
-        "Keep it; to have peace for a while, `millrace pause`.",
+        "Nobody is notified any more when {rule}.",
+        "Keep it; to silence it for a while, use `millrace pause`.",
     ),
     Code.ALARM_LOOSENED: _Text(
         "alarm-loosened", "Loosens the alarm", "It fires later, or for less: {how}.", _WHY_BOUND
@@ -144,54 +144,57 @@ _TEXTS = {
         "trigger-off",
         "Removes the {noun}",
         _NOT_STARTED,
-        "Keep it; to stop it for a while, `millrace pause`, which is seen and undone by `millrace resume`.",
+        "Keep it; to stop it for a while, use `millrace pause`, which is visible and ends with `millrace resume`.",
     ),
     Code.TRIGGER_OFF: _Text(
         "trigger-off",
         "Turns off the {noun}",
         _NOT_STARTED,
-        "Keep it; to stop it for a while, `millrace pause`, which is seen and undone by `millrace resume`.",
+        "Keep it; to stop it for a while, use `millrace pause`, which is visible and ends with `millrace resume`.",
     ),
     Code.TRIGGER_STOPPED: _Text(
-        "trigger-off", "Stops the {noun}", "{how} " + _NOT_STARTED, "Keep it; to stop it for a while, `millrace pause`."
+        "trigger-off",
+        "Stops the {noun}",
+        "{how} " + _NOT_STARTED,
+        "Keep it; to stop it for a while, use `millrace pause`.",
     ),
     Code.CAPTURE_OFF: _Text(
         "capture-off",
         "Stops capturing requests",
-        "{before:g} % of the requests were kept, then {after:g} %. Drift and calibration are measured on them: the "
-        "monitor has nothing to look at.",
+        "{before:g} % of the requests were captured, now {after:g} % are. Drift and calibration are measured on them, "
+        "so the monitor has no data.",
         "Keep `capture_percent` as it is.",
     ),
     Code.CAPTURE_FEWER: _Text(
         "capture-less",
         "Captures fewer requests",
-        "{before:g} % of the requests were kept, then {after:g} %. Drift and calibration are measured on them.",
+        "{before:g} % of the requests were captured, now {after:g} % are. Drift and calibration are measured on them.",
         "Keep `capture_percent` as it is.",
     ),
     Code.CAPTURE_LESS: _Text(
         "capture-less",
-        "Captures less of requests",
-        "{modes} is no longer kept. Drift and calibration are measured on what comes in and what is answered.",
+        "Captures less of each request",
+        "{modes} is no longer captured. Drift and calibration are measured on requests and responses.",
         "Keep `Input` and `Output`.",
     ),
-    Code.WATCHED_LESS: _Text("watched-less", "Watches less:", "{how}", _WHY_VALUE),
+    Code.WATCHED_LESS: _Text("watched-less", "Monitors less:", "{how}", _WHY_VALUE),
     Code.BAKE_NONE: _Text(
         "bake-none",
-        "Does not wait for the alarms of a roll-out:",
-        "The old fleet ends {when}: a bad model is not noticed before the old fleet ends, and then there is nothing to "
-        "go back to.",
-        "Let `rollout.bake_seconds` be longer than the alarms take to fire, such as 300.",
+        "Does not wait for the alarms of a rollout:",
+        "The old fleet is terminated {when}: a bad model is not detected before that, and afterwards a rollback is "
+        "impossible.",
+        "Set `rollout.bake_seconds` to longer than the alarms take to fire, e.g. 300.",
     ),
     Code.ROLLBACK_ALARM_REMOVED: _Text(
         "rollback-alarm-removed",
-        "A roll-out is no longer undone by {alarms}:",
-        "A bad deployment may go through unnoticed.",
+        "A rollout is no longer rolled back by {alarms}:",
+        "A bad deployment may succeed unnoticed.",
         "Keep the alarms of the endpoint's deployment.",
     ),
     Code.ROLLBACK_ALARMS_REMOVED: _Text(
         "rollback-alarm-removed",
-        "A roll-out is no longer undone by {alarms}:",
-        "No alarm undoes a bad deployment any more.",
+        "A rollout is no longer rolled back by {alarms}:",
+        "No alarm rolls back a bad deployment any more.",
         "Keep the alarms of the endpoint's deployment.",
     ),
     Code.ENCRYPTION_KEY: _Text(
@@ -200,95 +203,95 @@ _TEXTS = {
         "New objects no longer need the lake's own key to be read.",
         _KEEP,
     ),
-    Code.KEY_ROTATION: _Text("weakened", "Stops rotating the key:", "One key for ever encrypts everything.", _KEEP),
-    Code.QUEUE_ENCRYPTION: _Text("weakened", "Stops encrypting the queue:", "Its messages lie in the clear.", _KEEP),
-    Code.TOPIC_ENCRYPTION: _Text("weakened", "Stops encrypting the topic:", "Its messages lie in the clear.", _KEEP),
+    Code.KEY_ROTATION: _Text("weakened", "Stops rotating the key:", "The same key is used for ever.", _KEEP),
+    Code.QUEUE_ENCRYPTION: _Text("weakened", "Stops encrypting the queue:", "Its messages are not encrypted.", _KEEP),
+    Code.TOPIC_ENCRYPTION: _Text("weakened", "Stops encrypting the topic:", "Its messages are not encrypted.", _KEEP),
     Code.DISK_ENCRYPTION: _Text(
-        "weakened", "Stops encrypting the endpoint's disks:", "Their key is no longer the lake's.", _KEEP
+        "weakened", "Stops encrypting the endpoint's disks:", "They are no longer encrypted with the lake's key.", _KEEP
     ),
-    Code.ROLE_BOUNDARY: _Text("weakened", "Takes away the boundary of the role:", _UNBOUNDED, _KEEP),
-    Code.USER_BOUNDARY: _Text("weakened", "Takes away the boundary of the user:", _UNBOUNDED, _KEEP),
+    Code.ROLE_BOUNDARY: _Text("weakened", "Removes the permissions boundary of the role:", _UNBOUNDED, _KEEP),
+    Code.USER_BOUNDARY: _Text("weakened", "Removes the permissions boundary of the user:", _UNBOUNDED, _KEEP),
     Code.PUBLIC_ACCESS: _Text(
         "weakened",
-        "Lets the bucket be opened to the public:",
-        "A policy or an access list may open it to everybody.",
+        "Allows opening the bucket to the public:",
+        "A policy or an access list can open it to everybody.",
         _KEEP,
     ),
     Code.VERSIONING: _Text(
         "weakened",
         "Stops keeping old versions of objects:",
-        "What is overwritten or deleted from then on cannot be had back.",
+        "Objects that are overwritten or deleted from then on cannot be restored.",
         _KEEP,
     ),
     Code.CAPTURE_ENCRYPTION: _Text(
-        "weakened", "Stops encrypting captured requests:", "Their key is no longer the lake's.", _KEEP
+        "weakened", "Stops encrypting captured requests:", "They are no longer encrypted with the lake's key.", _KEEP
     ),
     Code.PLAIN_HTTP: _Text(
         "weakened",
-        "Lets data be read over plain HTTP:",
+        "Allows reading data over plain HTTP:",
         "Requests without TLS are no longer refused.",
         "Keep the statement that denies requests without TLS.",
     ),
     Code.JOB_ENCRYPTION: _Text(
         "weakened",
-        "Jobs no longer encrypt all they write:",
-        "Steps {steps} name fewer keys than before.",
+        "Jobs no longer encrypt all their output:",
+        "Steps {steps} specify fewer keys than before.",
         "Keep `VolumeKmsKeyId` and `KmsKeyId` in every step.",
     ),
     Code.PROMOTION_AUTOMATIC: _Text(
         "promotion-automatic",
         "A model serves without a person's approval:",
-        "The gate alone decides what serves; until now a person looked first.",
-        "Keep `promotion: manual` where decisions are about people.",
+        "The gate alone decides which model serves; until now a person approved it first.",
+        "Keep `promotion: manual` if the decisions affect people.",
     ),
     Code.STEP_APPROVES: _Text(
         "promotion-automatic",
         "A model serves without a person's approval:",
-        "The step that registers it approves it, whatever was found of it and whoever should look first.",
-        "Keep the `ModelApprovalStatus` that the evaluation gives.",
+        "The step that registers it also approves it, regardless of its evaluation and without a reviewer.",
+        "Keep the `ModelApprovalStatus` that the evaluation sets.",
     ),
-    Code.GATE_LOOSENED: _Text("gate-loosened", "Lets weaker models pass:", "{how}", _WHY_BOUND),
+    Code.GATE_LOOSENED: _Text("gate-loosened", "Accepts weaker models:", "{how}", _WHY_BOUND),
     Code.CONDITION_CHANGED: _Text(
         "gate-loosened",
-        "Lets other models pass:",
-        "The step {step}, which decides what becomes of a model, {how}.",
-        "Say in the pull request why the old condition was wrong, or keep it.",
+        "Accepts different models:",
+        "The step {step}, which decides about a model, {how}.",
+        "Explain in the pull request why the old condition was wrong, or keep it.",
     ),
     Code.STEP_REMOVED: _Text(
         "step-removed",
-        "Takes steps out of the pipeline",
-        "{steps}: what they did, checked or kept is no longer done.",
-        "Keep them, or say in the pull request what does their work from then on.",
+        "Removes steps from the pipeline",
+        "{steps}: their actions and checks no longer happen.",
+        "Keep them, or explain in the pull request what replaces them.",
     ),
     Code.FEATURE_REMOVED: _Text(
         "feature-removed",
-        "Takes features away from the table",
-        "{features}: a feature group cannot lose or retype one, so the deployment is refused.",
+        "Removes features from the table",
+        "{features}: features of a feature group cannot be removed or retyped, so the deployment is refused.",
         "Declare them as before and stop using them in `features()`.",
     ),
     Code.ANOTHER_MODEL: _Text(
         "another-model",
         "Declares another model:",
-        "{how} The champion rule would compare it with one that answers another question, and what has been captured "
-        "and labelled until now is of the old one.",
-        "Declare a new use case beside this one, and move who asks it.",
+        "{how} The champion rule would compare it with a model that answers a different question, and the requests and "
+        "labels captured until now belong to the old model.",
+        "Declare a new use case next to this one, and move its clients.",
     ),
     Code.EXPECTATION_LOOSENED: _Text(
         "expectation-loosened",
-        "Lets worse data through:",
+        "Accepts worse data:",
         "{how}",
-        "Say in the pull request why such data are good, or keep the rule.",
+        "Explain in the pull request why such data is valid, or keep the rule.",
     ),
     Code.OPENED: _Text(
         "opened",
         "Allows {whom} to do {what}:",
         "{consequence}",
-        "Name the actions, the resources and who may.",
+        "Specify the actions, the resources and the principals.",
     ),
     Code.CONDITION_LOST: _Text(
         "condition-lost",
-        "No longer asks for whom {principal} acts:",
-        "Until now only if {condition}. Without that, a stranger may have the service use it in their name.",
+        "No longer checks on whose behalf {principal} acts:",
+        "Until now only if {condition}. Without it, strangers can make the service use it on their behalf.",
         "Keep the condition on aws:SourceAccount or aws:SourceArn.",
     ),
 }

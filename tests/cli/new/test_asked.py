@@ -32,7 +32,7 @@ def test_without_a_terminal_the_missing_flags_are_named_and_nobody_waits(checkou
     began = time.monotonic()
     said = checkout.refused("churn", "--from", unclear(tmp_path / "a.csv"), code=2)
     assert time.monotonic() - began < 30
-    assert "questions are open and nobody can be asked here" in said
+    assert "questions are open, and this terminal is not interactive" in said
     for flag in ("--target result", "--positive", "--key customer", "--time-format %d/%m/%Y"):
         assert f"\n  {flag}" in said
     assert "--yes" in said
@@ -100,7 +100,7 @@ def test_times_with_gaps_alone_are_asked_about(checkout: Checkout, tmp_path: Pat
     path = write(tmp_path / "a.csv", rows)
     said = checkout.refused("churn", "--from", path, code=2)
     assert "--event-time asked_at" in said
-    assert "the one column of times" in said
+    assert "the only column of times" in said
     assert "missing in 1 of 400 rows" in said
     assert "no column holds times" not in said
     assert "is missing in row 6" in checkout.refused("churn", "--from", path, "--yes")
@@ -166,8 +166,8 @@ def in_no_order(number: int) -> str:
     ("dates", "read", "why"),
     [
         (of_2012, "%y-%m-%d", "%d-%m-%y would reach 2031-12-12, after today"),
-        (months_first, "%m/%d/%Y", "%d/%m/%Y would not leave the rows in order of time"),
-        (in_no_order, "%d/%m/%Y", "%m/%d/%Y is possible too, but the day comes first in most of the world"),
+        (months_first, "%m/%d/%Y", "%d/%m/%Y would not keep the rows in order of time"),
+        (in_no_order, "%d/%m/%Y", "%m/%d/%Y is also possible, but the day comes first in most of the world"),
     ],
 )
 def test_of_several_formats_one_with_nothing_to_come_and_the_rows_in_order_is_proposed(
@@ -179,9 +179,9 @@ def test_of_several_formats_one_with_nothing_to_come_and_the_rows_in_order_is_pr
     assert why in said
     found = checkout.json("churn", "--from", path, "--yes", "--dry-run")
     assert told(found, "--time-format") == (read, why)
-    assert told(found, "--event-time") == ("asked_at", "the one column of times")
+    assert told(found, "--event-time") == ("asked_at", "the only column of times")
     found = checkout.json("churn", "--from", path, "--time-format", read, "--dry-run")
-    assert told(found, "--event-time") == ("asked_at", f"the one column of times, the format {read}")
+    assert told(found, "--event-time") == ("asked_at", f"the only column of times, the format {read}")
 
 
 def leaking(path: Path) -> str:
@@ -223,7 +223,9 @@ def test_a_leak_without_a_person_needs_a_flag_or_yes(checkout: Checkout, tmp_pat
     assert "no column is left to predict from:" in said
     assert "'refund' is left out: refund alone tells left with an AUC of 1.000" in said
     assert "--trust refund" in said
-    assert "the file has no other than the target" in checkout.refused("churn", "--from", write(tmp_path / "none.csv", only))
+    assert "the file has no other than the target" in checkout.refused(
+        "churn", "--from", write(tmp_path / "none.csv", only)
+    )
     found = checkout.json("churn", "--from", path, "--trust", "refund", "--dry-run")
     assert (found["trusted"], found["left_out"]) == (["refund"], {})
     assert not [hint for hint in found["hints"] if "refund" in hint]

@@ -29,7 +29,7 @@ SAID: dict[str, tuple[Change, str]] = {
     ),
     "blank": (
         lambda number, row: row.update(months=" " if number == 6 else row["months"]),
-        "months: 1 cell holds nothing but spaces, first in row 7: missing",
+        "months: 1 cell holds only spaces, first in row 7: missing",
     ),
     "backslash": (
         lambda number, row: row.update(months="\\N" if number == 6 else row["months"]),
@@ -37,7 +37,7 @@ SAID: dict[str, tuple[Change, str]] = {
     ),
     "dollars": (
         lambda number, row: row.update(months=f"${1000 + number:,}.50"),
-        "months: 400 of 400 cells carry $, row 1 is '$1,000.50': read as numbers, commas apart",
+        "months: 400 of 400 cells have $, row 1 is '$1,000.50': read as numbers without commas",
     ),
     "namibia": (
         lambda number, row: row.update(plan=("NA", "DE", "FR")[number % 3]),
@@ -53,11 +53,11 @@ SAID: dict[str, tuple[Change, str]] = {
     ),
     "long ids": (
         lambda number, row: row.update(customer=1234567890123456789 + number),
-        "customer: whole numbers of more than 18 digits name things and are kept as they are",
+        "customer: whole numbers of more than 18 digits are identifiers and kept as they are",
     ),
     "powers": (
         lambda number, row: row.update(customer=f"1E{number}"),
-        "customer: texts such as 1E5 name things and are kept as they are, not powers of ten",
+        "customer: texts such as 1E5 are identifiers and kept as they are, not powers of ten",
     ),
     "zeros": (
         lambda number, row: row.update(customer=f"{number:05}"),
@@ -161,7 +161,7 @@ def test_an_open_end_is_no_time_of_an_event_and_is_missing(checkout: Checkout, t
     path = write(tmp_path / "a.csv", churn(change=lambda row, each: each.update(end_date=far if row % 2 else near)))
     found = checkout.json("churn", "--from", path, "--yes")
     assert found["event_time"] == "asked_at"
-    ends = "end_date: 200 of 400 times are of years outside 1900 to 2100: an open end, taken as missing"
+    ends = "end_date: 200 of 400 times are of years outside 1900 to 2100: an open end, treated as missing"
     assert ends in found["read"]
     assert "end_date" in found["features"]
     assert values(checkout, "end_date", path)[:4] == ["2024-06-01 00:00:00", None] * 2
@@ -191,7 +191,7 @@ def test_points_between_thousands_are_no_decimal_points_beside_decimal_commas(
     found = checkout.json("churn", "--from", path, "--yes")
     assert "numbers are read with decimal commas, as in rate, row 1: '0,10'" in found["read"]
     assert "weight: '1,100' is read as 1.1, not as thousands" in found["read"]
-    assert "thousands set apart, row 1 is '1.100'" in found["left_out"]["units"]
+    assert "separators of thousands, row 1 is '1.100'" in found["left_out"]["units"]
     assert values(checkout, "rate", path)[:2] == [0.1, 0.11]
 
 
@@ -210,9 +210,9 @@ def test_an_id_that_pandas_wrote_with_a_point_is_no_feature(checkout: Checkout, 
     for row in rows:
         del row["customer"]
     found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--yes", "--dry-run")
-    assert "an id by its name, written with a point" in found["left_out"]["customer_id"]
+    assert "its name indicates an id, but it has decimal points" in found["left_out"]["customer_id"]
     (guess,) = [each["reason"] for each in found["inferred"] if each["flag"] == "--key"]
-    assert guess.startswith("no column of texts or whole numbers has another value in every row")
+    assert guess.startswith("no column of text or whole numbers has a different value in every row")
 
 
 def test_seconds_with_fractions_are_neither_times_nor_amounts(checkout: Checkout, tmp_path: Path) -> None:
@@ -231,13 +231,13 @@ def test_whole_numbers_that_are_dates_are_no_amounts(checkout: Checkout, tmp_pat
 
     found = checkout.json("churn", "--from", write(tmp_path / "a.csv", churn(change=change)), "--yes", "--dry-run")
     assert "period" not in found["features"]
-    assert "it may hold dates, the format %Y%m%d: if it says when, --event-time period" in found["left_out"]["period"]
+    assert "if it is the time of the event, give --event-time period" in found["left_out"]["period"]
 
 
 def test_an_index_without_a_name_is_left_out(checkout: Checkout, tmp_path: Path) -> None:
     rows = [{"": number, **row} for number, row in enumerate(churn())]
     found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--yes", "--dry-run")
-    assert found["left_out"] == {"Unnamed: 0": "an index: it counts the rows, as pandas writes it"}
+    assert found["left_out"] == {"Unnamed: 0": "an index: it numbers the rows, as written by pandas"}
 
 
 def test_several_classes_are_never_amounts_unasked(checkout: Checkout, tmp_path: Path) -> None:

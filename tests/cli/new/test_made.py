@@ -157,8 +157,8 @@ def test_names_that_python_cannot_take_are_mapped_and_columns_of_no_use_left_out
     left_out = found["left_out"]
     assert sorted(left_out) == ["calls", "closed", "load", "note", "nothing", "order_no", "paid", "same"]
     assert "on request" in left_out["calls"]
-    assert "row 1 holds a time after the event" in left_out["closed"]
-    assert "row 5 is '2024-02-30', which is no time" in left_out["paid"]
+    assert "row 1 contains a time after the event" in left_out["closed"]
+    assert "row 5 is '2024-02-30', which is not a time" in left_out["paid"]
     assert "row 9 is 'high'" in left_out["load"]
     # A time counts as the days before the event.
     assert '"signup_days": _days(columns["signup"], now)' in checkout.read("stacks/churn/features.py")
@@ -192,17 +192,17 @@ def test_rows_without_times_arrive_one_after_another_and_what_follows_is_said(
     found = checkout.json("churn", "--from", path, "--event-time", "none")
     assert (found["key"], found["event_time"]) == ("row", "arrived_at")
     source = checkout.read("stacks/churn/data.py")
-    assert "arriving one after another" in source
+    assert "arrive one after another" in source
     asked = datetime.fromisoformat(found["sample"]["until"])
     assert timedelta(0) <= datetime.now(UTC) - asked.replace(tzinfo=UTC) <= timedelta(days=1)
     # Where time is the wall's, a file that nobody writes anew ends the training: said at once, and where it is named.
     [said] = [hint for hint in found["hints"] if "arrived_at" in hint]
-    assert "the last row counts as of when the object at CHURN_DATA was written" in said
-    assert "refused once that is 49 days ago" in said
-    assert "refuses to train once that is 49 days ago" in " ".join(source.replace("#:", "").split())
+    assert "the last row gets the time at which the object at CHURN_DATA was written" in said
+    assert "refused 49 days later" in said
+    assert "refuses to train 49 days later" in " ".join(source.replace("#:", "").split())
     for each in ("dev", "staging", "prod"):
         stack = " ".join(checkout.read(f"stacks/Pulumi.churn-{each}.yaml").replace("#", "").split())
-        assert "the last row counts as of when this object was written, and training refuses it 49 days later" in stack
+        assert "gets the time at which this object was written, and training refuses it 49 days later" in stack
 
 
 def test_all_rows_of_a_file_without_times_lie_where_its_sample_lies(checkout: Checkout, tmp_path: Path) -> None:

@@ -21,19 +21,20 @@ from .conftest import Checkout, Row, Terminal, churn, write
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("Churn_EU", "is not spelt as a name; expected lower-case words with hyphens, e.g. 'churn' or 'churn-eu'; did "
+        ("Churn_EU", "is not a valid name; expected lower-case words with hyphens, e.g. 'churn' or 'churn-eu'; did "
                      "you mean 'churn-eu'?"),
         ("class", "is a Python keyword; stacks/class could not be imported; did you mean 'class-model'?"),
-        ("json", "is also a module of Python's"),
+        ("json", "is also a module of Python;"),
         ("numpy", "is also the name of an installed package"),
         ("training", "is also the name of an installed package"),
-        ("platform", "is the name of what the use cases of an environment share; did you mean 'my-platform'?"),
-        ("platform-costs", "begins like the stacks of what the use cases of an environment share; did you mean "
-                           "'my-platform-costs'?"),
+        ("platform", "is the name of the resources that the use cases of an environment share; did you "
+                     "mean 'my-platform'?"),
+        ("platform-costs", "begins like the stacks of the resources that the use cases of an environment share; "
+                           "did you mean 'my-platform-costs'?"),
         ("x" * 29, "has 29 characters; expected at most 28"),
         ("", "is empty"),
-        ("churn-prod", "ends like a stack of the environment 'prod'; a use case 'churn' could never be beside it; did "
-                       "you mean 'churn'?"),
+        ("churn-prod", "ends like a stack of the environment 'prod'; a use case 'churn' could not exist next to it; "
+                       "did you mean 'churn'?"),
     ],
 )  # fmt: skip
 def test_names_that_cannot_be(name: str, said: str) -> None:
@@ -45,8 +46,8 @@ def test_names_that_cannot_be(name: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("flights", "is taken: stacks/flights is there; nothing is overwritten; did you mean 'flights-model'?"),
-        ("flights-local", "begins as the stack flights-local is called"),
+        ("flights", "is taken: stacks/flights exists; nothing is overwritten; did you mean 'flights-model'?"),
+        ("flights-local", "begins with the name of the stack flights-local"),
     ],
 )
 def test_names_that_cannot_be_beside_what_is_there(name: str, said: str) -> None:
@@ -85,7 +86,7 @@ def test_a_name_that_begins_like_a_reserved_variable_has_another_variable(
 
 FILES: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "is empty; expected a header and rows"),
-    "header only": (b"a,b\n", "has a header and no row"),
+    "header only": (b"a,b\n", "has a header but no rows"),
     "no header": (b"\n1,2\n", "its first line is empty"),
     "two columns of a name": (b"a,b,a\n1,2,3\n", "two columns are called 'a', number 1 and 3; rename one"),
     "two columns of a name but for case": (
@@ -201,9 +202,9 @@ def test_data_that_cannot_be_meant(
 
 OVER: dict[str, tuple[Callable[[int, Row], Any], str]] = {
     "empty": (lambda _, row: row.update(left=""), "is empty in all 400 rows"),
-    "constant": (lambda _, row: row.update(left="yes"), "is 'yes' in all 400 rows that have one"),
+    "constant": (lambda _, row: row.update(left="yes"), "is 'yes' in all 400 rows that have a value"),
     "constant but for case": (
-        lambda number, row: row.update(left=("yes", "Yes")[number % 2]), "is 'yes', but for case and spaces, in all 400"
+        lambda number, row: row.update(left=("yes", "Yes")[number % 2]), "is 'yes', ignoring case and spaces, in all"
     ),
     "three": (lambda number, row: row.update(left="abc"[number % 3]), "has 3 different values (a, b, c)"),
 }  # fmt: skip
@@ -216,7 +217,7 @@ def test_a_column_that_is_called_like_the_target_is_never_passed_over(
 ) -> None:
     path = write(tmp_path / "data.csv", churn(change=change))
     answer = checkout.refused("churn", "--from", path, *more)
-    assert f"'left', which is called like the target, {said}" in answer
+    assert f"'left', which is named like the target, {said}" in answer
     assert "name another column with --target, e.g. --target plan" in answer
     # Who names another one, or leaves it out, is obeyed.
     found = checkout.json("churn", "--from", path, "--leave-out", "left", "--yes", "--dry-run")
@@ -229,7 +230,7 @@ def test_a_target_beside_another_one_that_cannot_be_is_said(checkout: Checkout, 
     found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--dry-run")
     [said] = [each["reason"] for each in found["inferred"] if each["flag"] == "--target"]
     assert found["target"] == "left"
-    assert "but 'churned', which is called like the target, is empty in all 400 rows" in said
+    assert "but 'churned', which is named like the target, is empty in all 400 rows" in said
 
 
 def test_an_amount_that_cannot_be_read_is_not_passed_over(checkout: Checkout, tmp_path: Path) -> None:
@@ -238,7 +239,7 @@ def test_an_amount_that_cannot_be_read_is_not_passed_over(checkout: Checkout, tm
         del row["left"]
 
     said = checkout.refused("churn", "--from", write(tmp_path / "a.csv", churn(change=change)), "--yes")
-    assert "'price', which is called like the target, holds numbers with decimal commas, row 1 is '0,5'" in said
+    assert "'price', which is named like the target, holds numbers with decimal commas, row 1 is '0,5'" in said
 
 
 def test_a_label_of_a_few_numbers_is_the_target_and_asked_about(checkout: Checkout, tmp_path: Path) -> None:
@@ -248,13 +249,13 @@ def test_a_label_of_a_few_numbers_is_the_target_and_asked_about(checkout: Checko
     said = checkout.refused("churn", "--from", write(tmp_path / "a.csv", churn(change=change)))
     assert "--problem regression" in said
     said = checkout.refused("churn", "--from", str(tmp_path / "a.csv"), "--problem", "binary", "--yes")
-    assert "'left', which is called like the target, has 3 different values (0, 1, 2)" in said
+    assert "'left', which is named like the target, has 3 different values (0, 1, 2)" in said
 
 
 def test_a_person_is_asked_instead(checkout: Checkout, tmp_path: Path) -> None:
     person = Terminal(checkout, "churn", "--from", write(tmp_path / "a.csv", churn(change=OVER["three"][0])))
     person.until("--target [plan]")
-    assert "but 'left', which is called like the target, has 3 different values" in person.text.replace("\r\n", " ")
+    assert "but 'left', which is named like the target, has 3 different values" in person.text.replace("\r\n", " ")
     person.answer("left")
     person.until("has 3 different values (a, b, c); a binary problem has two")
     os.killpg(person.process.pid, signal.SIGKILL)
@@ -289,5 +290,5 @@ def test_a_key_that_repeats_now_and_then_is_not_passed_over(checkout: Checkout, 
 
 
 def test_options_about_a_file_need_one(checkout: Checkout) -> None:
-    assert "give it with --from" in checkout.refused("churn", "--trust", "calls", code=2)
+    assert "use it with --from" in checkout.refused("churn", "--trust", "calls", code=2)
     assert "'calls' cannot be a column's name here" in checkout.refused("churn", "--target", "calls", code=2)

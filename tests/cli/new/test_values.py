@@ -66,8 +66,8 @@ def test_an_amount_with_decimal_commas_can_be_the_target(checkout: Checkout, tmp
         ("12,{:02}", ",", "its numbers have decimal commas, row 1 is '12,00'"),
         # A point beside it: one of both is no decimal mark.
         ("12,{:02}", ";", "its numbers have decimal commas, row 1 is '12,00'"),
-        ("1.2{:02},5", ";", "its numbers have their thousands set apart, row 1 is '1.200,5': write them without"),
-        ("1,2{:02}.5", ",", "its numbers have their thousands set apart, row 1 is '1,200.5': write them without"),
+        ("1.2{:02},5", ";", "its numbers have separators of thousands, row 1 is '1.200,5': write them without"),
+        ("1,2{:02}.5", ",", "its numbers have separators of thousands, row 1 is '1,200.5': write them without"),
     ],
 )
 def test_numbers_that_cannot_be_read_are_left_out_with_the_reason(
@@ -92,7 +92,7 @@ def test_outcomes_that_differ_in_case_only_are_one(checkout: Checkout, tmp_path:
     assert values(checkout, "left") == outcomes[:50]
     found = checkout.json("again", "--from", str(tmp_path / "a.csv"), "--dry-run")
     [said] = [each["reason"] for each in found["inferred"] if each["flag"] == "--positive"]
-    assert "case and outer spaces are not told apart" in said
+    assert "case and outer spaces are ignored" in said
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_a_third_outcome_of_a_later_file_is_refused(
     [
         ("asked_at", "", "'asked_at' is missing in 133 of 400 rows, first in row 3; expected a time in every row"),
         ("Calls made", "1e39", "'Calls made' is infinite as float32 in 133 of 400 rows, first in row 3"),
-        ("Calls made", "-inf", "'Calls made' is no number in 133 of 400 rows, first in row 3; expected numbers"),
+        ("Calls made", "-inf", "'Calls made' is not a number in 133 of 400 rows, first in row 3; expected numbers"),
     ],
 )
 def test_gaps_in_the_time_and_infinity_of_a_later_file_are_refused(
@@ -144,7 +144,7 @@ def test_gaps_in_the_time_and_infinity_of_a_later_file_are_refused(
 @pytest.mark.parametrize("cell", ["1e400", "1e+39", "inf"])
 def test_infinity_is_left_out_with_its_row(checkout: Checkout, tmp_path: Path, cell: str) -> None:
     rows = churn(change=lambda number, row: row.update(amount=cell if number == 16 else number % 50))
-    said = f"it would hold numbers, but row 17 is '{cell}': mend the file"
+    said = f"it would hold numbers, but row 17 is '{cell}': correct the file"
     found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--dry-run")
     assert found["left_out"] == {"amount": said}
     typed = [{**row, "amount": float(row["amount"])} for row in rows]
@@ -162,7 +162,7 @@ def test_infinity_is_left_out_with_its_row(checkout: Checkout, tmp_path: Path, c
 def test_a_word_among_decimals_is_the_reason(checkout: Checkout, tmp_path: Path) -> None:
     rows = churn(change=lambda number, row: row.update(amount="unknown" if number == 30 else f"0.{number % 9}23"))
     found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--dry-run")
-    assert found["left_out"] == {"amount": "it would hold numbers, but row 31 is 'unknown': mend the file"}
+    assert found["left_out"] == {"amount": "it would hold numbers, but row 31 is 'unknown': correct the file"}
 
 
 def test_zeros_and_ones_with_spaces_are_outcomes(checkout: Checkout, tmp_path: Path) -> None:
@@ -183,9 +183,8 @@ def test_epoch_times_are_times(checkout: Checkout, tmp_path: Path, column: str, 
     told = ["--event-time", column, "--time-format", "epoch-ms"] if column == "tick" else []
     if told:
         said = checkout.refused("churn", "--from", path, code=2)
-        assert (
-            "tick may be epoch milliseconds, whole milliseconds since 1970: if it says when, --event-time tick" in said
-        )
+        assert "tick may be epoch milliseconds, whole milliseconds since 1970: if it is the time of the event" in said
+        assert "give --event-time tick" in said
     found = checkout.json("churn", "--from", path, *told)
     assert found["event_time"] == column
     assert found["sample"]["since"].startswith("2025-01-01T00:00:00")
