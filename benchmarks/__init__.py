@@ -1,1 +1,1 @@
-"""What Millrace takes on this machine: time and memory, measured and printed, never asserted."""
+"""Time and memory that Millrace takes on this machine: measured and printed, never asserted."""

@@ -1,7 +1,7 @@
 """`make bench`: each stage of `make up`, previews, invocations, and the memory of the local cloud.
 
-Everything runs in a state folder of its own, which is removed afterwards. Beside the endpoint stands what a user would
-pick instead of one: the same model called in this process.
+Everything runs in a separate state folder, which is removed afterwards. The endpoint is compared with the alternative
+that a user would choose: the same model called in this process.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ INVOCATIONS = 500
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure everything and print the table."""
     out = Console()
     with tempfile.TemporaryDirectory(prefix="millrace-bench-") as scratch:
         state = Path(scratch) / "state"
@@ -44,17 +44,22 @@ def main() -> None:
 
 def _measure(out: Console, state: Path) -> None:
     began = time.perf_counter()
-    done = _run(["-m", "cli.main", "up", "--json"], {**os.environ, "MILLRACE_STATE": str(state)})
+    done = _run_python(["-m", "cli.main", "up", "--json"], {**os.environ, "MILLRACE_STATE": str(state)})
     total = time.perf_counter() - began
     summary = json.loads(done)
     running = client.find_daemon(state)
     assert running is not None
-    environment = _environment(running, state)
+    environment = _make_environment(running, state)
     rows = [(f"up: {stage}", f"{seconds:.1f} s") for stage, seconds in summary["stages"].items()]
     rows.append(("up: all", f"{total:.1f} s"))
-    rows.append(("up again, nothing changed", _seconds(lambda: _run(["-m", "cli.main", "up", "--json"], environment))))
-    rows += _previews(environment)
-    rows += _invocations(environment, summary)
+    rows.append(
+        (
+            "up again, nothing changed",
+            _time_action(lambda: _run_python(["-m", "cli.main", "up", "--json"], environment)),
+        )
+    )
+    rows += _measure_previews(environment)
+    rows += _measure_invocations(environment, summary)
     daemon = psutil.Process(running.pid)
     rows.append(("memory of the local cloud", f"{daemon.memory_info().rss / 2**20:.0f} MiB"))
     servers = sum(child.memory_info().rss for child in daemon.children(recursive=True))
@@ -66,7 +71,7 @@ def _measure(out: Console, state: Path) -> None:
     out.print(table)
 
 
-def _environment(running: client.Running, state: Path) -> dict[str, str]:
+def _make_environment(running: client.Running, state: Path) -> dict[str, str]:
     folder = bootstrap.ensure_cli().folder
     path = os.pathsep.join([str(folder), str(Path(sys.executable).parent), os.environ["PATH"]])
     own = {
@@ -78,10 +83,10 @@ def _environment(running: client.Running, state: Path) -> dict[str, str]:
     return {**os.environ, **own}
 
 
-def _previews(environment: dict[str, str]) -> list[tuple[str, str]]:
+def _measure_previews(environment: dict[str, str]) -> list[tuple[str, str]]:
     def preview(*options: str) -> str:
         command = ["pulumi", "preview", "--non-interactive", "--stack", STACK, *options]
-        return _seconds(
+        return _time_action(
             lambda: subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, check=True)
         )
 
@@ -95,8 +100,8 @@ def _previews(environment: dict[str, str]) -> list[tuple[str, str]]:
         ]
 
 
-def _invocations(environment: dict[str, str], summary: dict[str, Any]) -> list[tuple[str, str]]:
-    """One row at a time over one connection, and beside it the same model called without an endpoint."""
+def _measure_invocations(environment: dict[str, str], summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """Measure single-row invocations over one connection, and the same model called without an endpoint."""
     runtime = boto3.session.Session().client(
         "sagemaker-runtime",
         region_name=client.REGION,
@@ -120,13 +125,13 @@ def _invocations(environment: dict[str, str], summary: dict[str, Any]) -> list[t
     ]
 
 
-def _seconds(action: Callable[[], object]) -> str:
+def _time_action(action: Callable[[], object]) -> str:
     began = time.perf_counter()
     action()
     return f"{time.perf_counter() - began:.1f} s"
 
 
-def _run(arguments: list[str], environment: dict[str, str]) -> str:
+def _run_python(arguments: list[str], environment: dict[str, str]) -> str:
     done = subprocess.run(
         [sys.executable, *arguments], cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True, check=True
     )

@@ -1,4 +1,4 @@
-"""`millrace status` of two dozen use cases that serve, beside what one would type instead: `aws`, stack by stack."""
+"""`millrace status` of two dozen serving use cases, compared with `aws`, which needs one call per stack."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from local.credentials import ensure_credentials
 from tests.cli.many import Checkout, Cloud
 
 NAMES = [f"uc{number:02d}" for number in range(24)]
-#: The first one also compiles what a checkout holds.
+#: The first run also compiles the modules of the checkout.
 TIMES = 5
 
 
 def measure() -> list[tuple[str, str]]:
-    """Rows for the table."""
+    """Return the rows of the table."""
     with tempfile.TemporaryDirectory(prefix="millrace-fleet-") as scratch:
         cloud = Cloud(Path(scratch) / "state")
         try:
             cloud.whole(*(f"{name}-local" for name in NAMES))
-            checkout = Checkout(_made(Path(scratch) / "checkout"), cloud.daemon.state)
+            checkout = Checkout(_make_folder(Path(scratch) / "checkout"), cloud.daemon.state)
             for name in NAMES:
                 checkout.declare(name)
                 checkout.stack(name)
-            took = sorted(_seconds(lambda: checkout("status")) for _ in range(TIMES))
-            one = _seconds(lambda: _aws(cloud, f"{NAMES[0]}-local"))
+            took = sorted(_time_action(lambda: checkout("status")) for _ in range(TIMES))
+            one = _time_action(lambda: _describe_endpoint(cloud, f"{NAMES[0]}-local"))
         finally:
             cloud.daemon.stop()
     return [
@@ -37,12 +37,12 @@ def measure() -> list[tuple[str, str]]:
     ]
 
 
-def _made(folder: Path) -> Path:
+def _make_folder(folder: Path) -> Path:
     folder.mkdir()
     return folder
 
 
-def _aws(cloud: Cloud, endpoint: str) -> None:
+def _describe_endpoint(cloud: Cloud, endpoint: str) -> None:
     settings = {
         "AWS_ENDPOINT_URL": cloud.daemon.endpoint_url,
         **ensure_credentials(cloud.daemon.state).to_environment(),
@@ -53,7 +53,7 @@ def _aws(cloud: Cloud, endpoint: str) -> None:
     subprocess.run(command, env={"PATH": str(folder), **settings}, capture_output=True, check=True)
 
 
-def _seconds(action: Callable[[], object]) -> float:
+def _time_action(action: Callable[[], object]) -> float:
     began = time.perf_counter()
     action()
     return time.perf_counter() - began

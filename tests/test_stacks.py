@@ -1,4 +1,4 @@
-"""Loading use cases, what importing the vocabulary costs, and that the committed stacks can be what they say."""
+"""Use cases: loading them, the cost of importing the vocabulary, and the validity of the committed stacks."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ CONFIGURED = sorted((REPOSITORY / "stacks").glob("Pulumi.*.yaml"))
 
 @pytest.fixture
 def use_cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty folder in the place of `stacks/`."""
+    """Yield an empty folder that replaces `stacks/`."""
     monkeypatch.setattr(stacks, "__path__", [str(tmp_path)])
     yield tmp_path
     for name in [name for name in sys.modules if name.startswith("stacks.") and "flights" not in name]:
         del sys.modules[name]
 
 
-def write(folder: Path, package: str, source: str) -> None:
-    """A use case's package."""
+def write_use_case(folder: Path, package: str, source: str) -> None:
+    """Write the package of a use case."""
     (folder / package).mkdir()
     (folder / package / "__init__.py").write_text(source)
 
 
-def declared(name: str) -> str:
+def render_declaration(name: str) -> str:
     return f'from millrace import UseCase\n\nUSE_CASE = UseCase(name="{name}", target="y", key="k", event_time="t")\n'
 
 
 def test_a_use_case_is_found_by_its_name(use_cases: Path) -> None:
-    write(use_cases, "churn_eu", declared("churn-eu"))
+    write_use_case(use_cases, "churn_eu", render_declaration("churn-eu"))
     assert stacks.load("churn-eu") == UseCase(name="churn-eu", target="y", key="k", event_time="t")
 
 
-def test_flights_is_one() -> None:
+def test_the_flights_use_case_is_loaded() -> None:
     assert stacks.load("flights").name == "flights"
 
 
-def test_one_that_is_not_there(use_cases: Path) -> None:
+def test_a_missing_use_case_is_refused_with_the_existing_names(use_cases: Path) -> None:
     with pytest.raises(DeclarationError) as refused:
         stacks.load("churn-eu")
     assert str(refused.value) == "use case 'churn-eu':\n  - package stacks/churn_eu does not exist; choose one of: none"
-    write(use_cases, "churn_us", declared("churn-us"))
+    write_use_case(use_cases, "churn_us", render_declaration("churn-us"))
     (use_cases / "notes").mkdir()
     (use_cases / "module.py").write_text("")
     with pytest.raises(DeclarationError, match=r"choose one of: churn-us$"):
@@ -58,16 +58,16 @@ def test_one_that_is_not_there(use_cases: Path) -> None:
 
 
 @pytest.mark.parametrize("source", ["", "USE_CASE = {'name': 'churn'}\n", "use_case = 1\n"])
-def test_a_package_without_a_declaration(use_cases: Path, source: str) -> None:
-    write(use_cases, "churn", source)
+def test_a_package_without_a_declaration_is_refused(use_cases: Path, source: str) -> None:
+    write_use_case(use_cases, "churn", source)
     with pytest.raises(
         DeclarationError, match=r"^use case 'churn':\n  - stacks/churn/__init__.py has no USE_CASE = UseC"
     ):
         stacks.load("churn")
 
 
-def test_a_declaration_of_another_name(use_cases: Path) -> None:
-    write(use_cases, "churn", declared("chum"))
+def test_a_declaration_under_another_name_is_refused(use_cases: Path) -> None:
+    write_use_case(use_cases, "churn", render_declaration("chum"))
     with pytest.raises(DeclarationError) as refused:
         stacks.load("churn")
     assert str(refused.value) == (
@@ -75,14 +75,14 @@ def test_a_declaration_of_another_name(use_cases: Path) -> None:
     )
 
 
-def test_a_declaration_that_is_wrong_says_so_itself(use_cases: Path) -> None:
-    write(use_cases, "churn", declared("churn").replace('key="k"', 'kye="k"'))
+def test_an_invalid_declaration_is_refused_by_field(use_cases: Path) -> None:
+    write_use_case(use_cases, "churn", render_declaration("churn").replace('key="k"', 'kye="k"'))
     with pytest.raises(DeclarationError, match=r"kye = 'k' is not a field; did you mean 'key'\?"):
         stacks.load("churn")
 
 
 HEAD = "from millrace import Gate, Monitoring, UseCase\n\n"
-#: The source of a use case's package, and what is said of it, whole.
+#: The source of a use case's package, and its complete error message.
 BROKEN: list[tuple[str, str, str]] = [
     (
         "a part",
@@ -93,14 +93,14 @@ BROKEN: list[tuple[str, str, str]] = [
     ),
     (
         "the whole",
-        declared("churn").replace('key="k"', 'kye="k"'),
+        render_declaration("churn").replace('key="k"', 'kye="k"'),
         "use case 'churn', stacks/churn:\n"
         "  - key is missing; add it\n"
         "  - kye = 'k' is not a field; did you mean 'key'?",
     ),
     (
         "another's whole",
-        declared("chum").replace('key="k", ', ""),
+        render_declaration("chum").replace('key="k", ', ""),
         "use case 'churn', stacks/churn:\n  - use case 'chum': key is missing; add it",
     ),
     (
@@ -152,16 +152,18 @@ BROKEN: list[tuple[str, str, str]] = [
 
 
 @pytest.mark.parametrize(("source", "said"), [each[1:] for each in BROKEN], ids=[each[0] for each in BROKEN])
-def test_a_package_that_cannot_be_imported_says_where_and_why(use_cases: Path, source: str, said: str) -> None:
-    write(use_cases, "churn", source)
+def test_a_package_that_cannot_be_imported_is_refused_with_place_and_cause(
+    use_cases: Path, source: str, said: str
+) -> None:
+    write_use_case(use_cases, "churn", source)
     with pytest.raises(DeclarationError) as refused:
         stacks.load("churn")
     assert str(refused.value) == said
     assert "stacks.churn" not in sys.modules
 
 
-def test_the_file_is_named_in_which_the_mistake_is(use_cases: Path) -> None:
-    write(use_cases, "churn_eu", "from stacks.churn_eu.parts import gates\n")
+def test_the_error_names_the_file_with_the_mistake(use_cases: Path) -> None:
+    write_use_case(use_cases, "churn_eu", "from stacks.churn_eu.parts import gates\n")
     (use_cases / "churn_eu" / "parts").mkdir()
     parts = use_cases / "churn_eu" / "parts" / "__init__.py"
     parts.write_text("import json\n\ngates = [1,\n")
@@ -177,18 +179,18 @@ def test_the_file_is_named_in_which_the_mistake_is(use_cases: Path) -> None:
 
 
 @pytest.mark.parametrize("path", CONFIGURED, ids=lambda path: path.name)
-def test_every_committed_stack_is_of_a_use_case_and_an_environment(path: Path) -> None:
+def test_every_committed_stack_names_a_use_case_and_an_environment(path: Path) -> None:
     document = yaml.safe_load(path.read_text())
     stack = path.name.removeprefix("Pulumi.").removesuffix(".yaml")
     config = document["config"]
     environment = Environment.from_stack(stack, config["millrace:environment"], config["aws:region"])
     assert stacks.load(stack.removesuffix(f"-{environment.name}")).name
     assert config["aws:region"] == environment.region
-    # A run must leave the work tree clean: the engine would write a salt of its own into a local stack's file.
+    # A run must leave the work tree clean: without a salt the engine would write one into the file of a local stack.
     assert ("encryptionsalt" in document) == (environment.name == "local")
 
 
-def test_there_are_committed_stacks() -> None:
+def test_the_flights_stacks_are_committed() -> None:
     assert {path.name for path in CONFIGURED} >= {"Pulumi.flights-local.yaml", "Pulumi.flights-dev.yaml"}
 
 
@@ -200,8 +202,8 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 """
 
 
-def _imported(module: str) -> set[str]:
-    """The top-level packages that an import brings in a fresh interpreter."""
+def _list_imported_packages(module: str) -> set[str]:
+    """Return the top-level packages that an import loads in a fresh interpreter."""
     done = subprocess.run(
         [sys.executable, "-c", _BROUGHT.format(module=module)],
         cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60,
@@ -209,12 +211,12 @@ def _imported(module: str) -> set[str]:
     return {name.partition(".")[0] for name in json.loads(done.stdout)}
 
 
-def test_the_vocabulary_brings_neither_aws_nor_pulumi_nor_numpy() -> None:
-    packages = _imported("millrace")
+def test_importing_millrace_imports_no_aws_pulumi_or_numpy() -> None:
+    packages = _list_imported_packages("millrace")
     assert "pydantic" in packages
     assert packages.isdisjoint({"numpy", "boto3", "botocore", "pulumi", "pulumi_aws", "sklearn", "pandas", "duckdb"})
 
 
-def test_a_declaration_brings_no_more_than_the_vocabulary_does() -> None:
-    packages = _imported("stacks.flights")
+def test_importing_a_declaration_imports_no_aws_pulumi_or_numpy() -> None:
+    packages = _list_imported_packages("stacks.flights")
     assert packages.isdisjoint({"numpy", "boto3", "botocore", "pulumi", "pulumi_aws", "sklearn"})

@@ -18,7 +18,7 @@ import pytest
 from local import client
 from tests.local.conftest import CloudDaemon, make_roles
 from tests.local.hosted import IMAGE, eventually
-from tests.local.jobs import ROLE, bucket
+from tests.local.jobs import ROLE, make_bucket
 from tests.local.pipelines import create, get, process
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -159,7 +159,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
     make_roles(daemon.client("iam"))
     try:
         loop = Loop(daemon)
-        bucket(daemon, "cli").put_object(Bucket="cli", Key="model.tar.gz", Body=_archive(b'{"score": 0.5}'))
+        make_bucket(daemon, "cli").put_object(Bucket="cli", Key="model.tar.gz", Body=_archive(b'{"score": 0.5}'))
         loop.sagemaker.create_model_package_group(ModelPackageGroupName=STACK)
         yield loop
     finally:

@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.local.conftest import CloudDaemon, make_roles
 from tests.local.hosted import IMAGE, eventually
-from tests.local.jobs import ROLE, bucket
+from tests.local.jobs import ROLE, make_bucket
 from tests.local.pipelines import create, process
 
 from .conftest import MODEL, REPOSITORY, _archive
@@ -104,7 +104,7 @@ class Cloud:
         self.cloudwatch = self.daemon.client("cloudwatch", max_pool_connections=8)
         self.scheduler = self.daemon.client("scheduler", max_pool_connections=8)
         make_roles(self.daemon.client("iam"))
-        bucket(self.daemon, "cli").put_object(Bucket="cli", Key="model.tar.gz", Body=_archive(b'{"score": 0.5}'))
+        make_bucket(self.daemon, "cli").put_object(Bucket="cli", Key="model.tar.gz", Body=_archive(b'{"score": 0.5}'))
 
     def register(self, stack: str, approval: str = "Approved", **figures: str) -> str:
         """The ARN of a new package."""

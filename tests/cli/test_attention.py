@@ -15,7 +15,7 @@ from cli.fleet import depth, view
 from cli.fleet.accounts import Account, Accounts
 from cli.stack.target import Target
 from millrace import Environment, FeatureTable, Monitoring, Retraining, UseCase
-from tests.local.pipelines import create, over, process, start
+from tests.local.pipelines import create, process, start, wait_for_execution
 
 from .many import Cloud
 
@@ -265,7 +265,7 @@ def test_an_endpoint_without_its_configuration_has_to_go_before_a_deployment_mak
 def test_features_that_are_not_published_are_told(cloud: Cloud) -> None:
     cloud.provision("tabled-local")
     create(cloud.sagemaker, "tabled-local-features", process("Publish", "sys.exit('no weather')"))
-    over(cloud.sagemaker, start(cloud.sagemaker, "tabled-local-features"))
+    wait_for_execution(cloud.sagemaker, start(cloud.sagemaker, "tabled-local-features"))
     weather = FeatureTable("weather", entity="customer", event_time="known_at", columns={"rain": "number"})
     stack = declared(cloud, "tabled", weather)
     [found] = fleet.query_stacks([stack], Answering(cloud))["stacks"]

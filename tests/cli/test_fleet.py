@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from tests.local.hosted import IMAGE, eventually
-from tests.local.pipelines import create, fail, over, process, start
+from tests.local.pipelines import create, fail, process, start, wait_for_execution
 
 from .conftest import Millrace
 from .many import ALARMS, Checkout, Cloud
@@ -110,7 +110,7 @@ def test_what_needs_attention_is_said_with_the_next_command(fleet: Checkout, clo
     create(cloud.sagemaker, "uc05-local-training", process("Ingest", "sys.exit('no data')"))
     create_refusing(cloud, "uc06-local")
     for stack in ("uc05-local", "uc06-local"):
-        over(cloud.sagemaker, start(cloud.sagemaker, f"{stack}-training"))
+        wait_for_execution(cloud.sagemaker, start(cloud.sagemaker, f"{stack}-training"))
     found = fleet.json("status", "--fail-on", "attention", code=1)
     needs = {(each["stack"], each["command"]) for each in found["attention"]}
     assert needs == {

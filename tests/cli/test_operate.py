@@ -14,7 +14,7 @@ from cli.console.errors import CliError
 from cli.deployment import endpoint_guard
 from cli.stack.target import Target
 from tests.local.hosted import eventually
-from tests.local.jobs import ROLE, bucket
+from tests.local.jobs import ROLE, make_bucket
 
 from .conftest import MODEL, REPOSITORY, STACK, Loop
 
@@ -24,7 +24,7 @@ APPROVED, PENDING, REJECTED = "Approved", "PendingManualApproval", "Rejected"
 @pytest.fixture(scope="module", autouse=True)
 def _lake(loop: Loop) -> None:
     """So that the stack counts as provisioned."""
-    bucket(loop.daemon, f"{STACK}-lake-123456789012")
+    make_bucket(loop.daemon, f"{STACK}-lake-123456789012")
 
 
 @pytest.fixture

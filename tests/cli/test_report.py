@@ -18,8 +18,8 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.local.hosted import IMAGE, eventually
-from tests.local.jobs import bucket
-from tests.local.pipelines import over, start
+from tests.local.jobs import make_bucket
+from tests.local.pipelines import start, wait_for_execution
 
 from .conftest import MODEL
 from .many import DECLARATION, Checkout, Cloud
@@ -74,7 +74,7 @@ class History:
     def __init__(self, folder: Path) -> None:
         self.cloud = Cloud(folder / "state")
         self.checkout = Checkout(folder / "checkout", folder / "state")
-        self.s3 = bucket(self.cloud.daemon, LAKE)
+        self.s3 = make_bucket(self.cloud.daemon, LAKE)
         self.checkout.declare("churn", SLICED.format(name="churn"))
         self.checkout.stack("churn")
         self.checkout.declare("bare")
@@ -89,12 +89,12 @@ class History:
         self.put("snapshots/a/accepted/manifest.json", json.dumps({"sha256": SNAPSHOT}).encode())
         for version, roc_auc, ece in FIGURES:
             execution = start(self.cloud.sagemaker, f"{STACK}-training")
-            over(self.cloud.sagemaker, execution)
+            wait_for_execution(self.cloud.sagemaker, execution)
             self.put(f"evaluations/{version}/evaluation.json", json.dumps(evaluation(roc_auc, ece)).encode())
             self.register(version, roc_auc, ece, execution, hashlib.sha256(code).hexdigest())
         for number, (psi, error) in enumerate([(0.05, 0.01), (0.31, 0.03), (0.12, 0.06)], start=1):
             execution = start(self.cloud.sagemaker, f"{STACK}-monitor")
-            over(self.cloud.sagemaker, execution)
+            wait_for_execution(self.cloud.sagemaker, execution)
             document = monitored(f"2030-01-0{number}T00:00:00Z", psi, error)
             self.put(f"monitor/{execution.rpartition('/')[2]}/monitor.json", json.dumps(document).encode())
         self.cloud.serve(STACK, self.arn(3))

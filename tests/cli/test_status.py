@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.local.hosted import eventually
-from tests.local.jobs import ROLE, bucket
-from tests.local.pipelines import over, start
+from tests.local.jobs import ROLE, make_bucket
+from tests.local.pipelines import start, wait_for_execution
 
 from .conftest import STACK, Loop, Millrace
 
@@ -27,7 +27,7 @@ def served(loop: Loop) -> Loop:
     loop.pipeline("training", "print('done')")
     loop.pipeline("monitor", "sys.exit('no figures in the capture')")
     clock = json.dumps({"now": "2013-04-03T00:00:00Z"}).encode()
-    bucket(loop.daemon, LAKE).put_object(Bucket=LAKE, Key="clock.json", Body=clock)
+    make_bucket(loop.daemon, LAKE).put_object(Bucket=LAKE, Key="clock.json", Body=clock)
     return loop
 
 
@@ -68,7 +68,7 @@ def seen(served: Loop) -> Seen:
     alarm(served, "drift", "ALARM", "psi is 2")
     waiting, _ = served.register("PendingManualApproval", ece="0.2")
     for kind in ("training", "monitor"):
-        over(served.sagemaker, start(served.sagemaker, f"{STACK}-{kind}"))
+        wait_for_execution(served.sagemaker, start(served.sagemaker, f"{STACK}-{kind}"))
     rejected, _ = served.register("PendingManualApproval")
     served("reject", "flights", str(rejected), "--yes", "--reason", "unfair to small carriers")
     late, arn = served.register("PendingManualApproval")

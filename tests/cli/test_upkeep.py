@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.local.hosted import IMAGE, eventually
-from tests.local.jobs import ROLE, bucket
+from tests.local.jobs import ROLE, make_bucket
 from tests.local.pipelines import create, process
 from tests.local.watched import make_role
 
@@ -26,7 +26,7 @@ RULE = f"{STACK}-training-on-alarm"
 @pytest.fixture(scope="module")
 def stack(loop: Loop) -> Loop:
     """A lake, two pipelines, the monitor's schedule, the backstop and the rule."""
-    bucket(loop.daemon, LAKE)
+    make_bucket(loop.daemon, LAKE)
     for kind in ("training", "monitor"):
         loop.pipeline(kind, "print('ran')")
     schedules(loop)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.local.hosted import eventually
-from tests.local.jobs import bucket
+from tests.local.jobs import make_bucket
 
 from .conftest import STACK, Loop, Millrace
 
@@ -210,7 +210,7 @@ def test_invoke_says_why_a_request_is_refused(served: Loop, tmp_path: Path) -> N
 
 def test_after_the_end_of_the_data_the_newest_event_is_the_sample_and_long_after_there_is_none(served: Loop) -> None:
     lake = f"{STACK}-lake-123456789012"
-    clock = bucket(served.daemon, lake)
+    clock = make_bucket(served.daemon, lake)
     clock.put_object(Bucket=lake, Key="clock.json", Body=b'{"now": "2014-03-01T00:00:00Z"}')
     done = json.loads(served("invoke", "flights", "--sample", "--json-output").stdout)
     # The last day of the data, in New York.

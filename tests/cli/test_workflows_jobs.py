@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.e2e.runner import Runner, expanded, fresh, run_script, script
+from tests.e2e.runner import Runner, build_script, expand_variables, reset_checkout, run_script
 
 from .checkouts import Checkout, checkout
 from .hosts import GitHub
@@ -86,13 +86,13 @@ def on_gitlab(clone: Clone, *jobs: str) -> str:
     every = yaml.safe_load((clone.folder / ".gitlab-ci.yml").read_text())
     printed, left = [], {}
     for name in jobs:
-        fresh(clone.folder)
+        reset_checkout(clone.folder)
         for file, content in left.items():
             (clone.folder / file).write_bytes(content)
         job = every[f"{name}:flights-dev"]
-        commands, variables = script(job, every)
+        commands, variables = build_script(job, every)
         known = {"CI_PROJECT_DIR": str(clone.folder), "AWS_ID_TOKEN": "an-identity"}
-        environment = {**known, **expanded(variables, known)}
+        environment = {**known, **expand_variables(variables, known)}
         assert run_script(commands, clone.folder, environment, printed.append) == 0, printed[-1]
         paths = [clone.folder / file for file in job.get("artifacts", {}).get("paths", [])]
         left = {path.name: path.read_bytes() for path in paths if path.exists()}

@@ -1,1 +1,1 @@
-"""Clients that nobody here wrote, against the local cloud: each in an environment of its own; `make clients`."""
+"""Third-party clients against the local cloud, each in its own environment; run them with `make clients`."""

@@ -1,7 +1,7 @@
-"""Run clients against a local cloud: `python -m tests.clients [--only NAME …] [--write]`.
+"""Runner of third-party clients against a local cloud: `python -m tests.clients [--only NAME …] [--write]`.
 
-Each client lives in an environment of its own, made from its lock and kept under the user's cache by the lock's hash.
-What it could do is printed a line each; the exit code is 1 when a step failed otherwise than by a refusal by name.
+Each client has its own environment, built from its lock file and cached under the hash of the lock file.
+Each step is printed on a line; the exit code is 1 if a step failed for another reason than a refusal by name.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "millrace" / "clients"
 PAGE = REPOSITORY / "docs" / "local.md"
-#: Between these lines of the page is what the last run found.
+#: The results of the last run are between these lines of the page.
 BEGIN, END = "<!-- clients: begin -->", "<!-- clients: end -->"
-#: Seconds that one client may take.
+#: Maximum duration of one client, in seconds.
 PATIENCE = 1200
 
 
 @dataclass(frozen=True)
 class Client:
-    """A client: how it is called, and what runs it.
+    """Client with its title and the kind of program that runs it.
 
-    A script has a prefix, so that no client's package is hidden by a file of its own name.
+    Scripts have a prefix, so that their file names do not hide the package of a client.
     """
 
     name: str
@@ -59,7 +59,7 @@ CLIENTS = (
     Client("sagemaker_v2", "SageMaker Python SDK v2", "python"),
     Client("go", "AWS SDK for Go v2", "go"),
 )
-#: The package whose version a client is known by.
+#: The package whose version is reported for a client.
 VERSIONS = {
     "aws_cli": "awscli", "awswrangler_s3": "awswrangler", "sagemaker_core": "sagemaker-core",
     "sagemaker_v3": "sagemaker", "sagemaker_v2": "sagemaker",
@@ -67,29 +67,29 @@ VERSIONS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the clients; the exit code."""
+    """Run the clients and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.clients", description=(__doc__ or "").partition("\n\n")[2])
     parser.add_argument("--only", action="append", choices=[each.name for each in CLIENTS], help="this client; repeat")
     parser.add_argument("--write", action="store_true", help=f"write the result into {PAGE.relative_to(REPOSITORY)}")
     options = parser.parse_args(arguments)
     found: dict[str, list[dict[str, Any]]] = {}
     chosen = [each for each in CLIENTS if not options.only or each.name in options.only]
-    with cloud() as environment:
+    with run_cloud() as environment:
         for each in chosen:
-            _say(f"{each.title}, {version(each)}")
-            found[each.name] = list(run(each, environment))
+            _print_line(f"{each.title}, {read_version(each)}")
+            found[each.name] = list(run_client(each, environment))
     failed = [
         f"{name}: {step['step']}" for name, steps in found.items() for step in steps if step["result"] == "failed"
     ]
     if options.write and not options.only:
-        PAGE.write_text(written(PAGE.read_text(), found))
-    _say("all works or is refused by name" if not failed else "failed: " + "; ".join(failed))
+        PAGE.write_text(render_page(PAGE.read_text(), found))
+    _print_line("all works or is refused by name" if not failed else "failed: " + "; ".join(failed))
     return 1 if failed else 0
 
 
 @contextmanager
-def cloud() -> Iterator[dict[str, str]]:
-    """A local cloud with the clients' image and role; the environment that its user has."""
+def run_cloud() -> Iterator[dict[str, str]]:
+    """Run a local cloud with the image and role of the clients, and yield the environment of its user."""
     with tempfile.TemporaryDirectory() as folder:
         state = Path(folder) / "state"
         running = client.start(state, scale=60.0, images={"clients": HERE / "image"})
@@ -112,9 +112,9 @@ def cloud() -> Iterator[dict[str, str]]:
             client.stop(state)
 
 
-def run(one: Client, environment: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """Run one client; yield each of its steps as it is reported."""
-    command, more = prepared(one)
+def run_client(one: Client, environment: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Run one client and yield each of its steps as it is reported."""
+    command, more = prepare_command(one)
     log = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115 - read after the process has ended
     with subprocess.Popen(
         command, env={**environment, **more}, cwd=HERE, stdout=subprocess.PIPE, stderr=log, text=True
@@ -124,28 +124,28 @@ def run(one: Client, environment: Mapping[str, str]) -> Iterator[dict[str, Any]]
             if line.startswith("STEP "):
                 step = json.loads(line[5:])
                 mark = {"works": "✓", "refused": "–", "failed": "✗"}[step["result"]]
-                _say(f"  {mark} {step['step']}" + (f": {step['detail']}" if step["detail"] else ""))
+                _print_line(f"  {mark} {step['step']}" + (f": {step['detail']}" if step["detail"] else ""))
                 yield step
         code = process.wait(PATIENCE)
     if code:
         log.seek(0)
-        _say(log.read()[-4000:])
+        _print_line(log.read()[-4000:])
         yield {"step": f"the script ended with {code}", "result": "failed", "detail": ""}
 
 
-def prepared(one: Client) -> tuple[list[str], dict[str, str]]:
-    """The command that runs a client, once its environment is there, and the variables that it needs."""
+def prepare_command(one: Client) -> tuple[list[str], dict[str, str]]:
+    """Create the environment of a client, and return its command and additional variables."""
     if one.kind == "python":
-        python = python_environment(HERE / "requirements" / f"{one.name}.lock", one.name)
+        python = make_python_environment(HERE / "requirements" / f"{one.name}.lock", one.name)
         return [str(python), str(HERE / f"try_{one.name}.py")], {"PYTHONPATH": str(HERE)}
     if one.kind == "node":
-        return ["node", str(node_environment() / "client.mjs")], {}
-    return [str(go_program())], {}
+        return ["node", str(make_node_environment() / "client.mjs")], {}
+    return [str(build_go_program())], {}
 
 
-def python_environment(lock: Path, name: str) -> Path:
-    """The Python of an environment that holds what a lock names."""
-    folder = _made(f"{name}-{_hash(lock)}")
+def make_python_environment(lock: Path, name: str) -> Path:
+    """Create an environment with the packages of a lock file, and return its Python."""
+    folder = _make_cache_folder(f"{name}-{_hash(lock)}")
     python = folder / "bin" / "python"
     if not (folder / "ready").exists():
         shutil.rmtree(folder, ignore_errors=True)
@@ -157,10 +157,10 @@ def python_environment(lock: Path, name: str) -> Path:
     return python
 
 
-def node_environment() -> Path:
-    """A folder with the JavaScript client and its packages."""
+def make_node_environment() -> Path:
+    """Create a folder with the JavaScript client and its packages, and return it."""
     source = HERE / "javascript"
-    folder = _made(f"javascript-{_hash(source / 'package-lock.json')}")
+    folder = _make_cache_folder(f"javascript-{_hash(source / 'package-lock.json')}")
     for name in ("package.json", "package-lock.json", "client.mjs"):
         shutil.copyfile(source / name, folder / name)
     if not (folder / "ready").exists():
@@ -169,17 +169,17 @@ def node_environment() -> Path:
     return folder
 
 
-def go_program() -> Path:
-    """The Go client, built; a first build takes minutes."""
+def build_go_program() -> Path:
+    """Build the Go client, and return its path; the first build takes minutes."""
     source = HERE / "go"
-    program = _made(f"go-{_hash(source / 'go.sum', source / 'main.go')}") / "client"
+    program = _make_cache_folder(f"go-{_hash(source / 'go.sum', source / 'main.go')}") / "client"
     if not program.exists():
         subprocess.run(["go", "build", "-o", str(program), "."], cwd=source, check=True)
     return program
 
 
-def version(one: Client) -> str:
-    """The version that a client's lock names."""
+def read_version(one: Client) -> str:
+    """Return the version of a client in its lock file."""
     if one.kind == "python":
         text = (HERE / "requirements" / f"{one.name}.lock").read_text()
         match = re.search(rf"^{re.escape(VERSIONS[one.name])}(?:\[[^\]]*\])?==(\S+)", text, re.MULTILINE)
@@ -192,8 +192,8 @@ def version(one: Client) -> str:
     return match[1]
 
 
-def written(page: str, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """The page with the table of what was found."""
+def render_page(page: str, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Return the page with the table of the results."""
     lines = [f"Run on {dt.datetime.now(dt.UTC).date()}.", "", "| client | works | refused by name |", "|---|---|---|"]
     for one in CLIENTS:
         steps = found[one.name]
@@ -202,13 +202,13 @@ def written(page: str, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
             for kind in ("works", "refused", "failed")
         )
         lines.append(
-            f"| {one.title} {version(one)} | {works} | {refused}{f'; **failed**: {failed}' if failed else ''} |"
+            f"| {one.title} {read_version(one)} | {works} | {refused}{f'; **failed**: {failed}' if failed else ''} |"
         )
     before, _, rest = page.partition(BEGIN)
     return f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{rest.partition(END)[2]}"
 
 
-def _made(name: str) -> Path:
+def _make_cache_folder(name: str) -> Path:
     folder = CACHE / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -221,7 +221,7 @@ def _hash(*files: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def _say(text: str) -> None:
+def _print_line(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 

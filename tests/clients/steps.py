@@ -1,4 +1,4 @@
-"""What every client's script shares: steps that are tried one after another and reported, a line each."""
+"""Helpers that the scripts of the clients share: steps that run one after another and are reported on a line each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-#: How the local cloud refuses what it does not have, in any service's words.
+#: Phrases with which the local cloud refuses unsupported operations, in any service.
 BY_NAME = ("not available in the local cloud", "is not available")
 
 ACCOUNT = "123456789012"
@@ -21,7 +21,7 @@ REGION = "eu-west-1"
 
 
 def step(name: str, action: Callable[[], Any]) -> Any:
-    """Try it; print what came of it as JSON: it works, it is refused by name, or it failed."""
+    """Run an action and print its result as JSON: it works, is refused by name, or failed."""
     began = time.monotonic()
     try:
         found = action()
@@ -38,19 +38,19 @@ def step(name: str, action: Callable[[], Any]) -> Any:
 
 def _print(name: str, result: str, detail: str, began: float) -> None:
     line = {"step": name, "result": result, "detail": detail, "seconds": round(time.monotonic() - began, 1)}
-    # On a line of its own: some clients print their progress without an end of line.
+    # On its own line: some clients print their progress without a line break.
     sys.stdout.write(f"\nSTEP {json.dumps(line)}\n")
     sys.stdout.flush()
 
 
 def expect(condition: object, what: object) -> None:
-    """Fail the step when an answer is not what it must be."""
+    """Fail the step if an answer is not the expected one."""
     if not condition:
         raise AssertionError(f"unexpected: {what!r}")
 
 
 def expect_registered(execution: Any) -> None:
-    """Wait for a pipeline execution of either SDK; fail the step unless all its steps succeed and one registers."""
+    """Wait for a pipeline execution of either SDK; fail the step unless all steps succeed and one registers a model."""
     execution.wait(delay=2, max_attempts=60)
     found = {each["StepName"]: each["StepStatus"] for each in execution.list_steps()}
     expect(set(found.values()) == {"Succeeded"}, found)
@@ -58,7 +58,7 @@ def expect_registered(execution: Any) -> None:
 
 
 def archive() -> bytes:
-    """A model's archive, as small as can be."""
+    """Return a minimal model archive."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as tar:
         member = tarfile.TarInfo("model.txt")

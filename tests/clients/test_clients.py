@@ -1,4 +1,4 @@
-"""The light ones of the clients that nobody here wrote; `make clients` runs them all."""
+"""The lightweight third-party clients; `make clients` runs all of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.clients.__main__ import REPOSITORY
 
-#: What a client is refused, by name; everything else works.
+#: The steps of each client that are refused by name; everything else works.
 REFUSED = {
     "aws_cli": {"ec2 describe-vpcs", "cloudformation list-stacks"},
     "javascript": {"InvokeEndpointWithResponseStream"},
@@ -19,7 +19,7 @@ REFUSED = {
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", sorted(REFUSED))
-def test_what_others_wrote_works_or_is_refused_by_name(name: str) -> None:
+def test_a_client_works_or_is_refused_by_name(name: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.clients", "--only", name],
         cwd=REPOSITORY, capture_output=True, text=True, timeout=840, check=False,

@@ -1,4 +1,4 @@
-"""AWS CLI: S3, SageMaker and the rest, as a shell would."""
+"""AWS CLI: S3, SageMaker and other services, as from a shell."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def aws(*arguments: str) -> str:
     return done.stdout
 
 
-def copies() -> None:
+def copy_files() -> None:
     aws("s3", "mb", f"s3://{BUCKET}", "--region", REGION)
     aws("s3", "cp", str(folder / "a.txt"), f"s3://{BUCKET}/a.txt")
     aws("s3", "cp", str(folder / "large"), f"s3://{BUCKET}/large")
@@ -37,12 +37,12 @@ def copies() -> None:
     expect("a.txt" in aws("s3", "ls", f"s3://{BUCKET}/all/"), "not listed")
 
 
-def presigned() -> None:
+def read_presigned_url() -> None:
     with urllib.request.urlopen(aws("s3", "presign", f"s3://{BUCKET}/a.txt").strip()) as answer:
         expect(answer.read() == b"hello\n", "other bytes")
 
 
-def identity() -> None:
+def check_identity() -> None:
     found = json.loads(aws("sts", "get-caller-identity"))
     expect(found["Arn"] == "arn:aws:iam::123456789012:user/millrace", found)
 
@@ -63,7 +63,7 @@ def train() -> None:
     expect(found["TrainingJobStatus"] == "Completed", found)
 
 
-def queues() -> None:
+def create_queue() -> None:
     # Version 1 of the AWS CLI takes no endpoint for SQS from the environment.
     here = ("--endpoint-url", os.environ["AWS_ENDPOINT_URL"])
     aws("sqs", "create-queue", "--queue-name", "clients", *here)
@@ -74,8 +74,8 @@ def groups() -> None:
     expect("/aws/sagemaker/TrainingJobs" in aws("logs", "describe-log-groups"), "absent")
 
 
-def told_by_millrace() -> None:
-    """The commands of other services that messages and pages of this repository tell people to type."""
+def run_documented_commands() -> None:
+    """Run commands of other services that messages and pages of this repository recommend."""
     key = json.loads(aws("kms", "create-key"))["KeyMetadata"]["KeyId"]
     aws("kms", "schedule-key-deletion", "--key-id", key)
     aws("kms", "cancel-key-deletion", "--key-id", key)
@@ -83,15 +83,15 @@ def told_by_millrace() -> None:
     aws("s3api", "delete-object", "--bucket", BUCKET, "--key", "a.txt", "--version-id", listed[0]["VersionId"])
 
 
-step("s3 mb, cp, sync, ls", copies)
-step("s3 presign", presigned)
-step("sts get-caller-identity", identity)
+step("s3 mb, cp, sync, ls", copy_files)
+step("s3 presign", read_presigned_url)
+step("sts get-caller-identity", check_identity)
 step("sagemaker create-training-job", train)
-step("sqs create-queue, list-queues", queues)
+step("sqs create-queue, list-queues", create_queue)
 step(
     "logs describe-log-groups",
     lambda: expect("/aws/sagemaker/TrainingJobs" in aws("logs", "describe-log-groups"), "absent"),
 )
-step("kms cancel-key-deletion, s3api delete-object", told_by_millrace)
+step("kms cancel-key-deletion, s3api delete-object", run_documented_commands)
 step("ec2 describe-vpcs", lambda: aws("ec2", "describe-vpcs"))
 step("cloudformation list-stacks", lambda: aws("cloudformation", "list-stacks"))

@@ -1,4 +1,4 @@
-"""The stacks of flights as their configuration files describe them, under mocks."""
+"""The stacks of flights under mocks, as their configuration files describe them."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ REPOSITORY = Path(__file__).parents[2]
 BUNDLE = "millrace-flights-0123456789abcdef.pyz"
 
 _FOLDER = tempfile.TemporaryDirectory()
-#: A file, because the pipelines name the hash of its content.
+#: A real file, because the pipelines contain the hash of its content.
 BUNDLE_FILE = Path(_FOLDER.name) / BUNDLE
 BUNDLE_FILE.write_bytes(b"code")
 REGION = "eu-west-1"
 
 
 def environment(name: str) -> Environment:
-    """As the stack's configuration says it."""
+    """Return the environment in the configuration of a stack."""
     document = yaml.safe_load((REPOSITORY / "stacks" / f"Pulumi.flights-{name}.yaml").read_text())
     return Environment.from_stack(f"flights-{name}", document["config"]["millrace:environment"], REGION)
 
 
 def package(name: str, version: int = 3) -> str:
-    """The ARN of a model package."""
+    """Return the ARN of a model package."""
     return f"arn:aws:sagemaker:{REGION}:{mocked.ACCOUNT}:model-package/flights-{name}/{version}"
 
 
-def made(
+def register_stack(
     use_case: UseCase, where: Environment, approved: str | None = None, lake: Lake | None = None
 ) -> dict[str, mocked.Registered]:
-    """Everything that the stack registers."""
+    """Return all resources that a stack registers."""
     args = MlopsStackArgs(use_case, where, mocked.ACCOUNT, "aws", BUNDLE_FILE, approved, lake)
     return mocked.run(lambda: MlopsStack(use_case.name, args))
 
 
 @cache
 def flights(name: str, approved: bool = True) -> dict[str, mocked.Registered]:
-    """The stack of flights in an environment, with version 3 approved or none."""
-    return made(stacks.load("flights"), environment(name), package(name) if approved else None)
+    """Return the resources of the flights stack in an environment, with version 3 approved or none."""
+    return register_stack(stacks.load("flights"), environment(name), package(name) if approved else None)

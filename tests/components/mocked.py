@@ -1,4 +1,4 @@
-"""Components under Pulumi's mocks: what they ask for, under which parent, with which options. Never how it behaves."""
+"""Components under Pulumi's mocks: requested resources, their parents and options, but never their behaviour."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ ACCOUNT = "123456789012"
 
 @dataclass
 class Registered:
-    """One resource that a program registered.
+    """Resource that a program registered.
 
     Attributes:
         type: Its token.
-        parent: The key of its parent in what :func:`run` returns; None below the stack.
-        ignore_changes: As given, in the program's own spelling.
-        dependencies: The keys of what it waits for, sorted.
-        hooks: When a hook runs → the names of the hooks.
-        options: What else was said: protect and retainOnDelete where given, and what nobody should give.
-        outputs: What a component registered at its end.
+        parent: The key of its parent in the result of :func:`run`; None directly below the stack.
+        ignore_changes: As given, in the spelling of the program.
+        dependencies: The keys of the resources that it depends on, sorted.
+        hooks: The names of the hooks, by the event that runs them.
+        options: Other options: protect and retainOnDelete where given, and options that nothing should set.
+        outputs: The outputs that a component registered at its end.
     """
 
     type: str
@@ -40,12 +40,12 @@ class Registered:
 
     @property
     def key(self) -> str:
-        """What tells it apart: the name, for a component with its kind before it."""
+        """Return the unique key: the name, for a component preceded by its kind."""
         return _key(self.type, self.name)
 
     @property
     def kind(self) -> str:
-        """The last part of its token, e.g. `Bucket`."""
+        """Return the last part of the token, e.g. `Bucket`."""
         return self.type.rpartition(":")[2]
 
 
@@ -63,7 +63,7 @@ def _parent(urn: str) -> str | None:
 
 
 class _Mocks(pulumi.runtime.Mocks):
-    """Answers what a cloud would: an id, an ARN and the inputs; calls that no component makes fail."""
+    """Mocks that answer like a cloud, with an id, an ARN and the inputs; function calls fail."""
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
         kind = args.typ.rpartition(":")[2]
@@ -75,7 +75,7 @@ class _Mocks(pulumi.runtime.Mocks):
 
 
 class _Monitor(MockMonitor):
-    """Keeps of every request what the mocks are not told."""
+    """Monitor that records the parts of every request that mocks do not receive."""
 
     def __init__(self, mocks: pulumi.runtime.Mocks) -> None:
         super().__init__(mocks)
@@ -84,7 +84,7 @@ class _Monitor(MockMonitor):
     def RegisterResource(self, request: Any) -> Any:
         response = super().RegisterResource(request)  # type: ignore[no-untyped-call]
         if request.type != "pulumi:pulumi:Stack":
-            self.registered.append(_registered(request))
+            self.registered.append(_parse_request(request))
         return response
 
     def RegisterResourceOutputs(self, request: Any) -> Any:
@@ -96,12 +96,12 @@ class _Monitor(MockMonitor):
         return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]
 
 
-def _registered(request: Any) -> Registered:
+def _parse_request(request: Any) -> Registered:
     said = {
         "protect": request.protect if request.HasField("protect") else None,
         "retainOnDelete": request.retainOnDelete if request.HasField("retainOnDelete") else None,
         "deleteBeforeReplace": request.deleteBeforeReplace or None,
-        # Its own resources' former types are pulumi_aws's affair.
+        # pulumi_aws sets aliases for former types of its own resources.
         "aliases": [each for each in request.aliases if not each.spec.type.startswith("aws:")] or None,
         "replaceOnChanges": list(request.replaceOnChanges) or None,
         "import": request.importId or None,
@@ -120,7 +120,7 @@ def _registered(request: Any) -> Registered:
 
 
 def run(program: Callable[[], object]) -> dict[str, Registered]:
-    """Everything that the program registers, by :attr:`Registered.key`."""
+    """Return all resources that the program registers, by :attr:`Registered.key`."""
     mocks = _Mocks()
     monitor = _Monitor(mocks)
     pulumi.runtime.set_mocks(mocks, project="millrace", stack="test", preview=False, monitor=monitor)
@@ -141,22 +141,22 @@ def run(program: Callable[[], object]) -> dict[str, Registered]:
 
 
 def tree(found: dict[str, Registered]) -> set[tuple[str, str, str | None]]:
-    """Name, kind and parent of everything."""
+    """Return name, kind and parent of all resources."""
     return {(resource.name, resource.kind, resource.parent) for resource in found.values()}
 
 
-def of_kind(found: dict[str, Registered], kind: str) -> list[Registered]:
-    """All resources whose token ends so."""
+def find_by_kind(found: dict[str, Registered], kind: str) -> list[Registered]:
+    """Return all resources of a kind."""
     return [resource for resource in found.values() if resource.kind == kind]
 
 
 def document(found: dict[str, Registered], name: str, field: str) -> Any:
-    """An input that is JSON in a text."""
+    """Return an input that is a JSON text, parsed."""
     return json.loads(found[name].inputs[field])
 
 
 def texts(value: Any) -> Iterator[str]:
-    """Every text in a value, however deep, keys included."""
+    """Yield every text in a nested value, including keys."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):

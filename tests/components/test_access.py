@@ -1,4 +1,4 @@
-"""Access: who may assume each role, and that no role may do more than it is for."""
+"""Access: who may assume each role, and that no role may do more than it needs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ USES = ("job", "endpoint", "pipeline", "trigger")
 
 
 def access(**changes: Any) -> dict[str, mocked.Registered]:
-    """Roles called `a-…`."""
+    """Return the resources of an Access component called `a`."""
     args = {
         "account": ACCOUNT,
         "region": REGION,
@@ -34,14 +34,14 @@ def access(**changes: Any) -> dict[str, mocked.Registered]:
 
 
 def statements(found: dict[str, mocked.Registered], use: str, name: str = "a") -> list[dict[str, Any]]:
-    """Of the policy of a role."""
+    """Return the statements of the policy of a role."""
     document = mocked.document(found, f"{name}-{use}-policy", "policy")
     assert document["Version"] == "2012-10-17"
     return list(document["Statement"])
 
 
 def allowed(found: dict[str, mocked.Registered], use: str) -> dict[str, set[str]]:
-    """Action → resources."""
+    """Return the allowed resources by action."""
     by_action: dict[str, set[str]] = {}
     for statement in statements(found, use):
         assert statement["Effect"] == "Allow"
@@ -67,7 +67,7 @@ def test_children_and_outputs() -> None:
 
 
 @pytest.mark.parametrize("use", USES)
-def test_trust_is_narrowed_to_the_account_and_to_what_may_assume_the_role(use: str) -> None:
+def test_trust_is_limited_to_the_account_and_the_expected_sources(use: str) -> None:
     (statement,) = mocked.document(access(), f"a-{use}-role", "assumeRolePolicy")["Statement"]
     assert statement["Action"] == "sts:AssumeRole"
     if use == "trigger":
@@ -95,16 +95,16 @@ def test_the_rules_and_schedules_of_the_stack_may_assume_the_trigger_role() -> N
     found = flights("local")
     (statement,) = mocked.document(found, "flights-local-trigger-role", "assumeRolePolicy")["Statement"]
     sources = statement["Condition"]["ArnLike"]["aws:SourceArn"]
-    assuming = [target for target in mocked.of_kind(found, "EventTarget") if "roleArn" in target.inputs]
+    assuming = [target for target in mocked.find_by_kind(found, "EventTarget") if "roleArn" in target.inputs]
     assert assuming
     for target in assuming:
         arn = f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{target.inputs['rule']}"
         assert any(arn.startswith(source.removesuffix("*")) for source in sources), arn
-    for schedule in mocked.of_kind(found, "Schedule"):
+    for schedule in mocked.find_by_kind(found, "Schedule"):
         assert "groupName" not in schedule.inputs
 
 
-#: The actions that AWS cannot narrow to a resource, and the condition that bounds each instead.
+#: The actions that AWS cannot restrict to a resource, and the condition that limits each of them.
 WIDE = {
     "ecr:GetAuthorizationToken": None,
     "cloudwatch:PutMetricData": {"StringLike": {"cloudwatch:namespace": ["Millrace/x", "/aws/sagemaker/*"]}},
@@ -112,7 +112,7 @@ WIDE = {
 
 
 @pytest.mark.parametrize("use", USES)
-def test_only_the_named_exceptions_have_a_star_as_their_resource(use: str) -> None:
+def test_only_listed_actions_have_a_wildcard_resource(use: str) -> None:
     for statement in statements(access(), use):
         if "*" in statement["Resource"]:
             (action,) = statement["Action"]
@@ -121,7 +121,7 @@ def test_only_the_named_exceptions_have_a_star_as_their_resource(use: str) -> No
 
 
 @pytest.mark.parametrize("use", USES)
-def test_every_resource_names_this_account_but_images_and_the_lake(use: str) -> None:
+def test_every_resource_but_images_and_the_lake_names_the_account(use: str) -> None:
     for statement in statements(access(), use):
         for resource in statement["Resource"]:
             own = f":{ACCOUNT}:" in resource or resource.startswith((BUCKET, "arn:of:Role:"))
@@ -129,7 +129,7 @@ def test_every_resource_names_this_account_but_images_and_the_lake(use: str) -> 
             assert not resource.endswith(f"{ACCOUNT}:*"), resource
 
 
-def test_a_pipeline_passes_exactly_the_job_role_to_sagemaker_alone() -> None:
+def test_a_pipeline_may_pass_only_the_job_role_and_only_to_sagemaker() -> None:
     found = access()
     passing = [
         (use, statement)
@@ -150,7 +150,7 @@ def test_a_pipeline_passes_exactly_the_job_role_to_sagemaker_alone() -> None:
     ]
 
 
-def test_a_trigger_starts_these_pipelines_and_buries_its_failures_and_no_more() -> None:
+def test_a_trigger_may_only_start_its_pipelines_and_send_dead_letters() -> None:
     assert allowed(access(), "trigger") == {
         "sagemaker:StartPipelineExecution": {sagemaker("pipeline/x-training"), sagemaker("pipeline/x-monitor")},
         "sqs:SendMessage": {f"arn:aws:sqs:{REGION}:{ACCOUNT}:x-dead-letters"},
@@ -158,7 +158,7 @@ def test_a_trigger_starts_these_pipelines_and_buries_its_failures_and_no_more() 
     assert "sqs:SendMessage" not in allowed(access(dead_letter_queue=""), "trigger")
 
 
-def test_a_pipeline_starts_the_jobs_of_pipelines_and_registers_in_its_group() -> None:
+def test_a_pipeline_may_start_pipeline_jobs_and_register_in_its_group() -> None:
     may = allowed(access(), "pipeline")
     jobs = {sagemaker("training-job/pipelines-*"), sagemaker("processing-job/pipelines-*")}
     for kind in ("Training", "Processing"):
@@ -170,7 +170,7 @@ def test_a_pipeline_starts_the_jobs_of_pipelines_and_registers_in_its_group() ->
 
 
 @pytest.mark.parametrize("use", ["job", "pipeline"])
-def test_encrypted_volumes_are_attached_by_a_grant_to_aws_alone(use: str) -> None:
+def test_key_grants_are_limited_to_aws_resources(use: str) -> None:
     (granting,) = [each for each in statements(access(), use) if "kms:CreateGrant" in each["Action"]]
     assert granting == {
         "Effect": "Allow",
@@ -198,7 +198,7 @@ def test_a_job_writes_the_offline_store_and_reads_and_writes_its_groups() -> Non
     assert not {"sagemaker:PutRecord", "s3:GetBucketAcl", "s3:PutObjectAcl"} & without.keys()
 
 
-def test_a_job_sees_the_registry_its_pipelines_and_what_serves_and_changes_none() -> None:
+def test_a_job_may_describe_but_not_change_pipelines_and_endpoints() -> None:
     may = allowed(access(), "job")
     assert may["sagemaker:ListPipelineExecutions"] == {
         sagemaker("pipeline/x-training"),
@@ -209,7 +209,7 @@ def test_a_job_sees_the_registry_its_pipelines_and_what_serves_and_changes_none(
     assert [action for action in may if action.startswith("sagemaker:") and action[10:].startswith(changing)] == []
 
 
-def test_an_endpoint_may_ask_for_its_alarms_and_read_features_and_no_registry() -> None:
+def test_an_endpoint_may_read_alarms_and_features_but_no_registry() -> None:
     may = allowed(access(), "endpoint")
     assert may["cloudwatch:DescribeAlarms"] == {f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:x-*"}
     assert may["sagemaker:BatchGetRecord"] == {sagemaker("feature-group/x-weather")}
@@ -219,14 +219,14 @@ def test_an_endpoint_may_ask_for_its_alarms_and_read_features_and_no_registry() 
     }
 
 
-def test_another_partition_is_another_partition_everywhere() -> None:
+def test_the_partition_is_used_in_every_arn() -> None:
     found = access(partition="aws-cn", bucket_arn="arn:aws-cn:s3:::lake", key_arn="arn:aws-cn:kms:r:1:key/k")
     of_roles = [found[f"a-{use}-{part}"].inputs for use in USES for part in ("role", "policy")]
     wrong = [text for text in mocked.texts(of_roles) if "arn:aws:" in text]
     assert wrong == []
 
 
-def test_what_uses_a_role_waits_for_its_policy() -> None:
+def test_resources_depend_on_the_policy_of_their_role() -> None:
     found = flights("dev")
     for name, use in (
         ("model", "endpoint"),
@@ -239,19 +239,19 @@ def test_what_uses_a_role_waits_for_its_policy() -> None:
         assert {f"flights-dev-{use}-role", f"flights-dev-{use}-policy"} <= waits, name
 
 
-def test_the_endpoint_s_role_outlives_the_endpoint() -> None:
-    # What depends is deleted first: endpoint → configuration → model → role and policy.
+def test_the_role_of_the_endpoint_is_deleted_after_the_endpoint() -> None:
+    # Dependents are deleted first: endpoint → configuration → model → role and policy.
     found = flights("dev")
     assert "flights-dev-config" in found["flights-dev-endpoint"].dependencies
     assert "flights-dev-model" in found["flights-dev-config"].dependencies
     assert "flights-dev-endpoint-policy" in found["flights-dev-model"].dependencies
 
 
-def test_the_roles_of_a_stack_are_about_what_the_stack_makes() -> None:
+def test_the_roles_of_a_stack_name_the_resources_of_the_stack() -> None:
     found = flights("dev")
 
     def named(kind: str, field: str) -> set[str]:
-        return {each.inputs[field] for each in mocked.of_kind(found, kind)}
+        return {each.inputs[field] for each in mocked.find_by_kind(found, kind)}
 
     def may(use: str, action: str) -> set[str]:
         return {

@@ -1,4 +1,4 @@
-"""BlueGreenEndpoint: a deployment that can be undone and cannot be an outage, and the roll-outs that are refused."""
+"""BlueGreenEndpoint: deployments that can be rolled back without an outage, and the rollouts that are refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGE = "arn:aws:sagemaker:eu-west-1:123456789012:model-package/x/3"
 
 
 def endpoint_args(**changes: Any) -> BlueGreenEndpointArgs:
-    """Of an endpoint `x`."""
+    """Return the arguments of an endpoint `x`."""
     args = {
         "endpoint_name": "x",
         "variant_name": "main",
@@ -31,13 +31,13 @@ def endpoint_args(**changes: Any) -> BlueGreenEndpointArgs:
 
 
 def endpoint(**changes: Any) -> dict[str, mocked.Registered]:
-    """A component called `e`."""
+    """Return the resources of a component called `e`."""
     args = endpoint_args(**changes)
     return mocked.run(lambda: BlueGreenEndpoint("e", args))
 
 
 def policy(found: dict[str, mocked.Registered]) -> dict[str, Any]:
-    """How the endpoint is updated."""
+    """Return the update policy of the endpoint."""
     update: dict[str, Any] = found["e-endpoint"].inputs["deploymentConfig"]["blueGreenUpdatePolicy"]
     return update
 
@@ -60,8 +60,8 @@ def test_children_and_outputs() -> None:
     }
 
 
-def test_model_and_configuration_are_named_anew_for_each_change() -> None:
-    # A fixed name makes the provider delete the one in use first, or change nothing at all.
+def test_model_and_configuration_have_generated_names() -> None:
+    # With a fixed name the provider deletes the resource in use first, or changes nothing at all.
     found = endpoint()
     assert "name" not in found["e-model"].inputs
     assert "name" not in found["e-config"].inputs
@@ -71,21 +71,21 @@ def test_model_and_configuration_are_named_anew_for_each_change() -> None:
 
 
 @pytest.mark.parametrize("protect", [True, False])
-def test_model_and_configuration_are_kept_and_not_protected_the_endpoint_the_other_way_round(protect: bool) -> None:
+def test_model_and_configuration_are_retained_and_the_endpoint_protected(protect: bool) -> None:
     found = endpoint(protect=protect)
     assert found["e-model"].options == found["e-config"].options == {"protect": False, "retainOnDelete": True}
     assert found["e-endpoint"].options == {"protect": protect, "retainOnDelete": False}
     assert endpoint()["e-endpoint"].options["protect"] is True
 
 
-def test_the_model_is_the_package_and_no_url() -> None:
+def test_the_model_references_the_package_and_no_url() -> None:
     assert endpoint(environment={"A": "b"})["e-model"].inputs == {
         "executionRoleArn": "arn:role",
         "primaryContainer": {"modelPackageName": PACKAGE, "environment": {"A": "b"}},
     }
 
 
-def test_one_variant_of_a_constant_name_with_its_instances() -> None:
+def test_the_configuration_has_one_variant_with_its_instances() -> None:
     inputs = endpoint(instance_type="ml.c5.large", instance_count=3)["e-config"].inputs
     assert inputs == {
         "productionVariants": [
@@ -116,17 +116,17 @@ def test_requests_and_answers_are_captured_and_encrypted() -> None:
     }
 
 
-def test_deployments_can_be_rolled_back_from_day_one() -> None:
+def test_rollback_alarms_are_configured_from_the_start() -> None:
     # Adding the rollback later would replace the endpoint.
     alarms = endpoint(alarm_names=["more"])["e-endpoint"].inputs["deploymentConfig"]["autoRollbackConfiguration"]
     assert alarms == {"alarms": [{"alarmName": name} for name in ("x-errors", "x-latency", "more")]}
 
 
-def test_alarms_are_there_before_the_endpoint_that_they_guard() -> None:
+def test_alarms_are_created_before_the_endpoint() -> None:
     assert {"e-errors", "e-latency", "e-config"} <= set(endpoint()["e-endpoint"].dependencies)
 
 
-def test_every_create_and_update_is_checked() -> None:
+def test_every_create_and_update_is_verified() -> None:
     assert endpoint()["e-endpoint"].hooks == {
         "after_create": ["e-verified-rollout"],
         "after_update": ["e-verified-rollout"],
@@ -180,7 +180,7 @@ def test_the_latency_alarm_is_in_microseconds() -> None:
         ),
     ],
 )
-def test_exactly_one_policy_with_its_own_step(rollout: Rollout, routing: dict[str, Any]) -> None:
+def test_each_rollout_has_exactly_one_traffic_policy(rollout: Rollout, routing: dict[str, Any]) -> None:
     found = endpoint(rollout=rollout)
     assert set(found["e-endpoint"].inputs["deploymentConfig"]) == {
         "blueGreenUpdatePolicy",
@@ -205,7 +205,7 @@ def test_an_error_rate_is_a_share(rate: float) -> None:
         endpoint_args(error_rate=rate)
 
 
-def test_the_limits_are_those_of_the_service_s_own_model() -> None:
+def test_the_limits_in_the_sagemaker_service_model_are_unchanged() -> None:
     model = get_session().get_service_model("sagemaker")
     limits = {
         name: (model.shape_for(name).metadata["min"], model.shape_for(name).metadata["max"])
@@ -224,7 +224,7 @@ def test_the_limits_are_those_of_the_service_s_own_model() -> None:
     }
 
 
-def test_the_stack_s_endpoint_is_as_its_environment_says() -> None:
+def test_the_endpoint_of_a_stack_follows_its_environment() -> None:
     found, where = flights("dev"), environment("dev")
     endpoint_ = found["flights-dev-endpoint"].inputs
     assert endpoint_["name"] == "flights-dev"

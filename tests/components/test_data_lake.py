@@ -1,4 +1,4 @@
-"""DataLake: one private, encrypted, versioned bucket, and what is refused."""
+"""DataLake: one private, encrypted, versioned bucket, and the arguments that are refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BUCKET = "b-lake-123456789012"
 
 
 def lake(**changes: object) -> dict[str, mocked.Registered]:
-    """A lake called `l`."""
+    """Return the resources of a lake called `l`."""
     args = DataLakeArgs(BUCKET, mocked.ACCOUNT, **changes)  # type: ignore[arg-type]
     return mocked.run(lambda: DataLake("l", args))
 
@@ -41,17 +41,17 @@ def test_children_and_outputs() -> None:
     }
 
 
-def test_the_bucket_itself_says_nothing_that_a_resource_of_its_own_says() -> None:
+def test_the_bucket_has_no_inline_settings() -> None:
     assert lake()["l-bucket"].inputs == {"bucket": BUCKET, "forceDestroy": False}
 
 
-def test_every_setting_is_of_that_bucket() -> None:
+def test_every_setting_applies_to_the_bucket() -> None:
     of_bucket = [each for each in lake().values() if each.type.startswith("aws:s3/bucket") and each.name != "l-bucket"]
     assert len(of_bucket) == 6
     assert {each.inputs["bucket"] for each in of_bucket} == {"id-of-l-bucket"}
 
 
-def test_objects_are_encrypted_with_the_lake_s_own_rotated_symmetric_key() -> None:
+def test_objects_are_encrypted_with_a_rotated_symmetric_key() -> None:
     found = lake()
     (rule,) = found["l-encryption"].inputs["rules"]
     assert rule == {
@@ -106,12 +106,12 @@ def test_bucket_and_key_are_protected_unless_force_destroy(force: bool) -> None:
 
 
 @pytest.mark.parametrize("length", [2, 64])
-def test_a_name_that_no_bucket_may_have_is_refused(length: int) -> None:
+def test_a_bucket_name_of_invalid_length_is_refused(length: int) -> None:
     with pytest.raises(ValueError, match=rf"bucket_name='b+' has {length} characters; expected 3 to 63: shorten"):
         DataLakeArgs("b" * length, mocked.ACCOUNT)
 
 
-def test_the_resources_are_the_current_ones_of_the_provider() -> None:
+def test_no_deprecated_resource_types_are_used() -> None:
     # The provider deprecates inline settings and the V2 names.
     parameters = inspect.signature(aws.s3.Bucket._internal_init).parameters
     assert "policy" in parameters

@@ -1,4 +1,4 @@
-"""Definitions as JSON, whoever wrote them: what SageMaker refuses or what would fail in the middle of a run."""
+"""Rules for pipeline definitions as JSON: what SageMaker refuses or what would fail in the middle of a run."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ READ = {"Std:JsonGet": {"PropertyFile": {"Get": "Steps.A.PropertyFiles.Report"},
 
 
 def step(name: str, kind: str = "Processing", arguments: Any = None, **more: Any) -> dict[str, Any]:
-    """A step."""
+    """Return a step."""
     return {"Name": name, "Type": kind, "Arguments": arguments or {}, **more}
 
 
 def fork(*conditions: dict[str, Any], then: Any = (), otherwise: Any = ()) -> dict[str, Any]:
-    """A Condition step."""
+    """Return a Condition step."""
     return step("Fork", "Condition", {"Conditions": [*conditions], "IfSteps": [*then], "ElseSteps": [*otherwise]})
 
 
 def text(*steps: dict[str, Any], parameters: Any = ()) -> str:
-    """A definition."""
+    """Return a definition as text."""
     return json.dumps({"Version": "2020-12-01", "Parameters": [*parameters], "Steps": [*steps]})
 
 
@@ -44,7 +44,7 @@ EQUAL = {"Type": "Equals", "LeftValue": READ, "RightValue": 1}
         text(step("A", arguments={"x": {"Get": "Parameters.P"}}), parameters=[{"Name": "P", "Type": "String"}]),
     ],
 )
-def test_what_sagemaker_takes(definition: str) -> None:
+def test_a_valid_definition_has_no_problems(definition: str) -> None:
     assert find_problems(definition) == []
 
 
@@ -95,13 +95,13 @@ def test_what_sagemaker_takes(definition: str) -> None:
         ("x" * 1_048_577, "it has 1048577 characters, expected at most 1048576"),
     ],
 )
-def test_what_it_does_not(definition: str, finding: str) -> None:
+def test_an_invalid_definition_has_exactly_one_problem(definition: str, finding: str) -> None:
     found = find_problems(definition)
     assert any(finding in each for each in found), found
     assert len(found) == 1, found
 
 
-def test_a_step_in_a_branch_waits_for_its_fork() -> None:
+def test_a_step_in_a_branch_depends_on_its_condition_step() -> None:
     inside = step("B")
     waiting = step("A", DependsOn=["B"], PropertyFiles=[REPORT])
     assert any("in a cycle" in each for each in find_problems(text(waiting, fork(EQUAL, then=[inside]))))

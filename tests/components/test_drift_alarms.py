@@ -1,4 +1,4 @@
-"""DriftAlarms: alarms that hear exactly what the monitor says, and one that hears its silence."""
+"""DriftAlarms: alarms on the metrics that the monitor publishes, and one for a monitor that does not run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from training.monitoring.monitor import make_data_points
 
 
 def alarms_args(every: timedelta = timedelta(days=1), **changes: Any) -> DriftAlarmsArgs:
-    """Of the endpoint `x`."""
+    """Return the arguments for the endpoint `x`."""
     definition = Definition([], [Step("Monitor", "Processing", {})])
     args = {
         "pipeline": TrainingPipelineArgs("x-monitor", definition, "arn:role", "Watches x"),
@@ -39,7 +39,7 @@ def alarms_args(every: timedelta = timedelta(days=1), **changes: Any) -> DriftAl
 
 
 def alarms(**changes: Any) -> dict[str, mocked.Registered]:
-    """A component called `d`."""
+    """Return the resources of a component called `d`."""
     args = alarms_args(**changes)
     return mocked.run(lambda: DriftAlarms("d", args))
 
@@ -67,7 +67,7 @@ def test_children_and_outputs() -> None:
     assert found["d-schedule"].inputs["target"]["arn"] == "arn:of:Pipeline:d-pipeline"
 
 
-def test_without_a_bound_on_calibration_there_is_no_such_alarm() -> None:
+def test_without_a_threshold_no_calibration_alarm_is_made() -> None:
     assert "d-calibration" not in alarms()
 
 
@@ -94,7 +94,7 @@ def test_the_calibration_alarm() -> None:
     assert inputs["treatMissingData"] == "notBreaching"
 
 
-def test_a_dead_monitor_is_not_silence() -> None:
+def test_a_missing_heartbeat_raises_the_alarm() -> None:
     assert alarms()["d-heartbeat"].inputs == {
         "name": "x-heartbeat",
         "alarmDescription": "The monitor of x has not run for two of its intervals.",
@@ -115,23 +115,23 @@ def test_a_dead_monitor_is_not_silence() -> None:
     "every",
     [timedelta(minutes=1), timedelta(minutes=7), timedelta(hours=1), timedelta(days=1), timedelta(days=2, hours=19)],
 )
-def test_an_alarm_s_period_covers_the_monitor_s_cadence_and_cloudwatch_takes_it(every: timedelta) -> None:
+def test_alarm_periods_cover_the_monitor_interval_within_cloudwatch_limits(every: timedelta) -> None:
     found = alarms(every=every)
-    for alarm in mocked.of_kind(found, "MetricAlarm"):
+    for alarm in mocked.find_by_kind(found, "MetricAlarm"):
         period, periods = alarm.inputs["period"], alarm.inputs["evaluationPeriods"]
         assert every.total_seconds() < period <= math.ceil(1.25 * every.total_seconds()) + 60
         assert period % 60 == 0
         assert period * periods <= (7 * 86_400 if period >= 3600 else 86_400)
 
 
-def test_a_cadence_that_no_alarm_can_cover_is_refused() -> None:
+def test_an_interval_that_no_alarm_can_cover_is_refused() -> None:
     with pytest.raises(
         ValueError, match=r"DriftAlarms 'x': every=3 days.*at most 2 days 19 hours: run the monitor more"
     ):
         alarms_args(every=timedelta(days=3))
 
 
-#: A report as the monitor writes it, of the parts that are published.
+#: The published parts of a report, as the monitor writes it.
 REPORT = {
     "as_of": "2024-04-15T00:00:00Z",
     "since": "2024-04-01T00:00:00Z",
@@ -144,7 +144,7 @@ REPORT = {
 }
 
 
-def _published(endpoint: str) -> set[tuple[str, tuple[tuple[str, str], ...]]]:
+def _list_published_metrics(endpoint: str) -> set[tuple[str, tuple[tuple[str, str], ...]]]:
     return {
         (point["MetricName"], tuple((each["Name"], each["Value"]) for each in point["Dimensions"]))
         for point in make_data_points(endpoint, MonitorReport.model_validate(REPORT))
@@ -152,11 +152,11 @@ def _published(endpoint: str) -> set[tuple[str, tuple[tuple[str, str], ...]]]:
 
 
 @pytest.mark.parametrize("name", ["local", "dev"])
-def test_alarms_and_dashboard_ask_for_what_the_monitor_publishes_dimension_by_dimension(name: str) -> None:
-    found, published = flights(name), _published(f"flights-{name}")
+def test_alarms_and_dashboard_use_metrics_that_the_monitor_publishes(name: str) -> None:
+    found, published = flights(name), _list_published_metrics(f"flights-{name}")
     namespace = f"Millrace/flights-{name}"
     asked = 0
-    for alarm in mocked.of_kind(found, "MetricAlarm"):
+    for alarm in mocked.find_by_kind(found, "MetricAlarm"):
         if alarm.inputs["namespace"] == namespace:
             assert (alarm.inputs["metricName"], tuple(alarm.inputs["dimensions"].items())) in published, alarm.key
             asked += 1
@@ -177,7 +177,7 @@ def test_alarms_and_dashboard_ask_for_what_the_monitor_publishes_dimension_by_di
     }
 
 
-def test_jobs_may_publish_in_that_namespace() -> None:
+def test_jobs_may_publish_in_the_namespace_of_the_alarms() -> None:
     found = flights("dev")
     statements = mocked.document(found, "flights-dev-job-policy", "policy")["Statement"]
     (publishing,) = [each for each in statements if each["Action"] == ["cloudwatch:PutMetricData"]]
@@ -185,14 +185,14 @@ def test_jobs_may_publish_in_that_namespace() -> None:
     assert found["flights-dev-monitor-drift"].inputs["namespace"] in namespaces
 
 
-def test_the_dashboard_s_widgets_do_not_lie_on_each_other() -> None:
+def test_the_dashboard_widgets_have_distinct_positions() -> None:
     body = json.loads(alarms()["d-dashboard"].inputs["dashboardBody"])
     places = {(each["x"], each["y"]) for each in body["widgets"]}
     assert len(places) == len(body["widgets"]) == 7
     assert {each["properties"]["region"] for each in body["widgets"]} == {"eu-west-1"}
 
 
-def test_the_bounds_are_those_of_the_declaration() -> None:
+def test_the_thresholds_come_from_the_declaration() -> None:
     found = flights("dev")
     assert found["flights-dev-monitor-drift"].inputs["threshold"] == 0.25
     assert found["flights-dev-monitor-calibration"].inputs["threshold"] == 0.04

@@ -1,4 +1,4 @@
-"""FeatureStore: a group that no change replaces, and features that only grow."""
+"""FeatureStore: a group that no change replaces, and features that are only added."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FEATURES: dict[str, FeatureType] = {"origin": "String", "known_at": "String", "t
 
 
 def store_args(**changes: Any) -> FeatureStoreArgs:
-    """Of a group `g`."""
+    """Return the arguments of a group `g`."""
     args = {
         "group_name": "g",
         "record_identifier": "origin",
@@ -39,7 +39,7 @@ def store_args(**changes: Any) -> FeatureStoreArgs:
 
 
 def store(**changes: Any) -> dict[str, mocked.Registered]:
-    """A component called `f`."""
+    """Return the resources of a component called `f`."""
     args = store_args(**changes)
     return mocked.run(lambda: FeatureStore("f", args))
 
@@ -54,7 +54,7 @@ def test_children_and_outputs() -> None:
     assert found["FeatureStore:f"].outputs == {"groupName": "g", "groupArn": "arn:of:FeatureGroup:f-group"}
 
 
-def test_what_can_never_change_later_is_said_outright() -> None:
+def test_the_group_sets_every_immutable_property_explicitly() -> None:
     assert store()["f-group"].inputs == {
         "featureGroupName": "g",
         "recordIdentifierFeatureName": "origin",
@@ -72,7 +72,7 @@ def test_what_can_never_change_later_is_said_outright() -> None:
 def test_an_added_feature_never_replaces_the_group() -> None:
     before, after = store(), store(features={**FEATURES, "wind": "Fractional"})
     assert before["f-group"].ignore_changes == after["f-group"].ignore_changes == ("featureDefinitions",)
-    # Nothing else of the group follows the schema; the parameter beside it does, as an update in place.
+    # No other input of the group follows the schema; only the parameter does, as an update in place.
     changed = {
         name for name in after["f-group"].inputs if after["f-group"].inputs[name] != before["f-group"].inputs[name]
     }
@@ -81,7 +81,7 @@ def test_an_added_feature_never_replaces_the_group() -> None:
     assert after["f-schema"].inputs["name"] == before["f-schema"].inputs["name"] == "/g/schema"
 
 
-def test_the_schema_s_update_is_checked_then_followed_and_only_then_recorded() -> None:
+def test_a_schema_update_is_checked_and_applied_before_it_is_recorded() -> None:
     schema = store()["f-schema"]
     assert schema.hooks == {"before_update": ["f-features-only-grow", "f-add-features"]}
     assert "f-group" in schema.dependencies
@@ -89,12 +89,12 @@ def test_the_schema_s_update_is_checked_then_followed_and_only_then_recorded() -
 
 
 @pytest.mark.parametrize("protect", [True, False])
-def test_the_group_is_protected_unless_told_otherwise_and_never_deleted_first(protect: bool) -> None:
+def test_the_group_is_protected_by_default_and_never_deleted_first(protect: bool) -> None:
     assert store(protect=protect)["f-group"].options == {"protect": protect}
     assert store()["f-group"].options == {"protect": True}
 
 
-def test_the_schema_s_text_does_not_depend_on_the_order_of_the_declaration() -> None:
+def test_the_schema_text_does_not_depend_on_the_declared_order() -> None:
     turned = dict(reversed(FEATURES.items()))
     assert store()["f-schema"].inputs["insecureValue"] == store(features=turned)["f-schema"].inputs["insecureValue"]
 
@@ -114,26 +114,26 @@ def test_an_event_time_is_text_or_fractional() -> None:
 
 
 @pytest.mark.parametrize("name", ["is_deleted", "write_time", "api_invocation_time"])
-def test_the_feature_store_s_own_columns_are_refused(name: str) -> None:
+def test_reserved_feature_names_are_refused(name: str) -> None:
     with pytest.raises(
         ValueError, match=rf"FeatureStore 'g': features name \['{name}'\], which SageMaker reserves; rename"
     ):
         store_args(features={**FEATURES, name: "String"})
 
 
-def test_a_feature_s_name_is_at_most_64_long() -> None:
+def test_a_feature_name_has_at_most_64_characters() -> None:
     store_args(features={**FEATURES, "f" * 64: "String"})
     with pytest.raises(ValueError, match=r"FeatureStore 'g': feature 'f+' has 65 characters; expected at most 64"):
         store_args(features={**FEATURES, "f" * 65: "String"})
 
 
-def test_a_name_that_is_too_long_is_refused() -> None:
+def test_a_group_name_that_is_too_long_is_refused() -> None:
     store_args(group_name="g" * 64)
     with pytest.raises(ValueError, match=r"group_name='g+' has 65 characters; expected at most 64: shorten"):
         store_args(group_name="g" * 65)
 
 
-def test_additions_are_what_is_new() -> None:
+def test_added_features_are_found() -> None:
     assert find_added_features("g", FEATURES, {**FEATURES, "wind": "Fractional", "sky": "String"}) == {
         "wind": "Fractional",
         "sky": "String",
@@ -150,7 +150,7 @@ def test_additions_are_what_is_new() -> None:
         ({"known_at": "String", "temp": "Integral", "wind": "String"}, "'origin' was removed; 'temp' was Fractional"),
     ],
 )
-def test_a_lost_or_retyped_feature_is_refused_with_the_way_out(new: dict[str, FeatureType], problem: str) -> None:
+def test_a_removed_or_retyped_feature_is_refused_with_the_fix(new: dict[str, FeatureType], problem: str) -> None:
     with pytest.raises(FeatureRemovedError) as refused:
         find_added_features("flights-dev-weather", FEATURES, new)
     message = str(refused.value)

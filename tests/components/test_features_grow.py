@@ -1,4 +1,4 @@
-"""FeatureStore with the real engine: an added feature is added in place, a removed one is refused at preview."""
+"""FeatureStore with the real engine: features are added in place, and a removed one is refused at preview."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FeatureStore("weather", FeatureStoreArgs(
 
 @pytest.fixture
 def pulumi(tmp_path: Path, fresh_daemon: CloudDaemon) -> Pulumi:
-    """The CLI in a project with one FeatureStore, whose features are configured."""
+    """Return the CLI in a project with one FeatureStore, whose features are configured."""
     folder = tmp_path / "project"
     (folder / "config").mkdir(parents=True)
     (folder / "Pulumi.yaml").write_text(SETTINGS)
@@ -48,7 +48,7 @@ def pulumi(tmp_path: Path, fresh_daemon: CloudDaemon) -> Pulumi:
 
 
 def declare(pulumi: Pulumi, *columns: str) -> None:
-    """Say which features there shall be, beside entity and event time."""
+    """Configure the features other than entity and event time."""
     features = ",".join(f'"{name}":"Fractional"' for name in columns)
     pulumi("config", "set", "features", f'{{"origin":"String","known_at":"String",{features}}}')
 

@@ -1,4 +1,4 @@
-"""What every component has in common, so that a component host can read them and a fork can rely on them."""
+"""Common rules of all components, so that a component host can analyse them and a fork can rely on them."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ COMPONENTS = [
 ]
 
 
-def component(module: str, name: str) -> type[pulumi.ComponentResource]:
-    """The class."""
+def load_component(module: str, name: str) -> type[pulumi.ComponentResource]:
+    """Return the class of a component."""
     found: type[pulumi.ComponentResource] = getattr(importlib.import_module(f"components.{module}"), name)
     return found
 
 
-def test_there_are_components() -> None:
+def test_components_are_found() -> None:
     assert len(COMPONENTS) >= 12
 
 
 @pytest.mark.parametrize(("module", "name"), COMPONENTS)
-def test_a_component_is_one_noun_a_file_with_its_arguments_and_its_token(module: str, name: str) -> None:
-    made = component(module, name)
+def test_a_component_has_its_own_file_arguments_and_token(module: str, name: str) -> None:
+    made = load_component(module, name)
     assert re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower() == module
     parameters = inspect.signature(made).parameters
     assert list(parameters) == ["name", "args", "opts"]
@@ -48,7 +48,7 @@ def test_a_component_is_one_noun_a_file_with_its_arguments_and_its_token(module:
 
 @pytest.mark.parametrize(("module", "name"), COMPONENTS)
 def test_outputs_are_annotated_and_registered_once(module: str, name: str) -> None:
-    made = component(module, name)
+    made = load_component(module, name)
     outputs = inspect.get_annotations(made)
     source = inspect.getsource(made)
     assert source.count("self.register_outputs(") == 1
@@ -58,10 +58,10 @@ def test_outputs_are_annotated_and_registered_once(module: str, name: str) -> No
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
-def test_sources_keep_to_what_a_component_host_and_other_programs_can_stand(path: Path) -> None:
+def test_sources_avoid_what_a_component_host_cannot_use(path: Path) -> None:
     text = path.read_text()
     tree = ast.parse(text)
-    # The host's analyzer reads annotations, which the future import turns into texts.
+    # The analyzer of the host reads annotations, which the future import would turn into strings.
     assert "from __future__ import annotations" not in text
     for banned in (".merge(", "pulumi.Config", "os.environ", "pulumi.export(", "print(", "delete_before_replace"):
         assert banned not in text, f"{path.name} holds {banned}"
@@ -73,14 +73,14 @@ def test_sources_keep_to_what_a_component_host_and_other_programs_can_stand(path
     assert len(text.splitlines()) < 500
 
 
-def test_only_the_stack_its_workflow_and_the_platform_know_the_vocabulary() -> None:
-    # How traffic moves is a fact of SageMaker, which needs no use case.
+def test_only_stack_workflow_and_platform_import_the_vocabulary() -> None:
+    # Rollouts and errors are allowed: they do not depend on a use case.
     other = re.compile(r"^(from|import) millrace(?!\.(rollout|errors)\b)", re.MULTILINE)
     knowing = {path.stem for path in SOURCES if other.search(path.read_text())}
     assert knowing == {"mlops_stack", "platform", "workflow"}
 
 
-def test_importing_all_components_brings_no_boto3_and_no_use_case() -> None:
+def test_importing_components_imports_no_boto3_and_no_use_case() -> None:
     imports = "; ".join(f"import components.{path.stem}" for path in SOURCES if path.stem != "__init__")
     program = (
         f"import sys; {imports}; print(sorted({{'boto3', 'stacks', 'training', 'local', 'numpy'}} & set(sys.modules)))"

@@ -1,4 +1,4 @@
-"""The whole stack of flights: exactly what it is made of, and what must hold in all of it."""
+"""The whole stack of flights: its exact resources, and rules that hold for all of them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from components.mlops_stack import MlopsStack, MlopsStackArgs
 from millrace import Environment, FeatureTable, Monitoring, Retraining, UseCase
 from millrace.names import Names
 from tests.components import mocked
-from tests.components.flights_stack import BUNDLE, BUNDLE_FILE, environment, flights, made, package
+from tests.components.flights_stack import BUNDLE, BUNDLE_FILE, environment, flights, package, register_stack
 
-#: What an environment other than `local` must name.
+#: A pinned image, which every environment other than `local` must set.
 IMAGE = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/millrace@sha256:{'0' * 64}"
 
 STACKS = [(name, approved) for name in ("local", "dev") for approved in (True, False)]
@@ -87,7 +87,7 @@ COMPONENTS: dict[str, tuple[str, dict[str, str]]] = {
 TABLES = ("weather", "departures", "carrier_departures")
 
 
-def _expected(stack: str, approved: bool) -> set[tuple[str, str, str | None]]:
+def _make_expected_tree(stack: str, approved: bool) -> set[tuple[str, str, str | None]]:
     root = "MlopsStack:flights"
     expected: set[tuple[str, str, str | None]] = {
         ("flights", "MlopsStack", None),
@@ -110,20 +110,20 @@ def _expected(stack: str, approved: bool) -> set[tuple[str, str, str | None]]:
 
 
 @pytest.mark.parametrize(("name", "approved"), STACKS)
-def test_the_stack_is_made_of_exactly_this(name: str, approved: bool) -> None:
-    assert mocked.tree(flights(name, approved)) == _expected(f"flights-{name}", approved)
+def test_the_stack_has_exactly_the_expected_resources(name: str, approved: bool) -> None:
+    assert mocked.tree(flights(name, approved)) == _make_expected_tree(f"flights-{name}", approved)
 
 
 @pytest.mark.parametrize(("name", "approved"), STACKS)
-def test_components_carry_their_package_s_token(name: str, approved: bool) -> None:
+def test_components_have_the_token_of_their_package(name: str, approved: bool) -> None:
     tokens = {each.type for each in flights(name, approved).values() if not each.type.startswith("aws:")}
     assert tokens == {f"millrace:index:{kind}" for kind in (*COMPONENTS, "FeatureStore", "MlopsStack")} - (
         set() if approved else {"millrace:index:BlueGreenEndpoint"}
     )
 
 
-def _stack(name: str, approved: str | None) -> tuple[MlopsStack, dict[str, Any]]:
-    """The component and its outputs as known."""
+def _make_stack(name: str, approved: str | None) -> tuple[MlopsStack, dict[str, Any]]:
+    """Return the component and its known outputs."""
     made_: list[MlopsStack] = []
     known: dict[str, Any] = {}
     args = MlopsStackArgs(stacks.load("flights"), environment(name), mocked.ACCOUNT, "aws", BUNDLE_FILE, approved)
@@ -136,8 +136,8 @@ def _stack(name: str, approved: str | None) -> tuple[MlopsStack, dict[str, Any]]
     return made_[0], known
 
 
-def test_before_the_first_approval_the_endpoint_is_pending_and_the_next_step_is_said() -> None:
-    stack, outputs = _stack("local", None)
+def test_before_the_first_approval_the_outputs_give_the_next_step() -> None:
+    stack, outputs = _make_stack("local", None)
     assert stack.endpoint_status == "pending its first approved model"
     assert stack.next_step == "millrace retrain flights, millrace approve flights, millrace deploy flights"
     assert outputs == {
@@ -153,8 +153,8 @@ def test_before_the_first_approval_the_endpoint_is_pending_and_the_next_step_is_
     }
 
 
-def test_with_an_approved_package_the_outputs_say_which_version_serves() -> None:
-    _, outputs = _stack("dev", package("dev", 12))
+def test_the_outputs_name_the_version_in_service() -> None:
+    _, outputs = _make_stack("dev", package("dev", 12))
     assert outputs["endpointStatus"] == "in service: version 12"
     assert outputs["nextStep"] == "millrace invoke flights --env dev --sample"
     assert outputs["endpointName"] == "flights-dev"
@@ -162,16 +162,16 @@ def test_with_an_approved_package_the_outputs_say_which_version_serves() -> None
 
 
 @pytest.mark.parametrize("name", ["local", "dev"])
-def test_the_approved_package_is_what_serves(name: str) -> None:
+def test_the_approved_package_is_served(name: str) -> None:
     container = flights(name)[f"flights-{name}-model"].inputs["primaryContainer"]
     assert container["modelPackageName"] == package(name)
 
 
 @pytest.mark.parametrize("name", ["local", "dev"])
-def test_two_runs_register_the_same_to_the_byte(name: str) -> None:
-    again = made(stacks.load("flights"), environment(name), package(name))
+def test_two_runs_register_identical_resources(name: str) -> None:
+    again = register_stack(stacks.load("flights"), environment(name), package(name))
     first = flights(name)
-    for pipeline in mocked.of_kind(first, "Pipeline"):
+    for pipeline in mocked.find_by_kind(first, "Pipeline"):
         assert again[pipeline.key].inputs["pipelineDefinition"] == pipeline.inputs["pipelineDefinition"]
     assert {key: each.inputs for key, each in again.items() if each.kind != "BucketObjectv2"} == {
         key: each.inputs for key, each in first.items() if each.kind != "BucketObjectv2"
@@ -179,7 +179,7 @@ def test_two_runs_register_the_same_to_the_byte(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "approved"), STACKS)
-def test_no_text_anywhere_is_the_warning_of_an_output_used_as_a_text(name: str, approved: bool) -> None:
+def test_no_output_is_converted_to_text(name: str, approved: bool) -> None:
     found = flights(name, approved)
     all_texts = [text for each in found.values() for text in mocked.texts([each.name, each.inputs, each.outputs])]
     assert len(all_texts) > 500
@@ -200,7 +200,7 @@ def test_every_document_is_canonical_json(name: str, approved: bool) -> None:
 
 
 @pytest.mark.parametrize(("name", "approved"), STACKS)
-def test_nobody_leaks_options(name: str, approved: bool) -> None:
+def test_no_component_leaks_options(name: str, approved: bool) -> None:
     for each in flights(name, approved).values():
         leaked = set(each.options) - {"protect", "retainOnDelete"}
         assert leaked == set(), f"{each.key} has {leaked}"
@@ -209,18 +209,18 @@ def test_nobody_leaks_options(name: str, approved: bool) -> None:
 
 
 @pytest.mark.parametrize("kind", ["Endpoint", "ModelPackageGroup", "Bucket", "Key", "FeatureGroup"])
-def test_what_cannot_be_made_again_is_protected_unless_force_destroy(kind: str) -> None:
+def test_stateful_resources_are_protected_unless_force_destroy(kind: str) -> None:
     for name, protected in (("local", False), ("dev", True)):
         assert environment(name).force_destroy is not protected
-        found = mocked.of_kind(flights(name), kind)
+        found = mocked.find_by_kind(flights(name), kind)
         assert found
         assert {each.options["protect"] for each in found} == {protected}
 
 
 @pytest.mark.parametrize("kind", ["Model", "EndpointConfiguration"])
-def test_what_a_rollback_stands_on_is_kept_and_never_protected(kind: str) -> None:
+def test_resources_for_a_rollback_are_retained_and_never_protected(kind: str) -> None:
     for name in ("local", "dev"):
-        (each,) = mocked.of_kind(flights(name), kind)
+        (each,) = mocked.find_by_kind(flights(name), kind)
         assert each.options == {"protect": False, "retainOnDelete": True}
 
 
@@ -229,80 +229,80 @@ def test_only_local_may_delete_a_bucket_that_holds_data() -> None:
     assert flights("dev")["flights-dev-lake-bucket"].inputs["forceDestroy"] is False
 
 
-def test_old_code_is_kept_and_the_bundle_s_key_names_its_content() -> None:
+def test_old_code_is_retained_and_the_bundle_key_names_its_content() -> None:
     code = flights("dev")["flights-dev-code"]
     assert code.inputs["key"] == f"code/{BUNDLE}"
     assert code.options["retainOnDelete"] is True
 
 
-def test_the_clock_is_set_once_and_then_moved_by_replays_alone() -> None:
+def test_the_clock_is_set_once_and_its_changes_are_ignored() -> None:
     clock = flights("local")["flights-local-clock"]
     assert clock.ignore_changes == ("content",)
     assert clock.inputs["key"] == "clock.json"
     assert json.loads(clock.inputs["content"])["now"] == "2013-04-01T00:00:00+00:00"
 
 
-def _plain(**changes: Any) -> Environment:
+def _make_environment(**changes: Any) -> Environment:
     return Environment(name="local", **changes)
 
 
-def _small(**changes: Any) -> UseCase:
+def _make_use_case(**changes: Any) -> UseCase:
     return UseCase(name="small", target="y", key="k", event_time="t", **changes)
 
 
-def test_where_data_time_is_the_wall_clock_there_is_no_clock_and_schedules_run() -> None:
-    use_case = _small(
+def test_on_wall_clock_time_no_clock_is_made_and_schedules_run() -> None:
+    use_case = _make_use_case(
         tables=[FeatureTable("w", entity="e", columns={"v": "number"})], retraining=Retraining(every=timedelta(days=7))
     )
-    found = made(use_case, _plain())
+    found = register_stack(use_case, _make_environment())
     assert "small-local-clock" not in found
-    states = {each.name: each.inputs["state"] for each in mocked.of_kind(found, "Schedule")}
+    states = {each.name: each.inputs["state"] for each in mocked.find_by_kind(found, "Schedule")}
     assert states == dict.fromkeys(
         ("small-local-features-schedule", "small-local-monitor-schedule", "small-local-retraining-backstop"), "ENABLED"
     )
-    (training,) = [each for each in mocked.of_kind(found, "Pipeline") if "training" in each.name]
+    (training,) = [each for each in mocked.find_by_kind(found, "Pipeline") if "training" in each.name]
     assert "MILLRACE_CLOCK" not in training.inputs["pipelineDefinition"]
 
 
-def test_where_replays_move_time_no_schedule_runs_by_itself() -> None:
-    schedules = mocked.of_kind(flights("dev"), "Schedule")
+def test_with_replayed_time_all_schedules_are_disabled() -> None:
+    schedules = mocked.find_by_kind(flights("dev"), "Schedule")
     assert [each.inputs["state"] for each in schedules] == ["DISABLED"] * 2
-    replaying = _plain(replay_from="2013-04-01T00:00:00Z")
-    found = made(_small(retraining=Retraining(every=timedelta(days=7))), replaying)
-    states = {each.name: each.inputs["state"] for each in mocked.of_kind(found, "Schedule")}
+    replaying = _make_environment(replay_from="2013-04-01T00:00:00Z")
+    found = register_stack(_make_use_case(retraining=Retraining(every=timedelta(days=7))), replaying)
+    states = {each.name: each.inputs["state"] for each in mocked.find_by_kind(found, "Schedule")}
     assert states == {"small-local-monitor-schedule": "DISABLED", "small-local-retraining-backstop": "DISABLED"}
 
 
 def test_a_use_case_without_tables_has_no_feature_store_and_no_publishing() -> None:
-    found = made(_small(), _plain())
+    found = register_stack(_make_use_case(), _make_environment())
     kinds = {each.kind for each in found.values()}
     assert kinds.isdisjoint({"FeatureStore", "FeatureGroup", "FeaturePublishing"})
-    assert [each.name for each in mocked.of_kind(found, "EventRule")] == ["small-local-notifications-failures"]
-    assert {each.name for each in mocked.of_kind(found, "Pipeline")} == {
+    assert [each.name for each in mocked.find_by_kind(found, "EventRule")] == ["small-local-notifications-failures"]
+    assert {each.name for each in mocked.find_by_kind(found, "Pipeline")} == {
         "small-local-training-pipeline",
         "small-local-monitor-pipeline",
     }
 
 
-def test_every_alarm_speaks_to_the_topic_and_its_name_is_computed() -> None:
+def test_every_alarm_notifies_the_topic_and_has_a_computed_name() -> None:
     found = flights("dev")
     names = Names("flights", "dev", mocked.ACCOUNT, "eu-west-1")
-    alarms = mocked.of_kind(found, "MetricAlarm")
+    alarms = mocked.find_by_kind(found, "MetricAlarm")
     assert {each.inputs["alarmActions"][0] for each in alarms} == {"arn:of:Topic:flights-dev-notifications-topic"}
     kinds = ("drift", "calibration", "heartbeat", "undelivered", "errors", "latency")
     assert {each.inputs["name"] for each in alarms} == {names.alarm(kind) for kind in kinds}
 
 
 def test_each_address_is_subscribed() -> None:
-    found = made(_small(), _plain(notify=["a@example.org", "b@example.org"]))
-    subscribed = {each.inputs["endpoint"]: each.inputs for each in mocked.of_kind(found, "TopicSubscription")}
+    found = register_stack(_make_use_case(), _make_environment(notify=["a@example.org", "b@example.org"]))
+    subscribed = {each.inputs["endpoint"]: each.inputs for each in mocked.find_by_kind(found, "TopicSubscription")}
     assert set(subscribed) == {"a@example.org", "b@example.org"}
     for inputs in subscribed.values():
         assert inputs["protocol"] == "email"
         assert inputs["topic"] == "arn:of:Topic:small-local-notifications-topic"
 
 
-#: The longest that the declarations allow.
+#: A use case with the longest names that the declarations allow.
 LONGEST = UseCase(
     name="u" * 28,
     target="y",
@@ -312,7 +312,7 @@ LONGEST = UseCase(
     monitoring=Monitoring(calibration_alarm=0.1),
     retraining=Retraining(on=("drift", "calibration"), every=timedelta(days=1)),
 )
-#: Kind → the input that is its name, and the longest that AWS takes.
+#: Kind → the input that is its name, and the maximum length that AWS accepts.
 LIMITS = {
     "FeatureGroup": ("featureGroupName", 64),
     "ModelPackageGroup": ("modelPackageGroupName", 63),
@@ -333,9 +333,9 @@ LIMITS = {
 AUTOMATIC = {"Model": 63, "EndpointConfiguration": 63, "Role": 64, "RolePolicy": 128}
 
 
-def test_the_longest_declaration_fits_all_names() -> None:
+def test_the_longest_declaration_fits_all_name_limits() -> None:
     where = Environment(name="e" * 12, image=IMAGE)
-    found = made(LONGEST, where, package("x"))
+    found = register_stack(LONGEST, where, package("x"))
     seen = set()
     for each in found.values():
         if each.kind in LIMITS:
@@ -355,8 +355,8 @@ def test_the_longest_declaration_fits_all_names() -> None:
     assert seen == LIMITS.keys() | AUTOMATIC.keys()
 
 
-def test_definitions_of_flights_are_far_from_the_limit_and_pipelines_have_display_names() -> None:
-    pipelines = mocked.of_kind(flights("dev"), "Pipeline")
+def test_pipelines_have_display_names_and_small_definitions() -> None:
+    pipelines = mocked.find_by_kind(flights("dev"), "Pipeline")
     assert len(pipelines) == 3
     for pipeline in pipelines:
         assert pipeline.inputs["pipelineDisplayName"] == pipeline.inputs["pipelineName"]
@@ -366,7 +366,7 @@ def test_definitions_of_flights_are_far_from_the_limit_and_pipelines_have_displa
 
 def test_variables_of_the_environment_reach_every_job_and_the_endpoint() -> None:
     where = environment("local").model_copy(update={"variables": {"FLIGHTS_ALL": "1"}})
-    found = made(stacks.load("flights"), where, package("local"))
+    found = register_stack(stacks.load("flights"), where, package("local"))
     for pipeline in ("training", "monitor", "features"):
         definition = json.loads(found[f"flights-local-{pipeline}-pipeline"].inputs["pipelineDefinition"])
         jobs = [step for step in definition["Steps"] if step["Type"] in ("Processing", "Training")]

@@ -1,4 +1,4 @@
-"""ModelRegistry: a group that is kept."""
+"""ModelRegistry: a protected group."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.components.flights_stack import flights
 
 
 @pytest.mark.parametrize("protect", [True, False])
-def test_one_group_protected_by_default(protect: bool) -> None:
+def test_the_group_is_protected_by_default(protect: bool) -> None:
     found = mocked.run(lambda: ModelRegistry("r", ModelRegistryArgs("models", "Models of x", "eu-west-1", protect)))
     assert mocked.tree(found) == {("r", "ModelRegistry", None), ("r-group", "ModelPackageGroup", "ModelRegistry:r")}
     assert found["r-group"].inputs == {
@@ -25,8 +25,8 @@ def test_one_group_protected_by_default(protect: bool) -> None:
     assert ModelRegistryArgs("models", "Models of x", "eu-west-1").protect
 
 
-def test_description_and_name_of_the_stack_s_group_say_nothing_that_changes() -> None:
-    # A change of either replaces the group and with it all history.
+def test_name_and_description_of_the_group_do_not_change() -> None:
+    # A change of either replaces the group and loses all its versions.
     for approved in (True, False):
         inputs = flights("dev", approved)["flights-dev-group"].inputs
         assert inputs == {

@@ -1,4 +1,4 @@
-"""Who may speak to the topic, who hears it, and that a failed execution is told."""
+"""Notifications: who may publish to the topic, its subscribers, and the reports of failed executions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def notifications(**more: object) -> dict[str, mocked.Registered]:
     return mocked.run(lambda: Notifications("n", args))
 
 
-def test_a_topic_that_only_this_account_s_alarms_and_rules_speak_to() -> None:
+def test_only_alarms_and_rules_of_this_account_may_publish() -> None:
     found = notifications()
     assert set(found) == {"Notifications:n", "n-topic", "n-policy"}
     (statement,) = mocked.document(found, "n-policy", "policy")["Statement"]
@@ -31,11 +31,13 @@ def test_a_topic_that_only_this_account_s_alarms_and_rules_speak_to() -> None:
 
 def test_each_address_is_subscribed() -> None:
     found = notifications(emails=["a@example.com", "b@example.com"])
-    subscribed = {each.inputs["endpoint"]: each.inputs["topic"] for each in mocked.of_kind(found, "TopicSubscription")}
+    subscribed = {
+        each.inputs["endpoint"]: each.inputs["topic"] for each in mocked.find_by_kind(found, "TopicSubscription")
+    }
     assert subscribed == {"a@example.com": ARN, "b@example.com": ARN}
 
 
-def test_a_failed_execution_of_a_named_pipeline_is_told() -> None:
+def test_a_failed_execution_of_a_listed_pipeline_is_published() -> None:
     pipeline = "arn:aws:sagemaker:eu-west-1:123456789012:pipeline/p"
     found = notifications(pipeline_arns=[pipeline], dead_letter_arn="arn:queue")
     assert json.loads(found["n-failures"].inputs["eventPattern"]) == {
@@ -48,8 +50,8 @@ def test_a_failed_execution_of_a_named_pipeline_is_told() -> None:
     assert target["deadLetterConfig"] == {"arn": "arn:queue"}
 
 
-def test_the_stack_tells_of_all_its_pipelines() -> None:
+def test_the_stack_reports_failures_of_all_its_pipelines() -> None:
     found = flights("dev")
     told = mocked.document(found, "flights-dev-notifications-failures", "eventPattern")["detail"]["pipelineArn"]
-    made = {each.inputs["pipelineName"] for each in mocked.of_kind(found, "Pipeline")}
+    made = {each.inputs["pipelineName"] for each in mocked.find_by_kind(found, "Pipeline")}
     assert {arn.rpartition("/")[2] for arn in told} == made

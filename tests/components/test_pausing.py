@@ -1,4 +1,4 @@
-"""What is paused starts nothing: the schedules and the rule heed it."""
+"""Pausing: schedules and rules that are paused start nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.components import mocked
 from tests.components.flights_stack import BUNDLE_FILE
 
 NAMES = Names("small", "local", mocked.ACCOUNT, "eu-west-1")
-#: What starts by itself → the resource's name, and the one that AWS knows.
+#: Pausable trigger → the logical names of its resources, and their names in AWS.
 TRIGGERS = {
     "monitor": [("small-local-monitor-schedule", NAMES.monitor_pipeline)],
     "features": [("small-local-features-schedule", NAMES.features_pipeline)],
@@ -25,8 +25,8 @@ TRIGGERS = {
 }
 
 
-def states(*what: str, **environment: Any) -> dict[str, str]:
-    """State of each schedule and of the rule of retraining, where that is paused."""
+def read_trigger_states(*what: str, **environment: Any) -> dict[str, str]:
+    """Return the state of each schedule and of the retraining rule while ``what`` is paused."""
     use_case = UseCase(
         name="small", target="y", key="k", event_time="t",
         tables=[FeatureTable("w", entity="e", columns={"v": "number"})],
@@ -42,19 +42,19 @@ def states(*what: str, **environment: Any) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("what", [(), *((each,) for each in PAUSABLE), PAUSABLE])
-def test_what_is_paused_is_disabled_and_nothing_else(what: tuple[str, ...]) -> None:
+def test_exactly_the_paused_triggers_are_disabled(what: tuple[str, ...]) -> None:
     assert set(TRIGGERS) == set(PAUSABLE)
-    assert states(*what) == {
+    assert read_trigger_states(*what) == {
         name: "DISABLED" if kind in what else "ENABLED" for kind, pairs in TRIGGERS.items() for name, _ in pairs
     }
 
 
-def test_where_replays_move_time_schedules_are_off_and_the_rule_is_on() -> None:
-    found = states(replay_from="2013-04-01T00:00:00Z")
+def test_with_replayed_time_only_the_rule_is_enabled() -> None:
+    found = read_trigger_states(replay_from="2013-04-01T00:00:00Z")
     assert [name for name, state in found.items() if state == "ENABLED"] == ["small-local-retraining-on-alarm"]
 
 
-def test_who_is_told_of_failures_is_told_while_everything_is_paused() -> None:
+def test_failures_are_reported_while_everything_is_paused() -> None:
     use_case = UseCase(name="small", target="y", key="k", event_time="t")
     args = MlopsStackArgs(use_case, Environment(name="local"), mocked.ACCOUNT, "aws", BUNDLE_FILE, paused=PAUSABLE)
     found = mocked.run(lambda: MlopsStack("small", args))

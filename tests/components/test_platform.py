@@ -1,4 +1,4 @@
-"""What use cases share, and what a stack asks for that shares it. That the lake is one: tests/e2e/test_fleet.py."""
+"""Platform: the resources that use cases share, and a stack that uses them; tests/e2e/test_fleet.py has the rest."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ BUCKET = f"platform-dev-lake-{ACCOUNT}"
 SHARED = Lake(BUCKET, f"arn:aws:s3:::{BUCKET}", f"arn:aws:kms:{REGION}:{ACCOUNT}:key/shared")
 
 
-def _case(name: str, **monitoring: Any) -> UseCase:
+def _make_use_case(name: str, **monitoring: Any) -> UseCase:
     return UseCase(name=name, target="y", key="id", event_time="at", monitoring=monitoring)
 
 
-def _platform(*cases: UseCase) -> dict[str, mocked.Registered]:
+def _make_platform(*cases: UseCase) -> dict[str, mocked.Registered]:
     dev = flights_stack.environment("dev")
     return mocked.run(lambda: Platform("platform", PlatformArgs(dev, ACCOUNT, "aws", cases)))
 
 
-def test_it_makes_one_lake_and_one_dashboard() -> None:
-    found = _platform(_case("a"), _case("b"))
+def test_the_platform_makes_one_lake_and_one_dashboard() -> None:
+    found = _make_platform(_make_use_case("a"), _make_use_case("b"))
     kinds = {each.kind for each in found.values()}
     assert kinds == {
         *("Platform", "DataLake", "Key", "Alias", "Bucket", "BucketOwnershipControls", "BucketPublicAccessBlock"),
@@ -45,8 +45,8 @@ def test_it_makes_one_lake_and_one_dashboard() -> None:
     assert found["platform-dev-lake-key-alias"].inputs["name"] == f"alias/{BUCKET}"
 
 
-def test_the_dashboard_shows_every_use_case_s_alarms_and_figures() -> None:
-    found = _platform(_case("a", calibration_alarm=0.05), _case("b"))
+def test_the_dashboard_shows_alarms_and_metrics_of_every_use_case() -> None:
+    found = _make_platform(_make_use_case("a", calibration_alarm=0.05), _make_use_case("b"))
     dashboard = found["platform-dev-dashboard"].inputs
     assert dashboard["dashboardName"] == "platform-dev"
     widgets = json.loads(dashboard["dashboardBody"])["widgets"]
@@ -66,8 +66,8 @@ def test_the_dashboard_shows_every_use_case_s_alarms_and_figures() -> None:
     assert len(places) == len(set(places))
 
 
-def test_a_widget_never_holds_more_alarms_than_cloudwatch_takes() -> None:
-    found = _platform(*(_case(f"case-{number}") for number in range(24)))
+def test_a_widget_has_no_more_alarms_than_cloudwatch_accepts() -> None:
+    found = _make_platform(*(_make_use_case(f"case-{number}") for number in range(24)))
     widgets = json.loads(found["platform-dev-dashboard"].inputs["dashboardBody"])["widgets"]
     assert [len(each["properties"]["alarms"]) for each in widgets if each["type"] == "alarm"] == [100, 20]
 
@@ -75,28 +75,28 @@ def test_a_widget_never_holds_more_alarms_than_cloudwatch_takes() -> None:
 @pytest.fixture(scope="module")
 def shared() -> dict[str, mocked.Registered]:
     where = flights_stack.environment("dev").model_copy(update={"lake": Whose.SHARED})
-    return flights_stack.made(stacks.load("flights"), where, flights_stack.package("dev"), SHARED)
+    return flights_stack.register_stack(stacks.load("flights"), where, flights_stack.package("dev"), SHARED)
 
 
-def test_a_stack_that_shares_the_lake_makes_none(shared: dict[str, mocked.Registered]) -> None:
+def test_a_stack_with_a_shared_lake_makes_no_lake(shared: dict[str, mocked.Registered]) -> None:
     assert not {"DataLake", "Bucket", "Key"}.intersection(each.kind for each in shared.values())
 
 
-def test_its_roles_open_its_own_folder_alone(shared: dict[str, mocked.Registered]) -> None:
+def test_roles_may_access_only_their_folder_of_a_shared_lake(shared: dict[str, mocked.Registered]) -> None:
     for role in ("job", "endpoint", "pipeline"):
         statements = json.loads(shared[f"flights-dev-{role}-policy"].inputs["policy"])["Statement"]
         objects = [each for each in statements if "s3:GetObject" in each["Action"]]
         assert [each["Resource"] for each in objects] == [[f"{SHARED.bucket_arn}/flights/*"]]
         [listing] = [each for each in statements if "s3:ListBucket" in each["Action"]]
         [own] = listing["Condition"]["StringLike"]["s3:prefix"]
-        # S3 lists every key that begins so, another use case's too.
+        # S3 lists every key with this prefix, including those of other use cases.
         asked = ("", "flights", "flights-eu/", "flights/", "flights/capture/")
         assert [prefix for prefix in asked if fnmatchcase(prefix, own)] == ["flights/", "flights/capture/"]
         everything = {resource for each in statements for resource in each["Resource"]}
         assert f"{SHARED.bucket_arn}/*" not in everything
 
 
-def test_all_that_it_reads_and_writes_lies_in_its_folder(shared: dict[str, mocked.Registered]) -> None:
+def test_all_paths_lie_in_the_folder_of_the_use_case(shared: dict[str, mocked.Registered]) -> None:
     texts = [json.dumps(each.inputs, default=repr) for each in shared.values()]
     uris = {part.split('"')[0].split("\\")[0] for text in texts for part in text.split(f"s3://{BUCKET}")[1:]}
     assert uris
@@ -111,7 +111,7 @@ def test_all_that_it_reads_and_writes_lies_in_its_folder(shared: dict[str, mocke
 
 
 class _Kms:
-    """As KMS answers, of an account with this key under this alias, or with none."""
+    """Fake of KMS in an account that has the key under this alias, or no key."""
 
     def __init__(self, alias: str | None) -> None:
         self._alias = alias
@@ -122,7 +122,7 @@ class _Kms:
         return {"KeyMetadata": {"Arn": SHARED.key_arn}}
 
 
-def test_the_shared_lake_is_found_by_its_key_s_alias() -> None:
+def test_the_shared_lake_is_found_by_the_alias_of_its_key() -> None:
     names = Names("a", "dev", ACCOUNT, REGION, shared_lake=True)
     assert make_shared_lake(names, "aws", find_key(_Kms(f"alias/{BUCKET}"), names.lake_alias)) == SHARED
 
@@ -135,12 +135,12 @@ def test_without_a_platform_the_error_says_what_to_deploy() -> None:
 
 
 @pytest.mark.parametrize("name", ["platform", "platform-costs"])
-def test_no_use_case_is_called_like_the_platform(name: str) -> None:
+def test_the_name_of_the_platform_is_reserved(name: str) -> None:
     with pytest.raises(ValueError, match=f"name='{name}' begins with 'platform', which is reserved"):
-        _case(name)
+        _make_use_case(name)
 
 
-def test_only_what_is_ephemeral_may_be_destroyed_with_its_data() -> None:
+def test_pull_request_environments_are_ephemeral_and_prod_is_not() -> None:
     image = f"1.dkr.ecr.eu-west-1.amazonaws.com/m@sha256:{'0' * 64}"
     assert Environment(name="pr-7", image=image, force_destroy=True).is_ephemeral
     assert not Environment(name="prod", image=image).is_ephemeral

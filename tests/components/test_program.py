@@ -1,4 +1,4 @@
-"""The program itself: what it says when it cannot be what was meant. What it makes is test_mlops_stack's."""
+"""The program: its errors for an invalid configuration; test_mlops_stack tests the resources."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IMAGE = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/millrace@sha256:{'0' * 64
 
 
 class Silent(pulumi.runtime.Mocks):
-    """Nothing may be asked or made before the declaration is known to be right."""
+    """Mocks that refuse every call and resource, because the declaration must be checked first."""
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
         raise AssertionError(f"{args.name} was made")
@@ -25,7 +25,7 @@ class Silent(pulumi.runtime.Mocks):
         raise AssertionError(f"{args.token} was called")
 
 
-def run(stack: str, configured: Any) -> None:
+def run_program(stack: str, configured: Any) -> None:
     """Run the program as the engine would for a stack."""
     mocks = Silent()
     pulumi.runtime.set_mocks(mocks, "millrace", stack, preview=True, monitor=MockMonitor(mocks))
@@ -33,15 +33,15 @@ def run(stack: str, configured: Any) -> None:
     runpy.run_path(str(PROGRAM))
 
 
-def test_an_environment_that_cannot_be_ends_the_run_with_its_sentence() -> None:
+def test_an_invalid_environment_ends_the_run_with_its_error() -> None:
     with pytest.raises(pulumi.RunError) as ended:
-        run("flights-dev", {"name": "dev"})
+        run_program("flights-dev", {"name": "dev"})
     assert str(ended.value).startswith("stack 'flights-dev', millrace:environment:\n  - image=")
 
 
-def test_a_use_case_that_is_not_there_ends_the_run_with_its_sentence() -> None:
+def test_a_missing_use_case_ends_the_run_with_its_error() -> None:
     with pytest.raises(pulumi.RunError) as ended:
-        run("flihgts-dev", {"name": "dev", "image": IMAGE})
+        run_program("flihgts-dev", {"name": "dev", "image": IMAGE})
     assert str(ended.value) == (
         "use case 'flihgts':\n  - package stacks/flihgts does not exist; choose one of: "
         + ", ".join(sorted(path.parent.name.replace("_", "-") for path in PROGRAM.parent.glob("stacks/*/__init__.py")))

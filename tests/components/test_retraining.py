@@ -1,4 +1,4 @@
-"""Retraining: a rule that hears these alarms alone, and a backstop."""
+"""Retraining: a rule that matches only the given alarms, and a backstop schedule."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tests.components.flights_stack import flights
 
 
 def retraining(**changes: Any) -> dict[str, mocked.Registered]:
-    """Called `r`, of the pipeline `p`."""
+    """Return the resources of a component called `r` for the pipeline `p`."""
     args = RetrainingArgs("p", "arn:pipeline", "arn:role", "arn:queue", "p-on-alarm", "p-backstop", **changes)
     return mocked.run(lambda: Retraining("r", args))
 
 
-def test_a_rule_for_alarms_and_a_schedule_as_the_backstop() -> None:
+def test_children_are_a_rule_for_alarms_and_a_backstop_schedule() -> None:
     found = retraining(alarm_names=["x-drift", "x-calibration"], every=timedelta(days=7))
     parent = "Retraining:r"
     assert mocked.tree(found) == {
@@ -30,7 +30,7 @@ def test_a_rule_for_alarms_and_a_schedule_as_the_backstop() -> None:
     assert found[parent].outputs == {}
 
 
-def test_the_rule_hears_only_these_alarms_going_to_alarm() -> None:
+def test_the_rule_matches_only_listed_alarms_entering_alarm_state() -> None:
     inputs = retraining(alarm_names=["x-drift", "x-calibration"])["r-on-alarm"].inputs
     assert inputs["name"] == "p-on-alarm"
     assert json.loads(inputs["eventPattern"]) == {
@@ -40,7 +40,7 @@ def test_the_rule_hears_only_these_alarms_going_to_alarm() -> None:
     }
 
 
-def test_the_target_starts_the_pipeline_and_says_which_alarm_did() -> None:
+def test_the_target_passes_the_name_of_the_alarm_as_trigger() -> None:
     inputs = retraining(alarm_names=["x-drift"])["r-on-alarm-target"].inputs
     assert inputs == {
         "rule": "p-on-alarm",
@@ -52,7 +52,7 @@ def test_the_target_starts_the_pipeline_and_says_which_alarm_did() -> None:
     }
 
 
-def test_the_backstop_says_that_a_schedule_did() -> None:
+def test_the_backstop_passes_schedule_as_trigger() -> None:
     found = retraining(every=timedelta(days=7), enabled=False)
     assert [each.kind for each in found.values() if each.kind != "Retraining"] == ["Schedule"]
     inputs = found["r-backstop"].inputs
@@ -63,15 +63,15 @@ def test_the_backstop_says_that_a_schedule_did() -> None:
     }
 
 
-def test_nobody_asked_nothing_made() -> None:
+def test_without_triggers_nothing_is_made() -> None:
     assert set(retraining()) == {"Retraining:r"}
 
 
-def test_every_rule_of_the_stack_is_filtered_and_its_target_has_a_role_and_a_dead_letter_queue() -> None:
+def test_the_rule_of_the_stack_has_alarms_role_and_dead_letter_queue() -> None:
     found = flights("dev")
     pattern = mocked.document(found, "flights-dev-retraining-on-alarm", "eventPattern")
-    # The pattern names alarms that the stack makes, by their exact names.
-    made = {each.inputs["name"] for each in mocked.of_kind(found, "MetricAlarm")}
+    # The pattern contains the exact names of alarms that the stack makes.
+    made = {each.inputs["name"] for each in mocked.find_by_kind(found, "MetricAlarm")}
     assert pattern["detail"]["alarmName"] == ["flights-dev-calibration"]
     assert set(pattern["detail"]["alarmName"]) <= made
     target = found["flights-dev-retraining-on-alarm-target"]
@@ -80,7 +80,7 @@ def test_every_rule_of_the_stack_is_filtered_and_its_target_has_a_role_and_a_dea
     assert target.inputs["arn"] == "arn:of:Pipeline:flights-dev-training-pipeline"
 
 
-def test_what_triggers_name_are_parameters_of_the_pipeline_and_whole_paths_or_constants() -> None:
+def test_trigger_parameters_exist_in_the_pipeline_and_are_valid() -> None:
     found = flights("dev")
     target = found["flights-dev-retraining-on-alarm-target"]
     definition = mocked.document(found, "flights-dev-training-pipeline", "pipelineDefinition")

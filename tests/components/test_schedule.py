@@ -1,4 +1,4 @@
-"""Schedules: EventBridge's words for an interval, and what starts a pipeline."""
+"""Schedules: the EventBridge expression of an interval, and the target that starts a pipeline."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from tests.components.flights_stack import flights
         (timedelta(days=30), "rate(30 days)"),
     ],
 )
-def test_an_interval_in_words(every: timedelta, words: str) -> None:
+def test_an_interval_is_formatted_as_a_rate(every: timedelta, words: str) -> None:
     assert format_rate(every) == words
 
 
 @pytest.mark.parametrize("every", [timedelta(0), timedelta(seconds=30), timedelta(seconds=90), -timedelta(hours=1)])
-def test_what_no_schedule_knows_is_refused(every: timedelta) -> None:
+def test_an_interval_that_is_not_whole_minutes_is_refused(every: timedelta) -> None:
     with pytest.raises(ValueError, match=r"every=.*; expected whole minutes, at least one"):
         format_rate(every)
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-def test_it_starts_the_pipeline_under_a_role_and_buries_what_it_cannot_start(enabled: bool) -> None:
+def test_a_schedule_starts_the_pipeline_and_has_a_dead_letter_queue(enabled: bool) -> None:
     args = ScheduleArgs("s", "arn:role", "arn:queue", timedelta(hours=1), enabled, {"Trigger": "schedule"})
     found = mocked.run(lambda: make_schedule("logical", args, "arn:pipeline", pulumi.ResourceOptions()))
     assert mocked.tree(found) == {("logical", "Schedule", None)}
@@ -60,7 +60,7 @@ def test_it_starts_the_pipeline_under_a_role_and_buries_what_it_cannot_start(ena
 
 @pytest.mark.parametrize("name", ["local", "dev"])
 def test_every_schedule_of_a_stack_has_the_trigger_role_and_the_dead_letter_queue(name: str) -> None:
-    schedules = mocked.of_kind(flights(name), "Schedule")
+    schedules = mocked.find_by_kind(flights(name), "Schedule")
     assert {each.name for each in schedules} == {
         f"flights-{name}-features-schedule",
         f"flights-{name}-monitor-schedule",
@@ -72,7 +72,7 @@ def test_every_schedule_of_a_stack_has_the_trigger_role_and_the_dead_letter_queu
         assert target["deadLetterConfig"] == {"arn": f"arn:of:Queue:flights-{name}-dead-letters-queue"}
 
 
-def test_what_arrives_in_the_dead_letter_queue_is_told() -> None:
+def test_a_message_in_the_dead_letter_queue_raises_an_alarm() -> None:
     found = flights("dev")
     queue, alarm = found["flights-dev-dead-letters-queue"].inputs, found["flights-dev-dead-letters-alarm"].inputs
     assert queue["name"] == "flights-dev-dead-letters"

@@ -1,4 +1,4 @@
-"""Pipeline definitions: the JSON they make, and what is refused."""
+"""Pipeline definitions: the rendered JSON, and what is refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from components.steps import (
 EVALUATE = Step("Evaluate", "Processing", {"RoleArn": "r"}, property_files={"Report": ("evaluation", "report.json")})
 
 
-def test_the_same_steps_give_the_same_text_and_nothing_else() -> None:
+def test_a_definition_renders_exactly_its_steps() -> None:
     pipeline = Definition(
         [Parameter("AsOf", "now"), Parameter("Rows", 3), Parameter("Mode", "full", ("full", "quick"))],
         [
@@ -60,7 +60,7 @@ def test_the_same_steps_give_the_same_text_and_nothing_else() -> None:
     assert pipeline.definition() == pipeline.definition()
 
 
-def test_a_fork_declares_its_branches() -> None:
+def test_a_condition_declares_its_branches() -> None:
     gate = Condition(
         "Gate",
         [equals(json_get("Evaluate", "Report", "passed"), 1)],
@@ -75,7 +75,7 @@ def test_a_fork_declares_its_branches() -> None:
     assert steps[1]["Arguments"]["ElseSteps"][0]["Arguments"] == {"ErrorMessage": "too weak"}
 
 
-def _condition(**more: Any) -> Condition:
+def _make_condition(**more: Any) -> Condition:
     return Condition("Gate", [equals(1, 1)], **more)
 
 
@@ -83,7 +83,7 @@ def _condition(**more: Any) -> Condition:
     ("steps", "finding"),
     [
         ([Step("A b", "Processing", {})], "'A b': the name must match"),
-        ([Step("A", "Processing", {}), _condition(then=[Step("A", "Processing", {})])], "is used twice"),
+        ([Step("A", "Processing", {}), _make_condition(then=[Step("A", "Processing", {})])], "is used twice"),
         ([Step("A", "CreateModel", {})], "unknown step type 'CreateModel'"),
         ([Step("A", "Processing", {"x": parameter("Nope")})], "names no parameter"),
         ([Step("A", "Processing", {"x": execution("Nope")})], "not an execution property"),
@@ -96,10 +96,10 @@ def _condition(**more: Any) -> Condition:
             [Step("A", "Processing", {"x": refer_to_job("B", "Arn")}), Step("B", "Processing", {}, ("A",))],
             "in a cycle",
         ),
-        ([_condition(then=[Condition("Inner", [], then=[])])], "cannot be nested in another"),
+        ([_make_condition(then=[Condition("Inner", [], then=[])])], "cannot be nested in another"),
     ],
 )
-def test_what_sagemaker_would_refuse_is_refused(steps: list[Step | Condition], finding: str) -> None:
+def test_an_invalid_definition_is_refused(steps: list[Step | Condition], finding: str) -> None:
     with pytest.raises(ValueError, match="pipeline definition") as refused:
         Definition([], steps).definition()
     assert finding in str(refused.value)
@@ -108,6 +108,6 @@ def test_what_sagemaker_would_refuse_is_refused(steps: list[Step | Condition], f
 @pytest.mark.parametrize(
     ("text", "finding"), [("{", "not JSON"), ("{}", "at least one step"), ("x" * 1_048_577, "1048577")]
 )
-def test_text_that_is_no_definition_is_refused(text: str, finding: str) -> None:
+def test_text_that_is_not_a_definition_is_refused(text: str, finding: str) -> None:
     with pytest.raises(ValueError, match=finding):
         check_definition(text)

@@ -1,4 +1,4 @@
-"""The check after a deployment, against an endpoint of the local cloud that really rolled back."""
+"""The verification after a deployment, on an endpoint of the local cloud that was really rolled back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from local import client
 from queries.rollbacks import Rollback
 from tests.local.conftest import CloudDaemon, cloud_daemon
 from tests.local.hosted import eventually
-from tests.local.test_endpoints_over_http import prepare
+from tests.local.test_endpoints_over_http import create_endpoint_configs
 
 __all__ = ["cloud_daemon"]
 
@@ -21,14 +21,14 @@ ALARM = "verified-errors"
 
 @pytest.fixture
 def sagemaker(cloud_daemon: CloudDaemon, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A client; this process's own boto3 speaks to the same cloud."""
+    """Return a client; boto3 in this process is configured for the same cloud."""
     for name, value in client.build_environment(cloud_daemon.running, cloud_daemon.state).items():
         monkeypatch.setenv(name, value)
-    return prepare(cloud_daemon, "verified-1", "verified-2")
+    return create_endpoint_configs(cloud_daemon, "verified-1", "verified-2")
 
 
-def settled(sagemaker: Any) -> dict[str, Any]:
-    """The endpoint once it rests."""
+def wait_until_settled(sagemaker: Any) -> dict[str, Any]:
+    """Return the endpoint as soon as no deployment is in progress."""
 
     def done() -> dict[str, Any] | None:
         described: dict[str, Any] = sagemaker.describe_endpoint(EndpointName="verified")
@@ -37,11 +37,11 @@ def settled(sagemaker: Any) -> dict[str, Any]:
     return dict(eventually(done))
 
 
-def test_a_deployment_that_was_rolled_back_is_told_with_its_alarm(
+def test_a_rolled_back_deployment_is_reported_with_its_alarm(
     sagemaker: Any, cloud_daemon: CloudDaemon, tmp_path: Path
 ) -> None:
     sagemaker.create_endpoint(EndpointName="verified", EndpointConfigName="verified-1")
-    settled(sagemaker)
+    wait_until_settled(sagemaker)
     verify_rollout(client.REGION, "verified", "verified-1")
 
     cloudwatch = cloud_daemon.client("cloudwatch")
@@ -59,8 +59,8 @@ def test_a_deployment_that_was_rolled_back_is_told_with_its_alarm(
             "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": ALARM}]},
         },
     )
-    after = settled(sagemaker)
-    # What makes the check necessary: all looks well.
+    after = wait_until_settled(sagemaker)
+    # This makes the verification necessary: the endpoint looks healthy.
     assert (after["EndpointStatus"], after["EndpointConfigName"]) == ("InService", "verified-1")
 
     report = tmp_path / "rollback.json"
@@ -76,7 +76,7 @@ def test_a_deployment_that_was_rolled_back_is_told_with_its_alarm(
     assert f"Its alarms: {ALARM}." in message
     assert "run `pulumi up` again" in message
 
-    # Over as soon as the new fleet is gone, as most such alarms are.
+    # Most such alarms end as soon as the new fleet is removed.
     cloudwatch.delete_alarms(AlarmNames=[ALARM])
     with pytest.raises(RolledBackError, match=f"Its alarms: {ALARM}\\."):
         verify_rollout(client.REGION, "verified", "verified-2")

@@ -1,4 +1,4 @@
-"""The three pipelines of a use case, held against the service's own model and against the jobs that they start."""
+"""The three pipelines of a use case, checked against the service model of SageMaker and the jobs that they start."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ BUILDERS = {
 }
 
 
-def document(definition: Definition) -> dict[str, Any]:
-    """A definition as SageMaker reads it."""
+def parse_definition(definition: Definition) -> dict[str, Any]:
+    """Return a definition as SageMaker parses it."""
     parsed: dict[str, Any] = json.loads(definition.definition())
     return parsed
 
 
-def steps(built: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """All steps by name, those of both branches included."""
+def collect_steps(built: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return all steps by name, including those of both branches."""
     found: dict[str, dict[str, Any]] = {}
     for step in built["Steps"]:
         inner = [*step["Arguments"].get("IfSteps", []), *step["Arguments"].get("ElseSteps", [])]
@@ -71,50 +71,50 @@ def steps(built: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def of_training(args: WorkflowArgs = ARGS) -> dict[str, dict[str, Any]]:
-    """The steps of the training pipeline."""
-    return steps(document(workflow.define_training_pipeline(args)))
+def build_training_steps(args: WorkflowArgs = ARGS) -> dict[str, dict[str, Any]]:
+    """Return the steps of the training pipeline."""
+    return collect_steps(parse_definition(workflow.define_training_pipeline(args)))
 
 
 class Later(str):
-    """A text that is known only when the pipeline runs, so that no pattern can be asked of it yet."""
+    """Text that is known only when the pipeline runs, so that it cannot be checked against a pattern."""
 
 
-def filled(value: Any, evaluation: dict[str, Any] | None = None) -> Any:
-    """The value with a text in each place that the run fills; what is read of the evaluation as it stands there."""
+def fill_placeholders(value: Any, evaluation: dict[str, Any] | None = None) -> Any:
+    """Return the value with a text for each placeholder; paths of the evaluation get their value if it is given."""
     if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in ("Get", "Std:Join", "Std:JsonGet"):
         if "Std:JsonGet" in value and evaluation is not None:
             return jmespath.search(value["Std:JsonGet"]["Path"], evaluation)
         return Later("s3://later")
     if isinstance(value, dict):
-        return {key: filled(item, evaluation) for key, item in value.items()}
+        return {key: fill_placeholders(item, evaluation) for key, item in value.items()}
     if isinstance(value, list):
-        return [filled(item, evaluation) for item in value]
+        return [fill_placeholders(item, evaluation) for item in value]
     return value
 
 
-def _pattern(text: str) -> str:
-    """Botocore's patterns are of another dialect; what is left is theirs to the letter."""
+def _translate_pattern(text: str) -> str:
+    """Translate a pattern of botocore into the syntax of Python."""
     for theirs, ours in ((r"\p{L}", "a-zA-Z"), (r"\p{N}", "0-9"), (r"\p{Z}", " "), (r"\p{M}\p{Z}\p{S}", ""), ("$", "")):
         text = text.replace(theirs, ours)
     return re.sub(r"\)\{1,\d+\}$", ")", text)
 
 
-def problems(value: Any, shape: Shape, where: str) -> Iterator[str]:
-    """What botocore's own check leaves out: enums, patterns and upper bounds."""
+def find_problems(value: Any, shape: Shape, where: str) -> Iterator[str]:
+    """Yield violations that botocore's own validation does not report: enums, patterns and upper bounds."""
     if shape.type_name == "structure":
         for name in value.keys() & shape.members.keys():
-            yield from problems(value[name], shape.members[name], f"{where}.{name}")
+            yield from find_problems(value[name], shape.members[name], f"{where}.{name}")
     elif shape.type_name in ("list", "map"):
         if not shape.metadata.get("min", 0) <= len(value) <= shape.metadata.get("max", 10**9):
             yield f"{where} has {len(value)} entries"
         if shape.type_name == "list":
             for number, item in enumerate(value):
-                yield from problems(item, shape.member, f"{where}[{number}]")
+                yield from find_problems(item, shape.member, f"{where}[{number}]")
         else:
             for key, item in value.items():
-                yield from problems(key, shape.key, f"{where} key")
-                yield from problems(item, shape.value, f"{where}[{key}]")
+                yield from find_problems(key, shape.key, f"{where} key")
+                yield from find_problems(item, shape.value, f"{where}[{key}]")
     elif shape.type_name == "integer":
         if not shape.metadata.get("min", -(10**9)) <= value <= shape.metadata.get("max", 10**9):
             yield f"{where} is {value}"
@@ -124,24 +124,24 @@ def problems(value: Any, shape: Shape, where: str) -> Iterator[str]:
         if not shape.metadata.get("min", 0) <= len(value) <= shape.metadata.get("max", 10**9):
             yield f"{where} has {len(value)} characters"
         pattern = shape.metadata.get("pattern")
-        if pattern and r"\p{S}" not in pattern and not re.fullmatch(_pattern(pattern), value):
+        if pattern and r"\p{S}" not in pattern and not re.fullmatch(_translate_pattern(pattern), value):
             yield f"{where} is {value!r}, not {pattern}"
 
 
 REQUESTS = {"Processing": "CreateProcessingJob", "Training": "CreateTrainingJob", "RegisterModel": "CreateModelPackage"}
 
 
-def refused(step: dict[str, Any], evaluation: dict[str, Any] | None = None) -> list[str]:
-    """What SageMaker would have against the request of a step."""
+def find_request_problems(step: dict[str, Any], evaluation: dict[str, Any] | None = None) -> list[str]:
+    """Return the reasons for which SageMaker would refuse the request of a step."""
     operation = REQUESTS[step["Type"]]
     shape = get_session().get_service_model("sagemaker").operation_model(operation).input_shape
-    arguments = filled(step["Arguments"], evaluation)
+    arguments = fill_placeholders(step["Arguments"], evaluation)
     own = f"{step['Type']}JobName"
     if own in shape.members:
         assert own not in arguments, "SageMaker names the jobs of a pipeline"
         arguments[own] = Later("pipelines-0123456789ab-step-0123456789")
     report = ParamValidator().validate(arguments, shape)
-    return [*report.generate_report().splitlines(), *problems(arguments, shape, step["Name"])]
+    return [*report.generate_report().splitlines(), *find_problems(arguments, shape, step["Name"])]
 
 
 SMALL = UseCase(name="small", target="y", key="k", event_time="t", problem="regression")
@@ -159,24 +159,24 @@ WIDE = UseCase(
 
 @pytest.mark.parametrize("use_case", [FLIGHTS, SMALL, WIDE], ids=lambda each: each.name[:8])
 @pytest.mark.parametrize("pipeline", list(BUILDERS))
-def test_every_step_is_a_request_that_sagemaker_takes(pipeline: str, use_case: UseCase) -> None:
-    found = steps(document(BUILDERS[pipeline](replace(ARGS, use_case=use_case))))
-    checked = [name for name, step in found.items() if step["Type"] in REQUESTS and refused(step) == []]
+def test_every_step_is_a_valid_sagemaker_request(pipeline: str, use_case: UseCase) -> None:
+    found = collect_steps(parse_definition(BUILDERS[pipeline](replace(ARGS, use_case=use_case))))
+    checked = [name for name, step in found.items() if step["Type"] in REQUESTS and find_request_problems(step) == []]
     assert checked == [name for name, step in found.items() if step["Type"] not in ("Condition", "Fail")]
 
 
-def test_the_check_itself_finds_what_is_wrong() -> None:
-    step = of_training()["Ingest"]
+def test_the_request_check_finds_invalid_values() -> None:
+    step = build_training_steps()["Ingest"]
     resources = step["Arguments"]["ProcessingResources"]["ClusterConfig"]
     resources |= {"InstanceType": "ml.none", "InstanceCount": 1000, "Volume": 1}
     step["Arguments"]["RoleArn"] = "no arn"
-    found = "\n".join(refused({**step, "Arguments": {**step["Arguments"], "Environment": {"A B": "x"}}}))
+    found = "\n".join(find_request_problems({**step, "Arguments": {**step["Arguments"], "Environment": {"A B": "x"}}}))
     for what in ("Unknown parameter", "ml.none", "InstanceCount is 1000", "'no arn'", "'A B'"):
         assert what in found
 
 
-def test_the_pipelines_are_these_steps_in_this_order_with_these_parameters() -> None:
-    built = {name: document(build(ARGS)) for name, build in BUILDERS.items()}
+def test_the_pipelines_have_the_expected_steps_and_parameters() -> None:
+    built = {name: parse_definition(build(ARGS)) for name, build in BUILDERS.items()}
     assert {name: [step["Name"] for step in each["Steps"]] for name, each in built.items()} == {
         "features": ["Publish"],
         "training": ["Ingest", "Validate", "Dataset", "Publish", "Train", "Evaluate", "Gate"],
@@ -189,13 +189,13 @@ def test_the_pipelines_are_these_steps_in_this_order_with_these_parameters() -> 
         {"Name": "Champion", "Type": "String", "DefaultValue": "approved"},
         {"Name": "Trigger", "Type": "String", "DefaultValue": "manual"},
     ]
-    gate = steps(built["training"])["Gate"]["Arguments"]
+    gate = collect_steps(built["training"])["Gate"]["Arguments"]
     assert [step["Name"] for step in gate["IfSteps"]] == ["Register"]
     assert [step["Name"] for step in gate["ElseSteps"]] == ["Refused"]
 
 
 @pytest.mark.parametrize("pipeline", list(BUILDERS))
-def test_two_builds_are_equal_to_the_byte_and_hold_no_time(pipeline: str) -> None:
+def test_two_builds_are_identical_and_contain_no_time(pipeline: str) -> None:
     text = BUILDERS[pipeline](ARGS).definition()
     assert text == BUILDERS[pipeline](replace(ARGS)).definition()
     assert len(text) <= 1_048_576
@@ -203,7 +203,7 @@ def test_two_builds_are_equal_to_the_byte_and_hold_no_time(pipeline: str) -> Non
     assert "StartDateTime" not in text
 
 
-#: Each job's command line; what begins with a dollar is filled when the pipeline runs.
+#: The command line of each job; values that begin with a dollar are filled when the pipeline runs.
 COMMANDS = {
     "features.Publish": ["publish", "--as-of", "$Parameters.AsOf"],
     "Publish": ["publish", "--snapshot"],
@@ -221,10 +221,10 @@ COMMANDS = {
 }
 
 
-def test_every_job_runs_a_step_that_the_bundle_has_in_one_image_under_one_role() -> None:
+def test_every_job_runs_a_bundle_step_in_one_image_under_one_role() -> None:
     ran = {}
     for kind, build in BUILDERS.items():
-        for each, step in steps(document(build(ARGS))).items():
+        for each, step in collect_steps(parse_definition(build(ARGS))).items():
             name = f"{kind}.{each}" if kind == "features" else each
             arguments = step["Arguments"]
             application = arguments.get("AppSpecification") or arguments.get("AlgorithmSpecification")
@@ -246,8 +246,8 @@ def test_every_job_runs_a_step_that_the_bundle_has_in_one_image_under_one_role()
 
 
 def test_without_tables_nothing_is_published() -> None:
-    found = steps(
-        document(
+    found = collect_steps(
+        parse_definition(
             workflow.define_training_pipeline(replace(ARGS, use_case=ARGS.use_case.model_copy(update={"tables": ()})))
         )
     )
@@ -255,13 +255,13 @@ def test_without_tables_nothing_is_published() -> None:
     assert "DependsOn" not in found["Gate"]
 
 
-def test_a_job_runs_the_code_that_was_deployed_and_no_other(tmp_path: Path) -> None:
+def test_a_job_runs_only_the_deployed_code(tmp_path: Path) -> None:
     code = tmp_path / "code.py"
     code.write_text("import sys; print('ran', sys.argv[1:], sys.path[0])")
     args = replace(ARGS, bundle=code.name, bundle_sha256=hashlib.sha256(code.read_bytes()).hexdigest())
-    entrypoint = steps(document(workflow.define_monitor_pipeline(args)))["Monitor"]["Arguments"]["AppSpecification"][
-        "ContainerEntrypoint"
-    ]
+    entrypoint = collect_steps(parse_definition(workflow.define_monitor_pipeline(args)))["Monitor"]["Arguments"][
+        "AppSpecification"
+    ]["ContainerEntrypoint"]
     command = [each.replace("/opt/ml/processing/input/code", str(tmp_path)) for each in entrypoint]
 
     def run() -> subprocess.CompletedProcess[str]:
@@ -275,8 +275,8 @@ def test_a_job_runs_the_code_that_was_deployed_and_no_other(tmp_path: Path) -> N
     assert f"error: {code} is not the code that was deployed: its SHA-256 is not {args.bundle_sha256}" in done.stderr
 
 
-def _places(step: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
-    """Inputs and outputs of a processing step: name → folder."""
+def _list_folders(step: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the folders of the inputs and outputs of a processing step, by name."""
     arguments = step["Arguments"]
     ins = {each["InputName"]: each["S3Input"]["LocalPath"] for each in arguments["ProcessingInputs"]}
     outs = {
@@ -298,21 +298,21 @@ def _places(step: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
         ("features.Publish", ["code"], []),
     ],
 )
-def test_folders_of_processing_jobs(name: str, inputs: list[str], outputs: list[str]) -> None:
+def test_processing_jobs_have_the_expected_folders(name: str, inputs: list[str], outputs: list[str]) -> None:
     found = {
         f"{kind}.{each}" if kind == "features" else each: step
         for kind, build in BUILDERS.items()
-        for each, step in steps(document(build(ARGS))).items()
+        for each, step in collect_steps(parse_definition(build(ARGS))).items()
     }
-    ins, outs = _places(found[name])
+    ins, outs = _list_folders(found[name])
     assert ins == {each: f"/opt/ml/processing/input/{each}" for each in inputs}
     assert outs == {each: f"/opt/ml/processing/output/{each}" for each in outputs}
     code = found[name]["Arguments"]["ProcessingInputs"][0]["S3Input"]["S3Uri"]
     assert code == f"s3://{ARGS.lake}/code/{BUNDLE}"
 
 
-def test_every_step_takes_what_the_one_before_gave() -> None:
-    found = of_training()
+def test_every_step_reads_the_output_of_an_earlier_step() -> None:
+    found = build_training_steps()
 
     def taken(name: str, number: int) -> Any:
         return found[name]["Arguments"]["ProcessingInputs"][number]["S3Input"]["S3Uri"]
@@ -331,11 +331,11 @@ def test_every_step_takes_what_the_one_before_gave() -> None:
     assert channels["code"]["DataSource"]["S3DataSource"]["S3Uri"] == f"s3://{ARGS.lake}/code/{BUNDLE}"
 
 
-def test_nothing_is_ever_written_over_and_everything_is_encrypted() -> None:
-    """Every output lies under its execution's own prefix; volumes and outputs have the lake's key."""
+def test_outputs_are_never_overwritten_and_always_encrypted() -> None:
+    """Check that outputs have the prefix of their execution, and that volumes and outputs use the lake's key."""
     places = []
     for build in BUILDERS.values():
-        for step in steps(document(build(ARGS))).values():
+        for step in collect_steps(parse_definition(build(ARGS))).values():
             arguments = step["Arguments"]
             if step["Type"] == "Processing":
                 config = arguments.get("ProcessingOutputConfig", {"KmsKeyId": KEY, "Outputs": []})
@@ -354,15 +354,15 @@ def test_nothing_is_ever_written_over_and_everything_is_encrypted() -> None:
     assert {each[2] for each in values} == {"snapshots", "datasets", "models", "evaluations", "monitor"}
 
 
-def test_hyperparameters_keep_their_types_as_json_in_texts() -> None:
-    given = of_training(replace(ARGS, use_case=WIDE))["Train"]["Arguments"]["HyperParameters"]
+def test_hyperparameters_keep_their_types_as_json() -> None:
+    given = build_training_steps(replace(ARGS, use_case=WIDE))["Train"]["Arguments"]["HyperParameters"]
     assert given == {"b": "true", "i": "3", "f": "0.25", "t": '"text"'}
     assert {name: json.loads(text) for name, text in given.items()} == dict(WIDE.parameters)
-    assert "HyperParameters" not in of_training(replace(ARGS, use_case=SMALL))["Train"]["Arguments"]
+    assert "HyperParameters" not in build_training_steps(replace(ARGS, use_case=SMALL))["Train"]["Arguments"]
 
 
-def test_the_metrics_of_training_are_read_from_what_training_prints() -> None:
-    definitions = of_training()["Train"]["Arguments"]["AlgorithmSpecification"]["MetricDefinitions"]
+def test_training_metrics_are_parsed_from_the_log() -> None:
+    definitions = build_training_steps()["Train"]["Arguments"]["AlgorithmSpecification"]["MetricDefinitions"]
     assert [each["Name"] for each in definitions] == [
         f"holdout_{name}" for name in ("roc_auc", "brier_skill", "ece", "brier")
     ]
@@ -373,8 +373,8 @@ def test_the_metrics_of_training_are_read_from_what_training_prints() -> None:
         assert float(match[1]) == pytest.approx(said, abs=1e-6)
 
 
-def test_the_gate_asks_for_a_number_and_a_refusal_says_why() -> None:
-    found = of_training()
+def test_the_gate_compares_a_number_and_a_refusal_gives_the_reason() -> None:
+    found = build_training_steps()
     (condition,) = found["Gate"]["Arguments"]["Conditions"]
     read = {"PropertyFile": {"Get": "Steps.Evaluate.PropertyFiles.Evaluation"}}
     assert condition == {
@@ -390,8 +390,8 @@ def test_the_gate_asks_for_a_number_and_a_refusal_says_why() -> None:
     ]
 
 
-def test_a_model_is_registered_with_where_it_comes_from() -> None:
-    arguments = of_training()["Register"]["Arguments"]
+def test_a_model_is_registered_with_its_lineage() -> None:
+    arguments = build_training_steps()["Register"]["Arguments"]
     assert arguments["ModelPackageGroupName"] == "flights-dev"
     assert arguments["ModelApprovalStatus"]["Std:JsonGet"]["Path"] == "approval.status"
     (container,) = arguments["InferenceSpecification"]["Containers"]
@@ -408,24 +408,24 @@ def test_a_model_is_registered_with_where_it_comes_from() -> None:
     }
 
 
-def _read_paths(value: Any) -> Iterator[str]:
+def _find_json_paths(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         if "Std:JsonGet" in value:
             yield value["Std:JsonGet"]["Path"]
         for item in value.values():
-            yield from _read_paths(item)
+            yield from _find_json_paths(item)
     elif isinstance(value, list):
         for item in value:
-            yield from _read_paths(item)
+            yield from _find_json_paths(item)
 
 
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[UseCase, dict[str, Any]]:
-    """A small use case and what the real step says of its model."""
+    """Return a small use case and the evaluation that the real step writes for its model."""
     use_case = synthetic.use_case(history=timedelta(days=30), parameters={"max_iter": 5})
     folder = tmp_path_factory.mktemp("evaluated")
     pyz = synthetic.build(folder, use_case)
-    trained = synthetic.trained(pyz, folder)
+    trained = synthetic.train_model(pyz, folder)
     inputs = folder / "evaluate" / "processing" / "input"
     (inputs / "model").mkdir(parents=True)
     with tarfile.open(inputs / "model" / "model.tar.gz", "w:gz") as archive:
@@ -437,26 +437,26 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[UseCase, dict[s
     return use_case, json.loads(written.read_text())
 
 
-def test_every_path_that_gate_and_registration_read_is_written_by_the_evaluation(
+def test_the_evaluation_writes_every_path_that_the_pipeline_reads(
     evaluated: tuple[UseCase, dict[str, Any]],
 ) -> None:
     use_case, evaluation = evaluated
-    found = of_training(replace(ARGS, use_case=use_case))
-    paths = {path for name in ("Gate", "Refused", "Register") for path in _read_paths(found[name])}
+    found = build_training_steps(replace(ARGS, use_case=use_case))
+    paths = {path for name in ("Gate", "Refused", "Register") for path in _find_json_paths(found[name])}
     assert {path.partition(".")[0] for path in paths} == {"gate", "approval", "metadata"}
     assert [path for path in paths if jmespath.search(path, evaluation) is None] == []
     assert evaluation["gate"]["passed"] in (0, 1)
 
 
-def test_the_registration_with_what_the_evaluation_says_is_one_that_sagemaker_takes(
+def test_the_registration_of_an_evaluation_is_a_valid_request(
     evaluated: tuple[UseCase, dict[str, Any]],
 ) -> None:
     use_case, evaluation = evaluated
-    register = of_training(replace(ARGS, use_case=use_case))["Register"]
-    assert refused(register, evaluation) == []
-    # As it is said of a challenger: the comma may stand in a description, but not in metadata.
+    register = build_training_steps(replace(ARGS, use_case=use_case))["Register"]
+    assert find_request_problems(register, evaluation) == []
+    # As reported for a challenger: a description may contain a comma, but metadata may not.
     reason = "brier 0.13 against 0.14 of champion version 3 on the 99 newest rows: better by 0.01, needed 0.0005"
     metadata = _metadata(use_case, evaluation["metrics"], evaluation["identity"], "2024-04-01T00:00:00Z", reason)
     judged = {**evaluation, "approval": {"status": "Approved", "description": reason}, "metadata": metadata}
-    assert refused(register, judged) == []
-    assert refused(register, {**judged, "metadata": {**metadata, "comparison": reason}}) != []
+    assert find_request_problems(register, judged) == []
+    assert find_request_problems(register, {**judged, "metadata": {**metadata, "comparison": reason}}) != []

@@ -1,14 +1,14 @@
-"""A page of the documentation as a reader works through it: what to run, what to write, what only to look at.
+"""A page of the documentation as a reader follows it: blocks to run, to write and only to read.
 
-The fenced blocks of a page are read by these rules, and a block that fits none is an error, because nobody would
-notice that it is wrong:
+The fenced blocks of a page follow these rules, and a block that matches none is an error, because its mistakes would
+not be noticed:
 
-- ``console``: commands, one a line; `\\` continues a line, `# exit code 3` at its end is the code it ends with.
+- ``console``: commands, one per line; `\\` continues a line, `# exit code 3` at its end is the expected exit code.
 - ``console title="on AWS: needs an account"``: not run here, for the reason after the colon.
-- ``python title="stacks/churn/data.py"`` and other languages: a file to be written, whole.
-- ``python title="from stacks/flights/data.py"``: lines that stand so in that file.
-- ``diff title="stacks/churn/data.py"``: a change to be made by hand, as lines with `-`, `+` or a space before them.
-- ``text``: what a command prints; only looked at.
+- ``python title="stacks/churn/data.py"`` and other languages: the complete file to write.
+- ``python title="from stacks/flights/data.py"``: lines of that file.
+- ``diff title="stacks/churn/data.py"``: a change to apply, as lines that begin with `-`, `+` or a space.
+- ``text``: the output of a command; only read.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ CONSOLE, DIFF, TEXT = "console", "diff", "text"
 _FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,}|~{3,})(?P<info>[^`]*)$")
 _TITLE = re.compile(r'\btitle="(?P<title>[^"]*)"')
 _CODE = re.compile(r"\s+# exit code (?P<code>\d+)$")
-#: Before a path: the block shows what is in that file already.
+#: Prefix of a path: the block shows lines of that existing file.
 _FROM = "from "
 
 
 class PageError(AssertionError):
-    """A page that cannot be followed as it is written."""
+    """Error in a page that cannot be followed as written."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block; ``line`` is that of its first line of content."""
+    """Fenced block; ``line`` is the number of its first line of content."""
 
     page: str
     line: int
@@ -51,25 +51,25 @@ class Block:
 
     @property
     def reason(self) -> str:
-        """Why commands are not run here; empty where they are."""
+        """Return why commands are not run; empty if they are run."""
         return self.title if self.language == CONSOLE else ""
 
     @property
     def path(self) -> str:
-        """The file that the block writes or changes; empty where it does neither."""
+        """Return the file that the block writes or changes; empty if it does neither."""
         is_written = (self.language in FILES and not self.excerpt_of) or self.language == DIFF
         return self.title if is_written else ""
 
     @property
     def excerpt_of(self) -> str:
-        """The file whose lines the block shows."""
+        """Return the file whose lines the block shows."""
         found = self.language in FILES and self.title.startswith(_FROM)
         return self.title.removeprefix(_FROM) if found else ""
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command of a console block, its continued lines joined as the shell would."""
+    """Command of a console block, with continued lines joined as the shell would."""
 
     page: str
     line: int
@@ -81,25 +81,25 @@ class Command:
         return f"{self.page}:{self.line}"
 
 
-def blocks(page: str, text: str) -> list[Block]:
-    """The fenced blocks of a page, in order.
+def parse_blocks(page: str, text: str) -> list[Block]:
+    """Return the fenced blocks of a page, in order.
 
     Args:
-        page: What messages call it.
+        page: Its name in messages.
         text: Its Markdown.
 
     Raises:
-        PageError: For a fence that is never closed, and for a block that nobody would run, write or compare.
+        PageError: For a fence that is never closed, and for a block that cannot be run, written or compared.
     """
-    found = fences(page, text)
+    found = parse_fences(page, text)
     for block in found:
-        if problem := _problem(block):
+        if problem := _find_problem(block):
             raise PageError(f"{block.place}: {problem}")
     return found
 
 
-def fences(page: str, text: str) -> list[Block]:
-    """The same of a page that is not held to these rules, such as the README.
+def parse_fences(page: str, text: str) -> list[Block]:
+    """Return the fenced blocks of a page that need not follow these rules, such as the README.
 
     Raises:
         PageError: For a fence that is never closed.
@@ -127,8 +127,8 @@ def fences(page: str, text: str) -> list[Block]:
     return found
 
 
-def _problem(block: Block) -> str:
-    """Why nobody would notice that a block is wrong; empty where somebody would."""
+def _find_problem(block: Block) -> str:
+    """Return why mistakes in a block would not be noticed; empty if they would be."""
     language, title = block.language, block.title
     if language == TEXT:
         return ""
@@ -148,11 +148,11 @@ def _problem(block: Block) -> str:
     return ""
 
 
-def commands(block: Block) -> Iterator[Command]:
-    """The commands of a console block.
+def parse_commands(block: Block) -> Iterator[Command]:
+    """Yield the commands of a console block.
 
     Raises:
-        PageError: For a prompt, and for a line that goes on after the block.
+        PageError: For a prompt, and for a line that continues after the block.
     """
     parts: list[str] = []
     began = 0
@@ -166,12 +166,12 @@ def commands(block: Block) -> Iterator[Command]:
         parts.append(line)
         if line.endswith("\\"):
             continue
-        yield _command(block.page, began, "\n".join(parts))
+        yield _parse_command(block.page, began, "\n".join(parts))
         parts = []
     if parts:
         raise PageError(f"{block.page}:{began}: the line goes on after the block")
 
 
-def _command(page: str, line: int, text: str) -> Command:
+def _parse_command(page: str, line: int, text: str) -> Command:
     code = _CODE.search(text)
     return Command(page, line, text[: code.start()] if code else text, int(code["code"]) if code else 0)

@@ -1,4 +1,4 @@
-"""Runs a page of the documentation as a reader would: in a fresh clone, top to bottom, in one shell."""
+"""Runner for a page of the documentation: in a fresh clone, top to bottom, in one shell, as a reader would."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tests.docs import pages
 from tests.docs.pages import CONSOLE, DIFF, Block, Command, PageError
 from tests.e2e.stand import Stand
 
-#: How long a command may take, seconds.
+#: Maximum duration of a command, in seconds.
 TIMEOUT = 280.0
 #: Lines of output that a failure shows.
 _SHOWN = 80
 
-#: Reads commands from one descriptor, each ended by a zero byte, runs them in this very shell and answers on another.
-#: Output goes to a file, so that what a command leaves running cannot keep a pipe open.
+#: Reads commands from one descriptor, each terminated by a zero byte, runs them in this shell and answers on another.
+#: Output goes to a file, so that background processes of a command cannot keep a pipe open.
 _SHELL = r"""
 set -o pipefail
 while IFS= read -r -d '' __command <&{commands}; do
@@ -39,7 +39,7 @@ done
 
 @dataclass(frozen=True)
 class Done:
-    """A command that went as the page says."""
+    """Command that ran as the page describes."""
 
     command: Command
     output: str
@@ -48,7 +48,7 @@ class Done:
 
 @dataclass
 class Ran:
-    """What came of a page."""
+    """Result of running a page."""
 
     done: list[Done] = field(default_factory=list)
     written: list[str] = field(default_factory=list)
@@ -57,12 +57,12 @@ class Ran:
 
 @contextmanager
 def clone(folder: Path) -> Iterator[Path]:
-    """A fresh clone in a new folder under ``folder``; every cloud that a page has started there is stopped after it."""
+    """Yield a fresh clone in a new folder under ``folder``, and stop every cloud that was started there."""
     checkout = folder / "millrace"
     checkout.mkdir(parents=True)
     stand = Stand(checkout, 1.0)
     stand.git("branch", "--move", "main")
-    # The virtual environment is that of the tests and ready: `make` has nothing to set up.
+    # The virtual environment of the tests is used and complete: `make` has nothing to set up.
     for name in ("requirements.lock", "requirements-bootstrap.lock", "pyproject.toml"):
         os.utime(checkout / name, (0, 0))
     try:
@@ -72,8 +72,8 @@ def clone(folder: Path) -> Iterator[Path]:
             client.stop(found.parent)
 
 
-def environment(checkout: Path) -> dict[str, str]:
-    """What a reader's shell has after `make setup` and activation, with nothing of the caller's AWS or Pulumi."""
+def make_reader_environment(checkout: Path) -> dict[str, str]:
+    """Return the variables of a reader's shell after `make setup`, without the caller's AWS and Pulumi variables."""
     binaries = checkout / ".venv" / "bin"
     mine = {
         name: value
@@ -102,41 +102,41 @@ def environment(checkout: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
-def run(page: Path, checkout: Path, *, variables: dict[str, str] | None = None, timeout: float = TIMEOUT) -> Ran:
+def run_page(page: Path, checkout: Path, *, variables: dict[str, str] | None = None, timeout: float = TIMEOUT) -> Ran:
     """Follow a page in a checkout.
 
     Args:
         page: A Markdown file.
         checkout: Where its commands run and its files are written.
-        variables: The shell's environment; None for a reader's.
-        timeout: How long a command may take, seconds.
+        variables: The environment of the shell; None for that of a reader.
+        timeout: Maximum duration of a command, in seconds.
 
     Raises:
-        PageError: With page, line, command and output, at the first thing that is not as the page says.
+        PageError: With page, line, command and output, at the first difference from the page.
     """
-    found = pages.blocks(page.name, page.read_text())
+    found = pages.parse_blocks(page.name, page.read_text())
     if not any(block.language == CONSOLE for block in found):
         raise PageError(f"{page.name}: there is nothing to run")
     ran = Ran()
-    with _Shell(checkout, environment(checkout) if variables is None else variables) as shell:
+    with _Shell(checkout, make_reader_environment(checkout) if variables is None else variables) as shell:
         for block in found:
             if block.reason:
                 ran.skipped.append(block)
             elif block.language == CONSOLE:
-                for command in pages.commands(block):
+                for command in pages.parse_commands(block):
                     began = time.monotonic()
                     output = shell.run(command, timeout)
                     ran.done.append(Done(command, output, time.monotonic() - began))
             elif block.excerpt_of:
-                compare(block, checkout)
+                check_excerpt(block, checkout)
             elif block.path:
-                write(block, checkout)
+                apply_block(block, checkout)
                 ran.written.append(block.path)
     return ran
 
 
-def write(block: Block, checkout: Path) -> None:
-    """Write the block's file, or make its change."""
+def apply_block(block: Block, checkout: Path) -> None:
+    """Write the file of the block, or apply its change."""
     path = checkout / block.path
     if block.language != DIFF:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -145,34 +145,34 @@ def write(block: Block, checkout: Path) -> None:
     lines = block.text.splitlines()
     if odd := [line for line in lines if line and line[0] not in "-+ "]:
         raise PageError(f"{block.place}: {odd[0]!r} begins with none of '-', '+' and a space")
-    old = _text(line[1:] for line in lines if not line.startswith("+"))
-    new = _text(line[1:] for line in lines if not line.startswith("-"))
-    text = _read(block, path)
+    old = _join_lines(line[1:] for line in lines if not line.startswith("+"))
+    new = _join_lines(line[1:] for line in lines if not line.startswith("-"))
+    text = _read_file(block, path)
     if (times := text.count(old)) != 1:
         raise PageError(f"{block.place}: what is to be changed stands {times} times in {block.path}, expected once")
     path.write_text(text.replace(old, new))
 
 
-def compare(block: Block, checkout: Path) -> None:
-    """Hold an excerpt against its file: its lines stand there, in a row, at whatever depth."""
+def check_excerpt(block: Block, checkout: Path) -> None:
+    """Check that the lines of an excerpt are consecutive lines of its file, at any indentation."""
     excerpt = [line.strip() for line in block.text.strip("\n").splitlines()]
-    lines = [line.strip() for line in _read(block, checkout / block.excerpt_of).splitlines()]
+    lines = [line.strip() for line in _read_file(block, checkout / block.excerpt_of).splitlines()]
     if not any(lines[start : start + len(excerpt)] == excerpt for start in range(len(lines))):
         raise PageError(f"{block.place}: these lines do not stand in {block.excerpt_of}, or not in a row")
 
 
-def _read(block: Block, path: Path) -> str:
+def _read_file(block: Block, path: Path) -> str:
     if not path.is_file():
         raise PageError(f"{block.place}: there is no file {path.name} at {path.parent}")
     return path.read_text()
 
 
-def _text(lines: Iterator[str]) -> str:
+def _join_lines(lines: Iterator[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
 class _Shell:
-    """One bash for all commands of a page, so that directories, variables and functions last."""
+    """Bash process for all commands of a page, so that directories, variables and functions persist."""
 
     def __init__(self, folder: Path, variables: dict[str, str]) -> None:
         self._folder, self._variables = folder, variables
@@ -196,7 +196,7 @@ class _Shell:
 
     def __exit__(self, *_: object) -> None:
         self._commands.close()
-        # What the page left running in the background goes with the shell.
+        # Background processes of the page end with the shell.
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -204,10 +204,10 @@ class _Shell:
         self._scratch.cleanup()
 
     def run(self, command: Command, timeout: float) -> str:
-        """What a command printed.
+        """Return the output of a command.
 
         Raises:
-            PageError: When it ends with another code than the page says, takes too long or ends the shell.
+            PageError: If its exit code is not the expected one, it takes too long or it ends the shell.
         """
         try:
             self._commands.write(command.text.encode() + b"\0")
@@ -233,10 +233,10 @@ class _Shell:
 
 
 def main() -> None:
-    """`python -m tests.docs.runner docs/tutorial.md`: for who writes a page."""
+    """Run `python -m tests.docs.runner docs/tutorial.md`, for authors of a page."""
     with tempfile.TemporaryDirectory() as folder, clone(Path(folder)) as checkout:
         for name in sys.argv[1:]:
-            ran = run(Path(name), checkout)
+            ran = run_page(Path(name), checkout)
             for each in ran.done:
                 command = each.command
                 print(f"--- {command.place}, {each.seconds:.1f} s: {command.text}\n{each.output}")  # noqa: T201 - a tool

@@ -1,4 +1,4 @@
-"""`docs/forking.md`, followed by a reader."""
+"""Run of `docs/forking.md` as a reader follows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`docs/operating.md`, followed by a reader."""
+"""Run of `docs/operating.md` as a reader follows it."""
 
 from __future__ import annotations
 

@@ -16,18 +16,18 @@ from click.testing import CliRunner
 from cli.examples import EXAMPLES
 from cli.main import millrace
 from docs.diagrams import draw
-from tests.docs.typed import problems
+from tests.docs.typed import find_problems
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def _commands(group: click.Group, path: str) -> list[str]:
+def _list_commands(group: click.Group, path: str) -> list[str]:
     context = click.Context(group, info_name=path)
     found = []
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
-        found += _commands(command, f"{path} {name}") if isinstance(command, click.Group) else [f"{path} {name}"]
+        found += _list_commands(command, f"{path} {name}") if isinstance(command, click.Group) else [f"{path} {name}"]
     return found
 
 
@@ -42,8 +42,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     return (site / "cli.html").read_text()
 
 
-def test_every_command_has_a_section_an_example_and_a_line_of_help(page: str) -> None:
-    commands = _commands(millrace, "millrace")
+def test_every_command_has_a_section_and_an_example(page: str) -> None:
+    commands = _list_commands(millrace, "millrace")
     assert len(commands) > 10
     for command in commands:
         assert f'id="{command.replace(" ", "-")}"' in page
@@ -74,11 +74,11 @@ def test_examples_are_part_of_the_help(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.output.count("Examples:") == 1
 
 
-#: Variables that the commands set for others, or that only a workflow's host has.
+#: Variables that the commands set for other programs, or that only the host of a workflow sets.
 _FOR_OTHERS = {"ENVIRONMENT", "ACCOUNT", "PROMOTION", "LAKE", "CLOCK", "COMPLETE", "TOKEN"}
 
 
-def test_every_variable_that_a_command_reads_is_named() -> None:
+def test_every_environment_variable_is_documented() -> None:
     sources = "".join(path.read_text() for path in (REPOSITORY / "cli").rglob("*.py"))
     names = set(re.findall(r'"MILLRACE_([A-Z_]+)"', sources)) - _FOR_OTHERS
     assert {"STATE", "PRICES"} <= names
@@ -86,8 +86,8 @@ def test_every_variable_that_a_command_reads_is_named() -> None:
     assert [name for name in sorted(names) if f"| `MILLRACE_{name}` |" not in text] == []
 
 
-def test_every_option_says_what_it_is_for() -> None:
-    """`--pipeline` alone would be a riddle."""
+def test_every_option_has_a_help_text() -> None:
+    """Check for help texts: the name `--pipeline` alone would explain nothing."""
 
     def walk(command: click.Command, path: str) -> list[str]:
         context = click.Context(command, info_name=path)
@@ -107,21 +107,21 @@ def test_every_option_says_what_it_is_for() -> None:
 
 
 @pytest.mark.parametrize("command", sorted(EXAMPLES))
-def test_examples_can_be_typed(command: str) -> None:
+def test_examples_are_valid_commands(command: str) -> None:
     for line, purpose in EXAMPLES[command]:
         assert command.split()[-1] in line
         assert purpose
-        assert problems(line) == []
+        assert find_problems(line) == []
 
 
-def test_the_diagrams_are_those_that_are_drawn() -> None:
+def test_the_diagrams_are_up_to_date() -> None:
     folder = REPOSITORY / "docs" / "diagrams"
     assert {path.name: path.read_text() for path in folder.glob("*.svg")} == draw.files(), (
         "run `python docs/diagrams/draw.py`, then look at them"
     )
 
 
-def test_every_diagram_is_shown_and_can_be_read_aloud() -> None:
+def test_every_diagram_is_shown_and_accessible() -> None:
     pages = "".join(path.read_text() for path in (REPOSITORY / "docs").glob("*.md"))
     for name, svg in draw.files().items():
         assert f"diagrams/{name}" in pages or name == "icon.svg"

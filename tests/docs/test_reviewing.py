@@ -1,4 +1,4 @@
-"""`docs/reviewing.md`, followed by a reader."""
+"""Run of `docs/reviewing.md` as a reader follows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The site: built strictly and offline, loading nothing from anywhere, with links that lead somewhere."""
+"""The site: built strictly and offline, without external resources and with valid links."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCS = REPOSITORY / "docs"
 
-#: Attributes by which a page loads something; the links that people follow are `href` of `a`.
+#: Attributes that make a page load something; links for readers are the `href` of `a`.
 _LOADING = ("src", "srcset", "href", "data", "poster", "action", "formaction", "background", "style", "xlink:href")
-#: What an address begins with that another machine would answer.
+#: Addresses on other machines.
 _ELSEWHERE = re.compile(r"(?:^|[\s\"'(,])((?:https?:)?//[^\s\"'),]+)", re.IGNORECASE)
-#: Hosts that people may be sent to; few, because a page should stand alone.
+#: Hosts of external links; few, because a page should be complete by itself.
 _HOSTS = frozenset(
     {"keepachangelog.com", "www.pulumi.com", "docs.aws.amazon.com", "docs.github.com", "docs.gitlab.com"}
 )
@@ -28,7 +28,7 @@ _HOSTS = frozenset(
 
 @dataclass
 class Page(HTMLParser):
-    """What a built page loads, where it leads and what can be led to in it."""
+    """Resources that a built page loads, its links, and its anchors."""
 
     loads: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
@@ -53,9 +53,9 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built site; the build itself is the test that every page of the navigation and every link within is there."""
+    """Return the built site; the strict build checks every page of the navigation and every internal link."""
     folder = tmp_path_factory.mktemp("docs") / "site"
-    # Proxies that nobody answers at: a build that fetched something would fail.
+    # No server listens at these proxies: a build that fetched something would fail.
     nobody = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "NO_MKDOCS_2_WARNING": "1"}
     # Not --quiet: it would hide warnings from --strict too.
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
@@ -68,7 +68,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def pages(site: Path) -> dict[Path, Page]:
-    """Every HTML page, parsed."""
+    """Return every HTML page, parsed."""
     found: dict[Path, Page] = {}
     for path in sorted(site.rglob("*.html")):
         found[path] = Page()
@@ -77,7 +77,7 @@ def pages(site: Path) -> dict[Path, Page]:
     return found
 
 
-def test_no_page_loads_anything_from_elsewhere(site: Path, pages: dict[Path, Page]) -> None:
+def test_no_page_loads_external_resources(site: Path, pages: dict[Path, Page]) -> None:
     loaded = {
         (path.relative_to(site).as_posix(), address)
         for path, page in pages.items()
@@ -87,7 +87,7 @@ def test_no_page_loads_anything_from_elsewhere(site: Path, pages: dict[Path, Pag
     assert loaded == set()
 
 
-def test_no_style_and_no_diagram_loads_anything_from_elsewhere(site: Path) -> None:
+def test_no_style_or_diagram_loads_external_resources(site: Path) -> None:
     for path in [*site.rglob("*.css"), *site.rglob("*.svg")]:
         text = path.read_text()
         found = re.findall(r"url\(\s*[\"']?((?:https?:)?//[^)]*)\)|@import\s+[\"'](http[^\"']*)", text)
@@ -95,31 +95,31 @@ def test_no_style_and_no_diagram_loads_anything_from_elsewhere(site: Path) -> No
         assert found == [], path
 
 
-def test_nothing_makes_the_theme_s_script_fetch(pages: dict[Path, Page], site: Path) -> None:
-    # It would fetch Mermaid for a diagram of that kind, and facts of a repository that is named.
+def test_no_page_makes_the_theme_script_send_requests(pages: dict[Path, Page], site: Path) -> None:
+    # The script would fetch Mermaid for such a diagram, and statistics of a configured repository.
     for path in pages:
         html = path.read_text()
         assert 'class="mermaid"' not in html, path
         assert 'data-md-component="source"' not in html, path
 
 
-def test_people_are_sent_to_few_places_outside(pages: dict[Path, Page]) -> None:
+def test_external_links_use_known_hosts_only(pages: dict[Path, Page]) -> None:
     hosts = {urlsplit(link).hostname for page in pages.values() for link in page.links if urlsplit(link).scheme}
     assert hosts <= _HOSTS
 
 
-def test_every_link_of_a_page_leads_to_a_page_and_a_place_in_it(site: Path, pages: dict[Path, Page]) -> None:
+def test_every_internal_link_and_anchor_exists(site: Path, pages: dict[Path, Page]) -> None:
     broken = [
         f"{path.relative_to(site)}: {link}"
         for path, page in pages.items()
         if path.name != "404.html"
         for link in page.links
-        if not urlsplit(link).scheme and not _leads_somewhere(link, path, pages)
+        if not urlsplit(link).scheme and not _is_valid_link(link, path, pages)
     ]
     assert broken == []
 
 
-def _leads_somewhere(link: str, path: Path, pages: dict[Path, Page]) -> bool:
+def _is_valid_link(link: str, path: Path, pages: dict[Path, Page]) -> bool:
     address, anchor = urldefrag(link)
     target = (path.parent / unquote(address)).resolve() if address else path
     if target.is_dir():
@@ -129,27 +129,27 @@ def _leads_somewhere(link: str, path: Path, pages: dict[Path, Page]) -> bool:
     return not anchor or target not in pages or unquote(anchor) in pages[target].anchors
 
 
-def test_every_decision_stands_in_the_navigation(site: Path, pages: dict[Path, Page]) -> None:
+def test_every_decision_record_is_in_the_navigation(site: Path, pages: dict[Path, Page]) -> None:
     links = {link.rpartition("/")[2] for link in pages[site / "adr" / "0001-aws-on-one-machine.html"].links}
     decisions = {path.with_suffix(".html").name for path in (DOCS / "adr").glob("*.md")}
     assert decisions
     assert decisions <= links
 
 
-def test_the_search_knows_the_pages(site: Path) -> None:
+def test_the_search_index_contains_the_pages(site: Path) -> None:
     index = (site / "search" / "search_index.json").read_text()
     for word in ("point-in-time", "blue/green", "millrace rollback"):
         assert word in index.lower(), word
 
 
-def _markdown() -> list[Path]:
+def _list_markdown_files() -> list[Path]:
     first = [REPOSITORY / name for name in ("README.md", "CHANGELOG.md", "benchmarks/README.md")]
     return [*first, *sorted(DOCS.rglob("*.md"))]
 
 
-@pytest.mark.parametrize("path", _markdown(), ids=lambda path: path.relative_to(REPOSITORY).as_posix())
-def test_links_in_the_repository_lead_to_files_that_are_there(path: Path) -> None:
-    """For readers of the repository, who have no site."""
+@pytest.mark.parametrize("path", _list_markdown_files(), ids=lambda path: path.relative_to(REPOSITORY).as_posix())
+def test_markdown_links_lead_to_existing_files(path: Path) -> None:
+    """Check links for readers of the repository, who do not use the site."""
     text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
     for link in re.findall(r"(?<!\\)\]\(([^)\s]+)[^)]*\)", text):
         if not urlsplit(link).scheme and (address := urldefrag(link)[0]):
@@ -173,8 +173,8 @@ _ROOTS = [
 _PATH = re.compile(rf"`((?:{'|'.join(_ROOTS)})/[\w./*-]*)`")
 
 
-@pytest.mark.parametrize("path", _markdown(), ids=lambda path: path.relative_to(REPOSITORY).as_posix())
-def test_files_that_are_named_are_there(path: Path) -> None:
+@pytest.mark.parametrize("path", _list_markdown_files(), ids=lambda path: path.relative_to(REPOSITORY).as_posix())
+def test_paths_named_in_markdown_exist(path: Path) -> None:
     text = path.read_text()
     made = set(re.findall(r'title="([^"]+)"', text)) | set(re.findall(r"^# (stacks/\S+)$", text, re.MULTILINE))
     scaffolded = tuple(
@@ -183,7 +183,7 @@ def test_files_that_are_named_are_there(path: Path) -> None:
         for beginning in (f"stacks/{name.replace('-', '_')}/", f"stacks/Pulumi.{name}-")
     )
     for name in _PATH.findall(text):
-        # What a reader of the page makes.
+        # Files that a reader of the page creates.
         if name in made or any(each.startswith(name.rstrip("/") + "/") for each in made) or name.startswith(scaffolded):
             continue
         assert list(REPOSITORY.glob(name.rstrip("/"))), f"{path.name} names {name}, which is not there"

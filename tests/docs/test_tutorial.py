@@ -1,4 +1,4 @@
-"""`docs/tutorial.md`, followed by a reader."""
+"""Run of `docs/tutorial.md` as a reader follows it."""
 
 from __future__ import annotations
 

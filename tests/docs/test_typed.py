@@ -1,10 +1,10 @@
-"""The check of what a reader types."""
+"""The check of commands that a reader types."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.docs.typed import calls, problems
+from tests.docs.typed import find_calls, find_problems
 
 
 @pytest.mark.parametrize(
@@ -18,15 +18,15 @@ from tests.docs.typed import calls, problems
         ("millrace invoke churn --json '{\"a\": 1}' > answer.json", [["invoke", "churn", "--json", '{"a": 1}']]),
     ],
 )
-def test_calls_are_found_in_a_shell_s_line(line: str, found: list[list[str]]) -> None:
-    assert list(calls(line)) == found
+def test_calls_are_found_in_a_shell_line(line: str, found: list[list[str]]) -> None:
+    assert list(find_calls(line)) == found
 
 
 @pytest.mark.parametrize(
     "line", ["millrace status flights --json", "millrace local env --shell fish", "millrace --help", "ls -l"]
 )
-def test_what_can_be_typed_is_taken(line: str) -> None:
-    assert problems(line) == []
+def test_a_valid_line_has_no_problems(line: str) -> None:
+    assert find_problems(line) == []
 
 
 @pytest.mark.parametrize(
@@ -39,12 +39,12 @@ def test_what_can_be_typed_is_taken(line: str) -> None:
         ("millrace approve flights four", "not a valid integer"),
     ],
 )
-def test_what_cannot_be_typed_is_told(line: str, said: str) -> None:
-    [problem] = problems(line)
+def test_an_invalid_call_is_reported(line: str, said: str) -> None:
+    [problem] = find_problems(line)
     assert said in problem
 
 
-def test_a_mention_may_leave_out_what_is_needed_but_not_name_what_is_not_there() -> None:
-    assert problems("millrace approve", whole=False) == []
-    assert problems("millrace workflows", whole=False) == []
-    assert len(problems("millrace approve --jason", whole=False)) == 1
+def test_a_mention_may_omit_arguments_but_not_name_unknown_options() -> None:
+    assert find_problems("millrace approve", whole=False) == []
+    assert find_problems("millrace workflows", whole=False) == []
+    assert len(find_problems("millrace approve --jason", whole=False)) == 1

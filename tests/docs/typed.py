@@ -1,4 +1,4 @@
-"""What a reader types, held against the commands that there are, without running it."""
+"""Check of commands that a reader types against the existing commands, without running them."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import click
 
 from cli.main import millrace
 
-#: What ends a command's arguments in a shell's line.
+#: Operators that end the arguments of a command in a shell line.
 _OPERATORS = frozenset({"|", "||", "&", "&&", ";", "(", ")", "<", ">", ">>", "<<<", ">&", "|&"})
 
 
-def problems(line: str, *, whole: bool = True) -> list[str]:
-    """What is wrong with the calls of `millrace` in a shell's line: commands, options or values that cannot be.
+def find_problems(line: str, *, whole: bool = True) -> list[str]:
+    """Return the problems of the calls of `millrace` in a shell line: unknown commands, options or values.
 
     Args:
-        whole: Whether the line can be typed as it is; else it may leave out what is needed, as a mention does.
+        whole: Whether the line must be complete; otherwise required parts may be missing, as in a mention.
     """
-    return [problem for words in calls(line) if (problem := _problem(words, whole))]
+    return [problem for words in find_calls(line) if (problem := _find_problem(words, whole))]
 
 
-def calls(line: str) -> Iterator[list[str]]:
-    """The arguments of each call of `millrace` in a shell's line, those within `$(…)` too."""
+def find_calls(line: str) -> Iterator[list[str]]:
+    """Yield the arguments of each call of `millrace` in a shell line, including those within `$(…)`."""
     within = re.findall(r"\$\(([^()]*)\)", line)
     for part in (re.sub(r"\$\([^()]*\)", "$", line), *within):
         lexer = shlex.shlex(part, posix=True, punctuation_chars=True)
@@ -38,7 +38,7 @@ def calls(line: str) -> Iterator[list[str]]:
             yield words[start + 1 : end]
 
 
-def _problem(words: list[str], whole: bool) -> str:
+def _find_problem(words: list[str], whole: bool) -> str:
     command: click.Command = millrace
     context: click.Context | None = None
     name = "millrace"
@@ -55,19 +55,19 @@ def _problem(words: list[str], whole: bool) -> str:
             assert below is not None
             name, command = found, below
     except (click.exceptions.Exit, click.exceptions.NoArgsIsHelpError):
-        # --help, --version, and a group alone.
+        # --help, --version, and a group without a command.
         return ""
     except ModuleNotFoundError as error:
         return f"millrace {' '.join(words)}: {error}"
     except click.BadParameter as error:
-        # What the shell puts in the place of a variable, and whether a file is there, only a run can tell.
+        # Only a run can show the value of a shell variable and whether a file exists.
         unknown = any("$" in word for word in words) or isinstance(error.param and error.param.type, click.Path)
-        return "" if unknown else _told(words, error.format_message(), whole)
+        return "" if unknown else _format_problem(words, error.format_message(), whole)
     except click.ClickException as error:
-        # Commands with exit codes of their own raise their own.
-        return _told(words, error.format_message(), whole)
+        # Commands with their own exit codes raise their own exceptions.
+        return _format_problem(words, error.format_message(), whole)
 
 
-def _told(words: list[str], message: str, whole: bool) -> str:
+def _format_problem(words: list[str], message: str, whole: bool) -> str:
     is_short = "Missing" in message or "requires an argument" in message
     return "" if is_short and not whole else f"{' '.join(words)}: {message}"

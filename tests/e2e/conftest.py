@@ -1,4 +1,4 @@
-"""One stand for the tests of a module, provisioned by `millrace up`."""
+"""Fixtures for a stand that `millrace up` provisions, one for the tests of a module."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from local import client
 from .stand import Stand
 
 
-def _stand(folder: Path, scale: float) -> Iterator[Stand]:
+def _start_stand(folder: Path, scale: float) -> Iterator[Stand]:
     folder.mkdir()
     stand = Stand(folder, scale)
     stand.start()
@@ -24,11 +24,11 @@ def _stand(folder: Path, scale: float) -> Iterator[Stand]:
 
 @pytest.fixture(scope="module")
 def hurried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    """A day takes five seconds, so that alarms on days come and go."""
-    yield from _stand(tmp_path_factory.mktemp("hurried") / "millrace", 17_280.0)
+    """Yield a stand where a day takes five seconds, so that alarms on days start and end."""
+    yield from _start_stand(tmp_path_factory.mktemp("hurried") / "millrace", 17_280.0)
 
 
 @pytest.fixture(scope="module")
 def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    """An hour takes a minute, as for a newcomer."""
-    yield from _stand(tmp_path_factory.mktemp("stand") / "millrace", 60.0)
+    """Yield a stand where an hour takes a minute, as for a newcomer."""
+    yield from _start_stand(tmp_path_factory.mktemp("stand") / "millrace", 60.0)

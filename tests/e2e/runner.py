@@ -1,7 +1,7 @@
-"""A runner of workflows: the very commands of a rendered workflow, in order, with the variables that a host gives.
+"""Workflow runner: executes the commands of a rendered workflow in order, with the variables that a host sets.
 
-What its actions would do is stood in for by the least that the commands can tell: credentials are those of the local
-cloud, artifacts go into the API that the commands ask.
+Actions are replaced by the minimum that the commands can observe: credentials are those of the local cloud, and
+artifacts are stored in the API that the commands query.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from tests.cli.hosts import GitHub, packed
 
 _EXPRESSION = re.compile(r"\$\{\{ *(.*?) *\}\}")
 _FILES = re.compile(r"hashFiles\('([^']+)'\) (==|!=) ''")
-#: What a host's own environment has none of.
+#: Prefixes of variables that are removed from the environment of this process.
 _THEIRS = ("AWS_", "PULUMI_", "GITHUB_", "GITLAB_", "CI_", "MILLRACE_")
 
 
-def plain() -> dict[str, str]:
-    """This process's environment without accounts, hosts and settings of Millrace."""
+def make_plain_env() -> dict[str, str]:
+    """Return the environment of this process without variables of accounts, hosts and Millrace."""
     return {name: value for name, value in os.environ.items() if not name.startswith(_THEIRS)}
 
 
 def set_up(folder: Path) -> None:
-    """What `make setup` would leave in a fresh clone: its own Python, with the packages that are there already."""
+    """Create what `make setup` leaves in a fresh clone: its own Python with the packages that are already installed."""
     shutil.rmtree(folder / ".venv", ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / ".venv")], check=True)
     [packages] = (folder / ".venv" / "lib").glob("python*/site-packages")
-    # Of packages only: the checkout that is installed there in place must not be found before this one.
+    # Packages only: the checkout that is installed there in editable mode must not be found before this one.
     (packages / "here.pth").write_text(f"{folder}\n{sysconfig.get_path('purelib')}\n")
     script = folder / ".venv" / "bin" / "millrace"
     script.write_text(f"#!{folder}/.venv/bin/python\nfrom cli.main import main\n\nmain()\n")
@@ -48,19 +48,19 @@ def set_up(folder: Path) -> None:
     (folder / ".venv" / ".ready").touch()
 
 
-def fresh(folder: Path) -> None:
-    """What a job finds: what is checked out, without a trace of the job before."""
+def reset_checkout(folder: Path) -> None:
+    """Reset a clone to what a job finds: the checkout without any files of the previous job."""
     for command in (["reset", "--quiet", "--hard"], ["clean", "--quiet", "--force", "-d", "-x", "--exclude", ".venv"]):
         subprocess.run(["git", *command], cwd=folder, check=True)
 
 
 @dataclass
 class Runner:
-    """Runs jobs of GitHub Actions in a clone.
+    """Runner for jobs of GitHub Actions in a clone.
 
     Attributes:
-        account: What an action that assumes a role leaves in the environment.
-        values: What expressions of the workflow are, each as it is written.
+        account: Environment variables that an action that assumes a role sets.
+        values: Values of the expressions in the workflow, by their text.
     """
 
     folder: Path
@@ -72,18 +72,18 @@ class Runner:
     log: str = ""
 
     def workflow(self, name: str) -> dict[str, Any]:
-        """A workflow of the clone."""
+        """Return a workflow of the clone."""
         path = self.folder / ".github" / "workflows" / f"millrace-{name}.yml"
         return dict(yaml.safe_load(path.read_text()))
 
     def stacks(self, workflow: Mapping[str, Any]) -> None:
-        """Run the job that says which stacks; the others' expressions know its outputs from here on."""
+        """Run the job that lists the stacks and keep its outputs for the expressions of other jobs."""
         outputs = self.job(workflow, "stacks")
         for name, expression in workflow["jobs"]["stacks"]["outputs"].items():
             self.values[f"needs.stacks.outputs.{name}"] = self._filled(expression, outputs)
 
     def matrix(self, workflow: Mapping[str, Any], job: str) -> list[dict[str, str]]:
-        """The entries of a job's matrix."""
+        """Return the entries of the matrix of a job."""
         expression = workflow["jobs"][job]["strategy"]["matrix"]["include"]
         match = re.fullmatch(r"\$\{\{ fromJSON\((.+)\) \}\}", expression)
         assert match is not None
@@ -95,8 +95,8 @@ class Runner:
         """Run a job.
 
         Args:
-            entry: Of its matrix.
-            code: The exit code with which its commands end; after another one than 0 only what says so is run.
+            entry: The entry of its matrix.
+            code: The expected exit code of its commands; after a failure only steps with `failure()` run.
 
         Returns:
             The outputs of its steps, by their expression.
@@ -132,7 +132,7 @@ class Runner:
         return True
 
     def _filled(self, value: Any, outputs: Mapping[str, str]) -> str:
-        """A text with its expressions' values; an expression that nobody gave a value fails the test."""
+        """Return a text with its expressions replaced by their values; an unknown expression fails the test."""
         known = {**self.values, **outputs}
         return _EXPRESSION.sub(lambda match: str(known[match[1]]), str(value))
 
@@ -142,7 +142,7 @@ class Runner:
         for file in (output, summary):
             file.write_text("")
         environment = {
-            **plain(),
+            **make_plain_env(),
             "CI": "true",
             "GITHUB_ACTIONS": "true",
             "GITHUB_API_URL": self.host.url,
@@ -163,7 +163,7 @@ class Runner:
         return done.returncode
 
     def _action(self, step: Mapping[str, Any], outputs: Mapping[str, str]) -> dict[str, str]:
-        """What a step's action leaves in the environment of those after it."""
+        """Return the environment variables that the action of a step sets for later steps."""
         action = step["uses"].partition("@")[0]
         given = {key: self._filled(value, outputs) for key, value in step.get("with", {}).items() if key != "key"}
         if action == "aws-actions/configure-aws-credentials":
@@ -179,14 +179,14 @@ class Runner:
             with zipfile.ZipFile(io.BytesIO(content[-1])) as archive:
                 archive.extractall(self.folder)
         elif action == "actions/checkout":
-            fresh(self.folder)
+            reset_checkout(self.folder)
         else:
             assert action in ("actions/setup-python", "actions/cache"), action
         return {}
 
 
-def script(job: Mapping[str, Any], every: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
-    """The commands of a GitLab job and the variables that it sets, with those of the jobs that it extends."""
+def build_script(job: Mapping[str, Any], every: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
+    """Return the commands and variables of a GitLab job, including those of the jobs that it extends."""
     chain = [dict(job)]
     while parent := chain[0].get("extends"):
         chain.insert(0, dict(every[parent]))
@@ -201,18 +201,18 @@ def script(job: Mapping[str, Any], every: Mapping[str, Any]) -> tuple[list[str],
 def run_script(
     commands: Iterable[str], folder: Path, environment: Mapping[str, str], said: Callable[[str], None]
 ) -> int:
-    """Run the commands of a GitLab job in one shell, as its runner does; the exit code."""
+    """Run the commands of a GitLab job in one shell, as its runner does, and return the exit code."""
     done = subprocess.run(
         ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", "\n".join(commands)],
-        cwd=folder, env={**plain(), "CI": "true", **environment}, capture_output=True, text=True, timeout=300,
+        cwd=folder, env={**make_plain_env(), "CI": "true", **environment}, capture_output=True, text=True, timeout=300,
         check=False,
     )  # fmt: skip
     said(done.stdout + done.stderr)
     return done.returncode
 
 
-def expanded(variables: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:
-    """Variables with the variables in them, as GitLab expands them."""
+def expand_variables(variables: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables with references to other variables expanded, as GitLab does."""
     return {
         name: re.sub(r"\$([A-Z_]+)", lambda match: known.get(match[1], ""), value) for name, value in variables.items()
     }

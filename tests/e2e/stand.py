@@ -1,4 +1,4 @@
-"""A checkout of its own with a cloud of its own, driven by the command line as a user would."""
+"""A checkout with its own local cloud, driven through the command line as a user would."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ T = TypeVar("T")
 
 
 class Stand:
-    """The tracked files of this repository in another folder, and the local cloud that belongs to it.
+    """Copy of the tracked files of this repository in another folder, with its own local cloud.
 
     Args:
-        folder: Where; it must be empty.
-        scale: Seconds of the cloud's time in a second: at 17,280 a day takes five.
+        folder: The target folder; it must be empty.
+        scale: Seconds of the cloud's time per second: at 17,280 a day takes five.
     """
 
     def __init__(self, folder: Path, scale: float) -> None:
@@ -62,7 +62,7 @@ class Stand:
         return done.stdout
 
     def start(self) -> client.Running:
-        """The cloud, at this stand's own pace."""
+        """Start the cloud at the scale of this stand."""
         return client.start(self.state, scale=self.scale, images={"millrace": self.folder / "training" / "image"})
 
     @property
@@ -79,13 +79,13 @@ class Stand:
         }
 
     def millrace(self, *arguments: str, code: int | None = 0, timeout: float = 280) -> subprocess.CompletedProcess[str]:
-        """Run the command line of this checkout; ``code`` None takes any exit code."""
+        """Run the command line of this checkout; ``code`` None accepts any exit code."""
         command = [sys.executable, "-m", "cli.main", *arguments]
         return self._run(command, code, timeout)
 
     @contextmanager
     def started(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-        """The command line, running; it is ended with the block."""
+        """Yield the running command line; it is killed at the end of the block."""
         command = [sys.executable, "-m", "cli.main", *arguments]
         with subprocess.Popen(
             command, cwd=self.folder, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -96,7 +96,7 @@ class Stand:
                 process.kill()
 
     def pulumi(self, *arguments: str, code: int | None = 0, timeout: float = 280) -> str:
-        """Run the stock Pulumi CLI; what it printed."""
+        """Run the stock Pulumi CLI and return its output."""
         done = self._run(["pulumi", *arguments, "--stack", STACK, "--non-interactive"], code, timeout)
         return done.stdout + done.stderr
 
@@ -112,12 +112,12 @@ class Stand:
         return self.pulumi("up", "--yes", "--skip-preview")
 
     def changes(self) -> dict[str, int]:
-        """What a preview would do, by kind of step; nothing but `same` when there is nothing to do."""
+        """Return the planned steps of a preview by kind; only `same` if there is nothing to do."""
         summary: dict[str, int] = json.loads(self.pulumi("preview", "--json"))["changeSummary"]
         return summary
 
     def plan(self) -> dict[str, str]:
-        """What a preview would do with each resource that changes, by name."""
+        """Return the planned operation of a preview for each changed resource, by name."""
         steps = json.loads(self.pulumi("preview", "--json"))["steps"]
         return {step["urn"].rpartition("::")[2]: step["op"] for step in steps}
 
@@ -132,7 +132,7 @@ class Stand:
         )
 
     def packages(self) -> list[dict[str, Any]]:
-        """Every registered model, oldest first, described."""
+        """Return the description of every registered model, oldest first."""
         sagemaker = self.client("sagemaker")
         listed = sagemaker.list_model_packages(
             ModelPackageGroupName=STACK, SortBy="CreationTime", SortOrder="Ascending"
@@ -143,7 +143,7 @@ class Stand:
         ]
 
     def executions(self, pipeline: str) -> list[dict[str, Any]]:
-        """Every execution of `<stack>-<pipeline>`, oldest first."""
+        """Return every execution of `<stack>-<pipeline>`, oldest first."""
         found = self.client("sagemaker").list_pipeline_executions(
             PipelineName=f"{STACK}-{pipeline}", SortBy="CreationTime", SortOrder="Ascending"
         )
@@ -151,13 +151,13 @@ class Stand:
         return executions
 
     def failed_step(self, execution: str) -> tuple[str, str]:
-        """Name and reason of the step that failed."""
+        """Return the name and reason of the step that failed."""
         steps = self.client("sagemaker").list_pipeline_execution_steps(PipelineExecutionArn=execution)
         [step] = [step for step in steps["PipelineExecutionSteps"] if step["StepStatus"] == "Failed"]
         return step["StepName"], step["FailureReason"]
 
     def settled(self, pipeline: str, count: int) -> list[dict[str, Any]]:
-        """The executions of a pipeline once there are ``count`` and none runs any more."""
+        """Return the executions of a pipeline as soon as ``count`` exist and none is running."""
 
         def all_of_them() -> list[dict[str, Any]] | None:
             found = self.executions(pipeline)
@@ -172,7 +172,7 @@ class Stand:
 
 
 def eventually(look: Callable[[], T | None], what: str, seconds: float = 120.0) -> T:
-    """What ``look`` finds, as soon as it finds something."""
+    """Return the result of ``look`` as soon as it is not None."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if (found := look()) is not None:
@@ -181,7 +181,7 @@ def eventually(look: Callable[[], T | None], what: str, seconds: float = 120.0) 
     raise AssertionError(f"waited {seconds:g} s for {what}")
 
 
-def alarm_in_the_bake(stand: Stand, stack: str = STACK) -> None:
+def raise_alarm_during_bake(stand: Stand, stack: str = STACK) -> None:
     """Set the errors alarm once all traffic is on the new fleet."""
     sagemaker, cloudwatch = stand.client("sagemaker"), stand.client("cloudwatch")
 

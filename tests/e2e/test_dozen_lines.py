@@ -1,4 +1,4 @@
-"""The README's use case: a dozen lines, and the whole loop runs. On the wall clock, without feature tables."""
+"""The use case of the README: a dozen lines run the whole loop, on the wall clock and without feature tables."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .stand import Stand
 
 pytestmark = pytest.mark.timeout(600)
 
-#: A file in the README: its path in the first line's comment, then what is in it.
+#: A file in the README: its path in the comment of the first line, then its content.
 _FILE = re.compile(r"```(?:python|yaml)\n# (stacks/\S+)\n(.*?)```", re.DOTALL)
 
 
-def test_the_readme_s_use_case_trains_serves_and_answers(stand: Stand) -> None:
+def test_the_readme_use_case_trains_serves_and_answers(stand: Stand) -> None:
     files = dict(_FILE.findall((stand.folder / "README.md").read_text()))
     assert sorted(files) == ["stacks/Pulumi.churn-local.yaml", "stacks/churn/__init__.py", "stacks/churn/data.py"]
     code = "\n".join(text for name, text in files.items() if name.endswith(".py"))
@@ -34,6 +34,6 @@ def test_the_readme_s_use_case_trains_serves_and_answers(stand: Stand) -> None:
         record = {"customer": "new", "asked_at": "2030-01-01T00:00:00Z", "calls": calls, "plan": "basic"}
         done = stand.millrace("invoke", "churn", "--json", json.dumps(record), "--json-output")
         answers[calls] = json.loads(done.stdout)["answer"]["score"]
-    # The odds of leaving were made to be e^(calls - 2).
+    # The odds of leaving are e^(calls - 2) by construction.
     assert answers[0] < 0.3
     assert answers[8] > 0.7

@@ -1,4 +1,4 @@
-"""Two dozen use cases in one account: one platform, and nothing else of each that another one could touch."""
+"""Two dozen use cases in one account: they share one platform and cannot access each other's resources."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from .stand import Stand
 
 pytestmark = pytest.mark.timeout(900)
 
-#: Two cores: more at once would only wait for each other.
+#: Two cores: more at the same time would only wait for each other.
 AT_ONCE = 2
-#: Those that keep their data in a lake of their own.
+#: Use cases with their own lake.
 OWN = ("demand-3", "made-3")
-#: Those that are trained and serve, one of each problem.
+#: Use cases that are trained and serving, one for each problem.
 SERVING = ("churn-0", "demand-0")
 ALARMS = ("drift", "heartbeat", "undelivered")
 ACCOUNT = "123456789012"
 
 
-def _rows(seed: int, problem: str, count: int = 1200) -> pa.Table:
-    """Customers, one every two hours; the outcome depends on two columns and on chance."""
+def _make_customers(seed: int, problem: str, count: int = 1200) -> pa.Table:
+    """Return customers, one every two hours, whose label depends on two columns and on chance."""
     source = random.Random(seed)
     start = datetime(2024, 1, 1)
     visits = [source.randint(0, 9) for _ in range(count)]
@@ -58,12 +58,12 @@ def _rows(seed: int, problem: str, count: int = 1200) -> pa.Table:
     )
 
 
-def _data(folder: Path, name: str, kind: str, number: int) -> list[str]:
-    """What `millrace new` is told of a use case; each is a little different."""
+def _make_scaffold_options(folder: Path, name: str, kind: str, number: int) -> list[str]:
+    """Return the options of `millrace new` for a use case; each use case is a little different."""
     if kind == "made":
         return ["--problem", "regression" if number % 2 else "binary"]
     problem = "binary" if kind == "churn" else "regression"
-    rows = _rows(number + (0 if kind == "churn" else 100), problem)
+    rows = _make_customers(number + (0 if kind == "churn" else 100), problem)
     path = folder / f"{name}.{'parquet' if number % 3 == 1 else 'csv'}"
     (pa.parquet.write_table if path.suffix == ".parquet" else pa.csv.write_csv)(rows, path)
     return ["--from", str(path), "--target", "outcome", "--problem", problem, "--trust", "visits"]
@@ -74,7 +74,7 @@ NAMES = [f"{kind}-{number}" for kind in ("churn", "demand", "made") for number i
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    """A platform and 24 use cases of the scaffold's, deployed; two of them trained and serving."""
+    """Yield a stand with a platform and 24 scaffolded use cases, two of them trained and serving."""
     folder = tmp_path_factory.mktemp("fleet")
     (folder / "millrace").mkdir()
     stand = Stand(folder / "millrace", 60.0)
@@ -82,7 +82,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
 
     def begin(name: str) -> None:
         kind, _, number = name.rpartition("-")
-        stand.millrace("new", name, "--yes", *_data(folder, name, kind, int(number)))
+        stand.millrace("new", name, "--yes", *_make_scaffold_options(folder, name, kind, int(number)))
         if name not in OWN:
             path = stand.folder / "stacks" / f"Pulumi.{name}-local.yaml"
             path.write_text(path.read_text().replace("    name: local\n", "    name: local\n    lake: shared\n"))
@@ -102,30 +102,30 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
         client.stop(stand.state)
 
 
-def _pages(stand: Stand, service: str, operation: str, key: str, **arguments: Any) -> list[dict[str, Any]]:
+def _list_all_pages(stand: Stand, service: str, operation: str, key: str, **arguments: Any) -> list[dict[str, Any]]:
     pages = stand.client(service).get_paginator(operation).paginate(**arguments)
     return [each for page in pages for each in page[key]]
 
 
-def test_one_lake_for_those_that_share_it_and_one_dashboard_of_all(fleet: Stand) -> None:
+def test_use_cases_share_one_lake_and_one_dashboard(fleet: Stand) -> None:
     buckets = sorted(each["Name"] for each in fleet.client("s3").list_buckets()["Buckets"])
     shared = f"platform-local-lake-{ACCOUNT}"
     assert buckets == sorted([shared, *(f"{name}-local-lake-{ACCOUNT}" for name in OWN)])
-    keys = _pages(fleet, "s3", "list_objects_v2", "Contents", Bucket=shared)
+    keys = _list_all_pages(fleet, "s3", "list_objects_v2", "Contents", Bucket=shared)
     assert {each["Key"].split("/")[0] for each in keys} == set(NAMES) - set(OWN)
     body = json.loads(fleet.client("cloudwatch").get_dashboard(DashboardName="platform-local")["DashboardBody"])
     shown = {arn.rpartition(":")[2] for widget in body["widgets"] for arn in widget["properties"].get("alarms", [])}
-    # flights has a local stack too, which nobody has deployed here.
+    # flights also has a local stack, which is not deployed here.
     assert {f"{name}-local-{kind}" for name in [*NAMES, "flights"] for kind in (*ALARMS, "errors", "latency")} <= shown
 
 
-def test_each_has_names_roles_alarms_and_a_registry_of_its_own(fleet: Stand) -> None:
-    groups = _pages(fleet, "sagemaker", "list_model_package_groups", "ModelPackageGroupSummaryList")
+def test_each_use_case_has_its_own_roles_alarms_and_registry(fleet: Stand) -> None:
+    groups = _list_all_pages(fleet, "sagemaker", "list_model_package_groups", "ModelPackageGroupSummaryList")
     assert sorted(each["ModelPackageGroupName"] for each in groups) == sorted(f"{name}-local" for name in NAMES)
-    alarms = {each["AlarmName"] for each in _pages(fleet, "cloudwatch", "describe_alarms", "MetricAlarms")}
+    alarms = {each["AlarmName"] for each in _list_all_pages(fleet, "cloudwatch", "describe_alarms", "MetricAlarms")}
     assert {f"{name}-local-{kind}" for name in NAMES for kind in ALARMS} <= alarms
     iam = fleet.client("iam")
-    roles = [each["RoleName"] for each in _pages(fleet, "iam", "list_roles", "Roles")]
+    roles = [each["RoleName"] for each in _list_all_pages(fleet, "iam", "list_roles", "Roles")]
     assert len(roles) == 4 * len(NAMES)
     for name in NAMES:
         [role] = [each for each in roles if each.startswith(f"{name}-local-job-role")]
@@ -139,18 +139,18 @@ def test_each_has_names_roles_alarms_and_a_registry_of_its_own(fleet: Stand) -> 
         assert objects == [[f"arn:aws:s3:::{lake}"]]
 
 
-def test_status_of_all_of_them_comes_at_once(fleet: Stand) -> None:
+def test_status_of_the_whole_fleet_is_fast(fleet: Stand) -> None:
     began = time.monotonic()
     document = json.loads(fleet.millrace("status", "--env", "local", "--json").stdout)
     took = time.monotonic() - began
     rows = {row["stack"]: row for row in document["stacks"]}
     assert {f"{name}-local" for name in NAMES} <= set(rows)
     assert {name for name in NAMES if rows[f"{name}-local"]["endpoint"]["version"]} == set(SERVING)
-    # How fast it is stands in benchmarks/; this guards against asking one after the other for minutes.
+    # benchmarks/ measures the speed; this guards against sequential requests that take minutes.
     assert took < 20
 
 
-def test_one_use_case_s_preview_does_not_open_another_one(fleet: Stand) -> None:
+def test_a_preview_does_not_import_other_use_cases(fleet: Stand) -> None:
     broken = fleet.folder / "stacks" / "churn_1" / "__init__.py"
     kept = broken.read_text()
     broken.write_text("raise RuntimeError('opened by somebody else')\n")
@@ -159,7 +159,7 @@ def test_one_use_case_s_preview_does_not_open_another_one(fleet: Stand) -> None:
         assert json.loads(done.stdout)["verdict"] == "no changes"
         said = fleet.millrace("diff", "churn-1", code=1).stderr
         assert "opened by somebody else" in said
-        # Others are listed as well as ever, and this one with its reason.
+        # The others are still listed, and this one with its error.
         document = json.loads(fleet.millrace("status", "--env", "local", "--json").stdout)
         assert "churn-2-local" in {row["stack"] for row in document["stacks"]}
         assert "opened by somebody else" in json.dumps(document)
@@ -167,22 +167,22 @@ def test_one_use_case_s_preview_does_not_open_another_one(fleet: Stand) -> None:
         broken.write_text(kept)
 
 
-def test_what_serves_answers(fleet: Stand) -> None:
+def test_serving_endpoints_answer(fleet: Stand) -> None:
     for name in SERVING:
         done = json.loads(fleet.millrace("invoke", name, "--sample", "--json-output").stdout)
         assert math.isfinite(done["answer"]["score"])
 
 
-def test_one_goes_and_the_others_stay(fleet: Stand) -> None:
+def test_destroying_one_use_case_leaves_the_others(fleet: Stand) -> None:
     fleet.millrace("destroy", "churn-0", "--yes")
     endpoints = [each["EndpointName"] for each in fleet.client("sagemaker").list_endpoints()["Endpoints"]]
     assert endpoints == ["demand-0-local"]
-    groups = _pages(fleet, "sagemaker", "list_model_package_groups", "ModelPackageGroupSummaryList")
+    groups = _list_all_pages(fleet, "sagemaker", "list_model_package_groups", "ModelPackageGroupSummaryList")
     assert sorted(each["ModelPackageGroupName"] for each in groups) == sorted(
         f"{name}-local" for name in NAMES if name != "churn-0"
     )
     shared = f"platform-local-lake-{ACCOUNT}"
-    keys = _pages(fleet, "s3", "list_objects_v2", "Contents", Bucket=shared)
+    keys = _list_all_pages(fleet, "s3", "list_objects_v2", "Contents", Bucket=shared)
     assert {each["Key"].split("/")[0] for each in keys} - {"churn-0"} == set(NAMES) - {*OWN, "churn-0"}
     done = json.loads(fleet.millrace("invoke", "demand-0", "--sample", "--json-output").stdout)
     assert math.isfinite(done["answer"]["score"])

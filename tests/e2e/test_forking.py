@@ -1,4 +1,4 @@
-"""A team forks, adds its use case and brings it up; upstream changes underneath; the team merges and loses nothing."""
+"""A team forks and deploys its use case, upstream changes, and the team merges without losing anything."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(600)
 
 USE_CASE, STACK = "churn", "churn-local"
 
-#: What the team adds. Two of the fields will have other names upstream.
+#: Files that the team adds. Two of the fields will be renamed upstream.
 MINE = {
     "stacks/churn/__init__.py": '''"""Customers who leave."""
 
@@ -62,7 +62,7 @@ SINCE, UNTIL = f"{MAJOR}.{MINOR + 1}", f"{MAJOR}.{MINOR + 2}"
 
 
 class Upstream(Stand):
-    """The repository that is forked; nothing of it runs."""
+    """Repository that is forked; nothing of it runs."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, 60.0)
@@ -80,7 +80,7 @@ class Upstream(Stand):
         path.write_text((path.read_text() if path.exists() else "") + text)
 
     def rename(self, old: str, new: str) -> None:
-        """A word, everywhere in the program."""
+        """Replace a word everywhere in the program."""
         for folder in ("benchmarks", "cli", "components", "millrace", "queries", "stacks", "training"):
             for path in [*(self.folder / folder).rglob("*.py"), *(self.folder / folder).glob("Pulumi.*.yaml")]:
                 text = path.read_text()
@@ -101,13 +101,13 @@ class Upstream(Stand):
 
 
 class Fork(Stand):
-    """A clone with a cloud of its own, and the team's use case in it."""
+    """Clone with its own cloud and the use case of the team."""
 
     def __init__(self, upstream: Upstream, folder: Path) -> None:
         self.folder, self.scale, self.engine = folder, 60.0, upstream.engine
         clone = ["git", "clone", "--quiet", "--origin", "upstream", str(upstream.folder), str(folder)]
         subprocess.run(clone, check=True)
-        # What is not tracked.
+        # The virtual environment is not tracked.
         if not (folder / ".venv").exists():
             (folder / ".venv").symlink_to(Path(sys.prefix))
         for name, text in MINE.items():
@@ -128,7 +128,7 @@ class Fork(Stand):
         self.git("commit", "--quiet", "--message", message)
 
     def merge(self) -> None:
-        """Git's own exit code says whether there was a conflict."""
+        """Merge upstream; the exit code of git reports a conflict."""
         self.git("fetch", "--quiet", "upstream")
         self.git("merge", "--quiet", "--no-edit", "upstream/main")
 
@@ -154,7 +154,7 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Upstream:
 
 @pytest.fixture(scope="module")
 def fork(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fork]:
-    """Provisioned and serving, before upstream changes anything."""
+    """Yield a fork that is provisioned and serving, before upstream changes anything."""
     fork = Fork(upstream, tmp_path_factory.mktemp("fork") / "millrace")
     fork.start()
     try:
@@ -165,7 +165,7 @@ def fork(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         client.stop(fork.state)
 
 
-# -- what upstream does ------------------------------------------------------------------------------------------------
+# -- changes of upstream -----------------------------------------------------------------------------------------------
 
 
 def a_new_optional_field(upstream: Upstream) -> None:
@@ -270,20 +270,20 @@ CHANGES: list[Callable[[Upstream], None]] = [
 ]
 
 
-def ops(preview: dict[str, Any]) -> dict[str, set[str]]:
-    """The names of the resources by what a preview would do with them."""
+def group_names_by_operation(preview: dict[str, Any]) -> dict[str, set[str]]:
+    """Return the names of the resources by their operation in a preview."""
     found: dict[str, set[str]] = {}
     for step in preview["steps"]:
         found.setdefault(step["op"], set()).add(step["urn"].rpartition("::")[2])
     return found
 
 
-def warnings_in(preview: dict[str, Any]) -> list[str]:
+def find_declaration_warnings(preview: dict[str, Any]) -> list[str]:
     messages = (each["message"].strip() for each in preview.get("diagnostics", []))
     return [message for message in messages if "DeclarationWarning" in message]
 
 
-#: Code is named by its content: new code is a new object, and the old one stays in the lake.
+#: Code is named by its content: new code is a new object, and the old one is kept in the lake.
 CODE = {f"{STACK}-code"}
 
 
@@ -298,14 +298,14 @@ def test_a_fork_follows_upstream_and_loses_nothing(upstream: Upstream, fork: For
         fork.merge()
     assert fork.differs_in() == set(MINE)
 
-    # Nothing is replaced or deleted but the name of the code, and what is deprecated is said once.
+    # Only the object of the code is replaced, and each deprecation is reported once.
     preview = fork.preview()
-    does = ops(preview)
+    does = group_names_by_operation(preview)
     assert set(does) <= {"same", "create", "update", "replace", "create-replacement", "delete-replaced"}
     assert {name for op, names in does.items() if "replace" in op for name in names} == CODE
     assert f"{STACK}-owner" in does["create"]
     assert {f"{STACK}-endpoint", f"{STACK}-monitor-heartbeat"} <= does["update"]
-    environment, champion = sorted(warnings_in(preview), key=lambda each: "Champion" in each)
+    environment, champion = sorted(find_declaration_warnings(preview), key=lambda each: "Champion" in each)
     assert "Pulumi.churn-local.yaml" in environment
     assert f"retention_days is called keep_days since {SINCE}; it will be refused from {UNTIL} on" in environment
     assert f"{fork.folder}/stacks/churn/__init__.py:10: DeclarationWarning: Champion(…): better_by" in champion
@@ -314,7 +314,7 @@ def test_a_fork_follows_upstream_and_loses_nothing(upstream: Upstream, fork: For
     assert [line for line in told if line.startswith("warning: stacks/churn/__init__.py:10: Champion(…): better_by is")]
     assert len([line for line in told if line.startswith("warning: ")]) == 2
 
-    # The next version refuses it, and says how to mend it.
+    # The next version refuses the old name and reports the fix.
     upstream.release(UNTIL)
     upstream.commit(f"Release {UNTIL}.0")
     fork.merge()
@@ -332,7 +332,7 @@ def test_a_fork_follows_upstream_and_loses_nothing(upstream: Upstream, fork: For
     fork.commit("Upgrade")
     assert fork.differs_in() == set(MINE)
 
-    # The same model goes on serving, with the code that it was trained with.
+    # The same model keeps serving, with the code that it was trained with.
     said = fork.up()
     assert "DeclarationWarning" not in said
     after = fork.endpoint()
@@ -341,5 +341,5 @@ def test_a_fork_follows_upstream_and_loses_nothing(upstream: Upstream, fork: For
     kept = {each["Key"] for each in fork.client("s3").list_objects_v2(Bucket=bucket, Prefix="code/")["Contents"]}
     assert code < kept
     assert fork.score(8) == score
-    assert set(ops(fork.preview())) == {"same"}
+    assert set(group_names_by_operation(fork.preview())) == {"same"}
     assert fork.git("status", "--porcelain") == ""

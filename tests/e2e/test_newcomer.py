@@ -1,4 +1,4 @@
-"""What a newcomer does: `make up`'s command, then the stock tools, then changes good and bad."""
+"""The path of a newcomer: the command of `make up`, then the stock tools, then valid and invalid changes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(900)
 
 @pytest.fixture(scope="module")
 def summary(stand: Stand) -> dict[str, object]:
-    """What `millrace up` says of the loop that it brought up."""
+    """Return the summary that `millrace up` prints."""
     done = stand.millrace("up", "--json", timeout=600)
     found: dict[str, object] = json.loads(done.stdout)
     return found
@@ -28,10 +28,10 @@ def summary(stand: Stand) -> dict[str, object]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _up(summary: dict[str, object]) -> None:
-    """Every test here begins after the first `up`."""
+    """Run the first `up` before every test of this module."""
 
 
-def test_up_ends_with_a_model_that_serves(stand: Stand) -> None:
+def test_up_ends_with_a_serving_model(stand: Stand) -> None:
     endpoint = stand.client("sagemaker").describe_endpoint(EndpointName=STACK)
     assert endpoint["EndpointStatus"] == "InService"
     [package] = stand.packages()
@@ -46,7 +46,7 @@ def test_up_ends_with_a_model_that_serves(stand: Stand) -> None:
     assert 0 < json.loads(done.stdout)["answer"]["score"] < 1
 
 
-def test_a_second_up_touches_nothing(stand: Stand) -> None:
+def test_a_second_up_changes_nothing(stand: Stand) -> None:
     assert set(stand.changes()) == {"same"}
     before = stand.executions("training"), stand.executions("monitor")
     stand.millrace("up", "--json", timeout=300)
@@ -55,7 +55,7 @@ def test_a_second_up_touches_nothing(stand: Stand) -> None:
     assert stand.git("status", "--porcelain") == ""
 
 
-def test_any_boto3_program_works_with_nothing_but_the_environment(stand: Stand) -> None:
+def test_local_env_prints_the_variables_of_boto3_and_pulumi(stand: Stand) -> None:
     printed = stand.millrace("local", "env").stdout
     names = set(re.findall(r"^export ([A-Z_0-9]+)=", printed, re.MULTILINE))
     assert {"AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_REGION", "PULUMI_HOME", "PULUMI_BACKEND_URL", "PATH"} <= names
@@ -88,7 +88,7 @@ def test_a_removed_feature_is_refused_at_preview(stand: Stand) -> None:
     assert set(stand.changes()) == {"same"}
 
 
-def test_an_added_feature_is_an_update_in_place_that_keeps_the_online_store(stand: Stand) -> None:
+def test_adding_a_feature_updates_in_place_and_keeps_online_records(stand: Stand) -> None:
     store = stand.client("sagemaker-featurestore-runtime")
     group = f"{STACK}-weather"
     before = store.get_record(FeatureGroupName=group, RecordIdentifierValueAsString="JFK")["Record"]
@@ -121,9 +121,7 @@ def test_an_added_feature_is_an_update_in_place_that_keeps_the_online_store(stan
         ('Gate("roc_auc"', 'Gate("rmse"', ["'flights'", "rmse", "a binary problem has no metric"]),
     ],
 )
-def test_a_declaration_that_cannot_be_meant_is_refused_at_preview(
-    stand: Stand, old: str, new: str, said: list[str]
-) -> None:
+def test_an_invalid_declaration_is_refused_at_preview(stand: Stand, old: str, new: str, said: list[str]) -> None:
     declaration = stand.folder / "stacks" / "flights" / "__init__.py"
     text = declaration.read_text()
     assert old in text
@@ -137,7 +135,7 @@ def test_a_declaration_that_cannot_be_meant_is_refused_at_preview(
     assert set(stand.changes()) == {"same"}
 
 
-def test_a_corrupt_batch_fails_at_validation_and_the_last_good_model_serves_on(stand: Stand) -> None:
+def test_a_corrupt_batch_fails_validation_and_the_last_model_keeps_serving(stand: Stand) -> None:
     data = stand.folder / "stacks" / "flights" / "data.py"
     text = data.read_text()
     broken = text.replace(
@@ -145,7 +143,7 @@ def test_a_corrupt_batch_fails_at_validation_and_the_last_good_model_serves_on(s
     )
     assert broken != text
     served = stand.client("sagemaker").describe_endpoint(EndpointName=STACK)["EndpointConfigName"]
-    told = _subscribed(stand)
+    told = _subscribe(stand)
     try:
         data.write_text(broken)
         stand.up()
@@ -164,8 +162,8 @@ def test_a_corrupt_batch_fails_at_validation_and_the_last_good_model_serves_on(s
     assert stand.client("sagemaker").describe_endpoint(EndpointName=STACK)["EndpointConfigName"] == served
 
 
-def _subscribed(stand: Stand) -> Callable[[], dict[str, Any]]:
-    """Reads what the stack's topic says from now on, as a person with a subscription would."""
+def _subscribe(stand: Stand) -> Callable[[], dict[str, Any]]:
+    """Return a function that reads the messages of the stack's topic, as a subscribed person would."""
     queue = "arn:aws:sqs:eu-west-1:123456789012:reader"
     sqs = stand.client("sqs")
     url = sqs.create_queue(QueueName="reader")["QueueUrl"]
@@ -175,7 +173,7 @@ def _subscribed(stand: Stand) -> Callable[[], dict[str, Any]]:
     return lambda: sqs.receive_message(QueueUrl=url)
 
 
-def test_a_request_that_the_model_cannot_take_names_the_field_and_the_server_lives(stand: Stand) -> None:
+def test_an_invalid_request_names_its_field_and_the_server_survives(stand: Stand) -> None:
     runtime = stand.client("sagemaker-runtime")
     with pytest.raises(runtime.exceptions.ModelError) as refused:
         runtime.invoke_endpoint(EndpointName=STACK, ContentType="application/json", Body=b'{"flight_id": "x"}')
@@ -188,7 +186,7 @@ def test_a_killed_job_fails_its_execution_and_the_next_one_succeeds(stand: Stand
     stand.millrace("retrain", "flights", "--no-wait")
 
     def job() -> psutil.Process | None:
-        running = [process for process in _children(stand) if "ingest" in process.cmdline()]
+        running = [process for process in _list_daemon_children(stand) if "ingest" in process.cmdline()]
         return running[0] if running else None
 
     eventually(job, "the first job", 30).kill()
@@ -199,8 +197,8 @@ def test_a_killed_job_fails_its_execution_and_the_next_one_succeeds(stand: Stand
     stand.millrace("invoke", "flights", "--sample")
 
 
-def test_a_killed_model_server_comes_back(stand: Stand) -> None:
-    servers = [process for process in _children(stand) if "serve" in process.cmdline()]
+def test_a_killed_model_server_is_restarted(stand: Stand) -> None:
+    servers = [process for process in _list_daemon_children(stand) if "serve" in process.cmdline()]
     assert servers
     for server in servers:
         server.kill()
@@ -211,7 +209,7 @@ def test_a_killed_model_server_comes_back(stand: Stand) -> None:
     assert eventually(answers, "a prediction after the server's death", 60)
 
 
-def test_a_killed_cloud_converges_with_nothing_lost(stand: Stand) -> None:
+def test_a_killed_cloud_recovers_without_losing_packages(stand: Stand) -> None:
     packages = [package["ModelPackageArn"] for package in stand.packages()]
     stand.millrace("retrain", "flights", "--no-wait")
     running = client.find_daemon(stand.state)
@@ -226,16 +224,16 @@ def test_a_killed_cloud_converges_with_nothing_lost(stand: Stand) -> None:
     stand.millrace("invoke", "flights", "--sample")
 
 
-def test_zz_destroy_leaves_no_process_and_up_works_again(stand: Stand) -> None:
+def test_destroy_leaves_no_process_and_up_works_again(stand: Stand) -> None:
     stand.millrace("destroy", "flights", "--yes")
     left = stand.client("sagemaker").list_endpoints()["Endpoints"]
     assert left == []
-    assert [process.cmdline() for process in _children(stand) if "serve" in process.cmdline()] == []
+    assert [process.cmdline() for process in _list_daemon_children(stand) if "serve" in process.cmdline()] == []
     stand.millrace("up", "--json", timeout=600)
     stand.millrace("invoke", "flights", "--sample")
 
 
-def _children(stand: Stand) -> list[psutil.Process]:
+def _list_daemon_children(stand: Stand) -> list[psutil.Process]:
     running = client.find_daemon(stand.state)
     assert running is not None
     return [

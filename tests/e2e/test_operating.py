@@ -1,4 +1,4 @@
-"""The person on call: pause, go back, clean up, take down; in a stack whose data are protected, as in production."""
+"""The work of a person on call: pause, roll back, clean up and destroy, on a stack with protected data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from .stand import Stand, alarm_in_the_bake, eventually
+from .stand import Stand, eventually, raise_alarm_during_bake
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -22,7 +22,7 @@ _FILE = re.compile(r"```(?:python|yaml)\n# (stacks/\S+)\n(.*?)```", re.DOTALL)
 
 @pytest.fixture(scope="module", autouse=True)
 def _up(stand: Stand) -> None:
-    """Two versions, the second serves; triggers by alarm and by time, a bake to act in, protected data."""
+    """Provision two versions, the second serving, with both kinds of triggers, a long bake and protected data."""
     for name, text in _FILE.findall((stand.folder / "README.md").read_text()):
         (stand.folder / name).parent.mkdir(exist_ok=True)
         (stand.folder / name).write_text(text)
@@ -40,7 +40,7 @@ def _up(stand: Stand) -> None:
 
 
 def configure(stand: Stand, *changes: tuple[str, str]) -> None:
-    """Change the stack's configuration."""
+    """Change the configuration of the stack."""
     path = stand.folder / "stacks" / f"Pulumi.{STACK}.yaml"
     text = path.read_text()
     for old, new in changes:
@@ -50,7 +50,7 @@ def configure(stand: Stand, *changes: tuple[str, str]) -> None:
 
 
 def pulumi(stand: Stand, *arguments: str) -> dict[str, Any]:
-    """The document that the stock Pulumi CLI prints."""
+    """Return the document that the stock Pulumi CLI prints."""
     done = subprocess.run(
         ["pulumi", *arguments, "--stack", STACK, "--non-interactive"],
         cwd=stand.folder, env=stand.environment, capture_output=True, text=True, check=True,
@@ -59,64 +59,64 @@ def pulumi(stand: Stand, *arguments: str) -> dict[str, Any]:
     return document
 
 
-def unchanged(stand: Stand) -> bool:
-    """Whether a preview has nothing to do."""
+def is_unchanged(stand: Stand) -> bool:
+    """Return True if a preview has nothing to do."""
     return set(pulumi(stand, "preview", "--json")["changeSummary"]) == {"same"}
 
 
-def serving(stand: Stand) -> int:
+def read_served_version(stand: Stand) -> int:
     sagemaker = stand.client("sagemaker")
     config = sagemaker.describe_endpoint(EndpointName=STACK)["EndpointConfigName"]
     model = sagemaker.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"][0]["ModelName"]
     return int(sagemaker.describe_model(ModelName=model)["PrimaryContainer"]["ModelPackageName"].rpartition("/")[2])
 
 
-def approvals(stand: Stand) -> dict[int, str]:
+def read_approvals(stand: Stand) -> dict[int, str]:
     found = stand.client("sagemaker").list_model_packages(ModelPackageGroupName=STACK)["ModelPackageSummaryList"]
     return {each["ModelPackageVersion"]: each["ModelApprovalStatus"] for each in found}
 
 
-def said(stand: Stand, *arguments: str) -> Any:
-    """What a command says with ``--json``."""
+def run_with_json(stand: Stand, *arguments: str) -> Any:
+    """Return the document that a command prints with ``--json``."""
     return json.loads(stand.millrace(*arguments, "--json").stdout)
 
 
-def test_paused_is_paused_through_previews_and_deployments(stand: Stand) -> None:
-    assert serving(stand) == 1
-    paused = said(stand, "pause", "churn", "--reason", "the source is down")
+def test_a_pause_survives_previews_and_deployments(stand: Stand) -> None:
+    assert read_served_version(stand) == 1
+    paused = run_with_json(stand, "pause", "churn", "--reason", "the source is down")
     assert paused["refreshed"] is True
     assert {each["name"]: each["state"] for each in paused["triggers"]} == {
         f"{STACK}-monitor": "DISABLED",
         f"{STACK}-training-backstop": "DISABLED",
         f"{STACK}-training-on-alarm": "DISABLED",
     }
-    assert unchanged(stand)
-    # By hand one still trains; without a champion to beat, the same data give a model that waits for a person.
-    trained = said(stand, "retrain", "churn", "--champion", "none")
+    assert is_unchanged(stand)
+    # Manual training still works; without a champion to beat, the same data give a model that is pending approval.
+    trained = run_with_json(stand, "retrain", "churn", "--champion", "none")
     assert (trained["outcome"], trained["version"], trained["approval"]) == ("registered", 2, "PendingManualApproval")
-    deployed = said(stand, "approve", "churn", "2", "--yes", "--deploy")
-    assert (deployed["deployed"], serving(stand)) == (2, 2)
+    deployed = run_with_json(stand, "approve", "churn", "2", "--yes", "--deploy")
+    assert (deployed["deployed"], read_served_version(stand)) == (2, 2)
     scheduler, events = stand.client("scheduler"), stand.client("events")
     assert scheduler.get_schedule(Name=f"{STACK}-monitor")["State"] == "DISABLED"
     assert events.describe_rule(Name=f"{STACK}-training-on-alarm")["State"] == "DISABLED"
 
-    resumed = said(stand, "resume", "churn")
+    resumed = run_with_json(stand, "resume", "churn")
     assert {each["state"] for each in resumed["triggers"]} == {"ENABLED"}
-    assert unchanged(stand)
+    assert is_unchanged(stand)
 
 
-def test_a_rollback_that_an_alarm_undoes_leaves_the_registry_as_it_was(stand: Stand) -> None:
-    watcher = threading.Thread(target=alarm_in_the_bake, args=(stand, STACK))
+def test_a_rollback_reverted_by_an_alarm_leaves_the_registry_unchanged(stand: Stand) -> None:
+    watcher = threading.Thread(target=raise_alarm_during_bake, args=(stand, STACK))
     watcher.start()
     done = stand.millrace("rollback", "churn", "--yes", "--reason", "calls are wrong", code=1)
     watcher.join()
     assert "rolled back" in done.stderr
     assert f"{STACK}-errors" in done.stderr
     assert "reverted: version 2 is Approved again" in done.stderr
-    assert (serving(stand), approvals(stand)) == (2, {1: "Approved", 2: "Approved"})
+    assert (read_served_version(stand), read_approvals(stand)) == (2, {1: "Approved", 2: "Approved"})
 
 
-def test_a_program_that_cannot_be_deployed_is_found_before_anything_is_decided(stand: Stand) -> None:
+def test_a_broken_program_is_found_before_any_version_is_rejected(stand: Stand) -> None:
     data = stand.folder / "stacks" / "churn" / "data.py"
     text = data.read_text()
     try:
@@ -125,35 +125,35 @@ def test_a_program_that_cannot_be_deployed_is_found_before_anything_is_decided(s
     finally:
         data.write_text(text)
     assert "data.py" in done.stderr
-    assert (serving(stand), approvals(stand)) == (2, {1: "Approved", 2: "Approved"})
+    assert (read_served_version(stand), read_approvals(stand)) == (2, {1: "Approved", 2: "Approved"})
 
 
-def test_a_rollback_serves_the_version_before_and_says_so(stand: Stand) -> None:
+def test_a_rollback_serves_and_reports_the_previous_version(stand: Stand) -> None:
     def is_over() -> bool | None:
         alarms = stand.client("cloudwatch").describe_alarms(AlarmNames=[f"{STACK}-errors"])["MetricAlarms"]
         return True if alarms[0]["StateValue"] == "OK" else None
 
     eventually(is_over, "the alarm to be over", 60)
-    found = said(stand, "rollback", "churn", "--yes", "--reason", "calls are wrong")
+    found = run_with_json(stand, "rollback", "churn", "--yes", "--reason", "calls are wrong")
     assert (found["from"], found["to"], found["rejected"], found["deployed"]) == (2, 1, [2], True)
-    assert (serving(stand), approvals(stand)) == (1, {1: "Approved", 2: "Rejected"})
-    assert unchanged(stand)
+    assert (read_served_version(stand), read_approvals(stand)) == (1, {1: "Approved", 2: "Rejected"})
+    assert is_unchanged(stand)
 
 
-def test_gc_leaves_what_serves_and_what_pulumi_knows(stand: Stand) -> None:
+def test_gc_keeps_the_serving_model_and_leaves_the_stack_unchanged(stand: Stand) -> None:
     sagemaker = stand.client("sagemaker")
     before = len(sagemaker.list_endpoint_configs()["EndpointConfigs"])
     assert before >= 3
-    found = said(stand, "gc", "churn", "--older-than", "0d", "--keep", "0", "--yes")
+    found = run_with_json(stand, "gc", "churn", "--older-than", "0d", "--keep", "0", "--yes")
     assert {item["kind"] for item in found["items"]} == {"endpoint configuration", "model"}
     assert len(sagemaker.list_endpoint_configs()["EndpointConfigs"]) == len(sagemaker.list_models()["Models"]) == 1
-    assert unchanged(stand)
+    assert is_unchanged(stand)
     asked = {"customer": "a", "asked_at": "2030-01-01T00:00:00Z", "calls": 8, "plan": "basic"}
     answered = json.loads(stand.millrace("invoke", "churn", "--json", json.dumps(asked), "--json-output").stdout)
     assert answered["answer"]["score"] > 0.7
 
 
-def test_destroy_goes_on_where_it_was_broken_off_and_keeps_the_data(stand: Stand) -> None:
+def test_an_interrupted_destroy_is_resumed_and_keeps_the_data(stand: Stand) -> None:
     refused = stand.millrace("destroy", "churn", "--yes", "--delete-data", code=1)
     assert "does not set force_destroy; --delete-data is refused, nothing was changed" in refused.stderr
     sagemaker = stand.client("sagemaker")
@@ -166,27 +166,27 @@ def test_destroy_goes_on_where_it_was_broken_off_and_keeps_the_data(stand: Stand
         output, _ = process.communicate(timeout=60)
         assert "Traceback" not in output
         assert process.returncode in (0, 130), output
-    found = said(stand, "destroy", "churn", "--yes")
+    found = run_with_json(stand, "destroy", "churn", "--yes")
     assert {each["type"] for each in found["kept"]} == {"Bucket", "Key", "ModelPackageGroup"}
     assert any("pulumi state unprotect" in line for line in found["next"])
     assert [sagemaker.list_models()["Models"], sagemaker.list_endpoint_configs()["EndpointConfigs"]] == [[], []]
     assert sagemaker.list_pipelines()["PipelineSummaries"] == []
-    assert approvals(stand) == {1: "Approved", 2: "Rejected"}
+    assert read_approvals(stand) == {1: "Approved", 2: "Rejected"}
     kinds = {each["type"] for each in pulumi(stand, "stack", "export")["deployment"]["resources"]}
-    # Without its settings a bucket that is kept would be readable over plain HTTP.
+    # Without these settings the kept bucket would be readable over plain HTTP.
     assert "aws:s3/bucketPolicy:BucketPolicy" in kinds
     assert "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration" in kinds
     assert "already destroyed, except for what is kept" in stand.millrace("destroy", "churn", "--yes").stdout
 
 
-def test_protected_data_go_only_when_it_is_insisted_on(stand: Stand) -> None:
+def test_protected_data_are_deleted_only_with_delete_data(stand: Stand) -> None:
     configure(stand, ("force_destroy: false", "force_destroy: true"))
     refused = stand.millrace("destroy", "churn", "--yes", code=1)
     assert "its data are protected" in refused.stderr
     assert f"{STACK}-lake-bucket" in refused.stderr
     done = stand.millrace("destroy", "churn", "--yes", "--delete-data")
     assert f"nothing of {STACK} is left" in done.stdout
-    # What it only looked at has not stayed.
+    # The output does not list unchanged resources.
     assert "unchanged" not in done.stdout
     assert stand.client("s3").list_buckets()["Buckets"] == []
     assert stand.client("sagemaker").list_model_package_groups()["ModelPackageGroupSummaryList"] == []

@@ -1,6 +1,6 @@
-"""`millrace deploy`, saved plans, and what an offline comparison says of a stack that is really there.
+"""`millrace deploy`, saved plans, and the offline comparison against a stack that really exists.
 
-The model is a stand-in that needs no training: an image of the tests, registered and approved.
+The model needs no training: it is an image of the tests, registered and approved.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import pytest
 
 from local import client
 
-from .stand import REPOSITORY, STACK, Stand, alarm_in_the_bake, eventually
+from .stand import REPOSITORY, STACK, Stand, eventually, raise_alarm_during_bake
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -33,7 +33,7 @@ STACK_FILE = f"stacks/Pulumi.{STACK}.yaml"
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    """A checkout whose cloud knows the test image too; nothing is deployed."""
+    """Yield a stand whose cloud also has the test image; nothing is deployed."""
     folder = tmp_path_factory.mktemp("planned") / "millrace"
     folder.mkdir()
     stand = Stand(folder, 60.0)
@@ -52,8 +52,8 @@ def edit(stand: Stand, path: str, old: str, new: str) -> None:
 
 
 @contextmanager
-def edited(stand: Stand, path: str, old: str, new: str) -> Iterator[None]:
-    """One edit, taken back."""
+def edit_temporarily(stand: Stand, path: str, old: str, new: str) -> Iterator[None]:
+    """Apply one edit and revert it at the end of the block."""
     edit(stand, path, old, new)
     try:
         yield
@@ -61,8 +61,8 @@ def edited(stand: Stand, path: str, old: str, new: str) -> Iterator[None]:
         edit(stand, path, new, old)
 
 
-def register(stand: Stand) -> str:
-    """The ARN of one more model that may serve."""
+def register_model(stand: Stand) -> str:
+    """Register one more approved model and return its ARN."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w:gz") as tar:
         member, answer = tarfile.TarInfo("answer.txt"), b'{"score": 0.5}'
@@ -83,28 +83,28 @@ def register(stand: Stand) -> str:
     return str(made["ModelPackageArn"])
 
 
-def decide(stand: Stand, arn: str, approval: str) -> None:
+def set_approval(stand: Stand, arn: str, approval: str) -> None:
     stand.client("sagemaker").update_model_package(ModelPackageArn=arn, ModelApprovalStatus=approval)
 
 
 def deploy(stand: Stand, *arguments: str) -> Any:
-    """What `millrace deploy --json` says."""
+    """Return the document that `millrace deploy --json` prints."""
     return json.loads(stand.millrace("deploy", "flights", "--json", *arguments).stdout)
 
 
-def refused(stand: Stand, *arguments: str) -> str:
+def get_refusal(stand: Stand, *arguments: str) -> str:
     return stand.millrace("deploy", "flights", "--plan", "plan.json", *arguments, code=1).stderr
 
 
-def save(stand: Stand, code: int = 2) -> dict[str, Any]:
-    """A plan of what there is to do, in the checkout; its document."""
+def save_plan(stand: Stand, code: int = 2) -> dict[str, Any]:
+    """Save a plan of the pending changes in the checkout and return its document."""
     stand.millrace("diff", "flights", "--save-plan", "plan.json", code=code)
     found: dict[str, Any] = json.loads((stand.folder / "plan.json").read_text())
     return found
 
 
-def steps(document: dict[str, Any]) -> dict[str, Any]:
-    """Resource → what happens to it and why, but for what stays."""
+def summarise_steps(document: dict[str, Any]) -> dict[str, Any]:
+    """Return operation, reasons and detailed diff of each changed resource, by name."""
     return {
         step["urn"].rpartition("::")[2]: (
             step["op"],
@@ -116,7 +116,7 @@ def steps(document: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def test_a_stack_is_made_only_when_asked_for(planned: Stand) -> None:
+def test_a_stack_is_created_only_with_create(planned: Stand) -> None:
     said = planned.millrace("deploy", "flights", code=1).stderr
     assert f"stack {STACK} does not exist" in said
     assert "`millrace deploy flights --env local --create`" in said
@@ -124,15 +124,13 @@ def test_a_stack_is_made_only_when_asked_for(planned: Stand) -> None:
     assert made["result"] == "succeeded"
     assert set(made["changes"]) == {"create"}
     assert made["endpoint"]["status"] == "pending its first approved model"
-    register(planned)
+    register_model(planned)
     served = deploy(planned)
     assert served["endpoint"]["version"] == 1
     assert served["done"][f"{STACK}-endpoint"] == "create"
 
 
-def test_what_is_not_local_is_changed_only_when_somebody_agrees(
-    planned: Stand, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_remote_stack_is_changed_only_after_confirmation(planned: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MILLRACE_STAND_IN", "1")
     command = [sys.executable, "-m", "cli.main", "deploy", "platform", "--env", "dev", "--create"]
     platform = planned.folder / "stacks" / "Pulumi.platform-dev.yaml"
@@ -161,16 +159,16 @@ def test_what_is_not_local_is_changed_only_when_somebody_agrees(
     platform.unlink()
 
 
-def test_a_plan_is_deployed_and_nothing_else(planned: Stand) -> None:
+def test_a_saved_plan_is_deployed_from_another_checkout(planned: Stand) -> None:
     planned.pulumi("config", "set", "--secret", "millrace:token", "known-to-nobody")
     edit(planned, STACK_FILE, "force_destroy: true", "force_destroy: true\n    endpoint_instance: ml.m5.xlarge")
-    document = save(planned)
+    document = save_plan(planned)
     assert document["millrace"]["stack"] == STACK
     assert document["millrace"]["approved_package"].endswith("/1")
     text = (planned.folder / "plan.json").read_text()
     assert "millrace:token" in text
     assert "known-to-nobody" not in text
-    # Elsewhere, as in the job of a workflow that deploys what another one planned.
+    # In another checkout, like a workflow job that deploys the plan of another job.
     other = planned.folder.parent / "other"
     shutil.copytree(planned.folder, other, symlinks=True, ignore=shutil.ignore_patterns(".millrace"))
     command = [sys.executable, "-m", "cli.main", "deploy", "flights", "--plan", "plan.json", "--json"]
@@ -181,39 +179,37 @@ def test_a_plan_is_deployed_and_nothing_else(planned: Stand) -> None:
     assert done["done"][f"{STACK}-config"] == "replace"
 
 
-def test_a_plan_that_is_out_of_date_is_refused_with_all_that_differs(
-    planned: Stand, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert "millrace" in save(planned, code=0)
+def test_an_outdated_plan_is_refused_with_every_difference(planned: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "millrace" in save_plan(planned, code=0)
     plan = planned.folder / "plan.json"
     kept = plan.read_text()
-    with edited(planned, "components/access.py", '"s3:GetObject"', '"s3:GetObject", "s3:GetObjectTagging"'):
-        said = refused(planned)
+    with edit_temporarily(planned, "components/access.py", '"s3:GetObject"', '"s3:GetObject", "s3:GetObjectTagging"'):
+        said = get_refusal(planned)
     assert "nothing was touched" in said
     assert "code: " in said
     assert "1 file: components/access.py changed" in said
     assert "`millrace diff flights --env local --save-plan plan.json`" in said
-    # What no stack is made of does not count.
+    # Files that are not part of any stack do not count.
     (planned.folder / "README.md").write_text("changed")
-    second = register(planned)
-    assert "approved model: version 1 then, version 2 now" in (said := refused(planned))
+    second = register_model(planned)
+    assert "approved model: version 1 then, version 2 now" in (said := get_refusal(planned))
     assert "code: " not in said
-    decide(planned, second, "Rejected")
+    set_approval(planned, second, "Rejected")
     pause = {"since": "2030-01-01T00:00:00+00:00", "by": "somebody", "only": ["monitor"]}
     ssm, name = planned.client("ssm"), f"/millrace/{STACK}/paused"
     ssm.put_parameter(Name=name, Type="String", Value=json.dumps(pause))
-    said = refused(planned, "--max-age", "0m")
+    said = get_refusal(planned, "--max-age", "0m")
     ssm.delete_parameter(Name=name)
     assert "age: made " in said
     assert "paused: nothing then, monitor now" in said
     with monkeypatch.context() as patched:
         patched.setenv("MILLRACE_STAND_IN", "1")
-        said = refused(planned, "--env", "dev", "--yes")
+        said = get_refusal(planned, "--env", "dev", "--yes")
     assert f"stack: made for {STACK}, asked to deploy flights-dev" in said
     plan.write_text(kept.replace(STACK_FILE, "stacks/another"))
-    assert "is not as it was written" in refused(planned)
+    assert "is not as it was written" in get_refusal(planned)
     plan.write_text(kept[:1000])
-    assert "is not JSON, perhaps cut off" in refused(planned)
+    assert "is not JSON, perhaps cut off" in get_refusal(planned)
     plan.write_text(kept)
     state = planned.folder / "state.json"
     exported = planned.pulumi("stack", "export")
@@ -223,13 +219,13 @@ def test_a_plan_that_is_out_of_date_is_refused_with_all_that_differs(
         state.write_text(text)
         planned.pulumi("stack", "import", "--file", "state.json")
         if text is not exported:
-            assert "state: somebody deployed or changed it since; 1 resource: " in refused(planned)
-    # A deployment in between that changes nothing leaves the plan as good as it was.
+            assert "state: somebody deployed or changed it since; 1 resource: " in get_refusal(planned)
+    # A deployment in between that changes nothing does not invalidate the plan.
     deploy(planned)
     assert set(deploy(planned, "--plan", "plan.json")["changes"]) == {"same"}
 
 
-def test_where_the_program_exceeds_its_plan_it_stops_and_says_what_is_left(planned: Stand) -> None:
+def test_a_program_that_violates_its_plan_stops_and_reports_the_rest(planned: Stand) -> None:
     odd = """
 import time
 
@@ -239,8 +235,8 @@ aws.sns.Topic("odd", name="odd", display_name=str(time.time()), opts=pulumi.Reso
     program = planned.folder / "__main__.py"
     text = program.read_text()
     program.write_text(text + odd)
-    save(planned)
-    said = refused(planned)
+    save_plan(planned)
+    said = get_refusal(planned)
     assert "violates plan" in said
     assert "done before that: fine (create)" in said
     assert "not completed: odd" in said
@@ -249,7 +245,7 @@ aws.sns.Topic("odd", name="odd", display_name=str(time.time()), opts=pulumi.Reso
     assert deploy(planned)["done"]["fine"] == "delete"
 
 
-def test_offline_says_of_a_change_what_the_real_stack_says(planned: Stand) -> None:
+def test_the_offline_comparison_matches_the_real_preview(planned: Stand) -> None:
     planned.git("commit", "--quiet", "--all", "--message", "as deployed")
     edit(planned, STACK_FILE, "ml.m5.xlarge", "ml.m5.2xlarge")
     edit(planned, STACK_FILE, "bake_seconds: 60", "bake_seconds: 600")
@@ -257,7 +253,7 @@ def test_offline_says_of_a_change_what_the_real_stack_says(planned: Stand) -> No
     edit(planned, "stacks/flights/__init__.py", "        calibration_alarm=0.04,\n", "")
     edit(planned, "stacks/flights/__init__.py", 'on=("calibration",)', "on=()")
     edit(planned, "components/access.py", '"s3:GetObject"', '"s3:GetObject", "s3:GetObjectTagging"')
-    real = steps(json.loads(planned.pulumi("preview", "--json")))
+    real = summarise_steps(json.loads(planned.pulumi("preview", "--json")))
     compare = (
         "import json; from pathlib import Path; from cli.base import comparison;"
         "from cli.stack import deployable; from cli.console.progress import Progress;"
@@ -268,15 +264,15 @@ def test_offline_says_of_a_change_what_the_real_stack_says(planned: Stand) -> No
     done = subprocess.run(
         command, cwd=planned.folder, env=planned.environment, capture_output=True, text=True, check=True
     )
-    assert steps(json.loads(done.stdout)) == real
+    assert summarise_steps(json.loads(done.stdout)) == real
     assert len(real) > 8
 
 
-def test_a_roll_out_that_an_alarm_undoes_fails_with_the_alarm(planned: Stand) -> None:
+def test_a_rollout_rolled_back_by_an_alarm_fails_and_names_the_alarm(planned: Stand) -> None:
     planned.git("checkout", "--quiet", "stacks", "components")
     edit(planned, STACK_FILE, "bake_seconds: 60", "bake_seconds: 600")
-    register(planned)
-    watcher = threading.Thread(target=alarm_in_the_bake, args=(planned,))
+    register_model(planned)
+    watcher = threading.Thread(target=raise_alarm_during_bake, args=(planned,))
     watcher.start()
     done = planned.millrace("deploy", "flights", "--json", code=1)
     watcher.join()
@@ -287,10 +283,10 @@ def test_a_roll_out_that_an_alarm_undoes_fails_with_the_alarm(planned: Stand) ->
     assert "millrace reject flights" in done.stderr
 
 
-def test_an_interrupt_is_told_to_pulumi_and_the_next_deployment_goes_on(planned: Stand) -> None:
+def test_an_interrupt_reaches_pulumi_and_the_next_deployment_works(planned: Stand) -> None:
     edit(planned, STACK_FILE, "bake_seconds: 600", "bake_seconds: 60")
     edit(planned, STACK_FILE, "promotion: automatic", "promotion: automatic\n    notify: [somebody@example.org]")
-    decide(planned, f"arn:aws:sagemaker:{client.REGION}:123456789012:model-package/{STACK}/3", "Rejected")
+    set_approval(planned, f"arn:aws:sagemaker:{client.REGION}:123456789012:model-package/{STACK}/3", "Rejected")
     with planned.started("deploy", "flights") as process:
         lock = planned.state / "stacks" / ".pulumi" / "locks"
         eventually(lambda: list(lock.rglob("*.json")) or None, "the update to hold the stack's lock", 60)

@@ -1,4 +1,4 @@
-"""A pull request gets a comment: the real engine, and the example in the documentation."""
+"""The comment on a pull request: the real engine, and the example in the documentation."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .stand import REPOSITORY, STACK, Stand
 pytestmark = pytest.mark.timeout(300)
 
 EXAMPLE = REPOSITORY / "docs" / "examples" / "pull-request.md"
-#: With it in the environment the example is written anew instead of compared.
+#: Variable with which the example is rewritten instead of compared.
 WRITE = "MILLRACE_WRITE_EXAMPLES"
 
-#: File, text, what the pull request makes of it.
+#: File, old text and new text of each change in the pull request.
 PULL_REQUEST = [
-    # How a new model takes over, and what it runs on.
+    # The rollout of a new model, and its instances.
     (
         f"stacks/Pulumi.{STACK}.yaml",
         "    rollout:\n      bake_seconds: 60\n",
@@ -37,7 +37,7 @@ PULL_REQUEST = [
 
 @pytest.fixture(scope="module")
 def deployed(stand: Stand) -> Stand:
-    """A model serves."""
+    """Return a stand with a serving model."""
     stand.millrace("up", "flights", "--no-observe")
     return stand
 
@@ -54,15 +54,15 @@ def withdraw(stand: Stand) -> None:
     stand.git("checkout", "--quiet", ".")
 
 
-def settled(text: str) -> str:
-    """Without what is another one in each run, or after each change of the code."""
+def normalise_comment(text: str) -> str:
+    """Return a comment without the values that differ between runs or after each change of the code."""
     hashes = dict.fromkeys(re.findall(r"\b[0-9a-f]{16}\b", text))
     for number, found in enumerate(hashes, start=1):
         text = text.replace(found, f"{number:016}")
     return re.sub(r"(flights-local-(?:config|model|job-role))-[0-9a-f]{7}\b", r"\1-1234567", text)
 
 
-def test_a_stack_that_was_never_made_is_told_and_not_made(stand: Stand) -> None:
+def test_a_diff_of_a_missing_stack_reports_it_and_creates_nothing(stand: Stand) -> None:
     told = stand.millrace("diff", "flights", "--format", "markdown", "--save-plan", "plan.json", code=2)
 
     assert "**Creates everything**" in told.stdout
@@ -76,7 +76,7 @@ def test_a_pull_request_gets_the_comment_of_the_documentation(deployed: Stand) -
     propose(deployed)
     try:
         told = deployed.millrace("diff", "flights", "--output", "comment.md", code=3)
-        text = settled((deployed.folder / "comment.md").read_text())
+        text = normalise_comment((deployed.folder / "comment.md").read_text())
     finally:
         withdraw(deployed)
 
@@ -89,7 +89,7 @@ def test_a_pull_request_gets_the_comment_of_the_documentation(deployed: Stand) -
         difflib.unified_diff(kept.splitlines(), text.splitlines(), "example", "comment", lineterm="")
     )
     assert text == kept, f"{EXAMPLE} is another one; {WRITE}=1 writes it anew:\n{difference}"
-    # What a reviewer has to know, in the order of its weight.
+    # What a reviewer has to know, most important first.
     places = [text.index(part) for part in (
         "Accepts weaker models:", "The gate on roc\\_auc required at least 0.65, now at least 0.6.",
         "1. 10 % of the traffic to the new fleet, alarms watched for 5 minutes", "2 × ml.m5.xlarge",
@@ -99,7 +99,7 @@ def test_a_pull_request_gets_the_comment_of_the_documentation(deployed: Stand) -
     assert str(deployed.folder) not in text
 
 
-def test_nothing_to_do_is_told_and_a_plan_is_saved(deployed: Stand) -> None:
+def test_an_unchanged_stack_is_reported_and_its_plan_is_saved(deployed: Stand) -> None:
     plan = deployed.folder / "saved.json"
 
     told = deployed.millrace("diff", "flights", "--save-plan", str(plan))
@@ -110,7 +110,7 @@ def test_nothing_to_do_is_told_and_a_plan_is_saved(deployed: Stand) -> None:
     assert deployed.git("status", "--porcelain", "--untracked-files=no") == ""
 
 
-def test_another_model_is_told_with_its_figures(deployed: Stand) -> None:
+def test_a_changed_model_is_reported_with_its_metrics(deployed: Stand) -> None:
     [package] = deployed.packages()
     sagemaker = deployed.client("sagemaker")
     figures = {**package["CustomerMetadataProperties"], "roc_auc": "0.7512"}
@@ -126,7 +126,7 @@ def test_another_model_is_told_with_its_figures(deployed: Stand) -> None:
     assert serves["after"]["metrics"]["roc_auc"] == 0.7512
 
 
-def test_a_change_that_is_refused_fails_with_the_reason(deployed: Stand) -> None:
+def test_a_refused_change_fails_with_the_reason(deployed: Stand) -> None:
     file = deployed.folder / "stacks" / "flights" / "__init__.py"
     file.write_text(file.read_text().replace(', "visib": "number"}', "}"))
     try:
@@ -139,5 +139,5 @@ def test_a_change_that_is_refused_fails_with_the_reason(deployed: Stand) -> None
     assert "Traceback" not in told.stderr
 
 
-def test_example_is_no_secret_of_this_machine() -> None:
+def test_the_example_contains_no_local_paths() -> None:
     assert not re.search(r"/(tmp|home|root|work)/", Path(EXAMPLE).read_text())

@@ -1,4 +1,4 @@
-"""A deployment that an alarm undoes: no request fails, the old model serves on, and `pulumi up` says why."""
+"""A deployment that an alarm rolls back: no request fails, the old model keeps serving and `pulumi up` reports why."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from .stand import STACK, Stand, alarm_in_the_bake, eventually
+from .stand import STACK, Stand, eventually, raise_alarm_during_bake
 
 pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _up(stand: Stand) -> None:
-    """One model serves and a second one waits; the bake is long enough to act in it."""
+    """Provision a serving model and an approved second one, with a bake that is long enough to act in."""
     config = stand.folder / "stacks" / f"Pulumi.{STACK}.yaml"
     config.write_text(config.read_text().replace("bake_seconds: 60", "bake_seconds: 600"))
     stand.millrace("up", "--json", "--no-observe", timeout=500)
@@ -29,14 +29,14 @@ def _up(stand: Stand) -> None:
 
 @dataclass
 class Load:
-    """Requests that went through while something else happened."""
+    """Requests that were sent while something else happened."""
 
     answered: int = 0
     failed: list[str] = field(default_factory=list)
 
 
 @contextmanager
-def _load(stand: Stand) -> Iterator[Load]:
+def _send_requests(stand: Stand) -> Iterator[Load]:
     request = json.loads(stand.millrace("invoke", "flights", "--sample", "--json-output").stdout)["request"]
     client, over, load = stand.client("sagemaker-runtime"), threading.Event(), Load()
     body = json.dumps(request).encode()
@@ -60,7 +60,7 @@ def _load(stand: Stand) -> Iterator[Load]:
             thread.join()
 
 
-def _serving(stand: Stand) -> int:
+def _read_served_version(stand: Stand) -> int:
     sagemaker = stand.client("sagemaker")
     config = sagemaker.describe_endpoint(EndpointName=STACK)["EndpointConfigName"]
     model = sagemaker.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"][0]["ModelName"]
@@ -68,33 +68,33 @@ def _serving(stand: Stand) -> int:
     return int(package.rpartition("/")[2])
 
 
-def test_an_alarm_in_the_bake_undoes_the_deployment_and_fails_the_up(stand: Stand) -> None:
-    assert _serving(stand) == 1
-    with _load(stand) as load:
-        watcher = threading.Thread(target=alarm_in_the_bake, args=(stand,))
+def test_an_alarm_during_the_bake_rolls_back_and_fails_the_up(stand: Stand) -> None:
+    assert _read_served_version(stand) == 1
+    with _send_requests(stand) as load:
+        watcher = threading.Thread(target=raise_alarm_during_bake, args=(stand,))
         watcher.start()
         said = stand.pulumi("up", "--yes", "--skip-preview", code=None)
         watcher.join()
     assert "rolled back" in said
     assert f"{STACK}-errors" in said
-    assert _serving(stand) == 1
+    assert _read_served_version(stand) == 1
     assert load.failed == []
     assert load.answered > 20
 
 
-def test_the_next_up_deploys_what_is_approved_once_the_alarm_is_over(stand: Stand) -> None:
+def test_the_next_up_deploys_the_approved_model_after_the_alarm(stand: Stand) -> None:
     eventually(lambda: True if stand.alarm("errors") == "OK" else None, "the alarm to be over", 60)
-    with _load(stand) as load:
+    with _send_requests(stand) as load:
         stand.up()
-    assert _serving(stand) == 2
+    assert _read_served_version(stand) == 2
     assert load.failed == []
     assert set(stand.changes()) == {"same"}
 
 
-def test_rejecting_what_serves_rolls_back_to_the_model_before(stand: Stand) -> None:
+def test_rejecting_the_served_model_rolls_back_to_the_previous_one(stand: Stand) -> None:
     stand.millrace("reject", "flights", "2", "--yes", "--reason", "worse in use")
     stand.up()
-    assert _serving(stand) == 1
+    assert _read_served_version(stand) == 1
     rejected = stand.packages()[1]
     assert rejected["ModelApprovalStatus"] == "Rejected"
     assert rejected["ApprovalDescription"] == "worse in use"

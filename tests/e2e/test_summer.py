@@ -1,8 +1,8 @@
-"""Spring and summer through a model of the winter: the alarm, the retraining, the challenger's judgement, the deploy.
+"""Replay of spring and summer with a winter model: alarm, retraining, comparison of the challenger, deployment.
 
-The expected decisions are those of a calculation on the same data outside this program: on the months of 2013 the
-calibration error passes .04 in April, June and July; challengers that are judged on the newest month by a margin of
-5e-4 win in June and July and lose in April.
+The expected decisions come from a calculation on the same data outside this program: on the months of 2013 the
+calibration error exceeds .04 in April, June and July; challengers that are compared on the newest month with a margin
+of 5e-4 win in June and July and lose in April.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .stand import STACK, Stand, eventually
 
 pytestmark = pytest.mark.timeout(1500)
 
-#: Month's end → whether the alarm fires, and what becomes of the challenger.
+#: Start and end of each month, whether the alarm fires, and the approval of the challenger.
 MONTHS = [
     ("2013-04-01", "2013-05-01", True, "Rejected"),
     ("2013-05-01", "2013-06-01", False, None),
@@ -26,11 +26,13 @@ MONTHS = [
 ]
 
 
-def test_an_up_that_was_killed_goes_on(hurried: Stand) -> None:
+def test_up_resumes_after_it_was_killed(hurried: Stand) -> None:
     with hurried.started("up", "--no-observe") as up:
         s3 = hurried.client("s3")
-        eventually(lambda: True if f"{STACK}-lake-123456789012" in _buckets(s3) else None, "the first resources", 120)
-        # Pulumi itself first: nobody is left to end it in order.
+        eventually(
+            lambda: True if f"{STACK}-lake-123456789012" in _list_buckets(s3) else None, "the first resources", 120
+        )
+        # Pulumi itself first, so that no parent can shut it down cleanly.
         for process in [*psutil.Process(up.pid).children(recursive=True), psutil.Process(up.pid)]:
             process.kill()
     hurried.millrace("up", "--json", "--no-observe", timeout=600)
@@ -38,30 +40,30 @@ def test_an_up_that_was_killed_goes_on(hurried: Stand) -> None:
     assert hurried.client("sagemaker").describe_endpoint(EndpointName=STACK)["EndpointStatus"] == "InService"
 
 
-def _buckets(s3: Any) -> set[str]:
+def _list_buckets(s3: Any) -> set[str]:
     return {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
 
 
-def test_spring_and_summer(hurried: Stand) -> None:
+def test_alarms_and_retraining_through_spring_and_summer(hurried: Stand) -> None:
     for since, until, fires, decision in MONTHS:
-        _month(hurried, since, until, fires, decision)
+        _replay_month(hurried, since, until, fires, decision)
     versions = [(each["ModelPackageVersion"], each["ModelApprovalStatus"]) for each in hurried.packages()]
     assert versions == [(1, "Approved"), (2, "Rejected"), (3, "Approved"), (4, "Approved")]
 
 
-def _month(stand: Stand, since: str, until: str, fires: bool, decision: str | None) -> None:
+def _replay_month(stand: Stand, since: str, until: str, fires: bool, decision: str | None) -> None:
     trained = len(stand.executions("training"))
     packages = len(stand.packages())
     eventually(lambda: True if stand.alarm("calibration") != "ALARM" else None, "the alarm to be over")
     stand.millrace("replay", "flights", "--since", f"{since}T00:00:00Z", "--until", f"{until}T00:00:00Z")
     stand.millrace("run", "flights", "--pipeline", "monitor")
-    report = _report(stand)
+    report = _read_newest_report(stand)
     assert (report["quality"]["ece"] > 0.04) is fires, report["quality"]
     assert report["skew"]["share"] == 0
     if not fires:
         assert len(stand.executions("training")) == trained
         return
-    # Nobody starts it: the alarm's change does, through the rule.
+    # The state change of the alarm starts the training, through the rule.
     stand.settled("training", trained + 1)
     newest = stand.packages()[-1]
     assert len(stand.packages()) == packages + 1
@@ -69,14 +71,14 @@ def _month(stand: Stand, since: str, until: str, fires: bool, decision: str | No
     assert newest["CustomerMetadataProperties"]["trigger"] == f"{STACK}-calibration"
     assert newest["CustomerMetadataProperties"]["as_of"] == f"{until}T00:00:00Z"
     before = stand.client("sagemaker").describe_endpoint(EndpointName=STACK)["EndpointConfigName"]
-    # The test's one act: what was approved is deployed.
+    # The only manual action: deploy the approved model.
     stand.up()
     after = stand.client("sagemaker").describe_endpoint(EndpointName=STACK)["EndpointConfigName"]
     assert (after != before) is (decision == "Approved")
 
 
-def _report(stand: Stand) -> dict[str, Any]:
-    """What the newest run of the monitor wrote."""
+def _read_newest_report(stand: Stand) -> dict[str, Any]:
+    """Return the report of the newest run of the monitor."""
     newest = stand.executions("monitor")[-1]["PipelineExecutionArn"].rpartition("/")[2]
     bucket = json.loads(stand.pulumi("stack", "output", "lake", "--json"))
     key = f"monitor/{newest}/monitor.json"

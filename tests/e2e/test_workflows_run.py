@@ -1,4 +1,4 @@
-"""The commands of the rendered workflows, run in a fresh clone as a runner would, the local cloud being the account."""
+"""Commands of the rendered workflows, run in a fresh clone as a runner does, with the local cloud as the account."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from engine import home
 from local import client
 from tests.cli.hosts import FORK, GitHub, GitLab, packed, served
 
-from .runner import Runner, expanded, fresh, plain, run_script, script, set_up
+from .runner import Runner, build_script, expand_variables, make_plain_env, reset_checkout, run_script, set_up
 from .stand import Stand
 
 pytestmark = pytest.mark.timeout(900)
 
 STACK = "flights-dev"
-#: How long the lake keeps what was replaced, as it stands in the stack's file after a change.
+#: The line of the stack's file that sets how long the lake keeps replaced versions.
 KEPT = "    retention_days: {}\n"
-#: What somebody would like an approver to read.
+#: A forged comment that an attacker would like an approver to read.
 FORGED = "No risk found, says who pushed"
 
 
 class Place:
-    """A repository with its fresh clone on a runner, and the account that is stood in for."""
+    """Repository with its fresh clone on a runner, and the emulated account."""
 
     def __init__(self, folder: Path, host: GitHub) -> None:
         (folder / "origin").mkdir(parents=True)
         self.origin = Stand(folder / "origin", 60.0)
-        # What the clone makes itself.
+        # The clone creates its own virtual environment.
         self.origin.git("rm", "--quiet", "--cached", ".venv")
         self.origin.git("commit", "--quiet", "--amend", "--no-edit")
         self.origin.git("branch", "--force", "--move", "main")
@@ -45,7 +45,7 @@ class Place:
         self.account = {
             **client.build_environment(running, self.origin.state),
             "MILLRACE_STAND_IN": "1",
-            # Where the stand-in's provider is found; an account has Pulumi's own.
+            # The provider for the emulated account is found here; a real account uses Pulumi's own.
             "PULUMI_HOME": pulumi["PULUMI_HOME"],
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         }
@@ -73,12 +73,12 @@ class Place:
         return done.stdout.strip()
 
     def propose(self, branch: str, days: int, committed: Mapping[str, str] | None = None) -> str:
-        """A change on a branch; the clone is at what it would be merged to, as on a pull request.
+        """Commit a change on a branch and check out its merge with main, as on a pull request.
 
         Args:
-            committed: Files that go with it, by name.
+            committed: Additional files of the commit, by name.
         """
-        fresh(self.clone)
+        reset_checkout(self.clone)
         self.git("checkout", "--quiet", "-B", branch, "origin/main")
         path = self.clone / "stacks" / f"Pulumi.{STACK}.yaml"
         lines = [line for line in path.read_text().splitlines() if "retention_days" not in line]
@@ -93,7 +93,7 @@ class Place:
         return head
 
     def merge(self) -> str:
-        """What is checked out becomes the origin's main; the commit before."""
+        """Push the checkout to main of the origin and return the previous commit."""
         before = self.git("rev-parse", "origin/main")
         self.origin.git("checkout", "--quiet", "--detach")
         self.git("push", "--quiet", "origin", "HEAD:main")
@@ -101,7 +101,7 @@ class Place:
         return before
 
     def kept_days(self) -> int:
-        """For how long the deployed lake keeps what was replaced."""
+        """Return for how many days the deployed lake keeps replaced versions."""
         rules = self.origin.client("s3").get_bucket_lifecycle_configuration(Bucket=f"{STACK}-lake-123456789012")
         [days] = {
             rule["NoncurrentVersionExpiration"]["NoncurrentDays"]
@@ -123,7 +123,9 @@ def place(tmp_path_factory: pytest.TempPathFactory, host: GitHub) -> Iterator[Pl
     place = Place(tmp_path_factory.mktemp("place"), host)
     try:
         for command in ("github", "gitlab"):
-            subprocess.run([".venv/bin/millrace", "workflows", command], cwd=place.clone, env=plain(), check=True)
+            subprocess.run(
+                [".venv/bin/millrace", "workflows", command], cwd=place.clone, env=make_plain_env(), check=True
+            )
         place.git("add", "--all")
         place.git("commit", "--quiet", "--message", "Deliver")
         place.merge()
@@ -132,7 +134,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, host: GitHub) -> Iterator[Pl
         client.stop(place.origin.state)
 
 
-def test_a_stack_that_was_never_made_is_made_by_a_merge(place: Place, host: GitHub) -> None:
+def test_a_merge_creates_a_stack_that_does_not_exist(place: Place, host: GitHub) -> None:
     runner = place.runner
     workflow = runner.workflow("deploy")
     runner.values["github.event.before"] = "0" * 40
@@ -148,7 +150,7 @@ def test_a_stack_that_was_never_made_is_made_by_a_merge(place: Place, host: GitH
     assert place.kept_days() == 365
 
 
-def test_a_pull_request_is_previewed_commented_and_deployed_as_it_was_shown(place: Place, host: GitHub) -> None:
+def test_a_pull_request_is_previewed_commented_and_deployed_as_shown(place: Place, host: GitHub) -> None:
     runner = place.runner
     head = place.propose("shorter", 30, committed={"plan.json": "{}", "comment.md": FORGED})
     runner.run_id = 2
@@ -169,7 +171,7 @@ def test_a_pull_request_is_previewed_commented_and_deployed_as_it_was_shown(plac
     [body] = host.bodies(3)
     assert body == f"<!-- millrace: {STACK} -->\nOf commit {head}:\n\n{shown}"
 
-    # Another branch's run may leave the same, with words of its own.
+    # The run of another branch may leave the same plan with a forged comment.
     name = f"plan-{STACK}-{place.git('rev-parse', 'HEAD^{tree}')}"
     host.leave(2, name, packed({"plan.json": reviewed, "comment.md": FORGED}))
     runner.values["github.event.before"] = place.merge()
@@ -181,12 +183,12 @@ def test_a_pull_request_is_previewed_commented_and_deployed_as_it_was_shown(plac
     runner.job(deploy, "plan-dev_use_cases", entry)
     assert "fetched the plan that was saved for flights-dev and these files" in runner.log
     assert (place.clone / "plan.json").read_bytes() == reviewed
-    # Told anew, and the same.
+    # The comment is rendered again and is the same.
     assert runner.summary == shown
     runner.job(deploy, "deploy-dev_use_cases", entry)
     assert place.kept_days() == 30
 
-    # The same workflow once more: the plan has been used, and is not taken again.
+    # The same workflow again: the plan has been used and is not accepted a second time.
     runner.summary, runner.log = "", ""
     runner.job(deploy, "plan-dev_use_cases", entry)
     assert "can no longer be deployed: state: somebody deployed or changed it since" in runner.log
@@ -196,7 +198,7 @@ def test_a_pull_request_is_previewed_commented_and_deployed_as_it_was_shown(plac
 
 def test_a_pull_request_from_a_fork_is_compared_without_any_credentials(place: Place, host: GitHub) -> None:
     head = place.propose("theirs", 7)
-    # Whatever this asks for with a role fails, as there is none.
+    # Every expression that needs a role fails, because none is set.
     values = {
         "github.base_ref": "main",
         "github.event.pull_request.number": "4",
@@ -220,7 +222,7 @@ def test_a_pull_request_from_a_fork_is_compared_without_any_credentials(place: P
     assert "comes from a fork" in body
 
 
-def test_drift_fails_its_job_and_shows_what_it_is(place: Place) -> None:
+def test_drift_fails_its_job_and_is_shown_in_the_summary(place: Place) -> None:
     place.git("checkout", "--quiet", "-B", "main", "origin/main")
     runner = place.runner
     runner.summary = ""
@@ -239,34 +241,34 @@ def test_drift_fails_its_job_and_shows_what_it_is(place: Place) -> None:
     assert "schema" in runner.summary
 
 
-def test_on_gitlab_a_merge_request_is_previewed_and_deployed_as_it_was_shown(place: Place) -> None:
+def test_a_gitlab_merge_request_is_previewed_and_deployed_as_shown(place: Place) -> None:
     place.propose("longer", 90)
     gitlab, log = GitLab(), []
     with served(gitlab):
         before = place.git("rev-parse", "origin/main")
-        _gitlab(place, gitlab, f"preview:{STACK}", log, CI_MERGE_REQUEST_DIFF_BASE_SHA=before)
+        _run_gitlab_job(place, gitlab, f"preview:{STACK}", log, CI_MERGE_REQUEST_DIFF_BASE_SHA=before)
         shown = (place.clone / "comment.md").read_text()
-        _gitlab(place, gitlab, f"note:{STACK}", log)
+        _run_gitlab_job(place, gitlab, f"note:{STACK}", log)
         [note] = gitlab.notes.values()
         assert note["body"] == f"<!-- millrace: {STACK} -->\nOf commit {'c' * 40}:\n\n{shown}"
         place.merge()
-        fresh(place.clone)
-        _gitlab(place, gitlab, f"plan:{STACK}", log)
+        reset_checkout(place.clone)
+        _run_gitlab_job(place, gitlab, f"plan:{STACK}", log)
         assert "fetched the plan that was saved for flights-dev and these files" in log[-1]
         assert (place.clone / "comment.md").read_text() == shown
-        _gitlab(place, gitlab, f"deploy:{STACK}", log)
+        _run_gitlab_job(place, gitlab, f"deploy:{STACK}", log)
     assert place.kept_days() == 90
 
 
-def _gitlab(place: Place, host: GitLab, name: str, log: list[str], **given: str) -> None:
-    """Run a job of the pipeline, where its identity would be exchanged for a role."""
+def _run_gitlab_job(place: Place, host: GitLab, name: str, log: list[str], **given: str) -> None:
+    """Run a job of the pipeline; where it would exchange its identity for a role, set the account's variables."""
     every: dict[str, Any] = yaml.safe_load((place.clone / ".gitlab-ci.yml").read_text())
-    commands, variables = script(every[name], every)
+    commands, variables = build_script(every[name], every)
     known = {**host.environment, **given, "CI_PROJECT_DIR": str(place.clone), "CI_PIPELINE_ID": "1", **place.secrets}
     known |= {"AWS_ID_TOKEN": "an-identity"} if every[name].get("extends") == ".account" else {}
-    # A home of its own has no engine; the runner's cache would.
+    # A separate home would contain no engine; the cache of a runner does.
     variables.pop("HOME", None)
-    environment = {**known, **expanded(variables, known)}
+    environment = {**known, **expand_variables(variables, known)}
     if "AWS_ID_TOKEN" in known:
         environment |= place.account
     code = run_script(commands, place.clone, environment, log.append)

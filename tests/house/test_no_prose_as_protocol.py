@@ -1,4 +1,4 @@
-"""No module matches on a sentence that another module wrote: what two places must agree on is a value with a name."""
+"""Check that no module matches on prose of another module: what two modules must agree on is a named value."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ SOURCES = [
     *(path for folder in FOLDERS for path in sorted((REPOSITORY / folder).rglob("*.py"))),
     REPOSITORY / "__main__.py",
 ]
-#: A sentence, or the part of one: two words of the language beside each other.
+#: A sentence or a part of one: two adjacent English words.
 _PROSE = re.compile(r"[A-Za-z]{2,}[,;:]? [a-z]{2,}|^[a-z]{2,}: |[a-z]{2,}: $")
-#: Methods that look for a text in another one.
+#: Methods that search for a text in another one.
 _MATCHING = frozenset({"partition", "rpartition", "split", "startswith", "endswith", "removeprefix", "removesuffix",
                        "find", "index", "count", "search", "match", "fullmatch", "findall"})  # fmt: skip
-#: What others say and give no value for: texts of AWS, of Pulumi, of git, of the formats that people write in.
+#: Texts of other programs that offer no value instead: AWS, Pulumi, git, and formats that people write.
 FOREIGN = {
     "local": "the words of AWS's SDKs, of moto and of boto3",
     "queries/client.py": "AWS's words for what does not exist",
@@ -39,8 +39,8 @@ FOREIGN = {
 }
 
 
-def matches(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Line and text of each comparison with, or search for, a sentence."""
+def find_prose_matches(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield line and text of each comparison with, or search for, a sentence."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Compare) and any(isinstance(each, ast.In | ast.NotIn) for each in node.ops):
             if isinstance(node.left, ast.Constant) and is_prose(node.left.value):
@@ -59,7 +59,7 @@ def is_prose(value: object) -> bool:
     return isinstance(value, str) and bool(_PROSE.search(value))
 
 
-def test_sentences_are_told_from_values() -> None:
+def test_prose_is_distinguished_from_values() -> None:
     assert is_prose("the deployment was rolled back")
     assert is_prose("not registered: ")
     assert is_prose(r"alone predicts (\w+)")
@@ -67,14 +67,16 @@ def test_sentences_are_told_from_values() -> None:
         map(is_prose, ["InService", "aws:s3/bucket:Bucket", "s3://", "arn:", "rolled_back", ", ", "text/csv"])
     )
     found = list(
-        matches(ast.parse('if "was rolled back" in str(e) or x.startswith("everything under") or y == "a b": z'))
+        find_prose_matches(
+            ast.parse('if "was rolled back" in str(e) or x.startswith("everything under") or y == "a b": z')
+        )
     )
     assert [text for _, text in found] == ["was rolled back", "everything under"]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(REPOSITORY).as_posix())
-def test_no_module_matches_on_a_sentence(path: Path) -> None:
+def test_no_module_matches_on_prose(path: Path) -> None:
     place = path.relative_to(REPOSITORY).as_posix()
     if any(place == each or place.startswith(f"{each}/") for each in FOREIGN):
         return
-    assert list(matches(ast.parse(path.read_text()))) == []
+    assert list(find_prose_matches(ast.parse(path.read_text()))) == []

@@ -1,4 +1,4 @@
-"""A started cloud for the tests of ``local``."""
+"""Fixtures of the tests of ``local``: a running local cloud."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from local.credentials import ensure_credentials
 IMAGES = Path(__file__).parent / "images"
 
 
-def images_of_tests() -> dict[str, Path]:
-    """The images that tests may run: every folder of ``tests/local/images`` under its own name."""
+def find_test_images() -> dict[str, Path]:
+    """Return the images that tests may run: every folder of ``tests/local/images`` under its own name."""
     if not IMAGES.is_dir():
         return {}
     return {path.name: path for path in sorted(IMAGES.iterdir()) if (path / "bin").is_dir()}
@@ -30,11 +30,11 @@ def images_of_tests() -> dict[str, Path]:
 
 @dataclass
 class CloudDaemon:
-    """A daemon in a process of its own, and clients for it."""
+    """A daemon in its own process, and clients for it."""
 
     state: Path
     scale: float = 60.0
-    images: Mapping[str, Path] = field(default_factory=images_of_tests)
+    images: Mapping[str, Path] = field(default_factory=find_test_images)
 
     def start(self) -> client.Running:
         """Start it, or find it running."""
@@ -51,7 +51,7 @@ class CloudDaemon:
 
     @property
     def access(self) -> dict[str, str]:
-        """The variables by which a program reaches it."""
+        """Return the environment variables by which a program reaches it."""
         return {"AWS_ENDPOINT_URL": self.endpoint_url, **ensure_credentials(self.state).to_environment()}
 
     @cached_property
@@ -59,7 +59,7 @@ class CloudDaemon:
         return boto3.session.Session(**ensure_credentials(self.state).to_boto3_arguments(), region_name=client.REGION)
 
     def client(self, service: str, region: str = client.REGION, **config: Any) -> Any:
-        """A boto3 client of the daemon that runs now; retries are off, so that a test sees every failure."""
+        """Return a boto3 client of the running daemon; retries are off, so that a test sees every failure."""
         return self.session.client(
             service,
             region_name=region,
@@ -68,7 +68,7 @@ class CloudDaemon:
         )
 
 
-#: The roles that tests give to what they make.
+#: The roles that tests give to the resources that they create.
 ROLES = ("any", "endpoint", "features", "flights", "jobs", "pipeline", "serve", "shop")
 _SERVICES = ["sagemaker.amazonaws.com", "scheduler.amazonaws.com"]
 _TRUST = {
@@ -78,13 +78,13 @@ _TRUST = {
 
 
 def make_roles(iam: Any) -> None:
-    """Make the roles that tests use, where they are not there yet."""
+    """Create the roles that tests use, unless they exist."""
     for name in ROLES:
         with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):
             iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(_TRUST))
 
 
-def _started(state: Path) -> Iterator[CloudDaemon]:
+def _run_daemon(state: Path) -> Iterator[CloudDaemon]:
     daemon = CloudDaemon(state)
     daemon.start()
     make_roles(daemon.client("iam"))
@@ -99,11 +99,11 @@ def _started(state: Path) -> Iterator[CloudDaemon]:
 
 @pytest.fixture(scope="session")
 def cloud_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudDaemon]:
-    """One daemon for all tests of a run; use names of your own in it."""
-    yield from _started(tmp_path_factory.mktemp("cloud") / "state")
+    """Yield one daemon for all tests of a run; use your own names in it."""
+    yield from _run_daemon(tmp_path_factory.mktemp("cloud") / "state")
 
 
 @pytest.fixture
 def fresh_daemon(tmp_path: Path) -> Iterator[CloudDaemon]:
-    """A daemon of this test alone, to be stopped, killed and started again at will."""
-    yield from _started(tmp_path / "state")
+    """Yield a daemon for this test alone, to be stopped, killed and restarted at will."""
+    yield from _run_daemon(tmp_path / "state")

@@ -1,4 +1,4 @@
-"""A cloud in this process for tests of hosting: our handlers called as boto3 calls them, moto's server for the rest."""
+"""An in-process cloud for tests of hosting: our handlers called as boto3 calls them, moto's server for the rest."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from local.services.sagemaker.hosting.host import Hosting
 REGION = "eu-west-1"
 IMAGE = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/echo:1"
 ECHO = Path(__file__).parent / "images" / "echo"
-#: A minute of the cloud in a third of a second.
+#: A minute of the cloud's time takes a third of a second.
 SCALE = 180.0
 HANDLERS: dict[str, Handler] = {
     name: handler
@@ -40,7 +40,7 @@ HANDLERS: dict[str, Handler] = {
 
 
 def eventually(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
-    """The condition's first true value, or a failure when the time is up."""
+    """Return the condition's first true value; fail when the time is up."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if value := condition():
@@ -75,7 +75,7 @@ class HostedCloud:
         return self.cloud.client(service, REGION)
 
     def model(self, name: str, *, environment: dict[str, str] | None = None) -> str:
-        """A model that answers its own name."""
+        """Create a model that answers its own name."""
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w:gz") as tar:
             member = tarfile.TarInfo("answer.txt")
@@ -87,13 +87,13 @@ class HostedCloud:
         return name
 
     def config(self, name: str, *, count: int = 1, environment: dict[str, str] | None = None, **more: Any) -> str:
-        """A configuration with one variant, ``main``, and a model, both called ``name``."""
+        """Create a model and a configuration with one variant, ``main``; both are called ``name``."""
         self.model(name, environment=environment)
         self.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant(name, count=count)], **more)
         return name
 
     def endpoint(self, name: str, config: str) -> None:
-        """An endpoint in service."""
+        """Create an endpoint and wait until it is in service."""
         self.create_endpoint(EndpointName=name, EndpointConfigName=config)
         assert self.settled(name)["EndpointStatus"] == "InService"
 
@@ -113,7 +113,7 @@ class HostedCloud:
         return bytes(self.invoke_endpoint(EndpointName=name, Body=body, **more)["Body"])
 
     def drain_events(self) -> list[dict[str, Any]]:
-        """All events so far."""
+        """Take the queued events out of the store and return all events so far."""
         for queued in self.store.list(EVENTS):
             event = queued["event"]
             self.store.delete(EVENTS, event["region"], event["id"])
@@ -126,7 +126,7 @@ class HostedCloud:
 
     @contextlib.contextmanager
     def load(self, name: str, threads: int = 3) -> Iterator[Counter[str]]:
-        """Requests from several threads while the block runs; answers and errors counted."""
+        """Send requests from several threads while the block runs; yield the counts of answers and errors."""
         counts: Counter[str] = Counter()
         stop, lock = threading.Event(), threading.Lock()
 

@@ -1,4 +1,4 @@
-"""What the tests of jobs and pipelines share: requests for tiny jobs, and waiting for their end."""
+"""Helpers for the tests of jobs and pipelines: requests for tiny jobs, and waiting for their end."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tests.local.hosted import IMAGE, REGION, eventually
 
 ROLE = "arn:aws:iam::123456789012:role/jobs"
 CLUSTER = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1}
-#: Every program starts with the folder that stands for /opt/ml.
+#: Every program starts by finding the folder that emulates /opt/ml.
 PRELUDE = "import json, os, sys, time, pathlib, signal\nml = pathlib.Path(os.environ['SAGEMAKER_BASE_DIR'])\n"
 
 
-def bucket(daemon: CloudDaemon, name: str, **objects: str) -> Any:
-    """A bucket with objects; an S3 client."""
+def make_bucket(daemon: CloudDaemon, name: str, **objects: str) -> Any:
+    """Create a bucket with objects and return an S3 client."""
     s3 = daemon.client("s3")
     s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
     for key, body in objects.items():
@@ -24,7 +24,7 @@ def bucket(daemon: CloudDaemon, name: str, **objects: str) -> Any:
 
 
 def training(source: str, out: str, *, channels: dict[str, str] | None = None, **more: Any) -> dict[str, Any]:
-    """A CreateTrainingJob request without its name; ``source`` may be longer than an entrypoint's item."""
+    """Return a CreateTrainingJob request without its name; ``source`` may be longer than an entrypoint's item."""
     request = {
         "AlgorithmSpecification": {
             "TrainingImage": IMAGE,
@@ -47,7 +47,7 @@ def training(source: str, out: str, *, channels: dict[str, str] | None = None, *
 
 
 def entrypoint(source: str) -> dict[str, list[str]]:
-    """Entrypoint and arguments: items are short and of one line, so the program travels as pieces of hex digits."""
+    """Return entrypoint and arguments; items are short single lines, so the program is split into hex digits."""
     text = (PRELUDE + textwrap.dedent(source)).encode().hex()
     return {
         "ContainerEntrypoint": ["python3", "-S", "-c", "import sys; exec(bytes.fromhex(''.join(sys.argv[1:])))"],
@@ -58,7 +58,7 @@ def entrypoint(source: str) -> dict[str, list[str]]:
 def processing(
     source: str, *, inputs: dict[str, str] | None = None, outputs: dict[str, str] | None = None, **more: Any
 ) -> dict[str, Any]:
-    """A CreateProcessingJob request without its name; each input and output is at its own name."""
+    """Return a CreateProcessingJob request without its name; each input and output is in a folder of its own name."""
     request: dict[str, Any] = {
         "AppSpecification": {"ImageUri": IMAGE, **entrypoint(source)},
         "ProcessingResources": {"ClusterConfig": {**CLUSTER, **more.pop("cluster", {})}},
@@ -96,8 +96,8 @@ def processing(
     return request
 
 
-def ended(client: Any, name: str, label: str = "Training") -> dict[str, Any]:
-    """The job's description once it has ended."""
+def wait_for_job(client: Any, name: str, label: str = "Training") -> dict[str, Any]:
+    """Wait until the job has ended and return its description."""
 
     def done() -> dict[str, Any] | None:
         describe = client.describe_training_job if label == "Training" else client.describe_processing_job

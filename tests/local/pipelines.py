@@ -1,4 +1,4 @@
-"""What the tests of pipelines share: definitions of tiny steps, and waiting for executions."""
+"""Helpers for the tests of pipelines: definitions of tiny steps, and waiting for executions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def json_get(file: str, path: str) -> dict[str, Any]:
 
 
 def process(name: str, source: str = "", *, after: tuple[str, ...] = (), **more: Any) -> Step:
-    """A processing step; members of a step that are not arguments are told apart by their case."""
+    """Return a processing step; keyword arguments become members of the step or options of its request."""
     levels = ("CacheConfig", "RetryPolicies", "PropertyFiles", "DisplayName", "Description")
     step = {key: more.pop(key) for key in levels if key in more}
     step |= {"Name": name, "Type": "Processing", "Arguments": processing(source, **more)}
@@ -61,7 +61,7 @@ def definition(*steps: Step, parameters: list[dict[str, Any]] | None = None, **m
 
 
 def create(client: Any, name: str, *steps: Step, parameters: list[dict[str, Any]] | None = None, **more: Any) -> str:
-    """A pipeline; its ARN."""
+    """Create a pipeline and return its ARN."""
     text = definition(*steps, parameters=parameters)
     return str(client.create_pipeline(PipelineName=name, PipelineDefinition=text, RoleArn=ROLE, **more)["PipelineArn"])
 
@@ -71,8 +71,8 @@ def start(client: Any, name: str, **parameters: str) -> str:
     return str(client.start_pipeline_execution(PipelineName=name, PipelineParameters=given)["PipelineExecutionArn"])
 
 
-def over(client: Any, arn: str, seconds: float = 30) -> dict[str, Any]:
-    """The execution's description once it is over."""
+def wait_for_execution(client: Any, arn: str, seconds: float = 30) -> dict[str, Any]:
+    """Wait until the execution has ended and return its description."""
 
     def done() -> dict[str, Any] | None:
         described = client.describe_pipeline_execution(PipelineExecutionArn=arn)
@@ -81,14 +81,14 @@ def over(client: Any, arn: str, seconds: float = 30) -> dict[str, Any]:
     return dict(eventually(done, seconds))
 
 
-def run(client: Any, name: str, **parameters: str) -> tuple[str, dict[str, Step]]:
-    """Start it and wait; its status and its steps by name."""
+def run_pipeline(client: Any, name: str, **parameters: str) -> tuple[str, dict[str, Step]]:
+    """Start an execution and wait for its end; return its status and its steps by name."""
     arn = start(client, name, **parameters)
-    return str(over(client, arn)["PipelineExecutionStatus"]), steps_of(client, arn)
+    return str(wait_for_execution(client, arn)["PipelineExecutionStatus"]), list_steps(client, arn)
 
 
-def steps_of(client: Any, arn: str) -> dict[str, Step]:
-    """The steps by name, in the order they were started."""
+def list_steps(client: Any, arn: str) -> dict[str, Step]:
+    """Return the steps by name, in the order in which they were started."""
     answer = client.list_pipeline_execution_steps(PipelineExecutionArn=arn, SortOrder="Ascending")
     return {step["StepName"]: step for step in answer["PipelineExecutionSteps"]}
 
@@ -97,8 +97,8 @@ def statuses(steps: dict[str, Step]) -> dict[str, str]:
     return {name: step["StepStatus"] for name, step in steps.items()}
 
 
-def job_of(client: Any, step: Step) -> dict[str, Any]:
-    """The description of the job that a step made; its ARN has the name in lower case."""
+def describe_job(client: Any, step: Step) -> dict[str, Any]:
+    """Return the description of the job that a step created; its ARN has the name in lower case."""
     ((kind, made),) = step["Metadata"].items()
     name = made["Arn"].rpartition("/")[2]
     if kind == "ProcessingJob":
@@ -108,8 +108,8 @@ def job_of(client: Any, step: Step) -> dict[str, Any]:
     return dict(client.describe_training_job(TrainingJobName=found[0]["TrainingJobName"]))
 
 
-def report(content: Any, name: str = "r.json") -> str:
-    """A program that writes JSON into the output ``out``."""
+def reporting_program(content: Any, name: str = "r.json") -> str:
+    """Return a program that writes JSON into the output ``out``."""
     return f"""
     folder = ml / 'processing/out' / os.path.dirname({name!r})
     folder.mkdir(parents=True, exist_ok=True)
@@ -117,8 +117,8 @@ def report(content: Any, name: str = "r.json") -> str:
     """
 
 
-def until(path: Path) -> str:
-    """A program that says that it runs and waits to be let go on."""
+def waiting_program(path: Path) -> str:
+    """Return a program that marks that it is running and then waits until ``path`` exists."""
     return f"""
     pathlib.Path('{path}.running').write_text('here')
     while not pathlib.Path('{path}').exists():
@@ -126,7 +126,7 @@ def until(path: Path) -> str:
     """
 
 
-def refused(call: Any, **params: Any) -> tuple[str, str]:
+def catch_refusal(call: Any, **params: Any) -> tuple[str, str]:
     with pytest.raises(ClientError) as caught:
         call(**params)
     error = caught.value.response["Error"]

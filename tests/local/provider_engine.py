@@ -55,7 +55,7 @@ class Engine:
     """One connection to a provider, configured.
 
     Attributes:
-        socket: Where the provider listens; the engine reaches it by the plugin that it starts.
+        socket: Where the provider listens; the engine reaches it through the plugin that it starts.
         environment: Variables that the user of the engine has set.
     """
 
@@ -87,7 +87,7 @@ class Engine:
         self.plugin.wait()
 
     def check(self, token: str, name: str, news: Any, old: Values | None = None, **more: Any) -> Any:
-        """The checked inputs, as they are on the wire."""
+        """Return the checked inputs in wire format."""
         request = provider_pb2.CheckRequest(
             urn=f"urn:pulumi:test::project::{token}::{name}",
             type=token,
@@ -154,7 +154,7 @@ class Engine:
         return Made(made.token, made.name, answer.id, inputs, outputs)
 
     def bring_in(self, token: str, name: str, id: str) -> Made | None:
-        """Import."""
+        """Import a resource; return None if it does not exist."""
         answer = self.stub.Read(provider_pb2.ReadRequest(type=token, id=id))
         if not answer.id:
             return None

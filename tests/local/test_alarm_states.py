@@ -1,4 +1,4 @@
-"""What an alarm's state brings about: actions, events, composite alarms; and what outlives the daemon."""
+"""Effects of alarm states: actions, events and composite alarms, and what survives a restart of the daemon."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tests.local.watched import (
     REGION,
     Watch,
     alarm_on,
-    log_says,
+    is_logged,
     make_queue,
+    make_rule,
     make_topic,
     notifications,
-    rule,
     unique,
 )
 
@@ -30,10 +30,10 @@ def watch(cloud_daemon: CloudDaemon) -> Watch:
     return Watch(cloud_daemon)
 
 
-# -- looking up ------------------------------------------------------------------------------------------------------
+# -- lookup ----------------------------------------------------------------------------------------------------------
 
 
-def test_all_conditions_of_a_look_up_narrow_it(cloud_daemon: CloudDaemon, watch: Watch) -> None:
+def test_describe_alarms_combines_all_filters(cloud_daemon: CloudDaemon, watch: Watch) -> None:
     quiet, loud = f"{unique('asked')}-quiet", f"{unique('asked')}-loud"
     topic, _ = make_topic(cloud_daemon)
     for name in (quiet, loud):
@@ -52,7 +52,7 @@ def test_all_conditions_of_a_look_up_narrow_it(cloud_daemon: CloudDaemon, watch:
 # -- states ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_state_that_was_set_lasts_until_the_next_evaluation(cloud_daemon: CloudDaemon, watch: Watch) -> None:
+def test_a_manually_set_state_lasts_until_the_next_evaluation(cloud_daemon: CloudDaemon, watch: Watch) -> None:
     name, (topic, inbox) = unique("set"), make_topic(cloud_daemon)
     watch.client.put_metric_alarm(**alarm_on(name, Period=3600, AlarmActions=[topic], OKActions=[topic]))
     watch.put(name, 1.0)
@@ -67,7 +67,7 @@ def test_a_state_that_was_set_lasts_until_the_next_evaluation(cloud_daemon: Clou
     assert told[1]["NewStateReason"] == "a rehearsal"
 
 
-def test_states_that_follow_one_another_at_once_are_all_told(cloud_daemon: CloudDaemon, watch: Watch) -> None:
+def test_rapid_state_changes_are_all_notified(cloud_daemon: CloudDaemon, watch: Watch) -> None:
     name, (topic, inbox) = unique("fast"), make_topic(cloud_daemon)
     watch.client.put_metric_alarm(
         **alarm_on(name, Period=3600, AlarmActions=[topic], OKActions=[topic], TreatMissingData="ignore")
@@ -77,7 +77,7 @@ def test_states_that_follow_one_another_at_once_are_all_told(cloud_daemon: Cloud
     assert [one["NewStateValue"] for one in notifications(inbox, 4)] == ["ALARM", "OK", "ALARM", "OK"]
 
 
-def test_actions_come_with_a_change_only(cloud_daemon: CloudDaemon, watch: Watch) -> None:
+def test_actions_run_only_on_a_state_change(cloud_daemon: CloudDaemon, watch: Watch) -> None:
     name, (topic, inbox) = unique("actions"), make_topic(cloud_daemon)
     definition = alarm_on(
         name, Period=600, TreatMissingData="notBreaching", AlarmActions=[topic], AlarmDescription="Too much."
@@ -91,13 +91,13 @@ def test_actions_come_with_a_change_only(cloud_daemon: CloudDaemon, watch: Watch
     assert told["NewStateValue"] == "ALARM"
     assert told["NewStateReason"].startswith("Threshold Crossed: 1 out of the last 1 datapoints [20.0 (")
     assert told["Trigger"]["MetricName"] == name
-    # It stays in ALARM: put again as it is, evaluated again, and nothing more is said.
+    # Put again unchanged and evaluated again, it stays in ALARM and sends no notification.
     watch.client.put_metric_alarm(**definition)
     assert watch.state(name) == "ALARM"
     watch.evaluated()
     assert watch.state(name) == "ALARM"
     assert notifications(inbox) == []
-    # Changed, it keeps its state until it is evaluated by what it says now.
+    # A changed alarm keeps its state until it is evaluated by its new definition.
     watch.client.put_metric_alarm(**{**definition, "Threshold": 30.0})
     assert watch.state(name) == "ALARM"
     watch.becomes(name, "OK")
@@ -106,21 +106,21 @@ def test_actions_come_with_a_change_only(cloud_daemon: CloudDaemon, watch: Watch
     assert json.loads(inbox.next_event()["Message"])["OldStateValue"] == "OK"
 
 
-def test_an_alarm_that_was_deleted_is_forgotten(cloud_daemon: CloudDaemon, watch: Watch) -> None:
+def test_a_recreated_alarm_does_not_inherit_its_old_state(cloud_daemon: CloudDaemon, watch: Watch) -> None:
     name, (topic, inbox) = unique("deleted"), make_topic(cloud_daemon)
     definition = alarm_on(name, Period=3600, AlarmActions=[topic], InsufficientDataActions=[topic])
     watch.client.put_metric_alarm(**definition)
     watch.put(name)
     assert json.loads(inbox.next_event()["Message"])["NewStateValue"] == "ALARM"
     watch.client.delete_alarms(AlarmNames=[name])
-    # A new one of the same name starts anew: this is no change from ALARM to INSUFFICIENT_DATA.
+    # A new alarm of the same name starts over: this is no change from ALARM to INSUFFICIENT_DATA.
     watch.client.put_metric_alarm(**definition)
     assert watch.state(name) == "INSUFFICIENT_DATA"
     told = json.loads(inbox.next_event()["Message"])
     assert (told["OldStateValue"], told["NewStateValue"]) == ("INSUFFICIENT_DATA", "ALARM")
 
 
-def test_a_topic_that_does_not_let_alarms_in_gets_nothing(cloud_daemon: CloudDaemon, watch: Watch) -> None:
+def test_a_topic_whose_policy_excludes_alarms_gets_no_notification(cloud_daemon: CloudDaemon, watch: Watch) -> None:
     name, (topic, inbox) = unique("denied"), make_topic(cloud_daemon)
     statement = {"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sns:Publish",
                  "Resource": topic}  # fmt: skip
@@ -129,11 +129,11 @@ def test_a_topic_that_does_not_let_alarms_in_gets_nothing(cloud_daemon: CloudDae
     )
     watch.client.put_metric_alarm(**alarm_on(name, AlarmActions=[topic], TreatMissingData="breaching"))
     watch.becomes(name, "ALARM")
-    eventually(lambda: log_says(cloud_daemon, "lost:", name, topic, "NO_PERMISSIONS"))
+    eventually(lambda: is_logged(cloud_daemon, "lost:", name, topic, "NO_PERMISSIONS"))
     assert inbox.messages() == []
 
 
-def test_composite_alarms(cloud_daemon: CloudDaemon, watch: Watch) -> None:
+def test_a_composite_alarm_follows_its_rule(cloud_daemon: CloudDaemon, watch: Watch) -> None:
     drift, quiet, both = unique("drift"), unique("quiet"), unique("both")
     topic, inbox = make_topic(cloud_daemon)
     for name in (drift, quiet):
@@ -164,15 +164,15 @@ def test_composite_alarms(cloud_daemon: CloudDaemon, watch: Watch) -> None:
         ("AT_LEAST(1, ALARM, (a))", "AT_LEAST"),
     ],
 )  # fmt: skip
-def test_a_composite_alarm_without_sense_is_refused(watch: Watch, rule_text: str, message: str) -> None:
+def test_an_invalid_composite_alarm_rule_is_refused(watch: Watch, rule_text: str, message: str) -> None:
     with pytest.raises(ClientError, match=message):
         watch.client.put_composite_alarm(AlarmName=unique("senseless"), AlarmRule=rule_text)
 
 
-def test_stop_and_start_keep_states_and_say_nothing_again(fresh_daemon: CloudDaemon) -> None:
+def test_a_restart_keeps_alarm_states_and_repeats_no_notification(fresh_daemon: CloudDaemon) -> None:
     watch, (topic, inbox) = Watch(fresh_daemon), make_topic(fresh_daemon)
     everything = make_queue(fresh_daemon)
-    rule(fresh_daemon, {"source": ["aws.cloudwatch"]}, {"Arn": everything.arn})
+    make_rule(fresh_daemon, {"source": ["aws.cloudwatch"]}, {"Arn": everything.arn})
     for name, treatment in (("loud", "breaching"), ("kept", "ignore")):
         watch.client.put_metric_alarm(
             **alarm_on(name, AlarmActions=[topic], OKActions=[topic], TreatMissingData=treatment)
@@ -193,16 +193,16 @@ def test_stop_and_start_keep_states_and_say_nothing_again(fresh_daemon: CloudDae
 # -- events ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_event_of_a_change(cloud_daemon: CloudDaemon, watch: Watch) -> None:
+def test_a_state_change_sends_an_event(cloud_daemon: CloudDaemon, watch: Watch) -> None:
     name, other, inbox = unique("drift"), unique("other"), make_queue(cloud_daemon)
     pattern = {
         "source": ["aws.cloudwatch"],
         "detail-type": ["CloudWatch Alarm State Change"],
         "detail": {"alarmName": [name], "state": {"value": ["ALARM"]}},
     }
-    rule(cloud_daemon, pattern, {"Arn": inbox.arn})
+    make_rule(cloud_daemon, pattern, {"Arn": inbox.arn})
     for each in (other, name):
-        # Events come although the actions are off.
+        # Events are sent even though the actions are disabled.
         watch.client.put_metric_alarm(
             **alarm_on(
                 each, MetricName="psi", Dimensions=[{"Name": "Model", "Value": each}], Period=3600,
@@ -250,7 +250,7 @@ def test_the_event_of_a_change(cloud_daemon: CloudDaemon, watch: Watch) -> None:
     data = json.loads(state["reasonData"])
     assert (data["version"], data["recentDatapoints"], data["threshold"]) == ("1.0", [20.0], 10.0)
     assert dt.datetime.strptime(state["timestamp"], "%Y-%m-%dT%H:%M:%S.%f%z").tzinfo is not None
-    # The other alarm's change, and the changes to OK, went nowhere.
+    # The other alarm's change and the changes to OK did not match the rule.
     watch.becomes(other, "ALARM")
     watch.evaluated()
     assert inbox.messages() == []

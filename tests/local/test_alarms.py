@@ -22,7 +22,7 @@ from tests.local.watched import (
     Watch,
     alarm_on,
     make_queue,
-    rule,
+    make_rule,
     unique,
 )
 
@@ -36,8 +36,8 @@ def watch(cloud_daemon: CloudDaemon) -> Watch:
 
 TREATMENTS = ("missing", "ignore", "breaching", "notBreaching")
 
-#: M of 3, points from old to new: X breaches, 0 does not, - is missing; what each treatment makes of them, "keep"
-#: being the state that the alarm had.
+#: M of 3; the points from old to new: X breaches, 0 does not, - is missing; the state under each treatment, where
+#: "keep" is the state that the alarm had.
 ROWS = [
     (3, "0-X-X", ("OK", "OK", "OK", "OK")),
     (3, "0----", ("OK", "OK", "OK", "OK")),
@@ -49,7 +49,7 @@ ROWS = [
     (2, "0-X--", ("OK", "OK", "ALARM", "OK")),
     (2, "----0", ("OK", "OK", "ALARM", "OK")),
     (2, "---X-", ("ALARM", "keep", "ALARM", "OK")),
-    # The only breach is too young to tell: the alarm stays as it is.
+    # The only breach is too recent to decide: the alarm keeps its state.
     (3, "----X", ("keep", "keep", "ALARM", "OK")),
 ]
 CASES = [
@@ -66,14 +66,14 @@ def case_name(needed: int, points: str, treatment: str, kept: str) -> str:
 
 @pytest.fixture(scope="module")
 def table(cloud_daemon: CloudDaemon) -> dict[str, str]:
-    """Every case of the table as an alarm of its own, and the states that they came to."""
+    """Return the state that each case of the table reached; every case is a separate alarm."""
     watch = Watch(cloud_daemon)
     client, period = watch.client, 1800
     width = period / cloud_daemon.scale
     for points in {points for _, points, *_ in CASES}:
         for back, point in enumerate(reversed(points)):
             if point != "-":
-                # In the middle of its period, so that it stays within until all was evaluated.
+                # In the middle of its period, so that it stays there until everything has been evaluated.
                 watch.put(f"table{points}", 20.0 if point == "X" else 1.0, ago=(back + 0.4) * width)
     for needed, points, treatment, expected, kept in CASES:
         name = case_name(needed, points, treatment, kept)
@@ -83,7 +83,7 @@ def table(cloud_daemon: CloudDaemon) -> dict[str, str]:
                 TreatMissingData=treatment,
             )
         )  # fmt: skip
-        # From another state than the one to be seen, or the one that is to be kept.
+        # Start from a state other than the expected one, or from the one that is to be kept.
         before = kept if expected == "keep" else "ALARM" if expected == "OK" else "OK"
         client.set_alarm_state(AlarmName=name, StateValue=before, StateReason="test")
     watch.evaluated()
@@ -92,16 +92,16 @@ def table(cloud_daemon: CloudDaemon) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("needed", "points", "treatment", "expected", "kept"), CASES)
-def test_missing_data(
+def test_missing_data_are_treated_as_configured(
     table: dict[str, str], needed: int, points: str, treatment: str, expected: str, kept: str
 ) -> None:
     assert table[case_name(needed, points, treatment, kept)] == (kept if expected == "keep" else expected)
 
 
-# -- what is evaluated -----------------------------------------------------------------------------------------------
+# -- evaluation ------------------------------------------------------------------------------------------------------
 
 
-def test_a_new_alarm_has_no_data(watch: Watch) -> None:
+def test_a_new_alarm_starts_with_insufficient_data(watch: Watch) -> None:
     name = unique("new")
     watch.client.put_metric_alarm(**alarm_on(name))
     (alarm,) = watch.client.describe_alarms(AlarmNames=[name])["MetricAlarms"]
@@ -110,7 +110,7 @@ def test_a_new_alarm_has_no_data(watch: Watch) -> None:
     assert watch.state(name) == "INSUFFICIENT_DATA"
 
 
-def test_no_data_at_all_may_be_a_breach(watch: Watch) -> None:
+def test_a_heartbeat_alarm_breaches_without_data(watch: Watch) -> None:
     name = unique("heartbeat")
     watch.client.put_metric_alarm(
         **alarm_on(
@@ -124,9 +124,9 @@ def test_no_data_at_all_may_be_a_breach(watch: Watch) -> None:
     watch.becomes(name, "OK")
 
 
-def test_periods_slide_and_run_on_the_hurried_clock(watch: Watch) -> None:
+def test_periods_slide_and_follow_the_scaled_clock(watch: Watch) -> None:
     name = unique("sliding")
-    # Seven minutes of the cloud are seven seconds: wherever they start, these two are within one period.
+    # Seven minutes of the cloud's time are seven seconds: wherever periods start, these two are within one.
     watch.client.put_metric_alarm(**alarm_on(name, Statistic="Sum", Period=420, TreatMissingData="notBreaching"))
     watch.put(name, 6.0, ago=2.0)
     watch.put(name, 6.0)
@@ -136,7 +136,7 @@ def test_periods_slide_and_run_on_the_hurried_clock(watch: Watch) -> None:
     assert 3.0 < time.monotonic() - started < 12.0
 
 
-def test_comparisons(watch: Watch) -> None:
+def test_each_comparison_operator_at_the_threshold(watch: Watch) -> None:
     metric = unique("compare")
     watch.put(metric, 10.0)
     expected = {
@@ -152,7 +152,7 @@ def test_comparisons(watch: Watch) -> None:
     assert {operator: watch.state(f"{metric}-{operator}") for operator in expected} == expected
 
 
-def test_statistics_of_values_and_of_sets(watch: Watch) -> None:
+def test_statistics_combine_values_and_statistic_sets(watch: Watch) -> None:
     metric = unique("statistics")
     # Together: 5 samples, sum 30, average 6, from 1 to 14.
     datum = {"SampleCount": 3.0, "Sum": 15.0, "Minimum": 1.0, "Maximum": 9.0}
@@ -174,7 +174,7 @@ def test_statistics_of_values_and_of_sets(watch: Watch) -> None:
         watch.becomes(f"{metric}-{statistic}-GreaterThanThreshold", "OK")
 
 
-def test_percentiles(watch: Watch) -> None:
+def test_percentile_alarms_are_exact_and_ignore_statistic_sets(watch: Watch) -> None:
     metric, sets = unique("latency"), unique("sets")
     values = [float(value) for value in range(1, 101)]
     watch.client.put_metric_data(
@@ -199,14 +199,14 @@ def test_percentiles(watch: Watch) -> None:
                 )
             )  # fmt: skip
             expected[name] = state
-    # A percentile needs values: statistic sets of several are no data for it.
+    # A percentile needs values: statistic sets of several samples count as no data.
     watch.client.put_metric_alarm(**alarm_on(sets, Statistic=None, ExtendedStatistic="p99", Period=3600))
     for name, state in expected.items():
         watch.becomes(name, state)
     assert watch.state(sets) == "INSUFFICIENT_DATA"
 
 
-def test_dimensions_and_unit_are_exact(watch: Watch) -> None:
+def test_alarms_match_dimensions_and_unit_exactly(watch: Watch) -> None:
     metric = unique("dimensions")
     endpoint, feature = {"Name": "Endpoint", "Value": "shop"}, {"Name": "Feature", "Value": "price"}
     watch.put(metric, Dimensions=[feature, endpoint], Unit="Count")
@@ -233,7 +233,7 @@ def query(name: str, metric: str, **more: Any) -> dict[str, Any]:
 
 def test_metric_math(watch: Watch) -> None:
     metric = unique("math")
-    # 10 errors in 40 requests are a quarter, and nothing of a third metric.
+    # 10 errors in 40 requests are a quarter; the third metric has no data.
     watch.put(f"{metric}-errors", 10.0)
     watch.put(f"{metric}-requests", 40.0)
     expected = {
@@ -281,7 +281,7 @@ def test_metric_math(watch: Watch) -> None:
         ({"Metrics": [{"Id": "B", "Expression": "1"}]}, "small letter"),
     ],
 )
-def test_an_alarm_that_could_not_be_evaluated_is_refused(watch: Watch, change: dict[str, Any], message: str) -> None:
+def test_an_alarm_that_cannot_be_evaluated_is_refused(watch: Watch, change: dict[str, Any], message: str) -> None:
     name = unique("refused")
     if "Metrics" in change:
         change = {**dict.fromkeys(("Namespace", "MetricName", "Statistic", "Period")), **change}
@@ -291,10 +291,10 @@ def test_an_alarm_that_could_not_be_evaluated_is_refused(watch: Watch, change: d
     assert watch.client.describe_alarms(AlarmNames=[name])["MetricAlarms"] == []
 
 
-# -- metrics of the cloud's own --------------------------------------------------------------------------------------
+# -- the cloud's own metrics -----------------------------------------------------------------------------------------
 
 
-def test_an_alarm_on_a_dead_letter_queue(cloud_daemon: CloudDaemon, watch: Watch) -> None:
+def test_an_alarm_follows_the_depth_of_a_dead_letter_queue(cloud_daemon: CloudDaemon, watch: Watch) -> None:
     queue = make_queue(cloud_daemon)
     watch.client.put_metric_alarm(
         **alarm_on(
@@ -309,10 +309,10 @@ def test_an_alarm_on_a_dead_letter_queue(cloud_daemon: CloudDaemon, watch: Watch
     watch.becomes(queue.name, "OK")
 
 
-def test_old_data_are_added_up(fresh_daemon: CloudDaemon) -> None:
+def test_old_data_are_aggregated(fresh_daemon: CloudDaemon) -> None:
     client, hour_ago = Watch(fresh_daemon).client, time.time() // 60 * 60 - 3600
     for minute in range(4):
-        # 1 to 100, each forty times: 4,000 values, 202,000 in all.
+        # 1 to 100, each forty times: 4,000 values with a sum of 202,000.
         datum = {
             "MetricName": "many", "Timestamp": hour_ago + 60 * minute + 30,
             "Values": [float(value) for value in range(1, 101)], "Counts": [40.0] * 100,
@@ -324,30 +324,30 @@ def test_old_data_are_added_up(fresh_daemon: CloudDaemon) -> None:
     )["Datapoints"]  # fmt: skip
     exact = {"Sum": 808_000.0, "SampleCount": 16_000.0, "Minimum": 1.0, "Maximum": 100.0, "Average": 50.5}
     assert {name: hour[name] for name in exact} == exact
-    # What is kept of it on disk says that it was not kept value by value.
+    # The size on disk shows that the values were not stored one by one.
     fresh_daemon.stop()
     assert (fresh_daemon.state / "moto" / "cloudwatch.pickle").stat().st_size < 500_000
 
 
-def test_many_data_cost_an_alarm_nothing(fresh_daemon: CloudDaemon) -> None:
+def test_many_data_points_do_not_slow_alarm_evaluation(fresh_daemon: CloudDaemon) -> None:
     watch = Watch(fresh_daemon)
     for number in range(10):
         watch.client.put_metric_alarm(**alarm_on(f"busy-{number}", Period=300))
     for _ in range(6):
-        # Older than the alarms can see, younger than what is added up.
+        # Older than the alarms look back, newer than the data that are aggregated.
         values = {"Values": [float(value) for value in range(150)], "Counts": [10.0] * 150}
         data = [{"MetricName": f"busy-{number}", "Timestamp": time.time() - 60, **values} for number in range(10)]
         watch.client.put_metric_data(Namespace="Watched", MetricData=data)
     watch.put("busy-9")
     watch.becomes("busy-9", "ALARM")
     process = psutil.Process(fresh_daemon.running.pid)
-    # The ten alarms are evaluated once a second; reading all 90,000 values each time would take half of it.
+    # The ten alarms are evaluated once a second; reading all 90,000 values each time would take half a second.
     eventually(lambda: process.cpu_percent(interval=2.0) < 10.0, 16)
 
 
 @pytest.fixture
 def endpoint(cloud_daemon: CloudDaemon) -> Iterator[tuple[str, Queue]]:
-    """An endpoint that answers with whatever status it is asked for, and the events of its states."""
+    """Yield the name of an endpoint that answers with the requested status, and the queue of its state events."""
     name, sagemaker, s3 = unique("shop"), cloud_daemon.client("sagemaker"), cloud_daemon.client("s3")
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w:gz") as tar:
@@ -367,14 +367,14 @@ def endpoint(cloud_daemon: CloudDaemon) -> Iterator[tuple[str, Queue]]:
     sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
     states = make_queue(cloud_daemon)
     pattern = {"detail-type": ["SageMaker Endpoint State Change"], "detail": {"EndpointName": [name]}}
-    rule(cloud_daemon, {"source": ["aws.sagemaker"], **pattern}, {"Arn": states.arn})
+    make_rule(cloud_daemon, {"source": ["aws.sagemaker"], **pattern}, {"Arn": states.arn})
     sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
     eventually(lambda: sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "InService")
     yield name, states
     sagemaker.delete_endpoint(EndpointName=name)
 
 
-def test_alarms_on_an_endpoint(cloud_daemon: CloudDaemon, watch: Watch, endpoint: tuple[str, Queue]) -> None:
+def test_endpoint_metrics_trigger_alarms(cloud_daemon: CloudDaemon, watch: Watch, endpoint: tuple[str, Queue]) -> None:
     name, states = endpoint
     events = states.collect(2)
     assert [event["detail"]["EndpointStatus"] for event in events] == ["CREATING", "IN_SERVICE"]

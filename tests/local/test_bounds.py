@@ -1,4 +1,4 @@
-"""What one request may cost: while it does its worst, another is answered."""
+"""Limits on the cost of one request: while it does its worst, other requests are answered."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from local.services.sagemaker.hosting import archives
 
 from .conftest import CloudDaemon
 from .jobs import ROLE, training
-from .test_gateway import signed
+from .test_gateway import send_signed
 
-#: Seconds that any other request may take meanwhile, on a machine that does other things too.
+#: Seconds that any other request may take meanwhile, on a busy machine.
 PROMPT = 3.0
 
 
 @contextmanager
-def others_are_answered(daemon: CloudDaemon) -> Iterator[None]:
-    """Ask something else again and again meanwhile; no answer may take long."""
+def assert_others_are_answered(daemon: CloudDaemon) -> Iterator[None]:
+    """Send other requests while the block runs; fail if an answer takes too long."""
     sagemaker, over, took = daemon.client("sagemaker"), threading.Event(), [0.0]
 
     def ask() -> None:
@@ -50,17 +50,17 @@ def others_are_answered(daemon: CloudDaemon) -> Iterator[None]:
 
 
 def json_request(daemon: CloudDaemon, body: bytes, **headers: str) -> tuple[int, dict[str, Any]]:
-    answer = signed(
+    answer = send_signed(
         daemon, "sagemaker", body=body, Content_Type="application/x-amz-json-1.1", X_Amz_Target="SageMaker.ListModels",
         **headers,
     )  # fmt: skip
     return answer.status, json.loads(answer.data)
 
 
-def test_a_body_that_unpacks_to_more_than_the_most_is_refused(cloud_daemon: CloudDaemon) -> None:
+def test_a_body_that_decompresses_above_the_size_limit_is_refused(cloud_daemon: CloudDaemon) -> None:
     bomb = gzip.compress(b" " * (80 * 2**20))
     assert len(bomb) < 2**17
-    with others_are_answered(cloud_daemon):
+    with assert_others_are_answered(cloud_daemon):
         for _ in range(5):
             status, answer = json_request(cloud_daemon, bomb, Content_Encoding="gzip")
             assert (status, answer["__type"]) == (413, "RequestEntityTooLargeException")
@@ -69,20 +69,20 @@ def test_a_body_that_unpacks_to_more_than_the_most_is_refused(cloud_daemon: Clou
     assert json_request(cloud_daemon, gzip.compress(b"{}"), Content_Encoding="gzip")[0] == 200
 
 
-def test_a_body_longer_than_the_most_is_refused(cloud_daemon: CloudDaemon) -> None:
+def test_a_body_above_the_size_limit_is_refused(cloud_daemon: CloudDaemon) -> None:
     status, answer = json_request(cloud_daemon, b" " * (64 * 2**20 + 1))
     assert (status, answer["__type"]) == (413, "RequestEntityTooLargeException")
 
 
 @pytest.mark.parametrize("service", ["sagemaker", "ssm", "events", "logs"])
-def test_a_document_of_a_million_levels_is_refused(cloud_daemon: CloudDaemon, service: str) -> None:
+def test_a_document_nested_a_million_levels_deep_is_refused(cloud_daemon: CloudDaemon, service: str) -> None:
     targets = {
         "sagemaker": "SageMaker.ListModels", "ssm": "AmazonSSM.PutParameter", "events": "AWSEvents.PutRule",
         "logs": "Logs_20140328.PutLogEvents",
     }  # fmt: skip
     body = b'{"Filters":' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}"
-    with others_are_answered(cloud_daemon):
-        answer = signed(
+    with assert_others_are_answered(cloud_daemon):
+        answer = send_signed(
             cloud_daemon, service, body=body, Content_Type="application/x-amz-json-1.1", X_Amz_Target=targets[service]
         )
     assert answer.status == 400, answer.data[:500]
@@ -103,22 +103,22 @@ WITHIN: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("what", WITHIN)
-def test_documents_within_documents_are_bounded_too(cloud_daemon: CloudDaemon, what: str) -> None:
+def test_the_nesting_of_embedded_documents_is_limited(cloud_daemon: CloudDaemon, what: str) -> None:
     service, operation, params = WITHIN[what]
     if service == "s3":
         cloud_daemon.client("s3", "us-east-1").create_bucket(Bucket="deep-policy")
-    with others_are_answered(cloud_daemon), pytest.raises(ClientError) as refused:
+    with assert_others_are_answered(cloud_daemon), pytest.raises(ClientError) as refused:
         getattr(cloud_daemon.client(service), operation)(**params)
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400, refused.value
 
 
 # -- regular expressions -----------------------------------------------------------------------------------------------
 
-#: Python's own engine needs years for these.
+#: Python's own regex engine would need years for these.
 EVIL, TEXT = "(a+)+$", "a" * 60 + "!"
 
 
-def test_an_expression_runs_in_linear_time() -> None:
+def test_regular_expressions_run_in_linear_time() -> None:
     began = time.monotonic()
     assert compile_regex(EVIL).search(TEXT) is None
     assert compile_wildcards("*a" * 30 + "*b").fullmatch("a" * 10_000) is None
@@ -126,18 +126,18 @@ def test_an_expression_runs_in_linear_time() -> None:
 
 
 @pytest.mark.parametrize("pattern", ["(?=a)b", r"(a)\1", "(", "a{5000}"])
-def test_an_expression_that_needs_more_is_refused(pattern: str) -> None:
+def test_expressions_outside_re2_syntax_are_refused(pattern: str) -> None:
     with pytest.raises(RegexError, match="RE2 syntax"):
         compile_regex(pattern)
 
 
-def test_a_job_s_evil_expression_holds_nobody_up(cloud_daemon: CloudDaemon) -> None:
+def test_a_jobs_evil_regex_does_not_block_other_requests(cloud_daemon: CloudDaemon) -> None:
     s3 = cloud_daemon.client("s3", "us-east-1")
     s3.create_bucket(Bucket="evil-regex")
     metric = {"MetricDefinitions": [{"Name": "evil", "Regex": EVIL}, {"Name": "evil_loss", "Regex": "loss=([0-9.]+)"}]}
     request = training(f"print({TEXT!r}, flush=True); print('loss=0.5')", "s3://evil-regex/out", algorithm=metric)
     sagemaker = cloud_daemon.client("sagemaker")
-    with others_are_answered(cloud_daemon):
+    with assert_others_are_answered(cloud_daemon):
         sagemaker.create_training_job(TrainingJobName="evil-regex", **request)
         deadline = time.monotonic() + 60
         while (job := sagemaker.describe_training_job(TrainingJobName="evil-regex"))[
@@ -152,7 +152,7 @@ def test_a_job_s_evil_expression_holds_nobody_up(cloud_daemon: CloudDaemon) -> N
         sagemaker.create_training_job(TrainingJobName="evil-regex-2", **request)
 
 
-def test_a_bucket_policy_s_evil_wildcards_hold_nobody_up(cloud_daemon: CloudDaemon) -> None:
+def test_evil_wildcards_of_a_bucket_policy_do_not_block_other_requests(cloud_daemon: CloudDaemon) -> None:
     s3 = cloud_daemon.client("s3", "us-east-1")
     s3.create_bucket(Bucket="evil-policy")
     statement = {
@@ -161,14 +161,14 @@ def test_a_bucket_policy_s_evil_wildcards_hold_nobody_up(cloud_daemon: CloudDaem
     }  # fmt: skip
     s3.put_bucket_policy(Bucket="evil-policy", Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
     s3.put_object(Bucket="evil-policy", Key="a" * 900, Body=b"x")
-    with others_are_answered(cloud_daemon):
+    with assert_others_are_answered(cloud_daemon):
         assert s3.get_object(Bucket="evil-policy", Key="a" * 900)["Body"].read() == b"x"
 
 
 # -- archives ----------------------------------------------------------------------------------------------------------
 
 
-def packed(*members: tuple[tarfile.TarInfo, bytes]) -> io.BytesIO:
+def make_archive(*members: tuple[tarfile.TarInfo, bytes]) -> io.BytesIO:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as tar:
         for member, body in members:
@@ -178,19 +178,19 @@ def packed(*members: tuple[tarfile.TarInfo, bytes]) -> io.BytesIO:
 
 
 def test_an_archive_is_unpacked(tmp_path: Path) -> None:
-    archives.unpack(packed((tarfile.TarInfo("a/b.txt"), b"text"), (tarfile.TarInfo("c"), b"")), tmp_path)
+    archives.unpack(make_archive((tarfile.TarInfo("a/b.txt"), b"text"), (tarfile.TarInfo("c"), b"")), tmp_path)
     assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} == {"a/b.txt", "c"}
     assert (tmp_path / "a" / "b.txt").read_bytes() == b"text"
 
 
 @pytest.mark.parametrize("name", ["../out", "a/../../out"])
-def test_an_archive_stays_in_its_folder(tmp_path: Path, name: str) -> None:
+def test_an_archive_cannot_write_outside_its_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(archives.ArchiveError):
-        archives.unpack(packed((tarfile.TarInfo(name), b"x")), tmp_path / "in")
+        archives.unpack(make_archive((tarfile.TarInfo(name), b"x")), tmp_path / "in")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_small_archive_of_much_is_refused(tmp_path: Path) -> None:
+def test_an_archive_that_unpacks_to_too_many_bytes_is_refused(tmp_path: Path) -> None:
     class Zeros(io.RawIOBase):
         def read(self, size: int = -1) -> bytes:
             return bytes(size)
@@ -205,14 +205,14 @@ def test_a_small_archive_of_much_is_refused(tmp_path: Path) -> None:
         archives.unpack(file, tmp_path)
 
 
-def test_an_archive_of_very_many_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_with_too_many_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archives, "MAX_FILES", 10)
-    archives.unpack(packed(*((tarfile.TarInfo(str(i)), b"") for i in range(10))), tmp_path)
+    archives.unpack(make_archive(*((tarfile.TarInfo(str(i)), b"") for i in range(10))), tmp_path)
     with pytest.raises(archives.ArchiveError, match="more than 10 files"):
-        archives.unpack(packed(*((tarfile.TarInfo(str(i)), b"") for i in range(11))), tmp_path)
+        archives.unpack(make_archive(*((tarfile.TarInfo(str(i)), b"") for i in range(11))), tmp_path)
 
 
-def test_a_header_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+def test_an_archive_with_a_huge_header_is_refused(tmp_path: Path) -> None:
     head = tarfile.TarInfo("long")
     head.type, head.size = tarfile.XHDTYPE, 2**34
     with pytest.raises(archives.ArchiveError, match="a header of it has"):
@@ -222,6 +222,6 @@ def test_a_header_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"no archive", gzip.compress(b"no archive", mtime=0), gzip.compress(bytes(10), mtime=0)[:-4]]
 )
-def test_what_is_no_archive_is_refused(tmp_path: Path, body: bytes) -> None:
+def test_a_body_that_is_not_an_archive_is_refused(tmp_path: Path, body: bytes) -> None:
     with pytest.raises(archives.ArchiveError):
         archives.unpack(io.BytesIO(body), tmp_path)

@@ -1,4 +1,4 @@
-"""Buckets: policies with conditions, versions that are deleted, names."""
+"""Buckets: policies with conditions, deletion of versions, names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _deny(condition: dict[str, dict[str, str]]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": [statement | {"Condition": condition}]})
 
 
-def test_a_policy_that_denies_plain_http_lets_this_machine_in(cloud_daemon: CloudDaemon) -> None:
+def test_a_policy_that_denies_plain_http_allows_local_requests(cloud_daemon: CloudDaemon) -> None:
     s3 = cloud_daemon.client("s3")
     s3.create_bucket(Bucket="tls-only", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     s3.put_bucket_policy(Bucket="tls-only", Policy=_deny({"Bool": {"aws:SecureTransport": "false"}}))
@@ -23,7 +23,7 @@ def test_a_policy_that_denies_plain_http_lets_this_machine_in(cloud_daemon: Clou
     assert s3.get_object(Bucket="tls-only", Key="a")["Body"].read() == b"1"
 
 
-def test_a_policy_that_denies_encrypted_transport_keeps_it_out(cloud_daemon: CloudDaemon) -> None:
+def test_a_policy_that_denies_https_refuses_local_requests(cloud_daemon: CloudDaemon) -> None:
     s3 = cloud_daemon.client("s3")
     s3.create_bucket(Bucket="no-tls", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     s3.put_bucket_policy(Bucket="no-tls", Policy=_deny({"Bool": {"aws:SecureTransport": "true"}}))
@@ -31,14 +31,14 @@ def test_a_policy_that_denies_encrypted_transport_keeps_it_out(cloud_daemon: Clo
         s3.put_object(Bucket="no-tls", Key="a", Body=b"1")
 
 
-def test_a_bucket_that_was_versioned_can_be_emptied_to_the_last_marker(cloud_daemon: CloudDaemon) -> None:
+def test_a_bucket_with_suspended_versioning_can_be_emptied_and_deleted(cloud_daemon: CloudDaemon) -> None:
     s3 = cloud_daemon.client("s3")
     s3.create_bucket(Bucket="versioned", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     s3.put_bucket_versioning(Bucket="versioned", VersioningConfiguration={"Status": "Enabled"})
     s3.put_object(Bucket="versioned", Key="a", Body=b"1")
     s3.delete_object(Bucket="versioned", Key="a")
     found = s3.list_object_versions(Bucket="versioned")
-    # As `pulumi destroy` does it: versioning goes before the bucket.
+    # As `pulumi destroy` does it: versioning is suspended before the bucket is deleted.
     s3.put_bucket_versioning(Bucket="versioned", VersioningConfiguration={"Status": "Suspended"})
     for kind in ("DeleteMarkers", "Versions"):
         which = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in found[kind]]
@@ -55,7 +55,7 @@ IRELAND = {"LocationConstraint": "eu-west-1"}
 
 
 @pytest.mark.parametrize("status", [None, "Enabled", "Suspended"])
-def test_a_version_that_is_none_deletes_nothing(cloud_daemon: CloudDaemon, status: str | None) -> None:
+def test_an_invalid_version_id_deletes_nothing(cloud_daemon: CloudDaemon, status: str | None) -> None:
     s3, bucket = cloud_daemon.client("s3"), f"no-version-{str(status).lower()}"
     s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=IRELAND)
     if status:
@@ -76,7 +76,7 @@ def test_a_version_that_is_none_deletes_nothing(cloud_daemon: CloudDaemon, statu
     assert s3.get_object(Bucket=bucket, Key="a&b")["Body"].read() == b"1"
 
 
-def test_of_a_suspended_bucket_one_version_goes_at_a_time(cloud_daemon: CloudDaemon) -> None:
+def test_deleting_one_version_of_a_suspended_bucket_keeps_the_others(cloud_daemon: CloudDaemon) -> None:
     s3 = cloud_daemon.client("s3")
     s3.create_bucket(Bucket="suspended-versions", CreateBucketConfiguration=IRELAND)
     s3.put_bucket_versioning(Bucket="suspended-versions", VersioningConfiguration={"Status": "Enabled"})
@@ -107,7 +107,7 @@ def test_of_a_suspended_bucket_one_version_goes_at_a_time(cloud_daemon: CloudDae
         "x--ol-s3",
     ],
 )
-def test_a_name_that_is_none_of_a_bucket_s_is_refused(cloud_daemon: CloudDaemon, name: str) -> None:
+def test_an_invalid_bucket_name_is_refused(cloud_daemon: CloudDaemon, name: str) -> None:
     s3 = cloud_daemon.client("s3")
     with pytest.raises(ClientError, match="InvalidBucketName"):
         s3.create_bucket(Bucket=name, CreateBucketConfiguration=IRELAND)

@@ -1,4 +1,4 @@
-"""Data capture: the lines, their encoding, and where they lie."""
+"""Data capture: records, encodings and locations."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def records(hosted: HostedCloud, endpoint: str) -> list[dict[str, Any]]:
     return [json.loads(line) for text in objects(hosted, endpoint).values() for line in text.splitlines()]
 
 
-def test_a_captured_request_lies_in_s3_within_a_minute_of_the_clouds_time(hosted: HostedCloud) -> None:
+def test_a_captured_request_is_written_to_s3(hosted: HostedCloud) -> None:
     hosted.endpoint("shop", hosted.config("shop-1", DataCaptureConfig=capture()))
     hosted.ask("shop", b"type application/json", ContentType="text/csv; charset=utf-8", InferenceId="42",
                CustomAttributes="k=v")  # fmt: skip
@@ -61,7 +61,7 @@ def test_a_captured_request_lies_in_s3_within_a_minute_of_the_clouds_time(hosted
     assert summary["CurrentSamplingPercentage"] == 100
 
 
-def test_other_types_are_base64_and_what_is_not_asked_for_or_fails_is_absent(hosted: HostedCloud) -> None:
+def test_other_content_types_are_base64_and_uncaptured_parts_are_omitted(hosted: HostedCloud) -> None:
     options = capture(CaptureOptions=[{"CaptureMode": "Output"}])
     hosted.endpoint("one", hosted.config("one-1", DataCaptureConfig=options))
     hosted.ask("one", b"type application/octet-stream", ContentType="text/csv")
@@ -73,7 +73,7 @@ def test_other_types_are_base64_and_what_is_not_asked_for_or_fails_is_absent(hos
     assert set(record["eventMetadata"]) == {"eventId", "inferenceTime"}
 
 
-def test_what_waits_is_written_when_the_endpoint_is_deleted(hosted: HostedCloud) -> None:
+def test_pending_records_are_written_when_the_endpoint_is_deleted(hosted: HostedCloud) -> None:
     hosted.endpoint("two", hosted.config("two-1", DataCaptureConfig=capture()))
     for number in range(7):
         hosted.ask("two", f"echo {number}".encode(), ContentType="application/json")
@@ -83,14 +83,14 @@ def test_what_waits_is_written_when_the_endpoint_is_deleted(hosted: HostedCloud)
     assert asked == {f"echo {number}" for number in range(7)}
 
 
-def test_what_waits_is_written_when_the_cloud_goes_down(hosted: HostedCloud) -> None:
+def test_pending_records_are_written_when_the_cloud_stops(hosted: HostedCloud) -> None:
     hosted.endpoint("three", hosted.config("three-1", DataCaptureConfig=capture()))
     hosted.ask("three", b"echo last", ContentType="application/json")
     hosted.go_down()
     assert len(records(hosted, "three")) == 1
 
 
-def test_sampling_and_switching_off(hosted: HostedCloud) -> None:
+def test_zero_sampling_and_disabled_capture_write_nothing(hosted: HostedCloud) -> None:
     hosted.endpoint("none", hosted.config("none-1", DataCaptureConfig=capture(InitialSamplingPercentage=0)))
     hosted.endpoint("off", hosted.config("off-1", DataCaptureConfig=capture(EnableCapture=False)))
     for _ in range(20):

@@ -1,4 +1,4 @@
-"""Containers: environment, paths, logs, exit codes, and that nothing of them is left behind."""
+"""Containers: environment, paths, logs, exit codes, and the end of all their processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.local.hosted import ECHO, REGION, HostedCloud, eventually, hosted, mo
 __all__ = ["hosted", "moto_url"]
 
 
-def run(cloud: HostedCloud, root: Path, program: str, **more: object) -> Container:
+def start_container(cloud: HostedCloud, root: Path, program: str, **more: object) -> Container:
     options = {"environment": {}, "log_stream": "stream", **more}
     return Container.start(
         cloud.cloud,
@@ -34,45 +34,45 @@ def run(cloud: HostedCloud, root: Path, program: str, **more: object) -> Contain
     )
 
 
-def logged(cloud: HostedCloud, stream: str) -> list[str]:
+def read_log(cloud: HostedCloud, stream: str) -> list[str]:
     answer = cloud.aws("logs").get_log_events(logGroupName="/test/containers", logStreamName=stream, startFromHead=True)
     return [event["message"] for event in answer["events"]]
 
 
-def ended(pid: int) -> bool:
+def has_ended(pid: int) -> bool:
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
-def test_lines_go_to_the_logs_and_to_the_tap_in_order(hosted: HostedCloud, tmp_path: Path) -> None:
+def test_lines_reach_the_logs_and_the_callback_in_order(hosted: HostedCloud, tmp_path: Path) -> None:
     lines: list[str] = []
-    container = run(
+    container = start_container(
         hosted, tmp_path, "import sys; print('one'); print(); sys.stderr.write('täil')", on_line=lines.append
     )
     assert container.wait(10) == 0
     assert lines == ["one", "", "täil"]
-    assert logged(hosted, "stream") == ["one", " ", "täil"]
+    assert read_log(hosted, "stream") == ["one", " ", "täil"]
 
 
-def test_a_quiet_container_still_logs_what_it_said(hosted: HostedCloud, tmp_path: Path) -> None:
-    container = run(hosted, tmp_path, "import time; print('started'); time.sleep(60)", log_stream="quiet")
+def test_output_of_a_quiet_container_is_logged_while_it_runs(hosted: HostedCloud, tmp_path: Path) -> None:
+    container = start_container(hosted, tmp_path, "import time; print('started'); time.sleep(60)", log_stream="quiet")
     groups = hosted.aws("logs")
 
     def there() -> bool:
         streams = groups.describe_log_streams(logGroupName="/test/containers", logStreamNamePrefix="quiet")
-        return bool(streams["logStreams"]) and logged(hosted, "quiet") == ["started"]
+        return bool(streams["logStreams"]) and read_log(hosted, "quiet") == ["started"]
 
-    run(hosted, tmp_path, "print('the group exists')").wait(10)
+    start_container(hosted, tmp_path, "print('the group exists')").wait(10)
     eventually(there)
     assert container.poll() is None
     assert container.stop(grace=5) == -signal.SIGTERM
 
 
-def test_environment_is_clean_and_mounted_paths_are_moved(
+def test_environment_is_clean_and_mount_paths_are_replaced(
     hosted: HostedCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OF_THE_DAEMON", "secret")
     program = "import json, os; json.dump(dict(os.environ), open('environment.json', 'w'))"
-    run(hosted, tmp_path, program, environment={"DATA": "/opt/ml/input", "OTHER": "/opt/mlx"}).wait(10)
+    start_container(hosted, tmp_path, program, environment={"DATA": "/opt/ml/input", "OTHER": "/opt/mlx"}).wait(10)
     seen = json.loads((tmp_path / "environment.json").read_text())
     assert "OF_THE_DAEMON" not in seen
     assert seen["DATA"] == f"{tmp_path}/input"
@@ -83,14 +83,14 @@ def test_environment_is_clean_and_mounted_paths_are_moved(
     assert seen["PATH"].startswith(str(ECHO / "bin"))
 
 
-def test_an_isolated_container_has_no_way_to_the_cloud(hosted: HostedCloud, tmp_path: Path) -> None:
+def test_an_isolated_container_gets_no_aws_variables(hosted: HostedCloud, tmp_path: Path) -> None:
     lines: list[str] = []
     program = "import os; print(sorted(name for name in os.environ if name.startswith('AWS_')))"
-    run(hosted, tmp_path, program, isolated=True, on_line=lines.append).wait(10)
+    start_container(hosted, tmp_path, program, isolated=True, on_line=lines.append).wait(10)
     assert lines == ["[]"]
 
 
-def test_stop_kills_the_whole_group_when_it_does_not_end(hosted: HostedCloud, tmp_path: Path) -> None:
+def test_stop_kills_the_process_group_after_the_grace_period(hosted: HostedCloud, tmp_path: Path) -> None:
     lines: list[str] = []
     program = """
         import signal, subprocess, sys, time
@@ -101,26 +101,26 @@ def test_stop_kills_the_whole_group_when_it_does_not_end(hosted: HostedCloud, tm
         while True:
             time.sleep(60)
     """
-    container = run(hosted, tmp_path, program, on_line=lines.append)
+    container = start_container(hosted, tmp_path, program, on_line=lines.append)
     eventually(lambda: "deaf" in lines)
     child = int(next(line for line in lines if line.isdigit()))
     assert container.stop(grace=0.3) == -signal.SIGKILL
     assert "asked to end" in lines
-    eventually(lambda: ended(child))
+    eventually(lambda: has_ended(child))
 
 
-def test_the_group_ends_with_its_first_process(hosted: HostedCloud, tmp_path: Path) -> None:
+def test_the_process_group_ends_with_its_first_process(hosted: HostedCloud, tmp_path: Path) -> None:
     lines: list[str] = []
     program = """
         import subprocess, sys
         print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pid)
         sys.exit(7)
     """
-    assert run(hosted, tmp_path, program, on_line=lines.append).wait(10) == 7
-    eventually(lambda: ended(int(lines[0])))
+    assert start_container(hosted, tmp_path, program, on_line=lines.append).wait(10) == 7
+    eventually(lambda: has_ended(int(lines[0])))
 
 
-def test_an_executable_that_is_not_there_is_named(hosted: HostedCloud, tmp_path: Path) -> None:
+def test_a_missing_executable_is_reported_by_name(hosted: HostedCloud, tmp_path: Path) -> None:
     with pytest.raises(ContainerError, match="'train' is not in image echo, which has: serve"):
         Container.start(
             hosted.cloud, image=ECHO, command=["train"], root=tmp_path, environment={}, region=REGION,
@@ -128,7 +128,7 @@ def test_an_executable_that_is_not_there_is_named(hosted: HostedCloud, tmp_path:
         )  # fmt: skip
 
 
-def test_containers_die_with_a_daemon_that_is_killed(tmp_path: Path, moto_url: str) -> None:
+def test_containers_end_when_the_daemon_is_killed(tmp_path: Path, moto_url: str) -> None:
     daemon = f"""
         from pathlib import Path
         from local.core.clock import Clock
@@ -156,7 +156,7 @@ def test_containers_die_with_a_daemon_that_is_killed(tmp_path: Path, moto_url: s
         pids = [int(pid) for pid in process.stdout.readline().split()]
         assert len(pids) == 2
         os.kill(process.pid, signal.SIGKILL)
-        eventually(lambda: all(ended(pid) for pid in pids))
+        eventually(lambda: all(has_ended(pid) for pid in pids))
 
 
 @pytest.mark.parametrize(
@@ -170,11 +170,11 @@ def test_containers_die_with_a_daemon_that_is_killed(tmp_path: Path, moto_url: s
         ("team/echo", "team/echo"),
     ],
 )
-def test_repository_of_an_image_uri(uri: str, name: str) -> None:
+def test_the_repository_name_is_parsed_from_an_image_uri(uri: str, name: str) -> None:
     assert parse_repository_name(uri) == name
 
 
-def test_images_are_found_by_repository_and_unknown_ones_are_refused_with_those_known() -> None:
+def test_images_resolve_by_repository_and_unknown_ones_are_refused() -> None:
     images = Images({"echo": ECHO})
     assert images.resolve("1.dkr.ecr.eu-west-1.amazonaws.com/echo:7") == ECHO
     with pytest.raises(AwsError, match=r"no repository 'other'; known: echo\. .*--image other=FOLDER"):

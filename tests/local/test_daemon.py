@@ -1,4 +1,4 @@
-"""Start, stop, and what survives of the daemon itself."""
+"""Start, stop, restart and reset of the daemon."""
 
 from __future__ import annotations
 
@@ -23,63 +23,63 @@ from .conftest import CloudDaemon
 
 
 def eventually(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    """Wait until the condition is true; fail when it is not in time."""
+    """Wait until the condition is true; fail when the time is up."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "not in time"
         time.sleep(0.02)
 
 
-def gone(pid: int) -> bool:
+def has_ended(pid: int) -> bool:
     try:
         return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
 
 
-def test_start_finds_the_daemon_that_runs(fresh_daemon: CloudDaemon) -> None:
+def test_start_finds_a_running_daemon(fresh_daemon: CloudDaemon) -> None:
     again = client.start(fresh_daemon.state, scale=fresh_daemon.scale, images=fresh_daemon.images)
     assert again == fresh_daemon.running
     assert json.loads((fresh_daemon.state / "daemon.json").read_text())["pid"] == again.pid
 
 
-def test_it_listens_on_loopback_alone(fresh_daemon: CloudDaemon) -> None:
+def test_the_daemon_listens_only_on_loopback(fresh_daemon: CloudDaemon) -> None:
     connections = psutil.Process(fresh_daemon.running.pid).net_connections("inet")
     listening = {(c.laddr.ip, c.laddr.port) for c in connections if c.status == psutil.CONN_LISTEN}
     assert ("127.0.0.1", fresh_daemon.running.port) in listening
     assert {ip.removeprefix("::ffff:") for ip, _ in listening} == {"127.0.0.1"}
 
 
-def test_stop_is_quick_clean_and_final(fresh_daemon: CloudDaemon) -> None:
+def test_stop_is_quick_and_leaves_no_processes_or_daemon_file(fresh_daemon: CloudDaemon) -> None:
     pid = fresh_daemon.running.pid
     children = psutil.Process(pid).children(recursive=True)
     started = time.monotonic()
     assert client.stop(fresh_daemon.state) is True
     assert time.monotonic() - started < 5
-    assert gone(pid)
-    assert all(gone(child.pid) for child in children)
+    assert has_ended(pid)
+    assert all(has_ended(child.pid) for child in children)
     assert client.find_daemon(fresh_daemon.state) is None
     assert not (fresh_daemon.state / "daemon.json").exists()
     assert client.stop(fresh_daemon.state) is False
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_end_it(fresh_daemon: CloudDaemon, number: signal.Signals) -> None:
+def test_signals_stop_the_daemon(fresh_daemon: CloudDaemon, number: signal.Signals) -> None:
     os.kill(fresh_daemon.running.pid, number)
-    eventually(lambda: gone(fresh_daemon.running.pid))
+    eventually(lambda: has_ended(fresh_daemon.running.pid))
     assert client.find_daemon(fresh_daemon.state) is None
 
 
-def test_a_kill_leaves_a_stale_file_that_fools_nobody(fresh_daemon: CloudDaemon) -> None:
+def test_the_stale_file_of_a_killed_daemon_is_ignored(fresh_daemon: CloudDaemon) -> None:
     killed = fresh_daemon.running
     os.kill(killed.pid, signal.SIGKILL)
-    eventually(lambda: gone(killed.pid))
+    eventually(lambda: has_ended(killed.pid))
     assert (fresh_daemon.state / "daemon.json").exists()
     assert client.find_daemon(fresh_daemon.state) is None
     assert fresh_daemon.start().pid != killed.pid
 
 
-def test_a_stale_file_whose_port_another_daemon_has_fools_nobody(fresh_daemon: CloudDaemon, tmp_path: Path) -> None:
+def test_a_stale_file_with_the_port_of_another_daemon_is_ignored(fresh_daemon: CloudDaemon, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     facts = json.loads((fresh_daemon.state / "daemon.json").read_text())
@@ -87,14 +87,14 @@ def test_a_stale_file_whose_port_another_daemon_has_fools_nobody(fresh_daemon: C
     assert client.find_daemon(other) is None
 
 
-def test_a_daemon_that_answers_nobody_is_stopped_too(fresh_daemon: CloudDaemon) -> None:
+def test_a_daemon_without_its_daemon_file_is_stopped_too(fresh_daemon: CloudDaemon) -> None:
     (fresh_daemon.state / "daemon.json").unlink()
     assert client.find_daemon(fresh_daemon.state) is None
     assert client.stop(fresh_daemon.state) is True
-    assert gone(fresh_daemon.running.pid)
+    assert has_ended(fresh_daemon.running.pid)
 
 
-def test_a_user_s_proxy_and_profile_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_users_proxy_and_aws_profile_are_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_PROFILE", "nobody")
@@ -113,7 +113,7 @@ def test_a_user_s_proxy_and_profile_do_not_matter(tmp_path: Path, monkeypatch: p
         client.stop(state)
 
 
-def test_a_second_daemon_of_the_same_folder_says_so(fresh_daemon: CloudDaemon) -> None:
+def test_a_second_daemon_on_the_same_folder_exits_with_an_error(fresh_daemon: CloudDaemon) -> None:
     second = subprocess.run(
         [sys.executable, "-m", "local", "--state", str(fresh_daemon.state)],
         capture_output=True,
@@ -126,7 +126,7 @@ def test_a_second_daemon_of_the_same_folder_says_so(fresh_daemon: CloudDaemon) -
     assert client.find_daemon(fresh_daemon.state) == fresh_daemon.running
 
 
-def test_starts_at_once_agree_on_one_daemon(tmp_path: Path) -> None:
+def test_concurrent_starts_share_one_daemon(tmp_path: Path) -> None:
     state = tmp_path / "state"
     try:
         with ThreadPoolExecutor(3) as pool:
@@ -136,27 +136,27 @@ def test_starts_at_once_agree_on_one_daemon(tmp_path: Path) -> None:
         client.stop(state)
 
 
-def test_another_scale_or_other_images_are_refused_with_the_mend(fresh_daemon: CloudDaemon) -> None:
+def test_starting_with_another_scale_or_images_is_refused_with_the_fix(fresh_daemon: CloudDaemon) -> None:
     with pytest.raises(client.LocalCloudError, match=r"runs with scale 60\.0, not with 2\.0; stop it first"):
         client.start(fresh_daemon.state, scale=2.0, images=fresh_daemon.images)
     with pytest.raises(client.LocalCloudError, match=r"runs with images .* asked for .*: stop it first"):
         client.start(fresh_daemon.state, scale=60.0, images={**fresh_daemon.images, "new": Path("/tmp")})
 
 
-def test_a_taken_port_is_named(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(client.LocalCloudError, match=re.compile("did not start.*Address already in use", re.S)):
             client.start(tmp_path / "state", port=port)
 
 
-def test_bad_images_are_named(tmp_path: Path) -> None:
+def test_an_invalid_image_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(client.LocalCloudError, match="empty/bin"):
         client.start(tmp_path / "state", images={"server": tmp_path / "empty"})
 
 
-def test_a_chosen_port_is_used(tmp_path: Path) -> None:
+def test_a_requested_port_is_used(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     try:
@@ -165,7 +165,7 @@ def test_a_chosen_port_is_used(tmp_path: Path) -> None:
         client.stop(tmp_path / "state")
 
 
-def test_the_environment_is_enough_whatever_the_user_has_set(fresh_daemon: CloudDaemon, tmp_path: Path) -> None:
+def test_the_environment_overrides_the_users_aws_settings(fresh_daemon: CloudDaemon, tmp_path: Path) -> None:
     (tmp_path / ".aws").mkdir()
     (tmp_path / ".aws/config").write_text("[profile work]\nregion = us-east-1\n")
     environment = {
@@ -183,24 +183,24 @@ def test_the_environment_is_enough_whatever_the_user_has_set(fresh_daemon: Cloud
     assert answer.stdout.split() == ["123456789012", "eu-west-1"], answer.stderr
 
 
-def test_reset_leaves_nothing(fresh_daemon: CloudDaemon) -> None:
+def test_reset_stops_the_daemon_and_deletes_its_state(fresh_daemon: CloudDaemon) -> None:
     pid = fresh_daemon.running.pid
     client.reset(fresh_daemon.state)
-    assert gone(pid)
+    assert has_ended(pid)
     assert not fresh_daemon.state.exists()
 
 
-def test_a_restart_keeps_the_port_unless_somebody_has_it(fresh_daemon: CloudDaemon) -> None:
+def test_a_restart_keeps_the_port_unless_it_is_taken(fresh_daemon: CloudDaemon) -> None:
     port = fresh_daemon.running.port
     fresh_daemon.stop()
     assert fresh_daemon.start().port == port
     fresh_daemon.stop()
-    with _taken(port):
+    with _occupy_port(port):
         assert fresh_daemon.start().port != port
 
 
-def _taken(port: int) -> socket.socket:
-    """A listener on the port, once the last one's connections have let it go."""
+def _occupy_port(port: int) -> socket.socket:
+    """Return a listener on the port, as soon as earlier connections have released it."""
     deadline = time.monotonic() + 10
     while True:
         try:

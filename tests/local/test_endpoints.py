@@ -1,4 +1,4 @@
-"""Models, endpoint configurations and endpoints: what is accepted, what serves, what is refused and in which words."""
+"""Models, endpoint configurations and endpoints: life cycle, invocations, refusals and restarts."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ __all__ = ["hosted", "moto_url"]
 ARN = f"arn:aws:sagemaker:{REGION}:123456789012"
 
 
-def refused(call: Any, **params: Any) -> tuple[str, str]:
-    """Code and message of the refusal."""
+def catch_refusal(call: Any, **params: Any) -> tuple[str, str]:
+    """Return code and message of the refusal."""
     with pytest.raises(ClientError) as caught:
         call(**params)
     error = caught.value.response["Error"]
     return error["Code"], error["Message"]
 
 
-def servers(hosted: HostedCloud, endpoint: str) -> list[psutil.Process]:
-    """The model servers of an endpoint, oldest first."""
+def find_servers(hosted: HostedCloud, endpoint: str) -> list[psutil.Process]:
+    """Return the model servers of an endpoint, oldest first."""
     folder = str(hosted.cloud.state / "endpoints" / REGION / endpoint)
     found = []
     for process in psutil.Process().children():
@@ -57,7 +57,7 @@ def servers(hosted: HostedCloud, endpoint: str) -> list[psutil.Process]:
     return found
 
 
-def test_an_endpoint_comes_up_serves_and_goes(hosted: HostedCloud) -> None:
+def test_an_endpoint_is_created_serves_and_is_deleted(hosted: HostedCloud) -> None:
     hosted.config("Shop-1", count=2)
     created = hosted.create_endpoint(
         EndpointName="Shop", EndpointConfigName="Shop-1", Tags=[{"Key": "team", "Value": "a"}]
@@ -77,16 +77,16 @@ def test_an_endpoint_comes_up_serves_and_goes(hosted: HostedCloud) -> None:
     assert answer["InvokedProductionVariant"] == "main"
     assert answer["ContentType"] == "text/plain"
     assert answer["CustomAttributes"] == "k=v"
-    assert len(servers(hosted, "Shop")) == 2
+    assert len(find_servers(hosted, "Shop")) == 2
 
     hosted.delete_endpoint(EndpointName="Shop")
     eventually(lambda: hosted.gone("Shop"))
-    assert servers(hosted, "Shop") == []
+    assert find_servers(hosted, "Shop") == []
     assert not list((hosted.cloud.state / "endpoints" / REGION / "Shop").glob("*"))
-    assert refused(hosted.delete_endpoint, EndpointName="Shop") == (
+    assert catch_refusal(hosted.delete_endpoint, EndpointName="Shop") == (
         "ValidationException", f'Could not find endpoint "{ARN}:endpoint/shop".',
     )  # fmt: skip
-    assert refused(hosted.invoke_endpoint, EndpointName="Shop", Body=b"") == (
+    assert catch_refusal(hosted.invoke_endpoint, EndpointName="Shop", Body=b"") == (
         "ValidationError", "Endpoint Shop of account 123456789012 not found.",
     )  # fmt: skip
     states = [
@@ -98,7 +98,7 @@ def test_an_endpoint_comes_up_serves_and_goes(hosted: HostedCloud) -> None:
     assert all(event["detail"]["CreationTime"] > 1e12 for event in hosted.events)
 
 
-def test_a_server_gets_the_containers_environment_its_logs_and_a_model_it_cannot_change(hosted: HostedCloud) -> None:
+def test_a_server_gets_its_environment_a_read_only_model_and_logs(hosted: HostedCloud) -> None:
     hosted.endpoint("env", hosted.config("env-1", environment={"MODE": "fast"}))
     seen = json.loads(hosted.ask("env", b"environment"))
     assert seen["MODE"] == "fast"
@@ -133,7 +133,7 @@ def test_request_headers_reach_the_model(hosted: HostedCloud) -> None:
 
 
 @pytest.mark.parametrize(("status", "side"), [(415, "client"), (500, "server")])
-def test_what_a_model_refuses_is_a_model_error_and_the_server_lives(
+def test_an_error_status_of_a_model_is_a_model_error_and_keeps_the_server(
     hosted: HostedCloud, status: int, side: str
 ) -> None:
     hosted.endpoint("bad", hosted.config("bad-1"))
@@ -153,7 +153,7 @@ def test_what_a_model_refuses_is_a_model_error_and_the_server_lives(
     assert hosted.ask("bad") == b"bad-1"
 
 
-def test_a_model_that_does_not_answer_in_time(hosted: HostedCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invocation_that_takes_too_long_times_out(hosted: HostedCloud, monkeypatch: pytest.MonkeyPatch) -> None:
     hosted.endpoint("slow", hosted.config("slow-1"))
     monkeypatch.setattr(router, "TIMEOUT", 0.3)
     with pytest.raises(ClientError, match="timed out while waiting for a response from container primary") as caught:
@@ -163,7 +163,7 @@ def test_a_model_that_does_not_answer_in_time(hosted: HostedCloud, monkeypatch: 
     assert hosted.ask("slow") == b"slow-1"
 
 
-def test_metrics_of_invocations(hosted: HostedCloud) -> None:
+def test_invocation_metrics_are_recorded(hosted: HostedCloud) -> None:
     hosted.endpoint("meter", hosted.config("meter-1"))
     for body in (b"who", b"who", b"status 400", b"status 500"):
         with contextlib.suppress(ClientError):
@@ -191,27 +191,27 @@ def test_metrics_of_invocations(hosted: HostedCloud) -> None:
 
 def test_a_killed_server_is_restarted_and_the_other_takes_its_requests(hosted: HostedCloud) -> None:
     hosted.endpoint("kill", hosted.config("kill-1", count=2))
-    victim, other = servers(hosted, "kill")
+    victim, other = find_servers(hosted, "kill")
     with hosted.load("kill") as answers:
         eventually(lambda: answers["kill-1"] > 20)
         os.kill(victim.pid, signal.SIGKILL)
-        eventually(lambda: len(servers(hosted, "kill")) == 2 and victim not in servers(hosted, "kill"))
+        eventually(lambda: len(find_servers(hosted, "kill")) == 2 and victim not in find_servers(hosted, "kill"))
         seen = answers["kill-1"]
         eventually(lambda: answers["kill-1"] > seen + 50)
-    # At most what was on its way to the victim: one request of each of three threads.
+    # At most the requests that were in flight to the victim: one of each of the three threads.
     assert sum(answers[text] for text in failures(answers)) <= 3
-    assert other in servers(hosted, "kill")
+    assert other in find_servers(hosted, "kill")
 
 
 def test_requests_wait_for_the_restart_of_the_only_server(hosted: HostedCloud) -> None:
     hosted.endpoint("only", hosted.config("only-1"))
-    (crashed,) = servers(hosted, "only")
+    (crashed,) = find_servers(hosted, "only")
     with pytest.raises(ClientError, match="ModelError"):
         hosted.ask("only", b"crash")
-    # What connects to a process that is just ending is lost with it; once it is reaped, its port is closed.
+    # A connection to a process that is just ending is lost; once the process is reaped, its port is closed.
     eventually(lambda: not psutil.pid_exists(crashed.pid))
     assert hosted.ask("only") == b"only-1"
-    (killed,) = servers(hosted, "only")
+    (killed,) = find_servers(hosted, "only")
     os.kill(killed.pid, signal.SIGKILL)
     eventually(lambda: not psutil.pid_exists(killed.pid))
     assert hosted.ask("only") == b"only-1"
@@ -230,7 +230,7 @@ def test_weights_and_target_choose_the_variant(hosted: HostedCloud) -> None:
     hosted.endpoint("two", "two")
     assert {hosted.ask("two") for _ in range(20)} == {b"heavy"}
     assert hosted.ask("two", TargetVariant="a") == b"light"
-    code, message = refused(hosted.invoke_endpoint, EndpointName="two", Body=b"", TargetVariant="c")
+    code, message = catch_refusal(hosted.invoke_endpoint, EndpointName="two", Body=b"", TargetVariant="c")
     assert (code, "Variant c not found" in message) == ("ValidationError", True)
 
     hosted.update_endpoint_weights_and_capacities(
@@ -243,11 +243,11 @@ def test_weights_and_target_choose_the_variant(hosted: HostedCloud) -> None:
     described = hosted.settled("two")
     assert [v["CurrentInstanceCount"] for v in described["ProductionVariants"]] == [2, 1]
     assert [v["CurrentWeight"] for v in described["ProductionVariants"]] == [1.0, 0.0]
-    assert len(servers(hosted, "two")) == 3
+    assert len(find_servers(hosted, "two")) == 3
     assert {hosted.ask("two") for _ in range(20)} == {b"light"}
 
 
-def test_a_model_that_never_answers_its_ping_fails_the_endpoint(hosted: HostedCloud) -> None:
+def test_a_model_server_that_exits_at_start_fails_the_endpoint(hosted: HostedCloud) -> None:
     hosted.config("dead-1", environment={"FAIL": "1"})
     hosted.create_endpoint(EndpointName="dead", EndpointConfigName="dead-1")
     described = hosted.settled("dead")
@@ -257,14 +257,14 @@ def test_a_model_that_never_answers_its_ping_fails_the_endpoint(hosted: HostedCl
         "Please check CloudWatch logs for this endpoint."
     )
     assert "ProductionVariants" not in described
-    assert servers(hosted, "dead") == []
-    assert "it is Failed" in refused(hosted.update_endpoint, EndpointName="dead", EndpointConfigName="dead-1")[1]
+    assert find_servers(hosted, "dead") == []
+    assert "it is Failed" in catch_refusal(hosted.update_endpoint, EndpointName="dead", EndpointConfigName="dead-1")[1]
     hosted.delete_endpoint(EndpointName="dead")
     eventually(lambda: hosted.gone("dead"))
 
 
 @pytest.mark.parametrize(("asked", "window"), [({}, 240), ({"ContainerStartupHealthCheckTimeoutInSeconds": 900}, 900)])
-def test_a_server_that_answers_no_ping_well_has_its_window(
+def test_failing_pings_fail_the_endpoint_only_after_the_startup_window(
     hosted: HostedCloud, monkeypatch: pytest.MonkeyPatch, asked: dict[str, int], window: int
 ) -> None:
     ahead = 0.0
@@ -272,20 +272,20 @@ def test_a_server_that_answers_no_ping_well_has_its_window(
     model = hosted.model("ill-1", environment={"PING": "503"})
     hosted.create_endpoint_config(EndpointConfigName="ill-1", ProductionVariants=[variant(model, **asked)])
     hosted.create_endpoint(EndpointName="ill", EndpointConfigName="ill-1")
-    (server,) = eventually(lambda: servers(hosted, "ill"))
+    (server,) = eventually(lambda: find_servers(hosted, "ill"))
     eventually(server.net_connections)
     ahead = window - 30.0
     with pytest.raises(AssertionError):
         eventually(lambda: hosted.describe_endpoint(EndpointName="ill")["EndpointStatus"] != "Creating", seconds=1.0)
-    assert servers(hosted, "ill") == [server]
+    assert find_servers(hosted, "ill") == [server]
     ahead = window + 1.0
     described = hosted.settled("ill")
     assert described["EndpointStatus"] == "Failed"
     assert "variant main did not pass the ping health check" in described["FailureReason"]
-    eventually(lambda: servers(hosted, "ill") == [])
+    eventually(lambda: find_servers(hosted, "ill") == [])
 
 
-def test_a_broken_archive_fails_the_endpoint_by_name(hosted: HostedCloud) -> None:
+def test_a_broken_model_archive_fails_the_endpoint(hosted: HostedCloud) -> None:
     hosted.config("torn-1")
     hosted.aws("s3").put_object(Bucket="models", Key="torn-1.tar.gz", Body=b"not an archive")
     hosted.create_endpoint(EndpointName="torn", EndpointConfigName="torn-1")
@@ -295,37 +295,38 @@ def test_a_broken_archive_fails_the_endpoint_by_name(hosted: HostedCloud) -> Non
     )
 
 
-def test_changes_are_refused_while_one_is_in_progress(hosted: HostedCloud) -> None:
+def test_changes_to_an_in_progress_endpoint_are_refused(hosted: HostedCloud) -> None:
     hosted.config("busy-1", environment={"PING": "503"})
     hosted.create_endpoint(EndpointName="busy", EndpointConfigName="busy-1")
     expected = ("ValidationException", f'Cannot update in-progress endpoint "{ARN}:endpoint/busy".')
-    assert refused(hosted.update_endpoint, EndpointName="busy", EndpointConfigName="busy-1") == expected
-    assert refused(hosted.delete_endpoint, EndpointName="busy") == expected
-    assert refused(hosted.invoke_endpoint, EndpointName="busy", Body=b"")[0] == "ValidationError"
+    assert catch_refusal(hosted.update_endpoint, EndpointName="busy", EndpointConfigName="busy-1") == expected
+    assert catch_refusal(hosted.delete_endpoint, EndpointName="busy") == expected
+    assert catch_refusal(hosted.invoke_endpoint, EndpointName="busy", Body=b"")[0] == "ValidationError"
 
 
-def test_names_taken_and_things_not_there_are_refused_in_awss_words(hosted: HostedCloud) -> None:
+def test_taken_names_and_missing_resources_get_the_errors_of_aws(hosted: HostedCloud) -> None:
     hosted.endpoint("E", hosted.config("C"))
     taken = "Cannot create already existing"
     container = {"Image": IMAGE, "ModelDataUrl": "s3://models/C.tar.gz"}
     assert (
-        refused(hosted.create_model, ModelName="C", PrimaryContainer=container)[1] == f'{taken} model "{ARN}:model/c".'
+        catch_refusal(hosted.create_model, ModelName="C", PrimaryContainer=container)[1]
+        == f'{taken} model "{ARN}:model/c".'
     )
-    message = refused(hosted.create_endpoint_config, EndpointConfigName="C", ProductionVariants=[variant("C")])[1]
+    message = catch_refusal(hosted.create_endpoint_config, EndpointConfigName="C", ProductionVariants=[variant("C")])[1]
     assert message == f'{taken} endpoint configuration "{ARN}:endpoint-config/c".'
-    message = refused(hosted.create_endpoint, EndpointName="E", EndpointConfigName="C")[1]
+    message = catch_refusal(hosted.create_endpoint, EndpointName="E", EndpointConfigName="C")[1]
     assert message == f'{taken} endpoint "{ARN}:endpoint/e".'
-    assert refused(hosted.describe_model, ModelName="X")[1] == f'Could not find model "{ARN}:model/x".'
-    assert refused(hosted.delete_endpoint_config, EndpointConfigName="X")[1] == (
+    assert catch_refusal(hosted.describe_model, ModelName="X")[1] == f'Could not find model "{ARN}:model/x".'
+    assert catch_refusal(hosted.delete_endpoint_config, EndpointConfigName="X")[1] == (
         f'Could not find endpoint configuration "{ARN}:endpoint-config/x".'
     )
-    message = refused(hosted.create_endpoint_config, EndpointConfigName="D", ProductionVariants=[variant("X")])[1]
+    message = catch_refusal(hosted.create_endpoint_config, EndpointConfigName="D", ProductionVariants=[variant("X")])[1]
     assert message == f'Could not find model "{ARN}:model/x".'
 
 
 def test_a_model_is_checked_when_it_is_created(hosted: HostedCloud) -> None:
     def create(**container: Any) -> str:
-        return refused(hosted.create_model, ModelName="m", PrimaryContainer=container)[1]
+        return catch_refusal(hosted.create_model, ModelName="m", PrimaryContainer=container)[1]
 
     assert "no repository 'nobody'; known: echo" in create(Image="nobody:1", ModelDataUrl="s3://models/x.tar.gz")
     assert create(Image=IMAGE, ModelDataUrl="s3://models/x.tar.gz") == (
@@ -336,8 +337,8 @@ def test_a_model_is_checked_when_it_is_created(hosted: HostedCloud) -> None:
     )
     assert "MultiModelConfig of a container is not available" in create(Image=IMAGE, MultiModelConfig={})
     both = {"PrimaryContainer": {"Image": IMAGE}, "Containers": [{"Image": IMAGE}]}
-    assert "either PrimaryContainer or Containers" in refused(hosted.create_model, ModelName="m", **both)[1]
-    assert "either PrimaryContainer or Containers" in refused(hosted.create_model, ModelName="m")[1]
+    assert "either PrimaryContainer or Containers" in catch_refusal(hosted.create_model, ModelName="m", **both)[1]
+    assert "either PrimaryContainer or Containers" in catch_refusal(hosted.create_model, ModelName="m")[1]
 
 
 def test_a_model_package_serves_only_when_approved(hosted: HostedCloud) -> None:
@@ -355,7 +356,7 @@ def test_a_model_package_serves_only_when_approved(hosted: HostedCloud) -> None:
     hosted.store.put("model-package", REGION, arn, package)
     container = {"ModelPackageName": arn, "Environment": {"B": "2"}}
     create = {"ModelName": "of-package", "PrimaryContainer": container}
-    assert "ModelApprovalStatus PendingManualApproval" in refused(hosted.create_model, **create)[1]
+    assert "ModelApprovalStatus PendingManualApproval" in catch_refusal(hosted.create_model, **create)[1]
     hosted.store.put("model-package", REGION, arn, {**package, "ModelApprovalStatus": "Approved"})
     hosted.create_model(**create)
     assert hosted.describe_model(ModelName="of-package")["PrimaryContainer"] == container
@@ -363,7 +364,7 @@ def test_a_model_package_serves_only_when_approved(hosted: HostedCloud) -> None:
     hosted.endpoint("of-package", "of-package")
     seen = json.loads(hosted.ask("of-package", b"environment"))
     assert (seen["A"], seen["B"]) == ("1", "2")
-    message = refused(
+    message = catch_refusal(
         hosted.create_model, ModelName="no", PrimaryContainer={"ModelPackageName": f"{ARN}:model-package/g/2"}
     )[1]
     assert message == f"ModelPackage {ARN}:model-package/g/2 does not exist."
@@ -380,9 +381,11 @@ def test_a_model_package_serves_only_when_approved(hosted: HostedCloud) -> None:
         ),
     ],
 )
-def test_what_is_not_there_is_refused_by_name(hosted: HostedCloud, config: dict[str, Any], name: str) -> None:
+def test_unavailable_endpoint_config_options_are_refused_by_name(
+    hosted: HostedCloud, config: dict[str, Any], name: str
+) -> None:
     hosted.model("m")
-    code, message = refused(hosted.create_endpoint_config, EndpointConfigName="c", **config)
+    code, message = catch_refusal(hosted.create_endpoint_config, EndpointConfigName="c", **config)
     assert code == "ValidationException"
     assert message.startswith(f"{name} of ")
     assert message.endswith("is not available in the local cloud.")
@@ -401,8 +404,8 @@ def test_listing_filters_sorts_and_pages(hosted: HostedCloud) -> None:
     assert [model["ModelName"] for model in second["Models"]] == ["b-1"]
     assert "NextToken" not in second
     other = {**query, "SortOrder": "Descending"}
-    assert "Invalid NextToken" in refused(hosted.list_models, **other, NextToken=first["NextToken"])[1]
-    assert "Invalid NextToken" in refused(hosted.list_models, NextToken="junk")[1]
+    assert "Invalid NextToken" in catch_refusal(hosted.list_models, **other, NextToken=first["NextToken"])[1]
+    assert "Invalid NextToken" in catch_refusal(hosted.list_models, NextToken="junk")[1]
     assert hosted.list_models(CreationTimeBefore=dt.datetime.fromtimestamp(1, dt.UTC))["Models"] == []
     assert len(hosted.list_models(CreationTimeAfter=dt.datetime.fromtimestamp(1, dt.UTC))["Models"]) == 5
 
@@ -413,7 +416,7 @@ def test_endpoints_are_listed_by_status(hosted: HostedCloud) -> None:
     assert hosted.list_endpoints(StatusEquals="Failed")["Endpoints"] == []
 
 
-def test_tags(hosted: HostedCloud) -> None:
+def test_tags_are_added_listed_and_deleted(hosted: HostedCloud) -> None:
     hosted.model("m")
     arn = hosted.describe_model(ModelName="m")["ModelArn"]
     hosted.add_tags(ResourceArn=arn, Tags=[{"Key": "b", "Value": "1"}, {"Key": "a", "Value": "2"}])
@@ -421,17 +424,17 @@ def test_tags(hosted: HostedCloud) -> None:
     assert hosted.list_tags(ResourceArn=arn) == {"Tags": [{"Key": "a", "Value": "2"}, {"Key": "b", "Value": "3"}]}
     hosted.delete_tags(ResourceArn=arn, TagKeys=["a", "z"])
     assert hosted.list_tags(ResourceArn=arn) == {"Tags": [{"Key": "b", "Value": "3"}]}
-    assert "reserved" in refused(hosted.add_tags, ResourceArn=arn, Tags=[{"Key": "aws:x", "Value": ""}])[1]
+    assert "reserved" in catch_refusal(hosted.add_tags, ResourceArn=arn, Tags=[{"Key": "aws:x", "Value": ""}])[1]
     hosted.delete_model(ModelName="m")
-    assert refused(hosted.list_tags, ResourceArn=arn)[1] == f'Could not find model "{arn}".'
+    assert catch_refusal(hosted.list_tags, ResourceArn=arn)[1] == f'Could not find model "{arn}".'
 
 
 class TestRestart:
-    """A cloud that comes back on the state of one that is gone."""
+    """A cloud that starts on the state of one that has stopped."""
 
     @pytest.fixture
     def again(self, hosted: HostedCloud) -> Any:
-        """Ends the cloud without its knowledge of it, and starts another on the same state."""
+        """Yield a function that stops the cloud, sets endpoint statuses and starts another cloud on the same state."""
         started: list[HostedCloud] = []
 
         def start(**changes: Any) -> HostedCloud:
@@ -511,7 +514,7 @@ class TestRestart:
         eventually(lambda: cloud.gone("r"))
 
 
-def test_going_down_ends_all_servers_quickly(hosted: HostedCloud) -> None:
+def test_stopping_the_cloud_ends_all_servers_quickly(hosted: HostedCloud) -> None:
     hosted.endpoint("down", hosted.config("down-1", count=2))
 
     def wait_long() -> None:
@@ -526,4 +529,4 @@ def test_going_down_ends_all_servers_quickly(hosted: HostedCloud) -> None:
     hosted.go_down()
     waiting.join()
     assert time.monotonic() - begun < 4
-    assert servers(hosted, "down") == []
+    assert find_servers(hosted, "down") == []

@@ -1,4 +1,4 @@
-"""Endpoints as a boto3 program sees them, in a daemon of its own."""
+"""Endpoints as a boto3 program sees them, in a separate daemon process."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.local.hosted import IMAGE, REGION, eventually, variant
 ROLE = "arn:aws:iam::123456789012:role/serve"
 
 
-def prepare(daemon: CloudDaemon, *names: str) -> Any:
-    """Configurations whose models answer their names; a client."""
+def create_endpoint_configs(daemon: CloudDaemon, *names: str) -> Any:
+    """Create configurations whose models answer their own names, and return a client."""
     s3, sagemaker = daemon.client("s3"), daemon.client("sagemaker")
     s3.create_bucket(Bucket=f"models-{names[0]}", CreateBucketConfiguration={"LocationConstraint": REGION})
     for name in names:
@@ -37,8 +37,8 @@ def prepare(daemon: CloudDaemon, *names: str) -> Any:
     return sagemaker
 
 
-def test_an_untuned_program_updates_under_load_and_an_alarm_brings_it_back(cloud_daemon: CloudDaemon) -> None:
-    sagemaker, cloudwatch = prepare(cloud_daemon, "http-1", "http-2"), cloud_daemon.client("cloudwatch")
+def test_an_alarm_rolls_back_an_update_under_load(cloud_daemon: CloudDaemon) -> None:
+    sagemaker, cloudwatch = create_endpoint_configs(cloud_daemon, "http-1", "http-2"), cloud_daemon.client("cloudwatch")
     runtime = cloud_daemon.client("sagemaker-runtime")
     cloudwatch.put_metric_alarm(
         AlarmName="http-5xx", Namespace="AWS/SageMaker", MetricName="Invocation5XXErrors", Statistic="Sum",
@@ -102,8 +102,8 @@ def test_an_untuned_program_updates_under_load_and_an_alarm_brings_it_back(cloud
     sagemaker.get_waiter("endpoint_deleted").wait(EndpointName="http", WaiterConfig={"Delay": 1, "MaxAttempts": 20})
 
 
-def test_an_endpoint_survives_the_death_of_the_daemon(fresh_daemon: CloudDaemon) -> None:
-    sagemaker = prepare(fresh_daemon, "live-1")
+def test_an_endpoint_survives_a_stop_and_a_kill_of_the_daemon(fresh_daemon: CloudDaemon) -> None:
+    sagemaker = create_endpoint_configs(fresh_daemon, "live-1")
     capture = {
         "EnableCapture": True,
         "InitialSamplingPercentage": 100,
@@ -115,7 +115,7 @@ def test_an_endpoint_survives_the_death_of_the_daemon(fresh_daemon: CloudDaemon)
     )
     sagemaker.create_endpoint(EndpointName="live", EndpointConfigName="live")
     eventually(lambda: sagemaker.describe_endpoint(EndpointName="live")["EndpointStatus"] == "InService")
-    # What moto keeps is only as new as its last snapshot, and the model's archive is among it.
+    # Moto's state is only as new as its last snapshot, which must contain the model's archive.
     eventually(lambda: any((fresh_daemon.state / "objects").iterdir()))
     daemon = psutil.Process(fresh_daemon.running.pid)
     children = daemon.children(recursive=True)

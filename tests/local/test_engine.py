@@ -60,7 +60,7 @@ class Pulumi:
         return done.stdout
 
     def steps(self) -> dict[str, int]:
-        """What a preview would do, by kind of step."""
+        """Return the number of steps that a preview reports, by kind."""
         summary: dict[str, int] = json.loads(self("preview", "--json"))["changeSummary"]
         return summary
 
@@ -109,12 +109,12 @@ def test_the_stock_cli_provisions_changes_and_destroys(pulumi: Pulumi, fresh_dae
     assert s3.list_buckets()["Buckets"] == []
 
 
-def test_a_program_that_fails_fails_the_command(pulumi: Pulumi) -> None:
+def test_a_failing_program_fails_the_command(pulumi: Pulumi) -> None:
     (pulumi.folder / "__main__.py").write_text("raise ValueError('no use case of that name')\n")
     assert "no use case of that name" in pulumi("preview", code=1)
 
 
-def test_the_environment_s_region_will_do(pulumi: Pulumi, fresh_daemon: CloudDaemon) -> None:
+def test_the_region_of_the_environment_is_used_if_none_is_configured(pulumi: Pulumi, fresh_daemon: CloudDaemon) -> None:
     pulumi("config", "rm", "aws:region")
     pulumi.environment["AWS_REGION"] = "us-west-2"
     pulumi("up", "--yes")
@@ -124,14 +124,16 @@ def test_the_environment_s_region_will_do(pulumi: Pulumi, fresh_daemon: CloudDae
     assert pulumi.steps() == {"same": 4}
 
 
-def test_a_second_look_for_the_engine_costs_nothing() -> None:
+def test_ensuring_the_cli_again_returns_the_same_engine_silently() -> None:
     first = bootstrap.ensure_cli()
     said: list[str] = []
     assert bootstrap.ensure_cli(said.append) == first
     assert said == []
 
 
-def test_the_script_of_an_earlier_version_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_language_host_script_of_an_earlier_version_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = bootstrap.ensure_cli()
     folder = tmp_path / "bin"
     folder.mkdir()
@@ -148,7 +150,7 @@ def test_the_script_of_an_earlier_version_is_replaced(tmp_path: Path, monkeypatc
             assert 0 < int(started.stdout.readline()) < 65_536
         finally:
             started.terminate()
-    # Pulumi's own is left alone.
+    # Pulumi's own script is left alone.
     host.write_text("#!/bin/sh\nexit 0\n")
     assert bootstrap.ensure_cli() == bootstrap.Engine(folder, "installed")
     assert host.read_text() == "#!/bin/sh\nexit 0\n"

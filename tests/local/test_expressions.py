@@ -1,4 +1,4 @@
-"""Schedule expressions: which are valid, and when they are due, reckoned by hand with a calendar."""
+"""Schedule expressions: which are valid, and when they are due, computed by hand with a calendar."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 from local.services.eventbridge import expressions
 
 
-def seconds(utc: str) -> float:
+def to_timestamp(utc: str) -> float:
     return dt.datetime.fromisoformat(utc + "+00:00").timestamp()
 
 
-def shown(time: float | None) -> str | None:
+def format_time(time: float | None) -> str | None:
     return None if time is None else dt.datetime.fromtimestamp(time, dt.UTC).strftime("%Y-%m-%dT%H:%M")
 
 
@@ -26,8 +26,8 @@ def shown(time: float | None) -> str | None:
         "cron(0 0 ? * sun *)",
     ],
 )  # fmt: skip
-def test_valid(expression: str) -> None:
-    assert expressions.parse(expression).next(seconds("2026-01-01T00:00")) is not None
+def test_valid_expressions_have_a_next_run(expression: str) -> None:
+    assert expressions.parse(expression).next(to_timestamp("2026-01-01T00:00")) is not None
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_valid(expression: str) -> None:
         ("at(2026-12-01T06:15:00)", r"expected rate\(…\) or cron"),
     ],
 )  # fmt: skip
-def test_invalid(expression: str, message: str) -> None:
+def test_invalid_expressions_are_refused(expression: str, message: str) -> None:
     with pytest.raises(expressions.ExpressionError, match=message):
         expressions.parse(expression)
 
@@ -61,7 +61,7 @@ def test_invalid(expression: str, message: str) -> None:
         ("cron(0 12 * * ? *)", "Europe/Bärlin", "IANA"),
     ],
 )
-def test_invalid_of_schedules(expression: str, zone: str, message: str) -> None:
+def test_invalid_schedule_expressions_are_refused(expression: str, zone: str, message: str) -> None:
     with pytest.raises(expressions.ExpressionError, match=message):
         expressions.parse(expression, zone, once=True)
 
@@ -102,8 +102,8 @@ def test_invalid_of_schedules(expression: str, zone: str, message: str) -> None:
         ("cron(0 0 31 2 ? *)", "2026-01-01T00:00", None),
     ],
 )
-def test_next(expression: str, after: str, expected: str | None) -> None:
-    assert shown(expressions.parse(expression).next(seconds(after))) == expected
+def test_next_run_in_utc(expression: str, after: str, expected: str | None) -> None:
+    assert format_time(expressions.parse(expression).next(to_timestamp(after))) == expected
 
 
 @pytest.mark.parametrize(
@@ -124,5 +124,5 @@ def test_next(expression: str, after: str, expected: str | None) -> None:
         ("at(2026-12-01T06:15:00)", "UTC", "2026-12-01T06:15", None),
     ],
 )
-def test_next_in_a_time_zone(expression: str, zone: str, after: str, expected: str | None) -> None:
-    assert shown(expressions.parse(expression, zone, once=True).next(seconds(after))) == expected
+def test_next_run_in_a_time_zone(expression: str, zone: str, after: str, expected: str | None) -> None:
+    assert format_time(expressions.parse(expression, zone, once=True).next(to_timestamp(after))) == expected

@@ -31,8 +31,8 @@ DEFINITIONS = [
 _numbers = itertools.count()
 
 
-def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
-    """What ``condition`` answers as soon as it is true."""
+def wait_until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """Return the condition's first true value; fail when the time is up."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -42,17 +42,17 @@ def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
 
 @pytest.fixture(scope="module")
 def hurried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudDaemon]:
-    """A cloud whose quarter of an hour lasts a second."""
+    """Yield a cloud in which an hour lasts a second."""
     daemon = CloudDaemon(tmp_path_factory.mktemp("features") / "state", scale=3600.0)
     daemon.start()
     try:
-        prepare(daemon)
+        create_roles_and_bucket(daemon)
         yield daemon
     finally:
         daemon.stop()
 
 
-def prepare(daemon: CloudDaemon) -> None:
+def create_roles_and_bucket(daemon: CloudDaemon) -> None:
     make_roles(daemon.client("iam"))
     daemon.client("s3").create_bucket(
         Bucket="lake", CreateBucketConfiguration={"LocationConstraint": daemon.client("s3").meta.region_name}
@@ -60,7 +60,7 @@ def prepare(daemon: CloudDaemon) -> None:
 
 
 def create(daemon: CloudDaemon, **changes: Any) -> dict[str, Any]:
-    """A group that is Created (or has failed), described."""
+    """Create a group, wait until it is Created or has failed, and return its description."""
     sagemaker = daemon.client("sagemaker")
     request = {
         "FeatureGroupName": f"weather-{next(_numbers)}",
@@ -71,14 +71,14 @@ def create(daemon: CloudDaemon, **changes: Any) -> dict[str, Any]:
         **changes,
     }
     sagemaker.create_feature_group(**{key: value for key, value in request.items() if value is not None})
-    return settled(daemon, request["FeatureGroupName"])
+    return wait_until_settled(daemon, request["FeatureGroupName"])
 
 
 def offline() -> dict[str, Any]:
     return {"OfflineStoreConfig": {"S3StorageConfig": {"S3Uri": "s3://lake/features/"}}, "RoleArn": ROLE}
 
 
-def settled(daemon: CloudDaemon, name: str) -> dict[str, Any]:
+def wait_until_settled(daemon: CloudDaemon, name: str) -> dict[str, Any]:
     def done() -> Any:
         group = daemon.client("sagemaker").describe_feature_group(FeatureGroupName=name)
         busy = (
@@ -86,10 +86,10 @@ def settled(daemon: CloudDaemon, name: str) -> dict[str, Any]:
         )
         return None if busy else group
 
-    return dict(until(done))
+    return dict(wait_until(done))
 
 
-def gone(daemon: CloudDaemon, name: str) -> bool:
+def is_deleted(daemon: CloudDaemon, name: str) -> bool:
     return not daemon.client("sagemaker").list_feature_groups(NameContains=name)["FeatureGroupSummaries"]
 
 
@@ -128,7 +128,7 @@ def rows(daemon: CloudDaemon, group: dict[str, Any]) -> list[dict[str, Any]]:
 # -- groups ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_group_is_created_as_described(hurried: CloudDaemon) -> None:
+def test_a_created_group_is_described_with_its_stores_and_tags(hurried: CloudDaemon) -> None:
     group = create(hurried, **offline(), Tags=[{"Key": "team", "Value": "sky"}], Description="what is known of it")
     assert group["FeatureGroupStatus"] == "Created"
     assert group["OfflineStoreStatus"] == {"Status": "Active"}
@@ -175,19 +175,19 @@ def test_a_group_is_created_as_described(hurried: CloudDaemon) -> None:
         ({"OnlineStoreConfig": {"EnableOnlineStore": True, "TtlDuration": {"Unit": "Days"}}}, "both Unit and Value"),
     ],
 )
-def test_what_aws_refuses_is_refused(hurried: CloudDaemon, changes: dict[str, Any], said: str) -> None:
+def test_invalid_group_definitions_are_refused(hurried: CloudDaemon, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ClientError, match=said) as refusal:
         create(hurried, **changes)
     assert refusal.value.response["Error"]["Code"] == "ValidationException"
 
 
-def test_a_group_whose_bucket_is_not_there_fails(hurried: CloudDaemon) -> None:
+def test_a_group_whose_bucket_is_missing_fails(hurried: CloudDaemon) -> None:
     group = create(hurried, RoleArn=ROLE, OfflineStoreConfig={"S3StorageConfig": {"S3Uri": "s3://no-such-lake/"}})
     assert group["FeatureGroupStatus"] == "CreateFailed"
     assert "bucket no-such-lake" in group["FailureReason"]
 
 
-def test_a_name_is_taken_and_an_unknown_one_is_not_found(hurried: CloudDaemon) -> None:
+def test_taken_and_unknown_group_names_are_refused(hurried: CloudDaemon) -> None:
     group = create(hurried)
     with pytest.raises(ClientError, match="already exists") as taken:
         create(hurried, FeatureGroupName=group["FeatureGroupName"])
@@ -197,20 +197,20 @@ def test_a_name_is_taken_and_an_unknown_one_is_not_found(hurried: CloudDaemon) -
     assert unknown.value.response["Error"]["Code"] == "ResourceNotFound"
 
 
-def test_features_and_time_to_live_are_added_later(hurried: CloudDaemon) -> None:
+def test_features_and_time_to_live_can_be_added_later(hurried: CloudDaemon) -> None:
     sagemaker = hurried.client("sagemaker")
     group = create(hurried)
     name = group["FeatureGroupName"]
     added = {"FeatureName": "rain", "FeatureType": "Fractional"}
     sagemaker.update_feature_group(FeatureGroupName=name, FeatureAdditions=[added])
-    group = settled(hurried, name)
+    group = wait_until_settled(hurried, name)
     assert group["LastUpdateStatus"] == {"Status": "Successful"}
     assert group["FeatureDefinitions"] == [*DEFINITIONS, added]
     put(hurried, group, "JFK", "2026-11-02T09:00:00Z", rain="0.5")
     assert get(hurried, group, "JFK", FeatureNames=["rain"]) == {"rain": "0.5"}
     ttl = {"Unit": "Weeks", "Value": 5200}
     sagemaker.update_feature_group(FeatureGroupName=name, OnlineStoreConfig={"TtlDuration": ttl})
-    assert settled(hurried, name)["OnlineStoreConfig"]["TtlDuration"] == ttl
+    assert wait_until_settled(hurried, name)["OnlineStoreConfig"]["TtlDuration"] == ttl
     with pytest.raises(ClientError, match="'rain' is there twice"):
         sagemaker.update_feature_group(FeatureGroupName=name, FeatureAdditions=[added])
     with pytest.raises(ClientError, match="exactly one of"):
@@ -223,7 +223,7 @@ def test_a_deleted_group_loses_its_records_and_keeps_its_files(hurried: CloudDae
     name = group["FeatureGroupName"]
     put(hurried, group, "JFK", "2026-11-02T09:00:00Z")
     sagemaker.delete_feature_group(FeatureGroupName=name)
-    until(partial(gone, hurried, name))
+    wait_until(partial(is_deleted, hurried, name))
     assert [row["station"] for row in rows(hurried, group)] == ["JFK"]
     again = create(hurried, FeatureGroupName=name)
     assert get(hurried, again, "JFK") is None
@@ -269,7 +269,7 @@ def test_the_newest_event_time_wins_online(hurried: CloudDaemon) -> None:
         ({"station": ""}, r"lacks a value of \[station\]"),
     ],
 )
-def test_a_bad_value_is_refused(hurried: CloudDaemon, values: dict[str, str], said: str) -> None:
+def test_an_invalid_feature_value_is_refused(hurried: CloudDaemon, values: dict[str, str], said: str) -> None:
     group = create(hurried)
     with pytest.raises(ClientError, match=said) as refusal:
         put(hurried, group, **{"station": "JFK", "known_at": "2026-11-02T09:00:00Z", **values})
@@ -284,7 +284,7 @@ SECONDS = [
 
 
 @pytest.mark.parametrize("known_at", ["1793611677000", "1e18", "1e300", "-1e11", "253402300800"])
-def test_an_event_time_that_is_no_date_is_refused(hurried: CloudDaemon, known_at: str) -> None:
+def test_an_event_time_that_is_not_a_date_is_refused(hurried: CloudDaemon, known_at: str) -> None:
     runtime = hurried.client("sagemaker-featurestore-runtime")
     group = create(hurried, FeatureDefinitions=SECONDS, **offline())
     name = group["FeatureGroupName"]
@@ -299,10 +299,10 @@ def test_an_event_time_that_is_no_date_is_refused(hurried: CloudDaemon, known_at
     assert error["ErrorCode"] == "ValidationError"
     put(hurried, group, "JFK", "1793611677.5")
     assert get(hurried, group, "JFK") == {"station": "JFK", "known_at": "1793611677.5"}
-    until(lambda: [row["known_at"] for row in rows(hurried, group)] == [1793611677.5])
+    wait_until(lambda: [row["known_at"] for row in rows(hurried, group)] == [1793611677.5])
 
 
-def test_an_unknown_group_is_404_to_a_reader_and_400_to_a_writer(hurried: CloudDaemon) -> None:
+def test_an_unknown_group_is_404_for_reads_and_invalid_for_writes(hurried: CloudDaemon) -> None:
     unknown = {"FeatureGroupName": "nothing"}
     with pytest.raises(ClientError, match="can't find a FeatureGroup") as read:
         get(hurried, unknown, "JFK")
@@ -313,7 +313,7 @@ def test_an_unknown_group_is_404_to_a_reader_and_400_to_a_writer(hurried: CloudD
     assert written.value.response["Error"]["Code"] == "ValidationError"
 
 
-def test_deletion_soft_and_hard(hurried: CloudDaemon) -> None:
+def test_soft_deletion_keeps_the_event_time_and_hard_deletion_does_not(hurried: CloudDaemon) -> None:
     runtime = hurried.client("sagemaker-featurestore-runtime")
     group = create(hurried)
     name = group["FeatureGroupName"]
@@ -340,7 +340,7 @@ def test_deletion_soft_and_hard(hurried: CloudDaemon) -> None:
     assert get(hurried, group, "JFK") is not None, "a hard deletion forgets event times"
 
 
-def test_time_to_live(hurried: CloudDaemon) -> None:
+def test_records_expire_after_their_time_to_live(hurried: CloudDaemon) -> None:
     runtime = hurried.client("sagemaker-featurestore-runtime")
     group = create(
         hurried, OnlineStoreConfig={"EnableOnlineStore": True, "TtlDuration": {"Unit": "Days", "Value": 36500}}
@@ -360,7 +360,7 @@ def test_time_to_live(hurried: CloudDaemon) -> None:
     assert get(hurried, group, "JFK") is None, "the record's own time to live is over"
 
 
-def test_a_time_to_live_beyond_all_dates_is_refused(hurried: CloudDaemon) -> None:
+def test_an_excessive_time_to_live_is_refused(hurried: CloudDaemon) -> None:
     runtime = hurried.client("sagemaker-featurestore-runtime")
     group, ever = create(hurried), {"Unit": "Weeks", "Value": 2**31 - 1}
     name = group["FeatureGroupName"]
@@ -380,7 +380,7 @@ def test_a_time_to_live_beyond_all_dates_is_refused(hurried: CloudDaemon) -> Non
         assert refusal.value.response["Error"]["Code"] == "ValidationException"
 
 
-def test_many_records_at_a_time(hurried: CloudDaemon) -> None:
+def test_records_are_written_read_and_listed_in_batches(hurried: CloudDaemon) -> None:
     runtime = hurried.client("sagemaker-featurestore-runtime")
     group = create(hurried)
     name = group["FeatureGroupName"]
@@ -421,7 +421,7 @@ def test_every_write_reaches_the_offline_store(hurried: CloudDaemon) -> None:
         RecordIdentifierValueAsString="JFK",
         EventTime="2026-11-02T10:00:00Z",
     )
-    until(lambda: len(files(hurried, group)) == 3)
+    wait_until(lambda: len(files(hurried, group)) == 3)
     first, second, third = sorted(rows(hurried, group), key=lambda row: row["known_at"])
     assert (first["station"], first["wind"], first["gusts"], first["is_deleted"]) == ("JFK", 9.0, None, False)
     assert (second["known_at"], second["wind"], second["gusts"]) == ("2026-11-02T09:27:57Z", 1.5, 7)
@@ -438,19 +438,19 @@ def test_every_write_reaches_the_offline_store(hurried: CloudDaemon) -> None:
     assert suffix.isalnum()
 
 
-def test_target_stores(hurried: CloudDaemon) -> None:
+def test_a_write_reaches_only_its_target_stores(hurried: CloudDaemon) -> None:
     runtime = hurried.client("sagemaker-featurestore-runtime")
     group = create(hurried, **offline())
     values = record(station="JFK", known_at="2026-11-02T09:00:00Z")
     runtime.put_record(FeatureGroupName=group["FeatureGroupName"], Record=values, TargetStores=["OfflineStore"])
     assert get(hurried, group, "JFK") is None
-    until(lambda: [row["station"] for row in rows(hurried, group)] == ["JFK"])
+    wait_until(lambda: [row["station"] for row in rows(hurried, group)] == ["JFK"])
     online = create(hurried)
     with pytest.raises(ClientError, match="has no OfflineStore"):
         runtime.put_record(FeatureGroupName=online["FeatureGroupName"], Record=values, TargetStores=["OfflineStore"])
 
 
-def test_rows_wait_for_a_bucket_that_is_gone(hurried: CloudDaemon) -> None:
+def test_offline_rows_wait_until_a_missing_bucket_exists_again(hurried: CloudDaemon) -> None:
     s3, place = hurried.client("s3"), {"LocationConstraint": hurried.client("s3").meta.region_name}
     s3.create_bucket(Bucket="puddle", CreateBucketConfiguration=place)
     store = {"S3StorageConfig": {"S3Uri": "s3://puddle"}}
@@ -463,28 +463,28 @@ def test_rows_wait_for_a_bucket_that_is_gone(hurried: CloudDaemon) -> None:
 
     s3.delete_bucket(Bucket="puddle")
     put(hurried, group, "JFK", "2026-11-02T09:00:00Z")
-    until(lambda: status() == "Blocked")
+    wait_until(lambda: status() == "Blocked")
     s3.create_bucket(Bucket="puddle", CreateBucketConfiguration=place)
-    until(lambda: status() == "Active")
+    wait_until(lambda: status() == "Active")
     assert len(s3.list_objects_v2(Bucket="puddle")["Contents"]) == 1
 
 
-def test_a_feature_that_was_added_is_a_column(hurried: CloudDaemon) -> None:
+def test_an_added_feature_becomes_an_offline_column(hurried: CloudDaemon) -> None:
     group = create(hurried, **offline())
     put(hurried, group, "JFK", "2026-11-02T09:00:00Z")
     added = [{"FeatureName": "rain", "FeatureType": "Fractional"}]
     hurried.client("sagemaker").update_feature_group(FeatureGroupName=group["FeatureGroupName"], FeatureAdditions=added)
-    group = settled(hurried, group["FeatureGroupName"])
+    group = wait_until_settled(hurried, group["FeatureGroupName"])
     put(hurried, group, "LGA", "2026-11-02T09:00:00Z", rain="0.5")
-    until(lambda: len(rows(hurried, group)) == 2)
+    wait_until(lambda: len(rows(hurried, group)) == 2)
     assert {row["station"]: row.get("rain") for row in rows(hurried, group)} == {"JFK": None, "LGA": 0.5}
 
 
-def test_nothing_is_lost_when_the_cloud_is_killed(tmp_path: Path) -> None:
+def test_no_record_is_lost_when_the_cloud_is_killed(tmp_path: Path) -> None:
     daemon = CloudDaemon(tmp_path / "state", scale=1.0)
     running = daemon.start()
     try:
-        prepare(daemon)
+        create_roles_and_bucket(daemon)
         group = create(daemon, **offline())
         put(daemon, group, "LGA", "2026-11-02T09:00:00Z", wind="4")
         daemon.stop()
@@ -497,21 +497,21 @@ def test_nothing_is_lost_when_the_cloud_is_killed(tmp_path: Path) -> None:
         process.wait(10)
         daemon.start()
         assert get(daemon, group, "JFK", FeatureNames=["wind"]) == {"wind": "5"}
-        until(lambda: sorted(row["wind"] for row in rows(daemon, group)) == [4.0, 5.0])
+        wait_until(lambda: sorted(row["wind"] for row in rows(daemon, group)) == [4.0, 5.0])
     finally:
         daemon.stop()
     assert running.pid != daemon.running.pid
 
 
-def test_one_group_that_cannot_be_written_does_not_stop_the_others(tmp_path: Path) -> None:
+def test_a_group_that_cannot_be_written_does_not_block_the_others(tmp_path: Path) -> None:
     daemon = CloudDaemon(tmp_path / "state", scale=3600.0)
     daemon.start()
     try:
-        prepare(daemon)
+        create_roles_and_bucket(daemon)
         bad = create(daemon, FeatureDefinitions=SECONDS, **offline())
         good, last = create(daemon, **offline()), create(daemon, **offline())
         daemon.stop()
-        # What a cloud has kept that did not look at event times.
+        # Rows as an earlier version stored them, which did not validate event times.
         with sqlite3.connect(daemon.state / "online.sqlite") as db:
             db.execute(
                 "INSERT INTO buffer (feature_group, event_time, hour, written, body) VALUES (?, ?, ?, ?, ?)",
@@ -531,8 +531,8 @@ def test_one_group_that_cannot_be_written_does_not_stop_the_others(tmp_path: Pat
         assert answer["ExpiresAt"] == "9999-12-31T23:59:59Z"
         put(daemon, good, "LGA", "2026-11-02T09:00:00Z")
         put(daemon, bad, "LGA", "1793611677")
-        until(lambda: [row["station"] for row in rows(daemon, good)] == ["LGA"])
-        until(lambda: [row["station"] for row in rows(daemon, bad)] == ["LGA"])
+        wait_until(lambda: [row["station"] for row in rows(daemon, good)] == ["LGA"])
+        wait_until(lambda: [row["station"] for row in rows(daemon, bad)] == ["LGA"])
         sagemaker = daemon.client("sagemaker")
         status = sagemaker.describe_feature_group(FeatureGroupName=bad["FeatureGroupName"])["OfflineStoreStatus"]
         assert status["Status"] == "Blocked"
@@ -540,9 +540,9 @@ def test_one_group_that_cannot_be_written_does_not_stop_the_others(tmp_path: Pat
         for group in (last, bad):
             name = group["FeatureGroupName"]
             sagemaker.delete_feature_group(FeatureGroupName=name)
-            until(partial(gone, daemon, name))
+            wait_until(partial(is_deleted, daemon, name))
         put(daemon, good, "EWR", "2026-11-02T09:00:00Z")
-        until(lambda: len(rows(daemon, good)) == 2)
+        wait_until(lambda: len(rows(daemon, good)) == 2)
         log = (daemon.state / "daemon.log").read_text()
         assert "died" not in log
         assert "could not be taken up again" not in log

@@ -1,4 +1,4 @@
-"""Every operation that is served, by requests that are nobody's: no crash, no hang, and no change by a refused one."""
+"""Fuzzed requests to every served operation: no crash, no hang, and no change by a refused request."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from .conftest import CloudDaemon, make_roles
 SEED = 20260101
 #: Requests to each operation.
 TIMES = 10
-#: What takes longer hangs.
+#: Seconds after which a request counts as hanging.
 PATIENCE = 20
 
-#: Their host has a prefix that no resolver knows here.
+#: Operations whose host has a prefix that no resolver knows here.
 ELSEWHERE = {("logs", "StartLiveTail"), ("logs", "GetLogObject"), ("s3", "WriteGetObjectResponse")}
 
 TEXTS = [
@@ -47,7 +47,7 @@ def operations() -> Iterator[tuple[str, str]]:
 
 
 class Made:
-    """Values of botocore's shapes: some as they should be, most not quite."""
+    """Random values for botocore's shapes: some valid, most slightly invalid."""
 
     def __init__(self, seed: str) -> None:
         self.random = random.Random(seed)
@@ -89,7 +89,7 @@ class Made:
 
 @pytest.fixture(scope="module")
 def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudDaemon]:
-    """A cloud of its own: what comes of it is nobody's."""
+    """Yield a daemon for these tests alone, because they may leave it in any state."""
     daemon = CloudDaemon(tmp_path_factory.mktemp("fuzz") / "state")
     daemon.start()
     make_roles(daemon.client("iam"))
@@ -99,8 +99,8 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudDaemon]:
         daemon.stop()
 
 
-def contents(daemon: CloudDaemon) -> list[str]:
-    """What SageMaker keeps, without what time alone changes."""
+def read_store(daemon: CloudDaemon) -> list[str]:
+    """Return the documents in SageMaker's store, one text each."""
     store = Store(daemon.state / "sagemaker.sqlite")
     try:
         rows = store._db.execute("SELECT kind, region, name, body FROM documents ORDER BY 1, 2, 3").fetchall()
@@ -111,7 +111,7 @@ def contents(daemon: CloudDaemon) -> list[str]:
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("service", dict.fromkeys(service for service, _ in operations()))
-def test_nothing_that_is_asked_breaks_the_cloud(fuzzed: CloudDaemon, service: str) -> None:
+def test_fuzzed_requests_do_not_break_the_cloud(fuzzed: CloudDaemon, service: str) -> None:
     caller = fuzzed.session.client(
         service,
         region_name=client.REGION,
@@ -131,9 +131,9 @@ def test_nothing_that_is_asked_breaks_the_cloud(fuzzed: CloudDaemon, service: st
         for _ in range(TIMES):
             params = made.structure(shape, 0) if shape is not None else {}
             for member in ("WaitTimeSeconds", "ContentLength"):
-                # A client that waits by its own wish, or for a body that it does not send.
+                # These make the client wait on request, or for a body that it does not send.
                 params.pop(member, None)
-            before = contents(fuzzed) if service.startswith("sagemaker") else []
+            before = read_store(fuzzed) if service.startswith("sagemaker") else []
             try:
                 getattr(caller, xform_name(name))(**params)
             except ClientError as error:
@@ -141,14 +141,18 @@ def test_nothing_that_is_asked_breaks_the_cloud(fuzzed: CloudDaemon, service: st
                 status, code = error.response["ResponseMetadata"]["HTTPStatusCode"], error.response["Error"]["Code"]
                 if status >= 500 and status != 501:
                     wrong.append(f"{name}({params}): {status} {code}")
-                if service.startswith("sagemaker") and contents(fuzzed) != before and not _runs(before, fuzzed):
+                if (
+                    service.startswith("sagemaker")
+                    and read_store(fuzzed) != before
+                    and not _is_background_change(before, fuzzed)
+                ):
                     wrong.append(f"{name}({params}): refused with {code}, and something has changed")
                 if status == 501:
                     break
             except HTTPClientError as error:
                 wrong.append(f"{name}({params}): {type(error).__name__}")
             except (BotoCoreError, ValueError, TypeError, AttributeError, requests.RequestException):
-                # Nothing was sent: the client could not write it.
+                # Nothing was sent: the client could not serialise the request.
                 continue
             else:
                 asked += 1
@@ -156,10 +160,10 @@ def test_nothing_that_is_asked_breaks_the_cloud(fuzzed: CloudDaemon, service: st
     assert not wrong, "\n".join(wrong[:20])
 
 
-def _runs(before: list[str], daemon: CloudDaemon) -> bool:
-    """Whether what changed is something that was already on its way."""
+def _is_background_change(before: list[str], daemon: CloudDaemon) -> bool:
+    """Return True if only documents with an operation in progress have changed."""
     busy = ("Creating", "InProgress", "Executing", "Stopping", "Deleting", "Updating")
-    changed = set(contents(daemon)) ^ set(before)
+    changed = set(read_store(daemon)) ^ set(before)
     return all(any(status in row for status in busy) for row in changed if row in before) and any(
         row in before for row in changed
     )

@@ -1,4 +1,4 @@
-"""The cloud's door: what it routes, what it refuses, and in whose words."""
+"""The gateway: routing, validation and error formats."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ HTTP = urllib3.PoolManager(retries=False)
 OURS = ("sagemaker", "sagemaker-runtime", "sagemaker-featurestore-runtime")
 
 
-def signed(
+def send_signed(
     daemon: CloudDaemon,
     service: str,
     *,
@@ -47,7 +47,7 @@ def signed(
     region: str = client.REGION,
     **headers: str,
 ) -> urllib3.BaseHTTPResponse:
-    """A request as any SDK signs it, past the checks that boto3 itself makes."""
+    """Send a request as any SDK signs it, without the checks of boto3 itself."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     request = AWSRequest(method, daemon.endpoint_url + path, named, body)
     own = ensure_credentials(daemon.state)
@@ -55,9 +55,9 @@ def signed(
     return HTTP.request(method, daemon.endpoint_url + path, body=body, headers=dict(request.headers))
 
 
-def sagemaker(daemon: CloudDaemon, operation: str, params: Any) -> tuple[int, dict[str, Any]]:
+def call_sagemaker(daemon: CloudDaemon, operation: str, params: Any) -> tuple[int, dict[str, Any]]:
     body = params if isinstance(params, bytes) else json.dumps(params).encode()
-    answer = signed(
+    answer = send_signed(
         daemon,
         "sagemaker",
         body=body,
@@ -76,10 +76,10 @@ def new_bucket(daemon: CloudDaemon) -> tuple[Any, str]:
 # -- signatures and services -----------------------------------------------------------------------------------------
 
 
-def test_the_health_check_says_nothing_to_strangers(cloud_daemon: CloudDaemon) -> None:
+def test_the_health_check_reveals_only_a_proof_for_a_nonce(cloud_daemon: CloudDaemon) -> None:
     answer = HTTP.request("GET", f"{cloud_daemon.endpoint_url}/_local/health")
     assert (answer.status, json.loads(answer.data)) == (200, {"proof": None})
-    # By hand: what only the holder of the secret can compute.
+    # Computed by hand: only the holder of the secret can do this.
     secret = ensure_credentials(cloud_daemon.state).secret_access_key
     said = f"health abc {cloud_daemon.running.pid}"
     answer = HTTP.request("GET", f"{cloud_daemon.endpoint_url}/_local/health?nonce=abc")
@@ -100,13 +100,13 @@ def test_an_unsigned_request_is_refused(cloud_daemon: CloudDaemon) -> None:
     assert "not signed" in json.loads(answer.data)["message"]
 
 
-def test_a_signature_of_another_kind_is_refused(cloud_daemon: CloudDaemon) -> None:
+def test_an_authorization_header_of_another_kind_is_refused(cloud_daemon: CloudDaemon) -> None:
     headers = {"Authorization": "Bearer secret", "X-Amz-Target": "SageMaker.ListModels"}
     answer = HTTP.request("POST", cloud_daemon.endpoint_url, headers=headers)
     assert json.loads(answer.data)["__type"] == "IncompleteSignatureException"
 
 
-def test_a_service_that_is_not_here_is_refused_by_name(cloud_daemon: CloudDaemon) -> None:
+def test_an_unavailable_service_is_refused_by_name(cloud_daemon: CloudDaemon) -> None:
     with pytest.raises(ClientError, match=r"'dynamodb' is not available in the local cloud; available: .*sagemaker"):
         cloud_daemon.client("dynamodb").list_tables()
 
@@ -119,7 +119,7 @@ def test_a_service_that_is_not_here_is_refused_by_name(cloud_daemon: CloudDaemon
         ("kms", "derive_shared_secret", {"KeyId": "x", "KeyAgreementAlgorithm": "ECDH", "PublicKey": b"x"}),
     ],
 )
-def test_an_operation_that_is_not_here_is_refused_by_name(
+def test_an_unavailable_operation_is_refused_by_name(
     cloud_daemon: CloudDaemon, service: str, operation: str, params: dict[str, Any]
 ) -> None:
     with pytest.raises(ClientError, match="is not available in the local cloud") as refused:
@@ -128,13 +128,13 @@ def test_an_operation_that_is_not_here_is_refused_by_name(
     assert refused.value.response["ResponseMetadata"]["RequestId"]
 
 
-def test_every_answer_has_a_request_id_of_its_own(cloud_daemon: CloudDaemon) -> None:
+def test_every_response_has_its_own_request_id(cloud_daemon: CloudDaemon) -> None:
     sts = cloud_daemon.client("sts")
     ids = {sts.get_caller_identity()["ResponseMetadata"]["HTTPHeaders"]["x-amzn-requestid"] for _ in range(3)}
     assert len(ids) == 3
 
 
-def test_account_and_region_are_those_of_the_scope(cloud_daemon: CloudDaemon) -> None:
+def test_the_region_comes_from_the_credential_scope(cloud_daemon: CloudDaemon) -> None:
     topic = cloud_daemon.client("sns", "us-west-2").create_topic(Name=f"t-{uuid.uuid4()}")["TopicArn"]
     assert topic.startswith("arn:aws:sns:us-west-2:123456789012:")
     assert topic not in [t["TopicArn"] for t in cloud_daemon.client("sns", "eu-west-1").list_topics()["Topics"]]
@@ -143,8 +143,8 @@ def test_account_and_region_are_those_of_the_scope(cloud_daemon: CloudDaemon) ->
 # -- validation ------------------------------------------------------------------------------------------------------
 
 
-def test_a_broken_pattern_is_refused_in_awss_words(cloud_daemon: CloudDaemon) -> None:
-    status, answer = sagemaker(cloud_daemon, "DescribeModel", {"ModelName": "a_b"})
+def test_a_pattern_mismatch_is_refused_with_the_message_of_aws(cloud_daemon: CloudDaemon) -> None:
+    status, answer = call_sagemaker(cloud_daemon, "DescribeModel", {"ModelName": "a_b"})
     assert (status, answer["__type"]) == (400, "ValidationException")
     assert answer["message"] == (
         "1 validation error detected: Value 'a_b' at 'modelName' failed to satisfy constraint: "
@@ -152,8 +152,8 @@ def test_a_broken_pattern_is_refused_in_awss_words(cloud_daemon: CloudDaemon) ->
     )
 
 
-def test_all_broken_constraints_are_named_at_once(cloud_daemon: CloudDaemon) -> None:
-    status, answer = sagemaker(
+def test_all_violated_constraints_are_reported_together(cloud_daemon: CloudDaemon) -> None:
+    status, answer = call_sagemaker(
         cloud_daemon,
         "CreateModel",
         {"ModelName": "m" * 64, "Containers": [{"Mode": "Both"}], "EnableNetworkIsolation": True},
@@ -187,10 +187,10 @@ def test_all_broken_constraints_are_named_at_once(cloud_daemon: CloudDaemon) -> 
         ),
     ],
 )
-def test_required_members_and_ranges(
+def test_missing_members_and_values_out_of_range_are_refused(
     cloud_daemon: CloudDaemon, operation: str, params: dict[str, Any], message: str
 ) -> None:
-    assert sagemaker(cloud_daemon, operation, params)[1]["message"] == f"1 validation error detected: {message}"
+    assert call_sagemaker(cloud_daemon, operation, params)[1]["message"] == f"1 validation error detected: {message}"
 
 
 @pytest.mark.parametrize(
@@ -208,8 +208,8 @@ def test_required_members_and_ranges(
         ({"ModelName": "m", "Tags": [{"Key": 1, "Value": ""}]}, "NUMBER_VALUE can not be converted to string at"),
     ],
 )
-def test_what_the_wire_cannot_mean_is_refused(cloud_daemon: CloudDaemon, params: Any, message: str) -> None:
-    status, answer = sagemaker(cloud_daemon, "CreateModel", params)
+def test_malformed_request_bodies_are_refused(cloud_daemon: CloudDaemon, params: Any, message: str) -> None:
+    status, answer = call_sagemaker(cloud_daemon, "CreateModel", params)
     assert (status, answer["__type"]) == (400, "SerializationException")
     assert message in answer["message"]
 
@@ -237,7 +237,7 @@ def test_what_the_wire_cannot_mean_is_refused(cloud_daemon: CloudDaemon, params:
         ),
     ],
 )
-def test_other_services_are_checked_too(
+def test_requests_to_other_services_are_validated_too(
     cloud_daemon: CloudDaemon, service: str, operation: str, params: dict[str, Any], code: str, message: str
 ) -> None:
     with pytest.raises(ClientError, match=message) as refused:
@@ -246,13 +246,13 @@ def test_other_services_are_checked_too(
 
 
 @pytest.mark.parametrize("weight", ["NaN", "Infinity", '"NaN"', "1e999"])
-def test_a_number_that_is_none_is_refused(cloud_daemon: CloudDaemon, weight: str) -> None:
+def test_a_number_that_is_not_finite_is_refused(cloud_daemon: CloudDaemon, weight: str) -> None:
     variant = (
         '{"VariantName": "main", "ModelName": "none", "InitialInstanceCount": 1, "InstanceType": "ml.m5.large", '
         f'"InitialVariantWeight": {weight}}}'
     )
     body = f'{{"EndpointConfigName": "weights", "ProductionVariants": [{variant}]}}'.encode()
-    status, answer = sagemaker(cloud_daemon, "CreateEndpointConfig", body)
+    status, answer = call_sagemaker(cloud_daemon, "CreateEndpointConfig", body)
     assert (status, answer["__type"]) == (400, "ValidationException")
     assert "at 'productionVariants.1.member.initialVariantWeight'" in answer["message"]
     assert "Member must be a finite number" in answer["message"]
@@ -260,21 +260,21 @@ def test_a_number_that_is_none_is_refused(cloud_daemon: CloudDaemon, weight: str
 
 @pytest.mark.parametrize("number", [10**400, 2**63, -(2**63) - 1])
 def test_an_integer_of_more_than_64_bits_is_refused(cloud_daemon: CloudDaemon, number: int) -> None:
-    status, answer = sagemaker(cloud_daemon, "ListModels", {"MaxResults": number})
+    status, answer = call_sagemaker(cloud_daemon, "ListModels", {"MaxResults": number})
     assert (status, answer["__type"]) == (400, "SerializationException")
     assert "NUMBER_VALUE can not be converted to integer at 'MaxResults'" in answer["message"]
 
 
 @pytest.mark.parametrize("body", [b"Action=ListRoles&PathPrefix=\xff\xfe", b"\xff"])
 def test_a_query_that_is_not_utf_8_is_refused(cloud_daemon: CloudDaemon, body: bytes) -> None:
-    answer = signed(cloud_daemon, "iam", body=body, Content_Type="application/x-www-form-urlencoded")
+    answer = send_signed(cloud_daemon, "iam", body=body, Content_Type="application/x-www-form-urlencoded")
     assert answer.status == 400
     assert b"<Code>MalformedInput</Code>" in answer.data
     assert b"not UTF-8" in answer.data
 
 
-def test_deep_nesting_is_refused_by_moto_s_services_too(cloud_daemon: CloudDaemon) -> None:
-    answer = signed(
+def test_deep_nesting_is_refused_by_motos_services_too(cloud_daemon: CloudDaemon) -> None:
+    answer = send_signed(
         cloud_daemon,
         "logs",
         body=b'{"logGroupName":' * 50_000,
@@ -285,8 +285,8 @@ def test_deep_nesting_is_refused_by_moto_s_services_too(cloud_daemon: CloudDaemo
     assert json.loads(answer.data)["__type"] == "SerializationException"
 
 
-def test_an_unknown_member_is_refused_by_moto_s_services_too(cloud_daemon: CloudDaemon) -> None:
-    answer = signed(
+def test_an_unknown_member_is_refused_by_motos_services_too(cloud_daemon: CloudDaemon) -> None:
+    answer = send_signed(
         cloud_daemon,
         "logs",
         body=b'{"logGroupName": "a", "colour": "red"}',
@@ -297,7 +297,7 @@ def test_an_unknown_member_is_refused_by_moto_s_services_too(cloud_daemon: Cloud
     assert "Unknown member 'colour'" in json.loads(answer.data)["message"]
 
 
-def test_every_pattern_but_the_known_ones_is_enforced() -> None:
+def test_every_pattern_except_known_exceptions_is_enforced() -> None:
     models = {*OURS, *(service.model for service in SERVICES.values())}
     unenforced = {
         (model, name)
@@ -321,7 +321,7 @@ def test_every_pattern_but_the_known_ones_is_enforced() -> None:
         (r"\p{ASCII}*", "é", False),
     ],
 )
-def test_java_s_patterns_mean_the_same_here(pattern: str, value: str, fits: bool) -> None:
+def test_java_patterns_match_as_in_java(pattern: str, value: str, fits: bool) -> None:
     assert validation.matches_pattern(pattern, value) is fits
 
 
@@ -329,7 +329,7 @@ def test_java_s_patterns_mean_the_same_here(pattern: str, value: str, fits: bool
 
 
 @pytest.mark.parametrize("key", ["plain", "a b/c+d%é", "slash//es/", "50%25", "?#&=", "ümlaut/日本"])
-def test_s3_keys_survive_any_spelling(cloud_daemon: CloudDaemon, key: str) -> None:
+def test_s3_keys_with_special_characters_are_kept(cloud_daemon: CloudDaemon, key: str) -> None:
     s3, bucket = new_bucket(cloud_daemon)
     s3.put_object(Bucket=bucket, Key=key, Body=b"here", Metadata={"my_key": "1", "your-key": "2"})
     found = s3.get_object(Bucket=bucket, Key=key)
@@ -386,7 +386,7 @@ def test_s3_presigned(cloud_daemon: CloudDaemon) -> None:
     assert HTTP.request("GET", get).data == b"by URL"
 
 
-def test_a_waiting_receive_does_not_hold_up_the_cloud(cloud_daemon: CloudDaemon) -> None:
+def test_a_long_poll_does_not_block_the_cloud(cloud_daemon: CloudDaemon) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     sqs = cloud_daemon.client("sqs")
@@ -397,7 +397,7 @@ def test_a_waiting_receive_does_not_hold_up_the_cloud(cloud_daemon: CloudDaemon)
         assert [message["Body"] for message in waiting.result(timeout=10)["Messages"]] == ["wake up"]
 
 
-def test_many_that_wait_for_messages_keep_nobody_out(cloud_daemon: CloudDaemon) -> None:
+def test_many_long_polls_do_not_block_other_requests(cloud_daemon: CloudDaemon) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     sqs = cloud_daemon.client("sqs", max_pool_connections=120, read_timeout=60)
@@ -405,18 +405,18 @@ def test_many_that_wait_for_messages_keep_nobody_out(cloud_daemon: CloudDaemon) 
     with ThreadPoolExecutor(110) as pool:
         waiting = [pool.submit(sqs.receive_message, QueueUrl=queue, WaitTimeSeconds=8) for _ in range(110)]
         cloud_daemon.client("s3").list_buckets()
-        # It did not have to wait until these were over.
+        # This request did not have to wait until the long polls ended.
         assert not all(each.done() for each in waiting)
         assert not [each for each in waiting if each.result(timeout=60).get("Messages")]
 
 
-def test_a_body_that_boto3_compresses_is_read(cloud_daemon: CloudDaemon) -> None:
+def test_a_body_compressed_by_boto3_is_read(cloud_daemon: CloudDaemon) -> None:
     cloudwatch, namespace = cloud_daemon.client("cloudwatch"), f"n-{uuid.uuid4()}"
     cloudwatch.put_metric_data(Namespace=namespace, MetricData=[{"MetricName": "M", "Value": 1.0}] * 1000)
     assert {metric["MetricName"] for metric in cloudwatch.list_metrics(Namespace=namespace)["Metrics"]} == {"M"}
 
 
-def test_many_open_connections_keep_nobody_out(cloud_daemon: CloudDaemon) -> None:
+def test_many_open_connections_do_not_block_other_requests(cloud_daemon: CloudDaemon) -> None:
     address = ("127.0.0.1", cloud_daemon.running.port)
     held = [socket.create_connection(address, timeout=10) for _ in range(300)]
     try:
@@ -429,8 +429,8 @@ def test_many_open_connections_keep_nobody_out(cloud_daemon: CloudDaemon) -> Non
 # -- handlers --------------------------------------------------------------------------------------------------------
 
 
-def answer(tmp_path: Path, handler: Handler, operation: str = "ListModels") -> tuple[int, dict[str, str], Any]:
-    """What a gateway of this process answers when ``handler`` does the operation."""
+def call_gateway(tmp_path: Path, handler: Handler, operation: str = "ListModels") -> tuple[int, dict[str, str], Any]:
+    """Return the response of an in-process gateway whose operation is handled by ``handler``."""
     store = Store(tmp_path / "store.sqlite")
     cloud = Cloud(tmp_path, "http://127.0.0.1:1", store, Clock(), Images({}))
     tables = {**{service: {} for service in OURS}, "sagemaker": {operation: handler}}
@@ -455,11 +455,11 @@ def answer(tmp_path: Path, handler: Handler, operation: str = "ListModels") -> t
     return int(seen[0].split()[0]), dict(seen[1]), json.loads(body)
 
 
-def test_a_handler_s_refusal_is_told_with_all_its_fields(tmp_path: Path) -> None:
+def test_an_error_of_a_handler_is_returned_with_all_its_fields(tmp_path: Path) -> None:
     def refuse(_call: Call, _params: dict[str, Any]) -> dict[str, Any]:
         raise AwsError("ModelError", "The model failed.", 424, OriginalStatusCode=500, LogStreamArn="arn:x")
 
-    status, headers, body = answer(tmp_path, refuse)
+    status, headers, body = call_gateway(tmp_path, refuse)
     assert status == 424
     assert headers["x-amzn-ErrorType"] == "ModelError"
     assert body == {
@@ -470,25 +470,27 @@ def test_a_handler_s_refusal_is_told_with_all_its_fields(tmp_path: Path) -> None
     }
 
 
-def test_a_handler_s_bug_is_a_logged_internal_failure(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unexpected_handler_error_is_a_logged_internal_failure(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     def fail(_call: Call, _params: dict[str, Any]) -> dict[str, Any]:
         raise KeyError("oops")
 
-    status, headers, body = answer(tmp_path, fail)
+    status, headers, body = call_gateway(tmp_path, fail)
     assert (status, body["__type"]) == (500, "InternalFailure")
     assert headers["x-amzn-RequestId"] in body["message"]
     assert headers["x-amzn-RequestId"] in caplog.text
     assert "KeyError: 'oops'" in caplog.text
 
 
-def test_a_member_that_the_output_does_not_have_is_a_bug(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    status, _, _ = answer(tmp_path, lambda _call, _params: {"Models": [], "Colour": "red"})
+def test_an_unknown_output_member_is_an_internal_failure(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    status, _, _ = call_gateway(tmp_path, lambda _call, _params: {"Models": [], "Colour": "red"})
     assert status == 500
     assert "ListModels has no output member 'Colour'; it has Models, NextToken" in caplog.text
 
 
-def test_times_and_empty_members_are_written_as_awss(tmp_path: Path) -> None:
+def test_times_and_null_members_are_serialised_as_by_aws(tmp_path: Path) -> None:
     summary = {"ModelName": "m", "ModelArn": "a", "CreationTime": 1700000000.1234}
-    _, headers, body = answer(tmp_path, lambda _call, _params: {"Models": [summary], "NextToken": None})
+    _, headers, body = call_gateway(tmp_path, lambda _call, _params: {"Models": [summary], "NextToken": None})
     assert body == {"Models": [{**summary, "CreationTime": 1700000000.123}]}
     assert headers["Content-Type"] == "application/x-amz-json-1.1"

@@ -1,4 +1,4 @@
-"""Metric data over the API: what is taken, what is listed, and what is answered of it."""
+"""Metric data over the API: listing, queries and validation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.local.conftest import CloudDaemon
 from tests.local.watched import unique
 
 NOW = dt.datetime.now(dt.UTC)
-#: Three minutes of an hour ago, from their start.
+#: A range of three whole minutes, an hour ago.
 START = (NOW - dt.timedelta(hours=1)).replace(second=0, microsecond=0)
 END = START + dt.timedelta(minutes=3)
 
@@ -43,8 +43,8 @@ def stat(query: str, namespace: str, name: str, statistic: str = "Sum", period: 
     return {"Id": query, "MetricStat": {"Metric": metric, "Period": period, "Stat": statistic}, **more}
 
 
-def ask(cloudwatch: Any, *queries: Any, **more: Any) -> dict[str, list[tuple[int, float]]]:
-    """By query the values with their minutes."""
+def query_metrics(cloudwatch: Any, *queries: Any, **more: Any) -> dict[str, list[tuple[int, float]]]:
+    """Return the minutes and values of each query."""
     results = cloudwatch.get_metric_data(
         MetricDataQueries=list(queries), **{"StartTime": START, "EndTime": END, **more}
     )["MetricDataResults"]
@@ -58,10 +58,10 @@ def ask(cloudwatch: Any, *queries: Any, **more: Any) -> dict[str, list[tuple[int
     }
 
 
-# -- listed ----------------------------------------------------------------------------------------------------------
+# -- listing ---------------------------------------------------------------------------------------------------------
 
 
-def test_every_metric_is_listed_once_whatever_was_put(cloudwatch: Any, namespace: str) -> None:
+def test_every_metric_is_listed_once_however_often_it_was_put(cloudwatch: Any, namespace: str) -> None:
     one, other = ([{"Name": "Endpoint", "Value": value}] for value in ("shop", "other"))
     two = [*one, {"Name": "Feature", "Value": "price"}]
     data = [{"MetricName": "busy", "Dimensions": each, "Values": [1.0] * 100} for each in (one, other, two, two[::-1])]
@@ -78,7 +78,7 @@ def test_every_metric_is_listed_once_whatever_was_put(cloudwatch: Any, namespace
     assert [each["MetricName"] for each in named] == ["busy"]
 
 
-def test_recently_active_metrics_alone(cloudwatch: Any, namespace: str) -> None:
+def test_recently_active_lists_only_recent_metrics(cloudwatch: Any, namespace: str) -> None:
     for name, hours in (("young", 2.5), ("old", 3.5)):
         at = dt.datetime.now(dt.UTC) - dt.timedelta(hours=hours)
         cloudwatch.put_metric_data(Namespace=namespace, MetricData=[{"MetricName": name, "Value": 1, "Timestamp": at}])
@@ -89,7 +89,7 @@ def test_recently_active_metrics_alone(cloudwatch: Any, namespace: str) -> None:
         cloudwatch.list_metrics(Namespace=namespace, IncludeLinkedAccounts=True)
 
 
-def test_more_metrics_than_a_page_holds(cloudwatch: Any, namespace: str) -> None:
+def test_listing_metrics_is_paginated(cloudwatch: Any, namespace: str) -> None:
     names = [f"m{number}" for number in range(700)]
     cloudwatch.put_metric_data(
         Namespace=namespace, MetricData=[{"MetricName": name, "Value": 1.0} for name in (*names, *names[:100])]
@@ -99,7 +99,7 @@ def test_more_metrics_than_a_page_holds(cloudwatch: Any, namespace: str) -> None
     assert sorted(each["MetricName"] for page in pages for each in page["Metrics"]) == sorted(names)
 
 
-def test_metrics_of_buckets_are_listed_and_answered(cloud_daemon: CloudDaemon, cloudwatch: Any) -> None:
+def test_bucket_metrics_are_listed_and_have_statistics(cloud_daemon: CloudDaemon, cloudwatch: Any) -> None:
     s3, bucket = cloud_daemon.client("s3"), unique("sized")
     s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": s3.meta.region_name})
     s3.put_object(Bucket=bucket, Key="a", Body=b"12345")
@@ -114,10 +114,10 @@ def test_metrics_of_buckets_are_listed_and_answered(cloud_daemon: CloudDaemon, c
     assert point["Average"] == 1.0
 
 
-# -- answered --------------------------------------------------------------------------------------------------------
+# -- queries ---------------------------------------------------------------------------------------------------------
 
 
-def test_statistics_and_percentiles_of_each_period(cloudwatch: Any, namespace: str) -> None:
+def test_statistics_and_percentiles_are_computed_per_period(cloudwatch: Any, namespace: str) -> None:
     values = {0: [1.0, 2.0, 9.0], 2: [float(value) for value in range(1, 101)]}
     put(cloudwatch, namespace, "m", values)
     exact: dict[str, Callable[[list[float]], Any]] = {
@@ -125,15 +125,15 @@ def test_statistics_and_percentiles_of_each_period(cloudwatch: Any, namespace: s
         "p99": lambda each: np.percentile(each, 99), "p12.5": lambda each: np.percentile(each, 12.5),
     }  # fmt: skip
     queries = [stat(f"q{number}", namespace, "m", name) for number, name in enumerate(exact)]
-    answer = ask(cloudwatch, *queries, ScanBy="TimestampAscending")
+    answer = query_metrics(cloudwatch, *queries, ScanBy="TimestampAscending")
     for number, compute in enumerate(exact.values()):
         assert [minute for minute, _ in answer[f"q{number}"]] == list(values)
         expected = [float(compute(each)) for each in values.values()]
         assert [value for _, value in answer[f"q{number}"]] == pytest.approx(expected)
-    assert ask(cloudwatch, queries[0])["q0"] == [(2, 5050.0), (0, 12.0)]
+    assert query_metrics(cloudwatch, queries[0])["q0"] == [(2, 5050.0), (0, 12.0)]
 
 
-def test_a_count_is_a_weight_and_costs_the_same_whatever_its_size(cloudwatch: Any, namespace: str) -> None:
+def test_counts_are_weights_and_may_be_very_large(cloudwatch: Any, namespace: str) -> None:
     datum = {"MetricName": "m", "Values": [5.0, 1.0, 9.0, 7.0], "Counts": [3.0, 4.0, 1.0, 0.0], "Timestamp": START}
     cloudwatch.put_metric_data(Namespace=namespace, MetricData=[datum])
     all_of_them = [1.0] * 4 + [5.0] * 3 + [9.0]
@@ -141,17 +141,17 @@ def test_a_count_is_a_weight_and_costs_the_same_whatever_its_size(cloudwatch: An
         "Sum": 28.0, "SampleCount": 8.0, "Average": 3.5, "Maximum": 9.0,
         "p50": float(np.percentile(all_of_them, 50)), "p90": float(np.percentile(all_of_them, 90)),
     }  # fmt: skip
-    answer = ask(cloudwatch, *(stat(f"q{place}", namespace, "m", name) for place, name in enumerate(names)))
+    answer = query_metrics(cloudwatch, *(stat(f"q{place}", namespace, "m", name) for place, name in enumerate(names)))
     assert [answer[f"q{place}"][0][1] for place in range(len(names))] == pytest.approx(list(names.values()))
     large = {"MetricName": "large", "Values": [1.0, 2.0], "Counts": [1.0, 2.0**63], "Timestamp": START}
     cloudwatch.put_metric_data(Namespace=namespace, MetricData=[large])
-    assert ask(cloudwatch, stat("q", namespace, "large", "p50"))["q"] == [(0, 2.0)]
+    assert query_metrics(cloudwatch, stat("q", namespace, "large", "p50"))["q"] == [(0, 2.0)]
 
 
 def test_expressions_are_calculated_for_each_period(cloudwatch: Any, namespace: str) -> None:
     put(cloudwatch, namespace, "errors", {0: [1.0], 1: [3.0]})
     put(cloudwatch, namespace, "requests", {0: [4.0], 1: [6.0], 2: [5.0]})
-    answer = ask(
+    answer = query_metrics(
         cloudwatch,
         {"Id": "percent", "Expression": "rate * 100", "Label": "Errors"},
         {"Id": "rate", "Expression": "errors / requests", "ReturnData": False},
@@ -163,13 +163,15 @@ def test_expressions_are_calculated_for_each_period(cloudwatch: Any, namespace: 
     assert answer == {"percent": [(0, 25.0), (1, 50.0)], "filled": [(0, 0.25), (1, 0.5), (2, 0.0)]}
 
 
-def test_a_metric_is_its_dimensions_exactly(cloudwatch: Any, namespace: str) -> None:
+def test_queries_match_dimensions_exactly(cloudwatch: Any, namespace: str) -> None:
     one = [{"Name": "Endpoint", "Value": "shop"}]
     two = [*one, {"Name": "Feature", "Value": "price"}]
     for number, dimensions in enumerate(([], one, two)):
         put(cloudwatch, namespace, "m", {0: [10.0**number]}, Dimensions=dimensions)
     cases = {"bare": ([], 1.0), "one": (one, 10.0), "two": (two[::-1], 100.0)}
-    answer = ask(cloudwatch, *(stat(name, namespace, "m", Dimensions=each) for name, (each, _) in cases.items()))
+    answer = query_metrics(
+        cloudwatch, *(stat(name, namespace, "m", Dimensions=each) for name, (each, _) in cases.items())
+    )
     assert answer == {name: [(0, value)] for name, (_, value) in cases.items()}
     for dimensions, value in cases.values():
         (point,) = cloudwatch.get_metric_statistics(
@@ -192,15 +194,15 @@ def test_extended_statistics(cloudwatch: Any, namespace: str) -> None:
     assert cloudwatch.get_metric_statistics(**wanted, Unit="Count", Statistics=["Sum"])["Datapoints"] == []
 
 
-def test_percentiles_of_statistic_sets_are_no_data_unless_all_is_one_value(cloudwatch: Any, namespace: str) -> None:
+def test_statistic_sets_have_percentiles_only_if_all_values_are_equal(cloudwatch: Any, namespace: str) -> None:
     several = {"SampleCount": 9.0, "Sum": 900.0, "Minimum": 50.0, "Maximum": 150.0}
     for name, values in (("several", several), ("one", {**several, "Minimum": 100.0, "Maximum": 100.0})):
         cloudwatch.put_metric_data(
             Namespace=namespace, MetricData=[{"MetricName": name, "StatisticValues": values, "Timestamp": START}]
         )
-    assert ask(cloudwatch, stat("q", namespace, "several", "p99")) == {"q": []}
-    assert ask(cloudwatch, stat("q", namespace, "one", "p99")) == {"q": [(0, 100.0)]}
-    assert ask(cloudwatch, stat("q", namespace, "several")) == {"q": [(0, 900.0)]}
+    assert query_metrics(cloudwatch, stat("q", namespace, "several", "p99")) == {"q": []}
+    assert query_metrics(cloudwatch, stat("q", namespace, "one", "p99")) == {"q": [(0, 100.0)]}
+    assert query_metrics(cloudwatch, stat("q", namespace, "several")) == {"q": [(0, 900.0)]}
 
 
 @pytest.mark.parametrize(
@@ -224,7 +226,7 @@ def test_percentiles_of_statistic_sets_are_no_data_unless_all_is_one_value(cloud
 )
 def test_a_query_that_cannot_be_answered_is_refused(cloudwatch: Any, queries: list[Any], message: str) -> None:
     with pytest.raises(ClientError, match=message) as refused:
-        ask(cloudwatch, *queries)
+        query_metrics(cloudwatch, *queries)
     assert refused.value.response["Error"]["Code"] == "ValidationError"
 
 
@@ -249,7 +251,7 @@ def test_statistics_that_cannot_be_answered_are_refused(
     assert refused.value.response["Error"]["Code"] == code
 
 
-# -- taken -----------------------------------------------------------------------------------------------------------
+# -- validation ------------------------------------------------------------------------------------------------------
 
 SET = {"SampleCount": 1.0, "Sum": 1.0, "Minimum": 1.0, "Maximum": 1.0}
 
@@ -276,7 +278,7 @@ SET = {"SampleCount": 1.0, "Sum": 1.0, "Minimum": 1.0, "Maximum": 1.0}
         ({"Value": 1.0, "Timestamp": NOW + dt.timedelta(hours=3)}, "InvalidParameterValue", "two hours"),
     ],
 )
-def test_a_datum_that_aws_would_refuse_is_refused_with_all_of_its_request(
+def test_an_invalid_datum_fails_the_whole_request(
     cloudwatch: Any, namespace: str, datum: dict[str, Any], code: str, message: str
 ) -> None:
     with pytest.raises(ClientError, match=message) as refused:
@@ -288,7 +290,7 @@ def test_a_datum_that_aws_would_refuse_is_refused_with_all_of_its_request(
     assert cloudwatch.list_metrics(Namespace=namespace)["Metrics"] == []
 
 
-def test_old_and_early_data_that_aws_takes_are_taken(cloudwatch: Any, namespace: str) -> None:
+def test_data_within_the_accepted_time_range_are_stored(cloudwatch: Any, namespace: str) -> None:
     times = [NOW - dt.timedelta(days=13, hours=23), NOW, NOW + dt.timedelta(minutes=110)]
     data = [{"MetricName": "m", "Value": 0.0, "Timestamp": at} for at in times]
     cloudwatch.put_metric_data(Namespace=namespace, MetricData=data)
@@ -299,7 +301,7 @@ def test_old_and_early_data_that_aws_takes_are_taken(cloudwatch: Any, namespace:
     assert point["SampleCount"] == 3.0
 
 
-def test_namespaces_of_aws_are_for_the_cloud_itself(cloudwatch: Any) -> None:
+def test_user_data_in_aws_namespaces_are_refused(cloudwatch: Any) -> None:
     name = unique("mine")
     with pytest.raises(ClientError, match="The value AWS/ for parameter Namespace is invalid") as refused:
         cloudwatch.put_metric_data(Namespace="AWS/SQS", MetricData=[{"MetricName": name, "Value": 1.0}])

@@ -1,4 +1,4 @@
-"""One identity for every resource: by name or ARN, in any case, by SDK calls as clients make them."""
+"""Identity of resources: each is found by name or ARN, in any letter case."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from local.core.store import Store
 
 from .conftest import CloudDaemon
 from .hosted import IMAGE, eventually
-from .jobs import ROLE, bucket, processing, training
+from .jobs import ROLE, make_bucket, processing, training
 
 CONTAINER = {"Image": IMAGE, "ModelDataUrl": "s3://names/model.tar.gz"}
 DEFINITION = '{"Version": "2020-12-01", "Steps": [{"Name": "No", "Type": "Fail", "Arguments": {"ErrorMessage": "no"}}]}'
 
 
 def from_arn(arn: str) -> str:
-    """The name as clients take it from an ARN."""
+    """Return the name as clients take it from an ARN."""
     return arn.split("/")[-1]
 
 
@@ -37,13 +37,13 @@ def group(name: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def sagemaker(cloud_daemon: CloudDaemon) -> Any:
-    """A client, and one resource of each kind whose name has capitals."""
+    """Return a client, after creating one resource of each kind with capitals in its name."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w:gz") as tar:
         member = tarfile.TarInfo("answer.txt")
         member.size = 2
         tar.addfile(member, io.BytesIO(b"ok"))
-    s3 = bucket(cloud_daemon, "names", **{"in/a": "1"})
+    s3 = make_bucket(cloud_daemon, "names", **{"in/a": "1"})
     s3.put_object(Bucket="names", Key="model.tar.gz", Body=archive.getvalue())
     client = cloud_daemon.client("sagemaker")
     client.create_model(ModelName="Shop-Model", PrimaryContainer=CONTAINER, ExecutionRoleArn=ROLE)
@@ -85,7 +85,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_name_from_an_arn_is_described(sagemaker: Any, kind: str) -> None:
+def test_resources_are_described_by_the_name_from_their_arn(sagemaker: Any, kind: str) -> None:
     member, arn, name = KINDS[kind]
     describe = getattr(sagemaker, f"describe_{kind}")
     found = describe(**{member: name})
@@ -97,7 +97,7 @@ def test_a_name_from_an_arn_is_described(sagemaker: Any, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["feature_group", "model_package_group", "pipeline"])
-def test_what_takes_an_arn_takes_it_in_any_case(sagemaker: Any, kind: str) -> None:
+def test_resources_are_described_by_an_arn_in_any_case(sagemaker: Any, kind: str) -> None:
     member, arn, name = KINDS[kind]
     describe = getattr(sagemaker, f"describe_{kind}")
     own = describe(**{member: name})[arn]
@@ -141,7 +141,7 @@ CREATES: dict[str, Callable[[Any], object]] = {
 
 
 @pytest.mark.parametrize("kind", CREATES)
-def test_one_name_in_two_cases_cannot_exist_twice(sagemaker: Any, kind: str) -> None:
+def test_names_that_differ_only_in_case_cannot_coexist(sagemaker: Any, kind: str) -> None:
     with pytest.raises(ClientError, match=r"(?i)already exist"):
         CREATES[kind](sagemaker)
     listing = getattr(sagemaker, f"list_{kind}s")(NameContains=KINDS[kind][2]) if kind != "pipeline" else (
@@ -151,13 +151,13 @@ def test_one_name_in_two_cases_cannot_exist_twice(sagemaker: Any, kind: str) -> 
     assert len(names) == 1
 
 
-def test_a_name_that_differs_by_more_than_its_case_is_free(sagemaker: Any) -> None:
+def test_a_name_that_differs_by_more_than_case_is_available(sagemaker: Any) -> None:
     sagemaker.create_model(ModelName="Shop-Mode", PrimaryContainer=CONTAINER, ExecutionRoleArn=ROLE)
     sagemaker.delete_model(ModelName="shop-mode")
     assert sagemaker.describe_model(ModelName="Shop-Model")["ModelName"] == "Shop-Model"
 
 
-def test_an_endpoint_is_invoked_by_its_own_name_alone(cloud_daemon: CloudDaemon, sagemaker: Any) -> None:
+def test_an_endpoint_is_invoked_only_by_its_exact_name(cloud_daemon: CloudDaemon, sagemaker: Any) -> None:
     assert sagemaker.describe_endpoint(EndpointName="shop-endpoint")["EndpointConfigName"] == "Shop-Config"
     runtime = cloud_daemon.client("sagemaker-runtime")
     assert runtime.invoke_endpoint(EndpointName="Shop-Endpoint", Body=b"{}")["Body"].read()
@@ -243,7 +243,7 @@ def test_everything_is_updated_and_deleted_by_a_name_in_another_case(sagemaker: 
     )
 
 
-def test_a_job_s_logs_are_found_by_the_name_from_its_arn(cloud_daemon: CloudDaemon, sagemaker: Any) -> None:
+def test_job_logs_are_found_by_the_name_from_the_job_arn(cloud_daemon: CloudDaemon, sagemaker: Any) -> None:
     logs, place = cloud_daemon.client("logs"), "/aws/sagemaker/TrainingJobs"
     name = from_arn(sagemaker.describe_training_job(TrainingJobName="Train-A")["TrainingJobArn"])
     (stream,) = logs.describe_log_streams(logGroupName=place, logStreamNamePrefix=f"{name}/")["logStreams"]
@@ -253,13 +253,13 @@ def test_a_job_s_logs_are_found_by_the_name_from_its_arn(cloud_daemon: CloudDaem
     assert [event["message"] for event in events] == ["trained"]
     found = logs.filter_log_events(logGroupName=place.replace("TrainingJobs", "trainingjobs"), logStreamNames=[lower])
     assert [event["message"] for event in found["events"]] == ["trained"]
-    # Elsewhere case counts, as on AWS.
+    # In other log groups case matters, as on AWS.
     logs.create_log_group(logGroupName="/mine/Group")
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
         logs.describe_log_streams(logGroupName="/mine/group")
 
 
-def test_records_of_two_groups_are_never_one(cloud_daemon: CloudDaemon, sagemaker: Any) -> None:
+def test_records_of_a_group_are_found_by_any_spelling_of_its_name(cloud_daemon: CloudDaemon, sagemaker: Any) -> None:
     store = cloud_daemon.client("sagemaker-featurestore-runtime")
     record = [
         {"FeatureName": "id", "ValueAsString": "1"},
@@ -271,7 +271,7 @@ def test_records_of_two_groups_are_never_one(cloud_daemon: CloudDaemon, sagemake
         assert store.get_record(FeatureGroupName=given, RecordIdentifierValueAsString="1")["Record"] == record
 
 
-def test_what_a_user_calls_things_in_a_job_is_left_alone(sagemaker: Any) -> None:
+def test_hyperparameters_and_environment_of_a_job_keep_their_case(sagemaker: Any) -> None:
     mine = {"ModelName": "shop-model", "EndpointName": "SHOP-ENDPOINT"}
     request = training("print()", "s3://names/out", HyperParameters=mine, Environment=mine)
     sagemaker.create_training_job(TrainingJobName="Mine", **request)
@@ -279,7 +279,7 @@ def test_what_a_user_calls_things_in_a_job_is_left_alone(sagemaker: Any) -> None
     assert (found["HyperParameters"], found["Environment"]) == (mine, mine)
 
 
-def test_names_of_earlier_versions_are_each_found_by_their_own_spelling(tmp_path: Any) -> None:
+def test_stored_names_are_found_by_their_exact_spelling_first(tmp_path: Any) -> None:
     store = Store(tmp_path / "store.sqlite")
     for name in ("Shop", "shop"):
         store.put("model", "eu-west-1", name, {"ModelName": name})

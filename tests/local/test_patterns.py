@@ -29,7 +29,7 @@ EVENT: dict[str, Any] = {
 }
 
 
-def fits(detail: Any) -> bool:
+def matches_event(detail: Any) -> bool:
     pattern = {"detail": detail}
     patterns.check(pattern)
     return patterns.matches(pattern, EVENT)
@@ -38,7 +38,7 @@ def fits(detail: Any) -> bool:
 @pytest.mark.parametrize(
     ("detail", "expected"),
     [
-        # Literals: entries are alternatives, fields are joined, comparison is exact.
+        # Literals: entries are alternatives, all fields must match, comparison is exact.
         ({"alarmName": ["flights-drift"]}, True),
         ({"alarmName": ["Flights-Drift"]}, False),
         ({"alarmName": ["other", "flights-drift"]}, True),
@@ -53,7 +53,7 @@ def fits(detail: Any) -> bool:
         ({"nothing": [None]}, True),
         ({"absent": [None]}, False),
         ({"empty": [""]}, True),
-        # An array fits when one of its elements does.
+        # An array matches when one of its elements does.
         ({"tags": ["green"]}, True),
         ({"tags": ["blue"]}, False),
         ({"items": {"kind": ["y"]}}, True),
@@ -111,15 +111,15 @@ def fits(detail: Any) -> bool:
         ({"$or": [{"alarmName": ["x"]}, {"count": [{"numeric": ["<", 6]}]}]}, True),
         ({"$or": [{"alarmName": ["x"]}, {"count": [6]}]}, False),
         ({"flag": [False], "$or": [{"count": [5]}, {"count": [6]}]}, False),
-        # A mixture in one array.
+        # Literals and operators mixed in one array.
         ({"alarmName": ["x", {"prefix": "flights"}]}, True),
     ],
 )
-def test_operators(detail: dict[str, Any], expected: bool) -> None:
-    assert fits(detail) is expected
+def test_pattern_operators(detail: dict[str, Any], expected: bool) -> None:
+    assert matches_event(detail) is expected
 
 
-def test_fields_of_the_envelope() -> None:
+def test_envelope_fields_are_matched() -> None:
     pattern = {"source": ["aws.cloudwatch"], "resources": [{"suffix": ":alarm:drift"}]}
     assert patterns.matches(pattern, EVENT)
     assert not patterns.matches({"source": ["aws.sagemaker"]}, EVENT)
@@ -146,6 +146,6 @@ def test_fields_of_the_envelope() -> None:
         ({"$or": [{"source": ["x"]}]}, "at least two"),
     ],
 )
-def test_what_eventbridge_would_refuse(pattern: Any, message: str) -> None:
+def test_invalid_patterns_are_refused(pattern: Any, message: str) -> None:
     with pytest.raises(patterns.PatternError, match=message.replace("(", r"\(")):
         patterns.check(pattern)

@@ -1,4 +1,4 @@
-"""What CreatePipeline, UpdatePipeline and StartPipelineExecution refuse, and in which words."""
+"""Refusals of CreatePipeline, UpdatePipeline and StartPipelineExecution, and their messages."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from tests.local.conftest import CloudDaemon
-from tests.local.jobs import ROLE, bucket
+from tests.local.jobs import ROLE, make_bucket
 from tests.local.pipelines import (
     Step,
+    catch_refusal,
     compare,
     create,
     definition,
@@ -22,7 +23,6 @@ from tests.local.pipelines import (
     join,
     json_get,
     process,
-    refused,
     start,
     train,
 )
@@ -42,13 +42,13 @@ def with_env(value: Any) -> Step:
     return process("Step", Environment={"E": value})
 
 
-def changed(change: Callable[[Step], Any]) -> Step:
+def change_step(change: Callable[[Step], Any]) -> Step:
     step = copy.deepcopy(process("Step", inputs={"in": "s3://b-b/in"}, outputs={"out": "s3://b-b/o"}))
     change(step)
     return step
 
 
-def fast_file(step: Step) -> None:
+def use_fast_file(step: Step) -> None:
     step["Arguments"]["ProcessingInputs"][0]["S3Input"]["S3InputMode"] = "FastFile"
 
 
@@ -78,7 +78,7 @@ STEPS = [
         [{"Name": "T", "Type": "Lambda", "Arguments": {}}],
         "available: Processing, Training, Model, RegisterModel, Condition",
     ),
-    ([changed(lambda step: step.update(Depends=["A"]))], "Unknown member 'Depends' of step 'Step'"),
+    ([change_step(lambda step: step.update(Depends=["A"]))], "Unknown member 'Depends' of step 'Step'"),
     ([{"Name": "T", "Type": "Fail"}], "Arguments is None"),
     ([fail("F", 5)], "ErrorMessage is 5; expected text"),
     ([], "Steps is empty"),
@@ -115,15 +115,15 @@ STEPS = [
     ([fork("If", compare("Equals", get("Parameters.None"), 1))], "there is no such parameter"),
     # arguments
     (
-        [changed(fast_file)],
+        [change_step(use_fast_file)],
         PREFIX + "Value 'FastFile' for 'ProcessingS3InputMode' failed to satisfy enum value set: [Pipe, File]",
     ),
-    ([changed(lambda step: step["Arguments"].pop("RoleArn"))], "Member 'RoleArn'"),
+    ([change_step(lambda step: step["Arguments"].pop("RoleArn"))], "Member 'RoleArn'"),
     (
-        [changed(lambda step: step["Arguments"].update(Role="x"))],
+        [change_step(lambda step: step["Arguments"].update(Role="x"))],
         "Unknown member 'Role' of 'CreateProcessingJobRequest'",
     ),
-    ([changed(lambda step: step["Arguments"].update(ProcessingJobName="n"))], "Unknown member 'ProcessingJobName'"),
+    ([change_step(lambda step: step["Arguments"].update(ProcessingJobName="n"))], "Unknown member 'ProcessingJobName'"),
     ([with_env(get("Parameters.Number"))], "is of type integer, expected string; Std:Join turns it into a string"),
     ([with_env(5)], "Value '5' at 'Arguments.Environment['E']'"),
     ([train("T", "", "s3://b-b/m", HyperParameters=[])], "is of another type than map"),
@@ -134,7 +134,7 @@ STEPS = [
     ),
     ([register(ClientToken="t")], "Unknown member 'ClientToken'"),
     ([{"Name": "M", "Type": "Model", "Arguments": {"ModelName": "m"}}], "Unknown member 'ModelName'"),
-    # what is around a step
+    # members of the step itself
     ([process("A", CacheConfig={"Enabled": "yes"})], "Enabled of CacheConfig is 'yes'"),
     (
         [process("A", CacheConfig={"Enabled": True, "ExpireAfter": "30"})],
@@ -152,14 +152,14 @@ STEPS = [
 
 
 @pytest.mark.parametrize(("steps", "expected"), STEPS, ids=[expected[:40] for _, expected in STEPS])
-def test_bad_steps_are_refused(cloud_daemon: CloudDaemon, steps: list[Any], expected: str) -> None:
+def test_invalid_steps_are_refused(cloud_daemon: CloudDaemon, steps: list[Any], expected: str) -> None:
     client = cloud_daemon.client("sagemaker")
     text = definition(*steps, parameters=PARAMETERS)
-    code, message = refused(client.create_pipeline, PipelineName="bad", PipelineDefinition=text, RoleArn=ROLE)
+    code, message = catch_refusal(client.create_pipeline, PipelineName="bad", PipelineDefinition=text, RoleArn=ROLE)
     assert code == "ValidationException"
     assert message.startswith(PREFIX)
     assert expected in message
-    code, _ = refused(client.describe_pipeline, PipelineName="bad")
+    code, _ = catch_refusal(client.describe_pipeline, PipelineName="bad")
     assert code == "ResourceNotFound"
 
 
@@ -211,15 +211,15 @@ def test_bad_steps_are_refused(cloud_daemon: CloudDaemon, steps: list[Any], expe
         ),
     ],
 )
-def test_bad_definitions_are_refused(cloud_daemon: CloudDaemon, text: str, expected: str) -> None:
+def test_invalid_definitions_are_refused(cloud_daemon: CloudDaemon, text: str, expected: str) -> None:
     client = cloud_daemon.client("sagemaker")
-    code, message = refused(client.create_pipeline, PipelineName="bad", PipelineDefinition=text, RoleArn=ROLE)
+    code, message = catch_refusal(client.create_pipeline, PipelineName="bad", PipelineDefinition=text, RoleArn=ROLE)
     assert code == "ValidationException"
     assert message.startswith(PREFIX)
     assert expected in message
 
 
-def test_every_function_may_stand_where_it_fits(cloud_daemon: CloudDaemon) -> None:
+def test_functions_are_accepted_wherever_their_type_fits(cloud_daemon: CloudDaemon) -> None:
     client = cloud_daemon.client("sagemaker")
     text = join("a", get("Parameters.Number"), get("Execution.CurrentDateTime"))
     steps = [
@@ -239,8 +239,8 @@ def test_every_function_may_stand_where_it_fits(cloud_daemon: CloudDaemon) -> No
     assert client.describe_pipeline(PipelineName="every-function")["PipelineDefinition"] == whole
 
 
-def test_a_pipeline_is_created_once_from_one_place(cloud_daemon: CloudDaemon) -> None:
-    client, _ = cloud_daemon.client("sagemaker"), bucket(cloud_daemon, "places")
+def test_a_pipeline_is_created_once_from_one_definition_source(cloud_daemon: CloudDaemon) -> None:
+    client, _ = cloud_daemon.client("sagemaker"), make_bucket(cloud_daemon, "places")
     text = definition(process("A"))
     place = {"Bucket": "places", "ObjectKey": "p.json"}
     request: dict[str, Any] = {"PipelineName": "places", "RoleArn": ROLE}
@@ -250,20 +250,20 @@ def test_a_pipeline_is_created_once_from_one_place(cloud_daemon: CloudDaemon) ->
         ({"PipelineDefinitionS3Location": place}, "s3://places/p.json cannot be read"),
         ({"PipelineDefinition": text, "PipelineVersionAliases": ["a"]}, "PipelineVersionAliases of CreatePipeline"),
     ):
-        code, message = refused(client.create_pipeline, **request, **given)
+        code, message = catch_refusal(client.create_pipeline, **request, **given)
         assert (code, expected in message) == ("ValidationException", True), message
     token = {"ClientRequestToken": "t" * 32}
     arn = client.create_pipeline(**request, PipelineDefinition=text, **token)["PipelineArn"]
     assert client.create_pipeline(**request, PipelineDefinition=text, **token)["PipelineArn"] == arn
-    code, message = refused(client.create_pipeline, **request, PipelineDefinition=text)
+    code, message = catch_refusal(client.create_pipeline, **request, PipelineDefinition=text)
     assert code == "ValidationException"
     assert message == (
         "Pipeline names must be unique within an AWS account and region. Pipeline with name (places) already exists."
     )
-    code, message = refused(client.update_pipeline, PipelineName="places", PipelineDefinition="{}")
+    code, message = catch_refusal(client.update_pipeline, PipelineName="places", PipelineDefinition="{}")
     assert (code, message.startswith(PREFIX)) == ("ValidationException", True)
     assert client.describe_pipeline(PipelineName="places")["PipelineDefinition"] == text
-    code, message = refused(client.update_pipeline, PipelineName="no-such", PipelineDefinition=text)
+    code, message = catch_refusal(client.update_pipeline, PipelineName="no-such", PipelineDefinition=text)
     assert code == "ResourceNotFound"
     assert message == "Pipeline arn:aws:sagemaker:eu-west-1:123456789012:pipeline/no-such does not exist."
 
@@ -286,35 +286,37 @@ def test_a_pipeline_is_created_once_from_one_place(cloud_daemon: CloudDaemon) ->
         ({"Number": "1", "Text": "c"}, "Value 'c' of pipeline parameter Text is not among its EnumValues: [a, b]"),
     ],
 )
-def test_bad_parameters_are_refused(cloud_daemon: CloudDaemon, given: dict[str, str], expected: str) -> None:
+def test_invalid_execution_parameters_are_refused(
+    cloud_daemon: CloudDaemon, given: dict[str, str], expected: str
+) -> None:
     client = cloud_daemon.client("sagemaker")
     names = [entry["PipelineName"] for entry in client.list_pipelines(PipelineNamePrefix="asked")["PipelineSummaries"]]
     if not names:
         create(client, "asked", fork("If", compare("Equals", 1, 1)), parameters=PARAMETERS)
     listed = [{"Name": key, "Value": value} for key, value in given.items()]
-    code, message = refused(client.start_pipeline_execution, PipelineName="asked", PipelineParameters=listed)
+    code, message = catch_refusal(client.start_pipeline_execution, PipelineName="asked", PipelineParameters=listed)
     assert code == "ValidationException"
     assert expected in message
     assert client.list_pipeline_executions(PipelineName="asked")["PipelineExecutionSummaries"] == []
 
 
-def test_what_is_not_there_is_refused_by_name(cloud_daemon: CloudDaemon) -> None:
+def test_unavailable_options_and_unknown_versions_are_refused(cloud_daemon: CloudDaemon) -> None:
     client = cloud_daemon.client("sagemaker")
     create(client, "elsewhere", fork("If", compare("Equals", 1, 1)))
     selected = {"SelectedSteps": [{"StepName": "If"}]}
-    code, message = refused(
+    code, message = catch_refusal(
         client.start_pipeline_execution, PipelineName="elsewhere", SelectiveExecutionConfig=selected
     )  # fmt: skip
     assert code == "ValidationException"
     assert message == "SelectiveExecutionConfig of StartPipelineExecution is not available in the local cloud."
-    code, message = refused(client.start_pipeline_execution, PipelineName="elsewhere", PipelineVersionId=7)
+    code, message = catch_refusal(client.start_pipeline_execution, PipelineName="elsewhere", PipelineVersionId=7)
     assert (code, "Version 7 of pipeline" in message) == ("ResourceNotFound", True)
     twice = [{"Name": "P", "Value": "1"}] * 2
-    code, message = refused(client.start_pipeline_execution, PipelineName="elsewhere", PipelineParameters=twice)
+    code, message = catch_refusal(client.start_pipeline_execution, PipelineName="elsewhere", PipelineParameters=twice)
     assert (code, "P are given twice" in message) == ("ValidationException", True)
     arn = start(client, "elsewhere")
     renamed = client.update_pipeline_execution(PipelineExecutionArn=arn, PipelineExecutionDisplayName="mine")
     assert renamed["PipelineExecutionArn"] == arn
     assert client.describe_pipeline_execution(PipelineExecutionArn=arn)["PipelineExecutionDisplayName"] == "mine"
-    code, _ = refused(client.list_pipeline_execution_steps, PipelineExecutionArn=arn[:-1] + "_")
+    code, _ = catch_refusal(client.list_pipeline_execution_steps, PipelineExecutionArn=arn[:-1] + "_")
     assert code == "ResourceNotFound"

@@ -1,4 +1,4 @@
-"""Pipelines that run, as a boto3 program sees them."""
+"""Running pipelines, as a boto3 program sees them."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ import pytest
 
 from tests.local.conftest import CloudDaemon
 from tests.local.hosted import IMAGE, eventually
-from tests.local.jobs import ROLE, bucket
+from tests.local.jobs import ROLE, make_bucket
 from tests.local.pipelines import (
+    catch_refusal,
     compare,
     create,
+    describe_job,
     fail,
     fork,
     get,
-    job_of,
     join,
     json_get,
-    over,
+    list_steps,
     process,
-    refused,
-    report,
-    run,
+    reporting_program,
+    run_pipeline,
     start,
     statuses,
-    steps_of,
     train,
-    until,
+    wait_for_execution,
+    waiting_program,
 )
 
 TOKEN = "token-" + "0123456789" * 3
@@ -40,7 +40,7 @@ TOKEN = "token-" + "0123456789" * 3
 # -- the graph -------------------------------------------------------------------------------------------------------
 
 
-def test_steps_run_in_order_and_branches_at_once(cloud_daemon: CloudDaemon, tmp_path: Path) -> None:
+def test_steps_run_in_order_and_branches_in_parallel(cloud_daemon: CloudDaemon, tmp_path: Path) -> None:
     client = cloud_daemon.client("sagemaker")
     meet = "open('{0}/{1}', 'w').close()\nwhile not os.path.exists('{0}/{2}'): time.sleep(0.01)"
     create(
@@ -52,7 +52,7 @@ def test_steps_run_in_order_and_branches_at_once(cloud_daemon: CloudDaemon, tmp_
         process("First"),
     )
     begun = time.monotonic()
-    status, steps = run(client, "Diamond")
+    status, steps = run_pipeline(client, "Diamond")
     assert status == "Succeeded"
     assert time.monotonic() - begun < 8
     assert next(iter(steps)) == "First"
@@ -63,12 +63,12 @@ def test_steps_run_in_order_and_branches_at_once(cloud_daemon: CloudDaemon, tmp_
         assert steps[name]["EndTime"] <= steps["Last"]["StartTime"]
     pause = steps["Last"]["StartTime"] - max(steps["Left"]["EndTime"], steps["Right"]["EndTime"])
     assert pause.total_seconds() < 1
-    job = job_of(client, steps["First"])
+    job = describe_job(client, steps["First"])
     assert re.fullmatch(r"pipelines-[a-z0-9]{12}-First-[A-Za-z0-9]{10}", job["ProcessingJobName"])
     assert steps["First"]["AttemptCount"] == 1
 
 
-def test_no_more_steps_at_once_than_allowed(cloud_daemon: CloudDaemon, tmp_path: Path) -> None:
+def test_parallel_steps_are_limited_by_the_configuration(cloud_daemon: CloudDaemon, tmp_path: Path) -> None:
     client = cloud_daemon.client("sagemaker")
     meet = f"""
     os.mkdir('{tmp_path}/' + (os.environ['ME'] if os.environ['MODE'] == 'meet' else 'busy'))
@@ -85,7 +85,7 @@ def test_no_more_steps_at_once_than_allowed(cloud_daemon: CloudDaemon, tmp_path:
         parameters=[{"Name": "Mode", "Type": "String", "DefaultValue": "alone"}],
         ParallelismConfiguration={"MaxParallelExecutionSteps": 1},
     )
-    status, steps = run(client, "Narrow")
+    status, steps = run_pipeline(client, "Narrow")
     assert status == "Succeeded", [step.get("FailureReason") for step in steps.values()]
     one, two = steps.values()
     assert one["EndTime"] <= two["StartTime"]
@@ -95,7 +95,7 @@ def test_no_more_steps_at_once_than_allowed(cloud_daemon: CloudDaemon, tmp_path:
         ParallelismConfiguration=wide,
         PipelineParameters=[{"Name": "Mode", "Value": "meet"}],
     )["PipelineExecutionArn"]
-    described = over(client, arn)
+    described = wait_for_execution(client, arn)
     assert (described["PipelineExecutionStatus"], described["ParallelismConfiguration"]) == ("Succeeded", wide)
 
 
@@ -103,14 +103,14 @@ def test_no_more_steps_at_once_than_allowed(cloud_daemon: CloudDaemon, tmp_path:
 
 
 def test_values_flow_from_parameters_steps_and_files(cloud_daemon: CloudDaemon) -> None:
-    client, s3 = cloud_daemon.client("sagemaker"), bucket(cloud_daemon, "flow", **{"in/x.csv": "1"})
+    client, s3 = cloud_daemon.client("sagemaker"), make_bucket(cloud_daemon, "flow", **{"in/x.csv": "1"})
     numbers = {"auc": {"value": 0.91}, "rows": [{"it's n": 3}], "when": "2013-04-01", "good": True}
     create(
         client,
         "Flow",
         process(
             "Eval_1",
-            report(numbers, "deep/r.json"),
+            reporting_program(numbers, "deep/r.json"),
             inputs={"in": "s3://flow/in"},
             outputs={"out": join("s3://flow", get("Execution.PipelineExecutionId"))},
             PropertyFiles=[{"PropertyFileName": "Report", "OutputName": "out", "FilePath": "deep/r.json"}],
@@ -141,9 +141,9 @@ def test_values_flow_from_parameters_steps_and_files(cloud_daemon: CloudDaemon) 
         ],
     )  # fmt: skip
     arn = start(client, "Flow", Who="me", Rounds="7", On="False", Share="2.5e-1")
-    assert over(client, arn)["PipelineExecutionStatus"] == "Succeeded", steps_of(client, arn)
-    steps = steps_of(client, arn)
-    shown, fit = job_of(client, steps["Show"]), job_of(client, steps["Fit"])
+    assert wait_for_execution(client, arn)["PipelineExecutionStatus"] == "Succeeded", list_steps(client, arn)
+    steps = list_steps(client, arn)
+    shown, fit = describe_job(client, steps["Show"]), describe_job(client, steps["Fit"])
     assert fit["HyperParameters"] == {"rounds": "7", "on": "false"}
     execution = arn.rpartition("/")[2]
     assert shown["Environment"] == {
@@ -160,7 +160,7 @@ def test_values_flow_from_parameters_steps_and_files(cloud_daemon: CloudDaemon) 
         "START": shown["Environment"]["START"],
     }
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", shown["Environment"]["START"])
-    assert job_of(client, steps["Eval_1"])["ProcessingJobName"].startswith(f"pipelines-{execution}-Eval-1-")
+    assert describe_job(client, steps["Eval_1"])["ProcessingJobName"].startswith(f"pipelines-{execution}-Eval-1-")
     listed = client.list_pipeline_parameters_for_execution(PipelineExecutionArn=arn)["PipelineParameters"]
     assert {entry["Name"]: entry["Value"] for entry in listed} == {
         "Who": "me", "Rounds": "7", "Share": "0.25", "On": "false",
@@ -191,7 +191,7 @@ def test_values_flow_from_parameters_steps_and_files(cloud_daemon: CloudDaemon) 
         ),
     ],
 )
-def test_a_condition_leads_into_one_branch(
+def test_a_condition_selects_one_branch(
     cloud_daemon: CloudDaemon, request: pytest.FixtureRequest, condition: dict[str, Any], outcome: bool
 ) -> None:
     client = cloud_daemon.client("sagemaker")
@@ -206,19 +206,19 @@ def test_a_condition_leads_into_one_branch(
             {"Name": "Flag", "Type": "Boolean", "DefaultValue": True},
         ],
     )
-    status, steps = run(client, name)
+    status, steps = run_pipeline(client, name)
     assert steps["If"]["Metadata"] == {"Condition": {"Outcome": str(outcome)}}
     assert (status, "No" in steps) == (("Succeeded", False) if outcome else ("Failed", True))
 
 
-def test_both_branches_and_what_waits_for_them(cloud_daemon: CloudDaemon) -> None:
-    client, _ = cloud_daemon.client("sagemaker"), bucket(cloud_daemon, "fork")
+def test_steps_of_a_branch_run_only_if_it_is_selected(cloud_daemon: CloudDaemon) -> None:
+    client, _ = cloud_daemon.client("sagemaker"), make_bucket(cloud_daemon, "fork")
     create(
         client,
         "Fork",
         process(
             "Eval",
-            report({"auc": 0.8}),
+            reporting_program({"auc": 0.8}),
             outputs={"out": "s3://fork/eval"},
             PropertyFiles=[{"PropertyFileName": "R", "OutputName": "out", "FilePath": "r.json"}],
         ),
@@ -232,25 +232,25 @@ def test_both_branches_and_what_waits_for_them(cloud_daemon: CloudDaemon) -> Non
         process("Always", after=("Gate",)),
         parameters=[{"Name": "Bar", "Type": "Float", "DefaultValue": 0.8}],
     )
-    status, steps = run(client, "Fork")
+    status, steps = run_pipeline(client, "Fork")
     assert status == "Succeeded"
     assert set(steps) == {"Eval", "Gate", "Yes", "Then", "After", "Always"}
     arn = start(client, "Fork", Bar="0.9")
-    described = over(client, arn)
+    described = wait_for_execution(client, arn)
     assert described["PipelineExecutionStatus"] == "Failed"
     assert described["FailureReason"] == "Step failure: One or multiple steps failed."
-    steps = steps_of(client, arn)
+    steps = list_steps(client, arn)
     assert {name for name in steps if name != "Always"} == {"Eval", "Gate", "No"}
     assert steps["Gate"]["Metadata"] == {"Condition": {"Outcome": "False"}}
     assert steps["No"]["StepStatus"] == "Failed"
     assert steps["No"]["Metadata"] == {"Fail": {"ErrorMessage": "auc 0.8 below 0.9"}}
-    code, message = refused(client.retry_pipeline_execution, PipelineExecutionArn=arn)
+    code, message = catch_refusal(client.retry_pipeline_execution, PipelineExecutionArn=arn)
     assert code == "ValidationException"
     assert "Fail step No" in message
 
 
-def test_a_value_that_is_missing_fails_its_step(cloud_daemon: CloudDaemon) -> None:
-    client, _ = cloud_daemon.client("sagemaker"), bucket(cloud_daemon, "missing")
+def test_a_missing_or_mistyped_value_fails_its_step(cloud_daemon: CloudDaemon) -> None:
+    client, _ = cloud_daemon.client("sagemaker"), make_bucket(cloud_daemon, "missing")
     files = [
         {"PropertyFileName": "R", "OutputName": "out", "FilePath": "r.json"},
         {"PropertyFileName": "None", "OutputName": "out", "FilePath": "none.json"},
@@ -258,15 +258,15 @@ def test_a_value_that_is_missing_fails_its_step(cloud_daemon: CloudDaemon) -> No
     create(
         client,
         "Missing",
-        process("Eval", report({"auc": "high"}), outputs={"out": "s3://missing/eval"}, PropertyFiles=files),
+        process("Eval", reporting_program({"auc": "high"}), outputs={"out": "s3://missing/eval"}, PropertyFiles=files),
         fork("Path", compare("Equals", json_get("Eval.R", "f1"), 1)),
         fork("File", compare("Equals", json_get("Eval.None", "auc"), 1)),
         fork("Type", compare("GreaterThan", json_get("Eval.R", "auc"), 0.5)),
     )
-    status, steps = run(client, "Missing")
+    status, steps = run_pipeline(client, "Missing")
     assert status == "Failed"
     reasons = {name: step["FailureReason"] for name, step in steps.items() if step["StepStatus"] == "Failed"}
-    # The first failure keeps the others from starting, if they have not yet.
+    # The first failure prevents steps that have not started from starting.
     assert reasons
     texts = {
         "Path": "nothing at 'f1'; there is auc",
@@ -280,8 +280,8 @@ def test_a_value_that_is_missing_fails_its_step(cloud_daemon: CloudDaemon) -> No
 # -- models ----------------------------------------------------------------------------------------------------------
 
 
-def test_models_and_packages_are_made(cloud_daemon: CloudDaemon) -> None:
-    client, _ = cloud_daemon.client("sagemaker"), bucket(cloud_daemon, "made")
+def test_model_steps_create_models_and_packages(cloud_daemon: CloudDaemon) -> None:
+    client, _ = cloud_daemon.client("sagemaker"), make_bucket(cloud_daemon, "made")
     client.create_model_package_group(ModelPackageGroupName="made")
     url = get("Steps.Fit.ModelArtifacts.S3ModelArtifacts")
     files = [{"PropertyFileName": "R", "OutputName": "out", "FilePath": "r.json"}]
@@ -290,7 +290,10 @@ def test_models_and_packages_are_made(cloud_daemon: CloudDaemon) -> None:
         "Made",
         train("Fit", "(ml / 'model/m').write_text('m')", "s3://made/m"),
         process(
-            "Eval", report({"auc": 0.75, "approval": "Approved"}), outputs={"out": "s3://made/e"}, PropertyFiles=files
+            "Eval",
+            reporting_program({"auc": 0.75, "approval": "Approved"}),
+            outputs={"out": "s3://made/e"},
+            PropertyFiles=files,
         ),
         {
             "Name": "Keep",
@@ -314,19 +317,20 @@ def test_models_and_packages_are_made(cloud_daemon: CloudDaemon) -> None:
         process("Say", Environment={"P": get("Steps.Register.ModelPackageArn"), "M": get("Steps.Keep.ModelName")}),
         parameters=[{"Name": "N", "Type": "String"}],
     )
-    status, steps = run(client, "Made", N="5")
+    status, steps = run_pipeline(client, "Made", N="5")
     assert status == "Succeeded", [step.get("FailureReason") for step in steps.values()]
     arn = steps["Register"]["Metadata"]["RegisterModel"]["Arn"]
     package = client.describe_model_package(ModelPackageName=arn)
     assert arn.endswith(":model-package/made/1")
     assert package["ModelApprovalStatus"] == "Approved"
     assert package["CustomerMetadataProperties"] == {"auc": "0.75", "n": "5"}
-    said = job_of(client, steps["Say"])["Environment"]
+    said = describe_job(client, steps["Say"])["Environment"]
     model = client.describe_model(ModelName=said["M"])
     assert said["P"] == arn
     assert steps["Keep"]["Metadata"] == {"Model": {"Arn": model["ModelArn"]}}
     assert (
-        model["PrimaryContainer"]["ModelDataUrl"] == job_of(client, steps["Fit"])["ModelArtifacts"]["S3ModelArtifacts"]
+        model["PrimaryContainer"]["ModelDataUrl"]
+        == describe_job(client, steps["Fit"])["ModelArtifacts"]["S3ModelArtifacts"]
     )
 
 
@@ -347,37 +351,37 @@ def test_a_failure_lets_siblings_finish_and_can_be_retried(cloud_daemon: CloudDa
                 sys.exit(2)
             """,
         ),
-        process("Sibling", until(go)),
+        process("Sibling", waiting_program(go)),
         process("After", after=("Bad",)),
         process("Both", after=("Sibling",)),
     )
     arn = start(client, "Failing")
-    eventually(lambda: steps_of(client, arn).get("Bad", {}).get("StepStatus") == "Failed")
+    eventually(lambda: list_steps(client, arn).get("Bad", {}).get("StepStatus") == "Failed")
     assert client.describe_pipeline_execution(PipelineExecutionArn=arn)["PipelineExecutionStatus"] == "Executing"
-    code, message = refused(client.retry_pipeline_execution, PipelineExecutionArn=arn)
+    code, message = catch_refusal(client.retry_pipeline_execution, PipelineExecutionArn=arn)
     assert (code, "in status Executing" in message) == ("ValidationException", True)
-    code, message = refused(client.delete_pipeline, PipelineName="Failing")
+    code, message = catch_refusal(client.delete_pipeline, PipelineName="Failing")
     assert (code, arn in message) == ("ConflictException", True)
     go.touch()
-    described = over(client, arn)
+    described = wait_for_execution(client, arn)
     assert described["PipelineExecutionStatus"] == "Failed"
     assert described["FailureReason"] == "Step failure: One or multiple steps failed."
-    steps = steps_of(client, arn)
+    steps = list_steps(client, arn)
     assert statuses(steps) == {"Bad": "Failed", "Sibling": "Succeeded"}
     assert "AlgorithmError: See job logs" in steps["Bad"]["FailureReason"]
     assert "no rows for June" in steps["Bad"]["FailureReason"]
     mended.touch()
     token = {"ClientRequestToken": TOKEN}
     assert client.retry_pipeline_execution(PipelineExecutionArn=arn, **token)["PipelineExecutionArn"] == arn
-    described = over(client, arn)
+    described = wait_for_execution(client, arn)
     assert described["PipelineExecutionStatus"] == "Succeeded"
     assert "FailureReason" not in described
-    again = steps_of(client, arn)
+    again = list_steps(client, arn)
     assert statuses(again) == dict.fromkeys(("Bad", "Sibling", "After", "Both"), "Succeeded")
     assert again["Sibling"] == steps["Sibling"]
     assert again["Bad"]["Metadata"] != steps["Bad"]["Metadata"]
     client.retry_pipeline_execution(PipelineExecutionArn=arn, **token)
-    code, message = refused(client.retry_pipeline_execution, PipelineExecutionArn=arn)
+    code, message = catch_refusal(client.retry_pipeline_execution, PipelineExecutionArn=arn)
     assert (code, "in status Succeeded" in message) == ("ValidationException", True)
 
 
@@ -386,28 +390,28 @@ def test_a_refused_request_fails_its_step(cloud_daemon: CloudDaemon) -> None:
     step = process("Odd")
     step["Arguments"]["AppSpecification"]["ImageUri"] = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/nothing:1"
     create(client, "Odd", step)
-    status, steps = run(client, "Odd")
+    status, steps = run_pipeline(client, "Odd")
     assert status == "Failed"
     reason = steps["Odd"]["FailureReason"]
     assert reason.startswith("ClientError: Failed to invoke sagemaker:CreateProcessingJob. Error Details: ")
     assert "nothing" in reason
 
 
-def test_a_stop_stops_the_jobs(cloud_daemon: CloudDaemon, tmp_path: Path) -> None:
+def test_stopping_an_execution_stops_its_jobs(cloud_daemon: CloudDaemon, tmp_path: Path) -> None:
     client = cloud_daemon.client("sagemaker")
     never = tmp_path / "never"
-    create(client, "Stopped", process("Job", until(never)), process("Next", after=("Job",)))
+    create(client, "Stopped", process("Job", waiting_program(never)), process("Next", after=("Job",)))
     arn = start(client, "Stopped")
     eventually((tmp_path / "never.running").exists)
     token = {"ClientRequestToken": TOKEN}
     client.stop_pipeline_execution(PipelineExecutionArn=arn, **token)
     client.stop_pipeline_execution(PipelineExecutionArn=arn, **token)
-    assert over(client, arn, 10)["PipelineExecutionStatus"] == "Stopped"
-    steps = steps_of(client, arn)
+    assert wait_for_execution(client, arn, 10)["PipelineExecutionStatus"] == "Stopped"
+    steps = list_steps(client, arn)
     assert statuses(steps) == {"Job": "Stopped"}
-    assert job_of(client, steps["Job"])["ProcessingJobStatus"] == "Stopped"
-    code, message = refused(client.stop_pipeline_execution, PipelineExecutionArn=arn)
+    assert describe_job(client, steps["Job"])["ProcessingJobStatus"] == "Stopped"
+    code, message = catch_refusal(client.stop_pipeline_execution, PipelineExecutionArn=arn)
     assert (code, "in status Stopped; expected Executing" in message) == ("ValidationException", True)
     never.touch()
     client.retry_pipeline_execution(PipelineExecutionArn=arn)
-    assert over(client, arn)["PipelineExecutionStatus"] == "Succeeded"
+    assert wait_for_execution(client, arn)["PipelineExecutionStatus"] == "Succeeded"

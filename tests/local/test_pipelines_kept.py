@@ -1,4 +1,4 @@
-"""What is kept of pipelines: tokens, caches, versions, events."""
+"""Client tokens, caches, versions and events of pipelines."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from typing import Any
 
 from tests.local.conftest import CloudDaemon
 from tests.local.hosted import eventually
-from tests.local.jobs import ROLE, bucket
+from tests.local.jobs import ROLE, make_bucket
 from tests.local.pipelines import (
+    catch_refusal,
     compare,
     create,
     definition,
+    describe_job,
     fork,
     get,
-    job_of,
     join,
-    over,
+    list_steps,
     process,
-    refused,
-    report,
-    run,
+    reporting_program,
+    run_pipeline,
     start,
-    steps_of,
-    until,
+    wait_for_execution,
+    waiting_program,
 )
 
 TOKEN = "token-" + "0123456789" * 3
 
 
-# -- once ------------------------------------------------------------------------------------------------------------
+# -- tokens and caches -----------------------------------------------------------------------------------------------
 
 
-def test_a_token_starts_one_execution(cloud_daemon: CloudDaemon) -> None:
+def test_a_client_token_starts_only_one_execution(cloud_daemon: CloudDaemon) -> None:
     client = cloud_daemon.client("sagemaker")
     parameters = [{"Name": "P", "Type": "String", "DefaultValue": ""}]
     arn = create(client, "Once", fork("If", compare("Equals", 1, 1)), parameters=parameters)
@@ -44,7 +44,7 @@ def test_a_token_starts_one_execution(cloud_daemon: CloudDaemon) -> None:
     assert first == again != by_arn
     assert arn.endswith(":pipeline/once")
     assert re.fullmatch(rf"{arn}/execution/[a-z0-9]{{12}}", first)
-    code, message = refused(
+    code, message = catch_refusal(
         client.start_pipeline_execution,
         PipelineName="Once",
         ClientRequestToken=TOKEN,
@@ -54,17 +54,17 @@ def test_a_token_starts_one_execution(cloud_daemon: CloudDaemon) -> None:
     assert TOKEN in message
     listed = client.list_pipeline_executions(PipelineName="Once")["PipelineExecutionSummaries"]
     assert [entry["PipelineExecutionArn"] for entry in listed] == [by_arn, first]
-    described = over(client, first)
+    described = wait_for_execution(client, first)
     assert re.fullmatch(r"execution-\d{13}", described["PipelineExecutionDisplayName"])
     assert described["PipelineExperimentConfig"] == {"ExperimentName": "once", "TrialName": first[-12:]}
 
 
-def test_a_cached_step_makes_no_job(cloud_daemon: CloudDaemon) -> None:
-    client, _ = cloud_daemon.client("sagemaker"), bucket(cloud_daemon, "cache")
+def test_a_cached_step_starts_no_job(cloud_daemon: CloudDaemon) -> None:
+    client, _ = cloud_daemon.client("sagemaker"), make_bucket(cloud_daemon, "cache")
     steps = (
         process(
             "Kept",
-            report({"n": 1}),
+            reporting_program({"n": 1}),
             outputs={"out": join("s3://cache", get("Execution.PipelineExecutionId"))},
             Environment={"MODE": get("Parameters.Mode")},
             CacheConfig={"Enabled": True, "ExpireAfter": "P1D"},
@@ -73,21 +73,21 @@ def test_a_cached_step_makes_no_job(cloud_daemon: CloudDaemon) -> None:
     )
     create(client, "Cached", *steps, parameters=[{"Name": "Mode", "Type": "String", "DefaultValue": "a"}])
     arn = start(client, "Cached")
-    assert over(client, arn)["PipelineExecutionStatus"] == "Succeeded"
-    source = steps_of(client, arn)["Kept"]
+    assert wait_for_execution(client, arn)["PipelineExecutionStatus"] == "Succeeded"
+    source = list_steps(client, arn)["Kept"]
     assert "CacheHitResult" not in source
     for _ in range(2):
-        _, hit = run(client, "Cached")
+        _, hit = run_pipeline(client, "Cached")
         assert hit["Kept"]["CacheHitResult"] == {"SourcePipelineExecutionArn": arn}
         assert hit["Kept"]["Metadata"] == source["Metadata"]
         assert "CacheHitResult" not in hit["Use"]
-    assert job_of(client, hit["Use"])["Environment"] == {"U": f"s3://cache/{arn[-12:]}"}
-    _, other = run(client, "Cached", Mode="b")
+    assert describe_job(client, hit["Use"])["Environment"] == {"U": f"s3://cache/{arn[-12:]}"}
+    _, other = run_pipeline(client, "Cached", Mode="b")
     assert "CacheHitResult" not in other["Kept"]
     steps[0]["CacheConfig"]["ExpireAfter"] = "PT0.001S"
     text = definition(*steps, parameters=[{"Name": "Mode", "Type": "String", "DefaultValue": "a"}])
     client.update_pipeline(PipelineName="Cached", PipelineDefinition=text)
-    _, late = run(client, "Cached")
+    _, late = run_pipeline(client, "Cached")
     assert "CacheHitResult" not in late["Kept"]
 
 
@@ -95,9 +95,9 @@ def test_a_cached_step_makes_no_job(cloud_daemon: CloudDaemon) -> None:
 
 
 def test_an_execution_keeps_its_definition(cloud_daemon: CloudDaemon, tmp_path: Path) -> None:
-    client, s3 = cloud_daemon.client("sagemaker"), bucket(cloud_daemon, "definitions")
+    client, s3 = cloud_daemon.client("sagemaker"), make_bucket(cloud_daemon, "definitions")
     go = tmp_path / "go"
-    first = definition(process("Wait", until(go)), process("Old", after=("Wait",)))
+    first = definition(process("Wait", waiting_program(go)), process("Old", after=("Wait",)))
     s3.put_object(Bucket="definitions", Key="p.json", Body=first.encode())
     place = {"Bucket": "definitions", "ObjectKey": "p.json"}
     tags = [{"Key": "team", "Value": "a"}]
@@ -112,8 +112,8 @@ def test_an_execution_keeps_its_definition(cloud_daemon: CloudDaemon, tmp_path: 
     same = client.update_pipeline(PipelineName="Versions", PipelineDefinition=second, PipelineDescription="d")
     assert same["PipelineVersionId"] == 2
     go.touch()
-    over(client, execution)
-    assert set(steps_of(client, execution)) == {"Wait", "Old"}
+    wait_for_execution(client, execution)
+    assert set(list_steps(client, execution)) == {"Wait", "Old"}
     kept = client.describe_pipeline_definition_for_execution(PipelineExecutionArn=execution)
     assert kept["PipelineDefinition"] == first
     described = client.describe_pipeline(PipelineName=arn)
@@ -121,8 +121,8 @@ def test_an_execution_keeps_its_definition(cloud_daemon: CloudDaemon, tmp_path: 
     assert described["LastRunTime"] > described["CreationTime"]
     assert client.describe_pipeline(PipelineName="Versions", PipelineVersionId=1)["PipelineDefinition"] == first
     old = client.start_pipeline_execution(PipelineName="Versions", PipelineVersionId=1)["PipelineExecutionArn"]
-    over(client, old)
-    assert set(steps_of(client, old)) == {"Wait", "Old"}
+    wait_for_execution(client, old)
+    assert set(list_steps(client, old)) == {"Wait", "Old"}
     versions = client.list_pipeline_versions(PipelineName="Versions")["PipelineVersionSummaries"]
     assert [version["PipelineVersionId"] for version in versions] == [2, 1]
     assert versions[1]["LastExecutionPipelineExecutionArn"] == old
@@ -135,11 +135,11 @@ def test_an_execution_keeps_its_definition(cloud_daemon: CloudDaemon, tmp_path: 
         (client.start_pipeline_execution, {"PipelineName": arn}),
         (client.describe_pipeline_execution, {"PipelineExecutionArn": execution}),
     ):
-        code, message = refused(call, **params)
+        code, message = catch_refusal(call, **params)
         assert (code, message.endswith("does not exist.")) == ("ResourceNotFound", True)
 
 
-def test_events_tell_of_executions_and_steps(cloud_daemon: CloudDaemon) -> None:
+def test_executions_and_steps_send_events(cloud_daemon: CloudDaemon) -> None:
     client, sqs, events = (cloud_daemon.client(name) for name in ("sagemaker", "sqs", "events"))
     url = sqs.create_queue(QueueName="pipeline-events")["QueueUrl"]
     queue = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -159,7 +159,7 @@ def test_events_tell_of_executions_and_steps(cloud_daemon: CloudDaemon) -> None:
         return len(got) >= 5
 
     eventually(all_there, 20)
-    over(client, execution)
+    wait_for_execution(client, execution)
     assert {tuple(event["resources"]) for event in got} == {(arn, execution)}
     name = "SageMaker Model Building Pipeline Execution"
     changes = {
@@ -173,7 +173,7 @@ def test_events_tell_of_executions_and_steps(cloud_daemon: CloudDaemon) -> None:
         (None, "Starting"), ("Starting", "Executing"), ("Executing", "Succeeded"),
     }  # fmt: skip
     (last,) = (step for step in steps if step["currentStepStatus"] == "Succeeded")
-    made = steps_of(client, execution)["Job"]["Metadata"]["ProcessingJob"]["Arn"]
+    made = list_steps(client, execution)["Job"]["Metadata"]["ProcessingJob"]["Arn"]
     assert last["metadata"] == {"processingJob": {"arn": made}}
     assert (last["stepName"], last["stepType"]) == ("Job", "Processing")
     assert last["stepEndTime"] >= last["stepStartTime"]

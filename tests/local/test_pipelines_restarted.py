@@ -21,58 +21,58 @@ from local.services.sagemaker.pipelines.policies import (
 )
 from tests.local.conftest import CloudDaemon
 from tests.local.hosted import REGION, HostedCloud, eventually, hosted, moto_url
-from tests.local.jobs import ROLE, bucket
+from tests.local.jobs import ROLE, make_bucket
 from tests.local.pipelines import (
     compare,
     create,
     definition,
+    describe_job,
     fork,
-    job_of,
-    over,
+    list_steps,
     process,
-    report,
+    reporting_program,
     start,
     statuses,
-    steps_of,
     train,
-    until,
+    wait_for_execution,
+    waiting_program,
 )
 
 __all__ = ["hosted", "moto_url"]
 
 
 def kill(daemon: CloudDaemon) -> None:
-    """End the daemon without a warning, and wait until nobody holds its state."""
+    """Kill the daemon and wait until its process has ended."""
     pid = daemon.running.pid
     os.kill(pid, signal.SIGKILL)
     eventually(lambda: not Path(f"/proc/{pid}").exists() or "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text())
 
 
 def _is_saved(daemon: CloudDaemon, service: str, name: bytes) -> bool:
-    """Return whether the last snapshot of a service has something of this name."""
+    """Return True if the last snapshot of a service contains this name."""
     path = daemon.state / "moto" / f"{service}.pickle"
     return path.exists() and name in path.read_bytes()
 
 
 @pytest.mark.parametrize("end", ["kill", "stop"])
-def test_an_execution_goes_on_after_a_restart(fresh_daemon: CloudDaemon, tmp_path: Path, end: str) -> None:
+def test_an_execution_continues_after_a_restart(fresh_daemon: CloudDaemon, tmp_path: Path, end: str) -> None:
     client = fresh_daemon.client("sagemaker")
-    bucket(fresh_daemon, "restarted")
+    make_bucket(fresh_daemon, "restarted")
     go = tmp_path / "go"
     create(
         client,
         "Restarted",
         process("Before"),
-        process("Job", until(go), after=("Before",)),
-        train("Fit", until(go), "s3://restarted/m", after=("Before",)),
+        process("Job", waiting_program(go), after=("Before",)),
+        train("Fit", waiting_program(go), "s3://restarted/m", after=("Before",)),
         fork("If", compare("Equals", 1, 1), then=[process("After", after=("Job", "Fit"))]),
     )
     arn = start(client, "Restarted")
-    eventually(lambda: sum(step["StepStatus"] == "Executing" for step in steps_of(client, arn).values()) == 2)
+    eventually(lambda: sum(step["StepStatus"] == "Executing" for step in list_steps(client, arn).values()) == 2)
     eventually((tmp_path / "go.running").exists)
-    before = steps_of(client, arn)
+    before = list_steps(client, arn)
     if end == "kill":
-        # What is younger than the interval between two snapshots is lost by a kill: the role and the bucket are older.
+        # A kill loses what is newer than the last snapshot: wait until the role and the bucket are in one.
         eventually(lambda: _is_saved(fresh_daemon, "iam", b"jobs") and _is_saved(fresh_daemon, "s3", b"restarted"))
         kill(fresh_daemon)
     else:
@@ -80,75 +80,75 @@ def test_an_execution_goes_on_after_a_restart(fresh_daemon: CloudDaemon, tmp_pat
     go.touch()
     fresh_daemon.start()
     client = fresh_daemon.client("sagemaker")
-    assert over(client, arn)["PipelineExecutionStatus"] == "Succeeded", steps_of(client, arn)
-    after = steps_of(client, arn)
+    assert wait_for_execution(client, arn)["PipelineExecutionStatus"] == "Succeeded", list_steps(client, arn)
+    after = list_steps(client, arn)
     assert statuses(after) == dict.fromkeys(("Before", "Job", "Fit", "If", "After"), "Succeeded")
     assert after["Before"] == before["Before"]
     for name in ("Job", "Fit"):
         assert after[name]["Metadata"] != before[name]["Metadata"]
         assert after[name]["AttemptCount"] == 2
-    again = job_of(client, after["Job"])["ProcessingJobName"]
+    again = describe_job(client, after["Job"])["ProcessingJobName"]
     lost = client.describe_processing_job(ProcessingJobName=again.removesuffix("-1"))
     assert again.endswith("-1")
     assert lost["FailureReason"] == "InternalServerError: the local cloud was restarted while the job ran"
 
 
-def test_outputs_that_are_lost_are_made_again(fresh_daemon: CloudDaemon, tmp_path: Path) -> None:
-    client, s3 = fresh_daemon.client("sagemaker"), bucket(fresh_daemon, "lost")
+def test_lost_outputs_are_recreated_after_a_restart(fresh_daemon: CloudDaemon, tmp_path: Path) -> None:
+    client, s3 = fresh_daemon.client("sagemaker"), make_bucket(fresh_daemon, "lost")
     go = tmp_path / "go"
     create(
         client,
         "Lost",
-        process("Other", report({"n": 1}), outputs={"out": "s3://lost/other"}),
-        process("Make", report({"n": 1}), outputs={"out": "s3://lost/made"}),
+        process("Other", reporting_program({"n": 1}), outputs={"out": "s3://lost/other"}),
+        process("Make", reporting_program({"n": 1}), outputs={"out": "s3://lost/made"}),
         process("Between", after=("Make",)),
-        process("Use", until(go), inputs={"in": "s3://lost/made"}, after=("Other", "Between")),
+        process("Use", waiting_program(go), inputs={"in": "s3://lost/made"}, after=("Other", "Between")),
     )
     arn = start(client, "Lost")
     eventually((tmp_path / "go.running").exists)
-    before = steps_of(client, arn)
+    before = list_steps(client, arn)
     s3.delete_object(Bucket="lost", Key="made/r.json")
-    # Unlike a kill, a stop is sure to have saved that.
+    # Unlike a kill, a stop is certain to save the deletion.
     fresh_daemon.stop()
     go.touch()
     fresh_daemon.start()
     client = fresh_daemon.client("sagemaker")
-    assert over(client, arn)["PipelineExecutionStatus"] == "Succeeded", steps_of(client, arn)
-    after = steps_of(client, arn)
+    assert wait_for_execution(client, arn)["PipelineExecutionStatus"] == "Succeeded", list_steps(client, arn)
+    after = list_steps(client, arn)
     again = {name for name in after if after[name]["Metadata"] != before[name]["Metadata"]}
     assert again == {"Make", "Between", "Use"}
     body = fresh_daemon.client("s3").get_object(Bucket="lost", Key="made/r.json")["Body"].read()
     assert json.loads(body) == {"n": 1}
 
 
-def test_a_stop_that_a_kill_interrupts_is_finished(fresh_daemon: CloudDaemon, tmp_path: Path) -> None:
+def test_a_stop_interrupted_by_a_kill_is_completed(fresh_daemon: CloudDaemon, tmp_path: Path) -> None:
     client = fresh_daemon.client("sagemaker")
     ignoring = f"""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    {until(tmp_path / "never").strip()}
+    {waiting_program(tmp_path / "never").strip()}
     """
     create(client, "Stopping", process("Job", ignoring), process("Next", after=("Job",)))
     arn = start(client, "Stopping")
     eventually((tmp_path / "never.running").exists)
     client.stop_pipeline_execution(PipelineExecutionArn=arn)
-    eventually(lambda: statuses(steps_of(client, arn)) == {"Job": "Stopping"})
+    eventually(lambda: statuses(list_steps(client, arn)) == {"Job": "Stopping"})
     kill(fresh_daemon)
     fresh_daemon.start()
     client = fresh_daemon.client("sagemaker")
-    assert over(client, arn)["PipelineExecutionStatus"] == "Stopped"
-    assert statuses(steps_of(client, arn)) == {"Job": "Stopped"}
+    assert wait_for_execution(client, arn)["PipelineExecutionStatus"] == "Stopped"
+    assert statuses(list_steps(client, arn)) == {"Job": "Stopped"}
 
 
-def test_a_finished_execution_stays_as_it_was(fresh_daemon: CloudDaemon) -> None:
+def test_a_finished_execution_is_unchanged_by_a_restart(fresh_daemon: CloudDaemon) -> None:
     client = fresh_daemon.client("sagemaker")
     create(client, "Done", process("Job"))
     arn = start(client, "Done")
-    described, steps = over(client, arn), steps_of(client, arn)
+    described, steps = wait_for_execution(client, arn), list_steps(client, arn)
     kill(fresh_daemon)
     fresh_daemon.start()
     client = fresh_daemon.client("sagemaker")
-    assert over(client, arn)["LastModifiedTime"] == described["LastModifiedTime"]
-    assert steps_of(client, arn) == steps
+    assert wait_for_execution(client, arn)["LastModifiedTime"] == described["LastModifiedTime"]
+    assert list_steps(client, arn) == steps
     assert len(client.list_processing_jobs()["ProcessingJobSummaries"]) == 1
 
 
@@ -156,7 +156,7 @@ def test_a_finished_execution_stays_as_it_was(fresh_daemon: CloudDaemon) -> None
 
 
 class Flaky:
-    """SageMaker as a step sees it when requests and jobs fail in turn, before they do not."""
+    """A fake SageMaker whose requests and jobs have the given outcomes, in this order."""
 
     def __init__(self, *outcomes: str) -> None:
         self.outcomes = list(outcomes)
@@ -187,7 +187,7 @@ class Flaky:
         (["AlgorithmError: y"], 1, "Failed"),
     ],
 )
-def test_a_step_is_retried_as_its_policies_say(
+def test_a_step_is_retried_according_to_its_policies(
     hosted: HostedCloud, outcomes: list[str], attempts: int, status: str
 ) -> None:
     flaky = Flaky(*outcomes)
@@ -216,7 +216,7 @@ def test_a_step_is_retried_as_its_policies_say(
         assert ("Rate exceeded" if attempts == 3 else "AlgorithmError: y") in step["FailureReason"]
 
 
-def test_pauses_grow_until_the_attempts_are_used_up() -> None:
+def test_retry_delays_grow_until_the_attempts_are_used_up() -> None:
     policies = [
         {"ExceptionType": ["Step.THROTTLING"], "IntervalSeconds": 2, "BackoffRate": 3.0, "MaxAttempts": 3},
         {"ExceptionType": ["SageMaker.JOB_INTERNAL_ERROR"], "ExpireAfterMin": 10},
@@ -237,19 +237,19 @@ def test_pauses_grow_until_the_attempts_are_used_up() -> None:
         ("ValidationException", 400, None),
     ],
 )
-def test_refusals_are_told_apart(code: str, status: int, exception: str | None) -> None:
+def test_service_errors_are_classified(code: str, status: int, exception: str | None) -> None:
     assert classify_service_error(code, status) == exception
 
 
-def test_failures_of_jobs_are_told_apart() -> None:
+def test_job_failures_are_classified() -> None:
     assert classify_job_failure("InternalServerError: x") == "SageMaker.JOB_INTERNAL_ERROR"
     assert classify_job_failure("CapacityError: x") == "SageMaker.CAPACITY_ERROR"
     assert classify_job_failure("AlgorithmError: x") is None
 
 
-def test_durations() -> None:
+def test_durations_are_parsed() -> None:
     texts = {"P30D": 2592000, "PT12H": 43200, "P1DT1M1.5S": 86461.5, "P1Y2M": 425 * 86400, "P2W": 1209600}
-    # As the developer guide shows them.
+    # These forms are in the developer guide.
     texts |= {"30d": 2592000, "5y": 5 * 31536000, "T16m": 960, "30dT5h": 2592000 + 18000}
     assert {text: parse_duration(text) for text in texts} == texts
     for text in ("P", "30", "PT", "P1H", "", "T", 5):

@@ -69,59 +69,59 @@ def engine(running: server.Running) -> Iterator[Engine]:
     engine.close()
 
 
-def failures(engine: Engine, token: str, news: Values) -> dict[str, str]:
+def collect_failures(engine: Engine, token: str, news: Values) -> dict[str, str]:
     with pytest.raises(RefusedInputsError) as refused:
         engine.check(token, "flights", news)
     return refused.value.failures
 
 
-def checked(engine: Engine, token: str, news: Values, old: Values | None = None, **more: Any) -> Values:
+def check_inputs(engine: Engine, token: str, news: Values, old: Values | None = None, **more: Any) -> Values:
     return unmarshal(engine.check(token, "flights", news, old, **more))[0]
 
 
-def held(engine: Engine, token: str, news: Values, outputs: Values | None = None) -> Made:
-    """A resource as if it had been made."""
-    inputs = checked(engine, token, news)
+def fake_resource(engine: Engine, token: str, news: Values, outputs: Values | None = None) -> Made:
+    """Return a resource as if it had been created."""
+    inputs = check_inputs(engine, token, news)
     plain = {name: value for name, value in inputs.items() if name != "__defaults"}
     return Made(token, "flights", "flights", inputs, {**plain, "tagsAll": {}, **(outputs or {})})
 
 
-def kinds(diff: Any) -> dict[str, str]:
+def get_diff_kinds(diff: Any) -> dict[str, str]:
     return {path: KIND.Kind.Name(detail.kind) for path, detail in diff.detailedDiff.items()}
 
 
 # ---- check
 
 
-def test_a_name_is_made_and_kept(engine: Engine) -> None:
-    first = checked(engine, ROLE, {"assumeRolePolicy": trust("a")})
+def test_a_name_is_generated_and_kept(engine: Engine) -> None:
+    first = check_inputs(engine, ROLE, {"assumeRolePolicy": trust("a")})
     assert first["name"].startswith("flights-")
     assert len(first["name"]) == len("flights-") + 7
-    assert checked(engine, ROLE, {"assumeRolePolicy": trust("b")}, old=first)["name"] == first["name"]
-    given = checked(engine, ROLE, {"assumeRolePolicy": trust("b"), "name": "mine"}, old=first)
+    assert check_inputs(engine, ROLE, {"assumeRolePolicy": trust("b")}, old=first)["name"] == first["name"]
+    given = check_inputs(engine, ROLE, {"assumeRolePolicy": trust("b"), "name": "mine"}, old=first)
     assert given["name"] == "mine"
     assert "name" not in given["__defaults"]
 
 
-def test_a_seed_makes_the_same_name_again(engine: Engine) -> None:
-    names = {checked(engine, BUCKET, {}, randomSeed=b"seed")["bucket"] for _ in range(3)}
+def test_a_seed_generates_the_same_name_again(engine: Engine) -> None:
+    names = {check_inputs(engine, BUCKET, {}, randomSeed=b"seed")["bucket"] for _ in range(3)}
     assert len(names) == 1
 
 
-def test_the_projects_naming_is_followed(engine: Engine) -> None:
+def test_the_autonaming_of_the_project_is_followed(engine: Engine) -> None:
     proposed = NAMES(proposed_name="ours", mode=NAMES.ENFORCE)
-    assert checked(engine, BUCKET, {}, autonaming=proposed)["bucket"] == "ours"
+    assert check_inputs(engine, BUCKET, {}, autonaming=proposed)["bucket"] == "ours"
     with pytest.raises(RefusedInputsError, match="names are not generated"):
         engine.check(BUCKET, "flights", {}, autonaming=NAMES(mode=NAMES.DISABLE))
 
 
-def test_a_name_that_would_be_too_long_is_refused(engine: Engine) -> None:
+def test_a_generated_name_that_is_too_long_is_refused(engine: Engine) -> None:
     with pytest.raises(RefusedInputsError, match="67 characters; expected at most 64"):
         engine.check(ROLE, "x" * 59, {"assumeRolePolicy": trust("a")})
 
 
-def test_all_that_is_wrong_is_said_at_once(engine: Engine) -> None:
-    found = failures(
+def test_all_invalid_inputs_are_reported_together(engine: Engine) -> None:
+    found = collect_failures(
         engine,
         ALARM,
         {
@@ -140,48 +140,48 @@ def test_all_that_is_wrong_is_said_at_once(engine: Engine) -> None:
     assert "metricName" in found["colour"]
 
 
-def test_what_is_required_inside_is_asked_for(engine: Engine) -> None:
-    found = failures(engine, CONFIG, {"productionVariants": [{"modelName": "m", "instanceType": "ml.huge"}]})
+def test_missing_nested_properties_are_reported(engine: Engine) -> None:
+    found = collect_failures(engine, CONFIG, {"productionVariants": [{"modelName": "m", "instanceType": "ml.huge"}]})
     assert found["productionVariants[0].variantName"] == "required: give a string"
     assert "'ml.huge' is not allowed" in found["productionVariants[0].instanceType"]
 
 
-def test_a_type_that_is_not_there_is_refused_with_those_that_are(engine: Engine) -> None:
+def test_an_unknown_type_is_refused_with_the_available_types(engine: Engine) -> None:
     with pytest.raises(grpc.RpcError, match=r"aws:lambda/function:Function cannot be created.*aws:s3/bucket:Bucket"):
         engine.check("aws:lambda/function:Function", "f", {})
 
 
-def test_unknown_values_are_not_judged(engine: Engine) -> None:
-    inputs = checked(engine, MODEL, {"executionRoleArn": UNKNOWN, "primaryContainer": {"image": UNKNOWN}})
+def test_unknown_values_are_not_validated(engine: Engine) -> None:
+    inputs = check_inputs(engine, MODEL, {"executionRoleArn": UNKNOWN, "primaryContainer": {"image": UNKNOWN}})
     assert inputs["executionRoleArn"] is UNKNOWN
     assert inputs["primaryContainer"]["mode"] == "SingleModel"
 
 
 def test_a_policy_may_be_given_as_a_document(engine: Engine) -> None:
-    inputs = checked(engine, ROLE, {"assumeRolePolicy": json.loads(trust("a"))})
+    inputs = check_inputs(engine, ROLE, {"assumeRolePolicy": json.loads(trust("a"))})
     assert json.loads(inputs["assumeRolePolicy"]) == json.loads(trust("a"))
 
 
 # ---- diff
 
 
-def test_nothing_changed_is_no_difference(engine: Engine) -> None:
+def test_unchanged_and_reordered_inputs_have_no_diff(engine: Engine) -> None:
     news = {"assumeRolePolicy": trust("a", "b"), "description": ""}
-    made = held(engine, ROLE, news)
+    made = fake_resource(engine, ROLE, news)
     assert engine.diff(made, news).changes == DIFF.DIFF_NONE
     reordered = {"assumeRolePolicy": trust("b", "a")}
     assert engine.diff(made, reordered).changes == DIFF.DIFF_NONE
 
 
-def test_paths_and_kinds_of_changes(engine: Engine) -> None:
+def test_a_diff_lists_paths_and_kinds_of_changes(engine: Engine) -> None:
     old = {
         "productionVariants": [{"variantName": "a", "modelName": "one", "initialInstanceCount": 1}],
         "tags": {"a.b": "1"},
     }
     new = {"productionVariants": [{"variantName": "a", "modelName": UNKNOWN}], "tags": {"a.b": "2", "c": "3"}}
-    made = held(engine, CONFIG, old, {"tagsAll": {"a.b": "1"}})
+    made = fake_resource(engine, CONFIG, old, {"tagsAll": {"a.b": "1"}})
     diff = engine.diff(made, new)
-    assert kinds(diff) == {
+    assert get_diff_kinds(diff) == {
         "productionVariants[0].initialInstanceCount": "DELETE_REPLACE",
         "productionVariants[0].modelName": "UPDATE_REPLACE",
         'tags["a.b"]': "UPDATE",
@@ -191,16 +191,16 @@ def test_paths_and_kinds_of_changes(engine: Engine) -> None:
     assert not diff.deleteBeforeReplace
 
 
-def test_a_given_name_must_be_freed_first(engine: Engine) -> None:
+def test_a_resource_with_a_fixed_name_is_deleted_before_replacement(engine: Engine) -> None:
     old = {"executionRoleArn": ROLE_ARN, "name": "fixed"}
-    diff = engine.diff(held(engine, MODEL, old), {**old, "enableNetworkIsolation": True})
+    diff = engine.diff(fake_resource(engine, MODEL, old), {**old, "enableNetworkIsolation": True})
     assert diff.deleteBeforeReplace
-    renamed = engine.diff(held(engine, MODEL, old), {**old, "name": "other"})
-    assert kinds(renamed) == {"name": "UPDATE_REPLACE"}
+    renamed = engine.diff(fake_resource(engine, MODEL, old), {**old, "name": "other"})
+    assert get_diff_kinds(renamed) == {"name": "UPDATE_REPLACE"}
     assert not renamed.deleteBeforeReplace
 
 
-def test_a_rollback_configuration_that_comes_replaces_one_that_changes_does_not(engine: Engine) -> None:
+def test_adding_a_rollback_configuration_replaces_but_changing_it_does_not(engine: Engine) -> None:
     routing = {"type": "ALL_AT_ONCE", "waitIntervalInSeconds": 0}
     policy = {"blueGreenUpdatePolicy": {"trafficRoutingConfiguration": routing}}
 
@@ -210,15 +210,19 @@ def test_a_rollback_configuration_that_comes_replaces_one_that_changes_does_not(
 
     bare = {"endpointConfigName": "c", "deploymentConfig": policy}
     path = "deploymentConfig.autoRollbackConfiguration"
-    assert kinds(engine.diff(held(engine, ENDPOINT, bare), guarded("a"))) == {path: "ADD_REPLACE"}
-    assert kinds(engine.diff(held(engine, ENDPOINT, guarded("a", "b")), guarded("b", "a"))) == {}
-    assert kinds(engine.diff(held(engine, ENDPOINT, guarded("a")), guarded("b"))) == {f"{path}.alarms[0]": "UPDATE"}
+    assert get_diff_kinds(engine.diff(fake_resource(engine, ENDPOINT, bare), guarded("a"))) == {path: "ADD_REPLACE"}
+    assert get_diff_kinds(engine.diff(fake_resource(engine, ENDPOINT, guarded("a", "b")), guarded("b", "a"))) == {}
+    assert get_diff_kinds(engine.diff(fake_resource(engine, ENDPOINT, guarded("a")), guarded("b"))) == {
+        f"{path}.alarms[0]": "UPDATE"
+    }
     nothing = {"endpointConfigName": "c"}
-    assert kinds(engine.diff(held(engine, ENDPOINT, nothing), guarded("a"))) == {"deploymentConfig": "ADD_REPLACE"}
-    assert kinds(engine.diff(held(engine, ENDPOINT, nothing), bare)) == {"deploymentConfig": "ADD"}
+    assert get_diff_kinds(engine.diff(fake_resource(engine, ENDPOINT, nothing), guarded("a"))) == {
+        "deploymentConfig": "ADD_REPLACE"
+    }
+    assert get_diff_kinds(engine.diff(fake_resource(engine, ENDPOINT, nothing), bare)) == {"deploymentConfig": "ADD"}
 
 
-def test_a_feature_group_changes_only_its_time_to_live_in_place(engine: Engine) -> None:
+def test_only_the_time_to_live_of_a_feature_group_changes_in_place(engine: Engine) -> None:
     news = {
         "featureGroupName": "weather",
         "recordIdentifierFeatureName": "origin",
@@ -227,27 +231,29 @@ def test_a_feature_group_changes_only_its_time_to_live_in_place(engine: Engine) 
         "roleArn": ROLE_ARN,
         "onlineStoreConfig": {"enableOnlineStore": True, "ttlDuration": {"unit": "Days", "value": 1}},
     }
-    made = held(engine, GROUP, news)
+    made = fake_resource(engine, GROUP, news)
     longer = {**news, "onlineStoreConfig": {"enableOnlineStore": True, "ttlDuration": {"unit": "Days", "value": 2}}}
-    assert kinds(engine.diff(made, longer)) == {"onlineStoreConfig.ttlDuration.value": "UPDATE"}
+    assert get_diff_kinds(engine.diff(made, longer)) == {"onlineStoreConfig.ttlDuration.value": "UPDATE"}
     more = [*news["featureDefinitions"], {"featureName": "wind", "featureType": "Fractional"}]
-    assert kinds(engine.diff(made, {**news, "featureDefinitions": more})) == {"featureDefinitions[1]": "ADD_REPLACE"}
+    assert get_diff_kinds(engine.diff(made, {**news, "featureDefinitions": more})) == {
+        "featureDefinitions[1]": "ADD_REPLACE"
+    }
 
 
 def test_a_rolled_back_endpoint_differs_from_its_program(engine: Engine) -> None:
     news = {"endpointConfigName": "green"}
-    made = held(engine, ENDPOINT, news, {"endpointConfigName": "blue"})
-    assert kinds(engine.diff(made, news)) == {"endpointConfigName": "UPDATE"}
+    made = fake_resource(engine, ENDPOINT, news, {"endpointConfigName": "blue"})
+    assert get_diff_kinds(engine.diff(made, news)) == {"endpointConfigName": "UPDATE"}
 
 
-def test_the_same_definition_otherwise_written_is_no_difference(engine: Engine) -> None:
+def test_a_reformatted_pipeline_definition_has_no_diff(engine: Engine) -> None:
     news = {
         "pipelineName": "p",
         "pipelineDisplayName": "p",
         "roleArn": ROLE_ARN,
         "pipelineDefinition": '{"Version": "2020-12-01", "Steps": [1, 2]}',
     }
-    made = held(engine, PIPELINE, news)
+    made = fake_resource(engine, PIPELINE, news)
     assert (
         engine.diff(made, {**news, "pipelineDefinition": '{"Steps":[1,2],"Version":"2020-12-01"}'}).changes
         == DIFF.DIFF_NONE
@@ -258,9 +264,9 @@ def test_the_same_definition_otherwise_written_is_no_difference(engine: Engine) 
     )
 
 
-def test_checks_and_differences_are_quick(engine: Engine) -> None:
+def test_diffs_are_quick(engine: Engine) -> None:
     news = {"productionVariants": [{"variantName": "a", "modelName": "one", "initialInstanceCount": 1}]}
-    made = held(engine, CONFIG, news)
+    made = fake_resource(engine, CONFIG, news)
     engine.diff(made, news)
     started = time.perf_counter()
     for _ in range(50):
@@ -271,7 +277,7 @@ def test_checks_and_differences_are_quick(engine: Engine) -> None:
 # ---- preview
 
 
-def test_a_preview_makes_nothing_and_knows_what_can_be_known(engine: Engine, endpoint_url: str) -> None:
+def test_a_preview_creates_nothing_and_returns_the_known_outputs(engine: Engine, endpoint_url: str) -> None:
     outputs = engine.preview(BUCKET, "preview", {"tags": {"a": "b"}, "bucket": "previewed"})
     assert outputs["arn"] is UNKNOWN
     assert outputs["bucket"] == "previewed"
@@ -293,7 +299,7 @@ def test_secrets_stay_secret(engine: Engine) -> None:
     assert "name" not in made.secrets
 
 
-def test_an_object_from_assets(engine: Engine, endpoint_url: str) -> None:
+def test_an_object_is_created_and_updated_from_assets(engine: Engine, endpoint_url: str) -> None:
     bucket = engine.create(BUCKET, "assets", {"forceDestroy": True})
     report = hashlib.sha256(b"a report").hexdigest()
 
@@ -301,12 +307,12 @@ def test_an_object_from_assets(engine: Engine, endpoint_url: str) -> None:
         return {"bucket": bucket.id, "key": "k", "source": Asset(fields), "tags": {"a b": "c=d"}}
 
     made = engine.create(OBJECT, "object", source(path="report.txt", hash=report))
-    assert body(endpoint_url, bucket.id) == b"a report"
+    assert read_object(endpoint_url, bucket.id) == b"a report"
     assert engine.diff(made, source(path="elsewhere/report.txt", hash=report)).changes == DIFF.DIFF_NONE
     news = source(text="new", hash=hashlib.sha256(b"new").hexdigest())
-    assert kinds(engine.diff(made, news)) == {"source": "UPDATE"}
+    assert get_diff_kinds(engine.diff(made, news)) == {"source": "UPDATE"}
     made = engine.update(made, news)
-    assert body(endpoint_url, bucket.id) == b"new"
+    assert read_object(endpoint_url, bucket.id) == b"new"
     assert made.outputs["tagsAll"] == {"a b": "c=d"}
     with pytest.raises(grpc.RpcError, match=r"gone\.txt"):
         engine.update(made, source(path="gone.txt", hash="0"))
@@ -314,7 +320,7 @@ def test_an_object_from_assets(engine: Engine, endpoint_url: str) -> None:
     assert engine.refresh(made) is None
 
 
-def test_an_archive_is_the_same_bytes_every_time(engine: Engine, endpoint_url: str) -> None:
+def test_equal_archives_have_identical_bytes(engine: Engine, endpoint_url: str) -> None:
     bucket = engine.create(BUCKET, "archives", {})
     inner = Asset({"assets": {"c.py": Asset({"text": "3", "hash": "c"})}, "hash": "d"}, archive=True)
     files = {"b.py": Asset({"text": "2", "hash": "b"}), "a.py": Asset({"text": "1", "hash": "a"}), "in": inner}
@@ -322,14 +328,14 @@ def test_an_archive_is_the_same_bytes_every_time(engine: Engine, endpoint_url: s
     for name in ("one", "two"):
         archive = Asset({"assets": files, "hash": "c"}, archive=True)
         made = engine.create(OBJECT, name, {"bucket": bucket.id, "key": "k", "source": archive})
-        bodies.add(body(endpoint_url, bucket.id))
+        bodies.add(read_object(endpoint_url, bucket.id))
         engine.delete(made)
     assert len(bodies) == 1
     with zipfile.ZipFile(io.BytesIO(bodies.pop())) as archived:
         assert archived.namelist() == ["a.py", "b.py", "in/c.py"]
 
 
-def body(endpoint_url: str, bucket: str) -> bytes:
+def read_object(endpoint_url: str, bucket: str) -> bytes:
     s3 = boto3.client("s3", endpoint_url=endpoint_url, region_name="eu-west-1", **ANYONE)
     return bytes(s3.get_object(Bucket=bucket, Key="k")["Body"].read())
 
@@ -337,7 +343,7 @@ def body(endpoint_url: str, bucket: str) -> bytes:
 # ---- drift, import, failures
 
 
-def test_drift_shows_and_is_mended(engine: Engine, endpoint_url: str) -> None:
+def test_drift_is_detected_and_fixed(engine: Engine, endpoint_url: str) -> None:
     news = {"assumeRolePolicy": trust("a"), "description": "ours", "tags": {"a": "b"}}
     made = engine.create(ROLE, "drift", news)
     iam = boto3.client("iam", endpoint_url=endpoint_url, region_name="eu-west-1", **ANYONE)
@@ -346,7 +352,7 @@ def test_drift_shows_and_is_mended(engine: Engine, endpoint_url: str) -> None:
     refreshed = engine.refresh(made)
     assert refreshed is not None
     assert refreshed.inputs["description"] == "theirs"
-    assert kinds(engine.diff(refreshed, news)) == {
+    assert get_diff_kinds(engine.diff(refreshed, news)) == {
         "description": "UPDATE",
         "tags.intruder": "DELETE",
     }
@@ -355,7 +361,7 @@ def test_drift_shows_and_is_mended(engine: Engine, endpoint_url: str) -> None:
     assert iam.list_role_tags(RoleName=made.id)["Tags"] == [{"Key": "a", "Value": "b"}]
 
 
-def test_an_import_gives_the_inputs_of_a_program(engine: Engine) -> None:
+def test_an_import_returns_the_inputs_of_the_program(engine: Engine) -> None:
     news = {"assumeRolePolicy": trust("a"), "description": "ours", "name": "imported", "tags": {"a": "b"}}
     engine.create(ROLE, "import", news)
     found = engine.bring_in(ROLE, "import", "imported")
@@ -381,14 +387,14 @@ def test_a_refusal_names_service_operation_and_reason(engine: Engine) -> None:
         engine.create("aws:iam/rolePolicy:RolePolicy", "p", news)
 
 
-def test_a_resource_that_is_made_and_not_finished_is_not_lost(engine: Engine) -> None:
+def test_a_partly_created_resource_is_reported_with_its_state(engine: Engine) -> None:
     with pytest.raises(UnfinishedError, match="PutBucketTagging") as unfinished:
         engine.create(BUCKET, "half", {"bucket": "half-made", "tags": {"aws:system": "x"}})
     assert unfinished.value.id == "half-made"
     assert unfinished.value.state["bucket"] == "half-made"
 
 
-def test_a_full_bucket_is_not_deleted_unless_the_program_says_so(engine: Engine) -> None:
+def test_a_full_bucket_is_deleted_only_with_force_destroy(engine: Engine) -> None:
     bucket = engine.create(BUCKET, "full", {})
     engine.create(OBJECT, "object", {"bucket": bucket.id, "key": "k", "content": "x"})
     with pytest.raises(grpc.RpcError, match="BucketNotEmpty"):
@@ -400,13 +406,13 @@ def test_a_full_bucket_is_not_deleted_unless_the_program_says_so(engine: Engine)
 # ---- configuration and functions
 
 
-def test_default_tags_reach_everything_and_their_change_shows(running: server.Running) -> None:
+def test_default_tags_are_applied_and_their_change_is_a_diff(running: server.Running) -> None:
     first = Engine(running.socket, config={"defaultTags": json.dumps({"tags": {"team": "a"}})})
     second = Engine(running.socket, config={"defaultTags": {"tags": {"team": "b"}}})
     made = first.create(BUCKET, "tagged", {"tags": {"own": "1"}})
     assert made.outputs["tags"] == {"own": "1"}
     assert made.outputs["tagsAll"] == {"team": "a", "own": "1"}
-    assert kinds(second.diff(made, {"tags": {"own": "1"}})) == {"tagsAll": "UPDATE"}
+    assert get_diff_kinds(second.diff(made, {"tags": {"own": "1"}})) == {"tagsAll": "UPDATE"}
     made = second.update(made, {"tags": {"own": "1"}})
     assert made.outputs["tagsAll"] == {"team": "b", "own": "1"}
     first.close()
@@ -430,7 +436,7 @@ def test_each_connection_has_its_own_region(running: server.Running) -> None:
         ({"AWS_DEFAULT_REGION": "ap-southeast-4"}, "ap-southeast-4"),
     ],
 )
-def test_the_region_of_the_environment_counts_where_none_is_configured(
+def test_the_region_of_the_environment_is_used_if_none_is_configured(
     running: server.Running, environment: dict[str, str], region: str
 ) -> None:
     engine = Engine(running.socket, config={"region": None}, environment=environment)
@@ -442,7 +448,7 @@ def test_the_region_of_the_environment_counts_where_none_is_configured(
     engine.close()
 
 
-def test_a_region_that_there_is_not_is_refused(running: server.Running) -> None:
+def test_an_unknown_region_is_refused(running: server.Running) -> None:
     said = "'mars-1' is no region of AWS; expected e.g. eu-west-1"
     with pytest.raises(RefusedInputsError) as refused:
         Engine(running.socket, region="mars-1")
@@ -460,14 +466,14 @@ def test_a_region_that_there_is_not_is_refused(running: server.Running) -> None:
     engine.close()
 
 
-def test_configuration_that_means_nothing_here_is_refused(running: server.Running) -> None:
+def test_unsupported_or_missing_configuration_is_refused(running: server.Running) -> None:
     with pytest.raises(RefusedInputsError, match="assumeRoles"):
         Engine(running.socket, config={"assumeRoles": "[]"})
     with pytest.raises(RefusedInputsError, match=r"pulumi config set aws:region.*or set AWS_REGION"):
         Engine(running.socket, config={"region": None})
 
 
-def test_functions(engine: Engine) -> None:
+def test_provider_functions(engine: Engine) -> None:
     assert engine.invoke("aws:index/getCallerIdentity:getCallerIdentity", {})["accountId"] == "123456789012"
     assert engine.invoke("aws:index/getPartition:getPartition", {})["partition"] == "aws"
     statement = {
@@ -490,7 +496,7 @@ def test_functions(engine: Engine) -> None:
         engine.invoke("aws:ec2/getVpc:getVpc", {})
 
 
-def test_the_plugin_says_what_it_is(engine: Engine) -> None:
+def test_the_plugin_describes_itself(engine: Engine) -> None:
     assert engine.stub.GetPluginInfo(empty_pb2.Empty()).version
     assert engine.stub.Handshake(provider_pb2.ProviderHandshakeRequest()).accept_secrets
     assert json.loads(engine.stub.GetSchema(provider_pb2.GetSchemaRequest()).schema)["name"] == "aws"
@@ -498,7 +504,7 @@ def test_the_plugin_says_what_it_is(engine: Engine) -> None:
         engine.stub.Construct(provider_pb2.ConstructRequest(type="aws:x:Y"))
 
 
-def test_every_type_is_where_the_sdk_looks_for_it() -> None:
+def test_every_type_is_registered_under_its_token() -> None:
     assert all(token == kind.token for token, kind in TYPES.items())
 
 

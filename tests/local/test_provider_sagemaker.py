@@ -1,4 +1,4 @@
-"""SageMaker's types against the running cloud, through the provider that it serves."""
+"""SageMaker's resource types against the running cloud, through the provider that it serves."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def engine(cloud_daemon: CloudDaemon) -> Iterator[Engine]:
 
 @pytest.fixture(scope="module")
 def artifact(cloud_daemon: CloudDaemon) -> str:
-    """A model's artifact in S3."""
+    """Return the S3 URL of a model's artifact."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w:gz") as tar:
         member = tarfile.TarInfo("answer.txt")
@@ -53,7 +53,7 @@ def artifact(cloud_daemon: CloudDaemon) -> str:
 
 @pytest.fixture(scope="module")
 def feature_bucket(cloud_daemon: CloudDaemon) -> str:
-    """A bucket for an offline store."""
+    """Return the S3 URL of an offline store in a new bucket."""
     s3 = cloud_daemon.client("s3")
     s3.create_bucket(Bucket="provider-features", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     return "s3://provider-features/offline"
@@ -74,19 +74,19 @@ def config(model_name: str) -> Values:
     return {"productionVariants": [variant]}
 
 
-def changes(engine: Engine, made: Any, news: Values) -> dict[str, str]:
+def get_diff_kinds(engine: Engine, made: Any, news: Values) -> dict[str, str]:
     kinds = provider_pb2.PropertyDiff.Kind
     return {path: kinds.Name(detail.kind) for path, detail in engine.diff(made, news).detailedDiff.items()}
 
 
-def lives(engine: Engine, token: str, name: str, news: Values) -> Any:
-    """The resource, after it was made, found unchanged, read again and found unchanged again."""
+def create_and_verify(engine: Engine, token: str, name: str, news: Values) -> Any:
+    """Create a resource, verify that it has no diff, also after a refresh, and that it can be imported; return it."""
     made = engine.create(token, name, news)
-    assert changes(engine, made, news) == {}
+    assert get_diff_kinds(engine, made, news) == {}
     refreshed = engine.refresh(made)
     assert refreshed is not None
     assert refreshed.inputs == made.inputs
-    assert changes(engine, refreshed, news) == {}
+    assert get_diff_kinds(engine, refreshed, news) == {}
     imported = engine.bring_in(token, name, made.id)
     assert imported is not None
     assert {k: v for k, v in imported.outputs.items() if k in ("arn", "id")} == {
@@ -95,7 +95,7 @@ def lives(engine: Engine, token: str, name: str, news: Values) -> Any:
     return made
 
 
-def goes(engine: Engine, made: Any) -> None:
+def delete_and_verify(engine: Engine, made: Any) -> None:
     engine.delete(made)
     engine.delete(made)
     assert engine.refresh(made) is None
@@ -103,13 +103,13 @@ def goes(engine: Engine, made: Any) -> None:
 
 def test_models_and_configurations(engine: Engine, artifact: str) -> None:
     news = model(artifact, tags={"stage": "one"})
-    made = lives(engine, MODEL, "model", news)
+    made = create_and_verify(engine, MODEL, "model", news)
     assert made.outputs["arn"].endswith(f":model/{made.id}")
     assert made.outputs["tagsAll"] == {"owner": "tests", "stage": "one"}
     retagged = engine.update(made, model(artifact, tags={"stage": "two"}))
     assert retagged.outputs["tagsAll"] == {"owner": "tests", "stage": "two"}
     other = model("s3://provider-models/other.tar.gz")
-    assert changes(engine, retagged, other)["primaryContainer.modelDataUrl"] == "UPDATE_REPLACE"
+    assert get_diff_kinds(engine, retagged, other)["primaryContainer.modelDataUrl"] == "UPDATE_REPLACE"
 
     capture = {
         "enableCapture": True,
@@ -118,12 +118,12 @@ def test_models_and_configurations(engine: Engine, artifact: str) -> None:
         "captureOptions": [{"captureMode": "Input"}, {"captureMode": "Output"}],
         "captureContentTypeHeader": {"jsonContentTypes": ["application/json", "application/jsonlines"]},
     }
-    made_config = lives(engine, CONFIG, "config", {**config(made.id), "dataCaptureConfig": capture})
-    goes(engine, made_config)
-    goes(engine, made)
+    made_config = create_and_verify(engine, CONFIG, "config", {**config(made.id), "dataCaptureConfig": capture})
+    delete_and_verify(engine, made_config)
+    delete_and_verify(engine, made)
 
 
-def test_an_endpoint_is_ready_when_it_is_made_and_again_when_it_is_changed(
+def test_creation_and_update_wait_until_the_endpoint_is_in_service(
     engine: Engine, artifact: str, cloud_daemon: CloudDaemon
 ) -> None:
     made_model = engine.create(MODEL, "serving", model(artifact))
@@ -131,7 +131,7 @@ def test_an_endpoint_is_ready_when_it_is_made_and_again_when_it_is_changed(
     routing = {"type": "ALL_AT_ONCE", "waitIntervalInSeconds": 1}
     deployment = {"blueGreenUpdatePolicy": {"trafficRoutingConfiguration": routing}}
     news = {"endpointConfigName": blue.id, "deploymentConfig": deployment}
-    made = lives(engine, ENDPOINT, "endpoint", news)
+    made = create_and_verify(engine, ENDPOINT, "endpoint", news)
     sagemaker = cloud_daemon.client("sagemaker")
     assert sagemaker.describe_endpoint(EndpointName=made.id)["EndpointStatus"] == "InService"
 
@@ -139,15 +139,13 @@ def test_an_endpoint_is_ready_when_it_is_made_and_again_when_it_is_changed(
     made = engine.update(made, news)
     described = sagemaker.describe_endpoint(EndpointName=made.id)
     assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", green.id)
-    assert changes(engine, made, news) == {}
-    goes(engine, made)
+    assert get_diff_kinds(engine, made, news) == {}
+    delete_and_verify(engine, made)
     for resource in (blue, green, made_model):
-        goes(engine, resource)
+        delete_and_verify(engine, resource)
 
 
-def test_an_endpoint_that_fails_says_why_and_is_left_behind(
-    engine: Engine, artifact: str, cloud_daemon: CloudDaemon
-) -> None:
+def test_a_failed_endpoint_is_reported_and_kept(engine: Engine, artifact: str, cloud_daemon: CloudDaemon) -> None:
     wrong = artifact.replace("model.tar.gz", "wrong.tar.gz")
     cloud_daemon.client("s3").put_object(Bucket="provider-models", Key="wrong.tar.gz", Body=b"no archive")
     broken = engine.create(MODEL, "broken", model(wrong))
@@ -158,7 +156,7 @@ def test_an_endpoint_that_fails_says_why_and_is_left_behind(
     cloud_daemon.client("sagemaker").delete_endpoint(EndpointName="broken")
 
 
-def test_what_the_api_refuses_is_told_in_its_words(engine: Engine) -> None:
+def test_an_api_error_is_reported_with_its_own_message(engine: Engine) -> None:
     with pytest.raises(grpc.RpcError, match="sagemaker CreateEndpoint: ValidationException: Could not find"):
         engine.create(ENDPOINT, "orphan", {"endpointConfigName": "nothing"})
 
@@ -179,16 +177,16 @@ def test_feature_groups(engine: Engine, feature_bucket: str) -> None:
             "offlineStoreConfig": {"s3StorageConfig": {"s3Uri": feature_bucket}},
         }
 
-    made = lives(engine, GROUP, "weather", group(1))
-    assert changes(engine, made, group(2)) == {"onlineStoreConfig.ttlDuration.value": "UPDATE"}
+    made = create_and_verify(engine, GROUP, "weather", group(1))
+    assert get_diff_kinds(engine, made, group(2)) == {"onlineStoreConfig.ttlDuration.value": "UPDATE"}
     made = engine.update(made, group(2))
-    assert changes(engine, made, group(2)) == {}
-    goes(engine, made)
+    assert get_diff_kinds(engine, made, group(2)) == {}
+    delete_and_verify(engine, made)
 
 
 def test_model_package_groups(engine: Engine) -> None:
     news = {"modelPackageGroupName": "provider-flights", "modelPackageGroupDescription": "delays"}
-    made = lives(engine, PACKAGES, "flights", news)
+    made = create_and_verify(engine, PACKAGES, "flights", news)
     statement = {
         "Effect": "Allow",
         "Principal": {"AWS": "arn:aws:iam::123456789012:root"},
@@ -196,9 +194,11 @@ def test_model_package_groups(engine: Engine) -> None:
         "Resource": made.outputs["arn"],
     }
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    shared = lives(engine, PACKAGES_POLICY, "shared", {"modelPackageGroupName": made.id, "resourcePolicy": policy})
-    goes(engine, shared)
-    goes(engine, made)
+    shared = create_and_verify(
+        engine, PACKAGES_POLICY, "shared", {"modelPackageGroupName": made.id, "resourcePolicy": policy}
+    )
+    delete_and_verify(engine, shared)
+    delete_and_verify(engine, made)
 
 
 def test_a_group_that_holds_packages_is_not_deleted(engine: Engine, artifact: str, cloud_daemon: CloudDaemon) -> None:
@@ -212,7 +212,7 @@ def test_a_group_that_holds_packages_is_not_deleted(engine: Engine, artifact: st
         engine.delete(made)
     assert engine.refresh(made) is not None
     sagemaker.delete_model_package(ModelPackageName=arn)
-    goes(engine, made)
+    delete_and_verify(engine, made)
 
 
 def test_pipelines(engine: Engine) -> None:
@@ -226,7 +226,7 @@ def test_pipelines(engine: Engine) -> None:
             "roleArn": ROLE,
         }
 
-    made = lives(engine, PIPELINE, "flights", {**pipeline("one"), "pipelineDescription": "trains"})
+    made = create_and_verify(engine, PIPELINE, "flights", {**pipeline("one"), "pipelineDescription": "trains"})
     made = engine.update(made, pipeline("two"))
-    assert changes(engine, made, pipeline("two")) == {}
-    goes(engine, made)
+    assert get_diff_kinds(engine, made, pipeline("two")) == {}
+    delete_and_verify(engine, made)

@@ -1,4 +1,4 @@
-"""The property names of every type are those of the installed Pulumi SDK, at every depth."""
+"""Property names of every type, at every depth, compared with the installed Pulumi SDK."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ REFUSED = {
 
 
 def sdk_type(token: str) -> tuple[Any, Any]:
-    """The SDK's module and class of a type's inputs."""
+    """Return the SDK's module and class of a type's inputs."""
     package, name = token.split(":")[1].split("/")[0], token.split(":")[2]
     folder = importlib.import_module(f"pulumi_aws.{package}")
     module = importlib.import_module(getattr(folder, name).__module__)
@@ -51,7 +51,7 @@ def sdk_type(token: str) -> tuple[Any, Any]:
 
 
 def sdk_paths(module: Any, kind: Any, prefix: str = "") -> set[str]:
-    """The paths of all inputs of an SDK class."""
+    """Return the paths of all inputs of an SDK class."""
     paths = set()
     annotations = kind.__init__.__annotations__
     for name, member in vars(kind).items():

@@ -1,4 +1,4 @@
-"""Every type's life against moto: made, unchanged, refreshed, changed, imported, deleted twice."""
+"""Life cycle of every resource type against moto: create, diff, refresh, update, delete twice."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def engine(endpoint_url: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 class World:
-    """What other resources need: made once, by the provider itself."""
+    """Resources that other resources need, created once by the provider itself."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -107,7 +107,7 @@ def world(engine: Engine) -> World:
     return World(engine)
 
 
-def step(target: Values) -> Values:
+def schedule_inputs(target: Values) -> Values:
     return {
         "flexibleTimeWindow": {"mode": "OFF"},
         "scheduleExpression": "rate(1 hour)",
@@ -248,9 +248,9 @@ CASES: dict[str, Any] = {
         },
     ),
     "aws:scheduler/schedule:Schedule": (
-        lambda w: step({"arn": w.queue.outputs["arn"], "roleArn": w.role.outputs["arn"], "input": "{}"}),
+        lambda w: schedule_inputs({"arn": w.queue.outputs["arn"], "roleArn": w.role.outputs["arn"], "input": "{}"}),
         lambda w: {
-            **step({"arn": w.queue.outputs["arn"], "roleArn": w.role.outputs["arn"], "input": "{}"}),
+            **schedule_inputs({"arn": w.queue.outputs["arn"], "roleArn": w.role.outputs["arn"], "input": "{}"}),
             "scheduleExpression": "rate(2 hours)",
             "state": "DISABLED",
         },
@@ -338,17 +338,17 @@ def test_every_type_has_a_case() -> None:
 
 
 @pytest.mark.parametrize("token", CASES)
-def test_a_resource_lives(engine: Engine, world: World, token: str) -> None:
+def test_the_life_cycle_of_a_resource(engine: Engine, world: World, token: str) -> None:
     first, second = CASES[token]
     news = first(world)
     made = engine.create(token, "life", news)
     assert made.id
-    assert engine.diff(made, news).changes == NONE, changes(engine, made, news)
+    assert engine.diff(made, news).changes == NONE, describe_diff(engine, made, news)
 
     refreshed = engine.refresh(made)
     assert refreshed is not None
     assert refreshed.inputs == made.inputs
-    assert engine.diff(refreshed, news).changes == NONE, changes(engine, refreshed, news)
+    assert engine.diff(refreshed, news).changes == NONE, describe_diff(engine, refreshed, news)
     if TYPES[token].tagging is not None:
         assert made.outputs["tagsAll"] == {"owner": "tests", **news.get("tags", {})}
 
@@ -358,10 +358,10 @@ def test_a_resource_lives(engine: Engine, world: World, token: str) -> None:
         assert found.changes == SOME
         assert not found.replaces
         made = engine.update(made, newer)
-        assert engine.diff(made, newer).changes == NONE, changes(engine, made, newer)
+        assert engine.diff(made, newer).changes == NONE, describe_diff(engine, made, newer)
         refreshed = engine.refresh(made)
         assert refreshed is not None
-        assert engine.diff(refreshed, newer).changes == NONE, changes(engine, refreshed, newer)
+        assert engine.diff(refreshed, newer).changes == NONE, describe_diff(engine, refreshed, newer)
 
     engine.delete(made)
     engine.delete(made)
@@ -373,5 +373,5 @@ def test_a_resource_lives(engine: Engine, world: World, token: str) -> None:
     }
 
 
-def changes(engine: Engine, made: Made, news: Values) -> Any:
+def describe_diff(engine: Engine, made: Made, news: Values) -> Any:
     return {path: detail.kind for path, detail in engine.diff(made, news).detailedDiff.items()}, made

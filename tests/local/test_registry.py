@@ -14,14 +14,14 @@ from botocore.exceptions import ClientError
 
 from tests.local.conftest import CloudDaemon
 from tests.local.hosted import IMAGE, REGION, eventually
-from tests.local.jobs import ROLE, bucket
+from tests.local.jobs import ROLE, make_bucket
 
 ARN = f"arn:aws:sagemaker:{REGION}:123456789012"
 MODEL = "s3://registry/m/model.tar.gz"
 REPORT = {"Statistics": {"ContentType": "application/json", "S3Uri": "s3://registry/q.json"}}
 
 
-def refused(call: Callable[..., Any], **params: Any) -> tuple[str, str]:
+def catch_refusal(call: Callable[..., Any], **params: Any) -> tuple[str, str]:
     with pytest.raises(ClientError) as caught:
         call(**params)
     error = caught.value.response["Error"]
@@ -38,28 +38,28 @@ def inference(url: str = MODEL, image: str = IMAGE, **more: Any) -> dict[str, An
 
 @pytest.fixture(scope="module")
 def registry(cloud_daemon: CloudDaemon) -> Any:
-    """A SageMaker client of a cloud where the model's archive is there."""
-    bucket(cloud_daemon, "registry").put_object(Bucket="registry", Key="m/model.tar.gz", Body=b"model")
+    """Return a SageMaker client of a cloud in which the model's archive exists."""
+    make_bucket(cloud_daemon, "registry").put_object(Bucket="registry", Key="m/model.tar.gz", Body=b"model")
     return cloud_daemon.client("sagemaker")
 
 
-def group(registry: Any, name: str, packages: int = 0, **more: Any) -> list[str]:
-    """A group with that many packages; their ARNs."""
+def create_group(registry: Any, name: str, packages: int = 0, **more: Any) -> list[str]:
+    """Create a group with ``packages`` packages and return their ARNs."""
     registry.create_model_package_group(ModelPackageGroupName=name)
-    return [package(registry, name, **more) for _ in range(packages)]
+    return [create_package(registry, name, **more) for _ in range(packages)]
 
 
-def package(registry: Any, name: str, **more: Any) -> str:
+def create_package(registry: Any, name: str, **more: Any) -> str:
     request = {"ModelPackageGroupName": name, "InferenceSpecification": inference(), **more}
     return str(registry.create_model_package(**request)["ModelPackageArn"])
 
 
-def versions(registry: Any, **params: Any) -> list[tuple[str, int]]:
+def list_versions(registry: Any, **params: Any) -> list[tuple[str, int]]:
     found = registry.list_model_packages(**params)["ModelPackageSummaryList"]
     return [(item["ModelPackageGroupName"], item["ModelPackageVersion"]) for item in found]
 
 
-def test_a_group_from_creation_to_deletion(registry: Any) -> None:
+def test_the_life_cycle_of_a_model_package_group(registry: Any) -> None:
     arn = f"{ARN}:model-package-group/life-one"
     created = registry.create_model_package_group(
         ModelPackageGroupName="Life-One",
@@ -78,7 +78,7 @@ def test_a_group_from_creation_to_deletion(registry: Any) -> None:
     assert registry.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "team", "Value": "a"}]
     registry.add_tags(ResourceArn=arn, Tags=[{"Key": "tier", "Value": "1"}])
     assert len(registry.list_tags(ResourceArn=arn)["Tags"]) == 2
-    assert refused(registry.create_model_package_group, ModelPackageGroupName="Life-One") == (
+    assert catch_refusal(registry.create_model_package_group, ModelPackageGroupName="Life-One") == (
         "ValidationException", f"Model Package Group already exists: {arn}",
     )  # fmt: skip
 
@@ -96,11 +96,11 @@ def test_a_group_from_creation_to_deletion(registry: Any) -> None:
 
     registry.delete_model_package_group(ModelPackageGroupName=arn)
     for call in (registry.describe_model_package_group, registry.delete_model_package_group):
-        assert refused(call, ModelPackageGroupName="Life-One") == (
+        assert catch_refusal(call, ModelPackageGroupName="Life-One") == (
             "ValidationException", f"ModelPackageGroup {arn} does not exist.",
         )  # fmt: skip
-    assert refused(registry.list_tags, ResourceArn=arn)[0] == "ValidationException"
-    code, message = refused(
+    assert catch_refusal(registry.list_tags, ResourceArn=arn)[0] == "ValidationException"
+    code, message = catch_refusal(
         registry.create_model_package_group,
         ModelPackageGroupName="life-managed",
         ManagedConfiguration={"ManagedStorageType": "Restricted"},
@@ -108,56 +108,56 @@ def test_a_group_from_creation_to_deletion(registry: Any) -> None:
     assert (code, message.startswith("ManagedConfiguration of")) == ("ValidationException", True)
 
 
-def test_the_policy_of_a_group(registry: Any) -> None:
-    group(registry, "policy")
+def test_a_group_policy_is_put_read_and_deleted(registry: Any) -> None:
+    create_group(registry, "policy")
     arn = f"{ARN}:model-package-group/policy"
     text = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "*"}]})
     nothing = ("ValidationException", f"Cannot find resource policy for: {arn}")
-    assert refused(registry.get_model_package_group_policy, ModelPackageGroupName="policy") == nothing
+    assert catch_refusal(registry.get_model_package_group_policy, ModelPackageGroupName="policy") == nothing
     put = registry.put_model_package_group_policy(ModelPackageGroupName="policy", ResourcePolicy=text)
     assert put["ModelPackageGroupArn"] == arn
     assert registry.get_model_package_group_policy(ModelPackageGroupName="policy")["ResourcePolicy"] == text
     assert "_policy" not in registry.describe_model_package_group(ModelPackageGroupName="policy")
     registry.delete_model_package_group_policy(ModelPackageGroupName="policy")
-    assert refused(registry.delete_model_package_group_policy, ModelPackageGroupName="policy") == nothing
+    assert catch_refusal(registry.delete_model_package_group_policy, ModelPackageGroupName="policy") == nothing
     for bad in ("{", "[]", '{"Version": "2012-10-17"}'):
-        message = refused(registry.put_model_package_group_policy, ModelPackageGroupName="policy", ResourcePolicy=bad)[
-            1
-        ]
+        message = catch_refusal(
+            registry.put_model_package_group_policy, ModelPackageGroupName="policy", ResourcePolicy=bad
+        )[1]
         assert message.startswith("Invalid resource policy: ")
-    assert refused(registry.get_model_package_group_policy, ModelPackageGroupName="no-policy") == (
+    assert catch_refusal(registry.get_model_package_group_policy, ModelPackageGroupName="no-policy") == (
         "ValidationException", f"Cannot find Model Package Group: {ARN}:model-package-group/no-policy",
     )  # fmt: skip
 
 
-def test_versions_count_up_and_are_never_used_again(registry: Any) -> None:
-    first, second = group(registry, "Counting", 2)
+def test_versions_of_a_group_increase_and_are_never_reused(registry: Any) -> None:
+    first, second = create_group(registry, "Counting", 2)
     assert (first, second) == (f"{ARN}:model-package/counting/1", f"{ARN}:model-package/counting/2")
     registry.delete_model_package(ModelPackageName=second)
     for call in (registry.describe_model_package, registry.delete_model_package):
-        assert refused(call, ModelPackageName=second) == (
+        assert catch_refusal(call, ModelPackageName=second) == (
             "ValidationException", f"ModelPackage {second} does not exist.",
         )  # fmt: skip
-    assert package(registry, f"{ARN}:model-package-group/counting") == f"{ARN}:model-package/counting/3"
-    code, message = refused(registry.delete_model_package_group, ModelPackageGroupName="Counting")
+    assert create_package(registry, f"{ARN}:model-package-group/counting") == f"{ARN}:model-package/counting/3"
+    code, message = catch_refusal(registry.delete_model_package_group, ModelPackageGroupName="Counting")
     assert code == "ConflictException"
     assert f"{ARN}:model-package-group/counting cannot be deleted" in message
     for name in ("counting/1", f"{ARN}:model-package/counting/3"):
         registry.delete_model_package(ModelPackageName=name)
     registry.delete_model_package_group(ModelPackageGroupName="Counting")
-    # A group of that name is another group.
-    assert group(registry, "Counting", 1) == [f"{ARN}:model-package/counting/1"]
+    # A new group of the same name counts from 1 again.
+    assert create_group(registry, "Counting", 1) == [f"{ARN}:model-package/counting/1"]
 
 
-def test_packages_made_at_once_have_versions_of_their_own(registry: Any) -> None:
-    group(registry, "at-once")
+def test_concurrently_created_packages_have_distinct_versions(registry: Any) -> None:
+    create_group(registry, "at-once")
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: package(registry, "at-once"), range(16)))
+        made = list(pool.map(lambda _: create_package(registry, "at-once"), range(16)))
     assert sorted(int(arn.rpartition("/")[2]) for arn in made) == list(range(1, 17))
 
 
-def test_a_package_keeps_what_it_was_given(registry: Any) -> None:
-    group(registry, "kept")
+def test_a_package_is_described_with_all_its_fields(registry: Any) -> None:
+    create_group(registry, "kept")
     given = {
         "ModelPackageDescription": "first",
         "InferenceSpecification": inference(Environment={"MODE": "fast"}, Framework="XGBOOST"),
@@ -176,7 +176,7 @@ def test_a_package_keeps_what_it_was_given(registry: Any) -> None:
         "SkipModelValidation": "All",
         "ModelPackageRegistrationType": "Registered",
     }
-    arn = package(registry, "kept", **given)
+    arn = create_package(registry, "kept", **given)
     described = registry.describe_model_package(ModelPackageName="kept/1")
     assert {key: described[key] for key in given} == given
     assert described["ModelPackageArn"] == arn
@@ -210,12 +210,12 @@ def test_a_package_keeps_what_it_was_given(registry: Any) -> None:
     }
 
 
-def test_what_a_package_refers_to_must_be_there(registry: Any) -> None:
-    group(registry, "refers")
+def test_invalid_package_requests_are_refused(registry: Any) -> None:
+    create_group(registry, "refers")
 
     def create(name: str = "refers", **params: Any) -> str:
         request = {"ModelPackageGroupName": name, "InferenceSpecification": inference(), **params}
-        code, message = refused(registry.create_model_package, **request)
+        code, message = catch_refusal(registry.create_model_package, **request)
         assert code == "ValidationException"
         return message
 
@@ -239,19 +239,19 @@ def test_what_a_package_refers_to_must_be_there(registry: Any) -> None:
     assert "packages outside a group" in create(ModelPackageName="alone")
     assert "does not apply to versioned" in create(CertifyForMarketplace=True)
     assert create(SecurityConfig={"KmsKeyId": "k"}).startswith("SecurityConfig of CreateModelPackage")
-    message = refused(registry.create_model_package, ModelPackageGroupName="refers")[1]
+    message = catch_refusal(registry.create_model_package, ModelPackageGroupName="refers")[1]
     assert message == "CreateModelPackage needs InferenceSpecification or SourceUri."
-    assert versions(registry, ModelPackageGroupName="refers") == []
-    assert package(registry, "refers") == f"{ARN}:model-package/refers/1"
+    assert list_versions(registry, ModelPackageGroupName="refers") == []
+    assert create_package(registry, "refers") == f"{ARN}:model-package/refers/1"
 
 
-def test_a_client_token_makes_one_package(registry: Any) -> None:
-    group(registry, "token")
-    first = package(registry, "token", ClientToken="once")
-    assert package(registry, "token", ClientToken="once") == first
-    assert versions(registry, ModelPackageGroupName="token") == [("token", 1)]
+def test_a_client_token_creates_only_one_package(registry: Any) -> None:
+    create_group(registry, "token")
+    first = create_package(registry, "token", ClientToken="once")
+    assert create_package(registry, "token", ClientToken="once") == first
+    assert list_versions(registry, ModelPackageGroupName="token") == [("token", 1)]
     other = {"ModelPackageGroupName": "token", "InferenceSpecification": inference(), "ModelPackageDescription": "x"}
-    code, message = refused(registry.create_model_package, ClientToken="once", **other)
+    code, message = catch_refusal(registry.create_model_package, ClientToken="once", **other)
     assert (code, message) == (
         "ConflictException", "ClientToken 'once' was used for a request with other parameters.",
     )  # fmt: skip
@@ -262,12 +262,14 @@ def test_a_client_token_makes_one_package(registry: Any) -> None:
         )
     described = registry.describe_model_package(ModelPackageName=first)
     assert [item["Name"] for item in described["AdditionalInferenceSpecifications"]] == ["small"]
-    code, _ = refused(registry.update_model_package, ModelPackageArn=first, ApprovalDescription="x", ClientToken="add")
+    code, _ = catch_refusal(
+        registry.update_model_package, ModelPackageArn=first, ApprovalDescription="x", ClientToken="add"
+    )
     assert code == "ConflictException"
 
 
 def test_a_package_is_approved_and_rejected(registry: Any) -> None:
-    (arn,) = group(registry, "approval", 1)
+    (arn,) = create_group(registry, "approval", 1)
     assert registry.describe_model_package(ModelPackageName=arn)["ModelApprovalStatus"] == "PendingManualApproval"
     for status in ("Approved", "Rejected", "Approved"):
         answer = registry.update_model_package(
@@ -282,16 +284,16 @@ def test_a_package_is_approved_and_rejected(registry: Any) -> None:
     described = registry.describe_model_package(ModelPackageName=arn)
     assert (described["ModelLifeCycle"], described["SourceUri"]) == (stage, "s3://x/y")
     assert described["ModelApprovalStatus"] == "Approved"
-    code, message = refused(registry.update_model_package, ModelPackageArn=arn)
+    code, message = catch_refusal(registry.update_model_package, ModelPackageArn=arn)
     assert (code, "nothing to update" in message) == ("ValidationException", True)
     gone = f"{ARN}:model-package/approval/7"
-    assert refused(registry.update_model_package, ModelPackageArn=gone, ModelApprovalStatus="Approved") == (
+    assert catch_refusal(registry.update_model_package, ModelPackageArn=gone, ModelApprovalStatus="Approved") == (
         "ValidationException", f"ModelPackage {gone} does not exist.",
     )  # fmt: skip
 
 
-def test_metadata_is_merged_and_removed_up_to_its_limit(registry: Any) -> None:
-    (arn,) = group(registry, "metadata", 1, CustomerMetadataProperties={"a": "1", "b": "2"})
+def test_metadata_is_merged_removed_and_limited(registry: Any) -> None:
+    (arn,) = create_group(registry, "metadata", 1, CustomerMetadataProperties={"a": "1", "b": "2"})
 
     def metadata() -> Any:
         return registry.describe_model_package(ModelPackageName=arn).get("CustomerMetadataProperties")
@@ -305,25 +307,27 @@ def test_metadata_is_merged_and_removed_up_to_its_limit(registry: Any) -> None:
     many = {f"k{number}": "v" for number in range(48)}
     registry.update_model_package(ModelPackageArn=arn, CustomerMetadataProperties=many)
     assert len(metadata()) == 50
-    code, message = refused(registry.update_model_package, ModelPackageArn=arn, CustomerMetadataProperties={"x": "1"})
+    code, message = catch_refusal(
+        registry.update_model_package, ModelPackageArn=arn, CustomerMetadataProperties={"x": "1"}
+    )
     assert (code, message) == (
         "ValidationException", f"{arn} would have 51 CustomerMetadataProperties; the limit is 50.",
     )  # fmt: skip
     both = {"CustomerMetadataProperties": {"b": "1"}, "CustomerMetadataPropertiesToRemove": ["b"]}
-    assert "expected one of them" in refused(registry.update_model_package, ModelPackageArn=arn, **both)[1]
+    assert "expected one of them" in catch_refusal(registry.update_model_package, ModelPackageArn=arn, **both)[1]
     registry.update_model_package(ModelPackageArn=arn, CustomerMetadataPropertiesToRemove=[*many, "b", "c"])
     assert metadata() is None
 
 
 def test_inference_specifications_are_added_up_to_their_limit(registry: Any) -> None:
-    (arn,) = group(registry, "additional", 1)
+    (arn,) = create_group(registry, "additional", 1)
     specifications = [{"Name": f"s{number}", "Containers": [{"Image": IMAGE}]} for number in range(16)]
     for part in (specifications[:1], specifications[1:15]):
         registry.update_model_package(ModelPackageArn=arn, AdditionalInferenceSpecificationsToAdd=part)
     described = registry.describe_model_package(ModelPackageName=arn)
     assert described["AdditionalInferenceSpecifications"] == specifications[:15]
     for extra, reason in ((specifications[15], "the limit is 15"), (specifications[0], "repeated: s0")):
-        code, message = refused(
+        code, message = catch_refusal(
             registry.update_model_package, ModelPackageArn=arn, AdditionalInferenceSpecificationsToAdd=[extra]
         )
         assert (code, reason in message) == ("ValidationException", True)
@@ -331,31 +335,33 @@ def test_inference_specifications_are_added_up_to_their_limit(registry: Any) -> 
     registry.update_model_package(ModelPackageArn=arn, InferenceSpecification=new)
     assert registry.describe_model_package(ModelPackageName=arn)["InferenceSpecification"] == new
     missing = inference("s3://registry/none")
-    assert refused(registry.update_model_package, ModelPackageArn=arn, InferenceSpecification=missing) == (
+    assert catch_refusal(registry.update_model_package, ModelPackageArn=arn, InferenceSpecification=missing) == (
         "ValidationException", "Could not find model data at s3://registry/none.",
     )  # fmt: skip
 
 
-def test_packages_are_listed_by_every_filter_and_order(registry: Any) -> None:
-    arns = group(registry, "list-b", 11)
-    group(registry, "list-a", 1, ModelApprovalStatus="Rejected")
+def test_package_lists_support_every_filter_and_sort_order(registry: Any) -> None:
+    arns = create_group(registry, "list-b", 11)
+    create_group(registry, "list-a", 1, ModelApprovalStatus="Rejected")
     for arn in (arns[1], arns[9]):
         registry.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
     ours = {"ModelPackageGroupName": "list-b"}
-    assert versions(registry, **ours, MaxResults=100) == [("list-b", number) for number in range(1, 12)]
-    assert len(versions(registry, **ours)) == 10
-    newest = versions(
+    assert list_versions(registry, **ours, MaxResults=100) == [("list-b", number) for number in range(1, 12)]
+    assert len(list_versions(registry, **ours)) == 10
+    newest = list_versions(
         registry, **ours, ModelApprovalStatus="Approved", SortBy="CreationTime", SortOrder="Descending", MaxResults=1
     )
     assert newest == [("list-b", 10)]
-    assert versions(registry, ModelPackageGroupName=f"{ARN}:model-package-group/list-a") == [("list-a", 1)]
-    assert versions(registry, **ours, ModelApprovalStatus="Rejected") == []
-    everything = versions(
+    assert list_versions(registry, ModelPackageGroupName=f"{ARN}:model-package-group/list-a") == [("list-a", 1)]
+    assert list_versions(registry, **ours, ModelApprovalStatus="Rejected") == []
+    everything = list_versions(
         registry, ModelPackageType="Both", NameContains="LIST-", SortBy="Name", SortOrder="Descending", MaxResults=100
     )
     assert everything == [*(("list-b", number) for number in range(11, 0, -1)), ("list-a", 1)]
-    assert versions(registry, ModelPackageType="Versioned", NameContains="list-a") == [("list-a", 1)]
-    assert versions(registry, NameContains="list-") == versions(registry, ModelPackageType="Unversioned") == []
+    assert list_versions(registry, ModelPackageType="Versioned", NameContains="list-a") == [("list-a", 1)]
+    assert (
+        list_versions(registry, NameContains="list-") == list_versions(registry, ModelPackageType="Unversioned") == []
+    )
     pages = registry.get_paginator("list_model_packages").paginate(
         **ours, SortOrder="Descending", PaginationConfig={"PageSize": 3}
     )
@@ -363,16 +369,20 @@ def test_packages_are_listed_by_every_filter_and_order(registry: Any) -> None:
     assert found == list(range(11, 0, -1))
     made = registry.describe_model_package(ModelPackageName=arns[5])["CreationTime"]
     before, after = made - dt.timedelta(hours=1), made + dt.timedelta(hours=1)
-    assert len(versions(registry, **ours, CreationTimeAfter=before, CreationTimeBefore=after, MaxResults=100)) == 11
-    assert versions(registry, **ours, CreationTimeAfter=after) == []
-    assert versions(registry, **ours, CreationTimeBefore=before) == []
-    assert refused(registry.list_model_packages, ModelPackageGroupName="nobody") == (
+    assert (
+        len(list_versions(registry, **ours, CreationTimeAfter=before, CreationTimeBefore=after, MaxResults=100)) == 11
+    )
+    assert list_versions(registry, **ours, CreationTimeAfter=after) == []
+    assert list_versions(registry, **ours, CreationTimeBefore=before) == []
+    assert catch_refusal(registry.list_model_packages, ModelPackageGroupName="nobody") == (
         "ValidationException", f"ModelPackageGroup {ARN}:model-package-group/nobody does not exist.",
     )  # fmt: skip
 
 
-def test_a_model_is_made_of_an_approved_package_alone(registry: Any) -> None:
-    (arn,) = group(registry, "Deploy", 1, InferenceSpecification=inference(Environment={"MODE": "fast"}, Framework="X"))
+def test_a_model_is_created_only_from_an_approved_package(registry: Any) -> None:
+    (arn,) = create_group(
+        registry, "Deploy", 1, InferenceSpecification=inference(Environment={"MODE": "fast"}, Framework="X")
+    )
     container = {"ModelPackageName": arn, "Environment": {"MORE": "1"}}
 
     def create(name: str, package: str) -> dict[str, Any]:
@@ -382,18 +392,18 @@ def test_a_model_is_made_of_an_approved_package_alone(registry: Any) -> None:
             "PrimaryContainer": {**container, "ModelPackageName": package},
         }
 
-    message = refused(registry.create_model, **create("deploy-0", arn))[1]
+    message = catch_refusal(registry.create_model, **create("deploy-0", arn))[1]
     assert "has ModelApprovalStatus PendingManualApproval; only an Approved one" in message
     registry.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
     registry.create_model(**create("deploy-1", arn))
     registry.create_model(**create("deploy-2", "Deploy/1"))
     assert registry.describe_model(ModelName="deploy-1")["PrimaryContainer"] == container
     registry.delete_model_package(ModelPackageName=arn)
-    message = refused(registry.create_model, **create("deploy-3", arn))[1]
+    message = catch_refusal(registry.create_model, **create("deploy-3", arn))[1]
     assert message == f"ModelPackage {arn} does not exist."
 
 
-def test_creation_and_change_are_events(cloud_daemon: CloudDaemon, registry: Any) -> None:
+def test_creation_and_update_of_a_package_send_events(cloud_daemon: CloudDaemon, registry: Any) -> None:
     sqs, events = cloud_daemon.client("sqs"), cloud_daemon.client("events")
     queue = sqs.create_queue(QueueName="registry-events")["QueueUrl"]
     target = f"arn:aws:sqs:{REGION}:123456789012:registry-events"
@@ -408,9 +418,9 @@ def test_creation_and_change_are_events(cloud_daemon: CloudDaemon, registry: Any
     events.put_rule(Name="registry-events", EventPattern=json.dumps(pattern))
     events.put_targets(Rule="registry-events", Targets=[{"Id": "t", "Arn": target}])
 
-    (arn,) = group(registry, "eventful", 1, ModelMetrics={"ModelQuality": REPORT})
+    (arn,) = create_group(registry, "eventful", 1, ModelMetrics={"ModelQuality": REPORT})
     for _ in range(2):
-        # The second one changes nothing, which is no event.
+        # The second update changes nothing and sends no event.
         registry.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved", ApprovalDescription="good")
     registry.update_model_package(ModelPackageArn=arn, CustomerMetadataProperties={"a": "1"})
     seen: list[dict[str, Any]] = []
@@ -444,12 +454,12 @@ def test_creation_and_change_are_events(cloud_daemon: CloudDaemon, registry: Any
     assert seen[0]["detail"]["ModelApprovalStatus"] == "PendingManualApproval"
 
 
-def test_the_registry_outlives_the_daemon(fresh_daemon: CloudDaemon) -> None:
-    bucket(fresh_daemon, "registry").put_object(Bucket="registry", Key="m/model.tar.gz", Body=b"model")
-    first, second = group(fresh_daemon.client("sagemaker"), "lasting", 2)
+def test_the_registry_survives_a_restart(fresh_daemon: CloudDaemon) -> None:
+    make_bucket(fresh_daemon, "registry").put_object(Bucket="registry", Key="m/model.tar.gz", Body=b"model")
+    first, second = create_group(fresh_daemon.client("sagemaker"), "lasting", 2)
     fresh_daemon.client("sagemaker").delete_model_package(ModelPackageName=second)
     fresh_daemon.stop()
     fresh_daemon.start()
     again = fresh_daemon.client("sagemaker")
     assert again.describe_model_package(ModelPackageName=first)["ModelPackageVersion"] == 1
-    assert package(again, "lasting") == f"{ARN}:model-package/lasting/3"
+    assert create_package(again, "lasting") == f"{ARN}:model-package/lasting/3"

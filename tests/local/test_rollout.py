@@ -16,7 +16,7 @@ from local.services.sagemaker.hosting import fleet
 from local.services.sagemaker.hosting.deployment import compute_instances, plan_steps
 from local.services.sagemaker.hosting.host import Hosting
 from tests.local.hosted import REGION, HostedCloud, eventually, failures, hosted, moto_url, variant
-from tests.local.test_endpoints import refused, servers
+from tests.local.test_endpoints import catch_refusal, find_servers
 
 __all__ = ["hosted", "moto_url"]
 
@@ -36,13 +36,13 @@ def rolling(size: dict[str, Any], wait: int = 0, **more: Any) -> dict[str, Any]:
     return {"RollingUpdatePolicy": {"MaximumBatchSize": size, "WaitIntervalInSeconds": wait, **more}}
 
 
-def watched(*alarms: str) -> dict[str, Any]:
+def auto_rollback(*alarms: str) -> dict[str, Any]:
     return {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name} for name in alarms]}}
 
 
 @pytest.fixture
 def alarm(hosted: HostedCloud) -> Iterator[str]:
-    """An alarm of its own, in state OK."""
+    """Yield the name of an alarm in state OK."""
     client = hosted.aws("cloudwatch")
     client.put_metric_alarm(
         AlarmName="shop-5xx", Namespace="AWS/SageMaker", MetricName="Invocation5XXErrors", Statistic="Sum",
@@ -54,15 +54,15 @@ def alarm(hosted: HostedCloud) -> Iterator[str]:
         client.delete_alarms(AlarmNames=["shop-5xx"])
 
 
-def stage(hosted: HostedCloud, name: str = "shop") -> dict[str, Any]:
-    """The pending variant of a deployment that is going on, else nothing."""
+def get_pending_variant(hosted: HostedCloud, name: str = "shop") -> dict[str, Any]:
+    """Return the pending variant of the current deployment, or an empty dict."""
     pending = hosted.describe_endpoint(EndpointName=name).get("PendingDeploymentSummary")
     return pending["ProductionVariants"][0] if pending else {}
 
 
-def baking(hosted: HostedCloud) -> dict[str, Any]:
+def wait_for_baking(hosted: HostedCloud) -> dict[str, Any]:
     def found() -> dict[str, Any]:
-        pending = stage(hosted)
+        pending = get_pending_variant(hosted)
         return pending if pending and pending["VariantStatus"][0]["Status"] == "Baking" else {}
 
     return dict(eventually(found))
@@ -94,15 +94,15 @@ def test_an_update_under_load_fails_no_request(hosted: HostedCloud, count: int, 
     assert described["EndpointConfigName"] == "shop-2"
     assert "FailureReason" not in described
     assert described.get("LastDeploymentConfig") == deployment
-    assert len(servers(hosted, "shop")) == count
+    assert len(find_servers(hosted, "shop")) == count
 
 
-def test_a_canary_takes_its_share_and_every_stage_is_told(hosted: HostedCloud) -> None:
+def test_a_canary_gets_its_share_and_every_stage_sends_an_event(hosted: HostedCloud) -> None:
     hosted.endpoint("shop", hosted.config("shop-1", count=2))
     hosted.config("shop-2", count=2)
     deployment = blue_green("CANARY", wait=900, end=60, CanarySize=percent(30))
     hosted.update_endpoint(EndpointName="shop", EndpointConfigName="shop-2", DeploymentConfig=deployment)
-    pending = baking(hosted)
+    pending = wait_for_baking(hosted)
     described = hosted.describe_endpoint(EndpointName="shop")
     assert described["EndpointConfigName"] == "shop-1"
     assert described["EndpointStatus"] == "Updating"
@@ -110,10 +110,10 @@ def test_a_canary_takes_its_share_and_every_stage_is_told(hosted: HostedCloud) -
     answers: list[bytes] = []
     while len(answers) < 200:
         answer = hosted.ask("shop")
-        if stage(hosted).get("VariantStatus") != pending["VariantStatus"]:
+        if get_pending_variant(hosted).get("VariantStatus") != pending["VariantStatus"]:
             break
         answers.append(answer)
-    # A busy machine asks less within the bake. A right share fails here once in 10 000 times.
+    # A busy machine sends fewer requests while baking. A correct share fails here once in 10 000 times.
     assert len(answers) >= 50
     assert stats.binomtest(answers.count(b"shop-2"), len(answers), 0.3).pvalue > 1e-4
     assert pending["CurrentInstanceCount"] == 1
@@ -148,16 +148,16 @@ def test_a_canary_takes_its_share_and_every_stage_is_told(hosted: HostedCloud) -
         pytest.param(2, rolling(percent(50), wait=3600), id="rolling"),
     ],
 )
-def test_an_alarm_during_the_bake_brings_all_traffic_back(
+def test_an_alarm_during_baking_rolls_back_all_traffic(
     hosted: HostedCloud, alarm: str, count: int, deployment: dict[str, Any]
 ) -> None:
     hosted.endpoint("shop", hosted.config("shop-1", count=count))
     hosted.config("shop-2", count=count)
     with hosted.load("shop") as answers:
         hosted.update_endpoint(
-            EndpointName="shop", EndpointConfigName="shop-2", DeploymentConfig={**deployment, **watched(alarm)}
+            EndpointName="shop", EndpointConfigName="shop-2", DeploymentConfig={**deployment, **auto_rollback(alarm)}
         )
-        baking(hosted)
+        wait_for_baking(hosted)
         eventually(lambda: answers["shop-2"] > 5)
         hosted.aws("cloudwatch").set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="test")
         described = hosted.settled("shop")
@@ -170,44 +170,44 @@ def test_an_alarm_during_the_bake_brings_all_traffic_back(
     assert described["EndpointConfigName"] == "shop-1"
     assert alarm in described["FailureReason"]
     assert "PendingDeploymentSummary" not in described
-    assert len(servers(hosted, "shop")) == count
+    assert len(find_servers(hosted, "shop")) == count
 
 
-def test_a_rolled_back_rolling_update_has_all_its_old_servers_again(hosted: HostedCloud, alarm: str) -> None:
+def test_a_rolled_back_rolling_update_restores_the_full_old_fleet(hosted: HostedCloud, alarm: str) -> None:
     hosted.endpoint("shop", hosted.config("shop-1", count=2))
     hosted.config("shop-2", count=2)
-    before = servers(hosted, "shop")
-    deployment = {**rolling(percent(50), wait=300), **watched(alarm)}
+    before = find_servers(hosted, "shop")
+    deployment = {**rolling(percent(50), wait=300), **auto_rollback(alarm)}
     hosted.update_endpoint(EndpointName="shop", EndpointConfigName="shop-2", DeploymentConfig=deployment)
     with hosted.load("shop") as answers:
-        eventually(lambda: stage(hosted).get("CurrentInstanceCount") == 2)
-        assert len(set(before) & set(servers(hosted, "shop"))) == 1
+        eventually(lambda: get_pending_variant(hosted).get("CurrentInstanceCount") == 2)
+        assert len(set(before) & set(find_servers(hosted, "shop"))) == 1
         hosted.aws("cloudwatch").set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="test")
         assert hosted.settled("shop")["EndpointConfigName"] == "shop-1"
     assert failures(answers) == []
-    assert len(servers(hosted, "shop")) == 2
+    assert len(find_servers(hosted, "shop")) == 2
     assert {hosted.ask("shop") for _ in range(20)} == {b"shop-1"}
 
 
-def test_an_alarm_that_fires_already_ends_the_deployment(hosted: HostedCloud, alarm: str) -> None:
+def test_an_alarm_that_is_already_firing_ends_the_deployment(hosted: HostedCloud, alarm: str) -> None:
     hosted.aws("cloudwatch").set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="test")
     hosted.endpoint("shop", hosted.config("shop-1"))
     hosted.config("shop-2")
-    deployment = {**blue_green(), **watched(alarm)}
+    deployment = {**blue_green(), **auto_rollback(alarm)}
     hosted.update_endpoint(EndpointName="shop", EndpointConfigName="shop-2", DeploymentConfig=deployment)
     described = hosted.settled("shop")
     assert (described["EndpointConfigName"], alarm in described["FailureReason"]) == ("shop-1", True)
 
 
-def test_an_alarm_that_is_not_there_ends_the_deployment_by_name(hosted: HostedCloud) -> None:
+def test_a_missing_alarm_ends_the_deployment_and_is_named(hosted: HostedCloud) -> None:
     hosted.endpoint("shop", hosted.config("shop-1"))
     hosted.config("shop-2")
-    deployment = {**blue_green(), **watched("nowhere")}
+    deployment = {**blue_green(), **auto_rollback("nowhere")}
     hosted.update_endpoint(EndpointName="shop", EndpointConfigName="shop-2", DeploymentConfig=deployment)
     assert hosted.settled("shop")["FailureReason"] == "Alarm(s) of AutoRollbackConfiguration not found: nowhere."
 
 
-def test_a_new_model_that_does_not_come_up_never_gets_traffic(hosted: HostedCloud) -> None:
+def test_a_new_model_that_fails_to_start_never_gets_traffic(hosted: HostedCloud) -> None:
     hosted.endpoint("shop", hosted.config("shop-1"))
     hosted.config("shop-2", environment={"FAIL": "1"})
     hosted.config("shop-3")
@@ -218,7 +218,7 @@ def test_a_new_model_that_does_not_come_up_never_gets_traffic(hosted: HostedClou
     assert described["EndpointStatus"] == "InService"
     assert described["EndpointConfigName"] == "shop-1"
     assert "variant main did not pass the ping health check" in described["FailureReason"]
-    assert len(servers(hosted, "shop")) == 1
+    assert len(find_servers(hosted, "shop")) == 1
 
     hosted.update_endpoint(EndpointName="shop", EndpointConfigName="shop-3")
     described = hosted.settled("shop")
@@ -228,19 +228,19 @@ def test_a_new_model_that_does_not_come_up_never_gets_traffic(hosted: HostedClou
 
 @pytest.mark.parametrize("how", ["ping 500", "stopped"])
 @pytest.mark.parametrize("end", [3600, 30], ids=["in-the-bake", "at-its-end"])
-def test_a_new_model_that_gets_sick_brings_all_traffic_back(
+def test_a_new_model_that_becomes_unhealthy_is_rolled_back(
     hosted: HostedCloud, monkeypatch: pytest.MonkeyPatch, how: str, end: int
 ) -> None:
     if end == 3600:
         monkeypatch.setattr(fleet, "HEALTH_INTERVAL", 0.1)
     monkeypatch.setattr(fleet, "PING_TIMEOUT", 0.5)
     hosted.endpoint("shop", hosted.config("shop-1"))
-    old = servers(hosted, "shop")
+    old = find_servers(hosted, "shop")
     hosted.config("shop-2")
     deployment = blue_green("CANARY", wait=90, end=end, CanarySize=percent(50))
     hosted.update_endpoint(EndpointName="shop", EndpointConfigName="shop-2", DeploymentConfig=deployment)
-    baking(hosted)
-    (green,) = [server for server in servers(hosted, "shop") if server not in old]
+    wait_for_baking(hosted)
+    (green,) = [server for server in find_servers(hosted, "shop") if server not in old]
     if how == "stopped":
         os.kill(green.pid, signal.SIGSTOP)
     else:
@@ -253,14 +253,14 @@ def test_a_new_model_that_gets_sick_brings_all_traffic_back(
     assert described["EndpointConfigName"] == "shop-1"
     assert "main did not pass the ping health check during the deployment" in described["FailureReason"]
     assert ("HTTP status 500" if how == "ping 500" else "no answer") in described["FailureReason"]
-    assert servers(hosted, "shop") == old
+    assert find_servers(hosted, "shop") == old
     assert hosted.ask("shop") == b"shop-1"
 
 
 def test_a_deployment_that_takes_too_long_is_rolled_back(hosted: HostedCloud) -> None:
     hosted.endpoint("shop", hosted.config("shop-1"))
     hosted.config("shop-2", environment={"PING": "503"})
-    # Less than the API takes, so that the test need not wait.
+    # Less than the API accepts, so that the test need not wait.
     deployment = blue_green(MaximumExecutionTimeoutInSeconds=1)
     hosted.update_endpoint(EndpointName="shop", EndpointConfigName="shop-2", DeploymentConfig=deployment)
     described = hosted.settled("shop")
@@ -268,19 +268,19 @@ def test_a_deployment_that_takes_too_long_is_rolled_back(hosted: HostedCloud) ->
     assert described["FailureReason"] == (
         "The deployment took longer than 1 seconds (MaximumExecutionTimeoutInSeconds)."
     )
-    assert len(servers(hosted, "shop")) == 1
+    assert len(find_servers(hosted, "shop")) == 1
 
 
-def test_a_limit_below_the_waits_is_refused(hosted: HostedCloud) -> None:
+def test_a_timeout_below_the_total_wait_is_refused(hosted: HostedCloud) -> None:
     hosted.endpoint("shop", hosted.config("shop-1"))
     deployment = blue_green(end=700, MaximumExecutionTimeoutInSeconds=600)
-    message = refused(
+    message = catch_refusal(
         hosted.update_endpoint, EndpointName="shop", EndpointConfigName="shop-1", DeploymentConfig=deployment
     )[1]
     assert message == "MaximumExecutionTimeoutInSeconds 600 is not above the 700 seconds that the deployment waits."
 
 
-def test_live_weights_and_counts_are_kept_when_asked(hosted: HostedCloud) -> None:
+def test_live_instance_counts_are_kept_when_asked(hosted: HostedCloud) -> None:
     hosted.endpoint("shop", hosted.config("shop-1"))
     hosted.config("shop-2")
     hosted.update_endpoint_weights_and_capacities(
@@ -291,7 +291,7 @@ def test_live_weights_and_counts_are_kept_when_asked(hosted: HostedCloud) -> Non
     described = hosted.settled("shop")
     assert described["EndpointConfigName"] == "shop-2"
     assert described["ProductionVariants"][0]["CurrentInstanceCount"] == 2
-    assert len(servers(hosted, "shop")) == 2
+    assert len(find_servers(hosted, "shop")) == 2
     hosted.update_endpoint(EndpointName="shop", EndpointConfigName="shop-1")
     assert hosted.settled("shop")["ProductionVariants"][0]["CurrentInstanceCount"] == 1
 
@@ -303,7 +303,7 @@ def test_the_last_deployment_config_is_reused_when_asked(hosted: HostedCloud) ->
     hosted.create_endpoint(EndpointName="shop", EndpointConfigName="shop-1", DeploymentConfig=deployment)
     hosted.settled("shop")
     hosted.update_endpoint(EndpointName="shop", EndpointConfigName="shop-2", RetainDeploymentConfig=True)
-    assert "60 seconds (TerminationWaitInSeconds)" in baking(hosted)["VariantStatus"][0]["StatusMessage"]
+    assert "60 seconds (TerminationWaitInSeconds)" in wait_for_baking(hosted)["VariantStatus"][0]["StatusMessage"]
     assert hosted.settled("shop")["LastDeploymentConfig"] == deployment
 
 
@@ -311,7 +311,7 @@ def test_an_update_needs_the_old_configuration(hosted: HostedCloud) -> None:
     hosted.endpoint("shop", hosted.config("shop-1"))
     hosted.config("shop-2")
     hosted.delete_endpoint_config(EndpointConfigName="shop-1")
-    message = refused(hosted.update_endpoint, EndpointName="shop", EndpointConfigName="shop-2")[1]
+    message = catch_refusal(hosted.update_endpoint, EndpointName="shop", EndpointConfigName="shop-2")[1]
     assert message.startswith("Could not find endpoint configuration")
     assert message.endswith('endpoint-config/shop-1".')
     assert hosted.ask("shop") == b"shop-1"
@@ -330,37 +330,37 @@ def test_an_update_needs_the_old_configuration(hosted: HostedCloud) -> None:
         (rolling(percent(60)), "MaximumBatchSize is 60 percent; expected 5 to 50"),
     ],
 )
-def test_deployments_that_could_not_run_are_refused(hosted: HostedCloud, deployment: Any, words: str) -> None:
+def test_invalid_deployment_configs_are_refused(hosted: HostedCloud, deployment: Any, words: str) -> None:
     hosted.config("shop-1")
     create = {"EndpointName": "shop", "EndpointConfigName": "shop-1", "DeploymentConfig": deployment}
-    assert words in refused(hosted.create_endpoint, **create)[1]
+    assert words in catch_refusal(hosted.create_endpoint, **create)[1]
 
 
 def test_guardrails_need_the_same_variants(hosted: HostedCloud) -> None:
     hosted.endpoint("shop", hosted.config("shop-1"))
     hosted.create_endpoint_config(EndpointConfigName="other", ProductionVariants=[variant("shop-1", name="blue")])
     update = {"EndpointName": "shop", "EndpointConfigName": "other"}
-    message = refused(hosted.update_endpoint, **update, DeploymentConfig=blue_green())[1]
+    message = catch_refusal(hosted.update_endpoint, **update, DeploymentConfig=blue_green())[1]
     assert "the endpoint has main, endpoint configuration other has blue" in message
     hosted.update_endpoint(**update)
     assert hosted.settled("shop")["ProductionVariants"][0]["VariantName"] == "blue"
 
 
-def shape(config: dict[str, Any], count: int) -> list[tuple[int, float, float]]:
+def summarise_steps(config: dict[str, Any], count: int) -> list[tuple[int, float, float]]:
     return [(step.servers["v"], round(step.share, 3), step.bake) for step in plan_steps(config, {"v": count})]
 
 
-def test_each_policy_is_a_list_of_steps() -> None:
-    assert shape({}, 3) == [(3, 1.0, 0)]
-    assert shape(blue_green(end=5), 3) == [(3, 1.0, 5)]
-    assert shape(blue_green("CANARY", wait=7, end=5, CanarySize=percent(30)), 1) == [(1, 0.3, 7), (1, 1.0, 5)]
+def test_each_policy_becomes_a_list_of_steps() -> None:
+    assert summarise_steps({}, 3) == [(3, 1.0, 0)]
+    assert summarise_steps(blue_green(end=5), 3) == [(3, 1.0, 5)]
+    assert summarise_steps(blue_green("CANARY", wait=7, end=5, CanarySize=percent(30)), 1) == [(1, 0.3, 7), (1, 1.0, 5)]
     count = {"Type": "INSTANCE_COUNT", "Value": 1}
-    assert shape(blue_green("CANARY", wait=7, CanarySize=count), 4) == [(4, 0.25, 7), (4, 1.0, 0)]
+    assert summarise_steps(blue_green("CANARY", wait=7, CanarySize=count), 4) == [(4, 0.25, 7), (4, 1.0, 0)]
     linear = blue_green("LINEAR", wait=7, end=5, LinearStepSize=percent(40))
-    assert shape(linear, 2) == [(2, 0.4, 7), (2, 0.8, 7), (2, 1.0, 5)]
-    assert shape(blue_green("LINEAR", wait=7, LinearStepSize=percent(50)), 2) == [(2, 0.5, 7), (2, 1.0, 0)]
-    assert shape(rolling(percent(33), wait=7), 3) == [(1, 0.333, 7), (2, 0.667, 7), (3, 1.0, 7)]
-    assert shape(rolling({"Type": "INSTANCE_COUNT", "Value": 2}, wait=7), 3) == [(2, 0.667, 7), (3, 1.0, 7)]
+    assert summarise_steps(linear, 2) == [(2, 0.4, 7), (2, 0.8, 7), (2, 1.0, 5)]
+    assert summarise_steps(blue_green("LINEAR", wait=7, LinearStepSize=percent(50)), 2) == [(2, 0.5, 7), (2, 1.0, 0)]
+    assert summarise_steps(rolling(percent(33), wait=7), 3) == [(1, 0.333, 7), (2, 0.667, 7), (3, 1.0, 7)]
+    assert summarise_steps(rolling({"Type": "INSTANCE_COUNT", "Value": 2}, wait=7), 3) == [(2, 0.667, 7), (3, 1.0, 7)]
 
 
 def test_percentages_become_whole_instances() -> None:

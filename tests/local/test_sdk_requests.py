@@ -1,4 +1,4 @@
-"""What AWS's SDKs send and expect, as they do it: each case is a request or an answer that broke one of them."""
+"""Requests and responses as AWS's SDKs send and expect them; each case once broke one of the SDKs."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from local.services.sagemaker.containers.container import replace_mount_path
 
 from .conftest import CloudDaemon
 from .hosted import IMAGE, eventually
-from .jobs import ROLE, bucket, processing, training
+from .jobs import ROLE, make_bucket, processing, training
 from .pipelines import definition, process, train
 
 
 @pytest.fixture(scope="module")
 def sagemaker(cloud_daemon: CloudDaemon) -> Any:
-    bucket(cloud_daemon, "sdk", **{"in/a": "1", "checkpoints/old": "from before"})
+    make_bucket(cloud_daemon, "sdk", **{"in/a": "1", "checkpoints/old": "from before"})
     return cloud_daemon.client("sagemaker")
 
 
-def finished(sagemaker: Any, name: str) -> dict[str, Any]:
+def wait_for_job(sagemaker: Any, name: str) -> dict[str, Any]:
     def job() -> dict[str, Any]:
         return dict(sagemaker.describe_training_job(TrainingJobName=name))
 
@@ -59,10 +59,10 @@ OBSERVES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("what", OBSERVES)
-def test_members_that_only_observe_are_accepted_and_echoed(sagemaker: Any, what: str) -> None:
+def test_observability_members_are_accepted_and_echoed(sagemaker: Any, what: str) -> None:
     name = f"observes-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
     sagemaker.create_training_job(TrainingJobName=name, **training("print()", "s3://sdk/out", **OBSERVES[what]))
-    job = finished(sagemaker, name)
+    job = wait_for_job(sagemaker, name)
     assert job["TrainingJobStatus"] == "Completed"
     known = load_service_model("sagemaker").operation_model("DescribeTrainingJob").output_shape.members
     for member, value in OBSERVES[what].items():
@@ -100,7 +100,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("what", CHANGES)
-def test_members_that_change_the_result_are_refused_by_name_in_a_pipeline_too(sagemaker: Any, what: str) -> None:
+def test_unsupported_members_are_refused_by_name_in_jobs_and_pipelines(sagemaker: Any, what: str) -> None:
     request = training("print()", "s3://sdk/out", **CHANGES[what])
     with pytest.raises(ClientError) as refused:
         sagemaker.create_training_job(TrainingJobName="changes", **request)
@@ -130,7 +130,7 @@ def test_members_that_change_the_result_are_refused_by_name_in_a_pipeline_too(sa
         (lambda it: it["ProcessingOutputConfig"].update(Outputs=None), "Member 'Outputs' of"),
     ],
 )
-def test_a_member_that_is_null_or_absurd_is_refused_with_its_pipeline(
+def test_a_pipeline_with_null_or_invalid_members_is_refused(
     sagemaker: Any, change: Callable[[Any], None], said: str
 ) -> None:
     files = [{"PropertyFileName": "m", "OutputName": "o", "FilePath": "m.json"}]
@@ -143,7 +143,7 @@ def test_a_member_that_is_null_or_absurd_is_refused_with_its_pipeline(
     assert said in str(refused.value)
 
 
-def test_a_token_that_was_changed_is_refused(sagemaker: Any) -> None:
+def test_a_modified_next_token_is_refused(sagemaker: Any) -> None:
     for name in ("paged-a", "paged-b"):
         sagemaker.create_model_package_group(ModelPackageGroupName=name)
     token = sagemaker.list_model_package_groups(MaxResults=1)["NextToken"]
@@ -155,7 +155,7 @@ def test_a_token_that_was_changed_is_refused(sagemaker: Any) -> None:
     assert sagemaker.list_model_package_groups(MaxResults=1, NextToken=token)["ModelPackageGroupSummaryList"]
 
 
-def test_a_processing_step_that_could_not_run_is_refused_with_its_pipeline(sagemaker: Any) -> None:
+def test_a_pipeline_with_an_unsupported_processing_step_is_refused(sagemaker: Any) -> None:
     step = process("P")
     step["Arguments"]["ProcessingInputs"] = [{"InputName": "x", "DatasetDefinition": {"LocalPath": "/opt/ml/x"}}]
     with pytest.raises(ClientError, match="step 'P': DatasetDefinition of input x is not available"):
@@ -164,7 +164,7 @@ def test_a_processing_step_that_could_not_run_is_refused_with_its_pipeline(sagem
         )
 
 
-def test_what_sdk_v3_puts_around_a_pipeline_is_taken(sagemaker: Any) -> None:
+def test_pipeline_definitions_of_sdk_v3_are_accepted(sagemaker: Any) -> None:
     text = definition(
         process("P", CacheConfig={"Enabled": True, "ExpireAfter": "30d"}), train("T", "", "s3://sdk/m"),
         MlflowConfig=None,
@@ -173,25 +173,25 @@ def test_what_sdk_v3_puts_around_a_pipeline_is_taken(sagemaker: Any) -> None:
     sagemaker.create_pipeline(PipelineName="v3", PipelineDefinition=text, RoleArn=ROLE, ClientRequestToken="3" * 32)
 
 
-# -- answers that SDKs read --------------------------------------------------------------------------------------------
+# -- responses that SDKs read ------------------------------------------------------------------------------------------
 
 
-def test_artifacts_are_absent_until_they_are_whole(sagemaker: Any) -> None:
+def test_model_artifacts_are_absent_until_complete(sagemaker: Any) -> None:
     sagemaker.create_training_job(TrainingJobName="artifacts", **training("time.sleep(1)", "s3://sdk/out"))
     assert "ModelArtifacts" not in sagemaker.describe_training_job(TrainingJobName="artifacts")
-    assert "ModelArtifacts" not in finished(sagemaker, "artifacts"), "it has left no model"
+    assert "ModelArtifacts" not in wait_for_job(sagemaker, "artifacts"), "it has left no model"
     source = "(ml / 'model/m').write_text('m')"
     sagemaker.create_training_job(TrainingJobName="artifacts-2", **training(source, "s3://sdk/out"))
-    found = finished(sagemaker, "artifacts-2")["ModelArtifacts"]
+    found = wait_for_job(sagemaker, "artifacts-2")["ModelArtifacts"]
     assert found == {"S3ModelArtifacts": "s3://sdk/out/artifacts-2/output/model.tar.gz"}
 
 
-def test_the_key_of_the_output_is_there_without_one(sagemaker: Any) -> None:
+def test_the_output_kms_key_id_is_empty_if_none_was_given(sagemaker: Any) -> None:
     sagemaker.create_training_job(TrainingJobName="keyless", **training("print()", "s3://sdk/out"))
-    assert finished(sagemaker, "keyless")["OutputDataConfig"] == {"S3OutputPath": "s3://sdk/out", "KmsKeyId": ""}
+    assert wait_for_job(sagemaker, "keyless")["OutputDataConfig"] == {"S3OutputPath": "s3://sdk/out", "KmsKeyId": ""}
 
 
-def test_the_runtimes_refuse_by_their_own_name(cloud_daemon: CloudDaemon) -> None:
+def test_runtime_clients_raise_their_own_validation_error(cloud_daemon: CloudDaemon) -> None:
     runtime = cloud_daemon.client("sagemaker-runtime", parameter_validation=False)
     with pytest.raises(runtime.exceptions.ValidationError):
         runtime.invoke_endpoint(EndpointName="a_b", Body=b"")
@@ -200,7 +200,7 @@ def test_the_runtimes_refuse_by_their_own_name(cloud_daemon: CloudDaemon) -> Non
         store.get_record(FeatureGroupName="a b", RecordIdentifierValueAsString="1")
 
 
-def test_a_role_may_be_asked_what_it_may(cloud_daemon: CloudDaemon) -> None:
+def test_simulate_principal_policy_answers_allowed(cloud_daemon: CloudDaemon) -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "local.md").read_text()
     assert "kept, not evaluated; `SimulatePrincipalPolicy` answers *allowed*" in page
     iam = cloud_daemon.client("iam")
@@ -217,7 +217,7 @@ def test_a_role_may_be_asked_what_it_may(cloud_daemon: CloudDaemon) -> None:
         )
 
 
-def test_policies_of_aws_are_there_and_stay(fresh_daemon: CloudDaemon) -> None:
+def test_aws_managed_policies_exist_and_survive_a_restart(fresh_daemon: CloudDaemon) -> None:
     iam, arn = fresh_daemon.client("iam"), "arn:aws:iam::aws:policy/AmazonSageMakerFullAccess"
     iam.attach_role_policy(RoleName="jobs", PolicyArn=arn)
     assert iam.get_policy(PolicyArn=arn)["Policy"]["AttachmentCount"] == 1
@@ -279,11 +279,11 @@ def test_a_role_that_cannot_be_passed_is_refused_at_once(sagemaker: Any, role: s
         ("$HOME/opt/ml", "$HOME/opt/ml"),
     ],
 )
-def test_the_folder_is_moved_inside_any_argument(given: str, expected: str) -> None:
+def test_mount_paths_are_replaced_within_arguments(given: str, expected: str) -> None:
     assert replace_mount_path(given, Path("/job")) == expected
 
 
-def test_a_shell_line_finds_its_folder(sagemaker: Any, cloud_daemon: CloudDaemon) -> None:
+def test_mount_paths_work_in_a_shell_command_and_its_script(sagemaker: Any, cloud_daemon: CloudDaemon) -> None:
     request = training("", "s3://sdk/out", channels={"sm_drivers": "s3://sdk/drivers/"})
     script = "#!/bin/bash\nset -e\ncp /opt/ml/input/data/sm_drivers/note /opt/ml/model/note\n"
     s3 = cloud_daemon.client("s3")
@@ -296,12 +296,12 @@ def test_a_shell_line_finds_its_folder(sagemaker: Any, cloud_daemon: CloudDaemon
         ],
     }  # fmt: skip
     sagemaker.create_training_job(TrainingJobName="shell", **request)
-    job = finished(sagemaker, "shell")
+    job = wait_for_job(sagemaker, "shell")
     assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
     assert job["ModelArtifacts"]["S3ModelArtifacts"].endswith("shell/output/model.tar.gz")
 
 
-def test_checkpoints_follow_a_job_to_s3_and_come_back(sagemaker: Any, cloud_daemon: CloudDaemon) -> None:
+def test_checkpoints_and_tensorboard_output_are_synced_with_s3(sagemaker: Any, cloud_daemon: CloudDaemon) -> None:
     source = """
     kept = ml / 'checkpoints'
     print('found', sorted(path.name for path in kept.iterdir()), flush=True)
@@ -325,7 +325,7 @@ def test_checkpoints_follow_a_job_to_s3_and_come_back(sagemaker: Any, cloud_daem
     assert sagemaker.describe_training_job(TrainingJobName="checkpoints")["TrainingJobStatus"] == "InProgress"
     eventually(lambda: keys("tensorboard/") == ["tensorboard/events"], 30)
     sagemaker.stop_training_job(TrainingJobName="checkpoints")
-    job = finished(sagemaker, "checkpoints")
+    job = wait_for_job(sagemaker, "checkpoints")
     assert (job["TrainingJobStatus"], job["CheckpointConfig"]) == ("Stopped", more["CheckpointConfig"])
     logs = cloud_daemon.client("logs")
     place = "/aws/sagemaker/TrainingJobs"
@@ -333,7 +333,7 @@ def test_checkpoints_follow_a_job_to_s3_and_come_back(sagemaker: Any, cloud_daem
     assert [event["message"] for event in events] == ["found ['old']"]
 
 
-def test_what_a_job_installs_is_its_own(sagemaker: Any, cloud_daemon: CloudDaemon) -> None:
+def test_a_job_has_its_own_folder_for_installed_packages(sagemaker: Any, cloud_daemon: CloudDaemon) -> None:
     source = """
     import subprocess
     package = ml / 'input/own'
@@ -344,7 +344,7 @@ def test_what_a_job_installs_is_its_own(sagemaker: Any, cloud_daemon: CloudDaemo
     request = training(source, "s3://sdk/out")
     request["AlgorithmSpecification"]["ContainerEntrypoint"].remove("-S")
     sagemaker.create_training_job(TrainingJobName="installs", **request)
-    finished(sagemaker, "installs")
+    wait_for_job(sagemaker, "installs")
     events = cloud_daemon.client("logs").filter_log_events(
         logGroupName="/aws/sagemaker/TrainingJobs", logStreamNamePrefix="installs/"
     )["events"]
@@ -354,7 +354,7 @@ def test_what_a_job_installs_is_its_own(sagemaker: Any, cloud_daemon: CloudDaemo
 # -- programs that find AWS by the environment -------------------------------------------------------------------------
 
 
-def test_no_variable_of_the_user_s_goes_before_the_cloud_s(fresh_daemon: CloudDaemon) -> None:
+def test_no_variable_of_the_user_overrides_those_of_the_cloud(fresh_daemon: CloudDaemon) -> None:
     given = daemon_client.build_environment(fresh_daemon.running, fresh_daemon.state)
     assert not set(given) & set(daemon_client.OVERRULED)
     assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= set(given)
@@ -363,11 +363,11 @@ def test_no_variable_of_the_user_s_goes_before_the_cloud_s(fresh_daemon: CloudDa
     assert done.stdout.split() == ["default", "env"]
 
 
-def test_the_sagemaker_sdk_is_told_not_to_look_elsewhere(fresh_daemon: CloudDaemon) -> None:
+def test_the_sagemaker_sdk_gets_a_local_configuration(fresh_daemon: CloudDaemon) -> None:
     import yaml
 
     given = daemon_client.build_environment(fresh_daemon.running, fresh_daemon.state)
     document = yaml.safe_load(Path(given["SAGEMAKER_USER_CONFIG_OVERRIDE"]).read_text())
     modules = document["SageMaker"]["PythonSDK"]["Modules"]
-    # As the SDK's own schema has them: beside what is of a session, not in it.
+    # As in the SDK's own schema: TelemetryOptOut is next to Session, not inside it.
     assert modules == {"Session": {"DefaultS3Bucket": "sagemaker-eu-west-1-123456789012"}, "TelemetryOptOut": True}

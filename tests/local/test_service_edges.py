@@ -1,4 +1,4 @@
-"""Edges of the other services: regions, accounts, alarms, S3, as clients ask for them."""
+"""Edge cases of the other services: regions, accounts, alarms, keys and S3."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .conftest import CloudDaemon
 # -- regions, logs, alarms ---------------------------------------------------------------------------------------------
 
 
-def test_a_region_that_is_none_is_refused(cloud_daemon: CloudDaemon) -> None:
+def test_an_unknown_region_is_refused(cloud_daemon: CloudDaemon) -> None:
     for service, operation, code in (
         ("sagemaker", "list_models", "InvalidSignatureException"),
         ("s3", "list_buckets", "AuthorizationHeaderMalformed"),
@@ -29,7 +29,7 @@ def test_a_region_that_is_none_is_refused(cloud_daemon: CloudDaemon) -> None:
         s3.create_bucket(Bucket="on-mars", CreateBucketConfiguration={"LocationConstraint": "mars-north-1"})
 
 
-def test_the_signed_region_counts_wherever_another_one_is_named(cloud_daemon: CloudDaemon) -> None:
+def test_the_signed_region_wins_over_other_regions_in_the_request(cloud_daemon: CloudDaemon) -> None:
     arns = set()
     for extra in ({}, {"user_agent_extra": "region/us-west-2"}):
         sns = cloud_daemon.client("sns", "eu-west-1", **extra)
@@ -49,7 +49,7 @@ def test_the_signed_region_counts_wherever_another_one_is_named(cloud_daemon: Cl
     assert arns == {"arn:aws:sns:eu-west-1:123456789012:signed-region"}
 
 
-def test_nobody_chooses_an_account_by_a_header(cloud_daemon: CloudDaemon) -> None:
+def test_a_header_cannot_select_another_account(cloud_daemon: CloudDaemon) -> None:
     sts = cloud_daemon.client("sts")
     sts.meta.events.register(
         "before-sign.sts", lambda request, **_: request.headers.add_header("x-moto-account-id", "9")
@@ -57,7 +57,7 @@ def test_nobody_chooses_an_account_by_a_header(cloud_daemon: CloudDaemon) -> Non
     assert sts.get_caller_identity()["Account"] == "123456789012"
 
 
-def test_tokens_that_nobody_gave_out_are_refused(cloud_daemon: CloudDaemon) -> None:
+def test_requests_for_session_and_federation_tokens_are_refused(cloud_daemon: CloudDaemon) -> None:
     sts = cloud_daemon.client("sts")
     for ask in (sts.get_session_token, lambda: sts.get_federation_token(Name="me")):
         with pytest.raises(ClientError, match="is not available in the local cloud"):
@@ -86,7 +86,7 @@ MANY = [{"Id": "m", "MetricStat": {"Metric": {"MetricName": "M", "Namespace": "N
         ({"Metrics": MANY, "EvaluationPeriods": 1, "Period": 60}, "Period cannot be given together with Metrics"),
     ],
 )
-def test_an_alarm_looks_back_a_week_at_most(
+def test_the_evaluation_range_of_an_alarm_is_limited(
     cloud_daemon: CloudDaemon, request_: dict[str, Any], message: str | None
 ) -> None:
     cloudwatch = cloud_daemon.client("cloudwatch")
@@ -104,7 +104,7 @@ CHILD = {"AlarmName": "child", **{k: v for k, v in ALARM.items() if k != "AlarmN
 CHILD |= {"EvaluationPeriods": 1}
 
 
-def test_a_composite_alarm_keeps_its_children_and_its_name(cloud_daemon: CloudDaemon) -> None:
+def test_children_and_names_of_composite_alarms_are_protected(cloud_daemon: CloudDaemon) -> None:
     cloudwatch = cloud_daemon.client("cloudwatch")
     cloudwatch.put_metric_alarm(**CHILD)
     for name in ("parent", "other"):
@@ -139,7 +139,7 @@ def test_a_composite_alarm_keeps_its_children_and_its_name(cloud_daemon: CloudDa
         ({"Input": "{}"}, None),
     ],
 )
-def test_a_rule_s_target_has_one_input_that_can_be_sent(
+def test_a_rule_target_needs_a_single_valid_input(
     cloud_daemon: CloudDaemon, target: dict[str, Any], said: str | None
 ) -> None:
     events = cloud_daemon.client("events")
@@ -155,7 +155,7 @@ def test_a_rule_s_target_has_one_input_that_can_be_sent(
 # -- identity and keys -------------------------------------------------------------------------------------------------
 
 
-def test_names_of_iam_that_differ_in_case_alone_are_one(cloud_daemon: CloudDaemon) -> None:
+def test_iam_names_that_differ_only_in_case_conflict(cloud_daemon: CloudDaemon) -> None:
     iam = cloud_daemon.client("iam")
     trust = '{"Version": "2012-10-17", "Statement": []}'
     iam.create_role(RoleName="CaseRole", AssumeRolePolicyDocument=trust)
@@ -172,7 +172,7 @@ def test_names_of_iam_that_differ_in_case_alone_are_one(cloud_daemon: CloudDaemo
         iam.create_role(RoleName="trusts-nobody", AssumeRolePolicyDocument="{}")
 
 
-def test_a_key_that_is_disabled_or_goes_does_nothing(cloud_daemon: CloudDaemon) -> None:
+def test_a_key_that_is_disabled_or_pending_deletion_cannot_be_used(cloud_daemon: CloudDaemon) -> None:
     kms = cloud_daemon.client("kms")
     key = kms.create_key()["KeyMetadata"]["KeyId"]
     blob = kms.encrypt(KeyId=key, Plaintext=b"x")["CiphertextBlob"]
@@ -200,7 +200,7 @@ def test_a_key_that_is_disabled_or_goes_does_nothing(cloud_daemon: CloudDaemon) 
 @pytest.mark.parametrize(
     "policy", ["zz", "{}", '{"Statement": 1}', '{"Statement": [{"Effect": "Allow", "Action": 1}]}']
 )
-def test_a_policy_that_is_none_is_refused(cloud_daemon: CloudDaemon, policy: str) -> None:
+def test_an_invalid_bucket_policy_is_refused(cloud_daemon: CloudDaemon, policy: str) -> None:
     s3 = cloud_daemon.client("s3", "us-east-1")
     s3.create_bucket(Bucket="no-policy")
     with pytest.raises(ClientError, match="MalformedPolicy"):
@@ -209,7 +209,7 @@ def test_a_policy_that_is_none_is_refused(cloud_daemon: CloudDaemon, policy: str
     assert s3.get_object(Bucket="no-policy", Key="k")["Body"].read() == b"still here"
 
 
-def test_an_object_keeps_its_body_whatever_its_type(cloud_daemon: CloudDaemon) -> None:
+def test_an_object_keeps_its_body_whatever_its_content_type(cloud_daemon: CloudDaemon) -> None:
     s3 = cloud_daemon.client("s3", "us-east-1")
     s3.create_bucket(Bucket="body-types")
     for kind in ("application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain"):
@@ -218,7 +218,7 @@ def test_an_object_keeps_its_body_whatever_its_type(cloud_daemon: CloudDaemon) -
         assert (got["Body"].read(), got["ContentType"]) == (b"a=1&b=2", kind)
 
 
-def test_what_s3_lacks_is_refused_and_does_nothing_else(cloud_daemon: CloudDaemon) -> None:
+def test_unsupported_s3_operations_are_refused_without_side_effects(cloud_daemon: CloudDaemon) -> None:
     s3 = cloud_daemon.client("s3", "us-east-1")
     s3.create_bucket(Bucket="lacks")
     for call in (

@@ -1,4 +1,4 @@
-"""What moto holds survives a stop, a start and a kill."""
+"""Snapshots of moto's state, which survives a stop, a start and a kill."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from local.services.moto.pickles import Bodies, Body
 from local.services.moto.snapshot import INTERVAL
 
 from .conftest import CloudDaemon
-from .test_daemon import eventually, gone
+from .test_daemon import eventually, has_ended
 
 BIG = os.urandom(1024) * 6 * 1024  # 6 MiB
 
 
 def fill(daemon: CloudDaemon) -> dict[str, Any]:
-    """Something in every service; what is needed to find it again."""
+    """Create something in every service and return what is needed to find it again."""
     s3, kms, iam = daemon.client("s3"), daemon.client("kms"), daemon.client("iam")
     s3.create_bucket(Bucket="kept", CreateBucketConfiguration={"LocationConstraint": client.REGION})
     s3.put_bucket_versioning(Bucket="kept", VersioningConfiguration={"Status": "Enabled"})
@@ -110,7 +110,7 @@ def check(daemon: CloudDaemon, made: dict[str, Any]) -> None:
     assert daemon.client("ecr").describe_repositories()["repositories"][0]["repositoryName"] == "repository"
 
 
-def test_everything_survives_a_stop_and_a_start_twice(fresh_daemon: CloudDaemon) -> None:
+def test_everything_survives_two_restarts(fresh_daemon: CloudDaemon) -> None:
     made = fill(fresh_daemon)
     for _ in range(2):
         fresh_daemon.stop()
@@ -119,21 +119,21 @@ def test_everything_survives_a_stop_and_a_start_twice(fresh_daemon: CloudDaemon)
     assert "cannot be saved" not in (fresh_daemon.state / "daemon.log").read_text()
 
 
-def test_everything_survives_a_kill_after_the_interval(fresh_daemon: CloudDaemon) -> None:
+def test_everything_survives_a_kill_after_a_snapshot(fresh_daemon: CloudDaemon) -> None:
     made = fill(fresh_daemon)
     moto = fresh_daemon.state / "moto"
     fresh_daemon.client("ssm").put_parameter(Name="written-last", Value="v", Type="String")
     file = moto / "ssm.pickle"
-    # A newer file would not do: it may have been begun before.
+    # A newer file would not be enough: its writing may have started before.
     eventually(lambda: file.exists() and b"written-last" in file.read_bytes(), INTERVAL * 4)
     os.kill(fresh_daemon.running.pid, signal.SIGKILL)
-    eventually(lambda: gone(fresh_daemon.running.pid))
+    eventually(lambda: has_ended(fresh_daemon.running.pid))
     fresh_daemon.start()
     check(fresh_daemon, made)
     assert fresh_daemon.client("ssm").get_parameter(Name="written-last")["Parameter"]["Value"] == "v"
 
 
-def test_bodies_are_stored_once_and_removed_when_nobody_has_them(fresh_daemon: CloudDaemon) -> None:
+def test_bodies_are_stored_once_and_removed_when_unused(fresh_daemon: CloudDaemon) -> None:
     s3 = fresh_daemon.client("s3")
     s3.create_bucket(Bucket="kept", CreateBucketConfiguration={"LocationConstraint": client.REGION})
     for key in ("a", "b"):
@@ -150,7 +150,7 @@ def test_bodies_are_stored_once_and_removed_when_nobody_has_them(fresh_daemon: C
     assert fresh_daemon.client("s3").get_object(Bucket="kept", Key="b")["Body"].read() == BIG
 
 
-def test_an_unreadable_snapshot_is_put_aside_and_said_so(fresh_daemon: CloudDaemon) -> None:
+def test_an_unreadable_snapshot_is_set_aside_and_logged(fresh_daemon: CloudDaemon) -> None:
     fill(fresh_daemon)
     fresh_daemon.stop()
     moto = fresh_daemon.state / "moto"
@@ -171,7 +171,7 @@ def test_an_unreadable_snapshot_is_put_aside_and_said_so(fresh_daemon: CloudDaem
     assert "the state of iam could not be read" in log
 
 
-def test_a_message_that_another_service_delivered_survives(fresh_daemon: CloudDaemon) -> None:
+def test_a_message_delivered_by_another_service_survives_a_restart(fresh_daemon: CloudDaemon) -> None:
     sqs, sns = fresh_daemon.client("sqs"), fresh_daemon.client("sns")
     queue = sqs.create_queue(QueueName="queue")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -187,7 +187,7 @@ def test_a_message_that_another_service_delivered_survives(fresh_daemon: CloudDa
     assert "hello" in sqs.receive_message(QueueUrl=queue)["Messages"][0]["Body"]
 
 
-def test_a_bucket_of_before_the_restart_cannot_be_created_again(fresh_daemon: CloudDaemon) -> None:
+def test_an_existing_bucket_cannot_be_created_again_after_a_restart(fresh_daemon: CloudDaemon) -> None:
     def create(name: str) -> None:
         where = {"LocationConstraint": client.REGION}
         fresh_daemon.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration=where)
@@ -208,12 +208,12 @@ def test_a_bucket_of_before_the_restart_cannot_be_created_again(fresh_daemon: Cl
         s3 = fresh_daemon.client("s3")
         assert s3.get_object(Bucket="kept", Key="small")["Body"].read() == b"two"
         assert s3.get_bucket_versioning(Bucket="kept")["Status"] == "Enabled"
-        # One that was removed may be made again.
+        # A deleted bucket may be created again.
         create("gone")
         s3.delete_bucket(Bucket="gone")
 
 
-def test_log_events_of_before_and_after_the_restart_are_told_apart(fresh_daemon: CloudDaemon) -> None:
+def test_log_events_have_unique_ids_across_a_restart(fresh_daemon: CloudDaemon) -> None:
     where, now = {"logGroupName": "/group", "logStreamName": "stream"}, int(dt.datetime.now(dt.UTC).timestamp() * 1000)
 
     def put(*messages: str) -> None:
@@ -227,7 +227,7 @@ def test_log_events_of_before_and_after_the_restart_are_told_apart(fresh_daemon:
     fresh_daemon.start()
     put("c", "d")
     pages = fresh_daemon.client("logs").get_paginator("filter_log_events")
-    # One on each page: what comes next is looked for by the last one's id.
+    # One event on each page: the next page is found by the id of the last event.
     found = [
         event
         for page in pages.paginate(logGroupName="/group", PaginationConfig={"PageSize": 1, "MaxItems": 9})
@@ -252,7 +252,7 @@ def test_a_body_reads_like_the_file_it_replaces(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_the_same_body_from_many_threads_is_whole(tmp_path: Path) -> None:
+def test_a_body_stored_by_many_threads_is_complete(tmp_path: Path) -> None:
     bodies = Bodies(tmp_path)
     threads = [threading.Thread(target=bodies.put, args=(BIG,)) for _ in range(4)]
     for thread in threads:
@@ -263,7 +263,7 @@ def test_the_same_body_from_many_threads_is_whole(tmp_path: Path) -> None:
     assert path.read_bytes() == BIG
 
 
-def test_what_a_snapshot_names_of_ours_is_where_earlier_versions_have_it(cloud_daemon: CloudDaemon) -> None:
+def test_snapshots_name_only_the_module_that_earlier_versions_know(cloud_daemon: CloudDaemon) -> None:
     fill_once = cloud_daemon.client("s3")
     fill_once.create_bucket(Bucket="named", CreateBucketConfiguration={"LocationConstraint": client.REGION})
     fill_once.put_object(Bucket="named", Key="a", Body=b"a")

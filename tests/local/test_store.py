@@ -18,7 +18,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
-def test_a_document_comes_back_as_it_was_put(store: Store) -> None:
+def test_a_document_is_returned_as_it_was_stored(store: Store) -> None:
     document = {"Name": "m", "Tags": {"a": "ü"}, "Times": [1.5, 2], "None": None}
     store.put("model", "eu-west-1", "m", document)
     assert store.get("model", "eu-west-1", "m") == document
@@ -26,7 +26,7 @@ def test_a_document_comes_back_as_it_was_put(store: Store) -> None:
     assert store.get("endpoint", "eu-west-1", "m") is None
 
 
-def test_a_copy_is_the_reader_s_own(store: Store) -> None:
+def test_changing_a_returned_document_does_not_change_the_store(store: Store) -> None:
     store.put("model", "eu-west-1", "m", {"Tags": ["a"]})
     copy = store.get("model", "eu-west-1", "m")
     assert copy is not None
@@ -34,7 +34,7 @@ def test_a_copy_is_the_reader_s_own(store: Store) -> None:
     assert store.get("model", "eu-west-1", "m") == {"Tags": ["a"]}
 
 
-def test_a_list_is_in_order_of_creation_whatever_was_written_since(store: Store) -> None:
+def test_list_keeps_the_order_of_creation_after_updates(store: Store) -> None:
     for name in ("c", "a", "b"):
         store.put("model", "eu-west-1", name, {"Name": name})
     store.put("model", "us-east-1", "d", {"Name": "d"})
@@ -43,19 +43,19 @@ def test_a_list_is_in_order_of_creation_whatever_was_written_since(store: Store)
     assert [d["Name"] for d in store.list("model")] == ["c", "a", "b", "d"]
 
 
-def test_update_answers_what_it_wrote_and_none_for_what_is_not_there(store: Store) -> None:
+def test_update_returns_the_new_document_or_none_if_missing(store: Store) -> None:
     store.put("model", "eu-west-1", "m", {"n": 1})
     assert store.update("model", "eu-west-1", "m", lambda d: d.update(n=2)) == {"n": 2}
     assert store.update("model", "eu-west-1", "gone", lambda d: d.update(n=2)) is None
 
 
-def test_delete_says_whether_there_was_one(store: Store) -> None:
+def test_delete_returns_whether_the_document_existed(store: Store) -> None:
     store.put("model", "eu-west-1", "m", {})
     assert store.delete("model", "eu-west-1", "m") is True
     assert store.delete("model", "eu-west-1", "m") is False
 
 
-def test_an_exception_undoes_the_whole_transaction(store: Store) -> None:
+def test_an_exception_rolls_back_the_whole_transaction(store: Store) -> None:
     store.put("model", "eu-west-1", "m", {"n": 1})
 
     def half() -> None:
@@ -73,7 +73,7 @@ def test_an_exception_undoes_the_whole_transaction(store: Store) -> None:
     assert store.get("model", "eu-west-1", "m") == {"n": 3}
 
 
-def test_updates_of_many_threads_all_count(store: Store) -> None:
+def test_concurrent_updates_are_not_lost(store: Store) -> None:
     store.put("model", "eu-west-1", "m", {"n": 0})
 
     def add() -> None:
@@ -88,11 +88,11 @@ def test_updates_of_many_threads_all_count(store: Store) -> None:
     assert store.get("model", "eu-west-1", "m") == {"n": 100}
 
 
-def test_what_is_written_outlives_the_store(tmp_path: Path) -> None:
+def test_written_data_survive_without_closing_the_store(tmp_path: Path) -> None:
     first = Store(tmp_path / "s.sqlite")
     first.put("model", "eu-west-1", "m", {"n": 1})
     numbers = [first.increment_counter("version"), first.increment_counter("version")]
-    # No close: as after a kill.
+    # Not closed, as after a kill.
     second = Store(tmp_path / "s.sqlite")
     assert second.get("model", "eu-west-1", "m") == {"n": 1}
     assert [*numbers, second.increment_counter("version")] == [1, 2, 3]
@@ -100,10 +100,10 @@ def test_what_is_written_outlives_the_store(tmp_path: Path) -> None:
     second.close()
 
 
-def test_a_number_that_json_has_not_is_refused(store: Store) -> None:
+def test_a_number_that_json_cannot_represent_is_refused(store: Store) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         store.put("model", "eu-west-1", "m", {"n": float("nan")})
 
 
-def test_public_hides_private_members() -> None:
+def test_private_members_are_removed() -> None:
     assert remove_private_members({"Name": "m", "_secret": 1}) == {"Name": "m"}

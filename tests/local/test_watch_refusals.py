@@ -1,4 +1,4 @@
-"""What rules, schedules and alarms refuse when it is put, entry by entry where AWS does."""
+"""Refusals of invalid events, rules, schedules and alarms, entry by entry where AWS does so."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.local.watched import (
     make_pipeline,
     make_queue,
     make_role,
+    make_rule,
     make_topic,
-    rule,
     unique,
 )
 
@@ -25,7 +25,7 @@ NO_WINDOW = {"Mode": "OFF"}
 LAMBDA = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:f"
 
 
-def refused(error: pytest.ExceptionInfo[ClientError]) -> tuple[str, str, int]:
+def read_error(error: pytest.ExceptionInfo[ClientError]) -> tuple[str, str, int]:
     response = error.value.response
     status = int(response["ResponseMetadata"]["HTTPStatusCode"])
     return str(response["Error"]["Code"]), str(response["Error"]["Message"]), status
@@ -39,9 +39,9 @@ def entry(source: str, detail: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("detail", ["[1]", '"s"', "null", "7", '{"x":NaN}', '{"x":-Infinity}', '{"x":1e999}', "{"])
-def test_a_detail_that_is_no_object_fails_alone(cloud_daemon: CloudDaemon, detail: str) -> None:
+def test_an_invalid_detail_fails_only_its_own_entry(cloud_daemon: CloudDaemon, detail: str) -> None:
     source, queue = unique("shop"), make_queue(cloud_daemon)
-    rule(cloud_daemon, {"source": [source]}, {"Arn": queue.arn})
+    make_rule(cloud_daemon, {"source": [source]}, {"Arn": queue.arn})
     answer = cloud_daemon.client("events").put_events(
         Entries=[entry(source, '{"n": 1}'), entry(source, detail), entry(source, '{"n": 2}')]
     )
@@ -52,9 +52,9 @@ def test_a_detail_that_is_no_object_fails_alone(cloud_daemon: CloudDaemon, detai
     assert came == {first["EventId"]: {"n": 1}, last["EventId"]: {"n": 2}}
 
 
-def test_the_sources_of_aws_are_its_own(cloud_daemon: CloudDaemon) -> None:
+def test_events_with_an_aws_source_are_refused(cloud_daemon: CloudDaemon) -> None:
     source, queue = unique("shop"), make_queue(cloud_daemon)
-    rule(cloud_daemon, {"source": [source, "aws.sagemaker"], "detail": {"of": [source]}}, {"Arn": queue.arn})
+    make_rule(cloud_daemon, {"source": [source, "aws.sagemaker"], "detail": {"of": [source]}}, {"Arn": queue.arn})
     detail = json.dumps({"of": source})
     answer = cloud_daemon.client("events").put_events(Entries=[entry("aws.sagemaker", detail), entry(source, detail)])
     assert answer["FailedEntryCount"] == 1
@@ -62,15 +62,15 @@ def test_the_sources_of_aws_are_its_own(cloud_daemon: CloudDaemon) -> None:
     assert [event["source"] for event in queue.collect(1)] == [source]
 
 
-def test_entries_over_256_kilobytes(cloud_daemon: CloudDaemon) -> None:
+def test_entries_above_256_kilobytes_are_refused(cloud_daemon: CloudDaemon) -> None:
     events = cloud_daemon.client("events")
     size = 256 * 1024 - len("shopOrder") - len('{"x": ""}')
-    # A letter of two bytes counts twice.
+    # A character of two bytes counts twice.
     for text in ("x" * size, "ä" * (size // 2 + 1)):
         with pytest.raises(ClientError) as error:
             events.put_events(Entries=[entry("shop", json.dumps({"x": text + "x"}, ensure_ascii=False))])
-        assert refused(error)[0] == "ValidationException"
-        assert "size" in refused(error)[1]
+        assert read_error(error)[0] == "ValidationException"
+        assert "size" in read_error(error)[1]
     answer = events.put_events(Entries=[entry("shop", json.dumps({"x": "x" * (size - 100)}))])
     assert answer["FailedEntryCount"] == 0
 
@@ -78,11 +78,13 @@ def test_entries_over_256_kilobytes(cloud_daemon: CloudDaemon) -> None:
 # -- input transformers ----------------------------------------------------------------------------------------------
 
 
-def transformed(daemon: CloudDaemon, template: str, paths: dict[str, str], detail: dict[str, Any]) -> tuple[str, str]:
-    """What a target gets, and the rule's ARN."""
+def transform_event(
+    daemon: CloudDaemon, template: str, paths: dict[str, str], detail: dict[str, Any]
+) -> tuple[str, str]:
+    """Send an event and return what its target gets, and the rule's ARN."""
     source, queue = unique("shop"), make_queue(daemon)
     transformer = {"InputPathsMap": paths, "InputTemplate": template}
-    arn = rule(daemon, {"source": [source]}, {"Arn": queue.arn, "InputTransformer": transformer})
+    arn = make_rule(daemon, {"source": [source]}, {"Arn": queue.arn, "InputTransformer": transformer})
     daemon.client("events").put_events(Entries=[entry(source, json.dumps(detail))])
     return str(queue.next()["body"]), arn
 
@@ -104,17 +106,17 @@ def transformed(daemon: CloudDaemon, template: str, paths: dict[str, str], detai
         ('{"x": <none>}', '{"x": null}'),
     ],
 )  # fmt: skip
-def test_a_template(cloud_daemon: CloudDaemon, template: str, expected: str) -> None:
+def test_an_input_template_is_filled_in(cloud_daemon: CloudDaemon, template: str, expected: str) -> None:
     paths = {"a": "$.detail.a", "n": "$.detail.n", "l": "$.detail.l", "q": "$.detail.q", "gone": "$.detail.z.y[0]",
              "none": "$.detail.none"}  # fmt: skip
     detail = {"a": "quote", "n": 2, "l": ["b", {"c": None}], "q": 'say "hi"', "none": None}
-    assert transformed(cloud_daemon, template, paths, detail)[0] == expected
+    assert transform_event(cloud_daemon, template, paths, detail)[0] == expected
 
 
-def test_what_every_template_knows(cloud_daemon: CloudDaemon) -> None:
+def test_predefined_template_variables(cloud_daemon: CloudDaemon) -> None:
     names = ("rule-arn", "rule-name", "event.ingestion-time", "event", "event.json")
     template = "{" + ", ".join(f'"{name}": <aws.events.{name}>' for name in names) + "}"
-    body, arn = transformed(cloud_daemon, template, {}, {"n": 1})
+    body, arn = transform_event(cloud_daemon, template, {}, {"n": 1})
     made = json.loads(body)
     assert made["rule-arn"] == arn
     assert made["rule-name"] == arn.rpartition("/")[2]
@@ -131,7 +133,7 @@ EVENT = {
 }  # fmt: skip
 
 
-def test_a_pattern_is_tested(cloud_daemon: CloudDaemon) -> None:
+def test_an_event_is_tested_against_a_pattern(cloud_daemon: CloudDaemon) -> None:
     events, event = cloud_daemon.client("events"), json.dumps(EVENT)
     for bound, expected in ((3, True), (4, False)):
         pattern = json.dumps({"source": ["shop"], "detail": {"size": [{"numeric": [">", bound]}]}})
@@ -141,26 +143,26 @@ def test_a_pattern_is_tested(cloud_daemon: CloudDaemon) -> None:
 @pytest.mark.parametrize(
     "pattern", ["{", "{}", "[]", '{"detail": {}}', '{"source": [{"prefiks": "x"}]}', '{"a": "b"}', '{"a": [NaN]}']
 )
-def test_a_pattern_that_is_none(cloud_daemon: CloudDaemon, pattern: str) -> None:
+def test_an_invalid_pattern_is_refused(cloud_daemon: CloudDaemon, pattern: str) -> None:
     events = cloud_daemon.client("events")
     with pytest.raises(ClientError) as error:
         events.test_event_pattern(EventPattern=pattern, Event=json.dumps(EVENT))
-    assert refused(error)[0] == "InvalidEventPatternException"
+    assert read_error(error)[0] == "InvalidEventPatternException"
     with pytest.raises(ClientError) as error:
         events.put_rule(Name=unique("rule"), EventPattern=pattern)
-    assert refused(error)[0] == "InvalidEventPatternException"
+    assert read_error(error)[0] == "InvalidEventPatternException"
 
 
 @pytest.mark.parametrize("event", ["{", "[]", json.dumps({key: EVENT[key] for key in EVENT if key != "region"})])
-def test_an_event_that_is_none(cloud_daemon: CloudDaemon, event: str) -> None:
+def test_an_invalid_test_event_is_refused(cloud_daemon: CloudDaemon, event: str) -> None:
     with pytest.raises(ClientError, match="Event") as error:
         cloud_daemon.client("events").test_event_pattern(EventPattern='{"source": ["a"]}', Event=event)
-    assert refused(error)[0] == "ValidationException"
+    assert read_error(error)[0] == "ValidationException"
 
 
 # -- targets ---------------------------------------------------------------------------------------------------------
 
-#: Targets that can never be delivered to, and a word that says why.
+#: Targets that can never be delivered to, and words of the reason.
 NEVER: dict[str, tuple[dict[str, Any], str]] = {
     "no ARN": ({"Arn": "not-an-arn"}, "not-an-arn"),
     "Lambda": ({"Arn": LAMBDA}, "available: pipelines of SageMaker"),
@@ -177,7 +179,7 @@ NEVER: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-def test_targets_of_rules_that_can_never_be_delivered_to(cloud_daemon: CloudDaemon) -> None:
+def test_undeliverable_rule_targets_are_refused(cloud_daemon: CloudDaemon) -> None:
     events, name, queue = cloud_daemon.client("events"), unique("rule"), make_queue(cloud_daemon)
     events.put_rule(Name=name, EventPattern='{"source": ["shop"]}')
     transformer = {"InputPathsMap": {"a": "$.detail.a"}, "InputTemplate": "<a> and <b>"}
@@ -196,13 +198,13 @@ def test_targets_of_rules_that_can_never_be_delivered_to(cloud_daemon: CloudDaem
     assert [target["Id"] for target in events.list_targets_by_rule(Rule=name)["Targets"]] == ["good"]
 
 
-def test_no_rule_has_no_targets(cloud_daemon: CloudDaemon) -> None:
+def test_targets_of_a_missing_rule_are_refused(cloud_daemon: CloudDaemon) -> None:
     with pytest.raises(ClientError) as error:
         cloud_daemon.client("events").put_targets(Rule=unique("none"), Targets=[{"Id": "1", "Arn": LAMBDA}])
-    assert refused(error)[0] == "ResourceNotFoundException"
+    assert read_error(error)[0] == "ResourceNotFoundException"
 
 
-def test_an_archive_is_still_made(cloud_daemon: CloudDaemon) -> None:
+def test_an_archive_can_be_created(cloud_daemon: CloudDaemon) -> None:
     bus = f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default"
     made = cloud_daemon.client("events").create_archive(ArchiveName=unique("archive"), EventSourceArn=bus)
     assert made["State"] == "ENABLED"
@@ -222,43 +224,43 @@ def definition(daemon: CloudDaemon, **more: Any) -> dict[str, Any]:
     }
 
 
-def test_a_group_that_does_not_exist(cloud_daemon: CloudDaemon) -> None:
+def test_a_missing_schedule_group_is_refused(cloud_daemon: CloudDaemon) -> None:
     with pytest.raises(ClientError) as error:
         cloud_daemon.client("scheduler").create_schedule(**definition(cloud_daemon), GroupName="nowhere")
-    assert refused(error) == ("ResourceNotFoundException", "Schedule group nowhere does not exist.", 404)
+    assert read_error(error) == ("ResourceNotFoundException", "Schedule group nowhere does not exist.", 404)
 
 
 @pytest.mark.parametrize("name", NEVER)
-def test_a_target_of_a_schedule_that_can_never_be_delivered_to(cloud_daemon: CloudDaemon, name: str) -> None:
+def test_an_undeliverable_schedule_target_is_refused(cloud_daemon: CloudDaemon, name: str) -> None:
     scheduler, good, (target, word) = cloud_daemon.client("scheduler"), definition(cloud_daemon), NEVER[name]
     bad = {**good, "Target": {**good["Target"], **target}}
     with pytest.raises(ClientError) as error:
         scheduler.create_schedule(**bad)
-    code, message, status = refused(error)
+    code, message, status = read_error(error)
     assert (code, status) == ("ValidationException", 400)
     assert word in message
     scheduler.create_schedule(**good)
     with pytest.raises(ClientError) as error:
         scheduler.update_schedule(**bad)
-    assert refused(error)[0] == "ValidationException"
+    assert read_error(error)[0] == "ValidationException"
     assert scheduler.get_schedule(Name=good["Name"])["Target"]["Arn"] == good["Target"]["Arn"]
 
 
 @pytest.mark.parametrize("role", [f"arn:aws:iam::{ACCOUNT}:role/no-such-role", f"arn:aws:iam::{ACCOUNT}:role/a/b"])
-def test_a_role_that_does_not_exist(cloud_daemon: CloudDaemon, role: str) -> None:
+def test_a_missing_schedule_role_is_refused(cloud_daemon: CloudDaemon, role: str) -> None:
     with pytest.raises(ClientError, match="must allow AWS EventBridge Scheduler to assume the role") as error:
         cloud_daemon.client("scheduler").create_schedule(**definition(cloud_daemon, RoleArn=role))
-    assert refused(error)[0] == "ValidationException"
+    assert read_error(error)[0] == "ValidationException"
 
 
-def test_a_token_makes_a_schedule_once(cloud_daemon: CloudDaemon) -> None:
+def test_a_client_token_creates_only_one_schedule(cloud_daemon: CloudDaemon) -> None:
     scheduler, wanted, token = cloud_daemon.client("scheduler"), definition(cloud_daemon), unique("token")
     first = scheduler.create_schedule(**wanted, ClientToken=token)["ScheduleArn"]
     assert scheduler.create_schedule(**wanted, ClientToken=token)["ScheduleArn"] == first
     for other in ({**wanted, "ClientToken": unique("token")}, {**wanted, "State": "ENABLED", "ClientToken": token}):
         with pytest.raises(ClientError) as error:
             scheduler.create_schedule(**other)
-        assert refused(error)[0] == "ConflictException"
+        assert read_error(error)[0] == "ConflictException"
 
 
 # -- alarms ----------------------------------------------------------------------------------------------------------
@@ -276,16 +278,16 @@ def test_a_token_makes_a_schedule_once(cloud_daemon: CloudDaemon) -> None:
         ({"AlarmActions": [f"arn:aws:sns:{REGION}:{ACCOUNT}:topic", LAMBDA]}, f"AlarmActions '{LAMBDA}'"),
     ],
 )
-def test_an_alarm_that_can_do_nothing(cloud_daemon: CloudDaemon, more: dict[str, Any], word: str) -> None:
+def test_an_alarm_with_invalid_settings_is_refused(cloud_daemon: CloudDaemon, more: dict[str, Any], word: str) -> None:
     cloudwatch, name = cloud_daemon.client("cloudwatch"), unique("alarm")
     with pytest.raises(ClientError) as error:
         cloudwatch.put_metric_alarm(**alarm_on(name, **more))
-    assert refused(error)[0] == "ValidationError"
-    assert word in refused(error)[1]
+    assert read_error(error)[0] == "ValidationError"
+    assert word in read_error(error)[1]
     assert cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"] == []
 
 
-def test_actions_of_a_composite_alarm(cloud_daemon: CloudDaemon) -> None:
+def test_invalid_actions_of_a_composite_alarm_are_refused(cloud_daemon: CloudDaemon) -> None:
     cloudwatch, name, (topic, _) = cloud_daemon.client("cloudwatch"), unique("alarm"), make_topic(cloud_daemon)
     cloudwatch.put_metric_alarm(**alarm_on(name, AlarmActions=[topic], TreatMissingData="ignore"))
     with pytest.raises(ClientError, match="AlarmActions 'tell-me'"):

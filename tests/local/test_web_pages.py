@@ -1,4 +1,4 @@
-"""What a web page that the user visits can do to the cloud: nothing, by raw requests and in a real browser."""
+"""Protection of the cloud against web pages that the user visits, by raw requests and in a real browser."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ JOB = '{"ProcessingJobName": "rebound"}'
 def lake(cloud_daemon: CloudDaemon) -> str:
     s3 = cloud_daemon.client("s3")
     s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": client.REGION})
-    # As careless as can be: neither the bucket's policy nor its rules for other origins may help a page.
+    # As permissive as possible: the bucket's CORS rules must not help a page.
     s3.put_bucket_cors(
         Bucket=BUCKET,
         CORSConfiguration={"CORSRules": [{"AllowedMethods": ["PUT", "POST", "GET"], "AllowedOrigins": ["*"]}]},
@@ -40,7 +40,7 @@ def lake(cloud_daemon: CloudDaemon) -> str:
     return BUCKET
 
 
-def unchanged(daemon: CloudDaemon) -> bool:
+def is_unchanged(daemon: CloudDaemon) -> bool:
     s3 = daemon.client("s3")
     keys = [found["Key"] for found in s3.list_objects_v2(Bucket=BUCKET)["Contents"]]
     body = s3.get_object(Bucket=BUCKET, Key=BUNDLE)["Body"].read()
@@ -56,7 +56,7 @@ def unchanged(daemon: CloudDaemon) -> bool:
     ["evil.test", "evil.test:{port}", "127.0.0.1.evil.test", "localhost.evil.test", "0.0.0.0:{port}", "", "::1",
      "127.0.0.2:{port}", ".localhost", "[::1].evil.test", "user@localhost"],
 )  # fmt: skip
-def test_a_host_that_is_not_this_machine_s_is_refused(cloud_daemon: CloudDaemon, host: str) -> None:
+def test_a_foreign_host_header_is_refused(cloud_daemon: CloudDaemon, host: str) -> None:
     named = {"Host": host.format(port=cloud_daemon.running.port)}
     for path in ("/", "/_local/health"):
         answer = HTTP.request("GET", cloud_daemon.endpoint_url + path, headers=named)
@@ -65,7 +65,7 @@ def test_a_host_that_is_not_this_machine_s_is_refused(cloud_daemon: CloudDaemon,
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:{port}", "localhost:{port}", "LOCALHOST", "[::1]:{port}"])
-def test_every_name_of_this_machine_is_served(cloud_daemon: CloudDaemon, host: str) -> None:
+def test_every_local_host_name_is_served(cloud_daemon: CloudDaemon, host: str) -> None:
     named = {"Host": host.format(port=cloud_daemon.running.port)}
     assert HTTP.request("GET", f"{cloud_daemon.endpoint_url}/_local/health", headers=named).status == 200
 
@@ -75,7 +75,7 @@ def test_every_name_of_this_machine_is_served(cloud_daemon: CloudDaemon, host: s
     [{"Origin": "http://evil.test"}, {"Origin": "null"}, {"Origin": "http://127.0.0.1:1"},
      {"Origin": "https://127.0.0.1:{port}"}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}],
 )  # fmt: skip
-def test_a_request_of_another_page_is_refused_even_when_it_is_signed(
+def test_a_signed_request_of_another_page_is_refused(
     cloud_daemon: CloudDaemon, lake: str, headers: dict[str, str]
 ) -> None:
     named = {name: value.format(port=cloud_daemon.running.port) for name, value in headers.items()}
@@ -86,7 +86,7 @@ def test_a_request_of_another_page_is_refused_even_when_it_is_signed(
     assert HTTP.request("GET", url, headers={"Sec-Fetch-Site": "none"}).data == b"the reviewed code"
 
 
-def test_no_answer_allows_another_origin_to_read_it(cloud_daemon: CloudDaemon, lake: str) -> None:
+def test_no_response_has_cors_headers(cloud_daemon: CloudDaemon, lake: str) -> None:
     own = f"http://127.0.0.1:{cloud_daemon.running.port}"
     url = cloud_daemon.client("s3").generate_presigned_url("get_object", Params={"Bucket": lake, "Key": BUNDLE})
     for method, address in (("GET", url), ("OPTIONS", f"{own}/{lake}/{BUNDLE}")):
@@ -101,10 +101,10 @@ def test_an_unsigned_form_changes_nothing(cloud_daemon: CloudDaemon, lake: str) 
         fields: Any = {"key": BUNDLE, "file": ("bundle.pyz", b"evil", "application/zip")}
         answer = HTTP.request("POST", cloud_daemon.endpoint_url + path, fields=fields)
         assert (answer.status, b"AccessDenied" in answer.data) == (403, True)
-    assert unchanged(cloud_daemon)
+    assert is_unchanged(cloud_daemon)
 
 
-def test_a_bucket_in_the_host_s_name_is_s3_s(cloud_daemon: CloudDaemon, lake: str) -> None:
+def test_a_virtual_hosted_bucket_is_served(cloud_daemon: CloudDaemon, lake: str) -> None:
     virtual = {"addressing_style": "virtual"}
     s3 = cloud_daemon.session.client(
         "s3",
@@ -184,7 +184,7 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PAT
 
 
 @needs_chromium
-def test_a_page_s_form_and_scripts_change_nothing(cloud_daemon: CloudDaemon, lake: str, tmp_path: Path) -> None:
+def test_the_form_and_scripts_of_a_page_change_nothing(cloud_daemon: CloudDaemon, lake: str, tmp_path: Path) -> None:
     url = cloud_daemon.endpoint_url
     page = f"""<!doctype html><title>a page</title>
     <iframe name=hidden></iframe>
@@ -210,16 +210,16 @@ def test_a_page_s_form_and_scripts_change_nothing(cloud_daemon: CloudDaemon, lak
     </script>"""
     with site(page) as attacker:
         visit(f"http://evil.test:{attacker.server_port}/", tmp_path, lambda: "submitted" in attacker.reports)
-    # The browser really sent them: what it may not read is opaque, and what it must ask for first failed.
+    # The browser really sent them: a response that it may not read is opaque, and the one with a preflight failed.
     assert attacker.reports == ["form%20opaque", "text%20opaque", "cors%20failed", "submitted"]
     log = (cloud_daemon.state / "daemon.log").read_text()
     assert f"refused POST /{lake}: Origin 'http://evil.test:{attacker.server_port}' is a web page's" in log
     assert f"refused OPTIONS /{lake}/{BUNDLE}: Origin" in log
-    assert unchanged(cloud_daemon)
+    assert is_unchanged(cloud_daemon)
 
 
 class Rebinding(threading.Thread):
-    """A port that answers with a page first, and is the cloud from then on: what rebinding a name comes to."""
+    """A port that first answers with a page and then forwards to the cloud, which is the effect of DNS rebinding."""
 
     def __init__(self, page: bytes, cloud_port: int) -> None:
         super().__init__(daemon=True)
@@ -249,7 +249,7 @@ class Rebinding(threading.Thread):
             with socket.create_connection(("127.0.0.1", self.cloud_port)) as cloud:
                 self.passed.append(request)
                 cloud.sendall(request)
-                # Each connection for one request.
+                # Each connection serves one request.
                 cloud.settimeout(5)
                 answer = cloud.recv(65536)
                 self.answered.append(answer)
@@ -257,7 +257,7 @@ class Rebinding(threading.Thread):
 
 
 @needs_chromium
-def test_a_rebound_name_reaches_nothing(cloud_daemon: CloudDaemon, lake: str, tmp_path: Path) -> None:
+def test_dns_rebinding_reaches_nothing(cloud_daemon: CloudDaemon, lake: str, tmp_path: Path) -> None:
     page = f"""<!doctype html><script>
     (async () => {{
       for (const [path, init] of [
@@ -285,4 +285,4 @@ def test_a_rebound_name_reaches_nothing(cloud_daemon: CloudDaemon, lake: str, tm
     assert statuses == {b"403"}
     assert not any(b"proof" in answer for answer in rebinding.answered)
     assert lake
-    assert unchanged(cloud_daemon)
+    assert is_unchanged(cloud_daemon)

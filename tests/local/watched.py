@@ -1,4 +1,4 @@
-"""Queues, roles and alarms for the tests of what watches: alarms, rules, schedules."""
+"""Queues, roles and alarms for the tests of alarms, rules and schedules."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Queue:
         return str(self.daemon.client("sqs").get_queue_url(QueueName=self.name)["QueueUrl"])
 
     def messages(self) -> list[dict[str, Any]]:
-        """What is there now, taken out of the queue."""
+        """Take all messages out of the queue and return them."""
         sqs, url = self.daemon.client("sqs"), self.url
         found: list[dict[str, Any]] = []
         while more := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"]).get(
@@ -51,7 +51,7 @@ class Queue:
         return [json.loads(message["body"]) for message in self.messages()]
 
     def collect(self, number: int, seconds: float = 15.0) -> list[dict[str, Any]]:
-        """The events that come, at least so many."""
+        """Wait for at least ``number`` events and return all that arrived."""
         found: list[dict[str, Any]] = []
 
         def enough() -> bool:
@@ -62,7 +62,7 @@ class Queue:
         return found
 
     def next(self, seconds: float = 15.0) -> dict[str, Any]:
-        """The one message that comes."""
+        """Wait for a single message and return it."""
         (message,) = eventually(self.messages, seconds)
         return dict(message)
 
@@ -71,7 +71,7 @@ class Queue:
 
 
 def make_queue(daemon: CloudDaemon, *, service: str | None = "events.amazonaws.com") -> Queue:
-    """A queue that a service may send to."""
+    """Create a queue that a service may send to."""
     queue = Queue(daemon, unique("watch"))
     attributes = {}
     if service:
@@ -88,7 +88,7 @@ def make_queue(daemon: CloudDaemon, *, service: str | None = "events.amazonaws.c
 
 
 def make_topic(daemon: CloudDaemon) -> tuple[str, Queue]:
-    """A topic's ARN, and the queue that gets what is published to it."""
+    """Create a topic; return its ARN and the queue that gets what is published to it."""
     queue = make_queue(daemon, service="sns.amazonaws.com")
     sns = daemon.client("sns")
     topic = str(sns.create_topic(Name=unique("alerts"))["TopicArn"])
@@ -97,7 +97,7 @@ def make_topic(daemon: CloudDaemon) -> tuple[str, Queue]:
 
 
 def notifications(queue: Queue, number: int = 0) -> list[dict[str, Any]]:
-    """What alarms said to the topic behind the queue, at least so much."""
+    """Return the notifications of alarms to the topic behind the queue, at least ``number``."""
     return [json.loads(event["Message"]) for event in queue.collect(number)]
 
 
@@ -109,7 +109,7 @@ def make_role(
     account: str = ACCOUNT,
     conditions: dict[str, Any] | None = None,
 ) -> str:
-    """A role that a service may assume for this account, with rights to actions on a resource each."""
+    """Create a role that a service may assume for this account; ``allowed`` maps actions to resources."""
     iam, name = daemon.client("iam"), unique("role")
     trust = {
         "Effect": "Allow",
@@ -126,8 +126,8 @@ def make_role(
     return f"arn:aws:iam::{ACCOUNT}:role/{name}"
 
 
-def rule(daemon: CloudDaemon, pattern: dict[str, Any], *targets: dict[str, Any], name: str | None = None) -> str:
-    """A rule with targets; its ARN."""
+def make_rule(daemon: CloudDaemon, pattern: dict[str, Any], *targets: dict[str, Any], name: str | None = None) -> str:
+    """Create a rule with targets and return its ARN."""
     events, name = daemon.client("events"), name or unique("rule")
     arn = str(events.put_rule(Name=name, EventPattern=json.dumps(pattern))["RuleArn"])
     numbered = [{"Id": str(number), **target} for number, target in enumerate(targets)]
@@ -136,7 +136,7 @@ def rule(daemon: CloudDaemon, pattern: dict[str, Any], *targets: dict[str, Any],
 
 
 def make_pipeline(daemon: CloudDaemon, *parameters: str) -> str:
-    """A pipeline with text parameters whose one step ends it, and its ARN."""
+    """Create a pipeline with text parameters whose only step ends it, and return its ARN."""
     name = unique("train")
     definition = {
         "Version": "2020-12-01",
@@ -153,24 +153,24 @@ def make_pipeline(daemon: CloudDaemon, *parameters: str) -> str:
     )
 
 
-def executions(daemon: CloudDaemon, arn: str) -> list[str]:
+def list_executions(daemon: CloudDaemon, arn: str) -> list[str]:
     found = daemon.client("sagemaker").list_pipeline_executions(PipelineName=arn.rpartition("/")[2])
     return [each["PipelineExecutionArn"] for each in found["PipelineExecutionSummaries"]]
 
 
-def parameters_of(daemon: CloudDaemon, execution: str) -> dict[str, str]:
+def list_parameters(daemon: CloudDaemon, execution: str) -> dict[str, str]:
     found = daemon.client("sagemaker").list_pipeline_parameters_for_execution(PipelineExecutionArn=execution)
     return {each["Name"]: each["Value"] for each in found["PipelineParameters"]}
 
 
-def log_says(daemon: CloudDaemon, *words: str) -> bool:
-    """Whether one line of the daemon's log holds all of the words."""
+def is_logged(daemon: CloudDaemon, *words: str) -> bool:
+    """Return True if one line of the daemon's log contains all of the words."""
     lines = (daemon.state / "daemon.log").read_text().splitlines()
     return any(all(word in line for word in words) for line in lines)
 
 
 def alarm_on(metric: str, **more: Any) -> dict[str, Any]:
-    """An alarm's parameters: the maximum of a metric of these tests over a minute is above 10."""
+    """Return an alarm's parameters: the maximum of a test metric over a minute is above 10."""
     defaults = {
         "AlarmName": metric,
         "Namespace": "Watched",
@@ -207,7 +207,7 @@ class Watch:
         self.client.put_metric_data(Namespace="Watched", MetricData=[datum])
 
     def evaluated(self) -> None:
-        """Every alarm that is there now is evaluated once more: one that is made now is."""
+        """Wait until every existing alarm has been evaluated once more, by waiting for a new alarm."""
         name = unique("control")
         self.client.put_metric_alarm(**alarm_on(name, TreatMissingData="breaching"))
         self.becomes(name, "ALARM")

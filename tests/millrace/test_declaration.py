@@ -1,4 +1,4 @@
-"""Declarations: the smallest one and its defaults, and every refusal with what it tells its reader."""
+"""Declarations: the smallest one and its defaults, and the message of every refusal."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ DAY = timedelta(days=1)
 
 
 def case(**changes: Any) -> UseCase:
-    """The smallest use case with changes."""
+    """Return the smallest use case with changes."""
     return UseCase(**{"name": "churn", "target": "left", "key": "id", "event_time": "at", **changes})
 
 
 def table(name: str = "visits", **changes: Any) -> FeatureTable:
-    """The smallest table with changes."""
+    """Return the smallest table with changes."""
     return FeatureTable(name, **{"entity": "shop", "columns": {"count": "number"}, **changes})
 
 
@@ -70,14 +70,14 @@ def test_the_smallest_declaration_and_its_defaults() -> None:
     }
 
 
-def test_parts_name_what_they_are_about_first() -> None:
+def test_parts_take_their_subject_as_first_positional_argument() -> None:
     assert Gate("ece", at_most=0.05) == Gate(metric="ece", at_most=0.05)
     assert Slice("origin") == Slice(column="origin")
     assert Expect("wind", at_least=0) == Expect(column="wind", at_least=0)
     assert table("visits") == FeatureTable(name="visits", entity="shop", columns={"count": "number"})
 
 
-def test_a_declaration_survives_its_json_and_cannot_be_changed() -> None:
+def test_a_declaration_round_trips_through_json_and_is_frozen() -> None:
     whole = case(
         tables=[table(max_age=2 * DAY)],
         gates=[Gate("roc_auc", at_least=0.6)],
@@ -94,13 +94,13 @@ def test_a_declaration_survives_its_json_and_cannot_be_changed() -> None:
         whole.name = "other"
 
 
-def test_durations_survive_as_iso_texts() -> None:
+def test_durations_are_serialised_as_iso_8601() -> None:
     written = case(lead_time=timedelta(minutes=60), tables=[table(max_age=2 * DAY)]).model_dump(mode="json")
     assert (written["lead_time"], written["tables"][0]["max_age"]) == ("PT1H", "P2D")
     assert case(lead_time="PT1H", retraining={"every": "P7D"}).lead_time == timedelta(hours=1)
 
 
-def test_bounds_at_the_end_of_their_range_and_names_of_other_columns_are_fine() -> None:
+def test_boundary_values_and_known_columns_are_accepted() -> None:
     for metric in METRICS[Problem.BINARY]:
         assert case(gates=[Gate(metric, at_most=1)])
     assert case(gates=[Gate("brier_skill", at_least=-3), Gate("log_loss", at_most=40), Gate("ece", at_least=0)])
@@ -115,18 +115,18 @@ def test_bounds_at_the_end_of_their_range_and_names_of_other_columns_are_fine() 
     assert case(tables=[visits], expectations=[*rules, Expect("anything", at_least=0)], trusted=["anything"])
 
 
-def test_the_package_is_the_name_as_python_spells_it() -> None:
+def test_the_package_is_the_name_with_underscores() -> None:
     assert case(name="churn-eu-2").package == "churn_eu_2"
 
 
 @pytest.mark.parametrize(("problem", "metric"), [("binary", "brier"), ("regression", "mae")])
-def test_the_champion_s_metric_sees_calibration_as_well_as_order(problem: str, metric: str) -> None:
+def test_the_champion_metric_has_a_default_and_can_be_set(problem: str, metric: str) -> None:
     assert case(problem=problem).champion_metric == metric
     other = next(name for name in METRICS[Problem(problem)] if name != metric)
     assert case(problem=problem, champion=Champion(metric=other)).champion_metric == other
 
 
-def test_which_way_each_metric_is_better() -> None:
+def test_the_direction_of_each_metric() -> None:
     higher = {
         (problem.value, name)
         for problem in Problem
@@ -142,7 +142,7 @@ def test_which_way_each_metric_is_better() -> None:
     assert all(CHAMPION_METRIC[problem] in METRICS[problem] for problem in Problem)
 
 
-#: What is declared, and the pieces that the error must hold: whose, field, value, expectation, mend.
+#: An invalid declaration, and the parts that its error must contain: owner, field, value, expectation, fix.
 REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
     (
         "unknown field",
@@ -515,7 +515,7 @@ REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
 
 
 @pytest.mark.parametrize(("declare", "pieces"), [each[1:] for each in REFUSED], ids=[each[0] for each in REFUSED])
-def test_what_cannot_be_meant_is_refused_in_whole_sentences(declare: Callable[[], object], pieces: list[str]) -> None:
+def test_invalid_declarations_are_refused_with_full_sentences(declare: Callable[[], object], pieces: list[str]) -> None:
     with pytest.raises(DeclarationError) as refused:
         declare()
     message = str(refused.value)
@@ -525,7 +525,7 @@ def test_what_cannot_be_meant_is_refused_in_whole_sentences(declare: Callable[[]
     assert "type=" not in message
 
 
-def test_all_that_is_wrong_is_said_at_once_a_line_each() -> None:
+def test_all_problems_are_reported_at_once_one_per_line() -> None:
     with pytest.raises(DeclarationError) as refused:
         case(gate=1, threshold=2, problem="x")
     assert refused.value.where == "use case 'churn'"
@@ -534,12 +534,12 @@ def test_all_that_is_wrong_is_said_at_once_a_line_each() -> None:
 
 
 @pytest.mark.parametrize("value", [[1, 2], None, float("nan")])
-def test_a_parameter_of_no_kind_is_one_sentence(value: object) -> None:
+def test_an_invalid_parameter_value_is_a_single_problem(value: object) -> None:
     with pytest.raises(DeclarationError) as refused:
         case(parameters={"rate": value, "depth": 3})
     assert len(refused.value.problems) == 1
 
 
-def test_a_program_may_catch_it_as_a_value_error_or_as_ours() -> None:
+def test_a_declaration_error_is_a_value_error_and_a_millrace_error() -> None:
     assert issubclass(DeclarationError, ValueError)
     assert issubclass(DeclarationError, MillraceError)

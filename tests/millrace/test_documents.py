@@ -1,4 +1,4 @@
-"""Documents that travel between jobs and commands: what is written is read, what is none is refused by its field."""
+"""Documents that jobs and commands exchange: they round-trip, and an invalid one is refused by its field."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from millrace.documents import Evaluation, MonitorReport
 from millrace.errors import DataError
 
-#: As the first version wrote it, which had no number yet.
+#: A document of the first version, which had no version number yet.
 FIRST: dict[str, Any] = {
     "gate": {"passed": 0, "failed": "roc_auc is 0.6100; expected at least 0.65"},
     "approval": {"status": "Rejected", "description": "roc_auc is 0.6100; expected at least 0.65"},
@@ -25,7 +25,7 @@ FIRST: dict[str, Any] = {
 }  # fmt: skip
 
 
-def test_an_evaluation_of_the_first_version_is_read_and_written_as_it_was() -> None:
+def test_a_first_version_evaluation_round_trips_unchanged() -> None:
     found = Evaluation.load(json.dumps(FIRST), "evaluation.json")
     assert found.version == 1
     assert found.slices["band"].groups["a"].fpr == 0.1
@@ -34,7 +34,7 @@ def test_an_evaluation_of_the_first_version_is_read_and_written_as_it_was() -> N
     assert json.dumps(found.dump()["metrics"]) == json.dumps(FIRST["metrics"])
 
 
-def test_what_a_later_version_adds_is_ignored() -> None:
+def test_unknown_fields_of_a_later_version_are_ignored() -> None:
     later = {**FIRST, "bootstrap": {"low": 0.6}, "gate": {**FIRST["gate"], "interval": [0.6, 0.7]}}
     assert Evaluation.load(json.dumps(later), "evaluation.json").dump() == FIRST
 
@@ -50,12 +50,12 @@ def test_what_a_later_version_adds_is_ignored() -> None:
         (json.dumps({**FIRST, "calibration": [{"rows": 1}]}), "calibration.0.predicted is not as expected"),
     ],
 )
-def test_what_is_no_evaluation_is_refused_with_its_field(text: str, said: str) -> None:
+def test_an_invalid_evaluation_is_refused_by_field(text: str, said: str) -> None:
     with pytest.raises(DataError, match=f"^s3://lake/e.json:? {said}"):
         Evaluation.load(text, "s3://lake/e.json")
 
 
-def test_a_report_says_only_what_was_measured() -> None:
+def test_a_report_contains_only_measured_values() -> None:
     document = {"version": 1, "as_of": "2024-04-15T00:00:00Z", "since": "2024-04-01T00:00:00Z", "rows": 0, "notes": []}
     report = MonitorReport.load(json.dumps(document), "monitor.json")
     assert report.psi_max is None

@@ -1,4 +1,4 @@
-"""Environments: what a stack's configuration may say, and what it must not."""
+"""Environments: the configuration that a stack may have, and what is refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DIGEST = f"{REGISTRY}/millrace@sha256:{'0' * 64}"
 REGION = "eu-west-1"
 
 
-def test_the_defaults_are_those_of_a_careful_team() -> None:
+def test_the_defaults_are_safe() -> None:
     local = Environment(name="local")
     assert local.promotion is Promotion.MANUAL
     assert local.force_destroy is False
@@ -26,7 +26,7 @@ def test_the_defaults_are_those_of_a_careful_team() -> None:
     assert (local.replay_from, local.notify, local.endpoint_count) == (None, (), 1)
 
 
-def test_a_configuration_is_read_whole() -> None:
+def test_a_full_configuration_is_read_and_round_trips() -> None:
     configured = {
         "name": "prod-eu",
         "image": DIGEST,
@@ -44,7 +44,7 @@ def test_a_configuration_is_read_whole() -> None:
     assert Environment(**read.model_dump(mode="json")) == read
 
 
-#: What is configured for the stack `churn-dev`, and the pieces that the error must hold.
+#: An invalid configuration of the stack `churn-dev`, and the parts that its error must contain.
 REFUSED: list[tuple[str, Any, list[str]]] = [
     ("nothing", None, ["is None", "expected an object with at least `name`"]),
     ("a text", "dev", ["is 'dev'", "expected an object"]),
@@ -186,7 +186,7 @@ REFUSED: list[tuple[str, Any, list[str]]] = [
 
 
 @pytest.mark.parametrize(("configured", "pieces"), [each[1:] for each in REFUSED], ids=[each[0] for each in REFUSED])
-def test_what_cannot_be_meant_is_refused_naming_the_stack(configured: Any, pieces: list[str]) -> None:
+def test_an_invalid_configuration_is_refused_and_names_the_stack(configured: Any, pieces: list[str]) -> None:
     with pytest.raises(DeclarationError) as refused:
         Environment.from_stack("churn-dev", configured, REGION)
     message = str(refused.value)
@@ -202,7 +202,7 @@ def test_outside_local_images_are_pinned_and_data_is_kept(name: str) -> None:
             Environment(name=name, **wrong)
 
 
-def test_local_may_use_a_tag_and_throw_its_data_away() -> None:
+def test_local_may_use_a_tag_and_force_destroy() -> None:
     local = Environment(name="local", image="localhost:5000/team/millrace:local", force_destroy=True)
     assert local.force_destroy
 
@@ -210,7 +210,7 @@ def test_local_may_use_a_tag_and_throw_its_data_away() -> None:
 @pytest.mark.parametrize(
     ("region", "said"), [(None, "aws:region: is missing; expected a region"), ("Ireland", "region = 'Ireland'")]
 )
-def test_the_region_is_the_provider_s(region: str | None, said: str) -> None:
+def test_the_region_comes_from_the_provider_configuration(region: str | None, said: str) -> None:
     with pytest.raises(DeclarationError) as refused:
         Environment.from_stack("churn-local", {"name": "local"}, region)
     assert said in str(refused.value)
@@ -221,7 +221,7 @@ def test_the_region_is_the_provider_s(region: str | None, said: str) -> None:
     "image",
     [f"{REGISTRY}/millrace:1.2_b-3", f"{REGISTRY}/team/mill-race:1@sha256:{'a' * 64}", "registry.example.org:5000/m:1"],
 )
-def test_an_image_may_be_of_any_registry(image: str) -> None:
+def test_an_image_may_come_from_any_registry(image: str) -> None:
     assert Environment(name="local", image=image).image == image
 
 
@@ -230,7 +230,7 @@ def test_an_image_may_be_of_any_registry(image: str) -> None:
     [("job_instance", "TrainingInstanceType"), ("job_instance", "ProcessingInstanceType"),
      ("endpoint_instance", "ProductionVariantInstanceType")],
 )  # fmt: skip
-def test_every_instance_that_sagemaker_has_is_one(field: str, shape: str) -> None:
+def test_every_sagemaker_instance_type_is_accepted(field: str, shape: str) -> None:
     known = botocore.session.get_session().get_service_model("sagemaker").shape_for(shape).enum
     assert len(known) > 100
     for instance in known:

@@ -1,4 +1,4 @@
-"""What a stack consists of, by its declaration."""
+"""The resources of a stack, derived from its declaration."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def declare(**changes: object) -> UseCase:
         (None, True, {"drift", "heartbeat", "errors", "latency", "undelivered"}),
     ],
 )
-def test_alarms(calibration: float | None, has_endpoint: bool, kinds: set[str]) -> None:
+def test_alarm_kinds(calibration: float | None, has_endpoint: bool, kinds: set[str]) -> None:
     case = declare(monitoring=Monitoring(calibration_alarm=calibration))
     found = inventory.list_alarm_kinds(case, has_endpoint=has_endpoint)
     assert (set(found), len(found)) == (kinds, len(kinds))
@@ -50,7 +50,7 @@ def test_pipelines_schedules_and_rules() -> None:
     assert inventory.list_rules(bare, NAMES) == []
 
 
-def test_the_variables_of_jobs() -> None:
+def test_job_variables() -> None:
     image = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/x@sha256:{'0' * 64}"
     environment = Environment(name="dev", image=image, variables={"A": "b"})
     assert inventory.make_job_variables(environment, NAMES) == {

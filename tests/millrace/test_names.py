@@ -1,4 +1,4 @@
-"""The computed names: each spelt out, each within what AWS takes for the longest use case and environment."""
+"""The computed names: each spelt out, and within the limits of AWS for the longest use case and environment."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_names_of_flights() -> None:
     }
 
 
-def test_what_lies_in_a_lake_of_its_own_and_in_a_shared_one() -> None:
+def test_names_with_a_dedicated_and_a_shared_lake() -> None:
     shared = Names("flights", "dev", ACCOUNT, "eu-west-1", shared_lake=True)
     assert {
         "bucket": (NAMES.lake, shared.lake),
@@ -73,7 +73,7 @@ def test_what_lies_in_a_lake_of_its_own_and_in_a_shared_one() -> None:
     }
 
 
-def test_the_lake_s_folders_and_the_variant() -> None:
+def test_the_folders_of_the_lake_and_the_variant() -> None:
     folders = (SNAPSHOTS, DATASETS, MODELS, EVALUATIONS, CAPTURE, MONITOR_REPORTS, QUARANTINE, OFFLINE, CODE)
     assert folders == (
         *("snapshots", "datasets", "models", "evaluations", "capture", "monitor", "quarantine", "offline", "code"),
@@ -90,27 +90,27 @@ def test_the_lake_s_folders_and_the_variant() -> None:
         LONGEST.training_pipeline,
         LONGEST.monitor_pipeline,
         LONGEST.feature_group("t" * 20),
-        # With what Pulumi adds to the longest logical names of SageMaker's.
+        # With the suffix that Pulumi adds to the longest logical names of SageMaker resources.
         f"{LONGEST.endpoint}-config-1a2b3c4",
         f"{LONGEST.endpoint}-model-1a2b3c4",
     ],
 )
-def test_sagemaker_takes_the_longest(name: str) -> None:
+def test_sagemaker_accepts_the_longest_names(name: str) -> None:
     assert len(name) <= 63
     assert re.fullmatch(r"[A-Za-z0-9](-*[A-Za-z0-9])*", name)
 
 
-def test_s3_takes_the_longest() -> None:
+def test_s3_accepts_the_longest_bucket_name() -> None:
     assert len(LONGEST.lake) <= 63
     assert re.fullmatch(r"[a-z0-9][a-z0-9-]*[a-z0-9]", LONGEST.lake)
 
 
-def test_iam_takes_the_longest_role_and_eventbridge_the_longest_rule() -> None:
+def test_iam_and_eventbridge_accept_the_longest_names() -> None:
     assert len(f"{LONGEST.stack}-pipeline-role-1a2b3c4") <= 64
     assert len(f"{LONGEST.training_pipeline}-on-alarm") <= 64
     assert len(f"{LONGEST.training_pipeline}-backstop") <= 64
 
 
-def test_tables_whose_names_differ_have_groups_whose_names_differ() -> None:
+def test_different_tables_have_different_feature_groups() -> None:
     tables = ["a", "a_b", "a__b", "ab", "a1", "a_1"]
     assert len({NAMES.feature_group(table) for table in tables}) == len(tables)

@@ -1,4 +1,4 @@
-"""One policy for retries, whoever asks, and sessions that no two threads share."""
+"""Clients: one retry policy for all callers, and sessions that threads do not share."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ REGION = "eu-west-1"
 
 
 @contextmanager
-def service(status: int, code: str, message: str = "no") -> Iterator[tuple[str, list[str]]]:
-    """A service that refuses everything in one way: its address, and the operations that it was asked."""
+def run_refusing_service(status: int, code: str, message: str = "no") -> Iterator[tuple[str, list[str]]]:
+    """Run a service that refuses every request the same way; yield its address and the requested operations."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -49,7 +49,7 @@ def service(status: int, code: str, message: str = "no") -> Iterator[tuple[str, 
 def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
-    # Back-off is botocore's; how long it takes is not what is tested.
+    # The back-off of botocore is not tested here, so it need not take time.
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
 
 
@@ -63,8 +63,8 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
         (403, "AccessDeniedException", 1),
     ],
 )
-def test_what_may_pass_is_tried_four_times_and_the_rest_once(status: int, code: str, times: int) -> None:
-    with service(status, code) as (address, asked):
+def test_transient_errors_are_tried_four_times_and_others_once(status: int, code: str, times: int) -> None:
+    with run_refusing_service(status, code) as (address, asked):
         with pytest.raises(ClientError, match=code):
             make_client("sagemaker", REGION, endpoint_url=address).list_models()
         assert asked == ["ListModels"] * times
@@ -81,12 +81,12 @@ def test_what_may_pass_is_tried_four_times_and_the_rest_once(status: int, code: 
         ("ThrottlingException", "Rate exceeded", False),
     ],
 )
-def test_what_says_that_something_does_not_exist(code: str, message: str, expected: bool) -> None:
+def test_not_found_errors_are_recognised(code: str, message: str, expected: bool) -> None:
     assert is_not_found(ClientError({"Error": {"Code": code, "Message": message}}, "DescribeEndpoint")) is expected
     assert not is_not_found(ReadTimeoutError(endpoint_url="http://127.0.0.1"))
 
 
-def test_each_thread_has_a_session_of_its_own_and_keeps_it() -> None:
+def test_each_thread_keeps_its_own_session() -> None:
     found: list[Any] = []
     threads = [threading.Thread(target=lambda: found.append(client._get_session(None))) for _ in range(3)]
     for each in threads:
@@ -98,8 +98,8 @@ def test_each_thread_has_a_session_of_its_own_and_keeps_it() -> None:
     assert client._get_session(None) is mine
 
 
-def test_other_credentials_are_another_session(monkeypatch: pytest.MonkeyPatch) -> None:
-    with service(400, "ValidationException") as (address, _):
+def test_changed_credentials_create_another_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    with run_refusing_service(400, "ValidationException") as (address, _):
         first = make_client("sagemaker", REGION, endpoint_url=address)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "other")
         second = make_client("sagemaker", REGION, endpoint_url=address)

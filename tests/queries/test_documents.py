@@ -1,4 +1,4 @@
-"""A document in S3, where it may not exist."""
+"""Documents in S3 that may not exist."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.local.conftest import CloudDaemon, cloud_daemon
 __all__ = ["cloud_daemon"]
 
 
-def test_a_document_is_read_missing_or_refused(cloud_daemon: CloudDaemon) -> None:
+def test_a_document_is_read_not_found_or_refused(cloud_daemon: CloudDaemon) -> None:
     s3 = cloud_daemon.client("s3")
     s3.create_bucket(Bucket="documents", CreateBucketConfiguration={"LocationConstraint": client.REGION})
     uri = "s3://documents/monitor/a/monitor.json"

@@ -1,4 +1,4 @@
-"""Endpoints, followed to their models, and pipelines that are not there: on the local cloud."""
+"""Endpoints, their models, and pipelines that do not exist, on the local cloud."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import pytest
 from queries.endpoints import find_endpoint, find_served_model, get_deployment_time, wait_until_settled
 from queries.pipelines import find_pipeline, find_running_execution, list_executions
 from tests.local.conftest import CloudDaemon, cloud_daemon
-from tests.local.test_endpoints_over_http import prepare
+from tests.local.test_endpoints_over_http import create_endpoint_configs
 
 __all__ = ["cloud_daemon"]
 
 
 @pytest.fixture
 def sagemaker(cloud_daemon: CloudDaemon) -> Any:
-    return prepare(cloud_daemon, "asked-1", "asked-2")
+    return create_endpoint_configs(cloud_daemon, "asked-1", "asked-2")
 
 
-def test_an_endpoint_is_followed_to_its_model_as_far_as_that_goes(sagemaker: Any) -> None:
+def test_an_endpoint_is_followed_to_its_model_as_far_as_it_exists(sagemaker: Any) -> None:
     assert find_endpoint(sagemaker, "asked") is None
     sagemaker.create_endpoint(EndpointName="asked", EndpointConfigName="asked-1")
     seen: list[str] = []
@@ -45,7 +45,7 @@ def test_an_endpoint_is_followed_to_its_model_as_far_as_that_goes(sagemaker: Any
 
 
 class _Stuck:
-    """An account whose endpoint is never done."""
+    """Fake account whose endpoint never settles."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -55,7 +55,7 @@ class _Stuck:
         return {"EndpointStatus": "Updating", "EndpointName": EndpointName, "CreationTime": datetime.now(UTC)}
 
 
-def test_an_endpoint_that_never_settles_is_given_up_after_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_for_an_endpoint_ends_after_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr("queries.endpoints.time.monotonic", lambda: now[0])
     stuck = _Stuck()

@@ -1,4 +1,4 @@
-"""Model packages: the newest one is found whatever the registry's pages look like."""
+"""Model packages: the newest one is found regardless of the registry's pages."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def sagemaker(cloud_daemon: CloudDaemon) -> Any:
     return cloud_daemon.client("sagemaker")
 
 
-def register(sagemaker: Any, group: str, status: str) -> str:
-    """A package; its ARN."""
+def register_package(sagemaker: Any, group: str, status: str) -> str:
+    """Register a package and return its ARN."""
     container = {"Image": IMAGE, "ModelDataUrl": "s3://newest/model.tar.gz"}
     types = {"SupportedContentTypes": ["text/csv"], "SupportedResponseMIMETypes": ["text/csv"]}
     return str(
@@ -39,19 +39,22 @@ def register(sagemaker: Any, group: str, status: str) -> str:
     )
 
 
-def test_without_a_group_or_an_approval_nothing_serves(sagemaker: Any) -> None:
+def test_no_package_is_found_without_group_or_approval(sagemaker: Any) -> None:
     assert find_newest_package(sagemaker, "there-is-none", APPROVED) is None
     sagemaker.create_model_package_group(ModelPackageGroupName="nobody")
     assert find_newest_package(sagemaker, "nobody", APPROVED) is None
-    register(sagemaker, "nobody", "PendingManualApproval")
-    register(sagemaker, "nobody", "Rejected")
+    register_package(sagemaker, "nobody", "PendingManualApproval")
+    register_package(sagemaker, "nobody", "Rejected")
     assert find_newest_package(sagemaker, "nobody", APPROVED) is None
 
 
-def test_the_newest_approved_one_serves_and_rejecting_it_brings_the_one_before_back(sagemaker: Any) -> None:
+def test_the_newest_approved_package_is_found_before_and_after_a_rejection(sagemaker: Any) -> None:
     sagemaker.create_model_package_group(ModelPackageGroupName="somebody")
-    first, second = register(sagemaker, "somebody", "Approved"), register(sagemaker, "somebody", "Approved")
-    register(sagemaker, "somebody", "PendingManualApproval")
+    first, second = (
+        register_package(sagemaker, "somebody", "Approved"),
+        register_package(sagemaker, "somebody", "Approved"),
+    )
+    register_package(sagemaker, "somebody", "PendingManualApproval")
     assert find_newest_package(sagemaker, "somebody", APPROVED) == second
     sagemaker.update_model_package(ModelPackageArn=second, ModelApprovalStatus="Rejected")
     assert find_newest_package(sagemaker, "somebody", APPROVED) == first
@@ -69,9 +72,9 @@ def test_an_empty_page_is_not_the_last_one() -> None:
         assert find_newest_package(real, "paged", APPROVED) == approved
 
 
-def test_a_deleted_package_is_none(sagemaker: Any) -> None:
+def test_a_deleted_package_is_not_found(sagemaker: Any) -> None:
     sagemaker.create_model_package_group(ModelPackageGroupName="brief")
-    arn = register(sagemaker, "brief", "Approved")
+    arn = register_package(sagemaker, "brief", "Approved")
     described = describe_package(sagemaker, arn)
     assert described is not None
     assert described["ModelPackageArn"] == arn

@@ -1,4 +1,4 @@
-"""The SSM parameter that says what is paused, on the local cloud."""
+"""The SSM parameter that records a pause, on the local cloud."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_parameter_says_what_is_paused(ssm: Any) -> None:
     ["yes", "[]", "{}", '{"only": ["lunch"]}', '{"only": 3}', json.dumps({**DOCUMENT, "since": "yesterday"}),
      json.dumps({**DOCUMENT, "only": ["monitor", "lunch"]})],
 )  # fmt: skip
-def test_a_value_that_cannot_be_understood_is_no_permission_to_go_on(ssm: Any, text: str) -> None:
+def test_an_unreadable_value_is_refused(ssm: Any, text: str) -> None:
     ssm.put_parameter(Name="/odd", Type="String", Value=text, Overwrite=True)
     with pytest.raises(
         UnreadablePauseError, match=r"SSM parameter /odd is .*; expected JSON .* `millrace resume` deletes it"
@@ -50,7 +50,7 @@ def test_a_value_that_cannot_be_understood_is_no_permission_to_go_on(ssm: Any, t
 
 
 @pytest.mark.parametrize("only", [PAUSABLE, ("monitor",), ("retraining", "features")])
-def test_what_is_written_is_read(only: tuple[str, ...]) -> None:
+def test_a_pause_round_trips(only: tuple[str, ...]) -> None:
     pause = Pause(datetime(2026, 11, 23, 8, 1, 2, tzinfo=UTC), "anna", "the source is down", only)
     assert parse_pause(NAME, pause.dump()) == pause
     assert ("only" in json.loads(pause.dump())) == (only != PAUSABLE)

@@ -1,4 +1,4 @@
-"""What the tests of training share: a started cloud."""
+"""Fixture that the tests of training share: a started cloud."""
 
 from __future__ import annotations
 

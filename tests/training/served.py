@@ -1,4 +1,4 @@
-"""A model server in a process of its own, as SageMaker starts it, and a caller that keeps its connection."""
+"""A model server in its own process, as SageMaker starts it, and a client that keeps its connection."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SERVE = synthetic.REPOSITORY / "training" / "image" / "bin" / "serve"
 
 
 class Server:
-    """A started server: ``base`` is its `/opt/ml`."""
+    """Started server; ``base`` is its `/opt/ml`."""
 
     def __init__(self, base: Path, **env: str) -> None:
         with socket.socket() as probe:
@@ -35,7 +35,7 @@ class Server:
         self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
 
     def ready(self, seconds: float = 30.0) -> None:
-        """Wait until it answers pings."""
+        """Wait until the server answers pings."""
         deadline = time.monotonic() + seconds
         while True:
             assert self.process.poll() is None, self.log()
@@ -52,20 +52,20 @@ class Server:
     def call(
         self, method: str, path: str, body: bytes | str = b"", **headers: str
     ) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body; underscores in header names are hyphens."""
+        """Return status, headers and body; underscores in header names become hyphens."""
         self.connection.request(method, path, body, {name.replace("_", "-"): text for name, text in headers.items()})
         answer = self.connection.getresponse()
         return answer.status, {name.lower(): text for name, text in answer.getheaders()}, answer.read()
 
     def invoke(self, body: Any, kind: str = "application/json", **headers: str) -> tuple[int, Any]:
-        """Status and JSON answer (text, where it is not JSON) of an invocation; what is not bytes is sent as JSON."""
+        """Return status and answer of an invocation, parsed if it is JSON; a body other than bytes is sent as JSON."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         status, given, answer = self.call("POST", "/invocations", data, Content_Type=kind, **headers)
         is_json = given["content-type"] == "application/json"
         return status, json.loads(answer) if is_json else answer.decode()
 
     def predict(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The predictions of records that must be taken."""
+        """Return the predictions of valid records."""
         status, answer = self.invoke({"instances": records})
         assert status == 200, answer
         return list(answer["predictions"])
@@ -75,7 +75,7 @@ class Server:
         return self._log.read()
 
     def stop(self) -> int:
-        """Stop it as SageMaker does; its exit code."""
+        """Stop the server as SageMaker does and return its exit code."""
         if self.process.poll() is None:
             os.kill(self.process.pid, signal.SIGTERM)
         try:
@@ -89,13 +89,13 @@ class Server:
             self.connection.close()
 
     def close(self) -> None:
-        """Forget its log."""
+        """Close and delete the log."""
         self._log.close()
 
 
 @contextmanager
 def serving(base: Path, **env: str) -> Iterator[Server]:
-    """A server that answers, stopped in the end."""
+    """Yield a server that answers, and stop it at the end."""
     server = Server(base, **env)
     try:
         server.ready()

@@ -1,6 +1,6 @@
-"""A small made-up use case with everything in it: two tables, texts, numbers, missing values, both problems.
+"""A small synthetic use case with every feature: two tables, texts, numbers, missing values, both problems.
 
-Orders are placed at shops and brought by stations. `late` (or `minutes`) depends on the order's size and kind, the
+Orders are placed at shops and delivered by stations. `late` (or `minutes`) depends on the order's size and kind, the
 hour, the station's last report (`wind` and `sky`, at most two hours old) and the shop's last count (`queue`).
 """
 
@@ -29,9 +29,9 @@ from training.functions import Functions
 
 REPOSITORY = Path(__file__).parents[2]
 ACCOUNT, REGION, ENVIRONMENT = "123456789012", "eu-west-1", "local"
-#: The data reach from the first to the second.
+#: First and last time of the data.
 FIRST, LAST = np.datetime64("2024-01-01T00:00:00", "us"), np.datetime64("2024-05-01T00:00:00", "us")
-#: What `history` reaches back from in most tests.
+#: The time from which `history` reaches back in most tests.
 AS_OF = "2024-04-01T00:00:00Z"
 
 DATA = '''
@@ -136,7 +136,7 @@ def _last(rows, entity, time, value, entities, at):
 
 
 def use_case(problem: str = "binary", **changes: Any) -> UseCase:
-    """The declaration; ``changes`` replace its fields."""
+    """Return the declaration; ``changes`` replace its fields."""
     binary = problem == "binary"
     fields: dict[str, Any] = {
         "name": "toy-orders" if binary else "toy-minutes",
@@ -167,12 +167,12 @@ def use_case(problem: str = "binary", **changes: Any) -> UseCase:
 
 
 def data(case: UseCase) -> str:
-    """The source of the use case's functions."""
+    """Return the source of the functions of the use case."""
     return DATA.format(target=case.target, problem=case.problem.value)
 
 
 def functions(case: UseCase, source: str | None = None) -> Functions:
-    """The use case's functions in this process, without a bundle."""
+    """Return the functions of the use case in this process, without a bundle."""
     module = types.ModuleType(f"functions_of_{case.package}")
     exec(compile(source or data(case), f"<{case.package}>", "exec"), vars(module))
     return Functions(case, [module])
@@ -182,7 +182,7 @@ def build(folder: Path, case: UseCase, source: str | None = None) -> Path:
     """Write `stacks/<package>` into a repository in ``folder`` and build its bundle there.
 
     Args:
-        source: The package's `data.py` where it is not the usual one.
+        source: The `data.py` of the package if it is not the default one.
     """
     repository = folder / "repository"
     package = repository / "stacks" / case.package
@@ -200,10 +200,10 @@ def build(folder: Path, case: UseCase, source: str | None = None) -> Path:
 
 
 def matrix(rows: Iterable[Mapping[str, Any]]) -> Any:
-    """What the estimator gets for joined rows, coded by hand: features by name, texts by their place in the alphabet.
+    """Return the estimator's input for joined rows, coded by hand: features by name, texts by alphabetical rank.
 
     Args:
-        rows: None or NaN stands for a missing value; `placed_at` is a datetime.
+        rows: None or NaN is a missing value; `placed_at` is a datetime.
     """
     kinds, skies = {None: np.nan, "a": 0, "b": 1, "c": 2}, {None: np.nan, "clear": 0, "rain": 1}
     coded = [
@@ -221,7 +221,7 @@ def matrix(rows: Iterable[Mapping[str, Any]]) -> Any:
 
 
 def environment(base: Path, **more: str) -> dict[str, str]:
-    """The variables of a job whose `/opt/ml` is ``base``; without an endpoint URL among ``more`` it reaches no AWS."""
+    """Return the variables of a job whose `/opt/ml` is ``base``; without an endpoint URL it cannot reach AWS."""
     return {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"]),
         "HOME": str(base),
@@ -242,11 +242,11 @@ def environment(base: Path, **more: str) -> dict[str, str]:
 def run_step(
     pyz: Path, base: Path, *arguments: str, env: Mapping[str, str] | None = None, check: bool = True
 ) -> subprocess.CompletedProcess[str]:
-    """Run a step of a bundle as a job does, its `/opt/ml` in ``base``.
+    """Run a step of a bundle as a job does, with its `/opt/ml` in ``base``.
 
     Args:
-        env: More variables, such as AWS_ENDPOINT_URL.
-        check: Whether a step that fails fails the test, with its output.
+        env: Additional variables, such as AWS_ENDPOINT_URL.
+        check: Whether a failing step fails the test, with its output.
     """
     base.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(pyz), *arguments]
@@ -259,7 +259,7 @@ def run_step(
 
 
 def hand_over(source: Path, target: Path) -> None:
-    """Copy what one step wrote to where the next one reads it."""
+    """Copy the output of one step to the input of the next one."""
     if source.is_dir():
         shutil.copytree(source, target, dirs_exist_ok=True)
     else:
@@ -267,10 +267,10 @@ def hand_over(source: Path, target: Path) -> None:
         shutil.copy(source, target)
 
 
-def trained(pyz: Path, folder: Path, as_of: str = AS_OF) -> Path:
-    """Run the steps from ingest to train without a cloud; the folder whose `model/` is the model.
+def train_model(pyz: Path, folder: Path, as_of: str = AS_OF) -> Path:
+    """Run the steps from ingest to train without a cloud and return the folder that contains `model/`.
 
-    Snapshot and training set stay in `snapshot/` and `dataset/` beside it.
+    Snapshot and training set are kept in `snapshot/` and `dataset/` in the same folder.
     """
     output = folder / "job" / "processing" / "output"
     inputs = folder / "job" / "processing" / "input"
@@ -289,12 +289,12 @@ def trained(pyz: Path, folder: Path, as_of: str = AS_OF) -> Path:
 
 
 def names(case: UseCase) -> Names:
-    """The names around the use case, as :func:`environment` says them."""
+    """Return the names of the use case's resources, for the variables of :func:`environment`."""
     return Names(case.name, ENVIRONMENT, ACCOUNT, REGION)
 
 
 def make_lake(daemon: CloudDaemon, case: UseCase) -> str:
-    """The use case's bucket in a started cloud, where it is not there yet."""
+    """Create the bucket of the use case in a started cloud unless it exists, and return its name."""
     lake = names(case).lake
     s3 = daemon.client("s3")
     if lake not in [each["Name"] for each in s3.list_buckets()["Buckets"]]:
@@ -303,7 +303,7 @@ def make_lake(daemon: CloudDaemon, case: UseCase) -> str:
 
 
 def make_feature_groups(daemon: CloudDaemon, case: UseCase, *, without: str = "") -> dict[str, str]:
-    """The feature groups of the use case's tables in a started cloud; their names by table.
+    """Create the feature groups of the use case in a started cloud and return their names by table.
 
     Args:
         without: A column that the groups lack.

@@ -1,4 +1,4 @@
-"""The bundle: one file that runs, the same bytes for the same sources."""
+"""The bundle: one executable file, with the same bytes for the same sources."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.training import synthetic
 from training import bundle
 
 
-def test_equal_sources_give_equal_bytes_whatever_the_files_times_and_modes(tmp_path: Path) -> None:
+def test_equal_sources_give_equal_bytes_despite_file_times_and_modes(tmp_path: Path) -> None:
     case = synthetic.use_case()
     one = synthetic.build(tmp_path / "one", case)
     two = synthetic.build(tmp_path / "two", case)
@@ -27,7 +27,7 @@ def test_equal_sources_give_equal_bytes_whatever_the_files_times_and_modes(tmp_p
     assert one.name == f"millrace-toy-orders-{hashlib.sha256(one.read_bytes()).hexdigest()[:16]}.pyz"
 
 
-def test_it_holds_the_code_and_the_declaration_and_nothing_else(tmp_path: Path) -> None:
+def test_the_bundle_contains_only_code_and_declaration(tmp_path: Path) -> None:
     case = synthetic.use_case()
     synthetic.build(tmp_path, case)
     package = tmp_path / "repository/stacks/toy_orders"
@@ -61,7 +61,7 @@ def test_the_declaration_is_part_of_the_code(tmp_path: Path) -> None:
     assert first.name != second.name
 
 
-def test_it_runs_by_itself_and_knows_its_steps(tmp_path: Path) -> None:
+def test_the_bundle_runs_standalone_and_lists_its_steps(tmp_path: Path) -> None:
     pyz = synthetic.build(tmp_path, synthetic.use_case())
     done = synthetic.run_step(pyz, tmp_path / "job", "--help")
     for step in ("ingest", "validate", "dataset", "train", "evaluate", "publish", "monitor", "serve", "replay"):
@@ -71,7 +71,7 @@ def test_it_runs_by_itself_and_knows_its_steps(tmp_path: Path) -> None:
     assert "invalid choice: 'dance'" in unknown.stderr
 
 
-def test_a_step_that_fails_says_why_in_one_line_to_the_job(tmp_path: Path) -> None:
+def test_a_failing_step_gives_its_reason_in_one_line(tmp_path: Path) -> None:
     pyz = synthetic.build(tmp_path, synthetic.use_case())
     done = synthetic.run_step(pyz, tmp_path / "job", "validate", check=False)
     assert done.returncode == 1
@@ -81,7 +81,7 @@ def test_a_step_that_fails_says_why_in_one_line_to_the_job(tmp_path: Path) -> No
     assert done.stderr == f"error: validate: {message}\n"
 
 
-def test_an_error_of_the_use_cases_own_code_is_told_with_its_traceback(tmp_path: Path) -> None:
+def test_an_error_in_use_case_code_is_reported_with_its_traceback(tmp_path: Path) -> None:
     case = synthetic.use_case()
     source = synthetic.data(case) + "\n\ndef queues(since, until):\n    raise OSError('the disk is gone')\n"
     pyz = synthetic.build(tmp_path, case, source)
@@ -96,7 +96,7 @@ def test_a_use_case_without_a_package_is_refused(tmp_path: Path) -> None:
         bundle.build_bundle(synthetic.use_case(), tmp_path, tmp_path)
 
 
-def test_code_that_no_job_could_import_is_refused_before_it_is_packed(tmp_path: Path) -> None:
+def test_code_that_cannot_be_compiled_is_refused_before_packing(tmp_path: Path) -> None:
     case = synthetic.use_case()
     synthetic.build(tmp_path, case)
     package = tmp_path / "repository/stacks/toy_orders"

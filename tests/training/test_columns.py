@@ -1,4 +1,4 @@
-"""Columns: the kinds, what is missing, and their way through Parquet and hashes."""
+"""Columns: kinds, missing values, Parquet files and hashes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from millrace import MillraceError
 from training import columns as c
 
 
-def columns() -> dict[str, Any]:
+def make_columns() -> dict[str, Any]:
     return {
         "number": np.array([1.5, np.nan, -0.1], dtype=np.float32),
         "text": np.array(["a", None, "ü"], dtype=object),
@@ -33,7 +33,7 @@ def columns() -> dict[str, Any]:
     (np.array(["a", None, np.nan], dtype=object), object, "text"),
     (np.array(["2024-01-01"], dtype="datetime64[D]"), "datetime64[us]", "time"),
 ])  # fmt: skip
-def test_what_a_function_returns_is_brought_to_one_type(given: Any, dtype: Any, kind: str) -> None:
+def test_returned_values_are_normalised_to_one_type(given: Any, dtype: Any, kind: str) -> None:
     values = c.normalise(given, "events() column 'x'")
     assert values.dtype == dtype
     assert c.find_kind(values) == kind
@@ -50,19 +50,19 @@ def test_missing_texts_become_none() -> None:
     (np.array([decimal.Decimal(1)], dtype=object), r"row 0 is Decimal\('1'\)"),
     (np.array([1j]), r"has dtype complex128; expected numbers, text or datetime64"),
 ])  # fmt: skip
-def test_what_is_no_column_is_refused(given: Any, text: str) -> None:
+def test_an_invalid_column_is_refused(given: Any, text: str) -> None:
     with pytest.raises(MillraceError, match=text):
         c.normalise(given, "weather() column 'x'")
 
 
-def test_the_way_through_parquet_changes_nothing(tmp_path: Path) -> None:
-    c.write(columns(), tmp_path / "x.parquet")
+def test_columns_round_trip_through_parquet(tmp_path: Path) -> None:
+    c.write(make_columns(), tmp_path / "x.parquet")
     again = c.read(tmp_path / "x.parquet")
-    for name, values in columns().items():
+    for name, values in make_columns().items():
         assert again[name].dtype == values.dtype
         np.testing.assert_array_equal(again[name], values)
-    assert c.hash_columns(again) == c.hash_columns(columns())
-    c.write(columns(), tmp_path / "y.parquet")
+    assert c.hash_columns(again) == c.hash_columns(make_columns())
+    c.write(make_columns(), tmp_path / "y.parquet")
     assert (tmp_path / "x.parquet").read_bytes() == (tmp_path / "y.parquet").read_bytes()
 
 
@@ -88,15 +88,15 @@ def test_a_file_that_is_missing_or_broken_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_hash_sees_every_change_but_not_the_order_of_columns() -> None:
-    whole = c.hash_columns(columns())
-    assert c.hash_columns(dict(reversed(columns().items()))) == whole
+    whole = c.hash_columns(make_columns())
+    assert c.hash_columns(dict(reversed(make_columns().items()))) == whole
     seen = {whole}
     for name, row, value in [("number", 0, 1.25), ("number", 1, 0.0), ("text", 1, ""), ("text", 2, "u"),
                              ("time", 0, np.datetime64("2024-01-01")), ("target", 0, 0.2)]:  # fmt: skip
-        changed = columns()
+        changed = make_columns()
         changed[name][row] = value
         seen.add(c.hash_columns(changed))
-    renamed = columns()
+    renamed = make_columns()
     renamed["numbers"] = renamed.pop("number")
     seen.add(c.hash_columns(renamed))
     moved = {"a": np.array(["xy", "z"], dtype=object)}, {"a": np.array(["x", "yz"], dtype=object)}
@@ -104,8 +104,8 @@ def test_the_hash_sees_every_change_but_not_the_order_of_columns() -> None:
     assert len(seen) == 10
 
 
-def test_one_nan_is_as_good_as_another() -> None:
-    other = columns()
+def test_the_hash_treats_all_nans_alike() -> None:
+    other = make_columns()
     other["number"].view(np.uint32)[1] = 0x7FC12345
     assert np.isnan(other["number"][1])
-    assert c.hash_columns(other) == c.hash_columns(columns())
+    assert c.hash_columns(other) == c.hash_columns(make_columns())

@@ -1,4 +1,4 @@
-"""The training set: only rows with an outcome, split by time, the judge out of the challenger's sight."""
+"""The training set: only labelled rows, split by time, with a judge fold that the challenger does not see."""
 
 from __future__ import annotations
 
@@ -20,57 +20,57 @@ HOUR = np.timedelta64(1, "h")
 CASE = synthetic.use_case(champion=Champion(judged_on=timedelta(days=7)), holdout=0.25)
 
 
-def hourly(days: int) -> np.ndarray:
+def make_hourly_times(days: int) -> np.ndarray:
     return np.arange(AS_OF - np.timedelta64(days, "D"), AS_OF, HOUR).astype("datetime64[us]")
 
 
 def test_without_a_champion_the_newest_share_is_held_out() -> None:
-    times = hourly(10)
+    times = make_hourly_times(10)
     fold = assign_folds(CASE, times, AS_OF, None)
     assert fold.tolist() == [FIT] * 180 + [HOLDOUT] * 60
 
 
 def test_with_a_champion_the_newest_days_judge_and_the_rest_is_split() -> None:
-    times = hourly(12)
+    times = make_hourly_times(12)
     fold = assign_folds(CASE, times, AS_OF, AS_OF - np.timedelta64(30, "D"))
     assert fold.tolist() == [FIT] * 90 + [HOLDOUT] * 30 + [JUDGE] * 168
 
 
 def test_rows_that_the_champion_was_fitted_on_do_not_judge() -> None:
-    times = hourly(10)
+    times = make_hourly_times(10)
     unseen = AS_OF - np.timedelta64(3, "D")
     fold = assign_folds(CASE, times, AS_OF, unseen)
     assert set(fold[times <= unseen]) == {FIT, HOLDOUT}
     assert set(fold[times > unseen]) == {JUDGE}
 
 
-def test_too_few_new_rows_judge_nobody() -> None:
-    times = hourly(10)
+def test_too_few_new_rows_leave_the_judge_fold_empty() -> None:
+    times = make_hourly_times(10)
     fold = assign_folds(CASE, times, AS_OF, AS_OF - 30 * HOUR)
     assert np.sum(fold == JUDGE) == 0
     assert np.sum(assign_folds(CASE, times, AS_OF, AS_OF - 31 * HOUR) == JUDGE) == 30
 
 
 def test_rows_of_one_instant_stay_together() -> None:
-    times = np.repeat(hourly(4), 7)
+    times = np.repeat(make_hourly_times(4), 7)
     fold = assign_folds(CASE, times, AS_OF, None)
     for time in np.unique(times):
         assert len(set(fold[times == time])) == 1
     assert list(fold) == sorted(fold)
 
 
-def test_too_few_rows_are_refused_with_what_to_do() -> None:
+def test_too_few_rows_are_refused_with_the_fix() -> None:
     text = r"100 rows with labels leave 75 to fit and 25 to hold out; expected at least 30 of each: widen history"
     with pytest.raises(MillraceError, match=text):
-        assign_folds(CASE, hourly(5)[-100:], AS_OF, None)
+        assign_folds(CASE, make_hourly_times(5)[-100:], AS_OF, None)
 
 
-def test_only_events_with_an_outcome_are_rows() -> None:
+def test_only_labelled_events_become_rows() -> None:
     case = synthetic.use_case()
     snapshot = collect_snapshot(synthetic.functions(case), AS_OF)
     rows = join_labelled_events(case, snapshot)
     events, labels = snapshot.data["events"], snapshot.data["labels"]
-    # An outcome is known two hours later; the orders of half past ten, eleven and half past eleven have none yet.
+    # A label is known two hours later; the orders of 10:30, 11:00 and 11:30 pm have none yet.
     assert c.count_rows(rows) == c.count_rows(events) - 3
     assert rows["order_id"].tolist() == events["order_id"][:-3].tolist()
     late = dict(zip(labels["order_id"], labels["late"], strict=True))
@@ -78,7 +78,7 @@ def test_only_events_with_an_outcome_are_rows() -> None:
     assert {"station_reports_wind", "station_reports_sky", "queues_queue"} < set(rows)
 
 
-def test_the_step_writes_rows_and_says_how_many(tmp_path: Path) -> None:
+def test_the_dataset_step_writes_rows_and_prints_their_counts(tmp_path: Path) -> None:
     case = synthetic.use_case()
     pyz = synthetic.build(tmp_path, case)
     snapshot = collect_snapshot(synthetic.functions(case), AS_OF)
@@ -93,7 +93,7 @@ def test_the_step_writes_rows_and_says_how_many(tmp_path: Path) -> None:
     assert np.max(dataset.select_folds(FIT)["placed_at"]) < np.min(dataset.select_folds(HOLDOUT)["placed_at"])
 
 
-def test_a_snapshot_of_an_instant_knows_nothing_of_later() -> None:
+def test_a_snapshot_contains_nothing_later_than_its_time() -> None:
     case = synthetic.use_case()
     functions = synthetic.functions(case)
     snapshot = collect_snapshot(functions, AS_OF)
@@ -106,7 +106,7 @@ def test_a_snapshot_of_an_instant_knows_nothing_of_later() -> None:
     assert "late" not in snapshot.data["events"]
 
 
-def test_a_snapshot_read_back_is_the_same(tmp_path: Path) -> None:
+def test_a_snapshot_round_trips(tmp_path: Path) -> None:
     snapshot = collect_snapshot(synthetic.functions(synthetic.use_case()), AS_OF)
     written = snapshot.write(tmp_path)
     again, manifest = Snapshot.read(tmp_path)

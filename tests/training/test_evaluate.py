@@ -45,10 +45,10 @@ BETTER, WORSE, UNCLEAR = (
     ([], PACKAGE, WORSE, MANUAL, REJECTED, "worse"),
     ([], PACKAGE, WORSE, AUTOMATIC, REJECTED, "worse"),
     ([], PACKAGE, UNCLEAR, MANUAL, PENDING, "unclear"),
-    # Without rows to judge by, nothing is approved unseen.
+    # Without rows to compare on, nothing is approved automatically.
     ([], PACKAGE, UNCLEAR, AUTOMATIC, PENDING, "unclear"),
 ])  # fmt: skip
-def test_the_decision(
+def test_the_approval_decision(
     failed: list[str], package: Package | None, comparison: Comparison, mode: Promotion, status: str, reason: str
 ) -> None:
     assert decide_approval(failed, package, comparison, mode) == (status, reason)
@@ -61,12 +61,12 @@ def test_the_decision(
     (Gate("ece", at_most=0.05), {"ece": 0.0501}, ["ece is 0.0501; expected at most 0.05"]),
     (Gate("roc_auc", at_least=0.7), {}, ["roc_auc is undefined on the holdout, which contains only one outcome"]),
 ])  # fmt: skip
-def test_the_gate(bound: Gate, metrics: dict[str, float], failed: list[str]) -> None:
+def test_gate_failures(bound: Gate, metrics: dict[str, float], failed: list[str]) -> None:
     assert find_gate_failures(synthetic.use_case(gates=[bound]), metrics, {}) == failed
 
 
-def held_out(seed: int = 0) -> dict[str, Any]:
-    """Three groups: of `a` half the positives are found, of `b` nearly all; `c` is too small to judge."""
+def make_holdout(seed: int = 0) -> dict[str, Any]:
+    """Return three groups: half of the positives of `a` are found, all of `b`; `c` is too small to judge."""
     rng = np.random.default_rng(seed)
     band = np.array(["a"] * 400 + ["b"] * 400 + ["c"] * 20, dtype=object)
     y = np.tile([1.0, 0.0], 410)
@@ -78,30 +78,30 @@ def held_out(seed: int = 0) -> dict[str, Any]:
 
 def test_gaps_between_groups_with_enough_rows_are_gated() -> None:
     case = synthetic.use_case(slices=[Slice("band", max_tpr_gap=0.4, max_fpr_gap=0.1, min_rows=100)], gates=[])
-    found = audit_slices(case, held_out())
+    found = audit_slices(case, make_holdout())
     rates = {name: group.tpr for name, group in found["band"].groups.items()}
     assert rates == {"a": 0.5, "b": 1.0, "c": 0.0}
     assert (found["band"].tpr_gap, found["band"].fpr_gap) == (0.5, 0.0)
     assert find_gate_failures(case, {}, found) == ["TPR gap between groups of band is 0.500; expected at most 0.4"]
     only_told = synthetic.use_case(slices=[Slice("band", min_rows=100)], gates=[])
-    assert find_gate_failures(only_told, {}, audit_slices(only_told, held_out())) == []
+    assert find_gate_failures(only_told, {}, audit_slices(only_told, make_holdout())) == []
 
 
 def test_a_number_is_audited_in_quarters() -> None:
     case = synthetic.use_case(slices=[Slice("size", min_rows=30)])
-    groups = audit_slices(case, held_out())["size"].groups
+    groups = audit_slices(case, make_holdout())["size"].groups
     assert len(groups) == 4
     assert [group.rows for group in groups.values()] == [205] * 4
 
 
 @pytest.mark.parametrize(("gain", "better"), [(6e-4, True), (4e-4, False), (-1e-2, False)])
-def test_better_by_less_than_the_margin_is_not_better(tmp_path: Path, gain: float, better: bool) -> None:
-    """On rows that both held out; always saying one half has a Brier score of a quarter."""
+def test_a_gain_below_the_margin_is_not_better(tmp_path: Path, gain: float, better: bool) -> None:
+    """Compare on rows that both models held out; always predicting one half has a Brier score of a quarter."""
     y = np.tile([0.0, 1.0], 50)
     keys = np.array([f"k{row}" for row in range(100)], dtype=object)
     nearer = 0.5 - np.sqrt(0.25 - gain)
     for name, p in (("champion", np.full(100, 0.5)), ("challenger", np.where(y == 1, 0.5 + nearer, 0.5 - nearer))):
-        # The champion held out ten rows more.
+        # The champion held out ten additional rows.
         kept = slice(0, 100 if name == "champion" else 90)
         c.write({"order_id": keys[kept], "y": y[kept], "p": p[kept]}, tmp_path / name / "holdout.parquet")
         (tmp_path / name / "model.json").write_text(json.dumps({"identity": {"model": name}}))
@@ -134,7 +134,7 @@ def test_without_common_rows_nothing_is_decided(tmp_path: Path) -> None:
 
 @dataclass
 class Loop:
-    """A registered champion as of March and a challenger as of April."""
+    """Registered champion as of March and challenger as of April."""
 
     daemon: CloudDaemon
     pyz: Path
@@ -145,14 +145,14 @@ class Loop:
 
     def evaluate(self, base: Path, *arguments: str, promotion: str = "automatic") -> tuple[str, dict[str, Any]]:
         """Evaluate the challenger."""
-        archive(self.challenger / "model", base / "processing/input/model/model.tar.gz")
+        write_archive(self.challenger / "model", base / "processing/input/model/model.tar.gz")
         synthetic.hand_over(self.challenger / "dataset", base / "processing/input/dataset")
         env = {**self.daemon.access, "MILLRACE_PROMOTION": promotion}
         done = synthetic.run_step(self.pyz, base, "evaluate", *arguments, env=env)
         return done.stdout, json.loads((base / "processing/output/evaluation/evaluation.json").read_text())
 
 
-def archive(model: Path, target: Path) -> bytes:
+def write_archive(model: Path, target: Path) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         for path in sorted(model.iterdir()):
@@ -167,10 +167,10 @@ def loop(cloud_daemon: CloudDaemon, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("evaluate")
     case = synthetic.use_case(name="toy-judged")
     pyz = synthetic.build(folder, case)
-    champion = synthetic.trained(pyz, folder / "champion", "2024-03-01T00:00:00Z")
+    champion = synthetic.train_model(pyz, folder / "champion", "2024-03-01T00:00:00Z")
     s3, sagemaker = cloud_daemon.client("s3"), cloud_daemon.client("sagemaker")
     s3.create_bucket(Bucket="toy-judged", CreateBucketConfiguration={"LocationConstraint": synthetic.REGION})
-    s3.put_object(Bucket="toy-judged", Key="m.tar.gz", Body=archive(champion / "model", folder / "m.tar.gz"))
+    s3.put_object(Bucket="toy-judged", Key="m.tar.gz", Body=write_archive(champion / "model", folder / "m.tar.gz"))
     sagemaker.create_model_package_group(ModelPackageGroupName="toy-judged-local")
     arn = sagemaker.create_model_package(
         ModelPackageGroupName="toy-judged-local",
@@ -197,7 +197,7 @@ def test_the_challenger_is_judged_on_days_that_neither_has_seen(loop: Loop, tmp_
     dataset = Dataset.read(loop.challenger / "dataset")
     judge = dataset.select_folds(JUDGE)
     assert dataset.manifest["champion"] == loop.arn
-    # Seven days, less the three newest orders, whose outcome is not known yet.
+    # Seven days without the three newest orders, whose label is not known yet.
     assert c.count_rows(judge) == 7 * 48 - 3
     functions = synthetic.functions(synthetic.use_case(name="toy-judged"))
     scores = {
@@ -240,7 +240,7 @@ def test_a_failed_gate_rejects_but_the_report_is_written(loop: Loop, tmp_path: P
     assert evaluation["champion"]["package"] == ""
 
 
-def test_the_champions_own_twin_is_not_promoted(loop: Loop, tmp_path: Path) -> None:
+def test_a_model_identical_to_the_champion_is_not_promoted(loop: Loop, tmp_path: Path) -> None:
     shutil.copytree(loop.champion, tmp_path / "twin")
     twin = Loop(loop.daemon, loop.pyz, tmp_path, loop.champion, tmp_path / "twin", loop.arn)
     _, evaluation = twin.evaluate(tmp_path / "job", "--champion", loop.arn)
@@ -248,10 +248,10 @@ def test_the_champions_own_twin_is_not_promoted(loop: Loop, tmp_path: Path) -> N
     assert evaluation["approval"]["status"] == REJECTED
 
 
-def test_a_model_of_other_code_is_not_evaluated(loop: Loop, tmp_path: Path) -> None:
+def test_a_model_trained_by_another_bundle_is_not_evaluated(loop: Loop, tmp_path: Path) -> None:
     case = synthetic.use_case(name="toy-judged")
     pyz = synthetic.build(tmp_path, case, synthetic.data(case) + "\n# Other code.\n")
-    archive(loop.challenger / "model", tmp_path / "job/processing/input/model/model.tar.gz")
+    write_archive(loop.challenger / "model", tmp_path / "job/processing/input/model/model.tar.gz")
     synthetic.hand_over(loop.challenger / "dataset", tmp_path / "job/processing/input/dataset")
     done = synthetic.run_step(pyz, tmp_path / "job", "evaluate", "--champion", "none", check=False)
     assert done.returncode == 1

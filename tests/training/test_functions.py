@@ -1,4 +1,4 @@
-"""What a use case's functions return is checked by name, and brought to one type and order."""
+"""Results of a use case's functions: checked by name and normalised to one type and order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SINCE, UNTIL = np.datetime64("2024-03-01", "us"), np.datetime64("2024-03-02", "u
 
 
 def functions(name: str = "", value: Any = None, *, without: str = "") -> Functions:
-    """The use case's functions with one of them replaced or removed."""
+    """Return the functions of the use case with one of them replaced or removed."""
     found = synthetic.functions(synthetic.use_case())
     module = vars(found._modules[0])
     if without:
@@ -26,8 +26,8 @@ def functions(name: str = "", value: Any = None, *, without: str = "") -> Functi
     return Functions(found.use_case, found._modules)
 
 
-def changed(name: str, **columns: Any) -> Functions:
-    """One function whose result has some columns replaced; None removes one."""
+def replace_columns(name: str, **columns: Any) -> Functions:
+    """Return the functions with columns of one result replaced; None removes a column."""
     original = vars(functions()._modules[0])[name]
 
     def other(since: Any, until: Any) -> dict[str, Any]:
@@ -58,25 +58,25 @@ ROWS = np.arange(DAY)
     ("events", {"size": np.zeros(3)}, r"events\(\) returned columns of unequal lengths: \{.*'size': 3"),
     ("events", {"late": ROWS}, r"events\(\) contains the target 'late', which labels\(\) also returns"),
 ])  # fmt: skip
-def test_events_that_cannot_be_meant_are_refused(name: str, columns: dict[str, Any], text: str) -> None:
+def test_invalid_events_are_refused(name: str, columns: dict[str, Any], text: str) -> None:
     with pytest.raises(MillraceError, match=text):
-        changed(name, **columns).events(SINCE, UNTIL)
+        replace_columns(name, **columns).events(SINCE, UNTIL)
 
 
-def test_tables_must_hold_what_the_declaration_says() -> None:
+def test_tables_must_match_the_declaration() -> None:
     found = functions()
     table = next(table for table in found.use_case.tables if table.name == "queues")
     n = c.count_rows(found.table(table, SINCE, UNTIL))
     more = r"queues\(\) returned the values \['extra', 'queue'\]; expected \['queue'\], as the table declares"
     with pytest.raises(MillraceError, match=more):
-        changed("queues", extra=np.zeros(n)).table(table, SINCE, UNTIL)
+        replace_columns("queues", extra=np.zeros(n)).table(table, SINCE, UNTIL)
     with pytest.raises(MillraceError, match=r"queues\(\) column 'queue' holds text \(object\); expected number"):
-        changed("queues", queue=np.array(["a"] * n)).table(table, SINCE, UNTIL)
+        replace_columns("queues", queue=np.array(["a"] * n)).table(table, SINCE, UNTIL)
     with pytest.raises(MillraceError, match=r"queues\(\) returned list; expected a mapping of column name to array"):
         functions("queues", lambda since, until: []).table(table, SINCE, UNTIL)
 
 
-def test_rows_come_sorted_within_the_span_whatever_the_function_gives() -> None:
+def test_rows_are_sorted_and_cut_to_the_span() -> None:
     original = vars(functions()._modules[0])["events"]
     rng = np.random.default_rng(0)
 
@@ -92,19 +92,19 @@ def test_rows_come_sorted_within_the_span_whatever_the_function_gives() -> None:
 
 
 def test_whole_numbers_may_be_keys_and_entities() -> None:
-    found = changed("events", order_id=ROWS, shop=ROWS % 4).events(SINCE, UNTIL)
+    found = replace_columns("events", order_id=ROWS, shop=ROWS % 4).events(SINCE, UNTIL)
     assert sorted(found["order_id"].tolist(), key=int) == [str(row) for row in range(DAY)]
     assert set(found["shop"]) == {"0", "1", "2", "3"}
 
 
 def test_without_labels_the_events_carry_the_target() -> None:
     late = np.where(ROWS % 5 == 0, np.nan, ROWS % 2).astype(float)
-    found = changed("events", late=late)
+    found = replace_columns("events", late=late)
     del vars(found._modules[0])["labels"]
     found = Functions(found.use_case, found._modules)
     events = found.events(SINCE, UNTIL)
     labels = found.labels(SINCE, UNTIL, events)
-    # Known from the event's own time on; a missing target is no outcome.
+    # Known from the time of the event on; a missing target is not a label.
     assert c.count_rows(labels) == int(np.sum(~np.isnan(late)))
     at = dict(zip(events["order_id"], events["placed_at"], strict=True))
     assert all(at[key] == known for key, known in zip(labels["order_id"], labels["known_at"], strict=True))
@@ -113,7 +113,7 @@ def test_without_labels_the_events_carry_the_target() -> None:
         without.events(SINCE, UNTIL)
 
 
-def test_features_that_ask_for_what_is_not_there_say_what_there_is() -> None:
+def test_features_that_read_an_unknown_column_are_refused() -> None:
     found = functions("features", lambda columns: {"x": columns["colour"]})
     with pytest.raises(
         MillraceError, match=r"features\(\) reads the column 'colour', which does not exist; choose one of \['size'\]"
@@ -130,7 +130,7 @@ def test_without_a_transform_all_but_key_time_and_target_are_features() -> None:
     assert set(found.features(events)) == {"station", "shop", "size", "kind", "band"}
 
 
-def test_the_default_model_names_the_parameter_it_does_not_have() -> None:
+def test_the_default_model_names_an_unknown_parameter() -> None:
     with pytest.raises(
         MillraceError, match=r"'max_depht' is not known to the default model; expected one of .*max_depth"
     ):

@@ -1,4 +1,4 @@
-"""Keys and entities are exact, numbers are told apart, and what says "missing" says it everywhere alike."""
+"""Exact keys and entities, distinguishable numbers, and missing values that are recognised everywhere alike."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_identifiers_are_exact(values: Any, expected: list[str | None]) -> None:
         ([True], "row 0 is True"),
     ],
 )
-def test_what_cannot_be_told_exactly_is_no_identifier(values: Any, message: str) -> None:
+def test_inexact_values_are_refused_as_identifiers(values: Any, message: str) -> None:
     with pytest.raises(DataError) as refused:
         convert_identifiers(values, "events() column 'id'")
     assert message in str(refused.value)
@@ -71,7 +71,7 @@ def test_what_cannot_be_told_exactly_is_no_identifier(values: Any, message: str)
         (np.array([1e30, -1e30]), False),
     ],
 )
-def test_numbers_that_would_become_one_are_refused_by_name(values: Any, is_refused: bool) -> None:
+def test_numbers_that_float32_cannot_distinguish_are_refused(values: Any, is_refused: bool) -> None:
     if not is_refused:
         assert normalise(values, "x").dtype == np.float32
         return
@@ -92,7 +92,7 @@ CASE = UseCase(
 )  # fmt: skip
 
 
-def test_keys_travel_from_events_to_labels_and_tables_as_they_are() -> None:
+def test_keys_stay_exact_in_events_labels_and_tables() -> None:
     keys = np.array([9007199254740993, 9007199254740994])
     events = {"id": keys, "at": [HOUR, HOUR + 1], "place": keys, "x": [1.0, 2.0], "kind": ["a", "b"]}
     labels = {"id": keys, "y": [0.0, 1.0], "known_at": [HOUR, HOUR]}
@@ -115,7 +115,7 @@ def test_keys_travel_from_events_to_labels_and_tables_as_they_are() -> None:
 TEXTS = {"": None, "  ": None, "\\N": None, " \\N ": None, "NA": "NA", "None": "None", "null": "null"}
 
 
-def test_what_says_missing_says_it_in_functions_requests_and_captures() -> None:
+def test_missing_texts_are_missing_in_functions_requests_and_captures() -> None:
     events = {"id": ["1"], "at": [HOUR], "place": ["p"], "y": [0.0]}
     document = {
         "columns": {"kind": "text", "x": "number"}, "inputs": ["kind", "x"], "missing": {"kind": ["", "\\N"]},
@@ -132,7 +132,7 @@ def test_what_says_missing_says_it_in_functions_requests_and_captures() -> None:
         assert _value("kind", "text", text, ["", "\\N"]) == expected
 
 
-def test_a_number_that_is_missing_says_so_in_requests_as_in_files() -> None:
+def test_missing_numbers_are_recognised_in_json_and_csv_requests() -> None:
     document = {"columns": {"x": "number"}, "inputs": ["x"], "missing": {"x": ["", "NA"]}}
     schema = Schema(UseCase(name="toy", target="y", key="id", event_time="at"), document)
     for value in (None, "", " ", "NA"):
@@ -142,7 +142,7 @@ def test_a_number_that_is_missing_says_so_in_requests_as_in_files() -> None:
     assert is_missing(schema.convert_batch(read_payload(body, "text/csv")).columns["x"]).tolist() == [True, True, False]
 
 
-# -- folds, labels, what nothing can be learnt of ----------------------------------------------------------------------
+# -- folds, labels, unusable features ----------------------------------------------------------------------------------
 
 
 def test_events_of_one_instant_are_refused_by_name() -> None:
@@ -163,7 +163,7 @@ def labels(*rows: tuple[str, float, str]) -> dict[str, Any]:
     }
 
 
-def test_a_corrected_label_counts_as_it_is_known_last() -> None:
+def test_the_newest_version_of_a_label_counts() -> None:
     case = UseCase(name="toy", target="y", key="id", event_time="at")
     given = labels(
         ("a", 0.0, "2030-01-02"), ("b", 1.0, "2030-01-01"), ("a", 1.0, "2030-01-05"), ("a", 0.0, "2030-01-03")
@@ -171,7 +171,7 @@ def test_a_corrected_label_counts_as_it_is_known_last() -> None:
     found = ingest.keep_newest_labels(case, given)
     assert dict(zip(found["id"].tolist(), found["y"].tolist(), strict=True)) == {"a": 1.0, "b": 1.0}
     assert len(found["id"]) == 2
-    # Twice the same is one; two answers at once are a mistake that the validator names.
+    # Identical labels are merged; two values at the same time are a mistake that the validation reports.
     twice = ingest.keep_newest_labels(case, labels(("a", 1.0, "2030-01-02"), ("a", 1.0, "2030-01-02")))
     assert len(twice["id"]) == 1
     odd = ingest.keep_newest_labels(case, labels(("a", 1.0, "2030-01-02"), ("a", 0.0, "2030-01-02")))
@@ -194,7 +194,7 @@ def test_a_snapshot_takes_the_corrected_label() -> None:
     assert dict(zip(before["id"].tolist(), before["y"].tolist(), strict=True)) == {"a": 0.0, "b": 1.0}
 
 
-def test_what_nothing_can_be_learnt_of_is_refused_by_name() -> None:
+def test_unusable_features_and_labels_are_refused_by_name() -> None:
     case = UseCase(name="toy", target="y", key="id", event_time="at", history=dt.timedelta(days=30))
     given = functions(case, events=lambda *_: {})
     x, y = np.arange(40, dtype=np.float32), np.tile([0.0, 1.0], 20)
@@ -212,7 +212,7 @@ def test_what_nothing_can_be_learnt_of_is_refused_by_name() -> None:
         model.fit_model(given, {}, {"x": x}, np.ones(40))
 
 
-def test_a_column_of_missing_texts_that_is_not_there_is_refused_by_name() -> None:
+def test_missing_texts_of_an_unknown_column_are_refused() -> None:
     case = UseCase(name="toy", target="y", key="id", event_time="at", missing={"kidn": ("NA",)})
     given = functions(case, events=lambda *_: {"id": ["1"], "at": [HOUR], "kind": ["a"], "y": [0.0]})
     with pytest.raises(DataError, match=r"names missing values of \['kidn'\]"):

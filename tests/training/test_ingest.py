@@ -1,4 +1,4 @@
-"""The first step: what is known at one instant, and the guard of trainings that nobody asked for."""
+"""The first step: what is known at one instant, and the guard against unneeded automatic trainings."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Guarded:
         while self.running:
             arn = self.running.pop()
             self.sagemaker.stop_pipeline_execution(PipelineExecutionArn=arn)
-            pipelines.over(self.sagemaker, arn)
+            pipelines.wait_for_execution(self.sagemaker, arn)
 
     def register(self, as_of: str | None, status: str = "Approved") -> str:
         metadata = {"CustomerMetadataProperties": {"as_of": as_of}} if as_of else {}
@@ -74,13 +74,13 @@ def guarded(cloud_daemon: CloudDaemon, tmp_path_factory: pytest.TempPathFactory)
     world.stop_all()
 
 
-def test_a_snapshot_is_taken_and_told(tmp_path: Path) -> None:
+def test_a_snapshot_is_taken_and_reported(tmp_path: Path) -> None:
     pyz = synthetic.build(tmp_path, synthetic.use_case())
     done = synthetic.run_step(pyz, tmp_path / "job", "ingest", "--as-of", synthetic.AS_OF)
     snapshot, manifest = Snapshot.read(tmp_path / "job/processing/output/snapshot")
     assert manifest["as_of"] == "2024-04-01T00:00:00Z"
     assert manifest["since"] == "2024-02-01T00:00:00Z"
-    # Two months of half-hourly orders; an outcome takes two hours, and one known at that instant counts.
+    # Two months of half-hourly orders; a label takes two hours, and one that is known at that instant counts.
     assert {name: table["rows"] for name, table in manifest["tables"].items() if name in ("events", "labels")} == {
         "events": 60 * 48, "labels": 60 * 48 - 3
     }  # fmt: skip
@@ -88,7 +88,7 @@ def test_a_snapshot_is_taken_and_told(tmp_path: Path) -> None:
     assert f"sha256 {manifest['sha256'][:16]}" in done.stdout
 
 
-def test_rows_that_become_known_between_milliseconds_are_known_at_the_later_one(tmp_path: Path) -> None:
+def test_known_times_are_rounded_up_to_milliseconds(tmp_path: Path) -> None:
     pyz = synthetic.build(tmp_path, synthetic.use_case())
     synthetic.run_step(pyz, tmp_path / "job", "ingest", "--as-of", synthetic.AS_OF)
     rows = c.read(tmp_path / "job/processing/output/snapshot/queues.parquet")
@@ -102,7 +102,7 @@ def test_rows_that_become_known_between_milliseconds_are_known_at_the_later_one(
     assert np.all((stamps[: len(late)] - late >= 0) & (stamps[: len(late)] - late < 1000))
 
 
-def test_the_data_clock_is_what_now_means(guarded: Guarded, tmp_path: Path) -> None:
+def test_now_is_read_from_the_data_clock(guarded: Guarded, tmp_path: Path) -> None:
     body = json.dumps({"now": "2024-03-05T12:00:00Z"}).encode()
     guarded.daemon.client("s3").put_object(Bucket="toy-guarded", Key="clock.json", Body=body)
     env = {**guarded.daemon.access, "MILLRACE_CLOCK": "s3://toy-guarded/clock.json"}
@@ -111,7 +111,7 @@ def test_the_data_clock_is_what_now_means(guarded: Guarded, tmp_path: Path) -> N
     assert manifest["as_of"] == "2024-03-05T12:00:00Z"
 
 
-def test_one_training_at_a_time_unless_a_person_asks(guarded: Guarded, tmp_path: Path) -> None:
+def test_one_training_at_a_time_unless_started_manually(guarded: Guarded, tmp_path: Path) -> None:
     first, second = guarded.start(), guarded.start()
     try:
         refused = guarded.ingest(tmp_path / "2", "--trigger", "calibration", "--execution", second)
@@ -121,20 +121,20 @@ def test_one_training_at_a_time_unless_a_person_asks(guarded: Guarded, tmp_path:
             f"training was not started: trigger 'calibration': execution {first} of {PIPELINE} was started"
         )
         assert not (tmp_path / "2/processing/output/snapshot").exists()
-        # The earlier one goes on, or two that were started at once would both give way.
+        # The earlier one continues; otherwise two that start at the same time would both stop.
         assert guarded.ingest(tmp_path / "1", "--trigger", "calibration", "--execution", first).returncode == 0
         assert guarded.ingest(tmp_path / "m", "--trigger", "manual", "--execution", second).returncode == 0
     finally:
         guarded.stop_all()
     third = guarded.start()
     try:
-        # What has ended is in nobody's way.
+        # An execution that has ended does not block a new one.
         assert guarded.ingest(tmp_path / "3", "--trigger", "drift", "--execution", third).returncode == 0
     finally:
         guarded.stop_all()
 
 
-def test_a_model_of_nearly_the_same_data_is_not_trained_again(guarded: Guarded, tmp_path: Path) -> None:
+def test_the_cooldown_prevents_retraining_on_nearly_the_same_data(guarded: Guarded, tmp_path: Path) -> None:
     guarded.register("2024-03-20T00:00:00Z")
     assert guarded.ingest(tmp_path / "1", "--trigger", "drift").returncode == 0
     # A rejected model counts: the same data would be rejected again.

@@ -1,4 +1,4 @@
-"""The point-in-time join against a loop that looks at every row, and against a rewritten future."""
+"""The point-in-time join, compared with a loop over every row and with a rewritten future."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def use_case() -> UseCase:
     )  # fmt: skip
 
 
-def made_up(seed: int) -> tuple[Columns, dict[str, Columns]]:
-    """Events and rows on a coarse grid of times, so that many coincide; some entities have no row or are missing."""
+def make_data(seed: int) -> tuple[Columns, dict[str, Columns]]:
+    """Return events and rows on a coarse grid of times, so that many coincide; some entities are missing."""
     rng = np.random.default_rng(seed)
 
     def times(n: int) -> Any:
@@ -55,8 +55,8 @@ def made_up(seed: int) -> tuple[Columns, dict[str, Columns]]:
     return events, {"aged": aged, "ageless": ageless}
 
 
-def by_hand(case: UseCase, events: Columns, tables: dict[str, Columns]) -> dict[str, list[Any]]:
-    """What each event may see, by looking at every row of every table."""
+def join_by_hand(case: UseCase, events: Columns, tables: dict[str, Columns]) -> dict[str, list[Any]]:
+    """Return what each event may see, found by looking at every row of every table."""
     found: dict[str, list[Any]] = {}
     for table in case.tables:
         rows = tables[table.name]
@@ -76,21 +76,21 @@ def by_hand(case: UseCase, events: Columns, tables: dict[str, Columns]) -> dict[
     return found
 
 
-def same(left: Any, right: Any) -> bool:
+def is_same(left: Any, right: Any) -> bool:
     return left == right or (isinstance(left, float | np.floating) and math.isnan(left) and math.isnan(right))
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_every_event_sees_the_newest_row_that_was_known_and_not_too_old(seed: int) -> None:
+def test_every_event_gets_the_newest_known_row_within_max_age(seed: int) -> None:
     case = use_case()
-    events, tables = made_up(seed)
+    events, tables = make_data(seed)
     joined = join(case, events, tables)
-    expected = by_hand(case, events, tables)
+    expected = join_by_hand(case, events, tables)
     assert list(joined) == [*events, *expected]
     for name, values in expected.items():
-        wrong = [row for row, value in enumerate(values) if not same(joined[name][row], value)]
+        wrong = [row for row, value in enumerate(values) if not is_same(joined[name][row], value)]
         assert not wrong, f"{name}: rows {wrong[:5]}"
-    # The data make every rule matter.
+    # The data exercise every rule.
     missing = np.isnan(joined["aged_wind"])
     assert 0.05 < missing.mean() < 0.95
     for name in events:
@@ -102,7 +102,7 @@ def test_every_event_sees_the_newest_row_that_was_known_and_not_too_old(seed: in
     [(0, True), (-1, True), (1, False), (-7200, True), (-7201, False)],
     ids=["known at that instant", "a second before", "a second after", "as old as may be", "a second too old"],
 )
-def test_the_edges_of_what_counts(seconds: int, seen: bool) -> None:
+def test_rows_at_the_edges_of_visibility(seconds: int, seen: bool) -> None:
     case = use_case()
     at = DAY - np.timedelta64(LEAD)
     events = {"order_id": np.array(["o"], dtype=object), "placed_at": np.array([DAY]),
@@ -114,13 +114,13 @@ def test_the_edges_of_what_counts(seconds: int, seen: bool) -> None:
     joined = join(case, events, {"aged": aged, "ageless": ageless})
     assert joined["aged_sky"].tolist() == (["rain"] if seen else [None])
     assert np.isnan(joined["ageless_queue"]).all()
-    # The endpoint's rule for a row that it looked up is the same.
+    # The endpoint applies the same rule to a row that it looked up.
     assert is_visible(case.tables[0], known_at, compute_prediction_times(case, events["placed_at"])).tolist() == [seen]
 
 
-def test_of_rows_known_at_one_instant_the_last_counts() -> None:
+def test_the_last_of_several_rows_known_at_one_instant_counts() -> None:
     case = use_case()
-    events, tables = made_up(0)
+    events, tables = make_data(0)
     double = {name: np.concatenate([values, values]) for name, values in tables["ageless"].items()}
     n = len(tables["ageless"]["queue"])
     double["queue"][:n] = -1.0
@@ -129,7 +129,7 @@ def test_of_rows_known_at_one_instant_the_last_counts() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_rewriting_all_that_comes_after_moves_nothing_before(seed: int) -> None:
+def test_rewriting_the_future_changes_nothing_in_the_past(seed: int) -> None:
     case = synthetic.use_case()
     functions = synthetic.functions(case)
     since, until = np.datetime64("2024-03-01", "us"), np.datetime64("2024-03-08", "us")
@@ -141,7 +141,7 @@ def test_rewriting_all_that_comes_after_moves_nothing_before(seed: int) -> None:
     for table in case.tables:
         rows = tables[table.name]
         past, future = rows[table.event_time] <= now, rows[table.event_time] > now
-        # Later rows: half of them gone, the others of other entities at other times, with other values.
+        # Later rows: half of them are removed, the others get other entities, times and values.
         later = c.select_rows(rows, np.flatnonzero(future)[rng.random(future.sum()) < 0.5])
         later = {name: rng.permutation(values) for name, values in later.items()}
         later[table.event_time] = now + rng.integers(1, 86_400, c.count_rows(later)) * SECOND
@@ -150,15 +150,15 @@ def test_rewriting_all_that_comes_after_moves_nothing_before(seed: int) -> None:
     known = compute_prediction_times(case, events["placed_at"]) <= now
     assert 40 < known.sum() < len(known) - 40
     assert c.hash_columns(c.select_rows(after, known)) == c.hash_columns(c.select_rows(before, known))
-    # The future did change, so that the comparison says something.
+    # The future did change, so the comparison is meaningful.
     assert c.hash_columns(c.select_rows(after, ~known)) != c.hash_columns(c.select_rows(before, ~known))
 
 
-def test_the_first_event_of_a_span_sees_as_far_back_as_any() -> None:
+def test_the_first_event_of_a_span_looks_back_as_far_as_any() -> None:
     case = synthetic.use_case()
     functions = synthetic.functions(case)
     since, until = np.datetime64("2024-03-01", "us"), np.datetime64("2024-03-02", "us")
-    # One report, as old as may be when the prediction for the first event is made.
+    # One report, of exactly the maximum age when the prediction for the first event is made.
     vars(functions._modules[0])["station_reports"] = lambda *_: {
         "station": np.array(["north", "south", "east"]), "wind": np.arange(3), "sky": np.array(["clear"] * 3),
         "known_at": np.repeat(since - np.timedelta64(LEAD + AGE), 3),
@@ -170,8 +170,8 @@ def test_the_first_event_of_a_span_sees_as_far_back_as_any() -> None:
     assert np.flatnonzero(~np.isnan(wide["station_reports_wind"])).tolist() == [0]
 
 
-def test_an_event_column_named_as_a_joined_one_is_refused() -> None:
+def test_an_event_column_named_like_a_joined_one_is_refused() -> None:
     case = use_case()
-    events, tables = made_up(0)
+    events, tables = make_data(0)
     with pytest.raises(MillraceError, match=r"events\(\) has the columns \['aged_sky'\].*rename them"):
         join(case, dict(events) | {"aged_sky": events["shop"]}, tables)

@@ -1,4 +1,4 @@
-"""What the server looks up is what the offline join gives, bit by bit; what is too new or too old is missing."""
+"""Lookups of the server: bit for bit the values of the offline join; rows that are too new or too old are missing."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def base(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return synthetic.trained(bundle, tmp_path_factory.mktemp("model"), "2024-03-01T00:00:00Z")
+    return synthetic.train_model(bundle, tmp_path_factory.mktemp("model"), "2024-03-01T00:00:00Z")
 
 
 @pytest.fixture(scope="module")
 def server(cloud_daemon: CloudDaemon, base: Path) -> Iterator[Server]:
-    """A server with a feature store."""
+    """Yield a server with a feature store."""
     synthetic.make_feature_groups(cloud_daemon, CASE)
     with serving(base, **cloud_daemon.access) as started:
         yield started
@@ -44,8 +44,8 @@ def publish(daemon: CloudDaemon, bundle: Path, folder: Path, as_of: str) -> None
     synthetic.run_step(bundle, folder, "publish", "--as-of", as_of, env=daemon.access)
 
 
-def records(at: np.datetime64) -> list[dict[str, Any]]:
-    """Orders from every station and shop whose prediction is made at ``at``."""
+def make_records(at: np.datetime64) -> list[dict[str, Any]]:
+    """Return orders from every station and shop whose prediction is made at ``at``."""
     order = {"placed_at": f"{at + LEAD}Z", "size": 2, "kind": "b"}
     return [
         {**order, "order_id": f"{station}-{shop}", "station": station, "shop": shop}
@@ -54,8 +54,8 @@ def records(at: np.datetime64) -> list[dict[str, Any]]:
     ]
 
 
-def offline(case: UseCase, wanted: list[dict[str, Any]]) -> dict[str, Any]:
-    """The offline join of the same orders with all rows of the tables, those of the future included."""
+def join_offline(case: UseCase, wanted: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the offline join of the same orders with all rows of the tables, including later ones."""
     functions = synthetic.functions(case)
     events = {
         "order_id": np.array([each["order_id"] for each in wanted], dtype=object),
@@ -67,20 +67,20 @@ def offline(case: UseCase, wanted: list[dict[str, Any]]) -> dict[str, Any]:
     return join(case, events, rows)
 
 
-def shown(values: Any) -> list[Any]:
-    """Bits of numbers, texts as they are, None for missing ones."""
+def convert_to_comparable(values: Any) -> list[Any]:
+    """Return numbers as bytes, texts unchanged, and None for missing values."""
     if values.dtype == object:
         return list(values)
     return [None if np.isnan(value) else np.float32(value).tobytes() for value in values]
 
 
-def column(answers: list[dict[str, Any]], name: str) -> list[Any]:
-    """A looked-up column of answers, in the same form."""
+def get_column(answers: list[dict[str, Any]], name: str) -> list[Any]:
+    """Return a looked-up column of answers in the form of :func:`convert_to_comparable`."""
     values = [answer["columns"][name] for answer in answers]
     return [value if value is None or isinstance(value, str) else np.float32(value).tobytes() for value in values]
 
 
-def test_what_is_looked_up_is_what_the_offline_join_gives(
+def test_looked_up_values_match_the_offline_join(
     cloud_daemon: CloudDaemon, bundle: Path, server: Server, base: Path, tmp_path: Path
 ) -> None:
     estimator = joblib.load(base / "model" / "model.joblib")
@@ -88,22 +88,22 @@ def test_what_is_looked_up_is_what_the_offline_join_gives(
     for as_of in ("2024-03-01T07:00:00", "2024-03-02T12:45:10.5", "2024-03-05T00:00:00", "2024-03-05T03:20:00"):
         at = np.datetime64(as_of, "us")
         publish(cloud_daemon, bundle, tmp_path, f"{as_of}Z")
-        # At the time of the run, and so much later that reports are too old while queues still count.
+        # At the time of the run, and late enough that reports are too old while queues still count.
         for late in (0, 150):
-            wanted = records(at + np.timedelta64(late, "m"))
+            wanted = make_records(at + np.timedelta64(late, "m"))
             answers = server.predict(wanted)
-            found = offline(CASE, wanted)
+            found = join_offline(CASE, wanted)
             if late == 0:
                 for name in NAMES:
-                    assert column(answers, name) == shown(found[name])
+                    assert get_column(answers, name) == convert_to_comparable(found[name])
             else:
-                assert column(answers, "station_reports_wind") == [None] * 12
-                assert column(answers, "station_reports_sky") == [None] * 12
-                assert None not in column(answers, "queues_queue")
-            seen |= {value for name in NAMES for value in column(answers, name)}
+                assert get_column(answers, "station_reports_wind") == [None] * 12
+                assert get_column(answers, "station_reports_sky") == [None] * 12
+                assert None not in get_column(answers, "queues_queue")
+            seen |= {value for name in NAMES for value in get_column(answers, name)}
             joined = [{**record, **answer["columns"]} for record, answer in zip(wanted, answers, strict=True)]
             again = server.predict(joined)
-            # Given or looked up, the same values give the same score; what was given is not repeated.
+            # Given or looked up, the same values give the same score; given values are not repeated.
             assert [each["score"] for each in again] == [each["score"] for each in answers]
             assert all("columns" not in each for each in again)
             placed_at = (at + np.timedelta64(late + 30, "m")).item()
@@ -116,20 +116,22 @@ def test_rows_of_the_future_and_unknown_entities_are_missing(
     cloud_daemon: CloudDaemon, bundle: Path, server: Server, tmp_path: Path
 ) -> None:
     publish(cloud_daemon, bundle, tmp_path, "2024-03-10T00:00:00Z")
-    before = server.predict(records(np.datetime64("2024-03-08T00:00:00", "us")))
+    before = server.predict(make_records(np.datetime64("2024-03-08T00:00:00", "us")))
     assert all(set(each["columns"].values()) == {None} for each in before)
-    (order,) = [each for each in records(np.datetime64("2024-03-10T00:00:00", "us")) if each["order_id"] == "north-1"]
+    (order,) = [
+        each for each in make_records(np.datetime64("2024-03-10T00:00:00", "us")) if each["order_id"] == "north-1"
+    ]
     nobody, known = server.predict([{**order, "station": "nowhere"}, order])
     assert nobody["columns"]["station_reports_wind"] is None
     assert nobody["columns"]["station_reports_sky"] is None
     assert nobody["columns"]["queues_queue"] == known["columns"]["queues_queue"] is not None
 
 
-def test_some_rows_may_give_a_table_and_others_have_it_looked_up(
+def test_rows_may_mix_given_and_looked_up_tables(
     cloud_daemon: CloudDaemon, bundle: Path, server: Server, tmp_path: Path
 ) -> None:
     publish(cloud_daemon, bundle, tmp_path, "2024-03-12T09:00:00Z")
-    first, second, third = records(np.datetime64("2024-03-12T09:00:00", "us"))[:3]
+    first, second, third = make_records(np.datetime64("2024-03-12T09:00:00", "us"))[:3]
     first |= {"queues_queue": 7.5}
     third |= {"station_reports_wind": None, "station_reports_sky": "rain", "queues_queue": None}
     third.pop("shop")
@@ -143,27 +145,27 @@ def test_some_rows_may_give_a_table_and_others_have_it_looked_up(
     assert (status, text.splitlines()[0]) == (200, "order_id,score,label")
 
 
-def test_five_hundred_rows_at_once(
+def test_five_hundred_rows_are_looked_up_at_once(
     cloud_daemon: CloudDaemon, bundle: Path, server: Server, tmp_path: Path, record_property: Any
 ) -> None:
     publish(cloud_daemon, bundle, tmp_path, "2024-03-15T00:00:00Z")
     wanted = [
         {**record, "order_id": f"{record['order_id']}-{number}", "size": number % 13}
         for number in range(42)
-        for record in records(np.datetime64("2024-03-15T00:00:00", "us"))
+        for record in make_records(np.datetime64("2024-03-15T00:00:00", "us"))
     ][:500]
-    # As many unknown shops as need several calls of the store.
+    # Enough unknown shops to need several calls of the store.
     wanted = [{**record, "shop": f"x{row}"} if row % 2 else record for row, record in enumerate(wanted)]
     answers = server.predict(wanted)
     assert [each["order_id"] for each in answers] == [each["order_id"] for each in wanted]
-    found = offline(CASE, wanted)
+    found = join_offline(CASE, wanted)
     for name in NAMES:
-        assert column(answers, name) == shown(found[name])
+        assert get_column(answers, name) == convert_to_comparable(found[name])
 
 
-def test_a_group_that_is_missing_is_an_error_of_the_server(cloud_daemon: CloudDaemon, base: Path) -> None:
+def test_a_missing_feature_group_is_a_server_error(cloud_daemon: CloudDaemon, base: Path) -> None:
     with serving(base, **cloud_daemon.access, MILLRACE_ENVIRONMENT="elsewhere") as lost:
-        order = records(np.datetime64("2024-03-15T00:00:00", "us"))[0]
+        order = make_records(np.datetime64("2024-03-15T00:00:00", "us"))[0]
         status, answer = lost.invoke(order)
         assert status == 500
         assert "toy-lookup-elsewhere-queues" in answer["error"] or "toy-lookup-elsewhere-station" in answer["error"]
@@ -173,7 +175,7 @@ def test_a_group_that_is_missing_is_an_error_of_the_server(cloud_daemon: CloudDa
 
 
 class Overloaded:
-    """A store that leaves all but one identifier unprocessed, ``times`` times."""
+    """Store that leaves all but one identifier unprocessed, ``times`` times."""
 
     def __init__(self, times: int) -> None:
         self.times = times
@@ -193,8 +195,8 @@ class Overloaded:
         return {"Records": records, "Errors": [], "UnprocessedIdentifiers": left}
 
 
-def test_unprocessed_identifiers_are_asked_for_again() -> None:
-    """The local cloud leaves none unprocessed, so a store that does stands in for it."""
+def test_unprocessed_identifiers_are_requested_again() -> None:
+    """Use a fake store, because the local cloud leaves no identifiers unprocessed."""
     names = [str(number) for number in range(150)]
     store = Overloaded(times=2)
     found = fetch_records(store, {"g": names})

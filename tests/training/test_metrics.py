@@ -1,4 +1,4 @@
-"""The metrics against scikit-learn and hand calculation."""
+"""The metrics, compared with scikit-learn and calculations by hand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from training.metrics import (
 )
 
 
-def binary(seed: int, ties: bool) -> tuple[Any, Any]:
+def make_binary_data(seed: int, ties: bool) -> tuple[Any, Any]:
     rng = np.random.default_rng(seed)
     p = rng.random(500)
     y = (rng.random(500) < p).astype(float)
@@ -29,8 +29,8 @@ def binary(seed: int, ties: bool) -> tuple[Any, Any]:
 
 @pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
 @pytest.mark.parametrize("seed", range(4))
-def test_binary_metrics_are_scikit_learns(seed: int, ties: bool) -> None:
-    y, p = binary(seed, ties)
+def test_binary_metrics_match_scikit_learn(seed: int, ties: bool) -> None:
+    y, p = make_binary_data(seed, ties)
     base = y.mean()
     expected = {
         "roc_auc": sk.roc_auc_score(y, p),
@@ -45,7 +45,7 @@ def test_binary_metrics_are_scikit_learns(seed: int, ties: bool) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_regression_metrics_are_scikit_learns(seed: int) -> None:
+def test_regression_metrics_match_scikit_learn(seed: int) -> None:
     rng = np.random.default_rng(seed)
     y = rng.normal(10, 3, 300)
     p = y + rng.normal(0.5, 1, 300)
@@ -60,7 +60,7 @@ def test_regression_metrics_are_scikit_learns(seed: int) -> None:
     )
 
 
-def test_bias_is_its_size_whatever_the_sign() -> None:
+def test_bias_is_absolute() -> None:
     y = np.array([1.0, 2.0, 3.0])
     assert (
         compute_metrics(Problem.REGRESSION, y, y - 2)["bias"]
@@ -70,7 +70,7 @@ def test_bias_is_its_size_whatever_the_sign() -> None:
 
 
 @pytest.mark.parametrize("outcome", [0.0, 1.0])
-def test_what_is_undefined_with_one_outcome_is_left_out(outcome: float) -> None:
+def test_metrics_undefined_for_one_class_are_omitted(outcome: float) -> None:
     y, p = np.full(20, outcome), np.linspace(0.1, 0.9, 20)
     found = compute_metrics(Problem.BINARY, y, p)
     undefined = {"roc_auc", "brier_skill"} | (set() if outcome else {"average_precision"})
@@ -79,12 +79,12 @@ def test_what_is_undefined_with_one_outcome_is_left_out(outcome: float) -> None:
     assert "r2" not in compute_metrics(Problem.REGRESSION, y, p)
 
 
-def test_certain_and_wrong_costs_much_but_not_infinitely() -> None:
+def test_log_loss_is_finite_for_certain_wrong_predictions() -> None:
     y, p = np.array([1.0, 0.0]), np.array([0.0, 1.0])
     assert compute_metrics(Problem.BINARY, y, p)["log_loss"] == pytest.approx(sk.log_loss(y, p))
 
 
-def test_calibration_error_by_hand() -> None:
+def test_calibration_error_matches_a_calculation_by_hand() -> None:
     # Two bins of two: predicted .15 against observed .5, predicted .85 against observed 1.
     y, p = np.array([1.0, 0.0, 1.0, 1.0]), np.array([0.9, 0.1, 0.8, 0.2])
     assert ece(y, p, bins=2) == pytest.approx((0.35 + 0.15) / 2)
@@ -98,8 +98,8 @@ def test_calibration_with_fewer_rows_than_bins() -> None:
     assert ece(np.array([1.0, 0.0]), np.array([0.6, 0.3])) == pytest.approx((0.4 + 0.3) / 2)
 
 
-def test_rates_are_those_of_the_confusion_matrix() -> None:
-    y, p = binary(0, ties=True)
+def test_rates_match_the_confusion_matrix() -> None:
+    y, p = make_binary_data(0, ties=True)
     (tn, fp), (fn, tp) = sk.confusion_matrix(y, p >= 0.4)
     found = compute_rates(y, p, 0.4)
     assert found["tpr"] == pytest.approx(tp / (tp + fn))
@@ -108,25 +108,25 @@ def test_rates_are_those_of_the_confusion_matrix() -> None:
     assert compute_rates(y[:0], p[:0], 0.4) == {"rows": 0, "base_rate": None, "tpr": None, "fpr": None, "roc_auc": None}
 
 
-def test_one_columns_auc_finds_it_whichever_way_round_and_in_texts() -> None:
+def test_single_feature_auc_finds_leaks_in_numbers_and_texts() -> None:
     rng = np.random.default_rng(0)
     y = (rng.random(4000) < 0.3).astype(float)
     noise = rng.random(4000)
     assert single_feature_auc(y, (noise - y).astype(np.float32)) > 0.99
     assert single_feature_auc(y, noise.astype(np.float32)) < 0.53
-    # A value that is missing for one outcome only tells as much as any other.
+    # A value that is missing for one class only is as much a leak as any other.
     assert single_feature_auc(y, np.where(y == 1, np.nan, noise)) == 1.0
     told = np.array(["late" if late else None for late in y], dtype=object)
     assert single_feature_auc(y, told) == 1.0
 
 
-def test_a_texts_auc_does_not_take_rare_values_for_a_leak() -> None:
+def test_single_feature_auc_does_not_mistake_rare_texts_for_a_leak() -> None:
     rng = np.random.default_rng(0)
     y = (rng.random(2000) < 0.3).astype(float)
     names = np.array([f"n{i}" for i in rng.integers(0, 1500, 2000)], dtype=object)
     assert single_feature_auc(y, names) < 0.55
 
 
-def test_rounded_keeps_what_json_can_hold() -> None:
+def test_round_floats_returns_only_values_that_json_can_represent() -> None:
     document = {"a": np.float64(1 / 3), "b": [math.nan, math.inf], "c": (np.int64(4), True, "text", None)}
     assert round_floats(document) == {"a": 0.333333, "b": [None, None], "c": [4, True, "text", None]}

@@ -23,7 +23,7 @@ AS_OF = np.datetime64("2024-03-01T00:00", "us")
 PARAMETERS = {"max_iter": 10, "max_leaf_nodes": 5}
 
 
-def rows_of(functions: Functions) -> tuple[dict[str, Any], Any]:
+def make_rows(functions: Functions) -> tuple[dict[str, Any], Any]:
     case = functions.use_case
     rows = join_labelled_events(case, collect_snapshot(functions, AS_OF))
     return {name: values for name, values in rows.items() if name not in (case.key, case.target)}, rows[case.target]
@@ -34,10 +34,10 @@ def functions(request: pytest.FixtureRequest) -> Functions:
     return synthetic.functions(synthetic.use_case(request.param))
 
 
-def test_scores_are_the_estimators_own(functions: Functions) -> None:
-    rows, y = rows_of(functions)
+def test_scores_match_the_estimator(functions: Functions) -> None:
+    rows, y = make_rows(functions)
     model = fit_model(functions, PARAMETERS, rows, y)
-    # The matrix made by hand: categories by their place in the alphabet, the hour of the day.
+    # The hand-made matrix: categories by alphabetical rank, the hour of the day.
     hour = np.array([moment.hour for moment in rows["placed_at"].tolist()])
     codes = {"a": 0, "b": 1, "c": 2, "clear": 0, "rain": 1, None: np.nan}
     matrix = np.column_stack([
@@ -52,7 +52,7 @@ def test_scores_are_the_estimators_own(functions: Functions) -> None:
 
 
 def test_a_loaded_model_scores_the_same_and_is_saved_to_the_same_bytes(functions: Functions, tmp_path: Path) -> None:
-    rows, y = rows_of(functions)
+    rows, y = make_rows(functions)
     model = fit_model(functions, PARAMETERS, rows, y)
     model.save(tmp_path / "one")
     again = Model.load(tmp_path / "one", functions)
@@ -65,8 +65,8 @@ def test_a_loaded_model_scores_the_same_and_is_saved_to_the_same_bytes(functions
     )
 
 
-def test_a_row_is_scored_alone_as_in_a_batch(functions: Functions) -> None:
-    rows, y = rows_of(functions)
+def test_a_single_row_is_scored_as_in_a_batch(functions: Functions) -> None:
+    rows, y = make_rows(functions)
     model = fit_model(functions, PARAMETERS, rows, y)
     whole = model.predict(rows)
     for row in range(0, len(y), 199):
@@ -74,15 +74,15 @@ def test_a_row_is_scored_alone_as_in_a_batch(functions: Functions) -> None:
         assert model.predict(one).tolist() == [whole[row]]
 
 
-def test_unseen_texts_are_not_missing_ones() -> None:
+def test_unseen_texts_are_encoded_differently_from_missing_ones() -> None:
     features: Columns = {"kind": np.array(["b", "new", None], dtype=object), "n": np.array([1, 2, np.nan], np.float32)}
     matrix = encode_features(features, {"kind": "text", "n": "number"}, {"kind": {"a": 0, "b": 1}})
     assert matrix.dtype == np.float32
     np.testing.assert_array_equal(matrix, np.array([[1, 1], [-1, 2], [np.nan, np.nan]], np.float32))
 
 
-def test_only_what_features_asks_for_is_an_input(functions: Functions) -> None:
-    rows, y = rows_of(functions)
+def test_only_columns_that_features_reads_are_inputs(functions: Functions) -> None:
+    rows, y = make_rows(functions)
     model = fit_model(functions, PARAMETERS, rows, y)
     needed = set(model.document["inputs"])
     assert needed == {"placed_at", "size", "kind", "station_reports_wind", "station_reports_sky", "queues_queue"}
@@ -91,17 +91,17 @@ def test_only_what_features_asks_for_is_an_input(functions: Functions) -> None:
 
 
 def test_features_of_another_kind_are_refused(functions: Functions) -> None:
-    rows, y = rows_of(functions)
+    rows, y = make_rows(functions)
     model = fit_model(functions, PARAMETERS, rows, y)
     with pytest.raises(MillraceError, match=r"on which the model was fitted: train again"):
         model.compute_features(dict(rows) | {"size": rows["kind"]})
 
 
-def test_the_use_cases_own_model_gets_the_parameters_and_the_seed() -> None:
+def test_a_custom_model_gets_the_parameters_and_the_seed() -> None:
     case = synthetic.use_case(seed=5)
     functions = synthetic.functions(case)
     vars(functions._modules[0])["model"] = lambda params: DummyClassifier(strategy="stratified", **params)
-    rows, y = rows_of(functions)
+    rows, y = make_rows(functions)
     model = fit_model(functions, {"constant": None}, rows, y)
     assert model.estimator.get_params() == {"strategy": "stratified", "random_state": 5, "constant": None}
     assert c.count_rows(rows) == len(model.predict(rows))

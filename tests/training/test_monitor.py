@@ -1,4 +1,4 @@
-"""The monitor against a captured window whose figures are known from elsewhere."""
+"""The monitor on a captured window whose metrics are computed independently."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LOOKED_UP = ("station_reports_wind", "station_reports_sky")
 
 @dataclass
 class World:
-    """A served model, and the rows and scores of its window."""
+    """Served model with the rows and scores of its window."""
 
     daemon: CloudDaemon
     pyz: Path
@@ -45,13 +45,13 @@ class World:
     scores: Any
 
     def run(self, base: Path, as_of: str, **env: str) -> tuple[str, dict[str, Any]]:
-        """Run the monitor; its log and report."""
+        """Run the monitor and return its log and report."""
         address = {**self.daemon.access, "MILLRACE_CLOCK": f"s3://{LAKE}/clock.json", **env}
         done = synthetic.run_step(self.pyz, base, "monitor", "--as-of", as_of, env=address)
         return done.stdout, json.loads((base / "processing/output/report/monitor.json").read_text())
 
     def published(self, endpoint: str, since: datetime) -> dict[tuple[str, str], float]:
-        """What lies in CloudWatch: metric and feature → value."""
+        """Return the published values in CloudWatch, by metric and feature."""
         cloudwatch = self.daemon.client("cloudwatch")
         found = {}
         for page in cloudwatch.get_paginator("list_metrics").paginate(Namespace=f"Millrace/{endpoint}"):
@@ -73,7 +73,7 @@ def world(cloud_daemon: CloudDaemon, tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("monitor")
     case = synthetic.use_case()
     pyz = synthetic.build(folder, case)
-    model = synthetic.trained(pyz, folder) / "model"
+    model = synthetic.train_model(pyz, folder) / "model"
     s3, sagemaker = cloud_daemon.client("s3"), cloud_daemon.client("sagemaker")
     s3.create_bucket(Bucket=LAKE, CreateBucketConfiguration={"LocationConstraint": synthetic.REGION})
     (model / "answer.txt").write_text("the image of the tests needs it")
@@ -96,18 +96,18 @@ def world(cloud_daemon: CloudDaemon, tmp_path_factory: pytest.TempPathFactory) -
     sagemaker.create_endpoint(EndpointName=ENDPOINT, EndpointConfigName=f"{ENDPOINT}-1")
     eventually(lambda: sagemaker.describe_endpoint(EndpointName=ENDPOINT)["EndpointStatus"] == "InService", 60)
     functions = synthetic.functions(case)
-    rows = join(case, _events(functions), fetch_tables(functions, SINCE, UNTIL))
+    rows = join(case, _make_events(functions), fetch_tables(functions, SINCE, UNTIL))
     scores = Model.load(model, functions).predict(rows)
     yield World(cloud_daemon, pyz, rows, scores)
     sagemaker.delete_endpoint(EndpointName=ENDPOINT)
 
 
-def _events(functions: Any) -> Columns:
+def _make_events(functions: Any) -> Columns:
     events = functions.events(SINCE, UNTIL)
     return {name: values for name, values in events.items() if name not in ("late", "minutes")}
 
 
-def _records(rows: Columns, *without: str) -> list[dict[str, Any]]:
+def _make_records(rows: Columns, *without: str) -> list[dict[str, Any]]:
     plain: dict[str, list[Any]] = {}
     for name, values in rows.items():
         if name in without:
@@ -121,7 +121,7 @@ def _records(rows: Columns, *without: str) -> list[dict[str, Any]]:
     return [dict(zip(plain, values, strict=True)) for values in zip(*plain.values(), strict=True)]
 
 
-def _csv(records: list[dict[str, Any]]) -> str:
+def _render_csv(records: list[dict[str, Any]]) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, list(records[0]))
     writer.writeheader()
@@ -129,24 +129,24 @@ def _csv(records: list[dict[str, Any]]) -> str:
     return out.getvalue()
 
 
-def _text(content_type: str, records: list[dict[str, Any]], name: str) -> str:
+def _render_payload(content_type: str, records: list[dict[str, Any]], name: str) -> str:
     if content_type == CSV:
-        return _csv(records)
+        return _render_csv(records)
     if content_type == LINES:
         return "\n".join(json.dumps(record) for record in records)
     return json.dumps({name: records})
 
 
-def _line(
+def _render_captured_line(
     records: list[dict[str, Any]], answers: list[dict[str, Any]], kinds: tuple[str, str] = (JSON, JSON), minute: int = 0
 ) -> str:
-    """A line as SageMaker captures it; JSON Lines are not among the types that it keeps as text."""
+    """Return a line as SageMaker captures it; JSON Lines is not among the types that it keeps as text."""
     captured = {}
     for side, mode, kind, part, name in (
         ("endpointInput", "INPUT", kinds[0], records, "instances"),
         ("endpointOutput", "OUTPUT", kinds[1], answers, "predictions"),
     ):
-        data = _text(kind, part, name)
+        data = _render_payload(kind, part, name)
         encoding = {JSON: "JSON", CSV: "CSV", LINES: "BASE64"}[kind]
         if encoding == "BASE64":
             data = base64.b64encode(data.encode()).decode()
@@ -156,7 +156,7 @@ def _line(
     return json.dumps({"captureData": captured, "eventMetadata": metadata, "eventVersion": "0"})
 
 
-def _answers(rows: Columns, scores: Any) -> list[dict[str, Any]]:
+def _make_answers(rows: Columns, scores: Any) -> list[dict[str, Any]]:
     return [
         {"order_id": key, "score": float(score), "label": int(score >= 0.4)}
         for key, score in zip(rows["order_id"], scores, strict=True)
@@ -165,33 +165,35 @@ def _answers(rows: Columns, scores: Any) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def captured_window(world: World) -> dict[str, Any]:
-    """Capture the whole window: three types, values given and looked up, what is broken, what is repeated."""
+    """Capture the window in three content types, with broken and repeated lines, and return its counts."""
     rows, scores = world.rows, world.scores
     n = c.count_rows(rows)
     parts = np.array_split(np.arange(n), 4)
     given, looked, lines, table = ((c.select_rows(rows, part), scores[part]) for part in parts)
-    old = _line(_records(given[0]), _answers(given[0], 1 - given[1]), minute=1)
-    new = _line(_records(given[0]), _answers(*given), minute=2)
-    found = _answers(*looked)
-    values = _records({name: looked[0][name] for name in LOOKED_UP})
+    old = _render_captured_line(_make_records(given[0]), _make_answers(given[0], 1 - given[1]), minute=1)
+    new = _render_captured_line(_make_records(given[0]), _make_answers(*given), minute=2)
+    found = _make_answers(*looked)
+    values = _make_records({name: looked[0][name] for name in LOOKED_UP})
     for answer, columns in zip(found, values, strict=True):
         answer["columns"] = dict(columns)
     for answer in found[:5]:
         answer["columns"]["station_reports_wind"] = 99.5
-    online = _line(_records(looked[0], *LOOKED_UP), found, minute=3)
-    in_lines = _line(_records(lines[0]), _answers(*lines), (LINES, LINES), minute=4)
-    answers = [{name: value for name, value in answer.items() if name != "label"} for answer in _answers(*table)]
-    in_csv = _line(_records(table[0]), answers, (CSV, CSV), minute=5)
+    online = _render_captured_line(_make_records(looked[0], *LOOKED_UP), found, minute=3)
+    in_lines = _render_captured_line(_make_records(lines[0]), _make_answers(*lines), (LINES, LINES), minute=4)
+    answers = [{name: value for name, value in answer.items() if name != "label"} for answer in _make_answers(*table)]
+    in_csv = _render_captured_line(_make_records(table[0]), answers, (CSV, CSV), minute=5)
     two, replies = (
-        _records(c.select_rows(given[0], np.arange(2))),
-        _answers(c.select_rows(given[0], np.arange(2)), scores[:2]),
+        _make_records(c.select_rows(given[0], np.arange(2))),
+        _make_answers(c.select_rows(given[0], np.arange(2)), scores[:2]),
     )
-    other_key = _line(two, [{**replies[0], "order_id": "another"}, {**replies[1], "score": None}], minute=6)
+    other_key = _render_captured_line(
+        two, [{**replies[0], "order_id": "another"}, {**replies[1], "score": None}], minute=6
+    )
     one_side = json.loads(new)
     del one_side["captureData"]["endpointOutput"]
-    long_ago = _line([{**two[0], "order_id": "long-ago", "placed_at": "2023-01-01T00:00:00Z"}],
+    long_ago = _render_captured_line([{**two[0], "order_id": "long-ago", "placed_at": "2023-01-01T00:00:00Z"}],
                      [{**replies[0], "order_id": "long-ago"}])  # fmt: skip
-    # The older answer lies in the later file.
+    # The older answer is in the later file.
     files = [[new, online, "no JSON at all"], [old, in_lines, in_csv, other_key, json.dumps(one_side), long_ago]]
     now = datetime.now(UTC)
     for number, file in enumerate(files):
@@ -200,7 +202,7 @@ def captured_window(world: World) -> dict[str, Any]:
     return {"rows": n, "repeated": len(parts[0]), "unlike": 5}
 
 
-def test_the_figures_of_a_window_are_those_of_scikit_learn(
+def test_the_metrics_of_a_window_match_scikit_learn(
     world: World, captured_window: dict[str, Any], tmp_path: Path
 ) -> None:
     began = datetime.now(UTC) - timedelta(minutes=1)
@@ -209,7 +211,7 @@ def test_the_figures_of_a_window_are_those_of_scikit_learn(
     functions = synthetic.functions(synthetic.use_case())
     labels = functions.labels(SINCE, UNTIL, {})
     outcome = dict(zip(labels["order_id"], labels["late"], strict=True))
-    # An outcome is known two hours after its order, one every half hour: the last three of the window have none yet.
+    # A label is known two hours after its order, one every half hour: the last three of the window have none yet.
     known = world.rows["placed_at"] + np.timedelta64(120, "m") <= UNTIL
     y = np.array([outcome[key] for key in world.rows["order_id"][known]])
     p = world.scores[known]
@@ -226,7 +228,7 @@ def test_the_figures_of_a_window_are_those_of_scikit_learn(
         "brier": brier_score_loss(y, p),
         "brier_skill": 1 - brier_score_loss(y, p) / (y.mean() * (1 - y.mean())),
         "log_loss": log_loss(y, p),
-        "ece": _ece(y, p),
+        "ece": _compute_ece(y, p),
     }
     assert {name: value for (name, feature), value in published.items() if not feature and name != "psi_max"} == (
         pytest.approx(expected, abs=1e-9)
@@ -239,12 +241,12 @@ def test_the_figures_of_a_window_are_those_of_scikit_learn(
     assert "672 rows served, 669 with an outcome" in log
 
 
-def _ece(y: Any, p: Any) -> float:
+def _compute_ece(y: Any, p: Any) -> float:
     order = np.argsort(p, kind="stable")
     return float(sum(len(b) * abs(p[b].mean() - y[b].mean()) for b in np.array_split(order, 10)) / len(y))
 
 
-def test_the_report_names_what_was_not_read_and_what_differs(
+def test_the_report_names_unreadable_records_and_skew(
     world: World, captured_window: dict[str, Any], tmp_path: Path
 ) -> None:
     log, report = world.run(tmp_path / "job", "2024-04-15T00:00:00Z")
@@ -264,8 +266,8 @@ def test_the_report_names_what_was_not_read_and_what_differs(
     assert (skew["rows"], skew["compared"]) == (5, captured_window["rows"])
     assert skew["columns"] == {"station_reports_wind": 5}
     assert skew["examples"][0]["columns"]["station_reports_wind"]["served"] == 99.5
-    # The answers that an older request of the same keys got do not count.
-    assert report["by_current_model"] == captured_window["rows"] - 5 + _unmoved(world)
+    # Answers to an older request with the same keys do not count.
+    assert report["by_current_model"] == captured_window["rows"] - 5 + _count_unmoved_scores(world)
     assert report["model"]["version"] == 1
     html = (tmp_path / "job/processing/output/report/report.html").read_text()
     assert html.count("<svg") == 3
@@ -273,8 +275,8 @@ def test_the_report_names_what_was_not_read_and_what_differs(
     assert "<script" not in html
 
 
-def _unmoved(world: World) -> int:
-    """How many of the five changed winds leave the score as it was."""
+def _count_unmoved_scores(world: World) -> int:
+    """Return how many of the five changed winds leave the score unchanged."""
     first = len(np.array_split(np.arange(len(world.scores)), 4)[0])
     rows = c.select_rows(world.rows, np.arange(first, first + 5))
     rows["station_reports_wind"] = np.full(5, 99.5, dtype=np.float32)
@@ -287,13 +289,13 @@ def _unmoved(world: World) -> int:
     return int(np.sum(np.abs(moved - world.scores[first : first + 5]) <= 1e-6))
 
 
-def test_where_data_time_is_the_wall_clock_older_hours_are_not_read(world: World, tmp_path: Path) -> None:
+def test_on_wall_clock_time_older_capture_hours_are_not_read(world: World, tmp_path: Path) -> None:
     rows, score = c.select_rows(world.rows, np.arange(2)), world.scores[:2]
     # The window begins on the 6th; a request may have been made the lead time, half an hour, and a day before.
     for place, hour in enumerate((22, 23)):
         key = {"order_id": f"early-{hour}"}
-        record, answer = _records(rows)[place] | key, _answers(rows, score)[place] | key
-        line = _line([{**record, "placed_at": "2024-02-10T00:00:00Z"}], [answer])
+        record, answer = _make_records(rows)[place] | key, _make_answers(rows, score)[place] | key
+        line = _render_captured_line([{**record, "placed_at": "2024-02-10T00:00:00Z"}], [answer])
         file = f"capture/{ENDPOINT}/main/2024/02/04/{hour}/59-59-999-{uuid.uuid4()}.jsonl"
         world.daemon.client("s3").put_object(Bucket=LAKE, Key=file, Body=line.encode())
     log, report = world.run(tmp_path / "wall", "2024-02-20T00:00:00Z", MILLRACE_CLOCK="")
@@ -302,14 +304,16 @@ def test_where_data_time_is_the_wall_clock_older_hours_are_not_read(world: World
     assert "no drift: 1 row(s), expected at least 200" in log
     assert "no quality: 0 labelled row(s), expected at least 50 (monitoring.min_labels)" in log
     assert (report["psi_max"], report["quality"]) == (None, {})
-    # Heartbeat, rows, label coverage, and what is missing of each of seven columns.
+    # Heartbeat, rows, label coverage, and the missing rate of each of seven columns.
     assert report["published"] == 10
-    # A replay's requests lie where they lie, but not before the endpoint was made.
+    # The requests of a replay may be captured at any hour, but not before the endpoint was created.
     _, report = world.run(tmp_path / "replay", "2024-02-20T00:00:00Z")
     assert report["rows"] == 0
 
 
-def test_without_rows_the_monitor_still_beats(world: World, captured_window: dict[str, Any], tmp_path: Path) -> None:
+def test_without_rows_the_heartbeat_is_still_published(
+    world: World, captured_window: dict[str, Any], tmp_path: Path
+) -> None:
     began = datetime.now(UTC) - timedelta(minutes=1)
     log, report = world.run(tmp_path / "job", "2024-02-01T00:00:00Z")
     assert report["rows"] == 0
@@ -318,7 +322,7 @@ def test_without_rows_the_monitor_still_beats(world: World, captured_window: dic
     assert world.published(ENDPOINT, began)["heartbeat", ""] == 1.0
 
 
-def test_an_endpoint_that_is_not_there_yet_is_no_failure(world: World, tmp_path: Path) -> None:
+def test_a_missing_endpoint_is_not_a_failure(world: World, tmp_path: Path) -> None:
     began = datetime.now(UTC) - timedelta(minutes=1)
     log, report = world.run(tmp_path / "job", "2024-04-15T00:00:00Z", MILLRACE_ENVIRONMENT="later")
     assert "pending its first approved model" in log

@@ -1,4 +1,4 @@
-"""The monitor's page: well-formed, by itself, and harmless whatever stands in the report."""
+"""The page of the monitor: well-formed, self-contained and safe with any text in the report."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ REPORT: dict[str, Any] = {
 }  # fmt: skip
 
 
-def made(report: dict[str, Any], monitoring: Monitoring) -> str:
+def render(report: dict[str, Any], monitoring: Monitoring) -> str:
     return render_page(MonitorReport.model_validate(report), monitoring)
 
 
-def plots(html: str) -> list[ElementTree.Element]:
+def parse_plots(html: str) -> list[ElementTree.Element]:
     return [ElementTree.fromstring(text) for text in re.findall(r"<svg.*?</svg>", html, re.S)]
 
 
-def test_a_whole_report_has_three_plots_with_a_mark_for_each_figure() -> None:
-    drift, calibration, scores = plots(made(REPORT, Monitoring(calibration_alarm=0.04)))
+def test_a_full_report_has_three_plots_with_all_values() -> None:
+    drift, calibration, scores = parse_plots(render(REPORT, Monitoring(calibration_alarm=0.04)))
     tag = "{http://www.w3.org/2000/svg}"
     bars = drift.findall(f"{tag}rect")
     # The longest bar is cut at twice the alarm; the other keeps its proportion to it.
@@ -47,8 +47,8 @@ def test_a_whole_report_has_three_plots_with_a_mark_for_each_figure() -> None:
     assert heights == pytest.approx([137.5, 55, 137.5, 110, 137.5, 165, 137.5, 220])
 
 
-def test_nothing_comes_from_elsewhere_and_nothing_is_taken_for_markup() -> None:
-    html = made(REPORT, Monitoring())
+def test_the_page_loads_nothing_and_escapes_markup() -> None:
+    html = render(REPORT, Monitoring())
     assert "&lt;b&gt;odd&lt;/b&gt; &amp; ends" in html
     assert "<season>" not in html
     assert not re.search(r"<(script|link|img|iframe)|src=|url\(|@import", html)
@@ -56,13 +56,13 @@ def test_nothing_comes_from_elsewhere_and_nothing_is_taken_for_markup() -> None:
 
 @pytest.mark.parametrize("absent", ["quality", "calibration", "scores", "features", "skew", "psi_max"])
 def test_a_report_may_lack_a_part(absent: str) -> None:
-    html = made({name: value for name, value in REPORT.items() if name != absent}, Monitoring())
+    html = render({name: value for name, value in REPORT.items() if name != absent}, Monitoring())
     assert html.endswith("</body></html>\n")
     assert "672" in html
 
 
-def test_a_report_without_rows_says_why() -> None:
+def test_a_report_without_rows_gives_the_reason() -> None:
     report = {name: REPORT[name] for name in ("endpoint", "as_of", "since")} | {"rows": 0, "notes": ["nothing served"]}
-    html = made(report, Monitoring())
+    html = render(report, Monitoring())
     assert "nothing served" in html
-    assert plots(html) == []
+    assert parse_plots(html) == []

@@ -20,8 +20,8 @@ from training.serving.lookup import parse_value
 HOUR = np.timedelta64(1, "h")
 
 
-def case(name: str, **changes: Any) -> UseCase:
-    """Every test has groups of its own: they are named after the use case."""
+def make_use_case(name: str, **changes: Any) -> UseCase:
+    """Return a use case with its own feature groups, which are named after it."""
     return synthetic.use_case(name=f"toy-pub-{name}", **changes)
 
 
@@ -33,7 +33,7 @@ def publish(
     return synthetic.run_step(pyz, folder / "job", "publish", "--as-of", as_of, env=env, check=check)
 
 
-def online(daemon: CloudDaemon, group: str, entity: str) -> dict[str, str] | None:
+def read_online(daemon: CloudDaemon, group: str, entity: str) -> dict[str, str] | None:
     answer = daemon.client("sagemaker-featurestore-runtime").get_record(
         FeatureGroupName=group, RecordIdentifierValueAsString=entity
     )
@@ -41,8 +41,8 @@ def online(daemon: CloudDaemon, group: str, entity: str) -> dict[str, str] | Non
     return None if found is None else {each["FeatureName"]: each["ValueAsString"] for each in found}
 
 
-def offline(daemon: CloudDaemon, group: str) -> list[dict[str, Any]]:
-    """The rows of the offline store; the group is deleted, which writes what waits."""
+def read_offline(daemon: CloudDaemon, group: str) -> list[dict[str, Any]]:
+    """Return the rows of the offline store; deletes the group, which flushes pending rows."""
     sagemaker, s3 = daemon.client("sagemaker"), daemon.client("s3")
     described = sagemaker.describe_feature_group(FeatureGroupName=group)
     uri = described["OfflineStoreConfig"]["S3StorageConfig"]["ResolvedOutputS3Uri"]
@@ -63,8 +63,8 @@ def offline(daemon: CloudDaemon, group: str) -> list[dict[str, Any]]:
     return [row for body in bodies for row in pq.read_table(io.BytesIO(body)).to_pylist()]
 
 
-def newest(of: UseCase, table: str, as_of: str) -> dict[str, dict[str, Any]]:
-    """The last row of each entity that was known by then, picked by hand from all rows."""
+def find_newest_rows(of: UseCase, table: str, as_of: str) -> dict[str, dict[str, Any]]:
+    """Return the last row of each entity that was known by then, selected by hand from all rows."""
     declared = next(each for each in of.tables if each.name == table)
     at = np.datetime64(as_of.removesuffix("Z"), "us")
     rows = synthetic.functions(of).table(declared, synthetic.FIRST, synthetic.LAST)
@@ -75,18 +75,18 @@ def newest(of: UseCase, table: str, as_of: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def test_the_newest_row_of_each_entity_is_online_bit_by_bit(cloud_daemon: CloudDaemon, tmp_path: Path) -> None:
-    of = case("newest")
+def test_the_newest_row_of_each_entity_is_online_bit_for_bit(cloud_daemon: CloudDaemon, tmp_path: Path) -> None:
+    of = make_use_case("newest")
     groups = synthetic.make_feature_groups(cloud_daemon, of)
     seen_missing = set()
-    # Each time anew, forwards: what became known since then takes the place of what was there.
+    # Publish repeatedly, forwards in time: newer rows replace the existing ones.
     for as_of in ("2024-03-01T07:00:00Z", "2024-03-01T10:00:00Z", "2024-03-02T00:00:00Z", "2024-03-03T11:00:00Z"):
         publish(cloud_daemon, tmp_path, of, as_of)
         for table in of.tables:
-            expected = newest(of, table.name, as_of)
+            expected = find_newest_rows(of, table.name, as_of)
             assert len(expected) == {"station_reports": 3, "queues": 4}[table.name]
             for entity, row in expected.items():
-                record = online(cloud_daemon, groups[table.name], entity)
+                record = read_online(cloud_daemon, groups[table.name], entity)
                 assert record is not None
                 time = record.pop(table.event_time)
                 assert np.datetime64(time.removesuffix("Z"), "us") == row[table.event_time]
@@ -100,45 +100,45 @@ def test_the_newest_row_of_each_entity_is_online_bit_by_bit(cloud_daemon: CloudD
                     elif kind == "text":
                         assert record.pop(name) == value
                     else:
-                        # Doubles are what other readers of the store make of the text.
+                        # Other readers of the store parse the text as a double.
                         assert np.float32(float(record.pop(name))).tobytes() == np.float32(value).tobytes()
                 assert record == {}
     assert seen_missing
 
 
-def test_a_second_run_and_one_of_an_earlier_time_change_nothing(cloud_daemon: CloudDaemon, tmp_path: Path) -> None:
-    of = case("again")
+def test_repeated_and_earlier_runs_change_nothing(cloud_daemon: CloudDaemon, tmp_path: Path) -> None:
+    of = make_use_case("again")
     groups = synthetic.make_feature_groups(cloud_daemon, of)
     first = publish(cloud_daemon, tmp_path, of, "2024-03-05T12:00:00Z")
-    before = online(cloud_daemon, groups["queues"], "1")
+    before = read_online(cloud_daemon, groups["queues"], "1")
     assert "published queues as of 2024-03-05T12:00:00Z: 4 row(s) online, 0 more offline" in first.stdout
     for as_of in ("2024-03-05T12:00:00Z", "2024-03-04T00:00:00Z"):
         again = publish(cloud_daemon, tmp_path, of, as_of)
         for table in groups:
             assert f"published {table} as of {as_of}: 0 row(s) online, 0 more offline" in again.stdout
-    assert online(cloud_daemon, groups["queues"], "1") == before
-    assert len(offline(cloud_daemon, groups["queues"])) == 4
+    assert read_online(cloud_daemon, groups["queues"], "1") == before
+    assert len(read_offline(cloud_daemon, groups["queues"])) == 4
 
 
 def test_rows_of_the_last_max_age_go_to_the_offline_store(cloud_daemon: CloudDaemon, tmp_path: Path) -> None:
-    of = case("age")
+    of = make_use_case("age")
     groups = synthetic.make_feature_groups(cloud_daemon, of)
     as_of = "2024-03-05T12:00:00Z"
     publish(cloud_daemon, tmp_path, of, as_of)
     rows = synthetic.functions(of).table(of.tables[0], synthetic.FIRST, synthetic.LAST)
-    at, last = np.datetime64(as_of[:-1], "us"), newest(of, "station_reports", as_of)
+    at, last = np.datetime64(as_of[:-1], "us"), find_newest_rows(of, "station_reports", as_of)
     expected = set()
     for station, time in zip(rows["station"], rows["known_at"], strict=True):
-        # No farther back than two hours from the run, nor from the entity's newest row.
+        # At most two hours before the run, and before the newest row of the entity.
         if at - 2 * HOUR <= time <= at and time >= last[station]["known_at"] - 2 * HOUR:
             expected.add((station, f"{np.datetime_as_string(time, unit='ms')}Z"))
-    found = [(row["station"], row["known_at"]) for row in offline(cloud_daemon, groups["station_reports"])]
+    found = [(row["station"], row["known_at"]) for row in read_offline(cloud_daemon, groups["station_reports"])]
     assert sorted(found) == sorted(expected)
     assert len(found) > 3
 
 
 def test_a_backfill_writes_every_row_of_the_snapshot_offline(cloud_daemon: CloudDaemon, tmp_path: Path) -> None:
-    of = case("backfill", history="P5D")
+    of = make_use_case("backfill", history="P5D")
     groups = synthetic.make_feature_groups(cloud_daemon, of)
     pyz, job, env = synthetic.build(tmp_path, of), tmp_path / "job", cloud_daemon.access
     synthetic.run_step(pyz, job, "ingest", "--as-of", "2024-02-10T00:00:00Z", env=env)
@@ -146,49 +146,54 @@ def test_a_backfill_writes_every_row_of_the_snapshot_offline(cloud_daemon: Cloud
     synthetic.run_step(pyz, job, "publish", "--snapshot", "--backfill", env=env)
     for table in of.tables:
         rows = pq.read_table(job / "processing" / "input" / "snapshot" / f"{table.name}.parquet").to_pylist()
-        for entity, row in newest(of, table.name, "2024-02-10T00:00:00Z").items():
-            record = online(cloud_daemon, groups[table.name], entity)
+        for entity, row in find_newest_rows(of, table.name, "2024-02-10T00:00:00Z").items():
+            record = read_online(cloud_daemon, groups[table.name], entity)
             assert record is not None
             assert np.datetime64(record[table.event_time][:-1], "us") == row[table.event_time]
-        found = offline(cloud_daemon, groups[table.name])
+        found = read_offline(cloud_daemon, groups[table.name])
         assert len(found) == len(rows) > 400
         in_store = {(row[table.entity], np.datetime64(row[table.event_time][:-1], "us")) for row in found}
         assert in_store == {(row[table.entity], np.datetime64(row[table.event_time], "us")) for row in rows}
 
 
 def test_a_record_of_the_same_time_is_completed(cloud_daemon: CloudDaemon, tmp_path: Path) -> None:
-    of = case("column")
+    of = make_use_case("column")
     groups = synthetic.make_feature_groups(cloud_daemon, of)
     as_of = "2024-03-05T12:00:00Z"
-    row = newest(of, "queues", as_of)["2"]
+    row = find_newest_rows(of, "queues", as_of)["2"]
     record = {"shop": "2", "counted_at": f"{np.datetime_as_string(row['counted_at'], unit='ms')}Z"}
     cloud_daemon.client("sagemaker-featurestore-runtime").put_record(
         FeatureGroupName=groups["queues"],
         Record=[{"FeatureName": name, "ValueAsString": text} for name, text in record.items()],
     )
     publish(cloud_daemon, tmp_path, of, as_of)
-    found = online(cloud_daemon, groups["queues"], "2")
+    found = read_online(cloud_daemon, groups["queues"], "2")
     assert found is not None
     assert np.float32(found["queue"]) == row["queue"]
 
 
-def test_rows_that_break_a_rule_stay_out(cloud_daemon: CloudDaemon, tmp_path: Path) -> None:
+def test_rows_that_break_a_rule_are_not_published(cloud_daemon: CloudDaemon, tmp_path: Path) -> None:
     as_of = "2024-03-05T12:00:00Z"
-    winds = {entity: row["wind"] for entity, row in newest(case("rule"), "station_reports", as_of).items()}
+    winds = {
+        entity: row["wind"] for entity, row in find_newest_rows(make_use_case("rule"), "station_reports", as_of).items()
+    }
     station = max(winds, key=lambda name: np.nan_to_num(winds[name]))
     bound = float(winds[station]) - 0.5
-    of = case("rule", expectations=[Expect("wind", table="station_reports", at_most=bound)])
+    of = make_use_case("rule", expectations=[Expect("wind", table="station_reports", at_most=bound)])
     groups = synthetic.make_feature_groups(cloud_daemon, of)
     done = publish(cloud_daemon, tmp_path, of, as_of)
     assert "station_reports: left out" in done.stdout
-    found = online(cloud_daemon, groups["station_reports"], station)
+    found = read_online(cloud_daemon, groups["station_reports"], station)
     assert found is not None
     assert float(found.get("wind", 0)) <= bound
-    assert np.datetime64(found["known_at"][:-1], "us") < newest(of, "station_reports", as_of)[station]["known_at"]
+    assert (
+        np.datetime64(found["known_at"][:-1], "us")
+        < find_newest_rows(of, "station_reports", as_of)[station]["known_at"]
+    )
 
 
 def test_a_missing_group_fails_the_step(cloud_daemon: CloudDaemon, tmp_path: Path) -> None:
-    done = publish(cloud_daemon, tmp_path, case("nowhere"), "2024-03-05T12:00:00Z", check=False)
+    done = publish(cloud_daemon, tmp_path, make_use_case("nowhere"), "2024-03-05T12:00:00Z", check=False)
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("error: publish: feature group toy-pub-nowhere-local-station-reports cannot be read")
@@ -196,8 +201,8 @@ def test_a_missing_group_fails_the_step(cloud_daemon: CloudDaemon, tmp_path: Pat
     assert (tmp_path / "job" / "output" / "message").read_text() in line
 
 
-def test_a_refused_record_fails_the_step_by_table_and_entity(cloud_daemon: CloudDaemon, tmp_path: Path) -> None:
-    of = case("narrow")
+def test_a_refused_record_fails_the_step_and_names_table_and_entity(cloud_daemon: CloudDaemon, tmp_path: Path) -> None:
+    of = make_use_case("narrow")
     synthetic.make_feature_groups(cloud_daemon, of, without="queue")
     done = publish(cloud_daemon, tmp_path, of, "2024-03-05T12:00:00Z", check=False)
     assert done.returncode == 1
@@ -206,10 +211,8 @@ def test_a_refused_record_fails_the_step_by_table_and_entity(cloud_daemon: Cloud
 
 
 @pytest.mark.parametrize(("wrong", "word"), [("np.inf", "is inf; expected a finite number")])
-def test_a_number_that_the_store_cannot_take_fails_the_step(
-    cloud_daemon: CloudDaemon, tmp_path: Path, wrong: str, word: str
-) -> None:
-    of = case("inf")
+def test_an_infinite_number_fails_the_step(cloud_daemon: CloudDaemon, tmp_path: Path, wrong: str, word: str) -> None:
+    of = make_use_case("inf")
     synthetic.make_feature_groups(cloud_daemon, of)
     source = synthetic.data(of).replace("np.float32) / np.float32(3)", f"np.float32) * np.float32({wrong})")
     done = publish(cloud_daemon, tmp_path, of, "2024-03-05T12:00:00Z", check=False, source=source)
@@ -217,7 +220,7 @@ def test_a_number_that_the_store_cannot_take_fails_the_step(
     assert word in done.stderr
 
 
-def test_every_float32_comes_back_through_its_text_and_a_double() -> None:
+def test_float32_values_round_trip_through_text_and_double() -> None:
     bits = np.random.default_rng(1).integers(0, 2**32, 50_000, dtype=np.uint32)
     values = np.concatenate([bits.view(np.float32), np.array([0.0, -0.0, 1e-45, 3.4028235e38, 1 / 3], np.float32)])
     for value in values[np.isfinite(values)]:

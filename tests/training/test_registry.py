@@ -1,4 +1,4 @@
-"""Models that somebody has deleted: what jobs say that need them."""
+"""Deleted models: the errors of jobs that need them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from millrace import UseCase
 from millrace.errors import DataError
 from tests.local.conftest import CloudDaemon
 from tests.local.hosted import IMAGE
-from tests.local.jobs import bucket
+from tests.local.jobs import make_bucket
 from training import bundle, registry
 from training.job import Job
 
@@ -21,7 +21,7 @@ PACKAGE = f"arn:aws:sagemaker:eu-west-1:123456789012:model-package/{GROUP}/1"
 
 @pytest.fixture
 def job(cloud_daemon: CloudDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
-    """A job of a use case, in the cloud."""
+    """Return a job of a use case in the cloud."""
     for name, value in (
         ("AWS_ENDPOINT_URL", cloud_daemon.endpoint_url),
         *ensure_credentials(cloud_daemon.state).to_environment().items(),
@@ -32,18 +32,16 @@ def job(cloud_daemon: CloudDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     return Job(tmp_path, built, {"AWS_REGION": "eu-west-1"})
 
 
-def test_a_package_that_was_deleted_is_named_with_the_way_out(job: Job, tmp_path: Path) -> None:
+def test_a_deleted_package_is_reported_with_the_fix(job: Job, tmp_path: Path) -> None:
     with pytest.raises(DataError) as refused:
         registry.fetch_package(job, PACKAGE, tmp_path / "champion")
     assert PACKAGE in str(refused.value)
     assert "millrace retrain flights --champion none" in str(refused.value)
 
 
-def test_an_archive_that_was_deleted_is_named_with_the_way_out(
-    job: Job, cloud_daemon: CloudDaemon, tmp_path: Path
-) -> None:
+def test_a_deleted_archive_is_reported(job: Job, cloud_daemon: CloudDaemon, tmp_path: Path) -> None:
     sagemaker = cloud_daemon.client("sagemaker")
-    bucket(cloud_daemon, GROUP).put_object(Bucket=GROUP, Key="model.tar.gz", Body=b"")
+    make_bucket(cloud_daemon, GROUP).put_object(Bucket=GROUP, Key="model.tar.gz", Body=b"")
     sagemaker.create_model_package_group(ModelPackageGroupName=GROUP)
     container = {"Image": IMAGE, "ModelDataUrl": f"s3://{GROUP}/model.tar.gz"}
     arn = sagemaker.create_model_package(

@@ -1,4 +1,4 @@
-"""A replay against the real model server, and the monitor on what it left behind."""
+"""A replay against the real model server, and the monitor on the data that it captured."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Stage:
 
     @property
     def clocks(self) -> list[str]:
-        """All that the clock has ever said, oldest first."""
+        """Return all values that the clock has had, oldest first."""
         s3 = self.daemon.client("s3")
         versions = s3.list_object_versions(Bucket=LAKE, Prefix="clock.json")["Versions"]
         bodies = [s3.get_object(Bucket=LAKE, Key="clock.json", VersionId=item["VersionId"]) for item in versions]
@@ -66,13 +66,13 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     try:
         case = synthetic.use_case(monitoring=Monitoring(window=timedelta(days=7), min_labels=50))
         pyz = synthetic.build(folder, case)
-        _serve(daemon, synthetic.trained(pyz, folder) / "model")
+        _deploy_endpoint(daemon, synthetic.train_model(pyz, folder) / "model")
         yield Stage(daemon, pyz)
     finally:
         daemon.stop()
 
 
-def _serve(daemon: CloudDaemon, model: Path) -> None:
+def _deploy_endpoint(daemon: CloudDaemon, model: Path) -> None:
     s3, sagemaker = daemon.client("s3"), daemon.client("sagemaker")
     s3.create_bucket(Bucket=LAKE, CreateBucketConfiguration={"LocationConstraint": REGION})
     s3.put_bucket_versioning(Bucket=LAKE, VersioningConfiguration={"Status": "Enabled"})
@@ -105,7 +105,7 @@ def _serve(daemon: CloudDaemon, model: Path) -> None:
     assert eventually(settled, 90) == "InService"
 
 
-def test_a_replay_moves_the_clock_and_leaves_what_the_monitor_reads(stage: Stage, tmp_path: Path) -> None:
+def test_a_replay_moves_the_clock_and_captures_data_for_the_monitor(stage: Stage, tmp_path: Path) -> None:
     done = stage.replay(tmp_path / "replay", START, "2024-04-08T00:00:00Z", "--batch", "30", "--step-hours", "24")
     assert stage.clock == "2024-04-08T00:00:00Z"
     steps = [line for line in done.stdout.splitlines() if line.startswith("until ")]
@@ -120,7 +120,7 @@ def test_a_replay_moves_the_clock_and_leaves_what_the_monitor_reads(stage: Stage
     assert report["rows"] == 336
     assert report["labelled"] == 333
     assert report["captured"]["unreadable"] == {}
-    # What was sent is what the join gives, and what was answered is what the model says.
+    # The sent values match the join, and the answers match the model.
     assert (report["skew"]["compared"], report["skew"]["rows"]) == (336, 0)
     assert report["by_current_model"] == 336
     assert report["psi_max"] is not None
@@ -135,7 +135,7 @@ def test_the_clock_never_goes_back(stage: Stage, tmp_path: Path) -> None:
     assert stage.clock == before
 
 
-def test_a_replay_that_is_begun_again_leaves_the_clock_until_it_has_caught_up(stage: Stage, tmp_path: Path) -> None:
+def test_a_restarted_replay_leaves_the_clock_until_it_catches_up(stage: Stage, tmp_path: Path) -> None:
     stage.replay(tmp_path / "one", "2024-04-08T00:00:00Z", "2024-04-08T12:00:00Z", "--step-hours", "6")
     stage.replay(tmp_path / "two", "2024-04-08T00:00:00Z", "2024-04-08T18:00:00Z", "--step-hours", "6")
     assert stage.clocks[-3:] == [f"2024-04-08T{hour}:00:00Z" for hour in ("06", "12", "18")]
@@ -153,7 +153,7 @@ def test_without_a_clock_the_endpoint_must_be_named(stage: Stage, tmp_path: Path
     assert stage.clock == before
 
 
-def test_options_that_cannot_be_meant_are_refused_together(stage: Stage, tmp_path: Path) -> None:
+def test_invalid_options_are_refused_together(stage: Stage, tmp_path: Path) -> None:
     options = ("--step-hours", "0", "--batch", "0")
     done = stage.replay(tmp_path, "2024-04-02T00:00:00Z", "2024-04-01T00:00:00Z", *options, check=False)
     assert done.returncode == 1
@@ -163,7 +163,7 @@ def test_options_that_cannot_be_meant_are_refused_together(stage: Stage, tmp_pat
     assert "expected a time in the past" in future.stderr
 
 
-def test_an_endpoint_that_refuses_ends_the_replay_with_its_words(stage: Stage, tmp_path: Path) -> None:
+def test_an_endpoint_error_ends_the_replay_with_its_message(stage: Stage, tmp_path: Path) -> None:
     done = stage.replay(
         tmp_path, "2024-04-09T00:00:00Z", "2024-04-09T01:00:00Z", "--endpoint", "nobody", clock=False, check=False
     )
@@ -171,13 +171,13 @@ def test_an_endpoint_that_refuses_ends_the_replay_with_its_words(stage: Stage, t
     assert "Endpoint nobody of account 123456789012 not found" in done.stderr
 
 
-def test_data_time_is_not_moved_past_what_was_not_sent(stage: Stage, tmp_path: Path) -> None:
+def test_the_clock_does_not_move_past_unsent_events(stage: Stage, tmp_path: Path) -> None:
     before = stage.clock
     gap = stage.replay(tmp_path / "gap", "2024-04-20T00:00:00Z", "2024-04-21T00:00:00Z", check=False)
     assert f"but data time is {before}, so that the events between would be missed" in gap.stderr
     refused = stage.replay(tmp_path / "no", before, "2024-04-10T00:00:00Z", "--endpoint", "nobody", check=False)
     assert "Endpoint nobody of account 123456789012 not found" in refused.stderr
-    # The made-up orders begin in 2024.
+    # The synthetic orders begin in 2024.
     empty = stage.replay(tmp_path / "year", "2022-04-01T00:00:00Z", "2024-04-10T00:00:00Z", check=False)
     assert "events() returned none from 2022-04-01T00:00:00Z" in empty.stderr
     assert stage.clock == before

@@ -1,4 +1,4 @@
-"""The model server over HTTP: what it takes, what it answers, and whether it is the model that was trained."""
+"""The model server over HTTP: the requests that it accepts, its answers, and whether it serves the trained model."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ RECORD: dict[str, Any] = {
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The folders of a trained model of each problem."""
+    """Return the folders of a trained model for each problem."""
     found = {}
     for problem, case in CASES.items():
         folder = tmp_path_factory.mktemp(problem)
-        found[problem] = synthetic.trained(synthetic.build(folder, case), folder)
+        found[problem] = synthetic.train_model(synthetic.build(folder, case), folder)
     return found
 
 
@@ -56,14 +56,14 @@ def server(models: dict[str, Path]) -> Iterator[Server]:
         yield started
 
 
-def rows_of(base: Path, count: int) -> list[dict[str, Any]]:
-    """Evenly chosen rows of the training set."""
+def read_rows(base: Path, count: int) -> list[dict[str, Any]]:
+    """Return evenly spaced rows of the training set."""
     rows = pq.read_table(base / "dataset" / "rows.parquet").to_pylist()
     return [rows[index] for index in np.linspace(0, len(rows) - 1, count).astype(int)]
 
 
-def record_of(row: dict[str, Any]) -> dict[str, Any]:
-    """A request's record: a NaN of Parquet is null."""
+def make_record(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the record of a request; a NaN of Parquet becomes null."""
     names = ("order_id", "station", "shop", "band", *(name for name in RECORD if name not in ("order_id", "placed_at")))
     record = {name: None if row[name] != row[name] else row[name] for name in names}
     return {**record, "placed_at": row["placed_at"].isoformat() + "Z"}
@@ -73,18 +73,18 @@ def record_of(row: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("problem", ["binary", "regression"])
-def test_scores_are_those_of_scikit_learn_on_a_matrix_made_by_hand(models: dict[str, Path], problem: str) -> None:
+def test_scores_match_scikit_learn_on_a_hand_made_matrix(models: dict[str, Path], problem: str) -> None:
     base, case = models[problem], CASES[problem]
-    rows = rows_of(base, 500)
+    rows = read_rows(base, 500)
     matrix = synthetic.matrix(rows)
     stored = joblib.load(base / "model" / "model.joblib")
     everything = pq.read_table(base / "dataset" / "rows.parquet").to_pylist()
-    # `everything` is what the final model was fitted on: there is no champion, so no row was kept out.
+    # The final model was fitted on `everything`: without a champion no row is held back.
     kind = HistGradientBoostingClassifier if problem == "binary" else HistGradientBoostingRegressor
     fresh = kind(**case.parameters, early_stopping=False, random_state=case.seed)
     fresh.fit(synthetic.matrix(everything), np.array([row[case.target] for row in everything]))
     with serving(base) as server:
-        answers = server.predict([record_of(row) for row in rows])
+        answers = server.predict([make_record(row) for row in rows])
     scores = np.array([answer["score"] for answer in answers])
     assert [answer["order_id"] for answer in answers] == [row["order_id"] for row in rows]
     if problem == "binary":
@@ -99,7 +99,7 @@ def test_scores_are_those_of_scikit_learn_on_a_matrix_made_by_hand(models: dict[
         assert set(answers[0]) == {"order_id", "score"}
 
 
-def test_an_unseen_category_and_missing_values_are_taken(server: Server, models: dict[str, Path]) -> None:
+def test_an_unseen_category_and_missing_values_are_accepted(server: Server, models: dict[str, Path]) -> None:
     stored = joblib.load(models["binary"] / "model" / "model.joblib")
     records = [
         {**RECORD, "kind": "quite new"},
@@ -112,7 +112,7 @@ def test_an_unseen_category_and_missing_values_are_taken(server: Server, models:
     assert answers[0]["score"] != answers[1]["score"]
 
 
-# -- forms -----------------------------------------------------------------------------------------------------------
+# -- content types ---------------------------------------------------------------------------------------------------
 
 
 def test_one_record_is_answered_bare_and_many_in_order(server: Server) -> None:
@@ -121,12 +121,12 @@ def test_one_record_is_answered_bare_and_many_in_order(server: Server) -> None:
     status, many = server.invoke({"instances": [RECORD, {**RECORD, "order_id": 17, "size": 40}]})
     assert status == 200
     assert many["predictions"][0] == one
-    # A whole number may stand for the key, as in the use case's functions.
+    # The key may be a whole number, as in the functions of the use case.
     assert [each["order_id"] for each in many["predictions"]] == ["o-1", "17"]
     assert many["predictions"][1]["score"] != one["score"]
 
 
-def as_csv(records: list[dict[str, Any]]) -> bytes:
+def render_csv(records: list[dict[str, Any]]) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(records[0]))
     writer.writeheader()
@@ -134,15 +134,15 @@ def as_csv(records: list[dict[str, Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-def test_the_three_forms_give_the_same_scores(server: Server, models: dict[str, Path]) -> None:
-    records = [record_of(row) for row in rows_of(models["binary"], 40)]
+def test_all_content_types_give_the_same_scores(server: Server, models: dict[str, Path]) -> None:
+    records = [make_record(row) for row in read_rows(models["binary"], 40)]
     expected = server.predict(records)
     lines = b"\n".join(json.dumps(record).encode() for record in records)
     for body, kind in (
         (lines + b"\n", "application/jsonlines"),
         (lines, "application/jsonlines; charset=UTF-8"),
-        (as_csv(records), "text/csv"),
-        (b"\xef\xbb\xbf" + as_csv(records), 'Text/CSV;charset="utf-8"'),
+        (render_csv(records), "text/csv"),
+        (b"\xef\xbb\xbf" + render_csv(records), 'Text/CSV;charset="utf-8"'),
     ):
         assert server.invoke(body, kind) == (200, {"predictions": expected})
         status, answer = server.invoke(body, kind, Accept="application/jsonlines")
@@ -167,19 +167,19 @@ def test_the_three_forms_give_the_same_scores(server: Server, models: dict[str, 
         ("application/json; charset=utf-8", "application/json"),
     ],
 )
-def test_the_caller_chooses_the_answer(server: Server, accept: str, kind: str) -> None:
+def test_the_accept_header_selects_the_content_type(server: Server, accept: str, kind: str) -> None:
     body = json.dumps(RECORD)
     status, headers, _ = server.call("POST", "/invocations", body, Content_Type="application/json", Accept=accept)
     assert (status, headers["content-type"]) == (200, kind)
 
 
-def test_other_charsets_are_read_and_texts_come_back(server: Server) -> None:
+def test_other_charsets_are_decoded(server: Server) -> None:
     body = json.dumps({**RECORD, "order_id": "Zoë"}, ensure_ascii=False).encode("latin-1")
     status, answer = server.invoke(body, "application/json; charset=ISO-8859-1")
     assert (status, answer["order_id"]) == (200, "Zoë")
 
 
-def test_batch_transform_is_told_how_to_ask(server: Server) -> None:
+def test_execution_parameters_are_served_for_batch_transform(server: Server) -> None:
     status, _, body = server.call("GET", "/execution-parameters")
     parameters = json.loads(body)
     assert status == 200
@@ -190,7 +190,7 @@ def test_batch_transform_is_told_how_to_ask(server: Server) -> None:
 # -- refusals --------------------------------------------------------------------------------------------------------
 
 
-def without(*names: str) -> dict[str, Any]:
+def omit_fields(*names: str) -> dict[str, Any]:
     return {name: value for name, value in RECORD.items() if name not in names}
 
 
@@ -213,12 +213,12 @@ BAD: list[tuple[Any, str | None, int | None, str]] = [
     ({**RECORD, "sise": 2}, "sise", 0, "did you mean 'size'?"),
     ({**RECORD, "late": 1}, "late", 0, "field 'late' does not exist"),
     ({**RECORD, "band": 7}, "band", 0, "expected text"),
-    (without("size"), "size", 0, "the field 'size' is missing"),
-    (without("placed_at"), "placed_at", 0, "the field 'placed_at' is missing"),
-    (without("order_id"), "order_id", 0, "the field 'order_id' is missing"),
-    (without("station_reports_sky"), "station_reports_sky", 0, "give all of them or none"),
-    (without("queues_queue"), "shop", 0, "queues is looked up by it"),
-    ({"instances": [RECORD, without("kind")]}, "kind", 1, "row 1: the field 'kind' is missing"),
+    (omit_fields("size"), "size", 0, "the field 'size' is missing"),
+    (omit_fields("placed_at"), "placed_at", 0, "the field 'placed_at' is missing"),
+    (omit_fields("order_id"), "order_id", 0, "the field 'order_id' is missing"),
+    (omit_fields("station_reports_sky"), "station_reports_sky", 0, "give all of them or none"),
+    (omit_fields("queues_queue"), "shop", 0, "queues is looked up by it"),
+    ({"instances": [RECORD, omit_fields("kind")]}, "kind", 1, "row 1: the field 'kind' is missing"),
     ({"instances": [RECORD, {**RECORD, "size": "x"}]}, "size", 1, "row 1: size is 'x'"),
     ({"instances": [RECORD, 3]}, None, 1, "row 1 is 3; expected an object"),
     ({"instances": []}, None, None, "the batch is empty"),
@@ -266,7 +266,7 @@ CSV_HEADER = b"order_id,placed_at,size,kind,station_reports_wind,station_reports
         (json.dumps(RECORD).encode() + b"\n7\n", "application/jsonlines", None, 1, "row 1 is 7"),
     ],
 )
-def test_bad_lines_are_refused(
+def test_bad_csv_and_json_lines_are_refused(
     server: Server, body: bytes, kind: str, field: str | None, row: int | None, text: str
 ) -> None:
     status, answer = server.invoke(body, kind)
@@ -313,15 +313,15 @@ def test_a_monstrous_body_is_refused_quickly(server: Server, body: bytes, kind: 
     assert time.monotonic() - began < 5
 
 
-def test_no_answer_without_the_store(server: Server) -> None:
-    """Never a silent missing value: where the store cannot be reached, nothing is predicted."""
-    status, answer = server.invoke({**without("queues_queue"), "shop": "1"})
+def test_an_unreachable_feature_store_is_a_server_error(server: Server) -> None:
+    """Check that nothing is predicted, instead of silently using missing values, if the store is unreachable."""
+    status, answer = server.invoke({**omit_fields("queues_queue"), "shop": "1"})
     assert status == 500
     assert "toy-orders-local-queues" in answer["error"]
     assert server.invoke(RECORD)[0] == 200
 
 
-# -- life ------------------------------------------------------------------------------------------------------------
+# -- lifecycle -------------------------------------------------------------------------------------------------------
 
 
 def test_one_row_takes_a_few_milliseconds(server: Server, record_property: Any) -> None:
@@ -357,7 +357,7 @@ def test_many_callers_at_once_get_their_own_answers(server: Server) -> None:
     assert found == {size: {score} for size, score in expected.items()}
 
 
-def test_sigterm_ends_it_at_once_when_idle(models: dict[str, Path]) -> None:
+def test_sigterm_ends_an_idle_server_at_once(models: dict[str, Path]) -> None:
     with serving(models["binary"]) as server:
         server.invoke(RECORD)
         began = time.monotonic()
@@ -368,7 +368,7 @@ def test_sigterm_ends_it_at_once_when_idle(models: dict[str, Path]) -> None:
 
 @pytest.fixture(scope="module")
 def clumsy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model whose features take a second for kind 'slow' and fail for kind 'wrong'."""
+    """Return a model whose features take a second for kind 'slow' and fail for kind 'wrong'."""
     case = synthetic.use_case(name="toy-clumsy", history="P5D")
     source = synthetic.data(case).replace(
         "    minutes = (",
@@ -376,7 +376,7 @@ def clumsy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "        time.sleep(1)\n    if 'wrong' in columns['kind']:\n        1 / 0\n    minutes = (",
     )
     folder = tmp_path_factory.mktemp("clumsy")
-    return synthetic.trained(synthetic.build(folder, case, source), folder)
+    return synthetic.train_model(synthetic.build(folder, case, source), folder)
 
 
 def test_sigterm_lets_requests_finish(clumsy: Path) -> None:
@@ -395,7 +395,7 @@ def test_sigterm_lets_requests_finish(clumsy: Path) -> None:
         assert answers[0][1]["order_id"] == "o-1"
 
 
-def test_a_model_that_fails_on_a_row_goes_on_serving(clumsy: Path) -> None:
+def test_a_server_keeps_serving_after_the_model_fails_on_a_row(clumsy: Path) -> None:
     with serving(clumsy) as server:
         status, answer = server.invoke({**RECORD, "kind": "wrong"})
         assert (status, answer["error"]) == (500, "the model failed: ZeroDivisionError: division by zero")
@@ -403,8 +403,8 @@ def test_a_model_that_fails_on_a_row_goes_on_serving(clumsy: Path) -> None:
         assert server.invoke(RECORD)[0] == 200
 
 
-def fails(base: Path, **env: str) -> str:
-    """The one line of a server that does not start."""
+def get_startup_error(base: Path, **env: str) -> str:
+    """Return the single line that a server prints when it fails to start."""
     environment = synthetic.environment(base, SAGEMAKER_BIND_TO_PORT="1", **env)
     done = subprocess.run([str(SERVE)], env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
@@ -412,25 +412,25 @@ def fails(base: Path, **env: str) -> str:
     return line
 
 
-def copied(base: Path, folder: Path) -> Path:
+def copy_model(base: Path, folder: Path) -> Path:
     shutil.copytree(base / "model", folder / "model")
     return folder
 
 
-def test_a_server_without_its_model_says_so(models: dict[str, Path], tmp_path: Path) -> None:
-    base = copied(models["binary"], tmp_path)
+def test_a_server_without_its_model_fails_with_the_reason(models: dict[str, Path], tmp_path: Path) -> None:
+    base = copy_model(models["binary"], tmp_path)
     (base / "model" / "model.json").unlink()
-    assert fails(base).startswith(f"error: serve: {base}/model/model.json does not exist")
+    assert get_startup_error(base).startswith(f"error: serve: {base}/model/model.json does not exist")
 
 
-def test_a_server_runs_the_code_that_was_registered_and_no_other(models: dict[str, Path], tmp_path: Path) -> None:
-    base = copied(models["binary"], tmp_path)
+def test_a_server_runs_only_the_registered_code(models: dict[str, Path], tmp_path: Path) -> None:
+    base = copy_model(models["binary"], tmp_path)
     bundle = base / "model" / "code" / "bundle.pyz"
     registered = hashlib.sha256(bundle.read_bytes()).hexdigest()
     with serving(base, MILLRACE_BUNDLE_SHA256=registered) as server:
         assert server.invoke(RECORD)[0] == 200
     bundle.write_bytes(bundle.read_bytes() + b"more")
-    line = fails(base, MILLRACE_BUNDLE_SHA256=registered)
+    line = get_startup_error(base, MILLRACE_BUNDLE_SHA256=registered)
     assert line.startswith(f"error: {bundle} is not the code that was registered: its SHA-256 is ")
     assert line.endswith(f", not {registered}")
 
@@ -438,7 +438,9 @@ def test_a_server_runs_the_code_that_was_registered_and_no_other(models: dict[st
 @pytest.mark.parametrize(
     ("variables", "address"), [({"MILLRACE_BIND_ADDRESS": "127.0.0.1"}, "127.0.0.1"), ({}, "0.0.0.0")]
 )
-def test_a_server_listens_where_it_is_told(models: dict[str, Path], variables: dict[str, str], address: str) -> None:
+def test_a_server_listens_on_the_configured_address(
+    models: dict[str, Path], variables: dict[str, str], address: str
+) -> None:
     with serving(models["binary"], **variables) as server:
         listening = psutil.Process(server.process.pid).net_connections("inet")
         assert {(each.laddr.ip, each.laddr.port) for each in listening if each.status == psutil.CONN_LISTEN} == {
@@ -446,23 +448,23 @@ def test_a_server_listens_where_it_is_told(models: dict[str, Path], variables: d
         }
 
 
-def test_a_server_with_a_broken_model_says_so(models: dict[str, Path], tmp_path: Path) -> None:
-    base = copied(models["binary"], tmp_path)
+def test_a_server_with_a_broken_model_fails_with_the_reason(models: dict[str, Path], tmp_path: Path) -> None:
+    base = copy_model(models["binary"], tmp_path)
     (base / "model" / "model.joblib").write_bytes(b"no pickle")
-    line = fails(base)
+    line = get_startup_error(base)
     assert line.startswith(f"error: serve: the model {base}/model/model.joblib cannot be loaded (")
 
 
-def test_a_model_of_another_scikit_learn_is_not_served(models: dict[str, Path], tmp_path: Path) -> None:
-    base = copied(models["binary"], tmp_path)
+def test_a_model_of_another_scikit_learn_version_is_not_served(models: dict[str, Path], tmp_path: Path) -> None:
+    base = copy_model(models["binary"], tmp_path)
     path = base / "model" / "model.json"
     document = json.loads(path.read_text())
     document["libraries"]["scikit-learn"] = "1.2.3"
     path.write_text(json.dumps(document))
-    assert "trained with scikit-learn 1.2.3" in fails(base)
+    assert "trained with scikit-learn 1.2.3" in get_startup_error(base)
 
 
-def test_a_wrong_port_is_refused(models: dict[str, Path]) -> None:
+def test_an_invalid_port_is_refused(models: dict[str, Path]) -> None:
     environment = synthetic.environment(models["binary"], SAGEMAKER_BIND_TO_PORT="eighty")
     done = subprocess.run([str(SERVE)], env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""Training gives the same bytes for the same data, code and parameters, and says which of them changed."""
+"""Training: the same bytes for the same data, code and parameters, and a record of which of them changed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Trained:
         return dict(self.document["identity"])
 
     def files(self) -> dict[str, bytes]:
-        """Everything that goes into the model archive."""
+        """Return all files of the model archive."""
         model = self.folder / "model"
         return {path.relative_to(model).as_posix(): path.read_bytes() for path in model.rglob("*") if path.is_file()}
 
@@ -43,11 +43,11 @@ class Trained:
 def first(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("first")
     pyz = synthetic.build(folder, synthetic.use_case())
-    return Trained(synthetic.trained(pyz, folder), pyz)
+    return Trained(synthetic.train_model(pyz, folder), pyz)
 
 
-def again(first: Trained, folder: Path, pyz: Path | None = None, **hyperparameters: str) -> Trained:
-    """Train once more on the same training set."""
+def train_again(first: Trained, folder: Path, pyz: Path | None = None, **hyperparameters: str) -> Trained:
+    """Train again on the same training set."""
     base = folder / "training"
     shutil.copytree(first.folder / "dataset", base / "input" / "data" / "dataset")
     if hyperparameters:
@@ -61,14 +61,14 @@ def test_two_whole_runs_give_the_same_bytes(first: Trained, tmp_path: Path) -> N
     pyz = synthetic.build(tmp_path, synthetic.use_case())
     assert pyz.name == first.pyz.name
     assert pyz.read_bytes() == first.pyz.read_bytes()
-    second = Trained(synthetic.trained(pyz, tmp_path), pyz)
+    second = Trained(synthetic.train_model(pyz, tmp_path), pyz)
     assert set(first.files()) == {"model.joblib", "model.json", "baseline.json", "holdout.parquet", "code/bundle.pyz"}
     assert second.files() == first.files()
 
 
-def test_what_the_declaration_calls_missing_is_so_in_training_and_in_requests(tmp_path: Path) -> None:
+def test_declared_missing_texts_are_missing_in_training_and_requests(tmp_path: Path) -> None:
     case = synthetic.use_case(missing={"kind": ("", "a")})
-    trained = Trained(synthetic.trained(synthetic.build(tmp_path, case), tmp_path), tmp_path)
+    trained = Trained(synthetic.train_model(synthetic.build(tmp_path, case), tmp_path), tmp_path)
     snapshot, _ = Snapshot.read(trained.folder / "snapshot")
     assert set(snapshot.data["events"]["kind"]) == {None, "b", "c"}
     body = b"order_id,placed_at,kind\n1,2030-01-01T00:00:00Z,a\n2,2030-01-01T00:00:00Z,b\n"
@@ -76,7 +76,7 @@ def test_what_the_declaration_calls_missing_is_so_in_training_and_in_requests(tm
     assert schema.convert_batch(read_payload(body, "text/csv")).columns["kind"].tolist() == [None, "b"]
 
 
-def test_one_other_value_changes_the_snapshot_alone(first: Trained, tmp_path: Path) -> None:
+def test_a_changed_value_changes_only_the_snapshot_identity(first: Trained, tmp_path: Path) -> None:
     snapshot, manifest = Snapshot.read(first.folder / "snapshot")
     events = {name: values.copy() for name, values in snapshot.data["events"].items()}
     events["size"][100] += 1
@@ -92,24 +92,24 @@ def test_one_other_value_changes_the_snapshot_alone(first: Trained, tmp_path: Pa
     assert identity == {**first.identity, "snapshot": written["sha256"]}
 
 
-def test_one_other_line_of_code_changes_the_code_alone(first: Trained, tmp_path: Path) -> None:
+def test_a_changed_line_of_code_changes_only_the_code_identity(first: Trained, tmp_path: Path) -> None:
     case = synthetic.use_case()
     pyz = synthetic.build(tmp_path, case, synthetic.data(case) + "\n# One more line.\n")
-    second = again(first, tmp_path, pyz)
+    second = train_again(first, tmp_path, pyz)
     assert second.identity["code"] not in ("", first.identity["code"])
     assert second.identity == {**first.identity, "code": second.identity["code"]}
     assert second.files()["model.joblib"] == first.files()["model.joblib"]
 
 
-def test_another_hyperparameter_changes_the_parameters_alone(first: Trained, tmp_path: Path) -> None:
-    second = again(first, tmp_path, max_iter="31")
+def test_a_changed_hyperparameter_changes_only_the_parameters_identity(first: Trained, tmp_path: Path) -> None:
+    second = train_again(first, tmp_path, max_iter="31")
     assert second.document["parameters"] == {"max_iter": 31, "max_leaf_nodes": 7}
     assert second.identity["parameters"] != first.identity["parameters"]
     assert second.identity == {**first.identity, "parameters": second.identity["parameters"]}
     assert second.files()["model.joblib"] != first.files()["model.joblib"]
 
 
-def test_the_model_says_what_it_is(first: Trained) -> None:
+def test_the_model_document_describes_the_model(first: Trained) -> None:
     document = first.document
     dataset = Dataset.read(first.folder / "dataset")
     fitted = dataset.select_folds(FIT, HOLDOUT)
@@ -129,11 +129,11 @@ def test_the_model_says_what_it_is(first: Trained) -> None:
     assert set(baseline) == {*document["features"], "score"}
 
 
-def test_the_holdouts_scores_come_from_a_model_that_has_not_seen_it(first: Trained) -> None:
+def test_holdout_scores_come_from_a_model_that_has_not_seen_it(first: Trained) -> None:
     held = c.read(first.folder / "model" / "holdout.parquet")
     dataset = Dataset.read(first.folder / "dataset")
     assert held["order_id"].tolist() == dataset.select_folds(HOLDOUT)["order_id"].tolist()
-    # Honest, and neither chance nor too good to be true.
+    # Plausible: neither chance nor too good to be true.
     assert 0.6 < roc_auc_score(held["y"], held["p"]) < 0.85
 
 
@@ -141,7 +141,7 @@ def test_the_holdouts_scores_come_from_a_model_that_has_not_seen_it(first: Train
     ("max_iter", "[1]", "max_iter = '[1]' cannot be read; expected a number, a Boolean or text"),
     ("max_itre", "5", "'max_itre' is not known to the default model; expected one of "),
 ])  # fmt: skip
-def test_a_wrong_hyperparameter_is_refused_by_name(
+def test_an_invalid_hyperparameter_is_refused_by_name(
     first: Trained, tmp_path: Path, name: str, value: str, text: str
 ) -> None:
     base = tmp_path / "training"

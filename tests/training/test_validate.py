@@ -1,4 +1,4 @@
-"""Each rule of the validation refuses, warns or sets aside, and names table, rule, count and rows."""
+"""The rules of the validation: each refuses, warns or sets aside, and names table, rule, count and rows."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def whole() -> Snapshot:
     return collect_snapshot(synthetic.functions(synthetic.use_case()), AS_OF)
 
 
-def changed(snapshot: Snapshot, change: Callable[[Data], None]) -> Snapshot:
-    """A copy of the snapshot with one thing changed."""
+def change_snapshot(snapshot: Snapshot, change: Callable[[Data], None]) -> Snapshot:
+    """Return a copy of the snapshot with one change."""
     data: Data = {
         name: {column: values.copy() for column, values in rows.items()} for name, rows in snapshot.data.items()
     }
@@ -42,12 +42,12 @@ def put(table: str, column: str, value: Any, *rows: int) -> Callable[[Data], Non
     return change
 
 
-def sentences(case: UseCase, snapshot: Snapshot, level: str = "refuse") -> list[str]:
+def find_rules(case: UseCase, snapshot: Snapshot, level: str = "refuse") -> list[str]:
     _, findings, _ = check_snapshot(case, snapshot)
     return [finding.rule for finding in findings.all if finding.level == level]
 
 
-def test_good_data_pass_whole(whole: Snapshot) -> None:
+def test_good_data_pass_unchanged(whole: Snapshot) -> None:
     accepted, findings, aside = check_snapshot(synthetic.use_case(), whole)
     assert findings.refused == []
     assert aside == {}
@@ -87,10 +87,8 @@ NAT = np.datetime64("NaT")
         events=c.select_rows(data["events"], data["events"]["placed_at"] < AS_OF - np.timedelta64(15, "D"))),
      "events: the newest placed_at is 2024-03-16T23:30:00Z; expected one within 336 h of as_of"),
 ])  # fmt: skip
-def test_a_batch_that_must_not_be_trained_on_is_refused(
-    whole: Snapshot, change: Callable[[Data], None], refusal: str
-) -> None:
-    _, findings, _ = check_snapshot(synthetic.use_case(), changed(whole, change))
+def test_invalid_data_are_refused(whole: Snapshot, change: Callable[[Data], None], refusal: str) -> None:
+    _, findings, _ = check_snapshot(synthetic.use_case(), change_snapshot(whole, change))
     assert len([text for text in findings.refused if text.startswith(refusal)]) == 1, findings.refused
 
 
@@ -102,10 +100,10 @@ def test_a_batch_that_must_not_be_trained_on_is_refused(
         data["station_reports"], data["station_reports"]["known_at"] < AS_OF - np.timedelta64(5, "h"))),
      "expected one within 2 h of as_of"),
 ])  # fmt: skip
-def test_what_is_odd_but_harmless_is_a_warning(whole: Snapshot, change: Callable[[Data], None], warning: str) -> None:
-    snapshot = changed(whole, change)
-    assert sentences(synthetic.use_case(), snapshot) == []
-    assert [text for text in sentences(synthetic.use_case(), snapshot, "warn") if warning in text]
+def test_harmless_oddities_are_warnings(whole: Snapshot, change: Callable[[Data], None], warning: str) -> None:
+    snapshot = change_snapshot(whole, change)
+    assert find_rules(synthetic.use_case(), snapshot) == []
+    assert [text for text in find_rules(synthetic.use_case(), snapshot, "warn") if warning in text]
 
 
 @pytest.mark.parametrize(("rule", "refusal"), [
@@ -119,9 +117,9 @@ def test_what_is_odd_but_harmless_is_a_warning(whole: Snapshot, change: Callable
     (Expect("kind", at_least=0), "events: kind holds text; a bound needs numbers"),
     (Expect("colour", at_least=0), "events: column 'colour' does not exist"),
 ])  # fmt: skip
-def test_an_expectation_names_rule_and_rows(whole: Snapshot, rule: Expect, refusal: str) -> None:
+def test_a_broken_expectation_names_rule_and_rows(whole: Snapshot, rule: Expect, refusal: str) -> None:
     case = synthetic.use_case(expectations=[rule])
-    _, findings, aside = check_snapshot(case, changed(whole, put("events", "size", -1.0, 3, 4)))
+    _, findings, aside = check_snapshot(case, change_snapshot(whole, put("events", "size", -1.0, 3, 4)))
     assert len(findings.refused) == 1
     assert findings.refused[0].startswith(refusal)
     assert aside == {}
@@ -135,21 +133,21 @@ def test_an_expectation_names_rule_and_rows(whole: Snapshot, rule: Expect, refus
     ({"trusted": ["szie"]}, "column 'szie' does not exist; existing: ['band', 'kind', "),
     ({"trusted": ["queues_queue"]}, "column 'queues_queue' does not exist; existing: ["),
 ])  # fmt: skip
-def test_columns_of_slices_and_trust_are_those_of_the_data(
+def test_invalid_columns_of_slices_and_trust_are_refused(
     whole: Snapshot, changes: dict[str, Any], refusal: str
 ) -> None:
-    (found,) = sentences(synthetic.use_case(**changes), whole)
+    (found,) = find_rules(synthetic.use_case(**changes), whole)
     assert found.startswith(refusal)
 
 
 def test_slices_may_group_by_request_time_and_joined_columns(whole: Snapshot) -> None:
     slices = [Slice("band"), Slice("size"), Slice("station"), Slice("station_reports_sky"), Slice("queues_queue")]
-    assert sentences(synthetic.use_case(slices=slices), whole) == []
+    assert find_rules(synthetic.use_case(slices=slices), whole) == []
 
 
 def test_few_bad_rows_are_set_aside_with_their_labels(whole: Snapshot) -> None:
     case = synthetic.use_case(expectations=[Expect("size", at_least=0, max_bad=0.001)])
-    snapshot = changed(whole, put("events", "size", -1.0, 3, 4))
+    snapshot = change_snapshot(whole, put("events", "size", -1.0, 3, 4))
     gone = snapshot.data["events"]["order_id"][[3, 4]].tolist()
     accepted, findings, aside = check_snapshot(case, snapshot)
     assert findings.refused == []
@@ -158,17 +156,17 @@ def test_few_bad_rows_are_set_aside_with_their_labels(whole: Snapshot) -> None:
         kept = accepted.data[name]["order_id"].tolist()
         assert not set(gone) & set(kept)
         assert len(kept) == c.count_rows(snapshot.data[name]) - 2
-    more = changed(whole, put("events", "size", -1.0, *range(4)))
-    assert sentences(case, more) == ["size breaks the rule: at least 0 (at most 0.10% of rows may)"]
+    more = change_snapshot(whole, put("events", "size", -1.0, *range(4)))
+    assert find_rules(case, more) == ["size breaks the rule: at least 0 (at most 0.10% of rows may)"]
 
 
 def test_missing_values_break_no_bound(whole: Snapshot) -> None:
     assert np.isnan(whole.data["events"]["size"]).any()
-    assert sentences(synthetic.use_case(expectations=[Expect("size", at_least=0)]), whole) == []
+    assert find_rules(synthetic.use_case(expectations=[Expect("size", at_least=0)]), whole) == []
 
 
 @pytest.mark.parametrize(("strength", "level"), [(9.0, "refuse"), (1.0, "warn"), (0.0, None)])
-def test_a_column_that_tells_the_outcome_is_a_leak(whole: Snapshot, strength: float, level: str | None) -> None:
+def test_a_column_that_reveals_the_label_is_a_leak(whole: Snapshot, strength: float, level: str | None) -> None:
     late = dict(zip(whole.data["labels"]["order_id"], whole.data["labels"]["late"], strict=True))
     outcome = np.array([late.get(key, 0.0) for key in whole.data["events"]["order_id"]])
     noise = np.random.default_rng(0).normal(size=len(outcome))
@@ -176,15 +174,15 @@ def test_a_column_that_tells_the_outcome_is_a_leak(whole: Snapshot, strength: fl
     def leak(data: Data) -> None:
         data["events"]["arrived_after"] = (strength * outcome + noise).astype(np.float32)
 
-    _, findings, _ = check_snapshot(synthetic.use_case(), changed(whole, leak))
+    _, findings, _ = check_snapshot(synthetic.use_case(), change_snapshot(whole, leak))
     found = [finding for finding in findings.all if finding.column == "arrived_after"]
     assert [finding.level for finding in found] == ([level] if level else [])
     if level:
         assert "arrived_after alone predicts late with an AUC of" in found[0].rule
 
 
-def leaking(snapshot: Snapshot, case: UseCase, noise: float) -> Snapshot:
-    """With a column of the events that is the outcome and some noise."""
+def add_leak(snapshot: Snapshot, case: UseCase, noise: float) -> Snapshot:
+    """Return the snapshot with an additional event column: the label plus some noise."""
     labels = snapshot.data["labels"]
     outcome = dict(zip(labels["order_id"], labels[case.target], strict=True))
     known = np.array([outcome.get(key, 0.0) for key in snapshot.data["events"]["order_id"]])
@@ -193,44 +191,44 @@ def leaking(snapshot: Snapshot, case: UseCase, noise: float) -> Snapshot:
     def leak(data: Data) -> None:
         data["events"]["told"] = known + spread
 
-    return changed(snapshot, leak)
+    return change_snapshot(snapshot, leak)
 
 
-def levels(case: UseCase, snapshot: Snapshot) -> list[tuple[str, str]]:
+def find_levels(case: UseCase, snapshot: Snapshot) -> list[tuple[str, str]]:
     _, findings, _ = check_snapshot(case, snapshot)
     return [(each.level, each.rule) for each in findings.all if each.column == "told"]
 
 
-def test_a_person_who_has_looked_may_trust_a_column(whole: Snapshot) -> None:
-    ((level, rule),) = levels(synthetic.use_case(), leaking(whole, synthetic.use_case(), 0.3))
+def test_a_trusted_leak_is_a_warning_instead_of_a_refusal(whole: Snapshot) -> None:
+    ((level, rule),) = find_levels(synthetic.use_case(), add_leak(whole, synthetic.use_case(), 0.3))
     assert level == "refuse"
     assert rule.endswith(
         "is it known when the prediction is made? If it is, say so in the use case: trusted=('told',); "
         "if not, leave it out of events()"
     )
     case = synthetic.use_case(trusted=["told"])
-    accepted, findings, _ = check_snapshot(case, leaking(whole, case, 0.3))
+    accepted, findings, _ = check_snapshot(case, add_leak(whole, case, 0.3))
     assert findings.refused == []
     assert "told" in accepted.data["events"]
-    ((level, rule),) = levels(case, leaking(whole, case, 0.3))
+    ((level, rule),) = find_levels(case, add_leak(whole, case, 0.3))
     assert level == "warn"
     assert rule.endswith("it is trusted")
 
 
 @pytest.mark.parametrize(("noise", "level"), [(1.0, "warn"), (0.3, "warn"), (0.0, "refuse"), (9.0, None)])
-def test_an_honest_column_may_explain_a_regression_well(noise: float, level: str | None) -> None:
+def test_only_a_perfect_predictor_is_refused_in_a_regression(noise: float, level: str | None) -> None:
     case = synthetic.use_case("regression")
-    snapshot = leaking(collect_snapshot(synthetic.functions(case), AS_OF), case, noise)
-    found = levels(case, snapshot)
+    snapshot = add_leak(collect_snapshot(synthetic.functions(case), AS_OF), case, noise)
+    found = find_levels(case, snapshot)
     assert [each[0] for each in found] == ([level] if level else [])
     trusting = synthetic.use_case("regression", trusted=["told"])
-    assert [each[0] for each in levels(trusting, snapshot)] == (["warn"] if level else [])
+    assert [each[0] for each in find_levels(trusting, snapshot)] == (["warn"] if level else [])
 
 
-def test_the_step_writes_report_and_accepted_snapshot_or_ends(whole: Snapshot, tmp_path: Path) -> None:
+def test_the_step_writes_report_and_accepted_snapshot_or_fails(whole: Snapshot, tmp_path: Path) -> None:
     pyz = synthetic.build(tmp_path, synthetic.use_case(expectations=[Expect("size", at_least=0, max_bad=0.001)]))
     base = tmp_path / "good"
-    changed(whole, put("events", "size", -1.0, 3)).write(base / "processing/input/snapshot")
+    change_snapshot(whole, put("events", "size", -1.0, 3)).write(base / "processing/input/snapshot")
     done = synthetic.run_step(pyz, base, "validate")
     output = base / "processing/output"
     assert "set aside 1 row(s) of events" in done.stdout
@@ -239,7 +237,7 @@ def test_the_step_writes_report_and_accepted_snapshot_or_ends(whole: Snapshot, t
     accepted, _ = Snapshot.read(output / "accepted")
     assert c.count_rows(accepted.data["events"]) == c.count_rows(whole.data["events"]) - 1
     base = tmp_path / "bad"
-    changed(whole, put("events", "size", -1.0, *range(50))).write(base / "processing/input/snapshot")
+    change_snapshot(whole, put("events", "size", -1.0, *range(50))).write(base / "processing/input/snapshot")
     refused = synthetic.run_step(pyz, base, "validate", check=False)
     assert refused.returncode == 1
     message = (base / "output/message").read_text()
@@ -249,9 +247,9 @@ def test_the_step_writes_report_and_accepted_snapshot_or_ends(whole: Snapshot, t
     assert json.loads((base / "processing/output/report/validation.json").read_text())["passed"] == 0
 
 
-def test_a_file_that_is_not_what_the_manifest_says_is_refused(whole: Snapshot, tmp_path: Path) -> None:
+def test_a_file_that_contradicts_the_manifest_is_refused(whole: Snapshot, tmp_path: Path) -> None:
     whole.write(tmp_path)
-    other = changed(whole, put("events", "size", 1.0, 0))
+    other = change_snapshot(whole, put("events", "size", 1.0, 0))
     c.write(other.data["events"], tmp_path / "events.parquet")
     with pytest.raises(ValueError, match=r"events.parquet has 2880 rows and does not match manifest.json"):
         Snapshot.read(tmp_path)

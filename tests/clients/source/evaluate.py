@@ -1,4 +1,4 @@
-"""What a processing step of the pipelines runs: it writes a report."""
+"""Program of the processing steps in the pipelines: writes a report."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What ModelTrainer and Estimator run of a user's own: it reads where it is and leaves a model."""
+"""User program that ModelTrainer and Estimator run: reads the folder of the model and writes a model."""
 
 import os
 from pathlib import Path
