@@ -1,4 +1,4 @@
-"""A checkout with stacks of several environments, and the command line in it."""
+"""A checkout with stacks of several environments in which the command line runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHURN = 'from millrace import UseCase\n\nUSE_CASE = UseCase(name="churn-eu", tar
 
 
 class Checkout:
-    """A checkout with two use cases and two environments, and the command line in it."""
+    """A checkout with two use cases and two environments; calling it runs `millrace workflows`."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
@@ -36,7 +36,7 @@ class Checkout:
         return self.stand.git("rev-parse", "HEAD").strip()
 
     def begin_again(self) -> None:
-        """As it was begun."""
+        """Restore the first commit and remove generated files."""
         self.stand.git("checkout", "--quiet", "--force", self.base)
         self.stand.git("clean", "--force", "-d", "--quiet", "stacks", ".github", ".gitlab-ci.yml")
 
@@ -46,15 +46,15 @@ class Checkout:
     def python(self, *arguments: str, code: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [sys.executable, *arguments],
-            cwd=self.folder, env={**_plain(), **variables}, capture_output=True, text=True, timeout=60, check=False,
+            cwd=self.folder, env={**_make_clean_environment(), **variables}, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         assert done.returncode == code, f"{arguments}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
         return done
 
 
-def _plain() -> dict[str, str]:
-    """The environment without what a host of workflows, or this test's own, sets."""
+def _make_clean_environment() -> dict[str, str]:
+    """Return the environment without variables that a CI host or the test run sets."""
     theirs = ("AWS_", "PULUMI_", "GITHUB_", "GITLAB_", "CI_", "MILLRACE_")
     return {name: value for name, value in os.environ.items() if not name.startswith(theirs)}
 
@@ -66,7 +66,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 
 @pytest.fixture
 def clean(checkout: Checkout) -> Iterator[Checkout]:
-    """As it was begun, before and after."""
+    """Yield the checkout in its original state and restore it afterwards."""
     checkout.begin_again()
     yield checkout
     checkout.begin_again()

@@ -1,4 +1,4 @@
-"""The command line as a user runs it: a process of its own, against a cloud of its own."""
+"""Fixtures that run the command line as a user does: in a separate process, against a separate local cloud."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MODEL = "s3://cli/model.tar.gz"
 
 @dataclass
 class Millrace:
-    """The command `millrace`, with a state folder and no AWS settings of the user's."""
+    """The `millrace` command with its own state folder and without the user's AWS settings."""
 
     state: Path
 
@@ -60,24 +60,24 @@ class Millrace:
         return done
 
     def json(self, *arguments: str) -> Any:
-        """What a command with ``--json`` says."""
+        """Return the parsed output of a command with ``--json``."""
         return json.loads(self(*arguments, "--json").stdout)
 
     def error(self, *arguments: str, code: int = 1, **variables: str) -> str:
-        """What a command that fails says."""
+        """Return the error output of a command that fails."""
         return self(*arguments, code=code, **variables).stderr
 
 
 @pytest.fixture
 def millrace(tmp_path: Path) -> Iterator[Millrace]:
-    """With a state folder where nothing runs yet; what a test starts there is stopped."""
+    """Yield the command with an empty state folder; stop the local cloud if the test started one."""
     millrace = Millrace(tmp_path / "state")
     yield millrace
     client.stop(millrace.state)
 
 
 class Loop:
-    """A cloud that holds what `pulumi up` of `flights-local` makes, made by hand, and the command for it."""
+    """A local cloud with resources of `flights-local` that tests create without Pulumi, and the command for it."""
 
     def __init__(self, daemon: CloudDaemon) -> None:
         self.daemon = daemon
@@ -90,7 +90,7 @@ class Loop:
         return self.millrace(*arguments, code=code, stdin=stdin, **variables)
 
     def printed(self, name: str) -> str:
-        """What `millrace logs` shows; nothing where nothing was printed yet."""
+        """Return the output of `millrace logs`; it is empty if nothing was printed yet."""
         done = subprocess.run(
             self.millrace.command("logs", name),
             cwd=REPOSITORY, env=self.millrace.environment, capture_output=True, text=True, check=False,
@@ -98,7 +98,7 @@ class Loop:
         return done.stdout
 
     def register(self, approval: str, **figures: str) -> tuple[int, str]:
-        """Version and ARN of a new package."""
+        """Register a package; return its version and ARN."""
         arn = self.sagemaker.create_model_package(
             ModelPackageGroupName=STACK,
             ModelApprovalStatus=approval,
@@ -113,23 +113,23 @@ class Loop:
         return int(arn.rpartition("/")[2]), arn
 
     def decided(self, arn: str) -> tuple[str, str]:
-        """Approval and its reason, as the registry has them."""
+        """Return a package's approval status and reason from the registry."""
         found = self.sagemaker.describe_model_package(ModelPackageName=arn)
         return found["ModelApprovalStatus"], found.get("ApprovalDescription", "")
 
     def forget_models(self) -> None:
-        """So that each test counts its own."""
+        """Delete all packages, so that each test counts only its own."""
         for each in self.sagemaker.list_model_packages(ModelPackageGroupName=STACK)["ModelPackageSummaryList"]:
             self.sagemaker.delete_model_package(ModelPackageName=each["ModelPackageArn"])
 
     def pipeline(self, kind: str, source: str) -> None:
-        """One step, `Work`; parameters as the real pipelines have them."""
+        """Create a pipeline with one step, `Work`, and the parameters of the real pipelines."""
         parameters = [{"Name": "AsOf", "Type": "String", "DefaultValue": "now"}]
         step = process("Work", source, Environment={"AS_OF": get("Parameters.AsOf")})
         create(self.sagemaker, f"{STACK}-{kind}", step, parameters=parameters)
 
     def serve(self, arn: str) -> None:
-        """The endpoint, with the model of a package."""
+        """Create the endpoint with a package's model and wait until it is in service."""
         self.sagemaker.create_model(ModelName=STACK, Containers=[{"ModelPackageName": arn}], ExecutionRoleArn=ROLE)
         variant = {
             "VariantName": "main", "ModelName": STACK, "InitialInstanceCount": 1, "InstanceType": "ml.m5.large",
@@ -141,8 +141,8 @@ class Loop:
         )
 
 
-def _archive(answer: bytes) -> bytes:
-    """A model of the test image: what it answers."""
+def _make_model_archive(answer: bytes) -> bytes:
+    """Return a model archive for the test image that contains its answer."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w:gz") as tar:
         member = tarfile.TarInfo("answer.txt")
@@ -153,13 +153,15 @@ def _archive(answer: bytes) -> bytes:
 
 @pytest.fixture(scope="module")
 def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
-    """One for the tests of a module."""
+    """Yield one cloud for all tests of a module."""
     daemon = CloudDaemon(tmp_path_factory.mktemp("cli") / "state")
     daemon.start()
     make_roles(daemon.client("iam"))
     try:
         loop = Loop(daemon)
-        make_bucket(daemon, "cli").put_object(Bucket="cli", Key="model.tar.gz", Body=_archive(b'{"score": 0.5}'))
+        make_bucket(daemon, "cli").put_object(
+            Bucket="cli", Key="model.tar.gz", Body=_make_model_archive(b'{"score": 0.5}')
+        )
         loop.sagemaker.create_model_package_group(ModelPackageGroupName=STACK)
         yield loop
     finally:

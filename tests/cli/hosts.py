@@ -1,4 +1,4 @@
-"""Stand-ins for the APIs of GitHub and GitLab, as far as the workflows ask them."""
+"""Fake GitHub and GitLab APIs, limited to the requests that the workflows make."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ BOT = {"login": "github-actions[bot]", "type": "Bot"}
 Answer = tuple[int, dict[str, str], bytes]
 
 
-def packed(files: dict[str, str | bytes]) -> bytes:
-    """A zip, as an artifact is downloaded."""
+def zip_files(files: dict[str, str | bytes]) -> bytes:
+    """Return a zip archive of these files, as a downloaded artifact has it."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():
@@ -40,13 +40,13 @@ class GitHub:
     artifacts: dict[int, tuple[dict[str, Any], bytes]] = field(default_factory=dict)
     pulls: dict[int, dict[str, Any]] = field(default_factory=dict)
     comments: dict[int, dict[str, Any]] = field(default_factory=dict)
-    """By their number; `pull` is the pull request's."""
+    """Keyed by comment number; `pull` is the number of the pull request."""
     refused: list[str] = field(default_factory=list)
-    """What was asked for without the token, or with it where nobody may see it."""
+    """Requests without the token, or with it to the artifact store, which must not see it."""
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a runner sets."""
+        """The environment variables that a runner sets."""
         return {
             "GITHUB_ACTIONS": "true",
             "GITHUB_API_URL": self.url,
@@ -55,7 +55,7 @@ class GitHub:
         }
 
     def run(self, run: int, sha: str, *, head: int = REPOSITORY, conclusion: str = "success") -> None:
-        """A run of the preview for a commit of this repository or of a fork."""
+        """Add a preview run for a commit of this repository or of a fork."""
         self.runs[run] = {
             "id": run,
             "head_sha": sha,
@@ -74,7 +74,7 @@ class GitHub:
         }  # fmt: skip
 
     def leave(self, run: int, name: str, content: bytes, **facts: Any) -> None:
-        """An artifact of a run."""
+        """Add an artifact to a run."""
         number = len(self.artifacts) + 1
         artifact = {
             "id": number,
@@ -121,20 +121,20 @@ class GitHub:
                 return self.runs.get(int(run))
             case "GET", ["actions", "runs", run, "artifacts"]:
                 mine = [each for each, _ in self.artifacts.values() if each["workflow_run"]["id"] == int(run)]
-                return {"artifacts": _page(mine, query)}
+                return {"artifacts": _select_page(mine, query)}
             case "GET", ["actions", "artifacts"]:
                 mine = [each for each, _ in self.artifacts.values() if each["name"] == query["name"]]
-                return {"artifacts": _page(mine, query)}
+                return {"artifacts": _select_page(mine, query)}
             case "GET", ["actions", "artifacts", number, "zip"]:
                 return 302, {"Location": f"{self.url}/store/{number}"}, b""
             case "GET", ["pulls"]:
                 wanted = query["state"], query["head"]
                 mine = [each for each in self.pulls.values() if (each["state"], each["head"]["label"]) == wanted]
-                return _page(mine, query)
+                return _select_page(mine, query)
             case "GET", ["pulls", number]:
                 return self.pulls.get(int(number))
             case "GET", ["issues", number, "comments"]:
-                return _page([each for each in self.comments.values() if each["pull"] == int(number)], query)
+                return _select_page([each for each in self.comments.values() if each["pull"] == int(number)], query)
             case "POST", ["issues", number, "comments"]:
                 return {"id": self.comment(int(number), body["body"])}
             case "PATCH", ["issues", "comments", number]:
@@ -156,7 +156,7 @@ class GitLab:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a runner sets."""
+        """The environment variables that a runner sets."""
         return {
             "GITLAB_CI": "true",
             "CI_API_V4_URL": self.url,
@@ -184,7 +184,7 @@ class GitLab:
             case "GET", ["user"]:
                 return 200, {}, b'{"id": 1}'
             case "GET", ["projects", "42", "merge_requests", "5", "notes"]:
-                return 200, {}, json.dumps(_page(list(self.notes.values()), query)).encode()
+                return 200, {}, json.dumps(_select_page(list(self.notes.values()), query)).encode()
             case "POST", ["projects", "42", "merge_requests", "5", "notes"]:
                 self.note(json.loads(data)["body"], author=1)
                 return 201, {}, b"{}"
@@ -198,15 +198,15 @@ class GitLab:
         self.notes[number] = {"id": number, "author": {"id": author}, "body": body}
 
 
-def _page(items: list[Any], query: dict[str, str]) -> list[Any]:
+def _select_page(items: list[Any], query: dict[str, str]) -> list[Any]:
     size, page = int(query.get("per_page", 30)), int(query.get("page", 1))
     return items[(page - 1) * size : page * size]
 
 
 @contextmanager
-def served(host: GitHub | GitLab) -> Iterator[None]:
-    """The host, listening on a free port of this machine."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(host.answer))
+def serve_host(host: GitHub | GitLab) -> Iterator[None]:
+    """Serve the host's API on a free local port."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _make_handler(host.answer))
     host.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -218,7 +218,7 @@ def served(host: GitHub | GitLab) -> Iterator[None]:
         thread.join()
 
 
-def _handler(answer: Callable[[str, str, dict[str, str], bytes], Answer]) -> type[BaseHTTPRequestHandler]:
+def _make_handler(answer: Callable[[str, str, dict[str, str], bytes], Answer]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def _any(self) -> None:
             data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -234,6 +234,6 @@ def _handler(answer: Callable[[str, str, dict[str, str], bytes], Answer]) -> typ
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _any
 
         def log_message(self, format: str, *arguments: Any) -> None:
-            """Silent."""
+            """Log nothing."""
 
     return Handler

@@ -1,4 +1,4 @@
-"""actionlint, built once for this machine from its published Go module, pinned by `tools/actionlint`."""
+"""A cached actionlint binary, built from the Go module version that `tools/actionlint` pins."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 MODULE = Path(__file__).resolve().parents[2] / "tools" / "actionlint"
 
 
-def actionlint() -> Path:
-    """The program; the first call on a machine builds it, outside any checkout."""
+def build_actionlint() -> Path:
+    """Return the path of actionlint; the first call on a machine builds it outside any checkout."""
     match = re.search(r"github\.com/rhysd/actionlint v(\S+)", (MODULE / "go.mod").read_text())
     assert match is not None
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -20,7 +20,7 @@ def actionlint() -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / "actionlint"
     with (folder / "lock").open("w") as lock:
-        # Two workers of a test run at once would build it twice, and write the same file.
+        # Two parallel test workers would otherwise build it twice and write the same file.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not program.exists():
             draft = folder / f"draft-{os.getpid()}"
@@ -36,10 +36,10 @@ def actionlint() -> Path:
     return program
 
 
-def findings(*files: Path) -> str:
-    """What actionlint says of workflows, and shellcheck of their commands where it is installed."""
+def run_actionlint(*files: Path) -> str:
+    """Return the findings of actionlint for workflows, with those of shellcheck where it is installed."""
     done = subprocess.run(
-        [actionlint(), "-no-color", "-pyflakes=", *files], capture_output=True, text=True, check=False
+        [build_actionlint(), "-no-color", "-pyflakes=", *files], capture_output=True, text=True, check=False
     )
     assert done.returncode in (0, 1), done.stderr
     return done.stdout

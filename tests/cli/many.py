@@ -1,4 +1,4 @@
-"""A checkout with use cases of its own, and a cloud that holds what `pulumi up` of their stacks would make."""
+"""A checkout with declared use cases, and a local cloud with the resources that `pulumi up` would create."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.local.hosted import IMAGE, eventually
 from tests.local.jobs import ROLE, make_bucket
 from tests.local.pipelines import create, process
 
-from .conftest import MODEL, REPOSITORY, _archive
+from .conftest import MODEL, REPOSITORY, _make_model_archive
 
 DECLARATION = """\
 from datetime import timedelta
@@ -43,7 +43,7 @@ ALARMS = {
 
 
 class Checkout:
-    """A folder with this repository's command line, and use cases and stacks of a test's own."""
+    """A folder with this repository's command line and the use cases and stacks that a test declares."""
 
     def __init__(self, folder: Path, state: Path) -> None:
         self.folder, self.state = folder, state
@@ -68,7 +68,7 @@ class Checkout:
     def environment(self) -> dict[str, str]:
         mine = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PULUMI_"))}
         empty = self.folder / "nothing"
-        # Neither this machine's settings nor a question to an instance's own credentials, which takes its time.
+        # Ignore this machine's AWS settings, and skip the slow lookup of instance credentials.
         settings = {
             "AWS_CONFIG_FILE": str(empty), "AWS_SHARED_CREDENTIALS_FILE": str(empty),
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -95,7 +95,7 @@ class Checkout:
 
 
 class Cloud:
-    """A daemon, and what stands in it."""
+    """A local cloud daemon and methods that create resources in it."""
 
     def __init__(self, state: Path) -> None:
         self.daemon = CloudDaemon(state)
@@ -104,10 +104,12 @@ class Cloud:
         self.cloudwatch = self.daemon.client("cloudwatch", max_pool_connections=8)
         self.scheduler = self.daemon.client("scheduler", max_pool_connections=8)
         make_roles(self.daemon.client("iam"))
-        make_bucket(self.daemon, "cli").put_object(Bucket="cli", Key="model.tar.gz", Body=_archive(b'{"score": 0.5}'))
+        make_bucket(self.daemon, "cli").put_object(
+            Bucket="cli", Key="model.tar.gz", Body=_make_model_archive(b'{"score": 0.5}')
+        )
 
     def register(self, stack: str, approval: str = "Approved", **figures: str) -> str:
-        """The ARN of a new package."""
+        """Register a package and return its ARN."""
         return str(
             self.sagemaker.create_model_package(
                 ModelPackageGroupName=stack,
@@ -123,14 +125,14 @@ class Cloud:
         )
 
     def provision(self, stack: str) -> None:
-        """What does not need a model."""
+        """Create the resources that do not need a model."""
         self.sagemaker.create_model_package_group(ModelPackageGroupName=stack)
         for kind in ("training", "monitor"):
             create(self.sagemaker, f"{stack}-{kind}", process("Work", "print('done')"))
         self.watch(stack)
 
     def watch(self, stack: str) -> None:
-        """Its alarms, its rule and its schedules, as far as they are not there."""
+        """Put the stack's alarms and rule, and create its missing schedules."""
         for kind, metric in ALARMS.items():
             self.cloudwatch.put_metric_alarm(
                 AlarmName=f"{stack}-{kind}", AlarmDescription=f"{metric} of {stack} is too high.", Namespace="n",
@@ -152,7 +154,7 @@ class Cloud:
             )  # fmt: skip
 
     def remove(self, kind: str, name: str) -> None:
-        """One of them: somebody deletes it by hand."""
+        """Delete one alarm, rule or schedule, as somebody would by hand."""
         if kind == "alarm":
             self.cloudwatch.delete_alarms(AlarmNames=[name])
         elif kind == "rule":
@@ -161,7 +163,7 @@ class Cloud:
             self.scheduler.delete_schedule(Name=name)
 
     def serve(self, stack: str, arn: str, config: str = "", *, wait: bool = True) -> None:
-        """The endpoint, with the model of a package."""
+        """Create the endpoint with a package's model."""
         config = config or f"{stack}-config-0a1b2c3"
         self.configure(stack, arn, config)
         self.sagemaker.create_endpoint(EndpointName=stack, EndpointConfigName=config)
@@ -184,7 +186,7 @@ class Cloud:
         self.cloudwatch.set_alarm_state(AlarmName=alarm, StateValue=state, StateReason="it was set")
 
     def whole(self, *stacks: str) -> None:
-        """Stacks with a model that serves."""
+        """Create these stacks, each with a model in service."""
 
         def one(stack: str) -> None:
             self.provision(stack)

@@ -1,4 +1,4 @@
-"""Previews made by hand, step by step, in the form of the recorded ones; and what is said of them."""
+"""Builders of previews in the format of the recorded ones, and of their documents and comments."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from cli.main import run
 from cli.prices import Prices
 
 PREVIEWS = Path(__file__).parent / "previews"
-#: Where the stack lies.
+#: The account of the stack.
 ACCOUNT = "123456789012"
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 
-#: Types by the names that the tests use.
+#: Resource types by the short names that the tests use.
 TYPES = {
     "Alarm": "aws:cloudwatch/metricAlarm:MetricAlarm",
     "Bucket": "aws:s3/bucket:Bucket",
@@ -47,11 +47,11 @@ TYPES = {
 }
 
 
-def urn(kind: str, name: str) -> str:
+def make_urn(kind: str, name: str) -> str:
     return f"urn:pulumi:flights-local::millrace::millrace:index:MlopsStack${TYPES.get(kind, kind)}::{name}"
 
 
-def step(
+def make_step(
     op: str,
     kind: str,
     name: str,
@@ -62,8 +62,8 @@ def step(
     changed: list[str] | None = None,
     **states: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """A step; ``before`` and ``after`` add to its states, e.g. ``before={"protect": True}``."""
-    made: dict[str, Any] = {"op": op, "urn": urn(kind, name)}
+    """Return a step; ``before`` and ``after`` add to its states, e.g. ``before={"protect": True}``."""
+    made: dict[str, Any] = {"op": op, "urn": make_urn(kind, name)}
     for key, inputs, more in (("oldState", old, "before"), ("newState", new, "after")):
         if inputs is not None:
             made[key] = {"urn": made["urn"], "custom": True, "inputs": dict(inputs), **states.get(more, {})}
@@ -74,49 +74,49 @@ def step(
     return made
 
 
-def whole(*steps: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """A preview with these steps, and one resource that stays."""
+def make_preview(*steps: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """Return a preview with these steps and one unchanged resource."""
     arn = f"arn:aws:sns:eu-west-1:{ACCOUNT}:stays"
     lies = {"id": arn, "outputs": {"arn": arn}}
-    stays = step("same", "Topic", "stays", {"name": "stays"}, {"name": "stays"}, before=lies, after=lies)
+    stays = make_step("same", "Topic", "stays", {"name": "stays"}, {"name": "stays"}, before=lies, after=lies)
     return {"config": {"aws:region": "eu-west-1"}, "steps": [stays, *steps], "changeSummary": {"same": 1}, **more}
 
 
-def told(*steps: Mapping[str, Any], notes: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
-    """The document that is made of these steps."""
-    return of(whole(*steps, **more), notes)
+def diff_steps(*steps: Mapping[str, Any], notes: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
+    """Return the diff document of these steps."""
+    return diff_preview(make_preview(*steps, **more), notes)
 
 
-def recorded(name: str) -> dict[str, Any]:
-    """The document that is made of a recorded preview."""
+def diff_recorded(name: str) -> dict[str, Any]:
+    """Return the diff document of a recorded preview."""
     found: dict[str, Any] = json.loads((PREVIEWS / f"{name}.json").read_text())
-    return of(found)
+    return diff_preview(found)
 
 
-def of(given: Mapping[str, Any], notes: tuple[str, ...] = ()) -> dict[str, Any]:
+def diff_preview(given: Mapping[str, Any], notes: tuple[str, ...] = ()) -> dict[str, Any]:
     read = preview.parse_preview(given, "preview")
     return document.make_document(
         read, document.Context("flights", "local", "A test.", "eu-west-1", Prices.load(), notes=list(notes))
     )
 
 
-def comment(*steps: Mapping[str, Any], limit: int = markdown.LIMIT) -> str:
-    return markdown.render_comment(told(*steps), limit)
+def comment_on(*steps: Mapping[str, Any], limit: int = markdown.LIMIT) -> str:
+    return markdown.render_comment(diff_steps(*steps), limit)
 
 
-def risks(*steps: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Kind and name of each risk, in order."""
-    return [(each["kind"], each["name"]) for each in told(*steps)["risks"]]
+def find_risks(*steps: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the kind and name of each risk, in order."""
+    return [(each["kind"], each["name"]) for each in diff_steps(*steps)["risks"]]
 
 
-def diff(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """The command, in this process: exit code, output, errors."""
+def run_diff(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Run the command in this process; return its exit code, output and errors."""
     code = run(["diff", "flights", *arguments])
     said = capsys.readouterr()
     return code, said.out, said.err
 
 
-def written(path: Path, given: Any) -> str:
-    """A preview in a file; its path."""
+def write_preview(path: Path, given: Any) -> str:
+    """Write a preview to a file and return its path."""
     path.write_text(given if isinstance(given, str) else json.dumps(given))
     return os.fspath(path)

@@ -1,4 +1,4 @@
-"""Steps of the bundle that a person runs: what they say when they cannot be done."""
+"""Tests of the errors of bundle steps that a person runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WINDOW = ("--since", "2024-01-01", "--until", "2024-01-02", "--endpoint", "elsew
 @pytest.mark.parametrize(
     "arguments", [("invoke", "broken", "--sample"), ("replay", "broken", *WINDOW)], ids=["invoke", "replay"]
 )
-def test_a_failure_is_told_although_nothing_is_deployed(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_a_data_error_is_reported_although_nothing_is_deployed(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     cloud = Cloud(tmp_path / "state")
     try:
         checkout = Checkout(tmp_path / "checkout", tmp_path / "state")

@@ -1,4 +1,4 @@
-"""The repository's content, read and written elsewhere: nothing of the repository itself is touched."""
+"""Tests of reading the repository's content and writing it elsewhere without touching the repository."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """Two commits on main, and a program in a folder of it."""
+    """Return a repository with two commits on main and a program in a subfolder."""
     folder = tmp_path / "repository"
     (folder / "program").mkdir(parents=True)
     git(folder, "init", "--quiet", "--initial-branch=main")
@@ -34,7 +34,7 @@ def repository(tmp_path: Path) -> Path:
     return folder
 
 
-def contents(folder: Path) -> dict[str, str]:
+def read_contents(folder: Path) -> dict[str, str]:
     return {
         path.relative_to(folder).as_posix(): path.read_text()
         for path in sorted(folder.rglob("*"))
@@ -42,40 +42,38 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
-def everything(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """Every file, git's own included, with its time."""
+def read_all_files(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Return every file, including git's own, with its modification time."""
     return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
 
 
-def written(checkout: Checkout, revision: str | None, into: Path) -> tuple[dict[str, str], list[str]]:
+def write_revision(checkout: Checkout, revision: str | None, into: Path) -> tuple[dict[str, str], list[str]]:
     said: list[str] = []
     program = checkout.write(checkout.resolve_commit(revision) if revision else None, into, said.append)
-    return contents(program), said
+    return read_contents(program), said
 
 
-def test_a_revision_and_the_working_tree_are_written_as_they_are(repository: Path, tmp_path: Path) -> None:
+def test_revisions_and_the_working_tree_are_written_unchanged(repository: Path, tmp_path: Path) -> None:
     (repository / "program" / "a.py").write_text("three\n")
     (repository / "program" / "b.py").write_text("not known to git\n")
     (repository / "program" / "c.log").write_text("ignored\n")
-    before = everything(repository)
+    before = read_all_files(repository)
     checkout = Checkout.find(repository / "program")
-    assert written(checkout, "HEAD~1", tmp_path / "first") == ({"a.py": "one\n"}, [])
-    assert written(checkout, "main", tmp_path / "second") == ({"a.py": "two\n"}, [])
-    head, _ = written(checkout, None, tmp_path / "head")
+    assert write_revision(checkout, "HEAD~1", tmp_path / "first") == ({"a.py": "one\n"}, [])
+    assert write_revision(checkout, "main", tmp_path / "second") == ({"a.py": "two\n"}, [])
+    head, _ = write_revision(checkout, None, tmp_path / "head")
     assert head == {"a.py": "three\n", "b.py": "not known to git\n"}
     assert checkout.count_changed_files() == 2
-    assert everything(repository) == before
+    assert read_all_files(repository) == before
 
 
-def test_the_environment_of_a_hook_leads_nowhere_else(
-    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_git_variables_of_a_hook_are_ignored(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "nowhere"))
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "no-repository"))
-    assert written(Checkout.find(repository), "HEAD", tmp_path / "head")[0]["program/a.py"] == "two\n"
+    assert write_revision(Checkout.find(repository), "HEAD", tmp_path / "head")[0]["program/a.py"] == "two\n"
 
 
-def test_the_content_is_named_as_git_names_it(repository: Path) -> None:
+def test_content_hashes_equal_those_of_git(repository: Path) -> None:
     checkout = Checkout.find(repository)
     tree, files = checkout.hash_content(["program"])
     assert tree == git(repository, "rev-parse", "HEAD^{tree}")
@@ -92,13 +90,13 @@ def test_the_content_is_named_as_git_names_it(repository: Path) -> None:
     assert changed == git(repository, "rev-parse", "HEAD^{tree}")
 
 
-def test_in_a_folder_of_a_larger_repository_paths_are_the_programs(repository: Path) -> None:
+def test_paths_are_relative_to_the_program_in_a_larger_repository(repository: Path) -> None:
     tree, files = Checkout.find(repository / "program").hash_content(["."])
     assert tree == git(repository, "rev-parse", "HEAD:program")
     assert list(files) == ["a.py"]
 
 
-def test_a_base_is_taken_where_the_head_left_it(repository: Path) -> None:
+def test_the_base_is_the_fork_point(repository: Path) -> None:
     left = git(repository, "rev-parse", "HEAD")
     git(repository, "switch", "--quiet", "--create", "mine")
     git(repository, "commit", "--quiet", "--allow-empty", "--message", "mine")
@@ -108,7 +106,7 @@ def test_a_base_is_taken_where_the_head_left_it(repository: Path) -> None:
     assert checkout.find_fork_point(checkout.resolve_commit("main"), checkout.resolve_commit("mine")) == left
 
 
-def test_what_a_shallow_clone_lacks_is_to_be_fetched(repository: Path, tmp_path: Path) -> None:
+def test_missing_commits_of_a_shallow_clone_suggest_git_fetch(repository: Path, tmp_path: Path) -> None:
     missing = git(repository, "rev-parse", "HEAD~1")
     git(tmp_path, "clone", "--quiet", "--depth", "1", repository.as_uri(), "shallow")
     checkout = Checkout.find(tmp_path / "shallow")
@@ -121,12 +119,12 @@ def test_what_a_shallow_clone_lacks_is_to_be_fetched(repository: Path, tmp_path:
         Checkout.find(tmp_path)
 
 
-def test_a_revision_that_looks_like_an_option_is_none(repository: Path) -> None:
+def test_a_revision_that_looks_like_an_option_is_refused(repository: Path) -> None:
     with pytest.raises(CliError, match="'--all'"):
         Checkout.find(repository).resolve_commit("--all")
 
 
-def test_submodules_are_written_too_and_missed_aloud(repository: Path, tmp_path: Path) -> None:
+def test_submodules_are_written_and_missing_ones_are_reported(repository: Path, tmp_path: Path) -> None:
     library = tmp_path / "library"
     library.mkdir()
     git(library, "init", "--quiet")
@@ -137,20 +135,20 @@ def test_submodules_are_written_too_and_missed_aloud(repository: Path, tmp_path:
     git(repository, "commit", "--quiet", "--message", "with a library")
     (repository / "program" / "lib" / "lib.py").write_text("changed\n")
     checkout = Checkout.find(repository)
-    assert written(checkout, "HEAD", tmp_path / "base")[0]["program/lib/lib.py"] == "first\n"
-    assert written(checkout, None, tmp_path / "head")[0]["program/lib/lib.py"] == "changed\n"
+    assert write_revision(checkout, "HEAD", tmp_path / "base")[0]["program/lib/lib.py"] == "first\n"
+    assert write_revision(checkout, None, tmp_path / "head")[0]["program/lib/lib.py"] == "changed\n"
     git(tmp_path, "clone", "--quiet", str(repository), "without")
-    found, said = written(Checkout.find(tmp_path / "without"), "HEAD", tmp_path / "third")
+    found, said = write_revision(Checkout.find(tmp_path / "without"), "HEAD", tmp_path / "third")
     assert "program/lib/lib.py" not in found
     assert "submodule program/lib" in said[0]
     assert "git submodule update --init program/lib" in said[0]
 
 
-def test_large_files_stay_pointers_on_both_sides(repository: Path, tmp_path: Path) -> None:
+def test_lfs_files_stay_pointers(repository: Path, tmp_path: Path) -> None:
     assert os.environ.get("GIT_LFS_SKIP_SMUDGE") is None
     git(repository, "config", "filter.lfs.smudge", "sh -c 'test \"$GIT_LFS_SKIP_SMUDGE\" = 1 && cat'")
     git(repository, "config", "filter.lfs.clean", "cat")
     git(repository, "config", "filter.lfs.required", "true")
     (repository / ".gitattributes").write_text("*.bin filter=lfs\n")
     (repository / "model.bin").write_text("pointer\n")
-    assert written(Checkout.find(repository), None, tmp_path / "head")[0]["model.bin"] == "pointer\n"
+    assert write_revision(Checkout.find(repository), None, tmp_path / "head")[0]["model.bin"] == "pointer\n"

@@ -1,4 +1,4 @@
-"""`millrace completion`: the scripts as the shells themselves read them."""
+"""Tests of `millrace completion` with its scripts in real shells."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """Without a cloud, with `millrace` on PATH, and names of which one begins as another's stack."""
+    """Return a checkout without a cloud, with `millrace` on PATH and use cases whose names begin alike."""
     folder = tmp_path_factory.mktemp("completion")
     checkout = Checkout(folder / "checkout", folder / "state")
     for name in ("churn", "churn-eu", "fraud"):
@@ -34,25 +34,27 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     return checkout
 
 
-def environment(checkout: Checkout) -> dict[str, str]:
+def make_environment(checkout: Checkout) -> dict[str, str]:
     path = f"{checkout.folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
     clean = {name: value for name, value in checkout.environment.items() if not name.startswith(("XDG_", "ZDOTDIR"))}
     return {**clean, "HOME": str(checkout.folder / "home"), "PATH": path}
 
 
-def shell(checkout: Checkout, name: str, script: str, *options: str) -> str:
+def run_shell(checkout: Checkout, name: str, script: str, *options: str) -> str:
     if shutil.which(name) is None:
         pytest.skip(f"{name} is not on this machine")
     done = subprocess.run(
         [name, *options, "-c", textwrap.dedent(script)],
-        env=environment(checkout), capture_output=True, text=True, timeout=60, check=False,
+        env=make_environment(checkout), capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def bash(checkout: Checkout, *lines: str, first: str = 'eval "$(millrace completion bash)"') -> list[list[str]]:
-    """What bash offers for the last word of each line."""
+def complete_in_bash(
+    checkout: Checkout, *lines: str, first: str = 'eval "$(millrace completion bash)"'
+) -> list[list[str]]:
+    """Return the completions that bash offers for the last word of each line."""
     script = [first]
     for line in lines:
         words = " ".join(f"'{word}'" for word in line.split(" "))
@@ -61,11 +63,11 @@ def bash(checkout: Checkout, *lines: str, first: str = 'eval "$(millrace complet
             "_millrace_completion millrace",
             'echo "${COMPREPLY[@]}"',
         ]
-    return [line.split() for line in shell(checkout, "bash", "\n".join(script), "--norc").splitlines()]
+    return [line.split() for line in run_shell(checkout, "bash", "\n".join(script), "--norc").splitlines()]
 
 
 @pytest.mark.parametrize("name", SHELLS)
-def test_the_script_is_one_that_the_shell_can_read(checkout: Checkout, name: str) -> None:
+def test_the_script_is_valid_in_its_shell(checkout: Checkout, name: str) -> None:
     printed = checkout("completion", name).stdout
     assert "_MILLRACE_COMPLETE" in printed
     if shutil.which(name) is None:
@@ -87,7 +89,7 @@ def test_bash_completes_commands_use_cases_and_environments(checkout: Checkout) 
         "millrace status --js": ["--json"],
         "millrace completion ": ["bash", "zsh", "fish"],
     }
-    assert dict(zip(expected, bash(checkout, *expected), strict=True)) == expected
+    assert dict(zip(expected, complete_in_bash(checkout, *expected), strict=True)) == expected
 
 
 def test_zsh_completes(checkout: Checkout) -> None:
@@ -96,15 +98,15 @@ def test_zsh_completes(checkout: Checkout) -> None:
         eval "$(millrace completion zsh)"
         env COMP_WORDS="millrace status chu" COMP_CWORD=2 _MILLRACE_COMPLETE=zsh_complete millrace
     """
-    assert "churn-eu" in shell(checkout, "zsh", script, "-f")
+    assert "churn-eu" in run_shell(checkout, "zsh", script, "-f")
 
 
 def test_fish_completes(checkout: Checkout) -> None:
     script = "millrace completion fish | source; complete --do-complete 'millrace status chu'"
-    assert shell(checkout, "fish", script, "--no-config").splitlines() == ["churn", "churn-eu"]
+    assert run_shell(checkout, "fish", script, "--no-config").splitlines() == ["churn", "churn-eu"]
 
 
-def test_use_cases_and_environments_cost_no_boto3(checkout: Checkout) -> None:
+def test_completion_does_not_import_boto3(checkout: Checkout) -> None:
     program = (
         "import sys, os; os.environ.update(_MILLRACE_COMPLETE='bash_complete', COMP_WORDS='millrace status chu', "
         "COMP_CWORD='2')\n"
@@ -115,13 +117,13 @@ def test_use_cases_and_environments_cost_no_boto3(checkout: Checkout) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
-        cwd=checkout.folder, env=environment(checkout), capture_output=True, text=True, check=True,
+        cwd=checkout.folder, env=make_environment(checkout), capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.split() == ["plain,churn", "plain,churn-eu"]
     assert done.stderr == "[]"
 
 
-def test_install_works_in_the_next_shell_and_twice_is_once(checkout: Checkout) -> None:
+def test_install_works_in_a_new_shell_and_is_idempotent(checkout: Checkout) -> None:
     home = checkout.folder / "home"
     settings = home / ".bashrc"
     settings.write_text("alias mine=ls")
@@ -132,7 +134,7 @@ def test_install_works_in_the_next_shell_and_twice_is_once(checkout: Checkout) -
     assert lines[0] == "alias mine=ls"
     assert len(lines) == 2
     assert lines[1].endswith("# completion of millrace")
-    assert bash(checkout, "millrace status fra", first=f'. "{settings}"') == [["fraud"]]
+    assert complete_in_bash(checkout, "millrace status fra", first=f'. "{settings}"') == [["fraud"]]
     said = checkout("completion", "fish", "--install", HOME=str(home)).stdout
     assert "/.config/fish/completions/millrace.fish" in said
     said = checkout("completion", "zsh", "--install", HOME=str(home)).stdout
@@ -140,7 +142,7 @@ def test_install_works_in_the_next_shell_and_twice_is_once(checkout: Checkout) -
     assert "compinit" in (home / ".local/share/millrace/completion.zsh").read_text()
 
 
-def test_settings_that_cannot_be_read_stay(checkout: Checkout, tmp_path: Path) -> None:
+def test_unreadable_shell_settings_are_left_unchanged(checkout: Checkout, tmp_path: Path) -> None:
     (tmp_path / ".bashrc").write_bytes(b"caf\xe9=1\n")
     said = checkout("completion", "bash", "--install", code=1, HOME=str(tmp_path)).stderr
     assert "cannot be read" in said

@@ -1,4 +1,4 @@
-"""What is shown, asked and refused before a deployment: in a checkout whose local cloud stands in for the account."""
+"""Tests of what a deployment shows, asks and refuses, with a local cloud that emulates the account."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ DEV = ("--env", "dev")
 
 
 class Account(Stand):
-    """A stand whose cloud stands in for every account."""
+    """A stand whose local cloud emulates every account."""
 
     @property
     def environment(self) -> dict[str, str]:
         return {**super().environment, "MILLRACE_STAND_IN": "1"}
 
     def answered(self, *arguments: str) -> str:
-        """All that a command says whose question is answered with a no."""
+        """Return all output of a command whose question is answered with no."""
         done = subprocess.run(
             [sys.executable, "-m", "cli.main", *arguments],
             cwd=self.folder, env=self.environment, input="n\n", capture_output=True, text=True, check=False,
@@ -49,7 +49,7 @@ class Account(Stand):
         return done.stdout + done.stderr
 
     def said(self, *arguments: str) -> Any:
-        """What a command with ``--json`` says."""
+        """Return the parsed output of a command with ``--json``."""
         return json.loads(self.millrace(*arguments, "--yes", "--json").stdout)
 
     def edit(self, path: str, old: str, new: str) -> None:
@@ -59,9 +59,9 @@ class Account(Stand):
         file.write_text(text.replace(old, new))
 
     def register(self) -> None:
-        """One more model, which waits for a person."""
+        """Register another model that waits for approval."""
         container = {"Image": IMAGE, "ModelDataUrl": f"s3://{LAKE}/models/echo.tar.gz"}
-        self.client("s3").put_object(Bucket=LAKE, Key="models/echo.tar.gz", Body=_archive())
+        self.client("s3").put_object(Bucket=LAKE, Key="models/echo.tar.gz", Body=_make_model_archive())
         self.client("sagemaker").create_model_package(
             ModelPackageGroupName=STACK,
             ModelApprovalStatus="PendingManualApproval",
@@ -74,14 +74,14 @@ class Account(Stand):
         )
 
     def approvals(self) -> list[str]:
-        """Of each version, oldest first."""
+        """Return the approval status of each version, oldest first."""
         listed = self.client("sagemaker").list_model_packages(
             ModelPackageGroupName=STACK, SortBy="CreationTime", SortOrder="Ascending"
         )
         return [each["ModelApprovalStatus"] for each in listed["ModelPackageSummaryList"]]
 
 
-def _archive() -> bytes:
+def _make_model_archive() -> bytes:
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w:gz") as tar:
         member, answer = tarfile.TarInfo("answer.txt"), b'{"score": 0.5}'
@@ -92,7 +92,7 @@ def _archive() -> bytes:
 
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
-    """With the stack of flights in dev, deployed and without a model."""
+    """Yield an account with the flights stack deployed in dev, without a model."""
     folder = tmp_path_factory.mktemp("account") / "millrace"
     folder.mkdir()
     account = Account(folder, 300.0)
@@ -105,17 +105,17 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
         client.stop(account.state)
 
 
-def plan_is_refused(account: Account) -> str:
+def deploy_refused_plan(account: Account) -> str:
     return account.millrace("deploy", "flights", *DEV, "--plan", "plan.json", "--yes", code=1).stderr
 
 
 # -- the question ------------------------------------------------------------------------------------------------------
 
 
-def test_the_question_shows_every_risk_that_diff_shows_of_a_plan_too(account: Account) -> None:
+def test_the_question_shows_every_risk_of_the_diff_for_plans_too(account: Account) -> None:
     account.edit("stacks/flights/__init__.py", 'Gate("roc_auc", at_least=', 'Gate("roc_auc", at_least=0.5 * ')
     account.edit("components/access.py", '["iam:PassRole"], [role_arn]', '["iam:PassRole"], ["*"]')
-    # As in the job of a workflow, which has not built what is deployed: the lake has it.
+    # A workflow's job has not built the deployed bundle either; the lake has it.
     shutil.rmtree(account.folder / ".millrace" / "bundles")
     diff = ("diff", "flights", *DEV, "--json")
     document = json.loads(account.millrace(*diff, "--save-plan", "plan.json", code=3).stdout)
@@ -124,7 +124,7 @@ def test_the_question_shows_every_risk_that_diff_shows_of_a_plan_too(account: Ac
         shown = account.answered("deploy", "flights", *DEV, *arguments)
         for line in expected_changes.format_risks(document["risks"]):
             assert line in shown
-    # The steps of a plan stand below.
+    # The steps of a plan are listed below the risks.
     assert f"update {STACK}-training-pipeline" in shown
     account.git("checkout", "--quiet", "stacks", "components")
 
@@ -132,16 +132,16 @@ def test_the_question_shows_every_risk_that_diff_shows_of_a_plan_too(account: Ac
 # -- saved plans -------------------------------------------------------------------------------------------------------
 
 
-def test_a_plan_is_out_of_date_when_a_module_of_every_stack_is_another(account: Account) -> None:
+def test_a_plan_is_outdated_when_a_shared_module_changes(account: Account) -> None:
     account.millrace("diff", "flights", *DEV, "--save-plan", "plan.json")
     common = account.folder / "stacks" / "common.py"
     common.write_text("THRESHOLD = 0.5\n")
-    said = plan_is_refused(account)
+    said = deploy_refused_plan(account)
     common.unlink()
     assert "1 file: stacks/common.py is new" in said
 
 
-def test_a_stack_is_made_of_what_concerns_it_and_every_stack() -> None:
+def test_a_stack_includes_its_own_and_the_shared_files() -> None:
     flights, platform = (StackFile(name, "dev", f"{name}-dev", "eu-west-1") for name in ("flights", "platform"))
     for path in ("stacks/common.py", "stacks/flights/data.py", "stacks/Pulumi.flights-dev.yaml", "queries/client.py"):
         assert flights.includes(path)
@@ -150,14 +150,14 @@ def test_a_stack_is_made_of_what_concerns_it_and_every_stack() -> None:
     assert platform.includes("stacks/churn/data.py")
 
 
-def test_a_plan_takes_no_endpoint_away(account: Account) -> None:
+def test_a_plan_that_would_delete_the_endpoint_is_refused(account: Account) -> None:
     sagemaker = account.client("sagemaker")
     sagemaker.create_model(ModelName=STACK, PrimaryContainer={"Image": IMAGE})
     variant = {"VariantName": "main", "ModelName": STACK, "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
     sagemaker.create_endpoint_config(EndpointConfigName=STACK, ProductionVariants=[variant])
     sagemaker.create_endpoint(EndpointName=STACK, EndpointConfigName=STACK)
     account.millrace("diff", "flights", *DEV, "--save-plan", "plan.json")
-    said = plan_is_refused(account)
+    said = deploy_refused_plan(account)
     assert f"endpoint {STACK} would be deleted, because no model of {STACK} is approved" in said
     assert "`millrace deploy flights --env dev --remove-endpoint`" in said
     assert eventually(
@@ -167,12 +167,10 @@ def test_a_plan_takes_no_endpoint_away(account: Account) -> None:
     assert eventually(lambda: not sagemaker.list_endpoints()["Endpoints"])
 
 
-# -- what goes along with a model --------------------------------------------------------------------------------------
+# -- other changes deployed with a model -------------------------------------------------------------------------------
 
 
-def test_what_stands_and_is_unknown_to_the_backend_is_neither_told_as_new_nor_made(
-    account: Account, tmp_path: Path
-) -> None:
+def test_resources_unknown_to_the_backend_are_not_created_again(account: Account, tmp_path: Path) -> None:
     other = {"PULUMI_BACKEND_URL": f"file://{tmp_path}"}
     for command in (["diff", "flights", *DEV], ["deploy", "flights", *DEV, "--create", "--yes"]):
         done = subprocess.run(
@@ -184,35 +182,37 @@ def test_what_stands_and_is_unknown_to_the_backend_is_neither_told_as_new_nor_ma
     assert not list(tmp_path.rglob(f"{STACK}.json"))
 
 
-def test_what_only_another_model_explains_is_not_told_as_another_change() -> None:
-    assert list(expected_changes.find_changes_besides_model(previewed.recorded("model"))) == []
+def test_changes_caused_by_the_model_are_not_listed_as_other_changes() -> None:
+    assert list(expected_changes.find_changes_besides_model(previewed.diff_recorded("model"))) == []
     pipelines = [f"flights-local-{kind}-pipeline" for kind in ("features", "monitor", "training")]
-    assert sorted(expected_changes.find_changes_besides_model(previewed.recorded("instance"))) == [
+    assert sorted(expected_changes.find_changes_besides_model(previewed.diff_recorded("instance"))) == [
         "flights-local-config",
         *pipelines,
     ]
-    assert list(expected_changes.find_changes_besides_model(previewed.recorded("rollout"))) == [
+    assert list(expected_changes.find_changes_besides_model(previewed.diff_recorded("rollout"))) == [
         "flights-local-endpoint"
     ]
 
 
 @pytest.mark.parametrize("operation", ["create", "delete"])
-def test_an_endpoint_comes_and_goes_with_its_model_and_its_alarms_with_it(operation: str) -> None:
+def test_endpoint_and_alarms_belong_to_the_change_of_the_model(operation: str) -> None:
     def step(kind: str) -> dict[str, Any]:
         sides = (None, {"name": "it"}) if operation == "create" else ({"name": "it"}, None)
-        return previewed.step(operation, f"millrace:index:BlueGreenEndpoint${previewed.TYPES[kind]}", kind, *sides)
+        return previewed.make_step(operation, f"millrace:index:BlueGreenEndpoint${previewed.TYPES[kind]}", kind, *sides)
 
     assert (
         list(
-            expected_changes.find_changes_besides_model(previewed.told(step("Endpoint"), step("Model"), step("Alarm")))
+            expected_changes.find_changes_besides_model(
+                previewed.diff_steps(step("Endpoint"), step("Model"), step("Alarm"))
+            )
         )
         == []
     )
-    # An alarm that goes alone is the checkout's doing.
-    assert list(expected_changes.find_changes_besides_model(previewed.told(step("Alarm")))) == ["Alarm"]
+    # An alarm that changes alone is a change of the checkout.
+    assert list(expected_changes.find_changes_besides_model(previewed.diff_steps(step("Alarm")))) == ["Alarm"]
 
 
-def test_whoever_decides_about_a_model_is_told_what_goes_along(account: Account) -> None:
+def test_other_changes_are_shown_before_deciding_about_a_model(account: Account) -> None:
     config = "stacks/Pulumi.flights-dev.yaml"
     account.register()
     account.edit(config, "endpoint_count: 2", "endpoint_count: 2\n    notify: [somebody@example.org]")
@@ -225,12 +225,12 @@ def test_whoever_decides_about_a_model_is_told_what_goes_along(account: Account)
 
     account.register()
     assert "Approve version 2 and deploy?" in account.answered("approve", "flights", *DEV, "--deploy")
-    # Without a deployment nothing goes along.
+    # Without --deploy, no other change is made.
     assert "Approve version 2?" in account.answered("approve", "flights", *DEV)
     found = account.said("approve", "flights", *DEV, "--deploy")
     assert (found["others"], found["deployed"]) == ([], 2)
 
-    # How the model's own resources are is not the model's.
+    # Changed settings of the model's resources are another change, not part of the model's.
     account.edit(config, "endpoint_count: 2", "endpoint_count: 3")
     for asked, question in (
         (("reject", "flights", "2", *DEV, "--deploy"), "Reject version 2 and deploy, with 1 other change?"),
@@ -244,8 +244,8 @@ def test_whoever_decides_about_a_model_is_told_what_goes_along(account: Account)
     assert (found["others"], found["to"], found["deployed"]) == ([f"{STACK}-config"], 1, True)
 
 
-def test_what_pulumi_would_refuse_in_the_middle_changes_nothing(account: Account) -> None:
-    """A bucket is protected; its settings, which would go before it, are not."""
+def test_a_deployment_that_pulumi_would_refuse_midway_changes_nothing(account: Account) -> None:
+    """Refuse before any change: the bucket is protected, but its unprotected settings would be deleted first."""
     s3 = account.client("s3")
     platform = account.folder / "stacks" / "Pulumi.platform-dev.yaml"
     declared = (account.folder / "stacks" / f"Pulumi.{STACK}.yaml").read_text()
@@ -260,7 +260,7 @@ def test_what_pulumi_would_refuse_in_the_middle_changes_nothing(account: Account
         assert s3.get_bucket_policy(Bucket=LAKE)["Policy"]
     finally:
         account.git("checkout", "--quiet", "stacks")
-    # Nothing that is printed may empty the lake of all.
+    # No printed command may empty the shared lake.
     account.edit(f"stacks/Pulumi.{STACK}.yaml", "    name: dev\n", "    name: dev\n    lake: shared\n")
     try:
         said = account.millrace("destroy", "flights", *DEV, "--yes").stdout

@@ -1,4 +1,4 @@
-"""`millrace diff` over recorded previews: each section, the formats, the exit codes."""
+"""Tests of `millrace diff` with recorded previews: sections, formats and exit codes."""
 
 from __future__ import annotations
 
@@ -13,21 +13,31 @@ import stacks
 from cli.diff import markdown
 from cli.diff.risks.risk import KINDS
 from tests.cli.conftest import REPOSITORY, Millrace
-from tests.cli.previewed import PREVIEWS, comment, diff, recorded, step, told, urn, whole, written
+from tests.cli.previewed import (
+    PREVIEWS,
+    comment_on,
+    diff_recorded,
+    diff_steps,
+    make_preview,
+    make_step,
+    make_urn,
+    run_diff,
+    write_preview,
+)
 
 
 def lines(text: str) -> list[str]:
     return text.splitlines()
 
 
-# -- recorded with the real engine -------------------------------------------------------------------------------------
+# -- recorded previews -------------------------------------------------------------------------------------------------
 
 
-def test_a_roll_out_that_changes_is_told_stage_by_stage() -> None:
-    [traffic] = recorded("rollout")["traffic"]
+def test_a_changed_rollout_is_described_stage_by_stage() -> None:
+    [traffic] = diff_recorded("rollout")["traffic"]
 
     assert traffic["moves_traffic"]
-    # 30 percent a step: 30, 60, 90, 100; two minutes after each, the last before the old fleet ends.
+    # 30 percent per step: 30, 60, 90, 100; two minutes after each, the last before the old fleet is terminated.
     assert [(each["percent"], each["minutes"]) for each in traffic["rollout"]["stages"]] == [
         (30, 2), (60, 2), (90, 2), (100, 2),
     ]  # fmt: skip
@@ -37,8 +47,8 @@ def test_a_roll_out_that_changes_is_told_stage_by_stage() -> None:
     assert traffic["peak"] == "2 × ml.m5.large and 2 × ml.m5.large"
 
 
-def test_a_feature_that_is_added_is_told_with_the_code_that_computes_it() -> None:
-    document = recorded("feature")
+def test_an_added_feature_is_shown_with_the_changed_code() -> None:
+    document = diff_recorded("feature")
 
     [table] = document["model"]["features"]
     assert (table["table"], table["added"], table["removed"]) == (
@@ -47,14 +57,14 @@ def test_a_feature_that_is_added_is_told_with_the_code_that_computes_it() -> Non
     code = document["model"]["code"]
     assert code["before"] != code["after"]
     assert len(code["before"]) == len(code["after"]) == 16
-    # The definitions of the pipelines name other code and are else the same: no step is said to change.
+    # The pipeline definitions differ only in the code that they name, so no step counts as changed.
     assert [each["steps_changed"] for each in document["pipelines"]] == [[], [], []]
     assert all(each["code_changed"] for each in document["pipelines"])
     assert document["risks"] == []
 
 
-def test_a_role_that_may_do_other_things_is_told_action_by_action() -> None:
-    [entry] = recorded("role")["permissions"]
+def test_a_changed_role_is_described_action_by_action() -> None:
+    [entry] = diff_recorded("role")["permissions"]
 
     groups = [
         f"arn:aws:sagemaker:eu-west-1:123456789012:feature-group/flights-local-{table}"
@@ -67,8 +77,8 @@ def test_a_role_that_may_do_other_things_is_told_action_by_action() -> None:
     assert [(each["actions"], each["resources"]) for each in entry["lost"]] == [(["sagemaker:GetRecord"], groups)]
 
 
-def test_another_instance_type_is_told_with_its_cost_and_its_jobs() -> None:
-    document = recorded("instance")
+def test_another_instance_type_is_shown_with_its_cost_and_jobs() -> None:
+    document = diff_recorded("instance")
 
     [traffic] = document["traffic"]
     [fleet] = traffic["fleet"]
@@ -76,7 +86,7 @@ def test_another_instance_type_is_told_with_its_cost_and_its_jobs() -> None:
     # Two servers for 730 hours, and eight alarms, dashboards and keys for 4.60.
     assert document["cost"]["before"] == pytest.approx(2 * 730 * 0.128 + 4.60, abs=0.01)
     assert document["cost"]["after"] == pytest.approx(2 * 730 * 0.257 + 4.60, abs=0.01)
-    # Nobody has told us what this one costs.
+    # The price table has no price for this instance type.
     assert {each["kind"]: each["after"]["hourly"] for each in document["cost"]["hourly"]} == {
         "processing": None, "training": None,
     }  # fmt: skip
@@ -85,8 +95,8 @@ def test_another_instance_type_is_told_with_its_cost_and_its_jobs() -> None:
     assert "steps `Ingest`, `Validate`, `Features`, `Evaluate`:" in text
 
 
-def test_a_feature_group_that_is_replaced_is_the_first_thing_that_is_said() -> None:
-    document = recorded("group")
+def test_a_replaced_feature_group_is_shown_first() -> None:
+    document = diff_recorded("group")
     text = markdown.render_comment(document)
 
     assert document["verdict"] == "risky changes"
@@ -98,8 +108,8 @@ def test_a_feature_group_that_is_replaced_is_the_first_thing_that_is_said() -> N
     assert text.index("Check this first") < text.index("Unchanged: ")
 
 
-def test_another_model_is_told_by_its_version() -> None:
-    document = recorded("model")
+def test_another_model_is_shown_by_its_version() -> None:
+    document = diff_recorded("model")
 
     serves = document["model"]["serves"]
     assert (serves["before"]["version"], serves["after"]["version"]) == (1, 2)
@@ -109,8 +119,8 @@ def test_another_model_is_told_by_its_version() -> None:
     assert "**Serves** version 1 → version 2" in markdown.render_comment(document)
 
 
-def test_a_stack_that_was_never_deployed_is_made_and_nothing_is_at_risk() -> None:
-    document = recorded("new")
+def test_a_new_stack_is_created_without_risks() -> None:
+    document = diff_recorded("new")
 
     assert document["new"]
     assert (document["verdict"], document["risks"]) == ("changes", [])
@@ -120,8 +130,8 @@ def test_a_stack_that_was_never_deployed_is_made_and_nothing_is_at_risk() -> Non
     assert "**Creates everything**" in markdown.render_comment(document)
 
 
-def test_nothing_is_said_in_two_lines() -> None:
-    document = recorded("same")
+def test_an_unchanged_stack_gives_a_short_comment() -> None:
+    document = diff_recorded("same")
 
     assert document["verdict"] == "no changes"
     assert [line for line in lines(markdown.render_comment(document)) if line] == [
@@ -130,12 +140,12 @@ def test_nothing_is_said_in_two_lines() -> None:
 
 
 @pytest.mark.parametrize("name", ["rollout", "feature", "role", "instance", "group", "model", "new", "same"])
-def test_the_same_preview_is_always_told_in_the_same_way(name: str) -> None:
-    first, second = recorded(name), recorded(name)
+def test_a_preview_always_gives_the_same_document_and_comment(name: str) -> None:
+    first, second = diff_recorded(name), diff_recorded(name)
 
     assert json.dumps(first) == json.dumps(second)
     assert markdown.render_comment(first) == markdown.render_comment(second)
-    # Names that the engine draws are not told.
+    # Names that the engine generates are shown as `-(new)`.
     assert "-(new)" in markdown.render_comment(first) or name in ("rollout", "feature", "role", "group", "same", "new")
 
 
@@ -143,13 +153,13 @@ def test_the_same_preview_is_always_told_in_the_same_way(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "code"), [("same", 0), ("role", 2), ("new", 2), ("group", 3), ("failed", 1)])
-def test_exit_codes_tell_nothing_change_risk_and_failure_apart(
+def test_exit_codes_distinguish_no_change_change_risk_and_failure(
     capsys: pytest.CaptureFixture[str], name: str, code: int
 ) -> None:
-    assert diff(capsys, "--preview", str(PREVIEWS / f"{name}.json"))[0] == code
+    assert run_diff(capsys, "--preview", str(PREVIEWS / f"{name}.json"))[0] == code
 
 
-def test_as_a_user_runs_it(tmp_path: Path) -> None:
+def test_a_separate_process_reads_the_preview_from_stdin(tmp_path: Path) -> None:
     millrace = Millrace(tmp_path / "state")
     given = (PREVIEWS / "group.json").read_text()
 
@@ -158,14 +168,14 @@ def test_as_a_user_runs_it(tmp_path: Path) -> None:
 
     assert told.stdout.startswith("## Millrace: changes of `flights-local`")
     assert told.stderr == ""
-    # 2 would say that something changes.
+    # Exit code 2 would mean that something changes.
     assert "No such option" in wrong.stderr
-    # Nothing was made of it.
+    # No state folder was created.
     assert not (tmp_path / "state").exists()
 
 
-def test_json_holds_what_the_comment_says(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = diff(capsys, "--preview", str(PREVIEWS / "instance.json"), "--json")
+def test_json_has_all_sections_of_the_document(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run_diff(capsys, "--preview", str(PREVIEWS / "instance.json"), "--json")
 
     document = json.loads(out)
     assert code == 2
@@ -177,8 +187,8 @@ def test_json_holds_what_the_comment_says(capsys: pytest.CaptureFixture[str]) ->
     assert document["cost"]["currency"] == "USD"
 
 
-def test_text_is_plain(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = diff(capsys, "--preview", str(PREVIEWS / "group.json"), "--format", "text")
+def test_text_format_has_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run_diff(capsys, "--preview", str(PREVIEWS / "group.json"), "--format", "text")
 
     assert code == 3
     assert "Replaces the feature group flights-local-carrier-departures" in out
@@ -188,23 +198,23 @@ def test_text_is_plain(capsys: pytest.CaptureFixture[str]) -> None:
 def test_output_goes_to_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "comment.md"
 
-    code, out, err = diff(capsys, "--preview", str(PREVIEWS / "role.json"), "--output", str(file))
+    code, out, err = run_diff(capsys, "--preview", str(PREVIEWS / "role.json"), "--output", str(file))
 
     assert (code, out) == (2, "")
     assert file.read_text().startswith("## Millrace")
     assert f"written to {file}" in err
 
 
-def test_output_that_cannot_be_written_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_an_output_file_that_cannot_be_written_is_reported(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "not" / "there.md"
 
-    code, _, err = diff(capsys, "--preview", str(PREVIEWS / "role.json"), "--output", str(file))
+    code, _, err = run_diff(capsys, "--preview", str(PREVIEWS / "role.json"), "--output", str(file))
 
     assert code == 1
     assert str(file) in err
 
 
-# -- what cannot be read -----------------------------------------------------------------------------------------------
+# -- unreadable previews -----------------------------------------------------------------------------------------------
 
 WHOLE = (PREVIEWS / "role.json").read_text()
 UNSAYABLE = {
@@ -217,15 +227,15 @@ UNSAYABLE = {
     "steps of another shape": ('{"steps": {"a": 1}}', "steps is an object; expected a list"),
     "a number of steps": ('{"steps": 5}', "steps is 5; expected a list"),
     "a step of another shape": ('{"steps": ["create"]}', "steps[0] has no `op` and `urn`"),
-    "an unknown operation": (json.dumps(whole(step("transmogrify", "Key", "k", {}, {}))), "'transmogrify'"),
+    "an unknown operation": (json.dumps(make_preview(make_step("transmogrify", "Key", "k", {}, {}))), "'transmogrify'"),
     "no URN": ('{"steps": [{"op": "create", "urn": "key"}]}', "steps[0].urn is 'key'"),
     "a state of another shape": (
-        json.dumps({"steps": [{"op": "create", "urn": urn("Key", "k"), "newState": 3}]}),
+        json.dumps({"steps": [{"op": "create", "urn": make_urn("Key", "k"), "newState": 3}]}),
         "steps[0].newState is not an object",
     ),
     "no steps at all": ('{"steps": []}', "has no steps and no changeSummary, so its stack is unknown"),
     "steps that were cut out": (
-        json.dumps(whole(changeSummary={"same": 1, "update": 2})),
+        json.dumps(make_preview(changeSummary={"same": 1, "update": 2})),
         "changeSummary says update: 2, but steps hold 0 of them; expected the whole JSON of a preview",
     ),
     "all steps cut out": ('{"changeSummary": {"same": 9, "delete": 1}}', "says delete: 1, but steps hold 0"),
@@ -235,13 +245,13 @@ UNSAYABLE = {
 
 
 @pytest.mark.parametrize("name", UNSAYABLE)
-def test_what_is_no_preview_is_refused_by_what_is_wrong_with_it(
+def test_invalid_previews_are_refused_naming_the_problem(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str
 ) -> None:
     text, expected = UNSAYABLE[name]
-    path = written(tmp_path / "preview.json", text)
+    path = write_preview(tmp_path / "preview.json", text)
 
-    code, out, err = diff(capsys, "--preview", path)
+    code, out, err = run_diff(capsys, "--preview", path)
 
     assert (code, out) == (1, "")
     assert path in err
@@ -249,70 +259,72 @@ def test_what_is_no_preview_is_refused_by_what_is_wrong_with_it(
     assert Path(path).read_text() == text
 
 
-def test_a_file_that_is_not_there_or_no_text_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_missing_and_binary_preview_files_are_reported(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     binary = tmp_path / "binary"
     binary.write_bytes(b'{"steps": "\xff\xfe"}')
 
-    assert "does not exist" in diff(capsys, "--preview", str(tmp_path / "none.json"))[2]
-    assert "not UTF-8 (byte 11)" in diff(capsys, "--preview", str(binary))[2]
-    assert "directory" in diff(capsys, "--preview", str(tmp_path))[2]
+    assert "does not exist" in run_diff(capsys, "--preview", str(tmp_path / "none.json"))[2]
+    assert "not UTF-8 (byte 11)" in run_diff(capsys, "--preview", str(binary))[2]
+    assert "directory" in run_diff(capsys, "--preview", str(tmp_path))[2]
 
 
 @pytest.mark.parametrize("name", ["rollout", "feature", "role", "instance", "group", "model", "new"])
-def test_a_recorded_preview_from_which_what_changes_is_cut_out_is_refused(
+def test_a_preview_without_its_changed_steps_is_refused(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str
 ) -> None:
     document = json.loads((PREVIEWS / f"{name}.json").read_text())
     document["steps"] = [each for each in document["steps"] if each["op"] == "same"]
 
-    code, out, err = diff(capsys, "--preview", written(tmp_path / "preview.json", document))
+    code, out, err = run_diff(capsys, "--preview", write_preview(tmp_path / "preview.json", document))
 
     assert (code, out) == (1, "")
     assert "but `steps` contains 0" in err
 
 
-def test_nothing_changes_where_the_engine_names_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """Without `--show-sames` it leaves out the list."""
-    assert diff(capsys, "--preview", written(tmp_path / "preview.json", {"changeSummary": {"same": 9}}))[0] == 0
+def test_a_preview_without_steps_is_no_change(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Accept a preview made without `--show-sames`, in which the engine omits an empty list of steps."""
+    assert (
+        run_diff(capsys, "--preview", write_preview(tmp_path / "preview.json", {"changeSummary": {"same": 9}}))[0] == 0
+    )
 
 
-def test_a_byte_order_mark_is_no_matter(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_accepted(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "preview.json"
     path.write_bytes(b"\xef\xbb\xbf" + WHOLE.encode())
 
-    assert diff(capsys, "--preview", str(path))[0] == 2
+    assert run_diff(capsys, "--preview", str(path))[0] == 2
 
 
-def test_a_preview_that_failed_says_why(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = diff(capsys, "--preview", str(PREVIEWS / "failed.json"))
+def test_a_failed_preview_reports_the_cause(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run_diff(capsys, "--preview", str(PREVIEWS / "failed.json"))
 
     assert (code, out) == (1, "")
     assert "flights-local-weather-schema: before hook" in err
     assert "'visib' was removed" in err
-    # The engine's own last word says nothing.
+    # The engine's closing message adds nothing.
     assert "preview failed\n" not in err.partition("unknown:")[2]
 
 
-def test_warnings_are_told() -> None:
-    document = told(diagnostics=[{"severity": "warning", "message": "warning: <{%fg 1%}>soon gone<{%reset%}>\n"}])
+def test_warnings_become_notes() -> None:
+    document = diff_steps(diagnostics=[{"severity": "warning", "message": "warning: <{%fg 1%}>soon gone<{%reset%}>\n"}])
 
     assert document["notes"] == ["soon gone"]
 
 
 def test_a_preview_of_another_stack_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    path = written(tmp_path / "preview.json", WHOLE.replace("flights-local", "churn-prod"))
+    path = write_preview(tmp_path / "preview.json", WHOLE.replace("flights-local", "churn-prod"))
 
-    code, _, err = diff(capsys, "--preview", path)
+    code, _, err = run_diff(capsys, "--preview", path)
 
     assert code == 1
     assert "belongs to stack churn-prod; expected flights-local" in err
 
 
 def test_a_preview_of_two_stacks_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    document = whole(step("create", "Key", "k", None, {}))
+    document = make_preview(make_step("create", "Key", "k", None, {}))
     document["steps"][0]["urn"] = document["steps"][0]["urn"].replace("flights-local", "churn-prod")
 
-    code, _, err = diff(capsys, "--preview", written(tmp_path / "preview.json", document))
+    code, _, err = run_diff(capsys, "--preview", write_preview(tmp_path / "preview.json", document))
 
     assert code == 1
     assert "about several stacks, churn-prod, flights-local" in err
@@ -329,35 +341,35 @@ def test_a_preview_of_two_stacks_is_refused(capsys: pytest.CaptureFixture[str], 
         (["--format", "html"], "--format"),
     ],
 )
-def test_options_that_contradict_each_other_are_used_wrongly(
+def test_contradictory_and_invalid_options_are_refused(
     capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str
 ) -> None:
-    code, out, err = diff(capsys, *arguments)
+    code, out, err = run_diff(capsys, *arguments)
 
     assert (code, out) == (1, "")
     assert expected in err
 
 
-def test_a_preview_without_what_stays_says_what_it_cannot_tell() -> None:
-    changed = step("update", "Key", "k", {"enableKeyRotation": False}, {"enableKeyRotation": True})
-    document = told(changed)
-    short = json.loads(json.dumps(whole(changed)))
+def test_a_preview_without_unchanged_resources_notes_its_limits() -> None:
+    changed = make_step("update", "Key", "k", {"enableKeyRotation": False}, {"enableKeyRotation": True})
+    document = diff_steps(changed)
+    short = json.loads(json.dumps(make_preview(changed)))
     short["steps"] = short["steps"][1:]
 
-    from tests.cli.previewed import of
+    from tests.cli.previewed import diff_preview
 
     assert document["notes"] == []
-    assert "lists only changed resources" in of(short)["notes"][0]
-    assert "changed resources only" in markdown.render_comment(of(short))
+    assert "lists only changed resources" in diff_preview(short)["notes"][0]
+    assert "changed resources only" in markdown.render_comment(diff_preview(short))
 
 
-def test_what_is_not_touched_is_said() -> None:
-    text = comment(step("update", "Topic", "t", {"displayName": "a"}, {"displayName": "b"}))
+def test_untouched_parts_are_listed() -> None:
+    text = comment_on(make_step("update", "Topic", "t", {"displayName": "a"}, {"displayName": "b"}))
 
     assert "Unchanged: traffic; the model and its training; permissions; alarms, schedules and pipelines." in text
 
 
-def test_every_kind_of_risk_is_explained() -> None:
+def test_every_kind_of_risk_is_documented() -> None:
     page = (REPOSITORY / "docs" / "reviewing.md").read_text()
 
     assert len(KINDS) > 12
@@ -371,16 +383,16 @@ def test_every_kind_of_risk_is_explained() -> None:
         ("role", "The current program, compared to the deployed stack."),
     ],
 )
-def test_what_it_was_compared_with_is_said_as_it_is(
+def test_the_comment_states_what_was_compared(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, expected: str
 ) -> None:
-    """The engine itself is tested elsewhere: it answers with a recorded preview."""
+    """Replace the engine, which is tested elsewhere, with a recorded preview."""
     found = json.loads((PREVIEWS / f"{name}.json").read_text())
     monkeypatch.setattr("cli.stack.connection.use_environment", lambda *_: None)
     monkeypatch.setattr("cli.pulumi.updates.preview_stack", lambda *_, **__: found)
     monkeypatch.setattr("cli.diff.lookups.make_lookups", lambda _: {})
 
-    _, out, _ = diff(capsys, "--format", "markdown")
+    _, out, _ = run_diff(capsys, "--format", "markdown")
 
     assert expected in lines(out)
     assert name != "new" or "compared to the deployed stack" not in out
@@ -389,8 +401,8 @@ def test_what_it_was_compared_with_is_said_as_it_is(
 # -- two revisions -----------------------------------------------------------------------------------------------------
 
 
-def compared(monkeypatch: pytest.MonkeyPatch, found: bool) -> None:
-    """The comparison itself is tested elsewhere: it answers with a recorded preview."""
+def mock_comparison(monkeypatch: pytest.MonkeyPatch, found: bool) -> None:
+    """Replace the comparison, which is tested elsewhere, with a recorded preview."""
     document = json.loads((PREVIEWS / "role.json").read_text())
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True, check=True
@@ -402,12 +414,10 @@ def compared(monkeypatch: pytest.MonkeyPatch, found: bool) -> None:
     monkeypatch.setattr("cli.base.comparison.compare_revisions", lambda target, base, progress: document)
 
 
-def test_a_comparison_says_what_was_compared_with_what(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    compared(monkeypatch, found=False)
+def test_a_comparison_names_both_revisions(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    mock_comparison(monkeypatch, found=False)
 
-    code, out, _ = diff(capsys, "--base", "origin/main")
+    code, out, _ = run_diff(capsys, "--base", "origin/main")
 
     assert code == 2
     assert re.search(
@@ -417,14 +427,14 @@ def test_a_comparison_says_what_was_compared_with_what(
     )
 
 
-def test_a_gate_that_is_loosened_is_read_out_of_both_revisions(
+def test_a_removed_gate_is_found_by_comparing_both_revisions(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compared(monkeypatch, found=True)
+    mock_comparison(monkeypatch, found=True)
     loose = stacks.load("flights").model_copy(update={"gates": ()})
     monkeypatch.setattr("stacks.load", lambda name: loose)
 
-    code, out, _ = diff(capsys, "--base", "origin/main", "--json")
+    code, out, _ = run_diff(capsys, "--base", "origin/main", "--json")
 
     assert code == 3
     assert {each["consequence"] for each in json.loads(out)["risks"]} >= {"The gate on roc_auc is gone."}

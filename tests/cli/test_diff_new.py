@@ -1,4 +1,4 @@
-"""What `millrace diff` says of a stack of which nothing is deployed, and of what only looks like one."""
+"""Tests of `millrace diff` for stacks that were never deployed, and for previews that only look like it."""
 
 from __future__ import annotations
 
@@ -9,45 +9,48 @@ from typing import Any
 import pytest
 
 from cli.diff import markdown
-from tests.cli.previewed import PREVIEWS, diff, of, step, whole, written
+from tests.cli.previewed import PREVIEWS, diff_preview, make_preview, make_step, run_diff, write_preview
 
-ADMINISTRATOR = step(
+ADMINISTRATOR = make_step(
     "create", "aws:iam/rolePolicyAttachment:RolePolicyAttachment", "m", None,
     {"policyArn": "arn:aws:iam::aws:policy/AdministratorAccess", "role": "job"},
 )  # fmt: skip
 
 
-def brief(*steps: dict[str, Any]) -> dict[str, Any]:
-    """A preview as `pulumi preview --json` has it without `--show-sames`."""
-    return {**whole(), "steps": list(steps)}
+def make_brief_preview(*steps: dict[str, Any]) -> dict[str, Any]:
+    """Return a preview as `pulumi preview --json` prints it without `--show-sames`."""
+    return {**make_preview(), "steps": list(steps)}
 
 
-def root(op: str) -> dict[str, Any]:
-    return step(op, "pulumi:pulumi:Stack", "millrace-flights-local", None, {})
+def make_stack_step(op: str) -> dict[str, Any]:
+    return make_step(op, "pulumi:pulumi:Stack", "millrace-flights-local", None, {})
 
 
-def test_what_only_adds_to_a_deployed_stack_is_not_taken_for_a_new_one(
+def test_additions_to_a_deployed_stack_are_not_taken_for_a_new_stack(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    code, out, _ = diff(capsys, "--preview", written(tmp_path / "p.json", brief(ADMINISTRATOR)))
+    code, out, _ = run_diff(capsys, "--preview", write_preview(tmp_path / "p.json", make_brief_preview(ADMINISTRATOR)))
 
     assert code == 3
     assert "Allows role job to do what AdministratorAccess allows" in out
     assert "never deployed" not in out
     assert "Creates all resources" not in out
-    # What stays is not named, so it is not known what all of it costs.
+    # Unchanged resources are not listed, so the cost of the whole stack is unknown.
     assert "changed resources only" in out
 
 
-def test_a_stack_is_new_when_it_is_itself_created() -> None:
-    new, deployed = of(brief(root("create"), ADMINISTRATOR)), of(brief(root("same"), ADMINISTRATOR))
+def test_a_stack_is_new_when_its_root_resource_is_created() -> None:
+    new, deployed = (
+        diff_preview(make_brief_preview(make_stack_step("create"), ADMINISTRATOR)),
+        diff_preview(make_brief_preview(make_stack_step("same"), ADMINISTRATOR)),
+    )
 
     assert (new["new"], new["verdict"]) == (True, "changes")
     assert "The stack was never deployed" in markdown.render_comment(new)
     assert (deployed["new"], deployed["verdict"]) == (False, "risky changes")
 
 
-def test_a_base_without_the_stack_says_nothing_of_what_is_deployed(
+def test_a_base_without_the_stack_says_nothing_about_deployment(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = json.loads((PREVIEWS / "new.json").read_text())
@@ -57,7 +60,7 @@ def test_a_base_without_the_stack_says_nothing_of_what_is_deployed(
     }
     monkeypatch.setattr("cli.base.comparison.compare_revisions", lambda target, base, progress: document)
 
-    code, out, _ = diff(capsys, "--base", "origin/main")
+    code, out, _ = run_diff(capsys, "--base", "origin/main")
 
     assert code == 2
     assert "never deployed" not in out

@@ -1,4 +1,4 @@
-"""What `millrace diff` says of permissions that open more than anybody can oversee."""
+"""Tests of risks from permissions that are open too widely."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.previewed import ACCOUNT, comment, of, risks, step, told, whole
+from tests.cli.previewed import ACCOUNT, comment_on, diff_preview, diff_steps, find_risks, make_preview, make_step
 
 STRANGER = "999999999999"
 LAKE = "arn:aws:s3:::lake/*"
@@ -36,9 +36,9 @@ def allow(action: Any, resource: Any = "*", **more: Any) -> dict[str, Any]:
         (allow("S3:*"), "s3:* on every resource"),
         (allow("s3:*", "arn:aws:s3:::*"), "s3:* on every resource"),
         (allow("secretsmanager:*"), "secretsmanager:* on every resource"),
-        # A service that gives no power over others is one all the same.
+        # A wildcard on a service without power over others counts too.
         (allow("sagemaker:*"), "sagemaker:* on every resource"),
-        # A condition makes it no smaller.
+        # A condition does not narrow the grant.
         (allow("iam:*", Condition={"Bool": {"aws:SecureTransport": "true"}}), "iam:* on every resource"),
         (allow("iam:PassRole"), "iam:PassRole on every resource"),
         (allow("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/*"), "iam:PassRole on every resource"),
@@ -62,34 +62,34 @@ def allow(action: Any, resource: Any = "*", **more: Any) -> dict[str, Any]:
         (allow("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/flights-*"), None),
     ],
 )
-def test_more_than_can_be_overseen_to_a_role(statement: dict[str, Any], said: str | None) -> None:
-    found = told(step("update", "RolePolicy", "p", policy(), policy(statement)))["risks"]
+def test_wildcard_grants_to_a_role_are_risks(statement: dict[str, Any], said: str | None) -> None:
+    found = diff_steps(make_step("update", "RolePolicy", "p", policy(), policy(statement)))["risks"]
 
     assert [each["kind"] for each in found] == ([] if said is None else ["opened"])
     assert said is None or said in found[0]["title"]
 
 
-def test_what_was_allowed_before_is_no_risk() -> None:
+def test_permissions_that_existed_before_are_no_risk() -> None:
     old, more = allow("iam:*"), allow("s3:GetObject", LAKE)
 
-    assert risks(step("update", "RolePolicy", "p", policy(old), policy(old, more))) == []
+    assert find_risks(make_step("update", "RolePolicy", "p", policy(old), policy(old, more))) == []
     # Less than before.
-    assert risks(step("update", "RolePolicy", "p", policy(old), policy(allow("iam:PassRole")))) == []
+    assert find_risks(make_step("update", "RolePolicy", "p", policy(old), policy(allow("iam:PassRole")))) == []
 
 
-def test_a_managed_policy_that_allows_everything() -> None:
+def test_attaching_a_broad_managed_policy_is_a_risk() -> None:
     def attached(name: str) -> list[tuple[str, str]]:
         inputs = {"policyArn": f"arn:aws:iam::aws:policy/{name}", "role": "job"}
-        return risks(step("create", "aws:iam/rolePolicyAttachment:RolePolicyAttachment", "m", None, inputs))
+        return find_risks(make_step("create", "aws:iam/rolePolicyAttachment:RolePolicyAttachment", "m", None, inputs))
 
     assert attached("AdministratorAccess") == attached("AmazonSageMakerFullAccess") == [("opened", "job")]
     assert attached("service-role/AmazonECSTaskExecutionRolePolicy") == []
 
 
-def test_a_key_that_its_own_account_may_use_is_not_open() -> None:
+def test_a_key_policy_for_the_own_account_is_no_risk() -> None:
     mine = allow("kms:*", Principal={"AWS": f"arn:aws:iam::{ACCOUNT}:root"})
 
-    assert risks(step("update", "Key", "k", policy(), policy(mine))) == []
+    assert find_risks(make_step("update", "Key", "k", policy(), policy(mine))) == []
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_key_that_its_own_account_may_use_is_not_open() -> None:
 @pytest.mark.parametrize(
     "kind", ["Role", "BucketPolicy", "Key", "aws:kms/grant:Grant", "aws:lambda/permission:Permission"]
 )
-def test_another_account(kind: str, principal: str) -> None:
+def test_grants_to_another_account_are_risks(kind: str, principal: str) -> None:
     def given(who: str) -> dict[str, Any]:
         statement = allow("kms:Decrypt", Principal={"AWS": [f"arn:aws:iam::{ACCOUNT}:root", who]})
         return {
@@ -109,11 +109,11 @@ def test_another_account(kind: str, principal: str) -> None:
         }.get(kind, policy(statement))
 
     mine = given(f"arn:aws:iam::{ACCOUNT}:role/job")
-    [risk] = told(step("update", kind, "it", mine, given(principal)))["risks"]
+    [risk] = diff_steps(make_step("update", kind, "it", mine, given(principal)))["risks"]
 
     assert (risk["kind"], risk["name"]) == ("opened", "it")
     assert risk["title"].startswith(f"Allows account {STRANGER} to do ")
-    assert risks(step("update", kind, "it", given(principal), mine)) == []
+    assert find_risks(make_step("update", kind, "it", given(principal), mine)) == []
 
 
 @pytest.mark.parametrize(
@@ -124,18 +124,20 @@ def test_another_account(kind: str, principal: str) -> None:
         {"ArnLike": {"aws:PrincipalArn": f"arn:aws:iam::{STRANGER}:role/*"}},
     ],
 )
-def test_everybody_of_another_account(condition: dict[str, Any]) -> None:
+def test_conditions_that_admit_another_account_are_risks(condition: dict[str, Any]) -> None:
     theirs = allow("kms:Decrypt", Principal="*", Condition=condition)
 
-    [risk] = told(step("update", "Key", "k", policy(), policy(theirs)))["risks"]
+    [risk] = diff_steps(make_step("update", "Key", "k", policy(), policy(theirs)))["risks"]
 
     assert risk["title"] == f"Allows account {STRANGER} to do kms:Decrypt:"
 
 
-def test_an_account_is_told_where_the_preview_does_not_say_which_is_the_stacks_own() -> None:
-    made = step("create", "Key", "k", None, policy(allow("kms:*", Principal={"AWS": f"arn:aws:iam::{ACCOUNT}:root"})))
+def test_an_account_is_a_risk_where_the_own_account_is_unknown() -> None:
+    made = make_step(
+        "create", "Key", "k", None, policy(allow("kms:*", Principal={"AWS": f"arn:aws:iam::{ACCOUNT}:root"}))
+    )
 
-    [risk] = of({**whole(), "steps": [made]})["risks"]
+    [risk] = diff_preview({**make_preview(), "steps": [made]})["risks"]
 
     assert risk["kind"] == "opened"
     assert "does not show" in risk["consequence"]
@@ -145,7 +147,7 @@ EVERYBODY = [
     ({}, True),
     ({"Bool": {"aws:SecureTransport": "true"}}, True),
     ({"StringEquals": {"s3:x-amz-acl": "private"}}, True),
-    # Met by everybody who does not say where they come from.
+    # These conditions are also met by strangers, for example by requests without the key.
     ({"StringEqualsIfExists": {"aws:SourceAccount": ACCOUNT}}, True),
     ({"ForAllValues:StringEquals": {"aws:PrincipalOrgID": "o-1"}}, True),
     ({"StringNotEquals": {"aws:PrincipalOrgID": "o-1"}}, True),
@@ -165,20 +167,20 @@ EVERYBODY = [
 @pytest.mark.parametrize(("condition", "is_risk"), EVERYBODY)
 @pytest.mark.parametrize("principal", ["*", {"AWS": "*"}])
 @pytest.mark.parametrize("kept", [(), (TLS_ONLY,)], ids=["bare", "denied"])
-def test_something_to_everybody(
+def test_grants_to_everybody_are_risks_unless_a_condition_narrows_them(
     kept: tuple[dict[str, Any], ...], principal: Any, condition: dict[str, Any], is_risk: bool
 ) -> None:
     public = allow("s3:GetObject", LAKE, Principal=principal, **({"Condition": condition} if condition else {}))
 
-    found = risks(step("update", "BucketPolicy", "p", policy(*kept), policy(*kept, public)))
+    found = find_risks(make_step("update", "BucketPolicy", "p", policy(*kept), policy(*kept, public)))
 
     assert found == ([("opened", "p")] if is_risk else [])
 
 
-def test_everybody_but_one_is_everybody() -> None:
+def test_not_principal_counts_as_everybody() -> None:
     public = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": LAKE, "NotPrincipal": {"AWS": ACCOUNT}}
 
-    assert risks(step("update", "BucketPolicy", "p", policy(), policy(public))) == [("opened", "p")]
+    assert find_risks(make_step("update", "BucketPolicy", "p", policy(), policy(public))) == [("opened", "p")]
 
 
 def trust(condition: dict[str, Any], principal: Any = None) -> dict[str, Any]:
@@ -206,34 +208,36 @@ OURS = {"ArnLike": {"aws:SourceArn": f"arn:aws:sagemaker:eu-west-1:{ACCOUNT}:*"}
         ({}, {}, False),
     ],
 )
-def test_a_service_that_may_act_for_a_stranger(before: dict[str, Any], after: dict[str, Any], is_risk: bool) -> None:
-    found = told(step("update", "Role", "job", trust(before), trust(after)))["risks"]
+def test_losing_the_source_condition_of_a_service_is_a_risk(
+    before: dict[str, Any], after: dict[str, Any], is_risk: bool
+) -> None:
+    found = diff_steps(make_step("update", "Role", "job", trust(before), trust(after)))["risks"]
 
     assert [each["kind"] for each in found] == (["condition-lost"] if is_risk else [])
 
 
-def test_a_condition_that_is_lost_is_told_in_words() -> None:
-    text = comment(step("update", "Role", "job", trust(MINE), trust({})))
+def test_a_lost_condition_is_described_in_words() -> None:
+    text = comment_on(make_step("update", "Role", "job", trust(MINE), trust({})))
 
     assert "**No longer checks on whose behalf sagemaker.amazonaws.com acts:** `job`" in text
     assert f"Until now only if aws:SourceAccount is {ACCOUNT}." in text
     assert f"no longer requires `aws:SourceAccount is {ACCOUNT}`" in text
 
 
-def test_a_role_that_everybody_may_take() -> None:
-    found = risks(step("update", "Role", "job", trust(MINE), trust({}, {"AWS": "*"})))
+def test_a_role_that_everybody_may_assume_is_a_risk() -> None:
+    found = find_risks(make_step("update", "Role", "job", trust(MINE), trust({}, {"AWS": "*"})))
 
     assert ("opened", "job") in found
 
 
 @pytest.mark.parametrize("condition", ["now", ["a"], {"Bool": "true"}, {"StringEquals": {"aws:SourceAccount": []}}])
-def test_a_condition_that_is_none_narrows_nothing(condition: Any) -> None:
-    changed = step(
+def test_malformed_conditions_narrow_nothing(condition: Any) -> None:
+    changed = make_step(
         "update", "BucketPolicy", "p", policy(), policy(allow("s3:Get*", LAKE, Principal="*", Condition=condition))
     )
 
-    assert risks(changed) == [("opened", "p")]
-    assert "Allows everybody to do" in comment(changed)
+    assert find_risks(changed) == [("opened", "p")]
+    assert "Allows everybody to do" in comment_on(changed)
 
 
 LAMBDA = {"action": "lambda:InvokeFunction", "function": "f", "principal": "*"}
@@ -254,42 +258,44 @@ LAMBDA = {"action": "lambda:InvokeFunction", "function": "f", "principal": "*"}
         ("aws:lambda/permission:Permission", None, {**LAMBDA, "principalOrgId": "o-1"}, False),
         ("aws:iam/userPolicy:UserPolicy", {}, policy(allow("*")), True),
         ("aws:iam/groupPolicy:GroupPolicy", {}, policy(allow("iam:*")), True),
-        # A type that nobody here knows.
+        # Types without rules of their own.
         ("aws:opensearch/domain:Domain", {}, {"accessPolicies": policy(allow("es:*", Principal="*"))["policy"]}, True),
         ("aws-native:sqs:QueuePolicy", {}, {"policyDocument": {"Statement": allow("sqs:*", Principal="*")}}, True),
     ],
 )
-def test_what_lies_in_other_inputs(kind: str, old: dict[str, Any] | None, new: dict[str, Any], is_risk: bool) -> None:
-    changed = step("update" if old is not None else "create", kind, "it", old, new)
+def test_broad_grants_in_inputs_of_other_types_are_risks(
+    kind: str, old: dict[str, Any] | None, new: dict[str, Any], is_risk: bool
+) -> None:
+    changed = make_step("update" if old is not None else "create", kind, "it", old, new)
 
-    assert risks(changed) == ([("opened", "it")] if is_risk else [])
-    assert told(changed)["permissions"]
+    assert find_risks(changed) == ([("opened", "it")] if is_risk else [])
+    assert diff_steps(changed)["permissions"]
 
 
-def test_a_managed_policy_is_attached_to_many_at_once() -> None:
+def test_each_target_of_a_policy_attachment_is_a_risk() -> None:
     inputs = {"policyArn": "arn:aws:iam::aws:policy/AdministratorAccess", "roles": ["job"], "users": ["eve"]}
 
-    found = risks(step("create", "aws:iam/policyAttachment:PolicyAttachment", "m", None, inputs))
+    found = find_risks(make_step("create", "aws:iam/policyAttachment:PolicyAttachment", "m", None, inputs))
 
     assert found == [("opened", "job"), ("opened", "eve")]
 
 
-def test_a_boundary_that_is_taken_away() -> None:
+def test_removing_a_permissions_boundary_is_a_risk() -> None:
     bound = {"permissionsBoundary": f"arn:aws:iam::{ACCOUNT}:policy/boundary"}
-    taken = step("update", "Role", "job", bound, {})
+    taken = make_step("update", "Role", "job", bound, {})
 
-    assert risks(taken) == [("weakened", "job")]
-    assert f"loses denies `all but what arn:aws:iam::{ACCOUNT}:policy/boundary allows`" in comment(taken)
-    assert risks(step("update", "Role", "job", {}, bound)) == []
+    assert find_risks(taken) == [("weakened", "job")]
+    assert f"loses denies `all but what arn:aws:iam::{ACCOUNT}:policy/boundary allows`" in comment_on(taken)
+    assert find_risks(make_step("update", "Role", "job", {}, bound)) == []
 
 
-# -- who is signed in elsewhere ----------------------------------------------------------------------------------------
+# -- federated identities ----------------------------------------------------------------------------------------------
 
 GITHUB = "token.actions.githubusercontent.com"
 PROVIDER = f"arn:aws:iam::{ACCOUNT}:oidc-provider/{GITHUB}"
 
 
-def signed_in(provider: str, operator: str = "", **keys: Any) -> dict[str, Any]:
+def make_federated_trust(provider: str, operator: str = "", **keys: Any) -> dict[str, Any]:
     statement = {"Effect": "Allow", "Action": "sts:AssumeRoleWithWebIdentity", "Principal": {"Federated": provider}}
     said = {f"{provider.rpartition('oidc-provider/')[2]}:{key}": value for key, value in keys.items()}
     if said:
@@ -300,24 +306,24 @@ def signed_in(provider: str, operator: str = "", **keys: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("now", "whom"),
     [
-        (signed_in("accounts.google.com"), "accounts.google.com"),
-        (signed_in("accounts.google.com", "StringEquals", aud="app"), "accounts.google.com"),
-        (signed_in("accounts.google.com", "StringEquals", aud="app", sub="1234"), None),
-        (signed_in(PROVIDER), f"iam: oidc-provider/{GITHUB}"),
-        (signed_in(PROVIDER, "StringEquals", aud="sts.amazonaws.com"), f"iam: oidc-provider/{GITHUB}"),
-        (signed_in(PROVIDER, "StringLike", sub="*"), f"iam: oidc-provider/{GITHUB}"),
-        (signed_in(PROVIDER, "StringLike", sub="repo:*"), f"iam: oidc-provider/{GITHUB}"),
-        (signed_in(PROVIDER, "StringLike", sub=["repo:me/it:*", "repo:o*"]), f"iam: oidc-provider/{GITHUB}"),
-        (signed_in(PROVIDER, "StringLikeIfExists", sub="repo:me/it:*"), f"iam: oidc-provider/{GITHUB}"),
-        (signed_in(PROVIDER, "StringLike", sub="repo:me/it:*"), None),
-        (signed_in(PROVIDER, "StringEquals", sub="repo:me/it:environment:prod"), None),
-        (signed_in("cognito-identity.amazonaws.com", "StringEquals", aud="eu-west-1:pool"), None),
+        (make_federated_trust("accounts.google.com"), "accounts.google.com"),
+        (make_federated_trust("accounts.google.com", "StringEquals", aud="app"), "accounts.google.com"),
+        (make_federated_trust("accounts.google.com", "StringEquals", aud="app", sub="1234"), None),
+        (make_federated_trust(PROVIDER), f"iam: oidc-provider/{GITHUB}"),
+        (make_federated_trust(PROVIDER, "StringEquals", aud="sts.amazonaws.com"), f"iam: oidc-provider/{GITHUB}"),
+        (make_federated_trust(PROVIDER, "StringLike", sub="*"), f"iam: oidc-provider/{GITHUB}"),
+        (make_federated_trust(PROVIDER, "StringLike", sub="repo:*"), f"iam: oidc-provider/{GITHUB}"),
+        (make_federated_trust(PROVIDER, "StringLike", sub=["repo:me/it:*", "repo:o*"]), f"iam: oidc-provider/{GITHUB}"),
+        (make_federated_trust(PROVIDER, "StringLikeIfExists", sub="repo:me/it:*"), f"iam: oidc-provider/{GITHUB}"),
+        (make_federated_trust(PROVIDER, "StringLike", sub="repo:me/it:*"), None),
+        (make_federated_trust(PROVIDER, "StringEquals", sub="repo:me/it:environment:prod"), None),
+        (make_federated_trust("cognito-identity.amazonaws.com", "StringEquals", aud="eu-west-1:pool"), None),
     ],
 )
-def test_a_role_for_whoever_is_signed_in_elsewhere(now: dict[str, Any], whom: str | None) -> None:
-    before = signed_in(PROVIDER, "StringEquals", sub="repo:me/it:ref:refs/heads/main")
+def test_federated_roles_without_a_narrow_subject_are_risks(now: dict[str, Any], whom: str | None) -> None:
+    before = make_federated_trust(PROVIDER, "StringEquals", sub="repo:me/it:ref:refs/heads/main")
 
-    found = told(step("update", "Role", "deploy", before, now))["risks"]
+    found = diff_steps(make_step("update", "Role", "deploy", before, now))["risks"]
 
     assert [(each["kind"], each["name"]) for each in found] == ([] if whom is None else [("opened", "deploy")])
     if whom is not None:

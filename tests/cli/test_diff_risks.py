@@ -1,4 +1,4 @@
-"""Every risk that `millrace diff` knows: told when it is there, and not when it is not."""
+"""Tests that `millrace diff` reports each kind of risk when it exists, and only then."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pytest
 
 from cli.diff import document, preview
 from cli.prices import Prices
-from tests.cli.previewed import UNKNOWN, comment, risks, step, told, whole
+from tests.cli.previewed import UNKNOWN, comment_on, diff_steps, find_risks, make_preview, make_step
 
-# -- what is lost ------------------------------------------------------------------------------------------------------
+# -- lost resources ----------------------------------------------------------------------------------------------------
 
-#: Kind, inputs, what the consequence must say.
+#: Kind, inputs, words that the consequence must contain.
 HOLDS = [
     ("Bucket", {"bucket": "lake"}, "snapshots, training data, models"),
     ("Key", {"deletionWindowInDays": 30}, "30 days"),
@@ -37,11 +37,11 @@ HOLDS = [
 
 @pytest.mark.parametrize(("kind", "inputs", "consequence"), HOLDS, ids=[each[0] for each in HOLDS])
 @pytest.mark.parametrize("op", ["delete", "replace"])
-def test_the_end_of_what_holds_something_is_a_risk(
+def test_deleting_or_replacing_a_stateful_resource_is_a_risk(
     op: str, kind: str, inputs: dict[str, Any], consequence: str
 ) -> None:
     new = None if op == "delete" else {**inputs, "region": "elsewhere"}
-    document = told(step(op, kind, "it", inputs, new, because=["region"] if new else None))
+    document = diff_steps(make_step(op, kind, "it", inputs, new, because=["region"] if new else None))
 
     [risk] = document["risks"]
     assert risk["kind"] == f"{op}d"
@@ -51,21 +51,24 @@ def test_the_end_of_what_holds_something_is_a_risk(
     assert document["verdict"] == "risky changes"
 
 
-def test_what_aws_keeps_is_not_lost() -> None:
+def test_resources_retained_at_aws_are_no_risk() -> None:
     kept = {"retainOnDelete": True}
 
-    assert risks(step("replace", "Config", "c", {}, {}, because=["productionVariants"], before=kept)) == []
-    assert risks(step("delete", "Model", "m", {}, before=kept)) == []
+    assert find_risks(make_step("replace", "Config", "c", {}, {}, because=["productionVariants"], before=kept)) == []
+    assert find_risks(make_step("delete", "Model", "m", {}, before=kept)) == []
 
 
-def test_what_holds_nothing_is_no_risk() -> None:
-    assert risks(step("delete", "RolePolicy", "p", {"policy": "{}"}), step("delete", "Parameter", "p", {})) == []
+def test_deleting_a_stateless_resource_is_no_risk() -> None:
+    assert (
+        find_risks(make_step("delete", "RolePolicy", "p", {"policy": "{}"}), make_step("delete", "Parameter", "p", {}))
+        == []
+    )
 
 
-def test_a_type_that_nobody_knows_counts_as_one_that_holds_something() -> None:
-    gone = step("delete", "aws:dynamodb/table:Table", "orders", {"name": "orders"})
+def test_an_unknown_type_counts_as_stateful() -> None:
+    gone = make_step("delete", "aws:dynamodb/table:Table", "orders", {"name": "orders"})
 
-    assert risks(gone) == [("deleted", "orders")]
+    assert find_risks(gone) == [("deleted", "orders")]
 
 
 @pytest.mark.parametrize(
@@ -75,74 +78,76 @@ def test_a_type_that_nobody_knows_counts_as_one_that_holds_something() -> None:
         ("postgresql:index/database:Database", True, True),
         ("pulumi:providers:aws", True, False),
         ("millrace:index:DataLake", False, False),
-        # Somebody else's component: what it is made of is told by itself.
+        # A component of another package; its children are reported separately.
         ("acme:index:Shop", False, False),
     ],
 )
-def test_a_resource_of_another_provider_holds_something_too(kind: str, custom: bool, is_risk: bool) -> None:
-    gone = step("delete", kind, "it", {"name": "it"}, before={"custom": custom})
+def test_resources_of_other_providers_count_as_stateful(kind: str, custom: bool, is_risk: bool) -> None:
+    gone = make_step("delete", kind, "it", {"name": "it"}, before={"custom": custom})
 
-    assert risks(gone) == ([("deleted", "it")] if is_risk else [])
+    assert find_risks(gone) == ([("deleted", "it")] if is_risk else [])
 
 
-def test_a_replacement_in_two_steps_is_one() -> None:
-    """As `--show-replacement-steps` tells it."""
+def test_a_replacement_in_several_steps_counts_once() -> None:
+    """Merge the steps that `--show-replacement-steps` lists."""
     old, new = {"featureGroupName": "weather", "description": "a"}, {"featureGroupName": "weather", "description": "b"}
     steps = [
-        step("create-replacement", "FeatureGroup", "w", old, new, because=["description"]),
-        step("delete-replaced", "FeatureGroup", "w", old),
-        step("replace", "FeatureGroup", "w", old, new, because=["description"]),
+        make_step("create-replacement", "FeatureGroup", "w", old, new, because=["description"]),
+        make_step("delete-replaced", "FeatureGroup", "w", old),
+        make_step("replace", "FeatureGroup", "w", old, new, because=["description"]),
     ]
 
-    document = told(*steps)
+    document = diff_steps(*steps)
 
     assert [(each["kind"], each["name"]) for each in document["risks"]] == [("replaced", "weather")]
     assert document["counts"] == {"replace": 1}
 
 
-def test_the_worst_comes_first() -> None:
-    steps = [step("delete", kind, kind, {}) for kind in ("LogGroup", "Endpoint", "Key", "Bucket")]
+def test_the_worst_risk_comes_first() -> None:
+    steps = [make_step("delete", kind, kind, {}) for kind in ("LogGroup", "Endpoint", "Key", "Bucket")]
 
-    assert [name for _, name in risks(*steps)] == ["Bucket", "Key", "Endpoint", "LogGroup"]
-
-
-def test_what_goes_is_called_by_the_name_that_goes() -> None:
-    gone = step("delete", "aws:s3/bucketObjectv2:BucketObjectv2", "clock", {"bucket": "lake", "key": "clock.json"})
-    moved = step("replace", "Endpoint", "e", {"name": "flights"}, {"name": "flights-2"}, because=["name"])
-
-    assert risks(moved, gone) == [("replaced", "flights"), ("deleted", "clock.json")]
-    assert "`flights` is replaced: serving stops until the new one is in service" in comment(moved)
+    assert [name for _, name in find_risks(*steps)] == ["Bucket", "Key", "Endpoint", "LogGroup"]
 
 
-# -- what is no longer guarded -----------------------------------------------------------------------------------------
+def test_a_risk_uses_the_name_before_the_change() -> None:
+    gone = make_step("delete", "aws:s3/bucketObjectv2:BucketObjectv2", "clock", {"bucket": "lake", "key": "clock.json"})
+    moved = make_step("replace", "Endpoint", "e", {"name": "flights"}, {"name": "flights-2"}, because=["name"])
+
+    assert find_risks(moved, gone) == [("replaced", "flights"), ("deleted", "clock.json")]
+    assert "`flights` is replaced: serving stops until the new one is in service" in comment_on(moved)
+
+
+# -- lost protection ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("op", ["same", "update"])
-def test_a_protection_that_is_taken_away_is_a_risk_though_nothing_else_changes(op: str) -> None:
+def test_removing_protection_is_a_risk_even_without_other_changes(op: str) -> None:
     changed = {"policy": "b"} if op == "update" else {"policy": "a"}
-    taken = step(op, "Key", "key", {"policy": "a"}, changed, before={"protect": True})
-    document = told(taken)
+    taken = make_step(op, "Key", "key", {"policy": "a"}, changed, before={"protect": True})
+    document = diff_steps(taken)
 
     assert [each["kind"] for each in document["risks"]] == ["unprotected"]
     assert document["resources"][0]["operation"] == ("unprotect" if op == "same" else "update")
 
 
-def test_a_protection_that_stays_is_none() -> None:
+def test_kept_protection_is_no_risk() -> None:
     kept = {"protect": True}
 
-    assert risks(step("update", "Key", "key", {"a": 1}, {"a": 2}, before=kept, after=kept)) == []
+    assert find_risks(make_step("update", "Key", "key", {"a": 1}, {"a": 2}, before=kept, after=kept)) == []
 
 
-def test_force_destroy_turned_on() -> None:
+def test_turning_on_force_destroy_is_a_risk() -> None:
     def turned(old: Any, new: Any) -> list[tuple[str, str]]:
-        return risks(step("update", "Bucket", "b", {"forceDestroy": old, "bucket": "lake"}, {"forceDestroy": new}))
+        return find_risks(
+            make_step("update", "Bucket", "b", {"forceDestroy": old, "bucket": "lake"}, {"forceDestroy": new})
+        )
 
     assert turned(False, True) == [("force-destroy", "lake")]
     assert turned(None, True) == [("force-destroy", "lake")]
     assert turned(True, False) == turned(True, True) == []
 
 
-# -- what is watched less ----------------------------------------------------------------------------------------------
+# -- less data capture -------------------------------------------------------------------------------------------------
 
 
 def config(percent: int, enabled: bool = True) -> dict[str, Any]:
@@ -159,14 +164,16 @@ def config(percent: int, enabled: bool = True) -> dict[str, Any]:
         ({}, config(100), []),
     ],
 )
-def test_requests_that_are_no_longer_captured(old: dict[str, Any], new: dict[str, Any], kinds: list[str]) -> None:
+def test_capturing_fewer_requests_is_a_risk(old: dict[str, Any], new: dict[str, Any], kinds: list[str]) -> None:
     kept = {"retainOnDelete": True}
-    found = told(step("replace", "Config", "c", old, new, because=["dataCaptureConfig"], before=kept))["risks"]
+    found = diff_steps(make_step("replace", "Config", "c", old, new, because=["dataCaptureConfig"], before=kept))[
+        "risks"
+    ]
 
     assert [each["kind"] for each in found] == kinds
 
 
-def kept(*modes: str, **more: Any) -> dict[str, Any]:
+def make_capture_config(*modes: str, **more: Any) -> dict[str, Any]:
     return {"dataCaptureConfig": {**config(100)["dataCaptureConfig"], **more, "captureOptions": [
         {"captureMode": mode} for mode in modes
     ]}}  # fmt: skip
@@ -175,22 +182,24 @@ def kept(*modes: str, **more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("new", "kinds"),
     [
-        (kept("Input", kmsKeyId="k"), ["capture-less"]),
-        (kept("Output", kmsKeyId="k"), ["capture-less"]),
-        (kept("Input", "Output"), ["weakened"]),
-        (kept("Output", "Input", kmsKeyId="other"), []),
-        # It is told once.
+        (make_capture_config("Input", kmsKeyId="k"), ["capture-less"]),
+        (make_capture_config("Output", kmsKeyId="k"), ["capture-less"]),
+        (make_capture_config("Input", "Output"), ["weakened"]),
+        (make_capture_config("Output", "Input", kmsKeyId="other"), []),
+        # It is reported once.
         (config(0, enabled=False), ["capture-off"]),
     ],
 )
-def test_less_of_a_request_is_captured(new: dict[str, Any], kinds: list[str]) -> None:
-    old = kept("Input", "Output", kmsKeyId="k")
-    found = told(step("replace", "Config", "c", old, new, because=["x"], before={"retainOnDelete": True}))["risks"]
+def test_capturing_less_of_a_request_is_a_risk(new: dict[str, Any], kinds: list[str]) -> None:
+    old = make_capture_config("Input", "Output", kmsKeyId="k")
+    found = diff_steps(make_step("replace", "Config", "c", old, new, because=["x"], before={"retainOnDelete": True}))[
+        "risks"
+    ]
 
     assert [each["kind"] for each in found] == kinds
 
 
-# -- what is weaker ----------------------------------------------------------------------------------------------------
+# -- weaker security ---------------------------------------------------------------------------------------------------
 
 
 def rules(algorithm: str) -> dict[str, Any]:
@@ -216,65 +225,69 @@ SOME = {
 @pytest.mark.parametrize(
     "changed",
     [
-        step("update", "Encryption", "x", rules("aws:kms"), rules("AES256")),
-        step("update", "Key", "x", {"enableKeyRotation": True}, {"enableKeyRotation": False}),
-        step("update", "Queue", "x", {"sqsManagedSseEnabled": True}, {"sqsManagedSseEnabled": False}),
-        step("update", "PublicAccess", "x", {"blockPublicPolicy": True}, {"blockPublicPolicy": False}),
-        step(
+        make_step("update", "Encryption", "x", rules("aws:kms"), rules("AES256")),
+        make_step("update", "Key", "x", {"enableKeyRotation": True}, {"enableKeyRotation": False}),
+        make_step("update", "Queue", "x", {"sqsManagedSseEnabled": True}, {"sqsManagedSseEnabled": False}),
+        make_step("update", "PublicAccess", "x", {"blockPublicPolicy": True}, {"blockPublicPolicy": False}),
+        make_step(
             "update", "Versioning", "x",
             {"versioningConfiguration": {"status": "Enabled"}}, {"versioningConfiguration": {"status": "Suspended"}},
         ),
-        step("update", "BucketPolicy", "x", policy(TLS_ONLY, SOME), policy(SOME)),
-        step("delete", "BucketPolicy", "x", policy(TLS_ONLY)),
+        make_step("update", "BucketPolicy", "x", policy(TLS_ONLY, SOME), policy(SOME)),
+        make_step("delete", "BucketPolicy", "x", policy(TLS_ONLY)),
     ],
     ids=["encryption", "rotation", "queue", "public", "versioning", "tls", "policy"],
 )  # fmt: skip
-def test_what_is_weaker_than_before(changed: dict[str, Any]) -> None:
-    assert [kind for kind, _ in risks(changed)] == ["weakened"]
+def test_weaker_settings_are_risks(changed: dict[str, Any]) -> None:
+    assert [kind for kind, _ in find_risks(changed)] == ["weakened"]
 
 
-def test_what_is_as_strong_as_before() -> None:
+def test_settings_that_are_not_weaker_are_no_risk() -> None:
     steps = [
-        step("update", "Encryption", "a", rules("AES256"), rules("aws:kms")),
-        step("update", "BucketPolicy", "b", policy(TLS_ONLY), policy(TLS_ONLY, SOME)),
-        # Known only once the bucket is there.
-        step("update", "BucketPolicy", "c", policy(TLS_ONLY), {"policy": UNKNOWN}),
-        step("update", "PublicAccess", "d", {"blockPublicPolicy": False}, {"blockPublicPolicy": True}),
+        make_step("update", "Encryption", "a", rules("AES256"), rules("aws:kms")),
+        make_step("update", "BucketPolicy", "b", policy(TLS_ONLY), policy(TLS_ONLY, SOME)),
+        # Known only after the bucket is created.
+        make_step("update", "BucketPolicy", "c", policy(TLS_ONLY), {"policy": UNKNOWN}),
+        make_step("update", "PublicAccess", "d", {"blockPublicPolicy": False}, {"blockPublicPolicy": True}),
     ]
 
-    assert risks(*steps) == []
+    assert find_risks(*steps) == []
 
 
-def test_jobs_that_encrypt_less() -> None:
+def test_jobs_without_volume_encryption_are_a_risk() -> None:
     def pipeline(**cluster: str) -> dict[str, Any]:
         arguments = {"ProcessingResources": {"ClusterConfig": {"InstanceType": "ml.m5.large", **cluster}}}
         steps = [{"Name": "Ingest", "Type": "Processing", "Arguments": arguments}]
         return {"pipelineName": "training", "pipelineDefinition": json.dumps({"Steps": steps})}
 
     bare, encrypted = pipeline(), pipeline(VolumeKmsKeyId="arn:key")
-    assert risks(step("update", "Pipeline", "p", encrypted, bare)) == [("weakened", "training")]
-    assert risks(step("update", "Pipeline", "p", bare, encrypted)) == []
+    assert find_risks(make_step("update", "Pipeline", "p", encrypted, bare)) == [("weakened", "training")]
+    assert find_risks(make_step("update", "Pipeline", "p", bare, encrypted)) == []
 
 
-# -- who decides -------------------------------------------------------------------------------------------------------
+# -- decisions about models --------------------------------------------------------------------------------------------
 
 
-def served(promotion: str) -> dict[str, Any]:
+def make_model_inputs(promotion: str) -> dict[str, Any]:
     return {"primaryContainer": {"environment": {"MILLRACE_PROMOTION": promotion}}}
 
 
-def test_models_that_serve_without_a_person() -> None:
+def test_switching_to_automatic_promotion_is_a_risk() -> None:
     kept = {"retainOnDelete": True}
 
     def promoted(old: str, new: str) -> list[tuple[str, str]]:
-        return risks(step("replace", "Model", "m", served(old), served(new), because=["x"], before=kept))
+        return find_risks(
+            make_step(
+                "replace", "Model", "m", make_model_inputs(old), make_model_inputs(new), because=["x"], before=kept
+            )
+        )
 
     assert promoted("manual", "automatic") == [("promotion-automatic", "flights-local")]
     assert promoted("automatic", "manual") == promoted("manual", "manual") == []
 
 
-def judging(code: str, *metrics: str) -> dict[str, Any]:
-    """A pipeline whose training measures these, with the code of this name."""
+def make_measuring_pipeline(code: str, *metrics: str) -> dict[str, Any]:
+    """Return a pipeline whose training step reports these metrics and runs the code of this name."""
     definitions = [{"Name": f"holdout_{metric}", "Regex": "x"} for metric in metrics]
     arguments = {
         "AlgorithmSpecification": {"MetricDefinitions": definitions}, "Source": f"s3://lake/code/{code}.pyz",
@@ -283,15 +296,15 @@ def judging(code: str, *metrics: str) -> dict[str, Any]:
     return {"pipelineName": "training", "pipelineDefinition": json.dumps({"Steps": steps})}
 
 
-def test_a_metric_that_no_longer_judges_is_seen_in_the_pipeline() -> None:
-    both, one = judging("code", "roc_auc", "ece"), judging("code", "ece")
+def test_a_metric_removed_from_the_pipeline_is_a_risk() -> None:
+    both, one = make_measuring_pipeline("code", "roc_auc", "ece"), make_measuring_pipeline("code", "ece")
 
-    found = told(step("update", "Pipeline", "p", both, one))["risks"]
+    found = diff_steps(make_step("update", "Pipeline", "p", both, one))["risks"]
 
     assert [(each["kind"], each["consequence"]) for each in found] == [
         ("gate-loosened", "Models are no longer evaluated by roc_auc.")
     ]
-    assert risks(step("update", "Pipeline", "p", one, both)) == []
+    assert find_risks(make_step("update", "Pipeline", "p", one, both)) == []
 
 
 GATED: dict[str, Any] = {
@@ -302,8 +315,8 @@ GATED: dict[str, Any] = {
 }
 
 
-def code(folder: Path, use_case: Any) -> dict[str, Any]:
-    """A bundle, as an asset of the preview."""
+def make_bundle_inputs(folder: Path, use_case: Any) -> dict[str, Any]:
+    """Write a bundle; return the inputs of its object, with the bundle as an asset of the preview."""
     folder.mkdir(exist_ok=True)
     draft = folder / "draft.pyz"
     with zipfile.ZipFile(draft, "w") as archive:
@@ -314,9 +327,9 @@ def code(folder: Path, use_case: Any) -> dict[str, Any]:
     return {"key": f"code/{bundle.name}", "source": {**signature, "hash": digest, "path": str(bundle)}}
 
 
-def uploaded(folder: Path, before: Any, after: Any) -> dict[str, Any]:
-    return step(
-        "replace", "aws:s3/bucketObjectv2:BucketObjectv2", "code", code(folder, before), code(folder, after),
+def replace_bundle(folder: Path, before: Any, after: Any) -> dict[str, Any]:
+    return make_step(
+        "replace", "aws:s3/bucketObjectv2:BucketObjectv2", "code", make_bundle_inputs(folder, before), make_bundle_inputs(folder, after),
         because=["key"], before={"retainOnDelete": True},
     )  # fmt: skip
 
@@ -342,10 +355,8 @@ def uploaded(folder: Path, before: Any, after: Any) -> dict[str, Any]:
         ({}, []),
     ],
 )
-def test_a_gate_that_is_loosened_is_read_out_of_the_code(
-    tmp_path: Path, change: dict[str, Any], said: list[str]
-) -> None:
-    found = told(uploaded(tmp_path, GATED, {**GATED, **change, "threshold": 0.4}))
+def test_a_loosened_gate_is_found_in_the_bundles(tmp_path: Path, change: dict[str, Any], said: list[str]) -> None:
+    found = diff_steps(replace_bundle(tmp_path, GATED, {**GATED, **change, "threshold": 0.4}))
 
     assert [each["consequence"] for each in found["risks"] if each["kind"] == "gate-loosened"] == said
     assert found["model"]["declaration_known"]
@@ -368,38 +379,38 @@ WATCHED: dict[str, Any] = {
 TEMP, ORIGIN = WATCHED["expectations"]
 
 
-def monitored(**change: Any) -> dict[str, Any]:
+def change_monitoring(**change: Any) -> dict[str, Any]:
     return {"monitoring": {**WATCHED["monitoring"], **change}}
 
 
-def easier(folder: Path, change: dict[str, Any]) -> list[tuple[str, str]]:
-    found = told(uploaded(folder, WATCHED, {**WATCHED, **change}))["risks"]
+def find_declaration_risks(folder: Path, change: dict[str, Any]) -> list[tuple[str, str]]:
+    found = diff_steps(replace_bundle(folder, WATCHED, {**WATCHED, **change}))["risks"]
     return [(each["kind"], each["consequence"]) for each in found]
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (monitored(min_labels=5000), "Monitoring.min_labels changes from 500 to 5000: with fewer labels"),
-        (monitored(min_labels=50), None),
-        (monitored(informational=["hour", "month"]), "Monitoring.informational now contains hour"),
-        (monitored(informational=[]), None),
-        (monitored(window="P7D"), "Monitoring.window changes from 28 days to 7 days"),
-        (monitored(window="P35D"), None),
-        (monitored(every="P2DT12H"), "Monitoring.every changes from 1 day to 2.5 days"),
-        (monitored(every="PT1H"), None),
+        (change_monitoring(min_labels=5000), "Monitoring.min_labels changes from 500 to 5000: with fewer labels"),
+        (change_monitoring(min_labels=50), None),
+        (change_monitoring(informational=["hour", "month"]), "Monitoring.informational now contains hour"),
+        (change_monitoring(informational=[]), None),
+        (change_monitoring(window="P7D"), "Monitoring.window changes from 28 days to 7 days"),
+        (change_monitoring(window="P35D"), None),
+        (change_monitoring(every="P2DT12H"), "Monitoring.every changes from 1 day to 2.5 days"),
+        (change_monitoring(every="PT1H"), None),
         ({"retraining": {"on": ["drift"]}}, "Retraining.on no longer contains calibration"),
         ({"retraining": {"on": ["calibration", "drift"]}}, None),
         (
             {"slices": [{**WATCHED["slices"][0], "min_rows": 5000}, WATCHED["slices"][1]]},
             "The min_rows of the slice carrier changes from 500 to 5000",
         ),
-        # It is only reported.
+        # This slice is only reported, without a gate.
         ({"slices": [WATCHED["slices"][0], {"column": "origin", "min_rows": 5000}]}, None),
     ],
 )
-def test_watching_that_the_declaration_turns_off(tmp_path: Path, change: dict[str, Any], said: str | None) -> None:
-    found = easier(tmp_path, change)
+def test_less_monitoring_in_the_declaration_is_a_risk(tmp_path: Path, change: dict[str, Any], said: str | None) -> None:
+    found = find_declaration_risks(tmp_path, change)
 
     assert [kind for kind, _ in found] == ([] if said is None else ["watched-less"])
     assert said is None or found[0][1].startswith(said)
@@ -409,7 +420,7 @@ def test_watching_that_the_declaration_turns_off(tmp_path: Path, change: dict[st
     ("change", "said"),
     [
         ({"expectations": [ORIGIN]}, ["The expectation on weather.temp is removed."]),
-        # Their order says nothing.
+        # Their order does not matter.
         ({"expectations": [ORIGIN, TEMP]}, []),
         ({"expectations": [{"column": "wind", "table": "weather", "at_least": 0.0}, TEMP, ORIGIN]}, []),
         (
@@ -435,7 +446,7 @@ def test_watching_that_the_declaration_turns_off(tmp_path: Path, change: dict[st
             ["The expectation on events.origin required one of EWR, JFK, now it accepts any value."],
         ),
         ({"expectations": [{**TEMP, "at_least": -10.0, "max_missing": 0.0}, {**ORIGIN, "one_of": ["JFK"]}]}, []),
-        # Of another table, though the column is called the same.
+        # A column of the same name in another table.
         ({"expectations": [{**TEMP, "table": "events"}, ORIGIN]}, ["The expectation on weather.temp is removed."]),
         (
             {"trusted": ["carrier", "origin"]},
@@ -444,15 +455,15 @@ def test_watching_that_the_declaration_turns_off(tmp_path: Path, change: dict[st
         ({"trusted": []}, []),
     ],
 )
-def test_data_that_would_not_have_passed(tmp_path: Path, change: dict[str, Any], said: list[str]) -> None:
-    assert easier(tmp_path, change) == [("expectation-loosened", each) for each in said]
+def test_loosened_expectations_are_risks(tmp_path: Path, change: dict[str, Any], said: list[str]) -> None:
+    assert find_declaration_risks(tmp_path, change) == [("expectation-loosened", each) for each in said]
 
 
-def test_lists_of_the_declaration_are_compared_by_what_they_name(tmp_path: Path) -> None:
+def test_lists_of_the_declaration_are_compared_by_name(tmp_path: Path) -> None:
     wind = {"column": "wind", "table": "weather", "at_least": 0.0}
     after = {**WATCHED, "expectations": [wind, TEMP, ORIGIN], "trusted": ["carrier", "origin"]}
 
-    changed = told(uploaded(tmp_path, WATCHED, after))["model"]["declaration"]
+    changed = diff_steps(replace_bundle(tmp_path, WATCHED, after))["model"]["declaration"]
 
     assert [each["path"] for each in changed] == ["expectations.weather.wind", "trusted.carrier"]
 
@@ -460,62 +471,62 @@ def test_lists_of_the_declaration_are_compared_by_what_they_name(tmp_path: Path)
 @pytest.mark.parametrize(
     ("field", "now"), [("problem", "regression"), ("target", "cancelled"), ("key", "leg_id")], ids=str
 )
-def test_another_model(tmp_path: Path, field: str, now: str) -> None:
-    [(kind, consequence)] = easier(tmp_path, {field: now})
+def test_another_problem_target_or_key_is_a_risk(tmp_path: Path, field: str, now: str) -> None:
+    [(kind, consequence)] = find_declaration_risks(tmp_path, {field: now})
 
     assert kind == "another-model"
     assert consequence.startswith(f"Its {field} changes from {WATCHED[field]} to {now}. The champion rule")
 
 
-def test_code_is_read_only_when_it_is_what_the_preview_says(tmp_path: Path) -> None:
-    changed = uploaded(tmp_path, GATED, {**GATED, "gates": []})
+def test_a_bundle_is_read_only_when_its_hash_matches(tmp_path: Path) -> None:
+    changed = replace_bundle(tmp_path, GATED, {**GATED, "gates": []})
     Path(changed["newState"]["inputs"]["source"]["path"]).write_bytes(b"something else")
 
-    assert not told(changed)["model"]["declaration_known"]
+    assert not diff_steps(changed)["model"]["declaration_known"]
 
 
-def test_code_that_runs_now_is_fetched_from_the_lake(tmp_path: Path) -> None:
-    changed = uploaded(tmp_path, GATED, {**GATED, "gates": []})
+def test_the_deployed_bundle_is_fetched_from_the_lake(tmp_path: Path) -> None:
+    changed = replace_bundle(tmp_path, GATED, {**GATED, "gates": []})
     old = Path(changed["oldState"]["inputs"]["source"]["path"])
     held = {old.name: old.read_bytes()}
     old.unlink()
     context = document.Context("flights", "local", "", "eu-west-1", Prices.load(), fetch=held.get)
 
-    found = document.make_document(preview.parse_preview(whole(changed), "preview"), context)
+    found = document.make_document(preview.parse_preview(make_preview(changed), "preview"), context)
 
     assert [each["kind"] for each in found["risks"]] == ["gate-loosened", "gate-loosened"]
 
 
 @pytest.mark.parametrize("unreadable", ["oldState", "newState"])
-def test_a_gate_that_goes_is_seen_where_only_one_of_the_bundles_can_be_read(tmp_path: Path, unreadable: str) -> None:
-    """As by a role for previews that may not use the lake's key."""
-    changed = uploaded(tmp_path, GATED, {**GATED, "gates": GATED["gates"][1:]})
+def test_a_removed_gate_is_found_with_only_one_readable_bundle(tmp_path: Path, unreadable: str) -> None:
+    """Find the gate although one bundle is missing, as for a preview role that may not use the lake's key."""
+    changed = replace_bundle(tmp_path, GATED, {**GATED, "gates": GATED["gates"][1:]})
     bundles = {side: Path(changed[side]["inputs"]["source"]["path"]) for side in ("oldState", "newState")}
-    old, new = [judging(bundles[side].stem, *metrics) for side, metrics in (
+    old, new = [make_measuring_pipeline(bundles[side].stem, *metrics) for side, metrics in (
         ("oldState", ("ece", "roc_auc")), ("newState", ("ece",)),
     )]  # fmt: skip
     bundles[unreadable].unlink()
-    steps = [changed, step("update", "Pipeline", "p", old, new)]
+    steps = [changed, make_step("update", "Pipeline", "p", old, new)]
 
-    found, text = told(*steps), comment(*steps)
+    found, text = diff_steps(*steps), comment_on(*steps)
 
     assert [each["consequence"] for each in found["risks"]] == ["Models are no longer evaluated by roc_auc."]
     assert text.index("**The declaration could not be compared.**") < text.index("Check this first")
 
 
-def test_features_that_go_are_a_risk_where_no_hook_refuses_them() -> None:
+def test_removed_features_are_a_risk_where_no_hook_refuses_them() -> None:
     def schema(*names: str) -> dict[str, Any]:
         value = json.dumps(dict.fromkeys(names, "Fractional"))
         return {"name": "/millrace/flights-local/weather/schema", "insecureValue": value}
 
-    assert risks(step("update", "Parameter", "s", schema("temp", "wind"), schema("temp"))) == [
+    assert find_risks(make_step("update", "Parameter", "s", schema("temp", "wind"), schema("temp"))) == [
         ("feature-removed", "weather")
     ]
-    assert risks(step("update", "Parameter", "s", schema("temp"), schema("temp", "wind"))) == []
+    assert find_risks(make_step("update", "Parameter", "s", schema("temp"), schema("temp", "wind"))) == []
 
 
-def test_equal_risks_are_told_together() -> None:
-    text = comment(*(step("delete", "LogGroup", name, {"name": name}) for name in ("one", "two")))
+def test_equal_risks_are_grouped() -> None:
+    text = comment_on(*(make_step("delete", "LogGroup", name, {"name": name}) for name in ("one", "two")))
 
     assert "1. **Deletes the log group** `one`, `two`" in text
     assert "**⚠ 2 risks**" in text

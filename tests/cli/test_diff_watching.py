@@ -1,4 +1,4 @@
-"""Alarms, schedules and rules that watch or start less than before."""
+"""Tests of risks from alarms, schedules and rules that watch or start less than before."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.previewed import UNKNOWN, comment, risks, step, told
+from tests.cli.previewed import UNKNOWN, comment_on, diff_steps, find_risks, make_step
 
 ABOVE = {
     "name": "drift", "metricName": "psi_max", "comparisonOperator": "GreaterThanThreshold", "threshold": 0.25,
@@ -33,14 +33,16 @@ BELOW = {**ABOVE, "comparisonOperator": "LessThanThreshold"}
         (ABOVE, {"alarmDescription": "Another."}, False),
     ],
 )
-def test_an_alarm_that_fires_later_or_less_often(old: dict[str, Any], new: dict[str, Any], loosened: bool) -> None:
-    found = risks(step("update", "Alarm", "a", old, {**old, **new}))
+def test_an_alarm_that_fires_later_or_less_often_is_a_risk(
+    old: dict[str, Any], new: dict[str, Any], loosened: bool
+) -> None:
+    found = find_risks(make_step("update", "Alarm", "a", old, {**old, **new}))
 
     assert found == ([("alarm-loosened", "drift")] if loosened else [])
 
 
-def test_an_alarm_that_goes() -> None:
-    document = told(step("delete", "Alarm", "a", ABOVE))
+def test_a_removed_alarm_is_a_risk() -> None:
+    document = diff_steps(make_step("delete", "Alarm", "a", ABOVE))
 
     assert [(each["kind"], each["name"]) for each in document["risks"]] == [("alarm-removed", "drift")]
     assert "psi_max > 0.25" in document["risks"][0]["consequence"]
@@ -58,38 +60,44 @@ def test_an_alarm_that_goes() -> None:
     ],
 )
 @pytest.mark.parametrize("kind", ["Schedule", "Rule"])
-def test_what_starts_nothing_any_more(
+def test_disabled_and_removed_triggers_are_risks(
     kind: str, old: dict[str, Any], new: dict[str, Any] | None, is_risk: bool
 ) -> None:
-    found = risks(step("update" if new else "delete", kind, "s", {"name": "monitor", **old}, new))
+    found = find_risks(make_step("update" if new else "delete", kind, "s", {"name": "monitor", **old}, new))
 
     assert found == ([("trigger-off", "monitor")] if is_risk else [])
 
 
-def heard(**detail: Any) -> dict[str, Any]:
+def make_event_pattern(**detail: Any) -> dict[str, Any]:
     return {"eventPattern": json.dumps({"source": ["aws.cloudwatch"], "detail": detail})}
 
 
-FIRED = heard(alarmName=["drift", "calibration"], state={"value": ["ALARM"]})
+FIRED = make_event_pattern(alarmName=["drift", "calibration"], state={"value": ["ALARM"]})
 
 
 @pytest.mark.parametrize(
     ("now", "said"),
     [
-        (heard(alarmName=["drift", "calibration"], state={"value": ["NEVER"]}), "detail.state.value ALARM."),
-        (heard(alarmName=["drift", "calibration"], state={"value": []}), "detail.state.value ALARM."),
-        (heard(alarmName=["errors"], state={"value": ["ALARM"]}), "detail.alarmName drift or calibration."),
-        # It listens for less, for more, or for what is not known yet, which is told with the rule.
-        (heard(alarmName=["drift"], state={"value": ["ALARM"]}), None),
-        (heard(alarmName=["drift", "calibration"]), None),
-        (heard(alarmName=[{"prefix": "d"}], state={"value": ["ALARM", "OK"]}), None),
-        (heard(alarmName=[UNKNOWN], state={"value": ["ALARM"]}), None),
+        (
+            make_event_pattern(alarmName=["drift", "calibration"], state={"value": ["NEVER"]}),
+            "detail.state.value ALARM.",
+        ),
+        (make_event_pattern(alarmName=["drift", "calibration"], state={"value": []}), "detail.state.value ALARM."),
+        (
+            make_event_pattern(alarmName=["errors"], state={"value": ["ALARM"]}),
+            "detail.alarmName drift or calibration.",
+        ),
+        # A narrower, wider or still unknown pattern, which is reported with the rule.
+        (make_event_pattern(alarmName=["drift"], state={"value": ["ALARM"]}), None),
+        (make_event_pattern(alarmName=["drift", "calibration"]), None),
+        (make_event_pattern(alarmName=[{"prefix": "d"}], state={"value": ["ALARM", "OK"]}), None),
+        (make_event_pattern(alarmName=[UNKNOWN], state={"value": ["ALARM"]}), None),
         ({"eventPattern": UNKNOWN}, None),
     ],
 )
-def test_a_rule_that_listens_for_something_else(now: dict[str, Any], said: str | None) -> None:
-    changed = step("update", "Rule", "r", {"name": "retrain", **FIRED}, {"name": "retrain", **now})
-    document = told(changed)
+def test_a_rule_that_no_longer_matches_its_events_is_a_risk(now: dict[str, Any], said: str | None) -> None:
+    changed = make_step("update", "Rule", "r", {"name": "retrain", **FIRED}, {"name": "retrain", **now})
+    document = diff_steps(changed)
 
     assert [(each["kind"], each["name"]) for each in document["risks"]] == (
         [] if said is None else [("trigger-off", "retrain")]
@@ -98,10 +106,10 @@ def test_a_rule_that_listens_for_something_else(now: dict[str, Any], said: str |
     assert document["watching"][0]["changes"][0]["path"].startswith("eventPattern")
 
 
-def test_a_schedule_that_gets_an_end() -> None:
+def test_a_schedule_that_ends_earlier_is_a_risk() -> None:
     def ends(old: str | None, new: str | None) -> list[tuple[str, str]]:
         sides = [{"name": "monitor", "state": "ENABLED", "endDate": each} for each in (old, new)]
-        return risks(step("update", "Schedule", "s", *sides))
+        return find_risks(make_step("update", "Schedule", "s", *sides))
 
     soon, later = "2027-01-01T00:00:00Z", "2028-01-01T00:00:00Z"
     assert ends(None, soon) == ends(later, soon) == [("trigger-off", "monitor")]
@@ -111,7 +119,7 @@ def test_a_schedule_that_gets_an_end() -> None:
 # -- alarms ------------------------------------------------------------------------------------------------------------
 
 
-def p(number: float) -> dict[str, Any]:
+def percentile(number: float) -> dict[str, Any]:
     return {"statistic": None, "extendedStatistic": f"p{number:g}"}
 
 
@@ -123,18 +131,18 @@ MAXIMUM, MINIMUM, AVERAGE, SUM = ({"statistic": each} for each in ("Maximum", "M
     [
         ({**ABOVE, "period": 60}, {"period": 86_400}, "it evaluates 86400 seconds per period instead of 60"),
         ({**ABOVE, "period": 300}, {"period": 60}, None),
-        ({**ABOVE, **p(99)}, p(50), "it measures p50 instead of p99"),
-        ({**ABOVE, **p(50)}, p(99.9), None),
-        ({**BELOW, **p(1)}, p(50), "it measures p50 instead of p1"),
-        ({**BELOW, **p(50)}, p(1), None),
+        ({**ABOVE, **percentile(99)}, percentile(50), "it measures p50 instead of p99"),
+        ({**ABOVE, **percentile(50)}, percentile(99.9), None),
+        ({**BELOW, **percentile(1)}, percentile(50), "it measures p50 instead of p1"),
+        ({**BELOW, **percentile(50)}, percentile(1), None),
         ({**ABOVE, **MAXIMUM}, MINIMUM, "it measures Minimum instead of Maximum"),
         ({**ABOVE, **MINIMUM}, MAXIMUM, None),
         ({**BELOW, **MAXIMUM}, MINIMUM, None),
         ({**ABOVE, **MAXIMUM}, AVERAGE, "it measures Average instead of Maximum"),
         ({**ABOVE, **AVERAGE}, MAXIMUM, None),
-        ({**ABOVE, **MAXIMUM}, p(99), "it measures p99 instead of Maximum"),
+        ({**ABOVE, **MAXIMUM}, percentile(99), "it measures p99 instead of Maximum"),
         # How the two compare depends on the values.
-        ({**ABOVE, **AVERAGE}, p(90), "it measures p90 instead of Average"),
+        ({**ABOVE, **AVERAGE}, percentile(90), "it measures p90 instead of Average"),
         ({**ABOVE, **SUM}, AVERAGE, "it measures Average instead of Sum"),
         (
             ABOVE, {"comparisonOperator": "LessThanThreshold"},
@@ -148,13 +156,15 @@ MAXIMUM, MINIMUM, AVERAGE, SUM = ({"statistic": each} for each in ("Maximum", "M
         (ABOVE, {"comparisonOperator": "GreaterThanOrEqualToThreshold"}, None),
         ({**ABOVE, "alarmActions": ["topic", "pager"]}, {"alarmActions": ["topic"]}, "it no longer notifies pager"),
         (ABOVE, {"alarmActions": ["pager", "topic"]}, None),
-        # The topic is made anew, which is told with the topic.
+        # The topic is recreated, which is reported with the topic.
         (ABOVE, {"alarmActions": [UNKNOWN]}, None),
         ({**ABOVE, "metricQueries": [{"id": "a"}]}, {"metricQueries": [{"id": "b"}]}, "it monitors a different metric"),
     ],
 )  # fmt: skip
-def test_an_alarm_that_measures_or_tells_less(old: dict[str, Any], new: dict[str, Any], said: str | None) -> None:
-    found = told(step("update", "Alarm", "a", old, {**old, **new}))["risks"]
+def test_an_alarm_that_measures_or_notifies_less_is_a_risk(
+    old: dict[str, Any], new: dict[str, Any], said: str | None
+) -> None:
+    found = diff_steps(make_step("update", "Alarm", "a", old, {**old, **new}))["risks"]
 
     assert [each["kind"] for each in found] == ([] if said is None else ["alarm-loosened"])
     assert said is None or f"{said}." in found[0]["consequence"]
@@ -176,8 +186,10 @@ EITHER = {"alarmName": "any", "alarmRule": "ALARM(a) OR ALARM(b)", "alarmActions
         ({"alarmDescription": "Another."}, None),
     ],
 )
-def test_a_composite_alarm_that_tells_less(new: dict[str, Any], said: str | None) -> None:
-    found = told(step("update", "aws:cloudwatch/compositeAlarm:CompositeAlarm", "a", EITHER, {**EITHER, **new}))
+def test_a_composite_alarm_that_notifies_less_is_a_risk(new: dict[str, Any], said: str | None) -> None:
+    found = diff_steps(
+        make_step("update", "aws:cloudwatch/compositeAlarm:CompositeAlarm", "a", EITHER, {**EITHER, **new})
+    )
 
     assert [(each["kind"], each["name"]) for each in found["risks"]] == (
         [] if said is None else [("alarm-loosened", "any")]
@@ -191,14 +203,14 @@ RULE = {"name": "on-drift", "eventPattern": json.dumps({"source": ["aws.cloudwat
 TARGET = {"rule": "on-drift", "arn": "pipeline"}
 
 
-def test_a_rule_whose_target_goes_starts_nothing() -> None:
-    gone = step("delete", "Target", "t", TARGET)
+def test_removing_the_target_of_a_rule_is_a_risk() -> None:
+    gone = make_step("delete", "Target", "t", TARGET)
 
-    for steps in ([gone], [gone, step("same", "Rule", "r", RULE, RULE)]):
-        [risk] = told(*steps)["risks"]
+    for steps in ([gone], [gone, make_step("same", "Rule", "r", RULE, RULE)]):
+        [risk] = diff_steps(*steps)["risks"]
         assert (risk["kind"], risk["name"]) == ("trigger-off", "on-drift")
         assert risk["title"] == "Removes the target of the rule"
-        text = comment(*steps)
+        text = comment_on(*steps)
         assert "Target of a rule `on-drift` is deleted" in text
         assert "alarms, schedules and pipelines" not in text.partition("Unchanged: ")[2]
 
@@ -206,20 +218,20 @@ def test_a_rule_whose_target_goes_starts_nothing() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        # It is told with its rule.
-        step("delete", "Rule", "r", {**RULE, "state": "DISABLED"}),
-        step("same", "Rule", "r", {**RULE, "state": "DISABLED"}, {**RULE, "state": "DISABLED"}),
-        # It only got another name in the program.
-        step("create", "Target", "u", None, TARGET),
+        # It is reported with its rule.
+        make_step("delete", "Rule", "r", {**RULE, "state": "DISABLED"}),
+        make_step("same", "Rule", "r", {**RULE, "state": "DISABLED"}, {**RULE, "state": "DISABLED"}),
+        # Only its name in the program changes.
+        make_step("create", "Target", "u", None, TARGET),
     ],
     ids=["with its rule", "of a rule that was off", "under another name"],
 )
-def test_a_target_that_is_no_loss(other: dict[str, Any]) -> None:
-    assert risks(step("delete", "Target", "t", TARGET), other) == []
+def test_removing_a_target_without_effect_is_no_risk(other: dict[str, Any]) -> None:
+    assert find_risks(make_step("delete", "Target", "t", TARGET), other) == []
 
 
-def test_a_rule_that_goes_with_its_target_is_told_once() -> None:
-    steps = [step("delete", "Target", "t", TARGET), step("delete", "Rule", "r", RULE)]
+def test_a_rule_removed_with_its_target_is_reported_once() -> None:
+    steps = [make_step("delete", "Target", "t", TARGET), make_step("delete", "Rule", "r", RULE)]
 
-    assert risks(*steps) == [("trigger-off", "on-drift")]
-    assert [each["what"] for each in told(*steps)["watching"]] == ["rule"]
+    assert find_risks(*steps) == [("trigger-off", "on-drift")]
+    assert [each["what"] for each in diff_steps(*steps)["watching"]] == ["rule"]

@@ -1,4 +1,4 @@
-"""`millrace status` of many stacks: two dozen that serve, and others in every other state."""
+"""Tests of `millrace status` for many stacks: two dozen that serve, and others in various states."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from .conftest import Millrace
 from .many import ALARMS, Checkout, Cloud
 
 MANY = [f"uc{number:02d}" for number in range(24)]
-#: Names that begin with each other's.
+#: Names of which one is a prefix of the other.
 ODD = ["a", "a-local-b"]
-#: What it may take where other work is done beside it, seconds; `make bench` says what it does take.
+#: Limit in seconds while other work runs on the machine; `make bench` measures the actual time.
 BOUND = 6.0
 
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """A cloud in which all of them serve version 1."""
+    """Yield a local cloud in which all stacks serve version 1."""
     found = Cloud(tmp_path_factory.mktemp("fleet") / "state")
     try:
         found.whole(*(f"{name}-local" for name in [*MANY, *ODD]))
@@ -47,7 +47,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 @pytest.fixture(scope="module")
 def fleet(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """The checkout of all of them."""
+    """Return a checkout with all stacks."""
     checkout = Checkout(tmp_path_factory.mktemp("checkout"), cloud.daemon.state)
     for name in [*MANY, *ODD]:
         checkout.declare(name)
@@ -55,7 +55,7 @@ def fleet(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     return checkout
 
 
-def rows(found: dict[str, Any]) -> dict[str, Any]:
+def index_by_stack(found: dict[str, Any]) -> dict[str, Any]:
     return {row["stack"]: row for row in found["stacks"]}
 
 
@@ -67,10 +67,10 @@ def test_two_dozen_stacks_are_one_table(fleet: Checkout, cloud: Cloud) -> None:
     marks.append(time.monotonic())
     assert min(after - before for before, after in pairwise(marks)) < BOUND
     assert set(found) == {"version", "as_of", "stacks", "not_asked", "elsewhere", "attention"}
-    assert list(rows(found)) == [f"{name}-local" for name in sorted([*MANY, *ODD])]
+    assert list(index_by_stack(found)) == [f"{name}-local" for name in sorted([*MANY, *ODD])]
     assert found["not_asked"] == []
     for name in MANY:
-        row = rows(found)[f"{name}-local"]
+        row = index_by_stack(found)[f"{name}-local"]
         assert (row["use_case"], row["environment"], row["account"]) == (name, "local", "123456789012")
         assert (row["endpoint"]["status"], row["endpoint"]["version"], row["approved"]) == ("InService", 1, 1)
         assert row["model"]["metric"] == {"name": "brier", "value": 0.15}
@@ -85,7 +85,7 @@ def test_two_dozen_stacks_are_one_table(fleet: Checkout, cloud: Cloud) -> None:
     assert "brier 0.1500, gates 2/2" in line
 
 
-def test_nothing_heavy_is_imported(fleet: Checkout) -> None:
+def test_status_imports_no_heavy_packages(fleet: Checkout) -> None:
     program = (
         "import sys; from cli.main import run; code = run(['status', '--json']); "
         "heavy = {'numpy', 'sklearn', 'pandas', 'pyarrow', 'pulumi'} & set(sys.modules); "
@@ -98,7 +98,7 @@ def test_nothing_heavy_is_imported(fleet: Checkout) -> None:
     assert done.stderr == "0 []"
 
 
-def test_what_needs_attention_is_said_with_the_next_command(fleet: Checkout, cloud: Cloud) -> None:
+def test_action_items_are_shown_with_the_next_command(fleet: Checkout, cloud: Cloud) -> None:
     cloud.fire("uc01-local-calibration")
     cloud.register("uc02-local", "PendingManualApproval", ece="0.2")
     cloud.register("uc03-local", "Approved")
@@ -108,7 +108,7 @@ def test_what_needs_attention_is_said_with_the_next_command(fleet: Checkout, clo
     )  # fmt: skip
     cloud.sagemaker.delete_pipeline(PipelineName="uc05-local-training")
     create(cloud.sagemaker, "uc05-local-training", process("Ingest", "sys.exit('no data')"))
-    create_refusing(cloud, "uc06-local")
+    create_refusing_pipeline(cloud, "uc06-local")
     for stack in ("uc05-local", "uc06-local"):
         wait_for_execution(cloud.sagemaker, start(cloud.sagemaker, f"{stack}-training"))
     found = fleet.json("status", "--fail-on", "attention", code=1)
@@ -120,10 +120,10 @@ def test_what_needs_attention_is_said_with_the_next_command(fleet: Checkout, clo
         ("uc04-local", "millrace resume uc04"),
         ("uc05-local", "millrace logs uc05-local-training/"),
     }
-    row = rows(found)
+    row = index_by_stack(found)
     assert row["uc04-local"]["paused"] == {"since": "2030-01-01T00:00:00Z", "by": "ada", "reason": "an audit"}
     assert row["uc05-local"]["last"]["training"]["step"] == "Ingest"
-    # Refusing a worse challenger is what the pipeline is for.
+    # Refusing a worse challenger is the purpose of the pipeline.
     assert row["uc06-local"]["last"]["training"]["status"] == "Failed"
     assert "not registered: ece is 0.2" in row["uc06-local"]["last"]["training"]["reason"]
     text = fleet("status").stdout
@@ -132,8 +132,8 @@ def test_what_needs_attention_is_said_with_the_next_command(fleet: Checkout, clo
     assert "\x1b[" not in text
 
 
-def create_refusing(cloud: Cloud, stack: str) -> None:
-    """A training that ends as one does whose challenger fails its gates."""
+def create_refusing_pipeline(cloud: Cloud, stack: str) -> None:
+    """Create a training pipeline that ends like one whose challenger fails its gates."""
     cloud.sagemaker.delete_pipeline(PipelineName=f"{stack}-training")
     gate = {
         "Name": "Gate", "Type": "Condition",
@@ -145,28 +145,28 @@ def create_refusing(cloud: Cloud, stack: str) -> None:
     create(cloud.sagemaker, f"{stack}-training", gate)
 
 
-def test_names_that_begin_alike_do_not_mix(fleet: Checkout, cloud: Cloud) -> None:
+def test_stacks_whose_names_begin_alike_are_kept_apart(fleet: Checkout, cloud: Cloud) -> None:
     cloud.fire("a-local-b-local-drift")
     try:
-        found = rows(fleet.json("status"))
+        found = index_by_stack(fleet.json("status"))
         assert [alarm["kind"] for alarm in found["a-local-b-local"]["alarms"] if alarm["state"] == "ALARM"] == ["drift"]
         assert all(alarm["state"] != "ALARM" for alarm in found["a-local"]["alarms"])
         assert len(found["a-local"]["alarms"]) == len(ALARMS)
-        # Nor does asking for `a` alone show the other one.
-        assert list(rows(fleet.json("status", "a"))) == ["a-local"]
+        # A query for `a` alone does not show the other one either.
+        assert list(index_by_stack(fleet.json("status", "a"))) == ["a-local"]
     finally:
         cloud.fire("a-local-b-local-drift", "OK")
 
 
-def test_next_runs_are_told(fleet: Checkout, cloud: Cloud) -> None:
+def test_next_runs_are_shown(fleet: Checkout, cloud: Cloud) -> None:
     schedule = cloud.scheduler.get_schedule(Name="uc10-local-training-backstop")
     keys = ("Name", "ScheduleExpression", "FlexibleTimeWindow", "Target")
     cloud.scheduler.update_schedule(**{key: schedule[key] for key in keys}, State="ENABLED")
     try:
-        row = rows(fleet.json("status", "uc10"))["uc10-local"]
+        row = index_by_stack(fleet.json("status", "uc10"))["uc10-local"]
         assert row["next"]["monitor"]["state"] == "DISABLED"
         assert row["next"]["monitor"]["at"] is None
-        # Seven days of a cloud whose hours take a minute.
+        # Seven days in a cloud where an hour takes a minute.
         ahead = seconds_until(row["next"]["training"]["at"])
         assert 0 < ahead <= 7 * 86_400 / 60
         deep = fleet.json("status", "uc10", "--env", "local")
@@ -183,8 +183,8 @@ def seconds_until(text: str) -> float:
 # -- a narrow terminal -------------------------------------------------------------------------------------------------
 
 
-def on_a_terminal(fleet: Checkout, columns: int, *arguments: str) -> str:
-    """What a command writes to a terminal of so many columns, without its colours."""
+def run_in_terminal(fleet: Checkout, columns: int, *arguments: str) -> str:
+    """Return what a command writes to a terminal of this width, without its colours."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     settings = {name: value for name, value in fleet.environment.items() if name not in ("COLUMNS", "LINES")}
@@ -194,7 +194,7 @@ def on_a_terminal(fleet: Checkout, columns: int, *arguments: str) -> str:
     )  # fmt: skip
     os.close(slave)
     seen = b""
-    # Linux says that nobody writes any more by an error.
+    # Linux raises an error once no process has the terminal open.
     with contextlib.suppress(OSError):
         while some := os.read(master, 65_536):
             seen += some
@@ -207,25 +207,25 @@ def on_a_terminal(fleet: Checkout, columns: int, *arguments: str) -> str:
 def test_words_are_never_broken(fleet: Checkout, cloud: Cloud, columns: int) -> None:
     cloud.fire("uc09-local-calibration")
     try:
-        shown = {deep: on_a_terminal(fleet, columns, "status", "uc09", *deep) for deep in ((), ("--env", "local"))}
+        shown = {deep: run_in_terminal(fleet, columns, "status", "uc09", *deep) for deep in ((), ("--env", "local"))}
         plain = {deep: fleet("status", "uc09", *deep).stdout for deep in shown}
     finally:
         cloud.fire("uc09-local-calibration", "OK")
     for deep, text in shown.items():
-        # Everything that is said elsewhere is said here, word for word, but for times and the names of empty columns.
+        # Every word of the plain output is shown here too, except for times and the headers of empty columns.
         words = {word for word in plain[deep].split() if not re.fullmatch(r"–|\d+", word)}
         assert words - set(text.split()) <= {"use", "case", "env", "next", "waits"}
-        # Only a name that is longer than the whole terminal may be.
+        # Only a name longer than the terminal's width may exceed it.
         assert [line for line in text.splitlines() if len(line) > columns and " " in line.strip()] == []
         assert "millrace retrain uc09" in text
     table = next(line for line in shown[()].splitlines() if "uc09" in line)
     assert (" calibration" in table) == (columns == 140)
 
 
-# -- roll-outs, trainings and stacks that are not as they shall be ----------------------------------------------------
+# -- failed rollouts, running trainings and destroyed stacks ----------------------------------------------------------
 
 
-def test_a_version_that_cannot_be_rolled_out_is_to_be_rejected(fleet: Checkout, cloud: Cloud) -> None:
+def test_rejecting_a_version_that_failed_to_roll_out_is_suggested(fleet: Checkout, cloud: Cloud) -> None:
     cloud.daemon.client("s3").put_object(Bucket="cli", Key="broken.tar.gz", Body=b"no archive at all")
     container = {"Image": IMAGE, "ModelDataUrl": "s3://cli/broken.tar.gz"}
     specification = {
@@ -235,7 +235,7 @@ def test_a_version_that_cannot_be_rolled_out_is_to_be_rejected(fleet: Checkout, 
     broken = cloud.sagemaker.create_model_package(
         ModelPackageGroupName="uc08-local", ModelApprovalStatus="Approved", InferenceSpecification=specification
     )["ModelPackageArn"]
-    before = rows(fleet.json("status", "uc08"))["uc08-local"]["endpoint"]["since"]
+    before = index_by_stack(fleet.json("status", "uc08"))["uc08-local"]["endpoint"]["since"]
     cloud.configure("uc08-local", broken, "uc08-local-config-0000002")
     cloud.sagemaker.update_endpoint(EndpointName="uc08-local", EndpointConfigName="uc08-local-config-0000002")
 
@@ -244,18 +244,18 @@ def test_a_version_that_cannot_be_rolled_out_is_to_be_rejected(fleet: Checkout, 
         return found["EndpointStatus"] == "InService" and "FailureReason" in found
 
     eventually(undone, 60)
-    row = rows(fleet.json("status", "uc08"))["uc08-local"]
+    row = index_by_stack(fleet.json("status", "uc08"))["uc08-local"]
     commands = [need["command"] for need in row["attention"]]
     assert "millrace reject uc08 2" in commands
     assert "millrace deploy uc08" not in commands
     assert all("\n" not in need["what"] and len(need["what"]) < 300 for need in row["attention"])
-    # It serves as long as it did before somebody tried.
+    # The failed rollout does not change since when it serves.
     assert (row["endpoint"]["version"], row["endpoint"]["since"]) == (1, before)
-    # Rejected, it is no longer anybody's concern; nor is it held against a version that comes later.
+    # Once rejected, it is no action item any more, and a later version is not affected.
     cloud.sagemaker.update_model_package(ModelPackageArn=broken, ModelApprovalStatus="Rejected")
-    assert rows(fleet.json("status", "uc08"))["uc08-local"]["attention"] == []
+    assert index_by_stack(fleet.json("status", "uc08"))["uc08-local"]["attention"] == []
     cloud.register("uc08-local", "Approved")
-    commands = [need["command"] for need in rows(fleet.json("status", "uc08"))["uc08-local"]["attention"]]
+    commands = [need["command"] for need in index_by_stack(fleet.json("status", "uc08"))["uc08-local"]["attention"]]
     assert "millrace deploy uc08" in commands
     assert "millrace reject uc08 3" not in commands
 
@@ -263,20 +263,20 @@ def test_a_version_that_cannot_be_rolled_out_is_to_be_rejected(fleet: Checkout, 
 def test_a_version_older_than_the_approved_one_can_only_be_rejected(fleet: Checkout, cloud: Cloud) -> None:
     cloud.register("uc07-local", "PendingManualApproval")
     cloud.register("uc07-local", "Approved")
-    row = rows(fleet.json("status", "uc07"))["uc07-local"]
+    row = index_by_stack(fleet.json("status", "uc07"))["uc07-local"]
     assert {need["command"] for need in row["attention"]} == {"millrace reject uc07 2", "millrace deploy uc07"}
     shown = fleet("status", "uc07").stdout
     assert "version 2 waits for approval, but version 3 is approved and newer: reject it" in shown
     assert "reject v2" in shown
 
 
-def test_an_alarm_whose_training_runs_already_is_said(fleet: Checkout, cloud: Cloud) -> None:
+def test_an_alarm_with_a_running_training_suggests_watching_it(fleet: Checkout, cloud: Cloud) -> None:
     cloud.sagemaker.delete_pipeline(PipelineName="uc10-local-training")
     create(cloud.sagemaker, "uc10-local-training", process("Ingest", "import time; time.sleep(120)"))
     run = start(cloud.sagemaker, "uc10-local-training")
     cloud.fire("uc10-local-calibration")
     try:
-        [need] = rows(fleet.json("status", "uc10"))["uc10-local"]["attention"]
+        [need] = index_by_stack(fleet.json("status", "uc10"))["uc10-local"]["attention"]
     finally:
         cloud.sagemaker.stop_pipeline_execution(PipelineExecutionArn=run, ClientRequestToken="x" * 32)
         cloud.fire("uc10-local-calibration", "OK")
@@ -284,7 +284,7 @@ def test_an_alarm_whose_training_runs_already_is_said(fleet: Checkout, cloud: Cl
     assert need["command"] == "millrace watch uc10"
 
 
-def test_a_stack_that_is_taken_down_costs_what_is_kept(cloud: Cloud, tmp_path: Path) -> None:
+def test_a_destroyed_stack_costs_only_its_kept_data(cloud: Cloud, tmp_path: Path) -> None:
     checkout = Checkout(tmp_path, cloud.daemon.state)
     checkout.declare("gone")
     checkout.stack("gone")
@@ -304,7 +304,7 @@ def test_a_stack_that_is_taken_down_costs_what_is_kept(cloud: Cloud, tmp_path: P
 # -- a registry that was changed by hand -------------------------------------------------------------------------------
 
 
-def test_what_was_changed_by_hand_is_said_plainly(fleet: Checkout, cloud: Cloud) -> None:
+def test_changes_made_by_hand_are_reported(fleet: Checkout, cloud: Cloud) -> None:
     sagemaker = cloud.sagemaker
     arn = "arn:aws:sagemaker:eu-west-1:123456789012:model-package"
     # The package that serves is deleted.
@@ -313,25 +313,25 @@ def test_what_was_changed_by_hand_is_said_plainly(fleet: Checkout, cloud: Cloud)
     cloud.configure("uc12-local", f"{arn}/uc13-local/1", "by-hand")
     sagemaker.update_endpoint(EndpointName="uc12-local", EndpointConfigName="by-hand")
     cloud.in_service("uc12-local")
-    # What serves is rejected, and an older one is approved.
+    # The serving version is rejected, and an older one is approved.
     newer = cloud.register("uc14-local")
     cloud.configure("uc14-local", newer, "uc14-local-config-0000002")
     sagemaker.update_endpoint(EndpointName="uc14-local", EndpointConfigName="uc14-local-config-0000002")
     cloud.in_service("uc14-local")
     sagemaker.update_model_package(ModelPackageArn=newer, ModelApprovalStatus="Rejected")
-    # Its figures are removed.
+    # Its metrics are removed.
     sagemaker.update_model_package(
         ModelPackageArn=f"{arn}/uc15-local/1", CustomerMetadataPropertiesToRemove=["roc_auc", "ece", "brier"]
     )
-    # The group is gone with all that was in it.
+    # The group is deleted with all its packages.
     sagemaker.delete_model_package(ModelPackageName=f"{arn}/uc16-local/1")
     sagemaker.delete_model_package_group(ModelPackageGroupName="uc16-local")
-    # The model and the configuration behind an endpoint are gone.
+    # The model or the configuration of an endpoint is deleted.
     sagemaker.delete_model(ModelName="uc17-local-config-0a1b2c3")
     sagemaker.delete_endpoint_config(EndpointConfigName="uc18-local-config-0a1b2c3")
-    # What serves is rejected, and nothing else is approved.
+    # The serving version is rejected, and no other is approved.
     sagemaker.update_model_package(ModelPackageArn=f"{arn}/uc19-local/1", ModelApprovalStatus="Rejected")
-    found = rows(fleet.json("status"))
+    found = index_by_stack(fleet.json("status"))
     expected = {
         "uc11": (f"package {arn}/uc11-local/1, which serves, was deleted", "retrain uc11"),
         "uc12": ("endpoint uc12-local serves a model of another group", "deploy uc12 --refresh"),
@@ -350,7 +350,7 @@ def test_what_was_changed_by_hand_is_said_plainly(fleet: Checkout, cloud: Cloud)
         assert (f"millrace {command}", True) in [(need["command"], words in need["what"]) for need in row["attention"]]
         assert not any(need["command"].startswith("millrace status") for need in row["attention"])
         assert row["unknown"] == {}
-    # Without its configuration nobody knows when it was deployed.
+    # Without its configuration, the time of its deployment is unknown.
     assert found["uc18-local"]["endpoint"]["since"] is None
     assert "and `millrace deploy` refuses to" in " ".join(each["text"] for each in found["uc16-local"]["warnings"])
     for name in ("uc11", "uc16", "uc18"):
@@ -361,10 +361,10 @@ def test_what_was_changed_by_hand_is_said_plainly(fleet: Checkout, cloud: Cloud)
     assert found["uc14-local"]["endpoint"]["version"] == 2
 
 
-# -- stacks that cannot be asked ---------------------------------------------------------------------------------------
+# -- stacks that cannot be queried -------------------------------------------------------------------------------------
 
 
-def test_a_stack_that_cannot_be_asked_is_shown_with_its_reason(cloud: Cloud, tmp_path: Path) -> None:
+def test_a_stack_that_cannot_be_queried_is_shown_with_its_reason(cloud: Cloud, tmp_path: Path) -> None:
     checkout = Checkout(tmp_path, cloud.daemon.state)
     for name in ("uc20", "new", "broken"):
         checkout.declare(name)
@@ -377,7 +377,7 @@ def test_a_stack_that_cannot_be_asked_is_shown_with_its_reason(cloud: Cloud, tmp
     (tmp_path / "stacks" / "Pulumi.torn-local.yaml").write_text("config: {\n")
     (tmp_path / "stacks" / "Pulumi.platform-local.yaml").write_text("config: {}\n")
     found = checkout.json("status", "--fail-on", "not-asked", code=1)
-    assert list(rows(found)) == ["uc20-local"]
+    assert list(index_by_stack(found)) == ["uc20-local"]
     reasons = {each["stack"]: each["reason"] for each in found["not_asked"]}
     assert set(reasons) == {"new-local", "uc20-dev", "uc20-prod", "broken-local", "torn-local"}
     assert "never deployed" in reasons["new-local"]
@@ -388,31 +388,31 @@ def test_a_stack_that_cannot_be_asked_is_shown_with_its_reason(cloud: Cloud, tmp
     assert "is not YAML" in reasons["torn-local"]
     assert "uc20-local  account" in checkout("status", "uc20").stdout
     assert [each["stack"] for each in checkout.json("status", "--env", "dev")["not_asked"]] == ["uc20-dev"]
-    # One stack in depth is the whole of what was asked.
+    # For a single stack in detail, this is an error.
     assert "no credentials" in checkout("status", "uc20", "--env", "dev", code=1).stderr
     assert "stack 'uc20-moon' does not exist" in checkout("status", "uc20", "--env", "moon", code=1).stderr
-    # A shell whose AWS is the local cloud's is not the account's.
+    # A shell with the local cloud's AWS settings has no access to the account.
     said = checkout.json("status", "uc20", **cloud.daemon.access)
     assert {each["stack"] for each in said["not_asked"]} == {"uc20-dev", "uc20-prod"}
     assert "is not local" in said["not_asked"][0]["reason"]
 
 
-def test_stacks_that_stand_in_the_account_and_have_no_file_here_are_told(cloud: Cloud, tmp_path: Path) -> None:
+def test_stacks_without_a_file_in_the_checkout_are_listed(cloud: Cloud, tmp_path: Path) -> None:
     checkout = Checkout(tmp_path, cloud.daemon.state)
     for name in [*MANY[1:], *ODD]:
         checkout.stack(name)
     checkout.declare("uc01")
-    # A pipeline that only ends so is nobody's stack.
+    # A pipeline that only has such a suffix belongs to no stack.
     create(cloud.sagemaker, "lonely-training", process("Work", "print('done')"))
     expected = [{"stack": "uc00-local", "account": "123456789012", "region": "eu-west-1"}]
     assert checkout.json("status")["elsewhere"] == expected
     told = "also in account 123456789012, eu-west-1, without a file in this checkout: uc00-local; "
     assert told in checkout("status").stdout
-    # Whose a stack is cannot be told from its name.
+    # The use case of such a stack cannot be derived from its name.
     assert "without a file" not in checkout("status", "uc01").stdout
 
 
-def test_without_a_cloud_the_files_are_still_told(millrace: Millrace, tmp_path: Path) -> None:
+def test_stack_files_are_listed_without_a_running_cloud(millrace: Millrace, tmp_path: Path) -> None:
     checkout = Checkout(tmp_path / "checkout", millrace.state)
     checkout.declare("churn")
     checkout.stack("churn")

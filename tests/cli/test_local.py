@@ -1,4 +1,4 @@
-"""`millrace local`: from nothing to a cloud and back to nothing."""
+"""Tests of `millrace local`, from the first start to the reset."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_start_status_stop_reset(millrace: Millrace) -> None:
     assert started["running"] is True
     assert started["scale"] == 60
     assert Path(started["images"]["millrace"]).name == "image"
-    # The second start finds the first one's.
+    # The second start finds the running daemon.
     assert millrace.json("local", "start")["pid"] == started["pid"]
     found = millrace.json("local", "status")
     assert set(found) == set(before)
@@ -59,7 +59,7 @@ def test_start_status_stop_reset(millrace: Millrace) -> None:
     assert not millrace.state.exists()
 
 
-def test_reset_wants_an_answer_and_deletes_nothing_else(millrace: Millrace) -> None:
+def test_reset_needs_confirmation_and_deletes_only_a_state_folder(millrace: Millrace) -> None:
     millrace.state.mkdir()
     (millrace.state / "thesis.txt").write_text("years of work")
     assert "is not the folder of a local cloud" in millrace.error("local", "reset", "--yes")
@@ -74,7 +74,7 @@ def test_reset_wants_an_answer_and_deletes_nothing_else(millrace: Millrace) -> N
     assert not fresh.state.exists()
 
 
-def test_a_daemon_that_hangs_is_named_with_its_end(millrace: Millrace) -> None:
+def test_a_hanging_daemon_is_reported_with_commands_to_stop_it(millrace: Millrace) -> None:
     pid = millrace.json("local", "start")["pid"]
     psutil.Process(pid).suspend()
     try:
@@ -90,14 +90,14 @@ def test_a_daemon_that_hangs_is_named_with_its_end(millrace: Millrace) -> None:
 
 
 @pytest.mark.parametrize("facts", ["{broken", "{}", "[]", '{"endpoint_url": 5, "pid": 1}', "\udcff"])
-def test_what_is_said_of_a_daemon_and_is_no_sense_is_of_none(millrace: Millrace, facts: str) -> None:
+def test_an_invalid_daemon_file_means_that_none_is_running(millrace: Millrace, facts: str) -> None:
     millrace.state.mkdir()
     (millrace.state / "daemon.json").write_text(facts, errors="surrogateescape")
     assert "is not running; start it" in millrace("local", "status").stdout
     assert "is not running" in millrace.error("status", "flights", "--env", "local")
 
 
-def test_a_given_pace_and_port_are_kept_to(millrace: Millrace) -> None:
+def test_a_given_scale_and_port_are_used(millrace: Millrace) -> None:
     started = millrace.json("local", "start", "--scale", "3600")
     port = started["port"]
     millrace("local", "stop")
@@ -105,7 +105,7 @@ def test_a_given_pace_and_port_are_kept_to(millrace: Millrace) -> None:
     assert (again["scale"], again["port"]) == (3600, port)
 
 
-def test_env_starts_the_cloud_and_is_what_a_shell_evaluates(millrace: Millrace) -> None:
+def test_env_starts_the_cloud_and_prints_commands_for_a_shell(millrace: Millrace) -> None:
     script = f'eval "$({" ".join(millrace.command("local", "env"))})" && python -c "$0"'
     done = subprocess.run(
         ["bash", "-euc", script, READS_THE_ENVIRONMENT],
@@ -123,7 +123,7 @@ def test_env_starts_the_cloud_and_is_what_a_shell_evaluates(millrace: Millrace) 
     assert "started the local cloud" in done.stderr
 
 
-def test_env_of_a_state_folder_with_a_quote_in_its_name(tmp_path: Path) -> None:
+def test_env_escapes_a_quote_in_the_name_of_the_state_folder(tmp_path: Path) -> None:
     millrace = Millrace(tmp_path / "it's $HOME")
     try:
         printed = millrace("local", "env").stdout
@@ -143,7 +143,7 @@ def test_env_of_a_state_folder_with_a_quote_in_its_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_ends_a_command_and_not_the_cloud(millrace: Millrace, number: signal.Signals) -> None:
+def test_an_interrupt_stops_a_command_and_not_the_cloud(millrace: Millrace, number: signal.Signals) -> None:
     millrace("local", "start")
     following = subprocess.Popen(
         millrace.command("local", "logs", "--follow"),
@@ -157,7 +157,7 @@ def test_an_interrupt_ends_a_command_and_not_the_cloud(millrace: Millrace, numbe
     assert eventually(lambda: client.find_daemon(millrace.state))
 
 
-def test_an_image_of_ones_own_is_named_at_the_start(millrace: Millrace, tmp_path: Path) -> None:
+def test_custom_images_are_given_at_the_start(millrace: Millrace, tmp_path: Path) -> None:
     assert "expected REPOSITORY=FOLDER" in millrace.error("local", "start", "--image", "scorer", code=2)
     assert "does not exist" in millrace.error("local", "start", "--image", f"fraud/scorer={tmp_path}", code=2)
     (tmp_path / "scorer" / "bin").mkdir(parents=True)
@@ -169,14 +169,14 @@ def test_an_image_of_ones_own_is_named_at_the_start(millrace: Millrace, tmp_path
     images = millrace.json("local", "start", "--image", given)["images"]
     assert images["fraud/scorer"] == str(tmp_path / "scorer")
     assert set(images) == {"fraud/scorer", "millrace"}
-    # Whoever asks for nothing gets the one that runs.
+    # A start without options accepts the running cloud.
     assert millrace.json("local", "start")["images"] == images
     assert "fraud/scorer, millrace; others: millrace local start --image" in millrace("local", "status").stdout
     (tmp_path / "other" / "bin").mkdir(parents=True)
     assert "stop it first" in millrace.error("local", "start", "--image", f"other={tmp_path / 'other'}")
 
 
-def test_a_new_key_ends_the_old_one(millrace: Millrace) -> None:
+def test_rotation_invalidates_the_old_key(millrace: Millrace) -> None:
     running = millrace.json("local", "start")
 
     def listed(key: dict[str, str]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Help, exit codes, and what an error looks like."""
+"""Tests of help, exit codes and the form of errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_help_imports_neither_boto3_nor_pulumi_nor_pydantic() -> None:
 
 
 @pytest.mark.parametrize("name", main.COMMANDS)
-def test_every_command_has_help_that_begins_as_the_list_says(name: str) -> None:
+def test_help_of_every_command_begins_with_its_summary(name: str) -> None:
     command = main.millrace.get_command(click.Context(main.millrace), name)
     assert command is not None
     assert (command.help or "").splitlines()[0] == main.COMMANDS[name][1]
@@ -51,7 +51,7 @@ def test_every_command_has_help_that_begins_as_the_list_says(name: str) -> None:
         (["logs", ""], "NAME is empty"),
     ],
 )
-def test_used_wrongly_is_exit_code_2(millrace: Millrace, arguments: list[str], said: str) -> None:
+def test_wrong_usage_is_exit_code_2(millrace: Millrace, arguments: list[str], said: str) -> None:
     assert said in millrace.error(*arguments, code=2)
     assert not millrace.state.exists()
 
@@ -71,7 +71,7 @@ def test_used_wrongly_is_exit_code_2(millrace: Millrace, arguments: list[str], s
         (["local", "start", "--state", "/proc/foo"], ["/proc/foo", "cannot be", "--state"]),
     ],
 )
-def test_what_cannot_be_done_is_one_clear_error_and_exit_code_1(
+def test_a_failure_is_one_clear_error_and_exit_code_1(
     millrace: Millrace, arguments: list[str], said: list[str]
 ) -> None:
     text = millrace.error(*arguments)
@@ -80,7 +80,7 @@ def test_what_cannot_be_done_is_one_clear_error_and_exit_code_1(
         assert words in text
 
 
-def test_verbose_shows_the_trace(millrace: Millrace) -> None:
+def test_verbose_shows_the_traceback(millrace: Millrace) -> None:
     done = subprocess.run(
         millrace.command("--verbose", "status", "churn"),
         cwd=REPOSITORY, env=millrace.environment, capture_output=True, text=True, check=False,
@@ -93,13 +93,13 @@ def test_verbose_shows_the_trace(millrace: Millrace) -> None:
 GONE = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
 
 
-def test_a_cloud_that_is_gone_is_an_error_not_a_trace(millrace: Millrace) -> None:
+def test_an_unreachable_cloud_is_an_error_without_traceback(millrace: Millrace) -> None:
     text = millrace.error("status", "flights", "--env", "local", MILLRACE_STATE="", **GONE)
     assert "http://127.0.0.1:1" in text
     assert "millrace local env" in text
 
 
-def test_a_folder_that_is_named_goes_before_an_endpoint_of_the_shell(millrace: Millrace) -> None:
+def test_a_given_state_folder_overrides_the_endpoint_of_the_shell(millrace: Millrace) -> None:
     named = millrace.state.parent / "named"
     given = millrace.error("status", "flights", "--env", "local", "--state", str(named), MILLRACE_STATE="", **GONE)
     assert f"the local cloud of {named} is not running" in given

@@ -1,4 +1,4 @@
-"""Two revisions compared with the real engine and nothing else: no cloud of the user's, no credentials, no network."""
+"""Tests of comparing two revisions with the real engine, without the user's cloud, credentials or network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cli.base import stack_file
 from tests.e2e.stand import Stand, eventually
 
 STACK_FILE = "stacks/Pulumi.flights-dev.yaml"
-#: What a fork's workflow must not need, and a user's must not lose: none of it leads anywhere.
+#: Settings that a fork's workflow must not need and that a comparison must not use; none of them works.
 USERS = {
     "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
     "AWS_ACCESS_KEY_ID": "users",
@@ -45,7 +45,7 @@ print(json.dumps(comparison.compare_revisions(target, base, Progress(err=True), 
 
 
 class Fork:
-    """A checkout of somebody who has no accounts."""
+    """A checkout of somebody without AWS or Pulumi accounts."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.scratch = folder / "checkout", folder / "scratch"
@@ -70,7 +70,7 @@ class Fork:
             self.command(*arguments),
             cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
-        # Whatever happens, nothing is left.
+        # No temporary files are left in any case.
         assert list(self.scratch.iterdir()) == []
         return done
 
@@ -93,7 +93,7 @@ class Fork:
 
     @contextmanager
     def edited(self) -> Iterator[None]:
-        """What is changed or committed in the block is forgotten."""
+        """Discard all changes and commits of the block when it ends."""
         head = self.git("rev-parse", "HEAD")
         try:
             yield
@@ -102,8 +102,8 @@ class Fork:
             self.git("clean", "--quiet", "--force", "-d")
 
 
-def changes(document: dict[str, Any]) -> dict[str, str]:
-    """Resource → what happens to it."""
+def list_operations(document: dict[str, Any]) -> dict[str, str]:
+    """Return the operation of each changed resource by the resource's name."""
     steps = [step for step in document["steps"] if step["op"] not in ("same", "create-replacement", "delete-replaced")]
     return {step["urn"].rpartition("::")[2]: step["op"] for step in steps}
 
@@ -113,9 +113,9 @@ def fork(tmp_path_factory: pytest.TempPathFactory) -> Fork:
     return Fork(tmp_path_factory.mktemp("offline"))
 
 
-def test_the_same_on_both_sides_changes_nothing_and_touches_nothing(fork: Fork) -> None:
+def test_equal_revisions_show_no_changes_and_no_file_is_touched(fork: Fork) -> None:
     with fork.edited():
-        # Of an owner with an account and a key, which nobody else can use, and a lake that another stack has made.
+        # Settings of an owner whose account and key nobody else can use, and a lake created by another stack.
         fork.edit(STACK_FILE, "promotion: manual", "promotion: manual\n    lake: shared")
         text = (fork.folder / STACK_FILE).read_text()
         text = text.replace("config:", "config:\n  aws:profile: owners\n  millrace:token:\n    secure: v1:AAAA:BBBB", 1)
@@ -125,8 +125,8 @@ def test_the_same_on_both_sides_changes_nothing_and_touches_nothing(fork: Fork) 
         document = fork.compare("flights", "dev", "HEAD")
         after = {path: path.stat().st_mtime_ns for path in fork.folder.rglob("*") if "__pycache__" not in path.parts}
         assert set(document["changeSummary"]) == {"same"}
-        assert changes(document) == {}
-        # The endpoint is there on both sides, so that a change of it would show.
+        assert list_operations(document) == {}
+        # The endpoint exists on both sides, so that a change of it would show.
         assert "flights-dev-endpoint" in {step["urn"].rpartition("::")[2] for step in document["steps"]}
         assert "BBBB" not in json.dumps(document)
         assert document["compared"]["base"] == {
@@ -138,7 +138,7 @@ def test_the_same_on_both_sides_changes_nothing_and_touches_nothing(fork: Fork) 
         assert {path for path in before if before[path] != after.get(path)} == set()
 
 
-def test_each_change_shows_as_the_engine_and_the_provider_say_it(fork: Fork) -> None:
+def test_each_change_is_shown_as_the_engine_and_provider_report_it(fork: Fork) -> None:
     with fork.edited():
         fork.edit(STACK_FILE, "endpoint_count: 2", "endpoint_count: 2\n    endpoint_instance: ml.m5.xlarge")
         fork.edit(STACK_FILE, "bake_seconds: 300", "bake_seconds: 120")
@@ -147,7 +147,7 @@ def test_each_change_shows_as_the_engine_and_the_provider_say_it(fork: Fork) -> 
         fork.edit("stacks/flights/__init__.py", 'on=("calibration",)', "on=()")
         fork.edit("components/access.py", '"s3:GetObject"', '"s3:GetObject", "s3:GetObjectTagging"')
         document = fork.compare("flights", "dev", fork.base)
-    assert changes(document) == {
+    assert list_operations(document) == {
         "flights-dev-code": "replace",
         "flights-dev-config": "replace",
         "flights-dev-endpoint": "update",
@@ -169,7 +169,7 @@ def test_each_change_shows_as_the_engine_and_the_provider_say_it(fork: Fork) -> 
     assert waits["waitIntervalInSeconds"] == 120
 
 
-def test_a_feature_that_is_taken_away_is_refused_as_on_the_stack(fork: Fork) -> None:
+def test_a_removed_feature_is_refused_as_on_the_stack(fork: Fork) -> None:
     with fork.edited():
         fork.edit("stacks/flights/__init__.py", '"temp": "number", ', "")
         fork.edit("stacks/flights/__init__.py", 'Expect("temp", ', 'Expect("visib", ')
@@ -188,12 +188,12 @@ def test_against_a_base_without_the_stack_everything_is_new(fork: Fork) -> None:
         done = fork.run("flights", "dev", bare, "HEAD")
         assert done.returncode == 0, done.stderr
         document = json.loads(done.stdout)
-    assert set(changes(document).values()) == {"create"}
+    assert set(list_operations(document).values()) == {"create"}
     assert document["compared"]["base"]["found"] is False
     assert f"has no {STACK_FILE}: everything is new" in done.stderr
 
 
-def test_a_base_whose_program_fails_is_told_with_its_diagnostics(fork: Fork) -> None:
+def test_a_failing_base_program_is_reported_with_its_diagnostics(fork: Fork) -> None:
     with fork.edited():
         fork.edit(
             "components/mlops_stack.py",
@@ -216,10 +216,10 @@ def test_the_platform_itself_can_be_compared(fork: Fork) -> None:
         fork.git("commit", "--quiet", "--message", "platform")
         fork.edit("stacks/flights/__init__.py", "        calibration_alarm=0.04,\n", "")
         fork.edit("stacks/flights/__init__.py", 'on=("calibration",)', "on=()")
-        assert changes(fork.compare("platform", "dev", "HEAD")) == {"platform-dev-dashboard": "update"}
+        assert list_operations(fork.compare("platform", "dev", "HEAD")) == {"platform-dev-dashboard": "update"}
 
 
-def test_an_interrupt_leaves_nothing_behind(fork: Fork) -> None:
+def test_an_interrupt_leaves_no_files_and_no_processes(fork: Fork) -> None:
     with subprocess.Popen(
         fork.command("flights", "dev", fork.base), cwd=fork.folder, env=fork.environment,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
@@ -240,7 +240,7 @@ def test_an_interrupt_leaves_nothing_behind(fork: Fork) -> None:
     assert list(fork.scratch.iterdir()) == []
 
 
-def test_a_kill_ends_its_cloud_too(fork: Fork) -> None:
+def test_killing_the_command_stops_its_cloud_too(fork: Fork) -> None:
     with subprocess.Popen(
         fork.command("flights", "dev", fork.base), cwd=fork.folder, env=fork.environment,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -258,7 +258,7 @@ def test_a_kill_ends_its_cloud_too(fork: Fork) -> None:
     assert not found.is_running() or found.status() == psutil.STATUS_ZOMBIE
 
 
-def test_a_stack_file_keeps_what_is_made_and_loses_whose_it_is(tmp_path: Path) -> None:
+def test_owner_settings_are_removed_from_a_stack_file(tmp_path: Path) -> None:
     path = tmp_path / "Pulumi.churn-prod.yaml"
     path.write_text(
         "secretsprovider: awskms://alias/owners\n"

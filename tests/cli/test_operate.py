@@ -1,4 +1,4 @@
-"""Deciding about models: two people at once, what cannot serve, and going back, in the registry alone."""
+"""Tests of decisions about models in the registry: two people at once, unusable models and rollbacks."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ APPROVED, PENDING, REJECTED = "Approved", "PendingManualApproval", "Rejected"
 
 @pytest.fixture(scope="module", autouse=True)
 def _lake(loop: Loop) -> None:
-    """So that the stack counts as provisioned."""
+    """Create the lake, so that the stack counts as provisioned."""
     make_bucket(loop.daemon, f"{STACK}-lake-123456789012")
 
 
 @pytest.fixture
 def registry(loop: Loop) -> Iterator[Loop]:
-    """Without models and without an endpoint."""
+    """Yield the loop; delete the test's models afterwards."""
     yield loop
     loop.forget_models()
 
@@ -50,13 +50,13 @@ class Asked:
             self.shown += letter
 
     def yes(self) -> tuple[int, str, str]:
-        """Exit code and what it said, after a yes."""
+        """Answer yes; return the exit code, the remaining output and the errors."""
         out, err = self.process.communicate("y\n", timeout=60)
         assert "Traceback" not in err
         return self.process.returncode, out, err
 
     def no(self) -> str:
-        """What it had shown, after a no."""
+        """Answer no; return what was shown before."""
         self.process.communicate("n\n", timeout=60)
         assert self.process.returncode == 1
         return self.shown
@@ -65,7 +65,7 @@ class Asked:
 # -- approve and reject ------------------------------------------------------------------------------------------------
 
 
-def test_a_decision_is_not_written_over_another_one(registry: Loop) -> None:
+def test_a_decision_does_not_overwrite_a_concurrent_one(registry: Loop) -> None:
     version, arn = registry.register(PENDING)
     asked = Asked(registry, "approve", "flights", str(version))
     registry("reject", "flights", str(version), "--yes", "--reason", "unfair")
@@ -76,7 +76,7 @@ def test_a_decision_is_not_written_over_another_one(registry: Loop) -> None:
     assert registry.decided(arn) == (REJECTED, "unfair")
 
 
-def test_a_model_that_is_deleted_while_it_is_asked_about(registry: Loop) -> None:
+def test_approving_a_model_deleted_during_the_question_fails(registry: Loop) -> None:
     version, arn = registry.register(PENDING)
     asked = Asked(registry, "approve", "flights")
     registry.sagemaker.delete_model_package(ModelPackageName=arn)
@@ -84,7 +84,7 @@ def test_a_model_that_is_deleted_while_it_is_asked_about(registry: Loop) -> None
     assert (code, f"version {version} of {STACK} was deleted in the meantime; nothing was changed" in said) == (1, True)
 
 
-def test_whoever_overrules_a_gate_says_why(registry: Loop) -> None:
+def test_overruling_a_gate_needs_a_reason(registry: Loop) -> None:
     version, arn = registry.register(PENDING, ece="0.09", brier_skill="unreadable")
     said = registry("approve", "flights", "--yes", code=1).stderr
     assert "brier_skill is unknown, expected at least" in said
@@ -103,12 +103,12 @@ def test_whoever_overrules_a_gate_says_why(registry: Loop) -> None:
         "next": f"to let version {version} serve: millrace deploy flights",
     }
     assert registry.decided(arn) == (APPROVED, "the labels of May are late")
-    # Of a new decision the old reason is not the reason.
+    # A new decision does not keep the old reason.
     registry("reject", "flights", str(version), "--yes")
     assert registry.decided(arn) == (REJECTED, "")
 
 
-def test_what_cannot_serve_is_not_approved(registry: Loop) -> None:
+def test_a_model_without_an_archive_is_not_approved(registry: Loop) -> None:
     s3 = registry.daemon.client("s3")
     s3.copy_object(Bucket="cli", Key="gone.tar.gz", CopySource={"Bucket": "cli", "Key": "model.tar.gz"})
     version, arn = registry.register(PENDING)
@@ -124,7 +124,7 @@ def test_what_cannot_serve_is_not_approved(registry: Loop) -> None:
     assert "it has no model archive" in registry("approve", "flights", "--yes", code=1).stderr
 
 
-def test_what_is_used_wrongly(registry: Loop) -> None:
+def test_wrong_options_are_refused(registry: Loop) -> None:
     registry.register(PENDING)
     for command in ("approve", "reject", "rollback", "gc", "destroy"):
         assert "pass --yes, too" in registry(command, "flights", "--json", code=2).stderr
@@ -136,7 +136,7 @@ def test_what_is_used_wrongly(registry: Loop) -> None:
     assert "contradict each other" in registry("destroy", "flights", "--keep-data", "--delete-data", code=2).stderr
 
 
-def test_a_group_that_somebody_has_deleted(registry: Loop) -> None:
+def test_a_deleted_model_package_group_is_reported(registry: Loop) -> None:
     registry.sagemaker.delete_model_package_group(ModelPackageGroupName=STACK)
     try:
         for command in ("approve", "reject", "rollback", "gc", "retrain"):
@@ -153,7 +153,7 @@ def test_a_group_that_somebody_has_deleted(registry: Loop) -> None:
 
 @pytest.fixture
 def served(registry: Loop) -> Iterator[Loop]:
-    """Four versions: 1 rejected, 2 and 3 approved, 3 serves, 4 is approved and not deployed."""
+    """Yield a registry with four versions: 1 rejected, 2 approved, 3 serving, 4 approved and not deployed."""
     arns = [registry.register(REJECTED)[1], *(registry.register(APPROVED)[1] for _ in range(2))]
     registry.serve(arns[2])
     registry.register(APPROVED, roc_auc="0.81")
@@ -165,77 +165,77 @@ def served(registry: Loop) -> Iterator[Loop]:
     sagemaker.delete_model(ModelName=STACK)
 
 
-def versions(loop: Loop) -> list[tuple[int, str, str]]:
-    """Version, approval and reason of each, oldest first; versions as if the first one were 1."""
+def list_versions(loop: Loop) -> list[tuple[int, str, str]]:
+    """Return version, approval and reason of each package, oldest first."""
     found: list[dict[str, Any]] = loop.sagemaker.list_model_packages(
         ModelPackageGroupName=STACK, SortBy="CreationTime", SortOrder="Ascending"
     )["ModelPackageSummaryList"]
     return [(each["ModelPackageVersion"], *loop.decided(each["ModelPackageArn"])) for each in found]
 
 
-def test_a_rollback_rejects_what_serves_and_what_is_newer(served: Loop) -> None:
-    before = versions(served)
+def test_a_rollback_rejects_the_serving_and_newer_versions(served: Loop) -> None:
+    before = list_versions(served)
     first, second, third, fourth = (version for version, *_ in before)
     asked = Asked(served, "rollback", "flights", "--no-deploy", "--reason", "too many alarms")
     rows = [line.split() for line in asked.shown.splitlines()]
     assert ["roc_auc", "0.73", "0.73"] in rows
     assert f"rejected: version {fourth}\n" in asked.shown
     assert f"rejected: version {third}, which serves" in asked.shown
-    assert versions(served) == before
+    assert list_versions(served) == before
     code, out, _ = asked.yes()
     assert code == 0
     assert f"version {second} is the newest approved one; it serves after: millrace deploy flights" in out
     why = f"rolled back to version {second}: too many alarms"
-    assert versions(served) == [
+    assert list_versions(served) == [
         (first, REJECTED, ""), (second, APPROVED, ""), (third, REJECTED, why), (fourth, REJECTED, why),
     ]  # fmt: skip
-    assert [str(_rolled_back_to(served, each)).partition(":")[0] for each in (third, fourth)] == [str(second)] * 2
-    # Run again, it goes on: there is nothing left to decide, only to deploy.
+    assert [str(_read_rollback_target(served, each)).partition(":")[0] for each in (third, fourth)] == [str(second)] * 2
+    # A second run resumes: nothing is left to decide, only to deploy.
     again = served.millrace.json("rollback", "flights", "--no-deploy", "--yes")
     assert (again["to"], again["rejected"], again["deployed"]) == (second, [], False)
-    assert versions(served)[2:] == [(third, REJECTED, why), (fourth, REJECTED, why)]
+    assert list_versions(served)[2:] == [(third, REJECTED, why), (fourth, REJECTED, why)]
 
 
-def _rolled_back_to(loop: Loop, version: int) -> str | None:
+def _read_rollback_target(loop: Loop, version: int) -> str | None:
     described = loop.sagemaker.describe_model_package(ModelPackageName=_arn(loop, version))
     found: str | None = described.get("CustomerMetadataProperties", {}).get("rolled_back_to")
     return found
 
 
-def test_what_a_rollback_rejected_says_so_no_more_once_somebody_else_decides(served: Loop) -> None:
-    _, _, third, _ = (version for version, *_ in versions(served))
+def test_a_later_decision_clears_the_rollback_metadata(served: Loop) -> None:
+    _, _, third, _ = (version for version, *_ in list_versions(served))
     served("rollback", "flights", "--no-deploy", "--yes")
-    assert _rolled_back_to(served, third) is not None
+    assert _read_rollback_target(served, third) is not None
     served("approve", "flights", str(third), "--yes")
-    assert _rolled_back_to(served, third) is None
+    assert _read_rollback_target(served, third) is None
 
 
-def test_a_named_version_is_approved_again(served: Loop) -> None:
-    first, second, third, fourth = (version for version, *_ in versions(served))
+def test_a_rollback_to_a_named_version_approves_it_again(served: Loop) -> None:
+    first, second, third, fourth = (version for version, *_ in list_versions(served))
     found = served.millrace.json("rollback", "flights", "--to", str(first), "--no-deploy", "--yes", "--reason", "May")
     assert (found["from"], found["to"]) == (third, first)
     assert (found["approved"], found["rejected"]) == ([first], [fourth, third, second])
-    assert versions(served)[0] == (first, APPROVED, f"serves again instead of version {third}: May")
-    assert {approval for _, approval, _ in versions(served)[1:]} == {REJECTED}
+    assert list_versions(served)[0] == (first, APPROVED, f"serves again instead of version {third}: May")
+    assert {approval for _, approval, _ in list_versions(served)[1:]} == {REJECTED}
 
 
-def test_a_rollback_that_was_broken_off_when_all_was_done_is_done(served: Loop) -> None:
-    first, second, third, fourth = (version for version, *_ in versions(served))
-    # What the run decided and deployed until it was broken off; an older approved one is no reason to go on to it.
+def test_repeating_a_completed_rollback_changes_nothing(served: Loop) -> None:
+    first, second, third, fourth = (version for version, *_ in list_versions(served))
+    # The state of an interrupted run that had decided and deployed; it must not go on to the older approved version.
     served("rollback", "flights", "--to", str(second), "--no-deploy", "--yes")
     served.sagemaker.update_model_package(
         ModelPackageArn=_arn(served, first), ModelApprovalStatus=APPROVED, ApprovalDescription=""
     )
-    switch(served, _arn(served, second))
-    before = versions(served)
+    switch_endpoint(served, _arn(served, second))
+    before = list_versions(served)
     for arguments in ((), ("--to", str(second))):
         done = served("rollback", "flights", *arguments, "--yes")
         assert f"version {second} of {STACK} is already serving, since 20" in done.stdout
         assert "to roll back further: millrace rollback flights --to" in done.stdout
         found = served.millrace.json("rollback", "flights", *arguments, "--yes")
         assert (found["from"], found["to"], found["rejected"], found["deployed"]) == (second, second, [], True)
-    assert versions(served) == before
-    # Whoever decides otherwise afterwards is asked for no more than the previous one.
+    assert list_versions(served) == before
+    # After later decisions by somebody else, a new rollback goes to the previous approved version.
     reject(served, third, "unfair")
     reject(served, fourth, "unfair")
     assert served.millrace.json("rollback", "flights", "--no-deploy", "--yes")["to"] == first
@@ -247,7 +247,7 @@ def reject(loop: Loop, version: int, reason: str) -> None:
     )
 
 
-def switch(loop: Loop, arn: str) -> None:
+def switch_endpoint(loop: Loop, arn: str) -> None:
     """Let the endpoint serve another package."""
     sagemaker, name = loop.sagemaker, f"{STACK}-2"
     sagemaker.create_model(ModelName=name, Containers=[{"ModelPackageName": arn}], ExecutionRoleArn=ROLE)
@@ -259,15 +259,15 @@ def switch(loop: Loop, arn: str) -> None:
     )
 
 
-def test_what_serves_and_is_rejected_goes_on_to_what_is_newer(served: Loop) -> None:
-    _, second, third, fourth = (version for version, *_ in versions(served))
+def test_rejecting_the_serving_version_names_the_next_one(served: Loop) -> None:
+    _, second, third, fourth = (version for version, *_ in list_versions(served))
     assert f"next deployment rolls forward to version {fourth}" in Asked(served, "reject", "flights", str(third)).no()
     reject(served, fourth, "")
     assert f"the next deployment rolls back to version {second}" in Asked(served, "reject", "flights", str(third)).no()
 
 
-def test_what_is_no_way_back_changes_nothing(served: Loop) -> None:
-    before = versions(served)
+def test_an_impossible_rollback_changes_nothing(served: Loop) -> None:
+    before = list_versions(served)
     first, second, third, fourth = (version for version, *_ in before)
     for arguments, said in (
         (("--to", str(third)), f"already serves, and version {fourth} is approved and newer"),
@@ -275,7 +275,7 @@ def test_what_is_no_way_back_changes_nothing(served: Loop) -> None:
         (("--to", "999"), f"the newest is version {fourth}"),
     ):
         assert said in served("rollback", "flights", *arguments, "--yes", code=1).stderr
-    assert versions(served) == before
+    assert list_versions(served) == before
     served("reject", "flights", str(second), "--yes")
     said = served("rollback", "flights", "--yes", code=1).stderr
     assert f"version {third} serves, and no older version is approved" in said
@@ -285,23 +285,23 @@ def test_what_is_no_way_back_changes_nothing(served: Loop) -> None:
     assert f"has no model version {first}; the newest is version {fourth}; the requested one was deleted" in deleted
 
 
-def test_a_version_that_is_approved_meanwhile_would_serve_instead(served: Loop) -> None:
-    before = versions(served)
+def test_a_rollback_fails_when_a_version_is_approved_meanwhile(served: Loop) -> None:
+    before = list_versions(served)
     asked = Asked(served, "rollback", "flights", "--no-deploy")
     newest, _ = served.register(APPROVED)
     code, _, said = asked.yes()
     assert (code, f"version {newest} of {STACK} was approved in the meantime" in said) == (1, True)
-    assert versions(served)[:-1] == before
+    assert list_versions(served)[:-1] == before
 
 
-def test_what_serves_was_deleted_from_the_registry(served: Loop) -> None:
-    _, second, third, fourth = (version for version, *_ in versions(served))
+def test_a_rollback_works_when_the_serving_package_was_deleted(served: Loop) -> None:
+    _, second, third, fourth = (version for version, *_ in list_versions(served))
     served.sagemaker.delete_model_package(ModelPackageName=_arn(served, third))
     asked = Asked(served, "rollback", "flights", "--no-deploy")
     assert ["roc_auc", "deleted", "0.73"] in [line.split() for line in asked.shown.splitlines()]
     assert asked.yes()[0] == 0
-    assert {version for version, approval, _ in versions(served) if approval == APPROVED} == {second}
-    assert (fourth, REJECTED, f"rolled back to version {second}") in versions(served)
+    assert {version for version, approval, _ in list_versions(served) if approval == APPROVED} == {second}
+    assert (fourth, REJECTED, f"rolled back to version {second}") in list_versions(served)
 
 
 def test_without_an_endpoint_there_is_nothing_to_roll_back(registry: Loop) -> None:
@@ -310,7 +310,7 @@ def test_without_an_endpoint_there_is_nothing_to_roll_back(registry: Loop) -> No
     assert f"nothing can be rolled back: endpoint {STACK} is pending its first approved" in said
 
 
-def test_an_endpoint_that_somebody_has_deleted(registry: Loop) -> None:
+def test_a_deleted_endpoint_is_reported(registry: Loop) -> None:
     version, _ = registry.register(APPROVED)
     cloudwatch = registry.daemon.client("cloudwatch")
     cloudwatch.put_metric_alarm(
@@ -326,18 +326,18 @@ def test_an_endpoint_that_somebody_has_deleted(registry: Loop) -> None:
         cloudwatch.delete_alarms(AlarmNames=[f"{STACK}-errors"])
 
 
-def test_a_deployment_that_cannot_begin_leaves_the_registry_as_it_was(served: Loop) -> None:
-    # Made by hand, the stack is unknown to Pulumi.
+def test_a_deployment_that_cannot_start_leaves_the_registry_unchanged(served: Loop) -> None:
+    # The stack was created without Pulumi and is unknown to it.
     newest, _ = served.register(PENDING)
-    before = versions(served)
+    before = list_versions(served)
     for arguments in (("rollback", "flights"), ("approve", "flights", str(newest), "--deploy")):
         assert f"no stack named '{STACK}'" in served(*arguments, "--yes", code=1).stderr
-    assert versions(served) == before
+    assert list_versions(served) == before
 
 
 def test_a_deployment_that_would_delete_the_endpoint_is_refused(served: Loop) -> None:
     target = replace(Target.load("flights", "local", served.daemon.state), clients=served.daemon.client)
-    first, second, third, fourth = (version for version, *_ in versions(served))
+    first, second, third, fourth = (version for version, *_ in list_versions(served))
     for version in (second, third, fourth):
         assert not endpoint_guard.would_lose_endpoint(target)
         reject(served, version, "")
@@ -352,7 +352,7 @@ def test_a_deployment_that_would_delete_the_endpoint_is_refused(served: Loop) ->
     assert "train one, `millrace retrain flights`" in str(endpoint_guard.make_removal_error(target))
     served.sagemaker.delete_model_package_group(ModelPackageGroupName=STACK)
     try:
-        # A training could not register what it makes.
+        # A training could not register its model.
         with pytest.raises(CliError, match=f"model package group {STACK} was deleted") as refused:
             endpoint_guard.make_removal_error(target)
         assert "retrain" not in str(refused.value)
@@ -370,8 +370,8 @@ def _arn(loop: Loop, version: int) -> str:
 # -- retrain -----------------------------------------------------------------------------------------------------------
 
 
-def training(loop: Loop, *steps: dict[str, Any]) -> None:
-    """A training pipeline of these steps, with the parameters of the real one."""
+def create_training_pipeline(loop: Loop, *steps: dict[str, Any]) -> None:
+    """Create or update a training pipeline with these steps and the parameters of the real one."""
     defaults = {"AsOf": "now", "Champion": "approved", "Trigger": "unknown"}
     definition = {
         "Version": "2020-12-01",
@@ -387,8 +387,8 @@ def training(loop: Loop, *steps: dict[str, Any]) -> None:
         loop.sagemaker.create_pipeline(**request)
 
 
-def register(approval: str, description: str, **figures: str) -> dict[str, Any]:
-    """The step that registers a model of this execution."""
+def make_register_step(approval: str, description: str, **figures: str) -> dict[str, Any]:
+    """Return the step that registers the model of its execution."""
     from tests.local.hosted import IMAGE
 
     return {
@@ -411,9 +411,9 @@ def register(approval: str, description: str, **figures: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_a_registered_challenger_says_what_to_do_next(registry: Loop) -> None:
+def test_a_registered_challenger_is_shown_with_the_next_command(registry: Loop) -> None:
     champion, arn = registry.register(APPROVED)
-    training(registry, register(PENDING, "better by 0.01"))
+    create_training_pipeline(registry, make_register_step(PENDING, "better by 0.01"))
     found = registry.millrace.json("retrain", "flights", "--champion", str(champion), "--as-of", "2013-04-01T00:00:00Z")
     assert set(found) == {
         "execution", "pipeline", "status", "outcome", "reason", "version", "approval", "gates", "champion", "steps",
@@ -432,12 +432,12 @@ def test_a_registered_challenger_says_what_to_do_next(registry: Loop) -> None:
 
 
 def test_a_refused_challenger_is_exit_code_4_and_no_error(registry: Loop) -> None:
-    training(registry, register(REJECTED, "worse by 0.02"))
+    create_training_pipeline(registry, make_register_step(REJECTED, "worse by 0.02"))
     done = registry("retrain", "flights", code=4)
     assert "is registered as Rejected: worse by 0.02" in done.stdout
     assert done.stderr == ""
     message = {"ErrorMessage": "ece is 0.09; expected at most 0.05"}
-    training(registry, {"Name": "Refused", "Type": "Fail", "Arguments": message})
+    create_training_pipeline(registry, {"Name": "Refused", "Type": "Fail", "Arguments": message})
     done = registry("retrain", "flights", code=4)
     assert "refused: the challenger does not meet its gates and is not registered: ece is 0.09" in done.stdout
     assert done.stderr == ""
@@ -447,7 +447,7 @@ def test_a_refused_challenger_is_exit_code_4_and_no_error(registry: Loop) -> Non
 
 
 def test_a_training_that_fails_is_an_error(registry: Loop) -> None:
-    training(registry, {"Name": "Broken", "Type": "Fail", "Arguments": {"ErrorMessage": "no disk"}})
+    create_training_pipeline(registry, {"Name": "Broken", "Type": "Fail", "Arguments": {"ErrorMessage": "no disk"}})
     assert "step Broken failed: no disk" in registry("retrain", "flights", code=1).stderr
     started = registry.millrace.json("retrain", "flights", "--no-wait")
     assert (started["outcome"], started["status"], started["version"]) == ("started", "Executing", None)

@@ -1,4 +1,4 @@
-"""The price table: what it knows, what it does not, and what a user lays over it."""
+"""Tests of the price table: known and unknown prices, and the tables of a user that override it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pytest
 from cli import prices
 from cli.console.errors import CliError
 from cli.prices import KINDS, Prices
-from tests.cli.previewed import PREVIEWS, diff
+from tests.cli.previewed import PREVIEWS, run_diff
 
 ALARM, KEY = "aws:cloudwatch/metricAlarm:MetricAlarm", "aws:kms/key:Key"
 DASHBOARD, CONFIG = "aws:cloudwatch/dashboard:Dashboard", "aws:sagemaker/endpointConfiguration:EndpointConfiguration"
 
 
 @pytest.fixture(autouse=True)
-def _without_the_user_s(monkeypatch: pytest.MonkeyPatch) -> None:
+def _unset_user_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(prices.VARIABLE, raising=False)
 
 
@@ -40,25 +40,25 @@ def test_every_price_has_a_date_and_a_source() -> None:
 @pytest.mark.parametrize(
     ("kind", "instance", "region", "price"),
     [
-        # As the sources say them.
+        # Prices as in the sources.
         ("hosting", "ml.m5.large", "us-east-1", 0.115),
         ("hosting", "ml.m5.2xlarge", "us-east-1", 0.461),
         ("processing", "ml.t3.medium", "us-east-1", 0.05),
         ("training", "ml.m5.xlarge", "eu-west-1", 0.257),
-        # Of another kind of hour.
+        # Quoted for another kind of instance hour.
         ("hosting", "ml.m5.large", "eu-west-1", 0.128),
         ("training", "ml.c5.2xlarge", "us-west-2", 0.408),
-        # Unknown, never nothing.
+        # Unknown, never zero.
         ("hosting", "ml.p5.48xlarge", "us-east-1", None),
         ("hosting", "ml.m5.large", "eu-central-1", None),
         ("hosting", "ml.m5.large", "", None),
     ],
 )
-def test_an_hour(kind: str, instance: str, region: str, price: float | None) -> None:
+def test_hourly_prices(kind: str, instance: str, region: str, price: float | None) -> None:
     assert Prices.load().find_hourly_price(kind, instance, region) == price
 
 
-def test_prices_of_another_kind_of_hour_are_approximate() -> None:
+def test_prices_quoted_for_another_kind_are_approximate() -> None:
     table = Prices.load()
 
     assert table.is_approximate("hosting", "ml.m5.large", "eu-west-1")
@@ -66,7 +66,7 @@ def test_prices_of_another_kind_of_hour_are_approximate() -> None:
     assert not table.is_approximate("hosting", "ml.m5.large", "eu-central-1")
 
 
-def test_a_kind_that_does_not_exist_is_a_mistake() -> None:
+def test_an_unknown_kind_raises_value_error() -> None:
     with pytest.raises(ValueError, match="batch"):
         Prices.load().find_hourly_price("batch", "ml.m5.large", "eu-west-1")
 
@@ -83,7 +83,7 @@ def variant(**more: Any) -> dict[str, Any]:
         (ALARM, {}, 0.1),
         (ALARM, {"period": 300}, 0.1),
         (ALARM, {"period": 10}, 0.3),
-        # An expression over two metrics is paid for both.
+        # An expression over two metrics costs as much as two alarms.
         (
             ALARM,
             {
@@ -110,19 +110,19 @@ def variant(**more: Any) -> dict[str, Any]:
         (CONFIG, {}, 0.0),
     ],
 )
-def test_a_month(token: str, inputs: dict[str, Any], price: float | None) -> None:
+def test_monthly_prices(token: str, inputs: dict[str, Any], price: float | None) -> None:
     found = Prices.load().find_monthly_price(token, inputs, "us-east-1")
 
     assert found is None if price is None else math.isclose(found or 0.0, price)
 
 
-def table(path: Path, text: str) -> Path:
+def write_table(path: Path, text: str) -> Path:
     path.write_text(text)
     return path
 
 
-def test_a_table_of_the_user_s_own_is_laid_over_entry_by_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = table(
+def test_a_user_table_overrides_entry_by_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = write_table(
         tmp_path / "mine.toml",
         """
         date = "2027-01-01"
@@ -138,7 +138,7 @@ def test_a_table_of_the_user_s_own_is_laid_over_entry_by_entry(tmp_path: Path, m
         types = ["aws:ec2/vpc:Vpc"]
         """,
     )
-    for found in (Prices.load(mine), _of_variable(mine, monkeypatch)):
+    for found in (Prices.load(mine), _load_from_variable(mine, monkeypatch)):
         assert found.date == "2027-01-01"
         assert found.find_hourly_price("hosting", "ml.m5.large", "eu-west-1") == 0.1
         assert not found.is_approximate("hosting", "ml.m5.large", "eu-west-1")
@@ -146,12 +146,12 @@ def test_a_table_of_the_user_s_own_is_laid_over_entry_by_entry(tmp_path: Path, m
         assert found.get_source("eu-central-1") == "our contract"
         assert found.find_monthly_price("aws:mq/broker:Broker", {}, "eu-west-1") == 20.0
         assert found.find_monthly_price("aws:ec2/vpc:Vpc", {}, "eu-west-1") == 0.0
-        # What it does not say stays.
+        # Other entries are kept.
         assert found.find_hourly_price("hosting", "ml.m5.xlarge", "eu-west-1") == 0.257
         assert found.find_monthly_price(KEY, {}, "eu-west-1") == 1.0
 
 
-def _of_variable(path: Path, monkeypatch: pytest.MonkeyPatch) -> Prices:
+def _load_from_variable(path: Path, monkeypatch: pytest.MonkeyPatch) -> Prices:
     monkeypatch.setenv(prices.VARIABLE, str(path))
     return Prices.load()
 
@@ -172,8 +172,8 @@ BAD = {
 
 
 @pytest.mark.parametrize("text", BAD)
-def test_a_table_of_the_wrong_form_is_refused_by_what_is_wrong(tmp_path: Path, text: str) -> None:
-    path = table(tmp_path / "mine.toml", text)
+def test_an_invalid_table_is_refused_naming_the_problem(tmp_path: Path, text: str) -> None:
+    path = write_table(tmp_path / "mine.toml", text)
 
     with pytest.raises(CliError) as raised:
         Prices.load(path)
@@ -182,19 +182,19 @@ def test_a_table_of_the_wrong_form_is_refused_by_what_is_wrong(tmp_path: Path, t
     assert BAD[text] in str(raised.value)
 
 
-def test_a_table_that_is_not_there_is_said_by_the_command(
+def test_missing_and_binary_tables_are_reported_by_the_command(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = ("--preview", str(PREVIEWS / "same.json"))
     missing = str(tmp_path / "none.toml")
 
-    assert diff(capsys, *given)[0] == 0
-    code, _, err = diff(capsys, *given, "--prices", missing)
+    assert run_diff(capsys, *given)[0] == 0
+    code, _, err = run_diff(capsys, *given, "--prices", missing)
     monkeypatch.setenv(prices.VARIABLE, missing)
-    of_variable = diff(capsys, *given)
+    of_variable = run_diff(capsys, *given)
 
     assert (code, of_variable[0]) == (1, 1)
     assert "does not exist" in err
     assert "MILLRACE_PRICES" in of_variable[2]
     (tmp_path / "none.toml").write_bytes(b"\xff")
-    assert "not UTF-8" in diff(capsys, *given)[2]
+    assert "not UTF-8" in run_diff(capsys, *given)[2]

@@ -1,4 +1,4 @@
-"""`millrace report`: against a stack with a history, and one with next to none."""
+"""Tests of `millrace report` for a stack with a history and for one with almost none."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ BINS = [
 FIGURES = [("1", "0.71", "0.045"), ("2", "0.69", "0.06"), ("3", "0.83", "0.02")]
 
 
-def evaluation(roc_auc: str, ece: str) -> dict[str, Any]:
+def make_evaluation(roc_auc: str, ece: str) -> dict[str, Any]:
     group = {"rows": 120, "base_rate": 0.3, "tpr": 0.8, "fpr": 0.1, "roc_auc": 0.8}
     return {
         "gate": {"passed": 1, "failed": ""},
@@ -56,7 +56,7 @@ def evaluation(roc_auc: str, ece: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def monitored(as_of: str, psi: float, ece: float) -> dict[str, Any]:
+def make_monitor_report(as_of: str, psi: float, ece: float) -> dict[str, Any]:
     features = {
         "calls": {"rows": 400, "psi": psi, "missing": 0.0, "missing_then": 0.0, "informational": False},
         "<plan>": {"rows": 400, "psi": None, "missing": 0.0, "missing_then": 0.0, "informational": False},
@@ -69,7 +69,7 @@ def monitored(as_of: str, psi: float, ece: float) -> dict[str, Any]:
 
 
 class History:
-    """A stack that has trained three times and been watched three times."""
+    """A stack with three trainings and three runs of the monitor."""
 
     def __init__(self, folder: Path) -> None:
         self.cloud = Cloud(folder / "state")
@@ -90,12 +90,12 @@ class History:
         for version, roc_auc, ece in FIGURES:
             execution = start(self.cloud.sagemaker, f"{STACK}-training")
             wait_for_execution(self.cloud.sagemaker, execution)
-            self.put(f"evaluations/{version}/evaluation.json", json.dumps(evaluation(roc_auc, ece)).encode())
+            self.put(f"evaluations/{version}/evaluation.json", json.dumps(make_evaluation(roc_auc, ece)).encode())
             self.register(version, roc_auc, ece, execution, hashlib.sha256(code).hexdigest())
         for number, (psi, error) in enumerate([(0.05, 0.01), (0.31, 0.03), (0.12, 0.06)], start=1):
             execution = start(self.cloud.sagemaker, f"{STACK}-monitor")
             wait_for_execution(self.cloud.sagemaker, execution)
-            document = monitored(f"2030-01-0{number}T00:00:00Z", psi, error)
+            document = make_monitor_report(f"2030-01-0{number}T00:00:00Z", psi, error)
             self.put(f"monitor/{execution.rpartition('/')[2]}/monitor.json", json.dumps(document).encode())
         self.cloud.serve(STACK, self.arn(3))
         runtime = self.cloud.daemon.client("sagemaker-runtime")
@@ -105,7 +105,7 @@ class History:
         self.cloud.provision("bare-local")
 
     def counted(self) -> bool:
-        """Whether CloudWatch knows of the requests."""
+        """Return True if CloudWatch has counted the requests."""
         dimensions = [{"Name": "EndpointName", "Value": STACK}, {"Name": "VariantName", "Value": "main"}]
         found = self.cloud.cloudwatch.get_metric_statistics(
             Namespace="AWS/SageMaker", MetricName="Invocations", Dimensions=dimensions, Period=3600,
@@ -162,7 +162,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
 
 
 class Page(HTMLParser):
-    """The text of a page by its headings, what it loads, and whether its tags fit."""
+    """A parser that collects a page's text by heading and the resources it loads, and checks that its tags match."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -194,7 +194,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def written(history: History, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page, over a file that was no report."""
+    """Return the path of the page, which replaced a file that was no report."""
     path = tmp_path_factory.mktemp("page") / "churn.html"
     path.write_text("my own notes")
     assert "is not a report" in history.checkout("report", "churn", "-o", str(path), code=1).stderr
@@ -203,7 +203,7 @@ def written(history: History, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_page_is_whole_and_loads_nothing(written: Path) -> None:
+def test_the_page_is_complete_and_loads_nothing(written: Path) -> None:
     text = written.read_text()
     page = Page(text)
     assert page.open == []
@@ -212,7 +212,7 @@ def test_the_page_is_whole_and_loads_nothing(written: Path) -> None:
     assert set(re.findall(r"https?://[^\"'\s<]+", text)) <= {"http://www.w3.org/2000/svg"}
     assert "Not available" not in page.text("What serves, and why")
     assert "Version 3 of churn-local, Approved. better by 0.01 | as <it> is" in page.text("What serves, and why")
-    # Each version's figures as they were registered; the second one's are below the gate.
+    # Each version's metrics as registered; the second version does not meet the gate.
     quality = page.text("Quality against the gates, version by version")
     for version, roc_auc, ece in FIGURES:
         assert re.search(rf"\b{version} \d{{4}}-[^Z]*Z \w+ {roc_auc} {float(ece):.4g} ", quality), quality
@@ -242,7 +242,7 @@ def test_the_page_is_whole_and_loads_nothing(written: Path) -> None:
     assert stat.S_IMODE(written.stat().st_mode) & 0o044
 
 
-def test_the_plots_show_what_was_measured(written: Path) -> None:
+def test_the_plots_show_the_measured_values(written: Path) -> None:
     plots, page = {}, written.read_text()
     for text in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
         svg = ElementTree.fromstring(text)
@@ -261,7 +261,7 @@ def test_the_plots_show_what_was_measured(written: Path) -> None:
             "100 rows: predicted 0.300, observed 0.280",
             "100 rows: predicted 0.600, observed 0.620",
         ]
-    # A dot lies where its value is: the alarm's .25 is between the second run's .31 and the third's .12.
+    # Dots are drawn at their values: the alarm's 0.25 is between the second run's 0.31 and the third's 0.12.
     drawn = next(text for text in re.findall(r"<svg.*?</svg>", page, re.DOTALL) if "psi_max 2030" in text)
     heights = [float(y) for y in re.findall(r'<circle cx="[\d.]+" cy="([\d.]+)"', drawn)]
     [alarm] = re.findall(r'<line x1="\d+" x2="\d+" y1="([\d.]+)"', drawn)
@@ -270,7 +270,7 @@ def test_the_plots_show_what_was_measured(written: Path) -> None:
     assert float(alarm) == pytest.approx(zero - 0.25 * per, abs=0.3)
 
 
-def test_json_and_markdown_say_the_same(history: History) -> None:
+def test_json_and_markdown_have_the_same_content(history: History) -> None:
     found = history.checkout.json("report", "churn")
     assert (found["report"], found["report_version"], found["stack"]) == ("millrace", 2, STACK)
     keys = ("quality", "calibration", "slices", "drift", "traffic_history", "alarm_history", "trainings", "lineage")
@@ -289,7 +289,7 @@ def test_json_and_markdown_say_the_same(history: History) -> None:
     assert "better by 0.01 \\| as <it> is |" in text
 
 
-def test_what_is_odd_is_told_in_sentences(history: History) -> None:
+def test_warnings_are_printed_as_sentences(history: History) -> None:
     decide = history.cloud.sagemaker.update_model_package
     decide(ModelPackageArn=history.arn(3), ModelApprovalStatus="Rejected")
     try:
@@ -305,7 +305,7 @@ def test_what_is_odd_is_told_in_sentences(history: History) -> None:
     assert "'code'" not in page + text
 
 
-def test_what_is_not_there_is_said(history: History) -> None:
+def test_missing_data_is_reported(history: History) -> None:
     found = history.checkout.json("report", "bare")
     assert set(found["gaps"]) == {
         "quality", "slices", "lineage", "drift", "traffic_history", "trainings", "alarm_history",
@@ -320,7 +320,7 @@ def test_what_is_not_there_is_said(history: History) -> None:
     assert "never deployed" in history.checkout("report", "nowhere", code=1).stderr
 
 
-def test_what_a_model_was_made_of_and_is_gone_or_another(history: History) -> None:
+def test_missing_and_changed_inputs_of_a_model_are_reported(history: History) -> None:
     code = history.bundle()
     history.put("code/bundle.pyz", code + b"changed")
     history.s3.delete_object(Bucket=LAKE, Key="snapshots/a/accepted/manifest.json")
@@ -333,14 +333,14 @@ def test_what_a_model_was_made_of_and_is_gone_or_another(history: History) -> No
     finally:
         history.put("code/bundle.pyz", code)
         history.put("snapshots/a/accepted/manifest.json", json.dumps({"sha256": SNAPSHOT}).encode())
-        history.put("evaluations/3/evaluation.json", json.dumps(evaluation("0.83", "0.02")).encode())
+        history.put("evaluations/3/evaluation.json", json.dumps(make_evaluation("0.83", "0.02")).encode())
 
 
-def test_a_report_is_written_over_and_nothing_else_is_left(history: History, written: Path) -> None:
+def test_a_report_is_overwritten_and_leaves_no_other_files(history: History, written: Path) -> None:
     path = written.parent / "churn.md"
     path.write_bytes(written.read_bytes())
     history.checkout("report", "churn", "-o", str(path))
-    # The name says the format.
+    # The file name determines the format.
     assert path.read_text().startswith("<!-- millrace report -->")
     for _ in range(2):
         history.checkout("report", "churn", "-o", str(path.with_suffix(".json")))

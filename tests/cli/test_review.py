@@ -1,4 +1,4 @@
-"""`millrace review` in a checkout of its own, with the local cloud in the place of the account."""
+"""Tests of `millrace review` in a separate checkout, with a local cloud that emulates the account."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RECORDS = "/millrace/review"
 
 
 class Checkout(Stand):
-    """A stand whose cloud stands in for every account."""
+    """A stand whose local cloud emulates every account."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -34,11 +34,11 @@ class Checkout(Stand):
         return self.folder / "stacks" / f"Pulumi.{stack}.yaml"
 
     def listed(self) -> dict[str, dict[str, Any]]:
-        """What `millrace review list` says, by stack."""
+        """Return the entries of `millrace review list` by stack."""
         return {each["stack"]: each for each in json.loads(self.millrace("review", "list", "--json").stdout)}
 
     def recorded(self) -> set[str]:
-        """The stacks that have a record, as the account has them."""
+        """Return the stacks that have a record in the account."""
         found = self.client("ssm").get_parameters_by_path(Path=RECORDS)["Parameters"]
         return {parameter["Name"].removeprefix(f"{RECORDS}/") for parameter in found}
 
@@ -62,15 +62,15 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_left(checkout: Checkout) -> Iterator[None]:
-    """Each test begins without review stacks."""
+def _remove_review_stacks(checkout: Checkout) -> Iterator[None]:
+    """Delete the records and files of review stacks after each test."""
     yield
     for stack in checkout.recorded():
         checkout.client("ssm").delete_parameter(Name=f"{RECORDS}/{stack}")
         checkout.file(stack).unlink(missing_ok=True)
 
 
-def test_a_stack_is_like_the_environment_s_but_small_and_can_be_destroyed(checkout: Checkout) -> None:
+def test_a_review_stack_is_a_small_destroyable_copy_of_its_environment(checkout: Checkout) -> None:
     began = datetime.now(UTC).replace(microsecond=0)
     done = checkout.millrace("review", "create", "flights", "--pr", "7")
     assert "stack flights-pr-7: like flights-dev" in done.stdout
@@ -90,7 +90,7 @@ def test_a_stack_is_like_the_environment_s_but_small_and_can_be_destroyed(checko
         },
     }
     assert dev["millrace:environment"]["endpoint_count"] == 2
-    # What people wrote beside it is theirs to read there, too.
+    # The comments of the original file are kept.
     assert "# The team's own build of training/image" in text
     assert text.startswith("# Made by `millrace review create`")
     listed = checkout.listed()["flights-pr-7"]
@@ -100,7 +100,7 @@ def test_a_stack_is_like_the_environment_s_but_small_and_can_be_destroyed(checko
     assert checkout.git("status", "--porcelain").split() == ["??", "stacks/Pulumi.flights-pr-7.yaml"]
 
 
-def test_made_again_it_lives_longer_and_is_as_old(checkout: Checkout) -> None:
+def test_creating_a_stack_again_extends_it_and_keeps_its_creation_time(checkout: Checkout) -> None:
     checkout.millrace("review", "create", "flights", "--pr", "7", "--expires", "1h")
     born = datetime.now(UTC) - timedelta(days=2)
     checkout.change("flights-pr-7", created=born.isoformat())
@@ -115,11 +115,11 @@ def test_made_again_it_lives_longer_and_is_as_old(checkout: Checkout) -> None:
     assert yaml.safe_load(checkout.file("flights-pr-7").read_text())["config"]["millrace:environment"]["name"] == "pr-7"
 
 
-def test_a_stack_is_taken_down_from_a_checkout_that_never_had_its_file(checkout: Checkout) -> None:
+def test_a_stack_is_destroyed_from_a_checkout_without_its_file(checkout: Checkout) -> None:
     checkout.millrace("review", "create", "flights", "--pr", "7")
     checkout.millrace("review", "create", "flights", "--pr", "8")
     checkout.file("flights-pr-7").unlink()
-    refused = _answered(checkout, "n\n", "review", "destroy", "--pr", "7")
+    refused = _run_with_answer(checkout, "n\n", "review", "destroy", "--pr", "7")
     assert refused.returncode == 1
     assert "nothing was destroyed" in refused.stderr
     assert checkout.recorded() == {"flights-pr-7", "flights-pr-8"}
@@ -131,13 +131,13 @@ def test_a_stack_is_taken_down_from_a_checkout_that_never_had_its_file(checkout:
     assert "nothing to destroy" in checkout.millrace("review", "destroy", "flights", "--pr", "7", "--yes").stdout
 
 
-def test_expire_takes_down_what_is_over_and_goes_on_after_a_failure(checkout: Checkout) -> None:
+def test_expire_destroys_expired_stacks_and_continues_after_a_failure(checkout: Checkout) -> None:
     assert "no review stack exists" in checkout.millrace("review", "expire", "--yes").stdout
     for number in ("1", "2", "3"):
         checkout.millrace("review", "create", "flights", "--pr", number)
     assert "none of 3 review stacks has expired" in checkout.millrace("review", "expire", "--yes").stdout
     over = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
-    # Its configuration cannot be read any more, e.g. of a release before.
+    # Its configuration cannot be read any more, e.g. because an earlier release wrote it.
     checkout.change("flights-pr-1", expires=over, configuration={"config": {"aws:region": "eu-west-1"}})
     checkout.change("flights-pr-2", expires=over)
     checkout.file("flights-pr-1").unlink()
@@ -149,9 +149,7 @@ def test_expire_takes_down_what_is_over_and_goes_on_after_a_failure(checkout: Ch
     assert checkout.recorded() == {"flights-pr-1", "flights-pr-3"}
 
 
-def test_what_is_renewed_while_others_are_asked_about_or_taken_down_stays(
-    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stack_that_is_renewed_during_expire_is_kept(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
     over = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
     for number in ("1", "2"):
         checkout.millrace("review", "create", "flights", "--pr", number)
@@ -184,7 +182,7 @@ def test_what_is_renewed_while_others_are_asked_about_or_taken_down_stays(
     checkout.file("flights-pr-2").unlink()
 
 
-def test_what_stands_and_is_unknown_to_the_backend_keeps_its_record(checkout: Checkout) -> None:
+def test_a_stack_unknown_to_the_backend_keeps_its_record(checkout: Checkout) -> None:
     checkout.millrace("review", "create", "flights", "--pr", "4")
     checkout.change("flights-pr-4", expires=(datetime.now(UTC) - timedelta(minutes=1)).isoformat())
     lake = {"Bucket": "flights-pr-4-lake-123456789012"}
@@ -196,7 +194,7 @@ def test_what_stands_and_is_unknown_to_the_backend_keeps_its_record(checkout: Ch
     checkout.client("s3").delete_bucket(**lake)
 
 
-def test_a_record_that_is_about_another_stack_destroys_nothing(checkout: Checkout) -> None:
+def test_invalid_records_are_reported_and_destroy_nothing(checkout: Checkout) -> None:
     for number in ("6", "7", "8"):
         checkout.millrace("review", "create", "flights", "--pr", number)
     over = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
@@ -233,7 +231,7 @@ def test_a_file_without_a_record_is_listed(checkout: Checkout) -> None:
         (["list", "--from", "moon"], 1, "environment 'moon' has no stack"),
     ],
 )
-def test_what_cannot_be_meant_makes_nothing(checkout: Checkout, arguments: list[str], code: int, said: str) -> None:
+def test_invalid_arguments_create_nothing(checkout: Checkout, arguments: list[str], code: int, said: str) -> None:
     assert said in checkout.millrace("review", *arguments, code=code).stderr
     assert checkout.recorded() == set()
     assert checkout.git("status", "--porcelain") == ""
@@ -250,7 +248,7 @@ def test_without_credentials_nothing_is_written(checkout: Checkout) -> None:
     assert not checkout.file("flights-pr-7").exists()
 
 
-def test_the_local_cloud_stands_in_only_where_that_is_said(checkout: Checkout) -> None:
+def test_the_local_cloud_emulates_an_account_only_on_request(checkout: Checkout) -> None:
     for value, said in [
         ("", "MILLRACE_STAND_IN=1 lets the local cloud emulate"),
         ("yes", "MILLRACE_STAND_IN='yes'; expected 1"),
@@ -269,7 +267,7 @@ def test_the_local_cloud_stands_in_only_where_that_is_said(checkout: Checkout) -
     assert checkout.recorded() == set()
 
 
-def _answered(checkout: Checkout, answer: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _run_with_answer(checkout: Checkout, answer: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "cli.main", *arguments],
         cwd=checkout.folder,
@@ -282,11 +280,11 @@ def _answered(checkout: Checkout, answer: str, *arguments: str) -> subprocess.Co
     )
 
 
-# -- the platform, which goes last -------------------------------------------------------------------------------------
+# -- the platform, which is destroyed last -----------------------------------------------------------------------------
 
 
-def shared(checkout: Checkout) -> None:
-    """Files of an environment whose use case keeps its data in the platform's lake."""
+def write_shared_lake_files(checkout: Checkout) -> None:
+    """Write the stack files of an environment whose use case keeps its data in the platform's lake."""
     dev = yaml.safe_load(checkout.file("flights-dev").read_text())
     environment = {"name": "prod", "image": dev["config"]["millrace:environment"]["image"]}
     for stack, more in (("flights-prod", {"lake": "shared"}), ("platform-prod", {})):
@@ -294,15 +292,15 @@ def shared(checkout: Checkout) -> None:
         checkout.file(stack).write_text(yaml.safe_dump({"config": config}))
 
 
-def test_a_platform_goes_after_those_who_share_it_and_the_printed_steps_take_the_rest(checkout: Checkout) -> None:
-    shared(checkout)
+def test_a_platform_is_destroyed_last_and_printed_steps_delete_the_rest(checkout: Checkout) -> None:
+    write_shared_lake_files(checkout)
     prod = ("--env", "prod", "--yes")
     failed = checkout.millrace("deploy", "flights", *prod, "--create", code=1).stderr
     assert "`millrace deploy platform --env prod --create`" in failed
-    # There is nothing that could be gone back to.
+    # No earlier version exists to roll back to.
     assert "millrace rollback" not in failed
     assert "does not exist" in checkout.millrace("destroy", "flights", *prod).stdout
-    # What does not look first begins, and leaves Pulumi's record of the stack itself.
+    # `millrace up` does not check this first, and leaves a Pulumi stack without resources.
     checkout.millrace("up", "--stack", "flights-prod", "--yes", code=1)
     assert "its empty state was removed" in checkout.millrace("destroy", "flights", *prod).stdout
     assert "does not exist" in checkout.millrace("destroy", "flights", *prod).stdout
@@ -318,7 +316,7 @@ def test_a_platform_goes_after_those_who_share_it_and_the_printed_steps_take_the
     assert said["deleted"] == {"Dashboard": 1}
     assert {each["type"] for each in said["kept"]} == {"Bucket", "Key"}
 
-    # What is printed is typed as it stands.
+    # The printed commands are run unchanged.
     for name in ("flights", "platform"):
         lines = json.loads(checkout.millrace("destroy", name, *prod, "--json").stdout)["next"]
         script = "\n".join(["set -e -o pipefail", *lines])

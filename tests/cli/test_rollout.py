@@ -1,4 +1,4 @@
-"""Waiting for an endpoint until nothing is being done to it."""
+"""Tests of waiting until an endpoint has settled."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ARN = "arn:aws:sagemaker:eu-west-1:123456789012:model-package/toy-local/3"
 
 
 class Account:
-    """The clients of an account whose endpoint goes through some statuses, one at each question."""
+    """The clients of an account whose endpoint has the next of some statuses at each request."""
 
     def __init__(self, *statuses: str) -> None:
         self.left = list(statuses)
@@ -44,7 +44,7 @@ class Account:
 
 @pytest.mark.parametrize("status", ["Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"])
 @pytest.mark.parametrize("end", ["InService", "Failed"])
-def test_whatever_is_being_done_to_an_endpoint_is_waited_for(tmp_path: Path, status: str, end: str) -> None:
+def test_every_transitional_status_of_an_endpoint_is_waited_for(tmp_path: Path, status: str, end: str) -> None:
     account = Account(status, status, end)
     case = UseCase(name="toy", target="y", key="id", event_time="at")
     target = Target(case, Environment(name="local"), tmp_path, account)

@@ -1,4 +1,4 @@
-"""`millrace status` of one stack in depth, against resources made by hand as `pulumi up` would make them."""
+"""Tests of `millrace status` for one stack in detail, with resources created like those of `pulumi up`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEPTH = ("status", "flights", "--env", "local")
 
 @pytest.fixture(scope="module")
 def served(loop: Loop) -> Loop:
-    """With an endpoint that serves version 1, pipelines that have run, and a data clock."""
+    """Return the loop with an endpoint that serves version 1, two pipelines and a data clock."""
     _, arn = loop.register("Approved")
     loop.serve(arn)
     loop.pipeline("training", "print('done')")
@@ -31,7 +31,7 @@ def served(loop: Loop) -> Loop:
     return loop
 
 
-def alarm(loop: Loop, kind: str, state: str, reason: str) -> None:
+def create_alarm(loop: Loop, kind: str, state: str, reason: str) -> None:
     cloudwatch = loop.daemon.client("cloudwatch")
     cloudwatch.put_metric_alarm(
         AlarmName=f"{STACK}-{kind}", AlarmDescription=f"{kind} is too high.", Namespace="n", MetricName="psi_max",
@@ -42,7 +42,7 @@ def alarm(loop: Loop, kind: str, state: str, reason: str) -> None:
 
 
 def publish(loop: Loop, at: datetime, **figures: float) -> None:
-    """What a run of the monitor publishes."""
+    """Publish the metrics of a run of the monitor."""
     data: list[dict[str, Any]] = [
         {"MetricName": name, "Value": value, "Timestamp": at, "Dimensions": [{"Name": "Endpoint", "Value": STACK}]}
         for name, value in {"heartbeat": 1, **figures}.items()
@@ -52,7 +52,7 @@ def publish(loop: Loop, at: datetime, **figures: float) -> None:
 
 @dataclass
 class Seen:
-    """What both forms of the command said of a stack in which much has happened."""
+    """The JSON and the text output of the command for a stack with many events, and its versions."""
 
     found: dict[str, Any]
     shown: str
@@ -65,7 +65,7 @@ class Seen:
 
 @pytest.fixture(scope="module")
 def seen(served: Loop) -> Seen:
-    alarm(served, "drift", "ALARM", "psi is 2")
+    create_alarm(served, "drift", "ALARM", "psi is 2")
     waiting, _ = served.register("PendingManualApproval", ece="0.2")
     for kind in ("training", "monitor"):
         wait_for_execution(served.sagemaker, start(served.sagemaker, f"{STACK}-{kind}"))
@@ -76,7 +76,7 @@ def seen(served: Loop) -> Seen:
     served.sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
     now = datetime.now(UTC)
     publish(served, now - timedelta(hours=5), psi_max=0.4, ece=0.06, label_coverage=0.9, skew=0.0)
-    # The newest run has had too few labels for a calibration error: the older one is not its.
+    # The newest run had too few labels for a calibration error; the older run's must not be shown for it.
     publish(served, now - timedelta(hours=1), psi_max=0.1, label_coverage=0.2, skew=0.01)
     sqs = served.daemon.client("sqs")
     url = sqs.create_queue(QueueName=f"{STACK}-dead-letters")["QueueUrl"]
@@ -91,7 +91,7 @@ def seen(served: Loop) -> Seen:
     return Seen(served.millrace.json(*DEPTH), served(*DEPTH).stdout, versions)
 
 
-def test_what_serves_what_waits_and_what_fires(seen: Seen) -> None:
+def test_serving_and_pending_versions_and_firing_alarms_are_shown(seen: Seen) -> None:
     found, waiting = seen.found, seen.versions["waiting"]
     assert set(found) == {
         "version", "stack", "use_case", "environment", "region", "account", "deployed", "endpoint", "model", "rollout",
@@ -110,14 +110,14 @@ def test_what_serves_what_waits_and_what_fires(seen: Seen) -> None:
     assert (fires["metric"], fires["threshold"]) == ("psi_max", 0.25)
     assert (found["unknown"], found["cost"]["billed"]) == ({}, False)
     assert "serves version 1 since" in seen.shown
-    # A newer one is approved: to approve this one would be refused.
+    # A newer version is approved, so approving this one would be refused.
     newer = f"version {seen.versions['approved']} is approved and newer"
     assert f"version {waiting} waits for approval, but {newer}: millrace reject flights {waiting}" in seen.shown
     assert "drift is too high. psi is 2" in seen.shown
     assert "psi_max > 0.25" in seen.shown
 
 
-def test_executions_and_data_time(seen: Seen) -> None:
+def test_executions_and_data_time_are_shown(seen: Seen) -> None:
     ran = seen.found["executions"]
     assert [run["status"] for run in ran["training"]] == ["Succeeded"]
     [failed] = ran["monitor"]
@@ -128,7 +128,7 @@ def test_executions_and_data_time(seen: Seen) -> None:
     assert "data time 2013-04-03 00:00:00Z" in seen.shown
 
 
-def test_who_decided_and_why_stands_in_the_registrys_history(seen: Seen) -> None:
+def test_the_registry_history_shows_decisions_with_reasons(seen: Seen) -> None:
     registered = {each["version"]: each for each in seen.found["registry"]}
     assert list(registered) == sorted([1, *seen.versions.values()], reverse=True)
     package = registered[seen.versions["rejected"]]
@@ -139,7 +139,7 @@ def test_who_decided_and_why_stands_in_the_registrys_history(seen: Seen) -> None
     assert line[-4:] == ["unfair", "to", "small", "carriers"]
 
 
-def test_an_older_version_that_is_approved_late_does_not_serve(seen: Seen) -> None:
+def test_an_older_version_approved_late_is_not_served(seen: Seen) -> None:
     late, approved = seen.versions["late"], seen.versions["approved"]
     assert seen.found["approved"] == approved
     late_approval = {"version": late, "newest": approved}
@@ -147,7 +147,7 @@ def test_an_older_version_that_is_approved_late_does_not_serve(seen: Seen) -> No
     assert "millrace deploy flights" in [need["command"] for need in seen.found["attention"]]
 
 
-def test_the_monitors_newest_figures_and_how_old_they_are(seen: Seen) -> None:
+def test_the_newest_monitor_metrics_and_their_age_are_shown(seen: Seen) -> None:
     figures = seen.found["figures"]
     known = {name: value for name, value in figures.items() if name not in ("at", "age_seconds")}
     assert known == {"psi_max": 0.1, "label_coverage": 0.2, "skew": 0.01}
@@ -156,7 +156,7 @@ def test_the_monitors_newest_figures_and_how_old_they_are(seen: Seen) -> None:
     assert ["psi_max", "0.1"] in seen.lines
 
 
-def test_schedules_and_dead_letters(seen: Seen) -> None:
+def test_schedules_and_dead_letters_are_shown(seen: Seen) -> None:
     assert seen.found["dead_letters"]["waiting"] == 3
     assert f"dead letters: 3 waiting in {STACK}-dead-letters" in seen.shown
     [schedule] = seen.found["schedules"]
@@ -165,7 +165,7 @@ def test_schedules_and_dead_letters(seen: Seen) -> None:
     assert "changed by hand: the declared value is rate(1 day)" in seen.shown
 
 
-def test_a_roll_out_under_way_shows_both_fleets(served: Loop, seen: Seen) -> None:
+def test_a_running_rollout_shows_both_fleets(served: Loop, seen: Seen) -> None:
     version, arn = served.register("Approved")
     served.sagemaker.create_model(
         ModelName=f"{STACK}-next", Containers=[{"ModelPackageName": arn}], ExecutionRoleArn=ROLE
@@ -175,8 +175,8 @@ def test_a_roll_out_under_way_shows_both_fleets(served: Loop, seen: Seen) -> Non
     }  # fmt: skip
     served.sagemaker.create_endpoint_config(EndpointConfigName=f"{STACK}-next", ProductionVariants=[variant])
     routing = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 600}
-    # Before the roll-out begins: one that fires then ends it.
-    alarm(served, "drift", "OK", "it is over")
+    # Reset the alarm first: one that fires during the rollout would roll it back.
+    create_alarm(served, "drift", "OK", "it is over")
     served.sagemaker.update_endpoint(
         EndpointName=STACK, EndpointConfigName=f"{STACK}-next",
         DeploymentConfig={
@@ -195,22 +195,22 @@ def test_a_roll_out_under_way_shows_both_fleets(served: Loop, seen: Seen) -> Non
     eventually(baking, 30)
     found = served.millrace.json(*DEPTH)
     assert found["endpoint"]["status"] == "Updating"
-    # The old version serves since its own deployment.
+    # The old version has served since its own deployment.
     assert found["endpoint"]["since"] == seen.found["endpoint"]["since"]
     rolling = found["rollout"]
     assert (rolling["traffic"], rolling["alarms"]) == ("ALL_AT_ONCE", [f"{STACK}-drift"])
     assert (rolling["blue"]["config"], rolling["blue"]["version"], rolling["green"]["version"]) == (STACK, 1, version)
     assert rolling["green"]["stages"]
-    # What is being deployed needs nobody to deploy it.
+    # A version that is being deployed is no action item.
     assert "millrace deploy flights" not in [need["command"] for need in found["attention"]]
-    # Where no other environment answers, the table is followed by the same.
+    # Where no other environment answers, the table is followed by the same details.
     both = served("status", "flights", AWS_EC2_METADATA_DISABLED="true").stdout
     assert f"v1 → v{version}, rolling out" in both
     assert f"green  version {version}: " in both
     assert f"rolled back by: {STACK}-drift" in both
 
 
-def test_a_cloud_with_nothing_in_it(millrace: Millrace) -> None:
+def test_status_of_an_empty_cloud(millrace: Millrace) -> None:
     millrace("local", "start")
     found = millrace.json(*DEPTH)
     assert found["deployed"] is False
@@ -221,6 +221,6 @@ def test_a_cloud_with_nothing_in_it(millrace: Millrace) -> None:
     assert "flights-local: never deployed" in millrace("status", AWS_EC2_METADATA_DISABLED="true").stdout
 
 
-def test_a_cloud_that_does_not_run_is_an_error_of_the_one_and_a_line_of_all(millrace: Millrace) -> None:
+def test_a_stopped_cloud_is_an_error_for_one_stack_and_a_line_in_the_table(millrace: Millrace) -> None:
     assert "is not running" in millrace.error(*DEPTH)
     assert "is not running" in millrace("status", "flights", AWS_EC2_METADATA_DISABLED="true").stdout

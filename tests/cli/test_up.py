@@ -1,6 +1,6 @@
-"""`millrace up` broken off in the middle of an update: what is left, and how the next one goes on.
+"""Tests of `millrace up` interrupted during an update: what remains, and how the next run continues.
 
-Whole runs are tested with the loop itself.
+Complete runs are covered by the tests of the loop.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from .conftest import REPOSITORY, STACK, Millrace
 
 @pytest.fixture
 def cloud(millrace: Millrace) -> Millrace:
-    """With a cloud that runs."""
+    """Return the command with a running local cloud."""
     millrace("local", "start")
     return millrace
 
 
 class Up:
-    """A running `millrace up`, with what it says going to a file."""
+    """A running `millrace up` whose output goes to a file."""
 
     def __init__(self, millrace: Millrace) -> None:
         self.millrace = millrace
@@ -48,7 +48,7 @@ class Up:
         return self._said.read_text()
 
     def once(self, condition: Callable[[], Any]) -> Any:
-        """The condition's first true value; a failure when it ends before."""
+        """Return the condition's first true value; fail if the command ends before that."""
 
         def look() -> Any:
             return condition() or (self.process.poll() is not None and pytest.fail(f"it ended: {self.said}"))
@@ -56,14 +56,14 @@ class Up:
         return eventually(look, seconds=60)
 
     def pulumi(self) -> psutil.Process | None:
-        """The child that updates."""
+        """Return the child process that runs the update."""
         for child in psutil.Process(self.process.pid).children():
             if child.status() != psutil.STATUS_ZOMBIE and "up" in child.cmdline():
                 return child
         return None
 
     def is_creating(self, kind: str) -> bool:
-        """Whether a resource of that type is being created."""
+        """Return True if a resource of that type is being created."""
         path = self.millrace.state / "stacks" / ".pulumi" / "stacks" / "millrace" / f"{STACK}.json"
         try:
             latest = json.loads(path.read_text())["checkpoint"].get("latest") or {}
@@ -72,17 +72,17 @@ class Up:
         return any(kind in each["resource"]["type"] for each in latest.get("pending_operations") or [])
 
     def interrupt(self, number: signal.Signals = signal.SIGINT) -> int:
-        """Its exit code after a signal."""
+        """Send a signal and return the exit code."""
         self.process.send_signal(number)
         return self.process.wait(60)
 
 
-def locks(millrace: Millrace) -> list[Path]:
+def list_locks(millrace: Millrace) -> list[Path]:
     return list((millrace.state / "stacks" / ".pulumi" / "locks").rglob("*.json"))
 
 
-def left(millrace: Millrace, before: set[int]) -> list[str]:
-    """What runs that did not, but for the cloud and its own children."""
+def list_leftover_processes(millrace: Millrace, before: set[int]) -> list[str]:
+    """Return the commands of new processes of this state folder, except for the cloud and its children."""
     running = client.find_daemon(millrace.state)
     assert running is not None
     own = {running.pid, *(child.pid for child in psutil.Process(running.pid).children(recursive=True))}
@@ -98,7 +98,7 @@ def left(millrace: Millrace, before: set[int]) -> list[str]:
     return new
 
 
-def test_ctrl_c_ends_pulumi_too_and_gives_its_lock_back(cloud: Millrace) -> None:
+def test_ctrl_c_stops_pulumi_and_releases_its_lock(cloud: Millrace) -> None:
     before = set(psutil.pids())
     up = Up(cloud)
     up.once(lambda: up.is_creating("iam/role"))
@@ -106,12 +106,12 @@ def test_ctrl_c_ends_pulumi_too_and_gives_its_lock_back(cloud: Millrace) -> None
     assert "✗ provision" in up.said
     assert "interrupted" in up.said
     assert "Traceback" not in up.said
-    assert eventually(lambda: not left(cloud, before))
-    assert locks(cloud) == []
+    assert eventually(lambda: not list_leftover_processes(cloud, before))
+    assert list_locks(cloud) == []
     assert client.find_daemon(cloud.state)
 
 
-def test_after_a_kill_the_next_up_clears_the_lock_and_adopts_what_was_made(cloud: Millrace) -> None:
+def test_after_a_kill_the_next_up_clears_the_lock_and_adopts_resources(cloud: Millrace) -> None:
     before = set(psutil.pids())
     broken = Up(cloud)
     broken.once(lambda: broken.is_creating("s3/bucket:Bucket"))
@@ -120,34 +120,34 @@ def test_after_a_kill_the_next_up_clears_the_lock_and_adopts_what_was_made(cloud
     pulumi.kill()
     assert broken.process.wait(60) == 1
     assert "terminated by signal 9" in broken.said
-    assert len(locks(cloud)) == 1
-    assert eventually(lambda: not left(cloud, before))
+    assert len(list_locks(cloud)) == 1
+    assert eventually(lambda: not list_leftover_processes(cloud, before))
 
     up = Up(cloud)
     up.once(lambda: "✓ provision" in up.said)
-    assert locks(cloud) == []
-    # In the middle of the training now, which goes on without it.
+    assert list_locks(cloud) == []
+    # It is waiting for the training now, which continues without it.
     assert up.interrupt(signal.SIGTERM) == 130
-    buckets = _buckets(cloud)
+    buckets = _list_buckets(cloud)
     assert buckets == [f"{STACK}-lake-123456789012"]
-    assert eventually(lambda: not left(cloud, before))
+    assert eventually(lambda: not list_leftover_processes(cloud, before))
 
 
-def test_of_two_at_once_the_second_waits(cloud: Millrace) -> None:
+def test_the_second_of_two_concurrent_runs_waits(cloud: Millrace) -> None:
     both = [Up(cloud), Up(cloud)]
-    # Each in the middle of its training: the one that did not wait would be at its end when the other has provisioned.
+    # Both are stopped during training: a run that did not wait would have ended when the other has provisioned.
     first = both[0].once(lambda: next((up for up in both if "✓ provision" in up.said), None))
     assert first.interrupt() == 130
     [second] = [up for up in both if up is not first]
     second.once(lambda: "✓ provision" in second.said)
     assert second.interrupt() == 130
-    assert locks(cloud) == []
+    assert list_locks(cloud) == []
 
 
-def test_an_update_that_runs_is_waited_for(cloud: Millrace) -> None:
+def test_a_running_update_is_waited_for(cloud: Millrace) -> None:
     first = Up(cloud)
     first.once(lambda: first.is_creating("iam/role"))
-    # As a bare `pulumi up` would be: without the command's own lock.
+    # Make the first run look like a bare `pulumi up`, which does not have the command's own lock.
     (cloud.state / "stacks" / f"{STACK}.lock").unlink()
     second = Up(cloud)
     second.once(lambda: "✓ provision" in second.said)
@@ -155,18 +155,18 @@ def test_an_update_that_runs_is_waited_for(cloud: Millrace) -> None:
     assert [up.interrupt() for up in (first, second)] == [130, 130]
 
 
-def test_pulumi_ends_when_the_command_is_killed(cloud: Millrace) -> None:
+def test_pulumi_stops_when_the_command_is_killed(cloud: Millrace) -> None:
     before = set(psutil.pids())
     up = Up(cloud)
     up.once(lambda: up.is_creating("iam/role"))
     up.process.kill()
     up.process.wait(10)
-    assert eventually(lambda: not left(cloud, before), 60)
-    assert locks(cloud) == []
+    assert eventually(lambda: not list_leftover_processes(cloud, before), 60)
+    assert list_locks(cloud) == []
 
 
-def test_an_endpoint_that_serves_what_nobody_approves_any_more_is_not_taken_away(cloud: Millrace) -> None:
-    sagemaker = _client(cloud, "sagemaker")
+def test_an_endpoint_without_an_approved_model_is_not_deleted(cloud: Millrace) -> None:
+    sagemaker = _make_client(cloud, "sagemaker")
     sagemaker.create_model_package_group(ModelPackageGroupName=STACK)
     sagemaker.create_model(ModelName=STACK, PrimaryContainer={"Image": "millrace"})
     variant = {"VariantName": "main", "ModelName": STACK, "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
@@ -177,14 +177,14 @@ def test_an_endpoint_that_serves_what_nobody_approves_any_more_is_not_taken_away
     assert "nothing was changed" in said
     assert "`millrace deploy flights --remove-endpoint`" in said
     assert [each["EndpointName"] for each in sagemaker.list_endpoints()["Endpoints"]] == [STACK]
-    assert _buckets(cloud) == []
+    assert _list_buckets(cloud) == []
 
 
-def _buckets(millrace: Millrace) -> list[str]:
-    return [bucket["Name"] for bucket in _client(millrace, "s3").list_buckets()["Buckets"]]
+def _list_buckets(millrace: Millrace) -> list[str]:
+    return [bucket["Name"] for bucket in _make_client(millrace, "s3").list_buckets()["Buckets"]]
 
 
-def _client(millrace: Millrace, service: str) -> Any:
+def _make_client(millrace: Millrace, service: str) -> Any:
     running = client.find_daemon(millrace.state)
     assert running is not None
     import boto3

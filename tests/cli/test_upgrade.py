@@ -1,4 +1,4 @@
-"""`millrace upgrade` in a checkout of its own, whose table of deprecations holds something."""
+"""Tests of `millrace upgrade` in a separate checkout with entries in its table of deprecations."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ encryptionsalt: v1:NBHqihVVZqs=:v1:VUV5ajMedDnoI+6O:OxMMxCbfEiS+d5Yem0HxbdyzQfj5
 
 
 class Checkout:
-    """What the command needs of this repository, in another folder, with the use case `churn`."""
+    """A copy of the parts of this repository that the command needs, with the use case `churn`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -176,7 +176,7 @@ def checkout(tmp_path: Path) -> Checkout:
     return Checkout(tmp_path)
 
 
-def test_what_is_old_becomes_new_and_nothing_else_moves(checkout: Checkout) -> None:
+def test_deprecated_names_are_replaced_and_nothing_else_changes(checkout: Checkout) -> None:
     before = checkout.contents()
     said = checkout().stdout
     assert checkout.read("churn/__init__.py") == NEW
@@ -188,11 +188,11 @@ def test_what_is_old_becomes_new_and_nothing_else_moves(checkout: Checkout) -> N
     assert "✓ stacks/churn/__init__.py:25: Retraining: pause_hours → cooldown (a duration; it was a number of" in said
     assert "✓ stacks/Pulumi.churn-local.yaml:12: Rollout: bake → bake_seconds\n" in said
     assert said.endswith("\n14 changes in 2 files\n")
-    # Once more there is nothing to do.
+    # A second run has nothing to do.
     assert checkout("--check").stdout.startswith("nothing to upgrade: ")
 
 
-def test_a_check_changes_nothing_and_fails_when_something_is_old(checkout: Checkout) -> None:
+def test_check_changes_nothing_and_fails_on_deprecated_names(checkout: Checkout) -> None:
     before = checkout.contents()
     said = checkout("--check", code=1).stdout
     assert "• stacks/churn/__init__.py:11: Gate: minimum → at_least\n" in said
@@ -210,7 +210,7 @@ def test_a_diff_can_be_applied(checkout: Checkout) -> None:
     assert checkout.read("Pulumi.churn-local.yaml") == NEW_STACK
 
 
-def test_json_says_the_same_for_programs(checkout: Checkout) -> None:
+def test_json_lists_files_and_changes(checkout: Checkout) -> None:
     document = checkout.json("--check", code=1)
     assert (document["written"], document["errors"], document["by_hand"]) == (False, [], [])
     assert document["files"] == ["stacks/churn/__init__.py", "stacks/Pulumi.churn-local.yaml"]
@@ -233,7 +233,7 @@ def test_only_the_named_use_cases_are_touched(checkout: Checkout) -> None:
     assert "use case 'chrun' has no package" in checkout("chrun", code=1).stderr
 
 
-def test_what_a_person_must_decide_is_left_and_said(checkout: Checkout) -> None:
+def test_changes_that_need_a_person_are_left_and_reported(checkout: Checkout) -> None:
     text = (
         "from millrace import *\n"
         "from other import Slice, SHARED, draw\n"
@@ -281,7 +281,7 @@ def test_what_a_person_must_decide_is_left_and_said(checkout: Checkout) -> None:
         ("Pulumi.churn-local.yaml", b"config:\n  a: \xff\n", "stacks/Pulumi.churn-local.yaml:2: it is not UTF-8"),
     ],
 )
-def test_what_cannot_be_read_is_named_and_the_rest_is_done(
+def test_unreadable_files_are_reported_and_the_rest_is_upgraded(
     checkout: Checkout, name: str, broken: bytes, said: str
 ) -> None:
     path = checkout.write(name, broken)
@@ -312,7 +312,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_done(
         ("USE_CASE = UseCase(name=1,\r\n    strategy=1)\r\n", "USE_CASE = UseCase(name=1)\r\n"),
     ],
 )
-def test_what_is_taken_out_leaves_tidy_code(tmp_path: Path, before: str, after: str) -> None:
+def test_removed_arguments_leave_tidy_code(tmp_path: Path, before: str, after: str) -> None:
     from cli.upgrading import python
     from millrace.deprecations import Retired, Table
 
@@ -335,14 +335,14 @@ def test_what_is_taken_out_leaves_tidy_code(tmp_path: Path, before: str, after: 
         ("\n    <<: {machine: a}\n    name: local\n", "\n    <<: {job_instance: a}\n    name: local\n"),
     ],
 )
-def test_a_stack_s_file_is_changed_where_it_must_be(checkout: Checkout, before: str, after: str) -> None:
+def test_a_stack_file_is_changed_only_where_needed(checkout: Checkout, before: str, after: str) -> None:
     head = "config:\n  millrace:environment: "
     checkout.write("Pulumi.churn-local.yaml", head + before)
     checkout("churn")
     assert checkout.read("Pulumi.churn-local.yaml") == head + after
 
 
-def test_a_file_that_cannot_be_written_stays_whole_and_the_rest_is_done(checkout: Checkout) -> None:
+def test_a_file_that_cannot_be_written_stays_intact_and_the_rest_is_done(checkout: Checkout) -> None:
     # The declaration is larger than this, the stack's file is not.
     limit = 600
     said = checkout(code=1, before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
@@ -353,7 +353,7 @@ def test_a_file_that_cannot_be_written_stays_whole_and_the_rest_is_done(checkout
     assert [path.name for path in (checkout.folder / "stacks" / "churn").iterdir()] == ["__init__.py"]
 
 
-def test_modes_and_links_stay(checkout: Checkout) -> None:
+def test_file_modes_and_links_are_kept(checkout: Checkout) -> None:
     real = checkout.write("churn/declared.txt", OLD)
     real.chmod(0o640)
     link = checkout.folder / "stacks" / "churn" / "__init__.py"
@@ -366,7 +366,7 @@ def test_modes_and_links_stay(checkout: Checkout) -> None:
     assert sorted(path.name for path in link.parent.iterdir()) == ["__init__.py", "declared.txt"]
 
 
-def test_this_repository_s_own_declarations_are_of_today() -> None:
+def test_the_declarations_of_this_repository_are_up_to_date() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "cli.main", "upgrade", "--check"],
         cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False,

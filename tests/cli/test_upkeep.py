@@ -1,4 +1,4 @@
-"""Pausing what starts by itself, and deleting what nothing needs: against resources made by hand."""
+"""Tests of pausing triggers, garbage collection and destroy, with resources created without Pulumi."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ RULE = f"{STACK}-training-on-alarm"
 
 @pytest.fixture(scope="module")
 def stack(loop: Loop) -> Loop:
-    """A lake, two pipelines, the monitor's schedule, the backstop and the rule."""
+    """Return the loop with a lake, two pipelines, the monitor's schedule, the backstop and the rule."""
     make_bucket(loop.daemon, LAKE)
     for kind in ("training", "monitor"):
         loop.pipeline(kind, "print('ran')")
-    schedules(loop)
+    create_schedules(loop)
     pattern = {"source": ["aws.cloudwatch"], "detail": {"alarmName": [f"{STACK}-drift"]}}
     loop.daemon.client("events").put_rule(Name=RULE, EventPattern=json.dumps(pattern))
     return loop
 
 
-def schedules(loop: Loop) -> None:
+def create_schedules(loop: Loop) -> None:
     scheduler = loop.daemon.client("scheduler")
     trigger = make_role(loop.daemon, "scheduler.amazonaws.com", {"sagemaker:StartPipelineExecution": "*"})
     for name, rate in ((f"{STACK}-monitor", "rate(300 days)"), (f"{STACK}-training-backstop", "rate(365 days)")):
         scheduler.create_schedule(
             Name=name,
             ScheduleExpression=rate,
-            # Not at once.
+            # The schedule must not fire at once.
             StartDate=datetime.now(UTC) + timedelta(days=300),
             FlexibleTimeWindow={"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 5},
             Target={
@@ -54,8 +54,8 @@ def schedules(loop: Loop) -> None:
         )
 
 
-def states(loop: Loop) -> dict[str, str]:
-    """The state of each trigger."""
+def read_trigger_states(loop: Loop) -> dict[str, str]:
+    """Return the state of each trigger by its name."""
     scheduler, events = loop.daemon.client("scheduler"), loop.daemon.client("events")
     found = {
         each["Name"]: scheduler.get_schedule(Name=each["Name"])["State"]
@@ -64,7 +64,7 @@ def states(loop: Loop) -> dict[str, str]:
     return {**found, RULE: events.describe_rule(Name=RULE)["State"]}
 
 
-def parameter(loop: Loop) -> dict[str, Any] | None:
+def read_pause_parameter(loop: Loop) -> dict[str, Any] | None:
     ssm = loop.daemon.client("ssm")
     try:
         document: dict[str, Any] = json.loads(ssm.get_parameter(Name=PARAMETER)["Parameter"]["Value"])
@@ -73,82 +73,86 @@ def parameter(loop: Loop) -> dict[str, Any] | None:
     return document
 
 
-def test_pause_stops_everything_at_once_and_says_so(stack: Loop) -> None:
+def test_pause_disables_all_triggers_and_reports_it(stack: Loop) -> None:
     scheduler = stack.daemon.client("scheduler")
     before = scheduler.get_schedule(Name=f"{STACK}-monitor")
     said = stack("pause", "flights", "--reason", "the source is down").stdout
     assert "all triggers paused since 20" in said
     assert "because: the source is down" in said
     assert "next: millrace resume flights" in said
-    assert set(states(stack).values()) == {"DISABLED"}
-    found = parameter(stack)
+    assert set(read_trigger_states(stack).values()) == {"DISABLED"}
+    found = read_pause_parameter(stack)
     assert found is not None
     assert set(found) == {"since", "by", "reason"}
     assert found["reason"] == "the source is down"
     assert datetime.fromisoformat(found["since"]) <= datetime.now(UTC)
-    # An update of a schedule sends everything: what is left out would be as new.
+    # An update replaces the whole schedule: fields left out would be reset to their defaults.
     after = scheduler.get_schedule(Name=f"{STACK}-monitor")
     changes = {"State", "LastModificationDate", "ResponseMetadata"}
     assert {k: v for k, v in after.items() if k not in changes} == {k: v for k, v in before.items() if k not in changes}
 
 
-def test_a_second_pause_keeps_the_first_one_s_reason_and_stops_what_was_switched_on_by_hand(stack: Loop) -> None:
+def test_a_second_pause_keeps_the_reason_and_disables_enabled_triggers(stack: Loop) -> None:
     stack.daemon.client("events").enable_rule(Name=RULE)
-    first = parameter(stack)
+    first = read_pause_parameter(stack)
     found = stack.millrace.json("pause", "flights", "--only", "retraining")
-    assert parameter(stack) == first
+    assert read_pause_parameter(stack) == first
     assert [each["name"] for each in found["changed"]] == [RULE]
-    assert set(states(stack).values()) == {"DISABLED"}
+    assert set(read_trigger_states(stack).values()) == {"DISABLED"}
 
 
 def test_training_by_hand_works_while_paused(stack: Loop, tmp_path: Path) -> None:
     gate = tmp_path / "go-on"
-    create_trainable(stack, gate)
+    create_waiting_training(stack, gate)
     started = stack.millrace.json("retrain", "flights", "--no-wait")
     assert started["outcome"] == "started"
     assert f"training keeps running: {started['execution']}" in stack("pause", "flights").stdout
     gate.touch()
-    assert eventually(lambda: _status(stack, started["execution"]) == "Succeeded", seconds=30)
+    assert eventually(lambda: _read_status(stack, started["execution"]) == "Succeeded", seconds=30)
 
 
-def create_trainable(stack: Loop, gate: Path) -> None:
-    """A training pipeline that runs until there is a file, with the parameters of the real one."""
+def create_waiting_training(stack: Loop, gate: Path) -> None:
+    """Create a training pipeline that runs until a file exists, with the parameters of the real one."""
     stack.sagemaker.delete_pipeline(PipelineName=f"{STACK}-training")
     work = f"while not os.path.exists({str(gate)!r}): time.sleep(0.1)"
     parameters = [{"Name": name, "Type": "String", "DefaultValue": "x"} for name in ("AsOf", "Champion", "Trigger")]
     create(stack.sagemaker, f"{STACK}-training", process("Work", work), parameters=parameters)
 
 
-def _status(stack: Loop, execution: str) -> str:
+def _read_status(stack: Loop, execution: str) -> str:
     described = stack.sagemaker.describe_pipeline_execution(PipelineExecutionArn=execution)
     return str(described["PipelineExecutionStatus"])
 
 
 def test_resume_enables_what_the_declaration_enables(stack: Loop) -> None:
-    # Data time of flights is moved by replays: its schedules are off whether anything is paused or not.
+    # Replays move the data time of flights, so its schedules are off whether or not anything is paused.
     found = stack.millrace.json("resume", "flights")
-    assert (found["paused"], parameter(stack)) == (None, None)
-    assert states(stack) == {f"{STACK}-monitor": "DISABLED", f"{STACK}-training-backstop": "DISABLED", RULE: "ENABLED"}
+    assert (found["paused"], read_pause_parameter(stack)) == (None, None)
+    assert read_trigger_states(stack) == {
+        f"{STACK}-monitor": "DISABLED",
+        f"{STACK}-training-backstop": "DISABLED",
+        RULE: "ENABLED",
+    }
     assert "nothing was paused" in stack("resume", "flights").stdout
 
 
-def test_only_one_of_them(stack: Loop) -> None:
+def test_only_option_pauses_the_named_trigger(stack: Loop) -> None:
     stack("pause", "flights", "--only", "retraining")
-    found = parameter(stack)
+    found = read_pause_parameter(stack)
     assert found is not None
     assert found["only"] == ["retraining"]
-    assert states(stack)[RULE] == "DISABLED"
+    assert read_trigger_states(stack)[RULE] == "DISABLED"
     assert "all triggers paused" in stack("pause", "flights", "--reason", "all of it").stdout
     stack("resume", "flights")
     assert "one of 'retraining', 'monitor', 'features'" in stack("pause", "flights", "--only", "x", code=2).stderr
 
 
-def test_a_wider_pause_keeps_why_it_began_and_another_reason_says_what_it_replaces(stack: Loop) -> None:
+def test_a_wider_pause_keeps_the_reason_unless_a_new_one_replaces_it(stack: Loop) -> None:
     stack("pause", "flights", "--only", "retraining", "--reason", "too many alarms")
-    first = parameter(stack)
+    first = read_pause_parameter(stack)
     assert first is not None
     stack("pause", "flights", "--only", "monitor")
-    assert parameter(stack) == {**first, "only": ["retraining", "monitor"]}
+    assert read_pause_parameter(stack) == {**first, "only": ["retraining", "monitor"]}
     said = stack("pause", "flights", "--reason", "the source is down").stdout
     assert "because: the source is down" in said
     assert "this replaces: retraining and monitor paused since 20" in said
@@ -156,16 +160,16 @@ def test_a_wider_pause_keeps_why_it_began_and_another_reason_says_what_it_replac
     stack("resume", "flights")
 
 
-def test_a_parameter_that_somebody_wrote_is_no_permission(stack: Loop) -> None:
+def test_an_invalid_pause_parameter_is_refused(stack: Loop) -> None:
     stack.daemon.client("ssm").put_parameter(Name=PARAMETER, Type="String", Value="yes")
     said = stack("pause", "flights", code=1).stderr
     assert f"SSM parameter {PARAMETER} is 'yes'; expected JSON" in said
     assert "millrace resume flights" in said
     stack("resume", "flights")
-    assert parameter(stack) is None
+    assert read_pause_parameter(stack) is None
 
 
-def test_triggers_that_were_deleted_by_hand(stack: Loop) -> None:
+def test_pause_fails_when_all_triggers_were_deleted_by_hand(stack: Loop) -> None:
     scheduler, events = stack.daemon.client("scheduler"), stack.daemon.client("events")
     rule = events.describe_rule(Name=RULE)
     events.delete_rule(Name=RULE)
@@ -174,10 +178,10 @@ def test_triggers_that_were_deleted_by_hand(stack: Loop) -> None:
     try:
         said = stack("pause", "flights", code=1).stderr
         assert "its schedules and its rule were deleted by hand" in said
-        assert parameter(stack) is None
+        assert read_pause_parameter(stack) is None
     finally:
         events.put_rule(Name=RULE, EventPattern=rule["EventPattern"])
-        schedules(stack)
+        create_schedules(stack)
 
 
 # -- gc ----------------------------------------------------------------------------------------------------------------
@@ -185,7 +189,7 @@ def test_triggers_that_were_deleted_by_hand(stack: Loop) -> None:
 
 @pytest.fixture
 def used(stack: Loop) -> Iterator[Loop]:
-    """Three versions were deployed one after the other, the last serves; a lake with what they were made from."""
+    """Yield a stack whose three versions were deployed in turn, the last one serving, and a lake with their inputs."""
     sagemaker, s3 = stack.sagemaker, stack.daemon.client("s3")
     for number in (1, 2, 3):
         execution = f"{ACCOUNT}:pipeline/{STACK}-training/execution/made{number}"
@@ -207,7 +211,7 @@ def used(stack: Loop) -> Iterator[Loop]:
         ExecutionRoleArn=ROLE,
     )  # fmt: skip
     yield stack
-    assert eventually(lambda: in_service(stack), seconds=60)
+    assert eventually(lambda: is_in_service(stack), seconds=60)
     sagemaker.delete_endpoint(EndpointName=STACK)
     assert eventually(lambda: not sagemaker.list_endpoints()["Endpoints"])
     for each in sagemaker.list_endpoint_configs()["EndpointConfigs"]:
@@ -220,7 +224,7 @@ def used(stack: Loop) -> Iterator[Loop]:
 
 
 def deploy(stack: Loop, number: int, arn: str) -> None:
-    """As Pulumi would: with names of its own for model and configuration."""
+    """Deploy a package as Pulumi would, with generated names for model and configuration."""
     sagemaker = stack.sagemaker
     model, config = f"{STACK}-model-000000{number}", f"{STACK}-config-000000{number}"
     sagemaker.create_model(ModelName=model, PrimaryContainer={"ModelPackageName": arn}, ExecutionRoleArn=ROLE)
@@ -230,15 +234,15 @@ def deploy(stack: Loop, number: int, arn: str) -> None:
         sagemaker.create_endpoint(EndpointName=STACK, EndpointConfigName=config)
     else:
         sagemaker.update_endpoint(EndpointName=STACK, EndpointConfigName=config)
-    assert eventually(lambda: in_service(stack), seconds=30)
+    assert eventually(lambda: is_in_service(stack), seconds=30)
 
 
-def in_service(stack: Loop) -> bool:
+def is_in_service(stack: Loop) -> bool:
     return bool(stack.sagemaker.describe_endpoint(EndpointName=STACK)["EndpointStatus"] == "InService")
 
 
-def there(stack: Loop) -> set[str]:
-    """Names of configurations and models, keys of objects."""
+def list_resources(stack: Loop) -> set[str]:
+    """Return the names of configurations and models and the keys of objects."""
     sagemaker, s3 = stack.sagemaker, stack.daemon.client("s3")
     return {
         *(each["EndpointConfigName"] for each in sagemaker.list_endpoint_configs()["EndpointConfigs"]),
@@ -253,28 +257,28 @@ UNNEEDED = {
 }  # fmt: skip
 
 
-def test_gc_deletes_what_nothing_needs_and_can_be_run_again(used: Loop) -> None:
-    before = there(used)
+def test_gc_deletes_what_is_not_needed_and_can_be_repeated(used: Loop) -> None:
+    before = list_resources(used)
     assert "nothing to delete" in used("gc", "flights").stdout
     assert "younger than --older-than, which can be lowered to delete them" in used("gc", "flights", "--yes").stdout
     seen = used.millrace.json("gc", "flights", "--older-than", "0d", "--keep", "1", "--dry-run")
     assert (seen["dry_run"], seen["deleted"], seen["bytes"]) == (True, [], 5000)
     asked = used("gc", "flights", "--older-than", "0d", "--keep", "1", stdin="n\n", code=1)
     assert "nothing was changed" in asked.stderr
-    assert there(used) == before
+    assert list_resources(used) == before
     rows = [line.split() for line in asked.stdout.splitlines()]
     assert ["objects", "snapshots/refused/", "1.0", "KB"] in [row[:4] for row in rows]
     done = used.millrace.json("gc", "flights", "--older-than", "0d", "--keep", "1", "--yes")
     assert sorted(done["deleted"]) == sorted(item["name"] for item in seen["items"])
-    # One version before the one that serves keeps what a rollback stands on.
+    # Keeping one version before the serving one retains the resources for a rollback.
     old = {f"{STACK}-config-0000001", f"{STACK}-model-0000001"}
-    assert before - there(used) == UNNEEDED | old
+    assert before - list_resources(used) == UNNEEDED | old
     assert "nothing to delete" in used("gc", "flights", "--older-than", "0d", "--keep", "1").stdout
     assert '{"score": 0.5}' in used("invoke", "flights", "--json", "[1]").stdout
 
 
-def test_gc_keeps_everything_that_a_model_may_have_been_made_from(used: Loop) -> None:
-    before = there(used)
+def test_gc_keeps_all_possible_inputs_of_a_model_of_unknown_origin(used: Loop) -> None:
+    before = list_resources(used)
     used.register("Rejected")
     found = used.millrace.json("gc", "flights", "--older-than", "0d", "--yes")
     assert [each for each in found["kept"] if each["kind"] == "prefix"] == [
@@ -282,7 +286,7 @@ def test_gc_keeps_everything_that_a_model_may_have_been_made_from(used: Loop) ->
             "kind": "prefix",
             "name": prefix,
             "reason": "origin_unknown",
-            "text": f"everything under {prefix}/: version {_newest(used)} does not record which {what} made it",
+            "text": f"everything under {prefix}/: version {_find_newest_version(used)} does not record which {what} made it",
         }
         for prefix, what in {
             "snapshots": "execution",
@@ -291,11 +295,11 @@ def test_gc_keeps_everything_that_a_model_may_have_been_made_from(used: Loop) ->
             "code": "code",
         }.items()
     ]
-    assert before - there(used) == {"quarantine/job-1/validation.json"}
+    assert before - list_resources(used) == {"quarantine/job-1/validation.json"}
 
 
-def test_gc_keeps_out_of_a_roll_out(used: Loop) -> None:
-    before = there(used)
+def test_gc_is_refused_during_a_rollout(used: Loop) -> None:
+    before = list_resources(used)
     config = f"{STACK}-config-0000001"
     policy = {"TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 600}}
     used.sagemaker.update_endpoint(
@@ -305,10 +309,10 @@ def test_gc_keeps_out_of_a_roll_out(used: Loop) -> None:
     )
     said = used("gc", "flights", "--older-than", "0d", "--yes", code=1).stderr
     assert f"endpoint {STACK} is Updating: it may be rolled back to any of its configurations" in said
-    assert there(used) == before
+    assert list_resources(used) == before
 
 
-def test_gc_ends_uploads_that_were_broken_off(stack: Loop) -> None:
+def test_gc_aborts_incomplete_uploads(stack: Loop) -> None:
     s3 = stack.daemon.client("s3")
     started = s3.create_multipart_upload(Bucket=LAKE, Key="models/x/model.tar.gz")["UploadId"]
     part = {"Bucket": LAKE, "Key": "models/x/model.tar.gz", "UploadId": started}
@@ -319,17 +323,17 @@ def test_gc_ends_uploads_that_were_broken_off(stack: Loop) -> None:
     assert "Uploads" not in s3.list_multipart_uploads(Bucket=LAKE)
 
 
-def _newest(stack: Loop) -> int:
+def _find_newest_version(stack: Loop) -> int:
     listed = stack.sagemaker.list_model_packages(
         ModelPackageGroupName=STACK, SortBy="CreationTime", SortOrder="Descending"
     )
     return int(listed["ModelPackageSummaryList"][0]["ModelPackageVersion"])
 
 
-# -- destroy, where an account would be --------------------------------------------------------------------------------
+# -- destroy in an emulated account ------------------------------------------------------------------------------------
 
 
-def test_what_is_said_to_type_next_names_the_environment_and_destroy_asks_for_the_stack_s_name(stack: Loop) -> None:
+def test_hints_name_the_environment_and_destroy_asks_for_the_stack_name(stack: Loop) -> None:
     ssm = stack.daemon.client("ssm")
     stack.sagemaker.create_model_package_group(ModelPackageGroupName="flights-dev")
     said = stack("approve", "flights", "--env", "dev", code=1, MILLRACE_STAND_IN="1").stderr
@@ -337,7 +341,7 @@ def test_what_is_said_to_type_next_names_the_environment_and_destroy_asks_for_th
     stack.sagemaker.delete_model_package_group(ModelPackageGroupName="flights-dev")
     assert "never deployed" in stack("destroy", "flights", "--env", "dev", MILLRACE_STAND_IN="1").stdout
 
-    # As an interrupted one leaves it.
+    # The state that an interrupted destroy leaves.
     name, model = "/millrace/flights-dev/paused", "flights-dev-model-0000001"
     stack.sagemaker.create_model(
         ModelName=model, Containers=[{"Image": IMAGE, "ModelDataUrl": "s3://cli/model.tar.gz"}], ExecutionRoleArn=ROLE
@@ -353,19 +357,19 @@ def test_what_is_said_to_type_next_names_the_environment_and_destroy_asks_for_th
     assert model not in [each["ModelName"] for each in stack.sagemaker.list_models()["Models"]]
 
 
-def test_a_stack_of_another_backend_is_refused_and_left_as_it_is(used: Loop) -> None:
-    # Made by hand, it is unknown to the backend that is asked.
-    before = there(used), states(used), parameter(used)
+def test_destroying_a_stack_of_another_backend_is_refused(used: Loop) -> None:
+    # The stack was created without Pulumi, so the backend does not know it.
+    before = list_resources(used), read_trigger_states(used), read_pause_parameter(used)
     said = used("destroy", "flights", "--yes", code=1).stderr
     assert f"stack {STACK} has no resources in the state of this backend (file://" in said
     assert f"endpoint {STACK}, pipeline {STACK}-training, pipeline {STACK}-monitor, model package group {STACK}" in said
     assert f"bucket {LAKE}; nothing was changed" in said
     assert "PULUMI_BACKEND_URL" in said
     assert "aws sagemaker delete-endpoint" not in said
-    assert (there(used), states(used), parameter(used)) == before
+    assert (list_resources(used), read_trigger_states(used), read_pause_parameter(used)) == before
 
 
-def test_without_an_endpoint_its_models_stay_too(stack: Loop) -> None:
+def test_a_refused_destroy_keeps_models_without_an_endpoint(stack: Loop) -> None:
     name = f"{STACK}-model-0000009"
     stack.sagemaker.create_model(
         ModelName=name, Containers=[{"Image": IMAGE, "ModelDataUrl": "s3://cli/model.tar.gz"}], ExecutionRoleArn=ROLE

@@ -1,4 +1,4 @@
-"""The commands about a use case, against resources made by hand under the names that `pulumi up` would give."""
+"""Tests of the commands for a use case, with resources created under the names that `pulumi up` would give."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from .conftest import STACK, Loop, Millrace
 
 @pytest.fixture
 def registry(loop: Loop) -> Iterator[Loop]:
-    """Without models."""
+    """Yield the loop; delete the test's models afterwards."""
     yield loop
     loop.forget_models()
 
 
 @pytest.fixture(scope="module")
 def pipelines(loop: Loop) -> Loop:
-    """A training that says its data time and succeeds; a monitor that fails; a features pipeline that waits."""
+    """Return the loop with a training that prints its data time, a monitor that fails and a slow features pipeline."""
     loop.pipeline("training", "print('as of', os.environ['AS_OF'])")
     loop.pipeline("monitor", "print('looking'); sys.stdout.flush(); sys.exit('no figures in the capture')")
     loop.pipeline("features", "print('first', flush=True); time.sleep(3); print('last', flush=True)")
@@ -34,7 +34,7 @@ def pipelines(loop: Loop) -> Loop:
 
 @pytest.fixture(scope="module")
 def served(loop: Loop) -> Loop:
-    """With an endpoint that serves version 1."""
+    """Return the loop with an endpoint that serves version 1."""
     _, arn = loop.register("Approved")
     loop.serve(arn)
     return loop
@@ -43,7 +43,7 @@ def served(loop: Loop) -> Loop:
 # -- approve and reject ------------------------------------------------------------------------------------------------
 
 
-def test_the_newest_pending_model_is_shown_asked_about_and_approved(registry: Loop) -> None:
+def test_approve_shows_the_newest_pending_model_and_asks(registry: Loop) -> None:
     _, older = registry.register("PendingManualApproval")
     version, newer = registry.register("PendingManualApproval", ece="0.09")
     asked = registry("approve", "flights", "--reason", "looks sound", stdin="y\n")
@@ -64,14 +64,14 @@ def test_no_answer_or_no_changes_nothing(registry: Loop) -> None:
     assert registry.decided(arn) == ("PendingManualApproval", "")
 
 
-def test_reject_by_version_and_what_cannot_be_decided(registry: Loop) -> None:
+def test_reject_by_version_and_refused_decisions(registry: Loop) -> None:
     first, arn = registry.register("Approved")
     second, _ = registry.register("Approved")
     registry("reject", "flights", str(first), "--yes", "--reason", "unfair to small carriers")
     assert registry.decided(arn) == ("Rejected", "unfair to small carriers")
     assert "already rejected" in registry("reject", "flights", str(first), "--yes", code=1).stderr
     assert "already approved" in registry("approve", "flights", str(second), "--yes", code=1).stderr
-    # An older one would not serve, however approved it is.
+    # An older version would not serve even if it were approved.
     older = registry("approve", "flights", str(first), "--yes", code=1).stderr
     assert f"millrace rollback flights --to {first}" in older
     assert f"the newest is version {second}" in registry("approve", "flights", "999", code=1).stderr
@@ -95,7 +95,7 @@ def test_run_follows_a_pipeline_to_its_end(pipelines: Loop) -> None:
     assert "as of" in pipelines("logs", job["ProcessingJobName"][:-3]).stdout
 
 
-def test_a_failed_run_says_which_step_why_and_what_it_last_printed(pipelines: Loop) -> None:
+def test_a_failed_run_reports_step_reason_and_last_output(pipelines: Loop) -> None:
     done = pipelines("run", "flights", "--pipeline", "monitor", code=1)
     assert "step Work failed: " in done.stderr
     assert "| looking" in done.stderr
@@ -104,7 +104,7 @@ def test_a_failed_run_says_which_step_why_and_what_it_last_printed(pipelines: Lo
     assert "Work       failed" in done.stdout
 
 
-def test_no_wait_returns_and_ctrl_c_ends_the_waiting_alone(pipelines: Loop) -> None:
+def test_no_wait_returns_and_ctrl_c_stops_only_the_waiting(pipelines: Loop) -> None:
     started = pipelines.millrace.json("run", "flights", "--pipeline", "features", "--no-wait")
     assert (started["status"], started["steps"]) == ("Executing", [])
     assert eventually(lambda: "first" in pipelines.printed(f"{STACK}-features/Work"))
@@ -132,12 +132,12 @@ def test_no_wait_returns_and_ctrl_c_ends_the_waiting_alone(pipelines: Loop) -> N
         (["logs", f"{STACK}-training/Play"], "has run no step 'Play'; it has: Work"),
     ],
 )
-def test_logs_of_what_is_not_there(pipelines: Loop, arguments: list[str], said: str) -> None:
+def test_logs_of_unknown_names_are_errors(pipelines: Loop, arguments: list[str], said: str) -> None:
     pipelines.millrace.json("run", "flights", "--pipeline", "training")
     assert said in pipelines(*arguments, code=1).stderr
 
 
-def test_a_pipeline_that_is_not_there(pipelines: Loop) -> None:
+def test_a_missing_pipeline_is_reported(pipelines: Loop) -> None:
     pipelines.sagemaker.delete_pipeline(PipelineName=f"{STACK}-training")
     try:
         for command in (["run", "flights", "--pipeline", "training"], ["retrain", "flights"]):
@@ -153,14 +153,14 @@ def test_a_pipeline_that_is_not_there(pipelines: Loop) -> None:
 # -- invoke and replay -------------------------------------------------------------------------------------------------
 
 
-def test_rejecting_what_serves_says_what_follows(served: Loop) -> None:
+def test_rejecting_the_serving_version_explains_the_consequence(served: Loop) -> None:
     serves = served.sagemaker.list_model_packages(ModelPackageGroupName=STACK, ModelApprovalStatus="Approved")
     version = serves["ModelPackageSummaryList"][0]["ModelPackageVersion"]
     rejected = served("reject", "flights", str(version), "--yes").stdout
     assert "no version is approved: this one keeps serving until a deployment" in rejected
 
 
-def test_commands_in_a_cloud_with_nothing_in_it(millrace: Millrace) -> None:
+def test_commands_in_an_empty_cloud_report_what_is_missing(millrace: Millrace) -> None:
     millrace("local", "start")
     assert "pending its first approved model" in millrace.error("invoke", "flights", "--json", "{}")
     assert "provision the stack first" in millrace.error("run", "flights", "--pipeline", "monitor")
@@ -185,11 +185,11 @@ def test_invoke_prints_the_answer(served: Loop) -> None:
     assert "model loaded" in served("logs", STACK).stdout
 
 
-def refusal(served: Loop, *arguments: str) -> str:
+def invoke_with_error(served: Loop, *arguments: str) -> str:
     return served("invoke", "flights", *arguments, code=1).stderr
 
 
-def test_invoke_says_why_a_request_is_refused(served: Loop, tmp_path: Path) -> None:
+def test_invoke_reports_why_a_request_is_refused(served: Loop, tmp_path: Path) -> None:
     refused = tmp_path / "rows.csv"
     refused.write_text("status 400")
     text = served("invoke", "flights", "--file", str(refused), code=1).stderr
@@ -199,16 +199,16 @@ def test_invoke_says_why_a_request_is_refused(served: Loop, tmp_path: Path) -> N
     assert "cannot be read: No such file" in served("invoke", "flights", "--file", "gone.csv", code=1).stderr
     deep = tmp_path / "deep.json"
     deep.write_text("[" * 100_000)
-    assert f"{deep} is JSON nested too deeply" in refusal(served, "--file", str(deep))
-    assert "--json is not UTF-8" in refusal(served, "--json", '{"a": "\udce9"}')
+    assert f"{deep} is JSON nested too deeply" in invoke_with_error(served, "--file", str(deep))
+    assert "--json is not UTF-8" in invoke_with_error(served, "--json", '{"a": "\udce9"}')
     large = tmp_path / "large.csv"
     large.write_bytes(b"x" * 6_291_457)
-    assert "6291457 bytes; expected at most 6291456" in refusal(served, "--file", str(large))
+    assert "6291457 bytes; expected at most 6291456" in invoke_with_error(served, "--file", str(large))
     assert "exactly one of" in served("invoke", "flights", code=2).stderr
     assert "exactly one of" in served("invoke", "flights", "--json", "1", "--sample", code=2).stderr
 
 
-def test_after_the_end_of_the_data_the_newest_event_is_the_sample_and_long_after_there_is_none(served: Loop) -> None:
+def test_the_sample_is_the_newest_event_unless_the_data_ended_long_ago(served: Loop) -> None:
     lake = f"{STACK}-lake-123456789012"
     clock = make_bucket(served.daemon, lake)
     clock.put_object(Bucket=lake, Key="clock.json", Body=b'{"now": "2014-03-01T00:00:00Z"}')
@@ -216,11 +216,11 @@ def test_after_the_end_of_the_data_the_newest_event_is_the_sample_and_long_after
     # The last day of the data, in New York.
     assert done["request"]["scheduled_at"][:10] in ("2013-12-31", "2014-01-01")
     clock.put_object(Bucket=lake, Key="clock.json", Body=b'{"now": "2016-03-01T00:00:00Z"}')
-    said = refusal(served, "--sample")
+    said = invoke_with_error(served, "--sample")
     assert "no event can be sent as a sample: events() returns none from 2015-" in said
     assert "send a request of your own" in said
 
 
-def test_replay_says_what_the_bundle_says(served: Loop) -> None:
+def test_replay_passes_on_the_error_of_the_bundle(served: Loop) -> None:
     text = served("replay", "flights", "--since", "2013-04-02", "--until", "2013-04-01", code=1).stderr
     assert "expected an earlier --since" in text

@@ -1,4 +1,4 @@
-"""`millrace watch`: changes as lines, or a screen; and what is completed where a cloud answers."""
+"""Tests of `millrace watch` with lines and with a screen, and of completing versions from a running cloud."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .many import Checkout, Cloud
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cloud, Checkout]]:
-    """One stack in a cloud of its own, which may be stopped."""
+    """Yield a separate cloud with one stack, which tests may stop, and a checkout of the stack."""
     found = Cloud(tmp_path_factory.mktemp("alone") / "state")
     try:
         found.whole("uc21-local")
@@ -34,7 +34,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cloud, Che
         found.daemon.stop()
 
 
-def test_watch_tells_changes_and_ends_cleanly(alone: tuple[Cloud, Checkout], tmp_path: Path) -> None:
+def test_watch_prints_changes_and_stops_cleanly(alone: tuple[Cloud, Checkout], tmp_path: Path) -> None:
     cloud, fleet = alone
     out = tmp_path / "out"
     with out.open("w") as file:
@@ -59,14 +59,14 @@ def test_watch_tells_changes_and_ends_cleanly(alone: tuple[Cloud, Checkout], tmp
         process_.send_signal(signal.SIGINT)
         assert process_.wait(timeout=30) == 0
         assert "Traceback" not in out.read_text()
-        # A change is a line, and a line is a change.
+        # Each change is exactly one line.
         assert all(re.match(r"\d{4}-\d\d-\d\d [\d:]+Z  uc21-local  \S", line) for line in out.read_text().splitlines())
     finally:
         process_.kill()
         process_.wait()
 
 
-def test_versions_are_completed_where_somebody_answers(alone: tuple[Cloud, Checkout]) -> None:
+def test_versions_are_completed_only_while_the_cloud_runs(alone: tuple[Cloud, Checkout]) -> None:
     cloud, fleet = alone
     program = (
         "import click\n"
@@ -95,7 +95,7 @@ def test_versions_are_completed_where_somebody_answers(alone: tuple[Cloud, Check
         cloud.daemon.start()
 
 
-def test_watch_on_a_terminal_is_one_screen_that_goes_away(alone: tuple[Cloud, Checkout]) -> None:
+def test_watch_on_a_terminal_restores_the_previous_screen(alone: tuple[Cloud, Checkout]) -> None:
     _, fleet = alone
     master, slave = pty.openpty()
     process_ = subprocess.Popen(
@@ -109,7 +109,7 @@ def test_watch_on_a_terminal_is_one_screen_that_goes_away(alone: tuple[Cloud, Ch
 
     def read() -> bytes:
         nonlocal seen
-        # Nothing yet, or nobody writes any more.
+        # No output yet, or the command has closed the terminal.
         with contextlib.suppress(OSError):
             seen += os.read(master, 65_536)
         return seen
@@ -119,7 +119,7 @@ def test_watch_on_a_terminal_is_one_screen_that_goes_away(alone: tuple[Cloud, Ch
         process_.send_signal(signal.SIGINT)
         eventually(lambda: read() is not None and process_.poll() is not None, 30)
         assert process_.returncode == 0
-        # The screen of before is given back.
+        # The previous screen is restored.
         assert read().count(b"\x1b[?1049h") == read().count(b"\x1b[?1049l") == 1
     finally:
         process_.kill()

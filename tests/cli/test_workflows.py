@@ -1,4 +1,4 @@
-"""`millrace workflows github` and `gitlab`: what is written, for whom the checks of the hosts are stood in."""
+"""Tests of the files of `millrace workflows github` and `gitlab`, with checks that emulate those of the hosts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from .checkouts import Checkout, checkout, clean
-from .linted import findings
+from .linted import run_actionlint
 
 __all__ = ["checkout", "clean"]
 
@@ -42,10 +42,10 @@ def on_gitlab(request: pytest.FixtureRequest, checkout: Checkout, tmp_path_facto
 
 @pytest.fixture(scope="module")
 def plain_github(checkout: Checkout, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The workflows without any option, by name."""
+    """Return the workflows generated without options, by name."""
     folder = tmp_path_factory.mktemp("plain")
     checkout("github", "--output", str(folder))
-    return {path.stem.removeprefix("millrace-"): _read(path) for path in folder.iterdir()}
+    return {path.stem.removeprefix("millrace-"): _read_workflow(path) for path in folder.iterdir()}
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +55,9 @@ def plain_gitlab(checkout: Checkout, tmp_path_factory: pytest.TempPathFactory) -
     return dict(yaml.safe_load((folder / ".gitlab-ci.yml").read_text()))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_workflow(path: Path) -> dict[str, Any]:
     document = yaml.safe_load(path.read_text())
-    # YAML takes the word for a truth value.
+    # YAML parses the key `on` as a boolean.
     document["on"] = document.pop(True)
     return dict(document)
 
@@ -65,31 +65,31 @@ def _read(path: Path) -> dict[str, Any]:
 # -- GitHub ------------------------------------------------------------------------------------------------------------
 
 
-def test_actionlint_has_nothing_to_say(on_github: Path, tmp_path: Path) -> None:
+def test_actionlint_finds_no_problems(on_github: Path, tmp_path: Path) -> None:
     files = sorted(on_github.glob("*.yml"))
     assert [file.stem for file in files] == [
         f"millrace-{name}" for name in ("comment", "deploy", "drift", "preview", "review")
     ]
-    assert findings(*files) == ""
-    # By their versions it knows the actions, and so the names of their inputs.
+    assert run_actionlint(*files) == ""
+    # With version tags, actionlint knows the actions and checks the names of their inputs.
     for file in files:
-        (tmp_path / file.name).write_text(_by_version(file.read_text()))
-    assert findings(*sorted(tmp_path.iterdir())) == ""
+        (tmp_path / file.name).write_text(_replace_digests_by_versions(file.read_text()))
+    assert run_actionlint(*sorted(tmp_path.iterdir())) == ""
 
 
-def test_actionlint_would_have_something_to_say(on_github: Path, tmp_path: Path) -> None:
-    text = _by_version((on_github / "millrace-preview.yml").read_text())
+def test_actionlint_finds_deliberate_mistakes(on_github: Path, tmp_path: Path) -> None:
+    text = _replace_digests_by_versions((on_github / "millrace-preview.yml").read_text())
     (tmp_path / "a.yml").write_text(text.replace("role-to-assume", "role-to-asume"))
     (tmp_path / "b.yml").write_text(text.replace("needs: stacks", "needs: stax"))
-    assert "role-to-asume" in findings(tmp_path / "a.yml")
-    assert "stax" in findings(tmp_path / "b.yml")
+    assert "role-to-asume" in run_actionlint(tmp_path / "a.yml")
+    assert "stax" in run_actionlint(tmp_path / "b.yml")
 
 
-def _by_version(text: str) -> str:
+def _replace_digests_by_versions(text: str) -> str:
     return re.sub(r"@[0-9a-f]{40} # (v\d+)\.\S+", r"@\1", text)
 
 
-def test_every_job_has_the_least_it_needs(on_github: Path) -> None:
+def test_every_job_has_minimal_permissions(on_github: Path) -> None:
     may = {
         "stacks": {"contents": "read"},
         "offline": {"contents": "read"},
@@ -98,7 +98,7 @@ def test_every_job_has_the_least_it_needs(on_github: Path) -> None:
     }
     role = {"contents": "read", "id-token": "write"}
     for path in on_github.iterdir():
-        workflow = _read(path)
+        workflow = _read_workflow(path)
         assert workflow["permissions"] == {}
         assert "pull_request_target" not in workflow["on"]
         for name, job in workflow["jobs"].items():
@@ -116,24 +116,26 @@ def test_every_job_has_the_least_it_needs(on_github: Path) -> None:
                 assert "configure-aws-credentials" not in text
 
 
-def test_a_fork_gets_no_credentials_and_a_branch_a_role_that_previews(plain_github: dict[str, Any]) -> None:
+def test_forks_get_no_credentials_and_branches_get_the_preview_role(plain_github: dict[str, Any]) -> None:
     jobs = plain_github["preview"]["jobs"]
     assert set(jobs) == {"stacks", "preview-dev", "preview-prod", "offline"}
     same = "github.event.pull_request.head.repo.full_name == github.repository"
     assert same in jobs["preview-dev"]["if"]
     assert same.replace("==", "!=") in jobs["offline"]["if"]
-    assert '--base "$BASE"' in _commands(jobs["offline"])
-    assert "--base" not in _commands(jobs["preview-dev"])
-    [assumed] = _uses(jobs["preview-prod"], "configure-aws-credentials")
+    assert '--base "$BASE"' in _join_commands(jobs["offline"])
+    assert "--base" not in _join_commands(jobs["preview-dev"])
+    [assumed] = _find_steps_using(jobs["preview-prod"], "configure-aws-credentials")
     assert assumed["with"]["role-to-assume"] == "${{ vars.AWS_PREVIEW_ROLE_ARN_PROD }}"
-    left = {step["with"]["name"]: step["with"]["path"] for step in _uses(jobs["preview-dev"], "upload-artifact")}
+    left = {
+        step["with"]["name"]: step["with"]["path"] for step in _find_steps_using(jobs["preview-dev"], "upload-artifact")
+    }
     assert left == {
         "plan-${{ matrix.stack }}-${{ steps.tree.outputs.tree }}": "plan.json",
         "comment-${{ matrix.stack }}": "comment.md\nnumber\n",
     }
 
 
-def test_who_comments_runs_nothing_of_the_pull_request(plain_github: dict[str, Any]) -> None:
+def test_the_comment_job_runs_no_code_of_the_pull_request(plain_github: dict[str, Any]) -> None:
     workflow = plain_github["comment"]
     assert workflow["on"] == {"workflow_run": {"workflows": ["Millrace preview"], "types": ["completed"]}}
     assert plain_github["preview"]["name"] == "Millrace preview"
@@ -143,19 +145,19 @@ def test_who_comments_runs_nothing_of_the_pull_request(plain_github: dict[str, A
     assert write["run"] == 'python3 -m cli.delivery.comment github --run "$RUN"'
 
 
-def test_a_deployment_is_approved_and_alone_on_its_stack(plain_github: dict[str, Any]) -> None:
+def test_a_deployment_needs_approval_and_excludes_others_of_its_stack(plain_github: dict[str, Any]) -> None:
     jobs = plain_github["deploy"]["jobs"]
     for name in ("dev", "prod"):
         for stacks in (f"{name}_platform", f"{name}_use_cases"):
             deploy = jobs[f"deploy-{stacks}"]
             assert deploy["environment"] == name
             assert deploy["concurrency"] == {"group": "millrace-${{ matrix.stack }}", "cancel-in-progress": False}
-            [assumed] = _uses(deploy, "configure-aws-credentials")
+            [assumed] = _find_steps_using(deploy, "configure-aws-credentials")
             assert assumed["with"]["role-to-assume"] == f"${{{{ vars.AWS_ROLE_ARN_{name.upper()} }}}}"
             assert "environment" not in jobs[f"plan-{stacks}"]
 
 
-def test_what_use_cases_share_goes_before_them_and_one_environment_before_the_next(
+def test_platforms_deploy_before_use_cases_and_environments_in_order(
     plain_github: dict[str, Any],
 ) -> None:
     jobs = plain_github["deploy"]["jobs"]
@@ -169,23 +171,23 @@ def test_what_use_cases_share_goes_before_them_and_one_environment_before_the_ne
         for what in ("plan", "deploy"):
             job = jobs[f"{what}-{wave}"]
             assert job["strategy"]["matrix"]["include"] == f"${{{{ fromJSON(needs.stacks.outputs.{wave}) }}}}"
-            # A job before it that was skipped skips none; one that failed does.
+            # A skipped predecessor does not skip the job; a failed one does.
             due = f"!cancelled() && !failure() && needs.stacks.outputs.{wave} != '[]'"
             assert job["if"] == f"${{{{ {due} }}}}"
 
 
-def test_of_chosen_use_cases_nothing_shared_is_deployed(checkout: Checkout, tmp_path: Path) -> None:
+def test_no_platform_is_deployed_for_chosen_use_cases(checkout: Checkout, tmp_path: Path) -> None:
     checkout("github", "--output", str(tmp_path), "--use-case", "flights", "--env", "dev")
-    jobs = _read(tmp_path / "millrace-deploy.yml")["jobs"]
+    jobs = _read_workflow(tmp_path / "millrace-deploy.yml")["jobs"]
     assert list(jobs) == ["stacks", "plan-dev_use_cases", "deploy-dev_use_cases"]
 
 
-def test_options_end_in_the_workflows(checkout: Checkout, tmp_path: Path) -> None:
+def test_options_are_applied_to_the_workflows(checkout: Checkout, tmp_path: Path) -> None:
     digest = "0123456789abcdef0123456789abcdef01234567"
     checkout("github", "--output", str(tmp_path), *ALL_OPTIONS, "--pin", f"actions/cache={digest}", "--session", "7200")
-    deploy, review = (_read(tmp_path / f"millrace-{name}.yml") for name in ("deploy", "review"))
+    deploy, review = (_read_workflow(tmp_path / f"millrace-{name}.yml") for name in ("deploy", "review"))
     assert deploy["on"]["push"] == {"branches": ["release/2"]}
-    [assumed] = _uses(deploy["jobs"]["deploy-dev_use_cases"], "configure-aws-credentials")
+    [assumed] = _find_steps_using(deploy["jobs"]["deploy-dev_use_cases"], "configure-aws-credentials")
     assert assumed["with"]["role-to-assume"] == ROLE
     assert assumed["with"]["role-duration-seconds"] == 7200
     step = deploy["jobs"]["deploy-dev_use_cases"]["steps"][-1]
@@ -194,27 +196,27 @@ def test_options_end_in_the_workflows(checkout: Checkout, tmp_path: Path) -> Non
         "PULUMI_ACCESS_TOKEN": "${{ secrets.PULUMI_ACCESS_TOKEN }}",
     }
     assert "'try it'" in review["jobs"]["stacks"]["if"]
-    assert "--expires 3d --up" in _commands(review["jobs"]["create"])
-    assert "--env prod --without-platform" in _commands(review["jobs"]["stacks"])
+    assert "--expires 3d --up" in _join_commands(review["jobs"]["create"])
+    assert "--env prod --without-platform" in _join_commands(review["jobs"]["stacks"])
     for path in tmp_path.iterdir():
         assert set(re.findall(r"actions/cache@(\S+)", path.read_text())) <= {digest}
 
 
-def _uses(job: dict[str, Any], action: str) -> list[dict[str, Any]]:
+def _find_steps_using(job: dict[str, Any], action: str) -> list[dict[str, Any]]:
     return [step for step in job["steps"] if f"/{action}@" in step.get("uses", "")]
 
 
-def _commands(job: dict[str, Any]) -> str:
+def _join_commands(job: dict[str, Any]) -> str:
     return "\n".join(step["run"] for step in job["steps"] if "run" in step)
 
 
 # -- GitLab ------------------------------------------------------------------------------------------------------------
 
-#: What is not a job.
+#: Top-level keys that are not jobs.
 _GLOBAL = {"stages", "workflow"}
 
 
-def test_what_a_job_names_is_there(on_gitlab: dict[str, Any]) -> None:
+def test_everything_that_a_job_refers_to_exists(on_gitlab: dict[str, Any]) -> None:
     jobs = {name: job for name, job in on_gitlab.items() if name not in _GLOBAL}
     stages = on_gitlab["stages"]
     assert len(stages) == len(set(stages))
@@ -239,7 +241,7 @@ def test_what_a_job_names_is_there(on_gitlab: dict[str, Any]) -> None:
             assert jobs[stops]["rules"][0]["when"] == "manual"
 
 
-def test_gitlab_has_the_same_stages(plain_gitlab: dict[str, Any]) -> None:
+def test_gitlab_has_the_expected_stages_and_jobs(plain_gitlab: dict[str, Any]) -> None:
     assert plain_gitlab["stages"] == [
         "preview", "note",
         "plan platform dev", "deploy platform dev", "plan dev", "deploy dev", "plan prod", "deploy prod",
@@ -255,7 +257,7 @@ def test_gitlab_has_the_same_stages(plain_gitlab: dict[str, Any]) -> None:
     ]
 
 
-def test_on_gitlab_a_fork_gets_no_identity_and_nobody_deploys_without_a_click(plain_gitlab: dict[str, Any]) -> None:
+def test_gitlab_gives_forks_no_identity_and_deploys_only_manually(plain_gitlab: dict[str, Any]) -> None:
     assert plain_gitlab[".account"]["id_tokens"] == {"AWS_ID_TOKEN": {"aud": "sts.amazonaws.com"}}
     assert "id_tokens" not in plain_gitlab[".millrace"]
     offline = plain_gitlab["offline:flights-dev"]
@@ -277,9 +279,7 @@ def test_on_gitlab_a_fork_gets_no_identity_and_nobody_deploys_without_a_click(pl
         assert deploy["rules"][0]["if"] == '$CI_PIPELINE_SOURCE == "push" && $CI_COMMIT_BRANCH == "main"'
 
 
-def test_on_gitlab_what_use_cases_share_goes_before_them_and_one_environment_before_the_next(
-    clean: Checkout, tmp_path: Path
-) -> None:
+def test_gitlab_deploys_platforms_first_and_environments_in_order(clean: Checkout, tmp_path: Path) -> None:
     stacks = clean.folder / "stacks"
     (stacks / "Pulumi.platform-prod.yaml").write_text((stacks / "Pulumi.flights-prod.yaml").read_text())
     clean("gitlab", "--output", str(tmp_path))
@@ -291,12 +291,12 @@ def test_on_gitlab_what_use_cases_share_goes_before_them_and_one_environment_bef
         "platform-prod": ["platform-dev"],
         "flights-prod": ["flights-dev", "platform-prod"],
     }.items():
-        # One that the change does not concern is not in the pipeline.
+        # Optional, because the job of an unaffected stack is not in the pipeline.
         needs = [{"job": f"deploy:{each}", "artifacts": False, "optional": True} for each in before]
         assert jobs[f"plan:{stack}"]["needs"] == needs
 
 
-def test_a_note_is_written_anew_where_a_preview_failed(plain_gitlab: dict[str, Any]) -> None:
+def test_a_failed_preview_updates_the_gitlab_note(plain_gitlab: dict[str, Any]) -> None:
     note, failure = plain_gitlab["note:flights-dev"], plain_gitlab["note-failure:flights-dev"]
     assert failure["needs"] == note["needs"] == ["preview:flights-dev"]
     [rule] = failure["rules"]
@@ -304,7 +304,7 @@ def test_a_note_is_written_anew_where_a_preview_failed(plain_gitlab: dict[str, A
     assert failure["script"] == ['python3 -m cli.delivery.comment gitlab --stack "$STACK" --failed']
 
 
-def test_an_environment_may_be_deployed_without_a_click(checkout: Checkout, tmp_path: Path) -> None:
+def test_an_environment_can_be_deployed_automatically(checkout: Checkout, tmp_path: Path) -> None:
     checkout("gitlab", "--output", str(tmp_path), "--automatic", "dev")
     jobs = yaml.safe_load((tmp_path / ".gitlab-ci.yml").read_text())
     assert "when" not in jobs["deploy:flights-dev"]["rules"][0]
@@ -314,7 +314,7 @@ def test_an_environment_may_be_deployed_without_a_click(checkout: Checkout, tmp_
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
-def test_files_are_kept_up_to_date_and_what_was_changed_by_hand_is_kept(clean: Checkout) -> None:
+def test_files_are_updated_unless_they_were_changed_by_hand(clean: Checkout) -> None:
     assert "5 of 5 files would be written" in clean("github", "--dry-run").stdout
     assert not (clean.folder / ".github").exists()
     assert "5 of 5 files are out of date" in clean("github", "--check", code=1).stderr
@@ -326,7 +326,7 @@ def test_files_are_kept_up_to_date_and_what_was_changed_by_hand_is_kept(clean: C
     refused = clean("github", "--env", "prod", "--check", code=1).stderr
     assert "5 of 5 files are out of date" in refused
     assert "millrace workflows github --env prod" in refused
-    # What is as it was written may be written anew.
+    # Generated files without manual changes may be overwritten.
     written = clean("github", "--env", "prod").stdout
     assert "wrote .github/workflows/millrace-drift.yml" in written
     assert "flights-dev" not in path.read_text()
@@ -340,7 +340,7 @@ def test_files_are_kept_up_to_date_and_what_was_changed_by_hand_is_kept(clean: C
     assert "5 files are up to date" in clean("github", "--check").stdout
 
 
-def test_a_pipeline_of_somebody_else_s_is_not_written_over(clean: Checkout) -> None:
+def test_an_existing_foreign_pipeline_is_not_overwritten(clean: Checkout) -> None:
     path = clean.folder / ".gitlab-ci.yml"
     path.write_text("include: ours.yml\n")
     assert ".gitlab-ci.yml changed by hand, or not written by this command" in clean("gitlab", code=1).stderr
@@ -365,6 +365,6 @@ def test_a_pipeline_of_somebody_else_s_is_not_written_over(clean: Checkout) -> N
         (["saved", "flights", "--env", "dev"], 1, "neither GITHUB_ACTIONS nor GITLAB_CI is `true`"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(checkout: Checkout, arguments: list[str], code: int, said: str) -> None:
+def test_invalid_arguments_are_refused(checkout: Checkout, arguments: list[str], code: int, said: str) -> None:
     assert said in checkout(*arguments, code=code).stderr
     assert not (checkout.folder / ".github").exists()

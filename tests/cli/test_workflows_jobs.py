@@ -1,4 +1,4 @@
-"""The jobs of both hosts with a stand-in for the command: what is shown and deployed, whatever somebody committed."""
+"""Tests of the jobs of both hosts with a fake command: committed files do not change what is shown or deployed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .hosts import GitHub
 __all__ = ["checkout"]
 
 STACK = {"use_case": "flights", "environment": "dev", "stack": "flights-dev", "region": "eu-west-1"}
-#: Plans where there is a stack, finds what was saved, and writes down with what it would deploy or keep.
+#: A fake command: it plans if a stack exists, finds a saved plan, and logs which plan it would deploy or keep.
 COMMAND = """#!/bin/sh
 here=$(dirname "$0")
 case "$*" in
@@ -31,10 +31,10 @@ esac
 
 
 class Clone:
-    """A clone in which somebody committed files of the names that jobs write.
+    """A clone in which somebody committed files with the names of those that jobs write.
 
     Attributes:
-        bin: Where the stand-in is and looks for what there is: a `stack`, a `saved` plan.
+        bin: The folder of the fake command; the files `stack` and `saved` in it tell the command what exists.
     """
 
     def __init__(self, folder: Path, checkout: Checkout) -> None:
@@ -59,7 +59,7 @@ class Clone:
 
 
 def on_github(clone: Clone, *jobs: str) -> str:
-    """Run jobs of a workflow; the summary that an approver reads."""
+    """Run jobs of a workflow; return the summary that an approver reads."""
     role = "arn:aws:iam::123456789012:role/any"
     values = {
         **dict.fromkeys(("vars.AWS_ROLE_ARN_DEV", "vars.AWS_PREVIEW_ROLE_ARN_DEV"), role),
@@ -73,7 +73,7 @@ def on_github(clone: Clone, *jobs: str) -> str:
     for job in jobs:
         if job == "preview":
             runner.job(runner.workflow("preview"), "preview-dev", STACK)
-            # What the workflow keeps by itself.
+            # The workflow itself keeps this plan.
             if any(facts["name"].startswith("plan-") for facts, _ in host.artifacts.values()):
                 (clone.bin / "log").write_bytes((clone.folder / "plan.json").read_bytes())
         else:
@@ -82,7 +82,7 @@ def on_github(clone: Clone, *jobs: str) -> str:
 
 
 def on_gitlab(clone: Clone, *jobs: str) -> str:
-    """Run jobs of the pipeline, each with the artifacts of the one before; what they print."""
+    """Run jobs of the pipeline, each with the artifacts of the one before; return their output."""
     every = yaml.safe_load((clone.folder / ".gitlab-ci.yml").read_text())
     printed, left = [], {}
     for name in jobs:
@@ -110,7 +110,7 @@ def clone(checkout: Checkout, tmp_path: Path) -> Clone:
     [(("stack", "saved"), "saved plan\n"), (("stack",), "new plan\n"), ((), "no plan\n")],
     ids=["saved", "not saved", "never made"],
 )
-def test_what_an_approver_reads_is_made_of_what_was_merged(
+def test_the_approver_sees_and_deploys_no_committed_files(
     clone: Clone, run: Callable[..., str], there: tuple[str, ...], deployed: str
 ) -> None:
     for name in there:

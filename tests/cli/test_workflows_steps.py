@@ -1,4 +1,4 @@
-"""The steps of the workflows one by one: which stacks, comments on both hosts, and plans that were saved."""
+"""Tests of the steps of the workflows: affected stacks, comments on both hosts, and saved plans."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from .checkouts import Checkout, checkout, clean
-from .hosts import BOT, FORK, REPOSITORY, GitHub, GitLab, packed, served
+from .hosts import BOT, FORK, REPOSITORY, GitHub, GitLab, serve_host, zip_files
 
 __all__ = ["checkout", "clean"]
 
 
-# -- which stacks ------------------------------------------------------------------------------------------------------
+# -- affected stacks ---------------------------------------------------------------------------------------------------
 
 EVERY = ["platform-dev", "churn-eu-dev", "flights-dev", "flights-prod"]
 
@@ -34,7 +34,7 @@ EVERY = ["platform-dev", "churn-eu-dev", "flights-dev", "flights-prod"]
     ],
     ids=lambda value: value[0] if value else "none",
 )
-def test_a_change_concerns_the_stacks_that_are_made_of_it(
+def test_a_change_affects_the_stacks_that_include_the_file(
     clean: Checkout, paths: list[str], concerned: list[str]
 ) -> None:
     for name in paths:
@@ -46,7 +46,7 @@ def test_a_change_concerns_the_stacks_that_are_made_of_it(
     assert [each["stack"] for each in found] == concerned
 
 
-def test_what_happened_on_the_base_meanwhile_does_not_count(clean: Checkout) -> None:
+def test_later_changes_on_the_base_do_not_count(clean: Checkout) -> None:
     clean.stand.git("checkout", "--quiet", "-B", "theirs")
     (clean.folder / "__main__.py").write_text("# changed\n")
     theirs = clean.commit("theirs")
@@ -69,7 +69,7 @@ def test_what_happened_on_the_base_meanwhile_does_not_count(clean: Checkout) -> 
 
 
 @pytest.mark.parametrize("base", ["", "0" * 40, "f" * 40])
-def test_without_anything_to_compare_with_everything_is_concerned(checkout: Checkout, base: str) -> None:
+def test_all_stacks_are_affected_without_a_base(checkout: Checkout, base: str) -> None:
     done = checkout("stacks", "--changed-since", base, "--json")
     assert [each["stack"] for each in json.loads(done.stdout)] == EVERY
     assert done.stderr.startswith("all stacks: ")
@@ -81,28 +81,28 @@ def test_without_anything_to_compare_with_everything_is_concerned(checkout: Chec
 @pytest.fixture
 def github() -> Iterator[GitHub]:
     host = GitHub()
-    with served(host):
+    with serve_host(host):
         yield host
     assert host.refused == []
 
 
-def comment(checkout: Checkout, host: GitHub, run: int, code: int = 0) -> str:
-    """What the program says that a workflow runs with the right to comment."""
+def write_comments(checkout: Checkout, host: GitHub, run: int, code: int = 0) -> str:
+    """Run the program that a workflow runs with the right to comment; return its output."""
     done = checkout.python("-m", "cli.delivery.comment", "github", "--run", str(run), code=code, **host.environment)
     return done.stdout + done.stderr
 
 
-def test_each_stack_has_one_comment_which_is_written_anew(checkout: Checkout, github: GitHub) -> None:
+def test_each_stack_has_one_comment_which_is_updated(checkout: Checkout, github: GitHub) -> None:
     github.pull(3, "a" * 40)
     github.run(1, "a" * 40)
-    # A page and more of others' comments, one of whom knows the marker.
+    # More than a page of comments by others, one of them with the marker.
     for number in range(120):
         github.comment(3, f"talk {number}", {"login": "someone"})
     forged = github.comment(3, "<!-- millrace: flights-dev -->\nmine", {"login": "someone"})
     for stack in ("flights-dev", "churn-eu-dev"):
-        github.leave(1, f"comment-{stack}", packed({"comment.md": f"first {stack}", "number": "3\n"}))
-    github.leave(1, "plan-flights-dev-abc", packed({"plan.json": "{}"}))
-    assert "flights-dev: commented on pull request 3" in comment(checkout, github, 1)
+        github.leave(1, f"comment-{stack}", zip_files({"comment.md": f"first {stack}", "number": "3\n"}))
+    github.leave(1, "plan-flights-dev-abc", zip_files({"plan.json": "{}"}))
+    assert "flights-dev: commented on pull request 3" in write_comments(checkout, github, 1)
     assert github.bodies(3)[121:] == [
         f"<!-- millrace: churn-eu-dev -->\nOf commit {'a' * 40}:\n\nfirst churn-eu-dev",
         f"<!-- millrace: flights-dev -->\nOf commit {'a' * 40}:\n\nfirst flights-dev",
@@ -110,9 +110,9 @@ def test_each_stack_has_one_comment_which_is_written_anew(checkout: Checkout, gi
 
     github.pull(3, "b" * 40)
     github.run(2, "b" * 40)
-    github.leave(2, "comment-flights-dev", packed({"comment.md": "second", "number": "3"}))
+    github.leave(2, "comment-flights-dev", zip_files({"comment.md": "second", "number": "3"}))
     github.comment(3, "<!-- millrace: flights-dev -->\nof a run at the same time", BOT)
-    said = comment(checkout, github, 2)
+    said = write_comments(checkout, github, 2)
     assert "flights-dev: updated the comment" in said
     assert github.bodies(3)[121:] == [
         f"<!-- millrace: churn-eu-dev -->\nOf commit {'b' * 40}:\n\n"
@@ -124,20 +124,20 @@ def test_each_stack_has_one_comment_which_is_written_anew(checkout: Checkout, gi
 
 @pytest.mark.parametrize("head", [REPOSITORY, FORK], ids=["of a branch", "of a fork"])
 @pytest.mark.parametrize("left", [[], ["flights-dev"]], ids=["all", "one of two"])
-def test_a_preview_that_failed_takes_the_place_of_what_was_said_before(
+def test_a_failed_preview_replaces_the_earlier_comment(
     checkout: Checkout, github: GitHub, head: int, left: list[str]
 ) -> None:
     github.pull(3, "a" * 40, head=head)
     github.run(1, "a" * 40, head=head)
     for stack in ("churn-eu-dev", "flights-dev"):
-        github.leave(1, f"comment-{stack}", packed({"comment.md": "No risk found", "number": "3"}))
-    comment(checkout, github, 1)
+        github.leave(1, f"comment-{stack}", zip_files({"comment.md": "No risk found", "number": "3"}))
+    write_comments(checkout, github, 1)
 
     github.pull(3, "b" * 40, head=head)
     github.run(2, "b" * 40, head=head, conclusion="failure")
     for stack in left:
-        github.leave(2, f"comment-{stack}", packed({"comment.md": "two risks", "number": "3"}))
-    comment(checkout, github, 2)
+        github.leave(2, f"comment-{stack}", zip_files({"comment.md": "two risks", "number": "3"}))
+    write_comments(checkout, github, 2)
     bodies = github.bodies(3)
     assert len(bodies) == 2
     for body, stack in zip(bodies, ("churn-eu-dev", "flights-dev"), strict=True):
@@ -152,31 +152,31 @@ def test_a_preview_that_failed_takes_the_place_of_what_was_said_before(
             )
 
 
-def test_a_run_that_ended_otherwise_leaves_what_was_said(checkout: Checkout, github: GitHub) -> None:
+def test_a_run_without_a_result_leaves_the_comment_unchanged(checkout: Checkout, github: GitHub) -> None:
     github.pull(3, "a" * 40)
     said = github.comment(3, "<!-- millrace: flights-dev -->\nof an older commit")
     github.run(1, "a" * 40, conclusion="action_required")
-    assert "nothing was written" in comment(checkout, github, 1)
+    assert "nothing was written" in write_comments(checkout, github, 1)
     assert github.comments[said]["body"].endswith("of an older commit")
 
 
-def test_a_stranger_s_text_is_marked_and_calls_nobody(checkout: Checkout, github: GitHub) -> None:
+def test_text_from_a_fork_is_marked_and_mentions_nobody(checkout: Checkout, github: GitHub) -> None:
     github.pull(3, "a" * 40, head=FORK)
     github.run(1, "a" * 40, head=FORK)
-    github.leave(1, "comment-flights-dev", packed({"comment.md": "all well, says @owner", "number": "3"}))
-    comment(checkout, github, 1)
+    github.leave(1, "comment-flights-dev", zip_files({"comment.md": "all well, says @owner", "number": "3"}))
+    write_comments(checkout, github, 1)
     [body] = github.bodies(3)
     assert "comes from a fork" in body
     assert "@owner" not in body
 
 
 @pytest.mark.parametrize("number", ["4", "3; curl", "../../3", "", "0", "-3", "9" * 30])
-def test_a_run_can_write_to_its_own_pull_request_alone(checkout: Checkout, github: GitHub, number: str) -> None:
+def test_a_run_can_comment_only_on_its_own_pull_request(checkout: Checkout, github: GitHub, number: str) -> None:
     github.pull(3, "a" * 40, head=FORK)
     github.pull(4, "b" * 40)
     github.run(1, "a" * 40, head=FORK)
-    github.leave(1, "comment-flights-dev", packed({"comment.md": "text", "number": number}))
-    said = comment(checkout, github, 1, code=0 if number == "4" else 1)
+    github.leave(1, "comment-flights-dev", zip_files({"comment.md": "text", "number": number}))
+    said = write_comments(checkout, github, 1, code=0 if number == "4" else 1)
     assert "nothing was written" in said
     assert github.comments == {}
 
@@ -184,42 +184,42 @@ def test_a_run_can_write_to_its_own_pull_request_alone(checkout: Checkout, githu
 @pytest.mark.parametrize(
     ("content", "facts", "said"),
     [
-        (packed({"comment.md": "x" * 3_000_000, "number": "3"}), {}, "more than 1000000 bytes"),
-        (packed({"comment.md": "x", "number": "3"}), {"size_in_bytes": 2_000_000}, "expected at most 1000000"),
-        (packed({"comment.md": "x"}), {}, "cannot be read"),
+        (zip_files({"comment.md": "x" * 3_000_000, "number": "3"}), {}, "more than 1000000 bytes"),
+        (zip_files({"comment.md": "x", "number": "3"}), {"size_in_bytes": 2_000_000}, "expected at most 1000000"),
+        (zip_files({"comment.md": "x"}), {}, "cannot be read"),
         (b"no archive", {}, "cannot be read"),
     ],
     ids=["a bomb", "large", "no number", "no archive"],
 )
-def test_an_artifact_is_taken_for_data_of_a_stranger(
+def test_malformed_and_oversized_artifacts_are_refused(
     checkout: Checkout, github: GitHub, content: bytes, facts: dict[str, Any], said: str
 ) -> None:
     github.pull(3, "a" * 40)
     github.run(1, "a" * 40)
     github.leave(1, "comment-flights-dev", content, **facts)
-    assert said in comment(checkout, github, 1, code=1)
+    assert said in write_comments(checkout, github, 1, code=1)
     assert github.comments == {}
 
 
-def test_a_long_comment_is_cut_and_one_of_an_older_push_is_not_written(checkout: Checkout, github: GitHub) -> None:
+def test_long_comments_are_cut_and_outdated_ones_are_not_written(checkout: Checkout, github: GitHub) -> None:
     github.pull(3, "a" * 40)
     github.run(1, "a" * 40)
-    github.leave(1, "comment-flights-dev", packed({"comment.md": "é" * 70_000, "number": "3"}))
-    comment(checkout, github, 1)
+    github.leave(1, "comment-flights-dev", zip_files({"comment.md": "é" * 70_000, "number": "3"}))
+    write_comments(checkout, github, 1)
     [body] = github.bodies(3)
-    # What GitHub takes.
+    # GitHub's limit.
     assert len(body) < 65_536
     assert "… and more" in body
     github.pull(3, "b" * 40)
-    assert "nothing was written" in comment(checkout, github, 1)
+    assert "nothing was written" in write_comments(checkout, github, 1)
     assert github.bodies(3) == [body]
 
 
-def test_a_note_on_gitlab_is_one_and_ours(checkout: Checkout, tmp_path: Path) -> None:
+def test_gitlab_keeps_one_note_and_leaves_those_of_others(checkout: Checkout, tmp_path: Path) -> None:
     host, text = GitLab(), tmp_path / "comment.md"
     host.note("<!-- millrace: flights-dev -->\nsomebody's", author=2)
     arguments = ("-m", "cli.delivery.comment", "gitlab", "--stack", "flights-dev")
-    with served(host):
+    with serve_host(host):
         for said in ("commented on merge request 5", "updated the note"):
             text.write_text(said)
             assert said in checkout.python(*arguments, "--file", str(text), **host.environment).stdout
@@ -227,7 +227,7 @@ def test_a_note_on_gitlab_is_one_and_ours(checkout: Checkout, tmp_path: Path) ->
             "<!-- millrace: flights-dev -->\nsomebody's",
             f"<!-- millrace: flights-dev -->\nOf commit {'c' * 40}:\n\nupdated the note",
         ]
-        # Of a pipeline for what would be merged.
+        # A pipeline for merged results has another commit than the branch.
         branch = {"CI_MERGE_REQUEST_SOURCE_BRANCH_SHA": "d" * 40}
         assert "updated the note" in checkout.python(*arguments, "--failed", **host.environment, **branch).stdout
         assert [note["body"] for note in host.notes.values()][1:] == [
@@ -239,11 +239,11 @@ def test_a_note_on_gitlab_is_one_and_ours(checkout: Checkout, tmp_path: Path) ->
 # -- saved plans -------------------------------------------------------------------------------------------------------
 
 
-def test_a_plan_of_other_files_of_a_fork_or_of_long_ago_is_not_taken(
+def test_plans_of_other_content_of_forks_or_expired_are_not_used(
     checkout: Checkout, github: GitHub, tmp_path: Path
 ) -> None:
     tree = checkout.stand.git("rev-parse", "HEAD^{tree}").strip()
-    content = packed({"plan.json": "{}"})
+    content = zip_files({"plan.json": "{}"})
     github.run(1, "a" * 40)
     github.run(2, "a" * 40, head=FORK)
     github.leave(1, f"plan-flights-dev-{'0' * 40}", content)
@@ -255,11 +255,11 @@ def test_a_plan_of_other_files_of_a_fork_or_of_long_ago_is_not_taken(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_on_gitlab_a_plan_is_kept_by_stack_and_tree(checkout: Checkout, tmp_path: Path) -> None:
+def test_gitlab_stores_a_plan_by_stack_and_tree(checkout: Checkout, tmp_path: Path) -> None:
     host, tree = GitLab(), checkout.stand.git("rev-parse", "HEAD^{tree}").strip()
     plan = tmp_path / "p.json"
     plan.write_text('{"manifest": {}}')
-    with served(host):
+    with serve_host(host):
         assert "no plan was saved" in checkout("saved", "flights", "--env", "dev", **host.environment).stdout
         checkout("keep", "flights-dev", str(plan), **host.environment)
     path = f"/projects/42/packages/generic/plan-flights-dev/{tree}/plan.json"

@@ -22,7 +22,7 @@ from typing import Any
 
 import yaml
 
-from tests.cli.hosts import GitHub, packed
+from tests.cli.hosts import GitHub, zip_files
 
 _EXPRESSION = re.compile(r"\$\{\{ *(.*?) *\}\}")
 _FILES = re.compile(r"hashFiles\('([^']+)'\) (==|!=) ''")
@@ -173,7 +173,7 @@ class Runner:
             files = {name: self.folder / name for name in given["path"].split()}
             there = {name: path.read_bytes() for name, path in files.items() if path.exists()}
             assert there, f"{given['name']}: none of {sorted(files)} is there"
-            self.host.leave(self.run_id, given["name"], packed(there))
+            self.host.leave(self.run_id, given["name"], zip_files(there))
         elif action == "actions/download-artifact":
             content = [content for facts, content in self.host.artifacts.values() if facts["name"] == given["name"]]
             with zipfile.ZipFile(io.BytesIO(content[-1])) as archive:

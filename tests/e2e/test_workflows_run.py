@@ -12,7 +12,7 @@ import yaml
 
 from engine import home
 from local import client
-from tests.cli.hosts import FORK, GitHub, GitLab, packed, served
+from tests.cli.hosts import FORK, GitHub, GitLab, serve_host, zip_files
 
 from .runner import Runner, build_script, expand_variables, make_plain_env, reset_checkout, run_script, set_up
 from .stand import Stand
@@ -114,7 +114,7 @@ class Place:
 @pytest.fixture(scope="module")
 def host() -> Iterator[GitHub]:
     host = GitHub()
-    with served(host):
+    with serve_host(host):
         yield host
 
 
@@ -173,7 +173,7 @@ def test_a_pull_request_is_previewed_commented_and_deployed_as_shown(place: Plac
 
     # The run of another branch may leave the same plan with a forged comment.
     name = f"plan-{STACK}-{place.git('rev-parse', 'HEAD^{tree}')}"
-    host.leave(2, name, packed({"plan.json": reviewed, "comment.md": FORGED}))
+    host.leave(2, name, zip_files({"plan.json": reviewed, "comment.md": FORGED}))
     runner.values["github.event.before"] = place.merge()
     runner.run_id, runner.summary, runner.log = 3, "", ""
     host.run(3, place.git("rev-parse", "HEAD"))
@@ -244,7 +244,7 @@ def test_drift_fails_its_job_and_is_shown_in_the_summary(place: Place) -> None:
 def test_a_gitlab_merge_request_is_previewed_and_deployed_as_shown(place: Place) -> None:
     place.propose("longer", 90)
     gitlab, log = GitLab(), []
-    with served(gitlab):
+    with serve_host(gitlab):
         before = place.git("rev-parse", "origin/main")
         _run_gitlab_job(place, gitlab, f"preview:{STACK}", log, CI_MERGE_REQUEST_DIFF_BASE_SHA=before)
         shown = (place.clone / "comment.md").read_text()

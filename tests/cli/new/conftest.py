@@ -1,4 +1,4 @@
-"""`millrace new` in a checkout of its own, before a person or without one; and rows that need no question."""
+"""Fixtures for `millrace new`: a copied checkout, a pseudo-terminal, and rows that raise no questions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ import pytest
 from tests.cli.conftest import REPOSITORY
 
 Row = dict[str, Any]
-#: Runs command after command in one process: what they import is imported once.
+#: Runs commands one after another in one process, so that modules are imported only once.
 _RUNNER = """
 import contextlib, io, json, sys
 from cli import main
@@ -42,7 +42,7 @@ FOLDERS = ("cli", "components", "local", "millrace", "queries", "stacks", "templ
 
 
 class Checkout:
-    """What `millrace new` needs of this repository, in a folder of its own."""
+    """A copy of the parts of this repository that `millrace new` needs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -51,7 +51,7 @@ class Checkout:
             shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored)
         for name in ("ruff.toml", "pyproject.toml"):
             shutil.copy2(REPOSITORY / name, folder / name)
-        # What others scaffold in the tree meanwhile is not looked at.
+        # Ignore use cases that were scaffolded in the working tree in the meantime.
         for path in (folder / "stacks").iterdir():
             if "flights" not in path.name and path.name != "__init__.py":
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -91,7 +91,7 @@ class Checkout:
         return json.loads(self(*arguments, "--json").stdout)
 
     def refused(self, *arguments: str, code: int = 1) -> str:
-        """What is said; nothing is left behind."""
+        """Return the error output of a refused command; assert that it left no files."""
         said = self(*arguments, code=code).stderr
         assert self.files() == self.before
         return said
@@ -119,7 +119,7 @@ def checkout(copied: Checkout) -> Iterator[Checkout]:
 
 
 def churn(count: int = 400, change: Callable[[int, Row], Any] = lambda _, row: None) -> list[Row]:
-    """Customers asked about every four hours; the odds of leaving rise with their calls and fall with their months."""
+    """Return one customer every four hours; the odds of leaving rise with their calls and fall with their months."""
     chance, start = random.Random(11), datetime(2025, 1, 1)
     rows = []
     for number in range(count):
@@ -144,12 +144,12 @@ def write(path: Path, rows: list[Row], **options: Any) -> str:
 
 @pytest.fixture(scope="package")
 def data(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Where nothing needs to be asked."""
+    """Return the path of a file that raises no questions."""
     return write(tmp_path_factory.mktemp("data") / "churn.csv", churn())
 
 
 class Terminal:
-    """The command with a person before it."""
+    """The command in a pseudo-terminal, as a person runs it."""
 
     def __init__(self, checkout: Checkout, *arguments: str) -> None:
         mine, theirs = pty.openpty()
@@ -161,7 +161,7 @@ class Terminal:
         os.close(theirs)
 
     def until(self, words: str, seconds: float = 60) -> None:
-        """Read on until this is said."""
+        """Read until these words appear."""
         deadline, start = time.monotonic() + seconds, len(self.text)
         while words not in self.text[start:]:
             assert time.monotonic() < deadline, f"waited for {words!r}:\n{self.text}"
@@ -173,7 +173,7 @@ class Terminal:
         os.write(self.terminal, f"{words}\n".encode())
 
     def end(self) -> int:
-        """Read to the end; the exit code."""
+        """Read to the end and return the exit code."""
         while self._read():
             pass
         os.close(self.terminal)

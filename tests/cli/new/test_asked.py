@@ -1,4 +1,4 @@
-"""What `millrace new` asks, of whom, and what it takes when nobody is there."""
+"""Tests of the questions of `millrace new`, with and without a terminal."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import pytest
 from .conftest import Checkout, Row, Terminal, churn, write
 
 
-def unclear(path: Path) -> str:
-    """Two times, two keys, a target whose name says nothing, in an order of day and month that nobody knows."""
+def write_unclear_file(path: Path) -> str:
+    """Write a file with two possible keys, an unclear target and dates whose order of day and month is ambiguous."""
 
     def change(number: int, row: Row) -> None:
         row["result"] = {"yes": "A", "no": "B"}[row.pop("left")]
@@ -28,9 +28,9 @@ def unclear(path: Path) -> str:
     return write(path, churn(change=change))
 
 
-def test_without_a_terminal_the_missing_flags_are_named_and_nobody_waits(checkout: Checkout, tmp_path: Path) -> None:
+def test_missing_flags_are_listed_without_a_terminal(checkout: Checkout, tmp_path: Path) -> None:
     began = time.monotonic()
-    said = checkout.refused("churn", "--from", unclear(tmp_path / "a.csv"), code=2)
+    said = checkout.refused("churn", "--from", write_unclear_file(tmp_path / "a.csv"), code=2)
     assert time.monotonic() - began < 30
     assert "questions are open, and this terminal is not interactive" in said
     for flag in ("--target result", "--positive", "--key customer", "--time-format %d/%m/%Y"):
@@ -38,8 +38,8 @@ def test_without_a_terminal_the_missing_flags_are_named_and_nobody_waits(checkou
     assert "--yes" in said
 
 
-def test_every_question_has_a_flag_and_yes_takes_what_is_proposed(checkout: Checkout, tmp_path: Path) -> None:
-    path = unclear(tmp_path / "a.csv")
+def test_every_question_has_a_flag_and_yes_accepts_the_proposals(checkout: Checkout, tmp_path: Path) -> None:
+    path = write_unclear_file(tmp_path / "a.csv")
     found = checkout.json("churn", "--from", path, "--yes", "--dry-run")
     assert (found["target"], found["key"]) == ("result", "customer")
     found = checkout.json(
@@ -52,10 +52,8 @@ def test_every_question_has_a_flag_and_yes_takes_what_is_proposed(checkout: Chec
     assert '_outcome("result", table["result"], yes="A", no="B")' in source
 
 
-def test_a_person_is_asked_only_what_is_unclear_with_a_proposal_and_may_mistype(
-    checkout: Checkout, tmp_path: Path
-) -> None:
-    person = Terminal(checkout, "churn", "--from", unclear(tmp_path / "a.csv"))
+def test_only_unclear_points_are_asked_and_typos_are_asked_again(checkout: Checkout, tmp_path: Path) -> None:
+    person = Terminal(checkout, "churn", "--from", write_unclear_file(tmp_path / "a.csv"))
     person.until("--target [")
     assert "Which column is predicted?" in person.text
     person.answer("resul")
@@ -75,14 +73,14 @@ def test_a_person_is_asked_only_what_is_unclear_with_a_proposal_and_may_mistype(
     assert 'yes="B", no="A"' in source
 
 
-def signed(number: int, row: Row) -> None:
+def add_signup_time(number: int, row: Row) -> None:
     row["signed_up_at"] = f"{datetime(2024, 1, 1) + timedelta(days=number)}"
 
 
 @pytest.mark.parametrize("cell", ["", "soon"])
 def test_a_bad_cell_does_not_make_another_column_the_event_time(checkout: Checkout, tmp_path: Path, cell: str) -> None:
     def change(number: int, row: Row) -> None:
-        signed(number - 400, row)
+        add_signup_time(number - 400, row)
         row["asked_at"] = cell if number == 5 else row["asked_at"]
 
     path = write(tmp_path / "a.csv", churn(change=change))
@@ -95,7 +93,7 @@ def test_a_bad_cell_does_not_make_another_column_the_event_time(checkout: Checko
     assert "row 6" in said
 
 
-def test_times_with_gaps_alone_are_asked_about(checkout: Checkout, tmp_path: Path) -> None:
+def test_an_incomplete_only_time_column_is_asked_about(checkout: Checkout, tmp_path: Path) -> None:
     rows = churn(change=lambda number, row: row.update(asked_at="" if number == 5 else row["asked_at"]))
     path = write(tmp_path / "a.csv", rows)
     said = checkout.refused("churn", "--from", path, code=2)
@@ -107,8 +105,8 @@ def test_times_with_gaps_alone_are_asked_about(checkout: Checkout, tmp_path: Pat
     assert checkout.json("churn", "--from", path, "--event-time", "none", "--dry-run")["event_time"] == "arrived_at"
 
 
-def test_times_of_few_rows_are_no_event_time(checkout: Checkout, tmp_path: Path) -> None:
-    """What has a time in some rows only came later, if at all."""
+def test_a_mostly_empty_time_column_is_not_proposed_as_event_time(checkout: Checkout, tmp_path: Path) -> None:
+    """Check that a mostly empty time column is not proposed: such an event comes later, if at all."""
     rows = churn(change=lambda number, row: row.update(closed_at="" if number % 3 else "2026-01-01"))
     path = write(tmp_path / "a.csv", rows)
     assert checkout.json("churn", "--from", path, "--dry-run")["event_time"] == "asked_at"
@@ -127,7 +125,7 @@ def test_times_of_few_rows_are_no_event_time(checkout: Checkout, tmp_path: Path)
         ("%Y-%m-%dT%H:%M:%S", "%m/%d/%Y", None),
     ],
 )
-def test_dates_are_read_in_the_order_of_the_event_time_or_not_at_all(
+def test_ambiguous_dates_follow_the_event_time_or_are_left_out(
     checkout: Checkout, tmp_path: Path, asked: str, dates: str, read: str | None
 ) -> None:
     def change(number: int, row: Row) -> None:
@@ -144,13 +142,13 @@ def test_dates_are_read_in_the_order_of_the_event_time_or_not_at_all(
         assert "in 2 ways, %d/%m/%Y and %m/%d/%Y" in found["left_out"]["signed"]
 
 
-def told(found: Row, flag: str) -> tuple[str, str]:
+def find_inference(found: Row, flag: str) -> tuple[str, str]:
     [said] = [(each["value"], each["reason"]) for each in found["inferred"] if each["flag"] == flag]
     return said
 
 
 def of_2012(number: int) -> str:
-    """A day after the other; as day, month and year they would reach 2031."""
+    """Return one date per day; read as day, month and year, the dates would reach 2031."""
     return f"{datetime(2012, 1, 1) + timedelta(days=number):%y-%m-%d}"
 
 
@@ -170,7 +168,7 @@ def in_no_order(number: int) -> str:
         (in_no_order, "%d/%m/%Y", "%m/%d/%Y is also possible, but the day comes first in most of the world"),
     ],
 )
-def test_of_several_formats_one_with_nothing_to_come_and_the_rows_in_order_is_proposed(
+def test_the_most_plausible_time_format_is_proposed_with_a_reason(
     checkout: Checkout, tmp_path: Path, dates: Callable[[int], str], read: str, why: str
 ) -> None:
     path = write(tmp_path / "a.csv", churn(change=lambda number, row: row.update(asked_at=dates(number))))
@@ -178,18 +176,18 @@ def test_of_several_formats_one_with_nothing_to_come_and_the_rows_in_order_is_pr
     assert f"--time-format {read} " in said
     assert why in said
     found = checkout.json("churn", "--from", path, "--yes", "--dry-run")
-    assert told(found, "--time-format") == (read, why)
-    assert told(found, "--event-time") == ("asked_at", "the only column of times")
+    assert find_inference(found, "--time-format") == (read, why)
+    assert find_inference(found, "--event-time") == ("asked_at", "the only column of times")
     found = checkout.json("churn", "--from", path, "--time-format", read, "--dry-run")
-    assert told(found, "--event-time") == ("asked_at", f"the only column of times, the format {read}")
+    assert find_inference(found, "--event-time") == ("asked_at", f"the only column of times, the format {read}")
 
 
-def leaking(path: Path) -> str:
+def write_leaking_file(path: Path) -> str:
     return write(path, churn(change=lambda number, row: row.update(refund=number % 5 + 9 * (row["left"] == "yes"))))
 
 
-def test_a_column_that_tells_the_outcome_is_asked_about(checkout: Checkout, tmp_path: Path) -> None:
-    person = Terminal(checkout, "churn", "--from", leaking(tmp_path / "a.csv"))
+def test_a_column_that_leaks_the_target_is_asked_about(checkout: Checkout, tmp_path: Path) -> None:
+    person = Terminal(checkout, "churn", "--from", write_leaking_file(tmp_path / "a.csv"))
     person.until("--leave-out refund [Y/n]")
     assert re.search(r"refund alone tells left with an AUC of 1\.000", person.text)
     person.answer("n")
@@ -197,10 +195,10 @@ def test_a_column_that_tells_the_outcome_is_asked_about(checkout: Checkout, tmp_
     assert 'trusted=["refund"]' in checkout.read("stacks/churn/__init__.py")
 
 
-def test_ctrl_c_at_a_question_leaves_nothing(checkout: Checkout, tmp_path: Path) -> None:
-    person = Terminal(checkout, "churn", "--from", unclear(tmp_path / "a.csv"))
+def test_ctrl_c_at_a_question_leaves_no_files(checkout: Checkout, tmp_path: Path) -> None:
+    person = Terminal(checkout, "churn", "--from", write_unclear_file(tmp_path / "a.csv"))
     person.until("--target [")
-    # A signal just before the process waits for a line is only seen with the next one: people press again.
+    # A signal that arrives just before the process reads a line is seen only with the next one, so send it again.
     while person.process.poll() is None:
         os.killpg(person.process.pid, signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -210,8 +208,8 @@ def test_ctrl_c_at_a_question_leaves_nothing(checkout: Checkout, tmp_path: Path)
     assert checkout.files() == checkout.before
 
 
-def test_a_leak_without_a_person_needs_a_flag_or_yes(checkout: Checkout, tmp_path: Path) -> None:
-    path = leaking(tmp_path / "a.csv")
+def test_a_leak_without_a_terminal_needs_a_flag_or_yes(checkout: Checkout, tmp_path: Path) -> None:
+    path = write_leaking_file(tmp_path / "a.csv")
     said = checkout.refused("churn", "--from", path, code=2)
     assert "--leave-out refund" in said
     assert "--trust refund" in said

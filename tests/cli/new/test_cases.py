@@ -1,4 +1,4 @@
-"""Files as databases, spreadsheets and people write them: read as they are meant, and what is inferred is said."""
+"""Tests of `millrace new` with files as databases, spreadsheets and people write them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 
 from .conftest import Checkout, Row, churn, write
-from .test_values import values
+from .test_values import read_values
 
 Change = Callable[[int, Row], Any]
 
 
-def _american(_: int, row: Row) -> None:
+def _use_american_times(_: int, row: Row) -> None:
     row["asked_at"] = datetime.fromisoformat(row["asked_at"]).strftime("%m/%d/%Y %I:%M %p")
 
 
-#: What changes in the file of customers, and what is said of it; None where the plain answer says it all.
+#: A change to the customers' file, and the note that the output has about it.
 SAID: dict[str, tuple[Change, str]] = {
     "nanoseconds": (
         lambda _, row: row.update(asked_at=row["asked_at"] + ".123456789"),
@@ -67,7 +67,7 @@ SAID: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("case", sorted(SAID))
-def test_what_cells_mean_is_said(checkout: Checkout, tmp_path: Path, case: str) -> None:
+def test_the_interpretation_of_unusual_cells_is_reported(checkout: Checkout, tmp_path: Path, case: str) -> None:
     change, said = SAID[case]
     found = checkout.json("churn", "--from", write(tmp_path / "a.csv", churn(change=change)), "--yes", "--dry-run")
     assert said in found["read"]
@@ -79,12 +79,12 @@ def test_what_cells_mean_is_said(checkout: Checkout, tmp_path: Path, case: str) 
     ("change", "how"),
     [
         (lambda _, row: row.update(asked_at=row["asked_at"].replace("T", " ") + "+00"), "ISO 8601 with a zone"),
-        (_american, "%m/%d/%Y %I:%M %p"),
+        (_use_american_times, "%m/%d/%Y %I:%M %p"),
         (lambda _, row: row.update(asked_at=row["asked_at"][:10].replace("-", "")), "%Y%m%d"),
     ],
     ids=["postgres", "am and pm", "digits"],
 )
-def test_times_are_read_as_they_are_written(checkout: Checkout, tmp_path: Path, change: Change, how: str) -> None:
+def test_common_time_formats_are_detected(checkout: Checkout, tmp_path: Path, change: Change, how: str) -> None:
     found = checkout.json("churn", "--from", write(tmp_path / "a.csv", churn(change=change)), "--yes", "--dry-run")
     assert found["event_time"] == "asked_at"
     assert [how in each["reason"] for each in found["inferred"] if each["flag"] == "--event-time"] == [True]
@@ -106,25 +106,23 @@ TIMES: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("case", TIMES)
-def test_times_are_what_they_say(checkout: Checkout, tmp_path: Path, case: str) -> None:
+def test_times_are_parsed_to_the_right_moment(checkout: Checkout, tmp_path: Path, case: str) -> None:
     change, second = TIMES[case]
     path = write(tmp_path / "a.csv", churn(change=change))
     checkout.json("churn", "--from", path, "--event-time", "asked_at", "--yes")
-    assert values(checkout, "asked_at", path)[1] == second
+    assert read_values(checkout, "asked_at", path)[1] == second
 
 
-def test_a_file_with_spaces_has_the_values_of_the_one_without(checkout: Checkout, tmp_path: Path) -> None:
+def test_spaces_after_commas_do_not_change_the_values(checkout: Checkout, tmp_path: Path) -> None:
     rows = churn()
     path = tmp_path / "spaces.csv"
     path.write_text(Path(write(tmp_path / "plain.csv", rows)).read_text().replace(",", ", "))
     checkout.json("churn", "--from", str(path), "--yes")
     for name in ("customer", "plan", "calls"):
-        assert values(checkout, name, str(path)) == [row[name] for row in rows[:50]]
+        assert read_values(checkout, name, str(path)) == [row[name] for row in rows[:50]]
 
 
-def test_a_file_with_spaces_a_line_for_spreadsheets_or_packed_is_the_same_file(
-    checkout: Checkout, tmp_path: Path
-) -> None:
+def test_spaces_a_separator_line_and_gzip_do_not_change_the_result(checkout: Checkout, tmp_path: Path) -> None:
     plain = write(tmp_path / "plain.csv", churn())
     text = Path(plain).read_text()
     (tmp_path / "spaces.csv").write_text(text.replace(",", ", "))
@@ -137,16 +135,16 @@ def test_a_file_with_spaces_a_line_for_spreadsheets_or_packed_is_the_same_file(
             assert found[fact] == expected[fact], (name, fact)
 
 
-def test_one_and_minus_one_say_yes_and_no(checkout: Checkout, tmp_path: Path) -> None:
+def test_one_and_minus_one_are_a_binary_target(checkout: Checkout, tmp_path: Path) -> None:
     rows = churn(change=lambda _, row: row.update(left=1 if row["left"] == "yes" else -1))
     found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--yes", "--dry-run")
     assert found["problem"] == "binary"
     assert [each["value"] for each in found["inferred"] if each["flag"] == "--positive"] == ["1"]
-    # Nobody to ask, and nobody has said that guesses will do.
+    # Without a terminal and without --yes, a guess needs a flag to confirm it.
     assert "--positive 1" in checkout.refused("churn", "--from", str(tmp_path / "a.csv"), code=2)
 
 
-#: An open end in each way to write it, and one that is none.
+#: An open end and an ordinary date in each notation.
 ENDS = {
     "iso": ("9999-12-31", "2024-06-01"),
     "american": ("12/31/9999", "06/01/2024"),
@@ -156,7 +154,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("written", ENDS)
-def test_an_open_end_is_no_time_of_an_event_and_is_missing(checkout: Checkout, tmp_path: Path, written: str) -> None:
+def test_open_ended_dates_are_missing_and_not_the_event_time(checkout: Checkout, tmp_path: Path, written: str) -> None:
     far, near = ENDS[written]
     path = write(tmp_path / "a.csv", churn(change=lambda row, each: each.update(end_date=far if row % 2 else near)))
     found = checkout.json("churn", "--from", path, "--yes")
@@ -164,11 +162,11 @@ def test_an_open_end_is_no_time_of_an_event_and_is_missing(checkout: Checkout, t
     ends = "end_date: 200 of 400 times are of years outside 1900 to 2100: an open end, treated as missing"
     assert ends in found["read"]
     assert "end_date" in found["features"]
-    assert values(checkout, "end_date", path)[:4] == ["2024-06-01 00:00:00", None] * 2
+    assert read_values(checkout, "end_date", path)[:4] == ["2024-06-01 00:00:00", None] * 2
 
 
 @pytest.mark.parametrize("share", [2, 10])
-def test_a_column_with_open_ends_is_no_event_time_though_it_is_the_only_one(
+def test_the_only_time_column_with_open_ends_is_not_the_event_time(
     checkout: Checkout, tmp_path: Path, share: int
 ) -> None:
     rows = churn(
@@ -180,9 +178,7 @@ def test_a_column_with_open_ends_is_no_event_time_though_it_is_the_only_one(
     assert f"asked_at is of years outside 1900 to 2100 in {400 // share} of 400" in guess["reason"]
 
 
-def test_points_between_thousands_are_no_decimal_points_beside_decimal_commas(
-    checkout: Checkout, tmp_path: Path
-) -> None:
+def test_points_are_not_decimal_marks_in_a_file_with_decimal_commas(checkout: Checkout, tmp_path: Path) -> None:
     def change(number: int, row: Row) -> None:
         row |= {"rate": f"0,{10 + number % 90}", "units": f"{1 + number % 9}.{100 + number}"}
         row["weight"] = f"{1 + number % 9},{100 + number}"
@@ -192,10 +188,10 @@ def test_points_between_thousands_are_no_decimal_points_beside_decimal_commas(
     assert "numbers are read with decimal commas, as in rate, row 1: '0,10'" in found["read"]
     assert "weight: '1,100' is read as 1.1, not as thousands" in found["read"]
     assert "separators of thousands, row 1 is '1.100'" in found["left_out"]["units"]
-    assert values(checkout, "rate", path)[:2] == [0.1, 0.11]
+    assert read_values(checkout, "rate", path)[:2] == [0.1, 0.11]
 
 
-def test_keys_are_not_said_to_be_numbers(checkout: Checkout, tmp_path: Path) -> None:
+def test_number_notes_are_printed_for_features_but_not_for_keys(checkout: Checkout, tmp_path: Path) -> None:
     rows = churn(change=lambda number, row: row.update(customer=f"{number:02}", months=f"{number % 20:02}"))
     rows[150]["months"] = "100"
     found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--key", "customer", "--yes", "--dry-run")
@@ -205,7 +201,7 @@ def test_keys_are_not_said_to_be_numbers(checkout: Checkout, tmp_path: Path) -> 
     assert "code: row 8 is '12E3', read as the number 12000 like the others" in found["read"]
 
 
-def test_an_id_that_pandas_wrote_with_a_point_is_no_feature(checkout: Checkout, tmp_path: Path) -> None:
+def test_an_id_that_pandas_wrote_as_float_is_not_a_feature(checkout: Checkout, tmp_path: Path) -> None:
     rows = [{"customer_id": f"{number}.0", **row} for number, row in enumerate(churn())]
     for row in rows:
         del row["customer"]
@@ -215,7 +211,7 @@ def test_an_id_that_pandas_wrote_with_a_point_is_no_feature(checkout: Checkout, 
     assert guess.startswith("no column of text or whole numbers has a different value in every row")
 
 
-def test_seconds_with_fractions_are_neither_times_nor_amounts(checkout: Checkout, tmp_path: Path) -> None:
+def test_fractional_epoch_seconds_are_neither_times_nor_features(checkout: Checkout, tmp_path: Path) -> None:
     rows = churn(change=lambda number, row: row.update(asked_at=f"{1704067200 + 3600 * number}.25"))
     found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--yes", "--dry-run")
     assert "asked_at" not in found["features"]
@@ -225,7 +221,7 @@ def test_seconds_with_fractions_are_neither_times_nor_amounts(checkout: Checkout
 
 
 @pytest.mark.parametrize("repeats", [True, False])
-def test_whole_numbers_that_are_dates_are_no_amounts(checkout: Checkout, tmp_path: Path, repeats: bool) -> None:
+def test_integers_that_may_be_dates_are_not_features(checkout: Checkout, tmp_path: Path, repeats: bool) -> None:
     def change(number: int, row: Row) -> None:
         row["period"] = f"2024{number % 12 + 1:02}01" if repeats else row["asked_at"][:10].replace("-", "")
 
@@ -234,13 +230,13 @@ def test_whole_numbers_that_are_dates_are_no_amounts(checkout: Checkout, tmp_pat
     assert "if it is the time of the event, give --event-time period" in found["left_out"]["period"]
 
 
-def test_an_index_without_a_name_is_left_out(checkout: Checkout, tmp_path: Path) -> None:
+def test_an_unnamed_index_column_is_left_out(checkout: Checkout, tmp_path: Path) -> None:
     rows = [{"": number, **row} for number, row in enumerate(churn())]
     found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--yes", "--dry-run")
     assert found["left_out"] == {"Unnamed: 0": "an index: it numbers the rows, as written by pandas"}
 
 
-def test_several_classes_are_never_amounts_unasked(checkout: Checkout, tmp_path: Path) -> None:
+def test_three_classes_are_a_regression_only_on_request(checkout: Checkout, tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", churn(change=lambda number, row: row.update(left=number % 3)))
     said = checkout.refused("churn", "--from", path, "--yes")
     assert "'left' holds 3 different whole numbers (0, 1, 2), which may be classes or amounts" in said
@@ -249,7 +245,7 @@ def test_several_classes_are_never_amounts_unasked(checkout: Checkout, tmp_path:
     assert found["problem"] == "regression"
 
 
-def test_a_second_currency_is_refused_by_row(checkout: Checkout, tmp_path: Path) -> None:
+def test_a_column_with_two_currencies_is_left_out_naming_the_row(checkout: Checkout, tmp_path: Path) -> None:
     rows = churn(change=lambda number, row: row.update(amount="€7.50" if number == 41 else f"${number}.50"))
     found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--yes", "--dry-run")
     assert "2 currencies: row 42 is '€7.50', the others are in $" in found["left_out"]["amount"]
@@ -257,13 +253,13 @@ def test_a_second_currency_is_refused_by_row(checkout: Checkout, tmp_path: Path)
 
 @pytest.mark.parametrize("mark", ["NA", "None"])
 @pytest.mark.parametrize("is_said", [True, False])
-def test_a_value_that_looks_missing_stays_one_unless_it_is_said(
+def test_na_and_none_stay_values_unless_declared_missing(
     checkout: Checkout, tmp_path: Path, mark: str, is_said: bool
 ) -> None:
     rows = churn(change=lambda number, row: row.update(plan=(mark, "DE", "FR")[number % 3]))
     more = ("--missing", f"plan={mark}") if is_said else ()
     checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--yes", *more)
-    read = values(checkout, "plan", "")
+    read = read_values(checkout, "plan", "")
     assert (mark in read) is not is_said
     assert (None in read) is is_said
     assert {"DE", "FR"} <= set(read)
@@ -271,7 +267,7 @@ def test_a_value_that_looks_missing_stays_one_unless_it_is_said(
 
 @pytest.mark.parametrize("named", ["{}", "1E{}", "{:05}"], ids=["19 digits", "powers", "zeros"])
 @pytest.mark.parametrize("options", [(), ("--key", "customer")], ids=["proposed", "given"])
-def test_digits_that_name_things_are_kept_exactly(
+def test_keys_made_of_digits_are_kept_exactly(
     checkout: Checkout, tmp_path: Path, named: str, options: tuple[str, ...]
 ) -> None:
     start = 1234567890123456789 if named == "{}" else 0
@@ -279,21 +275,21 @@ def test_digits_that_name_things_are_kept_exactly(
     path = write(tmp_path / "a.csv", rows)
     found = checkout.json("churn", "--from", path, "--yes", *options)
     assert found["key"] == "customer"
-    assert values(checkout, "customer", path) == [row["customer"] for row in rows[:50]]
+    assert read_values(checkout, "customer", path) == [row["customer"] for row in rows[:50]]
 
 
-def test_postcodes_are_texts(checkout: Checkout, tmp_path: Path) -> None:
+def test_postcodes_are_read_as_text(checkout: Checkout, tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", churn(change=lambda number, row: row.update(plan=f"0{1000 + number % 7}")))
     checkout.json("churn", "--from", path, "--yes")
-    assert values(checkout, "plan", path)[:2] == ["01000", "01001"]
+    assert read_values(checkout, "plan", path)[:2] == ["01000", "01001"]
 
 
-def test_amounts_are_the_numbers_that_they_say(checkout: Checkout, tmp_path: Path) -> None:
+def test_dollar_amounts_are_parsed_and_blank_cells_are_missing(checkout: Checkout, tmp_path: Path) -> None:
     def change(number: int, row: Row) -> None:
         row["months"] = (f"${1000 + number:,}.50", " ", "\\N")[min(number % 40, 2) if number % 40 in (1, 2) else 0]
 
     path = write(tmp_path / "a.csv", churn(change=change))
     checkout.json("churn", "--from", path, "--yes")
-    read = values(checkout, "months", path)
+    read = read_values(checkout, "months", path)
     assert read[0] == 1000.5
     assert [math.isnan(each) for each in read[:4]] == [False, True, True, False]

@@ -1,4 +1,4 @@
-"""What `millrace new` makes of a file, and that all of it is written or nothing."""
+"""Tests of the files that `millrace new` generates, and that it writes all of them or none."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from tests.local.hosted import eventually
 
 from .conftest import Checkout, Row, churn, write
 
-# -- what is made ------------------------------------------------------------------------------------------------------
+# -- generated files ---------------------------------------------------------------------------------------------------
 
 
-def houses(path: Path) -> str:
-    """Typed columns, a zone, a price in the target's place, a whole number as key."""
+def write_houses_file(path: Path) -> str:
+    """Write a Parquet file with typed columns, a time zone, a price as target and an integer key."""
     chance, start = random.Random(5), datetime(2025, 3, 1, tzinfo=UTC)
     rows = []
     for number in range(600):
@@ -47,8 +47,8 @@ def houses(path: Path) -> str:
     return str(path)
 
 
-def odd(path: Path) -> str:
-    """No time, no key, semicolons, names that are none, quotes, numbers that are classes."""
+def write_odd_file(path: Path) -> str:
+    """Write a CSV file with semicolons, quotes, invalid column names and numeric classes, but no time or key."""
     chance = random.Random(6)
     rows = []
     for number in range(300):
@@ -62,13 +62,19 @@ def odd(path: Path) -> str:
     return write(path, rows, delimiter=";")
 
 
-def test_each_kind_of_use_case_is_whole_clean_and_passes_its_own_tests(checkout: Checkout, tmp_path: Path) -> None:
+def test_generated_use_cases_are_complete_clean_and_pass_their_tests(checkout: Checkout, tmp_path: Path) -> None:
     made = {
         "churn-eu": checkout.json("churn-eu", "--from", write(tmp_path / "a.csv", churn())),
         "houses": checkout.json(
-            "houses", "--from", houses(tmp_path / "houses.parquet"), "--trust", "area", "--event-time", "listed_at"
+            "houses",
+            "--from",
+            write_houses_file(tmp_path / "houses.parquet"),
+            "--trust",
+            "area",
+            "--event-time",
+            "listed_at",
         ),
-        "odd": checkout.json("odd", "--from", odd(tmp_path / "odd.csv"), "--yes", "--region", "us-east-1"),
+        "odd": checkout.json("odd", "--from", write_odd_file(tmp_path / "odd.csv"), "--yes", "--region", "us-east-1"),
         "made-up": checkout.json("made-up", "--target", "gone"),
         "spend": checkout.json("spend", "--problem", "regression"),
     }
@@ -86,7 +92,7 @@ def test_each_kind_of_use_case_is_whole_clean_and_passes_its_own_tests(checkout:
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
     assert "30 passed" in done.stdout
-    # All of the file, as it is, instead of the sample.
+    # Read the whole original file instead of the sample.
     variables = {**checkout.environment, "HOUSES_DATA": str(tmp_path / "houses.parquet")}
     program = "from stacks.houses import data; city = data._rows()['city']; print(len(city), sorted({*city} - {None}))"
     done = subprocess.run(
@@ -94,10 +100,10 @@ def test_each_kind_of_use_case_is_whole_clean_and_passes_its_own_tests(checkout:
     )
     assert done.stdout == "600 ['Köln', 'the \"Ulm\"']\n"
     for found in made.values():
-        _stacks_are_sound(checkout, found)
+        _check_stacks(checkout, found)
 
 
-def _stacks_are_sound(checkout: Checkout, found: Row) -> None:
+def _check_stacks(checkout: Checkout, found: Row) -> None:
     name = found["use_case"]
     environments = {}
     for each in names.ENVIRONMENTS:
@@ -122,7 +128,7 @@ def _stacks_are_sound(checkout: Checkout, found: Row) -> None:
     assert gate.get("at_least", -math.inf) <= gate["reached"] <= gate.get("at_most", math.inf)
 
 
-def test_what_a_file_says_by_itself_is_not_asked(checkout: Checkout, data: str) -> None:
+def test_a_clear_file_raises_no_questions(checkout: Checkout, data: str) -> None:
     found = checkout.json("churn", "--from", data)
     assert (found["problem"], found["target"], found["key"]) == ("binary", "left", "customer")
     assert found["event_time"] == "asked_at"
@@ -139,9 +145,7 @@ def test_what_a_file_says_by_itself_is_not_asked(checkout: Checkout, data: str) 
     assert '_outcome("left", table["left"], yes="yes", no="no")' in checkout.read("stacks/churn/data.py")
 
 
-def test_names_that_python_cannot_take_are_mapped_and_columns_of_no_use_left_out(
-    checkout: Checkout, tmp_path: Path
-) -> None:
+def test_invalid_column_names_are_mapped_and_useless_columns_left_out(checkout: Checkout, tmp_path: Path) -> None:
     def change(number: int, row: Row) -> None:
         row |= {"Monthly fee (€)": number % 17, "note": f"{number} says", "order_no": number * 3, "same": "x",
                 "nothing": "", "signup": f"20{10 + number % 9}-02-03", "closed": f"203{number % 5}-01-01",
@@ -160,13 +164,13 @@ def test_names_that_python_cannot_take_are_mapped_and_columns_of_no_use_left_out
     assert "row 1 contains a time after the event" in left_out["closed"]
     assert "row 5 is '2024-02-30', which is not a time" in left_out["paid"]
     assert "row 9 is 'high'" in left_out["load"]
-    # A time counts as the days before the event.
+    # A time becomes a feature: the number of days before the event.
     assert '"signup_days": _days(columns["signup"], now)' in checkout.read("stacks/churn/features.py")
     header = checkout.read("stacks/churn/sample.csv").splitlines()[0]
     assert header == "customer,asked_at,months,plan,left,Monthly fee (€),signup"
 
 
-def test_the_sample_of_a_large_file_is_small_spread_in_time_and_in_order(checkout: Checkout, tmp_path: Path) -> None:
+def test_the_sample_of_a_large_file_is_small_sorted_and_spread_over_time(checkout: Checkout, tmp_path: Path) -> None:
     rows = churn(20_000, lambda number, row: row.update(asked_at=f"{datetime(2024, 1, 1) + timedelta(hours=number)}"))
     random.Random(1).shuffle(rows)
     found = checkout.json("churn", "--from", write(tmp_path / "large.csv", rows))
@@ -176,26 +180,24 @@ def test_the_sample_of_a_large_file_is_small_spread_in_time_and_in_order(checkou
     assert len(times) == found["sample"]["rows"] == 2000
     assert times == sorted(times)
     assert times[-1] == max(str(row["asked_at"]) for row in rows)
-    # A year to learn from and a season to replay, not the last days alone.
+    # The sample covers a year to train on and a season to replay, not only the last days.
     assert datetime.fromisoformat(times[-1]) - datetime.fromisoformat(times[0]) > timedelta(days=400)
     assert found["sample"]["of"] == 20_000
 
 
-def timeless(number: int, row: Row) -> None:
+def remove_time_and_key(number: int, row: Row) -> None:
     del row["asked_at"], row["customer"]
 
 
-def test_rows_without_times_arrive_one_after_another_and_what_follows_is_said(
-    checkout: Checkout, tmp_path: Path
-) -> None:
-    path = write(tmp_path / "a.csv", churn(change=timeless))
+def test_rows_without_times_get_arrival_times_and_a_note_on_their_limit(checkout: Checkout, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", churn(change=remove_time_and_key))
     found = checkout.json("churn", "--from", path, "--event-time", "none")
     assert (found["key"], found["event_time"]) == ("row", "arrived_at")
     source = checkout.read("stacks/churn/data.py")
     assert "arrive one after another" in source
     asked = datetime.fromisoformat(found["sample"]["until"])
     assert timedelta(0) <= datetime.now(UTC) - asked.replace(tzinfo=UTC) <= timedelta(days=1)
-    # Where time is the wall's, a file that nobody writes anew ends the training: said at once, and where it is named.
+    # In wall-clock time, training fails once the file is too old: output, code and stack files mention this.
     [said] = [hint for hint in found["hints"] if "arrived_at" in hint]
     assert "the last row gets the time at which the object at CHURN_DATA was written" in said
     assert "refused 49 days later" in said
@@ -205,15 +207,15 @@ def test_rows_without_times_arrive_one_after_another_and_what_follows_is_said(
         assert "gets the time at which this object was written, and training refuses it 49 days later" in stack
 
 
-def test_all_rows_of_a_file_without_times_lie_where_its_sample_lies(checkout: Checkout, tmp_path: Path) -> None:
-    path = write(tmp_path / "a.csv", churn(20_000, timeless))
+def test_arrival_times_of_sample_and_whole_file_cover_the_same_period(checkout: Checkout, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", churn(20_000, remove_time_and_key))
     found = checkout.json("churn", "--from", path, "--event-time", "none")
     assert found["sample"]["rows"] == 2000
-    sample, whole = (events(checkout, "arrived_at", CHURN_DATA=place) for place in ("", path))
+    sample, whole = (read_event_column(checkout, "arrived_at", CHURN_DATA=place) for place in ("", path))
     assert (len(sample), len(whole)) == (2000, 20_000)
     assert max(whole) == max(sample)
     assert whole == sorted(whole)
-    # The replay's start parts both alike, and training looks back to the first row of both.
+    # The replay starts at the same share of both, and training looks back to the first row of both.
     start = datetime.fromisoformat(found["replay_from"])
     shares = [
         sum(datetime.fromisoformat(f"{each}Z") < start for each in times) / len(times) for times in (sample, whole)
@@ -222,18 +224,18 @@ def test_all_rows_of_a_file_without_times_lie_where_its_sample_lies(checkout: Ch
     assert start - datetime.fromisoformat(f"{whole[0]}Z") < timedelta(days=100)
 
 
-def test_the_rows_of_an_object_without_times_arrived_until_it_was_written(checkout: Checkout, tmp_path: Path) -> None:
-    path = Path(write(tmp_path / "a.csv", churn(change=timeless)))
+def test_arrival_times_end_when_the_object_was_written(checkout: Checkout, tmp_path: Path) -> None:
+    path = Path(write(tmp_path / "a.csv", churn(change=remove_time_and_key)))
     checkout.json("churn", "--from", str(path), "--event-time", "none")
     written = datetime(2031, 5, 1, 12, tzinfo=UTC)
     os.utime(path, (written.timestamp(), written.timestamp()))
-    first, again = (events(checkout, "arrived_at", CHURN_DATA=path.as_uri()) for _ in range(2))
+    first, again = (read_event_column(checkout, "arrived_at", CHURN_DATA=path.as_uri()) for _ in range(2))
     assert first[-1] == "2031-05-01T12:00:00.000000"
     assert first == again
 
 
-def events(checkout: Checkout, column: str, **variables: str) -> list[str]:
-    """A column of all events that the generated data.py has."""
+def read_event_column(checkout: Checkout, column: str, **variables: str) -> list[str]:
+    """Return one column of all events from the generated data.py."""
     program = (
         "import numpy as np; from stacks.churn import data; "
         "since, until = np.datetime64('1900-01-01', 'us'), np.datetime64('2100-01-01', 'us'); "
@@ -246,7 +248,7 @@ def events(checkout: Checkout, column: str, **variables: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_a_dry_run_says_the_same_and_writes_nothing(checkout: Checkout, data: str) -> None:
+def test_a_dry_run_prints_the_same_result_and_writes_nothing(checkout: Checkout, data: str) -> None:
     would = checkout.json("churn", "--from", data, "--dry-run")
     assert checkout.files() == checkout.before
     assert not would.pop("written")
@@ -255,7 +257,7 @@ def test_a_dry_run_says_the_same_and_writes_nothing(checkout: Checkout, data: st
     assert made == would
 
 
-def test_people_are_told_what_was_made_and_what_comes_next(checkout: Checkout, data: str) -> None:
+def test_the_output_lists_the_files_and_the_next_commands(checkout: Checkout, data: str) -> None:
     said = checkout("churn", "--from", data).stdout
     assert "• --positive yes: it means yes" in said
     assert re.search(r"stacks/churn/sample.csv +[\d,]+ bytes", said)
@@ -266,7 +268,7 @@ def test_people_are_told_what_was_made_and_what_comes_next(checkout: Checkout, d
 # -- all or nothing ----------------------------------------------------------------------------------------------------
 
 
-def test_what_is_there_is_never_overwritten(checkout: Checkout, data: str) -> None:
+def test_existing_use_cases_are_never_overwritten(checkout: Checkout, data: str) -> None:
     checkout("churn", "--from", data)
     declaration = checkout.folder / "stacks/churn/__init__.py"
     declaration.write_text(declaration.read_text() + "# mine\n")
@@ -276,13 +278,13 @@ def test_what_is_there_is_never_overwritten(checkout: Checkout, data: str) -> No
     assert declaration.read_text().endswith("# mine\n")
 
 
-def test_a_folder_in_the_way_is_left_alone(checkout: Checkout) -> None:
+def test_an_existing_folder_is_left_unchanged(checkout: Checkout) -> None:
     (checkout.folder / "stacks/churn").mkdir()
     assert "stacks/churn exists, without a use case in it" in checkout("churn", code=1).stderr
     assert checkout.files() - checkout.before == {"stacks/churn"}
 
 
-def test_a_file_that_cannot_be_written_takes_the_others_back(tmp_path: Path) -> None:
+def test_a_failed_write_removes_the_files_written_before(tmp_path: Path) -> None:
     (tmp_path / "stacks").mkdir()
     (tmp_path / "stacks/Pulumi.a-prod.yaml").write_text("mine")
     files = {f"stacks/{name}": b"new" for name in ("a/__init__.py", "a/tests/__init__.py", "Pulumi.a-dev.yaml",
@@ -294,15 +296,13 @@ def test_a_file_that_cannot_be_written_takes_the_others_back(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_being_stopped_at_work_leaves_nothing(
-    checkout: Checkout, data: str, tmp_path: Path, number: signal.Signals
-) -> None:
+def test_a_stopped_run_leaves_no_files(checkout: Checkout, data: str, tmp_path: Path, number: signal.Signals) -> None:
     environment = {**checkout.environment, "TMPDIR": str(tmp_path)}
     process = subprocess.Popen(
         checkout.command("churn", "--from", data), cwd=checkout.folder, env=environment,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    # It has rendered and trains.
+    # Wait until it has rendered the files and is training.
     assert eventually(lambda: list(tmp_path.glob("millrace-new-*/stacks/*.yaml")), seconds=60)
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
@@ -320,17 +320,17 @@ def test_being_stopped_at_work_leaves_nothing(
     [("a", '"a"'), ('a "b"', "'a \"b\"'"), ("it's", '"it\'s"'), ("a \" and '", '"a \\" and \'"'),
      ("back\\slash", '"back\\\\slash"'), ("line\nend", '"line\\nend"'), ("ö", '"ö"')],
 )  # fmt: skip
-def test_texts_are_written_as_python_reads_them(value: str, written: str) -> None:
+def test_strings_are_rendered_as_python_literals(value: str, written: str) -> None:
     assert literals.render_text(value) == written
     assert eval(literals.render_text(value)) == value
 
 
-def test_columns_get_names_of_their_own() -> None:
+def test_columns_get_unique_identifiers() -> None:
     columns = ["Größe (cm)", "groesse", "2nd", "fold", "a b", "a_b", "A-B", "é", "€", "$", "Age", "age!", "Score"]
     found = make_identifiers(columns)
     assert list(found.values()) == [
         "grosse_cm", "groesse", "c_2nd", "fold_value", "a_b", "a_b_2", "a_b_3", "e", "column", "column_2",
-        # A join tells no case apart.
+        # Joins ignore case.
         "Age", "age_2", "Score_value",
     ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What `millrace new` refuses: names, files, data that cannot be meant."""
+"""Tests of invalid names, files and data that `millrace new` refuses."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from .conftest import Checkout, Row, Terminal, churn, write
                        "did you mean 'churn'?"),
     ],
 )  # fmt: skip
-def test_names_that_cannot_be(name: str, said: str) -> None:
+def test_invalid_names_are_refused(name: str, said: str) -> None:
     with pytest.raises(click.BadParameter) as refused:
         names.check_name(name, ["flights"], ["flights-local", "flights-dev"])
     assert said in str(refused.value)
@@ -50,7 +50,7 @@ def test_names_that_cannot_be(name: str, said: str) -> None:
         ("flights-local", "begins with the name of the stack flights-local"),
     ],
 )
-def test_names_that_cannot_be_beside_what_is_there(name: str, said: str) -> None:
+def test_names_that_clash_with_existing_ones_are_refused(name: str, said: str) -> None:
     with pytest.raises(CliError) as refused:
         names.check_name(name, ["flights"], ["flights-local", "flights-dev"])
     assert said in str(refused.value)
@@ -59,26 +59,26 @@ def test_names_that_cannot_be_beside_what_is_there(name: str, said: str) -> None
 @pytest.mark.parametrize(
     ("name", "use_cases", "stacks"),
     [
-        # `a` in the environment `b-local` and `a-b` in `local` are one stack.
+        # `a` in the environment `b-local` and `a-b` in `local` would be the same stack.
         ("a-b", ["a"], ["a-b-local"]),
         ("a", ["a-local-x"], ["a-local-x-dev"]),
         ("a-b-local-c", ["a"], ["a-b-local"]),
     ],
 )
-def test_names_whose_stacks_are_another_s(name: str, use_cases: list[str], stacks: list[str]) -> None:
+def test_names_that_share_a_stack_name_with_another_use_case_are_refused(
+    name: str, use_cases: list[str], stacks: list[str]
+) -> None:
     with pytest.raises(CliError, match="stack"):
         names.check_name(name, use_cases, stacks)
     names.check_name("b", use_cases, stacks)
 
 
-def test_a_bad_name_is_refused_by_the_command_before_the_file_is_read(checkout: Checkout) -> None:
+def test_an_invalid_name_is_refused_before_the_file_is_read(checkout: Checkout) -> None:
     assert "did you mean 'churn-eu'" in checkout.refused("Churn EU", "--from", "/nowhere.csv", code=2)
 
 
 @pytest.mark.parametrize("name", ["aws-costs", "sm-x", "millrace-x"])
-def test_a_name_that_begins_like_a_reserved_variable_has_another_variable(
-    checkout: Checkout, tmp_path: Path, name: str
-) -> None:
+def test_names_with_a_reserved_prefix_get_another_variable(checkout: Checkout, tmp_path: Path, name: str) -> None:
     found = checkout.json(name, "--from", write(tmp_path / "a.csv", churn()))
     variable = f"DATA_OF_{found['use_case'].replace('-', '_').upper()}"
     assert f'VARIABLE = "{variable}"' in checkout.read(f"stacks/{name.replace('-', '_')}/data.py")
@@ -105,7 +105,7 @@ FILES: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize(("body", "said"), FILES.values(), ids=FILES)
-def test_files_that_cannot_be_read(checkout: Checkout, tmp_path: Path, body: bytes, said: str) -> None:
+def test_malformed_files_are_refused(checkout: Checkout, tmp_path: Path, body: bytes, said: str) -> None:
     path = tmp_path / "data.csv"
     path.write_bytes(body)
     assert said in checkout.refused("churn", "--from", str(path))
@@ -116,7 +116,7 @@ def test_files_that_cannot_be_read(checkout: Checkout, tmp_path: Path, body: byt
     [("data.csv", "cannot be read: No such file"), ("data.xlsx", "expected .csv, .csv.gz or .parquet"),
      ("data.parquet", "is not a Parquet file"), ("folder.csv", "is a folder; expected one file")],
 )  # fmt: skip
-def test_files_that_are_none(checkout: Checkout, tmp_path: Path, name: str, said: str) -> None:
+def test_missing_and_unsupported_files_are_refused(checkout: Checkout, tmp_path: Path, name: str, said: str) -> None:
     (tmp_path / "data.parquet").write_bytes(b"PAR1 it is not")
     (tmp_path / "folder.csv").mkdir()
     assert said in checkout.refused("churn", "--from", str(tmp_path / name))
@@ -193,7 +193,7 @@ ROWS: dict[str, tuple[Callable[[int, Row], Any], list[str], int, str]] = {
 
 
 @pytest.mark.parametrize(("change", "arguments", "code", "said"), ROWS.values(), ids=ROWS)
-def test_data_that_cannot_be_meant(
+def test_invalid_data_and_options_are_refused(
     checkout: Checkout, tmp_path: Path, change: Callable[[int, Row], Any], arguments: list[str], code: int, said: str
 ) -> None:
     path = write(tmp_path / "data.csv", churn(change=change))
@@ -212,20 +212,20 @@ OVER: dict[str, tuple[Callable[[int, Row], Any], str]] = {
 
 @pytest.mark.parametrize("more", [["--yes"], []])
 @pytest.mark.parametrize(("change", "said"), OVER.values(), ids=OVER)
-def test_a_column_that_is_called_like_the_target_is_never_passed_over(
+def test_an_unusable_column_named_like_the_target_is_not_skipped(
     checkout: Checkout, tmp_path: Path, change: Callable[[int, Row], Any], said: str, more: list[str]
 ) -> None:
     path = write(tmp_path / "data.csv", churn(change=change))
     answer = checkout.refused("churn", "--from", path, *more)
     assert f"'left', which is named like the target, {said}" in answer
     assert "name another column with --target, e.g. --target plan" in answer
-    # Who names another one, or leaves it out, is obeyed.
+    # Naming another target, or leaving this column out, is accepted.
     found = checkout.json("churn", "--from", path, "--leave-out", "left", "--yes", "--dry-run")
     assert (found["target"], list(found["left_out"])) == ("plan", ["left"])
     assert checkout.json("churn", "--from", path, "--target", "plan", "--yes", "--dry-run")["target"] == "plan"
 
 
-def test_a_target_beside_another_one_that_cannot_be_is_said(checkout: Checkout, tmp_path: Path) -> None:
+def test_an_unusable_second_target_candidate_is_mentioned(checkout: Checkout, tmp_path: Path) -> None:
     rows = churn(change=lambda _, row: row.update(churned=""))
     found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--dry-run")
     [said] = [each["reason"] for each in found["inferred"] if each["flag"] == "--target"]
@@ -233,7 +233,7 @@ def test_a_target_beside_another_one_that_cannot_be_is_said(checkout: Checkout, 
     assert "but 'churned', which is named like the target, is empty in all 400 rows" in said
 
 
-def test_an_amount_that_cannot_be_read_is_not_passed_over(checkout: Checkout, tmp_path: Path) -> None:
+def test_an_unreadable_amount_named_like_the_target_is_not_skipped(checkout: Checkout, tmp_path: Path) -> None:
     def change(number: int, row: Row) -> None:
         row |= {"plan": f"p{number % 5}", "price": f"{number},5"}
         del row["left"]
@@ -242,7 +242,7 @@ def test_an_amount_that_cannot_be_read_is_not_passed_over(checkout: Checkout, tm
     assert "'price', which is named like the target, holds numbers with decimal commas, row 1 is '0,5'" in said
 
 
-def test_a_label_of_a_few_numbers_is_the_target_and_asked_about(checkout: Checkout, tmp_path: Path) -> None:
+def test_a_label_with_three_integers_needs_the_problem_type(checkout: Checkout, tmp_path: Path) -> None:
     def change(number: int, row: Row) -> None:
         row |= {"plan": f"p{number % 5}", "left": number % 3, "weight": number % 97}
 
@@ -252,7 +252,7 @@ def test_a_label_of_a_few_numbers_is_the_target_and_asked_about(checkout: Checko
     assert "'left', which is named like the target, has 3 different values (0, 1, 2)" in said
 
 
-def test_a_person_is_asked_instead(checkout: Checkout, tmp_path: Path) -> None:
+def test_another_target_is_proposed_on_a_terminal(checkout: Checkout, tmp_path: Path) -> None:
     person = Terminal(checkout, "churn", "--from", write(tmp_path / "a.csv", churn(change=OVER["three"][0])))
     person.until("--target [plan]")
     assert "but 'left', which is named like the target, has 3 different values" in person.text.replace("\r\n", " ")
@@ -263,32 +263,32 @@ def test_a_person_is_asked_instead(checkout: Checkout, tmp_path: Path) -> None:
     assert checkout.files() == checkout.before
 
 
-def test_three_texts_are_never_proposed_as_yes_or_no(checkout: Checkout, tmp_path: Path) -> None:
+def test_a_target_with_three_texts_is_not_proposed_as_binary(checkout: Checkout, tmp_path: Path) -> None:
     path = write(tmp_path / "data.csv", churn(change=OVER["three"][0]))
     said = checkout.refused("churn", "--from", path, "--target", "left")
     assert "--target 'left' has 3 different values (a, b, c)" in said
     assert "--problem binary" not in said
 
 
-def test_times_of_a_past_that_training_cannot_look_back_to(checkout: Checkout, tmp_path: Path) -> None:
+def test_times_before_the_training_lookback_are_refused(checkout: Checkout, tmp_path: Path) -> None:
     rows = churn(change=lambda number, row: row.update(asked_at=f"{2024 - number * 3 // 10}-01-01"))
     said = checkout.refused("churn", "--from", write(tmp_path / "a.csv", rows))
     assert "--event-time 'asked_at': row 398 is of 1905-01-01, but training looks back 99 years at most" in said
-    # Of 2024 the newest: rows of 1925 and before.
+    # The newest row is from 2024, so rows from before 1925-01-25 are too old.
     assert "remove the rows before 1925-01-25 (70 of 400)" in said
 
 
-def test_too_few_rows_for_a_holdout(checkout: Checkout, tmp_path: Path) -> None:
+def test_too_few_rows_for_a_holdout_are_refused(checkout: Checkout, tmp_path: Path) -> None:
     said = checkout.refused("churn", "--from", write(tmp_path / "a.csv", churn(150)))
     assert "150 rows" in said
     assert "expected at least 200" in said
 
 
-def test_a_key_that_repeats_now_and_then_is_not_passed_over(checkout: Checkout, tmp_path: Path) -> None:
+def test_a_key_with_a_few_repeated_values_is_refused(checkout: Checkout, tmp_path: Path) -> None:
     rows = churn(change=lambda number, row: row.update(customer_id=f"c{min(number, 398)}", customer=number % 2))
     assert "'c398' is in rows 399 and 400" in checkout.refused("churn", "--from", write(tmp_path / "a.csv", rows))
 
 
-def test_options_about_a_file_need_one(checkout: Checkout) -> None:
+def test_file_options_without_a_file_are_refused(checkout: Checkout) -> None:
     assert "use it with --from" in checkout.refused("churn", "--trust", "calls", code=2)
     assert "'calls' cannot be a column's name here" in checkout.refused("churn", "--target", "calls", code=2)

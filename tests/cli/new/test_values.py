@@ -1,4 +1,4 @@
-"""How the values of a file are read: by `millrace new`, and by the data.py that it writes, of later files too."""
+"""Tests of how `millrace new`, and the data.py that it generates, parse the values of files."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ import pytest
 from .conftest import Checkout, Row, churn, write
 
 
-def values(checkout: Checkout, name: str, more: str = "") -> list[Any]:
-    """What the generated data.py makes of the sample, or of another file; times as texts."""
+def read_values(checkout: Checkout, name: str, more: str = "") -> list[Any]:
+    """Return a column as the generated data.py reads it from the sample or another file, with times as text."""
     program = (
         "import json; from stacks.churn import data; "
         f"print(json.dumps(data._rows()[{name!r}][:50].tolist(), default=str))"
@@ -33,7 +33,7 @@ def values(checkout: Checkout, name: str, more: str = "") -> list[Any]:
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t"])
-def test_decimal_commas_are_numbers_where_no_comma_parts_the_columns(
+def test_decimal_commas_are_parsed_where_no_comma_separates_columns(
     checkout: Checkout, tmp_path: Path, delimiter: str
 ) -> None:
     amounts = [f"{number % 37 + number / 400:.2f}" for number in range(400)]
@@ -43,7 +43,7 @@ def test_decimal_commas_are_numbers_where_no_comma_parts_the_columns(
     assert found["features"] == ["calls", "months", "plan", "amount"]
     assert found["left_out"] == {}
     for read in ("", path):
-        assert values(checkout, "amount", read) == [float(each) for each in amounts[:50]]
+        assert read_values(checkout, "amount", read) == [float(each) for each in amounts[:50]]
     done = subprocess.run(
         [sys.executable, "-m", "ruff", "format", "--check", "stacks/churn"], cwd=checkout.folder, check=False
     )
@@ -64,32 +64,32 @@ def test_an_amount_with_decimal_commas_can_be_the_target(checkout: Checkout, tmp
     ("amount", "delimiter", "said"),
     [
         ("12,{:02}", ",", "its numbers have decimal commas, row 1 is '12,00'"),
-        # A point beside it: one of both is no decimal mark.
+        # Another column has decimal points; only one of the two can be the decimal mark.
         ("12,{:02}", ";", "its numbers have decimal commas, row 1 is '12,00'"),
         ("1.2{:02},5", ";", "its numbers have separators of thousands, row 1 is '1.200,5': write them without"),
         ("1,2{:02}.5", ",", "its numbers have separators of thousands, row 1 is '1,200.5': write them without"),
     ],
 )
-def test_numbers_that_cannot_be_read_are_left_out_with_the_reason(
+def test_unreadable_number_columns_are_left_out_with_the_reason(
     checkout: Checkout, tmp_path: Path, amount: str, delimiter: str, said: str
 ) -> None:
     rows = churn(change=lambda number, row: row.update(amount=amount.format(number % 100), weight=number % 9 + 0.5))
     found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows, delimiter=delimiter))
     assert said in found["left_out"]["amount"]
     assert "weight" in found["features"]
-    # The reason stands in the code as a whole sentence.
+    # The generated code has the reason as a whole sentence.
     comment = " ".join(checkout.read("stacks/churn/data.py").replace("\n#:  ", "").split())
     assert f"#: `amount`: {found['left_out']['amount']}." in comment
 
 
-def test_outcomes_that_differ_in_case_only_are_one(checkout: Checkout, tmp_path: Path) -> None:
+def test_outcomes_that_differ_only_in_case_are_merged(checkout: Checkout, tmp_path: Path) -> None:
     rows = churn()
     outcomes = [float(row["left"] == "yes") for row in rows]
     for number, row in enumerate(rows):
         row["left"] = ("Yes", "yes", "YES ")[number % 3] if row["left"] == "yes" else ("No", "no")[number % 2]
     found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--positive", "YES")
     assert found["problem"] == "binary"
-    assert values(checkout, "left") == outcomes[:50]
+    assert read_values(checkout, "left") == outcomes[:50]
     found = checkout.json("again", "--from", str(tmp_path / "a.csv"), "--dry-run")
     [said] = [each["reason"] for each in found["inferred"] if each["flag"] == "--positive"]
     assert "case and outer spaces are ignored" in said
@@ -103,7 +103,7 @@ def test_outcomes_that_differ_in_case_only_are_one(checkout: Checkout, tmp_path:
         (("2", "1"), "3", "'left' is '3' in 2 of 400 rows; expected '2' or '1'"),
     ],
 )
-def test_a_third_outcome_of_a_later_file_is_refused(
+def test_a_third_outcome_in_a_later_file_is_refused(
     checkout: Checkout, tmp_path: Path, outcomes: tuple[str, str], other: str, said: str
 ) -> None:
     def change(number: int, row: Row) -> None:
@@ -111,12 +111,12 @@ def test_a_third_outcome_of_a_later_file_is_refused(
 
     rows = churn(change=change)
     checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--positive", outcomes[0])
-    known = values(checkout, "left", str(tmp_path / "a.csv"))
+    known = read_values(checkout, "left", str(tmp_path / "a.csv"))
     assert math.isnan(known.pop(7))
     assert set(known) == {0.0, 1.0}
     rows[11]["left"] = rows[30]["left"] = other
     with pytest.raises(subprocess.CalledProcessError) as refused:
-        values(checkout, "left", write(tmp_path / "later.csv", rows))
+        read_values(checkout, "left", write(tmp_path / "later.csv", rows))
     assert said in refused.value.stderr
 
 
@@ -128,7 +128,7 @@ def test_a_third_outcome_of_a_later_file_is_refused(
         ("Calls made", "-inf", "'Calls made' is not a number in 133 of 400 rows, first in row 3; expected numbers"),
     ],
 )
-def test_gaps_in_the_time_and_infinity_of_a_later_file_are_refused(
+def test_missing_times_and_infinity_in_a_later_file_are_refused(
     checkout: Checkout, tmp_path: Path, column: str, cell: str, said: str
 ) -> None:
     rows = churn(change=lambda _, row: row.update({"Calls made": row.pop("calls")}))
@@ -136,13 +136,13 @@ def test_gaps_in_the_time_and_infinity_of_a_later_file_are_refused(
     for row in rows[2::3]:
         row[column] = cell
     with pytest.raises(subprocess.CalledProcessError) as refused:
-        values(checkout, "months", write(tmp_path / "later.csv", rows))
+        read_values(checkout, "months", write(tmp_path / "later.csv", rows))
     assert said in refused.value.stderr
     assert "stacks/churn/data.py" in refused.value.stderr
 
 
 @pytest.mark.parametrize("cell", ["1e400", "1e+39", "inf"])
-def test_infinity_is_left_out_with_its_row(checkout: Checkout, tmp_path: Path, cell: str) -> None:
+def test_a_column_with_infinity_is_left_out_naming_the_row(checkout: Checkout, tmp_path: Path, cell: str) -> None:
     rows = churn(change=lambda number, row: row.update(amount=cell if number == 16 else number % 50))
     said = f"it would hold numbers, but row 17 is '{cell}': correct the file"
     found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--dry-run")
@@ -159,7 +159,7 @@ def test_infinity_is_left_out_with_its_row(checkout: Checkout, tmp_path: Path, c
         assert "row 17 is" in said
 
 
-def test_a_word_among_decimals_is_the_reason(checkout: Checkout, tmp_path: Path) -> None:
+def test_a_word_among_decimals_is_reported_as_the_reason(checkout: Checkout, tmp_path: Path) -> None:
     rows = churn(change=lambda number, row: row.update(amount="unknown" if number == 30 else f"0.{number % 9}23"))
     found = checkout.json("churn", "--from", write(tmp_path / "a.csv", rows), "--dry-run")
     assert found["left_out"] == {"amount": "it would hold numbers, but row 31 is 'unknown': correct the file"}
@@ -169,17 +169,17 @@ def test_zeros_and_ones_with_spaces_are_outcomes(checkout: Checkout, tmp_path: P
     outcomes = [float(row["left"] == "yes") for row in churn()]
     rows = churn(change=lambda number, row: row.update(left=f"{outcomes[number]:.0f}" + " " * (number % 2)))
     checkout.json("churn", "--from", write(tmp_path / "a.csv", rows))
-    assert values(checkout, "left") == outcomes[:50]
+    assert read_values(checkout, "left") == outcomes[:50]
 
 
 @pytest.mark.parametrize(("column", "unit"), [("when", 1), ("createdAt", 1000), ("tick", 1000)])
-def test_epoch_times_are_times(checkout: Checkout, tmp_path: Path, column: str, unit: int) -> None:
+def test_epoch_times_are_parsed(checkout: Checkout, tmp_path: Path, column: str, unit: int) -> None:
     def change(number: int, row: Row) -> None:
         moment = datetime.fromisoformat(row.pop("asked_at")).replace(tzinfo=UTC)
         row[column] = int(moment.timestamp()) * unit
 
     path = write(tmp_path / "a.csv", churn(change=change))
-    # Nothing is known about the time of a `tick`: that it may be one is said.
+    # The name `tick` does not suggest a time; the output only mentions that it may be one.
     told = ["--event-time", column, "--time-format", "epoch-ms"] if column == "tick" else []
     if told:
         said = checkout.refused("churn", "--from", path, code=2)
@@ -192,7 +192,9 @@ def test_epoch_times_are_times(checkout: Checkout, tmp_path: Path, column: str, 
     assert f'_since_1970(table["{column}"], "{"s" if unit == 1 else "ms"}")' in source
 
 
-def test_lines_that_end_with_a_carriage_return(checkout: Checkout, tmp_path: Path) -> None:
+def test_files_with_carriage_return_line_ends_are_read(checkout: Checkout, tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", churn(), lineterminator="\r")
     assert checkout.json("churn", "--from", path)["sample"]["rows"] == 400
-    assert values(checkout, "calls") == values(checkout, "calls", path) == [row["calls"] for row in churn()[:50]]
+    assert (
+        read_values(checkout, "calls") == read_values(checkout, "calls", path) == [row["calls"] for row in churn()[:50]]
+    )

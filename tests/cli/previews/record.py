@@ -1,7 +1,7 @@
-"""Records the previews beside it, with the real engine: `python -m tests.cli.previews.record`.
+"""Script that records the previews in this folder with the real engine: `python -m tests.cli.previews.record`.
 
-One stack is brought up, then each change is made, previewed and taken back. What varies from run to run, and what no
-reader of a preview needs, is left out. It takes a minute or two; run it when the program has changed much.
+It deploys one stack, then makes, previews and reverts each change. It drops fields that differ between runs or that no
+reader of a preview needs. It takes a minute or two; run it again after larger changes to the program.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from tests.e2e.stand import STACK, Stand
 
 HERE = Path(__file__).parent
 
-#: What a state keeps.
+#: The fields of a resource's state that are kept.
 _STATE = (
     "urn", "custom", "id", "type", "inputs", "parent", "protect", "retainOnDelete", "delete", "propertyDependencies",
 )  # fmt: skip
-#: Of what stays the same, only what costs, and what an endpoint is made of.
+#: The unchanged resources that are kept: those with a price, and those that an endpoint consists of.
 _SAMES = re.compile(r":(Key|MetricAlarm|Dashboard|Endpoint|EndpointConfiguration|Model|Role)$")
 
 Change = Callable[[Stand], None]
 
 
 def edit(path: str, old: str, new: str) -> Change:
-    """Replace a text that stands in a file once."""
+    """Return a change that replaces a text occurring exactly once in a file."""
 
     def change(stand: Stand) -> None:
         file = stand.folder / path
@@ -64,8 +64,8 @@ CHANGES: dict[str, list[Change]] = {
 }
 
 
-def approve_another(stand: Stand) -> None:
-    """A second version of what serves."""
+def approve_second_version(stand: Stand) -> None:
+    """Register and approve a second version of the serving model."""
     [package] = stand.packages()
     sagemaker = stand.client("sagemaker")
     sagemaker.create_model_package(
@@ -76,8 +76,8 @@ def approve_another(stand: Stand) -> None:
     )
 
 
-def trimmed(document: dict[str, Any]) -> dict[str, Any]:
-    """A preview without what varies."""
+def trim_preview(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a preview without fields that differ between runs."""
     steps = []
     for step in document["steps"]:
         if step["op"] == "same" and not _SAMES.search(step["urn"].split("::")[2]):
@@ -93,15 +93,15 @@ def trimmed(document: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def preview(stand: Stand, *options: str) -> dict[str, Any]:
-    """What the engine says, whether it succeeds or not."""
+def run_preview(stand: Stand, *options: str) -> dict[str, Any]:
+    """Return the engine's preview, whether it succeeds or fails."""
     command = ["preview", "--json", "--show-sames", *options]
     text = stand.pulumi(*command, code=None)
     return dict(json.JSONDecoder().raw_decode(text[text.index("{") :])[0])
 
 
 def write(name: str, document: dict[str, Any]) -> None:
-    (HERE / f"{name}.json").write_text(json.dumps(trimmed(document), indent=1) + "\n")
+    (HERE / f"{name}.json").write_text(json.dumps(trim_preview(document), indent=1) + "\n")
 
 
 def main() -> None:
@@ -113,22 +113,22 @@ def main() -> None:
         stand.git("commit", "--quiet", "--all", "--message", "two servers")
         stand.start()
         try:
-            write("new", _of_a_new_stack(stand))
+            write("new", _preview_new_stack(stand))
             stand.millrace("up", "flights", "--no-observe")
             for name, changes in CHANGES.items():
                 for change in changes:
                     change(stand)
-                write(name, preview(stand))
+                write(name, run_preview(stand))
                 stand.git("checkout", "--quiet", ".")
-            approve_another(stand)
-            write("model", preview(stand))
+            approve_second_version(stand)
+            write("model", run_preview(stand))
         finally:
             client.stop(stand.state)
 
 
-def _of_a_new_stack(stand: Stand) -> dict[str, Any]:
+def _preview_new_stack(stand: Stand) -> dict[str, Any]:
     stand.pulumi("stack", "init")
-    return preview(stand)
+    return run_preview(stand)
 
 
 if __name__ == "__main__":
