@@ -25,11 +25,10 @@ from local.core.identity import ACCOUNT
 from local.credentials import (
     CredentialsError,
     ensure_credentials,
-    make_private_folder,
     read_credentials,
-    write_private_file,
 )
 from local.errors import LocalError
+from local.files import make_private_folder, write_atomically
 
 REGION = "eu-west-1"
 
@@ -273,8 +272,8 @@ def _same(running: Running, state: Path, port: int, scale: float, images: Mappin
 
 def write_config(state: Path) -> None:
     """Write the configuration files of the AWS SDKs and the SageMaker SDK next to the credentials."""
-    write_private_file(state / "aws" / "config", f"[default]\nregion = {REGION}\n")
-    write_private_file(state / "aws" / "sagemaker.yaml", _SAGEMAKER.format(region=REGION, account=ACCOUNT))
+    write_atomically(state / "aws" / "config", f"[default]\nregion = {REGION}\n".encode())
+    write_atomically(state / "aws" / "sagemaker.yaml", _SAGEMAKER.format(region=REGION, account=ACCOUNT).encode())
 
 
 def _daemon(state: Path) -> psutil.Process | None:

@@ -7,13 +7,12 @@ every command passes it to its subprocesses in their environment.
 from __future__ import annotations
 
 import configparser
-import os
 import secrets
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from local.errors import LocalError
+from local.files import make_private_folder, write_atomically
 
 #: Characters of a key id after its prefix, for 20 characters in total, as in AWS's ids.
 _ID_LENGTH = 15
@@ -95,21 +94,5 @@ def rotate_credentials(state: Path) -> Credentials:
     made, path = generate_credentials(), credentials_file(state)
     make_private_folder(path.parent)
     text = f"[{_PROFILE}]\naws_access_key_id = {made.access_key_id}\naws_secret_access_key = {made.secret_access_key}\n"
-    write_private_file(path, text)
+    write_atomically(path, text.encode())
     return made
-
-
-def make_private_folder(folder: Path) -> None:
-    """Create a folder that only its owner may enter; if it exists, remove the access of all others."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if folder.stat().st_mode & 0o077:
-        folder.chmod(0o700)
-
-
-def write_private_file(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, whole or not at all."""
-    # mkstemp makes it with mode 0600 and never follows a link that somebody else has put there.
-    number, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    with os.fdopen(number, "w", encoding="utf-8") as file:
-        file.write(text)
-    Path(draft).replace(path)

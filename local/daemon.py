@@ -27,7 +27,7 @@ from local.core.context import Cloud
 from local.core.images import Images
 from local.core.server import create_server
 from local.core.store import Store
-from local.credentials import make_private_folder, write_private_file
+from local.files import make_private_folder, write_atomically
 from local.gateway import Gateway
 from local.services.cloudwatch import alarms
 from local.services.eventbridge import rules
@@ -248,4 +248,4 @@ def _end_children() -> None:
 
 
 def _write_json(path: Path, facts: dict[str, Any]) -> None:
-    write_private_file(path, json.dumps(facts, indent=2) + "\n")
+    write_atomically(path, (json.dumps(facts, indent=2) + "\n").encode())

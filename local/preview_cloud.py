@@ -35,7 +35,8 @@ from local.core.protocol import Response
 from local.core.server import create_server
 from local.core.signature import Scope
 from local.core.store import Store
-from local.credentials import ensure_credentials, write_private_file
+from local.credentials import ensure_credentials
+from local.files import write_atomically
 from local.gateway import Gateway
 from local.provider import lifecycle
 from local.provider.api import Api
@@ -228,7 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     gateway = _Door(cloud, MotoMount(cloud.stopping, cloud.keys), tables)
     cloud.spawn("http", create_server(gateway, listening).run)
-    write_private_file(state / "daemon.json", json.dumps(facts, indent=2))
+    write_atomically(state / "daemon.json", json.dumps(facts, indent=2).encode())
     sys.stdin.buffer.read()
     # Nothing has to be saved or waited for.
     served.server.stop(grace=None)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from millrace import deprecations
+from millrace.config_files import make_file_name
 from millrace.errors import DeclarationError, Diagnosis, InvalidValueError
 from millrace.names import Names
 from millrace.part import Part
@@ -212,7 +213,7 @@ class Environment(Part):
                 ],
             )
         try:
-            with deprecations.name_place(where, f"Pulumi.{stack}.yaml"):
+            with deprecations.name_place(where, make_file_name(stack)):
                 environment = cls(**configured)
         except DeclarationError as error:
             raise DeclarationError(where, error.problems) from error

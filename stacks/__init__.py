@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from millrace import DeclarationError, UseCase
+from millrace.config_files import make_file_name
 from millrace.errors import Diagnosis, diagnose_source
 
 
@@ -25,7 +26,7 @@ def load_environment_use_cases(environment: str) -> list[UseCase]:
     return [
         load(name)
         for name in list_use_cases()
-        if any((folder / f"Pulumi.{name}-{environment}.yaml").is_file() for folder in folders)
+        if any((folder / make_file_name(f"{name}-{environment}")).is_file() for folder in folders)
     ]
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from millrace import UseCase
 from millrace.errors import DeclarationError, Diagnosis, diagnose_source
+from millrace.files import write_atomically
 
 CONTRACT = "contract.json"
 #: Suffixes of the use case's files that are bundled; all others (notebooks, data, caches) and its tests are left out.
@@ -67,9 +68,7 @@ def build_bundle(use_case: UseCase, repository: Path, folder: Path) -> Path:
     bundle = folder / f"millrace-{use_case.name}-{hashlib.sha256(data).hexdigest()[:16]}.pyz"
     if not bundle.is_file() or bundle.read_bytes() != data:
         folder.mkdir(parents=True, exist_ok=True)
-        draft = bundle.with_suffix(".part")
-        draft.write_bytes(data)
-        draft.replace(bundle)
+        write_atomically(bundle, data)
     return bundle
 
 

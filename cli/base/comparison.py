@@ -24,6 +24,7 @@ from cli.stack.checkout import Checkout
 from cli.stack.deployable import Deployable, Platform
 from cli.stack.target import STACKS
 from engine import bootstrap
+from millrace.config_files import make_file_name
 
 _SHORT = 10
 
@@ -132,7 +133,7 @@ def _write_revision(run: _Run, checkout: Checkout, commit: str | None, stage: St
 
 
 def _get_stack_file(target: Deployable) -> Path:
-    return Path(STACKS.name) / f"Pulumi.{target.stack}.yaml"
+    return Path(STACKS.name) / make_file_name(target.stack)
 
 
 def _missing(target: Deployable, program: Path) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 
 from cli.stack.connection import REPOSITORY
+from millrace.config_files import find_config_files
 
 _STACKS = REPOSITORY / "stacks"
 
@@ -22,8 +23,7 @@ def complete_environments(ctx: click.Context, param: click.Parameter, incomplete
     names = _use_cases()
     given = _given(ctx, names)
     found = set()
-    for file in _STACKS.glob("Pulumi.*.yaml"):
-        stack = file.name[len("Pulumi.") : -len(".yaml")]
+    for stack in find_config_files(_STACKS):
         # The longest name wins: `a-b-local` is the stack of `a-b` where that use case exists.
         owner = max((name for name in names if stack.startswith(f"{name}-")), key=len, default="platform")
         if stack.startswith(f"{owner}-") and given in (None, owner):

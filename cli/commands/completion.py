@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import click
 
 from cli.console.errors import CliError
+from millrace.files import write_atomically
 
 #: Marks the line of a shell's settings file that loads the completion.
 _MARK = "# completion of millrace"
@@ -62,8 +62,7 @@ def _install(shell: str, text: str) -> list[Path]:
     kept = [each for each in before.splitlines(keepends=True) if _MARK not in each]
     if kept and not kept[-1].endswith("\n"):
         kept[-1] += "\n"
-    # The settings file may be a symbolic link, which must stay one.
-    return [*written, *_write(settings.resolve(), "".join([*kept, line]))]
+    return [*written, *_write(settings, "".join([*kept, line]))]
 
 
 def _read(path: Path) -> str:
@@ -79,14 +78,9 @@ def _read(path: Path) -> str:
 
 def _write(path: Path, text: str) -> list[Path]:
     """Write a file whole or not at all: a shell that starts meanwhile reads the old file or the new one."""
-    new = path.with_name(f".{path.name}.millrace")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        new.write_text(text)
-        if path.exists():
-            shutil.copymode(path, new)
-        new.replace(path)
+        write_atomically(path, text)
     except OSError as error:
-        new.unlink(missing_ok=True)
         raise CliError(f"{path}", f"cannot be written: {error.strerror}; nothing was changed there") from error
     return [path]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cli.aws import endpoints
 from cli.aws.endpoints import build_endpoint_document
 from cli.commands.options import env_option
+from cli.console.durations import Duration
 from cli.console.errors import CliError, DeclinedError
 from cli.console.output import format_time, json_option, print_table, say, write_json
 from cli.console.progress import Progress, Stage
@@ -29,21 +29,6 @@ from engine import bootstrap
 _SHOWN = 12
 #: Pulumi's operations that change nothing.
 _QUIET = frozenset({"same", "read", "refresh"})
-
-
-class _Age(click.ParamType[timedelta]):
-    """The type of an option that takes a duration such as `7d`, `12h` or `30m`."""
-
-    name = "age"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        if isinstance(value, timedelta):
-            return value
-        match = re.fullmatch(r"(\d{1,5})([dhm])", str(value))
-        if not match:
-            self.fail(f"{value!r}; expected a number with d, h or m, e.g. 7d, 12h or 30m", param, ctx)
-        unit = {"d": "days", "h": "hours", "m": "minutes"}[match[2]]
-        return timedelta(**{unit: int(match[1])})
 
 
 @dataclass(frozen=True)
@@ -63,7 +48,9 @@ class _Order:
 @click.option(
     "--plan", "file", type=click.Path(path_type=Path, dir_okay=False), help="Deploy exactly this plan, or nothing."
 )
-@click.option("--max-age", type=_Age(), default=saved_plan.MAX_AGE, show_default="7d", help="Maximum age of the plan.")
+@click.option(
+    "--max-age", type=Duration(), default=saved_plan.MAX_AGE, show_default="7d", help="Maximum age of the plan."
+)
 @click.option("--refresh", is_flag=True, help="Refresh the state first, in case of changes by hand.")
 @click.option("--create", is_flag=True, help="Create the stack if it does not exist.")
 @click.option("--remove-endpoint", is_flag=True, help="Delete the endpoint if it has no approved model left.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 
 import click
@@ -10,22 +9,13 @@ import click
 from cli.aws import model_packages
 from cli.commands.options import require_yes_with_json, with_target
 from cli.console import interrupts
+from cli.console.durations import Duration
 from cli.console.errors import CliError, DeclinedError
 from cli.console.output import format_size, format_time, json_option, print_table, say, write_json
 from cli.console.progress import Progress, Stage
 from cli.deployment import garbage
 from cli.deployment.garbage import CONFIG, MODEL, PREFIX, Inventory, Item, Reason
 from cli.stack.target import Target
-
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def _age(ctx: click.Context, param: click.Parameter, value: str) -> timedelta:
-    """Parse a duration such as `30d`: a callback of click's."""
-    found = re.fullmatch(r"(\d{1,5})([mhdw])", value.strip())
-    if not found:
-        raise click.BadParameter(f"{value!r}; expected a number and m, h, d or w, e.g. 30d", ctx, param)
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 @click.command()
@@ -41,8 +31,8 @@ def _age(ctx: click.Context, param: click.Parameter, value: str) -> timedelta:
     "--older-than",
     default="30d",
     show_default=True,
+    type=Duration(),
     metavar="AGE",
-    callback=_age,
     help="Keep what is younger: 12h, 30d, 4w.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")

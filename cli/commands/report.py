@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from cli.fleet.document import ReportDocument
 from cli.reporting import dossier, plots
 from cli.stack import connection
 from cli.stack.target import Target
+from millrace.files import write_atomically
 
 HTML, MARKDOWN, JSON = "html", "markdown", "json"
 _SUFFIXES = {HTML: "html", MARKDOWN: "md", JSON: "json"}
@@ -120,20 +119,9 @@ def _require_writable(path: Path, *, force: bool) -> None:
 def _write(path: Path, text: str) -> None:
     """Write the file whole or not at all."""
     try:
-        descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.absolute().parent)
+        write_atomically(path, text)
     except OSError as error:
         raise CliError(f"{path}", f"cannot be written: {error.strerror}", fix="name another file") from error
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        # A temporary file is readable by its owner alone; a report is for others, too.
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(draft).chmod(0o666 & ~mask)
-        Path(draft).replace(path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
 
 
 # -- the page ----------------------------------------------------------------------------------------------------------

@@ -13,12 +13,15 @@ from typing import Any, TypeVar
 import click
 
 from cli.console import children, interrupts
+from cli.console.durations import Duration
 from cli.console.errors import CliError, DeclinedError
 from cli.console.output import DONE, ERROR_MARK, FAILED, NOTE, format_time, json_option, print_table, say, write_json
 from cli.stack import connection, review_stack
 from cli.stack.review_stack import Record
 from cli.stack.target import STACKS
+from millrace.config_files import find_config_files
 from millrace.environment import REVIEW
+from millrace.files import write_atomically
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -48,19 +51,13 @@ def _source(function: Function) -> Function:
     )(function)
 
 
-def _lifetime(ctx: click.Context, param: click.Parameter, value: str) -> timedelta:
-    try:
-        return review_stack.parse_lifetime(value)
-    except click.BadParameter as error:
-        error.ctx, error.param = ctx, param
-        raise
-
-
 @review.command()
 @click.argument("use_case")
 @_pull_request
 @_source
-@click.option("--expires", default="72h", show_default=True, callback=_lifetime, help="Its lifetime from now.")
+@click.option(
+    "--expires", default="72h", show_default=True, type=Duration(review_stack.LONGEST), help="Its lifetime from now."
+)
 @click.option("--up", is_flag=True, help="Also bring it up: the whole loop, as `millrace up` does.")
 @json_option
 def create(
@@ -80,7 +77,7 @@ def create(
         record = dataclasses.replace(record, created=before[0].created)
     # Save the record before anything else, so that no stack can exist without one.
     record.save()
-    review_stack.write_atomically(record.path, text)
+    write_atomically(record.path, text)
     if not as_json:
         like = f"like {record.use_case}-{source}, with one instance"
         say(f"{DONE} stack {record.stack}: {like}, until {format_time(record.expires)}")
@@ -243,10 +240,11 @@ def _pass_state_option(state: Path) -> list[str]:
 def _unrecorded(found: Sequence[Record]) -> list[str]:
     """Return the stacks that have a file here but no record."""
     known = {each.stack for each in found}
-    names = [
-        path.name.removeprefix("Pulumi.").removesuffix(".yaml") for path in STACKS.glob(f"Pulumi.*-{REVIEW}*.yaml")
-    ]
-    return sorted(name for name in names if name not in known and name.rpartition("-")[2].isdigit())
+    return sorted(
+        name
+        for name in find_config_files(STACKS, f"*-{REVIEW}*")
+        if name not in known and name.rpartition("-")[2].isdigit()
+    )
 
 
 def _until(record: Record) -> str:

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +17,8 @@ import click
 from cli.console import output
 from cli.console.errors import CliError
 from cli.stack import connection
+from millrace.config_files import find_config_files, parse_file_name
+from millrace.files import write_atomically
 
 if TYPE_CHECKING:
     from cli.upgrading import Finding
@@ -103,7 +102,7 @@ def _paths(use_cases: Iterable[str]) -> list[Path]:
                 fix=f"choose one of: {', '.join(packages) or 'none'}",
             )
     modules = [path for name in named or packages for path in _modules(packages[name])]
-    stacks = sorted(_STACKS.glob("Pulumi.*.yaml"))
+    stacks = list(find_config_files(_STACKS).values())
     return modules + [path for path in stacks if not named or _find_use_case(path, packages) in named]
 
 
@@ -118,7 +117,7 @@ def _find_use_case(path: Path, packages: Iterable[str]) -> str | None:
     """Return the use case of a stack's file: the stack's name without the environment's."""
     from cli.upgrading import UnreadableSourceError, stack_file
 
-    stack = path.name[len("Pulumi.") : -len(".yaml")]
+    stack = parse_file_name(path.name) or path.name
     # A file that cannot be read is reported when it is upgraded.
     with contextlib.suppress(UnreadableSourceError, OSError):
         if environment := stack_file.read_environment_name(path.read_bytes()):
@@ -151,23 +150,11 @@ def _write(file: _File) -> None:
     """Replace the file as a whole, or leave it as it is."""
     if not file.is_changed:
         return
-    # Where the path is a symbolic link, replace the file that it points to.
-    target = file.path.resolve()
-    draft = None
     try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as new:
-            draft = Path(new.name)
-            new.write(file.after)
-            new.flush()
-            os.fsync(new.fileno())
-        shutil.copymode(target, draft)
-        draft.replace(target)
+        write_atomically(file.path, file.after)
     except OSError as error:
         file.error = (None, f"cannot be written: {error.strerror}; fix that and run this again")
         file.after, file.findings = file.before, []
-    finally:
-        if draft is not None:
-            draft.unlink(missing_ok=True)
 
 
 # -- output ------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from cli.console.durations import DURATION, spell_duration
 from cli.console.errors import CliError
 from cli.console.output import say
 from cli.console.templates import FOLDER, render
@@ -25,7 +26,6 @@ _ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/\S+")
 _DIGEST = re.compile(r"[0-9a-f]{40}")
 _BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/-]*")
-_EXPIRES = re.compile(r"[1-9]\d*[hd]")
 _BACKEND = re.compile(r"[a-z0-9]+://[^\s'\"{}$]+")
 #: The name of review stacks in `--role-arn NAME=ARN`.
 _REVIEW = "review"
@@ -70,7 +70,7 @@ class Wanted:
         for option, value, pattern, expected in (
             ("--branch", self.branch, _BRANCH, "the name of a branch"),
             ("--label", self.label, _LABEL, "letters, digits, spaces and . _ / -"),
-            ("--expires", self.expires, _EXPIRES, "e.g. 72h or 3d"),
+            ("--expires", self.expires, DURATION, "e.g. 72h or 3d"),
             ("--backend", self.backend, _BACKEND, "an address, e.g. s3://BUCKET"),
         ):
             if value is not None and not pattern.fullmatch(value):
@@ -192,7 +192,7 @@ def render_gitlab(wanted: Wanted) -> dict[Path, str]:
         "image": wanted.image,
         "label": wanted.label,
         "expires": wanted.expires,
-        "expires_words": wanted.expires.replace("h", " hours").replace("d", " days"),
+        "expires_words": spell_duration(wanted.expires),
         "merge_request": _MERGE_REQUEST,
         "from_branch": f"{_MERGE_REQUEST} && {_SAME}",
         "from_fork": f"{_MERGE_REQUEST} && {_SAME.replace('==', '!=')}",

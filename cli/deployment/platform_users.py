@@ -11,6 +11,7 @@ from cli.pulumi import stack_state
 from cli.stack.deployable import Platform, render_arguments, render_environment_option
 from cli.stack.target import STACKS, read_configuration
 from millrace import Environment
+from millrace.config_files import find_config_files
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,7 @@ def require_unused(platform: Platform, data: tuple[str, ...], *, delete_data: bo
 def _sharing(platform: Platform) -> Iterator[_Stack]:
     """Yield the stacks of this environment whose files set `lake: shared`."""
     name = platform.environment.name
-    for file in sorted(STACKS.glob(f"Pulumi.*-{name}.yaml")):
-        stack = file.name.removeprefix("Pulumi.").removesuffix(".yaml")
+    for stack in find_config_files(STACKS, f"*-{name}"):
         environment = read_configuration(stack).get("millrace:environment")
         if stack == platform.stack or not isinstance(environment, dict):
             continue

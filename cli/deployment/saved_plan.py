@@ -27,6 +27,7 @@ from cli.stack.checkout import Checkout
 from cli.stack.deployable import Deployable, Platform
 from cli.stack.target import STACKS, Target
 from millrace.documents import Document
+from millrace.files import write_atomically
 from queries.packages import APPROVED, parse_version
 
 #: The maximum age of a plan.
@@ -383,9 +384,7 @@ def _parsed(file: Path, target: Deployable) -> Plan:
 def _write(file: Path, document: Mapping[str, Any]) -> None:
     """Write the file atomically and readable only by its owner, because it reveals what a stack is made of."""
     try:
-        with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}.", delete=False) as draft:
-            json.dump(document, draft, indent=1)
-        Path(draft.name).replace(file)
+        write_atomically(file, json.dumps(document, indent=1), private=True)
     except OSError as error:
         raise CliError(f"plan {file}", f"cannot be written: {error.strerror}") from error
 

@@ -35,6 +35,7 @@ from cli.fleet.document import (
 from cli.fleet.findings import Code, Finding, make_finding
 from cli.stack.target import STACKS, Target, get_profile, read_configuration
 from millrace import Environment, MillraceError
+from millrace.config_files import find_config_files, make_file_name
 from millrace.inventory import ALARM_KINDS, PIPELINE_KINDS, list_pipelines, list_schedules
 from millrace.names import ERRORS, PLATFORM, Names
 from queries.pipelines import FAILED, list_executions, list_steps
@@ -143,7 +144,7 @@ def list_stacks(state: Path, use_case: str | None = None, environment: str | Non
         raise CliError(
             f"stack {wanted!r}",
             "does not exist",
-            expected=f"{STACKS}/Pulumi.{wanted}.yaml",
+            expected=f"{STACKS / make_file_name(wanted)}",
             fix=f"choose one of: {known}",
         )
     return chosen
@@ -151,7 +152,7 @@ def list_stacks(state: Path, use_case: str | None = None, environment: str | Non
 
 def _list_stack_names() -> list[str]:
     """Return the names of all stacks that have a file in this checkout, sorted."""
-    return sorted(file.name[len("Pulumi.") : -len(".yaml")] for file in STACKS.glob("Pulumi.*.yaml"))
+    return sorted(find_config_files(STACKS))
 
 
 def query_stacks(chosen: Sequence[Stack], known: Accounts) -> FleetDocument:

@@ -13,6 +13,7 @@ from typing import Any
 from cli.pulumi import updates
 from cli.stack.deployable import Deployable
 from cli.stack.target import STACKS
+from millrace.config_files import make_file_name
 
 #: The key's fields in a stack's file → their names in the state, by the kind of secrets provider in the state.
 _WORDS = {
@@ -29,7 +30,7 @@ def restore_key(target: Deployable) -> None:
     """
     import yaml
 
-    path = STACKS / f"Pulumi.{target.stack}.yaml"
+    path = STACKS / make_file_name(target.stack)
     # Read before Pulumi runs, which may write a new key into the file.
     text = path.read_text()
     document: Mapping[str, Any] = yaml.safe_load(text)

@@ -19,6 +19,7 @@ from cli.pulumi import locks
 from cli.stack import connection
 from cli.stack.target import get_profile, read_configuration
 from millrace import Environment
+from millrace.config_files import make_file_name
 from millrace.names import ROLLBACK_REPORT
 from queries.rollbacks import Rollback
 
@@ -362,7 +363,7 @@ def preview_new_stack(target: Deployed) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory(prefix="millrace-diff-") as name:
         folder = Path(name)
-        config = folder / f"Pulumi.{target.stack}.yaml"
+        config = folder / make_file_name(target.stack)
         values = yaml.safe_load((connection.REPOSITORY / "stacks" / config.name).read_text())
         # Without the file's key: secrets are encrypted with the temporary backend's own.
         kept = {key: each for key, each in values.items() if key == "config"}

@@ -35,6 +35,7 @@ from cli.scaffold.times import Form
 from cli.scaffold.trials import try_out
 from cli.stack import connection
 from local.regions import describe_invalid_region, known_regions
+from millrace.config_files import find_config_files
 
 #: Names of the columns of made-up events, by problem: target, key, event time.
 _MADE_UP = {BINARY: ("left", "customer", "asked_at"), REGRESSION: ("spent", "customer", "asked_at")}
@@ -47,8 +48,7 @@ def create_use_case(wishes: Wishes) -> None:
         CliError: When it cannot be created; then nothing was written.
     """
     folder = connection.REPOSITORY / "stacks"
-    there = [file.name[len("Pulumi.") : -len(".yaml")] for file in folder.glob("Pulumi.*.yaml")]
-    names.check_name(wishes.name, stacks.list_use_cases(), there)
+    names.check_name(wishes.name, stacks.list_use_cases(), find_config_files(folder))
     package = folder / wishes.name.replace("-", "_")
     if package.exists():
         raise CliError(

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import click
 
 from cli.console.errors import CliError
+from millrace.config_files import make_file_name
 from millrace.names import PLATFORM, Names
 
 #: The environments for which a new use case gets a stack.
@@ -112,7 +113,7 @@ def _find_conflict(name: str, use_cases: Iterable[str], stacks: Iterable[str]) -
     mine = [f"{name}-{environment}" for environment in ENVIRONMENTS]
     for stack in stacks:
         if stack in mine:
-            return f"would have the stack {stack}, which exists: stacks/Pulumi.{stack}.yaml; nothing is overwritten"
+            return f"would have the stack {stack}, which exists: stacks/{make_file_name(stack)}; nothing is overwritten"
         if name == stack or name.startswith(f"{stack}-"):
             return f"begins with the name of the stack {stack}: their alarms and pipelines could clash"
     for other in use_cases:

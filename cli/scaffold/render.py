@@ -13,6 +13,7 @@ from cli.scaffold.literals import render_number, render_text
 from cli.scaffold.names import ENVIRONMENTS
 from cli.scaffold.plan import SPREAD, Feature, Plan
 from cli.scaffold.times import Form
+from millrace.config_files import make_file_name
 from millrace.names import Names
 
 #: A placeholder for the account's number in URIs, until the team enters its own.
@@ -41,7 +42,7 @@ def render_files(plan: Plan, sample: bytes | None) -> dict[str, bytes]:
     if plan.times:
         found[f"{folder}/features.py"] = _features(plan)
     found |= {f"{folder}/tests/__init__.py": "", f"{folder}/tests/test_{plan.package}.py": _tests(plan)}
-    found |= {f"stacks/Pulumi.{plan.name}-{each}.yaml": _stack(plan, each) for each in ENVIRONMENTS}
+    found |= {f"stacks/{make_file_name(f'{plan.name}-{each}')}": _stack(plan, each) for each in ENVIRONMENTS}
     return {name: body if isinstance(body, bytes) else body.encode() for name, body in found.items()}
 
 

@@ -21,6 +21,7 @@ import stacks
 from cli.console.errors import CliError
 from cli.scaffold.plan import Plan
 from millrace import Environment, MillraceError
+from millrace.config_files import parse_file_name
 from millrace.findings import Code, Finding, Level
 
 #: Template syntax, and the mark of unfinished text, which rendered files must not contain.
@@ -75,9 +76,8 @@ def check_files(files: Mapping[str, bytes], folder: Path, plan: Plan) -> None:
             )
         if name.endswith(".py"):
             ast.parse(source, name)
-        elif name.endswith(".yaml"):
+        elif stack := parse_file_name(Path(name).name):
             config = yaml.safe_load(source)["config"]
-            stack = Path(name).name.removeprefix("Pulumi.").removesuffix(".yaml")
             Environment.from_stack(stack, config["millrace:environment"], config["aws:region"])
     with _use_rendered_package(folder, plan):
         stacks.load(plan.name)

@@ -9,30 +9,26 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
-import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import click
-
 import stacks
 from cli.console.errors import CliError
 from cli.stack.target import STACKS, get_profile, read_configuration
 from millrace import Environment
+from millrace.config_files import find_config_files, make_file_name
 from millrace.environment import REVIEW
+from millrace.files import write_atomically
 from queries.client import make_client
 
 #: The path of the parameters with the records.
 RECORDS = "/millrace/review"
 #: Maximum size of a standard-tier parameter, bytes.
 _LARGEST = 4096
-_LIFETIME = re.compile(r"([1-9][0-9]{0,3})([hd])")
-_LONGEST = timedelta(days=30)
+LONGEST = timedelta(days=30)
 #: Settings that a review stack never has: it uses no shared platform, and it notifies nobody.
 _LEFT_OUT = ("lake", "notify")
 
@@ -153,20 +149,7 @@ class Record:
 
 def get_stack_path(stack: str) -> Path:
     """Return the path of a stack's file."""
-    return STACKS / f"Pulumi.{stack}.yaml"
-
-
-def parse_lifetime(text: str) -> timedelta:
-    """Parse a lifetime in hours or days, such as `72h` or `3d`.
-
-    Raises:
-        click.BadParameter: When the text is neither, or exceeds the longest lifetime of a review stack.
-    """
-    match = _LIFETIME.fullmatch(text)
-    found = timedelta(hours=int(match[1]) * (24 if match[2] == "d" else 1)) if match else None
-    if found is None or found > _LONGEST:
-        raise click.BadParameter(f"{text!r}; expected hours or days, at most {_LONGEST.days}d, e.g. 72h or 3d")
-    return found
+    return STACKS / make_file_name(stack)
 
 
 def list_places(source: str) -> list[Place]:
@@ -176,8 +159,8 @@ def list_places(source: str) -> list[Place]:
         CliError: When the environment has no stack.
     """
     found = []
-    for path in sorted(STACKS.glob(f"Pulumi.*-{source}.yaml")):
-        values = read_configuration(path.name.removeprefix("Pulumi.").removesuffix(".yaml"))
+    for stack in find_config_files(STACKS, f"*-{source}"):
+        values = read_configuration(stack)
         configured = values.get("millrace:environment")
         if isinstance(configured, dict) and configured.get("name") == source and values.get("aws:region"):
             found.append(Place(str(values["aws:region"]), get_profile(values)))
@@ -304,16 +287,3 @@ def _text(document: Any) -> str:
     text = io.StringIO()
     _yaml().dump(document, text)
     return text.getvalue()
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file atomically."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".review-")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -11,6 +11,7 @@ from pathlib import Path
 from cli.console.errors import CliError
 from cli.stack import connection
 from cli.stack.target import STACKS, read_configuration
+from millrace.config_files import find_config_files, make_file_name, parse_file_name
 from millrace.environment import REVIEW
 from millrace.names import PLATFORM
 
@@ -59,7 +60,7 @@ class StackFile:
         if self.is_platform:
             # Its dashboard shows every use case.
             return ["stacks/"]
-        return [f"stacks/{self.use_case.replace('-', '_')}/", f"stacks/Pulumi.{self.stack}.yaml"]
+        return [f"stacks/{self.use_case.replace('-', '_')}/", f"stacks/{make_file_name(self.stack)}"]
 
     def includes(self, path: str) -> bool:
         """Return True if a change of this file in the repository affects the stack."""
@@ -81,7 +82,7 @@ def list_stack_files(environments: Sequence[str] = (), use_cases: Sequence[str] 
     Raises:
         CliError: When one of them has no stack, or a file's environment does not match its name.
     """
-    read = [_read(path) for path in sorted(STACKS.glob("Pulumi.*.yaml"))]
+    read = [_read(stack, path) for stack, path in find_config_files(STACKS).items()]
     stacks = sorted(read, key=lambda each: (not each.is_platform, each.stack))
     deployed = [each for each in stacks if not _is_ephemeral(each.environment)]
     order = list(environments) or sorted({each.environment for each in deployed}, key=_rank)
@@ -134,8 +135,7 @@ def hash_tree() -> str:
     return text.strip()
 
 
-def _read(path: Path) -> StackFile:
-    stack = path.name.removeprefix("Pulumi.").removesuffix(".yaml")
+def _read(stack: str, path: Path) -> StackFile:
     values = read_configuration(stack)
     configured = values.get("millrace:environment")
     name = configured.get("name") if isinstance(configured, dict) else None
@@ -163,7 +163,7 @@ def _is_shared(path: str) -> bool:
     if not path.startswith("stacks/"):
         return _is_in(path, SHARED)
     first = path.split("/")[1]
-    is_own = "/" in path.removeprefix("stacks/") or (first.startswith("Pulumi.") and first.endswith(".yaml"))
+    is_own = "/" in path.removeprefix("stacks/") or parse_file_name(first) is not None
     return not is_own
 
 

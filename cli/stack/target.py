@@ -16,6 +16,7 @@ import stacks
 from cli.console.errors import CliError
 from cli.stack import connection
 from millrace import DeclarationError, Environment, UseCase
+from millrace.config_files import find_config_files, make_file_name
 from millrace.inventory import make_job_variables
 from millrace.names import CLOCK_KEY, Names
 from queries.client import make_client
@@ -151,13 +152,13 @@ def read_configuration(stack: str) -> dict[str, Any]:
     """
     import yaml
 
-    path = STACKS / f"Pulumi.{stack}.yaml"
+    path = STACKS / make_file_name(stack)
     try:
         document = yaml.safe_load(path.read_text())
     except FileNotFoundError as error:
-        known = sorted(file.name[len("Pulumi.") : -len(".yaml")] for file in STACKS.glob("Pulumi.*.yaml"))
+        known = ", ".join(find_config_files(STACKS)) or "none"
         raise CliError(
-            f"stack {stack!r}", "does not exist", expected=f"{path}", fix=f"choose one of: {', '.join(known) or 'none'}"
+            f"stack {stack!r}", "does not exist", expected=f"{path}", fix=f"choose one of: {known}"
         ) from error
     except yaml.YAMLError as error:
         raise CliError(f"{path}", f"is not YAML: {error}") from error

@@ -46,8 +46,13 @@ class Checkout:
     def python(self, *arguments: str, code: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [sys.executable, *arguments],
-            cwd=self.folder, env={**_make_clean_environment(), **variables}, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+            cwd=self.folder,
+            env={**_make_clean_environment(), **variables},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
         assert done.returncode == code, f"{arguments}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
         return done

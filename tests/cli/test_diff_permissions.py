@@ -120,8 +120,13 @@ def test_permissions_are_grouped_by_role_or_guarded_resource() -> None:
     )
     managed = make_step("create", "aws:iam/rolePolicyAttachment:RolePolicyAttachment", "m", None,
                    {"policyArn": "arn:aws:iam::aws:policy/AdministratorAccess", "role": "some-role"})  # fmt: skip
-    guarded = make_step("update", "BucketPolicy", "lake-policy", {"policy": make_policy(allow("s3:GetObject", Principal="*"))},
-                   {"policy": make_policy()})  # fmt: skip
+    guarded = make_step(
+        "update",
+        "BucketPolicy",
+        "lake-policy",
+        {"policy": make_policy(allow("s3:GetObject", Principal="*"))},
+        {"policy": make_policy()},
+    )
 
     found = {
         (each["of"], each["name"]): each for each in diff_steps(role, attached, bare, managed, guarded)["permissions"]

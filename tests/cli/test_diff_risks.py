@@ -329,9 +329,14 @@ def make_bundle_inputs(folder: Path, use_case: Any) -> dict[str, Any]:
 
 def replace_bundle(folder: Path, before: Any, after: Any) -> dict[str, Any]:
     return make_step(
-        "replace", "aws:s3/bucketObjectv2:BucketObjectv2", "code", make_bundle_inputs(folder, before), make_bundle_inputs(folder, after),
-        because=["key"], before={"retainOnDelete": True},
-    )  # fmt: skip
+        "replace",
+        "aws:s3/bucketObjectv2:BucketObjectv2",
+        "code",
+        make_bundle_inputs(folder, before),
+        make_bundle_inputs(folder, after),
+        because=["key"],
+        before={"retainOnDelete": True},
+    )
 
 
 @pytest.mark.parametrize(

@@ -243,12 +243,22 @@ def test_a_new_pipeline_is_shown_with_its_steps() -> None:
 def test_changed_schedules_and_rules_are_described() -> None:
     pattern = json.dumps({"detail": {"alarmName": ["drift", "calibration"]}})
     text = comment_on(
-        make_step("update", "Schedule", "s", {"name": "monitor", "scheduleExpression": "rate(1 day)"},
-             {"name": "monitor", "scheduleExpression": "rate(1 hour)"}),
+        make_step(
+            "update",
+            "Schedule",
+            "s",
+            {"name": "monitor", "scheduleExpression": "rate(1 day)"},
+            {"name": "monitor", "scheduleExpression": "rate(1 hour)"},
+        ),
         make_step("create", "Rule", "r", None, {"name": "on-alarm", "eventPattern": pattern}),
-        make_step("update", "Rule", "q", {"name": "other", "eventPattern": json.dumps({"detail": {"alarmName": ["drift"]}})},
-             {"name": "other", "eventPattern": pattern}),
-    )  # fmt: skip
+        make_step(
+            "update",
+            "Rule",
+            "q",
+            {"name": "other", "eventPattern": json.dumps({"detail": {"alarmName": ["drift"]}})},
+            {"name": "other", "eventPattern": pattern},
+        ),
+    )
 
     assert "Schedule `monitor` changes\n  - `scheduleExpression` `rate(1 day)` → `rate(1 hour)`" in text
     assert "Rule `on-alarm` is new: on drift, calibration" in text

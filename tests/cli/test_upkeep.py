@@ -286,7 +286,8 @@ def test_gc_keeps_all_possible_inputs_of_a_model_of_unknown_origin(used: Loop) -
             "kind": "prefix",
             "name": prefix,
             "reason": "origin_unknown",
-            "text": f"everything under {prefix}/: version {_find_newest_version(used)} does not record which {what} made it",
+            "text": f"everything under {prefix}/: version {_find_newest_version(used)} does not record which {what} "
+            "made it",
         }
         for prefix, what in {
             "snapshots": "execution",

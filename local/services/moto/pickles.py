@@ -7,7 +7,6 @@ import hashlib
 import importlib
 import io
 import marshal
-import os
 import pickle
 import sys
 import threading
@@ -15,6 +14,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from local.files import sync_file, write_atomically
 from local.services.iam import list_kept_policies
 
 if TYPE_CHECKING:
@@ -35,9 +35,7 @@ class Bodies:
         digest = hashlib.sha256(data).hexdigest()
         path = self._folder / digest
         if not path.exists():
-            new = path.with_suffix(f".{threading.get_ident()}.new")
-            new.write_bytes(data)
-            new.replace(path)
+            write_atomically(path, data, sync=False)
             self._unsynced.add(digest)
         return digest
 
@@ -50,7 +48,7 @@ class Bodies:
     def sync(self) -> None:
         """Flush the bodies that were stored since the last call to the disk."""
         while self._unsynced:
-            fsync(self._folder / self._unsynced.pop())
+            sync_file(self._folder / self._unsynced.pop())
 
     def restore(self, digest: str) -> Body:
         """Return the body of an object in a snapshot.
@@ -210,15 +208,6 @@ def _private_key(der: bytes) -> Any:
 
 
 # -- files -----------------------------------------------------------------------------------------------------------
-
-
-def fsync(path: Path) -> None:
-    """Flush a file or a folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 #: Snapshots refer to these functions by the module that first defined them, so that earlier and later versions can

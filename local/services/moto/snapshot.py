@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
 import sys
 import threading
 import time
@@ -18,8 +17,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from local.files import write_atomically
 from local.services.moto.mount import SERVICES, MotoMount
-from local.services.moto.pickles import Bodies, Body, dump, fsync, load
+from local.services.moto.pickles import Bodies, Body, dump, load
 from local.services.moto.undo import Undo
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Snapshots:
             self._bodies.sync()
             for service, data in pickles.items():
                 if data is not None:
-                    _write(self._folder / f"{service}.pickle", data)
+                    write_atomically(self._folder / f"{service}.pickle", data)
         return held
 
     def _pickled(self, service: str) -> bytes | None:
@@ -174,16 +174,3 @@ def _count_on(backend: Any) -> None:
         for event in stream.events
     )
     LogEvent._event_id = max(LogEvent._event_id, max(numbers, default=-1) + 1)
-
-
-# -- files -----------------------------------------------------------------------------------------------------------
-
-
-def _write(path: Path, data: bytes) -> None:
-    new = path.with_name(f"{path.name}.new")
-    with new.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-    fsync(path.parent)

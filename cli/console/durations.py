@@ -1,0 +1,45 @@
+"""Durations on the command line, such as `30d`, `12h` or `30m`."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import click
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+#: The form of a duration: a number and its unit.
+DURATION = re.compile(r"(\d{1,5})([mhdw])")
+
+
+def spell_duration(text: str) -> str:
+    """Return a duration in words: `72 hours` for `72h`."""
+    match = DURATION.fullmatch(text)
+    assert match is not None, text
+    return f"{match[1]} {_UNITS[match[2]]}"
+
+
+class Duration(click.ParamType[timedelta]):
+    """The type of an option that takes a duration.
+
+    Args:
+        longest: The longest duration that is accepted; None accepts all.
+        shortest: The shortest duration that is accepted.
+    """
+
+    name = "duration"
+
+    def __init__(self, longest: timedelta | None = None, shortest: timedelta = timedelta(0)) -> None:
+        self._longest, self._shortest = longest, shortest
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Parse a number with its unit."""
+        if isinstance(value, timedelta):
+            return value
+        match = DURATION.fullmatch(str(value).strip())
+        found = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
+        if found is None or found < self._shortest or (self._longest is not None and found > self._longest):
+            bound = f" of at most {self._longest.days}d" if self._longest else ""
+            self.fail(f"{value!r}; expected a duration{bound} in m, h, d or w, e.g. 12h or 3d", param, ctx)
+        return found
