@@ -19,9 +19,10 @@ from cli.console.output import format_time, render_json, say
 from cli.fleet import attention, costs
 from cli.fleet.accounts import Accounts
 from cli.fleet.document import ReportDocument
-from cli.reporting import dossier, plots
+from cli.reporting import dossier
 from cli.stack import connection
 from cli.stack.target import Target
+from millrace import plots
 from millrace.files import write_atomically
 
 HTML, MARKDOWN, JSON = "html", "markdown", "json"
@@ -303,7 +304,13 @@ def _plots(target: Target, found: ReportDocument) -> dict[str, Any]:
         "drift_plots": {name: Markup(svg) for name, svg in drawn.items()},
         "traffic_plots": {name: Markup(svg) for name, svg in _plot_traffic(traffic).items()},
         "calibration": {
-            key: Markup(plots.plot_calibration(each["bins"], f"observed over predicted, {key}")) if each else ""
+            key: Markup(
+                plots.plot_calibration(
+                    [plots.CalibrationPoint(**point) for point in each["bins"]], f"observed over predicted, {key}"
+                )
+            )
+            if each
+            else ""
             for key, each in found["calibration"].items()
         },
     }

@@ -228,7 +228,7 @@ def test_the_page_is_complete_and_loads_nothing(written: Path) -> None:
     trainings = page.text("Trainings")
     assert [f"version {version}" in trainings for version in (1, 2, 3)] == [True] * 3
     lineage = page.text("Lineage")
-    assert lineage.count("there, and the same") == 2
+    assert lineage.count("found, and the same") == 2
     assert f"{SNAPSHOT} s3://{LAKE}/snapshots/a/accepted" in lineage
     assert "depth=3 seed 7" in lineage
     assert "millrace run churn --pipeline training --as-of 2030-01-01T00:00:00Z" in lineage
@@ -278,7 +278,7 @@ def test_json_and_markdown_have_the_same_content(history: History) -> None:
     assert [row["version"] for row in found["quality"]] == [1, 2, 3]
     assert [run["psi_max"] for run in found["drift"]] == [0.05, 0.31, 0.12]
     assert found["calibration"]["outcomes"] == {"as_of": "2030-01-03T00:00:00Z", "bins": BINS}
-    assert found["lineage"]["data"] == found["lineage"]["code"] == "there, and the same"
+    assert found["lineage"]["data"] == found["lineage"]["code"] == "found, and the same"
     assert (found["lineage"]["parameters"], found["lineage"]["seed"]) == ({"depth": 3}, 7)
     assert sum(hour["requests"] for hour in found["traffic_history"]) == 5
     assert {run["registered"] for run in found["trainings"]} == {1, 2, 3}

@@ -1,12 +1,15 @@
-"""Plots as SVG text, for pages without external resources: lines over time, and observed over predicted rates."""
+"""Plots as SVG text, for pages without external resources: lines, calibration, bars and histograms."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import NamedTuple
 
-from training.monitoring.report import ALARM, CALM, GREY, INK, LOUD
+#: Colours: text and axes, what only informs, an ordinary value, a warning, an alarm.
+INK, GREY, CALM, LOUD, ALARM = "#1f2933", "#9aa5b1", "#2f6f9f", "#d9822b", "#c23030"
+#: The share of an alarm's bound from which a bar is coloured as a warning.
+WARN = 0.4
 
 #: One colour per line; further lines share the last colour.
 COLOURS = (CALM, LOUD, "#4a9d6f", "#7b5ea7", "#8a6d3b", GREY)
@@ -70,16 +73,30 @@ def plot_lines(
     return _svg(width, height + (18 if len(series) > 1 else 0), text, "".join(parts))
 
 
-def plot_calibration(bins: Sequence[Mapping[str, Any]], text: str, side: int = 220) -> str:
-    """Return a plot of the observed rate over the mean prediction, one dot per bin; the diagonal is perfect."""
+class CalibrationPoint(NamedTuple):
+    """One bin of a calibration plot."""
+
+    predicted: float
+    observed: float
+    rows: int
+
+
+def plot_calibration(bins: Sequence[CalibrationPoint], text: str, side: int = 220) -> str:
+    """Return a plot of the observed rate over the mean prediction, one dot per bin; the diagonal is perfect.
+
+    Args:
+        bins: The bins, by increasing prediction.
+        text: The alternative text for readers who cannot see the plot.
+        side: Pixels of a side of the square.
+    """
     pad = 40
-    top = max(max(row["predicted"], row["observed"]) for row in bins) * 1.1 or 1.0
-    points = [(pad + row["predicted"] / top * side, 8 + side - row["observed"] / top * side) for row in bins]
+    top = max(max(each.predicted, each.observed) for each in bins) * 1.1 or 1.0
+    points = [(pad + each.predicted / top * side, 8 + side - each.observed / top * side) for each in bins]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     dots = "".join(
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{CALM}"><title>{row["rows"]} rows: predicted '
-        f"{row['predicted']:.3f}, observed {row['observed']:.3f}</title></circle>"
-        for row, (x, y) in zip(bins, points, strict=True)
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{CALM}"><title>{each.rows} rows: predicted '
+        f"{each.predicted:.3f}, observed {each.observed:.3f}</title></circle>"
+        for each, (x, y) in zip(bins, points, strict=True)
     )
     body = (
         f'<line x1="{pad}" y1="{side + 8}" x2="{pad + side}" y2="8" stroke="{GREY}" stroke-dasharray="4 3"/>'
@@ -89,6 +106,67 @@ def plot_calibration(bins: Sequence[Mapping[str, Any]], text: str, side: int = 2
         f'{top:.2f} predicted</text><text x="{pad + 4}" y="18">{top:.2f} observed</text>'
     )
     return _svg(side + pad + 10, side + 32, text, body)
+
+
+class Bar(NamedTuple):
+    """One bar of a plot of bars."""
+
+    name: str
+    value: float
+    informational: bool
+
+
+def plot_bars(bars: Sequence[Bar], bound: float, text: str) -> str:
+    """Return a plot with one bar per value, longest first; informational bars are grey.
+
+    Args:
+        bars: The bars.
+        bound: The alarm's bound, a dashed line; a bar is cut at twice the bound, with its value next to it.
+        text: The alternative text for readers who cannot see the plot.
+    """
+    ordered = sorted(bars, key=lambda bar: -bar.value)
+    left, width, height = 20 + 8 * max(len(bar.name) for bar in bars), 420, 20
+    scale = width / (2 * bound)
+    parts = []
+    for row, bar in enumerate(ordered):
+        y, length = row * height, min(bar.value, 2 * bound) * scale
+        loud = ALARM if bar.value >= bound else LOUD if bar.value >= WARN * bound else CALM
+        parts.append(
+            f'<text x="{left - 8}" y="{y + 14}" text-anchor="end">{escape(bar.name)}</text>'
+            f'<rect x="{left}" y="{y + 3}" width="{length:.1f}" height="{height - 6}" '
+            f'fill="{GREY if bar.informational else loud}"/>'
+            f'<text x="{left + length + 5:.1f}" y="{y + 14}">{bar.value:.3f}</text>'
+        )
+    x, bottom = left + bound * scale, len(bars) * height
+    parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{bottom}" stroke="{ALARM}" stroke-dasharray="4 3"/>')
+    return _svg(left + width + 60, bottom, text, "".join(parts))
+
+
+def plot_histograms(before: Sequence[float], after: Sequence[float], edges: Sequence[float], text: str) -> str:
+    """Return a plot of two histograms with the same bins: the first in grey, the second next to it.
+
+    Args:
+        before: The share of each bin in the first histogram.
+        after: The share of each bin in the second one.
+        edges: The bounds between the bins.
+        text: The alternative text for readers who cannot see the plot.
+    """
+    width, height, pad = 40, 220, 24
+    top = max([*before, *after]) or 1.0
+    bars = []
+    for place, pair in enumerate(zip(before, after, strict=True)):
+        for offset, value, colour in ((3, pair[0], GREY), (20, pair[1], CALM)):
+            tall = value / top * height
+            bars.append(
+                f'<rect x="{pad + place * width + offset}" y="{height - tall + 5:.1f}" width="16" height="{tall:.1f}" '
+                f'fill="{colour}"><title>{value:.1%}</title></rect>'
+            )
+    labels = "".join(
+        f'<text x="{pad + (place + 1) * width}" y="{height + 20}" text-anchor="middle">{edge:.2g}</text>'
+        for place, edge in enumerate(edges)
+    )
+    axis = f'<path d="M{pad} {height + 5}H{pad + len(before) * width}" stroke="{INK}"/>'
+    return _svg(pad + len(before) * width + 10, height + 26, text, "".join(bars) + axis + labels)
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
