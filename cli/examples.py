@@ -86,6 +86,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("millrace destroy churn", "on this machine, with all data"),
         ("millrace destroy churn --env dev", "in an account: lake, key and registry are kept"),
     ),
+    "millrace prices refresh": (
+        ("millrace prices refresh", "for the regions of the stacks, with your own credentials"),
+        ("millrace prices refresh --region eu-west-1 --profile billing", "for one region, with another profile"),
+    ),
     "millrace upgrade": (
         ("millrace upgrade --diff", "what would be rewritten"),
         ("millrace upgrade --check", "for a pipeline: exit code 1 when something is outdated"),

@@ -44,6 +44,7 @@ COMMANDS = {
     "replay": ("cli.commands.replay", "Send past events to the endpoint as if they happened now."),
     "gc": ("cli.commands.gc", "Delete what is no longer needed by any model that may serve."),
     "destroy": ("cli.commands.destroy", "Destroy a stack in the right order, keeping what must be kept."),
+    "prices": ("cli.commands.prices", "Keep the prices that previews and the status use up to date."),
     "upgrade": ("cli.commands.upgrade", "Rewrite declarations whose fields were renamed or retired."),
     "workflows": ("cli.commands.workflows", "Write the workflows of GitHub Actions or GitLab for this repository."),
     "review": ("cli.commands.review", "Manage a pull request's own stack, which expires."),

@@ -1,7 +1,8 @@
 """Prices of AWS resources, from a table with dates and sources; a price that is not in the table is unknown.
 
 The table has the fixed part of a month: what is paid while nobody uses the stack. Requests, storage, events and the
-hours of jobs come on top. `--prices FILE` and MILLRACE_PRICES override it by the user's own table, entry by entry.
+hours of jobs come on top. It is overridden, entry by entry, by `prices.toml` of this checkout, which `millrace prices
+refresh` writes, and then by the user's own table, which `--prices FILE` or MILLRACE_PRICES names.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ VARIABLE = "MILLRACE_PRICES"
 KINDS = ("hosting", "processing", "training")
 
 _TABLE = Path(__file__).with_suffix(".toml")
+#: The table of this checkout, if any.
+OVERLAY = Path(__file__).resolve().parents[1] / "prices.toml"
 #: The key of prices that are quoted for another kind of instance hour.
 _ANY = "any"
 
@@ -40,19 +43,22 @@ class Prices:
 
     @classmethod
     def load(cls, override: Path | None = None) -> Prices:
-        """Load the table, overridden by the user's own where one is given.
+        """Load the table, overridden by that of the checkout and by the user's own, where they exist.
 
         Args:
             override: The path of the user's table; None for the one that MILLRACE_PRICES names, if any.
 
         Raises:
-            CliError: The user's table cannot be read, or is not valid.
+            CliError: One of these tables cannot be read, or is not valid.
         """
         document = tomllib.loads(_TABLE.read_text())
         named = os.environ.get(VARIABLE, "")
-        path = override or (Path(named) if named else None)
-        if path is not None:
-            where = f"prices {path}" if override else f"prices {path} (of {VARIABLE})"
+        tables = {OVERLAY: f"prices {OVERLAY}"} if OVERLAY.is_file() else {}
+        if override is not None:
+            tables[override] = f"prices {override}"
+        elif named:
+            tables[Path(named)] = f"prices {named} (of {VARIABLE})"
+        for path, where in tables.items():
             mine = _read(path, where)
             _check(mine, where)
             document = _over(document, mine)

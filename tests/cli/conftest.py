@@ -26,6 +26,12 @@ STACK = "flights-local"
 MODEL = "s3://cli/model.tar.gz"
 
 
+@pytest.fixture(autouse=True)
+def _use_test_prices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use prices of the stacks' region, which the built-in table does not have."""
+    monkeypatch.setenv("MILLRACE_PRICES", str(REPOSITORY / "tests" / "cli" / "previews" / "prices.toml"))
+
+
 @dataclass
 class Millrace:
     """The `millrace` command with its own state folder and without the user's AWS settings."""

@@ -44,13 +44,13 @@ def test_every_price_has_a_date_and_a_source() -> None:
         ("hosting", "ml.m5.large", "us-east-1", 0.115),
         ("hosting", "ml.m5.2xlarge", "us-east-1", 0.461),
         ("processing", "ml.t3.medium", "us-east-1", 0.05),
-        ("training", "ml.m5.xlarge", "eu-west-1", 0.257),
         # Quoted for another kind of instance hour.
-        ("hosting", "ml.m5.large", "eu-west-1", 0.128),
         ("training", "ml.c5.2xlarge", "us-west-2", 0.408),
         # Unknown, never zero.
         ("hosting", "ml.p5.48xlarge", "us-east-1", None),
         ("hosting", "ml.m5.large", "eu-central-1", None),
+        # Its only public source was one company's invoice.
+        ("hosting", "ml.m5.xlarge", "eu-west-1", None),
         ("hosting", "ml.m5.large", "", None),
     ],
 )
@@ -61,8 +61,8 @@ def test_hourly_prices(kind: str, instance: str, region: str, price: float | Non
 def test_prices_quoted_for_another_kind_are_approximate() -> None:
     table = Prices.load()
 
-    assert table.is_approximate("hosting", "ml.m5.large", "eu-west-1")
-    assert not table.is_approximate("hosting", "ml.m5.xlarge", "eu-west-1")
+    assert table.is_approximate("hosting", "ml.m5.large", "us-west-2")
+    assert not table.is_approximate("hosting", "ml.m5.large", "us-east-1")
     assert not table.is_approximate("hosting", "ml.m5.large", "eu-central-1")
 
 
@@ -147,7 +147,7 @@ def test_a_user_table_overrides_entry_by_entry(tmp_path: Path, monkeypatch: pyte
         assert found.find_monthly_price("aws:mq/broker:Broker", {}, "eu-west-1") == 20.0
         assert found.find_monthly_price("aws:ec2/vpc:Vpc", {}, "eu-west-1") == 0.0
         # Other entries are kept.
-        assert found.find_hourly_price("hosting", "ml.m5.xlarge", "eu-west-1") == 0.257
+        assert found.find_hourly_price("hosting", "ml.m5.xlarge", "us-east-1") == 0.23
         assert found.find_monthly_price(KEY, {}, "eu-west-1") == 1.0
 
 
