@@ -96,6 +96,8 @@ def start(state: Path, *, port: int = 0, scale: float = 1.0, images: Mapping[str
         process = subprocess.Popen(
             command,
             cwd=Path(__file__).resolve().parents[1],
+            # Each of the many threads would keep a pool of its own for the memory that it has freed.
+            env={**os.environ, "MALLOC_ARENA_MAX": "2"},
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,

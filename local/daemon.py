@@ -25,6 +25,7 @@ from local.client import exclude_loopback_from_proxy, write_config
 from local.core.clock import Clock
 from local.core.context import Cloud
 from local.core.images import Images
+from local.core.models import share_models
 from local.core.server import create_server
 from local.core.store import Store
 from local.files import make_private_folder, write_atomically
@@ -68,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return TAKEN
         _log_to(state / "daemon.log")
         _forget_the_user()
+        share_models()
         write_config(state)
         return Daemon(state, options.port, Clock(options.scale), Images(dict(options.image))).run()
 

@@ -45,7 +45,7 @@ class Cloud:
     def __post_init__(self) -> None:
         self.events = EventBus(self.store, self.clock)
         self.keys = KeyRing(self.state)
-        self._own = self.keys.issue("cloud")
+        self._own = self.keys.issue("cloud", own=True)
         self.client = lru_cache(maxsize=None)(self._client)
         self._parts: dict[Callable[[Cloud], Any], Any] = {}
         self._parts_lock = threading.RLock()

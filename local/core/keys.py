@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: The identity that `sts get-caller-identity` returns to the user of the cloud.
 USER_ARN = f"arn:{PARTITION}:iam::{ACCOUNT}:user/millrace"
+#: The member of a request's WSGI environment that holds the key ring.
+KEYS = "millrace.keys"
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class KeyRing:
         self._user = ensure_credentials(state)
         self._stamp = self._file_stamp()
         self._issued: dict[str, Key] = {}
+        self._own: set[str] = set()
         #: Finds keys that IAM and STS issued; set once these services are available.
         self.find_elsewhere: Callable[[str], Key | None] = lambda _access_key_id: None
 
@@ -68,13 +71,24 @@ class KeyRing:
             issued = self._issued.get(access_key_id)
         return issued or self.find_elsewhere(access_key_id)
 
-    def issue(self, name: str) -> Credentials:
-        """Return a new access key for a part of the cloud or a container; it lives in memory only."""
+    def issue(self, name: str, *, own: bool = False) -> Credentials:
+        """Return a new access key; it lives in memory only.
+
+        Args:
+            name: The name of its owner, a part of the cloud or a container.
+            own: Whether its requests are the cloud's own; they may do what only AWS itself may.
+        """
         made = generate_credentials()
         arn = f"arn:{PARTITION}:sts::{ACCOUNT}:assumed-role/local/{name}"
         with self._lock:
             self._issued[made.access_key_id] = Key(made.secret_access_key, arn)
+            if own:
+                self._own.add(made.access_key_id)
         return made
+
+    def is_own(self, access_key_id: str) -> bool:
+        """Return True if the key is one of the cloud's own parts."""
+        return access_key_id in self._own
 
     def revoke(self, credentials: Credentials) -> None:
         """Stop accepting an issued key."""

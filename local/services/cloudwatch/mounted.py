@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from local.core.identity import ACCOUNT
+from local.core.keys import KEYS
 from local.services.cloudwatch import definitions, metrics
 from local.services.cloudwatch.evaluation import RefusedError, UnsupportedError, list_watched_alarms
 
@@ -60,21 +61,18 @@ def _checking_data(put: Callable[..., Any]) -> Callable[..., Any]:
         with _refusing():
             if self._get_param("EntityMetricData"):
                 raise UnsupportedError("EntityMetricData")
-            # Checked only where it matters, because it is slow.
-            ours = namespace.startswith("AWS/") and _from_here()
+            ours = namespace.startswith("AWS/") and _is_own_request(self)
             definitions.check_data(namespace, self._get_param("MetricData", []), ours=ours)
         return put(self)
 
     return put_metric_data
 
 
-def _from_here() -> bool:
-    """Return True if the request came over a connection of this process, which only the cloud's own parts open."""
+def _is_own_request(response: Any) -> bool:
+    """Return True if the request was signed by one of the cloud's own parts."""
     import flask
-    import psutil
 
-    port = int(flask.request.environ.get("REMOTE_PORT") or 0)
-    return any(each.laddr and each.laddr.port == port for each in psutil.Process().net_connections("tcp"))
+    return bool(flask.request.environ[KEYS].is_own(response.get_access_key()))
 
 
 def _describe_alarms(self: Any) -> Any:

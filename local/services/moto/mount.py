@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any, cast
 from local.core import regex
 from local.core.errors import AwsError
 from local.core.identity import ACCOUNT, PARTITION
-from local.core.keys import Key, KeyRing
+from local.core.keys import KEYS, Key, KeyRing
 from local.core.protocol import Response
 from local.services import iam, kms, logs, s3
 from local.services.moto import callers, requests
+from local.services.moto.deferred import defer_imports
 from local.services.moto.refusals import make_error
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class MotoMount:
         self._stopping = stopping
         self._polls = threading.BoundedSemaphore(_POLLS)
         self._keys = keys
+        defer_imports()
         keys.find_elsewhere = self.find_key
         #: Restores what a refused request has changed; None where the state is not kept on disk.
         self.undo: Undo | None = None
@@ -155,6 +157,7 @@ class MotoMount:
         operation: str,
         params: Mapping[str, Any],
     ) -> Response:
+        environ[KEYS] = self._keys
         started: list[tuple[str, list[tuple[str, str]]]] = []
 
         def start_response(status: str, headers: list[tuple[str, str]], _exc: object = None) -> Callable[[bytes], None]:

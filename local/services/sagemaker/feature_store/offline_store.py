@@ -11,6 +11,7 @@ import hashlib
 import io
 import logging
 import re
+import sys
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
@@ -169,6 +170,8 @@ def build_schema(group: Mapping[str, Any]) -> pa.Schema:
 
 
 def _render_parquet(group: Mapping[str, Any], rows: Sequence[Row]) -> bytes:
+    # pyarrow would import pandas to look for its types among the values; that takes 60 MB.
+    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
     import pyarrow as pa
     import pyarrow.parquet as pq
 
