@@ -51,7 +51,7 @@ bench: setup
 
 setup: .venv/.ready
 
-# One at a time where `flock` is there; what an interrupted run left half done is begun again.
+# One at a time where `flock` is there; what an interrupted run left half done is restarted.
 .venv/.ready: requirements.lock requirements-bootstrap.lock pyproject.toml
 	@exec 9>.setup.lock; if command -v flock >/dev/null; then flock 9; fi; set -e; \
 	echo "• setting up .venv (locked, hash-checked)"; \

@@ -370,9 +370,9 @@ class UseCase(Part):
                 )
             columns = known[rule.table]
             if rule.column not in columns:
-                mend = _meant(rule.column, list(columns)) or f"it has: {', '.join(columns)}"
+                fix = _meant(rule.column, list(columns)) or f"it has: {', '.join(columns)}"
                 raise InvalidValueError(
-                    f"expectations: table {rule.table!r}", f"has no column {rule.column!r}", fix=f"{mend}"
+                    f"expectations: table {rule.table!r}", f"has no column {rule.column!r}", fix=fix
                 )
             kind = columns[rule.column]
             if kind != "number" and (rule.at_least is not None or rule.at_most is not None):
@@ -391,9 +391,9 @@ class UseCase(Part):
             *([("champion.metric", self.champion.metric)] if self.champion.metric else []),
         ]:
             if metric not in known:
-                mend = _meant(metric, list(known)) or f"{self.problem.value} problems have: {', '.join(known)}"
+                fix = _meant(metric, list(known)) or f"{self.problem.value} problems have: {', '.join(known)}"
                 raise InvalidValueError(
-                    f"{where}: a {self.problem.value} problem", f"has no metric {metric!r}", fix=f"{mend}"
+                    f"{where}: a {self.problem.value} problem", f"has no metric {metric!r}", fix=fix
                 )
         for metric in known:
             lowest = [gate.at_least for gate in self.gates if gate.metric == metric and gate.at_least is not None]

@@ -255,7 +255,7 @@ def _describe_model(target: Target, package: Package | None, warnings: list[Find
 
 
 def parse_number(text: str) -> float | None:
-    """Return a number from the registry's metadata; None if the text is no number."""
+    """Return a number from the registry's metadata; None if the text is not a number."""
     try:
         return float(text)
     except ValueError:

@@ -385,8 +385,8 @@ def find_column(option: str, name: str, columns: Mapping[str, Column]) -> Column
         return columns[name]
     folded = {each.lower(): each for each in columns}
     near = [folded[each] for each in get_close_matches(name.lower(), folded, n=3)]
-    mend = f"did you mean {' or '.join(map(repr, near))}?" if near else f"the columns are: {', '.join(columns)}"
-    raise CliError(f"{option} {name!r}: the file", "has no such column", fix=mend)
+    fix = f"did you mean {' or '.join(map(repr, near))}?" if near else f"the columns are: {', '.join(columns)}"
+    raise CliError(f"{option} {name!r}: the file", "has no such column", fix=fix)
 
 
 def check_target(column: Column, problem: str | None, columns: Mapping[str, Column]) -> None:

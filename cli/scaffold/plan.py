@@ -314,8 +314,8 @@ def _choose_form(forms: list[Form], event_form: Form | None) -> Form | str:
 
 def _explain_no_category(column: Column) -> str:
     if column.misspelt:
-        mend = "write them with a point, or with commas in all columns and ; between the columns"
-        return f"its numbers have {column.misspelt}: {mend if column.commas else 'write them without'}"
+        fix = "write them with a point, or with commas in all columns and ; between the columns"
+        return f"its numbers have {column.misspelt}: {fix if column.commas else 'write them without'}"
     if column.numbers > column.known / 2 and column.odd:
         return _explain_odd_value(column.odd)
     if column.likely_form:

@@ -60,7 +60,7 @@ class Column:
     outside: int = 0
     """Number of times outside `times.YEARS`, which often mean an open end."""
     odd: tuple[int, str] | None = None
-    """Row (from 1) and value of the first text that is no number, or of the first typed number that is infinite."""
+    """Row (from 1) and value of the first text that is not a number, or of the first typed number that is infinite."""
 
     @property
     def known(self) -> int:

@@ -107,11 +107,11 @@ class _Upgrade(VisitorBasedCodemodCommand):
             if old.star == "**":
                 args[place] = new.with_changes(value=self._splat(part, old.value, new.value, given))
             elif old.keyword is not None and (route := self._table.trace(part.__name__, old.keyword.value)):
-                mended = self._mend(part, old.keyword, route, old.value, new.value, given)
-                if mended is None:
+                fixed = self._fix_value(part, old.keyword, route, old.value, new.value, given)
+                if fixed is None:
                     dropped.add(place)
                 elif self._is_renamed(route, given):
-                    args[place] = new.with_changes(keyword=cst.Name(get_current_name(route) or ""), value=mended)
+                    args[place] = new.with_changes(keyword=cst.Name(get_current_name(route) or ""), value=fixed)
             elif old.keyword is not None:
                 args[place] = new.with_changes(value=self._held(part, old.keyword.value, old.value, new.value))
         return remove_items(args, dropped, updated.whitespace_before_args)
@@ -165,12 +165,12 @@ class _Upgrade(VisitorBasedCodemodCommand):
             if not route:
                 elements[place] = after.with_changes(value=self._held(part, name, before.value, after.value))
                 continue
-            mended = self._mend(part, before.key, route, before.value, after.value, given)
-            if mended is None:
+            fixed = self._fix_value(part, before.key, route, before.value, after.value, given)
+            if fixed is None:
                 dropped.add(place)
             elif self._is_renamed(route, given):
                 key = before.key.with_changes(value=before.key.value.replace(name, get_current_name(route) or name))
-                elements[place] = after.with_changes(key=key, value=mended)
+                elements[place] = after.with_changes(key=key, value=fixed)
         kept, space = remove_items(elements, dropped, new.lbrace.whitespace_after)
         return new.with_changes(elements=kept, lbrace=new.lbrace.with_changes(whitespace_after=space))
 
@@ -179,7 +179,7 @@ class _Upgrade(VisitorBasedCodemodCommand):
         new = get_current_name(route)
         return new is not None and new not in given
 
-    def _mend(
+    def _fix_value(
         self,
         part: type[Part],
         key: cst.Name | cst.SimpleString,

@@ -202,7 +202,7 @@ def pieces() -> Drawing:
     environment = d.area(16, 176, 236, 128, "environment")
     d.text(30, 222, "stacks/Pulumi.flights-dev.yaml")
     d.text(30, 240, "account, region, sizes, promotion,", "small")
-    d.text(30, 256, "roll-out, retention, notifications", "small")
+    d.text(30, 256, "rollout, retention, notifications", "small")
     d.text(30, 284, "local, dev, prod, pr-123, …", "small")
     program = d.box(300, 126, 130, 72, "the program", "__main__.py", "one for all stacks")
     d.arrow(case.right, (276, 84), (276, 150), (300, 150))

@@ -30,6 +30,8 @@ USE_CASE = UseCase(
     retraining=Retraining(on=("calibration",), every=timedelta(days=7)),
 )
 """
+#: Prices of the stacks' region, which the built-in table does not have.
+PRICES = Path(__file__).parent / "previews" / "prices.toml"
 STACK = """\
 config:
   aws:region: {region}
@@ -73,7 +75,14 @@ class Checkout:
             "AWS_CONFIG_FILE": str(empty), "AWS_SHARED_CREDENTIALS_FILE": str(empty),
             "AWS_EC2_METADATA_DISABLED": "true",
         }  # fmt: skip
-        return {**mine, **settings, "MILLRACE_STATE": str(self.state), "TERM": "dumb", "HOME": str(self.folder)}
+        return {
+            **mine,
+            **settings,
+            "MILLRACE_STATE": str(self.state),
+            "TERM": "dumb",
+            "HOME": str(self.folder),
+            "MILLRACE_PRICES": str(PRICES),
+        }
 
     def __call__(self, *arguments: str, code: int | None = 0, **variables: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(

@@ -127,7 +127,7 @@ def test_a_new_stack_is_created_without_risks() -> None:
     assert set(document["counts"]) == {"create"}
     # One key, one dashboard, four alarms.
     assert (document["cost"]["before"], document["cost"]["after"]) == (0, pytest.approx(1.00 + 3.00 + 4 * 0.10))
-    assert "**Creates everything**" in markdown.render_comment(document)
+    assert "**Creates all resources**" in markdown.render_comment(document)
 
 
 def test_an_unchanged_stack_gives_a_short_comment() -> None:
@@ -236,9 +236,9 @@ UNSAYABLE = {
     "no steps at all": ('{"steps": []}', "has no steps and no changeSummary, so its stack is unknown"),
     "steps that were cut out": (
         json.dumps(make_preview(changeSummary={"same": 1, "update": 2})),
-        "changeSummary says update: 2, but steps hold 0 of them; expected the whole JSON of a preview",
+        "changeSummary reports update: 2, but `steps` contains 0; expected the complete JSON of a preview",
     ),
-    "all steps cut out": ('{"changeSummary": {"same": 9, "delete": 1}}', "says delete: 1, but steps hold 0"),
+    "all steps cut out": ('{"changeSummary": {"same": 9, "delete": 1}}', "reports delete: 1, but `steps` contains 0"),
     "diagnostics of another shape": ('{"steps": [], "diagnostics": 3}', "`diagnostics` is not a list"),
     "nested without end": ("[" * 100_000, "is not JSON"),
 }
@@ -300,7 +300,7 @@ def test_a_failed_preview_reports_the_cause(capsys: pytest.CaptureFixture[str]) 
 
     assert (code, out) == (1, "")
     assert "flights-local-weather-schema: before hook" in err
-    assert "'visib' was removed" in err
+    assert "'visib' is gone" in err
     # The engine's closing message adds nothing.
     assert "preview failed\n" not in err.partition("unknown:")[2]
 
@@ -327,7 +327,7 @@ def test_a_preview_of_two_stacks_is_refused(capsys: pytest.CaptureFixture[str], 
     code, _, err = run_diff(capsys, "--preview", write_preview(tmp_path / "preview.json", document))
 
     assert code == 1
-    assert "about several stacks, churn-prod, flights-local" in err
+    assert "covers several stacks: churn-prod, flights-local" in err
 
 
 @pytest.mark.parametrize(
@@ -421,7 +421,7 @@ def test_a_comparison_names_both_revisions(capsys: pytest.CaptureFixture[str], m
 
     assert code == 2
     assert re.search(
-        r"^What is declared in working tree, against origin/main \([0-9a-f]{10}\); the deployed stack may differ",
+        r"^What is declared in working tree, compared with origin/main \([0-9a-f]{10}\); the deployed stack may differ",
         out,
         re.M,
     )
@@ -437,4 +437,4 @@ def test_a_removed_gate_is_found_by_comparing_both_revisions(
     code, out, _ = run_diff(capsys, "--base", "origin/main", "--json")
 
     assert code == 3
-    assert {each["consequence"] for each in json.loads(out)["risks"]} >= {"The gate on roc_auc is gone."}
+    assert {each["consequence"] for each in json.loads(out)["risks"]} >= {"The gate on roc_auc is removed."}

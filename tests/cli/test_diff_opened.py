@@ -327,5 +327,5 @@ def test_federated_roles_without_a_narrow_subject_are_risks(now: dict[str, Any],
 
     assert [(each["kind"], each["name"]) for each in found] == ([] if whom is None else [("opened", "deploy")])
     if whom is not None:
-        assert found[0]["title"] == f"Allows whomever {whom} signs in to do sts:AssumeRoleWithWebIdentity:"
+        assert found[0]["title"] == f"Allows anyone signed in by {whom} to do sts:AssumeRoleWithWebIdentity:"
         assert "No condition on the subject" in found[0]["consequence"]

@@ -342,20 +342,20 @@ def replace_bundle(folder: Path, before: Any, after: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"gates": GATED["gates"][1:]}, ["The gate on roc_auc is gone."]),
+        ({"gates": GATED["gates"][1:]}, ["The gate on roc_auc is removed."]),
         (
             {"gates": [{"metric": "roc_auc", "at_least": 0.6}, {"metric": "ece", "at_most": 0.08}]},
             [
-                "The gate on ece asked for at most 0.05, now for at most 0.08.",
-                "The gate on roc_auc asked for at least 0.65, now for at least 0.6.",
+                "The gate on ece required at most 0.05, now at most 0.08.",
+                "The gate on roc_auc required at least 0.65, now at least 0.6.",
             ],
         ),
         ({"gates": [{"metric": "roc_auc", "at_least": 0.7}, {"metric": "ece", "at_most": 0.01}]}, []),
-        ({"slices": GATED["slices"][:1]}, ["The audit of carrier is gone."]),
+        ({"slices": GATED["slices"][:1]}, ["The audit of carrier is removed."]),
         ({"slices": GATED["slices"][1:]}, []),
         (
             {"champion": {"better_by": 0.0}},
-            ["The champion rule asked for better by at least 0.0005, now for at least 0."],
+            ["The champion rule required better by at least 0.0005, now at least 0."],
         ),
         ({}, []),
     ],

@@ -60,7 +60,10 @@ def test_wrong_usage_is_exit_code_2(millrace: Millrace, arguments: list[str], sa
     ("arguments", "said"),
     [
         (["status", "churn"], ["use case 'churn'", "stacks/churn", "choose one of: flights"]),
-        (["destroy", "churn"], ["no package stacks/churn", "bring it back", "`git log --oneline -- stacks/churn`"]),
+        (
+            ["destroy", "churn"],
+            ["package stacks/churn does not exist", "restore the folder", "`git log --oneline -- stacks/churn`"],
+        ),
         (["status", "flights", "--env", "moon"], ["'flights-moon'", "Pulumi.flights-moon.yaml", "flights-local"]),
         (["up", "--stack", "flights-moon"], ["'flights-moon'", "flights-local"]),
         (

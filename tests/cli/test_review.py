@@ -251,7 +251,7 @@ def test_without_credentials_nothing_is_written(checkout: Checkout) -> None:
 def test_the_local_cloud_emulates_an_account_only_on_request(checkout: Checkout) -> None:
     for value, said in [
         ("", "MILLRACE_STAND_IN=1 lets the local cloud emulate"),
-        ("yes", "MILLRACE_STAND_IN='yes'; expected 1"),
+        ("yes", "MILLRACE_STAND_IN='yes' is not known; expected 1"),
     ]:
         done = subprocess.run(
             [sys.executable, "-m", "cli.main", "review", "create", "flights", "--pr", "7"],

@@ -264,7 +264,7 @@ def test_changes_that_need_a_person_are_left_and_reported(checkout: Checkout) ->
         (7, "UseCase: strategy has no effect any more, and is read here; change this by hand"),
     ]
     said = checkout(code=1).stderr
-    assert "✗ stacks/churn/__init__.py:5: Retraining: pause_hours is called cooldown" in said
+    assert "✗ stacks/churn/__init__.py:5: Retraining: pause_hours is now called cooldown" in said
     assert said.endswith("5 places left to change by hand, marked ✗\n")
 
 

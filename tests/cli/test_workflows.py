@@ -333,7 +333,7 @@ def test_files_are_updated_unless_they_were_changed_by_hand(clean: Checkout) -> 
 
     mine = path.read_text().replace("23 3 * * *", "0 0 1 1 *")
     path.write_text(mine)
-    assert "millrace-drift.yml: changed by hand" in clean("github", code=1).stderr
+    assert "millrace-drift.yml changed by hand" in clean("github", code=1).stderr
     assert path.read_text() == mine
     assert '-    - cron: "0 0 1 1 *"' in clean("github", "--dry-run").stdout
     clean("github", "--force")

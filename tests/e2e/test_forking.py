@@ -307,7 +307,7 @@ def test_a_fork_follows_upstream_and_loses_nothing(upstream: Upstream, fork: For
     assert {f"{STACK}-endpoint", f"{STACK}-monitor-heartbeat"} <= does["update"]
     environment, champion = sorted(find_declaration_warnings(preview), key=lambda each: "Champion" in each)
     assert "Pulumi.churn-local.yaml" in environment
-    assert f"retention_days is called keep_days since {SINCE}; it will be refused from {UNTIL} on" in environment
+    assert f"retention_days has been called keep_days since {SINCE}; it will be refused from {UNTIL} on" in environment
     assert f"{fork.folder}/stacks/churn/__init__.py:10: DeclarationWarning: Champion(…): better_by" in champion
     assert "run `millrace upgrade`" in champion
     told = fork.millrace("status", USE_CASE).stderr.splitlines()
@@ -319,7 +319,7 @@ def test_a_fork_follows_upstream_and_loses_nothing(upstream: Upstream, fork: For
     upstream.commit(f"Release {UNTIL}.0")
     fork.merge()
     refused = fork.pulumi("preview", code=None)
-    assert f"retention_days = 30: is called keep_days since {SINCE} and is refused from {UNTIL} on" in refused
+    assert f"retention_days = 30: has been called keep_days since {SINCE} and is refused from {UNTIL} on" in refused
     assert "run `millrace upgrade`" in refused
 
     fork.millrace("upgrade", "--check", code=1)

@@ -185,7 +185,7 @@ def test_an_outdated_plan_is_refused_with_every_difference(planned: Stand, monke
     kept = plan.read_text()
     with edit_temporarily(planned, "components/access.py", '"s3:GetObject"', '"s3:GetObject", "s3:GetObjectTagging"'):
         said = get_refusal(planned)
-    assert "nothing was touched" in said
+    assert "nothing was changed" in said
     assert "code: " in said
     assert "1 file: components/access.py changed" in said
     assert "`millrace diff flights --env local --save-plan plan.json`" in said
@@ -207,7 +207,7 @@ def test_an_outdated_plan_is_refused_with_every_difference(planned: Stand, monke
         said = get_refusal(planned, "--env", "dev", "--yes")
     assert f"stack: made for {STACK}, asked to deploy flights-dev" in said
     plan.write_text(kept.replace(STACK_FILE, "stacks/another"))
-    assert "is not as it was written" in get_refusal(planned)
+    assert "was edited" in get_refusal(planned)
     plan.write_text(kept[:1000])
     assert "is not JSON, perhaps cut off" in get_refusal(planned)
     plan.write_text(kept)

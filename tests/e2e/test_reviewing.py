@@ -65,7 +65,7 @@ def normalise_comment(text: str) -> str:
 def test_a_diff_of_a_missing_stack_reports_it_and_creates_nothing(stand: Stand) -> None:
     told = stand.millrace("diff", "flights", "--format", "markdown", "--save-plan", "plan.json", code=2)
 
-    assert "**Creates everything**" in told.stdout
+    assert "**Creates all resources**" in told.stdout
     assert "No plan was saved" in told.stdout
     assert not (stand.folder / "plan.json").exists()
     assert json.loads(stand._run(["pulumi", "stack", "ls", "--json"], 0, 60).stdout) == []

@@ -139,7 +139,7 @@ def test_concurrent_starts_share_one_daemon(tmp_path: Path) -> None:
 def test_starting_with_another_scale_or_images_is_refused_with_the_fix(fresh_daemon: CloudDaemon) -> None:
     with pytest.raises(client.LocalCloudError, match=r"runs with scale 60\.0, not with 2\.0; stop it first"):
         client.start(fresh_daemon.state, scale=2.0, images=fresh_daemon.images)
-    with pytest.raises(client.LocalCloudError, match=r"runs with images .* asked for .*: stop it first"):
+    with pytest.raises(client.LocalCloudError, match=r"runs with images .* not with .*; stop it first"):
         client.start(fresh_daemon.state, scale=60.0, images={**fresh_daemon.images, "new": Path("/tmp")})
 
 

@@ -202,7 +202,7 @@ def test_runtime_clients_raise_their_own_validation_error(cloud_daemon: CloudDae
 
 def test_simulate_principal_policy_answers_allowed(cloud_daemon: CloudDaemon) -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "local.md").read_text()
-    assert "kept, not evaluated; `SimulatePrincipalPolicy` answers *allowed*" in page
+    assert "stored, not evaluated; `SimulatePrincipalPolicy` answers *allowed*" in page
     iam = cloud_daemon.client("iam")
     pages = iam.get_paginator("simulate_principal_policy").paginate(
         PolicySourceArn=ROLE, ActionNames=["sagemaker:CreateTrainingJob", "s3:GetObject"], ResourceArns=["*"]

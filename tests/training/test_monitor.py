@@ -256,7 +256,7 @@ def test_the_report_names_unreadable_records_and_skew(
     assert captured["outside"] == 1
     assert {reason: found["count"] for reason, found in captured["unreadable"].items()} == {
         "the line is not JSON": 1,
-        "the prediction has another order_id than the row": 1,
+        "the prediction has a different order_id than the row": 1,
         "the prediction has no score": 1,
         "the endpointOutput is missing: the endpoint captures one side only": 1,
     }

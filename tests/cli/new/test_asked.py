@@ -189,7 +189,7 @@ def write_leaking_file(path: Path) -> str:
 def test_a_column_that_leaks_the_target_is_asked_about(checkout: Checkout, tmp_path: Path) -> None:
     person = Terminal(checkout, "churn", "--from", write_leaking_file(tmp_path / "a.csv"))
     person.until("--leave-out refund [Y/n]")
-    assert re.search(r"refund alone tells left with an AUC of 1\.000", person.text)
+    assert re.search(r"refund alone predicts left with an AUC of 1\.000", person.text)
     person.answer("n")
     assert person.end() == 0, person.text
     assert 'trusted=["refund"]' in checkout.read("stacks/churn/__init__.py")
@@ -214,14 +214,14 @@ def test_a_leak_without_a_terminal_needs_a_flag_or_yes(checkout: Checkout, tmp_p
     assert "--leave-out refund" in said
     assert "--trust refund" in said
     found = checkout.json("churn", "--from", path, "--yes", "--dry-run")
-    assert "refund alone tells left" in found["left_out"]["refund"]
+    assert "refund alone predicts left" in found["left_out"]["refund"]
     only = [{name: value for name, value in row.items() if name not in ("calls", "months", "plan")} for row in churn()]
     refunds = [{**row, "refund": number % 5 + 9 * (row["left"] == "yes")} for number, row in enumerate(only)]
     said = checkout.refused("churn", "--from", write(tmp_path / "only.csv", refunds), "--yes")
     assert "no column is left to predict from:" in said
-    assert "'refund' is left out: refund alone tells left with an AUC of 1.000" in said
+    assert "'refund' is left out: refund alone predicts left with an AUC of 1.000" in said
     assert "--trust refund" in said
-    assert "the file has no other than the target" in checkout.refused(
+    assert "the file has only the target, the key and the event time" in checkout.refused(
         "churn", "--from", write(tmp_path / "none.csv", only)
     )
     found = checkout.json("churn", "--from", path, "--trust", "refund", "--dry-run")

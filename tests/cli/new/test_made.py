@@ -273,14 +273,14 @@ def test_existing_use_cases_are_never_overwritten(checkout: Checkout, data: str)
     declaration = checkout.folder / "stacks/churn/__init__.py"
     declaration.write_text(declaration.read_text() + "# mine\n")
     before = {name: (checkout.folder / name).stat().st_mtime_ns for name in checkout.files()}
-    assert "is taken: stacks/churn is there" in checkout("churn", "--from", data, code=1).stderr
+    assert "is taken: stacks/churn exists" in checkout("churn", "--from", data, code=1).stderr
     assert {name: (checkout.folder / name).stat().st_mtime_ns for name in checkout.files()} == before
     assert declaration.read_text().endswith("# mine\n")
 
 
 def test_an_existing_folder_is_left_unchanged(checkout: Checkout) -> None:
     (checkout.folder / "stacks/churn").mkdir()
-    assert "stacks/churn exists, without a use case in it" in checkout("churn", code=1).stderr
+    assert "stacks/churn exists, but contains no use case" in checkout("churn", code=1).stderr
     assert checkout.files() - checkout.before == {"stacks/churn"}
 
 

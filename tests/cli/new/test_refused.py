@@ -91,7 +91,7 @@ FILES: dict[str, tuple[bytes, str]] = {
     "two columns of a name": (b"a,b,a\n1,2,3\n", "two columns are called 'a', number 1 and 3; rename one"),
     "two columns of a name but for case": (
         b"Age,b,age\n1,2,3\n",
-        "columns 1 and 3 are called 'Age' and 'age', which a join does not tell apart; rename one",
+        "columns 1 and 3 are called 'Age' and 'age', which a join does not distinguish; rename one",
     ),
     "a column without name": (b"a,,c\n1,2,3\n", "column 2 of 3 has no name"),
     "another encoding": (b"name,left\nx,1\nK\xf6ln,0\n", "is not UTF-8: byte 15 (line 3) is 0xf6; expected UTF-8"),
@@ -146,7 +146,7 @@ ROWS: dict[str, tuple[Callable[[int, Row], Any], list[str], int, str]] = {
     ),
     "a key of two rows": (
         lambda number, row: row.update(customer="c20") if number == 30 else None, ["--key", "customer"], 1,
-        "'c20' is in rows 21 and 31, and 1 value(s) in several",
+        "'c20' is in rows 21 and 31, and 1 value(s) are in several",
     ),
     "a missing key": (
         lambda number, row: row.update(customer="") if number == 5 else None, ["--key", "customer"], 1,
@@ -154,7 +154,7 @@ ROWS: dict[str, tuple[Callable[[int, Row], Any], list[str], int, str]] = {
     ),
     "times to come": (
         lambda number, row: row.update(asked_at=f"{2060 + number // 20}-01-01"), [], 1,
-        "0 rows of the sample lie in the past",
+        "has 0 rows that lie in the past",
     ),
     "a time that nobody will see": (
         lambda number, row: row.update(asked_at="9999-12-31") if number == 16 else None, [], 1,
@@ -171,11 +171,11 @@ ROWS: dict[str, tuple[Callable[[int, Row], Any], list[str], int, str]] = {
     ),
     "years of two digits that are to come": (
         lambda number, row: row.update(asked_at=f"{datetime(1965, 1, 1) + timedelta(days=9 * number):%d.%m.%y}"), [], 1,
-        "as %d.%m.%y row 1 is of 2065-01-01, and 163 of 400 rows with an outcome lie after today",
+        "as %d.%m.%y row 1 is of 2065-01-01, and 163 of 400 rows with an outcome are later than today",
     ),
     "one order of outcomes": (
         lambda number, row: row.update(left="yes" if number > 200 else "no"), ["--event-time", "none", "--yes"], 1,
-        "is the file ordered by it?",
+        "check whether the file is ordered by left",
     ),
     "columns that are not there": (lambda _, row: None, ["--target", "lft"], 1, "did you mean 'left'?"),
     "one column twice": (lambda _, row: None, ["--key", "asked_at"], 2, "--key and --event-time are both 'asked_at'"),

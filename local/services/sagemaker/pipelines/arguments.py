@@ -114,8 +114,8 @@ def _check_function(shape: Any, value: Any, where: str, type_of: TypeOf) -> Iter
         return
     if given in ("integer", "long") and expected in ("integer", "long"):
         return
-    mend = "; Std:Join turns it into a string" if expected == "string" else ""
-    yield f"Value {value} at '{where}' is of type {given}, expected {expected}{mend}"
+    fix = "; Std:Join turns it into a string" if expected == "string" else ""
+    yield f"Value {value} at '{where}' is of type {given}, expected {expected}{fix}"
 
 
 def find_property_shape(shape: Any, path: values.Path) -> Any | None:
