@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import fleet
+from benchmarks import fleet, idle
 from engine import bootstrap, home
 from local import client
 
@@ -60,10 +59,8 @@ def _measure(out: Console, state: Path) -> None:
     )
     rows += _measure_previews(environment)
     rows += _measure_invocations(environment, summary)
-    daemon = psutil.Process(running.pid)
-    rows.append(("memory of the local cloud", f"{daemon.memory_info().rss / 2**20:.0f} MiB"))
-    servers = sum(child.memory_info().rss for child in daemon.children(recursive=True))
-    rows.append(("memory of its model servers", f"{servers / 2**20:.0f} MiB"))
+    rows += idle.measure_fresh()
+    rows += idle.measure_at_rest(state, {name: Path(folder) for name, folder in running.images.items()})
     rows += fleet.measure()
     table = Table("what", "measured", title=f"{os.cpu_count()} cores, Python {sys.version.split()[0]}")
     for name, value in rows:

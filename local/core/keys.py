@@ -6,6 +6,7 @@ containers, created when they start and revoked when they end; those of IAM user
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
 #: The identity that `sts get-caller-identity` returns to the user of the cloud.
 USER_ARN = f"arn:{PARTITION}:iam::{ACCOUNT}:user/millrace"
-#: The member of a request's WSGI environment that holds the key ring.
-KEYS = "millrace.keys"
+#: The member of a request's WSGI environment that is True if one of the cloud's own parts has signed the request.
+OWN = "millrace.own"
+_CREDENTIAL = re.compile(r"\bCredential=([^/,\s]+)/")
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,10 @@ class KeyRing:
                 self._own.add(made.access_key_id)
         return made
 
-    def is_own(self, access_key_id: str) -> bool:
-        """Return True if the key is one of the cloud's own parts."""
-        return access_key_id in self._own
+    def is_own(self, authorization: str) -> bool:
+        """Return True if the header of a signed request has the key of one of the cloud's own parts."""
+        credential = _CREDENTIAL.search(authorization)
+        return credential is not None and credential[1] in self._own
 
     def revoke(self, credentials: Credentials) -> None:
         """Stop accepting an issued key."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from local.core.identity import ACCOUNT
-from local.core.keys import KEYS
+from local.core.keys import OWN
 from local.services.cloudwatch import definitions, metrics
 from local.services.cloudwatch.evaluation import RefusedError, UnsupportedError, list_watched_alarms
 
@@ -61,18 +61,18 @@ def _checking_data(put: Callable[..., Any]) -> Callable[..., Any]:
         with _refusing():
             if self._get_param("EntityMetricData"):
                 raise UnsupportedError("EntityMetricData")
-            ours = namespace.startswith("AWS/") and _is_own_request(self)
+            ours = namespace.startswith("AWS/") and _is_own_request()
             definitions.check_data(namespace, self._get_param("MetricData", []), ours=ours)
         return put(self)
 
     return put_metric_data
 
 
-def _is_own_request(response: Any) -> bool:
+def _is_own_request() -> bool:
     """Return True if the request was signed by one of the cloud's own parts."""
     import flask
 
-    return bool(flask.request.environ[KEYS].is_own(response.get_access_key()))
+    return bool(flask.request.environ[OWN])
 
 
 def _describe_alarms(self: Any) -> Any:

@@ -15,15 +15,12 @@ import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from local.files import write_atomically
 from local.services.moto.mount import SERVICES, MotoMount
 from local.services.moto.pickles import Bodies, Body, dump, load
 from local.services.moto.undo import Undo
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +30,8 @@ _FORMAT = 1
 #: The minimum seconds between two snapshots, and the largest share of the time that they may take.
 INTERVAL = 3.0
 _SHARE = 0.05
+#: The seconds after which metrics of the cloud's own parts are saved, too: nobody misses some of them.
+_OWN_INTERVAL = 30.0
 
 
 class Snapshots:
@@ -50,6 +49,7 @@ class Snapshots:
         self._bodies = Bodies(state / "objects")
         self._failed: set[str] = set()
         self._saving = threading.Lock()
+        self._own_saved = 0.0
         mount.undo = Undo(self._bodies)
 
     def load(self) -> None:
@@ -60,8 +60,9 @@ class Snapshots:
         moto.s3.models.tempfile = SimpleNamespace(  # type: ignore[assignment,attr-defined]
             SpooledTemporaryFile=lambda *_args, **_kwargs: Body(self._bodies)
         )
-        for new in self._folder.glob("*.new"):
-            new.unlink()
+        # What a killed daemon did not finish writing.
+        for draft in self._folder.glob(".*"):
+            draft.unlink()
         for path in sorted(self._folder.glob("*.pickle")):
             self._load(path)
         if not list(self._folder.glob("s3.pickle.unreadable-*")):
@@ -89,15 +90,18 @@ class Snapshots:
         """Save what changed, every few seconds, until ``stopping`` is set."""
         pause = INTERVAL
         while not stopping.wait(pause):
-            pause = max(INTERVAL, self.save() / _SHARE)
+            pause = max(INTERVAL, self.save(at_once=False) / _SHARE)
 
-    def save(self) -> float:
-        """Save the services that changed since the last call; return the seconds for which requests were blocked."""
+    def save(self, *, at_once: bool = True) -> float:
+        """Save the services that changed since the last call; return the seconds for which requests were blocked.
+
+        Args:
+            at_once: Whether metrics of the cloud's own parts are saved now, too.
+        """
         with self._saving:
             with self._mount.lock:
                 started = time.monotonic()
-                changed = sorted(self._mount.changed)
-                self._mount.changed.clear()
+                changed = sorted(self._take_changed(started, at_once))
                 pickles = {service: self._pickled(service) for service in changed}
                 held = time.monotonic() - started
             self._bodies.sync()
@@ -105,6 +109,16 @@ class Snapshots:
                 if data is not None:
                     write_atomically(self._folder / f"{service}.pickle", data)
         return held
+
+    def _take_changed(self, now: float, at_once: bool) -> set[str]:
+        """Return the backends that are to be saved now, and forget that they have changed."""
+        changed = set(self._mount.changed)
+        self._mount.changed.clear()
+        if at_once or changed & self._mount.own_changed or now - self._own_saved >= _OWN_INTERVAL:
+            changed |= self._mount.own_changed
+            self._mount.own_changed.clear()
+            self._own_saved = now
+        return changed
 
     def _pickled(self, service: str) -> bytes | None:
         out = io.BytesIO()
