@@ -23,6 +23,8 @@ SUFFIXES = frozenset({".py", ".json", ".sql", ".txt", ".csv", ".toml", ".html", 
 
 #: Folders of the repository whose modules are shipped.
 _SHIPPED = ("training", "millrace", "queries")
+#: Modules of these packages that only tests use.
+_FOR_TESTS = frozenset({"fake.py"})
 
 _MAIN = "from training.__main__ import main\n\nmain()\n"
 
@@ -117,7 +119,7 @@ def _compile(use_case: UseCase, contents: Mapping[str, bytes]) -> None:
 
 def _sources(repository: Path, package: Path) -> Iterator[Path]:
     for name in _SHIPPED:
-        yield from (repository / name).rglob("*.py")
+        yield from (path for path in (repository / name).rglob("*.py") if path.name not in _FOR_TESTS)
     yield repository / "stacks" / "__init__.py"
     for path in package.rglob("*"):
         relative = path.relative_to(package)

@@ -19,7 +19,8 @@ DASHBOARD, CONFIG = "aws:cloudwatch/dashboard:Dashboard", "aws:sagemaker/endpoin
 
 
 @pytest.fixture(autouse=True)
-def _unset_user_table(monkeypatch: pytest.MonkeyPatch) -> None:
+def _unset_user_tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(prices, "OVERLAY", tmp_path / "none.toml")
     monkeypatch.delenv(prices.VARIABLE, raising=False)
 
 
