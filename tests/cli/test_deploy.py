@@ -178,7 +178,7 @@ def test_resources_unknown_to_the_backend_are_not_created_again(account: Account
             cwd=account.folder, env={**account.environment, **other}, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 1
-        assert f"in this backend (file://{tmp_path}), but AWS has: pipeline {STACK}-training" in done.stderr
+        assert f"of this backend (file://{tmp_path}), but AWS has: pipeline {STACK}-training" in done.stderr
     assert not list(tmp_path.rglob(f"{STACK}.json"))
 
 

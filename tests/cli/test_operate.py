@@ -130,7 +130,7 @@ def test_wrong_options_are_refused(registry: Loop) -> None:
         assert "pass --yes, too" in registry(command, "flights", "--json", code=2).stderr
     assert "has several lines" in registry("approve", "flights", "--reason", "a\nb", code=1).stderr
     assert (
-        "'2 years'; expected a number and m, h, d or w"
+        "'2 years'; expected a duration in m, h, d or w"
         in registry("gc", "flights", "--older-than", "2 years", code=2).stderr
     )
     assert "contradict each other" in registry("destroy", "flights", "--keep-data", "--delete-data", code=2).stderr

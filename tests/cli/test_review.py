@@ -223,8 +223,8 @@ def test_a_file_without_a_record_is_listed(checkout: Checkout) -> None:
     ("arguments", "code", "said"),
     [
         (["create", "flights", "--pr", "0"], 2, "0 is not in the range"),
-        (["create", "flights", "--pr", "7", "--expires", "soon"], 2, "'soon'; expected hours or days, at most 30d"),
-        (["create", "flights", "--pr", "7", "--expires", "31d"], 2, "'31d'; expected hours or days, at most 30d"),
+        (["create", "flights", "--pr", "7", "--expires", "soon"], 2, "'soon'; expected a duration of at most 30d"),
+        (["create", "flights", "--pr", "7", "--expires", "31d"], 2, "'31d'; expected a duration of at most 30d"),
         (["create", "flights", "--pr", "7", "--from", "local"], 2, "a local stack"),
         (["create", "flights", "--pr", "7", "--from", "moon"], 1, "stack 'flights-moon' does not exist"),
         (["create", "churn", "--pr", "7"], 1, "package stacks/churn does not exist"),
