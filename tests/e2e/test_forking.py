@@ -311,7 +311,9 @@ def test_a_fork_follows_upstream_and_loses_nothing(upstream: Upstream, fork: For
     assert f"{fork.folder}/stacks/churn/__init__.py:10: DeclarationWarning: Champion(…): better_by" in champion
     assert "run `millrace upgrade`" in champion
     told = fork.millrace("status", USE_CASE).stderr.splitlines()
-    assert [line for line in told if line.startswith("warning: stacks/churn/__init__.py:10: Champion(…): better_by is")]
+    assert [
+        line for line in told if line.startswith("warning: stacks/churn/__init__.py:10: Champion(…): better_by has")
+    ]
     assert len([line for line in told if line.startswith("warning: ")]) == 2
 
     # The next version refuses the old name and reports the fix.
