@@ -83,7 +83,7 @@ def test_a_removed_feature_is_refused_at_preview(stand: Stand) -> None:
         refused = stand.pulumi("preview", code=None)
     finally:
         declaration.write_text(text)
-    assert "'visib' is gone" in refused
+    assert "'visib' was removed" in refused
     assert "A group cannot lose a feature" in refused
     assert set(stand.changes()) == {"same"}
 
