@@ -7,6 +7,7 @@ Rows are written within fifteen minutes of the local cloud's time, by group and 
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import hashlib
 import io
 import logging
@@ -15,6 +16,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
+from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -169,9 +171,23 @@ def build_schema(group: Mapping[str, Any]) -> pa.Schema:
     )
 
 
+class _WithoutPandas(MetaPathFinder):
+    """A finder to which pandas is not installed."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:  # noqa: ARG002
+        """Refuse to find pandas; leave all else to the other finders."""
+        if fullname == "pandas":
+            raise ModuleNotFoundError("pandas is not used in this process", name=fullname)
+
+
+@functools.cache
+def _do_without_pandas() -> None:
+    """Keep pyarrow from importing pandas, with 60 MB, only to look for its types among the values."""
+    sys.meta_path.insert(0, _WithoutPandas())
+
+
 def _render_parquet(group: Mapping[str, Any], rows: Sequence[Row]) -> bytes:
-    # pyarrow would import pandas to look for its types among the values; that takes 60 MB.
-    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
+    _do_without_pandas()
     import pyarrow as pa
     import pyarrow.parquet as pq
 
