@@ -72,7 +72,7 @@ class FakeAccount:
                 service, region_name=self.region, aws_access_key_id="fake", aws_secret_access_key="fake"
             )
             made.meta.events.register("before-parameter-build", _keep_parameters)
-            made.meta.events.register("before-call", self._answer)
+            made.meta.events.register("before-call", functools.partial(self._answer, service))
             self._clients[service] = made
         return self._clients[service]
 
@@ -171,10 +171,9 @@ class FakeAccount:
 
     # -- answers -----------------------------------------------------------------------------------------------------
 
-    def _answer(self, model: Any, context: dict[str, Any], **_more: Any) -> tuple[Any, dict[str, Any]]:
+    def _answer(self, service: str, model: Any, context: dict[str, Any], **_more: Any) -> tuple[Any, dict[str, Any]]:
         from botocore.validate import validate_parameters
 
-        service = {v.meta.service_model: k for k, v in self._clients.items()}[model.service_model]
         params = context["fake_parameters"]
         self.requests.append((service, model.name, params))
         own = getattr(self, f"_{service.replace('-', '_')}_{model.name}", None)

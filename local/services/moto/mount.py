@@ -140,11 +140,11 @@ class MotoMount:
             app = self._app(service)
             if is_read(operation):
                 return self._answer(app, service, environ, operation, params)
-            # The cloud's own parts send nothing that is refused, such as the metrics of each endpoint once a minute.
-            is_own = bool(environ[OWN])
-            changed = self.own_changed if is_own and operation == "PutMetricData" else self.changed
+            # The metrics of the cloud's own parts arrive once a minute, also at rest, and are never refused.
+            is_own_metric = environ[OWN] and operation == "PutMetricData"
+            changed = self.own_changed if is_own_metric else self.changed
             changed.update({service.backend, *service.delivers})
-            before = self.undo.take(service.backend) if self.undo and not is_own else None
+            before = self.undo.take(service.backend) if self.undo and not is_own_metric else None
             try:
                 response = self._answer(app, service, environ, operation, params)
             except AwsError:

@@ -61,7 +61,7 @@ class Snapshots:
             SpooledTemporaryFile=lambda *_args, **_kwargs: Body(self._bodies)
         )
         # What a killed daemon did not finish writing.
-        for draft in self._folder.glob(".*"):
+        for draft in (*self._folder.glob(".*"), *self._folder.glob("*.new")):
             draft.unlink()
         for path in sorted(self._folder.glob("*.pickle")):
             self._load(path)
