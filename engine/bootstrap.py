@@ -150,11 +150,9 @@ def _found(say: Say) -> Engine:
         raise EngineError("`pulumi`", "is not on PATH")
     version = _version(Path(path))
     if version < OLDEST:
-        raise EngineError(
-            f"{path}", f"is version {'.'.join(map(str, version))}, older than {'.'.join(map(str, OLDEST))}"
-        )
+        raise EngineError(path, f"is version {'.'.join(map(str, version))}, older than {'.'.join(map(str, OLDEST))}")
     if shutil.which("pulumi-language-python") is None and not Path(path).with_name("pulumi-language-python").exists():
-        raise EngineError(f"{path}", "has no `pulumi-language-python` next to it")
+        raise EngineError(path, "has no `pulumi-language-python` next to it")
     say(f"using {path}")
     return Engine(Path(path).parent, "found")
 
@@ -177,7 +175,7 @@ def _installed(say: Say) -> Engine:
         with urllib.request.urlopen(INSTALLER, timeout=_TIMEOUT) as answer:
             script = answer.read()
     except (urllib.error.URLError, OSError) as error:
-        raise EngineError(f"{INSTALLER}", f"cannot be reached: {getattr(error, 'reason', error)}") from error
+        raise EngineError(INSTALLER, f"cannot be reached: {getattr(error, 'reason', error)}") from error
     options = ["--version", VERSION, "--no-edit-path", "--install-root", str(folder.parent)]
     done = subprocess.run(["sh", "-s", "--", *options], input=script, capture_output=True, timeout=600, check=False)
     if done.returncode != 0 or not (folder / "pulumi").exists():

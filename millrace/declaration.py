@@ -153,7 +153,7 @@ class Gate(Part):
             raise InvalidValueError(
                 f"{side}={bounds[0]:g}",
                 f"is outside the range of {self.metric!r}",
-                expected=f"{expected}",
+                expected=expected,
                 fix="change it",
             )
         return self

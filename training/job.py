@@ -111,7 +111,7 @@ class Job:
         bucket, key = split_uri(clock)
         body = json.loads(self.make_client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
         if "now" not in body:
-            raise DataError(f"{clock}", f"holds {body!r}", expected='{"now": "<ISO time>"}')
+            raise DataError(clock, f"holds {body!r}", expected='{"now": "<ISO time>"}')
         return parse_time(body["now"], clock)
 
     def _variable(self, name: str, purpose: str) -> str:
@@ -119,6 +119,6 @@ class Job:
         if not value:
             raise DeclarationError(
                 "environment variables",
-                [Diagnosis(f"{name}", "is not set", expected=purpose, fix="set it for the job")],
+                [Diagnosis(name, "is not set", expected=purpose, fix="set it for the job")],
             )
         return value

@@ -196,7 +196,7 @@ def get_version(target: Target, version: int) -> Package:
         known = f"the newest is version {have.version}" if have else f"train the first one: millrace retrain {name}"
         if have and version < have.version:
             known += "; the requested one was deleted"
-        raise CliError(f"{names.model_package_group}", f"has no model version {version}", fix=f"{known}") from error
+        raise CliError(names.model_package_group, f"has no model version {version}", fix=known) from error
 
 
 def find_package(target: Target, arn: str | None) -> Package | None:

@@ -32,7 +32,7 @@ def remove_owner_settings(path: Path) -> None:
     try:
         document = yaml.load(path.read_text())
     except YAMLError as error:
-        raise CliError(f"{path.name}", f"is not YAML: {error}") from error
+        raise CliError(path.name, f"is not YAML: {error}") from error
     if not isinstance(document, MutableMapping):
         return
     for name in _OWNERS:

@@ -141,7 +141,7 @@ def _compared(
             raise CliError(
                 where,
                 f"belongs to stack {read.stack}",
-                expected=f"{target.stack}",
+                expected=target.stack,
                 fix="name the stack that it belongs to",
             )
         return document.make_document(read, Context(source=f"From an earlier preview of {target.stack}.", **said))

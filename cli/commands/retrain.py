@@ -121,7 +121,7 @@ def _set_outcome(target: Target, outcome: Outcome, stage: Stage) -> None:
     pipelines.require_success(target, outcome.execution, outcome.status)
     if outcome.package is None:
         raise CliError(
-            f"{outcome.execution}",
+            outcome.execution,
             (
                 "succeeded, but registered no model that is still in "
                 f"{target.names.model_package_group}: it may have been deleted, or the pipeline was "

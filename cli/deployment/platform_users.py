@@ -47,7 +47,7 @@ def require_unused(platform: Platform, data: tuple[str, ...], *, delete_data: bo
     if users:
         first = users[0].removesuffix(f"-{platform.environment.name}")
         raise CliError(
-            f"{platform.stack}",
+            platform.stack,
             f"is still used by {', '.join(users)} (lake: shared); nothing was changed",
             fix=(
                 f"destroy those first, `millrace destroy {first}{render_environment_option(platform.environment.name)}`"
@@ -55,7 +55,7 @@ def require_unused(platform: Platform, data: tuple[str, ...], *, delete_data: bo
         )
     if delete_data and (folders := _folders(platform)):
         raise CliError(
-            f"{platform.names.lake}",
+            platform.names.lake,
             (f"still holds data of {', '.join(folders)}, whose stacks are not known here; nothing was changed"),
             fix=(
                 "destroy them from the checkout that has them, or keep the data: `millrace destroy "

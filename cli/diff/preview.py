@@ -154,7 +154,7 @@ def parse_json(data: bytes, where: str) -> dict[str, Any]:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         cut = " It seems to be truncated." if text.lstrip()[:1] == "{" and text.rstrip()[-1:] != "}" else ""
-        raise CliError(where, f"is not JSON: {error}.{cut}", expected="the JSON of a preview", fix=f"{_HOW}") from error
+        raise CliError(where, f"is not JSON: {error}.{cut}", expected="the JSON of a preview", fix=_HOW) from error
     if not isinstance(document, dict):
         raise CliError(where, f"contains {type(document).__name__}", expected="an object with `steps`", fix=_HOW)
     return document
@@ -177,7 +177,7 @@ def parse_preview(document: Mapping[str, Any], where: str) -> Preview:
         raise CliError(f"{where}: steps", f"is {kind or steps}", expected="a list", fix=_HOW)
     if steps is None:
         known = ", ".join(sorted(map(str, document))[:8]) or "nothing"
-        raise CliError(where, f"has no list `steps`, only {known}", expected="the JSON of a preview", fix=f"{_HOW}")
+        raise CliError(where, f"has no list `steps`, only {known}", expected="the JSON of a preview", fix=_HOW)
     _check_complete(steps, document.get("changeSummary"), where)
     grouped: dict[str, list[Mapping[str, Any]]] = {}
     for number, step in enumerate(steps):
@@ -188,7 +188,7 @@ def parse_preview(document: Mapping[str, Any], where: str) -> Preview:
     )
     stacks = {_parts(urn)["stack"] for urn in grouped}
     if len(stacks) > 1:
-        raise CliError(where, f"covers several stacks: {', '.join(sorted(stacks))}", expected="one", fix=f"{_HOW}")
+        raise CliError(where, f"covers several stacks: {', '.join(sorted(stacks))}", expected="one", fix=_HOW)
     config = document.get("config")
     is_created = any(each.type == _STACK and each.operation == "create" for each in resources)
     return Preview(

@@ -87,7 +87,7 @@ def read_times(source: Source, column: str, form: Form, note: Note) -> Array:
             raise CliError(
                 f"--event-time {column!r}: row {done + row + 1}",
                 f"is {values[row].as_py()!r}, which is not a time",
-                expected=f"{form.text}",
+                expected=form.text,
                 fix="correct the file, or give the format with --time-format, e.g. %d/%m/%Y",
             ) from error
         if (gone := np.flatnonzero(np.isnat(parsed))).size:

@@ -70,7 +70,7 @@ def check_files(files: Mapping[str, bytes], folder: Path, plan: Plan) -> None:
         source = body.decode()
         if mark := next((mark for mark in _MARKS if mark in source and mark not in list_data_texts(plan)), None):
             raise CliError(
-                f"{name}",
+                name,
                 f"was not rendered completely, {mark!r} remains",
                 fix="this is a defect of templates/use_case",
             )

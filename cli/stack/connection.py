@@ -187,7 +187,7 @@ def _refuse_local_endpoint(environment: str) -> None:
         address = os.environ[name]
         if _is_loopback(urlsplit(address).hostname or ""):
             raise CliError(
-                f"{name}",
+                name,
                 f"points to the local cloud, {address}, but environment {environment!r} is not local",
                 fix=(
                     f"unset it and everything `millrace local env` has set, or use a new shell; {STAND_IN}=1 "

@@ -106,7 +106,7 @@ class Record:
         )
         if len(value.encode()) > _LARGEST:
             raise CliError(
-                f"{self.path.name}",
+                self.path.name,
                 f"would need a record of {len(value.encode())} bytes",
                 expected=f"at most {_LARGEST}, the limit of a parameter",
                 fix=f"shorten the configuration of {self.use_case}-{self.source}",

@@ -335,7 +335,7 @@ class Resource:
             status = find_value(root, wait.status.split("."))
             if status not in (wait.target, *wait.pending):
                 reason = find_value(root, wait.reason.split(".")) or "the API returned no reason"
-                raise ProviderError(f"{name}", f"is {status}, not {wait.target}: {reason}")
+                raise ProviderError(name, f"is {status}, not {wait.target}: {reason}")
             return bool(status == wait.target)
 
         context.wait(f"{name} becoming {wait.target}", ready, wait.seconds)

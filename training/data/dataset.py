@@ -120,7 +120,7 @@ def assign_folds(use_case: UseCase, times: Array, as_of: np.datetime64, unseen_s
     left = int((fold == FIT).sum())
     if left < FEWEST:
         raise DataError(
-            f"{use_case.event_time}",
+            use_case.event_time,
             (
                 f"is {format_time(instant)} in {int((times[rest] == instant).sum())} of {len(rest)} "
                 f"rows with labels; rows of one instant stay in one fold, which leaves {left} to fit"

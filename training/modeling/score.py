@@ -26,7 +26,7 @@ def run_score(job: Job, rows: str, out: str) -> None:
     model = Model.load(job.bundle.parent.parent, job.functions)
     if absent := sorted(set(model.document["inputs"]) - set(columns)):
         raise DataError(
-            f"{rows}", f"has no column {absent}", expected=f"{sorted(model.document['inputs'])}, which the model needs"
+            rows, f"has no column {absent}", expected=f"{sorted(model.document['inputs'])}, which the model needs"
         )
     features = model.compute_features(columns)
     shown = {f"{FEATURE}{name}": values for name, values in features.items()}

@@ -191,7 +191,7 @@ def _payload(captured: Mapping[str, Any], side: str) -> tuple[bytes, str]:
         try:
             return base64.b64decode(data, validate=True), content_type
         except ValueError as error:
-            raise UnreadableCaptureError(f"{side}", "is not valid base 64, although declared as such") from error
+            raise UnreadableCaptureError(side, "is not valid base 64, although declared as such") from error
     # Text is captured already decoded: the charset of the content type no longer applies.
     return data.encode(), content_type.split(";")[0]
 
@@ -220,10 +220,10 @@ def _value(name: str, kind: str, value: Any, missing: Collection[str] = DEFAULT)
         if kind == "time":
             return parse_time(value, name)
     except (TypeError, ValueError) as error:
-        raise UnreadableCaptureError(f"{name}", f"holds no {kind}") from error
+        raise UnreadableCaptureError(name, f"holds no {kind}") from error
     text = _key(value)
     if text is None:
-        raise UnreadableCaptureError(f"{name}", "holds no text")
+        raise UnreadableCaptureError(name, "holds no text")
     return text
 
 

@@ -121,7 +121,7 @@ def _clock(job: Job, options: Namespace, since: np.datetime64, until: np.datetim
                 "options",
                 [
                     Diagnosis(
-                        f"{JobVariable.CLOCK}",
+                        JobVariable.CLOCK,
                         (
                             "is not set: this environment follows the wall clock, and replayed events would be "
                             "mistaken for real ones"

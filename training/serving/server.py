@@ -199,7 +199,7 @@ class Server:
                 raise Refusal(f"{path[:100]!r}", "is not served", expected=f"one of {known}", status=404)
             wanted, handle = self._routes[path]
             if method != wanted:
-                raise Refusal(f"{path}", f"does not accept {method}", expected=f"{wanted}", status=405)
+                raise Refusal(path, f"does not accept {method}", expected=wanted, status=405)
             return (200, *handle(environ))
         except Refusal as refusal:
             return refusal.status, _json(refusal.document), JSON
