@@ -108,12 +108,15 @@ def test_a_server_gets_its_environment_a_read_only_model_and_logs(hosted: Hosted
     logs = hosted.aws("logs")
 
     def lines() -> list[str]:
-        streams = logs.describe_log_streams(logGroupName="/aws/sagemaker/Endpoints/env")["logStreams"]
-        assert streams[0]["logStreamName"].startswith("main/i-")
-        events = logs.get_log_events(
-            logGroupName="/aws/sagemaker/Endpoints/env", logStreamName=streams[0]["logStreamName"]
-        )
-        return [event["message"] for event in events["events"]]
+        found = []
+        # A log group is created before its first stream.
+        for stream in logs.describe_log_streams(logGroupName="/aws/sagemaker/Endpoints/env")["logStreams"]:
+            assert stream["logStreamName"].startswith("main/i-")
+            events = logs.get_log_events(
+                logGroupName="/aws/sagemaker/Endpoints/env", logStreamName=stream["logStreamName"]
+            )
+            found += [event["message"] for event in events["events"]]
+        return found
 
     eventually(lambda: any(g["logGroupName"].endswith("/env") for g in logs.describe_log_groups()["logGroups"]))
     eventually(lambda: lines() == ["model loaded env-1"])

@@ -52,4 +52,4 @@ class Continuous:
                 if self._seen.get(path) != mark:
                     self._seen[path] = mark
                     fresh[name] = path
-            transfer.upload(self._s3, fresh, place.url, place.key, may_vanish=True)
+            transfer.upload(self._s3, fresh, place.url, place.key, live=True)

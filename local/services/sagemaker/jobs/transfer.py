@@ -15,7 +15,8 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -144,7 +145,7 @@ def download(s3: Any, items: Iterable[Item], folder: Path) -> None:
     _run_parallel(one, items)
 
 
-def upload(s3: Any, files: Mapping[str, Path], url: str, key: str | None = None, *, may_vanish: bool = False) -> None:
+def upload(s3: Any, files: Mapping[str, Path], url: str, key: str | None = None, *, live: bool = False) -> None:
     """Upload files by their path relative to the URL; other existing objects remain.
 
     Args:
@@ -152,7 +153,8 @@ def upload(s3: Any, files: Mapping[str, Path], url: str, key: str | None = None,
         files: The files by path relative to the URL.
         url: The S3 URL below which they are put.
         key: The KMS key to encrypt with, if any.
-        may_vanish: Whether a file that no longer exists is skipped.
+        live: Whether the job that writes the files still runs. A file is then copied before it is sent, because S3
+            refuses a body that changes on the way, and a file that no longer exists is skipped.
 
     Raises:
         TransferError: A file cannot be uploaded.
@@ -163,15 +165,23 @@ def upload(s3: Any, files: Mapping[str, Path], url: str, key: str | None = None,
     def one(entry: tuple[str, Path]) -> None:
         name = f"{prefix.rstrip('/')}/{entry[0]}".lstrip("/")
         try:
-            with entry[1].open("rb") as body:
+            with _open_copy(entry[1]) if live else entry[1].open("rb") as body:
                 s3.put_object(Bucket=bucket, Key=name, Body=body, **encryption)
         except FileNotFoundError as error:
-            if not may_vanish:
+            if not live:
                 raise TransferError(f'Artifact upload failed: "s3://{bucket}/{name}": {error}') from error
         except (ClientError, BotoCoreError, OSError) as error:
             raise TransferError(f'Artifact upload failed: "s3://{bucket}/{name}": {error}') from error
 
     _run_parallel(one, files.items())
+
+
+def _open_copy(path: Path) -> IO[bytes]:
+    copy = SpooledTemporaryFile(max_size=8 * _CHUNK)  # noqa: SIM115 - the caller closes it
+    with path.open("rb") as body:
+        shutil.copyfileobj(body, copy, _CHUNK)
+    copy.seek(0)
+    return cast(IO[bytes], copy)
 
 
 def _run_parallel(action: Any, things: Iterable[Any]) -> None:
