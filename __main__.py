@@ -26,7 +26,18 @@ def create_platform() -> Platform:
 
 
 def create_use_case(name: str) -> MlopsStack:
-    """Create all resources of a use case."""
+    """Create all resources of a use case.
+
+    Args:
+        name: The use case's name, as declared.
+
+    Returns:
+        The component that owns them.
+
+    Raises:
+        DeclarationError: The declaration cannot be loaded, or the bundle cannot be built from it.
+        UnreadablePauseError: The stack's pause cannot be understood.
+    """
     declared = stacks.load(name)
     built = bundle.build_bundle(declared, HERE, HERE / ".millrace" / "bundles")
     number, partition = get_account()

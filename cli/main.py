@@ -89,12 +89,26 @@ def millrace(verbose: bool) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command and end the process with its exit code."""
+    """Run the command and end the process with its exit code.
+
+    Args:
+        arguments: The command line without the program's name; None for that of this process.
+
+    Raises:
+        SystemExit: Always, with the exit code.
+    """
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: list[str]) -> int:
-    """Run the command and return its exit code."""
+    """Run the command; from now on, signals act like Ctrl-C.
+
+    Args:
+        arguments: The command line without the program's name.
+
+    Returns:
+        The exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+    """
     # Every signal ends the command in the same way: its children end before this process does.
     interrupts.install_handlers()
     warnings.showwarning = _warn

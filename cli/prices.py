@@ -48,6 +48,9 @@ class Prices:
         Args:
             override: The path of the user's table; None for the one that MILLRACE_PRICES names, if any.
 
+        Returns:
+            The merged table.
+
         Raises:
             CliError: One of these tables cannot be read, or is not valid.
         """
@@ -85,11 +88,19 @@ class Prices:
         return float(self.document["hours_a_month"])
 
     def get_source(self, region: str) -> str:
-        """Return the source of a region's prices; empty when none is known."""
+        """Return the source of a region's prices; empty when none is known.
+
+        Args:
+            region: The AWS region.
+        """
         return str(self._region(region).get("source", ""))
 
     def get_note(self, type_token: str) -> str:
-        """Return the note to print with the price of a type; empty without one."""
+        """Return the note to print with the price of a type; empty without one.
+
+        Args:
+            type_token: Pulumi's type token, e.g. `aws:kms/key:Key`.
+        """
         return str(self.document["monthly"].get(type_token, {}).get("note", ""))
 
     def find_hourly_price(self, kind: str, instance: str, region: str) -> float | None:
@@ -99,6 +110,9 @@ class Prices:
             kind: `hosting`, `processing` or `training`.
             instance: The instance type, e.g. `ml.m5.large`.
             region: The AWS region.
+
+        Raises:
+            ValueError: The kind is not one of these.
         """
         if kind not in KINDS:
             raise ValueError(f"kind {kind!r} of instance hours does not exist; expected one of {', '.join(KINDS)}")
@@ -107,7 +121,16 @@ class Prices:
         return None if price is None else float(price)
 
     def is_approximate(self, kind: str, instance: str, region: str) -> bool:
-        """Tell whether the price is quoted for another kind of hour on the same instance."""
+        """Tell whether the price is quoted for another kind of hour on the same instance.
+
+        Args:
+            kind: `hosting`, `processing` or `training`.
+            instance: The instance type, e.g. `ml.m5.large`.
+            region: The AWS region.
+
+        Returns:
+            True if it is; False also when the price is unknown.
+        """
         found = self._region(region)
         return instance not in found.get(kind, {}) and instance in found.get(_ANY, {})
 
@@ -168,7 +191,14 @@ class Prices:
 
 
 def prices_option(function: Any) -> Any:
-    """Add the option `--prices`."""
+    """Add the option `--prices`.
+
+    Args:
+        function: The command, which takes ``prices``.
+
+    Returns:
+        The command with the option.
+    """
     return click.option(
         "--prices",
         type=click.Path(path_type=Path),

@@ -42,7 +42,12 @@ class AccessArgs:
     prefix: str = ""
 
     def arn(self, service: str, resource: str) -> str:
-        """Return the ARN of a resource of this account and region."""
+        """Return the ARN of a resource of this account and region.
+
+        Args:
+            service: The service's name in ARNs, e.g. `sagemaker`.
+            resource: All that follows the account, e.g. `pipeline/flights-dev-training`; it may contain `*`.
+        """
         return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
 
 

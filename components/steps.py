@@ -18,12 +18,20 @@ Value = Any  # JSON, with functions at its leaves
 
 
 def parameter(name: str) -> dict[str, str]:
-    """Return a reference to a pipeline parameter."""
+    """Return a reference to a pipeline parameter.
+
+    Args:
+        name: The parameter's name, e.g. `AsOf`.
+    """
     return {"Get": f"Parameters.{name}"}
 
 
 def execution(name: str) -> dict[str, str]:
-    """Return a reference to a property of the execution, e.g. `PipelineExecutionId`."""
+    """Return a reference to a property of the execution, e.g. `PipelineExecutionId`.
+
+    Args:
+        name: The property's name.
+    """
     return {"Get": f"Execution.{name}"}
 
 
@@ -38,7 +46,12 @@ def output_uri(step: str, output: str) -> dict[str, str]:
 
 
 def join(*values: Value, on: str = "/") -> dict[str, Any]:
-    """Return the values as one text, joined when the pipeline runs."""
+    """Return the values as one text, joined when the pipeline runs.
+
+    Args:
+        values: Texts, and references to texts that are only known then.
+        on: The text between two values.
+    """
     return {"Std:Join": {"On": on, "Values": list(values)}}
 
 
@@ -132,7 +145,12 @@ class Condition:
 
 
 def fail(name: str, message: Value) -> Step:
-    """Return a step that ends the execution as failed, with a reason."""
+    """Return a step that ends the execution as failed, with a reason.
+
+    Args:
+        name: The step's name in the pipeline.
+        message: The reason: a text, or a reference to one that is only known when the pipeline runs.
+    """
     return Step(name, "Fail", {"ErrorMessage": message})
 
 

@@ -9,7 +9,11 @@ from engine.errors import EngineError
 
 
 def main() -> int:
-    """Make the CLI available; return 0, or 1 if none was found, installed or built."""
+    """Make the CLI available.
+
+    Returns:
+        The exit status: 0, or 1 if no CLI was found, installed or built.
+    """
     try:
         engine = ensure_cli(lambda text: print(f"• {text}", flush=True))  # noqa: T201 - what the command is for
     except EngineError as error:

@@ -25,6 +25,9 @@ def prepare_home(state: Path) -> dict[str, str]:
 
     Args:
         state: The cloud's state folder, e.g. `.millrace`.
+
+    Returns:
+        The variables to add to the environment of the `pulumi` program, by name.
     """
     state = state.resolve()
     home, backend = state / "pulumi", state / "stacks"

@@ -21,7 +21,14 @@ _LONGEST = 24
 
 
 def main(facts: Path) -> int:
-    """Forward connections until the engine ends this process; return 1 if the local cloud is not running."""
+    """Forward connections until the engine ends this process.
+
+    Args:
+        facts: The path of the cloud's `daemon.json`, which names its process and the provider's socket.
+
+    Returns:
+        The exit status 1 if the local cloud is not running; otherwise the function does not return.
+    """
     target = _provider_socket(facts)
     if target is None:
         sys.stderr.write("the local cloud is not running: start it with `millrace local start`\n")

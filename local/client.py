@@ -73,15 +73,29 @@ class Running:
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> Running:
-        """Return the daemon that the contents of ``daemon.json`` describe."""
+        """Return the daemon that the contents of ``daemon.json`` describe.
+
+        Args:
+            facts: The contents, with a value for each field of this class; other members are ignored.
+        """
         return cls(**{name: facts[name] for name in cls.__dataclass_fields__})
 
 
 def start(state: Path, *, port: int = 0, scale: float = 1.0, images: Mapping[str, Path] | None = None) -> Running:
     """Return the daemon of this state folder, starting a detached one if none is running.
 
+    Args:
+        state: The state folder, which is created if it does not exist.
+        port: The port to listen on; 0 accepts the port of a running daemon, or lets a new one select it.
+        scale: Seconds of the cloud's time per real second.
+        images: The folder of each unpacked container image by repository name; None for no images.
+
+    Returns:
+        The daemon, which has answered a health check.
+
     Raises:
         LocalCloudError: If it does not start, or the running one has a different scale, port or images.
+        CredentialsError: If the state folder's access key cannot be read.
     """
     state = state.resolve()
     folders = {name: str(Path(folder).resolve()) for name, folder in (images or {}).items()}
@@ -118,7 +132,14 @@ def start(state: Path, *, port: int = 0, scale: float = 1.0, images: Mapping[str
 
 
 def find_daemon(state: Path) -> Running | None:
-    """Return the daemon of this state folder if it answers, else None."""
+    """Return the daemon of this state folder if it answers, else None.
+
+    Args:
+        state: The state folder, which need not exist.
+
+    Raises:
+        LocalCloudError: If ``daemon.json`` or the access key cannot be read.
+    """
     return _answer(state, _said(state), timeout=5)
 
 
@@ -132,7 +153,14 @@ def _private(path: str, flags: int) -> int:
 
 
 def find_hung_process(state: Path) -> int | None:
-    """Return the id of a daemon process that reported its address but no longer answers there, or None."""
+    """Return the id of a daemon process that reported its address but no longer answers there, or None.
+
+    Args:
+        state: The state folder, which need not exist.
+
+    Raises:
+        LocalCloudError: If ``daemon.json`` or the access key cannot be read.
+    """
     facts, process = _said(state), _daemon(state.resolve())
     if process is None or facts.get("pid") != process.pid or _answer(state, facts, timeout=2):
         return None
@@ -177,7 +205,13 @@ def _answer(state: Path, facts: Mapping[str, Any], timeout: float) -> Running | 
 
 
 def stop(state: Path) -> bool:
-    """Stop the daemon of this state folder, even if it no longer answers; return True if one was running.
+    """Stop the daemon of this state folder, even if it no longer answers.
+
+    Args:
+        state: The state folder, which need not exist.
+
+    Returns:
+        True if a daemon was running.
 
     Raises:
         LocalCloudError: If it does not stop in time.
@@ -202,7 +236,14 @@ def stop(state: Path) -> bool:
 
 
 def reset(state: Path) -> None:
-    """Stop the daemon and delete everything the cloud holds."""
+    """Stop the daemon and delete everything the cloud holds.
+
+    Args:
+        state: The state folder, which is removed if it exists.
+
+    Raises:
+        LocalCloudError: If the daemon does not stop in time; then nothing is deleted.
+    """
     stop(state)
     if state.exists():
         shutil.rmtree(state)
@@ -224,6 +265,13 @@ def build_environment(running: Running, state: Path) -> dict[str, str]:
     """Return the environment variables that make AWS SDKs, the AWS CLI and Pulumi use only this cloud.
 
     The user's own files are not touched; the user's variables in :data:`OVERRULED` must be unset.
+
+    Args:
+        running: The daemon that the variables lead to.
+        state: Its state folder, which holds the access key and the configuration files of the SDKs.
+
+    Raises:
+        CredentialsError: If the access key cannot be read.
     """
     folder = state.resolve() / "aws"
     return {
@@ -245,7 +293,15 @@ def build_environment(running: Running, state: Path) -> dict[str, str]:
 
 
 def build_container_environment(running: Running, state: Path) -> dict[str, str]:
-    """Return the variables for a user's own container on the host's network, without paths of this machine."""
+    """Return the variables for a user's own container on the host's network, without paths of this machine.
+
+    Args:
+        running: The daemon that the variables lead to.
+        state: Its state folder, which holds the access key.
+
+    Raises:
+        CredentialsError: If the access key cannot be read.
+    """
     found = build_environment(running, state)
     names = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION")
     return {name: found[name] for name in (*names, "AWS_EC2_METADATA_DISABLED")}

@@ -49,7 +49,11 @@ def generate_credentials() -> Credentials:
 
 
 def credentials_file(state: Path) -> Path:
-    """Return the path of a state folder's credentials file."""
+    """Return the path of a state folder's credentials file.
+
+    Args:
+        state: The state folder, which need not exist.
+    """
     return state / "aws" / "credentials"
 
 
@@ -85,12 +89,26 @@ def read_credentials(state: Path) -> Credentials | None:
 
 
 def ensure_credentials(state: Path) -> Credentials:
-    """Return the access key of a state folder, made on first use."""
+    """Return the access key of a state folder, made on first use.
+
+    Args:
+        state: The state folder, which is created if it does not exist.
+
+    Raises:
+        CredentialsError: The file cannot be read, or holds no access key.
+    """
     return read_credentials(state) or rotate_credentials(state)
 
 
 def rotate_credentials(state: Path) -> Credentials:
-    """Write and return a new access key of a state folder; a running daemon accepts only the new one from now on."""
+    """Write a new access key of a state folder; a running daemon accepts only the new one from now on.
+
+    Args:
+        state: The state folder, which is created if it does not exist.
+
+    Returns:
+        The new access key.
+    """
     made, path = generate_credentials(), credentials_file(state)
     make_private_folder(path.parent)
     text = f"[{_PROFILE}]\naws_access_key_id = {made.access_key_id}\naws_secret_access_key = {made.secret_access_key}\n"

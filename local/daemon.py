@@ -57,7 +57,14 @@ _LOOK = 0.2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a daemon until SIGTERM or SIGINT; return :data:`TAKEN` if another daemon holds the state folder."""
+    """Run a daemon until SIGTERM or SIGINT, which end the process with exit code 0.
+
+    Args:
+        arguments: The command line without the program's name; None for that of this process.
+
+    Returns:
+        :data:`TAKEN`, if another daemon holds the state folder.
+    """
     options = _parser().parse_args(arguments)
     state: Path = options.state.resolve()
     # All files of the cloud are private to its user, including sockets and the output of jobs.
@@ -146,7 +153,11 @@ class Daemon:
         self._provider: Any = None
 
     def run(self) -> int:
-        """Start everything, wait for a signal, stop everything and exit the process."""
+        """Start everything, wait for a signal, stop everything and exit the process.
+
+        Returns:
+            Never: the process exits with code 0.
+        """
         asked: list[int] = []
         for number in (signal.SIGTERM, signal.SIGINT):
             # The handler does nothing else: it may interrupt the thread that holds the event's lock.

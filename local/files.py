@@ -33,7 +33,11 @@ def write_atomically(path: Path, data: bytes, *, sync: bool = True) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """Wait until a file, or the entries of a folder, have reached the disk."""
+    """Wait until a file, or the entries of a folder, have reached the disk.
+
+    Args:
+        path: The file or folder, which must exist.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

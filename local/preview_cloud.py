@@ -198,7 +198,11 @@ def _described_key(region: str, name: str) -> Response:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve requests until standard input ends, then exit the process."""
+    """Serve requests until standard input ends, then exit the process.
+
+    Args:
+        arguments: The command line without the program's name; None for that of this process.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m local.preview_cloud", description=(__doc__ or "").partition("\n\n")[0]
     )

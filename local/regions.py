@@ -10,7 +10,11 @@ _PARTITION = "aws"
 
 @cache
 def known_regions(partition: str = _PARTITION) -> frozenset[str]:
-    """Return the names of the regions of a partition, or of all partitions if it is empty."""
+    """Return the names of the regions of a partition, or of all partitions if it is empty.
+
+    Args:
+        partition: botocore's name of the partition, such as ``aws-cn``, or an empty text.
+    """
     from botocore.loaders import create_loader
 
     partitions = create_loader().load_data("endpoints")["partitions"]
@@ -18,10 +22,18 @@ def known_regions(partition: str = _PARTITION) -> frozenset[str]:
 
 
 def is_region(value: object) -> bool:
-    """Return True if a value is the name of a region of this cloud."""
+    """Return True if a value is the name of a region of this cloud.
+
+    Args:
+        value: The value, of any type.
+    """
     return isinstance(value, str) and value in known_regions()
 
 
 def describe_invalid_region(value: object) -> str:
-    """Return the message for a value that is not a region."""
+    """Return the message for a value that is not a region.
+
+    Args:
+        value: The refused value, which the message shows as its ``repr``.
+    """
     return f"{value!r} is no region of AWS; expected e.g. eu-west-1"

@@ -8,12 +8,20 @@ _BEFORE, _AFTER = "Pulumi.", ".yaml"
 
 
 def make_file_name(stack: str) -> str:
-    """Return the name of a stack's configuration file."""
+    """Return the name of a stack's configuration file.
+
+    Args:
+        stack: The stack's name, or a pattern of names such as `*-prod`.
+    """
     return f"{_BEFORE}{stack}{_AFTER}"
 
 
 def parse_file_name(name: str) -> str | None:
-    """Return the stack that a configuration file is of; None for any other file."""
+    """Return the stack that a configuration file is of; None for any other file.
+
+    Args:
+        name: The file's name, without its folder.
+    """
     stack = name.removeprefix(_BEFORE).removesuffix(_AFTER)
     return stack if stack and name == make_file_name(stack) else None
 

@@ -291,7 +291,11 @@ class UseCase(Part):
         return self.name.replace("-", "_")
 
     def missing_in(self, column: str) -> tuple[str, ...]:
-        """Return the texts that mean a missing value in a column."""
+        """Return the texts that mean a missing value in a column.
+
+        Args:
+            column: The column as requests name it: a table's is `<table>_<column>`.
+        """
         return self.missing.get(column, DEFAULT)
 
     @property

@@ -93,11 +93,20 @@ class Table:
     version: str = VERSION
 
     def get_entries(self, part: str) -> dict[str, Entry]:
-        """Return the entries of a part, by the old name."""
+        """Return the entries of a part, by the old name.
+
+        Args:
+            part: The name of the class that has the fields, e.g. `Rollout`.
+        """
         return {entry.old: entry for entry in self.entries if entry.part == part}
 
     def trace(self, part: str, name: str) -> list[Entry]:
-        """Return the entries that lead from an old name to the current one; empty for a current name."""
+        """Return the entries that lead from an old name to the current one; empty for a current name.
+
+        Args:
+            part: The name of the class that has the field.
+            name: The field's name, old or current.
+        """
         known, found = self.get_entries(part), list[Entry]()
         while (entry := known.get(name)) is not None and entry not in found:
             found.append(entry)
@@ -107,7 +116,11 @@ class Table:
         return found
 
     def is_over(self, entry: Entry) -> bool:
-        """Return True if this version refuses the old name."""
+        """Return True if this version refuses the old name.
+
+        Args:
+            entry: The entry of the old name.
+        """
         return _minor(self.version) >= _minor(entry.until)
 
 
@@ -193,7 +206,11 @@ def find_current_name(part: str, named: str, name: str) -> str | None:
 
 
 def get_current_name(route: list[Entry]) -> str | None:
-    """Return the current name at the end of a route; None if the field is retired."""
+    """Return the current name at the end of a route; None if the field is retired.
+
+    Args:
+        route: The entries that :meth:`Table.trace` found, at least one.
+    """
     last = route[-1]
     return last.new if isinstance(last, Renamed) else None
 

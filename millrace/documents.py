@@ -39,6 +39,9 @@ class Document(BaseModel):
             text: JSON.
             where: The document's location, for error messages.
 
+        Returns:
+            The document, without the fields that this version does not know.
+
         Raises:
             DataError: It is not JSON, or not such a document.
         """

@@ -122,7 +122,12 @@ class Environment(Part):
         return self.name == "local" or self.name.startswith(REVIEW)
 
     def make_names(self, use_case: str, account: str) -> Names:
-        """Return all computed names of a use case in this environment."""
+        """Return all computed names of a use case in this environment.
+
+        Args:
+            use_case: The use case's name, as declared.
+            account: The AWS account, twelve digits.
+        """
         return Names(use_case, self.name, account, self.region, shared_lake=self.lake is Lake.SHARED)
 
     @field_validator("notify")
@@ -186,6 +191,9 @@ class Environment(Part):
             stack: `<use case>-<environment>`.
             configured: The object under `millrace:environment`.
             region: The value of `aws:region`, which the provider uses, so everything does; None where it is not set.
+
+        Returns:
+            The environment, in the region of `aws:region`.
 
         Raises:
             DeclarationError: The configuration is not valid.

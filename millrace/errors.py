@@ -130,7 +130,13 @@ _MODULE_FILE = re.compile(r" \((/[^()]*|unknown location)\)$")
 
 
 def diagnose_source(error: Exception, file: str, line: int | None) -> Diagnosis:
-    """Return the diagnosis of an error in a use case's source: file, line and message."""
+    """Return the diagnosis of an error in a use case's source: file, line and message.
+
+    Args:
+        error: The exception of parsing or running the source.
+        file: The source file, relative to the repository.
+        line: The line, counted from 1; None where it is unknown.
+    """
     message = _MODULE_FILE.sub("", (error.msg if isinstance(error, SyntaxError) else str(error)))
     place = file if line is None else f"{file}, line {line}"
     return Diagnosis(f"{place}:", f"{type(error).__name__}{': ' if message else ''}{message}", fix="correct it there")

@@ -84,13 +84,23 @@ def list_alarm_kinds(use_case: UseCase, *, has_endpoint: bool = True) -> tuple[s
 
 
 def list_pipelines(use_case: UseCase, names: Names) -> dict[str, str]:
-    """Return the names of the pipelines that a use case declares, by kind."""
+    """Return the names of the pipelines that a use case declares, by kind.
+
+    Args:
+        use_case: The declaration.
+        names: The names of its stack.
+    """
     kinds = PIPELINE_KINDS if use_case.tables else (TRAINING, MONITOR)
     return {kind: names.pipeline(kind) for kind in kinds}
 
 
 def list_schedules(use_case: UseCase, names: Names) -> list[ScheduledPipeline]:
-    """Return the schedules that a use case declares, whether they are enabled or not."""
+    """Return the schedules that a use case declares, whether they are enabled or not.
+
+    Args:
+        use_case: The declaration.
+        names: The names of its stack.
+    """
     intervals = {
         MONITOR: use_case.monitoring.every,
         FEATURES: use_case.publish_every if use_case.tables else None,
@@ -104,12 +114,22 @@ def list_schedules(use_case: UseCase, names: Names) -> list[ScheduledPipeline]:
 
 
 def list_rules(use_case: UseCase, names: Names) -> list[str]:
-    """Return the names of the rules that start a training when an alarm fires."""
+    """Return the names of the rules that start a training when an alarm fires.
+
+    Args:
+        use_case: The declaration.
+        names: The names of its stack.
+    """
     return [names.retraining_rule] if use_case.retraining.on else []
 
 
 def make_job_variables(environment: Environment, names: Names) -> dict[str, str]:
-    """Return the environment variables of every job and of the endpoint; SageMaker adds the region."""
+    """Return the environment variables of every job and of the endpoint; SageMaker adds the region.
+
+    Args:
+        environment: The environment; its own variables are included.
+        names: The names of the stack.
+    """
     variables = {
         **environment.variables,
         JobVariable.ENVIRONMENT.value: names.environment,
@@ -124,5 +144,12 @@ def make_job_variables(environment: Environment, names: Names) -> dict[str, str]
 
 
 def is_lake_shared(variables: Mapping[str, str]) -> bool:
-    """Tell from a job's environment variables whether its lake is the platform's."""
+    """Tell from a job's environment variables whether its lake is the platform's.
+
+    Args:
+        variables: The job's environment variables.
+
+    Returns:
+        True if it is the platform's, False if it is the use case's own.
+    """
     return variables.get(JobVariable.LAKE.value) == _SHARED

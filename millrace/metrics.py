@@ -55,5 +55,10 @@ CHAMPION_METRIC: Final[dict[Problem, str]] = {Problem.BINARY: "brier", Problem.R
 
 
 def get_direction(problem: Problem, metric: str) -> Direction:
-    """Return whether a higher or a lower value of ``metric`` is better."""
+    """Return whether a higher or a lower value of ``metric`` is better.
+
+    Args:
+        problem: The problem type.
+        metric: The name of a metric that the problem type has in :data:`METRICS`.
+    """
     return METRICS[problem][metric]

@@ -80,11 +80,19 @@ class Names:
         return f"{self.lake}/{self.use_case}" if self.shared_lake else self.lake
 
     def key(self, *parts: str) -> str:
-        """Return the key of an object of the use case in the lake, e.g. `snapshots/a/raw`, or the beginning of keys."""
+        """Return the key of an object of the use case in the lake, e.g. `snapshots/a/raw`, or the beginning of keys.
+
+        Args:
+            parts: The folders and the object, outermost first; none for the beginning of all keys.
+        """
         return "/".join([self.use_case, *parts] if self.shared_lake else parts)
 
     def uri(self, *parts: str) -> str:
-        """Return the URI of an object or folder of the use case, `s3://…`."""
+        """Return the URI of an object or folder of the use case, `s3://…`.
+
+        Args:
+            parts: The folders and the object, outermost first; none for the use case's root.
+        """
         return "/".join(["s3:/", self.root, *parts])
 
     @property
@@ -103,7 +111,11 @@ class Names:
         return self.stack
 
     def pipeline(self, kind: str) -> str:
-        """Return the name of the pipeline of a kind: `training`, `monitor` or `features`."""
+        """Return the name of the pipeline of a kind.
+
+        Args:
+            kind: `training`, `monitor` or `features`.
+        """
         return f"{self.stack}-{kind}"
 
     @property
@@ -122,7 +134,11 @@ class Names:
         return self.pipeline(FEATURES)
 
     def schedule(self, kind: str) -> str:
-        """Return the name of the schedule that starts the pipeline of a kind."""
+        """Return the name of the schedule that starts the pipeline of a kind.
+
+        Args:
+            kind: The pipeline's kind: `training`, `monitor` or `features`.
+        """
         return self.retraining_backstop if kind == TRAINING else self.pipeline(kind)
 
     @property
@@ -146,7 +162,11 @@ class Names:
         return f"/millrace/{self.stack}/paused"
 
     def feature_schema(self, table: str) -> str:
-        """Return the name of the SSM parameter that holds the wanted schema of a table's feature group."""
+        """Return the name of the SSM parameter that holds the wanted schema of a table's feature group.
+
+        Args:
+            table: The table's name, as declared.
+        """
         return f"/millrace/{self.stack}/{table}/schema"
 
     @property
@@ -155,9 +175,17 @@ class Names:
         return f"Millrace/{self.stack}"
 
     def feature_group(self, table: str) -> str:
-        """Return the name of a table's feature group; underscores become hyphens, because it may contain none."""
+        """Return the name of a table's feature group; underscores become hyphens, because it may contain none.
+
+        Args:
+            table: The table's name, as declared.
+        """
         return f"{self.stack}-{table.replace('_', '-')}"
 
     def alarm(self, kind: str) -> str:
-        """Return the name of the alarm of a kind, `<stack>-<kind>`, e.g. `flights-local-calibration`."""
+        """Return the name of the alarm of a kind, `<stack>-<kind>`, e.g. `flights-local-calibration`.
+
+        Args:
+            kind: `drift`, `calibration`, `heartbeat`, `undelivered`, `errors` or `latency`.
+        """
         return f"{self.stack}-{kind}"

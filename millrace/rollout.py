@@ -80,6 +80,10 @@ class Rollout(Part):
 
 
 def list_linear_stages(step_percent: float) -> list[float]:
-    """Return the shares of a rollout in equal steps, percent; the last step takes what is left."""
+    """Return the shares of a rollout in equal steps, percent; the last step takes what is left.
+
+    Args:
+        step_percent: The share of capacity that each step takes, percent; more than 0.
+    """
     count = math.ceil(100 / step_percent - 1e-9)
     return [*(number * step_percent for number in range(1, count)), 100]

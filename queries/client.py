@@ -48,6 +48,9 @@ def make_client(
         read_timeout: Seconds.
         options: ``endpoint_url``, and more settings of ``botocore.config.Config`` such as ``max_pool_connections``.
 
+    Returns:
+        A new client; clients of one thread share the session of their profile.
+
     Raises:
         botocore.exceptions.BotoCoreError: There is no such profile, or no region.
     """
@@ -66,7 +69,14 @@ def make_client(
 
 
 def is_not_found(error: Exception) -> bool:
-    """Tell whether AWS refused a request because what it names does not exist."""
+    """Tell whether AWS refused a request because what it names does not exist.
+
+    Args:
+        error: The exception that a client raised.
+
+    Returns:
+        True if AWS answered so; False for any other exception, also one without an answer of AWS.
+    """
     response = getattr(error, "response", None) or {"Error": {}}
     code, message = response["Error"].get("Code", ""), response["Error"].get("Message", "")
     return code in _NOT_FOUND_CODES or any(text in f"{code} {message}" for text in _NOT_FOUND_TEXTS)

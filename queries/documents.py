@@ -14,12 +14,15 @@ Model = TypeVar("Model", bound=Document)
 
 
 def find_document(s3: Any, uri: str, model: type[Model]) -> Model | None:
-    """Read a document; None where the object does not exist.
+    """Read a document.
 
     Args:
         s3: A boto3 client.
         uri: `s3://bucket/key`.
         model: The class of the document.
+
+    Returns:
+        The document; None where the object does not exist.
 
     Raises:
         DataError: The object is not such a document.

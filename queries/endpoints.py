@@ -42,12 +42,25 @@ class ServedModel:
 
 
 def find_endpoint(sagemaker: Any, name: str) -> dict[str, Any] | None:
-    """Return DescribeEndpoint's answer; None where the endpoint does not exist."""
+    """Return DescribeEndpoint's answer; None where the endpoint does not exist.
+
+    Args:
+        sagemaker: A boto3 client.
+        name: The endpoint's name.
+    """
     return _describe(sagemaker.describe_endpoint, EndpointName=name)
 
 
 def find_served_model(sagemaker: Any, config: str) -> ServedModel:
-    """Follow an endpoint configuration to its model."""
+    """Follow an endpoint configuration to its model.
+
+    Args:
+        sagemaker: A boto3 client.
+        config: The name of the endpoint configuration.
+
+    Returns:
+        The model of the configuration's only variant; parts that were deleted are None.
+    """
     described = find_endpoint_config(sagemaker, config)
     if described is None:
         return ServedModel(None, None, None)
@@ -56,17 +69,31 @@ def find_served_model(sagemaker: Any, config: str) -> ServedModel:
 
 
 def find_endpoint_config(sagemaker: Any, name: str) -> dict[str, Any] | None:
-    """Return DescribeEndpointConfig's answer; None where the configuration does not exist."""
+    """Return DescribeEndpointConfig's answer; None where the configuration does not exist.
+
+    Args:
+        sagemaker: A boto3 client.
+        name: The configuration's name.
+    """
     return _describe(sagemaker.describe_endpoint_config, EndpointConfigName=name)
 
 
 def find_model(sagemaker: Any, name: str) -> dict[str, Any] | None:
-    """Return DescribeModel's answer; None where the model does not exist."""
+    """Return DescribeModel's answer; None where the model does not exist.
+
+    Args:
+        sagemaker: A boto3 client.
+        name: The model's name.
+    """
     return _describe(sagemaker.describe_model, ModelName=name)
 
 
 def get_container(model: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the first container of DescribeModel's answer; empty where it has none."""
+    """Return the first container of a model; empty where it has none.
+
+    Args:
+        model: DescribeModel's answer.
+    """
     return model.get("PrimaryContainer") or next(iter(model.get("Containers", [])), {})
 
 
@@ -75,6 +102,10 @@ def get_deployment_time(endpoint: Mapping[str, Any], config: Mapping[str, Any]) 
 
     Each deployment creates a configuration. LastModifiedTime cannot be used: a rollout that is in progress, or was
     rolled back, changes it, too.
+
+    Args:
+        endpoint: DescribeEndpoint's answer.
+        config: DescribeEndpointConfig's answer for the configuration that serves.
     """
     began: datetime = max(endpoint["CreationTime"], config["CreationTime"])
     return began

@@ -66,7 +66,11 @@ class FakeAccount:
     _numbers: Any = field(default_factory=itertools.count)
 
     def client(self, service: str) -> Any:
-        """Return the boto3 client of a service; the same one at each call."""
+        """Return the boto3 client of a service; the same one at each call.
+
+        Args:
+            service: boto3's name of the service.
+        """
         if service not in self._clients:
             made = _get_session().client(
                 service, region_name=self.region, aws_access_key_id="fake", aws_secret_access_key="fake"

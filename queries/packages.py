@@ -43,13 +43,24 @@ def list_packages(sagemaker: Any, group: str, approval: str | None = None) -> It
 
 
 def find_newest_package(sagemaker: Any, group: str, approval: str | None = None) -> str | None:
-    """Return the ARN of a group's newest package; None where there is no such package, or no group."""
+    """Return the ARN of a group's newest package; None where there is no such package, or no group.
+
+    Args:
+        sagemaker: A boto3 client.
+        group: The name of the model package group.
+        approval: Only packages with this ModelApprovalStatus; None for any.
+    """
     found = next(list_packages(sagemaker, group, approval), None)
     return str(found["ModelPackageArn"]) if found else None
 
 
 def describe_package(sagemaker: Any, arn: str) -> dict[str, Any] | None:
-    """Return DescribeModelPackage's answer; None where the package does not exist."""
+    """Return DescribeModelPackage's answer; None where the package does not exist.
+
+    Args:
+        sagemaker: A boto3 client.
+        arn: The package's ARN.
+    """
     try:
         return dict(sagemaker.describe_model_package(ModelPackageName=arn))
     except ClientError as error:
@@ -59,11 +70,19 @@ def describe_package(sagemaker: Any, arn: str) -> dict[str, Any] | None:
 
 
 def parse_version(arn: str | None) -> int | None:
-    """Return the version in a package's ARN; None where it has none."""
+    """Return the version in a package's ARN; None where it has none.
+
+    Args:
+        arn: A package's ARN; None has no version.
+    """
     last = (arn or "").rpartition("/")[2]
     return int(last) if last.isdigit() else None
 
 
 def parse_group(arn: str) -> str:
-    """Return the group's name in a package's ARN."""
+    """Return the group's name in a package's ARN; empty where it has none.
+
+    Args:
+        arn: The ARN of a version of a group.
+    """
     return arn.partition(":model-package/")[2].rpartition("/")[0]

@@ -57,11 +57,14 @@ class Pause:
 
 
 def find_pause(ssm: Any, parameter: str) -> Pause | None:
-    """Read a stack's pause; None where nothing is paused.
+    """Read a stack's pause.
 
     Args:
         ssm: A boto3 client.
         parameter: The parameter's name.
+
+    Returns:
+        The pause; None where nothing is paused.
 
     Raises:
         UnreadablePauseError: The parameter's value cannot be understood.
@@ -75,6 +78,13 @@ def find_pause(ssm: Any, parameter: str) -> Pause | None:
 
 def parse_pause(parameter: str, value: str) -> Pause:
     """Parse a parameter's value.
+
+    Args:
+        parameter: The parameter's name, for the error's message.
+        value: The JSON that :meth:`Pause.dump` made.
+
+    Returns:
+        The pause; of everything that can be paused, where the value does not say what.
 
     Raises:
         UnreadablePauseError: It cannot be understood.

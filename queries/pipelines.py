@@ -39,7 +39,12 @@ def list_executions(sagemaker: Any, pipeline: str, count: int | None = 10) -> li
 
 
 def find_running_execution(sagemaker: Any, pipeline: str) -> str | None:
-    """Return the ARN of an execution that runs; None where none does."""
+    """Return the ARN of an execution that runs, among the ten newest; None where none does.
+
+    Args:
+        sagemaker: A boto3 client.
+        pipeline: The pipeline's name.
+    """
     for execution in list_executions(sagemaker, pipeline) or ():
         if execution["PipelineExecutionStatus"] in RUNNING:
             return str(execution["PipelineExecutionArn"])
@@ -47,7 +52,15 @@ def find_running_execution(sagemaker: Any, pipeline: str) -> str | None:
 
 
 def list_steps(sagemaker: Any, execution: str) -> list[dict[str, Any]]:
-    """Return the steps that an execution has started, in the order of their start."""
+    """Return the steps that an execution has started, in the order of their start.
+
+    Args:
+        sagemaker: A boto3 client.
+        execution: The execution's ARN.
+
+    Returns:
+        ListPipelineExecutionSteps' summaries, of all pages.
+    """
     pages = sagemaker.get_paginator("list_pipeline_execution_steps").paginate(
         PipelineExecutionArn=execution, SortOrder="Ascending"
     )
@@ -55,7 +68,12 @@ def list_steps(sagemaker: Any, execution: str) -> list[dict[str, Any]]:
 
 
 def find_pipeline(sagemaker: Any, name: str) -> dict[str, Any] | None:
-    """Return DescribePipeline's answer; None where the pipeline does not exist."""
+    """Return DescribePipeline's answer; None where the pipeline does not exist.
+
+    Args:
+        sagemaker: A boto3 client.
+        name: The pipeline's name.
+    """
     try:
         return dict(sagemaker.describe_pipeline(PipelineName=name))
     except ClientError as error:

@@ -48,7 +48,17 @@ class Rollback:
 
     @classmethod
     def load(cls, text: str) -> Rollback:
-        """Read what :meth:`dump` wrote."""
+        """Read what :meth:`dump` wrote.
+
+        Args:
+            text: The JSON document.
+
+        Returns:
+            The rollback.
+
+        Raises:
+            ValueError: The text is not JSON, or the document has another version.
+        """
         document = json.loads(text)
         if (version := document.pop("version")) != _VERSION:
             raise ValueError(f"version of the rollback document is {version!r}; expected {_VERSION}")
@@ -79,15 +89,25 @@ def find_rollback(sagemaker: Any, cloudwatch: Any, endpoint: str, expected: str)
 
 
 def list_rollback_alarms(endpoint: Mapping[str, Any]) -> list[str]:
-    """Return the alarms that may roll back the last deployment, from DescribeEndpoint's answer."""
+    """Return the names of the alarms that may roll back the last deployment.
+
+    Args:
+        endpoint: DescribeEndpoint's answer.
+    """
     deployment = endpoint.get("LastDeploymentConfig", {}).get("AutoRollbackConfiguration", {})
     return [alarm["AlarmName"] for alarm in deployment.get("Alarms", [])]
 
 
 def is_caused_by_alarm(endpoint: Mapping[str, Any]) -> bool:
-    """Tell whether an alarm ended the last deployment, from DescribeEndpoint's answer.
+    """Tell whether an alarm ended the last deployment.
 
     SageMaker reports it only in FailureReason, which need not name the alarm.
+
+    Args:
+        endpoint: DescribeEndpoint's answer.
+
+    Returns:
+        True if its FailureReason mentions an alarm.
     """
     return "alarm" in endpoint.get("FailureReason", "").lower()
 

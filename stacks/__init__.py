@@ -21,7 +21,14 @@ def list_use_cases() -> list[str]:
 
 
 def load_environment_use_cases(environment: str) -> list[UseCase]:
-    """Return the declarations of all use cases that have a stack in an environment."""
+    """Return the declarations of all use cases that have a stack in an environment.
+
+    Args:
+        environment: The environment's name, e.g. `prod`.
+
+    Raises:
+        DeclarationError: One of the declarations cannot be loaded.
+    """
     folders = [Path(folder) for folder in __path__]
     return [
         load(name)
@@ -35,6 +42,9 @@ def load(name: str) -> UseCase:
 
     Args:
         name: As declared, e.g. `churn-eu` for the package `stacks/churn_eu`.
+
+    Returns:
+        The package's `USE_CASE`.
 
     Raises:
         DeclarationError: The package does not exist, cannot be imported, or declares another name.

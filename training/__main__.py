@@ -18,7 +18,11 @@ SHOWN = 1024
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one step; print one line and exit with status 1 if it fails."""
+    """Run one step; print one line and exit with status 1 if it fails.
+
+    Args:
+        arguments: The step and its options; None takes those of the process.
+    """
     options = _parser().parse_args(arguments)
     # One thread: a fitted model's bytes must not depend on the machine's cores, and a server has threads of its own.
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -39,7 +39,11 @@ DTYPES: dict[str, Any] = {"number": np.float32, "text": object, "time": "datetim
 
 
 def find_kind(values: Array) -> Kind:
-    """Return the kind of a normalised column."""
+    """Return the kind of a normalised column.
+
+    Args:
+        values: The column: floats, texts as objects, or times.
+    """
     return {"f": "number", "O": "text", "M": "time"}[values.dtype.kind]  # type: ignore[return-value]
 
 
@@ -155,29 +159,53 @@ def _texts(array: Array, where: str, missing: Collection[str]) -> Array:
 
 
 def is_missing(values: Array) -> npt.NDArray[np.bool_]:
-    """Return a mask of the missing values."""
+    """Return a mask of the missing values.
+
+    Args:
+        values: A normalised column.
+
+    Returns:
+        One Boolean per row.
+    """
     if values.dtype.kind == "O":
         return np.asarray(np.equal(values, _NOTHING), dtype=bool)
     return np.asarray(np.isnat(values) if values.dtype.kind == "M" else np.isnan(values))
 
 
 def count_rows(columns: Columns) -> int:
-    """Return the number of rows."""
+    """Return the number of rows.
+
+    Args:
+        columns: Columns of equal length; none has 0 rows.
+    """
     return len(next(iter(columns.values()))) if columns else 0
 
 
 def select_rows(columns: Columns, index: Array) -> dict[str, Array]:
-    """Return the rows that a mask or positions select."""
+    """Return the rows that a mask or positions select.
+
+    Args:
+        columns: Columns of n rows.
+        index: A mask of n Booleans, or positions in the order of the result.
+    """
     return {name: values[index] for name, values in columns.items()}
 
 
 def concatenate(parts: Sequence[Columns]) -> dict[str, Array]:
-    """Return all rows of parts that have the same columns."""
+    """Return all rows of parts that have the same columns.
+
+    Args:
+        parts: At least one part; the rows of the first come first.
+    """
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def to_table(columns: Columns) -> pa.Table:
-    """Return the columns as an Arrow table; missing numbers stay NaN."""
+    """Return the columns as an Arrow table; missing numbers stay NaN.
+
+    Args:
+        columns: Normalised columns of equal length.
+    """
     return pa.table({name: pa.array(values, _TYPES.get(values.dtype.kind)) for name, values in columns.items()})
 
 
@@ -185,7 +213,11 @@ _TYPES = {"O": pa.string(), "M": pa.timestamp("us")}
 
 
 def from_table(table: pa.Table) -> dict[str, Array]:
-    """Return the columns of an Arrow table; nulls, whoever wrote them, become missing values."""
+    """Return the columns of an Arrow table; nulls, whoever wrote them, become missing values.
+
+    Args:
+        table: A table of numbers, texts and timestamps.
+    """
     columns = {}
     for name in table.column_names:
         column = table[name]
@@ -199,13 +231,24 @@ def from_table(table: pa.Table) -> dict[str, Array]:
 
 
 def write(columns: Columns, path: Path) -> None:
-    """Write a Parquet file; the same rows give the same bytes."""
+    """Write a Parquet file; the same rows give the same bytes.
+
+    Args:
+        columns: Normalised columns of equal length.
+        path: The file; folders above it are created.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(to_table(columns), path, compression="zstd")
 
 
 def read(path: Path) -> dict[str, Array]:
     """Read a Parquet file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its columns, in the file's order.
 
     Raises:
         DataError: When it does not exist or is not Parquet.
@@ -219,7 +262,14 @@ def read(path: Path) -> dict[str, Array]:
 
 
 def hash_columns(columns: Columns) -> str:
-    """Return the SHA-256 of names, kinds and values; file format and order of columns do not matter."""
+    """Return the SHA-256 of names, kinds and values; file format and order of columns do not matter.
+
+    Args:
+        columns: Normalised columns.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     sha = hashlib.sha256()
     for name in sorted(columns):
         values = columns[name]
@@ -239,5 +289,10 @@ def hash_columns(columns: Columns) -> str:
 
 
 def make_feature_name(table: str, column: str) -> str:
-    """Return the name of a table's column in joined rows, e.g. `weather_temp`."""
+    """Return the name of a table's column in joined rows, e.g. `weather_temp`.
+
+    Args:
+        table: The table's name.
+        column: The column's name in the table.
+    """
     return f"{table}_{column}"

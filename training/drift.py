@@ -25,7 +25,14 @@ FLOOR = 1e-4
 
 
 def compute_baseline(columns: Columns) -> dict[str, dict[str, Any]]:
-    """Return the bins, their shares and the missing rate of each column."""
+    """Return the bins, their shares and the missing rate of each column.
+
+    Args:
+        columns: Features and scores of the training rows; numbers or texts.
+
+    Returns:
+        Column → `kind`, its bins (`categories`, or `mode` and `edges`), `missing` (a share from 0 to 1) and `shares`.
+    """
     return {name: _bins_of(values) for name, values in columns.items()}
 
 
@@ -53,7 +60,16 @@ def _edges(values: Array) -> dict[str, Any]:
 
 
 def compute_shares(bins: Mapping[str, Any], values: Array) -> list[float]:
-    """Return the share of rows in each bin; the last bin holds the missing values."""
+    """Return the share of rows in each bin; the last bin holds the missing values.
+
+    Args:
+        bins: A column's `kind` and bins, from :func:`compute_baseline`.
+        values: The column's values.
+
+    Returns:
+        Shares of all rows, from 0 to 1: of the categories and of all other texts, or of the intervals between edges and
+        of the mode; then of missing values.
+    """
     missing = is_missing(values)
     present = values[~missing]
     if bins["kind"] == "text":
@@ -74,7 +90,12 @@ def compute_shares(bins: Mapping[str, Any], values: Array) -> list[float]:
 
 
 def compute_psi(then: Mapping[str, Any], values: Array) -> float:
-    """Return the population stability index of ``values`` against a column's baseline."""
+    """Return the population stability index of ``values`` against a column's baseline.
+
+    Args:
+        then: The column's baseline, from :func:`compute_baseline`.
+        values: The column's values in the rows to compare.
+    """
     expected = np.maximum(np.array(then["shares"]), FLOOR)
     actual = np.maximum(np.array(compute_shares(then, values)), FLOOR)
     return float(np.sum((actual - expected) * np.log(actual / expected)))

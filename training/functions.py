@@ -46,13 +46,32 @@ class Functions:
 
     @classmethod
     def load(cls, use_case: UseCase) -> Functions:
-        """Import the use case's package and those of its modules that exist."""
+        """Import the use case's package and those of its modules that exist.
+
+        Args:
+            use_case: The declaration.
+
+        Returns:
+            Its functions.
+
+        Raises:
+            DeclarationError: When `events` or the function of a table is missing.
+        """
         package = f"stacks.{use_case.package}"
         names = [package, *(f"{package}.{name}" for name in MODULES[1:])]
         return cls(use_case, [importlib.import_module(name) for name in names if importlib.util.find_spec(name)])
 
     def events(self, since: np.datetime64, until: np.datetime64) -> dict[str, Array]:
-        """Return the events of the span, sorted by time and key; they hold the target unless `labels` gives it."""
+        """Return the events of the span, sorted by time and key; they hold the target unless `labels` gives it.
+
+        Args:
+            since: The start of the span, inclusive.
+            until: Its end, exclusive.
+
+        Raises:
+            DataError: When a column is missing or of the wrong kind, or the target is not in exactly one of events and
+                labels.
+        """
         case = self.use_case
         columns = self._call("events", since, until, {case.key, *(table.entity for table in case.tables)})
         self._need(columns, "events", [case.key, *{table.entity: None for table in case.tables}], "text")
@@ -87,7 +106,19 @@ class Functions:
             )
 
     def labels(self, since: np.datetime64, until: np.datetime64, events: Columns) -> dict[str, Array]:
-        """Return key, target and `known_at` of the span's events; without a function `labels`, from ``events``."""
+        """Return key, target and `known_at` of the span's events.
+
+        Args:
+            since: The start of the span, inclusive.
+            until: Its end, exclusive.
+            events: The span's events; without a function `labels`, the labels are taken from them.
+
+        Returns:
+            One row per label, also those that become known after the span.
+
+        Raises:
+            DataError: When a column is missing or of the wrong kind.
+        """
         case = self.use_case
         if self._find("labels") is None:
             known = ~is_missing(events[case.target])
@@ -101,7 +132,16 @@ class Functions:
         return select_rows(columns, np.argsort(columns[case.key].astype(str), kind="stable"))
 
     def table(self, table: FeatureTable, since: np.datetime64, until: np.datetime64) -> dict[str, Array]:
-        """Return the rows of a table that became known in the span, sorted by time and entity."""
+        """Return the rows of a table that became known in the span, sorted by time and entity.
+
+        Args:
+            table: The declared table.
+            since: The start of the span, inclusive.
+            until: Its end, exclusive.
+
+        Raises:
+            DataError: When a column is missing, not declared or of the wrong kind.
+        """
         columns = self._call(table.name, since, until, {table.entity}, of=f"{table.name}_")
         self._need(columns, table.name, [table.entity], "text")
         self._need(columns, table.name, [table.event_time], "time")
@@ -122,7 +162,17 @@ class Functions:
         return select_rows(columns, np.lexsort((columns[table.entity].astype(str), columns[table.event_time])))
 
     def features(self, columns: Columns) -> dict[str, Array]:
-        """Return the features of columns; without a function `features`, all but key, event time and target."""
+        """Return the features of columns; without a function `features`, all but key, event time and target.
+
+        Args:
+            columns: The columns of n joined rows.
+
+        Returns:
+            Feature → n numbers or texts.
+
+        Raises:
+            DataError: When the function reads a column that does not exist, or returns times.
+        """
         case = self.use_case
         transform = self._find("features")
         if transform is None:
@@ -147,6 +197,15 @@ class Functions:
         """Return the unfitted estimator; without a function `model`, gradient boosting.
 
         It is fitted on one float32 matrix: features sorted by name, texts as codes of the categories, NaN for missing.
+
+        Args:
+            params: Hyperparameters by name.
+
+        Returns:
+            An estimator as in scikit-learn.
+
+        Raises:
+            DeclarationError: When the default model does not have one of the hyperparameters.
         """
         build = self._find("model")
         if build is not None:
@@ -252,7 +311,11 @@ def _within(columns: Columns, time: str, since: np.datetime64, until: np.datetim
 
 
 def get_lookback(table: FeatureTable) -> np.timedelta64:
-    """Return how long before an event a row of the table may have become known and still count."""
+    """Return how long before an event a row of the table may have become known and still count.
+
+    Args:
+        table: The table; one without `max_age` has the lookback :data:`REACH`.
+    """
     return REACH if table.max_age is None else np.timedelta64(table.max_age, "us")
 
 

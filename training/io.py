@@ -16,7 +16,14 @@ from millrace.errors import DataError
 
 
 def parse_time(text: str, where: str) -> np.datetime64:
-    """Parse an ISO 8601 time and return it in UTC; without a zone it is taken as UTC.
+    """Parse an ISO 8601 time; without a zone it is taken as UTC.
+
+    Args:
+        text: The text.
+        where: What holds it, for the error's message.
+
+    Returns:
+        The time in UTC, to the microsecond.
 
     Raises:
         DataError: When it is not ISO 8601.
@@ -29,13 +36,23 @@ def parse_time(text: str, where: str) -> np.datetime64:
 
 
 def format_time(time: np.datetime64) -> str:
-    """Format a time as ISO 8601 in UTC with a Z; fractions of a second are written only if not zero."""
+    """Format a time as ISO 8601 in UTC with a Z; fractions of a second are written only if not zero.
+
+    Args:
+        time: A time in UTC, not NaT.
+
+    Returns:
+        Text such as `2013-04-01T00:00:00Z`.
+    """
     text = str(time.astype("datetime64[us]"))
     return re.sub(r"(\.\d{3})000$", r"\1", text.removesuffix(".000000")) + "Z"
 
 
 def split_uri(uri: str) -> tuple[str, str]:
     """Return bucket and key of an S3 URI.
+
+    Args:
+        uri: `s3://<bucket>/<key>`; the key may be empty.
 
     Raises:
         DataError: When it is not an S3 URI.
@@ -49,6 +66,12 @@ def split_uri(uri: str) -> tuple[str, str]:
 def read_json(path: Path) -> Any:
     """Read a JSON document.
 
+    Args:
+        path: The file.
+
+    Returns:
+        The document.
+
     Raises:
         DataError: When it does not exist or is not JSON.
     """
@@ -61,17 +84,33 @@ def read_json(path: Path) -> Any:
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Write canonical JSON: equal documents give equal bytes."""
+    """Write canonical JSON: equal documents give equal bytes.
+
+    Args:
+        path: The file; folders above it are created.
+        document: JSON data without NaN or infinity.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, sort_keys=True, indent=1, allow_nan=False) + "\n")
 
 
 def hash_document(document: Any) -> str:
-    """Return the SHA-256 of a document's canonical JSON."""
+    """Return the SHA-256 of a document's canonical JSON.
+
+    Args:
+        document: JSON data.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def print_progress(text: str) -> None:
-    """Print a line of progress."""
+    """Print a line of progress.
+
+    Args:
+        text: The line, without its end.
+    """
     sys.stdout.write(text + "\n")
     sys.stdout.flush()

@@ -87,22 +87,48 @@ class Job:
         return str(read_json(path)["ProcessingJobName"]) if path.is_file() else f"process-{os.getpid()}"
 
     def make_client(self, service: str, **settings: Any) -> Any:
-        """Return a boto3 client for the job's region; :func:`queries.client.make_client` takes the settings."""
+        """Return a boto3 client for the job's region.
+
+        Args:
+            service: boto3's name of the service.
+            settings: Further arguments of :func:`queries.client.make_client`.
+
+        Raises:
+            DeclarationError: When `AWS_REGION` is not set.
+        """
         settings.setdefault("max_pool_connections", 32)
         return make_client(service, self._variable("AWS_REGION", "the AWS region"), **settings)
 
     def get_input_folder(self, name: str) -> Path:
-        """Return the folder of a processing job's input."""
+        """Return the folder of a processing job's input.
+
+        Args:
+            name: The input's name in the pipeline's step, e.g. `snapshot`.
+        """
         return self.base / "processing" / "input" / name
 
     def make_output_folder(self, name: str) -> Path:
-        """Return the folder of a processing job's output; create it if it does not exist."""
+        """Return the folder of a processing job's output; create it if it does not exist.
+
+        Args:
+            name: The output's name in the pipeline's step, e.g. `report`.
+        """
         folder = self.base / "processing" / "output" / name
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def find_data_time(self, as_of: str) -> np.datetime64:
-        """Return the time of the data; ``now`` means the replay's clock if there is one, else the wall clock."""
+        """Return the time of the data.
+
+        Args:
+            as_of: ISO 8601, or ``now``: the replay's clock if there is one, else the wall clock.
+
+        Returns:
+            The time in UTC.
+
+        Raises:
+            DataError: When the text is not ISO 8601, or the replay's clock does not hold a time.
+        """
         if as_of != "now":
             return parse_time(as_of, "--as-of")
         clock = self.environment.get(JobVariable.CLOCK, "")

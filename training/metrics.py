@@ -20,7 +20,16 @@ EPSILON = float(np.finfo(np.float64).eps)
 
 
 def compute_metrics(problem: Problem, y: Array, p: Array) -> dict[str, float]:
-    """Return all metrics of a problem type, except those that are undefined on these rows (a single class)."""
+    """Return all metrics of a problem type, except those that are undefined on these rows (a single class).
+
+    Args:
+        problem: The problem type.
+        y: The outcomes, one per row: 0 or 1 in a binary problem.
+        p: The predictions, one per row: probabilities of the outcome 1 in a binary problem.
+
+    Returns:
+        Metric → value, by the names in :data:`millrace.metrics.METRICS`.
+    """
     if problem is Problem.BINARY:
         found = {
             "roc_auc": roc_auc(y, p),
@@ -43,7 +52,15 @@ def compute_metrics(problem: Problem, y: Array, p: Array) -> dict[str, float]:
 
 
 def roc_auc(y: Array, p: Array) -> float:
-    """Return the probability that a positive scores above a negative, ties counting half (Mann-Whitney)."""
+    """Return the probability that a positive scores above a negative, ties counting half (Mann-Whitney).
+
+    Args:
+        y: The outcomes, 0 or 1, one per row.
+        p: The scores, one per row.
+
+    Returns:
+        0 to 1; NaN where there is only one outcome.
+    """
     positives = int(np.sum(y == 1))
     negatives = len(y) - positives
     if not positives or not negatives:
@@ -83,7 +100,16 @@ def log_loss(y: Array, p: Array) -> float:
 
 
 def compute_calibration_bins(y: Array, p: Array, bins: int = BINS) -> list[dict[str, float]]:
-    """Return rows, mean prediction and observed rate of bins of equal mass, by ascending prediction."""
+    """Return rows, mean prediction and observed rate of bins of equal mass, by ascending prediction.
+
+    Args:
+        y: The outcomes, 0 or 1, one per row.
+        p: The probabilities, one per row.
+        bins: How many bins; there are fewer where there are fewer rows.
+
+    Returns:
+        For each bin `rows`, `predicted` and `observed`.
+    """
     order = np.argsort(p, kind="stable")
     parts = [part for part in np.array_split(order, bins) if len(part)]
     return [
@@ -98,7 +124,16 @@ def ece(y: Array, p: Array, bins: int = BINS) -> float:
 
 
 def compute_rates(y: Array, p: Array, threshold: float) -> dict[str, float | int | None]:
-    """Return rows, base rate, true and false positive rate at a threshold, and AUC; None where undefined."""
+    """Return rows, base rate, true and false positive rate at a threshold, and AUC; None where undefined.
+
+    Args:
+        y: The outcomes, 0 or 1, one per row.
+        p: The probabilities, one per row.
+        threshold: The probability from which a prediction counts as positive.
+
+    Returns:
+        `rows`, `base_rate`, `tpr`, `fpr` and `roc_auc`.
+    """
     positive = p >= threshold
     late, on_time = y == 1, y != 1
     auc = roc_auc(y, p)
@@ -115,6 +150,13 @@ def single_feature_auc(y: Array, values: Array) -> float:
     """Return the AUC of one column alone, in its better direction; texts score by their rate of the outcome.
 
     Rates are taken on one half of the rows and used on the other: otherwise many rare values would look like a leak.
+
+    Args:
+        y: The outcomes, 0 or 1, one per row.
+        values: The column: floats, NaN if missing, or texts, None if missing; one value per row.
+
+    Returns:
+        0.5 to 1; NaN where there is only one outcome.
     """
     if values.dtype.kind != "O":
         known = ~np.isnan(values)
@@ -134,7 +176,12 @@ def single_feature_auc(y: Array, values: Array) -> float:
 
 
 def round_floats(document: Any, digits: int = 6) -> Any:
-    """Return a JSON document with its floats rounded; NaN and infinity become None."""
+    """Return a JSON document with its floats rounded; NaN and infinity become None.
+
+    Args:
+        document: JSON data, with NumPy scalars and tuples allowed.
+        digits: Decimal places.
+    """
     if isinstance(document, dict):
         return {key: round_floats(value, digits) for key, value in document.items()}
     if isinstance(document, (list, tuple)):

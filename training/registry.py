@@ -63,6 +63,11 @@ def fetch_champion(job: Job, wanted: str, folder: Path) -> Package | None:
 def fetch_serving_model(job: Job, config: str, folder: Path) -> Package:
     """Return the model of an endpoint configuration, unpacked into ``folder``; version 0 if it has no package.
 
+    Args:
+        job: This job.
+        config: The configuration's name.
+        folder: Where its archive is unpacked.
+
     Raises:
         DataError: When the configuration or the model has been deleted, or the model has no archive.
     """
@@ -145,6 +150,13 @@ def _unpacked(job: Job, url: str, folder: Path) -> Path:
 
 def unpack_archive(archive: Path, folder: Path) -> Path:
     """Unpack a model archive.
+
+    Args:
+        archive: The `model.tar.gz`.
+        folder: Where it is unpacked.
+
+    Returns:
+        The folder.
 
     Raises:
         DataError: When it does not exist or is not an archive.

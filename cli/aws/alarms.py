@@ -26,14 +26,22 @@ class AlarmPart(TypedDict):
 
 
 def find_alarms(target: Target) -> list[AlarmPart]:
-    """Return the stack's existing alarms and their states."""
+    """Return the stack's existing alarms and their states.
+
+    Args:
+        target: The stack.
+    """
     names = [target.names.alarm(kind) for kind in ALARM_KINDS]
     found = target.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
     return describe_alarms(target.names, {alarm["AlarmName"]: alarm for alarm in found})
 
 
 def format_alarm_rows(found: list[AlarmPart]) -> list[tuple[str, str, str]]:
-    """Return the alarms as table rows: name, state, and an explanation where one fires or lacks data."""
+    """Return the alarms as table rows: name, state, and an explanation where one fires or lacks data.
+
+    Args:
+        found: The alarms, one row each in the same order.
+    """
     return [
         (
             each["name"],
@@ -45,7 +53,15 @@ def format_alarm_rows(found: list[AlarmPart]) -> list[tuple[str, str, str]]:
 
 
 def describe_alarms(names: Names, found: Mapping[str, Any]) -> list[AlarmPart]:
-    """Describe the stack's alarms, given CloudWatch's answers by name; leave out those not found."""
+    """Describe the stack's alarms, given CloudWatch's answers by name; leave out those not found.
+
+    Args:
+        names: The names of the stack's resources.
+        found: Alarm name → its entry in DescribeAlarms' answer; alarms of other stacks are ignored.
+
+    Returns:
+        The alarms in the order of `ALARM_KINDS`.
+    """
     chosen = [(kind, found[names.alarm(kind)]) for kind in ALARM_KINDS if names.alarm(kind) in found]
     return [
         {

@@ -48,12 +48,30 @@ def run_step(target: Target, arguments: Sequence[str], on_line: children.Line) -
 
 
 def replay_events(target: Target, since: str, until: str, on_line: children.Line, options: Sequence[str] = ()) -> None:
-    """Send the events of [since, until) to the endpoint; a replayed environment's data time is then ``until``."""
+    """Send the events of [since, until) to the endpoint; a replayed environment's data time is then ``until``.
+
+    Args:
+        target: The stack.
+        since: The start of the interval, ISO 8601.
+        until: The end of the interval, ISO 8601; events at this time are not sent.
+        on_line: Called with each line of the step's standard output.
+        options: More options of the step `replay`, each name followed by its value.
+
+    Raises:
+        CliError: The step failed, or the stack is not provisioned.
+    """
     run_step(target, ["replay", "--since", since, "--until", until, *options], on_line)
 
 
 def make_sample_request(target: Target) -> dict[str, Any]:
-    """Return a real request: the first event predicted after the data clock, with what is known at that time."""
+    """Return a real request: the first event predicted after the data clock, with what is known at that time.
+
+    Args:
+        target: The stack.
+
+    Raises:
+        CliError: The step failed, or the stack is not provisioned.
+    """
     lines: list[str] = []
     run_step(target, ["sample", "--as-of", "now"], lines.append)
     return dict(json.loads(lines[-1]))

@@ -61,14 +61,23 @@ class Answer:
 
 
 def read_endpoint(target: Target) -> Endpoint | None:
-    """Return the use case's endpoint; None when it does not exist."""
+    """Return the use case's endpoint; None when it does not exist.
+
+    Args:
+        target: The stack.
+    """
     name = target.names.endpoint
     described = find_endpoint(target.sagemaker, name)
     return parse_endpoint(target, described) if described else None
 
 
 def parse_endpoint(target: Target, described: Mapping[str, Any]) -> Endpoint:
-    """Return the endpoint of DescribeEndpoint's answer, with the model that it serves."""
+    """Return the endpoint of DescribeEndpoint's answer, with the model that it serves.
+
+    Args:
+        target: The stack, whose client looks up the endpoint's configuration and model.
+        described: DescribeEndpoint's answer.
+    """
     served = find_served_model(target.sagemaker, described["EndpointConfigName"])
     return Endpoint(
         described["EndpointName"],
@@ -82,8 +91,17 @@ def parse_endpoint(target: Target, described: Mapping[str, Any]) -> Endpoint:
 def invoke(target: Target, body: bytes, content_type: str = "application/json") -> Answer:
     """Send a request to the endpoint and measure the latency that its caller sees.
 
+    Args:
+        target: The stack.
+        body: The request, at most `LARGEST` bytes.
+        content_type: The media type of the body; the model server reads JSON, JSON Lines and CSV.
+
+    Returns:
+        The parsed answer, the variant that gave it, and the latency in milliseconds.
+
     Raises:
-        CliError: The endpoint does not exist, refuses the request or answers something other than JSON.
+        CliError: The endpoint does not exist, refuses the request or answers something other than JSON; or the request
+            is too large.
     """
     name = target.names.endpoint
     if len(body) > LARGEST:
@@ -115,7 +133,14 @@ def invoke(target: Target, body: bytes, content_type: str = "application/json") 
 
 
 def explain_missing_endpoint(target: Target) -> str:
-    """Explain why the endpoint does not exist and what to do, as `millrace status` does."""
+    """Explain why the endpoint does not exist and what to do, as `millrace status` does.
+
+    Args:
+        target: The stack.
+
+    Returns:
+        A clause about the endpoint, with the command to run next.
+    """
     endpoint, name = target.names.endpoint, render_arguments(target)
     try:
         approved = model_packages.find_newest(target, APPROVED)
@@ -152,7 +177,12 @@ def _map_refusal(target: Target, error: ClientError) -> CliError:
 
 
 def build_endpoint_document(target: Target, endpoint: Endpoint | None) -> dict[str, Any]:
-    """Return the endpoint as a document for JSON output."""
+    """Return the endpoint as a document for JSON output.
+
+    Args:
+        target: The stack.
+        endpoint: The endpoint; None when it does not exist, which counts as pending its first approved model.
+    """
     return {
         "name": target.names.endpoint,
         "status": endpoint.status if endpoint else AWAITED,
@@ -163,7 +193,13 @@ def build_endpoint_document(target: Target, endpoint: Endpoint | None) -> dict[s
 
 
 def describe_answer(target: Target, body: bytes, answer: Answer) -> dict[str, Any]:
-    """Return the request and its answer as a document for JSON output."""
+    """Return the request and its answer as a document for JSON output.
+
+    Args:
+        target: The stack.
+        body: The request as it was sent; shown as text unless it is JSON.
+        answer: The answer to this request.
+    """
     try:
         request: Any = json.loads(body)
     except (ValueError, RecursionError):

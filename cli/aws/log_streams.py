@@ -17,7 +17,13 @@ _LOOK = 0.5
 
 
 def list_streams(logs: Any, group: str, prefix: str = "") -> list[str]:
-    """Return the names of a group's streams with this prefix, oldest first; none when the group does not exist."""
+    """Return the names of a group's streams with this prefix, oldest first; none when the group does not exist.
+
+    Args:
+        logs: The CloudWatch Logs client.
+        group: The name of the log group.
+        prefix: The start of the streams' names; empty for all streams.
+    """
     prefixed = {"logStreamNamePrefix": prefix} if prefix else {}
     try:
         pages = logs.get_paginator("describe_log_streams").paginate(logGroupName=group, **prefixed)
@@ -30,12 +36,29 @@ def list_streams(logs: Any, group: str, prefix: str = "") -> list[str]:
 
 
 def read_last_lines(logs: Any, group: str, stream: str, lines: int) -> list[str]:
-    """Return the last lines of a stream."""
+    """Return the last lines of a stream.
+
+    Args:
+        logs: The CloudWatch Logs client.
+        group: The name of the log group.
+        stream: The name of the stream.
+        lines: How many lines at most, up to `MOST_LINES`.
+
+    Returns:
+        The lines without their line ends, oldest first.
+    """
     return _page(logs, group, stream, limit=lines)[0]
 
 
 def follow_lines(logs: Any, group: str, prefix: str, lines: int) -> Iterator[tuple[str, str]]:
-    """Yield (stream, line) without end: the last lines of each stream with this prefix, then new lines."""
+    """Yield (stream, line) without end: the last lines of each stream with this prefix, then new lines.
+
+    Args:
+        logs: The CloudWatch Logs client.
+        group: The name of the log group.
+        prefix: The start of the streams' names; empty for all streams.
+        lines: How many earlier lines of each stream at most, up to `MOST_LINES`.
+    """
     tokens: dict[str, str] = {}
     for stream in list_streams(logs, group, prefix):
         messages, tokens[stream] = _page(logs, group, stream, limit=lines)

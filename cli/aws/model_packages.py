@@ -111,7 +111,11 @@ class Package:
         return f"{format_time(self.changed)}{by}" if self.changed else "at an unknown time"
 
     def to_document(self, use_case: UseCase) -> dict[str, Any]:
-        """Return the package as a document for JSON output."""
+        """Return the package as a document for JSON output.
+
+        Args:
+            use_case: The declaration with the gates.
+        """
         return {
             "arn": self.arn,
             "version": self.version,
@@ -124,23 +128,43 @@ class Package:
 
 
 def find_newest(target: Target, approval: str | None = None) -> Package | None:
-    """Return the newest package, of one approval status or of any; None when none exists, or no group yet."""
+    """Return the newest package, of one approval status or of any; None when none exists, or no group yet.
+
+    Args:
+        target: The stack.
+        approval: The ModelApprovalStatus that it must have; None accepts any.
+    """
     return find_package(target, find_newest_package(target.sagemaker, target.names.model_package_group, approval))
 
 
 def list_group_packages(target: Target, approval: str | None = None) -> list[Package]:
-    """Return all packages, of one approval status or of any, newest first; none when no group exists yet."""
+    """Return all packages, of one approval status or of any, newest first; none when no group exists yet.
+
+    Args:
+        target: The stack.
+        approval: The ModelApprovalStatus that they must have; None accepts any.
+    """
     return [package for arn in list_arns(target, approval) if (package := find_package(target, arn))]
 
 
 def list_arns(target: Target, approval: str | None = None) -> list[str]:
-    """Return the ARNs of all packages, of one approval status or of any, newest first."""
+    """Return the ARNs of all packages, of one approval status or of any, newest first.
+
+    Args:
+        target: The stack.
+        approval: The ModelApprovalStatus that they must have; None accepts any.
+    """
     found = list_packages(target.sagemaker, target.names.model_package_group, approval)
     return [each["ModelPackageArn"] for each in found]
 
 
 def find_registered_by(target: Target, execution: str) -> Package | None:
-    """Return the package that a training execution registered; None when it is not among the newest 20."""
+    """Return the package that a training execution registered; None when it is not among the newest 20.
+
+    Args:
+        target: The stack.
+        execution: The execution's ARN; upper and lower case do not matter.
+    """
     # Other executions may have registered packages after it.
     for arn in list_arns(target)[:20]:
         package = find_package(target, arn)
@@ -152,6 +176,9 @@ def find_registered_by(target: Target, execution: str) -> Package | None:
 
 def require_group(target: Target) -> None:
     """Raise when the use case's model package group does not exist.
+
+    Args:
+        target: The stack.
 
     Raises:
         CliError: The stack is not provisioned, or its group was deleted.
@@ -178,6 +205,10 @@ def require_group(target: Target) -> None:
 def get_version(target: Target, version: int) -> Package:
     """Return the package of a version.
 
+    Args:
+        target: The stack.
+        version: The number of the version, from 1.
+
     Raises:
         CliError: The version does not exist.
     """
@@ -200,7 +231,12 @@ def get_version(target: Target, version: int) -> Package:
 
 
 def find_package(target: Target, arn: str | None) -> Package | None:
-    """Return the package with this ARN; None without an ARN, or when the package has been deleted."""
+    """Return the package with this ARN; None without an ARN, or when the package has been deleted.
+
+    Args:
+        target: The stack.
+        arn: The package's ARN, if there is one.
+    """
     described = describe_package(target.sagemaker, arn) if arn else None
     return Package.from_description(described) if described else None
 
@@ -256,6 +292,10 @@ def set_approval(
 def require_unchanged(target: Target, package: Package) -> None:
     """Raise when a package was deleted or decided on after it was shown.
 
+    Args:
+        target: The stack.
+        package: The package as it was shown.
+
     Raises:
         CliError: With its present status, and the author and time of the change, as far as AWS reports them.
     """
@@ -291,7 +331,12 @@ def _who(changed_by: Mapping[str, Any]) -> str:
 
 
 def find_obstacle(target: Target, package: Package) -> str | None:
-    """Return the reason why a package cannot serve even if approved; None when it can."""
+    """Return the reason why a package cannot serve even if approved; None when it can.
+
+    Args:
+        target: The stack.
+        package: The package, whatever its approval.
+    """
     if package.status != COMPLETED:
         return f"its registration is {package.status}, not {COMPLETED}"
     if not package.model_data:
@@ -308,7 +353,12 @@ def find_obstacle(target: Target, package: Package) -> str | None:
 
 
 def list_missed_gates(use_case: UseCase, package: Package) -> list[str]:
-    """Return a short text for each gate that a package does not meet."""
+    """Return a short text for each gate that a package does not meet.
+
+    Args:
+        use_case: The declaration with the gates.
+        package: The package; a gate whose value it does not record counts as not met.
+    """
     found = []
     for gate in check_gates(use_case, package):
         if gate["passed"]:
@@ -319,12 +369,22 @@ def list_missed_gates(use_case: UseCase, package: Package) -> list[str]:
 
 
 def check_gates(use_case: UseCase, package: Package) -> list[GateResult]:
-    """Return each gate with the model's value; ``passed`` is None where the value is unknown."""
+    """Return each gate with the model's value; ``passed`` is None where the value is unknown.
+
+    Args:
+        use_case: The declaration with the gates.
+        package: The package, whose metadata has the values.
+    """
     return check_gates_of_metrics(use_case, package.metadata)
 
 
 def check_gates_of_metrics(use_case: UseCase, figures: Mapping[str, Any]) -> list[GateResult]:
-    """Return each gate with its value in a mapping of metric → value."""
+    """Return each gate with its value in a mapping of metric → value.
+
+    Args:
+        use_case: The declaration with the gates.
+        figures: Metric → number, or a number as text; one that is missing or not finite is unknown.
+    """
     found: list[GateResult] = []
     for gate in use_case.gates:
         value = _number(figures.get(gate.metric))
@@ -337,12 +397,21 @@ def check_gates_of_metrics(use_case: UseCase, figures: Mapping[str, Any]) -> lis
 
 
 def format_package_gates(use_case: UseCase, package: Package) -> list[tuple[str, ...]]:
-    """Return a package's gates as table rows."""
+    """Return a package's gates as table rows.
+
+    Args:
+        use_case: The declaration with the gates.
+        package: The package, whose metadata has the values.
+    """
     return format_gates(check_gates(use_case, package))
 
 
 def format_gates(found: list[GateResult]) -> list[tuple[str, ...]]:
-    """Return gates with their values as table rows."""
+    """Return gates with their values as table rows.
+
+    Args:
+        found: The gates, one row each: metric, value, bound, and `passed`, `FAILED` or nothing.
+    """
     rows: list[tuple[str, ...]] = []
     for gate in found:
         value = "unknown" if gate["value"] is None else f"{gate['value']:.4f}"
@@ -352,12 +421,20 @@ def format_gates(found: list[GateResult]) -> list[tuple[str, ...]]:
 
 
 def format_bound(gate: GateResult) -> str:
-    """Return a gate's bound in words."""
+    """Return a gate's bound in words.
+
+    Args:
+        gate: The gate, which has exactly one bound.
+    """
     return f"at least {gate['at_least']:g}" if gate["at_least"] is not None else f"at most {gate['at_most']:g}"
 
 
 def find_evaluation(target: Target, package: Package) -> Evaluation | None:
     """Return the evaluation that the package was registered with; None when it does not exist.
+
+    Args:
+        target: The stack.
+        package: The package, which may record the evaluation's URI.
 
     Raises:
         DataError: The document is not an evaluation.

@@ -43,7 +43,14 @@ class Trigger:
 
 
 def describe_pause(found: Pause) -> str:
-    """Describe in words what is paused, since when, by whom and why."""
+    """Describe in words what is paused, since when, by whom and why.
+
+    Args:
+        found: The pause.
+
+    Returns:
+        A phrase, e.g. `all triggers paused since … by …, because: …`.
+    """
     what = "all triggers" if found.is_complete else " and ".join(found.only)
     why = f", because: {found.reason}" if found.reason else ""
     since = format_time(found.since) if found.since else "an unknown time"
@@ -70,7 +77,12 @@ def read_pause(target: Target, *, strict: bool = True) -> Pause | None:
 
 
 def write_pause(target: Target, paused: Pause) -> None:
-    """Write a pause to the stack's SSM parameter, which deployments read."""
+    """Write a pause to the stack's SSM parameter, which deployments read.
+
+    Args:
+        target: The stack.
+        paused: The pause, which replaces an earlier one.
+    """
     target.client("ssm").put_parameter(
         Name=target.names.pause_parameter,
         Type="String",
@@ -81,7 +93,11 @@ def write_pause(target: Target, paused: Pause) -> None:
 
 
 def find_caller(target: Target) -> str:
-    """Return the user on this machine, for a local stack, or the caller's name in AWS."""
+    """Return the user on this machine, for a local stack, or the caller's name in AWS.
+
+    Args:
+        target: The stack.
+    """
     if target.is_local:
         try:
             return getpass.getuser()
@@ -92,7 +108,11 @@ def find_caller(target: Target) -> str:
 
 
 def list_triggers(target: Target) -> Iterator[Trigger]:
-    """Yield the schedules and the rule that exist."""
+    """Yield the schedules and the rule that exist.
+
+    Args:
+        target: The stack.
+    """
     names = target.names
     scheduler, events = target.client("scheduler"), target.client("events")
     for kind in (MONITOR, FEATURES, TRAINING):
@@ -109,7 +129,16 @@ def list_triggers(target: Target) -> Iterator[Trigger]:
 
 
 def set_trigger_state(target: Target, trigger: Trigger, state: str) -> Trigger | None:
-    """Set a trigger's state and return the trigger as it is now; None where it had that state already."""
+    """Set a trigger's state.
+
+    Args:
+        target: The stack.
+        trigger: The trigger with its present state.
+        state: `ENABLED` or `DISABLED`.
+
+    Returns:
+        The trigger as it is now; None where it had that state already.
+    """
     if trigger.state == state:
         return None
     if trigger.kind == "rule":
@@ -124,7 +153,15 @@ def set_trigger_state(target: Target, trigger: Trigger, state: str) -> Trigger |
 
 
 def pause_all(target: Target, reason: str) -> int:
-    """Pause all triggers, e.g. before the stack is destroyed; return how many were enabled."""
+    """Pause all triggers, e.g. before the stack is destroyed.
+
+    Args:
+        target: The stack.
+        reason: The reason, for people; not recorded if the stack is already paused.
+
+    Returns:
+        How many triggers were enabled.
+    """
     found = list(list_triggers(target))
     if found and read_pause(target, strict=False) is None:
         write_pause(target, Pause(datetime.now(UTC), find_caller(target), reason))

@@ -69,7 +69,15 @@ Watcher = Callable[[list[Step]], None]
 
 
 def start_execution(target: Target, kind: str, **parameters: str) -> str:
-    """Start a pipeline and return the execution's ARN.
+    """Start a pipeline.
+
+    Args:
+        target: The stack.
+        kind: The kind of pipeline, of `PIPELINE_KINDS`.
+        **parameters: The pipeline's parameters by name; the others have their defaults.
+
+    Returns:
+        The execution's ARN.
 
     Raises:
         CliError: The pipeline does not exist.
@@ -103,17 +111,36 @@ def _explain_absence(target: Target, name: str) -> CliError:
 
 
 def list_newest_executions(target: Target, kind: str, count: int = 10) -> list[dict[str, Any]]:
-    """Return the newest executions, newest first; none when the pipeline does not exist."""
+    """Return the newest executions, newest first; none when the pipeline does not exist.
+
+    Args:
+        target: The stack.
+        kind: The kind of pipeline, of `PIPELINE_KINDS`.
+        count: How many at most.
+
+    Returns:
+        ListPipelineExecutions' summaries.
+    """
     return list_executions(target.sagemaker, target.names.pipeline(kind), count) or []
 
 
 def find_running(target: Target, kind: str) -> str | None:
-    """Return the ARN of a running execution; None without one."""
+    """Return the ARN of a running execution; None without one.
+
+    Args:
+        target: The stack.
+        kind: The kind of pipeline, of `PIPELINE_KINDS`.
+    """
     return find_running_execution(target.sagemaker, target.names.pipeline(kind))
 
 
 def read_steps(sagemaker: Any, execution: str) -> list[Step]:
-    """Return the steps that were started, in the order of their start."""
+    """Return the steps that were started, in the order of their start.
+
+    Args:
+        sagemaker: The SageMaker client.
+        execution: The execution's ARN.
+    """
     return [Step.from_description(step) for step in list_steps(sagemaker, execution)]
 
 
@@ -138,10 +165,19 @@ def wait_until_over(target: Target, execution: str, watch: Watcher) -> str:
 
 
 def wait_with_progress(target: Target, execution: str, note: Note, line: Note, steps: list[Step] | None = None) -> str:
-    """Wait until an execution ends and return its status.
+    """Wait until an execution ends.
 
-    Each step that is over is given to ``line``, those that run to ``note``; ``steps``, if given, holds the latest
-    steps.
+    Ctrl-C ends the waiting, not the execution.
+
+    Args:
+        target: The stack.
+        execution: The execution's ARN.
+        note: Called at each poll with the names of the steps that run.
+        line: Called once for each step that is over, with its name, status and duration.
+        steps: A list whose content is replaced at each poll by the steps so far; None if it is not needed.
+
+    Returns:
+        The PipelineExecutionStatus at the end.
     """
     told: set[str] = set()
 
@@ -159,6 +195,11 @@ def wait_with_progress(target: Target, execution: str, note: Note, line: Note, s
 
 def require_success(target: Target, execution: str, status: str) -> None:
     """Raise when an execution did not succeed.
+
+    Args:
+        target: The stack.
+        execution: The execution's ARN.
+        status: The PipelineExecutionStatus at its end.
 
     Raises:
         CliError: With the failed step's reason and the last lines of its job's log.
@@ -189,6 +230,13 @@ def find_job(sagemaker: Any, step: Step) -> tuple[str, str] | None:
     """Return the kind and name of the job that a step ran; None where it ran none.
 
     The ARN may have the name in lower case; the name of its log has the original case, so the job is looked up.
+
+    Args:
+        sagemaker: The SageMaker client.
+        step: The step.
+
+    Returns:
+        The kind, `Processing` or `Training`, and the name.
     """
     for key, kind in _JOBS.items():
         if arn := step.metadata.get(key, {}).get("Arn"):

@@ -43,6 +43,9 @@ def read_prices(pricing: Any, region: str) -> RegionPrices:
     Args:
         pricing: The client of the Price List API.
         region: The region whose prices are read.
+
+    Returns:
+        The prices in US dollars per hour; a usage type with several prices is only in ``ambiguous``.
     """
     found = RegionPrices()
     known: dict[tuple[str, str], set[float]] = {}

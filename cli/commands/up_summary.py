@@ -38,7 +38,12 @@ def build_summary(target: Target, stages: Mapping[str, float]) -> dict[str, Any]
 
 
 def print_summary(target: Target, found: Mapping[str, Any]) -> None:
-    """Print the summary for people."""
+    """Print the summary for people.
+
+    Args:
+        target: The stack.
+        found: What :func:`build_summary` returned.
+    """
     say()
     version = found["version"] or found["pending_version"]
     serves = f", serves version {found['version']}" if found["version"] else ""

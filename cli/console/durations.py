@@ -14,7 +14,11 @@ DURATION = re.compile(r"(\d{1,5})([mhdw])")
 
 
 def spell_duration(text: str) -> str:
-    """Return a duration in words: `72 hours` for `72h`."""
+    """Return a duration in words: `72 hours` for `72h`.
+
+    Args:
+        text: A duration in the form of `DURATION`.
+    """
     match = DURATION.fullmatch(text)
     assert match is not None, text
     return f"{match[1]} {_UNITS[match[2]]}"
@@ -34,7 +38,19 @@ class Duration(click.ParamType[timedelta]):
         self._longest, self._shortest = longest, shortest
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Parse a number with its unit."""
+        """Parse a number with its unit.
+
+        Args:
+            value: The text, or a duration, which is returned as it is.
+            param: The option, named in the error; None if there is none.
+            ctx: The context of the command, shown in the error; None outside a command.
+
+        Returns:
+            The duration.
+
+        Raises:
+            click.BadParameter: The text is not a duration, or is outside the bounds.
+        """
         if isinstance(value, timedelta):
             return value
         match = DURATION.fullmatch(str(value).strip())

@@ -28,6 +28,9 @@ def map_error(error: Exception) -> Exception:
 
     Errors of AWS's SDK, of the local cloud and of the engine are mapped to ours here, at the boundary. Any other error
     is a defect, and is returned as it is.
+
+    Args:
+        error: What a command raised.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 

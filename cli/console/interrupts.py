@@ -32,6 +32,9 @@ def raise_if_interrupted() -> None:
 def sleep(seconds: float) -> None:
     """Sleep; raise when a stop was requested before or meanwhile.
 
+    Args:
+        seconds: How long to sleep.
+
     Raises:
         KeyboardInterrupt: A stop was requested.
     """

@@ -24,11 +24,19 @@ class Stage:
         self._name = name
 
     def note(self, text: str) -> None:
-        """Show what is happening now; only on a terminal."""
+        """Show what is happening now; only on a terminal.
+
+        Args:
+            text: A few words, cut to the width of the terminal.
+        """
         self._progress.spin(self._name, text)
 
     def print_line(self, text: str) -> None:
-        """Print a line that stays."""
+        """Print a line that stays.
+
+        Args:
+            text: The line, which is printed with an indent.
+        """
         self._progress.print(f"    {text}")
 
 
@@ -46,7 +54,14 @@ class Progress:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Stage]:
-        """Yield a stage and print its line at the end; an exception marks it as failed."""
+        """Yield a stage and print its line at the end; an exception marks it as failed.
+
+        Args:
+            name: A short name, which is also its key in ``took``, the durations in seconds.
+
+        Raises:
+            KeyboardInterrupt: A stop was requested before or during the stage.
+        """
         stage = Stage(self, name)
         began = time.monotonic()
         mark, colour = FAILED, "red"
@@ -67,7 +82,11 @@ class Progress:
             self._console.print(line)
 
     def print(self, text: str) -> None:
-        """Print a line above the spinner."""
+        """Print a line above the spinner.
+
+        Args:
+            text: The line, in which nothing is read as markup.
+        """
         self._console.print(Text(text))
 
     def spin(self, name: str, text: str) -> None:

@@ -34,6 +34,9 @@ def render(name: str, **values: Any) -> str:
         name: Its path under `templates/`, e.g. `ci/github/preview.yml.j2`.
         values: The values that it uses; all of them must be given.
 
+    Returns:
+        The text; in an HTML template the values are escaped.
+
     Raises:
         jinja2.UndefinedError: A value is missing.
         jinja2.TemplateNotFound: The template does not exist.

@@ -66,7 +66,15 @@ class Api:
     headers: Mapping[str, str]
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Send a request and return the JSON of the response; None when the response is empty.
+        """Send a request and read the JSON of the response.
+
+        Args:
+            method: The HTTP method.
+            path: The path below the base URL, with its query.
+            body: The JSON to send; None sends no body.
+
+        Returns:
+            The JSON of the response; None when the response is empty.
 
         Raises:
             CommentError: When the request is refused or not answered.
@@ -75,7 +83,20 @@ class Api:
         return json.loads(answer) if answer else None
 
     def read(self, method: str, path: str, data: bytes | None = None, most: int = 10_000_000) -> bytes:
-        """Send a request and return the body of the response, which may have at most `most` bytes."""
+        """Send a request and read the body of the response.
+
+        Args:
+            method: The HTTP method.
+            path: The path below the base URL, with its query.
+            data: The body to send, which must be JSON; None sends no body.
+            most: The maximum size of the response, bytes.
+
+        Returns:
+            The body of the response.
+
+        Raises:
+            CommentError: When the request is refused or not answered, or the response is too large.
+        """
         address = f"{self.url.rstrip('/')}/{path.lstrip('/')}"
         request = urllib.request.Request(address, data=data, method=method)
         request.add_header("User-Agent", "millrace")
@@ -199,6 +220,11 @@ def _read_artifacts(api: Api, run_id: int) -> tuple[dict[str, str], set[str]]:
 def unpack(packed: bytes, names: Sequence[str], largest: int) -> dict[str, bytes]:
     """Return the named files of a zip archive, read in memory and never written to disk.
 
+    Args:
+        packed: The content of the archive.
+        names: The paths of the files in the archive, all of which it must have.
+        largest: The maximum size of each file, unpacked, bytes.
+
     Raises:
         CommentError: When a file is missing or too large, or the archive is not a zip file.
     """
@@ -291,7 +317,11 @@ def _foreign(text: str) -> str:
 
 
 def shorten(text: str) -> str:
-    """Return a text, cut to the maximum length of a comment."""
+    """Return a text, cut to the maximum length of a comment.
+
+    Args:
+        text: The text of a comment, in Markdown.
+    """
     if len(text) <= LONGEST:
         return text
     return text[:LONGEST] + "\n\n… and more: the full text is in the artifacts of the run."
@@ -339,7 +369,17 @@ def _gitlab_body(stack: str, file: Path | None) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program and return its exit code."""
+    """Run the program.
+
+    Args:
+        arguments: The command line without the program's name; None for that of this process.
+
+    Returns:
+        The exit code: 0 done, or nothing to do; 1 failed.
+
+    Raises:
+        SystemExit: When the usage is wrong, with exit code 2.
+    """
     parser = argparse.ArgumentParser(prog="python3 -m cli.delivery.comment", description="One comment for each stack.")
     hosts = parser.add_subparsers(dest="host", required=True)
     github = hosts.add_parser("github", help="after a run that saved comments as artifacts")

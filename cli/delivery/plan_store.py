@@ -26,6 +26,9 @@ _LARGEST = 50_000_000
 def fetch_plan(stack: str) -> bytes | None:
     """Return the plan stored for a stack and the checked-out files; None when none was stored.
 
+    Args:
+        stack: The stack's name.
+
     Raises:
         CliError: Outside a workflow, or when its host does not answer.
     """
@@ -37,6 +40,10 @@ def fetch_plan(stack: str) -> bytes | None:
 
 def store_plan(stack: str, plan: bytes) -> None:
     """Store a plan for a stack and the checked-out files in GitLab's package registry.
+
+    Args:
+        stack: The stack's name.
+        plan: The content of the plan's file.
 
     Raises:
         CliError: Outside a workflow of GitLab, or when GitLab does not answer.
@@ -52,7 +59,12 @@ def store_plan(stack: str, plan: bytes) -> None:
 
 
 def explain_stale(target: Deployable, content: bytes) -> str:
-    """Return why a plan can no longer be deployed; empty when it can."""
+    """Return why a plan can no longer be deployed; empty when it can.
+
+    Args:
+        target: The stack that the plan would be deployed to.
+        content: The content of the plan's file.
+    """
     from cli.deployment import saved_plan
 
     with tempfile.TemporaryDirectory(prefix="millrace-saved-") as folder:

@@ -100,7 +100,11 @@ class Wanted:
 
 
 def render_github(wanted: Wanted) -> dict[Path, str]:
-    """Return the workflow files of GitHub Actions: path → content."""
+    """Return the workflow files of GitHub Actions: path → content.
+
+    Args:
+        wanted: The options of `millrace workflows github`.
+    """
     stacks = wanted.find_stacks()
     names = list(dict.fromkeys(each.environment for each in stacks))
     review_from = wanted.review_from or names[0]
@@ -155,7 +159,11 @@ def _waves(wanted: Wanted, environments: Sequence[Mapping[str, str]]) -> list[di
 
 
 def render_gitlab(wanted: Wanted) -> dict[Path, str]:
-    """Return the pipeline file of GitLab: path → content."""
+    """Return the pipeline file of GitLab: path → content.
+
+    Args:
+        wanted: The options of `millrace workflows gitlab`.
+    """
     stacks = wanted.find_stacks()
     names = list(dict.fromkeys(each.environment for each in stacks))
     review_from = wanted.review_from or names[0]
@@ -285,6 +293,7 @@ def write_files(files: Mapping[Path, str], output: Path | None, *, force: bool, 
 
     Raises:
         CliError: When a file that was changed by hand would be overwritten; with ``check``, when a file differs.
+        UsageError: When more than one of ``force``, ``check`` and ``dry_run`` is set.
     """
     if sum((force, check, dry_run)) > 1:
         raise click.UsageError("--force, --check and --dry-run are mutually exclusive; give only one of them")

@@ -49,18 +49,38 @@ class Done:
 
 
 def holds_data(resource: Resource) -> bool:
-    """Return True if a resource holds data itself, rather than being a setting of one that does."""
+    """Return True if a resource holds data itself, rather than being a setting of one that does.
+
+    Args:
+        resource: A resource in Pulumi's state.
+    """
     return resource.kind in ("Bucket", "Key", "ModelPackageGroup")
 
 
 def list_kept(target: Deployable, plan: Plan) -> list[dict[str, str]]:
-    """Return the kept resources that hold data, and the stack's folder in a shared lake if there are any."""
+    """Return the kept resources that hold data, and the stack's folder in a shared lake if there are any.
+
+    Args:
+        target: The stack.
+        plan: What the destruction deletes and keeps.
+
+    Returns:
+        Documents with the keys ``type`` and ``name``.
+    """
     found = [{"type": each.kind, "name": each.id} for each in plan.stays if holds_data(each)]
     return [*found, {"type": "Folder", "name": target.names.uri()}] if target.names.shared_lake and found else found
 
 
 def list_costs(target: Deployable, plan: Plan) -> list[dict[str, Any]]:
-    """Return the continuing costs of the kept resources; a price that is not known is named as such."""
+    """Return the continuing costs of the kept resources; a price that is not known is named as such.
+
+    Args:
+        target: The stack.
+        plan: What the destruction deletes and keeps.
+
+    Returns:
+        Documents: ``what`` (`key` or `lake`), ``usd`` (the price, as text) and ``how`` (per month, or the lake's size).
+    """
     if not plan.stays:
         return []
     found = []
@@ -93,7 +113,15 @@ def _size(target: Deployable, bucket: str) -> str:
 
 
 def list_removal_commands(target: Deployable, plan: Plan) -> list[str]:
-    """Return the commands that remove the kept resources, for a person who wants that."""
+    """Return the commands that remove the kept resources, for a person who wants that.
+
+    Args:
+        target: The stack.
+        plan: What the destruction deletes and keeps.
+
+    Returns:
+        Commands for a shell, in the order to run them.
+    """
     stack, names = target.stack, target.names
     if target.environment.force_destroy:
         return [f"millrace destroy {render_arguments(target)}"]

@@ -13,12 +13,23 @@ from queries.packages import APPROVED
 
 
 def would_lose_endpoint(target: Target) -> bool:
-    """Return True if an endpoint exists but no package is approved: the program would leave the endpoint out."""
+    """Return True if an endpoint exists but no package is approved: the program would leave the endpoint out.
+
+    Args:
+        target: The stack.
+    """
     return model_packages.find_newest(target, APPROVED) is None and endpoints.read_endpoint(target) is not None
 
 
 def make_removal_error(target: Target) -> CliError:
-    """Return the error of a deployment that would delete the endpoint."""
+    """Return the error of a deployment that would delete the endpoint.
+
+    Args:
+        target: The stack.
+
+    Raises:
+        CliError: The stack's own model package group does not exist.
+    """
     endpoint, newest, name = (
         endpoints.read_endpoint(target),
         model_packages.find_newest(target),

@@ -46,7 +46,11 @@ def describe_preview(target: Deployable, asked: Mapping[str, Any]) -> dict[str, 
 
 
 def format_risks(risks: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return one line for each risk."""
+    """Return one line for each risk.
+
+    Args:
+        risks: The risks in a `millrace diff` document.
+    """
     return [f"{each['title']}: {each['name']}. {each['consequence']}" for each in risks]
 
 
@@ -83,7 +87,12 @@ def find_changes_besides_model(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def print_changes(target: Target, found: Sequence[str]) -> None:
-    """Print a note on the other changes, if there are any."""
+    """Print a note on the other changes, if there are any.
+
+    Args:
+        target: The stack.
+        found: The logical names of the changed resources, from `find_other_changes`.
+    """
     if not found:
         return
     named = ", ".join(found[:_NAMED]) + (", …" if len(found) > _NAMED else "")
@@ -95,7 +104,11 @@ def print_changes(target: Target, found: Sequence[str]) -> None:
 
 
 def format_other_changes(found: Sequence[str]) -> str:
-    """Return the other changes as the end of a question; empty when there are none."""
+    """Return the other changes as the end of a question; empty when there are none.
+
+    Args:
+        found: The logical names of the changed resources, from `find_other_changes`.
+    """
     return f", with {_count_changes(found)}" if found else ""
 
 

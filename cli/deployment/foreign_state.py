@@ -20,6 +20,9 @@ def require_no_foreign_resources(target: Deployable) -> None:
 
     The stack can be changed only with that backend.
 
+    Args:
+        target: The stack, of which Pulumi's backend has no resources.
+
     Raises:
         CliError: With the existing resources, and the backend that was read.
     """

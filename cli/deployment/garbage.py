@@ -129,6 +129,12 @@ def collect_garbage(target: Target, keep: int, older_than: timedelta) -> Invento
         target: The stack.
         keep: How many versions, other than the serving one, keep the configuration that a rollback needs.
         older_than: The minimum age of an item; younger ones are kept.
+
+    Returns:
+        The items in the order of their deletion, by kind and name, and what is kept.
+
+    Raises:
+        CliError: The endpoint is not in service: it may still need any of its configurations.
     """
     found = Inventory()
     before = datetime.now(UTC) - older_than
@@ -145,7 +151,14 @@ def collect_garbage(target: Target, keep: int, older_than: timedelta) -> Invento
 
 
 def list_configs_and_models(target: Target) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return this stack's endpoint configurations and models with names that Pulumi generated, newest first."""
+    """Return this stack's endpoint configurations and models with names that Pulumi generated, newest first.
+
+    Args:
+        target: The stack.
+
+    Returns:
+        The summaries of ListEndpointConfigs, and those of ListModels.
+    """
     name = re.escape(target.names.endpoint)
     configs = _listed(target, "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName")
     models = _listed(target, "list_models", "Models", "ModelName")
@@ -165,6 +178,9 @@ def _listed(target: Target, operation: str, key: str, name: str) -> list[dict[st
 
 def find_live_config(target: Target) -> str | None:
     """Return the configuration that the endpoint runs; None when there is no endpoint.
+
+    Args:
+        target: The stack.
 
     Raises:
         CliError: When the endpoint is not in service: it may still need any of its configurations.
@@ -373,6 +389,10 @@ def _uploads(target: Target, before: datetime) -> Iterable[Item]:
 
 def delete_item(target: Target, item: Item) -> None:
     """Delete an item; do nothing when it no longer exists.
+
+    Args:
+        target: The stack.
+        item: The item, of any kind of `KINDS`.
 
     Raises:
         CliError: When objects cannot be deleted, with the first reason.

@@ -31,6 +31,9 @@ def deploy_package(target: Target, package: Package, *, quiet: bool = False) -> 
         package: The package that the endpoint must serve.
         quiet: Whether progress goes to standard error.
 
+    Returns:
+        The endpoint, which serves the package.
+
     Raises:
         CliError: With Pulumi's diagnostics when the deployment fails.
         NotServingError: When the endpoint does not serve the package afterwards.
@@ -45,12 +48,25 @@ def deploy_package(target: Target, package: Package, *, quiet: bool = False) -> 
 
 
 def is_serving(endpoint: Endpoint | None, package: Package) -> bool:
-    """Tell whether an endpoint is in service with this package."""
+    """Tell whether an endpoint is in service with this package.
+
+    Args:
+        endpoint: The endpoint; None when it does not exist.
+        package: The package that it should serve.
+
+    Returns:
+        True if it is; False also while the endpoint is still being updated.
+    """
     return endpoint is not None and endpoint.status == IN_SERVICE and endpoint.package == package.arn
 
 
 def require_serving(target: Target, package: Package, endpoint: Endpoint | None) -> Endpoint:
     """Return the endpoint if it serves this package.
+
+    Args:
+        target: The stack.
+        package: The package that it should serve.
+        endpoint: The endpoint; None when it does not exist.
 
     Raises:
         NotServingError: When it does not, with its actual state.
@@ -65,7 +81,15 @@ def require_serving(target: Target, package: Package, endpoint: Endpoint | None)
 
 
 def wait_until_settled(target: Target, stage: Stage) -> Endpoint | None:
-    """Wait until the endpoint is no longer changing and return it; None when it does not exist."""
+    """Wait until the endpoint is no longer changing.
+
+    Args:
+        target: The stack.
+        stage: Shows the endpoint's status while it changes.
+
+    Returns:
+        The endpoint, which after an hour may still be changing; None when it does not exist.
+    """
     name = target.names.endpoint
     found = queried.wait_until_settled(
         target.sagemaker,
@@ -87,6 +111,9 @@ def compute_duration(target: Target) -> timedelta:
     """Return how long all waits of a rollout take together; starting the new fleet takes longer.
 
     In the local cloud time runs faster, and so does the rollout.
+
+    Args:
+        target: The stack.
     """
     total = target.environment.rollout.bake_total
     running = client.find_daemon(target.state) if target.is_local else None

@@ -183,9 +183,16 @@ def save_plan(
 def read_plan(target: Deployable, file: Path, note: updates.Note, max_age: timedelta = MAX_AGE) -> Plan:
     """Return a plan that still matches the code, the state and the model.
 
+    Args:
+        target: The stack to deploy.
+        file: The path of the plan.
+        note: Called with each progress message.
+        max_age: The maximum age of the plan.
+
     Raises:
         StalePlanError: With all differences.
         CliError: When the file is not a plan, or was edited or cut off.
+        NoStackError: When the stack does not exist in Pulumi's backend.
     """
     plan = _parsed(file, target)
     then = plan.part
@@ -266,7 +273,11 @@ def _drop_volatile_fields(value: Any) -> Any:
 
 
 def make_missing_stack_error(target: Deployable) -> updates.NoStackError:
-    """Return the error for a stack that does not exist in Pulumi's backend."""
+    """Return the error for a stack that does not exist in Pulumi's backend.
+
+    Args:
+        target: The stack.
+    """
     how = f"millrace deploy {deployable.get_name(target)} --env {target.environment.name} --create"
     return updates.NoStackError(
         f"stack {target.stack}",

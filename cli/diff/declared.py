@@ -29,7 +29,12 @@ UseCase = Mapping[str, Any]
 
 
 def read_use_cases(preview: Preview, fetch: Fetch | None) -> tuple[UseCase | None, UseCase | None]:
-    """Return the declarations before and after; None where the code stays, or its bundle is not available."""
+    """Return the declarations before and after; None where the code stays, or its bundle is not available.
+
+    Args:
+        preview: The preview of the change.
+        fetch: Downloads the old bundle if this machine does not have it; None downloads nothing.
+    """
     for before, after in preview.assets.values():
         if not before.get("path", after.get("path", "")).endswith(".pyz"):
             continue
@@ -76,7 +81,16 @@ def _contract(bundle: bytes) -> UseCase | None:
 
 
 def list_changes(before: UseCase | None, after: UseCase | None) -> list[dict[str, Any]]:
-    """Return each field that differs, except tables, which are reported with the features."""
+    """Return each field that differs, except tables, which are reported with the features.
+
+    Args:
+        before: The declaration before; None if it is not known.
+        after: The declaration after; None if it is not known.
+
+    Returns:
+        Documents with ``path``, ``before`` and ``after``, which is `ABSENT` where a field does not exist; none if one
+        of the declarations is not known.
+    """
     if before is None or after is None:
         return []
     found = differences.compare_values(key_lists(before), key_lists(after))
@@ -88,7 +102,15 @@ def list_changes(before: UseCase | None, after: UseCase | None) -> list[dict[str
 
 
 def key_lists(use_case: UseCase) -> dict[str, Any]:
-    """Replace lists with mappings, keyed by what identifies a member, so that adding one does not move the others."""
+    """Replace lists with mappings, keyed by what identifies a member, so that adding one does not move the others.
+
+    Args:
+        use_case: The declaration, which is left unchanged.
+
+    Returns:
+        A copy: gates by metric, slices by column, tables by name, expectations by table and column, and lists of names
+        as name → True.
+    """
     made = dict(use_case)
     for field, key in (("gates", "metric"), ("slices", "column"), ("tables", "name")):
         if isinstance(made.get(field), list):

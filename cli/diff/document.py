@@ -52,7 +52,12 @@ class Context:
 
 
 def make_document(preview: Preview, context: Context) -> dict[str, Any]:
-    """Return the document of a preview; equal previews give equal documents."""
+    """Return the document of a preview; equal previews give equal documents.
+
+    Args:
+        preview: The preview of the change.
+        context: The information that the preview does not have.
+    """
     known = None not in context.use_cases
     use_cases = context.use_cases if known else declared.read_use_cases(preview, context.fetch)
     granted = permissions.list_changes(preview)

@@ -10,7 +10,14 @@ from millrace.names import CODE
 
 
 def make_lookups(target: Target) -> dict[str, Any]:
-    """Return functions that look up metrics, comparisons and bundles; each returns nothing when its lookup fails."""
+    """Return functions that look up metrics, comparisons and bundles; each returns nothing when its lookup fails.
+
+    Args:
+        target: The stack.
+
+    Returns:
+        The fields ``figures``, ``comparison`` and ``fetch`` of :class:`cli.diff.document.Context`.
+    """
     from botocore.exceptions import BotoCoreError, ClientError
 
     def figures(arn: str) -> dict[str, float] | None:

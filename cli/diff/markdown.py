@@ -68,7 +68,11 @@ class Words:
     """The formatting of texts and values in Markdown."""
 
     def text(self, value: object) -> str:
-        """Return a text on one line, with all markup escaped."""
+        """Return a text on one line, with all markup escaped.
+
+        Args:
+            value: The text, or a value whose text is shown.
+        """
         said = _SPECIAL.sub(r"\\\1", " ".join(str(value).split()))
         said = re.sub(r"@(?=\S)", f"@{_BREAK}", said)
         said = re.sub(r"(\\#)(?=\d)", rf"\1{_BREAK}", said)
@@ -89,7 +93,11 @@ class Words:
         return f"{' ' if part[:1].isspace() else ''}{inner}{' ' if inner and part[-1:].isspace() else ''}"
 
     def code(self, value: object) -> str:
-        """Return a name or a value as code."""
+        """Return a name or a value as code.
+
+        Args:
+            value: The name, or a value whose text is shown.
+        """
         said = " ".join(str(value).split()) or " "
         longest = max((len(run) for run in re.findall("`+", said)), default=0)
         fence = "`" * (longest + 1)
@@ -101,7 +109,11 @@ class Words:
         return self.code(value).replace("|", "\\|")
 
     def value(self, value: Any) -> str:
-        """Return a property's value as shortened code; a mark in italics."""
+        """Return a property's value as shortened code; a mark in italics.
+
+        Args:
+            value: JSON data, or a mark for a value that is secret or not known.
+        """
         if value is None:
             return "nothing"
         if isinstance(value, Mark):
@@ -185,7 +197,12 @@ class Plain(Words):
 
 
 def render_comment(document: Mapping[str, Any], limit: int = LIMIT) -> str:
-    """Return the document as a comment with at most as many characters as the limit less a margin."""
+    """Return the document as a comment with at most as many characters as the limit less a margin.
+
+    Args:
+        document: The document of `millrace diff`.
+        limit: The maximum length that the host allows, characters; the margin is at most half of it.
+    """
     room = max(limit - MARGIN, limit // 2)
     for detail in _DETAILS:
         text = _written(document, detail, Words())
@@ -201,7 +218,12 @@ def render_comment(document: Mapping[str, Any], limit: int = LIMIT) -> str:
 
 
 def render_plain(document: Mapping[str, Any], *, colours: bool = False) -> str:
-    """Return the document as text for a terminal."""
+    """Return the document as text for a terminal.
+
+    Args:
+        document: The document of `millrace diff`.
+        colours: Whether the terminal shows bold text.
+    """
     return _written(document, Detail(), Plain(colours=colours))
 
 

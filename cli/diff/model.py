@@ -26,7 +26,17 @@ def list_changes(
     use_cases: tuple[declared.UseCase | None, declared.UseCase | None],
     comparison: Comparison = lambda _: "",
 ) -> dict[str, Any]:
-    """Return the changes to the model; empty lists and None where nothing changes."""
+    """Return the changes to the model; empty lists and None where nothing changes.
+
+    Args:
+        preview: The preview of the change.
+        figures: Looks up the metrics of a package by its ARN.
+        use_cases: The declarations before and after; None for one that is not known.
+        comparison: Looks up the comparison of a package with the champion by its ARN; empty by default.
+
+    Returns:
+        The part ``model`` of the document of `millrace diff`, with `ABSENT` for a value that does not exist.
+    """
     before, after = use_cases
     return {
         "serves": _serves(preview, figures, comparison),
@@ -41,7 +51,11 @@ def list_changes(
 
 
 def find_package(inputs: Mapping[str, Any]) -> str | None:
-    """Return the ARN of the package that a model is made of; None when it has none."""
+    """Return the ARN of the package that a model is made of; None when it has none.
+
+    Args:
+        inputs: The inputs of a SageMaker model, before or after the change.
+    """
     containers = [inputs.get("primaryContainer"), *(inputs.get("containers") or [])]
     for container in containers:
         if isinstance(container, Mapping) and container.get("modelPackageName"):
@@ -50,7 +64,11 @@ def find_package(inputs: Mapping[str, Any]) -> str | None:
 
 
 def parse_version(arn: str | None) -> int | None:
-    """Return the version at the end of a package's ARN; None when there is none."""
+    """Return the version at the end of a package's ARN; None when there is none.
+
+    Args:
+        arn: The package's ARN; None for a model without a package.
+    """
     last = (arn or "").rpartition("/")[2]
     return int(last) if last.isdecimal() else None
 
@@ -179,5 +197,9 @@ def _table(name: str, parameter: Resource, before: Mapping[str, str], after: Map
 
 
 def format_value(value: Any) -> str:
-    """Return a value as one line: a text as it is, anything else as JSON."""
+    """Return a value as one line: a text as it is, anything else as JSON.
+
+    Args:
+        value: JSON data.
+    """
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)

@@ -26,7 +26,15 @@ Step = Mapping[str, Any]
 
 
 def list_changes(preview: Preview) -> list[dict[str, Any]]:
-    """Return the pipelines whose steps or parameters change; if only the code changes, without any steps."""
+    """Return the pipelines whose steps or parameters change; if only the code changes, without any steps.
+
+    Args:
+        preview: The preview of the change.
+
+    Returns:
+        Entries for the part ``pipelines`` of the document of `millrace diff`, with `ABSENT` for a value that does not
+        exist.
+    """
     found = []
     for pipeline in preview.find_resources(PIPELINE):
         if pipeline.operation != "same" and (entry := _pipeline(pipeline)):
@@ -74,13 +82,21 @@ def _pipeline(pipeline: Resource) -> dict[str, Any] | None:
 
 
 def parse_definition(inputs: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return a pipeline's definition; None when it is known only after deployment."""
+    """Return a pipeline's definition; None when it is known only after deployment.
+
+    Args:
+        inputs: The inputs of a pipeline, before or after the change.
+    """
     parsed = parse_document(inputs.get("pipelineDefinition"))
     return parsed if isinstance(parsed, dict) else None
 
 
 def list_steps(parsed: Mapping[str, Any] | None) -> dict[str, Step]:
-    """Return the steps by name, including those within conditions, in the definition's order."""
+    """Return the steps by name, including those within conditions, in the definition's order.
+
+    Args:
+        parsed: The parsed definition; None has no steps.
+    """
     return dict(_walk((parsed or {}).get("Steps") or []))
 
 
@@ -147,7 +163,12 @@ def _parameters(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dic
 
 
 def find_variables(inputs: Mapping[str, Any], name: str) -> set[str]:
-    """Return the values of an environment variable in all steps of a pipeline."""
+    """Return the values of an environment variable in all steps of a pipeline.
+
+    Args:
+        inputs: The inputs of a pipeline, before or after the change.
+        name: The name of the variable.
+    """
     found = set()
     for step in list_steps(parse_definition(inputs)).values():
         environment = (step.get("Arguments") or {}).get("Environment") or {}
@@ -157,7 +178,11 @@ def find_variables(inputs: Mapping[str, Any], name: str) -> set[str]:
 
 
 def approves_models(inputs: Mapping[str, Any]) -> bool | None:
-    """Return True if a pipeline registers models as approved without a decision; None when it registers none."""
+    """Return True if a pipeline registers models as approved without a decision; None when it registers none.
+
+    Args:
+        inputs: The inputs of a pipeline, before or after the change.
+    """
     said = [
         step["Arguments"]["ModelApprovalStatus"]
         for step in list_steps(parse_definition(inputs)).values()
@@ -167,7 +192,14 @@ def approves_models(inputs: Mapping[str, Any]) -> bool | None:
 
 
 def list_removed_steps(pipeline: Resource) -> list[str]:
-    """Return the steps that are removed from a pipeline that stays."""
+    """Return the steps that are removed from a pipeline that stays.
+
+    Args:
+        pipeline: The pipeline.
+
+    Returns:
+        Their names; none if one of the definitions is not known.
+    """
     before, after = parse_definition(pipeline.before), parse_definition(pipeline.after)
     return (
         []
@@ -177,7 +209,14 @@ def list_removed_steps(pipeline: Resource) -> list[str]:
 
 
 def list_changed_decisions(pipeline: Resource) -> dict[str, str]:
-    """Return the steps that decide what comes next and do so differently than before, with what changed."""
+    """Return the steps that decide what comes next and do so differently than before, with what changed.
+
+    Args:
+        pipeline: The pipeline.
+
+    Returns:
+        Step → what changed, e.g. `has a different condition`; empty if one of the definitions is not known.
+    """
     before, after = parse_definition(pipeline.before), parse_definition(pipeline.after)
     if before is None or after is None:
         return {}
@@ -205,7 +244,11 @@ def find_hyperparameters(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def find_judged_metrics(inputs: Mapping[str, Any]) -> set[str]:
-    """Return the metrics that a model is judged by: those that the training job publishes for the holdout rows."""
+    """Return the metrics that a model is judged by: those that the training job publishes for the holdout rows.
+
+    Args:
+        inputs: The inputs of a pipeline, before or after the change.
+    """
     found: set[str] = set()
     for step in list_steps(parse_definition(inputs)).values():
         algorithm = (step.get("Arguments") or {}).get("AlgorithmSpecification") or {}

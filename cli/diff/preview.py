@@ -119,7 +119,11 @@ class Preview:
     assets: Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]] = field(default_factory=dict)
 
     def find_resources(self, *types: str) -> list[Resource]:
-        """Return the resources of these types, sorted by type and name."""
+        """Return the resources of these types, sorted by type and name.
+
+        Args:
+            *types: The tokens of the types, e.g. `aws:kms/key:Key`.
+        """
         return [each for each in self.resources if each.type in types]
 
 
@@ -162,6 +166,10 @@ def parse_json(data: bytes, where: str) -> dict[str, Any]:
 
 def parse_preview(document: Mapping[str, Any], where: str) -> Preview:
     """Return the preview in a parsed document.
+
+    Args:
+        document: The parsed output of `pulumi preview --json`.
+        where: The name of the document in errors.
 
     Raises:
         CliError: When the document is not a preview, or the preview failed.

@@ -63,7 +63,11 @@ class _Rule:
 
 
 def list_shorter(preview: Preview) -> Iterator[Shorter]:
-    """Yield everything that is kept for a shorter time than before."""
+    """Yield everything that is kept for a shorter time than before.
+
+    Args:
+        preview: The preview of the change.
+    """
     for resource in preview.find_resources(_LIFECYCLE):
         if resource.old is not None or not _is_of_a_new_bucket(resource, preview):
             yield from _expiring(resource)

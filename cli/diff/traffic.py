@@ -19,7 +19,14 @@ _ONLY_ROLLOUT = "the rollout configuration changes, which AWS applies by redeplo
 
 
 def list_changes(preview: Preview) -> list[dict[str, Any]]:
-    """Return what happens to each endpoint that changes, or whose configuration changes."""
+    """Return what happens to each endpoint that changes, or whose configuration changes.
+
+    Args:
+        preview: The preview of the change.
+
+    Returns:
+        The part ``traffic`` of the document of `millrace diff`.
+    """
     found = []
     for endpoint in preview.find_resources(ENDPOINT):
         config = find_config(preview, endpoint)
@@ -52,13 +59,25 @@ def list_variants(inputs: Inputs) -> dict[str, dict[str, Any]]:
 
 
 def list_rollback_alarms(inputs: Inputs) -> list[str]:
-    """Return the alarms that roll a deployment back."""
+    """Return the alarms that roll a deployment back.
+
+    Args:
+        inputs: The inputs of an endpoint, before or after the change.
+
+    Returns:
+        The names of the alarms.
+    """
     rollback = (inputs.get("deploymentConfig") or {}).get("autoRollbackConfiguration") or {}
     return [str(each.get("alarmName")) for each in rollback.get("alarms") or []]
 
 
 def find_fastest_alarm(inputs: Inputs, preview: Preview) -> float:
-    """Return how long the fastest of the rollback alarms takes to fire, seconds; 0 when the preview has none."""
+    """Return how long the fastest of the rollback alarms takes to fire, seconds; 0 when the preview has none.
+
+    Args:
+        inputs: The inputs of an endpoint, before or after the change.
+        preview: The preview with the alarms.
+    """
     named = list_rollback_alarms(inputs)
     found = []
     for alarm in preview.find_resources(watching.ALARM):
@@ -105,7 +124,11 @@ def describe_rollout(inputs: Inputs, instances: int | None, fires: float = 0.0) 
 
 
 def find_bake_time(inputs: Inputs) -> float | None:
-    """Return how long the old fleet is kept after all traffic has moved, seconds; None when that is not known."""
+    """Return how long the old fleet is kept after all traffic has moved, seconds; None when that is not known.
+
+    Args:
+        inputs: The inputs of an endpoint, before or after the change.
+    """
     config = inputs.get("deploymentConfig") or {}
     if rolling := config.get("rollingUpdatePolicy"):
         wait = rolling.get("waitIntervalInSeconds")
@@ -117,7 +140,12 @@ def find_bake_time(inputs: Inputs) -> float | None:
 
 
 def is_unwatched(inputs: Inputs, fires: float = 0.0) -> bool:
-    """Return True if the old fleet is removed before any alarm can have fired on all of the traffic."""
+    """Return True if the old fleet is removed before any alarm can have fired on all of the traffic.
+
+    Args:
+        inputs: The inputs of an endpoint, before or after the change.
+        fires: How long the fastest rollback alarm takes to fire, seconds; 0 if that is not known.
+    """
     wait = find_bake_time(inputs)
     return wait is not None and (not wait or wait < fires)
 

@@ -157,7 +157,11 @@ def replace_invisible(text: str) -> str:
 
 
 def parse_document(value: Any) -> Any:
-    """Return the JSON document that a text holds; None when it holds none."""
+    """Return the JSON document that a text holds; None when it holds none.
+
+    Args:
+        value: Any value; only a text can hold a document, and a mark holds none.
+    """
     if not isinstance(value, str) or isinstance(value, Mark) or value[:1] not in ("{", "["):
         return None
     try:

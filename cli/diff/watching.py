@@ -51,7 +51,14 @@ _NAMES = {
 
 
 def list_changes(preview: Preview) -> list[dict[str, Any]]:
-    """Return each alarm, schedule, rule and dashboard that changes."""
+    """Return each alarm, schedule, rule and dashboard that changes.
+
+    Args:
+        preview: The preview of the change.
+
+    Returns:
+        The part ``watching`` of the document of `millrace diff`, with `ABSENT` for a value that does not exist.
+    """
     found = []
     # The target of a rule that is created or deleted is not reported separately.
     rules = {find_name(each) for each in preview.find_resources(RULE) if each.operation in ("create", "delete")}
@@ -72,7 +79,11 @@ def list_changes(preview: Preview) -> list[dict[str, Any]]:
 
 
 def find_name(resource: Resource) -> str:
-    """Return the name that AWS knows a resource by."""
+    """Return the name that AWS knows a resource by.
+
+    Args:
+        resource: The resource.
+    """
     key = _NAMES.get(resource.type, "name")
     return str(resource.after.get(key) or resource.before.get(key) or resource.name)
 
@@ -104,7 +115,14 @@ def _state(resource: Resource) -> str:
 
 
 def describe_rule(inputs: Mapping[str, Any]) -> str:
-    """Return when an alarm fires."""
+    """Return when an alarm fires.
+
+    Args:
+        inputs: The inputs of an alarm, before or after the change.
+
+    Returns:
+        E.g. `Errors > 5`; `an expression` for an alarm that does not watch a single metric.
+    """
     symbol = {
         "GreaterThanThreshold": ">", "GreaterThanOrEqualToThreshold": "≥",
         "LessThanThreshold": "<", "LessThanOrEqualToThreshold": "≤",
@@ -123,7 +141,11 @@ def format_number(value: Any) -> str:
 
 
 def list_loosened(alarm: Resource) -> list[tuple[str, str]]:
-    """Return how an alarm fires later or less often than before, as pairs of property and description."""
+    """Return how an alarm fires later or less often than before, as pairs of property and description.
+
+    Args:
+        alarm: The alarm; a resource of any other type gives none.
+    """
     if alarm.type not in (ALARM, COMPOSITE) or alarm.old is None or alarm.new is None:
         return []
     return [
@@ -220,14 +242,22 @@ def _list_other_subject(old: Mapping[str, Any], new: Mapping[str, Any]) -> Itera
 
 
 def is_off(resource: Resource) -> bool:
-    """Return True if a schedule or a rule that ran no longer runs."""
+    """Return True if a schedule or a rule that ran no longer runs.
+
+    Args:
+        resource: The resource; any type but these gives False.
+    """
     if resource.type not in (SCHEDULE, RULE) or resource.old is None:
         return False
     return _runs(resource.old) and (resource.new is None or not _runs(resource.new))
 
 
 def find_stopped(resource: Resource) -> tuple[str, str] | None:
-    """Return how a schedule or a rule that is on no longer starts what it did: the property and a description."""
+    """Return how a schedule or a rule that is on no longer starts what it did: the property and a description.
+
+    Args:
+        resource: The schedule or the rule; the target of a rule gives None.
+    """
     if resource.old is None or resource.new is None or not _runs(resource.old) or not _runs(resource.new):
         return None
     if resource.type == SCHEDULE:
@@ -259,7 +289,12 @@ def _runs(inputs: Mapping[str, Any]) -> bool:
 
 
 def is_untargeted(target: Resource, preview: Preview) -> bool:
-    """Return True if a rule that ran, and still runs, no longer starts this target."""
+    """Return True if a rule that ran, and still runs, no longer starts this target.
+
+    Args:
+        target: The target of an event rule; a resource of any other type gives False.
+        preview: The preview with the rule and its other targets.
+    """
     if target.type != TARGET or target.operation != "delete":
         return False
     rule = next((each for each in preview.find_resources(RULE) if find_name(each) == find_name(target)), None)

@@ -57,7 +57,15 @@ class Stack:
 
     @classmethod
     def load(cls, name: str, state: Path) -> Stack:
-        """Load a stack by its name; if its file or declaration is invalid, return it with ``problem`` set."""
+        """Load a stack by its name.
+
+        Args:
+            name: The stack's name, `<use case>-<environment>`.
+            state: The local cloud's folder.
+
+        Returns:
+            The stack; if its file or declaration is invalid, without ``target`` and with ``problem`` set.
+        """
         use_case, _, environment = name.rpartition("-")
         try:
             values = read_configuration(name)
@@ -124,10 +132,16 @@ class Listed:
 
 
 def list_stacks(state: Path, use_case: str | None = None, environment: str | None = None) -> list[Stack]:
-    """Return the stacks that have a stack file, sorted by name; optionally of one use case or environment only.
+    """Return the stacks that have a stack file, sorted by name.
+
+    Args:
+        state: The local cloud's folder.
+        use_case: The name of the only use case to list; None for all.
+        environment: The name of the only environment to list; None for all.
 
     Raises:
         CliError: When no stack matches.
+        DeclarationError: When the use case does not exist or its declaration is invalid.
     """
     names = _list_stack_names()
     if use_case is not None:
@@ -156,7 +170,15 @@ def _list_stack_names() -> list[str]:
 
 
 def query_stacks(chosen: Sequence[Stack], known: Accounts) -> FleetDocument:
-    """Query stacks, one thread per account, and return the document that the fleet's table is made from."""
+    """Query stacks, one thread per account.
+
+    Args:
+        chosen: The stacks.
+        known: The accounts, which may be kept for the next query.
+
+    Returns:
+        The document that the fleet's table is made from; ``not_asked`` has those that do not run or answer.
+    """
     groups = dict[int, tuple[Account, list[Stack]]]()
     silent, strays = list[SilentStack](), list[ForeignStack]()
     for stack in chosen:
@@ -192,7 +214,14 @@ def query_stacks(chosen: Sequence[Stack], known: Accounts) -> FleetDocument:
 
 
 def query_stack(stack: Stack, known: Accounts) -> tuple[Target, StackDocument]:
-    """Query one stack; return its target, which uses the clients of the queried account, and its document.
+    """Query one stack.
+
+    Args:
+        stack: The stack.
+        known: The accounts, which may be kept for the next query.
+
+    Returns:
+        Its target, which uses the clients of the queried account, and its document.
 
     Raises:
         CliError: When the stack cannot be queried.
@@ -389,7 +418,13 @@ def _find_last_runs(target: Target, names: Names, listed: Listed, unknown: dict[
 
 
 def list_runs(sagemaker: Any, pipeline: str, count: int) -> list[RunPart]:
-    """Return the newest executions of a pipeline, newest first; none if the pipeline does not exist."""
+    """Return the newest executions of a pipeline, newest first; none if the pipeline does not exist.
+
+    Args:
+        sagemaker: The SageMaker client.
+        pipeline: The pipeline's name.
+        count: Maximum number of executions.
+    """
     return [_describe_run(sagemaker, each) for each in list_executions(sagemaker, pipeline, count) or ()]
 
 

@@ -50,6 +50,9 @@ class Account:
     def client(self, service: str) -> Any:
         """Return the boto3 client of a service; create it on first use.
 
+        Args:
+            service: Its name in boto3, e.g. `sagemaker`.
+
         Raises:
             botocore.exceptions.BotoCoreError: When the profile does not exist.
         """
@@ -104,6 +107,11 @@ class Accounts:
     def get(self, environment: str, region: str, profile: str | None) -> Account:
         """Return the account of an environment.
 
+        Args:
+            environment: The environment's name.
+            region: The region of the clients.
+            profile: The AWS profile, which the local cloud ignores; None uses the default credentials.
+
         Raises:
             CliError: When the local cloud is needed and is not running, or when it would be mistaken for an account.
         """
@@ -144,7 +152,13 @@ def is_endpoint_set_by_user() -> bool:
 
 
 def try_query(question: Callable[[], Any], unknown: dict[str, str], fact: str) -> Any:
-    """Return the result of ``question``; if AWS refuses or fails, store why in ``unknown[fact]`` and return None."""
+    """Return the result of ``question``; if AWS refuses or fails, store why in ``unknown[fact]`` and return None.
+
+    Args:
+        question: Queries AWS, without arguments.
+        unknown: Receives the reason of a failure, by the name of the fact.
+        fact: The name of the fact that is queried.
+    """
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:

@@ -36,7 +36,12 @@ def list_items(document: Document, warnings: Sequence[Finding]) -> list[ActionIt
 
 
 def shorten(text: str, most: int = 200) -> str:
-    """Return the first line of a text, shortened to ``most`` characters: a reason may be a whole stack trace."""
+    """Return the first line of a text, shortened to ``most`` characters: a reason may be a whole stack trace.
+
+    Args:
+        text: The text, which may have several lines or none.
+        most: Maximum number of characters, without the ` …` that marks a cut.
+    """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     first = lines[0] if lines else ""
     if len(first) > most:
@@ -50,12 +55,22 @@ def is_too_old(document: Document, version: int) -> bool:
 
 
 def knows_what_serves(document: Document) -> bool:
-    """Return True if it is known which package serves, or that none does."""
+    """Return True if it is known which package serves, or that none does.
+
+    Args:
+        document: The stack's document.
+    """
     return document["endpoint"]["package"] is not None or not {"endpoint", "model"} & set(document["unknown"])
 
 
 def build_command(document: Document, verb: str, *words: object) -> str:
-    """Return a `millrace` command about the stack; `--env` is omitted for the local environment."""
+    """Return a `millrace` command about the stack; `--env` is omitted for the local environment.
+
+    Args:
+        document: The stack's document.
+        verb: The subcommand, e.g. `approve`.
+        *words: Arguments and options that follow the use case.
+    """
     return " ".join(["millrace", verb, document["use_case"], *map(str, words)]) + _build_environment_option(document)
 
 

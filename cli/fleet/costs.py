@@ -72,7 +72,11 @@ def render_cost(cost: CostPart) -> str:
 
 
 def render_amount(cost: CostPart) -> str:
-    """Return the sum as text, marked as a lower bound if parts are unknown."""
+    """Return the sum as text, marked as a lower bound if parts are unknown.
+
+    Args:
+        cost: The cost of one stack, billed or not.
+    """
     if cost["monthly_usd"] is None:
         return "unknown"
     return f"{'≥ ' if cost['unknown'] else ''}${cost['monthly_usd']:,.2f}"

@@ -45,7 +45,15 @@ _BACK = timedelta(days=7)
 
 
 def add_details(target: Target, row: StackDocument) -> DeepDocument:
-    """Query all details of a stack and return them with its document; ``pending`` then includes the gates."""
+    """Query all details of a stack.
+
+    Args:
+        target: The stack, with the clients of its account.
+        row: The stack's document; its ``unknown`` and ``warnings`` are extended.
+
+    Returns:
+        The document with all details; ``pending`` then includes the gates.
+    """
     unknown: dict[str, str] = row["unknown"]
     questions = {
         "data_time": lambda: _find_data_time(target),
@@ -87,7 +95,12 @@ def list_package_history(target: Target, count: int) -> list[PackageHistory]:
 
 
 def describe_package(target: Target, package: Package) -> PackageHistory:
-    """Return the document of a package in the registry."""
+    """Return the document of a package in the registry.
+
+    Args:
+        target: The stack, whose use case declares the gates.
+        package: The package, of the stack's model package group.
+    """
     return {
         "version": package.version,
         "approval": package.approval,
@@ -178,7 +191,14 @@ TRAFFIC = {
 
 
 def build_traffic_queries(target: Target) -> list[Document]:
-    """Build the hourly queries for GetMetricData about the endpoint's traffic."""
+    """Build the hourly queries for GetMetricData about the endpoint's traffic.
+
+    Args:
+        target: The stack.
+
+    Returns:
+        One query for each figure in `TRAFFIC`, whose name is its ID.
+    """
     served = [{"Name": "EndpointName", "Value": target.names.endpoint}, {"Name": "VariantName", "Value": VARIANT}]
     return [
         build_metric_query(key, "AWS/SageMaker", metric, served, how, 3600) for key, (metric, how) in TRAFFIC.items()

@@ -128,7 +128,12 @@ def find_served_package(
 
 
 def list_newest_packages(sagemaker: Any, group: str) -> list[dict[str, Any]]:
-    """Return the summaries of the newest packages of a group, newest first; none if the group does not exist."""
+    """Return the summaries of the newest packages of a group, newest first; none if the group does not exist.
+
+    Args:
+        sagemaker: The SageMaker client.
+        group: The name of the model package group.
+    """
     return list(islice(list_packages(sagemaker, group), _NEWEST))
 
 
@@ -168,7 +173,12 @@ def _describe_fleet(config: str, arn: str | None, variants: list[dict[str, Any]]
 
 
 def read_pause(found: Mapping[str, str], names: Names) -> PausePart | None:
-    """Return who paused a stack, since when and why; None if it is not paused."""
+    """Return who paused a stack, since when and why; None if it is not paused.
+
+    Args:
+        found: The values of the pause parameters that exist in the account, by parameter name.
+        names: The names of the stack's resources.
+    """
     if (text := found.get(names.pause_parameter)) is None:
         return None
     try:

@@ -42,7 +42,11 @@ _UNLIMITED = 100_000
 
 
 def print_fleet(found: FleetDocument) -> None:
-    """Print the table, the stacks and facts that could not be queried, and the action items."""
+    """Print the table, the stacks and facts that could not be queried, and the action items.
+
+    Args:
+        found: The document of all queried stacks.
+    """
     if sys.stdout.isatty():
         from rich.console import Console
 
@@ -125,7 +129,14 @@ def _render_line(line: str, room: int) -> RenderableType:
 
 
 def render_live(found: FleetDocument) -> RenderableType:
-    """Render the fleet for a screen that may cut off its end: the action items come first."""
+    """Render the fleet for a screen that may cut off its end: the action items come first.
+
+    Args:
+        found: The document of all queried stacks.
+
+    Returns:
+        What to print, made for the terminal's current width.
+    """
     from rich.console import Console, Group
 
     room = Console().width
@@ -257,7 +268,11 @@ def _next(row: StackDocument) -> str:
 
 
 def print_stack(found: DeepDocument) -> None:
-    """Print all details of one stack; on a terminal, wrap the lines to its width."""
+    """Print all details of one stack; on a terminal, wrap the lines to its width.
+
+    Args:
+        found: The stack's document with all details.
+    """
     if not sys.stdout.isatty():
         _print_stack_lines(found)
         return

@@ -74,6 +74,9 @@ def is_alive(lock: Mapping[str, Any]) -> bool:
     """Return True if the process of a lock exists and is Pulumi: after a kill its number may be reused.
 
     A lock of another host counts as alive.
+
+    Args:
+        lock: A lock as :func:`list_locks` returns it.
     """
     import psutil
 

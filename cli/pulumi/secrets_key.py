@@ -25,6 +25,9 @@ _WORDS = {
 def restore_key(target: Deployable) -> None:
     """Write the key into the stack's file if the file lacks it and the state has it.
 
+    Args:
+        target: The stack, whose file must exist.
+
     Raises:
         CliError: When the state cannot be read.
     """

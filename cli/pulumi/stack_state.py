@@ -76,6 +76,10 @@ class Resource:
 def list_resources(target: Deployed, note: Note = lambda _: None) -> list[Resource] | None:
     """Return the stack's resources in the order they were created; None when the stack does not exist.
 
+    Args:
+        target: The stack.
+        note: Called with each progress message when the Pulumi CLI must be installed first.
+
     Raises:
         CliError: When Pulumi's backend cannot be read.
     """
@@ -88,7 +92,12 @@ def list_resources(target: Deployed, note: Note = lambda _: None) -> list[Resour
 
 
 def find_closure(found: Iterable[Resource], kept: Iterable[Resource]) -> set[str]:
-    """Return the URNs of all that must stay with these resources: themselves, their dependencies and all parents."""
+    """Return the URNs of all that must stay with these resources: themselves, their dependencies and all parents.
+
+    Args:
+        found: All resources of the stack.
+        kept: The resources that must stay.
+    """
     known = {each.urn: each for each in found}
     urns: set[str] = set()
     waiting = deque(kept)
@@ -102,7 +111,15 @@ def find_closure(found: Iterable[Resource], kept: Iterable[Resource]) -> set[str
 
 
 def refresh_resources(target: Deployed, names: Sequence[str]) -> str | None:
-    """Refresh Pulumi's state of the resources with these names; return why that failed, or None."""
+    """Refresh Pulumi's state of the resources with these names.
+
+    Args:
+        target: The stack.
+        names: The names in AWS, which are the resources' inputs `name`.
+
+    Returns:
+        Why that failed; None when it succeeded.
+    """
     if shutil.which("pulumi", path=connection.make_search_path()) is None:
         return "the Pulumi CLI was not found"
     try:
@@ -118,7 +135,15 @@ def refresh_resources(target: Deployed, names: Sequence[str]) -> str | None:
 
 
 def unprotect_resources(target: Deployed, urns: Sequence[str]) -> None:
-    """Remove the protection of these resources, so that the next destroy can delete them."""
+    """Remove the protection of these resources, so that the next destroy can delete them.
+
+    Args:
+        target: The stack.
+        urns: The URNs of the resources; with none, nothing is done.
+
+    Raises:
+        CliError: With Pulumi's own diagnostics, when it fails.
+    """
     if urns:
         _require(target, ["state", "unprotect", *urns, "--yes", "--stack", target.stack])
 
@@ -131,6 +156,9 @@ def destroy_stack(target: Deployed, kept: Iterable[str], note: Note, *, run_prog
         kept: URNs of what stays; what they depend on stays too.
         note: Called with each progress message.
         run_program: Whether hooks of the program must be called before something is deleted.
+
+    Returns:
+        What it did, without the resources that it only refreshed.
 
     Raises:
         CliError: With Pulumi's own diagnostics, when it fails.
@@ -152,7 +180,14 @@ def destroy_stack(target: Deployed, kept: Iterable[str], note: Note, *, run_prog
 
 
 def remove_stack(target: Deployed) -> None:
-    """Remove the stack, which must have no resources any more; keep its configuration."""
+    """Remove the stack, which must have no resources any more; keep its configuration.
+
+    Args:
+        target: The stack.
+
+    Raises:
+        CliError: With Pulumi's own diagnostics, when it fails.
+    """
     _require(target, ["stack", "rm", target.stack, "--yes", "--preserve-config"])
 
 

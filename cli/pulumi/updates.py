@@ -145,6 +145,9 @@ def update_stack(
         plan: A saved plan, which the update may not exceed.
         refresh: Whether to refresh the state first; None does so for a local stack without a plan.
 
+    Returns:
+        What the update did.
+
     Raises:
         UpdateError: With Pulumi's own diagnostics, when the update fails.
         CliError: When it could not start.
@@ -178,15 +181,30 @@ def _up(target: Deployed, note: Note, options: list[str], *, create: bool) -> Up
 
 
 def create_stack(target: Deployed) -> None:
-    """Create the target's stack, empty, unless it exists."""
+    """Create the target's stack, empty, unless it exists.
+
+    Args:
+        target: The stack.
+    """
     _run_or_raise(target, "stack", "select", "--create", target.stack)
 
 
 def run_up(stack: str, options: Sequence[str], note: Note, folder: Path, environment: Mapping[str, str]) -> Update:
     """Run `pulumi up` of the program in a folder.
 
+    Args:
+        stack: The stack's name.
+        options: Further options of `pulumi up`.
+        note: Called with each progress message.
+        folder: The program's folder.
+        environment: All environment variables of the Pulumi CLI.
+
+    Returns:
+        What the update did.
+
     Raises:
         UpdateError: With Pulumi's own diagnostics, when it fails.
+        CliError: When another update of the stack is running.
     """
     update = Update()
     command = ["up", "--yes", "--skip-preview", "--json", "--stack", stack, *options]
@@ -226,6 +244,12 @@ def preview_stack(target: Deployed, note: Note, *, refresh: bool = False, draft:
 def run_preview(stack: str, options: Sequence[str], folder: Path, environment: Mapping[str, str]) -> dict[str, Any]:
     """Return the document of `pulumi preview --json` of the program in a folder, including unchanged resources.
 
+    Args:
+        stack: The stack's name.
+        options: Further options of `pulumi preview`.
+        folder: The program's folder.
+        environment: All environment variables of the Pulumi CLI.
+
     Raises:
         NoStackError: When the stack was never created.
         CliError: With Pulumi's own diagnostics, when it fails.
@@ -250,6 +274,9 @@ def run_preview(stack: str, options: Sequence[str], folder: Path, environment: M
 def export_state(target: Deployed) -> dict[str, Any]:
     """Return the state of the target's stack: the document of `pulumi stack export`.
 
+    Args:
+        target: The stack.
+
     Raises:
         NoStackError: When the stack was never created.
     """
@@ -259,7 +286,11 @@ def export_state(target: Deployed) -> dict[str, Any]:
 
 
 def find_version(target: Deployed) -> str:
-    """Return the version of the Pulumi CLI that is used, e.g. `v3.200.0`."""
+    """Return the version of the Pulumi CLI that is used, e.g. `v3.200.0`.
+
+    Args:
+        target: A stack, with whose region and profile the Pulumi CLI runs.
+    """
     lines: list[str] = []
     _run_or_raise(target, "version", on_line=lines.append)
     return "".join(lines).strip()
@@ -304,7 +335,17 @@ def make_environment(target: Deployed) -> dict[str, str]:
 def run_pulumi(
     arguments: Sequence[str], on_line: children.Line, folder: Path, environment: Mapping[str, str]
 ) -> tuple[int, str]:
-    """Run the Pulumi CLI; return its exit code and what it wrote to standard error."""
+    """Run the Pulumi CLI.
+
+    Args:
+        arguments: The subcommand and its options.
+        on_line: Called with each line of its standard output.
+        folder: Its working directory.
+        environment: All of its environment variables.
+
+    Returns:
+        Its exit code, negative after a signal, and what it wrote to standard error.
+    """
     command = ["pulumi", *arguments, "--non-interactive", "--color", "never"]
     return children.run_child(command, on_line, folder=folder, environment=environment, waiting=_WAITING)
 
@@ -358,7 +399,14 @@ def _clean(text: str) -> list[str]:
 
 
 def preview_new_stack(target: Deployed) -> dict[str, Any]:
-    """Preview a stack that does not exist yet: in an empty backend of its own, which is deleted afterwards."""
+    """Preview a stack that does not exist yet: in an empty backend of its own, which is deleted afterwards.
+
+    Args:
+        target: The stack, whose file must exist.
+
+    Returns:
+        The document of `pulumi preview --json`.
+    """
     import yaml
 
     with tempfile.TemporaryDirectory(prefix="millrace-diff-") as name:

@@ -42,11 +42,17 @@ _LARGEST = 64 * 2**20
 def build_report(target: Target, row: StackDocument) -> ReportDocument:
     """Query everything that a report needs and return its document.
 
-    Keys: ``report`` ("millrace"), ``report_version``, ``made``, those of `millrace status` of one stack, ``quality``
-    (one document per version, oldest first: version, approval, created, description, reason, changed_by, trigger,
-    gates, metrics, champion), ``calibration`` (holdout and outcomes, each with as_of and bins), ``slices`` of the
-    version that serves, ``drift`` (one document per run of the monitor, oldest first), ``traffic_history``,
-    ``alarm_history``, ``trainings``, ``lineage`` and ``gaps``: the reason for each missing part, by its key.
+    Args:
+        target: The stack.
+        row: The document of `millrace status` for this stack, which must be deployed.
+
+    Returns:
+        Keys: ``report`` ("millrace"), ``report_version``, ``made``, those of `millrace status` of one stack,
+        ``quality`` (one document per version, oldest first: version, approval, created, description, reason,
+        changed_by, trigger, gates, metrics, champion), ``calibration`` (holdout and outcomes, each with as_of and
+        bins), ``slices`` of the version that serves, ``drift`` (one document per run of the monitor, oldest first),
+        ``traffic_history``, ``alarm_history``, ``trainings``, ``lineage`` and ``gaps``: the reason for each missing
+        part, by its key.
     """
     missing: dict[str, str] = {}
     with ThreadPoolExecutor(accounts.AT_ONCE) as pool:

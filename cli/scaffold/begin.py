@@ -44,6 +44,9 @@ _MADE_UP = {BINARY: ("left", "customer", "asked_at"), REGRESSION: ("spent", "cus
 def create_use_case(wishes: Wishes) -> None:
     """Create a use case.
 
+    Args:
+        wishes: The arguments and options of the command.
+
     Raises:
         CliError: When it cannot be created; then nothing was written.
     """

@@ -66,7 +66,12 @@ def render_return(entries: Iterable[tuple[str, str]], indent: int, before: str =
 
 
 def render_comment(text: str, indent: int) -> str:
-    """Return a comment, wrapped to as many lines as it needs."""
+    """Return a comment, wrapped to as many lines as it needs.
+
+    Args:
+        text: The text, without `#`.
+        indent: Number of spaces before each line.
+    """
     before = " " * indent + "# "
     return "\n".join(textwrap.wrap(text, WIDTH, initial_indent=before, subsequent_indent=before))
 

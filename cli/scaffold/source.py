@@ -74,6 +74,13 @@ class Source:
     def open(cls, path: Path, note: Note) -> Source:
         """Open a file: find its columns and check that it can be read.
 
+        Args:
+            path: A CSV or Parquet file, recognized by its extension; a CSV file may be compressed.
+            note: Called with the progress.
+
+        Returns:
+            The source, whose rows are read later.
+
         Raises:
             CliError: When it cannot be read, with the place of the problem.
         """

@@ -45,7 +45,12 @@ def make_summary(
 
 
 def print_summary(found: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print the summary, as text for people or as JSON."""
+    """Print the summary, as text for people or as JSON.
+
+    Args:
+        found: What :func:`make_summary` returned.
+        as_json: Whether to print it as JSON.
+    """
     if as_json:
         write_json(found)
         return

@@ -146,7 +146,14 @@ def mask_matches(values: Any, form: Form) -> Any:
 
 
 def parse(values: Any, form: Form) -> Array:
-    """Parse the times of a column into datetime64[us] in UTC; NaT where a value is missing.
+    """Parse the times of a column.
+
+    Args:
+        values: An Arrow array of texts, whole numbers or times, as the format requires.
+        form: The format of all values.
+
+    Returns:
+        The times in UTC, datetime64[us], one per value; NaT where a value is missing.
 
     Raises:
         ValueError: When a value is not a time; the only argument is its row, from 0.

@@ -51,7 +51,12 @@ class Trial:
 
 
 def write_files(files: Mapping[str, bytes], folder: Path) -> None:
-    """Write rendered files into an empty folder."""
+    """Write rendered files into an empty folder.
+
+    Args:
+        files: The content of each file by its path in the repository, e.g. `stacks/churn/data.py`.
+        folder: The folder, which replaces the repository.
+    """
     for name, body in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -57,6 +57,9 @@ class Checkout:
     def find(cls, folder: Path) -> Checkout:
         """Return the checkout that contains this folder.
 
+        Args:
+            folder: The folder, which must exist.
+
         Raises:
             CliError: When the folder is not in a checkout, or git is not installed.
         """
@@ -74,6 +77,9 @@ class Checkout:
 
     def resolve_commit(self, revision: str) -> str:
         """Return the hash of the commit that a revision names.
+
+        Args:
+            revision: A branch, tag or hash, or anything else that git resolves.
 
         Raises:
             CliError: When this clone has no such commit.
@@ -93,7 +99,12 @@ class Checkout:
         )
 
     def find_fork_point(self, base: str, head: str) -> str:
-        """Return the merge base of ``base`` and ``head``; ``base`` itself if none is known, as in a shallow clone."""
+        """Return the merge base of ``base`` and ``head``; ``base`` itself if none is known, as in a shallow clone.
+
+        Args:
+            base: The commit to compare with.
+            head: The commit that branched off it.
+        """
         done = self._git("merge-base", base, head)
         return done.stdout.strip() if done.returncode == 0 else base
 
@@ -105,8 +116,16 @@ class Checkout:
     def write(self, revision: str | None, into: Path, note: Line) -> Path:
         """Write the content of a revision, or of the working tree if None, to a new folder.
 
+        Args:
+            revision: The commit; None for the working tree, including untracked files that are not ignored.
+            into: The new folder, which must not exist.
+            note: Receives a line for each submodule that is not available.
+
         Returns:
             The program's folder in the new folder.
+
+        Raises:
+            CliError: When git fails, with its error message.
         """
         into.mkdir(parents=True)
         with self._index(revision) as environment:

@@ -39,7 +39,14 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def state_option(function: Function) -> Function:
-    """Add the option ``--state`` to a command that may use the local cloud."""
+    """Add the option ``--state`` to a command that may use the local cloud.
+
+    Args:
+        function: The command, which takes ``state``.
+
+    Returns:
+        The command with the option.
+    """
     return click.option(
         "--state",
         type=click.Path(file_okay=False, path_type=Path),
@@ -101,6 +108,9 @@ def ensure_local_cloud(
 def require_local_cloud(state: Path) -> client.Running:
     """Return the running local cloud.
 
+    Args:
+        state: The local cloud's folder.
+
     Raises:
         CliError: When it is not running, with possible fixes.
     """
@@ -119,7 +129,12 @@ def require_local_cloud(state: Path) -> client.Running:
 
 
 def explain_hung(state: Path, pid: int) -> CliError:
-    """Return the error about a process that holds the state folder and does not answer."""
+    """Return the error about a process that holds the state folder and does not answer.
+
+    Args:
+        state: The local cloud's folder.
+        pid: The ID of the process.
+    """
     return CliError(
         f"process {pid}",
         f"holds {state} but does not answer",
@@ -133,7 +148,11 @@ def _refuse_hung(state: Path) -> None:
 
 
 def is_state_folder(folder: Path) -> bool:
-    """Return True if a folder belongs to a local cloud or holds only what one creates first, so it may be deleted."""
+    """Return True if a folder belongs to a local cloud or holds only what one creates first, so it may be deleted.
+
+    Args:
+        folder: The folder, which must exist.
+    """
     found = {path.name for path in folder.iterdir()}
     return bool(found.intersection(_STATE_FILES)) or found <= _BEFORE
 
@@ -143,6 +162,10 @@ def use_environment(environment: str, state: Path) -> None:
 
     A state folder named by the user takes precedence over an endpoint set by the user. For an account nothing is
     changed; it is only checked that no variable redirects it to this machine.
+
+    Args:
+        environment: The environment's name.
+        state: The local cloud's folder; not used for an account.
 
     Raises:
         CliError: When the local cloud is not running, or would be mistaken for an account.
@@ -204,14 +227,24 @@ def _is_loopback(host: str) -> bool:
 
 
 def use_local_cloud(running: client.Running, state: Path) -> None:
-    """Set this process's environment variables so that boto3 and child processes use this local cloud."""
+    """Set this process's environment variables so that boto3 and child processes use this local cloud.
+
+    Args:
+        running: The running local cloud.
+        state: Its folder.
+    """
     for name in client.OVERRULED:
         os.environ.pop(name, None)
     os.environ.update(make_variables(running, state))
 
 
 def make_variables(running: client.Running, state: Path) -> dict[str, str]:
-    """Return the environment variables with which boto3, the AWS CLI and Pulumi use a local cloud."""
+    """Return the environment variables with which boto3, the AWS CLI and Pulumi use a local cloud.
+
+    Args:
+        running: The running local cloud.
+        state: Its folder.
+    """
     return {**client.build_environment(running, state), **home.prepare_home(state), "PATH": make_search_path()}
 
 

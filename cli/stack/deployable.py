@@ -37,7 +37,11 @@ class Platform:
         return Names(PLATFORM, self.environment.name, find_account(self), self.environment.region)
 
     def client(self, service: str) -> Any:
-        """Return the boto3 client of a service in the environment's region."""
+        """Return the boto3 client of a service in the environment's region.
+
+        Args:
+            service: Its name in boto3, e.g. `sagemaker`.
+        """
         profile = None if self.is_local else get_profile(read_configuration(self.stack))
         return make_client(service, self.environment.region, profile=profile)
 
@@ -47,6 +51,14 @@ Deployable = Target | Platform
 
 def load_deployable(name: str, environment: str, state: Path) -> Deployable:
     """Load the stack of a use case, or of `platform`, in an environment.
+
+    Args:
+        name: The use case's name, or `platform`.
+        environment: The environment's name.
+        state: The local cloud's folder.
+
+    Returns:
+        The target of the use case, or the platform.
 
     Raises:
         MillraceError: When the stack does not exist, or its file does not describe this environment.
@@ -60,20 +72,36 @@ def load_deployable(name: str, environment: str, state: Path) -> Deployable:
 
 
 def get_name(target: Deployable) -> str:
-    """Return the name by which commands refer to a deployable: the use case's name, or `platform`."""
+    """Return the name by which commands refer to a deployable: the use case's name, or `platform`.
+
+    Args:
+        target: The deployable.
+    """
     return PLATFORM if isinstance(target, Platform) else target.use_case.name
 
 
 def render_arguments(target: Deployable) -> str:
-    """Return the arguments that name a deployable in a command: `flights`, `flights --env prod`."""
+    """Return the arguments that name a deployable in a command: `flights`, `flights --env prod`.
+
+    Args:
+        target: The deployable.
+    """
     return get_name(target) + render_environment_option(target.environment.name)
 
 
 def render_environment_option(environment: str) -> str:
-    """Return the option `--env` for a command, with a leading space; empty for the local environment."""
+    """Return the option `--env` for a command, with a leading space; empty for the local environment.
+
+    Args:
+        environment: The environment's name.
+    """
     return "" if environment == connection.LOCAL else f" --env {environment}"
 
 
 def find_account(target: Deployable) -> str:
-    """Return the number of the AWS account in which the target is deployed."""
+    """Return the number of the AWS account in which the target is deployed.
+
+    Args:
+        target: The target; AWS is asked with its credentials.
+    """
     return str(target.client("sts").get_caller_identity()["Account"])

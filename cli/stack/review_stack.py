@@ -120,7 +120,10 @@ class Record:
         )
 
     def reload(self) -> Record | None:
-        """Read the record again from its parameter; None if it no longer exists.
+        """Read the record again from its parameter.
+
+        Returns:
+            The record as it is now; None if it no longer exists.
 
         Raises:
             CliError: When the parameter is not a valid record.
@@ -133,7 +136,14 @@ class Record:
         return _read(parameter["Name"], parameter["Value"], self.place)
 
     def delete(self) -> bool:
-        """Delete the record unless it was overwritten since it was read; return True if it no longer exists."""
+        """Delete the record unless it was overwritten since it was read.
+
+        Returns:
+            True if it no longer exists.
+
+        Raises:
+            CliError: When the parameter is not a valid record.
+        """
         if self.reload() not in (None, self):
             return False
         ssm = self.place.make_client()
@@ -148,7 +158,11 @@ class Record:
 
 
 def get_stack_path(stack: str) -> Path:
-    """Return the path of a stack's file."""
+    """Return the path of a stack's file.
+
+    Args:
+        stack: The stack's name.
+    """
     return STACKS / make_file_name(stack)
 
 
@@ -170,7 +184,14 @@ def list_places(source: str) -> list[Place]:
 
 
 def list_records(source: str) -> tuple[list[Record], list[str]]:
-    """Return all records in the places of an environment, sorted by pull request, and errors about invalid ones."""
+    """Return all records in the places of an environment, sorted by pull request, and errors about invalid ones.
+
+    Args:
+        source: The name of the environment that the review stacks are derived from.
+
+    Raises:
+        CliError: When the environment has no stack.
+    """
     found: list[Record] = []
     broken: list[str] = []
     for place in list_places(source):
@@ -217,6 +238,12 @@ def _read(name: str, value: str, place: Place) -> Record:
 
 def derive(use_case: str, pull_request: int, source: str, expires: timedelta) -> tuple[Record, str]:
     """Derive a review stack from a stack of another environment, as small as possible and completely destroyable.
+
+    Args:
+        use_case: The use case's name.
+        pull_request: The pull request's number.
+        source: The name of the environment whose stack is the source.
+        expires: The lifetime of the stack from now.
 
     Returns:
         The record and the text of its file, neither of which is written.

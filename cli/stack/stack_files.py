@@ -63,7 +63,11 @@ class StackFile:
         return [f"stacks/{self.use_case.replace('-', '_')}/", f"stacks/{make_file_name(self.stack)}"]
 
     def includes(self, path: str) -> bool:
-        """Return True if a change of this file in the repository affects the stack."""
+        """Return True if a change of this file in the repository affects the stack.
+
+        Args:
+            path: Its path relative to the repository, with slashes.
+        """
         return _is_shared(path) or _is_in(path, self.own)
 
     @property

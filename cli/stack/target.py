@@ -36,7 +36,20 @@ class Target:
 
     @classmethod
     def load(cls, use_case: str, environment: str, state: Path) -> Target:
-        """Load a target by the names of its use case and its environment."""
+        """Load a target by the names of its use case and its environment.
+
+        Args:
+            use_case: The use case's name.
+            environment: The environment's name.
+            state: The local cloud's folder.
+
+        Returns:
+            The target, whose clients use this process's settings.
+
+        Raises:
+            CliError: The use case or the stack's file does not exist, or the file cannot be read.
+            DeclarationError: The declaration or the stack's configuration is not valid.
+        """
         try:
             declared = stacks.load(use_case)
         except DeclarationError as error:
@@ -55,7 +68,19 @@ class Target:
 
     @classmethod
     def load_stack(cls, stack: str, state: Path) -> Target:
-        """Load a target by the name of its stack, `<use case>-<environment>`."""
+        """Load a target by the name of its stack, `<use case>-<environment>`.
+
+        Args:
+            stack: The stack's name.
+            state: The local cloud's folder.
+
+        Returns:
+            The target, whose clients use this process's settings.
+
+        Raises:
+            CliError: The stack's file does not exist or cannot be read.
+            DeclarationError: The use case does not exist, or it or the stack's configuration is not valid.
+        """
         environment = Environment.from_stack(stack, *_read_environment(stack))
         return cls(stacks.load(stack.removesuffix(f"-{environment.name}")), environment, state)
 
@@ -116,7 +141,11 @@ class Target:
         return CliError(f"stack {self.stack}", "is not provisioned", fix=f"run `{how}`")
 
     def client(self, service: str) -> Any:
-        """Return the boto3 client of a service in the environment's region."""
+        """Return the boto3 client of a service in the environment's region.
+
+        Args:
+            service: Its name in boto3, e.g. `sagemaker`.
+        """
         if self.clients is not None:
             return self.clients(service)
         profile = None if self.is_local else self.profile
@@ -139,13 +168,20 @@ def _read_environment(stack: str) -> tuple[Any, str | None]:
 
 
 def get_profile(values: Mapping[str, Any]) -> str | None:
-    """Return the AWS profile in a stack's configuration; None if it names none."""
+    """Return the AWS profile in a stack's configuration; None if it names none.
+
+    Args:
+        values: What :func:`read_configuration` returned.
+    """
     profile = values.get("aws:profile")
     return str(profile) if profile else None
 
 
 def read_configuration(stack: str) -> dict[str, Any]:
     """Return the mapping under `config` in a stack file; empty if it has none.
+
+    Args:
+        stack: The stack's name.
 
     Raises:
         CliError: When the file does not exist or cannot be read.

@@ -42,6 +42,9 @@ def upgrade_module(content: bytes, module: str, table: Table) -> Upgraded:
         module: The module's dotted name, e.g. `stacks.churn`.
         table: The renamed and the retired fields.
 
+    Returns:
+        The new content, equal to the old one if nothing changes, and the findings in the order of their lines.
+
     Raises:
         UnreadableSourceError: When the content is not valid Python.
     """

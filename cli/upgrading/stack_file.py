@@ -35,6 +35,13 @@ _Edit = tuple[int, int, str]
 def upgrade_stack_file(content: bytes, table: Table) -> Upgraded:
     """Upgrade a stack file to the current names.
 
+    Args:
+        content: The content of the file.
+        table: The renamed and the retired fields.
+
+    Returns:
+        The new content, equal to the old one if nothing changes, and the findings in the order of their lines.
+
     Raises:
         UnreadableSourceError: When the content is not valid YAML in UTF-8.
     """
@@ -49,7 +56,14 @@ def upgrade_stack_file(content: bytes, table: Table) -> Upgraded:
 
 
 def read_environment_name(content: bytes) -> str | None:
-    """Return the name of the environment that a stack file describes; None if it names none."""
+    """Return the name of the environment that a stack file describes; None if it names none.
+
+    Args:
+        content: The content of the file.
+
+    Raises:
+        UnreadableSourceError: When the content is not valid YAML in UTF-8.
+    """
     name = _value(_value(_value(_parse_nodes(_decode(content)), "config"), _ENVIRONMENT), "name")
     return str(name.value) if name is not None and isinstance(name.value, str) else None
 

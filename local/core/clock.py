@@ -26,9 +26,21 @@ class Clock:
         return time.time()
 
     def to_real_seconds(self, seconds: float) -> float:
-        """Return the real seconds that a wait of ``seconds`` of the cloud's time lasts."""
+        """Return the real seconds that a wait of ``seconds`` of the cloud's time lasts.
+
+        Args:
+            seconds: The duration in the cloud's time.
+        """
         return seconds / self.scale
 
     def wait(self, seconds: float, unless: threading.Event) -> bool:
-        """Wait ``seconds`` of the cloud's time; return True as soon as ``unless`` is set, else False."""
+        """Wait ``seconds`` of the cloud's time, or until ``unless`` is set.
+
+        Args:
+            seconds: The longest wait, in the cloud's time.
+            unless: The event that ends the wait.
+
+        Returns:
+            True as soon as the event is set, else False after the whole wait.
+        """
         return unless.wait(self.to_real_seconds(seconds))

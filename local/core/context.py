@@ -57,14 +57,27 @@ class Cloud:
         )
 
     def get_part(self, kind: Callable[[Cloud], Part]) -> Part:
-        """Return this cloud's only instance of ``kind``, created on first use, for a module's data in memory."""
+        """Return this cloud's only instance of ``kind``, created on first use, for a module's data in memory.
+
+        Args:
+            kind: The class or function that creates the instance from the cloud; each one has its own instance.
+        """
         with self._parts_lock:
             if kind not in self._parts:
                 self._parts[kind] = kind(self)
             return self._parts[kind]  # type: ignore[no-any-return]
 
     def spawn(self, name: str, target: Callable[..., None], *args: object) -> threading.Thread:
-        """Run ``target`` in a daemon thread; an exception that escapes it is logged with its trace."""
+        """Run ``target`` in a daemon thread; an exception that escapes it is logged with its trace.
+
+        Args:
+            name: The name of the thread, which the log shows.
+            target: The function to run.
+            *args: The function's positional arguments.
+
+        Returns:
+            The thread, already started.
+        """
 
         def guarded() -> None:
             try:
@@ -94,7 +107,12 @@ class Call:
         return self.cloud.store
 
     def build_arn(self, resource: str, service: str = "sagemaker") -> str:
-        """Return ``arn:aws:<service>:<region>:<account>:<resource>``."""
+        """Return ``arn:aws:<service>:<region>:<account>:<resource>``.
+
+        Args:
+            resource: The type and name of the resource, e.g. ``endpoint/search``.
+            service: The service's name in ARNs.
+        """
         return f"arn:{PARTITION}:{service}:{self.region}:{ACCOUNT}:{resource}"
 
 

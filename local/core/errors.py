@@ -28,15 +28,27 @@ class AwsError(LocalError):
 
 
 def validation_error(message: str) -> AwsError:
-    """Return a ``ValidationException``, which SageMaker uses for most errors, including not-found."""
+    """Return a ``ValidationException``, which SageMaker uses for most errors, including not-found.
+
+    Args:
+        message: The message as AWS words it.
+    """
     return AwsError("ValidationException", message)
 
 
 def not_found_error(message: str) -> AwsError:
-    """Return a ``ResourceNotFound``: pipelines, executions, feature groups and tuning jobs use it, endpoints do not."""
+    """Return a ``ResourceNotFound``: pipelines, executions, feature groups and tuning jobs use it, endpoints do not.
+
+    Args:
+        message: The message as AWS words it.
+    """
     return AwsError("ResourceNotFound", message)
 
 
 def in_use_error(message: str) -> AwsError:
-    """Return a ``ResourceInUse``, the error for a taken name of a job or feature group."""
+    """Return a ``ResourceInUse``, the error for a taken name of a job or feature group.
+
+    Args:
+        message: The message as AWS words it.
+    """
     return AwsError("ResourceInUse", message)

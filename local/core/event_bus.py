@@ -28,7 +28,11 @@ DEFAULT_BUS = "default"
 
 
 def format_timestamp(seconds: float) -> str:
-    """Return a time in the form of envelopes, e.g. ``2026-11-02T09:00:00Z``."""
+    """Return a time in the form of envelopes, e.g. ``2026-11-02T09:00:00Z``.
+
+    Args:
+        seconds: Seconds since the epoch; fractions are cut off.
+    """
     return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -54,14 +58,21 @@ class EventBus:
     ) -> None:
         """Queue one event of an AWS service on the default bus and return at once.
 
-        ``detail`` has JSON values only, named as in the service's documentation.
+        Args:
+            detail_type: The kind of event, e.g. ``SageMaker Training Job State Change``.
+            resources: The ARNs of the resources that the event is about.
+            detail: The content: JSON values only, named as in the service's documentation.
+            region: The region of the resources.
+            source: The service, as its events name it.
         """
         self._queue(create_event(source, detail_type, resources, detail, region, self._clock.now()), DEFAULT_BUS)
 
     def publish(self, entries: Sequence[Mapping[str, Any]], region: str) -> None:
         """Queue the accepted entries of a client's ``PutEvents``.
 
-        Each entry is spelled as in the request and has the ``EventId`` of the response.
+        Args:
+            entries: The entries, each spelled as in the request and with the ``EventId`` of the response.
+            region: The region of the request.
         """
         for entry in entries:
             time = entry.get("Time")
@@ -128,7 +139,17 @@ def create_event(
     time: float,
     name: str | None = None,
 ) -> Event:
-    """Return EventBridge's envelope of one event, with a new id if ``name`` is None."""
+    """Return EventBridge's envelope of one event.
+
+    Args:
+        source: The sender, ``aws.<service>`` or a name that the client chose.
+        detail_type: The kind of event.
+        resources: The ARNs of the resources that the event is about.
+        detail: The content, of JSON values only.
+        region: The region of the event.
+        time: The time of the event, in seconds since the epoch.
+        name: The id of the event; None for a new one.
+    """
     return {
         "version": "0",
         "id": name or str(uuid.uuid4()),

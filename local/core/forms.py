@@ -66,7 +66,11 @@ class Form:
 
 
 def is_form(environ: WSGIEnvironment) -> bool:
-    """Return True if a request is a POST of a multipart form."""
+    """Return True if a request is a POST of a multipart form.
+
+    Args:
+        environ: The WSGI environment of the request.
+    """
     return environ["REQUEST_METHOD"] == "POST" and str(environ.get("CONTENT_TYPE", "")).startswith(
         "multipart/form-data"
     )
@@ -75,8 +79,17 @@ def is_form(environ: WSGIEnvironment) -> bool:
 def read_form(environ: WSGIEnvironment, bucket: str, find: Find) -> Form:
     """Parse a form and return its upload.
 
+    Args:
+        environ: The WSGI environment of the form's request, whose body is consumed.
+        bucket: The bucket to which the form was sent.
+        find: Returns the key with an id, or None.
+
+    Returns:
+        The upload, whose policy is verified; its file is at the first byte.
+
     Raises:
-        AwsError: If the form is malformed, or its policy is not signed by a key of this cloud or forbids the upload.
+        SignatureError: If the form has no policy, or the policy is not signed by a key of this cloud.
+        AwsError: If the form or its policy is malformed, or the policy has expired or forbids the upload.
     """
     fields, file, name = _parsed(environ)
     policy = fields.get("policy")
@@ -99,7 +112,15 @@ def read_form(environ: WSGIEnvironment, bucket: str, find: Find) -> Form:
 
 
 def convert_to_put(form: Form, environ: WSGIEnvironment) -> WSGIEnvironment:
-    """Return the WSGI environment of the PutObject that is equivalent to a form."""
+    """Return the WSGI environment of the PutObject that is equivalent to a form.
+
+    Args:
+        form: The verified upload.
+        environ: The WSGI environment of the form's request, which is not changed.
+
+    Raises:
+        AwsError: If the form has a field that is not available in the local cloud, or malformed tags.
+    """
     path = f"/{form.bucket}/{form.key}"
     kept = {name: value for name, value in environ.items() if not name.startswith("HTTP_") or name == "HTTP_HOST"}
     headers = _headers(form.fields)
@@ -151,7 +172,13 @@ def _tags(text: str) -> str:
 
 
 def build_form_response(form: Form, put: Response, endpoint_url: str) -> Response:
-    """Return S3's response to a form from ``put``, the response to its PutObject."""
+    """Return S3's response to a form.
+
+    Args:
+        form: The verified upload.
+        put: The response to its PutObject; if its status is not 200, it is the response to the form, too.
+        endpoint_url: The cloud's URL, with which the object's URL in the response begins.
+    """
     if put.status != 200:
         return put
     tag = next((value for name, value in put.headers.items() if name.lower() == "etag"), "")

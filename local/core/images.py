@@ -34,6 +34,9 @@ class Images:
     def resolve(self, image_uri: str) -> Path:
         """Return the folder of ``<registry>/<repository>[:tag|@digest]``; the registry and the tag do not matter.
 
+        Args:
+            image_uri: The URI of the image, with or without a registry.
+
         Raises:
             AwsError: ``ValidationException`` if no image has that repository name; the message lists the known names.
         """
@@ -48,7 +51,14 @@ class Images:
         return folder
 
     def resolve_uri(self, image_uri: str) -> str:
-        """Return the URI with the digest of the files that would run, as ``DeployedImages`` shows it."""
+        """Return the URI with the digest of the files that would run, as ``DeployedImages`` shows it.
+
+        Args:
+            image_uri: The URI of the image; one with a digest is returned unchanged.
+
+        Raises:
+            AwsError: ``ValidationException`` if no image has that repository name.
+        """
         folder = self.resolve(image_uri)
         bare, _, given = image_uri.partition("@")
         if given:

@@ -66,7 +66,11 @@ class KeyRing:
             return self._user
 
     def find(self, access_key_id: str) -> Key | None:
-        """Return the key with this id, or None if it is unknown."""
+        """Return the key with this id, or None if it is unknown.
+
+        Args:
+            access_key_id: The id, as requests name it.
+        """
         if access_key_id == self.user.access_key_id:
             return Key(self.user.secret_access_key, USER_ARN)
         with self._lock:
@@ -89,12 +93,20 @@ class KeyRing:
         return made
 
     def is_own(self, authorization: str) -> bool:
-        """Return True if the header of a signed request has the key of one of the cloud's own parts."""
+        """Return True if the header of a signed request has the key of one of the cloud's own parts.
+
+        Args:
+            authorization: The ``Authorization`` header of a verified request; empty if it has none.
+        """
         credential = _CREDENTIAL.search(authorization)
         return credential is not None and credential[1] in self._own
 
     def revoke(self, credentials: Credentials) -> None:
-        """Stop accepting an issued key."""
+        """Stop accepting an issued key.
+
+        Args:
+            credentials: The key that :meth:`issue` returned.
+        """
         with self._lock:
             self._issued.pop(credentials.access_key_id, None)
 

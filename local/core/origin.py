@@ -26,6 +26,9 @@ _OWN_SITES = ("same-origin", "none")
 def check_origin(environ: WSGIEnvironment) -> str:
     """Refuse a request that is not addressed to this machine by name, or that another web page has caused.
 
+    Args:
+        environ: The WSGI environment of the request.
+
     Returns:
         The bucket in the host's name, or an empty string.
 

@@ -43,8 +43,12 @@ _BLOCK = 2**20
 def check_hash(environ: WSGIEnvironment) -> None:
     """Refuse a body whose hash differs from the signed one, for any service except S3.
 
+    Args:
+        environ: The WSGI environment of the request; its body is rewound after it was read.
+
     Raises:
-        AwsError: If the hash differs, or the body is longer than :data:`LARGEST`.
+        SignatureError: If the hash differs.
+        AwsError: If the body is longer than :data:`LARGEST`.
     """
     length = int(environ.get("CONTENT_LENGTH") or 0)
     if length > LARGEST:
@@ -63,6 +67,9 @@ def body_too_large_error(length: int) -> AwsError:
 
 def unpack_gzip(body: bytes) -> bytes:
     """Return the uncompressed content of a body.
+
+    Args:
+        body: The compressed body.
 
     Raises:
         AwsError: If the body is not gzip, or unpacks to more than :data:`LARGEST`.
@@ -183,6 +190,9 @@ def _trailer(stream: IO[bytes]) -> dict[str, str]:
 
 def check_digests(environ: WSGIEnvironment) -> None:
     """Check a body against the MD5 and the checksums in its headers.
+
+    Args:
+        environ: The WSGI environment of the request; a header with the verified checksum's algorithm is added to it.
 
     Raises:
         AwsError: If one of them does not match.

@@ -66,7 +66,14 @@ def _session() -> botocore.session.Session:
 
 @cache
 def load_service_model(service: str) -> ServiceModel:
-    """Return botocore's model of a service, by botocore's name of the service."""
+    """Return botocore's model of a service.
+
+    Args:
+        service: The service's name in botocore, e.g. ``sagemaker-runtime``.
+
+    Raises:
+        UnknownServiceError: If botocore has no such service.
+    """
     with _loading:
         return cast(ServiceModel, _session().get_service_model(service))
 
@@ -78,7 +85,14 @@ def _operation(service: str, name: str) -> OperationModel:
 
 
 def find_protocol(service: str) -> str:
-    """Return the protocol that the clients of the installed botocore use for the service."""
+    """Return the protocol that the clients of the installed botocore use for the service.
+
+    Args:
+        service: The service's name in botocore.
+
+    Raises:
+        UnknownServiceError: If botocore has no such service.
+    """
     return str(load_service_model(service).resolved_protocol)
 
 
@@ -90,7 +104,11 @@ _SIGNING_NAMES = {"elasticloadbalancing": "elbv2", "email": "ses", "execute-api"
 
 
 def find_protocol_by_signing_name(scope: str) -> str | None:
-    """Return the protocol of the service with this name in signatures, available here or not; None if unknown."""
+    """Return the protocol of the service with this name in signatures, available here or not; None if unknown.
+
+    Args:
+        scope: The service's name in the scope of a signature, e.g. ``elasticloadbalancing``.
+    """
     from botocore.exceptions import UnknownServiceError
 
     try:
@@ -123,7 +141,15 @@ def _routes(service: str) -> list[tuple[str, re.Pattern[str], str]]:
 
 
 def find_operation(service: str, request: Request) -> tuple[OperationModel, dict[str, str]] | None:
-    """Return the operation and its path labels, or None if the service's model has none for this request."""
+    """Return the operation and its path labels, or None if the service's model has none for this request.
+
+    Args:
+        service: The service's name in botocore.
+        request: The request.
+
+    Returns:
+        The operation's model, and the decoded values of the labels in its path by name; the ``json`` protocol has none.
+    """
     model = load_service_model(service)
     if find_protocol(service) == "json":
         name = request.headers.get("x-amz-target", "").rpartition(".")[2]
@@ -139,6 +165,11 @@ def find_operation(service: str, request: Request) -> tuple[OperationModel, dict
 
 def parse_parameters(operation: OperationModel, request: Request, labels: Mapping[str, str]) -> dict[str, Any]:
     """Return the request's parameters by member name: times as aware ``datetime``, blobs as ``bytes``.
+
+    Args:
+        operation: The model of the operation.
+        request: The request, with an uncompressed body.
+        labels: The labels in the path, as :func:`find_operation` returns them.
 
     Raises:
         AwsError: ``SerializationException`` naming the member, its value and the type in the model.
@@ -193,7 +224,12 @@ def _too_deep() -> AwsError:
 
 
 def is_nested_deeper_than(value: Any, levels: int) -> bool:
-    """Return True if a JSON value nests more than ``levels`` lists and objects."""
+    """Return True if a JSON value nests more than ``levels`` lists and objects.
+
+    Args:
+        value: The parsed value.
+        levels: The most levels that are allowed; a list of scalars has one.
+    """
     layer = [value]
     for _ in range(levels + 1):
         layer = [item for item in layer if isinstance(item, dict | list)]

@@ -34,6 +34,9 @@ class RegexError(LocalError, ValueError):
 def compile_regex(pattern: str) -> Any:
     """Return a compiled expression with ``match``, ``search``, ``fullmatch``, ``finditer`` and ``groups``.
 
+    Args:
+        pattern: The expression in RE2's syntax.
+
     Raises:
         RegexError: If it is not a valid expression, or uses syntax that RE2 does not have.
     """
@@ -48,7 +51,13 @@ def compile_regex(pattern: str) -> Any:
 
 
 def compile_wildcards(pattern: str, many: str = "*", one: str = "?") -> Any:
-    """Return a compiled expression for a text in which ``*`` stands for any text and ``?`` for any character."""
+    """Return a compiled expression for a text in which ``*`` stands for any text and ``?`` for any character.
+
+    Args:
+        pattern: The text with wildcards; all other characters match themselves.
+        many: The wildcard for any text, including an empty one.
+        one: The wildcard for exactly one character.
+    """
     parts = (".*" if c == many else "." if c == one else re2.escape(c) for c in pattern)
     return compile_regex("(?s)" + "".join(parts))
 
@@ -85,6 +94,10 @@ class _Linear:
 
 
 def use_re2_in_moto(backend: str) -> None:
-    """Make a backend of moto run users' expressions with RE2."""
+    """Make a backend of moto run users' expressions with RE2.
+
+    Args:
+        backend: The backend's name in moto, e.g. ``s3``; a backend without users' expressions is not changed.
+    """
     for name in _OF_MOTO.get(backend, ()):
         importlib.import_module(name).re = _Linear()  # type: ignore[attr-defined]

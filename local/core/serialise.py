@@ -18,6 +18,10 @@ from local.core.protocol import JSON_PROTOCOLS, NOT_XML, Response
 def serialise(operation: OperationModel, output: Mapping[str, Any]) -> Response:
     """Return the response for a handler's output members.
 
+    Args:
+        operation: The model of the operation.
+        output: The members by name: times as epoch seconds or ``datetime``, blobs as ``bytes``; None is left out.
+
     Raises:
         ValueError: If the handler returned a member that the operation's output does not have.
     """
@@ -89,7 +93,13 @@ def _timestamp(value: float | dt.datetime, form: str) -> float | str:
 
 
 def serialise_error(protocol: str, error: AwsError, request_id: str) -> Response:
-    """Return the response for an error in the wire format of any protocol that boto3 supports."""
+    """Return the response for an error in the wire format of any protocol that boto3 supports.
+
+    Args:
+        protocol: The protocol's name in botocore, e.g. ``rest-xml``.
+        error: The error.
+        request_id: The id of the request, which XML bodies show.
+    """
     if protocol in JSON_PROTOCOLS:
         body = {"__type": error.code, "message": error.message, **error.fields}
         version = "application/json" if protocol == "rest-json" else "application/x-amz-json-1.1"

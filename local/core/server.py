@@ -58,13 +58,22 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
 
 
 def pop_preserved_names(environ: dict[str, Any]) -> dict[str, str]:
-    """Return the names, as sent, of headers with an underscore in their name, by their key in ``environ``."""
+    """Return the names, as sent, of headers with an underscore in their name, by their key in ``environ``.
+
+    Args:
+        environ: The WSGI environment of the request; the parser's list of these names is removed from it.
+    """
     names = environ.pop(f"HTTP_{_NAMES}", "")
     return {f"HTTP_{name.upper().replace('-', '_')}": name for name in names.split(",") if name}
 
 
 def create_server(application: Callable[..., Any], listening: socket.socket) -> Any:
-    """Return a server of the application on a listening socket; its ``run`` serves until the process ends."""
+    """Return a server of the application on a listening socket; its ``run`` serves until the process ends.
+
+    Args:
+        application: The WSGI application.
+        listening: The socket, bound and listening.
+    """
     server = waitress.create_server(
         application,
         sockets=[listening],

@@ -89,7 +89,7 @@ class Signed:
 
 
 class SignatureError(AwsError):
-    """A request with a missing or invalid signature; :meth:`worded` gives it the code of a service."""
+    """A request with a missing or invalid signature; :meth:`to_service_error` gives it the code of a service."""
 
     _CODES: Mapping[str, tuple[str, str, str]] = {
         # The kind of failure: the codes of S3, of the query services and of all other services.
@@ -108,7 +108,11 @@ class SignatureError(AwsError):
         self.kind = kind
 
     def to_service_error(self, wire: str) -> AwsError:
-        """Return the error with the code of the services that use the protocol ``wire``."""
+        """Return the error with the code of the services that use the protocol ``wire``.
+
+        Args:
+            wire: The protocol's name in botocore; ``rest-xml`` is S3's.
+        """
         codes = self._CODES[self.kind]
         code = codes[0] if wire == "rest-xml" else codes[1] if wire == "query" else codes[2]
         return AwsError(code, self.message, self.status)
@@ -116,6 +120,9 @@ class SignatureError(AwsError):
 
 def read_scope(environ: WSGIEnvironment) -> Scope:
     """Return the scope that a request claims to be signed for, without verifying it.
+
+    Args:
+        environ: The WSGI environment of the request.
 
     Raises:
         SignatureError: If the request is not signed, or its credential cannot be read.
@@ -147,6 +154,10 @@ def read_scope(environ: WSGIEnvironment) -> Scope:
 def find_key(find: Find, scope: Scope) -> Key:
     """Return the key that a request claims to be signed with.
 
+    Args:
+        find: Returns the key with an id, or None.
+        scope: The scope that the request claims.
+
     Raises:
         SignatureError: If no key has this id.
     """
@@ -168,6 +179,9 @@ def verify_signature(environ: WSGIEnvironment, scope: Scope, find: Find, bucket:
         scope: The scope that :func:`read_scope` returned.
         find: Returns the key with an id, or None.
         bucket: The bucket in the host name of a virtual-hosted request.
+
+    Returns:
+        The verified scope and its signer; for Version 4 also the inputs for the signatures of chunks.
 
     Raises:
         SignatureError: If the key is unknown, the signature is wrong, or the date is too far from now.

@@ -1,7 +1,7 @@
 """SageMaker's state: JSON documents in one SQLite file, each under a kind, a region and a name.
 
 A document is the response of ``Describe…``, with times as epoch seconds, plus members that start with an
-underscore and never leave the process (see :func:`public`). Every write is durable when it returns.
+underscore and never leave the process (see :func:`remove_private_members`). Every write is durable when it returns.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NU
 
 
 def remove_private_members(document: Document) -> Document:
-    """Return the document without its private members, as a client may see it."""
+    """Return the document without its private members, as a client may see it.
+
+    Args:
+        document: A stored document, which is not changed; members of nested objects are all kept.
+    """
     return {key: value for key, value in document.items() if not key.startswith("_")}
 
 
@@ -56,7 +60,11 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Run the block as one transaction; nested transactions end with the outermost one."""
+        """Run the block as one transaction; nested transactions end with the outermost one.
+
+        Returns:
+            A context manager; an exception that leaves the outermost block undoes all changes.
+        """
         with self._lock:
             outermost = self._depth == 0
             if outermost:
@@ -75,7 +83,13 @@ class Store:
                 self._depth -= 1
 
     def get(self, kind: str, region: str, name: str) -> Document | None:
-        """Return a new copy of the document, or None."""
+        """Return a new copy of the document, or None.
+
+        Args:
+            kind: The kind of document, e.g. ``endpoint``.
+            region: The region of the document.
+            name: The exact name.
+        """
         with self._lock:
             row = self._db.execute(
                 "SELECT body FROM documents WHERE kind = ? AND region = ? AND name = ?", (kind, region, name)
@@ -86,6 +100,11 @@ class Store:
         """Return the stored name of a document that equals this one regardless of case, or None.
 
         Earlier versions stored documents whose names differ only in case: the exact name is preferred, then the oldest.
+
+        Args:
+            kind: The kind of document, e.g. ``endpoint``.
+            region: The region of the document.
+            name: The name; only the case of ASCII letters is ignored.
         """
         with self._lock:
             row = self._db.execute(
@@ -96,7 +115,14 @@ class Store:
         return None if row is None else str(row[0])
 
     def put(self, kind: str, region: str, name: str, document: Document) -> None:
-        """Create or replace the document; a replaced document keeps its place in creation order."""
+        """Create or replace the document; a replaced document keeps its place in creation order.
+
+        Args:
+            kind: The kind of document, e.g. ``endpoint``.
+            region: The region of the document.
+            name: The exact name.
+            document: The content: JSON values only, and all numbers finite.
+        """
         body = json.dumps(document, separators=(",", ":"), allow_nan=False)
         with self.transaction():
             self._db.execute(
@@ -106,7 +132,17 @@ class Store:
             )
 
     def update(self, kind: str, region: str, name: str, change: Callable[[Document], None]) -> Document | None:
-        """Apply ``change`` to the document in one transaction; return the changed document, or None if none exists."""
+        """Apply ``change`` to the document in one transaction.
+
+        Args:
+            kind: The kind of document, e.g. ``endpoint``.
+            region: The region of the document.
+            name: The exact name.
+            change: Changes the document in place; if it raises, the stored document keeps its content.
+
+        Returns:
+            The changed document, or None if none exists.
+        """
         with self.transaction():
             document = self.get(kind, region, name)
             if document is not None:
@@ -115,7 +151,16 @@ class Store:
             return document
 
     def delete(self, kind: str, region: str, name: str) -> bool:
-        """Delete the document; return True if it existed."""
+        """Delete the document.
+
+        Args:
+            kind: The kind of document, e.g. ``endpoint``.
+            region: The region of the document.
+            name: The exact name.
+
+        Returns:
+            True if it existed.
+        """
         with self.transaction():
             done = self._db.execute(
                 "DELETE FROM documents WHERE kind = ? AND region = ? AND name = ?", (kind, region, name)
@@ -123,7 +168,12 @@ class Store:
             return done.rowcount > 0
 
     def list(self, kind: str, region: str | None = None) -> list[Document]:
-        """Return all documents of a kind in order of creation; of all regions if ``region`` is None."""
+        """Return all documents of a kind in order of creation.
+
+        Args:
+            kind: The kind of document, e.g. ``endpoint``.
+            region: The region of the documents; None for all regions.
+        """
         where, values = ("", ()) if region is None else (" AND region = ?", (region,))
         with self._lock:
             rows = self._db.execute(

@@ -40,6 +40,10 @@ _TOKEN = re.compile(r"\\p\{(?P<named>\w+)\}|\\(?P<end>z)|(?P<escape>\\.)|(?P<ope
 def validate_parameters(operation: OperationModel, params: Mapping[str, Any]) -> None:
     """Refuse parameters that break a constraint of the operation's input shape.
 
+    Args:
+        operation: The model of the operation.
+        params: The parameters by member name, already of the model's types.
+
     Raises:
         AwsError: ``ValidationException`` that lists every broken constraint, in AWS's words.
     """
@@ -116,7 +120,12 @@ def _broken(shape: Any, value: Any, where: str, constraint: str) -> str:
 
 
 def matches_pattern(pattern: str, value: str) -> bool:
-    """Return True if the whole value matches the model's (Java) pattern, or if Python cannot express the pattern."""
+    """Return True if the whole value matches the model's (Java) pattern, or if Python cannot express the pattern.
+
+    Args:
+        pattern: The pattern as the model has it.
+        value: The text to match.
+    """
     compiled = compile_pattern(pattern, value.isascii())
     return compiled is None or compiled.fullmatch(value) is not None
 

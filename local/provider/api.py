@@ -46,7 +46,16 @@ class Api:
             )
 
     def call(self, service: str, region: str, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Call an operation and return its response.
+        """Call an operation.
+
+        Args:
+            service: The service's name in botocore.
+            region: The region of the request.
+            operation: The operation's name, e.g. ``CreateModel``.
+            params: The parameters by member name.
+
+        Returns:
+            The members of the response, without ``ResponseMetadata``.
 
         Raises:
             ApiError: If the API returned an error.
@@ -74,16 +83,39 @@ class Context:
     timeout: float = 0.0
 
     def call(self, service: str, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Call an operation in this request's region and return its response."""
+        """Call an operation in this request's region.
+
+        Args:
+            service: The service's name in botocore.
+            operation: The operation's name, e.g. ``CreateModel``.
+            params: The parameters by member name.
+
+        Returns:
+            The members of the response, without ``ResponseMetadata``.
+
+        Raises:
+            ApiError: If the API returned an error.
+        """
         return self.api.call(service, self.region, operation, params)
 
     def filter_accepted(self, service: str, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return those of ``params`` that the operation accepts."""
+        """Return those of ``params`` that the operation accepts.
+
+        Args:
+            service: The service's name in botocore.
+            operation: The operation's name, e.g. ``CreateModel``.
+            params: Parameters by member name; those inside nested structures are selected, too.
+        """
         shape = load_service_model(service).operation_model(operation).input_shape
         return select_known_params(params, shape) if shape is not None else {}
 
     def wait(self, what: str, done: Callable[[], bool], seconds: float) -> None:
         """Poll until ``done``.
+
+        Args:
+            what: What is waited for, as an error shows it, e.g. ``endpoint search being deleted``.
+            done: Returns True to end the wait; its exceptions are not caught.
+            seconds: The longest wait, unless the user has set a limit.
 
         Raises:
             ProviderError: If the time limit was reached, or the engine cancelled.

@@ -1,8 +1,8 @@
 """Comparison of declared inputs with existing resources.
 
-``settle`` builds a resource's state from the declared inputs and the API's response, keeping the declared spelling
-where both are equivalent; ``restrict`` reduces a state to what a program declared; ``compare`` lists the changes
-between two sets of inputs.
+``build_state`` builds a resource's state from the declared inputs and the API's response, keeping the declared
+spelling where both are equivalent; ``select_declared`` reduces a state to what a program declared; ``compare`` lists
+the changes between two sets of inputs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,11 @@ class Change:
 
 
 def is_empty(value: Any) -> bool:
-    """Return True if a value is empty: for an optional property the API treats it like a missing one."""
+    """Return True if a value is empty: for an optional property the API treats it like a missing one.
+
+    Args:
+        value: The value of a property; zero is not empty.
+    """
     return value is None or value is False or value == "" or (isinstance(value, (list, dict)) and not value)
 
 

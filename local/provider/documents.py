@@ -8,17 +8,32 @@ from typing import Any
 
 
 def is_same_json(old: Any, new: Any) -> bool:
-    """Return True if two JSON texts hold the same document."""
+    """Return True if two JSON texts hold the same document.
+
+    Args:
+        old: A JSON text; other text is compared as it is.
+        new: The text to compare with it.
+    """
     return bool(old == new) or _canonical(old, policy=False) == _canonical(new, policy=False)
 
 
 def is_same_policy(old: Any, new: Any) -> bool:
-    """Return True if two policies are equivalent; order, and a single value as a list, do not matter."""
+    """Return True if two policies are equivalent; order, and a single value as a list, do not matter.
+
+    Args:
+        old: The JSON text of a policy; other text is compared as it is.
+        new: The text to compare with it.
+    """
     return bool(old == new) or _canonical(old, policy=True) == _canonical(new, policy=True)
 
 
 def is_same_key(old: Any, new: Any) -> bool:
-    """Return True if two key ids or ARNs name the same key."""
+    """Return True if two key ids or ARNs name the same key.
+
+    Args:
+        old: The id or ARN of a KMS key.
+        new: The id or ARN to compare with it.
+    """
     return str(old).rsplit("/", 1)[-1] == str(new).rsplit("/", 1)[-1]
 
 

@@ -114,7 +114,15 @@ FUNCTIONS: dict[str, Callable[[Context, Values], Values]] = {
 
 
 def call(token: str, context: Context, args: Values) -> Values:
-    """Call a function and return its result.
+    """Call a function of the provider.
+
+    Args:
+        token: The function's token, e.g. ``aws:index/getRegion:getRegion``.
+        context: The context of the engine's request.
+        args: The arguments by name.
+
+    Returns:
+        The members of the result by name.
 
     Raises:
         UnknownTypeError: If the provider does not have the function.

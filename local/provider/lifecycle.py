@@ -62,7 +62,14 @@ def _needs_the_name(resource: Resource, old: Values, new: Values) -> bool:
 
 
 def plan_outputs(resource: Resource, context: Context, inputs: Values, state: Values | None = None) -> Values:
-    """Return the outputs of a create or update in a preview; unknown where only the real operation provides them."""
+    """Return the outputs of a create or update in a preview; unknown where only the real operation provides them.
+
+    Args:
+        resource: The resource type.
+        context: The context of the engine's request.
+        inputs: The checked inputs.
+        state: The state before an update; None for a create.
+    """
     declared = {name: value for name, value in inputs.items() if not name.startswith("__")}
     if state is None:
         outputs: Values = dict.fromkeys((*resource.outputs, *resource.created, *resource.volatile), UNKNOWN)
@@ -80,10 +87,19 @@ def plan_outputs(resource: Resource, context: Context, inputs: Values, state: Va
 
 
 def create(resource: Resource, context: Context, inputs: Values) -> tuple[str, Values]:
-    """Create the resource; return its id and state.
+    """Create the resource.
+
+    Args:
+        resource: The resource type.
+        context: The context of the engine's request.
+        inputs: The checked inputs.
+
+    Returns:
+        The id, and the state without it.
 
     Raises:
         UnfinishedError: If it was created, but a later step failed.
+        ProviderError: If it was not created, or did not become ready and is of a type that is then not recorded.
     """
     tags = resource.merge_tags(inputs, context.default_tags)
     made = {**inputs, **resource.create(context, inputs, tags)}
@@ -99,7 +115,19 @@ def create(resource: Resource, context: Context, inputs: Values) -> tuple[str, V
 
 
 def update(resource: Resource, context: Context, id: str, state: Values, old: Values, new: Values) -> Values:
-    """Update the resource to the new inputs; return its state."""
+    """Update the resource to the new inputs.
+
+    Args:
+        resource: The resource type.
+        context: The context of the engine's request.
+        id: The id of the resource.
+        state: The state before the update.
+        old: The inputs of the last create or update.
+        new: The checked inputs of the program.
+
+    Returns:
+        The state after the update, without the id.
+    """
     tags = resource.merge_tags(new, context.default_tags)
     wanted = {**_outputs(resource, state), **_identity(resource, id, state), **new, _TAGS_ALL: tags}
     found = compute_difference(resource, context, state, old, new)
@@ -125,6 +153,13 @@ def read(resource: Resource, context: Context, id: str, state: Values, inputs: V
     """Return the current state and inputs, or None if the resource no longer exists.
 
     Without inputs it is an import, and the inputs are derived from the resource.
+
+    Args:
+        resource: The resource type.
+        context: The context of the engine's request.
+        id: The id of the resource.
+        state: The recorded state; empty for an import.
+        inputs: The recorded inputs; empty for an import.
     """
     live = resource.read(context, {**state, **_identity(resource, id, state)})
     if live is None:
@@ -142,7 +177,14 @@ def read(resource: Resource, context: Context, id: str, state: Values, inputs: V
 
 
 def delete(resource: Resource, context: Context, id: str, state: Values) -> None:
-    """Delete the resource; it is no error if it no longer exists."""
+    """Delete the resource; it is no error if it no longer exists.
+
+    Args:
+        resource: The resource type.
+        context: The context of the engine's request.
+        id: The id of the resource.
+        state: The recorded state.
+    """
     resource.delete(context, {**state, **_identity(resource, id, state)})
 
 

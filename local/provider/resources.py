@@ -217,11 +217,18 @@ class Resource:
         kind.same = self.same.get(path, kind.same)
 
     def build_id(self, known: Mapping[str, Any]) -> str:
-        """Return the id, from properties and outputs."""
+        """Return the id, from properties and outputs.
+
+        Args:
+            known: The properties and outputs by name, at least those in the id.
+        """
         return self.id.format(**known)
 
     def parse_id(self, id: str) -> Values:
         """Return the properties and outputs that an id holds.
+
+        Args:
+            id: The id that the engine has recorded, or that a user imports.
 
         Raises:
             ProviderError: If the id does not have the type's form.
@@ -241,19 +248,39 @@ class Resource:
     # ---- operations
 
     def create(self, context: Context, inputs: Values, tags: dict[str, str]) -> Values:
-        """Create the resource; return the outputs in its id."""
+        """Create the resource.
+
+        Args:
+            context: The context of the engine's request.
+            inputs: The checked inputs.
+            tags: All tags of the resource, including the default tags.
+
+        Returns:
+            The outputs in its id, by name.
+        """
         params = self.build_params(context, self.create_by, inputs)
         answer = self.call(context, self.create_by, {**params, **self._tags_on_create(tags)})
         return {name: find_value(answer, path.split(".")) for name, path in self.created.items()}
 
     def complete(self, context: Context, known: Values, tags: dict[str, str]) -> None:
-        """Finish a created resource: apply settings that need separate calls, set tags, wait."""
+        """Finish a created resource: apply settings that need separate calls, set tags, wait.
+
+        Args:
+            context: The context of the engine's request.
+            known: The checked inputs, and the outputs in the id.
+            tags: All tags of the resource, including the default tags.
+        """
         if tags and self.tagging is not None and not self._tags_on_create(tags):
             self.add_tags(context, known, tags)
         self.await_ready(context, known)
 
     def read(self, context: Context, known: Values) -> Values | None:
-        """Return the current properties and outputs, including ``tagsAll``; None if the resource does not exist."""
+        """Return the current properties and outputs, including ``tagsAll``; None if the resource does not exist.
+
+        Args:
+            context: The context of the engine's request.
+            known: The known properties and outputs, at least those in the id.
+        """
         try:
             root = self.describe(context, known)
             if root is None:
@@ -273,23 +300,45 @@ class Resource:
         return values
 
     def describe(self, context: Context, known: Values) -> dict[str, Any] | None:
-        """Return the API's description of the resource, or None."""
+        """Return the API's description of the resource, or None.
+
+        Args:
+            context: The context of the engine's request.
+            known: The known properties and outputs, at least those in the id.
+        """
         answer = self.call(context, self.read_by, self.build_params(context, self.read_by, known))
         found = find_value(answer, self.answer.split(".")) if self.answer else answer
         return found if found is None else dict(found)
 
     def compute_outputs(self, context: Context, known: Values, root: dict[str, Any]) -> Values:  # noqa: ARG002
-        """Return the outputs that are not inputs."""
+        """Return the outputs that are not inputs.
+
+        Args:
+            context: The context of the engine's request.
+            known: The properties and outputs of the resource.
+            root: The API's description, as :meth:`describe` returns it.
+        """
         found = {name: find_value(root, path.split(".")) for name, path in self.outputs.items() if path}
         return {name: convert_scalar(value) for name, value in found.items() if value is not None}
 
     def update(self, context: Context, known: Values, changed: frozenset[str]) -> None:  # noqa: ARG002
-        """Update the resource to ``known``, which differs from the existing one in the properties ``changed``."""
+        """Update the resource to ``known``, which differs from the existing one in the properties ``changed``.
+
+        Args:
+            context: The context of the engine's request.
+            known: The new properties, and the outputs of the existing resource.
+            changed: The names of top-level properties; ``tags`` and ``tagsAll`` may be among them.
+        """
         if self.update_by:
             self.call(context, self.update_by, self.build_params(context, self.update_by, known))
 
     def delete(self, context: Context, known: Values) -> None:
-        """Delete the resource; it is no error if it no longer exists."""
+        """Delete the resource; it is no error if it no longer exists.
+
+        Args:
+            context: The context of the engine's request.
+            known: The properties and outputs of the resource.
+        """
         if self.delete_by:
             self.ignore_not_found(
                 lambda: self.call(context, self.delete_by, self.build_params(context, self.delete_by, known))
@@ -298,21 +347,47 @@ class Resource:
     # ---- helpers
 
     def build_params(self, context: Context, operation: str, values: Values) -> dict[str, Any]:
-        """Return the parameters for an operation, without those that it does not accept."""
+        """Return the parameters for an operation, without those that it does not accept.
+
+        Args:
+            context: The context of the engine's request.
+            operation: The name of an operation of the type's service.
+            values: The properties and outputs by name.
+        """
         params = convert_to_api(self.properties, values)
         params |= {member: values[name] for member, name in self.identity.items() if values.get(name) is not None}
         return context.filter_accepted(self.service, operation, params)
 
     def call(self, context: Context, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Call an operation of the type's service and return its response."""
+        """Call an operation of the type's service.
+
+        Args:
+            context: The context of the engine's request.
+            operation: The operation's name.
+            params: The parameters by member name.
+
+        Returns:
+            The members of the response.
+
+        Raises:
+            ApiError: If the API returned an error.
+        """
         return context.call(self.service, operation, params)
 
     def is_not_found(self, error: ApiError) -> bool:
-        """Return True if an error means that the resource does not exist."""
+        """Return True if an error means that the resource does not exist.
+
+        Args:
+            error: The error that the API returned.
+        """
         return error.code in _GONE
 
     def ignore_not_found(self, act: Callable[[], object]) -> None:
-        """Call ``act`` and ignore an error that means that the resource does not exist."""
+        """Call ``act`` and ignore an error that means that the resource does not exist.
+
+        Args:
+            act: Makes the calls; its result is ignored.
+        """
         try:
             act()
         except ApiError as error:
@@ -321,6 +396,10 @@ class Resource:
 
     def await_ready(self, context: Context, known: Values) -> None:
         """Wait for the status in :attr:`waits`.
+
+        Args:
+            context: The context of the engine's request.
+            known: The properties and outputs of the resource.
 
         Raises:
             ProviderError: If the resource reached another status, or did not reach this one in time.
@@ -341,7 +420,16 @@ class Resource:
         context.wait(f"{name} becoming {wait.target}", ready, wait.seconds)
 
     def await_deleted(self, context: Context, known: Values, seconds: float) -> None:
-        """Wait until the API no longer finds the resource."""
+        """Wait until the API no longer finds the resource.
+
+        Args:
+            context: The context of the engine's request.
+            known: The properties and outputs of the resource.
+            seconds: The longest wait, unless the user has set a limit.
+
+        Raises:
+            ProviderError: If the resource still exists after that time, or the engine cancelled.
+        """
 
         def gone() -> bool:
             try:
@@ -383,7 +471,12 @@ class Resource:
         self.call(context, self.tagging.remove, {**self._tagged(known), member: names})
 
     def show_tags(self, context: Context, known: Values) -> dict[str, str]:
-        """Return the tags of the resource."""
+        """Return the tags of the resource.
+
+        Args:
+            context: The context of the engine's request.
+            known: The properties and outputs of the resource.
+        """
         assert self.tagging is not None
         answer = self.call(context, self.tagging.show, self._tagged(known))
         found: Any = next((value for name, value in answer.items() if name.lower().startswith("tag")), {})
@@ -411,7 +504,12 @@ class Resource:
         return state
 
     def merge_tags(self, inputs: Values, default_tags: Mapping[str, str]) -> Any:
-        """Return all tags of a resource with these inputs, including the default tags."""
+        """Return all tags of a resource with these inputs, including the default tags.
+
+        Args:
+            inputs: The inputs, whose ``tags`` override default tags; unknown tags are returned as they are.
+            default_tags: The tags that the provider's configuration gives all resources.
+        """
         tags = inputs.get("tags", {})
         return {**default_tags, **tags} if isinstance(tags, Mapping) else tags
 

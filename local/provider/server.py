@@ -68,12 +68,23 @@ def start(endpoint_url: str, credentials: Mapping[str, str], state: Path, *, dir
         credentials: The access key that signs requests, as boto3's arguments.
         state: The folder for the socket.
         directory: The base folder for relative paths of assets; the working directory by default.
+
+    Returns:
+        The server, which the caller must stop.
     """
     return serve(Provider(Api(endpoint_url, credentials), directory or Path.cwd()), state)
 
 
 def serve(provider: Provider, state: Path) -> Running:
-    """Start a server for one provider, with its socket in the folder ``state``."""
+    """Start a server for one provider.
+
+    Args:
+        provider: The provider that answers the engine's requests.
+        state: The folder for the socket; a private folder replaces it if the socket's path would be too long.
+
+    Returns:
+        The server, which the caller must stop.
+    """
     server = grpc.server(
         ThreadPoolExecutor(_THREADS, thread_name_prefix="provider"),
         options=[
@@ -90,7 +101,14 @@ def serve(provider: Provider, state: Path) -> Running:
 
 
 def report_errors(method: Method) -> Method:
-    """Wrap a method so that a failure is reported as the resource type and the reason, without a stack trace."""
+    """Wrap a method so that a failure is reported as the resource type and the reason, without a stack trace.
+
+    Args:
+        method: A method of :class:`Provider` that answers one kind of request.
+
+    Returns:
+        The wrapped method, which aborts the request where the method raises.
+    """
 
     @wraps(method)
     def answer(self: Provider, request: Any, context: Any) -> Any:
@@ -123,7 +141,14 @@ def _failures(found: Iterable[Failure]) -> list[Any]:
 
 
 def find_type(request: Any) -> Resource:
-    """Return the resource type of a request."""
+    """Return the resource type of a request.
+
+    Args:
+        request: A request about one resource; its type is read from its URN if it has none of its own.
+
+    Raises:
+        UnknownTypeError: If the provider does not have this type.
+    """
     token = request.type or request.urn.split("::")[2].rsplit("$", 1)[-1]
     return find_resource_type(token)
 

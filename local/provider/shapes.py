@@ -95,17 +95,32 @@ class Property:
 
 
 def string_property(member: str = "", **settings: Any) -> Property:
-    """Return a string property that the create operation's model does not declare as one."""
+    """Return a string property that the create operation's model does not declare as one.
+
+    Args:
+        member: The path of its value in the API's parameters, with dots; empty if no parameter takes it.
+        **settings: Other attributes of :class:`Property`.
+    """
     return Property(Kind.STRING, tuple(member.split(".")) if member else (), **settings)
 
 
 def integer_property(member: str = "", **settings: Any) -> Property:
-    """Return an integer property that the create operation's model does not declare as one."""
+    """Return an integer property that the create operation's model does not declare as one.
+
+    Args:
+        member: The path of its value in the API's parameters, with dots; empty if no parameter takes it.
+        **settings: Other attributes of :class:`Property`.
+    """
     return Property(Kind.INTEGER, tuple(member.split(".")) if member else (), **settings)
 
 
 def boolean_property(member: str = "", **settings: Any) -> Property:
-    """Return a boolean property that the create operation's model does not declare as one."""
+    """Return a boolean property that the create operation's model does not declare as one.
+
+    Args:
+        member: The path of its value in the API's parameters, with dots; empty if no parameter takes it.
+        **settings: Other attributes of :class:`Property`.
+    """
     return Property(Kind.BOOLEAN, tuple(member.split(".")) if member else (), **settings)
 
 
@@ -116,7 +131,11 @@ def string_map_property(member: str = "", **settings: Any) -> Property:
 
 @cache
 def load_service_model(service: str) -> Any:
-    """Return botocore's model of a service."""
+    """Return botocore's model of a service.
+
+    Args:
+        service: The service's name in botocore.
+    """
     return botocore.session.get_session().get_service_model(service)
 
 
@@ -205,7 +224,12 @@ class Builder:
 
 
 def convert_to_api(properties: Mapping[str, Property], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the API's parameters for property values; empty lists and maps are left out, as the API expects."""
+    """Return the API's parameters for property values; empty lists and maps are left out, as the API expects.
+
+    Args:
+        properties: The properties of the type, or of an object property, by name.
+        values: The values by property name; None and unknown values are left out.
+    """
     params: dict[str, Any] = {}
     for name, declared in properties.items():
         value = values.get(name)
@@ -297,7 +321,12 @@ def convert_scalar(value: Any) -> Any:
 
 
 def find_value(value: Any, path: Iterable[str]) -> Any:
-    """Return the value under a path of members, or None; a number in the path indexes a list."""
+    """Return the value under a path of members, or None; a number in the path indexes a list.
+
+    Args:
+        value: The response, or a part of it.
+        path: The steps from the outermost member to the innermost; an empty path is the value itself.
+    """
     for step in path:
         if isinstance(value, list):
             value = value[int(step)] if int(step) < len(value) else None

@@ -23,7 +23,11 @@ def make_socket_path(state: Path) -> Path:
 
 
 def remove_socket(path: Path) -> None:
-    """Remove a socket, and the folder that was made for it."""
+    """Remove a socket, and the folder that was made for it.
+
+    Args:
+        path: The path that :func:`make_socket_path` returned; the socket need not exist.
+    """
     path.unlink(missing_ok=True)
     if path.parent.name.startswith(_PREFIX):
         with contextlib.suppress(OSError):

@@ -75,6 +75,9 @@ class Asset:
 
         Args:
             directory: The base folder for relative paths.
+
+        Raises:
+            ProviderError: If the content cannot be read, or a file no longer has the declared hash.
         """
         if self.archive and not self._is_archive_file(directory):
             return _zip(dict(self._files(directory)))
@@ -132,7 +135,14 @@ def _zip(files: Mapping[str, bytes]) -> bytes:
 
 
 def unmarshal(struct: Struct) -> tuple[Values, frozenset[str]]:
-    """Return the values of a ``Struct``, without nulls, and the names of top-level properties that hold a secret."""
+    """Return the values of a ``Struct``, without nulls, and the names of top-level properties that hold a secret.
+
+    Args:
+        struct: The properties in the engine's wire format.
+
+    Raises:
+        ProviderError: If a value has a signature that this provider does not know.
+    """
     values: Values = {}
     secret_names = set()
     for name, value in struct.fields.items():
@@ -193,7 +203,15 @@ class _Reader:
 
 
 def marshal(values: Mapping[str, Any], secret_names: Iterable[str] = ()) -> Struct:
-    """Return the ``Struct`` of ``values``; the properties named in ``secret_names`` are wrapped as secrets."""
+    """Return the ``Struct`` of ``values``.
+
+    Args:
+        values: The property values by name.
+        secret_names: The properties to wrap as secrets; names without a value are ignored.
+
+    Raises:
+        TypeError: If a value is of a type that no property has.
+    """
     struct = Struct()
     wrapped = frozenset(secret_names)
     for name, value in values.items():

@@ -60,14 +60,25 @@ def _trusts(document: str) -> bool:
 
 
 def add_managed_policies(backend: Any) -> None:
-    """Add AWS's managed policies to a backend that has none, because a snapshot leaves them out."""
+    """Add AWS's managed policies to a backend that has none, because a snapshot leaves them out.
+
+    Args:
+        backend: moto's backend of IAM, which is changed.
+    """
     if not backend.aws_managed_policies:
         backend.aws_managed_policies = list(load_managed_policies().values())
         backend.managed_policies = load_managed_policies() | backend.managed_policies
 
 
 def list_kept_policies(backend: Any) -> dict[str, Any]:
-    """Return the managed policies of a backend that a snapshot keeps: the account's own, and AWS's if attached."""
+    """Return the managed policies of a backend that a snapshot keeps: the account's own, and AWS's if attached.
+
+    Args:
+        backend: moto's backend of IAM.
+
+    Returns:
+        moto's policies by ARN.
+    """
     return {
         arn: policy
         for arn, policy in backend.managed_policies.items()

@@ -37,7 +37,12 @@ LARGE, MEDIUM = ("UA", "B6", "EV", "DL"), ("AA", "MQ", "US", "9E", "WN")
 
 
 def events(since: np.datetime64, until: np.datetime64) -> Columns:
-    """Return the flights that are scheduled to leave in [since, until)."""
+    """Return the flights that are scheduled to leave in [since, until).
+
+    Args:
+        since: The start of the span in UTC, inclusive.
+        until: Its end, exclusive.
+    """
     flights = _flights()
     span = _events_of(flights, since, until)
     carrier, distance = flights["carrier"][span], flights["distance"][span]
@@ -60,6 +65,10 @@ def labels(since: np.datetime64, until: np.datetime64) -> Columns:
     """Return whether each flight of [since, until) was late.
 
     A label is known when the flight arrived or, if it did not, was scheduled to arrive.
+
+    Args:
+        since: The start of the span of scheduled departures in UTC, inclusive.
+        until: Its end, exclusive.
     """
     flights = _flights()
     span = _events_of(flights, since, until)

@@ -15,6 +15,13 @@ TABLES = tuple(f"{table.name}_{column}" for table in USE_CASE.tables for column 
 
 
 def features(columns: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    """Return the 15 features; the other columns of the events are only for audits."""
+    """Return the 15 features; the other columns of the events are only for audits.
+
+    Args:
+        columns: The columns of requests and of tables, n rows each, and any others.
+
+    Returns:
+        Feature → n values: float32, or texts.
+    """
     taken = {name: columns[name] for name in REQUEST + TABLES}
     return {name: values if values.dtype == object else values.astype(np.float32) for name, values in taken.items()}

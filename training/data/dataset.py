@@ -39,16 +39,39 @@ class Dataset:
 
     @classmethod
     def read(cls, folder: Path) -> Dataset:
-        """Read a dataset from the folder that :func:`run` wrote."""
+        """Read a dataset from the folder that :func:`run_dataset` wrote.
+
+        Args:
+            folder: The folder.
+
+        Returns:
+            The dataset.
+
+        Raises:
+            DataError: When a file is missing or unreadable.
+        """
         return cls(c.read(folder / ROWS), read_json(folder / MANIFEST))
 
     def select_folds(self, *folds: str) -> dict[str, Array]:
-        """Return the rows of the given folds."""
+        """Return the rows of the given folds.
+
+        Args:
+            folds: `fit`, `holdout` or `judge`; one or more.
+        """
         return c.select_rows(self.rows, np.isin(self.rows[FOLD].astype(str), folds))
 
 
 def run_dataset(job: Job, wanted_champion: str) -> None:
-    """Write the training set."""
+    """Write the training set.
+
+    Args:
+        job: This job.
+        wanted_champion: The ARN of the champion's package; ``approved`` or empty to look it up; ``none`` for no
+            champion.
+
+    Raises:
+        DataError: When too few rows have labels, or the snapshot or the champion cannot be read.
+    """
     snapshot, manifest = Snapshot.read(job.get_input_folder("snapshot"))
     with tempfile.TemporaryDirectory() as scratch:
         package = fetch_champion(job, wanted_champion, Path(scratch))
@@ -76,7 +99,16 @@ def run_dataset(job: Job, wanted_champion: str) -> None:
 
 
 def join_labelled_events(use_case: UseCase, snapshot: Snapshot) -> dict[str, Array]:
-    """Return the joined rows of the events whose label is known, with the target."""
+    """Return the joined rows of the events whose label is known, with the target.
+
+    Args:
+        use_case: The declaration.
+        snapshot: A validated snapshot.
+
+    Returns:
+        Columns of the events and of the tables, and the target as float64; one row per labelled event, in the events'
+        order.
+    """
     events, labels = snapshot.data[EVENTS], snapshot.data[LABELS]
     outcome = dict(zip(labels[use_case.key].tolist(), labels[use_case.target].tolist(), strict=True))
     target = np.array([outcome.get(key, np.nan) for key in events[use_case.key].tolist()], dtype=np.float64)

@@ -99,6 +99,11 @@ def _name_of(group: str) -> str:
 def parse_known_at(table: FeatureTable, group: str, record: Record) -> np.datetime64:
     """Return the time at which a record of a group became known.
 
+    Args:
+        table: The declared table.
+        group: The feature group's name, for the error's message.
+        record: A record of the group.
+
     Raises:
         StoreError: When the record has no event time.
     """
@@ -110,14 +115,26 @@ def parse_known_at(table: FeatureTable, group: str, record: Record) -> np.dateti
 
 
 def parse_value(kind: str, text: str | None) -> Any:
-    """Parse a value from its text in the store; None, as for a feature that the record lacks, means missing."""
+    """Parse a value from its text in the store.
+
+    Args:
+        kind: `number` or `text`.
+        text: The text; None, as for a feature that the record lacks, means missing.
+
+    Returns:
+        A float32, NaN if missing, or the text itself, None if missing.
+    """
     if kind == "number":
         return np.float32(np.nan) if text is None else np.float32(float(text))
     return text
 
 
 def format_value(value: Any) -> str | None:
-    """Return the text from which :func:`value_of` makes exactly the same value; None for a missing one."""
+    """Return the text from which :func:`parse_value` makes exactly the same value; None for a missing one.
+
+    Args:
+        value: A float32 or a text; NaN or None is a missing one.
+    """
     if value is None or value != value:  # only NaN differs from itself
         return None
     if isinstance(value, str):

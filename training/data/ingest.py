@@ -14,7 +14,17 @@ from training.job import Job
 
 
 def run_ingest(job: Job, as_of: str, trigger: str = guard.MANUAL, execution: str = "") -> None:
-    """Write the snapshot as of ``as_of`` (ISO 8601, or ``now``), unless the guard refuses the training."""
+    """Write the snapshot as of a data time, unless the guard refuses the training.
+
+    Args:
+        job: This job.
+        as_of: A data time in ISO 8601, or ``now``.
+        trigger: What started the pipeline; the guard never refuses ``manual``.
+        execution: The ARN of the pipeline's execution; empty when it is not known.
+
+    Raises:
+        MillraceError: When the guard refuses the training.
+    """
     time = job.find_data_time(as_of)
     guard.refuse_untimely_training(job, time, trigger, execution)
     snapshot = collect_snapshot(job.functions, time)
@@ -26,7 +36,15 @@ def run_ingest(job: Job, as_of: str, trigger: str = guard.MANUAL, execution: str
 
 
 def collect_snapshot(functions: Functions, as_of: np.datetime64) -> Snapshot:
-    """Return the snapshot of what is known at ``as_of``: events, labels that have arrived and rows already known."""
+    """Return the snapshot of what is known at ``as_of``: events, labels that have arrived and rows already known.
+
+    Args:
+        functions: The use case's own functions.
+        as_of: The data time: events and rows of tables are earlier, and labels at most as late.
+
+    Returns:
+        The snapshot; its events reach back by the declared history, and do not contain the target.
+    """
     case = functions.use_case
     since = as_of - np.timedelta64(case.history, "us")
     events = functions.events(since, as_of)
@@ -38,7 +56,17 @@ def collect_snapshot(functions: Functions, as_of: np.datetime64) -> Snapshot:
 def fetch_known_labels(
     functions: Functions, since: np.datetime64, as_of: np.datetime64, events: Columns
 ) -> dict[str, Array]:
-    """Return the labels of the events of [since, as_of) that have arrived by ``as_of``."""
+    """Return the labels of the events of [since, as_of) that have arrived by ``as_of``.
+
+    Args:
+        functions: The use case's own functions.
+        since: The start of the events' span, inclusive.
+        as_of: Its end, exclusive, and the time by which a label must have arrived, inclusive.
+        events: The events of the span; they hold the target where there is no function `labels`.
+
+    Returns:
+        Key, target and `known_at` of the newest label of each key; see :func:`keep_newest_labels`.
+    """
     labels = functions.labels(since, as_of, events)
     # A label without a time is kept, so that the validator reports it.
     return keep_newest_labels(functions.use_case, select_rows(labels, ~(labels[KNOWN_AT] > as_of)))
@@ -69,7 +97,16 @@ def keep_newest_labels(use_case: UseCase, labels: Columns) -> dict[str, Array]:
 
 
 def fetch_tables(functions: Functions, since: np.datetime64, until: np.datetime64) -> dict[str, dict[str, Array]]:
-    """Return the rows of each table that events of [since, until) may see."""
+    """Return the rows of each table that events of [since, until) may see.
+
+    Args:
+        functions: The use case's own functions.
+        since: The start of the events' span, inclusive.
+        until: Its end, exclusive.
+
+    Returns:
+        Table → its rows; they begin earlier than the span, by the lead time and the age at which a row still counts.
+    """
     first = since - np.timedelta64(functions.use_case.lead_time, "us")
     return {
         table.name: functions.table(table, first - get_lookback(table), until) for table in functions.use_case.tables

@@ -28,12 +28,26 @@ def list_value_columns(table: FeatureTable, rows: Columns) -> list[str]:
 
 
 def compute_prediction_times(use_case: UseCase, event_times: Array) -> Array:
-    """Return the times at which the predictions are made."""
+    """Return the times at which the predictions are made.
+
+    Args:
+        use_case: The declaration.
+        event_times: The times of n events.
+
+    Returns:
+        n times, each earlier than its event by the lead time.
+    """
     return np.asarray(event_times - np.timedelta64(use_case.lead_time, "us"))
 
 
 def is_visible(table: FeatureTable, known_at: Array, at: Array) -> Array:
-    """Return a mask: True if a row known at ``known_at`` may be seen at ``at``, by the join's rule."""
+    """Return a mask: True if a row known at ``known_at`` may be seen at ``at``, by the join's rule.
+
+    Args:
+        table: The table; its `max_age` decides how long a row counts.
+        known_at: The times at which n rows became known; NaT is never visible.
+        at: The times of n predictions, one for each row.
+    """
     return np.asarray((known_at <= at) & (known_at >= _oldest(table, at)))
 
 
@@ -83,6 +97,9 @@ def join(use_case: UseCase, events: Columns, rows: Mapping[str, Columns]) -> dic
         use_case: Its tables, lead time and ages decide what each event sees.
         events: The events; all their columns are kept, in their order.
         rows: The rows of each table by its name.
+
+    Returns:
+        The events' columns and those of each table as `<table>_<column>`; one row per event, in their order.
 
     Raises:
         DataError: When a joined column would have the name of a column of the events.

@@ -47,7 +47,16 @@ class Row:
 
 
 def run_publish(job: Job, as_of: str) -> None:
-    """Publish the rows known at ``as_of`` (ISO 8601, or ``now``), as far back as a row may count."""
+    """Publish the rows known at a data time, as far back as a row may count.
+
+    Args:
+        job: This job.
+        as_of: A data time in ISO 8601, or ``now``.
+
+    Raises:
+        DataError: When a row has no entity or event time, or a number is infinite.
+        MillraceError: When a feature group is missing or a record is refused.
+    """
     now = job.find_data_time(as_of)
     # The end is exclusive, and a row that becomes known exactly now counts.
     until = now + np.timedelta64(1, "us")
@@ -56,7 +65,16 @@ def run_publish(job: Job, as_of: str) -> None:
 
 
 def publish_snapshot(job: Job, *, backfill: bool) -> None:
-    """Publish the tables of the validated snapshot that a training uses."""
+    """Publish the tables of the validated snapshot that a training uses.
+
+    Args:
+        job: This job.
+        backfill: Whether all rows go to the offline store, not only new ones.
+
+    Raises:
+        DataError: When the snapshot cannot be read, or a number is infinite.
+        MillraceError: When a feature group is missing or a record is refused.
+    """
     snapshot, _ = Snapshot.read(job.get_input_folder("snapshot"))
     publish_tables(job, snapshot, backfill=backfill)
 

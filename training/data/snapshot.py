@@ -28,7 +28,15 @@ class Snapshot:
     """`events`, `labels` and each table by its name."""
 
     def write(self, folder: Path) -> dict[str, Any]:
-        """Write the files and their manifest; return the manifest."""
+        """Write the files and their manifest.
+
+        Args:
+            folder: Where they are written; it is created if it does not exist.
+
+        Returns:
+            The manifest: `version`, `as_of`, `since`, `tables` (name → `rows` and `sha256`), and `sha256` of all
+            contents.
+        """
         tables = {
             name: {"rows": c.count_rows(data), "sha256": c.hash_columns(data)} for name, data in self.data.items()
         }
@@ -47,6 +55,9 @@ class Snapshot:
     @classmethod
     def read(cls, folder: Path) -> tuple[Snapshot, dict[str, Any]]:
         """Return the snapshot in a folder and its manifest; check the contents against the hashes.
+
+        Args:
+            folder: The folder that :meth:`write` wrote.
 
         Raises:
             DataError: When a file is missing, unreadable or differs from the manifest.

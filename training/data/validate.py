@@ -47,7 +47,16 @@ class Findings:
     def add(
         self, level: Level, code: Code, table: str, column: str | None = None, bad: Array | None = None, **fields: Any
     ) -> None:
-        """Add a finding; ``bad`` is a mask of the rows that break the rule."""
+        """Add a finding.
+
+        Args:
+            level: Its effect on the batch.
+            code: The rule that is broken.
+            table: The table's name, or `events` or `labels`.
+            column: The column that it is about; None where it is about the table.
+            bad: A mask of the table's rows that break the rule; None where it is not about rows.
+            fields: What was found and expected, by the names in the code's sentence.
+        """
         rows = self._snapshot.data.get(table, {})
         index: list[int] = np.flatnonzero(bad)[:SHOWN].tolist() if bad is not None else []
         names = dict.fromkeys([*self._ids.get(table, []), *([column] if column else [])])
@@ -62,7 +71,14 @@ class Findings:
 
 
 def run_validate(job: Job) -> None:
-    """Write the report and the accepted snapshot, or fail with the first findings."""
+    """Write the report and the accepted snapshot, or fail with the findings that refuse the batch.
+
+    Args:
+        job: This job.
+
+    Raises:
+        DataError: When the batch is refused, or the snapshot cannot be read.
+    """
     snapshot, _ = Snapshot.read(job.get_input_folder("snapshot"))
     accepted, findings, aside = check_snapshot(job.use_case, snapshot)
     report = {
@@ -86,7 +102,15 @@ def run_validate(job: Job) -> None:
 
 
 def check_snapshot(use_case: UseCase, snapshot: Snapshot) -> tuple[Snapshot, Findings, dict[str, Columns]]:
-    """Return the snapshot without the rows set aside, the findings, and the rows set aside by table."""
+    """Return the snapshot without the rows set aside, the findings, and the rows set aside by table.
+
+    Args:
+        use_case: The declaration.
+        snapshot: The snapshot as ingested; it is not changed.
+
+    Returns:
+        Where tables or columns are not as declared, the snapshot is unchanged and nothing is set aside.
+    """
     findings = Findings(use_case, snapshot)
     _schema(use_case, snapshot, findings)
     if findings.refused:

@@ -41,7 +41,16 @@ _UNTAKEN = re.compile(r"[^\w .:/=+\-@]")
 
 
 def run_evaluate(job: Job, wanted_champion: str) -> None:
-    """Write `evaluation.json`."""
+    """Write `evaluation.json`.
+
+    Args:
+        job: This job.
+        wanted_champion: The ARN of the champion's package; ``approved`` or empty to look it up; ``none`` for no
+            champion.
+
+    Raises:
+        DataError: When another bundle trained the model, or the model, the dataset or the champion cannot be read.
+    """
     case = job.use_case
     archive = job.get_input_folder("model") / "model.tar.gz"
     dataset = Dataset.read(job.get_input_folder("dataset"))

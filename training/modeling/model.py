@@ -66,14 +66,29 @@ class Model:
 
     @classmethod
     def load(cls, folder: Path, functions: Functions) -> Model:
-        """Load the model from a folder."""
+        """Load the model from a folder.
+
+        Args:
+            folder: The model's folder, as unpacked from its archive.
+            functions: The functions of the use case that it was trained for.
+
+        Returns:
+            The model.
+
+        Raises:
+            DataError: When `model.json` does not exist or is not JSON.
+        """
         import joblib
 
         document = read_json(folder / DOCUMENT)
         return cls(functions, document, joblib.load(folder / MODEL))
 
     def save(self, folder: Path) -> None:
-        """Write estimator and document; equal models give equal bytes."""
+        """Write estimator and document; equal models give equal bytes.
+
+        Args:
+            folder: Where they are written; it is created if it does not exist.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         (folder / MODEL).write_bytes(make_stable_pickle(self.estimator))
         write_json(folder / DOCUMENT, self.document)
@@ -95,14 +110,28 @@ class Model:
         return found
 
     def score(self, features: Columns) -> Array:
-        """Return the probability of the outcome 1, or the predicted value: float64, one per row."""
+        """Return the probability of the outcome 1, or the predicted value: float64, one per row.
+
+        Args:
+            features: The features of n rows, as :meth:`compute_features` returns them.
+        """
         matrix = encode_features(features, self.document["features"], self._codes)
         if self.functions.use_case.problem is Problem.BINARY:
             return np.asarray(self.estimator.predict_proba(matrix)[:, 1], dtype=np.float64)
         return np.asarray(self.estimator.predict(matrix), dtype=np.float64)
 
     def predict(self, rows: Columns) -> Array:
-        """Return the scores of joined rows."""
+        """Return the scores of joined rows.
+
+        Args:
+            rows: The columns of n joined rows; those that are not inputs are ignored.
+
+        Returns:
+            n scores, as :meth:`score` returns them.
+
+        Raises:
+            DataError: When the features are not those that the model was fitted on.
+        """
         return self.score(self.compute_features(rows))
 
 
@@ -135,6 +164,12 @@ def fit_model(functions: Functions, parameters: Mapping[str, Any], rows: Columns
         parameters: What `model()` is called with.
         rows: Joined rows without key and target.
         y: The outcome of each row.
+
+    Returns:
+        The fitted model; its document holds `inputs`, `features` and `categories` only.
+
+    Raises:
+        DataError: When there are no features, or no estimator can learn from features and outcomes.
     """
     used = ReadTracker(rows)
     features = functions.features(used)

@@ -21,7 +21,17 @@ SCORE, FEATURE = "p", "feature:"
 
 
 def run_score(job: Job, rows: str, out: str) -> None:
-    """Read joined rows; write key, score and features."""
+    """Read joined rows; write key, score and features.
+
+    Args:
+        job: This job; the model is the one whose folder contains its bundle.
+        rows: The path of a Parquet file of joined rows.
+        out: The path of the Parquet file to write: the key, `p`, and each feature as `feature:<name>`; in the order of
+            the rows.
+
+    Raises:
+        DataError: When the rows cannot be read or lack an input, or the features are not those of the model.
+    """
     columns = c.read(Path(rows))
     model = Model.load(job.bundle.parent.parent, job.functions)
     if absent := sorted(set(model.document["inputs"]) - set(columns)):
@@ -34,7 +44,15 @@ def run_score(job: Job, rows: str, out: str) -> None:
 
 
 def score_with(folder: Path, rows: Columns, scratch: Path) -> tuple[Array, dict[str, Array]]:
-    """Score rows with the model in ``folder``, using its own bundle's code; return scores and features.
+    """Score rows with the model in ``folder``, using its own bundle's code.
+
+    Args:
+        folder: Where the model's archive is unpacked.
+        rows: The columns of n joined rows, with the key.
+        scratch: A folder for the files that are exchanged; it is not emptied.
+
+    Returns:
+        n scores, and feature → n values.
 
     Raises:
         DataError: When its code cannot score them.

@@ -31,7 +31,15 @@ SCORE = "score"
 
 
 def run_train(job: Job) -> None:
-    """Write the model folder."""
+    """Write the model folder.
+
+    Args:
+        job: This job.
+
+    Raises:
+        DataError: When the model cannot be fitted, or scores differently once it is saved.
+        DeclarationError: When a hyperparameter cannot be read, or the default model does not have it.
+    """
     case = job.use_case
     dataset = Dataset.read(job.base / "input" / "data" / "dataset")
     parameters = merge_parameters(case.parameters, job)

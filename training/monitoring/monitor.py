@@ -62,7 +62,15 @@ class Window:
 
 
 def run_monitor(job: Job, as_of: str) -> None:
-    """Publish the figures as of a data time; write `monitor.json` and `report.html`."""
+    """Publish the figures as of a data time; write `monitor.json` and `report.html`.
+
+    Args:
+        job: This job.
+        as_of: The end of the window, in ISO 8601, or ``now``.
+
+    Raises:
+        DataError: When the model that serves cannot be read, or its code cannot score the rows.
+    """
     now = job.find_data_time(as_of)
     since = now - np.timedelta64(job.use_case.monitoring.window, "us")
     found: dict[str, Any] = {

@@ -38,7 +38,18 @@ QUIET = np.timedelta64(7, "D")
 
 
 def run_replay(job: Job, options: Namespace) -> None:
-    """Send the events of [since, until) and move the clock to ``until``."""
+    """Send the events of [since, until) and move the clock to ``until``.
+
+    Args:
+        job: This job.
+        options: `since` and `until` (ISO 8601), `endpoint` (empty for the use case's own), `step_hours` (data time of a
+            step) and `batch` (rows per request).
+
+    Raises:
+        DeclarationError: When an option is invalid or does not fit the clock.
+        DataError: When a long span has no events, or one row is too large for a request.
+        MillraceError: When the endpoint refuses a request or does not answer it.
+    """
     since, until = _span(options)
     clock = _clock(job, options, since, until)
     endpoint = options.endpoint or job.names.endpoint

@@ -20,6 +20,10 @@ AHEAD = np.timedelta64(7, "D")
 def run_sample(job: Job, as_of: str) -> None:
     """Print, as one line of JSON, the first event whose prediction is to be made after ``as_of``, or the last before.
 
+    Args:
+        job: This job.
+        as_of: A data time in ISO 8601, or ``now``.
+
     Raises:
         DataError: When no event is found, even as far back as models learn from.
     """

@@ -50,6 +50,9 @@ _PHRASES = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Al
 def run_serve(job: Job) -> None:
     """Serve the model whose folder contains the bundle until SIGTERM.
 
+    Args:
+        job: This job; the model is the one whose folder contains its bundle.
+
     Raises:
         MillraceError: When the model, an environment variable or the port is invalid.
     """
@@ -126,6 +129,13 @@ class Predictor:
 
     def predict(self, payload: Payload) -> list[dict[str, Any]]:
         """Return one answer per record, in order.
+
+        Args:
+            payload: The records of a request.
+
+        Returns:
+            For each record the key and `score`; in a binary problem `label` (0 or 1); `columns` with the values that
+            were looked up.
 
         Raises:
             Refusal: When a record is not what the model needs.

@@ -19,7 +19,17 @@ __all__ = ["Permission", "compare_permissions", "list_changes", "read_policy"]
 
 
 def list_changes(preview: Preview) -> list[dict[str, Any]]:
-    """Return each role and resource whose permissions change, sorted by kind and name."""
+    """Return each role and resource whose permissions change, sorted by kind and name.
+
+    Args:
+        preview: The preview of the change.
+
+    Returns:
+        Documents: ``of`` (`role`, `user`, `group`, `policy`, `trust` or `resource`), ``name``, ``gained`` and ``lost``
+        (actions, grouped by effect, resources, condition and principal), ``unguarded`` (gained permissions that lost a
+        condition on whom a service acts for), and the names of policies whose content is ``unknown`` until deployment
+        or ``unread``.
+    """
     names = {each.urn: each.name for each in preview.find_resources(policies.ROLE)}
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for resource in preview.resources:

@@ -227,7 +227,11 @@ def find_guard_keys(condition: str) -> set[str]:
 
 
 def format_condition(condition: str) -> str:
-    """Return the condition of a policy as one line of text."""
+    """Return the condition of a policy as one line of text.
+
+    Args:
+        condition: JSON: operator → key → value or list of values; not empty.
+    """
     words = {"StringEquals": "is", "ArnEquals": "is", "ArnLike": "is like", "StringLike": "is like", "Bool": "is"}
     said = []
     parsed = json.loads(condition)
@@ -243,7 +247,11 @@ def format_condition(condition: str) -> str:
 
 
 def shorten_arn(resource: str) -> str:
-    """Return an ARN as service and resource only, without partition, region and account."""
+    """Return an ARN as service and resource only, without partition, region and account.
+
+    Args:
+        resource: An ARN; any other text is returned as it is.
+    """
     found = re.fullmatch(r"arn:[^:]*:([^:]*):[^:]*:[^:]*:(.+)", resource)
     return f"{found[1]}: {found[2]}" if found else resource
 

@@ -39,7 +39,11 @@ class Permission:
         )
 
     def covers(self, other: Permission) -> bool:
-        """Return True if this permission includes the other one."""
+        """Return True if this permission includes the other one.
+
+        Args:
+            other: The other permission, which may be a part of this one.
+        """
         return (
             self.effect == other.effect
             and _covers(self.action.lower(), other.action.lower())
@@ -55,7 +59,11 @@ def _covers(pattern: str, name: str) -> bool:
 
 
 def read_policy(text: Any) -> set[Permission] | None:
-    """Return the permissions of a policy document; None if it is known only after deployment or not a policy."""
+    """Return the permissions of a policy document; None if it is known only after deployment or not a policy.
+
+    Args:
+        text: The document, as JSON or parsed; a mark if it is known only after deployment.
+    """
     parsed = text if isinstance(text, Mapping) else parse_document(text)
     if not isinstance(parsed, Mapping):
         return None
@@ -105,7 +113,15 @@ def _list(value: Any) -> list[str]:
 def compare_permissions(
     before: Iterable[Permission], after: Iterable[Permission]
 ) -> tuple[list[Permission], list[Permission]]:
-    """Return the permissions that are gained and those that are lost."""
+    """Return the permissions that are gained and those that are lost.
+
+    Args:
+        before: The permissions before the change.
+        after: The permissions after the change.
+
+    Returns:
+        The gained permissions, and the lost ones, both sorted.
+    """
     old, new = set(before), set(after)
     gained = [each for each in new if not any(other.covers(each) for other in old)]
     lost = [each for each in old if not any(other.covers(each) for other in new)]

@@ -11,7 +11,12 @@ from cli.diff.risks.risk import Code, Risk, caused_by
 
 
 def list_risks(preview: Preview, granted: Iterable[Mapping[str, Any]]) -> Iterator[Risk]:
-    """Yield the risks of permissions that are gained, and of conditions that are lost."""
+    """Yield the risks of permissions that are gained, and of conditions that are lost.
+
+    Args:
+        preview: The preview of the change.
+        granted: The permissions that change, see :mod:`cli.diff.permissions`.
+    """
     for entry in granted:
         for each in openings.find_openings(entry, preview.account):
             fields = {"whom": each.whom, "what": each.what, "opening": each.code.value, "consequence": each.consequence}

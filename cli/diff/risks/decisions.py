@@ -14,7 +14,12 @@ UseCases = tuple[declared.UseCase | None, declared.UseCase | None]
 
 
 def list_risks(preview: Preview, use_cases: UseCases) -> Iterator[Risk]:
-    """Yield the risks of models or data that would not have passed before."""
+    """Yield the risks of models or data that would not have passed before.
+
+    Args:
+        preview: The preview of the change.
+        use_cases: The declarations before and after; None for one that is not known.
+    """
     before, after = (_find_promotion(preview, after=after) for after in (False, True))
     if before == {"manual"} and "automatic" in after:
         yield Risk(Code.PROMOTION_AUTOMATIC, preview.stack, cause=Cause.PROMOTION)

@@ -31,7 +31,11 @@ _POLICIES = ("aws:s3/bucketPolicy:BucketPolicy", "aws:sqs/queuePolicy:QueuePolic
 
 
 def list_risks(preview: Preview) -> Iterator[Risk]:
-    """Yield the risks that others can read or change data from then on."""
+    """Yield the risks that others can read or change data from then on.
+
+    Args:
+        preview: The preview of the change.
+    """
     for resource in preview.find_resources(_ENCRYPTION):
         if resource.old is None or resource.new is None:
             continue

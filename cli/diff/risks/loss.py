@@ -13,7 +13,11 @@ _KEY = "aws:kms/key:Key"
 
 
 def list_risks(preview: Preview) -> Iterator[Risk]:
-    """Yield the risks of what is lost, the worst first."""
+    """Yield the risks of what is lost, the worst first.
+
+    Args:
+        preview: The preview of the change.
+    """
     gone = [each for each in preview.resources if each.operation in ("delete", "replace") and not each.is_kept]
     for resource in sorted(gone, key=lambda each: (losses.rank_loss(each), each.name)):
         loss = losses.find_loss(resource)

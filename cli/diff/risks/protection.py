@@ -11,7 +11,11 @@ from cli.diff.risks.risk import Code, Risk, caused_by
 
 
 def list_risks(preview: Preview) -> Iterator[Risk]:
-    """Yield the risks of what may be deleted, or is deleted sooner, from then on."""
+    """Yield the risks of what may be deleted, or is deleted sooner, from then on.
+
+    Args:
+        preview: The preview of the change.
+    """
     for resource in preview.resources:
         if resource.was_protected and not resource.is_protected and resource.new is not None:
             yield Risk(Code.UNPROTECTED, find_name(resource), resource.type, caused_by("protect"))

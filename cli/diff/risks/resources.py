@@ -7,7 +7,11 @@ from cli.diff.values import Mark
 
 
 def find_name(resource: Resource) -> str:
-    """Return the name that AWS knows a resource by, if the preview has it; otherwise its logical name."""
+    """Return the name that AWS knows a resource by, if the preview has it; otherwise its logical name.
+
+    Args:
+        resource: The resource.
+    """
     for key in ("key", "bucket", "featureGroupName", "modelPackageGroupName", "pipelineName", "endpoint", "name"):
         value = resource.before.get(key) or resource.after.get(key)
         if isinstance(value, str) and not isinstance(value, Mark):

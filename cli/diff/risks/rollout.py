@@ -10,7 +10,11 @@ from cli.diff.risks.risk import Cause, Code, Risk, caused_by
 
 
 def list_risks(preview: Preview) -> Iterator[Risk]:
-    """Yield the risks of rollouts that nothing rolls back."""
+    """Yield the risks of rollouts that nothing rolls back.
+
+    Args:
+        preview: The preview of the change.
+    """
     for endpoint in preview.find_resources(traffic.ENDPOINT):
         name = watching.find_name(endpoint)
         if _bakes_too_short(endpoint, fires := traffic.find_fastest_alarm(endpoint.after, preview)):

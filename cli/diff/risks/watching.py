@@ -13,7 +13,11 @@ _TRIGGERS = {watching.SCHEDULE: "schedule", watching.RULE: "rule", watching.TARG
 
 
 def list_risks(preview: Preview) -> Iterator[Risk]:
-    """Yield the risks of problems that nobody notices from then on."""
+    """Yield the risks of problems that nobody notices from then on.
+
+    Args:
+        preview: The preview of the change.
+    """
     for alarm in preview.find_resources(watching.ALARM, watching.COMPOSITE):
         name = watching.find_name(alarm)
         if alarm.operation == "delete":

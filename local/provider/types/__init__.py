@@ -29,6 +29,9 @@ TYPES: dict[str, Resource] = {kind.token: kind() for module in _MODULES for kind
 def find_resource_type(token: str) -> Resource:
     """Return the resource type with this token.
 
+    Args:
+        token: The Pulumi type, e.g. ``aws:sagemaker/model:Model``.
+
     Raises:
         UnknownTypeError: If the provider does not have this type.
     """

@@ -121,7 +121,17 @@ class Bucket(S3):
 
 
 def delete_objects(context: Context, bucket: str, key: str) -> None:
-    """Delete all versions of one object, or of every object when ``key`` is empty."""
+    """Delete all versions of one object, or of every object when ``key`` is empty.
+
+    Args:
+        context: The context of the engine's request.
+        bucket: The name of the bucket.
+        key: The object's whole key, not a prefix.
+
+    Raises:
+        ProviderError: If S3 did not delete a version; the message has the first failure.
+        ApiError: If a request failed, e.g. because the bucket does not exist.
+    """
     while True:
         page = context.call("s3", "ListObjectVersions", {"Bucket": bucket, "Prefix": key})
         versions = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]

@@ -49,7 +49,11 @@ _ACTIONS = {OK: "ok_actions", ALARM: "alarm_actions", INSUFFICIENT: "insufficien
 
 
 def start(cloud: Cloud) -> None:
-    """Start the worker, which first announces changes that were not announced before a restart."""
+    """Start the worker, which first announces changes that were not announced before a restart.
+
+    Args:
+        cloud: The cloud whose alarms are evaluated; its scale determines how long metrics are kept.
+    """
     mounted.install_corrections()
     metric_retention.install_retention(cloud.clock.scale)
     cloud.spawn("alarms", Alarms(cloud).run)

@@ -75,11 +75,20 @@ class MetricIndex:
         self._regions: dict[str, _Region] = {}
 
     def refresh(self, region: str) -> None:
-        """Index the data that were put since the last call."""
+        """Index the data that were put since the last call.
+
+        Args:
+            region: The region whose data are read from moto.
+        """
         self.add(region, _backend(region).metric_data)
 
     def add(self, region: str, data: list[Any]) -> None:
-        """Index the data that were added to moto's list since the last call."""
+        """Index the data that were added to moto's list since the last call.
+
+        Args:
+            region: The key of the data in this index: a region, or ``<account>/<region>``.
+            data: moto's list itself, in the order of the puts; another list replaces all indexed data of the region.
+        """
         self._regions.setdefault(region, _Region()).take(data)
 
     def list_newest(self, region: str, start: float) -> list[Any]:

@@ -26,7 +26,11 @@ class Expression(Protocol):
     """A parsed schedule expression."""
 
     def next(self, after: float) -> float | None:
-        """Return the first time after ``after``, in epoch seconds; None if there is none."""
+        """Return the first time after ``after``, in epoch seconds; None if there is none.
+
+        Args:
+            after: Epoch seconds.
+        """
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,11 @@ class Rate:
     seconds: float
 
     def next(self, after: float) -> float:
-        """Return the time one interval after ``after``."""
+        """Return the time one interval after ``after``.
+
+        Args:
+            after: Epoch seconds, as is the result.
+        """
         return after + self.seconds
 
 
@@ -47,7 +55,11 @@ class At:
     time: float
 
     def next(self, after: float) -> float | None:
-        """Return the time if it is later than ``after``, else None."""
+        """Return the time if it is later than ``after``, else None.
+
+        Args:
+            after: Epoch seconds.
+        """
         return self.time if self.time > after else None
 
 
@@ -62,7 +74,11 @@ class Cron:
     zone: ZoneInfo
 
     def next(self, after: float) -> float | None:
-        """Return the first matching time after ``after``; None after the last matching year."""
+        """Return the first matching time after ``after``; None after the last matching year.
+
+        Args:
+            after: Epoch seconds, as is the result.
+        """
         day = dt.datetime.fromtimestamp(after, self.zone).date()
         while day.year <= max(self.years):
             if day.year not in self.years:
@@ -89,6 +105,9 @@ def parse(expression: str, zone: str = "UTC", *, once: bool = False) -> Expressi
         expression: ``rate(…)``, ``cron(…)`` or ``at(…)``.
         zone: IANA name of the time zone of ``cron`` and ``at``.
         once: Whether ``at(…)`` is allowed: schedules support it, rules do not.
+
+    Returns:
+        The expression as a :class:`Rate`, :class:`Cron` or :class:`At`.
 
     Raises:
         ExpressionError: The expression or the time zone is not valid.

@@ -72,7 +72,12 @@ def list_scheduled_rules() -> Iterator[tuple[str, Any]]:
 
 
 def list_rules(region: str, bus: str) -> list[Any]:
-    """Return the enabled rules of a bus that have an event pattern, except those of archives."""
+    """Return the enabled rules of a bus that have an event pattern, except those of archives.
+
+    Args:
+        region: The region of the bus.
+        bus: The name of the bus; one that does not exist has no rules.
+    """
     from moto.events.models import events_backends
 
     found = events_backends[ACCOUNT][region].event_buses.get(bus)

@@ -33,7 +33,11 @@ _LOOK = 0.5
 
 
 def start(cloud: Cloud) -> None:
-    """Start the worker, which first delivers what an earlier daemon left in the queues."""
+    """Start the worker, which first delivers what an earlier daemon left in the queues.
+
+    Args:
+        cloud: The cloud whose queues of events and deliveries are emptied.
+    """
     mounted.install_corrections()
     refusals.install_checks()
     cloud.spawn("rules", _work, cloud)

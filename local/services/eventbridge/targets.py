@@ -193,6 +193,10 @@ def _message(delivery: Document) -> str:
 def resolve(path: str, event: Any) -> Any:
     """Return the value at a JSON path of an event.
 
+    Args:
+        path: The path, such as ``$.detail.items[0]``.
+        event: The event, or another value of JSON.
+
     Raises:
         DeliveryError: The path is not valid, or the event has nothing there.
     """

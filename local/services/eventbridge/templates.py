@@ -37,6 +37,10 @@ class AbsentError(LocalError, LookupError):
 def resolve(path: str, event: Any) -> Any:
     """Return the value at a JSON path of names and indexes, such as ``$.detail.items[0]``.
 
+    Args:
+        path: The path; ``$`` alone is the whole event.
+        event: The event, or another value of JSON.
+
     Raises:
         TemplateError: The path is not valid.
         AbsentError: The event has nothing there.

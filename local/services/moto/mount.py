@@ -121,6 +121,15 @@ class MotoMount:
     ) -> Response:
         """Answer one request with moto.
 
+        Args:
+            service: The service that was called.
+            environ: The request, which moto reads; its signature is checked already, and it names the region.
+            operation: botocore's name of the operation.
+            params: The parameters by botocore's names, for messages and the wait of ReceiveMessage; empty for S3.
+
+        Returns:
+            moto's response, which may be an error, without its request id.
+
         Raises:
             AwsError: moto lacks the operation, or cannot perform it with these parameters; nothing has changed.
         """
@@ -208,7 +217,11 @@ class MotoMount:
         return app
 
     def find_key(self, access_key_id: str) -> Key | None:
-        """Return the key of an IAM user or of a session of STS, or None."""
+        """Return the key of an IAM user or of a session of STS, or None.
+
+        Args:
+            access_key_id: The id that a request names, of a key that may be inactive, expired or unknown.
+        """
         from moto.iam.models import iam_backends
         from moto.sts.models import sts_backends
 

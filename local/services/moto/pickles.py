@@ -31,7 +31,14 @@ class Bodies:
         folder.mkdir(parents=True, exist_ok=True)
 
     def put(self, data: bytes) -> str:
-        """Store ``data`` and return its SHA-256."""
+        """Store ``data``; :meth:`sync` flushes it to the disk.
+
+        Args:
+            data: A whole body.
+
+        Returns:
+            Its SHA-256 in hexadecimal digits.
+        """
         digest = hashlib.sha256(data).hexdigest()
         path = self._folder / digest
         if not path.exists():
@@ -40,7 +47,13 @@ class Bodies:
         return digest
 
     def read(self, digest: str, start: int, size: int) -> bytes:
-        """Return ``size`` bytes from ``start``, or all to the end if ``size`` is negative."""
+        """Return ``size`` bytes from ``start``, or all to the end if ``size`` is negative.
+
+        Args:
+            digest: The SHA-256 of a stored body.
+            start: The offset of the first byte.
+            size: The number of bytes; fewer are returned where the body ends.
+        """
         with (self._folder / digest).open("rb") as file:
             file.seek(start)
             return file.read(size)
@@ -52,6 +65,9 @@ class Bodies:
 
     def restore(self, digest: str) -> Body:
         """Return the body of an object in a snapshot.
+
+        Args:
+            digest: Its SHA-256; the next :meth:`sweep` keeps it.
 
         Raises:
             FileNotFoundError: It is not stored.
@@ -79,18 +95,39 @@ class Body:
         self.digest = digest
 
     def seek(self, position: int) -> int:
-        """Set the position of the next read and return it."""
+        """Set the position of the next read.
+
+        Args:
+            position: The offset in bytes from the start of the body.
+
+        Returns:
+            The position.
+        """
         self._position = position
         return position
 
     def truncate(self) -> None:
-        """Empty the body; its position must be 0."""
+        """Empty the body; its position must be 0.
+
+        Raises:
+            UnsupportedOperation: The position is not 0.
+        """
         if self._position:
             raise io.UnsupportedOperation("a body is replaced whole: truncate(0) only")
         self.digest = None
 
     def write(self, data: bytes) -> int:
-        """Store ``data`` as the whole body, which must be empty, and return its length."""
+        """Store ``data`` as the whole body, which must be empty.
+
+        Args:
+            data: The whole body.
+
+        Returns:
+            Its length in bytes.
+
+        Raises:
+            UnsupportedOperation: The body is not empty.
+        """
         if self.digest is not None:
             raise io.UnsupportedOperation("a body is written once")
         self.digest = self._bodies.put(bytes(data))
@@ -98,7 +135,11 @@ class Body:
         return len(data)
 
     def read(self, size: int = -1) -> bytes:
-        """Return ``size`` bytes from the position, or all to the end if ``size`` is negative."""
+        """Return ``size`` bytes from the position, or all to the end if ``size`` is negative.
+
+        Args:
+            size: The number of bytes; fewer are returned where the body ends.
+        """
         if self.digest is None:
             return b""
         data = self._bodies.read(self.digest, self._position, size)
@@ -148,12 +189,25 @@ class _Pickler(pickle.Pickler):
 
 
 def dump(what: Any, file: io.BytesIO) -> None:
-    """Pickle an object of moto's in the format of snapshots."""
+    """Pickle an object of moto's in the format of snapshots.
+
+    Args:
+        what: The object: a backend, or backends by account and region.
+        file: The buffer to which the pickle is appended.
+    """
     _Pickler(file).dump(what)
 
 
 def load(file: SupportsRead[bytes], bodies: Bodies) -> Any:
-    """Return what :func:`dump` has written to a file."""
+    """Return what :func:`dump` has written to a file.
+
+    Args:
+        file: The file, read from its position; it must come from this cloud, because a pickle can run any code.
+        bodies: The bodies of S3 objects that the file refers to.
+
+    Raises:
+        FileNotFoundError: A body that the file refers to is not stored.
+    """
     return _Unpickler(file, bodies).load()
 
 

@@ -47,7 +47,11 @@ def install_s3(app: Any) -> None:
 
 
 def find_operation_of_s3(environ: Any) -> str:
-    """Return the name of the operation that an S3 request is for; its method and path where none is known."""
+    """Return the name of the operation that an S3 request is for; its method and path where none is known.
+
+    Args:
+        environ: The request as a WSGI environment.
+    """
     from moto.core.request import Request
     from moto.core.routing import get_service_router
 

@@ -87,16 +87,23 @@ class Snapshots:
             )
 
     def save_regularly(self, stopping: threading.Event) -> None:
-        """Save what changed, every few seconds, until ``stopping`` is set."""
+        """Save what changed, every few seconds, until ``stopping`` is set.
+
+        Args:
+            stopping: The event that ends the work, without a last save.
+        """
         pause = INTERVAL
         while not stopping.wait(pause):
             pause = max(INTERVAL, self.save(at_once=False) / _SHARE)
 
     def save(self, *, at_once: bool = True) -> float:
-        """Save the services that changed since the last call; return the seconds for which requests were blocked.
+        """Save the services that changed since the last call.
 
         Args:
             at_once: Whether metrics of the cloud's own parts are saved now, too.
+
+        Returns:
+            The seconds for which requests were blocked.
         """
         with self._saving:
             with self._mount.lock:

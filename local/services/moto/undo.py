@@ -39,7 +39,11 @@ class Undo:
         self._cost: dict[tuple[str, str, str], float] = {}
 
     def take(self, service: str) -> Picture:
-        """Return a picture of a service's backends, without the pickles of those that are slow to copy."""
+        """Return a picture of a service's backends, without the pickles of those that are slow to copy.
+
+        Args:
+            service: moto's name of the service.
+        """
         pickles = {}
         found = _backends(service)
         for place, backend in found.items():
@@ -52,7 +56,11 @@ class Undo:
         return Picture(service, pickles, frozenset(found))
 
     def restore(self, before: Picture) -> None:
-        """Restore the backends to what they were in a picture."""
+        """Restore the backends to what they were in a picture.
+
+        Args:
+            before: The picture; backends without a pickle in it stay as they are, and those created since are removed.
+        """
         from moto.backends import get_backend
 
         live: Any = get_backend(before.service)  # type: ignore[call-overload]

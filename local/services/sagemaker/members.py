@@ -183,6 +183,10 @@ _OPERATIONS: Mapping[str, Struct] = {
 def check_members(operation: str, params: Mapping[str, Any]) -> None:
     """Refuse a request with unsupported or missing members.
 
+    Args:
+        operation: The operation's name; one without a specification here is not checked.
+        params: Its parameters.
+
     Raises:
         AwsError: ``ValidationException`` with the first finding.
     """
@@ -192,6 +196,11 @@ def check_members(operation: str, params: Mapping[str, Any]) -> None:
 
 def refuse_others(given: Mapping[str, Any], known: Iterable[str], where: str) -> None:
     """Refuse members that are neither in ``known`` nor empty.
+
+    Args:
+        given: The members of a request or of a structure in it.
+        known: The names of the supported members.
+        where: The operation's or the structure's name for the message.
 
     Raises:
         AwsError: ``ValidationException`` that names them.
@@ -209,6 +218,10 @@ def find_refused(operation: str, params: Mapping[str, Any]) -> Iterator[str]:
     """Yield a message for each fault in the members of a request or of a step's arguments.
 
     A fault is an unsupported member or value, or a missing member. Calls of pipeline functions are not checked.
+
+    Args:
+        operation: The name of the operation, or of that which a step calls; one without a specification has no faults.
+        params: The request's parameters or the step's arguments.
     """
     if spec := _OPERATIONS.get(operation):
         yield from _struct(spec, params, operation)
@@ -240,6 +253,9 @@ def is_empty(value: Any) -> bool:
     """Return True if a member's value is null, false, or an empty string or list.
 
     An empty structure is different: its presence can be a request, as with ``AsyncInferenceConfig``.
+
+    Args:
+        value: The value, as parsed from JSON.
     """
     return value is None or value is False or (isinstance(value, str | list) and not value)
 

@@ -101,7 +101,15 @@ def require_object(call: Call, url: str) -> None:
 
 
 def require_model(call: Call, name: str) -> Document:
-    """Return the model's document; raise AWS's error if it does not exist."""
+    """Return the model's document.
+
+    Args:
+        call: The request, in whose region the model must be.
+        name: The model's name, in its stored spelling.
+
+    Raises:
+        AwsError: ``ValidationException``, in AWS's words, if it does not exist.
+    """
     document = call.store.get("model", call.region, name)
     if document is None:
         raise validation_error(f'Could not find model "{call.build_arn(f"model/{name.lower()}")}".')
@@ -109,12 +117,26 @@ def require_model(call: Call, name: str) -> Document:
 
 
 def describe_model(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """Describe a model."""
+    """Describe a model.
+
+    Returns:
+        The members with which it was created, its ARN and its creation time.
+
+    Raises:
+        AwsError: The model does not exist.
+    """
     return remove_private_members(require_model(call, params["ModelName"]))
 
 
 def delete_model(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """Delete a model; endpoints that serve it continue to serve."""
+    """Delete a model; endpoints that serve it continue to serve.
+
+    Returns:
+        An empty output.
+
+    Raises:
+        AwsError: The model does not exist.
+    """
     with call.store.transaction():
         document = require_model(call, params["ModelName"])
         call.store.delete("model", call.region, params["ModelName"])

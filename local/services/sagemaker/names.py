@@ -53,7 +53,13 @@ def with_stored_names(handler: Handler) -> Handler:
 
 
 def find_stored_name(call: Call, kind: str, name: str) -> str:
-    """Return the stored spelling of a resource's name, or ``name`` itself if no such resource exists."""
+    """Return the stored spelling of a resource's name, or ``name`` itself if no such resource exists.
+
+    Args:
+        call: The request, whose region is searched.
+        kind: The store's kind of the resource.
+        name: The name, in any case.
+    """
     return call.store.find_stored_name(kind, call.region, name) or name
 
 

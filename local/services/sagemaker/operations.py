@@ -51,7 +51,11 @@ def list_operations() -> dict[str, dict[str, Handler]]:
 
 
 def recover_all(cloud: Cloud) -> None:
-    """Resume or settle all work that the last shutdown interrupted."""
+    """Resume or settle all work that the last shutdown interrupted.
+
+    Args:
+        cloud: The cloud, which has just started; what cannot be resumed is logged.
+    """
     for recover in _RECOVERIES:
         try:
             recover(cloud)

@@ -82,7 +82,11 @@ def create_model_package_group(call: Call, params: dict[str, Any]) -> dict[str, 
 
 
 def describe_model_package_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """Describe a model package group, by name or ARN."""
+    """Describe a model package group, by name or ARN.
+
+    Returns:
+        The members with which it was created, its ARN, its status and its creation time.
+    """
     return remove_private_members(_require_group(call, params["ModelPackageGroupName"]))
 
 
@@ -290,7 +294,11 @@ def _check_containers(call: Call, specifications: Iterable[Mapping[str, Any] | N
 
 
 def describe_model_package(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """Describe a model package; with MetadataOnly, the content of its model card is empty."""
+    """Describe a model package; with MetadataOnly, the content of its model card is empty.
+
+    Returns:
+        The members of the package's document.
+    """
     package = remove_private_members(_require_package(call, params["ModelPackageName"]))
     if params.get("IncludedData") == "MetadataOnly" and "ModelCard" in package:
         package["ModelCard"] = {**package["ModelCard"], "ModelCardContent": "{}"}
@@ -334,7 +342,14 @@ def list_model_packages(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def update_model_package(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """Update a model package; if members changed, emit an event that names them."""
+    """Update a model package; if members changed, emit an event that names them.
+
+    Returns:
+        ``ModelPackageArn``.
+
+    Raises:
+        AwsError: The package does not exist, or the update is empty or not valid.
+    """
     refuse_others(params, _UPDATE, "UpdateModelPackage")
     arn = params["ModelPackageArn"]
     added = params.get("AdditionalInferenceSpecificationsToAdd", [])
@@ -394,7 +409,11 @@ def _merge_metadata(package: Document, params: Mapping[str, Any]) -> dict[str, s
 
 
 def delete_model_package(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """Delete a model package; models created from it remain."""
+    """Delete a model package; models created from it remain.
+
+    Returns:
+        An empty output.
+    """
     with call.store.transaction():
         package = _require_package(call, params["ModelPackageName"])
         call.store.delete(PACKAGE, call.region, package["ModelPackageArn"])

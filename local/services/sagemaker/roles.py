@@ -12,6 +12,9 @@ from local.core.identity import ACCOUNT
 def require_account(arn: str) -> None:
     """Refuse a role of another account.
 
+    Args:
+        arn: The ARN of the role.
+
     Raises:
         AwsError: ``ValidationException``, in AWS's words.
     """
@@ -23,6 +26,10 @@ def require_role(call: Call, arn: str) -> None:
     """Refuse a role that does not exist or belongs to another account.
 
     Call it outside a transaction, because it sends a request to IAM.
+
+    Args:
+        call: The request that names the role.
+        arn: The ARN of the role, with its path.
 
     Raises:
         AwsError: ``ValidationException``, in AWS's words.

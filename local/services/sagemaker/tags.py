@@ -26,9 +26,20 @@ _RESOURCES = {
 
 
 def merge_tags(call: Call, arn: str, tags: Sequence[dict[str, str]] | None) -> dict[str, str]:
-    """Add tags to those of ``arn`` and return all of them; a new value replaces the old one of its key.
+    """Add tags to those of ``arn``; a new value replaces the old one of its key.
 
     Call it before the resource is written, because it refuses invalid tags.
+
+    Args:
+        call: The request, in whose region the resource is.
+        arn: The ARN of the resource, which need not exist yet.
+        tags: The new tags in the API's form, each with ``Key`` and ``Value``; None for no tags.
+
+    Returns:
+        All tags of the resource, values by key.
+
+    Raises:
+        AwsError: ``ValidationException`` for a reserved key or too many tags; nothing has changed.
     """
     with call.store.transaction():
         now = get_tags(call, arn)
@@ -50,7 +61,12 @@ def get_tags(call: Call, arn: str) -> dict[str, str]:
 
 
 def delete_all_tags(call: Call, arn: str) -> None:
-    """Delete all tags of a resource that is being deleted."""
+    """Delete all tags of a resource that is being deleted.
+
+    Args:
+        call: The request, in whose region the resource is.
+        arn: The ARN of the resource.
+    """
     call.store.delete("tags", call.region, arn)
 
 
@@ -71,7 +87,14 @@ def to_tag_list(tags: dict[str, str]) -> list[dict[str, str]]:
 
 
 def add_tags(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """Add tags to a resource and return all its tags."""
+    """Add tags to a resource.
+
+    Returns:
+        All its tags, as ``Tags`` in the API's form.
+
+    Raises:
+        AwsError: The resource does not exist or cannot have tags, or a tag is not valid.
+    """
     _require(call, params["ResourceArn"])
     return {"Tags": to_tag_list(merge_tags(call, params["ResourceArn"], params["Tags"]))}
 

@@ -48,25 +48,50 @@ class Scope(Protocol):
     """The source of referenced values while a pipeline runs; each method raises :class:`ResolveError`."""
 
     def get_parameter(self, name: str) -> Any:
-        """Return the value of a pipeline parameter."""
+        """Return the value of a pipeline parameter.
+
+        Args:
+            name: The part after ``Parameters.``.
+        """
         ...
 
     def get_execution_property(self, name: str) -> Any:
-        """Return a property of the execution."""
+        """Return a property of the execution.
+
+        Args:
+            name: The part after ``Execution.``.
+        """
         ...
 
     def describe_step(self, name: str) -> Any:
-        """Return the description of the resource that the step created."""
+        """Return the description of the resource that the step created.
+
+        Args:
+            name: The name of the step.
+        """
 
     def read_property_file(self, step: str, name: str) -> tuple[str, Any]:
-        """Return the URL and the parsed JSON of a step's property file."""
+        """Return the URL and the parsed JSON of a step's property file.
+
+        Args:
+            step: The name of the step.
+            name: The name under which the step declares the file.
+        """
 
     def read_json_object(self, url: str) -> Any:
-        """Return the parsed JSON of an S3 object."""
+        """Return the parsed JSON of an S3 object.
+
+        Args:
+            url: Its URL, ``s3://bucket/key``.
+        """
 
 
 def find_function_name(value: Any) -> str | None:
-    """Return the name of the function that the value calls, or None if it is not a function call."""
+    """Return the name of the function that the value calls, or None if it is not a function call.
+
+    Args:
+        value: Any value of a definition, as parsed from JSON.
+    """
     if isinstance(value, dict) and len(value) == 1:
         (name,) = value
         return name if name in FUNCTIONS else None
@@ -75,6 +100,12 @@ def find_function_name(value: Any) -> str | None:
 
 def parse_path(text: str) -> Path:
     """Return the parts of a path.
+
+    Args:
+        text: The path, such as ``Steps.S.Outputs['o'].S3Uri`` or ``metrics[0].value``.
+
+    Returns:
+        At least one part: names as text, indices as integers.
 
     Raises:
         ValueError: The text is not a path.
@@ -97,6 +128,9 @@ def parse_path(text: str) -> Path:
 
 def find_references(value: Any) -> Iterator[Reference]:
     """Yield all references within a value.
+
+    Args:
+        value: Any value of a definition, as parsed from JSON.
 
     Raises:
         ValueError: A function call is malformed.
@@ -152,6 +186,10 @@ def _check_json_get(call: Any) -> None:
 def resolve(value: Any, scope: Scope) -> Any:
     """Return the value with every function call replaced by its result.
 
+    Args:
+        value: A value of a definition that was checked; it is not changed.
+        scope: The source of the values that it refers to.
+
     Raises:
         ResolveError: A referenced value does not exist.
     """
@@ -171,7 +209,11 @@ def resolve(value: Any, scope: Scope) -> Any:
 
 
 def as_text(value: Any) -> str:
-    """Return a value as ``Std:Join`` writes it."""
+    """Return a value as ``Std:Join`` writes it.
+
+    Args:
+        value: The value; booleans become ``true`` and ``false``, others are written as Python does.
+    """
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -226,7 +268,11 @@ def _enter(value: Any, part: str | int) -> list[Any]:
 
 
 def list_entry_names(item: dict[str, Any]) -> list[Any]:
-    """Return the names of a list entry: the values of ``OutputName``, ``ChannelName``, ``MetricName`` and so on."""
+    """Return the names of a list entry: the values of ``OutputName``, ``ChannelName``, ``MetricName`` and so on.
+
+    Args:
+        item: The entry's members; for those of a shape, the shapes of the names are returned.
+    """
     return [text for key, text in item.items() if key.endswith("Name")]
 
 
@@ -251,6 +297,10 @@ CONDITIONS: dict[str, set[str]] = {
 
 def is_condition_met(condition: dict[str, Any], scope: Scope) -> bool:
     """Return True if a condition is met.
+
+    Args:
+        condition: The condition as in the definition, with ``Type`` and the members of its type in :data:`CONDITIONS`.
+        scope: The source of the values that it refers to.
 
     Raises:
         ResolveError: A value does not exist, or two values of different types are compared.

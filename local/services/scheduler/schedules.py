@@ -36,7 +36,11 @@ _LOOK = 0.25
 
 
 def start(cloud: Cloud) -> None:
-    """Start the worker."""
+    """Start the worker.
+
+    Args:
+        cloud: The cloud whose schedules and scheduled rules run until it stops.
+    """
     correct_rules()
     mounted.install_corrections()
     cloud.spawn("schedules", Schedules(cloud).run)

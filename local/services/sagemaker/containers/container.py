@@ -72,7 +72,7 @@ class Container:
         on_line: Callable[[str], None] | None = None,
         isolated: bool = False,
     ) -> Container:
-        """Start ``command`` of ``image``.
+        """Return a new container that runs ``command`` of ``image``.
 
         Args:
             cloud: The local cloud, to which the logs go and for which the container gets credentials.
@@ -125,12 +125,27 @@ class Container:
         return self._process.returncode if self._finished.is_set() else None
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """Wait at most ``timeout`` seconds for the end; return the exit code, or None if it still runs."""
+        """Wait for the end of the container and of its output.
+
+        Args:
+            timeout: The longest wait in seconds; None without a limit.
+
+        Returns:
+            The exit code (negative: the signal that ended the process), or None if it still runs.
+        """
         self._finished.wait(timeout)
         return self.poll()
 
     def stop(self, first: signal.Signals = signal.SIGTERM, grace: float = 30.0) -> int | None:
-        """Send ``first`` to the whole group, SIGKILL after ``grace`` seconds; return the exit code."""
+        """Send ``first`` to the whole group, SIGKILL after ``grace`` seconds, and wait for the end.
+
+        Args:
+            first: The signal that requests the end.
+            grace: Seconds from the first signal to SIGKILL.
+
+        Returns:
+            The exit code (negative: the signal that ended the process), or None if it still runs 10 s after SIGKILL.
+        """
         self._signal(first)
         if self.wait(grace) is None:
             self.kill()
@@ -212,6 +227,10 @@ def replace_mount_path(value: str, root: Path) -> str:
     """Return ``value`` with every path ``/opt/ml`` in it replaced by ``root``.
 
     Neither the end of another path, such as ``s3://bucket/opt/ml``, nor the start of ``/opt/mlx`` is replaced.
+
+    Args:
+        value: A text that may contain such paths, such as an argument or the content of a script.
+        root: The folder that replaces ``/opt/ml``.
     """
     return _MOUNTED.sub(lambda _: str(root), value)
 

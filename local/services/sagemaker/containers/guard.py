@@ -35,13 +35,21 @@ class Guard:
         self._helper: subprocess.Popen[bytes] | None = None
 
     def add(self, group: int) -> None:
-        """Register a process group, which is killed when this process dies."""
+        """Register a process group, which is killed when this process dies.
+
+        Args:
+            group: The group's id.
+        """
         with self._lock:
             self._groups.add(group)
             self._tell(b"+%d\n" % group)
 
     def remove(self, group: int) -> None:
-        """Unregister a process group that has ended, because its number may be reused."""
+        """Unregister a process group that has ended, because its number may be reused.
+
+        Args:
+            group: The group's id; one that is not registered is ignored.
+        """
         with self._lock:
             self._groups.discard(group)
             self._tell(b"-%d\n" % group)

@@ -41,7 +41,11 @@ class LogStream:
         self._created = False
 
     def write(self, line: str) -> None:
-        """Add one line; it is sent when the batch is full, or by :meth:`flush`."""
+        """Add one line; it is sent when the batch is full, or by :meth:`flush`.
+
+        Args:
+            line: The text without its line end; a long one becomes several events, an empty one a space.
+        """
         if not self._events:
             self._oldest = time.monotonic()
         stamp = int(time.time() * 1000)

@@ -201,7 +201,14 @@ def _find_problem(cloud: Cloud, region: str, group: Mapping[str, Any]) -> str | 
 
 
 def describe_feature_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """Describe a feature group, with all its features on one page."""
+    """Describe a feature group, with all its features on one page.
+
+    Returns:
+        The group's members and an empty ``NextToken``; ``OnlineStoreTotalSizeBytes`` if it has an online store.
+
+    Raises:
+        AwsError: The group does not exist.
+    """
     group = require_group(call, params["FeatureGroupName"])
     answer = {**remove_private_members(group), "NextToken": ""}
     if (group.get("OnlineStoreConfig") or {}).get("EnableOnlineStore"):
@@ -212,7 +219,14 @@ def describe_feature_group(call: Call, params: dict[str, Any]) -> dict[str, Any]
 
 
 def update_feature_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """Add features, or change the throughput or the time to live of records written from then on."""
+    """Add features, or change the throughput or the time to live of records written from then on.
+
+    Returns:
+        ``FeatureGroupArn``; the update is finished in the background.
+
+    Raises:
+        AwsError: The group does not exist or cannot be updated now, or the update is not valid.
+    """
     given = [member for member in ("FeatureAdditions", "OnlineStoreConfig", "ThroughputConfig") if params.get(member)]
     if len(given) != 1:
         raise validation_error(
@@ -319,6 +333,10 @@ def list_feature_groups(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 def require_group(call: Call, name: str) -> Document:
     """Return the group's document by name or ARN.
 
+    Args:
+        call: The request, in whose region the group must be.
+        name: The group's name or ARN, in any case.
+
     Raises:
         AwsError: ``ResourceNotFound``, or ``ValidationException`` for an ARN of another region.
     """
@@ -364,7 +382,11 @@ def _announce(cloud: Cloud, region: str, group: Document) -> None:
 
 
 def recover(cloud: Cloud) -> None:
-    """Finish interrupted operations, and start the worker that writes the offline store."""
+    """Finish interrupted operations, and start the worker that writes the offline store.
+
+    Args:
+        cloud: The cloud, which has just started.
+    """
     for group in cloud.store.list(KIND):
         try:
             _finish_interrupted(cloud, group)

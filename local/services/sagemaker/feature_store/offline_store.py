@@ -81,9 +81,12 @@ class OfflineStore:
             return False
 
     def flush(self) -> bool:
-        """Write all buffered rows now, and return True if none of them failed.
+        """Write all buffered rows now.
 
         A group whose rows cannot be written gets the OfflineStoreStatus Blocked and keeps them; others are written.
+
+        Returns:
+            True if no rows failed.
         """
         with self._writing:
             batches = self._records.assign_batches(uuid.uuid4().hex)

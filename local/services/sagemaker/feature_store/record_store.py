@@ -104,7 +104,12 @@ class RecordStore:
     # -- online ------------------------------------------------------------------------------------------------------
 
     def get(self, group: str, name: str) -> Record | None:
-        """Return the record, even a soft-deleted one; None if it does not exist or has expired."""
+        """Return the record, even a soft-deleted one; None if it does not exist or has expired.
+
+        Args:
+            group: The ARN of the feature group.
+            name: The record identifier as text.
+        """
         with self._lock:
             row = self._db.execute(
                 "SELECT id, event_time, body, expires, deleted FROM online WHERE feature_group = ? AND id = ?",
@@ -115,7 +120,13 @@ class RecordStore:
         return Record(row[0], row[1], json.loads(row[2]), row[3], bool(row[4]))
 
     def put(self, group: str, record: Record | None, row: Row | None) -> None:
-        """Write the given record and the given row in one transaction."""
+        """Write the given record and the given row in one transaction.
+
+        Args:
+            group: The ARN of the feature group.
+            record: The record for the online store, which keeps a newer one instead; None to write only the row.
+            row: The row to buffer for the offline store; None to write only the record.
+        """
         with self._transaction() as db:
             if record is not None:
                 body = json.dumps(record.values, separators=(",", ":"))

@@ -167,7 +167,14 @@ def _compute_expiry(group: Document, event_time: float, ttl: Mapping[str, Any] |
 
 
 def put_record(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """Write a record, which replaces the old one completely; omitted features are removed."""
+    """Write a record, which replaces the old one completely; omitted features are removed.
+
+    Returns:
+        An empty output, also if a newer record was kept.
+
+    Raises:
+        AwsError: The group does not exist or is not created yet, or the record is not valid.
+    """
     _put(call, params, params.get("TtlDuration"))
     return {}
 
@@ -295,7 +302,14 @@ def batch_get_record(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def list_records(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """List the record identifiers of the online store, in order."""
+    """List the record identifiers of the online store, in order.
+
+    Returns:
+        ``RecordIdentifiers`` of one page, and ``NextToken`` if more exist.
+
+    Raises:
+        AwsError: The group does not exist, is not created yet or has no online store, or the NextToken is not valid.
+    """
     group = _require_created_group(call, params["FeatureGroupName"], reading=True)
     _require_online(group)
     size = params.get("MaxResults", _PAGE)

@@ -59,6 +59,10 @@ class _Bounded:
 def unpack(packed: IO[bytes], folder: Path) -> None:
     """Unpack a ``tar.gz`` into a folder.
 
+    Args:
+        packed: The archive, as a seekable file.
+        folder: The folder to write to, which keeps what was unpacked before an error.
+
     Raises:
         ArchiveError: It is not a ``tar.gz``, or contains too many files, too many bytes, or a path outside the folder.
     """

@@ -48,7 +48,13 @@ class Capture:
         self._thread = cloud.spawn(f"capture-{endpoint}", self._run)
 
     def record(self, variant: str, request: Request, reply: Reply) -> None:
-        """Add one answered request, if it is in the sample."""
+        """Add one answered request, if it is in the sample.
+
+        Args:
+            variant: The name of the production variant that answered.
+            request: The request.
+            reply: Its successful reply.
+        """
         if random.random() * 100 >= self._config["InitialSamplingPercentage"]:
             return
         line = json.dumps(self._document(request, reply), separators=(",", ":"))

@@ -106,7 +106,14 @@ def _arn(call: Call, name: str) -> str:
 
 
 def describe_endpoint_config(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """Describe an endpoint configuration, with default values."""
+    """Describe an endpoint configuration, with default values.
+
+    Returns:
+        The members with which it was created, its ARN and its creation time.
+
+    Raises:
+        AwsError: The configuration does not exist.
+    """
     return remove_private_members(require_config(call, params["EndpointConfigName"]))
 
 
@@ -114,6 +121,12 @@ def delete_endpoint_config(call: Call, params: dict[str, Any]) -> dict[str, Any]
     """Delete an endpoint configuration.
 
     As on AWS, it may be in use: its endpoint continues to serve and can no longer be updated.
+
+    Returns:
+        An empty output.
+
+    Raises:
+        AwsError: The configuration does not exist.
     """
     with call.store.transaction():
         document = require_config(call, params["EndpointConfigName"])

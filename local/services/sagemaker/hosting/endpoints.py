@@ -139,7 +139,14 @@ def delete_endpoint(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def describe_endpoint(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """Describe an endpoint."""
+    """Describe an endpoint.
+
+    Returns:
+        The members of the endpoint's document, among them its status and the variants that serve.
+
+    Raises:
+        AwsError: The endpoint does not exist.
+    """
     return remove_private_members(require_endpoint(call, params["EndpointName"]))
 
 

@@ -156,7 +156,11 @@ class Server:
         return container is not None and not container.ended.wait(after)
 
     def stop(self, grace: float = 30.0) -> None:
-        """End the process (SIGTERM, then SIGKILL after ``grace`` seconds) and wait for it."""
+        """End the process (SIGTERM, then SIGKILL after ``grace`` seconds) and wait for it.
+
+        Args:
+            grace: Seconds from SIGTERM to SIGKILL.
+        """
         self._stop.set()
         self._publish(None)
         while self._thread.is_alive():
@@ -408,7 +412,9 @@ class Fleet:
     def stop(self, grace: float = 30.0, *, keep: bool = False) -> None:
         """Drain and end all servers; remove the fleet's folder with its models.
 
-        With ``keep``, the models remain for the next run.
+        Args:
+            grace: Seconds from a server's SIGTERM, which follows the drain, to its SIGKILL.
+            keep: Whether the models remain for the next run.
         """
         self.resize(dict.fromkeys(self.variants, 0), grace=grace)
         if not keep and self.folder.is_dir():

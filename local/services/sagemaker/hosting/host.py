@@ -93,7 +93,14 @@ class HostedEndpoint:
         self.cloud.spawn(f"{work.__name__}-{self.name}", run)
 
     def create(self, plan: Plan) -> None:
-        """Start the first fleet; the status changes from Creating to InService or Failed."""
+        """Start the first fleet; the status changes from Creating to InService or Failed.
+
+        Args:
+            plan: The plan of the fleet; its ``Folder`` is added.
+
+        Raises:
+            GoingDownError: The local cloud is shutting down.
+        """
         self._announce()
         fleet = self.router.create_fleet(plan)
         # Without traffic yet, but already a route, so that a shutdown ends the fleet too.
@@ -140,6 +147,13 @@ class HostedEndpoint:
         """Deploy a plan; the status changes from Updating to InService.
 
         After a rollback, the old plan serves.
+
+        Args:
+            plan: The new plan; its ``Folder`` is added.
+            config: ``DeploymentConfig`` in the API's form; empty for the default deployment.
+
+        Raises:
+            GoingDownError: The local cloud is shutting down.
         """
         self._announce()
         blue = self._route()
@@ -188,6 +202,13 @@ class HostedEndpoint:
         """Change the weights and instance counts of the serving fleet.
 
         If the servers do not start, the old weights and counts are kept. The status changes from Updating to InService.
+
+        Args:
+            weights: The new weights by variant; variants that are not in it keep theirs.
+            counts: The new numbers of servers by variant; variants that are not in it keep theirs.
+
+        Raises:
+            GoingDownError: The local cloud is shutting down.
         """
         self._announce()
         route = self._route()
@@ -363,7 +384,11 @@ def _remove_leftovers(cloud: Cloud) -> None:
 
 
 def recover(cloud: Cloud) -> None:
-    """Restore every endpoint to the state in its document, or to the state before an interrupted update."""
+    """Restore every endpoint to the state in its document, or to the state before an interrupted update.
+
+    Args:
+        cloud: The cloud, which has just started; the servers are started in the background.
+    """
     hosting = cloud.get_part(Hosting)
     for document in cloud.store.list("endpoint"):
         region, name = document["EndpointArn"].split(":")[3], document["EndpointName"]

@@ -19,7 +19,14 @@ LIMIT = 25 * 1024 * 1024
 
 
 def invoke_endpoint(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """Send one request to a model server and return its reply."""
+    """Send one request to a model server and return its reply.
+
+    Returns:
+        ``Body`` and ``InvokedProductionVariant``; ``ContentType`` and ``CustomAttributes`` if the model gave them.
+
+    Raises:
+        AwsError: The endpoint does not serve, the request is not valid or too large, or the model failed.
+    """
     if others := sorted(set(params) - _KNOWN):
         raise _make_refusal(f"{', '.join(others)} of InvokeEndpoint is not available in the local cloud.")
     name, body = params["EndpointName"], params.get("Body", b"")

@@ -65,7 +65,13 @@ class Router:
             self.changed.notify_all()
 
     def invoke(self, request: Request) -> Reply:
-        """Send a request to a model server and return its reply, whatever its status.
+        """Send a request to a model server.
+
+        Args:
+            request: The request; without a target variant, the variants' weights decide.
+
+        Returns:
+            The model's reply, whatever its status.
 
         Raises:
             AwsError: ``ModelError`` if the model does not answer, ``ServiceUnavailable`` if no server is ready,

@@ -268,7 +268,14 @@ def list_training_jobs(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def describe_processing_job(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """Describe a processing job."""
+    """Describe a processing job.
+
+    Returns:
+        The members of the job's document: those of its request, its ARN, its status and its times.
+
+    Raises:
+        AwsError: The job does not exist.
+    """
     return remove_private_members(_require(call, "Processing", params["ProcessingJobName"]))
 
 
@@ -288,7 +295,11 @@ def list_processing_jobs(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def recover(cloud: Cloud) -> None:
-    """Settle the jobs that the last shutdown of the local cloud interrupted."""
+    """Settle the jobs that the last shutdown of the local cloud interrupted.
+
+    Args:
+        cloud: The cloud, which has just started.
+    """
     for label, run in _RUNS.items():
         runs.settle_interrupted_jobs(cloud, run.kind, label)
 

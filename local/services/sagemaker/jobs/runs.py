@@ -176,6 +176,9 @@ class JobRun(ABC):
             on_line: Called with every line of output.
             meanwhile: Called every second while the containers run.
 
+        Returns:
+            The exit codes of the hosts, and why they were stopped.
+
         Raises:
             JobInterruptedError: The local cloud is shutting down.
         """
@@ -373,7 +376,11 @@ class Jobs:
         cloud.spawn("jobs-stopping", self._wake_all)
 
     def start(self, run: JobRun) -> None:
-        """Start a run in the background."""
+        """Start a run in the background.
+
+        Args:
+            run: The run of a job whose document is stored.
+        """
         with self._lock:
             self._runs[run.kind, run.region, run.name] = run
         # A stop that was requested before the run was in the table did not reach it.
@@ -391,12 +398,24 @@ class Jobs:
             self._prune()
 
     def stop(self, kind: str, region: str, name: str) -> None:
-        """Request a running job to end; do nothing if the job does not run."""
+        """Request a running job to end; do nothing if the job does not run.
+
+        Args:
+            kind: The store's kind of the job.
+            region: The job's region.
+            name: The job's name.
+        """
         if run := self._get(kind, region, name):
             run.request_stop()
 
     def wait(self, kind: str, region: str, name: str) -> None:
-        """Wait until the job no longer runs: it has ended, or the local cloud is shutting down."""
+        """Wait until the job no longer runs: it has ended, or the local cloud is shutting down.
+
+        Args:
+            kind: The store's kind of the job.
+            region: The job's region.
+            name: The job's name; one that does not run is not awaited.
+        """
         if run := self._get(kind, region, name):
             run.finished.wait()
 

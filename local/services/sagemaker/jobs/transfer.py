@@ -49,6 +49,9 @@ class Item:
 def parse_s3_url(url: str) -> tuple[str, str]:
     """Return bucket and key of an ``s3://`` URL.
 
+    Args:
+        url: The URL; the key in it may be empty.
+
     Raises:
         TransferError: The text is not such a URL.
     """

@@ -74,6 +74,12 @@ class _Broken(LocalError):
 def parse_definition(text: str) -> Document:
     """Parse and check the JSON text of a definition.
 
+    Args:
+        text: The text that a client sent or uploaded.
+
+    Returns:
+        The definition, with its functions unresolved.
+
     Raises:
         AwsError: ``ValidationException`` with the findings.
     """

@@ -217,7 +217,13 @@ class Executions:
         cloud.spawn("pipelines-stopping", self._wake_all)
 
     def start(self, region: str, arn: str, *, recovered: bool = False) -> None:
-        """Start or resume an execution in the background."""
+        """Start or resume an execution in the background.
+
+        Args:
+            region: The region of the execution.
+            arn: The ARN of the execution, whose document is stored.
+            recovered: Whether the last shutdown of the local cloud interrupted the execution.
+        """
         run = ExecutionRun(self.cloud, region, arn)
         with self._lock:
             self._runs[arn] = run
@@ -233,7 +239,11 @@ class Executions:
                     del self._runs[run.arn]
 
     def stop(self, arn: str) -> None:
-        """Halt a running execution, whose status is Stopping; do nothing if it does not run."""
+        """Halt a running execution, whose status is Stopping; do nothing if it does not run.
+
+        Args:
+            arn: The ARN of the execution.
+        """
         with self._lock:
             run = self._runs.get(arn)
         if run is not None:

@@ -74,7 +74,15 @@ def _require_execution(call: Call, arn: str) -> Document:
 
 
 def start_pipeline_execution(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """Start an execution and return at once; its steps run in the background."""
+    """Start an execution and return at once; its steps run in the background.
+
+    Returns:
+        ``PipelineExecutionArn``; that of the first execution if the request is repeated with its token.
+
+    Raises:
+        AwsError: ``ConflictException`` if the token was used for another request; other codes if the pipeline does not
+            exist or the request is not valid.
+    """
     refuse_others(params, _START, "StartPipelineExecution")
     pipeline = require_pipeline(call, params["PipelineName"])
     key = build_store_name(pipeline["PipelineName"])
@@ -187,7 +195,14 @@ def _parse_value(parameter: Document, text: str) -> Any:
 
 
 def stop_pipeline_execution(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """Stop an execution and its jobs; its status is Stopping, then Stopped."""
+    """Stop an execution and its jobs; its status is Stopping, then Stopped.
+
+    Returns:
+        ``PipelineExecutionArn``; the execution ends in the background.
+
+    Raises:
+        AwsError: The execution does not exist or is not executing.
+    """
 
     def stopping(document: Document) -> None:
         document["PipelineExecutionStatus"] = "Stopping"
@@ -265,7 +280,14 @@ def update_pipeline_execution(call: Call, params: dict[str, Any]) -> dict[str, A
 
 
 def describe_pipeline_execution(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """Describe an execution."""
+    """Describe an execution.
+
+    Returns:
+        The members of the execution's document, without its steps and parameters.
+
+    Raises:
+        AwsError: The execution does not exist.
+    """
     return remove_private_members(_require_execution(call, params["PipelineExecutionArn"]))
 
 

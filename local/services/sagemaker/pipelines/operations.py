@@ -144,7 +144,14 @@ def _require_version(call: Call, document: Document, number: int) -> Document:
 
 
 def describe_pipeline(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """Describe a pipeline with the requested version of its definition, by default the newest one."""
+    """Describe a pipeline with the requested version of its definition, by default the newest one.
+
+    Returns:
+        The members of the pipeline's document, and the text of the definition as ``PipelineDefinition``.
+
+    Raises:
+        AwsError: The pipeline or the version does not exist.
+    """
     refuse_others(params, {"PipelineName", "PipelineVersionId"}, "DescribePipeline")
     document = require_pipeline(call, params["PipelineName"])
     number: int = params.get("PipelineVersionId") or document["_version"]
@@ -175,7 +182,11 @@ def delete_pipeline(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def list_pipelines(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """List pipelines; none is managed by AWS."""
+    """List pipelines; none is managed by AWS.
+
+    Returns:
+        ``PipelineSummaries`` of one page, and ``NextToken`` if more exist.
+    """
     members = ("PipelineArn", "PipelineName", "PipelineDisplayName", "PipelineDescription", "RoleArn", "CreationTime")
     prefix = params.get("PipelineNamePrefix", "")
     items = [
@@ -217,7 +228,11 @@ def list_pipeline_versions(call: Call, params: dict[str, Any]) -> dict[str, Any]
 
 
 def recover(cloud: Cloud) -> None:
-    """Resume the executions that the last shutdown interrupted; call it after their jobs were settled."""
+    """Resume the executions that the last shutdown interrupted; call it after their jobs were settled.
+
+    Args:
+        cloud: The cloud, which has just started.
+    """
     for document in cloud.store.list(EXECUTION):
         if document["PipelineExecutionStatus"] in ACTIVE:
             arn = document["PipelineExecutionArn"]

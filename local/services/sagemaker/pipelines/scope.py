@@ -36,11 +36,22 @@ class RunScope:
         self._job = job
 
     def get_parameter(self, name: str) -> Any:
-        """Return the typed value of a pipeline parameter."""
+        """Return the typed value of a pipeline parameter.
+
+        Args:
+            name: The name of a parameter of the definition.
+        """
         return self._document["_parameters"][name]
 
     def get_execution_property(self, name: str) -> Any:
-        """Return a property of the execution."""
+        """Return a property of the execution.
+
+        Args:
+            name: The part after ``Execution.``, one of ``EXECUTION`` in `definition.py`.
+
+        Raises:
+            ResolveError: It is ``TrainingJobName`` or ``ProcessingJobName``, and the step creates no job.
+        """
         document = self._document
         arn = document["PipelineExecutionArn"]
         facts = {
@@ -58,7 +69,14 @@ class RunScope:
         return facts[name]
 
     def describe_step(self, name: str) -> Any:
-        """Return the description of the resource that the step created."""
+        """Return the description of the resource that the step created.
+
+        Args:
+            name: The name of a step.
+
+        Raises:
+            ResolveError: The step has created nothing yet, or its resource cannot be described.
+        """
         record = self._document["_steps"].get(name, {})
         if "_made" not in record:
             raise ResolveError(f"Steps.{name}: the step has made nothing yet")
@@ -69,7 +87,15 @@ class RunScope:
             raise ResolveError(f"Steps.{name}: {error}") from error
 
     def read_property_file(self, step: str, name: str) -> tuple[str, Any]:
-        """Return the URL and the parsed JSON of a property file of a processing step."""
+        """Return the URL and the parsed JSON of a property file of a processing step.
+
+        Args:
+            step: The name of the step.
+            name: The name under which the step declares the file.
+
+        Raises:
+            ResolveError: The step's job lacks the output that contains the file, or the file is missing or not JSON.
+        """
         declared = {file["PropertyFileName"]: file for file in self._steps[step]["PropertyFiles"]}
         file = declared[name]
         outputs = self.describe_step(step).get("ProcessingOutputConfig", {}).get("Outputs", [])
@@ -80,7 +106,14 @@ class RunScope:
         return url, self.read_json_object(url)
 
     def read_json_object(self, url: str) -> Any:
-        """Return the parsed JSON of an S3 object."""
+        """Return the parsed JSON of an S3 object.
+
+        Args:
+            url: Its URL, ``s3://bucket/key``.
+
+        Raises:
+            ResolveError: The object cannot be read, or is not JSON.
+        """
         try:
             bucket, key = parse_s3_url(url)
             body = self._cloud.client("s3", self._region).get_object(Bucket=bucket, Key=key)["Body"].read()

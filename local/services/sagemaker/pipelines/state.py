@@ -40,7 +40,13 @@ def build_version_name(pipeline: str, number: int) -> str:
 
 
 def list_executions(cloud: Cloud, region: str, pipeline: str) -> list[Document]:
-    """Return the executions of a pipeline, oldest first."""
+    """Return the executions of a pipeline, oldest first.
+
+    Args:
+        cloud: The cloud, whose store holds them.
+        region: The pipeline's region.
+        pipeline: The store's name of the pipeline, in lower case.
+    """
     return [document for document in cloud.store.list(EXECUTION, region) if document["_pipeline"] == pipeline]
 
 
