@@ -1,25 +1,25 @@
-"""The Python language host for a CLI built from Go modules: Pulumi's server for inline programs, run on a file.
+"""The Python language host for a CLI built from Go modules.
 
 The engine starts it as ``pulumi-language-python``, reads a port from its first line of output and speaks
 ``LanguageRuntime`` to it. It exits when the engine interrupts it or ends.
+
+Each operation starts two of these processes: one to ask which Python there is, for the update's metadata, and one to
+run the program. The SDK takes most of the time to import, so it is imported only in the second, and there while the
+engine prepares its providers.
 """
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
-import runpy
 import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
 import grpc
-from google.protobuf import empty_pb2
-from pulumi.automation._server import LanguageServer
-from pulumi.runtime.proto import language_pb2, language_pb2_grpc
+from google.protobuf import any_pb2
 
 #: The engine's limit, in bytes; gRPC's default of 4 MB is too small for the inputs of a large stack.
 _LARGEST_MESSAGE = 400 * 1024 * 1024
@@ -27,50 +27,33 @@ _LARGEST_MESSAGE = 400 * 1024 * 1024
 #: Seconds between checks whether the engine is still running.
 _LOOK = 0.5
 
+#: `Any` has the wire format of `AboutResponse`: two strings, here the path of the interpreter and its version.
+_VERSION = ".".join(map(str, sys.version_info[:3]))
+_ABOUT = any_pb2.Any(type_url=sys.executable, value=_VERSION.encode()).SerializeToString()
 
-class Host(LanguageServer):
-    """A language host that runs the program of a request, one at a time."""
+#: Methods that need no SDK and their serialized responses: no options are negotiated, the engine finds its plugins
+#: itself, and a cancellation is acknowledged.
+_ANSWERS = {"About": _ABOUT, "Handshake": b"", "GetPluginInfo": b"", "GetRequiredPackages": b"", "Cancel": b""}
 
-    def __init__(self) -> None:
-        super().__init__(lambda: None)
 
-    def Handshake(self, request: Any, context: Any) -> Any:
-        """Answer the engine's first call; no options are negotiated."""
-        return language_pb2.LanguageHandshakeResponse()
+class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """The methods of a language host; those that need the SDK import it."""
 
-    def InstallDependencies(self, request: Any, context: Any) -> Any:
-        """Refuse: dependencies are installed before the engine runs."""
-        context.abort(grpc.StatusCode.UNIMPLEMENTED, "dependencies are installed by `make setup`, not by the engine")
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        method = handler_call_details.method.rpartition("/")[2]
+        if method == "GetRequiredPackages":
+            # Only an engine that is going to run the program asks this.
+            threading.Thread(target=_load_program_handler, daemon=True).start()
+        if method in _ANSWERS:
+            return grpc.unary_unary_rpc_method_handler(lambda _request, _context: _ANSWERS[method])
+        return _load_program_handler().service(handler_call_details)
 
-    def GetProgramDependencies(self, request: Any, context: Any) -> Any:
-        """Return no dependencies; the engine only lists them."""
-        return language_pb2.GetProgramDependenciesResponse()
 
-    def RuntimeOptionsPrompts(self, request: Any, context: Any) -> Any:
-        """Return no questions for `pulumi new`."""
-        return language_pb2.RuntimeOptionsResponse()
+@functools.cache
+def _load_program_handler() -> grpc.GenericRpcHandler:
+    from engine.program import build_handler
 
-    def Cancel(self, request: Any, context: Any) -> Any:
-        """Acknowledge a cancellation by the engine."""
-        return empty_pb2.Empty()
-
-    def Run(self, request: Any, context: Any) -> Any:
-        """Run the program of a request to its end, and return its error, if any."""
-        folder = Path(request.info.program_directory or request.pwd)
-        entry = folder / (request.info.entry_point or ".")
-        program = entry / "__main__.py" if entry.is_dir() else entry
-        os.chdir(folder)
-        sys.path.insert(0, str(program.parent))
-
-        def run() -> None:
-            runpy.run_path(str(program), run_name="__main__")
-
-        self.program = run
-        response = super().Run(request, context)  # type: ignore[no-untyped-call]
-        if response.error:
-            # The error was logged as a diagnostic; the engine need not report it again.
-            return language_pb2.RunResponse(bail=True)
-        return response
+    return build_handler()
 
 
 def main() -> None:
@@ -79,7 +62,7 @@ def main() -> None:
     gc.disable()
     options = [("grpc.max_receive_message_length", _LARGEST_MESSAGE), ("grpc.max_send_message_length", -1)]
     server = grpc.server(ThreadPoolExecutor(max_workers=4), options=options)
-    language_pb2_grpc.add_LanguageRuntimeServicer_to_server(Host(), server)
+    server.add_generic_rpc_handlers((_Handler(),))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     ended = threading.Event()

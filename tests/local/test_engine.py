@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from pulumi.runtime.proto import language_pb2, language_pb2_grpc
 
 from engine import bootstrap, home
 from local import client
 
 from .conftest import CloudDaemon
+
+REPOSITORY = Path(__file__).parents[2]
 
 PROGRAM = """
 import pulumi
@@ -154,3 +159,31 @@ def test_the_language_host_script_of_an_earlier_version_is_replaced(
     host.write_text("#!/bin/sh\nexit 0\n")
     assert bootstrap.ensure_cli() == bootstrap.Engine(folder, "installed")
     assert host.read_text() == "#!/bin/sh\nexit 0\n"
+
+
+def test_the_language_host_answers_what_the_engine_asks_for_its_metadata() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "engine.language_host"], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
+    ) as started:
+        try:
+            assert started.stdout is not None
+            with grpc.insecure_channel(f"127.0.0.1:{int(started.stdout.readline())}") as channel:
+                host = language_pb2_grpc.LanguageRuntimeStub(channel)
+                about = host.About(language_pb2.AboutRequest())
+                assert about.executable == sys.executable
+                assert about.version == platform.python_version()
+                assert list(host.GetRequiredPackages(language_pb2.GetRequiredPackagesRequest()).packages) == []
+                with pytest.raises(grpc.RpcError) as refused:
+                    list(host.InstallDependencies(language_pb2.InstallDependenciesRequest()))
+                assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
+                assert "make setup" in refused.value.details()
+        finally:
+            started.terminate()
+
+
+def test_the_language_host_does_not_import_the_sdk_before_a_program_needs_it() -> None:
+    """Each operation starts two hosts, of which one runs no program."""
+    code = "import engine.language_host, sys; print(sorted({name.split('.')[0] for name in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert "'grpc'" in loaded.stdout
+    assert "'pulumi'" not in loaded.stdout
