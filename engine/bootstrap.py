@@ -25,7 +25,7 @@ from engine.errors import EngineError
 HERE = Path(__file__).parent
 
 #: The version of Pulumi that `go.mod` pins.
-VERSION = "3.255.0"
+VERSION = "3.274.1"
 
 #: The oldest accepted version of a CLI on PATH: it supports resource hooks and configuration objects.
 OLDEST = (3, 200, 0)
@@ -128,7 +128,7 @@ def _first_of(say: Say, ways: Sequence[Callable[[Say], Engine]]) -> Engine:
         fix="do one of these:\n"
         "  1. install the Pulumi CLI yourself and put it on PATH;\n"
         f"  2. allow this machine to reach {INSTALLER};\n"
-        "  3. install Go 1.24 or newer and allow it to reach a Go module proxy.",
+        "  3. install Go 1.26 or newer and allow it to reach a Go module proxy.",
     )
 
 
