@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.e2e.stand import Stand
 
 CHURN = 'from millrace import UseCase\n\nUSE_CASE = UseCase(name="churn-eu", target="y", key="k", event_time="t")\n'
@@ -44,15 +45,7 @@ class Checkout:
         return self.python("-m", "cli.main", "workflows", *arguments, code=code, **variables)
 
     def python(self, *arguments: str, code: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=self.folder,
-            env={**_make_clean_environment(), **variables},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = forked.run([sys.executable, *arguments], cwd=self.folder, env={**_make_clean_environment(), **variables})
         assert done.returncode == code, f"{arguments}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
         return done

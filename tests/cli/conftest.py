@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from local import client
+from tests import forked
 from tests.local.conftest import CloudDaemon, make_roles
 from tests.local.hosted import IMAGE, eventually
 from tests.local.jobs import ROLE, make_bucket
@@ -50,16 +51,7 @@ class Millrace:
     def __call__(
         self, *arguments: str, code: int = 0, stdin: str = "", **variables: str
     ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            self.command(*arguments),
-            cwd=REPOSITORY,
-            env={**self.environment, **variables},
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        done = forked.run(self.command(*arguments), cwd=REPOSITORY, env={**self.environment, **variables}, input=stdin)
         assert done.returncode == code, f"{arguments}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         if code:
             assert "Traceback" not in done.stderr
@@ -97,11 +89,7 @@ class Loop:
 
     def printed(self, name: str) -> str:
         """Return the output of `millrace logs`; it is empty if nothing was printed yet."""
-        done = subprocess.run(
-            self.millrace.command("logs", name),
-            cwd=REPOSITORY, env=self.millrace.environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        return done.stdout
+        return forked.run(self.millrace.command("logs", name), cwd=REPOSITORY, env=self.millrace.environment).stdout
 
     def register(self, approval: str, **figures: str) -> tuple[int, str]:
         """Register a package; return its version and ARN."""

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from tests import forked
 from tests.local.conftest import CloudDaemon, make_roles
 from tests.local.hosted import IMAGE, eventually
 from tests.local.jobs import ROLE, make_bucket
@@ -49,7 +50,7 @@ class Checkout:
 
     def __init__(self, folder: Path, state: Path) -> None:
         self.folder, self.state = folder, state
-        shutil.copytree(REPOSITORY / "cli", folder / "cli", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(REPOSITORY / "cli", folder / "cli")
         (folder / "stacks").mkdir()
         shutil.copy2(REPOSITORY / "stacks" / "__init__.py", folder / "stacks" / "__init__.py")
         for name in ("local", "millrace", "queries", "training", "templates", "components"):
@@ -85,14 +86,8 @@ class Checkout:
         }
 
     def __call__(self, *arguments: str, code: int | None = 0, **variables: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "cli.main", *arguments],
-            cwd=self.folder,
-            env={**self.environment, **variables},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
+        done = forked.run(
+            [sys.executable, "-m", "cli.main", *arguments], cwd=self.folder, env={**self.environment, **variables}
         )
         if code is not None:
             assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"

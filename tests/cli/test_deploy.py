@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import pytest
 from cli.deployment import expected_changes
 from cli.stack.stack_files import StackFile
 from local import client
+from tests import forked
 from tests.e2e.stand import Stand
 from tests.local.hosted import IMAGE, eventually
 
@@ -40,10 +40,9 @@ class Account(Stand):
 
     def answered(self, *arguments: str) -> str:
         """Return all output of a command whose question is answered with no."""
-        done = subprocess.run(
-            [sys.executable, "-m", "cli.main", *arguments],
-            cwd=self.folder, env=self.environment, input="n\n", capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        done = forked.run(
+            [sys.executable, "-m", "cli.main", *arguments], cwd=self.folder, env=self.environment, input="n\n"
+        )
         assert done.returncode == 1
         assert "nothing was changed" in done.stderr
         return done.stdout + done.stderr
@@ -173,10 +172,9 @@ def test_a_plan_that_would_delete_the_endpoint_is_refused(account: Account) -> N
 def test_resources_unknown_to_the_backend_are_not_created_again(account: Account, tmp_path: Path) -> None:
     other = {"PULUMI_BACKEND_URL": f"file://{tmp_path}"}
     for command in (["diff", "flights", *DEV], ["deploy", "flights", *DEV, "--create", "--yes"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "cli.main", *command],
-            cwd=account.folder, env={**account.environment, **other}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        done = forked.run(
+            [sys.executable, "-m", "cli.main", *command], cwd=account.folder, env={**account.environment, **other}
+        )
         assert done.returncode == 1
         assert f"of this backend (file://{tmp_path}), but AWS has: pipeline {STACK}-training" in done.stderr
     assert not list(tmp_path.rglob(f"{STACK}.json"))

@@ -16,6 +16,7 @@ import yaml
 
 from cli.stack import review_stack
 from local import client
+from tests import forked
 from tests.e2e.stand import Stand
 
 pytestmark = pytest.mark.timeout(300)
@@ -238,9 +239,9 @@ def test_invalid_arguments_create_nothing(checkout: Checkout, arguments: list[st
 
 
 def test_without_credentials_nothing_is_written(checkout: Checkout) -> None:
-    said = subprocess.run(
+    said = forked.run(
         [sys.executable, "-m", "cli.main", "review", "create", "flights", "--pr", "7"],
-        cwd=checkout.folder, capture_output=True, text=True, check=False,
+        cwd=checkout.folder,
         env={"PATH": checkout.environment["PATH"], "HOME": str(checkout.folder), "AWS_EC2_METADATA_DISABLED": "true"},
     )  # fmt: skip
     assert said.returncode == 1
@@ -253,14 +254,10 @@ def test_the_local_cloud_emulates_an_account_only_on_request(checkout: Checkout)
         ("", "MILLRACE_STAND_IN=1 lets the local cloud emulate"),
         ("yes", "MILLRACE_STAND_IN='yes' is not known; expected 1"),
     ]:
-        done = subprocess.run(
+        done = forked.run(
             [sys.executable, "-m", "cli.main", "review", "create", "flights", "--pr", "7"],
             cwd=checkout.folder,
             env={**checkout.environment, "MILLRACE_STAND_IN": value},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
         )
         assert done.returncode == 1
         assert said in done.stderr
@@ -268,15 +265,8 @@ def test_the_local_cloud_emulates_an_account_only_on_request(checkout: Checkout)
 
 
 def _run_with_answer(checkout: Checkout, answer: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "cli.main", *arguments],
-        cwd=checkout.folder,
-        env=checkout.environment,
-        input=answer,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+    return forked.run(
+        [sys.executable, "-m", "cli.main", *arguments], cwd=checkout.folder, env=checkout.environment, input=answer
     )
 
 

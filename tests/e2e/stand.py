@@ -19,6 +19,7 @@ from botocore.config import Config
 from engine import bootstrap, home
 from local import client
 from local.credentials import ensure_credentials
+from tests import forked
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STACK = "flights-local"
@@ -81,7 +82,8 @@ class Stand:
     def millrace(self, *arguments: str, code: int | None = 0, timeout: float = 280) -> subprocess.CompletedProcess[str]:
         """Run the command line of this checkout; ``code`` None accepts any exit code."""
         command = [sys.executable, "-m", "cli.main", *arguments]
-        return self._run(command, code, timeout)
+        done = forked.run(command, cwd=self.folder, env=self.environment, timeout=timeout)
+        return self._require(done, code)
 
     @contextmanager
     def started(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -104,8 +106,12 @@ class Stand:
         done = subprocess.run(
             command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=timeout, check=False
         )
+        return self._require(done, code)
+
+    @staticmethod
+    def _require(done: subprocess.CompletedProcess[str], code: int | None) -> subprocess.CompletedProcess[str]:
         if code is not None:
-            assert done.returncode == code, f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+            assert done.returncode == code, f"{done.args} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         return done
 
     def up(self) -> str:

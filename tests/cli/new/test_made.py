@@ -21,6 +21,7 @@ from cli.console.errors import CliError
 from cli.scaffold import gates, literals, names, place
 from cli.scaffold.plan import make_identifiers
 from millrace import Environment
+from tests import forked
 from tests.cli.conftest import REPOSITORY
 from tests.local.hosted import eventually
 
@@ -241,11 +242,10 @@ def read_event_column(checkout: Checkout, column: str, **variables: str) -> list
         "since, until = np.datetime64('1900-01-01', 'us'), np.datetime64('2100-01-01', 'us'); "
         f"print(*data.events(since, until)[{column!r}], sep='\\n')"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=checkout.folder, env={**checkout.environment, **variables},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return done.stdout.splitlines()
+    environment = {**checkout.environment, **variables}
+    return forked.run(
+        [sys.executable, "-c", program], cwd=checkout.folder, env=environment, check=True
+    ).stdout.splitlines()
 
 
 def test_a_dry_run_prints_the_same_result_and_writes_nothing(checkout: Checkout, data: str) -> None:

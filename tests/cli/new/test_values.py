@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests import forked
+
 from .conftest import Checkout, Row, churn, write
 
 
@@ -24,10 +26,12 @@ def read_values(checkout: Checkout, name: str, more: str = "") -> list[Any]:
         "import json; from stacks.churn import data; "
         f"print(json.dumps(data._rows()[{name!r}][:50].tolist(), default=str))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=checkout.folder, env={**checkout.environment, "CHURN_DATA": more},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    done = forked.run(
+        [sys.executable, "-c", program],
+        cwd=checkout.folder,
+        env={**checkout.environment, "CHURN_DATA": more},
+        check=True,
+    )
     found: list[Any] = json.loads(done.stdout)
     return found
 
