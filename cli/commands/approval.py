@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cli.aws import endpoints, model_packages
+from cli.aws import endpoints, gates, model_packages
 from cli.aws.endpoints import Endpoint
 from cli.aws.model_packages import Package
 from cli.commands import choices
@@ -153,7 +153,7 @@ def _require_newer(target: Target, package: Package) -> None:
 
 def _require_reason(target: Target, package: Package, reason: str) -> None:
     """Raise when a package fails a gate and no reason is given: the next person will ask for it."""
-    short = model_packages.list_missed_gates(target.use_case, package)
+    short = gates.list_missed_gates(target.use_case, package)
     if short and not reason:
         raise CliError(
             f"version {package.version}",
@@ -262,7 +262,7 @@ def print_package(target: Target, package: Package) -> None:
         f"{target.names.model_package_group} version {package.version}, {package.approval}, "
         f"{format_time(package.created)}"
     )
-    print_table(model_packages.format_package_gates(target.use_case, package))
+    print_table(gates.format_package_gates(target.use_case, package))
     facts = [("comparison", package.description), ("reason", package.reason)]
     facts += [(name, package.metadata.get(name, "")) for name in ("as_of", "snapshot", "code", "execution")]
     if package.changed:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from cli import fleet
-from cli.aws import model_packages
+from cli.aws import gates
 from cli.commands import choices
 from cli.commands.options import env_option
 from cli.console import templates
@@ -165,7 +165,7 @@ def _values(target: Target, found: ReportDocument, *, with_plots: bool) -> dict[
         "reproduce": _list_commands(found) if found["lineage"] else "",
         "moment": format_time,
         "figure": format_figure,
-        "bound": model_packages.format_bound,
+        "bound": gates.format_bound,
         "gaps": _gaps,
         "outcome": _outcome,
         "day": lambda text: str(text or "?")[:10],

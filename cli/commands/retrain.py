@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from cli.aws import model_packages, pipelines
-from cli.aws.model_packages import GateResult, Package
+from cli.aws import gates, model_packages, pipelines
+from cli.aws.gates import GateResult
+from cli.aws.model_packages import Package
 from cli.aws.pipelines import Step
 from cli.commands.options import check_time, with_target
 from cli.console.errors import CliError
@@ -151,10 +152,8 @@ def _evaluation(target: Target, outcome: Outcome) -> Evaluation | None:
 
 def _gates(target: Target, outcome: Outcome) -> list[GateResult]:
     if outcome.package:
-        return model_packages.check_gates(target.use_case, outcome.package)
-    return model_packages.check_gates_of_metrics(
-        target.use_case, outcome.evaluation.metrics if outcome.evaluation else {}
-    )
+        return gates.check_gates(target.use_case, outcome.package)
+    return gates.check_gates_of_metrics(target.use_case, outcome.evaluation.metrics if outcome.evaluation else {})
 
 
 def _document(target: Target, outcome: Outcome) -> dict[str, Any]:
@@ -184,7 +183,7 @@ def _show(target: Target, outcome: Outcome) -> None:
         say(f"refused: version {package.version} is registered as {package.approval}: {_compared(target, outcome)}")
     else:
         say(f"registered version {package.version}, {package.approval}: {_compared(target, outcome)}")
-    print_table(model_packages.format_gates(_gates(target, outcome)))
+    print_table(gates.format_gates(_gates(target, outcome)))
     for line in _list_next_steps(target, outcome):
         say(f"next: {line}")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from cli.aws import endpoints, model_packages
+from cli.aws import endpoints, gates, model_packages
 from cli.aws.endpoints import Endpoint
 from cli.aws.model_packages import Package
 from cli.commands import choices
@@ -294,7 +294,7 @@ def _show(target: Target, plan: Plan, others: list[str], *, deploy: bool) -> Non
     print_table(rows)
     if plan.approves:
         say(f"  approved again: version {plan.to.version}" + (f", {plan.to.reason}" if plan.to.reason else ""))
-    for short in model_packages.list_missed_gates(target.use_case, plan.to):
+    for short in gates.list_missed_gates(target.use_case, plan.to):
         say(f"  note: version {plan.to.version} does not meet its gates as they are now: {short}")
     for each in plan.rejected:
         say(f"  rejected: version {each.version}" + (", which serves" if each.arn == plan.endpoint.package else ""))

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from cli.aws import bundle_steps, endpoints, model_packages, pipelines
+from cli.aws import bundle_steps, endpoints, gates, model_packages, pipelines
 from cli.aws.model_packages import Package
 from cli.commands import up_summary
 from cli.console import interrupts
@@ -168,7 +168,7 @@ def _find_decision(run: Run, stage: Stage) -> None:
     if run.approved:
         stage.result = f"version {run.approved.version}, approved {how}"
     if run.waiting:
-        for row in model_packages.format_package_gates(target.use_case, run.waiting):
+        for row in gates.format_package_gates(target.use_case, run.waiting):
             stage.print_line("  ".join(row))
         stage.result = f"version {run.waiting.version} waits for a person: millrace approve {target.use_case.name}"
     if not run.approved and not run.waiting:

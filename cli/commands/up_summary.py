@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from cli.aws import bundle_steps, endpoints, model_packages
+from cli.aws import bundle_steps, endpoints, gates, model_packages
 from cli.aws.alarms import find_alarms, format_alarm_rows
 from cli.aws.endpoints import build_endpoint_document
 from cli.console.errors import CliError
@@ -29,7 +29,7 @@ def build_summary(target: Target, stages: Mapping[str, float]) -> dict[str, Any]
         "endpoint": build_endpoint_document(target, endpoint),
         "version": endpoint.version if endpoint else None,
         "pending_version": waiting.version if waiting and (not package or waiting.version > package.version) else None,
-        "gates": model_packages.check_gates(target.use_case, shown) if shown else [],
+        "gates": gates.check_gates(target.use_case, shown) if shown else [],
         "evaluation": evaluation.dump() if evaluation else {},
         "sample": _sample(target) if endpoint else None,
         "alarms": find_alarms(target),
@@ -57,7 +57,7 @@ def print_summary(target: Target, found: Mapping[str, Any]) -> None:
     if version:
         package = model_packages.get_version(target, version)
         say(f"gates       of version {version}, on rows that it had not seen")
-        print_table(model_packages.format_package_gates(target.use_case, package), indent=12)
+        print_table(gates.format_package_gates(target.use_case, package), indent=12)
     say("alarms")
     print_table(format_alarm_rows(found["alarms"]), indent=12)
     say("next")

@@ -10,7 +10,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from cli import fleet
-from cli.aws import model_packages
+from cli.aws import gates, model_packages
 from cli.aws.model_packages import Package
 from cli.console.errors import CliError
 from cli.fleet import accounts
@@ -110,7 +110,7 @@ def describe_package(target: Target, package: Package) -> PackageHistory:
         "changed": package.changed,
         "changed_by": package.changed_by,
         "trigger": package.metadata.get("trigger", ""),
-        "gates": model_packages.check_gates(target.use_case, package),
+        "gates": gates.check_gates(target.use_case, package),
     }
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, NotRequired, TypedDict
 
 from cli.aws.alarms import AlarmPart
-from cli.aws.model_packages import GateResult
+from cli.aws.gates import GateResult
 
 VERSION = 1
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from cli.aws import model_packages
 from cli.aws.endpoints import ABSENT, AWAITED, GONE, UNKNOWN
+from cli.aws.gates import check_gates
 from cli.aws.model_packages import Package
 from cli.fleet.accounts import try_query
 from cli.fleet.document import EndpointPart, FleetPart, ModelPart, PausePart, PendingPackage, RolloutPart, ServedPart
@@ -247,7 +248,7 @@ def _describe_model(target: Target, package: Package | None, warnings: list[Find
     """Return the served model with its gates and metric; add a warning if its package lacks metrics."""
     if package is None:
         return None
-    metric, gates = target.use_case.champion_metric, model_packages.check_gates(target.use_case, package)
+    metric, gates = target.use_case.champion_metric, check_gates(target.use_case, package)
     wanted = dict.fromkeys([*(gate["metric"] for gate in gates), metric])
     if missing := [name for name in wanted if name not in package.metadata]:
         metrics = ", ".join(missing)

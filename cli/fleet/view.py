@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from cli.aws.endpoints import AWAITED, GONE
-from cli.aws.model_packages import GateResult, format_gates
+from cli.aws.gates import GateResult, format_gates
 from cli.console.output import format_age, format_duration, format_time, print_table, say
 from cli.fleet import attention, costs
 from cli.fleet.document import (
