@@ -35,8 +35,7 @@ def complete_versions(ctx: click.Context, param: click.Parameter, incomplete: st
     """Return the registered versions that begin with the incomplete word, newest first; none on an error."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    from cli import fleet
-    from cli.fleet import served
+    from cli.fleet import members, served
     from cli.fleet.accounts import Accounts
     from cli.stack import connection
     from millrace import MillraceError
@@ -46,7 +45,7 @@ def complete_versions(ctx: click.Context, param: click.Parameter, incomplete: st
     if not use_case:
         return []
     try:
-        stack = fleet.list_stacks(state or connection.REPOSITORY / ".millrace", use_case, environment)[0]
+        stack = members.list_stacks(state or connection.REPOSITORY / ".millrace", use_case, environment)[0]
         if stack.target is None:
             return []
         with ctx:

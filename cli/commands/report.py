@@ -9,14 +9,13 @@ from typing import Any
 
 import click
 
-from cli import fleet
 from cli.aws import gates
 from cli.commands import choices
 from cli.commands.options import env_option
 from cli.console import templates
 from cli.console.errors import CliError
 from cli.console.output import format_time, render_json, say
-from cli.fleet import attention, costs
+from cli.fleet import attention, costs, members, status
 from cli.fleet.accounts import Accounts
 from cli.fleet.document import ReportDocument
 from cli.reporting import dossier
@@ -61,13 +60,13 @@ def report(
 
     It is one file that loads nothing else: `<use case>-<environment>-report.html` here, unless --output names another.
     """
-    stack = fleet.list_stacks(state, use_case, environment)[0]
+    stack = members.list_stacks(state, use_case, environment)[0]
     kind, path = _where(stack.name, kind, output, as_json=as_json)
     if open_it and (kind != HTML or path is None):
         raise click.UsageError("--open shows a page in the browser; it needs --format html and a file")
     if path is not None:
         _require_writable(path, force=force)
-    target, row = fleet.query_stack(stack, Accounts(state))
+    target, row = status.query_stack(stack, Accounts(state))
     if not row["deployed"]:
         raise CliError(f"stack {stack.name}:", f"{row['warnings'][0]['text']}")
     text = render_report(kind, target, dossier.build_report(target, row))

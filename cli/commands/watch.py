@@ -13,11 +13,10 @@ from typing import Any, NoReturn
 
 import click
 
-from cli import fleet
 from cli.commands import choices
 from cli.console import interrupts
 from cli.console.output import format_time, json_option, say
-from cli.fleet import attention, depth, view
+from cli.fleet import attention, depth, members, status, view
 from cli.fleet.accounts import Accounts
 from cli.fleet.document import FleetDocument, StackDocument
 from cli.stack import connection
@@ -50,10 +49,10 @@ def watch(use_case: str | None, environment: str | None, every: float, state: Pa
 
     def look() -> FleetDocument:
         known.expire()
-        return fleet.query_stacks(fleet.list_stacks(state, use_case, environment), known)
+        return status.query_stacks(members.list_stacks(state, use_case, environment), known)
 
     # A stack that does not exist is an error at once, not a change.
-    chosen = fleet.list_stacks(state, use_case, environment)
+    chosen = members.list_stacks(state, use_case, environment)
     try:
         if sys.stdout.isatty() and not as_json:
             _live(
@@ -67,14 +66,14 @@ def watch(use_case: str | None, environment: str | None, every: float, state: Pa
         return 0
 
 
-def _make_depth_view(stack: fleet.Stack, known: Accounts) -> Callable[[], Any]:
+def _make_depth_view(stack: members.Stack, known: Accounts) -> Callable[[], Any]:
     """Return a function that shows one stack in depth."""
 
     def look() -> Any:
         from rich.text import Text
 
         known.expire()
-        target, row = fleet.query_stack(stack, known)
+        target, row = status.query_stack(stack, known)
         return Text(_printed(target, row))
 
     return look

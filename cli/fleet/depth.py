@@ -9,11 +9,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from cli import fleet
 from cli.aws import gates, model_packages
 from cli.aws.model_packages import Package
 from cli.console.errors import CliError
-from cli.fleet import accounts
+from cli.fleet import accounts, runs
 from cli.fleet.accounts import try_query
 from cli.fleet.document import (
     DeadLetters,
@@ -58,7 +57,7 @@ def add_details(target: Target, row: StackDocument) -> DeepDocument:
     questions = {
         "data_time": lambda: _find_data_time(target),
         "executions": lambda: {
-            kind: fleet.list_runs(target.sagemaker, target.names.pipeline(kind), EXECUTIONS) for kind in PIPELINE_KINDS
+            kind: runs.list_runs(target.sagemaker, target.names.pipeline(kind), EXECUTIONS) for kind in PIPELINE_KINDS
         },
         "figures": lambda: find_newest_figures(target),
         "traffic": lambda: _find_traffic(target),

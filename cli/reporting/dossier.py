@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
-from cli import fleet
 from cli.aws import model_packages
 from cli.aws.model_packages import Package
 from cli.fleet import accounts, depth
 from cli.fleet.document import ReportDocument, StackDocument, VersionQuality
+from cli.fleet.runs import list_runs
 from cli.stack.target import Target
 from millrace.documents import Evaluation, MonitorReport
 from millrace.errors import DataError
@@ -168,7 +168,7 @@ def _calibration(
 def _read_monitor_reports(target: Target, missing: dict[str, str]) -> list[Document]:
     """Return the reports of the newest successful runs of the monitor, oldest first."""
     s3 = target.client("s3")
-    runs = fleet.list_runs(target.sagemaker, target.names.monitor_pipeline, RUNS)
+    runs = list_runs(target.sagemaker, target.names.monitor_pipeline, RUNS)
     done = [run["execution"].rpartition("/")[2] for run in runs if run["status"] == "Succeeded"]
     keys = [target.names.key(MONITOR_REPORTS, run, "monitor.json") for run in reversed(done)]
     found = [_read_report(s3, f"s3://{target.names.lake}/{key}", missing) for key in keys]
@@ -266,7 +266,7 @@ def _trainings(target: Target, packages: list[Package]) -> list[Document]:
             "trigger": package.metadata.get("trigger") if package else None,
             "as_of": package.metadata.get("as_of") if package else None,
         }
-        for run in fleet.list_runs(target.sagemaker, target.names.training_pipeline, RUNS)
+        for run in list_runs(target.sagemaker, target.names.training_pipeline, RUNS)
     ]
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSResponse
 
-from cli import fleet
 from cli.commands import watch
-from cli.fleet import depth, view
+from cli.fleet import depth, status, view
 from cli.fleet.accounts import Account, Accounts
+from cli.fleet.members import Stack
 from cli.stack.target import Target
 from millrace import Environment, FeatureTable, Monitoring, Retraining, UseCase
 from tests.local.pipelines import create, process, start, wait_for_execution
@@ -52,18 +52,18 @@ def deny_access(**_: Any) -> tuple[AWSResponse, dict[str, Any]]:
     return AWSResponse("", 400, {}, None), {"Error": error, "ResponseMetadata": {"HTTPStatusCode": 400}}
 
 
-def declare_stack(cloud: Cloud, name: str, *tables: FeatureTable) -> fleet.Stack:
+def declare_stack(cloud: Cloud, name: str, *tables: FeatureTable) -> Stack:
     case = UseCase(
         name=name, target="left", key="customer", event_time="asked_at", tables=tables,
         monitoring=Monitoring(every=timedelta(days=1)), retraining=Retraining(on=("drift",), every=timedelta(days=7)),
     )  # fmt: skip
     target = Target(case, Environment(name="local"), cloud.daemon.state)
-    return fleet.Stack(f"{name}-local", name, "local", target)
+    return Stack(f"{name}-local", name, "local", target)
 
 
 def query_document(cloud: Cloud, name: str, *denied: str) -> dict[str, Any]:
     """Return the fleet document of one stack while some operations are denied."""
-    return fleet.query_stacks([declare_stack(cloud, name)], Answering(cloud, *denied))
+    return status.query_stacks([declare_stack(cloud, name)], Answering(cloud, *denied))
 
 
 def query_row(cloud: Cloud, name: str, *denied: str) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def test_unanswered_requests_are_unknown_and_no_action_items(
     head, line, *_ = capsys.readouterr().out.splitlines()
     place = head.index("waits") if silent == "registry" else head.index("serves")
     assert line[place:].startswith("unknown")
-    view.print_stack(depth.add_details(*fleet.query_stack(declare_stack(cloud, "whole"), Answering(cloud, *denied))))
+    view.print_stack(depth.add_details(*status.query_stack(declare_stack(cloud, "whole"), Answering(cloud, *denied))))
     shown = capsys.readouterr().out
     assert "nothing needs attention" in shown
     said = {
@@ -225,7 +225,7 @@ def test_deleted_alarms_rules_and_schedules_are_named(cloud: Cloud, kind: str, n
 
 def test_a_missing_feature_pipeline_is_reported_where_tables_exist(cloud: Cloud) -> None:
     table = FeatureTable("shop", entity="place", columns={"area": "number"}, event_time="known")
-    [found] = fleet.query_stacks([declare_stack(cloud, "plundered", table)], Answering(cloud))["stacks"]
+    [found] = status.query_stacks([declare_stack(cloud, "plundered", table)], Answering(cloud))["stacks"]
     assert found["missing"] == ["plundered-local-features"]
     [need] = found["attention"]
     assert need["fields"]["missing"] == {
@@ -268,7 +268,7 @@ def test_a_failed_feature_run_is_reported(cloud: Cloud) -> None:
     wait_for_execution(cloud.sagemaker, start(cloud.sagemaker, "tabled-local-features"))
     weather = FeatureTable("weather", entity="customer", event_time="known_at", columns={"rain": "number"})
     stack = declare_stack(cloud, "tabled", weather)
-    [found] = fleet.query_stacks([stack], Answering(cloud))["stacks"]
+    [found] = status.query_stacks([stack], Answering(cloud))["stacks"]
     assert found["last"]["features"]["step"] == "Publish"
     needs = {need["command"]: need["what"] for need in found["attention"]}
     assert needs["millrace logs tabled-local-features/"].startswith("the last run of features failed: ")

@@ -1,0 +1,95 @@
+"""The runs of a stack's pipelines: the newest executions, and the next one that a schedule starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from cli.fleet.account_lists import Listed
+from cli.fleet.accounts import Account, try_query
+from cli.fleet.document import NextRun, RunPart, name_runs
+from cli.stack.target import Target
+from millrace.inventory import PIPELINE_KINDS, list_pipelines, list_schedules
+from millrace.names import Names
+from queries.pipelines import FAILED, list_executions, list_steps
+
+
+def list_runs(sagemaker: Any, pipeline: str, count: int) -> list[RunPart]:
+    """Return the newest executions of a pipeline, newest first; none if the pipeline does not exist.
+
+    Args:
+        sagemaker: The SageMaker client.
+        pipeline: The pipeline's name.
+        count: Maximum number of executions.
+    """
+    return [_describe_run(sagemaker, each) for each in list_executions(sagemaker, pipeline, count) or ()]
+
+
+def _describe_run(sagemaker: Any, summary: Mapping[str, Any]) -> RunPart:
+    """Return the document of one execution, including the step that failed."""
+    document: RunPart = {
+        "execution": summary["PipelineExecutionArn"],
+        "status": summary["PipelineExecutionStatus"],
+        "started": summary["StartTime"],
+        "step": None,
+        "reason": summary.get("PipelineExecutionFailureReason", ""),
+    }
+    if document["status"] == FAILED:
+        # The execution reports only that a step failed; the reason is in the step.
+        steps = [step for step in list_steps(sagemaker, document["execution"]) if step["StepStatus"] == FAILED]
+        if steps:
+            document["step"] = steps[0]["StepName"]
+            document["reason"] = steps[0].get("FailureReason") or document["reason"]
+    return document
+
+
+def find_last_runs(target: Target, names: Names, listed: Listed, unknown: dict[str, str]) -> dict[str, RunPart | None]:
+    """Return the newest execution of each pipeline of the stack, by kind of pipeline; None if it is not known.
+
+    Args:
+        target: The stack, with the clients of its account.
+        names: The names of the stack's resources.
+        listed: The lists of the account.
+        unknown: Receives the reason for each pipeline whose executions cannot be queried.
+    """
+    found: dict[str, RunPart | None] = {}
+    for kind, name in list_pipelines(target.use_case, names).items():
+        there = listed.pipelines is None or name in listed.pipelines
+        runs = try_query(partial(list_runs, target.sagemaker, name, 1), unknown, name_runs(kind)) if there else []
+        found[kind] = runs[0] if runs else None
+    return found
+
+
+def find_next_runs(target: Target, names: Names, account: Account, schedules: Mapping[str, Any]) -> dict[str, NextRun]:
+    """Return when a schedule starts each pipeline next, with its state (None if no schedule exists) and interval.
+
+    Args:
+        target: The stack.
+        names: The names of the stack's resources.
+        account: The account, whose clock may run faster than real time.
+        schedules: The account's schedules by name.
+    """
+    intervals = {each.kind: each.every for each in list_schedules(target.use_case, names)}
+    found: dict[str, NextRun] = {}
+    for kind in PIPELINE_KINDS:
+        every, schedule = intervals.get(kind), schedules.get(names.schedule(kind))
+        state = schedule["State"] if schedule else None
+        at = None
+        if schedule and state == "ENABLED" and every is not None and account.scale:
+            at = compute_next_run(schedule["LastModificationDate"], every.total_seconds() / account.scale)
+        found[kind] = {"at": at, "state": state, "every_seconds": every.total_seconds() if every else None}
+    return found
+
+
+def compute_next_run(changed: datetime, interval: float) -> datetime:
+    """Return the next run of a rate schedule, as EventBridge counts.
+
+    Args:
+        changed: When the schedule was last changed, from which it counts.
+        interval: Real seconds between two runs.
+    """
+    now = datetime.now(UTC)
+    passed = max((now - changed).total_seconds(), 0.0)
+    return datetime.fromtimestamp(changed.timestamp() + (passed // interval + 1) * interval, UTC)
