@@ -16,6 +16,7 @@ MillraceError
 ├── UnreadableSourceError                   a file that `millrace upgrade` cannot read
 └── CliError                                a command that cannot do what was asked
     ├── DeclinedError                       a question that was answered with no
+    ├── LockedError                         a stack that another update holds
     ├── NoStackError                        a stack that the backend does not have
     ├── UpdateError                         an update that failed, perhaps in the middle
     ├── NotServingError                     an endpoint that does not serve what was deployed

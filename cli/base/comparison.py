@@ -18,7 +18,7 @@ from cli.base import stack_file
 from cli.base.throwaway_cloud import run_throwaway_cloud
 from cli.console.errors import CliError
 from cli.console.progress import Progress, Stage
-from cli.pulumi import updates
+from cli.pulumi import previews, process, updates
 from cli.stack import connection
 from cli.stack.checkout import Checkout
 from cli.stack.deployable import Deployable, Platform
@@ -111,7 +111,7 @@ def _head(run: _Run, checkout: Checkout, revision: str | None, stage: Stage) -> 
     try:
         _select(run, program)
         stage.note("running the program")
-        document = updates.run_preview(run.target.stack, [], program, run.environment)
+        document = previews.run_preview(run.target.stack, [], program, run.environment)
     except CliError as error:
         raise CliError(f"the program of the head, {what},", f"cannot be previewed:\n{_reason(error)}") from error
     stage.result = what
@@ -147,7 +147,7 @@ def _missing(target: Deployable, program: Path) -> str | None:
 def _select(run: _Run, program: Path) -> None:
     lines: list[str] = []
     arguments = ["stack", "select", "--create", run.target.stack]
-    code, errors = updates.run_pulumi(arguments, lines.append, program, run.environment)
+    code, errors = process.run_pulumi(arguments, lines.append, program, run.environment)
     if code != 0:
         raise CliError(f"`pulumi {' '.join(arguments)}`", f"failed:\n{errors.strip()}")
 

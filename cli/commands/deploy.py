@@ -19,7 +19,7 @@ from cli.console.errors import CliError, DeclinedError
 from cli.console.output import format_time, json_option, print_table, say, write_json
 from cli.console.progress import Progress, Stage
 from cli.deployment import endpoint_guard, expected_changes, foreign_state, saved_plan
-from cli.pulumi import stack_state, updates
+from cli.pulumi import previews, process, stack_state, updates
 from cli.stack import connection, deployable
 from cli.stack.deployable import Deployable, Platform
 from cli.stack.target import Target
@@ -135,12 +135,12 @@ def _check_request(
 def _find_or_create_stack(target: Deployable, *, create: bool) -> str:
     """Describe Pulumi's stack in words; create it where it does not exist and ``create`` is set."""
     try:
-        deployment = updates.export_state(target).get("deployment") or {}
-    except updates.NoStackError as error:
+        deployment = process.export_state(target).get("deployment") or {}
+    except process.NoStackError as error:
         foreign_state.require_no_foreign_resources(target)
         if not create:
             raise saved_plan.make_missing_stack_error(target) from error
-        updates.create_stack(target)
+        process.create_stack(target)
         return f"created stack {target.stack}"
     resources = deployment.get("resources") or []
     if not (deployment.get("pending_operations") or any(each["type"].startswith("aws:") for each in resources)):
@@ -164,7 +164,7 @@ def _agreed(order: _Order, progress: Progress, *, yes: bool, as_json: bool) -> b
         steps = [f"{kind} {_name(urn)}" for urn, kind in order.plan.steps.items()]
     else:
         with progress.stage("preview") as stage:
-            document = updates.preview_stack(target, stage.note, refresh=bool(order.refresh))
+            document = previews.preview_stack(target, stage.note, refresh=bool(order.refresh))
             changes = {kind: count for kind, count in document["changeSummary"].items() if kind not in _QUIET}
             risks, steps = expected_changes.describe_preview(target, document)["risks"], []
             stage.result = _counts(changes)

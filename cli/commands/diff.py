@@ -184,18 +184,18 @@ def _asked(
 ) -> dict[str, Any]:
     """Run `pulumi preview` of the stack, which need not exist yet, and return its description."""
     from cli.deployment import endpoint_guard, foreign_state, saved_plan
-    from cli.pulumi import updates
+    from cli.pulumi import previews, process
 
     with Progress(err=True).stage("preview") as stage:
         try:
             if save_plan:
                 return saved_plan.save_plan(target, save_plan, stage.note, describe)
-            return describe(updates.preview_stack(target, stage.note, refresh=refresh))
-        except updates.NoStackError:
+            return describe(previews.preview_stack(target, stage.note, refresh=refresh))
+        except process.NoStackError:
             # Existing resources would be reported as new.
             foreign_state.require_no_foreign_resources(target)
             stage.note("the stack does not exist: previewing it in a temporary backend")
-            found = updates.preview_new_stack(target)
+            found = previews.preview_new_stack(target)
         except CliError as error:
             # Pulumi's own message advises to remove the endpoint's protection.
             if isinstance(target, Target) and endpoint_guard.would_lose_endpoint(target):

@@ -8,7 +8,7 @@ from typing import Any
 
 from cli.console.output import say
 from cli.console.progress import Progress
-from cli.pulumi import updates
+from cli.pulumi import previews
 from cli.stack import deployable
 from cli.stack.deployable import Deployable
 from cli.stack.target import Target
@@ -69,7 +69,7 @@ def find_other_changes(target: Target, *, quiet: bool) -> list[str]:
     """
     with Progress(err=quiet).stage("preview") as stage:
         bootstrap.ensure_cli(stage.print_line)
-        found = list(find_changes_besides_model(describe_preview(target, updates.preview_stack(target, stage.note))))
+        found = list(find_changes_besides_model(describe_preview(target, previews.preview_stack(target, stage.note))))
         stage.result = f"in addition to the model: {_count_changes(found)}" if found else "nothing else changes"
     return found
 

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from cli.aws import model_packages, pauses
 from cli.console.errors import CliError
 from cli.console.output import format_time
-from cli.pulumi import secrets_key, updates
+from cli.pulumi import previews, process, secrets_key
 from cli.stack import connection, deployable, stack_files
 from cli.stack.checkout import Checkout
 from cli.stack.deployable import Deployable, Platform
@@ -139,7 +139,7 @@ class Plan:
 
 
 def save_plan(
-    target: Deployable, file: Path, note: updates.Note, describe: Callable[[Mapping[str, Any]], dict[str, Any]]
+    target: Deployable, file: Path, note: process.Note, describe: Callable[[Mapping[str, Any]], dict[str, Any]]
 ) -> dict[str, Any]:
     """Preview the stack and write the plan.
 
@@ -166,7 +166,7 @@ def save_plan(
     facts = _facts(target, file, note)
     with tempfile.TemporaryDirectory(prefix="millrace-plan-") as scratch:
         draft = Path(scratch) / "plan.json"
-        asked = updates.preview_stack(target, note, draft=draft)
+        asked = previews.preview_stack(target, note, draft=draft)
         planned = json.loads(draft.read_text())
     described = describe(asked)
     planned[_PART] = {
@@ -180,7 +180,7 @@ def save_plan(
     return described
 
 
-def read_plan(target: Deployable, file: Path, note: updates.Note, max_age: timedelta = MAX_AGE) -> Plan:
+def read_plan(target: Deployable, file: Path, note: process.Note, max_age: timedelta = MAX_AGE) -> Plan:
     """Return a plan that still matches the code, the state and the model.
 
     Args:
@@ -203,7 +203,7 @@ def read_plan(target: Deployable, file: Path, note: updates.Note, max_age: timed
     secrets_key.restore_key(target)
     reasons = list(_age(plan, max_age))
     reasons += _differences(then, _facts(target, file.resolve(), note))
-    version, mine = plan.document["manifest"]["version"], updates.find_version(target)
+    version, mine = plan.document["manifest"]["version"], process.find_version(target)
     if version != mine:
         reasons.append(f"Pulumi: made with {version}, this is {mine}")
     if reasons:
@@ -214,7 +214,7 @@ def read_plan(target: Deployable, file: Path, note: updates.Note, max_age: timed
 # -- what a plan is bound to -------------------------------------------------------------------------------------------
 
 
-def _facts(target: Deployable, file: Path, note: updates.Note) -> Facts:
+def _facts(target: Deployable, file: Path, note: process.Note) -> Facts:
     """Collect the facts that must be the same when the plan is deployed."""
     note("reading the code")
     checkout = Checkout.find(connection.REPOSITORY)
@@ -244,8 +244,8 @@ def _facts(target: Deployable, file: Path, note: updates.Note) -> Facts:
 def _resources(target: Deployable) -> Iterator[tuple[str, str]]:
     """Yield each resource in the stack's state with its digest."""
     try:
-        state = updates.export_state(target)
-    except updates.NoStackError as error:
+        state = process.export_state(target)
+    except process.NoStackError as error:
         raise make_missing_stack_error(target) from error
     for resource in (state.get("deployment") or {}).get("resources") or []:
         gone = f" ({resource.get('id')}, to be deleted)" if resource.get("delete") else ""
@@ -272,14 +272,14 @@ def _drop_volatile_fields(value: Any) -> Any:
     return [_drop_volatile_fields(each) for each in value] if isinstance(value, list) else value
 
 
-def make_missing_stack_error(target: Deployable) -> updates.NoStackError:
+def make_missing_stack_error(target: Deployable) -> process.NoStackError:
     """Return the error for a stack that does not exist in Pulumi's backend.
 
     Args:
         target: The stack.
     """
     how = f"millrace deploy {deployable.get_name(target)} --env {target.environment.name} --create"
-    return updates.NoStackError(
+    return process.NoStackError(
         f"stack {target.stack}",
         f"does not exist in this backend ({describe_backend()})",
         fix=f"create it with `{how}`, or log in to the backend that has it",

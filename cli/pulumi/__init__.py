@@ -1,1 +1,1 @@
-"""The Pulumi CLI as a subprocess: updates, state, locks, secrets."""
+"""The Pulumi CLI as a subprocess: updates, previews, state, locks, secrets."""

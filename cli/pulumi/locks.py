@@ -15,6 +15,10 @@ from urllib.parse import unquote, urlparse
 
 from cli.console import interrupts
 from cli.console.errors import CliError
+from cli.pulumi.process import Deployed, Note, run_or_raise
+
+#: How long to wait for another update of the stack, seconds.
+PATIENCE = 900.0
 
 
 class Locked(Protocol):
@@ -87,3 +91,36 @@ def is_alive(lock: Mapping[str, Any]) -> bool:
         return "pulumi" in process.name() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def wait_for_lock(target: Deployed, note: Note) -> None:
+    """Wait for a running update of the stack, up to a limit, and clear the lock of one that was killed.
+
+    Args:
+        target: The stack.
+        note: Called with each progress message.
+
+    Raises:
+        CliError: When the update still runs after the limit, or the stack of an account is locked by one that was
+            killed.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while holder := next((lock for lock in list_locks(target.stack) if is_alive(lock)), None):
+        who = f"process {holder['pid']} on {holder['hostname']}"
+        note(f"waiting for {who}, which updates the stack")
+        if time.monotonic() > deadline:
+            raise CliError(
+                f"stack {target.stack}",
+                f"is being updated by {who}",
+                fix=f"wait until it is done, or stop it and run `pulumi cancel --stack {target.stack}`",
+            )
+        interrupts.sleep(0.2)
+    if not list_locks(target.stack):
+        return
+    if not target.is_local:
+        raise CliError(
+            f"stack {target.stack}",
+            "is locked by an update that was killed",
+            fix=f"if nobody else is updating it, run `pulumi cancel --stack {target.stack}`",
+        )
+    run_or_raise(target, "cancel", "--yes", "--stack", target.stack)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cli.pulumi import updates
+from cli.pulumi import process
 from cli.stack.deployable import Deployable
 from cli.stack.target import STACKS
 from millrace.config_files import make_file_name
@@ -40,8 +40,8 @@ def restore_key(target: Deployable) -> None:
     if any(word in document for words in _WORDS.values() for word in words):
         return
     try:
-        deployment = updates.export_state(target).get("deployment") or {}
-    except updates.NoStackError:
+        deployment = process.export_state(target).get("deployment") or {}
+    except process.NoStackError:
         return
     provider = deployment.get("secrets_providers") or {}
     told = provider.get("state") or {}

@@ -12,8 +12,8 @@ from typing import Any
 
 from cli.console import children
 from cli.console.errors import CliError
-from cli.pulumi import locks, updates
-from cli.pulumi.updates import Deployed
+from cli.pulumi import locks, process, updates
+from cli.pulumi.process import Deployed
 from cli.stack import connection
 from engine import bootstrap
 
@@ -85,8 +85,8 @@ def list_resources(target: Deployed, note: Note = lambda _: None) -> list[Resour
     """
     bootstrap.ensure_cli(note)
     try:
-        deployment = updates.export_state(target).get("deployment") or {}
-    except updates.NoStackError:
+        deployment = process.export_state(target).get("deployment") or {}
+    except process.NoStackError:
         return None
     return [Resource.from_document(each) for each in deployment.get("resources") or [] if not each.get("delete")]
 
@@ -206,14 +206,14 @@ def _require(target: Deployed, arguments: list[str]) -> None:
 @contextmanager
 def _hold_stack(target: Deployed, note: Note) -> Iterator[None]:
     """Keep other updates of the stack out; clear the lock of a killed one where that is safe."""
-    deadline = time.monotonic() + updates.PATIENCE
+    deadline = time.monotonic() + locks.PATIENCE
     with locks.hold_lock(target, note, deadline) if target.is_local else nullcontext():
-        updates.wait_for_lock(target, note)
+        locks.wait_for_lock(target, note)
         yield
 
 
 def _run(target: Deployed, arguments: list[str], on_line: children.Line) -> tuple[int, str]:
-    return updates.run_pulumi(arguments, on_line, connection.REPOSITORY, updates.make_environment(target))
+    return process.run_pulumi(arguments, on_line, connection.REPOSITORY, process.make_environment(target))
 
 
 def _format_errors(errors: str, code: int) -> str:

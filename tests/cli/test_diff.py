@@ -389,7 +389,7 @@ def test_the_comment_states_what_was_compared(
     """Replace the engine, which is tested elsewhere, with a recorded preview."""
     found = json.loads((PREVIEWS / f"{name}.json").read_text())
     monkeypatch.setattr("cli.stack.connection.use_environment", lambda *_: None)
-    monkeypatch.setattr("cli.pulumi.updates.preview_stack", lambda *_, **__: found)
+    monkeypatch.setattr("cli.pulumi.previews.preview_stack", lambda *_, **__: found)
     monkeypatch.setattr("cli.diff.lookups.make_lookups", lambda _: {})
 
     _, out, _ = run_diff(capsys, "--format", "markdown")
