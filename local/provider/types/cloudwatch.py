@@ -9,7 +9,8 @@ from typing import Any
 from local.provider.api import Context
 from local.provider.documents import is_same_json
 from local.provider.naming import AutoName
-from local.provider.resources import Resource, Tagging
+from local.provider.resources import Resource
+from local.provider.schema import Tagging
 from local.provider.shapes import Kind, Property, integer_property, string_property
 from local.provider.values import Values
 

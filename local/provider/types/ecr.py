@@ -7,7 +7,8 @@ from __future__ import annotations
 from local.provider.api import Context
 from local.provider.documents import is_same_key
 from local.provider.naming import AutoName
-from local.provider.resources import Resource, Tagging
+from local.provider.resources import Resource
+from local.provider.schema import Tagging
 from local.provider.shapes import boolean_property
 from local.provider.values import Values
 

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from local.provider.api import Context
 from local.provider.documents import is_same_key
 from local.provider.naming import AutoName
-from local.provider.resources import Tagging
+from local.provider.schema import Tagging
 from local.provider.shapes import Kind, Property, boolean_property, string_property
 from local.provider.types.s3 import S3, delete_objects
 from local.provider.values import Values

@@ -11,7 +11,8 @@ from local.provider.diff import is_empty
 from local.provider.documents import is_same_json, is_same_policy
 from local.provider.errors import ApiError
 from local.provider.naming import AutoName
-from local.provider.resources import ALL, Resource, Tagging, Wait
+from local.provider.resources import Resource, Wait
+from local.provider.schema import ALL, Tagging
 from local.provider.shapes import convert_to_api
 from local.provider.values import Values
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from local.provider.api import Context
 from local.provider.naming import AutoName
-from local.provider.resources import Resource, Tagging, Wait
+from local.provider.resources import Resource, Wait
+from local.provider.schema import Tagging
 from local.provider.values import Values
 
 
