@@ -17,8 +17,8 @@ from local.core.errors import in_use_error, validation_error
 from local.core.regex import RegexError, compile_regex
 from local.core.store import Document, remove_private_members
 from local.services.sagemaker import paging, tags
-from local.services.sagemaker.jobs import processing, runs, training
-from local.services.sagemaker.jobs.runs import ENDED, JobRun, Jobs
+from local.services.sagemaker.jobs import documents, processing, training
+from local.services.sagemaker.jobs.runs import JobRun, Jobs
 from local.services.sagemaker.members import check_members, refuse_others
 from local.services.sagemaker.roles import require_role
 
@@ -45,7 +45,7 @@ def create_training_job(call: Call, params: dict[str, Any]) -> dict[str, Any]:
         # The SageMaker SDK expects the member even without a key.
         "OutputDataConfig": {"KmsKeyId": "", **params["OutputDataConfig"]},
     }
-    runs.enter_secondary_status(document, "Starting", "Starting the training job")
+    documents.enter_secondary_status(document, "Starting", "Starting the training job")
     return _create(call, "Training", document, params, now)
 
 
@@ -184,7 +184,7 @@ def _create(call: Call, label: str, document: Document, params: Mapping[str, Any
             )
         tags.merge_tags(call, arn, params.get("Tags"))
         call.store.put(kind, call.region, name, document)
-    runs.emit_state_change(call.cloud, label, call.region, document)
+    documents.emit_state_change(call.cloud, label, call.region, document)
     call.cloud.get_part(Jobs).start(_RUNS[label](call.cloud, call.region, name))
     return {f"{label}JobArn": arn}
 
@@ -203,14 +203,14 @@ def _stop(call: Call, label: str, name: str) -> dict[str, Any]:
 
     def stopping(document: Document) -> None:
         if label == "Training":
-            runs.enter_secondary_status(document, "Stopping", "Stopping the training job")
+            documents.enter_secondary_status(document, "Stopping", "Stopping the training job")
         document[f"{label}JobStatus"] = "Stopping"
 
     with call.store.transaction():
         status = _require(call, label, name)[f"{label}JobStatus"]
         if status != "InProgress":
             raise validation_error(f"The request was rejected because the {label.lower()} job is in status {status}.")
-        runs.update_job(call.cloud, kind, label, call.region, name, stopping)
+        documents.update_job(call.cloud, kind, label, call.region, name, stopping)
     call.cloud.get_part(Jobs).stop(kind, call.region, name)
     return {}
 
@@ -219,7 +219,7 @@ def _delete(call: Call, label: str, name: str) -> dict[str, Any]:
     with call.store.transaction():
         document = _require(call, label, name)
         status = document[f"{label}JobStatus"]
-        if status not in ENDED:
+        if status not in documents.ENDED:
             raise in_use_error(f"The {label.lower()} job {name} is in status {status}; stop it before it is deleted.")
         call.store.delete(_RUNS[label].kind, call.region, name)
         tags.delete_all_tags(call, document[f"{label}JobArn"])
@@ -301,7 +301,7 @@ def recover(cloud: Cloud) -> None:
         cloud: The cloud, which has just started.
     """
     for label, run in _RUNS.items():
-        runs.settle_interrupted_jobs(cloud, run.kind, label)
+        documents.settle_interrupted_jobs(cloud, run.kind, label)
 
 
 OPERATIONS: dict[str, Handler] = {

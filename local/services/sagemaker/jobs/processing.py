@@ -10,7 +10,8 @@ from typing import Any
 from local.services.sagemaker.containers.container import MOUNT
 from local.services.sagemaker.jobs import transfer
 from local.services.sagemaker.jobs.continuous import Continuous, Place
-from local.services.sagemaker.jobs.runs import Ended, JobError, JobRun, Outcome
+from local.services.sagemaker.jobs.documents import Outcome
+from local.services.sagemaker.jobs.runs import Ended, JobError, JobRun
 
 #: The default of MaxRuntimeInSeconds.
 MAX_RUNTIME = 86_400

@@ -19,7 +19,8 @@ from local.core.store import Document
 from local.services.sagemaker.containers.container import MOUNT, replace_mount_path
 from local.services.sagemaker.jobs import transfer
 from local.services.sagemaker.jobs.continuous import Continuous, Place
-from local.services.sagemaker.jobs.runs import Ended, JobRun, Outcome, enter_secondary_status
+from local.services.sagemaker.jobs.documents import Outcome, enter_secondary_status
+from local.services.sagemaker.jobs.runs import Ended, JobRun
 
 if TYPE_CHECKING:
     from local.core.context import Cloud

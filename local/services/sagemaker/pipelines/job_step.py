@@ -14,7 +14,8 @@ from botocore.exceptions import ClientError
 from local.core.context import Cloud
 from local.core.store import Document
 from local.errors import LocalError
-from local.services.sagemaker.jobs.runs import ENDED, RESTARTED, Jobs
+from local.services.sagemaker.jobs.documents import ENDED, RESTARTED
+from local.services.sagemaker.jobs.runs import Jobs
 from local.services.sagemaker.pipelines import state as state
 from local.services.sagemaker.pipelines.graph import Node
 from local.services.sagemaker.pipelines.policies import (
