@@ -249,6 +249,16 @@ def _struct(spec: Struct, given: Any, where: str) -> Iterator[str]:
             yield f"{name} of {where}: {value} is not available; available: {', '.join(known.of)}"
 
 
+def select_members(document: Mapping[str, Any], members: Iterable[str]) -> dict[str, Any]:
+    """Return the given members of a request or a document, as far as it has them.
+
+    Args:
+        document: The request's parameters or the document.
+        members: The names of the members, in the order of the result.
+    """
+    return {member: document[member] for member in members if member in document}
+
+
 def is_empty(value: Any) -> bool:
     """Return True if a member's value is null, false, or an empty string or list.
 

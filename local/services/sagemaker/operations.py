@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 
 from local.core.context import Cloud, Handler
-from local.services.sagemaker import models, names, registry, tags
+from local.services.sagemaker import model_package_groups, model_packages, models, names, tags
 from local.services.sagemaker.feature_store import groups, records
 from local.services.sagemaker.hosting import endpoint_configs, endpoints, host, invocations
 from local.services.sagemaker.jobs import operations as jobs
@@ -21,7 +21,8 @@ _TABLES: dict[str, tuple[dict[str, Handler], ...]] = {
         endpoint_configs.OPERATIONS,
         endpoints.OPERATIONS,
         tags.OPERATIONS,
-        registry.OPERATIONS,
+        model_package_groups.OPERATIONS,
+        model_packages.OPERATIONS,
         jobs.OPERATIONS,
         pipelines.OPERATIONS,
         groups.OPERATIONS,

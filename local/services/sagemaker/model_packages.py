@@ -1,4 +1,4 @@
-"""The model registry: package groups, their policies, and packages, which are the versions of a group.
+"""Model packages, which are the versions of a group: Create, Describe, List, Update, Delete.
 
 Documents are kept under their ARN. Packages outside a group, Marketplace products and validation are refused by name.
 """
@@ -15,13 +15,10 @@ from typing import Any
 from local.core.context import Call, Handler
 from local.core.errors import AwsError, validation_error
 from local.core.store import Document, remove_private_members
-from local.services.sagemaker import paging, tags
-from local.services.sagemaker.members import refuse_others
+from local.services.sagemaker import paging
+from local.services.sagemaker.members import refuse_others, select_members
+from local.services.sagemaker.model_package_groups import GROUP, PACKAGE, list_group_packages, require_group
 from local.services.sagemaker.models import require_object
-
-#: The store's kinds.
-GROUP = "model-package-group"
-PACKAGE = "model-package"
 
 _ADDITIONAL_LIMIT = 15
 _METADATA_LIMIT = 50
@@ -58,145 +55,17 @@ _EVENT = (
 )  # fmt: skip
 
 
-# -- groups ----------------------------------------------------------------------------------------------------------
-
-
-def create_model_package_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """Create a model package group."""
-    refuse_others(params, {"ModelPackageGroupName", "ModelPackageGroupDescription", "Tags"}, "CreateModelPackageGroup")
-    arn = _group_arn(call, params["ModelPackageGroupName"])
-    document: Document = {
-        **{key: value for key, value in params.items() if key != "Tags"},
-        "ModelPackageGroupArn": arn,
-        "ModelPackageGroupStatus": "Completed",
-        "CreationTime": time.time(),
-        "CreatedBy": {},
-        "_last_version": 0,
-    }
-    with call.store.transaction():
-        if call.store.get(GROUP, call.region, arn):
-            raise validation_error(f"Model Package Group already exists: {arn}")
-        tags.merge_tags(call, arn, params.get("Tags"))
-        call.store.put(GROUP, call.region, arn, document)
-    return {"ModelPackageGroupArn": arn}
-
-
-def describe_model_package_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """Describe a model package group, by name or ARN.
-
-    Returns:
-        The members with which it was created, its ARN, its status and its creation time.
-    """
-    return remove_private_members(_require_group(call, params["ModelPackageGroupName"]))
-
-
-def list_model_package_groups(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """List model package groups; none is shared by another account."""
-    members = (
-        "ModelPackageGroupName", "ModelPackageGroupArn", "ModelPackageGroupDescription", "CreationTime",
-        "ModelPackageGroupStatus",
-    )  # fmt: skip
-    shared = params.get("CrossAccountFilterOption") == "CrossAccount"
-    groups = [] if shared else call.store.list(GROUP, call.region)
-    return paging.build_page(
-        call,
-        params,
-        [_select_members(group, members) for group in groups],
-        key="ModelPackageGroupSummaryList",
-        sort={"Name": "ModelPackageGroupName", "CreationTime": "CreationTime"},
-        order="Ascending",
-    )
-
-
-def delete_model_package_group(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """Delete a model package group; refuse it while the group has packages."""
-    with call.store.transaction():
-        group = _require_group(call, params["ModelPackageGroupName"])
-        arn = group["ModelPackageGroupArn"]
-        if count := len(_list_packages_of_group(call, group)):
-            raise AwsError(
-                "ConflictException",
-                f"Model Package Group {arn} cannot be deleted: it still contains Model Packages ({count}). "
-                "Delete them first.",
-            )
-        call.store.delete(GROUP, call.region, arn)
-        tags.delete_all_tags(call, arn)
-    return {}
-
-
-def put_model_package_group_policy(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """Store the policy of a model package group.
-
-    The policy is not enforced, because the whole local cloud is one account.
-    """
-    try:
-        policy = json.loads(params["ResourcePolicy"])
-    except ValueError as error:
-        raise validation_error(f"Invalid resource policy: it is not JSON ({error}).") from error
-    if not isinstance(policy, dict) or not policy.get("Statement"):
-        raise validation_error("Invalid resource policy: expected a JSON object with a Statement.")
-    with call.store.transaction():
-        group = _require_group_for_policy(call, params)
-        group["_policy"] = params["ResourcePolicy"]
-        call.store.put(GROUP, call.region, group["ModelPackageGroupArn"], group)
-    return {"ModelPackageGroupArn": group["ModelPackageGroupArn"]}
-
-
-def get_model_package_group_policy(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """Return the policy of a model package group."""
-    return {"ResourcePolicy": _require_policy(_require_group_for_policy(call, params))["_policy"]}
-
-
-def delete_model_package_group_policy(call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    """Delete the policy of a model package group."""
-    with call.store.transaction():
-        group = _require_policy(_require_group_for_policy(call, params))
-        del group["_policy"]
-        call.store.put(GROUP, call.region, group["ModelPackageGroupArn"], group)
-    return {}
-
-
-def _require_group_for_policy(call: Call, params: Mapping[str, Any]) -> Document:
-    arn = _group_arn(call, params["ModelPackageGroupName"])
-    group = call.store.get(GROUP, call.region, arn)
-    if group is None:
-        raise validation_error(f"Cannot find Model Package Group: {arn}")
-    return group
-
-
-def _require_policy(group: Document) -> Document:
-    if "_policy" not in group:
-        raise validation_error(f"Cannot find resource policy for: {group['ModelPackageGroupArn']}")
-    return group
-
-
-def _require_group(call: Call, name: str) -> Document:
-    """Return the group's document by name or ARN; raise AWS's error if it does not exist."""
-    arn = _group_arn(call, name)
-    group = call.store.get(GROUP, call.region, arn)
-    if group is None:
-        raise validation_error(f"ModelPackageGroup {arn} does not exist.")
-    return group
-
-
-def _group_arn(call: Call, name: str) -> str:
-    return name if name.startswith("arn:") else call.build_arn(f"model-package-group/{name.lower()}")
-
-
-# -- packages --------------------------------------------------------------------------------------------------------
-
-
 def create_model_package(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """Create the next version of a group after checking its images and model data."""
     _check_request(params)
     specifications = [params.get("InferenceSpecification"), *params.get("AdditionalInferenceSpecifications", [])]
-    _require_group(call, params["ModelPackageGroupName"])
+    require_group(call, params["ModelPackageGroupName"])
     if known := _find_repeated_request(call, params):
         return {"ModelPackageArn": known}
     _check_names(params.get("AdditionalInferenceSpecifications", []))
     _check_containers(call, specifications)
     with call.store.transaction():
-        group = _require_group(call, params["ModelPackageGroupName"])
+        group = require_group(call, params["ModelPackageGroupName"])
         # Check again: the same request may have arrived while the model data was checked.
         if known := _find_repeated_request(call, params):
             return {"ModelPackageArn": known}
@@ -230,7 +99,7 @@ def _new_package(group: Document, params: Mapping[str, Any]) -> Document:
     version = group["_last_version"]
     arn = f"{group['ModelPackageGroupArn'].replace(':model-package-group/', ':model-package/')}/{version}"
     package: Document = {
-        **_select_members(params, _KEPT),
+        **select_members(params, _KEPT),
         "ModelPackageName": group["ModelPackageGroupName"],
         "ModelPackageGroupName": group["ModelPackageGroupName"],
         "ModelPackageVersion": version,
@@ -311,7 +180,7 @@ def batch_describe_model_package(call: Call, params: dict[str, Any]) -> dict[str
     for arn in params["ModelPackageArnList"]:
         try:
             # A summary always has an InferenceSpecification.
-            found[arn] = {"InferenceSpecification": {"Containers": []}} | _select_members(
+            found[arn] = {"InferenceSpecification": {"Containers": []}} | select_members(
                 _require_package(call, arn), _BATCH
             )
         except AwsError as error:
@@ -323,13 +192,11 @@ def list_model_packages(call: Call, params: dict[str, Any]) -> dict[str, Any]:
     """List the versions of a group, or of all groups if ModelPackageType is Versioned or Both."""
     group = params.get("ModelPackageGroupName")
     kind = params.get("ModelPackageType", "Versioned" if group else "Unversioned")
-    packages = (
-        _list_packages_of_group(call, _require_group(call, group)) if group else call.store.list(PACKAGE, call.region)
-    )
+    packages = list_group_packages(call, require_group(call, group)) if group else call.store.list(PACKAGE, call.region)
     approval = params.get("ModelApprovalStatus")
     wanted = params.get("NameContains", "").lower()
     items = [
-        {**_select_members(package, _SUMMARY), "_place": [package["ModelPackageName"], package["ModelPackageVersion"]]}
+        {**select_members(package, _SUMMARY), "_place": [package["ModelPackageName"], package["ModelPackageVersion"]]}
         for package in packages
         if kind != "Unversioned"
         and approval in (None, package["ModelApprovalStatus"])
@@ -376,7 +243,7 @@ def update_model_package(call: Call, params: dict[str, Any]) -> dict[str, Any]:
 
 def _apply_update(package: Document, params: Mapping[str, Any]) -> list[str]:
     """Apply a request to the document and return the names of the members that changed."""
-    new = _select_members(params, _REPLACED)
+    new = select_members(params, _REPLACED)
     if "CustomerMetadataProperties" in params or "CustomerMetadataPropertiesToRemove" in params:
         new["CustomerMetadataProperties"] = _merge_metadata(package, params)
     if added := params.get("AdditionalInferenceSpecificationsToAdd"):
@@ -429,22 +296,13 @@ def _require_package(call: Call, name: str) -> Document:
     return package
 
 
-def _list_packages_of_group(call: Call, group: Document) -> list[Document]:
-    name = group["ModelPackageGroupName"]
-    return [item for item in call.store.list(PACKAGE, call.region) if item["ModelPackageGroupName"] == name]
-
-
-def _select_members(document: Mapping[str, Any], members: Iterable[str]) -> dict[str, Any]:
-    return {member: document[member] for member in members if member in document}
-
-
 def _emit_state_change(call: Call, package: Document, changed: list[str]) -> None:
     created = dt.datetime.fromtimestamp(package["CreationTime"], dt.UTC)
     call.cloud.events.emit(
         detail_type="SageMaker Model Package State Change",
         resources=[package["ModelPackageArn"]],
         detail={
-            **_select_members(package, _EVENT),
+            **select_members(package, _EVENT),
             "CreationTime": created.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "UpdatedModelPackageFields": changed,
         },
@@ -453,13 +311,6 @@ def _emit_state_change(call: Call, package: Document, changed: list[str]) -> Non
 
 
 OPERATIONS: dict[str, Handler] = {
-    "CreateModelPackageGroup": create_model_package_group,
-    "DescribeModelPackageGroup": describe_model_package_group,
-    "ListModelPackageGroups": list_model_package_groups,
-    "DeleteModelPackageGroup": delete_model_package_group,
-    "PutModelPackageGroupPolicy": put_model_package_group_policy,
-    "GetModelPackageGroupPolicy": get_model_package_group_policy,
-    "DeleteModelPackageGroupPolicy": delete_model_package_group_policy,
     "CreateModelPackage": create_model_package,
     "DescribeModelPackage": describe_model_package,
     "ListModelPackages": list_model_packages,
