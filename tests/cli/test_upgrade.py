@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests import forked
+
 from .conftest import REPOSITORY
 
 ENTRIES = """ENTRIES: tuple[Entry, ...] = (
@@ -129,7 +131,7 @@ class Checkout:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         for name in ("cli", "local", "millrace", "stacks"):
-            shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(REPOSITORY / name, folder / name)
         table = folder / "millrace" / "deprecations.py"
         text, start = table.read_text(), "ENTRIES: tuple[Entry, ...] = ("
         assert f"{start})" in text
@@ -149,16 +151,15 @@ class Checkout:
     def __call__(
         self, *arguments: str, code: int = 0, before: Callable[[], None] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "cli.main", "upgrade", *arguments],
-            cwd=self.folder,
-            env={**os.environ, "TERM": "dumb", "PYTHONDONTWRITEBYTECODE": "1"},
-            preexec_fn=before,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        command = [sys.executable, "-m", "cli.main", "upgrade", *arguments]
+        environment = {**os.environ, "TERM": "dumb", "PYTHONDONTWRITEBYTECODE": "1"}
+        if before is None:
+            done = forked.run(command, cwd=self.folder, env=environment)
+        else:
+            done = subprocess.run(
+                command, cwd=self.folder, env=environment, preexec_fn=before,
+                capture_output=True, text=True, timeout=60, check=False,
+            )  # fmt: skip
         assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
         return done
@@ -367,8 +368,5 @@ def test_file_modes_and_links_are_kept(checkout: Checkout) -> None:
 
 
 def test_the_declarations_of_this_repository_are_up_to_date() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "cli.main", "upgrade", "--check"],
-        cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = forked.run([sys.executable, "-m", "cli.main", "upgrade", "--check"], cwd=REPOSITORY, env=os.environ)
     assert done.returncode == 0, done.stdout + done.stderr

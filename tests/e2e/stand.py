@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,6 +47,13 @@ class Stand:
             if (REPOSITORY / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(REPOSITORY / name, folder / name)
+            if (
+                name.endswith(".py")
+                and (compiled := Path(cache_from_source(name)))
+                and (REPOSITORY / compiled).is_file()
+            ):
+                (folder / compiled).parent.mkdir(exist_ok=True)
+                shutil.copy2(REPOSITORY / compiled, folder / compiled)
         (folder / ".venv").symlink_to(Path(sys.prefix))
         for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "start"]):
             self.git(*command)

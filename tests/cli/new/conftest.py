@@ -46,7 +46,7 @@ class Checkout:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        ignored = shutil.ignore_patterns("__pycache__", "nycflights*")
+        ignored = shutil.ignore_patterns("nycflights*")
         for name in FOLDERS:
             shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored)
         for name in ("ruff.toml", "pyproject.toml"):
