@@ -44,16 +44,11 @@ class Stand:
             cwd=REPOSITORY, capture_output=True, text=True, check=True,
         ).stdout.splitlines()  # fmt: skip
         for name in listed:
-            if (REPOSITORY / name).is_file():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(REPOSITORY / name, folder / name)
-            if (
-                name.endswith(".py")
-                and (compiled := Path(cache_from_source(name)))
-                and (REPOSITORY / compiled).is_file()
-            ):
-                (folder / compiled).parent.mkdir(exist_ok=True)
-                shutil.copy2(REPOSITORY / compiled, folder / compiled)
+            # With its bytecode, so that the copy need not be compiled.
+            for path in (name, cache_from_source(name)) if name.endswith(".py") else (name,):
+                if (REPOSITORY / path).is_file():
+                    (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy2(REPOSITORY / path, folder / path)
         (folder / ".venv").symlink_to(Path(sys.prefix))
         for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "start"]):
             self.git(*command)
