@@ -184,10 +184,8 @@ def build_form_response(form: Form, put: Response, endpoint_url: str) -> Respons
     tag = next((value for name, value in put.headers.items() if name.lower() == "etag"), "")
     location = f"{endpoint_url}/{form.bucket}/{quote(form.key)}"
     headers = {"ETag": tag, "Location": location}
-    if redirect := form.fields.get("success_action_redirect"):
-        joint = "&" if urlsplit(redirect).query else "?"
-        query = urlencode({"bucket": form.bucket, "key": form.key, "etag": tag})
-        return Response(303, {**headers, "Location": f"{redirect}{joint}{query}"}, b"")
+    if redirect := _build_redirect(form, tag):
+        return Response(303, {**headers, "Location": redirect}, b"")
     status = form.fields.get("success_action_status")
     if status == "201":
         body = (
@@ -197,6 +195,20 @@ def build_form_response(form: Form, put: Response, endpoint_url: str) -> Respons
         xml = f'<?xml version="1.0" encoding="UTF-8"?>\n{body}'
         return Response(201, {**headers, "Content-Type": "application/xml"}, xml.encode())
     return Response(200 if status == "200" else 204, headers, b"")
+
+
+def _build_redirect(form: Form, tag: str) -> str | None:
+    """Return the URL that the form redirects to, or None; as in S3, a URL that cannot be used is ignored."""
+    redirect = form.fields.get("success_action_redirect", "")
+    # Other characters do not fit into a header, and line breaks would begin another one.
+    if not (redirect and redirect.isascii() and redirect.isprintable()):
+        return None
+    try:
+        joint = "&" if urlsplit(redirect).query else "?"
+    except ValueError:
+        return None
+    query = urlencode({"bucket": form.bucket, "key": form.key, "etag": tag})
+    return f"{redirect}{joint}{query}"
 
 
 def _parsed(environ: WSGIEnvironment) -> tuple[dict[str, str], IO[bytes], str]:

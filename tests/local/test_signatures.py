@@ -316,6 +316,20 @@ def test_a_form_answers_with_the_requested_status_or_redirect(cloud_daemon: Clou
     assert urllib.parse.parse_qs(place.query)["key"] == ["form/x.txt"]
 
 
+@pytest.mark.parametrize(
+    "redirect", ["http://[x", "http://example.org/a\r\nSet-Cookie: b", "http://example.org/\N{SNOWMAN}"]
+)
+def test_a_form_with_an_unusable_redirect_answers_as_without_it(
+    cloud_daemon: CloudDaemon, bucket: str, redirect: str
+) -> None:
+    to = {"success_action_redirect": redirect}
+    url, fields = form(cloud_daemon, "s3v4", Fields=to, conditions=[["starts-with", "$success_action_redirect", ""]])
+    answer = post(url, fields)
+    assert answer.status == 204, answer.data
+    assert answer.headers["Location"].endswith("/form/x.txt")
+    assert cloud_daemon.client("s3").head_object(Bucket=bucket, Key="form/x.txt")["ContentLength"] == len(b"uploaded")
+
+
 def test_form_fields_act_like_the_headers_of_an_upload(cloud_daemon: CloudDaemon, bucket: str) -> None:
     digest = base64.b64encode(hashlib.sha256(b"uploaded").digest()).decode()
     more = {
