@@ -44,9 +44,10 @@ def check_inputs(resource: Resource, old: Values, new: Values, naming: Naming) -
     """
     declared = {name: value for name, value in new.items() if not name.startswith("__")}
     failures = list(_unknown_names(resource.token, resource.properties, declared))
-    inputs = {name: value for name, value in declared.items() if name in resource.properties}
-    inputs = {name: coerce(resource.properties[name], value) for name, value in inputs.items()}
-    made = fill_defaults(resource.properties, inputs)
+    known = {name: value for name, value in declared.items() if name in resource.properties}
+    coerced = {name: coerce(resource.properties[name], value) for name, value in known.items()}
+    inputs = fill_defaults(resource.properties, coerced)
+    made = {name: value for name, value in inputs.items() if value is not None and coerced.get(name) is None}
     try:
         made |= _name(resource, old, inputs, naming)
     except ProviderError as error:
@@ -98,26 +99,24 @@ def coerce(declared: Property, value: Any) -> Any:
 
 
 def fill_defaults(properties: Mapping[str, Property], values: Values) -> Values:
-    """Return the top-level defaults; those inside objects are set in place, in the copies that ``coerce`` made."""
-    for name, value in values.items():
-        _set_inner_defaults(properties[name], value)
-    return {
+    """Return a copy of the values with the defaults of what they leave out, also inside objects."""
+    filled = {
+        name: _fill_inner_defaults(properties[name], value) if name in properties else value
+        for name, value in values.items()
+    }
+    return filled | {
         name: declared.default
         for name, declared in properties.items()
         if declared.default is not None and values.get(name) is None
     }
 
 
-def _set_inner_defaults(declared: Property, value: Any) -> None:
+def _fill_inner_defaults(declared: Property, value: Any) -> Any:
     if declared.kind is Kind.OBJECT and isinstance(value, dict):
-        for name, inner in declared.properties.items():
-            if inner.default is not None and value.get(name) is None:
-                value[name] = inner.default
-            elif name in value:
-                _set_inner_defaults(inner, value[name])
-    elif declared.kind is Kind.LIST and declared.element is not None and isinstance(value, list):
-        for item in value:
-            _set_inner_defaults(declared.element, item)
+        return fill_defaults(declared.properties, value)
+    if declared.kind is Kind.LIST and declared.element is not None and isinstance(value, list):
+        return [_fill_inner_defaults(declared.element, item) for item in value]
+    return value
 
 
 def _name(resource: Resource, old: Values, inputs: Values, naming: Naming) -> Values:

@@ -64,6 +64,9 @@ def _compare(declared: Property, old: Any, new: Any, path: str) -> Iterator[Chan
         yield Change(path, "add" if old is None else "update", declared.replaces)
     elif is_empty(old) and is_empty(new):
         pass
+    elif old is None and new == declared.default:
+        # The API need not return a default, e.g. of a resource that was created without Pulumi and then imported.
+        pass
     elif is_empty(old):
         yield Change(path, "add", _forces(declared, new))
     elif is_empty(new):

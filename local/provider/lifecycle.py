@@ -166,9 +166,9 @@ def read(resource: Resource, context: Context, id: str, state: Values, inputs: V
         return None
     declared, defaults = inputs, inputs.get(DEFAULTS, ())
     if not inputs:
-        declared = resource.list_importable_inputs(live)
-        filled = fill_defaults(resource.properties, declared)
-        declared, defaults = {**declared, **filled}, sorted(filled)
+        importable = resource.list_importable_inputs(live)
+        declared = fill_defaults(resource.properties, importable)
+        defaults = sorted(name for name in declared if importable.get(name) is None)
     current = resource.build_state(declared, live, context.default_tags)
     refreshed = select_declared(resource.properties, current, declared)
     if current.get("tags"):

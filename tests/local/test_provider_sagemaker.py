@@ -145,6 +145,28 @@ def test_creation_and_update_wait_until_the_endpoint_is_in_service(
         delete_and_verify(engine, resource)
 
 
+def test_an_import_holds_only_what_the_api_returns(engine: Engine, artifact: str, cloud_daemon: CloudDaemon) -> None:
+    made_model = engine.create(MODEL, "imported", model(artifact))
+    made = engine.create(CONFIG, "imported", config(made_model.id))
+    routing = {"type": "ALL_AT_ONCE", "waitIntervalInSeconds": 1}
+    given = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 1}
+    sagemaker = cloud_daemon.client("sagemaker")
+    sagemaker.create_endpoint(
+        EndpointName="imported",
+        EndpointConfigName=made.id,
+        DeploymentConfig={"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": given}},
+    )
+    sagemaker.get_waiter("endpoint_in_service").wait(EndpointName="imported", WaiterConfig={"Delay": 1})
+    imported = engine.bring_in(ENDPOINT, "imported", "imported")
+    assert imported is not None
+    deployment = {"blueGreenUpdatePolicy": {"trafficRoutingConfiguration": routing}}
+    assert imported.outputs["deploymentConfig"] == deployment
+    assert imported.inputs["deploymentConfig"] == deployment
+    news = {"name": "imported", "endpointConfigName": made.id, "deploymentConfig": deployment}
+    assert get_diff_kinds(engine, imported, news) == {"tagsAll": "UPDATE"}
+    sagemaker.delete_endpoint(EndpointName="imported")
+
+
 def test_a_failed_endpoint_is_reported_and_kept(engine: Engine, artifact: str, cloud_daemon: CloudDaemon) -> None:
     wrong = artifact.replace("model.tar.gz", "wrong.tar.gz")
     cloud_daemon.client("s3").put_object(Bucket="provider-models", Key="wrong.tar.gz", Body=b"no archive")
