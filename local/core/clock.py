@@ -6,6 +6,7 @@ schedules, cooldowns, alarm periods. Jobs and requests run in real time.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from dataclasses import dataclass
@@ -18,8 +19,10 @@ class Clock:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.scale <= 0:
-            raise ValueError(f"clock scale: {self.scale} is not above 0; 1 is real time, 60 a minute per second")
+        if not 0 < self.scale < math.inf:
+            raise ValueError(
+                f"clock scale: {self.scale} is not a finite number above 0; 1 is real time, 60 a minute per second"
+            )
 
     def now(self) -> float:
         """Return the real time in seconds since the epoch."""

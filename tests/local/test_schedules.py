@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from local.core.clock import Clock
 from tests.local.conftest import CloudDaemon
 from tests.local.hosted import eventually
 from tests.local.watched import (
@@ -26,6 +27,12 @@ from tests.local.watched import (
 )
 
 NO_WINDOW = {"Mode": "OFF"}
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_clock_needs_a_scale_by_which_it_can_divide(scale: float) -> None:
+    with pytest.raises(ValueError, match=f"clock scale: {scale} is not a finite number above 0"):
+        Clock(scale)
 
 
 def role_for(daemon: CloudDaemon, *queues: Queue) -> str:
