@@ -27,11 +27,16 @@ def main(facts: Path) -> int:
         facts: The path of the cloud's `daemon.json`, which names its process and the provider's socket.
 
     Returns:
-        The exit status 1 if the local cloud is not running; otherwise the function does not return.
+        The exit status 1 if the local cloud is not running or names no socket; otherwise the function does not return.
     """
-    target = _provider_socket(facts)
-    if target is None:
+    running = _read_facts(facts)
+    if running is None:
         sys.stderr.write("the local cloud is not running: start it with `millrace local start`\n")
+        return 1
+    target = running.get("provider_socket")
+    if not isinstance(target, str):
+        fix = "stop the local cloud with `millrace local stop`, then start it with `millrace local start`"
+        sys.stderr.write(f"{facts} names no socket of the provider: {fix}\n")
         return 1
     listening = socket.create_server(("127.0.0.1", 0))
     sys.stdout.write(f"{listening.getsockname()[1]}\n")
@@ -43,17 +48,17 @@ def main(facts: Path) -> int:
         _join(engine, _connected(target, number))
 
 
-def _provider_socket(facts: Path) -> str | None:
-    """Return the socket path of the running daemon's provider, or None.
+def _read_facts(facts: Path) -> dict[str, object] | None:
+    """Return the facts of the running daemon, or None.
 
     The process is checked because the file of facts remains after the daemon was killed.
     """
     try:
         found = json.loads(facts.read_text())
         os.kill(found["pid"], 0)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    return str(found["provider_socket"])
+    return dict(found)
 
 
 def _connected(target: str, number: int) -> socket.socket:

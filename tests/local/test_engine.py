@@ -14,7 +14,7 @@ import grpc
 import pytest
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc
 
-from engine import bootstrap, home
+from engine import bootstrap, home, relay
 from local import client
 
 from .conftest import CloudDaemon
@@ -187,3 +187,22 @@ def test_the_language_host_does_not_import_the_sdk_before_a_program_needs_it() -
     loaded = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert "'grpc'" in loaded.stdout
     assert "'pulumi'" not in loaded.stdout
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"pid": os.getpid()}, "names no socket of the provider: stop the local cloud with `millrace local stop`"),
+        ({"pid": os.getpid(), "provider_socket": None}, "names no socket of the provider"),
+        ({"provider_socket": "p"}, "the local cloud is not running: start it with `millrace local start`"),
+        ({"pid": None, "provider_socket": "p"}, "the local cloud is not running"),
+        ([], "the local cloud is not running"),
+    ],
+)
+def test_the_plugin_says_why_it_cannot_reach_the_provider(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], facts: Any, said: str
+) -> None:
+    path = tmp_path / "daemon.json"
+    path.write_text(json.dumps(facts))
+    assert relay.main(path) == 1
+    assert said in capsys.readouterr().err
