@@ -1,7 +1,8 @@
 """Typed steps of a SageMaker pipeline, and the canonical JSON that is made of them.
 
-Values that are only known when the pipeline runs are written as :func:`parameter`, :func:`execution`, :func:`result`,
-:func:`join` and :func:`json_get`. The JSON holds no time and no random part: equal steps give equal text.
+Values that are only known when the pipeline runs are written as :func:`parameter`, :func:`execution`,
+:func:`refer_to_job`, :func:`join` and :func:`json_get`. The JSON holds no time and no random part: equal
+steps give equal text.
 """
 
 import json

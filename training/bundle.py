@@ -81,7 +81,7 @@ def render_contract(use_case: UseCase) -> bytes:
 
 
 def read_contract(data: bytes) -> UseCase:
-    """Return the declaration that :func:`contract` wrote.
+    """Return the declaration that :func:`render_contract` wrote.
 
     Raises:
         DeclarationError: When the contract has another version or its declaration is invalid.

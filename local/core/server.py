@@ -21,7 +21,7 @@ _CONNECTIONS = 4000
 #: Bytes, more than S3's largest part.
 _MAX_BODY = 6 * 2**30
 
-#: The header in which the parser stores the names of preserved headers, for :func:`preserved_names`.
+#: The header in which the parser stores the names of preserved headers, for :func:`pop_preserved_names`.
 _NAMES = "X_PRESERVED_NAMES"
 
 

@@ -109,7 +109,7 @@ def aggregate(samples: Sequence[Sample], name: str, *, until: float, width: floa
 
     Args:
         samples: The metric data.
-        name: The name of a statistic, see :func:`statistic`.
+        name: The name of a statistic, see :func:`get_statistic`.
         until: The end of the newest window.
         width: The length of a window, seconds.
         number: The number of windows.

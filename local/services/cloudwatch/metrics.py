@@ -60,7 +60,7 @@ def list_sources(alarm: Any) -> list[Any]:
 
 
 def make_source_key(source: Any) -> Key:
-    """Return the key of the metric that one of :func:`sources` reads."""
+    """Return the key of the metric that one of :func:`list_sources` reads."""
     metric = getattr(source, "metric", source)
     return metric.namespace, metric.metric_name, sort_dimensions(metric.dimensions)
 

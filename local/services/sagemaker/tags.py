@@ -1,4 +1,4 @@
-"""Tags of SageMaker resources; other operations change them with :func:`put` and :func:`drop`."""
+"""Tags of SageMaker resources; other operations change them with :func:`merge_tags` and :func:`delete_all_tags`."""
 
 from __future__ import annotations
 

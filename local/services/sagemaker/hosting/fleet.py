@@ -380,7 +380,7 @@ class Fleet:
     def resize(self, counts: dict[str, int] | None = None, *, grace: float = 30.0) -> None:
         """Start or end servers until each variant has the number in ``counts`` (default: the planned one).
 
-        New servers are not awaited, see :meth:`wait`; surplus ones finish their requests first.
+        New servers are not awaited, see :meth:`wait_until_ready`; surplus ones finish their requests first.
         """
         surplus: list[Server] = []
         for variant in self.variants.values():

@@ -31,7 +31,7 @@ SHUTDOWN_GRACE = 2.0
 
 
 class Hosting:
-    """All endpoints of one local cloud; ``cloud.part(Hosting)``."""
+    """All endpoints of one local cloud; ``cloud.get_part(Hosting)``."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
@@ -73,7 +73,7 @@ class Hosting:
 
 
 class HostedEndpoint:
-    """One endpoint's servers and router; :meth:`start` runs its changes, of which only one may run at a time."""
+    """One endpoint's servers and router; its changes use :meth:`run_in_background`, one at a time."""
 
     def __init__(self, cloud: Cloud, region: str, name: str) -> None:
         self.cloud = cloud

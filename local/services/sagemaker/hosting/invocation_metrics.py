@@ -67,7 +67,7 @@ class _Sums:
 
 
 class InvocationMetrics:
-    """The invocation counters of all endpoints of one local cloud; ``cloud.part(InvocationMetrics)``."""
+    """The invocation counters of all endpoints of one local cloud; ``cloud.get_part(InvocationMetrics)``."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud

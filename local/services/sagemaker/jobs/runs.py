@@ -43,7 +43,7 @@ class JobError(LocalError):
 
 
 class JobInterruptedError(LocalError):
-    """An interruption by the local cloud's shutdown; :func:`recover` settles the job after the restart."""
+    """An interruption by the local cloud's shutdown; after it :func:`settle_interrupted_jobs` settles the job."""
 
 
 class JobRun(ABC):

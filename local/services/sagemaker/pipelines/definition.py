@@ -302,7 +302,7 @@ def _check_retry_policy(policy: Document, where: str) -> Iterator[str]:
 
 
 class _Scope:
-    """The checks of a definition whose steps passed :func:`_form`: references, arguments, order."""
+    """The checks of a definition whose steps passed :func:`_check_form`: references, arguments, order."""
 
     def __init__(self, definition: Document, steps: dict[str, Document]) -> None:
         self._definition = definition
