@@ -71,19 +71,24 @@ def list_rollback_alarms(inputs: Inputs) -> list[str]:
     return [str(each.get("alarmName")) for each in rollback.get("alarms") or []]
 
 
-def find_fastest_alarm(inputs: Inputs, preview: Preview) -> float:
+def find_fastest_alarm(inputs: Inputs, preview: Preview, *, before: bool = False) -> float:
     """Return how long the fastest of the rollback alarms takes to fire, seconds; 0 when the preview has none.
 
     Args:
         inputs: The inputs of an endpoint, before or after the change.
         preview: The preview with the alarms.
+        before: Whether the alarms count as they were before the change.
     """
     named = list_rollback_alarms(inputs)
     found = []
     for alarm in preview.find_resources(watching.ALARM):
-        side = alarm.after or alarm.before
+        side = (alarm.before or alarm.after) if before else (alarm.after or alarm.before)
         period, periods = side.get("period"), side.get("datapointsToAlarm") or side.get("evaluationPeriods")
-        if watching.find_name(alarm) in named and isinstance(period, int | float) and isinstance(periods, int | float):
+        if (
+            str(side.get("name") or watching.find_name(alarm)) in named
+            and isinstance(period, int | float)
+            and isinstance(periods, int | float)
+        ):
             found.append(float(period * periods))
     return min(found, default=0.0)
 
@@ -190,11 +195,13 @@ def _round(value: float, digits: int = 1) -> float:
 
 def _endpoint(endpoint: Resource, config: Resource | None, preview: Preview) -> dict[str, Any]:
     before, after = (list_variants(config.before), list_variants(config.after)) if config else ({}, {})
-    counts = [each["count"] for each in after.values()]
-    instances = sum(counts) if counts and all(isinstance(each, int) for each in counts) else None
+    instances = _count_instances(after)
     fires = find_fastest_alarm(endpoint.after, preview)
     rollout = describe_rollout(endpoint.after, instances, fires) if endpoint.new is not None else None
-    old = describe_rollout(endpoint.before, None, fires) if endpoint.old is not None else None
+    fired = find_fastest_alarm(endpoint.before, preview, before=True)
+    old = describe_rollout(endpoint.before, _count_instances(before), fired) if endpoint.old is not None else None
+    # With the new fleet and alarms, because a change of these alone does not change the rollout's configuration.
+    old_on_new = describe_rollout(endpoint.before, instances, fires)
     replaced = config is not None and config.operation in ("replace", "create")
     named = endpoint.before.get("endpointConfigName") != endpoint.after.get("endpointConfigName")
     # The provider requests a deployment even when only the rollout's configuration changes.
@@ -211,12 +218,18 @@ def _endpoint(endpoint: Resource, config: Resource | None, preview: Preview) -> 
         "moves_traffic": moves,
         "why": (_explain_change(config, preview) if replaced or named else _ONLY_ROLLOUT) if moves else "",
         "rollout": rollout,
-        "rollout_changed": bool(old and rollout and _drop_alarms(old) != _drop_alarms(rollout)),
+        "rollout_changed": bool(old and rollout and _drop_alarms(old_on_new) != _drop_alarms(rollout)),
         "rollout_before": old,
         "fleet": [each for each in fleet if each["before"] != each["after"] or endpoint.operation != "same"],
         "fleet_changed": any(each["before"] != each["after"] for each in fleet),
         "peak": _peak(rollout, before, after) if moves else None,
     }
+
+
+def _count_instances(variants: Mapping[str, Mapping[str, Any]]) -> int | None:
+    """Return the number of instances of a fleet; None when it is not known."""
+    counts = [each["count"] for each in variants.values()]
+    return sum(counts) if counts and all(isinstance(each, int) for each in counts) else None
 
 
 def _drop_alarms(rollout: Mapping[str, Any]) -> dict[str, Any]:

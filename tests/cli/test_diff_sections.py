@@ -92,6 +92,40 @@ def test_a_changed_fleet_is_described() -> None:
     assert "No alarm rolls it back." in text
 
 
+def change_fleet(instances: int, *, wait: int = 60) -> list[dict[str, Any]]:
+    """Return steps that change the number of instances from 2, and the wait of a rollout that moves one first."""
+    first = {"type": "INSTANCE_COUNT", "value": 1}
+    old, new = (blue_green("CANARY", each, 60, canarySize=first) for each in (60, wait))
+    for each in (old, new):
+        each["deploymentConfig"]["autoRollbackConfiguration"] = {"alarms": [{"alarmName": "errors"}]}
+    return [
+        make_step("replace", "Config", "c", fleet("m", 2), fleet("m", instances, modelName="n"), before=KEPT),
+        make_step(
+            "update", "Endpoint", "e", {"endpointConfigName": "a", **old}, {"endpointConfigName": "b", **new}
+        ),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("instances", "wait", "changed"), [(2, 60, False), (4, 60, False), (2, 120, True)])
+def test_a_rollout_that_moves_instances_changes_only_with_its_configuration(
+    instances: int, wait: int, changed: bool
+) -> None:
+    traffic = diff_steps(*change_fleet(instances, wait=wait))["traffic"][0]
+
+    assert [each["percent"] for each in traffic["rollout_before"]["stages"]] == [50, 100]
+    assert [each["percent"] for each in traffic["rollout"]["stages"]] == [100 / instances, 100]
+    assert traffic["rollout_changed"] is changed
+
+
+def test_the_old_rollout_is_described_with_the_old_alarms() -> None:
+    alarm = {"name": "errors", "metricName": "x", "period": 60, "evaluationPeriods": 1}
+    slower = make_step("update", "Alarm", "errors", alarm, {**alarm, "evaluationPeriods": 5})
+    traffic = diff_steps(*change_fleet(2), slower)["traffic"][0]
+
+    assert (traffic["rollout_before"]["unwatched"], traffic["rollout"]["unwatched"]) == (False, True)
+    assert not traffic["rollout_changed"]
+
+
 def test_a_replaced_endpoint_has_no_rollout() -> None:
     document = diff_steps(*change_endpoint(fleet("ml.m5.large", 1, modelName="n"), op="replace"))
 
