@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from cli.aws import model_packages
 from cli.console.errors import CliError
 from cli.console.output import format_time
-from cli.stack.deployable import render_arguments
+from cli.stack.deployable import render_arguments, render_logs_command
 from cli.stack.target import Target
 from millrace.names import ERRORS
 from queries.endpoints import find_endpoint, find_served_model, get_deployment_time
@@ -127,7 +127,7 @@ def invoke(target: Target, body: bytes, content_type: str = "application/json") 
         raise CliError(
             f"endpoint {name}",
             f"returned something other than JSON: {text[:200]!r}",
-            fix=f"see `millrace logs {name}`",
+            fix=f"see `{render_logs_command(target, name)}`",
         ) from error
     return Answer(document, answered.get("InvokedProductionVariant", ""), latency)
 
@@ -165,7 +165,9 @@ def _map_refusal(target: Target, error: ClientError) -> CliError:
         message = error.response["Error"]["Message"]
         if "not found" in message:
             return CliError(explain_missing_endpoint(target))
-        return CliError(f"endpoint {name}", f"did not answer: {message}", fix=f"see `millrace logs {name}`")
+        return CliError(
+            f"endpoint {name}", f"did not answer: {message}", fix=f"see `{render_logs_command(target, name)}`"
+        )
     try:
         document = json.loads(said)
         said = document["error"]

@@ -13,7 +13,7 @@ from cli.aws import log_streams
 from cli.console import interrupts
 from cli.console.errors import CliError
 from cli.console.output import format_duration, say
-from cli.stack.deployable import render_arguments
+from cli.stack.deployable import render_arguments, render_logs_command
 from cli.stack.target import Target
 from millrace.inventory import PIPELINE_KINDS
 from queries.client import is_not_found
@@ -100,9 +100,7 @@ def _explain_absence(target: Target, name: str) -> CliError:
     mine = {target.names.pipeline(kind) for kind in PIPELINE_KINDS}
     pages = target.sagemaker.get_paginator("list_pipelines").paginate(PipelineNamePrefix=target.stack)
     if mine.isdisjoint(each["PipelineName"] for page in pages for each in page["PipelineSummaries"]):
-        return CliError(
-            f"pipeline {name}", "does not exist", fix="provision the stack first: `millrace up` or `pulumi up`"
-        )
+        return CliError(f"pipeline {name}", "does not exist", fix=f"provision the stack first: `{target.up_command}`")
     return CliError(
         f"pipeline {name}",
         f"was deleted by hand, though stack {target.stack} exists",
@@ -160,7 +158,7 @@ def wait_until_over(target: Target, execution: str, watch: Watcher) -> str:
                 return str(status)
             interrupts.sleep(pause)
     except KeyboardInterrupt:
-        say(f"{execution} continues; `millrace status {target.use_case.name}` shows it", err=True)
+        say(f"{execution} continues; `millrace status {render_arguments(target)}` shows it", err=True)
         raise
 
 
@@ -213,7 +211,7 @@ def require_success(target: Target, execution: str, status: str) -> None:
         if job := find_job(target.sagemaker, step):
             kind, name = job
             lines += [f"  | {line}" for line in _tail(target, f"/aws/sagemaker/{kind}Jobs", f"{name}/")]
-            lines.append(f"full log: millrace logs {name}")
+            lines.append(f"full log: {render_logs_command(target, name)}")
     if not failed:
         described = target.sagemaker.describe_pipeline_execution(PipelineExecutionArn=execution)
         lines.append(described.get("FailureReason", "no step reports a reason"))

@@ -229,7 +229,7 @@ def _failure(order: _Order, error: updates.UpdateError, done: Mapping[str, str],
         over = "once the alarm has cleared" if rollback.alarms else "once that is fixed"
         lines.append(
             f"the rollout was rolled back {cause}; the old model still serves. See "
-            f"`millrace logs {target.stack}` and `millrace status {name}`; "
+            f"`{deployable.render_logs_command(target, target.stack)}` and `millrace status {name}`; "
             f"`millrace reject {name}` keeps the new model from serving, "
             f"`millrace deploy {name}` tries again {over}"
         )

@@ -7,6 +7,7 @@ import click
 from cli.aws import bundle_steps
 from cli.commands.options import with_target
 from cli.console.output import say
+from cli.stack.deployable import render_arguments
 from cli.stack.target import Target
 
 
@@ -28,7 +29,7 @@ def replay(
     options = {"--step-hours": step_hours, "--batch": batch, "--endpoint": endpoint}
     more = [text for name, value in options.items() if value is not None for text in (name, str(value))]
     bundle_steps.replay_events(target, since, until, say, more)
-    name = target.use_case.name
+    name = render_arguments(target)
     if target.use_case.tables:
         say(f"next: millrace run {name} --pipeline features   updates the endpoint's look-ups to the new data time")
     say(f"next: millrace run {name} --pipeline monitor    then: millrace status {name}")

@@ -15,7 +15,7 @@ from cli.commands.options import check_time, with_target
 from cli.console.errors import CliError
 from cli.console.output import json_option, print_table, say, write_json
 from cli.console.progress import Progress, Stage
-from cli.stack.deployable import render_arguments
+from cli.stack.deployable import render_arguments, render_logs_command
 from cli.stack.target import Target
 from millrace.documents import Evaluation
 from millrace.metrics import get_direction
@@ -209,7 +209,7 @@ def _list_next_steps(target: Target, outcome: Outcome) -> list[str]:
     if outcome.outcome == "started":
         return [f"millrace status {name}"]
     if package is None:
-        return [f"millrace logs {target.names.training_pipeline}/{_EVALUATION}"]
+        return [render_logs_command(target, f"{target.names.training_pipeline}/{_EVALUATION}")]
     if package.approval == PENDING:
         return [f"millrace approve {name} {package.version}"]
     if package.approval == APPROVED:

@@ -20,6 +20,7 @@ from cli.console.progress import Progress, Stage
 from cli.deployment import endpoint_guard, rollout
 from cli.pulumi import updates
 from cli.stack import connection
+from cli.stack.deployable import render_arguments
 from cli.stack.target import Target
 from engine import bootstrap
 from millrace.environment import Promotion
@@ -170,7 +171,7 @@ def _find_decision(run: Run, stage: Stage) -> None:
     if run.waiting:
         for row in gates.format_package_gates(target.use_case, run.waiting):
             stage.print_line("  ".join(row))
-        stage.result = f"version {run.waiting.version} waits for a person: millrace approve {target.use_case.name}"
+        stage.result = f"version {run.waiting.version} waits for a person: millrace approve {render_arguments(target)}"
     if not run.approved and not run.waiting:
         newest = model_packages.find_newest(target)
         said = f"the newest, version {newest.version}, is {newest.approval}: {newest.description}" if newest else ""

@@ -11,7 +11,7 @@ from cli.console import interrupts
 from cli.console.errors import CliError
 from cli.console.progress import Progress, Stage
 from cli.pulumi import updates
-from cli.stack.deployable import render_arguments
+from cli.stack.deployable import render_arguments, render_logs_command
 from cli.stack.target import Target
 from engine import bootstrap
 from local import client
@@ -75,7 +75,10 @@ def require_serving(target: Target, package: Package, endpoint: Endpoint | None)
         raise NotServingError(
             f"endpoint {target.names.endpoint}",
             f"does not serve version {package.version}: it {_state(endpoint)}",
-            fix=f"see `millrace status {render_arguments(target)}` and `millrace logs {target.names.endpoint}`",
+            fix=(
+                f"see `millrace status {render_arguments(target)}` and "
+                f"`{render_logs_command(target, target.names.endpoint)}`"
+            ),
         )
     return endpoint
 

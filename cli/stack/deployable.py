@@ -98,6 +98,16 @@ def render_environment_option(environment: str) -> str:
     return "" if environment == connection.LOCAL else f" --env {environment}"
 
 
+def render_logs_command(target: Deployable, name: str) -> str:
+    """Return the command that prints a log of the deployable's environment.
+
+    Args:
+        target: The deployable.
+        name: The name of an endpoint or job, or `<pipeline>/<step>`.
+    """
+    return f"millrace logs {name}{render_environment_option(target.environment.name)}"
+
+
 def find_account(target: Deployable) -> str:
     """Return the number of the AWS account in which the target is deployed.
 

@@ -137,8 +137,12 @@ class Target:
 
     def make_absence_error(self) -> CliError:
         """Return the error for a stack that is not provisioned, for example after `pulumi destroy`."""
-        how = f"millrace up {self.use_case.name}" if self.is_local else f"millrace up --stack {self.stack}"
-        return CliError(f"stack {self.stack}", "is not provisioned", fix=f"run `{how}`")
+        return CliError(f"stack {self.stack}", "is not provisioned", fix=f"run `{self.up_command}`")
+
+    @property
+    def up_command(self) -> str:
+        """The command that provisions the stack."""
+        return f"millrace up {self.use_case.name}" if self.is_local else f"millrace up --stack {self.stack}"
 
     def client(self, service: str) -> Any:
         """Return the boto3 client of a service in the environment's region.

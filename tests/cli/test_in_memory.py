@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from cli.aws import endpoints, model_packages
+from cli.aws import bundle_steps, endpoints, model_packages, pipelines
 from cli.console.errors import CliError
-from cli.deployment import endpoint_guard, rollout
+from cli.deployment import endpoint_guard, expected_changes, rollout
+from cli.main import millrace
+from cli.pulumi import updates
+from cli.stack import connection
 from cli.stack.target import Target
-from queries.fake import FakeAccount
+from engine import bootstrap
+from queries.fake import FakeAccount, RefusedRequestError
+from queries.rollbacks import Rollback
 
 STACK = "flights-local"
 
@@ -93,3 +101,122 @@ def test_an_endpoint_that_does_not_serve_the_package_is_reported(
     account.set_endpoint_status(STACK, "InService")
     endpoint = rollout.require_serving(target, package, endpoints.read_endpoint(target))
     assert endpoint.version == 2
+
+
+@pytest.fixture
+def dev(account: FakeAccount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
+    """Return a stack that is not local; commands find it, too."""
+    found = replace(Target.load("flights", "dev", tmp_path), clients=account.client)
+    monkeypatch.setattr(Target, "load", lambda *_names: found)
+    monkeypatch.setattr(connection, "use_environment", lambda *_names: None)
+    return found
+
+
+def test_waiting_that_is_interrupted_names_the_environment(
+    account: FakeAccount, dev: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    account.answer("sagemaker", "DescribePipelineExecution", lambda _: {"PipelineExecutionStatus": "Executing"})
+    account.answer("sagemaker", "ListPipelineExecutionSteps", lambda _: {"PipelineExecutionSteps": []})
+
+    def interrupt(_steps: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pipelines.wait_until_over(dev, "arn:aws:sagemaker:eu-west-1:123456789012:pipeline/p/execution/e", interrupt)
+    assert "`millrace status flights --env dev` shows it" in capsys.readouterr().err
+
+
+def test_a_stack_without_pipelines_is_provisioned_by_its_name(account: FakeAccount, dev: Target) -> None:
+    def refuse(_params: object) -> dict[str, Any]:
+        raise RefusedRequestError("ResourceNotFound", "Pipeline 'flights-dev-training' does not exist.")
+
+    account.answer("sagemaker", "StartPipelineExecution", refuse)
+    account.answer("sagemaker", "ListPipelines", lambda _: {"PipelineSummaries": []})
+    with pytest.raises(CliError) as refused:
+        pipelines.start_execution(dev, "training")
+    assert refused.value.fix == "provision the stack first: `millrace up --stack flights-dev`"
+
+
+def test_the_log_of_a_failed_step_is_named_with_the_environment(account: FakeAccount, dev: Target) -> None:
+    job = "arn:aws:sagemaker:eu-west-1:123456789012:processing-job/j"
+    step = {"StepName": "Train", "StepStatus": "Failed", "Metadata": {"ProcessingJob": {"Arn": job}}}
+    account.answer("sagemaker", "ListPipelineExecutionSteps", lambda _: {"PipelineExecutionSteps": [step]})
+    account.answer("sagemaker", "ListProcessingJobs", lambda _: {"ProcessingJobSummaries": []})
+    account.answer("logs", "DescribeLogStreams", lambda _: {"logStreams": []})
+    with pytest.raises(CliError, match="full log: millrace logs j --env dev"):
+        pipelines.require_success(dev, "arn:aws:sagemaker:eu-west-1:123456789012:pipeline/p/execution/e", "Failed")
+
+
+@pytest.mark.parametrize("body", [b"no JSON", None])
+def test_the_log_of_an_endpoint_is_named_with_the_environment(
+    account: FakeAccount, dev: Target, body: bytes | None
+) -> None:
+    def respond(_params: object) -> dict[str, Any]:
+        if body is None:
+            raise RefusedRequestError("ModelError", "the model did not answer")
+        return {"Body": body}
+
+    account.answer("sagemaker-runtime", "InvokeEndpoint", respond)
+    account.client("sagemaker-runtime").meta.events.register(
+        "after-call", lambda parsed, **_: parsed.update(Body=io.BytesIO(body)) if body else None
+    )
+    with pytest.raises(CliError) as refused:
+        endpoints.invoke(dev, b"{}")
+    assert refused.value.fix == "see `millrace logs flights-dev --env dev`"
+
+
+def test_the_log_of_an_endpoint_that_does_not_serve_is_named_with_the_environment(
+    account: FakeAccount, dev: Target
+) -> None:
+    package = model_packages.get_package(dev, account.add_package("flights-dev", "Approved"))
+    with pytest.raises(rollout.NotServingError) as refused:
+        rollout.require_serving(dev, package, None)
+    assert refused.value.fix == "see `millrace status flights --env dev` and `millrace logs flights-dev --env dev`"
+
+
+def test_a_rollout_that_was_rolled_back_names_the_environment(dev: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    back = Rollback("flights-dev", "InService", "old", "new", "alarm", ("errors",))
+
+    def fail(*_target: object, **_options: object) -> None:
+        raise updates.UpdateError("stack flights-dev", "failed", updates.Update(rollback=back))
+
+    monkeypatch.setattr(bootstrap, "ensure_cli", lambda _print: bootstrap.Engine(Path("pulumi"), "found"))
+    monkeypatch.setattr(updates, "export_state", lambda _target: {"deployment": {"pending_operations": [1]}})
+    monkeypatch.setattr(updates, "preview_stack", lambda *_target, **_options: {"changeSummary": {"update": 1}})
+    monkeypatch.setattr(expected_changes, "describe_preview", lambda *_given: {"risks": []})
+    monkeypatch.setattr(endpoint_guard, "would_lose_endpoint", lambda _target: False)
+    monkeypatch.setattr(updates, "update_stack", fail)
+    done = CliRunner().invoke(millrace, ["deploy", "flights", "--env", "dev", "--yes"])
+    assert "`millrace logs flights-dev --env dev` and `millrace status flights --env dev`" in str(done.exception)
+
+
+def test_a_refused_challenger_without_a_model_names_the_environment(
+    account: FakeAccount, dev: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = {
+        "ModelPackageGroupName": "g",
+        "ModelPackageGroupArn": "a",
+        "CreationTime": 0,
+        "ModelPackageGroupStatus": "Completed",
+        "CreatedBy": {},
+    }
+    account.add_group("flights-dev")
+    account.answer("sagemaker", "DescribeModelPackageGroup", lambda _: group)
+    account.add_execution("flights-dev-training", "Failed")
+    started = {"PipelineExecutionArn": "arn:aws:sagemaker:eu-west-1:123456789012:pipeline/p/execution/e"}
+    account.answer("sagemaker", "StartPipelineExecution", lambda _: started)
+    account.answer("sagemaker", "DescribePipelineExecution", lambda _: {"PipelineExecutionStatus": "Failed"})
+    steps = [{"StepName": "Refused", "StepStatus": "Failed", "FailureReason": "roc_auc is below its gate"}]
+    account.answer("sagemaker", "ListPipelineExecutionSteps", lambda _: {"PipelineExecutionSteps": steps})
+    done = CliRunner().invoke(millrace, ["retrain", "flights", "--env", "dev"])
+    assert "next: millrace logs flights-dev-training/Evaluate --env dev\n" in done.output
+
+
+def test_what_follows_a_replay_names_the_environment(dev: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle_steps, "replay_events", lambda *_given: None)
+    done = CliRunner().invoke(
+        millrace, ["replay", "flights", "--env", "dev", "--since", "2013-04-01", "--until", "2013-04-02"]
+    )
+    assert "next: millrace run flights --env dev --pipeline features " in done.output
+    assert "next: millrace run flights --env dev --pipeline monitor " in done.output
+    assert "then: millrace status flights --env dev\n" in done.output
