@@ -12,6 +12,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from cli.aws import model_packages
+from cli.aws.model_packages import Package
 from cli.console.errors import CliError
 from cli.console.output import format_time
 from cli.stack.deployable import render_arguments, render_logs_command
@@ -142,19 +143,27 @@ def explain_missing_endpoint(target: Target) -> str:
         A clause about the endpoint, with the command to run next.
     """
     endpoint, name = target.names.endpoint, render_arguments(target)
-    try:
-        approved = model_packages.find_newest(target, APPROVED)
-        # This alarm is created and deleted together with the endpoint.
-        alarms = target.client("cloudwatch").describe_alarms(AlarmNames=[target.names.alarm(ERRORS)])["MetricAlarms"]
-    except ClientError:
-        # The caller may have permission to invoke the endpoint and nothing else.
+    status, approved = _find_missing_status(target)
+    if status == ABSENT:
         return f"endpoint {endpoint} does not exist; see `millrace status {name}`"
-    if approved is None or not alarms:
+    if status == AWAITED or approved is None:
         return f"endpoint {endpoint} is pending its first approved model; see `millrace status {name}`"
     return (
         f"endpoint {endpoint} was deleted by hand, although version {approved.version} is approved; "
         f"`millrace deploy {name} --refresh` recreates it"
     )
+
+
+def _find_missing_status(target: Target) -> tuple[str, Package | None]:
+    """Return the status of an endpoint that does not exist, and the newest approved package if it is known."""
+    try:
+        approved = model_packages.find_newest(target, APPROVED)
+        # This alarm is created and deleted together with the endpoint.
+        alarms = target.client("cloudwatch").describe_alarms(AlarmNames=[target.names.alarm(ERRORS)])["MetricAlarms"]
+    except ClientError:
+        # The caller may have permission to describe or invoke the endpoint and nothing else.
+        return ABSENT, None
+    return (GONE if approved and alarms else AWAITED), approved
 
 
 def _map_refusal(target: Target, error: ClientError) -> CliError:
@@ -183,11 +192,11 @@ def build_endpoint_document(target: Target, endpoint: Endpoint | None) -> dict[s
 
     Args:
         target: The stack.
-        endpoint: The endpoint; None when it does not exist, which counts as pending its first approved model.
+        endpoint: The endpoint; None when it does not exist, for which the status says why.
     """
     return {
         "name": target.names.endpoint,
-        "status": endpoint.status if endpoint else AWAITED,
+        "status": endpoint.status if endpoint else _find_missing_status(target)[0],
         "version": endpoint.version if endpoint else None,
         "since": endpoint.since if endpoint else None,
         "reason": endpoint.reason if endpoint else "",

@@ -220,3 +220,27 @@ def test_what_follows_a_replay_names_the_environment(dev: Target, monkeypatch: p
     assert "next: millrace run flights --env dev --pipeline features " in done.output
     assert "next: millrace run flights --env dev --pipeline monitor " in done.output
     assert "then: millrace status flights --env dev\n" in done.output
+
+
+@pytest.mark.parametrize(
+    ("approval", "alarms", "status", "said"),
+    [
+        ("Approved", ["errors"], endpoints.GONE, "was deleted by hand, although version 1 is approved"),
+        ("Approved", [], endpoints.AWAITED, "is pending its first approved model"),
+        ("Rejected", ["errors"], endpoints.AWAITED, "is pending its first approved model"),
+        ("Approved", None, endpoints.ABSENT, "does not exist"),
+    ],
+)
+def test_a_missing_endpoint_has_the_same_status_in_documents_and_messages(
+    account: FakeAccount, dev: Target, approval: str, alarms: list[str] | None, status: str, said: str
+) -> None:
+    def describe(_params: object) -> dict[str, Any]:
+        if alarms is None:
+            raise RefusedRequestError("AccessDenied", "not authorized to perform: cloudwatch:DescribeAlarms")
+        return {"MetricAlarms": [{"AlarmName": name} for name in alarms]}
+
+    account.add_package("flights-dev", approval)
+    account.answer("cloudwatch", "DescribeAlarms", describe)
+    document = endpoints.build_endpoint_document(dev, endpoints.read_endpoint(dev))
+    assert (document["name"], document["status"], document["version"]) == ("flights-dev", status, None)
+    assert said in endpoints.explain_missing_endpoint(dev)
