@@ -15,6 +15,7 @@ from cli.stack.deployable import Deployable, render_arguments
 BUCKET = "aws:s3/bucket:Bucket"
 #: The maximum number of pages of object versions that are counted, because a person is waiting.
 _PAGES = 50
+_FREE = "free locally"
 
 
 @dataclass
@@ -89,14 +90,16 @@ def list_costs(target: Deployable, plan: Plan) -> list[dict[str, Any]]:
         usd = prices.find_monthly_price("aws:kms/key:Key", {}, target.names.region) if prices else None
         found.append({"what": "key", "usd": _usd(target, usd), "how": "per month"})
     found += [
-        {"what": "lake", "usd": "by size", "how": _size(target, each.id)} for each in plan.stays if each.type == BUCKET
+        {"what": "lake", "usd": _FREE if target.is_local else "by size", "how": _size(target, each.id)}
+        for each in plan.stays
+        if each.type == BUCKET
     ]
     return found
 
 
 def _usd(target: Deployable, usd: float | None) -> str:
     if target.is_local:
-        return "free locally"
+        return _FREE
     return "price unknown" if usd is None else f"{usd:.2f} USD"
 
 

@@ -12,9 +12,10 @@ from click.testing import CliRunner
 
 from cli.aws import bundle_steps, endpoints, model_packages, pipelines
 from cli.console.errors import CliError
-from cli.deployment import endpoint_guard, expected_changes, rollout
+from cli.deployment import destruction, endpoint_guard, expected_changes, rollout
 from cli.main import millrace
 from cli.pulumi import updates
+from cli.pulumi.stack_state import Resource
 from cli.stack import connection
 from cli.stack.target import Target
 from engine import bootstrap
@@ -244,3 +245,18 @@ def test_a_missing_endpoint_has_the_same_status_in_documents_and_messages(
     document = endpoints.build_endpoint_document(dev, endpoints.read_endpoint(dev))
     assert (document["name"], document["status"], document["version"]) == ("flights-dev", status, None)
     assert said in endpoints.explain_missing_endpoint(dev)
+
+
+@pytest.mark.parametrize(("stack", "usd"), [("target", "free locally"), ("dev", "by size")])
+def test_the_cost_of_a_kept_lake_is_that_of_its_cloud(
+    account: FakeAccount, request: pytest.FixtureRequest, stack: str, usd: str
+) -> None:
+    stays = [
+        Resource.from_document({"urn": "u", "type": token, "id": "x"})
+        for token in ("aws:s3/bucket:Bucket", "aws:kms/key:Key")
+    ]
+    account.answer("s3", "ListObjectVersions", lambda _: {"Versions": [{"Size": 2000}]})
+    found = destruction.list_costs(request.getfixturevalue(stack), destruction.Plan(stays=stays))
+    lake = {"what": "lake", "usd": usd, "how": "2.0 KB in 1 object versions"}
+    assert found[1] == lake
+    assert (found[0]["what"], found[0]["usd"] == "free locally") == ("key", usd == "free locally")
