@@ -25,6 +25,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,8 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 _BOT = "github-actions[bot]"
 #: The conclusions of a run that failed.
 _FAILED = ("failure", "startup_failure", "timed_out")
+#: What reading a damaged or encrypted archive raises.
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, KeyError, RuntimeError, EOFError, ValueError)
 _TIMEOUT = 30.0
 _PER_PAGE = 100
 
@@ -77,10 +80,14 @@ class Api:
             The JSON of the response; None when the response is empty.
 
         Raises:
-            CommentError: When the request is refused or not answered.
+            CommentError: When the request is refused or not answered, or the response is not JSON.
         """
         answer = self.read(method, path, None if body is None else json.dumps(body).encode())
-        return json.loads(answer) if answer else None
+        try:
+            return json.loads(answer) if answer else None
+        except ValueError as error:
+            said = answer[:200].decode(errors="replace")
+            raise CommentError(f"{method} {self._locate(path)} returned something other than JSON: {said!r}") from error
 
     def read(self, method: str, path: str, data: bytes | None = None, most: int = 10_000_000) -> bytes:
         """Send a request and read the body of the response.
@@ -97,7 +104,7 @@ class Api:
         Raises:
             CommentError: When the request is refused or not answered, or the response is too large.
         """
-        address = f"{self.url.rstrip('/')}/{path.lstrip('/')}"
+        address = self._locate(path)
         request = urllib.request.Request(address, data=data, method=method)
         request.add_header("User-Agent", "millrace")
         if data is not None:
@@ -116,6 +123,9 @@ class Api:
         if len(content) > most:
             raise CommentError(f"{method} {address} returned more than {most} bytes")
         return content
+
+    def _locate(self, path: str) -> str:
+        return f"{self.url.rstrip('/')}/{path.lstrip('/')}"
 
     def read_pages(self, path: str, key: str | None = None) -> list[Any]:
         """Return the entries of all pages of a list.
@@ -226,20 +236,25 @@ def unpack(packed: bytes, names: Sequence[str], largest: int) -> dict[str, bytes
         largest: The maximum size of each file, unpacked, bytes.
 
     Raises:
-        CommentError: When a file is missing or too large, or the archive is not a zip file.
+        CommentError: When a file is missing, too large or encrypted, or the archive is not a valid zip file.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(packed)) as archive:
-            found = {}
-            for name in names:
-                with archive.open(name) as file:
-                    # The size recorded in the archive is not trusted.
-                    found[name] = file.read(largest + 1)
-                if len(found[name]) > largest:
-                    raise CommentError(f"{name} of an artifact has more than {largest} bytes")
-            return found
-    except (zipfile.BadZipFile, KeyError, NotImplementedError, EOFError) as error:
+            found = {name: _read_start(archive, name, largest + 1) for name in names}
+    except _UNREADABLE as error:
         raise CommentError(f"an artifact cannot be read: {error}; expected a zip of {', '.join(names)}") from error
+    if large := [name for name, content in found.items() if len(content) > largest]:
+        raise CommentError(f"{large[0]} of an artifact has more than {largest} bytes")
+    return found
+
+
+def _read_start(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+    """Return at most the first bytes of a file, because the size recorded in the archive is not trusted."""
+    method = archive.getinfo(name).compress_type
+    if method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise zipfile.BadZipFile(f"{name} is compressed by method {method}")
+    with archive.open(name) as file:
+        return file.read(most)
 
 
 def _pull_request(api: Api, run: Mapping[str, Any], numbers: set[str]) -> int | None:

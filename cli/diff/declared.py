@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -66,13 +67,25 @@ def _file(path: Path, digest: str) -> bytes | None:
     return data if hashlib.sha256(data).hexdigest() == digest else None
 
 
-def _contract(bundle: bytes) -> UseCase | None:
+def find_contract(bundle: bytes) -> dict[str, Any] | None:
+    """Return the contract in a bundle as a document; None if the bundle or its contract cannot be read.
+
+    Args:
+        bundle: The content of the bundle, which may be damaged.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
+            if archive.getinfo(_CONTRACT).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                return None
             document = json.loads(archive.read(_CONTRACT))
-    except (zipfile.BadZipFile, KeyError, ValueError):
+    except (zipfile.BadZipFile, zlib.error, KeyError, RuntimeError, EOFError, ValueError):
         return None
-    declared = document.get("use_case") if isinstance(document, dict) else None
+    return document if isinstance(document, dict) else None
+
+
+def _contract(bundle: bytes) -> UseCase | None:
+    document = find_contract(bundle)
+    declared = document.get("use_case") if document else None
     cleaned: UseCase = clean_value(declared, {})
     return cleaned if isinstance(declared, dict) else None
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -16,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from cli.aws import model_packages
 from cli.aws.model_packages import Package
+from cli.diff import declared
 from cli.fleet import accounts, depth
 from cli.fleet.document import ReportDocument, StackDocument, VersionQuality
 from cli.fleet.runs import list_runs
@@ -335,12 +334,6 @@ def _hash_of_manifest(text: bytes | None) -> str | None:
 
 def _read_contract(bundle: bytes | None) -> Document:
     """Return the declaration in a bundle; empty if the bundle is missing or has none."""
-    from training.bundle import CONTRACT
-
-    try:
-        with zipfile.ZipFile(io.BytesIO(bundle or b"")) as archive:
-            contract = json.loads(archive.read(CONTRACT))
-    except (zipfile.BadZipFile, KeyError, ValueError):
-        return {}
-    found = contract.get("use_case", contract) if isinstance(contract, dict) else {}
+    contract = declared.find_contract(bundle or b"") or {}
+    found = contract.get("use_case", contract)
     return found if isinstance(found, dict) else {}

@@ -31,6 +31,26 @@ def zip_files(files: dict[str, str | bytes]) -> bytes:
     return content.getvalue()
 
 
+def zip_corruptly(files: dict[str, str | bytes], kind: str) -> bytes:
+    """Return a zip archive whose first file cannot be read.
+
+    Args:
+        files: The files.
+        kind: `data` for compressed data that are not valid, `encrypted` or `method` for what only headers say.
+    """
+    archive = bytearray(zip_files(files))
+    central = archive.index(b"PK\x01\x02")
+    if kind == "data":
+        # A block of deflated data has no type 3.
+        archive[30 + len(next(iter(files)))] = 0xFF
+    elif kind == "encrypted":
+        archive[6] |= 1
+        archive[central + 8] |= 1
+    else:
+        archive[8] = archive[central + 10] = zipfile.ZIP_LZMA
+    return bytes(archive)
+
+
 @dataclass
 class GitHub:
     """A repository `acme/models` with its runs, artifacts, pull requests and comments."""

@@ -12,6 +12,7 @@ import pytest
 
 from cli.diff import document, preview
 from cli.prices import Prices
+from tests.cli.hosts import zip_corruptly
 from tests.cli.previewed import UNKNOWN, comment_on, diff_steps, find_risks, make_preview, make_step
 
 # -- lost resources ----------------------------------------------------------------------------------------------------
@@ -486,6 +487,17 @@ def test_another_problem_target_or_key_is_a_risk(tmp_path: Path, field: str, now
 def test_a_bundle_is_read_only_when_its_hash_matches(tmp_path: Path) -> None:
     changed = replace_bundle(tmp_path, GATED, {**GATED, "gates": []})
     Path(changed["newState"]["inputs"]["source"]["path"]).write_bytes(b"something else")
+
+    assert not diff_steps(changed)["model"]["declaration_known"]
+
+
+@pytest.mark.parametrize("kind", ["data", "encrypted", "method"])
+def test_a_bundle_that_cannot_be_unpacked_counts_as_unknown(tmp_path: Path, kind: str) -> None:
+    changed = replace_bundle(tmp_path, GATED, {**GATED, "gates": []})
+    source = changed["newState"]["inputs"]["source"]
+    corrupt = zip_corruptly({"contract.json": json.dumps({"version": 1, "use_case": GATED})}, kind)
+    Path(source["path"]).write_bytes(corrupt)
+    source["hash"] = hashlib.sha256(corrupt).hexdigest()
 
     assert not diff_steps(changed)["model"]["declaration_known"]
 

@@ -22,6 +22,7 @@ from tests.local.jobs import make_bucket
 from tests.local.pipelines import start, wait_for_execution
 
 from .conftest import MODEL
+from .hosts import zip_corruptly
 from .many import DECLARATION, Checkout, Cloud
 
 STACK = "churn-local"
@@ -322,7 +323,8 @@ def test_missing_data_is_reported(history: History) -> None:
 
 def test_missing_and_changed_inputs_of_a_model_are_reported(history: History) -> None:
     code = history.bundle()
-    history.put("code/bundle.pyz", code + b"changed")
+    corrupt = zip_corruptly({"contract.json": "{}" * 50}, "data")
+    history.put("code/bundle.pyz", corrupt)
     history.s3.delete_object(Bucket=LAKE, Key="snapshots/a/accepted/manifest.json")
     history.put("evaluations/3/evaluation.json", b"{torn")
     try:

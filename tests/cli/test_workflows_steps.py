@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from cli.delivery import comment
+
 from .checkouts import Checkout, checkout, clean
-from .hosts import BOT, FORK, REPOSITORY, GitHub, GitLab, serve_host, zip_files
+from .hosts import BOT, FORK, REPOSITORY, Answer, GitHub, GitLab, serve_host, zip_corruptly, zip_files
 
 __all__ = ["checkout", "clean"]
 
@@ -199,6 +201,26 @@ def test_malformed_and_oversized_artifacts_are_refused(
     github.leave(1, "comment-flights-dev", content, **facts)
     assert said in write_comments(checkout, github, 1, code=1)
     assert github.comments == {}
+
+
+@pytest.mark.parametrize("kind", ["data", "encrypted", "method"])
+def test_an_artifact_that_cannot_be_unpacked_is_refused(kind: str) -> None:
+    packed = zip_corruptly({"comment.md": "x" * 1000, "number": "3"}, kind)
+    with pytest.raises(comment.CommentError, match=r"^an artifact cannot be read: .*; expected a zip of comment\.md"):
+        comment.unpack(packed, ["comment.md", "number"], 5000)
+
+
+def test_an_answer_that_is_no_json_is_reported() -> None:
+    class Portal(GitHub):
+        def answer(self, method: str, target: str, headers: dict[str, str], data: bytes) -> Answer:
+            return 200, {"Content-Type": "text/html"}, b"<html>Log in, please: \xff"
+
+    portal = Portal()
+    with (
+        serve_host(portal),
+        pytest.raises(comment.CommentError, match=r"GET .*/user returned something other than JSON: '<html>Log in"),
+    ):
+        comment.Api(portal.url, {}).call("GET", "user")
 
 
 def test_long_comments_are_cut_and_outdated_ones_are_not_written(checkout: Checkout, github: GitHub) -> None:
