@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -86,13 +85,10 @@ def preview_new_stack(target: Deployed) -> dict[str, Any]:
         config.write_text(yaml.safe_dump(kept, allow_unicode=True))
         project = yaml.safe_load((connection.REPOSITORY / "Pulumi.yaml").read_text())["name"]
         environment = {
-            **os.environ,
-            "PATH": connection.make_search_path(),
-            "PULUMI_SKIP_UPDATE_CHECK": "1",
+            **make_environment(target),
             "PULUMI_BACKEND_URL": _make_empty_backend(folder, project, target.stack),
             "PULUMI_CONFIG_PASSPHRASE": "unmade",
         }
-        environment.setdefault("AWS_REGION", target.environment.region)
         return run_preview(target.stack, ["--config-file", str(config)], connection.REPOSITORY, environment)
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cli.diff import markdown
+from cli.pulumi import updates
+from cli.stack import connection
+from cli.stack.target import Target
 from tests.cli.previewed import PREVIEWS, diff_preview, make_preview, make_step, run_diff, write_preview
 
 ADMINISTRATOR = make_step(
@@ -65,3 +69,25 @@ def test_a_base_without_the_stack_says_nothing_about_deployment(
     assert code == 2
     assert "never deployed" not in out
     assert "The base has no such stack, so all of it counts as new; whether it is deployed was not checked." in out
+
+
+def test_a_new_stack_is_previewed_with_the_profile_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = connection.REPOSITORY / "stacks" / "Pulumi.flights-dev.yaml"
+    for name, text in {
+        "Pulumi.yaml": "name: millrace\n",
+        "stacks/Pulumi.flights-dev.yaml": file.read_text().replace("config:", "config:\n  aws:profile: owners", 1),
+        "bin/pulumi": '#!/bin/sh\nprintf \'{"profile": "%s", "backend": "%s"}\' "$AWS_PROFILE" "$PULUMI_BACKEND_URL"\n',
+    }.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o700)
+    monkeypatch.setattr(connection, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(connection, "make_search_path", lambda: f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setattr("cli.stack.target.STACKS", tmp_path / "stacks")
+    monkeypatch.setenv("AWS_PROFILE", "mine")
+
+    found = updates.preview_new_stack(Target.load("flights", "dev", tmp_path))
+
+    assert found["profile"] == "owners"
+    assert found["backend"].startswith("file://")
