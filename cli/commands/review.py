@@ -129,10 +129,12 @@ def destroy(use_case: str | None, pull_request: int, source: str, state: Path, y
     if not found:
         of = f" of use case {use_case}" if use_case else ""
         say(f"no review stack of pull request {pull_request}{of} is recorded: nothing to destroy")
+        environment = f"{REVIEW}{pull_request}"
         for stack in _unrecorded(known):
-            if stack.endswith(f"-{REVIEW}{pull_request}") and stack.startswith(use_case or ""):
+            name = stack.removesuffix(f"-{environment}")
+            if name != stack and use_case in (None, name):
                 say(
-                    f"  {stack} has a file: destroy it with `millrace destroy`, then delete "
+                    f"  {stack} has a file: destroy it with `millrace destroy {name} --env {environment}`, then delete "
                     f"{review_stack.get_stack_path(stack)}"
                 )
         return

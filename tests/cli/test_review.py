@@ -221,6 +221,25 @@ def test_a_file_without_a_record_is_listed(checkout: Checkout) -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "named"),
+    [(["churn"], {"churn"}), (["churn-eu"], {"churn-eu"}), (["chur"], set()), ([], {"churn", "churn-eu"})],
+)
+def test_only_files_of_the_use_case_are_named_where_no_record_exists(
+    checkout: Checkout, arguments: list[str], named: set[str]
+) -> None:
+    paths = [checkout.file(f"{name}-pr-9") for name in ("churn", "churn-eu")]
+    for path in paths:
+        path.write_text(checkout.file("flights-dev").read_text())
+    try:
+        said = checkout.millrace("review", "destroy", *arguments, "--pr", "9", "--yes").stdout
+    finally:
+        for path in paths:
+            path.unlink()
+    assert set(re.findall(r"^  (\S+)-pr-9 has a file", said, re.M)) == named
+    assert set(re.findall(r"`millrace destroy (\S+) --env pr-9`", said)) == named
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
         (["create", "flights", "--pr", "0"], 2, "0 is not in the range"),
