@@ -56,6 +56,21 @@ class Duration(click.ParamType[timedelta]):
         match = DURATION.fullmatch(str(value).strip())
         found = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
         if found is None or found < self._shortest or (self._longest is not None and found > self._longest):
-            bound = f" of at most {self._longest.days}d" if self._longest else ""
-            self.fail(f"{value!r}; expected a duration{bound} in m, h, d or w, e.g. 12h or 3d", param, ctx)
+            self.fail(f"{value!r}; expected a duration{self._bounds} in m, h, d or w, e.g. 12h or 3d", param, ctx)
         return found
+
+    @property
+    def _bounds(self) -> str:
+        bounds = [f"at least {_format_bound(self._shortest)}"] if self._shortest else []
+        if self._longest is not None:
+            bounds.append(f"at most {_format_bound(self._longest)}")
+        return f" of {' and '.join(bounds)}" if bounds else ""
+
+
+def _format_bound(bound: timedelta) -> str:
+    """Return a bound in the largest unit of which it is a whole number."""
+    minutes = bound.total_seconds() / 60
+    for unit, length in (("d", 1440), ("h", 60)):
+        if minutes and minutes % length == 0:
+            return f"{minutes / length:.0f}{unit}"
+    return f"{minutes:g}m"
