@@ -111,7 +111,10 @@ def format_duration(value: float) -> str:
     Returns:
         The text: `12.3 s`, or `2 min 05 s` from a minute on.
     """
-    return f"{value:.1f} s" if value < 60 else f"{int(value // 60)} min {int(value % 60):02d} s"
+    if round(value, 1) < 60:
+        return f"{value:.1f} s"
+    minutes, seconds = divmod(max(int(value), 60), 60)
+    return f"{minutes} min {seconds:02d} s"
 
 
 def _most(texts: Sequence[Sequence[str]]) -> int:
@@ -133,8 +136,8 @@ def format_size(size: float) -> str:
     Returns:
         The text in units of 1000, e.g. `12 bytes` or `1.5 MB`.
     """
-    for unit in ("bytes", "KB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+    for unit, digits in (("bytes", 0), ("KB", 1), ("MB", 1), ("GB", 1)):
+        if round(size, digits) < 1000:
+            return f"{size:.{digits}f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
