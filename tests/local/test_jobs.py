@@ -5,12 +5,20 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from local.core.clock import Clock
+from local.core.context import Cloud
+from local.core.images import Images
+from local.core.store import Store
+from local.services.sagemaker.jobs.runs import Jobs
+from local.services.sagemaker.jobs.training import TrainingRun
 from tests.local.conftest import CloudDaemon
 from tests.local.hosted import eventually
 from tests.local.jobs import make_bucket, processing, training, wait_for_job
@@ -372,3 +380,26 @@ def test_a_job_interrupted_by_a_restart_of_the_cloud_fails(fresh_daemon: CloudDa
     job = wait_for_job(fresh_daemon.client("sagemaker"), "gone")
     assert job["TrainingJobStatus"] == "Failed"
     assert job["FailureReason"] == "InternalServerError: the local cloud was restarted while the job ran"
+
+
+def test_a_job_recreated_under_its_name_can_be_stopped_after_the_old_run_has_ended(tmp_path: Path) -> None:
+    class Waiting(TrainingRun):
+        def run(self) -> None:
+            self._changed.wait(10)
+            self.finished.set()
+
+    store = Store(tmp_path / "store.sqlite")
+    store.put("training-job", "eu-west-1", "again", {"TrainingJobStatus": "InProgress"})
+    cloud = Cloud(tmp_path, "http://127.0.0.1:1", store, Clock(), Images({}))
+    try:
+        old, new = (Waiting(cloud, "eu-west-1", "again") for _ in range(2))
+        jobs = cloud.get_part(Jobs)
+        jobs.start(old)
+        jobs.start(new)
+        old.request_stop()
+        eventually(lambda: [thread.name for thread in threading.enumerate()].count("job-again") == 1)
+        jobs.stop("training-job", "eu-west-1", "again")
+        assert new.finished.wait(5)
+    finally:
+        cloud.stopping.set()
+        store.close()

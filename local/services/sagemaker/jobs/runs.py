@@ -301,7 +301,10 @@ class Jobs:
             run.run()
         finally:
             with self._lock:
-                del self._runs[run.kind, run.region, run.name]
+                key = run.kind, run.region, run.name
+                # A job that was deleted and recreated under the same name may have replaced this run.
+                if self._runs.get(key) is run:
+                    del self._runs[key]
             self._prune()
 
     def stop(self, kind: str, region: str, name: str) -> None:
