@@ -159,7 +159,7 @@ def find_hung_process(state: Path) -> int | None:
         state: The state folder, which need not exist.
 
     Raises:
-        LocalCloudError: If ``daemon.json`` or the access key cannot be read.
+        LocalCloudError: If ``daemon.json``, ``daemon.lock`` or the access key cannot be read.
     """
     facts, process = _said(state), _daemon(state.resolve())
     if process is None or facts.get("pid") != process.pid or _answer(state, facts, timeout=2):
@@ -175,10 +175,14 @@ def _said(state: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return {}
     except OSError as error:
-        raise LocalCloudError(
-            f"{path}", f"cannot be read: {error.strerror}", fix="check whether the state folder is another user's"
-        ) from error
+        raise _make_unreadable_error(path, error) from error
     return facts if isinstance(facts, dict) else {}
+
+
+def _make_unreadable_error(path: Path, error: OSError) -> LocalCloudError:
+    is_file = isinstance(error, NotADirectoryError)
+    fix = "name a folder" if is_file else "check whether the state folder is another user's"
+    return LocalCloudError(f"{path}", f"cannot be read: {error.strerror}", fix=fix)
 
 
 def _answer(state: Path, facts: Mapping[str, Any], timeout: float) -> Running | None:
@@ -214,7 +218,7 @@ def stop(state: Path) -> bool:
         True if a daemon was running.
 
     Raises:
-        LocalCloudError: If it does not stop in time.
+        LocalCloudError: If it does not stop in time, or the state folder cannot be read.
     """
     state = state.resolve()
     process = _daemon(state)
@@ -242,7 +246,8 @@ def reset(state: Path) -> None:
         state: The state folder, which is removed if it exists.
 
     Raises:
-        LocalCloudError: If the daemon does not stop in time; then nothing is deleted.
+        LocalCloudError: If the daemon does not stop in time, or the state folder cannot be read; then nothing is
+            deleted.
     """
     stop(state)
     if state.exists():
@@ -338,9 +343,15 @@ def _daemon(state: Path) -> psutil.Process | None:
     """Return the process that last took the lock of this state folder, if it still has the file open."""
     lock = state / "daemon.lock"
     try:
-        process = psutil.Process(int(lock.read_text()))
+        text = lock.read_text(errors="replace")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _make_unreadable_error(lock, error) from error
+    try:
+        process = psutil.Process(int(text))
         mine = any(file.path == str(lock) for file in process.open_files())
-    except (FileNotFoundError, ValueError, psutil.NoSuchProcess, psutil.AccessDenied):
+    except (ValueError, psutil.NoSuchProcess, psutil.AccessDenied):
         return None
     return process if mine and _alive(process) else None
 

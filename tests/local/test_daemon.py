@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -209,3 +210,27 @@ def _occupy_port(port: int) -> socket.socket:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
+
+
+@pytest.mark.parametrize("call", [client.stop, client.reset, client.find_hung_process])
+def test_a_state_folder_that_cannot_be_read_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Callable[[Path], object]
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("kept")
+    with pytest.raises(
+        client.LocalCloudError, match=r"file/daemon.lock cannot be read: Not a directory; name a folder"
+    ):
+        call(file)
+    assert file.read_text() == "kept"
+
+    def refuse(path: Path, *_more: object, **_options: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    assert call(tmp_path / "empty") is not True
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(
+        client.LocalCloudError, match=r"cannot be read: Permission denied; check whether the state folder is another"
+    ):
+        call(tmp_path)
+    assert file.exists()
