@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import tarfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,12 +161,12 @@ def unpack_archive(archive: Path, folder: Path) -> Path:
         The folder.
 
     Raises:
-        DataError: When it does not exist or is not an archive.
+        DataError: When it does not exist, or is not a complete and undamaged archive.
     """
     try:
         with tarfile.open(archive) as tar:
             tar.extractall(folder, filter="data")
-    except (FileNotFoundError, tarfile.TarError) as error:
+    except (FileNotFoundError, tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(
             f"{archive}", f"cannot be unpacked ({error})", expected="a training job's model.tar.gz"
         ) from error

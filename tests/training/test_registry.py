@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import re
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -57,3 +60,33 @@ def test_a_deleted_archive_is_reported(job: Job, cloud_daemon: CloudDaemon, tmp_
     with pytest.raises(DataError) as refused:
         registry.fetch_package(job, arn, tmp_path / "champion")
     assert f"s3://{GROUP}/model.tar.gz was not found" in str(refused.value)
+
+
+def make_archive(content: bytes) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        member = tarfile.TarInfo("model.joblib")
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "changed", "empty", "no archive"])
+def test_a_damaged_archive_is_reported(tmp_path: Path, damage: str) -> None:
+    content = b" ".join(str(number).encode() for number in range(100_000))
+    whole = make_archive(content)
+    middle = len(whole) // 2
+    archive = tmp_path / "model.tar.gz"
+    archive.write_bytes(
+        {
+            "truncated": whole[:middle],
+            "changed": whole[:middle] + b"\xff" * 1000 + whole[middle + 1000 :],
+            "empty": b"",
+            "no archive": b"no archive",
+        }[damage]
+    )
+    said = r"model\.tar\.gz cannot be unpacked \(.+\); expected a training job's model\.tar\.gz"
+    with pytest.raises(DataError, match=re.compile(said, re.DOTALL)):
+        registry.unpack_archive(archive, tmp_path / "model")
+    archive.write_bytes(whole)
+    assert (registry.unpack_archive(archive, tmp_path / "model") / "model.joblib").read_bytes() == content
