@@ -139,7 +139,14 @@ class Gate(Part):
     @model_validator(mode="after")
     def _has_one_bound_that_can_be(self) -> Gate:
         bounds = [bound for bound in (self.at_least, self.at_most) if bound is not None]
-        if len(bounds) != 1:
+        if not bounds:
+            raise InvalidValueError(
+                "at_least and at_most",
+                "are both missing",
+                expected="one of the two",
+                fix="add the bound that a model must meet",
+            )
+        if len(bounds) == 2:
             raise InvalidValueError(
                 f"at_least={self.at_least} and at_most={self.at_most}",
                 "are given together",

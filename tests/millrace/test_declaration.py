@@ -194,7 +194,7 @@ REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
     (
         "gate without a bound",
         lambda: Gate("ece"),
-        ["Gate('ece')", "at_least=None and at_most=None", "expected one of the two"],
+        ["Gate('ece')", "at_least and at_most are both missing", "expected one of the two: add the bound"],
     ),
     (
         "gate with two bounds",
