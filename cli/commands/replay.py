@@ -15,7 +15,7 @@ from cli.stack.target import Target
 @with_target
 @click.option("--since", required=True, help="ISO time of the first event, e.g. 2013-04-01T00:00:00Z.")
 @click.option("--until", required=True, help="ISO time; the data clock is set to it afterwards.")
-@click.option("--step-hours", type=float, help="Data time per step, in hours (default 24).")
+@click.option("--step-hours", type=float, help="Data time per step, in hours (0.001 to 744, default 24).")
 @click.option("--batch", type=int, help="Rows per request (default 500).")
 @click.option("--endpoint", help="An endpoint other than the use case's own.")
 def replay(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,10 +14,12 @@ from typing import Any
 
 import pytest
 
-from millrace import Monitoring
+from millrace import DeclarationError, Monitoring
 from tests.local.conftest import CloudDaemon
 from tests.local.hosted import REGION, eventually, variant
 from tests.training import synthetic
+from training.job import Job
+from training.serving import replay
 
 ENDPOINT = "toy-orders-local"
 LAKE = f"{ENDPOINT}-lake-{synthetic.ACCOUNT}"
@@ -161,6 +164,14 @@ def test_invalid_options_are_refused_together(stage: Stage, tmp_path: Path) -> N
         assert part in done.stderr
     future = stage.replay(tmp_path, "2024-04-02T00:00:00Z", "2999-01-01T00:00:00Z", check=False)
     assert "expected a time in the past" in future.stderr
+
+
+@pytest.mark.parametrize("hours", [1e-10, 1e-4, 0.0, -1.0, float("nan"), 745.0])
+def test_a_step_outside_its_bounds_is_refused(tmp_path: Path, hours: float) -> None:
+    job = Job(tmp_path, synthetic.build(tmp_path, synthetic.use_case()), {"AWS_REGION": REGION})
+    options = Namespace(since=START, until="2024-04-02T00:00:00Z", step_hours=hours, batch=1, endpoint="")
+    with pytest.raises(DeclarationError, match=f"--step-hours is {hours:g}; expected 0.001 to 744"):
+        replay.run_replay(job, options)
 
 
 def test_an_endpoint_error_ends_the_replay_with_its_message(stage: Stage, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from training.job import Job
 LARGEST = 5_000_000
 #: Bounds of the options: rows of a request, hours of a step, and the span of a replay.
 MOST_ROWS = 10_000
-MOST_HOURS = 24.0 * 31
+LEAST_HOURS, MOST_HOURS = 0.001, 24.0 * 31
 LONGEST = np.timedelta64(3 * 366, "D")
 #: About how much data time is joined at once.
 BLOCK = np.timedelta64(31, "D")
@@ -91,8 +91,8 @@ def _span(options: Namespace) -> tuple[np.datetime64, np.datetime64]:
     if until > np.datetime64("now", "us"):
         past = "a time in the past, since a replay sends what happened"
         problems.append(Diagnosis("--until", f"is {format_time(until)}", past))
-    if not 0 < options.step_hours <= MOST_HOURS:
-        bounds = f"more than 0 and at most {MOST_HOURS:g}"
+    if not LEAST_HOURS <= options.step_hours <= MOST_HOURS:
+        bounds = f"{LEAST_HOURS:g} to {MOST_HOURS:g}"
         problems.append(Diagnosis("--step-hours", f"is {options.step_hours:g}", bounds))
     if not 1 <= options.batch <= MOST_ROWS:
         problems.append(Diagnosis("--batch", f"is {options.batch}", f"1 to {MOST_ROWS} rows"))
