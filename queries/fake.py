@@ -246,7 +246,10 @@ class FakeAccount:
         name = params["PipelineName"]
         if name not in self._executions:
             raise RefusedRequestError("ResourceNotFound", f"Pipeline '{name}' does not exist.")
-        return {"PipelineExecutionSummaries": self._executions[name][::-1][: params.get("MaxResults", 100)]}
+        first, most = int(params.get("NextToken", "0")), params.get("MaxResults", 100)
+        found = self._executions[name][::-1]
+        more = {"NextToken": str(first + most)} if len(found) > first + most else {}
+        return {"PipelineExecutionSummaries": found[first : first + most], **more}
 
     def _ssm_GetParameter(self, params: Mapping[str, Any]) -> dict[str, Any]:
         if params["Name"] not in self._parameters:

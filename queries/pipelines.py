@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -11,6 +13,8 @@ from queries.client import is_not_found
 EXECUTING, SUCCEEDED, FAILED = "Executing", "Succeeded", "Failed"
 #: Values of PipelineExecutionStatus while an execution runs.
 RUNNING = (EXECUTING, "Stopping")
+#: The longest that an execution runs: the components let each job run for an hour, and a pipeline has fewer than 24.
+_LONGEST = timedelta(days=1)
 
 
 def list_executions(sagemaker: Any, pipeline: str, count: int | None = 10) -> list[dict[str, Any]] | None:
@@ -24,30 +28,46 @@ def list_executions(sagemaker: Any, pipeline: str, count: int | None = 10) -> li
     Returns:
         ListPipelineExecutions' summaries; None where the pipeline does not exist.
     """
-    pages = sagemaker.get_paginator("list_pipeline_executions").paginate(
-        PipelineName=pipeline,
-        SortBy="CreationTime",
-        SortOrder="Descending",
-        PaginationConfig={"MaxItems": count, "PageSize": min(count or 100, 100)},
-    )
     try:
-        return [execution for page in pages for execution in page["PipelineExecutionSummaries"]]
+        pages = _list_pages_of_executions(sagemaker, pipeline, count)
+        return [execution for page in pages for execution in page]
     except ClientError as error:
         if is_not_found(error):
             return None
         raise
 
 
+def _list_pages_of_executions(sagemaker: Any, pipeline: str, count: int | None) -> Iterator[list[dict[str, Any]]]:
+    pages = sagemaker.get_paginator("list_pipeline_executions").paginate(
+        PipelineName=pipeline,
+        SortBy="CreationTime",
+        SortOrder="Descending",
+        PaginationConfig={"MaxItems": count, "PageSize": min(count or 100, 100)},
+    )
+    for page in pages:
+        yield page["PipelineExecutionSummaries"]
+
+
 def find_running_execution(sagemaker: Any, pipeline: str) -> str | None:
-    """Return the ARN of an execution that runs, among the ten newest; None where none does.
+    """Return the ARN of the newest execution that runs; None where none does, or the pipeline does not exist.
+
+    The hundred newest are looked at, and all that were started in the last day.
 
     Args:
         sagemaker: A boto3 client.
         pipeline: The pipeline's name.
     """
-    for execution in list_executions(sagemaker, pipeline) or ():
-        if execution["PipelineExecutionStatus"] in RUNNING:
-            return str(execution["PipelineExecutionArn"])
+    oldest = datetime.now(UTC) - _LONGEST
+    try:
+        for page in _list_pages_of_executions(sagemaker, pipeline, None):
+            for execution in page:
+                if execution["PipelineExecutionStatus"] in RUNNING:
+                    return str(execution["PipelineExecutionArn"])
+            if page and page[-1]["StartTime"] < oldest:
+                return None
+    except ClientError as error:
+        if not is_not_found(error):
+            raise
     return None
 
 
