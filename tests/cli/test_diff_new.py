@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cli.diff import markdown
-from cli.pulumi import updates
+from cli.pulumi import previews
 from cli.stack import connection
 from cli.stack.target import Target
 from tests.cli.previewed import PREVIEWS, diff_preview, make_preview, make_step, run_diff, write_preview
@@ -87,7 +87,7 @@ def test_a_new_stack_is_previewed_with_the_profile_of_its_file(tmp_path: Path, m
     monkeypatch.setattr("cli.stack.target.STACKS", tmp_path / "stacks")
     monkeypatch.setenv("AWS_PROFILE", "mine")
 
-    found = updates.preview_new_stack(Target.load("flights", "dev", tmp_path))
+    found = previews.preview_new_stack(Target.load("flights", "dev", tmp_path))
 
     assert found["profile"] == "owners"
     assert found["backend"].startswith("file://")

@@ -43,7 +43,7 @@ class JobError(LocalError):
 
 
 class JobInterruptedError(LocalError):
-    """An interruption by the local cloud's shutdown; after it :func:`settle_interrupted_jobs` settles the job."""
+    """An interruption by the local cloud's shutdown; the job is settled when the cloud starts again."""
 
 
 class JobRun(ABC):
