@@ -287,9 +287,13 @@ def test_an_interrupt_reaches_pulumi_and_the_next_deployment_works(planned: Stan
     edit(planned, STACK_FILE, "bake_seconds: 600", "bake_seconds: 60")
     edit(planned, STACK_FILE, "promotion: automatic", "promotion: automatic\n    notify: [somebody@example.org]")
     set_approval(planned, f"arn:aws:sagemaker:{client.REGION}:123456789012:model-package/{STACK}/3", "Rejected")
+    backend = planned.state / "stacks" / ".pulumi"
+    lock, state = backend / "locks", backend / "stacks" / "millrace" / f"{STACK}.json"
+    before = state.stat().st_mtime_ns
     with planned.started("deploy", "flights") as process:
-        lock = planned.state / "stacks" / ".pulumi" / "locks"
-        eventually(lambda: list(lock.rglob("*.json")) or None, "the update to hold the stack's lock", 60)
+        # Pulumi heeds an interrupt from its first step on; before, it dies and keeps the lock.
+        eventually(lambda: state.stat().st_mtime_ns != before or None, "the first step of the update", 60)
+        assert list(lock.rglob("*.json"))
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
     assert list(lock.rglob("*.json")) == []
