@@ -37,7 +37,7 @@ _HISTORY = REPOSITORY / "docs" / "adr"
 
 
 def list_files() -> list[Path]:
-    found = [REPOSITORY / name for name in ("README.md", "Makefile", "pyproject.toml", "__main__.py")]
+    found = [REPOSITORY / name for name in ("README.md", "CHANGELOG.md", "Makefile", "pyproject.toml", "__main__.py")]
     for folder in _FOLDERS:
         found += [path for path in sorted((REPOSITORY / folder).rglob("*")) if path.suffix in _SUFFIXES]
     return [path for path in found if _HISTORY not in path.parents and "__pycache__" not in path.parts]
