@@ -3,15 +3,19 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 SHELL := /bin/bash
 
-.PHONY: up test lint types layers engine browser docs clients bench lock setup
+.PHONY: up test pytest lint types layers engine browser docs fleet clients bench lock setup
 .DELETE_ON_ERROR:
 
 # The whole loop of the first use case on this machine, up to a real prediction.
 up: setup
 	@$(BIN)/millrace up
 
+# The checks run beside the tests: most of them keep one core busy.
+test:
+	@$(MAKE) --no-print-directory -j 2 pytest lint types layers
+
 # One worker more than two cores have: many tests wait for a process, a bake or a clock.
-test: lint types layers engine browser
+pytest: setup engine browser
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: setup
@@ -39,6 +43,10 @@ browser:
 docs: setup
 	@$(BIN)/python docs/diagrams/draw.py
 	@NO_MKDOCS_2_WARNING=1 COLUMNS=100 $(BIN)/mkdocs build --strict && echo "build/site/index.html, or $(BIN)/mkdocs serve"
+
+# Two dozen use cases on one platform; the tests have a dozen. Takes some minutes.
+fleet: setup engine
+	MILLRACE_TEST_FLEET=24 $(BIN)/pytest tests/e2e/test_fleet.py
 
 # Clients that nobody here wrote, each in a cached environment of its own; the last result is in docs/local.md. Takes
 # some minutes, and some more the first time.

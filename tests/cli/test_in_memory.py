@@ -14,7 +14,7 @@ from cli.aws import bundle_steps, endpoints, model_packages, pipelines
 from cli.console.errors import CliError
 from cli.deployment import destruction, endpoint_guard, expected_changes, rollout
 from cli.main import millrace
-from cli.pulumi import updates
+from cli.pulumi import previews, process, updates
 from cli.pulumi.stack_state import Resource
 from cli.stack import connection
 from cli.stack.target import Target
@@ -182,8 +182,8 @@ def test_a_rollout_that_was_rolled_back_names_the_environment(dev: Target, monke
         raise updates.UpdateError("stack flights-dev", "failed", updates.Update(rollback=back))
 
     monkeypatch.setattr(bootstrap, "ensure_cli", lambda _print: bootstrap.Engine(Path("pulumi"), "found"))
-    monkeypatch.setattr(updates, "export_state", lambda _target: {"deployment": {"pending_operations": [1]}})
-    monkeypatch.setattr(updates, "preview_stack", lambda *_target, **_options: {"changeSummary": {"update": 1}})
+    monkeypatch.setattr(process, "export_state", lambda _target: {"deployment": {"pending_operations": [1]}})
+    monkeypatch.setattr(previews, "preview_stack", lambda *_target, **_options: {"changeSummary": {"update": 1}})
     monkeypatch.setattr(expected_changes, "describe_preview", lambda *_given: {"risks": []})
     monkeypatch.setattr(endpoint_guard, "would_lose_endpoint", lambda _target: False)
     monkeypatch.setattr(updates, "update_stack", fail)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
 from pathlib import Path
 
 from tests.docs import runner
@@ -11,8 +11,8 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def follow(name: str, folder: Path) -> None:
-    """Follow a page of the documentation in a fresh clone under ``folder``; warn about each skipped block."""
+    """Follow a page of the documentation in a fresh clone under ``folder``; log each skipped block."""
     with runner.clone(folder) as checkout:
         ran = runner.run_page(DOCS / f"{name}.md", checkout)
     for block in ran.skipped:
-        warnings.warn(f"{block.place}: skipped, {block.reason}", UserWarning, stacklevel=2)
+        logging.getLogger(__name__).warning("%s: skipped, %s", block.place, block.reason)

@@ -1,9 +1,10 @@
-"""Two dozen use cases in one account: they share one platform and cannot access each other's resources."""
+"""Many use cases in one account: they share one platform and cannot access each other's resources."""
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import random
 import time
 from collections.abc import Iterator
@@ -69,12 +70,14 @@ def _make_scaffold_options(folder: Path, name: str, kind: str, number: int) -> l
     return ["--from", str(path), "--target", "outcome", "--problem", problem, "--trust", "visits"]
 
 
-NAMES = [f"{kind}-{number}" for kind in ("churn", "demand", "made") for number in range(8)]
+#: A dozen; `make fleet` has two dozen.
+PER_KIND = int(os.environ.get("MILLRACE_TEST_FLEET", "12")) // 3
+NAMES = [f"{kind}-{number}" for kind in ("churn", "demand", "made") for number in range(PER_KIND)]
 
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    """Yield a stand with a platform and 24 scaffolded use cases, two of them trained and serving."""
+    """Yield a stand with a platform and the scaffolded use cases, two of them trained and serving."""
     folder = tmp_path_factory.mktemp("fleet")
     (folder / "millrace").mkdir()
     stand = Stand(folder / "millrace", 60.0)

@@ -14,6 +14,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -40,24 +41,25 @@ class Module:
         return self.path.parent
 
 
-def read_modules() -> list[Module]:
-    paths = [REPOSITORY / "__main__.py"]
+def list_paths() -> list[Path]:
+    found = [REPOSITORY / "__main__.py"]
     for folder in FOLDERS:
-        paths += sorted((REPOSITORY / folder).rglob("*.py"))
-    return [
-        Module(path.relative_to(REPOSITORY), ast.parse(path.read_text()))
-        for path in paths
-        if "tests" not in path.relative_to(REPOSITORY).parts
-    ]
+        found += sorted((REPOSITORY / folder).rglob("*.py"))
+    paths = [path.relative_to(REPOSITORY) for path in found]
+    return [path for path in paths if "tests" not in path.parts]
 
 
-MODULES = read_modules()
+@cache
+def read_modules() -> dict[Path, Module]:
+    """Return the modules of the product by path; not at import, which every worker does."""
+    return {path: Module(path, ast.parse((REPOSITORY / path).read_text())) for path in list_paths()}
 
 
+@cache
 def find_uses() -> dict[str, set[Path]]:
     """Return the folders in which each name is imported or taken from a module or an object."""
     uses: dict[str, set[Path]] = defaultdict(set)
-    for module in MODULES:
+    for module in read_modules().values():
         for node in ast.walk(module.tree):
             if isinstance(node, ast.Attribute):
                 uses[node.attr].add(module.folder)
@@ -67,10 +69,11 @@ def find_uses() -> dict[str, set[Path]]:
     return uses
 
 
+@cache
 def find_bases() -> dict[str, list[tuple[set[str], list[str]]]]:
     """Return the names of methods and of bases for each class name."""
     found: dict[str, list[tuple[set[str], list[str]]]] = defaultdict(list)
-    for module in MODULES:
+    for module in read_modules().values():
         for node in ast.walk(module.tree):
             if isinstance(node, ast.ClassDef):
                 methods = {each.name for each in node.body if isinstance(each, Function)}
@@ -80,17 +83,14 @@ def find_bases() -> dict[str, list[tuple[set[str], list[str]]]]:
     return found
 
 
-USES, BASES = find_uses(), find_bases()
-
-
 def is_inherited(bases: list[ast.expr] | list[str], method: str) -> bool:
     """Return whether a base describes the method; of a base that is not ours, only gRPC's servicers do."""
     names = [base if isinstance(base, str) else ast.unparse(base).split("[")[0].split(".")[-1] for base in bases]
     return any(
         name.endswith("Servicer")
-        or any(method in methods or is_inherited(above, method) for methods, above in BASES[name])
+        or any(method in methods or is_inherited(above, method) for methods, above in find_bases()[name])
         for name in names
-        if name in BASES or name.endswith("Servicer")
+        if name in find_bases() or name.endswith("Servicer")
     )
 
 
@@ -102,7 +102,7 @@ def list_functions(module: Module) -> Iterator[tuple[str, Function]]:
             if isinstance(each, ast.ClassDef) and not each.name.startswith("_"):
                 yield from search(each, f"{above}{each.name}.")
             elif isinstance(each, Function) and not each.name.startswith("_"):
-                if not USES[each.name] - {module.folder}:
+                if not find_uses()[each.name] - {module.folder}:
                     continue
                 decorators = " ".join(ast.unparse(decorator) for decorator in each.decorator_list)
                 if re.search(r"\.(command|group|callback)\(|\.(command|group)\b|overload|setter", decorators):
@@ -177,8 +177,9 @@ def find_undocumented(function: Function) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.path.as_posix())
-def test_what_is_used_elsewhere_is_documented(module: Module) -> None:
+@pytest.mark.parametrize("path", list_paths(), ids=Path.as_posix)
+def test_what_is_used_elsewhere_is_documented(path: Path) -> None:
+    module = read_modules()[path]
     found = {name: missing for name, function in list_functions(module) if (missing := find_undocumented(function))}
     assert found == {}
 
@@ -222,4 +223,4 @@ def f() -> None:
 
 
 def test_enough_is_checked() -> None:
-    assert sum(1 for module in MODULES for _ in list_functions(module)) > 500
+    assert sum(1 for module in read_modules().values() for _ in list_functions(module)) > 500
