@@ -9,6 +9,7 @@ import pytest
 
 from local import client
 
+from .prepared import copy_state
 from .stand import Stand
 
 
@@ -26,6 +27,20 @@ def _start_stand(folder: Path, scale: float) -> Iterator[Stand]:
 def hurried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     """Yield a stand where a day takes five seconds, so that alarms on days start and end."""
     yield from _start_stand(tmp_path_factory.mktemp("hurried") / "millrace", 17_280.0)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    """Yield a stand as :func:`stand`, in which flights already serves its first model."""
+    folder = tmp_path_factory.mktemp("stand") / "millrace"
+    folder.mkdir()
+    stand = Stand(folder, 60.0)
+    copy_state(tmp_path_factory, folder)
+    stand.start()
+    try:
+        yield stand
+    finally:
+        client.stop(stand.state)
 
 
 @pytest.fixture(scope="module")

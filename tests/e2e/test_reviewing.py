@@ -35,13 +35,6 @@ PULL_REQUEST = [
 ]
 
 
-@pytest.fixture(scope="module")
-def deployed(stand: Stand) -> Stand:
-    """Return a stand with a serving model."""
-    stand.millrace("up", "flights", "--no-observe")
-    return stand
-
-
 def propose(stand: Stand) -> None:
     for path, old, new in PULL_REQUEST:
         file = stand.folder / path
@@ -72,13 +65,13 @@ def test_a_diff_of_a_missing_stack_reports_it_and_creates_nothing(stand: Stand) 
     assert stand.git("status", "--porcelain") == ""
 
 
-def test_a_pull_request_gets_the_comment_of_the_documentation(deployed: Stand) -> None:
-    propose(deployed)
+def test_a_pull_request_gets_the_comment_of_the_documentation(prepared: Stand) -> None:
+    propose(prepared)
     try:
-        told = deployed.millrace("diff", "flights", "--output", "comment.md", code=3)
-        text = normalise_comment((deployed.folder / "comment.md").read_text())
+        told = prepared.millrace("diff", "flights", "--output", "comment.md", code=3)
+        text = normalise_comment((prepared.folder / "comment.md").read_text())
     finally:
-        withdraw(deployed)
+        withdraw(prepared)
 
     assert "risky changes, written to comment.md" in told.stderr
     if os.environ.get(WRITE):
@@ -96,43 +89,43 @@ def test_a_pull_request_gets_the_comment_of_the_documentation(deployed: Stand) -
         "**Features added** to `weather`: `pressure`", "gains `sagemaker:DeleteRecord`", "Monthly cost", "<details>",
     )]  # fmt: skip
     assert places == sorted(places)
-    assert str(deployed.folder) not in text
+    assert str(prepared.folder) not in text
 
 
-def test_an_unchanged_stack_is_reported_and_its_plan_is_saved(deployed: Stand) -> None:
-    plan = deployed.folder / "saved.json"
+def test_an_unchanged_stack_is_reported_and_its_plan_is_saved(prepared: Stand) -> None:
+    plan = prepared.folder / "saved.json"
 
-    told = deployed.millrace("diff", "flights", "--save-plan", str(plan))
+    told = prepared.millrace("diff", "flights", "--save-plan", str(plan))
 
     assert "**Nothing changes.**" in told.stdout
     assert json.loads(plan.read_text())
     plan.unlink()
-    assert deployed.git("status", "--porcelain", "--untracked-files=no") == ""
+    assert prepared.git("status", "--porcelain", "--untracked-files=no") == ""
 
 
-def test_a_changed_model_is_reported_with_its_metrics(deployed: Stand) -> None:
-    [package] = deployed.packages()
-    sagemaker = deployed.client("sagemaker")
+def test_a_changed_model_is_reported_with_its_metrics(prepared: Stand) -> None:
+    [package] = prepared.packages()
+    sagemaker = prepared.client("sagemaker")
     figures = {**package["CustomerMetadataProperties"], "roc_auc": "0.7512"}
     sagemaker.create_model_package(
         ModelPackageGroupName=STACK, ModelApprovalStatus="Approved",
         InferenceSpecification=package["InferenceSpecification"], CustomerMetadataProperties=figures,
     )  # fmt: skip
 
-    serves = json.loads(deployed.millrace("diff", "flights", "--json", "--refresh", code=2).stdout)["model"]["serves"]
+    serves = json.loads(prepared.millrace("diff", "flights", "--json", "--refresh", code=2).stdout)["model"]["serves"]
 
     assert (serves["before"]["version"], serves["after"]["version"]) == (1, 2)
     assert serves["before"]["metrics"]["roc_auc"] == round(float(package["CustomerMetadataProperties"]["roc_auc"]), 4)
     assert serves["after"]["metrics"]["roc_auc"] == 0.7512
 
 
-def test_a_refused_change_fails_with_the_reason(deployed: Stand) -> None:
-    file = deployed.folder / "stacks" / "flights" / "__init__.py"
+def test_a_refused_change_fails_with_the_reason(prepared: Stand) -> None:
+    file = prepared.folder / "stacks" / "flights" / "__init__.py"
     file.write_text(file.read_text().replace(', "visib": "number"}', "}"))
     try:
-        told = deployed.millrace("diff", "flights", code=1)
+        told = prepared.millrace("diff", "flights", code=1)
     finally:
-        withdraw(deployed)
+        withdraw(prepared)
 
     assert told.stdout == ""
     assert "'visib' was removed" in told.stderr

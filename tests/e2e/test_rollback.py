@@ -15,12 +15,16 @@ from .stand import STACK, Stand, eventually, raise_alarm_during_bake
 pytestmark = pytest.mark.timeout(600)
 
 
+@pytest.fixture(scope="module")
+def stand(prepared: Stand) -> Stand:
+    return prepared
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _up(stand: Stand) -> None:
-    """Provision a serving model and an approved second one, with a bake that is long enough to act in."""
+    """Add an approved second model to the serving one, with a bake that is long enough to act in."""
     config = stand.folder / "stacks" / f"Pulumi.{STACK}.yaml"
     config.write_text(config.read_text().replace("bake_seconds: 60", "bake_seconds: 600"))
-    stand.millrace("up", "--json", "--no-observe", timeout=500)
     [first] = stand.packages()
     # The same model again: only its version differs, which is all that a deployment needs.
     stand.millrace("retrain", "flights", "--as-of", first["CustomerMetadataProperties"]["as_of"], code=4)
