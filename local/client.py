@@ -239,6 +239,18 @@ def stop(state: Path) -> bool:
     )
 
 
+def list_unreadable_state(state: Path) -> dict[str, list[Path]]:
+    """Return the files, by service, of states that could not be read when a daemon started; the service started empty.
+
+    Args:
+        state: The state folder.
+    """
+    found: dict[str, list[Path]] = {}
+    for path in sorted((state / "moto").glob("*.pickle.unreadable-*")):
+        found.setdefault(path.name.partition(".")[0], []).append(path)
+    return found
+
+
 def reset(state: Path) -> None:
     """Stop the daemon and delete everything the cloud holds.
 

@@ -232,7 +232,7 @@ def _listening(state: Path, port: int) -> socket.socket:
     deadline = time.monotonic() + _PORT_WAIT
     while port == 0 and kept.exists() and time.monotonic() < deadline:
         # Connections to the previous daemon may hold the port a little longer; another process may keep it.
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, OverflowError):
             return socket.create_server(("127.0.0.1", int(kept.read_text())))
         time.sleep(0.1)
     listening = socket.create_server(("127.0.0.1", port))

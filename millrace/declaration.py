@@ -5,6 +5,7 @@ Everything else is derived from it. Each default is what a careful team would ch
 
 from __future__ import annotations
 
+import json
 import keyword
 import math
 from collections.abc import Sequence
@@ -29,8 +30,8 @@ _FUNCTIONS = frozenset({"events", "labels", "features", "model"})
 #: The labels' column with the time at which a label became known.
 _KNOWN_AT = "known_at"
 
-#: The largest number of hyperparameters that a SageMaker training job accepts.
-_MOST_PARAMETERS = 100
+#: What a SageMaker training job accepts: hyperparameters, characters of a name, characters of a value as JSON.
+_MOST_PARAMETERS, _LONGEST_NAME, _LONGEST_VALUE = 100, 256, 2500
 
 _NOTHING = timedelta(0)
 
@@ -320,6 +321,19 @@ class UseCase(Part):
                 expected=f"at most {_MOST_PARAMETERS}, the limit of a training job",
                 fix="combine some into one text",
             )
+        for name, value in parameters.items():
+            lengths = {
+                "the parameter name": (len(name), _LONGEST_NAME),
+                "the JSON of parameter": (len(json.dumps(value)), _LONGEST_VALUE),
+            }
+            for what, (length, most) in lengths.items():
+                if not 1 <= length <= most:
+                    raise InvalidValueError(
+                        f"{what} {name[:40]!r}",
+                        f"has {length} characters",
+                        expected=f"1 to {most}, the limits of a training job",
+                        fix="shorten it" if length else "name it",
+                    )
         return parameters
 
     @model_validator(mode="after")

@@ -189,6 +189,8 @@ def _show(running: daemon.Running | None, state: Path, as_json: bool) -> None:
         say(f"  scale  {running.scale:g}: an hour takes {format_duration(3600 / running.scale)}")
         say(f"  images {', '.join(sorted(running.images))}; others: millrace local start --image REPOSITORY=FOLDER")
         say('  shell  eval "$(millrace local env)"')
+    if not as_json:
+        connection.warn_of_unreadable_state(state)
 
 
 def _facts(running: daemon.Running | None, state: Path) -> dict[str, object]:
@@ -201,6 +203,10 @@ def _facts(running: daemon.Running | None, state: Path) -> dict[str, object]:
         "port": running.port if running else None,
         "scale": running.scale if running else None,
         "images": dict(running.images) if running else {},
+        # Files that could not be read at a start, by the service that started empty.
+        "unreadable": {
+            service: [str(path) for path in paths] for service, paths in daemon.list_unreadable_state(state).items()
+        },
         "uptime_seconds": round(time.time() - running.started, 1) if running else None,
     }
 

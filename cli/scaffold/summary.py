@@ -40,7 +40,7 @@ def make_summary(
         ],
         "read": list(said),
         "hints": [*_list_arrival_hints(plan), *result.hints] if plan.source else [],
-        "next": _list_next_commands(plan),
+        "next": _list_next_commands(plan, dry_run=dry_run),
     }
 
 
@@ -85,7 +85,9 @@ def _list_arrival_hints(plan: Plan) -> list[str]:
     ]
 
 
-def _list_next_commands(plan: Plan) -> list[list[str]]:
+def _list_next_commands(plan: Plan, *, dry_run: bool) -> list[list[str]]:
+    if dry_run:
+        return [["the same command without --dry-run", "write these files"]]
     return [
         [f"millrace up {plan.name}", "train and serve it on this machine"],
         [f"millrace invoke {plan.name} --sample", "request a prediction"],

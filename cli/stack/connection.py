@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import click
 
 from cli.console.errors import CliError
+from cli.console.output import NOTE, say
 from engine import bootstrap, home
 from local import client
 
@@ -103,6 +104,21 @@ def ensure_local_cloud(
         # This raises an error that names the differences and the fix.
         return client.start(state, port=port, scale=scale or running.scale, images=asked)
     return running
+
+
+def warn_of_unreadable_state(state: Path) -> None:
+    """Print on standard error which services of the local cloud started empty because their files were unreadable.
+
+    Args:
+        state: The local cloud's folder.
+    """
+    for service, paths in client.list_unreadable_state(state).items():
+        say(
+            f"{NOTE} the saved state of {service} could not be read at a start of the local cloud, and {service} "
+            f"started empty; what was saved is kept in {', '.join(map(str, paths))}; with the cloud stopped, restore "
+            f"{state / 'moto' / service}.pickle from a copy, or delete the kept file to accept the loss",
+            err=True,
+        )
 
 
 def require_local_cloud(state: Path) -> client.Running:

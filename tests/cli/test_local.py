@@ -97,6 +97,35 @@ def test_an_invalid_daemon_file_means_that_none_is_running(millrace: Millrace, f
     assert "is not running" in millrace.error("status", "flights", "--env", "local")
 
 
+def test_a_service_that_started_empty_is_reported_until_its_file_is_restored(millrace: Millrace) -> None:
+    started = client.start(millrace.state)
+    keys = read_credentials(millrace.state).to_boto3_arguments()
+    s3 = boto3.client("s3", endpoint_url=started.endpoint_url, region_name="eu-west-1", **keys)
+    s3.create_bucket(Bucket="kept", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    client.stop(millrace.state)
+    saved = millrace.state / "moto" / "s3.pickle"
+    copy = saved.read_bytes()
+    saved.write_bytes(copy[: len(copy) // 2])
+    said = millrace("local", "start").stderr
+    (kept,) = saved.parent.glob("s3.pickle.unreadable-*")
+    assert "the saved state of s3 could not be read" in said
+    assert f"what was saved is kept in {kept}" in said
+    assert millrace.json("local", "status")["unreadable"] == {"s3": [str(kept)]}
+
+    client.stop(millrace.state)
+    saved.write_bytes(copy)
+    kept.unlink()
+    done = millrace("local", "start", "--port", str(started.port))
+    assert "could not be read" not in done.stderr
+    assert [each["Name"] for each in s3.list_buckets()["Buckets"]] == ["kept"]
+
+
+def test_a_kept_port_that_is_none_is_replaced(millrace: Millrace) -> None:
+    millrace.state.mkdir()
+    (millrace.state / "port").write_text("99999999")
+    assert millrace.json("local", "start")["port"] < 65536
+
+
 def test_a_given_scale_and_port_are_used(millrace: Millrace) -> None:
     started = millrace.json("local", "start", "--scale", "3600")
     port = started["port"]

@@ -428,6 +428,21 @@ REFUSED: list[tuple[str, Callable[[], object], list[str]]] = [
         lambda: case(parameters={f"p{n}": n for n in range(101)}),
         ["use case 'churn'", "parameters: 101 parameters are too many", "at most 100", "combine some into one text"],
     ),
+    (
+        "a parameter without a name",
+        lambda: case(parameters={"": 1}),
+        ["use case 'churn'", "the parameter name '' has 0 characters", "1 to 256", "name it"],
+    ),
+    (
+        "a parameter's name that is longer than a job takes",
+        lambda: case(parameters={"a" * 257: 1}),
+        ["use case 'churn'", "has 257 characters", "1 to 256, the limits of a training job", "shorten it"],
+    ),
+    (
+        "a parameter's value that is longer than a job takes",
+        lambda: case(parameters={"words": "a" * 2499}),
+        ["use case 'churn'", "the JSON of parameter 'words' has 2501 characters", "1 to 2500"],
+    ),
     *(
         (
             f"{field} of a bare {given!r}",

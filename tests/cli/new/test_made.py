@@ -254,6 +254,8 @@ def test_a_dry_run_prints_the_same_result_and_writes_nothing(checkout: Checkout,
     assert not would.pop("written")
     made = checkout.json("churn", "--from", data)
     assert made.pop("written")
+    assert would.pop("next") == [["the same command without --dry-run", "write these files"]]
+    assert made.pop("next")[0][0] == "millrace up churn"
     assert made == would
 
 
