@@ -116,6 +116,8 @@ def run(arguments: list[str]) -> int:
         return _run(arguments)
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
+        # An interrupt inside `exec` leaves a mark by which `python -m` ends as if killed; the next `exec` removes it.
+        exec("")
         return INTERRUPTED
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -25,6 +26,19 @@ def test_help_imports_neither_boto3_nor_pulumi_nor_pydantic() -> None:
     modules = done.stdout.rpartition("[")[2]
     for heavy in ("boto3", "botocore", "pulumi", "pydantic", "numpy", "rich"):
         assert f"'{heavy}'" not in modules
+
+
+def test_an_interrupt_inside_exec_has_the_exit_code_of_any_other(tmp_path: Path) -> None:
+    """Libraries make classes by `exec` while they are imported."""
+    (tmp_path / "program.py").write_text(
+        "import sys\n"
+        "from cli import main\n"
+        "main._run = lambda _: exec('raise KeyboardInterrupt')\n"
+        "sys.exit(main.run([]))\n"
+    )
+    command = [sys.executable, "-m", "program"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
 @pytest.mark.parametrize("name", main.COMMANDS)
