@@ -28,7 +28,7 @@ from local.credentials import (
     read_credentials,
 )
 from local.errors import LocalError
-from local.files import make_private_folder, write_atomically
+from local.files import UNREADABLE, make_private_folder, write_atomically
 
 REGION = "eu-west-1"
 
@@ -246,7 +246,7 @@ def list_unreadable_state(state: Path) -> dict[str, list[Path]]:
         state: The state folder.
     """
     found: dict[str, list[Path]] = {}
-    for path in sorted((state / "moto").glob("*.pickle.unreadable-*")):
+    for path in sorted((state / "moto").glob(f"*{UNREADABLE}*")):
         found.setdefault(path.name.partition(".")[0], []).append(path)
     return found
 

@@ -6,6 +6,9 @@ import os
 import tempfile
 from pathlib import Path
 
+#: What follows a service's name in the name of a saved state that could not be read; a time follows it.
+UNREADABLE = ".pickle.unreadable-"
+
 
 def write_atomically(path: Path, data: bytes, *, sync: bool = True) -> None:
     """Write a file as a whole or not at all; only its owner may read it.

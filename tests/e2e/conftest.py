@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,10 @@ from .prepared import copy_state
 from .stand import Stand
 
 
-def _start_stand(folder: Path, scale: float) -> Iterator[Stand]:
+def _start_stand(folder: Path, scale: float, prepare: Callable[[Path], None] = lambda _: None) -> Iterator[Stand]:
     folder.mkdir()
     stand = Stand(folder, scale)
+    prepare(folder)
     stand.start()
     try:
         yield stand
@@ -33,14 +35,7 @@ def hurried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     """Yield a stand as :func:`stand`, in which flights already serves its first model."""
     folder = tmp_path_factory.mktemp("stand") / "millrace"
-    folder.mkdir()
-    stand = Stand(folder, 60.0)
-    copy_state(tmp_path_factory, folder)
-    stand.start()
-    try:
-        yield stand
-    finally:
-        client.stop(stand.state)
+    yield from _start_stand(folder, 60.0, partial(copy_state, tmp_path_factory))
 
 
 @pytest.fixture(scope="module")

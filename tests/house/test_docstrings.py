@@ -19,8 +19,7 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
-FOLDERS = ("cli", "components", "engine", "local", "millrace", "queries", "stacks", "training")
+from .sources import REPOSITORY, list_modules
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -42,10 +41,7 @@ class Module:
 
 
 def list_paths() -> list[Path]:
-    found = [REPOSITORY / "__main__.py"]
-    for folder in FOLDERS:
-        found += sorted((REPOSITORY / folder).rglob("*.py"))
-    paths = [path.relative_to(REPOSITORY) for path in found]
+    paths = [path.relative_to(REPOSITORY) for path in list_modules()]
     return [path for path in paths if "tests" not in path.parts]
 
 

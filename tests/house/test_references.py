@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
-FOLDERS = ("cli", "components", "engine", "local", "millrace", "queries", "stacks", "training")
-SOURCES = [REPOSITORY / "__main__.py"] + [
-    path for folder in FOLDERS for path in sorted((REPOSITORY / folder).rglob("*.py"))
-]
+from .sources import PACKAGES, REPOSITORY, list_modules
+
+SOURCES = list_modules()
 _REFERENCE = re.compile(r":(?:func|class|meth|attr|data|exc|mod):`~?([^`]*)`")
 
 
@@ -50,7 +48,7 @@ def find_module(parts: list[str]) -> tuple[Path, list[str]] | None:
 def exists(reference: str, own: set[str]) -> bool:
     """Return whether a reference names something of the module it is in, or of the one that it says in full."""
     parts = reference.split(".")
-    if parts[0] in FOLDERS and (found := find_module(parts)):
+    if parts[0] in PACKAGES and (found := find_module(parts)):
         return set(found[1]) <= list_names_of_module(found[0])
     if parts[0] not in own:
         return False

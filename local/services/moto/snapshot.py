@@ -17,7 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from local.files import write_atomically
+from local.files import UNREADABLE, write_atomically
 from local.services.moto.mount import SERVICES, MotoMount
 from local.services.moto.pickles import Bodies, Body, dump, load
 from local.services.moto.undo import Undo
@@ -65,7 +65,7 @@ class Snapshots:
             draft.unlink()
         for path in sorted(self._folder.glob("*.pickle")):
             self._load(path)
-        if not list(self._folder.glob("s3.pickle.unreadable-*")):
+        if not list(self._folder.glob(f"s3{UNREADABLE}*")):
             removed = self._bodies.sweep()
             log.info("removed %d bodies that no S3 object has any more", removed)
 
@@ -77,7 +77,7 @@ class Snapshots:
                 backends = load(file, self._bodies)
             _install(service, backends)
         except Exception as error:
-            aside = path.with_name(f"{path.name}.unreadable-{int(time.time())}")
+            aside = path.with_name(f"{service}{UNREADABLE}{int(time.time())}")
             path.rename(aside)
             log.exception(
                 "the state of %s could not be read (%s); it starts empty, what was read is kept in %s",
