@@ -6,11 +6,15 @@ import compileall
 
 import pytest
 
+from tests.forked import servers
 from tests.house.sources import PACKAGES, REPOSITORY
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compile the product, unless this is a worker: tests copy it with its bytecode, which then no copy compiles."""
-    if not hasattr(config, "workerinput"):
-        for name in PACKAGES:
-            compileall.compile_dir(REPOSITORY / name, quiet=1)
+    """Compile the product, which tests copy with its bytecode, and start what all workers share."""
+    if hasattr(config, "workerinput"):
+        return
+    for name in PACKAGES:
+        compileall.compile_dir(REPOSITORY / name, quiet=1)
+    if config.getoption("numprocesses", None):
+        servers.find_job_server()

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from engine import bootstrap
 from local import client
+from tests import forked
 from tests.docs import pages
 from tests.docs.pages import CONSOLE, DIFF, Block, Command, PageError
 from tests.e2e.stand import Stand
@@ -83,8 +83,9 @@ def make_reader_environment(checkout: Path) -> dict[str, str]:
     return {
         **mine,
         "PATH": os.pathsep.join(
-            [str(bootstrap.ensure_cli().folder), str(binaries), os.environ.get("PATH", os.defpath)]
+            [str(forked.get_engine().folder), str(binaries), os.environ.get("PATH", os.defpath)]
         ),
+        "HOME": str(forked.get_home()),
         "VIRTUAL_ENV": str(binaries.parent),
         # The virtual environment is shared with the repository under test: imports must come from the clone, or from
         # a clone of it that a page works in.

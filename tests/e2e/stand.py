@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import boto3
 from botocore.config import Config
 
-from engine import bootstrap, home
+from engine import home
 from local import client
 from local.credentials import ensure_credentials
 from tests import forked
@@ -52,7 +52,9 @@ class Stand:
         (folder / ".venv").symlink_to(Path(sys.prefix))
         for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "start"]):
             self.git(*command)
-        self.engine = bootstrap.ensure_cli()
+        forked.add_python(folder / "training" / "image")
+        (folder / ".git" / "info" / "exclude").write_text("/training/image/bin/python3\n")
+        self.engine = forked.get_engine()
 
     @property
     def state(self) -> Path:

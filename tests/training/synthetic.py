@@ -22,6 +22,7 @@ from botocore.exceptions import ClientError
 
 from millrace import Champion, FeatureTable, Gate, Monitoring, Slice, UseCase
 from millrace.names import Names
+from tests import forked
 from tests.local.conftest import CloudDaemon
 from tests.local.hosted import eventually
 from training import bundle
@@ -250,9 +251,7 @@ def run_step(
     """
     base.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(pyz), *arguments]
-    done = subprocess.run(
-        command, env=environment(base, **(env or {})), capture_output=True, text=True, timeout=120, check=False
-    )
+    done = forked.run_job(command, cwd=Path.cwd(), env=environment(base, **(env or {})))
     if check:
         assert done.returncode == 0, f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
     return done

@@ -22,7 +22,6 @@ from cli.scaffold import gates, literals, names, place
 from cli.scaffold.plan import make_identifiers
 from millrace import Environment
 from tests import forked
-from tests.cli.conftest import REPOSITORY
 from tests.local.hosted import eventually
 
 from .conftest import Checkout, Row, churn, write
@@ -84,8 +83,7 @@ def test_generated_use_cases_are_complete_clean_and_pass_their_tests(checkout: C
     for name in files:
         if not name.endswith(".csv"):
             assert not re.search(r"\{\{|\{%|\{#|TODO", checkout.read(name)), name
-    for tool in (["ruff", "check", "stacks"], ["ruff", "format", "--check", "stacks"],
-                 ["mypy", "--cache-dir", str(REPOSITORY / ".mypy_cache"), "stacks"],
+    for tool in (["ruff", "check", "stacks"], ["ruff", "format", "--check", "stacks"], ["mypy", "stacks"],
                  ["pytest", "-v", "-p", "no:cacheprovider", "stacks"]):  # fmt: skip
         done = subprocess.run(
             [sys.executable, "-m", *tool], cwd=checkout.folder, env=checkout.environment,
