@@ -103,9 +103,7 @@ def start(state: Path, *, port: int = 0, scale: float = 1.0, images: Mapping[str
         return _same(running, state, port, scale, folders)
     make_private_folder(state)
     ensure_credentials(state)
-    command = [sys.executable, "-m", "local", "--state", str(state), "--port", str(port), "--scale", str(scale)]
-    for name, folder in folders.items():
-        command += ["--image", f"{name}={folder}"]
+    command = [sys.executable, *make_arguments(state, port=port, scale=scale, images=folders)]
     with open(state / "daemon.out", "wb", opener=_private) as out:
         process = subprocess.Popen(
             command,
@@ -129,6 +127,19 @@ def start(state: Path, *, port: int = 0, scale: float = 1.0, images: Mapping[str
     with contextlib.suppress(ProcessLookupError):
         process.kill()
     raise LocalCloudError(f"the local cloud of {state}", f"did not answer within {_START:.0f} s:\n{_tail(state)}")
+
+
+def make_arguments(state: Path, *, port: int, scale: float, images: Mapping[str, str]) -> list[str]:
+    """Return the arguments with which Python runs a daemon.
+
+    Args:
+        state: The state folder.
+        port: The port to listen on; 0 lets it select one.
+        scale: Seconds of the cloud's time per real second.
+        images: The folder of each unpacked container image by repository name.
+    """
+    options = ["--state", str(state), "--port", str(port), "--scale", str(scale)]
+    return ["-m", "local", *options, *(part for each in images.items() for part in ("--image", "=".join(each)))]
 
 
 def find_daemon(state: Path) -> Running | None:

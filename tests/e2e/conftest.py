@@ -2,43 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 
-from local import client
-
 from .prepared import copy_state
-from .stand import Stand
-
-
-def _start_stand(folder: Path, scale: float, prepare: Callable[[Path], None] = lambda _: None) -> Iterator[Stand]:
-    folder.mkdir()
-    stand = Stand(folder, scale)
-    prepare(folder)
-    stand.start()
-    try:
-        yield stand
-    finally:
-        client.stop(stand.state)
+from .stand import Stand, start_stand
 
 
 @pytest.fixture(scope="module")
 def hurried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     """Yield a stand where a day takes five seconds, so that alarms on days start and end."""
-    yield from _start_stand(tmp_path_factory.mktemp("hurried") / "millrace", 17_280.0)
+    yield from start_stand(tmp_path_factory.mktemp("hurried") / "millrace", 17_280.0)
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     """Yield a stand as :func:`stand`, in which flights already serves its first model."""
     folder = tmp_path_factory.mktemp("stand") / "millrace"
-    yield from _start_stand(folder, 60.0, partial(copy_state, tmp_path_factory))
+    yield from start_stand(folder, 60.0, partial(copy_state, tmp_path_factory))
 
 
 @pytest.fixture(scope="module")
 def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    """Yield a stand where an hour takes a minute, as for a newcomer."""
-    yield from _start_stand(tmp_path_factory.mktemp("stand") / "millrace", 60.0)
+    """Yield a stand where an hour takes a minute."""
+    yield from start_stand(tmp_path_factory.mktemp("stand") / "millrace", 60.0)

@@ -35,9 +35,10 @@ class Stand:
     Args:
         folder: The target folder; it must be empty.
         scale: Seconds of the cloud's time per second: at 17,280 a day takes five.
+        has_forks: Whether its jobs and endpoints are forks of a process that has their imports.
     """
 
-    def __init__(self, folder: Path, scale: float) -> None:
+    def __init__(self, folder: Path, scale: float, *, has_forks: bool = True) -> None:
         self.folder, self.scale = folder, scale
         listed = subprocess.run(
             ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
@@ -52,8 +53,9 @@ class Stand:
         (folder / ".venv").symlink_to(Path(sys.prefix))
         for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "start"]):
             self.git(*command)
-        forked.add_python(folder / "training" / "image")
-        (folder / ".git" / "info" / "exclude").write_text("/training/image/bin/python3\n")
+        if has_forks:
+            forked.add_python(folder / "training" / "image")
+            (folder / ".git" / "info" / "exclude").write_text("/training/image/bin/python3\n")
         self.engine = forked.get_engine()
 
     @property
@@ -69,7 +71,7 @@ class Stand:
 
     def start(self) -> client.Running:
         """Start the cloud at the scale of this stand."""
-        return client.start(self.state, scale=self.scale, images={"millrace": self.folder / "training" / "image"})
+        return forked.start_cloud(self.state, scale=self.scale, images={"millrace": self.folder / "training" / "image"})
 
     @property
     def environment(self) -> dict[str, str]:
@@ -180,6 +182,27 @@ class Stand:
     def alarm(self, kind: str) -> str:
         [alarm] = self.client("cloudwatch").describe_alarms(AlarmNames=[f"{STACK}-{kind}"])["MetricAlarms"]
         return str(alarm["StateValue"])
+
+
+def start_stand(
+    folder: Path, scale: float, prepare: Callable[[Path], None] = lambda _: None, *, has_forks: bool = True
+) -> Iterator[Stand]:
+    """Yield a new stand whose cloud runs, and stop it.
+
+    Args:
+        folder: Its folder, which is created.
+        scale: Seconds of the cloud's time per second.
+        prepare: Called with the folder before the cloud starts.
+        has_forks: Whether its jobs and endpoints are forks.
+    """
+    folder.mkdir()
+    stand = Stand(folder, scale, has_forks=has_forks)
+    prepare(folder)
+    stand.start()
+    try:
+        yield stand
+    finally:
+        client.stop(stand.state)
 
 
 def eventually(look: Callable[[], T | None], what: str, seconds: float = 120.0) -> T:

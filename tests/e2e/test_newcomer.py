@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psutil
@@ -13,9 +13,15 @@ import pytest
 
 from local import client
 
-from .stand import STACK, Stand, eventually
+from .stand import STACK, Stand, eventually, start_stand
 
 pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(scope="module")
+def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    """Yield a stand whose jobs and endpoints are processes as everywhere else: some tests end them."""
+    yield from start_stand(tmp_path_factory.mktemp("stand") / "millrace", 60.0, has_forks=False)
 
 
 @pytest.fixture(scope="module")

@@ -26,16 +26,17 @@ def _up(stand: Stand) -> None:
     for name, text in _FILE.findall((stand.folder / "README.md").read_text()):
         (stand.folder / name).parent.mkdir(exist_ok=True)
         (stand.folder / name).write_text(text)
+    configure(stand, ("promotion: automatic", "promotion: manual"), ("force_destroy: true", "force_destroy: false"))
+    config = stand.folder / "stacks" / f"Pulumi.{STACK}.yaml"
+    config.write_text(config.read_text().rstrip() + "\n    rollout:\n      bake_seconds: 300\n")
+    stand.millrace("up", "churn", "--json", timeout=500)
+    # A new schedule runs at once: by now a model exists, and the guard refuses to train another so soon.
     declaration = stand.folder / "stacks" / "churn" / "__init__.py"
     triggers = 'retraining=Retraining(on=("drift",), every=timedelta(days=365)),\n)'
     text = declaration.read_text().rstrip().removesuffix(")").rstrip() + f",\n    {triggers}\n"
     declaration.write_text(
         "from datetime import timedelta\n\n" + text.replace("import Gate,", "import Gate, Retraining,")
     )
-    configure(stand, ("promotion: automatic", "promotion: manual"), ("force_destroy: true", "force_destroy: false"))
-    config = stand.folder / "stacks" / f"Pulumi.{STACK}.yaml"
-    config.write_text(config.read_text().rstrip() + "\n    rollout:\n      bake_seconds: 300\n")
-    stand.millrace("up", "churn", "--json", timeout=500)
     stand.millrace("approve", "churn", "--yes", "--deploy")
 
 

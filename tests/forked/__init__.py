@@ -7,6 +7,7 @@ What a server has not imported, the fork imports from where the program would.
 - :func:`run` is used as `subprocess.run` is. A worker has a server for each set of the product's packages that a
   checkout shares with this one.
 - Programs that Pulumi runs: the command line finds an engine in :func:`get_home`, tests by :func:`get_engine`.
+- :func:`start_cloud` is used as `client.start` is.
 - Jobs and endpoints of a checkout: :func:`add_python` puts a `python3` into its image.
 
 Programs that a test signals, or whose start is what is tested, are started by `subprocess`.
@@ -22,10 +23,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from engine import bootstrap
+from local import client
+from local.credentials import ensure_credentials
+from local.files import make_private_folder
 
 from . import asking, servers
 
@@ -114,6 +119,38 @@ def _run(
     if check:
         done.check_returncode()
     return done
+
+
+def start_cloud(state: Path, *, scale: float, images: Mapping[str, Path]) -> client.Running:
+    """Return the daemon of this state folder, starting one if none is running.
+
+    Args:
+        state: The state folder, which is created if it does not exist.
+        scale: Seconds of the cloud's time per real second.
+        images: The folder of each unpacked container image by repository name.
+    """
+    state = state.resolve()
+    make_private_folder(state)
+    ensure_credentials(state)
+    folders = {name: str(folder.resolve()) for name, folder in images.items()}
+    arguments = client.make_arguments(state, port=0, scale=scale, images=folders)
+    deadline = time.monotonic() + 60
+    while client.find_daemon(state) is None:
+        assert time.monotonic() < deadline, (state / "daemon.out").read_text()
+        _start_daemon(state, arguments)
+    return client.start(state, scale=scale, images=images)
+
+
+def _start_daemon(state: Path, arguments: list[str]) -> None:
+    """Start a daemon, and return when it answers or has ended: an earlier one may still hold the folder."""
+    server = servers.find_own_server(servers.CLOUD)
+    with (state / "daemon.out").open("wb") as out, Path(os.devnull).open("rb") as nothing:
+        files = [nothing.fileno(), out.fileno(), out.fileno()]
+        with asking.start(server.socket, arguments, REPOSITORY, os.environ, files, detached=True) as fork:
+            while client.find_daemon(state) is None:
+                with contextlib.suppress(TimeoutError):
+                    fork.wait(0.02)
+                    return
 
 
 def get_engine() -> bootstrap.Engine:

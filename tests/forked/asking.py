@@ -21,7 +21,7 @@ _LOOK = 0.5
 
 
 class Fork:
-    """A program that runs; it is killed at the end of the block."""
+    """A program that runs; unless it is detached, it is killed at the end of the block."""
 
     def __init__(self, connection: socket.socket, pid: int) -> None:
         self._connection = connection
@@ -44,7 +44,13 @@ class Fork:
 
 
 def start(
-    server: str | Path, arguments: Sequence[str], folder: str | Path, environment: Mapping[str, str], files: list[int]
+    server: str | Path,
+    arguments: Sequence[str],
+    folder: str | Path,
+    environment: Mapping[str, str],
+    files: list[int],
+    *,
+    detached: bool = False,
 ) -> Fork:
     """Start a program.
 
@@ -54,8 +60,15 @@ def start(
         folder: Where it runs.
         environment: All its variables.
         files: Its standard input, output and error.
+        detached: Whether it has a session of its own and outlives the one who asked.
     """
-    parts = [str(folder), str(len(arguments)), *arguments, *(f"{key}={value}" for key, value in environment.items())]
+    parts = [
+        str(int(detached)),
+        str(folder),
+        str(len(arguments)),
+        *arguments,
+        *(f"{key}={value}" for key, value in environment.items()),
+    ]
     request = "\0".join(parts).encode("utf-8", "surrogateescape")
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(str(server))

@@ -59,13 +59,15 @@ def _run_program(connection: socket.socket) -> int:
     size, request = int.from_bytes(head, "big"), b""
     while len(request) < size:
         request += connection.recv(size - len(request))
-    folder, count, *rest = request.decode("utf-8", "surrogateescape").split("\0")
+    detached, folder, count, *rest = request.decode("utf-8", "surrogateescape").split("\0")
     arguments, variables = rest[: int(count)], rest[int(count) :]
     if pid := os.fork():
         for each in descriptors:
             os.close(each)
-        _wait_for_program(connection, pid)
+        _wait_for_program(connection, pid, is_awaited=detached == "0")
     connection.close()
+    if detached == "1":
+        os.setsid()
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
         os.close(descriptor)
@@ -78,8 +80,8 @@ def _run_program(connection: socket.socket) -> int:
     return _execute(arguments)
 
 
-def _wait_for_program(connection: socket.socket, pid: int) -> None:
-    """Report the program's id and its exit code, and end; kill it when nobody waits for it any more."""
+def _wait_for_program(connection: socket.socket, pid: int, *, is_awaited: bool) -> None:
+    """Report the program's id and its exit code, and end; kill one that is awaited when nobody waits any more."""
     connection.sendall(pid.to_bytes(8, "big"))
 
     def kill_unawaited() -> None:
@@ -87,7 +89,8 @@ def _wait_for_program(connection: socket.socket, pid: int) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    threading.Thread(target=kill_unawaited, daemon=True).start()
+    if is_awaited:
+        threading.Thread(target=kill_unawaited, daemon=True).start()
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     with contextlib.suppress(BrokenPipeError):
         connection.sendall(code.to_bytes(8, "big", signed=True))
@@ -112,8 +115,9 @@ def _execute(arguments: list[str]) -> int:
         exec(compile(arguments[1], "<string>", "exec"), main.__dict__)
     elif arguments[0] == "-m":
         sys.argv = arguments[1:]
-        # It is run as `__main__`, which is another module than the imported one.
-        sys.modules.pop(arguments[1], None)
+        if not hasattr(sys.modules.get(arguments[1]), "__path__"):
+            # It is run as `__main__`, which is another module than the imported one.
+            sys.modules.pop(arguments[1], None)
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
     else:
         sys.argv = arguments

@@ -38,10 +38,12 @@ SDK = (
 )  # fmt: skip
 #: What the steps of pipelines and the server of an endpoint import.
 JOB = (
-    *_CLIENT, "argparse", "concurrent.futures", "duckdb", "joblib", "numpy", "pyarrow.compute", "pyarrow.csv",
+    *_CLIENT, "argparse", "concurrent.futures", "joblib", "numpy", "pyarrow.compute", "pyarrow.csv",
     "pyarrow.parquet", "pydantic", "runpy", "sklearn.ensemble", "sklearn.linear_model", "sklearn.metrics",
     "sklearn.pipeline", "sklearn.preprocessing", "waitress", "zipfile",
 )  # fmt: skip
+#: What the daemon of a local cloud imports when it starts.
+CLOUD = ("local.daemon",)
 #: An environment that differs in one of these needs an interpreter of its own.
 _READ_AT_START = (
     "LANG", "LC_ALL", "PYTHONDEVMODE", "PYTHONHASHSEED", "PYTHONHOME", "PYTHONIOENCODING", "PYTHONPATH",

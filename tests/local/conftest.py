@@ -17,6 +17,7 @@ from botocore.config import Config
 
 from local import client
 from local.credentials import ensure_credentials
+from tests import forked
 
 IMAGES = Path(__file__).parent / "images"
 
@@ -38,7 +39,7 @@ class CloudDaemon:
 
     def start(self) -> client.Running:
         """Start it, or find it running."""
-        self.running = client.start(self.state, scale=self.scale, images=self.images)
+        self.running = forked.start_cloud(self.state, scale=self.scale, images=self.images)
         return self.running
 
     def stop(self) -> None:
