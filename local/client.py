@@ -50,6 +50,12 @@ _LONGEST_ANSWER = 10_000
 _START = 30.0
 _STOP = 15.0
 
+#: The exit code of a daemon if another one holds the state folder.
+TAKEN = 3
+
+#: The exit code of a daemon that has printed why it cannot start.
+REFUSED = 4
+
 
 #: An opener without proxies: a user's proxy cannot reach this machine's loopback.
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -121,12 +127,31 @@ def start(state: Path, *, port: int = 0, scale: float = 1.0, images: Mapping[str
             # With two concurrent starts, the other process's daemon may hold the folder.
             return running if running.pid == process.pid else _same(running, state, port, scale, folders)
         code = process.poll()
-        if code not in (None, 3):
+        if code == TAKEN:
+            _refuse_hidden_daemon(state)
+        elif code == REFUSED:
+            raise LocalCloudError(f"the local cloud of {state}", f"did not start: {(state / 'daemon.out').read_text()}")
+        elif code is not None:
             raise LocalCloudError(f"the local cloud of {state}", f"did not start (exit code {code}):\n{_tail(state)}")
         time.sleep(0.02)
     with contextlib.suppress(ProcessLookupError):
         process.kill()
+    _refuse_hidden_daemon(state)
     raise LocalCloudError(f"the local cloud of {state}", f"did not answer within {_START:.0f} s:\n{_tail(state)}")
+
+
+def _refuse_hidden_daemon(state: Path) -> None:
+    """Refuse to wait for a daemon that has been up for long and cannot be found: its ``daemon.json`` was changed."""
+    process = _daemon(state)
+    if process is None or set(Running.__dataclass_fields__) <= _said(state).keys():
+        return
+    with contextlib.suppress(psutil.NoSuchProcess):
+        if time.time() - process.create_time() > _START:
+            raise LocalCloudError(
+                f"{state / 'daemon.json'}",
+                f"is missing or damaged, but the daemon with pid {process.pid} runs",
+                fix="stop it with `millrace local stop`, which keeps its state, and start it again",
+            )
 
 
 def make_arguments(state: Path, *, port: int, scale: float, images: Mapping[str, str]) -> list[str]:

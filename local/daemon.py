@@ -21,13 +21,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from local.client import exclude_loopback_from_proxy, write_config
+from local.client import REFUSED, TAKEN, exclude_loopback_from_proxy, write_config
 from local.core.clock import Clock
 from local.core.context import Cloud
 from local.core.images import Images
 from local.core.models import share_models
 from local.core.server import create_server
 from local.core.store import Store
+from local.errors import LocalError
 from local.files import make_private_folder, write_atomically
 from local.gateway import Gateway
 from local.services.cloudwatch import alarms
@@ -40,9 +41,6 @@ from local.services.scheduler import schedules
 log = logging.getLogger("local.daemon")
 
 VERSION = "1"
-
-#: The exit code if another daemon already holds the state folder.
-TAKEN = 3
 
 _LOG_LIMIT = 10_000_000
 
@@ -63,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command line without the program's name; None for that of this process.
 
     Returns:
-        :data:`TAKEN`, if another daemon holds the state folder.
+        :data:`TAKEN` if another daemon holds the state folder; :data:`REFUSED` if its state cannot be read.
     """
     options = _parser().parse_args(arguments)
     state: Path = options.state.resolve()
@@ -78,7 +76,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _forget_the_user()
         share_models()
         write_config(state)
-        return Daemon(state, options.port, Clock(options.scale), Images(dict(options.image))).run()
+        try:
+            daemon = Daemon(state, options.port, Clock(options.scale), Images(dict(options.image)))
+        except LocalError as error:
+            log.error("did not start: %s", error)
+            print(error, file=sys.stderr)  # noqa: T201
+            return REFUSED
+        return daemon.run()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -131,7 +131,7 @@ class Accounts:
 
         try:
             if is_endpoint_set_by_user():
-                running = client.find_daemon(self._state)
+                running = connection.find_cloud_of_shell(self._state)
                 return Account(region, scale=running.scale if running else None)
             running = connection.require_local_cloud(self._state)
         except client.LocalCloudError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
 import os
 import shutil
@@ -88,6 +89,12 @@ def ensure_local_cloud(
     Raises:
         CliError: When the folder cannot be created, or is held by a process that does not answer.
     """
+    running = _find_or_start(state, scale, port, images)
+    warn_of_unreadable_state(state)
+    return running
+
+
+def _find_or_start(state: Path, scale: float | None, port: int, images: Mapping[str, Path] | None) -> client.Running:
     running = client.find_daemon(state)
     if running is None:
         _refuse_hung(state)
@@ -106,8 +113,9 @@ def ensure_local_cloud(
     return running
 
 
+@functools.cache
 def warn_of_unreadable_state(state: Path) -> None:
-    """Print on standard error which services of the local cloud started empty because their files were unreadable.
+    """Print on standard error, once, which services of the local cloud started empty: their files were unreadable.
 
     Args:
         state: The local cloud's folder.
@@ -141,6 +149,20 @@ def require_local_cloud(state: Path) -> client.Running:
                 "alone), or name another environment with --env (also `eval` of `millrace local env`)"
             ),
         )
+    warn_of_unreadable_state(state)
+    return running
+
+
+def find_cloud_of_shell(state: Path) -> client.Running | None:
+    """Return the running local cloud of a folder if the shell's variables lead to it, else None.
+
+    Args:
+        state: The local cloud's folder.
+    """
+    running = client.find_daemon(state)
+    if running is None or running.endpoint_url != os.environ.get("AWS_ENDPOINT_URL"):
+        return None
+    warn_of_unreadable_state(state)
     return running
 
 
@@ -190,6 +212,8 @@ def use_environment(environment: str, state: Path) -> None:
         _refuse_local_endpoint(environment)
     elif _is_named("state") or not _has_endpoint(environment):
         use_local_cloud(require_local_cloud(state), state)
+    else:
+        find_cloud_of_shell(state)
 
 
 def is_account_emulated() -> bool:

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from local.errors import LocalError
+
 Document = dict[str, Any]
 
 _SCHEMA = """
@@ -30,6 +32,10 @@ CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NU
 """
 
 
+class DamagedStoreError(LocalError):
+    """SQLite cannot read the file of the documents."""
+
+
 def remove_private_members(document: Document) -> Document:
     """Return the document without its private members, as a client may see it.
 
@@ -43,15 +49,29 @@ class Store:
     """A store of documents by kind, region and name; safe for use by many threads.
 
     ``transaction`` groups several calls: other threads wait, and an exception rolls all of them back.
+
+    Args:
+        path: The SQLite file, which is created if it does not exist.
+
+    Raises:
+        DamagedStoreError: If the file cannot be read, or is damaged; it stays as it is.
     """
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.RLock()
         self._depth = 0
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.executescript(_SCHEMA)
+        try:
+            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            [[found]] = self._db.execute("PRAGMA quick_check(1)")
+            if found == "ok":
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=FULL")
+                self._db.executescript(_SCHEMA)
+        except sqlite3.DatabaseError as error:
+            found = str(error)
+        if found != "ok":
+            fix = "restore it from a copy, or delete the whole state with `millrace local reset`"
+            raise DamagedStoreError(f"{path}", f"cannot be read: {found}", fix=fix)
 
     def close(self) -> None:
         """Close the file; the store is unusable afterwards."""

@@ -111,6 +111,11 @@ def test_a_service_that_started_empty_is_reported_until_its_file_is_restored(mil
     assert "the saved state of s3 could not be read" in said
     assert f"what was saved is kept in {kept}" in said
     assert millrace.json("local", "status")["unreadable"] == {"s3": [str(kept)]}
+    # Every command that uses the cloud says so, once, also where the shell has the cloud's variables.
+    shell = {"AWS_ENDPOINT_URL": started.endpoint_url, **read_credentials(millrace.state).to_environment()}
+    for variables in ({}, shell):
+        said = millrace("status", "flights", "--env", "local", **variables).stderr
+        assert said.count("the saved state of s3 could not be read") == 1
 
     client.stop(millrace.state)
     saved.write_bytes(copy)

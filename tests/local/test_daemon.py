@@ -95,6 +95,35 @@ def test_a_daemon_without_its_daemon_file_is_stopped_too(fresh_daemon: CloudDaem
     assert has_ended(fresh_daemon.running.pid)
 
 
+@pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_text("{}"), lambda file: file.write_text("")])
+def test_a_daemon_that_cannot_be_found_is_named_with_the_fix(
+    fresh_daemon: CloudDaemon, damage: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid = fresh_daemon.running.pid
+    damage(fresh_daemon.state / "daemon.json")
+    # It has been up for longer than this.
+    monkeypatch.setattr(client, "_START", 0.2)
+    with pytest.raises(
+        client.LocalCloudError, match=rf"daemon\.json is missing or damaged.* pid {pid} runs; stop"
+    ):
+        client.start(fresh_daemon.state, scale=fresh_daemon.scale, images=fresh_daemon.images)
+    monkeypatch.undo()
+    assert client.stop(fresh_daemon.state) is True
+    assert fresh_daemon.start().pid != pid
+
+
+def test_a_damaged_file_of_state_is_named_and_kept(fresh_daemon: CloudDaemon) -> None:
+    client.stop(fresh_daemon.state)
+    file = fresh_daemon.state / "sagemaker.sqlite"
+    file.write_bytes(b"not a database " * 300)
+    with pytest.raises(client.LocalCloudError) as refused:
+        client.start(fresh_daemon.state, scale=fresh_daemon.scale, images=fresh_daemon.images)
+    assert f"{file} cannot be read: file is not a database" in str(refused.value)
+    assert "millrace local reset" in str(refused.value)
+    assert "Traceback" not in str(refused.value)
+    assert file.read_bytes() == b"not a database " * 300
+
+
 def test_the_users_proxy_and_aws_profile_are_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
