@@ -22,6 +22,7 @@ from typing import Any
 
 import yaml
 
+from tests import forked
 from tests.cli.hosts import GitHub, zip_files
 
 _EXPRESSION = re.compile(r"\$\{\{ *(.*?) *\}\}")
@@ -31,8 +32,9 @@ _THEIRS = ("AWS_", "PULUMI_", "GITHUB_", "GITLAB_", "CI_", "MILLRACE_")
 
 
 def make_plain_env() -> dict[str, str]:
-    """Return the environment of this process without variables of accounts, hosts and Millrace."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(_THEIRS)}
+    """Return the environment of this process, with another home, without variables of accounts, hosts and Millrace."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_THEIRS)}
+    return {**kept, "HOME": str(forked.get_home())}
 
 
 def set_up(folder: Path) -> None:

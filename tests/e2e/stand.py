@@ -54,13 +54,17 @@ class Stand:
         for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "start"]):
             self.git(*command)
         if has_forks:
-            forked.add_python(folder / "training" / "image")
-            (folder / ".git" / "info" / "exclude").write_text("/training/image/bin/python3\n")
+            self.add_python()
         self.engine = forked.get_engine()
 
     @property
     def state(self) -> Path:
         return self.folder / ".millrace"
+
+    def add_python(self) -> None:
+        """Let the jobs and endpoints of this checkout be forks; git does not see it."""
+        forked.add_python(self.folder / "training" / "image")
+        (self.folder / ".git" / "info" / "exclude").write_text("/training/image/bin/python3\n")
 
     def git(self, *arguments: str) -> str:
         identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
@@ -83,6 +87,7 @@ class Stand:
             **mine,
             **client.build_environment(running, self.state),
             **home.prepare_home(self.state),
+            "HOME": str(forked.get_home()),
             "PATH": os.pathsep.join(path),
         }
 

@@ -110,6 +110,7 @@ class Fork(Stand):
         # The virtual environment is not tracked.
         if not (folder / ".venv").exists():
             (folder / ".venv").symlink_to(Path(sys.prefix))
+        self.add_python()
         for name, text in MINE.items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(text)

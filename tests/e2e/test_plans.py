@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from local import client
+from tests import forked
 
 from .stand import REPOSITORY, STACK, Stand, eventually, raise_alarm_during_bake
 
@@ -137,15 +138,7 @@ def test_a_remote_stack_is_changed_only_after_confirmation(planned: Stand, monke
     platform.write_text((planned.folder / "stacks" / "Pulumi.flights-dev.yaml").read_text())
 
     def answered(answer: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command,
-            cwd=planned.folder,
-            env=planned.environment,
-            input=answer,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return forked.run(command, cwd=planned.folder, env=planned.environment, input=answer, timeout=280)
 
     refused = answered("n\n")
     assert refused.returncode == 1
@@ -172,7 +165,7 @@ def test_a_saved_plan_is_deployed_from_another_checkout(planned: Stand) -> None:
     other = planned.folder.parent / "other"
     shutil.copytree(planned.folder, other, symlinks=True, ignore=shutil.ignore_patterns(".millrace"))
     command = [sys.executable, "-m", "cli.main", "deploy", "flights", "--plan", "plan.json", "--json"]
-    ran = subprocess.run(command, cwd=other, env=planned.environment, capture_output=True, text=True, check=False)
+    ran = forked.run(command, cwd=other, env=planned.environment, timeout=280)
     assert ran.returncode == 0, ran.stderr
     done = json.loads(ran.stdout)
     assert done["changes"]["replace"] == 1
@@ -261,9 +254,7 @@ def test_the_offline_comparison_matches_the_real_preview(planned: Stand) -> None
         "print(json.dumps(comparison.compare_revisions(target, 'HEAD', Progress(err=True))))"
     )
     command = [sys.executable, "-c", compare]
-    done = subprocess.run(
-        command, cwd=planned.folder, env=planned.environment, capture_output=True, text=True, check=True
-    )
+    done = forked.run(command, cwd=planned.folder, env=planned.environment, timeout=280, check=True)
     assert summarise_steps(json.loads(done.stdout)) == real
     assert len(real) > 8
 
