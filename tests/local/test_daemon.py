@@ -103,9 +103,7 @@ def test_a_daemon_that_cannot_be_found_is_named_with_the_fix(
     damage(fresh_daemon.state / "daemon.json")
     # It has been up for longer than this.
     monkeypatch.setattr(client, "_START", 0.2)
-    with pytest.raises(
-        client.LocalCloudError, match=rf"daemon\.json is missing or damaged.* pid {pid} runs; stop"
-    ):
+    with pytest.raises(client.LocalCloudError, match=rf"daemon\.json is missing or damaged.* pid {pid} runs; stop"):
         client.start(fresh_daemon.state, scale=fresh_daemon.scale, images=fresh_daemon.images)
     monkeypatch.undo()
     assert client.stop(fresh_daemon.state) is True
