@@ -144,6 +144,7 @@ def start_cloud(state: Path, *, scale: float, images: Mapping[str, Path]) -> cli
 def _start_daemon(state: Path, arguments: list[str]) -> None:
     """Start a daemon, and return when it answers or has ended: an earlier one may still hold the folder."""
     server = servers.find_own_server(servers.CLOUD)
+    (state / "daemon.out").touch(mode=0o600)
     with (state / "daemon.out").open("wb") as out, Path(os.devnull).open("rb") as nothing:
         files = [nothing.fileno(), out.fileno(), out.fileno()]
         with asking.start(server.socket, arguments, REPOSITORY, os.environ, files, detached=True) as fork:
