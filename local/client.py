@@ -130,7 +130,8 @@ def start(state: Path, *, port: int = 0, scale: float = 1.0, images: Mapping[str
         if code == TAKEN:
             _refuse_hidden_daemon(state)
         elif code == REFUSED:
-            raise LocalCloudError(f"the local cloud of {state}", f"did not start: {(state / 'daemon.out').read_text()}")
+            reason = (state / "daemon.out").read_text().strip()
+            raise LocalCloudError(f"the local cloud of {state}", f"did not start: {reason}")
         elif code is not None:
             raise LocalCloudError(f"the local cloud of {state}", f"did not start (exit code {code}):\n{_tail(state)}")
         time.sleep(0.02)

@@ -213,7 +213,9 @@ def use_environment(environment: str, state: Path) -> None:
     elif _is_named("state") or not _has_endpoint(environment):
         use_local_cloud(require_local_cloud(state), state)
     else:
-        find_cloud_of_shell(state)
+        # Only for its warning; the shell may use the cloud of another folder, whatever is in this one.
+        with contextlib.suppress(client.LocalCloudError):
+            find_cloud_of_shell(state)
 
 
 def is_account_emulated() -> bool:

@@ -63,15 +63,14 @@ class Store:
         try:
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             [[found]] = self._db.execute("PRAGMA quick_check(1)")
-            if found == "ok":
-                self._db.execute("PRAGMA journal_mode=WAL")
-                self._db.execute("PRAGMA synchronous=FULL")
-                self._db.executescript(_SCHEMA)
+            if found != "ok":
+                raise sqlite3.DatabaseError(found)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.executescript(_SCHEMA)
         except sqlite3.DatabaseError as error:
-            found = str(error)
-        if found != "ok":
             fix = "restore it from a copy, or delete the whole state with `millrace local reset`"
-            raise DamagedStoreError(f"{path}", f"cannot be read: {found}", fix=fix)
+            raise DamagedStoreError(f"{path}", f"cannot be read: {error}", fix=fix) from error
 
     def close(self) -> None:
         """Close the file; the store is unusable afterwards."""

@@ -31,10 +31,10 @@ from engine import bootstrap
 from local import client
 from local.credentials import ensure_credentials
 from local.files import make_private_folder
+from tests.house.sources import REPOSITORY
 
 from . import asking, servers
 
-REPOSITORY = Path(__file__).parents[2]
 #: Modules of the product by package, each package after those that it imports; of `cli`, all commands.
 OWN = {
     "millrace": ("millrace",),

@@ -1,4 +1,4 @@
-"""A request for a fork: made by a test, or by a program that stands for the fork where a process is expected.
+"""A request for a fork: made by a test, or by a program that represents the fork where a process is expected.
 
 As a program: `asking.py SOCKET ARGUMENT…`. It takes as long to start as an interpreter without `site`, passes its
 input, its output and its signals on, and ends with the fork's exit code.
@@ -7,6 +7,7 @@ input, its output and its signals on, and ends with the fork's exit code.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 
@@ -88,9 +89,7 @@ def _receive_number(connection: socket.socket) -> int:
 
 
 def main() -> int:
-    """Be a fork's process for the process that started this one."""
-    import signal
-
+    """Run a fork for the process that started this one: pass its signals on, and return its exit code."""
     parent = os.getppid()
     here = os.getcwd()  # noqa: PTH109 - pathlib would double the time to start
     with start(sys.argv[1], sys.argv[2:], here, os.environ, [0, 1, 2]) as fork:
@@ -107,8 +106,6 @@ def main() -> int:
 if __name__ == "__main__":
     code = main()
     if code < 0:
-        import signal
-
         if -code != signal.SIGKILL:
             signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)

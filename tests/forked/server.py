@@ -106,8 +106,8 @@ def _execute(arguments: list[str]) -> int:
         first = [str(Path.cwd())]
     elif not zipfile.is_zipfile(arguments[0]):
         first = [str(Path(arguments[0]).resolve().parent)]
-    if os.environ.get("PYTHONPATH", "") != _SEARCHED:
-        first += [str(Path(each).absolute()) for each in os.environ["PYTHONPATH"].split(os.pathsep) if each]
+    if (searched := os.environ.get("PYTHONPATH", "")) != _SEARCHED:
+        first += [str(Path(each).absolute()) for each in searched.split(os.pathsep) if each]
     sys.path[:1] = first
     if arguments[0] == "-c":
         sys.argv = ["-c", *arguments[2:]]

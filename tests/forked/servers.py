@@ -14,9 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.house.sources import REPOSITORY
+
 from . import server
 
-REPOSITORY = Path(__file__).parents[2]
 #: What a client of AWS imports.
 _CLIENT = (
     "boto3", "botocore.args", "botocore.client", "botocore.endpoint", "botocore.httpsession", "botocore.parsers",
@@ -62,7 +63,7 @@ class Server:
     """A server that listens.
 
     Attributes:
-        socket: Where.
+        socket: The path of its socket.
         environment: The variables that it was started with.
     """
 
