@@ -75,6 +75,7 @@ def clone(folder: Path) -> Iterator[Path]:
 def make_reader_environment(checkout: Path) -> dict[str, str]:
     """Return the variables of a reader's shell after `make setup`, without the caller's AWS and Pulumi variables."""
     binaries = checkout / ".venv" / "bin"
+    folders = [str(folder) for folder in (forked.get_engine().folder, forked.get_commands(), binaries)]
     mine = {
         name: value
         for name, value in os.environ.items()
@@ -82,9 +83,7 @@ def make_reader_environment(checkout: Path) -> dict[str, str]:
     }
     return {
         **mine,
-        "PATH": os.pathsep.join(
-            [str(forked.get_engine().folder), str(binaries), os.environ.get("PATH", os.defpath)]
-        ),
+        "PATH": os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)]),
         "HOME": str(forked.get_home()),
         "VIRTUAL_ENV": str(binaries.parent),
         # The virtual environment is shared with the repository under test: imports must come from the clone, or from

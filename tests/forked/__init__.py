@@ -8,6 +8,7 @@ What a server has not imported, the fork imports from where the program would.
   checkout shares with this one.
 - Programs that Pulumi runs: the command line finds an engine in :func:`get_home`, tests by :func:`get_engine`.
 - :func:`start_cloud` is used as `client.start` is.
+- Commands that a shell runs: it finds `millrace` in :func:`get_commands`.
 - Jobs and endpoints of a checkout: :func:`add_python` puts a `python3` into its image.
 
 Programs that a test signals, or whose start is what is tested, are started by `subprocess`.
@@ -174,6 +175,15 @@ def get_home() -> Path:
     server = servers.find_own_server(servers.SDK)
     _write_shim(folder / "pulumi-language-python", server, "-P -m engine.language_host")
     return home
+
+
+@functools.cache
+def get_commands() -> Path:
+    """Return a folder with a `millrace` that runs the command line of the checkout that is first in PYTHONPATH."""
+    folder = servers.make_folder("commands")
+    program = "'import sys; from cli.main import main; sys.argv[0] = \"millrace\"; sys.exit(main())'"
+    _write_shim(folder / "millrace", servers.find_own_server(servers.LIBRARIES), f"-c {program}")
+    return folder
 
 
 def add_python(image: Path) -> None:
